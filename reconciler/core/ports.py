@@ -1,0 +1,103 @@
+"""The Protocols through which the core's values reach the world; ``cli`` chooses what stands behind them.
+
+Whoever implements one of these keeps to its words on errors: an apply decides what to do next by them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.core.errors import ApiError
+    from reconciler.core.plan import Verb
+    from reconciler.core.state import Live, PortfolioId, Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """What the answer of a write confirmed; ``None`` for whatever it did not carry.
+
+    ``previous_interval_ms`` and ``previous_offset_ms`` are what an update-schedule replaced: the only way to find
+    out late that the schedule had drifted (API facts §5.2).
+    """
+
+    interval_ms: int | None = None
+    offset_ms: int | None = None
+    schedule_id: str | None = None
+    next_run_ms: int | None = None
+    previous_interval_ms: int | None = None
+    previous_offset_ms: int | None = None
+
+
+class AutomationApi(Protocol):
+    """One Glider service. Every method may raise :class:`~reconciler.core.errors.ApiError`, and nothing else.
+
+    Reads are retried inside, within a budget. Writes are sent once and never repeated inside, except that a 404 or
+    405 may be repeated once on the other v1 path family (API facts §4.1): the first was proven to do nothing.
+    """
+
+    async def read(self, portfolio: PortfolioId) -> Live:
+        """Read the automation status. A 404 is a :class:`Live` with ``Status.NOT_FOUND``, not an error."""
+
+    async def start(
+        self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None, run_now: bool
+    ) -> Confirmation:
+        """Start automation. The answer's interval must be compared with the wanted one by the caller (§4.2)."""
+
+    async def pause(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
+        """Pause automation; ``reason`` is stored by the service behind a prefix of its own."""
+
+    async def resume(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
+        """Resume automation."""
+
+    async def update_schedule(self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None) -> Confirmation:
+        """Set interval and offset; without an offset the service falls back to 0 (API facts §1.1, V1.5)."""
+
+
+class Clock(Protocol):
+    """The time, and how to let it pass; tests pass one that does not."""
+
+    def now_ms(self) -> int:
+        """Return UTC epoch milliseconds."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class Journal(Protocol):
+    """What survives between runs, keyed by base URL and portfolio. Methods raise ``JournalError``."""
+
+    def records(self) -> Mapping[PortfolioId, Record]:
+        """Return the last confirmed state of every portfolio of this base URL."""
+
+    def record(self, portfolio: PortfolioId) -> Record | None:
+        """Return the last confirmed state of one portfolio."""
+
+    def begin(self, portfolio: PortfolioId, call: str, wanted: str) -> int:
+        """Commit the intent of a write before it is sent; return its number."""
+
+    def end(self, write: int, outcome: str, detail: str) -> None:
+        """Commit the outcome of the write with this number."""
+
+    def confirm(self, portfolio: PortfolioId, record: Record) -> None:
+        """Commit what the service confirmed."""
+
+
+class ApplyObserver(Protocol):
+    """Is told how an apply goes on; it must not raise."""
+
+    def started(self, portfolio: PortfolioId, verb: Verb) -> None:
+        """A change is being carried out."""
+
+    def finished(self, result: object) -> None:
+        """A change has its outcome: an :class:`~reconciler.core.report.ActionResult`."""
+
+
+class ReadObserver(Protocol):
+    """Is told how reading goes on; it must not raise."""
+
+    def read(self, portfolio: PortfolioId, failure: ApiError | None) -> None:
+        """A portfolio was read, or could not be."""

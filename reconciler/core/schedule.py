@@ -1,0 +1,106 @@
+"""What is known of a live schedule, and how: the rules of provenance.
+
+Glider v1 documents no read of interval or offset (API facts §4.3, §5), so both have to be pieced together from the
+status answer, our own record, and the times of runs. This module decides which source is believed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from reconciler.core.duration import DAY_MS, HOUR_MS
+from reconciler.core.state import Live, Provenance, Record, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MIN_INTERVAL_MS: Final = HOUR_MS
+"""API facts §6."""
+MAX_INTERVAL_MS: Final = 365 * DAY_MS
+"""API facts §4.6: "1 year", taken as 365 days."""
+ETHEREUM_MIN_INTERVAL_MS: Final = DAY_MS
+"""API facts §6, in force since 2026-03-02."""
+
+POINTS_THAT_PROVE: Final = 3
+"""So many points on one grid, and no fewer, are taken as a proof of the interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A live value with its provenance; ``overruled`` is a record that newer observations contradict."""
+
+    value: int | None
+    provenance: Provenance
+    overruled: int | None = None
+
+
+UNKNOWN: Final = Known(None, Provenance.NONE)
+
+
+def known_interval(live: Live, record: Record | None) -> Known:
+    """Return the interval in force, from the best source there is: read, then observed, then recorded."""
+    if live.interval_ms is not None:
+        return Known(live.interval_ms, Provenance.READ)
+    record = record if applies(record, live) else None
+    recorded = record.interval_ms if record else None
+    observed = observed_interval(live, after_ms=record.confirmed_ms if record else None)
+    if observed is not None and observed != recorded:
+        return Known(observed, Provenance.OBSERVED, overruled=recorded)
+    if recorded is not None:
+        return Known(recorded, Provenance.RECORDED)
+    return UNKNOWN
+
+
+def known_offset(live: Live, record: Record | None) -> Known:
+    """Return the offset in force: read or recorded; run times prove nothing, its anchor is undocumented (§4.5).
+
+    A record whose interval was overruled is worth nothing for the offset either: somebody rewrote the schedule.
+    """
+    if live.offset_ms is not None:
+        return Known(live.offset_ms, Provenance.READ)
+    if not applies(record, live) or record is None or record.offset_ms is None:
+        return UNKNOWN
+    interval = known_interval(live, record)
+    if interval.overruled is not None or (
+        interval.provenance is Provenance.READ and record.interval_ms not in (None, interval.value)
+    ):
+        return Known(None, Provenance.NONE, overruled=record.offset_ms)
+    return Known(record.offset_ms, Provenance.RECORDED)
+
+
+def applies(record: Record | None, live: Live) -> bool:
+    """Whether the record speaks of the schedule that is live: not of one that was deleted and made anew since."""
+    if record is None or live.status is Status.INACTIVE:
+        return False
+    return live.schedule_id is None or record.schedule_id in (None, live.schedule_id)
+
+
+def observed_interval(live: Live, *, after_ms: int | None) -> int | None:
+    """Return the interval that run times prove, or ``None``.
+
+    Only an active portfolio shows its grid, and only points after our last confirmed write (``after_ms``) lie on
+    the present one. The next run is a point too, the surest. The newest :data:`POINTS_THAT_PROVE` points must be
+    equally far apart to the millisecond; a run triggered by hand, a pause or a change in between spoils that, and
+    then nothing is claimed.
+    """
+    if live.status is not Status.ACTIVE:
+        return None
+    points = set(live.scheduled_ms)
+    if live.next_run_ms is not None:
+        points.add(live.next_run_ms)
+    newest = sorted((p for p in points if after_ms is None or p > after_ms), reverse=True)[:POINTS_THAT_PROVE]
+    if len(newest) < POINTS_THAT_PROVE:
+        return None
+    gaps = _gaps(newest)
+    return gaps[0] if len(set(gaps)) == 1 else None
+
+
+def _gaps(newest_first: Sequence[int]) -> list[int]:
+    return [later - earlier for later, earlier in itertools.pairwise(newest_first)]
+
+
+def runs_per_day(interval_ms: int) -> float:
+    """Return how often a schedule of this interval runs in 24 hours."""
+    return DAY_MS / interval_ms

@@ -1,0 +1,126 @@
+"""The two sides in one shape: what the files declare (*desired*) and what Glider says (*live*).
+
+Both are settled here once, in milliseconds and closed enums, so that the diff stays short. Mappings of either are
+keyed by portfolio id and sorted by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NewType
+
+if TYPE_CHECKING:
+    from reconciler.core.errors import ApiError
+
+PortfolioId = NewType("PortfolioId", str)
+"""Glider's id of a portfolio; always matches ``[A-Za-z0-9_-]{1,128}``, so it is safe in a URL path."""
+
+
+class RunState(StrEnum):
+    """What a file may ask for."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+
+
+class Status(StrEnum):
+    """What the service says (API facts §3.1), closed: whatever else it says is ``UNKNOWN`` and blocks."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    INACTIVE = "inactive"
+    ARCHIVED = "archived"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+    """A word that is not documented, or an answer that contradicts itself."""
+    NOT_FOUND = "not_found"
+    UNREADABLE = "unreadable"
+    """The read failed; ``Live.failure`` says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a portfolio is declared; the line counts from 1."""
+
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """One portfolio as declared, after defaults and groups were laid under it.
+
+    ``interval_ms`` or ``offset_ms`` is ``None`` where it is not declared, that is: not managed. ``reason`` is sent
+    with pause and resume. ``until`` is an ISO date after which people are warned; it never resumes anything.
+    """
+
+    id: PortfolioId
+    state: RunState
+    interval_ms: int | None = None
+    offset_ms: int | None = None
+    name: str | None = None
+    group: str | None = None
+    chain: str | None = None
+    reason: str | None = None
+    owner: str | None = None
+    until: str | None = None
+    hold_override: bool = False
+    """``hold: override``: resume it although somebody else paused it."""
+    run_on_start: bool = False
+    """Maps to ``runRebalanceImmediately`` of a start."""
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """One portfolio as read. Server text in here is already harmless; times are UTC epoch milliseconds.
+
+    ``word`` is the status as the service spelled it. ``interval_ms`` and ``offset_ms`` are set only when the
+    answer carried them, which v1 does not document (API facts §4.3). ``scheduled_ms`` holds the ``scheduledAt`` of
+    recent runs, newest first.
+    """
+
+    id: PortfolioId
+    status: Status
+    word: str = ""
+    interval_ms: int | None = None
+    offset_ms: int | None = None
+    schedule_id: str | None = None
+    pause_reason: str | None = None
+    next_run_ms: int | None = None
+    scheduled_ms: tuple[int, ...] = ()
+    runs: int | None = None
+    failure: ApiError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What the service confirmed at our last write to a portfolio, as the journal remembers it.
+
+    A memory, not an observation. ``interval_ms`` and ``offset_ms`` are ``None`` where no answer of the service
+    ever confirmed one. ``confirmed_ms`` is when, UTC epoch milliseconds.
+    """
+
+    state: RunState
+    interval_ms: int | None
+    offset_ms: int | None
+    schedule_id: str | None
+    confirmed_ms: int
+
+
+class Provenance(StrEnum):
+    """How well a live value is known."""
+
+    READ = "read"
+    RECORDED = "recorded"
+    OBSERVED = "observed"
+    NONE = "none"
+
+
+class Verdict(StrEnum):
+    """What can be said of one managed field."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+    UNVERIFIED = "unverified"

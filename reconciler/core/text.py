@@ -1,0 +1,25 @@
+"""Make text from outside harmless: the first of two lines of defence, at the edge where it comes in.
+
+Server strings are hostile until proven otherwise. Whatever could move a cursor, hide or reorder text becomes a
+visible escape here, once; each renderer then escapes again for its own sink (terminal, Markdown).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+LONGEST_TEXT: Final = 500
+"""Characters kept of one server string; the service's own are far shorter."""
+
+_INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories that print nothing or steer the printer: controls, bidi and zero-width formats, lone
+surrogates, private use, unassigned, line and paragraph separators."""
+
+
+def harmless(text: str, *, longest: int = LONGEST_TEXT) -> str:
+    """Return ``text`` with every invisible or steering character as ``\\u{…}``, cut to ``longest`` characters."""
+    cut = text if len(text) <= longest else text[: longest - 1] + "…"
+    if cut.isascii() and cut.isprintable():
+        return cut
+    return "".join(f"\\u{{{ord(c):x}}}" if unicodedata.category(c) in _INVISIBLE else c for c in cut)
