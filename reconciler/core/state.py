@@ -107,6 +107,8 @@ class Record:
     offset_ms: int | None
     schedule_id: str | None
     confirmed_ms: int
+    marked: bool = False
+    """Whether the service showed our mark in the pause reason afterwards; see :mod:`reconciler.core.marker`."""
 
 
 class Provenance(StrEnum):

@@ -1,0 +1,338 @@
+"""The whole live × desired table: from two sides and a record to one decision a portfolio.
+
+In: desired, live and recorded portfolios and the options a person gave. Out: a :class:`~reconciler.core.plan.Plan`.
+Fails closed: what is not in the table of the documentation is blocked, never guessed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, assert_never
+
+from reconciler.core.diff import Field, FieldChange, compare, schedule_of
+from reconciler.core.duration import format_duration
+from reconciler.core.marker import paused_by_us
+from reconciler.core.plan import (
+    Blocked,
+    BlockReason,
+    Change,
+    ChangeReason,
+    Decision,
+    Held,
+    Plan,
+    Risk,
+    Snapshot,
+    Unchanged,
+    Verb,
+    desired_status,
+)
+from reconciler.core.schedule import known_interval, known_offset
+from reconciler.core.selection import EVERYTHING, Selection
+from reconciler.core.state import Desired, Live, PortfolioId, Provenance, Record, RunState, Status, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.core.diagnostics import Diagnostic
+
+
+class Unverified(StrEnum):
+    """What to do about a field that can't be known."""
+
+    WRITE = "write"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What a person decided for this run: about unverified fields, and which holds to let go."""
+
+    unverified: Unverified = Unverified.WRITE
+    resume_held: frozenset[str] = frozenset()
+
+
+DEFAULT_POLICY = Policy()
+
+
+def build_plan(
+    desired: Mapping[PortfolioId, Desired],
+    live: Mapping[PortfolioId, Live],
+    records: Mapping[PortfolioId, Record],
+    *,
+    base_url: str,
+    created_ms: int,
+    config_digest: str = "",
+    config_files: tuple[str, ...] = (),
+    selection: Selection = EVERYTHING,
+    policy: Policy = DEFAULT_POLICY,
+    warnings: tuple[Diagnostic, ...] = (),
+) -> Plan:
+    """Decide about every desired portfolio; ``live`` must hold each of them. Mappings are keyed by portfolio id."""
+    changes: list[Change] = []
+    held: list[Held] = []
+    blocked: list[Blocked] = []
+    no_op = unverified = 0
+    for portfolio in sorted(desired):
+        match decide(desired[portfolio], live[portfolio], records.get(portfolio), policy):
+            case Unchanged() as unchanged:
+                no_op += 1
+                unverified += unchanged.unverified
+            case Change() as change:
+                changes.append(change)
+                unverified += any(f.verdict is Verdict.UNVERIFIED for f in change.fields)
+            case Held() as hold:
+                held.append(hold)
+                unverified += hold.unverified
+            case Blocked() as block:
+                blocked.append(block)
+                unverified += block.reason is BlockReason.UNVERIFIED
+    return Plan(
+        base_url=base_url,
+        created_ms=created_ms,
+        config_digest=config_digest,
+        config_files=config_files,
+        selection=selection,
+        changes=tuple(changes),
+        held=tuple(held),
+        blocked=tuple(blocked),
+        no_op=no_op,
+        unverified=unverified,
+        warnings=warnings,
+    )
+
+
+def decide(desired: Desired, live: Live, record: Record | None, policy: Policy = DEFAULT_POLICY) -> Decision:
+    """Return what to do about one portfolio."""
+    match live.status:
+        case Status.ACTIVE:
+            return _when_active(desired, live, record, policy)
+        case Status.PAUSED:
+            return _when_paused(desired, live, record, policy)
+        case Status.INACTIVE:
+            return _when_inactive(desired, live)
+        case Status.ARCHIVED:
+            return _block(
+                desired, live, BlockReason.ARCHIVED, "it is archived; unarchive it or remove it from the files"
+            )
+        case Status.ERROR:
+            detail = "Glider reports the status 'error'; look at the portfolio there, then plan again"
+            return _block(desired, live, BlockReason.ERROR_STATUS, detail)
+        case Status.UNKNOWN:
+            detail = f"Glider reports the status {live.word!r}, which this version does not know"
+            return _block(desired, live, BlockReason.UNKNOWN_STATUS, detail)
+        case Status.NOT_FOUND:
+            detail = "Glider has no such portfolio, or the key may not see it; check the id"
+            return _block(desired, live, BlockReason.NOT_FOUND, detail)
+        case Status.UNREADABLE:
+            detail = f"reading failed: {live.failure}" if live.failure else "reading failed"
+            return _block(desired, live, BlockReason.READ_FAILED, detail)
+        case _:
+            assert_never(live.status)
+
+
+def _when_inactive(desired: Desired, live: Live) -> Decision:
+    match desired.state:
+        case RunState.PAUSED:
+            return Unchanged(deferred=desired.interval_ms is not None)
+        case RunState.ACTIVE:
+            if desired.interval_ms is None:
+                detail = "nothing runs yet, and a start needs an interval; declare one"
+                return _block(desired, live, BlockReason.START_NEEDS_INTERVAL, detail)
+            risks = [Risk.RUNS_AT_ONCE] if desired.run_on_start else []
+            return Change(
+                id=desired.id,
+                verb=Verb.START,
+                before=Snapshot(state=Status.INACTIVE, interval_ms=None, offset_ms=None),
+                after=Snapshot(state=Status.ACTIVE, interval_ms=desired.interval_ms, offset_ms=desired.offset_ms),
+                fields=_of_a_start(desired),
+                reason=ChangeReason.NOT_RUNNING,
+                risks=(*risks, Risk.TRADES_AGAIN),
+                writes_schedule=True,
+                run_on_start=desired.run_on_start,
+                name=desired.name,
+                source=desired.origin,
+            )
+        case _:
+            assert_never(desired.state)
+
+
+def _of_a_start(desired: Desired) -> tuple[FieldChange, ...]:
+    """Return the fields of a start: there is no live schedule, and that is known, so nothing is unverified."""
+    wanted = (
+        (Field.STATE, Status.INACTIVE.value, desired.state.value),
+        (Field.INTERVAL, None, desired.interval_ms),
+        (Field.OFFSET, None, desired.offset_ms),
+    )
+    return tuple(
+        FieldChange(field=name, live=live, desired=value, verdict=Verdict.DIFFERENT, provenance=Provenance.READ)
+        for name, live, value in wanted
+        if value is not None
+    )
+
+
+def _when_active(desired: Desired, live: Live, record: Record | None, policy: Policy) -> Decision:
+    fields = compare(desired=desired, live=live, record=record)
+    match desired.state:
+        case RunState.PAUSED:
+            return Change(
+                id=desired.id,
+                verb=Verb.PAUSE,
+                before=_observed(live, record),
+                after=Snapshot(state=Status.PAUSED, interval_ms=None, offset_ms=None),
+                fields=fields[:1],
+                reason=ChangeReason.DECLARED_PAUSED,
+                note=desired.reason,
+                next_run_ms=live.next_run_ms,
+                name=desired.name,
+                source=desired.origin,
+            )
+        case RunState.ACTIVE:
+            if not _needs_schedule(fields, policy):
+                return _refused_unverified(desired, live, fields, policy) or Unchanged(
+                    unverified=_is_unverified(fields)
+                )
+            proven = any(f.verdict is Verdict.DIFFERENT for f in schedule_of(fields))
+            reason = ChangeReason.SCHEDULE_DIFFERS if proven else ChangeReason.SCHEDULE_UNVERIFIED
+            return _write_schedule(desired, live, record, fields, policy, Verb.UPDATE, reason)
+        case _:
+            assert_never(desired.state)
+
+
+def _when_paused(desired: Desired, live: Live, record: Record | None, policy: Policy) -> Decision:
+    fields = compare(desired=desired, live=live, record=record)
+    match desired.state:
+        case RunState.PAUSED:
+            pending = any(f.verdict is not Verdict.SAME for f in schedule_of(fields))
+            return Unchanged(unverified=_is_unverified(fields), deferred=pending)
+        case RunState.ACTIVE:
+            if paused_by_us(live, record):
+                reason = ChangeReason.PAUSED_BY_US
+            elif desired.hold_override or desired.id in policy.resume_held:
+                reason = ChangeReason.HOLD_OVERRIDDEN
+            else:
+                return Held(
+                    id=desired.id,
+                    pause_reason=live.pause_reason,
+                    name=desired.name,
+                    unverified=_is_unverified(fields),
+                    source=desired.origin,
+                )
+            return _write_schedule(desired, live, record, fields, policy, Verb.RESUME, reason)
+        case _:
+            assert_never(desired.state)
+
+
+def _write_schedule(
+    desired: Desired,
+    live: Live,
+    record: Record | None,
+    fields: tuple[FieldChange, ...],
+    policy: Policy,
+    verb: Verb,
+    reason: ChangeReason,
+) -> Decision:
+    """Return an update, or a resume that settles the schedule with it where it is not proven the same."""
+    refused = _refused_unverified(desired, live, fields, policy)
+    if refused:
+        return refused
+    writes = _needs_schedule(fields, policy)
+    wanted = _schedule_to_send(desired, live, record) if writes else _Wanted(desired.interval_ms, desired.offset_ms)
+    if isinstance(wanted, str):
+        return _block(desired, live, BlockReason.OFFSET_NEEDS_INTERVAL, wanted)
+    risks = [*wanted.risks, *([Risk.UNVERIFIED_WRITE] if writes and _is_unverified(fields) else [])]
+    if verb is Verb.RESUME:
+        risks.insert(0, Risk.TRADES_AGAIN)
+        if reason is ChangeReason.HOLD_OVERRIDDEN:
+            risks.insert(0, Risk.HOLD_OVERRIDDEN)
+    return Change(
+        id=desired.id,
+        verb=verb,
+        before=_observed(live, record),
+        after=Snapshot(state=desired_status(desired.state), interval_ms=wanted.interval_ms, offset_ms=wanted.offset_ms),
+        fields=fields,
+        reason=reason,
+        risks=tuple(risks),
+        writes_schedule=writes,
+        note=desired.reason if verb is Verb.RESUME else None,
+        pause_reason=live.pause_reason if verb is Verb.RESUME else None,
+        next_run_ms=live.next_run_ms if verb is Verb.UPDATE else None,
+        name=desired.name,
+        source=desired.origin,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The schedule that a change leaves behind, and what a reviewer should know about writing it."""
+
+    interval_ms: int | None
+    offset_ms: int | None
+    risks: tuple[Risk, ...] = ()
+
+
+def _schedule_to_send(desired: Desired, live: Live, record: Record | None) -> _Wanted | str:
+    """Return what update-schedule has to carry, or a sentence that says why it can't be known.
+
+    The call replaces interval *and* offset, and needs the interval (API facts §1.1, V1.5). So a declared offset
+    without an interval borrows the known live one, and an offset that is not managed is sent along unchanged where
+    it is known and still fits; where it does not, the reviewer is told that it falls back to 0.
+    """
+    live_interval = known_interval(live, record).value
+    interval_ms = desired.interval_ms if desired.interval_ms is not None else live_interval
+    if interval_ms is None:
+        return "the offset can't be set without an interval, and the live one is not known; declare an interval"
+    risks = [Risk.MORE_RUNS] if live_interval is not None and interval_ms < live_interval else []
+    offset_ms = desired.offset_ms
+    if offset_ms is None:
+        offset_ms = known_offset(live, record).value
+        if offset_ms is None or offset_ms >= interval_ms:
+            return _Wanted(interval_ms, None, (*risks, Risk.OFFSET_RESET))
+    elif offset_ms >= interval_ms:
+        text = format_duration(interval_ms)
+        return f"the declared offset does not fit into the live interval of {text}; declare an interval"
+    return _Wanted(interval_ms, offset_ms, tuple(risks))
+
+
+def _needs_schedule(fields: tuple[FieldChange, ...], policy: Policy) -> bool:
+    """Whether interval or offset must be written: proven different, or unknown and not skipped."""
+    return any(
+        f.verdict is Verdict.DIFFERENT or (f.verdict is Verdict.UNVERIFIED and policy.unverified is not Unverified.SKIP)
+        for f in schedule_of(fields)
+    )
+
+
+def _refused_unverified(
+    desired: Desired, live: Live, fields: tuple[FieldChange, ...], policy: Policy
+) -> Blocked | None:
+    if policy.unverified is not Unverified.FAIL or not _is_unverified(fields):
+        return None
+    names = " and ".join(
+        f.field.value.removesuffix("_ms") for f in schedule_of(fields) if f.verdict is Verdict.UNVERIFIED
+    )
+    return _block(desired, live, BlockReason.UNVERIFIED, f"the live {names} can't be known, and unverified fields fail")
+
+
+def _is_unverified(fields: tuple[FieldChange, ...]) -> bool:
+    return any(f.verdict is Verdict.UNVERIFIED for f in fields)
+
+
+def _observed(live: Live, record: Record | None) -> Snapshot:
+    return Snapshot(
+        state=live.status,
+        interval_ms=known_interval(live, record).value,
+        offset_ms=known_offset(live, record).value,
+    )
+
+
+def _block(desired: Desired, live: Live, reason: BlockReason, detail: str) -> Blocked:
+    return Blocked(
+        id=desired.id,
+        reason=reason,
+        detail=detail,
+        status=live.word or live.status.value,
+        failure=live.failure.kind.value if live.failure else None,
+        name=desired.name,
+        source=desired.origin,
+    )

@@ -1,0 +1,244 @@
+"""The plan: what an apply will do, as a value. No callable, no client, no flag for a dry run in here.
+
+In: desired and live portfolios and our records of them. Out: a :class:`Plan` of changes, holds and blocks, each
+sorted by portfolio id. Both ends of every change are pinned: what was observed (``before``) and what is wanted
+(``after``), so that an apply can tell whether it still means the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from reconciler.core.state import Origin, PortfolioId, RunState, Status
+
+if TYPE_CHECKING:
+    from reconciler.core.diagnostics import Diagnostic
+    from reconciler.core.diff import FieldChange
+    from reconciler.core.selection import Selection
+
+
+class Verb(StrEnum):
+    """The action of a change, in the order in which people should read them: what makes trades comes first."""
+
+    START = "start"
+    RESUME = "resume"
+    UPDATE = "update"
+    PAUSE = "pause"
+
+
+class ChangeReason(StrEnum):
+    """Why a change is planned."""
+
+    NOT_RUNNING = "not_running"
+    PAUSED_BY_US = "paused_by_us"
+    HOLD_OVERRIDDEN = "hold_overridden"
+    SCHEDULE_DIFFERS = "schedule_differs"
+    SCHEDULE_UNVERIFIED = "schedule_unverified"
+    DECLARED_PAUSED = "declared_paused"
+
+
+class Risk(StrEnum):
+    """What a reviewer should know before saying yes."""
+
+    RUNS_AT_ONCE = "runs_at_once"
+    """A rebalance starts with the call itself (``run_on_start``)."""
+    TRADES_AGAIN = "trades_again"
+    """Trading begins or goes on; the first run may be due at once (API facts §1.3)."""
+    MORE_RUNS = "more_runs"
+    """The interval gets shorter."""
+    UNVERIFIED_WRITE = "unverified_write"
+    """The live schedule can't be known, so it is written without knowing what it replaces."""
+    OFFSET_RESET = "offset_reset"
+    """The offset is not managed, and not known or too long for the new interval: the service sets it to 0
+    (API facts §1.1, V1.5)."""
+    HOLD_OVERRIDDEN = "hold_overridden"
+    """Somebody else paused it, and somebody said to resume it all the same."""
+
+
+class BlockReason(StrEnum):
+    """Why nothing can be done about a portfolio until a person looks at it."""
+
+    ARCHIVED = "archived"
+    ERROR_STATUS = "error_status"
+    UNKNOWN_STATUS = "unknown_status"
+    NOT_FOUND = "not_found"
+    READ_FAILED = "read_failed"
+    START_NEEDS_INTERVAL = "start_needs_interval"
+    OFFSET_NEEDS_INTERVAL = "offset_needs_interval"
+    UNVERIFIED = "unverified"
+
+
+class Cause(StrEnum):
+    """Where a difference comes from, when the plan was made with a base revision to compare with."""
+
+    BRANCH = "branch"
+    DRIFT = "drift"
+    BOTH = "both"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One end of a change; ``None`` for an interval or offset that is not known or not managed."""
+
+    state: Status
+    interval_ms: int | None
+    offset_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One portfolio's change.
+
+    ``writes_schedule`` says whether interval and offset of ``after`` are sent. ``note`` is the declared reason, sent
+    with pause and resume. ``pause_reason`` is the stored reason at planning time: a resume is pinned to it.
+    """
+
+    id: PortfolioId
+    verb: Verb
+    before: Snapshot
+    after: Snapshot
+    fields: tuple[FieldChange, ...]
+    reason: ChangeReason
+    risks: tuple[Risk, ...] = ()
+    writes_schedule: bool = False
+    run_on_start: bool = False
+    note: str | None = None
+    pause_reason: str | None = None
+    next_run_ms: int | None = None
+    name: str | None = None
+    cause: Cause | None = None
+    source: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Wanted active, but paused by somebody else: stays paused until a person says so."""
+
+    id: PortfolioId
+    pause_reason: str | None
+    name: str | None = None
+    unverified: bool = False
+    source: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocked:
+    """Nothing can be done. ``detail`` is a sentence with the repair; ``failure`` the kind of a failed read."""
+
+    id: PortfolioId
+    reason: BlockReason
+    detail: str
+    status: str
+    failure: str | None = None
+    name: str | None = None
+    source: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unchanged:
+    """Nothing to do; ``deferred`` says that a paused portfolio's schedule is settled with its resume."""
+
+    unverified: bool = False
+    deferred: bool = False
+
+
+Decision = Change | Held | Blocked | Unchanged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """Counts of portfolios; ``unverified`` counts inside the others."""
+
+    start: int
+    resume: int
+    pause: int
+    update: int
+    no_op: int
+    held: int
+    blocked: int
+    unmanaged: int
+    unverified: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What an apply will do. Every tuple is sorted by portfolio id.
+
+    ``base_url`` names the service that was read; ``created_ms`` is UTC epoch milliseconds. ``no_op`` and
+    ``unverified`` are counts, because nothing else is ever needed of a portfolio that stays as it is.
+    """
+
+    base_url: str
+    created_ms: int
+    config_digest: str
+    config_files: tuple[str, ...]
+    selection: Selection
+    changes: tuple[Change, ...] = ()
+    held: tuple[Held, ...] = ()
+    blocked: tuple[Blocked, ...] = ()
+    unmanaged: tuple[PortfolioId, ...] = ()
+    no_op: int = 0
+    unverified: int = 0
+    warnings: tuple[Diagnostic, ...] = field(default=())
+
+    @property
+    def managed(self) -> int:
+        """How many declared portfolios the plan is about."""
+        return len(self.changes) + len(self.held) + len(self.blocked) + self.no_op
+
+    @property
+    def summary(self) -> Summary:
+        """Count every kind of outcome."""
+        verbs = dict.fromkeys(Verb, 0)
+        for change in self.changes:
+            verbs[change.verb] += 1
+        return Summary(
+            start=verbs[Verb.START],
+            resume=verbs[Verb.RESUME],
+            pause=verbs[Verb.PAUSE],
+            update=verbs[Verb.UPDATE],
+            no_op=self.no_op,
+            held=len(self.held),
+            blocked=len(self.blocked),
+            unmanaged=len(self.unmanaged),
+            unverified=self.unverified,
+        )
+
+
+def write_stages(changes: tuple[Change, ...]) -> tuple[tuple[Change, ...], ...]:
+    """Return the changes in stages that must follow each other; inside a stage, by id, the order is free.
+
+    Pauses, lengthened intervals, other schedule updates, shortened intervals, resumes, starts: an apply that dies
+    midway leaves less trading than either end, never more.
+    """
+    stages: dict[int, list[Change]] = {}
+    for change in sorted(changes, key=lambda change: change.id):
+        stages.setdefault(_stage(change), []).append(change)
+    return tuple(tuple(stages[rank]) for rank in sorted(stages))
+
+
+def _stage(change: Change) -> int:
+    match change.verb:
+        case Verb.PAUSE:
+            return 0
+        case Verb.UPDATE:
+            live, desired = change.before.interval_ms, change.after.interval_ms
+            if live is None or desired is None or live == desired:
+                return 2
+            return 1 if desired > live else 3
+        case Verb.RESUME:
+            return 4
+        case Verb.START:
+            return 5
+
+
+def desired_status(state: RunState) -> Status:
+    """Return the live status that a declared state asks for."""
+    match state:
+        case RunState.ACTIVE:
+            return Status.ACTIVE
+        case RunState.PAUSED:
+            return Status.PAUSED
