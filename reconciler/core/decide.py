@@ -1,6 +1,6 @@
 """The whole live × desired table: from two sides and a record to one decision a portfolio.
 
-In: desired, live and recorded portfolios and the options a person gave. Out: a :class:`~reconciler.core.plan.Plan`.
+In: one portfolio, desired, live and recorded, and what a person decided. Out: a change, a hold, a block or nothing.
 Fails closed: what is not in the table of the documentation is blocked, never guessed.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from reconciler.core.diff import Field, FieldChange, compare, schedule_of
 from reconciler.core.duration import format_duration
@@ -20,7 +20,6 @@ from reconciler.core.plan import (
     ChangeReason,
     Decision,
     Held,
-    Plan,
     Risk,
     Snapshot,
     Unchanged,
@@ -28,13 +27,7 @@ from reconciler.core.plan import (
     desired_status,
 )
 from reconciler.core.schedule import known_interval, known_offset
-from reconciler.core.selection import EVERYTHING, Selection
-from reconciler.core.state import Desired, Live, PortfolioId, Provenance, Record, RunState, Status, Verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from reconciler.core.diagnostics import Diagnostic
+from reconciler.core.state import Desired, Live, Provenance, Record, RunState, Status, Verdict
 
 
 class Unverified(StrEnum):
@@ -54,53 +47,6 @@ class Policy:
 
 
 DEFAULT_POLICY = Policy()
-
-
-def build_plan(
-    desired: Mapping[PortfolioId, Desired],
-    live: Mapping[PortfolioId, Live],
-    records: Mapping[PortfolioId, Record],
-    *,
-    base_url: str,
-    created_ms: int,
-    config_digest: str = "",
-    config_files: tuple[str, ...] = (),
-    selection: Selection = EVERYTHING,
-    policy: Policy = DEFAULT_POLICY,
-    warnings: tuple[Diagnostic, ...] = (),
-) -> Plan:
-    """Decide about every desired portfolio; ``live`` must hold each of them. Mappings are keyed by portfolio id."""
-    changes: list[Change] = []
-    held: list[Held] = []
-    blocked: list[Blocked] = []
-    no_op = unverified = 0
-    for portfolio in sorted(desired):
-        match decide(desired[portfolio], live[portfolio], records.get(portfolio), policy):
-            case Unchanged() as unchanged:
-                no_op += 1
-                unverified += unchanged.unverified
-            case Change() as change:
-                changes.append(change)
-                unverified += any(f.verdict is Verdict.UNVERIFIED for f in change.fields)
-            case Held() as hold:
-                held.append(hold)
-                unverified += hold.unverified
-            case Blocked() as block:
-                blocked.append(block)
-                unverified += block.reason is BlockReason.UNVERIFIED
-    return Plan(
-        base_url=base_url,
-        created_ms=created_ms,
-        config_digest=config_digest,
-        config_files=config_files,
-        selection=selection,
-        changes=tuple(changes),
-        held=tuple(held),
-        blocked=tuple(blocked),
-        no_op=no_op,
-        unverified=unverified,
-        warnings=warnings,
-    )
 
 
 def decide(desired: Desired, live: Live, record: Record | None, policy: Policy = DEFAULT_POLICY) -> Decision:

@@ -1,0 +1,164 @@
+"""A plan as JSON text, and its fingerprint; :mod:`reconciler.core.planread` is the way back.
+
+In: a :class:`~reconciler.core.plan.Plan`. Out: text, or a dict of JSON values. The fingerprint binds meaning, not
+wording: plans that would do the same to the same observed state have the same one, whatever the files or the time.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from reconciler import __version__
+from reconciler.core.errors import ExitReason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.core.diagnostics import Diagnostic
+    from reconciler.core.plan import Change, Plan, Snapshot
+    from reconciler.core.state import Origin
+
+FORMAT_VERSION: Final = "1.0"
+"""Minor versions only add keys; a reader refuses another major version."""
+
+TOOL: Final = f"glider-reconciler {__version__}"
+
+
+def iso(ms: int) -> str:
+    """Return UTC epoch milliseconds as ISO 8601 text with milliseconds and ``Z``."""
+    moment = datetime.fromtimestamp(ms // 1000, tz=UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+
+
+def from_iso(text: str) -> int:
+    """Return the UTC epoch milliseconds of :func:`iso`'s text. Raises ``ValueError``."""
+    moment = datetime.fromisoformat(text)
+    return round(moment.timestamp()) * 1000 if not moment.microsecond else round(moment.timestamp() * 1000)
+
+
+def fingerprint(plan: Plan) -> str:
+    """Return SHA-256, in hex, over the sorted list of what each change observed, wants, and would send."""
+    meaning = sorted(
+        [
+            plan.base_url,
+            change.id,
+            change.verb.value,
+            _snapshot(change.before),
+            _snapshot(change.after),
+            change.pause_reason or "",
+            [change.writes_schedule, change.run_on_start, change.note or ""],
+        ]
+        for change in plan.changes
+    )
+    return sha256(json.dumps(meaning, separators=(",", ":"), ensure_ascii=True).encode()).hexdigest()
+
+
+def plan_document(plan: Plan, exit_reason: ExitReason, *, guards: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the plan as a JSON object; ``guards`` are the sentences of limits that it is over."""
+    summary = plan.summary
+    return {
+        "format_version": FORMAT_VERSION,
+        "tool": TOOL,
+        "created_at": iso(plan.created_ms),
+        "exit_reason": exit_reason.word,
+        "base_url": plan.base_url,
+        "config": {"digest": plan.config_digest, "files": list(plan.config_files)},
+        "selection": {
+            "targets": list(plan.selection.targets),
+            "excludes": list(plan.selection.excludes),
+            "groups": list(plan.selection.groups),
+        },
+        "fingerprint": fingerprint(plan),
+        "summary": {name: getattr(summary, name) for name in summary.__slots__},
+        "guards": list(guards),
+        "errors": [{"id": b.id, "reason": b.reason.value, "problem": b.detail} for b in plan.blocked],
+        "warnings": [diagnostic_document(warning) for warning in plan.warnings],
+        "changes": [_change(change) for change in plan.changes],
+        "held": [
+            {
+                "id": held.id,
+                "name": held.name,
+                "pause_reason": held.pause_reason,
+                "unverified": held.unverified,
+                "source": _source(held.source),
+            }
+            for held in plan.held
+        ],
+        "blocked": [
+            {
+                "id": blocked.id,
+                "name": blocked.name,
+                "reason": blocked.reason.value,
+                "status": blocked.status,
+                "detail": blocked.detail,
+                "failure": blocked.failure,
+                "source": _source(blocked.source),
+            }
+            for blocked in plan.blocked
+        ],
+        "unmanaged": list(plan.unmanaged),
+    }
+
+
+def format_plan(plan: Plan, exit_reason: ExitReason = ExitReason.OK) -> str:
+    """Return the plan as JSON text that ends in a line break. The same plan gives the same text."""
+    return json.dumps(plan_document(plan, exit_reason), indent=2, ensure_ascii=False) + "\n"
+
+
+def diagnostic_document(diagnostic: Diagnostic) -> dict[str, Any]:
+    """Return a diagnostic as a JSON object; its place is ``null`` where it has none."""
+    span = diagnostic.span
+    return {
+        "severity": diagnostic.severity.value,
+        "address": diagnostic.address,
+        "problem": diagnostic.problem,
+        "repair": diagnostic.repair,
+        "file": span.file if span else None,
+        "line": span.line if span else None,
+        "column": span.column if span else None,
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {
+        "id": change.id,
+        "name": change.name,
+        "verb": change.verb.value,
+        "before": _snapshot(change.before),
+        "after": _snapshot(change.after),
+        "fields": [
+            {
+                "field": f.field.value,
+                "live": f.live,
+                "desired": f.desired,
+                "verdict": f.verdict.value,
+                "provenance": f.provenance.value,
+                "overruled": f.overruled,
+            }
+            for f in change.fields
+        ],
+        "reason": change.reason.value,
+        "risks": [risk.value for risk in change.risks],
+        "cause": change.cause.value if change.cause else None,
+        "writes_schedule": change.writes_schedule,
+        "run_on_start": change.run_on_start,
+        "note": change.note,
+        "pause_reason": change.pause_reason,
+        "next_run_at": iso(change.next_run_ms) if change.next_run_ms is not None else None,
+        "source": _source(change.source),
+    }
+
+
+def _snapshot(snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "state": snapshot.state.value,
+        "interval_ms": snapshot.interval_ms,
+        "offset_ms": snapshot.offset_ms,
+    }
+
+
+def _source(origin: Origin | None) -> dict[str, Any] | None:
+    return {"file": origin.file, "line": origin.line} if origin else None

@@ -1,0 +1,66 @@
+"""From a fleet's two sides to its plan: decide about every portfolio and gather the answers.
+
+In: desired, live and recorded portfolios, keyed by id. Out: a :class:`~reconciler.core.plan.Plan`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.core.decide import DEFAULT_POLICY, Policy, decide
+from reconciler.core.plan import Blocked, BlockReason, Change, Held, Plan, Unchanged
+from reconciler.core.selection import EVERYTHING, Selection
+from reconciler.core.state import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.core.diagnostics import Diagnostic
+    from reconciler.core.state import Desired, Live, PortfolioId, Record
+
+
+def build_plan(
+    desired: Mapping[PortfolioId, Desired],
+    live: Mapping[PortfolioId, Live],
+    records: Mapping[PortfolioId, Record],
+    *,
+    base_url: str,
+    created_ms: int,
+    config_digest: str = "",
+    config_files: tuple[str, ...] = (),
+    selection: Selection = EVERYTHING,
+    policy: Policy = DEFAULT_POLICY,
+    warnings: tuple[Diagnostic, ...] = (),
+) -> Plan:
+    """Decide about every desired portfolio; ``live`` must hold each of them. Mappings are keyed by portfolio id."""
+    changes: list[Change] = []
+    held: list[Held] = []
+    blocked: list[Blocked] = []
+    no_op = unverified = 0
+    for portfolio in sorted(desired):
+        match decide(desired[portfolio], live[portfolio], records.get(portfolio), policy):
+            case Unchanged() as unchanged:
+                no_op += 1
+                unverified += unchanged.unverified
+            case Change() as change:
+                changes.append(change)
+                unverified += any(f.verdict is Verdict.UNVERIFIED for f in change.fields)
+            case Held() as hold:
+                held.append(hold)
+                unverified += hold.unverified
+            case Blocked() as block:
+                blocked.append(block)
+                unverified += block.reason is BlockReason.UNVERIFIED
+    return Plan(
+        base_url=base_url,
+        created_ms=created_ms,
+        config_digest=config_digest,
+        config_files=config_files,
+        selection=selection,
+        changes=tuple(changes),
+        held=tuple(held),
+        blocked=tuple(blocked),
+        no_op=no_op,
+        unverified=unverified,
+        warnings=warnings,
+    )

@@ -1,0 +1,95 @@
+"""How an apply ended: one outcome a change, and what the whole run exits with.
+
+In: nothing but values of an apply. Out: :class:`ApplyReport`. Every planned change appears in it exactly once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from reconciler.core.errors import ExitReason, exit_reason_of
+
+if TYPE_CHECKING:
+    from reconciler.core.errors import ApiError
+    from reconciler.core.plan import Change, Plan
+
+
+class Outcome(StrEnum):
+    """What became of one change, in the order of display."""
+
+    DONE = "done"
+    ALREADY_DONE = "already_done"
+    STALE = "stale"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    NOT_ATTEMPTED = "not_attempted"
+
+    @property
+    def text(self) -> str:
+        """Return the outcome in words for people."""
+        return self.value.replace("_", " ")
+
+
+ACHIEVED = frozenset({Outcome.DONE, Outcome.ALREADY_DONE})
+
+
+class Call(StrEnum):
+    """A call that changes something; the word stands in the journal and in reports."""
+
+    START = "start"
+    PAUSE = "pause"
+    RESUME = "resume"
+    UPDATE_SCHEDULE = "update-schedule"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionResult:
+    """What became of one change. ``calls`` are the writes that were sent, in order; ``detail`` is a sentence.
+
+    ``notes`` are things found out on the way that do not change the outcome (drift that only the answer of an
+    update shows). ``error`` is the failure behind an outcome, where there is one.
+    """
+
+    change: Change
+    outcome: Outcome
+    calls: tuple[Call, ...] = ()
+    detail: str = ""
+    notes: tuple[str, ...] = ()
+    error: ApiError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyReport:
+    """All results, sorted by portfolio id; times are UTC epoch milliseconds."""
+
+    plan: Plan
+    results: tuple[ActionResult, ...]
+    started_ms: int
+    finished_ms: int
+    notes: tuple[str, ...] = ()
+
+    def count(self, outcome: Outcome) -> int:
+        """Return how many changes ended like this."""
+        return sum(result.outcome is outcome for result in self.results)
+
+    @property
+    def exit_reason(self) -> ExitReason:
+        """What the run exits with: the gravest thing that is true of it.
+
+        Anything unknown, or some done and some not: partly done. Only stale left over: stale. Nothing done at all:
+        the one reason all failures share, else a plain error. Blocked portfolios count as not done; held ones don't.
+        """
+        outcomes = {result.outcome for result in self.results}
+        incomplete = outcomes - ACHIEVED
+        if not incomplete and not self.plan.blocked:
+            return ExitReason.OK
+        if incomplete == {Outcome.STALE} and not self.plan.blocked:
+            return ExitReason.STALE
+        if Outcome.UNKNOWN in outcomes or Outcome.DONE in outcomes:
+            return ExitReason.PARTIAL
+        kinds = {exit_reason_of(result.error.kind) for result in self.results if result.error}
+        if len(kinds) == 1 and not self.plan.blocked:
+            return kinds.pop()
+        return ExitReason.ERROR
