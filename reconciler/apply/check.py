@@ -71,9 +71,7 @@ def confirms(change: Change, confirmation: Confirmation) -> bool:
     return confirmation.interval_ms == after.interval_ms and after.offset_ms in (None, confirmation.offset_ms)
 
 
-def record_of(
-    change: Change, live: Live, *, previous: Record | None, confirmation: Confirmation | None, now_ms: int
-) -> Record:
+def record_of(live: Live, *, previous: Record | None, confirmation: Confirmation | None, now_ms: int) -> Record:
     """Return what to remember after a change that holds.
 
     ``confirmation`` is the answer that confirmed the schedule, ``None`` where the change wrote none; then what was

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from reconciler.apply.check import confirms
 from reconciler.core.duration import format_duration
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from reconciler.core.plan import Change
     from reconciler.core.ports import AutomationApi, Journal
     from reconciler.core.state import Live
+
+
+_ABOUT_THE_SCHEDULE: Final = "SCHEDULE_"
+"""Error codes that refuse the value itself (API facts §6), not the moment: asking again after a resume won't help."""
 
 
 @dataclass(slots=True)
@@ -85,7 +89,7 @@ class Steps:
         try:
             await self._update()
         except ApiError as error:
-            if error.kind is not FailureKind.REFUSED:
+            if error.kind is not FailureKind.REFUSED or (error.code or "").startswith(_ABOUT_THE_SCHEDULE):
                 raise
             self.progress.notes.append(f"the schedule could not be set while paused ({error}), so it was set after")
             if await self._send(Call.RESUME, self._lift, self._reached) is not None:
@@ -102,8 +106,9 @@ class Steps:
             self.progress.notes.append("Glider accepted the schedule without saying what it stored")
         elif not confirms(self.change, confirmation):
             stored = _schedule_text(confirmation.interval_ms, confirmation.offset_ms)
+            # Not REFUSED: that would read as "not while paused", and resume on a schedule that nobody wants.
             raise ApiError(
-                FailureKind.REFUSED,
+                FailureKind.MALFORMED,
                 f"Glider stored {stored} instead of "
                 f"{_schedule_text(self.change.after.interval_ms, self.change.after.offset_ms)}",
                 operation=Call.UPDATE_SCHEDULE,
@@ -115,9 +120,8 @@ class Steps:
         """Report drift that only the answer of an update shows (API facts §5.2)."""
         known, found = self.change.before.interval_ms, confirmation.previous_interval_ms
         if known is not None and found is not None and known != found:
-            self.progress.notes.append(
-                f"the interval had drifted: it was {format_duration(found)}, not {format_duration(known)} as planned from"
-            )
+            was, thought = format_duration(found), format_duration(known)
+            self.progress.notes.append(f"the interval had drifted: it was {was}, not {thought}")
 
     async def _send(
         self, call: Call, request: Callable[[], Awaitable[Confirmation]], shown: Callable[[Live], bool]

@@ -87,7 +87,8 @@ class ApplyReport:
             return ExitReason.OK
         if incomplete == {Outcome.STALE} and not self.plan.blocked:
             return ExitReason.STALE
-        if Outcome.UNKNOWN in outcomes or Outcome.DONE in outcomes:
+        halfway = any(result.outcome is Outcome.FAILED and len(result.calls) > 1 for result in self.results)
+        if halfway or Outcome.UNKNOWN in outcomes or Outcome.DONE in outcomes:
             return ExitReason.PARTIAL
         kinds = {exit_reason_of(result.error.kind) for result in self.results if result.error}
         if len(kinds) == 1 and not self.plan.blocked:

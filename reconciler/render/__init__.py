@@ -1,0 +1,1 @@
+"""Values in, strings out: nothing in here prints."""

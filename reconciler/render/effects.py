@@ -1,0 +1,152 @@
+"""What a change does, in a few words: the same words for terminal and Markdown.
+
+In: a change, a hold or a block. Out: an :class:`Effect`, split into what many portfolios may share (so that equal
+ones fold into one line) and what belongs to one alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, assert_never
+
+from reconciler.core.diff import Field, FieldChange
+from reconciler.core.duration import format_duration
+from reconciler.core.plan import Change, ChangeReason, Plan, Risk, Verb
+from reconciler.core.schedule import runs_per_day
+from reconciler.core.state import Provenance, Verdict
+from reconciler.render.style import moment, number, plural, safe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SYMBOLS: Final[Mapping[Verb, str]] = {Verb.START: "+", Verb.RESUME: ">", Verb.UPDATE: "~", Verb.PAUSE: "="}
+HELD_SYMBOL: Final = "!"
+BLOCKED_SYMBOL: Final = "x"
+UNVERIFIED_SYMBOL: Final = "?"
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """``shared`` is the same for every portfolio that changes alike, ``own`` is this one's."""
+
+    shared: str
+    own: str = ""
+
+    @property
+    def text(self) -> str:
+        """Return both parts as one phrase."""
+        return f"{self.shared}, {self.own}" if self.own and self.shared else self.shared or self.own
+
+
+def effect(change: Change) -> Effect:
+    """Return what a change does to one portfolio."""
+    match change.verb:
+        case Verb.START:
+            return Effect(_joined(_every(change), _rate(change), _warnings(change)))
+        case Verb.RESUME:
+            schedule = _differences(change) if change.writes_schedule else _every(change)
+            return Effect(_joined(schedule, _resumed(change), _warnings(change)))
+        case Verb.UPDATE:
+            moves = f"next run {moment(change.next_run_ms)} moves" if change.next_run_ms is not None else ""
+            return Effect(_joined(_differences(change), _rate(change), _warnings(change)), moves)
+        case Verb.PAUSE:
+            drops = f"no run at {moment(change.next_run_ms)}" if change.next_run_ms is not None else ""
+            return Effect(safe(change.note) if change.note else "declared paused", drops)
+        case _:
+            assert_never(change.verb)
+
+
+def net_effect(plan: Plan) -> str:
+    """Return a line about runs per day over all changes, ``""`` when nothing can be said."""
+    before = after = 0.0
+    uncounted = 0
+    for change in plan.changes:
+        known, wanted = change.before.interval_ms, change.after.interval_ms
+        match change.verb:
+            case Verb.START | Verb.RESUME:
+                if wanted is None:
+                    uncounted += 1
+                else:
+                    after += runs_per_day(wanted)
+            case Verb.PAUSE:
+                if known is None:
+                    uncounted += 1
+                else:
+                    before += runs_per_day(known)
+            case Verb.UPDATE:
+                if known is None or wanted is None:
+                    uncounted += 1
+                else:
+                    before, after = before + runs_per_day(known), after + runs_per_day(wanted)
+            case _:
+                assert_never(change.verb)
+    if not plan.changes or uncounted == len(plan.changes):
+        return ""
+    unknown = f", not counting {plural(uncounted, 'portfolio')} whose live interval is unknown" if uncounted else ""
+    return f"Runs a day of what changes: {number(before)} → {number(after)}{unknown}."
+
+
+def field_text(change: FieldChange) -> str:
+    """Return one field's difference: ``interval 24h → 12h``, with the provenance where it was not simply read."""
+    if change.field is Field.STATE:
+        return f"{change.live} → {change.desired}"
+    name = change.field.value.removesuffix("_ms")
+    desired = format_duration(int(change.desired))
+    if change.verdict is Verdict.UNVERIFIED:
+        return f"{name} {UNVERIFIED_SYMBOL} → {desired}"
+    live = format_duration(int(change.live)) if change.live is not None else "none"
+    match change.provenance:
+        case Provenance.READ | Provenance.NONE:
+            how = ""
+        case Provenance.RECORDED:
+            how = " (recorded)"
+        case Provenance.OBSERVED:
+            recorded = f", recorded {format_duration(change.overruled)}" if change.overruled is not None else ""
+            how = f" (observed{recorded})"
+        case _:
+            assert_never(change.provenance)
+    return f"{name} {live} → {desired}{how}"
+
+
+def _differences(change: Change) -> str:
+    return ", ".join(
+        field_text(f) for f in change.fields if f.field is not Field.STATE and f.verdict is not Verdict.SAME
+    )
+
+
+def _every(change: Change) -> str:
+    if change.after.interval_ms is None:
+        return ""
+    text = f"every {format_duration(change.after.interval_ms)}"
+    if change.after.offset_ms is not None:
+        text += f", offset {format_duration(change.after.offset_ms)}"
+    return text
+
+
+def _rate(change: Change) -> str:
+    wanted, known = change.after.interval_ms, change.before.interval_ms
+    if wanted is None or wanted == known:
+        return ""
+    after = number(runs_per_day(wanted))
+    return f"{number(runs_per_day(known))} → {after} runs a day" if known is not None else f"{after} runs a day"
+
+
+def _resumed(change: Change) -> str:
+    match change.reason:
+        case ChangeReason.HOLD_OVERRIDDEN:
+            return f"paused by somebody else: {safe(change.pause_reason or 'no reason given', longest=80)}"
+        case _:
+            return "paused by us"
+
+
+def _warnings(change: Change) -> str:
+    words = {
+        Risk.RUNS_AT_ONCE: "runs at once",
+        Risk.OFFSET_RESET: "offset falls back to 0",
+        Risk.HOLD_OVERRIDDEN: "hold overridden",
+    }
+    return ", ".join(words[risk] for risk in change.risks if risk in words)
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)

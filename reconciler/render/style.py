@@ -1,0 +1,102 @@
+"""How a line looks on a terminal: ink, columns, times. Plain text where colours are off.
+
+In: text. Out: text. Whatever comes from outside goes through :func:`safe` once more here, at the sink: a plan file
+can hold anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+from unicodedata import combining, east_asian_width
+
+from reconciler.core.text import harmless
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+WIDEST_NAME: Final = 28
+
+
+class Ink(StrEnum):
+    """The few colours there are, as SGR parameters. Red is for what is wrong; a pause is not."""
+
+    BOLD = "1"
+    DIM = "2"
+    RED = "31"
+    GREEN = "32"
+    YELLOW = "33"
+    BLUE = "34"
+    MAGENTA = "35"
+    CYAN = "36"
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """Whether colours are on."""
+
+    color: bool = False
+
+    def paint(self, text: str, *inks: Ink) -> str:
+        """Return ``text`` in these inks, or as it is without colours."""
+        if not self.color or not text or not inks:
+            return text
+        return f"\x1b[{';'.join(inks)}m{text}\x1b[0m"
+
+
+PLAIN: Final = Style()
+
+
+def safe(text: str, *, longest: int = 200) -> str:
+    """Return text from outside made harmless for a terminal line."""
+    return harmless(text, longest=longest)
+
+
+def width(text: str) -> int:
+    """Return how many terminal cells ``text`` takes."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def pad(text: str, cells: int) -> str:
+    """Return ``text`` with spaces up to ``cells``."""
+    return text + " " * max(0, cells - width(text))
+
+
+def cut(text: str, cells: int) -> str:
+    """Return ``text``, or its beginning and an ellipsis, at most ``cells`` wide."""
+    if width(text) <= cells:
+        return text
+    kept = text[: cells - 1]
+    while width(kept) > cells - 1:
+        kept = kept[:-1]
+    return kept + "…"
+
+
+def columns(rows: Iterable[Sequence[str]], *, gap: str = "  ") -> list[str]:
+    """Return rows of cells as lines with aligned columns; the last cell of a row is not padded."""
+    rows = [tuple(row) for row in rows]
+    if not rows:
+        return []
+    widths = [max(width(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
+    return [gap.join([*(pad(cell, widths[i]) for i, cell in enumerate(row[:-1])), row[-1]]).rstrip() for row in rows]
+
+
+def moment(ms: int) -> str:
+    """Return UTC epoch milliseconds as ``2026-11-23 09:30 UTC``."""
+    return f"{datetime.fromtimestamp(ms / 1000, tz=UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def number(value: float) -> str:
+    """Return a rate with as many digits as it needs: ``24``, ``1.5``, ``0.14``."""
+    if value >= 10 or value == int(value):
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return ``1 portfolio`` or ``3 portfolios``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,193 @@
+"""A plan, a report and diagnostics for a terminal: aligned, quiet, the important thing last, where the eye is.
+
+In: values of the core and a :class:`~reconciler.render.style.Style`. Out: text that ends in a line break.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, assert_never
+
+from reconciler.core.plan import Change, Plan, Summary, Verb
+from reconciler.core.report import ActionResult, ApplyReport, Outcome
+from reconciler.core.state import Verdict
+from reconciler.render.effects import BLOCKED_SYMBOL, HELD_SYMBOL, SYMBOLS, UNVERIFIED_SYMBOL, effect, net_effect
+from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, plural, safe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from reconciler.core.diagnostics import Diagnostic
+
+FOLD_ABOVE: Final = 20
+"""A plan with no more rows than this is shown row by row."""
+FOLD_FROM: Final = 4
+"""So many portfolios that change alike become one row in a longer plan."""
+FOLDED_IDS: Final = 6
+
+
+def plan_text(plan: Plan, style: Style, *, verbose: bool = False) -> str:
+    """Return the whole plan; the last line is stable (:func:`summary_line`)."""
+    lines = [_heading(plan, style), ""]
+    rows = [row for verb in Verb for row in _rows_of(plan, verb, style, verbose=verbose)]
+    rows += [
+        (
+            style.paint(f"{HELD_SYMBOL} held", Ink.MAGENTA),
+            held.id,
+            _name(held.name),
+            f"paused by somebody else: {safe(held.pause_reason or 'no reason given', longest=80)}",
+        )
+        for held in plan.held
+    ]
+    rows += [
+        (style.paint(f"{BLOCKED_SYMBOL} blocked", Ink.RED), blocked.id, _name(blocked.name), safe(blocked.detail))
+        for blocked in plan.blocked
+    ]
+    table = _aligned(rows, style)
+    lines += [f"  {line}" for line in table] or ["  Nothing to do: live automation is as declared."]
+    lines += ["", *_footnotes(plan, style)]
+    lines.append(style.paint(summary_line(plan.summary), Ink.BOLD))
+    return "\n".join(lines) + "\n"
+
+
+def summary_line(summary: Summary) -> str:
+    """Return the line that scripts and people look for; its form is stable."""
+    return (
+        f"Plan: {summary.start} to start, {summary.resume} to resume, {summary.pause} to pause, "
+        f"{summary.update} to update. {summary.no_op} unchanged, {summary.held} held, {summary.blocked} blocked."
+    )
+
+
+def report_text(report: ApplyReport, style: Style, *, verbose: bool = False) -> str:
+    """Return the final table of an apply; what needs a look comes last, done portfolios fold away when many."""
+    order = sorted(report.results, key=lambda result: list(Outcome).index(result.outcome))
+    quiet = len(order) > FOLD_ABOVE and not verbose
+    shown = [r for r in order if not (quiet and r.outcome in (Outcome.DONE, Outcome.NOT_ATTEMPTED) and not r.notes)]
+    lines = [f"  {line}" for line in columns(result_cells(result, style) for result in shown)]
+    if hidden := len(order) - len(shown):
+        lines.append(style.paint(f"  … and {hidden} more that are done or were not attempted; -v lists them", Ink.DIM))
+    lines += ["", *(f"  {safe(note)}" for note in report.notes)]
+    counts = ", ".join(f"{report.count(outcome)} {outcome.text}" for outcome in Outcome)
+    lines.append(style.paint(f"Apply: {counts}.", Ink.BOLD))
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def result_line(result: ActionResult, style: Style) -> str:
+    """Return the line that is shown as soon as one change has its outcome."""
+    return "  ".join(cell for cell in result_cells(result, style) if cell)
+
+
+def result_cells(result: ActionResult, style: Style) -> tuple[str, str, str, str, str]:
+    """Return outcome, verb, id, name and the story of one result."""
+    change = result.change
+    story = "; ".join([*([result.detail] if result.detail else []), *result.notes])
+    if not story:
+        story = effect(change).shared
+    verb = f"{SYMBOLS[change.verb]} {change.verb.value}"
+    return (
+        style.paint(f"{result.outcome.text:13}", _ink_of(result.outcome)),
+        style.paint(f"{verb:8}", _ink(change.verb)),
+        change.id,
+        _name(change.name),
+        safe(story, longest=400),
+    )
+
+
+def diagnostics_text(diagnostics: Iterable[Diagnostic], style: Style) -> str:
+    """Return each problem as its sentence, the source line and a caret, in the order given."""
+    blocks = []
+    for diagnostic in diagnostics:
+        lines = [safe(str(diagnostic), longest=1000)]
+        if diagnostic.span is not None and diagnostic.excerpt is not None:
+            number = str(diagnostic.span.line)
+            before = diagnostic.excerpt[: diagnostic.span.column - 1]
+            indent = "".join("\t" if c == "\t" else " " for c in before)
+            excerpt = safe(diagnostic.excerpt.replace("\t", "    "), longest=160)
+            caret = indent.replace("\t", "    ") + "^" * max(1, min(diagnostic.span.width, 80))
+            lines.append(style.paint(f"  {number} | ", Ink.DIM) + excerpt)
+            lines.append(style.paint(f"  {' ' * len(number)} | ", Ink.DIM) + style.paint(caret, Ink.RED))
+        blocks.append("\n".join(lines))
+    return "\n".join(blocks) + "\n" if blocks else ""
+
+
+def _heading(plan: Plan, style: Style) -> str:
+    where = plural(len(plan.config_files), "file") if len(plan.config_files) != 1 else safe(plan.config_files[0])
+    part = "" if plan.selection.everything else " (selected)"
+    return style.paint(
+        f"{plural(plan.managed, 'portfolio')}{part} from {where}, live at {safe(plan.base_url)}", Ink.DIM
+    )
+
+
+def _rows_of(plan: Plan, verb: Verb, style: Style, *, verbose: bool) -> list[tuple[str, str, str, str]]:
+    """Return the rows of one verb, equal changes folded where the plan is long."""
+    changes = [change for change in plan.changes if change.verb is verb]
+    label = style.paint(f"{SYMBOLS[verb]} {verb.value}", _ink(verb))
+    alike: dict[str, list[Change]] = {}
+    for change in changes:
+        alike.setdefault(effect(change).shared, []).append(change)
+    rows = []
+    for shared, group in alike.items():
+        if verbose or len(plan.changes) <= FOLD_ABOVE or len(group) < FOLD_FROM:
+            rows += [(label, change.id, _name(change.name), effect(change).text) for change in group]
+        else:
+            rows.append((label, plural(len(group), "portfolio"), "", f"{shared}: {_some_ids(group)}"))
+    return sorted(rows, key=lambda row: row[1]) if len(rows) == len(changes) else rows
+
+
+def _some_ids(group: Sequence[Change]) -> str:
+    ids = [change.id for change in group]
+    more = f" and {len(ids) - FOLDED_IDS} more" if len(ids) > FOLDED_IDS else ""
+    return ", ".join(ids[:FOLDED_IDS]) + more
+
+
+def _aligned(rows: list[tuple[str, str, str, str]], style: Style) -> list[str]:
+    """Align by visible width: the label column holds colour codes, so it is padded by what it shows."""
+    lines = columns([cells[1:] for cells in rows])
+    shown = len("x blocked") + (len("\x1b[31m\x1b[0m") if style.color else 0)
+    return [f"{label:{shown}}  {line}" for (label, *_), line in zip(rows, lines, strict=True)]
+
+
+def _footnotes(plan: Plan, style: Style) -> list[str]:
+    notes = []
+    unknown = sum(
+        change.writes_schedule and any(f.verdict is Verdict.UNVERIFIED for f in change.fields)
+        for change in plan.changes
+    )
+    if unknown:
+        notes.append(
+            f"{UNVERIFIED_SYMBOL} Glider does not return this value. The write settles it, and the journal remembers it."
+        )
+    if plan.held:
+        notes.append(
+            f"{HELD_SYMBOL} Held stays paused. Release one with --resume-held ID, or `hold: override` in its file."
+        )
+    if net := net_effect(plan):
+        notes.append(net)
+    return [*(style.paint(note, Ink.DIM) for note in notes), *([""] if notes else [])]
+
+
+def _name(name: str | None) -> str:
+    return cut(safe(name), WIDEST_NAME) if name else ""
+
+
+def _ink(verb: Verb) -> Ink:
+    match verb:
+        case Verb.START | Verb.RESUME:
+            return Ink.GREEN
+        case Verb.UPDATE:
+            return Ink.YELLOW
+        case Verb.PAUSE:
+            return Ink.BLUE
+        case _:
+            assert_never(verb)
+
+
+def _ink_of(outcome: Outcome) -> Ink:
+    match outcome:
+        case Outcome.DONE | Outcome.ALREADY_DONE:
+            return Ink.GREEN
+        case Outcome.STALE | Outcome.NOT_ATTEMPTED:
+            return Ink.YELLOW
+        case Outcome.FAILED | Outcome.UNKNOWN:
+            return Ink.RED
+        case _:
+            assert_never(outcome)
