@@ -125,7 +125,7 @@ class _Applier:
         if live is None:
             detail = "Glider accepted the call, but its status does not show it yet; plan again"
             return _result(change, progress, Outcome.UNKNOWN, detail)
-        record = record_of(change, live, previous=record, confirmation=progress.schedule, now_ms=self._clock.now_ms())
+        record = record_of(live, previous=record, confirmation=progress.schedule, now_ms=self._clock.now_ms())
         self._journal.confirm(change.id, record)
         return _result(change, progress, Outcome.DONE, "")
 

@@ -6,6 +6,7 @@ can hold anything.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 WIDEST_NAME: Final = 28
+_SGR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Ink(StrEnum):
@@ -55,7 +57,9 @@ def safe(text: str, *, longest: int = 200) -> str:
 
 
 def width(text: str) -> int:
-    """Return how many terminal cells ``text`` takes."""
+    """Return how many terminal cells ``text`` takes; colours take none."""
+    if "\x1b" in text:
+        text = _SGR.sub("", text)
     if text.isascii():
         return len(text)
     return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)

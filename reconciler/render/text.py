@@ -11,7 +11,7 @@ from reconciler.core.plan import Change, Plan, Summary, Verb
 from reconciler.core.report import ActionResult, ApplyReport, Outcome
 from reconciler.core.state import Verdict
 from reconciler.render.effects import BLOCKED_SYMBOL, HELD_SYMBOL, SYMBOLS, UNVERIFIED_SYMBOL, effect, net_effect
-from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, plural, safe
+from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, pad, plural, safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,8 +42,7 @@ def plan_text(plan: Plan, style: Style, *, verbose: bool = False) -> str:
         (style.paint(f"{BLOCKED_SYMBOL} blocked", Ink.RED), blocked.id, _name(blocked.name), safe(blocked.detail))
         for blocked in plan.blocked
     ]
-    table = _aligned(rows, style)
-    lines += [f"  {line}" for line in table] or ["  Nothing to do: live automation is as declared."]
+    lines += [f"  {line}" for line in columns(rows)] or ["  Nothing to do: live automation is as declared."]
     lines += ["", *_footnotes(plan, style)]
     lines.append(style.paint(summary_line(plan.summary), Ink.BOLD))
     return "\n".join(lines) + "\n"
@@ -73,7 +72,8 @@ def report_text(report: ApplyReport, style: Style, *, verbose: bool = False) -> 
 
 def result_line(result: ActionResult, style: Style) -> str:
     """Return the line that is shown as soon as one change has its outcome."""
-    return "  ".join(cell for cell in result_cells(result, style) if cell)
+    outcome, verb, *rest = result_cells(result, style)
+    return "  ".join([pad(outcome, len(Outcome.NOT_ATTEMPTED)), pad(verb, len("> resume")), *filter(None, rest)])
 
 
 def result_cells(result: ActionResult, style: Style) -> tuple[str, str, str, str, str]:
@@ -84,8 +84,8 @@ def result_cells(result: ActionResult, style: Style) -> tuple[str, str, str, str
         story = effect(change).shared
     verb = f"{SYMBOLS[change.verb]} {change.verb.value}"
     return (
-        style.paint(f"{result.outcome.text:13}", _ink_of(result.outcome)),
-        style.paint(f"{verb:8}", _ink(change.verb)),
+        style.paint(result.outcome.text, _ink_of(result.outcome)),
+        style.paint(verb, _ink(change.verb)),
         change.id,
         _name(change.name),
         safe(story, longest=400),
@@ -124,7 +124,7 @@ def _rows_of(plan: Plan, verb: Verb, style: Style, *, verbose: bool) -> list[tup
     alike: dict[str, list[Change]] = {}
     for change in changes:
         alike.setdefault(effect(change).shared, []).append(change)
-    rows = []
+    rows: list[tuple[str, str, str, str]] = []
     for shared, group in alike.items():
         if verbose or len(plan.changes) <= FOLD_ABOVE or len(group) < FOLD_FROM:
             rows += [(label, change.id, _name(change.name), effect(change).text) for change in group]
@@ -139,23 +139,10 @@ def _some_ids(group: Sequence[Change]) -> str:
     return ", ".join(ids[:FOLDED_IDS]) + more
 
 
-def _aligned(rows: list[tuple[str, str, str, str]], style: Style) -> list[str]:
-    """Align by visible width: the label column holds colour codes, so it is padded by what it shows."""
-    lines = columns([cells[1:] for cells in rows])
-    shown = len("x blocked") + (len("\x1b[31m\x1b[0m") if style.color else 0)
-    return [f"{label:{shown}}  {line}" for (label, *_), line in zip(rows, lines, strict=True)]
-
-
 def _footnotes(plan: Plan, style: Style) -> list[str]:
     notes = []
-    unknown = sum(
-        change.writes_schedule and any(f.verdict is Verdict.UNVERIFIED for f in change.fields)
-        for change in plan.changes
-    )
-    if unknown:
-        notes.append(
-            f"{UNVERIFIED_SYMBOL} Glider does not return this value. The write settles it, and the journal remembers it."
-        )
+    if any(c.writes_schedule and any(f.verdict is Verdict.UNVERIFIED for f in c.fields) for c in plan.changes):
+        notes.append(f"{UNVERIFIED_SYMBOL} Glider does not return this value. One write settles it; it is remembered.")
     if plan.held:
         notes.append(
             f"{HELD_SYMBOL} Held stays paused. Release one with --resume-held ID, or `hold: override` in its file."
