@@ -36,8 +36,9 @@ class Confirmation:
 class AutomationApi(Protocol):
     """One Glider service. Every method may raise :class:`~reconciler.core.errors.ApiError`, and nothing else.
 
-    Reads are retried inside, within a budget. Writes are sent once and never repeated inside, except that a 404 or
-    405 may be repeated once on the other v1 path family (API facts §4.1): the first was proven to do nothing.
+    Reads are retried inside, within a budget. Writes are sent once and never repeated inside, except where the first
+    was proven to do nothing: after the wait of a 429, and once on the other v1 path family after a 404 or 405 (API
+    facts §4.1).
     """
 
     async def read(self, portfolio: PortfolioId) -> Live:

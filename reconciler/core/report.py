@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from reconciler.core.errors import ExitReason, exit_reason_of
+from reconciler.core.errors import ExitReason, FailureKind, exit_reason_of
 
 if TYPE_CHECKING:
     from reconciler.core.errors import ApiError
@@ -94,3 +94,17 @@ class ApplyReport:
         if len(kinds) == 1 and not self.plan.blocked:
             return kinds.pop()
         return ExitReason.ERROR
+
+
+def plan_exit_reason(plan: Plan, *, detailed: bool) -> ExitReason:
+    """Return what a plan exits with: blocked portfolios win over changes, which only count when ``detailed``.
+
+    Where reads failed and nothing else is blocked, the reason they share (no permission, unreachable) is the answer.
+    """
+    if plan.blocked:
+        reasons = {
+            exit_reason_of(FailureKind(blocked.failure)) if blocked.failure else ExitReason.ERROR
+            for blocked in plan.blocked
+        }
+        return reasons.pop() if len(reasons) == 1 else ExitReason.ERROR
+    return ExitReason.CHANGES if detailed and plan.changes else ExitReason.OK

@@ -1,0 +1,156 @@
+"""The command ``reconciler``: its commands, and the one place where an ending becomes an exit code.
+
+In: arguments. Out: an exit code, by ``SystemExit``. Every failure gets its sentence on stderr and, with
+``-o json``, its document on stdout; a traceback is only ever shown for our own bugs.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from reconciler import __version__
+from reconciler.cli.lazy import Lazy, LazyGroup
+from reconciler.cli.options import HOISTED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.core.errors import ExitReason, ReconcilerError
+
+COMMANDS = {
+    "validate": Lazy("reconciler.cli.validate:validate", "Check the files, offline."),
+    "plan": Lazy("reconciler.cli.plan:plan", "Show what apply would do."),
+    "apply": Lazy("reconciler.cli.apply:apply", "Make live automation match the files."),
+    "show": Lazy("reconciler.cli.show:show", "Show a saved plan."),
+    "status": Lazy("reconciler.cli.status:status", "Show live automation as a table."),
+    "explain": Lazy("reconciler.cli.explain:explain", "Show where each value of a portfolio comes from."),
+    "schema": Lazy("reconciler.cli.schema:schema", "Print the JSON Schema of the files."),
+    "sandbox": Lazy("reconciler.cli.sandbox:sandbox", "Run the embedded Glider, to learn and to test on."),
+}
+
+HELP = """Infrastructure-as-code for portfolio automation on Glider.
+
+Declare in YAML which portfolios run and how often; `plan` shows the difference from what is live, `apply` makes
+exactly that change. Files never hold the key: it is read from GLIDER_API_KEY.
+
+\b
+  reconciler validate                      check automation.yaml or automation/
+  reconciler plan                          show what would change
+  reconciler apply                         show, ask, change
+  reconciler plan --sandbox                the same against an embedded Glider
+
+Exit codes: 0 fine, 1 error, 2 changes (with --detailed-exitcode), 3 files or plan invalid, 4 stale, 5 over a guard,
+6 partly done, 7 key or permission, 8 unreachable, 64 usage, 130/143 interrupted.
+
+Shell completion: eval "$(_RECONCILER_COMPLETE=bash_source reconciler)"; also zsh_source and fish_source.
+"""
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    hoisted=HOISTED,
+    help=HELP,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="reconciler", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Hold the commands."""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the program and exit."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; return its exit code."""
+    from reconciler.core.errors import ExitReason, ReconcilerError
+
+    try:
+        reason = cli.main(args=arguments, prog_name="reconciler", standalone_mode=False)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.UsageError as error:
+        return _usage(error, arguments)
+    except (click.Abort, KeyboardInterrupt):
+        return _ended(arguments, "interrupted", "", ExitReason.INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our stdout has gone (`| head`). Nothing is wrong; Python must not complain at exit either.
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitReason.OK.code
+    except ReconcilerError as error:
+        return report(error, error_reason(error), arguments)
+    except Exception as error:
+        return _bug(error, arguments)
+    return reason.code if isinstance(reason, ExitReason) else ExitReason.OK.code
+
+
+def error_reason(error: ReconcilerError) -> ExitReason:
+    """Return what an error exits with; an API error's kind decides."""
+    from reconciler.core.errors import ApiError, exit_reason_of
+
+    return exit_reason_of(error.kind) if isinstance(error, ApiError) else error.exit_reason
+
+
+def report(error: ReconcilerError, reason: ExitReason, arguments: list[str]) -> int:
+    """Print an error on stderr, and as a document on stdout where JSON was asked for; return the exit code."""
+    from reconciler.cli.output import Output, write
+    from reconciler.core.errors import ConfigInvalid
+    from reconciler.render.style import Ink, safe
+
+    output = Output(format="text", color=False if "--no-color" in arguments else None)
+    style = output.note_style
+    if isinstance(error, ConfigInvalid):
+        from reconciler.render.text import diagnostics_text
+
+        write(sys.stderr, diagnostics_text(error.diagnostics, style))
+    lines = [f"{style.paint('error:', Ink.RED, Ink.BOLD)} {safe(str(error), longest=1000)}"]
+    lines += [f"  {safe(error.detail, longest=2000)}"] if error.detail else []
+    write(sys.stderr, "\n".join(lines) + "\n")
+    if wants_json(arguments):
+        from reconciler.render.json import failure_json
+
+        write(sys.stdout, failure_json(error, reason))
+    return reason.code
+
+
+def wants_json(arguments: list[str]) -> bool:
+    """Whether the command line asks for JSON, readable even where the command line itself is wrong."""
+    asked = list(zip(arguments, [*arguments[1:], ""], strict=True))
+    return any(
+        (token in ("-o", "--output") and value == "json") or token in ("-ojson", "--output=json")
+        for token, value in asked
+    )
+
+
+def _usage(error: click.UsageError, arguments: list[str]) -> int:
+    from reconciler.core.errors import UsageError
+
+    hint = f"See `{error.ctx.command_path} --help`." if error.ctx else "See `reconciler --help`."
+    converted = UsageError(error.format_message(), hint)
+    return report(converted, converted.exit_reason, arguments)
+
+
+def _ended(arguments: list[str], summary: str, detail: str, reason: ExitReason) -> int:
+    from reconciler.core.errors import ReconcilerError
+
+    return report(ReconcilerError(summary, detail), reason, arguments)
+
+
+def _bug(error: Exception, arguments: list[str]) -> int:
+    """Say that it is our bug. The traceback holds no local values, so no key can be in it; it stands under -v."""
+    from reconciler.core.errors import ExitReason
+
+    if "-v" in arguments or "--verbose" in arguments:
+        import traceback
+
+        traceback.print_exception(error)
+    detail = "This is a bug in glider-reconciler; please report it with the output of the same command under -v."
+    return _ended(arguments, f"internal error: {type(error).__name__}: {error}", detail, ExitReason.ERROR)

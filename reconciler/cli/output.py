@@ -1,0 +1,69 @@
+"""Where text goes: data to stdout, everything else to stderr, colours only where a terminal wants them.
+
+In: strings of the renderers. Out: bytes on the two streams. Nothing else in the program prints.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TextIO
+
+from reconciler.render.style import Ink, Style
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """The two streams of one command. ``format`` is text, json or markdown."""
+
+    format: str
+    verbose: bool = False
+    quiet: bool = False
+    color: bool | None = None
+
+    @property
+    def is_json(self) -> bool:
+        """Whether stdout must hold one JSON document and nothing else."""
+        return self.format == "json"
+
+    @property
+    def style(self) -> Style:
+        """The style of text on stdout."""
+        return Style(color=self.format == "text" and _wants_color(sys.stdout, self.color))
+
+    @property
+    def note_style(self) -> Style:
+        """The style of text on stderr."""
+        return Style(color=_wants_color(sys.stderr, self.color))
+
+    def data(self, text: str) -> None:
+        """Write a result to stdout."""
+        write(sys.stdout, text)
+
+    def note(self, text: str) -> None:
+        """Write a remark to stderr, unless quiet."""
+        if not self.quiet:
+            write(sys.stderr, text + "\n")
+
+    def warn(self, text: str) -> None:
+        """Write a warning to stderr, always."""
+        write(sys.stderr, f"{self.note_style.paint('warning:', Ink.YELLOW)} {text}\n")
+
+
+def write(stream: TextIO, text: str) -> None:
+    """Write and flush; characters that the stream's encoding lacks become escapes instead of an error."""
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
+
+
+def _wants_color(stream: TextIO, asked: bool | None) -> bool:
+    if asked is not None:
+        return asked
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person can be asked through this stream."""
+    return stream.isatty()

@@ -1,0 +1,101 @@
+"""Files and live state to a plan: the way that ``plan`` and ``apply`` share.
+
+In: options, a loaded configuration, an open service. Out: a :class:`~reconciler.core.plan.Plan`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler.cli.progress import ReadProgress, bar
+from reconciler.cli.wiring import make_selection, records_of
+from reconciler.core.guards import check_guards
+from reconciler.core.plan import Verb
+from reconciler.core.selection import select
+from reconciler.render.text import diagnostics_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from reconciler.cli.output import Output
+    from reconciler.cli.wiring import Service
+    from reconciler.config.load import Configuration
+    from reconciler.core.guards import Excess
+    from reconciler.core.plan import Plan
+
+
+def policy(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--unverified`` and ``--resume-held``."""
+    command = click.option(
+        "--resume-held",
+        "resume_held",
+        multiple=True,
+        metavar="ID",
+        help="Resume this portfolio although somebody else paused it. Repeatable.",
+    )(command)
+    return click.option(
+        "--unverified",
+        type=click.Choice(["write", "skip", "fail"]),
+        default="write",
+        show_default=True,
+        help="What to do about a schedule that can't be known.",
+    )(command)
+
+
+async def make_plan(options: Mapping[str, Any], configuration: Configuration, service: Service, output: Output) -> Plan:
+    """Read every selected portfolio and plan.
+
+    Raises :class:`~reconciler.core.errors.ApiError` when the key is refused; any other failed read blocks its
+    portfolio only.
+    """
+    from reconciler.api.read import read_all
+    from reconciler.core.decide import Policy, Unverified
+    from reconciler.core.planner import build_plan
+
+    selection = make_selection(options)
+    desired = select(configuration.desired, selection)
+    held = frozenset(options["resume_held"])
+    if unknown := sorted(held - set(desired)):
+        raise click.UsageError(f"--resume-held {unknown[0]!r} is not among the selected portfolios.")
+    records = records_of(options, service.label)
+    with bar(output, "Reading", len(desired)) as shown:
+        live = await read_all(service.api, desired, parallelism=options["parallelism"], observer=ReadProgress(shown))
+    for note in service.api.notes:
+        output.note(f"note: {note}")
+    return build_plan(
+        desired,
+        live,
+        records,
+        base_url=service.label,
+        created_ms=service.clock.now_ms(),
+        config_digest=configuration.digest,
+        config_files=configuration.files,
+        selection=selection,
+        policy=Policy(unverified=Unverified(options["unverified"]), resume_held=held),
+        warnings=configuration.warnings,
+    )
+
+
+def excesses(plan: Plan, configuration: Configuration, allow: tuple[str, ...]) -> tuple[Excess, ...]:
+    """Return what the plan has more of than the configuration's guards and ``--allow`` let through."""
+    return check_guards(plan, configuration.guards, managed=len(configuration.desired), allowed=parse_allow(allow))
+
+
+def parse_allow(allow: tuple[str, ...]) -> dict[Verb, int]:
+    """Return the numbers of ``--allow VERB=N`` values. Raises :class:`click.BadParameter`."""
+    allowed: dict[Verb, int] = {}
+    for text in allow:
+        verb, _, number = text.partition("=")
+        if verb not in [*Verb] or not (number.isascii() and number.isdigit()):
+            raise click.BadParameter(f"{text!r} is not of the form resume=12.", param_hint="--allow")
+        allowed[Verb(verb)] = int(number)
+    return allowed
+
+
+def show_warnings(configuration: Configuration, output: Output) -> None:
+    """Print the configuration's warnings on stderr."""
+    if configuration.warnings and not output.is_json:
+        for warning in configuration.warnings:
+            output.warn(diagnostics_text([warning], output.note_style).rstrip("\n"))

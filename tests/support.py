@@ -1,0 +1,152 @@
+"""A whole world for a test: a sandbox with memory, a client, a journal and a clock that moves only when told to."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.api.read import read_all
+from reconciler.api.transport import Transport
+from reconciler.api.v1 import GliderV1
+from reconciler.apply.journal import open_journal, read_records
+from reconciler.apply.run import Stop, apply_plan
+from reconciler.core.decide import DEFAULT_POLICY, Policy
+from reconciler.core.planner import build_plan
+from reconciler.core.ports import Paths
+from reconciler.core.state import Desired, PortfolioId
+from reconciler.sandbox.app import create_app
+from reconciler.sandbox.faults import Faults
+from reconciler.sandbox.seed import parse_seed
+from reconciler.sandbox.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Iterable
+
+    from reconciler.core.plan import Plan, Verb
+    from reconciler.core.report import ApplyReport
+
+NOON_MS = 1_795_348_800_000
+"""2026-11-22 12:00 UTC."""
+HOUR_MS = 3_600_000
+BASE_URL = "sandbox://test"
+
+
+class FakeClock:
+    """Time that passes only by sleeping, and then at once."""
+
+    def __init__(self, now_ms: int = NOON_MS) -> None:
+        self._now_ms = now_ms
+
+    def now_ms(self) -> int:
+        return self._now_ms
+
+    def advance(self, ms: int) -> None:
+        self._now_ms += ms
+
+    async def sleep(self, seconds: float) -> None:
+        self._now_ms += round(seconds * 1000)
+        await asyncio.sleep(0)
+
+
+class Silence:
+    """An observer that remembers and says nothing."""
+
+    def __init__(self) -> None:
+        self.results: list[object] = []
+
+    def started(self, portfolio: PortfolioId, verb: Verb) -> None:
+        pass
+
+    def finished(self, result: object) -> None:
+        self.results.append(result)
+
+
+@dataclass
+class World:
+    """One simulated Glider and everything needed to plan and apply against it."""
+
+    journal: Path
+    portfolios: dict[str, dict[str, Any]]
+    settings: dict[str, Any] = field(default_factory=dict)
+    paths: Paths = Paths.AUTO
+    parallelism: int = 4
+    clock: FakeClock = field(default_factory=FakeClock)
+    faults: Faults = field(default_factory=Faults)
+
+    def __post_init__(self) -> None:
+        seed = {"version": 1, "settings": self.settings, "portfolios": self.portfolios}
+        self.store = Store.load(None, parse_seed(seed), now_ms=self.clock.now_ms())
+        self.app = create_app(self.store, now_ms=self.clock.now_ms, faults=self.faults, sleep=self.clock.sleep)
+
+    @asynccontextmanager
+    async def api(self) -> AsyncIterator[GliderV1]:
+        async with Transport(
+            base_url=BASE_URL,
+            key="test-key-1234",
+            parallelism=self.parallelism,
+            clock=self.clock,
+            jitter=lambda: 0.5,
+            asgi_app=self.app,
+        ) as transport:
+            yield GliderV1(transport, paths=self.paths)
+
+    def plan(self, desired: Iterable[Desired], policy: Policy = DEFAULT_POLICY) -> Plan:
+        return run(self._plan(desired, policy))
+
+    async def _plan(self, desired: Iterable[Desired], policy: Policy) -> Plan:
+        wanted = {d.id: d for d in sorted(desired, key=lambda d: d.id)}
+        async with self.api() as api:
+            live = await read_all(api, wanted, parallelism=self.parallelism)
+        return build_plan(
+            wanted,
+            live,
+            read_records(self.journal, base_url=BASE_URL),
+            base_url=BASE_URL,
+            created_ms=self.clock.now_ms(),
+            policy=policy,
+        )
+
+    def apply(self, plan: Plan, stop: Stop | None = None, observer: Any = None) -> ApplyReport:
+        return run(self._apply(plan, stop or Stop(), observer or Silence()))
+
+    async def _apply(self, plan: Plan, stop: Stop, observer: Any) -> ApplyReport:
+        with open_journal(self.journal, base_url=BASE_URL, now_ms=self.clock.now_ms) as journal:
+            journal.open_run(fingerprint="test", tool="test")
+            async with self.api() as api:
+                return await apply_plan(
+                    plan,
+                    api=api,
+                    journal=journal,
+                    clock=self.clock,
+                    observer=observer,
+                    parallelism=self.parallelism,
+                    stop=stop,
+                )
+
+    def converge(self, desired: Iterable[Desired], policy: Policy = DEFAULT_POLICY) -> tuple[Plan, ApplyReport]:
+        wanted = list(desired)
+        plan = self.plan(wanted, policy)
+        return plan, self.apply(plan)
+
+    def writes(self) -> list[str]:
+        """Return every write so far as ``id path-tail``, oldest first."""
+        return [
+            f"{r.portfolio} {r.path.split(f'/{r.portfolio}/', 1)[1]}"
+            for r in self.app.requests.kept()
+            if r.method == "POST"
+        ]
+
+    def calls(self) -> list[str]:
+        """Return the last path segment of every write so far, oldest first."""
+        return [write.rsplit("/", 1)[-1].split(" ")[-1] for write in self.writes()]
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(coroutine)
+
+
+def portfolio(name: str) -> PortfolioId:
+    return PortfolioId(name)
