@@ -1,7 +1,7 @@
 """A progress bar on stderr, on a terminal only; rich is imported only then.
 
-In: events of reading and applying. Out: a bar, and above it the lines that are to stay. Without a terminal the lines
-alone, and nothing moves.
+In: events of reading and applying. Out: a bar, and above it the lines that are to stay. Without a terminal, nothing:
+the result tells it all, unless -v asks for the lines.
 """
 
 from __future__ import annotations
@@ -37,21 +37,23 @@ class Bar(Protocol):
 
 
 class _NoBar:
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None] | None) -> None:
         self._say = say
 
     def advance(self) -> None:
         """Show nothing."""
 
     def line(self, text: str) -> None:
-        self._say(text)
+        if self._say is not None:
+            self._say(text)
 
 
 @contextmanager
 def bar(output: Output, label: str, total: int) -> Iterator[Bar]:
     """Show a bar while the block runs, when stderr is a terminal and there is enough to wait for."""
-    if output.quiet or total < FEWEST or not is_terminal(sys.stderr):
-        yield _NoBar(output.note)
+    terminal = is_terminal(sys.stderr)
+    if output.quiet or total < FEWEST or not terminal:
+        yield _NoBar(output.note if terminal or output.verbose else None)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

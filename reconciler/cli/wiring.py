@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     from reconciler.core.state import PortfolioId, Record
 
 
+@dataclass(frozen=True, slots=True)
 class SystemClock:
-    """The real time."""
+    """The real time, ``ahead_ms`` ahead of it where a sandbox's clock is."""
+
+    ahead_ms: int = 0
 
     def now_ms(self) -> int:
         """Return UTC epoch milliseconds."""
-        return time_ns() // 1_000_000
+        return time_ns() // 1_000_000 + self.ahead_ms
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -83,9 +86,9 @@ async def open_service(options: Mapping[str, Any], paths: Paths) -> AsyncIterato
     from reconciler.api.transport import Transport
     from reconciler.api.v1 import GliderV1
 
-    clock = SystemClock()
     parallelism: int = options["parallelism"]
     if options["sandbox"] is None:
+        clock = SystemClock()
         base_url: str = options["base_url"]
         async with Transport(
             base_url=base_url, key=_key(), parallelism=parallelism, clock=clock, jitter=random
@@ -98,7 +101,8 @@ async def open_service(options: Mapping[str, Any], paths: Paths) -> AsyncIterato
     store = Store.open(Path(options["sandbox"]))
     try:
         label = f"sandbox://{store.instance}"
-        app = create_app(store, now_ms=clock.now_ms)
+        app = create_app(store, now_ms=SystemClock().now_ms)
+        clock = SystemClock(ahead_ms=store.clock_offset_ms)
         async with Transport(
             base_url=label, key="sandbox", parallelism=parallelism, clock=clock, jitter=random, asgi_app=app
         ) as transport:

@@ -7,6 +7,7 @@ cell is escaped, so no name or reason can form a link, a mention, HTML or a new 
 from __future__ import annotations
 
 import re
+from html import escape
 from typing import TYPE_CHECKING, Final
 
 from reconciler.core.plan import Risk, Verb
@@ -18,7 +19,12 @@ from reconciler.render.text import summary_line
 if TYPE_CHECKING:
     from reconciler.core.plan import Change, Plan
 
-_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]()<>#+!|~&@:-])")
+_MARKUP: Final = re.compile(r"([\\`*_{}\[\]|~])")
+"""What Markdown reads as markup inside a table's cell; a backslash makes it literal."""
+_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "#": "&#35;"}
+"""What a backslash does not stop: HTML, mentions, references to issues."""
+_LINK: Final = re.compile(r":(?=\S)|(?<=\bwww)\.", re.IGNORECASE)
+"""What makes a bare address a link."""
 OPEN_ROWS: Final = 30
 """A longer list of changes of one verb is folded."""
 
@@ -53,7 +59,7 @@ def _section(title: str, rows: list[tuple[str, str | None, str]]) -> list[str]:
     table += [f"| `{portfolio}` | {_cell(name or '')} | {_cell(text)} |" for portfolio, name, text in rows]
     if len(rows) <= OPEN_ROWS:
         return [f"**`{title}`** ({len(rows)})", "", *table, ""]
-    summary = f"<details><summary><b><code>{title}</code></b> ({len(rows)})</summary>"
+    summary = f"<details><summary><b><code>{escape(title)}</code></b> ({len(rows)})</summary>"
     return [summary, "", *table, "", "</details>", ""]
 
 
@@ -63,7 +69,5 @@ def _row(change: Change) -> tuple[str, str | None, str]:
 
 def _cell(text: str) -> str:
     """Return text with every character that Markdown could read as markup made literal."""
-    escaped = _SPECIAL.sub(r"\\\1", safe(text, longest=300))
-    # A backslash does not stop GitHub from reading @name or a bare address; a zero-width joiner would be invisible
-    # and is what we refuse elsewhere, so the characters become entities.
-    return escaped.replace(r"\@", "&#64;").replace(r"\:", "&#58;").replace(r"\<", "&lt;").replace(r"\&", "&amp;")
+    literal = "".join(_ENTITIES.get(c, c) for c in safe(text, longest=300))
+    return _LINK.sub(lambda found: f"&#{ord(found[0])};", _MARKUP.sub(r"\\\1", literal))

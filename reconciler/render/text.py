@@ -71,9 +71,10 @@ def report_text(report: ApplyReport, style: Style, *, verbose: bool = False) -> 
 
 
 def result_line(result: ActionResult, style: Style) -> str:
-    """Return the line that is shown as soon as one change has its outcome."""
-    outcome, verb, *rest = result_cells(result, style)
-    return "  ".join([pad(outcome, len(Outcome.NOT_ATTEMPTED)), pad(verb, len("> resume")), *filter(None, rest)])
+    """Return the line that is shown as soon as one change has its outcome; what it did stands in the plan above."""
+    outcome, verb, *_ = result_cells(result, style)
+    told = [f"  {safe(text, longest=400)}" for text in (result.detail, *result.notes) if text]
+    return "".join([pad(outcome, len(Outcome.NOT_ATTEMPTED)), pad(verb, len("> resume") + 2), result.change.id, *told])
 
 
 def result_cells(result: ActionResult, style: Style) -> tuple[str, str, str, str, str]:

@@ -1,0 +1,126 @@
+"""``reconciler sandbox``: fill, serve, reset and move on the embedded Glider."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import time_ns
+from typing import TYPE_CHECKING
+
+import click
+
+from reconciler.cli.options import DEFAULT_SANDBOX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import closing
+    from typing import Any
+
+    from reconciler.sandbox.seed import Seed
+    from reconciler.sandbox.store import Store
+
+HELP = """Run the embedded Glider: a simulator of the service, to learn on and to test pipelines on.
+
+It behaves as the service is documented, keeps its portfolios in one file, and moves no money.
+
+\b
+  reconciler sandbox load examples/quickstart/sandbox.yaml
+  reconciler plan --sandbox                     in process, no port
+  reconciler sandbox serve --port 8080          the same over HTTP
+  reconciler sandbox advance 3d                 let runs happen
+  reconciler sandbox reset                      back to the seed
+"""
+
+
+def _file(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--sandbox", "file", default=DEFAULT_SANDBOX, show_default=True, metavar="FILE", help="The sandbox's file."
+    )(command)
+
+
+@click.group(help=HELP)
+def sandbox() -> None:
+    """Hold the commands."""
+
+
+@sandbox.command(help="Fill the sandbox from SEED, a YAML file of portfolios; what was in it is replaced.")
+@click.argument("seed", metavar="SEED")
+@_file
+def load(seed: str, file: str) -> None:
+    """Read a seed and make the file."""
+    from reconciler.render.style import plural
+    from reconciler.sandbox.store import Store
+
+    planted = _read_seed(seed)
+    Store.load(Path(file), planted, now_ms=time_ns() // 1_000_000).close()
+    click.echo(f"Loaded {plural(len(planted.portfolios), 'portfolio')} into {file}.")
+
+
+@sandbox.command(help="Put the sandbox back to the seed it was loaded from, clock included.")
+@_file
+def reset(file: str) -> None:
+    """Start over."""
+    with _open(file) as store:
+        store.reset(now_ms=time_ns() // 1_000_000)
+    click.echo(f"Reset {file} to its seed.")
+
+
+@sandbox.command(help="Move the sandbox's clock ahead by DURATION, such as 90m or 3d; due runs happen.")
+@click.argument("duration")
+@_file
+def advance(duration: str, file: str) -> None:
+    """Move the clock on."""
+    from reconciler.core.duration import format_duration, parse_duration
+
+    try:
+        ms = parse_duration(int(duration) if duration.isascii() and duration.isdigit() else duration)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; write 90m, 3d or the like.", param_hint="DURATION") from error
+    with _open(file) as store:
+        store.advance(ms)
+        ahead = store.clock_offset_ms
+    click.echo(f"{file} is {format_duration(ahead)} ahead of the clock.")
+
+
+@sandbox.command(help="Serve the sandbox on a port, until interrupted; any key is accepted.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free one.")
+@_file
+def serve(host: str, port: int, file: str) -> None:
+    """Listen and answer."""
+    from reconciler.sandbox.app import create_app
+    from reconciler.sandbox.serve import serve as listen
+
+    def ready(url: str) -> None:
+        click.echo(f"Serving {file} at {url}; stop with Ctrl-C. Use it with:", err=True)
+        click.echo(f"  GLIDER_API_KEY=any GLIDER_BASE_URL={url} reconciler plan", err=True)
+
+    with _open(file) as store:
+        app = create_app(store, now_ms=lambda: time_ns() // 1_000_000)
+        listen(app, host=host, port=port, ready=ready)
+
+
+def _open(file: str) -> closing[Store]:
+    from contextlib import closing
+
+    from reconciler.sandbox.store import Store
+
+    return closing(Store.open(Path(file)))
+
+
+def _read_seed(name: str) -> Seed:
+    """Read a seed by the same YAML rules as the files."""
+    from reconciler.config.document import with_excerpts
+    from reconciler.config.source import read_document
+    from reconciler.core.errors import ConfigInvalid, SandboxError
+    from reconciler.sandbox.seed import parse_seed
+
+    try:
+        content = Path(name).read_bytes()
+    except OSError as error:
+        raise SandboxError(
+            f"can't read the seed {name}: {error.strerror}", "Name a YAML file of portfolios."
+        ) from error
+    document = read_document(name, content)
+    if document.diagnostics:
+        raise ConfigInvalid(with_excerpts(document.diagnostics, {name: content}))
+    return parse_seed(document.root)
