@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.api.read import read_all
@@ -14,9 +13,9 @@ from reconciler.api.v1 import GliderV1
 from reconciler.apply.journal import open_journal, read_records
 from reconciler.apply.run import Stop, apply_plan
 from reconciler.core.decide import DEFAULT_POLICY, Policy
+from reconciler.core.desired import Desired, PortfolioId
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Paths
-from reconciler.core.state import Desired, PortfolioId
 from reconciler.sandbox.app import create_app
 from reconciler.sandbox.faults import Faults
 from reconciler.sandbox.seed import parse_seed
@@ -24,9 +23,11 @@ from reconciler.sandbox.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterable
+    from pathlib import Path
 
-    from reconciler.core.plan import Plan, Verb
+    from reconciler.core.plan import Plan
     from reconciler.core.report import ApplyReport
+    from reconciler.core.verb import Verb
 
 NOON_MS = 1_795_348_800_000
 """2026-11-22 12:00 UTC."""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler.core.desired import Desired, PortfolioId, RunState
 from reconciler.core.marker import MARK
 from reconciler.core.ports import Paths
 from reconciler.core.report import ACHIEVED
-from reconciler.core.state import Desired, PortfolioId, RunState
 from reconciler.sandbox.faults import Fault, FaultKind, Faults, Operation
 from tests.support import HOUR_MS, World
 
@@ -57,7 +57,7 @@ TABLE: dict[tuple[str, str], dict[str, list[str] | str]] = {
         "offset only": BLOCKED,
         "offset only, interval unknown": BLOCKED,
     },
-    ("inactive", "paused"): dict.fromkeys(SCHEDULES, []),
+    ("inactive", "paused"): {key: [] for key in SCHEDULES},
     ("active", "active"): {
         "same": [],
         "different": [UPDATE],
@@ -67,7 +67,7 @@ TABLE: dict[tuple[str, str], dict[str, list[str] | str]] = {
         "offset only": [UPDATE],
         "offset only, interval unknown": BLOCKED,
     },
-    ("active", "paused"): dict.fromkeys(SCHEDULES, [PAUSE]),
+    ("active", "paused"): {key: [PAUSE] for key in SCHEDULES},
     ("paused by us", "active"): {
         "same": [RESUME],
         "different": [UPDATE, RESUME],
@@ -77,9 +77,9 @@ TABLE: dict[tuple[str, str], dict[str, list[str] | str]] = {
         "offset only": [UPDATE, RESUME],
         "offset only, interval unknown": BLOCKED,
     },
-    ("paused by us", "paused"): dict.fromkeys(SCHEDULES, []),
+    ("paused by us", "paused"): {key: [] for key in SCHEDULES},
     ("paused by others", "active"): dict.fromkeys(SCHEDULES, HELD),
-    ("paused by others", "paused"): dict.fromkeys(SCHEDULES, []),
+    ("paused by others", "paused"): {key: [] for key in SCHEDULES},
     **{
         (live, desired): dict.fromkeys(SCHEDULES, BLOCKED)
         for live in ("archived", "error", "unknown word", "not found", "read failed")

@@ -8,15 +8,17 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from reconciler.core.desired import RunState
+from reconciler.core.live import Record, Status
 from reconciler.core.marker import is_marked, paused_by_us
-from reconciler.core.plan import ChangeReason, Verb
+from reconciler.core.plan import ChangeReason
 from reconciler.core.schedule import applies, known_interval, known_offset
-from reconciler.core.state import Record, RunState, Status
+from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
+    from reconciler.core.live import Live
     from reconciler.core.plan import Change
     from reconciler.core.ports import Confirmation
-    from reconciler.core.state import Live
 
 
 class Standing(Enum):

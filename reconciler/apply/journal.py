@@ -10,8 +10,9 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, Self
 
+from reconciler.core.desired import PortfolioId, RunState
 from reconciler.core.errors import JournalError
-from reconciler.core.state import PortfolioId, Record, RunState
+from reconciler.core.live import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

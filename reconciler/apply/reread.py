@@ -14,8 +14,9 @@ from reconciler.core.errors import ApiError, FailureKind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from reconciler.core.desired import PortfolioId
+    from reconciler.core.live import Live
     from reconciler.core.ports import AutomationApi, Clock
-    from reconciler.core.state import Live, PortfolioId
 
 WAITS_SECONDS: Final = (0.0, 0.2, 0.4, 0.8, 1.6)
 """Before each look. The service names no bound for how soon a read shows a write; after three seconds we say so."""

@@ -20,9 +20,10 @@ from reconciler.core.report import ActionResult, ApplyReport, Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from reconciler.core.desired import PortfolioId
+    from reconciler.core.live import Live, Record
     from reconciler.core.plan import Change, Plan
     from reconciler.core.ports import ApplyObserver, AutomationApi, Clock, Journal
-    from reconciler.core.state import Live, PortfolioId, Record
 
 
 class Stop:

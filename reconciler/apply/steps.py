@@ -14,17 +14,17 @@ from reconciler.apply.check import confirms
 from reconciler.core.duration import format_duration
 from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
 from reconciler.core.marker import marked
-from reconciler.core.plan import Verb
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import Call
+from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from reconciler.apply.reread import Rereader
+    from reconciler.core.live import Live
     from reconciler.core.plan import Change
     from reconciler.core.ports import AutomationApi, Journal
-    from reconciler.core.state import Live
 
 
 _ABOUT_THE_SCHEDULE: Final = "SCHEDULE_"

@@ -69,27 +69,34 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Run one command; return its exit code."""
-    from reconciler.core.errors import ExitReason, ReconcilerError
-
     try:
         reason = cli.main(args=arguments, prog_name="reconciler", standalone_mode=False)
     except click.exceptions.Exit as ended:
         return ended.exit_code
-    except click.UsageError as error:
-        return _usage(error, arguments)
-    except (click.Abort, KeyboardInterrupt):
-        return _ended(arguments, "interrupted", "", ExitReason.INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our stdout has gone (`| head`). Nothing is wrong; Python must not complain at exit either.
         import os
 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitReason.OK.code
-    except ReconcilerError as error:
-        return report(error, error_reason(error), arguments)
-    except Exception as error:
-        return _bug(error, arguments)
-    return reason.code if isinstance(reason, ExitReason) else ExitReason.OK.code
+        return 0
+    except (Exception, KeyboardInterrupt) as error:
+        return _failed(error, arguments)
+    return getattr(reason, "code", 0)
+
+
+def _failed(error: BaseException, arguments: list[str]) -> int:
+    """Say why a command failed; what this needs is imported only now, because most commands don't fail."""
+    from reconciler.core.errors import ExitReason, ReconcilerError
+
+    match error:
+        case click.UsageError():
+            return _usage(error, arguments)
+        case click.Abort() | KeyboardInterrupt():
+            return _ended(arguments, "interrupted", "", ExitReason.INTERRUPTED)
+        case ReconcilerError():
+            return report(error, error_reason(error), arguments)
+        case _:
+            return _bug(error, arguments)
 
 
 def error_reason(error: ReconcilerError) -> ExitReason:
@@ -144,7 +151,7 @@ def _ended(arguments: list[str], summary: str, detail: str, reason: ExitReason) 
     return report(ReconcilerError(summary, detail), reason, arguments)
 
 
-def _bug(error: Exception, arguments: list[str]) -> int:
+def _bug(error: BaseException, arguments: list[str]) -> int:
     """Say that it is our bug. The traceback holds no local values, so no key can be in it; it stands under -v."""
     from reconciler.core.errors import ExitReason
 

@@ -5,7 +5,6 @@ In: a click command. Out: the command with the options. :data:`HOISTED` tells th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -37,26 +36,6 @@ HOISTED: Final = {
     "--quiet": 0,
 }
 """Spelling to number of values; -1 is an optional one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verbosity:
-    """How much is said on stderr, and whether in colour."""
-
-    verbose: bool
-    quiet: bool
-    color: bool | None
-    """``False`` when switched off by flag; ``None`` leaves it to the terminal and ``NO_COLOR``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Which Glider: a base URL, or a sandbox file."""
-
-    base_url: str
-    sandbox: str | None
-    journal: str
-    parallelism: int
 
 
 def files(command: Callable[..., Any]) -> Callable[..., Any]:

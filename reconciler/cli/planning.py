@@ -12,8 +12,8 @@ import click
 from reconciler.cli.progress import ReadProgress, bar
 from reconciler.cli.wiring import make_selection, records_of
 from reconciler.core.guards import check_guards
-from reconciler.core.plan import Verb
 from reconciler.core.selection import select
+from reconciler.core.verb import Verb
 from reconciler.render.text import diagnostics_text
 
 if TYPE_CHECKING:

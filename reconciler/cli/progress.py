@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from reconciler.cli.output import Output
+    from reconciler.core.desired import PortfolioId
     from reconciler.core.errors import ApiError
-    from reconciler.core.plan import Verb
-    from reconciler.core.state import PortfolioId
+    from reconciler.core.verb import Verb
 
 FEWEST = 20
 """A bar for fewer portfolios is gone before anybody sees it."""

@@ -5,7 +5,6 @@ In: options and the environment. Out: a loaded configuration, an open service. C
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from contextlib import asynccontextmanager
@@ -24,9 +23,10 @@ if TYPE_CHECKING:
 
     from reconciler.api.v1 import GliderV1
     from reconciler.config.load import Configuration
+    from reconciler.core.desired import PortfolioId
+    from reconciler.core.live import Record
     from reconciler.core.ports import Paths
     from reconciler.core.selection import Selection
-    from reconciler.core.state import PortfolioId, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
+        import asyncio
+
         await asyncio.sleep(seconds)
 
 
@@ -120,6 +122,8 @@ def records_of(options: Mapping[str, Any], label: str) -> Mapping[PortfolioId, R
 
 def run_async(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """Run a command's coroutine to its end."""
+    import asyncio
+
     return asyncio.run(main())
 
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
+from reconciler.core.desired import Desired, RunState
 from reconciler.core.diff import Field, FieldChange, compare, schedule_of
 from reconciler.core.duration import format_duration
+from reconciler.core.live import Live, Provenance, Record, Status, Verdict
 from reconciler.core.marker import paused_by_us
 from reconciler.core.plan import (
     Blocked,
@@ -23,11 +25,10 @@ from reconciler.core.plan import (
     Risk,
     Snapshot,
     Unchanged,
-    Verb,
     desired_status,
 )
 from reconciler.core.schedule import known_interval, known_offset
-from reconciler.core.state import Desired, Live, Provenance, Record, RunState, Status, Verdict
+from reconciler.core.verb import Verb
 
 
 class Unverified(StrEnum):

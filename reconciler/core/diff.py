@@ -11,8 +11,9 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from reconciler.core.desired import Desired, RunState
+from reconciler.core.live import Live, Provenance, Record, Status, Verdict
 from reconciler.core.schedule import known_interval, known_offset
-from reconciler.core.state import Desired, Live, Provenance, Record, RunState, Status, Verdict
 
 if TYPE_CHECKING:
     from reconciler.core.schedule import Known

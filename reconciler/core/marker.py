@@ -6,10 +6,13 @@ stands at the end. It makes the question answerable on any machine, without loca
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from reconciler.core.desired import RunState
 from reconciler.core.schedule import applies
-from reconciler.core.state import Live, Record, RunState
+
+if TYPE_CHECKING:
+    from reconciler.core.live import Live, Record
 
 MARK: Final = "[glider-reconciler]"
 

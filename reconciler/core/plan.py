@@ -11,21 +11,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from reconciler.core.state import Origin, PortfolioId, RunState, Status
+from reconciler.core.desired import Origin, PortfolioId, RunState
+from reconciler.core.live import Status
+from reconciler.core.verb import Verb as Verb
 
 if TYPE_CHECKING:
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.diff import FieldChange
     from reconciler.core.selection import Selection
-
-
-class Verb(StrEnum):
-    """The action of a change, in the order in which people should read them: what makes trades comes first."""
-
-    START = "start"
-    RESUME = "resume"
-    UPDATE = "update"
-    PAUSE = "pause"
 
 
 class ChangeReason(StrEnum):

@@ -17,9 +17,9 @@ from reconciler.core.errors import ExitReason
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reconciler.core.desired import Origin
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.plan import Change, Plan, Snapshot
-    from reconciler.core.state import Origin
 
 FORMAT_VERSION: Final = "1.0"
 """Minor versions only add keys; a reader refuses another major version."""

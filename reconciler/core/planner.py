@@ -8,15 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.core.decide import DEFAULT_POLICY, Policy, decide
+from reconciler.core.live import Verdict
 from reconciler.core.plan import Blocked, BlockReason, Change, Held, Plan, Unchanged
 from reconciler.core.selection import EVERYTHING, Selection
-from reconciler.core.state import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.core.desired import Desired, PortfolioId
     from reconciler.core.diagnostics import Diagnostic
-    from reconciler.core.state import Desired, Live, PortfolioId, Record
+    from reconciler.core.live import Live, Record
 
 
 def build_plan(

@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from reconciler.core.desired import Origin, PortfolioId
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.diff import Field, FieldChange
 from reconciler.core.errors import PlanInvalid, StalePlan
-from reconciler.core.plan import Blocked, BlockReason, Cause, Change, ChangeReason, Held, Plan, Risk, Snapshot, Verb
+from reconciler.core.live import Provenance, Status, Verdict
+from reconciler.core.plan import Blocked, BlockReason, Cause, Change, ChangeReason, Held, Plan, Risk, Snapshot
 from reconciler.core.planfile import FORMAT_VERSION, TOOL, fingerprint, from_iso
 from reconciler.core.selection import Selection
-from reconciler.core.state import Origin, PortfolioId, Provenance, Status, Verdict
+from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.core.desired import PortfolioId
     from reconciler.core.errors import ApiError
-    from reconciler.core.plan import Verb
-    from reconciler.core.state import Live, PortfolioId, Record
+    from reconciler.core.live import Live, Record
+    from reconciler.core.verb import Verb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,18 +10,14 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from reconciler.core.duration import DAY_MS, HOUR_MS
-from reconciler.core.state import Live, Provenance, Record, Status
+from reconciler.core.duration import DAY_MS
+from reconciler.core.limits import ETHEREUM_MIN_INTERVAL_MS as ETHEREUM_MIN_INTERVAL_MS
+from reconciler.core.limits import MAX_INTERVAL_MS as MAX_INTERVAL_MS
+from reconciler.core.limits import MIN_INTERVAL_MS as MIN_INTERVAL_MS
+from reconciler.core.live import Live, Provenance, Record, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-MIN_INTERVAL_MS: Final = HOUR_MS
-"""API facts §6."""
-MAX_INTERVAL_MS: Final = 365 * DAY_MS
-"""API facts §4.6: "1 year", taken as 365 days."""
-ETHEREUM_MIN_INTERVAL_MS: Final = DAY_MS
-"""API facts §6, in force since 2026-03-02."""
 
 POINTS_THAT_PROVE: Final = 3
 """So many points on one grid, and no fewer, are taken as a proof of the interval."""

@@ -14,7 +14,7 @@ from reconciler.core.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from reconciler.core.state import Desired, PortfolioId
+    from reconciler.core.desired import Desired, PortfolioId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from reconciler.core.diff import Field, FieldChange
 from reconciler.core.duration import format_duration
-from reconciler.core.plan import Change, ChangeReason, Plan, Risk, Verb
+from reconciler.core.live import Provenance, Verdict
+from reconciler.core.plan import Change, ChangeReason, Plan, Risk
 from reconciler.core.schedule import runs_per_day
-from reconciler.core.state import Provenance, Verdict
+from reconciler.core.verb import Verb
 from reconciler.render.style import moment, number, plural, safe
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import re
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from reconciler.core.plan import Risk, Verb
+from reconciler.core.plan import Risk
 from reconciler.core.planfile import fingerprint
+from reconciler.core.verb import Verb
 from reconciler.render.effects import BLOCKED_SYMBOL, HELD_SYMBOL, SYMBOLS, effect, net_effect
 from reconciler.render.style import safe
 from reconciler.render.text import summary_line

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.core.duration import format_duration
+from reconciler.core.live import Provenance, Status
 from reconciler.core.planfile import iso
 from reconciler.core.schedule import Known, known_interval, known_offset
-from reconciler.core.state import Provenance, Status
 from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, moment, plural, safe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reconciler.core.state import Desired, Live, Record
+    from reconciler.core.desired import Desired
+    from reconciler.core.live import Live, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, assert_never
 
-from reconciler.core.plan import Change, Plan, Summary, Verb
+from reconciler.core.live import Verdict
 from reconciler.core.report import ActionResult, ApplyReport, Outcome
-from reconciler.core.state import Verdict
+from reconciler.core.verb import Verb
 from reconciler.render.effects import BLOCKED_SYMBOL, HELD_SYMBOL, SYMBOLS, UNVERIFIED_SYMBOL, effect, net_effect
 from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, pad, plural, safe
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from reconciler.core.diagnostics import Diagnostic
+    from reconciler.core.plan import Change, Plan, Summary
 
 FOLD_ABOVE: Final = 20
 """A plan with no more rows than this is shown row by row."""

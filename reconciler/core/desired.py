@@ -1,0 +1,54 @@
+"""What the files declare, one value a portfolio, settled in milliseconds and closed enums.
+
+In: nothing. Out: :class:`Desired`. Mappings of it are keyed by portfolio id and sorted by it. Kept apart from what is
+live, because the offline commands need no more than this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+PortfolioId = NewType("PortfolioId", str)
+"""Glider's id of a portfolio; always matches ``[A-Za-z0-9_-]{1,128}``, so it is safe in a URL path."""
+
+
+class RunState(StrEnum):
+    """What a file may ask for."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a portfolio is declared; the line counts from 1."""
+
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """One portfolio as declared, after defaults and groups were laid under it.
+
+    ``interval_ms`` or ``offset_ms`` is ``None`` where it is not declared, that is: not managed. ``reason`` is sent
+    with pause and resume. ``until`` is an ISO date after which people are warned; it never resumes anything.
+    """
+
+    id: PortfolioId
+    state: RunState
+    interval_ms: int | None = None
+    offset_ms: int | None = None
+    name: str | None = None
+    group: str | None = None
+    chain: str | None = None
+    reason: str | None = None
+    owner: str | None = None
+    until: str | None = None
+    hold_override: bool = False
+    """``hold: override``: resume it although somebody else paused it."""
+    run_on_start: bool = False
+    """Maps to ``runRebalanceImmediately`` of a start."""
+    origin: Origin | None = None

@@ -1,0 +1,86 @@
+"""What Glider says of a portfolio, what we remember of it, and how well either is known.
+
+In: nothing. Out: :class:`Live`, :class:`Record` and the two scales of knowledge. Mappings are keyed by portfolio id and
+sorted by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reconciler.core.desired import PortfolioId, RunState
+    from reconciler.core.errors import ApiError
+
+
+class Status(StrEnum):
+    """What the service says (API facts §3.1), closed: whatever else it says is ``UNKNOWN`` and blocks."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    INACTIVE = "inactive"
+    ARCHIVED = "archived"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+    """A word that is not documented, or an answer that contradicts itself."""
+    NOT_FOUND = "not_found"
+    UNREADABLE = "unreadable"
+    """The read failed; ``Live.failure`` says how."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """One portfolio as read. Server text in here is already harmless; times are UTC epoch milliseconds.
+
+    ``word`` is the status as the service spelled it. ``interval_ms`` and ``offset_ms`` are set only when the
+    answer carried them, which v1 does not document (API facts §4.3). ``scheduled_ms`` holds the ``scheduledAt`` of
+    recent runs, newest first.
+    """
+
+    id: PortfolioId
+    status: Status
+    word: str = ""
+    interval_ms: int | None = None
+    offset_ms: int | None = None
+    schedule_id: str | None = None
+    pause_reason: str | None = None
+    next_run_ms: int | None = None
+    scheduled_ms: tuple[int, ...] = ()
+    runs: int | None = None
+    failure: ApiError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What the service confirmed at our last write to a portfolio, as the journal remembers it.
+
+    A memory, not an observation. ``interval_ms`` and ``offset_ms`` are ``None`` where no answer of the service
+    ever confirmed one. ``confirmed_ms`` is when, UTC epoch milliseconds.
+    """
+
+    state: RunState
+    interval_ms: int | None
+    offset_ms: int | None
+    schedule_id: str | None
+    confirmed_ms: int
+    marked: bool = False
+    """Whether the service showed our mark in the pause reason afterwards; see :mod:`reconciler.core.marker`."""
+
+
+class Provenance(StrEnum):
+    """How well a live value is known."""
+
+    READ = "read"
+    RECORDED = "recorded"
+    OBSERVED = "observed"
+    NONE = "none"
+
+
+class Verdict(StrEnum):
+    """What can be said of one managed field."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+    UNVERIFIED = "unverified"
