@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import tempfile
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.api.read import read_all
@@ -22,8 +24,7 @@ from reconciler.sandbox.seed import parse_seed
 from reconciler.sandbox.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterable
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 
     from reconciler.core.plan import Plan
     from reconciler.core.report import ApplyReport
@@ -78,7 +79,8 @@ class World:
     faults: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:
-        seed = {"version": 1, "settings": self.settings, "portfolios": self.portfolios}
+        portfolios = {name: {"status": "active", **given} for name, given in self.portfolios.items()}
+        seed = {"version": 1, "settings": self.settings, "portfolios": portfolios}
         self.store = Store.load(None, parse_seed(seed), now_ms=self.clock.now_ms())
         self.app = create_app(self.store, now_ms=self.clock.now_ms, faults=self.faults, sleep=self.clock.sleep)
 
@@ -143,6 +145,14 @@ class World:
     def calls(self) -> list[str]:
         """Return the last path segment of every write so far, oldest first."""
         return [write.rsplit("/", 1)[-1].split(" ")[-1] for write in self.writes()]
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """Yield a folder in memory where there is one: a journal waits for the disk at every write."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+        yield Path(name)
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -1,0 +1,200 @@
+"""The shell around every answer of Glider: its success, its failure, and whatever a gateway sends instead.
+
+In: HTTP status, headers and body as they came. Out: the JSON object of a success, or an :class:`ApiError` whose text
+is harmless. API facts §2.1 to §2.5. Knows no socket and no portfolio; what ``data`` means is the codec's business.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Final, NoReturn, assert_never
+
+from reconciler.api.retry import LONGEST_WAIT_MS, retry_after_ms
+from reconciler.core.duration import SECOND_MS, format_duration
+from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.text import harmless
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Headers = Sequence[tuple[bytes, bytes]]
+
+DEEPEST: Final = 64
+"""Nesting of an answer; the documented ones stay below 6."""
+
+_KINDS: Final = {
+    401: FailureKind.UNAUTHENTICATED,
+    403: FailureKind.FORBIDDEN,
+    404: FailureKind.NOT_FOUND,
+    # Some gateways send 408 when the service behind them was slow: it proves nothing about the work.
+    408: FailureKind.INTERRUPTED,
+    429: FailureKind.RATE_LIMITED,
+}
+_ETH_CODE: Final = re.compile(rb"SCHEDULE_ETH_[A-Z_]{1,60}")
+# Possessive, and closed by the end of the text too: a hostile body must not make it go back and start again.
+_STRING: Final = re.compile(rb'(?s)"(?:[^"\\]|\\(?:.|\Z))*+(?:"|\Z)')
+_LONGEST_ID: Final = 128
+_FIRST_WORDS: Final = 80
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decode: Final = json.JSONDecoder(parse_constant=_no_constant).decode
+
+
+def success_of(status: int, headers: Headers, body: bytes, *, operation: str, now_ms: int) -> dict[str, object]:
+    """Return the JSON object of a 2xx answer; raise :class:`ApiError` for any other.
+
+    The HTTP status decides first, the code second (API facts §2.4). ``now_ms`` turns an HTTP date of
+    ``Retry-After`` into a wait.
+    """
+    if 200 <= status < 300:
+        payload = _object_of(body)
+        if payload is None:
+            raise ApiError(
+                FailureKind.MALFORMED,
+                f"the answer is not a JSON object: {_first_words(body)}; is the base URL Glider's?",
+                operation=operation,
+                status=status,
+                request_id=_id({}, headers, "requestId", b"x-request-id"),
+                correlation_id=_id({}, headers, "correlationId", b"x-correlation-id"),
+            )
+        if payload.get("success") is not False:
+            return payload
+    raise failure_of(status, headers, body, operation=operation, now_ms=now_ms)
+
+
+def failure_of(status: int, headers: Headers, body: bytes, *, operation: str, now_ms: int) -> ApiError:
+    """Return the error that an answer stands for; any status, any body."""
+    payload = _object_of(body) or {}
+    error = payload.get("error")
+    details: dict[str, object] = error if isinstance(error, dict) else {}
+    kind = kind_of(status)
+    asked_ms = None
+    if kind in (FailureKind.RATE_LIMITED, FailureKind.SERVER):
+        in_body = payload.get("retryAfter", details.get("retryAfter"))
+        asked_ms = retry_after_ms(_header(headers, b"retry-after"), in_body, now_ms=now_ms)
+    return ApiError(
+        kind,
+        _sentence(kind, status, _message(payload, body), asked_ms=asked_ms, location=_header(headers, b"location")),
+        operation=operation,
+        status=status,
+        code=_code(details, body),
+        retry_after_ms=asked_ms,
+        request_id=_id(payload, headers, "requestId", b"x-request-id"),
+        correlation_id=_id(payload, headers, "correlationId", b"x-correlation-id"),
+    )
+
+
+def kind_of(status: int) -> FailureKind:
+    """Return what an HTTP status that is no clean success means for the caller."""
+    if kind := _KINDS.get(status):
+        return kind
+    if 400 <= status < 500:
+        return FailureKind.REFUSED
+    return FailureKind.SERVER if 500 <= status < 600 else FailureKind.MALFORMED
+
+
+def _sentence(kind: FailureKind, status: int, said: str, *, asked_ms: int | None, location: str | None) -> str:
+    match kind:
+        case FailureKind.UNAUTHENTICATED:
+            return f"the service does not accept the key: {said}; check GLIDER_API_KEY and the base URL"
+        case FailureKind.FORBIDDEN:
+            return f"the key may not do this: {said}; give it the scope in Glider's console"
+        case FailureKind.NOT_FOUND:
+            return f"the service does not find it: {said}"
+        case FailureKind.REFUSED:
+            return f"the service refused: {said}"
+        case FailureKind.RATE_LIMITED:
+            return f"the service limits the rate: {said}; {_advice(asked_ms)}"
+        case FailureKind.SERVER:
+            too_long = asked_ms is not None and asked_ms > LONGEST_WAIT_MS
+            return f"the service failed: {said}" + (f"; {_advice(asked_ms)}" if too_long else "")
+        case FailureKind.INTERRUPTED:
+            return f"the service gave up waiting for the request: {said}"
+        case FailureKind.MALFORMED | FailureKind.UNREACHABLE:
+            return _oddity(status, said, location)
+        case _:
+            assert_never(kind)
+
+
+def _oddity(status: int, said: str, location: str | None) -> str:
+    """Say what is wrong with an answer that is neither a success nor a failure as documented."""
+    if 200 <= status < 300:
+        return f"the answer says OK and failed at once: {said}"
+    if 300 <= status < 400:
+        place = harmless(location, longest=120) if location else "nowhere"
+        return f"the service redirects to {place}, and no redirect is followed; check the base URL"
+    return f"the service answered with a status that means nothing here: {said}"
+
+
+def _advice(asked_ms: int | None) -> str:
+    if asked_ms is None or asked_ms <= LONGEST_WAIT_MS:
+        return "run again later, or with a smaller --parallelism"
+    asked, longest = format_duration(-(-asked_ms // SECOND_MS) * SECOND_MS), format_duration(LONGEST_WAIT_MS)
+    return f"it asks to wait {asked}, and more than {longest} is not waited for; run again then"
+
+
+def _object_of(body: bytes) -> dict[str, object] | None:
+    """Return the body as a JSON object, or ``None`` where it is anything else."""
+    if body.count(b"[") + body.count(b"{") > DEEPEST and _depth(body) > DEEPEST:
+        return None
+    try:
+        payload = _decode(body.decode())
+    except (ValueError, RecursionError):  # not UTF-8, not JSON, a number of thousands of digits
+        return None
+    return payload if isinstance(payload, dict) else None
+
+
+def _depth(body: bytes) -> int:
+    depth = deepest = 0
+    for byte in _STRING.sub(b"", body):
+        if byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    return deepest
+
+
+def _message(payload: dict[str, object], body: bytes) -> str:
+    """Return what the service says, from the v1 envelope, the 429 body of §2.5 or, failing both, the first words."""
+    error = payload.get("error")
+    inner = error.get("message") if isinstance(error, dict) else None
+    for said in (inner, payload.get("message"), error):
+        if isinstance(said, str) and said.strip():
+            return harmless(said.strip())
+    return "no reason given" if payload else _first_words(body)
+
+
+def _first_words(body: bytes) -> str:
+    if not body.strip():
+        return "an empty body"
+    text = re.sub(r"<[^>]*>|\s+", " ", body[:2000].decode(errors="replace"))
+    return repr(harmless(" ".join(text.split()), longest=_FIRST_WORDS))
+
+
+def _code(details: dict[str, object], body: bytes) -> str | None:
+    # Where the ETH mainnet codes stand is not documented: any place will do (API facts §1.1, §6).
+    if found := _ETH_CODE.search(body):
+        return found.group().decode()
+    return _short(details.get("code"))
+
+
+def _id(payload: dict[str, object], headers: Headers, key: str, header: bytes) -> str | None:
+    """Return an id that support asks for: from beside the error, inside it, or a header (API facts §2.1, §2.3)."""
+    error = payload.get("error")
+    inner = error.get(key) if isinstance(error, dict) else None
+    return _short(payload.get(key)) or _short(inner) or _short(_header(headers, header))
+
+
+def _short(value: object) -> str | None:
+    return harmless(value, longest=_LONGEST_ID) if isinstance(value, str) and value else None
+
+
+def _header(headers: Headers, name: bytes) -> str | None:
+    """Return a header's first value; ``name`` in lower case."""
+    return next((value.decode("latin-1") for key, value in headers if key.lower() == name), None)

@@ -1,0 +1,183 @@
+"""When to ask again, and when to stop asking: back-off, ``Retry-After``, and the pace of a whole run.
+
+In: what failed, the time as a number, a source of jitter. Out: waits in milliseconds, and decisions. It never waits
+itself and knows no clock, socket or library: :mod:`reconciler.api.pacing` does what is decided here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final, assert_never
+
+from reconciler.core.duration import MINUTE_MS, SECOND_MS
+from reconciler.core.errors import FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ATTEMPTS: Final = 4
+"""How often one call is sent at most, the first time included."""
+LONGEST_WAIT_MS: Final = 2 * MINUTE_MS
+"""A longer ``Retry-After`` is not waited for: the call fails at once and says so."""
+
+_BACKOFF_BASE_MS: Final = 250
+_BACKOFF_CAP_MS: Final = 8 * SECOND_MS
+_BUDGET_FLOOR: Final = 20
+_BUDGET_SHARE: Final = 5  # one retry for five requests
+_UNNAMED_LIMIT_MS: Final = 1 * SECOND_MS  # a 429 that names no wait still means one
+_STAGGER_MS: Final = 250  # those who waited together must not return together (API facts §2.5: stagger)
+_STRIKES: Final = 6  # so many limits in a row without one good answer: the service does not want us now
+_REST_MS: Final = 5 * MINUTE_MS  # longer than anyone waits, so whoever comes next fails at once
+_SILENCE_FLOOR: Final = 20
+_SILENCE_REST_MS: Final = 30 * SECOND_MS
+
+
+def may_repeat(kind: FailureKind, *, safe: bool) -> bool:
+    """Whether a call that failed like this may be sent again.
+
+    ``safe`` is true for a read. A write is repeated only after a 429: it is the one failure that proves that
+    nothing was done and that also asks to come back. Failures that would only repeat themselves are final.
+    """
+    match kind:
+        case FailureKind.RATE_LIMITED:
+            return True
+        case FailureKind.UNREACHABLE | FailureKind.INTERRUPTED | FailureKind.SERVER:
+            return safe
+        case (
+            FailureKind.NOT_FOUND
+            | FailureKind.REFUSED
+            | FailureKind.UNAUTHENTICATED
+            | FailureKind.FORBIDDEN
+            | FailureKind.MALFORMED
+        ):
+            return False
+        case _:
+            assert_never(kind)
+
+
+def backoff_ms(failures: int, jitter: Callable[[], float]) -> int:
+    """Return the wait after the ``failures``-th failure (from 1): full jitter below 250 ms, 500 ms, … 8 s.
+
+    ``jitter`` gives numbers from 0 up to, not including, 1.
+    """
+    ceiling = min(_BACKOFF_CAP_MS, _BACKOFF_BASE_MS << min(failures - 1, 10))
+    return int(ceiling * jitter())
+
+
+def retry_after_ms(header: str | None, body: object, *, now_ms: int) -> int | None:
+    """Return the wait that an answer asks for, or ``None`` where it names none that can be understood.
+
+    ``header`` is ``Retry-After``, in seconds or as an HTTP date; ``body`` is the value of ``retryAfter``, seconds
+    (API facts §2.3, §2.5). Where both speak, the longer one counts. A date in the past is a wait of 0.
+    """
+    waits = [wait for wait in (_of_header(header, now_ms), _of_number(body)) if wait is not None]
+    return max(waits, default=None)
+
+
+def _of_header(text: str | None, now_ms: int) -> int | None:
+    if text is None:
+        return None
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return int(text[:12]) * SECOND_MS
+    from email.utils import parsedate_to_datetime
+
+    try:
+        moment = parsedate_to_datetime(text)
+        if moment.tzinfo is None:  # "-0000": the RFC's way to say UTC without a zone
+            from datetime import UTC
+
+            moment = moment.replace(tzinfo=UTC)
+        return max(0, math.ceil(moment.timestamp() * 1000) - now_ms)
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None  # the standard parser raises any of these on hostile text
+
+
+def _of_number(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return math.ceil(min(value, 10**12) * SECOND_MS) if value >= 0 else None
+
+
+class Pace:
+    """What all requests of one run share: the retry budget, the gate that a 429 shuts, and patience with silence.
+
+    Changed by its methods only; times are UTC epoch milliseconds that the caller passes in.
+    """
+
+    __slots__ = ("_jitter", "_open_at", "_rest_until", "_retries", "_shut_at", "_silent", "_silent_limit", "_strikes")
+
+    def __init__(self, *, parallelism: int, jitter: Callable[[], float]) -> None:
+        self._jitter = jitter
+        self._retries = 0
+        self._open_at = 0
+        self._shut_at = 0
+        self._strikes = 0
+        self._silent = 0
+        self._silent_limit = _SILENCE_FLOOR + 2 * parallelism
+        self._rest_until = 0
+
+    @property
+    def shut(self) -> bool:
+        """Whether a request must ask :meth:`gate_ms` and :meth:`resting` first; cheap enough for every request."""
+        return self._open_at > 0 or self._rest_until > 0
+
+    def gate_ms(self, now_ms: int) -> int:
+        """Return how long the gate stays shut; 0 when it is open."""
+        remaining = self._open_at - now_ms
+        if remaining <= 0:
+            self._open_at = 0
+            return 0
+        return remaining
+
+    def stagger_ms(self) -> int:
+        """Return what a waiter adds to its wait."""
+        return int(_STAGGER_MS * self._jitter())
+
+    def resting(self, now_ms: int) -> bool:
+        """Whether so many requests in a row went unanswered that no more are sent for a while."""
+        if self._rest_until <= now_ms:
+            self._rest_until = 0
+        return self._rest_until > 0
+
+    def answered(self) -> None:
+        """A request got an answer that was neither a limit nor silence."""
+        self._strikes = 0
+        self._silent = 0
+
+    def limited(self, *, asked_ms: int | None, sent_ms: int, now_ms: int) -> None:
+        """A request sent at ``sent_ms`` got a 429 just now: shut the gate for everyone.
+
+        Answers to requests that were on their way when the gate shut are one event, not a new strike each.
+        """
+        self._silent = 0
+        if sent_ms > self._shut_at:
+            self._strikes += 1
+            self._shut_at = now_ms
+        if self._strikes > _STRIKES:
+            wait = max(_REST_MS, asked_ms or 0)
+        elif asked_ms is None:
+            wait = max(_UNNAMED_LIMIT_MS << (self._strikes - 1), backoff_ms(self._strikes, self._jitter))
+        else:
+            wait = asked_ms
+        self._open_at = max(self._open_at, now_ms + wait)
+
+    def unanswered(self, now_ms: int) -> None:
+        """A request ended without an answer. Without this, a host that swallows packets costs hours."""
+        self._silent += 1
+        if self._silent >= self._silent_limit:
+            self._silent = 0
+            self._rest_until = now_ms + _SILENCE_REST_MS
+
+    def spend(self, *, requests: int) -> bool:
+        """Take one retry from the budget: at most 20, or one for five requests sent, if that is more."""
+        if self._retries >= max(_BUDGET_FLOOR, requests // _BUDGET_SHARE):
+            return False
+        self._retries += 1
+        return True
+
+    def wait_ms(self, failures: int, *, asked_ms: int | None) -> int:
+        """Return how long one failed call waits before its next attempt."""
+        return max(backoff_ms(failures, self._jitter), asked_ms or 0)

@@ -1,0 +1,279 @@
+"""HTTP to one service: connections, time limits, retries, and the one place that knows the key.
+
+In: method, path and body of a call. Out: the JSON object of its answer, or an :class:`ApiError`. Knows nothing of
+portfolios; the only module that imports httpx. It drives httpx's transports and not its client, which by
+construction leaves no redirect, cookie, proxy variable or netrc to switch off.
+
+How httpx's exceptions are read (every other one, of whatever library: ``INTERRUPTED``)::
+
+    ConnectError, ConnectTimeout   no connection came about                -> UNREACHABLE
+    PoolTimeout                    no connection was free                  -> UNREACHABLE
+    UnsupportedProtocol            refused before connecting               -> UNREACHABLE
+    all the rest                   something may have been sent            -> INTERRUPTED
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+
+import httpx
+
+from reconciler import __version__
+from reconciler.api.access import checked_base_url, checked_key
+from reconciler.api.envelope import success_of
+from reconciler.api.pacing import Pacing
+from reconciler.core.errors import ApiError, FailureKind, UsageError
+from reconciler.core.text import harmless
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from types import TracebackType
+
+    from reconciler.core.ports import Clock
+
+LARGEST_BODY: Final = 4 * 1024 * 1024
+"""Bytes of one answer that are read; the documented ones are a few hundred."""
+
+_IN_PROCESS: Final = "http://sandbox.localhost"
+# Servers commonly close an idle connection after 5 s (uvicorn, Node). Giving it up first means that no write is ever
+# sent into a connection that is just being closed, which would leave its outcome unknown.
+_KEEP_ALIVE_S: Final = 4.0
+_SHORTEST_SECRET: Final = 8
+_NOTHING_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+# httpcore imports sniffio, which is optional, several times a request. Python remembers no import that failed, and
+# looking through sys.path costs 70 us each time, a third of a millisecond in all; this entry makes it fail at once.
+if "sniffio" not in sys.modules and importlib.util.find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # type: ignore[assignment]  # None is how the import system spells "not there"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Limits of one request, in seconds: each step, and the whole of it."""
+
+    connect: float = 10.0
+    read: float = 30.0
+    write: float = 30.0
+    pool: float = 10.0
+    whole: float = 60.0
+
+
+class _NoBody(httpx.AsyncByteStream):
+    """The body of a GET; httpx's own empty one sends an empty chunk."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        nothing: tuple[bytes, ...] = ()
+        for chunk in nothing:
+            yield chunk
+
+
+_NO_BODY: Final = _NoBody()
+
+
+class Transport:
+    """An async context manager that sends calls to one service and never more than ``parallelism`` at a time.
+
+    ``base_url`` is checked by :func:`~reconciler.api.access.checked_base_url`. With ``asgi_app`` the application is
+    called in this process and ``base_url`` is a mere label. ``jitter`` gives numbers from 0 up to 1. Raises
+    :class:`UsageError` for a base URL and :class:`ApiError` for a key that can't be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        key: str,
+        parallelism: int,
+        clock: Clock,
+        jitter: Callable[[], float],
+        asgi_app: object | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        if parallelism < 1:
+            raise UsageError(f"{parallelism} requests at a time are none", "Give --parallelism a number from 1 up.")
+        self.base_url = base_url if asgi_app is not None else checked_base_url(base_url)
+        self.requests = 0
+        """Requests sent so far, repeated ones included."""
+        self._clock = clock
+        self._timeouts = timeouts or Timeouts()
+        self._pacing = Pacing(parallelism=parallelism, clock=clock, jitter=jitter)
+        self._asgi_app = asgi_app
+        self._ssl: ssl.SSLContext | None = None
+        # One slot a connection. httpx's pool looks at all of its connections several times a request: 8 ms of
+        # processor time at 50 connections. A pool of one has nothing to look at, and nobody ever waits inside it.
+        self._free = asyncio.Semaphore(parallelism)
+        self._idle: list[httpx.AsyncBaseTransport] = []
+        key = checked_key(key)
+        self._secret = key if len(key) >= _SHORTEST_SECRET else ""  # a shorter one is a word of everyday answers
+        # What all requests share is made once; a request is made ten thousand times.
+        self._origin = httpx.URL(self.base_url if asgi_app is None else _IN_PROCESS)
+        self._prefix = self._origin.raw_path.decode().rstrip("/")
+        self._headers = _headers(key, self._origin)
+        limits = self._timeouts
+        self._limits = {
+            "connect": limits.connect,
+            "read": limits.read,
+            "write": limits.write,
+            "pool": limits.pool,
+        }
+
+    def __repr__(self) -> str:
+        return f"<Transport {self.base_url}, {self.requests} requests>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._idle:
+            await self._discard(self._idle.pop())
+
+    async def get(self, path: str, *, operation: str) -> dict[str, object]:
+        """Send a read; repeat it within limits. ``path`` begins with a slash and is safe in a URL as it stands."""
+        return await self._call("GET", path, None, operation)
+
+    async def post(self, path: str, body: Mapping[str, object], *, operation: str) -> dict[str, object]:
+        """Send a write once; after a 429 alone, which proves that nothing was done, again."""
+        return await self._call("POST", path, json.dumps(body, separators=(",", ":")).encode(), operation)
+
+    async def _call(self, method: str, path: str, body: bytes | None, operation: str) -> dict[str, object]:
+        attempt = 0
+        while True:
+            attempt += 1
+            async with self._free:
+                await self._pacing.before_sending(operation)
+                sent_ms = self._clock.now_ms()
+                try:
+                    status, headers, answer = await self._exchange(method, path, body, operation)
+                    payload = success_of(status, headers, answer, operation=operation, now_ms=sent_ms)
+                except ApiError as error:
+                    failure = error
+                else:
+                    self._pacing.answered()
+                    return payload
+            await self._pacing.after_failure(
+                failure, attempt=attempt, requests=self.requests, sent_ms=sent_ms, safe=body is None
+            )
+
+    async def _exchange(
+        self, method: str, path: str, body: bytes | None, operation: str
+    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """Send one request and return status, headers and body; whatever goes wrong becomes an :class:`ApiError`."""
+        slot = self._idle.pop() if self._idle else self._connection()  # the last used is the surest to be alive
+        self.requests += 1
+        try:
+            async with asyncio.timeout(self._timeouts.whole):
+                response = await slot.handle_async_request(self._request(method, path, body))
+                try:
+                    answer = await _read(response, operation)
+                finally:
+                    await cast("httpx.AsyncByteStream", response.stream).aclose()
+        except ApiError:
+            await self._discard(slot)
+            raise
+        except Exception as cause:
+            await self._discard(slot)
+            leaks = bool(self._secret) and self._secret in str(cause)
+            raise self._failure(cause, operation) from (None if leaks else cause)
+        except BaseException:  # cancelled: the connection is in an unknown state
+            await self._discard(slot)
+            raise
+        self._idle.append(slot)
+        headers = response.headers.raw
+        if self._secret:
+            secret = self._secret.encode()
+            if secret in answer:
+                answer = answer.replace(secret, b"[key]")
+            headers = [(name, value.replace(secret, b"[key]")) for name, value in headers]
+        return response.status_code, headers, answer
+
+    def _request(self, method: str, path: str, body: bytes | None) -> httpx.Request:
+        headers = self._headers
+        stream: httpx.AsyncByteStream = _NO_BODY
+        if body is not None:
+            headers = headers.copy()
+            headers["Content-Type"] = "application/json"
+            headers["Content-Length"] = str(len(body))
+            stream = httpx.ByteStream(body)
+        path = self._prefix + path
+        if self._asgi_app is not None:
+            return httpx.Request(method, self._origin.join(path), headers=headers, stream=stream)
+        # The path goes around httpx.URL, whose parser takes 40 us; ids are checked before they get here.
+        extensions = {"timeout": self._limits, "target": path.encode()}
+        return httpx.Request(method, self._origin, headers=headers, stream=stream, extensions=extensions)
+
+    def _connection(self) -> httpx.AsyncBaseTransport:
+        if self._asgi_app is not None:
+            return httpx.ASGITransport(app=cast("Any", self._asgi_app))
+        return httpx.AsyncHTTPTransport(
+            verify=self._tls(),
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE_S),
+        )
+
+    def _tls(self) -> ssl.SSLContext:
+        """Return the one TLS context of all connections: reading the authorities takes 45 ms. Only https reads them."""
+        if self._ssl is None:
+            if self.base_url.startswith("https:"):
+                self._ssl = httpx.create_ssl_context()  # httpx's authorities, or those of SSL_CERT_FILE
+            else:
+                import ssl
+
+                self._ssl = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and is never used
+        return self._ssl
+
+    def _failure(self, cause: Exception, operation: str) -> ApiError:
+        said = str(cause).strip() or type(cause).__name__
+        said = harmless(said.replace(self._secret, "[key]") if self._secret else said, longest=200)
+        if isinstance(cause, _NOTHING_SENT):
+            return ApiError(
+                FailureKind.UNREACHABLE,
+                f"no connection to {self.base_url}: {said}; check the base URL and the network",
+                operation=operation,
+            )
+        if isinstance(cause, TimeoutError):
+            said = f"no whole answer within {self._timeouts.whole:g} s"
+        return ApiError(
+            FailureKind.INTERRUPTED, f"the connection was lost before the answer: {said}", operation=operation
+        )
+
+    @staticmethod
+    async def _discard(slot: httpx.AsyncBaseTransport) -> None:
+        with contextlib.suppress(Exception):  # the call has its outcome already, and a second one would hide it
+            await slot.aclose()
+
+
+def _headers(key: str, origin: httpx.URL) -> httpx.Headers:
+    """Return the headers of every request: the only place that the key goes to."""
+    return httpx.Headers(
+        [
+            (b"Host", origin.netloc),
+            (b"User-Agent", f"glider-reconciler/{__version__}".encode()),
+            (b"Accept", b"application/json"),
+            (b"Accept-Encoding", b"identity"),
+            (b"X-API-KEY", key.encode()),
+        ]
+    )
+
+
+async def _read(response: httpx.Response, operation: str) -> bytes:
+    parts = []
+    size = 0
+    async for part in cast("httpx.AsyncByteStream", response.stream):
+        size += len(part)
+        if size > LARGEST_BODY:
+            raise ApiError(
+                FailureKind.MALFORMED,
+                f"the answer is larger than {LARGEST_BODY // 1024 // 1024} MiB; is the base URL Glider's?",
+                operation=operation,
+                status=response.status_code,
+            )
+        parts.append(part)
+    return b"".join(parts) if len(parts) != 1 else parts[0]

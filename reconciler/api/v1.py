@@ -1,0 +1,196 @@
+"""Glider's v1 REST API as an :class:`~reconciler.core.ports.AutomationApi`: paths, bodies and the two path families.
+
+In: portfolio ids and values. Out: :class:`Live` and :class:`Confirmation`. API facts §1.1, §4.1, §4.2, §4.4. Knows no
+retry and no HTTP header; never decides whether a write is a good idea.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from reconciler.api.codec import confirmation_of, live_of
+from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.ports import Confirmation, Paths
+from reconciler.core.state import Live, PortfolioId, Status
+from reconciler.core.text import harmless
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.api.transport import Transport
+
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+_NO_ROUTE: Final = frozenset({404, 405})
+
+
+class _Family(Enum):
+    """Where start, pause and resume stand below a portfolio's path, and what the documents call that."""
+
+    REFERENCE = ("rebalance/schedule/", "the API reference's", "reference")
+    GUIDE = ("", "the guide's", "guide")
+
+    @property
+    def folder(self) -> str:
+        return self.value[0]
+
+    @property
+    def owner(self) -> str:
+        return self.value[1]
+
+    @property
+    def setting(self) -> str:
+        return self.value[2]
+
+    @property
+    def other(self) -> _Family:
+        return _Family.GUIDE if self is _Family.REFERENCE else _Family.REFERENCE
+
+
+class GliderV1:
+    """The v1 calls over one :class:`Transport`. What was learnt about the path families lives as long as this."""
+
+    def __init__(self, transport: Transport, *, paths: Paths) -> None:
+        self._transport = transport
+        self._may_fall_back = paths is Paths.AUTO
+        self._first = _Family.GUIDE if paths is Paths.GUIDE else _Family.REFERENCE
+        # By verb, because the documents and the clients in the wild mix the families (API facts §4.1).
+        self._proven: dict[str, _Family] = {}
+        self._notes: list[str] = []
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should be told after the run: sentences, each once, oldest first."""
+        return tuple(self._notes)
+
+    async def read(self, portfolio: PortfolioId) -> Live:
+        """Read the automation status (V1.6). A 404 is ``Status.NOT_FOUND``; other failures raise :class:`ApiError`."""
+        operation = f"status of {portfolio}"
+        path = _path(portfolio, "automation/status")
+        try:
+            payload = await self._transport.get(path, operation=operation)
+        except ApiError as error:
+            if error.kind is FailureKind.NOT_FOUND:
+                return Live(id=portfolio, status=Status.NOT_FOUND)
+            raise
+        return live_of(portfolio, payload, operation=operation)
+
+    async def start(
+        self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None, run_now: bool
+    ) -> Confirmation:
+        """Start automation (V1.1) with the body that belongs to the path family in use (API facts §4.2, §4.4).
+
+        The reference's start can't carry an offset and a wrongly shaped interval may be ignored: compare the
+        confirmed values with the wanted ones. Raises :class:`ApiError`.
+        """
+        bodies: dict[_Family, Mapping[str, object]] = {
+            _Family.REFERENCE: {
+                "runRebalanceImmediately": run_now,
+                "initializeScheduleAutomatically": True,
+                "interval": interval_ms,
+            },
+            _Family.GUIDE: {"runRebalanceImmediately": run_now, "interval": _interval(interval_ms, offset_ms)},
+        }
+        return await self._act(portfolio, "start", bodies)
+
+    async def pause(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
+        """Pause automation (V1.2). Raises :class:`ApiError`."""
+        return await self._act(portfolio, "pause", dict.fromkeys(_Family, _reason(reason)))
+
+    async def resume(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
+        """Resume automation (V1.3); the answer's shape is not documented. Raises :class:`ApiError`."""
+        return await self._act(portfolio, "resume", dict.fromkeys(_Family, _reason(reason)))
+
+    async def update_schedule(self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None) -> Confirmation:
+        """Set interval and offset (V1.5), whose path and body both families share. Raises :class:`ApiError`."""
+        path = _path(portfolio, "update-schedule-interval")
+        body = {"interval": _interval(interval_ms, offset_ms)}
+        return await self._post(portfolio, path, body, operation=f"update-schedule of {portfolio}")
+
+    async def _act(
+        self, portfolio: PortfolioId, verb: str, bodies: Mapping[_Family, Mapping[str, object]]
+    ) -> Confirmation:
+        family = self._proven.get(verb, self._first)
+        try:
+            confirmation = await self._send(portfolio, verb, family, bodies)
+        except ApiError as error:
+            if verb in self._proven or error.status not in _NO_ROUTE:
+                raise
+            if not self._may_fall_back:
+                error.detail = "If the portfolio exists, the service may use the other paths: set service.paths: auto."
+                raise
+            if not await self._is_there(portfolio):
+                raise
+            return await self._fall_back(portfolio, verb, family.other, bodies)
+        self._proven[verb] = family
+        return confirmation
+
+    async def _is_there(self, portfolio: PortfolioId) -> bool:
+        """Whether the portfolio can be read right now, so that a 404 can only have been about the route."""
+        try:
+            return (await self.read(portfolio)).status is not Status.NOT_FOUND
+        except ApiError:
+            return False
+
+    async def _fall_back(
+        self, portfolio: PortfolioId, verb: str, family: _Family, bodies: Mapping[_Family, Mapping[str, object]]
+    ) -> Confirmation:
+        try:
+            confirmation = await self._send(portfolio, verb, family, bodies)
+        except ApiError as error:
+            if error.status in _NO_ROUTE:
+                raise ApiError(
+                    FailureKind.NOT_FOUND,
+                    f"the service knows {verb} neither at the API reference's path nor at the guide's; "
+                    "check that the base URL is Glider's and that v1 serves this portfolio",
+                    operation=error.operation,
+                    status=error.status,
+                    code=error.code,
+                    request_id=error.request_id,
+                    correlation_id=error.correlation_id,
+                ) from error
+            if error.kind is FailureKind.REFUSED:
+                self._remember(verb, family)  # a refusal comes from the route: it is there
+            raise
+        self._remember(verb, family)
+        return confirmation
+
+    def _remember(self, verb: str, family: _Family) -> None:
+        self._proven[verb] = family
+        self._first = family
+        note = f"the service answers {family.owner} paths; set service.paths: {family.setting}"
+        if len(set(self._proven.values())) > 1:
+            note = "the service mixes the paths of guide and API reference; leave service.paths: auto"
+        if note not in self._notes:
+            self._notes.append(note)
+
+    async def _send(
+        self, portfolio: PortfolioId, verb: str, family: _Family, bodies: Mapping[_Family, Mapping[str, object]]
+    ) -> Confirmation:
+        path = _path(portfolio, family.folder + verb)
+        return await self._post(portfolio, path, bodies[family], operation=f"{verb} of {portfolio}")
+
+    async def _post(
+        self, portfolio: PortfolioId, path: str, body: Mapping[str, object], *, operation: str
+    ) -> Confirmation:
+        payload = await self._transport.post(path, body, operation=operation)
+        return confirmation_of(portfolio, payload, operation=operation)
+
+
+def _path(portfolio: PortfolioId, tail: str) -> str:
+    # What may be an id needs no percent-encoding, and nothing else gets as far as a URL.
+    if not _ID.fullmatch(portfolio):
+        raise ApiError(
+            FailureKind.REFUSED,
+            f"not sent: {harmless(portfolio, longest=60)!r} is no portfolio id; ids are 1 to 128 of A-Z a-z 0-9 _ -",
+        )
+    return f"/v1/portfolio/{portfolio}/{tail}"
+
+
+def _interval(interval_ms: int, offset_ms: int | None) -> dict[str, int]:
+    return {"every": interval_ms} if offset_ms is None else {"every": interval_ms, "offset": offset_ms}
+
+
+def _reason(reason: str) -> dict[str, object]:
+    return {"reason": reason} if reason else {}

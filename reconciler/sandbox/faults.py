@@ -1,0 +1,181 @@
+"""Misbehaviour on request: rules that say which calls go wrong, how, and how often.
+
+In: rules as values or as plain data (from ``POST /_sandbox/faults``). Out: for each call, the rule it meets. What a
+rule does to a call is the gateway's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from reconciler.sandbox.checks import Fields, Problems, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ANY: Final = "*"
+"""Stands for every portfolio."""
+LONGEST_DELAY_MS: Final = 600_000
+MOST_TIMES: Final = 1_000_000
+
+
+class Operation(StrEnum):
+    """What a call does."""
+
+    READ = "read"
+    START = "start"
+    PAUSE = "pause"
+    RESUME = "resume"
+    UPDATE = "update"
+    TRIGGER = "trigger"
+
+
+class FaultKind(StrEnum):
+    """What goes wrong. The first group happens instead of the work, the second after it was done."""
+
+    LATENCY = "latency"
+    """Waits ``ms``, then works as ever."""
+    RATE_LIMITED = "rate_limited"
+    """429 as documented, with ``Retry-After`` of ``retry_after`` seconds in the ``form`` asked for."""
+    SERVER_ERROR = "server_error"
+    """``status`` in the usual envelope; nothing was done."""
+    HTML = "html"
+    """``status`` with a page of HTML, as from a gateway; nothing was done."""
+    LOST_BEFORE = "lost_before"
+    """The connection dies; nothing was done."""
+
+    LOST_AFTER = "lost_after"
+    """The connection dies after the work."""
+    SLOW_ANSWER = "slow_answer"
+    """Works at once, answers after ``ms``."""
+    ERROR_AFTER = "error_after"
+    """``status`` in the usual envelope, although the work was done."""
+    NOT_JSON = "not_json"
+    """The right status with text that is not JSON."""
+    EMPTY = "empty"
+    """The right status with no body."""
+    TRUNCATED = "truncated"
+    """The right status with the first half of the body."""
+    WRONG_PORTFOLIO = "wrong_portfolio"
+    """An answer that names another portfolio."""
+    UNKNOWN_WORD = "unknown_word"
+    """The status word is ``word``."""
+
+
+class RetryAfterForm(StrEnum):
+    """How ``Retry-After`` is written; both forms are legal HTTP (API facts §2.3)."""
+
+    SECONDS = "seconds"
+    DATE = "date"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One rule: the next ``times`` calls of this operation (``None``: any) on this portfolio go wrong.
+
+    The parameters below ``times`` belong to the kinds that name them.
+    """
+
+    kind: FaultKind
+    operation: Operation | None = None
+    portfolio: str = ANY
+    times: int = 1
+    ms: int = 1_000
+    status: int = 500
+    retry_after: int = 1
+    form: RetryAfterForm = RetryAfterForm.SECONDS
+    word: str = "degraded"
+
+    def meets(self, operation: Operation, portfolio: str) -> bool:
+        """Whether this rule speaks of such a call."""
+        return self.operation in (None, operation) and self.portfolio in (ANY, portfolio)
+
+
+_PARAMETERS: Final[dict[FaultKind, tuple[str, ...]]] = {
+    FaultKind.LATENCY: ("ms",),
+    FaultKind.SLOW_ANSWER: ("ms",),
+    FaultKind.RATE_LIMITED: ("retry_after", "form"),
+    FaultKind.SERVER_ERROR: ("status",),
+    FaultKind.ERROR_AFTER: ("status",),
+    FaultKind.HTML: ("status",),
+    FaultKind.UNKNOWN_WORD: ("word",),
+}
+
+
+class Faults:
+    """The rules in force, in the order they were given; each call meets the first that speaks of it, or none."""
+
+    def __init__(self, rules: Iterable[Fault] = ()) -> None:
+        self._rules = list(rules)
+
+    def add(self, *rules: Fault) -> None:
+        """Put rules behind those in force."""
+        self._rules.extend(rules)
+
+    def clear(self) -> None:
+        """Forget every rule."""
+        self._rules.clear()
+
+    def left(self) -> tuple[Fault, ...]:
+        """Return the rules that are still in force, with the times that are left."""
+        return tuple(self._rules)
+
+    def take(self, operation: Operation, portfolio: str) -> Fault | None:
+        """Return the rule that this call meets, and count it as met once."""
+        for index, rule in enumerate(self._rules):
+            if rule.meets(operation, portfolio):
+                if rule.times > 1:
+                    self._rules[index] = replace(rule, times=rule.times - 1)
+                else:
+                    del self._rules[index]
+                return rule
+        return None
+
+
+def parse_faults(data: object) -> tuple[Fault, ...]:
+    """Return the rules that a list of plain data describes; raises ``SandboxError`` that lists every problem."""
+    problems = Problems()
+    if not isinstance(data, list):
+        problems.add("", f"must be a list of rules, not {shown(data)}")
+        problems.stop("the list of faults")
+        return ()
+    rules = [_fault(entry, f"faults[{index}]", problems) for index, entry in enumerate(data)]
+    problems.stop("the list of faults")
+    return tuple(rule for rule in rules if rule is not None)
+
+
+def fault_data(fault: Fault) -> dict[str, object]:
+    """Return the plain data of a rule, with the parameters that belong to its kind."""
+    data: dict[str, object] = {
+        "kind": fault.kind.value,
+        "operation": fault.operation.value if fault.operation else "any",
+        "portfolio": fault.portfolio,
+        "times": fault.times,
+    }
+    return data | {name: getattr(fault, name) for name in _PARAMETERS.get(fault.kind, ())}
+
+
+def _fault(entry: object, address: str, problems: Problems) -> Fault | None:
+    kind = Fields(entry, address, Problems(), known=("kind",)).choice("kind", FaultKind, default=None)
+    parameters = _PARAMETERS.get(kind, ()) if kind else ("ms", "status", "retry_after", "form", "word")
+    fields = Fields(entry, address, problems, known=("kind", "operation", "portfolio", "times", *parameters))
+    if "kind" not in fields:
+        fields.problem("kind", "is missing", f"write one of {', '.join(FaultKind)}")
+        return None
+    if kind is None:
+        fields.choice("kind", FaultKind, default=None)
+        return None
+    any_operation = fields.raw("operation") in (None, "any")
+    return Fault(
+        kind=kind,
+        operation=None if any_operation else fields.choice("operation", Operation, default=None),
+        portfolio=fields.text("portfolio") or ANY,
+        times=fields.whole("times", default=1, least=1, most=MOST_TIMES),
+        ms=fields.whole("ms", default=1_000, least=0, most=LONGEST_DELAY_MS),
+        status=fields.whole("status", default=502 if kind is FaultKind.HTML else 500, least=400, most=599),
+        retry_after=fields.whole("retry_after", default=1, least=0, most=86_400),
+        form=fields.choice("form", RetryAfterForm, default=None) or RetryAfterForm.SECONDS,
+        word=fields.text("word") or "degraded",
+    )

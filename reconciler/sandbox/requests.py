@@ -1,0 +1,136 @@
+"""What goes over the wire, as values: one request, one reply, the names both carry, and the log of requests.
+
+Knows ASGI messages and nothing of Glider's routes or envelopes. No key is ever kept: the log holds no headers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import Receive, Scope, Send
+
+SIMULATOR_HEADER: Final = (b"X-Glider-Sandbox", b"simulator")
+"""Stands in every answer, so that nobody takes it for one of the real service."""
+LARGEST_BODY: Final = 1_048_576
+REQUESTS_KEPT: Final = 1_000
+
+
+class ConnectionLost(ConnectionResetError):
+    """The connection ends without an answer.
+
+    In process the caller gets this very exception; on a port :mod:`reconciler.sandbox.serve` cuts the connection.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, whole. ``body`` is ``None`` when it was larger than :data:`LARGEST_BODY`."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[bytes, bytes]
+    """Names in lower case."""
+    parameters: Mapping[str, str]
+    """The variable parts of the path."""
+    body: bytes | None
+
+    @property
+    def portfolio(self) -> str:
+        """The portfolio that the path names; ``""`` where it names none."""
+        return self.parameters.get("portfolio", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What an answer is called by when people ask for help; ``timestamp`` is on the simulator's clock."""
+
+    request_id: str
+    correlation_id: str
+    timestamp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer, ready to be sent."""
+
+    status: int
+    body: bytes
+    media: bytes = b"application/json"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def plus(self, *headers: tuple[bytes, bytes]) -> Reply:
+        """Return the answer with more headers."""
+        return replace(self, headers=self.headers + headers)
+
+
+def json_reply(status: int, payload: object) -> Reply:
+    """Return an answer in compact JSON."""
+    return Reply(status, json.dumps(payload, separators=(",", ":")).encode())
+
+
+async def receive_request(scope: Scope, receive: Receive) -> Request:
+    """Wait for the whole request; raises :class:`ConnectionLost` when the client goes away before its end."""
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionLost("the client went away")
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size <= LARGEST_BODY:
+            chunks.append(chunk)
+        if not message.get("more_body", False):
+            break
+    return Request(
+        method=scope["method"],
+        path=scope["path"],
+        query=scope["query_string"].decode("latin-1"),
+        headers={name.lower(): value for name, value in scope["headers"]},
+        parameters=scope.get("path_params", {}),
+        body=b"".join(chunks) if size <= LARGEST_BODY else None,
+    )
+
+
+async def send_reply(send: Send, reply: Reply) -> None:
+    """Send an answer with the simulator's header."""
+    headers = [
+        (b"content-type", reply.media),
+        (b"content-length", str(len(reply.body)).encode()),
+        SIMULATOR_HEADER,
+        *reply.headers,
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+class RequestLog:
+    """The last :data:`REQUESTS_KEPT` requests, oldest first; those to the simulator itself are not among them."""
+
+    def __init__(self) -> None:
+        self._kept: deque[Request] = deque(maxlen=REQUESTS_KEPT)
+
+    def add(self, request: Request) -> None:
+        """Keep a request, without its headers."""
+        self._kept.append(replace(request, headers={}))
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._kept.clear()
+
+    def kept(self) -> tuple[Request, ...]:
+        """Return the requests, oldest first."""
+        return tuple(self._kept)
+
+
+def request_data(request: Request) -> dict[str, Any]:
+    """Return the plain data of a kept request; a body that is not text is shown as well as it can be."""
+    body = None if request.body is None else request.body.decode("utf-8", "replace")
+    return {"method": request.method, "path": request.path, "query": request.query, "body": body}

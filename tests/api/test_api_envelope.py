@@ -1,0 +1,138 @@
+"""The shell of an answer: which failure each status and body stands for, and what a person reads."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from reconciler.api.envelope import success_of
+from reconciler.core.errors import ApiError, FailureKind
+
+
+def failure(status: int, body: object, headers: tuple[tuple[bytes, bytes], ...] = ()) -> ApiError:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    with pytest.raises(ApiError) as caught:
+        success_of(status, headers, raw, operation="status of x", now_ms=0)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "may_have_taken_effect"),
+    [
+        (200, FailureKind.MALFORMED, True),
+        (204, FailureKind.MALFORMED, True),
+        (301, FailureKind.MALFORMED, True),
+        (400, FailureKind.REFUSED, False),
+        (401, FailureKind.UNAUTHENTICATED, False),
+        (403, FailureKind.FORBIDDEN, False),
+        (404, FailureKind.NOT_FOUND, False),
+        (405, FailureKind.REFUSED, False),
+        (408, FailureKind.INTERRUPTED, True),
+        (409, FailureKind.REFUSED, False),
+        (422, FailureKind.REFUSED, False),
+        (429, FailureKind.RATE_LIMITED, False),
+        (500, FailureKind.SERVER, True),
+        (502, FailureKind.SERVER, True),
+        (503, FailureKind.SERVER, True),
+        (600, FailureKind.MALFORMED, True),
+    ],
+)
+def test_the_status_decides(status: int, kind: FailureKind, may_have_taken_effect: bool) -> None:
+    """One table of statuses, whatever the body says; HTML of a gateway is quoted harmlessly."""
+    for body in ({"success": False, "error": {"code": "API_200"}}, b"<html>\x1b[2J<b>Bad</b> gateway</html>", b""):
+        error = failure(status, body)
+        assert error.kind is kind
+        assert error.may_have_taken_effect is may_have_taken_effect
+        assert error.status == status
+        assert str(error).isprintable()
+
+
+def test_the_v1_envelope_gives_code_message_and_ids() -> None:
+    """Code, message and both ids arrive, from beside the error or from inside it."""
+    ids = {"correlationId": "corr_1", "requestId": "req_1"}
+    error = {"code": "API_104", "message": "Missing scope"}
+    for body in ({"success": False, "error": error, **ids}, {"success": False, "error": {**error, **ids}}):
+        assert str(failure(403, body)) == (
+            "the key may not do this: Missing scope; give it the scope in Glider's console "
+            "(HTTP 403, API_104, request req_1, correlation corr_1)"
+        )
+
+
+def test_ids_may_come_in_headers_alone() -> None:
+    """An answer without a body of ours still names the ids that support asks for."""
+    error = failure(502, b"<h1>Bad gateway</h1>", ((b"X-Request-Id", b"r"), (b"x-correlation-id", b"c")))
+    assert (error.request_id, error.correlation_id) == ("r", "c")
+    assert "'Bad gateway'" in str(error)
+
+
+def test_the_limit_has_a_body_of_its_own() -> None:
+    """The 429 body, whose error is a string, gives message, wait and ids."""
+    body = {"error": "Too Many Requests", "message": "Try again in 42 seconds.", "retryAfter": 42,
+            "correlationId": "corr_1", "requestId": "req_1"}  # fmt: skip
+    error = failure(429, body)
+    assert error.retry_after_ms == 42_000
+    assert "Try again in 42 seconds." in error.summary
+    assert error.request_id == "req_1"
+
+
+def test_a_wait_that_is_too_long_is_told() -> None:
+    """Who asks for ten minutes is not waited for, and the person learns how long."""
+    assert "wait 10m, and more than 2m is not waited for" in failure(429, {"retryAfter": 600}).summary
+    assert "wait 10m" in failure(503, {}, ((b"retry-after", b"600"),)).summary
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "SCHEDULE_ETH_MAINNET_INTERVAL_TOO_SHORT", "message": "no"},
+        {"code": "API_400", "message": "SCHEDULE_ETH_MAINNET_INTERVAL_TOO_SHORT: no"},
+        {"code": "API_400", "message": "no", "details": {"why": [{"x": "SCHEDULE_ETH_MAINNET_INTERVAL_TOO_SHORT"}]}},
+        {"code": 7, "details": ["SCHEDULE_ETH_MAINNET_INTERVAL_TOO_SHORT"]},
+        "SCHEDULE_ETH_MAINNET_INTERVAL_TOO_SHORT",
+    ],
+)
+def test_the_eth_code_is_found_anywhere(error: object) -> None:
+    """Where the service puts it is not documented, so any place will do."""
+    assert failure(400, {"success": False, "error": error}).code == "SCHEDULE_ETH_MAINNET_INTERVAL_TOO_SHORT"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"ok"',
+        b"{",
+        b"<!doctype html><title>Login</title>",
+        b"\xff\xfe{}",
+        b'{"data": NaN}',
+        b'{"data": Infinity}',
+        b'{"data": ' + b"9" * 5000 + b"}",
+        b'{"data": ' + b"[" * 65 + b"]" * 65 + b"}",
+        b'{"data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b"[" * 100_000,
+        b"{" + b'"\\"' * 300_000 + b"[" * 65,
+        b'{"success": false, "data": {"status": "active"}}',
+    ],
+)
+def test_a_success_that_is_none_is_malformed(body: bytes) -> None:
+    """Junk, depth, absurd numbers and a failure in the dress of a success are told apart from data, and quickly."""
+    began = time.process_time()
+    assert failure(200, body).kind is FailureKind.MALFORMED
+    assert time.process_time() - began < 2
+
+
+def test_brackets_inside_text_are_no_depth() -> None:
+    """A long text or a wide list is not mistaken for a deep one."""
+    wide = {"data": {"text": "[" * 500 + '"', "list": [{}] * 500}}
+    assert success_of(200, [], json.dumps(wide).encode(), operation="x", now_ms=0) == wide
+
+
+def test_a_redirect_names_its_place_harmlessly() -> None:
+    """Where it would have gone is shown, and that nobody went."""
+    text = str(failure(302, b"", ((b"Location", b"https://evil.example/\x1b[2J"),)))
+    assert "https://evil.example/\\u{1b}[2J" in text
+    assert "no redirect is followed" in text

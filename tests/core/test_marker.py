@@ -1,0 +1,60 @@
+"""Holds: whose pause it is, and that doubt holds."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.core.desired import PortfolioId, RunState
+from reconciler.core.live import Live, Record, Status
+from reconciler.core.marker import MARK, marked, paused_by_us
+from tests.support import NOON_MS
+
+
+def live(reason: str | None, *ran: int, schedule: str | None = "s1") -> Live:
+    return Live(
+        id=PortfolioId("a"),
+        status=Status.PAUSED,
+        pause_reason=reason,
+        scheduled_ms=tuple(NOON_MS + r for r in ran),
+        schedule_id=schedule,
+    )
+
+
+def record(state: RunState = RunState.PAUSED, *, seen: bool = False) -> Record:
+    return Record(state=state, interval_ms=None, offset_ms=None, schedule_id="s1", confirmed_ms=NOON_MS, marked=seen)
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "ours"),
+    [
+        (live(f"Paused via API: {marked('Freeze')}"), None, True),
+        (live(f"Paused via API: {MARK}  "), None, True),
+        (live(f"{MARK} but do not resume"), record(), False),
+        (live("Paused from the app"), record(), False),
+        (live(None), None, False),
+        (live(None), record(), True),
+        (live(""), record(), True),
+        (live(None, -5), record(), True),
+        (live(None, 5), record(), False),
+        (live(None), record(RunState.ACTIVE), False),
+        (live(None), record(seen=True), False),
+        (live(None, schedule="s2"), record(), False),
+    ],
+    ids=[
+        "marked",
+        "marked with white space behind",
+        "mark not at the end",
+        "another reason beats the journal",
+        "no reason, no record",
+        "no reason, our pause on record",
+        "empty reason, our pause on record",
+        "ran before our pause",
+        "ran since: somebody resumed it in between",
+        "no reason, our resume on record",
+        "our mark was there once and is gone",
+        "another schedule",
+    ],
+)
+def test_paused_by_us(now: Live, then: Record | None, *, ours: bool) -> None:
+    """A pause is ours only where the mark or, without any reason, the journal proves it."""
+    assert paused_by_us(now, then) is ours

@@ -1,0 +1,130 @@
+"""Provenance: which source of a live schedule is believed, and which is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.core.desired import PortfolioId, RunState
+from reconciler.core.live import Live, Provenance, Record, Status
+from reconciler.core.schedule import Known, known_interval, known_offset
+from tests.support import HOUR_MS, NOON_MS
+
+H = HOUR_MS
+ID = PortfolioId("ao04x0r6")
+
+
+def live(
+    *,
+    status: Status = Status.ACTIVE,
+    points: tuple[int, ...] = (),
+    next_run: int | None = None,
+    interval: int | None = None,
+    offset: int | None = None,
+    schedule: str | None = "s1",
+) -> Live:
+    return Live(
+        id=ID,
+        status=status,
+        interval_ms=interval,
+        offset_ms=offset,
+        schedule_id=schedule,
+        next_run_ms=NOON_MS + next_run * H if next_run is not None else None,
+        scheduled_ms=tuple(NOON_MS + p * H for p in points),
+    )
+
+
+def record(
+    interval: int | None = 24, offset: int | None = 0, *, at: int = -1000, schedule: str | None = "s1"
+) -> Record:
+    return Record(
+        state=RunState.ACTIVE,
+        interval_ms=interval * H if interval is not None else None,
+        offset_ms=offset,
+        schedule_id=schedule,
+        confirmed_ms=NOON_MS + at * H,
+    )
+
+
+CASES = {
+    "read wins over everything": (
+        live(interval=6 * H, points=(-24, -48), next_run=0),
+        record(12),
+        Known(6 * H, Provenance.READ),
+    ),
+    "recorded when nothing else is known": (live(), record(24), Known(24 * H, Provenance.RECORDED)),
+    "observed from three points": (live(points=(-24, -48), next_run=0), None, Known(24 * H, Provenance.OBSERVED)),
+    "two points prove nothing": (live(points=(-24,), next_run=0), None, Known(None, Provenance.NONE)),
+    "unequal gaps prove nothing": (live(points=(-24, -47), next_run=0), None, Known(None, Provenance.NONE)),
+    "only the newest three count": (
+        live(points=(-12, -24, -48, -72), next_run=0),
+        None,
+        Known(12 * H, Provenance.OBSERVED),
+    ),
+    "a run by hand spoils the observation": (
+        live(points=(-2, -24, -48), next_run=0),
+        record(24),
+        Known(24 * H, Provenance.RECORDED),
+    ),
+    "observation overrules the record": (
+        live(points=(-6, -12), next_run=0),
+        record(24),
+        Known(6 * H, Provenance.OBSERVED, overruled=24 * H),
+    ),
+    "an agreeing observation leaves the record": (
+        live(points=(-24, -48), next_run=0),
+        record(24),
+        Known(24 * H, Provenance.RECORDED),
+    ),
+    "points before our last write don't count": (
+        live(points=(-24, -48), next_run=0),
+        record(12, at=-30),
+        Known(12 * H, Provenance.RECORDED),
+    ),
+    "a paused portfolio shows no grid": (
+        live(status=Status.PAUSED, points=(-24, -48, -72)),
+        None,
+        Known(None, Provenance.NONE),
+    ),
+    "a record of another schedule is void": (live(schedule="s2"), record(24), Known(None, Provenance.NONE)),
+    "a record without a schedule id stands": (
+        live(schedule="s2"),
+        record(24, schedule=None),
+        Known(24 * H, Provenance.RECORDED),
+    ),
+    "a record of what is inactive now is void": (
+        live(status=Status.INACTIVE),
+        record(24),
+        Known(None, Provenance.NONE),
+    ),
+    "a record that never knew": (live(), record(None), Known(None, Provenance.NONE)),
+}
+
+
+@pytest.mark.parametrize(("now", "then", "expected"), CASES.values(), ids=CASES)
+def test_interval(now: Live, then: Record | None, expected: Known) -> None:
+    """The interval comes from the best source there is, and says which."""
+    assert known_interval(now, then) == expected
+
+
+OFFSETS = {
+    "read": (live(offset=H), record(24, 5), Known(H, Provenance.READ)),
+    "recorded": (live(), record(24, 5), Known(5, Provenance.RECORDED)),
+    "never observed": (live(points=(-24, -48), next_run=0), None, Known(None, Provenance.NONE)),
+    "worth nothing once the interval was overruled": (
+        live(points=(-6, -12), next_run=0),
+        record(24, 5),
+        Known(None, Provenance.NONE, overruled=5),
+    ),
+    "worth nothing once another interval is read": (
+        live(interval=6 * H),
+        record(24, 5),
+        Known(None, Provenance.NONE, overruled=5),
+    ),
+    "stands beside the same interval read": (live(interval=24 * H), record(24, 5), Known(5, Provenance.RECORDED)),
+}
+
+
+@pytest.mark.parametrize(("now", "then", "expected"), OFFSETS.values(), ids=OFFSETS)
+def test_offset(now: Live, then: Record | None, expected: Known) -> None:
+    """The offset is read or recorded, never guessed from run times."""
+    assert known_offset(now, then) == expected
