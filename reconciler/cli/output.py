@@ -50,6 +50,10 @@ class Output:
         """Write a warning to stderr, always."""
         write(sys.stderr, f"{self.note_style.paint('warning:', Ink.YELLOW)} {text}\n")
 
+    def error(self, text: str) -> None:
+        """Write an error to stderr, always; the command goes on to its own ending."""
+        write(sys.stderr, f"{self.note_style.paint('error:', Ink.RED, Ink.BOLD)} {text}\n")
+
 
 def write(stream: TextIO, text: str) -> None:
     """Write and flush; characters that the stream's encoding lacks become escapes instead of an error."""

@@ -10,6 +10,7 @@ import click
 from reconciler.cli import options as shared
 from reconciler.cli.planning import excesses, make_plan, policy, show_warnings
 from reconciler.cli.wiring import load_files, make_output, open_service, run_async
+from reconciler.render.style import plural
 
 if TYPE_CHECKING:
     from reconciler.cli.output import Output
@@ -79,6 +80,8 @@ def show_plan(made: Plan, output: Output, reason: ExitReason, guards: list[str])
             from reconciler.render.text import plan_text
 
             output.data(plan_text(made, output.style, verbose=output.verbose))
+    if made.blocked:
+        output.error(f"{plural(len(made.blocked), 'portfolio')} blocked, for the reasons that the plan shows")
     if not output.is_json:
         for sentence in guards:
             output.warn(f"over a guard: {sentence}")

@@ -129,7 +129,9 @@ def _rate(change: Change) -> str:
     if wanted is None or wanted == known:
         return ""
     after = number(runs_per_day(wanted))
-    return f"{number(runs_per_day(known))} → {after} runs a day" if known is not None else f"{after} runs a day"
+    if known is not None:
+        return f"{number(runs_per_day(known))} → {after} runs a day"
+    return f"{after} run a day" if after == "1" else f"{after} runs a day"
 
 
 def _resumed(change: Change) -> str:

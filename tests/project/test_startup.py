@@ -1,0 +1,42 @@
+"""What a command does not need, it does not load: start-up time is spent in imports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("httpx", "jsonschema", "deepdiff", "rich", "asyncio", "ssl", "starlette", "uvicorn", "sqlite3")
+GOOD_FILE = str(ROOT / "examples/quickstart/automation.yaml")
+
+RUN = """
+import json, sys
+from reconciler.cli.main import main
+code = 0
+try:
+    main(sys.argv[1:])
+except SystemExit as stop:
+    code = stop.code or 0
+print(json.dumps({"code": code, "modules": sorted(sys.modules)}), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [
+        (["--help"], (*HEAVY, "yaml")),
+        (["--version"], (*HEAVY, "yaml")),
+        (["validate", "-f", GOOD_FILE], ("httpx", "jsonschema", "deepdiff", "rich", "starlette", "uvicorn", "ssl")),
+    ],
+    ids=["help", "version", "validate"],
+)
+def test_heavy_modules_stay_out(arguments: list[str], unwanted: tuple[str, ...]) -> None:
+    """A command that talks to nobody loads no client, no server, no database and no schema library."""
+    run = subprocess.run([sys.executable, "-c", RUN, *arguments], capture_output=True, text=True, check=True)
+    report = json.loads(run.stderr.splitlines()[-1])
+    assert report["code"] == 0, run.stderr
+    assert sorted(set(unwanted) & set(report["modules"])) == []

@@ -1,0 +1,190 @@
+"""Whole texts as people read them, for a small plan and for a long one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from reconciler.core.desired import Desired, PortfolioId, RunState
+from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
+from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.live import Live, Record, Status
+from reconciler.core.marker import MARK
+from reconciler.core.planner import build_plan
+from reconciler.core.report import ActionResult, ApplyReport, Call, Outcome
+from reconciler.render.markdown import plan_markdown
+from reconciler.render.style import PLAIN, Style, columns, cut, width
+from reconciler.render.text import diagnostics_text, plan_text, report_text
+from tests.support import HOUR_MS, NOON_MS
+
+if TYPE_CHECKING:
+    from reconciler.core.plan import Plan
+
+DAY = 24 * HOUR_MS
+
+
+def live(portfolio: str, status: Status, **known: object) -> Live:
+    return replace(Live(id=PortfolioId(portfolio), status=status), **known)  # type: ignore[arg-type]  # fields of Live
+
+
+def wants(portfolio: str, state: str, **declared: object) -> Desired:
+    return replace(Desired(id=PortfolioId(portfolio), state=RunState(state)), **declared)  # type: ignore[arg-type]  # as above
+
+
+def small_plan() -> Plan:
+    desired = [
+        wants("ao04x0r6", "active", name="Growth index", interval_ms=DAY, offset_ms=90 * 60_000, run_on_start=True),
+        wants("b7k2m9q1", "paused", name="Treasury", reason="Liquidity event"),
+        wants("c3d8n5w2", "active", interval_ms=DAY // 2),
+        wants("d1f6h4j8", "active", name="Unread", interval_ms=DAY),
+        wants("e9g2t7v3", "active", name="Audit"),
+        wants("f5p0s8y4", "active", name="Ours", interval_ms=DAY),
+        wants("g8r4u1z6", "active", name="Gone"),
+        wants("h2v9x3c7", "active", name="Broken"),
+        wants("i0same00", "active", interval_ms=DAY),
+    ]
+    found = [
+        live("ao04x0r6", Status.INACTIVE),
+        live("b7k2m9q1", Status.ACTIVE, next_run_ms=NOON_MS),
+        live("c3d8n5w2", Status.ACTIVE, interval_ms=DAY, offset_ms=0, next_run_ms=NOON_MS),
+        live("d1f6h4j8", Status.ACTIVE),
+        live("e9g2t7v3", Status.PAUSED, pause_reason="Paused from the app"),
+        live("f5p0s8y4", Status.PAUSED, pause_reason=f"Paused via API: Freeze {MARK}"),
+        live("g8r4u1z6", Status.NOT_FOUND),
+        live("h2v9x3c7", Status.UNREADABLE, failure=ApiError(FailureKind.SERVER, "the service failed", status=500)),
+        live("i0same00", Status.ACTIVE, interval_ms=DAY),
+    ]
+    record = Record(
+        state=RunState.PAUSED, interval_ms=2 * DAY, offset_ms=0, schedule_id=None, confirmed_ms=0, marked=True
+    )
+    return build_plan(
+        {d.id: d for d in desired},
+        {f.id: f for f in found},
+        {PortfolioId("f5p0s8y4"): record},
+        base_url="https://api.glider.fi",
+        created_ms=NOON_MS,
+        config_files=("automation.yaml",),
+    )
+
+
+SMALL = """\
+9 portfolios from automation.yaml, live at https://api.glider.fi
+
+  + start    ao04x0r6  Growth index  every 24h, offset 90m, 1 run a day, runs at once
+  > resume   f5p0s8y4  Ours          interval 48h → 24h (recorded), paused by us
+  ~ update   c3d8n5w2                interval 24h → 12h, 1 → 2 runs a day, next run 2026-11-22 12:00 UTC moves
+  ~ update   d1f6h4j8  Unread        interval ? → 24h, 1 run a day, offset falls back to 0
+  = pause    b7k2m9q1  Treasury      Liquidity event, no run at 2026-11-22 12:00 UTC
+  ! held     e9g2t7v3  Audit         paused by somebody else: Paused from the app
+  x blocked  g8r4u1z6  Gone          Glider has no such portfolio, or the key may not see it; check the id
+  x blocked  h2v9x3c7  Broken        reading failed: the service failed (HTTP 500)
+
+? Glider does not return this value. One write settles it; it is remembered.
+! Held stays paused. Release one with --resume-held ID, or `hold: override` in its file.
+Runs a day of what changes: 1 → 4, not counting 2 portfolios whose live interval is unknown.
+
+Plan: 1 to start, 1 to resume, 1 to pause, 2 to update. 1 unchanged, 1 held, 2 blocked.
+"""
+
+
+def test_small_plan() -> None:
+    """A plan is understood at a glance: aligned, what trades first, counts last."""
+    assert plan_text(small_plan(), PLAIN) == SMALL
+
+
+def test_colours_change_nothing_but_colours() -> None:
+    """With colours on, the visible text is the same; a pause is not red."""
+    painted = plan_text(small_plan(), Style(color=True))
+    assert re.sub(r"\x1b\[[0-9;]*m", "", painted) == SMALL
+    assert "\x1b[31m= pause" not in painted
+
+
+def long_plan(count: int) -> Plan:
+    ids = [PortfolioId(f"p{n:05}") for n in range(count)]
+    desired = {i: Desired(id=i, state=RunState.ACTIVE, interval_ms=DAY // 2) for i in ids}
+    found = {i: Live(id=i, status=Status.ACTIVE, interval_ms=DAY, offset_ms=0) for i in ids}
+    desired[ids[0]] = replace(desired[ids[0]], state=RunState.PAUSED)
+    return build_plan(desired, found, {}, base_url="https://api.glider.fi", created_ms=NOON_MS)
+
+
+def test_long_plan_folds_what_changes_alike() -> None:
+    """3,000 portfolios that change alike are one row; -v lists them all."""
+    folded = plan_text(long_plan(3000), PLAIN)
+    assert len(folded.splitlines()) < 12
+    assert "2999 portfolios" in folded
+    assert "p00001, p00002, p00003, p00004, p00005, p00006 and 2993 more" in folded
+    assert len(plan_text(long_plan(3000), PLAIN, verbose=True).splitlines()) > 3000
+
+
+def test_nothing_to_do() -> None:
+    """An empty plan says so."""
+    text = plan_text(replace(small_plan(), changes=(), held=(), blocked=(), unverified=0), PLAIN)
+    assert "Nothing to do: live automation is as declared." in text
+
+
+def test_hostile_text_stays_text() -> None:
+    """Control characters in data become visible, whatever the sink."""
+    plan = small_plan()
+    evil = replace(plan.changes[0], name="\x1b[2Jwiped\u202e")
+    text = plan_text(replace(plan, changes=(evil,)), PLAIN)
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert r"\u{1b}[2Jwiped\u{202e}" in text
+
+
+def test_markdown_is_not_made_by_data() -> None:
+    """A name can't form a cell, a link, a mention, a reference or HTML."""
+    plan = small_plan()
+    evil = replace(plan.changes[0], name="a|b <img src=x> @all #1 [x](http://e.com) `code` www.e.com")
+    row = next(line for line in plan_markdown(replace(plan, changes=(evil,))).splitlines() if "img" in line)
+    assert row.count("|") - row.count(r"\|") == 4
+    for live_markup in ("<img", "@all", " #1", "[x](", "http://", "`code`", "www.e"):
+        assert live_markup not in row.replace(r"\[", "").replace(r"\`", "")
+
+
+def test_markdown_leads_with_the_summary() -> None:
+    """The first line is the one that text ends with."""
+    assert plan_markdown(small_plan()).splitlines()[0] == "### " + SMALL.splitlines()[-1]
+
+
+def test_report() -> None:
+    """The final table names every outcome; the last line counts them."""
+    plan = small_plan()
+    outcomes = [Outcome.DONE, Outcome.UNKNOWN, Outcome.STALE, Outcome.FAILED, Outcome.NOT_ATTEMPTED]
+    results = tuple(
+        ActionResult(
+            change=change, outcome=outcome, calls=(Call.PAUSE,), detail="" if outcome is Outcome.DONE else "why"
+        )
+        for change, outcome in zip(plan.changes, outcomes, strict=True)
+    )
+    text = report_text(ApplyReport(plan=plan, results=results, started_ms=0, finished_ms=0), PLAIN)
+    assert text.splitlines()[0].startswith("  done           + start   ao04x0r6  Growth index  every 24h")
+    assert text.splitlines()[-1] == "Apply: 1 done, 0 already done, 1 stale, 1 failed, 1 unknown, 1 not attempted."
+
+
+def test_diagnostics_point_at_the_place() -> None:
+    """The sentence, the source line, and a caret under what is wrong."""
+    span = SourceSpan("a.yaml", 3, 13, 4)
+    found = Diagnostic(
+        Severity.ERROR,
+        "9:30 is not a duration",
+        "write 9h30m",
+        "portfolios.a.interval",
+        span,
+        "  interval: 9:30",
+    )
+    assert diagnostics_text([found], PLAIN) == (
+        "a.yaml:3:13: portfolios.a.interval: 9:30 is not a duration; write 9h30m\n"
+        "  3 |   interval: 9:30\n"
+        "    |             ^^^^\n"
+    )
+
+
+def test_columns_measure_what_is_seen() -> None:
+    """Wide characters take two cells, combining ones and colours none."""
+    assert width("漢字") == 4
+    assert width("e\u0301") == 1
+    assert width("\x1b[31mred\x1b[0m") == 3
+    assert cut("漢字漢字", 5) == "漢字…"
+    assert columns([("漢", "x"), ("abc", "y")]) == ["漢   x", "abc  y"]
