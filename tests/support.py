@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import weakref
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,8 @@ from reconciler.apply.journal import open_journal, read_records
 from reconciler.apply.run import Stop, apply_plan
 from reconciler.core.decide import DEFAULT_POLICY, Policy
 from reconciler.core.desired import Desired, PortfolioId
+from reconciler.core.paths import Paths
 from reconciler.core.planner import build_plan
-from reconciler.core.ports import Paths
 from reconciler.sandbox.app import create_app
 from reconciler.sandbox.faults import Faults
 from reconciler.sandbox.seed import parse_seed
@@ -82,6 +83,7 @@ class World:
         portfolios = {name: {"status": "active", **given} for name, given in self.portfolios.items()}
         seed = {"version": 1, "settings": self.settings, "portfolios": portfolios}
         self.store = Store.load(None, parse_seed(seed), now_ms=self.clock.now_ms())
+        weakref.finalize(self, self.store.close)
         self.app = create_app(self.store, now_ms=self.clock.now_ms, faults=self.faults, sleep=self.clock.sleep)
 
     @asynccontextmanager

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.core.desired import Desired, PortfolioId, RunState
 from reconciler.core.marker import MARK
-from reconciler.core.ports import Paths
+from reconciler.core.paths import Paths
 from reconciler.core.report import ACHIEVED
 from reconciler.sandbox.faults import Fault, FaultKind, Faults, Operation
 from tests.support import HOUR_MS, World

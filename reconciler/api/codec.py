@@ -11,13 +11,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.limits import MAX_INTERVAL_MS, MIN_INTERVAL_MS
+from reconciler.core.live import Live, Status
 from reconciler.core.ports import Confirmation
-from reconciler.core.schedule import MAX_INTERVAL_MS, MIN_INTERVAL_MS
-from reconciler.core.state import Live, PortfolioId, Status
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from reconciler.core.desired import PortfolioId
 
     Fields = dict[str, object]
 

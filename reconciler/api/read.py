@@ -10,13 +10,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.state import Live, Status
+from reconciler.core.live import Live, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from reconciler.core.desired import PortfolioId
     from reconciler.core.ports import AutomationApi, ReadObserver
-    from reconciler.core.state import PortfolioId
 
 
 async def read_all(

@@ -22,7 +22,15 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
+# httpx imports its command line with rich and pygments, where those are installed, and does without it where they
+# are not. It is half of the time that the import takes, and nothing of it is used here.
+_hidden = "httpx" not in sys.modules
+if _hidden:
+    sys.modules["httpx._main"] = None  # type: ignore[assignment]  # None is how the import system spells "not there"
 import httpx
+
+if _hidden:
+    del sys.modules["httpx._main"]
 
 from reconciler import __version__
 from reconciler.api.access import checked_base_url, checked_key

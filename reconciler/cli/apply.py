@@ -80,8 +80,8 @@ def apply(**options: Any) -> ExitReason:
 def _apply_saved(options: Mapping[str, Any], output: Output) -> ExitReason:
     """Run a saved plan: its own selection and decisions hold, so the options that would make others are refused."""
     from reconciler.cli.show import load_plan
+    from reconciler.core.paths import Paths
     from reconciler.core.planread import require_service
-    from reconciler.core.ports import Paths
 
     given = [name for name in ("sources", "targets", "excludes", "selects", "resume_held", "allow") if options[name]]
     if given or options["unverified"] != "write":

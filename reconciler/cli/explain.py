@@ -15,7 +15,7 @@ from reconciler.cli.wiring import make_output
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reconciler.config.load import Explained
+    from reconciler.config.explain import Explained
     from reconciler.core.errors import ExitReason
     from reconciler.render.style import Style
 
@@ -35,7 +35,7 @@ A portfolio's own value wins over its group's, and that over the defaults. Offli
 @shared.output("text", "json")
 def explain(**options: Any) -> ExitReason:
     """Load and trace one portfolio."""
-    from reconciler.config.load import explain as trace
+    from reconciler.config.explain import explain as trace
     from reconciler.core.errors import ExitReason
 
     output = make_output(options)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from reconciler.config.load import Configuration
     from reconciler.core.desired import PortfolioId
     from reconciler.core.live import Record
-    from reconciler.core.ports import Paths
+    from reconciler.core.paths import Paths
     from reconciler.core.selection import Selection
 
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from reconciler.core.desired import Desired, RunState
-from reconciler.core.diff import Field, FieldChange, compare, schedule_of
+from reconciler.core.diff import Field, FieldChange, compare, proven_same, schedule_of
 from reconciler.core.duration import format_duration
 from reconciler.core.live import Live, Provenance, Record, Status, Verdict
 from reconciler.core.marker import paused_by_us
@@ -48,10 +48,13 @@ class Policy:
 
 
 DEFAULT_POLICY = Policy()
+_AS_DESIRED = Unchanged()
 
 
 def decide(desired: Desired, live: Live, record: Record | None, policy: Policy = DEFAULT_POLICY) -> Decision:
     """Return what to do about one portfolio."""
+    if proven_same(desired=desired, live=live, record=record):
+        return _AS_DESIRED
     match live.status:
         case Status.ACTIVE:
             return _when_active(desired, live, record, policy)

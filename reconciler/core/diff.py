@@ -42,6 +42,15 @@ class FieldChange:
     overruled: int | None = None
 
 
+def proven_same(*, desired: Desired, live: Live, record: Record | None) -> bool:
+    """Whether every managed field is known and as desired: what nearly all of a fleet is, so it is asked first."""
+    return (
+        live.status.value == desired.state.value
+        and (desired.interval_ms is None or known_interval(live, record).value == desired.interval_ms)
+        and (desired.offset_ms is None or known_offset(live, record).value == desired.offset_ms)
+    )
+
+
 def compare(*, desired: Desired, live: Live, record: Record | None) -> tuple[FieldChange, ...]:
     """Return every managed field of one portfolio with its verdict; a field that is not declared is left out."""
     sides: list[tuple[Field, Known | None, str | int | None, str | int]] = [

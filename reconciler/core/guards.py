@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.core.limits import Guards as Guards
-from reconciler.core.limits import Limit as Limit
 from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.core.limits import Guards, Limit
     from reconciler.core.plan import Plan
 
 

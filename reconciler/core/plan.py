@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.core.desired import Origin, PortfolioId, RunState
 from reconciler.core.live import Status
-from reconciler.core.verb import Verb as Verb
+from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
     from reconciler.core.diagnostics import Diagnostic

@@ -6,7 +6,6 @@ Whoever implements one of these keeps to its words on errors: an apply decides w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -104,11 +103,3 @@ class ReadObserver(Protocol):
 
     def read(self, portfolio: PortfolioId, failure: ApiError | None) -> None:
         """A portfolio was read, or could not be."""
-
-
-class Paths(StrEnum):
-    """Which v1 path family to call (API facts §4.1); ``auto`` begins with the reference and may fall back once."""
-
-    AUTO = "auto"
-    REFERENCE = "reference"
-    GUIDE = "guide"

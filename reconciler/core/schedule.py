@@ -6,18 +6,12 @@ status answer, our own record, and the times of runs. This module decides which 
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from itertools import pairwise
+from typing import Final
 
 from reconciler.core.duration import DAY_MS
-from reconciler.core.limits import ETHEREUM_MIN_INTERVAL_MS as ETHEREUM_MIN_INTERVAL_MS
-from reconciler.core.limits import MAX_INTERVAL_MS as MAX_INTERVAL_MS
-from reconciler.core.limits import MIN_INTERVAL_MS as MIN_INTERVAL_MS
 from reconciler.core.live import Live, Provenance, Record, Status
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 POINTS_THAT_PROVE: Final = 3
 """So many points on one grid, and no fewer, are taken as a proof of the interval."""
@@ -83,18 +77,12 @@ def observed_interval(live: Live, *, after_ms: int | None) -> int | None:
     """
     if live.status is not Status.ACTIVE:
         return None
-    points = set(live.scheduled_ms)
-    if live.next_run_ms is not None:
-        points.add(live.next_run_ms)
-    newest = sorted((p for p in points if after_ms is None or p > after_ms), reverse=True)[:POINTS_THAT_PROVE]
-    if len(newest) < POINTS_THAT_PROVE:
+    points = live.scheduled_ms if live.next_run_ms is None else (live.next_run_ms, *live.scheduled_ms)
+    newest = points[:POINTS_THAT_PROVE]
+    if len(newest) < POINTS_THAT_PROVE or (after_ms is not None and newest[-1] <= after_ms):
         return None
-    gaps = _gaps(newest)
-    return gaps[0] if len(set(gaps)) == 1 else None
-
-
-def _gaps(newest_first: Sequence[int]) -> list[int]:
-    return [later - earlier for later, earlier in itertools.pairwise(newest_first)]
+    gap = newest[0] - newest[1]
+    return gap if gap > 0 and all(later - earlier == gap for later, earlier in pairwise(newest)) else None
 
 
 def runs_per_day(interval_ms: int) -> float:

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from reconciler.api.codec import confirmation_of, live_of
 from reconciler.api.envelope import success_of
+from reconciler.core.desired import PortfolioId
 from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.live import Live, Status
 from reconciler.core.ports import Confirmation
-from reconciler.core.state import Live, PortfolioId, Status
 from reconciler.core.text import harmless
 
 ID = PortfolioId("port_abc123")

@@ -9,9 +9,11 @@ from stub_service import Request, Service, fail, ok, status_data, transport
 
 from reconciler.api.read import read_all
 from reconciler.api.v1 import GliderV1
+from reconciler.core.desired import PortfolioId
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.ports import Confirmation, Paths
-from reconciler.core.state import Live, PortfolioId, Status
+from reconciler.core.live import Live, Status
+from reconciler.core.paths import Paths
+from reconciler.core.ports import Confirmation
 
 
 class Slow:

@@ -26,7 +26,7 @@ shared = {
 layers = st.fixed_dictionaries({}, optional=shared)
 limits = st.one_of(st.integers(min_value=0, max_value=99), st.sampled_from(["0%", "10%", "2.5%", "100%"]))
 odd = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), texts, st.just([]), st.just({}),
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), texts, st.builds(list), st.builds(dict),
     st.sampled_from(["on", "012", "9:30", "24h\n", "", " ", "1", "active", "[glider-reconciler]", "x" * 201, 1.0, 2.0]),
     st.dictionaries(words, st.one_of(st.none(), texts), max_size=2),
 )  # fmt: skip

@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.core.errors import ConfigInvalid
@@ -43,6 +43,7 @@ def turned(value: Any) -> Any:
     return value
 
 
+@settings(deadline=None)  # it writes files, and how long that takes is the disk's affair
 @given(documents())
 def test_valid_documents_load_and_order_means_nothing(document: dict[str, Any]) -> None:
     """The order of keys, and how sections are spread over files, changes nothing but places."""
@@ -62,6 +63,7 @@ def diagnostics_of(text: str) -> tuple[Diagnostic, ...] | None:
     return None
 
 
+@settings(deadline=None)  # the first broken document imports jsonschema
 @given(mutated())
 def test_broken_documents_raise_config_invalid_or_load(document: Any) -> None:
     """Whatever is wrong with a document, it is said in diagnostics with a place."""
@@ -70,6 +72,7 @@ def test_broken_documents_raise_config_invalid_or_load(document: Any) -> None:
     assert not any("bug" in diagnostic.problem for diagnostic in found or ())
 
 
+@settings(deadline=None)
 @given(st.one_of(FRAGMENTS, st.text(max_size=40)))
 def test_no_text_ends_in_a_traceback(text: str) -> None:
     """Any text loads or raises ConfigInvalid."""
@@ -77,6 +80,7 @@ def test_no_text_ends_in_a_traceback(text: str) -> None:
         load_text(text.encode("utf-8", errors="surrogatepass"))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_no_bytes_end_in_a_traceback(data: bytes) -> None:
     """Any bytes load or raise ConfigInvalid."""

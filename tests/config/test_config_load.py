@@ -15,7 +15,7 @@ from reconciler.core.diagnostics import Severity
 from reconciler.core.duration import HOUR_MS
 from reconciler.core.errors import ConfigInvalid, UsageError
 from reconciler.core.limits import Guards, Limit
-from reconciler.core.ports import Paths
+from reconciler.core.paths import Paths
 from tests.config.support import TODAY, load_files, load_text, no_stdin, problems, said
 
 EXAMPLE = """\
@@ -175,7 +175,7 @@ SENTENCES = {
         "the text is 201 characters long; write at most",
     ),
     "mapping": (HEAD + "  a: {state: {}}\n", "3:7: portfolios.a.state: a mapping stands where a state is expected"),
-    "list": (HEAD + "  a: [active]\n", "portfolios.a: `a list` is not a mapping; indent its fields under it"),
+    "list": (HEAD + "  a: [active]\n", "portfolios.a: a list is not a mapping; indent its fields under it"),
     "id": (HEAD + "  ../x: {state: active}\n", "3:3: portfolios.../x: `../x` is not a portfolio id; copy the id from"),
     "id with an ending": (HEAD + '  "a\\n": {state: active}\n', "is not a portfolio id"),
     "group name": ("version: 1\ngroups: {a b: {}}\n", "2:10: groups.a b: `a b` is not the name of a group"),

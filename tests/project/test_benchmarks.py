@@ -10,8 +10,8 @@ from benchmarks.fleet import NOW_MS, members, status_answer, write_files
 from benchmarks.stages import STAGES, measure
 from reconciler.api.codec import live_of
 from reconciler.config.load import load
+from reconciler.core.desired import PortfolioId
 from reconciler.core.planner import build_plan
-from reconciler.core.state import PortfolioId
 
 if TYPE_CHECKING:
     from pathlib import Path

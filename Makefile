@@ -1,0 +1,90 @@
+# Everything a person or a CI job does with a checkout. Needs git, make and Python 3.11 or newer, nothing else:
+# each target sets up .venv itself, from the locked and hashed files in requirements/.
+
+PYTHON ?= python3
+BIN := .venv/bin
+RECONCILER := $(BIN)/reconciler
+LOCKED := .venv/.locked
+READY := .venv/.ready
+DEMO := examples/quickstart
+CODE := reconciler tests benchmarks
+
+# The demo and the tests never talk to a real service, whatever the caller's shell is set up for.
+unexport GLIDER_API_KEY GLIDER_BASE_URL
+
+.PHONY: help setup demo test check lint types layering format bench lock clean
+
+help:
+	@echo 'make demo    plan and apply an example against the embedded Glider'
+	@echo 'make test    run all tests'
+	@echo 'make check   lint, format check, strict types, layering'
+	@echo 'make format  format the code and repair what the linter can repair'
+	@echo 'make bench   measure against the targets (BENCH=--quick for a short run)'
+	@echo 'make lock    bring requirements/ up to pyproject.toml (LOCK=--upgrade for newer versions)'
+	@echo 'make clean   remove .venv, .demo and caches'
+	@echo 'PYTHON=python3.13 make ... chooses the interpreter of a new .venv'
+
+setup: $(READY)
+
+# Two stamps, so that an edit of pyproject.toml does not install every dependency again. --clear makes the
+# environment hold what the lock names and nothing older.
+$(LOCKED): requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "glider-reconciler needs Python 3.11 or newer, and '$(PYTHON)' is not; try: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(READY): $(LOCKED) pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The last plan must be empty: with --detailed-exitcode it would end in 2, and so would the demo.
+demo: $(READY)
+	@rm -rf .demo && mkdir .demo
+	$(call show,sandbox load $(DEMO)/sandbox.yaml --sandbox .demo/sandbox.db)
+	$(call show,plan -f $(DEMO)/automation.yaml --sandbox .demo/sandbox.db --journal .demo/journal.db)
+	$(call show,apply -f $(DEMO)/automation.yaml --sandbox .demo/sandbox.db --journal .demo/journal.db --auto-approve)
+	$(call show,plan -f $(DEMO)/automation.yaml --sandbox .demo/sandbox.db --journal .demo/journal.db --detailed-exitcode)
+
+define show
+@printf '\n$$ reconciler %s\n' '$(1)'
+@$(RECONCILER) $(1)
+endef
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: lint types layering
+
+lint: $(READY)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+types: $(READY)
+	$(BIN)/mypy
+
+layering: $(READY)
+	$(BIN)/python -m pytest -q tests/project/test_layering.py
+
+format: $(READY)
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.run $(BENCH)
+
+# uv is fetched for the occasion, pinned: it resolves for every platform and Python at once, which pip can't. It
+# reads PyPI alone, whatever the machine is set up for, and writes no address of an index.
+UV := env -u UV_INDEX_URL -u UV_DEFAULT_INDEX .venv/lock/bin/uv --no-config --quiet pip compile --universal --generate-hashes --python-version 3.11 \
+	--custom-compile-command 'make lock' $(LOCK)
+
+lock:
+	$(PYTHON) -m venv --clear .venv/lock
+	.venv/lock/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(UV) pyproject.toml --output-file requirements/run.txt
+	$(UV) --group dev pyproject.toml --constraint requirements/run.txt --output-file requirements/dev.txt
+	rm -rf .venv/lock
+
+clean:
+	rm -rf .venv .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

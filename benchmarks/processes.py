@@ -1,0 +1,81 @@
+"""Run other processes and time them: the program, its baselines, and the loopback server.
+
+In: command lines. Out: seconds and output. A process that fails stops the benchmark with its own words: a measure of
+something that went wrong is worth nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+ROOT: Final = Path(__file__).parents[1]
+
+
+def program() -> list[str]:
+    """Return the command as people call it: the installed script beside this interpreter."""
+    script = Path(sys.executable).with_name("reconciler")
+    if not script.exists():
+        raise SystemExit(f"{script} is not there; run: make setup")
+    return [str(script)]
+
+
+def output_of(command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> str:
+    """Return what a command prints; stop the benchmark when it fails."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GLIDER_")}
+    run = subprocess.run(command, cwd=cwd, env={**clean, **(env or {})}, capture_output=True, text=True, check=False)
+    if run.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}\nended in {run.returncode}:\n{run.stdout[-2_000:]}{run.stderr[-2_000:]}")
+    return run.stdout
+
+
+def in_turns(
+    commands: Mapping[str, Sequence[str]], *, repeats: int, cwd: Path, env: Mapping[str, str] | None = None
+) -> dict[str, float]:
+    """Return the median seconds of each command; they take turns, so that a busy moment hits all of them."""
+    took: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(repeats):
+        for name, command in commands.items():
+            began = time.perf_counter()
+            output_of(command, cwd=cwd, env=env)
+            took[name].append(time.perf_counter() - began)
+    return {name: statistics.median(seconds) for name, seconds in took.items()}
+
+
+class Server:
+    """A context manager around :mod:`benchmarks.server` in a process of its own."""
+
+    def __init__(self, count: int, seed: int, latency_ms: int) -> None:
+        self._command = [sys.executable, "-m", "benchmarks.server", str(count), str(seed), str(latency_ms)]
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            self._command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        self._url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate("")  # it ends with its stdin
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that point the program at this server."""
+        return {"GLIDER_BASE_URL": self._url, "GLIDER_API_KEY": "gldr_sk_of_the_benchmark"}
+
+    def counts(self) -> dict[str, int]:
+        """Return what the server saw since the last call; see :class:`benchmarks.server.Counts`."""
+        with urllib.request.urlopen(f"{self._url}/counts", timeout=10) as answer:
+            found: dict[str, int] = json.loads(answer.read())
+        return found

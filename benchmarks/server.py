@@ -1,0 +1,109 @@
+"""A loopback server that answers status reads of a generated fleet after a fixed latency, as cheaply as can be.
+
+In: ``python -m benchmarks.server COUNT SEED LATENCY_MS``. Out: its port, as one line on stdout; then HTTP/1.1 with
+keep-alive. ``GET /counts`` answers what it has seen since the last such request. It ends when its stdin does, so that
+it never outlives whoever started it. Made to be a small part of what is measured, not to be right about HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from dataclasses import asdict, dataclass
+
+from benchmarks.fleet import members, status_answer
+
+PREFIX = b"GET /v1/portfolio/"
+SUFFIX = b"/automation/status"
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was seen: ``reads`` of known portfolios, ``others``, and the most connections open at a time."""
+
+    reads: int = 0
+    others: int = 0
+    open: int = 0
+    most_open: int = 0
+
+
+class Fleet:
+    """The answers, by path; whole responses, head included."""
+
+    def __init__(self, count: int, seed: int, latency_s: float) -> None:
+        self.latency_s = latency_s
+        self.counts = Counts()
+        self.answers = {m.id.encode(): _response(b"200 OK", status_answer(m)) for m in members(count, seed)}
+
+    def answer(self, line: bytes) -> tuple[bytes, float]:
+        """Return the response to a request line, and the seconds to wait before it."""
+        if line.startswith(PREFIX) and (end := line.find(SUFFIX)) > 0:
+            found = self.answers.get(line[len(PREFIX) : end])
+            if found is not None:
+                self.counts.reads += 1
+                return found, self.latency_s
+        if line.startswith(b"GET /counts "):
+            seen, self.counts = self.counts, Counts(open=self.counts.open, most_open=0)
+            return _response(b"200 OK", json.dumps(asdict(seen)).encode()), 0.0
+        self.counts.others += 1
+        return _response(b"404 Not Found", b'{"success":false,"error":{"code":"API_200","message":"unknown"}}'), 0.0
+
+
+class Connection(asyncio.Protocol):
+    """One connection; requests have no body and are not pipelined."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.received = b""
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count it."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        counts = self.fleet.counts
+        counts.open += 1
+        counts.most_open = max(counts.most_open, counts.open)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """Count it off."""
+        self.transport = None
+        self.fleet.counts.open -= 1
+
+    def data_received(self, data: bytes) -> None:
+        """Answer every request that is complete."""
+        self.received += data
+        while (end := self.received.find(b"\r\n\r\n")) >= 0:
+            head, self.received = self.received[:end], self.received[end + 4 :]
+            response, wait = self.fleet.answer(head[: head.find(b"\r\n")])
+            if wait:
+                asyncio.get_running_loop().call_later(wait, self._send, response)
+            else:
+                self._send(response)
+
+    def _send(self, response: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(response)
+
+
+def _response(status: bytes, body: bytes) -> bytes:
+    head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % (status, len(body))
+    return head + body
+
+
+async def serve(fleet: Fleet) -> None:
+    """Serve on a free port until stdin ends."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(fleet), "127.0.0.1", 0, backlog=256)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
+    ended = asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), ended.set)
+    await ended.wait()
+    server.close()
+
+
+if __name__ == "__main__":
+    _count, _seed, _latency_ms = sys.argv[1:]
+    asyncio.run(serve(Fleet(int(_count), int(_seed), int(_latency_ms) / 1_000)))

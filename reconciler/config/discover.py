@@ -1,0 +1,123 @@
+"""From the ``-f`` arguments to the bytes of files: files, directories, globs and standard input.
+
+In: the arguments and a working directory. Out: ``(name, bytes)`` of every file, each file once, sorted by name, and a
+diagnostic for every argument that leads nowhere. A directory is read with all below it: ``*.yaml`` and ``*.yml``, not
+what is hidden (a name that begins with a dot). Knows nothing of YAML.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from reconciler.config.document import error
+from reconciler.core.text import harmless
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from reconciler.core.diagnostics import Diagnostic
+
+MAX_FILE_BYTES: Final = 8 * 1024 * 1024
+STDIN: Final = "-"
+STDIN_NAME: Final = "<stdin>"
+DEFAULTS: Final = ("automation.yaml", "automation")
+"""What is read without ``-f``: whichever is there, or both: nothing may be passed over in silence."""
+
+_SUFFIXES: Final = (".yaml", ".yml")
+_LONGEST_NAME: Final = 4096
+
+
+def discover(
+    sources: Sequence[str], *, stdin: Callable[[], bytes], cwd: Path
+) -> tuple[list[tuple[str, bytes]], list[Diagnostic]]:
+    """Return the name and bytes of every file that ``sources`` name, sorted by name, and what went wrong.
+
+    Names are as given, below a directory with the path from there, always with ``/``. ``stdin`` is called at most once.
+    Raises nothing for any content or state of the file system.
+    """
+    diagnostics: list[Diagnostic] = []
+    files: dict[str, bytes] = {}
+    seen: set[str] = set()
+    for name in _names(sources, cwd, diagnostics):
+        if name == STDIN:
+            identity, shown = STDIN, STDIN_NAME
+        else:
+            identity, shown = os.path.realpath(cwd / name), harmless(name, longest=_LONGEST_NAME)
+        if identity in seen:
+            continue
+        seen.add(identity)
+        try:
+            data = stdin() if name == STDIN else _read(cwd / name)
+        except OSError as failure:
+            diagnostics.append(error(None, f"{shown} can't be read: {failure.strerror or failure}"))
+            continue
+        if len(data) > MAX_FILE_BYTES:
+            diagnostics.append(error(None, f"{shown} is larger than 8 MiB", "split it; files merge by section"))
+            continue
+        files[shown] = data
+    return sorted(files.items()), diagnostics
+
+
+def _names(sources: Sequence[str], cwd: Path, diagnostics: list[Diagnostic]) -> Iterator[str]:
+    if not sources:
+        sources = [name for name in DEFAULTS if (cwd / name).exists()]
+        if not sources:
+            problem = "there is neither automation.yaml nor automation/ in the working directory"
+            diagnostics.append(error(None, problem, "name the files with -f"))
+    for source in sources:
+        if source == STDIN:
+            yield source
+            continue
+        try:
+            matches = _matches(source, cwd)
+        except (OSError, ValueError):  # ValueError: a NUL in the name
+            matches = []
+        if not matches:
+            diagnostics.append(error(None, f"{harmless(source)} matches no file", "check the path given with -f"))
+        for match in matches:
+            if (cwd / match).is_dir():
+                yield from _below(match, cwd, diagnostics)
+            else:
+                yield match
+
+
+def _matches(source: str, cwd: Path) -> list[str]:
+    if (cwd / source).exists():
+        return [source]
+    if not any(mark in source for mark in "*?["):
+        return []
+    import glob
+
+    # Path.glob takes neither absolute patterns nor keeps the name as given.
+    return sorted(glob.glob(source, root_dir=cwd, recursive=True))  # noqa: PTH207
+
+
+def _below(directory: str, cwd: Path, diagnostics: list[Diagnostic]) -> Iterator[str]:
+    found = 0
+
+    def unreadable(failure: OSError) -> None:
+        shown = harmless(str(failure.filename), longest=_LONGEST_NAME)
+        diagnostics.append(error(None, f"{shown} can't be read: {failure.strerror or failure}"))
+
+    base = cwd / directory
+    for here, folders, names in os.walk(base, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for folder in folders:
+            if (Path(here) / folder).is_symlink():
+                shown = harmless((Path(directory) / Path(here, folder).relative_to(base)).as_posix())
+                repair = "name it with -f, or remove the link"
+                diagnostics.append(error(None, f"{shown} is a link to a directory, and is not followed", repair))
+        for name in sorted(names):
+            if name.endswith(_SUFFIXES) and not name.startswith("."):
+                found += 1
+                yield (Path(directory) / Path(here, name).relative_to(base)).as_posix()
+    if not found:
+        problem = f"{harmless(directory)} holds no *.yaml or *.yml file"
+        diagnostics.append(error(None, problem, "check the path given with -f"))
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_FILE_BYTES + 1)

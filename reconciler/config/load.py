@@ -1,0 +1,132 @@
+"""From files to what they declare: the way into this package.
+
+In: the ``-f`` arguments, standard input, today's date and a working directory. Out: a :class:`Configuration`, or
+:class:`ConfigInvalid` with every problem of every file. Nothing is half read: one error anywhere and there is no
+configuration. Knows neither the network nor what is live.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from reconciler.config.discover import discover
+from reconciler.config.document import Document, error, with_excerpts
+from reconciler.config.merge import merge
+from reconciler.config.resolve import Resolution
+from reconciler.config.schema import conforms
+from reconciler.config.source import read_document
+from reconciler.core.diagnostics import Severity
+from reconciler.core.errors import ConfigInvalid
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from reconciler.config.merge import Sections
+    from reconciler.core.desired import Desired, PortfolioId
+    from reconciler.core.diagnostics import Diagnostic
+    from reconciler.core.limits import Guards
+    from reconciler.core.paths import Paths
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What the files declare. ``desired`` is sorted by id; ``files`` are the names as shown, sorted.
+
+    ``digest`` is the SHA-256 (hex) over names and bytes of the files, so it changes with every comment.
+    """
+
+    desired: Mapping[PortfolioId, Desired]
+    guards: Guards
+    paths: Paths
+    files: tuple[str, ...]
+    digest: str
+    warnings: tuple[Diagnostic, ...]
+
+
+def load(sources: Sequence[str], *, stdin: Callable[[], bytes], today: dt.date, cwd: Path) -> Configuration:
+    """Read, check and resolve the files that ``sources`` name (see :func:`~reconciler.config.discover.discover`).
+
+    ``stdin`` returns all of standard input and is called only for ``-``. ``today`` decides which ``until`` has passed.
+    Raises :class:`ConfigInvalid` with the errors and warnings of all files, sorted by place.
+    """
+    collecting = gc.isenabled()
+    # Hundreds of thousands of objects are made here and none of them in a circle: searching them for circles again and
+    # again would cost as much as parsing them.
+    gc.disable()
+    try:
+        return resolve(read_all(sources, stdin=stdin, cwd=cwd), today)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All files, read and checked one by one; ``documents`` is emptied by :func:`resolve`."""
+
+    texts: Mapping[str, bytes]
+    documents: list[Document]
+    sections: Sections
+    diagnostics: list[Diagnostic]
+
+
+def read_all(sources: Sequence[str], *, stdin: Callable[[], bytes], cwd: Path) -> Reading:
+    """Read every file, check it against the schema and merge what is not portfolios."""
+    files, diagnostics = discover(sources, stdin=stdin, cwd=cwd)
+    documents: list[Document] = []
+    check = conforms()
+    for file, data in files:
+        document = read_document(file, data)
+        diagnostics += document.diagnostics
+        if document.whole and not check(document.root):
+            # jsonschema is imported in there; it must not be on the way of a good configuration.
+            from reconciler.config.problems import schema_problems
+
+            found, broken = schema_problems(document)
+            diagnostics += found
+            document = replace(document, broken=broken)
+        documents.append(document)
+    sections, found = merge(documents)
+    return Reading(dict(files), documents, sections, diagnostics + found)
+
+
+def resolve(read: Reading, today: dt.date) -> Configuration:
+    """Resolve every portfolio; empties ``read.documents``. Raises as :func:`load` does."""
+    resolution = Resolution(read.sections, today=today)
+    read.documents.reverse()
+    while read.documents:  # one by one: what is resolved makes room for what it was resolved into
+        resolution.add(read.documents.pop())
+    diagnostics = [*read.diagnostics, *resolution.diagnostics]
+    invalid = any(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics)
+    if not resolution.declared and not invalid:
+        invalid = True
+        count = len(read.texts)
+        problem = f"no portfolios are declared in {count} file{'' if count == 1 else 's'}"
+        repair = "declare at least one under `portfolios`; nothing at all is more likely a mistake than a wish"
+        diagnostics.append(error(None, problem, repair, address="portfolios"))
+    shown = with_excerpts(diagnostics, read.texts)
+    if invalid:
+        raise ConfigInvalid(shown)
+    desired = resolution.desired
+    return Configuration(
+        desired={portfolio: desired[portfolio] for portfolio in sorted(desired)},
+        guards=read.sections.guards,
+        paths=read.sections.paths,
+        files=tuple(read.texts),
+        digest=_digest(read.texts),
+        warnings=shown,
+    )
+
+
+def _digest(texts: Mapping[str, bytes]) -> str:
+    """Return one hash of all files; each part is hashed by itself, so that no name can run into its content."""
+    whole = hashlib.sha256()
+    for name, data in sorted(texts.items()):
+        whole.update(hashlib.sha256(name.encode()).digest())
+        whole.update(hashlib.sha256(data).digest())
+    return whole.hexdigest()

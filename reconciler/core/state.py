@@ -1,9 +1,0 @@
-from reconciler.core.desired import Desired as Desired
-from reconciler.core.desired import Origin as Origin
-from reconciler.core.desired import PortfolioId as PortfolioId
-from reconciler.core.desired import RunState as RunState
-from reconciler.core.live import Live as Live
-from reconciler.core.live import Provenance as Provenance
-from reconciler.core.live import Record as Record
-from reconciler.core.live import Status as Status
-from reconciler.core.live import Verdict as Verdict
