@@ -15,7 +15,8 @@ from reconciler.cli.output import is_terminal
 from reconciler.cli.plan import show_plan
 from reconciler.cli.planning import excesses, make_plan, parse_allow, policy, show_warnings
 from reconciler.cli.progress import ApplyProgress, bar
-from reconciler.cli.wiring import load_files, make_output, open_service, refuse, run_async
+from reconciler.cli.service import open_service, run_async
+from reconciler.cli.wiring import load_files, make_output, refuse
 from reconciler.core.errors import ExitReason, GuardRefused, ReconcilerError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from reconciler.apply.run import Stop
     from reconciler.cli.output import Output
-    from reconciler.cli.wiring import Service
+    from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
     from reconciler.core.plan import Plan
     from reconciler.core.report import ApplyReport

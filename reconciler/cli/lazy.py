@@ -5,6 +5,7 @@ In: a table of commands. Out: a :class:`click.Group`. Start-up time is a feature
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +13,10 @@ import click
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+WIDEST = 100
+"""Columns of help, however wide the terminal is: longer lines are hard to read."""
 
 
 class Lazy(NamedTuple):
@@ -52,6 +57,12 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, lazy.help) for name, lazy in self._lazy.items()])
 
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the help, as wide as the terminal; click would import shutil to ask how wide that is."""
+        if ctx.terminal_width is None:
+            ctx.terminal_width = min(_columns(), ctx.max_content_width or WIDEST)
+        return super().get_help(ctx)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -87,3 +98,10 @@ class LazyGroup(click.Group):
         if count >= 0:
             return count
         return int(len(tokens) > 1 and not tokens[1].startswith("-") and tokens[1] not in self._lazy)
+
+
+def _columns() -> int:
+    try:
+        return int(os.environ.get("COLUMNS", "")) or os.get_terminal_size().columns
+    except (ValueError, OSError):
+        return 80

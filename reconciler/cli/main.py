@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from reconciler import __version__
-from reconciler.cli.lazy import Lazy, LazyGroup
+from reconciler.cli.lazy import WIDEST, Lazy, LazyGroup
 from reconciler.cli.options import HOISTED
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ Shell completion: eval "$(_RECONCILER_COMPLETE=bash_source reconciler)"; also zs
     lazy=COMMANDS,
     hoisted=HOISTED,
     help=HELP,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDEST},
 )
 @click.version_option(__version__, prog_name="reconciler", message="%(prog)s %(version)s")
 def cli() -> None:

@@ -9,7 +9,8 @@ import click
 
 from reconciler.cli import options as shared
 from reconciler.cli.planning import excesses, make_plan, policy, show_warnings
-from reconciler.cli.wiring import load_files, make_output, open_service, run_async
+from reconciler.cli.service import open_service, run_async
+from reconciler.cli.wiring import load_files, make_output
 from reconciler.render.style import plural
 
 if TYPE_CHECKING:

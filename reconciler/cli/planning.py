@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli.progress import ReadProgress, bar
-from reconciler.cli.wiring import make_selection, records_of
+from reconciler.cli.service import records_of
+from reconciler.cli.wiring import make_selection
 from reconciler.core.guards import check_guards
 from reconciler.core.selection import select
 from reconciler.core.verb import Verb
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from reconciler.cli.output import Output
-    from reconciler.cli.wiring import Service
+    from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
     from reconciler.core.guards import Excess
     from reconciler.core.plan import Plan

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli import options as shared
-from reconciler.cli.wiring import load_files, make_output, make_selection, open_service, records_of, run_async
+from reconciler.cli.service import open_service, records_of, run_async
+from reconciler.cli.wiring import load_files, make_output, make_selection
 
 if TYPE_CHECKING:
     from reconciler.core.errors import ExitReason

@@ -44,10 +44,11 @@ class FieldChange:
 
 def proven_same(*, desired: Desired, live: Live, record: Record | None) -> bool:
     """Whether every managed field is known and as desired: what nearly all of a fleet is, so it is asked first."""
-    return (
-        live.status.value == desired.state.value
-        and (desired.interval_ms is None or known_interval(live, record).value == desired.interval_ms)
-        and (desired.offset_ms is None or known_offset(live, record).value == desired.offset_ms)
+    runs = live.status is Status.ACTIVE
+    if runs is not (desired.state is RunState.ACTIVE) or not (runs or live.status is Status.PAUSED):
+        return False
+    return (desired.interval_ms is None or known_interval(live, record).value == desired.interval_ms) and (
+        desired.offset_ms is None or known_offset(live, record).value == desired.offset_ms
     )
 
 

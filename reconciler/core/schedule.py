@@ -7,14 +7,13 @@ status answer, our own record, and the times of runs. This module decides which 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 from reconciler.core.duration import DAY_MS
 from reconciler.core.live import Live, Provenance, Record, Status
 
 POINTS_THAT_PROVE: Final = 3
-"""So many points on one grid, and no fewer, are taken as a proof of the interval."""
+"""So many points on one grid, and no fewer, are taken as a proof of the interval: two gaps, to be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +77,13 @@ def observed_interval(live: Live, *, after_ms: int | None) -> int | None:
     if live.status is not Status.ACTIVE:
         return None
     points = live.scheduled_ms if live.next_run_ms is None else (live.next_run_ms, *live.scheduled_ms)
-    newest = points[:POINTS_THAT_PROVE]
-    if len(newest) < POINTS_THAT_PROVE or (after_ms is not None and newest[-1] <= after_ms):
+    if len(points) < POINTS_THAT_PROVE:
         return None
-    gap = newest[0] - newest[1]
-    return gap if gap > 0 and all(later - earlier == gap for later, earlier in pairwise(newest)) else None
+    newest, middle, oldest = points[:POINTS_THAT_PROVE]
+    if after_ms is not None and oldest <= after_ms:
+        return None
+    gap = newest - middle
+    return gap if gap == middle - oldest and gap > 0 else None
 
 
 def runs_per_day(interval_ms: int) -> float:

@@ -1,0 +1,102 @@
+"""Put the live pieces together for one command: the service or the sandbox, the clock, what the journal knows.
+
+In: options and the environment. Out: an open service. The only module that reads the key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import time_ns
+from typing import TYPE_CHECKING, Any
+
+from reconciler.core.errors import ApiError, FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+
+    from reconciler.api.v1 import GliderV1
+    from reconciler.core.desired import PortfolioId
+    from reconciler.core.live import Record
+    from reconciler.core.paths import Paths
+
+
+@dataclass(frozen=True, slots=True)
+class SystemClock:
+    """The real time, ``ahead_ms`` ahead of it where a sandbox's clock is."""
+
+    ahead_ms: int = 0
+
+    def now_ms(self) -> int:
+        """Return UTC epoch milliseconds."""
+        return time_ns() // 1_000_000 + self.ahead_ms
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """An open Glider. ``label`` names it in plans and in the journal."""
+
+    api: GliderV1
+    label: str
+    clock: SystemClock
+
+
+@asynccontextmanager
+async def open_service(options: Mapping[str, Any], paths: Paths) -> AsyncIterator[Service]:
+    """Open the service, or the sandbox, that the options name; close it at the end."""
+    from random import random
+
+    from reconciler.api.transport import Transport
+    from reconciler.api.v1 import GliderV1
+
+    parallelism: int = options["parallelism"]
+    if options["sandbox"] is None:
+        clock = SystemClock()
+        base_url: str = options["base_url"]
+        async with Transport(
+            base_url=base_url, key=_key(), parallelism=parallelism, clock=clock, jitter=random
+        ) as transport:
+            yield Service(api=GliderV1(transport, paths=paths), label=base_url.rstrip("/"), clock=clock)
+        return
+    from reconciler.sandbox.app import create_app
+    from reconciler.sandbox.store import Store
+
+    store = Store.open(Path(options["sandbox"]))
+    try:
+        label = f"sandbox://{store.instance}"
+        app = create_app(store, now_ms=SystemClock().now_ms)
+        clock = SystemClock(ahead_ms=store.clock_offset_ms)
+        async with Transport(
+            base_url=label, key="sandbox", parallelism=parallelism, clock=clock, jitter=random, asgi_app=app
+        ) as transport:
+            yield Service(api=GliderV1(transport, paths=paths), label=label, clock=clock)
+    finally:
+        store.close()
+
+
+def records_of(options: Mapping[str, Any], label: str) -> Mapping[PortfolioId, Record]:
+    """Return what the journal knows of a service, without creating one."""
+    from reconciler.apply.journal import read_records
+
+    return read_records(Path(options["journal"]), base_url=label)
+
+
+def run_async(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run a command's coroutine to its end."""
+    return asyncio.run(main())
+
+
+def _key() -> str:
+    key = os.environ.get("GLIDER_API_KEY", "").strip()
+    if not key:
+        error = ApiError(FailureKind.UNAUTHENTICATED, "GLIDER_API_KEY is not set")
+        error.detail = "Export the key of your Glider account, or try it without one: add --sandbox."
+        raise error
+    return key
