@@ -32,7 +32,9 @@ def program() -> list[str]:
 
 def output_of(command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> str:
     """Return what a command prints; stop the benchmark when it fails."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("GLIDER_")}
+    # Without compiled modules every start would compile ours again, which no user's does.
+    dropped = ("GLIDER_", "PYTHONDONTWRITEBYTECODE")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     run = subprocess.run(command, cwd=cwd, env={**clean, **(env or {})}, capture_output=True, text=True, check=False)
     if run.returncode != 0:
         raise SystemExit(f"{' '.join(command)}\nended in {run.returncode}:\n{run.stdout[-2_000:]}{run.stderr[-2_000:]}")
