@@ -30,7 +30,8 @@ class Output:
     @property
     def style(self) -> Style:
         """The style of text on stdout."""
-        return Style(color=self.format == "text" and _wants_color(sys.stdout, self.color))
+        color = self.format == "text" and _wants_color(sys.stdout, self.color)
+        return Style(color=color, columns=_columns(sys.stdout))
 
     @property
     def note_style(self) -> Style:
@@ -66,6 +67,16 @@ def _wants_color(stream: TextIO, asked: bool | None) -> bool:
     if asked is not None:
         return asked
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _columns(stream: TextIO) -> int | None:
+    """Return the width of the terminal behind a stream; ``None`` where there is none, and lines stay whole."""
+    if not stream.isatty():
+        return None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except OSError:
+        return None
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -48,10 +48,10 @@ def effect(change: Change) -> Effect:
             schedule = _differences(change) if change.writes_schedule else _every(change)
             return Effect(_joined(schedule, _resumed(change), _warnings(change)))
         case Verb.UPDATE:
-            moves = f"next run {moment(change.next_run_ms)} moves" if change.next_run_ms is not None else ""
+            moves = f"moves the next run ({moment(change.next_run_ms)})" if change.next_run_ms is not None else ""
             return Effect(_joined(_differences(change), _rate(change), _warnings(change)), moves)
         case Verb.PAUSE:
-            drops = f"no run at {moment(change.next_run_ms)}" if change.next_run_ms is not None else ""
+            drops = f"cancels the next run ({moment(change.next_run_ms)})" if change.next_run_ms is not None else ""
             return Effect(safe(change.note) if change.note else "declared paused", drops)
         case _:
             assert_never(change.verb)
@@ -145,7 +145,7 @@ def _resumed(change: Change) -> str:
 def _warnings(change: Change) -> str:
     words = {
         Risk.RUNS_AT_ONCE: "runs at once",
-        Risk.OFFSET_RESET: "offset falls back to 0",
+        Risk.OFFSET_RESET: "offset → 0 (not declared)",
         Risk.HOLD_OVERRIDDEN: "hold overridden",
     }
     return ", ".join(words[risk] for risk in change.risks if risk in words)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 WIDEST_NAME: Final = 28
+GAP: Final = "  "
+NARROWEST: Final = 24
+"""A last column narrower than this is left to the terminal to break."""
 _SGR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -37,9 +40,10 @@ class Ink(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Whether colours are on."""
+    """Whether colours are on, and how wide the terminal is; ``None`` where lines may be as long as they are."""
 
     color: bool = False
+    columns: int | None = None
 
     def paint(self, text: str, *inks: Ink) -> str:
         """Return ``text`` in these inks, or as it is without colours."""
@@ -80,13 +84,27 @@ def cut(text: str, cells: int) -> str:
     return kept + "…"
 
 
-def columns(rows: Iterable[Sequence[str]], *, gap: str = "  ") -> list[str]:
-    """Return rows of cells as lines with aligned columns; the last cell of a row is not padded."""
+def columns(rows: Iterable[Sequence[str]], *, within: int | None = None) -> list[str]:
+    """Return rows of cells as lines with aligned columns; the last cell of a row is not padded.
+
+    With ``within``, the last cell is broken at spaces into lines that keep to its column and to that width.
+    """
     rows = [tuple(row) for row in rows]
     if not rows:
         return []
     widths = [max(width(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
-    return [gap.join([*(pad(cell, widths[i]) for i, cell in enumerate(row[:-1])), row[-1]]).rstrip() for row in rows]
+    lines = []
+    for row in rows:
+        head = "".join(pad(cell, widths[i]) + GAP for i, cell in enumerate(row[:-1]))
+        room = (within or 0) - width(head)
+        if within is None or width(row[-1]) <= room or room < NARROWEST:
+            lines.append((head + row[-1]).rstrip())
+            continue
+        from textwrap import wrap
+
+        first, *more = wrap(row[-1], room, break_long_words=False, break_on_hyphens=False)
+        lines += [head + first, *(" " * width(head) + line for line in more)]
+    return lines
 
 
 def moment(ms: int) -> str:

@@ -43,7 +43,9 @@ def plan_text(plan: Plan, style: Style, *, verbose: bool = False) -> str:
         (style.paint(f"{BLOCKED_SYMBOL} blocked", Ink.RED), blocked.id, _name(blocked.name), safe(blocked.detail))
         for blocked in plan.blocked
     ]
-    lines += [f"  {line}" for line in columns(rows)] or ["  Nothing to do: live automation is as declared."]
+    lines += [f"  {line}" for line in columns(rows, within=_room(style))] or [
+        "  Nothing to do: live automation is as declared."
+    ]
     lines += ["", *_footnotes(plan, style)]
     lines.append(style.paint(summary_line(plan.summary), Ink.BOLD))
     return "\n".join(lines) + "\n"
@@ -62,7 +64,8 @@ def report_text(report: ApplyReport, style: Style, *, verbose: bool = False) -> 
     order = sorted(report.results, key=lambda result: list(Outcome).index(result.outcome))
     quiet = len(order) > FOLD_ABOVE and not verbose
     shown = [r for r in order if not (quiet and r.outcome in (Outcome.DONE, Outcome.NOT_ATTEMPTED) and not r.notes)]
-    lines = [f"  {line}" for line in columns(result_cells(result, style) for result in shown)]
+    cells = [result_cells(result, style) for result in shown]
+    lines = [f"  {line}" for line in columns(cells, within=_room(style))]
     if hidden := len(order) - len(shown):
         lines.append(style.paint(f"  … and {hidden} more that are done or were not attempted; -v lists them", Ink.DIM))
     lines += ["", *(f"  {safe(note)}" for note in report.notes)]
@@ -109,6 +112,11 @@ def diagnostics_text(diagnostics: Iterable[Diagnostic], style: Style) -> str:
             lines.append(style.paint(f"  {' ' * len(number)} | ", Ink.DIM) + style.paint(caret, Ink.RED))
         blocks.append("\n".join(lines))
     return "\n".join(blocks) + "\n" if blocks else ""
+
+
+def _room(style: Style) -> int | None:
+    """Return the width that is left for a table behind its indent."""
+    return style.columns - 2 if style.columns is not None else None
 
 
 def _heading(plan: Plan, style: Style) -> str:

@@ -73,9 +73,9 @@ SMALL = """\
 
   + start    ao04x0r6  Growth index  every 24h, offset 90m, 1 run a day, runs at once
   > resume   f5p0s8y4  Ours          interval 48h → 24h (recorded), paused by us
-  ~ update   c3d8n5w2                interval 24h → 12h, 1 → 2 runs a day, next run 2026-11-22 12:00 UTC moves
-  ~ update   d1f6h4j8  Unread        interval ? → 24h, 1 run a day, offset falls back to 0
-  = pause    b7k2m9q1  Treasury      Liquidity event, no run at 2026-11-22 12:00 UTC
+  ~ update   c3d8n5w2                interval 24h → 12h, 1 → 2 runs a day, moves the next run (2026-11-22 12:00 UTC)
+  ~ update   d1f6h4j8  Unread        interval ? → 24h, 1 run a day, offset → 0 (not declared)
+  = pause    b7k2m9q1  Treasury      Liquidity event, cancels the next run (2026-11-22 12:00 UTC)
   ! held     e9g2t7v3  Audit         paused by somebody else: Paused from the app
   x blocked  g8r4u1z6  Gone          Glider has no such portfolio, or the key may not see it; check the id
   x blocked  h2v9x3c7  Broken        reading failed: the service failed (HTTP 500)
@@ -188,3 +188,12 @@ def test_columns_measure_what_is_seen() -> None:
     assert width("\x1b[31mred\x1b[0m") == 3
     assert cut("漢字漢字", 5) == "漢字…"
     assert columns([("漢", "x"), ("abc", "y")]) == ["漢   x", "abc  y"]
+
+
+def test_a_narrow_terminal_breaks_the_last_column() -> None:
+    """In a terminal the effect keeps to its column; nothing is wider than the terminal."""
+    text = plan_text(small_plan(), Style(columns=80))
+    assert "interval 24h → 12h, 1 → 2 runs a day, moves\n" in text
+    assert "\n                                     the next run (2026-11-22 12:00 UTC)\n" in text
+    table = text.split("\n\n")[1]
+    assert max(width(line) for line in table.splitlines()) <= 80
