@@ -13,6 +13,7 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.fleet import write_files
@@ -120,7 +121,8 @@ _KINDS: Final = ("start", "resume", "pause", "update", "no_op", "held", "blocked
 
 def stages(size: Size, folder: Path) -> Iterator[Row]:
     """Measure the program's own work for each portfolio, and how it grows with the fleet."""
-    small, large = (_stages(folder / str(count), count, size.repeats) for count in (size.small, size.large))
+    pairs = _pairs(folder, size)
+    small, large = ({key: median(pair[i][key] for pair in pairs) for key in pairs[0][0]} for i in (0, 1))
     each = {stage: small[stage] / size.small * 1e6 for stage in STAGES}
     ours = [stage for stage in STAGES if stage not in ("decode", "text")]  # a plan is shown in one form
     parts = ", ".join(f"{stage} {each[stage]:.1f}" for stage in ours)
@@ -131,16 +133,21 @@ def stages(size: Size, folder: Path) -> Iterator[Row]:
     measured = f"{grown:.2f} KiB, peak {large['peak_kib'] / 1024:.0f} MiB"
     yield Row("memory for each portfolio", measured, f"peak of {size.small:,} portfolios", grown, 3.0)
     for stage in STAGES:
-        ratio = large[stage] / small[stage]
+        ratio = median(big[stage] / little[stage] for little, big in pairs)
         baseline = f"{small[stage]:.3f} s for {size.small:,}"
         yield Row(f"{stage}, {size.large:,} portfolios, CPU", f"{large[stage]:.3f} s", baseline, ratio, 11.0)
 
 
-def _stages(folder: Path, count: int, repeats: int) -> dict[str, float]:
-    write_files(folder, count, SEED)
-    command = [sys.executable, "-m", "benchmarks.stages", str(folder), str(count), str(SEED)]
-    runs = [json.loads(output_of(command, cwd=ROOT)) for _ in range(repeats)]
-    return {key: sorted(run[key] for run in runs)[len(runs) // 2] for key in runs[0]}
+def _pairs(folder: Path, size: Size) -> list[tuple[dict[str, float], dict[str, float]]]:
+    """Measure the small and the large fleet in turns: a machine that changes its speed does so for both."""
+    commands = []
+    for count in (size.small, size.large):
+        write_files(folder / str(count), count, SEED)
+        commands.append([sys.executable, "-m", "benchmarks.stages", str(folder / str(count)), str(count), str(SEED)])
+    return [
+        (json.loads(output_of(commands[0], cwd=ROOT)), json.loads(output_of(commands[1], cwd=ROOT)))
+        for _ in range(size.repeats)
+    ]
 
 
 MEASURES: Final[dict[str, Callable[[Size, Path], Iterator[Row]]]] = {

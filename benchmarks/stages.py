@@ -8,6 +8,7 @@ that calls the program's own functions; a change of their signatures ends here.
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import itertools
 import json
 import resource
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from benchmarks.fleet import NOW_MS, members, status_answer
 from reconciler.api.codec import live_of
 from reconciler.api.envelope import success_of
+from reconciler.cli.main import COLLECTOR
 from reconciler.config.load import load
 from reconciler.core.desired import PortfolioId
 from reconciler.core.errors import ExitReason
@@ -46,6 +48,7 @@ _AT_ONCE: Final = 1_000
 
 def measure(folder: Path, count: int, seed: int) -> dict[str, float]:
     """Return processor seconds by stage, and ``peak_kib``."""
+    gc.set_threshold(*COLLECTOR)
     seconds = dict.fromkeys(STAGES, 0.0)
 
     def timed(stage: str, work: Callable[[], Result]) -> Result:

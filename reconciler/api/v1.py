@@ -14,7 +14,6 @@ from reconciler.api.codec import confirmation_of, live_of
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.live import Live, Status
 from reconciler.core.paths import Paths
-from reconciler.core.ports import Confirmation
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from reconciler.api.transport import Transport
     from reconciler.core.desired import PortfolioId
+    from reconciler.core.ports import Confirmation
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 _NO_ROUTE: Final = frozenset({404, 405})

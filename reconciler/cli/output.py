@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from reconciler.render.style import Ink, Style
+if TYPE_CHECKING:
+    from reconciler.render.style import Style
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +31,16 @@ class Output:
     @property
     def style(self) -> Style:
         """The style of text on stdout."""
+        from reconciler.render.style import Style
+
         color = self.format == "text" and _wants_color(sys.stdout, self.color)
         return Style(color=color, columns=_columns(sys.stdout))
 
     @property
     def note_style(self) -> Style:
         """The style of text on stderr."""
+        from reconciler.render.style import Style
+
         return Style(color=_wants_color(sys.stderr, self.color))
 
     def data(self, text: str) -> None:
@@ -49,10 +54,14 @@ class Output:
 
     def warn(self, text: str) -> None:
         """Write a warning to stderr, always."""
+        from reconciler.render.style import Ink
+
         write(sys.stderr, f"{self.note_style.paint('warning:', Ink.YELLOW)} {text}\n")
 
     def error(self, text: str) -> None:
         """Write an error to stderr, always; the command goes on to its own ending."""
+        from reconciler.render.style import Ink
+
         write(sys.stderr, f"{self.note_style.paint('error:', Ink.RED, Ink.BOLD)} {text}\n")
 
 

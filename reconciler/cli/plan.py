@@ -11,7 +11,7 @@ from reconciler.cli import options as shared
 from reconciler.cli.planning import excesses, make_plan, policy, show_warnings
 from reconciler.cli.service import open_service, run_async
 from reconciler.cli.wiring import load_files, make_output
-from reconciler.render.style import plural
+from reconciler.core.text import plural
 
 if TYPE_CHECKING:
     from reconciler.cli.output import Output

@@ -47,7 +47,7 @@ def sandbox() -> None:
 @_file
 def load(seed: str, file: str) -> None:
     """Read a seed and make the file."""
-    from reconciler.render.style import plural
+    from reconciler.core.text import plural
     from reconciler.sandbox.store import Store
 
     planted = _read_seed(seed)

@@ -29,7 +29,7 @@ Every problem of every file is reported at once, with its place and how to repai
 def validate(**options: Any) -> ExitReason:
     """Load the files and say whether they are good."""
     from reconciler.core.errors import ExitReason
-    from reconciler.render.style import plural
+    from reconciler.core.text import plural
 
     output = make_output(options)
     configuration = load_files(options["sources"])

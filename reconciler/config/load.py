@@ -8,7 +8,6 @@ configuration. Knows neither the network nor what is live.
 from __future__ import annotations
 
 import gc
-import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -37,15 +36,30 @@ if TYPE_CHECKING:
 class Configuration:
     """What the files declare. ``desired`` is sorted by id; ``files`` are the names as shown, sorted.
 
-    ``digest`` is the SHA-256 (hex) over names and bytes of the files, so it changes with every comment.
+    ``texts`` holds their bytes by name.
     """
 
     desired: Mapping[PortfolioId, Desired]
     guards: Guards
     paths: Paths
     files: tuple[str, ...]
-    digest: str
+    texts: Mapping[str, bytes]
     warnings: tuple[Diagnostic, ...]
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 (hex) over names and bytes of the files: it changes with every comment.
+
+        Made when it is asked for; a good part of a small ``validate`` would be the import of hashlib.
+        """
+        import hashlib
+
+        whole = hashlib.sha256()
+        # Each part is hashed by itself, so that no name can run into its content.
+        for name, data in sorted(self.texts.items()):
+            whole.update(hashlib.sha256(name.encode()).digest())
+            whole.update(hashlib.sha256(data).digest())
+        return whole.hexdigest()
 
 
 def load(sources: Sequence[str], *, stdin: Callable[[], bytes], today: dt.date, cwd: Path) -> Configuration:
@@ -118,15 +132,6 @@ def resolve(read: Reading, today: dt.date) -> Configuration:
         guards=read.sections.guards,
         paths=read.sections.paths,
         files=tuple(read.texts),
-        digest=_digest(read.texts),
+        texts=read.texts,
         warnings=shown,
     )
-
-
-def _digest(texts: Mapping[str, bytes]) -> str:
-    """Return one hash of all files; each part is hashed by itself, so that no name can run into its content."""
-    whole = hashlib.sha256()
-    for name, data in sorted(texts.items()):
-        whole.update(hashlib.sha256(name.encode()).digest())
-        whole.update(hashlib.sha256(data).digest())
-    return whole.hexdigest()

@@ -23,3 +23,8 @@ def harmless(text: str, *, longest: int = LONGEST_TEXT) -> str:
     if cut.isascii() and cut.isprintable():
         return cut
     return "".join(f"\\u{{{ord(c):x}}}" if unicodedata.category(c) in _INVISIBLE else c for c in cut)
+
+
+def plural(count: int, noun: str) -> str:
+    """Return ``1 portfolio`` or ``3 portfolios``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -14,8 +14,9 @@ from reconciler.core.duration import format_duration
 from reconciler.core.live import Provenance, Verdict
 from reconciler.core.plan import Change, ChangeReason, Plan, Risk
 from reconciler.core.schedule import runs_per_day
+from reconciler.core.text import plural
 from reconciler.core.verb import Verb
-from reconciler.render.style import moment, number, plural, safe
+from reconciler.render.style import moment, number, safe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

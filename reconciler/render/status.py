@@ -12,7 +12,8 @@ from reconciler.core.duration import format_duration
 from reconciler.core.live import Provenance, Status
 from reconciler.core.planfile import iso
 from reconciler.core.schedule import Known, known_interval, known_offset
-from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, moment, plural, safe
+from reconciler.core.text import plural
+from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, moment, safe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

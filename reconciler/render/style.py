@@ -117,8 +117,3 @@ def number(value: float) -> str:
     if value >= 10 or value == int(value):
         return f"{value:.0f}"
     return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
-
-
-def plural(count: int, noun: str) -> str:
-    """Return ``1 portfolio`` or ``3 portfolios``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from reconciler.core.live import Verdict
 from reconciler.core.report import ActionResult, ApplyReport, Outcome
+from reconciler.core.text import plural
 from reconciler.core.verb import Verb
 from reconciler.render.effects import BLOCKED_SYMBOL, HELD_SYMBOL, SYMBOLS, UNVERIFIED_SYMBOL, effect, net_effect
-from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, pad, plural, safe
+from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, pad, safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
