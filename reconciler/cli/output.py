@@ -66,10 +66,20 @@ class Output:
 
 
 def write(stream: TextIO, text: str) -> None:
-    """Write and flush; characters that the stream's encoding lacks become escapes instead of an error."""
+    """Write and flush; characters that the stream's encoding lacks become escapes instead of an error.
+
+    Raises :class:`BrokenPipeError` when the reader has gone, and ``ReconcilerError`` when the output can't be written.
+    """
     encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    stream.flush()
+    try:
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        from reconciler.core.errors import ReconcilerError
+
+        raise ReconcilerError(f"the output can't be written: {error.strerror}", "Free the disk it goes to.") from error
 
 
 def _wants_color(stream: TextIO, asked: bool | None) -> bool:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,6 @@ from tests.cli.conftest import CANARY, FILES, SEED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 COMMAND = [sys.executable, "-m", "reconciler"]
 CHANGES = "Plan: 1 to start, 1 to resume, 1 to pause, 0 to update. 0 unchanged, 1 held, 0 blocked."
@@ -166,3 +166,13 @@ def test_a_closed_pipe_is_no_error(folder: Path) -> None:
         f"{' '.join(COMMAND)} schema | head -1", shell=True, capture_output=True, text=True, cwd=folder, check=False
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_full_disk_is_an_error(folder: Path) -> None:
+    """Output that can't be written never reads as success."""
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [*COMMAND, "schema"], stdout=full, stderr=subprocess.PIPE, text=True, cwd=folder, check=False
+        )
+    assert ended.returncode == 1
+    assert "the output can't be written" in ended.stderr
