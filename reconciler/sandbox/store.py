@@ -183,9 +183,13 @@ class _Database:
                 isolation_level=None,
                 check_same_thread=False,
             )
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+        try:
             # In WAL mode a crash of the machine may then cost the last commits, but never the file.
             self._connection.execute("PRAGMA synchronous = NORMAL")
-        except sqlite3.Error as error:
+        except sqlite3.Error as error:  # the first statement is the one that finds out that it is no database
+            self._connection.close()
             raise self._failure(error) from error
 
     def check(self) -> None:
