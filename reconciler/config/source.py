@@ -157,7 +157,8 @@ class _Assembly:
                     continue
                 value = plain[event.value] if bare else self._adorned(event, spot, key)
             elif kind is mapping or kind is sequence:
-                self._open(event, key)
+                if key is None or event.anchor or event.tag or len(stack) >= DEEPEST:
+                    self._refused_opening(event, key)
                 stack.append((into, key, spots, key_spot))
                 into, key, spots = (Node(), None, array("Q")) if kind is mapping else ([], _ITEM, spots)
                 continue
@@ -195,11 +196,12 @@ class _Assembly:
     def _key(self, event: Any, spot: int) -> str:
         text: str = event.value
         value = self._adorned(event, spot, None) if event.style or event.anchor or event.tag else self._plain[text]
-        address = self._address(text)
         if text == "<<" and not event.style:
-            self._refuse(spot, "merge keys are not read", "write the fields out, or use `groups`", address)
+            repair = "write the fields out, or use `groups`"
+            self._refuse(spot, "merge keys are not read", repair, self._address(text))
         elif not isinstance(value, str):
-            self._refuse(spot, f"the key {harmless(text) or 'here'} is not text", f'write it as "{text}"', address)
+            problem = f"the key {harmless(text) or 'here'} is not text"
+            self._refuse(spot, problem, f'write it as "{text}"', self._address(text))
         elif not event.style and event.anchor is None and event.tag is None:
             if len(self._keys) >= _MOST_KEYS:
                 self._keys.clear()
@@ -234,7 +236,8 @@ class _Assembly:
         self._refuse(spot, f"the alias `{name}` is not read", repair, self._address(key))
         return name, spot
 
-    def _open(self, event: Any, key: object) -> None:
+    def _refused_opening(self, event: Any, key: object) -> None:
+        """Report what is wrong with a mapping or list that begins here."""
         spot = _spot(event)
         self._properties(event, spot, key)
         if key is None:
