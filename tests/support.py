@@ -14,7 +14,8 @@ from reconciler.api.read import read_all
 from reconciler.api.transport import Transport
 from reconciler.api.v1 import GliderV1
 from reconciler.apply.journal import open_journal, read_records
-from reconciler.apply.run import Stop, apply_plan
+from reconciler.apply.run import Pace, Stop, apply_plan
+from reconciler.apply.settle import settle
 from reconciler.core.decide import DEFAULT_POLICY, Policy
 from reconciler.core.desired import Desired, PortfolioId
 from reconciler.core.paths import Paths
@@ -25,7 +26,7 @@ from reconciler.sandbox.seed import parse_seed
 from reconciler.sandbox.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 
     from reconciler.core.plan import Plan
     from reconciler.core.report import ApplyReport
@@ -42,6 +43,7 @@ class FakeClock:
 
     def __init__(self, now_ms: int = NOON_MS) -> None:
         self._now_ms = now_ms
+        self._meantime: list[Callable[[], None]] = []
 
     def now_ms(self) -> int:
         return self._now_ms
@@ -49,8 +51,14 @@ class FakeClock:
     def advance(self, ms: int) -> None:
         self._now_ms += ms
 
+    def at_next_sleep(self, action: Callable[[], None]) -> None:
+        """Do something while the program waits, once: what a person does in the meantime."""
+        self._meantime.append(action)
+
     async def sleep(self, seconds: float) -> None:
         self._now_ms += round(seconds * 1000)
+        if self._meantime:
+            self._meantime.pop()()
         await asyncio.sleep(0)
 
 
@@ -114,20 +122,23 @@ class World:
             policy=policy,
         )
 
-    def apply(self, plan: Plan, stop: Stop | None = None, observer: Any = None) -> ApplyReport:
-        return run(self._apply(plan, stop or Stop(), observer or Silence()))
+    def apply(
+        self, plan: Plan, stop: Stop | None = None, observer: Any = None, pace: Pace | None = None
+    ) -> ApplyReport:
+        return run(self._apply(plan, stop or Stop(), observer or Silence(), pace))
 
-    async def _apply(self, plan: Plan, stop: Stop, observer: Any) -> ApplyReport:
+    async def _apply(self, plan: Plan, stop: Stop, observer: Any, pace: Pace | None) -> ApplyReport:
         with open_journal(self.journal, base_url=BASE_URL, now_ms=self.clock.now_ms) as journal:
             journal.open_run(fingerprint="test", tool="test")
             async with self.api() as api:
+                await settle(api=api, journal=journal)
                 return await apply_plan(
                     plan,
                     api=api,
                     journal=journal,
                     clock=self.clock,
                     observer=observer,
-                    parallelism=self.parallelism,
+                    pace=pace or Pace(parallelism=self.parallelism),
                     stop=stop,
                 )
 

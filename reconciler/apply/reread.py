@@ -1,6 +1,6 @@
 """Read again until something is seen, a few times: how a write is believed.
 
-In: a portfolio and what to look for. Out: the live state that showed it, or nothing within the bound. A read that
+In: a portfolio and what to look for. Out: whether it was seen within the bound, and what was seen last. A read that
 fails shows nothing.
 """
 
@@ -23,23 +23,34 @@ WAITS_SECONDS: Final = (0.0, 0.2, 0.4, 0.8, 1.6)
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """The last state that could be read, if any could, and whether it is as expected."""
+
+    live: Live | None
+    expected: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Rereader:
     """Looks at one portfolio until it shows what is expected."""
 
     api: AutomationApi
     clock: Clock
 
-    async def until(self, portfolio: PortfolioId, expected: Callable[[Live], bool]) -> Live | None:
-        """Return the first live state that is as expected, or ``None`` after the last look."""
+    async def until(self, portfolio: PortfolioId, expected: Callable[[Live], bool]) -> Sight:
+        """Return the first live state that is as expected, or what the last look showed."""
+        last: Live | None = None
         for seconds in WAITS_SECONDS:
             if seconds:
                 await self.clock.sleep(seconds)
             try:
                 live = await self.api.read(portfolio)
             except ApiError as error:
+                last = None
                 if error.kind in (FailureKind.UNAUTHENTICATED, FailureKind.FORBIDDEN):
-                    return None
+                    break
                 continue
             if expected(live):
-                return live
-        return None
+                return Sight(live, expected=True)
+            last = live
+        return Sight(last, expected=False)

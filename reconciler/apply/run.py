@@ -8,17 +8,18 @@ journal that can't be written and an interruption stop the rest, which then is *
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, assert_never
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, assert_never
 
 from reconciler.apply.check import Standing, holds, record_of, standing
 from reconciler.apply.reread import Rereader
 from reconciler.apply.steps import Progress, Steps
 from reconciler.core.errors import ApiError, FailureKind, JournalError
 from reconciler.core.plan import write_stages
-from reconciler.core.report import ActionResult, ApplyReport, Outcome
+from reconciler.core.report import ACHIEVED, ActionResult, ApplyReport, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from reconciler.core.desired import PortfolioId
     from reconciler.core.live import Live, Record
@@ -26,60 +27,108 @@ if TYPE_CHECKING:
     from reconciler.core.ports import ApplyObserver, AutomationApi, Clock, Journal
 
 
+GRACE_SECONDS: Final = 5.0
+"""How long what is under way may go on after an interruption; then its outcome is left unknown."""
+
+
 class Stop:
     """A request to begin nothing more; what is under way is finished. ``why`` is the first reason given."""
 
     def __init__(self) -> None:
         self.why: str | None = None
+        self._urgent = asyncio.Event()
 
-    def request(self, why: str) -> None:
-        """Ask the apply to stop. Safe to call from a signal handler of the event loop."""
+    def request(self, why: str, *, urgent: bool = False) -> None:
+        """Ask the apply to stop; ``urgent`` gives what is under way :data:`GRACE_SECONDS` and no more.
+
+        To be called in the event loop.
+        """
         if self.why is None:
             self.why = why
+        if urgent:
+            self._urgent.set()
+
+    async def urgent(self) -> None:
+        """Wait until the apply is asked to stop urgently."""
+        await self._urgent.wait()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How boldly a plan is carried out.
+
+    ``parallelism`` portfolios at a time. After ``max_failures`` failed or unknown changes nothing more begins. With a
+    ``canary``, so many changes of each stage go first, and unless all of them are done nothing more begins.
+    """
+
+    parallelism: int
+    max_failures: int | None = None
+    canary: int = 0
 
 
 async def apply_plan(
-    plan: Plan,
-    *,
-    api: AutomationApi,
-    journal: Journal,
-    clock: Clock,
-    observer: ApplyObserver,
-    parallelism: int,
-    stop: Stop,
+    plan: Plan, *, api: AutomationApi, journal: Journal, clock: Clock, observer: ApplyObserver, pace: Pace, stop: Stop
 ) -> ApplyReport:
-    """Carry out every change of the plan, stage after stage, at most ``parallelism`` portfolios at a time."""
+    """Carry out every change of the plan, stage after stage, in the order of
+    :func:`~reconciler.core.plan.write_stages`."""
     started_ms = clock.now_ms()
-    applier = _Applier(api=api, journal=journal, clock=clock, observer=observer, stop=stop)
-    results: dict[PortfolioId, ActionResult] = {}
+    applier = _Applier(api=api, journal=journal, clock=clock, observer=observer, pace=pace, stop=stop)
     for stage in write_stages(plan.changes):
-        queue = iter(stage)
-        workers = min(parallelism, len(stage))
-        async with asyncio.TaskGroup() as group:
-            for _ in range(workers):
-                group.create_task(applier.work(queue, results))
+        await applier.run(stage[: pace.canary])
+        applier.judge_canary(stage[: pace.canary])
+        await applier.run(stage[pace.canary :])
     return ApplyReport(
         plan=plan,
-        results=tuple(results[change.id] for change in plan.changes),
+        results=tuple(applier.results[change.id] for change in plan.changes),
         started_ms=started_ms,
         finished_ms=clock.now_ms(),
     )
 
 
 class _Applier:
-    """What the workers of one apply share."""
+    """What the workers of one apply share; ``results`` grows, keyed by portfolio id."""
 
     def __init__(
-        self, *, api: AutomationApi, journal: Journal, clock: Clock, observer: ApplyObserver, stop: Stop
+        self, *, api: AutomationApi, journal: Journal, clock: Clock, observer: ApplyObserver, pace: Pace, stop: Stop
     ) -> None:
+        self.results: dict[PortfolioId, ActionResult] = {}
         self._api = api
         self._journal = journal
         self._clock = clock
         self._observer = observer
+        self._pace = pace
         self._stop = stop
         self._reread = Rereader(api, clock)
+        self._failures = 0
 
-    async def work(self, queue: Iterator[Change], results: dict[PortfolioId, ActionResult]) -> None:
+    async def run(self, changes: Sequence[Change]) -> None:
+        """Carry out changes that may go at once; returns when each has its result."""
+        if not changes:
+            return
+        queue = iter(changes)
+        workers = [asyncio.ensure_future(self._work(queue)) for _ in range(min(self._pace.parallelism, len(changes)))]
+        watch = asyncio.ensure_future(self._cut_short(workers))
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for task in (*workers, watch):
+                task.cancel()
+            await asyncio.gather(*workers, watch, return_exceptions=True)
+
+    def judge_canary(self, changes: Sequence[Change]) -> None:
+        """Stop unless every one of these changes is done."""
+        failed = [change.id for change in changes if self.results[change.id].outcome not in ACHIEVED]
+        if failed:
+            self._stop.request(f"the canary {failed[0]} was not done")
+
+    async def _cut_short(self, workers: Sequence[asyncio.Future[None]]) -> None:
+        """End what is under way a while after an interruption."""
+        await self._stop.urgent()
+        await self._clock.sleep(GRACE_SECONDS)
+        for worker in workers:
+            worker.cancel()
+
+    async def _work(self, queue: Iterator[Change]) -> None:
         """Take changes from the shared queue until it is empty."""
         for change in queue:
             if self._stop.why is not None:
@@ -87,8 +136,15 @@ class _Applier:
             else:
                 self._observer.started(change.id, change.verb)
                 result = await self._carry_out(change)
-            results[change.id] = result
+            self._count(result)
+            self.results[change.id] = result
             self._observer.finished(result)
+
+    def _count(self, result: ActionResult) -> None:
+        self._failures += result.outcome in (Outcome.FAILED, Outcome.UNKNOWN)
+        most = self._pace.max_failures
+        if most is not None and self._failures > most:
+            self._stop.request(f"more than {most} failed")
 
     async def _carry_out(self, change: Change) -> ActionResult:
         progress = Progress()
@@ -99,6 +155,12 @@ class _Applier:
                 self._stop.request("the key was refused")
             # Refused by the last call, but an earlier one of the same change went through: say what stands now.
             return _result(change, progress, Outcome.FAILED, _what_failed(error, progress), error)
+        except asyncio.CancelledError:
+            # Ours, by _cut_short, or the whole program's: either way this change has an outcome to be told.
+            if self._stop.why is None:
+                raise
+            outcome = Outcome.UNKNOWN if progress.calls else Outcome.NOT_ATTEMPTED
+            return _result(change, progress, outcome, "interrupted before its outcome was known")
         except JournalError as error:
             self._stop.request(error.summary)
             outcome = Outcome.UNKNOWN if progress.calls else Outcome.NOT_ATTEMPTED
@@ -122,8 +184,9 @@ class _Applier:
         if progress.uncertain is not None:
             detail = f"{progress.calls[-1].value} may or may not have taken effect: {progress.uncertain}"
             return _result(change, progress, Outcome.UNKNOWN, detail, progress.uncertain)
-        live = await self._reread.until(change.id, lambda live: holds(change, live))
-        if live is None:
+        sight = await self._reread.until(change.id, lambda live: holds(change, live))
+        live = sight.live
+        if live is None or not sight.expected:
             detail = "Glider accepted the call, but its status does not show it yet; plan again"
             return _result(change, progress, Outcome.UNKNOWN, detail)
         record = record_of(live, previous=record, confirmation=progress.schedule, now_ms=self._clock.now_ms())

@@ -6,6 +6,7 @@ confirmed, what could not be. Knows the documented order of calls and its fallba
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, assert_never
@@ -40,7 +41,9 @@ class Progress:
     """The answer that confirmed the schedule, if one did."""
     notes: list[str] = field(default_factory=list)
     uncertain: ApiError | None = None
-    """A write whose outcome only a read can tell."""
+    """Why the last write has no known outcome, where it has none."""
+    sight: Live | None = None
+    """What was read after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,27 +131,73 @@ class Steps:
     ) -> Confirmation | None:
         """Send one write; return what was confirmed, or ``None`` where nothing tells whether it took effect.
 
-        A write that may have taken effect is never repeated: ``shown`` says whether a read proves that it did.
+        A write that may have taken effect is read, not repeated: ``shown`` says whether a read proves that it did. Only
+        where the reads prove that it did not, and sending it late would change nothing, is it sent once more.
         """
+        confirmation = await self._try(call, request, shown)
+        if confirmation is None and self._may_repeat(call):
+            self.progress.notes.append(f"{call.value} had no effect ({self.progress.uncertain}), so it was sent again")
+            confirmation = await self._try(call, request, shown)
+        return confirmation
+
+    async def _try(
+        self, call: Call, request: Callable[[], Awaitable[Confirmation]], shown: Callable[[Live], bool]
+    ) -> Confirmation | None:
+        progress = self.progress
+        progress.uncertain = progress.sight = None
         wanted = {"interval_ms": self.change.after.interval_ms, "offset_ms": self.change.after.offset_ms}
         write = self.journal.begin(self.change.id, call.value, json.dumps(wanted))
-        self.progress.calls.append(call)
+        progress.calls.append(call)
         try:
             confirmation = await request()
         except ApiError as error:
             if not error.may_have_taken_effect:
                 self.journal.end(write, "failed", str(error))
                 raise
-            live = await self.reread.until(self.change.id, shown)
-            if live is None:
-                self.journal.end(write, "unknown", str(error))
-                self.progress.uncertain = error
-                return None
-            self.journal.end(write, "seen", str(error))
-            self.progress.notes.append(f"{call.value} failed ({error}), but a read shows that it took effect")
-            return Confirmation(interval_ms=live.interval_ms, offset_ms=live.offset_ms, schedule_id=live.schedule_id)
+            return await self._look(write, call, error, shown)
+        except asyncio.CancelledError:
+            self.journal.end(write, "unknown", "interrupted before its answer came")
+            raise
         self.journal.end(write, "confirmed", "")
         return confirmation
+
+    async def _look(
+        self, write: int, call: Call, error: ApiError, shown: Callable[[Live], bool]
+    ) -> Confirmation | None:
+        """Read whether a write took effect; what that leaves open stands in ``progress``."""
+        progress = self.progress
+        try:
+            sight = await self.reread.until(self.change.id, shown)
+        except asyncio.CancelledError:
+            self.journal.end(write, "unknown", f"{error}; interrupted before a read showed its effect")
+            raise
+        live = sight.live
+        if live is None or not sight.expected:
+            progress.uncertain, progress.sight = error, live
+            self.journal.end(write, "unseen" if self._may_repeat(call) else "unknown", str(error))
+            return None
+        self.journal.end(write, "seen", str(error))
+        progress.notes.append(f"{call.value} failed ({error}), but a read shows that it took effect")
+        return Confirmation(interval_ms=live.interval_ms, offset_ms=live.offset_ms, schedule_id=live.schedule_id)
+
+    def _may_repeat(self, call: Call) -> bool:
+        """Whether a read proves that a write had no effect, and the call is one that only sets a state.
+
+        A resume is sent again only while the very pause is in force that it was to lift. A start may run a rebalance,
+        and whether a schedule was stored can't be read: neither is ever repeated.
+        """
+        live = self.progress.sight
+        if live is None or live.status is not self.change.before.state:
+            return False
+        match call:
+            case Call.PAUSE:
+                return True
+            case Call.RESUME:
+                return live.pause_reason == self.change.pause_reason
+            case Call.START | Call.UPDATE_SCHEDULE:
+                return False
+            case _:
+                assert_never(call)
 
     async def _begin(self) -> Confirmation:
         return await self.api.start(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import signal
 import sys
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Iterator, Mapping
 
+    from reconciler.apply.journal import SqliteJournal
     from reconciler.apply.run import Stop
     from reconciler.cli.output import Output
     from reconciler.cli.service import Service
@@ -50,6 +53,11 @@ change is read again first; where live has moved on since the plan, that portfol
 @shared.selection
 @policy
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
+@click.option("--canary", type=click.IntRange(0), default=0, metavar="N", help="Carry out N of each kind first.")
+@click.option("--max-failures", type=click.IntRange(0), metavar="N", help="Begin nothing more after N failures.")
+@click.option(
+    "--lock-timeout", default="10s", show_default=True, metavar="DURATION", help="How long to wait for another apply."
+)
 @click.option("--allow", multiple=True, metavar="VERB=N", help="Allow N of start, resume, pause or update. Repeatable.")
 @shared.service
 @shared.output("text", "json")
@@ -66,13 +74,15 @@ def apply(**options: Any) -> ExitReason:
 
     async def work() -> ExitReason:
         async with open_service(options, configuration.paths) as service:
-            plan = await make_plan(options, configuration, service, output)
-            if not output.is_json:
-                show_plan(plan, output, ExitReason.OK, [])
-            _guard(plan, configuration, options["allow"])
-            if plan.changes and not options["auto_approve"]:
-                _ask(plan)
-            return await _carry_out(plan, options, service, output)
+            with _journal(options, service) as journal:
+                await _settle(service, journal, output)
+                plan = await make_plan(options, configuration, service, output)
+                if not output.is_json:
+                    show_plan(plan, output, ExitReason.OK, [])
+                _guard(plan, configuration, options["allow"])
+                if plan.changes and not options["auto_approve"]:
+                    _ask(plan)
+                return await _carry_out(plan, options, service, journal, output)
 
     ended: ExitReason = run_async(work)
     return ended
@@ -92,7 +102,9 @@ def _apply_saved(options: Mapping[str, Any], output: Output) -> ExitReason:
     async def work() -> ExitReason:
         async with open_service(options, Paths.AUTO) as service:
             require_service(plan, service.label)
-            return await _carry_out(plan, options, service, output)
+            with _journal(options, service) as journal:
+                await _settle(service, journal, output)
+                return await _carry_out(plan, options, service, journal, output)
 
     ended: ExitReason = run_async(work)
     return ended
@@ -115,26 +127,53 @@ def _ask(plan: Plan) -> None:
         raise ReconcilerError("not approved, nothing was written")
 
 
-async def _carry_out(plan: Plan, options: Mapping[str, Any], service: Service, output: Output) -> ExitReason:
+def _journal(options: Mapping[str, Any], service: Service) -> SqliteJournal:
+    """Open the journal, waiting for another apply as long as ``--lock-timeout`` says."""
     from reconciler.apply.journal import open_journal
-    from reconciler.apply.run import Stop, apply_plan
+    from reconciler.core.duration import parse_duration
+
+    try:
+        wait_seconds = parse_duration(options["lock_timeout"]) / 1000
+    except ValueError as error:
+        raise refuse(f"--lock-timeout: {error}; write 10s, 5m or the like.") from error
+    return open_journal(
+        Path(options["journal"]),
+        base_url=service.label,
+        now_ms=service.clock.now_ms,
+        process=f"process {os.getpid()} on {platform.node()}",
+        wait_seconds=wait_seconds,
+    )
+
+
+async def _settle(service: Service, journal: SqliteJournal, output: Output) -> None:
+    """Find out what became of the writes of an apply that was cut off, before anything else."""
+    from reconciler.apply.settle import settle
+
+    for sentence in await settle(api=service.api, journal=journal):
+        output.note(f"note: {sentence}")
+
+
+async def _carry_out(
+    plan: Plan, options: Mapping[str, Any], service: Service, journal: SqliteJournal, output: Output
+) -> ExitReason:
+    from reconciler.apply.run import Pace, Stop, apply_plan
     from reconciler.core.planfile import TOOL, fingerprint
 
     stop = Stop()
-    with open_journal(Path(options["journal"]), base_url=service.label, now_ms=service.clock.now_ms) as journal:
-        journal.open_run(fingerprint=fingerprint(plan), tool=TOOL)
-        with _signals(stop) as caught, bar(output, "Applying", len(plan.changes)) as shown:
-            report = await apply_plan(
-                plan,
-                api=service.api,
-                journal=journal,
-                clock=service.clock,
-                observer=ApplyProgress(shown, output),
-                parallelism=options["parallelism"],
-                stop=stop,
-            )
-        reason = caught[0] if caught else report.exit_reason
-        journal.close_run(reason.word)
+    pace = Pace(parallelism=options["parallelism"], max_failures=options["max_failures"], canary=options["canary"])
+    journal.open_run(fingerprint=fingerprint(plan), tool=TOOL)
+    with _signals(stop) as caught, bar(output, "Applying", len(plan.changes)) as shown:
+        report = await apply_plan(
+            plan,
+            api=service.api,
+            journal=journal,
+            clock=service.clock,
+            observer=ApplyProgress(shown, output),
+            pace=pace,
+            stop=stop,
+        )
+    reason = caught[0] if caught else report.exit_reason
+    journal.close_run(reason.word)
     for note in service.api.notes:
         output.note(f"note: {note}")
     _show(report, output, reason)
@@ -167,7 +206,7 @@ def _signals(stop: Stop) -> Iterator[list[ExitReason]]:
         if caught:
             sys.exit(reason.code)
         caught.append(reason)
-        stop.request("interrupted before it began")
+        stop.request("interrupted before it began", urgent=True)
 
     pairs = ((signal.SIGINT, ExitReason.INTERRUPTED), (signal.SIGTERM, ExitReason.TERMINATED))
     previous = [_handle(loop, number, on, reason) for number, reason in pairs]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reconciler.core.desired import PortfolioId
     from reconciler.core.errors import ApiError
     from reconciler.core.live import Live, Record
+    from reconciler.core.report import Intent
     from reconciler.core.verb import Verb
 
 
@@ -77,6 +78,9 @@ class Journal(Protocol):
 
     def record(self, portfolio: PortfolioId) -> Record | None:
         """Return the last confirmed state of one portfolio."""
+
+    def unsettled(self) -> tuple[Intent, ...]:
+        """Return the writes that have an intent and no outcome, oldest first: a run died over them."""
 
     def begin(self, portfolio: PortfolioId, call: str, wanted: str) -> int:
         """Commit the intent of a write before it is sent; return its number."""

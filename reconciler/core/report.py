@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from reconciler.core.errors import ExitReason, FailureKind, exit_reason_of
 
 if TYPE_CHECKING:
+    from reconciler.core.desired import PortfolioId
     from reconciler.core.errors import ApiError
     from reconciler.core.plan import Change, Plan
 
@@ -42,6 +43,17 @@ class Call(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     UPDATE_SCHEDULE = "update-schedule"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A write that was announced and has no outcome; ``wanted`` is JSON, ``at_ms`` UTC epoch milliseconds."""
+
+    write: int
+    portfolio: PortfolioId
+    call: Call
+    wanted: str
+    at_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.apply.run import Stop
+from reconciler.apply.run import Pace, Stop
 from reconciler.core.desired import Desired, PortfolioId, RunState
 from reconciler.core.errors import ExitReason
 from reconciler.core.marker import MARK
@@ -19,6 +20,8 @@ from tests.support import BASE_URL, HOUR_MS, NOON_MS, Silence, World, folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from reconciler.sandbox.model import Portfolio
 
 A, B, C = PortfolioId("a"), PortfolioId("b"), PortfolioId("c")
 DAY = 24 * HOUR_MS
@@ -38,6 +41,11 @@ def wants(i: PortfolioId, state: str = "active", interval: int | None = DAY, off
 def only(report: ApplyReport) -> tuple[Outcome, tuple[Call, ...]]:
     (result,) = report.results
     return result.outcome, result.calls
+
+
+def save(world: World, portfolio: Portfolio) -> None:
+    with world.store.transaction():
+        world.store.save(portfolio)
 
 
 def by_hand(world: World, portfolio: str, action: str, **body: object) -> None:
@@ -201,17 +209,71 @@ def test_a_pause_whose_answer_is_lost_is_found_by_reading(place: Path, kind: Fau
 
 
 @pytest.mark.parametrize("kind", [FaultKind.LOST_BEFORE, FaultKind.SERVER_ERROR, FaultKind.HTML])
-def test_a_pause_that_shows_nowhere_is_unknown(place: Path, kind: FaultKind) -> None:
-    """No answer and no effect to be seen: unknown, exit 6, and the next apply finishes it."""
+def test_a_pause_that_had_no_effect_is_sent_once_more(place: Path, kind: FaultKind) -> None:
+    """The reads prove that it had no effect, and a pause only sets a state: it is sent again, once."""
+    world = World(journal=place, portfolios={A: {"interval": "24h"}})
+    plan = world.plan([wants(A, "paused")])
+    world.faults.add(Fault(kind=kind, operation=Operation.PAUSE))
+    report = world.apply(plan)
+    assert only(report) == (Outcome.DONE, (Call.PAUSE, Call.PAUSE))
+    assert "so it was sent again" in report.results[0].notes[0]
+
+
+@pytest.mark.parametrize("kind", [FaultKind.LOST_BEFORE, FaultKind.SERVER_ERROR, FaultKind.HTML])
+def test_a_pause_that_shows_nowhere_twice_is_unknown(place: Path, kind: FaultKind) -> None:
+    """Twice no answer and no effect to be seen: unknown, exit 6, and the next apply finishes it."""
     world = World(journal=place, portfolios={A: {"interval": "24h"}})
     desired = [wants(A, "paused")]
     plan = world.plan(desired)
-    world.faults.add(Fault(kind=kind, operation=Operation.PAUSE))
+    world.faults.add(Fault(kind=kind, operation=Operation.PAUSE, times=2))
     report = world.apply(plan)
-    assert only(report) == (Outcome.UNKNOWN, (Call.PAUSE,))
+    assert only(report) == (Outcome.UNKNOWN, (Call.PAUSE, Call.PAUSE))
     assert report.exit_reason is ExitReason.PARTIAL
-    assert world.calls() == ["pause"]
+    assert world.calls() == ["pause", "pause"]
     assert {r.outcome for r in world.converge(desired)[1].results} == {Outcome.DONE}
+
+
+def test_a_resume_is_not_sent_again_onto_another_pause(place: Path) -> None:
+    """The first resume was lost and somebody paused anew in between: it stays paused."""
+    world = World(journal=place, portfolios={A: {"status": "paused", "pause_reason": OURS}})
+    plan = world.plan([wants(A, interval=None)])
+
+    world.faults.add(Fault(kind=FaultKind.LOST_BEFORE, operation=Operation.RESUME))
+    somebody = replace(world.store.portfolio(A), pause_reason="Paused from the app")
+    world.clock.at_next_sleep(lambda: save(world, somebody))
+    report = world.apply(plan)
+    assert only(report) == (Outcome.UNKNOWN, (Call.RESUME,))
+    assert world.store.portfolio(A).state.value == "paused"
+
+
+def test_a_canary_that_fails_stops_everything(place: Path) -> None:
+    """With a canary of one, a first failure leaves the rest unattempted."""
+    ids = [PortfolioId(f"p{n}") for n in range(5)]
+    world = World(journal=place, portfolios={i: {"interval": "24h"} for i in ids})
+    plan = world.plan([wants(i, "paused") for i in ids])
+    world.faults.add(Fault(kind=FaultKind.SERVER_ERROR, operation=Operation.PAUSE, portfolio="p0", status=400))
+    report = world.apply(plan, pace=Pace(parallelism=4, canary=1))
+    assert [r.outcome for r in report.results] == [Outcome.FAILED] + [Outcome.NOT_ATTEMPTED] * 4
+    assert report.results[1].detail == "the canary p0 was not done"
+
+
+def test_a_canary_that_is_done_lets_the_rest_go(place: Path) -> None:
+    """Once the canary is done and verified, everything else follows."""
+    ids = [PortfolioId(f"p{n}") for n in range(5)]
+    world = World(journal=place, portfolios={i: {"interval": "24h"} for i in ids})
+    report = world.apply(world.plan([wants(i, "paused") for i in ids]), pace=Pace(parallelism=4, canary=2))
+    assert {r.outcome for r in report.results} == {Outcome.DONE}
+
+
+def test_max_failures(place: Path) -> None:
+    """After more failures than allowed nothing more begins."""
+    ids = [PortfolioId(f"p{n}") for n in range(6)]
+    world = World(journal=place, portfolios={i: {"interval": "24h"} for i in ids}, parallelism=1)
+    plan = world.plan([wants(i, "paused") for i in ids])
+    world.faults.add(Fault(kind=FaultKind.SERVER_ERROR, operation=Operation.PAUSE, status=400, times=99))
+    report = world.apply(plan, pace=Pace(parallelism=1, max_failures=1))
+    assert [r.outcome for r in report.results] == [Outcome.FAILED] * 2 + [Outcome.NOT_ATTEMPTED] * 4
+    assert len(world.calls()) == 2
 
 
 def test_a_lost_start_is_never_sent_twice(place: Path) -> None:

@@ -1,0 +1,72 @@
+"""Find out what became of the writes of a run that died, by reading, before anything new is written.
+
+In: the journal's intents without an outcome. Out: their outcomes in the journal, and a sentence for each. Nothing is
+written to the service here: whatever is left to do is for the next plan to find.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final, assert_never
+
+from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.live import Status
+from reconciler.core.report import Call
+
+if TYPE_CHECKING:
+    from reconciler.core.live import Live
+    from reconciler.core.ports import AutomationApi, Journal
+    from reconciler.core.report import Intent
+
+
+async def settle(*, api: AutomationApi, journal: Journal) -> tuple[str, ...]:
+    """Give every open intent its outcome: ``seen`` or ``unseen`` where a read tells, else ``unknown``.
+
+    Returns a sentence for each, oldest first. An intent whose portfolio can't be read stays open, and its record void.
+    Raises :class:`ApiError` only for a refused key.
+    """
+    sentences = []
+    for intent in journal.unsettled():
+        what = f"an earlier apply was cut off during {intent.call.value} of {intent.portfolio}"
+        try:
+            live = await api.read(intent.portfolio)
+        except ApiError as error:
+            if error.kind is FailureKind.UNAUTHENTICATED:
+                raise
+            sentences.append(f"{what}; it can't be read now, so that stays open ({error})")
+            continue
+        outcome = outcome_of(intent, live)
+        journal.end(intent.write, outcome, "an earlier apply was cut off; settled by reading")
+        sentences.append(f"{what}; a read {_SAYS[outcome]}")
+    return tuple(sentences)
+
+
+_SAYS: Final = {
+    "seen": "shows that it took effect",
+    "unseen": "shows that it had no effect",
+    "unknown": "can't tell whether it took effect",
+}
+
+
+def outcome_of(intent: Intent, live: Live) -> str:
+    """Return ``seen`` when live shows what the write was to bring about, ``unseen`` when it shows the contrary.
+
+    A state proves itself. A schedule does so only where the service returns it; otherwise nobody can tell, and neither
+    can anybody from a status that is neither running nor at rest.
+    """
+    runs = live.status is Status.ACTIVE
+    if not runs and live.status not in (Status.PAUSED, Status.INACTIVE):
+        return "unknown"
+    match intent.call:
+        case Call.PAUSE:
+            return "unseen" if runs else "seen"
+        case Call.START | Call.RESUME:
+            return "seen" if runs else "unseen"
+        case Call.UPDATE_SCHEDULE:
+            wanted = json.loads(intent.wanted)
+            if live.interval_ms is None:
+                return "unknown"
+            same = live.interval_ms == wanted["interval_ms"] and wanted["offset_ms"] in (None, live.offset_ms)
+            return "seen" if same else "unseen"
+        case _:
+            assert_never(intent.call)
