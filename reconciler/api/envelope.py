@@ -10,7 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Final, NoReturn, assert_never
 
-from reconciler.api.retry import LONGEST_WAIT_MS, retry_after_ms
+from reconciler.api.retry import LONGEST_PLAUSIBLE_MS, LONGEST_WAIT_MS, retry_after_ms
 from reconciler.core.duration import SECOND_MS, format_duration
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.text import harmless
@@ -134,6 +134,9 @@ def _oddity(status: int, said: str, location: str | None) -> str:
 def _advice(asked_ms: int | None) -> str:
     if asked_ms is None or asked_ms <= LONGEST_WAIT_MS:
         return "run again later, or with a smaller --parallelism"
+    if asked_ms > LONGEST_PLAUSIBLE_MS:
+        plausible = format_duration(LONGEST_PLAUSIBLE_MS)
+        return f"it asks to wait more than {plausible}, which is not waited for; run again later"
     asked, longest = format_duration(-(-asked_ms // SECOND_MS) * SECOND_MS), format_duration(LONGEST_WAIT_MS)
     return f"it asks to wait {asked}, and more than {longest} is not waited for; run again then"
 

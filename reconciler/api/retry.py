@@ -1,4 +1,4 @@
-"""When to ask again, and when to stop asking: back-off, ``Retry-After``, and the pace of a whole run.
+"""When to ask again, and when to stop asking: back-off, ``Retry-After``, budget and gate of a whole run.
 
 In: what failed, the time as a number, a source of jitter. Out: waits in milliseconds, and decisions. It never waits
 itself and knows no clock, socket or library: :mod:`reconciler.api.pacing` does what is decided here.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final, assert_never
 
-from reconciler.core.duration import MINUTE_MS, SECOND_MS
+from reconciler.core.duration import DAY_MS, MINUTE_MS, SECOND_MS
 from reconciler.core.errors import FailureKind
 
 if TYPE_CHECKING:
@@ -19,11 +19,15 @@ ATTEMPTS: Final = 4
 """How often one call is sent at most, the first time included."""
 LONGEST_WAIT_MS: Final = 2 * MINUTE_MS
 """A longer ``Retry-After`` is not waited for: the call fails at once and says so."""
+LONGEST_PLAUSIBLE_MS: Final = DAY_MS
+"""No rate limit lasts longer: a ``Retry-After`` beyond this is a wrong clock or unit, and is capped."""
+CAPPED_WAIT_MS: Final = MINUTE_MS
+"""What is waited in place of an implausible one; a second one in a row is believed and ends the run."""
 
 _BACKOFF_BASE_MS: Final = 250
 _BACKOFF_CAP_MS: Final = 8 * SECOND_MS
 _BUDGET_FLOOR: Final = 20
-_BUDGET_SHARE: Final = 5  # one retry for five requests
+_BUDGET_SHARE: Final = 5  # one retry for five calls
 _UNNAMED_LIMIT_MS: Final = 1 * SECOND_MS  # a 429 that names no wait still means one
 _STAGGER_MS: Final = 250  # those who waited together must not return together (API facts §2.5: stagger)
 _STRIKES: Final = 6  # so many limits in a row without one good answer: the service does not want us now
@@ -101,19 +105,46 @@ def _of_number(value: object) -> int | None:
     return math.ceil(min(value, 10**12) * SECOND_MS) if value >= 0 else None
 
 
+class Budget:
+    """How many retries one run may send: 20, and one more for five calls.
+
+    So a service that is dead costs at most 1.2 times the calls and 20, however it is dead. A retry that a limit made
+    necessary and that then succeeds is given back: a service that only slows us down uses nothing up.
+    """
+
+    __slots__ = ("_calls", "_retries")
+
+    def __init__(self) -> None:
+        self._calls = 0
+        self._retries = 0
+
+    def called(self) -> None:
+        """A call is sent for the first time."""
+        self._calls += 1
+
+    def spend(self) -> bool:
+        """Take one retry; false where none is left."""
+        if self._retries >= _BUDGET_FLOOR + self._calls // _BUDGET_SHARE:
+            return False
+        self._retries += 1
+        return True
+
+    def give_back(self, retries: int) -> None:
+        """These retries were of use."""
+        self._retries -= retries
+
+
 class Pace:
-    """What all requests of one run share: the retry budget, the gate that a 429 shuts, and patience with silence.
+    """What all requests of one run share: the gate that a 429 shuts, and patience with silence.
 
     Changed by its methods only; times are UTC epoch milliseconds that the caller passes in.
     """
 
-    __slots__ = ("_jitter", "_open_at", "_rest_until", "_retries", "_shut_at", "_silent", "_silent_limit", "_strikes")
+    __slots__ = ("_jitter", "_open_at", "_rest_until", "_silent", "_silent_limit", "_strikes")
 
     def __init__(self, *, parallelism: int, jitter: Callable[[], float]) -> None:
         self._jitter = jitter
-        self._retries = 0
         self._open_at = 0
-        self._shut_at = 0
         self._strikes = 0
         self._silent = 0
         self._silent_limit = _SILENCE_FLOOR + 2 * parallelism
@@ -123,6 +154,11 @@ class Pace:
     def shut(self) -> bool:
         """Whether a request must ask :meth:`gate_ms` and :meth:`resting` first; cheap enough for every request."""
         return self._open_at > 0 or self._rest_until > 0
+
+    @property
+    def given_up(self) -> bool:
+        """Whether so many limits came in a row that nobody waits for their end any more."""
+        return self._strikes > _STRIKES
 
     def gate_ms(self, now_ms: int) -> int:
         """Return how long the gate stays shut; 0 when it is open."""
@@ -143,26 +179,39 @@ class Pace:
         return self._rest_until > 0
 
     def answered(self) -> None:
-        """A request got an answer that was neither a limit nor silence."""
+        """A request got an answer that shows a service at work."""
         self._strikes = 0
         self._silent = 0
 
-    def limited(self, *, asked_ms: int | None, sent_ms: int, now_ms: int) -> None:
-        """A request sent at ``sent_ms`` got a 429 just now: shut the gate for everyone.
+    def failed(self) -> None:
+        """A request was answered by a failure of the service: no silence, but no reason to forget limits either."""
+        self._silent = 0
 
-        Answers to requests that were on their way when the gate shut are one event, not a new strike each.
+    def limited(self, *, asked_ms: int | None, news: bool, now_ms: int) -> None:
+        """A request got a 429 just now: shut the gate for everyone.
+
+        ``news`` is false for answers to requests that were on their way when the gate shut: these are one event, not
+        a strike each, and can only lengthen the wait.
         """
         self._silent = 0
-        if sent_ms > self._shut_at:
-            self._strikes += 1
-            self._shut_at = now_ms
-        if self._strikes > _STRIKES:
-            wait = max(_REST_MS, asked_ms or 0)
-        elif asked_ms is None:
-            wait = max(_UNNAMED_LIMIT_MS << (self._strikes - 1), backoff_ms(self._strikes, self._jitter))
+        plausible_ms = asked_ms if asked_ms is not None and asked_ms <= LONGEST_PLAUSIBLE_MS else 0
+        if news:
+            implausible = asked_ms is not None and asked_ms > LONGEST_PLAUSIBLE_MS
+            self._strikes = max(self._strikes + 1, _STRIKES if implausible else 0)
+            if self.given_up:
+                wait = max(_REST_MS, plausible_ms)
+            elif implausible:
+                wait = CAPPED_WAIT_MS
+            else:
+                floor = _UNNAMED_LIMIT_MS << (self._strikes - 1) if asked_ms is None else plausible_ms
+                wait = max(floor, backoff_ms(self._strikes, self._jitter))
         else:
-            wait = asked_ms
+            wait = plausible_ms
         self._open_at = max(self._open_at, now_ms + wait)
+
+    def hold(self, until_ms: int) -> None:
+        """Nothing is left until then, as the service says: shut the gate, which is no strike."""
+        self._open_at = max(self._open_at, until_ms)
 
     def unanswered(self, now_ms: int) -> None:
         """A request ended without an answer. Without this, a host that swallows packets costs hours."""
@@ -170,13 +219,6 @@ class Pace:
         if self._silent >= self._silent_limit:
             self._silent = 0
             self._rest_until = now_ms + _SILENCE_REST_MS
-
-    def spend(self, *, requests: int) -> bool:
-        """Take one retry from the budget: at most 20, or one for five requests sent, if that is more."""
-        if self._retries >= max(_BUDGET_FLOOR, requests // _BUDGET_SHARE):
-            return False
-        self._retries += 1
-        return True
 
     def wait_ms(self, failures: int, *, asked_ms: int | None) -> int:
         """Return how long one failed call waits before its next attempt."""

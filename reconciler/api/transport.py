@@ -35,7 +35,7 @@ if _hidden:
 from reconciler import __version__
 from reconciler.api.access import checked_base_url, checked_key
 from reconciler.api.envelope import success_of
-from reconciler.api.pacing import Pacing
+from reconciler.api.pacing import Call, Pacing
 from reconciler.core.errors import ApiError, FailureKind, UsageError
 from reconciler.core.text import harmless
 
@@ -114,9 +114,9 @@ class Transport:
         self._pacing = Pacing(parallelism=parallelism, clock=clock, jitter=jitter)
         self._asgi_app = asgi_app
         self._ssl: ssl.SSLContext | None = None
-        # One slot a connection. httpx's pool looks at all of its connections several times a request: 8 ms of
-        # processor time at 50 connections. A pool of one has nothing to look at, and nobody ever waits inside it.
-        self._free = asyncio.Semaphore(parallelism)
+        # One connection a request in flight, whose number the pacing keeps. httpx's pool looks at all of its
+        # connections several times a request: 8 ms of processor time at 50 of them. A pool of one has nothing to
+        # look at, and nobody ever waits inside it.
         self._idle: list[httpx.AsyncBaseTransport] = []
         key = checked_key(key)
         self._secret = key if len(key) >= _SHORTEST_SECRET else ""  # a shorter one is a word of everyday answers
@@ -134,6 +134,11 @@ class Transport:
 
     def __repr__(self) -> str:
         return f"<Transport {self.base_url}, {self.requests} requests>"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should be told of the pace: sentences, each once, oldest first."""
+        return self._pacing.notes
 
     async def __aenter__(self) -> Self:
         return self
@@ -153,23 +158,23 @@ class Transport:
         return await self._call("POST", path, json.dumps(body, separators=(",", ":")).encode(), operation)
 
     async def _call(self, method: str, path: str, body: bytes | None, operation: str) -> dict[str, object]:
-        attempt = 0
+        call = Call(operation, safe=body is None)
         while True:
-            attempt += 1
-            async with self._free:
-                await self._pacing.before_sending(operation)
+            await self._pacing.enter(call)
+            try:
                 sent_ms = self._clock.now_ms()
-                try:
-                    status, headers, answer = await self._exchange(method, path, body, operation)
-                    payload = success_of(status, headers, answer, operation=operation, now_ms=sent_ms)
-                except ApiError as error:
-                    failure = error
-                else:
-                    self._pacing.answered()
-                    return payload
-            await self._pacing.after_failure(
-                failure, attempt=attempt, requests=self.requests, sent_ms=sent_ms, safe=body is None
-            )
+                status, headers, answer = await self._exchange(method, path, body, operation)
+                self._pacing.heard(headers, limited=status == 429)
+                payload = success_of(status, headers, answer, operation=operation, now_ms=sent_ms)
+            except ApiError as error:
+                failure = error
+                self._pacing.failed(call, failure)
+            else:
+                self._pacing.succeeded(call)
+                return payload
+            finally:
+                self._pacing.leave()
+            await self._pacing.before_retry(call, failure)
 
     async def _exchange(
         self, method: str, path: str, body: bytes | None, operation: str

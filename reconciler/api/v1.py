@@ -64,7 +64,7 @@ class GliderV1:
     @property
     def notes(self) -> tuple[str, ...]:
         """What people should be told after the run: sentences, each once, oldest first."""
-        return tuple(self._notes)
+        return (*self._notes, *self._transport.notes)
 
     async def read(self, portfolio: PortfolioId) -> Live:
         """Read the automation status (V1.6). A 404 is ``Status.NOT_FOUND``; other failures raise :class:`ApiError`."""

@@ -1,7 +1,8 @@
 """The journal: what we meant to write, what came of it, and what the service last confirmed. SQLite, one file.
 
 In: intents, outcomes and confirmed records of one service. Out: the same, read back. Losing the file costs
-knowledge (more fields are unverified), never correctness. Only this module knows its tables; nothing secret gets in.
+knowledge (more fields are unverified), never correctness. Nothing secret gets in. Opening, checking and locking the
+file is :mod:`reconciler.apply.journalfile`'s.
 
 A record is void once a later write to the same portfolio may have taken effect without being confirmed as a whole:
 what the service held before says nothing of what it holds now.
@@ -9,42 +10,20 @@ what the service held before says nothing of what it holds now.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from reconciler.apply.journalfile import broken, lock, open_to_read, open_to_write
 from reconciler.core.desired import PortfolioId, RunState
-from reconciler.core.errors import JournalError
 from reconciler.core.live import Record
-from reconciler.core.report import Call, Intent
+from reconciler.core.report import Call, Intent, Run, Write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-SCHEMA_VERSION: Final = 1
-_APPLICATION_ID: Final = 0x676C7263  # "glrc": tells a journal from any other SQLite file
-_BUSY_SECONDS: Final = 10.0
-
-_SCHEMA: Final = f"""
-    PRAGMA application_id = {_APPLICATION_ID};
-    PRAGMA user_version = {SCHEMA_VERSION};
-    CREATE TABLE runs (
-        id INTEGER PRIMARY KEY, base_url TEXT NOT NULL, fingerprint TEXT NOT NULL, tool TEXT NOT NULL,
-        process TEXT NOT NULL, started_ms INTEGER NOT NULL, finished_ms INTEGER, exit_reason TEXT
-    ) STRICT;
-    CREATE TABLE writes (
-        id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs (id), base_url TEXT NOT NULL,
-        portfolio TEXT NOT NULL, call TEXT NOT NULL, wanted TEXT NOT NULL, intent_ms INTEGER NOT NULL,
-        outcome TEXT, detail TEXT, outcome_ms INTEGER
-    ) STRICT;
-    CREATE INDEX writes_by_portfolio ON writes (base_url, portfolio, id);
-    CREATE TABLE confirmed (
-        base_url TEXT NOT NULL, portfolio TEXT NOT NULL, state TEXT NOT NULL, interval_ms INTEGER, offset_ms INTEGER,
-        schedule_id TEXT, confirmed_ms INTEGER NOT NULL, marked INTEGER NOT NULL, last_write INTEGER NOT NULL,
-        PRIMARY KEY (base_url, portfolio)
-    ) STRICT, WITHOUT ROWID;
-"""
 _RECORDS: Final = """
     SELECT portfolio, state, interval_ms, offset_ms, schedule_id, confirmed_ms, marked FROM confirmed
     WHERE base_url = ? AND NOT EXISTS (
@@ -52,7 +31,12 @@ _RECORDS: Final = """
         AND writes.id > confirmed.last_write AND (outcome IS NULL OR outcome NOT IN ('failed', 'unseen'))
     )
 """
+_LATEST_MS: Final = 253_402_300_799_999
+"""The end of the year 9999: a later time can't be shown, and only a damaged file has one."""
+CUT_OFF: Final = "cut_off"
+"""How a run ended whose process died, as the next apply found."""
 _Row = tuple[Any, ...]
+_T = TypeVar("_T")
 
 
 class SqliteJournal:
@@ -66,10 +50,10 @@ class SqliteJournal:
         base_url: str,
         now_ms: Callable[[], int],
         process: str = "",
-        lock: sqlite3.Connection | None = None,
+        locked: sqlite3.Connection | None = None,
     ) -> None:
         self._connection = connection
-        self._lock = lock
+        self._lock = locked
         self._process = process
         self._path = path
         self._base_url = base_url
@@ -87,12 +71,12 @@ class SqliteJournal:
     def records(self) -> Mapping[PortfolioId, Record]:
         """Return the last confirmed state of every portfolio of this service, keyed and sorted by id."""
         rows = self._execute(f"{_RECORDS} ORDER BY portfolio", (self._base_url,))
-        return {PortfolioId(row[0]): _record(row) for row in rows}
+        return dict(self._understand(_record, rows))
 
     def record(self, portfolio: PortfolioId) -> Record | None:
         """Return the last confirmed state of one portfolio."""
         rows = self._execute(f"{_RECORDS} AND portfolio = ?", (self._base_url, portfolio))
-        return _record(rows[0]) if rows else None
+        return dict(self._understand(_record, rows)).get(portfolio)
 
     def unsettled(self) -> tuple[Intent, ...]:
         """Return the writes to this service that have an intent and no outcome, oldest first: a run died over them."""
@@ -101,10 +85,7 @@ class SqliteJournal:
             " WHERE base_url = ? AND outcome IS NULL ORDER BY id",
             (self._base_url,),
         )
-        return tuple(
-            Intent(write=write, portfolio=PortfolioId(portfolio), call=Call(call), wanted=wanted, at_ms=at_ms)
-            for write, portfolio, call, wanted, at_ms in rows
-        )
+        return self._understand(_intent, rows)
 
     def open_run(self, *, fingerprint: str, tool: str) -> None:
         """Begin a run: every write belongs to one."""
@@ -112,6 +93,13 @@ class SqliteJournal:
             "INSERT INTO runs (base_url, fingerprint, tool, process, started_ms) VALUES (?, ?, ?, ?, ?)",
             (self._base_url, fingerprint, tool, self._process, self._now_ms()),
         )
+
+    def give_up_dead_runs(self) -> None:
+        """Mark the runs that have no end as cut off; to be called by whoever holds the lock, before a run of its own.
+
+        When they died is not known, so no time is given.
+        """
+        self._execute("UPDATE runs SET exit_reason = ? WHERE finished_ms IS NULL AND exit_reason IS NULL", (CUT_OFF,))
 
     def close_run(self, exit_reason: str) -> None:
         """Say how the run ended."""
@@ -155,128 +143,96 @@ class SqliteJournal:
             with self._connection, closing(self._connection.execute(statement, values)) as cursor:
                 return cursor.fetchall()
         except sqlite3.Error as error:
-            raise _broken(self._path, error) from error
+            raise broken(self._path, error) from error
+
+    def _understand(self, read: Callable[[_Row], _T], rows: Iterable[_Row]) -> tuple[_T, ...]:
+        return _understood(self._path, read, rows)
 
     def _insert(self, statement: str, values: tuple[object, ...]) -> int:
         try:
             with self._connection, closing(self._connection.execute(statement, values)) as cursor:
                 return cursor.lastrowid or 0
         except sqlite3.Error as error:
-            raise _broken(self._path, error) from error
+            raise broken(self._path, error) from error
 
 
-def open_journal(
-    path: Path, *, base_url: str, now_ms: Callable[[], int], process: str = "", wait_seconds: float = 0.0
-) -> SqliteJournal:
+def open_journal(path: Path, *, base_url: str, now_ms: Callable[[], int], process: str = "") -> SqliteJournal:
     """Open the journal for writing, making file and folder where missing, and keep every other writer out.
 
-    ``process`` names this one to those who wait. Raises :class:`JournalError`, also when another writer is still at it
-    after ``wait_seconds``.
+    ``process`` names this one to those who wait. A run without an end is marked as cut off: nobody else can be at work.
+    Raises :class:`JournalError`, as :class:`JournalBusy` when another writer is at it now.
     """
+    locked = lock(path, process)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _lock(path, wait_seconds)
-    except (OSError, sqlite3.Error) as error:
-        raise _broken(path, error) from error
-    try:
-        connection = _open(path)
+        journal = SqliteJournal(
+            open_to_write(path), path=path, base_url=base_url, now_ms=now_ms, process=process, locked=locked
+        )
     except BaseException:
-        lock.close()
+        locked.close()
         raise
-    return SqliteJournal(connection, path=path, base_url=base_url, now_ms=now_ms, process=process, lock=lock)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    """Return a connection to a journal that can be written to."""
     try:
-        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS)
-    except sqlite3.Error as error:
-        raise _broken(path, error) from error
-    try:
-        if connection.execute("PRAGMA schema_version").fetchone()[0] == 0:
-            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        _require_journal(connection, path)
-        # The write-ahead log lets a plan read while an apply writes; FULL makes an intent survive a power cut.
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if damage != "ok":
-            raise _broken(path, sqlite3.DatabaseError(f"it is damaged: {damage}"))
-    except sqlite3.Error as error:
-        connection.close()
-        raise _broken(path, error) from error
-    except JournalError:
-        connection.close()
+        journal.give_up_dead_runs()
+    except BaseException:
+        journal.__exit__()
         raise
-    return connection
-
-
-def _lock(path: Path, wait_seconds: float) -> sqlite3.Connection:
-    """Return a connection that holds a lock beside the journal until it is closed, or its process is gone.
-
-    SQLite's own file lock, on a file of its own: it works on every system, and dies with the process that holds it.
-    """
-    connection = sqlite3.connect(path.with_name(path.name + ".lock"), timeout=wait_seconds, isolation_level=None)
-    try:
-        connection.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        connection.close()
-        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-            raise
-        raise JournalError(
-            f"another apply is at work with the journal {path}{_holder(path)}",
-            "Wait for it to end, or give --lock-timeout more time. Two applies must not share a journal.",
-        ) from error
-    return connection
-
-
-def _holder(path: Path) -> str:
-    """Return who has an open run, as far as the journal tells."""
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            row = connection.execute(
-                "SELECT process FROM runs WHERE finished_ms IS NULL ORDER BY id DESC LIMIT 1"
-            ).fetchone()
-    except sqlite3.Error:
-        return ""
-    return f": {row[0]}" if row and row[0] else ""
+    return journal
 
 
 def read_records(path: Path, *, base_url: str) -> Mapping[PortfolioId, Record]:
     """Return what a journal file holds of one service without writing to it; a missing file holds nothing.
 
-    Raises :class:`JournalError` for a file that is damaged or something else: reading it as empty would turn what is
-    known into unverified, and then into writes.
+    Raises :class:`JournalError` for a file that is damaged or something else.
     """
-    if not path.exists():
+    connection = open_to_read(path)
+    if connection is None:
         return {}
-    try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
-    except (OSError, sqlite3.Error) as error:
-        raise _broken(path, error) from error
     with closing(connection):
-        try:
-            _require_journal(connection, path)
-        except sqlite3.Error as error:
-            raise _broken(path, error) from error
         return SqliteJournal(connection, path=path, base_url=base_url, now_ms=lambda: 0).records()
 
 
-def _require_journal(connection: sqlite3.Connection, path: Path) -> None:
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if application != _APPLICATION_ID:
-        raise JournalError(f"{path} is not a journal", "Name another file with --journal; this one is left alone.")
-    if version != SCHEMA_VERSION:
-        raise JournalError(
-            f"{path} has journal version {version}, this program knows {SCHEMA_VERSION}",
-            "Use the version that wrote it, or move the file away and start a new one.",
-        )
+def read_runs(path: Path, *, run: int | None = None, portfolios: Sequence[PortfolioId] = ()) -> tuple[Run, ...] | None:
+    """Return the runs of a journal file, newest first, each with its writes in order; ``None`` without a file.
+
+    With ``run``, only that one; with ``portfolios``, only writes to these, and only runs that have any. Reads while
+    an apply writes. Raises :class:`JournalError` for a file that is damaged or something else.
+    """
+    connection = open_to_read(path)
+    if connection is None:
+        return None
+    with closing(connection):
+        try:
+            connection.execute("BEGIN")  # so that runs and writes are of one moment
+            runs = connection.execute(
+                "SELECT id, base_url, fingerprint, tool, process, started_ms, finished_ms, exit_reason FROM runs"
+                " WHERE ?1 IS NULL OR id = ?1 ORDER BY id DESC",
+                (run,),
+            ).fetchall()
+            writes = connection.execute(
+                "SELECT run, id, portfolio, call, wanted, intent_ms, outcome, detail, outcome_ms FROM writes"
+                " WHERE ?1 IS NULL OR run = ?1 ORDER BY id",
+                (run,),
+            ).fetchall()
+        except sqlite3.Error as error:
+            raise broken(path, error) from error
+    of_run: dict[int, list[Write]] = {}
+    for number, write in _understood(path, _write, writes):
+        if not portfolios or write.portfolio in portfolios:
+            of_run.setdefault(number, []).append(write)
+    found = _understood(path, lambda row: _run(row, tuple(of_run.get(row[0], ()))), runs)
+    return tuple(one for one in found if one.writes or not portfolios)
 
 
-def _record(row: _Row) -> Record:
-    _, state, interval_ms, offset_ms, schedule_id, confirmed_ms, marked = row
-    return Record(
+def _understood(path: Path, read: Callable[[_Row], _T], rows: Iterable[_Row]) -> tuple[_T, ...]:
+    """Return the rows as values. A word or number that no journal has is damage that SQLite's own check can't see."""
+    try:
+        return tuple(read(row) for row in rows)
+    except (ValueError, KeyError, TypeError) as error:
+        raise broken(path, ValueError(f"it is damaged: {error}")) from error
+
+
+def _record(row: _Row) -> tuple[PortfolioId, Record]:
+    portfolio, state, interval_ms, offset_ms, schedule_id, confirmed_ms, marked = row
+    return PortfolioId(portfolio), Record(
         state=RunState(state),
         interval_ms=interval_ms,
         offset_ms=offset_ms,
@@ -286,8 +242,53 @@ def _record(row: _Row) -> Record:
     )
 
 
-def _broken(path: Path, error: Exception) -> JournalError:
-    return JournalError(
-        f"the journal {path} can't be used: {error}",
-        "Free the file or its disk, or name another with --journal. Moving it away loses what it knows, nothing else.",
+def _intent(row: _Row) -> Intent:
+    write, portfolio, call, wanted, at_ms = row
+    _schedule(wanted)
+    return Intent(write=write, portfolio=PortfolioId(portfolio), call=Call(call), wanted=wanted, at_ms=at_ms)
+
+
+def _run(row: _Row, writes: tuple[Write, ...]) -> Run:
+    number, base_url, fingerprint, tool, process, started_ms, finished_ms, exit_reason = row
+    return Run(
+        number=number,
+        base_url=base_url,
+        fingerprint=fingerprint,
+        tool=tool,
+        process=process,
+        started_ms=_time(started_ms),
+        finished_ms=None if finished_ms is None else _time(finished_ms),
+        exit_reason=exit_reason,
+        writes=writes,
     )
+
+
+def _write(row: _Row) -> tuple[int, Write]:
+    run, number, portfolio, call, wanted, intent_ms, outcome, detail, outcome_ms = row
+    interval_ms, offset_ms = _schedule(wanted)
+    return run, Write(
+        number=number,
+        portfolio=PortfolioId(portfolio),
+        call=Call(call),
+        interval_ms=interval_ms,
+        offset_ms=offset_ms,
+        intent_ms=_time(intent_ms),
+        outcome=outcome,
+        detail=detail or "",
+        outcome_ms=None if outcome_ms is None else _time(outcome_ms),
+    )
+
+
+def _schedule(wanted: str) -> tuple[int | None, int | None]:
+    """Return interval and offset of a write's ``wanted``, as :meth:`SqliteJournal.begin` was given it."""
+    schedule = json.loads(wanted)
+    interval_ms, offset_ms = schedule["interval_ms"], schedule["offset_ms"]
+    if any(ms is not None and (not isinstance(ms, int) or ms < 0) for ms in (interval_ms, offset_ms)):
+        raise ValueError(f"{wanted!r} is no schedule")
+    return interval_ms, offset_ms
+
+
+def _time(ms: int) -> int:
+    if not 0 <= ms <= _LATEST_MS:
+        raise ValueError(f"{ms} is no time")
+    return ms

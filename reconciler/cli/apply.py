@@ -15,11 +15,12 @@ import click
 from reconciler.cli import options as shared
 from reconciler.cli.output import is_terminal
 from reconciler.cli.plan import show_plan
-from reconciler.cli.planning import excesses, make_plan, parse_allow, policy, show_warnings
+from reconciler.cli.planning import make_plan, parse_allow, policy, show_warnings
 from reconciler.cli.progress import ApplyProgress, bar
 from reconciler.cli.service import open_service, run_async
 from reconciler.cli.wiring import load_files, make_output, refuse
-from reconciler.core.errors import ExitReason, GuardRefused, ReconcilerError
+from reconciler.core.errors import ExitReason, GuardRefused, JournalBusy, JournalError, ReconcilerError
+from reconciler.core.guards import still_over
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
     from reconciler.apply.run import Stop
     from reconciler.cli.output import Output
     from reconciler.cli.service import Service
-    from reconciler.config.load import Configuration
     from reconciler.core.plan import Plan
     from reconciler.core.report import ApplyReport
+
+_LOOK_AGAIN_SECONDS = 0.1
+"""How often to see whether another apply has ended."""
 
 HELP = """Make live automation match the files, or run a saved plan.
 
@@ -41,6 +44,7 @@ change is read again first; where live has moved on since the plan, that portfol
 \b
   reconciler apply                          show, ask, change
   reconciler apply plan.json                run a saved plan
+  reconciler apply --approved plan.json     plan anew; go on only with changes of that plan
   reconciler apply --auto-approve           for pipelines
   reconciler apply --allow resume=12        over a guard, by number
   reconciler apply --sandbox                on the embedded Glider
@@ -52,6 +56,7 @@ change is read again first; where live has moved on since the plan, that portfol
 @shared.files
 @shared.selection
 @policy
+@click.option("--approved", metavar="PLAN", help="Go on only with changes of this saved plan, without asking.")
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.option("--canary", type=click.IntRange(0), default=0, metavar="N", help="Carry out N of each kind first.")
 @click.option("--max-failures", type=click.IntRange(0), metavar="N", help="Begin nothing more after N failures.")
@@ -63,24 +68,31 @@ change is read again first; where live has moved on since the plan, that portfol
 @shared.output("text", "json")
 def apply(**options: Any) -> ExitReason:
     """Plan, or take a saved plan, and carry it out."""
+    from reconciler.cli.show import load_plan
+    from reconciler.core.approval import require_approved
+
     output = make_output(options)
     parse_allow(options["allow"])
     if options["plan_file"]:
         return _apply_saved(options, output)
-    if not options["auto_approve"] and not is_terminal(sys.stdin):
+    if not (options["auto_approve"] or options["approved"]) and not is_terminal(sys.stdin):
         raise refuse("There is no terminal to ask on. Add --auto-approve, or apply a saved plan.")
+    approved = load_plan(options["approved"]) if options["approved"] else None
     configuration = load_files(options["sources"])
     show_warnings(configuration, output)
 
     async def work() -> ExitReason:
         async with open_service(options, configuration.paths) as service:
-            with _journal(options, service) as journal:
+            with await _journal(options, service) as journal:
                 await _settle(service, journal, output)
                 plan = await make_plan(options, configuration, service, output)
                 if not output.is_json:
-                    show_plan(plan, output, ExitReason.OK, [])
-                _guard(plan, configuration, options["allow"])
-                if plan.changes and not options["auto_approve"]:
+                    show_plan(plan, output, ExitReason.OK)
+                fewer = require_approved(plan, approved) if approved is not None else None
+                _guard(plan, options["allow"])
+                if fewer:
+                    output.note(fewer)
+                if plan.changes and approved is None and not options["auto_approve"]:
                     _ask(plan)
                 return await _carry_out(plan, options, service, journal, output)
 
@@ -94,15 +106,16 @@ def _apply_saved(options: Mapping[str, Any], output: Output) -> ExitReason:
     from reconciler.core.paths import Paths
     from reconciler.core.planread import require_service
 
-    given = [name for name in ("sources", "targets", "excludes", "selects", "resume_held", "allow") if options[name]]
+    given = [name for name in ("sources", "targets", "excludes", "selects", "resume_held", "approved") if options[name]]
     if given or options["unverified"] != "write":
         raise refuse("A saved plan already says what to do: drop the options that choose or allow something else.")
     plan = load_plan(options["plan_file"])
+    _guard(plan, options["allow"])
 
     async def work() -> ExitReason:
         async with open_service(options, Paths.AUTO) as service:
             require_service(plan, service.label)
-            with _journal(options, service) as journal:
+            with await _journal(options, service) as journal:
                 await _settle(service, journal, output)
                 return await _carry_out(plan, options, service, journal, output)
 
@@ -110,8 +123,9 @@ def _apply_saved(options: Mapping[str, Any], output: Output) -> ExitReason:
     return ended
 
 
-def _guard(plan: Plan, configuration: Configuration, allow: tuple[str, ...]) -> None:
-    over = excesses(plan, configuration, allow)
+def _guard(plan: Plan, allow: tuple[str, ...]) -> None:
+    """Refuse a plan that is over a guard, unless ``--allow`` names the number."""
+    over = still_over(plan.over, parse_allow(allow))
     if over:
         raise GuardRefused("the plan is over a guard, nothing was written", " ".join(f"{excess}." for excess in over))
 
@@ -122,13 +136,21 @@ def _ask(plan: Plan) -> None:
     click.echo(
         f"\nApply {'this change' if count == 1 else f'these {count} changes'}? Only 'yes' is accepted.", err=True
     )
-    answer = click.prompt("  Answer", default="no", show_default=False, err=True)
+    # asyncio turns the first Ctrl-C into a request to the loop, which waits here for an answer and would not hear it.
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        answer = click.prompt("  Answer", default="no", show_default=False, err=True)
+    finally:
+        signal.signal(signal.SIGINT, heard)
     if answer.strip() != "yes":
         raise ReconcilerError("not approved, nothing was written")
 
 
-def _journal(options: Mapping[str, Any], service: Service) -> SqliteJournal:
-    """Open the journal, waiting for another apply as long as ``--lock-timeout`` says."""
+async def _journal(options: Mapping[str, Any], service: Service) -> SqliteJournal:
+    """Open the journal, waiting for another apply as long as ``--lock-timeout`` says; a signal ends the wait."""
+    from asyncio import sleep
+    from time import monotonic
+
     from reconciler.apply.journal import open_journal
     from reconciler.core.duration import parse_duration
 
@@ -136,13 +158,19 @@ def _journal(options: Mapping[str, Any], service: Service) -> SqliteJournal:
         wait_seconds = parse_duration(options["lock_timeout"]) / 1000
     except ValueError as error:
         raise refuse(f"--lock-timeout: {error}; write 10s, 5m or the like.") from error
-    return open_journal(
-        Path(options["journal"]),
-        base_url=service.label,
-        now_ms=service.clock.now_ms,
-        process=f"process {os.getpid()} on {platform.node()}",
-        wait_seconds=wait_seconds,
-    )
+    patience_ends = monotonic() + wait_seconds
+    while True:
+        try:
+            return open_journal(
+                Path(options["journal"]),
+                base_url=service.label,
+                now_ms=service.clock.now_ms,
+                process=f"process {os.getpid()} on {platform.node()}",
+            )
+        except JournalBusy:
+            if monotonic() >= patience_ends:
+                raise
+            await sleep(_LOOK_AGAIN_SECONDS)
 
 
 async def _settle(service: Service, journal: SqliteJournal, output: Output) -> None:
@@ -173,7 +201,10 @@ async def _carry_out(
             stop=stop,
         )
     reason = caught[0] if caught else report.exit_reason
-    journal.close_run(reason.word)
+    try:
+        journal.close_run(reason.word)
+    except JournalError as error:  # the report says what became of each change, so it must not be lost to this
+        output.warn(f"the end of this apply could not be written down: {error}")
     for note in service.api.notes:
         output.note(f"note: {note}")
     _show(report, output, reason)

@@ -27,9 +27,11 @@ COMMANDS = {
     "validate": Lazy("reconciler.cli.validate:validate", "Check the files, offline."),
     "plan": Lazy("reconciler.cli.plan:plan", "Show what apply would do."),
     "apply": Lazy("reconciler.cli.apply:apply", "Make live automation match the files."),
+    "drift": Lazy("reconciler.cli.drift:drift", "Show where live automation is not as declared."),
     "show": Lazy("reconciler.cli.show:show", "Show a saved plan."),
     "status": Lazy("reconciler.cli.status:status", "Show live automation as a table."),
     "explain": Lazy("reconciler.cli.explain:explain", "Show where each value of a portfolio comes from."),
+    "history": Lazy("reconciler.cli.history:history", "Show earlier applies from the journal."),
     "schema": Lazy("reconciler.cli.schema:schema", "Print the JSON Schema of the files."),
     "sandbox": Lazy("reconciler.cli.sandbox:sandbox", "Run the embedded Glider, to learn and to test on."),
 }
@@ -49,8 +51,8 @@ exactly that change. Files never hold the key: it is read from GLIDER_API_KEY.
   reconciler apply                         show, ask, change
   reconciler plan --sandbox                the same against an embedded Glider
 
-Exit codes: 0 fine, 1 error, 2 changes (with --detailed-exitcode), 3 files or plan invalid, 4 stale, 5 over a guard,
-6 partly done, 7 key or permission, 8 unreachable, 64 usage, 130/143 interrupted.
+Exit codes: 0 fine, 1 error, 2 changes (drift, plan --detailed-exitcode), 3 files or plan invalid, 4 stale, 5 over a
+guard, 6 partly done, 7 key or permission, 8 unreachable, 64 usage, 130/143 interrupted.
 
 Shell completion: eval "$(_RECONCILER_COMPLETE=bash_source reconciler)"; also zsh_source and fish_source.
 """

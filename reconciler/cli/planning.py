@@ -12,7 +12,6 @@ import click
 from reconciler.cli.progress import ReadProgress, bar
 from reconciler.cli.service import records_of
 from reconciler.cli.wiring import make_selection
-from reconciler.core.guards import check_guards
 from reconciler.core.selection import select
 from reconciler.core.verb import Verb
 from reconciler.render.text import diagnostics_text
@@ -23,19 +22,25 @@ if TYPE_CHECKING:
     from reconciler.cli.output import Output
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
-    from reconciler.core.guards import Excess
+    from reconciler.core.desired import Desired, PortfolioId
     from reconciler.core.plan import Plan
 
 
 def policy(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--unverified`` and ``--resume-held``."""
-    command = click.option(
-        "--resume-held",
-        "resume_held",
-        multiple=True,
-        metavar="ID",
-        help="Resume this portfolio although somebody else paused it. Repeatable.",
-    )(command)
+    return unverified(
+        click.option(
+            "--resume-held",
+            "resume_held",
+            multiple=True,
+            metavar="ID",
+            help="Resume this portfolio although somebody else paused it. Repeatable.",
+        )(command)
+    )
+
+
+def unverified(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--unverified``."""
     return click.option(
         "--unverified",
         type=click.Choice(["write", "skip", "fail"]),
@@ -45,8 +50,15 @@ def policy(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-async def make_plan(options: Mapping[str, Any], configuration: Configuration, service: Service, output: Output) -> Plan:
-    """Read every selected portfolio and plan.
+async def make_plan(
+    options: Mapping[str, Any],
+    configuration: Configuration,
+    service: Service,
+    output: Output,
+    *,
+    base: Mapping[PortfolioId, Desired] | None = None,
+) -> Plan:
+    """Read every selected portfolio and plan; with what a ``base`` declares, every change gets its cause.
 
     Raises :class:`~reconciler.core.errors.ApiError` when the key is refused; any other failed read blocks its
     portfolio only.
@@ -65,7 +77,8 @@ async def make_plan(options: Mapping[str, Any], configuration: Configuration, se
         live = await read_all(service.api, desired, parallelism=options["parallelism"], observer=ReadProgress(shown))
     for note in service.api.notes:
         output.note(f"note: {note}")
-    return build_plan(
+    decided = Policy(unverified=Unverified(options["unverified"]), resume_held=held)
+    plan = build_plan(
         desired,
         live,
         records,
@@ -74,14 +87,16 @@ async def make_plan(options: Mapping[str, Any], configuration: Configuration, se
         config_digest=configuration.digest,
         config_files=configuration.files,
         selection=selection,
-        policy=Policy(unverified=Unverified(options["unverified"]), resume_held=held),
+        policy=decided,
+        guards=configuration.guards,
+        managed=len(configuration.desired),
         warnings=configuration.warnings,
     )
+    if base is None:
+        return plan
+    from reconciler.core.cause import with_causes
 
-
-def excesses(plan: Plan, configuration: Configuration, allow: tuple[str, ...]) -> tuple[Excess, ...]:
-    """Return what the plan has more of than the configuration's guards and ``--allow`` let through."""
-    return check_guards(plan, configuration.guards, managed=len(configuration.desired), allowed=parse_allow(allow))
+    return with_causes(plan, base, live, records, decided)
 
 
 def parse_allow(allow: tuple[str, ...]) -> dict[Verb, int]:

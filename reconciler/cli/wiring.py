@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.config.load import Configuration
+    from reconciler.core.desired import Desired, PortfolioId
     from reconciler.core.selection import Selection
 
 
@@ -36,6 +37,13 @@ def load_files(sources: tuple[str, ...]) -> Configuration:
     from reconciler.config.load import load
 
     return load(sources, stdin=sys.stdin.buffer.read, today=datetime.now(tz=UTC).date(), cwd=Path.cwd())
+
+
+def load_base(sources: tuple[str, ...], revision: str) -> Mapping[PortfolioId, Desired]:
+    """Load what the same files declared at a Git revision. Raises as :func:`load_revision` does."""
+    from reconciler.config.revision import load_revision
+
+    return load_revision(sources, revision=revision, today=datetime.now(tz=UTC).date(), cwd=Path.cwd())
 
 
 def make_selection(options: Mapping[str, Any]) -> Selection:

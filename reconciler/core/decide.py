@@ -165,6 +165,7 @@ def _when_paused(desired: Desired, live: Live, record: Record | None, policy: Po
                 return Held(
                     id=desired.id,
                     pause_reason=live.pause_reason,
+                    last_run_ms=live.scheduled_ms[0] if live.scheduled_ms else None,
                     name=desired.name,
                     unverified=_is_unverified(fields),
                     source=desired.origin,

@@ -1,7 +1,8 @@
 """Desired against live, field by field, with a verdict and its provenance. The only module that knows deepdiff.
 
 In: one portfolio's two sides, and our record of it. Out: a :class:`FieldChange` for every managed field, sorted as
-in :class:`Field`. What to do about them is decided in :mod:`reconciler.core.plan`.
+in :class:`Field`. What to do about them is decided in :mod:`reconciler.core.decide`. Also tells which facts differ
+between what two plans say of a portfolio; that is used by :mod:`reconciler.core.comparison`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from reconciler.core.live import Live, Provenance, Record, Status, Verdict
 from reconciler.core.schedule import known_interval, known_offset
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from reconciler.core.schedule import Known
 
 
@@ -40,6 +43,32 @@ class FieldChange:
     verdict: Verdict
     provenance: Provenance
     overruled: int | None = None
+
+
+Fact = str | int | bool | None
+"""One value of what a plan says of a portfolio."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One fact that two plans tell differently; ``None`` where a plan says nothing of it."""
+
+    fact: str
+    earlier: Fact
+    later: Fact
+
+
+def describe(*, earlier: Mapping[str, Fact], later: Mapping[str, Fact]) -> tuple[Difference, ...]:
+    """Return the facts that differ, in the order of ``later``; what only one side has is ``None`` on the other."""
+    if earlier == later:
+        return ()
+    from deepdiff import DeepDiff
+
+    names = [*later, *(name for name in earlier if name not in later)]
+    before, after = ({name: side.get(name) for name in names} for side in (earlier, later))
+    tree = DeepDiff(before, after, view="tree")
+    differing = {level.path(output_format="list")[0] for levels in tree.values() for level in levels}
+    return tuple(Difference(name, before[name], after[name]) for name in names if name in differing)
 
 
 def proven_same(*, desired: Desired, live: Live, record: Record | None) -> bool:

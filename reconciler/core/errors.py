@@ -7,6 +7,7 @@
     ├── GuardRefused              5  guard         over a limit of the configuration
     ├── UsageError               64  usage         flags that make no sense together
     ├── JournalError              1  error         the journal can't be opened, read or written
+    │   └── JournalBusy           1  error         another apply is at work with it
     ├── SandboxError              1  error         the embedded Glider's file or seed
     └── ApiError                  1, 7 or 8        a call to Glider; its kind decides
 
@@ -61,13 +62,17 @@ class ReconcilerError(Exception):
 
 
 class ConfigInvalid(ReconcilerError):
-    """The configuration can't be used; ``diagnostics`` holds every problem, in file order."""
+    """The configuration can't be used; ``diagnostics`` holds every problem, in file order.
+
+    ``revision`` names the Git revision it was read at, ``""`` for the files as they are.
+    """
 
     exit_reason = ExitReason.INVALID
 
-    def __init__(self, diagnostics: tuple[Diagnostic, ...]) -> None:
+    def __init__(self, diagnostics: tuple[Diagnostic, ...], *, revision: str = "") -> None:
         count = len(diagnostics)
-        super().__init__(f"the configuration has {count} problem{'' if count == 1 else 's'}")
+        at = f" at {revision}" if revision else ""
+        super().__init__(f"the configuration{at} has {count} problem{'' if count == 1 else 's'}")
         self.diagnostics = diagnostics
 
 
@@ -97,6 +102,10 @@ class UsageError(ReconcilerError):
 
 class JournalError(ReconcilerError):
     """The journal file can't be opened, read or written."""
+
+
+class JournalBusy(JournalError):
+    """Another apply holds the journal; it may be tried again."""
 
 
 class SandboxError(ReconcilerError):

@@ -24,32 +24,40 @@ ETHEREUM_MIN_INTERVAL_MS: Final = DAY_MS
 class Limit:
     """A number of portfolios, or a share of the managed ones; exactly one of the two is set.
 
-    ``percent`` is 0 to 100. ``text`` is the limit as written, for messages.
+    ``percent`` is 0 to 100. ``floor`` is what any positive share lets through, however small the fleet. ``text`` is the
+    limit as written, for messages.
     """
 
     text: str
     count: int | None = None
     percent: float | None = None
+    floor: int = 1
 
     def allows(self, managed: int) -> int:
-        """Return how many of ``managed`` portfolios this limit lets through, a share rounded down but at least 1.
+        """Return how many of ``managed`` portfolios may go, a share rounded down but not under its floor.
 
-        Rounding a positive share up to one keeps small fleets usable: 10 % of three portfolios is still one of them.
+        Without a floor small fleets would be stuck: 10 % of three portfolios is none of them.
         """
         if self.count is not None:
             return self.count
         percent = self.percent or 0.0
-        return max(int(managed * percent / 100), 1 if percent > 0 and managed > 0 else 0)
+        return max(int(managed * percent / 100), self.floor if percent > 0 else 0)
+
+
+HANDFUL: Final = Limit("10%, at least 5", percent=10, floor=5)
+"""What starts or resumes trading, when nothing else is declared: more at once is more likely a mistake than a wish."""
+HALF: Final = Limit("50%, at least 10", percent=50, floor=10)
+"""The same for schedules: a slip in the defaults or a group changes most of a fleet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """The declared limits; ``None`` where a verb has none."""
+    """The limits in force; ``None`` where a verb has none. Pausing is never hindered unless somebody declares it."""
 
-    max_start: Limit | None = None
-    max_resume: Limit | None = None
+    max_start: Limit | None = HANDFUL
+    max_resume: Limit | None = HANDFUL
     max_pause: Limit | None = None
-    max_update: Limit | None = None
+    max_update: Limit | None = HALF
 
     def limit(self, verb: Verb) -> Limit | None:
         """Return the limit of one verb."""
@@ -66,4 +74,19 @@ class Guards:
                 assert_never(verb)
 
 
-NO_GUARDS = Guards()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excess:
+    """A verb of which a plan has more than its limit lets through; ``limit`` is the limit as written."""
+
+    verb: Verb
+    planned: int
+    allowed: int
+    limit: str
+
+    def __str__(self) -> str:
+        """Return a sentence that ends in the flag that names the number."""
+        share = self.limit if self.limit == str(self.allowed) else f"{self.limit} = {self.allowed}"
+        return (
+            f"{self.planned} to {self.verb.value}, but guards.max_{self.verb.value} is {share}; "
+            f"after reading the plan, allow it with --allow {self.verb.value}={self.planned}"
+        )

@@ -7,7 +7,7 @@ sorted by portfolio id. Both ends of every change are pinned: what was observed 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from reconciler.core.verb import Verb
 if TYPE_CHECKING:
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.diff import FieldChange
+    from reconciler.core.limits import Excess
     from reconciler.core.selection import Selection
 
 
@@ -108,10 +109,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """Wanted active, but paused by somebody else: stays paused until a person says so."""
+    """Wanted active, but paused by somebody else: stays paused until a person says so.
+
+    When it was paused is not known to anybody but the service; ``last_run_ms`` tells how long nothing has run.
+    """
 
     id: PortfolioId
     pause_reason: str | None
+    last_run_ms: int | None = None
     name: str | None = None
     unverified: bool = False
     source: Origin | None = None
@@ -175,7 +180,9 @@ class Plan:
     unmanaged: tuple[PortfolioId, ...] = ()
     no_op: int = 0
     unverified: int = 0
-    warnings: tuple[Diagnostic, ...] = field(default=())
+    over: tuple[Excess, ...] = ()
+    """The guards that the plan is over: nothing of it is applied before a person has allowed each number."""
+    warnings: tuple[Diagnostic, ...] = ()
 
     @property
     def managed(self) -> int:

@@ -15,8 +15,6 @@ from reconciler import __version__
 from reconciler.core.errors import ExitReason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from reconciler.core.desired import Origin
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.plan import Change, Plan, Snapshot
@@ -40,8 +38,9 @@ def from_iso(text: str) -> int:
 
 
 def fingerprint(plan: Plan) -> str:
-    """Return SHA-256, in hex, over the sorted list of what each change observed, wants, and would send."""
-    meaning = sorted(
+    """Return SHA-256, in hex, over the sorted list of what each change observed, wants, and would send, and over the
+    guards that the plan is over."""
+    changes = sorted(
         [
             plan.base_url,
             change.id,
@@ -53,11 +52,13 @@ def fingerprint(plan: Plan) -> str:
         ]
         for change in plan.changes
     )
-    return sha256(json.dumps(meaning, separators=(",", ":"), ensure_ascii=True).encode()).hexdigest()
+    # A plan over a guard must not pass for one that is not.
+    over = [[excess.verb.value, excess.planned, excess.allowed] for excess in plan.over]
+    return sha256(json.dumps([changes, over], separators=(",", ":"), ensure_ascii=True).encode()).hexdigest()
 
 
-def plan_document(plan: Plan, exit_reason: ExitReason, *, guards: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the plan as a JSON object; ``guards`` are the sentences of limits that it is over."""
+def plan_document(plan: Plan, exit_reason: ExitReason) -> dict[str, Any]:
+    """Return the plan as a JSON object."""
     summary = plan.summary
     return {
         "format_version": FORMAT_VERSION,
@@ -73,7 +74,10 @@ def plan_document(plan: Plan, exit_reason: ExitReason, *, guards: Sequence[str] 
         },
         "fingerprint": fingerprint(plan),
         "summary": {name: getattr(summary, name) for name in summary.__slots__},
-        "guards": list(guards),
+        "guards": [
+            {"verb": over.verb.value, "planned": over.planned, "allowed": over.allowed, "limit": over.limit}
+            for over in plan.over
+        ],
         "errors": [{"id": b.id, "reason": b.reason.value, "problem": b.detail} for b in plan.blocked],
         "warnings": [diagnostic_document(warning) for warning in plan.warnings],
         "changes": [_change(change) for change in plan.changes],
@@ -82,6 +86,7 @@ def plan_document(plan: Plan, exit_reason: ExitReason, *, guards: Sequence[str] 
                 "id": held.id,
                 "name": held.name,
                 "pause_reason": held.pause_reason,
+                "last_run_at": iso(held.last_run_ms) if held.last_run_ms is not None else None,
                 "unverified": held.unverified,
                 "source": _source(held.source),
             }

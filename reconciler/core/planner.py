@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.core.decide import DEFAULT_POLICY, Policy, decide
+from reconciler.core.guards import check_guards
 from reconciler.core.live import Verdict
 from reconciler.core.plan import Blocked, BlockReason, Change, Held, Plan, Unchanged
 from reconciler.core.selection import EVERYTHING, Selection
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.desired import Desired, PortfolioId
     from reconciler.core.diagnostics import Diagnostic
+    from reconciler.core.limits import Guards
     from reconciler.core.live import Live, Record
 
 
@@ -31,9 +33,14 @@ def build_plan(
     config_files: tuple[str, ...] = (),
     selection: Selection = EVERYTHING,
     policy: Policy = DEFAULT_POLICY,
+    guards: Guards | None = None,
+    managed: int = 0,
     warnings: tuple[Diagnostic, ...] = (),
 ) -> Plan:
-    """Decide about every desired portfolio; ``live`` must hold each of them. Mappings are keyed by portfolio id."""
+    """Decide about every desired portfolio; ``live`` must hold each of them. Mappings are keyed by portfolio id.
+
+    ``guards`` limit the changes; their shares are of ``managed``, the whole declared fleet.
+    """
     changes: list[Change] = []
     held: list[Held] = []
     blocked: list[Blocked] = []
@@ -63,5 +70,6 @@ def build_plan(
         blocked=tuple(blocked),
         no_op=no_op,
         unverified=unverified,
+        over=check_guards(changes, guards, managed=managed) if guards is not None else (),
         warnings=warnings,
     )

@@ -12,6 +12,7 @@ from reconciler.core.desired import Origin, PortfolioId
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.diff import Field, FieldChange
 from reconciler.core.errors import PlanInvalid, StalePlan
+from reconciler.core.limits import Excess
 from reconciler.core.live import Provenance, Status, Verdict
 from reconciler.core.plan import Blocked, BlockReason, Cause, Change, ChangeReason, Held, Plan, Risk, Snapshot
 from reconciler.core.planfile import FORMAT_VERSION, TOOL, fingerprint, from_iso
@@ -81,6 +82,7 @@ def _plan(document: Mapping[str, Any]) -> Plan:
                 id=_id(held["id"]),
                 name=_maybe_text(held["name"]),
                 pause_reason=_maybe_text(held["pause_reason"]),
+                last_run_ms=_maybe_time(held["last_run_at"]),
                 unverified=_flag(held["unverified"]),
                 source=_parse_source(held["source"]),
             )
@@ -101,6 +103,15 @@ def _plan(document: Mapping[str, Any]) -> Plan:
         unmanaged=tuple(_id(portfolio) for portfolio in document["unmanaged"]),
         no_op=_number(document["summary"]["no_op"]),
         unverified=_number(document["summary"]["unverified"]),
+        over=tuple(
+            Excess(
+                verb=Verb(over["verb"]),
+                planned=_number(over["planned"]),
+                allowed=_number(over["allowed"]),
+                limit=_text(over["limit"]),
+            )
+            for over in document["guards"]
+        ),
         warnings=tuple(_parse_diagnostic(warning) for warning in document["warnings"]),
     )
 
@@ -130,7 +141,7 @@ def _parse_change(change: Mapping[str, Any]) -> Change:
         run_on_start=_flag(change["run_on_start"]),
         note=_maybe_text(change["note"]),
         pause_reason=_maybe_text(change["pause_reason"]),
-        next_run_ms=from_iso(change["next_run_at"]) if change["next_run_at"] is not None else None,
+        next_run_ms=_maybe_time(change["next_run_at"]),
         source=_parse_source(change["source"]),
     )
 
@@ -187,6 +198,10 @@ def _number(value: object) -> int:
 
 def _maybe_number(value: object) -> int | None:
     return None if value is None else _number(value)
+
+
+def _maybe_time(value: object) -> int | None:
+    return None if value is None else from_iso(_text(value))
 
 
 def _flag(value: object) -> bool:

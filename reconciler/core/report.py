@@ -57,6 +57,45 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """One write as the journal has it; times are UTC epoch milliseconds.
+
+    ``interval_ms`` and ``offset_ms`` are the schedule wanted by its change, ``None`` where none was. ``outcome`` is
+    ``None`` for an intent that nobody has settled yet, else ``confirmed`` (by the answer), ``seen`` (by a read),
+    ``unseen`` (a read proved that it had no effect), ``failed`` (refused) or ``unknown``; ``detail`` is its sentence.
+    """
+
+    number: int
+    portfolio: PortfolioId
+    call: Call
+    interval_ms: int | None
+    offset_ms: int | None
+    intent_ms: int
+    outcome: str | None
+    detail: str
+    outcome_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One apply as the journal has it, with its writes in order; times are UTC epoch milliseconds.
+
+    ``exit_reason`` is the word it ended with, ``cut_off`` where its process died, and ``None`` where it is under way or
+    nobody has looked since. ``finished_ms`` is only known of runs that ended by themselves.
+    """
+
+    number: int
+    base_url: str
+    fingerprint: str
+    tool: str
+    process: str
+    started_ms: int
+    finished_ms: int | None
+    exit_reason: str | None
+    writes: tuple[Write, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActionResult:
     """What became of one change. ``calls`` are the writes that were sent, in order; ``detail`` is a sentence.
 
@@ -120,3 +159,9 @@ def plan_exit_reason(plan: Plan, *, detailed: bool) -> ExitReason:
         }
         return reasons.pop() if len(reasons) == 1 else ExitReason.ERROR
     return ExitReason.CHANGES if detailed and plan.changes else ExitReason.OK
+
+
+def drift_exit_reason(plan: Plan) -> ExitReason:
+    """Return what a look for drift exits with: errors as a plan's, else changes when anything differs or is held."""
+    reason = plan_exit_reason(plan, detailed=True)
+    return ExitReason.CHANGES if reason is ExitReason.OK and plan.held else reason

@@ -12,19 +12,26 @@ from typing import TYPE_CHECKING, Final, assert_never
 from reconciler.core.diff import Field, FieldChange
 from reconciler.core.duration import format_duration
 from reconciler.core.live import Provenance, Verdict
-from reconciler.core.plan import Change, ChangeReason, Plan, Risk
+from reconciler.core.plan import Cause, Change, ChangeReason, Held, Plan, Risk
 from reconciler.core.schedule import runs_per_day
 from reconciler.core.text import plural
 from reconciler.core.verb import Verb
 from reconciler.render.style import moment, number, safe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 SYMBOLS: Final[Mapping[Verb, str]] = {Verb.START: "+", Verb.RESUME: ">", Verb.UPDATE: "~", Verb.PAUSE: "="}
 HELD_SYMBOL: Final = "!"
 BLOCKED_SYMBOL: Final = "x"
 UNVERIFIED_SYMBOL: Final = "?"
+CAUSES: Final[Mapping[Cause, str]] = {
+    Cause.BRANCH: "This branch",
+    Cause.BOTH: "This branch, where live differs from the base, too",
+    Cause.DRIFT: "Drift: live moved, the files did not",
+    Cause.PENDING: "Pending: in the base, and not known to have been applied",
+}
+"""The headline of each cause, in the order of display: what a reviewer of the branch is asked about comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,20 @@ def effect(change: Change) -> Effect:
             return Effect(safe(change.note) if change.note else "declared paused", drops)
         case _:
             assert_never(change.verb)
+
+
+def by_cause(changes: Sequence[Change]) -> list[tuple[str, list[Change]]]:
+    """Return the changes by the headline of their cause; in one group without one where no base was given."""
+    if all(change.cause is None for change in changes):
+        return [("", list(changes))]
+    groups = [(title, [change for change in changes if change.cause is cause]) for cause, title in CAUSES.items()]
+    return [*((title, group) for title, group in groups if group)]
+
+
+def held_text(held: Held) -> str:
+    """Return why a portfolio is held, and since when nothing has run, where that is known."""
+    why = f"paused by somebody else: {safe(held.pause_reason or 'no reason given', longest=80)}"
+    return f"{why}, last run {moment(held.last_run_ms)}" if held.last_run_ms is not None else why
 
 
 def net_effect(plan: Plan) -> str:

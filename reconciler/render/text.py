@@ -11,7 +11,16 @@ from reconciler.core.live import Verdict
 from reconciler.core.report import ActionResult, ApplyReport, Outcome
 from reconciler.core.text import plural
 from reconciler.core.verb import Verb
-from reconciler.render.effects import BLOCKED_SYMBOL, HELD_SYMBOL, SYMBOLS, UNVERIFIED_SYMBOL, effect, net_effect
+from reconciler.render.effects import (
+    BLOCKED_SYMBOL,
+    HELD_SYMBOL,
+    SYMBOLS,
+    UNVERIFIED_SYMBOL,
+    by_cause,
+    effect,
+    held_text,
+    net_effect,
+)
 from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, pad, safe
 
 if TYPE_CHECKING:
@@ -30,24 +39,16 @@ FOLDED_IDS: Final = 6
 def plan_text(plan: Plan, style: Style, *, verbose: bool = False) -> str:
     """Return the whole plan; the last line is stable (:func:`summary_line`)."""
     lines = [_heading(plan, style), ""]
-    rows = [row for verb in Verb for row in _rows_of(plan, verb, style, verbose=verbose)]
-    rows += [
-        (
-            style.paint(f"{HELD_SYMBOL} held", Ink.MAGENTA),
-            held.id,
-            _name(held.name),
-            f"paused by somebody else: {safe(held.pause_reason or 'no reason given', longest=80)}",
-        )
-        for held in plan.held
-    ]
-    rows += [
-        (style.paint(f"{BLOCKED_SYMBOL} blocked", Ink.RED), blocked.id, _name(blocked.name), safe(blocked.detail))
-        for blocked in plan.blocked
-    ]
-    lines += [f"  {line}" for line in columns(rows, within=_room(style))] or [
-        "  Nothing to do: live automation is as declared."
-    ]
-    lines += ["", *_footnotes(plan, style)]
+    for title, changes in by_cause(plan.changes):
+        rows = [row for verb in Verb for row in _rows_of(plan, changes, verb, style, verbose=verbose)]
+        if not title:
+            rows += _others(plan, style)
+        lines += _group(f"{title} ({len(changes)})" if title else "", rows, style)
+    if any(change.cause for change in plan.changes):
+        lines += _group(f"Not changed ({len(plan.held) + len(plan.blocked)})", _others(plan, style), style)
+    if not (plan.changes or plan.held or plan.blocked):
+        lines += ["  Nothing to do: live automation is as declared.", ""]
+    lines += _footnotes(plan, style)
     lines.append(style.paint(summary_line(plan.summary), Ink.BOLD))
     return "\n".join(lines) + "\n"
 
@@ -115,6 +116,32 @@ def diagnostics_text(diagnostics: Iterable[Diagnostic], style: Style) -> str:
     return "\n".join(blocks) + "\n" if blocks else ""
 
 
+def _others(plan: Plan, style: Style) -> list[tuple[str, str, str, str]]:
+    """Return the rows of what is held or blocked."""
+    rows: list[tuple[str, str, str, str]] = [
+        (
+            style.paint(f"{HELD_SYMBOL} held", Ink.MAGENTA),
+            held.id,
+            _name(held.name),
+            held_text(held),
+        )
+        for held in plan.held
+    ]
+    rows += [
+        (style.paint(f"{BLOCKED_SYMBOL} blocked", Ink.RED), blocked.id, _name(blocked.name), safe(blocked.detail))
+        for blocked in plan.blocked
+    ]
+    return rows
+
+
+def _group(title: str, rows: Sequence[Sequence[str]], style: Style) -> list[str]:
+    """Return rows as an indented table with a line break behind it, nothing where there are none."""
+    if not rows:
+        return []
+    head = [style.paint(title, Ink.BOLD)] if title else []
+    return [*head, *(f"  {line}" for line in columns(rows, within=_room(style))), ""]
+
+
 def _room(style: Style) -> int | None:
     """Return the width that is left for a table behind its indent."""
     return style.columns - 2 if style.columns is not None else None
@@ -128,9 +155,11 @@ def _heading(plan: Plan, style: Style) -> str:
     )
 
 
-def _rows_of(plan: Plan, verb: Verb, style: Style, *, verbose: bool) -> list[tuple[str, str, str, str]]:
+def _rows_of(
+    plan: Plan, among: Sequence[Change], verb: Verb, style: Style, *, verbose: bool
+) -> list[tuple[str, str, str, str]]:
     """Return the rows of one verb, equal changes folded where the plan is long."""
-    changes = [change for change in plan.changes if change.verb is verb]
+    changes = [change for change in among if change.verb is verb]
     label = style.paint(f"{SYMBOLS[verb]} {verb.value}", _ink(verb))
     alike: dict[str, list[Change]] = {}
     for change in changes:

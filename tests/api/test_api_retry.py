@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.api.retry import LONGEST_WAIT_MS, Pace, backoff_ms, may_repeat, retry_after_ms
+from reconciler.api.retry import (
+    CAPPED_WAIT_MS,
+    LONGEST_PLAUSIBLE_MS,
+    LONGEST_WAIT_MS,
+    Budget,
+    Pace,
+    backoff_ms,
+    may_repeat,
+    retry_after_ms,
+)
 from reconciler.core.errors import FailureKind
 
 NOW_MS = 1_700_000_000_000  # Tue, 14 Nov 2023 22:13:20 GMT
@@ -67,18 +76,22 @@ def test_what_may_be_sent_again() -> None:
     assert [kind for kind in FailureKind if may_repeat(kind, safe=False)] == [FailureKind.RATE_LIMITED]
 
 
-def test_the_budget_is_twenty_or_a_fifth() -> None:
-    """A small run may retry 20 times, a large one once for five requests."""
-    small, large = (Pace(parallelism=1, jitter=lambda: 0.0) for _ in range(2))
-    assert sum(small.spend(requests=50) for _ in range(100)) == 20
-    assert sum(large.spend(requests=1000) for _ in range(1000)) == 200
+@pytest.mark.parametrize(("calls", "retries"), [(0, 20), (1, 20), (50, 30), (1_000, 220)])
+def test_the_budget_is_twenty_and_a_fifth(calls: int, retries: int) -> None:
+    """A run may retry 20 times, and once more for five calls; what is given back can be spent again."""
+    budget = Budget()
+    for _ in range(calls):
+        budget.called()
+    assert sum(budget.spend() for _ in range(2_000)) == retries
+    budget.give_back(3)
+    assert [budget.spend() for _ in range(4)] == [True, True, True, False]
 
 
 def test_one_limit_shuts_the_gate_for_all_until_it_is_over() -> None:
     """The gate is shut for as long as was asked, and opens by itself."""
     pace = Pace(parallelism=1, jitter=lambda: 0.0)
     assert not pace.shut
-    pace.limited(asked_ms=5_000, sent_ms=90, now_ms=100)
+    pace.limited(asked_ms=5_000, news=True, now_ms=100)
     assert pace.shut
     assert pace.gate_ms(1_100) == 4_000
     assert pace.gate_ms(5_100) == 0
@@ -88,21 +101,64 @@ def test_one_limit_shuts_the_gate_for_all_until_it_is_over() -> None:
 def test_answers_that_were_on_their_way_are_one_event() -> None:
     """Fifty requests that hit one limit together are one strike; limits without end are the end of the run."""
     pace = Pace(parallelism=50, jitter=lambda: 0.0)
-    for _ in range(50):
-        pace.limited(asked_ms=1_000, sent_ms=90, now_ms=100)
+    for number in range(50):
+        pace.limited(asked_ms=1_000, news=number == 0, now_ms=100)
     assert pace.gate_ms(100) == 1_000
-    for moment in range(1_000, 8_000, 1_000):
-        pace.limited(asked_ms=1_000, sent_ms=moment, now_ms=moment + 1)
-    assert pace.gate_ms(8_000) > LONGEST_WAIT_MS
+    for moment in range(1_000, 7_000, 1_000):
+        assert not pace.given_up
+        pace.limited(asked_ms=1_000, news=True, now_ms=moment + 1)
+    assert pace.given_up
+    assert pace.gate_ms(7_000) > LONGEST_WAIT_MS
 
 
 def test_an_answer_forgives_earlier_limits() -> None:
     """A service that lets work through between its limits is never given up."""
     pace = Pace(parallelism=1, jitter=lambda: 0.0)
     for moment in range(1_000, 100_000, 1_000):
-        pace.limited(asked_ms=None, sent_ms=moment, now_ms=moment + 1)
-        assert pace.gate_ms(moment + 1) == 1_000
+        pace.limited(asked_ms=None, news=True, now_ms=moment)
+        assert pace.gate_ms(moment) == 1_000
         pace.answered()
+
+
+def test_a_failure_of_the_service_does_not_forgive_limits() -> None:
+    """A 500 between two limits is no sign that work gets through."""
+    pace = Pace(parallelism=1, jitter=lambda: 0.0)
+    for moment in range(7):
+        pace.limited(asked_ms=0, news=True, now_ms=moment)
+        pace.failed()
+    assert pace.given_up
+
+
+@pytest.mark.parametrize(
+    ("asked_ms", "waits"),
+    [
+        ([0], [0]),
+        ([LONGEST_PLAUSIBLE_MS], [LONGEST_PLAUSIBLE_MS]),
+        ([LONGEST_PLAUSIBLE_MS + 1], [CAPPED_WAIT_MS]),
+        ([10**15], [CAPPED_WAIT_MS]),
+        ([10**15, 10**15], [CAPPED_WAIT_MS, 300_000]),
+        ([5_000, 10**15, 5_000], [5_000, CAPPED_WAIT_MS, 300_000]),
+        ([None, None, None], [1_000, 2_000, 4_000]),
+    ],
+)
+def test_an_absurd_wait_is_capped_once(asked_ms: list[int | None], waits: list[int]) -> None:
+    """More than a day counts as a minute; a limit right after that minute ends the run."""
+    pace = Pace(parallelism=1, jitter=lambda: 0.0)
+    found, now_ms = [], 0
+    for asked in asked_ms:
+        pace.limited(asked_ms=asked, news=True, now_ms=now_ms)
+        found.append(pace.gate_ms(now_ms))
+        now_ms += found[-1]
+    assert found == waits
+
+
+def test_a_late_limit_only_lengthens_the_wait() -> None:
+    """What an older request is told counts where it is longer and makes sense."""
+    pace = Pace(parallelism=3, jitter=lambda: 0.0)
+    pace.limited(asked_ms=2_000, news=True, now_ms=0)
+    for asked, wait in [(None, 2_000), (1_000, 2_000), (10**15, 2_000), (3_000, 3_000)]:
+        pace.limited(asked_ms=asked, news=False, now_ms=0)
+        assert pace.gate_ms(0) == wait
 
 
 def test_long_silence_is_believed_for_a_while() -> None:

@@ -137,13 +137,6 @@ def test_a_limit_holds_every_request_of_the_run() -> None:
     assert min(sent[1:]) - sent[0] >= 7_000
 
 
-def test_retries_of_a_whole_run_are_bounded() -> None:
-    """Where everything fails, a hundred reads cost twenty retries more, not three hundred."""
-    service = Service(script(SERVER_ERROR))
-    get(transport(service), times=100)
-    assert len(service.seen) <= 100 + max(20, 120 // 5) + 1
-
-
 def test_endless_limits_are_given_up() -> None:
     """A service that only ever limits is asked a handful of times, not four times a portfolio."""
     service = Service(script(fail(429)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.core.desired import Desired, PortfolioId, RunState
-from reconciler.core.guards import check_guards
+from reconciler.core.guards import check_guards, still_over
 from reconciler.core.limits import Guards, Limit
 from reconciler.core.live import Live, Status
 from reconciler.core.planner import build_plan
@@ -47,7 +47,7 @@ def test_allows(limit: Limit, managed: int, through: int) -> None:
 
 def test_over_a_guard_names_the_flag() -> None:
     """The sentence holds the numbers and the flag to copy."""
-    over = check_guards(plan_of_pauses(5), Guards(max_pause=Limit("40%", percent=40)), managed=5, allowed={})
+    over = check_guards(plan_of_pauses(5).changes, Guards(max_pause=Limit("40%", percent=40)), managed=5)
     assert [str(excess) for excess in over] == [
         "5 to pause, but guards.max_pause is 40% = 2; after reading the plan, allow it with --allow pause=5"
     ]
@@ -56,11 +56,28 @@ def test_over_a_guard_names_the_flag() -> None:
 @pytest.mark.parametrize(("number", "refused"), [(4, True), (5, False), (50, False)])
 def test_allow_raises_one_verb_to_a_number(number: int, *, refused: bool) -> None:
     """--allow lets through as many as it names, and no more."""
-    guards = Guards(max_pause=Limit("1", count=1))
-    over = check_guards(plan_of_pauses(5), guards, managed=5, allowed={Verb.PAUSE: number})
-    assert bool(over) is refused
+    over = check_guards(plan_of_pauses(5).changes, Guards(max_pause=Limit("1", count=1)), managed=5)
+    assert bool(still_over(over, {Verb.PAUSE: number})) is refused
 
 
-def test_no_guard_no_limit() -> None:
-    """A verb without a guard has no limit."""
-    assert check_guards(plan_of_pauses(50), Guards(max_start=Limit("0", count=0)), managed=50, allowed={}) == ()
+def test_pauses_are_never_hindered_by_default() -> None:
+    """Without a declared guard a whole fleet may be paused."""
+    assert check_guards(plan_of_pauses(50).changes, Guards(), managed=50) == ()
+
+
+@pytest.mark.parametrize(
+    ("verb", "managed", "through"),
+    [
+        (Verb.START, 3, 5),
+        (Verb.START, 50, 5),
+        (Verb.START, 200, 20),
+        (Verb.RESUME, 50, 5),
+        (Verb.UPDATE, 12, 10),
+        (Verb.UPDATE, 200, 100),
+    ],
+)
+def test_defaults(verb: Verb, managed: int, through: int) -> None:
+    """A handful may start or resume, half a fleet may be updated; small fleets are not stuck."""
+    limit = Guards().limit(verb)
+    assert limit is not None
+    assert limit.allows(managed) == through

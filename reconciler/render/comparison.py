@@ -1,0 +1,114 @@
+"""The difference between two plans, for a terminal, a comment or a program.
+
+In: a :class:`~reconciler.core.comparison.Comparison`. Out: text that ends in a line break, or a JSON object.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, assert_never
+
+from reconciler.core.comparison import Compared, Step, difference_text, facts
+from reconciler.core.plan import Blocked, Change, Held
+from reconciler.core.planfile import fingerprint, iso
+from reconciler.render.effects import BLOCKED_SYMBOL, HELD_SYMBOL, SYMBOLS, effect, held_text
+from reconciler.render.markdown import section
+from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, safe
+
+if TYPE_CHECKING:
+    from reconciler.core.comparison import Comparison, Entry
+    from reconciler.core.plan import Plan
+
+
+def comparison_text(comparison: Comparison, style: Style) -> str:
+    """Return a row for each portfolio that differs, and the counts in the last line."""
+    rows = [
+        (
+            style.paint(row.step.value, _ink(row.step)),
+            _action(row.entry),
+            row.entry.id,
+            cut(safe(row.entry.name or ""), WIDEST_NAME),
+            _story(row),
+        )
+        for row in comparison.rows
+    ]
+    within = style.columns - 2 if style.columns is not None else None
+    lines = [f"  {line}" for line in columns(rows, within=within)] or ["  Both plans mean the same."]
+    return "\n".join([*lines, "", style.paint(_counts(comparison), Ink.BOLD)]) + "\n"
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """Return the counts as a headline, and a table for each step."""
+    lines = [f"### {_counts(comparison)}", ""]
+    for step in Step:
+        rows = [row for row in comparison.rows if row.step is step]
+        lines += section(
+            step.value, [(row.entry.id, row.entry.name, f"{_action(row.entry)}: {_story(row)}") for row in rows]
+        )
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def comparison_document(comparison: Comparison, *, earlier: Plan, later: Plan) -> dict[str, Any]:
+    """Return the comparison as a JSON object; differences are keyed by dotted fact, times in milliseconds."""
+    return {
+        "plan": _plan(later),
+        "against": _plan(earlier),
+        "summary": {**{step.value: comparison.count(step) for step in Step}, "same": comparison.same},
+        **{step.value: [_document(row) for row in comparison.rows if row.step is step] for step in Step},
+    }
+
+
+def _plan(plan: Plan) -> dict[str, Any]:
+    return {"base_url": plan.base_url, "created_at": iso(plan.created_ms), "fingerprint": fingerprint(plan)}
+
+
+def _document(row: Compared) -> dict[str, Any]:
+    document: dict[str, Any] = {"id": row.entry.id, "name": row.entry.name, **facts(row.entry)}
+    if row.step is Step.CHANGED:
+        document["differences"] = [
+            {"fact": found.fact, "earlier": found.earlier, "later": found.later} for found in row.differences
+        ]
+    return document
+
+
+def _counts(comparison: Comparison) -> str:
+    return (
+        f"Compared: {', '.join(f'{comparison.count(step)} {step.value}' for step in Step)}, {comparison.same} the same."
+    )
+
+
+def _action(entry: Entry) -> str:
+    match entry:
+        case Change():
+            return f"{SYMBOLS[entry.verb]} {entry.verb.value}"
+        case Held():
+            return f"{HELD_SYMBOL} held"
+        case Blocked():
+            return f"{BLOCKED_SYMBOL} blocked"
+        case _:
+            assert_never(entry)
+
+
+def _story(row: Compared) -> str:
+    if row.differences:
+        return ", ".join(difference_text(found) for found in row.differences)
+    match row.entry:
+        case Change() as change:
+            return effect(change).text
+        case Held() as held:
+            return held_text(held)
+        case Blocked() as blocked:
+            return safe(blocked.detail)
+        case _:
+            assert_never(row.entry)
+
+
+def _ink(step: Step) -> Ink:
+    match step:
+        case Step.APPEARED:
+            return Ink.GREEN
+        case Step.VANISHED:
+            return Ink.DIM
+        case Step.CHANGED:
+            return Ink.YELLOW
+        case _:
+            assert_never(step)

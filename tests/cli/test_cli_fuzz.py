@@ -1,0 +1,79 @@
+"""No command line ends in a traceback: whatever is typed, the exit code is a documented one."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reconciler.cli.main import COMMANDS, run
+from reconciler.core.errors import ExitReason
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Shell
+
+WORDS = [*COMMANDS, "load", "reset", "advance", "aaa", "automation.yaml", "seed.yaml", "plan.json", "nothing.yaml", "."]
+OPTIONS = [
+    *("-f", "--file", "--target", "--exclude", "--select", "-o", "--output", "--parallelism", "--journal", "--sandbox"),
+    *("--no-color", "-v", "-q", "--unverified", "--resume-held", "--out", "--detailed-exitcode", "--auto-approve"),
+    *("--allow", "--canary", "--max-failures", "--lock-timeout", "--against", "--approved", "--base", "--run"),
+    *("--sandbox=.reconciler/sandbox.db", "--version", "--help", "--", "-", "-o=json", "--output=json", "-ojson"),
+]
+VALUES = [
+    *(
+        "json",
+        "text",
+        "markdown",
+        "group=",
+        "group=x",
+        "resume=1",
+        "resume=x",
+        "0",
+        "-1",
+        "101",
+        "99999999999999999999",
+    ),
+    *("skip", "fail", "10s", "never", "", " ", "\x00", "\x1b[31m", "\ud800", "é" * 300, "../../x", "/dev/null", "HEAD"),
+]
+LINES = st.lists(st.sampled_from(WORDS) | st.sampled_from(OPTIONS) | st.sampled_from(VALUES), max_size=7)
+CODES = {reason.code for reason in ExitReason}
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from([*COMMANDS, "sandbox load", "sandbox advance"]), LINES)
+def test_any_command_line(shell: Shell, command: str, rest: list[str]) -> None:
+    """Every ending is designed: a documented exit code, and never our own bug."""
+    arguments = [*command.split(), *rest]
+    if "serve" in arguments:
+        return
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run(arguments)
+    assert code in CODES
+    assert "internal error" not in err.getvalue(), (arguments, err.getvalue())
+    assert "Traceback" not in err.getvalue(), (arguments, err.getvalue())
+
+
+@pytest.mark.parametrize(
+    "url", [" ", "\x7f", "ключ", "http://", "https://u:p@h/", "https://h/?q", "//h", "ftp://h", "x" * 5000]
+)
+def test_a_strange_base_url_is_wrong_usage(shell: Shell, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """A base URL that is none is refused before any request, whatever it is."""
+    monkeypatch.setenv("GLIDER_BASE_URL", url)
+    ended = shell("plan --target aaa")
+    assert ended.code == 64
+    assert "internal error" not in ended.err
+
+
+@pytest.mark.parametrize("key", ["", " ", "\x7f", "ключ", "a b\tc\x01"])
+def test_a_strange_key_is_refused(shell: Shell, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """A key that can be none is refused before any request."""
+    monkeypatch.setenv("GLIDER_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("GLIDER_API_KEY", key)
+    ended = shell("plan --target aaa")
+    assert ended.code == 7
+    assert "internal error" not in ended.err

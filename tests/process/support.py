@@ -1,0 +1,170 @@
+"""The real command as a process, and a Glider on a real socket that misbehaves on request and remembers every call."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from reconciler.sandbox.app import ConnectionLost, create_app
+from reconciler.sandbox.faults import Faults, parse_faults
+from reconciler.sandbox.seed import parse_seed
+from reconciler.sandbox.serve import bind, make_server
+from reconciler.sandbox.store import Store
+from tests.cli.conftest import CANARY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from reconciler.sandbox.app import SandboxApp
+
+COMMAND = [sys.executable, "-m", "reconciler"]
+NEVER_MS = 60_000
+"""Longer than any test."""
+PATIENCE_SECONDS = 20.0
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return this environment with the canary for a key and without what the caller's shell says of Glider."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GLIDER_")}
+    return {**kept, "GLIDER_API_KEY": CANARY, **more}
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def until(holds: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    """Look until something holds; fails at a deadline, or when the process that was to bring it about has ended."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        if process is not None and process.poll() is not None:
+            raise AssertionError(f"ended too early with {process.returncode}: {process.communicate()}")
+        assert time.monotonic() < deadline, "waited in vain"
+        threading.Event().wait(0.005)
+
+
+@dataclass
+class Glider:
+    """A sandbox served by a thread of this process, so that a test needs no second interpreter to start."""
+
+    url: str
+    app: SandboxApp
+    faults: Faults
+    folder: Path
+    _started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def journal(self) -> Path:
+        """The journal of the commands that are run against this service."""
+        return self.folder / ".reconciler/journal.db"
+
+    def misbehave(self, *rules: dict[str, Any]) -> None:
+        """Put rules in force, as they are sent to a served sandbox."""
+        self.faults.add(*parse_faults(list(rules)))
+
+    def calls(self, portfolio: str = "", method: str = "POST") -> list[str]:
+        """Return the calls so far as ``id last-part-of-path``, oldest first."""
+        return [
+            f"{request.portfolio} {request.path.rsplit('/', 1)[-1]}"
+            for request in self.app.requests.kept()
+            if request.method == method and portfolio in ("", request.portfolio)
+        ]
+
+    def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
+        """Start a command against this service; it is killed at the end of the test at the latest."""
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=self.folder,
+            env=environment(GLIDER_BASE_URL=self.url),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **more,
+        )
+        self._started.append(process)
+        return process
+
+    def run(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        process = self.start(*arguments, **more)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+        assert "Traceback" not in err, err
+        assert CANARY not in out + err
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def converges(self) -> None:
+        """One clean apply succeeds, and then there is nothing left to do."""
+        self.faults.clear()
+        applied = self.run("apply", "--auto-approve")
+        assert applied.returncode == 0, applied
+        planned = self.run("plan", "--detailed-exitcode")
+        assert planned.returncode == 0, planned
+
+    def end_all(self) -> None:
+        """Kill what is still running."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
+@contextmanager
+def glider(folder: Path, seed: dict[str, Any]) -> Iterator[Glider]:
+    """Serve a seed on a free port of the loopback address."""
+    faults, ready = Faults(), threading.Event()
+    made: dict[str, Any] = {}
+
+    async def serve() -> None:
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+
+        async def sleep(seconds: float) -> None:
+            """Wait for a fault's time, or for the end of the test, which nobody waits for an answer after."""
+            try:
+                await asyncio.wait_for(over.wait(), seconds)
+            except TimeoutError:
+                return
+            raise ConnectionLost
+
+        with (
+            closing(Store.load(None, parse_seed({"version": 1, **seed}), now_ms=now_ms())) as store,
+            bind("127.0.0.1", 0) as listening,
+        ):
+            app = create_app(store, now_ms=now_ms, faults=faults, sleep=sleep)
+            server = make_server(app)
+
+            def stop() -> None:
+                server.should_exit = True
+                over.set()
+
+            made.update(app=app, stop=lambda: loop.call_soon_threadsafe(stop))
+            made["url"] = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            ready.set()
+            await server.serve(sockets=[listening])
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    assert ready.wait(PATIENCE_SECONDS)
+    served = Glider(url=made["url"], app=made["app"], faults=faults, folder=folder)
+    try:
+        yield served
+    finally:
+        served.end_all()
+        made["stop"]()
+        thread.join(PATIENCE_SECONDS)
+        assert not thread.is_alive()
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """End a process as a power cut would."""
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=PATIENCE_SECONDS)

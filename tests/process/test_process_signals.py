@@ -1,0 +1,98 @@
+"""SIGINT and SIGTERM: a bounded end, whatever the service does, and a journal that the next apply can settle."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconciler.apply.journal import read_runs
+from tests.process.conftest import FILES, SEED
+from tests.process.support import COMMAND, NEVER_MS, Glider, environment, glider, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NEVER_ANSWERED = {"kind": "latency", "operation": "pause", "ms": NEVER_MS}
+SIGNALS = ((signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"))
+LONGEST_SECONDS = 7.0
+
+
+def test_an_answer_that_never_comes_does_not_hold_a_signal_up(tmp_path: Path) -> None:
+    """Interrupted over a call that hangs: it ends within 7 s, says what is unknown, and the next apply settles it."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    for name in "ab":
+        (tmp_path / name / "automation.yaml").write_text(FILES, encoding="utf-8")
+    with glider(tmp_path / "a", SEED) as first, glider(tmp_path / "b", SEED) as second:
+        pairs = list(zip((first, second), SIGNALS, strict=True))  # side by side: most of it is waiting
+        processes = []
+        for served, _ in pairs:
+            served.misbehave(NEVER_ANSWERED)
+            processes.append(served.start("apply", "--auto-approve", "-o", "json"))
+        for (served, (number, _, _)), process in zip(pairs, processes, strict=True):
+            until(lambda served=served: "aaa pause" in served.calls(), process)  # type: ignore[misc]  # bound now
+            process.send_signal(number)
+        sent = time.monotonic()
+        for (served, (_, code, word)), process in zip(pairs, processes, strict=True):
+            out, err = process.communicate(timeout=20)
+            assert time.monotonic() - sent < LONGEST_SECONDS
+            assert (process.returncode, err) == (code, "")
+            document = json.loads(out)
+            assert document["exit_reason"] == word
+            assert {r["id"]: r["outcome"] for r in document["results"]} == {
+                "aaa": "unknown",
+                **dict.fromkeys(("bbb", "ccc", "ddd"), "not_attempted"),
+            }
+            assert [run.exit_reason for run in read_runs(served.journal) or ()] == [word]
+            served.converges()
+
+
+@pytest.mark.parametrize(("number", "code", "_word"), SIGNALS, ids=["SIGINT", "SIGTERM"])
+def test_a_second_signal_ends_at_once(served: Glider, number: signal.Signals, code: int, _word: str) -> None:
+    """Whoever asks twice does not wait, and still gets a document; the next apply finds out what became of it."""
+    served.misbehave(NEVER_ANSWERED)
+    process = served.start("apply", "--auto-approve", "-o", "json")
+    until(lambda: "aaa pause" in served.calls(), process)
+    process.send_signal(number)
+    with pytest.raises(Exception, match="timed out"):
+        process.wait(timeout=0.3)
+    process.send_signal(number)
+    sent = time.monotonic()
+    out, err = process.communicate(timeout=20)
+    assert time.monotonic() - sent < 2
+    assert process.returncode == code
+    assert json.loads(out)["exit_reason"] == _word
+    assert "Traceback" not in err
+    served.converges()
+
+
+def test_the_question_can_be_answered_with_ctrl_c(served: Glider) -> None:
+    """Ctrl-C at the prompt ends with 130 at the first try, and nothing is written."""
+    pty = pytest.importorskip("pty")
+    child, screen = pty.fork()
+    if child == 0:
+        os.chdir(served.folder)
+        os.execve(sys.executable, [*COMMAND, "apply"], environment(GLIDER_BASE_URL=served.url, TERM="xterm"))
+    seen, answered = b"", False
+    while True:
+        try:
+            chunk = os.read(screen, 65536)
+        except OSError:
+            break
+        if not chunk:
+            break
+        seen += chunk
+        if not answered and b"Answer" in seen:
+            os.write(screen, b"\x03")
+            answered = True
+    os.close(screen)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 130, seen.decode()
+    assert b"Traceback" not in seen
+    assert served.calls() == []
