@@ -308,3 +308,32 @@ def test_the_sandbox_is_never_asked_more_than_it_allows(tmp_path: Path, parallel
     assert {state.failure for state in live.values()} == {None}
     assert len(world.app.requests.kept()) == len(live) == 40
     assert world.clock.now_ms() - began_ms >= 180_000
+
+
+@pytest.mark.parametrize(("asked_ms", "sent"), [(7_000, True), (600_000, False)])
+def test_a_limit_reaches_those_who_stand_in_line(asked_ms: int, sent: bool) -> None:
+    """Whoever queued before the gate shut waits for it too, or fails with all the others; nobody is left behind."""
+    clock = StillClock()
+
+    async def run() -> list[Any]:
+        pacing = Pacing(parallelism=1, clock=clock, jitter=lambda: 0.5)
+        first = Call("first", safe=True)
+        await pacing.enter(first)
+
+        async def call(name: str) -> int:
+            await pacing.enter(Call(name, safe=True))
+            pacing.leave()
+            return clock.now
+
+        waiting = [asyncio.create_task(call(name)) for name in ("second", "third")]
+        await asyncio.sleep(0)
+        pacing.failed(first, ApiError(FailureKind.RATE_LIMITED, "no", status=429, retry_after_ms=asked_ms))
+        pacing.leave()
+        return await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
+
+    for result in asyncio.run(run()):
+        if sent:
+            assert result >= NOW_MS + asked_ms
+        else:
+            assert isinstance(result, ApiError)
+            assert "not sent" in str(result)
