@@ -56,6 +56,21 @@ def checked_base_url(text: str) -> str:
     return f"{scheme}://{host}{shown_port}{path}"
 
 
+def checked_proxy(text: str, base_url: str) -> str:
+    """Return a proxy's URL. Raises :class:`UsageError` for one that can't be used, without repeating it: it may hold a
+    password.
+
+    Only an https service goes through it: the proxy then passes bytes on that it can't read. A service on http is on
+    this machine, and a proxy would be shown the key.
+    """
+    parts = urlsplit(text.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+        raise UsageError("the proxy is no http:// or https:// URL of a host", "Write it as http://proxy.example:3128.")
+    if not base_url.startswith("https:"):
+        raise UsageError("a proxy is of no use for a service on this machine", "Drop --proxy, or GLIDER_PROXY.")
+    return text.strip()
+
+
 def checked_key(text: str) -> str:
     """Return the key without the whitespace around it (API facts §2.3).
 

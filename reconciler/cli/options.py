@@ -28,6 +28,7 @@ HOISTED: Final = {
     "--parallelism": 1,
     "--journal": 1,
     "--base-url": 1,
+    "--proxy": 1,
     "--sandbox": -1,
     "--no-color": 0,
     "-v": 0,
@@ -94,6 +95,12 @@ def service(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         metavar="PATH",
         help="What Glider confirmed at our last writes.",
+    )(command)
+    command = click.option(
+        "--proxy",
+        envvar="GLIDER_PROXY",
+        metavar="URL",
+        help="Reach the service through this proxy. Proxy variables of the environment are not used.",
     )(command)
     command = click.option(
         "--sandbox",

@@ -100,5 +100,5 @@ def save_plan(made: Plan, path: Path, reason: ExitReason) -> None:
         draft.write_text(format_plan(made, reason), encoding="utf-8")
         draft.replace(path)
     except (OSError, ValueError) as error:  # ValueError: a name that no system knows
-        reason = getattr(error, "strerror", None) or error
-        raise ReconcilerError(f"can't save the plan to {path}: {reason}", "Name another file.") from error
+        why = getattr(error, "strerror", None) or error
+        raise ReconcilerError(f"can't save the plan to {path}: {why}", "Name another file.") from error

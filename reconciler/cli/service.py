@@ -61,7 +61,12 @@ async def open_service(options: Mapping[str, Any], paths: Paths) -> AsyncIterato
         clock = SystemClock()
         base_url: str = options["base_url"]
         async with Transport(
-            base_url=base_url, key=_key(), parallelism=parallelism, clock=clock, jitter=random
+            base_url=base_url,
+            key=_key(),
+            parallelism=parallelism,
+            clock=clock,
+            jitter=random,
+            proxy=options["proxy"],
         ) as transport:
             yield Service(api=GliderV1(transport, paths=paths), label=base_url.rstrip("/"), clock=clock)
         return

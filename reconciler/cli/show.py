@@ -53,8 +53,9 @@ def load_plan(file: str) -> Plan:
     try:
         content = Path(file).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name that no system knows
+        why = getattr(error, "strerror", None) or error
         raise PlanInvalid(
-            f"can't read the plan {file}: {getattr(error, 'strerror', None) or error}", "Make one with `reconciler plan --out FILE`."
+            f"can't read the plan {file}: {why}", "Make one with `reconciler plan --out FILE`."
         ) from error
     return parse_plan(content)
 
