@@ -102,6 +102,8 @@ def lock(path: Path, process: str) -> sqlite3.Connection:
     Writers exclude each other, but readers may look, so the file tells whoever finds it locked who holds it. Raises
     :class:`JournalBusy` at once when another process does.
     """
+    if path.is_dir() or not path.name:
+        raise broken(path, IsADirectoryError("it is a folder"))
     beside = path.with_name(path.name + ".lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

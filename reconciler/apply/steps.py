@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from reconciler.apply.check import confirms
 from reconciler.core.duration import format_duration
 from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
+from reconciler.core.live import Status
 from reconciler.core.marker import marked
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import Call
@@ -43,7 +44,7 @@ class Progress:
     uncertain: ApiError | None = None
     """Why the last write has no known outcome, where it has none."""
     sight: Live | None = None
-    """What was read after it."""
+    """What was read after it, where its answer left that open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,18 @@ class Steps:
                 await self._update()
             return
         if self.progress.uncertain is None:
+            self._require_the_same_pause()
             await self._send(Call.RESUME, self._lift, self._reached)
+
+    def _require_the_same_pause(self) -> None:
+        """Raise :class:`ApiError` when a look at the update showed another pause: somebody's, made in the meantime."""
+        live = self.progress.sight
+        if live is not None and (live.status, live.pause_reason) != (Status.PAUSED, self.change.pause_reason):
+            raise ApiError(
+                FailureKind.REFUSED,
+                "not resumed: it is no longer in the pause that was to be lifted; plan again",
+                operation=Call.RESUME,
+            )
 
     async def _update(self) -> None:
         confirmation = await self._send(Call.UPDATE_SCHEDULE, self._set_schedule, self._stored)
@@ -171,9 +183,9 @@ class Steps:
         except asyncio.CancelledError:
             self.journal.end(write, "unknown", f"{error}; interrupted before a read showed its effect")
             raise
-        live = sight.live
+        live = progress.sight = sight.live
         if live is None or not sight.expected:
-            progress.uncertain, progress.sight = error, live
+            progress.uncertain = error
             self.journal.end(write, "unseen" if self._may_repeat(call) else "unknown", str(error))
             return None
         self.journal.end(write, "seen", str(error))

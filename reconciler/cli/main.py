@@ -99,6 +99,8 @@ def run(arguments: list[str]) -> int:
         # Whoever read our stdout has gone (`| head`). Nothing is wrong; Python must not complain at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except SystemExit as stop:
+        return _stopped(stop, arguments)
     except (Exception, KeyboardInterrupt) as error:
         return _failed(error, arguments)
     return getattr(reason, "code", 0)
@@ -155,6 +157,15 @@ def wants_json(arguments: list[str]) -> bool:
         (token in ("-o", "--output") and value == "json") or token in ("-ojson", "--output=json")
         for token, value in asked
     )
+
+
+def _stopped(stop: SystemExit, arguments: list[str]) -> int:
+    """Say that a second signal ended an apply, whose writes in flight the next one settles."""
+    from reconciler.core.errors import ExitReason
+
+    reason = next((reason for reason in ExitReason if reason.code == stop.code), ExitReason.ERROR)
+    detail = "What was under way was not waited for; the next apply finds out what became of it."
+    return _ended(arguments, "ended at once by a second signal", detail, reason)
 
 
 def _usage(error: click.UsageError, arguments: list[str]) -> int:

@@ -246,6 +246,28 @@ def test_a_resume_is_not_sent_again_onto_another_pause(place: Path) -> None:
     assert world.store.portfolio(A).state.value == "paused"
 
 
+def test_a_pause_made_while_the_schedule_was_set_is_not_lifted(place: Path) -> None:
+    """The update's answer was lost, and the read that finds its effect shows another pause: it stays paused."""
+    world = World(
+        journal=place,
+        portfolios={A: {"status": "paused", "pause_reason": OURS, "interval": "12h"}},
+        settings={"readable_schedule": True},
+    )
+    plan = world.plan([wants(A)])
+
+    world.faults.add(Fault(kind=FaultKind.LOST_AFTER, operation=Operation.UPDATE))
+    world.faults.add(Fault(kind=FaultKind.LATENCY, operation=Operation.READ, times=2))
+
+    def pause_anew() -> None:
+        save(world, replace(world.store.portfolio(A), pause_reason="Paused from the app"))
+
+    world.clock.at_next_sleep(lambda: world.clock.at_next_sleep(pause_anew))
+    report = world.apply(plan)
+    assert only(report) == (Outcome.FAILED, (Call.UPDATE_SCHEDULE,))
+    assert "no longer in the pause that was to be lifted" in report.results[0].detail
+    assert world.store.portfolio(A).state.value == "paused"
+
+
 def test_a_canary_that_fails_stops_everything(place: Path) -> None:
     """With a canary of one, a first failure leaves the rest unattempted."""
     ids = [PortfolioId(f"p{n}") for n in range(5)]

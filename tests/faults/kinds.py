@@ -1,4 +1,4 @@
-"""Everything that can go wrong with one call: on the wire, in HTTP, and in what is said. Each is a spoil by its name."""
+"""Everything that can go wrong with one call: on the wire, in HTTP, in what is said. Each is a spoil by its name."""
 
 from __future__ import annotations
 

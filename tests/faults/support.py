@@ -101,6 +101,7 @@ class Effect:
     portfolio: str
     call: str
     left: tuple[object, ...]
+    was: tuple[object, ...] = field(compare=False)
 
 
 @dataclass
@@ -123,6 +124,8 @@ class Wire:
         self.tried: list[tuple[str, str]] = []
         """Every write that the client tried to send: portfolio and call."""
         self.effects: list[Effect] = []
+        self.idle: list[Effect] = []
+        """Writes that the service was asked for, and that changed nothing."""
         self.seen: dict[str, Answer] = {}
         """The last true status answer of each portfolio."""
         self.stale: dict[str, tuple[int, Answer]] = {}
@@ -183,8 +186,9 @@ class Wire:
         answer = Answer(got[0]["status"], got[1]["body"], tuple(got[0]["headers"]))
         if exchange.call == READ:
             self.seen[portfolio] = answer
-        elif (after := self.state(portfolio)) != before:
-            self.effects.append(Effect(portfolio, exchange.call, after))
+        else:
+            after = self.state(portfolio)
+            (self.effects if after != before else self.idle).append(Effect(portfolio, exchange.call, after, before))
         return answer
 
     def state(self, portfolio: str) -> tuple[object, ...]:
@@ -278,5 +282,9 @@ class FaultyWorld(World):
         return [call for _, call in self.wire.tried]
 
     def repeated(self) -> list[Effect]:
-        """Return the effects that one portfolio had twice: none may."""
-        return [effect for effect, times in Counter(self.wire.effects).items() if times > 1]
+        """Return what was done twice: an effect that one portfolio had again, or a call for what stood there already.
+
+        An update for what stood there is not among them: nobody can read a schedule, so it is written again unseen.
+        """
+        again = [effect for effect, times in Counter(self.wire.effects).items() if times > 1]
+        return again + [effect for effect in self.wire.idle if effect.call != Call.UPDATE_SCHEDULE]

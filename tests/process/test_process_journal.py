@@ -14,7 +14,6 @@ from tests.process.support import NEVER_MS, Glider, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def test_two_applies_at_once(served: Glider) -> None:
@@ -24,7 +23,9 @@ def test_two_applies_at_once(served: Glider) -> None:
     until(lambda: "aaa pause" in served.calls(), first)
     refused = served.run("apply", "--auto-approve", "--lock-timeout", "0s")
     assert refused.returncode == 1
-    assert f"another apply is at work with the journal .reconciler/journal.db: process {first.pid} on " in refused.stderr
+    assert (
+        f"another apply is at work with the journal .reconciler/journal.db: process {first.pid} on " in refused.stderr
+    )
     waiting = served.start("apply", "--auto-approve", "--lock-timeout", "1h")
     stopped = served.start("apply", "--auto-approve", "--lock-timeout", "1h")
     assert "aaa" in served.run("history", "--run", "1").stdout  # reading is never kept out
