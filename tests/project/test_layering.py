@@ -228,7 +228,11 @@ BROKEN = {
     "yaml": ("config/load.py", "import yaml", "which only config.source may"),
     "httpx": ("sandbox/app.py", "import httpx", "which only api.transport may"),
     "deepdiff": ("core/plan.py", "from deepdiff import DeepDiff", "which only core.diff may"),
-    "sqlite3": ("apply/run.py", "import sqlite3", "which only apply.journal and apply.journalfile and sandbox.store may"),
+    "sqlite3": (
+        "apply/run.py",
+        "import sqlite3",
+        "which only apply.journal and apply.journalfile and sandbox.store may",
+    ),
     "click": ("render/text.py", "import click", "which only cli may"),
     "unknown dependency": ("cli/main.py", "import requests", "which nobody may"),
     "print": ("render/text.py", "print('x')", "print belongs to cli"),
