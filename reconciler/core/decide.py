@@ -85,7 +85,7 @@ def decide(desired: Desired, live: Live, record: Record | None, policy: Policy =
 def _when_inactive(desired: Desired, live: Live) -> Decision:
     match desired.state:
         case RunState.PAUSED:
-            return Unchanged(deferred=desired.interval_ms is not None)
+            return Unchanged()
         case RunState.ACTIVE:
             if desired.interval_ms is None:
                 detail = "nothing runs yet, and a start needs an interval; declare one"
@@ -154,8 +154,7 @@ def _when_paused(desired: Desired, live: Live, record: Record | None, policy: Po
     fields = compare(desired=desired, live=live, record=record)
     match desired.state:
         case RunState.PAUSED:
-            pending = any(f.verdict is not Verdict.SAME for f in schedule_of(fields))
-            return Unchanged(unverified=_is_unverified(fields), deferred=pending)
+            return Unchanged(unverified=_is_unverified(fields))
         case RunState.ACTIVE:
             if paused_by_us(live, record):
                 reason = ChangeReason.PAUSED_BY_US

@@ -137,10 +137,9 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unchanged:
-    """Nothing to do; ``deferred`` says that a paused portfolio's schedule is settled with its resume."""
+    """Nothing to do. A paused portfolio's schedule may differ: it is settled with its resume, never before."""
 
     unverified: bool = False
-    deferred: bool = False
 
 
 Decision = Change | Held | Blocked | Unchanged

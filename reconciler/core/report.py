@@ -119,7 +119,6 @@ class ApplyReport:
     results: tuple[ActionResult, ...]
     started_ms: int
     finished_ms: int
-    notes: tuple[str, ...] = ()
 
     def count(self, outcome: Outcome) -> int:
         """Return how many changes ended like this."""

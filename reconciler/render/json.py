@@ -63,7 +63,6 @@ def report_json(report: ApplyReport, exit_reason: ExitReason) -> str:
             "summary": {outcome.value: report.count(outcome) for outcome in Outcome},
             "held": [held.id for held in report.plan.held],
             "blocked": [{"id": blocked.id, "reason": blocked.reason.value} for blocked in report.plan.blocked],
-            "notes": list(report.notes),
             "results": [_result(result) for result in report.results],
         },
     )

@@ -35,7 +35,6 @@ class Ink(StrEnum):
     YELLOW = "33"
     BLUE = "34"
     MAGENTA = "35"
-    CYAN = "36"
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def report_text(report: ApplyReport, style: Style, *, verbose: bool = False) -> 
     lines = [f"  {line}" for line in columns(cells, within=_room(style))]
     if hidden := len(order) - len(shown):
         lines.append(style.paint(f"  … and {hidden} more that are done or were not attempted; -v lists them", Ink.DIM))
-    lines += ["", *(f"  {safe(note)}" for note in report.notes)]
+    lines.append("")
     counts = ", ".join(f"{report.count(outcome)} {outcome.text}" for outcome in Outcome)
     lines.append(style.paint(f"Apply: {counts}.", Ink.BOLD))
     return "\n".join(lines).lstrip("\n") + "\n"
