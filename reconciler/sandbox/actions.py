@@ -13,6 +13,7 @@ from typing import Final, assert_never
 from reconciler.core.duration import DAY_MS, HOUR_MS, format_duration
 from reconciler.sandbox.grid import Grid
 from reconciler.sandbox.model import AutomationState, Code, Portfolio, Refused, run_now
+from reconciler.sandbox.runs import Course
 
 MIN_INTERVAL_MS: Final = HOUR_MS
 MAX_INTERVAL_MS: Final = 365 * DAY_MS
@@ -39,9 +40,19 @@ def check_schedule(*, interval_ms: int, offset_ms: int, chain: str | None) -> No
 
 
 def start(
-    portfolio: Portfolio, now_ms: int, *, interval_ms: int, offset_ms: int, automatic: bool, immediately: bool
+    portfolio: Portfolio,
+    now_ms: int,
+    *,
+    interval_ms: int,
+    offset_ms: int,
+    automatic: bool,
+    immediately: bool,
+    course: Course = Course.COMPLETED,
 ) -> Portfolio:
-    """Make a schedule anchored at ``now_ms``; with ``automatic`` false make none (manual-only)."""
+    """Make a schedule anchored at ``now_ms``; with ``automatic`` false make none (manual-only).
+
+    ``course`` is how an immediate run goes.
+    """
     match portfolio.state:
         case AutomationState.INACTIVE:
             pass
@@ -61,7 +72,7 @@ def start(
             settled_ms=now_ms,
             updated_ms=now_ms,
         )
-    return run_now(portfolio, now_ms) if immediately else portfolio
+    return run_now(portfolio, now_ms, course) if immediately else portfolio
 
 
 def pause(portfolio: Portfolio, now_ms: int, *, reason: str | None) -> Portfolio:
@@ -119,15 +130,17 @@ def update(
     return replace(portfolio, grid=grid, settled_ms=now_ms, updated_ms=now_ms)
 
 
-def trigger(portfolio: Portfolio, now_ms: int, *, skip_validation: bool) -> Portfolio:
+def trigger(
+    portfolio: Portfolio, now_ms: int, *, skip_validation: bool, course: Course = Course.COMPLETED
+) -> Portfolio:
     """Run once now, off the grid. Without an active schedule only when validation is skipped (API facts §1.1, V1.4)."""
     match portfolio.state:
         case AutomationState.ACTIVE:
-            return run_now(portfolio, now_ms)
+            return run_now(portfolio, now_ms, course)
         case AutomationState.INACTIVE | AutomationState.PAUSED:
             if not skip_validation:
                 raise _refused(portfolio, "triggered")
-            return run_now(portfolio, now_ms)
+            return run_now(portfolio, now_ms, course)
         case AutomationState.ARCHIVED | AutomationState.ERROR:
             raise _refused(portfolio, "triggered")
         case _:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler.core.duration import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from reconciler.sandbox import ids
 from reconciler.sandbox.actions import grid_of
-from reconciler.sandbox.model import WORKFLOW_MS, AutomationState, Portfolio, Run, next_run, recent_runs
+from reconciler.sandbox.model import AutomationState, Code, Portfolio, Run, next_run, recent_runs
+from reconciler.sandbox.runs import Phase, stage
 
 if TYPE_CHECKING:
     from reconciler.sandbox.glider import View
@@ -20,6 +21,17 @@ Data = dict[str, Any]
 
 ACTIONS_SHOWN: Final = 5
 """How many runs the status answer shows."""
+
+_WORKFLOW_WORDS: Final = {
+    Phase.ACCEPTED: "triggered",
+    Phase.RUNNING: "running",
+    Phase.RETRYING: "running",
+    Phase.AWAITING_USER: "running",
+    Phase.COMPLETED: "completed",
+    Phase.FAILED: "failed",
+    Phase.CANCELLED: "canceled",
+}
+"""What v1 calls each phase (API facts §3.1); it has no words for the detours."""
 
 _UNITS: Final = (("day", DAY_MS), ("hour", HOUR_MS), ("minute", MINUTE_MS), ("second", SECOND_MS), ("millisecond", 1))
 
@@ -62,7 +74,7 @@ def rebalance_status(view: View, *, limit: int) -> Data:
             {
                 "workflowId": ids.workflow_id(instance, portfolio.id, run.number),
                 "runId": ids.run_id(instance, portfolio.id, run.number),
-                "status": "triggered",
+                "status": _workflow_word(view, run),
                 "scheduledAt": iso(run.scheduled_ms),
                 "startedAt": iso(run.taken_ms),
             }
@@ -72,10 +84,9 @@ def rebalance_status(view: View, *, limit: int) -> Data:
 
 
 def execution(view: View, run: Run) -> Data:
-    """The answer about one run: ``running`` until it is :data:`WORKFLOW_MS` old, then ``completed``."""
-    portfolio, instance = view.portfolio, view.facts.instance
-    closed = run.taken_ms + WORKFLOW_MS
-    done = view.now_ms >= closed
+    """The answer about one run, which goes on with the clock; one that fails or is cancelled has no result."""
+    portfolio, instance, pace = view.portfolio, view.facts.instance, view.facts.settings.pace
+    phase = stage(run.course, pace, view.now_ms - run.taken_ms).phase
     result = {
         "transactionHash": ids.transaction_hash(instance, portfolio.id, run.number),
         "blockNumber": 12_345_680 + run.number,
@@ -83,18 +94,20 @@ def execution(view: View, run: Run) -> Data:
         "effectiveGasPrice": "1000000000",
         "status": "success",
     }
+    failed = {"code": Code.UNKNOWN_ERROR.value, "message": "The rebalance failed: a swap was reverted"}
     return {
         "portfolioId": portfolio.id,
         "workflowId": ids.workflow_id(instance, portfolio.id, run.number),
         "runId": ids.run_id(instance, portfolio.id, run.number),
-        "status": "completed" if done else "running",
+        # One that is queued has begun for those who ask for it by name; only the list calls it triggered.
+        "status": "running" if phase is Phase.ACCEPTED else _WORKFLOW_WORDS[phase],
         "startTime": iso(run.taken_ms),
-        "closeTime": iso(closed) if done else None,
+        "closeTime": iso(run.taken_ms + pace.takes_ms) if phase.over else None,
         "executionTime": iso(run.taken_ms),
         "taskQueue": "rebalance-queue",
-        "result": result if done else None,
-        "error": None,
-        "historyLength": 32 if done else 11,
+        "result": result if phase is Phase.COMPLETED else None,
+        "error": failed if phase is Phase.FAILED else None,
+        "historyLength": 32 if phase.over else 11,
     }
 
 
@@ -209,6 +222,10 @@ def human_readable(ms: int) -> str:
         if count:
             words.append(f"{count} {name}{'' if count == 1 else 's'}")
     return " ".join(words)
+
+
+def _workflow_word(view: View, run: Run) -> str:
+    return _WORKFLOW_WORDS[stage(run.course, view.facts.settings.pace, view.now_ms - run.taken_ms).phase]
 
 
 def _schedule_id(view: View) -> str | None:

@@ -17,6 +17,7 @@ from reconciler.sandbox.gateway import Endpoint, Gateway
 from reconciler.sandbox.glider import Glider
 from reconciler.sandbox.requests import ConnectionLost
 from reconciler.sandbox.v1 import V1Envelope, v1_paths
+from reconciler.sandbox.v2 import V2Envelope, v2_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,12 +37,14 @@ class SandboxApp:
     def __init__(self, gateway: Gateway) -> None:
         self.faults: Faults = gateway.faults
         self.requests: RequestLog = gateway.log
-        envelope = V1Envelope()
-        routes = [Route(path, Endpoint(gateway, envelope, calls)) for path, calls in v1_paths().items()]
+        first, second = V1Envelope(), V2Envelope()
+        routes = [Route(path, Endpoint(gateway, first, calls)) for path, calls in v1_paths().items()]
+        routes += [Route(path, Endpoint(gateway, second, calls)) for path, calls in v2_paths().items()]
         routes += [Route(path, AdminEndpoint(gateway, acts)) for path, acts in ADMIN_PATHS.items()]
+        routes.append(Route("/v2/{nowhere:path}", Endpoint(gateway, second, {})))
         # A bare router, not an application: the latter answers an exception with a 500 before it passes it on, and
         # then a lost connection would not be lost.
-        self._router = Router(routes, redirect_slashes=False, default=Endpoint(gateway, envelope, {}))
+        self._router = Router(routes, redirect_slashes=False, default=Endpoint(gateway, first, {}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from reconciler.sandbox.checks import Fields, Problems, shown
+from reconciler.sandbox.runs import Course
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,14 +23,28 @@ MOST_TIMES: Final = 1_000_000
 
 
 class Operation(StrEnum):
-    """What a call does."""
+    """What a call does. Read and start belong to both versions, the rest of the first group to v1 alone."""
 
     READ = "read"
+    """Every read of one v1 portfolio, and the detail of a v2 one."""
     START = "start"
     PAUSE = "pause"
     RESUME = "resume"
     UPDATE = "update"
     TRIGGER = "trigger"
+
+    LIST = "list"
+    """A page of v2 portfolios."""
+    STOP = "stop"
+    REBALANCE = "rebalance"
+    OPERATION = "operation"
+    """What became of a v2 rebalance."""
+    STRATEGY = "strategy"
+    """Every read of v2 strategies, their cadence included."""
+    CADENCE = "cadence"
+    """Setting the cadence of a strategy."""
+    ACCOUNT = "account"
+    """``whoami`` and ``scopes``."""
 
 
 class FaultKind(StrEnum):
@@ -62,6 +77,8 @@ class FaultKind(StrEnum):
     """An answer that names another portfolio."""
     UNKNOWN_WORD = "unknown_word"
     """The status word is ``word``."""
+    REBALANCE_ENDS = "rebalance_ends"
+    """Works as ever, but the rebalance that is asked for goes the way of ``course``."""
 
 
 class RetryAfterForm(StrEnum):
@@ -75,6 +92,7 @@ class RetryAfterForm(StrEnum):
 class Fault:
     """One rule: the next ``times`` calls of this operation (``None``: any) on this portfolio go wrong.
 
+    ``portfolio`` is a portfolio's id, or a strategy's for the calls on strategies.
     The parameters below ``times`` belong to the kinds that name them.
     """
 
@@ -87,6 +105,7 @@ class Fault:
     retry_after: int = 1
     form: RetryAfterForm = RetryAfterForm.SECONDS
     word: str = "degraded"
+    course: Course = Course.FAILED
 
     def meets(self, operation: Operation, portfolio: str) -> bool:
         """Whether this rule speaks of such a call."""
@@ -101,7 +120,11 @@ _PARAMETERS: Final[dict[FaultKind, tuple[str, ...]]] = {
     FaultKind.ERROR_AFTER: ("status",),
     FaultKind.HTML: ("status",),
     FaultKind.UNKNOWN_WORD: ("word",),
+    FaultKind.REBALANCE_ENDS: ("course",),
 }
+
+
+_EVERY_PARAMETER: Final = tuple(dict.fromkeys(name for names in _PARAMETERS.values() for name in names))
 
 
 class Faults:
@@ -159,7 +182,7 @@ def fault_data(fault: Fault) -> dict[str, object]:
 
 def _fault(entry: object, address: str, problems: Problems) -> Fault | None:
     kind = Fields(entry, address, Problems(), known=("kind",)).choice("kind", FaultKind, default=None)
-    parameters = _PARAMETERS.get(kind, ()) if kind else ("ms", "status", "retry_after", "form", "word")
+    parameters = _PARAMETERS.get(kind, ()) if kind else _EVERY_PARAMETER
     fields = Fields(entry, address, problems, known=("kind", "operation", "portfolio", "times", *parameters))
     if "kind" not in fields:
         fields.problem("kind", "is missing", f"write one of {', '.join(FaultKind)}")
@@ -178,4 +201,5 @@ def _fault(entry: object, address: str, problems: Problems) -> Fault | None:
         retry_after=fields.whole("retry_after", default=1, least=0, most=86_400),
         form=fields.choice("form", RetryAfterForm, default=None) or RetryAfterForm.SECONDS,
         word=fields.text("word") or "degraded",
+        course=fields.choice("course", Course, default=None) or Course.FAILED,
     )

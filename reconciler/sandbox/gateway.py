@@ -7,7 +7,6 @@ shape of answers; those come in with each :class:`Endpoint`.
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol, assert_never
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, assert_never
 from reconciler.core.errors import SandboxError
 from reconciler.sandbox.answers import iso
 from reconciler.sandbox.faults import Fault, FaultKind, Faults, Operation, RetryAfterForm
+from reconciler.sandbox.keys import check_key, check_scope
 from reconciler.sandbox.limits import Limiter
 from reconciler.sandbox.model import Code, Refused
 from reconciler.sandbox.requests import (
@@ -27,7 +27,8 @@ from reconciler.sandbox.requests import (
     receive_request,
     send_reply,
 )
-from reconciler.sandbox.seed import PathFamilies
+from reconciler.sandbox.settings import PathFamilies
+from reconciler.sandbox.spoilt import naming_another, saying
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -35,29 +36,28 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from reconciler.sandbox.glider import Glider
-    from reconciler.sandbox.seed import Settings
+    from reconciler.sandbox.settings import ApiScope, Settings
 
     Sleep = Callable[[float], Awaitable[object]]
-    Work = Callable[[Glider, Request], dict[str, Any]]
-
-_BAD_KEYS: Final = {
-    b"": (401, Code.KEY_MISSING, "API key is required"),
-    b"expired": (401, Code.KEY_EXPIRED, "API key has expired"),
-    b"invalid": (401, Code.KEY_INVALID, "API key is invalid"),
-    b"forbidden": (403, Code.PERMISSION_DENIED, "API key lacks the required permission"),
-}
-"""Keys that are refused; every other is accepted."""
+    Work = Callable[[Glider, Request], "dict[str, Any] | Page | None"]
 
 _CORRELATION: Final = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
-_OTHER_PORTFOLIO: Final = "zz0zz0zz"
 _HTML_PAGE: Final = b"<!doctype html><title>Bad gateway</title><h1>Bad gateway</h1><p>The upstream did not answer.</p>"
 _NOT_JSON: Final = b"upstream connect error or disconnect/reset before headers"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list; the cursor of the next stands beside its data (API facts §1.4), ``None`` at the end."""
+
+    data: dict[str, Any]
+    next_cursor: str | None
 
 
 class Envelope(Protocol):
     """How one version of the API wraps what it says; each method returns plain data for JSON."""
 
-    def success(self, data: dict[str, Any], trace: Trace) -> dict[str, Any]:
+    def success(self, data: dict[str, Any] | None, trace: Trace) -> dict[str, Any]:
         """Wrap an answer."""
 
     def failure(self, refused: Refused, trace: Trace) -> dict[str, Any]:
@@ -66,11 +66,18 @@ class Envelope(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One method of one path: what it does, and the path family it belongs to, ``None`` for both."""
+    """One method of one path: what it does, and what it takes to be allowed to.
+
+    ``family`` is the v1 path family it belongs to, ``None`` for both. A ``public`` call needs no key, another the
+    ``scope`` where there is one. ``status`` is that of a success.
+    """
 
     operation: Operation
     work: Work
     family: PathFamilies | None = None
+    scope: ApiScope | None = None
+    public: bool = False
+    status: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +133,21 @@ class Gateway:
 
     async def _served(self, request: Request, endpoint: Endpoint, settings: Settings, trace: Trace) -> Reply:
         call = _call(request, endpoint, settings)
-        bad_key = _BAD_KEYS.get(request.headers.get(b"x-api-key", b"").strip())
-        if bad_key is not None:
-            raise Refused(*bad_key)
-        fault = self.faults.take(call.operation, request.portfolio)
+        if not call.public:
+            check_key(request.key)
+        if call.scope is not None:
+            check_scope(request.key, call.scope, settings)
+        fault = self.faults.take(call.operation, request.subject)
         if fault is None:
-            return json_reply(200, endpoint.envelope.success(call.work(self.glider, request), trace))
+            return self._done(call, request, endpoint, trace)
         return await self._spoilt(fault, call, request, endpoint, trace)
 
     async def _spoilt(self, fault: Fault, call: Call, request: Request, endpoint: Endpoint, trace: Trace) -> Reply:
         instead = await self._instead(fault, endpoint, trace)
         if instead is not None:
             return instead
+        if fault.kind is FaultKind.REBALANCE_ENDS:
+            request = replace(request, course=fault.course)
         return await self._afterwards(fault, self._worked(call, request, endpoint, trace), endpoint, trace)
 
     async def _instead(self, fault: Fault, endpoint: Endpoint, trace: Trace) -> Reply | None:
@@ -163,6 +173,7 @@ class Gateway:
                 | FaultKind.TRUNCATED
                 | FaultKind.WRONG_PORTFOLIO
                 | FaultKind.UNKNOWN_WORD
+                | FaultKind.REBALANCE_ENDS
             ):
                 return None
             case _:
@@ -185,15 +196,16 @@ class Gateway:
             case FaultKind.TRUNCATED:
                 return replace(reply, body=reply.body[: len(reply.body) // 2])
             case FaultKind.WRONG_PORTFOLIO:
-                return _changed(reply, "portfolioId", _OTHER_PORTFOLIO)
+                return naming_another(reply)
             case FaultKind.UNKNOWN_WORD:
-                return _changed(reply, "status", fault.word)
+                return saying(reply, fault.word)
             case (
                 FaultKind.LATENCY
                 | FaultKind.RATE_LIMITED
                 | FaultKind.SERVER_ERROR
                 | FaultKind.HTML
                 | FaultKind.LOST_BEFORE
+                | FaultKind.REBALANCE_ENDS
             ):
                 return reply
             case _:
@@ -202,9 +214,18 @@ class Gateway:
     def _worked(self, call: Call, request: Request, endpoint: Endpoint, trace: Trace) -> Reply:
         """Do the work of a call that is about to be spoilt; a refusal is an answer like any other there."""
         try:
-            return json_reply(200, endpoint.envelope.success(call.work(self.glider, request), trace))
+            return self._done(call, request, endpoint, trace)
         except Refused as refused:
             return _refusal(refused, endpoint, trace)
+
+    def _done(self, call: Call, request: Request, endpoint: Endpoint, trace: Trace) -> Reply:
+        """Do the work of a call and wrap what it says."""
+        said = call.work(self.glider, request)
+        if isinstance(said, Page):
+            payload = endpoint.envelope.success(said.data, trace) | {"nextCursor": said.next_cursor}
+        else:
+            payload = endpoint.envelope.success(said, trace)
+        return json_reply(call.status, payload)
 
     def _retry_after(self, fault: Fault) -> str:
         match fault.form:
@@ -244,6 +265,8 @@ def _call(request: Request, endpoint: Endpoint, settings: Settings) -> Call:
 
 def _refusal(refused: Refused, endpoint: Endpoint, trace: Trace) -> Reply:
     reply = json_reply(refused.status, endpoint.envelope.failure(refused, trace))
+    if refused.retry_after_s is not None:
+        reply = reply.plus((b"Retry-After", str(refused.retry_after_s).encode()))
     return reply.plus((b"Allow", ", ".join(endpoint.calls).encode())) if refused.status == 405 else reply
 
 
@@ -261,12 +284,3 @@ def _too_many(seconds: int, header: str, trace: Trace) -> Reply:
         "requestId": trace.request_id,
     }
     return json_reply(429, payload).plus((b"Retry-After", header.encode()))
-
-
-def _changed(reply: Reply, field: str, value: str) -> Reply:
-    """Return an answer whose ``data`` has another value in one field; a refusal has no data and stays as it is."""
-    payload = json.loads(reply.body)
-    if "data" not in payload:
-        return reply
-    payload["data"][field] = value
-    return replace(reply, body=json_reply(reply.status, payload).body)

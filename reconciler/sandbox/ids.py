@@ -28,6 +28,20 @@ def transaction_hash(instance: str, portfolio: str, number: int) -> str:
     return f"0x{_digest(32, 'transaction', instance, portfolio, number)}"
 
 
+def operation_id(instance: str, portfolio: str, number: int) -> str:
+    """Return the id of the ``number``-th manual rebalance of an enrolled portfolio.
+
+    It holds a run id that is itself URL-encoded, as in life (API facts §1.4): who does not encode it again into a
+    path asks for another operation.
+    """
+    return f"rebalance:{portfolio}:run%3A{_digest(8, 'operation', instance, portfolio, number)}"
+
+
+def smart_account(instance: str, portfolio: str) -> str:
+    """Return the address of the account that holds what an enrolled portfolio owns."""
+    return f"0x{_digest(20, 'account', instance, portfolio, 0)}"
+
+
 def owner_address(instance: str, portfolio: str) -> str:
     """Return the address that owns a portfolio."""
     return f"0x{_digest(20, 'owner', instance, portfolio, 0)}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reconciler.sandbox.seed import RateLimit
+    from reconciler.sandbox.settings import RateLimit
 
 
 @dataclass(frozen=True, slots=True)

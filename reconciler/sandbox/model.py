@@ -10,14 +10,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from reconciler.sandbox.runs import Course
+
 if TYPE_CHECKING:
     from reconciler.sandbox.grid import Grid
 
 RUNS_KEPT: Final = 20
 """So many of the newest runs are remembered one by one; older ones only count."""
-
-WORKFLOW_MS: Final = 40_000
-"""How long a run takes from its start to its end."""
 
 
 class AutomationState(StrEnum):
@@ -36,25 +35,33 @@ class Code(StrEnum):
     UNKNOWN_ERROR = "API_000"
     INVALID_REQUEST = "API_002"
     METHOD_NOT_ALLOWED = "API_003"
+    RATE_LIMITED = "API_004"
     NOT_FOUND = "API_006"
     KEY_MISSING = "API_101"
     KEY_INVALID = "API_102"
     KEY_EXPIRED = "API_103"
     PERMISSION_DENIED = "API_104"
+    TENANT_NOT_FOUND = "API_105"
     PORTFOLIO_NOT_FOUND = "API_200"
     ALREADY_EXISTS = "API_202"
     UPDATE_FAILED = "API_203"
+    VALIDATION_FAILED = "API_400"
+    REBALANCE_FAILED = "API_600"
     ETH_INTERVAL_TOO_SHORT = "SCHEDULE_ETH_MAINNET_INTERVAL_TOO_SHORT"
 
 
 class Refused(Exception):
-    """The service says no: the HTTP status and the error object it answers with. Nothing was changed."""
+    """The service says no: the HTTP status and the error object it answers with. Nothing was changed.
 
-    def __init__(self, status: int, code: Code, message: str) -> None:
+    ``retry_after_s`` is what ``Retry-After`` says, where there is one.
+    """
+
+    def __init__(self, status: int, code: Code, message: str, *, retry_after_s: int | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +88,8 @@ class Portfolio:
     """Runs up to here, this moment included, are in ``runs`` and ``recent``."""
     created_ms: int
     updated_ms: int
+    courses: tuple[tuple[int, Course], ...] = ()
+    """How runs go that do not simply complete, by number, newest first, at most :data:`RUNS_KEPT`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,7 @@ class Run:
 
     number: int
     scheduled_ms: int
+    course: Course = Course.COMPLETED
 
     @property
     def taken_ms(self) -> int:
@@ -108,9 +118,17 @@ def settle(portfolio: Portfolio, now_ms: int) -> Portfolio:
     return replace(portfolio, runs=portfolio.runs + count, recent=recent, settled_ms=now_ms)
 
 
-def run_now(portfolio: Portfolio, now_ms: int) -> Portfolio:
+def run_now(portfolio: Portfolio, now_ms: int, course: Course = Course.COMPLETED) -> Portfolio:
     """Add a run at ``now_ms``, off the grid; the portfolio must be settled until then."""
-    return replace(portfolio, runs=portfolio.runs + 1, recent=(now_ms, *portfolio.recent)[:RUNS_KEPT])
+    portfolio = replace(portfolio, runs=portfolio.runs + 1, recent=(now_ms, *portfolio.recent)[:RUNS_KEPT])
+    return end_newest(portfolio, course)
+
+
+def end_newest(portfolio: Portfolio, course: Course) -> Portfolio:
+    """Let the newest run go this way; the very same object where it simply completes, or where nothing ever ran."""
+    if course is Course.COMPLETED or not portfolio.runs:
+        return portfolio
+    return replace(portfolio, courses=((portfolio.runs, course), *portfolio.courses)[:RUNS_KEPT])
 
 
 def next_run(portfolio: Portfolio, now_ms: int) -> int | None:
@@ -122,4 +140,6 @@ def next_run(portfolio: Portfolio, now_ms: int) -> int | None:
 
 def recent_runs(portfolio: Portfolio, most: int) -> list[Run]:
     """Return the newest ``most`` remembered runs, newest first."""
-    return [Run(portfolio.runs - index, scheduled) for index, scheduled in enumerate(portfolio.recent[:most])]
+    courses = dict(portfolio.courses)
+    numbered = ((portfolio.runs - index, scheduled) for index, scheduled in enumerate(portfolio.recent[:most]))
+    return [Run(number, scheduled, courses.get(number, Course.COMPLETED)) for number, scheduled in numbered]

@@ -10,6 +10,8 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.sandbox.runs import Course
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -40,11 +42,23 @@ class Request:
     parameters: Mapping[str, str]
     """The variable parts of the path."""
     body: bytes | None
+    course: Course = Course.COMPLETED
+    """How a rebalance goes that this request asks for; another only where a fault says so."""
+
+    @property
+    def key(self) -> bytes:
+        """The API key; empty where there is none."""
+        return self.headers.get(b"x-api-key", b"").strip()
 
     @property
     def portfolio(self) -> str:
         """The portfolio that the path names; ``""`` where it names none."""
         return self.parameters.get("portfolio", "")
+
+    @property
+    def subject(self) -> str:
+        """The portfolio or strategy that the path names; ``""`` where it names neither."""
+        return self.portfolio or self.parameters.get("strategy", "")
 
 
 @dataclass(frozen=True, slots=True)

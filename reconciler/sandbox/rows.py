@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.sandbox.grid import Grid
 from reconciler.sandbox.model import AutomationState, Portfolio
+from reconciler.sandbox.runs import Course
 
 if TYPE_CHECKING:
     from typing import Any
@@ -32,6 +33,7 @@ COLUMNS: Final = (
     "settled_ms",
     "created_ms",
     "updated_ms",
+    "courses",
 )
 """The columns in the order in which both functions have them."""
 
@@ -56,13 +58,14 @@ def row_of(portfolio: Portfolio) -> tuple[Value, ...]:
         portfolio.settled_ms,
         portfolio.created_ms,
         portfolio.updated_ms,
+        " ".join(f"{number}={course.value}" for number, course in portfolio.courses),
     )
 
 
 def portfolio_of(row: tuple[Any, ...]) -> Portfolio:
     """Return the portfolio of a row as SQLite gives it; raises :class:`ValueError` for one that nobody wrote."""
     (key, name, chain, word, state, anchor, interval, offset, schedules) = row[:9]
-    (reason, paused, runs, recent, settled, created, updated) = row[9:]
+    (reason, paused, runs, recent, settled, created, updated, courses) = row[9:]
     grid = None if anchor is None else Grid(anchor_ms=anchor, interval_ms=interval, offset_ms=offset)
     if (grid is None) != (state == AutomationState.INACTIVE) or (grid and not 0 <= offset < interval):
         raise ValueError(f"portfolio {key} has a schedule that does not fit its state")
@@ -81,4 +84,5 @@ def portfolio_of(row: tuple[Any, ...]) -> Portfolio:
         settled_ms=settled,
         created_ms=created,
         updated_ms=updated,
+        courses=tuple((int(number), Course(word)) for number, _, word in (c.partition("=") for c in courses.split())),
     )

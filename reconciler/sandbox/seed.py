@@ -1,69 +1,116 @@
 """The seed: what a simulated Glider holds when it is new.
 
 In: plain data as a YAML parser gives it. Out: a :class:`Seed`, and back to plain data for keeping. Knows no YAML,
-no file and no clock; ages are durations, made into times when the seed is loaded.
+no file and no clock; ages are durations, made into times when the seed is loaded (:mod:`reconciler.sandbox.plant`).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from reconciler.core.duration import DAY_MS, format_duration
+from reconciler.core.duration import DAY_MS
 from reconciler.sandbox.actions import DEFAULT_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS
 from reconciler.sandbox.checks import Fields, Problems, shown
-from reconciler.sandbox.grid import Grid
-from reconciler.sandbox.model import AutomationState, Portfolio, settle
+from reconciler.sandbox.enrolled import Frequency
+from reconciler.sandbox.model import AutomationState
+from reconciler.sandbox.settings import (
+    ApiScope,
+    PathFamilies,
+    RateLimit,
+    Settings,
+    UpdateWhilePaused,
+    parse_settings,
+    settings_data,
+    span,
+)
+
+__all__ = [
+    "Api",
+    "ApiScope",
+    "LastResult",
+    "Owner",
+    "PathFamilies",
+    "RateLimit",
+    "Seed",
+    "SeedPortfolio",
+    "SeedStrategy",
+    "Settings",
+    "UpdateWhilePaused",
+    "parse_seed",
+    "seed_data",
+]
 
 VERSION: Final = 1
 DEFAULT_AGE_MS: Final = 30 * DAY_MS
 OLDEST_MS: Final = 3_650 * DAY_MS
-MOST_REQUESTS: Final = 1_000_000
+CHAINS: Final = {"ethereum": 1, "optimism": 10, "polygon": 137, "base": 8453, "arbitrum": 42161}
+"""The chains on which an enrolled portfolio may hold its account, and their numbers."""
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_SETTINGS: Final = ("readable_schedule", "paths", "rate_limit", "update_while_paused")
-_PORTFOLIO: Final = ("status", "interval", "offset", "started", "name", "chain", "pause_reason", "word")
+_ACCOUNT: Final = re.compile(r"eip155:0:0x[0-9A-Fa-f]{40}")
+_SECTIONS: Final = ("version", "settings", "strategies", "portfolios")
+_STRATEGY: Final = ("frequency", "name", "owner")
+_PORTFOLIO: Final = (
+    *("status", "interval", "offset", "started", "name", "chain", "pause_reason", "word"),
+    *("api", "strategy", "owner", "empty", "last_result"),
+)
+_V1_ONLY: Final = ("interval", "offset", "pause_reason")
+_V2_ONLY: Final = ("strategy", "owner", "empty")
 
 
-class PathFamilies(StrEnum):
-    """Which v1 path family is routed (API facts §4.1)."""
+class Api(StrEnum):
+    """Which version of the API a portfolio answers on; on the other it does not exist."""
 
+    V1 = "v1"
+    V2 = "v2"
     BOTH = "both"
-    REFERENCE = "reference"
-    GUIDE = "guide"
+    """On both, with an automation of its own in each."""
+
+    @property
+    def has_v1(self) -> bool:
+        """Whether v1 knows the portfolio."""
+        return self is not Api.V2
+
+    @property
+    def has_v2(self) -> bool:
+        """Whether v2 knows the portfolio."""
+        return self is not Api.V1
 
 
-class UpdateWhilePaused(StrEnum):
-    """What happens to an update of a paused portfolio; the service does not say (API facts §3.1)."""
+class Owner(StrEnum):
+    """Whose a strategy is; the cadence of a foreign one can't be read or set (API facts §1.3)."""
 
-    ACCEPT = "accept"
-    REFUSE = "refuse"
+    OWN = "own"
+    FOREIGN = "foreign"
+
+
+class LastResult(StrEnum):
+    """How the newest run before loading ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimit:
-    """At most ``limit`` requests in each window of ``window_ms``."""
+class SeedStrategy:
+    """One v2 strategy of a seed; ``frequency`` is ``None`` where no cadence is configured."""
 
-    limit: int
-    window_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How the simulated service behaves as a whole."""
-
-    readable_schedule: bool = False
-    """Whether the status answer shows interval and offset (API facts §4.3)."""
-    paths: PathFamilies = PathFamilies.BOTH
-    rate_limit: RateLimit | None = None
-    update_while_paused: UpdateWhilePaused = UpdateWhilePaused.ACCEPT
+    id: str
+    frequency: Frequency | None
+    owner: Owner = Owner.OWN
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedPortfolio:
-    """One portfolio of a seed; ``age_ms`` is how long before loading its schedule was started."""
+    """One portfolio of a seed; ``age_ms`` is how long before loading its schedule was started.
+
+    ``strategy``, ``owner`` (a CAIP-10 account) and ``empty`` belong to v2, the interval and offset to v1.
+    """
 
     id: str
     state: AutomationState
@@ -74,14 +121,20 @@ class SeedPortfolio:
     chain: str | None = None
     pause_reason: str | None = None
     word: str | None = None
+    api: Api = Api.V1
+    strategy: str | None = None
+    owner: str | None = None
+    empty: bool = False
+    last_result: LastResult = LastResult.COMPLETED
 
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """A whole seed; portfolios are sorted by id."""
+    """A whole seed; portfolios and strategies are sorted by id."""
 
     settings: Settings
     portfolios: tuple[SeedPortfolio, ...]
+    strategies: tuple[SeedStrategy, ...] = ()
 
 
 def parse_seed(data: object) -> Seed:
@@ -90,128 +143,150 @@ def parse_seed(data: object) -> Seed:
     Raises :class:`~reconciler.core.errors.SandboxError` that lists every problem with its address.
     """
     problems = Problems()
-    top = Fields(data, "", problems, known=("version", "settings", "portfolios"))
+    top = Fields(data, "", problems, known=_SECTIONS)
     if isinstance(data, dict) and (top.raw("version") != VERSION or isinstance(top.raw("version"), bool)):
         top.problem("version", f"must be {VERSION}, not {shown(top.raw('version'))}")
-    settings = _settings(top.raw("settings"), problems) if "settings" in top else Settings()
-    portfolios: list[SeedPortfolio] = []
-    entries = top.raw("portfolios") if "portfolios" in top else {}
-    if isinstance(entries, dict):
-        portfolios = [_portfolio(key, entry, problems) for key, entry in entries.items()]
-    else:
-        top.problem("portfolios", f"must be a mapping of ids to portfolios, not {shown(entries)}")
+    settings = parse_settings(top.raw("settings"), problems) if "settings" in top else Settings()
+    strategies = {
+        str(key): _strategy(key, entry, problems) for key, entry in _section(top, "strategies", "strategies").items()
+    }
+    portfolios = [
+        _portfolio(key, entry, strategies, problems) for key, entry in _section(top, "portfolios", "portfolios").items()
+    ]
     problems.stop("the seed")
-    return Seed(settings, tuple(sorted(portfolios, key=lambda portfolio: portfolio.id)))
+    return Seed(
+        settings,
+        tuple(sorted(portfolios, key=lambda portfolio: portfolio.id)),
+        tuple(sorted(strategies.values(), key=lambda strategy: strategy.id)),
+    )
 
 
 def seed_data(seed: Seed) -> dict[str, object]:
     """Return the plain data of a seed: ``parse_seed(seed_data(seed)) == seed``."""
     return {
         "version": VERSION,
-        "settings": _settings_data(seed.settings),
+        "settings": settings_data(seed.settings),
+        "strategies": {strategy.id: _strategy_data(strategy) for strategy in seed.strategies},
         "portfolios": {portfolio.id: _portfolio_data(portfolio) for portfolio in seed.portfolios},
     }
 
 
-def plant(seed: SeedPortfolio, now_ms: int) -> Portfolio:
-    """Return the portfolio of a seed loaded at ``now_ms``, with its history: it ran until now, whatever it is now."""
-    started = now_ms - seed.age_ms
-    stopped = seed.state in (AutomationState.PAUSED, AutomationState.ARCHIVED)
-    portfolio = Portfolio(
-        id=seed.id,
-        name=seed.name,
-        chain=seed.chain,
-        word=seed.word,
-        state=AutomationState.ACTIVE,
-        grid=Grid(anchor_ms=started, interval_ms=seed.interval_ms, offset_ms=seed.offset_ms),
-        schedules=1,
-        pause_reason=seed.pause_reason,
-        paused_ms=now_ms if stopped else None,
-        runs=0,
-        recent=(),
-        settled_ms=started,
-        created_ms=started,
-        updated_ms=now_ms,
-    )
-    if seed.state is AutomationState.INACTIVE:
-        return replace(portfolio, state=seed.state, grid=None, schedules=0, settled_ms=now_ms)
-    return replace(settle(portfolio, now_ms), state=seed.state)
+def _section(top: Fields, key: str, what: str) -> dict[object, object]:
+    entries = top.raw(key) if key in top else {}
+    if isinstance(entries, dict):
+        return entries
+    top.problem(key, f"must be a mapping of ids to {what}, not {shown(entries)}")
+    return {}
 
 
-def _settings(data: object, problems: Problems) -> Settings:
-    fields = Fields(data, "settings", problems, known=_SETTINGS)
-    limit: RateLimit | None = None
-    if "rate_limit" in fields:
-        inner = Fields(fields.raw("rate_limit"), fields.at("rate_limit"), problems, known=("limit", "window"))
-        count = inner.whole("limit", default=100, least=1, most=MOST_REQUESTS)
-        limit = RateLimit(limit=count, window_ms=_span(inner, "window", default=60_000, least=1_000, most=DAY_MS))
-    return Settings(
-        readable_schedule=fields.flag("readable_schedule", default=False),
-        paths=fields.choice("paths", PathFamilies, default=None) or PathFamilies.BOTH,
-        rate_limit=limit,
-        update_while_paused=fields.choice("update_while_paused", UpdateWhilePaused, default=None)
-        or UpdateWhilePaused.ACCEPT,
+def _strategy(key: object, data: object, problems: Problems) -> SeedStrategy:
+    address = f"strategies.{shown(key)}"
+    if not isinstance(key, str) or not _ID.fullmatch(key):
+        problems.add(address, "is not a strategy id", "use 1 to 128 of A-Z a-z 0-9 _ -, in quotes if all digits")
+    fields = Fields(data, address, problems, known=_STRATEGY)
+    return SeedStrategy(
+        id=str(key),
+        frequency=fields.choice("frequency", Frequency, default=None),
+        owner=fields.choice("owner", Owner, default=None) or Owner.OWN,
+        name=fields.text("name"),
     )
 
 
-def _portfolio(key: object, data: object, problems: Problems) -> SeedPortfolio:
+def _portfolio(key: object, data: object, strategies: dict[str, SeedStrategy], problems: Problems) -> SeedPortfolio:
     address = f"portfolios.{shown(key)}"
     if not isinstance(key, str) or not _ID.fullmatch(key):
         problems.add(address, "is not a portfolio id", "use 1 to 128 of A-Z a-z 0-9 _ -, in quotes if all digits")
     fields = Fields(data, address, problems, known=_PORTFOLIO)
+    api = fields.choice("api", Api, default=None) or Api.V1
     state = fields.choice("status", AutomationState, default=None)
     if isinstance(data, dict) and "status" not in fields:
         fields.problem("status", "is missing", f"write one of {', '.join(AutomationState)}")
-    if state is AutomationState.INACTIVE:
-        for name in ("interval", "offset", "started"):
-            if name in fields:
-                fields.problem(name, "means nothing for an inactive portfolio, which has no schedule", "leave it out")
-    if "pause_reason" in fields and state not in (None, AutomationState.PAUSED, AutomationState.ARCHIVED):
-        fields.problem("pause_reason", f"means nothing for a portfolio that is {state}", "leave it out")
-    interval = _span(fields, "interval", default=DEFAULT_INTERVAL_MS, least=MIN_INTERVAL_MS, most=MAX_INTERVAL_MS)
+    _check_v1(fields, api, state)
+    if api.has_v2:
+        _check_v2(fields, api, state, strategies)
+    interval = span(fields, "interval", default=DEFAULT_INTERVAL_MS, least=MIN_INTERVAL_MS, most=MAX_INTERVAL_MS)
     offset = fields.duration("offset", default=0)
     if offset >= interval:
         fields.problem("offset", "must be shorter than the interval")
+    owner = fields.text("owner")
     return SeedPortfolio(
         id=str(key),
         state=state or AutomationState.INACTIVE,
         interval_ms=interval,
         offset_ms=offset,
-        age_ms=_span(fields, "started", default=DEFAULT_AGE_MS, least=0, most=OLDEST_MS),
+        age_ms=span(fields, "started", default=DEFAULT_AGE_MS, least=0, most=OLDEST_MS),
         name=fields.text("name"),
         chain=fields.text("chain"),
         pause_reason=fields.text("pause_reason"),
         word=fields.text("word"),
+        api=api,
+        strategy=fields.text("strategy"),
+        owner=owner.lower() if owner else None,
+        empty=fields.flag("empty", default=False),
+        last_result=fields.choice("last_result", LastResult, default=None) or LastResult.COMPLETED,
     )
 
 
-def _span(fields: Fields, key: str, *, default: int, least: int, most: int) -> int:
-    value = fields.duration(key, default=default)
-    if not least <= value <= most:
-        fields.problem(key, f"must be between {format_duration(least)} and {format_duration(most)}")
-        return default
-    return value
+def _check_v1(fields: Fields, api: Api, state: AutomationState | None) -> None:
+    """Note what means nothing for this portfolio."""
+    if state is AutomationState.INACTIVE:
+        for name in ("interval", "offset", *(() if api.has_v2 else ("started",)), "last_result"):
+            if name in fields:
+                fields.problem(name, "means nothing for an inactive portfolio, which has no schedule", "leave it out")
+    if "pause_reason" in fields and state not in (None, AutomationState.PAUSED, AutomationState.ARCHIVED):
+        fields.problem("pause_reason", f"means nothing for a portfolio that is {state}", "leave it out")
+    for name in () if api.has_v1 else _V1_ONLY:
+        if name in fields:
+            fields.problem(name, "means nothing on v2, where the strategy has the cadence", "leave it out")
+    for name in () if api.has_v2 else _V2_ONLY:
+        if name in fields:
+            fields.problem(name, "belongs to v2", "add api: v2, or leave it out")
 
 
-def _settings_data(settings: Settings) -> dict[str, object]:
-    data: dict[str, object] = {
-        "readable_schedule": settings.readable_schedule,
-        "paths": settings.paths.value,
-        "update_while_paused": settings.update_while_paused.value,
-    }
-    if settings.rate_limit is not None:
-        data["rate_limit"] = {"limit": settings.rate_limit.limit, "window": settings.rate_limit.window_ms}
-    return data
+def _check_v2(fields: Fields, api: Api, state: AutomationState | None, strategies: dict[str, SeedStrategy]) -> None:
+    """Note what an enrolled portfolio can't be."""
+    name = fields.raw("strategy")
+    if name is None:
+        fields.problem("strategy", "is missing", "name one of those under strategies")
+    elif not isinstance(name, str) or name not in strategies:
+        fields.problem("strategy", f"{shown(name)} is not among the strategies", "add it there")
+    elif strategies[name].frequency is None and state in (AutomationState.ACTIVE, AutomationState.PAUSED):
+        problem = f"has no frequency, so a portfolio can't be {state}"
+        fields.problem("strategy", problem, "give the strategy a frequency, or write status: inactive")
+    if state is AutomationState.ERROR and api is Api.V2:
+        fields.problem("status", "error does not exist on v2", "use word for a status that is not documented")
+    if state is AutomationState.INACTIVE and api is Api.V2 and "word" in fields:
+        fields.problem("word", "means nothing without a schedule to stand in", "leave it out")
+    chain, owner = fields.raw("chain"), fields.raw("owner")
+    if isinstance(chain, str) and chain not in CHAINS:
+        fields.problem("chain", f"must be one of {', '.join(CHAINS)}, not {shown(chain)}")
+    if isinstance(owner, str) and not _ACCOUNT.fullmatch(owner):
+        fields.problem("owner", f"must be an account as eip155:0:0x and 40 hexadecimal digits, not {shown(owner)}")
+
+
+def _strategy_data(strategy: SeedStrategy) -> dict[str, object]:
+    data: dict[str, object] = {"owner": strategy.owner.value}
+    optional = {"frequency": strategy.frequency and strategy.frequency.value, "name": strategy.name}
+    return data | {key: value for key, value in optional.items() if value is not None}
 
 
 def _portfolio_data(portfolio: SeedPortfolio) -> dict[str, object]:
     data: dict[str, object] = {"status": portfolio.state.value}
-    if portfolio.state is not AutomationState.INACTIVE:
-        data |= {"interval": portfolio.interval_ms, "offset": portfolio.offset_ms, "started": portfolio.age_ms}
+    running = portfolio.state is not AutomationState.INACTIVE
+    if running and portfolio.api.has_v1:
+        data |= {"interval": portfolio.interval_ms, "offset": portfolio.offset_ms}
+    if running or portfolio.api.has_v2:
+        data["started"] = portfolio.age_ms
+    if running:
+        data["last_result"] = portfolio.last_result.value
+    if portfolio.api is not Api.V1:
+        data |= {"api": portfolio.api.value, "empty": portfolio.empty}
     texts = {
         "name": portfolio.name,
         "chain": portfolio.chain,
         "pause_reason": portfolio.pause_reason,
         "word": portfolio.word,
+        "strategy": portfolio.strategy,
+        "owner": portfolio.owner,
     }
     return data | {key: text for key, text in texts.items() if text is not None}

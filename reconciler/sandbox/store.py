@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.core.duration import DAY_MS
 from reconciler.core.errors import SandboxError
+from reconciler.sandbox import fleet
+from reconciler.sandbox.fleet import Fleet
+from reconciler.sandbox.plant import plant, plant_enrolled, plant_strategy
 from reconciler.sandbox.rows import COLUMNS, portfolio_of, row_of
-from reconciler.sandbox.seed import Seed, Settings, parse_seed, plant, seed_data
+from reconciler.sandbox.seed import Seed, Settings, parse_seed, seed_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,7 +33,8 @@ if TYPE_CHECKING:
 
 APPLICATION_ID: Final = 0x676C7362
 """Marks the file as ours ("glsb"), so that a load never replaces somebody else's database."""
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""Raised with every change of the tables; a file of another format is refused, for its seed is quickly loaded anew."""
 LARGEST_OFFSET_MS: Final = 36_500 * DAY_MS
 """How far the clock may be moved ahead: 100 years; times must stay writable with four digits of year."""
 BUSY_SECONDS: Final = 10.0
@@ -44,7 +48,8 @@ _TABLES: Final = {
     "portfolios": "id TEXT PRIMARY KEY, name TEXT, chain TEXT, word TEXT, state TEXT NOT NULL, anchor_ms INTEGER, "
     "interval_ms INTEGER, offset_ms INTEGER, schedules INTEGER NOT NULL, pause_reason TEXT, paused_ms INTEGER, "
     "runs INTEGER NOT NULL, recent TEXT NOT NULL, settled_ms INTEGER NOT NULL, created_ms INTEGER NOT NULL, "
-    "updated_ms INTEGER NOT NULL",
+    "updated_ms INTEGER NOT NULL, courses TEXT NOT NULL",
+    **fleet.TABLES,
 }
 _NAMES: Final = ", ".join(COLUMNS)
 _SELECT: Final = f"SELECT {_NAMES} FROM portfolios WHERE id = ?"  # noqa: S608 - made of constants alone
@@ -71,6 +76,7 @@ class Store:
 
     def __init__(self, database: _Database) -> None:
         self._database = database
+        self.fleet = Fleet(database)
 
     @classmethod
     def open(cls, path: Path) -> Store:
@@ -213,6 +219,8 @@ class _Database:
         for table, columns in _TABLES.items():
             self.run(f"DROP TABLE IF EXISTS {table}")
             self.run(f"CREATE TABLE {table} ({columns})")
+        for index in fleet.INDEXES:
+            self.run(index)
         self.run(f"PRAGMA application_id = {APPLICATION_ID}")
         self.run(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
@@ -260,14 +268,26 @@ class _Database:
 
 def _fill(database: _Database, seed: Seed, now_ms: int) -> None:
     """Put a seed in place of whatever is there; inside a transaction."""
-    database.run("DELETE FROM portfolios")
+    for table in _TABLES:
+        database.run(f"DELETE FROM {table}")  # noqa: S608 - made of constants alone
+    instance = os.urandom(8).hex()
     database.run(
-        "REPLACE INTO sandbox (only, instance, clock_offset_ms, settings, seed) VALUES (1, ?, 0, ?, ?)",
-        os.urandom(8).hex(),
+        "INSERT INTO sandbox (only, instance, clock_offset_ms, settings, seed) VALUES (1, ?, 0, ?, ?)",
+        instance,
         json.dumps(seed_data(Seed(seed.settings, ()))),
         json.dumps(seed_data(seed)),
     )
-    database.run_many(_SAVE, (row_of(plant(portfolio, now_ms)) for portfolio in seed.portfolios))
+    database.run_many(_SAVE, (row_of(plant(one, now_ms)) for one in seed.portfolios if one.api.has_v1))
+    strategies = {strategy.id: strategy for strategy in seed.strategies}
+    enrolled = Fleet(database)
+    enrolled.save_strategies(*(plant_strategy(strategy, now_ms) for strategy in seed.strategies))
+    enrolled.save(
+        *(
+            plant_enrolled(one, strategies[one.strategy], now_ms, instance=instance)
+            for one in seed.portfolios
+            if one.api.has_v2 and one.strategy is not None
+        )
+    )
 
 
 def _make_folder(path: Path) -> None:

@@ -15,7 +15,7 @@ from reconciler.sandbox import actions, answers
 from reconciler.sandbox.faults import Operation
 from reconciler.sandbox.gateway import Call
 from reconciler.sandbox.model import RUNS_KEPT, Code, Refused
-from reconciler.sandbox.seed import PathFamilies, UpdateWhilePaused
+from reconciler.sandbox.settings import PathFamilies, UpdateWhilePaused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ DEFAULT_LIMIT: Final = 5
 class V1Envelope:
     """The wrapping of v1, with the tracing ids in the body (API facts §2.1)."""
 
-    def success(self, data: dict[str, Any], trace: Trace) -> dict[str, Any]:
+    def success(self, data: dict[str, Any] | None, trace: Trace) -> dict[str, Any]:
         """Wrap an answer."""
         return {"success": True, "data": data, **_tracing(trace)}
 
@@ -93,7 +93,12 @@ def _start(family: PathFamilies, glider: Glider, request: Request) -> Data:
     )
     interval, offset = _start_schedule(family, body.get("interval"))
     action = partial(
-        actions.start, interval_ms=interval, offset_ms=offset, automatic=automatic, immediately=immediately
+        actions.start,
+        interval_ms=interval,
+        offset_ms=offset,
+        automatic=automatic,
+        immediately=immediately,
+        course=request.course,
     )
     _before, after = glider.change(request.portfolio, action)
     return answers.started(after, immediately=immediately)
@@ -123,7 +128,9 @@ def _resume(glider: Glider, request: Request) -> Data:
 
 def _trigger(glider: Glider, request: Request) -> Data:
     skip = _flag(_body(request), "skipScheduleValidation", default=False)
-    _before, after = glider.change(request.portfolio, partial(actions.trigger, skip_validation=skip))
+    _before, after = glider.change(
+        request.portfolio, partial(actions.trigger, skip_validation=skip, course=request.course)
+    )
     return answers.triggered(after)
 
 

@@ -24,11 +24,14 @@ DAY = 24 * HOUR
 class Bench:
     """One simulator; ``call`` goes through HTTP in process, ``now`` is its wall clock, ``slept`` what faults waited."""
 
-    def __init__(self, portfolios: dict[str, Any], settings: dict[str, Any]) -> None:
+    def __init__(
+        self, portfolios: dict[str, Any], settings: dict[str, Any], strategies: dict[str, Any] | None = None
+    ) -> None:
         self.now = NOW
         self.slept: list[float] = []
         self.faults = Faults()
-        self.seed = parse_seed({"version": 1, "settings": settings, "portfolios": portfolios})
+        data = {"version": 1, "settings": settings, "strategies": strategies or {}, "portfolios": portfolios}
+        self.seed = parse_seed(data)
         self.store = Store.load(None, self.seed, now_ms=self.now)
         self.app = create_app(self.store, now_ms=lambda: self.now, faults=self.faults, sleep=self._sleep)
 
@@ -75,12 +78,18 @@ class Bench:
 
 @pytest.fixture
 def bench() -> Iterator[Callable[..., Bench]]:
-    """Return a maker of benches: keyword arguments are fields of portfolio ``p``; ``settings`` are the seed's."""
+    """Return a maker of benches: keyword arguments are fields of portfolio ``p``; the rest is the seed's."""
     made: list[Bench] = []
 
-    def make(*, settings: dict[str, Any] | None = None, others: dict[str, Any] | None = None, **fields: Any) -> Bench:
+    def make(
+        *,
+        settings: dict[str, Any] | None = None,
+        strategies: dict[str, Any] | None = None,
+        others: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> Bench:
         fields.setdefault("status", "active")
-        made.append(Bench({"p": fields} | (others or {}), settings or {}))
+        made.append(Bench({"p": fields} | (others or {}), settings or {}, strategies))
         return made[-1]
 
     yield make

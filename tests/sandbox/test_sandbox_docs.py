@@ -8,8 +8,9 @@ from pathlib import Path
 import yaml
 
 from reconciler.sandbox.admin import ADMIN_PATHS
-from reconciler.sandbox.faults import FaultKind, fault_data, parse_faults
+from reconciler.sandbox.faults import FaultKind, Operation, fault_data, parse_faults
 from reconciler.sandbox.seed import Settings, parse_seed
+from reconciler.sandbox.v2 import v2_paths
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text(encoding="utf-8")
 
@@ -18,7 +19,8 @@ def test_the_seed_on_the_page_can_be_loaded() -> None:
     """The example is a seed, and the settings it shows are the defaults apart from the rate limit."""
     (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     seed = parse_seed(yaml.safe_load(text))
-    assert len(seed.portfolios) == 4
+    assert len(seed.portfolios) == 7
+    assert len(seed.strategies) == 2
     assert seed.settings == Settings(rate_limit=seed.settings.rate_limit)
 
 
@@ -31,6 +33,28 @@ def test_every_fault_is_on_the_page() -> None:
         for name in data.keys() - {"kind", "operation", "portfolio", "times"}:
             assert f"`{name}`" in row
             assert str(data[name]) in row
+
+
+def test_every_operation_is_on_the_page() -> None:
+    """The words that a rule may name are those of the table."""
+    table = PAGE.partition("| operation | calls |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
+    assert sorted(word for row in rows for word in re.findall(r"`(\w+)`", row)) == sorted(Operation)
+
+
+def test_every_v2_call_is_on_the_page() -> None:
+    """The table has a row for each method of each path, with the scope that it takes."""
+    rows = set(re.findall(r"^\| `([A-Z]+) (/v2/\S+)` \| (?:`(\S+)`)? ?\|", PAGE, re.MULTILINE))
+    calls = {
+        (
+            method,
+            re.sub(r"\{(portfolio|strategy)\}", "{id}", path).replace("{operation}", "{operationId}"),
+            call.scope or "",
+        )
+        for path, methods in v2_paths().items()
+        for method, call in methods.items()
+    }
+    assert rows == calls
 
 
 def test_every_admin_route_is_on_the_page() -> None:

@@ -91,6 +91,98 @@ def test_a_refusal_can_be_spoilt_too(bench: Make, kind: FaultKind) -> None:
     assert here.call("POST", "pause").status_code == (500 if kind is FaultKind.ERROR_AFTER else 400)
 
 
+V2 = {"strategies": {"s": {"frequency": "daily"}}, "api": "v2", "strategy": "s"}
+V2_CALLS = [
+    (Operation.LIST, "GET", "/v2/portfolios"),
+    (Operation.READ, "GET", "/v2/portfolios/p"),
+    (Operation.START, "POST", "/v2/portfolios/p/start"),
+    (Operation.STOP, "POST", "/v2/portfolios/p/stop"),
+    (Operation.REBALANCE, "POST", "/v2/portfolios/p/rebalance"),
+    (Operation.OPERATION, "GET", "/v2/portfolios/p/operations/x"),
+    (Operation.STRATEGY, "GET", "/v2/strategies"),
+    (Operation.STRATEGY, "GET", "/v2/strategies/s"),
+    (Operation.STRATEGY, "GET", "/v2/strategies/s/schedule"),
+    (Operation.CADENCE, "PUT", "/v2/strategies/s/schedule"),
+    (Operation.ACCOUNT, "GET", "/v2/whoami"),
+    (Operation.ACCOUNT, "GET", "/v2/scopes"),
+]
+
+
+@pytest.mark.parametrize(("operation", "method", "path"), V2_CALLS)
+def test_every_call_of_v2_has_its_operation(bench: Make, operation: Operation, method: str, path: str) -> None:
+    """A rule speaks of the calls of its operation and of no other; its error stands in the envelope of v2."""
+    here = bench(**V2)
+    others = [one for one in Operation if one is not operation]
+    here.faults.add(*(Fault(kind=FaultKind.SERVER_ERROR, operation=one) for one in others))
+    body = {"type": "interval", "frequency": "weekly"} if method == "PUT" else None
+    assert here.call(method, path, body).status_code in (200, 202, 404)
+    here.faults.clear()
+    here.faults.add(Fault(kind=FaultKind.SERVER_ERROR, operation=operation, status=503))
+    response = here.call(method, path, body)
+    assert response.status_code == 503
+    assert set(response.json()) == {"success", "error"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "done"),
+    [
+        (FaultKind.LOST_BEFORE, None, False),
+        (FaultKind.LOST_AFTER, None, True),
+        (FaultKind.ERROR_AFTER, 500, True),
+        (FaultKind.HTML, 502, False),
+        (FaultKind.RATE_LIMITED, 429, False),
+        (FaultKind.TRUNCATED, 202, True),
+    ],
+)
+def test_a_spoilt_rebalance(bench: Make, kind: FaultKind, status: int | None, done: bool) -> None:
+    """An operation was begun or not, as with every write."""
+    here = bench(**V2)
+    here.faults.add(*parse_faults([{"kind": kind.value, "operation": "rebalance", "portfolio": "p"}]))
+    if status is None:
+        with pytest.raises(ConnectionLost):
+            here.call("POST", "/v2/portfolios/p/rebalance")
+    else:
+        assert here.call("POST", "/v2/portfolios/p/rebalance").status_code == status
+    found = here.store.fleet.portfolio("p")
+    assert found is not None
+    assert found.operations == done
+
+
+def test_a_rule_may_name_a_strategy(bench: Make) -> None:
+    """For calls on strategies the id is the strategy's; a rule for one portfolio does not speak of the list."""
+    here = bench(**V2)
+    here.faults.add(
+        Fault(kind=FaultKind.SERVER_ERROR, portfolio="other"),
+        Fault(kind=FaultKind.SERVER_ERROR, portfolio="s"),
+        Fault(kind=FaultKind.SERVER_ERROR, portfolio="p"),
+    )
+    assert here.call("GET", "/v2/portfolios").status_code == 200
+    assert here.call("GET", "/v2/strategies/s").status_code == 500
+    assert here.call("GET", "/v2/portfolios/p").status_code == 500
+
+
+def test_spoilt_words_and_names_of_v2(bench: Make) -> None:
+    """The word goes where v2 has its words, the other id where it has its ids; data that is null stays null."""
+    strategies = {"s": {"frequency": "daily"}, "t": {}}
+    here = bench(strategies=strategies, api="v2", strategy="s", others={"v": {"status": "active"}})
+    word, name = Fault(kind=FaultKind.UNKNOWN_WORD, word="odd"), Fault(kind=FaultKind.WRONG_PORTFOLIO)
+
+    def spoilt(fault: Fault, path: str, method: str = "GET") -> Any:
+        here.faults.add(fault)
+        return here.call(method, path).json()["data"]
+
+    assert spoilt(word, "/v2/portfolios/p")["schedule"]["status"] == "odd"
+    assert spoilt(word, "/v2/portfolios")["portfolios"][0]["schedule"]["status"] == "odd"
+    assert spoilt(word, "/v2/strategies/s")["schedule"]["frequency"] == "odd"
+    assert spoilt(word, "/v2/strategies/s/schedule")["frequency"] == "odd"
+    begun = here.call("POST", "/v2/portfolios/p/rebalance").json()["data"]["operationId"].replace("%", "%25")
+    assert spoilt(word, f"/v2/portfolios/p/operations/{begun}")["state"] == "odd"
+    assert spoilt(name, "/v2/portfolios/p")["portfolioId"] == "zz0zz0zz"
+    assert spoilt(name, "/v2/portfolios")["portfolios"][0]["portfolioId"] == "zz0zz0zz"
+    assert spoilt(name, "/v2/strategies/s")["strategyId"] == "zz0zz0zz"
+    assert spoilt(word, "/v2/strategies/t/schedule") is None
+
+
 def test_which_calls_meet_a_rule() -> None:
     """The first rule that speaks of operation and portfolio is met, so often as it says."""
     faults = Faults(
@@ -144,6 +236,7 @@ def test_rules_survive_plain_data(kind: FaultKind) -> None:
         ([{"kind": "html", "operation": "reed"}], "faults[0].operation: must be one of read, start"),
         ([{"kind": "html", "times": 0}], "faults[0].times: must be a whole number from 1"),
         ([{"kind": "html", "status": 200}], "faults[0].status: must be a whole number from 400"),
+        ([{"kind": "rebalance_ends", "course": "lost"}], "faults[0].course: must be one of completed, failed"),
         ([{"kind": "rate_limited", "form": "words"}], "faults[0].form: must be one of seconds, date"),
     ],
 )

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from reconciler.sandbox.grid import Grid
 from reconciler.sandbox.model import RUNS_KEPT, AutomationState, next_run, settle
-from reconciler.sandbox.seed import SeedPortfolio, plant
+from reconciler.sandbox.plant import plant
+from reconciler.sandbox.seed import SeedPortfolio
 
 HOUR = 3_600_000
 NOW = 1_795_000_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,19 +10,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.errors import SandboxError
+from reconciler.sandbox.enrolled import Frequency
 from reconciler.sandbox.model import AutomationState
+from reconciler.sandbox.runs import Pace
 from reconciler.sandbox.seed import (
+    Api,
+    ApiScope,
+    LastResult,
+    Owner,
     PathFamilies,
     RateLimit,
     Seed,
     SeedPortfolio,
+    SeedStrategy,
     Settings,
     UpdateWhilePaused,
     parse_seed,
     seed_data,
 )
+from reconciler.sandbox.store import Store
 
 HOUR = 3_600_000
+NOW = 1_795_000_000_000
 
 
 def test_a_full_seed_is_read() -> None:
@@ -81,6 +91,52 @@ def one(**fields: Any) -> dict[str, Any]:
     return {"version": 1, "portfolios": {"a": {"status": "active"} | fields}}
 
 
+def two(**fields: Any) -> dict[str, Any]:
+    """A seed of one active portfolio of v2."""
+    strategies = {"s": {"frequency": "daily"}, "bare": {}}
+    return one(**{"api": "v2", "strategy": "s"} | fields) | {"strategies": strategies}
+
+
+def rebalance(**fields: Any) -> dict[str, Any]:
+    """A seed of nothing but the pace of rebalances."""
+    return {"version": 1, "settings": {"rebalance": fields}}
+
+
+def test_a_seed_of_v2_is_read() -> None:
+    """Strategies and what belongs to v2 reach the value; scopes are put in order, an owner in lower case."""
+    owner = "eip155:0:0x" + "A" * 40
+    seed = parse_seed(
+        {
+            "version": 1,
+            "settings": {
+                "scopes": ["strategies:read", "portfolios:read"],
+                "rebalance": {"queue": "1s", "takes": "1m", "cooldown": "1h"},
+            },
+            "strategies": {"t": {}, "s": {"frequency": "weekly", "owner": "foreign", "name": "Index"}},
+            "portfolios": {
+                "a": {"status": "active", "api": "v2", "strategy": "s", "owner": owner, "empty": True},
+                "b": {"status": "inactive", "api": "v2", "strategy": "t", "started": "1h"},
+                "c": {"status": "error", "api": "both", "strategy": "s", "interval": "1h", "last_result": "failed"},
+            },
+        }
+    )
+    assert seed.settings.scopes == (ApiScope.PORTFOLIOS_READ, ApiScope.STRATEGIES_READ)
+    assert seed.settings.pace == Pace(queue_ms=1_000, takes_ms=60_000, cooldown_ms=HOUR)
+    assert seed.strategies == (
+        SeedStrategy(id="s", frequency=Frequency.WEEKLY, owner=Owner.FOREIGN, name="Index"),
+        SeedStrategy(id="t", frequency=None),
+    )
+    a, b, c = seed.portfolios
+    assert (a.api, a.strategy, a.owner, a.empty) == (Api.V2, "s", owner.lower(), True)
+    assert (b.state, b.age_ms) == (AutomationState.INACTIVE, HOUR)
+    assert (c.api, c.interval_ms, c.last_result) == (Api.BOTH, HOUR, LastResult.FAILED)
+
+
+def test_a_short_rebalance_has_a_short_queue() -> None:
+    """Who sets only how long it takes gets a queue that fits."""
+    assert parse_seed(rebalance(takes=1)).settings.pace == Pace(queue_ms=0, takes_ms=1)
+
+
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
@@ -112,6 +168,34 @@ def one(**fields: Any) -> dict[str, Any]:
         ({"version": 1, "settings": {"readable_schedule": 1}}, "settings.readable_schedule: must be true or false"),
         ({"version": 1, "settings": {"rate_limit": {"limit": 0}}}, "settings.rate_limit.limit: must be a whole number"),
         ({"version": 1, "settings": {"rate_limit": {"window": "1ms"}}}, "settings.rate_limit.window: must be between"),
+        (one(last_result="lost"), "portfolios.a.last_result: must be one of completed, failed, cancelled, not lost"),
+        (one(status="inactive", last_result="failed"), "portfolios.a.last_result: means nothing for an inactive"),
+        (one(strategy="s"), "portfolios.a.strategy: belongs to v2; add api: v2, or leave it out"),
+        (one(owner="x"), "portfolios.a.owner: belongs to v2"),
+        (one(empty=True), "portfolios.a.empty: belongs to v2"),
+        (one(api="v3"), "portfolios.a.api: must be one of v1, v2, both, not v3"),
+        (one(api="v2"), "portfolios.a.strategy: is missing; name one of those under strategies"),
+        (one(api="v2", strategy="x"), "portfolios.a.strategy: x is not among the strategies; add it there"),
+        (one(api="v2", strategy=["x"]), "portfolios.a.strategy: a list is not among the strategies"),
+        (two(interval="6h"), "portfolios.a.interval: means nothing on v2, where the strategy has the cadence"),
+        (two(offset="1h"), "portfolios.a.offset: means nothing on v2"),
+        (two(status="paused", pause_reason="x"), "portfolios.a.pause_reason: means nothing on v2"),
+        (two(status="error"), "portfolios.a.status: error does not exist on v2"),
+        (two(status="inactive", word="odd"), "portfolios.a.word: means nothing without a schedule"),
+        (two(strategy="bare"), "portfolios.a.strategy: has no frequency, so a portfolio can't be active"),
+        (two(chain="solana"), "portfolios.a.chain: must be one of ethereum, optimism, polygon, base, arbitrum"),
+        (two(owner="0xabc"), "portfolios.a.owner: must be an account as eip155:0:0x and 40 hexadecimal digits"),
+        (two(empty="no"), "portfolios.a.empty: must be true or false"),
+        ({"version": 1, "strategies": []}, "strategies: must be a mapping of ids to strategies, not a list"),
+        ({"version": 1, "strategies": {"a/b": {}}}, "strategies.a/b: is not a strategy id"),
+        ({"version": 1, "strategies": {"s": None}}, "strategies.s: must be a mapping, not nothing"),
+        ({"version": 1, "strategies": {"s": {"frequency": "dayly"}}}, "did you mean daily?"),
+        ({"version": 1, "strategies": {"s": {"owner": "me"}}}, "strategies.s.owner: must be one of own, foreign"),
+        (rebalance(takes="1s", queue="1s"), "settings.rebalance.queue: must be shorter than takes"),
+        (rebalance(takes=0), "settings.rebalance.takes: must be between"),
+        (rebalance(cooldown="31d"), "settings.rebalance.cooldown: must be between 0s and 30d"),
+        ({"version": 1, "settings": {"scopes": "all"}}, "settings.scopes: must be a list of portfolios:read"),
+        ({"version": 1, "settings": {"scopes": ["x"]}}, "settings.scopes: must be a list of portfolios:read"),
         ({"version": 1, "settings": None}, "settings: must be a mapping, not nothing"),
     ],
 )
@@ -148,33 +232,64 @@ def seeds(draw: st.DrawFn) -> Seed:
             paths=st.sampled_from(PathFamilies),
             rate_limit=st.none() | limit,
             update_while_paused=st.sampled_from(UpdateWhilePaused),
+            pace=st.builds(
+                Pace, queue_ms=st.integers(0, 9), takes_ms=st.integers(10, 99), cooldown_ms=st.integers(0, 9)
+            ),
+            scopes=st.sets(st.sampled_from(ApiScope)).map(lambda some: tuple(s for s in ApiScope if s in some)),
         )
     )
+    owners = st.sampled_from(Owner)
+    strategies = (
+        SeedStrategy(id="bare", frequency=None, owner=draw(owners), name=draw(texts)),
+        SeedStrategy(id="s", frequency=draw(st.sampled_from(Frequency)), owner=draw(owners), name=draw(texts)),
+    )
     names = draw(st.lists(st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True), unique=True, max_size=5))
-    return Seed(settings, tuple(draw(seed_portfolios(name)) for name in sorted(names)))
+    return Seed(settings, tuple(draw(seed_portfolios(name)) for name in sorted(names)), strategies)
 
 
 @st.composite
 def seed_portfolios(draw: st.DrawFn, name: str) -> SeedPortfolio:
     """Any portfolio of a seed."""
-    state = draw(st.sampled_from(AutomationState))
+    api = draw(st.sampled_from(Api))
+    state = draw(st.sampled_from([one for one in AutomationState if api.has_v1 or one is not AutomationState.ERROR]))
     idle = state is AutomationState.INACTIVE
-    interval = 6 * HOUR if idle else draw(st.integers(HOUR, 8_760 * HOUR))
+    gridless = idle or not api.has_v1
+    interval = 6 * HOUR if gridless else draw(st.integers(HOUR, 8_760 * HOUR))
     stopped = state in (AutomationState.PAUSED, AutomationState.ARCHIVED)
-    return SeedPortfolio(
+    portfolio = SeedPortfolio(
         id=name,
         state=state,
         interval_ms=interval,
-        offset_ms=0 if idle else draw(st.integers(0, interval - 1)),
-        age_ms=720 * HOUR if idle else draw(st.integers(0, 10**9)),
+        offset_ms=0 if gridless else draw(st.integers(0, interval - 1)),
+        age_ms=720 * HOUR if idle and not api.has_v2 else draw(st.integers(0, 10**9)),
         name=draw(texts),
-        chain=draw(texts),
-        pause_reason=draw(texts) if stopped else None,
-        word=draw(texts),
+        chain=draw(st.sampled_from([None, "base", "ethereum"]) if api.has_v2 else texts),
+        pause_reason=draw(texts) if stopped and api.has_v1 else None,
+        word=draw(texts) if api.has_v1 or not idle else None,
+        api=api,
+        last_result=LastResult.COMPLETED if idle else draw(st.sampled_from(LastResult)),
     )
+    if not api.has_v2:
+        return portfolio
+    owner = draw(st.none() | st.from_regex(r"eip155:0:0x[0-9a-f]{40}", fullmatch=True))
+    strategy = draw(st.sampled_from(["s", "bare"])) if idle else "s"
+    return replace(portfolio, strategy=strategy, owner=owner, empty=draw(st.booleans()))
 
 
 @given(seeds())
 def test_a_seed_survives_being_kept(seed: Seed) -> None:
     """Plain data and back is the same seed."""
     assert parse_seed(seed_data(seed)) == seed
+
+
+@given(seeds())
+def test_every_seed_can_be_loaded(seed: Seed) -> None:
+    """What a seed may say can be stored and read, each portfolio where its version looks for it, and reset."""
+    store = Store.load(None, seed, now_ms=NOW)
+    for one in seed.portfolios:
+        assert (store.portfolio(one.id) is not None) is one.api.has_v1
+        assert (store.fleet.portfolio(one.id) is not None) is one.api.has_v2
+    before = [store.portfolio(one.id) for one in seed.portfolios]
+    store.reset(now_ms=NOW)
+    assert [store.portfolio(one.id) for one in seed.portfolios] == before
+    store.close()

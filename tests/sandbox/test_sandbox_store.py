@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.core.errors import SandboxError
+from reconciler.sandbox import integrator
 from reconciler.sandbox.glider import Glider
 from reconciler.sandbox.model import AutomationState, Portfolio
+from reconciler.sandbox.runs import Course
 from reconciler.sandbox.seed import Seed, parse_seed
 from reconciler.sandbox.store import LARGEST_OFFSET_MS, Store
 
@@ -46,6 +48,19 @@ def test_a_portfolio_survives_the_file(tmp_path: Path, state: AutomationState) -
     again = Store.open(tmp_path / "s.db")
     assert again.portfolio("p") == before
     assert again.portfolio("q") is None
+    again.close()
+
+
+def test_how_runs_went_survives_the_file(path: Path) -> None:
+    """The courses of runs, which no seed makes more than one of, are read as they were saved."""
+    store = Store.open(path)
+    saved = store.portfolio("p")
+    assert saved is not None
+    courses = ((7, Course.RETRYING), (5, Course.FAILED), (2, Course.CANCELLED))
+    store.save(replace(saved, courses=courses))
+    store.close()
+    again = Store.open(path)
+    assert again.portfolio("p") == replace(saved, courses=courses)
     again.close()
 
 
@@ -112,6 +127,57 @@ def test_a_damaged_portfolio_is_refused(path: Path, damage: str) -> None:
     store = Store.open(path)
     with pytest.raises(SandboxError):
         store.portfolio("p")
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE enrolled SET state = 'odd'",
+        "UPDATE enrolled SET past = 'x'",
+        "UPDATE enrolled SET past = '5=odd'",
+        "UPDATE enrolled SET next_due_ms = NULL",
+        "DELETE FROM strategies",
+        "UPDATE strategies SET frequency = 'odd'",
+        "DROP TABLE enrolled",
+        "UPDATE operations SET course = 'odd'",
+        "DROP TABLE operations",
+    ],
+)
+def test_damage_to_what_belongs_to_v2_is_refused(tmp_path: Path, damage: str) -> None:
+    """A row that nobody wrote is an error there too, and so is a strategy that is missing."""
+    place = tmp_path / "s.db"
+    portfolio = {"status": "active", "api": "v2", "strategy": "s"}
+    data = {"version": 1, "strategies": {"s": {"frequency": "daily"}}, "portfolios": {"p": portfolio}}
+    store = Store.load(place, parse_seed(data), now_ms=NOW)
+    glider = Glider(store, lambda: NOW)
+    begun = integrator.rebalance(glider, "p", Course.COMPLETED)
+    assert integrator.operation(glider, "p", begun.id)[0] == begun
+    harm(place, damage)
+    with pytest.raises(SandboxError) as caught:
+        integrator.operation(glider, "p", begun.id)
+    assert "reconciler sandbox load" in caught.value.detail
+    store.close()
+
+
+def test_a_sandbox_of_an_earlier_version_says_so(path: Path) -> None:
+    """Its tables are others: it is refused by name and format, and a load makes it anew."""
+    harm(path, "PRAGMA user_version = 1")
+    with pytest.raises(SandboxError) as caught:
+        Store.open(path)
+    assert "has format 1, and this program reads 2" in caught.value.summary
+    assert "reconciler sandbox load" in caught.value.detail
+
+
+def test_a_page_walks_an_index(path: Path) -> None:
+    """No page of a large fleet is sorted or searched for from its beginning."""
+    store = Store.open(path)
+    for filters in ("", "AND strategy = 's'", "AND owner = 'o'"):
+        sql = f"SELECT id FROM enrolled WHERE state != 'archived' {filters} AND (created_ms, id) < (1, 'a') "
+        plan = store.fleet.statements.run(f"EXPLAIN QUERY PLAN {sql} ORDER BY created_ms DESC, id DESC LIMIT 9")
+        (step,) = plan.fetchall()
+        assert "USING INDEX" in step[3]
+        assert "(created_ms,id)<(?,?)" in step[3]
     store.close()
 
 

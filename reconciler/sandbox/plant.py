@@ -1,0 +1,95 @@
+"""Makes the portfolios and strategies of a seed real at the moment it is loaded, with their history.
+
+Pure: in the values of a seed and a time, out those of the two models. Times are UTC epoch milliseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from reconciler.sandbox import ids
+from reconciler.sandbox.enrolled import Enrolled, EnrolledState, Strategy, settle_enrolled
+from reconciler.sandbox.grid import Grid
+from reconciler.sandbox.model import AutomationState, Portfolio, end_newest, settle
+from reconciler.sandbox.runs import Course, Past
+from reconciler.sandbox.seed import DEFAULT_AGE_MS, Owner
+
+if TYPE_CHECKING:
+    from reconciler.sandbox.seed import SeedPortfolio, SeedStrategy
+
+_ENROLLED: Final = {
+    AutomationState.ACTIVE: EnrolledState.ACTIVE,
+    AutomationState.PAUSED: EnrolledState.PAUSED,
+    AutomationState.INACTIVE: EnrolledState.UNSCHEDULED,
+    AutomationState.ARCHIVED: EnrolledState.ARCHIVED,
+    AutomationState.ERROR: EnrolledState.UNSCHEDULED,
+}
+
+
+def plant(seed: SeedPortfolio, now_ms: int) -> Portfolio:
+    """Return the v1 portfolio of a seed loaded at ``now_ms``: it ran until now, whatever it is now."""
+    started = now_ms - seed.age_ms
+    stopped = seed.state in (AutomationState.PAUSED, AutomationState.ARCHIVED)
+    portfolio = Portfolio(
+        id=seed.id,
+        name=seed.name,
+        chain=seed.chain,
+        word=seed.word,
+        state=AutomationState.ACTIVE,
+        grid=Grid(anchor_ms=started, interval_ms=seed.interval_ms, offset_ms=seed.offset_ms),
+        schedules=1,
+        pause_reason=seed.pause_reason,
+        paused_ms=now_ms if stopped else None,
+        runs=0,
+        recent=(),
+        settled_ms=started,
+        created_ms=started,
+        updated_ms=now_ms,
+    )
+    if seed.state is AutomationState.INACTIVE:
+        return replace(portfolio, state=seed.state, grid=None, schedules=0, settled_ms=now_ms)
+    ran = end_newest(settle(portfolio, now_ms), Course(seed.last_result.value))
+    return replace(ran, state=seed.state)
+
+
+def plant_enrolled(seed: SeedPortfolio, strategy: SeedStrategy, now_ms: int, *, instance: str) -> Enrolled:
+    """Return the v2 portfolio of a seed loaded at ``now_ms``, first due one interval after it was enrolled."""
+    enrolled_ms = now_ms - seed.age_ms
+    state = _ENROLLED[seed.state]
+    frequency = strategy.frequency
+    scheduled = frequency is not None and state is not EnrolledState.UNSCHEDULED
+    enrolled = Enrolled(
+        id=seed.id,
+        name=seed.name,
+        chain=seed.chain,
+        word=seed.word,
+        owner=seed.owner or f"eip155:0:{ids.owner_address(instance, seed.id)}",
+        strategy=strategy.id,
+        state=EnrolledState.ACTIVE if scheduled else state,
+        next_due_ms=enrolled_ms + frequency.interval_ms if frequency and scheduled else None,
+        empty=seed.empty,
+        operations=0,
+        past=(),
+        created_ms=enrolled_ms,
+        updated_ms=enrolled_ms,
+    )
+    ran = settle_enrolled(enrolled, now_ms, frequency)
+    past = tuple(
+        Past(one.begun_ms, Course(seed.last_result.value) if index == 0 else one.course)
+        for index, one in enumerate(ran.past)
+    )
+    return replace(ran, state=state, past=past)
+
+
+def plant_strategy(seed: SeedStrategy, now_ms: int) -> Strategy:
+    """Return the strategy of a seed loaded at ``now_ms``; all are equally old."""
+    return Strategy(
+        id=seed.id,
+        name=seed.name or seed.id,
+        frequency=seed.frequency,
+        own=seed.owner is Owner.OWN,
+        version=1,
+        created_ms=now_ms - DEFAULT_AGE_MS,
+        updated_ms=now_ms - DEFAULT_AGE_MS,
+    )
