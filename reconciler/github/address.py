@@ -1,0 +1,69 @@
+"""Where to post, and as whom: checked before anything is sent anywhere.
+
+In: the texts of ``GITHUB_API_URL``, ``GITHUB_REPOSITORY`` and the token as found. Out: the same, normalised, or a
+:class:`GitHubError` that says what to write instead. No message holds a part of the token.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from reconciler.core.errors import GitHubError
+from reconciler.core.text import harmless
+
+_HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]", re.ASCII)
+_PATH: Final = re.compile(r"(?:/[A-Za-z0-9_-]+)*", re.ASCII)
+_LOOPBACK: Final = re.compile(r"127(?:\.\d{1,3}){3}|localhost|\[::1\]", re.ASCII)
+_REPOSITORY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}", re.ASCII)
+_TOKEN: Final = re.compile(r"[!-~]+", re.ASCII)
+
+
+def checked_api_url(text: str) -> str:
+    """Return ``text`` as ``scheme://host[:port][/path]`` without a slash at the end; GHES has the path ``/api/v3``.
+
+    https only; http for the loopback host, where nobody listens in. Raises :class:`GitHubError`.
+    """
+    text = text.strip()
+    try:
+        parts = urlsplit(text)
+        port, host = parts.port, (parts.hostname or "").lower()
+    except ValueError as cause:
+        raise _refused(text) from cause
+    host = f"[{host}]" if ":" in host else host
+    path = parts.path.rstrip("/")
+    safe = parts.scheme == "https" or (parts.scheme == "http" and _LOOPBACK.fullmatch(host))
+    if not safe or "@" in parts.netloc or "?" in text or "#" in text:
+        raise _refused(text)
+    if not _HOST.fullmatch(host) or not _PATH.fullmatch(path):
+        raise _refused(text)
+    return f"{parts.scheme}://{host}{f':{port}' if port is not None else ''}{path}"
+
+
+def checked_repository(text: str) -> str:
+    """Return ``owner/name``, which is safe in a URL path as it stands. Raises :class:`GitHubError`."""
+    if not _REPOSITORY.fullmatch(text):
+        raise GitHubError(
+            "the repository is not of the form owner/name",
+            f"Found {harmless(text, longest=100)!r}; GITHUB_REPOSITORY holds it in every job.",
+        )
+    return text
+
+
+def checked_token(text: str) -> str:
+    """Return the token without the whitespace around it. Raises :class:`GitHubError`."""
+    token = text.strip()
+    if not _TOKEN.fullmatch(token):
+        raise GitHubError(
+            "the GitHub token is empty or holds what no token has", "Pass `${{ github.token }}`, or copy it again."
+        )
+    return token
+
+
+def _refused(text: str) -> GitHubError:
+    shown = "it holds a user name or password" if "@" in text else f"found {harmless(text, longest=100)!r}"
+    return GitHubError(
+        "the address of GitHub's API can't be used",
+        f"It must be https:// and a host, {shown}. GITHUB_API_URL holds the right one in every job.",
+    )

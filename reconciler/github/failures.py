@@ -1,0 +1,104 @@
+"""What an answer that is no success means, in a sentence with its repair, and whether it asks to come back later.
+
+In: status, headers and body. Out: a :class:`GitHubError`, or seconds to wait. What GitHub says is made harmless, cut,
+and rid of the token before it is repeated.
+"""
+
+from __future__ import annotations
+
+import json
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from reconciler.core.errors import GitHubError
+from reconciler.core.text import harmless
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+UNNAMED_LIMIT_S: Final = 60.0
+"""What GitHub asks to wait at least after a secondary rate limit that names no time."""
+
+
+def limit_seconds(status: int, headers: Mapping[str, str], content: bytes) -> float | None:
+    """Return how long a rate limit asks to wait, ``None`` where the answer is none; header names in lower case.
+
+    GitHub limits with 429 or 403, by ``Retry-After``, by ``X-RateLimit-Remaining: 0`` until ``X-RateLimit-Reset``, or
+    by its message alone. The answer's own ``Date`` is the present to that reset, so no clock of ours comes in.
+    """
+    if status not in (403, 429):
+        return None
+    asked = headers.get("retry-after", "")
+    if _is_number(asked):
+        return float(asked)
+    exhausted = headers.get("x-ratelimit-remaining") == "0"
+    if exhausted and _is_number(headers.get("x-ratelimit-reset", "")):
+        try:
+            present = parsedate_to_datetime(headers.get("date", "")).timestamp()
+        except (ValueError, TypeError, IndexError, OverflowError):
+            return UNNAMED_LIMIT_S
+        return max(1.0, float(headers["x-ratelimit-reset"]) - present)
+    limited = status == 429 or exhausted or "rate limit" in _message(content).lower()
+    return UNNAMED_LIMIT_S if limited else None
+
+
+def failure_of(status: int, content: bytes, *, permission: str, limited_s: float | None, secret: str) -> GitHubError:
+    """Return the error of an answer that is no success."""
+    summary, repair = _words(status, permission, limited_s)
+    said = _message(content).replace(secret, "[token]")
+    told = f"{summary} (HTTP {status}{': ' + harmless(said, longest=160) if said else ''})"
+    # A limit is no refusal: whoever asks about a 403 must not take it for one.
+    status = 429 if limited_s is not None else status
+    return GitHubError(told, repair, status=status, may_have_taken_effect=status >= 500)
+
+
+def _words(status: int, permission: str, limited_s: float | None) -> tuple[str, str]:
+    if limited_s is not None:
+        return "GitHub limits the rate of requests", f"Run it again in {limited_s:.0f} s or later."
+    match status:
+        case 401:
+            return "GitHub refused the token", "Pass `${{ github.token }}`, or a token that has not expired."
+        case 403:
+            give = f"Give the job `{permission}` under permissions" if permission else "Give the token more permissions"
+            return (
+                "the token may not do this",
+                f"{give}; of a pull request from a fork it can't have them: ignore it there.",
+            )
+        case 404:
+            return "GitHub has no such thing, or the token may not see it", "Look at the repository and the number."
+        case 410:
+            return "issues are switched off in this repository", "Switch them on, or ask for none."
+        case 422:
+            return "GitHub refused the text", "Its reason stands in brackets."
+        case _ if 300 <= status < 400:
+            return (
+                "GitHub answered with a redirect, which is not followed",
+                "A repository that was renamed has a new GITHUB_REPOSITORY.",
+            )
+        case _ if status >= 500:
+            return "GitHub failed", "Run it again later; see githubstatus.com."
+        case _:
+            return "GitHub refused the request", "Its reason stands in brackets."
+
+
+def _message(content: bytes) -> str:
+    """Return the message of an error's body, and what it says of single fields; nothing where it is something else."""
+    try:
+        document = json.loads(content[:65_536])
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(document, dict):
+        return ""
+    errors = document.get("errors")
+    told = [document.get("message"), *(_told(error) for error in (errors if isinstance(errors, list) else [])[:3])]
+    return "; ".join(text for text in told if isinstance(text, str) and text)
+
+
+def _told(error: Any) -> str:
+    if isinstance(error, dict):
+        return " ".join(text for key in ("field", "code", "message") if isinstance(text := error.get(key), str))
+    return error if isinstance(error, str) else ""
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 12
