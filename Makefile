@@ -6,18 +6,20 @@ BIN := .venv/bin
 RECONCILER := $(BIN)/reconciler
 LOCKED := .venv/.locked
 READY := .venv/.ready
+LINTERS := .venv/ci/.locked
 DEMO := examples/quickstart
 CODE := reconciler tests benchmarks
 
 # The demo and the tests never talk to a real service, whatever the caller's shell is set up for.
 unexport GLIDER_API_KEY GLIDER_BASE_URL
 
-.PHONY: help setup demo test check lint types layering format bench lock clean
+.PHONY: help setup demo test check lint types layering lint-actions format bench lock clean
 
 help:
 	@echo 'make demo    plan and apply an example against the embedded Glider'
 	@echo 'make test    run all tests'
 	@echo 'make check   lint, format check, strict types, layering'
+	@echo 'make lint-actions  check action.yml and the workflows; fetches 100 MB the first time'
 	@echo 'make format  format the code and repair what the linter can repair'
 	@echo 'make bench   measure against the targets (BENCH=--quick for a short run)'
 	@echo 'make lock    bring requirements/ up to pyproject.toml (LOCK=--upgrade for newer versions)'
@@ -67,6 +69,25 @@ types: $(READY)
 layering: $(READY)
 	$(BIN)/python -m pytest -q tests/project/test_layering.py
 
+# The linters get an environment of their own, for no test needs them; it lies in .venv and goes when that is cleared.
+$(LINTERS): requirements/ci.txt $(LOCKED)
+	$(PYTHON) -m venv --clear .venv/ci
+	.venv/ci/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
+	  -r requirements/ci.txt
+	@touch $@
+
+WORKFLOWS = $(wildcard .github/workflows/*.yml examples/workflows/*.yml)
+
+# shellcheck is on PATH for jactionlint, which runs it over every `run:`. The workflows of the examples are for
+# repositories with other files, so their `paths:` match nothing here.
+lint-actions: export PATH := $(CURDIR)/.venv/ci/bin:$(PATH)
+lint-actions: $(LINTERS)
+	zizmor --offline --no-config --no-progress --quiet --persona auditor --strict-collection action.yml $(WORKFLOWS)
+	check-jsonschema --builtin-schema vendor.github-actions action.yml
+	check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	jactionlint --no-online --strict-exit --ignore unmatched-paths-filter action.yml $(WORKFLOWS)
+	shellcheck .ci/run
+
 format: $(READY)
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
@@ -76,14 +97,17 @@ bench: $(READY)
 
 # uv is fetched for the occasion, pinned: it resolves for every platform and Python at once, which pip can't. It
 # reads PyPI alone, whatever the machine is set up for, and writes no address of an index.
+UV_VERSION := 0.13.9
 UV := env -u UV_INDEX_URL -u UV_DEFAULT_INDEX .venv/lock/bin/uv --no-config --quiet pip compile --universal --generate-hashes --python-version 3.11 \
 	--custom-compile-command 'make lock' $(LOCK)
 
 lock:
 	$(PYTHON) -m venv --clear .venv/lock
-	.venv/lock/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	.venv/lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(UV) pyproject.toml --output-file requirements/run.txt
 	$(UV) --group dev pyproject.toml --constraint requirements/run.txt --output-file requirements/dev.txt
+	$(UV) --group ci --output-file requirements/ci.txt
+	echo 'uv==$(UV_VERSION)' | $(UV) - --output-file requirements/uv.txt
 	rm -rf .venv/lock
 
 clean:

@@ -25,6 +25,8 @@ class Lazy(NamedTuple):
     target: str
     """``package.module:attribute``"""
     help: str
+    hidden: bool = False
+    """Whether help leaves it out: it is called by a program, not by people."""
 
 
 class LazyGroup(click.Group):
@@ -40,7 +42,7 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names in the table's order, which is the order of a user's day."""
-        return list(self._lazy)
+        return [name for name, lazy in self._lazy.items() if not lazy.hidden]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
         """Import and return a command."""
@@ -55,7 +57,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         """Write the list of commands from the table, importing none of them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, lazy.help) for name, lazy in self._lazy.items()])
+            formatter.write_dl([(name, lazy.help) for name, lazy in self._lazy.items() if not lazy.hidden])
 
     def get_help(self, ctx: click.Context) -> str:
         """Return the help, as wide as the terminal; click would import shutil to ask how wide that is."""
@@ -70,7 +72,7 @@ class LazyGroup(click.Group):
         if args and args[0] not in self._lazy and not args[0].startswith("-"):
             from difflib import get_close_matches
 
-            near = get_close_matches(args[0], self._lazy, n=1)
+            near = get_close_matches(args[0], self.list_commands(ctx), n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"No such command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)

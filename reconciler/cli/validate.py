@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli import options as shared
+from reconciler.cli.results import publish
 from reconciler.cli.wiring import load_files, make_output
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ def validate(**options: Any) -> ExitReason:
 
     output = make_output(options)
     configuration = load_files(options["sources"])
+    publish(diagnostics=configuration.warnings, portfolios=len(configuration.desired))
     if output.is_json:
         from reconciler.render.json import validation_json
 
         body = {
             "config": {"digest": configuration.digest, "files": list(configuration.files)},
             "portfolios": len(configuration.desired),
+            "strategies": len(configuration.strategies),
         }
         output.data(validation_json(ExitReason.OK, configuration.warnings, body))
         return ExitReason.OK
@@ -46,7 +49,9 @@ def validate(**options: Any) -> ExitReason:
         from reconciler.cli.planning import show_warnings
 
         show_warnings(configuration, output)
-    counts = f"{plural(len(configuration.desired), 'portfolio')} in {plural(len(configuration.files), 'file')}"
+    strategies = f" and {plural(count, 'strategy')}" if (count := len(configuration.strategies)) else ""
+    portfolios = plural(len(configuration.desired), "portfolio")
+    counts = f"{portfolios}{strategies} in {plural(len(configuration.files), 'file')}"
     warned = f", {plural(len(configuration.warnings), 'warning')}" if configuration.warnings else ""
     output.data(f"Valid: {counts}{warned}.\n")
     return ExitReason.OK

@@ -1,0 +1,196 @@
+"""The inputs of the GitHub Action: from environment variables to values, and from values to a command line.
+
+In: the ``INPUT_*`` variables that ``action.yml`` sets. Out: :class:`Inputs`, checked, and :func:`arguments`. What no
+command understands is refused here, with the name of the input; everything else the commands check themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar, assert_never
+
+from reconciler.core.errors import UsageError
+from reconciler.core.failon import FailOn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Command(StrEnum):
+    """What a step may run; nothing that trades by itself."""
+
+    VALIDATE = "validate"
+    PLAN = "plan"
+    APPLY = "apply"
+    DRIFT = "drift"
+    STATUS = "status"
+
+
+class Comment(StrEnum):
+    """When to comment on the pull request."""
+
+    TRUE = "true"
+    CHANGES_ONLY = "changes-only"
+    FALSE = "false"
+
+
+Word = TypeVar("Word", bound=StrEnum)
+
+SPLIT_BY: Final = str.maketrans(",\n\r\t", "    ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """The inputs as given; texts are ``""`` and tuples empty where one was not.
+
+    ``live`` is a file of ``status --out``, ``environment`` a name that tells apart several uses in one workflow.
+    """
+
+    command: Command
+    config: tuple[str, ...] = ()
+    plan_file: str = ""
+    approved_plan: str = ""
+    fingerprint: str = ""
+    base: str = ""
+    live: str = ""
+    targets: tuple[str, ...] = ()
+    selects: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    parallelism: str = ""
+    unverified: str = ""
+    journal: str = ""
+    auto_approve: bool = False
+    comment: Comment = Comment.TRUE
+    fail_on: frozenset[FailOn] = frozenset()
+    issue: bool = False
+    environment: str = ""
+
+
+def read_inputs(environ: Mapping[str, str]) -> Inputs:
+    """Return the inputs. Raises :class:`UsageError` that names the first one that is wrong."""
+
+    def text(name: str) -> str:
+        return environ.get("INPUT_" + name.upper().replace("-", "_"), "").strip()
+
+    inputs = Inputs(
+        command=_word(Command, text("command"), "command"),
+        config=tuple(line.strip() for line in text("config").splitlines() if line.strip()),
+        plan_file=text("plan-file"),
+        approved_plan=text("approved-plan"),
+        fingerprint=text("fingerprint"),
+        base=text("base"),
+        live=text("live"),
+        targets=_words(text("target")),
+        selects=_words(text("select")),
+        allow=_words(text("allow")),
+        parallelism=text("parallelism"),
+        unverified=text("unverified"),
+        journal=text("journal"),
+        auto_approve=_yes(text("auto-approve"), "auto-approve"),
+        comment=_word(Comment, text("comment") or "true", "comment"),
+        fail_on=frozenset(_word(FailOn, word, "fail-on") for word in _words(text("fail-on"))),
+        issue=_yes(text("issue"), "issue"),
+        environment=text("environment"),
+    )
+    _check(inputs)
+    return inputs
+
+
+def _check(inputs: Inputs) -> None:
+    """Refuse inputs that would do nothing, or leave out what has to be said."""
+    command = inputs.command
+    for given, name, commands in (
+        (inputs.plan_file, "plan-file", (Command.PLAN, Command.APPLY)),
+        (inputs.approved_plan, "approved-plan", (Command.APPLY,)),
+        (inputs.fingerprint, "fingerprint", (Command.APPLY,)),
+        (inputs.auto_approve, "auto-approve", (Command.APPLY,)),
+        (inputs.allow, "allow", (Command.APPLY,)),
+        (inputs.base, "base", (Command.PLAN,)),
+        (inputs.live, "live", (Command.PLAN,)),
+        (inputs.issue, "issue", (Command.DRIFT,)),
+    ):
+        if given and command not in commands:
+            allowed = " and ".join(f"`{other}`" for other in commands)
+            raise UsageError(f"the input `{name}` is for {allowed}, not for `{command}`", "Drop it from the step.")
+    if FailOn.DRIFT in inputs.fail_on and command is Command.PLAN and not inputs.base:
+        raise UsageError(
+            "`fail-on: drift` needs the input `base`, or the command `drift`",
+            "Without a base to compare with, a plan can't tell drift from changes of the branch.",
+        )
+    if command is not Command.APPLY:
+        return
+    if not (inputs.plan_file or inputs.approved_plan or inputs.auto_approve):
+        raise UsageError(
+            "`apply` needs a plan that was reviewed, and none is given",
+            "Set `approved-plan` (plans anew, goes on only with approved changes) or `plan-file` (runs exactly that), "
+            "or `auto-approve: true` to apply whatever the files say, within the guards.",
+        )
+    if inputs.plan_file and (inputs.approved_plan or inputs.auto_approve):
+        raise UsageError(
+            "`plan-file` already says what to apply", "Drop `approved-plan` and `auto-approve`, or the plan file."
+        )
+
+
+def arguments(inputs: Inputs, *, out: str) -> list[str]:
+    """Return the command line of these inputs; ``out`` is where a plan is saved when no plan file is named."""
+    command = inputs.command
+    line = [command.value, "-o", "json"]
+    saved = command is Command.APPLY and inputs.plan_file
+    if not saved:
+        line += _each("--file", inputs.config)
+    if command is Command.VALIDATE:
+        return line
+    if not saved:
+        line += [*_each("--target", inputs.targets), *_each("--select", inputs.selects)]
+    line += [*_one("--parallelism", inputs.parallelism), *_one("--journal", inputs.journal)]
+    if command is not Command.STATUS and not saved:
+        line += _one("--unverified", inputs.unverified)
+    match command:
+        case Command.PLAN:
+            line += ["--out", inputs.plan_file or out, *_one("--base", inputs.base), *_one("--live", inputs.live)]
+        case Command.APPLY:
+            line += [*_each("--allow", inputs.allow), *_one("--fingerprint", inputs.fingerprint)]
+            line += _one("--approved", inputs.approved_plan)
+            line += ["--auto-approve"] if inputs.auto_approve else []
+            line += ["--", inputs.plan_file] if inputs.plan_file else []
+        case Command.DRIFT | Command.STATUS:
+            pass
+        case _:
+            assert_never(command)
+    return line
+
+
+def within(workspace: str, directory: Path, file: str) -> str:
+    """Return a file's name as GitHub wants it in annotations: relative to the workspace, with forward slashes."""
+    path = (directory / file).resolve()
+    root = Path(workspace).resolve() if workspace else directory.resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else file
+
+
+def _one(option: str, value: str) -> list[str]:
+    # With "=", so that a value can't pass for an option.
+    return [f"{option}={value}"] if value else []
+
+
+def _each(option: str, values: tuple[str, ...]) -> list[str]:
+    return [f"{option}={value}" for value in values]
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.translate(SPLIT_BY).split())
+
+
+def _yes(text: str, name: str) -> bool:
+    if text.lower() not in ("", "true", "false"):
+        raise UsageError(f"the input `{name}` is {text!r}, neither `true` nor `false`", "Write one of the two.")
+    return text.lower() == "true"
+
+
+def _word(kind: type[Word], text: str, name: str) -> Word:
+    try:
+        return kind(text)
+    except ValueError:
+        words = ", ".join(f"`{word}`" for word in kind)
+        raise UsageError(f"the input `{name}` is {text!r}", f"It may be one of {words}.") from None
