@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, assert_never
 
-from reconciler.core.comparison import Compared, Step, difference_text, facts
+from reconciler.core.comparison import Compared, Step, address, difference_text, facts
 from reconciler.core.plan import Blocked, Change, Held
 from reconciler.core.planfile import fingerprint, iso
+from reconciler.core.strategy import StrategyBlocked, StrategyChange
 from reconciler.render.effects import BLOCKED_SYMBOL, HELD_SYMBOL, SYMBOLS, effect, held_text
-from reconciler.render.markdown import section
+from reconciler.render.page import Rows, cell, code, opened, page
+from reconciler.render.strategies import UPDATE, strategy_effect
 from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, safe
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ def comparison_text(comparison: Comparison, style: Style) -> str:
         (
             style.paint(row.step.value, _ink(row.step)),
             _action(row.entry),
-            row.entry.id,
+            address(row.entry),
             cut(safe(row.entry.name or ""), WIDEST_NAME),
             _story(row),
         )
@@ -36,15 +38,23 @@ def comparison_text(comparison: Comparison, style: Style) -> str:
     return "\n".join([*lines, "", style.paint(_counts(comparison), Ink.BOLD)]) + "\n"
 
 
-def comparison_markdown(comparison: Comparison) -> str:
-    """Return the counts as a headline, and a table for each step."""
-    lines = [f"### {_counts(comparison)}", ""]
+def comparison_markdown(comparison: Comparison, *, limit_bytes: int | None = None) -> str:
+    """Return the counts as a headline, and a table for each step; at most ``limit_bytes`` long."""
+    return page([f"### {_counts(comparison)}", *comparison_blocks(comparison)], limit_bytes=limit_bytes)
+
+
+def comparison_blocks(comparison: Comparison) -> list[str | Rows]:
+    """Return the tables of a comparison, a step each; a long one is folded."""
+    blocks: list[str | Rows] = []
     for step in Step:
         rows = [row for row in comparison.rows if row.step is step]
-        lines += section(
-            step.value, [(row.entry.id, row.entry.name, f"{_action(row.entry)}: {_story(row)}") for row in rows]
+        cells = (
+            (_action_code(row.entry), code(address(row.entry)), cell(row.entry.name or ""), cell(_story(row)))
+            for row in rows
         )
-    return "\n".join(lines).rstrip("\n") + "\n"
+        columns = ("Action", "Portfolio", "Name", "Effect or difference")
+        blocks += opened(f"`{step.value}`", columns, cells, count=len(rows), rank=0)
+    return blocks or ["Both plans mean the same."]
 
 
 def comparison_document(comparison: Comparison, *, earlier: Plan, later: Plan) -> dict[str, Any]:
@@ -62,7 +72,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
 
 
 def _document(row: Compared) -> dict[str, Any]:
-    document: dict[str, Any] = {"id": row.entry.id, "name": row.entry.name, **facts(row.entry)}
+    document: dict[str, Any] = {"id": address(row.entry), "name": row.entry.name, **facts(row.entry)}
     if row.step is Step.CHANGED:
         document["differences"] = [
             {"fact": found.fact, "earlier": found.earlier, "later": found.later} for found in row.differences
@@ -82,10 +92,17 @@ def _action(entry: Entry) -> str:
             return f"{SYMBOLS[entry.verb]} {entry.verb.value}"
         case Held():
             return f"{HELD_SYMBOL} held"
-        case Blocked():
+        case Blocked() | StrategyBlocked():
             return f"{BLOCKED_SYMBOL} blocked"
+        case StrategyChange():
+            return UPDATE
         case _:
             assert_never(entry)
+
+
+def _action_code(entry: Entry) -> str:
+    symbol, word = _action(entry).split()
+    return f"`{symbol}` {word}"
 
 
 def _story(row: Compared) -> str:
@@ -96,8 +113,10 @@ def _story(row: Compared) -> str:
             return effect(change).text
         case Held() as held:
             return held_text(held)
-        case Blocked() as blocked:
+        case Blocked() | StrategyBlocked() as blocked:
             return safe(blocked.detail)
+        case StrategyChange() as strategy:
+            return strategy_effect(strategy)
         case _:
             assert_never(row.entry)
 

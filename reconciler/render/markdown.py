@@ -1,78 +1,179 @@
 """A plan as Markdown, for a comment or a summary page.
 
-In: a :class:`~reconciler.core.plan.Plan`. Out: Markdown that ends in a line break. Data never becomes markup: every
-cell is escaped, so no name or reason can form a link, a mention, HTML or a new row.
+In: a :class:`~reconciler.core.plan.Plan`. Out: blocks of a :mod:`~reconciler.render.page`, or a whole page of them.
+What needs a look stands first and is cut last; everything else is folded. Data never becomes markup: all of it goes
+through :func:`~reconciler.render.page.cell`.
 """
 
 from __future__ import annotations
 
-import re
-from html import escape
 from typing import TYPE_CHECKING, Final
 
+from reconciler.core.live import Verdict
 from reconciler.core.plan import Risk
 from reconciler.core.planfile import fingerprint
+from reconciler.core.text import plural
 from reconciler.core.verb import Verb
-from reconciler.render.effects import BLOCKED_SYMBOL, HELD_SYMBOL, SYMBOLS, by_cause, effect, held_text, net_effect
-from reconciler.render.style import safe
-from reconciler.render.text import summary_line
+from reconciler.render.effects import (
+    BLOCKED_SYMBOL,
+    HELD_SYMBOL,
+    SYMBOLS,
+    UNVERIFIED_SYMBOL,
+    by_cause,
+    cost_effect,
+    effect,
+    held_text,
+    net_effect,
+)
+from reconciler.render.page import (
+    BAD,
+    FINE,
+    LOOK,
+    OPEN_REST,
+    PENDING,
+    Rows,
+    alert,
+    cell,
+    code,
+    count_table,
+    opened,
+    page,
+    table,
+)
+from reconciler.render.strategies import strategy_blocks
+from reconciler.render.style import moment
+from reconciler.render.unmanaged import unmanaged_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.core.plan import Change, Plan
 
-_MARKUP: Final = re.compile(r"([\\`*_{}\[\]|~])")
-"""What Markdown reads as markup inside a table's cell; a backslash makes it literal."""
-_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "#": "&#35;"}
-"""What a backslash does not stop: HTML, mentions, references to issues."""
-_LINK: Final = re.compile(r":(?=\S)|(?<=\bwww)\.", re.IGNORECASE)
-"""What makes a bare address a link."""
-OPEN_ROWS: Final = 30
-"""A longer list of changes of one verb is folded."""
+ACTIONS: Final = ("Action", "Portfolio", "Name", "Effect")
+DANGERS: Final[Mapping[Risk, str]] = {
+    Risk.HOLD_OVERRIDDEN: "overrides a hold",
+    Risk.RUNS_AT_ONCE: "trades at once",
+    Risk.DUE_AT_ONCE: "due to trade at once",
+    Risk.TRADES_AGAIN: "begins or goes on to trade",
+    Risk.MORE_RUNS: "trades more often",
+}
+"""The risks for which a change needs a look, the gravest first. The others are told in its effect: where no schedule
+can be read, nearly every change has them."""
+
+GRAVE: Final = frozenset({Risk.HOLD_OVERRIDDEN, Risk.RUNS_AT_ONCE, Risk.DUE_AT_ONCE})
+"""The dangers that trade at once, or against what a person did by hand."""
 
 
-def plan_markdown(plan: Plan) -> str:
-    """Return headline, what needs a look, and a table a verb; long tables are folded."""
-    lines = [f"### {summary_line(plan.summary)}", ""]
-    risky = [c for c in plan.changes if {Risk.RUNS_AT_ONCE, Risk.HOLD_OVERRIDDEN, Risk.MORE_RUNS} & set(c.risks)]
-    if risky:
-        lines += [f"**{len(risky)} of them trade at once, more often, or override a hold.**", ""]
-    for title, group in by_cause(plan.changes):
-        lines += [f"#### {title} ({len(group)})", ""] if title else []
-        for verb in Verb:
-            changes = [change for change in group if change.verb is verb]
-            lines += section(f"{SYMBOLS[verb]} {verb.value}", [_row(change) for change in changes])
-    if any(change.cause for change in plan.changes) and (plan.held or plan.blocked):
-        lines += [f"#### Not changed ({len(plan.held) + len(plan.blocked)})", ""]
-    lines += section(
-        f"{HELD_SYMBOL} held",
-        [(h.id, h.name, held_text(h)) for h in plan.held],
+def plan_markdown(plan: Plan, *, limit_bytes: int | None = None) -> str:
+    """Return verdict, counts, guards, what needs a look, the rest, and the fingerprint; ``limit_bytes`` at most."""
+    sign, words = plan_verdict(plan)
+    footer = f"<sub>{source_line(plan)}, fingerprint `{fingerprint(plan)}`</sub>"
+    return page([f"### {sign} Plan: {words}", *plan_blocks(plan), footer], limit_bytes=limit_bytes)
+
+
+def plan_verdict(plan: Plan) -> tuple[str, str]:
+    """Return sign and words that say at a glance what is asked of a reader."""
+    changes, blocked = len(plan.changes) + len(plan.strategies), len(plan.blocked) + len(plan.blocked_strategies)
+    # What could not be read is not known to be unchanged.
+    words = [plural(changes, "change")] if changes else [] if blocked else ["no changes"]
+    words += [f"{len(plan.held)} held"] if plan.held else []
+    words += [f"{blocked} blocked"] if blocked else []
+    words += ["over a guard"] if plan.over else []
+    if blocked or plan.over:
+        return BAD, ", ".join(words)
+    if plan.held or plan.strategies or any(danger(change) for change in plan.changes):
+        return LOOK, ", ".join(words)
+    return (PENDING if changes else FINE), ", ".join(words)
+
+
+def source_line(plan: Plan) -> str:
+    """Return how many portfolios were compared with what."""
+    read = f" as read {moment(plan.as_of_ms)}, can't be applied" if plan.as_of_ms is not None else ""
+    part = "" if plan.selection.everything else " selected"
+    return f"{plan.managed:,}{part} portfolio{'' if plan.managed == 1 else 's'}, live at {code(plan.base_url)}{read}"
+
+
+def plan_blocks(plan: Plan) -> list[str | Rows]:
+    """Return the blocks of a plan under its headline."""
+    blocks: list[str | Rows] = []
+    if plan.as_of_ms is not None:
+        blocks.append(f"**Live as of {moment(plan.as_of_ms)}, read earlier: can't be applied.**")
+    blocks.append(_counts(plan))
+    if plan.over:
+        blocks.append(alert("CAUTION", (f"**Over a guard:** {cell(str(excess))}." for excess in plan.over)))
+    if dangers := _dangers(plan.changes):
+        blocks.append(f"**Look first:** {dangers}.")
+    blocks += strategy_blocks(plan)
+    rest: list[Rows] = []
+    groups = by_cause(plan.changes)
+    for title, group in groups:
+        blocks += [f"#### {title} ({len(group):,})"] if title else []
+        risky = sorted((c for c in group if danger(c)), key=_gravity)
+        others = sorted((c for c in group if not danger(c)), key=_gravity)
+        blocks += opened("Needs a look", ACTIONS, map(_row, risky), count=len(risky), rank=0)
+        if others:
+            name = "Everything else" if risky or plan.strategies or plan.held or plan.blocked else "Changes"
+            long = len(others) > OPEN_REST
+            found = table(name, ACTIONS, map(_row, others), count=len(others), rank=2, folded=long)
+            (blocks if title else rest).append(found)
+    blocks += not_changed(plan)
+    return [*blocks, *rest, *unmanaged_blocks(plan), *_notes(plan)]
+
+
+def not_changed(plan: Plan) -> Iterator[Rows]:
+    """Yield what is held and what is blocked."""
+    held = ((f"`{HELD_SYMBOL}`&nbsp;held", code(h.id), cell(h.name or ""), cell(held_text(h))) for h in plan.held)
+    blocked = (
+        (f"`{BLOCKED_SYMBOL}`&nbsp;blocked", code(b.id), cell(b.name or ""), cell(b.detail)) for b in plan.blocked
     )
-    lines += section(f"{BLOCKED_SYMBOL} blocked", [(b.id, b.name, safe(b.detail)) for b in plan.blocked])
-    if net := net_effect(plan):
-        lines += [net, ""]
-    lines.append(f"<sub>{cell(plan.base_url)}, fingerprint `{fingerprint(plan)[:12]}`</sub>")
-    return "\n".join(lines) + "\n"
+    columns = (*ACTIONS[:3], "Why")
+    yield from opened("Held", columns, held, count=len(plan.held), rank=0)
+    yield from opened("Blocked", columns, blocked, count=len(plan.blocked), rank=0)
 
 
-def section(title: str, rows: Sequence[tuple[str, str | None, str]]) -> list[str]:
-    """Return a table of portfolio, name and effect under its title, folded when long; nothing without rows."""
-    if not rows:
-        return []
-    table = ["| Portfolio | Name | Effect |", "| --- | --- | --- |"]
-    table += [f"| `{portfolio}` | {cell(name or '')} | {cell(text)} |" for portfolio, name, text in rows]
-    if len(rows) <= OPEN_ROWS:
-        return [f"**`{title}`** ({len(rows)})", "", *table, ""]
-    summary = f"<details><summary><b><code>{escape(title)}</code></b> ({len(rows)})</summary>"
-    return [summary, "", *table, "", "</details>", ""]
+def danger(change: Change) -> Risk | None:
+    """Return the gravest thing that a change risks, ``None`` where it makes nothing trade, sooner or more often."""
+    found = next((risk for risk in DANGERS if risk in change.risks), None)
+    return Risk.TRADES_AGAIN if found is None and change.verb in (Verb.START, Verb.RESUME) else found
 
 
-def _row(change: Change) -> tuple[str, str | None, str]:
-    return change.id, change.name, effect(change).text
+def _gravity(change: Change) -> tuple[int, int]:
+    """Order changes: by the gravest danger, then by how many other risks there are; by id where these are equal."""
+    found = danger(change)
+    return list(DANGERS).index(found) if found is not None else len(DANGERS), -len(change.risks)
 
 
-def cell(text: str) -> str:
-    """Return text with every character that Markdown could read as markup made literal."""
-    literal = "".join(_ENTITIES.get(c, c) for c in safe(text, longest=300))
-    return _LINK.sub(lambda found: f"&#{ord(found[0])};", _MARKUP.sub(r"\\\1", literal))
+def _dangers(changes: Sequence[Change]) -> str:
+    found = ((sum(risk in change.risks for change in changes), words) for risk, words in DANGERS.items())
+    return ", ".join(f"{words} **{count:,}**" for count, words in found if count)
+
+
+def _counts(plan: Plan) -> str:
+    summary = plan.summary
+    verbs = {Verb.START: summary.start, Verb.RESUME: summary.resume, Verb.UPDATE: summary.update}
+    counts = {f"`{SYMBOLS[verb]}` {verb.value}": count for verb, count in {**verbs, Verb.PAUSE: summary.pause}.items()}
+    counts |= {f"`{HELD_SYMBOL}` held": summary.held, f"`{BLOCKED_SYMBOL}` blocked": summary.blocked}
+    return count_table({**counts, "unchanged": summary.no_op})
+
+
+def _notes(plan: Plan) -> list[str]:
+    notes = []
+    if not (plan.changes or plan.strategies or plan.held or plan.blocked or plan.blocked_strategies):
+        notes.append("Nothing to do: live automation is as declared.")
+    notes += [line for line in (net_effect(plan), cost_effect(plan)) if line]
+    if any(c.writes_schedule and any(f.verdict is Verdict.UNVERIFIED for f in c.fields) for c in plan.changes):
+        notes.append(
+            f"`{UNVERIFIED_SYMBOL}`: Glider does not return this value. One write settles it; it is remembered."
+        )
+    if plan.held:
+        notes.append("Held stays paused. Release one with `--resume-held ID`, or `hold: override` in its file.")
+    return ["<br>\n".join(notes)] if notes else []
+
+
+def _row(change: Change) -> tuple[str, ...]:
+    return action(change.verb), code(change.id), cell(change.name or ""), cell(effect(change).text)
+
+
+def action(verb: Verb) -> str:
+    """Return symbol and word of a verb."""
+    return f"`{SYMBOLS[verb]}`&nbsp;{verb.value}"

@@ -1,0 +1,128 @@
+"""What is worth a remark on the line of a file that brought it about: problems, risks, and what went wrong.
+
+In: an :class:`~reconciler.render.ending.Ending`. Out: :class:`Annotation` values. How GitHub is told of them is for
+:mod:`reconciler.render.github`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from reconciler.core.diagnostics import Severity
+from reconciler.core.report import Outcome, StrategyResult
+from reconciler.render.effects import effect, held_text
+from reconciler.render.markdown import DANGERS, GRAVE, danger
+from reconciler.render.strategies import strategy_effect, strategy_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.core.desired import Origin
+    from reconciler.core.diagnostics import Diagnostic
+    from reconciler.core.plan import Change, Plan
+    from reconciler.core.report import AnyResult
+    from reconciler.render.ending import Ending
+
+
+class Level(StrEnum):
+    """How grave an annotation is; the words are the runner's."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTICE = "notice"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """A remark on a line of a file, or on the step where ``file`` is ``None``. Lines and columns count from 1.
+
+    ``file`` is as the configuration names it; GitHub wants it relative to the root of the repository.
+    """
+
+    level: Level
+    title: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    end_column: int | None = None
+
+
+def remarks(ending: Ending) -> Iterator[Annotation]:
+    """Yield all there are: on the error, on the files, then on what was done or would be done."""
+    problems = ending.problems
+    if ending.error is not None and not any(problem.severity is Severity.ERROR for problem in problems):
+        message = f"{ending.error}. {ending.error.detail}".rstrip()
+        yield Annotation(level=Level.ERROR, title=f"{ending.command} failed", message=message)
+    yield from map(_of_problem, problems)
+    if ending.report is not None:
+        # What is done is no risk any more.
+        yield from (found for result in ending.report.every for found in _of_result(result))
+        yield from _of_plan(ending.report.plan)
+    elif ending.plan is not None:
+        yield from _of_changes(ending.plan)
+        yield from _of_plan(ending.plan)
+
+
+def _of_problem(problem: Diagnostic) -> Annotation:
+    level = Level.ERROR if problem.severity is Severity.ERROR else Level.WARNING
+    told = f"{problem.problem}; {problem.repair}" if problem.repair else problem.problem
+    told += f" [{problem.rule}]" if problem.rule else ""
+    span = problem.span
+    if span is None:
+        return Annotation(level=level, title=problem.address or "The files", message=told)
+    return Annotation(
+        level=level,
+        title=problem.address or "The file",
+        message=told,
+        file=span.file,
+        line=span.line,
+        column=span.column,
+        end_column=span.column + span.width,
+    )
+
+
+def _of_plan(plan: Plan) -> Iterator[Annotation]:
+    for excess in plan.over:
+        yield Annotation(level=Level.WARNING, title="Over a guard", message=str(excess))
+    for blocked in plan.blocked:
+        yield _at(blocked.source, Level.ERROR, f"{blocked.id} is blocked", blocked.detail)
+    for strategy in plan.blocked_strategies:
+        yield _at(strategy.source, Level.ERROR, f"{strategy_id(strategy)} is blocked", strategy.detail)
+    for held in plan.held:
+        yield _at(held.source, Level.WARNING, f"{held.id} is held", held_text(held))
+
+
+def _of_changes(plan: Plan) -> Iterator[Annotation]:
+    """Yield the risks: new cadences, which reach many portfolios, then changes, the gravest first."""
+    for cadence in plan.strategies:
+        yield _at(cadence.source, Level.WARNING, f"{strategy_id(cadence)} changes", strategy_effect(cadence))
+    order = list(DANGERS)
+    risky: list[tuple[int, Change]] = [
+        (order.index(found), change) for change in plan.changes if (found := danger(change)) is not None
+    ]
+    for rank, change in sorted(risky, key=lambda pair: pair[0]):
+        level = Level.WARNING if order[rank] in GRAVE else Level.NOTICE
+        title = f"{change.verb.value} {change.id}: {DANGERS[order[rank]]}"
+        yield _at(change.source, level, title, effect(change).text)
+
+
+def _of_result(result: AnyResult) -> Iterator[Annotation]:
+    outcome = result.outcome
+    if outcome in (Outcome.DONE, Outcome.ALREADY_DONE):
+        return
+    level = Level.ERROR if outcome in (Outcome.FAILED, Outcome.UNKNOWN) else Level.WARNING
+    message = "; ".join([*([result.detail] if result.detail else []), *result.notes]) or outcome.text
+    if isinstance(result, StrategyResult):
+        what = f"update {strategy_id(result.change)}"
+    else:
+        what = f"{result.change.verb.value} {result.change.id}"
+    yield _at(result.change.source, level, f"{what}: {outcome.text}", message)
+
+
+def _at(source: Origin | None, level: Level, title: str, message: str) -> Annotation:
+    if source is None:
+        return Annotation(level=level, title=title, message=message)
+    return Annotation(level=level, title=title, message=message, file=source.file, line=source.line)

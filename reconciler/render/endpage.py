@@ -1,0 +1,100 @@
+"""The whole of what a command came to, as one Markdown page: verdict, error, problems, plan or results.
+
+In: an :class:`~reconciler.render.ending.Ending`. Out: a headline, and blocks of a :mod:`~reconciler.render.page`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from reconciler.core.errors import ExitReason, GuardRefused
+from reconciler.core.text import plural
+from reconciler.render.comparison import comparison_blocks
+from reconciler.render.drift import drift_blocks, drift_counts
+from reconciler.render.markdown import plan_blocks, plan_verdict, source_line
+from reconciler.render.page import BAD, FINE, LOOK, Rows, cell, code
+from reconciler.render.problems import diagnostics_blocks, diagnostics_verdict, error_block, notes_rows
+from reconciler.render.report import report_blocks, report_verdict
+from reconciler.render.status import status_blocks, status_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.render.ending import Ending
+
+_COMMANDS: Final = frozenset({"validate", "plan", "apply", "drift", "status"})
+_WORDS: Final[Mapping[ExitReason, str]] = {
+    ExitReason.OK: "done",
+    ExitReason.ERROR: "failed",
+    ExitReason.CHANGES: "changes are pending",
+    ExitReason.INVALID: "the files or the plan are invalid",
+    ExitReason.STALE: "refused, not what was planned or approved",
+    ExitReason.GUARD: "refused, over a guard",
+    ExitReason.PARTIAL: "partly done",
+    ExitReason.PERMISSION: "the key is missing, refused or not enough",
+    ExitReason.UNREACHABLE: "the service did not answer",
+    ExitReason.USAGE: "wrong usage",
+    ExitReason.INTERRUPTED: "stopped by a signal",
+    ExitReason.TERMINATED: "stopped by a signal",
+}
+"""Every reason in words; a test holds it to be complete."""
+
+
+def headline(ending: Ending, environment: str = "") -> str:
+    sign, words = _verdict(ending)
+    if ending.reason not in (ExitReason.OK, ExitReason.CHANGES):
+        sign = BAD
+    where = f" ({cell(environment, longest=100)})" if environment else ""
+    command = ending.command.capitalize() if ending.command in _COMMANDS else "Action"
+    return f"### {sign} {command}{where}: {words}"
+
+
+def _verdict(ending: Ending) -> tuple[str, str]:
+    """Return sign and words for what the command came to; of two things the one that is more to the point."""
+    if ending.report is not None:
+        sign, words = report_verdict(ending.report)
+        stopped = ending.reason in (ExitReason.INTERRUPTED, ExitReason.TERMINATED)
+        return sign, f"{words}, {_WORDS[ending.reason]}" if stopped else words
+    if ending.error is not None:
+        return BAD, _WORDS[ending.reason]
+    if ending.plan is not None:
+        if ending.command != "drift":
+            return plan_verdict(ending.plan)
+        moved = plan_verdict(ending.plan)[0] != FINE
+        return (LOOK, drift_counts(ending.plan)) if moved else (FINE, "live automation is as declared")
+    if ending.statuses is not None:
+        return FINE, status_line(ending.statuses).rstrip(".")
+    sign, words = diagnostics_verdict(ending.problems)
+    declared = f", {plural(ending.portfolios, 'portfolio')} declared" if ending.portfolios is not None else ""
+    return sign, f"{words}{declared}"
+
+
+def ending_blocks(ending: Ending, commit: str = "") -> list[str | Rows]:
+    """Return everything under the headline: what it is about, the error, problems, results or plan, remarks."""
+    about = _about(ending, commit)
+    blocks: list[str | Rows] = [about] if about else []
+    if ending.error is not None:
+        blocks.append(error_block(ending.error))
+    if ending.uncovered is not None:
+        blocks += ["#### What would run, compared with what was approved", *comparison_blocks(ending.uncovered)]
+    blocks += diagnostics_blocks(ending.problems)
+    if ending.report is not None:
+        blocks += report_blocks(ending.report)
+    elif ending.plan is not None:
+        # The error of a guard that refused names the numbers already.
+        told = isinstance(ending.error, GuardRefused)
+        plan = replace(ending.plan, over=()) if told else ending.plan
+        blocks += drift_blocks(plan) if ending.command == "drift" else plan_blocks(plan)
+    if ending.statuses is not None:
+        blocks += status_blocks(ending.statuses)
+    return [*blocks, *notes_rows(ending.notes)]
+
+
+def _about(ending: Ending, commit: str) -> str:
+    """Return the small line under the headline: commit, fingerprint, what was read."""
+    plan = ending.report.plan if ending.report is not None else ending.plan
+    parts = [f"commit {code(commit)}"] if commit else []
+    parts += [f"fingerprint {code(ending.fingerprint)}"] if ending.fingerprint else []
+    parts += [source_line(plan)] if plan is not None else []
+    return f"<sub>{', '.join(parts)}</sub>" if parts else ""

@@ -1,0 +1,196 @@
+"""What GitHub reads: comment, step summary, annotations, outputs, and a log in which nothing passes for a command.
+
+In: an :class:`~reconciler.render.ending.Ending`, and text from outside. Out: text that ends in a line break and keeps
+within the limits of GitHub. The runner obeys ``::command::`` at the start of a line and ``##[command]`` anywhere in
+one, on both streams. Knows neither GitHub's API nor where the runner's files are.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from reconciler.core.text import harmless, plural
+from reconciler.render.annotations import Annotation, Level, remarks
+from reconciler.render.comparison import comparison_text
+from reconciler.render.drift import drift_text
+from reconciler.render.endpage import ending_blocks, headline
+from reconciler.render.page import page
+from reconciler.render.status import status_text
+from reconciler.render.style import PLAIN, safe
+from reconciler.render.text import diagnostics_text, plan_text, report_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from reconciler.render.ending import Ending
+
+COMMENT_LIMIT: Final = 60_000
+"""Bytes of a comment. GitHub takes 65,536 characters."""
+SUMMARY_LIMIT: Final = 1024 * 1024 - 8 * 1024
+"""Bytes of one step's summary. GitHub drops one that is over 1 MiB, whole."""
+MOST_ANNOTATIONS: Final = 10
+"""Of each level, GitHub shows so many of one step and drops the rest without a word."""
+LONGEST_MESSAGE: Final = 1000
+
+_TOKEN: Final = re.compile(r"[0-9A-Za-z]{16,}", re.ASCII)
+_NUMBERS: Final = re.compile(r"#(?=#)")
+_OUTPUT: Final = re.compile(r"[a-z][a-z0-9-]*", re.ASCII)
+
+
+def comment_marker(workflow: str, environment: str) -> str:
+    """Return the hidden first line by which the comment of one workflow and environment is found again.
+
+    It holds a digest instead of the names, so no name can end the HTML comment early or pass for another pair.
+    Anybody can write such a line: whoever looks for it must look at the comment's author, too.
+    """
+    pair = f"{len(workflow)}:{workflow}{environment}"
+    return f"<!-- glider-reconciler {sha256(pair.encode(errors='surrogatepass')).hexdigest()} -->"
+
+
+def comment_body(
+    ending: Ending, *, marker: str, commit: str, environment: str = "", limit_bytes: int = COMMENT_LIMIT
+) -> str:
+    """Return the comment: the marker, the verdict, the commit and the fingerprint it is about, and the whole of it."""
+    first = f"{marker}\n{headline(ending, environment)}"
+    return page([first, *ending_blocks(ending, commit)], limit_bytes=limit_bytes)
+
+
+def summary(ending: Ending, *, limit_bytes: int = SUMMARY_LIMIT) -> str:
+    """Return the summary of a step: what the comment shows, with more room."""
+    return page([headline(ending), *ending_blocks(ending)], limit_bytes=limit_bytes)
+
+
+def log_text(ending: Ending) -> str:
+    """Return for the log what a terminal would have shown; errors are on the other stream already."""
+    parts = [diagnostics_text(ending.problems, PLAIN)] if ending.error is None else []
+    if ending.plan is not None:
+        parts.append(drift_text(ending.plan, PLAIN) if ending.command == "drift" else plan_text(ending.plan, PLAIN))
+    if ending.uncovered is not None:
+        parts.append(comparison_text(ending.uncovered, PLAIN))
+    if ending.report is not None:
+        parts.append(report_text(ending.report, PLAIN))
+    if ending.statuses is not None:
+        parts.append(status_text(ending.statuses, PLAIN))
+    if ending.portfolios is not None:
+        parts.append(f"{plural(ending.portfolios, 'portfolio')} declared.\n")
+    parts += [f"note: {safe(note, longest=400)}\n" for note in ending.notes]
+    return "\n".join(part for part in parts if part)
+
+
+def shown_annotations(ending: Ending, *, most: int = MOST_ANNOTATIONS) -> tuple[Annotation, ...]:
+    """Return what is worth a remark, errors first; at most ``most`` (2 or more) of a level, the last for all others."""
+    every = tuple(remarks(ending))
+    shown: list[Annotation] = []
+    for level in Level:
+        found = [annotation for annotation in every if annotation.level is level]
+        if len(found) <= most:
+            shown += found
+            continue
+        shown += found[: most - 1]
+        more = f"{len(found) - most + 1} more like these are not shown here; the summary of the step has them"
+        shown.append(Annotation(level=level, title="And more", message=more))
+    return tuple(shown)
+
+
+def warning(text: str) -> Annotation:
+    """Return a warning about the step itself."""
+    return Annotation(level=Level.WARNING, title="glider-reconciler", message=text)
+
+
+def failure(text: str) -> Annotation:
+    """Return an error of the step itself."""
+    return Annotation(level=Level.ERROR, title="glider-reconciler", message=text)
+
+
+def annotation_lines(found: Iterable[Annotation], *, prefix: str = "") -> str:
+    """Return the commands that make annotations, one a line; ``prefix`` is put before the name of every file."""
+    return "".join(_annotation_line(annotation, prefix) for annotation in found)
+
+
+def _annotation_line(annotation: Annotation, prefix: str) -> str:
+    properties: dict[str, object] = {}
+    if annotation.file is not None:
+        properties = {"file": prefix + annotation.file, "line": annotation.line, "col": annotation.column}
+    if annotation.file is not None and annotation.end_column is not None:
+        properties |= {"endLine": annotation.line, "endColumn": annotation.end_column}
+    properties["title"] = annotation.title
+    given = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items() if value is not None)
+    return f"::{annotation.level.value} {given}::{_data(annotation.message)}\n"
+
+
+def mask(value: str) -> str:
+    """Return the commands that make the runner hide a value in the log, one a line of it; nothing for an empty one."""
+    lines = dict.fromkeys(line for line in re.split(r"[\r\n]+", value) if line.strip())
+    return "".join(f"::add-mask::{line.replace('%', '%25')}\n" for line in lines)
+
+
+def stop_commands(token: str) -> str:
+    """Return the command that makes the runner obey nothing before :func:`resume_commands` with the same token.
+
+    It must be new and random, 16 letters and digits at least; else raises ``ValueError``.
+    """
+    if not _TOKEN.fullmatch(token):
+        raise ValueError("the token that stops commands must be 16 random letters and digits at least")
+    return f"::stop-commands::{token}\n"
+
+
+def resume_commands(token: str) -> str:
+    """Return the command that ends what :func:`stop_commands` began; on a line of its own, whatever came before."""
+    return f"\n::{token}::\n"
+
+
+def harmless_log(text: str) -> str:
+    """Return text from outside for the log, the older form of a command taken apart.
+
+    The page of the log obeys some of those even where the runner does not. Either half is enough, so that a text
+    that comes in two pieces is taken apart, too.
+    """
+    return _NUMBERS.sub("# ", text).replace("#[", "# [")
+
+
+def outputs(values: Mapping[str, str], *, delimiter: str) -> str:
+    """Return a step's outputs as lines for the file that ``GITHUB_OUTPUT`` names.
+
+    ``delimiter`` must be new and random, 16 letters and digits at least, and in no value; else raises ``ValueError``,
+    as for a name that is no output's.
+    """
+    if not _TOKEN.fullmatch(delimiter) or any(delimiter in value for value in values.values()):
+        raise ValueError("the delimiter of outputs must be 16 random letters and digits at least")
+    if wrong := next((name for name in values if not _OUTPUT.fullmatch(name)), None):
+        raise ValueError(f"{wrong!r} is not the name of an output")
+    return "".join(f"{name}<<{delimiter}\n{value}\n{delimiter}\n" for name, value in values.items())
+
+
+def output_values(ending: Ending, *, paths: Mapping[str, str]) -> dict[str, str]:
+    """Return the outputs of a step by name; ``""`` where the command did not come to it, which is not "no changes".
+
+    ``paths`` may name ``plan-path`` and ``json-path``, the files that were saved.
+    """
+    plan = ending.plan if ending.plan is not None else ending.report.plan if ending.report is not None else None
+    counts = dict.fromkeys(("start", "resume", "pause", "update", "held", "blocked"), "")
+    changes = ""
+    if plan is not None:
+        counts = {name: str(getattr(plan.summary, name)) for name in counts}
+        # What is held has moved, too: it is declared active and is not.
+        held = plan.held if ending.command == "drift" else ()
+        changes = "true" if plan.changes or plan.strategies or held else "false"
+    return {
+        "has-changes": changes,
+        **counts,
+        "fingerprint": ending.fingerprint or "",
+        "plan-path": paths.get("plan-path", ""),
+        "json-path": paths.get("json-path", ""),
+        "exit-code": str(ending.reason.code),
+        "exit-reason": ending.reason.word,
+    }
+
+
+def _data(text: str) -> str:
+    plain = harmless_log(harmless(text, longest=LONGEST_MESSAGE))
+    return plain.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,155 @@
+"""Endings of every kind, with one text in every place that a text from outside can come to."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from reconciler.core.comparison import compare_plans
+from reconciler.core.desired import Desired, Origin, PortfolioId, RunState
+from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
+from reconciler.core.diff import Field, FieldChange
+from reconciler.core.duration import DAY_MS, HOUR_MS
+from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, FailureKind, StalePlan
+from reconciler.core.limits import Excess
+from reconciler.core.live import Live, Provenance, Status, Verdict
+from reconciler.core.plan import Blocked, BlockReason, Change, ChangeReason, Held, Plan, Risk, Snapshot
+from reconciler.core.planfile import fingerprint
+from reconciler.core.report import ActionResult, ApplyReport, Outcome
+from reconciler.core.selection import EVERYTHING
+from reconciler.core.strategy import Cadence, StrategyChange, StrategyId, StrategyRisk
+from reconciler.core.verb import Verb
+from reconciler.render.ending import Ending
+from reconciler.render.status import StatusRow
+
+NOON_MS: Final = 1_795_348_800_000
+REASONS: Final = {
+    Verb.START: ChangeReason.NOT_RUNNING,
+    Verb.RESUME: ChangeReason.PAUSED_BY_US,
+    Verb.UPDATE: ChangeReason.SCHEDULE_DIFFERS,
+    Verb.PAUSE: ChangeReason.DECLARED_PAUSED,
+}
+
+
+def change(
+    number: int, verb: Verb, *, text: str = "Growth", risks: tuple[Risk, ...] = (), hours: tuple[int, int] = (12, 24)
+) -> Change:
+    """Return a change of one portfolio; its name and its reason are the text."""
+    before, after = (hour * HOUR_MS for hour in hours)
+    interval = FieldChange(
+        field=Field.INTERVAL, live=before, desired=after, verdict=Verdict.DIFFERENT, provenance=Provenance.OBSERVED
+    )
+    return Change(
+        id=PortfolioId(f"p{number:05}"),
+        verb=verb,
+        before=Snapshot(state=Status.ACTIVE, interval_ms=before, offset_ms=0),
+        after=Snapshot(state=Status.PAUSED if verb is Verb.PAUSE else Status.ACTIVE, interval_ms=after, offset_ms=0),
+        fields=() if verb is Verb.PAUSE else (interval,),
+        reason=REASONS[verb],
+        risks=risks,
+        writes_schedule=verb is not Verb.PAUSE,
+        note=text,
+        name=text,
+        next_run_ms=NOON_MS,
+        source=Origin("automation.yaml", number),
+    )
+
+
+def plan_of(text: str = "Growth") -> Plan:
+    """Return a small plan of every verb, risk, hold and block."""
+    return Plan(
+        base_url=f"https://api.glider.fi/{text}" if text != "Growth" else "https://api.glider.fi",
+        created_ms=NOON_MS,
+        config_digest="",
+        config_files=(text,),
+        selection=EVERYTHING,
+        changes=(
+            change(1, Verb.START, text=text, risks=(Risk.RUNS_AT_ONCE, Risk.TRADES_AGAIN)),
+            change(2, Verb.RESUME, text=text, risks=(Risk.HOLD_OVERRIDDEN, Risk.TRADES_AGAIN)),
+            change(3, Verb.UPDATE, text=text, risks=(Risk.MORE_RUNS,), hours=(24, 12)),
+            change(4, Verb.UPDATE, text=text),
+            change(5, Verb.PAUSE, text=text),
+        ),
+        held=(Held(id=PortfolioId("p00006"), pause_reason=text, name=text, source=Origin("automation.yaml", 6)),),
+        blocked=(
+            Blocked(
+                id=PortfolioId("p00007"),
+                reason=BlockReason.READ_FAILED,
+                detail=text,
+                status=text,
+                name=text,
+                source=Origin("automation.yaml", 7),
+            ),
+        ),
+        no_op=1,
+        over=(Excess(guarded=Verb.RESUME, planned=12, allowed=5, limit=text),),
+        strategies=(
+            StrategyChange(
+                id=StrategyId("growth"),
+                before=Cadence.DAILY,
+                after=Cadence.HOURLY,
+                reach=120,
+                risks=(StrategyRisk.REACHES_PORTFOLIOS, StrategyRisk.MORE_RUNS),
+                name=text,
+                source=Origin("automation.yaml", 8),
+            ),
+        ),
+    )
+
+
+def problems_of(text: str = "Growth") -> tuple[Diagnostic, ...]:
+    """Return an error with its source line, and a warning about nowhere in particular."""
+    span = SourceSpan(text, 3, 5, 4)
+    return (
+        Diagnostic(Severity.ERROR, text, text, text, span, text),
+        Diagnostic(Severity.WARNING, text, text),
+    )
+
+
+def report_of(plan: Plan, text: str = "Growth") -> ApplyReport:
+    """Return a report in which every outcome occurs that there are changes for."""
+    outcomes = (Outcome.DONE, Outcome.UNKNOWN, Outcome.FAILED, Outcome.STALE, Outcome.NOT_ATTEMPTED)
+    results = tuple(
+        ActionResult(change=planned, outcome=outcome, detail=text, notes=(text,))
+        for planned, outcome in zip(plan.changes, outcomes, strict=True)
+    )
+    return ApplyReport(plan=plan, results=results, started_ms=NOON_MS, finished_ms=NOON_MS)
+
+
+def statuses_of(text: str = "Growth") -> tuple[StatusRow, ...]:
+    """Return rows of what was read well, was paused by somebody, has a new word, and was not read."""
+    failure = ApiError(FailureKind.REFUSED, text, code=text, request_id=text)
+    live = (
+        Live(id=PortfolioId("a"), status=Status.ACTIVE, interval_ms=DAY_MS, next_run_ms=NOON_MS),
+        Live(id=PortfolioId("b"), status=Status.PAUSED, pause_reason=text),
+        Live(id=PortfolioId("c"), status=Status.UNKNOWN, word=text),
+        Live(id=PortfolioId("d"), status=Status.UNREADABLE, failure=failure),
+    )
+    return tuple(
+        StatusRow(desired=Desired(id=row.id, state=RunState.ACTIVE, name=text), live=row, record=None) for row in live
+    )
+
+
+def endings(text: str = "Growth") -> dict[str, Ending]:
+    """Return an ending of each kind by a name for it."""
+    plan, other = plan_of(text), plan_of("Value")
+    report = report_of(plan, text)
+    uncovered = compare_plans(earlier=other, later=plan)
+    known = {"plan": plan, "fingerprint": fingerprint(plan), "notes": (text,)}
+    return {
+        "validate": Ending(
+            command="validate", reason=ExitReason.INVALID, error=ConfigInvalid(problems_of(text), revision=text)
+        ),
+        "valid": Ending(command="validate", reason=ExitReason.OK, diagnostics=problems_of(text)[1:], portfolios=8),
+        "plan": Ending(command="plan", reason=ExitReason.ERROR, **known),  # type: ignore[arg-type]  # fields of Ending
+        "drift": Ending(command="drift", reason=ExitReason.ERROR, **known),  # type: ignore[arg-type]  # as above
+        "apply": Ending(command="apply", reason=ExitReason.PARTIAL, report=report, **known),  # type: ignore[arg-type]  # as above
+        "refused": Ending(
+            command="apply",
+            reason=ExitReason.STALE,
+            error=StalePlan(text, text),
+            uncovered=uncovered,
+            **known,  # type: ignore[arg-type]  # as above
+        ),
+        "status": Ending(command="status", reason=ExitReason.ERROR, statuses=statuses_of(text)),
+        "failed": Ending(command=text, reason=ExitReason.USAGE, error=StalePlan(text, text)),
+    }
