@@ -1,0 +1,201 @@
+"""Strategies shown: in a plan, in a report, in Markdown, and nowhere in a fleet that has none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from reconciler.core.comparison import compare_plans
+from reconciler.core.errors import ExitReason
+from reconciler.core.live import Provenance
+from reconciler.core.plan import Cause, Plan
+from reconciler.core.planner import build_plan
+from reconciler.core.report import ApplyReport, Call, Outcome, StrategyResult, Write
+from reconciler.core.strategy import (
+    Cadence,
+    StrategyBlock,
+    StrategyBlocked,
+    StrategyChange,
+    StrategyId,
+    StrategyStatus,
+    address_of,
+)
+from reconciler.core.text import plural
+from reconciler.render.comparison import comparison_text
+from reconciler.render.drift import drift_markdown, drift_text
+from reconciler.render.history import wanted
+from reconciler.render.json import report_json
+from reconciler.render.page import page
+from reconciler.render.strategies import (
+    cadence_text,
+    reach_text,
+    strategies_line,
+    strategy_blocks,
+    strategy_result_blocks,
+)
+from reconciler.render.style import PLAIN
+from reconciler.render.text import plan_text, report_text
+
+HOSTILE = "<img src=x> | @me\x1b[31m [x](http://evil)"
+
+
+def change(strategy: str = "01JWA", **given: object) -> StrategyChange:
+    values: dict[str, object] = {"before": Cadence.DAILY, "after": Cadence.WEEKLY, "reach": 120, "risks": ()}
+    return StrategyChange(id=StrategyId(strategy), **{**values, **given})  # type: ignore[arg-type]  # a test's shorthand
+
+
+def plan_of(*changes: StrategyChange, blocked: tuple[StrategyBlocked, ...] = (), no_op: int = 0) -> Plan:
+    empty = build_plan({}, {}, {}, base_url="https://api.glider.fi", created_ms=0, config_files=("a.yaml",))
+    return replace(empty, strategies=changes, blocked_strategies=blocked, strategies_no_op=no_op)
+
+
+BLOCKED = StrategyBlocked(
+    id=StrategyId("01JWB"),
+    reason=StrategyBlock.NOT_FOUND,
+    detail=f"not found {HOSTILE}",
+    status=StrategyStatus.NOT_FOUND,
+    name="Value",
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "schedule daily → weekly"),
+        ({"before": None, "provenance": Provenance.NONE}, "schedule ? → weekly"),
+        ({"provenance": Provenance.RECORDED}, "schedule daily (recorded) → weekly"),
+    ],
+)
+def test_the_cadence_in_words(given: dict[str, object], expected: str) -> None:
+    """What is not known is a question mark, and what we only remember is called so."""
+    assert cadence_text(change(**given)) == expected
+
+
+@pytest.mark.parametrize(
+    ("reach", "expected"),
+    [
+        (0, "reaches 0 portfolios"),
+        (1, "reaches 1 portfolio"),
+        (120, "reaches 120 portfolios"),
+        (None, "reaches an unknown number of portfolios"),
+    ],
+)
+def test_the_reach_in_words(reach: int | None, expected: str) -> None:
+    """A number that nobody knows is not called none."""
+    assert reach_text(change(reach=reach)) == expected
+
+
+def test_a_plan_with_strategies() -> None:
+    """Rows, the line of counts, and the last line as ever."""
+    shown = plan_text(plan_of(change(name="Momentum"), blocked=(BLOCKED,), no_op=2), PLAIN)
+    assert shown.splitlines()[2:] == [
+        "  ~ update   strategy 01JWA  Momentum  schedule daily → weekly, reaches 120 portfolios",
+        "  x blocked  strategy 01JWB  Value     not found <img src=x> | @me\\u{1b}[31m [x](http://evil)",
+        "",
+        "Strategies: 1 to update, 2 unchanged, 1 blocked.",
+        "Plan: 0 to start, 0 to resume, 0 to pause, 0 to update. 0 unchanged, 0 held, 0 blocked.",
+    ]
+
+
+def test_a_fleet_without_strategies_never_reads_of_them() -> None:
+    """No line, no block."""
+    plan = plan_of()
+    assert strategies_line(plan) == ""
+    assert strategy_blocks(plan) == []
+    assert "trategies" not in plan_text(plan, PLAIN) + drift_text(plan, PLAIN) + drift_markdown(plan)
+
+
+def test_unchanged_strategies_are_counted() -> None:
+    """Nothing to do is said, and how many strategies that is about."""
+    shown = plan_text(plan_of(no_op=3), PLAIN)
+    assert "Nothing to do" in shown
+    assert "Strategies: 0 to update, 3 unchanged, 0 blocked." in shown
+
+
+def test_a_cause_stands_in_its_row() -> None:
+    """Where a base was given, each change says where it comes from."""
+    assert "reaches 120 portfolios (drift)" in plan_text(plan_of(change(cause=Cause.DRIFT)), PLAIN)
+    assert "reaches 120 portfolios (this branch)" in plan_text(plan_of(change(cause=Cause.BRANCH)), PLAIN)
+
+
+def test_a_report_with_strategies() -> None:
+    """What went wrong is told, what went well says what it did; both count in the last line."""
+    plan = plan_of(change("01JWA"), change("01JWB"), blocked=(BLOCKED,))
+    results = (
+        StrategyResult(change=plan.strategies[0], outcome=Outcome.DONE, calls=(Call.SET_CADENCE,)),
+        StrategyResult(change=plan.strategies[1], outcome=Outcome.FAILED, detail=f"refused {HOSTILE}", notes=("so",)),
+    )
+    report = ApplyReport(plan=plan, results=(), strategies=results, started_ms=0, finished_ms=0)
+    assert report_text(report, PLAIN).splitlines() == [
+        "  done    ~ update  strategy 01JWA    schedule daily → weekly, reaches 120 portfolios",
+        "  failed  ~ update  strategy 01JWB    refused <img src=x> | @me\\u{1b}[31m [x](http://evil); so",
+        "",
+        "Apply: 1 done, 0 already done, 0 stale, 1 failed, 0 unknown, 0 not attempted.",
+    ]
+    assert report.exit_reason is ExitReason.PARTIAL
+    document = report_json(report, report.exit_reason)
+    assert '"before": "daily"' in document
+    assert '"blocked_strategies"' in document
+    assert "\x1b" not in page(strategy_result_blocks(report))
+
+
+def test_markdown_leads_with_what_is_gravest() -> None:
+    """Faster before slower, an unknown reach before a known one, more before fewer."""
+    from reconciler.core.strategy import StrategyRisk
+
+    plan = plan_of(
+        change("few", reach=1),
+        change("many", reach=500),
+        change("nobody-knows", reach=None),
+        change("faster", reach=1, risks=(StrategyRisk.MORE_RUNS,)),
+    )
+    shown = page(strategy_blocks(plan))
+    places = [shown.index(f"`{name}`") for name in ("faster", "nobody-knows", "many", "few")]
+    assert places == sorted(places)
+
+
+def test_markdown_is_not_made_by_data() -> None:
+    """No name and no reason forms a link, a mention, HTML or a new cell."""
+    shown = page(strategy_blocks(plan_of(change(name=HOSTILE), blocked=(BLOCKED,))))
+    assert "<img" not in shown
+    assert "](http://" not in shown
+    assert "@me" not in shown
+    assert "\x1b" not in shown
+    rows = [line for line in shown.splitlines() if line.startswith("| `")]
+    assert [line.count(" | ") for line in rows] == [3, 3]
+
+
+def test_drift_and_comparison_name_strategies() -> None:
+    """Under their address, with what is declared and what is live."""
+    plan = plan_of(change(cause=Cause.DRIFT), change("01JWB", before=None, cause=Cause.PENDING), no_op=1)
+    shown = drift_text(plan, PLAIN)
+    assert "moved       strategies/01JWA    schedule declared weekly, live daily, reaches 120 portfolios" in shown
+    assert "unverified  strategies/01JWB    schedule declared weekly, live ?" in shown
+    assert shown.splitlines()[-1] == "Drift: 1 moved, 0 pending, 1 unverified, 0 held, 0 blocked. 1 as declared."
+    compared = comparison_text(compare_plans(earlier=plan_of(blocked=(BLOCKED,)), later=plan), PLAIN)
+    assert "appeared  ~ update  strategies/01JWA" in compared
+    assert "changed   ~ update  strategies/01JWB" in compared
+
+
+def test_history_shows_the_cadence() -> None:
+    """What a write sent to a strategy is its cadence."""
+    write = Write(
+        number=1,
+        portfolio=address_of(StrategyId("01JWA")),
+        call=Call.SET_CADENCE,
+        interval_ms=None,
+        offset_ms=None,
+        intent_ms=0,
+        outcome="confirmed",
+        detail="",
+        outcome_ms=1,
+        cadence=Cadence.MONTHLY,
+    )
+    assert wanted(write) == "monthly"
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, "1 strategy"), (0, "0 strategies"), (2, "2 strategies")])
+def test_plural(count: int, expected: str) -> None:
+    """A strategy has strategies."""
+    assert plural(count, "strategy") == expected

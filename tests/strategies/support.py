@@ -1,0 +1,134 @@
+"""A world with strategies: planned and applied as the commands do it, over the embedded Glider."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reconciler.api.fleet import read_fleet
+from reconciler.api.strategies import GliderStrategies, read_strategies
+from reconciler.apply.journal import open_journal, read_cadences, read_records, read_runs
+from reconciler.apply.run import Pace, Stop, apply_plan
+from reconciler.apply.settle import settle
+from reconciler.core.decide import Unverified
+from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
+from reconciler.core.planner import build_plan
+from reconciler.core.strategy import Cadence, StrategyDesired, StrategyId
+from reconciler.core.strategyplan import Strategies, with_strategies
+from tests.support import BASE_URL, Silence, World, run, versions_of_intents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from reconciler.core.limits import Guards
+    from reconciler.core.plan import Plan
+    from reconciler.core.ports import StrategyApi
+    from reconciler.core.report import ApplyReport
+
+A, B, C = StrategyId("01JWA"), StrategyId("01JWB"), StrategyId("01JWC")
+
+
+def wants_v2(portfolio: str, state: str = "active") -> Desired:
+    return Desired(id=PortfolioId(portfolio), state=RunState(state), api=ApiVersion.V2)
+
+
+class StrategyWorld(World):
+    """Plans and applies cadences, alone or with portfolios; ``stand_in`` takes the service's place in an apply."""
+
+    stand_in: StrategyApi | None = None
+    settled: tuple[str, ...] = ()
+
+    def plan_strategies(
+        self,
+        declared: Mapping[StrategyId, str],
+        portfolios: Iterable[Desired] = (),
+        *,
+        unverified: Unverified = Unverified.WRITE,
+        guards: Guards | None = None,
+    ) -> Plan:
+        return run(self._plan_strategies(declared, list(portfolios), unverified, guards))
+
+    async def _plan_strategies(
+        self,
+        declared: Mapping[StrategyId, str],
+        portfolios: list[Desired],
+        unverified: Unverified,
+        guards: Guards | None,
+    ) -> Plan:
+        wanted = {d.id: d for d in sorted(portfolios, key=lambda d: d.id)}
+        async with self.api(portfolios) as api:
+            fleet = await read_fleet(api, wanted, whole=True, parallelism=self.parallelism)
+            live = await read_strategies(GliderStrategies(api.transport), declared, parallelism=self.parallelism)
+            listed = await api.v2.list_portfolios()
+        plan = build_plan(
+            wanted,
+            fleet.live,
+            read_records(self.journal, base_url=BASE_URL),
+            base_url=BASE_URL,
+            created_ms=self.clock.now_ms(),
+        )
+        counts = {strategy: listed.enrolled(strategy) for strategy in declared}
+        strategies = Strategies(
+            desired={i: StrategyDesired(id=i, schedule=Cadence(word)) for i, word in declared.items()},
+            live=live,
+            recorded=read_cadences(self.journal, base_url=BASE_URL),
+            reach={strategy: count for strategy, count in counts.items() if count is not None},
+        )
+        return with_strategies(plan, strategies, unverified=unverified, guards=guards, managed=len(wanted))
+
+    async def _apply(self, plan: Plan, stop: Stop, observer: Any, pace: Pace | None) -> ApplyReport:
+        with open_journal(self.journal, base_url=BASE_URL, now_ms=self.clock.now_ms) as journal:
+            journal.open_run(fingerprint="test", tool="test")
+            async with self.api(plan.changes) as api:
+                strategies = self.stand_in or GliderStrategies(api.transport)
+                self.settled = await settle(
+                    api=api.by(versions_of_intents(journal)), journal=journal, strategies=strategies
+                )
+                return await apply_plan(
+                    plan,
+                    api=api,
+                    strategies=strategies,
+                    journal=journal,
+                    clock=self.clock,
+                    observer=observer or Silence(),
+                    pace=pace or Pace(parallelism=self.parallelism),
+                    stop=stop,
+                )
+
+    def converge_strategies(
+        self, declared: Mapping[StrategyId, str], portfolios: Iterable[Desired] = (), **given: Any
+    ) -> tuple[Plan, ApplyReport]:
+        plan = self.plan_strategies(declared, portfolios, **given)
+        return plan, self.apply(plan)
+
+    def set_by_hand(self, strategy: StrategyId, cadence: str) -> None:
+        """Do what a person would in the console."""
+
+        async def put() -> None:
+            async with self.api() as api:
+                await GliderStrategies(api.transport).set_cadence(strategy, Cadence(cadence))
+
+        run(put())
+
+    def cadence(self, strategy: StrategyId) -> Cadence | None:
+        """Return what the service holds."""
+
+        async def get() -> Cadence | None:
+            async with self.api() as api:
+                return (await GliderStrategies(api.transport).read_strategy(strategy)).cadence
+
+        found: Cadence | None = run(get())
+        return found
+
+    def sent(self) -> list[str]:
+        """Return every write so far as ``PUT strategies/ID/schedule`` or ``POST portfolios/ID/start``, oldest first."""
+        kept = self.app.requests.kept()
+        return [f"{r.method} {r.path.removeprefix('/v2/')}" for r in kept if r.method in ("PUT", "POST")]
+
+    def written(self) -> list[tuple[str, str | None]]:
+        """Return every write of the journal as call and outcome, oldest first."""
+        runs = read_runs(self.journal) or ()
+        return [(write.call.value, write.outcome) for one in reversed(runs) for write in one.writes]
+
+
+def put(strategy: StrategyId) -> str:
+    return f"PUT strategies/{strategy}/schedule"
