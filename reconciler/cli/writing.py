@@ -1,0 +1,105 @@
+"""What every command that writes to Glider needs: the journal for itself, an answer from a person, and a way to stop.
+
+In: options, an open service, signals. Out: an open journal, yes or no, the reason to exit with.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler.cli.wiring import refuse
+from reconciler.core.errors import ExitReason, JournalBusy
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Iterator, Mapping
+
+    from reconciler.apply.journal import SqliteJournal
+    from reconciler.apply.run import Stop
+    from reconciler.cli.service import Service
+
+_LOOK_AGAIN_SECONDS = 0.1
+"""How often to see whether another apply has ended."""
+
+
+def said_yes(question: str) -> bool:
+    """Ask on the terminal; only ``yes`` is one. Raises KeyboardInterrupt, also for one that came just before."""
+    import asyncio
+
+    # asyncio turns the first Ctrl-C into a request to the loop, which waits here for an answer and would not hear it.
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # it came just before, so the loop has it already
+            raise KeyboardInterrupt
+        click.echo(question, err=True)
+        answer: str = click.prompt("  Answer", default="no", show_default=False, err=True)
+    finally:
+        signal.signal(signal.SIGINT, heard)
+    return answer.strip() == "yes"
+
+
+async def open_to_write(options: Mapping[str, Any], service: Service) -> SqliteJournal:
+    """Open the journal, waiting for another apply as long as ``--lock-timeout`` says; a signal ends the wait."""
+    from asyncio import sleep
+    from time import monotonic
+
+    from reconciler.apply.journal import open_journal
+    from reconciler.core.duration import parse_duration
+
+    try:
+        wait_seconds = parse_duration(options["lock_timeout"]) / 1000
+    except ValueError as error:
+        raise refuse(f"--lock-timeout: {error}; write 10s, 5m or the like.") from error
+    patience_ends = monotonic() + wait_seconds
+    while True:
+        try:
+            return open_journal(
+                Path(options["journal"]),
+                base_url=service.label,
+                now_ms=service.clock.now_ms,
+                process=f"process {os.getpid()} on {platform.node()}",
+            )
+        except JournalBusy:
+            if monotonic() >= patience_ends:
+                raise
+            await sleep(_LOOK_AGAIN_SECONDS)
+
+
+@contextmanager
+def signals(stop: Stop) -> Iterator[list[ExitReason]]:
+    """Let the first SIGINT or SIGTERM settle what is under way; yields the reason to exit with, once one came.
+
+    A second one ends the program at once: the journal has every intent, so nothing is lost by it.
+    """
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    caught: list[ExitReason] = []
+
+    def on(reason: ExitReason) -> None:
+        if caught:
+            sys.exit(reason.code)
+        caught.append(reason)
+        stop.request("interrupted before it began", urgent=True)
+
+    pairs = ((signal.SIGINT, ExitReason.INTERRUPTED), (signal.SIGTERM, ExitReason.TERMINATED))
+    previous = [_handle(loop, number, on, reason) for number, reason in pairs]
+    try:
+        yield caught
+    finally:
+        for (number, _), handler in zip(pairs, previous, strict=True):
+            signal.signal(number, handler)
+
+
+def _handle(loop: AbstractEventLoop, number: int, on: Any, reason: ExitReason) -> Any:
+    """Route a signal into the event loop, on systems whose loop can't do that itself, too; return the old handler."""
+    return signal.signal(number, lambda *_: loop.call_soon_threadsafe(on, reason))

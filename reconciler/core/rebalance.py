@@ -1,0 +1,239 @@
+"""One run of a portfolio (v1 calls it a workflow, v2 an operation): how far it came, and what became of asking for one.
+
+In: nothing but values. Out: :class:`Rebalance`, :class:`LastRebalance` and :class:`RebalanceReport`. Times are UTC
+epoch milliseconds. Server text in here is already harmless. API facts §1.2, §1.3, §3.1, §5.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, assert_never
+
+from reconciler.core.errors import ExitReason, FailureKind, exit_reason_of
+
+if TYPE_CHECKING:
+    from reconciler.core.desired import PortfolioId
+    from reconciler.core.errors import ApiError
+
+
+_COOLDOWN: Final = "API_004"
+"""The code of a cooldown. The body of a rate limit is another one, without a code (API facts §2.5)."""
+
+
+def is_cooldown(error: ApiError) -> bool:
+    """Whether a trigger was refused because the last rebalance of this portfolio is too recent, and for that alone.
+
+    That says nothing of other portfolios, unlike a rate limit.
+    """
+    return error.kind is FailureKind.RATE_LIMITED and error.code == _COOLDOWN
+
+
+class RebalanceStatus(StrEnum):
+    """How far a rebalance came, closed: any other word of the service is ``UNKNOWN``, and never a success."""
+
+    RUNNING = "running"
+    """Asked for, and not over as far as can be told: also accepted, retrying, or waiting for a person."""
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+
+_OVER: Final = frozenset({RebalanceStatus.COMPLETED, RebalanceStatus.FAILED, RebalanceStatus.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebalance:
+    """One rebalance as read; ``None`` for whatever the answer did not carry.
+
+    ``word`` is the status as the service spelled it. ``transaction`` is the hash found in v1's free-form result.
+    """
+
+    id: str
+    status: RebalanceStatus
+    word: str
+    scheduled_ms: int | None = None
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    error: str | None = None
+    transaction: str | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen; a word that is not documented tells nothing, but a time of its end does."""
+        return self.status in _OVER or (self.status is RebalanceStatus.UNKNOWN and self.ended_ms is not None)
+
+    @property
+    def begun_ms(self) -> int | None:
+        """When it began, or else when it was to begin."""
+        return self.started_ms if self.started_ms is not None else self.scheduled_ms
+
+    @property
+    def duration_ms(self) -> int | None:
+        """How long it took; ``None`` while it runs, and where the times make no sense."""
+        if self.started_ms is None or self.ended_ms is None or self.ended_ms < self.started_ms:
+            return None
+        return self.ended_ms - self.started_ms
+
+    @property
+    def why(self) -> str:
+        """What is known of why it did not end well, as a phrase: its error, or the word for its end."""
+        if self.error:
+            return self.error
+        return "failed, no reason given" if self.word == "failed" else f"ended as {self.word!r}"
+
+    @property
+    def went_wrong(self) -> bool:
+        """Whether it failed, or ended in a way that is not known to be good. A cancelled one did not fail."""
+        return self.status is RebalanceStatus.FAILED or (self.status is RebalanceStatus.UNKNOWN and self.over)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecentRebalances:
+    """The newest rebalances of one portfolio, newest first, and when the schedule runs it next.
+
+    ``listed`` is false where the service has no such list (v2): then an empty one means nothing.
+    """
+
+    rebalances: tuple[Rebalance, ...] = ()
+    next_run_ms: int | None = None
+    listed: bool = True
+
+
+class Knowledge(StrEnum):
+    """How much is known of the last rebalance of a portfolio."""
+
+    READ = "read"
+    NONE = "none"
+    """The service lists none."""
+    NOT_EXPOSED = "not_exposed"
+    """v2 tells only of an operation whose id is known, and the journal holds none that is the last one."""
+    UNREADABLE = "unreadable"
+    """The read failed; ``LastRebalance.failure`` says how."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastRebalance:
+    """The last rebalance of one portfolio; ``rebalance`` is set exactly when it was ``READ``."""
+
+    knowledge: Knowledge
+    rebalance: Rebalance | None = None
+    failure: ApiError | None = None
+
+    @property
+    def went_wrong(self) -> bool:
+        """Whether it is known not to have ended well."""
+        return self.rebalance is not None and self.rebalance.went_wrong
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortfolioFacts:
+    """What is known of a portfolio beside its automation; ``None`` for what was not in the answer.
+
+    ``value_usd`` is the service's number as text. ``trading`` holds its trading settings, flattened to names and
+    texts, sorted: shown, and never written.
+    """
+
+    name: str | None = None
+    value_usd: str | None = None
+    archived: bool | None = None
+    trading: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Triggered:
+    """What the answer of a trigger said: the id of the rebalance, ``None`` where it named none that can be used."""
+
+    id: str | None
+
+
+class RebalanceOutcome(StrEnum):
+    """What became of asking for one rebalance, in the order of display."""
+
+    COMPLETED = "completed"
+    ACCEPTED = "accepted"
+    """It runs; nobody waited for its end."""
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    """It was accepted, and was not over when waiting ended. It goes on."""
+    UNKNOWN = "unknown"
+    """It may be running or not, or its end can't be told."""
+    COOLING_DOWN = "cooling_down"
+    """Refused for a while, for this portfolio alone. Nothing began."""
+    REFUSED = "refused"
+    """Refused, or never sent. Nothing began."""
+    NOT_ATTEMPTED = "not_attempted"
+
+    @property
+    def text(self) -> str:
+        """Return the outcome in words for people."""
+        return self.value.replace("_", " ")
+
+
+ACHIEVED: Final = frozenset({RebalanceOutcome.COMPLETED, RebalanceOutcome.ACCEPTED})
+_OPEN: Final = frozenset({RebalanceOutcome.TIMED_OUT, RebalanceOutcome.UNKNOWN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebalanceResult:
+    """What became of one portfolio's rebalance.
+
+    ``id`` is that of the workflow or operation where one is known, ``rebalance`` what was last seen of it. ``detail``
+    is a sentence, with the repair where there is one; ``error`` the failure behind the outcome. ``retry_ms`` is when a
+    cooldown ends.
+    """
+
+    portfolio: PortfolioId
+    outcome: RebalanceOutcome
+    id: str | None = None
+    rebalance: Rebalance | None = None
+    detail: str = ""
+    notes: tuple[str, ...] = ()
+    error: ApiError | None = None
+    retry_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebalanceReport:
+    """All results, sorted by portfolio id."""
+
+    results: tuple[RebalanceResult, ...]
+    started_ms: int
+    finished_ms: int
+
+    def count(self, outcome: RebalanceOutcome) -> int:
+        """Return how many ended like this."""
+        return sum(result.outcome is outcome for result in self.results)
+
+    @property
+    def exit_reason(self) -> ExitReason:
+        """What the run exits with: the gravest thing that is true of it.
+
+        Anything whose end is not known, or some good and some not: partly done. Nothing good at all: the one reason
+        that all share, else a plain error.
+        """
+        outcomes = {result.outcome for result in self.results}
+        if outcomes <= ACHIEVED:
+            return ExitReason.OK
+        if outcomes & _OPEN or outcomes & ACHIEVED:
+            return ExitReason.PARTIAL
+        reasons = {_reason(result) for result in self.results}
+        return reasons.pop() if len(reasons) == 1 else ExitReason.ERROR
+
+
+def _reason(result: RebalanceResult) -> ExitReason:
+    match result.outcome:
+        case RebalanceOutcome.COOLING_DOWN:
+            return ExitReason.UNREACHABLE
+        case RebalanceOutcome.REFUSED:
+            return exit_reason_of(result.error.kind) if result.error is not None else ExitReason.ERROR
+        case RebalanceOutcome.FAILED | RebalanceOutcome.CANCELLED | RebalanceOutcome.NOT_ATTEMPTED:
+            return ExitReason.ERROR
+        case RebalanceOutcome.COMPLETED | RebalanceOutcome.ACCEPTED:
+            return ExitReason.OK
+        case RebalanceOutcome.TIMED_OUT | RebalanceOutcome.UNKNOWN:
+            return ExitReason.PARTIAL
+        case _:
+            assert_never(result.outcome)

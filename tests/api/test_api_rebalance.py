@@ -1,0 +1,220 @@
+"""What the answers about rebalances are taken to mean, and how one is asked for and read."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.api.rebalance import Rebalances
+from reconciler.api.runs import facts_of, operation_of, rebalance_id, recent_of, triggered_of, workflow_of
+from reconciler.api.transport import Transport
+from reconciler.api.v1 import GliderV1
+from reconciler.core.desired import ApiVersion
+from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.paths import Paths
+from reconciler.core.rebalance import RebalanceStatus
+from reconciler.core.text import harmless
+from tests.support import BASE_URL, World, portfolio
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from reconciler.core.rebalance import Rebalance
+
+AAA = portfolio("aaa")
+S = RebalanceStatus
+START, CLOSE = "2026-11-22T12:00:00.000Z", "2026-11-22T12:00:40.000Z"
+
+
+def workflow(**data: Any) -> Rebalance:
+    body = {"portfolioId": "aaa", "workflowId": "w", "startTime": START, "closeTime": CLOSE, **data}
+    return workflow_of(AAA, "w", {"data": body}, operation="a test")
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "over"),
+    [
+        ("running", S.RUNNING, False),
+        ("triggered", S.RUNNING, False),
+        ("completed", S.COMPLETED, True),
+        ("failed", S.FAILED, True),
+        ("canceled", S.CANCELLED, True),
+        ("terminated", S.CANCELLED, True),
+        ("timed_out", S.UNKNOWN, True),
+        ("Completed", S.UNKNOWN, True),
+    ],
+)
+def test_words_of_a_workflow(word: str, status: RebalanceStatus, over: bool) -> None:
+    """The documented words have their meaning; any other is shown as it is, and over only where it has an end."""
+    found = workflow(status=word)
+    assert (found.status, found.word, found.over) == (status, word, over)
+    assert workflow(status=word, closeTime=None).over is (over and status is not S.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    "word", ["accepted", "running", "retrying", "awaiting_user", "completed", "failed", "cancelled"]
+)
+def test_words_of_an_operation(word: str) -> None:
+    """Only the last three are an end; without a time of its end, the last update is that."""
+    data = {"portfolioId": "aaa", "state": word, "createdAt": START, "updatedAt": CLOSE}
+    found = operation_of(AAA, "o", {"data": data}, operation="a test")
+    assert found.over is (word in ("completed", "failed", "cancelled"))
+    assert found.duration_ms == (40_000 if found.over else None)
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "status"),
+    [
+        ({"status": "success", "transactionHash": "0xab"}, None, S.COMPLETED),
+        ({"success": True, "result": {"executionResult": "success"}}, None, S.COMPLETED),
+        ({"status": "reverted"}, None, S.FAILED),
+        ({"success": False}, None, S.FAILED),
+        ({"success": True, "result": {"executionResult": "failure"}}, None, S.FAILED),
+        ({"result": {"userOpResults": [{"success": True}, {"success": False}]}}, None, S.FAILED),
+        (None, {"message": "out of gas"}, S.FAILED),
+        ("done", None, S.COMPLETED),
+        ([1, 2], "", S.COMPLETED),
+        ({"status": 5, "success": "no"}, None, S.COMPLETED),
+    ],
+)
+def test_a_result_that_contradicts_its_workflow(result: object, error: object, status: RebalanceStatus) -> None:
+    """A workflow that completed, and says that what it was to do failed, is a failed one."""
+    assert workflow(status="completed", result=result, error=error).status is status
+
+
+def test_a_transaction_is_found_wherever_clients_saw_it() -> None:
+    """Its hash stands in the result, or in a receipt inside it."""
+    assert workflow(status="completed", result={"transactionHash": "0xab"}).transaction == "0xab"
+    nested = {"result": {"userOpResults": [{"transactionHash": "0xcd"}]}}
+    assert workflow(status="completed", result=nested).transaction == "0xcd"
+
+
+@pytest.mark.parametrize("data", [None, [], {}, {"status": 5}, {"status": ""}, {"status": "x", "portfolioId": "bbb"}])
+def test_an_answer_that_makes_no_sense(data: Any) -> None:
+    """Without a status word, or about another portfolio, an answer is malformed."""
+    with pytest.raises(ApiError) as caught:
+        workflow_of(AAA, "w", {"data": data}, operation="a test")
+    assert caught.value.kind is FailureKind.MALFORMED
+
+
+@pytest.mark.parametrize("bad", ["", ".", "..", "a\x1b[2J", "a\u202eb", "a\ud800", "x" * 513, None, 7, ["w"]])
+def test_ids_that_could_not_be_asked_for(bad: object) -> None:
+    """An id is opaque, but must be text that can stand in a path and on a terminal."""
+    assert rebalance_id(bad) is None
+    assert triggered_of(AAA, {"data": {"rebalanceId": bad}}, "rebalanceId", operation="a test").id is None
+
+
+def test_the_list_is_newest_first() -> None:
+    """Entries without a usable id are left out; where times are missing the service's order stays."""
+    listed = [
+        {"workflowId": "old", "status": "triggered", "startedAt": START},
+        {"workflowId": "..", "status": "triggered", "startedAt": CLOSE},
+        "nonsense",
+        {"workflowId": "new", "status": "triggered", "scheduledAt": CLOSE},
+        {"workflowId": "timeless", "status": 5},
+    ]
+    data = {"recentWorkflows": listed, "details": {"nextScheduledExecution": CLOSE}}
+    found = recent_of(AAA, {"data": data}, operation="a test")
+    assert [one.id for one in found.rebalances] == ["new", "old", "timeless"]
+    assert found.next_run_ms == 1_795_348_840_000
+
+
+def test_facts_of_a_portfolio() -> None:
+    """Name, value, archived and trading settings are shown where they are given; nothing is required."""
+    data = {
+        "id": "aaa",
+        "name": "Growth\x1b",
+        "valueUsd": 1234.5,
+        "isArchived": False,
+        "tradingSettings": {"slippage": {"max": 0.5}, "gasless": True},
+    }
+    facts = facts_of(AAA, {"data": data}, operation="a test")
+    assert (facts.name, facts.value_usd, facts.archived) == ("Growth\\u{1b}", "1234.50", False)
+    assert facts.trading == (("gasless", "true"), ("slippage.max", "0.5"))
+    assert facts_of(AAA, {"data": None}, operation="a test").trading == ()
+
+
+KEYS = ["status", "result", "error", "success", "transactionHash", "tradingSettings", "valueUsd", "recentWorkflows"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text() | st.sampled_from(KEYS), inner, max_size=6),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_no_answer_breaks_anything(data: Any) -> None:
+    """Whatever is answered, it is understood or refused, and no text of it is harmful."""
+    for read in (
+        lambda: workflow_of(AAA, "w", {"data": data}, operation="a test"),
+        lambda: operation_of(AAA, "o", {"data": data}, operation="a test"),
+        lambda: recent_of(AAA, {"data": data}, operation="a test"),
+        lambda: facts_of(AAA, {"data": data}, operation="a test"),
+    ):
+        try:
+            found: Any = read()
+        except ApiError:
+            continue
+        texts = [getattr(found, name, None) for name in ("word", "error", "transaction", "name")]
+        assert all(text is None or harmless(text) == text for text in texts)
+
+
+def asked(here: World, work: Callable[[Rebalances], Awaitable[Any]], paths: Paths = Paths.AUTO) -> Any:
+    async def main() -> Any:
+        async with Transport(
+            base_url=BASE_URL,
+            key="test-key-1234",
+            parallelism=4,
+            clock=here.clock,
+            jitter=lambda: 0.5,
+            asgi_app=here.app,
+        ) as transport:
+            return await work(Rebalances(transport, GliderV1(transport, paths=paths)))
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("family", ["reference", "guide", "both"])
+def test_a_trigger_finds_its_path_family(tmp_path: Path, family: str) -> None:
+    """Where the service has one family only, the other is tried after a 404 and a read, and one run begins."""
+    here = World(journal=tmp_path / "j", portfolios={"aaa": {"interval": "24h"}}, settings={"paths": family})
+    before = here.store.portfolio("aaa")
+    triggered = asked(here, lambda r: r.of(ApiVersion.V1).trigger(AAA, skip_schedule_validation=False))
+    after = here.store.portfolio("aaa")
+    assert before is not None
+    assert after is not None
+    assert after.runs == before.runs + 1
+    assert triggered.id.startswith("rebal_")
+
+
+def test_an_operation_id_is_encoded_into_its_path(tmp_path: Path) -> None:
+    """An id that holds an encoded part is asked for as it is, not decoded once more."""
+    here = World(
+        journal=tmp_path / "j",
+        portfolios={"aaa": {"api": "v2", "strategy": "s"}},
+        strategies={"s": {"frequency": "daily"}},
+    )
+
+    async def work(rebalances: Rebalances) -> Any:
+        api = rebalances.of(ApiVersion.V2)
+        triggered = await api.trigger(AAA, skip_schedule_validation=False)
+        return triggered, await api.look(AAA, triggered.id or "")
+
+    triggered, found = asked(here, work)
+    assert "%3A" in triggered.id
+    assert (found.id, found.word) == (triggered.id, "accepted")
+
+
+@pytest.mark.parametrize("bad", ["../../x", "a/b", "", "x" * 129])
+def test_no_other_id_reaches_a_path(tmp_path: Path, bad: str) -> None:
+    """What is no portfolio id is refused before anything is sent."""
+    here = World(journal=tmp_path / "j", portfolios={"aaa": {"interval": "24h"}})
+    for version in ApiVersion:
+        with pytest.raises(ApiError, match="not sent"):
+            asked(here, lambda r: r.of(version).trigger(portfolio(bad), skip_schedule_validation=False))  # noqa: B023 - run at once
+    assert here.app.requests.kept() == ()

@@ -1,0 +1,147 @@
+"""``reconciler rebalance`` as a user meets it: what it asks, prints, writes down and exits with."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Shell
+
+SEED = """
+version: 1
+settings: {rebalance: {queue: 0, takes: 1}}
+strategies:
+  s: {frequency: daily}
+portfolios:
+  aaa: {status: active, interval: 24h, started: 10d}
+  idle: {status: inactive}
+  pf_one: {api: v2, strategy: s, status: active, started: 1h}
+"""
+
+
+@pytest.fixture
+def quick(shell: Shell) -> Shell:
+    """A sandbox whose rebalances are over at once, and no files."""
+    shell.write("seed.yaml", SEED)
+    assert shell("sandbox load seed.yaml").code == 0
+    (shell.folder / "automation.yaml").unlink()
+    return shell
+
+
+class Terminal(io.StringIO):
+    """A person who has typed an answer."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_without_a_terminal_it_refuses(quick: Shell) -> None:
+    """It trades, so nothing is asked for unless somebody says yes; and no journal is made."""
+    ended = quick("rebalance aaa --sandbox")
+    assert ended.code == 64
+    assert "--auto-approve" in ended.err
+    assert not (quick.folder / ".reconciler/journal.db").exists()
+
+
+@pytest.mark.parametrize(("answer", "code"), [("yes\n", 0), ("y\n", 1), ("\n", 1)])
+def test_it_asks(quick: Shell, monkeypatch: pytest.MonkeyPatch, answer: str, code: int) -> None:
+    """The question names each portfolio and says that it will trade; only yes is one."""
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    ended = quick("rebalance aaa idle --skip-schedule-validation --sandbox")
+    assert ended.code == code
+    assert re.search(r"Rebalance now at sandbox://\w+:\n  aaa +v1  not declared\n  idle +v1  not declared\n", ended.err)
+    assert "Each of these 2 portfolios will trade now. Only 'yes' is accepted." in ended.err
+    assert (quick.folder / ".reconciler/journal.db").exists() is (code == 0)
+
+
+def test_text(quick: Shell) -> None:
+    """A row each, the gravest last, and a last line of counts."""
+    ended = quick("rebalance aaa idle zzz --sandbox --auto-approve")
+    assert ended.code == 6
+    rows = ended.out.splitlines()
+    assert re.match(r"  accepted  aaa +rebal_\w+  -$", rows[0])
+    assert rows[1].startswith("  refused   idle")
+    assert "--skip-schedule-validation" in rows[1]
+    assert "reading failed, so nothing was asked for" in rows[2]
+    assert rows[-1] == "3 rebalances: 1 accepted, 2 refused."
+    assert ended.err == ""
+
+
+def test_json(quick: Shell) -> None:
+    """One document with everything, on both versions; what was asked for stands in the journal."""
+    quick.write(
+        "automation.yaml",
+        "version: 1\nportfolios:\n  pf_one: {api: v2, name: Index, state: active}\n  aaa: {state: active}\n",
+    )
+    ended = quick("rebalance pf_one aaa --sandbox --auto-approve --wait -o json")
+    document = ended.json
+    assert (ended.code, document["exit_reason"], document["waited"]) == (0, "ok", True)
+    assert document["summary"]["completed"] == 2
+    assert [(r["id"], r["api"], r["name"], r["outcome"]) for r in document["results"]] == [
+        ("aaa", "v1", None, "completed"),
+        ("pf_one", "v2", "Index", "completed"),
+    ]
+    assert document["results"][0]["rebalance"]["transaction"].startswith("0x")
+    (run,) = quick("history --run 1 -o json").json["runs"]
+    assert (run["fingerprint"], run["ended"]) == ("rebalance", "ok")
+    assert [(w["portfolio"], w["call"], w["outcome"]) for w in run["writes"]] == [
+        ("aaa", "rebalance", "confirmed"),
+        ("pf_one", "rebalance", "confirmed"),
+    ]
+    assert {r["rebalance_id"] for r in document["results"]} == {w["detail"].split(" ")[1] for w in run["writes"]}
+
+
+def test_a_cooldown(quick: Shell) -> None:
+    """It has a sentence of its own with the wait and the time, and exits 8 when nothing else happened."""
+    assert quick("rebalance pf_one --api v2 --sandbox --auto-approve --wait").code == 0
+    ended = quick("rebalance pf_one --api v2 --sandbox --auto-approve")
+    assert ended.code == 8
+    assert re.search(
+        r"cooling down  pf_one .* is too recent; run again in \w+ \(at \d{4}-\d\d-\d\d \d\d:\d\d UTC\)", ended.out
+    )
+
+
+def test_waiting_that_takes_too_long(shell: Shell) -> None:
+    """It is told as timed out, and goes on; it took no longer than asked for."""
+    ended = shell("rebalance aaa --sandbox --auto-approve --wait --timeout 1ms")
+    assert ended.code == 6
+    assert "timed out  aaa" in ended.out
+    assert "it is not over after 1ms (running), and goes on; look with `reconciler status aaa`" in ended.out
+
+
+WRONG = {
+    "": "Missing argument",
+    "a/b": "is no portfolio id",
+    "aaa --timeout 5m": "--timeout is of --wait",
+    "aaa --wait --timeout soon": "--timeout:",
+    "aaa --api v3": "'v3' is not one of 'v1', 'v2'",
+    "aaa --api v2": "aaa is declared with the API v1",
+    "pf --api v2 --skip-schedule-validation": "--skip-schedule-validation is of v1",
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_wrong_usage(shell: Shell, line: str) -> None:
+    """What makes no sense is refused before anything is sent."""
+    ended = shell(f"rebalance {line} --sandbox --auto-approve")
+    assert ended.code == 64
+    assert WRONG[line] in ended.err
+
+
+def test_files_that_are_there_must_be_good(shell: Shell) -> None:
+    """They say which API a portfolio is managed by, so a broken one stops everything."""
+    shell.write("automation.yaml", "version: 1\nportfolios: 7\n")
+    assert shell("rebalance aaa --sandbox --auto-approve").code == 3
+    assert shell("rebalance aaa --sandbox --auto-approve -f nowhere.yaml").code == 3
+
+
+def test_verbose_says_each_step(quick: Shell) -> None:
+    """With -v, or at a terminal, each step is told on stderr as it happens."""
+    ended = quick("rebalance aaa --sandbox --auto-approve --wait -v")
+    assert re.search(r"accepted +aaa  rebal_\w+\n", ended.err)
+    assert "completed      aaa" in ended.err

@@ -1,0 +1,161 @@
+"""``reconciler status`` with last rebalances, of one portfolio in detail, and what it exits with."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Shell
+
+SEED = """
+version: 1
+settings: {rebalance: {queue: 0, takes: 40s}}
+strategies:
+  s: {frequency: daily}
+portfolios:
+  bad: {status: active, interval: 24h, started: 10d, last_result: failed}
+  gone: {status: paused, interval: 24h, started: 10d, pause_reason: by hand, last_result: cancelled}
+  good: {status: active, interval: 24h, started: 10d}
+  idle: {status: inactive}
+  pf: {api: v2, strategy: s, status: active, started: 1h}
+"""
+FILES = """
+version: 1
+portfolios:
+  bad: {name: Growth, state: active}
+  gone: {state: paused}
+  good: {state: active}
+  idle: {state: paused}
+  pf: {api: v2, state: active}
+"""
+
+
+@pytest.fixture
+def fleet(shell: Shell) -> Shell:
+    """One portfolio for each way that a last rebalance can be."""
+    shell.write("seed.yaml", SEED)
+    shell.write("automation.yaml", FILES)
+    assert shell("sandbox load seed.yaml").code == 0
+    assert shell("sandbox advance 1h").code == 0
+    return shell
+
+
+def settled(text: str) -> str:
+    """Return a table without its times and with single gaps."""
+    return re.sub(r" {2,}", "  ", re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "TIME", text))
+
+
+def test_the_table(fleet: Shell) -> None:
+    """A failed last rebalance stands out by its capitals and its reason, and is counted first."""
+    ended = fleet("status --sandbox")
+    assert ended.code == 0
+    assert settled(ended.out) == (
+        "PORTFOLIO  NAME  STATE  SCHEDULE  NEXT RUN  LAST RUN  RESULT  NOTE\n"
+        "bad  Growth  active  24h (observed)  TIME  TIME  FAILED  The rebalance failed: a swap was reverted\n"
+        "gone  paused  ?  -  TIME  cancelled  by hand\n"
+        "good  active  24h (observed)  TIME  TIME  completed\n"
+        "idle  inactive  -  -  -  -\n"
+        "pf  active  24h  TIME  -  ?\n"
+        "\n"
+        "5 portfolios: 3 active, 1 inactive, 1 paused. Last rebalances: 1 failed, 1 cancelled, 1 completed.\n"
+    )
+
+
+def test_without_results(fleet: Shell) -> None:
+    """--no-results asks for none: no column, no count, null in JSON."""
+    ended = fleet("status --sandbox --no-results")
+    assert ended.code == 0
+    assert "RESULT" not in ended.out
+    assert ended.out.endswith("5 portfolios: 3 active, 1 inactive, 1 paused.\n")
+    rows = fleet("status --sandbox --no-results -o json").json["portfolios"]
+    assert {row["last_rebalance"] for row in rows} == {None}
+
+
+def test_json(fleet: Shell) -> None:
+    """Each row says how well its last rebalance is known, and whether it failed."""
+    rows = {row["id"]: row["last_rebalance"] for row in fleet("status --sandbox -o json").json["portfolios"]}
+    assert {name: (last["knowledge"], last["failed"]) for name, last in rows.items()} == {
+        "bad": ("read", True),
+        "gone": ("read", False),
+        "good": ("read", False),
+        "idle": ("none", False),
+        "pf": ("not_exposed", False),
+    }
+    assert rows["good"]["rebalance"]["duration_ms"] == 40_000
+
+
+def test_fail_on(fleet: Shell) -> None:
+    """It exits 1 when a selected portfolio's last rebalance failed, and only when asked to."""
+    ended = fleet("status --sandbox --fail-on failed-rebalance -o json")
+    assert (ended.code, ended.json["exit_reason"]) == (1, "error")
+    assert fleet("status --sandbox --fail-on failed-rebalance --exclude bad").code == 0
+    assert fleet("status bad --sandbox --fail-on failed-rebalance").code == 1
+    assert fleet("status gone --sandbox --fail-on failed-rebalance").code == 0
+
+
+def test_an_operation_that_was_asked_for_here(fleet: Shell) -> None:
+    """On v2 the result of one that the journal knows is shown, as long as it is the last."""
+    assert fleet("rebalance pf --sandbox --auto-approve").code == 0
+    rows = {row["id"]: row["last_rebalance"] for row in fleet("status --sandbox -o json").json["portfolios"]}
+    assert (rows["pf"]["knowledge"], rows["pf"]["rebalance"]["status"]) == ("read", "running")
+    assert fleet("sandbox advance 1m").code == 0
+    assert "completed" in fleet("status pf --sandbox").out
+    assert fleet("sandbox advance 3d").code == 0
+    rows = {row["id"]: row["last_rebalance"] for row in fleet("status --sandbox -o json").json["portfolios"]}
+    assert rows["pf"]["knowledge"] == "not_exposed"
+
+
+def test_one_in_detail(fleet: Shell) -> None:
+    """Its facts line by line, and its last ten rebalances with how long they took."""
+    ended = fleet("status bad --sandbox")
+    assert ended.code == 0
+    text = settled(ended.out)
+    assert text.startswith(
+        "bad  Growth\n"
+        "  state  active\n"
+        "  declared  active, automation.yaml:4\n"
+        "  api  v1\n"
+        "  schedule  24h (observed)\n"
+        "  next run  TIME\n"
+        "  last run  TIME\n"
+        "  result  FAILED\n"
+    )
+    assert re.search(
+        r"\nLast \d+ rebalances\n  STARTED  RESULT  TOOK  ID  DETAIL\n  TIME  FAILED  40s  rebal_\w+", text
+    )
+    assert re.search(r"\n  TIME  completed  40s  rebal_\w+  transaction 0x\w+\n", text)
+
+
+def test_one_that_is_not_declared(fleet: Shell) -> None:
+    """No file needs to name it, and none needs to be there."""
+    (fleet.folder / "automation.yaml").unlink()
+    ended = fleet("status idle --sandbox -o json")
+    found = ended.json["portfolio"]
+    assert (ended.code, found["declared"], found["status"], found["rebalances"]) == (0, None, "inactive", [])
+    assert "No rebalances yet." in fleet("status idle --sandbox").out
+    assert "lists no rebalances" in fleet("status pf --api v2 --sandbox").out
+    assert fleet("status zzz --sandbox").code == 1
+
+
+WRONG = {
+    "--fail-on failed-rebalance --no-results": "--fail-on needs the results",
+    "aaa --target aaa": "ID is the only portfolio shown",
+    "aaa --out live.json": "ID is the only portfolio shown",
+    "--api v2": "--api is of a portfolio that no file declares",
+    "--watch": "--watch draws on a terminal",
+    "--watch=1": "every 1 s is too often",
+    "--watch aaa": "Put a portfolio before it",
+    "a/b": "is no portfolio id",
+    "aaa --api v2": "aaa is declared with the API v1",
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_wrong_usage(shell: Shell, line: str) -> None:
+    """What makes no sense together is refused with what to do."""
+    ended = shell(f"status {line} --sandbox")
+    assert ended.code == 64
+    assert WRONG[line] in ended.err
