@@ -1,0 +1,158 @@
+"""Desired portfolios and strategies to YAML text: the way back of :mod:`reconciler.config.load`.
+
+In: a :class:`~reconciler.core.layout.Layout`, strategies, and comments. Out: the text of a file, or the lines of its
+sections, which load to exactly what went in. Text is quoted wherever a reader of YAML 1.1 or 1.2 could take it for
+something else. Knows no file and no live state.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from reconciler.config.merge import ATTRIBUTES
+from reconciler.config.scalars import resolve
+from reconciler.core.duration import format_duration
+from reconciler.core.text import harmless
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from reconciler.core.desired import Desired, PortfolioId
+    from reconciler.core.layout import Layout
+    from reconciler.core.strategy import StrategyDesired, StrategyId
+
+INDENT: Final = "  "
+_LETTER: Final = re.compile(r"[A-Za-z]|[0-9_](?=.*[G-NP-WYZg-np-wyz])")
+"""How plain text begins: with a letter, or with what begins a number and a letter that is in none of YAML 1.1 or 1.2,
+whatever its base."""
+_PLAIN: Final = frozenset(" _-./()+,")
+"""What plain text may hold besides letters and digits. No colon, no quote: those need a look at what is beside them."""
+_WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+"""What readers of YAML 1.1 take for something else than text, in any case."""
+_ORDER: Final = ("name", "group", "state", *(name for name in ATTRIBUTES if name not in ("name", "group", "state")))
+_LAYERED: Final = frozenset({"api", "interval_ms", "offset_ms"})
+_LONGEST_COMMENT: Final = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comments:
+    """What stands behind ``#``: above the file, beside an id, and below the portfolios. Each is one line."""
+
+    head: Sequence[str] = ()
+    portfolios: Mapping[PortfolioId, str] = field(default_factory=dict)
+    strategies: Mapping[StrategyId, str] = field(default_factory=dict)
+    tail: Sequence[str] = ()
+
+
+NO_COMMENTS: Final = Comments()
+
+
+def emit(
+    layout: Layout,
+    strategies: Mapping[StrategyId, StrategyDesired] | None = None,
+    comments: Comments = NO_COMMENTS,
+    *,
+    schema: str | None = None,
+) -> str:
+    """Return a whole file; ``schema`` is the address of the JSON Schema for editors.
+
+    Names, reasons and owners must keep to the schema: one line of 1 to 200 visible characters. What nothing live can
+    tell, costs and silences, is not written.
+    """
+    lines = [f"# yaml-language-server: $schema={schema}"] if schema else []
+    lines += [*map(comment, comments.head), "version: 1"]
+    for name, section in sections(layout, strategies or {}, comments).items():
+        lines += ["", f"{name}:", *section]
+    if not layout.desired:
+        lines += ["", *map(comment, comments.tail)] if comments.tail else []
+    return "\n".join(lines) + "\n"
+
+
+def sections(
+    layout: Layout,
+    strategies: Mapping[StrategyId, StrategyDesired],
+    comments: Comments,
+    *,
+    indent_of: Callable[[str], str] = lambda _: INDENT,
+) -> dict[str, list[str]]:
+    """Return the lines of every section that holds anything, by its name, in the order of a file.
+
+    ``indent_of`` tells how far the entries of a section are indented, by its name.
+    """
+    indents = {name: indent_of(name) for name in ("groups", "strategies", "portfolios")}
+    portfolios: list[str] = []
+    for portfolio, desired in layout.desired.items():
+        note = comments.portfolios.get(portfolio, "")
+        portfolios += _entry(portfolio, _fields(desired, layout.own[portfolio]), indents["portfolios"], note)
+    if portfolios and comments.tail:  # a section of comments alone is no section
+        portfolios += ["", *(f"{indents['portfolios']}{comment(line)}" for line in comments.tail)]
+    grouped = (_entry(name, _values(layer), indents["groups"]) for name, layer in layout.groups.items())
+    cadences = (
+        _entry(one.id, _strategy(one), indents["strategies"], comments.strategies.get(one.id, ""))
+        for one in strategies.values()
+    )
+    found = {
+        "defaults": [f"{INDENT}{name}: {value}" for name, value in _values(layout.defaults)],
+        "groups": [line for lines in grouped for line in lines],
+        "strategies": [line for lines in cadences for line in lines],
+        "portfolios": portfolios,
+    }
+    return {name: lines for name, lines in found.items() if lines}
+
+
+def comment(text: str) -> str:
+    """Return one line of comment."""
+    return f"# {harmless(text, longest=_LONGEST_COMMENT)}".rstrip()
+
+
+def scalar(text: str) -> str:
+    """Return text as a YAML scalar that every reader takes for this text: plain where that is safe, else quoted.
+
+    ``text`` must hold no control character or line break.
+    """
+    if (
+        _LETTER.match(text)
+        and text == text.strip()
+        and all(c.isalnum() or c in _PLAIN for c in text)
+        and text.casefold() not in _WORDS
+        and isinstance(resolve(text), str)
+    ):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _entry(name: str, fields: Iterable[tuple[str, str]], indent: str, note: str = "") -> list[str]:
+    beside = f"  {comment(note)}" if note else ""
+    return [f"{indent}{scalar(name)}:{beside}", *(f"{indent}{INDENT}{key}: {value}" for key, value in fields)]
+
+
+def _fields(desired: Desired, own: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what an entry says: what is of this portfolio alone, and of the layered fields those it has itself."""
+    said = []
+    for name in _ORDER:
+        attribute = ATTRIBUTES[name]
+        value = own.get(attribute) if attribute in _LAYERED else getattr(desired, attribute)
+        if value is not None and value is not False:
+            said.append((name, _value(name, value)))
+    return said
+
+
+def _values(layer: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, _value(name, layer[attribute])) for name, attribute in ATTRIBUTES.items() if attribute in layer]
+
+
+def _strategy(strategy: StrategyDesired) -> list[tuple[str, str]]:
+    name = [("name", scalar(strategy.name))] if strategy.name is not None else []
+    return [*name, ("schedule", strategy.schedule.value)]
+
+
+def _value(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "override" if name == "hold" else "true"
+    if isinstance(value, int):
+        return format_duration(value)
+    return value.value if isinstance(value, StrEnum) else scalar(str(value))
