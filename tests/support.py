@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.api.read import read_all
+from reconciler.api.fleet import read_fleet
+from reconciler.api.router import Glider
 from reconciler.api.transport import Transport
-from reconciler.api.v1 import GliderV1
 from reconciler.apply.journal import open_journal, read_records
 from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.apply.settle import settle
 from reconciler.core.decide import DEFAULT_POLICY, Policy
-from reconciler.core.desired import Desired, PortfolioId
+from reconciler.core.desired import ApiVersion, Desired, PortfolioId
 from reconciler.core.paths import Paths
 from reconciler.core.planner import build_plan
 from reconciler.sandbox.app import create_app
@@ -28,7 +28,7 @@ from reconciler.sandbox.store import Store
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 
-    from reconciler.core.plan import Plan
+    from reconciler.core.plan import Change, Plan
     from reconciler.core.report import ApplyReport
     from reconciler.core.verb import Verb
 
@@ -82,6 +82,7 @@ class World:
     journal: Path
     portfolios: dict[str, dict[str, Any]]
     settings: dict[str, Any] = field(default_factory=dict)
+    strategies: dict[str, dict[str, Any]] = field(default_factory=dict)
     paths: Paths = Paths.AUTO
     parallelism: int = 4
     clock: FakeClock = field(default_factory=FakeClock)
@@ -89,13 +90,18 @@ class World:
 
     def __post_init__(self) -> None:
         portfolios = {name: {"status": "active", **given} for name, given in self.portfolios.items()}
-        seed = {"version": 1, "settings": self.settings, "portfolios": portfolios}
+        seed = {
+            "version": 1,
+            "settings": self.settings,
+            "strategies": self.strategies,
+            "portfolios": portfolios,
+        }
         self.store = Store.load(None, parse_seed(seed), now_ms=self.clock.now_ms())
         weakref.finalize(self, self.store.close)
         self.app = create_app(self.store, now_ms=self.clock.now_ms, faults=self.faults, sleep=self.clock.sleep)
 
     @asynccontextmanager
-    async def api(self) -> AsyncIterator[GliderV1]:
+    async def api(self, portfolios: Iterable[Desired | Change] = ()) -> AsyncIterator[Glider]:
         async with Transport(
             base_url=BASE_URL,
             key="test-key-1234",
@@ -104,22 +110,24 @@ class World:
             jitter=lambda: 0.5,
             asgi_app=self.app,
         ) as transport:
-            yield GliderV1(transport, paths=self.paths)
+            yield Glider(transport, paths=self.paths, versions={one.id: one.api for one in portfolios})
 
     def plan(self, desired: Iterable[Desired], policy: Policy = DEFAULT_POLICY) -> Plan:
         return run(self._plan(desired, policy))
 
     async def _plan(self, desired: Iterable[Desired], policy: Policy) -> Plan:
         wanted = {d.id: d for d in sorted(desired, key=lambda d: d.id)}
-        async with self.api() as api:
-            live = await read_all(api, wanted, parallelism=self.parallelism)
+        async with self.api(wanted.values()) as api:
+            fleet = await read_fleet(api, wanted, whole=True, parallelism=self.parallelism)
         return build_plan(
             wanted,
-            live,
+            fleet.live,
             read_records(self.journal, base_url=BASE_URL),
             base_url=BASE_URL,
             created_ms=self.clock.now_ms(),
             policy=policy,
+            unmanaged=fleet.unmanaged(wanted),
+            listing=fleet.listing,
         )
 
     def apply(
@@ -130,8 +138,8 @@ class World:
     async def _apply(self, plan: Plan, stop: Stop, observer: Any, pace: Pace | None) -> ApplyReport:
         with open_journal(self.journal, base_url=BASE_URL, now_ms=self.clock.now_ms) as journal:
             journal.open_run(fingerprint="test", tool="test")
-            async with self.api() as api:
-                await settle(api=api, journal=journal)
+            async with self.api(plan.changes) as api:
+                await settle(api=api.by(versions_of_intents(journal)), journal=journal)
                 return await apply_plan(
                     plan,
                     api=api,
@@ -158,6 +166,11 @@ class World:
     def calls(self) -> list[str]:
         """Return the last path segment of every write so far, oldest first."""
         return [write.rsplit("/", 1)[-1].split(" ")[-1] for write in self.writes()]
+
+
+def versions_of_intents(journal: Any) -> dict[PortfolioId, ApiVersion]:
+    """Return the API that each write without an outcome went to, as an apply finds it before it settles."""
+    return {PortfolioId(intent.portfolio): intent.api for intent in journal.unsettled()}
 
 
 @contextmanager

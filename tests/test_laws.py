@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.desired import Desired, RunState
+from reconciler.core.desired import ApiVersion, Desired, RunState
+from reconciler.core.plan import Listing
 from reconciler.core.planfile import fingerprint, format_plan, from_iso, iso
 from reconciler.core.planread import parse_plan
 from reconciler.core.report import ACHIEVED
-from tests.fleets import fleets
+from tests.fleets import STRATEGIES, fleets
 from tests.support import World, folder
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ Fleet = tuple[dict[str, dict[str, Any]], list[Desired]]
 
 
 def world_of(live: dict[str, dict[str, Any]], place: Path, **settings: Any) -> World:
-    return World(journal=place / "journal.db", portfolios=live, settings=settings)
+    return World(journal=place / "journal.db", portfolios=live, settings=settings, strategies=STRATEGIES)
 
 
 @settings(max_examples=150, deadline=None)
@@ -42,6 +43,19 @@ def test_one_apply_converges(fleet: Fleet, readable: bool, paths: str, while_pau
         assert {h.id for h in again.held} == {h.id for h in plan.held}
         assert {b.id for b in again.blocked} == {b.id for b in plan.blocked}
         assert len(world.writes()) == writes
+
+
+@settings(max_examples=60, deadline=None)
+@given(fleets())
+def test_what_nobody_declared_is_named_where_the_service_lists_it(fleet: Fleet) -> None:
+    """With a v2 portfolio declared, unmanaged is exactly what v2 lists and nobody declares; without one, nothing."""
+    live, desired = fleet
+    with folder() as place:
+        plan = world_of(live, place).plan(desired)
+    listed = {name for name, seed in live.items() if seed.get("api") == "v2" and seed["status"] != "archived"}
+    asked = any(one.api is ApiVersion.V2 for one in desired)
+    assert plan.listing is (Listing.COMPLETE if asked else Listing.NONE)
+    assert [one.id for one in plan.unmanaged] == sorted(listed - {one.id for one in desired} if asked else ())
 
 
 @settings(max_examples=60, deadline=None)

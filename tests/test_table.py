@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.core.desired import Desired, PortfolioId, RunState
+from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
 from reconciler.core.marker import MARK
 from reconciler.core.paths import Paths
-from reconciler.core.report import ACHIEVED
+from reconciler.core.plan import Risk
+from reconciler.core.report import ACHIEVED, Outcome
+from reconciler.sandbox import integrator
+from reconciler.sandbox.enrolled import start_enrolled, stop_enrolled
 from reconciler.sandbox.faults import Fault, FaultKind, Faults, Operation
+from reconciler.sandbox.glider import Glider
+from reconciler.sandbox.runs import Course
 from tests.support import HOUR_MS, World
 
 if TYPE_CHECKING:
@@ -152,3 +157,155 @@ def test_auto_finds_the_family_that_is_routed(tmp_path: Path, only: str) -> None
     assert {result.outcome for result in report.results} <= ACHIEVED
     wasted = 0 if only == "reference" else 1
     assert len(world.calls()) == len(ids) + wasted
+
+
+LIVE_V2: dict[str, dict[str, Any]] = {
+    "active": {"status": "active"},
+    "paused by us": {"status": "active"},
+    "paused by others": {"status": "paused"},
+    "no schedule": {"status": "inactive"},
+    "archived": {"status": "archived"},
+    "unknown word": {"status": "active", "word": "hibernating"},
+    "not found": {},
+    "read failed": {"status": "active"},
+}
+"""The seed of each live status on v2; which pause is ours the journal tells, so that one is made by an apply."""
+
+TABLE_V2: dict[tuple[str, str], list[str] | str] = {
+    ("active", "active"): [],
+    ("active", "paused"): ["stop"],
+    ("paused by us", "active"): ["start"],
+    ("paused by us", "paused"): [],
+    ("paused by others", "active"): HELD,
+    ("paused by others", "paused"): [],
+    **{
+        (live, desired): BLOCKED
+        for live in ("no schedule", "archived", "unknown word", "not found", "read failed")
+        for desired in ("active", "paused")
+    },
+}
+
+
+def test_the_table_of_v2_is_whole() -> None:
+    """Every live status of v2 and both desired states have a cell."""
+    assert set(TABLE_V2) == {(live, desired) for live in LIVE_V2 for desired in ("active", "paused")}
+
+
+@pytest.mark.parametrize(("live", "desired"), TABLE_V2)
+def test_cell_of_v2(tmp_path: Path, live: str, desired: str) -> None:
+    """The calls of one cell are exactly these; afterwards the plan is empty and an apply writes nothing."""
+    expected = TABLE_V2[live, desired]
+    faults = Faults()
+    if live == "read failed":
+        faults.add(Fault(kind=FaultKind.SERVER_ERROR, operation=Operation.LIST, times=1000))
+    v2 = {"api": "v2", "strategy": "S1"}
+    world = World(
+        journal=tmp_path / "journal.db",
+        portfolios={} if live == "not found" else {ID: {**v2, **LIVE_V2[live]}},
+        strategies={"S1": {"frequency": "daily"}},
+        faults=faults,
+    )
+    if live == "paused by us":
+        world.converge([Desired(id=ID, api=ApiVersion.V2, state=RunState.PAUSED)])
+    before = len(world.calls())
+    wanted = [Desired(id=ID, api=ApiVersion.V2, state=RunState(desired))]
+
+    plan, report = world.converge(wanted)
+
+    calls = expected if isinstance(expected, list) else []
+    assert world.writes()[before:] == [f"{ID} {call}" for call in calls]
+    assert [h.id for h in plan.held] == ([ID] if expected == HELD else [])
+    assert [b.id for b in plan.blocked] == ([ID] if expected == BLOCKED else [])
+    assert {result.outcome for result in report.results} <= ACHIEVED
+    resumed = [change for change in plan.changes if change.verb == "resume"]
+    assert all(Risk.DUE_AT_ONCE in change.risks for change in resumed)
+
+    again, repeated = world.converge(wanted)
+    assert again.changes == ()
+    assert repeated.results == ()
+    assert (again.held, len(again.blocked)) == (plan.held, len(plan.blocked))
+    assert world.calls()[before:] == calls
+
+
+MOVES: dict[str, tuple[list[str], str]] = {
+    "resumed and paused again": (["start", "stop"], HELD),
+    "resumed, ran, and paused again": (["start", "run", "stop"], HELD),
+    "rebalanced by hand": (["rebalance"], HELD),
+    "paused again": (["stop"], "resume"),
+    "nothing": ([], "resume"),
+}
+"""What somebody does to a v2 portfolio that we paused, and what becomes of it when it is to be active again."""
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_whose_pause_it_is_on_v2(tmp_path: Path, move: str) -> None:
+    """v2 keeps no reason, yet a pause is only ours until somebody has resumed, even where nothing ran since."""
+    does, expected = MOVES[move]
+    world = World(
+        journal=tmp_path / "journal.db",
+        portfolios={ID: {"api": "v2", "strategy": "S1"}},
+        strategies={"S1": {"frequency": "daily"}},
+    )
+    world.converge([Desired(id=ID, api=ApiVersion.V2, state=RunState.PAUSED)])
+    glider = Glider(world.store, world.clock.now_ms)
+    for step in does:
+        world.clock.advance(5_000)
+        match step:
+            case "start":
+                integrator.change(glider, ID, start_enrolled)
+            case "stop":
+                integrator.change(glider, ID, stop_enrolled)
+            case "rebalance":
+                integrator.rebalance(glider, ID, Course.COMPLETED)
+                world.clock.advance(600_000)
+            case _:
+                world.clock.advance(600_000)
+    plan = world.plan([Desired(id=ID, api=ApiVersion.V2, state=RunState.ACTIVE)])
+    assert [held.id for held in plan.held] == ([ID] if expected == HELD else [])
+    assert [change.verb.value for change in plan.changes] == ([] if expected == HELD else [expected])
+
+
+def test_both_versions_in_one_plan(tmp_path: Path) -> None:
+    """Each portfolio's calls go to its own API, in one plan, one apply and one journal."""
+    world = World(
+        journal=tmp_path / "journal.db",
+        portfolios={
+            "first": {"status": "active", "interval": "24h"},
+            "second": {"api": "v2", "strategy": "S1"},
+            "other": {"api": "v2", "strategy": "S1", "name": "Nobody's"},
+        },
+        strategies={"S1": {"frequency": "daily"}},
+    )
+    wanted = [
+        Desired(id=PortfolioId("first"), state=RunState.PAUSED),
+        Desired(id=PortfolioId("second"), state=RunState.PAUSED, api=ApiVersion.V2),
+    ]
+    plan, report = world.converge(wanted)
+    assert [(one.id, one.name, one.strategy) for one in plan.unmanaged] == [("other", "Nobody's", "S1")]
+    assert {result.outcome for result in report.results} == {Outcome.DONE}
+    paths = [request.path for request in world.app.requests.kept()]
+    assert all(path.startswith("/v1/portfolio/first/") for path in paths if path.startswith("/v1"))
+    assert all(path.startswith("/v2/portfolios") and "first" not in path for path in paths if path.startswith("/v2"))
+    assert world.plan(wanted).changes == ()
+
+
+def test_a_hold_on_v2_is_overridden_for_one_pause(tmp_path: Path) -> None:
+    """What was reviewed is the pause that stood then; one that somebody made since is not lifted by the same plan."""
+    world = World(
+        journal=tmp_path / "journal.db",
+        portfolios={ID: {"api": "v2", "strategy": "S1", "status": "paused"}},
+        strategies={"S1": {"frequency": "daily"}},
+    )
+    wanted = [Desired(id=ID, api=ApiVersion.V2, state=RunState.ACTIVE, hold_override=True)]
+    reviewed = world.plan(wanted)
+    glider = Glider(world.store, world.clock.now_ms)
+    world.clock.advance(1_000)
+    integrator.change(glider, ID, start_enrolled)
+    integrator.change(glider, ID, stop_enrolled)
+    (result,) = world.apply(reviewed).results
+    assert (result.outcome, result.detail) == (
+        Outcome.STALE,
+        "it was paused anew since the plan was made; plan again",
+    )
+    assert world.writes() == []
+    assert {result.outcome for result in world.apply(world.plan(wanted)).results} == {Outcome.DONE}

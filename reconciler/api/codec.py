@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.limits import MAX_INTERVAL_MS, MIN_INTERVAL_MS
-from reconciler.core.live import Live, Status
+from reconciler.core.live import LATEST_MS, Live, Status
 from reconciler.core.ports import Confirmation
 from reconciler.core.text import harmless
 
@@ -40,10 +40,10 @@ def live_of(portfolio: PortfolioId, payload: Fields, *, operation: str) -> Live:
 
     Raises :class:`ApiError` (``MALFORMED``) for an answer without a status word or about another portfolio.
     """
-    data = _data(payload)
+    data = data_of(payload)
     if data is None:
         raise ApiError(FailureKind.MALFORMED, "the answer holds no data object", operation=operation)
-    _same_portfolio(portfolio, data, operation)
+    same_portfolio(portfolio, data, operation)
     word = data.get("status")
     if not isinstance(word, str):
         raise ApiError(FailureKind.MALFORMED, "the answer holds no status word", operation=operation)
@@ -61,7 +61,7 @@ def live_of(portfolio: PortfolioId, payload: Fields, *, operation: str) -> Live:
         offset_ms=offset_ms,
         schedule_id=_schedule_id(data),
         pause_reason=harmless(reason) if isinstance(reason, str) and reason else None,
-        next_run_ms=_moment(details.get("nextScheduledExecution")),
+        next_run_ms=moment_of(details.get("nextScheduledExecution")),
         scheduled_ms=_scheduled(details.get("recentActions")),
         runs=runs if type(runs) is int and 0 <= runs < 10**12 else None,
     )
@@ -73,10 +73,10 @@ def confirmation_of(portfolio: PortfolioId, payload: Fields, *, operation: str) 
     The shape of a resume's answer is not documented, so nothing is required. Raises :class:`ApiError`
     (``MALFORMED``) for an answer about another portfolio: what was done then is unknown.
     """
-    data = _data(payload)
+    data = data_of(payload)
     if data is None:
         return Confirmation()
-    _same_portfolio(portfolio, data, operation)
+    same_portfolio(portfolio, data, operation)
     every, offset = _pair(data.get("newInterval"))
     if every is None:
         every, offset = _number(data.get("intervalMs")), _number(data.get("offsetMs"))
@@ -87,18 +87,20 @@ def confirmation_of(portfolio: PortfolioId, payload: Fields, *, operation: str) 
         interval_ms=every,
         offset_ms=offset,
         schedule_id=_schedule_id(data),
-        next_run_ms=_moment(data.get("nextScheduledRun")),
+        next_run_ms=moment_of(data.get("nextScheduledRun")),
         previous_interval_ms=previous_every,
         previous_offset_ms=previous_offset,
     )
 
 
-def _data(payload: Fields) -> Fields | None:
+def data_of(payload: Fields) -> Fields | None:
+    """Return what stands inside the envelope; ``None`` where that is no object."""
     data = payload.get("data")
     return data if isinstance(data, dict) else None
 
 
-def _same_portfolio(portfolio: PortfolioId, data: Fields, operation: str) -> None:
+def same_portfolio(portfolio: PortfolioId, data: Fields, operation: str) -> None:
+    """Raise :class:`ApiError` (``MALFORMED``) for an answer about another portfolio."""
     answered = data.get("portfolioId")
     if answered is not None and answered != portfolio:
         shown = harmless(answered, longest=_LONGEST_ID) if isinstance(answered, str) else "something unreadable"
@@ -136,7 +138,7 @@ def _schedule(data: Fields, details: Fields) -> tuple[int | None, int | None]:
     intervals: set[int | None] = set()
     offsets: set[int | None] = set()
     for place, is_schedule in _places(data, details):
-        every = {_plausible(place[key]) for key in ("interval", "intervalMs", "every") if _is_number(place.get(key))}
+        every = {interval_of(place[key]) for key in ("interval", "intervalMs", "every") if _is_number(place.get(key))}
         intervals |= every
         # A bare "offset" beside no interval may as well be the offset of a page.
         if (is_schedule or every) and _is_number(place.get("offset")):
@@ -170,7 +172,8 @@ def _within(outer: Fields, *, levels: int) -> Iterator[tuple[Fields, bool]]:
             yield inner, True
 
 
-def _plausible(value: object) -> int | None:
+def interval_of(value: object) -> int | None:
+    """Return the milliseconds of an interval, ``None`` for what can't be one (API facts §4.6)."""
     every = _number(value)
     return every if every is not None and MIN_INTERVAL_MS <= every <= MAX_INTERVAL_MS else None
 
@@ -202,16 +205,20 @@ def _schedule_id(data: Fields) -> str | None:
 def _scheduled(actions: object) -> tuple[int, ...]:
     if not isinstance(actions, list) or not actions:
         return ()
-    moments = [_moment(action.get("scheduledAt")) for action in actions[:_MOST_RUNS] if isinstance(action, dict)]
+    moments = [moment_of(action.get("scheduledAt")) for action in actions[:_MOST_RUNS] if isinstance(action, dict)]
     return tuple(sorted((moment for moment in moments if moment is not None), reverse=True))
 
 
-def _moment(value: object) -> int | None:
-    """Return the epoch milliseconds of an ISO 8601 time with a zone; a time without one names no moment."""
+def moment_of(value: object) -> int | None:
+    """Return the epoch milliseconds of an ISO 8601 time with a zone; a time without one names no moment.
+
+    Nor does one before 1970 or after 9999 in UTC: no run was planned then, and it could not be shown.
+    """
     if not isinstance(value, str):
         return None
     try:
         since = datetime.fromisoformat(value) - _EPOCH
     except (ValueError, TypeError, OverflowError):  # TypeError: no zone
         return None
-    return since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000
+    ms = since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000
+    return ms if 0 <= ms <= LATEST_MS else None

@@ -37,6 +37,7 @@ from reconciler.api.access import checked_base_url, checked_key, checked_proxy
 from reconciler.api.envelope import success_of
 from reconciler.api.pacing import Call, Pacing
 from reconciler.core.errors import ApiError, FailureKind, UsageError
+from reconciler.core.rebalance import is_cooldown
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
@@ -156,11 +157,31 @@ class Transport:
         """Send a read; repeat it within limits. ``path`` begins with a slash and is safe in a URL as it stands."""
         return await self._call("GET", path, None, operation)
 
-    async def post(self, path: str, body: Mapping[str, object], *, operation: str) -> dict[str, object]:
-        """Send a write once; after a 429 alone, which proves that nothing was done, again."""
-        return await self._call("POST", path, json.dumps(body, separators=(",", ":")).encode(), operation)
+    async def post(
+        self, path: str, body: Mapping[str, object], *, operation: str, cools_down: bool = False
+    ) -> dict[str, object]:
+        """Send a write once; after a 429 alone, which proves that nothing was done, again.
 
-    async def _call(self, method: str, path: str, body: bytes | None, operation: str) -> dict[str, object]:
+        ``cools_down`` says that the route has a cooldown of its own (API facts §2.5): its 429 is about this one
+        portfolio, so it is raised at once and slows nothing else.
+        """
+        content = json.dumps(body, separators=(",", ":")).encode()
+        return await self._call("POST", path, content, operation, cools_down=cools_down)
+
+    async def put(self, path: str, body: Mapping[str, object], *, operation: str) -> dict[str, object]:
+        """Send a write of a value, as :meth:`post` does."""
+        return await self._call("PUT", path, json.dumps(body, separators=(",", ":")).encode(), operation)
+
+    async def look(self, path: str, *, operation: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """Send a read once and return status, headers and body as they come: for questions about the service itself.
+
+        Raises :class:`ApiError` where no whole answer comes.
+        """
+        return await self._exchange("GET", path, None, operation)
+
+    async def _call(
+        self, method: str, path: str, body: bytes | None, operation: str, *, cools_down: bool = False
+    ) -> dict[str, object]:
         call = Call(operation, safe=body is None)
         while True:
             await self._pacing.enter(call)
@@ -170,6 +191,9 @@ class Transport:
                 self._pacing.heard(headers, limited=status == 429)
                 payload = success_of(status, headers, answer, operation=operation, now_ms=sent_ms)
             except ApiError as error:
+                if cools_down and is_cooldown(error):
+                    self._pacing.succeeded(call)
+                    raise
                 failure = error
                 self._pacing.failed(call, failure)
             else:

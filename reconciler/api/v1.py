@@ -11,6 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from reconciler.api.codec import confirmation_of, live_of
+from reconciler.api.runs import triggered_of
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.live import Live, Status
 from reconciler.core.paths import Paths
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from reconciler.api.transport import Transport
     from reconciler.core.desired import PortfolioId
     from reconciler.core.ports import Confirmation
+    from reconciler.core.rebalance import Triggered
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 _NO_ROUTE: Final = frozenset({404, 405})
+_TRIGGER: Final = "trigger"
 
 
 class _Family(Enum):
@@ -60,6 +63,8 @@ class GliderV1:
         # By verb, because the documents and the clients in the wild mix the families (API facts §4.1).
         self._proven: dict[str, _Family] = {}
         self._notes: list[str] = []
+        self._read: dict[PortfolioId, tuple[Status, str | None]] = {}
+        """Status and pause reason that whoever decides about a portfolio saw last."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -69,14 +74,16 @@ class GliderV1:
     async def read(self, portfolio: PortfolioId) -> Live:
         """Read the automation status (V1.6). A 404 is ``Status.NOT_FOUND``; other failures raise :class:`ApiError`."""
         operation = f"status of {portfolio}"
-        path = _path(portfolio, "automation/status")
+        path = path_of(portfolio, "automation/status")
         try:
             payload = await self._transport.get(path, operation=operation)
         except ApiError as error:
             if error.kind is FailureKind.NOT_FOUND:
                 return Live(id=portfolio, status=Status.NOT_FOUND)
             raise
-        return live_of(portfolio, payload, operation=operation)
+        live = live_of(portfolio, payload, operation=operation)
+        self._read[portfolio] = live.status, live.pause_reason
+        return live
 
     async def start(
         self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None, run_now: bool
@@ -94,52 +101,80 @@ class GliderV1:
             },
             _Family.GUIDE: {"runRebalanceImmediately": run_now, "interval": _interval(interval_ms, offset_ms)},
         }
-        return await self._act(portfolio, "start", bodies)
+        return await self._confirmed(portfolio, "start", bodies)
 
     async def pause(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
         """Pause automation (V1.2). Raises :class:`ApiError`."""
-        return await self._act(portfolio, "pause", dict.fromkeys(_Family, _reason(reason)))
+        return await self._confirmed(portfolio, "pause", dict.fromkeys(_Family, _reason(reason)))
 
     async def resume(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
         """Resume automation (V1.3); the answer's shape is not documented. Raises :class:`ApiError`."""
-        return await self._act(portfolio, "resume", dict.fromkeys(_Family, _reason(reason)))
+        return await self._confirmed(portfolio, "resume", dict.fromkeys(_Family, _reason(reason)))
 
     async def update_schedule(self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None) -> Confirmation:
         """Set interval and offset (V1.5), whose path and body both families share. Raises :class:`ApiError`."""
-        path = _path(portfolio, "update-schedule-interval")
+        path = path_of(portfolio, "update-schedule-interval")
         body = {"interval": _interval(interval_ms, offset_ms)}
-        return await self._post(portfolio, path, body, operation=f"update-schedule of {portfolio}")
+        operation = f"update-schedule of {portfolio}"
+        payload = await self._transport.post(path, body, operation=operation)
+        return confirmation_of(portfolio, payload, operation=operation)
+
+    async def trigger(self, portfolio: PortfolioId, *, skip_schedule_validation: bool) -> Triggered:
+        """Run the portfolio once now (V1.4). Raises :class:`ApiError`; see
+        :class:`~reconciler.core.ports.RebalanceApi`."""
+        body: dict[str, object] = {"skipScheduleValidation": skip_schedule_validation}
+        payload = await self._act(portfolio, _TRIGGER, dict.fromkeys(_Family, body))
+        return triggered_of(portfolio, payload, "rebalanceId", operation=f"{_TRIGGER} of {portfolio}")
+
+    async def _confirmed(
+        self, portfolio: PortfolioId, verb: str, bodies: Mapping[_Family, Mapping[str, object]]
+    ) -> Confirmation:
+        payload = await self._act(portfolio, verb, bodies)
+        return confirmation_of(portfolio, payload, operation=f"{verb} of {portfolio}")
 
     async def _act(
         self, portfolio: PortfolioId, verb: str, bodies: Mapping[_Family, Mapping[str, object]]
-    ) -> Confirmation:
+    ) -> dict[str, object]:
+        """Send a write on the path family in use; return its whole answer. Raises :class:`ApiError`."""
         family = self._proven.get(verb, self._first)
         try:
-            confirmation = await self._send(portfolio, verb, family, bodies)
+            payload = await self._send(portfolio, verb, family, bodies)
         except ApiError as error:
             if verb in self._proven or error.status not in _NO_ROUTE:
                 raise
             if not self._may_fall_back:
                 error.detail = "If the portfolio exists, the service may use the other paths: set service.paths: auto."
                 raise
-            if not await self._is_there(portfolio):
+            if not await self._is_there(portfolio, f"{verb} of {portfolio}"):
                 raise
             return await self._fall_back(portfolio, verb, family.other, bodies)
         self._proven[verb] = family
-        return confirmation
+        return payload
 
-    async def _is_there(self, portfolio: PortfolioId) -> bool:
-        """Whether the portfolio can be read right now, so that a 404 can only have been about the route."""
+    async def _is_there(self, portfolio: PortfolioId, operation: str) -> bool:
+        """Whether the portfolio can be read right now, so that a 404 can only have been about the route.
+
+        Raises :class:`ApiError` (``REFUSED``) where that read shows something else than the last one: whoever decided
+        to write did so by that, and somebody else's pause must not be lifted on the way round.
+        """
+        seen = self._read.get(portfolio)
         try:
-            return (await self.read(portfolio)).status is not Status.NOT_FOUND
+            live = await self.read(portfolio)
         except ApiError:
             return False
+        if live.status is not Status.NOT_FOUND and seen not in (None, (live.status, live.pause_reason)):
+            raise ApiError(
+                FailureKind.REFUSED,
+                "not sent on the other path: somebody changed the portfolio in the meantime; plan again",
+                operation=operation,
+            )
+        return live.status is not Status.NOT_FOUND
 
     async def _fall_back(
         self, portfolio: PortfolioId, verb: str, family: _Family, bodies: Mapping[_Family, Mapping[str, object]]
-    ) -> Confirmation:
+    ) -> dict[str, object]:
         try:
-            confirmation = await self._send(portfolio, verb, family, bodies)
+            payload = await self._send(portfolio, verb, family, bodies)
         except ApiError as error:
             if error.status in _NO_ROUTE:
                 raise ApiError(
@@ -156,7 +191,7 @@ class GliderV1:
                 self._remember(verb, family)  # a refusal comes from the route: it is there
             raise
         self._remember(verb, family)
-        return confirmation
+        return payload
 
     def _remember(self, verb: str, family: _Family) -> None:
         self._proven[verb] = family
@@ -169,25 +204,27 @@ class GliderV1:
 
     async def _send(
         self, portfolio: PortfolioId, verb: str, family: _Family, bodies: Mapping[_Family, Mapping[str, object]]
-    ) -> Confirmation:
-        path = _path(portfolio, family.folder + verb)
-        return await self._post(portfolio, path, bodies[family], operation=f"{verb} of {portfolio}")
-
-    async def _post(
-        self, portfolio: PortfolioId, path: str, body: Mapping[str, object], *, operation: str
-    ) -> Confirmation:
-        payload = await self._transport.post(path, body, operation=operation)
-        return confirmation_of(portfolio, payload, operation=operation)
+    ) -> dict[str, object]:
+        path = path_of(portfolio, family.folder + verb)
+        operation = f"{verb} of {portfolio}"
+        return await self._transport.post(path, bodies[family], operation=operation, cools_down=verb == _TRIGGER)
 
 
-def _path(portfolio: PortfolioId, tail: str) -> str:
-    # What may be an id needs no percent-encoding, and nothing else gets as far as a URL.
+def path_of(portfolio: PortfolioId, tail: str = "") -> str:
+    """Return the path of a portfolio, or of what stands below it. Raises :class:`ApiError` for what can't be an id."""
+    checked_id(portfolio)
+    return f"/v1/portfolio/{portfolio}/{tail}" if tail else f"/v1/portfolio/{portfolio}"
+
+
+def checked_id(portfolio: PortfolioId) -> PortfolioId:
+    """Return an id as it stands in a path. Raises :class:`ApiError` for anything else: nothing else reaches a URL."""
+    # What may be an id needs no percent-encoding.
     if not _ID.fullmatch(portfolio):
         raise ApiError(
             FailureKind.REFUSED,
             f"not sent: {harmless(portfolio, longest=60)!r} is no portfolio id; ids are 1 to 128 of A-Z a-z 0-9 _ -",
         )
-    return f"/v1/portfolio/{portfolio}/{tail}"
+    return portfolio
 
 
 def _interval(interval_ms: int, offset_ms: int | None) -> dict[str, int]:

@@ -48,12 +48,12 @@ def standing(change: Change, live: Live, record: Record | None) -> Standing:
 
 def _same_pause(change: Change, live: Live, record: Record | None) -> bool:
     """Whether the pause in force is the one that was reviewed; a new one by somebody else must not be lifted."""
-    if live.pause_reason != change.pause_reason:
+    if live.pause_reason != change.pause_reason or not _agree(live.schedule_id, change.pause_id):
         return False
     return change.reason is ChangeReason.HOLD_OVERRIDDEN or paused_by_us(live, record)
 
 
-def _agree(now: int | None, then: int | None) -> bool:
+def _agree(now: int | str | None, then: int | str | None) -> bool:
     return now is None or then is None or now == then
 
 

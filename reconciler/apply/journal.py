@@ -2,41 +2,55 @@
 
 In: intents, outcomes and confirmed records of one service. Out: the same, read back. Losing the file costs
 knowledge (more fields are unverified), never correctness. Nothing secret gets in. Opening, checking and locking the
-file is :mod:`reconciler.apply.journalfile`'s.
+file is :mod:`reconciler.apply.journalfile`'s, what its rows mean :mod:`reconciler.apply.journalrows`'.
 
 A record is void once a later write to the same portfolio may have taken effect without being confirmed as a whole:
-what the service held before says nothing of what it holds now.
+what the service held before says nothing of what it holds now. A rebalance leaves state and schedule as they are.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self
 
 from reconciler.apply.journalfile import broken, lock, open_to_read, open_to_write
-from reconciler.core.desired import PortfolioId, RunState
-from reconciler.core.live import Record
+from reconciler.apply.journalrows import (
+    Row,
+    T,
+    cadence_row,
+    intent_row,
+    record_row,
+    run_row,
+    understood,
+    write_row,
+)
 from reconciler.core.report import Call, Intent, Run, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from reconciler.core.desired import PortfolioId
+    from reconciler.core.live import Record
+    from reconciler.core.strategy import Cadence, StrategyAddress, StrategyId
+
 _RECORDS: Final = """
     SELECT portfolio, state, interval_ms, offset_ms, schedule_id, confirmed_ms, marked FROM confirmed
     WHERE base_url = ? AND NOT EXISTS (
         SELECT 1 FROM writes WHERE writes.base_url = confirmed.base_url AND writes.portfolio = confirmed.portfolio
         AND writes.id > confirmed.last_write AND (outcome IS NULL OR outcome NOT IN ('failed', 'unseen'))
+        AND writes.call <> 'rebalance'
     )
 """
-_LATEST_MS: Final = 253_402_300_799_999
-"""The end of the year 9999: a later time can't be shown, and only a damaged file has one."""
+_CADENCES: Final = """
+    SELECT portfolio, wanted, outcome FROM writes WHERE base_url = ? AND id IN (
+        SELECT MAX(id) FROM writes WHERE call = ? AND (outcome IS NULL OR outcome NOT IN ('failed', 'unseen'))
+        GROUP BY base_url, portfolio
+    )
+"""
 CUT_OFF: Final = "cut_off"
 """How a run ended whose process died, as the next apply found."""
-_Row = tuple[Any, ...]
-_T = TypeVar("_T")
 
 
 class SqliteJournal:
@@ -71,12 +85,22 @@ class SqliteJournal:
     def records(self) -> Mapping[PortfolioId, Record]:
         """Return the last confirmed state of every portfolio of this service, keyed and sorted by id."""
         rows = self._execute(f"{_RECORDS} ORDER BY portfolio", (self._base_url,))
-        return dict(self._understand(_record, rows))
+        return dict(self._understand(record_row, rows))
 
     def record(self, portfolio: PortfolioId) -> Record | None:
         """Return the last confirmed state of one portfolio."""
         rows = self._execute(f"{_RECORDS} AND portfolio = ?", (self._base_url, portfolio))
-        return dict(self._understand(_record, rows)).get(portfolio)
+        return dict(self._understand(record_row, rows)).get(portfolio)
+
+    def cadences(self) -> Mapping[StrategyId, Cadence]:
+        """Return the cadences that the last writes to strategies of this service left, keyed and sorted by id.
+
+        A strategy whose last write may have taken effect without being confirmed or seen is left out: what it holds
+        is not known.
+        """
+        rows = self._execute(f"{_CADENCES} ORDER BY portfolio", (self._base_url, Call.SET_CADENCE.value))
+        found = self._understand(cadence_row, rows)
+        return {strategy: cadence for strategy, cadence in found if cadence is not None}
 
     def unsettled(self) -> tuple[Intent, ...]:
         """Return the writes to this service that have an intent and no outcome, oldest first: a run died over them."""
@@ -85,7 +109,7 @@ class SqliteJournal:
             " WHERE base_url = ? AND outcome IS NULL ORDER BY id",
             (self._base_url,),
         )
-        return self._understand(_intent, rows)
+        return self._understand(intent_row, rows)
 
     def open_run(self, *, fingerprint: str, tool: str) -> None:
         """Begin a run: every write belongs to one."""
@@ -107,7 +131,7 @@ class SqliteJournal:
             "UPDATE runs SET finished_ms = ?, exit_reason = ? WHERE id = ?", (self._now_ms(), exit_reason, self._run)
         )
 
-    def begin(self, portfolio: PortfolioId, call: str, wanted: str) -> int:
+    def begin(self, portfolio: PortfolioId | StrategyAddress, call: str, wanted: str) -> int:
         """Commit the intent of a write before it is sent; return its number."""
         return self._insert(
             "INSERT INTO writes (run, base_url, portfolio, call, wanted, intent_ms) VALUES (?, ?, ?, ?, ?, ?)",
@@ -138,15 +162,15 @@ class SqliteJournal:
             ),
         )
 
-    def _execute(self, statement: str, values: tuple[object, ...]) -> list[_Row]:
+    def _execute(self, statement: str, values: tuple[object, ...]) -> list[Row]:
         try:
             with self._connection, closing(self._connection.execute(statement, values)) as cursor:
                 return cursor.fetchall()
         except sqlite3.Error as error:
             raise broken(self._path, error) from error
 
-    def _understand(self, read: Callable[[_Row], _T], rows: Iterable[_Row]) -> tuple[_T, ...]:
-        return _understood(self._path, read, rows)
+    def _understand(self, read: Callable[[Row], T], rows: Iterable[Row]) -> tuple[T, ...]:
+        return understood(self._path, read, rows)
 
     def _insert(self, statement: str, values: tuple[object, ...]) -> int:
         try:
@@ -190,6 +214,18 @@ def read_records(path: Path, *, base_url: str) -> Mapping[PortfolioId, Record]:
         return SqliteJournal(connection, path=path, base_url=base_url, now_ms=lambda: 0).records()
 
 
+def read_cadences(path: Path, *, base_url: str) -> Mapping[StrategyId, Cadence]:
+    """Return what a journal file holds of one service's strategies; a missing file holds nothing.
+
+    Raises :class:`JournalError` for a file that is damaged or something else.
+    """
+    connection = open_to_read(path)
+    if connection is None:
+        return {}
+    with closing(connection):
+        return SqliteJournal(connection, path=path, base_url=base_url, now_ms=lambda: 0).cadences()
+
+
 def read_runs(path: Path, *, run: int | None = None, portfolios: Sequence[PortfolioId] = ()) -> tuple[Run, ...] | None:
     """Return the runs of a journal file, newest first, each with its writes in order; ``None`` without a file.
 
@@ -215,80 +251,8 @@ def read_runs(path: Path, *, run: int | None = None, portfolios: Sequence[Portfo
         except sqlite3.Error as error:
             raise broken(path, error) from error
     of_run: dict[int, list[Write]] = {}
-    for number, write in _understood(path, _write, writes):
+    for number, write in understood(path, write_row, writes):
         if not portfolios or write.portfolio in portfolios:
             of_run.setdefault(number, []).append(write)
-    found = _understood(path, lambda row: _run(row, tuple(of_run.get(row[0], ()))), runs)
+    found = understood(path, lambda row: run_row(row, tuple(of_run.get(row[0], ()))), runs)
     return tuple(one for one in found if one.writes or not portfolios)
-
-
-def _understood(path: Path, read: Callable[[_Row], _T], rows: Iterable[_Row]) -> tuple[_T, ...]:
-    """Return the rows as values. A word or number that no journal has is damage that SQLite's own check can't see."""
-    try:
-        return tuple(read(row) for row in rows)
-    except (ValueError, KeyError, TypeError) as error:
-        raise broken(path, ValueError(f"it is damaged: {error}")) from error
-
-
-def _record(row: _Row) -> tuple[PortfolioId, Record]:
-    portfolio, state, interval_ms, offset_ms, schedule_id, confirmed_ms, marked = row
-    return PortfolioId(portfolio), Record(
-        state=RunState(state),
-        interval_ms=interval_ms,
-        offset_ms=offset_ms,
-        schedule_id=schedule_id,
-        confirmed_ms=confirmed_ms,
-        marked=bool(marked),
-    )
-
-
-def _intent(row: _Row) -> Intent:
-    write, portfolio, call, wanted, at_ms = row
-    _schedule(wanted)
-    return Intent(write=write, portfolio=PortfolioId(portfolio), call=Call(call), wanted=wanted, at_ms=at_ms)
-
-
-def _run(row: _Row, writes: tuple[Write, ...]) -> Run:
-    number, base_url, fingerprint, tool, process, started_ms, finished_ms, exit_reason = row
-    return Run(
-        number=number,
-        base_url=base_url,
-        fingerprint=fingerprint,
-        tool=tool,
-        process=process,
-        started_ms=_time(started_ms),
-        finished_ms=None if finished_ms is None else _time(finished_ms),
-        exit_reason=exit_reason,
-        writes=writes,
-    )
-
-
-def _write(row: _Row) -> tuple[int, Write]:
-    run, number, portfolio, call, wanted, intent_ms, outcome, detail, outcome_ms = row
-    interval_ms, offset_ms = _schedule(wanted)
-    return run, Write(
-        number=number,
-        portfolio=PortfolioId(portfolio),
-        call=Call(call),
-        interval_ms=interval_ms,
-        offset_ms=offset_ms,
-        intent_ms=_time(intent_ms),
-        outcome=outcome,
-        detail=detail or "",
-        outcome_ms=None if outcome_ms is None else _time(outcome_ms),
-    )
-
-
-def _schedule(wanted: str) -> tuple[int | None, int | None]:
-    """Return interval and offset of a write's ``wanted``, as :meth:`SqliteJournal.begin` was given it."""
-    schedule = json.loads(wanted)
-    interval_ms, offset_ms = schedule["interval_ms"], schedule["offset_ms"]
-    if any(ms is not None and (not isinstance(ms, int) or ms < 0) for ms in (interval_ms, offset_ms)):
-        raise ValueError(f"{wanted!r} is no schedule")
-    return interval_ms, offset_ms
-
-
-def _time(ms: int) -> int:
-    if not 0 <= ms <= _LATEST_MS:
-        raise ValueError(f"{ms} is no time")
-    return ms

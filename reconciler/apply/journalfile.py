@@ -1,7 +1,7 @@
 """The journal's file: its tables, how it is opened and checked, and the lock that lets one apply at a time use it.
 
 In: a path. Out: an SQLite connection, or a :class:`JournalError` that says what is wrong with the file. What the rows
-mean is :mod:`reconciler.apply.journal`'s.
+mean is :mod:`reconciler.apply.journalrows`'.
 """
 
 from __future__ import annotations

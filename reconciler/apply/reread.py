@@ -1,18 +1,18 @@
 """Read again until something is seen, a few times: how a write is believed.
 
-In: a portfolio and what to look for. Out: whether it was seen within the bound, and what was seen last. A read that
-fails shows nothing.
+In: a read, of a portfolio or a strategy, and what to look for. Out: whether it was seen within the bound, and what was
+seen last. A read that fails shows nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from reconciler.core.errors import ApiError, FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from reconciler.core.desired import PortfolioId
     from reconciler.core.live import Live
@@ -22,12 +22,34 @@ WAITS_SECONDS: Final = (0.0, 0.2, 0.4, 0.8, 1.6)
 """Before each look. The service names no bound for how soon a read shows a write; after three seconds we say so."""
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(Generic[T]):
     """The last state that could be read, if any could, and whether it is as expected."""
 
-    live: Live | None
+    live: T | None
     expected: bool
+
+
+async def look_until(read: Callable[[], Awaitable[T]], expected: Callable[[T], bool], clock: Clock) -> Sight[T]:
+    """Return the first state that is as expected, or what the last look showed."""
+    last: T | None = None
+    for seconds in WAITS_SECONDS:
+        if seconds:
+            await clock.sleep(seconds)
+        try:
+            live = await read()
+        except ApiError as error:
+            last = None
+            if error.kind in (FailureKind.UNAUTHENTICATED, FailureKind.FORBIDDEN):
+                break
+            continue
+        if expected(live):
+            return Sight(live, expected=True)
+        last = live
+    return Sight(last, expected=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +59,6 @@ class Rereader:
     api: AutomationApi
     clock: Clock
 
-    async def until(self, portfolio: PortfolioId, expected: Callable[[Live], bool]) -> Sight:
+    async def until(self, portfolio: PortfolioId, expected: Callable[[Live], bool]) -> Sight[Live]:
         """Return the first live state that is as expected, or what the last look showed."""
-        last: Live | None = None
-        for seconds in WAITS_SECONDS:
-            if seconds:
-                await self.clock.sleep(seconds)
-            try:
-                live = await self.api.read(portfolio)
-            except ApiError as error:
-                last = None
-                if error.kind in (FailureKind.UNAUTHENTICATED, FailureKind.FORBIDDEN):
-                    break
-                continue
-            if expected(live):
-                return Sight(live, expected=True)
-            last = live
-        return Sight(last, expected=False)
+        return await look_until(lambda: self.api.read(portfolio), expected, self.clock)

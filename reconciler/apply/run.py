@@ -9,25 +9,30 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final, assert_never, overload
 
 from reconciler.apply.check import Standing, holds, record_of, standing
 from reconciler.apply.reread import Rereader
 from reconciler.apply.steps import Progress, Steps
-from reconciler.core.errors import ApiError, FailureKind, JournalError
-from reconciler.core.plan import write_stages
-from reconciler.core.report import ACHIEVED, ActionResult, ApplyReport, Outcome
+from reconciler.apply.strategies import StrategySteps, result_of
+from reconciler.core.desired import ApiVersion
+from reconciler.core.errors import ApiError, FailureKind, JournalError, PlanInvalid
+from reconciler.core.plan import Change, write_stages
+from reconciler.core.report import ACHIEVED, ActionResult, AnyResult, ApplyReport, Outcome, StrategyResult
+from reconciler.core.strategy import StrategyChange, StrategyId
+from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from reconciler.core.desired import PortfolioId
     from reconciler.core.live import Live, Record
-    from reconciler.core.plan import Change, Plan
-    from reconciler.core.ports import ApplyObserver, AutomationApi, Clock, Journal
+    from reconciler.core.plan import AnyChange, Plan
+    from reconciler.core.ports import ApplyObserver, AutomationApi, Clock, Journal, StrategyApi
+    from reconciler.core.strategy import StrategyAddress
 
 
-GRACE_SECONDS: Final = 5.0
+GRACE_SECONDS: Final = 4.0
 """How long what is under way may go on after an interruption; then its outcome is left unknown."""
 
 
@@ -67,32 +72,53 @@ class Pace:
 
 
 async def apply_plan(
-    plan: Plan, *, api: AutomationApi, journal: Journal, clock: Clock, observer: ApplyObserver, pace: Pace, stop: Stop
+    plan: Plan,
+    *,
+    api: AutomationApi,
+    strategies: StrategyApi | None = None,
+    journal: Journal,
+    clock: Clock,
+    observer: ApplyObserver,
+    pace: Pace,
+    stop: Stop,
 ) -> ApplyReport:
     """Carry out every change of the plan, stage after stage, in the order of
-    :func:`~reconciler.core.plan.write_stages`."""
+    :func:`~reconciler.core.plan.write_stages`. ``strategies`` is needed by a plan that changes any."""
     started_ms = clock.now_ms()
-    applier = _Applier(api=api, journal=journal, clock=clock, observer=observer, pace=pace, stop=stop)
-    for stage in write_stages(plan.changes):
+    applier = _Applier(
+        api=api, strategies=strategies, journal=journal, clock=clock, observer=observer, pace=pace, stop=stop
+    )
+    for stage in write_stages(plan.changes, plan.strategies):
         await applier.run(stage[: pace.canary])
         applier.judge_canary(stage[: pace.canary])
         await applier.run(stage[pace.canary :])
     return ApplyReport(
         plan=plan,
         results=tuple(applier.results[change.id] for change in plan.changes),
+        strategies=tuple(applier.strategies[change.id] for change in plan.strategies),
         started_ms=started_ms,
         finished_ms=clock.now_ms(),
     )
 
 
 class _Applier:
-    """What the workers of one apply share; ``results`` grows, keyed by portfolio id."""
+    """What the workers of one apply share; ``results`` and ``strategies`` grow, keyed by id."""
 
     def __init__(
-        self, *, api: AutomationApi, journal: Journal, clock: Clock, observer: ApplyObserver, pace: Pace, stop: Stop
+        self,
+        *,
+        api: AutomationApi,
+        strategies: StrategyApi | None,
+        journal: Journal,
+        clock: Clock,
+        observer: ApplyObserver,
+        pace: Pace,
+        stop: Stop,
     ) -> None:
         self.results: dict[PortfolioId, ActionResult] = {}
+        self.strategies: dict[StrategyId, StrategyResult] = {}
         self._api = api
+        self._strategy_api = strategies
         self._journal = journal
         self._clock = clock
         self._observer = observer
@@ -101,7 +127,7 @@ class _Applier:
         self._reread = Rereader(api, clock)
         self._failures = 0
 
-    async def run(self, changes: Sequence[Change]) -> None:
+    async def run(self, changes: Sequence[AnyChange]) -> None:
         """Carry out changes that may go at once; returns when each has its result."""
         if not changes:
             return
@@ -115,9 +141,9 @@ class _Applier:
                 task.cancel()
             await asyncio.gather(*workers, watch, return_exceptions=True)
 
-    def judge_canary(self, changes: Sequence[Change]) -> None:
+    def judge_canary(self, changes: Sequence[AnyChange]) -> None:
         """Stop unless every one of these changes is done."""
-        failed = [change.id for change in changes if self.results[change.id].outcome not in ACHIEVED]
+        failed = [_address(change) for change in changes if self._outcome(change) not in ACHIEVED]
         if failed:
             self._stop.request(f"the canary {failed[0]} was not done")
 
@@ -128,27 +154,46 @@ class _Applier:
         for worker in workers:
             worker.cancel()
 
-    async def _work(self, queue: Iterator[Change]) -> None:
+    def _outcome(self, change: AnyChange) -> Outcome:
+        match change:
+            case StrategyChange():
+                return self.strategies[change.id].outcome
+            case Change():
+                return self.results[change.id].outcome
+            case _:
+                assert_never(change)
+
+    async def _work(self, queue: Iterator[AnyChange]) -> None:
         """Take changes from the shared queue until it is empty."""
         for change in queue:
             if self._stop.why is not None:
-                result = ActionResult(change=change, outcome=Outcome.NOT_ATTEMPTED, detail=self._stop.why)
+                result = _result(change, Progress(), Outcome.NOT_ATTEMPTED, self._stop.why)
             else:
-                self._observer.started(change.id, change.verb)
+                # A strategy is only ever updated.
+                verb = change.verb if isinstance(change, Change) else Verb.UPDATE
+                self._observer.started(_address(change), verb)
                 result = await self._carry_out(change)
             self._count(result)
-            self.results[change.id] = result
+            match result:
+                case StrategyResult():
+                    self.strategies[result.change.id] = result
+                case ActionResult():
+                    self.results[result.change.id] = result
+                case _:
+                    assert_never(result)
             self._observer.finished(result)
 
-    def _count(self, result: ActionResult) -> None:
+    def _count(self, result: AnyResult) -> None:
         self._failures += result.outcome in (Outcome.FAILED, Outcome.UNKNOWN)
         most = self._pace.max_failures
         if most is not None and self._failures > most:
             self._stop.request(f"more than {most} failed")
 
-    async def _carry_out(self, change: Change) -> ActionResult:
+    async def _carry_out(self, change: AnyChange) -> AnyResult:
         progress = Progress()
         try:
+            if isinstance(change, StrategyChange):
+                return await self._set_cadence(change, progress)
             return await self._attempt(change, progress)
         except ApiError as error:
             if error.kind is FailureKind.UNAUTHENTICATED:
@@ -166,8 +211,16 @@ class _Applier:
             outcome = Outcome.UNKNOWN if progress.calls else Outcome.NOT_ATTEMPTED
             return _result(change, progress, outcome, error.summary)
 
+    async def _set_cadence(self, change: StrategyChange, progress: Progress) -> StrategyResult:
+        if self._strategy_api is None:
+            raise PlanInvalid("a plan changes a strategy without a way to", "This is a bug of ours; please report it.")
+        return await StrategySteps(change, self._strategy_api, self._journal, self._clock, progress).run()
+
     async def _attempt(self, change: Change, progress: Progress) -> ActionResult:
         live = await self._api.read(change.id)
+        if change.verb is Verb.RESUME and self._without_its_cadence(live):
+            detail = f"the cadence of its strategy {live.strategy} was not set, so it is not resumed on the old one"
+            return _result(change, progress, Outcome.NOT_ATTEMPTED, detail)
         record = self._journal.record(change.id)
         match standing(change, live, record):
             case Standing.AFTER:
@@ -193,10 +246,29 @@ class _Applier:
         self._journal.confirm(change.id, record)
         return _result(change, progress, Outcome.DONE, "")
 
+    def _without_its_cadence(self, live: Live) -> bool:
+        """Whether the portfolio would trade at a cadence that this plan was to change and has not (API facts §5.3)."""
+        result = self.strategies.get(StrategyId(live.strategy)) if live.strategy is not None else None
+        return result is not None and result.outcome not in ACHIEVED
 
+
+def _address(change: AnyChange) -> PortfolioId | StrategyAddress:
+    return change.address if isinstance(change, StrategyChange) else change.id
+
+
+@overload
 def _result(
     change: Change, progress: Progress, outcome: Outcome, detail: str, error: ApiError | None = None
-) -> ActionResult:
+) -> ActionResult: ...
+@overload
+def _result(
+    change: AnyChange, progress: Progress, outcome: Outcome, detail: str, error: ApiError | None = None
+) -> AnyResult: ...
+def _result(
+    change: AnyChange, progress: Progress, outcome: Outcome, detail: str, error: ApiError | None = None
+) -> AnyResult:
+    if isinstance(change, StrategyChange):
+        return result_of(change, progress, outcome, detail, error)
     return ActionResult(
         change=change,
         outcome=outcome,
@@ -221,6 +293,7 @@ def _what_moved(change: Change, live: Live) -> str:
         return (
             f"it was {change.before.state.value} when planned, now it is {live.word or live.status.value}; plan again"
         )
-    if live.pause_reason != change.pause_reason:
+    # On v2 the pause is all of a paused portfolio that can have moved.
+    if live.pause_reason != change.pause_reason or change.api is ApiVersion.V2:
         return "it was paused anew since the plan was made; plan again"
     return "its schedule moved since the plan was made; plan again"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, assert_never
 
 from reconciler.apply.check import confirms
+from reconciler.core.desired import ApiVersion
 from reconciler.core.duration import format_duration
 from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
 from reconciler.core.live import Status
@@ -157,7 +158,12 @@ class Steps:
     ) -> Confirmation | None:
         progress = self.progress
         progress.uncertain = progress.sight = None
-        wanted = {"interval_ms": self.change.after.interval_ms, "offset_ms": self.change.after.offset_ms}
+        wanted: dict[str, object] = {
+            "interval_ms": self.change.after.interval_ms,
+            "offset_ms": self.change.after.offset_ms,
+        }
+        if self.change.api is not ApiVersion.V1:
+            wanted["api"] = self.change.api.value
         write = self.journal.begin(self.change.id, call.value, json.dumps(wanted))
         progress.calls.append(call)
         try:
@@ -205,8 +211,10 @@ class Steps:
             case Call.PAUSE:
                 return True
             case Call.RESUME:
-                return live.pause_reason == self.change.pause_reason
-            case Call.START | Call.UPDATE_SCHEDULE:
+                # On v2 the id alone shows a pause that somebody made after our resume took effect.
+                same = self.change.api is ApiVersion.V1 or live.schedule_id == self.change.pause_id
+                return same and live.pause_reason == self.change.pause_reason
+            case Call.START | Call.UPDATE_SCHEDULE | Call.REBALANCE | Call.SET_CADENCE:
                 return False
             case _:
                 assert_never(call)

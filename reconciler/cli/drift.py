@@ -10,7 +10,7 @@ from reconciler.cli import options as shared
 from reconciler.cli.planning import make_plan, show_warnings, unverified
 from reconciler.cli.service import open_service, run_async
 from reconciler.cli.wiring import load_files, make_output
-from reconciler.core.text import plural
+from reconciler.core.report import blocked_text
 
 if TYPE_CHECKING:
     from reconciler.cli.output import Output
@@ -50,9 +50,9 @@ def drift(**options: Any) -> ExitReason:
         from reconciler.core.report import drift_exit_reason
 
         # The files are their own base: what differs is no branch's doing, and the journal tells drift from pending.
-        async with open_service(options, configuration.paths) as service:
+        async with open_service(options, configuration.paths, configuration.desired.values()) as service:
             found = await make_plan(
-                {**options, "resume_held": ()}, configuration, service, output, base=configuration.desired
+                {**options, "resume_held": ()}, configuration, service, output, base=configuration
             )
         reason = drift_exit_reason(found)
         _show(found, output, reason)
@@ -78,5 +78,5 @@ def _show(found: Plan, output: Output, reason: ExitReason) -> None:
             from reconciler.render.drift import drift_text
 
             output.data(drift_text(found, output.style))
-    if found.blocked:
-        output.error(f"{plural(len(found.blocked), 'portfolio')} blocked, for the reasons shown")
+    if blocked := blocked_text(found):
+        output.error(f"{blocked} blocked, for the reasons shown")

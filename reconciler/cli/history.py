@@ -13,7 +13,7 @@ from reconciler.cli.wiring import make_output
 if TYPE_CHECKING:
     from reconciler.core.errors import ExitReason
 
-HELP = """Show earlier applies from the journal, newest first.
+HELP = """Show earlier applies and rebalances from the journal, newest first.
 
 Offline and read-only, also while an apply runs. With --run, the writes of one apply in their order: confirmed by the
 answer, seen by a read, unseen (a read proved that it had no effect), failed, unknown, or open. Times are UTC.

@@ -21,6 +21,7 @@ from reconciler.cli.options import HOISTED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reconciler.cli.results import Results
     from reconciler.core.errors import ExitReason, ReconcilerError
 
 COMMANDS = {
@@ -30,10 +31,15 @@ COMMANDS = {
     "drift": Lazy("reconciler.cli.drift:drift", "Show where live automation is not as declared."),
     "show": Lazy("reconciler.cli.show:show", "Show a saved plan."),
     "status": Lazy("reconciler.cli.status:status", "Show live automation as a table."),
+    "rebalance": Lazy("reconciler.cli.rebalance:rebalance", "Run portfolios once now, and follow them."),
+    "import": Lazy("reconciler.cli.import_:import_", "Write what is live as YAML."),
+    "coverage": Lazy("reconciler.cli.coverage:coverage", "Show what is live and not declared."),
     "explain": Lazy("reconciler.cli.explain:explain", "Show where each value of a portfolio comes from."),
     "history": Lazy("reconciler.cli.history:history", "Show earlier applies from the journal."),
+    "doctor": Lazy("reconciler.cli.doctor:doctor", "Check key, service, paths, clock, files and journal."),
     "schema": Lazy("reconciler.cli.schema:schema", "Print the JSON Schema of the files."),
     "sandbox": Lazy("reconciler.cli.sandbox:sandbox", "Run the embedded Glider, to learn and to test on."),
+    "action": Lazy("reconciler.cli.action:action", "Run a command as a step of GitHub Actions.", hidden=True),
 }
 
 COLLECTOR = (100_000, 50, 100)
@@ -88,11 +94,11 @@ def console() -> NoReturn:
     os._exit(code)
 
 
-def run(arguments: list[str]) -> int:
-    """Run one command; return its exit code."""
+def run(arguments: list[str], results: Results | None = None) -> int:
+    """Run one command; return its exit code. Whoever passes ``results`` gets what the command found out."""
     gc.set_threshold(*COLLECTOR)
     try:
-        reason = cli.main(args=arguments, prog_name="reconciler", standalone_mode=False)
+        reason = cli.main(args=arguments, prog_name="reconciler", standalone_mode=False, obj=results)
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except BrokenPipeError:
@@ -102,13 +108,18 @@ def run(arguments: list[str]) -> int:
     except SystemExit as stop:
         return _stopped(stop, arguments)
     except (Exception, KeyboardInterrupt) as error:
-        return _failed(error, arguments)
+        return _failed(error, arguments, results)
+    except BaseException as stop:
+        return _terminated(stop, arguments, results)
     return getattr(reason, "code", 0)
 
 
-def _failed(error: BaseException, arguments: list[str]) -> int:
+def _failed(error: BaseException, arguments: list[str], results: Results | None) -> int:
     """Say why a command failed; what this needs is imported only now, because most commands don't fail."""
     from reconciler.core.errors import ExitReason, ReconcilerError
+
+    if results is not None:
+        results.error = error if isinstance(error, ReconcilerError) else ReconcilerError(_summary(error))
 
     match error:
         case click.UsageError():
@@ -168,6 +179,28 @@ def _stopped(stop: SystemExit, arguments: list[str]) -> int:
     return _ended(arguments, "ended at once by a second signal", detail, reason)
 
 
+def _terminated(stop: BaseException, arguments: list[str], results: Results | None) -> int:
+    """Say that SIGTERM ended a command that was not writing; anything else is nobody's to catch."""
+    from reconciler.cli.service import Terminated
+    from reconciler.core.errors import ExitReason, ReconcilerError
+
+    if not isinstance(stop, Terminated):
+        raise stop
+    if results is not None:
+        results.error = ReconcilerError("terminated")
+    return _ended(arguments, "terminated", "", ExitReason.TERMINATED)
+
+
+def _summary(error: BaseException) -> str:
+    match error:
+        case click.ClickException():
+            return error.format_message()
+        case click.Abort() | KeyboardInterrupt():
+            return "interrupted"
+        case _:
+            return f"internal error: {type(error).__name__}: {error}"
+
+
 def _usage(error: click.UsageError, arguments: list[str]) -> int:
     from reconciler.core.errors import UsageError
 
@@ -191,4 +224,4 @@ def _bug(error: BaseException, arguments: list[str]) -> int:
 
         traceback.print_exception(error)
     detail = "This is a bug in glider-reconciler; please report it with the output of the same command under -v."
-    return _ended(arguments, f"internal error: {type(error).__name__}: {error}", detail, ExitReason.ERROR)
+    return _ended(arguments, _summary(error), detail, ExitReason.ERROR)

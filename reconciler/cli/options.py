@@ -58,11 +58,11 @@ def selection(command: Callable[..., Any]) -> Callable[..., Any]:
         "--select", "selects", multiple=True, metavar="group=NAME", help="Only this group. Repeatable."
     )(command)
     command = click.option(
-        "--exclude", "excludes", multiple=True, metavar="ID", help="Not this portfolio. Repeatable."
+        "--exclude", "excludes", multiple=True, metavar="ID", help="Not this portfolio or strategies/ID. Repeatable."
     )(command)
-    return click.option("--target", "targets", multiple=True, metavar="ID", help="Only this portfolio. Repeatable.")(
-        command
-    )
+    return click.option(
+        "--target", "targets", multiple=True, metavar="ID", help="Only this portfolio or strategies/ID. Repeatable."
+    )(command)
 
 
 def output(*formats: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

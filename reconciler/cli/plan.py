@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import click
 
 from reconciler.cli import options as shared
+from reconciler.cli.offline import plan_offline
 from reconciler.cli.planning import make_plan, policy, show_warnings
+from reconciler.cli.savefile import save
 from reconciler.cli.service import open_service, run_async
 from reconciler.cli.wiring import load_base, load_files, make_output
-from reconciler.core.text import plural
+from reconciler.core.plan import Listing
+from reconciler.core.report import blocked_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from reconciler.cli.output import Output
     from reconciler.core.errors import ExitReason
     from reconciler.core.plan import Plan
@@ -29,6 +33,7 @@ Reads the live status of every declared portfolio and shows the difference: + st
   reconciler plan --out plan.json                  save it; apply plan.json runs exactly this
   reconciler plan --base origin/main               tell changes of this branch from drift
   reconciler plan -o markdown                      for a comment
+  reconciler plan --live live.json                 without a key, from what status --out saved
   reconciler plan --sandbox                        against the embedded Glider
 """
 
@@ -39,7 +44,14 @@ Reads the live status of every declared portfolio and shows the difference: + st
 @policy
 @click.option("--out", "out", metavar="FILE", help="Save the plan as JSON for apply.")
 @click.option("--base", metavar="REF", help="Compare with the files at this Git revision: name each change's cause.")
+@click.option("--live", metavar="FILE", help="Plan from a file of `status --out`, offline; can't be applied.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["unmanaged"]),
+    multiple=True,
+    help="Exit 1 when portfolios are live that no file declares, or when that can't be known.",
+)
 @shared.service
 @shared.output("text", "json", "markdown")
 def plan(**options: Any) -> ExitReason:
@@ -49,20 +61,53 @@ def plan(**options: Any) -> ExitReason:
     show_warnings(configuration, output)
     base = load_base(options["sources"], options["base"]) if options["base"] is not None else None
 
-    async def work() -> ExitReason:
-        from reconciler.core.report import plan_exit_reason
+    if options["live"] is not None:
+        return _show_and_save(plan_offline(options, configuration, base=base), options, output)
 
-        async with open_service(options, configuration.paths) as service:
-            made = await make_plan(options, configuration, service, output, base=base)
-        reason = plan_exit_reason(made, detailed=options["detailed_exitcode"])
-        if options["out"]:
-            save_plan(made, Path(options["out"]), reason)
-            output.note(f"Saved to {options['out']}; run it with: reconciler apply {options['out']}")
-        show_plan(made, output, reason)
-        return reason
+    async def work() -> Plan:
+        async with open_service(options, configuration.paths, configuration.desired.values()) as service:
+            return await make_plan(options, configuration, service, output, base=base)
 
-    ended: ExitReason = run_async(work)
-    return ended
+    return _show_and_save(run_async(work), options, output)
+
+
+def _show_and_save(made: Plan, options: Mapping[str, Any], output: Output) -> ExitReason:
+    from reconciler.core.errors import ExitReason
+    from reconciler.core.failon import FailOn, conditions_met
+    from reconciler.core.planfile import format_plan
+    from reconciler.core.report import plan_exit_reason
+
+    reason = plan_exit_reason(made, detailed=options["detailed_exitcode"])
+    met = conditions_met(made, (FailOn(word) for word in options["fail_on"]), looked_for_drift=False)
+    if met and reason in (ExitReason.OK, ExitReason.CHANGES):
+        reason = ExitReason.ERROR
+    if out := options["out"]:
+        save(out, format_plan(made, reason), what="plan")
+        use = (
+            f"run it with: reconciler apply {out}" if made.as_of_ms is None else f"show it with: reconciler show {out}"
+        )
+        output.note(f"Saved to {out}; {use}")
+    show_plan(made, output, reason)
+    for condition in met:
+        output.error(f"--fail-on {condition.value}: {condition.sentence}{_why_unknown(made)}")
+    return reason
+
+
+def _why_unknown(made: Plan) -> str:
+    """Return why nobody knows what is unmanaged, ``""`` where that is known."""
+    match made.listing:
+        case Listing.COMPLETE:
+            return ""
+        case Listing.INCOMPLETE:
+            return " (the list of v2 portfolios could not be read as a whole)"
+        case Listing.NONE if not made.selection.everything:
+            return " (only some portfolios are selected)"
+        case Listing.NONE if made.as_of_ms is not None:
+            return " (no portfolio is declared with `api: v2`, or the live file holds no list of them)"
+        case Listing.NONE:
+            return " (no portfolio is declared with `api: v2`, and v1 lists none)"
+        case _:
+            assert_never(made.listing)
 
 
 def show_plan(made: Plan, output: Output, reason: ExitReason) -> None:
@@ -83,22 +128,19 @@ def show_plan(made: Plan, output: Output, reason: ExitReason) -> None:
             from reconciler.render.text import plan_text
 
             output.data(plan_text(made, output.style, verbose=output.verbose))
-    if made.blocked:
-        output.error(f"{plural(len(made.blocked), 'portfolio')} blocked, for the reasons that the plan shows")
+    if blocked := blocked_text(made):
+        output.error(f"{blocked} blocked, for the reasons that the plan shows")
     if not output.is_json:
         for excess in made.over:
             output.warn(f"over a guard: {excess}")
+        _show_advice(made, output)
 
 
-def save_plan(made: Plan, path: Path, reason: ExitReason) -> None:
-    """Save a plan; the file appears whole or not at all."""
-    from reconciler.core.errors import ReconcilerError
-    from reconciler.core.planfile import format_plan
+def _show_advice(made: Plan, output: Output) -> None:
+    """Print what the plan itself gave reason to say; what the files gave was printed when they were read."""
+    from reconciler.core.advice import OF_PLANS
+    from reconciler.render.text import diagnostics_text
 
-    draft = path.with_name(path.name + ".tmp")
-    try:
-        draft.write_text(format_plan(made, reason), encoding="utf-8")
-        draft.replace(path)
-    except (OSError, ValueError) as error:  # ValueError: a name that no system knows
-        why = getattr(error, "strerror", None) or error
-        raise ReconcilerError(f"can't save the plan to {path}: {why}", "Name another file.") from error
+    for warning in made.warnings:
+        if warning.rule in OF_PLANS:
+            output.warn(diagnostics_text([warning], output.note_style).rstrip("\n"))

@@ -5,13 +5,17 @@ In: options, a loaded configuration, an open service. Out: a :class:`~reconciler
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from reconciler.cli.progress import ReadProgress, bar
-from reconciler.cli.service import records_of
+from reconciler.cli.results import publish
+from reconciler.cli.service import records_of, triggers_of
+from reconciler.cli.strategies import read_strategies, with_selected
 from reconciler.cli.wiring import make_selection
+from reconciler.core.limits import REACH, UNKNOWN
 from reconciler.core.selection import select
 from reconciler.core.verb import Verb
 from reconciler.render.text import diagnostics_text
@@ -22,8 +26,16 @@ if TYPE_CHECKING:
     from reconciler.cli.output import Output
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
+    from reconciler.config.revision import Base
     from reconciler.core.desired import Desired, PortfolioId
+    from reconciler.core.fleet import Fleet
+    from reconciler.core.limits import Allowed, Guarded
+    from reconciler.core.live import Record
     from reconciler.core.plan import Plan
+    from reconciler.core.strategyplan import Strategies
+
+    Declared = Base | Configuration
+    """What files declare, at a revision or as they are."""
 
 
 def policy(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,62 +68,131 @@ async def make_plan(
     service: Service,
     output: Output,
     *,
-    base: Mapping[PortfolioId, Desired] | None = None,
+    base: Declared | None = None,
 ) -> Plan:
-    """Read every selected portfolio and plan; with what a ``base`` declares, every change gets its cause.
+    """Read everything that is selected and plan; with what a ``base`` declares, every change gets its cause.
 
     Raises :class:`~reconciler.core.errors.ApiError` when the key is refused; any other failed read blocks its
     portfolio only.
     """
-    from reconciler.api.read import read_all
-    from reconciler.core.decide import Policy, Unverified
-    from reconciler.core.planner import build_plan
+    from reconciler.api.fleet import read_fleet
 
-    selection = make_selection(options)
-    desired = select(configuration.desired, selection)
-    held = frozenset(options["resume_held"])
-    if unknown := sorted(held - set(desired)):
-        raise click.UsageError(f"--resume-held {unknown[0]!r} is not among the selected portfolios.")
+    desired = selected(options, configuration)
     records = records_of(options, service.label)
     with bar(output, "Reading", len(desired)) as shown:
-        live = await read_all(service.api, desired, parallelism=options["parallelism"], observer=ReadProgress(shown))
+        fleet = await read_fleet(
+            service.api,
+            desired,
+            whole=make_selection(options).everything,
+            parallelism=options["parallelism"],
+            observer=ReadProgress(shown),
+        )
+    strategies = await read_strategies(options, configuration, service, fleet)
     for note in service.api.notes:
         output.note(f"note: {note}")
-    decided = Policy(unverified=Unverified(options["unverified"]), resume_held=held)
-    plan = build_plan(
+    return plan_of(
+        options,
+        configuration,
         desired,
-        live,
+        fleet,
         records,
         base_url=service.label,
         created_ms=service.clock.now_ms(),
+        base=base,
+        strategies=strategies,
+        triggers=triggers_of(options, service),
+    )
+
+
+def selected(options: Mapping[str, Any], configuration: Configuration) -> Mapping[PortfolioId, Desired]:
+    """Return the portfolios that the options are about. Raises for an id or group that is not among them."""
+    desired = select(configuration.desired, make_selection(options), configuration.strategies)
+    if unknown := sorted(set(options["resume_held"]) - set(desired)):
+        raise click.UsageError(f"--resume-held {unknown[0]!r} is not among the selected portfolios.")
+    return desired
+
+
+def plan_of(
+    options: Mapping[str, Any],
+    configuration: Configuration,
+    desired: Mapping[PortfolioId, Desired],
+    fleet: Fleet,
+    records: Mapping[PortfolioId, Record],
+    *,
+    base_url: str,
+    created_ms: int,
+    as_of_ms: int | None = None,
+    base: Declared | None = None,
+    strategies: Strategies | None = None,
+    triggers: Mapping[PortfolioId, int] | None = None,
+) -> Plan:
+    """Return the plan for what was read, wherever that comes from; times are UTC epoch milliseconds.
+
+    ``triggers`` counts the rebalances of each portfolio that were asked for in the last 24 hours.
+    """
+    from reconciler.core.advice import advise_plan
+    from reconciler.core.cost import plan_cost
+    from reconciler.core.decide import Policy, Unverified
+    from reconciler.core.planner import build_plan
+
+    decided = Policy(unverified=Unverified(options["unverified"]), resume_held=frozenset(options["resume_held"]))
+    plan = build_plan(
+        desired,
+        fleet.live,
+        records,
+        base_url=base_url,
+        created_ms=created_ms,
         config_digest=configuration.digest,
         config_files=configuration.files,
-        selection=selection,
+        selection=make_selection(options),
         policy=decided,
         guards=configuration.guards,
         managed=len(configuration.desired),
         warnings=configuration.warnings,
+        as_of_ms=as_of_ms,
+        unmanaged=fleet.unmanaged(configuration.desired),
+        listing=fleet.listing,
     )
-    if base is None:
-        return plan
-    from reconciler.core.cause import with_causes
+    if base is not None:
+        from reconciler.core.cause import with_causes
 
-    return with_causes(plan, base, live, records, decided)
+        plan = with_causes(plan, base.desired, fleet.live, records, decided)
+    plan = with_selected(
+        plan,
+        strategies,
+        configuration,
+        unverified=decided.unverified,
+        base=base.strategies if base is not None else None,
+    )
+    plan = replace(
+        plan,
+        cost=plan_cost(plan, desired, fleet.live, records),
+        warnings=(*plan.warnings, *advise_plan(plan, desired, triggers or {})),
+    )
+    publish(plan=plan, diagnostics=plan.warnings)
+    return plan
 
 
-def parse_allow(allow: tuple[str, ...]) -> dict[Verb, int]:
-    """Return the numbers of ``--allow VERB=N`` values. Raises :class:`click.BadParameter`."""
-    allowed: dict[Verb, int] = {}
+def parse_allow(allow: tuple[str, ...]) -> dict[Guarded, Allowed]:
+    """Return the numbers of ``--allow WHAT=N`` values. Raises :class:`click.BadParameter`.
+
+    Only ``reach`` may be ``unknown``: everything else is counted in the plan itself.
+    """
+    allowed: dict[Guarded, Allowed] = {}
     for text in allow:
-        verb, _, number = text.partition("=")
-        if verb not in [*Verb] or not (number.isascii() and number.isdigit()):
+        name, _, number = text.partition("=")
+        if name == REACH and number == UNKNOWN:
+            allowed[REACH] = UNKNOWN
+            continue
+        if name not in [*Verb, REACH] or not (number.isascii() and number.isdigit()):
             raise click.BadParameter(f"{text!r} is not of the form resume=12.", param_hint="--allow")
-        allowed[Verb(verb)] = int(number)
+        allowed[REACH if name == REACH else Verb(name)] = int(number)
     return allowed
 
 
 def show_warnings(configuration: Configuration, output: Output) -> None:
     """Print the configuration's warnings on stderr."""
+    publish(diagnostics=configuration.warnings, portfolios=len(configuration.desired))
     if configuration.warnings and not output.is_json:
         for warning in configuration.warnings:
             output.warn(diagnostics_text([warning], output.note_style).rstrip("\n"))

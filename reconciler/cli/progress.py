@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from reconciler.cli.output import is_terminal
-from reconciler.core.report import ActionResult
+from reconciler.core.report import ActionResult, StrategyResult
 from reconciler.render.text import result_line
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from reconciler.cli.output import Output
     from reconciler.core.desired import PortfolioId
     from reconciler.core.errors import ApiError
+    from reconciler.core.strategy import StrategyAddress
     from reconciler.core.verb import Verb
 
 FEWEST = 20
@@ -87,17 +88,17 @@ class ReadProgress:
 
 
 class ApplyProgress:
-    """Prints a line a portfolio as soon as its outcome is known, and moves a bar on."""
+    """Prints a line a portfolio or strategy as soon as its outcome is known, and moves a bar on."""
 
     def __init__(self, shown: Bar, output: Output) -> None:
         self._bar = shown
         self._style = output.note_style
 
-    def started(self, portfolio: PortfolioId, verb: Verb) -> None:
+    def started(self, portfolio: PortfolioId | StrategyAddress, verb: Verb) -> None:
         """Show nothing: the bar says how many are left."""
 
     def finished(self, result: object) -> None:
         """Print the outcome."""
-        if isinstance(result, ActionResult):
+        if isinstance(result, ActionResult | StrategyResult):
             self._bar.line(result_line(result, self._style))
         self._bar.advance()

@@ -31,6 +31,28 @@ It behaves as the service is documented, keeps its portfolios in one file, and m
 """
 
 
+LOAD_HELP = """Fill the sandbox from SEED, a YAML file of portfolios; what was in it is replaced.
+
+\b
+  reconciler sandbox load examples/quickstart/sandbox.yaml
+"""
+RESET_HELP = """Put the sandbox back to the seed it was loaded from, clock included.
+
+\b
+  reconciler sandbox reset
+"""
+ADVANCE_HELP = """Move the sandbox's clock ahead by DURATION, such as 90m or 3d; due runs happen.
+
+\b
+  reconciler sandbox advance 3d
+"""
+SERVE_HELP = """Serve the sandbox on a port, until interrupted; any key is accepted.
+
+\b
+  reconciler sandbox serve --port 8080
+"""
+
+
 def _file(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--sandbox", "file", default=DEFAULT_SANDBOX, show_default=True, metavar="FILE", help="The sandbox's file."
@@ -42,7 +64,7 @@ def sandbox() -> None:
     """Hold the commands."""
 
 
-@sandbox.command(help="Fill the sandbox from SEED, a YAML file of portfolios; what was in it is replaced.")
+@sandbox.command(help=LOAD_HELP)
 @click.argument("seed", metavar="SEED")
 @_file
 def load(seed: str, file: str) -> None:
@@ -55,7 +77,7 @@ def load(seed: str, file: str) -> None:
     click.echo(f"Loaded {plural(len(planted.portfolios), 'portfolio')} into {file}.")
 
 
-@sandbox.command(help="Put the sandbox back to the seed it was loaded from, clock included.")
+@sandbox.command(help=RESET_HELP)
 @_file
 def reset(file: str) -> None:
     """Start over."""
@@ -64,7 +86,7 @@ def reset(file: str) -> None:
     click.echo(f"Reset {file} to its seed.")
 
 
-@sandbox.command(help="Move the sandbox's clock ahead by DURATION, such as 90m or 3d; due runs happen.")
+@sandbox.command(help=ADVANCE_HELP)
 @click.argument("duration")
 @_file
 def advance(duration: str, file: str) -> None:
@@ -81,7 +103,7 @@ def advance(duration: str, file: str) -> None:
     click.echo(f"{file} is {format_duration(ahead)} ahead of the clock.")
 
 
-@sandbox.command(help="Serve the sandbox on a port, until interrupted; any key is accepted.")
+@sandbox.command(help=SERVE_HELP)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free one.")
 @_file

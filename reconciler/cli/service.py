@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import threading
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 from reconciler.core.errors import ApiError, FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 
-    from reconciler.api.v1 import GliderV1
-    from reconciler.core.desired import PortfolioId
+    from reconciler.api.rebalance import Rebalances
+    from reconciler.api.router import Glider
+    from reconciler.core.desired import ApiVersion, Desired, PortfolioId
     from reconciler.core.live import Record
     from reconciler.core.paths import Paths
+    from reconciler.core.plan import Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +47,27 @@ class SystemClock:
 class Service:
     """An open Glider. ``label`` names it in plans and in the journal."""
 
-    api: GliderV1
+    api: Glider
+    rebalances: Rebalances
     label: str
     clock: SystemClock
 
 
 @asynccontextmanager
-async def open_service(options: Mapping[str, Any], paths: Paths) -> AsyncIterator[Service]:
-    """Open the service, or the sandbox, that the options name; close it at the end."""
+async def open_service(
+    options: Mapping[str, Any], paths: Paths, portfolios: Iterable[Desired | Change] = ()
+) -> AsyncIterator[Service]:
+    """Open the service, or the sandbox, that the options name; close it at the end.
+
+    ``portfolios`` tell which API each of them is managed by; one that is not among them is taken for v1's.
+    """
     from random import random
 
+    from reconciler.api.rebalance import Rebalances
+    from reconciler.api.router import Glider
     from reconciler.api.transport import Transport
-    from reconciler.api.v1 import GliderV1
+
+    versions = versions_of(portfolios)
 
     parallelism: int = options["parallelism"]
     if options["sandbox"] is None:
@@ -68,7 +81,9 @@ async def open_service(options: Mapping[str, Any], paths: Paths) -> AsyncIterato
             jitter=random,
             proxy=options["proxy"],
         ) as transport:
-            yield Service(api=GliderV1(transport, paths=paths), label=base_url.rstrip("/"), clock=clock)
+            api = Glider(transport, paths=paths, versions=versions)
+            rebalances = Rebalances(transport, api.v1)
+            yield Service(api=api, rebalances=rebalances, label=base_url.rstrip("/"), clock=clock)
         return
     from reconciler.sandbox.app import create_app
     from reconciler.sandbox.store import Store
@@ -81,9 +96,15 @@ async def open_service(options: Mapping[str, Any], paths: Paths) -> AsyncIterato
         async with Transport(
             base_url=label, key="sandbox", parallelism=parallelism, clock=clock, jitter=random, asgi_app=app
         ) as transport:
-            yield Service(api=GliderV1(transport, paths=paths), label=label, clock=clock)
+            api = Glider(transport, paths=paths, versions=versions)
+            yield Service(api=api, rebalances=Rebalances(transport, api.v1), label=label, clock=clock)
     finally:
         store.close()
+
+
+def versions_of(portfolios: Iterable[Desired | Change]) -> dict[PortfolioId, ApiVersion]:
+    """Return the API that each portfolio is managed by."""
+    return {one.id: one.api for one in portfolios}
 
 
 def records_of(options: Mapping[str, Any], label: str) -> Mapping[PortfolioId, Record]:
@@ -93,9 +114,33 @@ def records_of(options: Mapping[str, Any], label: str) -> Mapping[PortfolioId, R
     return read_records(Path(options["journal"]), base_url=label)
 
 
+def triggers_of(options: Mapping[str, Any], service: Service) -> Mapping[PortfolioId, int]:
+    """Return how many rebalances of each portfolio the journal has of the last 24 hours, without creating one."""
+    from reconciler.apply.journalfacts import read_triggers
+    from reconciler.core.duration import DAY_MS
+
+    since_ms = service.clock.now_ms() - DAY_MS
+    return read_triggers(Path(options["journal"]), base_url=service.label, since_ms=since_ms)
+
+
+class Terminated(BaseException):
+    """SIGTERM came while nothing was being written: the command ends where it is, and says so."""
+
+
 def run_async(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run a command's coroutine to its end."""
-    return asyncio.run(main())
+    """Run a command's coroutine to its end. Raises :class:`Terminated` on SIGTERM, as asyncio does KeyboardInterrupt
+    on SIGINT; an apply takes both over while it writes."""
+    if threading.current_thread() is not threading.main_thread():
+        return asyncio.run(main())
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return asyncio.run(main())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
 
 
 def _key() -> str:

@@ -1,64 +1,226 @@
-"""``reconciler status``: live automation as a table."""
+"""``reconciler status``: live automation and last rebalances as a table, of one portfolio in detail, once or again and
+again."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from reconciler.cli import options as shared
+from reconciler.cli import watch as watching
+from reconciler.cli.named import api_option, load_files_if_any, named, paths_of
+from reconciler.cli.output import is_terminal
+from reconciler.cli.results import publish
 from reconciler.cli.service import open_service, records_of, run_async
-from reconciler.cli.wiring import load_files, make_output, make_selection
+from reconciler.cli.wiring import load_files, make_output, make_selection, refuse
+from reconciler.core.errors import ExitReason
 
 if TYPE_CHECKING:
-    from reconciler.core.errors import ExitReason
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-HELP = """Show live automation of the declared portfolios: state, schedule, next and last run, pause reason.
+    from reconciler.cli.output import Output
+    from reconciler.cli.service import Service
+    from reconciler.config.load import Configuration
+    from reconciler.core.desired import Desired, PortfolioId
+    from reconciler.core.errors import ApiError
+    from reconciler.core.fleet import Fleet
+    from reconciler.core.ports import Clock
+    from reconciler.render.status import StatusRow
+
+FAILED_REBALANCE = "failed-rebalance"
+
+HELP = """Show live automation of the declared portfolios: state, schedule, next run, last run and its result.
 
 The schedule names how it is known: nothing behind it when Glider returned it, (recorded) at our last write,
-(observed) from run times, ? when it can't be known. Exits 1 when a portfolio could not be read.
+(observed) from run times, ? when it can't be known. The result is that of the last rebalance: - where there was none,
+? where Glider's v2 API does not tell. It takes two more reads a portfolio; --no-results leaves them out. Exits 1 when
+a portfolio could not be read.
+
+With ID, declared or not: one portfolio in detail, with its last rebalances.
 
 \b
   reconciler status
+  reconciler status --watch=30
+  reconciler status --fail-on failed-rebalance
+  reconciler status ao04x0r6
   reconciler status --target ao04x0r6 -o json
+  reconciler status --out live.json           save it; plan --live live.json needs no key
 """
 
 
 @click.command(help=HELP)
+@click.argument("portfolio", metavar="[ID]", required=False)
 @shared.files
 @shared.selection
+@api_option
+@click.option("--no-results", is_flag=True, help="Do not read how the last rebalances ended.")
+@click.option("--fail-on", "fail_on", type=click.Choice([FAILED_REBALANCE]), help="Exit 1 when a last one failed.")
+@watching.option
+@click.option("--out", "out", metavar="FILE", help="Save what was read, for plan --live.")
 @shared.service
 @shared.output("text", "json")
 def status(**options: Any) -> ExitReason:
-    """Read and show."""
+    """Read and show, once or again and again."""
     output = make_output(options)
+    _require_sense(options, output)
+    if options["portfolio"] is not None:
+        return _detail(options, output)
     configuration = load_files(options["sources"])
 
     async def work() -> ExitReason:
-        from reconciler.api.read import read_all
-        from reconciler.cli.progress import ReadProgress, bar
-        from reconciler.core.errors import ExitReason, exit_reason_of
+        from reconciler.cli.looking import read_declared
         from reconciler.core.selection import select
-        from reconciler.render.status import StatusRow, status_rows_document, status_text
 
-        desired = select(configuration.desired, make_selection(options))
-        async with open_service(options, configuration.paths) as service:
-            with bar(output, "Reading", len(desired)) as shown:
-                live = await read_all(
-                    service.api, desired, parallelism=options["parallelism"], observer=ReadProgress(shown)
-                )
-        records = records_of(options, service.label)
-        rows = [StatusRow(desired=d, live=live[i], record=records.get(i)) for i, d in desired.items()]
-        failed = {exit_reason_of(row.live.failure.kind) for row in rows if row.live.failure}
-        reason = ExitReason.OK if not failed else failed.pop() if len(failed) == 1 else ExitReason.ERROR
+        selection = make_selection(options)
+        desired = select(configuration.desired, selection)
+
+        async with open_service(options, configuration.paths, desired.values()) as service:
+            if options["watch"] is not None:
+                silent = replace(output, quiet=True)  # a bar would draw over the table
+
+                async def look() -> str:
+                    from reconciler.render.status import status_text
+
+                    fleet = await read_declared(options, desired, service, silent, whole=selection.everything)
+                    return status_text(await _rows(options, desired, fleet, service, silent), output.style)
+
+                await _watch(look, options, service.clock, output)
+            as_of_ms = service.clock.now_ms()
+            fleet = await read_declared(options, desired, service, output, whole=selection.everything)
+            unseen = await _save(options, configuration, service, fleet, output, as_of_ms=as_of_ms)
+            rows = await _rows(options, desired, fleet, service, output)
+            return _show(rows, unseen, options, service, output)
+
+    return _run(work, options)
+
+
+def _require_sense(options: Mapping[str, Any], output: Output) -> None:
+    """Raise a usage error for options that say nothing together."""
+    if options["no_results"] and options["fail_on"]:
+        raise refuse("--fail-on needs the results that --no-results leaves out.")
+    if options["portfolio"] is not None:
+        given = [name for name in ("targets", "excludes", "selects", "out") if options[name]]
+        if given:
+            raise refuse("ID is the only portfolio shown, in detail: drop the options that choose, and --out.")
+    elif options["version"] is not None:
+        raise refuse("--api is of a portfolio that no file declares: name it, status ID --api v2.")
+    if options["watch"] is None:
+        return
+    if output.is_json or not is_terminal(sys.stdout):
+        raise refuse("--watch draws on a terminal. Without one, or for JSON, call status again by yourself.")
+    if options["fail_on"] or options["out"]:
+        raise refuse("--watch goes on until it is interrupted: drop --fail-on and --out.")
+
+
+def _run(work: Callable[[], Awaitable[ExitReason]], options: Mapping[str, Any]) -> ExitReason:
+    async def main() -> ExitReason:
+        return await work()
+
+    try:
+        ended: ExitReason = run_async(main)
+    except KeyboardInterrupt:
+        if options["watch"] is None:
+            raise
+        return ExitReason.INTERRUPTED  # the way to end it, so there is nothing to explain
+    return ended
+
+
+async def _watch(
+    look: Callable[[], Awaitable[str]], options: Mapping[str, Any], clock: Clock, output: Output
+) -> NoReturn:
+    import shutil
+
+    def size() -> tuple[int, int]:
+        found = shutil.get_terminal_size()
+        return found.columns, found.lines
+
+    await watching.watch(look, every_seconds=options["watch"], clock=clock, draw=output.data, size=size)
+
+
+async def _rows(
+    options: Mapping[str, Any],
+    desired: Mapping[PortfolioId, Desired],
+    fleet: Fleet,
+    service: Service,
+    output: Output,
+) -> list[StatusRow]:
+    from reconciler.cli.looking import make_rows
+
+    rows = await make_rows(options, desired, fleet.live, records_of(options, service.label), service, output)
+    publish(statuses=tuple(rows))
+    return rows
+
+
+def _show(
+    rows: list[StatusRow],
+    unseen: Sequence[ApiError],
+    options: Mapping[str, Any],
+    service: Service,
+    output: Output,
+) -> ExitReason:
+    from reconciler.cli.looking import exit_reason
+    from reconciler.render.status import status_rows_document, status_text
+
+    reason = exit_reason(rows, fail_on_failed=options["fail_on"] is not None, others=unseen)
+    if output.is_json:
+        from reconciler.render.json import document_json
+
+        body = {"base_url": service.label, "portfolios": status_rows_document(rows)}
+        output.data(document_json(reason, body))
+    else:
+        output.data(status_text(rows, output.style))
+    return reason
+
+
+def _detail(options: Mapping[str, Any], output: Output) -> ExitReason:
+    """Show one portfolio, which need not be declared."""
+    configuration = load_files_if_any(options["sources"])
+    (one,) = named([options["portfolio"]], configuration, options["version"])
+
+    async def work() -> ExitReason:
+        from reconciler.cli.looking import read_view, view_reason
+        from reconciler.render.portfolio import portfolio_document, portfolio_text
+
+        async with open_service(options, paths_of(configuration)) as service:
+            if options["watch"] is not None:
+
+                async def look() -> str:
+                    return portfolio_text(await read_view(options, one, service), output.style)
+
+                await _watch(look, options, service.clock, output)
+            view = await read_view(options, one, service)
+        reason = view_reason(view, fail_on_failed=options["fail_on"] is not None)
         if output.is_json:
             from reconciler.render.json import document_json
 
-            body = {"base_url": service.label, "portfolios": status_rows_document(rows)}
+            body = {"base_url": service.label, "portfolio": portfolio_document(view)}
             output.data(document_json(reason, body))
         else:
-            output.data(status_text(rows, output.style))
+            output.data(portfolio_text(view, output.style))
         return reason
 
-    ended: ExitReason = run_async(work)
-    return ended
+    return _run(work, options)
+
+
+async def _save(
+    options: Mapping[str, Any],
+    configuration: Configuration,
+    service: Service,
+    fleet: Fleet,
+    output: Output,
+    *,
+    as_of_ms: int,
+) -> Sequence[ApiError]:
+    """Save what was read where ``--out`` says so; return the failed reads that the table does not show."""
+    if not options["out"]:
+        return ()
+    from reconciler.cli.offline import save_live
+
+    failures = await save_live(options, configuration, service, fleet, as_of_ms=as_of_ms)
+    for failure in failures:
+        output.warn(f"the live file does not hold everything: {failure.operation or 'a read'}: {failure}")
+    output.note(f"Saved to {options['out']}; plan from it with: reconciler plan --live {options['out']}")
+    return failures

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.config.load import Configuration
-    from reconciler.core.desired import Desired, PortfolioId
+    from reconciler.config.revision import Base
     from reconciler.core.selection import Selection
 
 
@@ -39,7 +39,7 @@ def load_files(sources: tuple[str, ...]) -> Configuration:
     return load(sources, stdin=sys.stdin.buffer.read, today=datetime.now(tz=UTC).date(), cwd=Path.cwd())
 
 
-def load_base(sources: tuple[str, ...], revision: str) -> Mapping[PortfolioId, Desired]:
+def load_base(sources: tuple[str, ...], revision: str) -> Base:
     """Load what the same files declared at a Git revision. Raises as :func:`load_revision` does."""
     from reconciler.config.revision import load_revision
 

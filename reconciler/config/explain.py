@@ -1,4 +1,4 @@
-"""Where each effective value of one portfolio comes from.
+"""Where each effective value of one portfolio or strategy comes from.
 
 In: the same files as for :mod:`reconciler.config.load`, and an id. Out: every field with its value, layer and place.
 Apart from loading, because only one command needs it and start-up time is a feature.
@@ -12,9 +12,15 @@ from typing import TYPE_CHECKING, Final
 from reconciler.config.document import Document, Node
 from reconciler.config.load import read_all, resolve
 from reconciler.config.merge import ATTRIBUTES, Layer, decode
+from reconciler.config.rules import NOT_ON_V2
+from reconciler.config.silence import COST_FIELDS, COSTS, SILENCE, SILENCES, silences_of
+from reconciler.config.strategies import SECTION
 from reconciler.config.suggest import Suggestions
+from reconciler.core.advice import Rule
+from reconciler.core.desired import ApiVersion
 from reconciler.core.duration import format_duration
 from reconciler.core.errors import UsageError
+from reconciler.core.strategy import strategy_of
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
@@ -22,16 +28,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from reconciler.config.load import Configuration
     from reconciler.config.merge import Sections
     from reconciler.core.diagnostics import SourceSpan
+    from reconciler.core.strategy import StrategyId
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
     """One field of one portfolio as it takes effect; ``layer`` says where it comes from.
 
-    ``layer`` is ``portfolio``, ``group NAME``, ``defaults`` or ``not declared``; with the last, ``value`` is ``""`` and
-    ``span`` is ``None``. Durations are in their shortest form.
+    ``layer`` is ``portfolio``, ``strategy``, ``group NAME``, ``defaults``, ``not declared``, or ``not used on v2``
+    where a farther layer declares it for others; with the last two, ``value`` is ``""`` and ``span`` is ``None``.
+    Durations are in their shortest form.
     """
 
     field: str
@@ -41,6 +50,7 @@ class Explained:
 
 
 NOT_DECLARED: Final = "not declared"
+NOT_USED: Final = "not used on v2"
 
 
 def explain(
@@ -48,11 +58,15 @@ def explain(
 ) -> tuple[Explained, ...]:
     """Return every field of one portfolio with the layer and place it comes from, in a fixed order.
 
-    Raises :class:`ConfigInvalid` as loading does, and :class:`UsageError` for a portfolio that is not declared.
+    A strategy is named ``strategies/ID``. Raises :class:`ConfigInvalid` as loading does, and :class:`UsageError` for a
+    portfolio or strategy that is not declared.
     """
     read = read_all(sources, stdin=stdin, cwd=cwd)
     documents = tuple(read.documents)
-    desired = resolve(read, today).desired
+    configuration = resolve(read, today)
+    if (strategy := strategy_of(portfolio)) is not None:
+        return _explained_strategy(strategy, documents, configuration)
+    desired = configuration.desired
     for document in documents:
         section = document.section("portfolios")
         entry = section.get(portfolio) if section is not None else None
@@ -63,11 +77,40 @@ def explain(
     raise UsageError(f"the portfolio {harmless(portfolio)} is not declared", detail)
 
 
+def _explained_strategy(
+    strategy: StrategyId, documents: Sequence[Document], configuration: Configuration
+) -> tuple[Explained, ...]:
+    for document in documents:
+        section = document.section(SECTION)
+        entry = section.get(strategy) if section is not None else None
+        if isinstance(entry, Node):
+            spans = {name: document.value_span(entry, index) for index, name in enumerate(entry)}
+            return tuple(
+                Explained(name, str(entry[name]), "strategy", spans[name])
+                if name in spans
+                else Explained(name, "", NOT_DECLARED, None)
+                for name in ("schedule", "name")
+            )
+    close = Suggestions().closest(strategy, configuration.strategies, kind=SECTION)
+    detail = f"Did you mean {SECTION}/{close}?" if close else "Check the id, and the files given with -f."
+    raise UsageError(f"the strategy {harmless(strategy)} is not declared", detail)
+
+
 def _explained(document: Document, entry: Node, sections: Sections) -> tuple[Explained, ...]:
     spans = {name: document.value_span(entry, index) for index, name in enumerate(entry)}
     group = sections.groups.get(str(entry.get("group", "")))
-    layers = [Layer("portfolio", "", decode(entry), spans), *([group] if group else []), sections.defaults]
-    return tuple(_explained_field(name, layers) for name in ATTRIBUTES)
+    values = decode(entry)
+    if SILENCE in entry:
+        values[SILENCES] = silences_of(document, entry[SILENCE], "")
+    layers = [Layer("portfolio", "", values, spans), *([group] if group else []), sections.defaults]
+    version = next((layer.values["api"] for layer in layers if "api" in layer.spans), ApiVersion.V1)
+    unused = NOT_ON_V2 if version is ApiVersion.V2 else {}
+    fields = (_unused_field(name, layers) if name in unused else _explained_field(name, layers) for name in ATTRIBUTES)
+    return (*fields, *_explained_costs(layers), *_explained_silences(layers))
+
+
+def _unused_field(name: str, layers: Sequence[Layer]) -> Explained:
+    return Explained(name, "", NOT_USED if any(name in layer.spans for layer in layers) else NOT_DECLARED, None)
 
 
 def _explained_field(name: str, layers: Sequence[Layer]) -> Explained:
@@ -75,6 +118,26 @@ def _explained_field(name: str, layers: Sequence[Layer]) -> Explained:
         if name in layer.spans:
             return Explained(name, _text(name, layer.values[ATTRIBUTES[name]]), layer.label, layer.spans[name])
     return Explained(name, "", NOT_DECLARED, None)
+
+
+def _explained_costs(layers: Sequence[Layer]) -> list[Explained]:
+    """Return each amount with the layer it comes from: they are laid over one another one by one."""
+    found = {}
+    for layer in reversed(layers):
+        for name in COST_FIELDS:
+            if name in layer.values:
+                text = f"{layer.values[name]:g}"
+                found[name] = Explained(f"{COSTS}.{name}", text, layer.label, layer.spans[COSTS])
+    return [found[name] for name in COST_FIELDS if name in found] or [Explained(COSTS, "", NOT_DECLARED, None)]
+
+
+def _explained_silences(layers: Sequence[Layer]) -> list[Explained]:
+    found = {}
+    for layer in reversed(layers):
+        for silence in layer.values.get(SILENCES, ()):
+            field = f"{SILENCE}.{silence.rule}"
+            found[silence.rule] = Explained(field, silence.reason, layer.label, silence.span)
+    return [found[rule] for rule in Rule if rule in found] or [Explained(SILENCE, "", NOT_DECLARED, None)]
 
 
 def _text(name: str, value: object) -> str:

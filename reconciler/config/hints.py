@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from reconciler.config.silence import COST_FIELDS
+from reconciler.core.advice import Rule
 from reconciler.core.duration import HOUR_MS, MINUTE_MS, format_duration, parse_duration
 from reconciler.core.text import harmless
 
@@ -17,15 +19,17 @@ if TYPE_CHECKING:
 
     from reconciler.config.document import Value
 
-TEXTS: Final = frozenset({"name", "owner", "reason"})
-"""Fields that take free text."""
+TEXTS: Final = frozenset({"name", "owner", "reason", *Rule})
+"""Fields that take free text; below `silence` they are called like the rules."""
 
 _LONGEST_SHOWN: Final = 60
 _SECRET: Final = re.compile(r"gldr_", re.IGNORECASE)
 _CREDENTIAL: Final = re.compile(r"(api|access|secret|auth).?(key|token)|token|secret|password", re.IGNORECASE)
 _ADDRESS: Final = re.compile(r"(base.?)?url|host|endpoint|server", re.IGNORECASE)
 _OF_PORTFOLIOS: Final = frozenset({"state", "name", "group"})
-_OF_LAYERS: Final = frozenset({"interval", "offset", "chain", "reason", "owner", "until", "hold", "run_on_start"})
+_OF_LAYERS: Final = frozenset(
+    {"api", "interval", "offset", "chain", "reason", "owner", "until", "hold", "run_on_start", "costs", "silence"}
+)
 _OTHER_WORDS: Final[Mapping[str, str]] = {
     "every": "interval",
     "cadence": "interval",
@@ -36,11 +40,15 @@ _OTHER_WORDS: Final[Mapping[str, str]] = {
     "paused": "state",
     "active": "state",
     "enabled": "state",
+    "cost": "costs",
+    "ignore": "silence",
     "label": "name",
     "title": "name",
     "comment": "reason",
     "note": "reason",
     "network": "chain",
+    "version": "api",
+    "apiversion": "api",
     "runonstart": "run_on_start",
     "runrebalanceimmediately": "run_on_start",
 }
@@ -54,6 +62,13 @@ _UNIT_WORDS: Final = (
     (re.compile(r"(?:seconds|second|secs|sec)"), "s"),
     (re.compile(r"[\s,]|and"), ""),
 )
+_CADENCES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("1h", "60m", "pt1h", "3600000"), "write `hourly`"),
+    **dict.fromkeys(("1d", "24h", "p1d", "pt24h", "86400000"), "write `daily`"),
+    **dict.fromkeys(("biweekly", "2w", "14d"), "strategies have no such cadence; write `weekly` or `monthly`"),
+    **dict.fromkeys(("1w", "7d", "p1w", "p7d", "168h", "604800000"), "write `weekly`"),
+}
+"""Durations that are one of the cadences; a month is none, it has no fixed length."""
 _YES: Final = frozenset({"yes", "on", "y", "true", "1"})
 _NO: Final = frozenset({"no", "off", "n", "false", "0"})
 
@@ -103,10 +118,21 @@ def misplaced(key: str, value: Value, parents: Sequence[str]) -> str:
         return "indent it under `defaults`, a group or a portfolio"
     if top and isinstance(value, dict) and "state" in value:
         return "indent it under `portfolios`"
+    if parents[:1] == ["strategies"]:
+        return _of_a_strategy(key)
     word = _OTHER_WORDS.get(key.lower().replace("_", "").replace("-", ""), "")
     if not word or top or (layer and word in _OF_PORTFOLIOS):
         return ""
     return f"did you mean `{word}`?"
+
+
+def _of_a_strategy(key: str) -> str:
+    word = _OTHER_WORDS.get(key.lower().replace("_", "").replace("-", ""), key)
+    if word == "interval":
+        return "did you mean `schedule`? A strategy's cadence is `hourly`, `daily`, `weekly` or `monthly`"
+    if word in _OF_PORTFOLIOS | _OF_LAYERS and word != "name":
+        return f"remove it; `{word}` belongs to portfolios, a strategy has a cadence only"
+    return f"did you mean `{word}`?" if word == "name" else ""
 
 
 def better(field: str, value: Value) -> str:
@@ -116,7 +142,14 @@ def better(field: str, value: Value) -> str:
     if field == "run_on_start":
         word = str(value).lower()
         return "write `true`" if word in _YES else "write `false`" if word in _NO else ""
+    if field == "api" and not isinstance(value, (dict, list)):
+        word = str(value).lower().removeprefix("v")
+        return f"write `v{word}`" if word in ("1", "2") else ""
     if field == "version" and isinstance(value, str) and value.strip() == "1":
+        return "remove the quotes"
+    if field == "schedule" and isinstance(value, (str, int)):
+        return _CADENCES.get(str(value).strip().lower().replace(" ", ""), "")
+    if field in COST_FIELDS and isinstance(value, str) and value.replace(".", "", 1).isdecimal():
         return "remove the quotes"
     if field in ("chain", "group") and isinstance(value, (int, float)):
         return f'put it in quotes: "{shown(value)}"'

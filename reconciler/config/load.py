@@ -17,6 +17,8 @@ from reconciler.config.merge import merge
 from reconciler.config.resolve import Resolution
 from reconciler.config.schema import conforms
 from reconciler.config.source import read_document
+from reconciler.config.strategies import read_strategies
+from reconciler.core.advice import advise
 from reconciler.core.diagnostics import Severity
 from reconciler.core.errors import ConfigInvalid
 
@@ -26,20 +28,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.config.merge import Sections
+    from reconciler.config.strategies import StrategySection
     from reconciler.core.desired import Desired, PortfolioId
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.limits import Guards
     from reconciler.core.paths import Paths
+    from reconciler.core.strategy import StrategyDesired, StrategyId
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the files declare. ``desired`` is sorted by id; ``files`` are the names as shown, sorted.
+    """What the files declare; portfolios and strategies are sorted by id. ``files`` are the names as shown, sorted.
 
     ``texts`` holds their bytes by name.
     """
 
     desired: Mapping[PortfolioId, Desired]
+    strategies: Mapping[StrategyId, StrategyDesired]
     guards: Guards
     paths: Paths
     files: tuple[str, ...]
@@ -86,12 +91,18 @@ class Reading:
     texts: Mapping[str, bytes]
     documents: list[Document]
     sections: Sections
+    strategies: StrategySection
     diagnostics: list[Diagnostic]
 
 
 def read_all(sources: Sequence[str], *, stdin: Callable[[], bytes], cwd: Path) -> Reading:
-    """Read every file, check it against the schema and merge what is not portfolios."""
+    """Read every file, check it against the schema, and gather what is not portfolios."""
     files, diagnostics = discover(sources, stdin=stdin, cwd=cwd)
+    return read_files(files, diagnostics)
+
+
+def read_files(files: Sequence[tuple[str, bytes]], diagnostics: list[Diagnostic]) -> Reading:
+    """Read files that were found, as names and bytes; ``diagnostics`` holds what was wrong with finding them."""
     documents: list[Document] = []
     check = conforms()
     for file, data in files:
@@ -106,32 +117,41 @@ def read_all(sources: Sequence[str], *, stdin: Callable[[], bytes], cwd: Path) -
             document = replace(document, broken=broken)
         documents.append(document)
     sections, found = merge(documents)
-    return Reading(dict(files), documents, sections, diagnostics + found)
+    strategies = read_strategies(documents)
+    diagnostics += [*found, *strategies.diagnostics]
+    return Reading(dict(files), documents, sections, strategies, diagnostics)
 
 
-def resolve(read: Reading, today: dt.date) -> Configuration:
-    """Resolve every portfolio; empties ``read.documents``. Raises as :func:`load` does."""
+def resolve(read: Reading, today: dt.date, *, may_be_empty: bool = False) -> Configuration:
+    """Resolve every portfolio; empties ``read.documents``. Raises as :func:`load` does.
+
+    ``may_be_empty`` is for files that are yet to be filled: then it is no problem that they declare nothing.
+    """
     resolution = Resolution(read.sections, today=today)
     read.documents.reverse()
     while read.documents:  # one by one: what is resolved makes room for what it was resolved into
         resolution.add(read.documents.pop())
     diagnostics = [*read.diagnostics, *resolution.diagnostics]
     invalid = any(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics)
-    if not resolution.declared and not invalid:
+    if not resolution.declared and not read.strategies.declared and not invalid and not may_be_empty:
         invalid = True
         count = len(read.texts)
         problem = f"no portfolios are declared in {count} file{'' if count == 1 else 's'}"
-        repair = "declare at least one under `portfolios`; nothing at all is more likely a mistake than a wish"
+        repair = (
+            "declare at least one under `portfolios`, or a strategy under `strategies`; "
+            "nothing at all is more likely a mistake than a wish"
+        )
         diagnostics.append(error(None, problem, repair, address="portfolios"))
     shown = with_excerpts(diagnostics, read.texts)
     if invalid:
         raise ConfigInvalid(shown)
-    desired = resolution.desired
+    desired = {portfolio: resolution.desired[portfolio] for portfolio in sorted(resolution.desired)}
     return Configuration(
-        desired={portfolio: desired[portfolio] for portfolio in sorted(desired)},
+        desired=desired,
+        strategies=read.strategies.desired,
         guards=read.sections.guards,
         paths=read.sections.paths,
         files=tuple(read.texts),
         texts=read.texts,
-        warnings=shown,
+        warnings=(*shown, *advise(desired)),
     )

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.config.document import Document, Node, Value, error
 from reconciler.config.schema import field_conforms
-from reconciler.core.desired import RunState
+from reconciler.config.silence import COSTS, SILENCE, SILENCES, cost_fields, silences_of
+from reconciler.core.desired import ApiVersion, RunState
 from reconciler.core.duration import parse_duration
 from reconciler.core.limits import Guards, Limit
 from reconciler.core.paths import Paths
@@ -51,6 +52,7 @@ def milliseconds(value: Any) -> int:
 
 ATTRIBUTES: Final[Mapping[str, str]] = {
     "state": "state",
+    "api": "api",
     "interval": "interval_ms",
     "offset": "offset_ms",
     "chain": "chain",
@@ -62,10 +64,12 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "hold": "hold_override",
     "run_on_start": "run_on_start",
 }
-"""The name in YAML to the name in ``Desired``, in the order in which ``explain`` shows them."""
+"""The name in YAML to the name in ``Desired``, in the order in which ``explain`` shows them; ``costs`` and ``silence``,
+which are mappings, follow (:mod:`reconciler.config.silence`)."""
 
 _DECODERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "state": {state.value: state for state in RunState}.__getitem__,
+    "api": {version.value: version for version in ApiVersion}.__getitem__,
     "interval": milliseconds,
     "offset": milliseconds,
     "hold": lambda _: True,  # the schema knows one word, `override`
@@ -73,11 +77,18 @@ _DECODERS: Final[Mapping[str, Callable[[Any], Any]]] = {
 
 
 def decode(entry: Node) -> dict[str, Any]:
-    """Return a portfolio's or layer's fields as keyword arguments of ``Desired``; ``entry`` keeps to the schema."""
+    """Return a portfolio's or layer's fields as keyword arguments of ``Desired``; ``entry`` keeps to the schema.
+
+    Silences are left out: they need their places.
+    """
     values: dict[str, Any] = {}
     for name, value in entry.items():
         decoder = _DECODERS.get(name)
-        values[ATTRIBUTES[name]] = value if decoder is None else decoder(value)
+        attribute = ATTRIBUTES.get(name)
+        if attribute is not None:
+            values[attribute] = value if decoder is None else decoder(value)
+        elif name == COSTS:
+            values.update(cost_fields(value))
     return values
 
 
@@ -148,6 +159,9 @@ def twice(span: SourceSpan, address: str, first: object) -> Diagnostic:
 def _layer(label: str, address: str, places: Sequence[_Place]) -> Layer:
     spans = {place.name: place.document.value_span(place.node, place.index) for place in places}
     values = decode_sound({place.name: place.value() for place in places})
+    for place in places:
+        if place.name == SILENCE:
+            values[SILENCES] = silences_of(place.document, place.value(), address)
     return Layer(label, address, values, spans)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler.config import hints
 from reconciler.config.document import Document, Locator, Node, Value, error
 from reconciler.config.rules import interval_problem, offset_problem
-from reconciler.config.schema import schema, section_conforms
+from reconciler.config.schema import schema, section_conforms, type_conforms
 from reconciler.config.suggest import Suggestions
 from reconciler.core.diagnostics import SourceSpan
 from reconciler.core.marker import MARK
@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 
     from reconciler.core.diagnostics import Diagnostic
 
-_KEYED: Final = frozenset({"groups", "portfolios"})
+_KEYED: Final = frozenset({"groups", "portfolios", "strategies"})
 """Sections whose entries stand for themselves: one broken entry does not break its neighbours."""
+
+_KEYS: Final[Mapping[str, str]] = {"portfolios": "a portfolio id", "strategies": "a strategy id"}
+"""What the keys of a section are, where they are not names of groups."""
 
 _NOUNS: Final[Mapping[str, str]] = {
     "version": "a version that this program reads",
     "state": "a state",
+    "api": "a version of the API",
     "interval": "a duration",
     "offset": "a duration",
     "until": "a date",
@@ -43,6 +47,10 @@ _NOUNS: Final[Mapping[str, str]] = {
     "max_resume": "a limit",
     "max_pause": "a limit",
     "max_update": "a limit",
+    "max_reach": "a limit",
+    "schedule": "a cadence",
+    "per_rebalance_usd": "an amount",
+    "warn_above_usd_month": "an amount",
 }
 
 
@@ -54,10 +62,14 @@ def schema_problems(document: Document) -> tuple[list[Diagnostic], frozenset[tup
     it must not pass.
     """
     from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
 
     reduced, broken = _failing(document.root)
     explanation = _Explanation(document)
-    errors = list(Draft202012Validator(schema()).iter_errors(reduced))
+    # The same words for a type as in the compiled check, which takes no .nan for a number.
+    types = Draft202012Validator.TYPE_CHECKER.redefine("number", lambda _, value: type_conforms("number", value))
+    validator = extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]  # so are its stubs
+    errors = list(validator(schema()).iter_errors(reduced))
     for found in errors:
         explanation.add(found)
     if not errors:
@@ -104,7 +116,7 @@ class _Explanation:
         repair = part.get("errorMessage", "")
         if "propertyNames" in found.absolute_schema_path:
             path.append(instance)
-            what = "a portfolio id" if path[0] == "portfolios" else "the name of a group"
+            what = _KEYS.get(path[0], "the name of a group")
             self._say(self._locator.key(path), path, f"`{hints.shown(instance)}` is not {what}", repair)
             return
         match found.validator:
@@ -155,11 +167,12 @@ class _Explanation:
             case "maxLength" if name in hints.TEXTS:
                 return f"the text is {len(str(value))} characters long", f"write at most {part['maxLength']}"
             case "minimum" | "maximum" if isinstance(value, (int, float)):
-                return _out_of_range(name, int(value))
-            # No guess at a state: `inactive` is near to `active`, and means the opposite.
-            case "enum" if isinstance(value, str) and name != "state":
+                return _out_of_range(name, value)
+            # No guess at a state: `inactive` is near to `active`, and means the opposite. Nor at a version: v3 is none.
+            case "enum" if isinstance(value, str) and name not in ("state", "api"):
                 close = self._suggestions.closest(value, part["enum"], kind=name)
-                return f"{said} is not {_NOUNS[name]}", f"did you mean `{close}`?" if close else ""
+                guess = hints.better(name, value) or (f"did you mean `{close}`?" if close else "")
+                return f"{said} is not {_NOUNS[name]}", guess
         if name in hints.TEXTS:
             return _text(said, value)
         return f"{said} is not {_NOUNS.get(name, 'allowed here')}", hints.better(name, value)
@@ -175,10 +188,12 @@ def _text(said: str, value: Value) -> tuple[str, str]:
     return "the text holds a line break or a tab", "write it on one line; with `>`, write `>-`"
 
 
-def _out_of_range(name: str, value: int) -> tuple[str, str]:
+def _out_of_range(name: str, value: float) -> tuple[str, str]:
     found = None
     if name == "interval":
-        found = interval_problem(value)
+        found = interval_problem(int(value))
     elif name == "offset":
-        found = offset_problem(value)
+        found = offset_problem(int(value))
+    elif value >= 0:
+        return f"`{hints.shown(value)}` is too much", ""
     return found or (f"`{hints.shown(value)}` is negative", "write 0 or more")

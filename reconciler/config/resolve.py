@@ -14,14 +14,17 @@ from reconciler.config.document import Document, Node, error
 from reconciler.config.merge import Layer, Sections, decode, decode_sound, twice
 from reconciler.config.rules import (
     ETHEREUM,
+    NOT_ON_V2,
     TAKEN_FOR_ETHEREUM,
     ethereum_problem,
     interval_problem,
     offset_problem,
     pair_problem,
+    v2_problem,
 )
+from reconciler.config.silence import SILENCE, SILENCES, laid_over, silences_of
 from reconciler.config.suggest import Suggestions
-from reconciler.core.desired import Desired, Origin, PortfolioId
+from reconciler.core.desired import ApiVersion, Desired, Origin, PortfolioId
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.limits import ETHEREUM_MIN_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS
 from reconciler.core.text import harmless
@@ -47,10 +50,14 @@ class Resolution:
         self._today = today
         self._suggestions = Suggestions()
         self._broken: dict[str, Origin] = {}
+        self._of_v2: dict[str, tuple[Diagnostic, ...]] = {}
         self._said: set[tuple[SourceSpan, str]] = set()
         self._below: dict[str, dict[str, Any]] = {NO_GROUP: dict(sections.defaults.values)}
         for name, group in sections.groups.items():
             self._below[name] = {**sections.defaults.values, **group.values}
+            if SILENCES in group.values and SILENCES in sections.defaults.values:
+                silences = laid_over(group.values[SILENCES], sections.defaults.values[SILENCES])
+                self._below[name][SILENCES] = silences
         for layer in (sections.defaults, *sections.groups.values()):
             self._check_own(layer.values, layer.address, layer.spans.__getitem__)
 
@@ -80,12 +87,50 @@ class Resolution:
                 self._no_such_group(document, entry, name, own["group"])
                 inherited = below[NO_GROUP]
             values = {**inherited, **own}
+            if SILENCE in entry:
+                silences = silences_of(document, entry[SILENCE], _address(name))
+                values[SILENCES] = laid_over(silences, inherited.get(SILENCES, ()))
+            if values.get("api") is ApiVersion.V2:
+                self._settle_v2(document, entry, name, own, values)
             if _needs_a_look(own, values):
                 self._check(document, entry, name, own, values)
             if broken:
                 self._broken[name] = origin
             else:
                 desired[portfolio] = Desired(id=portfolio, origin=origin, **values)
+
+    def _settle_v2(
+        self, document: Document, entry: Node, name: str, own: Mapping[str, Any], values: dict[str, Any]
+    ) -> None:
+        """Take out of ``values`` what a v2 portfolio can't have.
+
+        What comes from a farther layer than ``api: v2`` was meant for others and is left out; in the same layer or a
+        nearer one somebody meant it for this portfolio, which is an error there.
+        """
+        for field, attribute in NOT_ON_V2.items():
+            if attribute in own:
+                span = document.value_span(entry, list(entry).index(field))
+                self._say(error(span, *v2_problem(field), address=f"{_address(name)}.{field}"))
+            values.pop(attribute, None)
+        if "api" not in own:
+            for conflict in self._conflicts_below(own.get("group") or NO_GROUP):
+                self._say(conflict)
+
+    def _conflicts_below(self, group: str) -> tuple[Diagnostic, ...]:
+        """Return what a group, or the defaults, declare no farther away than the ``api: v2`` that holds below them."""
+        known = self._of_v2.get(group)
+        if known is None:
+            own = self._sections.groups.get(group)
+            layers = [*([own] if own else []), self._sections.defaults]
+            sets = next(number for number, layer in enumerate(layers) if "api" in layer.spans)
+            known = tuple(
+                error(layer.spans[field], *v2_problem(field), address=f"{layer.address}.{field}")
+                for layer in layers[: sets + 1]
+                for field in NOT_ON_V2
+                if field in layer.spans
+            )
+            self._of_v2[group] = known
+        return known
 
     def _check(
         self, document: Document, entry: Node, name: str, own: Mapping[str, Any], values: Mapping[str, Any]

@@ -13,7 +13,7 @@ import posixpath
 import re
 import subprocess
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.desired import Desired, PortfolioId
     from reconciler.core.diagnostics import Diagnostic
+    from reconciler.core.strategy import StrategyDesired, StrategyId
 
 MAX_BYTES: Final = 256 * 1024 * 1024
 """All files of one revision together; as much again as a very large fleet needs."""
@@ -65,8 +66,16 @@ class _Repository:
     prefix: str
 
 
-def load_revision(sources: Sequence[str], *, revision: str, today: dt.date, cwd: Path) -> Mapping[PortfolioId, Desired]:
-    """Return what the files declared at ``revision``, keyed by portfolio id; nothing where none of them existed.
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What the files declared at a revision, keyed and sorted by id; nothing where none of them existed."""
+
+    desired: Mapping[PortfolioId, Desired] = field(default_factory=dict)
+    strategies: Mapping[StrategyId, StrategyDesired] = field(default_factory=dict)
+
+
+def load_revision(sources: Sequence[str], *, revision: str, today: dt.date, cwd: Path) -> Base:
+    """Return what the files declared at ``revision``.
 
     Raises :class:`UsageError` for a revision or source that git does not know, :class:`ConfigInvalid` with the
     revision in every place when the files were not valid then, and :class:`ReconcilerError` when git can't be run.
@@ -80,9 +89,10 @@ def load_revision(sources: Sequence[str], *, revision: str, today: dt.date, cwd:
         names = [posixpath.relpath(path, repository.prefix or ".") for path in wanted]
         present = [name for name in names if (here / name).exists() or _matches(name, here)]
         if not present:
-            return {}
+            return Base()
         try:
-            return load(present, stdin=bytes, today=today, cwd=here).desired
+            configuration = load(present, stdin=bytes, today=today, cwd=here)
+            return Base(configuration.desired, configuration.strategies)
         except ConfigInvalid as invalid:
             shown = tuple(_placed(diagnostic, revision) for diagnostic in invalid.diagnostics)
             raise ConfigInvalid(shown, revision=revision) from invalid

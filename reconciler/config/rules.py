@@ -6,10 +6,13 @@ limits for bare numbers; only here they hold for text such as ``30m`` too. Knows
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from reconciler.core.duration import format_duration
 from reconciler.core.limits import ETHEREUM_MIN_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ETHEREUM: Final = frozenset({"ethereum", "1"})
 """The chains to which the minimum of ETH mainnet applies, by name and by chain id (API facts §6)."""
@@ -18,6 +21,10 @@ TAKEN_FOR_ETHEREUM: Final = frozenset(
     {"eth", "mainnet", "eth-mainnet", "ethereum-mainnet", "ethereum-1", "etherium", "etherum", "homestead"}
 )
 """Names that people write for ETH mainnet; they do not turn its minimum on, which deserves a warning."""
+
+
+NOT_ON_V2: Final[Mapping[str, str]] = {"interval": "interval_ms", "offset": "offset_ms", "run_on_start": "run_on_start"}
+"""What a v2 portfolio can't have, by the names in YAML and in ``Desired``: v2 has no call for it (API facts §1.3)."""
 
 
 def interval_problem(ms: int) -> tuple[str, str] | None:
@@ -57,6 +64,15 @@ def pair_problem(interval_ms: int, offset_ms: int) -> tuple[str, str] | None:
     interval = format_duration(interval_ms)
     problem = f"the offset {format_duration(offset_ms)} is not below the interval {interval}"
     return problem, f"write an offset of less than {interval}"
+
+
+def v2_problem(field: str) -> tuple[str, str]:
+    """Return what is wrong with one of :data:`NOT_ON_V2` on a v2 portfolio (API facts §1.3, §5.3)."""
+    if field == "run_on_start":
+        problem = "a v2 portfolio is never started, only resumed, and then a rebalance is due at once"
+        return problem, "remove the line"
+    problem = f"a v2 portfolio has no {field} of its own: its cadence belongs to its strategy"
+    return problem, "remove the line, and declare the strategy's `schedule` under `strategies`"
 
 
 def _span_of_intervals() -> str:

@@ -9,6 +9,7 @@ and nothing. Knows no field by name and no YAML.
 from __future__ import annotations
 
 import json
+import math
 import re
 from functools import cache
 from pathlib import Path
@@ -138,10 +139,17 @@ def _type(names: str | list[str]) -> Check:
     return lambda value: any(check(value) for check in checks)
 
 
+def type_conforms(name: str, value: object) -> bool:
+    """Return whether a value is of a type of JSON Schema, as the compiled check has it."""
+    return _TYPES[name](value)
+
+
 _TYPES: Final[Mapping[str, Check]] = {
     "object": lambda value: isinstance(value, dict),
     "string": lambda value: isinstance(value, str),
     "boolean": lambda value: isinstance(value, bool),
+    # What is not a number in the end (.nan) is neither too small nor too large, so it must fail here.
+    "number": lambda value: _is_number(value) and not math.isnan(value),
     # JSON has no integers: 1.0 is one, as it is for every editor.
     "integer": lambda value: (
         (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from reconciler.core.comparison import difference_text, facts
+from reconciler.core.comparison import address, difference_text, facts
 from reconciler.core.diff import describe
 from reconciler.core.errors import StalePlan
+from reconciler.core.plan import Change
 from reconciler.core.text import harmless, plural
+from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
     from reconciler.core.diff import Difference
-    from reconciler.core.plan import Change, Plan
+    from reconciler.core.plan import AnyChange, Plan
 
 NAMED: Final = 5
 """So many differing changes are named one by one; `reconciler show --against` lists all."""
 LONGEST: Final = 280
 """Characters told of one of them, so that an error line has room for them all and for the repair."""
 
-_SCHEDULE_BEFORE: Final = frozenset({"before.interval_ms", "before.offset_ms"})
+_SCHEDULE_BEFORE: Final = frozenset({"before.interval_ms", "before.offset_ms", "before.schedule"})
 
 
 def require_approved(plan: Plan, approved: Plan) -> str | None:
@@ -37,19 +39,20 @@ def require_approved(plan: Plan, approved: Plan) -> str | None:
             "Nothing was written. Point GLIDER_BASE_URL or --base-url at the service it was made for, or plan and "
             "approve again.",
         )
-    agreed = {change.id: change for change in approved.changes}
+    agreed = {address(change): change for change in _changes(approved)}
     refused = []
-    for change in plan.changes:
-        agreement = agreed.get(change.id)
+    for change in _changes(plan):
+        name, verb = address(change), change.verb.value if isinstance(change, Change) else Verb.UPDATE.value
+        agreement = agreed.get(name)
         if agreement is None:
-            refused.append(f"{change.id}: {change.verb.value} was not approved")
+            refused.append(f"{name}: {verb} was not approved")
         elif found := not_covered(change, agreement):
             told = ", ".join(difference_text(difference) for difference in found)
-            sentence = f"{change.id}: {change.verb.value} was approved otherwise: {told}"
+            sentence = f"{name}: {verb} was approved otherwise: {told}"
             refused.append(harmless(sentence, longest=LONGEST))
     if refused:
         raise StalePlan(f"{plural(len(refused), 'planned change')} not among the approved ones", _detail(refused))
-    planned = {change.id for change in plan.changes}
+    planned = {address(change) for change in _changes(plan)}
     missing = sorted(agreed.keys() - planned)
     if not missing:
         return None
@@ -57,11 +60,16 @@ def require_approved(plan: Plan, approved: Plan) -> str | None:
     return f"{len(planned)} of {plural(len(agreed), 'approved change')} left to do; not planned any more: {names}"
 
 
-def not_covered(change: Change, agreement: Change) -> tuple[Difference, ...]:
+def _changes(plan: Plan) -> tuple[AnyChange, ...]:
+    return (*plan.strategies, *plan.changes)
+
+
+def not_covered(change: AnyChange, agreement: AnyChange) -> tuple[Difference, ...]:
     """Return how a planned change differs from the one that was approved; nothing when the approval covers it.
 
-    All that it would do and send must be the same, and so must the state it starts from. A live interval or offset
-    pins only where both plans know it, as in the comparison before a write: knowing more, or less, is no other change.
+    All that it would do and send must be the same, and so must the state it starts from. A live interval, offset or
+    cadence pins only where both plans know it, as in the comparison before a write: knowing more, or less, is no other
+    change.
     """
     return tuple(
         difference

@@ -68,7 +68,15 @@ def was_applied(desired: Desired, record: Record | None) -> bool:
 
 def _same(decision: Change, change: Change) -> bool:
     """Whether both would do and send the same; they start from the same live state anyway."""
-    return (decision.verb, decision.after, decision.writes_schedule, decision.run_on_start, decision.note) == (
+    return (
+        decision.api,
+        decision.verb,
+        decision.after,
+        decision.writes_schedule,
+        decision.run_on_start,
+        decision.note,
+    ) == (
+        change.api,
         change.verb,
         change.after,
         change.writes_schedule,

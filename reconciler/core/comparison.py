@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, assert_never
 from reconciler.core.diff import Difference, Fact, describe
 from reconciler.core.duration import format_duration
 from reconciler.core.plan import Blocked, Change, ChangeReason, Held, Plan
+from reconciler.core.strategy import StrategyBlocked, StrategyChange
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.core.desired import PortfolioId
+    from reconciler.core.strategy import StrategyAddress
 
-Entry = Change | Held | Blocked
-"""What a plan can say of a portfolio that it names."""
+Entry = Change | Held | Blocked | StrategyChange | StrategyBlocked
+"""What a plan can say of a portfolio or strategy that it names."""
 
 
 class Step(StrEnum):
@@ -34,7 +36,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One portfolio that two plans treat differently; ``differences`` only where both name it."""
+    """One portfolio or strategy that two plans treat differently; ``differences`` only where both name it."""
 
     step: Step
     entry: Entry
@@ -55,7 +57,7 @@ class Comparison:
 
 
 def compare_plans(*, earlier: Plan, later: Plan) -> Comparison:
-    """Compare what two plans say of each portfolio that either names; unchanged portfolios are in no plan."""
+    """Compare what two plans say of each portfolio and strategy that either names; unchanged ones are in no plan."""
     old, new = _entries(earlier), _entries(later)
     rows = [Compared(step=Step.APPEARED, entry=new[i]) for i in sorted(new.keys() - old.keys())]
     rows += [Compared(step=Step.VANISHED, entry=old[i]) for i in sorted(old.keys() - new.keys())]
@@ -72,6 +74,7 @@ def facts(entry: Entry) -> Mapping[str, Fact]:
         case Change():
             return {
                 "action": entry.verb.value,
+                "api": entry.api.value,
                 "before.state": entry.before.state.value,
                 "before.interval_ms": entry.before.interval_ms,
                 "before.offset_ms": entry.before.offset_ms,
@@ -83,11 +86,17 @@ def facts(entry: Entry) -> Mapping[str, Fact]:
                 "overrides_hold": entry.reason is ChangeReason.HOLD_OVERRIDDEN,
                 "note": entry.note,
                 "pause_reason": entry.pause_reason,
+                "pause_id": entry.pause_id,
             }
         case Held():
             return {"action": "held", "pause_reason": entry.pause_reason}
         case Blocked():
             return {"action": "blocked", "reason": entry.reason.value, "status": entry.status}
+        case StrategyChange():
+            before = entry.before.value if entry.before else None
+            return {"action": "update", "before.schedule": before, "after.schedule": entry.after.value}
+        case StrategyBlocked():
+            return {"action": "blocked", "reason": entry.reason.value, "status": entry.status.value}
         case _:
             assert_never(entry)
 
@@ -99,9 +108,14 @@ def difference_text(difference: Difference) -> str:
     return f"{name} {_value(difference.earlier, in_ms=in_ms)} → {_value(difference.later, in_ms=in_ms)}"
 
 
-def _entries(plan: Plan) -> dict[PortfolioId, Entry]:
-    every: tuple[Entry, ...] = (*plan.changes, *plan.held, *plan.blocked)
-    return {entry.id: entry for entry in every}
+def address(entry: Entry) -> PortfolioId | StrategyAddress:
+    """Return the id of a portfolio, ``strategies/ID`` of a strategy."""
+    return entry.address if isinstance(entry, StrategyChange | StrategyBlocked) else entry.id
+
+
+def _entries(plan: Plan) -> dict[PortfolioId | StrategyAddress, Entry]:
+    portfolios: tuple[Entry, ...] = (*plan.changes, *plan.held, *plan.blocked)
+    return {address(entry): entry for entry in (*portfolios, *plan.strategies, *plan.blocked_strategies)}
 
 
 def _value(fact: Fact, *, in_ms: bool) -> str:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
-from reconciler.core.desired import Desired, RunState
+from reconciler.core.desired import ApiVersion, Desired, RunState
 from reconciler.core.diff import Field, FieldChange, compare, proven_same, schedule_of
-from reconciler.core.duration import format_duration
 from reconciler.core.live import Live, Provenance, Record, Status, Verdict
 from reconciler.core.marker import paused_by_us
 from reconciler.core.plan import (
@@ -29,6 +28,7 @@ from reconciler.core.plan import (
 )
 from reconciler.core.schedule import known_interval, known_offset
 from reconciler.core.verb import Verb
+from reconciler.core.wanted import Wanted, schedule_to_send
 
 
 class Unverified(StrEnum):
@@ -72,17 +72,34 @@ def decide(desired: Desired, live: Live, record: Record | None, policy: Policy =
         case Status.UNKNOWN:
             detail = f"Glider reports the status {live.word!r}, which this version does not know"
             return _block(desired, live, BlockReason.UNKNOWN_STATUS, detail)
-        case Status.NOT_FOUND:
-            detail = "Glider has no such portfolio, or the key may not see it; check the id"
-            return _block(desired, live, BlockReason.NOT_FOUND, detail)
-        case Status.UNREADABLE:
-            detail = f"reading failed: {live.failure}" if live.failure else "reading failed"
-            return _block(desired, live, BlockReason.READ_FAILED, detail)
+        case Status.NO_SCHEDULE:
+            return _without_schedule(desired, live)
+        case Status.NOT_FOUND | Status.UNREADABLE | Status.NOT_READ:
+            return _unseen(desired, live)
         case _:
             assert_never(live.status)
 
 
+def _without_schedule(desired: Desired, live: Live) -> Blocked:
+    detail = "Glider keeps no schedule for it, so it can be neither paused nor resumed; look at its strategy there"
+    return _block(desired, live, BlockReason.NO_SCHEDULE, detail)
+
+
+def _unseen(desired: Desired, live: Live) -> Blocked:
+    """Return the block of a portfolio of which no read told anything."""
+    if live.status is Status.NOT_FOUND:
+        detail = "Glider has no such portfolio, or the key may not see it; check the id"
+        return _block(desired, live, BlockReason.NOT_FOUND, detail)
+    if live.status is Status.NOT_READ:
+        detail = "the live file does not hold it; make one that does with `reconciler status --out FILE`"
+        return _block(desired, live, BlockReason.NOT_READ, detail)
+    detail = f"reading failed: {live.failure}" if live.failure else "reading failed"
+    return _block(desired, live, BlockReason.READ_FAILED, detail)
+
+
 def _when_inactive(desired: Desired, live: Live) -> Decision:
+    if desired.api is ApiVersion.V2:  # a word of v1: nothing on v2 can be started
+        return _without_schedule(desired, live)
     match desired.state:
         case RunState.PAUSED:
             return Unchanged()
@@ -128,8 +145,10 @@ def _when_active(desired: Desired, live: Live, record: Record | None, policy: Po
         case RunState.PAUSED:
             return Change(
                 id=desired.id,
+                api=desired.api,
+                cadence_ms=_cadence(desired, live),
                 verb=Verb.PAUSE,
-                before=_observed(live, record),
+                before=_observed(desired, live, record),
                 after=Snapshot(state=Status.PAUSED, interval_ms=None, offset_ms=None),
                 fields=fields[:1],
                 reason=ChangeReason.DECLARED_PAUSED,
@@ -163,6 +182,7 @@ def _when_paused(desired: Desired, live: Live, record: Record | None, policy: Po
             else:
                 return Held(
                     id=desired.id,
+                    api=desired.api,
                     pause_reason=live.pause_reason,
                     last_run_ms=live.scheduled_ms[0] if live.scheduled_ms else None,
                     name=desired.name,
@@ -188,18 +208,21 @@ def _write_schedule(
     if refused:
         return refused
     writes = _needs_schedule(fields, policy)
-    wanted = _schedule_to_send(desired, live, record) if writes else _Wanted(desired.interval_ms, desired.offset_ms)
+    at_once = [Risk.DUE_AT_ONCE] if verb is Verb.RESUME and desired.api is ApiVersion.V2 else []
+    wanted = schedule_to_send(desired, live, record) if writes else Wanted(desired.interval_ms, desired.offset_ms)
     if isinstance(wanted, str):
         return _block(desired, live, BlockReason.OFFSET_NEEDS_INTERVAL, wanted)
-    risks = [*wanted.risks, *([Risk.UNVERIFIED_WRITE] if writes and _is_unverified(fields) else [])]
+    risks = [*at_once, *wanted.risks, *([Risk.UNVERIFIED_WRITE] if writes and _is_unverified(fields) else [])]
     if verb is Verb.RESUME:
         risks.insert(0, Risk.TRADES_AGAIN)
         if reason is ChangeReason.HOLD_OVERRIDDEN:
             risks.insert(0, Risk.HOLD_OVERRIDDEN)
     return Change(
         id=desired.id,
+        api=desired.api,
+        cadence_ms=_cadence(desired, live),
         verb=verb,
-        before=_observed(live, record),
+        before=_observed(desired, live, record),
         after=Snapshot(state=desired_status(desired.state), interval_ms=wanted.interval_ms, offset_ms=wanted.offset_ms),
         fields=fields,
         reason=reason,
@@ -207,42 +230,11 @@ def _write_schedule(
         writes_schedule=writes,
         note=desired.reason if verb is Verb.RESUME else None,
         pause_reason=live.pause_reason if verb is Verb.RESUME else None,
+        pause_id=live.schedule_id if verb is Verb.RESUME and desired.api is ApiVersion.V2 else None,
         next_run_ms=live.next_run_ms if verb is Verb.UPDATE else None,
         name=desired.name,
         source=desired.origin,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """The schedule that a change leaves behind, and what a reviewer should know about writing it."""
-
-    interval_ms: int | None
-    offset_ms: int | None
-    risks: tuple[Risk, ...] = ()
-
-
-def _schedule_to_send(desired: Desired, live: Live, record: Record | None) -> _Wanted | str:
-    """Return what update-schedule has to carry, or a sentence that says why it can't be known.
-
-    The call replaces interval *and* offset, and needs the interval (API facts §1.1, V1.5). So a declared offset
-    without an interval borrows the known live one, and an offset that is not managed is sent along unchanged where
-    it is known and still fits; where it does not, the reviewer is told that it falls back to 0.
-    """
-    live_interval = known_interval(live, record).value
-    interval_ms = desired.interval_ms if desired.interval_ms is not None else live_interval
-    if interval_ms is None:
-        return "the offset can't be set without an interval, and the live one is not known; declare an interval"
-    risks = [Risk.MORE_RUNS] if live_interval is not None and interval_ms < live_interval else []
-    offset_ms = desired.offset_ms
-    if offset_ms is None:
-        offset_ms = known_offset(live, record).value
-        if offset_ms is None or offset_ms >= interval_ms:
-            return _Wanted(interval_ms, None, (*risks, Risk.OFFSET_RESET))
-    elif offset_ms >= interval_ms:
-        text = format_duration(interval_ms)
-        return f"the declared offset does not fit into the live interval of {text}; declare an interval"
-    return _Wanted(interval_ms, offset_ms, tuple(risks))
 
 
 def _needs_schedule(fields: tuple[FieldChange, ...], policy: Policy) -> bool:
@@ -268,7 +260,11 @@ def _is_unverified(fields: tuple[FieldChange, ...]) -> bool:
     return any(f.verdict is Verdict.UNVERIFIED for f in fields)
 
 
-def _observed(live: Live, record: Record | None) -> Snapshot:
+def _observed(desired: Desired, live: Live, record: Record | None) -> Snapshot:
+    """Return what a change starts from. On v2 the state alone: its strategy may set another cadence in the meantime,
+    even in the same apply, and what the change would do stays the same."""
+    if desired.api is ApiVersion.V2:
+        return Snapshot(state=live.status, interval_ms=None, offset_ms=None)
     return Snapshot(
         state=live.status,
         interval_ms=known_interval(live, record).value,
@@ -276,9 +272,14 @@ def _observed(live: Live, record: Record | None) -> Snapshot:
     )
 
 
+def _cadence(desired: Desired, live: Live) -> int | None:
+    return live.interval_ms if desired.api is ApiVersion.V2 else None
+
+
 def _block(desired: Desired, live: Live, reason: BlockReason, detail: str) -> Blocked:
     return Blocked(
         id=desired.id,
+        api=desired.api,
         reason=reason,
         detail=detail,
         status=live.word or live.status.value,

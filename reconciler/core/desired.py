@@ -8,10 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NewType
+from typing import TYPE_CHECKING, NewType
+
+if TYPE_CHECKING:
+    from reconciler.core.advice import Silence
 
 PortfolioId = NewType("PortfolioId", str)
 """Glider's id of a portfolio; always matches ``[A-Za-z0-9_-]{1,128}``, so it is safe in a URL path."""
+
+
+class ApiVersion(StrEnum):
+    """Which of Glider's REST APIs a portfolio is managed by: one of them, never both (API facts §4.9)."""
+
+    V1 = "v1"
+    V2 = "v2"
 
 
 class RunState(StrEnum):
@@ -33,12 +43,14 @@ class Origin:
 class Desired:
     """One portfolio as declared, after defaults and groups were laid under it.
 
-    ``interval_ms`` or ``offset_ms`` is ``None`` where it is not declared, that is: not managed. ``reason`` is sent
-    with pause and resume. ``until`` is an ISO date after which people are warned; it never resumes anything.
+    ``interval_ms`` or ``offset_ms`` is ``None`` where it is not declared, that is: not managed; on v2 they always are,
+    because a v2 portfolio's cadence belongs to its strategy. ``reason`` is sent with pause and resume where the API
+    takes one (v1). ``until`` is an ISO date after which people are warned; it never resumes anything.
     """
 
     id: PortfolioId
     state: RunState
+    api: ApiVersion = ApiVersion.V1
     interval_ms: int | None = None
     offset_ms: int | None = None
     name: str | None = None
@@ -51,4 +63,9 @@ class Desired:
     """``hold: override``: resume it although somebody else paused it."""
     run_on_start: bool = False
     """Maps to ``runRebalanceImmediately`` of a start."""
+    per_rebalance_usd: float | None = None
+    """What one run costs, as declared: Glider publishes no price."""
+    warn_above_usd_month: float | None = None
+    silences: tuple[Silence, ...] = ()
+    """The rules of advice that are not to be reported, at most one a rule."""
     origin: Origin | None = None

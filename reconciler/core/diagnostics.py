@@ -37,6 +37,7 @@ class Diagnostic:
     ``address`` is the dotted path in the configuration (``portfolios.ao04x0r6.interval``), ``""`` for a whole file.
     ``problem`` and ``repair`` are full phrases without a final stop; ``repair`` may be ``""`` where none is known.
     ``excerpt`` is the source line as written, without its line break, or ``None`` where there is none to show.
+    ``rule`` is the id of the rule of advice that it comes from, ``None`` for anything else.
     """
 
     severity: Severity
@@ -45,9 +46,10 @@ class Diagnostic:
     address: str = ""
     span: SourceSpan | None = None
     excerpt: str | None = None
+    rule: str | None = None
 
     def __str__(self) -> str:
-        """Return ``file:line:column: address: problem; repair``, leaving out what is not known."""
+        """Return ``file:line:column: address: problem; repair [rule]``, leaving out what is not known."""
         place = [str(part) for part in (self.span, self.address) if part]
         sentence = f"{self.problem}; {self.repair}" if self.repair else self.problem
-        return ": ".join([*place, sentence])
+        return ": ".join([*place, f"{sentence} [{self.rule}]" if self.rule else sentence])

@@ -3,12 +3,14 @@
     ReconcilerError               1  error
     ├── ConfigInvalid             3  invalid       the files; carries every diagnostic
     ├── PlanInvalid               3  invalid       a plan file that is not one, or was edited
+    ├── LiveInvalid               3  invalid       a live file that is not one
     ├── StalePlan                 4  stale         what was approved is not what would run
     ├── GuardRefused              5  guard         over a limit of the configuration
     ├── UsageError               64  usage         flags that make no sense together
     ├── JournalError              1  error         the journal can't be opened, read or written
     │   └── JournalBusy           1  error         another apply is at work with it
     ├── SandboxError              1  error         the embedded Glider's file or seed
+    ├── GitHubError               1  error         a post on GitHub; never what a run ends with
     └── ApiError                  1, 7 or 8        a call to Glider; its kind decides
 
 Knows no library: whoever maps a library's exception keeps it as ``__cause__``. No message holds a key or a header.
@@ -82,8 +84,14 @@ class PlanInvalid(ReconcilerError):
     exit_reason = ExitReason.INVALID
 
 
+class LiveInvalid(ReconcilerError):
+    """A live file that can't be read, is of another major format, or holds what no read can have given."""
+
+    exit_reason = ExitReason.INVALID
+
+
 class StalePlan(ReconcilerError):
-    """A plan for another service, or changes that the approval does not cover."""
+    """A plan for another service or from an earlier look at it, or changes that the approval does not cover."""
 
     exit_reason = ExitReason.STALE
 
@@ -110,6 +118,22 @@ class JournalBusy(JournalError):
 
 class SandboxError(ReconcilerError):
     """The embedded Glider's file is missing or damaged, or its seed makes no sense."""
+
+
+class GitHubError(ReconcilerError):
+    """A comment or an issue that could not be posted; whoever asked for it warns and goes on.
+
+    ``status`` is the HTTP status, ``None`` without an answer; 429 for every rate limit, whose answer may as well be a
+    403. ``may_have_taken_effect`` says that a request that
+    creates something may have been carried out all the same.
+    """
+
+    def __init__(
+        self, summary: str, detail: str = "", *, status: int | None = None, may_have_taken_effect: bool = False
+    ) -> None:
+        super().__init__(summary, detail)
+        self.status = status
+        self.may_have_taken_effect = may_have_taken_effect
 
 
 class FailureKind(StrEnum):

@@ -7,9 +7,10 @@ found out in :mod:`reconciler.core.guards`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final, Literal, assert_never
 
 from reconciler.core.duration import DAY_MS, HOUR_MS
+from reconciler.core.text import plural
 from reconciler.core.verb import Verb
 
 MIN_INTERVAL_MS: Final = HOUR_MS
@@ -44,6 +45,11 @@ class Limit:
         return max(int(managed * percent / 100), self.floor if percent > 0 else 0)
 
 
+REACH: Final = "reach"
+"""Portfolios that new cadences of strategies reach, counted once a change whatever it does to them."""
+Guarded = Verb | Literal["reach"]
+"""What a guard counts: changes of a verb, or portfolios reached."""
+
 HANDFUL: Final = Limit("10%, at least 5", percent=10, floor=5)
 """What starts or resumes trading, when nothing else is declared: more at once is more likely a mistake than a wish."""
 HALF: Final = Limit("50%, at least 10", percent=50, floor=10)
@@ -58,10 +64,11 @@ class Guards:
     max_resume: Limit | None = HANDFUL
     max_pause: Limit | None = None
     max_update: Limit | None = HALF
+    max_reach: Limit | None = HALF
 
-    def limit(self, verb: Verb) -> Limit | None:
-        """Return the limit of one verb."""
-        match verb:
+    def limit(self, guarded: Guarded) -> Limit | None:
+        """Return the limit of a verb, or of reach."""
+        match guarded:
             case Verb.START:
                 return self.max_start
             case Verb.RESUME:
@@ -70,23 +77,42 @@ class Guards:
                 return self.max_pause
             case Verb.UPDATE:
                 return self.max_update
+            case "reach":
+                return self.max_reach
             case _:
-                assert_never(verb)
+                assert_never(guarded)
+
+
+UNKNOWN: Final = "unknown"
+"""What ``--allow`` names in place of a number that nobody knows."""
+Allowed = int | Literal["unknown"]
+"""What a person allowed by ``--allow``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excess:
-    """A verb of which a plan has more than its limit lets through; ``limit`` is the limit as written."""
+    """What a plan has more of than its limit lets through; ``limit`` is the limit as written.
 
-    verb: Verb
-    planned: int
+    ``planned`` is ``None`` where nobody knows how many: that is over any limit.
+    """
+
+    guarded: Guarded
+    planned: int | None
     allowed: int
     limit: str
 
     def __str__(self) -> str:
         """Return a sentence that ends in the flag that names the number."""
         share = self.limit if self.limit == str(self.allowed) else f"{self.limit} = {self.allowed}"
+        number = UNKNOWN if self.planned is None else str(self.planned)
         return (
-            f"{self.planned} to {self.verb.value}, but guards.max_{self.verb.value} is {share}; "
-            f"after reading the plan, allow it with --allow {self.verb.value}={self.planned}"
+            f"{self._planned_text}, but guards.max_{self.guarded} is {share}; "
+            f"after reading the plan, allow it with --allow {self.guarded}={number}"
         )
+
+    @property
+    def _planned_text(self) -> str:
+        if self.guarded != REACH:
+            return f"{self.planned} to {self.guarded}"
+        reached = "an unknown number of portfolios" if self.planned is None else plural(self.planned, "portfolio")
+        return f"new cadences reach {reached}"

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from reconciler.core.desired import PortfolioId, RunState
     from reconciler.core.errors import ApiError
 
+LATEST_MS: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999: a later time can't be written down, so no live value is one."""
+
 
 class Status(StrEnum):
-    """What the service says (API facts §3.1), closed: whatever else it says is ``UNKNOWN`` and blocks."""
+    """What the service says (API facts §3.1, §3.2), closed: whatever else it says is ``UNKNOWN`` and blocks."""
 
     ACTIVE = "active"
     PAUSED = "paused"
@@ -25,9 +28,13 @@ class Status(StrEnum):
     ERROR = "error"
     UNKNOWN = "unknown"
     """A word that is not documented, or an answer that contradicts itself."""
+    NO_SCHEDULE = "no_schedule"
+    """A v2 portfolio without a schedule row: nothing can be started or stopped."""
     NOT_FOUND = "not_found"
     UNREADABLE = "unreadable"
     """The read failed; ``Live.failure`` says how."""
+    NOT_READ = "not_read"
+    """Nobody read it: the live file that is planned from does not hold it (:mod:`reconciler.core.livefile`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +43,10 @@ class Live:
 
     ``word`` is the status as the service spelled it. ``interval_ms`` and ``offset_ms`` are set only when the
     answer carried them, which v1 does not document (API facts §4.3). ``scheduled_ms`` holds the ``scheduledAt`` of
-    recent runs, newest first.
+    recent runs, newest first; on v2 the last rebalance alone. ``name`` and ``strategy`` (its id) are read on v2 only.
+
+    ``schedule_id`` tells one schedule from the next. v2 has no such id; there, while a portfolio is paused, the time it
+    was last due stands in: every resume moves it (API facts §1.3), so it tells one pause from the next.
     """
 
     id: PortfolioId
@@ -50,6 +60,8 @@ class Live:
     scheduled_ms: tuple[int, ...] = ()
     runs: int | None = None
     failure: ApiError | None = None
+    name: str | None = None
+    strategy: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Who paused a portfolio: the mark that our pauses leave in the reason Glider stores.
 
 The service keeps a reason with every pause and puts a prefix of its own before it (API facts §1.2), so the mark
-stands at the end. It makes the question answerable on any machine, without local state.
+stands at the end. It makes the question answerable on any machine, without local state. v2 stores no reason (§5.1):
+there the journal alone tells.
 """
 
 from __future__ import annotations

@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from reconciler.core.desired import Origin, PortfolioId, RunState
+from reconciler.core.desired import ApiVersion, Origin, PortfolioId, RunState
 from reconciler.core.live import Status
+from reconciler.core.strategy import StrategyChange
 from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
+    from reconciler.core.cost import PlanCost
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.diff import FieldChange
     from reconciler.core.limits import Excess
     from reconciler.core.selection import Selection
+    from reconciler.core.strategy import StrategyBlocked
 
 
 class ChangeReason(StrEnum):
@@ -49,6 +52,8 @@ class Risk(StrEnum):
     (API facts §1.1, V1.5)."""
     HOLD_OVERRIDDEN = "hold_overridden"
     """Somebody else paused it, and somebody said to resume it all the same."""
+    DUE_AT_ONCE = "due_at_once"
+    """A resume on v2 makes a rebalance due at once (API facts §1.3)."""
 
 
 class BlockReason(StrEnum):
@@ -57,11 +62,15 @@ class BlockReason(StrEnum):
     ARCHIVED = "archived"
     ERROR_STATUS = "error_status"
     UNKNOWN_STATUS = "unknown_status"
+    NO_SCHEDULE = "no_schedule"
+    """A v2 portfolio that Glider keeps no schedule for (API facts §3.2)."""
     NOT_FOUND = "not_found"
     READ_FAILED = "read_failed"
     START_NEEDS_INTERVAL = "start_needs_interval"
     OFFSET_NEEDS_INTERVAL = "offset_needs_interval"
     UNVERIFIED = "unverified"
+    NOT_READ = "not_read"
+    """Planned from a live file that does not hold it."""
 
 
 class Cause(StrEnum):
@@ -87,7 +96,10 @@ class Change:
     """One portfolio's change.
 
     ``writes_schedule`` says whether interval and offset of ``after`` are sent. ``note`` is the declared reason, sent
-    with pause and resume. ``pause_reason`` is the stored reason at planning time: a resume is pinned to it.
+    with pause and resume on v1. ``pause_reason`` is the stored reason at planning time: a resume is pinned to it.
+    On v2, which stores none, ``pause_id`` stands in (:class:`~reconciler.core.live.Live`, ``schedule_id``).
+    ``cadence_ms`` is the interval that a v2 portfolio has from its strategy, to be shown: it is not this change's to
+    set, and does not pin it.
     """
 
     id: PortfolioId
@@ -105,6 +117,9 @@ class Change:
     name: str | None = None
     cause: Cause | None = None
     source: Origin | None = None
+    api: ApiVersion = ApiVersion.V1
+    cadence_ms: int | None = None
+    pause_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +135,7 @@ class Held:
     name: str | None = None
     unverified: bool = False
     source: Origin | None = None
+    api: ApiVersion = ApiVersion.V1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +149,30 @@ class Blocked:
     failure: str | None = None
     name: str | None = None
     source: Origin | None = None
+    api: ApiVersion = ApiVersion.V1
+
+
+class Listing(StrEnum):
+    """Whether the service listed its portfolios, so that those nobody declared are known."""
+
+    NONE = "none"
+    """Nobody asked: v1 has no list (API facts §7), or only some portfolios were selected."""
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"
+    """It was asked for, but could not be read or understood as a whole: nobody knows what is unmanaged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unmanaged:
+    """A portfolio that the service lists and no file declares. Server text in here is already harmless.
+
+    ``strategy`` is its strategy's id, ``None`` where the service names none.
+    """
+
+    id: PortfolioId
+    name: str | None
+    status: Status
+    strategy: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +206,8 @@ class Plan:
 
     ``base_url`` names the service that was read; ``created_ms`` is UTC epoch milliseconds. ``no_op`` and
     ``unverified`` are counts, because nothing else is ever needed of a portfolio that stays as it is.
+    ``as_of_ms`` is when live was read, where that was earlier than this run, into a live file: such a plan is for
+    reading and is never applied. ``None`` where live was read for the plan.
     """
 
     base_url: str
@@ -176,12 +218,21 @@ class Plan:
     changes: tuple[Change, ...] = ()
     held: tuple[Held, ...] = ()
     blocked: tuple[Blocked, ...] = ()
-    unmanaged: tuple[PortfolioId, ...] = ()
+    unmanaged: tuple[Unmanaged, ...] = ()
+    """What the service lists beyond what is declared; empty, which proves nothing, unless ``listing`` is complete."""
+    listing: Listing = Listing.NONE
     no_op: int = 0
     unverified: int = 0
     over: tuple[Excess, ...] = ()
     """The guards that the plan is over: nothing of it is applied before a person has allowed each number."""
     warnings: tuple[Diagnostic, ...] = ()
+    as_of_ms: int | None = None
+    strategies: tuple[StrategyChange, ...] = ()
+    """New cadences, sorted by strategy id; ``blocked_strategies`` too. The counts above are of portfolios only."""
+    blocked_strategies: tuple[StrategyBlocked, ...] = ()
+    strategies_no_op: int = 0
+    cost: PlanCost | None = None
+    """``None`` where no selected portfolio declares what a run costs."""
 
     @property
     def managed(self) -> int:
@@ -207,16 +258,30 @@ class Plan:
         )
 
 
-def write_stages(changes: tuple[Change, ...]) -> tuple[tuple[Change, ...], ...]:
+AnyChange = Change | StrategyChange
+
+
+def write_stages(
+    changes: tuple[Change, ...], strategies: tuple[StrategyChange, ...] = ()
+) -> tuple[tuple[AnyChange, ...], ...]:
     """Return the changes in stages that must follow each other; inside a stage, by id, the order is free.
 
     Pauses, lengthened intervals, other schedule updates, shortened intervals, resumes, starts: an apply that dies
-    midway leaves less trading than either end, never more.
+    midway leaves less trading than either end, never more. Cadences go with the intervals, before every resume
+    (API facts §5.3).
     """
-    stages: dict[int, list[Change]] = {}
+    stages: dict[int, list[AnyChange]] = {}
     for change in sorted(changes, key=lambda change: change.id):
         stages.setdefault(_stage(change), []).append(change)
+    for strategy in sorted(strategies, key=lambda strategy: strategy.id):
+        stages.setdefault(_stage_of_cadence(strategy), []).append(strategy)
     return tuple(tuple(stages[rank]) for rank in sorted(stages))
+
+
+def _stage_of_cadence(change: StrategyChange) -> int:
+    if change.before is None or change.before is change.after:
+        return 2
+    return 1 if change.after.rank > change.before.rank else 3
 
 
 def _stage(change: Change) -> int:

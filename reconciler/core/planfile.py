@@ -12,7 +12,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler import __version__
+from reconciler.core.desired import ApiVersion
 from reconciler.core.errors import ExitReason
+from reconciler.core.strategyfile import fingerprinted, strategies_document
 
 if TYPE_CHECKING:
     from reconciler.core.desired import Origin
@@ -49,12 +51,15 @@ def fingerprint(plan: Plan) -> str:
             _snapshot(change.after),
             change.pause_reason or "",
             [change.writes_schedule, change.run_on_start, change.note or ""],
+            # Only where it is not v1, so that a plan of v1 portfolios keeps the fingerprint it always had.
+            *([change.api.value, change.pause_id or ""] if change.api is not ApiVersion.V1 else []),
         ]
         for change in plan.changes
     )
     # A plan over a guard must not pass for one that is not.
-    over = [[excess.verb.value, excess.planned, excess.allowed] for excess in plan.over]
-    return sha256(json.dumps([changes, over], separators=(",", ":"), ensure_ascii=True).encode()).hexdigest()
+    over = [[str(excess.guarded), excess.planned, excess.allowed] for excess in plan.over]
+    meaning = [changes, over, *fingerprinted(plan)]
+    return sha256(json.dumps(meaning, separators=(",", ":"), ensure_ascii=True).encode()).hexdigest()
 
 
 def plan_document(plan: Plan, exit_reason: ExitReason) -> dict[str, Any]:
@@ -64,6 +69,7 @@ def plan_document(plan: Plan, exit_reason: ExitReason) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "tool": TOOL,
         "created_at": iso(plan.created_ms),
+        "as_of": iso(plan.as_of_ms) if plan.as_of_ms is not None else None,
         "exit_reason": exit_reason.word,
         "base_url": plan.base_url,
         "config": {"digest": plan.config_digest, "files": list(plan.config_files)},
@@ -75,15 +81,19 @@ def plan_document(plan: Plan, exit_reason: ExitReason) -> dict[str, Any]:
         "fingerprint": fingerprint(plan),
         "summary": {name: getattr(summary, name) for name in summary.__slots__},
         "guards": [
-            {"verb": over.verb.value, "planned": over.planned, "allowed": over.allowed, "limit": over.limit}
+            {"verb": str(over.guarded), "planned": over.planned, "allowed": over.allowed, "limit": over.limit}
             for over in plan.over
         ],
-        "errors": [{"id": b.id, "reason": b.reason.value, "problem": b.detail} for b in plan.blocked],
+        "errors": [
+            *({"id": b.id, "reason": b.reason.value, "problem": b.detail} for b in plan.blocked),
+            *({"id": s.address, "reason": s.reason.value, "problem": s.detail} for s in plan.blocked_strategies),
+        ],
         "warnings": [diagnostic_document(warning) for warning in plan.warnings],
         "changes": [_change(change) for change in plan.changes],
         "held": [
             {
                 "id": held.id,
+                "api": held.api.value,
                 "name": held.name,
                 "pause_reason": held.pause_reason,
                 "last_run_at": iso(held.last_run_ms) if held.last_run_ms is not None else None,
@@ -95,6 +105,7 @@ def plan_document(plan: Plan, exit_reason: ExitReason) -> dict[str, Any]:
         "blocked": [
             {
                 "id": blocked.id,
+                "api": blocked.api.value,
                 "name": blocked.name,
                 "reason": blocked.reason.value,
                 "status": blocked.status,
@@ -104,7 +115,13 @@ def plan_document(plan: Plan, exit_reason: ExitReason) -> dict[str, Any]:
             }
             for blocked in plan.blocked
         ],
-        "unmanaged": list(plan.unmanaged),
+        "unmanaged": [
+            {"id": one.id, "name": one.name, "status": one.status.value, "strategy": one.strategy}
+            for one in plan.unmanaged
+        ],
+        "listing": plan.listing.value,
+        "strategies": strategies_document(plan),
+        "cost": {name: getattr(plan.cost, name) for name in plan.cost.__slots__} if plan.cost is not None else None,
     }
 
 
@@ -124,12 +141,14 @@ def diagnostic_document(diagnostic: Diagnostic) -> dict[str, Any]:
         "file": span.file if span else None,
         "line": span.line if span else None,
         "column": span.column if span else None,
+        "rule": diagnostic.rule,
     }
 
 
 def _change(change: Change) -> dict[str, Any]:
     return {
         "id": change.id,
+        "api": change.api.value,
         "name": change.name,
         "verb": change.verb.value,
         "before": _snapshot(change.before),
@@ -153,6 +172,8 @@ def _change(change: Change) -> dict[str, Any]:
         "note": change.note,
         "pause_reason": change.pause_reason,
         "next_run_at": iso(change.next_run_ms) if change.next_run_ms is not None else None,
+        "cadence_ms": change.cadence_ms,
+        "pause_id": change.pause_id,
         "source": _source(change.source),
     }
 

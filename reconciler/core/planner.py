@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.core.decide import DEFAULT_POLICY, Policy, decide
 from reconciler.core.guards import check_guards
 from reconciler.core.live import Verdict
-from reconciler.core.plan import Blocked, BlockReason, Change, Held, Plan, Unchanged
+from reconciler.core.plan import Blocked, BlockReason, Change, Held, Listing, Plan, Unchanged, Unmanaged
 from reconciler.core.selection import EVERYTHING, Selection
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ def build_plan(
     guards: Guards | None = None,
     managed: int = 0,
     warnings: tuple[Diagnostic, ...] = (),
+    as_of_ms: int | None = None,
+    unmanaged: tuple[Unmanaged, ...] = (),
+    listing: Listing = Listing.NONE,
 ) -> Plan:
     """Decide about every desired portfolio; ``live`` must hold each of them. Mappings are keyed by portfolio id.
 
@@ -72,4 +75,7 @@ def build_plan(
         unverified=unverified,
         over=check_guards(changes, guards, managed=managed) if guards is not None else (),
         warnings=warnings,
+        as_of_ms=as_of_ms,
+        unmanaged=unmanaged,
+        listing=listing,
     )

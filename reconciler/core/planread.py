@@ -8,19 +8,34 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from reconciler.core.desired import Origin, PortfolioId
+from reconciler.core.cost import PlanCost
+from reconciler.core.desired import ApiVersion, Origin
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.diff import Field, FieldChange
 from reconciler.core.errors import PlanInvalid, StalePlan
-from reconciler.core.limits import Excess
+from reconciler.core.jsonread import amount, flag, maybe_number, maybe_text, number, portfolio_id, text, texts
+from reconciler.core.limits import REACH, Excess
 from reconciler.core.live import Provenance, Status, Verdict
-from reconciler.core.plan import Blocked, BlockReason, Cause, Change, ChangeReason, Held, Plan, Risk, Snapshot
-from reconciler.core.planfile import FORMAT_VERSION, TOOL, fingerprint, from_iso
+from reconciler.core.plan import (
+    Blocked,
+    BlockReason,
+    Cause,
+    Change,
+    ChangeReason,
+    Held,
+    Listing,
+    Plan,
+    Risk,
+    Snapshot,
+    Unmanaged,
+)
+from reconciler.core.planfile import FORMAT_VERSION, TOOL, fingerprint, from_iso, iso
 from reconciler.core.selection import Selection
+from reconciler.core.strategyfile import parse_strategies
 from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 
 def parse_plan(text: str | bytes) -> Plan:
@@ -56,6 +71,15 @@ def require_service(plan: Plan, base_url: str) -> None:
         )
 
 
+def require_applicable(plan: Plan) -> None:
+    """Raise :class:`StalePlan` for a plan that was made from a live file: nobody looked at the service for it."""
+    if plan.as_of_ms is not None:
+        raise StalePlan(
+            f"the plan was made from a live file of {iso(plan.as_of_ms)}, so it can't be applied",
+            "Nothing was written. It is for reading only: plan again without --live, and apply that plan.",
+        )
+
+
 def _require_format(version: object) -> None:
     if str(version).split(".", maxsplit=1)[0] != FORMAT_VERSION.split(".", maxsplit=1)[0]:
         raise PlanInvalid(
@@ -66,60 +90,80 @@ def _require_format(version: object) -> None:
 
 def _plan(document: Mapping[str, Any]) -> Plan:
     selection = document["selection"]
+    strategies, blocked_strategies, strategies_no_op = parse_strategies(document.get("strategies"))
     return Plan(
-        base_url=_text(document["base_url"]),
+        base_url=text(document["base_url"]),
         created_ms=from_iso(document["created_at"]),
-        config_digest=_text(document["config"]["digest"]),
-        config_files=_texts(document["config"]["files"]),
+        as_of_ms=_maybe_time(document["as_of"]),
+        config_digest=text(document["config"]["digest"]),
+        config_files=texts(document["config"]["files"]),
         selection=Selection(
-            targets=_texts(selection["targets"]),
-            excludes=_texts(selection["excludes"]),
-            groups=_texts(selection["groups"]),
+            targets=texts(selection["targets"]),
+            excludes=texts(selection["excludes"]),
+            groups=texts(selection["groups"]),
         ),
         changes=tuple(_parse_change(change) for change in document["changes"]),
         held=tuple(
             Held(
-                id=_id(held["id"]),
-                name=_maybe_text(held["name"]),
-                pause_reason=_maybe_text(held["pause_reason"]),
+                id=portfolio_id(held["id"]),
+                api=ApiVersion(held.get("api", "v1")),
+                name=maybe_text(held["name"]),
+                pause_reason=maybe_text(held["pause_reason"]),
                 last_run_ms=_maybe_time(held["last_run_at"]),
-                unverified=_flag(held["unverified"]),
+                unverified=flag(held["unverified"]),
                 source=_parse_source(held["source"]),
             )
             for held in document["held"]
         ),
         blocked=tuple(
             Blocked(
-                id=_id(blocked["id"]),
-                name=_maybe_text(blocked["name"]),
+                id=portfolio_id(blocked["id"]),
+                api=ApiVersion(blocked.get("api", "v1")),
+                name=maybe_text(blocked["name"]),
                 reason=BlockReason(blocked["reason"]),
-                status=_text(blocked["status"]),
-                detail=_text(blocked["detail"]),
-                failure=_maybe_text(blocked["failure"]),
+                status=text(blocked["status"]),
+                detail=text(blocked["detail"]),
+                failure=maybe_text(blocked["failure"]),
                 source=_parse_source(blocked["source"]),
             )
             for blocked in document["blocked"]
         ),
-        unmanaged=tuple(_id(portfolio) for portfolio in document["unmanaged"]),
-        no_op=_number(document["summary"]["no_op"]),
-        unverified=_number(document["summary"]["unverified"]),
+        unmanaged=tuple(
+            Unmanaged(
+                id=portfolio_id(one["id"]),
+                name=maybe_text(one["name"]),
+                status=Status(one["status"]),
+                strategy=maybe_text(one["strategy"]),
+            )
+            for one in document["unmanaged"]
+        ),
+        listing=Listing(document.get("listing", "none")),
+        no_op=number(document["summary"]["no_op"]),
+        unverified=number(document["summary"]["unverified"]),
         over=tuple(
             Excess(
-                verb=Verb(over["verb"]),
-                planned=_number(over["planned"]),
-                allowed=_number(over["allowed"]),
-                limit=_text(over["limit"]),
+                guarded=REACH if over["verb"] == REACH else Verb(over["verb"]),
+                planned=maybe_number(over["planned"]),
+                allowed=number(over["allowed"]),
+                limit=text(over["limit"]),
             )
             for over in document["guards"]
         ),
         warnings=tuple(_parse_diagnostic(warning) for warning in document["warnings"]),
+        strategies=strategies,
+        blocked_strategies=blocked_strategies,
+        strategies_no_op=strategies_no_op,
+        cost=_parse_cost(document.get("cost")),
     )
 
 
 def _parse_change(change: Mapping[str, Any]) -> Change:
     return Change(
-        id=_id(change["id"]),
-        name=_maybe_text(change["name"]),
+        id=portfolio_id(change["id"]),
+        api=ApiVersion(change.get("api", "v1")),
+        cadence_ms=maybe_number(change.get("cadence_ms")),
+        pause_id=maybe_text(change.get("pause_id")),
+        name=maybe_text(change["name"]),
         verb=Verb(change["verb"]),
         before=_parse_snapshot(change["before"]),
         after=_parse_snapshot(change["after"]),
@@ -130,17 +174,17 @@ def _parse_change(change: Mapping[str, Any]) -> Change:
                 desired=f["desired"],
                 verdict=Verdict(f["verdict"]),
                 provenance=Provenance(f["provenance"]),
-                overruled=_maybe_number(f["overruled"]),
+                overruled=maybe_number(f["overruled"]),
             )
             for f in change["fields"]
         ),
         reason=ChangeReason(change["reason"]),
         risks=tuple(Risk(risk) for risk in change["risks"]),
         cause=Cause(change["cause"]) if change["cause"] is not None else None,
-        writes_schedule=_flag(change["writes_schedule"]),
-        run_on_start=_flag(change["run_on_start"]),
-        note=_maybe_text(change["note"]),
-        pause_reason=_maybe_text(change["pause_reason"]),
+        writes_schedule=flag(change["writes_schedule"]),
+        run_on_start=flag(change["run_on_start"]),
+        note=maybe_text(change["note"]),
+        pause_reason=maybe_text(change["pause_reason"]),
         next_run_ms=_maybe_time(change["next_run_at"]),
         source=_parse_source(change["source"]),
     )
@@ -149,62 +193,39 @@ def _parse_change(change: Mapping[str, Any]) -> Change:
 def _parse_snapshot(snapshot: Mapping[str, Any]) -> Snapshot:
     return Snapshot(
         state=Status(snapshot["state"]),
-        interval_ms=_maybe_number(snapshot["interval_ms"]),
-        offset_ms=_maybe_number(snapshot["offset_ms"]),
+        interval_ms=maybe_number(snapshot["interval_ms"]),
+        offset_ms=maybe_number(snapshot["offset_ms"]),
     )
 
 
 def _parse_source(source: Mapping[str, Any] | None) -> Origin | None:
-    return Origin(_text(source["file"]), _number(source["line"])) if source is not None else None
+    return Origin(text(source["file"]), number(source["line"])) if source is not None else None
 
 
 def _parse_diagnostic(document: Mapping[str, Any]) -> Diagnostic:
     file, line, column = document["file"], document["line"], document["column"]
     return Diagnostic(
         severity=Severity(document["severity"]),
-        problem=_text(document["problem"]),
-        repair=_text(document["repair"]),
-        address=_text(document["address"]),
-        span=SourceSpan(_text(file), _number(line), _number(column)) if file is not None else None,
+        problem=text(document["problem"]),
+        repair=text(document["repair"]),
+        address=text(document["address"]),
+        span=SourceSpan(text(file), number(line), number(column)) if file is not None else None,
+        rule=maybe_text(document.get("rule")),
     )
 
 
-def _id(value: object) -> PortfolioId:
-    text = _text(value)
-    if not (0 < len(text) <= 128 and text.isascii() and text.replace("-", "").replace("_", "").isalnum()):
-        raise ValueError("not a portfolio id")
-    return PortfolioId(text)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a text")
-    return value
-
-
-def _maybe_text(value: object) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _texts(values: Sequence[object]) -> tuple[str, ...]:
-    return tuple(_text(value) for value in values)
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError("not a number")
-    return value
-
-
-def _maybe_number(value: object) -> int | None:
-    return None if value is None else _number(value)
+def _parse_cost(cost: Mapping[str, Any] | None) -> PlanCost | None:
+    if cost is None:
+        return None
+    return PlanCost(
+        before_usd_month=amount(cost["before_usd_month"]),
+        after_usd_month=amount(cost["after_usd_month"]),
+        before_runs_day=amount(cost["before_runs_day"]),
+        after_runs_day=amount(cost["after_runs_day"]),
+        portfolios_known=number(cost["portfolios_known"]),
+        portfolios=number(cost["portfolios"]),
+    )
 
 
 def _maybe_time(value: object) -> int | None:
-    return None if value is None else from_iso(_text(value))
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError("not a flag")
-    return value
+    return None if value is None else from_iso(text(value))

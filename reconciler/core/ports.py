@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from reconciler.core.desired import PortfolioId
     from reconciler.core.errors import ApiError
     from reconciler.core.live import Live, Record
+    from reconciler.core.rebalance import (
+        PortfolioFacts,
+        Rebalance,
+        RebalanceResult,
+        RecentRebalances,
+        Triggered,
+    )
     from reconciler.core.report import Intent
+    from reconciler.core.strategy import Cadence, StrategyAddress, StrategyId, StrategyLive
     from reconciler.core.verb import Verb
 
 
@@ -60,6 +68,19 @@ class AutomationApi(Protocol):
         """Set interval and offset; without an offset the service falls back to 0 (API facts §1.1, V1.5)."""
 
 
+class StrategyApi(Protocol):
+    """The strategies of one Glider service. Every method may raise ``ApiError``, and nothing else.
+
+    Reads are retried inside, within a budget. A write is sent once; after a rate limit alone it is sent again.
+    """
+
+    async def read_strategy(self, strategy: StrategyId) -> StrategyLive:
+        """Read a strategy's cadence. A 404 (none, or not ours) is a value with ``NOT_FOUND``, not an error."""
+
+    async def set_cadence(self, strategy: StrategyId, cadence: Cadence) -> Cadence | None:
+        """Set the cadence of every enrolled portfolio; return what the answer confirms, ``None`` where it says none."""
+
+
 class Clock(Protocol):
     """The time, and how to let it pass; tests pass one that does not."""
 
@@ -71,7 +92,7 @@ class Clock(Protocol):
 
 
 class Journal(Protocol):
-    """What survives between runs, keyed by base URL and portfolio. Methods raise ``JournalError``."""
+    """What survives between runs, keyed by base URL and by portfolio or strategy. Methods raise ``JournalError``."""
 
     def records(self) -> Mapping[PortfolioId, Record]:
         """Return the last confirmed state of every portfolio of this base URL."""
@@ -79,10 +100,13 @@ class Journal(Protocol):
     def record(self, portfolio: PortfolioId) -> Record | None:
         """Return the last confirmed state of one portfolio."""
 
+    def cadences(self) -> Mapping[StrategyId, Cadence]:
+        """Return the cadence of every strategy whose last write that may have taken effect was confirmed or seen."""
+
     def unsettled(self) -> tuple[Intent, ...]:
         """Return the writes that have an intent and no outcome, oldest first: a run died over them."""
 
-    def begin(self, portfolio: PortfolioId, call: str, wanted: str) -> int:
+    def begin(self, portfolio: PortfolioId | StrategyAddress, call: str, wanted: str) -> int:
         """Commit the intent of a write before it is sent; return its number."""
 
     def end(self, write: int, outcome: str, detail: str) -> None:
@@ -95,11 +119,12 @@ class Journal(Protocol):
 class ApplyObserver(Protocol):
     """Is told how an apply goes on; it must not raise."""
 
-    def started(self, portfolio: PortfolioId, verb: Verb) -> None:
-        """A change is being carried out."""
+    def started(self, portfolio: PortfolioId | StrategyAddress, verb: Verb) -> None:
+        """A change is being carried out; that of a strategy is an update."""
 
     def finished(self, result: object) -> None:
-        """A change has its outcome: an :class:`~reconciler.core.report.ActionResult`."""
+        """A change has its outcome: an :class:`~reconciler.core.report.ActionResult` or a
+        :class:`~reconciler.core.report.StrategyResult`."""
 
 
 class ReadObserver(Protocol):
@@ -107,3 +132,44 @@ class ReadObserver(Protocol):
 
     def read(self, portfolio: PortfolioId, failure: ApiError | None) -> None:
         """A portfolio was read, or could not be."""
+
+
+class RebalanceApi(Protocol):
+    """The rebalances of one version of the service. Every method may raise ``ApiError``, and nothing else.
+
+    Reads are retried inside, within a budget. A trigger trades and is not safe twice: it is sent again only where the
+    first was proven to do nothing, after a rate limit or on the other v1 path family, and never for anything else.
+    """
+
+    @property
+    def noun(self) -> str:
+        """What the service calls a rebalance: ``workflow`` or ``operation``."""
+
+    async def trigger(self, portfolio: PortfolioId, *, skip_schedule_validation: bool) -> Triggered:
+        """Ask for a rebalance now (API facts §1.1 V1.4, §1.3 V2.5).
+
+        A cooldown is ``RATE_LIMITED`` with its wait: it speaks of this portfolio alone, slows nothing else, and is
+        not waited for.
+        """
+
+    async def recent(self, portfolio: PortfolioId, *, limit: int) -> RecentRebalances:
+        """Read the newest rebalances; an answer without a list where the service has none."""
+
+    async def look(self, portfolio: PortfolioId, rebalance: str) -> Rebalance:
+        """Read one rebalance by its id."""
+
+    async def facts(self, portfolio: PortfolioId) -> PortfolioFacts:
+        """Read the portfolio itself (API facts §1.1 V1.9, §1.3 V2.2)."""
+
+
+class RebalanceObserver(Protocol):
+    """Is told how rebalances go on; it must not raise."""
+
+    def accepted(self, portfolio: PortfolioId, rebalance: str | None) -> None:
+        """A rebalance was accepted, under this id where one was named."""
+
+    def moved(self, portfolio: PortfolioId, rebalance: Rebalance) -> None:
+        """A rebalance shows another status than before."""
+
+    def finished(self, result: RebalanceResult) -> None:
+        """A portfolio has its outcome."""

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from reconciler.core.desired import ApiVersion
 from reconciler.core.errors import ExitReason, FailureKind, exit_reason_of
+from reconciler.core.text import plural
 
 if TYPE_CHECKING:
     from reconciler.core.desired import PortfolioId
     from reconciler.core.errors import ApiError
     from reconciler.core.plan import Change, Plan
+    from reconciler.core.strategy import Cadence, StrategyAddress, StrategyChange
 
 
 class Outcome(StrEnum):
@@ -43,6 +46,10 @@ class Call(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     UPDATE_SCHEDULE = "update-schedule"
+    REBALANCE = "rebalance"
+    """Runs the portfolio once; it leaves state and schedule as they are."""
+    SET_CADENCE = "set-cadence"
+    """Sets a strategy's cadence, and so that of every enrolled portfolio."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +57,12 @@ class Intent:
     """A write that was announced and has no outcome; ``wanted`` is JSON, ``at_ms`` UTC epoch milliseconds."""
 
     write: int
-    portfolio: PortfolioId
+    portfolio: PortfolioId | StrategyAddress
     call: Call
     wanted: str
     at_ms: int
+    api: ApiVersion = ApiVersion.V1
+    """The API that the write went to, so that it is settled there, whatever the files say by now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +72,11 @@ class Write:
     ``interval_ms`` and ``offset_ms`` are the schedule wanted by its change, ``None`` where none was. ``outcome`` is
     ``None`` for an intent that nobody has settled yet, else ``confirmed`` (by the answer), ``seen`` (by a read),
     ``unseen`` (a read proved that it had no effect), ``failed`` (refused) or ``unknown``; ``detail`` is its sentence.
+    ``cadence`` is what a strategy was to get; its address then stands for a portfolio's id.
     """
 
     number: int
-    portfolio: PortfolioId
+    portfolio: PortfolioId | StrategyAddress
     call: Call
     interval_ms: int | None
     offset_ms: int | None
@@ -74,11 +84,14 @@ class Write:
     outcome: str | None
     detail: str
     outcome_ms: int | None
+    cadence: Cadence | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One apply as the journal has it, with its writes in order; times are UTC epoch milliseconds.
+
+    ``fingerprint`` is that of its plan, or the word ``rebalance`` where rebalances were asked for.
 
     ``exit_reason`` is the word it ended with, ``cut_off`` where its process died, and ``None`` where it is under way or
     nobody has looked since. ``finished_ms`` is only known of runs that ended by themselves.
@@ -112,52 +125,82 @@ class ActionResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StrategyResult:
+    """What became of one strategy's change; every field means what it does in :class:`ActionResult`."""
+
+    change: StrategyChange
+    outcome: Outcome
+    calls: tuple[Call, ...] = ()
+    detail: str = ""
+    notes: tuple[str, ...] = ()
+    error: ApiError | None = None
+
+
+AnyResult = ActionResult | StrategyResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyReport:
-    """All results, sorted by portfolio id; times are UTC epoch milliseconds."""
+    """All results, sorted by id, ``results`` of portfolios and ``strategies``; times are UTC epoch milliseconds."""
 
     plan: Plan
     results: tuple[ActionResult, ...]
     started_ms: int
     finished_ms: int
+    strategies: tuple[StrategyResult, ...] = ()
+
+    @property
+    def every(self) -> tuple[AnyResult, ...]:
+        """All results, strategies first: what they reach is more than any one portfolio."""
+        return (*self.strategies, *self.results)
 
     def count(self, outcome: Outcome) -> int:
         """Return how many changes ended like this."""
-        return sum(result.outcome is outcome for result in self.results)
+        return sum(result.outcome is outcome for result in self.every)
 
     @property
     def exit_reason(self) -> ExitReason:
         """What the run exits with: the gravest thing that is true of it.
 
         Anything unknown, or some done and some not: partly done. Only stale left over: stale. Nothing done at all:
-        the one reason all failures share, else a plain error. Blocked portfolios count as not done; held ones don't.
+        the one reason that all failures share, failed reads of what is blocked included, else a plain error. What is
+        blocked counts as not done; what is held, not.
         """
-        outcomes = {result.outcome for result in self.results}
+        outcomes = {result.outcome for result in self.every}
         incomplete = outcomes - ACHIEVED
-        if not incomplete and not self.plan.blocked:
+        blocked = bool(self.plan.blocked or self.plan.blocked_strategies)
+        if not incomplete and not blocked:
             return ExitReason.OK
-        if incomplete == {Outcome.STALE} and not self.plan.blocked:
+        if incomplete == {Outcome.STALE} and not blocked:
             return ExitReason.STALE
-        halfway = any(result.outcome is Outcome.FAILED and len(result.calls) > 1 for result in self.results)
+        halfway = any(result.outcome is Outcome.FAILED and len(result.calls) > 1 for result in self.every)
         if halfway or Outcome.UNKNOWN in outcomes or Outcome.DONE in outcomes:
             return ExitReason.PARTIAL
-        kinds = {exit_reason_of(result.error.kind) for result in self.results if result.error}
-        if len(kinds) == 1 and not self.plan.blocked:
-            return kinds.pop()
-        return ExitReason.ERROR
+        kinds = {exit_reason_of(result.error.kind) for result in self.every if result.error}
+        kinds |= _blocked_reasons(self.plan)
+        return kinds.pop() if len(kinds) == 1 else ExitReason.ERROR
 
 
 def plan_exit_reason(plan: Plan, *, detailed: bool) -> ExitReason:
-    """Return what a plan exits with: blocked portfolios win over changes, which only count when ``detailed``.
+    """Return what a plan exits with: what is blocked wins over changes, which only count when ``detailed``.
 
     Where reads failed and nothing else is blocked, the reason they share (no permission, unreachable) is the answer.
     """
-    if plan.blocked:
-        reasons = {
-            exit_reason_of(FailureKind(blocked.failure)) if blocked.failure else ExitReason.ERROR
-            for blocked in plan.blocked
-        }
+    if reasons := _blocked_reasons(plan):
         return reasons.pop() if len(reasons) == 1 else ExitReason.ERROR
-    return ExitReason.CHANGES if detailed and plan.changes else ExitReason.OK
+    return ExitReason.CHANGES if detailed and (plan.changes or plan.strategies) else ExitReason.OK
+
+
+def _blocked_reasons(plan: Plan) -> set[ExitReason]:
+    """Return what blocked portfolios and strategies exit with: a failed read as itself, the rest as plain errors."""
+    failures = [*(b.failure for b in plan.blocked), *(b.failure for b in plan.blocked_strategies)]
+    return {exit_reason_of(FailureKind(failure)) if failure else ExitReason.ERROR for failure in failures}
+
+
+def blocked_text(plan: Plan) -> str:
+    """Return how much is blocked, as ``2 portfolios and 1 strategy``; ``""`` where nothing is."""
+    counts = ((len(plan.blocked), "portfolio"), (len(plan.blocked_strategies), "strategy"))
+    return " and ".join(plural(count, noun) for count, noun in counts if count)
 
 
 def drift_exit_reason(plan: Plan) -> ExitReason:

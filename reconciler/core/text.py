@@ -26,5 +26,7 @@ def harmless(text: str, *, longest: int = LONGEST_TEXT) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """Return ``1 portfolio`` or ``3 portfolios``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """Return ``1 portfolio`` or ``3 portfolios``; ``3 strategies`` of a strategy."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count} {noun.removesuffix('y')}ies" if noun.endswith("gy") else f"{count} {noun}s"

@@ -16,11 +16,13 @@ from reconciler.core.live import Provenance, Verdict
 from reconciler.core.plan import Cause, Change, ChangeReason
 from reconciler.core.text import plural
 from reconciler.render.effects import UNVERIFIED_SYMBOL, held_text
-from reconciler.render.markdown import cell, section
+from reconciler.render.page import Rows, cell, code, opened, page
+from reconciler.render.strategies import reach_text
 from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, safe
 
 if TYPE_CHECKING:
     from reconciler.core.plan import Plan
+    from reconciler.core.strategy import StrategyChange
 
 
 class Finding(StrEnum):
@@ -52,26 +54,38 @@ def drift_text(plan: Plan, style: Style) -> str:
     heading = f"{plural(plan.managed, 'portfolio')} compared with live at {safe(plan.base_url)}"
     lines = [style.paint(heading, Ink.DIM), ""]
     lines += [f"  {line}" for line in columns(cells, within=within)] or ["  No drift: live automation is as declared."]
-    return "\n".join([*lines, "", style.paint(_counts(plan, found), Ink.BOLD)]) + "\n"
+    return "\n".join([*lines, "", style.paint(f"Drift: {_counts(plan, found)}.", Ink.BOLD)]) + "\n"
 
 
-def drift_markdown(plan: Plan) -> str:
-    """Return the counts as a headline, and a table for each finding."""
+def drift_markdown(plan: Plan, *, limit_bytes: int | None = None) -> str:
+    """Return the counts as a headline, and a table for each finding; at most ``limit_bytes`` long."""
+    footer = f"<sub>live at {code(plan.base_url)}</sub>"
+    return page([f"### Drift: {drift_counts(plan)}.", *drift_blocks(plan), footer], limit_bytes=limit_bytes)
+
+
+def drift_counts(plan: Plan) -> str:
+    """Return how many portfolios there are of every finding, and how many without one."""
+    return _counts(plan, _rows(plan))
+
+
+def drift_blocks(plan: Plan) -> list[str | Rows]:
+    """Return the tables of a look for drift, a finding each; a long one is folded."""
+    blocks: list[str | Rows] = []
     found = _rows(plan)
-    lines = [f"### {_counts(plan, found)}", ""]
     for finding in Finding:
-        lines += section(finding.value, [(row.id, row.name, row.story) for row in found if row.finding is finding])
-    lines.append(f"<sub>{cell(plan.base_url)}</sub>")
-    return "\n".join(lines) + "\n"
+        rows = [row for row in found if row.finding is finding]
+        cells = ((code(row.id), cell(row.name or ""), cell(row.story)) for row in rows)
+        blocks += opened(f"`{finding.value}`", ("Portfolio", "Name", "Difference"), cells, count=len(rows), rank=0)
+    return blocks or ["No drift: live automation is as declared."]
 
 
 def _counts(plan: Plan, found: list[_Row]) -> str:
     counts = ", ".join(f"{sum(row.finding is finding for row in found)} {finding.value}" for finding in Finding)
-    return f"Drift: {counts}. {plan.no_op} as declared."
+    return f"{counts}. {plan.no_op + plan.strategies_no_op} as declared"
 
 
 def _rows(plan: Plan) -> list[_Row]:
-    """Return every finding, by kind and then by portfolio id."""
+    """Return every finding, by kind and then by id; a strategy's is its address."""
     rows = [_Row(_finding(change), change.id, change.name, _story(change)) for change in plan.changes]
     rows += [
         _Row(
@@ -83,6 +97,8 @@ def _rows(plan: Plan) -> list[_Row]:
         for held in plan.held
     ]
     rows += [_Row(Finding.BLOCKED, blocked.id, blocked.name, safe(blocked.detail)) for blocked in plan.blocked]
+    rows += [_Row(_cadence_finding(s), s.address, s.name, _cadence_story(s)) for s in plan.strategies]
+    rows += [_Row(Finding.BLOCKED, s.address, s.name, safe(s.detail)) for s in plan.blocked_strategies]
     order = list(Finding)
     return sorted(rows, key=lambda row: (order.index(row.finding), row.id))
 
@@ -91,6 +107,17 @@ def _finding(change: Change) -> Finding:
     if all(field.verdict is not Verdict.DIFFERENT for field in change.fields):
         return Finding.UNVERIFIED
     return Finding.MOVED if change.cause is Cause.DRIFT else Finding.PENDING
+
+
+def _cadence_finding(change: StrategyChange) -> Finding:
+    if change.before is None:
+        return Finding.UNVERIFIED
+    return Finding.MOVED if change.cause is Cause.DRIFT else Finding.PENDING
+
+
+def _cadence_story(change: StrategyChange) -> str:
+    how = f" ({change.provenance.value})" if change.provenance is Provenance.RECORDED else ""
+    return f"schedule declared {change.after}, live {change.before or UNVERIFIED_SYMBOL}{how}, {reach_text(change)}"
 
 
 def _story(change: Change) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, assert_never
 
+from reconciler.core.cost import usd
+from reconciler.core.desired import ApiVersion
 from reconciler.core.diff import Field, FieldChange
 from reconciler.core.duration import format_duration
 from reconciler.core.live import Provenance, Verdict
@@ -53,7 +55,7 @@ def effect(change: Change) -> Effect:
         case Verb.START:
             return Effect(_joined(_every(change), _rate(change), _warnings(change)))
         case Verb.RESUME:
-            schedule = _differences(change) if change.writes_schedule else _every(change)
+            schedule = _differences(change) if change.writes_schedule else _every(change) or _cadence(change)
             return Effect(_joined(schedule, _resumed(change), _warnings(change)))
         case Verb.UPDATE:
             moves = f"moves the next run ({moment(change.next_run_ms)})" if change.next_run_ms is not None else ""
@@ -75,7 +77,7 @@ def by_cause(changes: Sequence[Change]) -> list[tuple[str, list[Change]]]:
 
 def held_text(held: Held) -> str:
     """Return why a portfolio is held, and since when nothing has run, where that is known."""
-    why = f"paused by somebody else: {safe(held.pause_reason or 'no reason given', longest=80)}"
+    why = f"paused by somebody else: {_pause_reason(held.pause_reason, held.api)}"
     return f"{why}, last run {moment(held.last_run_ms)}" if held.last_run_ms is not None else why
 
 
@@ -85,6 +87,8 @@ def net_effect(plan: Plan) -> str:
     uncounted = 0
     for change in plan.changes:
         known, wanted = change.before.interval_ms, change.after.interval_ms
+        if change.api is ApiVersion.V2:
+            known = wanted = change.cadence_ms
         match change.verb:
             case Verb.START | Verb.RESUME:
                 if wanted is None:
@@ -107,6 +111,22 @@ def net_effect(plan: Plan) -> str:
         return ""
     unknown = f", not counting {plural(uncounted, 'portfolio')} whose live interval is unknown" if uncounted else ""
     return f"Runs a day of what changes: {number(before)} → {number(after)}{unknown}."
+
+
+def cost_effect(plan: Plan) -> str:
+    """Return a line about runs and costs of all portfolios with a declared cost, ``""`` where there are none."""
+    cost = plan.cost
+    if cost is None:
+        return ""
+    unknown = cost.portfolios - cost.portfolios_known
+    if not cost.portfolios_known:
+        return f"Cost: not known, because no live interval is, of {plural(unknown, 'portfolio')} with a declared cost."
+    of = "" if not unknown else f", not counting {unknown} whose live interval is unknown"
+    return (
+        f"Cost: {usd(cost.before_usd_month)} → {usd(cost.after_usd_month)} USD in 30 days, "
+        f"{number(cost.before_runs_day)} → {number(cost.after_runs_day)} runs a day, "
+        f"of {plural(cost.portfolios_known, 'portfolio')} with a declared cost{of}."
+    )
 
 
 def field_text(change: FieldChange) -> str:
@@ -146,6 +166,16 @@ def _every(change: Change) -> str:
     return text
 
 
+def _cadence(change: Change) -> str:
+    """Return how often a v2 portfolio runs, as its strategy has it."""
+    return f"every {format_duration(change.cadence_ms)}" if change.cadence_ms is not None else ""
+
+
+def _pause_reason(reason: str | None, api: ApiVersion) -> str:
+    unknown = "no reason given" if api is ApiVersion.V1 else "v2 keeps no reason"
+    return safe(reason or unknown, longest=80)
+
+
 def _rate(change: Change) -> str:
     wanted, known = change.after.interval_ms, change.before.interval_ms
     if wanted is None or wanted == known:
@@ -159,7 +189,7 @@ def _rate(change: Change) -> str:
 def _resumed(change: Change) -> str:
     match change.reason:
         case ChangeReason.HOLD_OVERRIDDEN:
-            return f"paused by somebody else: {safe(change.pause_reason or 'no reason given', longest=80)}"
+            return f"paused by somebody else: {_pause_reason(change.pause_reason, change.api)}"
         case _:
             return "paused by us"
 
@@ -167,6 +197,7 @@ def _resumed(change: Change) -> str:
 def _warnings(change: Change) -> str:
     words = {
         Risk.RUNS_AT_ONCE: "runs at once",
+        Risk.DUE_AT_ONCE: "makes a rebalance due at once",
         Risk.OFFSET_RESET: "offset → 0 (not declared)",
         Risk.HOLD_OVERRIDDEN: "hold overridden",
     }

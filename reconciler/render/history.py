@@ -67,7 +67,9 @@ def run_text(run: Run, style: Style) -> str:
 
 
 def wanted(write: Write) -> str:
-    """Return the schedule that a write sent, as ``24h +90m``; ``-`` for a call that sends none."""
+    """Return the schedule that a write sent, as ``24h +90m`` or ``daily``; ``-`` for a call that sends none."""
+    if write.cadence is not None:
+        return write.cadence.value
     if write.call not in _SENDS_A_SCHEDULE or write.interval_ms is None:
         return "-"
     text = format_duration(write.interval_ms)
@@ -141,6 +143,7 @@ def _write_document(write: Write) -> dict[str, Any]:
         "call": write.call.value,
         "interval_ms": write.interval_ms if write.call in _SENDS_A_SCHEDULE else None,
         "offset_ms": write.offset_ms if write.call in _SENDS_A_SCHEDULE else None,
+        "cadence": write.cadence.value if write.cadence else None,
         "intent_at": iso(write.intent_ms),
         "outcome": write.outcome,
         "outcome_at": None if write.outcome_ms is None else iso(write.outcome_ms),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from reconciler.core.diagnostics import Diagnostic
-    from reconciler.core.report import ActionResult, ApplyReport
+    from reconciler.core.report import ActionResult, ApplyReport, StrategyResult
 
 
 def document_json(exit_reason: ExitReason, body: Mapping[str, Any]) -> str:
@@ -64,6 +64,8 @@ def report_json(report: ApplyReport, exit_reason: ExitReason) -> str:
             "held": [held.id for held in report.plan.held],
             "blocked": [{"id": blocked.id, "reason": blocked.reason.value} for blocked in report.plan.blocked],
             "results": [_result(result) for result in report.results],
+            "strategies": [_strategy_result(result) for result in report.strategies],
+            "blocked_strategies": [{"id": s.id, "reason": s.reason.value} for s in report.plan.blocked_strategies],
         },
     )
 
@@ -73,6 +75,21 @@ def _result(result: ActionResult) -> dict[str, Any]:
         "id": result.change.id,
         "name": result.change.name,
         "verb": result.change.verb.value,
+        "outcome": result.outcome.value,
+        "calls": [call.value for call in result.calls],
+        "detail": result.detail,
+        "notes": list(result.notes),
+    }
+
+
+def _strategy_result(result: StrategyResult) -> dict[str, Any]:
+    change = result.change
+    return {
+        "id": change.id,
+        "name": change.name,
+        "before": change.before.value if change.before else None,
+        "after": change.after.value,
+        "reach": change.reach,
         "outcome": result.outcome.value,
         "calls": [call.value for call in result.calls],
         "detail": result.detail,

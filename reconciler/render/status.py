@@ -6,20 +6,29 @@ In: :class:`StatusRow` values, sorted by id. Out: text, or JSON values.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from reconciler.core.duration import format_duration
 from reconciler.core.live import Provenance, Status
 from reconciler.core.planfile import iso
+from reconciler.core.rebalance import Knowledge, RebalanceStatus
 from reconciler.core.schedule import Known, known_interval, known_offset
 from reconciler.core.text import plural
-from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, moment, safe
+from reconciler.render.page import Rows, cell, code, table
+from reconciler.render.rebalance import rebalance_document, rebalance_word, status_ink
+from reconciler.render.style import PLAIN, WIDEST_NAME, Ink, Style, columns, cut, moment, safe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reconciler.core.desired import Desired
     from reconciler.core.live import Live, Record
+    from reconciler.core.rebalance import LastRebalance
+
+
+HEAD: Final = ("Portfolio", "Name", "State", "Schedule", "Next run", "Last run", "Note")
+RESULT: Final = "Result"
+"""Stands before the note where results were read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,18 +38,47 @@ class StatusRow:
     desired: Desired
     live: Live
     record: Record | None
+    last: LastRebalance | None = None
+    """Its last rebalance; ``None`` where nobody asked for results."""
 
 
 def status_text(rows: Sequence[StatusRow], style: Style) -> str:
     """Return the table and a line of counts."""
-    head = ("PORTFOLIO", "NAME", "STATE", "SCHEDULE", "NEXT RUN", "LAST RUN", "NOTE")
-    cells = [tuple(style.paint(title, Ink.DIM) for title in head), *(_cells(row, style) for row in rows)]
+    head, *cells = _table(rows, style)
+    cells = [tuple(style.paint(title.upper(), Ink.DIM) for title in head), *cells]
+    return "\n".join([*columns(cells), "", style.paint(status_line(rows), Ink.BOLD)]) + "\n"
+
+
+def status_line(rows: Sequence[StatusRow]) -> str:
+    """Return how many portfolios there are, and how many in each state."""
     counts: dict[str, int] = {}
     for row in rows:
         word = row.live.status.value.replace("_", " ")
         counts[word] = counts.get(word, 0) + 1
     total = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
-    return "\n".join([*columns(cells), "", style.paint(f"{plural(len(rows), 'portfolio')}: {total}.", Ink.BOLD)]) + "\n"
+    return f"{plural(len(rows), 'portfolio')}: {total}.{_results_line(rows)}"
+
+
+def _results_line(rows: Sequence[StatusRow]) -> str:
+    """Return how many last rebalances ended how, the failed ones first; nothing where no results were read."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        rebalance = row.last.rebalance if row.last is not None else None
+        if rebalance is not None:
+            word = rebalance.status.value
+            counts[word] = counts.get(word, 0) + 1
+    order = sorted(counts, key=lambda word: (word != RebalanceStatus.FAILED.value, word))
+    total = ", ".join(f"{counts[word]} {word}" for word in order)
+    return f" Last rebalances: {total}." if total else ""
+
+
+def status_blocks(rows: Sequence[StatusRow]) -> list[str | Rows]:
+    """Return the table as Markdown, what could not be read or is not in a usual state first."""
+    usual = (Status.ACTIVE, Status.PAUSED, Status.INACTIVE)
+    ordered = sorted(rows, key=lambda row: row.live.status in usual)
+    head, *plain = _table(ordered, PLAIN)
+    cells = ((code(id_), *map(cell, others)) for id_, *others in plain)
+    return [table("Portfolios", head, cells, count=len(rows), rank=0)] if rows else []
 
 
 def status_rows_document(rows: Sequence[StatusRow]) -> list[dict[str, Any]]:
@@ -48,23 +86,60 @@ def status_rows_document(rows: Sequence[StatusRow]) -> list[dict[str, Any]]:
     return [_document(row) for row in rows]
 
 
-def _cells(row: StatusRow, style: Style) -> tuple[str, ...]:
+def _table(rows: Sequence[StatusRow], style: Style) -> list[tuple[str, ...]]:
+    """Return the head and the rows, with a column of results where they were read."""
+    with_results = any(row.last is not None for row in rows)
+    head = (*HEAD[:-1], RESULT, HEAD[-1]) if with_results else HEAD
+    return [head, *(_cells(row, style, with_result=with_results) for row in rows)]
+
+
+def _cells(row: StatusRow, style: Style, *, with_result: bool) -> tuple[str, ...]:
     live = row.live
+    result = (result_text(row.last, style),) if with_result else ()
     return (
         live.id,
         cut(safe(row.desired.name), WIDEST_NAME) if row.desired.name else "",
-        style.paint(safe(live.word or live.status.value.replace("_", " "), longest=24), _ink(live.status)),
-        _schedule(row),
+        state_text(live, style),
+        schedule_text(live, row.record),
         moment(live.next_run_ms) if live.next_run_ms is not None and live.status is Status.ACTIVE else "-",
-        moment(live.scheduled_ms[0]) if live.scheduled_ms else "-",
+        moment(last_ms) if (last_ms := last_run_ms(live, row.last)) is not None else "-",
+        *result,
         _note(row),
     )
 
 
-def _schedule(row: StatusRow) -> str:
-    if row.live.status not in (Status.ACTIVE, Status.PAUSED):
+def last_run_ms(live: Live, last: LastRebalance | None) -> int | None:
+    """Return when it was last to run: by its schedule, or by its last rebalance, which may need no schedule."""
+    known = [live.scheduled_ms[0]] if live.scheduled_ms else []
+    rebalance = last.rebalance if last is not None else None
+    if rebalance is not None:
+        known += [ms for ms in (rebalance.scheduled_ms, rebalance.started_ms) if ms is not None][:1]
+    return max(known, default=None)
+
+
+def result_text(last: LastRebalance | None, style: Style) -> str:
+    """Return how the last rebalance ended: a word, ``-`` for none, ``?`` where Glider does not tell."""
+    if last is None:
+        return "?"
+    match last.knowledge:
+        case Knowledge.READ if last.rebalance is not None:
+            ink = Ink.RED if last.went_wrong else status_ink(last.rebalance.status)
+            return style.paint(rebalance_word(last.rebalance), ink)
+        case Knowledge.NONE:
+            return "-"
+        case Knowledge.NOT_EXPOSED:
+            return "?"
+        case Knowledge.READ | Knowledge.UNREADABLE:
+            return style.paint("unknown", Ink.YELLOW)
+        case _:
+            assert_never(last.knowledge)
+
+
+def schedule_text(live: Live, record: Record | None) -> str:
+    """Return interval and offset and how they are known: ``?`` where they can't be, ``-`` without a schedule."""
+    if live.status not in (Status.ACTIVE, Status.PAUSED):
         return "-"
-    interval, offset = known_interval(row.live, row.record), known_offset(row.live, row.record)
+    interval, offset = known_interval(live, record), known_offset(live, record)
     if interval.value is None:
         return "?"
     text = format_duration(interval.value)
@@ -74,25 +149,32 @@ def _schedule(row: StatusRow) -> str:
 
 
 def _note(row: StatusRow) -> str:
-    live = row.live
+    live, last = row.live, row.last
     if live.failure is not None:
         return safe(str(live.failure))
+    told = []
+    if last is not None and last.failure is not None:
+        told.append(safe(f"the last result can't be read: {last.failure}"))
+    elif last is not None and last.rebalance is not None and last.went_wrong:
+        told.append(safe(last.rebalance.error or f"the last rebalance {last.rebalance.why}", longest=100))
     if live.status is Status.PAUSED:
-        return safe(live.pause_reason or "no reason given", longest=100)
-    return ""
+        told.append(safe(live.pause_reason or "no reason given", longest=100))
+    return "; ".join(told)
 
 
 def _document(row: StatusRow) -> dict[str, Any]:
     live = row.live
+    last_ms = last_run_ms(live, row.last)
     return {
         "id": live.id,
         "name": row.desired.name,
         "status": live.status.value,
         "word": live.word,
-        "interval": _known(known_interval(live, row.record)),
-        "offset": _known(known_offset(live, row.record)),
+        "interval": known_document(known_interval(live, row.record)),
+        "offset": known_document(known_offset(live, row.record)),
         "next_run_at": iso(live.next_run_ms) if live.next_run_ms is not None else None,
-        "last_run_at": iso(live.scheduled_ms[0]) if live.scheduled_ms else None,
+        "last_run_at": iso(last_ms) if last_ms is not None else None,
+        "last_rebalance": last_document(row.last) if row.last is not None else None,
         "runs": live.runs,
         "pause_reason": live.pause_reason,
         "schedule_id": live.schedule_id,
@@ -100,8 +182,24 @@ def _document(row: StatusRow) -> dict[str, Any]:
     }
 
 
-def _known(known: Known) -> dict[str, Any]:
+def last_document(last: LastRebalance) -> dict[str, Any]:
+    """Return a last rebalance, and how well it is known, as JSON values."""
+    return {
+        "knowledge": last.knowledge.value,
+        "failed": last.went_wrong,
+        "rebalance": rebalance_document(last.rebalance) if last.rebalance is not None else None,
+        "error": str(last.failure) if last.failure is not None else None,
+    }
+
+
+def known_document(known: Known) -> dict[str, Any]:
+    """Return a value and how it is known, as JSON values."""
     return {"ms": known.value, "provenance": known.provenance.value}
+
+
+def state_text(live: Live, style: Style) -> str:
+    """Return the status as the service spelled it."""
+    return style.paint(safe(live.word or live.status.value.replace("_", " "), longest=24), _ink(live.status))
 
 
 def _ink(status: Status) -> Ink:
@@ -112,5 +210,13 @@ def _ink(status: Status) -> Ink:
             return Ink.BLUE
         case Status.INACTIVE:
             return Ink.DIM
-        case Status.ARCHIVED | Status.ERROR | Status.UNKNOWN | Status.NOT_FOUND | Status.UNREADABLE:
+        case (
+            Status.ARCHIVED
+            | Status.ERROR
+            | Status.UNKNOWN
+            | Status.NO_SCHEDULE
+            | Status.NOT_FOUND
+            | Status.UNREADABLE
+            | Status.NOT_READ
+        ):
             return Ink.RED

@@ -23,6 +23,7 @@ GAP: Final = "  "
 NARROWEST: Final = 24
 """A last column narrower than this is left to the terminal to break."""
 _SGR: Final = re.compile(r"\x1b\[[0-9;]*m")
+_COLOUR_OR_CHARACTER: Final = re.compile(r"(?s)\x1b\[[0-9;]*m|.")
 
 
 class Ink(StrEnum):
@@ -83,6 +84,22 @@ def cut(text: str, cells: int) -> str:
     return kept + "…"
 
 
+def cut_styled(line: str, cells: int) -> str:
+    """Return a line that may hold colours, cut as :func:`cut` does; no colour runs on behind it."""
+    if width(line) <= cells:
+        return line
+    kept: list[str] = []
+    left = cells - 1
+    for found in _COLOUR_OR_CHARACTER.finditer(line):
+        token = found.group()
+        taken = width(token)
+        if taken > left:
+            break
+        kept.append(token)
+        left -= taken
+    return "".join(kept) + "…" + ("\x1b[0m" if "\x1b" in line else "")
+
+
 def columns(rows: Iterable[Sequence[str]], *, within: int | None = None) -> list[str]:
     """Return rows of cells as lines with aligned columns; the last cell of a row is not padded.
 
@@ -109,6 +126,11 @@ def columns(rows: Iterable[Sequence[str]], *, within: int | None = None) -> list
 def moment(ms: int) -> str:
     """Return UTC epoch milliseconds as ``2026-11-23 09:30 UTC``."""
     return f"{datetime.fromtimestamp(ms / 1000, tz=UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def moment_seconds(ms: int) -> str:
+    """Return UTC epoch milliseconds as ``2026-11-23 09:30:07 UTC``."""
+    return f"{datetime.fromtimestamp(ms / 1000, tz=UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def number(value: float) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, assert_never
 
 from reconciler.core.live import Verdict
-from reconciler.core.report import ActionResult, ApplyReport, Outcome
+from reconciler.core.report import AnyResult, ApplyReport, Outcome, StrategyResult
 from reconciler.core.text import plural
 from reconciler.core.verb import Verb
 from reconciler.render.effects import (
@@ -17,11 +17,14 @@ from reconciler.render.effects import (
     SYMBOLS,
     UNVERIFIED_SYMBOL,
     by_cause,
+    cost_effect,
     effect,
     held_text,
     net_effect,
 )
-from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, pad, safe
+from reconciler.render.strategies import strategies_line, strategy_result_cells, strategy_rows
+from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, moment, pad, safe
+from reconciler.render.unmanaged import unmanaged_rows, unmanaged_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -46,9 +49,13 @@ def plan_text(plan: Plan, style: Style, *, verbose: bool = False) -> str:
         lines += _group(f"{title} ({len(changes)})" if title else "", rows, style)
     if any(change.cause for change in plan.changes):
         lines += _group(f"Not changed ({len(plan.held) + len(plan.blocked)})", _others(plan, style), style)
-    if not (plan.changes or plan.held or plan.blocked):
+    if not (plan.changes or plan.held or plan.blocked or plan.strategies or plan.blocked_strategies):
         lines += ["  Nothing to do: live automation is as declared.", ""]
+    lines += _group("", strategy_rows(plan, style), style)
     lines += _footnotes(plan, style)
+    lines += _unmanaged(plan, style, verbose=verbose)
+    if counts := strategies_line(plan):
+        lines.append(style.paint(counts, Ink.BOLD))
     lines.append(style.paint(summary_line(plan.summary), Ink.BOLD))
     return "\n".join(lines) + "\n"
 
@@ -61,9 +68,14 @@ def summary_line(summary: Summary) -> str:
     )
 
 
+def as_of_text(base_url: str, as_of_ms: int) -> str:
+    """Return what to say of a plan from a live file; ``as_of_ms`` is UTC epoch milliseconds."""
+    return f"live as of {moment(as_of_ms)} at {safe(base_url)}, read earlier: can't be applied"
+
+
 def report_text(report: ApplyReport, style: Style, *, verbose: bool = False) -> str:
     """Return the final table of an apply; what needs a look comes last, done portfolios fold away when many."""
-    order = sorted(report.results, key=lambda result: list(Outcome).index(result.outcome))
+    order = sorted(report.every, key=lambda result: list(Outcome).index(result.outcome))
     quiet = len(order) > FOLD_ABOVE and not verbose
     shown = [r for r in order if not (quiet and r.outcome in (Outcome.DONE, Outcome.NOT_ATTEMPTED) and not r.notes)]
     cells = [result_cells(result, style) for result in shown]
@@ -76,15 +88,17 @@ def report_text(report: ApplyReport, style: Style, *, verbose: bool = False) -> 
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
-def result_line(result: ActionResult, style: Style) -> str:
+def result_line(result: AnyResult, style: Style) -> str:
     """Return the line that is shown as soon as one change has its outcome; what it did stands in the plan above."""
-    outcome, verb, *_ = result_cells(result, style)
+    outcome, verb, name, *_ = result_cells(result, style)
     told = [f"  {safe(text, longest=400)}" for text in (result.detail, *result.notes) if text]
-    return "".join([pad(outcome, len(Outcome.NOT_ATTEMPTED)), pad(verb, len("> resume") + 2), result.change.id, *told])
+    return "".join([pad(outcome, len(Outcome.NOT_ATTEMPTED)), pad(verb, len("> resume") + 2), name, *told])
 
 
-def result_cells(result: ActionResult, style: Style) -> tuple[str, str, str, str, str]:
+def result_cells(result: AnyResult, style: Style) -> tuple[str, str, str, str, str]:
     """Return outcome, verb, id, name and the story of one result."""
+    if isinstance(result, StrategyResult):
+        return style.paint(result.outcome.text, _ink_of(result.outcome)), *strategy_result_cells(result, style)
     change = result.change
     story = "; ".join([*([result.detail] if result.detail else []), *result.notes])
     if not story:
@@ -150,9 +164,8 @@ def _room(style: Style) -> int | None:
 def _heading(plan: Plan, style: Style) -> str:
     where = plural(len(plan.config_files), "file") if len(plan.config_files) != 1 else safe(plan.config_files[0])
     part = "" if plan.selection.everything else " (selected)"
-    return style.paint(
-        f"{plural(plan.managed, 'portfolio')}{part} from {where}, live at {safe(plan.base_url)}", Ink.DIM
-    )
+    live = f"live at {safe(plan.base_url)}" if plan.as_of_ms is None else as_of_text(plan.base_url, plan.as_of_ms)
+    return style.paint(f"{plural(plan.managed, 'portfolio')}{part} from {where}, {live}", Ink.DIM)
 
 
 def _rows_of(
@@ -181,15 +194,25 @@ def _some_ids(group: Sequence[Change]) -> str:
 
 def _footnotes(plan: Plan, style: Style) -> list[str]:
     notes = []
-    if any(c.writes_schedule and any(f.verdict is Verdict.UNVERIFIED for f in c.fields) for c in plan.changes):
+    if any(c.writes_schedule and any(f.verdict is Verdict.UNVERIFIED for f in c.fields) for c in plan.changes) or any(
+        strategy.before is None for strategy in plan.strategies
+    ):
         notes.append(f"{UNVERIFIED_SYMBOL} Glider does not return this value. One write settles it; it is remembered.")
     if plan.held:
         notes.append(
             f"{HELD_SYMBOL} Held stays paused. Release one with --resume-held ID, or `hold: override` in its file."
         )
-    if net := net_effect(plan):
-        notes.append(net)
+    notes += [line for line in (net_effect(plan), cost_effect(plan)) if line]
     return [*(style.paint(note, Ink.DIM) for note in notes), *([""] if notes else [])]
+
+
+def _unmanaged(plan: Plan, style: Style, *, verbose: bool) -> list[str]:
+    sentence = unmanaged_sentence(plan)
+    if not sentence:
+        return []
+    rows, hidden = unmanaged_rows(plan, verbose=verbose)
+    more = [style.paint(f"  … and {hidden} more; -v lists them", Ink.DIM)] if hidden else []
+    return [sentence, *(f"  {line}" for line in columns(rows, within=_room(style))), *more, ""]
 
 
 def _name(name: str | None) -> str:

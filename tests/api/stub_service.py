@@ -38,11 +38,12 @@ class StillClock:
 class Request:
     """One request as the service saw it."""
 
-    def __init__(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
+    def __init__(self, method: str, path: str, headers: dict[str, str], body: bytes, query: str = "") -> None:
         self.method = method
         self.path = path
         self.headers = headers
         self.body = body
+        self.query = query
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -63,7 +64,8 @@ class Service:
             if not message.get("more_body"):
                 break
         headers = {key.decode().lower(): value.decode() for key, value in scope["headers"]}
-        request = Request(scope["method"], scope["path"], headers, body)
+        query = scope["query_string"].decode()
+        request = Request(scope["method"], scope["path"], headers, body, query)
         self.seen.append(request)
         status, answer_headers, answer = self.answer(request)
         raw = [(key.encode(), value.encode()) for key, value in answer_headers.items()]

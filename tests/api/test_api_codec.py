@@ -178,7 +178,10 @@ def test_a_schedule_is_read_wherever_it_may_stand(
         ("\ud800", None),
         (1_684_697_400, None),
         (None, None),
-        ("9999-12-31T23:59:59-23:59", 253_402_387_139_000),
+        ("9999-12-31T23:59:59.999Z", 253_402_300_799_999),
+        ("9999-12-31T23:59:59-23:59", None),
+        ("1969-12-31T23:59:59Z", None),
+        ("0001-01-01T00:00:00+14:00", None),
     ],
 )
 def test_times(text: object, moment: int | None) -> None:

@@ -168,6 +168,23 @@ def test_a_404_on_a_proven_path_is_about_the_portfolio() -> None:
     assert stub.calls == [f"POST {BASE}/rebalance/schedule/pause"] * 2
 
 
+def test_what_moved_in_the_meantime_is_not_written_on_the_other_path() -> None:
+    """The look that proves the portfolio to be there also shows a pause that nobody decided about: it stays."""
+    reasons = ["ours", "theirs"]
+
+    def answer(request: Request) -> Any:
+        if request.method == "POST":
+            return fail(404)
+        return ok(status_data(status="paused", details={"paused": True, "pauseReason": reasons.pop(0)}))
+
+    stub = Service(answer)
+    [_, error], _ = run(stub, Paths.AUTO, lambda api: api.read(ID), lambda api: api.resume(ID, reason=""))
+    assert error.kind is FailureKind.REFUSED
+    assert not error.may_have_taken_effect
+    assert "somebody changed the portfolio in the meantime" in str(error)
+    assert [call.split(" ")[0] for call in stub.calls] == ["GET", "POST", "GET"]
+
+
 def test_both_families_missing_is_told() -> None:
     """Neither path answers: not found, and the error says that both were tried."""
     stub = service(missing=REFERENCE + GUIDE)

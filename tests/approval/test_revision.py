@@ -79,15 +79,15 @@ READ = {
 @pytest.mark.parametrize(("sources", "where", "expected"), READ.values(), ids=READ)
 def test_what_is_read(repository: Path, sources: list[str], where: str, expected: list[str]) -> None:
     """Files, directories, globs and the default mean at a revision what they mean in the working tree."""
-    desired = load_revision(sources, revision="main", today=TODAY, cwd=repository / where)
-    assert list(desired) == expected
+    base = load_revision(sources, revision="main", today=TODAY, cwd=repository / where)
+    assert list(base.desired) == expected
 
 
 def test_absolute_sources(repository: Path) -> None:
     """An absolute path means the file of the revision, not the one of today."""
     top = repository.as_posix()
     given = [f"{top}/automation.yaml", f"{top}/fleet/*.yaml"]
-    assert list(load_revision(given, revision="HEAD", today=TODAY, cwd=repository)) == ["a", "b", "one"]
+    assert list(load_revision(given, revision="HEAD", today=TODAY, cwd=repository).desired) == ["a", "b", "one"]
 
 
 REFUSED = {

@@ -24,6 +24,9 @@ shared = {
     "owner": texts,
 }
 layers = st.fixed_dictionaries({}, optional=shared)
+strategies = st.fixed_dictionaries(
+    {"schedule": st.sampled_from(["hourly", "daily", "weekly", "monthly"])}, optional={"name": texts}
+)
 limits = st.one_of(st.integers(min_value=0, max_value=99), st.sampled_from(["0%", "10%", "2.5%", "100%"]))
 odd = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), texts, st.builds(list), st.builds(dict),
@@ -41,13 +44,14 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         own["group"] = st.sampled_from(sorted(groups))
     portfolio = st.fixed_dictionaries({"state": st.sampled_from(["active", "paused"])}, optional=own)
     guards = st.fixed_dictionaries(
-        {}, optional=dict.fromkeys(("max_start", "max_resume", "max_pause", "max_update"), limits)
+        {}, optional=dict.fromkeys(("max_start", "max_resume", "max_pause", "max_update", "max_reach"), limits)
     )
     return {
         "version": 1,
         "defaults": draw(layers),
         "groups": groups,
         "portfolios": draw(st.dictionaries(words, portfolio, min_size=1, max_size=4)),
+        "strategies": draw(st.dictionaries(words, strategies, max_size=3)),
         "guards": draw(guards),
         "service": draw(st.fixed_dictionaries({}, optional={"paths": st.sampled_from(["auto", "guide"])})),
     }

@@ -287,6 +287,7 @@ def test_explain_names_the_layer_of_every_field() -> None:
     found = explain("ao04x0r6", ["-"], stdin=EXAMPLE.encode, today=TODAY, cwd=Path("/"))
     assert [(one.field, one.value, one.layer, str(one.span or "").removeprefix("<stdin>:")) for one in found] == [
         ("state", "active", "portfolio", "17:12"),
+        ("api", "", "not declared", ""),
         ("interval", "48h", "portfolio", "18:15"),
         ("offset", "90m", "portfolio", "19:13"),
         ("chain", "ethereum", "group mainnet", "7:12"),
@@ -297,6 +298,8 @@ def test_explain_names_the_layer_of_every_field() -> None:
         ("until", "", "not declared", ""),
         ("hold", "override", "portfolio", "20:11"),
         ("run_on_start", "true", "portfolio", "21:19"),
+        ("costs", "", "not declared", ""),
+        ("silence", "", "not declared", ""),
     ]
     with pytest.raises(UsageError, match="not declared") as caught:
         explain("ao04x0r", ["-"], stdin=EXAMPLE.encode, today=TODAY, cwd=Path("/"))

@@ -33,7 +33,18 @@ def whole(field: dict[str, Any]) -> dict[str, Any]:
 
 def examples(field: dict[str, Any]) -> str:
     """Return the examples as YAML would have them."""
-    return ", ".join(f"`{str(example).lower() if example is False else example}`" for example in field["examples"])
+    return ", ".join(f"`{as_yaml(example)}`" for example in field["examples"])
+
+
+def as_yaml(example: object) -> str:
+    """Return one example as YAML would have it."""
+    match example:
+        case False:
+            return "false"
+        case dict():
+            return "{" + ", ".join(f"{key}: {as_yaml(value)}" for key, value in example.items()) + "}"
+        case _:
+            return str(example)
 
 
 def test_the_table_of_sections_is_the_schema() -> None:
@@ -58,6 +69,13 @@ def test_the_table_of_guards_is_the_schema() -> None:
     guards = schema()["properties"]["guards"]["properties"]
     rows = [f"| `{name}` | {examples(whole(field))} | {field['description']} |\n" for name, field in guards.items()]
     assert rows_of("guards") == "".join(rows)
+
+
+def test_the_table_of_costs_is_the_schema() -> None:
+    """Every amount is on the page."""
+    amounts = schema()["$defs"]["costs"]["properties"]
+    rows = [f"| `{name}` | {examples(whole(field))} | {field['description']} |\n" for name, field in amounts.items()]
+    assert rows_of("costs") == "".join(rows)
 
 
 @pytest.mark.parametrize(("written", "means"), re.findall(r"\| `(.*?)` \| (.*?) \|", part("durations")))

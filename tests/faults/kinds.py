@@ -89,6 +89,11 @@ def body(change: Any) -> Spoil:
     return spoil
 
 
+def beside(**values: Any) -> Spoil:
+    """The work is done, and its answer has other values beside its data."""
+    return body(lambda text: json.dumps({**json.loads(text), **values}).encode())
+
+
 def fields(**values: Any) -> Spoil:
     return said(lambda data: {**data, **values})
 

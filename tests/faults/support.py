@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from reconciler.apply.journal import open_journal
 from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.apply.settle import settle
+from reconciler.core.marker import MARK
 from reconciler.core.report import Call
-from tests.support import BASE_URL, Silence, World, run
+from reconciler.sandbox.enrolled import EnrolledState
+from tests.support import BASE_URL, Silence, World, run, versions_of_intents
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     Spoil = Callable[["Exchange"], Awaitable["Answer"]]
 
-READ = "read"
+READ, LIST = "read", "list"
 CALLS = {
     "status": READ,
     "start": Call.START,
@@ -34,7 +36,19 @@ CALLS = {
     "resume": Call.RESUME,
     "update-schedule-interval": Call.UPDATE_SCHEDULE,
 }
-"""What a call is, by the end of its path."""
+"""What a call of v1 is, by the end of its path."""
+CALLS_OF_V2 = {"": READ, "start": Call.RESUME, "stop": Call.PAUSE}
+"""What a call about one portfolio of v2 is, by what stands behind its id."""
+
+
+def call_of(path: str) -> tuple[str, str]:
+    """Return which portfolio a path is about, and the call; a list is about none of them."""
+    _, version, _, *rest = path.split("/")
+    if version == "v1":
+        return rest[0], CALLS[rest[-1]]
+    if not rest:
+        return "", LIST
+    return rest[0], CALLS_OF_V2[rest[1] if len(rest) > 1 else ""]
 
 
 class Died(BaseException):
@@ -128,6 +142,8 @@ class Wire:
         """Writes that the service was asked for, and that changed nothing."""
         self.seen: dict[str, Answer] = {}
         """The last true status answer of each portfolio."""
+        self.pauses: dict[str, str] = {}
+        """Whose pause a v2 portfolio is in, as the reason would say that v2 does not keep; ours ends in our mark."""
         self.stale: dict[str, tuple[int, Answer]] = {}
         """So many reads of a portfolio still show this."""
         self._armed: list[_Armed] = []
@@ -155,9 +171,8 @@ class Wire:
         return None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        parts = scope["path"].split("/")
-        portfolio, call = parts[3], CALLS[parts[-1]]
-        if call != READ:
+        portfolio, call = call_of(scope["path"])
+        if call not in (READ, LIST):
             self.tried.append((portfolio, call))
         self.life.cross(f"before {call}")
         exchange = Exchange(self, scope, receive, portfolio, call)
@@ -183,10 +198,12 @@ class Wire:
 
         before = self.state(portfolio)
         await self.app(exchange.scope, exchange.receive, send)
+        if exchange.call == Call.PAUSE and self.state(portfolio) != before:
+            self.pauses[portfolio] = MARK
         answer = Answer(got[0]["status"], got[1]["body"], tuple(got[0]["headers"]))
         if exchange.call == READ:
             self.seen[portfolio] = answer
-        else:
+        elif exchange.call != LIST:
             after = self.state(portfolio)
             (self.effects if after != before else self.idle).append(Effect(portfolio, exchange.call, after, before))
         return answer
@@ -194,7 +211,13 @@ class Wire:
     def state(self, portfolio: str) -> tuple[object, ...]:
         """Return what of a portfolio only a write changes."""
         found = self.store.portfolio(portfolio)
-        return () if found is None else (found.state, found.grid, found.pause_reason, found.schedules)
+        if found is not None:
+            return (found.state, found.grid, found.pause_reason, found.schedules)
+        enrolled = self.store.fleet.portfolio(portfolio)
+        if enrolled is None:
+            return ()
+        paused = enrolled.state is EnrolledState.PAUSED
+        return (enrolled.state, None, self.pauses.get(portfolio) if paused else None, None)
 
 
 @dataclass(frozen=True)
@@ -246,8 +269,8 @@ class FaultyWorld(World):
         self.wire.stop = stop
         with open_journal(self.journal, base_url=BASE_URL, now_ms=self.clock.now_ms) as opened:
             journal = Disk(opened, self.wire.life)
-            async with self.api() as api:
-                await settle(api=api, journal=journal)
+            async with self.api(plan.changes) as api:
+                await settle(api=api.by(versions_of_intents(opened)), journal=journal)
                 opened.open_run(fingerprint="test", tool="test")
                 report = await apply_plan(
                     plan,
@@ -268,7 +291,7 @@ class FaultyWorld(World):
     async def _settle(self) -> None:
         with open_journal(self.journal, base_url=BASE_URL, now_ms=self.clock.now_ms) as journal:
             async with self.api() as api:
-                await settle(api=api, journal=journal)
+                await settle(api=api.by(versions_of_intents(journal)), journal=journal)
 
     def recover(self, desired: Iterable[Desired]) -> tuple[Plan, ApplyReport]:
         """End all faults, then do what a clean ``apply`` does: settle, plan, carry out."""

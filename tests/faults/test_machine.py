@@ -18,14 +18,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from reconciler.apply.journal import read_runs
 from reconciler.apply.run import Stop
-from reconciler.core.desired import Desired, PortfolioId, RunState
+from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
 from reconciler.core.errors import ApiError, ExitReason
 from reconciler.core.live import Status
 from reconciler.core.marker import MARK
 from reconciler.core.plan import ChangeReason
 from reconciler.core.report import ACHIEVED, Call, Outcome
 from reconciler.core.verb import Verb
-from reconciler.sandbox import actions
+from reconciler.sandbox import actions, integrator
+from reconciler.sandbox.enrolled import start_enrolled, stop_enrolled
 from reconciler.sandbox.glider import Glider
 from reconciler.sandbox.model import AutomationState, Refused
 from tests.faults import kinds
@@ -64,7 +65,8 @@ NO_EFFECT = frozenset({"failed", "unseen"})
 """The outcomes by which the journal says that a write changed nothing."""
 
 
-IDS = [PortfolioId("a"), PortfolioId("b"), PortfolioId("c")]
+OF_V1, OF_V2 = [PortfolioId("a"), PortfolioId("b")], [PortfolioId("d"), PortfolioId("e")]
+IDS = [OF_V1[0], OF_V2[0], OF_V1[1], OF_V2[1]]
 OURS, THEIRS = f"Paused via API: Freeze {MARK}", "Paused from the app by maria"
 LIVE: dict[str, dict[str, Any]] = {
     "active": {"status": "active", "interval": "24h", "started": "50h"},
@@ -72,6 +74,10 @@ LIVE: dict[str, dict[str, Any]] = {
     "paused by us": {"status": "paused", "interval": "24h", "pause_reason": OURS},
     "paused by others": {"status": "paused", "interval": "24h", "pause_reason": THEIRS},
     "inactive": {"status": "inactive"},
+}
+LIVE_V2: dict[str, dict[str, Any]] = {
+    status: {"api": "v2", "strategy": "S1", "status": status, "started": "50h"}
+    for status in ("active", "paused", "inactive")
 }
 DECLARED = st.builds(
     partial(Desired, id=IDS[0]),
@@ -91,6 +97,19 @@ FAULTS = st.lists(
 """What fails, whether in a read, after how many calls that go well, and how often."""
 
 
+def declaration(which: PortfolioId, declared: Desired) -> Desired:
+    """Return what the files declare of one portfolio; v2 knows no schedule of its own."""
+    if which in OF_V1:
+        return replace(declared, id=which)
+    return Desired(
+        id=which,
+        api=ApiVersion.V2,
+        state=declared.state,
+        reason=declared.reason,
+        hold_override=declared.hold_override,
+    )
+
+
 class Histories(RuleBasedStateMachine):
     """One fleet, two appliers with a journal each, and whoever else has access."""
 
@@ -100,19 +119,25 @@ class Histories(RuleBasedStateMachine):
         self.saved: Plan | None = None
 
     @initialize(
-        live=st.fixed_dictionaries({one: st.sampled_from(sorted(LIVE)) for one in IDS}),
+        live=st.fixed_dictionaries(
+            {one: st.sampled_from(sorted(LIVE)) for one in OF_V1}
+            | {one: st.sampled_from(sorted(LIVE_V2)) for one in OF_V2}
+        ),
         readable=st.booleans(),
         while_paused=st.sampled_from(["accept", "refuse"]),
         paths=st.sampled_from(["both", "reference", "guide"]),
     )
     def begin(self, live: dict[PortfolioId, str], readable: bool, while_paused: str, paths: str) -> None:
         self.folder = self.open.enter_context(folder())
-        self.desired = {one: Desired(id=one, state=RunState.ACTIVE, interval_ms=24 * HOUR_MS) for one in IDS}
-        self.undeclared = [f"undeclared-{state}" for state in ("active", "paused", "inactive")]
+        day = Desired(id=IDS[0], state=RunState.ACTIVE, interval_ms=24 * HOUR_MS)
+        self.desired = {one: declaration(one, day) for one in IDS}
+        of_v1 = {f"undeclared-{state}": {"status": state} for state in ("active", "paused", "inactive")}
+        of_v2 = {f"undeclared-{state}-v2": seed for state, seed in LIVE_V2.items()}
+        self.undeclared = [*of_v1, *of_v2]
         self.world = FaultyWorld(
             journal=self.folder / "first.db",
-            portfolios={one: LIVE[name] for one, name in live.items()}
-            | {name: {"status": name.removeprefix("undeclared-")} for name in self.undeclared},
+            portfolios={one: (LIVE if one in OF_V1 else LIVE_V2)[name] for one, name in live.items()} | of_v1 | of_v2,
+            strategies={"S1": {"frequency": "daily"}},
             settings={"readable_schedule": readable, "update_while_paused": while_paused, "paths": paths},
         )
         self.glider = Glider(self.world.store, self.world.clock.now_ms)
@@ -120,7 +145,7 @@ class Histories(RuleBasedStateMachine):
     @rule(which=st.sampled_from(IDS), declared=DECLARED)
     def edit_the_files(self, which: PortfolioId, declared: Desired) -> None:
         """Somebody merges another declaration of one portfolio."""
-        self.desired[which] = replace(declared, id=which)
+        self.desired[which] = declaration(which, declared)
 
     @rule(
         which=st.sampled_from(IDS),
@@ -132,6 +157,9 @@ class Histories(RuleBasedStateMachine):
         self.by_hand(which, action, hours)
 
     def by_hand(self, which: str, action: str, hours: int = 24) -> None:
+        if which in OF_V2:
+            self.by_hand_v2(which, action)
+            return
         does: dict[str, Any] = {
             "pause": partial(actions.pause, reason="by maria"),
             "pause silently": partial(actions.pause, reason=None),
@@ -143,6 +171,19 @@ class Histories(RuleBasedStateMachine):
             self.glider.change(which, does[action])
         except Refused:
             return
+
+    def by_hand_v2(self, which: str, action: str) -> None:
+        """Do what v2 has of it. No two things are done in one millisecond: the time of a resume is its trace."""
+        does = {"pause": stop_enrolled, "pause silently": stop_enrolled, "resume": start_enrolled}.get(action)
+        self.world.clock.advance(1)
+        before = self.world.wire.state(which)
+        try:
+            if does is not None:
+                integrator.change(self.glider, which, does)
+        except Refused:
+            return
+        if does is stop_enrolled and self.world.wire.state(which) != before:
+            self.world.wire.pauses[which] = THEIRS
 
     @rule(hours=st.sampled_from([1, 25, 100]))
     def let_time_pass(self, hours: int) -> None:
@@ -231,7 +272,7 @@ class Histories(RuleBasedStateMachine):
     def edit(self, edits: list[Desired]) -> None:
         """Declare the portfolios anew, the first ones first."""
         for which, declared in zip(IDS, edits, strict=False):
-            self.desired[which] = replace(declared, id=which)
+            self.desired[which] = declaration(which, declared)
 
     def fresh_plan(self, *, settled: bool = False) -> Plan | None:
         """Return a plan of now, or nothing where the key is refused on the way; ``settled`` as an apply makes it."""
@@ -307,9 +348,9 @@ class Histories(RuleBasedStateMachine):
             if result.outcome is not Outcome.DONE or not watched:
                 continue
             after, found = result.change.after, self.world.store.portfolio(result.change.id)
-            assert found is not None
-            assert found.state.value == after.state.value
+            assert self.world.wire.state(result.change.id)[0] == after.state.value
             if result.change.writes_schedule:
+                assert found is not None
                 assert found.grid is not None
                 assert found.grid.interval_ms == after.interval_ms
                 assert after.offset_ms in (None, found.grid.offset_ms)
@@ -349,7 +390,7 @@ class Histories(RuleBasedStateMachine):
         unable = {one.id for one in (*again.held, *again.blocked)}
         for one in desired:
             if one.id not in unable:
-                state = self.world.store.portfolio(one.id).state.value
+                state = self.world.wire.state(one.id)[0]
                 assert state == one.state or (one.state is RunState.PAUSED and state == Status.INACTIVE)
         assert not [write for write in self.written() if write.outcome is None]
 

@@ -68,3 +68,20 @@ def test_a_second_signal_ends_at_once(served: Glider, number: signal.Signals, co
     assert json.loads(out)["exit_reason"] == word
     assert "Traceback" not in err
     served.converges()
+
+
+@pytest.mark.parametrize(("number", "code", "word"), SIGNALS, ids=["SIGINT", "SIGTERM"])
+def test_a_signal_while_reading_ends_a_plan_with_a_document(
+    served: Glider, number: signal.Signals, code: int, word: str
+) -> None:
+    """A plan that is stopped says so in JSON, too: nothing was written, so there is nothing to wait for."""
+    served.misbehave({"kind": "latency", "operation": "read", "ms": NEVER_MS})
+    process = served.start("plan", "-o", "json")
+    until(lambda: served.calls(method="GET") != [], process)
+    process.send_signal(number)
+    sent = time.monotonic()
+    out, err = process.communicate(timeout=20)
+    assert time.monotonic() - sent < LONGEST_SECONDS
+    assert process.returncode == code
+    assert json.loads(out)["exit_reason"] == word
+    assert "Traceback" not in err

@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+from reconciler.cli.main import run
+from tests.project.test_documents import FENCE
+from tests.project.test_readme import settled
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("GLIDER_")}
@@ -19,10 +23,14 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 FIRST = {
     "quickstart": {"start": 1, "resume": 1, "pause": 1, "update": 2, "no_op": 2, "held": 1},
     "fleet": {"start": 2, "resume": 1, "pause": 1, "update": 5, "no_op": 14, "held": 1},
+    "v2": {"pause": 2, "no_op": 2, "held": 1, "unmanaged": 1},
 }
 """What the first plan of each example counts; what is not named is 0, ``unverified`` left aside."""
 
-FILES = {"quickstart": "automation.yaml", "fleet": "automation"}
+STRATEGIES = {"v2": {"01JWZEE2MF30KVRMRX53N88VA4": ("daily", "weekly", 3)}}
+"""The new cadences of the first plan, and how many portfolios each reaches."""
+
+FILES = {"quickstart": "automation.yaml", "fleet": "automation", "v2": "automation.yaml"}
 
 
 def _run(*arguments: str, cwd: Path) -> str:
@@ -46,10 +54,12 @@ def test_example_converges(example: str, tmp_path: Path) -> None:
     first = _plan(example, tmp_path)
     counts = {kind: count for kind, count in first["summary"].items() if count and kind != "unverified"}
     assert counts == FIRST[example]
+    cadences = {one["id"]: (one["before"], one["after"], one["reach"]) for one in first["strategies"]["changes"]}
+    assert cadences == STRATEGIES.get(example, {})
     assert first["guards"] == []
     _run("apply", "-f", source, "--sandbox", "s.db", "--auto-approve", cwd=tmp_path)
     second = _plan(example, tmp_path, "--detailed-exitcode")
-    assert second["changes"] == []
+    assert (second["changes"], second["strategies"]["changes"]) == ([], [])
     assert [held["id"] for held in second["held"]] == [held["id"] for held in first["held"]]
 
 
@@ -58,6 +68,24 @@ def test_every_file_belongs_to_an_example() -> None:
     known = {path for name, files in FILES.items() for path in _below(EXAMPLES / name / files)}
     seeds = {EXAMPLES / name / "sandbox.yaml" for name in FILES}
     assert set(EXAMPLES.rglob("*.yaml")) == known | seeds
+
+
+def test_the_walk_through_is_as_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each command of the v2 example's page, in its order, exits 0 and prints what the page shows."""
+    page = (EXAMPLES / "v2/README.md").read_text(encoding="utf-8")
+    for name in ("automation.yaml", "sandbox.yaml"):
+        (tmp_path / name).write_bytes((EXAMPLES / "v2" / name).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    blocks = [block for language, block in FENCE.findall(page) if language == "console"]
+    steps = [step for block in blocks for step in re.split(r"^\$ reconciler ", block, flags=re.MULTILINE)[1:]]
+    assert len(steps) > 5
+    for step in steps:
+        line, _, shown = step.partition("\n")
+        assert run(line.split()) == 0, line
+        printed = capsys.readouterr().out
+        assert settled(shown.strip("\n")) == settled(printed.strip("\n")), line
 
 
 def _below(path: Path) -> list[Path]:

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LOCKS = ("requirements/run.txt", "requirements/dev.txt")
+TOOLS = ("requirements/ci.txt", "requirements/uv.txt")
 PINNED = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
 HOMES = re.compile(rb"(?<![\w.:/-])/(?:home|Users|root|work)/[A-Za-z]|[A-Z]:\\Users\\")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s#]+)(?:#[^)]*)?\)")
@@ -42,7 +43,7 @@ def test_no_path_of_a_machine(files: list[Path]) -> None:
     assert named == []
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, *TOOLS])
 def test_lock_is_complete(lock: str) -> None:
     """A lock file holds pins with hashes and nothing else: no index, no link, no option."""
     text = (ROOT / lock).read_text(encoding="utf-8")
@@ -63,6 +64,8 @@ def test_locks_agree_and_cover_what_is_declared() -> None:
     assert _names(project["project"]["dependencies"]) <= run.keys()
     assert _names(project["dependency-groups"]["dev"]) <= dev.keys()
     assert _names(project["build-system"]["requires"]) <= dev.keys()
+    linters = dict(PINNED.findall((ROOT / "requirements/ci.txt").read_text(encoding="utf-8")))
+    assert _names(project["dependency-groups"]["ci"]) <= linters.keys()
 
 
 def _names(requirements: list[str]) -> set[str]:
@@ -87,5 +90,5 @@ def test_actions_are_pinned(files: list[Path]) -> None:
         if path.suffix not in {".yml", ".yaml"} or "uses:" not in (text := path.read_text(encoding="utf-8")):
             continue
         used = re.findall(r"uses: (\S+)", text)
-        assert [u for u in used if not (u.startswith("./") or re.search(r"@[0-9a-f]{40}$", u))] == [], path
+        assert [u for u in used if not (u.startswith(("./", "$/")) or re.search(r"@[0-9a-f]{40}$", u))] == [], path
         assert text.count("actions/checkout@") == text.count("persist-credentials: false"), path

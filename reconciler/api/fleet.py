@@ -1,0 +1,69 @@
+"""Read a whole fleet of both versions: v2 portfolios by their list, v1 portfolios and stragglers one by one.
+
+In: the ids, and a :class:`~reconciler.api.router.Glider` that knows their versions. Out: a
+:class:`~reconciler.core.fleet.Fleet`. API facts §7: 200 portfolios of v2 a call, one of v1. Decides nothing about any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from reconciler.api.read import read_all
+from reconciler.core.desired import ApiVersion
+from reconciler.core.fleet import Fleet, asks_for_list
+from reconciler.core.live import Live, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from reconciler.api.router import Glider
+    from reconciler.core.desired import PortfolioId
+    from reconciler.core.errors import ApiError
+    from reconciler.core.ports import ReadObserver
+
+
+async def read_fleet(
+    api: Glider, ids: Iterable[PortfolioId], *, whole: bool, parallelism: int, observer: ReadObserver | None = None
+) -> Fleet:
+    """Return the live state of every id, and the list of v2 portfolios where one was read.
+
+    ``whole`` says that nothing was selected away; then the list is read as soon as one v2 portfolio is declared, which
+    also tells what nobody declared. A declared portfolio that the list lacks is read by itself: rows may shift past a
+    reader, and an archived one is never listed. Where the list ends early, what it did not come to is ``UNREADABLE``
+    with that failure. Only a refused key (``UNAUTHENTICATED``) is raised, as by
+    :func:`~reconciler.api.read.read_all`.
+    """
+    wanted = sorted(set(ids))
+    enrolled = [portfolio for portfolio in wanted if api.version_of(portfolio) is ApiVersion.V2]
+    if not asks_for_list(map(api.version_of, wanted), whole=whole):
+        return Fleet(live=await read_all(api, wanted, parallelism=parallelism, observer=observer))
+    of_v1 = [portfolio for portfolio in wanted if api.version_of(portfolio) is not ApiVersion.V2]
+    declared = frozenset(enrolled)
+
+    def seen(live: Live) -> None:
+        if observer is not None and live.id in declared:
+            observer.read(live.id, live.failure)
+
+    # Page after page leaves room for others in flight; the transport keeps the number of both together.
+    pages = asyncio.ensure_future(api.v2.list_portfolios(seen))
+    singles = asyncio.ensure_future(read_all(api, of_v1, parallelism=parallelism, observer=observer))
+    try:
+        listed, found = await asyncio.gather(pages, singles)
+    finally:
+        for task in (pages, singles):
+            task.cancel()
+        await asyncio.gather(pages, singles, return_exceptions=True)
+    found |= {portfolio: listed.rows[portfolio] for portfolio in enrolled if portfolio in listed.rows}
+    missing = [portfolio for portfolio in enrolled if portfolio not in listed.rows]
+    if listed.failure is not None:
+        found |= {portfolio: _not_come_to(portfolio, listed.failure, observer) for portfolio in missing}
+    else:
+        found |= await read_all(api, missing, parallelism=parallelism, observer=observer)
+    return Fleet(live={portfolio: found[portfolio] for portfolio in wanted}, listed=listed)
+
+
+def _not_come_to(portfolio: PortfolioId, failure: ApiError, observer: ReadObserver | None) -> Live:
+    if observer is not None:
+        observer.read(portfolio, failure)
+    return Live(id=portfolio, status=Status.UNREADABLE, failure=failure)

@@ -1,0 +1,125 @@
+"""The live file of the command line: saved beside a read, and planned from without service, key and journal.
+
+In: options, a loaded configuration, and what was read or the name of a live file. Out: that file, or a plan that says
+"as of" and is never applied.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from click.core import ParameterSource
+
+from reconciler.cli.planning import plan_of, selected
+from reconciler.cli.savefile import save
+from reconciler.cli.service import SystemClock
+from reconciler.cli.strategies import read_cadences_of, saved_strategies
+from reconciler.cli.wiring import make_selection
+from reconciler.core.selection import select_strategies
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.cli.planning import Declared
+    from reconciler.cli.service import Service
+    from reconciler.config.load import Configuration
+    from reconciler.core.errors import ApiError
+    from reconciler.core.fleet import Fleet
+    from reconciler.core.livefile import LiveFile
+    from reconciler.core.plan import Plan
+
+_OF_A_SERVICE: Final = {
+    "base_url": "--base-url",
+    "sandbox": "--sandbox",
+    "proxy": "--proxy",
+    "journal": "--journal",
+}
+"""Options that say where live and its records come from, which a live file settles: both would be one too many."""
+
+
+def plan_offline(options: Mapping[str, Any], configuration: Configuration, *, base: Declared | None = None) -> Plan:
+    """Plan from the file of ``--live``; a selected portfolio that it does not hold is blocked.
+
+    Raises :class:`click.UsageError` beside an option that names a service, and
+    :class:`~reconciler.core.errors.LiveInvalid`.
+    """
+    refuse_service_options()
+    desired = selected(options, configuration)
+    found = load_live(options["live"])
+    fleet = found.fleet_of(desired, whole=make_selection(options).everything)
+    return plan_of(
+        options,
+        configuration,
+        desired,
+        fleet,
+        found.records,
+        base_url=found.base_url,
+        created_ms=SystemClock().now_ms(),
+        as_of_ms=found.as_of_ms,
+        base=base,
+        strategies=saved_strategies(options, configuration, found, fleet),
+    )
+
+
+def refuse_service_options() -> None:
+    """Refuse options of the command line that name a service; those of the environment are merely not used."""
+    context = click.get_current_context()
+    given = [
+        spelled
+        for name, spelled in _OF_A_SERVICE.items()
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"--live plans from a file and asks no service: drop {' and '.join(given)}.", context)
+
+
+async def save_live(
+    options: Mapping[str, Any], configuration: Configuration, service: Service, fleet: Fleet, *, as_of_ms: int
+) -> tuple[ApiError, ...]:
+    """Save what was read, and with it the selected strategies and the list that tells whom they reach.
+
+    Failed reads are saved too: a plan from the file blocks what they are about, as one made at once would. Returns
+    those of strategies and of the list, which no table shows. ``as_of_ms`` is the time before the first read.
+    Raises :class:`~reconciler.core.errors.ApiError` when the key is refused.
+    """
+    from reconciler.cli.service import records_of
+    from reconciler.core.livefile import LiveFile, format_live
+
+    desired = select_strategies(configuration.strategies, make_selection(options))
+    listed = fleet.listed
+    live, recorded = await read_cadences_of(desired, options, service) if desired else ({}, {})
+    if desired and listed is None:
+        listed = await service.api.v2.list_portfolios()
+    records = records_of(options, service.label)
+    known = {*fleet.live, *(listed.rows if listed is not None else ())}
+    found = LiveFile(
+        base_url=service.label,
+        as_of_ms=as_of_ms,
+        live=fleet.live,
+        records={i: records[i] for i in sorted(known) if i in records},
+        versions={i: configuration.desired[i].api for i in fleet.live},
+        listed=listed,
+        strategies=live,
+        cadences={strategy: recorded[strategy] for strategy in live if strategy in recorded},
+    )
+    save(options["out"], format_live(found), what="live file")
+    failures = [one.failure for one in live.values()] + ([listed.failure] if listed is not None else [])
+    return tuple(failure for failure in failures if failure is not None)
+
+
+def load_live(file: str) -> LiveFile:
+    """Read a live file. Raises :class:`~reconciler.core.errors.LiveInvalid`."""
+    from reconciler.core.errors import LiveInvalid
+    from reconciler.core.liveread import LARGEST_LIVE_FILE, parse_live
+
+    try:
+        with Path(file).open("rb") as opened:
+            content = opened.read(LARGEST_LIVE_FILE + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name that no system knows
+        why = getattr(error, "strerror", None) or error
+        raise LiveInvalid(
+            f"can't read the live file {file}: {why}", "Make one with `reconciler status --out FILE`."
+        ) from error
+    return parse_live(content)

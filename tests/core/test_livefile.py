@@ -1,0 +1,397 @@
+"""The live file: what is written is what is read back, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
+from reconciler.core.errors import ApiError, ExitReason, FailureKind, LiveInvalid
+from reconciler.core.fleet import PortfolioList
+from reconciler.core.live import LATEST_MS, Live, Record, Status
+from reconciler.core.livefile import LiveFile, format_live
+from reconciler.core.liveread import LARGEST_LIVE_FILE, parse_live
+from reconciler.core.plan import Blocked, BlockReason, Listing
+from reconciler.core.planfile import fingerprint
+from reconciler.core.planner import build_plan
+from reconciler.core.strategy import Cadence, StrategyId, StrategyLive, StrategyStatus
+from reconciler.core.text import LONGEST_TEXT, harmless
+from tests.support import BASE_URL, HOUR_MS, NOON_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+IDS = st.text("abcXYZ019_-", min_size=1, max_size=12).map(PortfolioId)
+TEXTS = st.text(max_size=40).map(harmless) | st.text("\x00\u202e\U0010ffff", max_size=LONGEST_TEXT).map(harmless)
+TIMES = st.integers(0, LATEST_MS)
+NUMBERS = st.integers(0, 10**15)
+FAILURES = st.builds(
+    ApiError,
+    st.sampled_from(FailureKind),
+    TEXTS,
+    status=st.none() | st.integers(100, 599),
+    code=st.none() | TEXTS,
+    request_id=st.none() | TEXTS,
+    correlation_id=st.none() | TEXTS,
+)
+RECORDS = st.builds(
+    Record,
+    state=st.sampled_from(RunState),
+    interval_ms=st.none() | st.integers(1, 10**15),
+    offset_ms=st.none() | NUMBERS,
+    schedule_id=st.none() | TEXTS,
+    confirmed_ms=TIMES,
+    marked=st.booleans(),
+)
+
+
+def lives(portfolio: PortfolioId) -> st.SearchStrategy[Live]:
+    return st.builds(
+        Live,
+        id=st.just(portfolio),
+        status=st.sampled_from(Status),
+        word=TEXTS,
+        interval_ms=st.none() | st.integers(1, 10**15),
+        offset_ms=st.none() | NUMBERS,
+        schedule_id=st.none() | TEXTS,
+        pause_reason=st.none() | TEXTS,
+        next_run_ms=st.none() | TIMES,
+        scheduled_ms=st.lists(TIMES, max_size=4).map(lambda times: tuple(sorted(times, reverse=True))),
+        runs=st.none() | NUMBERS,
+        name=st.none() | TEXTS,
+        strategy=st.none() | TEXTS,
+        failure=st.none() | FAILURES,
+    )
+
+
+def cadences(strategy: StrategyId) -> st.SearchStrategy[StrategyLive]:
+    found = st.builds(
+        StrategyLive, id=st.just(strategy), status=st.just(StrategyStatus.FOUND), cadence=st.sampled_from(Cadence)
+    )
+    other = st.builds(
+        StrategyLive,
+        id=st.just(strategy),
+        status=st.sampled_from([status for status in StrategyStatus if status is not StrategyStatus.FOUND]),
+        word=TEXTS,
+        failure=st.none() | FAILURES,
+    )
+    return found | other
+
+
+@st.composite
+def lists(draw: st.DrawFn, live: dict[PortfolioId, Live]) -> PortfolioList:
+    """Return a list of v2 that holds some of what was read, and more: also rows that say something else of it."""
+    rows = {i: draw(st.just(one) | lives(i)) for i, one in live.items() if draw(st.booleans())}
+    rows |= {i: draw(lives(i)) for i in draw(st.lists(IDS, max_size=3, unique=True))}
+    return PortfolioList(
+        rows=dict(sorted(rows.items())), failure=draw(st.none() | FAILURES), unreadable=draw(st.integers(0, 3))
+    )
+
+
+@st.composite
+def live_files(draw: st.DrawFn) -> LiveFile:
+    """Return a look at a few portfolios and strategies, of some of which we have a record; keyed and sorted as the
+    program does."""
+    ids = sorted(draw(st.lists(IDS, max_size=4, unique=True)))
+    live = {i: draw(lives(i)) for i in ids}
+    listed = draw(st.none() | lists(live))
+    named = sorted({*ids, *(listed.rows if listed is not None else ())})
+    strategies = sorted(StrategyId(i) for i in draw(st.lists(IDS, max_size=3, unique=True)))
+    return LiveFile(
+        base_url=draw(st.sampled_from([BASE_URL, "https://api.glider.fi"])),
+        as_of_ms=draw(st.integers(NOON_MS - 10**12, NOON_MS + 10**12)),
+        live=live,
+        records={i: draw(RECORDS) for i in named if draw(st.booleans())},
+        versions={i: draw(st.sampled_from(ApiVersion)) for i in ids if draw(st.booleans())},
+        listed=listed,
+        strategies={s: draw(cadences(s)) for s in strategies},
+        cadences={s: draw(st.sampled_from(Cadence)) for s in strategies if draw(st.booleans())},
+    )
+
+
+def told(found: LiveFile) -> dict[str, Any]:
+    """Return all of it with failures that compare by what they tell; exceptions compare by identity."""
+    rows = found.listed.rows if found.listed is not None else {}
+    failure = found.listed.failure if found.listed is not None else None
+    lasting = replace(found, live={}, strategies={}, listed=None)
+    ends = (failure and vars(failure), found.listed and found.listed.unreadable)
+    told: dict[str, Any] = {"": (lasting, ends)}
+    for kind, ones in (("live", found.live), ("row", rows), ("strategy", found.strategies)):
+        for i, one in ones.items():  # type: ignore[attr-defined]  # the three kinds differ only by what they hold
+            told[f"{kind} {i}"] = (replace(one, failure=None), one.failure and vars(one.failure))
+    return told
+
+
+@given(live_files())
+def test_what_is_written_is_read_back(found: LiveFile) -> None:
+    """Parsing what was formatted gives the same look at the service, and formatting that the same text."""
+    text = format_live(found)
+    again = parse_live(text)
+    assert told(again) == told(found)
+    assert list(told(again)) == list(told(found))
+    assert format_live(again) == text
+
+
+def test_no_field_is_forgotten() -> None:
+    """Whatever a read or the journal tells of a portfolio is in the file: what a plan may need can't be left behind."""
+    document = whole()
+    entry, (row,), (strategy,) = document["portfolios"][0], document["list"]["portfolios"], document["strategies"]
+    assert row.keys() == {field.name for field in fields(Live)} | {"record"}
+    assert entry.keys() == row.keys() | {"api", "listed"}
+    assert entry["record"].keys() == {field.name for field in fields(Record)}
+    assert strategy.keys() == {field.name for field in fields(StrategyLive)} | {"recorded"}
+    assert document["list"].keys() == {"portfolios", "failure", "unreadable"}
+    assert {field.name for field in fields(PortfolioList)} == {"rows", "failure", "unreadable"}
+
+
+def test_a_listed_portfolio_stands_in_the_file_once() -> None:
+    """A declared portfolio that came from the list is marked as listed; what the list says otherwise is kept beside."""
+    ada, bob = PortfolioId("ada"), PortfolioId("bob")
+    live = {i: Live(id=i, status=Status.ACTIVE) for i in (ada, bob)}
+    listed = PortfolioList(rows={ada: live[ada], bob: Live(id=bob, status=Status.PAUSED)})
+    found = LiveFile(
+        base_url=BASE_URL,
+        as_of_ms=NOON_MS,
+        live=live,
+        records={},
+        versions={ada: ApiVersion.V2, bob: ApiVersion.V1},
+        listed=listed,
+    )
+    document = json.loads(format_live(found))
+    assert [(one["id"], one["api"], one["listed"]) for one in document["portfolios"]] == [
+        ("ada", "v2", True),
+        ("bob", "v1", False),
+    ]
+    assert [(one["id"], one["status"]) for one in document["list"]["portfolios"]] == [("bob", "paused")]
+
+
+@pytest.mark.parametrize(
+    ("api", "version", "expected"),
+    [
+        (ApiVersion.V1, ApiVersion.V1, Status.ACTIVE),
+        (ApiVersion.V2, ApiVersion.V2, Status.ACTIVE),
+        (ApiVersion.V2, None, Status.ACTIVE),
+        (ApiVersion.V1, None, Status.ACTIVE),
+        (ApiVersion.V2, ApiVersion.V1, Status.PAUSED),
+        (ApiVersion.V1, ApiVersion.V2, Status.NOT_READ),
+    ],
+)
+def test_what_was_read_on_the_other_api_proves_nothing(
+    api: ApiVersion, version: ApiVersion | None, expected: Status
+) -> None:
+    """A portfolio counts as read on the API that it is declared with; the list speaks of v2 alone. Where the file is
+    too old to say which API it was, it is believed."""
+    ada = PortfolioId("ada")
+    found = LiveFile(
+        base_url=BASE_URL,
+        as_of_ms=NOON_MS,
+        live={ada: Live(id=ada, status=Status.ACTIVE)},
+        records={},
+        versions={ada: version} if version else {},
+        listed=PortfolioList(rows={ada: Live(id=ada, status=Status.PAUSED)}),
+    )
+    desired = {ada: Desired(id=ada, state=RunState.PAUSED, api=api)}
+    assert found.fleet_of(desired, whole=True).live[ada].status is expected
+
+
+def test_an_older_file_leaves_unknown_what_it_does_not_tell() -> None:
+    """A file of format 1.0 loads; nothing is known of the list, of strategies and of which API was asked."""
+    document = whole()
+    del document["list"], document["strategies"], document["portfolios"][0]["api"], document["portfolios"][0]["listed"]
+    found = parse_live(json.dumps(document | {"format_version": "1.0"}))
+    ada = PortfolioId("aaa")
+    assert list(found.live) == list(found.records) == [ada]
+    assert (found.listed, found.strategies, found.cadences, found.versions) == (None, {}, {}, {})
+    fleet = found.fleet_of({ada: Desired(id=ada, state=RunState.PAUSED, api=ApiVersion.V2)}, whole=True)
+    assert fleet.listing is Listing.NONE
+
+
+@given(live_files(), st.lists(IDS, min_size=1, max_size=4, unique=True))
+def test_what_is_not_in_the_file_is_blocked(found: LiveFile, wanted: list[PortfolioId]) -> None:
+    """Every wanted portfolio that the file does not hold is blocked, and none of them counts as unchanged."""
+    desired = {i: Desired(id=i, state=RunState.PAUSED) for i in sorted(wanted)}
+    fleet = found.fleet_of(desired, whole=True)
+    plan = build_plan(desired, fleet.live, found.records, base_url=BASE_URL, created_ms=NOON_MS)
+    missing = {i for i in wanted if i not in found.live}
+    blocked = {b.id for b in plan.blocked if b.reason is BlockReason.NOT_READ and b.status == "not_read"}
+    assert missing <= blocked
+    assert plan.managed == len(wanted)
+
+
+def test_the_fingerprint_is_of_the_meaning_not_of_the_time() -> None:
+    """A plan from a live file has the fingerprint of the same plan made at once."""
+    ada = PortfolioId("aaa")
+    plan = build_plan(
+        {ada: Desired(id=ada, state=RunState.PAUSED)},
+        {ada: Live(id=ada, status=Status.ACTIVE)},
+        {},
+        base_url=BASE_URL,
+        created_ms=NOON_MS,
+    )
+    assert fingerprint(replace(plan, as_of_ms=NOON_MS - 1)) == fingerprint(plan)
+
+
+def test_the_repair_is_named() -> None:
+    """The sentence of a portfolio that is not in the file says how to get one that holds it."""
+    ada = PortfolioId("aaa")
+    found = LiveFile(base_url=BASE_URL, as_of_ms=NOON_MS, live={}, records={})
+    desired = {ada: Desired(id=ada, state=RunState.ACTIVE, interval_ms=HOUR_MS)}
+    fleet = found.fleet_of(desired, whole=True)
+    plan = build_plan(desired, fleet.live, {}, base_url=BASE_URL, created_ms=NOON_MS)
+    assert plan.blocked == (
+        Blocked(
+            id=ada,
+            reason=BlockReason.NOT_READ,
+            detail="the live file does not hold it; make one that does with `reconciler status --out FILE`",
+            status="not_read",
+        ),
+    )
+
+
+def whole() -> dict[str, Any]:
+    ada = PortfolioId("aaa")
+    failure = ApiError(FailureKind.SERVER, "the service failed", status=500)
+    found = LiveFile(
+        base_url=BASE_URL,
+        as_of_ms=NOON_MS,
+        live={ada: Live(id=ada, status=Status.UNREADABLE, scheduled_ms=(9, 5), failure=failure)},
+        records={
+            ada: Record(state=RunState.ACTIVE, interval_ms=1, offset_ms=0, schedule_id=None, confirmed_ms=1),
+        },
+        versions={ada: ApiVersion.V1},
+        listed=PortfolioList(rows={PortfolioId("pf_a"): Live(id=PortfolioId("pf_a"), status=Status.ACTIVE)}),
+        strategies={
+            StrategyId("S1"): StrategyLive(id=StrategyId("S1"), status=StrategyStatus.FOUND, cadence=Cadence.DAILY)
+        },
+        cadences={StrategyId("S1"): Cadence.DAILY},
+    )
+    document: dict[str, Any] = json.loads(format_live(found))
+    return document
+
+
+def one(**moved: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda document: document["portfolios"][0].update(moved)
+
+
+def of_record(**moved: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda document: document["portfolios"][0]["record"].update(moved)
+
+
+def of_list(**moved: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda document: document["list"].update(moved)
+
+
+def of_strategy(**moved: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda document: document["strategies"][0].update(moved)
+
+
+def top(**moved: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda document: document.update(moved)
+
+
+DAMAGE = {
+    "as_of is no time": top(as_of="yesterday"),
+    "as_of has no zone": top(as_of="2026-11-22T12:00:00.000"),
+    "as_of is a number": top(as_of=NOON_MS),
+    "no list": top(portfolios={"aaa": {}}),
+    "base URL is null": top(base_url=None),
+    "one portfolio twice": lambda document: document["portfolios"].append(document["portfolios"][0]),
+    "id leaves the path": one(id="../x"),
+    "unknown status": one(status="sleeping"),
+    "interval 0": one(interval_ms=0),
+    "interval negative": one(interval_ms=-1),
+    "interval a fraction": one(interval_ms=1.5),
+    "interval true": one(interval_ms=True),
+    "offset negative": one(offset_ms=-1),
+    "next run past all calendars": one(next_run_ms=LATEST_MS + 1),
+    "run before 1970": one(scheduled_ms=[-1]),
+    "runs oldest first": one(scheduled_ms=[5, 9]),
+    "word is a list": one(word=[]),
+    "unknown failure": one(failure={**whole()["portfolios"][0]["failure"], "kind": "tired"}),
+    "record of no state": of_record(state="archived"),
+    "record of interval 0": of_record(interval_ms=0),
+    "record past all calendars": of_record(confirmed_ms=LATEST_MS + 1),
+    "mark is a word": of_record(marked="yes"),
+    "unknown API": one(api="v3"),
+    "a row that was read on v1": one(listed=True),
+    "listed, and no list": lambda document: (one(api="v2", listed=True)(document), document.update(list=None)),
+    "a row twice": lambda document: document["list"]["portfolios"].append(document["list"]["portfolios"][0]),
+    "a list of nothing": top(list={}),
+    "unreadable rows below 0": of_list(unreadable=-1),
+    "strategies are null": top(strategies=None),
+    "a strategy twice": lambda document: document["strategies"].append(document["strategies"][0]),
+    "a strategy leaves the path": of_strategy(id="strategies/S1"),
+    "unknown cadence": of_strategy(cadence="yearly"),
+    "unknown recorded cadence": of_strategy(recorded="yearly"),
+    "found without a cadence": of_strategy(cadence=None),
+    "a cadence that was not found": of_strategy(status="unreadable"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_what_no_read_can_have_given_is_refused(damage: Callable[[dict[str, Any]], None]) -> None:
+    """A value of another type or out of its bounds makes the whole file invalid, never a plan from half of it."""
+    document = whole()
+    damage(document)
+    with pytest.raises(LiveInvalid) as caught:
+        parse_live(json.dumps(document))
+    assert caught.value.exit_reason is ExitReason.INVALID
+    assert "reconciler status --out FILE" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *whole(),
+        *(f"portfolios.{key}" for key in whole()["portfolios"][0]),
+        *(f"list.{key}" for key in whole()["list"]),
+        *(f"strategies.{key}" for key in whole()["strategies"][0]),
+    ],
+)
+def test_no_key_may_be_missing(key: str) -> None:
+    """Each key but the tool's name is needed; what is missing never reads as null."""
+    document = whole()
+    head, _, inner = key.partition(".")
+    part = document[head] if inner else document
+    del (part[0] if isinstance(part, list) else part)[inner or head]
+    if key == "tool":
+        assert parse_live(json.dumps(document)).as_of_ms == NOON_MS
+        return
+    with pytest.raises(LiveInvalid):
+        parse_live(json.dumps(document))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "7", "{" * 100_000, "[" * 100_000, b"\xff\xfe\x00", "9" * 5000])
+def test_other_content_is_refused(content: bytes | str) -> None:
+    """What is no live file at all is refused with the same sentence."""
+    with pytest.raises(LiveInvalid, match="not a live file"):
+        parse_live(content)
+
+
+def test_other_versions() -> None:
+    """A newer minor version with keys that are not known here is read, another major one is refused by its number."""
+    newer = {**whole(), "format_version": "1.7", "weather": "fine"}
+    assert parse_live(json.dumps(newer)) is not None
+    with pytest.raises(LiveInvalid, match=r"format version 2\.0"):
+        parse_live(json.dumps({**whole(), "format_version": "2.0"}))
+
+
+def test_a_file_that_is_too_large_is_refused_unread() -> None:
+    """The size is looked at before the content."""
+    with pytest.raises(LiveInvalid, match="larger than 64 MiB"):
+        parse_live(b" " * (LARGEST_LIVE_FILE + 1))
+
+
+def test_text_from_a_file_is_made_harmless() -> None:
+    """A file that somebody wrote steers no terminal: what moves a cursor or hides text becomes visible."""
+    document = whole()
+    document["base_url"] = "https://\x1b[2Jx"
+    document["portfolios"][0] |= {"word": "\u202eactive", "pause_reason": "\x9b31m"}
+    found = parse_live(json.dumps(document))
+    live = found.live[PortfolioId("aaa")]
+    assert (found.base_url, live.word, live.pause_reason) == (r"https://\u{1b}[2Jx", r"\u{202e}active", r"\u{9b}31m")

@@ -1,0 +1,247 @@
+"""v2 portfolios in decisions, plans and their files; a plan of v1 alone is what it always was."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from reconciler.core.approval import not_covered, require_approved
+from reconciler.core.cause import with_causes
+from reconciler.core.decide import DEFAULT_POLICY, Policy, decide
+from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
+from reconciler.core.errors import ApiError, ExitReason, FailureKind, StalePlan
+from reconciler.core.failon import FailOn, conditions_met
+from reconciler.core.fleet import Fleet, PortfolioList
+from reconciler.core.live import Live, Record, Status
+from reconciler.core.marker import MARK
+from reconciler.core.plan import (
+    Blocked,
+    BlockReason,
+    Cause,
+    Change,
+    ChangeReason,
+    Held,
+    Listing,
+    Plan,
+    Risk,
+    Snapshot,
+    Unchanged,
+    Unmanaged,
+)
+from reconciler.core.planfile import fingerprint, format_plan, plan_document
+from reconciler.core.planner import build_plan
+from reconciler.core.planread import parse_plan
+from reconciler.core.verb import Verb
+
+ID = PortfolioId("ao04x0r6")
+DAY = 86_400_000
+ACTIVE, PAUSED = RunState.ACTIVE, RunState.PAUSED
+OURS = Record(state=PAUSED, interval_ms=None, offset_ms=None, schedule_id="due then", confirmed_ms=100)
+
+
+def wanted(state: RunState, **more: Any) -> Desired:
+    return Desired(id=ID, state=state, api=ApiVersion.V2, **more)
+
+
+def live(status: Status, **more: Any) -> Live:
+    return Live(id=ID, status=status, interval_ms=DAY, **more)
+
+
+def plan_of(desired: Desired, found: Live, record: Record | None = None, **more: Any) -> Plan:
+    return build_plan(
+        {ID: desired},
+        {ID: found},
+        {ID: record} if record else {},
+        base_url="https://api.glider.fi",
+        created_ms=0,
+        **more,
+    )
+
+
+def test_a_pause() -> None:
+    """It pins the state alone: the cadence is the strategy's, and is only shown."""
+    change = decide(wanted(PAUSED, reason="Audit"), live(Status.ACTIVE, next_run_ms=7), None)
+    assert isinstance(change, Change)
+    assert (change.verb, change.api, change.cadence_ms, change.next_run_ms) == (Verb.PAUSE, ApiVersion.V2, DAY, 7)
+    assert change.before == Snapshot(state=Status.ACTIVE, interval_ms=None, offset_ms=None)
+    assert change.after == Snapshot(state=Status.PAUSED, interval_ms=None, offset_ms=None)
+    assert (change.writes_schedule, change.risks) == (False, ())
+
+
+def test_a_resume_says_that_a_rebalance_is_due_at_once() -> None:
+    """On v2 alone (API facts §1.3)."""
+    change = decide(wanted(ACTIVE), live(Status.PAUSED, schedule_id="due then"), OURS)
+    assert isinstance(change, Change)
+    assert (change.reason, change.risks) == (ChangeReason.PAUSED_BY_US, (Risk.TRADES_AGAIN, Risk.DUE_AT_ONCE))
+    assert change.writes_schedule is False
+    on_v1 = decide(replace(wanted(ACTIVE), api=ApiVersion.V1), live(Status.PAUSED, pause_reason=f"Freeze {MARK}"), None)
+    assert isinstance(on_v1, Change)
+    assert Risk.DUE_AT_ONCE not in on_v1.risks
+
+
+HOLDS: dict[str, tuple[dict[str, Any], Record | None]] = {
+    "no record": ({"schedule_id": "due then"}, None),
+    "resumed since": ({"schedule_id": "due later"}, OURS),
+    "ran since": ({"schedule_id": "due then", "scheduled_ms": (101,)}, OURS),
+    "we left it active": ({"schedule_id": "due then"}, replace(OURS, state=ACTIVE)),
+    "a record of v1": ({"schedule_id": "due then"}, replace(OURS, schedule_id="sched_1")),
+}
+
+
+@pytest.mark.parametrize("name", HOLDS)
+def test_a_pause_that_may_be_somebody_elses_is_held(name: str) -> None:
+    """Without a reason to read, the journal has to know this very pause; a person may let it go."""
+    more, record = HOLDS[name]
+    found = live(Status.PAUSED, **more)
+    held = decide(wanted(ACTIVE), found, record)
+    assert isinstance(held, Held)
+    assert (held.api, held.pause_reason) == (ApiVersion.V2, None)
+    released = decide(wanted(ACTIVE), found, record, Policy(resume_held=frozenset({ID})))
+    assert isinstance(released, Change)
+    assert released.risks == (Risk.HOLD_OVERRIDDEN, Risk.TRADES_AGAIN, Risk.DUE_AT_ONCE)
+
+
+@pytest.mark.parametrize("state", RunState)
+@pytest.mark.parametrize("status", [Status.NO_SCHEDULE, Status.INACTIVE])
+def test_without_a_schedule_nothing_can_be_done(state: RunState, status: Status) -> None:
+    """Whatever is wanted; v1's word for it means the same here."""
+    blocked = decide(wanted(state), live(status), OURS)
+    assert isinstance(blocked, Blocked)
+    assert (blocked.reason, blocked.api, blocked.status) == (BlockReason.NO_SCHEDULE, ApiVersion.V2, status.value)
+
+
+@pytest.mark.parametrize(("state", "status"), [(ACTIVE, Status.ACTIVE), (PAUSED, Status.PAUSED)])
+def test_as_desired(state: RunState, status: Status) -> None:
+    """Nothing to do, and nothing unverified: v2 tells its state."""
+    assert decide(wanted(state), live(status), None) == Unchanged()
+
+
+def rich() -> Plan:
+    return plan_of(
+        wanted(PAUSED),
+        live(Status.ACTIVE, next_run_ms=7),
+        unmanaged=(Unmanaged(id=PortfolioId("zz"), name=None, status=Status.UNREADABLE, strategy="S1"),),
+        listing=Listing.COMPLETE,
+    )
+
+
+def test_a_plan_of_v2_survives_its_json() -> None:
+    """With versions, cadences, what is unmanaged and how that is known."""
+    plan = rich()
+    assert parse_plan(format_plan(plan)) == plan
+    document = plan_document(plan, ExitReason.OK)
+    assert [(one["api"], one["cadence_ms"]) for one in document["changes"]] == [("v2", DAY)]
+    assert document["unmanaged"] == [{"id": "zz", "name": None, "status": "unreadable", "strategy": "S1"}]
+    assert (document["listing"], document["summary"]["unmanaged"]) == ("complete", 1)
+
+
+def test_held_and_blocked_name_their_api() -> None:
+    """In JSON, and back."""
+    for found in (live(Status.PAUSED), live(Status.NO_SCHEDULE)):
+        plan = plan_of(wanted(ACTIVE), found)
+        document = plan_document(plan, ExitReason.OK)
+        assert [one["api"] for one in (*document["held"], *document["blocked"])] == ["v2"]
+        assert parse_plan(format_plan(plan)) == plan
+
+
+def test_a_file_from_before_v2_is_one_of_v1() -> None:
+    """Minor versions only add keys, so a reader does without the new ones."""
+    plan = plan_of(Desired(id=ID, state=PAUSED), live(Status.ACTIVE))
+    document = json.loads(format_plan(plan))
+    for entry in document["changes"]:
+        del entry["api"], entry["cadence_ms"], entry["pause_id"]
+    del document["listing"]
+    assert parse_plan(json.dumps(document)) == plan
+
+
+def test_the_fingerprint_of_a_v1_plan_is_what_it_was_before_v2() -> None:
+    """Approvals from before stay good; the version counts where it is not v1."""
+    desired = [
+        Desired(id=PortfolioId("a"), state=PAUSED, reason="Audit"),
+        Desired(id=PortfolioId("b"), state=ACTIVE, interval_ms=DAY, run_on_start=True),
+        Desired(id=PortfolioId("c"), state=ACTIVE, interval_ms=DAY, offset_ms=0),
+        Desired(id=PortfolioId("d"), state=ACTIVE),
+    ]
+    found = [
+        Live(id=PortfolioId("a"), status=Status.ACTIVE, interval_ms=DAY),
+        Live(id=PortfolioId("b"), status=Status.INACTIVE),
+        Live(id=PortfolioId("c"), status=Status.ACTIVE, interval_ms=2 * DAY, offset_ms=0),
+        Live(id=PortfolioId("d"), status=Status.PAUSED, pause_reason="x [glider-reconciler]"),
+    ]
+    plan = build_plan(
+        {one.id: one for one in desired},
+        {one.id: one for one in found},
+        {},
+        base_url="https://api.glider.fi",
+        created_ms=0,
+    )
+    assert fingerprint(plan) == "af5b9a56ffbf2c7b9ed9c3e0e8d9c7427839e6a66b4964befceb15984f2a4ebf"
+    of_v2 = rich()
+    assert fingerprint(of_v2) != fingerprint(
+        replace(of_v2, changes=tuple(replace(change, api=ApiVersion.V1) for change in of_v2.changes))
+    )
+    # What is shown of a change is not what it means.
+    assert fingerprint(of_v2) == fingerprint(
+        replace(of_v2, changes=tuple(replace(change, cadence_ms=None) for change in of_v2.changes), unmanaged=())
+    )
+
+
+def test_an_approval_is_for_one_api() -> None:
+    """The same pause by the other API is another change; another cadence of its strategy is not."""
+    approved = rich()
+    moved = replace(approved, changes=tuple(replace(change, api=ApiVersion.V1) for change in approved.changes))
+    assert [found.fact for found in not_covered(moved.changes[0], approved.changes[0])] == ["api"]
+    with pytest.raises(StalePlan, match="not among the approved ones"):
+        require_approved(moved, approved)
+    faster = plan_of(wanted(PAUSED), Live(id=ID, status=Status.ACTIVE, interval_ms=3_600_000))
+    assert require_approved(faster, approved) is None
+
+
+def test_moving_to_the_other_api_is_this_branch() -> None:
+    """The base would make the same pause by v1, so the change comes from the branch, not from drift."""
+    plan = plan_of(wanted(PAUSED), live(Status.ACTIVE))
+    base = {ID: Desired(id=ID, state=PAUSED)}
+    caused = with_causes(plan, base, {ID: live(Status.ACTIVE)}, {}, DEFAULT_POLICY)
+    assert [change.cause for change in caused.changes] == [Cause.BOTH]
+    same = with_causes(plan, {ID: wanted(PAUSED)}, {ID: live(Status.ACTIVE)}, {}, DEFAULT_POLICY)
+    assert [change.cause for change in same.changes] == [Cause.PENDING]
+
+
+ROWS = {ID: live(Status.ACTIVE, strategy="S1"), PortfolioId("zz"): Live(id=PortfolioId("zz"), status=Status.PAUSED)}
+FAILED = ApiError(FailureKind.SERVER, "no")
+LISTS: dict[str, tuple[PortfolioList | None, Listing, list[str], int | None]] = {
+    "none": (None, Listing.NONE, [], None),
+    "complete": (PortfolioList(rows=ROWS), Listing.COMPLETE, ["zz"], 1),
+    "cut": (PortfolioList(rows=ROWS, failure=FAILED), Listing.INCOMPLETE, [], None),
+    "odd rows": (PortfolioList(rows=ROWS, unreadable=1), Listing.INCOMPLETE, [], None),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_part_of_a_list_proves_nothing(name: str) -> None:
+    """Unmanaged, and how many mirror a strategy, are known of a whole list only."""
+    found, listing, unmanaged, enrolled = LISTS[name]
+    fleet = Fleet(live={}, listed=found)
+    assert fleet.listing is listing
+    assert [one.id for one in fleet.unmanaged({ID})] == unmanaged
+    if found is not None:
+        assert found.enrolled("S1") == enrolled
+
+
+@pytest.mark.parametrize(
+    ("listing", "unmanaged", "met"),
+    [
+        (Listing.COMPLETE, False, False),
+        (Listing.COMPLETE, True, True),
+        (Listing.INCOMPLETE, False, True),
+        (Listing.NONE, False, True),
+    ],
+)
+def test_fail_on_unmanaged(listing: Listing, unmanaged: bool, met: bool) -> None:
+    """What is not known is not passed."""
+    plan = replace(rich(), listing=listing, unmanaged=rich().unmanaged if unmanaged else ())
+    assert conditions_met(plan, [FailOn.UNMANAGED], looked_for_drift=False) == ((FailOn.UNMANAGED,) if met else ())
+    assert conditions_met(plan, [], looked_for_drift=False) == ()
