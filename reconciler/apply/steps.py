@@ -126,7 +126,7 @@ class Steps:
             raise ApiError(
                 FailureKind.MALFORMED,
                 f"Glider stored {stored} instead of "
-                f"{_schedule_text(self.change.after.interval_ms, self.change.after.offset_ms)}",
+                f"{_schedule_text(self._interval_ms, self.change.after.offset_ms)}",
                 operation=Call.UPDATE_SCHEDULE,
             )
         self.progress.schedule = confirmation
@@ -258,6 +258,6 @@ class Steps:
         )
 
 
-def _schedule_text(interval_ms: int | None, offset_ms: int | None) -> str:
-    interval = format_duration(interval_ms) if interval_ms is not None else "an unknown interval"
+def _schedule_text(interval_ms: int, offset_ms: int | None) -> str:
+    interval = format_duration(interval_ms)
     return interval if offset_ms is None else f"{interval} with offset {format_duration(offset_ms)}"

@@ -159,9 +159,7 @@ def _when_active(desired: Desired, live: Live, record: Record | None, policy: Po
             )
         case RunState.ACTIVE:
             if not _needs_schedule(fields, policy):
-                return _refused_unverified(desired, live, fields, policy) or Unchanged(
-                    unverified=_is_unverified(fields)
-                )
+                return Unchanged(unverified=_is_unverified(fields))
             proven = any(f.verdict is Verdict.DIFFERENT for f in schedule_of(fields))
             reason = ChangeReason.SCHEDULE_DIFFERS if proven else ChangeReason.SCHEDULE_UNVERIFIED
             return _write_schedule(desired, live, record, fields, policy, Verb.UPDATE, reason)

@@ -35,8 +35,7 @@ def iso(ms: int) -> str:
 
 def from_iso(text: str) -> int:
     """Return the UTC epoch milliseconds of :func:`iso`'s text. Raises ``ValueError``."""
-    moment = datetime.fromisoformat(text)
-    return round(moment.timestamp()) * 1000 if not moment.microsecond else round(moment.timestamp() * 1000)
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 def fingerprint(plan: Plan) -> str:

@@ -6,7 +6,7 @@ In: text. Out: a :class:`~reconciler.core.plan.Plan`, or an error that says what
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from reconciler.core.cost import PlanCost
 from reconciler.core.desired import ApiVersion, Origin
@@ -158,6 +158,7 @@ def _plan(document: Mapping[str, Any]) -> Plan:
 
 
 def _parse_change(change: Mapping[str, Any]) -> Change:
+    before, after = _parse_snapshot(change["before"]), _parse_snapshot(change["after"])
     return Change(
         id=portfolio_id(change["id"]),
         api=ApiVersion(change.get("api", "v1")),
@@ -165,19 +166,9 @@ def _parse_change(change: Mapping[str, Any]) -> Change:
         pause_id=maybe_text(change.get("pause_id")),
         name=maybe_text(change["name"]),
         verb=Verb(change["verb"]),
-        before=_parse_snapshot(change["before"]),
-        after=_parse_snapshot(change["after"]),
-        fields=tuple(
-            FieldChange(
-                field=Field(f["field"]),
-                live=f["live"],
-                desired=f["desired"],
-                verdict=Verdict(f["verdict"]),
-                provenance=Provenance(f["provenance"]),
-                overruled=maybe_number(f["overruled"]),
-            )
-            for f in change["fields"]
-        ),
+        before=before,
+        after=after,
+        fields=tuple(_parse_field(field, before, after) for field in change["fields"]),
         reason=ChangeReason(change["reason"]),
         risks=tuple(Risk(risk) for risk in change["risks"]),
         cause=Cause(change["cause"]) if change["cause"] is not None else None,
@@ -188,6 +179,34 @@ def _parse_change(change: Mapping[str, Any]) -> Change:
         next_run_ms=_maybe_time(change["next_run_at"]),
         source=_parse_source(change["source"]),
     )
+
+
+def _parse_field(field: Mapping[str, Any], before: Snapshot, after: Snapshot) -> FieldChange:
+    """The fingerprint does not cover the fields, but the two ends of their change: nothing else may be shown."""
+    name = Field(field["field"])
+    live, desired = _value_of(name, before), _value_of(name, after)
+    if desired is None or (field["live"], field["desired"]) != (live, desired):
+        raise ValueError("a field that is not its change's")
+    return FieldChange(
+        field=name,
+        live=live,
+        desired=desired,
+        verdict=Verdict(field["verdict"]),
+        provenance=Provenance(field["provenance"]),
+        overruled=maybe_number(field["overruled"]),
+    )
+
+
+def _value_of(field: Field, end: Snapshot) -> str | int | None:
+    match field:
+        case Field.STATE:
+            return end.state.value
+        case Field.INTERVAL:
+            return end.interval_ms
+        case Field.OFFSET:
+            return end.offset_ms
+        case _:
+            assert_never(field)
 
 
 def _parse_snapshot(snapshot: Mapping[str, Any]) -> Snapshot:

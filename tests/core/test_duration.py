@@ -72,6 +72,22 @@ def test_refused(text: str) -> None:
         (5 * DAY_MS, "5d"),
         (WEEK_MS, "1w"),
         (3_661_000, "1h1m1s"),
+        (2 * WEEK_MS, "2w"),
+        (3 * DAY_MS, "72h"),
+        (3 * DAY_MS + HOUR_MS, "73h"),
+        (3 * DAY_MS + MINUTE_MS, "3d1m"),
+        (4 * DAY_MS, "4d"),
+        (8 * DAY_MS + HOUR_MS, "8d1h"),
+        (999_000, "999s"),
+        (1_000_000, "16m40s"),
+        (1_001_000, "16m41s"),
+        (100_000, "100s"),
+        (999_001, "16m39s1ms"),
+        (1_001, "1s1ms"),
+        (HOUR_MS + 1, "1h1ms"),
+        (61 * MINUTE_MS, "61m"),
+        (999 * HOUR_MS, "999h"),
+        (WEEK_MS + 5 * MINUTE_MS + 7, "7d5m7ms"),
     ],
 )
 def test_shown(ms: int, text: str) -> None:
@@ -91,3 +107,21 @@ def test_negative() -> None:
         parse_duration(-1)
     with pytest.raises(ValueError, match="negative"):
         format_duration(-1)
+
+
+@pytest.mark.parametrize("text", ["1" * 40, "x" * 41, "1" * 39 + "h", "1" * 40 + "h"])
+def test_a_long_text_is_cut(text: str) -> None:
+    """A text that is no duration is repeated up to 40 characters; one that is may be as long."""
+    if text == "1" * 39 + "h":
+        assert parse_duration(text) == int("1" * 39) * HOUR_MS
+        return
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  the whole sentence is compared
+        parse_duration(text)
+    assert str(caught.value) == f"{text[:40]!r} is not a duration"
+
+
+def test_the_sentence_of_a_negative_number() -> None:
+    """The number itself is named, both ways."""
+    for refuse in (parse_duration, format_duration):
+        with pytest.raises(ValueError, match=r"^-5 is negative$"):
+            refuse(-5)

@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.core.desired import PortfolioId, RunState
 from reconciler.core.live import Live, Record, Status
-from reconciler.core.marker import MARK, marked, paused_by_us
+from reconciler.core.marker import MARK, is_marked, marked, paused_by_us
 from tests.support import NOON_MS
 
 
@@ -35,7 +35,10 @@ def record(state: RunState = RunState.PAUSED, *, seen: bool = False) -> Record:
         (live(None), record(), True),
         (live(""), record(), True),
         (live(None, -5), record(), True),
+        (live(None, 0), record(), True),
         (live(None, 5), record(), False),
+        (live(None, -5, 5), record(), False),
+        (live(None, 5, -5), record(), False),
         (live(None), record(RunState.ACTIVE), False),
         (live(None), record(seen=True), False),
         (live(None, schedule="s2"), record(), False),
@@ -49,7 +52,10 @@ def record(state: RunState = RunState.PAUSED, *, seen: bool = False) -> Record:
         "no reason, our pause on record",
         "empty reason, our pause on record",
         "ran before our pause",
+        "ran in the very moment",
         "ran since: somebody resumed it in between",
+        "ran since, told last",
+        "ran since, told first",
         "no reason, our resume on record",
         "our mark was there once and is gone",
         "another schedule",
@@ -58,3 +64,23 @@ def record(state: RunState = RunState.PAUSED, *, seen: bool = False) -> Record:
 def test_paused_by_us(now: Live, then: Record | None, *, ours: bool) -> None:
     """A pause is ours only where the mark or, without any reason, the journal proves it."""
     assert paused_by_us(now, then) is ours
+
+
+@pytest.mark.parametrize(
+    ("declared", "sent"),
+    [
+        ("Audit", "Audit [glider-reconciler]"),
+        (None, "Declared in Git [glider-reconciler]"),
+        ("", "Declared in Git [glider-reconciler]"),
+    ],
+)
+def test_marked(declared: str | None, sent: str) -> None:
+    """A pause or resume is sent with its declared reason, or a stock phrase, and the mark at the end."""
+    assert marked(declared) == sent
+    assert is_marked(sent)
+
+
+@pytest.mark.parametrize("reason", [None, "", "Audit", "[glider-reconciler] no", "[glider-reconciler"])
+def test_not_marked(reason: str | None) -> None:
+    """Without the mark at its end a reason is somebody else's."""
+    assert not is_marked(reason)

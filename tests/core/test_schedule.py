@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.core.desired import PortfolioId, RunState
 from reconciler.core.live import Live, Provenance, Record, Status
-from reconciler.core.schedule import Known, known_interval, known_offset
+from reconciler.core.schedule import Known, applies, known_interval, known_offset, observed_interval, runs_per_day
 from tests.support import HOUR_MS, NOON_MS
 
 H = HOUR_MS
@@ -97,6 +97,29 @@ CASES = {
         Known(None, Provenance.NONE),
     ),
     "a record that never knew": (live(), record(None), Known(None, Provenance.NONE)),
+    "a record that never knew overrules nothing": (
+        live(points=(-6, -12), next_run=0),
+        record(None),
+        Known(6 * H, Provenance.OBSERVED),
+    ),
+    "three runs are three points": (live(points=(0, -24, -48)), None, Known(24 * H, Provenance.OBSERVED)),
+    "a point at our last write doesn't count": (
+        live(points=(-24, -48), next_run=0),
+        record(12, at=-48),
+        Known(12 * H, Provenance.RECORDED),
+    ),
+    "a point just after our last write does": (
+        live(points=(-24, -48), next_run=0),
+        record(12, at=-49),
+        Known(24 * H, Provenance.OBSERVED, overruled=12 * H),
+    ),
+    "a record of another schedule holds no observation back": (
+        live(points=(-24, -48), next_run=0, schedule="s2"),
+        record(12, at=0),
+        Known(24 * H, Provenance.OBSERVED),
+    ),
+    "points that don't move prove nothing": (live(points=(0, 0, 0)), None, Known(None, Provenance.NONE)),
+    "points in the wrong order prove nothing": (live(points=(0, 24, 48)), None, Known(None, Provenance.NONE)),
 }
 
 
@@ -120,6 +143,17 @@ OFFSETS = {
         record(24, 5),
         Known(None, Provenance.NONE, overruled=5),
     ),
+    "zero is an offset": (live(offset=0), record(24, 5), Known(0, Provenance.READ)),
+    "recorded as zero": (live(), record(24, 0), Known(0, Provenance.RECORDED)),
+    "recorded without an offset": (live(), record(24, None), Known(None, Provenance.NONE)),
+    "recorded for another schedule": (live(schedule="s2"), record(24, 5), Known(None, Provenance.NONE)),
+    "nothing recorded": (live(), None, Known(None, Provenance.NONE)),
+    "recorded without its interval": (live(interval=6 * H), record(None, 5), Known(5, Provenance.RECORDED)),
+    "recorded without an interval, another observed": (
+        live(points=(-6, -12), next_run=0),
+        record(None, 5),
+        Known(5, Provenance.RECORDED),
+    ),
     "stands beside the same interval read": (live(interval=24 * H), record(24, 5), Known(5, Provenance.RECORDED)),
 }
 
@@ -128,3 +162,35 @@ OFFSETS = {
 def test_offset(now: Live, then: Record | None, expected: Known) -> None:
     """The offset is read or recorded, never guessed from run times."""
     assert known_offset(now, then) == expected
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "speaks"),
+    [
+        (None, live(), False),
+        (record(), live(), True),
+        (record(), live(status=Status.PAUSED), True),
+        (record(), live(status=Status.INACTIVE), False),
+        (record(), live(schedule="s2"), False),
+        (record(), live(schedule=None), True),
+        (record(schedule=None), live(), True),
+        (record(schedule=None), live(schedule=None), True),
+    ],
+)
+def test_applies(then: Record | None, now: Live, *, speaks: bool) -> None:
+    """A record speaks of the live schedule unless that is gone, or known to be another."""
+    assert applies(then, now) is speaks
+
+
+def test_without_a_record_every_point_counts() -> None:
+    """With nothing written by us, the newest three points prove the interval whenever they were."""
+    assert observed_interval(live(points=(-24, -48), next_run=0), after_ms=None) == 24 * H
+    assert observed_interval(live(points=(-24, -48), next_run=0), after_ms=0) == 24 * H
+    close = Live(id=ID, status=Status.ACTIVE, scheduled_ms=(NOON_MS + 2, NOON_MS + 1, NOON_MS))
+    assert observed_interval(close, after_ms=None) == 1
+
+
+@pytest.mark.parametrize(("interval", "runs"), [(24 * H, 1.0), (6 * H, 4.0), (48 * H, 0.5)])
+def test_runs_per_day(interval: int, runs: float) -> None:
+    """A schedule runs as often in 24 hours as its interval fits into them."""
+    assert runs_per_day(interval) == runs

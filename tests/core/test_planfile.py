@@ -1,0 +1,148 @@
+"""A plan as JSON: the whole document, and the fingerprint that binds what it means."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from reconciler.core.errors import ExitReason
+from reconciler.core.limits import Excess
+from reconciler.core.live import Status
+from reconciler.core.plan import ChangeReason
+from reconciler.core.planfile import fingerprint, format_plan, from_iso, iso, plan_document
+from reconciler.core.verb import Verb
+from tests.core.plans import BARE, DOCUMENT, FINGERPRINT, FULL, RICH, as_told
+from tests.support import BASE_URL, HOUR_MS, NOON_MS
+
+if TYPE_CHECKING:
+    from reconciler.core.plan import Plan
+
+
+def test_document() -> None:
+    """The document of a plan that says everything, key for key and in this order."""
+    document = as_told(plan_document(RICH, ExitReason.CHANGES), DOCUMENT)
+    assert document == DOCUMENT
+    assert list(document) == list(DOCUMENT)
+
+
+def test_text() -> None:
+    """The text is the document, indented by two, with letters as they are, and ends in a line break."""
+    document = plan_document(RICH, ExitReason.CHANGES)
+    assert format_plan(RICH, ExitReason.CHANGES) == json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    assert "Größe" in format_plan(RICH)
+    assert json.loads(format_plan(RICH))["exit_reason"] == "ok"
+
+
+def test_the_fingerprint_never_changes() -> None:
+    """A plan that was saved by an earlier program still matches its own fingerprint."""
+    assert fingerprint(RICH) == FINGERPRINT
+
+
+def test_what_the_fingerprint_is_of() -> None:
+    """It is the SHA-256 of compact ASCII JSON: the sorted changes, and the guards that the plan is over."""
+    full: list[Any] = [
+        BASE_URL,
+        "a-full_1",
+        "resume",
+        {"state": "paused", "interval_ms": 24 * HOUR_MS, "offset_ms": HOUR_MS},
+        {"state": "active", "interval_ms": 12 * HOUR_MS, "offset_ms": 2 * HOUR_MS},
+        "Paused from the app",
+        [True, True, "Grüße"],
+    ]
+    bare: list[Any] = [
+        BASE_URL,
+        "b-bare",
+        "pause",
+        {"state": "active", "interval_ms": None, "offset_ms": None},
+        {"state": "paused", "interval_ms": None, "offset_ms": None},
+        "",
+        [False, False, ""],
+    ]
+    plan = replace(RICH, changes=(BARE, replace(FULL, note="Grüße")))
+    text = json.dumps([[full, bare], [["resume", 6, 5]]], separators=(",", ":"))
+    assert fingerprint(plan) == sha256(text.encode()).hexdigest()
+
+
+MEANING: dict[str, Plan] = {
+    "another service": replace(RICH, base_url="https://elsewhere"),
+    "another portfolio": replace(RICH, changes=(replace(FULL, id=BARE.id), BARE)),
+    "one change fewer": replace(RICH, changes=(FULL,)),
+    "another verb": replace(RICH, changes=(replace(FULL, verb=Verb.UPDATE), BARE)),
+    "another state before": replace(
+        RICH, changes=(FULL, replace(BARE, before=replace(BARE.before, state=Status.ERROR)))
+    ),
+    "another interval after": replace(
+        RICH, changes=(FULL, replace(BARE, after=replace(BARE.after, interval_ms=HOUR_MS)))
+    ),
+    "another offset after": replace(RICH, changes=(FULL, replace(BARE, after=replace(BARE.after, offset_ms=1)))),
+    "another pause": replace(RICH, changes=(replace(FULL, pause_reason="Audit"), BARE)),
+    "no schedule sent": replace(RICH, changes=(replace(FULL, writes_schedule=False), BARE)),
+    "no run at once": replace(RICH, changes=(replace(FULL, run_on_start=False), BARE)),
+    "another note": replace(RICH, changes=(replace(FULL, note=None), BARE)),
+    "over no guard": replace(RICH, over=()),
+    "over another guard": replace(RICH, over=(Excess(guarded=Verb.START, planned=6, allowed=5, limit="10%"),)),
+    "another number over a guard": replace(RICH, over=(replace(RICH.over[0], planned=7),)),
+    "another number allowed": replace(RICH, over=(replace(RICH.over[0], allowed=4),)),
+}
+
+
+@pytest.mark.parametrize("plan", MEANING.values(), ids=MEANING)
+def test_what_the_fingerprint_binds(plan: Plan) -> None:
+    """Whatever changes what an apply would do, and to what, changes the fingerprint."""
+    assert fingerprint(plan) != FINGERPRINT
+
+
+WORDING: dict[str, Plan] = {
+    "made later": replace(RICH, created_ms=NOON_MS + HOUR_MS),
+    "other files": replace(RICH, config_digest="d2", config_files=()),
+    "the other way round": replace(RICH, changes=(BARE, FULL)),
+    "another name, place, cause and reason": replace(
+        RICH, changes=(replace(FULL, name=None, source=None, cause=None, reason=ChangeReason.NOT_RUNNING), BARE)
+    ),
+    "nothing held or blocked": replace(RICH, held=(), blocked=(), unmanaged=(), no_op=0, warnings=()),
+    "the limit in other words": replace(RICH, over=(replace(RICH.over[0], limit="5"),)),
+}
+
+
+@pytest.mark.parametrize("plan", WORDING.values(), ids=WORDING)
+def test_what_the_fingerprint_leaves_free(plan: Plan) -> None:
+    """What an apply would do all the same has the same fingerprint."""
+    assert fingerprint(plan) == FINGERPRINT
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (NOON_MS, "2026-11-22T12:00:00.000Z"),
+        (NOON_MS + 1, "2026-11-22T12:00:00.001Z"),
+        (NOON_MS + 999, "2026-11-22T12:00:00.999Z"),
+        (NOON_MS + 1_000, "2026-11-22T12:00:01.000Z"),
+        (1_001, "1970-01-01T00:00:01.001Z"),
+    ],
+)
+def test_times(ms: int, text: str) -> None:
+    """A time is written in UTC with milliseconds, and read back exactly."""
+    assert iso(ms) == text
+    assert from_iso(text) == ms
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of a process can't be set here")
+def test_the_machines_zone_means_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the program runs, times are in UTC."""
+    with monkeypatch.context() as far:
+        far.setenv("TZ", "XYZ-05:30")
+        time.tzset()
+        assert iso(NOON_MS) == "2026-11-22T12:00:00.000Z"
+        assert from_iso("2026-11-22T12:00:00.000Z") == NOON_MS
+    time.tzset()
+
+
+def test_a_time_of_another_zone() -> None:
+    """A time with another offset than UTC's is read as the same moment."""
+    assert from_iso("2026-11-22T13:00:00.500+01:00") == NOON_MS + 500
