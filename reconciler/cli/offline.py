@@ -60,6 +60,7 @@ def plan_offline(options: Mapping[str, Any], configuration: Configuration, *, ba
         as_of_ms=found.as_of_ms,
         base=base,
         strategies=saved_strategies(options, configuration, found, fleet),
+        triggers=found.triggers,
     )
 
 
@@ -84,7 +85,7 @@ async def save_live(
     those of strategies and of the list, which no table shows. ``as_of_ms`` is the time before the first read.
     Raises :class:`~reconciler.core.errors.ApiError` when the key is refused.
     """
-    from reconciler.cli.service import records_of
+    from reconciler.cli.service import records_of, triggers_of
     from reconciler.core.livefile import LiveFile, format_live
 
     desired = select_strategies(configuration.strategies, make_selection(options))
@@ -92,13 +93,14 @@ async def save_live(
     live, recorded = await read_cadences_of(desired, options, service) if desired else ({}, {})
     if desired and listed is None:
         listed = await service.api.v2.list_portfolios()
-    records = records_of(options, service.label)
-    known = {*fleet.live, *(listed.rows if listed is not None else ())}
+    records, triggers = records_of(options, service.label), triggers_of(options, service)
+    known = sorted({*fleet.live, *(listed.rows if listed is not None else ())})
     found = LiveFile(
         base_url=service.label,
         as_of_ms=as_of_ms,
         live=fleet.live,
-        records={i: records[i] for i in sorted(known) if i in records},
+        records={i: records[i] for i in known if i in records},
+        triggers={i: triggers[i] for i in known if i in triggers},
         versions={i: configuration.desired[i].api for i in fleet.live},
         listed=listed,
         strategies=live,

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from reconciler.core.strategy import Cadence, StrategyId, StrategyLive
 
 LIVE_FORMAT: Final = "1.1"
-"""Minor versions only add keys; a reader refuses another major version. 1.1 has ``api`` and ``listed`` of a portfolio,
-``list`` and ``strategies``; a file of 1.0 lacks them, and nothing is known of what they hold."""
+"""Minor versions only add keys; a reader refuses another major version. 1.1 has ``api``, ``listed`` and ``triggers`` of
+a portfolio, ``list`` and ``strategies``; a file of 1.0 lacks them, and nothing is known of what they hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +37,15 @@ class LiveFile:
 
     ``as_of_ms`` is the time before the first read, UTC epoch milliseconds: nothing in here is older. ``versions`` says
     on which API each portfolio was read; it lacks those of an older file. ``listed`` is the list of v2 portfolios,
-    ``None`` where nobody read one. ``records`` and ``cadences`` hold what the journal knew of the portfolios and
-    strategies in here, and of no other.
+    ``None`` where nobody read one. ``records``, ``triggers`` (rebalances asked for in the 24 hours before) and
+    ``cadences`` hold what the journal knew of the portfolios and strategies in here, and of no other.
     """
 
     base_url: str
     as_of_ms: int
     live: Mapping[PortfolioId, Live]
     records: Mapping[PortfolioId, Record]
+    triggers: Mapping[PortfolioId, int] = field(default_factory=dict)
     versions: Mapping[PortfolioId, ApiVersion] = field(default_factory=dict)
     listed: PortfolioList | None = None
     strategies: Mapping[StrategyId, StrategyLive] = field(default_factory=dict)
@@ -80,7 +81,7 @@ def format_live(found: LiveFile) -> str:
         "as_of": iso(found.as_of_ms),
         "base_url": found.base_url,
         "portfolios": [
-            _portfolio(found.live[i], found.records.get(i))
+            _portfolio(found.live[i], found)
             | {"api": found.versions[i].value if i in found.versions else None, "listed": _is_row(found, i)}
             for i in sorted(found.live)
         ],
@@ -103,7 +104,7 @@ def _list(found: LiveFile, listed: PortfolioList) -> dict[str, Any]:
     """Return the rest of the list, and whether it is the whole of it."""
     return {
         "portfolios": [
-            _portfolio(listed.rows[i], found.records.get(i))
+            _portfolio(listed.rows[i], found)
             for i in sorted(listed.rows)
             if i not in found.live or not _is_row(found, i)
         ],
@@ -123,7 +124,8 @@ def _strategy(live: StrategyLive, recorded: Cadence | None) -> dict[str, Any]:
     }
 
 
-def _portfolio(live: Live, record: Record | None) -> dict[str, Any]:
+def _portfolio(live: Live, found: LiveFile) -> dict[str, Any]:
+    record = found.records.get(live.id)
     return {
         "id": live.id,
         "status": live.status.value,
@@ -139,6 +141,7 @@ def _portfolio(live: Live, record: Record | None) -> dict[str, Any]:
         "strategy": live.strategy,
         "failure": _failure(live.failure) if live.failure is not None else None,
         "record": _record(record) if record is not None else None,
+        "triggers": found.triggers.get(live.id, 0),
     }
 
 

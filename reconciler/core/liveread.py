@@ -68,13 +68,16 @@ def _live_file(document: Mapping[str, Any]) -> LiveFile:
     live = {i: _live(entry) for i, entry in entries.items()}
     versions = {} if older else {i: version for i, entry in entries.items() if (version := _version(entry))}
     rows = [] if older else [i for i, entry in entries.items() if flag(entry["listed"])]
+    known = dict(sorted((listed | entries).items()))
+    counts = (
+        {} if older else {i: number_within(one["triggers"], lowest=0, highest=_HIGHEST) for i, one in known.items()}
+    )
     return LiveFile(
         base_url=_harmless(document["base_url"]),
         as_of_ms=as_of_ms,
         live=live,
-        records={
-            i: _record(one["record"]) for i, one in sorted((listed | entries).items()) if one["record"] is not None
-        },
+        records={i: _record(one["record"]) for i, one in known.items() if one["record"] is not None},
+        triggers={i: count for i, count in counts.items() if count},
         versions=versions,
         listed=None if older else _list(document["list"], listed, {i: live[i] for i in rows}, versions),
         strategies={s: _strategy(s, entry) for s, entry in strategies.items()},

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reconciler.core.advice import TRIGGERS_A_DAY
 from tests.cli.conftest import CANARY
 from tests.fleets import STRATEGIES, fleets
 
@@ -148,6 +149,16 @@ def test_the_list_and_the_cadences_are_in_the_file(mixed: Shell) -> None:
     assert "only some portfolios are selected" in some.err
 
 
+def test_what_was_triggered_is_in_the_file(mixed: Shell) -> None:
+    """A warning about rebalances by hand that a plan made at once gives is given by a later one too."""
+    for _ in range(TRIGGERS_A_DAY + 1):
+        assert mixed("rebalance aaa --sandbox --auto-approve").code == 0
+    assert mixed("status --sandbox --out live.json").code == 0
+    at_once, later = mixed("plan --sandbox -o json"), mixed("plan --live live.json -o json")
+    assert "5 rebalances were asked for in 24h" in str(later.json["warnings"])
+    assert meaning(later) == meaning(at_once)
+
+
 def test_a_portfolio_that_is_declared_later_is_in_the_list(mixed: Shell) -> None:
     """A branch that declares what nobody did plans it from the list; on the other API it is blocked."""
     mixed.write("automation.yaml", f"{MIXED}  pf_b: {{api: v2, state: paused}}\n  pf_c: {{state: paused}}\n")
@@ -173,7 +184,8 @@ def test_a_file_of_an_older_version_is_planned_from(mixed: Shell) -> None:
     document = json.loads((mixed.folder / "live.json").read_text())
     del document["list"], document["strategies"]
     document["portfolios"] = [
-        {key: value for key, value in one.items() if key not in ("api", "listed")} for one in document["portfolios"]
+        {key: value for key, value in one.items() if key not in ("api", "listed", "triggers")}
+        for one in document["portfolios"]
     ]
     mixed.write("older.json", json.dumps(document | {"format_version": "1.0"}))
     ended = mixed("plan --live older.json -o json")

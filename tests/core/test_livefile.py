@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, LiveInvalid
-from reconciler.core.fleet import PortfolioList
+from reconciler.core.fleet import SINGLY, PortfolioList
 from reconciler.core.live import LATEST_MS, Live, Record, Status
 from reconciler.core.livefile import LiveFile, format_live
 from reconciler.core.liveread import LARGEST_LIVE_FILE, parse_live
@@ -107,6 +107,7 @@ def live_files(draw: st.DrawFn) -> LiveFile:
         as_of_ms=draw(st.integers(NOON_MS - 10**12, NOON_MS + 10**12)),
         live=live,
         records={i: draw(RECORDS) for i in named if draw(st.booleans())},
+        triggers={i: draw(st.integers(1, 99)) for i in named if draw(st.booleans())},
         versions={i: draw(st.sampled_from(ApiVersion)) for i in ids if draw(st.booleans())},
         listed=listed,
         strategies={s: draw(cadences(s)) for s in strategies},
@@ -141,7 +142,7 @@ def test_no_field_is_forgotten() -> None:
     """Whatever a read or the journal tells of a portfolio is in the file: what a plan may need can't be left behind."""
     document = whole()
     entry, (row,), (strategy,) = document["portfolios"][0], document["list"]["portfolios"], document["strategies"]
-    assert row.keys() == {field.name for field in fields(Live)} | {"record"}
+    assert row.keys() == {field.name for field in fields(Live)} | {"record", "triggers"}
     assert entry.keys() == row.keys() | {"api", "listed"}
     assert entry["record"].keys() == {field.name for field in fields(Record)}
     assert strategy.keys() == {field.name for field in fields(StrategyLive)} | {"recorded"}
@@ -199,14 +200,43 @@ def test_what_was_read_on_the_other_api_proves_nothing(
     assert found.fleet_of(desired, whole=True).live[ada].status is expected
 
 
+@pytest.mark.parametrize(
+    ("of_v2", "whole", "failure", "expected"),
+    [
+        (1, True, None, Listing.COMPLETE),
+        (1, True, ApiError(FailureKind.SERVER, "down"), Listing.INCOMPLETE),
+        (0, True, None, Listing.NONE),
+        (SINGLY, False, None, Listing.NONE),
+        (SINGLY + 1, False, None, Listing.COMPLETE),
+    ],
+)
+def test_the_list_counts_where_a_read_would_have_asked_for_it(
+    of_v2: int, whole: bool, failure: ApiError | None, expected: Listing
+) -> None:
+    """So the plan knows as much of what is unmanaged as one made at once, and not more."""
+    ids = [PortfolioId(f"p{number:02}") for number in range(of_v2)]
+    one = PortfolioId("one")
+    wanted = {one: Desired(id=one, state=RunState.PAUSED)}
+    wanted |= {i: Desired(id=i, state=RunState.PAUSED, api=ApiVersion.V2) for i in ids}
+    listed = PortfolioList(
+        rows={i: Live(id=i, status=Status.PAUSED) for i in (*ids, PortfolioId("z"))}, failure=failure
+    )
+    found = LiveFile(base_url=BASE_URL, as_of_ms=NOON_MS, live={}, records={}, listed=listed)
+    fleet = parse_live(format_live(found)).fleet_of(wanted, whole=whole)
+    assert fleet.listing is expected
+    assert [u.id for u in fleet.unmanaged(wanted)] == (["z"] if expected is Listing.COMPLETE else [])
+
+
 def test_an_older_file_leaves_unknown_what_it_does_not_tell() -> None:
     """A file of format 1.0 loads; nothing is known of the list, of strategies and of which API was asked."""
     document = whole()
-    del document["list"], document["strategies"], document["portfolios"][0]["api"], document["portfolios"][0]["listed"]
+    del document["list"], document["strategies"]
+    for key in ("api", "listed", "triggers"):
+        del document["portfolios"][0][key]
     found = parse_live(json.dumps(document | {"format_version": "1.0"}))
     ada = PortfolioId("aaa")
     assert list(found.live) == list(found.records) == [ada]
-    assert (found.listed, found.strategies, found.cadences, found.versions) == (None, {}, {}, {})
+    assert (found.listed, found.strategies, found.cadences, found.versions, found.triggers) == (None, {}, {}, {}, {})
     fleet = found.fleet_of({ada: Desired(id=ada, state=RunState.PAUSED, api=ApiVersion.V2)}, whole=True)
     assert fleet.listing is Listing.NONE
 
@@ -317,6 +347,7 @@ DAMAGE = {
     "record of interval 0": of_record(interval_ms=0),
     "record past all calendars": of_record(confirmed_ms=LATEST_MS + 1),
     "mark is a word": of_record(marked="yes"),
+    "rebalances below 0": one(triggers=-1),
     "unknown API": one(api="v3"),
     "a row that was read on v1": one(listed=True),
     "listed, and no list": lambda document: (one(api="v2", listed=True)(document), document.update(list=None)),

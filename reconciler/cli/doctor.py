@@ -1,0 +1,144 @@
+"""``reconciler doctor``: is everything in place for a plan and an apply? Writes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler.cli import options as shared
+from reconciler.cli.named import load_files_if_any, paths_of
+from reconciler.cli.service import open_service, run_async
+from reconciler.cli.wiring import make_output
+from reconciler.core.desired import ApiVersion
+from reconciler.core.errors import ApiError, ConfigInvalid, JournalError, ReconcilerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.config.load import Configuration
+    from reconciler.core.doctor import Check
+    from reconciler.core.errors import ExitReason
+
+HELP = """Check key, scopes, service, v1 paths, rate limit, clock, journal and files.
+
+Reads only. At most seven requests, each sent once and given up after 10 seconds; of the key nothing is shown. Which v1
+paths there are is inferred from a GET of POST-only routes below one declared portfolio.
+
+\b
+  reconciler doctor
+  reconciler doctor -f fleet/ -o json
+  reconciler doctor --sandbox
+
+Exits 0 when no check fails, else 7 for the key, 8 when the service can't be reached, 1 for anything else.
+"""
+
+
+@click.command(help=HELP)
+@shared.files
+@shared.service
+@shared.output("text", "json")
+def doctor(**options: Any) -> ExitReason:
+    """Ask, judge, show."""
+    from reconciler.core.doctor import exit_reason
+
+    output = make_output(options)
+    configuration, files = _files(options["sources"])
+    checks = (
+        _program(),
+        files,
+        _journal(options["journal"]),
+        _proxy(options),
+        *run_async(lambda: _service(options, configuration)),
+    )
+    reason = exit_reason(checks)
+    if output.is_json:
+        from reconciler.render.doctor import doctor_document
+        from reconciler.render.json import document_json
+
+        output.data(document_json(reason, {"checks": doctor_document(checks)}))
+    else:
+        from reconciler.render.doctor import doctor_text
+
+        output.data(doctor_text(checks, output.style))
+    return reason
+
+
+def _program() -> Check:
+    import platform
+
+    from reconciler.core.doctor import CheckId, ok
+    from reconciler.core.planfile import TOOL
+
+    return ok(CheckId.PROGRAM, f"{TOOL}, Python {platform.python_version()}, {platform.system() or 'unknown system'}")
+
+
+def _files(sources: tuple[str, ...]) -> tuple[Configuration | None, Check]:
+    from reconciler.core.doctor import CheckId, check_files, fail
+
+    try:
+        configuration = load_files_if_any(sources)
+    except ConfigInvalid as invalid:
+        return None, check_files(invalid, None)
+    except ReconcilerError as error:
+        return None, fail(CheckId.FILES, str(error), error.detail.rstrip("."))
+    if configuration is None:
+        return None, check_files(None, None)
+    declared = len(configuration.desired) + len(configuration.strategies)
+    return configuration, check_files(None, (declared, len(configuration.files), len(configuration.warnings)))
+
+
+def _journal(path: str) -> Check:
+    from reconciler.apply.journalfacts import read_facts
+    from reconciler.core.doctor import JournalFacts, check_journal
+
+    found: JournalFacts | ReconcilerError | None
+    try:
+        found = read_facts(Path(path))
+    except JournalError as error:
+        found = error
+    return check_journal(path, found)
+
+
+def _proxy(options: Mapping[str, Any]) -> Check:
+    """Say which proxy is used; what stands before the host may be a password."""
+    from urllib.parse import urlsplit
+
+    from reconciler.core.doctor import CheckId, ok, skipped
+
+    if options["sandbox"] is not None:
+        return skipped(CheckId.PROXY, "the sandbox runs inside this process")
+    if not options["proxy"]:
+        return ok(CheckId.PROXY, "none; proxy variables of the environment are not used")
+    return ok(CheckId.PROXY, urlsplit(options["proxy"]).netloc.rpartition("@")[2] or "given, but no URL of a host")
+
+
+async def _service(options: Mapping[str, Any], configuration: Configuration | None) -> tuple[Check, ...]:
+    from reconciler.core.doctor import CheckId, fail, not_asked
+
+    try:
+        return await _asked(options, configuration)
+    except ApiError as error:  # no key, or one that can't be sent
+        return not_asked(fail(CheckId.KEY, str(error), error.detail.rstrip("."), _reason_of(error)))
+    except ReconcilerError as error:
+        return not_asked(fail(CheckId.SERVICE, str(error), error.detail.rstrip(".")))
+
+
+async def _asked(options: Mapping[str, Any], configuration: Configuration | None) -> tuple[Check, ...]:
+    from reconciler.api.probe import ask_service
+    from reconciler.core.servicechecks import needed_scopes, service_checks
+
+    desired = configuration.desired if configuration is not None else {}
+    on_v1 = next((one.id for one in desired.values() if one.api is ApiVersion.V1), None)
+    strategies = configuration is not None and len(configuration.strategies) > 0
+    read, write = needed_scopes(desired.values(), strategies=strategies)
+    async with open_service(options, paths_of(configuration)) as service:
+        asking = await ask_service(service.api.transport, portfolio=on_v1, clock=service.clock)
+    return service_checks(asking, where=service.label, configured=paths_of(configuration), read=read, write=write)
+
+
+def _reason_of(error: ApiError) -> ExitReason:
+    from reconciler.core.errors import exit_reason_of
+
+    return exit_reason_of(error.kind)
