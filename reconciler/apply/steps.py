@@ -125,8 +125,7 @@ class Steps:
             # Not REFUSED: that would read as "not while paused", and resume on a schedule that nobody wants.
             raise ApiError(
                 FailureKind.MALFORMED,
-                f"Glider stored {stored} instead of "
-                f"{_schedule_text(self._interval_ms, self.change.after.offset_ms)}",
+                f"Glider stored {stored} instead of {_schedule_text(self._interval_ms, self.change.after.offset_ms)}",
                 operation=Call.UPDATE_SCHEDULE,
             )
         self.progress.schedule = confirmation

@@ -12,7 +12,6 @@ import os
 import secrets
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -23,7 +22,7 @@ from reconciler.cli.options import DEFAULT_JOURNAL
 from reconciler.cli.output import write
 from reconciler.cli.results import Results
 from reconciler.core.errors import ConfigInvalid, ExitReason, ReconcilerError
-from reconciler.core.failon import FailOn, conditions_met
+from reconciler.core.failon import conditions_met
 from reconciler.render import github
 from reconciler.render.ending import Ending
 
@@ -90,10 +89,11 @@ def _notes(inputs: Inputs) -> tuple[str, ...]:
     journal = Path(inputs.journal or DEFAULT_JOURNAL)
     if inputs.command in (Command.VALIDATE, Command.STATUS) or inputs.live or journal.exists():
         return ()
-    return (
+    sentence = (
         f"No journal at {journal}: what Glider confirmed at earlier writes is not known, so schedules that can't be "
-        "read count as unverified. That is safe; keep the file between runs to know more.",
+        "read count as unverified. That is safe; keep the file between runs to know more."
     )
+    return (sentence,)
 
 
 def _ending(inputs: Inputs, results: Results, code: int, notes: tuple[str, ...]) -> Ending:

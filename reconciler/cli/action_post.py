@@ -63,9 +63,10 @@ def _keep_issue(client: Any, ending: Ending, inputs: Inputs, *, marker: str, com
     match ending.reason:
         case ExitReason.CHANGES:
             where = f" ({inputs.environment})" if inputs.environment else ""
-            client.upsert_issue(marker=marker, title=f"Drift of portfolio automation{where}", body=body, label=DRIFT_LABEL)
+            title = f"Drift of portfolio automation{where}"
+            client.upsert_issue(marker=marker, title=title, body=body, label=DRIFT_LABEL)
         case ExitReason.OK:
-            client.close_issue(marker=marker, body="Live automation is as declared again.")
+            client.close_issue(marker=marker, body="Live automation is as declared again.", label=DRIFT_LABEL)
         case _:
             pass
 

@@ -56,8 +56,8 @@ def prepare(folder: Path) -> Path:
     pip += ["--root-user-action", "ignore"]
     locked = ["--no-deps", "--require-hashes", "--only-binary", ":all:"]
     _run([*pip, *locked, "--no-compile", "--target", str(tool), "-r", str(UV)], "uv")
-    uv = tool / "bin" / ("uv.exe" if windows else "uv")
-    _run([str(uv), "--no-config", "--quiet", "pip", "install", "--python", str(python), *locked, "-r", str(PACKAGES)], "the packages")
+    uv = [str(tool / "bin" / ("uv.exe" if windows else "uv")), "--no-config", "--quiet", "pip", "install"]
+    _run([*uv, "--python", str(python), *locked, "-r", str(PACKAGES)], "the packages")
     site = next(home.glob("Lib/site-packages" if windows else "lib/python*/site-packages"))
     (site / "glider-reconciler.pth").write_text(f"{HOME}\n", encoding="utf-8")
     (home / "ready").touch()

@@ -118,7 +118,10 @@ def _files(options: Mapping[str, Any]) -> tuple[Configuration | None, Ground | N
     from reconciler.config.discover import DEFAULTS
     from reconciler.config.into import load_ground
 
-    sources = list(options["sources"]) or [name for name in DEFAULTS if Path(name).exists()]
+    # A folder that is only just made, for what comes out of this, holds no files yet.
+    sources = list(options["sources"]) or [
+        name for name in DEFAULTS if Path(name).is_file() or any(Path(name).rglob("*.y*ml"))
+    ]
     if options["into"] is not None:
         sources.append(options["into"])
     if not sources:

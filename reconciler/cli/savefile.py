@@ -6,6 +6,7 @@ In: a path and text. Out: the file, or an error that says why not.
 from __future__ import annotations
 
 import os
+from errno import ENOTDIR
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +29,18 @@ def save(path: str, text: str, *, what: str) -> None:
 
 
 def save_new(path: str, text: str, *, what: str) -> None:
-    """Write ``text`` to ``path``, where nothing may be. Raises :class:`~reconciler.core.errors.ReconcilerError`."""
+    """Write ``text`` to ``path``, where nothing may be; its folder is made where it is missing.
+
+    Raises :class:`~reconciler.core.errors.ReconcilerError`.
+    """
     from reconciler.core.errors import ReconcilerError
 
     try:
         whole = Path(path)
         draft = whole.with_name(f"{whole.name}.{os.getpid()}.tmp")
+        if whole.parent.exists() and not whole.parent.is_dir():
+            raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR))
+        whole.parent.mkdir(parents=True, exist_ok=True)
         try:
             draft.write_text(text, encoding="utf-8", newline="")
             _name(draft, whole)

@@ -66,7 +66,7 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     """An empty folder with the files of four portfolios and a sandbox that holds them."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GLIDER_API_KEY", CANARY)
-    monkeypatch.delenv("GLIDER_BASE_URL", raising=False)
+    monkeypatch.setenv("GLIDER_BASE_URL", "http://127.0.0.1:9")  # a line without --sandbox must reach nobody
     made = Shell(tmp_path, capsys)
     made.write("seed.yaml", SEED)
     made.write("automation.yaml", FILES)

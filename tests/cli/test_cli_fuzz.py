@@ -20,7 +20,17 @@ WORDS = [*COMMANDS, "load", "reset", "advance", "aaa", "automation.yaml", "seed.
 OPTIONS = [
     *("-f", "--file", "--target", "--exclude", "--select", "-o", "--output", "--parallelism", "--journal", "--sandbox"),
     *("--no-color", "-v", "-q", "--unverified", "--resume-held", "--out", "--detailed-exitcode", "--auto-approve"),
-    *("--allow", "--canary", "--max-failures", "--lock-timeout", "--against", "--approved", "--base", "--run", "--live"),
+    *(
+        "--allow",
+        "--canary",
+        "--max-failures",
+        "--lock-timeout",
+        "--against",
+        "--approved",
+        "--base",
+        "--run",
+        "--live",
+    ),
     *("--ids-from", "--into", "--all", "--names", "--api", "--fail-on"),
     *("--sandbox=.reconciler/sandbox.db", "--version", "--help", "--", "-", "-o=json", "--output=json", "-ojson"),
 ]

@@ -345,3 +345,15 @@ def test_two_hundred_mixed_portfolios_come_under_git(fleet: Shell) -> None:
     applied = fleet("apply plan.json --sandbox --allow reach=200")
     assert applied.code == 0, applied.err
     assert UNDECLARED.format(200) in fleet("plan --detailed-exitcode --sandbox").out
+
+
+def test_a_first_import_makes_its_folder(shell: Shell) -> None:
+    """Where nothing is yet, or only the empty folder, --out automation/x.yaml works and validate finds the file."""
+    (shell.folder / "automation.yaml").unlink()
+    (shell.folder / "automation").mkdir()
+    assert shell("import aaa ddd --out automation/all.yaml --sandbox").code == 0
+    assert shell("validate").code == 0
+    (shell.folder / "automation" / "all.yaml").unlink()
+    (shell.folder / "automation").rmdir()
+    assert shell("import aaa ddd --out automation/all.yaml --sandbox").code == 0
+    assert shell("validate").code == 0

@@ -22,7 +22,9 @@ def test_a_new_file_takes_nobodys_place(tmp_path: Path) -> None:
     assert target.read_bytes() == b"one\r\n"
     assert list(tmp_path.iterdir()) == [target]
     with pytest.raises(ReconcilerError, match="can't save the import"):
-        save_new(str(tmp_path / "no" / "a.yaml"), "x", what="import")
+        save_new(str(target / "a.yaml"), "x", what="import")
+    save_new(str(tmp_path / "new" / "folder" / "a.yaml"), "x", what="import")
+    assert (tmp_path / "new" / "folder" / "a.yaml").read_text(encoding="utf-8") == "x"
 
 
 def test_an_edit_in_the_meantime_is_kept(tmp_path: Path) -> None:
