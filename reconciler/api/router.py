@@ -58,9 +58,7 @@ class Glider:
         self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None, run_now: bool
     ) -> Confirmation:
         """Start automation; v2 refuses it."""
-        return await self._of(portfolio).start(
-            portfolio, interval_ms=interval_ms, offset_ms=offset_ms, run_now=run_now
-        )
+        return await self._of(portfolio).start(portfolio, interval_ms=interval_ms, offset_ms=offset_ms, run_now=run_now)
 
     async def pause(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
         """Pause automation; v2 keeps no reason."""
