@@ -6,13 +6,13 @@ or the error of each. Knows no HTTP.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
+from reconciler.api.workers import work_through
 from reconciler.core.errors import ApiError, FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from reconciler.core.desired import PortfolioId
     from reconciler.core.ports import ReadObserver, RebalanceApi
@@ -26,27 +26,9 @@ async def read_names(
     ``parallelism`` reads (at least 1) run at a time. Only a refused key (``UNAUTHENTICATED``) is raised.
     """
     wanted = sorted(set(ids))
-    waiting = iter(wanted)
     found: dict[PortfolioId, str | ApiError | None] = {}
-    workers = [
-        asyncio.create_task(_work(api, waiting, found, observer)) for _ in range(min(max(parallelism, 1), len(wanted)))
-    ]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
-    return {portfolio: found[portfolio] for portfolio in wanted}
 
-
-async def _work(
-    api: RebalanceApi,
-    waiting: Iterator[PortfolioId],
-    found: dict[PortfolioId, str | ApiError | None],
-    observer: ReadObserver | None,
-) -> None:
-    for portfolio in waiting:
+    async def read(portfolio: PortfolioId) -> None:
         failure = None
         try:
             found[portfolio] = (await api.facts(portfolio)).name
@@ -56,3 +38,6 @@ async def _work(
             found[portfolio] = failure = error
         if observer is not None:
             observer.read(portfolio, failure)
+
+    await work_through(wanted, read, parallelism=parallelism)
+    return {portfolio: found[portfolio] for portfolio in wanted}

@@ -6,14 +6,14 @@ its place too. Knows no HTTP: retries and pace belong to the api it is given.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
+from reconciler.api.workers import work_through
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.live import Live, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from reconciler.core.desired import PortfolioId
     from reconciler.core.ports import AutomationApi, ReadObserver
@@ -28,28 +28,9 @@ async def read_all(
     every other read would fail alike, and a service that sees one bad key a thousand times may bar us.
     """
     wanted = sorted(set(ids))
-    waiting = iter(wanted)
     found: dict[PortfolioId, Live] = {}
-    # A worker for each request in flight, not a task for each portfolio: 10,000 tasks cost more than their requests.
-    workers = [
-        asyncio.create_task(_work(api, waiting, found, observer)) for _ in range(min(max(parallelism, 1), len(wanted)))
-    ]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
-    return {portfolio: found[portfolio] for portfolio in wanted}
 
-
-async def _work(
-    api: AutomationApi,
-    waiting: Iterator[PortfolioId],
-    found: dict[PortfolioId, Live],
-    observer: ReadObserver | None,
-) -> None:
-    for portfolio in waiting:
+    async def read(portfolio: PortfolioId) -> None:
         failure = None
         try:
             found[portfolio] = await api.read(portfolio)
@@ -60,3 +41,6 @@ async def _work(
             found[portfolio] = Live(id=portfolio, status=Status.UNREADABLE, failure=error)
         if observer is not None:
             observer.read(portfolio, failure)
+
+    await work_through(wanted, read, parallelism=parallelism)
+    return {portfolio: found[portfolio] for portfolio in wanted}

@@ -11,12 +11,13 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from reconciler.api.workers import work_through
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.live import Status
 from reconciler.core.rebalance import Knowledge, LastRebalance, Rebalance, RebalanceStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from reconciler.core.desired import PortfolioId
     from reconciler.core.live import Live
@@ -44,17 +45,14 @@ async def read_last(
 
     Only a refused key (``UNAUTHENTICATED``) is raised. Of a portfolio that could not be read nothing is asked.
     """
-    waiting = iter(asked)
     found: dict[PortfolioId, LastRebalance] = {}
-    workers = [
-        asyncio.create_task(_work(waiting, found, observer)) for _ in range(min(max(parallelism, 1), len(asked)))
-    ]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+
+    async def read(one: Asked) -> None:
+        found[one.live.id] = last = await _last(one)
+        if observer is not None:
+            observer.read(one.live.id, last.failure)
+
+    await work_through(asked, read, parallelism=parallelism)
     return {one.live.id: found[one.live.id] for one in asked}
 
 
@@ -69,15 +67,6 @@ async def read_recent(one: Asked, *, limit: int) -> tuple[LastRebalance, ...]:
         last = await _by_operation(one)
         return (last,) if last.knowledge is not Knowledge.NOT_EXPOSED else ()
     return tuple(await asyncio.gather(*(_looked(one, listed) for listed in recent.rebalances[:limit])))
-
-
-async def _work(
-    waiting: Iterator[Asked], found: dict[PortfolioId, LastRebalance], observer: ReadObserver | None
-) -> None:
-    for one in waiting:
-        found[one.live.id] = last = await _last(one)
-        if observer is not None:
-            observer.read(one.live.id, last.failure)
 
 
 async def _last(one: Asked) -> LastRebalance:

@@ -6,10 +6,10 @@ In: strategy ids and cadences. Out: :class:`StrategyLive`, or what a write confi
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import TYPE_CHECKING, Final
 
+from reconciler.api.workers import work_through
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.strategy import Cadence, StrategyId, StrategyLive, StrategyStatus
 from reconciler.core.text import harmless
@@ -87,26 +87,18 @@ async def read_strategies(
     A read that fails is ``UNREADABLE`` and carries its error. Only a refused key (``UNAUTHENTICATED``) is raised.
     """
     wanted = sorted(set(ids))
-    gate = asyncio.Semaphore(max(parallelism, 1))
+    found: dict[StrategyId, StrategyLive] = {}
 
-    async def read(strategy: StrategyId) -> StrategyLive:
-        async with gate:
-            try:
-                return await api.read_strategy(strategy)
-            except ApiError as error:
-                if error.kind is FailureKind.UNAUTHENTICATED:
-                    raise
-                return StrategyLive(id=strategy, status=StrategyStatus.UNREADABLE, failure=error)
+    async def read(strategy: StrategyId) -> None:
+        try:
+            found[strategy] = await api.read_strategy(strategy)
+        except ApiError as error:
+            if error.kind is FailureKind.UNAUTHENTICATED:
+                raise
+            found[strategy] = StrategyLive(id=strategy, status=StrategyStatus.UNREADABLE, failure=error)
 
-    # A task each is fine here: a fleet has a few strategies where it has thousands of portfolios.
-    tasks = [asyncio.ensure_future(read(strategy)) for strategy in wanted]
-    try:
-        found = await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    return dict(zip(wanted, found, strict=True))
+    await work_through(wanted, read, parallelism=parallelism)
+    return {strategy: found[strategy] for strategy in wanted}
 
 
 def _unknown(strategy: StrategyId, word: str) -> StrategyLive:
