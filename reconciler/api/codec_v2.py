@@ -14,6 +14,7 @@ from reconciler.api.codec import data_of, interval_of, moment_of, same_portfolio
 from reconciler.core.desired import PortfolioId
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.live import Live, Status
+from reconciler.core.marker import pause_id
 from reconciler.core.planfile import iso
 from reconciler.core.ports import Confirmation
 from reconciler.core.text import harmless
@@ -130,7 +131,7 @@ def _live(portfolio: PortfolioId, data: Fields, operation: str) -> Live:
         interval_ms=interval_of(schedule.get("intervalMs")),
         # Of a paused portfolio it is left over from before: no run comes then (API facts §1.3).
         next_run_ms=due_ms if status is Status.ACTIVE else None,
-        schedule_id=f"due {iso(due_ms)}" if status is Status.PAUSED and due_ms is not None else None,
+        schedule_id=pause_id(iso(due_ms)) if status is Status.PAUSED and due_ms is not None else None,
         scheduled_ms=(last_ms,) if last_ms is not None else (),
         name=name,
         strategy=strategy,

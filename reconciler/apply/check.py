@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from reconciler.core.desired import RunState
+from reconciler.core.desired import ApiVersion, RunState
 from reconciler.core.live import Record, Status
 from reconciler.core.marker import is_marked, paused_by_us
 from reconciler.core.plan import ChangeReason
@@ -46,14 +46,29 @@ def standing(change: Change, live: Live, record: Record | None) -> Standing:
     return Standing.BEFORE if same else Standing.ELSEWHERE
 
 
+def what_moved(change: Change, live: Live) -> str:
+    """Say for people why a change is stale."""
+    if live.status is not change.before.state:
+        return (
+            f"it was {change.before.state.value} when planned, now it is {live.word or live.status.value}; plan again"
+        )
+    # On v2 the pause is all of a paused portfolio that can have moved.
+    if live.pause_reason != change.pause_reason or change.api is ApiVersion.V2:
+        return "it was paused anew since the plan was made; plan again"
+    return "its schedule moved since the plan was made; plan again"
+
+
 def _same_pause(change: Change, live: Live, record: Record | None) -> bool:
     """Whether the pause in force is the one that was reviewed; a new one by somebody else must not be lifted."""
-    if live.pause_reason != change.pause_reason or not _agree(live.schedule_id, change.pause_id):
+    # v2 keeps no reason, so there the id is all that tells a pause: one that went missing pins nothing any more.
+    if live.pause_reason != change.pause_reason or (
+        change.api is not ApiVersion.V1 and live.schedule_id != change.pause_id
+    ):
         return False
-    return change.reason is ChangeReason.HOLD_OVERRIDDEN or paused_by_us(live, record)
+    return change.reason is ChangeReason.HOLD_OVERRIDDEN or paused_by_us(live, record, change.api)
 
 
-def _agree(now: int | str | None, then: int | str | None) -> bool:
+def _agree(now: int | None, then: int | None) -> bool:
     return now is None or then is None or now == then
 
 

@@ -102,6 +102,19 @@ class SqliteJournal:
         found = self._understand(cadence_row, rows)
         return {strategy: cadence for strategy, cadence in found if cadence is not None}
 
+    def written_between(self, portfolio: PortfolioId | StrategyAddress, *, after_ms: int, until_ms: int) -> bool:
+        """Whether a write that is known to have taken effect was begun after the one time and not after the other.
+
+        Times are UTC epoch milliseconds. A rebalance is no such write.
+        """
+        return bool(
+            self._execute(
+                "SELECT 1 FROM writes WHERE base_url = ? AND portfolio = ? AND call <> ?"
+                " AND outcome IN ('confirmed', 'seen') AND intent_ms > ? AND intent_ms <= ? LIMIT 1",
+                (self._base_url, portfolio, Call.REBALANCE.value, after_ms, until_ms),
+            )
+        )
+
     def unsettled(self) -> tuple[Intent, ...]:
         """Return the writes to this service that have an intent and no outcome, oldest first: a run died over them."""
         rows = self._execute(

@@ -11,15 +11,15 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, assert_never, overload
 
-from reconciler.apply.check import Standing, holds, record_of, standing
+from reconciler.apply.check import Standing, holds, record_of, standing, what_moved
 from reconciler.apply.reread import Rereader
 from reconciler.apply.steps import Progress, Steps
-from reconciler.apply.strategies import StrategySteps, result_of
+from reconciler.apply.strategies import WRITTEN_SINCE, StrategySteps, result_of
 from reconciler.core.desired import ApiVersion
 from reconciler.core.errors import ApiError, FailureKind, JournalError, PlanInvalid
 from reconciler.core.plan import Change, write_stages
 from reconciler.core.report import ACHIEVED, ActionResult, AnyResult, ApplyReport, Outcome, StrategyResult
-from reconciler.core.strategy import StrategyChange, StrategyId
+from reconciler.core.strategy import StrategyChange
 from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from reconciler.core.live import Live, Record
     from reconciler.core.plan import AnyChange, Plan
     from reconciler.core.ports import ApplyObserver, AutomationApi, Clock, Journal, StrategyApi
-    from reconciler.core.strategy import StrategyAddress
+    from reconciler.core.strategy import StrategyAddress, StrategyId
 
 
 GRACE_SECONDS: Final = 4.0
@@ -86,7 +86,14 @@ async def apply_plan(
     :func:`~reconciler.core.plan.write_stages`. ``strategies`` is needed by a plan that changes any."""
     started_ms = clock.now_ms()
     applier = _Applier(
-        api=api, strategies=strategies, journal=journal, clock=clock, observer=observer, pace=pace, stop=stop
+        api=api,
+        strategies=strategies,
+        journal=journal,
+        clock=clock,
+        observer=observer,
+        pace=pace,
+        stop=stop,
+        planned_ms=plan.created_ms,
     )
     for stage in write_stages(plan.changes, plan.strategies):
         await applier.run(stage[: pace.canary])
@@ -114,6 +121,7 @@ class _Applier:
         observer: ApplyObserver,
         pace: Pace,
         stop: Stop,
+        planned_ms: int,
     ) -> None:
         self.results: dict[PortfolioId, ActionResult] = {}
         self.strategies: dict[StrategyId, StrategyResult] = {}
@@ -124,6 +132,7 @@ class _Applier:
         self._observer = observer
         self._pace = pace
         self._stop = stop
+        self._planned_ms = planned_ms
         self._reread = Rereader(api, clock)
         self._failures = 0
 
@@ -214,19 +223,24 @@ class _Applier:
     async def _set_cadence(self, change: StrategyChange, progress: Progress) -> StrategyResult:
         if self._strategy_api is None:
             raise PlanInvalid("a plan changes a strategy without a way to", "This is a bug of ours; please report it.")
-        return await StrategySteps(change, self._strategy_api, self._journal, self._clock, progress).run()
+        steps = StrategySteps(
+            change, self._strategy_api, self._journal, self._clock, progress, planned_ms=self._planned_ms
+        )
+        return await steps.run()
 
     async def _attempt(self, change: Change, progress: Progress) -> ActionResult:
         live = await self._api.read(change.id)
-        if change.verb is Verb.RESUME and self._without_its_cadence(live):
-            detail = f"the cadence of its strategy {live.strategy} was not set, so it is not resumed on the old one"
+        if change.verb is Verb.RESUME and (unset := self._unset_cadence(change, live)):
+            detail = f"the cadence of its strategy {unset} was not set, so it is not resumed on the old one"
             return _result(change, progress, Outcome.NOT_ATTEMPTED, detail)
         record = self._journal.record(change.id)
         match standing(change, live, record):
             case Standing.AFTER:
                 return _result(change, progress, Outcome.ALREADY_DONE, "Glider already is as desired")
             case Standing.ELSEWHERE:
-                return _result(change, progress, Outcome.STALE, _what_moved(change, live))
+                return _result(change, progress, Outcome.STALE, what_moved(change, live))
+            case Standing.BEFORE if self._written_since(change.id):
+                return _result(change, progress, Outcome.STALE, WRITTEN_SINCE)
             case Standing.BEFORE:
                 return await self._write(change, progress, record)
             case never:
@@ -242,14 +256,27 @@ class _Applier:
         if live is None or not sight.expected:
             detail = "Glider accepted the call, but its status does not show it yet; plan again"
             return _result(change, progress, Outcome.UNKNOWN, detail)
-        record = record_of(live, previous=record, confirmation=progress.schedule, now_ms=self._clock.now_ms())
-        self._journal.confirm(change.id, record)
+        if change.api is ApiVersion.V1 or change.verb is not Verb.PAUSE or progress.sight is None:
+            record = record_of(live, previous=record, confirmation=progress.schedule, now_ms=self._clock.now_ms())
+            self._journal.confirm(change.id, record)
+        # Else the answer was lost and a read shows a pause that v2 keeps no reason for: it may be somebody else's.
         return _result(change, progress, Outcome.DONE, "")
 
-    def _without_its_cadence(self, live: Live) -> bool:
-        """Whether the portfolio would trade at a cadence that this plan was to change and has not (API facts §5.3)."""
-        result = self.strategies.get(StrategyId(live.strategy)) if live.strategy is not None else None
-        return result is not None and result.outcome not in ACHIEVED
+    def _written_since(self, portfolio: PortfolioId) -> bool:
+        """Whether another apply wrote to it since the plan was made: what looks as planned from came round again.
+
+        A saved plan that is applied twice must not lift the next pause because it has the same reason. A write in the
+        future is of a clock that was wrong, and tells nothing.
+        """
+        return self._journal.written_between(portfolio, after_ms=self._planned_ms, until_ms=self._clock.now_ms())
+
+    def _unset_cadence(self, change: Change, live: Live) -> str | None:
+        """Return the strategy on whose old cadence the portfolio would trade: one that this plan was to change and has
+        not (API facts §5.3). Where Glider does not name its strategy, it may be any of those."""
+        if change.api is not ApiVersion.V2:
+            return None
+        unset = [strategy for strategy, result in self.strategies.items() if result.outcome not in ACHIEVED]
+        return next((strategy for strategy in sorted(unset) if live.strategy in (None, strategy)), None)
 
 
 def _address(change: AnyChange) -> PortfolioId | StrategyAddress:
@@ -286,14 +313,3 @@ def _what_failed(error: ApiError, progress: Progress) -> str:
         return str(error)
     earlier = ", ".join(call.value for call in progress.calls[:-1])
     return f"{progress.calls[-1].value} failed after {earlier}: {error}"
-
-
-def _what_moved(change: Change, live: Live) -> str:
-    if live.status is not change.before.state:
-        return (
-            f"it was {change.before.state.value} when planned, now it is {live.word or live.status.value}; plan again"
-        )
-    # On v2 the pause is all of a paused portfolio that can have moved.
-    if live.pause_reason != change.pause_reason or change.api is ApiVersion.V2:
-        return "it was paused anew since the plan was made; plan again"
-    return "its schedule moved since the plan was made; plan again"

@@ -62,9 +62,13 @@ def cadence_outcome_of(intent: Intent, live: StrategyLive) -> str:
     return "seen" if live.cadence == json.loads(intent.wanted)["schedule"] else "unseen"
 
 
-def settle_rebalances(journal: Journal) -> tuple[str, ...]:
-    """Give the open intents of rebalances alone their outcome, without a read; a sentence for each, oldest first."""
-    return tuple(_give_up(intent, journal) for intent in journal.unsettled() if intent.call is Call.REBALANCE)
+def settle_rebalances(journal: Journal) -> dict[PortfolioId, str]:
+    """Give the open intents of rebalances alone their outcome, without a read; a sentence for each, oldest first.
+
+    Keyed by portfolio: whoever asks for rebalances now must leave these out, since they may be running.
+    """
+    open_ones = [intent for intent in journal.unsettled() if intent.call is Call.REBALANCE]
+    return {PortfolioId(intent.portfolio): _give_up(intent, journal) for intent in open_ones}
 
 
 def _give_up(intent: Intent, journal: Journal) -> str:

@@ -211,7 +211,7 @@ class Steps:
                 return True
             case Call.RESUME:
                 # On v2 the id alone shows a pause that somebody made after our resume took effect.
-                same = self.change.api is ApiVersion.V1 or live.schedule_id == self.change.pause_id
+                same = self.change.api is ApiVersion.V1 or live.schedule_id == self.change.pause_id is not None
                 return same and live.pause_reason == self.change.pause_reason
             case Call.START | Call.UPDATE_SCHEDULE | Call.REBALANCE | Call.SET_CADENCE:
                 return False

@@ -11,7 +11,7 @@ import asyncio
 import json
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from reconciler.apply.check import Standing
 from reconciler.apply.reread import look_until
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from reconciler.apply.steps import Progress
     from reconciler.core.ports import Clock, Journal, StrategyApi
     from reconciler.core.strategy import Cadence, StrategyChange, StrategyLive
+
+
+WRITTEN_SINCE: Final = "another apply wrote to it since the plan was made; plan again"
 
 
 class _Sent(Enum):
@@ -70,6 +73,7 @@ class StrategySteps:
     journal: Journal
     clock: Clock
     progress: Progress
+    planned_ms: int
 
     async def run(self) -> StrategyResult:
         """Bring the strategy to its cadence.
@@ -84,6 +88,10 @@ class StrategySteps:
                 return self._result(Outcome.ALREADY_DONE, "Glider already is as desired")
             case Standing.ELSEWHERE:
                 return self._result(Outcome.STALE, _what_moved(change, found))
+            case Standing.BEFORE if self.journal.written_between(
+                change.address, after_ms=self.planned_ms, until_ms=self.clock.now_ms()
+            ):
+                return self._result(Outcome.STALE, WRITTEN_SINCE)
             case Standing.BEFORE:
                 pass
         sent = await self._send(found)

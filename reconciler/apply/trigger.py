@@ -21,7 +21,7 @@ from reconciler.core.rebalance import RebalanceOutcome, RebalanceResult, is_cool
 from reconciler.core.report import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from reconciler.apply.run import Stop
     from reconciler.core.desired import ApiVersion
@@ -54,13 +54,16 @@ async def trigger_all(
     observer: RebalanceObserver,
     parallelism: int,
     stop: Stop,
+    cut_off: Collection[PortfolioId] = (),
 ) -> dict[PortfolioId, RebalanceResult]:
     """Ask for every rebalance once, ``parallelism`` at a time; return what became of each, by portfolio.
 
+    Of the portfolios in ``cut_off`` an earlier rebalance may be running that nobody was told of: these are *unknown*,
+    and nothing is sent. A command that is started again after a crash must not trade twice by itself.
     Only a refused key, a journal that can't be written and an interruption stop the rest, which is then *not
     attempted*.
     """
-    asker = _Asker(journal=journal, clock=clock, observer=observer, stop=stop)
+    asker = _Asker(journal=journal, clock=clock, observer=observer, stop=stop, cut_off=frozenset(cut_off))
     queue = iter(orders)
     workers = [asyncio.ensure_future(asker.work(queue)) for _ in range(min(parallelism, len(orders)))]
     watch = asyncio.ensure_future(asker.cut_short(workers))
@@ -90,12 +93,21 @@ def operations_of(runs: Iterable[Run], base_url: str, *, noun: str) -> Mapping[P
 class _Asker:
     """What the workers share; ``results`` grows, keyed by portfolio id."""
 
-    def __init__(self, *, journal: Journal, clock: Clock, observer: RebalanceObserver, stop: Stop) -> None:
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        clock: Clock,
+        observer: RebalanceObserver,
+        stop: Stop,
+        cut_off: frozenset[PortfolioId],
+    ) -> None:
         self.results: dict[PortfolioId, RebalanceResult] = {}
         self._journal = journal
         self._clock = clock
         self._observer = observer
         self._stop = stop
+        self._cut_off = cut_off
 
     async def cut_short(self, workers: Sequence[asyncio.Future[None]]) -> None:
         """End what is under way a while after an interruption."""
@@ -115,6 +127,8 @@ class _Asker:
                 self._observer.finished(result)
 
     async def _ask(self, order: Order) -> RebalanceResult:
+        if order.portfolio in self._cut_off:
+            return _unknown(order, "an earlier one was cut off before its answer came; run again to ask anew")
         sent = False
         try:
             before = await order.api.recent(order.portfolio, limit=_LISTED)

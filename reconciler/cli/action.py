@@ -53,7 +53,9 @@ def action() -> ExitReason:
         raise
     ending = _run(inputs, folder)
     paths = {"json-path": str(_document(folder, inputs).resolve())}
-    if inputs.command is Command.PLAN and (saved := Path(inputs.plan_file or folder / "plan.json")).is_file():
+    saved = Path(inputs.plan_file or folder / "plan.json")
+    # Not one that lay there before a plan that failed.
+    if inputs.command is Command.PLAN and ending.plan is not None and ending.error is None and saved.is_file():
         paths["plan-path"] = str(saved.resolve())
     _publish(ending, environ, paths=paths)
     if ending.reason not in (ExitReason.INTERRUPTED, ExitReason.TERMINATED):

@@ -38,6 +38,9 @@ class Comment(StrEnum):
 
 Word = TypeVar("Word", bound=StrEnum)
 
+ANY_FINGERPRINT: Final = "any"
+"""Stands in for a fingerprint that a step does not name. An empty one is a job's output that was never set, and a plan
+file that nothing binds to what was reviewed."""
 SPLIT_BY: Final = str.maketrans(",\n\r\t", "    ")
 
 
@@ -74,12 +77,13 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
     def text(name: str) -> str:
         return environ.get("INPUT_" + name.upper().replace("-", "_"), "").strip()
 
+    command = _word(Command, text("command"), "command")
     inputs = Inputs(
-        command=_word(Command, text("command"), "command"),
+        command=command,
         config=tuple(line.strip() for line in text("config").splitlines() if line.strip()),
         plan_file=text("plan-file"),
         approved_plan=text("approved-plan"),
-        fingerprint=text("fingerprint"),
+        fingerprint=_fingerprint(text("fingerprint") if "INPUT_FINGERPRINT" in environ else ANY_FINGERPRINT, command),
         base=text("base"),
         live=text("live"),
         targets=_words(text("target")),
@@ -96,6 +100,16 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
     )
     _check(inputs)
     return inputs
+
+
+def _fingerprint(text: str, command: Command) -> str:
+    """Return the fingerprint to insist on, ``""`` for none."""
+    if not text and command is Command.APPLY:
+        raise UsageError(
+            "the input `fingerprint` is empty, so nothing says which plan was reviewed",
+            f"It is an output of the job that planned: see that it is passed on. `{ANY_FINGERPRINT}` asks for none.",
+        )
+    return "" if text == ANY_FINGERPRINT else text
 
 
 def _check(inputs: Inputs) -> None:

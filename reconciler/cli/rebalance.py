@@ -159,7 +159,8 @@ async def _trigger(
     from reconciler.core.rebalance import RebalanceReport
 
     with await open_to_write(options, service) as journal:
-        for sentence in settle_rebalances(journal):
+        cut_off = settle_rebalances(journal)
+        for sentence in cut_off.values():
             output.note(f"note: {sentence}")
         journal.open_run(fingerprint=IN_JOURNAL, tool=TOOL)
         started_ms = service.clock.now_ms()
@@ -170,6 +171,7 @@ async def _trigger(
             observer=observer,
             parallelism=options["parallelism"],
             stop=stop,
+            cut_off=cut_off,
         )
         report = RebalanceReport(
             results=tuple(results.values()), started_ms=started_ms, finished_ms=service.clock.now_ms()

@@ -173,7 +173,7 @@ def _when_paused(desired: Desired, live: Live, record: Record | None, policy: Po
         case RunState.PAUSED:
             return Unchanged(unverified=_is_unverified(fields))
         case RunState.ACTIVE:
-            if paused_by_us(live, record):
+            if paused_by_us(live, record, desired.api):
                 reason = ChangeReason.PAUSED_BY_US
             elif desired.hold_override or desired.id in policy.resume_held:
                 reason = ChangeReason.HOLD_OVERRIDDEN

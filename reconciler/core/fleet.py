@@ -47,8 +47,11 @@ class PortfolioList:
         return self.failure is None and not self.unreadable
 
     def enrolled(self, strategy: str) -> int | None:
-        """Return how many portfolios of the list mirror a strategy; ``None`` where the list is not complete."""
-        if not self.complete:
+        """Return how many portfolios of the list mirror a strategy.
+
+        ``None`` where the list is not complete, and where a row names no strategy: it may be that one.
+        """
+        if not self.complete or any(live.strategy is None for live in self.rows.values()):
             return None
         return sum(live.strategy == strategy for live in self.rows.values())
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler import __version__
 from reconciler.core.desired import ApiVersion
 from reconciler.core.errors import ExitReason
+from reconciler.core.plan import ChangeReason
 from reconciler.core.strategyfile import fingerprinted, strategies_document
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def fingerprint(plan: Plan) -> str:
             [change.writes_schedule, change.run_on_start, change.note or ""],
             # Only where it is not v1, so that a plan of v1 portfolios keeps the fingerprint it always had.
             *([change.api.value, change.pause_id or ""] if change.api is not ApiVersion.V1 else []),
+            # Of all reasons, this one decides what an apply may do: it lifts a pause that is not ours.
+            *([change.reason.value] if change.reason is ChangeReason.HOLD_OVERRIDDEN else []),
         ]
         for change in plan.changes
     )

@@ -6,14 +6,24 @@ In: text. Out: a :class:`~reconciler.core.plan.Plan`, or an error that says what
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from reconciler.core.cost import PlanCost
 from reconciler.core.desired import ApiVersion, Origin
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.diff import Field, FieldChange
 from reconciler.core.errors import PlanInvalid, StalePlan
-from reconciler.core.jsonread import amount, flag, maybe_number, maybe_text, number, portfolio_id, text, texts
+from reconciler.core.jsonread import (
+    amount,
+    flag,
+    maybe_number,
+    maybe_text,
+    number,
+    number_within,
+    portfolio_id,
+    text,
+    texts,
+)
 from reconciler.core.limits import REACH, Excess
 from reconciler.core.live import Provenance, Status, Verdict
 from reconciler.core.plan import (
@@ -36,6 +46,9 @@ from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_LONGEST_MS: Final = 10**15
+"""A bound for every interval and offset, as in the service's answers."""
 
 
 def parse_plan(text: str | bytes) -> Plan:
@@ -93,7 +106,7 @@ def _plan(document: Mapping[str, Any]) -> Plan:
     strategies, blocked_strategies, strategies_no_op = parse_strategies(document.get("strategies"))
     return Plan(
         base_url=text(document["base_url"]),
-        created_ms=from_iso(document["created_at"]),
+        created_ms=_time(document["created_at"]),
         as_of_ms=_maybe_time(document["as_of"]),
         config_digest=text(document["config"]["digest"]),
         config_files=texts(document["config"]["files"]),
@@ -162,7 +175,7 @@ def _parse_change(change: Mapping[str, Any]) -> Change:
     return Change(
         id=portfolio_id(change["id"]),
         api=ApiVersion(change.get("api", "v1")),
-        cadence_ms=maybe_number(change.get("cadence_ms")),
+        cadence_ms=_maybe_ms(change.get("cadence_ms"), lowest=1),
         pause_id=maybe_text(change.get("pause_id")),
         name=maybe_text(change["name"]),
         verb=Verb(change["verb"]),
@@ -193,7 +206,7 @@ def _parse_field(field: Mapping[str, Any], before: Snapshot, after: Snapshot) ->
         desired=desired,
         verdict=Verdict(field["verdict"]),
         provenance=Provenance(field["provenance"]),
-        overruled=maybe_number(field["overruled"]),
+        overruled=_maybe_ms(field["overruled"], lowest=0),
     )
 
 
@@ -212,8 +225,8 @@ def _value_of(field: Field, end: Snapshot) -> str | int | None:
 def _parse_snapshot(snapshot: Mapping[str, Any]) -> Snapshot:
     return Snapshot(
         state=Status(snapshot["state"]),
-        interval_ms=maybe_number(snapshot["interval_ms"]),
-        offset_ms=maybe_number(snapshot["offset_ms"]),
+        interval_ms=_maybe_ms(snapshot["interval_ms"], lowest=1),
+        offset_ms=_maybe_ms(snapshot["offset_ms"], lowest=0),
     )
 
 
@@ -246,5 +259,18 @@ def _parse_cost(cost: Mapping[str, Any] | None) -> PlanCost | None:
     )
 
 
+def _time(value: object) -> int:
+    """Return a time as it is written here, and no other: one that can't be written again would fail much later."""
+    written = text(value)
+    found = from_iso(written)
+    if iso(found) != written:
+        raise ValueError("not a time as it is written here")
+    return found
+
+
 def _maybe_time(value: object) -> int | None:
-    return None if value is None else from_iso(text(value))
+    return None if value is None else _time(value)
+
+
+def _maybe_ms(value: object, *, lowest: int) -> int | None:
+    return None if value is None else number_within(value, lowest=lowest, highest=_LONGEST_MS)

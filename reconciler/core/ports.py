@@ -103,6 +103,9 @@ class Journal(Protocol):
     def cadences(self) -> Mapping[StrategyId, Cadence]:
         """Return the cadence of every strategy whose last write that may have taken effect was confirmed or seen."""
 
+    def written_between(self, portfolio: PortfolioId | StrategyAddress, *, after_ms: int, until_ms: int) -> bool:
+        """Whether a write that is known to have taken effect was begun after the one time and not after the other."""
+
     def unsettled(self) -> tuple[Intent, ...]:
         """Return the writes that have an intent and no outcome, oldest first: a run died over them."""
 

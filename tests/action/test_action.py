@@ -228,6 +228,14 @@ def test_an_apply_of_what_was_approved(checkout: Callable[..., Checkout]) -> Non
     assert again.outputs["has-changes"] == "false"
 
 
+def test_a_plan_that_failed_hands_over_no_file(checkout: Callable[..., Checkout]) -> None:
+    """A file that lay there before, from a cache or the checkout, is not the plan of this job."""
+    made = checkout(SAME, "version: 2\n")
+    made.write("plan.json", "{}")
+    job = made("plan", plan_file="plan.json")
+    assert (job.outputs["exit-reason"], job.outputs["plan-path"], job.outputs["fingerprint"]) == ("invalid", "", "")
+
+
 @pytest.mark.parametrize(
     ("command", "inputs", "said"),
     [
@@ -235,6 +243,8 @@ def test_an_apply_of_what_was_approved(checkout: Callable[..., Checkout]) -> Non
         ("", {}, "`command`"),
         ("apply", {}, "reviewed"),
         ("apply", {"auto_approve": "yes"}, "`auto-approve`"),
+        ("apply", {"approved_plan": "plan.json", "fingerprint": ""}, "`fingerprint`"),
+        ("apply", {"plan_file": "plan.json", "fingerprint": " "}, "`fingerprint`"),
         ("plan", {"approved_plan": "x"}, "`approved-plan`"),
         ("plan", {"fail_on": "drfit"}, "`fail-on`"),
         ("status", {"issue": "true"}, "`issue`"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reconciler.apply.check import Standing, confirms, holds, record_of, standing
-from reconciler.core.desired import PortfolioId, RunState
+from reconciler.core.desired import ApiVersion, PortfolioId, RunState
 from reconciler.core.live import Live, Record, Status
 from reconciler.core.marker import MARK
 from reconciler.core.plan import Change, ChangeReason, Snapshot
@@ -50,6 +50,10 @@ SILENT = replace(RESUME, pause_reason=None)
 RECORD = Record(state=RunState.ACTIVE, interval_ms=12 * H, offset_ms=H, schedule_id=None, confirmed_ms=NOON_MS)
 PAUSED_RECORD = replace(RECORD, state=RunState.PAUSED, interval_ms=24 * H, offset_ms=0)
 
+V2_RECORD = replace(PAUSED_RECORD, interval_ms=None, offset_ms=None, schedule_id="due then")
+ON_V2 = replace(SILENT, api=ApiVersion.V2, before=snapshot(Status.PAUSED), pause_id="due then")
+LIFT_V2 = replace(ON_V2, reason=ChangeReason.HOLD_OVERRIDDEN)
+
 
 @pytest.mark.parametrize(
     ("change", "found", "record", "expected"),
@@ -84,6 +88,15 @@ PAUSED_RECORD = replace(RECORD, state=RunState.PAUSED, interval_ms=24 * H, offse
         (SILENT, live(Status.PAUSED), PAUSED_RECORD, BEFORE),
         (SILENT, live(Status.PAUSED), None, ELSEWHERE),
         (SILENT, live(Status.PAUSED), replace(PAUSED_RECORD, marked=True), ELSEWHERE),
+        (ON_V2, live(Status.PAUSED, schedule_id="due then"), V2_RECORD, BEFORE),
+        (ON_V2, live(Status.PAUSED, schedule_id="due later"), V2_RECORD, ELSEWHERE),
+        (ON_V2, live(Status.PAUSED), V2_RECORD, ELSEWHERE),
+        (replace(ON_V2, pause_id=None), live(Status.PAUSED, schedule_id="due then"), V2_RECORD, ELSEWHERE),
+        (LIFT_V2, live(Status.PAUSED, schedule_id="due then"), None, BEFORE),
+        (LIFT_V2, live(Status.PAUSED, schedule_id="due later"), None, ELSEWHERE),
+        (LIFT_V2, live(Status.PAUSED), None, ELSEWHERE),
+        (replace(LIFT_V2, pause_id=None), live(Status.PAUSED, schedule_id="due then"), None, ELSEWHERE),
+        (replace(LIFT_V2, pause_id=None), live(Status.PAUSED), None, BEFORE),
     ],
 )
 def test_standing(change: Change, found: Live, record: Record | None, expected: Standing) -> None:

@@ -198,6 +198,29 @@ def test_a_void_record(place: Path, outcome: str | None, *, void: bool) -> None:
         assert journal.records() == {A: BARE, B: RECORD}
 
 
+@pytest.mark.parametrize(
+    ("outcome", "counts"),
+    [(None, False), ("confirmed", True), ("seen", True), ("unknown", False), ("failed", False), ("unseen", False)],
+)
+def test_written_between(place: Path, outcome: str | None, *, counts: bool) -> None:
+    """What is known to have taken effect, by when it was begun; other portfolios, services and rebalances do not
+    count."""
+    clock = FakeClock()
+    with opened(place, clock=clock) as journal:
+        journal.open_run(fingerprint="f", tool="t")
+        journal.end(journal.begin(B, "rebalance", NOTHING), "confirmed", "")
+        write = journal.begin(A, "resume", NOTHING)
+        clock.advance(5)
+        if outcome is not None:
+            journal.end(write, outcome, "")
+        assert journal.written_between(A, after_ms=NOON_MS - 1, until_ms=NOON_MS) is counts
+        assert not journal.written_between(A, after_ms=NOON_MS, until_ms=NOON_MS + 9)
+        assert not journal.written_between(A, after_ms=0, until_ms=NOON_MS - 1)
+        assert not journal.written_between(B, after_ms=0, until_ms=NOON_MS)
+    with opened(place, THERE) as journal:
+        assert not journal.written_between(A, after_ms=0, until_ms=NOON_MS)
+
+
 def test_unsettled(place: Path) -> None:
     """Writes to this service without an outcome, oldest first, as they were begun."""
     clock = FakeClock()

@@ -11,7 +11,7 @@ import pytest
 from reconciler.apply.journal import open_journal, read_records
 from reconciler.apply.reread import WAITS_SECONDS
 from reconciler.apply.run import GRACE_SECONDS, Pace, Stop, apply_plan
-from reconciler.core.desired import PortfolioId, RunState
+from reconciler.core.desired import ApiVersion, PortfolioId, RunState
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.live import Live, Record, Status
 from reconciler.core.marker import MARK
@@ -279,6 +279,22 @@ def test_what_is_remembered(
             marked=marked,
         )
     }
+
+
+@pytest.mark.parametrize(
+    ("api", "answers", "remembered"),
+    [
+        (ApiVersion.V1, [RUNS, LOST, RESTS, RESTS], True),
+        (ApiVersion.V2, [RUNS, LOST, RESTS, RESTS], False),
+        (ApiVersion.V2, [RUNS, LOST, *[RUNS] * LOOKS, OK, RESTS], True),
+    ],
+)
+def test_a_pause_whose_answer_was_lost(place: Path, api: ApiVersion, answers: list[object], remembered: bool) -> None:
+    """On v2 nothing tells whether the pause that a read shows is ours, so it is not remembered as ours."""
+    lost = replace(PAUSE, api=api)
+    (one,) = apply(place, plan(lost), Scripted(*answers)).results
+    assert one.outcome is Outcome.DONE
+    assert (A in read_records(place, base_url=BASE_URL)) is remembered
 
 
 def test_a_record_says_where_it_stands(place: Path) -> None:

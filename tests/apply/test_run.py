@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.apply.run import Pace, Stop
+from reconciler.core.decide import Policy
 from reconciler.core.desired import Desired, PortfolioId, RunState
 from reconciler.core.errors import ExitReason
 from reconciler.core.marker import MARK
@@ -100,6 +101,30 @@ def test_a_new_pause_by_somebody_else_is_not_lifted(place: Path) -> None:
     by_hand(world, A, "resume")
     by_hand(world, A, "pause", reason="do not touch")
     assert only(world.apply(plan)) == (Outcome.STALE, ())
+
+
+@pytest.mark.parametrize("theirs", [False, True])
+def test_a_saved_plan_is_not_applied_twice(place: Path, theirs: bool) -> None:
+    """The pause that it lifted came round again, for the very same reason: that one was never reviewed."""
+    reason = "audit" if theirs else f"Freeze {MARK}"
+    world = World(journal=place, portfolios={A: {"status": "paused", "pause_reason": f"Paused via API: {reason}"}})
+    saved = world.plan([wants(A, interval=None)], Policy(resume_held=frozenset({A})))
+    assert [c.pause_reason for c in saved.changes] == [f"Paused via API: {reason}"]
+    world.clock.advance(HOUR_MS)
+    assert only(world.apply(saved)) == (Outcome.DONE, (Call.RESUME,))
+    by_hand(world, A, "pause", reason=reason)
+    report = world.apply(saved)
+    assert only(report) == (Outcome.STALE, ())
+    assert report.results[0].detail == "another apply wrote to it since the plan was made; plan again"
+
+
+def test_a_write_in_the_future_is_a_wrong_clock(place: Path) -> None:
+    """A clock that was once ahead does not make every later plan stale."""
+    world = World(journal=place, portfolios={A: {"status": "active"}})
+    world.clock.advance(9 * DAY)
+    world.converge([wants(A, "paused", interval=None)])
+    world.clock.advance(-9 * DAY)
+    assert only(world.converge([wants(A, interval=None)])[1]) == (Outcome.DONE, (Call.RESUME,))
 
 
 def test_already_done(place: Path) -> None:

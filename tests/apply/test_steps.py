@@ -11,7 +11,7 @@ import pytest
 from reconciler.apply.journal import SqliteJournal, open_journal
 from reconciler.apply.reread import WAITS_SECONDS, Rereader
 from reconciler.apply.steps import Progress, Steps
-from reconciler.core.desired import PortfolioId
+from reconciler.core.desired import ApiVersion, PortfolioId
 from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
 from reconciler.core.live import Live, Status
 from reconciler.core.marker import MARK
@@ -573,6 +573,23 @@ def test_a_schedule_without_an_interval(verb: Verb) -> None:
         "This is a bug of ours; please report it.",
     )
     assert api.asked == []
+
+
+@pytest.mark.parametrize(
+    ("planned", "found", "sent"),
+    [("due then", "due then", 2), ("due then", "due later", 1), ("due then", None, 1), (None, None, 1)],
+)
+def test_a_lost_resume_of_v2(planned: str | None, found: str | None, sent: int) -> None:
+    """It is sent again only while the read names the very pause that was to be lifted."""
+    lift = replace(TO_RESUME, api=ApiVersion.V2, pause_reason=None, pause_id=planned)
+    rest = live(PAUSED, schedule_id=found)
+    api, progress = Scripted(LOST, *[rest] * LOOKS, *([OK] if sent == 2 else [])), Progress()
+    with folder() as place, open_journal(place / "journal.db", base_url=BASE_URL, now_ms=FakeClock().now_ms) as journal:
+        journal.open_run(fingerprint="f", tool="t")
+        run(steps_of(lift, api, journal, progress).run())
+    assert progress.calls == [RESUME] * sent
+    assert (progress.uncertain is None) is (sent == 2)
+    assert api.answers == []
 
 
 def test_an_offset_that_is_not_managed() -> None:

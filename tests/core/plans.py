@@ -124,7 +124,7 @@ RICH: Final = Plan(
         Diagnostic(Severity.ERROR, "something"),
     ),
 )
-FINGERPRINT: Final = "0954c61da9b05ca205fc01593267f3628f169a399cef7f051363034bd6f5e512"
+FINGERPRINT: Final = "e6bb941867f2670ff2be3b8048d3d451545abbbcd62e3ea3239879972511e87a"
 """Of :data:`RICH`. Saved plans hold it: another value for the same plan would refuse every plan made before."""
 
 DOCUMENT: Final[dict[str, Any]] = {

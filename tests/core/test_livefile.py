@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
@@ -128,6 +128,11 @@ def told(found: LiveFile) -> dict[str, Any]:
     return told
 
 
+SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A whole live file has a hundred random values: drawing it takes long the first time, testing it does not."""
+
+
+@SLOW
 @given(live_files())
 def test_what_is_written_is_read_back(found: LiveFile) -> None:
     """Parsing what was formatted gives the same look at the service, and formatting that the same text."""
@@ -241,6 +246,7 @@ def test_an_older_file_leaves_unknown_what_it_does_not_tell() -> None:
     assert fleet.listing is Listing.NONE
 
 
+@SLOW
 @given(live_files(), st.lists(IDS, min_size=1, max_size=4, unique=True))
 def test_what_is_not_in_the_file_is_blocked(found: LiveFile, wanted: list[PortfolioId]) -> None:
     """Every wanted portfolio that the file does not hold is blocked, and none of them counts as unchanged."""

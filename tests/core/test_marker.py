@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from reconciler.core.desired import PortfolioId, RunState
+from reconciler.core.desired import ApiVersion, PortfolioId, RunState
 from reconciler.core.live import Live, Record, Status
-from reconciler.core.marker import MARK, is_marked, marked, paused_by_us
+from reconciler.core.marker import MARK, is_marked, marked, pause_id, paused_by_us
 from tests.support import NOON_MS
 
 
@@ -63,7 +65,38 @@ def record(state: RunState = RunState.PAUSED, *, seen: bool = False) -> Record:
 )
 def test_paused_by_us(now: Live, then: Record | None, *, ours: bool) -> None:
     """A pause is ours only where the mark or, without any reason, the journal proves it."""
-    assert paused_by_us(now, then) is ours
+    assert paused_by_us(now, then, ApiVersion.V1) is ours
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "api", "ours"),
+    [
+        (pause_id("then"), pause_id("then"), ApiVersion.V2, True),
+        (pause_id("later"), pause_id("then"), ApiVersion.V2, False),
+        (None, pause_id("then"), ApiVersion.V2, False),
+        (pause_id("then"), None, ApiVersion.V2, False),
+        (None, None, ApiVersion.V2, False),
+        (None, "s1", ApiVersion.V2, False),
+        (None, pause_id("then"), ApiVersion.V1, False),
+        (None, "s1", ApiVersion.V1, True),
+        (None, None, ApiVersion.V1, True),
+    ],
+    ids=[
+        "the very pause",
+        "a later pause",
+        "Glider does not say when it was due",
+        "it did not say so when we paused",
+        "it never says so",
+        "our pause on v1, and v2 tells nothing",
+        "our pause on v2, and v1 tells nothing",
+        "v1 leaves out the id of the schedule",
+        "v1 never names one",
+    ],
+)
+def test_a_pause_without_a_reason(now: str | None, then: str | None, api: ApiVersion, *, ours: bool) -> None:
+    """On v2 only a record of this very pause proves it ours; what was paused through one API says nothing of the
+    other."""
+    assert paused_by_us(live(None, schedule=now), replace(record(), schedule_id=then), api) is ours
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ def test_what_the_fingerprint_is_of() -> None:
         {"state": "active", "interval_ms": 12 * HOUR_MS, "offset_ms": 2 * HOUR_MS},
         "Paused from the app",
         [True, True, "Grüße"],
+        "hold_overridden",
     ]
     bare: list[Any] = [
         BASE_URL,
@@ -84,6 +85,7 @@ MEANING: dict[str, Plan] = {
     "no schedule sent": replace(RICH, changes=(replace(FULL, writes_schedule=False), BARE)),
     "no run at once": replace(RICH, changes=(replace(FULL, run_on_start=False), BARE)),
     "another note": replace(RICH, changes=(replace(FULL, note=None), BARE)),
+    "no hold overridden": replace(RICH, changes=(replace(FULL, reason=ChangeReason.PAUSED_BY_US), BARE)),
     "over no guard": replace(RICH, over=()),
     "over another guard": replace(RICH, over=(Excess(guarded=Verb.START, planned=6, allowed=5, limit="10%"),)),
     "another number over a guard": replace(RICH, over=(replace(RICH.over[0], planned=7),)),
@@ -102,7 +104,11 @@ WORDING: dict[str, Plan] = {
     "other files": replace(RICH, config_digest="d2", config_files=()),
     "the other way round": replace(RICH, changes=(BARE, FULL)),
     "another name, place, cause and reason": replace(
-        RICH, changes=(replace(FULL, name=None, source=None, cause=None, reason=ChangeReason.NOT_RUNNING), BARE)
+        RICH,
+        changes=(
+            replace(FULL, name=None, source=None, cause=None),
+            replace(BARE, reason=ChangeReason.NOT_RUNNING),
+        ),
     ),
     "nothing held or blocked": replace(RICH, held=(), blocked=(), unmanaged=(), no_op=0, warnings=()),
     "the limit in other words": replace(RICH, over=(replace(RICH.over[0], limit="5"),)),

@@ -210,11 +210,18 @@ def test_moving_to_the_other_api_is_this_branch() -> None:
     assert [change.cause for change in same.changes] == [Cause.PENDING]
 
 
-ROWS = {ID: live(Status.ACTIVE, strategy="S1"), PortfolioId("zz"): Live(id=PortfolioId("zz"), status=Status.PAUSED)}
+ZZ = Live(id=PortfolioId("zz"), status=Status.PAUSED, strategy="S2")
+ROWS = {ID: live(Status.ACTIVE, strategy="S1"), ZZ.id: ZZ}
 FAILED = ApiError(FailureKind.SERVER, "no")
 LISTS: dict[str, tuple[PortfolioList | None, Listing, list[str], int | None]] = {
     "none": (None, Listing.NONE, [], None),
     "complete": (PortfolioList(rows=ROWS), Listing.COMPLETE, ["zz"], 1),
+    "a row without its strategy": (
+        PortfolioList(rows={**ROWS, ZZ.id: replace(ZZ, strategy=None)}),
+        Listing.COMPLETE,
+        ["zz"],
+        None,
+    ),
     "cut": (PortfolioList(rows=ROWS, failure=FAILED), Listing.INCOMPLETE, [], None),
     "odd rows": (PortfolioList(rows=ROWS, unreadable=1), Listing.INCOMPLETE, [], None),
 }

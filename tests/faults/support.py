@@ -234,6 +234,9 @@ class Disk:
         self.life.cross("before record")
         return self.journal.record(portfolio)
 
+    def written_between(self, portfolio: PortfolioId, *, after_ms: int, until_ms: int) -> bool:
+        return self.journal.written_between(portfolio, after_ms=after_ms, until_ms=until_ms)
+
     def unsettled(self) -> tuple[Intent, ...]:
         return self.journal.unsettled()
 

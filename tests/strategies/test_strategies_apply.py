@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler.api.router import Glider
 from reconciler.apply.journal import open_journal
 from reconciler.apply.run import Pace, Stop
 from reconciler.apply.steps import Progress
@@ -26,12 +29,15 @@ from reconciler.core.strategy import (
 )
 from reconciler.sandbox.faults import Fault, FaultKind, Operation
 from tests.strategies.support import A, B, C, StrategyWorld, put, wants_v2
-from tests.support import BASE_URL, Silence, folder, run
+from tests.support import BASE_URL, HOUR_MS, Silence, folder, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
     from pathlib import Path
 
+    from reconciler.core.desired import Desired, PortfolioId
+    from reconciler.core.live import Live
+    from reconciler.core.plan import Change
     from reconciler.core.report import ApplyReport
 
 
@@ -140,6 +146,35 @@ def test_nothing_is_resumed_on_a_cadence_that_was_not_set(place: Path) -> None:
     assert [r.outcome for r in report.results] == [Outcome.NOT_ATTEMPTED, Outcome.DONE]
     assert f"the cadence of its strategy {A} was not set" in report.results[0].detail
     assert report.exit_reason is ExitReason.PARTIAL
+
+
+class Nameless(Glider):
+    """A service that names no strategy in what it tells of a portfolio."""
+
+    async def read(self, portfolio: PortfolioId) -> Live:
+        return replace(await super().read(portfolio), strategy=None)
+
+
+class NamelessWorld(StrategyWorld):
+    @asynccontextmanager
+    async def api(self, portfolios: Iterable[Desired | Change] = ()) -> AsyncIterator[Glider]:
+        async with super().api(portfolios) as api:
+            yield Nameless(api.transport, paths=self.paths, versions=api.versions)
+
+
+def test_nothing_is_resumed_where_its_strategy_may_be_the_one_that_failed(place: Path) -> None:
+    """Glider does not name the strategy of a portfolio: it may be any whose cadence was not set."""
+    world = NamelessWorld(
+        journal=place,
+        portfolios={"pf_b": {"api": "v2", "strategy": B}},
+        strategies={A: {"frequency": "hourly"}, B: {"frequency": "hourly"}},
+    )
+    world.apply(world.plan_strategies({}, [wants_v2("pf_b", "paused")]))
+    plan = world.plan_strategies({A: "daily"}, [wants_v2("pf_b")])
+    world.faults.add(Fault(kind=FaultKind.SERVER_ERROR, operation=Operation.CADENCE, times=9))
+    report = world.apply(plan)
+    assert [r.outcome for r in report.results] == [Outcome.NOT_ATTEMPTED]
+    assert "POST portfolios/pf_b/start" not in world.sent()
 
 
 FAULTS: dict[str, tuple[Fault, Outcome, int, list[str], ExitReason]] = {
@@ -267,6 +302,19 @@ def test_a_change_by_somebody_else_is_not_written_over(place: Path) -> None:
     assert report.strategies[0].detail == "it was daily when planned, now it is hourly; plan again"
     assert report.exit_reason is ExitReason.STALE
     assert world.cadence(A) == "hourly"
+
+
+def test_a_saved_plan_is_not_applied_twice(place: Path) -> None:
+    """Another apply set the cadence back since: it looks as planned from, and is stale all the same."""
+    world = world_of(place, {A: {"frequency": "daily"}})
+    saved = world.plan_strategies({A: "hourly"})
+    world.clock.advance(HOUR_MS)
+    assert only(world.apply(saved)) == (Outcome.DONE, (Call.SET_CADENCE,))
+    world.clock.advance(HOUR_MS)
+    world.converge_strategies({A: "daily"})
+    world.clock.advance(HOUR_MS)
+    assert only(world.apply(saved)) == (Outcome.STALE, ())
+    assert world.cadence(A) == "daily"
 
 
 def test_what_somebody_did_already_is_not_done_again(place: Path) -> None:
@@ -407,7 +455,7 @@ def test_the_answer_of_a_write_is_read(place: Path, stored: Cadence | None, jour
     async def go() -> Outcome:
         with open_journal(place, base_url=BASE_URL, now_ms=world.clock.now_ms) as opened:
             opened.open_run(fingerprint="test", tool="test")
-            return (await StrategySteps(change, service, opened, world.clock, Progress()).run()).outcome
+            return (await StrategySteps(change, service, opened, world.clock, Progress(), planned_ms=0).run()).outcome
 
     if stored is None:
         assert run(go()) is Outcome.DONE

@@ -1,0 +1,66 @@
+"""A service of rebalances that answers as it was told, and an observer that writes down all it hears."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from tests.apply.scripted import Scripted
+
+if TYPE_CHECKING:
+    from reconciler.apply.run import Stop
+    from reconciler.core.desired import PortfolioId
+    from reconciler.core.rebalance import (
+        PortfolioFacts,
+        Rebalance,
+        RebalanceResult,
+        RecentRebalances,
+        Triggered,
+    )
+
+
+class Rebalancer(Scripted):
+    """One version of the service. A :class:`Stop` as an answer is asked to stop at once, and no answer ever comes."""
+
+    def __init__(self, *answers: Any, noun: str = "workflow") -> None:
+        super().__init__(*answers)
+        self.noun = noun
+
+    async def _reply(self, *asked: object) -> Any:
+        answer = self._answer(*asked)
+        if hasattr(answer, "urgent"):
+            answer.request("interrupted", urgent=True)
+            await asyncio.Event().wait()
+        return answer
+
+    async def trigger(self, portfolio: PortfolioId, *, skip_schedule_validation: bool) -> Triggered:
+        return await self._reply("trigger", portfolio, skip_schedule_validation)
+
+    async def recent(self, portfolio: PortfolioId, *, limit: int) -> RecentRebalances:
+        return await self._reply("recent", portfolio, limit)
+
+    async def look(self, portfolio: PortfolioId, rebalance: str) -> Rebalance:
+        return await self._reply("look", portfolio, rebalance)
+
+    async def facts(self, portfolio: PortfolioId) -> PortfolioFacts:
+        return await self._reply("facts", portfolio)
+
+
+class Notes:
+    """What an observer was told, oldest first; ``stop_at`` is the word at which it asks for an urgent stop."""
+
+    def __init__(self, stop: Stop | None = None, *, stop_at: str = "") -> None:
+        self.heard: list[tuple[object, ...]] = []
+        self._stop = stop
+        self._stop_at = stop_at
+
+    def accepted(self, portfolio: PortfolioId, rebalance: str | None) -> None:
+        self.heard.append(("accepted", portfolio, rebalance))
+
+    def moved(self, portfolio: PortfolioId, rebalance: Rebalance) -> None:
+        self.heard.append(("moved", portfolio, rebalance.word))
+        if self._stop is not None and rebalance.word == self._stop_at:
+            self._stop.request("interrupted", urgent=True)
+
+    def finished(self, result: RebalanceResult) -> None:
+        self.heard.append(("finished", result.portfolio, result.outcome.value))

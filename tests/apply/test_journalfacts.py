@@ -1,0 +1,157 @@
+"""What is told of a journal that nobody uses: its counts, its last run, its damage, and who was asked to rebalance."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconciler.apply.journal import open_journal
+from reconciler.apply.journalfacts import read_facts, read_triggers
+from reconciler.apply.journalfile import SCHEMA_VERSION
+from reconciler.core.desired import PortfolioId, RunState
+from reconciler.core.doctor import JournalFacts
+from reconciler.core.errors import ExitReason, JournalError
+from reconciler.core.live import LATEST_MS, Record
+from tests.apply.scripted import edit
+from tests.support import BASE_URL, HOUR_MS, NOON_MS, FakeClock, folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+WANTED = '{"interval_ms": null, "offset_ms": null}'
+
+
+@pytest.fixture
+def path() -> Iterator[Path]:
+    with folder() as place:
+        yield place / "journal.db"
+
+
+def add_run(
+    path: Path,
+    *writes: tuple[str, str, str | None],
+    base_url: str = BASE_URL,
+    at_ms: int = NOON_MS,
+    confirmed: str = "",
+    ended: bool = True,
+) -> None:
+    """Add a run with writes as portfolio, call and outcome, and a record of each portfolio of ``confirmed``."""
+    clock = FakeClock(at_ms)
+    with open_journal(path, base_url=base_url, now_ms=clock.now_ms) as journal:
+        journal.open_run(fingerprint="f", tool="t")
+        for portfolio, call, outcome in writes:
+            number = journal.begin(PortfolioId(portfolio), call, WANTED)
+            if outcome is not None:
+                journal.end(number, outcome, "")
+        for portfolio in confirmed:
+            record = Record(
+                state=RunState.ACTIVE, interval_ms=None, offset_ms=None, schedule_id=None, confirmed_ms=at_ms
+            )
+            journal.confirm(PortfolioId(portfolio), record)
+        if ended:
+            journal.close_run(ExitReason.PARTIAL.word)
+
+
+def damage_of(path: Path) -> str:
+    with pytest.raises(JournalError) as refused:
+        read_facts(path)
+    return refused.value.summary
+
+
+def test_no_journal_is_no_fact(path: Path) -> None:
+    """Where there is none yet nothing is told, and none is made."""
+    assert read_facts(path) is None
+    assert read_triggers(path, base_url=BASE_URL, since_ms=0) == {}
+    assert not path.exists()
+
+
+def test_a_journal_without_a_run(path: Path) -> None:
+    """It has its format, and nothing else."""
+    with open_journal(path, base_url=BASE_URL, now_ms=FakeClock().now_ms):
+        pass
+    assert read_facts(path) == JournalFacts(
+        version=SCHEMA_VERSION, records=0, open_intents=0, last_run=None, last_started_ms=None, last_ended=None
+    )
+
+
+def test_everything_is_counted_and_the_last_run_told(path: Path) -> None:
+    """Records and open writes of all services count; of the runs the newest is told."""
+    add_run(path, ("a", "pause", "confirmed"), confirmed="ab", at_ms=NOON_MS - HOUR_MS)
+    add_run(
+        path, ("a", "pause", None), ("b", "pause", None), ("c", "pause", "failed"), base_url="u://other", confirmed="a"
+    )
+    found = read_facts(path)
+    assert found == JournalFacts(
+        version=SCHEMA_VERSION,
+        records=3,
+        open_intents=2,
+        last_run=2,
+        last_started_ms=NOON_MS,
+        last_ended=ExitReason.PARTIAL.word,
+    )
+
+
+@pytest.mark.parametrize("at_ms", [0, LATEST_MS])
+def test_every_time_that_can_be_is_believed(path: Path, at_ms: int) -> None:
+    """The first and the last moment are no damage, and a run under way has no end."""
+    add_run(path, at_ms=NOON_MS, ended=False)
+    edit(path, f"UPDATE runs SET started_ms = {at_ms}")
+    found = read_facts(path)
+    assert found is not None
+    assert (found.last_started_ms, found.last_ended) == (at_ms, None)
+
+
+@pytest.mark.parametrize("at_ms", [-1, LATEST_MS + 1])
+def test_a_time_that_can_not_be_is_damage(path: Path, at_ms: int) -> None:
+    """It is told with the number."""
+    add_run(path)
+    edit(path, f"UPDATE runs SET started_ms = {at_ms}")
+    assert damage_of(path) == f"the journal {path} can't be used: it is damaged: {at_ms} is no time"
+
+
+def test_a_table_that_is_gone_is_damage(path: Path) -> None:
+    """What SQLite says of it is told, of the facts and of the triggers."""
+    add_run(path)
+    edit(path, "DROP TABLE writes")
+    assert damage_of(path) == f"the journal {path} can't be used: no such table: writes"
+    with pytest.raises(JournalError, match="no such table: writes") as refused:
+        read_triggers(path, base_url=BASE_URL, since_ms=0)
+    assert str(path) in refused.value.summary
+
+
+def test_a_damaged_page_is_found(path: Path) -> None:
+    """SQLite's own check looks at the whole file, and what it finds is told."""
+    add_run(path, *((f"p{number}", "pause", "confirmed") for number in range(50)))
+    with closing(sqlite3.connect(path)) as connection:
+        root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'writes_by_portfolio'").fetchone()[0]
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+    whole = bytearray(path.read_bytes())
+    whole[(root - 1) * size + 12 : root * size] = bytes(size - 12)
+    path.write_bytes(whole)
+    assert damage_of(path).startswith(f"the journal {path} can't be used: it is damaged: ")
+    assert "None" not in damage_of(path)
+
+
+def test_triggers_are_counted(path: Path) -> None:
+    """Those that may have begun, of one service, since a moment, sorted by id; no other call is one."""
+    add_run(path, ("b", "rebalance", "confirmed"), ("old", "rebalance", "confirmed"), at_ms=NOON_MS - 1)
+    add_run(path, ("c", "rebalance", "confirmed"), base_url="u://other")
+    add_run(
+        path,
+        ("b", "rebalance", "confirmed"),
+        ("b", "rebalance", "unknown"),
+        ("b", "rebalance", "seen"),
+        ("a", "rebalance", None),
+        ("a", "rebalance", "failed"),
+        ("a", "rebalance", "unseen"),
+        ("d", "rebalance", "failed"),
+        ("e", "pause", "confirmed"),
+    )
+    found = read_triggers(path, base_url=BASE_URL, since_ms=NOON_MS)
+    assert list(found.items()) == [("a", 1), ("b", 3)]
+    assert read_triggers(path, base_url=BASE_URL, since_ms=NOON_MS + 1) == {}
+    assert read_triggers(path, base_url="u://other", since_ms=0) == {"c": 1}

@@ -1,0 +1,294 @@
+"""The live file to the letter: every key, every bound at its end, and what is said of a file that is none."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import pytest
+
+from reconciler.core.desired import ApiVersion, PortfolioId, RunState
+from reconciler.core.errors import ApiError, FailureKind, LiveInvalid
+from reconciler.core.fleet import PortfolioList
+from reconciler.core.live import LATEST_MS, Live, Record, Status
+from reconciler.core.livefile import LIVE_FORMAT, LiveFile, format_live
+from reconciler.core.liveread import LARGEST_LIVE_FILE, parse_live
+from reconciler.core.planfile import TOOL
+from reconciler.core.strategy import Cadence, StrategyId, StrategyLive, StrategyStatus
+from reconciler.core.text import LONGEST_TEXT
+from tests.support import BASE_URL, HOUR_MS, NOON_MS
+
+A, B, C, D = (PortfolioId(name) for name in "abcd")
+S, T = StrategyId("s"), StrategyId("t")
+FAILED = ApiError(FailureKind.SERVER, "it broke", status=500, code="E1", request_id="r1", correlation_id="c1")
+PLAIN = ApiError(FailureKind.UNREACHABLE, "no connection")
+RECORD = Record(
+    state=RunState.PAUSED, interval_ms=HOUR_MS, offset_ms=0, schedule_id="s9", confirmed_ms=NOON_MS, marked=True
+)
+FULL = Live(
+    id=A,
+    status=Status.UNKNOWN,
+    word="größer",
+    interval_ms=HOUR_MS,
+    offset_ms=5,
+    schedule_id="s1",
+    pause_reason="Freeze",
+    next_run_ms=NOON_MS,
+    scheduled_ms=(9, 5),
+    runs=3,
+    name="Growth",
+    strategy="s",
+)
+FOUND = LiveFile(
+    base_url=BASE_URL,
+    as_of_ms=NOON_MS + 7,
+    live={A: FULL, B: Live(id=B, status=Status.UNREADABLE, failure=FAILED)},
+    records={
+        A: RECORD,
+        D: Record(state=RunState.ACTIVE, interval_ms=None, offset_ms=None, schedule_id=None, confirmed_ms=0),
+    },
+    triggers={B: 4, D: 2},
+    versions={A: ApiVersion.V2},
+    listed=PortfolioList(
+        rows={A: FULL, B: Live(id=B, status=Status.PAUSED), D: Live(id=D, status=Status.ACTIVE)},
+        failure=PLAIN,
+        unreadable=2,
+    ),
+    strategies={
+        S: StrategyLive(id=S, status=StrategyStatus.FOUND, cadence=Cadence.DAILY),
+        T: StrategyLive(id=T, status=StrategyStatus.UNREADABLE, word="odd", failure=PLAIN),
+    },
+    cadences={T: Cadence.WEEKLY},
+)
+
+
+def portfolio(which: str, status: str, **more: Any) -> dict[str, Any]:
+    """Return the entry of a portfolio of which nothing else is known."""
+    keys = (
+        "interval_ms",
+        "offset_ms",
+        "schedule_id",
+        "pause_reason",
+        "next_run_ms",
+        "runs",
+        "name",
+        "strategy",
+        "failure",
+        "record",
+    )
+    return {"id": which, "status": status, "word": "", "scheduled_ms": [], "triggers": 0, **dict.fromkeys(keys), **more}
+
+
+NO_CONNECTION: Final = {
+    "kind": "unreachable",
+    "message": "no connection",
+    "status": None,
+    "code": None,
+    "request_id": None,
+    "correlation_id": None,
+}
+DOCUMENT: Final[dict[str, Any]] = {
+    "format_version": LIVE_FORMAT,
+    "tool": TOOL,
+    "as_of": "2026-11-22T12:00:00.007Z",
+    "base_url": BASE_URL,
+    "portfolios": [
+        portfolio(
+            "a",
+            "unknown",
+            word="größer",
+            interval_ms=HOUR_MS,
+            offset_ms=5,
+            schedule_id="s1",
+            pause_reason="Freeze",
+            next_run_ms=NOON_MS,
+            scheduled_ms=[9, 5],
+            runs=3,
+            name="Growth",
+            strategy="s",
+            record={
+                "state": "paused",
+                "interval_ms": HOUR_MS,
+                "offset_ms": 0,
+                "schedule_id": "s9",
+                "confirmed_ms": NOON_MS,
+                "marked": True,
+            },
+            api="v2",
+            listed=True,
+        ),
+        portfolio(
+            "b",
+            "unreadable",
+            failure={
+                "kind": "server",
+                "message": "it broke",
+                "status": 500,
+                "code": "E1",
+                "request_id": "r1",
+                "correlation_id": "c1",
+            },
+            triggers=4,
+            api=None,
+            listed=False,
+        ),
+    ],
+    "list": {
+        "portfolios": [
+            portfolio("b", "paused", triggers=4),
+            portfolio(
+                "d",
+                "active",
+                triggers=2,
+                record={
+                    "state": "active",
+                    "interval_ms": None,
+                    "offset_ms": None,
+                    "schedule_id": None,
+                    "confirmed_ms": 0,
+                    "marked": False,
+                },
+            ),
+        ],
+        "failure": NO_CONNECTION,
+        "unreadable": 2,
+    },
+    "strategies": [
+        {"id": "s", "status": "found", "cadence": "daily", "word": "", "failure": None, "recorded": None},
+        {
+            "id": "t",
+            "status": "unreadable",
+            "cadence": None,
+            "word": "odd",
+            "failure": NO_CONNECTION,
+            "recorded": "weekly",
+        },
+    ],
+}
+
+
+def test_the_document() -> None:
+    """Every fact has its key, in text that people can read."""
+    text = format_live(FOUND)
+    assert json.loads(text) == DOCUMENT
+    assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"
+    assert "größer" in text
+    nothing = LiveFile(base_url=BASE_URL, as_of_ms=0, live={}, records={})
+    assert json.loads(format_live(nothing)) == {
+        **DOCUMENT,
+        "as_of": "1970-01-01T00:00:00.000Z",
+        "portfolios": [],
+        "list": None,
+        "strategies": [],
+    }
+
+
+def test_the_document_is_read_back() -> None:
+    """The same facts come out, keyed and sorted."""
+    found = parse_live(json.dumps(DOCUMENT).encode())
+    assert (found.base_url, found.as_of_ms, found.versions) == (BASE_URL, NOON_MS + 7, {A: ApiVersion.V2})
+    assert (found.records, found.triggers) == (FOUND.records, FOUND.triggers)
+    assert found.live[A] == FULL
+    failure = found.live[B].failure
+    assert failure is not None
+    assert vars(failure) == vars(FAILED)
+    assert found.listed is not None
+    assert (list(found.listed.rows), found.listed.unreadable) == ([A, B, D], 2)
+    assert found.listed.failure is not None
+    assert vars(found.listed.failure) == vars(PLAIN)
+    assert found.strategies[S] == FOUND.strategies[S]
+    assert (found.strategies[T].word, found.cadences) == ("odd", {T: Cadence.WEEKLY})
+    assert format_live(found) == format_live(FOUND)
+
+
+HIGHEST: Final = 10**15
+LONGEST: Final = 16 * LONGEST_TEXT
+ENDS = [
+    ("interval_ms", 1, HIGHEST, 0, HIGHEST + 1),
+    ("offset_ms", 0, HIGHEST, -1, HIGHEST + 1),
+    ("runs", 0, HIGHEST, -1, HIGHEST + 1),
+    ("next_run_ms", 0, LATEST_MS, -1, LATEST_MS + 1),
+]
+RECORD_ENDS = [
+    ("interval_ms", 1, HIGHEST, 0, HIGHEST + 1),
+    ("offset_ms", 0, HIGHEST, -1, HIGHEST + 1),
+    ("confirmed_ms", 0, LATEST_MS, -1, LATEST_MS + 1),
+]
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "taken", "refused"),
+    [
+        *(("", key, (low, high), (below, above)) for key, low, high, below, above in ENDS),
+        *(("record", key, (low, high), (below, above)) for key, low, high, below, above in RECORD_ENDS),
+    ],
+)
+def test_both_ends_of_every_number(part: str, key: str, taken: tuple[int, int], refused: tuple[int, int]) -> None:
+    """A number is believed from its lowest to its highest value, and not one further."""
+    for value in (*taken, *refused):
+        document = json.loads(json.dumps(DOCUMENT))
+        entry = document["portfolios"][0]
+        (entry[part] if part else entry)[key] = value
+        if value in taken:
+            found = parse_live(json.dumps(document))
+            assert getattr(found.records[A] if part else found.live[A], key) == value
+        else:
+            with pytest.raises(LiveInvalid):
+                parse_live(json.dumps(document))
+
+
+def edited(**moved: Any) -> bytes:
+    return json.dumps({**DOCUMENT, **moved}).encode()
+
+
+def test_unreadable_rows_and_failures_have_bounds_too() -> None:
+    """Whatever number stands in the file."""
+    for value, taken in ((0, True), (HIGHEST, True), (-1, False), (HIGHEST + 1, False)):
+        content = edited(list={**DOCUMENT["list"], "unreadable": value, "failure": {**NO_CONNECTION, "status": value}})
+        if taken:
+            listed = parse_live(content).listed
+            assert listed is not None
+            assert listed.failure is not None
+            assert (listed.unreadable, listed.failure.status) == (value, value)
+        else:
+            with pytest.raises(LiveInvalid):
+                parse_live(content)
+
+
+def test_a_long_text_is_cut() -> None:
+    """A text that is harmless already may be as long as all its escapes."""
+    assert parse_live(edited(base_url="x" * LONGEST)).base_url == "x" * LONGEST
+    assert parse_live(edited(base_url="x" * (LONGEST + 1))).base_url == "x" * (LONGEST - 1) + "…"
+
+
+WAY_OUT = "It is cut, edited or something else. Make it again with `reconciler status --out FILE`."
+
+
+@pytest.mark.parametrize(
+    ("content", "summary", "detail"),
+    [
+        (b"{", "the file is not a live file", WAY_OUT),
+        (b" " * (LARGEST_LIVE_FILE + 1), "the live file is larger than 64 MiB", WAY_OUT),
+        (
+            edited(format_version="2.0"),
+            "the live file has format version 2.0",
+            f"This is {TOOL}, which reads version {LIVE_FORMAT}. Make the live file again with this version.",
+        ),
+        (
+            edited(format_version="9" * 30),
+            f"the live file has format version {'9' * 20}",
+            f"This is {TOOL}, which reads version {LIVE_FORMAT}. Make the live file again with this version.",
+        ),
+    ],
+)
+def test_what_is_said_of_a_file_that_is_none(content: bytes, summary: str, detail: str) -> None:
+    """What it is, and how to get one."""
+    with pytest.raises(LiveInvalid) as refused:
+        parse_live(content)
+    assert (refused.value.summary, refused.value.detail) == (summary, detail)
+
+
+def test_a_file_of_the_greatest_size_is_read() -> None:
+    """The bound itself is still allowed."""
+    content = json.dumps(DOCUMENT).encode()
+    assert parse_live(content + b" " * (LARGEST_LIVE_FILE - len(content))).base_url == BASE_URL

@@ -1,0 +1,105 @@
+"""What a plan says of v2 portfolios and live files, to the letter: pauses, cadences, and what can't be applied."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+
+from reconciler.core.comparison import facts
+from reconciler.core.decide import decide
+from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
+from reconciler.core.errors import ExitReason, GitHubError, StalePlan
+from reconciler.core.live import Live, Status
+from reconciler.core.plan import Blocked, Change
+from reconciler.core.planfile import fingerprint, format_plan, plan_document
+from reconciler.core.planread import parse_plan, require_applicable
+from reconciler.core.verb import Verb
+from tests.core.plans import BARE, RICH
+from tests.core.test_strategy_words import whole_plan
+from tests.support import BASE_URL, HOUR_MS, NOON_MS
+
+ID = PortfolioId("aaa")
+ACTIVE, PAUSED = RunState.ACTIVE, RunState.PAUSED
+V1, V2 = ApiVersion.V1, ApiVersion.V2
+
+
+@pytest.mark.parametrize(
+    ("api", "state", "status", "verb", "pause_id", "cadence_ms"),
+    [
+        (V2, ACTIVE, Status.PAUSED, Verb.RESUME, "due noon", HOUR_MS),
+        (V2, PAUSED, Status.ACTIVE, Verb.PAUSE, None, HOUR_MS),
+        (V1, ACTIVE, Status.PAUSED, Verb.RESUME, None, None),
+    ],
+)
+def test_what_a_change_keeps_of_the_live_side(
+    api: ApiVersion, state: RunState, status: Status, verb: Verb, pause_id: str | None, cadence_ms: int | None
+) -> None:
+    """A resume on v2 is pinned to the id of the pause, and v2 shows the cadence of the strategy."""
+    desired = Desired(id=ID, state=state, api=api, hold_override=True)
+    live = Live(id=ID, status=status, interval_ms=HOUR_MS, schedule_id="due noon", pause_reason="Freeze")
+    change = decide(desired, live if status is Status.PAUSED else replace(live, pause_reason=None), None)
+    assert isinstance(change, Change)
+    assert (change.verb, change.pause_id, change.cadence_ms) == (verb, pause_id, cadence_ms)
+    assert facts(change)["pause_id"] == pause_id
+
+
+def test_a_portfolio_without_a_schedule_is_blocked_in_words() -> None:
+    """Nothing can be done about it here."""
+    found = decide(Desired(id=ID, state=PAUSED, api=V2), Live(id=ID, status=Status.NO_SCHEDULE), None)
+    assert isinstance(found, Blocked)
+    assert found.detail == (
+        "Glider keeps no schedule for it, so it can be neither paused nor resumed; look at its strategy there"
+    )
+
+
+def test_the_id_of_a_pause_is_saved_and_fingerprinted() -> None:
+    """Another pause is another plan, and a change of v1 is fingerprinted as it always was."""
+    of_v2 = replace(RICH, changes=(replace(BARE, api=V2, pause_id="due noon"),))
+    assert parse_plan(format_plan(of_v2)) == of_v2
+    assert plan_document(of_v2, ExitReason.CHANGES)["changes"][0]["pause_id"] == "due noon"
+    other = replace(of_v2, changes=(replace(BARE, api=V2, pause_id="due one"),))
+    none = replace(of_v2, changes=(replace(BARE, api=V2),))
+    assert len({fingerprint(plan) for plan in (of_v2, other, none)}) == 3
+    assert fingerprint(replace(RICH, changes=(replace(BARE, pause_id="due one"),))) == fingerprint(
+        replace(RICH, changes=(BARE,))
+    )
+    alone = replace(none, over=())
+    states = ",".join(f'{{"state":"{state}","interval_ms":null,"offset_ms":null}}' for state in ("active", "paused"))
+    meaning = f'[[["{BASE_URL}","b-bare","pause",{states},"",[false,false,""],"v2",""]],[]]'
+    assert fingerprint(alone) == sha256(meaning.encode()).hexdigest()
+
+
+def test_a_plan_of_a_live_file_is_for_reading_only() -> None:
+    """Nobody looked at the service for it, so it is saved with its moment and refused with the way out."""
+    old = replace(RICH, as_of_ms=NOON_MS)
+    assert plan_document(old, ExitReason.CHANGES)["as_of"] == "2026-11-22T12:00:00.000Z"
+    assert parse_plan(format_plan(old)).as_of_ms == NOON_MS
+    require_applicable(RICH)
+    with pytest.raises(StalePlan) as refused:
+        require_applicable(old)
+    assert (refused.value.summary, refused.value.detail) == (
+        "the plan was made from a live file of 2026-11-22T12:00:00.000Z, so it can't be applied",
+        "Nothing was written. It is for reading only: plan again without --live, and apply that plan.",
+    )
+
+
+def test_blocked_strategies_are_among_the_errors() -> None:
+    """By their address, after the portfolios."""
+    plan = replace(whole_plan(), blocked=RICH.blocked[1:])
+    errors = plan_document(plan, ExitReason.ERROR)["errors"]
+    assert errors[0] == {"id": "f-blocked", "reason": "archived", "problem": "it is archived"}
+    assert errors[1] == {
+        "id": "strategies/c",
+        "reason": "read_failed",
+        "problem": "reading failed: the service limits the rate (HTTP 429)",
+    }
+    assert [error["id"] for error in errors] == ["f-blocked", "strategies/c", "strategies/d"]
+
+
+def test_a_failed_post_tells_what_may_have_happened() -> None:
+    """Nothing did unless it is said, and without an answer there is no status."""
+    plain, told = GitHubError("no"), GitHubError("no", "Why.", status=502, may_have_taken_effect=True)
+    assert (plain.summary, plain.detail, plain.status, plain.may_have_taken_effect) == ("no", "", None, False)
+    assert (told.summary, told.detail, told.status, told.may_have_taken_effect) == ("no", "Why.", 502, True)
