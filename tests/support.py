@@ -14,8 +14,9 @@ from reconciler.api.fleet import read_fleet
 from reconciler.api.router import Glider
 from reconciler.api.transport import Transport
 from reconciler.apply.journal import open_journal, read_records
-from reconciler.apply.run import Pace, Stop, apply_plan
+from reconciler.apply.run import Pace, apply_plan
 from reconciler.apply.settle import settle
+from reconciler.apply.stop import Stop
 from reconciler.core.decide import DEFAULT_POLICY, Policy
 from reconciler.core.desired import ApiVersion, Desired, PortfolioId
 from reconciler.core.paths import Paths

@@ -17,7 +17,7 @@ from reconciler.core.rebalance import RebalanceOutcome, RebalanceStatus
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.apply.run import Stop
+    from reconciler.apply.stop import Stop
     from reconciler.core.desired import PortfolioId
     from reconciler.core.ports import Clock, RebalanceApi, RebalanceObserver
     from reconciler.core.rebalance import Rebalance, RebalanceResult

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, assert_never, overload
+from typing import TYPE_CHECKING, assert_never, overload
 
 from reconciler.apply.check import Standing, holds, record_of, standing, what_moved
 from reconciler.apply.reread import Rereader
 from reconciler.apply.steps import Progress, Steps
+from reconciler.apply.stop import Stop, work_through
 from reconciler.apply.strategies import WRITTEN_SINCE, StrategySteps, result_of
 from reconciler.core.desired import ApiVersion
 from reconciler.core.errors import ApiError, FailureKind, JournalError, PlanInvalid
@@ -23,39 +24,13 @@ from reconciler.core.strategy import StrategyChange
 from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from reconciler.core.desired import PortfolioId
     from reconciler.core.live import Live, Record
     from reconciler.core.plan import AnyChange, Plan
     from reconciler.core.ports import ApplyObserver, AutomationApi, Clock, Journal, StrategyApi
     from reconciler.core.strategy import StrategyAddress, StrategyId
-
-
-GRACE_SECONDS: Final = 4.0
-"""How long what is under way may go on after an interruption; then its outcome is left unknown."""
-
-
-class Stop:
-    """A request to begin nothing more; what is under way is finished. ``why`` is the first reason given."""
-
-    def __init__(self) -> None:
-        self.why: str | None = None
-        self._urgent = asyncio.Event()
-
-    def request(self, why: str, *, urgent: bool = False) -> None:
-        """Ask the apply to stop; ``urgent`` gives what is under way :data:`GRACE_SECONDS` and no more.
-
-        To be called in the event loop.
-        """
-        if self.why is None:
-            self.why = why
-        if urgent:
-            self._urgent.set()
-
-    async def urgent(self) -> None:
-        """Wait until the apply is asked to stop urgently."""
-        await self._urgent.wait()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,30 +113,13 @@ class _Applier:
 
     async def run(self, changes: Sequence[AnyChange]) -> None:
         """Carry out changes that may go at once; returns when each has its result."""
-        if not changes:
-            return
-        queue = iter(changes)
-        workers = [asyncio.ensure_future(self._work(queue)) for _ in range(min(self._pace.parallelism, len(changes)))]
-        watch = asyncio.ensure_future(self._cut_short(workers))
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for task in (*workers, watch):
-                task.cancel()
-            await asyncio.gather(*workers, watch, return_exceptions=True)
+        await work_through(changes, self._work, parallelism=self._pace.parallelism, stop=self._stop, clock=self._clock)
 
     def judge_canary(self, changes: Sequence[AnyChange]) -> None:
         """Stop unless every one of these changes is done."""
         failed = [_address(change) for change in changes if self._outcome(change) not in ACHIEVED]
         if failed:
             self._stop.request(f"the canary {failed[0]} was not done")
-
-    async def _cut_short(self, workers: Sequence[asyncio.Future[None]]) -> None:
-        """End what is under way a while after an interruption."""
-        await self._stop.urgent()
-        await self._clock.sleep(GRACE_SECONDS)
-        for worker in workers:
-            worker.cancel()
 
     def _outcome(self, change: AnyChange) -> Outcome:
         match change:
@@ -172,25 +130,23 @@ class _Applier:
             case _:
                 assert_never(change)
 
-    async def _work(self, queue: Iterator[AnyChange]) -> None:
-        """Take changes from the shared queue until it is empty."""
-        for change in queue:
-            if self._stop.why is not None:
-                result = _result(change, Progress(), Outcome.NOT_ATTEMPTED, self._stop.why)
-            else:
-                # A strategy is only ever updated.
-                verb = change.verb if isinstance(change, Change) else Verb.UPDATE
-                self._observer.started(_address(change), verb)
-                result = await self._carry_out(change)
-            self._count(result)
-            match result:
-                case StrategyResult():
-                    self.strategies[result.change.id] = result
-                case ActionResult():
-                    self.results[result.change.id] = result
-                case _:
-                    assert_never(result)
-            self._observer.finished(result)
+    async def _work(self, change: AnyChange) -> None:
+        if self._stop.why is not None:
+            result = _result(change, Progress(), Outcome.NOT_ATTEMPTED, self._stop.why)
+        else:
+            # A strategy is only ever updated.
+            verb = change.verb if isinstance(change, Change) else Verb.UPDATE
+            self._observer.started(_address(change), verb)
+            result = await self._carry_out(change)
+        self._count(result)
+        match result:
+            case StrategyResult():
+                self.strategies[result.change.id] = result
+            case ActionResult():
+                self.results[result.change.id] = result
+            case _:
+                assert_never(result)
+        self._observer.finished(result)
 
     def _count(self, result: AnyResult) -> None:
         self._failures += result.outcome in (Outcome.FAILED, Outcome.UNKNOWN)
@@ -210,7 +166,7 @@ class _Applier:
             # Refused by the last call, but an earlier one of the same change went through: say what stands now.
             return _result(change, progress, Outcome.FAILED, _what_failed(error, progress), error)
         except asyncio.CancelledError:
-            # Ours, by _cut_short, or the whole program's: either way this change has an outcome to be told.
+            # Ours, after the grace of a stop, or the whole program's: either way this change has an outcome to be told.
             if self._stop.why is None:
                 raise
             outcome = Outcome.UNKNOWN if progress.calls else Outcome.NOT_ATTEMPTED

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from reconciler.apply.reread import WAITS_SECONDS
-from reconciler.apply.run import GRACE_SECONDS
+from reconciler.apply.stop import work_through
 from reconciler.core.desired import PortfolioId
 from reconciler.core.duration import MINUTE_MS, SECOND_MS, format_duration
 from reconciler.core.errors import ApiError, FailureKind, JournalError
@@ -21,9 +21,9 @@ from reconciler.core.rebalance import RebalanceOutcome, RebalanceResult, is_cool
 from reconciler.core.report import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from reconciler.apply.run import Stop
+    from reconciler.apply.stop import Stop
     from reconciler.core.desired import ApiVersion
     from reconciler.core.ports import Clock, Journal, RebalanceApi, RebalanceObserver
     from reconciler.core.rebalance import Rebalance, RecentRebalances
@@ -64,15 +64,7 @@ async def trigger_all(
     attempted*.
     """
     asker = _Asker(journal=journal, clock=clock, observer=observer, stop=stop, cut_off=frozenset(cut_off))
-    queue = iter(orders)
-    workers = [asyncio.ensure_future(asker.work(queue)) for _ in range(min(parallelism, len(orders)))]
-    watch = asyncio.ensure_future(asker.cut_short(workers))
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for task in (*workers, watch):
-            task.cancel()
-        await asyncio.gather(*workers, watch, return_exceptions=True)
+    await work_through(orders, asker.work, parallelism=parallelism, stop=stop, clock=clock)
     return asker.results
 
 
@@ -109,22 +101,14 @@ class _Asker:
         self._stop = stop
         self._cut_off = cut_off
 
-    async def cut_short(self, workers: Sequence[asyncio.Future[None]]) -> None:
-        """End what is under way a while after an interruption."""
-        await self._stop.urgent()
-        await self._clock.sleep(GRACE_SECONDS)
-        for worker in workers:
-            worker.cancel()
-
-    async def work(self, queue: Iterator[Order]) -> None:
-        """Take orders from the shared queue until it is empty."""
-        for order in queue:
-            result = await self._ask(order) if self._stop.why is None else _not_attempted(order, self._stop.why)
-            self.results[order.portfolio] = result
-            if result.outcome is RebalanceOutcome.ACCEPTED:
-                self._observer.accepted(order.portfolio, result.id)
-            else:
-                self._observer.finished(result)
+    async def work(self, order: Order) -> None:
+        """Ask for one rebalance, or say that it was not attempted."""
+        result = await self._ask(order) if self._stop.why is None else _not_attempted(order, self._stop.why)
+        self.results[order.portfolio] = result
+        if result.outcome is RebalanceOutcome.ACCEPTED:
+            self._observer.accepted(order.portfolio, result.id)
+        else:
+            self._observer.finished(result)
 
     async def _ask(self, order: Order) -> RebalanceResult:
         if order.portfolio in self._cut_off:
@@ -140,7 +124,7 @@ class _Asker:
                 self._stop.request("the key was refused")
             return self._refused(order, error, sent=sent)
         except asyncio.CancelledError:
-            # Ours, by cut_short, or the whole program's: either way this rebalance has an outcome to be told.
+            # Ours, after the grace of a stop, or the whole program's: either way there is an outcome to be told.
             if self._stop.why is None:
                 raise
             return (

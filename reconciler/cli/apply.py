@@ -196,7 +196,8 @@ async def _carry_out(
     plan: Plan, options: Mapping[str, Any], service: Service, journal: SqliteJournal, output: Output
 ) -> ExitReason:
     from reconciler.api.strategies import GliderStrategies
-    from reconciler.apply.run import Pace, Stop, apply_plan
+    from reconciler.apply.run import Pace, apply_plan
+    from reconciler.apply.stop import Stop
     from reconciler.core.planfile import TOOL, fingerprint
 
     stop = Stop()

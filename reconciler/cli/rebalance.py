@@ -19,7 +19,7 @@ from reconciler.core.errors import ExitReason, JournalError, ReconcilerError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reconciler.apply.run import Stop
+    from reconciler.apply.stop import Stop
     from reconciler.apply.trigger import Order
     from reconciler.cli.named import Named
     from reconciler.cli.output import Output
@@ -118,7 +118,7 @@ async def _carry_out(
     chosen: Sequence[Named], options: Mapping[str, Any], service: Service, output: Output, timeout_ms: int
 ) -> ExitReason:
     from reconciler.apply.follow import follow_all
-    from reconciler.apply.run import Stop
+    from reconciler.apply.stop import Stop
     from reconciler.apply.trigger import Order
     from reconciler.core.rebalance import RebalanceReport
 

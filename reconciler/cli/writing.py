@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from reconciler.apply.journal import SqliteJournal
-    from reconciler.apply.run import Stop
+    from reconciler.apply.stop import Stop
     from reconciler.cli.service import Service
 
 _LOOK_AGAIN_SECONDS = 0.1

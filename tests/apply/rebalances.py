@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tests.apply.scripted import Scripted
 
 if TYPE_CHECKING:
-    from reconciler.apply.run import Stop
+    from reconciler.apply.stop import Stop
     from reconciler.core.desired import PortfolioId
     from reconciler.core.rebalance import (
         PortfolioFacts,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reconciler.apply.follow import follow_all
-from reconciler.apply.run import Stop
+from reconciler.apply.stop import Stop
 from reconciler.core.desired import PortfolioId
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.rebalance import Rebalance, RebalanceOutcome, RebalanceResult, RebalanceStatus

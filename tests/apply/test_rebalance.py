@@ -12,8 +12,8 @@ from reconciler.api.transport import Transport
 from reconciler.api.v1 import GliderV1
 from reconciler.apply.follow import follow_all
 from reconciler.apply.journal import open_journal, read_records, read_runs
-from reconciler.apply.run import Stop
 from reconciler.apply.settle import settle, settle_rebalances
+from reconciler.apply.stop import Stop
 from reconciler.apply.trigger import Order, operations_of, trigger_all
 from reconciler.core.desired import ApiVersion
 from reconciler.core.errors import FailureKind

@@ -10,7 +10,8 @@ import pytest
 
 from reconciler.apply.journal import open_journal, read_records
 from reconciler.apply.reread import WAITS_SECONDS
-from reconciler.apply.run import GRACE_SECONDS, Pace, Stop, apply_plan
+from reconciler.apply.run import Pace, apply_plan
+from reconciler.apply.stop import GRACE_SECONDS, Stop
 from reconciler.core.desired import ApiVersion, PortfolioId, RunState
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.live import Live, Record, Status

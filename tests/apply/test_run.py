@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.apply.run import Pace, Stop
+from reconciler.apply.run import Pace
+from reconciler.apply.stop import Stop
 from reconciler.core.decide import Policy
 from reconciler.core.desired import Desired, PortfolioId, RunState
 from reconciler.core.errors import ExitReason

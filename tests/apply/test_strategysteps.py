@@ -319,6 +319,16 @@ CASES: dict[str, tuple[StrategyChange, list[object], Went]] = {
             error=(FailureKind.MALFORMED, UNNAMED, SET),
         ),
     ),
+    "accepted without a word, sent again": (
+        CHANGE,
+        [live(WEEKLY), None, *[live(WEEKLY)] * LOOKS, DAILY, live(DAILY)],
+        Went(
+            asked=[READS, SENDS, *[READS] * LOOKS, SENDS, READS],
+            journal=(("unseen", UNNAMED), ("confirmed", "")),
+            outcome=Outcome.DONE,
+            notes=(f"set-cadence had no effect ({UNNAMED}), so it was sent again",),
+        ),
+    ),
     "lost, then interrupted": (
         CHANGE,
         [live(WEEKLY), LOST, live(WEEKLY), asyncio.CancelledError()],

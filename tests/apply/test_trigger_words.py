@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.apply.journal import open_journal
 from reconciler.apply.reread import WAITS_SECONDS
-from reconciler.apply.run import Stop
+from reconciler.apply.stop import Stop
 from reconciler.apply.trigger import Order, operations_of, trigger_all
 from reconciler.core.desired import ApiVersion, PortfolioId
 from reconciler.core.errors import ApiError, FailureKind, JournalError

@@ -11,9 +11,10 @@ import pytest
 from reconciler.apply.check import Standing, standing
 from reconciler.apply.journal import open_journal, read_cadences, read_runs
 from reconciler.apply.reread import WAITS_SECONDS, Rereader
-from reconciler.apply.run import Pace, Stop, apply_plan
+from reconciler.apply.run import Pace, apply_plan
 from reconciler.apply.settle import settle, settle_rebalances
 from reconciler.apply.steps import Progress, Steps
+from reconciler.apply.stop import Stop
 from reconciler.core.desired import ApiVersion, PortfolioId, RunState
 from reconciler.core.errors import ApiError, FailureKind, JournalError, PlanInvalid
 from reconciler.core.live import Live, Record, Status

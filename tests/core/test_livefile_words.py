@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
 
-from reconciler.core.desired import ApiVersion, PortfolioId, RunState
+from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
 from reconciler.core.errors import ApiError, FailureKind, LiveInvalid
 from reconciler.core.fleet import PortfolioList
 from reconciler.core.live import LATEST_MS, Live, Record, Status
@@ -203,6 +204,19 @@ def test_the_document_is_read_back() -> None:
 
 HIGHEST: Final = 10**15
 LONGEST: Final = 16 * LONGEST_TEXT
+
+
+def test_a_row_that_says_otherwise_stands_in_the_list() -> None:
+    """Also where the portfolio was read on v2; and one that is in neither is not read, under its own id."""
+    rows = {A: Live(id=A, status=Status.PAUSED)}
+    found = replace(FOUND, listed=PortfolioList(rows=rows))
+    document = json.loads(format_live(found))
+    assert [entry["listed"] for entry in document["portfolios"]] == [False, False]
+    assert [entry["id"] for entry in document["list"]["portfolios"]] == ["a"]
+    fleet = found.fleet_of({C: Desired(id=C, state=RunState.ACTIVE)}, whole=True)
+    assert fleet.live == {C: Live(id=C, status=Status.NOT_READ)}
+
+
 ENDS = [
     ("interval_ms", 1, HIGHEST, 0, HIGHEST + 1),
     ("offset_ms", 0, HIGHEST, -1, HIGHEST + 1),

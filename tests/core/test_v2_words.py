@@ -14,6 +14,7 @@ from reconciler.core.errors import ExitReason, GitHubError, StalePlan
 from reconciler.core.live import Live, Status
 from reconciler.core.plan import Blocked, Change
 from reconciler.core.planfile import fingerprint, format_plan, plan_document
+from reconciler.core.planner import build_plan
 from reconciler.core.planread import parse_plan, require_applicable
 from reconciler.core.verb import Verb
 from tests.core.plans import BARE, RICH
@@ -76,6 +77,7 @@ def test_a_plan_of_a_live_file_is_for_reading_only() -> None:
     old = replace(RICH, as_of_ms=NOON_MS)
     assert plan_document(old, ExitReason.CHANGES)["as_of"] == "2026-11-22T12:00:00.000Z"
     assert parse_plan(format_plan(old)).as_of_ms == NOON_MS
+    assert build_plan({}, {}, {}, base_url=BASE_URL, created_ms=0, as_of_ms=NOON_MS).as_of_ms == NOON_MS
     require_applicable(RICH)
     with pytest.raises(StalePlan) as refused:
         require_applicable(old)

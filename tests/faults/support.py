@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.apply.journal import open_journal
-from reconciler.apply.run import Pace, Stop, apply_plan
+from reconciler.apply.run import Pace, apply_plan
 from reconciler.apply.settle import settle
+from reconciler.apply.stop import Stop
 from reconciler.core.marker import MARK
 from reconciler.core.report import Call
 from reconciler.sandbox.enrolled import EnrolledState

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from reconciler.apply.journal import read_runs
-from reconciler.apply.run import Stop
+from reconciler.apply.stop import Stop
 from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
 from reconciler.core.errors import ApiError, ExitReason
 from reconciler.core.live import Status

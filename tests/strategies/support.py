@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.api.fleet import read_fleet
 from reconciler.api.strategies import GliderStrategies, read_strategies
 from reconciler.apply.journal import open_journal, read_cadences, read_records, read_runs
-from reconciler.apply.run import Pace, Stop, apply_plan
+from reconciler.apply.run import Pace, apply_plan
 from reconciler.apply.settle import settle
 from reconciler.core.decide import Unverified
 from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
@@ -19,6 +19,7 @@ from tests.support import BASE_URL, Silence, World, run, versions_of_intents
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from reconciler.apply.stop import Stop
     from reconciler.core.limits import Guards
     from reconciler.core.plan import Plan
     from reconciler.core.ports import StrategyApi

@@ -12,8 +12,9 @@ import pytest
 
 from reconciler.api.router import Glider
 from reconciler.apply.journal import open_journal
-from reconciler.apply.run import Pace, Stop
+from reconciler.apply.run import Pace
 from reconciler.apply.steps import Progress
+from reconciler.apply.stop import Stop
 from reconciler.apply.strategies import StrategySteps
 from reconciler.core.decide import Unverified
 from reconciler.core.errors import ApiError, ExitReason
