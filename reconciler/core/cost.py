@@ -72,7 +72,7 @@ def plan_cost(
         found = live[one.id]
         before = _before(found, records.get(one.id))
         change = changes.get(one.id)
-        after = before if change is None else _after(change, before)
+        after = before if change is None else _after(change)
         if after != STANDS_STILL and found.strategy is not None and found.strategy in cadences:
             after = cadences[found.strategy]
         if before is None or after is None:
@@ -103,13 +103,11 @@ def _before(live: Live, record: Record | None) -> int | None:
     return STANDS_STILL if stands_still else None
 
 
-def _after(change: Change, before: int | None) -> int | None:
+def _after(change: Change) -> int | None:
+    """Return the interval that a change leaves behind; an update always names one (:mod:`reconciler.core.wanted`)."""
     if change.verb is Verb.PAUSE:
         return STANDS_STILL
-    wanted = change.after.interval_ms if change.after.interval_ms is not None else change.cadence_ms
-    if wanted is None and change.verb is Verb.UPDATE:
-        return before  # the offset alone moves
-    return wanted
+    return change.after.interval_ms if change.after.interval_ms is not None else change.cadence_ms
 
 
 def _runs(interval_ms: int) -> float:

@@ -112,7 +112,7 @@ def test_portfolios_that_are_alike_are_one_warning() -> None:
             many(15, every=HOUR_MS, offset_ms=HOUR_MS // 2) + many(6, 100, offset_ms=6 * HOUR_MS + HOUR_MS // 2),
             ["same-minute"],
         ),
-        # Two days and three days meet on the sixth.
+        # Every two days and every three meet at the start, and on each sixth day.
         (many(15, every=2 * DAY_MS, offset_ms=0) + many(6, 100, every=3 * DAY_MS, offset_ms=0), ["same-minute"]),
         (many(15, every=2 * DAY_MS, offset_ms=0) + many(6, 100, every=2 * DAY_MS, offset_ms=DAY_MS), []),
         # A first run after the week that is looked at.
