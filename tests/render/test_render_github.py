@@ -291,8 +291,11 @@ def test_outputs_tell_what_was_found() -> None:
     nothing = output_values(endings()["failed"], paths={})
     assert {nothing[name] for name in ("has-changes", "start", "blocked", "fingerprint", "plan-path")} == {""}
     assert (nothing["exit-code"], nothing["exit-reason"]) == ("64", "usage")
-    calm = Ending(command="plan", reason=ExitReason.OK, plan=replace(plan_of(), changes=(), strategies=()))
+    nothing_to_do = replace(plan_of(), changes=(), strategies=(), blocked=(), blocked_strategies=())
+    calm = Ending(command="plan", reason=ExitReason.OK, plan=nothing_to_do)
     assert output_values(calm, paths={})["has-changes"] == "false"
+    blocked = replace(calm, plan=replace(nothing_to_do, blocked=plan_of().blocked))
+    assert output_values(blocked, paths={})["has-changes"] == ""
 
 
 def test_the_log_shows_what_a_terminal_would() -> None:
