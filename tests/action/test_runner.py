@@ -339,7 +339,8 @@ def test_cancellation_reaches_what_bash_became(bench: Bench) -> None:
 
 def test_cancellation_does_not_reach_a_child_of_bash(bench: Bench) -> None:
     """A program below bash gets nothing; bash waits for it and is asked, told and killed."""
-    job = cancelled(bench, "touch ready; sleep 20; true", interrupt=0.2, terminate=0.2, output=0.1)
+    # The child itself says that it is there: bash alone, not waiting yet, would obey the signal.
+    job = cancelled(bench, "(touch ready; exec sleep 20); true", interrupt=0.2, terminate=0.2, output=0.1)
     assert job.step("one").exit == -15
 
 
