@@ -5,6 +5,7 @@ In: :class:`StatusRow` values, sorted by id. Out: text, or JSON values.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
@@ -16,7 +17,7 @@ from reconciler.core.schedule import Known, known_interval, known_offset
 from reconciler.core.text import plural
 from reconciler.render.page import Rows, cell, code, table
 from reconciler.render.rebalance import rebalance_document, rebalance_word, status_ink
-from reconciler.render.style import PLAIN, WIDEST_NAME, Ink, Style, columns, cut, moment, safe
+from reconciler.render.style import GAP, NARROWEST, PLAIN, WIDEST_NAME, Ink, Style, columns, cut, moment, safe, width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,9 +27,14 @@ if TYPE_CHECKING:
     from reconciler.core.rebalance import LastRebalance
 
 
-HEAD: Final = ("Portfolio", "Name", "State", "Schedule", "Next run", "Last run", "Note")
+NAME: Final = "Name"
+NEXT_RUN: Final = "Next run"
+LAST_RUN: Final = "Last run"
+HEAD: Final = ("Portfolio", NAME, "State", "Schedule", NEXT_RUN, LAST_RUN, "Note")
 RESULT: Final = "Result"
 """Stands before the note where results were read."""
+_SHORTER: Final = re.compile(r"^\d{4}-(\d\d-\d\d \d\d:\d\d) UTC$")
+"""A time as :func:`~reconciler.render.style.moment` writes it, and what of it is left where room is short."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +49,33 @@ class StatusRow:
 
 
 def status_text(rows: Sequence[StatusRow], style: Style) -> str:
-    """Return the table and a line of counts."""
-    head, *cells = _table(rows, style)
+    """Return the table and a line of counts; on a terminal that is too narrow for all of it, what matters most."""
+    head, *cells = _fitting(_table(rows, style), style.columns)
     cells = [tuple(style.paint(title.upper(), Ink.DIM) for title in head), *cells]
-    return "\n".join([*columns(cells), "", style.paint(status_line(rows), Ink.BOLD)]) + "\n"
+    return "\n".join([*columns(cells, within=style.columns), "", style.paint(status_line(rows), Ink.BOLD)]) + "\n"
+
+
+def _fitting(found: list[tuple[str, ...]], room: int | None) -> list[tuple[str, ...]]:
+    """Return a table without the columns for which a terminal has no room: the name first, then the last run.
+
+    Times lose year and zone before that, and the head tells the zone instead. The note is folded, not left out.
+    """
+    if room is None or _width(found) <= room:
+        return found
+    head, *cells = found
+    times = [index for index, title in enumerate(head) if title in (NEXT_RUN, LAST_RUN)]
+    short = [tuple(_SHORTER.sub(r"\1", text) if i in times else text for i, text in enumerate(row)) for row in cells]
+    found = [tuple(f"{title} UTC" if i in times else title for i, title in enumerate(head)), *short]
+    for dropped in (NAME, f"{LAST_RUN} UTC"):
+        if _width([row[:-1] for row in found]) + len(GAP) + NARROWEST <= room:
+            break
+        place = found[0].index(dropped)
+        found = [(*row[:place], *row[place + 1 :]) for row in found]
+    return found
+
+
+def _width(found: list[tuple[str, ...]]) -> int:
+    return max(map(width, columns(found)))
 
 
 def status_line(rows: Sequence[StatusRow]) -> str:
