@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _STATUS: Final = {
     status.value: status for status in (Status.ACTIVE, Status.PAUSED, Status.INACTIVE, Status.ARCHIVED, Status.ERROR)
 }
-_RUNNABLE: Final = frozenset({Status.ACTIVE, Status.PAUSED, Status.INACTIVE})
 _SCHEDULE_PLACES: Final = ("schedule", "scheduleConfiguration", "interval")
 _SCHEDULE_KEYS: Final = frozenset({*_SCHEDULE_PLACES, "intervals", "intervalMs", "every", "offset", "offsetMs"})
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -114,12 +113,14 @@ def same_portfolio(portfolio: PortfolioId, data: Fields, operation: str) -> None
 def _status(word: str, has_automation: object, paused: object) -> tuple[Status, str]:
     """Return the status, and the word to show. An answer that contradicts itself is ``UNKNOWN`` and blocks.
 
-    ``hasAutomation: false`` means inactive (API facts §3.1), but never hides that a portfolio is archived or broken.
+    Documented words are compared without case (API facts §7a). ``hasAutomation: false`` proves inactive only beside the
+    word ``inactive``: Glider's filter of that name means "automation enabled", so a paused portfolio may carry it, and
+    to read that as inactive would start what somebody paused.
     """
-    status = _STATUS.get(word, Status.UNKNOWN)
+    status = _STATUS.get(word.lower(), Status.UNKNOWN)
     shown = status.value if status is not Status.UNKNOWN else harmless(word, longest=_LONGEST_ID)
-    if status in _RUNNABLE and has_automation is False:
-        return Status.INACTIVE, shown
+    if status in (Status.ACTIVE, Status.PAUSED) and has_automation is False:
+        return Status.UNKNOWN, f"{shown}, although hasAutomation is false"
     if status is Status.ACTIVE and paused is True:
         return Status.UNKNOWN, "active, although details.paused is true"
     if status is Status.PAUSED and paused is False:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +16,9 @@ from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.live import Live, Status
 from reconciler.core.ports import Confirmation
 from reconciler.core.text import harmless
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ID = PortfolioId("port_abc123")
 H = 3_600_000
@@ -60,21 +63,11 @@ def test_the_documented_status_is_read_whole() -> None:
         ({"status": "inactive", "rebalanceScheduleId": None}, Status.INACTIVE, "inactive"),
         ({"status": "archived", "details": {"paused": True}}, Status.ARCHIVED, "archived"),
         ({"status": "error"}, Status.ERROR, "error"),
-        # No automation means inactive, whatever ran before; but it never hides a state that must block.
-        ({"status": "active", "hasAutomation": False}, Status.INACTIVE, "active"),
-        ({"status": "paused", "hasAutomation": False}, Status.INACTIVE, "paused"),
-        ({"status": "archived", "hasAutomation": False}, Status.ARCHIVED, "archived"),
-        ({"status": "error", "hasAutomation": False}, Status.ERROR, "error"),
-        ({"status": "migrating", "hasAutomation": False}, Status.UNKNOWN, "migrating"),
-        # Contradictions.
-        ({"status": "active", "details": {"paused": True}}, Status.UNKNOWN, "active, although details.paused is true"),
-        (
-            {"status": "paused", "details": {"paused": False}},
-            Status.UNKNOWN,
-            "paused, although details.paused is false",
-        ),
-        # Words are compared as documented, and no word of ours can be forged.
-        ({"status": "Active"}, Status.UNKNOWN, "Active"),
+        # Documented words are compared without case, nothing else is guessed, and no word of ours can be forged.
+        ({"status": "Active"}, Status.ACTIVE, "active"),
+        ({"status": "PAUSED"}, Status.PAUSED, "paused"),
+        ({"status": "Migrating"}, Status.UNKNOWN, "Migrating"),
+        ({"status": "act\u0131ve"}, Status.UNKNOWN, "act\u0131ve"),
         ({"status": " active"}, Status.UNKNOWN, " active"),
         ({"status": ""}, Status.UNKNOWN, ""),
         ({"status": "unknown"}, Status.UNKNOWN, "unknown"),
@@ -93,6 +86,47 @@ def test_status_words(fields: dict[str, object], status: Status, word: str) -> N
     """Each documented word is itself; all that is new or contradicts itself is UNKNOWN and keeps its spelling."""
     result = live(fields)
     assert (result.status, result.word) == (status, word)
+
+
+NEITHER = object()
+"""Stands for a field that the answer does not have."""
+NO_AUTOMATION = "although hasAutomation is false"
+
+
+def contradiction(word: str, has_automation: object, paused: object) -> str | None:
+    """Say what contradicts the word, as a reader of API facts §3.1 and §7a would; ``None`` for nothing."""
+    match word, has_automation, paused:
+        case (("active" | "paused"), False, _):
+            return NO_AUTOMATION
+        case "active", _, True:
+            return "although details.paused is true"
+        case "paused", _, False:
+            return "although details.paused is false"
+        case _:
+            return None
+
+
+@pytest.mark.parametrize("spell", [str.lower, str.upper, str.title])
+@pytest.mark.parametrize("paused", [True, False, None, "true", NEITHER])
+@pytest.mark.parametrize("has_automation", [True, False, None, 0, NEITHER])
+@pytest.mark.parametrize("word", ["active", "paused", "inactive", "archived", "error", "migrating"])
+def test_word_automation_and_paused(
+    word: str, has_automation: object, paused: object, spell: Callable[[str], str]
+) -> None:
+    """Word by hasAutomation by details.paused: what contradicts itself is UNKNOWN, and never read as inactive."""
+    fields: dict[str, object] = {"status": spell(word)}
+    if has_automation is not NEITHER:
+        fields["hasAutomation"] = has_automation
+    if paused is not NEITHER:
+        fields["details"] = {"paused": paused}
+    result = live(fields)
+    against = contradiction(word, has_automation, paused)
+    if word == "migrating":
+        assert (result.status, result.word) == (Status.UNKNOWN, spell(word))
+    elif against is None:
+        assert (result.status, result.word) == (Status(word), word)
+    else:
+        assert (result.status, result.word) == (Status.UNKNOWN, f"{word}, {against}")
 
 
 @pytest.mark.parametrize(
