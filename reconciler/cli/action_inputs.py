@@ -145,21 +145,38 @@ def _check(inputs: Inputs) -> None:
         raise UsageError(
             "`plan-file` already says what to apply", "Drop `approved-plan` and `auto-approve`, or the plan file."
         )
+    if inputs.plan_file:
+        _check_saved(inputs)
+
+
+def _check_saved(inputs: Inputs) -> None:
+    """Refuse inputs that choose something beside a saved plan: it is carried out as a whole, so they would be lost."""
+    given = [
+        f"`{name}`"
+        for name, value in (
+            ("config", inputs.config),
+            ("target", inputs.targets),
+            ("select", inputs.selects),
+            ("unverified", inputs.unverified),
+        )
+        if value
+    ]
+    if given:
+        raise UsageError(
+            f"`plan-file` is applied as a whole, and {' and '.join(given)} would not be used",
+            f"Drop {' and '.join(given)}, and set {'it' if len(given) == 1 else 'them'} where the plan is made.",
+        )
 
 
 def arguments(inputs: Inputs, *, out: str) -> list[str]:
     """Return the command line of these inputs; ``out`` is where a plan is saved when no plan file is named."""
     command = inputs.command
-    line = [command.value, "-o", "json"]
-    saved = command is Command.APPLY and inputs.plan_file
-    if not saved:
-        line += _each("--file", inputs.config)
+    line = [command.value, "-o", "json", *_each("--file", inputs.config)]
     if command is Command.VALIDATE:
         return line
-    if not saved:
-        line += [*_each("--target", inputs.targets), *_each("--select", inputs.selects)]
+    line += [*_each("--target", inputs.targets), *_each("--select", inputs.selects)]
     line += [*_one("--parallelism", inputs.parallelism), *_one("--journal", inputs.journal)]
-    if command is not Command.STATUS and not saved:
+    if command is not Command.STATUS:
         line += _one("--unverified", inputs.unverified)
     match command:
         case Command.PLAN:

@@ -229,6 +229,16 @@ def test_an_apply_of_what_was_approved(checkout: Callable[..., Checkout]) -> Non
     assert again.outputs["has-changes"] == "false"
 
 
+def test_a_saved_plan_is_applied_as_it_is(checkout: Callable[..., Checkout]) -> None:
+    """What was planned for one portfolio is carried out for that one; a choice beside the plan writes nothing."""
+    made = checkout(CHANGED, CHANGED_FILES)
+    made("plan", plan_file="plan.json", target="aaa")
+    wrong = made("apply", plan_file="plan.json", target="bbb")
+    assert (wrong.exit, made.glider.calls()) == (64, [])
+    applied = made("apply", plan_file="plan.json")
+    assert (applied.exit, made.glider.calls()) == (0, ["aaa pause"])
+
+
 def test_a_plan_that_failed_hands_over_no_file(checkout: Callable[..., Checkout]) -> None:
     """A file that lay there before, from a cache or the checkout, is not the plan of this job."""
     made = checkout(SAME, "version: 2\n")
@@ -246,6 +256,10 @@ def test_a_plan_that_failed_hands_over_no_file(checkout: Callable[..., Checkout]
         ("apply", {"auto_approve": "yes"}, "`auto-approve`"),
         ("apply", {"approved_plan": "plan.json", "fingerprint": ""}, "`fingerprint`"),
         ("apply", {"plan_file": "plan.json", "fingerprint": " "}, "`fingerprint`"),
+        ("apply", {"plan_file": "plan.json", "target": "aaa"}, "`target` would not be used"),
+        ("apply", {"plan_file": "plan.json", "select": "group=x"}, "`select` would not be used"),
+        ("apply", {"plan_file": "plan.json", "config": "automation.yaml"}, "`config` would not be used"),
+        ("apply", {"plan_file": "plan.json", "unverified": "skip", "target": "a"}, "`target` and `unverified` would"),
         ("plan", {"approved_plan": "x"}, "`approved-plan`"),
         ("plan", {"fail_on": "drfit"}, "`fail-on`"),
         ("status", {"issue": "true"}, "`issue`"),
