@@ -5,6 +5,7 @@ In: options. Out: a loaded configuration. What talks to Glider is put together i
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,7 +44,8 @@ def load_base(sources: tuple[str, ...], revision: str) -> Base:
     """Load what the same files declared at a Git revision. Raises as :func:`load_revision` does."""
     from reconciler.config.revision import load_revision
 
-    return load_revision(sources, revision=revision, today=datetime.now(tz=UTC).date(), cwd=Path.cwd())
+    today = datetime.now(tz=UTC).date()
+    return load_revision(sources, revision=revision, today=today, cwd=Path.cwd(), environment=os.environ)
 
 
 def make_selection(options: Mapping[str, Any]) -> Selection:

@@ -1,9 +1,9 @@
 """The configuration as it was at a Git revision.
 
-In: the ``-f`` arguments, a revision, today's date and a working directory. Out: what the files of that revision
-declare, by the same rules as the files of today. The only module that runs git: it lists and reads objects, and changes
-nothing. A source that is not in the revision declares nothing there; whatever can't be read for sure is an error,
-because an empty base would make everything look like new.
+In: the ``-f`` arguments, a revision, today's date, a working directory and the environment. Out: what the files of that
+revision declare, by the same rules as the files of today. Lists and reads objects, and changes nothing. A source that
+is not in the revision declares nothing there; whatever can't be read for sure is an error, because an empty base would
+make everything look like new.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import glob
 import posixpath
 import re
-import subprocess
 import tempfile
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.config.discover import DEFAULTS, STDIN
+from reconciler.config.git import Answer, Git
 from reconciler.config.load import load
 from reconciler.core.errors import ConfigInvalid, ReconcilerError, UsageError
 from reconciler.core.text import harmless
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 256 * 1024 * 1024
 """All files of one revision together; as much again as a very large fleet needs."""
 MAX_LISTING: Final = 64 * 1024 * 1024
-GIT_SECONDS: Final = 60
-"""How long one call of git may take; a partial clone fetches what it lacks."""
+"""Bytes of one list of a revision's files."""
 
 _BAD_REVISION: Final = re.compile(r"^-|^$|[\x00-\x1f\x7f]")
 """What git would take for an option, or can't be given to it at all."""
@@ -45,6 +44,8 @@ _GLOB: Final = re.compile(r"[*?\[]")
 _FILE: Final = ("100644", "100755", "100664")
 _TREE: Final = "040000"
 _SUBMODULE: Final = "160000"
+_HEADER: Final = 128
+"""Bytes, at most, that `git cat-file --batch` puts around the content of one object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,17 @@ class _Blob:
 class _Repository:
     """Where git found the repository; ``prefix`` is the working directory seen from its top, without a final slash."""
 
-    cwd: Path
+    git: Git
     top: Path
     prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Revision:
+    """A commit, and how messages name it."""
+
+    commit: str
+    shown: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +83,20 @@ class Base:
     strategies: Mapping[StrategyId, StrategyDesired] = field(default_factory=dict)
 
 
-def load_revision(sources: Sequence[str], *, revision: str, today: dt.date, cwd: Path) -> Base:
+def load_revision(
+    sources: Sequence[str], *, revision: str, today: dt.date, cwd: Path, environment: Mapping[str, str]
+) -> Base:
     """Return what the files declared at ``revision``.
 
     Raises :class:`UsageError` for a revision or source that git does not know, :class:`ConfigInvalid` with the
-    revision in every place when the files were not valid then, and :class:`ReconcilerError` when git can't be run.
+    revision in every place when the files were not valid then, and
+    :class:`ReconcilerError` when git can't be run or an object is missing. git gets a few harmless variables of
+    ``environment``.
     """
-    repository, commit = _open(revision, cwd)
+    repository = _open(revision, Git(cwd, environment))
+    base = _resolved(repository.git, revision)
     wanted = [_from_top(source, repository) for source in sources or DEFAULTS]
-    blobs = _select(repository, commit, wanted, revision)
+    blobs = _select(repository, base, wanted)
     with tempfile.TemporaryDirectory(prefix="reconciler-") as folder:
         here = _unpack(repository, blobs, Path(folder))
         # Names below the working directory, as an absolute one would lead to the files of today.
@@ -94,23 +108,33 @@ def load_revision(sources: Sequence[str], *, revision: str, today: dt.date, cwd:
             configuration = load(present, stdin=bytes, today=today, cwd=here)
             return Base(configuration.desired, configuration.strategies)
         except ConfigInvalid as invalid:
-            shown = tuple(_placed(diagnostic, revision) for diagnostic in invalid.diagnostics)
-            raise ConfigInvalid(shown, revision=revision) from invalid
+            shown = tuple(_placed(diagnostic, base.shown) for diagnostic in invalid.diagnostics)
+            raise ConfigInvalid(shown, revision=base.shown) from invalid
 
 
-def _open(revision: str, cwd: Path) -> tuple[_Repository, str]:
-    shown = harmless(revision, longest=80)
+def _open(revision: str, git: Git) -> _Repository:
     if _BAD_REVISION.search(revision):
+        shown = harmless(revision, longest=80)
         raise UsageError(f"{shown!r} is not a Git revision", "Name a branch, a tag or a commit, such as origin/main.")
-    found = _git(cwd, "rev-parse", "--show-toplevel", "--show-prefix")
-    if found.returncode:
-        raise UsageError("the base needs a Git repository", f"git says: {_said(found)}")
-    top, _, prefix = found.stdout.decode(errors="surrogateescape").partition("\n")
-    commit = _git(cwd, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
-    if commit.returncode or not _COMMIT.fullmatch(commit.stdout):
+    found = git.run("rev-parse", "--show-toplevel", "--show-prefix")
+    if found.code:
+        raise UsageError("the base needs a Git repository", f"git says: {found.said}")
+    top, _, prefix = found.output.decode(errors="surrogateescape").partition("\n")
+    return _Repository(git, Path(top), prefix.rstrip("\n").rstrip("/"))
+
+
+def _resolved(git: Git, revision: str) -> _Revision:
+    shown = harmless(revision, longest=80)
+    commit = _commit(git, revision)
+    if commit is None:
         repair = "Check the name. In a shallow clone, fetch it first."
         raise UsageError(f"{shown!r} is not a revision of this repository", repair)
-    return _Repository(cwd, Path(top), prefix.rstrip("\n").rstrip("/")), commit.stdout.decode().strip()
+    return _Revision(commit, shown)
+
+
+def _commit(git: Git, revision: str) -> str | None:
+    found = git.run("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    return None if found.code or not _COMMIT.fullmatch(found.output) else found.output.decode().strip()
 
 
 def _from_top(source: str, repository: _Repository) -> str:
@@ -128,20 +152,20 @@ def _from_top(source: str, repository: _Repository) -> str:
     return joined
 
 
-def _select(repository: _Repository, commit: str, paths: list[str], revision: str) -> list[_Blob]:
+def _select(repository: _Repository, base: _Revision, paths: list[str]) -> list[_Blob]:
     """Return the files of the revision that the sources may mean, sorted by path; YAML only below a directory."""
     roots = {path: _static(path) for path in paths}
     above = sorted({parent.as_posix() for root in roots.values() for parent in Path(root).parents} - {"."})
-    for entry in _listed(repository, commit, above) if above else ():
+    for entry in _listed(repository.git, base.commit, above) if above else ():
         if entry.path in above:  # git lists what lies in there, too
-            _require_plain(entry, revision, tree=True)
+            _require_plain(entry, base, tree=True)
     everything = "." in roots.values()
-    found = _listed(repository, commit, [] if everything else sorted(set(roots.values())), recursive=True)
+    found = _listed(repository.git, base.commit, [] if everything else sorted(set(roots.values())), recursive=True)
     chosen = [blob for blob in found if any(_meant(blob, path, root) for path, root in roots.items())]
     for blob in chosen:
-        _require_plain(blob, revision)
+        _require_plain(blob, base)
     if sum(blob.size for blob in chosen) > MAX_BYTES:
-        raise ReconcilerError(f"the files at {harmless(revision)} are larger than 256 MiB", "Name fewer with -f.")
+        raise ReconcilerError(f"the files at {base.shown} are larger than 256 MiB", "Name fewer with -f.")
     return chosen
 
 
@@ -163,26 +187,23 @@ def _meant(blob: _Blob, path: str, root: str) -> bool:
     return blob.path.endswith(_SUFFIXES) or (path != root and fnmatchcase(blob.path, path))
 
 
-def _require_plain(blob: _Blob, revision: str, *, tree: bool = False) -> None:
+def _require_plain(blob: _Blob, base: _Revision, *, tree: bool = False) -> None:
     if blob.mode in _FILE or (tree and blob.mode == _TREE):
         return
     kind = "a submodule" if blob.mode == _SUBMODULE else "a link"
     raise ReconcilerError(
-        f"{harmless(blob.path)} is {kind} at {harmless(revision)}, and is not followed",
+        f"{harmless(blob.path)} is {kind} at {base.shown}, and is not followed",
         "Name the files it stands for with -f, or drop --base.",
     )
 
 
-def _listed(repository: _Repository, commit: str, paths: Iterable[str], *, recursive: bool = False) -> list[_Blob]:
+def _listed(git: Git, commit: str, paths: Iterable[str], *, recursive: bool = False) -> list[_Blob]:
     options = ["-r"] if recursive else []
-    listing = _git(
-        repository.cwd, "--literal-pathspecs", "ls-tree", "-z", "-l", "--full-tree", *options, commit, "--", *paths
-    )
-    if listing.returncode or len(listing.stdout) > MAX_LISTING:
-        reason = f"git says: {_said(listing)}" if listing.returncode else "It lists too many files; name fewer with -f."
-        raise ReconcilerError("the files of the base can't be listed", reason)
+    listing = git.run("ls-tree", "-z", "-l", "--full-tree", *options, commit, "--", *paths, limit=MAX_LISTING)
+    if listing.code:
+        raise _unreadable("the files of the base can't be listed", listing)
     blobs = []
-    for row in listing.stdout.decode(errors="surrogateescape").split("\0"):
+    for row in listing.output.decode(errors="surrogateescape").split("\0"):
         if row:
             head, _, path = row.partition("\t")
             mode, _, oid, size = head.split()
@@ -194,20 +215,25 @@ def _listed(repository: _Repository, commit: str, paths: Iterable[str], *, recur
     return blobs
 
 
-def _contents(repository: _Repository, blobs: Sequence[_Blob]) -> list[bytes]:
+def _contents(git: Git, blobs: Sequence[_Blob]) -> list[bytes]:
     """Return the bytes of each file. Their sizes are known and bounded by now."""
     if not blobs:
         return []
     asked = "".join(f"{blob.oid}\n" for blob in blobs).encode()
-    answer = _git(repository.cwd, "cat-file", "--batch", given=asked)
-    data, at, contents = answer.stdout, 0, []
+    answer = git.run("cat-file", "--batch", given=asked, limit=sum(blob.size + _HEADER for blob in blobs))
+    data, at, contents = answer.output, 0, []
     for blob in blobs:
         end = data.find(b"\n", at)
-        if answer.returncode or data[at:end] != f"{blob.oid} blob {blob.size}".encode():
-            raise ReconcilerError(f"{harmless(blob.path)} of the base can't be read", f"git says: {_said(answer)}")
+        if answer.code or data[at:end] != f"{blob.oid} blob {blob.size}".encode():
+            raise _unreadable(f"{harmless(blob.path)} of the base can't be read", answer)
         at = end + 1 + blob.size + 1
         contents.append(data[end + 1 : at - 1])
     return contents
+
+
+def _unreadable(summary: str, answer: Answer) -> ReconcilerError:
+    repair = "A partial clone lacks files of the past, and none is fetched here: check out without a filter"
+    return ReconcilerError(summary, f"git says: {answer.said}. {repair} and without sparse-checkout.")
 
 
 def _unpack(repository: _Repository, blobs: Sequence[_Blob], top: Path) -> Path:
@@ -215,7 +241,7 @@ def _unpack(repository: _Repository, blobs: Sequence[_Blob], top: Path) -> Path:
     here = top / repository.prefix
     try:
         here.mkdir(parents=True, exist_ok=True)
-        for blob, data in zip(blobs, _contents(repository, blobs), strict=True):
+        for blob, data in zip(blobs, _contents(repository.git, blobs), strict=True):
             (top / blob.path).parent.mkdir(parents=True, exist_ok=True)
             (top / blob.path).write_bytes(data)
     except OSError as error:
@@ -234,27 +260,3 @@ def _placed(diagnostic: Diagnostic, revision: str) -> Diagnostic:
     if diagnostic.span is None:
         return replace(diagnostic, problem=f"at {revision}: {diagnostic.problem}")
     return replace(diagnostic, span=replace(diagnostic.span, file=f"{revision}:{diagnostic.span.file}"))
-
-
-def _git(cwd: Path, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Run git without a shell, a pager or a prompt."""
-    try:
-        return subprocess.run(  # noqa: S603 - a list without a shell; the revision is checked, paths follow `--`
-            ["git", "--no-pager", *arguments],  # noqa: S607 - whichever git the user has is the right one
-            cwd=cwd,
-            input=given,
-            capture_output=True,
-            check=False,
-            timeout=GIT_SECONDS,
-        )
-    except OSError as error:
-        raise ReconcilerError(f"git can't be run: {error.strerror}", "Install git, or drop --base.") from error
-    except subprocess.TimeoutExpired as error:
-        raise ReconcilerError(
-            f"git did not end within {GIT_SECONDS} s", "Fetch the base first, then try again."
-        ) from error
-
-
-def _said(ended: subprocess.CompletedProcess[bytes]) -> str:
-    lines = ended.stderr.decode(errors="replace").strip().splitlines()
-    return harmless(lines[0], longest=300) if lines else f"nothing, but it ended with {ended.returncode}"

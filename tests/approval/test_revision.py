@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -79,7 +80,7 @@ READ = {
 @pytest.mark.parametrize(("sources", "where", "expected"), READ.values(), ids=READ)
 def test_what_is_read(repository: Path, sources: list[str], where: str, expected: list[str]) -> None:
     """Files, directories, globs and the default mean at a revision what they mean in the working tree."""
-    base = load_revision(sources, revision="main", today=TODAY, cwd=repository / where)
+    base = load_revision(sources, revision="main", today=TODAY, environment=os.environ, cwd=repository / where)
     assert list(base.desired) == expected
 
 
@@ -87,7 +88,11 @@ def test_absolute_sources(repository: Path) -> None:
     """An absolute path means the file of the revision, not the one of today."""
     top = repository.as_posix()
     given = [f"{top}/automation.yaml", f"{top}/fleet/*.yaml"]
-    assert list(load_revision(given, revision="HEAD", today=TODAY, cwd=repository).desired) == ["a", "b", "one"]
+    assert list(load_revision(given, revision="HEAD", today=TODAY, environment=os.environ, cwd=repository).desired) == [
+        "a",
+        "b",
+        "one",
+    ]
 
 
 REFUSED = {
@@ -111,7 +116,7 @@ def test_what_is_refused(
 ) -> None:
     """What git can't answer for sure is an error and never an empty base."""
     with pytest.raises(kind) as refused:
-        load_revision(sources, revision=revision, today=TODAY, cwd=repository)
+        load_revision(sources, revision=revision, today=TODAY, environment=os.environ, cwd=repository)
     assert told in str(refused.value)
     assert refused.value.detail
 
@@ -119,10 +124,10 @@ def test_what_is_refused(
 def test_a_base_that_was_invalid(repository: Path) -> None:
     """Every problem of the revision has its place as git writes it."""
     with pytest.raises(ConfigInvalid, match="the configuration at main has 1 problem") as refused:
-        load_revision(["bad/bad.yaml"], revision="main", today=TODAY, cwd=repository)
+        load_revision(["bad/bad.yaml"], revision="main", today=TODAY, environment=os.environ, cwd=repository)
     assert [str(d).split(": ")[0] for d in refused.value.diagnostics] == ["main:bad/bad.yaml:3:14"]
     with pytest.raises(ConfigInvalid) as refused:
-        load_revision(["bad/none.yaml"], revision="main", today=TODAY, cwd=repository)
+        load_revision(["bad/none.yaml"], revision="main", today=TODAY, environment=os.environ, cwd=repository)
     assert "at main: no portfolios are declared" in str(refused.value.diagnostics[0])
 
 
@@ -139,8 +144,9 @@ def test_a_tree_can_not_write_outside(tmp_path: Path) -> None:
 
     outer = tree(b"40000 ..\0" + bytes.fromhex(tree(raw)))
     crafted = git(tmp_path, "commit-tree", outer, "-m", "x")
+    git(tmp_path, "update-ref", "HEAD", crafted)
     with pytest.raises(ReconcilerError, match="which no tree may"):
-        load_revision(["."], revision=crafted, today=TODAY, cwd=tmp_path)
+        load_revision(["."], revision=crafted, today=TODAY, environment=os.environ, cwd=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".git", "x.yaml"]
 
 
@@ -148,7 +154,7 @@ def test_without_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """Outside of a repository, and without git, the error says which."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     with pytest.raises(UsageError, match="needs a Git repository"):
-        load_revision([], revision="main", today=TODAY, cwd=tmp_path)
+        load_revision([], revision="main", today=TODAY, environment=os.environ, cwd=tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ReconcilerError, match="git can't be run"):
-        load_revision([], revision="main", today=TODAY, cwd=tmp_path)
+        load_revision([], revision="main", today=TODAY, environment=os.environ, cwd=tmp_path)

@@ -30,7 +30,7 @@ CORE = (
     ("planner", "planfile", "comparison", "cause", "strategyplan", "adopt", "coverage"),
     ("decide", "guards", "report", "rebalance", "strategyfile", "fleet", "failon", "advice"),
     ("wanted",),
-    ("plan",),
+    ("plan", "intent"),
     ("diff", "marker", "selection", "cost"),
     ("schedule", "ports", "jsonread", "strategy", "layout"),
     ("desired", "live", "limits", "paths"),
@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "httpx": ("api.transport", "github.wire"),
     "deepdiff": ("core.diff",),
     "sqlite3": ("apply.journal", "apply.journalfile", "apply.journalfacts", "sandbox.store"),
-    "subprocess": ("config.revision", "cli.bootstrap"),
+    "subprocess": ("config.git", "cli.bootstrap"),
 }
 """Who may import what from outside; a package that is not named here needs a decision first."""
 
@@ -62,6 +62,12 @@ IMPURE = frozenset(
 PROCESS = frozenset({"os.environ", "os.getenv", "sys.argv", "sys.exit", "sys.stdin", "sys.stdout", "sys.stderr"})
 PROCESS_CALLS = frozenset({"print", "input", "exit", "quit", "SystemExit"})
 """What belongs to the process, and so to ``cli`` alone."""
+
+
+WRITES = frozenset({"start", "pause", "resume", "update_schedule", "set_cadence", "trigger", "post", "put"})
+"""The methods by which a service is written to."""
+MAY_WRITE = ("api", "apply.announce")
+"""Who may await one: the adapters that are the methods, and the one place that announces every write."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,7 @@ class Reader(ast.NodeVisitor):
         self.module, self.known = module, known
         self.imports: list[Import] = []
         self.process: list[tuple[str, int]] = []
+        self.writes: list[tuple[str, int]] = []
         self._types_only = False
 
     def visit_If(self, node: ast.If) -> None:
@@ -110,6 +117,12 @@ class Reader(ast.NodeVisitor):
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if ast.unparse(node) in PROCESS:
             self.process.append((ast.unparse(node), node.lineno))
+        self.generic_visit(node)
+
+    def visit_Await(self, node: ast.Await) -> None:
+        called = node.value.func if isinstance(node.value, ast.Call) else None
+        if isinstance(called, ast.Attribute) and called.attr in WRITES:
+            self.writes.append((called.attr, node.lineno))
         self.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> None:
@@ -161,6 +174,9 @@ def _of_module(reader: Reader) -> Iterator[str]:
     if package != "cli":
         for what, line in reader.process:
             yield f"{module}:{line}: {what} belongs to cli"
+    if not any(module == place or module.startswith(f"{place}.") for place in (*MAY_WRITE, "github")):
+        for what, line in reader.writes:
+            yield f"{module}:{line}: calls {what}, a write of the service, which only apply.announce may"
     if package == "core" and "." in module and _rank(module) is None:
         yield f"{module}:1: has no place in the order of the core"
 
@@ -240,6 +256,7 @@ BROKEN = {
     "print": ("render/text.py", "print('x')", "print belongs to cli"),
     "environment": ("api/v1.py", "import os\nos.environ['X']", "os.environ belongs to cli"),
     "exit": ("config/load.py", "from sys import exit", "sys.exit belongs to cli"),
+    "a write": ("apply/run.py", "async def f(api):\n    await api.pause('a', reason='')", "only apply.announce may"),
     "raised exit": ("config/load.py", "raise SystemExit(1)", "SystemExit belongs to cli"),
 }
 
