@@ -1,9 +1,10 @@
-"""The configuration as it was at a Git revision.
+"""The configuration as it was where this branch left a Git revision.
 
-In: the ``-f`` arguments, a revision, today's date, a working directory and the environment. Out: what the files of that
-revision declare, by the same rules as the files of today. Lists and reads objects, and changes nothing. A source that
-is not in the revision declares nothing there; whatever can't be read for sure is an error, because an empty base would
-make everything look like new.
+In: the ``-f`` arguments, a revision, today's date, a working directory and the environment. Out: what the files of the
+merge base of that revision and ``HEAD`` declare, by the same rules as the files of today. Lists and reads objects, and
+changes nothing. A source that is not in the base declares nothing there; whatever can't be read for sure is an error,
+because an empty base would make everything look like new, and the tip of the revision would make what others merged
+meanwhile look like this branch's work.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.config.discover import DEFAULTS, STDIN
 from reconciler.config.git import Answer, Git
 from reconciler.config.load import load
+from reconciler.core.diagnostics import Diagnostic, Severity
 from reconciler.core.errors import ConfigInvalid, ReconcilerError, UsageError
 from reconciler.core.text import harmless
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from reconciler.core.desired import Desired, PortfolioId
-    from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.strategy import StrategyDesired, StrategyId
 
 MAX_BYTES: Final = 256 * 1024 * 1024
@@ -69,7 +70,7 @@ class _Repository:
 
 @dataclass(frozen=True, slots=True)
 class _Revision:
-    """A commit, and how messages name it."""
+    """A commit, and how messages name it: as it was asked for, or by its own name where it is another commit."""
 
     commit: str
     shown: str
@@ -86,15 +87,15 @@ class Base:
 def load_revision(
     sources: Sequence[str], *, revision: str, today: dt.date, cwd: Path, environment: Mapping[str, str]
 ) -> Base:
-    """Return what the files declared at ``revision``.
+    """Return what the files declared at the merge base of ``revision`` and ``HEAD``.
 
-    Raises :class:`UsageError` for a revision or source that git does not know, :class:`ConfigInvalid` with the
-    revision in every place when the files were not valid then, and
+    Raises :class:`UsageError` for a revision or source that git does not know, :class:`ConfigInvalid` where the clone
+    holds no merge base or, with the revision in every place, where the files were not valid then, and
     :class:`ReconcilerError` when git can't be run or an object is missing. git gets a few harmless variables of
     ``environment``.
     """
     repository = _open(revision, Git(cwd, environment))
-    base = _resolved(repository.git, revision)
+    base = _merge_base(repository.git, revision)
     wanted = [_from_top(source, repository) for source in sources or DEFAULTS]
     blobs = _select(repository, base, wanted)
     with tempfile.TemporaryDirectory(prefix="reconciler-") as folder:
@@ -123,18 +124,44 @@ def _open(revision: str, git: Git) -> _Repository:
     return _Repository(git, Path(top), prefix.rstrip("\n").rstrip("/"))
 
 
-def _resolved(git: Git, revision: str) -> _Revision:
+def _merge_base(git: Git, revision: str) -> _Revision:
+    """Return the commit at which ``HEAD`` left ``revision``; of several equally good ones, the one git names first."""
     shown = harmless(revision, longest=80)
-    commit = _commit(git, revision)
-    if commit is None:
-        repair = "Check the name. In a shallow clone, fetch it first."
-        raise UsageError(f"{shown!r} is not a revision of this repository", repair)
-    return _Revision(commit, shown)
+    shallow = git.run("rev-parse", "--is-shallow-repository").output.strip() == b"true"
+    tip, head = _commit(git, revision), _commit(git, "HEAD")
+    if tip is None:
+        if shallow:
+            raise _no_base(shown, "it is not a revision of this shallow clone", shallow=True)
+        raise UsageError(f"{shown!r} is not a revision of this repository", "Check the name.")
+    if head is None:
+        raise _no_base(shown, "nothing is committed on this branch", shallow=shallow)
+    found = git.run("merge-base", tip, head)
+    if found.code not in (0, 1):
+        raise _unreadable(f"the merge base of {shown} and HEAD can't be found", found)
+    base = found.output.decode(errors="replace").strip()
+    if not base:
+        raise _no_base(shown, "it and HEAD have no commit in common", shallow=shallow)
+    if shallow and base not in (tip, head) and _is_cut(git, tip, head):
+        raise _no_base(shown, "the history between it and HEAD is cut off", shallow=True)
+    return _Revision(base, shown if base == tip else base[:12])
 
 
 def _commit(git: Git, revision: str) -> str | None:
     found = git.run("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     return None if found.code or not _COMMIT.fullmatch(found.output) else found.output.decode().strip()
+
+
+def _is_cut(git: Git, tip: str, head: str) -> bool:
+    """Whether a commit that only one side has lacks its parents: a nearer merge base may lie behind it."""
+    found = git.run("rev-list", "--max-count=1", "--max-parents=0", f"{tip}...{head}")
+    return bool(found.code or found.output)
+
+
+def _no_base(shown: str, problem: str, *, shallow: bool) -> ConfigInvalid:
+    whole = "fetch the whole history, with `fetch-depth: 0` for actions/checkout or `git fetch --unshallow`"
+    other = "name a revision that shares history with HEAD; a checkout that was cut off needs `fetch-depth: 0`"
+    diagnostic = Diagnostic(Severity.ERROR, f"no base at {shown}: {problem}", whole if shallow else other)
+    return ConfigInvalid((diagnostic,), revision=shown)
 
 
 def _from_top(source: str, repository: _Repository) -> str:

@@ -1,4 +1,4 @@
-"""The files of a Git revision: which of them are read, and what is refused."""
+"""The files of a Git revision: from which commit and which of them they are read, and what is refused."""
 
 from __future__ import annotations
 
@@ -158,3 +158,147 @@ def test_without_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ReconcilerError, match="git can't be run"):
         load_revision([], revision="main", today=TODAY, environment=os.environ, cwd=tmp_path)
+
+
+def step(top: Path, *portfolios: str) -> str:
+    """Declare these portfolios and commit; return the commit."""
+    (top / "automation.yaml").write_text(files(*portfolios), encoding="utf-8")
+    return commit(top)
+
+
+@pytest.fixture(scope="module")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``change`` left ``main`` at its second of three commits and has three of its own; ``lone`` shares none of them.
+
+    ``merged`` is ``change`` merged into ``main``, as a pull request is checked out; ``crossed`` is ``change`` with the
+    first commit of ``main`` merged into it.
+    """
+    top = tmp_path_factory.mktemp("forked")
+    git(top, "init", "--quiet", "--initial-branch=main")
+    git(top, "config", "uploadpack.allowFilter", "true")
+    step(top, "first")
+    git(top, "tag", "first")
+    step(top, "second")
+    git(top, "branch", "change")
+    step(top, "tip")
+    git(top, "switch", "--quiet", "change")
+    for name in ("x", "y", "z"):
+        step(top, "second", name)
+    git(top, "switch", "--quiet", "--detach", "main")
+    git(top, "merge", "--quiet", "--no-edit", "--strategy=ours", "change")
+    git(top, "branch", "merged")
+    first, change = git(top, "rev-parse", "first"), git(top, "rev-parse", "change")
+    crossed = git(top, "commit-tree", f"{change}^{{tree}}", "-p", change, "-p", first, "-m", "x")
+    git(top, "branch", "crossed", crossed)
+    git(top, "switch", "--quiet", "--orphan", "lone")
+    step(top, "lone")
+    return top
+
+
+COMPARED = {
+    "a branch that went on": ("change", "main", ["second"]),
+    "the other way round": ("main", "change", ["second"]),
+    "itself": ("change", "change", ["second", "z"]),
+    "an ancestor": ("change", "first", ["first"]),
+    "a descendant": ("first", "main", ["first"]),
+    "its own past": ("change", "HEAD~2", ["second", "x"]),
+    "a merge with the tip": ("merged", "main", ["tip"]),
+    "two ways back": ("crossed", "main", ["second"]),
+}
+
+
+@pytest.mark.parametrize(("head", "revision", "expected"), COMPARED.values(), ids=COMPARED)
+def test_the_merge_base_is_read(forked: Path, tmp_path: Path, head: str, revision: str, expected: list[str]) -> None:
+    """What others merged since this branch left is not in the base."""
+    clone = cloned(forked, tmp_path, head)
+    base = load_revision([], revision=revision, today=TODAY, environment=os.environ, cwd=clone)
+    assert list(base.desired) == expected
+
+
+def cloned(source: Path, tmp_path: Path, head: str, *options: str, url: str = "") -> Path:
+    """Clone with every branch as a local one, and check out ``head`` without a branch."""
+    clone = tmp_path / "clone"
+    git(tmp_path, "init", "--quiet", "--initial-branch=nothing", "clone")
+    git(clone, "fetch", "--quiet", *options, url or source.as_uri(), "refs/heads/*:refs/heads/*")
+    git(clone, "switch", "--quiet", "--detach", head)
+    return clone
+
+
+CUT_OFF = {
+    "one commit of each": ("change", "main", 1, "it and HEAD have no commit in common"),
+    "too few of one side": ("change", "main", 3, "it and HEAD have no commit in common"),
+    "the base of both cut, an older one seen": ("crossed", "main", 3, "the history between it and HEAD is cut off"),
+    "a commit that was not fetched": ("change", "HEAD~3", 2, "it is not a revision of this shallow clone"),
+    "another history": ("lone", "main", 1, "it and HEAD have no commit in common"),
+}
+
+
+@pytest.mark.parametrize(("head", "revision", "depth", "told"), CUT_OFF.values(), ids=CUT_OFF)
+def test_a_shallow_clone(forked: Path, tmp_path: Path, head: str, revision: str, depth: int, told: str) -> None:
+    """Where the merge base was not fetched the error says how to fetch it; the tip never stands in for it."""
+    clone = cloned(forked, tmp_path, head, f"--depth={depth}")
+    with pytest.raises(ConfigInvalid, match=f"the configuration at {revision} has 1 problem") as refused:
+        load_revision([], revision=revision, today=TODAY, environment=os.environ, cwd=clone)
+    (problem,) = refused.value.diagnostics
+    assert problem.problem == f"no base at {revision}: {told}"
+    assert "`fetch-depth: 0`" in problem.repair
+    assert "--unshallow" in problem.repair
+    assert refused.value.exit_reason.code == 3
+
+
+DEEP_ENOUGH = {
+    "the base is the last that was fetched": ("change", "main", 4, ["second"]),
+    "a merge that holds the tip": ("merged", "main", 2, ["tip"]),
+    "the commit itself": ("change", "HEAD", 1, ["second", "z"]),
+}
+
+
+@pytest.mark.parametrize(("head", "revision", "depth", "expected"), DEEP_ENOUGH.values(), ids=DEEP_ENOUGH)
+def test_a_shallow_clone_that_is_deep_enough(
+    forked: Path, tmp_path: Path, head: str, revision: str, depth: int, expected: list[str]
+) -> None:
+    """A history that was cut behind the merge base is as good as a whole one."""
+    clone = cloned(forked, tmp_path, head, f"--depth={depth}")
+    base = load_revision([], revision=revision, today=TODAY, environment=os.environ, cwd=clone)
+    assert list(base.desired) == expected
+
+
+def test_unrelated_histories(forked: Path, tmp_path: Path) -> None:
+    """A whole clone in which there is no merge base is told so, before anything is committed as well."""
+    clone = cloned(forked, tmp_path, "lone")
+    for problem in ("it and HEAD have no commit in common", "nothing is committed on this branch"):
+        with pytest.raises(ConfigInvalid) as refused:
+            load_revision([], revision="main", today=TODAY, environment=os.environ, cwd=clone)
+        assert refused.value.diagnostics[0].problem == f"no base at main: {problem}"
+        assert "`fetch-depth: 0`" in refused.value.diagnostics[0].repair
+        git(clone, "switch", "--quiet", "--orphan", "new")
+
+
+def test_an_invalid_merge_base_is_named(tmp_path: Path) -> None:
+    """The place of a problem names the commit that was read, not the revision that has moved on."""
+    git(tmp_path, "init", "--quiet", "--initial-branch=main")
+    broken = step(tmp_path, "x: {state: on} #")
+    git(tmp_path, "branch", "change")
+    step(tmp_path, "x")
+    git(tmp_path, "switch", "--quiet", "change")
+    with pytest.raises(ConfigInvalid, match=f"the configuration at {broken[:12]} has") as refused:
+        load_revision([], revision="main", today=TODAY, environment=os.environ, cwd=tmp_path)
+    assert str(refused.value.diagnostics[0]).startswith(f"{broken[:12]}:automation.yaml:3:")
+
+
+def test_a_partial_clone_fetches_nothing(forked: Path, tmp_path: Path) -> None:
+    """A file that such a clone lacks is an error with its repair, and is not fetched behind the user's back."""
+    git(tmp_path, "clone", "--quiet", "--filter=blob:none", "--branch=change", forked.as_uri(), "clone")
+    with pytest.raises(ReconcilerError, match="the files of the base can't be listed") as refused:
+        load_revision([], revision="origin/main", today=TODAY, environment=os.environ, cwd=tmp_path / "clone")
+    assert refused.value.detail.startswith("git says: fatal: could not fetch")
+    assert "partial clone" in refused.value.detail
+
+
+def test_a_replaced_commit_is_not_read(forked: Path, tmp_path: Path) -> None:
+    """A replacement that somebody put into this clone does not change what a revision declared."""
+    clone = cloned(forked, tmp_path, "change")
+    blob = git(clone, "rev-parse", "main~1:automation.yaml")
+    git(clone, "replace", blob, git(clone, "rev-parse", "lone:automation.yaml"))
+    base = load_revision([], revision="main", today=TODAY, environment=os.environ, cwd=clone)
+    assert list(base.desired) == ["second"]
