@@ -21,6 +21,7 @@ from reconciler.cli.action_inputs import Command, Inputs, arguments, read_inputs
 from reconciler.cli.options import DEFAULT_JOURNAL
 from reconciler.cli.output import write
 from reconciler.cli.results import Results
+from reconciler.cli.streams import open_lasting
 from reconciler.core.errors import ConfigInvalid, ExitReason, ReconcilerError
 from reconciler.core.failon import conditions_met
 from reconciler.render import github
@@ -74,7 +75,7 @@ def _run(inputs: Inputs, folder: Path) -> Ending:
     line = arguments(inputs, out=str(folder / "plan.json"))
     try:
         with (
-            _document(folder, inputs).open("w", encoding="utf-8") as document,
+            open_lasting(_document(folder, inputs)) as document,
             contextlib.redirect_stdout(document),
             contextlib.redirect_stderr(_Harmless(sys.stderr)),
         ):

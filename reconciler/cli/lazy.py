@@ -14,6 +14,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from click.shell_completion import CompletionItem
 
 WIDEST = 100
 """Columns of help, however wide the terminal is: longer lines are hard to read."""
@@ -27,6 +28,8 @@ class Lazy(NamedTuple):
     help: str
     hidden: bool = False
     """Whether help leaves it out: it is called by a program, not by people."""
+    writes: bool = False
+    """Whether it writes to Glider: its exit code tells what became of that, even where its output can't be written."""
 
 
 class LazyGroup(click.Group):
@@ -59,6 +62,14 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, lazy.help) for name, lazy in self._lazy.items() if not lazy.hidden])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that begin like this, importing none of them."""
+        from click.shell_completion import CompletionItem
+
+        found = [(name, lazy.help) for name, lazy in self._lazy.items() if not lazy.hidden]
+        commands = [CompletionItem(name, help=text) for name, text in found if name.startswith(incomplete)]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def get_help(self, ctx: click.Context) -> str:
         """Return the help, as wide as the terminal; click would import shutil to ask how wide that is."""
         if ctx.terminal_width is None:
@@ -69,7 +80,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Resolve as click does, but name the nearest command for a mistyped one."""
-        if args and args[0] not in self._lazy and not args[0].startswith("-"):
+        if args and args[0] not in self._lazy and not args[0].startswith("-") and not ctx.resilient_parsing:
             from difflib import get_close_matches
 
             near = get_close_matches(args[0], self.list_commands(ctx), n=1)

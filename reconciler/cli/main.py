@@ -6,7 +6,6 @@ In: arguments. Out: an exit code, by ``SystemExit``. Every failure gets its sent
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import sys
@@ -17,6 +16,7 @@ import click
 from reconciler import __version__
 from reconciler.cli.lazy import WIDEST, Lazy, LazyGroup
 from reconciler.cli.options import HOISTED
+from reconciler.cli.streams import failure_of, is_lost, make_lasting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 COMMANDS = {
     "validate": Lazy("reconciler.cli.validate:validate", "Check the files, offline."),
     "plan": Lazy("reconciler.cli.plan:plan", "Show what apply would do."),
-    "apply": Lazy("reconciler.cli.apply:apply", "Make live automation match the files."),
+    "apply": Lazy("reconciler.cli.apply:apply", "Make live automation match the files.", writes=True),
     "drift": Lazy("reconciler.cli.drift:drift", "Show where live automation is not as declared."),
     "show": Lazy("reconciler.cli.show:show", "Show a saved plan."),
     "status": Lazy("reconciler.cli.status:status", "Show live automation as a table."),
-    "rebalance": Lazy("reconciler.cli.rebalance:rebalance", "Run portfolios once now, and follow them."),
+    "rebalance": Lazy("reconciler.cli.rebalance:rebalance", "Run portfolios once now, and follow them.", writes=True),
     "import": Lazy("reconciler.cli.import_:import_", "Write what is live as YAML."),
     "coverage": Lazy("reconciler.cli.coverage:coverage", "Show what is live and not declared."),
     "explain": Lazy("reconciler.cli.explain:explain", "Show where each value of a portfolio comes from."),
@@ -39,7 +39,9 @@ COMMANDS = {
     "doctor": Lazy("reconciler.cli.doctor:doctor", "Check key, service, paths, clock, files and journal."),
     "schema": Lazy("reconciler.cli.schema:schema", "Print the JSON Schema of the files."),
     "sandbox": Lazy("reconciler.cli.sandbox:sandbox", "Run the embedded Glider, to learn and to test on."),
-    "action": Lazy("reconciler.cli.action:action", "Run a command as a step of GitHub Actions.", hidden=True),
+    "action": Lazy(
+        "reconciler.cli.action:action", "Run a command as a step of GitHub Actions.", hidden=True, writes=True
+    ),
 }
 
 COLLECTOR = (100_000, 50, 100)
@@ -87,44 +89,69 @@ def console() -> NoReturn:
     Everything is flushed and closed by now, so the interpreter need not take its modules apart, which would be a third
     of the time of a small command.
     """
+    make_lasting()
     code = run(sys.argv[1:])
-    with contextlib.suppress(OSError):  # whoever read it has gone; what could not be written was reported before
-        sys.stdout.flush()
-        sys.stderr.flush()
+    sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(code)
 
 
 def run(arguments: list[str], results: Results | None = None) -> int:
     """Run one command; return its exit code. Whoever passes ``results`` gets what the command found out."""
     gc.set_threshold(*COLLECTOR)
+    if instruction := os.environ.get("_RECONCILER_COMPLETE"):  # a shell asks, by the function that it sourced
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, "reconciler", "_RECONCILER_COMPLETE", instruction)
+    begun: list[click.Context] = []
     try:
-        reason = cli.main(args=arguments, prog_name="reconciler", standalone_mode=False, obj=results)
+        # Not click's own `main`: it turns a reader that has gone into an exit code that says something else.
+        begun.append(cli.make_context("reconciler", list(arguments), obj=results))
+        with begun[0]:
+            code = getattr(cli.invoke(begun[0]), "code", 0)
     except click.exceptions.Exit as ended:
-        return ended.exit_code
-    except BrokenPipeError:
-        # Whoever read our stdout has gone (`| head`). Nothing is wrong; Python must not complain at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        code = ended.exit_code
     except SystemExit as stop:
-        return _stopped(stop, arguments)
+        code = _stopped(stop, arguments)
     except (Exception, KeyboardInterrupt) as error:
-        return _failed(error, arguments, results)
+        code = _failed(error, arguments, results)
     except BaseException as stop:
-        return _terminated(stop, arguments, results)
-    return getattr(reason, "code", 0)
+        code = _terminated(stop, arguments, results)
+    return _delivered(code, begun[0].invoked_subcommand if begun else None, arguments)
+
+
+def _delivered(code: int, command: str | None, arguments: list[str]) -> int:
+    """Return what a command exits with, after its output: lost data is an error of whatever only reads."""
+    failure = failure_of(sys.stdout)
+    if failure is None or not is_lost(failure):
+        return code
+    from reconciler.core.errors import ExitReason, ReconcilerError
+
+    # Not as a document: that would go the same way.
+    repair = "See where standard output goes, and whether there is room."
+    _say(ReconcilerError(f"the output can't be written: {failure.strerror}", repair), arguments)
+    if command is not None and command in COMMANDS and COMMANDS[command].writes:
+        return code
+    return ExitReason.ERROR.code if code in (ExitReason.OK.code, ExitReason.CHANGES.code) else code
 
 
 def _failed(error: BaseException, arguments: list[str], results: Results | None) -> int:
     """Say why a command failed; what this needs is imported only now, because most commands don't fail."""
+    from reconciler.cli.output import write
     from reconciler.core.errors import ExitReason, ReconcilerError
 
     if results is not None:
         results.error = error if isinstance(error, ReconcilerError) else ReconcilerError(_summary(error))
 
     match error:
+        case click.exceptions.NoArgsIsHelpError():  # the bare command, or a bare group
+            write(sys.stdout, f"{error.message}\n")
+            return ExitReason.OK.code
         case click.UsageError():
             return _usage(error, arguments)
         case click.Abort() | KeyboardInterrupt():
+            if isinstance(error, KeyboardInterrupt) and sys.stderr.isatty():
+                write(sys.stderr, "\n")  # ends the line in which the terminal shows ^C
             return _ended(arguments, "interrupted", "", ExitReason.INTERRUPTED)
         case ReconcilerError():
             return report(error, error_reason(error), arguments)
@@ -141,6 +168,17 @@ def error_reason(error: ReconcilerError) -> ExitReason:
 
 def report(error: ReconcilerError, reason: ExitReason, arguments: list[str]) -> int:
     """Print an error on stderr, and as a document on stdout where JSON was asked for; return the exit code."""
+    _say(error, arguments)
+    if wants_json(arguments):
+        from reconciler.cli.output import write
+        from reconciler.render.json import failure_json
+
+        write(sys.stdout, failure_json(error, reason))
+    return reason.code
+
+
+def _say(error: ReconcilerError, arguments: list[str]) -> None:
+    """Print an error on stderr, with the problems of the files where it has some."""
     from reconciler.cli.output import Output, write
     from reconciler.core.errors import ConfigInvalid
     from reconciler.render.style import Ink, safe
@@ -154,11 +192,6 @@ def report(error: ReconcilerError, reason: ExitReason, arguments: list[str]) -> 
     lines = [f"{style.paint('error:', Ink.RED, Ink.BOLD)} {safe(str(error), longest=1000)}"]
     lines += [f"  {safe(error.detail, longest=2000)}"] if error.detail else []
     write(sys.stderr, "\n".join(lines) + "\n")
-    if wants_json(arguments):
-        from reconciler.render.json import failure_json
-
-        write(sys.stdout, failure_json(error, reason))
-    return reason.code
 
 
 def wants_json(arguments: list[str]) -> bool:
@@ -174,7 +207,10 @@ def _stopped(stop: SystemExit, arguments: list[str]) -> int:
     """Say that a second signal ended an apply, whose writes in flight the next one settles."""
     from reconciler.core.errors import ExitReason
 
-    reason = next((reason for reason in ExitReason if reason.code == stop.code), ExitReason.ERROR)
+    signalled = (ExitReason.INTERRUPTED, ExitReason.TERMINATED)
+    reason = next((reason for reason in signalled if reason.code == stop.code), None)
+    if reason is None:
+        raise stop  # nothing of ours ends like this
     detail = "What was under way was not waited for; the next apply finds out what became of it."
     return _ended(arguments, "ended at once by a second signal", detail, reason)
 

@@ -68,18 +68,11 @@ class Output:
 def write(stream: TextIO, text: str) -> None:
     """Write and flush; characters that the stream's encoding lacks become escapes instead of an error.
 
-    Raises :class:`BrokenPipeError` when the reader has gone, and ``ReconcilerError`` when the output can't be written.
+    The streams of a process don't raise: see :mod:`reconciler.cli.streams`.
     """
     encoding = stream.encoding or "utf-8"
-    try:
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        stream.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        from reconciler.core.errors import ReconcilerError
-
-        raise ReconcilerError(f"the output can't be written: {error.strerror}", "Free the disk it goes to.") from error
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
 
 
 def _wants_color(stream: TextIO, asked: bool | None) -> bool:

@@ -6,10 +6,12 @@ text has its colours already.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
+from reconciler.cli.streams import failure_of
 from reconciler.render.style import cut_styled, moment_seconds
 
 if TYPE_CHECKING:
@@ -65,12 +67,13 @@ async def watch(
     ``size`` returns columns and lines of the terminal, which may change meanwhile.
     """
     draw(_CLEAR)
-    while True:
+    while failure_of(sys.stdout) is None:
         text = await look()
         columns, lines = size()
         head = f"{moment_seconds(clock.now_ms())}, every {every_seconds} s; Ctrl-C ends it"
         draw(frame(head, text, columns=columns, lines=lines))
         await clock.sleep(every_seconds)
+    raise click.exceptions.Exit(0)  # the terminal has gone, and nobody will ever interrupt this
 
 
 def frame(head: str, text: str, *, columns: int, lines: int) -> str:

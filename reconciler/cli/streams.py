@@ -1,0 +1,115 @@
+"""The standard streams of a process, made to last: a write that fails never ends the command that wrote.
+
+In: the streams that Python opened. Out: streams whose writes don't raise; the first failure is kept, and whoever ends
+the command asks for it. So an apply goes on when its log is full or its reader has gone, whichever library is writing.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from errno import EBADF, EPIPE
+from select import select
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FIRST_FREE: Final = 3
+"""File descriptors below this one are standard input, output and error."""
+
+
+class Lasting(io.RawIOBase):
+    """The raw side of a stream: what can't be written is dropped, and so is all that follows."""
+
+    def __init__(self, raw: io.RawIOBase, failure: OSError | None = None) -> None:
+        self._raw = raw
+        self.failure = failure
+        """Why nothing arrives any more; ``None`` as long as it does."""
+
+    @property
+    def name(self) -> object:
+        """Return what Python calls the stream."""
+        return getattr(self._raw, "name", None)
+
+    def writable(self) -> bool:
+        """Return that it can be written to."""
+        return True
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal."""
+        return self._raw.isatty()
+
+    def fileno(self) -> int:
+        """Return the file descriptor."""
+        return self._raw.fileno()
+
+    def write(self, data: Any, /) -> int:
+        """Write some or all of the bytes, or drop them; return how many were taken."""
+        size = memoryview(data).nbytes
+        while self.failure is None:
+            try:
+                written = self._raw.write(data)
+                if written is not None:
+                    return written
+                select([], [self.fileno()], [])  # another program made it non-blocking, and its reader is slow
+            except OSError as error:
+                self.failure = error
+        return size
+
+    def close(self) -> None:
+        """Close it, and what is behind it."""
+        if not self.closed:
+            super().close()
+            self._raw.close()
+
+
+def make_lasting() -> None:
+    """Replace the standard streams of this process; one that was closed before the start is opened on nothing."""
+    _fill_gaps()
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - it is open as long as the process is
+    sys.stdout = _lasting(sys.stdout, 1)
+    sys.stderr = _lasting(sys.stderr, 2)
+
+
+def _fill_gaps() -> None:
+    """Open the null device where a standard descriptor is closed: the next file, a journal, would get its number."""
+    while True:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+        if descriptor >= _FIRST_FREE:
+            os.close(descriptor)
+            return
+
+
+def _lasting(stream: TextIO | None, descriptor: int) -> TextIO:
+    if stream is None:  # Python's word for one that was closed
+        raw = Lasting(io.FileIO(descriptor, "wb", closefd=False), OSError(EBADF, os.strerror(EBADF)))
+        return _text(raw, encoding="utf-8", errors="backslashreplace")
+    stream.flush()
+    behind = stream.buffer
+    inner = behind.raw if isinstance(behind, io.BufferedWriter) else behind  # with PYTHONUNBUFFERED it is raw already
+    if not isinstance(stream, io.TextIOWrapper) or not isinstance(inner, io.RawIOBase):
+        return stream
+    return _text(Lasting(inner), encoding=stream.encoding, errors=stream.errors, line_buffering=stream.line_buffering)
+
+
+def _text(raw: Lasting, *, encoding: str, errors: str | None, line_buffering: bool = False) -> TextIO:
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=encoding, errors=errors, line_buffering=line_buffering)
+
+
+def open_lasting(path: Path) -> TextIO:
+    """Open a new file for text, whose writes don't raise either. Raises :class:`OSError` where it can't be made."""
+    return _text(Lasting(io.FileIO(path, "wb")), encoding="utf-8", errors=None)
+
+
+def failure_of(stream: TextIO) -> OSError | None:
+    """Return why what was written to a stream did not arrive; ``None`` where it did, or nobody can know."""
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    return raw.failure if isinstance(raw, Lasting) else None
+
+
+def is_lost(failure: OSError | None) -> bool:
+    """Return whether that is an error: a reader that has gone, as ``head`` does, has read all it wanted."""
+    return failure is not None and failure.errno != EPIPE

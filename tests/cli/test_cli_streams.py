@@ -1,0 +1,206 @@
+"""Output that nobody reads, or that can't be written: a write to Glider goes on, and data that is lost is an error."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import os
+import subprocess
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconciler.cli.streams import Lasting, failure_of, is_lost
+from tests.cli.test_cli_processes import COMMAND, call, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MANY = 25
+"""Enough for a progress bar."""
+DONE = f"Plan: 0 to start, 0 to resume, 0 to pause, 0 to update. {MANY} unchanged, 0 held, 0 blocked."
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Path:
+    """A folder whose files pause every portfolio of a sandbox."""
+    names = [f"p{number:03}" for number in range(MANY)]
+    live = "".join(f"  {name}: {{status: active, interval: 24h, started: 10d}}\n" for name in names)
+    files = "".join(f"  {name}: {{state: paused}}\n" for name in names)
+    (tmp_path / "seed.yaml").write_text(f"version: 1\nportfolios:\n{live}")
+    (tmp_path / "automation.yaml").write_text(f"version: 1\nportfolios:\n{files}guards: {{max_pause: 100%}}\n")
+    assert call(tmp_path, "sandbox", "load", "seed.yaml").returncode == 0
+    return tmp_path
+
+
+@contextlib.contextmanager
+def gone() -> Iterator[int]:
+    """Yield the write end of a pipe that nobody reads."""
+    read, write = os.pipe()
+    os.close(read)
+    yield write
+    os.close(write)
+
+
+@contextlib.contextmanager
+def hung_up() -> Iterator[int]:
+    """Yield a terminal whose other side was closed: every write fails, and not as one to a pipe does."""
+    pty = pytest.importorskip("pty")
+    outer, inner = pty.openpty()
+    os.close(outer)
+    yield inner
+    os.close(inner)
+
+
+@contextlib.contextmanager
+def full() -> Iterator[int]:
+    """Yield a file on a disk without room."""
+    with Path("/dev/full").open("wb") as file:
+        yield file.fileno()
+
+
+@contextlib.contextmanager
+def fine() -> Iterator[int]:
+    """Yield something that takes everything."""
+    yield subprocess.PIPE
+
+
+SINKS = {"gone": gone, "hung_up": hung_up, "full": full, "fine": fine}
+
+
+def run_into(folder: Path, out: str, err: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command whose standard output and error go to these sinks."""
+    with SINKS[out]() as stdout, SINKS[err]() as stderr:
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=folder,
+            env=environment(TERM="xterm"),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+
+@pytest.mark.parametrize(
+    ("out", "err", "arguments"),
+    [
+        ("gone", "gone", ("-v",)),
+        ("gone", "fine", ("-o", "json")),
+        ("fine", "gone", ("-v",)),
+        ("hung_up", "hung_up", ("-v",)),
+        ("full", "full", ("-v",)),
+        ("full", "fine", ("-o", "json")),
+        ("fine", "full", ("-v", "-o", "json")),
+    ],
+)
+def test_an_apply_goes_on_without_its_output(fleet: Path, out: str, err: str, arguments: tuple[str, ...]) -> None:
+    """Every write is done, and the exit code is the apply's own, whatever became of its output."""
+    ended = run_into(fleet, out, err, "apply", "--sandbox", "--auto-approve", *arguments)
+    assert ended.returncode == 0, ended.stderr
+    assert "signal" not in (ended.stderr or "")
+    assert call(fleet, "plan", "--sandbox").stdout.splitlines()[-1] == DONE
+
+
+def test_an_apply_says_that_its_output_is_lost(fleet: Path) -> None:
+    """Its own exit code stands, and the loss is told where somebody may read it."""
+    ended = run_into(fleet, "full", "fine", "apply", "--sandbox", "--auto-approve", "-o", "json")
+    assert (ended.returncode, "the output can't be written: No space left on device" in ended.stderr) == (0, True)
+
+
+@pytest.mark.parametrize(("out", "err"), [("gone", "fine"), ("fine", "gone"), ("gone", "gone")])
+def test_a_refused_apply_keeps_its_exit_code(fleet: Path, out: str, err: str) -> None:
+    """A guard refuses with 5, also where nobody hears it."""
+    (fleet / "automation.yaml").write_text((fleet / "automation.yaml").read_text().replace("100%", "0"))
+    assert run_into(fleet, out, err, "apply", "--sandbox", "--auto-approve").returncode == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read", "lost"),
+    [
+        (("plan", "--sandbox", "-o", "json"), 0, 1),
+        (("plan", "--sandbox", "--detailed-exitcode"), 2, 1),
+        (("schema",), 0, 1),
+        (("--help",), 0, 1),
+        ((), 0, 1),
+        (("validate", "-f", "nothing.yaml", "-o", "json"), 3, 3),
+    ],
+)
+def test_a_command_that_only_reads(fleet: Path, arguments: tuple[str, ...], read: int, lost: int) -> None:
+    """A reader that has gone is no error and changes no exit code; data that is lost is one, and stays no success."""
+    ended = run_into(fleet, "gone", "fine", *arguments)
+    assert (ended.returncode, "written" in ended.stderr, "Traceback" in ended.stderr) == (read, False, False)
+    ended = run_into(fleet, "full", "fine", *arguments)
+    assert (ended.returncode, "the output can't be written" in ended.stderr) == (lost, True)
+    assert "internal error" not in ended.stderr
+
+
+def hang_up(folder: Path, stream: str, *arguments: str) -> int:
+    """Run a command with one stream at a terminal that goes away after the first output; return the exit code."""
+    pty = pytest.importorskip("pty")
+    outer, inner = pty.openpty()
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: inner}
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], cwd=folder, env=environment(TERM="xterm"), stdin=subprocess.DEVNULL, **streams
+    )
+    os.close(inner)
+    os.read(outer, 1)
+    os.close(outer)
+    return process.wait(timeout=60)
+
+
+def test_an_apply_goes_on_without_its_progress_bar(fleet: Path) -> None:
+    """The terminal of the bar goes away while it is drawn: every write is done, and the exit code says so."""
+    assert hang_up(fleet, "stderr", "apply", "--sandbox", "--auto-approve") == 0
+    assert call(fleet, "plan", "--sandbox").stdout.splitlines()[-1] == DONE
+
+
+def test_a_watch_ends_with_its_terminal(fleet: Path) -> None:
+    """It does not ask the service for ever when nobody looks."""
+    assert hang_up(fleet, "stdout", "status", "--sandbox", "--watch", "2") == 1
+
+
+def test_streams_that_were_closed_before_the_start(fleet: Path) -> None:
+    """No file of ours takes the place of a closed stream, so nothing that is printed ends up in the journal."""
+    line = f"exec {' '.join(COMMAND)} apply --sandbox --auto-approve -v <&- >&- 2>&-"
+    ended = subprocess.run(["sh", "-c", line], cwd=fleet, env=environment(), check=False, timeout=60)
+    assert ended.returncode == 0
+    assert call(fleet, "plan", "--sandbox").stdout.splitlines()[-1] == DONE
+    assert f"{MANY} confirmed" in call(fleet, "history").stdout
+
+
+def test_a_slow_reader_of_a_pipe_that_does_not_block_gets_everything() -> None:
+    """Another program may have made our pipe non-blocking; then we wait as if it had not."""
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETFL, fcntl.fcntl(write, fcntl.F_GETFL) | os.O_NONBLOCK)
+    taken: list[bytes] = []
+
+    def reading() -> None:
+        with open(read, "rb") as stream:  # noqa: PTH123 - a descriptor
+            taken.append(stream.read())
+
+    reader = threading.Thread(target=reading)
+    stream = io.TextIOWrapper(io.BufferedWriter(Lasting(io.FileIO(write, "wb"))), encoding="utf-8")
+    reader.start()
+    stream.write("x" * 1_000_000)
+    stream.close()
+    reader.join()
+    assert taken == [b"x" * 1_000_000]
+
+
+def test_what_is_lost_and_what_is_not_wanted() -> None:
+    """The first failure is kept; a pipe without a reader loses nothing that anybody wants."""
+    with gone() as write:
+        stream = io.TextIOWrapper(io.BufferedWriter(Lasting(io.FileIO(write, "wb", closefd=False))))
+        stream.write("x")
+        assert failure_of(stream) is None
+        stream.flush()
+        assert isinstance(failure_of(stream), BrokenPipeError)
+        assert not is_lost(failure_of(stream))
+    assert failure_of(io.StringIO()) is None
+    assert is_lost(OSError(28, "No space left on device"))
