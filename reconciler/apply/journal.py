@@ -2,7 +2,8 @@
 
 In: intents, outcomes and confirmed records of one service. Out: the same, read back. Losing the file costs
 knowledge (more fields are unverified), never correctness. Nothing secret gets in. Opening, checking and locking the
-file is :mod:`reconciler.apply.journalfile`'s, what its rows mean :mod:`reconciler.apply.journalrows`'.
+file is :mod:`reconciler.apply.journalfile`'s, which writes count :mod:`reconciler.apply.journalsql`'s, what rows mean
+:mod:`reconciler.apply.journalrows`'.
 
 A record is void once a later write to the same portfolio may have taken effect without being confirmed as a whole:
 what the service held before says nothing of what it holds now. A rebalance leaves state and schedule as they are.
@@ -10,10 +11,12 @@ what the service held before says nothing of what it holds now. A rebalance leav
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final, Self
 
+from reconciler.apply import journalsql
 from reconciler.apply.journalfile import broken, lock, open_to_read, open_to_write
 from reconciler.apply.journalrows import (
     Row,
@@ -22,33 +25,26 @@ from reconciler.apply.journalrows import (
     intent_row,
     record_row,
     run_row,
+    since_row,
+    trigger_row,
     understood,
+    wanted_of,
     write_row,
 )
-from reconciler.core.report import Call, Intent, Run, Write
+from reconciler.core.desired import PortfolioId
+from reconciler.core.duration import DAY_MS
+from reconciler.core.ports import Memory
+from reconciler.core.strategy import address_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
-    from reconciler.core.desired import PortfolioId
+    from reconciler.core.intent import Address, Call, Intent, OpenIntent, WriteOutcome
     from reconciler.core.live import Record
-    from reconciler.core.strategy import Cadence, StrategyAddress, StrategyId
+    from reconciler.core.report import Run, Write
+    from reconciler.core.strategy import Cadence, StrategyId
 
-_RECORDS: Final = """
-    SELECT portfolio, state, interval_ms, offset_ms, schedule_id, confirmed_ms, marked FROM confirmed
-    WHERE base_url = ? AND NOT EXISTS (
-        SELECT 1 FROM writes WHERE writes.base_url = confirmed.base_url AND writes.portfolio = confirmed.portfolio
-        AND writes.id > confirmed.last_write AND (outcome IS NULL OR outcome NOT IN ('failed', 'unseen'))
-        AND writes.call <> 'rebalance'
-    )
-"""
-_CADENCES: Final = """
-    SELECT portfolio, wanted, outcome FROM writes WHERE base_url = ? AND id IN (
-        SELECT MAX(id) FROM writes WHERE call = ? AND (outcome IS NULL OR outcome NOT IN ('failed', 'unseen'))
-        GROUP BY base_url, portfolio
-    )
-"""
 CUT_OFF: Final = "cut_off"
 """How a run ended whose process died, as the next apply found."""
 
@@ -82,53 +78,62 @@ class SqliteJournal:
         if self._lock is not None:
             self._lock.close()
 
-    def records(self) -> Mapping[PortfolioId, Record]:
-        """Return the last confirmed state of every portfolio of this service, keyed and sorted by id."""
-        rows = self._execute(f"{_RECORDS} ORDER BY portfolio", (self._base_url,))
-        return dict(self._understand(record_row, rows))
+    def memory(self, *, plans: Collection[str] = ()) -> Memory:
+        """Return all that is known, at one moment; see :class:`~reconciler.core.ports.Journal` for ``plans``."""
+        with self._one_moment():
+            since = self._read(since_row, journalsql.SINCE_OF_ALL, plans=_listed(plans))
+            records = self._read(record_row, journalsql.RECORDS)
+            cadences = self._read(cadence_row, journalsql.CADENCES)
+            unanswered = self._read(intent_row, journalsql.UNANSWERED_OF_ALL)
+            triggers = self._read(trigger_row, journalsql.TRIGGERS, since_ms=self._now_ms() - DAY_MS)
+        return Memory(
+            exists=True,
+            records=dict(records),
+            cadences={strategy: cadence for strategy, cadence in cadences if cadence is not None},
+            since=dict(since),
+            unanswered={PortfolioId(one.intent.address): one for one in unanswered},
+            triggers=dict(triggers),
+        )
 
     def record(self, portfolio: PortfolioId) -> Record | None:
         """Return the last confirmed state of one portfolio."""
-        rows = self._execute(f"{_RECORDS} AND portfolio = ?", (self._base_url, portfolio))
-        return dict(self._understand(record_row, rows)).get(portfolio)
+        return dict(self._read(record_row, journalsql.RECORD, address=portfolio)).get(portfolio)
 
-    def cadences(self) -> Mapping[StrategyId, Cadence]:
-        """Return the cadences that the last writes to strategies of this service left, keyed and sorted by id.
+    def cadence(self, strategy: StrategyId) -> Cadence | None:
+        """Return the cadence that the last write to a strategy left.
 
-        A strategy whose last write may have taken effect without being confirmed or seen is left out: what it holds
-        is not known.
+        ``None`` where that write may have taken effect without being confirmed or seen: what it holds is not known.
         """
-        rows = self._execute(f"{_CADENCES} ORDER BY portfolio", (self._base_url, Call.SET_CADENCE.value))
-        found = self._understand(cadence_row, rows)
-        return {strategy: cadence for strategy, cadence in found if cadence is not None}
+        return dict(self._read(cadence_row, journalsql.CADENCE, address=address_of(strategy))).get(strategy)
 
-    def written_between(self, portfolio: PortfolioId | StrategyAddress, *, after_ms: int, until_ms: int) -> bool:
-        """Whether a write that is known to have taken effect was begun after the one time and not after the other.
+    def since(self, address: Address, *, plans: Collection[str] = ()) -> str | None:
+        """Return the token of the last write to its state or schedule that took or may have taken effect."""
+        return dict(self._read(since_row, journalsql.SINCE, address=address, plans=_listed(plans))).get(address)
 
-        Times are UTC epoch milliseconds. A rebalance is no such write.
+    def knows(self, token: str) -> bool:
+        """Whether a write to this service with this token stands in the journal."""
+        return bool(self._rows(journalsql.KNOWS, token=token))
+
+    def maybe_sent(self, address: Address, call: Call, *, plans: Collection[str]) -> bool:
+        """Whether a call of this kind was made under one of these plans whose outcome stayed unknown."""
+        return bool(self._rows(journalsql.MAYBE_SENT, address=address, call=call, plans=_listed(plans)))
+
+    def unsettled(self) -> tuple[OpenIntent, ...]:
+        """Return the writes to this service that have an intent and no outcome, oldest first: a run died over them.
+
+        The reasons that were sent with them are not kept.
         """
-        return bool(
-            self._execute(
-                "SELECT 1 FROM writes WHERE base_url = ? AND portfolio = ? AND call <> ?"
-                " AND outcome IN ('confirmed', 'seen') AND intent_ms > ? AND intent_ms <= ? LIMIT 1",
-                (self._base_url, portfolio, Call.REBALANCE.value, after_ms, until_ms),
-            )
-        )
+        return self._read(intent_row, journalsql.UNSETTLED)
 
-    def unsettled(self) -> tuple[Intent, ...]:
-        """Return the writes to this service that have an intent and no outcome, oldest first: a run died over them."""
-        rows = self._execute(
-            "SELECT id, portfolio, call, wanted, intent_ms FROM writes"
-            " WHERE base_url = ? AND outcome IS NULL ORDER BY id",
-            (self._base_url,),
-        )
-        return self._understand(intent_row, rows)
+    def unanswered(self, portfolio: PortfolioId) -> OpenIntent | None:
+        """Return the last request for a run of a portfolio, where its outcome stayed unknown."""
+        return next(iter(self._read(intent_row, journalsql.UNANSWERED, address=portfolio)), None)
 
-    def open_run(self, *, fingerprint: str, tool: str) -> None:
-        """Begin a run: every write belongs to one."""
-        self._run = self._insert(
-            "INSERT INTO runs (base_url, fingerprint, tool, process, started_ms) VALUES (?, ?, ?, ?, ?)",
-            (self._base_url, fingerprint, tool, self._process, self._now_ms()),
+    def open_run(self, *, fingerprint: str, tool: str, approved: str | None = None) -> None:
+        """Begin a run: every write belongs to one. ``approved`` is the plan that a person approved, if another one."""
+        self._run = self._execute(
+            "INSERT INTO runs (base_url, fingerprint, tool, process, started_ms, approved) VALUES (?, ?, ?, ?, ?, ?)",
+            (self._base_url, fingerprint, tool, self._process, self._now_ms(), approved),
         )
 
     def give_up_dead_runs(self) -> None:
@@ -144,25 +149,35 @@ class SqliteJournal:
             "UPDATE runs SET finished_ms = ?, exit_reason = ? WHERE id = ?", (self._now_ms(), exit_reason, self._run)
         )
 
-    def begin(self, portfolio: PortfolioId | StrategyAddress, call: str, wanted: str) -> int:
+    def begin(self, intent: Intent) -> int:
         """Commit the intent of a write before it is sent; return its number."""
-        return self._insert(
-            "INSERT INTO writes (run, base_url, portfolio, call, wanted, intent_ms) VALUES (?, ?, ?, ?, ?, ?)",
-            (self._run, self._base_url, portfolio, call, wanted, self._now_ms()),
+        return self._execute(
+            "INSERT INTO writes (run, base_url, portfolio, call, wanted, intent_ms, token, step)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                self._run,
+                self._base_url,
+                intent.address,
+                intent.call.value,
+                wanted_of(intent),
+                self._now_ms(),
+                intent.token,
+                int(intent.is_step),
+            ),
         )
 
-    def end(self, write: int, outcome: str, detail: str) -> None:
+    def end(self, number: int, outcome: WriteOutcome, detail: str) -> None:
         """Commit the outcome of the write with this number."""
         self._execute(
             "UPDATE writes SET outcome = ?, detail = ?, outcome_ms = ? WHERE id = ?",
-            (outcome, detail, self._now_ms(), write),
+            (outcome.value, detail, self._now_ms(), number),
         )
 
     def confirm(self, portfolio: PortfolioId, record: Record) -> None:
         """Commit what the service confirmed."""
         self._execute(
             "INSERT OR REPLACE INTO confirmed VALUES"
-            " (?, ?, ?, ?, ?, ?, ?, ?, (SELECT COALESCE(MAX(id), 0) FROM writes))",
+            " (?, ?, ?, ?, ?, ?, ?, ?, (SELECT COALESCE(MAX(id), 0) FROM writes), ?)",
             (
                 self._base_url,
                 portfolio,
@@ -172,25 +187,41 @@ class SqliteJournal:
                 record.schedule_id,
                 record.confirmed_ms,
                 int(record.marked),
+                record.pause_reason,
             ),
         )
 
-    def _execute(self, statement: str, values: tuple[object, ...]) -> list[Row]:
-        try:
-            with self._connection, closing(self._connection.execute(statement, values)) as cursor:
-                return cursor.fetchall()
-        except sqlite3.Error as error:
-            raise broken(self._path, error) from error
-
-    def _understand(self, read: Callable[[Row], T], rows: Iterable[Row]) -> tuple[T, ...]:
-        return understood(self._path, read, rows)
-
-    def _insert(self, statement: str, values: tuple[object, ...]) -> int:
+    def _execute(self, statement: str, values: tuple[object, ...]) -> int:
+        """Execute and commit; return the number of the row that was inserted last."""
         try:
             with self._connection, closing(self._connection.execute(statement, values)) as cursor:
                 return cursor.lastrowid or 0
         except sqlite3.Error as error:
             raise broken(self._path, error) from error
+
+    @contextmanager
+    def _one_moment(self) -> Iterator[None]:
+        """Let every read inside see the same state of the file."""
+        try:
+            with self._connection:
+                self._connection.execute("BEGIN")
+                yield
+        except sqlite3.Error as error:
+            raise broken(self._path, error) from error
+
+    def _read(self, read: Callable[[Row], T], statement: str, **values: object) -> tuple[T, ...]:
+        return understood(self._path, read, self._rows(statement, **values))
+
+    def _rows(self, statement: str, **values: object) -> list[Row]:
+        try:
+            with closing(self._connection.execute(statement, {"base_url": self._base_url, **values})) as cursor:
+                return cursor.fetchall()
+        except sqlite3.Error as error:
+            raise broken(self._path, error) from error
+
+
+def _listed(plans: Collection[str]) -> str:
+    return json.dumps(sorted(plans))
 
 
 def open_journal(path: Path, *, base_url: str, now_ms: Callable[[], int], process: str = "") -> SqliteJournal:
@@ -215,28 +246,17 @@ def open_journal(path: Path, *, base_url: str, now_ms: Callable[[], int], proces
     return journal
 
 
-def read_records(path: Path, *, base_url: str) -> Mapping[PortfolioId, Record]:
-    """Return what a journal file holds of one service without writing to it; a missing file holds nothing.
+def read_memory(path: Path, *, base_url: str, now_ms: int, plans: Collection[str] = ()) -> Memory:
+    """Return what a journal file knows of one service without writing to it; a missing file knows nothing.
 
-    Raises :class:`JournalError` for a file that is damaged or something else.
+    ``now_ms`` is the present, UTC epoch milliseconds. Raises :class:`JournalError` for a file that is damaged or
+    something else.
     """
     connection = open_to_read(path)
     if connection is None:
-        return {}
+        return Memory()
     with closing(connection):
-        return SqliteJournal(connection, path=path, base_url=base_url, now_ms=lambda: 0).records()
-
-
-def read_cadences(path: Path, *, base_url: str) -> Mapping[StrategyId, Cadence]:
-    """Return what a journal file holds of one service's strategies; a missing file holds nothing.
-
-    Raises :class:`JournalError` for a file that is damaged or something else.
-    """
-    connection = open_to_read(path)
-    if connection is None:
-        return {}
-    with closing(connection):
-        return SqliteJournal(connection, path=path, base_url=base_url, now_ms=lambda: 0).cadences()
+        return SqliteJournal(connection, path=path, base_url=base_url, now_ms=lambda: now_ms).memory(plans=plans)
 
 
 def read_runs(path: Path, *, run: int | None = None, portfolios: Sequence[PortfolioId] = ()) -> tuple[Run, ...] | None:
@@ -252,12 +272,14 @@ def read_runs(path: Path, *, run: int | None = None, portfolios: Sequence[Portfo
         try:
             connection.execute("BEGIN")  # so that runs and writes are of one moment
             runs = connection.execute(
-                "SELECT id, base_url, fingerprint, tool, process, started_ms, finished_ms, exit_reason FROM runs"
+                "SELECT id, base_url, fingerprint, tool, process, started_ms, finished_ms, exit_reason, approved"
+                " FROM runs"
                 " WHERE ?1 IS NULL OR id = ?1 ORDER BY id DESC",
                 (run,),
             ).fetchall()
             writes = connection.execute(
-                "SELECT run, id, portfolio, call, wanted, intent_ms, outcome, detail, outcome_ms FROM writes"
+                "SELECT run, id, portfolio, call, wanted, intent_ms, outcome, detail, outcome_ms, token"
+                " FROM writes"
                 " WHERE ?1 IS NULL OR run = ?1 ORDER BY id",
                 (run,),
             ).fetchall()

@@ -1,4 +1,4 @@
-"""What can be told of a journal without using it: its health, and how often rebalances were asked for.
+"""What can be told of a journal without using it: its health, and how much is in it.
 
 In: a path. Out: counts. Reads while an apply writes, and never makes a file.
 """
@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from reconciler.apply.journalfile import SCHEMA_VERSION, broken, open_to_read
-from reconciler.core.desired import PortfolioId
+from reconciler.apply.journalfile import SCHEMA_VERSION, broken, open_to_read, require_sound
+from reconciler.core.doctor import JournalFacts
 from reconciler.core.live import LATEST_MS
-from reconciler.core.report import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
-
-    from reconciler.core.doctor import JournalFacts
 
 
 def read_facts(path: Path) -> JournalFacts | None:
@@ -26,16 +22,12 @@ def read_facts(path: Path) -> JournalFacts | None:
 
     Raises :class:`JournalError` for a file that is damaged or something else.
     """
-    from reconciler.core.doctor import JournalFacts  # every plan counts triggers, and has no use for this
-
     connection = open_to_read(path)
     if connection is None:
         return None
     with closing(connection):
         try:
-            damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if damage != "ok":
-                raise broken(path, ValueError(f"it is damaged: {damage}"))
+            require_sound(connection, path)
             records = _count(connection, "SELECT COUNT(*) FROM confirmed")
             intents = _count(connection, "SELECT COUNT(*) FROM writes WHERE outcome IS NULL")
             last = connection.execute(
@@ -53,26 +45,6 @@ def read_facts(path: Path) -> JournalFacts | None:
         last_started_ms=last[1] if last is not None else None,
         last_ended=last[2] if last is not None else None,
     )
-
-
-def read_triggers(path: Path, *, base_url: str, since_ms: int) -> Mapping[PortfolioId, int]:
-    """Return how many rebalances of each portfolio of one service were asked for since then, sorted by id.
-
-    Those that were refused, or proven to have had no effect, are not counted. Raises :class:`JournalError`.
-    """
-    connection = open_to_read(path)
-    if connection is None:
-        return {}
-    with closing(connection):
-        try:
-            rows: list[tuple[Any, ...]] = connection.execute(
-                "SELECT portfolio, COUNT(*) FROM writes WHERE base_url = ? AND call = ? AND intent_ms >= ?"
-                " AND (outcome IS NULL OR outcome NOT IN ('failed', 'unseen')) GROUP BY portfolio ORDER BY portfolio",
-                (base_url, Call.REBALANCE.value, since_ms),
-            ).fetchall()
-        except sqlite3.Error as error:
-            raise broken(path, error) from error
-    return {PortfolioId(portfolio): count for portfolio, count in rows}
 
 
 def _count(connection: sqlite3.Connection, statement: str) -> int:

@@ -1,22 +1,28 @@
 """Rows of the journal's tables as values: what a word or a number in them means, and which of them are damage.
 
-In: rows as SQLite gives them. Out: records, cadences, intents, runs and writes. Knows no statement and no connection.
+In: rows as SQLite gives them, and a write to be written down. Out: records, cadences, intents, runs and writes, and the
+text that holds what a write wanted. Knows no statement and no connection.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reconciler.apply.journalfile import broken
 from reconciler.core.desired import ApiVersion, PortfolioId, RunState
-from reconciler.core.live import LATEST_MS, Record
-from reconciler.core.report import Call, Intent, Run, Write
+from reconciler.core.intent import TOOK_EFFECT, Before, Call, Intent, OpenIntent
+from reconciler.core.jsonread import flag, maybe_number, maybe_text, texts
+from reconciler.core.live import LATEST_MS, Record, Status
+from reconciler.core.report import Run, Write
 from reconciler.core.strategy import Cadence, StrategyAddress, StrategyId, strategy_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    from reconciler.core.intent import Address
 
 Row = tuple[Any, ...]
 T = TypeVar("T")
@@ -32,7 +38,7 @@ def understood(path: Path, read: Callable[[Row], T], rows: Iterable[Row]) -> tup
 
 def record_row(row: Row) -> tuple[PortfolioId, Record]:
     """Return what was confirmed of a portfolio."""
-    portfolio, state, interval_ms, offset_ms, schedule_id, confirmed_ms, marked = row
+    portfolio, state, interval_ms, offset_ms, schedule_id, confirmed_ms, marked, pause_reason = row
     return PortfolioId(portfolio), Record(
         state=RunState(state),
         interval_ms=interval_ms,
@@ -40,26 +46,65 @@ def record_row(row: Row) -> tuple[PortfolioId, Record]:
         schedule_id=schedule_id,
         confirmed_ms=confirmed_ms,
         marked=bool(marked),
+        pause_reason=pause_reason,
     )
 
 
-def intent_row(row: Row) -> Intent:
-    """Return a write without an outcome."""
-    write, portfolio, call, wanted, at_ms = row
-    _schedule(wanted)
-    return Intent(
-        write=write,
-        portfolio=_address(portfolio),
+def wanted_of(intent: Intent) -> str:
+    """Return what a write wants and what stood there before, as JSON; the reason that is sent stays out of it."""
+    wanted: dict[str, object] = {"interval_ms": intent.interval_ms, "offset_ms": intent.offset_ms}
+    if intent.api is not ApiVersion.V1:
+        wanted["api"] = intent.api.value
+    if intent.cadence is not None:
+        wanted["schedule"] = intent.cadence.value
+    if intent.run_now:
+        wanted["run_now"] = True
+    if intent.skip_schedule_validation:
+        wanted["skip_schedule_validation"] = True
+    if before := {name: value for name, value in asdict(intent.before).items() if value is not None}:
+        wanted["before"] = before
+    return json.dumps(wanted)
+
+
+def intent_row(row: Row) -> OpenIntent:
+    """Return a write whose outcome is not known, but for the reason that was sent with it."""
+    number, portfolio, call, wanted, at_ms, token, step = row
+    interval_ms, offset_ms = _schedule(wanted)
+    said = json.loads(wanted)
+    intent = Intent(
+        address=_address(portfolio),
         call=Call(call),
-        wanted=wanted,
-        at_ms=at_ms,
-        api=ApiVersion(json.loads(wanted).get("api", "v1")),
+        token=token,
+        api=ApiVersion(said.get("api", "v1")),
+        interval_ms=interval_ms,
+        offset_ms=offset_ms,
+        cadence=_cadence(wanted) if call == Call.SET_CADENCE else None,
+        run_now=flag(said.get("run_now", False)),
+        skip_schedule_validation=flag(said.get("skip_schedule_validation", False)),
+        is_step=bool(step),
+        before=_before(said.get("before", {})),
+    )
+    return OpenIntent(number=number, intent=intent, at_ms=_time(at_ms))
+
+
+def _before(said: object) -> Before:
+    if not isinstance(said, dict):
+        raise TypeError("what stood there before is not an object")
+    status, cadence, runs = said.get("status"), said.get("cadence"), said.get("runs")
+    return Before(
+        status=None if status is None else Status(status),
+        pause_reason=maybe_text(said.get("pause_reason")),
+        due_ms=maybe_number(said.get("due_ms")),
+        interval_ms=maybe_number(said.get("interval_ms")),
+        offset_ms=maybe_number(said.get("offset_ms")),
+        cadence=None if cadence is None else Cadence(cadence),
+        runs=None if runs is None else texts(runs),
     )
 
 
 def run_row(row: Row, writes: tuple[Write, ...]) -> Run:
     """Return a run with its writes."""
-    number, base_url, fingerprint, tool, process, started_ms, finished_ms, exit_reason = row
+    number, base_url, fingerprint, tool, process, started_ms, finished_ms, exit_reason, approved = row
     return Run(
         number=number,
         base_url=base_url,
@@ -70,12 +115,13 @@ def run_row(row: Row, writes: tuple[Write, ...]) -> Run:
         finished_ms=None if finished_ms is None else _time(finished_ms),
         exit_reason=exit_reason,
         writes=writes,
+        approved=approved,
     )
 
 
 def write_row(row: Row) -> tuple[int, Write]:
     """Return a write, and the number of its run before it."""
-    run, number, portfolio, call, wanted, intent_ms, outcome, detail, outcome_ms = row
+    run, number, portfolio, call, wanted, intent_ms, outcome, detail, outcome_ms, token = row
     interval_ms, offset_ms = _schedule(wanted)
     return run, Write(
         number=number,
@@ -88,6 +134,7 @@ def write_row(row: Row) -> tuple[int, Write]:
         detail=detail or "",
         outcome_ms=None if outcome_ms is None else _time(outcome_ms),
         cadence=_cadence(wanted) if call == Call.SET_CADENCE else None,
+        token=token,
     )
 
 
@@ -97,10 +144,22 @@ def cadence_row(row: Row) -> tuple[StrategyId, Cadence | None]:
     strategy = strategy_of(address)
     if strategy is None:
         raise ValueError(f"{address!r} is no strategy")
-    return strategy, _cadence(wanted) if outcome in ("confirmed", "seen") else None
+    return strategy, _cadence(wanted) if outcome in TOOK_EFFECT else None
 
 
-def _address(text: str) -> PortfolioId | StrategyAddress:
+def since_row(row: Row) -> tuple[Address, str]:
+    """Return an address and the token of the last write to it."""
+    address, token = row
+    return _address(address), token
+
+
+def trigger_row(row: Row) -> tuple[PortfolioId, int]:
+    """Return a portfolio and how many rebalances of it were asked for."""
+    portfolio, count = row
+    return PortfolioId(portfolio), count
+
+
+def _address(text: str) -> Address:
     return StrategyAddress(text) if strategy_of(text) is not None else PortfolioId(text)
 
 
@@ -109,7 +168,7 @@ def _cadence(wanted: str) -> Cadence:
 
 
 def _schedule(wanted: str) -> tuple[int | None, int | None]:
-    """Return interval and offset of a write's ``wanted``, as :meth:`SqliteJournal.begin` was given it."""
+    """Return interval and offset of a write's ``wanted``, as :func:`wanted_of` writes it."""
     schedule = json.loads(wanted)
     interval_ms, offset_ms = schedule["interval_ms"], schedule["offset_ms"]
     if any(ms is not None and (not isinstance(ms, int) or ms < 0) for ms in (interval_ms, offset_ms)):

@@ -9,10 +9,13 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from reconciler.core.intent import Intent
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.core.desired import PortfolioId
+    from reconciler.core.intent import Address, Call
     from reconciler.core.live import Live
     from reconciler.core.ports import Confirmation
 
@@ -50,6 +53,11 @@ class Scripted:
 
     async def update_schedule(self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None) -> Confirmation:
         return self._answer("update-schedule", portfolio, interval_ms, offset_ms)
+
+
+def intent(address: Address, call: Call, token: str = "0000a1", **more: Any) -> Intent:
+    """Return a write to be announced; ``more`` are further fields of it."""
+    return Intent(address=address, call=call, token=token, **more)
 
 
 def rows(journal: Path, query: str) -> list[tuple[Any, ...]]:

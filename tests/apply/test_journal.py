@@ -5,33 +5,46 @@ from __future__ import annotations
 import gc
 import json
 import sqlite3
+import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.apply.journal import SqliteJournal, open_journal, read_records, read_runs
-from reconciler.core.desired import PortfolioId, RunState
+from reconciler.apply.journal import SqliteJournal, open_journal, read_memory, read_runs
+from reconciler.core.desired import ApiVersion, PortfolioId, RunState
 from reconciler.core.errors import JournalBusy, JournalError
-from reconciler.core.live import Record
-from reconciler.core.report import Call, Intent, Run, Write
-from tests.apply.scripted import edit, rows
+from reconciler.core.intent import Before, Call, Intent, OpenIntent, WriteOutcome
+from reconciler.core.live import Record, Status
+from reconciler.core.ports import Memory
+from reconciler.core.report import Run, Write
+from reconciler.core.strategy import Cadence, StrategyId, address_of
+from tests.apply.scripted import edit, intent, rows
 from tests.support import HOUR_MS, NOON_MS, FakeClock, folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+
 HERE, THERE = "https://here", "https://there"
 A, B, C = PortfolioId("aaa"), PortfolioId("bbb"), PortfolioId("ccc")
+S = StrategyId("sss")
 H = HOUR_MS
-WANTED = json.dumps({"interval_ms": 12 * H, "offset_ms": H})
-NOTHING = json.dumps({"interval_ms": None, "offset_ms": None})
 RECORD = Record(
-    state=RunState.PAUSED, interval_ms=12 * H, offset_ms=H, schedule_id="s1", confirmed_ms=NOON_MS, marked=True
+    state=RunState.PAUSED,
+    interval_ms=12 * H,
+    offset_ms=H,
+    schedule_id="s1",
+    confirmed_ms=NOON_MS,
+    marked=True,
+    pause_reason="Paused via API: x &#91;glider-reconciler 0000a1&#93;",
 )
 BARE = Record(state=RunState.ACTIVE, interval_ms=None, offset_ms=None, schedule_id=None, confirmed_ms=NOON_MS + 1)
 WAY_OUT = "Free the file or its disk, or name another with --journal. Moving it away loses what it knows, nothing else."
+OUTCOMES = (None, *WriteOutcome)
+MAY_HAVE_TAKEN_EFFECT = (None, WriteOutcome.CONFIRMED, WriteOutcome.SEEN, WriteOutcome.UNKNOWN)
 
 
 @pytest.fixture
@@ -42,6 +55,18 @@ def place() -> Iterator[Path]:
 
 def opened(place: Path, base_url: str = HERE, clock: FakeClock | None = None, process: str = "p1") -> SqliteJournal:
     return open_journal(place, base_url=base_url, now_ms=(clock or FakeClock()).now_ms, process=process)
+
+
+def remembered(place: Path, base_url: str = HERE) -> Memory:
+    return read_memory(place, base_url=base_url, now_ms=NOON_MS)
+
+
+def write(journal: SqliteJournal, intent: Intent, outcome: WriteOutcome | None = WriteOutcome.CONFIRMED) -> int:
+    """Announce a write and, unless it stays open, end it; return its number."""
+    number = journal.begin(intent)
+    if outcome is not None:
+        journal.end(number, outcome, "")
+    return number
 
 
 def refusal(action: Callable[[], object]) -> tuple[str, str]:
@@ -61,15 +86,15 @@ def test_runs_and_writes_come_back(place: Path) -> None:
     with opened(place, clock=clock) as journal:
         journal.open_run(fingerprint="f1", tool="t1")
         clock.advance(1)
-        first = journal.begin(A, "update-schedule", WANTED)
+        first = journal.begin(intent(A, Call.UPDATE_SCHEDULE, "0000a1", interval_ms=12 * H, offset_ms=H))
         clock.advance(1)
-        journal.end(first, "confirmed", "as sent")
-        second = journal.begin(B, "pause", NOTHING)
+        journal.end(first, WriteOutcome.CONFIRMED, "as sent")
+        second = journal.begin(intent(B, Call.PAUSE, "0000a2"))
         clock.advance(1)
         journal.close_run("ok")
     with opened(place, THERE, clock, "p2") as journal:
-        journal.open_run(fingerprint="f2", tool="t2")
-        third = journal.begin(A, "start", WANTED)
+        journal.open_run(fingerprint="f2", tool="t2", approved="f0")
+        third = journal.begin(intent(A, Call.START, "0000a3", interval_ms=12 * H, offset_ms=H))
     assert (first, second, third) == (1, 2, 3)
     newer = Run(
         number=2,
@@ -80,6 +105,7 @@ def test_runs_and_writes_come_back(place: Path) -> None:
         started_ms=NOON_MS + 3,
         finished_ms=None,
         exit_reason=None,
+        approved="f0",
         writes=(
             Write(
                 number=3,
@@ -90,6 +116,7 @@ def test_runs_and_writes_come_back(place: Path) -> None:
                 intent_ms=NOON_MS + 3,
                 outcome=None,
                 detail="",
+                token="0000a3",
                 outcome_ms=None,
             ),
         ),
@@ -113,6 +140,7 @@ def test_runs_and_writes_come_back(place: Path) -> None:
                 intent_ms=NOON_MS + 1,
                 outcome="confirmed",
                 detail="as sent",
+                token="0000a1",
                 outcome_ms=NOON_MS + 2,
             ),
             Write(
@@ -124,6 +152,7 @@ def test_runs_and_writes_come_back(place: Path) -> None:
                 intent_ms=NOON_MS + 2,
                 outcome=None,
                 detail="",
+                token="0000a2",
                 outcome_ms=None,
             ),
         ),
@@ -167,84 +196,94 @@ def test_records_come_back(place: Path) -> None:
         journal.confirm(B, BARE)
         journal.confirm(A, BARE)
         journal.confirm(A, RECORD)
-        assert journal.records() == {A: RECORD, B: BARE}
-        assert list(journal.records()) == [A, B]
+        assert journal.memory().records == {A: RECORD, B: BARE}
+        assert list(journal.memory().records) == [A, B]
         assert (journal.record(A), journal.record(B), journal.record(C)) == (RECORD, BARE, None)
     with opened(place, THERE) as journal:
-        assert (journal.records(), journal.record(A)) == ({}, None)
+        assert (journal.memory(), journal.record(A)) == (Memory(exists=True), None)
         journal.confirm(A, BARE)
-    assert read_records(place, base_url=HERE) == {A: RECORD, B: BARE}
-    assert read_records(place, base_url=THERE) == {A: BARE}
+    assert remembered(place).records == {A: RECORD, B: BARE}
+    assert remembered(place, THERE).records == {A: BARE}
 
 
-@pytest.mark.parametrize(
-    ("outcome", "void"),
-    [(None, True), ("confirmed", True), ("seen", True), ("unknown", True), ("failed", False), ("unseen", False)],
-)
-def test_a_void_record(place: Path, outcome: str | None, *, void: bool) -> None:
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_a_void_record(place: Path, outcome: WriteOutcome | None) -> None:
     """A later write that may have taken effect makes a record void, until the next one is confirmed."""
     with opened(place) as journal:
         journal.open_run(fingerprint="f", tool="t")
-        journal.end(journal.begin(A, "pause", NOTHING), "confirmed", "")
+        write(journal, intent(A, Call.PAUSE))
         journal.confirm(A, RECORD)
         journal.confirm(B, RECORD)
-        write = journal.begin(A, "resume", NOTHING)
-        if outcome is not None:
-            journal.end(write, outcome, "")
-        left = {B: RECORD} if void else {A: RECORD, B: RECORD}
-        assert journal.records() == left
+        write(journal, intent(A, Call.REBALANCE))
+        assert journal.record(A) == RECORD
+        write(journal, intent(A, Call.RESUME), outcome)
+        left = {B: RECORD} if outcome in MAY_HAVE_TAKEN_EFFECT else {A: RECORD, B: RECORD}
+        assert journal.memory().records == left
         assert journal.record(A) == left.get(A)
         journal.confirm(A, BARE)
-        assert journal.records() == {A: BARE, B: RECORD}
+        assert journal.memory().records == {A: BARE, B: RECORD}
 
 
-@pytest.mark.parametrize(
-    ("outcome", "counts"),
-    [(None, False), ("confirmed", True), ("seen", True), ("unknown", False), ("failed", False), ("unseen", False)],
+NO_SCHEDULE = {"interval_ms": None, "offset_ms": None}
+WHOLE = (
+    intent(A, Call.PAUSE, before=Before(status=Status.ACTIVE, due_ms=NOON_MS, interval_ms=H, offset_ms=0)),
+    intent(A, Call.PAUSE, api=ApiVersion.V2, before=Before(status=Status.PAUSED, pause_reason='by \u202e hand "')),
+    intent(A, Call.START, interval_ms=12 * H, offset_ms=0, run_now=True, before=Before(runs=())),
+    intent(A, Call.START, interval_ms=12 * H, run_now=False),
+    intent(A, Call.UPDATE_SCHEDULE, interval_ms=12 * H, offset_ms=H, is_step=True),
+    intent(A, Call.RESUME, before=Before(pause_reason="")),
+    intent(A, Call.REBALANCE, api=ApiVersion.V2, skip_schedule_validation=True, before=Before(runs=("w2", "w1"))),
+    intent(address_of(S), Call.SET_CADENCE, cadence=Cadence.DAILY, before=Before(cadence=Cadence.MONTHLY)),
 )
-def test_written_between(place: Path, outcome: str | None, *, counts: bool) -> None:
-    """What is known to have taken effect, by when it was begun; other portfolios, services and rebalances do not
-    count."""
-    clock = FakeClock()
-    with opened(place, clock=clock) as journal:
-        journal.open_run(fingerprint="f", tool="t")
-        journal.end(journal.begin(B, "rebalance", NOTHING), "confirmed", "")
-        write = journal.begin(A, "resume", NOTHING)
-        clock.advance(5)
-        if outcome is not None:
-            journal.end(write, outcome, "")
-        assert journal.written_between(A, after_ms=NOON_MS - 1, until_ms=NOON_MS) is counts
-        assert not journal.written_between(A, after_ms=NOON_MS, until_ms=NOON_MS + 9)
-        assert not journal.written_between(A, after_ms=0, until_ms=NOON_MS - 1)
-        assert not journal.written_between(B, after_ms=0, until_ms=NOON_MS)
-    with opened(place, THERE) as journal:
-        assert not journal.written_between(A, after_ms=0, until_ms=NOON_MS)
 
 
 def test_unsettled(place: Path) -> None:
-    """Writes to this service without an outcome, oldest first, as they were begun."""
+    """Writes to this service without an outcome, oldest first, as they were begun but for the reason they send."""
     clock = FakeClock()
     with opened(place, THERE) as journal:
         journal.open_run(fingerprint="f", tool="t")
-        journal.begin(A, "pause", NOTHING)
+        write(journal, intent(A, Call.PAUSE), None)
     with opened(place, clock=clock) as journal:
         journal.open_run(fingerprint="f", tool="t")
-        journal.begin(B, "start", WANTED)
+        write(journal, intent(B, Call.PAUSE, "0000b1", reason="Declared by a person"), None)
+        for outcome in WriteOutcome:
+            write(journal, intent(A, Call.PAUSE), outcome)
         clock.advance(5)
-        journal.end(journal.begin(A, "pause", NOTHING), "failed", "no")
-        journal.begin(A, "resume", NOTHING)
+        for one in WHOLE:
+            write(journal, one, None)
         assert journal.unsettled() == (
-            Intent(write=2, portfolio=B, call=Call.START, wanted=WANTED, at_ms=NOON_MS),
-            Intent(write=4, portfolio=A, call=Call.RESUME, wanted=NOTHING, at_ms=NOON_MS + 5),
+            OpenIntent(number=2, intent=intent(B, Call.PAUSE, "0000b1"), at_ms=NOON_MS),
+            *(OpenIntent(number=9 + n, intent=one, at_ms=NOON_MS + 5) for n, one in enumerate(WHOLE)),
         )
+    assert b"Declared by a person" not in place.read_bytes()
+
+
+def test_what_a_write_wanted(place: Path) -> None:
+    """Only what is not as usual is written down, besides the schedule, which always is."""
+    with opened(place) as journal:
+        journal.open_run(fingerprint="f", tool="t")
+        for one in (intent(A, Call.PAUSE), WHOLE[2], WHOLE[4], WHOLE[6], WHOLE[7]):
+            write(journal, one, None)
+    found = rows(place, "SELECT wanted, token, step FROM writes ORDER BY id")
+    assert [(json.loads(wanted), token, step) for wanted, token, step in found] == [
+        (NO_SCHEDULE, "0000a1", 0),
+        ({"interval_ms": 12 * H, "offset_ms": 0, "run_now": True, "before": {"runs": []}}, "0000a1", 0),
+        ({"interval_ms": 12 * H, "offset_ms": H}, "0000a1", 1),
+        (
+            {**NO_SCHEDULE, "api": "v2", "skip_schedule_validation": True, "before": {"runs": ["w2", "w1"]}},
+            "0000a1",
+            0,
+        ),
+        ({**NO_SCHEDULE, "schedule": "daily", "before": {"cadence": "monthly"}}, "0000a1", 0),
+    ]
 
 
 def test_no_journal_yet(place: Path) -> None:
     """A file that is missing, or empty, holds nothing, and reading does not make one."""
-    assert (read_records(place, base_url=HERE), read_runs(place)) == ({}, None)
+    assert (remembered(place), read_runs(place)) == (Memory(exists=False), None)
     assert not place.exists()
     place.touch()
-    assert (read_records(place, base_url=HERE), read_runs(place)) == ({}, None)
+    assert (remembered(place), read_runs(place)) == (Memory(exists=False), None)
     assert place.stat().st_size == 0
 
 
@@ -253,7 +292,7 @@ def used(place: Path) -> Path:
     """A journal with one run, one open write and one record."""
     with opened(place) as journal:
         journal.open_run(fingerprint="f", tool="t")
-        journal.begin(A, "pause", NOTHING)
+        write(journal, intent(A, Call.PAUSE), None)
         journal.confirm(B, RECORD)
     return place
 
@@ -316,13 +355,44 @@ def test_the_first_and_the_last_time(used: Path, ms: int) -> None:
     assert (write.interval_ms, write.offset_ms) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        ('"api": "v3"', "'v3' is not a valid ApiVersion"),
+        ('"run_now": 1', "not a flag"),
+        ('"skip_schedule_validation": null', "not a flag"),
+        ('"before": null', "what stood there before is not an object"),
+        ('"before": {"status": "halted"}', "'halted' is not a valid Status"),
+        ('"before": {"pause_reason": 1}', "not a text"),
+        ('"before": {"due_ms": "1"}', "not a number"),
+        ('"before": {"interval_ms": 1.5}', "not a number"),
+        ('"before": {"offset_ms": true}', "not a number"),
+        ('"before": {"cadence": "yearly"}', "'yearly' is not a valid Cadence"),
+        ('"before": {"runs": [1]}', "not a text"),
+        ('"before": {"runs": 1}', "'int' object is not iterable"),
+    ],
+)
+def test_an_intent_that_makes_no_sense(used: Path, wanted: str, why: str) -> None:
+    """What a later command compares with is believed of no file without a look at its type."""
+    edit(used, f"""UPDATE writes SET wanted = '{{"interval_ms": null, "offset_ms": null, {wanted}}}'""")
+    with opened(used) as journal:
+        assert refusal(journal.unsettled) == broken(used, f"it is damaged: {why}")
+
+
+def test_an_intent_at_no_time(used: Path) -> None:
+    """A time that can't be is damage of an intent, too."""
+    edit(used, "UPDATE writes SET intent_ms = -1")
+    with opened(used) as journal:
+        assert refusal(journal.unsettled) == broken(used, "it is damaged: -1 is no time")
+
+
 def test_a_record_that_makes_no_sense(used: Path) -> None:
     """A state that no record has is damage, for one portfolio and for all."""
     edit(used, "UPDATE confirmed SET state = 'stopped'")
     damaged = broken(used, "it is damaged: 'stopped' is not a valid RunState")
-    assert refusal(lambda: read_records(used, base_url=HERE)) == damaged
+    assert refusal(lambda: remembered(used)) == damaged
     with opened(used) as journal:
-        assert refusal(journal.records) == damaged
+        assert refusal(journal.memory) == damaged
         assert refusal(lambda: journal.record(B)) == damaged
         assert journal.record(A) is None
 
@@ -332,17 +402,32 @@ def test_tables_that_are_gone(used: Path) -> None:
     edit(used, "DROP TABLE writes")
     gone = broken(used, "no such table: writes")
     assert refusal(lambda: read_runs(used)) == gone
-    assert refusal(lambda: read_records(used, base_url=HERE)) == gone
+    assert refusal(lambda: remembered(used)) == gone
     with opened(used) as journal:
-        assert refusal(journal.records) == gone
-        assert refusal(lambda: journal.begin(A, "pause", NOTHING)) == gone
-        assert refusal(lambda: journal.end(1, "failed", "")) == gone
+        for question in (
+            journal.memory,
+            journal.unsettled,
+            lambda: journal.record(A),
+            lambda: journal.cadence(S),
+            lambda: journal.since(A),
+            lambda: journal.knows("0000a1"),
+            lambda: journal.maybe_sent(A, Call.PAUSE, plans=("f",)),
+            lambda: journal.unanswered(A),
+            lambda: journal.begin(intent(A, Call.PAUSE)),
+            lambda: journal.end(1, WriteOutcome.FAILED, ""),
+            lambda: journal.confirm(A, RECORD),
+        ):
+            assert refusal(question) == gone
+        edit(used, "DROP TABLE confirmed")
+        assert refusal(journal.memory) == gone
+    with opened(used) as journal:  # nothing of it keeps the file busy
+        journal.open_run(fingerprint="f", tool="t")
 
 
 def test_a_write_outside_a_run(place: Path) -> None:
     """Every write belongs to a run; without one nothing is begun."""
     with opened(place) as journal:
-        assert refusal(lambda: journal.begin(A, "pause", NOTHING)) == broken(
+        assert refusal(lambda: journal.begin(intent(A, Call.PAUSE))) == broken(
             place, "NOT NULL constraint failed: writes.run"
         )
 
@@ -351,7 +436,8 @@ def test_closed(place: Path) -> None:
     """After it was closed a journal can't be used, and its lock is free at once."""
     with opened(place) as journal:
         pass
-    assert refusal(journal.records) == broken(place, "Cannot operate on a closed database.")
+    for question in (journal.memory, journal.unsettled):
+        assert refusal(question) == broken(place, "Cannot operate on a closed database.")
     opened(place).__exit__()
 
 
@@ -398,18 +484,61 @@ def test_reading_beside_a_writer(place: Path) -> None:
     with opened(place) as journal:
         journal.open_run(fingerprint="f", tool="t")
         journal.confirm(A, RECORD)
-        assert read_records(place, base_url=HERE) == {A: RECORD}
+        assert remembered(place) == Memory(exists=True, records={A: RECORD})
         runs = read_runs(place)
         assert runs is not None
         assert [run.number for run in runs] == [1]
 
 
+def in_the_background(action: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
+    """Begin an action that has to wait, and return its thread, still waiting, and where its result will be."""
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(action()), daemon=True)
+    thread.start()
+    thread.join(0.1)
+    assert thread.is_alive()
+    assert found == []
+    return thread, found
+
+
+def test_a_reader_waits_for_a_commit(place: Path) -> None:
+    """While another connection commits, whoever reads waits, and then sees what was committed."""
+    opened(place).__exit__()
+    with closing(sqlite3.connect(place, isolation_level=None)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")  # as in the middle of a commit
+        writer.execute("INSERT INTO runs VALUES (1, 'u', 'f', 't', 'p', 0, 0, 'ok', NULL)")
+        thread, found = in_the_background(lambda: [run.number for run in read_runs(place) or ()])
+        writer.execute("COMMIT")
+        thread.join(10)
+    assert found == [[1]]
+
+
+def test_a_commit_waits_for_a_reader(place: Path) -> None:
+    """While another connection reads, a commit waits, and is made then."""
+    with opened(place) as journal:
+        journal.open_run(fingerprint="f", tool="t")
+    with closing(sqlite3.connect(place, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT COUNT(*) FROM runs").fetchone() == (1,)
+
+        def another_run() -> str:
+            with opened(place) as journal:
+                journal.open_run(fingerprint="f", tool="t")
+            return "written"
+
+        thread, found = in_the_background(another_run)
+        assert reader.execute("SELECT COUNT(*) FROM runs").fetchone() == (1,)
+        reader.execute("COMMIT")
+        thread.join(10)
+        assert (found, reader.execute("SELECT COUNT(*) FROM runs").fetchone()) == (["written"], (2,))
+
+
 def test_without_a_lock() -> None:
     """A journal that was given neither lock nor name writes none and closes what it has."""
     connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE runs (base_url, fingerprint, tool, process, started_ms)")
+    connection.execute("CREATE TABLE runs (base_url, fingerprint, tool, process, started_ms, approved)")
     with SqliteJournal(connection, path=Path("unused"), base_url=HERE, now_ms=lambda: 0) as journal:
         journal.open_run(fingerprint="f", tool="t")
-        assert connection.execute("SELECT * FROM runs").fetchall() == [(HERE, "f", "t", "", 0)]
+        assert connection.execute("SELECT * FROM runs").fetchall() == [(HERE, "f", "t", "", 0, None)]
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         connection.execute("SELECT 1")

@@ -1,4 +1,4 @@
-"""What is told of a journal that nobody uses: its counts, its last run, its damage, and who was asked to rebalance."""
+"""What is told of a journal that nobody uses: its counts, its last run and its damage."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.apply.journal import open_journal
-from reconciler.apply.journalfacts import read_facts, read_triggers
+from reconciler.apply.journalfacts import read_facts
 from reconciler.apply.journalfile import SCHEMA_VERSION
 from reconciler.core.desired import PortfolioId, RunState
 from reconciler.core.doctor import JournalFacts
 from reconciler.core.errors import ExitReason, JournalError
+from reconciler.core.intent import Call, WriteOutcome
 from reconciler.core.live import LATEST_MS, Record
-from tests.apply.scripted import edit
+from tests.apply.scripted import edit, intent
 from tests.support import BASE_URL, HOUR_MS, NOON_MS, FakeClock, folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-WANTED = '{"interval_ms": null, "offset_ms": null}'
+PAUSE, CONFIRMED, FAILED = Call.PAUSE, WriteOutcome.CONFIRMED, WriteOutcome.FAILED
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def path() -> Iterator[Path]:
 
 def add_run(
     path: Path,
-    *writes: tuple[str, str, str | None],
+    *writes: tuple[str, Call, WriteOutcome | None],
     base_url: str = BASE_URL,
     at_ms: int = NOON_MS,
     confirmed: str = "",
@@ -44,7 +45,7 @@ def add_run(
     with open_journal(path, base_url=base_url, now_ms=clock.now_ms) as journal:
         journal.open_run(fingerprint="f", tool="t")
         for portfolio, call, outcome in writes:
-            number = journal.begin(PortfolioId(portfolio), call, WANTED)
+            number = journal.begin(intent(PortfolioId(portfolio), call))
             if outcome is not None:
                 journal.end(number, outcome, "")
         for portfolio in confirmed:
@@ -65,7 +66,6 @@ def damage_of(path: Path) -> str:
 def test_no_journal_is_no_fact(path: Path) -> None:
     """Where there is none yet nothing is told, and none is made."""
     assert read_facts(path) is None
-    assert read_triggers(path, base_url=BASE_URL, since_ms=0) == {}
     assert not path.exists()
 
 
@@ -80,10 +80,8 @@ def test_a_journal_without_a_run(path: Path) -> None:
 
 def test_everything_is_counted_and_the_last_run_told(path: Path) -> None:
     """Records and open writes of all services count; of the runs the newest is told."""
-    add_run(path, ("a", "pause", "confirmed"), confirmed="ab", at_ms=NOON_MS - HOUR_MS)
-    add_run(
-        path, ("a", "pause", None), ("b", "pause", None), ("c", "pause", "failed"), base_url="u://other", confirmed="a"
-    )
+    add_run(path, ("a", PAUSE, CONFIRMED), confirmed="ab", at_ms=NOON_MS - HOUR_MS)
+    add_run(path, ("a", PAUSE, None), ("b", PAUSE, None), ("c", PAUSE, FAILED), base_url="u://other", confirmed="a")
     found = read_facts(path)
     assert found == JournalFacts(
         version=SCHEMA_VERSION,
@@ -114,18 +112,15 @@ def test_a_time_that_can_not_be_is_damage(path: Path, at_ms: int) -> None:
 
 
 def test_a_table_that_is_gone_is_damage(path: Path) -> None:
-    """What SQLite says of it is told, of the facts and of the triggers."""
+    """What SQLite says of it is told."""
     add_run(path)
     edit(path, "DROP TABLE writes")
     assert damage_of(path) == f"the journal {path} can't be used: no such table: writes"
-    with pytest.raises(JournalError, match="no such table: writes") as refused:
-        read_triggers(path, base_url=BASE_URL, since_ms=0)
-    assert str(path) in refused.value.summary
 
 
 def test_a_damaged_page_is_found(path: Path) -> None:
     """SQLite's own check looks at the whole file, and what it finds is told."""
-    add_run(path, *((f"p{number}", "pause", "confirmed") for number in range(50)))
+    add_run(path, *((f"p{number}", PAUSE, CONFIRMED) for number in range(50)))
     with closing(sqlite3.connect(path)) as connection:
         root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'writes_by_portfolio'").fetchone()[0]
         size = connection.execute("PRAGMA page_size").fetchone()[0]
@@ -134,24 +129,3 @@ def test_a_damaged_page_is_found(path: Path) -> None:
     path.write_bytes(whole)
     assert damage_of(path).startswith(f"the journal {path} can't be used: it is damaged: ")
     assert "None" not in damage_of(path)
-
-
-def test_triggers_are_counted(path: Path) -> None:
-    """Those that may have begun, of one service, since a moment, sorted by id; no other call is one."""
-    add_run(path, ("b", "rebalance", "confirmed"), ("old", "rebalance", "confirmed"), at_ms=NOON_MS - 1)
-    add_run(path, ("c", "rebalance", "confirmed"), base_url="u://other")
-    add_run(
-        path,
-        ("b", "rebalance", "confirmed"),
-        ("b", "rebalance", "unknown"),
-        ("b", "rebalance", "seen"),
-        ("a", "rebalance", None),
-        ("a", "rebalance", "failed"),
-        ("a", "rebalance", "unseen"),
-        ("d", "rebalance", "failed"),
-        ("e", "pause", "confirmed"),
-    )
-    found = read_triggers(path, base_url=BASE_URL, since_ms=NOON_MS)
-    assert list(found.items()) == [("a", 1), ("b", 3)]
-    assert read_triggers(path, base_url=BASE_URL, since_ms=NOON_MS + 1) == {}
-    assert read_triggers(path, base_url="u://other", since_ms=0) == {"c": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from functools import partial
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 WAY_OUT = "Free the file or its disk, or name another with --journal. Moving it away loses what it knows, nothing else."
 GRLC = 0x676C7263
+A_RUN = "INSERT INTO runs VALUES (1, 'u', 'f', 't', 'p', 0, 0, 'ok', NULL)"
 
 
 @pytest.fixture
@@ -45,18 +47,23 @@ def pragma(connection: sqlite3.Connection, name: str) -> object:
 
 
 def test_a_new_journal(place: Path) -> None:
-    """An empty file becomes a journal that says what it is, survives a power cut, and can be read while written."""
+    """An empty file becomes a journal that says what it is and survives a power cut; what lies beside it is empty."""
     with closing(open_to_write(place)) as connection:
         assert (pragma(connection, "application_id"), pragma(connection, "user_version")) == (GRLC, SCHEMA_VERSION)
-        assert (pragma(connection, "journal_mode"), pragma(connection, "synchronous")) == ("wal", 2)
+        assert (pragma(connection, "journal_mode"), pragma(connection, "synchronous")) == ("truncate", 2)
         assert connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1").fetchall() == [
             ("confirmed",),
             ("runs",),
             ("writes",),
         ]
         assert not connection.in_transaction
+        with connection:
+            connection.execute(A_RUN)
+        assert place.with_name("journal.db-journal").stat().st_size == 0
+    assert sorted(path.name for path in place.parent.iterdir()) == ["journal.db", "journal.db-journal"]
     with closing(open_to_write(place)) as connection:
-        assert connection.execute("SELECT COUNT(*) FROM runs").fetchone() == (0,)
+        assert (pragma(connection, "journal_mode"), pragma(connection, "synchronous")) == ("truncate", 2)
+        assert connection.execute("SELECT COUNT(*) FROM runs").fetchone() == (1,)
 
 
 def test_waiting_for_others(made: Path) -> None:
@@ -74,7 +81,7 @@ def test_reading_never_writes(made: Path) -> None:
     connection = open_to_read(odd)
     assert connection is not None
     with closing(connection), pytest.raises(sqlite3.OperationalError, match="readonly"):
-        connection.execute("INSERT INTO runs VALUES (1, '', '', '', '', 0, NULL, NULL)")
+        connection.execute(A_RUN)
 
 
 def test_nothing_to_read(place: Path) -> None:
@@ -97,23 +104,24 @@ def test_another_database(place: Path, opening: Callable[[Path], object]) -> Non
     assert place.read_bytes() == before
 
 
-def test_a_database_without_a_table(place: Path) -> None:
-    """To a reader, a database in which nothing was ever made is somebody else's as soon as it has a page."""
+@OPENINGS
+def test_a_database_without_a_table(place: Path, opening: Callable[[Path], object]) -> None:
+    """A database in which nothing was ever made is somebody else's as soon as it has a page."""
     edit(place, "PRAGMA user_version = 1")
     assert place.stat().st_size > 0
-    assert refusal(lambda: open_to_read(place)) == (
+    assert refusal(lambda: opening(place)) == (
         f"{place} is not a journal",
         "Name another file with --journal; this one is left alone.",
     )
 
 
 @OPENINGS
-@pytest.mark.parametrize("version", [0, 2])
+@pytest.mark.parametrize("version", [0, 3])
 def test_another_version(made: Path, opening: Callable[[Path], object], version: int) -> None:
     """A journal of another version is named with both numbers."""
     edit(made, f"PRAGMA user_version = {version}")
     assert refusal(lambda: opening(made)) == (
-        f"{made} has journal version {version}, this program knows 1",
+        f"{made} has journal version {version}, this program knows 2",
         "Use the version that wrote it, or move the file away and start a new one.",
     )
 
@@ -144,23 +152,255 @@ def test_a_path_that_can_not_be_looked_at(place: Path) -> None:
     assert detail == WAY_OUT
 
 
-def test_damage_is_found_before_anything_is_written(made: Path) -> None:
-    """A page that was overwritten stops the opening for writing, with what SQLite found."""
-    with closing(sqlite3.connect(made)) as connection, connection:
-        connection.execute("INSERT INTO runs VALUES (1, 'u', 'f', 't', 'p', 0, 0, 'ok')")
-        connection.executemany(
-            "INSERT INTO writes VALUES (?, 1, 'u', ?, 'pause', '{}', 0, 'seen', '', 0)",
-            [(number, f"p{number}") for number in range(500)],
-        )
+def break_index(made: Path) -> None:
+    """Overwrite a page that only SQLite's own check looks at."""
     with closing(sqlite3.connect(made)) as connection:
         root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'writes_by_portfolio'").fetchone()[0]
         size = connection.execute("PRAGMA page_size").fetchone()[0]
     whole = bytearray(made.read_bytes())
     whole[(root - 1) * size + 12 : root * size] = bytes(size - 12)
     made.write_bytes(whole)
+
+
+def test_damage_is_found_before_anything_is_written(made: Path) -> None:
+    """A page that was overwritten stops the opening for writing, with what SQLite found."""
+    with closing(sqlite3.connect(made)) as connection, connection:
+        connection.execute(A_RUN)
+        connection.executemany(
+            "INSERT INTO writes VALUES (?, 1, 'u', ?, 'pause', '{}', 0, 'seen', '', 0, 'a', 0)",
+            [(number, f"p{number}") for number in range(500)],
+        )
+    break_index(made)
     summary, detail = refusal(lambda: open_to_write(made))
     assert summary.startswith(f"the journal {made} can't be used: it is damaged: ")
     assert detail == WAY_OUT
+
+
+OLD = """
+    PRAGMA journal_mode = WAL;
+    PRAGMA application_id = 0x676C7263;
+    PRAGMA user_version = 1;
+    CREATE TABLE runs (
+        id INTEGER PRIMARY KEY, base_url TEXT NOT NULL, fingerprint TEXT NOT NULL, tool TEXT NOT NULL,
+        process TEXT NOT NULL, started_ms INTEGER NOT NULL, finished_ms INTEGER, exit_reason TEXT
+    ) STRICT;
+    CREATE TABLE writes (
+        id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs (id), base_url TEXT NOT NULL,
+        portfolio TEXT NOT NULL, call TEXT NOT NULL, wanted TEXT NOT NULL, intent_ms INTEGER NOT NULL,
+        outcome TEXT, detail TEXT, outcome_ms INTEGER
+    ) STRICT;
+    CREATE INDEX writes_by_portfolio ON writes (base_url, portfolio, id);
+    CREATE TABLE confirmed (
+        base_url TEXT NOT NULL, portfolio TEXT NOT NULL, state TEXT NOT NULL, interval_ms INTEGER, offset_ms INTEGER,
+        schedule_id TEXT, confirmed_ms INTEGER NOT NULL, marked INTEGER NOT NULL, last_write INTEGER NOT NULL,
+        PRIMARY KEY (base_url, portfolio)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO runs VALUES (4, 'u', 'f', 't', 'p', 1, 2, 'ok');
+    INSERT INTO writes VALUES
+        (7, 4, 'u', 'aaa', 'pause', '{"interval_ms": null, "offset_ms": null}', 3, 'confirmed', 'd', 4),
+        (9, 4, 'u', 'bbb', 'rebalance',
+         '{"api": "v2", "interval_ms": null, "offset_ms": null, "skip_schedule_validation": true}',
+         5, NULL, NULL, NULL);
+    INSERT INTO confirmed VALUES ('u', 'aaa', 'paused', 12, 0, 's', 6, 1, 7);
+"""
+"""A journal as the version before this one left it."""
+
+
+@pytest.fixture
+def old(place: Path) -> Path:
+    with closing(sqlite3.connect(place)) as connection:
+        connection.executescript(OLD)
+    return place
+
+
+def content(connection: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
+    return {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in ("runs", "writes", "confirmed")}
+
+
+UPGRADED = {
+    "runs": [(4, "u", "f", "t", "p", 1, 2, "ok", None)],
+    "writes": [
+        (7, 4, "u", "aaa", "pause", '{"interval_ms": null, "offset_ms": null}', 3, "confirmed", "d", 4, "old7", 0),
+        (
+            *(9, 4, "u", "bbb", "rebalance"),
+            '{"api": "v2", "interval_ms": null, "offset_ms": null, "skip_schedule_validation": true}',
+            *(5, None, None, None, "old9", 0),
+        ),
+    ],
+    "confirmed": [("u", "aaa", "paused", 12, 0, "s", 6, 1, 7, None)],
+}
+
+
+def columns_and_indices(connection: sqlite3.Connection) -> list[object]:
+    tables = ("runs", "writes", "confirmed")
+    columns = [connection.execute(f"SELECT * FROM pragma_table_xinfo('{table}')").fetchall() for table in tables]
+    return [
+        columns,
+        connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' ORDER BY 1").fetchall(),
+    ]
+
+
+def test_an_old_journal_is_upgraded(old: Path) -> None:
+    """Whoever opens it to write makes it a present one, in the present kind of file, with all that was in it."""
+    with closing(open_to_write(old)) as connection:
+        assert (pragma(connection, "user_version"), pragma(connection, "journal_mode")) == (SCHEMA_VERSION, "truncate")
+        assert content(connection) == UPGRADED
+        assert not connection.in_transaction
+        with closing(open_to_write(old.with_name("new.db"))) as new:
+            assert columns_and_indices(connection) == columns_and_indices(new)
+    assert old.read_bytes()[18:20] == b"\x01\x01"  # what marks a file with a write-ahead log is a 2
+    assert not old.with_name("journal.db-wal").exists()
+    with closing(open_to_write(old)) as connection:
+        assert content(connection) == UPGRADED
+
+
+def test_an_old_journal_whose_process_died(old: Path) -> None:
+    """What still lies in its write-ahead log is not lost."""
+    copy = old.with_name("copy.db")
+    with closing(sqlite3.connect(old)) as connection:
+        connection.execute("INSERT INTO runs VALUES (5, 'u', 'f', 't', 'p', 1, NULL, NULL)")
+        connection.commit()
+        for end in ("", "-wal"):
+            shutil.copyfile(f"{old}{end}", f"{copy}{end}")
+    connection = open_to_read(copy)
+    assert connection is not None
+    with closing(connection):
+        assert connection.execute("SELECT id FROM runs").fetchall() == [(4,), (5,)]
+    with closing(open_to_write(copy)) as connection:
+        assert connection.execute("SELECT id FROM runs").fetchall() == [(4,), (5,)]
+    assert not copy.with_name("copy.db-wal").exists()
+
+
+def test_an_old_journal_is_read_without_being_written(old: Path) -> None:
+    """Whoever only reads sees the same, and the file stays as it was."""
+    before = old.read_bytes()
+    connection = open_to_read(old)
+    assert connection is not None
+    with closing(connection):
+        assert (pragma(connection, "user_version"), content(connection)) == (SCHEMA_VERSION, UPGRADED)
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            connection.execute(A_RUN)
+    assert old.read_bytes() == before
+
+
+@OPENINGS
+def test_an_upgrade_that_fails(old: Path, opening: Callable[[Path], object]) -> None:
+    """It changes nothing of what is in the file."""
+    edit(old, "ALTER TABLE writes RENAME COLUMN detail TO details")
+    assert refusal(lambda: opening(old)) == (f"the journal {old} can't be used: no such column: detail", WAY_OUT)
+    with closing(sqlite3.connect(old)) as connection:
+        assert pragma(connection, "user_version") == 1
+        assert connection.execute("SELECT id, details FROM writes ORDER BY id").fetchall() == [(7, "d"), (9, None)]
+        assert connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'").fetchone() == (3,)
+
+
+@OPENINGS
+def test_an_old_journal_that_is_damaged(old: Path, opening: Callable[[Path], object]) -> None:
+    """It is not upgraded: what its damaged pages hold would be copied or lost."""
+    with closing(sqlite3.connect(old)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    break_index(old)
+    assert refusal(lambda: opening(old))[0].startswith(f"the journal {old} can't be used: it is damaged: ")
+
+
+def cut_off(made: Path, place: Path) -> None:
+    """Put at ``place`` what a process leaves that is killed inside a commit: a half-written file and its journal."""
+    place.parent.mkdir()
+    with closing(open_to_write(made)) as connection:
+        connection.execute(A_RUN)
+        connection.commit()
+        connection.execute("PRAGMA cache_size = 2")  # so that pages reach the file before the end
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(
+            "INSERT INTO runs VALUES (?, 'u', ?, 't', 'p', 0, 0, 'ok', NULL)",
+            [(number, "f" * 500) for number in range(2, 60)],
+        )
+        for end in ("", "-journal"):
+            shutil.copyfile(f"{made}{end}", f"{place}{end}")
+        connection.rollback()
+
+
+def test_a_kill_inside_a_commit(made: Path) -> None:
+    """The next one that opens it to write rolls it back; whoever only reads can't, and says how it goes on."""
+    place = made.parent / "copy" / "journal.db"
+    cut_off(made, place)
+    before = place.read_bytes()
+    summary, detail = refusal(lambda: open_to_read(place))
+    assert summary == f"the journal {place} was cut off inside a write, and whoever only reads can't undo that"
+    assert detail == (
+        "The next apply rolls it back, by the file of that name with -journal beside it. Keep the folder whole: a copy "
+        "of the journal needs both files."
+    )
+    assert place.read_bytes() == before
+    with closing(open_to_write(place)) as connection:
+        assert connection.execute("SELECT id FROM runs").fetchall() == [(1,)]
+    reader = open_to_read(place)
+    assert reader is not None
+    with closing(reader):
+        assert reader.execute("SELECT id FROM runs").fetchall() == [(1,)]
+
+
+def test_links_lead_to_one_lock(place: Path) -> None:
+    """A linked file, a linked folder and a way around are names of one journal: the second name is refused."""
+    real = place.parent / "real"
+    (real / "sub").mkdir(parents=True)
+    linked_file, linked_folder = place.parent / "link.db", place.parent / "linked"
+    linked_file.symlink_to(real / "journal.db")
+    linked_folder.symlink_to(real, target_is_directory=True)
+    names = (real / "journal.db", linked_file, linked_folder / "journal.db", real / "sub" / ".." / "journal.db")
+    for first in names:
+        with closing(lock(first, "pid 7")), closing(open_to_write(first)):
+            for second in names:
+                with pytest.raises(JournalBusy) as caught:
+                    lock(second, "pid 8")
+                assert caught.value.summary == f"another apply is at work with the journal {second}: pid 7"
+    assert sorted(path.name for path in real.iterdir()) == [
+        "journal.db",
+        "journal.db-journal",
+        "journal.db.lock",
+        "sub",
+    ]
+    assert sorted(path.name for path in place.parent.iterdir()) == ["link.db", "linked", "real"]
+    for name in names:
+        reader = open_to_read(name)
+        assert reader is not None
+        reader.close()
+
+
+def test_a_link_to_nothing(place: Path) -> None:
+    """It holds nothing yet; whoever writes makes the file that it leads to."""
+    place.symlink_to(place.parent / "deep" / "journal.db")
+    assert open_to_read(place) is None
+    with closing(lock(place, "p")):
+        open_to_write(place).close()
+    assert (place.parent / "deep" / "journal.db").is_file()
+    assert place.is_symlink()
+
+
+@pytest.mark.parametrize("using", [open_to_write, open_to_read, lambda path: lock(path, "p")])
+def test_a_link_in_a_circle(place: Path, using: Callable[[Path], object]) -> None:
+    """A link that leads to itself is told as such, not as a journal that is missing."""
+    place.symlink_to(place)
+    summary, detail = refusal(lambda: using(place))
+    assert summary.startswith(f"the journal {place}")
+    assert " can't be used: " in summary
+    assert detail == WAY_OUT
+
+
+def test_a_second_name(made: Path) -> None:
+    """A journal with two names is not written to, under neither; reading it is no harm."""
+    other = made.parent / "other.db"
+    other.hardlink_to(made)
+    for name in (made, other):
+        assert refusal(partial(open_to_write, name)) == (
+            f"the journal {name} has a second name (a hard link), so another apply could write to it at the same time",
+            "Remove the other name, or replace it with a symbolic link. Both names of a link share one lock.",
+        )
+        reader = open_to_read(name)
+        assert reader is not None
+        reader.close()
+    other.unlink()
+    open_to_write(made).close()
 
 
 def test_the_lock(place: Path) -> None:
