@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.apply.journal import read_runs
-from tests.process.support import NEVER_MS, Glider, until
+from reconciler.apply.journal import open_journal, read_memory, read_runs
+from reconciler.core.errors import JournalError
+from tests.process.support import NEVER_MS, Glider, kill, now_ms, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 def test_two_applies_at_once(served: Glider) -> None:
@@ -45,13 +50,18 @@ def small_files(limit: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
 
-@pytest.mark.parametrize("limit", [0, 33_000, 42_000, 50_000, 58_000, 66_000])
-def test_a_full_disk(served: Glider, limit: int) -> None:
+@pytest.mark.parametrize(
+    ("made", "limit"), [(False, 0), (False, 20_000), (True, 10_000), (True, 18_000), (True, 22_000), (True, 30_000)]
+)
+def test_a_full_disk(served: Glider, limit: int, *, made: bool) -> None:
     """Wherever the disk is full, the error says so, and no call is sent whose intent is not in the journal."""
+    if made:  # then another table or index is the first that can't be written, by where it lies in the file
+        open_journal(served.journal, base_url=served.url, now_ms=now_ms).__exit__()
     ended = served.run("apply", "--auto-approve", "--parallelism", "1", preexec_fn=small_files(limit))
     assert ended.returncode in (1, 6)
     assert "can't be used" in ended.stderr + ended.stdout
-    announced = [write.portfolio for run in read_runs(served.journal) or () for write in run.writes] if limit else []
+    open_journal(served.journal, base_url=served.url, now_ms=now_ms).__exit__()  # rolls back what was cut off
+    announced = [write.portfolio for run in read_runs(served.journal) or () for write in run.writes]
     assert [call.split()[0] for call in served.calls()] == announced[: len(served.calls())]
     assert len(announced) - len(served.calls()) in (0, 1)
     served.converges()
@@ -99,3 +109,99 @@ def test_a_file_locked_by_nobody_alive(served: Glider) -> None:
     process.kill()
     process.communicate()
     assert served.run("apply", "--auto-approve", "--lock-timeout", "0s").returncode == 0
+
+
+WRITER = """
+import sys
+from pathlib import Path
+
+from reconciler.apply.journal import open_journal
+from reconciler.core.desired import PortfolioId, RunState
+from reconciler.core.intent import Call, Intent, WriteOutcome
+from reconciler.core.live import Record
+
+record = Record(state=RunState.PAUSED, interval_ms=1, offset_ms=0, schedule_id="s", confirmed_ms=1)
+with open_journal(Path(sys.argv[1]), base_url="u", now_ms=lambda: 1) as journal:
+    journal.open_run(fingerprint="f", tool="t")
+    for number in range(int(sys.argv[2])):
+        portfolio = PortfolioId(f"p{number:04}")
+        write = journal.begin(Intent(address=portfolio, call=Call.PAUSE, token=f"{number:06x}"))
+        journal.end(write, WriteOutcome.CONFIRMED, "detail " * 50)
+        journal.confirm(portfolio, record)
+        print(portfolio, flush=True)
+    sys.stdin.read()
+"""
+"""Writes to a journal as an apply does, and says what is committed."""
+
+
+def writer(journal: Path, writes: int, **more: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(journal), str(writes)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
+
+
+def said(process: subprocess.Popen[str], lines: int) -> list[str]:
+    assert process.stdout is not None
+    return [process.stdout.readline().strip() for _ in range(lines)]
+
+
+def test_killed_between_two_writes(tmp_path: Path) -> None:
+    """The one file, copied alone, holds all that was confirmed."""
+    process = writer(tmp_path / "journal.db", 60)
+    confirmed = said(process, 60)
+    kill(process)
+    copy = tmp_path / "elsewhere.db"
+    shutil.copyfile(tmp_path / "journal.db", copy)
+    (run,) = read_runs(copy) or ()
+    assert [(write.portfolio, write.outcome) for write in run.writes] == [(one, "confirmed") for one in confirmed]
+    found = read_memory(copy, base_url="u", now_ms=1)
+    assert list(found.records) == list(found.since) == confirmed
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "elsewhere.db",
+        "journal.db",
+        "journal.db-journal",
+        "journal.db.lock",
+    ]
+    assert (tmp_path / "journal.db-journal").stat().st_size == 0
+
+
+@pytest.mark.parametrize("lines", [1, 7, 30, 90])
+def test_killed_while_it_writes(tmp_path: Path, lines: int) -> None:
+    """The folder, copied as it was left, holds all that was confirmed, and at most the one write that was under way."""
+    process = writer(tmp_path / "at work" / "journal.db", 10_000)
+    said(process, lines)
+    process.send_signal(signal.SIGKILL)
+    rest, _ = process.communicate(timeout=20)
+    confirmed = lines + len(rest.split())
+    shutil.copytree(tmp_path / "at work", tmp_path / "copy")
+    with open_journal(tmp_path / "copy" / "journal.db", base_url="u", now_ms=lambda: 2) as journal:
+        found, left = journal.memory(), journal.unsettled()
+    assert list(found.records)[:confirmed] == [f"p{number:04}" for number in range(confirmed)]
+    assert len(found.since) - confirmed in (0, 1)
+    assert len(left) <= 1
+
+
+@pytest.mark.parametrize(("made", "limit"), [(False, 40_000), (True, 22_000), (True, 30_000), (True, 40_000)])
+def test_a_disk_that_fills_up(tmp_path: Path, limit: int, *, made: bool) -> None:
+    """A write that can't be finished is undone by the next one to write; until then, reading says how it goes on."""
+    journal = tmp_path / "journal.db"
+    if made:
+        open_journal(journal, base_url="u", now_ms=lambda: 1).__exit__()
+    process = writer(journal, 1000, preexec_fn=small_files(limit))
+    out, err = process.communicate(timeout=20)
+    confirmed = out.split()
+    assert (process.returncode, len(confirmed) < 1000) == (1, True)
+    assert f"the journal {journal} can't be used: disk I/O error" in err
+    if journal.with_name("journal.db-journal").stat().st_size:
+        with pytest.raises(JournalError, match="was cut off inside a write"):
+            read_runs(journal)
+    with open_journal(journal, base_url="u", now_ms=lambda: 2) as opened:
+        found = opened.memory()
+    assert list(found.records) == confirmed
+    assert len(found.since) - len(confirmed) in (0, 1)
+    assert read_runs(journal) is not None
