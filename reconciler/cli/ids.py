@@ -80,5 +80,6 @@ def _listed(source: str, files: tuple[str, ...]) -> list[PortfolioId]:
 
 
 def _read(source: str) -> bytes:
-    with Path(source).open("rb") as file:
-        return file.read(_MOST_BYTES + 1)
+    from reconciler.config.files import read_file
+
+    return read_file(Path(source), most=_MOST_BYTES + 1)

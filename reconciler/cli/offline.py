@@ -113,12 +113,12 @@ async def save_live(
 
 def load_live(file: str) -> LiveFile:
     """Read a live file. Raises :class:`~reconciler.core.errors.LiveInvalid`."""
+    from reconciler.config.files import read_file
     from reconciler.core.errors import LiveInvalid
     from reconciler.core.liveread import LARGEST_LIVE_FILE, parse_live
 
     try:
-        with Path(file).open("rb") as opened:
-            content = opened.read(LARGEST_LIVE_FILE + 1)
+        content = read_file(Path(file), most=LARGEST_LIVE_FILE + 1)
     except (OSError, ValueError) as error:  # ValueError: a name that no system knows
         why = getattr(error, "strerror", None) or error
         raise LiveInvalid(

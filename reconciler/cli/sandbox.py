@@ -131,17 +131,20 @@ def _open(file: str) -> closing[Store]:
 
 def _read_seed(name: str) -> Seed:
     """Read a seed by the same YAML rules as the files."""
+    from reconciler.config.discover import MAX_FILE_BYTES
     from reconciler.config.document import with_excerpts
+    from reconciler.config.files import read_file
     from reconciler.config.source import read_document
     from reconciler.core.errors import ConfigInvalid, SandboxError
     from reconciler.sandbox.seed import parse_seed
 
     try:
-        content = Path(name).read_bytes()
-    except OSError as error:
-        raise SandboxError(
-            f"can't read the seed {name}: {error.strerror}", "Name a YAML file of portfolios."
-        ) from error
+        content = read_file(Path(name), most=MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name that no system knows
+        why = getattr(error, "strerror", None) or error
+        raise SandboxError(f"can't read the seed {name}: {why}", "Name a YAML file of portfolios.") from error
+    if len(content) > MAX_FILE_BYTES:
+        raise SandboxError(f"the seed {name} is larger than 8 MiB", "Name a YAML file of portfolios.")
     document = read_document(name, content)
     if document.diagnostics:
         raise ConfigInvalid(with_excerpts(document.diagnostics, {name: content}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from reconciler.cli.output import Output
     from reconciler.core.errors import ExitReason
     from reconciler.core.plan import Plan
+
+_LARGEST_PLAN: Final = 256 * 1024 * 1024
+"""Bytes; a plan of 10,000 changes has about 10 MB."""
 
 HELP = """Show a saved plan, after checking that nobody edited it.
 
@@ -47,16 +50,19 @@ def show(**options: Any) -> ExitReason:
 
 def load_plan(file: str) -> Plan:
     """Read a saved plan. Raises :class:`~reconciler.core.errors.PlanInvalid`."""
+    from reconciler.config.files import read_file
     from reconciler.core.errors import PlanInvalid
     from reconciler.core.planread import parse_plan
 
     try:
-        content = Path(file).read_bytes()
+        content = read_file(Path(file), most=_LARGEST_PLAN + 1)
     except (OSError, ValueError) as error:  # ValueError: a name that no system knows
         why = getattr(error, "strerror", None) or error
         raise PlanInvalid(
             f"can't read the plan {file}: {why}", "Make one with `reconciler plan --out FILE`."
         ) from error
+    if len(content) > _LARGEST_PLAN:
+        raise PlanInvalid(f"the plan {file} is larger than 256 MiB", "Name what `reconciler plan --out FILE` saved.")
     return parse_plan(content)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.config.document import error
+from reconciler.config.files import read_file
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
@@ -119,5 +120,4 @@ def _below(directory: str, cwd: Path, diagnostics: list[Diagnostic]) -> Iterator
 
 
 def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(MAX_FILE_BYTES + 1)
+    return read_file(path, most=MAX_FILE_BYTES + 1)

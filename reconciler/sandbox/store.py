@@ -97,10 +97,12 @@ class Store:
     def load(cls, path: Path | None, seed: Seed, *, now_ms: int) -> Store:
         """Make a sandbox from a seed, in memory without a path; replaces a sandbox that is there.
 
-        A file that is not a sandbox is never replaced. Processes that have the file open see the new content.
+        What is not a sandbox is never replaced, and no link is followed. Processes that have the file open see the new
+        content.
         """
         if path is not None:
             _make_folder(path)
+            _require_file(path)
         database = _Database(path, repair="Choose another path, or delete the file if nobody needs it.")
         try:
             database.prepare()
@@ -189,7 +191,7 @@ class _Database:
                 isolation_level=None,
                 check_same_thread=False,
             )
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:  # ValueError: a name that no system knows
             raise self._failure(error) from error
         try:
             # In WAL mode a crash of the machine may then cost the last commits, but never the file.
@@ -262,7 +264,7 @@ class _Database:
     def _number(self, pragma: str) -> int:
         return int(self.run(f"PRAGMA {pragma}").fetchone()[0])
 
-    def _failure(self, error: sqlite3.Error) -> SandboxError:
+    def _failure(self, error: sqlite3.Error | ValueError) -> SandboxError:
         return SandboxError(f"the sandbox {self._place} can't be used: {error}", self.repair)
 
 
@@ -293,8 +295,15 @@ def _fill(database: _Database, seed: Seed, now_ms: int) -> None:
 def _make_folder(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SandboxError(f"{path.parent} can't be made: {error.strerror}", "Choose another path.") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise SandboxError(f"{path.parent} can't be made: {why}", "Choose another path.") from error
+
+
+def _require_file(path: Path) -> None:
+    """Refuse what is there and no regular file: SQLite would write to a device, and through a link."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise SandboxError(f"{path} is a link, a folder or a device, not a file", "Choose another path.")
 
 
 @lru_cache(maxsize=8)

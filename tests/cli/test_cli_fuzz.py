@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,7 +50,7 @@ VALUES = [
         "101",
         "99999999999999999999",
     ),
-    *("skip", "fail", "10s", "never", "", " ", "\x00", "\x1b[31m", "\ud800", "é" * 300, "../../x", "/dev/null", "HEAD"),
+    *("skip", "fail", "10s", "never", "", " ", "\x00", "\x1b[31m", "\ud800", "é" * 300, "../../x", "fifo", "HEAD"),
 ]
 LINES = st.lists(st.sampled_from(WORDS) | st.sampled_from(OPTIONS) | st.sampled_from(VALUES), max_size=7)
 CODES = {reason.code for reason in ExitReason}
@@ -57,13 +59,22 @@ CODES = {reason.code for reason in ExitReason}
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([*COMMANDS, "sandbox load", "sandbox advance"]), LINES)
 def test_any_command_line(shell: Shell, command: str, rest: list[str]) -> None:
-    """Every ending is designed: a documented exit code, and never our own bug."""
+    """Every ending is a documented exit code and never our own bug; a FIFO stays and keeps nobody waiting."""
     arguments = [*command.split(), *rest]
     if "serve" in arguments:
         return
+    inner = shell.folder / "far" / "down"
+    inner.mkdir(parents=True, exist_ok=True)
+    if not (inner / "fifo").exists():
+        os.mkfifo(inner / "fifo")
+        for name in ("seed.yaml", "automation.yaml"):
+            shutil.copy(shell.folder / name, inner)
+    beside = set(shell.folder.parent.iterdir())
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with contextlib.chdir(inner), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run(arguments)
+    assert set(shell.folder.parent.iterdir()) == beside, arguments
+    assert (inner / "fifo").is_fifo(), arguments
     assert code in CODES
     assert "internal error" not in err.getvalue(), (arguments, err.getvalue())
     assert "Traceback" not in err.getvalue(), (arguments, err.getvalue())

@@ -1,0 +1,207 @@
+"""Files that are written and read by name: nothing but a file is replaced, and nothing but a file is read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconciler.cli.savefile import replace_file, save, save_new
+from reconciler.config.files import read_file
+from reconciler.core.errors import ReconcilerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.cli.conftest import Shell
+
+
+def device(path: Path) -> None:
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only root may make a device")
+
+
+def link(path: Path) -> None:
+    (path.parent / "elsewhere").write_text("theirs")
+    path.symlink_to("elsewhere")
+
+
+KINDS = {
+    "fifo": (os.mkfifo, "it is a device, a FIFO or a socket"),
+    "device": (device, "it is a device, a FIFO or a socket"),
+    "folder": (os.mkdir, "it is a folder"),
+    "link": (link, "it is a link, which is not followed"),
+    "dangling link": (lambda path: path.symlink_to("nowhere"), "it is a link, which is not followed"),
+}
+
+
+def picture(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Return everything in a folder: its kind and permissions, and its content or where it leads."""
+
+    def content(path: Path) -> bytes:
+        if path.is_symlink():
+            return os.fsencode(path.readlink())
+        return path.read_bytes() if path.is_file() else b""
+
+    return {path.name: (path.lstat().st_mode, content(path)) for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_a_file_is_replaced(tmp_path: Path, kind: str) -> None:
+    """Whatever else has the name stays as it is, nothing is left beside it, and the sentence says what it is."""
+    make, said = KINDS[kind]
+    target = tmp_path / "plan.json"
+    make(target)
+    before = picture(tmp_path)
+    with pytest.raises(ReconcilerError, match=f"can't save the plan to .*: {said}"):
+        save(str(target), "x", what="plan")
+    with pytest.raises(ReconcilerError, match="is there already, and is not overwritten"):
+        save_new(str(target), "x", what="plan")
+    assert picture(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "folder"])
+def test_only_a_file_is_added_to(tmp_path: Path, kind: str) -> None:
+    """Nor is it read, which would wait for ever."""
+    make, said = KINDS[kind]
+    make(tmp_path / "a.yaml")
+    before = picture(tmp_path)
+    with pytest.raises(ReconcilerError, match=said):
+        replace_file(str(tmp_path / "a.yaml"), b"", b"x", what="import")
+    assert picture(tmp_path) == before
+
+
+def test_a_link_that_is_added_to_stays_one(tmp_path: Path) -> None:
+    """What it leads to is replaced, in its own folder."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.yaml").write_bytes(b"before")
+    (tmp_path / "a.yaml").symlink_to("real/a.yaml")
+    replace_file(str(tmp_path / "a.yaml"), b"before", b"after", what="import")
+    assert (tmp_path / "a.yaml").is_symlink()
+    assert (tmp_path / "real" / "a.yaml").read_bytes() == b"after"
+    assert [path.name for path in (tmp_path / "real").iterdir()] == ["a.yaml"]
+
+
+@pytest.mark.parametrize("write", [save, save_new])
+def test_a_planted_draft_is_not_followed(tmp_path: Path, write: Callable[..., None]) -> None:
+    """A checkout may hold a link by the name that a draft could be expected to have."""
+    (tmp_path / "precious").write_text("theirs")
+    for name in ("plan.json.tmp", f"plan.json.{os.getpid()}.tmp"):
+        (tmp_path / name).symlink_to("precious")
+    before = picture(tmp_path)
+    write(str(tmp_path / "plan.json"), "ours", what="plan")
+    assert (tmp_path / "precious").read_text() == "theirs"
+    assert {**before, "plan.json": picture(tmp_path)["plan.json"]} == picture(tmp_path)
+
+
+def test_permissions_stay(tmp_path: Path) -> None:
+    """A file that only its owner may read is no other one afterwards; a new one has what the umask leaves."""
+    target = tmp_path / "plan.json"
+    umask = os.umask(0o027)
+    try:
+        save(str(target), "one", what="plan")
+        assert stat.S_IMODE(target.stat().st_mode) == 0o640
+        target.chmod(0o600)
+        save(str(target), "two", what="plan")
+        replace_file(str(target), b"two", b"three", what="plan")
+    finally:
+        os.umask(umask)
+    assert (stat.S_IMODE(target.stat().st_mode), target.read_text()) == (0o600, "three")
+
+
+def test_names_as_long_as_they_may_be(tmp_path: Path) -> None:
+    """The draft's name is not longer than the target's may be."""
+    target = tmp_path / ("x" * 255)
+    save(str(target), "one", what="plan")
+    assert target.read_text() == "one"
+
+
+@pytest.mark.parametrize("text", ["\ud800", "x"])
+@pytest.mark.parametrize("path", ["a\x00b", "", "missing/plan.json", "\ud800"])
+def test_a_name_or_a_text_that_can_not_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, text: str
+) -> None:
+    """It is our error, and nothing is left behind."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ReconcilerError, match="can't save the plan"):
+        save(path, text, what="plan")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "folder"])
+def test_only_a_file_is_read(tmp_path: Path, kind: str) -> None:
+    """Nobody waits for the other side of a FIFO."""
+    KINDS[kind][0](tmp_path / "x")
+    with pytest.raises(OSError, match=r"device|directory") as caught:
+        read_file(tmp_path / "x", most=10)
+    assert caught.value.strerror
+
+
+def test_a_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
+    """Also through a link: a team may share a file."""
+    (tmp_path / "a").write_bytes(b"0123456789")
+    (tmp_path / "b").symlink_to("a")
+    assert read_file(tmp_path / "b", most=4) == b"0123"
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("validate -f {}", 3),
+        ("plan --sandbox -f {}", 3),
+        ("plan --live {}", 3),
+        ("status --sandbox -f {}", 3),
+        ("show {}", 3),
+        ("show --against {} {}", 3),
+        ("apply {} --sandbox", 3),
+        ("apply --sandbox --approved {}", 3),
+        ("sandbox load {}", 1),
+        ("sandbox load seed.yaml --sandbox {}", 1),
+        ("sandbox reset --sandbox {}", 1),
+        ("plan --sandbox={}", 1),
+        ("import --sandbox --ids-from {}", 1),
+        ("import --sandbox aaa --into {}", 64),
+        ("import --sandbox aaa --out {}", 1),
+        ("plan --sandbox --out {}", 1),
+        ("status --sandbox --out {}", 1),
+    ],
+)
+def test_a_fifo_is_neither_read_nor_written(shell: Shell, line: str, code: int) -> None:
+    """Every option that names a file refuses it with a sentence; it stays, and nobody hangs."""
+    os.mkfifo(shell.folder / "fifo.yaml")
+    ended = shell(line.format("fifo.yaml", "fifo.yaml"))
+    assert (ended.code, "internal error" in ended.err) == (code, False), ended.err
+    assert "fifo.yaml" in ended.err
+    assert (shell.folder / "fifo.yaml").is_fifo()
+    assert not list(shell.folder.glob("*.tmp"))
+    assert not list(shell.folder.glob(".reconciler-*"))
+
+
+def test_a_fifo_among_the_files_of_a_directory(shell: Shell) -> None:
+    """It is a problem of its own place, beside those of the files."""
+    (shell.folder / "automation").mkdir()
+    os.mkfifo(shell.folder / "automation" / "a.yaml")
+    ended = shell("validate -f automation")
+    assert ended.code == 3
+    assert "automation/a.yaml can't be read: it is a device, a FIFO or a socket, not a file" in ended.err
+
+
+def test_a_sandbox_is_not_made_through_a_link(shell: Shell) -> None:
+    """A checkout may hold a link where the sandbox is by default."""
+    (shell.folder / ".reconciler" / "sandbox.db").unlink()
+    (shell.folder / ".reconciler" / "sandbox.db").symlink_to(shell.folder / "elsewhere")
+    ended = shell("sandbox load seed.yaml")
+    assert (ended.code, "is a link" in ended.err) == (1, True)
+    assert not (shell.folder / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("line", ["sandbox load \x00", "sandbox load seed.yaml --sandbox \x00", "sandbox load \ud800"])
+def test_a_seed_or_sandbox_of_no_possible_name(shell: Shell, line: str) -> None:
+    """It is refused as any other one that is not there."""
+    ended = shell(line)
+    assert (ended.code, "internal error" in ended.err) == (1, False), ended.err
