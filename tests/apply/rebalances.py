@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from tests.apply.scripted import Scripted
@@ -20,30 +19,23 @@ if TYPE_CHECKING:
 
 
 class Rebalancer(Scripted):
-    """One version of the service. A :class:`Stop` as an answer is asked to stop at once, and no answer ever comes."""
+    """One version of the service: its portfolios and their rebalances, asked in one row."""
 
     def __init__(self, *answers: Any, noun: str = "workflow") -> None:
         super().__init__(*answers)
         self.noun = noun
 
-    async def _reply(self, *asked: object) -> Any:
-        answer = self._answer(*asked)
-        if hasattr(answer, "urgent"):
-            answer.request("interrupted", urgent=True)
-            await asyncio.Event().wait()
-        return answer
-
     async def trigger(self, portfolio: PortfolioId, *, skip_schedule_validation: bool) -> Triggered:
-        return await self._reply("trigger", portfolio, skip_schedule_validation)
+        return await self._write("trigger", portfolio, skip_schedule_validation)
 
     async def recent(self, portfolio: PortfolioId, *, limit: int) -> RecentRebalances:
-        return await self._reply("recent", portfolio, limit)
+        return await self._answer("recent", portfolio, limit)
 
     async def look(self, portfolio: PortfolioId, rebalance: str) -> Rebalance:
-        return await self._reply("look", portfolio, rebalance)
+        return await self._answer("look", portfolio, rebalance)
 
     async def facts(self, portfolio: PortfolioId) -> PortfolioFacts:
-        return await self._reply("facts", portfolio)
+        return await self._answer("facts", portfolio)
 
 
 class Notes:

@@ -5,11 +5,14 @@ For what the embedded Glider never says: any failure at any call, with words tha
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from reconciler.apply.stop import Stop
 from reconciler.core.intent import Intent
+from tests.support import FakeClock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,41 +21,111 @@ if TYPE_CHECKING:
     from reconciler.core.intent import Address, Call
     from reconciler.core.live import Live
     from reconciler.core.ports import Confirmation
+    from reconciler.core.strategy import Cadence, StrategyId, StrategyLive
 
 Answer = Any
-"""A :class:`Live` for a read, a :class:`Confirmation` for a write, or what either raises."""
+"""A value to be returned or an error to be raised; a function is called for either.
+
+A :class:`Stop` is asked to stop at once, and no answer ever comes.
+"""
 
 
 class Scripted:
-    """One service; ``asked`` holds every call with its arguments, oldest first, and ``answers`` what is left."""
+    """One service; ``asked`` holds every call with its arguments, oldest first, and ``answers`` what is left.
+
+    ``entering`` holds what happens when a room is entered, in turn: ``None`` or an error. ``clock`` is the service's.
+    A write that is not sent in a room, after a look of its own, is a failure of the test.
+    """
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
         self.asked: list[tuple[object, ...]] = []
+        self.entering: list[BaseException | None] = []
+        self.entered = 0
+        self.clock = FakeClock()
+        self.rooms: dict[asyncio.Task[Any] | None, ScriptedRoom] = {}
 
-    def _answer(self, *asked: object) -> Any:
+    async def _answer(self, *asked: object) -> Any:
         self.asked.append(asked)
+        assert self.answers, f"{asked} was asked, and no answer is left"
         answer = self.answers.pop(0)
+        if callable(answer):
+            answer = answer()
+        if isinstance(answer, Stop):
+            answer.request("interrupted", urgent=True)
+            await asyncio.Event().wait()
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
+    async def _look(self, *asked: object) -> Any:
+        room = self.rooms.get(asyncio.current_task())
+        if room is not None:
+            room.looked = room.emptied
+        return await self._answer(*asked)
+
+    async def _write(self, *asked: object) -> Any:
+        room = self.rooms.get(asyncio.current_task())
+        assert room is not None, f"{asked} was sent outside of a room"
+        assert room.looked, f"{asked} was sent without a look of its own"
+        room.looked = room.emptied = False
+        return await self._answer(*asked)
+
+    def room(self) -> ScriptedRoom:
+        return ScriptedRoom(self)
+
+    def service_ms(self) -> int:
+        return self.clock.now_ms()
+
     async def read(self, portfolio: PortfolioId) -> Live:
-        return self._answer("read", portfolio)
+        return await self._look("read", portfolio)
 
     async def start(
         self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None, run_now: bool
     ) -> Confirmation:
-        return self._answer("start", portfolio, interval_ms, offset_ms, run_now)
+        return await self._write("start", portfolio, interval_ms, offset_ms, run_now)
 
     async def pause(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
-        return self._answer("pause", portfolio, reason)
+        return await self._write("pause", portfolio, reason)
 
     async def resume(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
-        return self._answer("resume", portfolio, reason)
+        return await self._write("resume", portfolio, reason)
 
     async def update_schedule(self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None) -> Confirmation:
-        return self._answer("update-schedule", portfolio, interval_ms, offset_ms)
+        return await self._write("update-schedule", portfolio, interval_ms, offset_ms)
+
+    async def read_strategy(self, strategy: StrategyId) -> StrategyLive:
+        return await self._look("read-strategy", strategy)
+
+    async def set_cadence(self, strategy: StrategyId, cadence: Cadence) -> Cadence | None:
+        return await self._write("set-cadence", strategy, cadence)
+
+
+class ScriptedRoom:
+    """Room that is always there, but where ``entering`` says otherwise."""
+
+    def __init__(self, service: Scripted) -> None:
+        self._service = service
+        self.emptied = False
+        """Whether earlier looks were forgotten since it was entered, and since the last write."""
+        self.looked = False
+
+    async def __aenter__(self) -> Self:
+        task = asyncio.current_task()
+        assert task not in self._service.rooms, "a room was entered inside another"
+        self._service.entered += 1
+        if self._service.entering and (error := self._service.entering.pop(0)) is not None:
+            raise error
+        self._service.rooms[task] = self
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.emptied = self.looked = False
+        del self._service.rooms[asyncio.current_task()]
+
+    def look_again(self) -> None:
+        assert self._service.rooms[asyncio.current_task()] is self
+        self.emptied, self.looked = True, False
 
 
 def intent(address: Address, call: Call, token: str = "0000a1", **more: Any) -> Intent:

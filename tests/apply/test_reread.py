@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.apply.reread import WAITS_SECONDS, Rereader, Sight
+from reconciler.apply.reread import WAITS_SECONDS, Sight, look_until
 from reconciler.core.desired import PortfolioId
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.live import Live, Status
 from tests.apply.scripted import Scripted
-from tests.support import NOON_MS, FakeClock, run
+from tests.support import NOON_MS, run
 
 A = PortfolioId("aaa")
 RUNS, RESTS = Live(id=A, status=Status.ACTIVE), Live(id=A, status=Status.PAUSED)
@@ -35,12 +35,13 @@ AWAY = ApiError(FailureKind.UNREACHABLE, "no connection")
         ([RUNS, RUNS, FORBIDDEN], Sight(None, expected=False), 600),
     ],
 )
-def test_until(answers: list[object], sight: Sight, waited_ms: int) -> None:
+def test_until(answers: list[object], sight: Sight[Live], waited_ms: int) -> None:
     """Five looks at most, until one shows it; a failed read shows nothing, a refused key ends it."""
-    api, clock = Scripted(*answers), FakeClock()
-    assert run(Rereader(api, clock).until(A, lambda live: live.status is Status.PAUSED)) == sight
+    api = Scripted(*answers)
+    looking = look_until(lambda: api.read(A), lambda live: live.status is Status.PAUSED, api.clock)
+    assert run(looking) == sight
     assert api.asked == [("read", A)] * len(answers)
-    assert clock.now_ms() == NOON_MS + waited_ms
+    assert api.clock.now_ms() == NOON_MS + waited_ms
 
 
 def test_waits() -> None:

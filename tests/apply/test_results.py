@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.apply.journal import open_journal, read_records
-from reconciler.apply.reread import WAITS_SECONDS
-from reconciler.apply.run import Pace, apply_plan
+from reconciler.apply.journal import SqliteJournal, read_memory
+from reconciler.apply.run import Pace
 from reconciler.apply.stop import GRACE_SECONDS, Stop
-from reconciler.core.desired import ApiVersion, PortfolioId, RunState
+from reconciler.core.desired import PortfolioId, RunState
 from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.intent import Call
 from reconciler.core.live import Live, Record, Status
 from reconciler.core.marker import MARK
-from reconciler.core.plan import Change, ChangeReason, Plan, Snapshot
+from reconciler.core.plan import Change, ChangeReason, Snapshot
 from reconciler.core.ports import Confirmation
-from reconciler.core.report import ActionResult, ApplyReport, Call, Outcome
-from reconciler.core.selection import EVERYTHING
+from reconciler.core.report import ActionResult, ApplyReport, Outcome
 from reconciler.core.verb import Verb
+from tests.apply.carried import LOOKS, apply
+from tests.apply.carried import plan_of as plan
 from tests.apply.scripted import Scripted, edit, rows
-from tests.support import BASE_URL, HOUR_MS, NOON_MS, FakeClock, folder, run
+from tests.support import BASE_URL, HOUR_MS, NOON_MS, folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
 
 A, B, C = PortfolioId("aaa"), PortfolioId("bbb"), PortfolioId("ccc")
 H = HOUR_MS
-OURS = f"Freeze {MARK}"
-LOOKS = len(WAITS_SECONDS)
+OURS, ANEW = "Freeze [glider-reconciler 00f00d]", "Audit [glider-reconciler 00beef]"
 AWAY = ApiError(FailureKind.UNREACHABLE, "no connection")
 LOST = ApiError(FailureKind.INTERRUPTED, "no answer")
 REFUSED = ApiError(FailureKind.REFUSED, "no", status=400)
@@ -45,6 +45,9 @@ def live(status: Status, interval: int | None = None, **more: Any) -> Live:
 
 
 RUNS, RESTS = live(Status.ACTIVE), live(Status.PAUSED, pause_reason=OURS)
+MINE, MINE_2 = (
+    live(Status.PAUSED, pause_reason=f"Declared in Git [glider-reconciler 00000{number}]") for number in (1, 2)
+)
 
 PAUSE = Change(
     id=A,
@@ -69,17 +72,6 @@ RESUME = replace(
     pause_reason=OURS,
 )
 ONLY_RESUME = replace(RESUME, writes_schedule=False)
-
-
-def plan(*changes: Change) -> Plan:
-    return Plan(
-        base_url=BASE_URL,
-        created_ms=NOON_MS,
-        config_digest="",
-        config_files=(),
-        selection=EVERYTHING,
-        changes=changes,
-    )
 
 
 def pauses(count: int) -> tuple[Change, ...]:
@@ -107,36 +99,8 @@ def place() -> Iterator[Path]:
         yield path / "journal.db"
 
 
-def apply(
-    place: Path,
-    made: Plan,
-    api: Any,
-    pace: Pace = Pace(parallelism=1),  # noqa: B008  a frozen value
-    stop: Stop | None = None,
-    observer: Watching | None = None,
-    clock: FakeClock | None = None,
-    records: dict[PortfolioId, Record] | None = None,
-) -> ApplyReport:
-    clock = clock or FakeClock()
-
-    async def carried_out() -> ApplyReport:
-        return await apply_plan(
-            made,
-            api=api,
-            journal=journal,
-            clock=clock,
-            observer=observer or Watching(),
-            pace=pace,
-            stop=stop or Stop(),
-        )
-
-    with open_journal(place, base_url=BASE_URL, now_ms=clock.now_ms) as journal:
-        journal.open_run(fingerprint="f", tool="t")
-        for portfolio, record in (records or {}).items():
-            journal.confirm(portfolio, record)
-        report = run(carried_out())
-        assert isinstance(report, ApplyReport)
-        return report
+def records_at(place: Path) -> dict[PortfolioId, Record]:
+    return dict(read_memory(place, base_url=BASE_URL, now_ms=NOON_MS).records)
 
 
 def result(change: Change, outcome: Outcome, detail: str, *calls: Call, **more: Any) -> ActionResult:
@@ -164,7 +128,7 @@ TABLE: dict[str, tuple[list[object], ActionResult]] = {
         result(PAUSE, Outcome.STALE, "its schedule moved since the plan was made; plan again"),
     ),
     "paused anew": (
-        [live(Status.PAUSED, pause_reason=f"Audit {MARK}")],
+        [live(Status.PAUSED, pause_reason=ANEW)],
         result(RESUME, Outcome.STALE, "it was paused anew since the plan was made; plan again"),
     ),
     "unreadable": (
@@ -172,11 +136,11 @@ TABLE: dict[str, tuple[list[object], ActionResult]] = {
         result(PAUSE, Outcome.FAILED, "reading failed, so nothing was written: no connection", error=AWAY),
     ),
     "refused": (
-        [RUNS, REFUSED],
+        [RUNS, REFUSED, RUNS],
         result(PAUSE, Outcome.FAILED, "no (HTTP 400)", Call.PAUSE, error=REFUSED),
     ),
     "refused at the second call": (
-        [RESTS, STORED, REFUSED],
+        [RESTS, STORED, RESTS, REFUSED, RESTS],
         result(
             RESUME,
             Outcome.FAILED,
@@ -187,7 +151,7 @@ TABLE: dict[str, tuple[list[object], ActionResult]] = {
         ),
     ),
     "refused at the third call": (
-        [RESTS, REFUSED, OK, REFUSED],
+        [RESTS, REFUSED, RESTS, RESTS, OK, RUNS, REFUSED, RUNS],
         result(
             RESUME,
             Outcome.FAILED,
@@ -221,9 +185,9 @@ TABLE: dict[str, tuple[list[object], ActionResult]] = {
             Call.PAUSE,
         ),
     ),
-    "done": ([RUNS, OK, RUNS, RESTS], result(PAUSE, Outcome.DONE, "", Call.PAUSE)),
+    "done": ([RUNS, OK, RUNS, MINE], result(PAUSE, Outcome.DONE, "", Call.PAUSE)),
     "done at the second try": (
-        [RUNS, LOST, *[RUNS] * LOOKS, OK, RESTS],
+        [RUNS, LOST, *[RUNS] * LOOKS, RUNS, OK, MINE_2],
         result(PAUSE, Outcome.DONE, "", Call.PAUSE, Call.PAUSE, notes=(LOST_PAUSE,)),
     ),
 }
@@ -232,27 +196,34 @@ TABLE: dict[str, tuple[list[object], ActionResult]] = {
 @pytest.mark.parametrize(("answers", "expected"), TABLE.values(), ids=TABLE)
 def test_result(place: Path, answers: list[object], expected: ActionResult) -> None:
     """These answers lead to exactly this result; who watches is told of it, and the times are the clock's."""
-    api, observer, clock = Scripted(*answers), Watching(), FakeClock()
+    api, observer = Scripted(*answers), Watching()
     made = plan(expected.change)
-    report = apply(place, made, api, observer=observer, clock=clock)
+    report = apply(place, made, api, observer=observer)
     assert api.answers == []
-    assert report == ApplyReport(plan=made, results=(expected,), started_ms=NOON_MS, finished_ms=clock.now_ms())
+    assert report == ApplyReport(plan=made, results=(expected,), started_ms=NOON_MS, finished_ms=api.clock.now_ms())
     assert observer.told == [(A, expected.change.verb), expected]
-    assert (A in read_records(place, base_url=BASE_URL)) is (expected.outcome is Outcome.DONE)
+    assert (A in records_at(place)) is (expected.outcome is Outcome.DONE)
 
 
 @pytest.mark.parametrize(
     ("change", "answers", "before", "after"),
     [
-        (PAUSE, [RUNS, OK, RESTS], None, (RunState.PAUSED, None, None, None, True)),
-        (PAUSE, [RUNS, OK, RESTS], RECORD_OF_24, (RunState.PAUSED, 24 * H, None, None, True)),
+        (PAUSE, [RUNS, OK, MINE], None, (RunState.PAUSED, None, None, None, True)),
+        (PAUSE, [RUNS, OK, MINE], RECORD_OF_24, (RunState.PAUSED, 24 * H, None, None, True)),
         (UPDATE, [RUNS, STORED, RUNS], RECORD_OF_24, (RunState.ACTIVE, 12 * H, H, "s1", False)),
         (UPDATE, [RUNS, OK, RUNS], RECORD_OF_24, (RunState.ACTIVE, None, None, None, False)),
+        (
+            replace(ONLY_RESUME, pause_reason=f"Freeze {MARK}"),
+            [live(Status.PAUSED, pause_reason=f"Freeze {MARK}"), OK, live(Status.ACTIVE, schedule_id="s2")],
+            replace(RECORD_OF_24, state=RunState.PAUSED),
+            (RunState.ACTIVE, 24 * H, None, "s2", False),
+        ),
+        # A pause of ours that the journal does not know is newer than its record.
         (
             ONLY_RESUME,
             [RESTS, OK, live(Status.ACTIVE, schedule_id="s2")],
             replace(RECORD_OF_24, state=RunState.PAUSED),
-            (RunState.ACTIVE, 24 * H, None, "s2", False),
+            (RunState.ACTIVE, None, None, "s2", False),
         ),
     ],
 )
@@ -264,13 +235,10 @@ def test_what_is_remembered(
     after: tuple[RunState, int | None, int | None, str | None, bool],
 ) -> None:
     """A change that is done is remembered with what its answer confirmed, else with what was known of it."""
-    clock = FakeClock()
-    report = apply(
-        place, plan(change), Scripted(*answers), clock=clock, records={A: before} if before is not None else None
-    )
+    report = apply(place, plan(change), Scripted(*answers), records={A: before} if before is not None else None)
     assert [one.outcome for one in report.results] == [Outcome.DONE]
     state, interval_ms, offset_ms, schedule_id, marked = after
-    assert read_records(place, base_url=BASE_URL) == {
+    assert records_at(place) == {
         A: Record(
             state=state,
             interval_ms=interval_ms,
@@ -280,22 +248,6 @@ def test_what_is_remembered(
             marked=marked,
         )
     }
-
-
-@pytest.mark.parametrize(
-    ("api", "answers", "remembered"),
-    [
-        (ApiVersion.V1, [RUNS, LOST, RESTS, RESTS], True),
-        (ApiVersion.V2, [RUNS, LOST, RESTS, RESTS], False),
-        (ApiVersion.V2, [RUNS, LOST, *[RUNS] * LOOKS, OK, RESTS], True),
-    ],
-)
-def test_a_pause_whose_answer_was_lost(place: Path, api: ApiVersion, answers: list[object], remembered: bool) -> None:
-    """On v2 nothing tells whether the pause that a read shows is ours, so it is not remembered as ours."""
-    lost = replace(PAUSE, api=api)
-    (one,) = apply(place, plan(lost), Scripted(*answers)).results
-    assert one.outcome is Outcome.DONE
-    assert (A in read_records(place, base_url=BASE_URL)) is remembered
 
 
 def test_a_record_says_where_it_stands(place: Path) -> None:
@@ -337,26 +289,14 @@ def test_a_journal_that_fails_stops_the_rest(
 ) -> None:
     """What was sent is unknown from then on; nothing more is begun, and everyone is told why."""
     first, second = pauses(2)
-    api = Scripted(RUNS, *([OK] if calls else []))
+    api = Scripted(*([RUNS, OK] if calls else []))
     why = "no such column: detail" if calls else "no such table: confirmed"
-    observer = Watching()
-    clock = FakeClock()
-    with open_journal(place, base_url=BASE_URL, now_ms=clock.now_ms) as journal:
-        journal.open_run(fingerprint="f", tool="t")
+
+    def breaks(_: SqliteJournal) -> None:
         edit(place, damage)
 
-        async def carried_out() -> ApplyReport:
-            return await apply_plan(
-                plan(first, second),
-                api=api,
-                journal=journal,
-                clock=clock,
-                observer=observer,
-                pace=Pace(parallelism=1),
-                stop=Stop(),
-            )
-
-        report = run(carried_out())
+    report = apply(place, plan(first, second), api, before=breaks)
+    assert api.answers == []
     sentence = f"the journal {place} can't be used: {why}"
     assert report.results == (
         result(first, outcome, sentence, *calls),
@@ -468,42 +408,12 @@ def test_stages_follow_each_other(place: Path) -> None:
     assert [one.change.id for one in report.results] == [B, C]
 
 
-class Endless(Slow):
-    """A service that answers the pause never."""
-
-    def __init__(self, *, before: Callable[[], None]) -> None:
-        super().__init__()
-        self._before = before
-
-    async def read(self, portfolio: PortfolioId) -> Live:
-        return replace(RUNS, id=portfolio)
-
-    async def pause(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
-        self._before()
-        await asyncio.Event().wait()
-        raise AssertionError
-
-
 def test_an_urgent_stop_ends_what_is_under_way(place: Path) -> None:
     """After the grace, what was sent is unknown and the rest not attempted; the journal says so too."""
-    clock = FakeClock()
     first, second = pauses(2)
-
-    async def carried_out() -> ApplyReport:
-        stop = Stop()
-        with open_journal(place, base_url=BASE_URL, now_ms=clock.now_ms) as journal:
-            journal.open_run(fingerprint="f", tool="t")
-            return await apply_plan(
-                plan(first, second),
-                api=Endless(before=lambda: stop.request("interrupted", urgent=True)),
-                journal=journal,
-                clock=clock,
-                observer=Watching(),
-                pace=Pace(parallelism=1),
-                stop=stop,
-            )
-
-    report = run(carried_out())
+    stop = Stop()
+    api = Scripted(RUNS, stop)
+    report = apply(place, plan(first, second), api, stop=stop)
     assert report.results == (
         result(first, Outcome.UNKNOWN, "interrupted before its outcome was known", Call.PAUSE),
         result(second, Outcome.NOT_ATTEMPTED, "interrupted"),
@@ -514,7 +424,7 @@ def test_an_urgent_stop_ends_what_is_under_way(place: Path) -> None:
 
 def test_a_stop_that_is_not_urgent(place: Path) -> None:
     """What is under way is finished in its own time; only the rest is not attempted."""
-    clock, stop = FakeClock(), Stop()
+    stop = Stop()
     first, second = pauses(2)
 
     class Patient(Scripted):
@@ -524,7 +434,7 @@ def test_a_stop_that_is_not_urgent(place: Path) -> None:
                 await asyncio.sleep(0)
             return await super().pause(portfolio, reason=reason)
 
-    report = apply(place, plan(first, second), Patient(RUNS, OK, RESTS), stop=stop, clock=clock)
+    report = apply(place, plan(first, second), Patient(RUNS, OK, MINE), stop=stop)
     assert report.results == (
         result(first, Outcome.DONE, "", Call.PAUSE),
         result(second, Outcome.NOT_ATTEMPTED, "interrupted"),
@@ -534,56 +444,38 @@ def test_a_stop_that_is_not_urgent(place: Path) -> None:
 
 def test_an_urgent_stop_before_anything_was_sent(place: Path) -> None:
     """A change that was only being read has not been attempted."""
-    clock, stop = FakeClock(), Stop()
-
-    class NeverRead:
-        async def read(self, portfolio: PortfolioId) -> Live:
-            stop.request("interrupted", urgent=True)
-            await asyncio.Event().wait()
-            raise AssertionError
-
-    async def carried_out() -> ApplyReport:
-        with open_journal(place, base_url=BASE_URL, now_ms=clock.now_ms) as journal:
-            return await apply_plan(
-                plan(PAUSE),
-                api=NeverRead(),  # type: ignore[arg-type]  # nothing else of it is called
-                journal=journal,
-                clock=clock,
-                observer=Watching(),
-                pace=Pace(parallelism=1),
-                stop=stop,
-            )
-
-    assert run(carried_out()).results == (
+    stop = Stop()
+    assert apply(place, plan(PAUSE), Scripted(stop), stop=stop).results == (
         result(PAUSE, Outcome.NOT_ATTEMPTED, "interrupted before its outcome was known"),
     )
+    assert rows(place, "SELECT * FROM writes") == []
 
 
 def test_an_end_that_nobody_asked_us_for(place: Path) -> None:
-    """When the whole program is cancelled, the apply ends with it and leaves the write as unknown."""
+    """When the whole program is cancelled, the apply ends with it, without a task left behind."""
+    left: list[int] = []
 
-    async def carried_out() -> None:
-        begun = asyncio.Event()
-        with open_journal(place, base_url=BASE_URL, now_ms=lambda: NOON_MS) as journal:
-            journal.open_run(fingerprint="f", tool="t")
-            task = asyncio.ensure_future(
-                apply_plan(
-                    plan(PAUSE),
-                    api=Endless(before=begun.set),
-                    journal=journal,
-                    clock=FakeClock(),
-                    observer=Watching(),
-                    pace=Pace(parallelism=1),
-                    stop=Stop(),
-                )
-            )
-            await begun.wait()
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert len(asyncio.all_tasks()) == 1
+    class Cancelled(Scripted):
+        async def pause(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
+            working = asyncio.all_tasks()
+            asyncio.get_running_loop().call_soon(program.cancel)
+            program.add_done_callback(lambda _: left.append(sum(not task.done() for task in working - {program})))
+            await asyncio.Event().wait()
+            raise AssertionError
 
-    run(carried_out())
+        async def read(self, portfolio: PortfolioId) -> Live:
+            return RUNS
+
+    program: asyncio.Task[ApplyReport]
+
+    class Begins(Watching):
+        def started(self, portfolio: PortfolioId, verb: Verb) -> None:
+            nonlocal program
+            program = next(task for task in asyncio.all_tasks() if task.get_name() == "apply")
+
+    with pytest.raises(asyncio.CancelledError):
+        apply(place, plan(PAUSE), Cancelled(), observer=Begins())
+    assert left == [1]  # the test itself
     assert rows(place, "SELECT outcome, detail FROM writes") == [("unknown", "interrupted before its answer came")]
 
 
