@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.apply.check import Standing
-from reconciler.apply.journal import open_journal
-from reconciler.apply.reread import WAITS_SECONDS
-from reconciler.apply.steps import Progress
-from reconciler.apply.strategies import StrategySteps, result_of, strategy_standing
+from reconciler.apply.check import Standing, strategy_standing
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.report import Call, Outcome, StrategyResult
+from reconciler.core.intent import Call, WriteOutcome
+from reconciler.core.report import Outcome
 from reconciler.core.strategy import Cadence, StrategyChange, StrategyId, StrategyLive, StrategyStatus
-from tests.apply.scripted import Scripted, rows
-from tests.support import BASE_URL, NOON_MS, FakeClock, folder, run
+from tests.apply.carried import LOOKS, Script, Went, apply, carry_out, plan_of
+from tests.apply.scripted import Scripted, intent
+from tests.support import NOON_MS, folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from reconciler.apply.journal import SqliteJournal
 
 S = StrategyId("01JWA")
 HOURLY, DAILY, WEEKLY = Cadence.HOURLY, Cadence.DAILY, Cadence.WEEKLY
 SET = Call.SET_CADENCE
-LOOKS = len(WAITS_SECONDS)
 CHANGE = StrategyChange(id=S, before=WEEKLY, after=DAILY, reach=3, risks=())
 BLIND = replace(CHANGE, before=None)
 
@@ -36,334 +35,296 @@ def live(cadence: Cadence | None, **more: Any) -> StrategyLive:
 
 
 HIDDEN, ODD = live(None), live(None, word="biweekly")
+AS_BEFORE, AS_WANTED, ELSE = live(WEEKLY), live(DAILY), live(HOURLY)
 GONE, BROKEN = live(None, status=StrategyStatus.NOT_FOUND), live(None, status=StrategyStatus.UNREADABLE)
 LOST = ApiError(FailureKind.INTERRUPTED, "no answer", status=504)
-BUSY = ApiError(FailureKind.RATE_LIMITED, "slow down")
+BUSY = ApiError(FailureKind.RATE_LIMITED, "slow down", status=429)
+FORBIDDEN = ApiError(FailureKind.FORBIDDEN, "not yours", status=403)
+CONFLICT = ApiError(FailureKind.REFUSED, "not now", status=409)
 NO_READ = ApiError(FailureKind.UNREACHABLE, "no connection")
+CUT = asyncio.CancelledError()
 TEXT = "no answer (HTTP 504)"
 UNNAMED = "Glider accepted the cadence without naming it"
-READS, SENDS = ("read", S), ("set", S, DAILY)
+READS, SENDS = ("read-strategy", S), ("set-cadence", S, DAILY)
 
 
-class Service(Scripted):
-    """A service of strategies that answers as it was told."""
-
-    async def read_strategy(self, strategy: StrategyId) -> StrategyLive:
-        return self._answer("read", strategy)
-
-    async def set_cadence(self, strategy: StrategyId, cadence: Cadence) -> Cadence | None:
-        return self._answer("set", strategy, cadence)
+def looks(*shown: object, times: int = 1) -> Script:
+    return [(READS, one) for one in shown] * times
 
 
-@dataclass(kw_only=True)
-class Went:
-    """What one change left behind: the requests, the journal, and the result or the error raised."""
-
-    asked: list[tuple[object, ...]]
-    journal: tuple[tuple[str, str], ...] = ()
-    """Outcome and detail of every write."""
-    outcome: Outcome | None = None
-    detail: str = ""
-    notes: tuple[str, ...] = ()
-    error: tuple[FailureKind | None, str, str] | None = None
-    """Kind, words and operation of the failure in the result, or of the one raised."""
+def row(outcome: str, detail: str = TEXT) -> tuple[str, str, str]:
+    return "set-cadence", outcome, detail
 
 
-def told(error: BaseException | None) -> tuple[FailureKind | None, str, str] | None:
-    if error is None:
-        return None
-    if not isinstance(error, ApiError):
-        return None, str(error), ""
-    return error.kind, str(error), error.operation
+def again(why: str = TEXT) -> str:
+    return f"set-cadence had no effect ({why}), so it was sent again"
 
 
-def carry_out(of: StrategyChange, *answers: object, recorded: Cadence | None = None) -> Went:
-    """Carry out one change on a service that answers like this; every answer must be used up."""
-    api, progress, clock = Service(*answers), Progress(), FakeClock()
-    result: StrategyResult | None = None
-    raised: BaseException | None = None
-    with folder() as place:
-        path = place / "journal.db"
-        with open_journal(path, base_url=BASE_URL, now_ms=clock.now_ms) as journal:
-            journal.open_run(fingerprint="f", tool="t")
-            if recorded is not None:
-                remember(journal, of, recorded)
-            steps = StrategySteps(
-                change=of, api=api, journal=journal, clock=clock, progress=progress, planned_ms=NOON_MS
-            )
-            try:
-                result = run(steps.run())
-            except (ApiError, asyncio.CancelledError) as error:
-                raised = error
-        written = rows(path, "SELECT portfolio, call, wanted, outcome, detail FROM writes ORDER BY id")
-    assert api.answers == []
-    written = written[recorded is not None :]
-    assert {row[:3] for row in written} <= {
-        ("strategies/01JWA", "set-cadence", '{"interval_ms": null, "offset_ms": null, "schedule": "daily"}')
-    }
-    assert progress.calls == [SET] * len(written)
-    if result is None:
-        return Went(asked=api.asked, journal=tuple(row[3:] for row in written), error=told(raised))
-    assert (result.change, result.calls) == (of, tuple(progress.calls))
-    return Went(
-        asked=api.asked,
-        journal=tuple(row[3:] for row in written),
-        outcome=result.outcome,
-        detail=result.detail,
-        notes=result.notes,
-        error=told(result.error),
-    )
+def seen(why: str = TEXT) -> str:
+    return f"set-cadence failed ({why}), but a read shows that it took effect"
 
 
-def remember(journal: SqliteJournal, of: StrategyChange, cadence: Cadence) -> None:
-    """Leave the record of an earlier write."""
-    wanted = f'{{"interval_ms": null, "offset_ms": null, "schedule": "{cadence.value}"}}'
-    journal.end(journal.begin(of.address, SET, wanted), "confirmed", "")
+def maybe(why: str = TEXT) -> str:
+    return f"set-cadence may or may not have taken effect: {why}"
 
 
-AGAIN = f"set-cadence had no effect ({TEXT}), so it was sent again"
-SEEN = f"set-cadence failed ({TEXT}), but a read shows that it took effect"
-MAYBE = f"set-cadence may or may not have taken effect: {TEXT}"
-KNOWN = (FailureKind.INTERRUPTED, TEXT, "")
+OK = row("confirmed", "")
+KNOWN = ("interrupted", TEXT, "")
 NOT_SHOWN = "Glider accepted the cadence, but the strategy does not show it yet; plan again"
 OTHER = "Glider stored hourly instead of daily"
 
-CASES: dict[str, tuple[StrategyChange, list[object], Went]] = {
+CASES: dict[str, tuple[StrategyChange, Script, Went]] = {
     "set and shown": (
         CHANGE,
-        [live(WEEKLY), DAILY, live(DAILY)],
-        Went(asked=[READS, SENDS, READS], journal=(("confirmed", ""),), outcome=Outcome.DONE),
+        [*looks(AS_BEFORE), (SENDS, DAILY), *looks(AS_WANTED)],
+        Went(journal=[OK], outcome=Outcome.DONE),
     ),
     "set, and shown late": (
         CHANGE,
-        [live(WEEKLY), DAILY, live(WEEKLY), NO_READ, live(DAILY)],
-        Went(asked=[READS, SENDS, READS, READS, READS], journal=(("confirmed", ""),), outcome=Outcome.DONE),
+        [*looks(AS_BEFORE), (SENDS, DAILY), *looks(AS_BEFORE, NO_READ, AS_WANTED)],
+        Went(journal=[OK], outcome=Outcome.DONE),
     ),
     "set, where no cadence is shown at all": (
         BLIND,
-        [HIDDEN, DAILY, HIDDEN],
-        Went(asked=[READS, SENDS, READS], journal=(("confirmed", ""),), outcome=Outcome.DONE),
+        [*looks(HIDDEN), (SENDS, DAILY), *looks(HIDDEN)],
+        Went(journal=[OK], outcome=Outcome.DONE),
     ),
-    "set, and shown as a word that nobody knows": (
-        BLIND,
-        [HIDDEN, DAILY, *[ODD] * LOOKS],
-        Went(
-            asked=[READS, SENDS, *[READS] * LOOKS],
-            journal=(("confirmed", ""),),
-            outcome=Outcome.UNKNOWN,
-            detail=NOT_SHOWN,
-        ),
-    ),
-    "set, and gone since": (
-        CHANGE,
-        [live(WEEKLY), DAILY, *[GONE] * LOOKS],
-        Went(
-            asked=[READS, SENDS, *[READS] * LOOKS],
-            journal=(("confirmed", ""),),
-            outcome=Outcome.UNKNOWN,
-            detail=NOT_SHOWN,
-        ),
-    ),
+    **{
+        f"set, and {name}": (
+            of,
+            [*looks(before), (SENDS, DAILY), *looks(shown, times=LOOKS)],
+            Went(journal=[OK], outcome=Outcome.UNKNOWN, detail=NOT_SHOWN),
+        )
+        for name, of, before, shown in (
+            ("shown as a word that nobody knows", BLIND, HIDDEN, ODD),
+            ("gone since", CHANGE, AS_BEFORE, GONE),
+            ("set by somebody since", CHANGE, AS_BEFORE, ELSE),
+            ("not to be read since", CHANGE, AS_BEFORE, NO_READ),
+        )
+    },
     "set before": (
         CHANGE,
-        [live(DAILY)],
-        Went(asked=[READS], outcome=Outcome.ALREADY_DONE, detail="Glider already is as desired"),
+        looks(AS_WANTED),
+        Went(outcome=Outcome.ALREADY_DONE, detail="Glider already is as desired"),
     ),
-    "moved": (
+    **{
+        name: (
+            of,
+            looks(shown),
+            Went(outcome=Outcome.STALE, detail=f"it was {was} when planned, now {now}; plan again"),
+        )
+        for name, of, shown, was, now in (
+            ("moved", CHANGE, ELSE, "weekly", "it is hourly"),
+            ("moved to a word that nobody knows", BLIND, ODD, "unknown", "it is biweekly"),
+            ("gone", CHANGE, GONE, "weekly", "Glider has no such strategy of yours"),
+            ("not readable", CHANGE, BROKEN, "weekly", "it is unknown"),
+        )
+    },
+    "the first read fails": (
         CHANGE,
-        [live(HOURLY)],
+        looks(NO_READ),
         Went(
-            asked=[READS],
+            outcome=Outcome.FAILED,
+            detail="reading failed, so nothing was written: no connection",
+            error=("unreachable", "no connection", ""),
+        ),
+    ),
+    "forbidden": (
+        CHANGE,
+        [*looks(AS_BEFORE), (SENDS, FORBIDDEN)],
+        Went(
+            journal=[row("failed", "not yours (HTTP 403)")],
+            outcome=Outcome.FAILED,
+            detail="not yours (HTTP 403)",
+            error=("forbidden", "not yours (HTTP 403)", ""),
+        ),
+    ),
+    "refused": (
+        CHANGE,
+        [*looks(AS_BEFORE), (SENDS, CONFLICT), *looks(AS_BEFORE)],
+        Went(
+            journal=[row("failed", "not now (HTTP 409)")],
+            outcome=Outcome.FAILED,
+            detail="not now (HTTP 409)",
+            error=("refused", "not now (HTTP 409)", ""),
+        ),
+    ),
+    "refused because it is set": (
+        CHANGE,
+        [*looks(AS_BEFORE), (SENDS, CONFLICT), *looks(AS_WANTED)],
+        Went(
+            journal=[row("failed", "not now (HTTP 409)")],
+            outcome=Outcome.ALREADY_DONE,
+            detail="Glider already is as desired",
+        ),
+    ),
+    "too many calls, then set": (
+        CHANGE,
+        [*looks(AS_BEFORE), (SENDS, BUSY), *looks(AS_BEFORE), (SENDS, DAILY), *looks(AS_WANTED)],
+        Went(journal=[row("failed", "slow down (HTTP 429)"), OK], outcome=Outcome.DONE, calls=[SET]),
+    ),
+    "too many calls, then set by somebody": (
+        CHANGE,
+        [*looks(AS_BEFORE), (SENDS, BUSY), *looks(ELSE)],
+        Went(
+            journal=[row("failed", "slow down (HTTP 429)")],
+            outcome=Outcome.STALE,
+            detail="it was weekly when planned, now it is hourly; plan again",
+            calls=[],
+        ),
+    ),
+    "another one stored, and shown": (
+        CHANGE,
+        [*looks(AS_BEFORE), (SENDS, HOURLY), *looks(ELSE, times=LOOKS)],
+        Went(
+            journal=[row("unknown", OTHER)],
+            outcome=Outcome.UNKNOWN,
+            detail=maybe(OTHER),
+            error=("malformed", OTHER, "set-cadence"),
+        ),
+    ),
+    "another one named, and ours shown": (
+        CHANGE,
+        [*looks(AS_BEFORE), (SENDS, HOURLY), *looks(AS_WANTED, AS_WANTED)],
+        Went(journal=[row("seen", OTHER)], outcome=Outcome.DONE, notes=[seen(OTHER)]),
+    ),
+    "cut off": (
+        CHANGE,
+        [*looks(AS_BEFORE), (SENDS, CUT)],
+        Went(journal=[row("unknown", "interrupted before its answer came")], raised=True),
+    ),
+    "lost, seen at the second look": (
+        CHANGE,
+        [*looks(AS_BEFORE), (SENDS, LOST), *looks(AS_BEFORE, AS_WANTED, AS_WANTED)],
+        Went(journal=[row("seen")], outcome=Outcome.DONE, notes=[seen()]),
+    ),
+    "accepted without a word, and seen": (
+        CHANGE,
+        [*looks(AS_BEFORE), (SENDS, None), *looks(AS_WANTED, AS_WANTED)],
+        Went(journal=[row("seen", UNNAMED)], outcome=Outcome.DONE, notes=[seen(UNNAMED)]),
+    ),
+    "lost, sent again": (
+        CHANGE,
+        [*looks(AS_BEFORE), (SENDS, LOST), *looks(AS_BEFORE, times=LOOKS + 1), (SENDS, DAILY), *looks(AS_WANTED)],
+        Went(journal=[row("unseen"), OK], outcome=Outcome.DONE, notes=[again()]),
+    ),
+    "lost, and set by somebody before it is sent again": (
+        CHANGE,
+        [*looks(AS_BEFORE), (SENDS, LOST), *looks(AS_BEFORE, times=LOOKS), *looks(ELSE)],
+        Went(
+            journal=[row("unseen")],
             outcome=Outcome.STALE,
             detail="it was weekly when planned, now it is hourly; plan again",
         ),
     ),
-    "moved to a word that nobody knows": (
-        BLIND,
-        [ODD],
-        Went(
-            asked=[READS],
-            outcome=Outcome.STALE,
-            detail="it was unknown when planned, now it is biweekly; plan again",
-        ),
-    ),
-    "gone": (
+    "lost, and there before it is sent again": (
         CHANGE,
-        [GONE],
-        Went(
-            asked=[READS],
-            outcome=Outcome.STALE,
-            detail="it was weekly when planned, now Glider has no such strategy of yours; plan again",
-        ),
-    ),
-    "not readable": (
-        CHANGE,
-        [BROKEN],
-        Went(
-            asked=[READS],
-            outcome=Outcome.STALE,
-            detail="it was weekly when planned, now it is unknown; plan again",
-        ),
-    ),
-    "the first read fails": (
-        CHANGE,
-        [NO_READ],
-        Went(asked=[READS], error=(FailureKind.UNREACHABLE, "no connection", "")),
-    ),
-    "refused": (
-        CHANGE,
-        [live(WEEKLY), BUSY],
-        Went(
-            asked=[READS, SENDS],
-            journal=(("failed", "slow down"),),
-            error=(FailureKind.RATE_LIMITED, "slow down", ""),
-        ),
-    ),
-    "another one stored": (
-        CHANGE,
-        [live(WEEKLY), HOURLY],
-        Went(asked=[READS, SENDS], journal=(("unknown", OTHER),), error=(FailureKind.MALFORMED, OTHER, SET)),
-    ),
-    "interrupted": (
-        CHANGE,
-        [live(WEEKLY), asyncio.CancelledError()],
-        Went(
-            asked=[READS, SENDS],
-            journal=(("unknown", "interrupted before its answer came"),),
-            error=(None, "", ""),
-        ),
-    ),
-    "lost, seen at the second look": (
-        CHANGE,
-        [live(WEEKLY), LOST, live(WEEKLY), live(DAILY), live(DAILY)],
-        Went(
-            asked=[READS, SENDS, READS, READS, READS],
-            journal=(("seen", TEXT),),
-            outcome=Outcome.DONE,
-            notes=(SEEN,),
-        ),
-    ),
-    "accepted without a word, and seen": (
-        CHANGE,
-        [live(WEEKLY), None, live(DAILY), live(DAILY)],
-        Went(
-            asked=[READS, SENDS, READS, READS],
-            journal=(("seen", UNNAMED),),
-            outcome=Outcome.DONE,
-            notes=(f"set-cadence failed ({UNNAMED}), but a read shows that it took effect",),
-        ),
-    ),
-    "lost, sent again": (
-        CHANGE,
-        [live(WEEKLY), LOST, *[live(WEEKLY)] * LOOKS, DAILY, live(DAILY)],
-        Went(
-            asked=[READS, SENDS, *[READS] * LOOKS, SENDS, READS],
-            journal=(("unseen", TEXT), ("confirmed", "")),
-            outcome=Outcome.DONE,
-            notes=(AGAIN,),
-        ),
+        [*looks(AS_BEFORE), (SENDS, LOST), *looks(AS_BEFORE, times=LOOKS), *looks(AS_WANTED, AS_WANTED)],
+        Went(journal=[row("seen")], outcome=Outcome.DONE, notes=[seen()]),
     ),
     "lost twice": (
         CHANGE,
-        [live(WEEKLY), *[LOST, *[live(WEEKLY)] * LOOKS] * 2],
+        [
+            *looks(AS_BEFORE),
+            (SENDS, LOST),
+            *looks(AS_BEFORE, times=LOOKS + 1),
+            (SENDS, LOST),
+            *looks(AS_BEFORE, times=LOOKS),
+        ],
         Went(
-            asked=[READS, *[SENDS, *[READS] * LOOKS] * 2],
-            journal=(("unseen", TEXT),) * 2,
+            journal=[row("unseen")] * 2,
             outcome=Outcome.UNKNOWN,
-            detail=MAYBE,
-            notes=(AGAIN,),
+            detail=maybe(),
+            notes=[again()],
             error=KNOWN,
         ),
     ),
-    "lost, neither here nor there": (
-        CHANGE,
-        [live(WEEKLY), LOST, *[live(HOURLY)] * LOOKS],
-        Went(
-            asked=[READS, SENDS, *[READS] * LOOKS],
-            journal=(("unknown", TEXT),),
-            outcome=Outcome.UNKNOWN,
-            detail=MAYBE,
-            error=KNOWN,
-        ),
-    ),
-    "lost, and what is shown proves nothing": (
-        BLIND,
-        [HIDDEN, LOST, *[HIDDEN] * LOOKS],
-        Went(
-            asked=[READS, SENDS, *[READS] * LOOKS],
-            journal=(("unknown", TEXT),),
-            outcome=Outcome.UNKNOWN,
-            detail=MAYBE,
-            error=KNOWN,
-        ),
-    ),
-    "lost, nothing can be read": (
-        CHANGE,
-        [live(WEEKLY), LOST, *[NO_READ] * LOOKS],
-        Went(
-            asked=[READS, SENDS, *[READS] * LOOKS],
-            journal=(("unknown", TEXT),),
-            outcome=Outcome.UNKNOWN,
-            detail=MAYBE,
-            error=KNOWN,
-        ),
-    ),
+    **{
+        f"lost, {name}": (
+            of,
+            [*looks(before), (SENDS, LOST), *looks(shown, times=LOOKS)],
+            Went(journal=[row("unknown")], outcome=Outcome.UNKNOWN, detail=maybe(), error=KNOWN),
+        )
+        for name, of, before, shown in (
+            ("neither here nor there", CHANGE, AS_BEFORE, ELSE),
+            ("and what is shown proves nothing", BLIND, HIDDEN, HIDDEN),
+            ("nothing can be read", CHANGE, AS_BEFORE, NO_READ),
+            ("and gone", CHANGE, AS_BEFORE, GONE),
+        )
+    },
     "accepted without a word, and seen nowhere": (
         BLIND,
-        [HIDDEN, None, *[HIDDEN] * LOOKS],
+        [*looks(HIDDEN), (SENDS, None), *looks(HIDDEN, times=LOOKS)],
         Went(
-            asked=[READS, SENDS, *[READS] * LOOKS],
-            journal=(("unknown", UNNAMED),),
+            journal=[row("unknown", UNNAMED)],
             outcome=Outcome.UNKNOWN,
-            detail=f"set-cadence may or may not have taken effect: {UNNAMED}",
-            error=(FailureKind.MALFORMED, UNNAMED, SET),
+            detail=maybe(UNNAMED),
+            error=("malformed", UNNAMED, "set-cadence"),
         ),
     ),
     "accepted without a word, sent again": (
         CHANGE,
-        [live(WEEKLY), None, *[live(WEEKLY)] * LOOKS, DAILY, live(DAILY)],
-        Went(
-            asked=[READS, SENDS, *[READS] * LOOKS, SENDS, READS],
-            journal=(("unseen", UNNAMED), ("confirmed", "")),
-            outcome=Outcome.DONE,
-            notes=(f"set-cadence had no effect ({UNNAMED}), so it was sent again",),
-        ),
+        [*looks(AS_BEFORE), (SENDS, None), *looks(AS_BEFORE, times=LOOKS + 1), (SENDS, DAILY), *looks(AS_WANTED)],
+        Went(journal=[row("unseen", UNNAMED), OK], outcome=Outcome.DONE, notes=[again(UNNAMED)]),
     ),
-    "lost, then interrupted": (
+    "lost, then cut off": (
         CHANGE,
-        [live(WEEKLY), LOST, live(WEEKLY), asyncio.CancelledError()],
-        Went(
-            asked=[READS, SENDS, READS, READS],
-            journal=(("unknown", f"{TEXT}; interrupted before a read showed its effect"),),
-            error=(None, "", ""),
-        ),
+        [*looks(AS_BEFORE), (SENDS, LOST), *looks(AS_BEFORE, CUT)],
+        Went(journal=[row("unknown", f"{TEXT}; interrupted before a read showed its effect")], raised=True),
     ),
-    "lost once, then refused": (
+    "lost once, then forbidden": (
         CHANGE,
-        [live(WEEKLY), LOST, *[live(WEEKLY)] * LOOKS, BUSY],
+        [*looks(AS_BEFORE), (SENDS, LOST), *looks(AS_BEFORE, times=LOOKS + 1), (SENDS, FORBIDDEN)],
         Went(
-            asked=[READS, SENDS, *[READS] * LOOKS, SENDS],
-            journal=(("unseen", TEXT), ("failed", "slow down")),
-            error=(FailureKind.RATE_LIMITED, "slow down", ""),
+            journal=[row("unseen"), row("failed", "not yours (HTTP 403)")],
+            outcome=Outcome.FAILED,
+            detail="set-cadence failed after set-cadence: not yours (HTTP 403)",
+            error=("forbidden", "not yours (HTTP 403)", ""),
         ),
     ),
 }
 
 
-@pytest.mark.parametrize(("of", "answers", "expected"), CASES.values(), ids=CASES)
-def test_what_every_answer_leaves_behind(of: StrategyChange, answers: list[object], expected: Went) -> None:
+@pytest.mark.parametrize(("of", "script", "expected"), CASES.values(), ids=CASES)
+def test_what_every_answer_leaves_behind(of: StrategyChange, script: Script, expected: Went) -> None:
     """One write is sent, and a second only where a read proves that the first did nothing; every end is told."""
-    assert carry_out(of, *answers) == expected
+    assert carry_out(of, script).whole == expected.whole
 
 
-def test_a_record_stands_in_for_what_is_not_shown() -> None:
+def remembers(cadence: Cadence) -> Callable[[SqliteJournal], None]:
+    """Return what leaves the record of an earlier write, with the token 0000a1."""
+
+    def remember(journal: SqliteJournal) -> None:
+        journal.end(journal.begin(intent(CHANGE.address, SET, cadence=cadence)), WriteOutcome.CONFIRMED, "")
+
+    return remember
+
+
+@pytest.mark.parametrize(
+    ("recorded", "since", "expected"),
+    [
+        (DAILY, None, (Outcome.ALREADY_DONE, "Glider already is as desired")),
+        (DAILY, "0000a1", (Outcome.ALREADY_DONE, "Glider already is as desired")),
+        (HOURLY, "0000a1", (Outcome.STALE, "it was weekly when planned, now it is unknown; plan again")),
+        (
+            HOURLY,
+            None,
+            (Outcome.STALE, "this journal has a write to it that the plan did not know of; plan again"),
+        ),
+        (
+            WEEKLY,
+            None,
+            (Outcome.STALE, "this journal has a write to it that the plan did not know of; plan again"),
+        ),
+    ],
+)
+def test_a_record_stands_in_for_what_is_not_shown(
+    recorded: Cadence, since: str | None, expected: tuple[Outcome, str]
+) -> None:
     """Where the service shows no cadence, our own last write tells whether the change is still to be made."""
-    assert carry_out(CHANGE, HIDDEN, recorded=DAILY) == Went(
-        asked=[READS], outcome=Outcome.ALREADY_DONE, detail="Glider already is as desired"
-    )
-    assert carry_out(CHANGE, HIDDEN, recorded=HOURLY) == Went(
-        asked=[READS], outcome=Outcome.STALE, detail="it was weekly when planned, now it is unknown; plan again"
-    )
+    outcome, detail = expected
+    went = carry_out(replace(CHANGE, since=since), looks(HIDDEN), before=remembers(recorded))
+    assert went.whole == Went(outcome=outcome, detail=detail).whole
 
 
 STANDINGS = [
@@ -394,23 +355,9 @@ def test_where_a_strategy_stands(
     assert strategy_standing(of, shown, recorded) is expected
 
 
-def test_a_result_holds_all_that_was_found_out() -> None:
-    """Calls, notes and error of a change that came this far are in its result."""
-    progress = Progress(calls=[SET, SET], notes=["one", "two"])
-    assert result_of(CHANGE, progress, Outcome.FAILED, "no", LOST) == StrategyResult(
-        change=CHANGE, outcome=Outcome.FAILED, calls=(SET, SET), detail="no", notes=("one", "two"), error=LOST
-    )
-    assert result_of(CHANGE, Progress(), Outcome.DONE, "").error is None
-
-
 def test_looks_take_as_long_as_they_are_told() -> None:
     """Between looks the clock passes, and never a moment before the first one."""
-    api, clock = Service(live(WEEKLY), DAILY, live(WEEKLY), live(DAILY)), FakeClock()
-    with folder() as place, open_journal(place / "j.db", base_url=BASE_URL, now_ms=clock.now_ms) as journal:
-        journal.open_run(fingerprint="f", tool="t")
-        run(
-            StrategySteps(
-                change=CHANGE, api=api, journal=journal, clock=clock, progress=Progress(), planned_ms=NOON_MS
-            ).run()
-        )
-    assert clock.now_ms() == NOON_MS + 200
+    api = Scripted(AS_BEFORE, DAILY, AS_BEFORE, AS_WANTED)
+    with folder() as place:
+        apply(place / "journal.db", plan_of(CHANGE), api)
+    assert (api.answers, api.clock.now_ms()) == ([], NOON_MS + 200)

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from reconciler.apply.check import Standing, standing
-from reconciler.apply.journal import open_journal, read_cadences, read_runs
-from reconciler.apply.reread import WAITS_SECONDS, Rereader
-from reconciler.apply.run import Pace, apply_plan
+from reconciler.apply.journal import open_journal, read_memory, read_runs
 from reconciler.apply.settle import settle, settle_rebalances
-from reconciler.apply.steps import Progress, Steps
-from reconciler.apply.stop import Stop
 from reconciler.core.desired import ApiVersion, PortfolioId, RunState
 from reconciler.core.errors import ApiError, FailureKind, JournalError, PlanInvalid
+from reconciler.core.intent import Before, Call, Intent, WriteOutcome
 from reconciler.core.live import Live, Record, Status
+from reconciler.core.marker import pause_id
 from reconciler.core.plan import Change, ChangeReason, Snapshot
 from reconciler.core.ports import Confirmation
-from reconciler.core.report import Call
+from reconciler.core.report import Outcome
 from reconciler.core.strategy import Cadence, StrategyChange, StrategyId, StrategyLive, StrategyStatus, address_of
 from reconciler.core.verb import Verb
-from tests.apply.scripted import Scripted, edit, rows
-from tests.core.test_strategy_plan import empty_plan
-from tests.support import BASE_URL, NOON_MS, FakeClock, Silence, folder, run
+from tests.apply.carried import LOOKS, Script, Went, apply, carry_out, plan_of
+from tests.apply.scripted import Scripted, edit, intent, rows
+from tests.support import BASE_URL, HOUR_MS, NOON_MS, FakeClock, folder, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 A, S, T = PortfolioId("aaa"), StrategyId("s1"), StrategyId("s2")
+H = HOUR_MS
 REASON = "Freeze"
 RESUME = Change(
     id=A,
@@ -43,8 +41,18 @@ RESUME = Change(
     pause_reason=REASON,
     pause_id="due noon",
 )
+PAUSE = replace(
+    RESUME,
+    verb=Verb.PAUSE,
+    before=RESUME.after,
+    after=RESUME.before,
+    reason=ChangeReason.DECLARED_PAUSED,
+    pause_reason=None,
+    pause_id=None,
+)
 LOST = ApiError(FailureKind.INTERRUPTED, "no answer")
-LOOKS = len(WAITS_SECONDS)
+READS, STOPS, OK = ("read", A), ("pause", A, "Declared in Git [glider-reconciler 000001]"), Confirmation()
+STOPS_AGAIN = ("pause", A, "Declared in Git [glider-reconciler 000002]")
 
 
 def paused(pause_id: str | None = "due noon") -> Live:
@@ -65,48 +73,101 @@ def test_a_pause_is_known_by_its_id(now: str | None, then: str | None, expected:
     assert standing(replace(RESUME, pause_id=then), paused(now), None) is expected
 
 
-@pytest.mark.parametrize(
-    ("api", "shown", "sends"),
-    [
-        (ApiVersion.V2, "due noon", 2),
-        (ApiVersion.V2, "due one", 1),
-        (ApiVersion.V1, "due noon", 2),
-        (ApiVersion.V1, "due one", 2),
-    ],
-)
-def test_a_resume_is_sent_again_only_for_the_very_pause(api: ApiVersion, shown: str, sends: int) -> None:
-    """On v2 the id alone tells a pause that somebody made since; v1 tells it by its reason. The journal has the API."""
-    service = Scripted(LOST, *[paused(shown)] * LOOKS, Confirmation())
-    progress, clock = Progress(), FakeClock()
-    with folder() as place:
-        path = place / "journal.db"
-        with open_journal(path, base_url=BASE_URL, now_ms=clock.now_ms) as journal:
-            journal.open_run(fingerprint="f", tool="t")
-            change = replace(RESUME, api=api)
-            run(Steps(change, service, journal, Rereader(service, clock), progress).run())
-        written = rows(path, "SELECT wanted, outcome FROM writes ORDER BY id")
-    assert progress.calls == [Call.RESUME] * sends
-    wanted = {"interval_ms": None, "offset_ms": None} | ({"api": "v2"} if api is ApiVersion.V2 else {})
-    assert [json.loads(row[0]) for row in written] == [wanted] * sends
-    assert [row[1] for row in written] == (["unseen", "confirmed"] if sends == 2 else ["unknown"])
+def due(hours: float | None) -> str | None:
+    """Return what a paused portfolio shows of a due time so many hours after 12:00."""
+    return None if hours is None else pause_id(f"2026-11-22T{12 + int(hours):02}:{int(hours % 1 * 60):02}:00Z")
 
 
-def cut_off(path: Path, *writes: tuple[str, Call, dict[str, Any]]) -> None:
-    """Leave a run that died over writes to portfolios or addresses of strategies."""
+def runs(hours: float | None, interval: int | None = 2) -> Live:
+    """Return a portfolio that runs, and is due so many hours after 12:00."""
+    return Live(
+        id=A,
+        status=Status.ACTIVE,
+        next_run_ms=None if hours is None else NOON_MS + round(hours * H),
+        interval_ms=None if interval is None else interval * H,
+    )
+
+
+def rests(hours: float | None) -> Live:
+    return Live(id=A, status=Status.PAUSED, schedule_id=due(hours))
+
+
+def looks(*shown: object, times: int = 1) -> Script:
+    return [(READS, one) for one in shown] * times
+
+
+def stopped(hours: float, *, later_ms: int = 0, interval_ms: int | None = 2 * H) -> Record:
+    return Record(
+        state=RunState.PAUSED,
+        interval_ms=interval_ms,
+        offset_ms=None,
+        schedule_id=due(hours),
+        confirmed_ms=NOON_MS + later_ms,
+    )
+
+
+NOT_BY_US = "it is paused, but not by us: a later resume needs --resume-held aaa"
+MAYBE = "pause may or may not have taken effect: no answer"
+LOST_TOLD = ("interrupted", "no answer", "")
+OK_ROW, UNKNOWN_ROW = ("pause", "confirmed", ""), ("pause", "unknown", "no answer")
+STOPPED: dict[str, tuple[Script, Went]] = {
+    "good answer, the due time of before": (
+        [*looks(runs(1)), (STOPS, OK), *looks(rests(1))],
+        Went(journal=[OK_ROW], outcome=Outcome.DONE, record=stopped(1)),
+    ),
+    "good answer, that and two intervals": (
+        [*looks(runs(1)), (STOPS, OK), *looks(rests(5))],
+        Went(journal=[OK_ROW], outcome=Outcome.DONE, record=stopped(5)),
+    ),
+    "good answer, and shown late": (
+        [*looks(runs(1)), (STOPS, OK), *looks(runs(1), rests(1))],
+        Went(journal=[OK_ROW], outcome=Outcome.DONE, record=stopped(1, later_ms=200)),
+    ),
+    **{
+        f"good answer, {name}": (
+            [*looks(before), (STOPS, OK), *looks(after, times=LOOKS)],
+            Went(journal=[OK_ROW], outcome=Outcome.ALREADY_DONE, detail=NOT_BY_US),
+        )
+        for name, before, after in (
+            ("off the grid, as after a resume by a person", runs(1), rests(1.5)),
+            ("an interval later, where none is known", runs(1, None), rests(3)),
+            ("before the due time of before", runs(3), rests(1)),
+            ("and no due time shown", runs(1), rests(None)),
+            ("and none known before", runs(None), rests(1)),
+        )
+    },
+    "lost, and it rests with the due time of before": (
+        [*looks(runs(1)), (STOPS, LOST), *looks(rests(1), times=LOOKS)],
+        Went(journal=[UNKNOWN_ROW], outcome=Outcome.ALREADY_DONE, detail=NOT_BY_US),
+    ),
+    "lost, and runs as before": (
+        [*looks(runs(1)), (STOPS, LOST), *looks(runs(1), times=LOOKS + 1), (STOPS_AGAIN, OK), *looks(rests(1))],
+        Went(
+            journal=[("pause", "unseen", "no answer"), OK_ROW],
+            outcome=Outcome.DONE,
+            notes=["pause had no effect (no answer), so it was sent again"],
+            record=stopped(1, later_ms=3_000),
+        ),
+    ),
+    "lost, and runs with a due time off the grid": (
+        [*looks(runs(1)), (STOPS, LOST), *looks(runs(1.5), times=LOOKS)],
+        Went(journal=[UNKNOWN_ROW], outcome=Outcome.UNKNOWN, detail=MAYBE, error=LOST_TOLD),
+    ),
+}
+
+
+@pytest.mark.parametrize(("script", "expected"), STOPPED.values(), ids=STOPPED)
+def test_whose_pause_a_stop_leaves(script: Script, expected: Went) -> None:
+    """Ours only after a good answer, with the due time of before or that and whole intervals; else nothing is kept."""
+    assert carry_out(PAUSE, script).whole == expected.whole
+
+
+def cut_off(path: Path, *intents: Intent) -> None:
+    """Leave a run that died over writes."""
     with open_journal(path, base_url=BASE_URL, now_ms=lambda: NOON_MS) as journal:
         journal.open_run(fingerprint="f", tool="t")
-        for portfolio, call, wanted in writes:
-            journal.begin(PortfolioId(portfolio), call, json.dumps({"interval_ms": None, "offset_ms": None, **wanted}))
-
-
-class Strategies(Scripted):
-    """Strategies that answer as they were told."""
-
-    async def read_strategy(self, strategy: StrategyId) -> StrategyLive:
-        return self._answer("strategy", strategy)
-
-    async def set_cadence(self, strategy: StrategyId, cadence: Cadence) -> Cadence | None:
-        return self._answer("set", strategy, cadence)
+        for one in intents:
+            journal.begin(one)
 
 
 def shown(strategy: StrategyId, cadence: Cadence | None) -> StrategyLive:
@@ -116,38 +177,54 @@ def shown(strategy: StrategyId, cadence: Cadence | None) -> StrategyLive:
 
 GIVEN_UP = "cut off before its answer came; it is not repeated"
 READ = "an earlier apply was cut off; settled by reading"
-DAILY = {"schedule": "daily"}
+REBALANCE = intent(A, Call.REBALANCE, "0000a1")
+DAILY = intent(
+    address_of(S),
+    Call.SET_CADENCE,
+    "0000a2",
+    api=ApiVersion.V2,
+    cadence=Cadence.DAILY,
+    before=Before(cadence=Cadence.HOURLY),
+)
 
 
 @pytest.mark.parametrize(
-    ("answer", "outcome"),
-    [(shown(S, Cadence.DAILY), "seen"), (shown(S, Cadence.HOURLY), "unseen"), (shown(S, None), "unknown")],
+    ("answer", "outcome", "said"),
+    [
+        (shown(S, Cadence.DAILY), "seen", "shows that it took effect"),
+        (shown(S, Cadence.HOURLY), "unseen", "shows that it had no effect"),
+        (shown(S, Cadence.WEEKLY), "unknown", "can't tell whether it took effect"),
+        (shown(S, None), "unknown", "can't tell whether it took effect"),
+    ],
 )
-def test_cut_off_writes_are_settled_one_by_one(answer: StrategyLive, outcome: str) -> None:
+def test_cut_off_writes_are_settled_one_by_one(answer: StrategyLive, outcome: str, said: str) -> None:
     """A rebalance is given up, and what comes after it is still read; a cadence proves itself where it is shown."""
     with folder() as place:
         path = place / "journal.db"
-        cut_off(path, ("aaa", Call.REBALANCE, {}), (address_of(S), Call.SET_CADENCE, DAILY))
-        api = Strategies(answer)
+        cut_off(path, REBALANCE, DAILY)
+        api = Scripted(answer)
         with open_journal(path, base_url=BASE_URL, now_ms=lambda: NOON_MS) as journal:
             sentences = run(settle(api=api, journal=journal, strategies=api))
         written = rows(path, "SELECT portfolio, outcome, detail FROM writes ORDER BY id")
     assert written == [("aaa", "unknown", GIVEN_UP), ("strategies/s1", outcome, READ)]
-    assert sentences[0] == (
-        "an earlier rebalance of aaa was cut off, and may have begun; it is not repeated: "
-        "look with `reconciler status aaa`"
+    assert api.asked == [("read-strategy", S)]
+    assert sentences == (
+        (
+            "an earlier rebalance of aaa was cut off, and may have begun; it is not repeated: "
+            "look with `reconciler status aaa`"
+        ),
+        f"an earlier apply was cut off during set-cadence of strategies/s1; a read {said}",
     )
-    assert sentences[1].startswith("an earlier apply was cut off during set-cadence of strategies/s1; a read ")
 
 
 def test_without_a_way_to_strategies_a_cadence_stays_unknown() -> None:
     """Nothing is read, and nothing is believed; a rebalance alone can be given up without any read."""
     with folder() as place:
         path = place / "journal.db"
-        cut_off(path, (address_of(S), Call.SET_CADENCE, DAILY), ("aaa", Call.REBALANCE, {}))
+        cut_off(path, DAILY, REBALANCE)
         with open_journal(path, base_url=BASE_URL, now_ms=lambda: NOON_MS) as journal:
             assert len(settle_rebalances(journal)) == 1
-            assert [intent.call for intent in journal.unsettled()] == [Call.SET_CADENCE]
+            assert [one.intent.call for one in journal.unsettled()] == [Call.SET_CADENCE]
             (sentence,) = run(settle(api=Scripted(), journal=journal))
         assert rows(path, "SELECT outcome FROM writes ORDER BY id") == [("unknown",), ("unknown",)]
     assert sentence.endswith("a read can't tell whether it took effect")
@@ -157,9 +234,17 @@ def test_an_intent_knows_its_api() -> None:
     """It is settled where it was sent, and one from before there was v2 is of v1."""
     with folder() as place:
         path = place / "journal.db"
-        cut_off(path, ("a", Call.PAUSE, {}), ("b", Call.PAUSE, {"api": "v2"}), ("c", Call.PAUSE, {"api": "v1"}))
+        cut_off(
+            path,
+            *(
+                intent(PortfolioId(name), Call.PAUSE, api=version)
+                for name, version in (("a", ApiVersion.V1), ("b", ApiVersion.V2))
+            ),
+            intent(PortfolioId("c"), Call.PAUSE),
+        )
+        edit(path, """UPDATE writes SET wanted = '{"interval_ms": null, "offset_ms": null}' WHERE portfolio = 'c'""")
         with open_journal(path, base_url=BASE_URL, now_ms=lambda: NOON_MS) as journal:
-            assert [intent.api for intent in journal.unsettled()] == [ApiVersion.V1, ApiVersion.V2, ApiVersion.V1]
+            assert [one.intent.api for one in journal.unsettled()] == [ApiVersion.V1, ApiVersion.V2, ApiVersion.V1]
 
 
 def set_cadences(path: Path, *writes: tuple[StrategyId, str, str], base_url: str = BASE_URL) -> None:
@@ -167,24 +252,31 @@ def set_cadences(path: Path, *writes: tuple[StrategyId, str, str], base_url: str
     with open_journal(path, base_url=base_url, now_ms=lambda: NOON_MS) as journal:
         journal.open_run(fingerprint="f", tool="t")
         for strategy, schedule, outcome in writes:
-            wanted = json.dumps({"interval_ms": None, "offset_ms": None, "schedule": schedule})
-            journal.end(journal.begin(address_of(strategy), Call.SET_CADENCE, wanted), outcome, "")
+            one = intent(address_of(strategy), Call.SET_CADENCE, cadence=Cadence(schedule))
+            journal.end(journal.begin(one), WriteOutcome(outcome), "")
+
+
+def cadences(path: Path, base_url: str = BASE_URL) -> dict[StrategyId, Cadence]:
+    return dict(read_memory(path, base_url=base_url, now_ms=NOON_MS).cadences)
 
 
 def test_the_cadences_that_a_journal_holds() -> None:
     """Confirmed or seen ones of this service, unless a later write left it open; and every write tells its own."""
     with folder() as place:
         path = place / "journal.db"
-        assert read_cadences(path, base_url=BASE_URL) == {}
+        assert cadences(path) == {}
         set_cadences(path, (S, "daily", "confirmed"), (T, "weekly", "seen"))
         set_cadences(path, (S, "hourly", "confirmed"), base_url="u://other")
-        assert read_cadences(path, base_url=BASE_URL) == {S: Cadence.DAILY, T: Cadence.WEEKLY}
-        assert read_cadences(path, base_url="u://other") == {S: Cadence.HOURLY}
+        assert cadences(path) == {S: Cadence.DAILY, T: Cadence.WEEKLY}
+        assert cadences(path, "u://other") == {S: Cadence.HOURLY}
+        set_cadences(path, (T, "monthly", "not_sent"), (T, "monthly", "failed"), (T, "monthly", "unseen"))
+        assert cadences(path) == {S: Cadence.DAILY, T: Cadence.WEEKLY}
         set_cadences(path, (S, "monthly", "unknown"))
-        assert read_cadences(path, base_url=BASE_URL) == {T: Cadence.WEEKLY}
-        runs = read_runs(path) or ()
-        assert [write.cadence for one in runs for write in one.writes] == [
+        assert cadences(path) == {T: Cadence.WEEKLY}
+        found = read_runs(path) or ()
+        assert [write.cadence for one in found for write in one.writes] == [
             Cadence.MONTHLY,
+            *[Cadence.MONTHLY] * 3,
             Cadence.HOURLY,
             Cadence.DAILY,
             Cadence.WEEKLY,
@@ -198,27 +290,21 @@ def test_a_cadence_of_no_strategy_is_damage() -> None:
         set_cadences(path, (S, "daily", "confirmed"))
         edit(path, "UPDATE writes SET portfolio = 'aaa'")
         with pytest.raises(JournalError, match="'aaa' is no strategy") as refused:
-            read_cadences(path, base_url=BASE_URL)
+            cadences(path)
         assert refused.value.summary.startswith(f"the journal {path} can't be used: ")
+
+
+class Portfolios:
+    """A service without a way to strategies."""
+
+    clock = FakeClock()
 
 
 def test_a_plan_for_strategies_needs_a_way_to_them() -> None:
     """Without one it is our bug, and told as such."""
     change = StrategyChange(id=S, before=None, after=Cadence.DAILY, reach=1, risks=())
-    with folder() as place, open_journal(place / "j.db", base_url=BASE_URL, now_ms=lambda: NOON_MS) as journal:
-        journal.open_run(fingerprint="f", tool="t")
-        with pytest.raises(PlanInvalid) as refused:
-            run(
-                apply_plan(
-                    replace(empty_plan(), strategies=(change,)),
-                    api=Scripted(),
-                    journal=journal,
-                    clock=FakeClock(),
-                    observer=Silence(),
-                    pace=Pace(parallelism=1),
-                    stop=Stop(),
-                )
-            )
+    with folder() as place, pytest.raises(PlanInvalid) as refused:
+        apply(place / "j.db", plan_of(change), Portfolios())
     assert (refused.value.summary, refused.value.detail) == (
         "a plan changes a strategy without a way to",
         "This is a bug of ours; please report it.",
