@@ -1,4 +1,4 @@
-"""Glider's v1 REST API as an :class:`~reconciler.core.ports.AutomationApi`: paths, bodies and the two path families.
+"""Glider's v1 REST API as a :class:`~reconciler.core.ports.PortfolioApi`: paths, bodies and the two path families.
 
 In: portfolio ids and values. Out: :class:`Live` and :class:`Confirmation`. API facts §1.1, §4.1, §4.2, §4.4. Knows no
 retry and no HTTP header; never decides whether a write is a good idea.
@@ -62,9 +62,9 @@ class GliderV1:
         self._first = _Family.GUIDE if paths is Paths.GUIDE else _Family.REFERENCE
         # By verb, because the documents and the clients in the wild mix the families (API facts §4.1).
         self._proven: dict[str, _Family] = {}
+        # By portfolio too: a 404 may be about the portfolio (its template is gone), and then says nothing of the route.
+        self._tried: dict[tuple[PortfolioId, str], tuple[_Family, ApiError]] = {}
         self._notes: list[str] = []
-        self._read: dict[PortfolioId, tuple[Status, str | None]] = {}
-        """Status and pause reason that whoever decides about a portfolio saw last."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -81,9 +81,7 @@ class GliderV1:
             if error.kind is FailureKind.NOT_FOUND:
                 return Live(id=portfolio, status=Status.NOT_FOUND)
             raise
-        live = live_of(portfolio, payload, operation=operation)
-        self._read[portfolio] = live.status, live.pause_reason
-        return live
+        return live_of(portfolio, payload, operation=operation)
 
     async def start(
         self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None, run_now: bool
@@ -135,63 +133,52 @@ class GliderV1:
     async def _act(
         self, portfolio: PortfolioId, verb: str, bodies: Mapping[_Family, Mapping[str, object]]
     ) -> dict[str, object]:
-        """Send a write on the path family in use; return its whole answer. Raises :class:`ApiError`."""
-        family = self._proven.get(verb, self._first)
-        try:
-            payload = await self._send(portfolio, verb, family, bodies)
-        except ApiError as error:
-            if verb in self._proven or error.status not in _NO_ROUTE:
-                raise
-            if not self._may_fall_back:
-                error.detail = "If the portfolio exists, the service may use the other paths: set service.paths: auto."
-                raise
-            if not await self._is_there(portfolio, f"{verb} of {portfolio}"):
-                raise
-            return await self._fall_back(portfolio, verb, family.other, bodies)
-        self._proven[verb] = family
-        return payload
+        """Send a write once, on the path family in use; return its whole answer.
 
-    async def _is_there(self, portfolio: PortfolioId, operation: str) -> bool:
-        """Whether the portfolio can be read right now, so that a 404 can only have been about the route.
-
-        Raises :class:`ApiError` (``REFUSED``) where that read shows something else than the last one: whoever decided
-        to write did so by that, and somebody else's pause must not be lifted on the way round.
+        Raises :class:`ApiError`, with ``other_route`` where the next try takes the other family: whoever calls again
+        looks first, and so knows that the portfolio is there and that nobody changed it in between.
         """
-        seen = self._read.get(portfolio)
-        try:
-            live = await self.read(portfolio)
-        except ApiError:
-            return False
-        if live.status is not Status.NOT_FOUND and seen not in (None, (live.status, live.pause_reason)):
-            raise ApiError(
-                FailureKind.REFUSED,
-                "not sent on the other path: somebody changed the portfolio in the meantime; plan again",
-                operation=operation,
-            )
-        return live.status is not Status.NOT_FOUND
-
-    async def _fall_back(
-        self, portfolio: PortfolioId, verb: str, family: _Family, bodies: Mapping[_Family, Mapping[str, object]]
-    ) -> dict[str, object]:
+        tried = self._tried.get((portfolio, verb))
+        family = self._proven.get(verb) or (tried[0].other if tried is not None else self._first)
         try:
             payload = await self._send(portfolio, verb, family, bodies)
         except ApiError as error:
             if error.status in _NO_ROUTE:
-                raise ApiError(
-                    FailureKind.NOT_FOUND,
-                    f"the service knows {verb} neither at the API reference's path nor at the guide's; "
-                    "check that the base URL is Glider's and that v1 serves this portfolio",
-                    operation=error.operation,
-                    status=error.status,
-                    code=error.code,
-                    request_id=error.request_id,
-                    correlation_id=error.correlation_id,
-                ) from error
-            if error.kind is FailureKind.REFUSED:
+                self._no_route(portfolio, verb, family, error)
+            elif error.kind is FailureKind.REFUSED and tried is not None and tried[0] is not family:
                 self._remember(verb, family)  # a refusal comes from the route: it is there
             raise
-        self._remember(verb, family)
+        if tried is None:
+            self._proven.setdefault(verb, family)
+        else:
+            self._tried.pop((portfolio, verb), None)
+            self._remember(verb, family)
         return payload
+
+    def _no_route(self, portfolio: PortfolioId, verb: str, family: _Family, error: ApiError) -> None:
+        """Raise, or complete, the error of a write that was answered as a path that does not exist is."""
+        if self._proven.get(verb) is family:
+            return  # so it is about the portfolio
+        if not self._may_fall_back:
+            error.detail = "If the portfolio exists, the service may use the other paths: set service.paths: auto."
+            return
+        before = self._tried.pop((portfolio, verb), None)
+        if before is None or before[0] is family:
+            self._tried[portfolio, verb] = family, error
+            error.kind = FailureKind.NOT_FOUND
+            error.other_route = True
+            return
+        said = "; ".join(dict.fromkeys((before[1].summary, error.summary)))
+        raise ApiError(
+            FailureKind.NOT_FOUND,
+            f"the service knows {verb} neither at the API reference's path nor at the guide's ({said}); "
+            "check that the base URL is Glider's and that v1 serves this portfolio",
+            operation=error.operation,
+            status=error.status,
+            code=error.code,
+            request_id=error.request_id,
+            correlation_id=error.correlation_id,
+        ) from error
 
     def _remember(self, verb: str, family: _Family) -> None:
         self._proven[verb] = family

@@ -1,8 +1,9 @@
-"""The v1 calls: bodies, paths, and the fallback from one path family to the other."""
+"""The v1 calls: bodies, paths, and the way from one path family to the other."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from reconciler.core.desired import PortfolioId
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.live import Live, Status
 from reconciler.core.paths import Paths
-from reconciler.core.ports import AutomationApi, Confirmation
+from reconciler.core.ports import Confirmation, PortfolioApi
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,20 +25,35 @@ STATUS = f"{BASE}/automation/status"
 H = 3_600_000
 
 
-def start(api: AutomationApi) -> Awaitable[Confirmation]:
+def start(api: PortfolioApi) -> Awaitable[Confirmation]:
     return api.start(ID, interval_ms=6 * H, offset_ms=5, run_now=False)
 
 
-def pause(api: AutomationApi) -> Awaitable[Confirmation]:
+def pause(api: PortfolioApi) -> Awaitable[Confirmation]:
     return api.pause(ID, reason="why")
 
 
-def resume(api: AutomationApi) -> Awaitable[Confirmation]:
+def resume(api: PortfolioApi) -> Awaitable[Confirmation]:
     return api.resume(ID, reason="")
 
 
-def update(api: AutomationApi) -> Awaitable[Confirmation]:
+def update(api: PortfolioApi) -> Awaitable[Confirmation]:
     return api.update_schedule(ID, interval_ms=6 * H, offset_ms=5)
+
+
+def again(act: Callable[[GliderV1], Awaitable[Any]]) -> Callable[[GliderV1], Awaitable[Any]]:
+    """Carry out ``act`` as a run does: after a missing route, look and try once more."""
+
+    async def go(api: GliderV1) -> Any:
+        try:
+            return await act(api)
+        except ApiError as error:
+            if not error.other_route:
+                raise
+            await api.read(ID)
+            return await act(api)
+
+    return go
 
 
 def run(service: Service, paths: Paths, *acts: Callable[[GliderV1], Awaitable[Any]]) -> tuple[list[Any], GliderV1]:
@@ -118,37 +134,72 @@ def test_an_undeclared_offset_is_not_sent() -> None:
 
 @pytest.mark.parametrize("missing_status", [404, 405])
 @pytest.mark.parametrize(("act", "verb"), [(start, "start"), (pause, "pause"), (resume, "resume")])
-def test_auto_falls_back_once_and_remembers(act: Any, verb: str, missing_status: int) -> None:
-    """After a 404 or 405 for a portfolio that can be read, the guide's path is taken, now and from then on."""
+def test_auto_names_the_other_route_once_and_remembers(act: Any, verb: str, missing_status: int) -> None:
+    """After a 404 or 405 the call is sent no second time inside; sent again it takes the guide's path, from then on."""
     stub = service(missing=REFERENCE, missing_status=missing_status)
-    results, api = run(stub, Paths.AUTO, act, act, act)
-    assert results == [Confirmation(schedule_id="s1")] * 3
+    [error, *results], api = run(stub, Paths.AUTO, act, act, act)
+    assert (error.kind, error.other_route) == (FailureKind.NOT_FOUND, True)
+    assert not error.may_have_taken_effect
+    assert results == [Confirmation(schedule_id="s1")] * 2
     reference, guide = f"POST {BASE}/rebalance/schedule/{verb}", f"POST {BASE}/{verb}"
-    assert stub.calls == [reference, f"GET {STATUS}", guide, guide, guide]
+    assert stub.calls == [reference, guide, guide]
     assert api.notes == ("the service answers the guide's paths; set service.paths: guide",)
 
 
-def test_the_fallback_sends_the_body_of_its_family() -> None:
-    """A start that falls back carries the interval as the guide's object."""
+def test_the_other_route_gets_the_body_of_its_family() -> None:
+    """A start that takes the guide's path carries the interval as the guide's object."""
     stub = service(missing=REFERENCE)
-    run(stub, Paths.AUTO, start)
+    run(stub, Paths.AUTO, again(start))
     assert stub.seen[-1].json() == {"runRebalanceImmediately": False, "interval": {"every": 6 * H, "offset": 5}}
 
 
 def test_what_one_verb_taught_helps_the_others() -> None:
-    """After one fallback every verb begins with the guide's path."""
+    """After one change of the path every verb begins with the guide's."""
     stub = service(missing=REFERENCE)
-    run(stub, Paths.AUTO, pause, resume, start)
+    run(stub, Paths.AUTO, again(pause), resume, start)
     assert stub.calls[2:] == [f"POST {BASE}/{verb}" for verb in ("pause", "resume", "start")]
 
 
 def test_a_service_that_mixes_the_families_is_followed() -> None:
     """A verb that was proven on one path says nothing final about another verb."""
     stub = service(missing=("/rebalance/schedule/resume",))
-    results, api = run(stub, Paths.AUTO, pause, resume, pause)
+    results, api = run(stub, Paths.AUTO, pause, again(resume), pause)
     assert results == [Confirmation(schedule_id="s1")] * 3
     assert stub.calls[-1] == f"POST {BASE}/rebalance/schedule/pause"
     assert api.notes == ("the service mixes the paths of guide and API reference; leave service.paths: auto",)
+
+
+@pytest.mark.parametrize("missing", [REFERENCE, GUIDE])
+def test_fifty_at_once_find_the_other_route(missing: tuple[str, ...]) -> None:
+    """Fifty first writes at once that all miss their route all take the other one next, and none goes back."""
+    names = [PortfolioId(f"p{number}") for number in range(50)]
+    paths: dict[str, list[str]] = {name: [] for name in names}
+
+    def answer(request: Request) -> Any:
+        name, _, tail = request.path.removeprefix("/v1/portfolio/").partition("/")
+        paths[name].append(f"/{tail}")
+        return fail(404) if f"/{tail}".startswith(missing) else ok({})
+
+    async def go() -> tuple[str, ...]:
+        async with transport(Service(answer), parallelism=50) as client:
+            api = GliderV1(client, paths=Paths.AUTO)
+
+            async def write(name: PortfolioId) -> None:
+                try:
+                    await api.pause(name, reason="")
+                except ApiError as error:
+                    if not error.other_route:
+                        raise
+                    await api.pause(name, reason="")
+
+            await asyncio.gather(*(write(name) for name in names))
+            await write(names[0])
+            return api.notes
+
+    notes = asyncio.run(go())
+    assert all(len(set(tried)) == len(tried) <= 2 for name, tried in paths.items() if name != names[0])
+    assert len(paths[names[0]]) == (3 if missing == REFERENCE else 2)
+    assert bool(notes) is (missing == REFERENCE)
 
 
 def test_a_404_on_a_proven_path_is_about_the_portfolio() -> None:
@@ -168,39 +219,43 @@ def test_a_404_on_a_proven_path_is_about_the_portfolio() -> None:
     assert stub.calls == [f"POST {BASE}/rebalance/schedule/pause"] * 2
 
 
-def test_what_moved_in_the_meantime_is_not_written_on_the_other_path() -> None:
-    """The look that proves the portfolio to be there also shows a pause that nobody decided about: it stays."""
-    reasons = ["ours", "theirs"]
-
-    def answer(request: Request) -> Any:
-        if request.method == "POST":
-            return fail(404)
-        return ok(status_data(status="paused", details={"paused": True, "pauseReason": reasons.pop(0)}))
-
-    stub = Service(answer)
-    [_, error], _ = run(stub, Paths.AUTO, lambda api: api.read(ID), lambda api: api.resume(ID, reason=""))
-    assert error.kind is FailureKind.REFUSED
-    assert not error.may_have_taken_effect
-    assert "somebody changed the portfolio in the meantime" in str(error)
-    assert [call.split(" ")[0] for call in stub.calls] == ["GET", "POST", "GET"]
-
-
 def test_both_families_missing_is_told() -> None:
-    """Neither path answers: not found, and the error says that both were tried."""
+    """Neither path answers: not found, no third try, and the error says that both were tried."""
     stub = service(missing=REFERENCE + GUIDE)
-    [error], api = run(stub, Paths.AUTO, pause)
-    assert error.kind is FailureKind.NOT_FOUND
+    [error], api = run(stub, Paths.AUTO, again(pause))
+    assert (error.kind, error.other_route) == (FailureKind.NOT_FOUND, False)
     assert "neither at the API reference's path nor at the guide's" in str(error)
     assert stub.calls == [f"POST {BASE}/rebalance/schedule/pause", f"GET {STATUS}", f"POST {BASE}/pause"]
     assert api.notes == ()
 
 
-def test_a_missing_portfolio_is_no_missing_route() -> None:
-    """Where the status can't be read either, nothing more is sent."""
-    stub = service(portfolio=False)
-    [error], _ = run(stub, Paths.AUTO, pause)
+@pytest.mark.parametrize("right", ["/rebalance/schedule/", "/"])
+def test_a_404_about_the_portfolio_is_shown_in_the_words_of_the_service(right: str) -> None:
+    """Where the route is there and the portfolio can't be written, whichever path said so, people read why."""
+    told = {"success": False, "error": {"code": "API_206", "message": "PORTFOLIO_TEMPLATE_NOT_FOUND"}}
+
+    def answer(request: Request) -> Any:
+        if request.path == f"{BASE}{right}resume":
+            return 404, {}, json.dumps(told).encode()
+        return fail(404, "API_006", "Not found")
+
+    [error], _ = run(Service(answer), Paths.AUTO, again(resume))
     assert error.kind is FailureKind.NOT_FOUND
-    assert stub.calls == [f"POST {BASE}/rebalance/schedule/pause", f"GET {STATUS}"]
+    assert "PORTFOLIO_TEMPLATE_NOT_FOUND" in str(error)
+    assert "Not found" in str(error)
+
+
+def test_a_portfolio_without_its_template_teaches_nothing_of_the_route() -> None:
+    """One portfolio that gets 404 on both paths leaves the first path to the next portfolio."""
+
+    def answer(request: Request) -> Any:
+        return ok({}) if "/other/rebalance/schedule/" in request.path else fail(404)
+
+    stub = Service(answer)
+    results, _ = run(stub, Paths.AUTO, again(pause), lambda api: api.pause(PortfolioId("other"), reason=""))
+    assert results[0].kind is FailureKind.NOT_FOUND
+    assert results[1] == Confirmation()
+    assert stub.calls[-1] == "POST /v1/portfolio/other/rebalance/schedule/pause"
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 409, 422, 500, 502, 503])
@@ -231,7 +286,7 @@ def test_a_fixed_family_has_no_fallback(paths: Paths, missing: tuple[str, ...]) 
     """Who names the family gets its 404."""
     stub = service(missing=missing)
     [error], _ = run(stub, paths, pause)
-    assert error.kind is FailureKind.NOT_FOUND
+    assert (error.kind, error.other_route) == (FailureKind.NOT_FOUND, False)
     assert "service.paths: auto" in error.detail
     assert len(stub.calls) == 1
 
@@ -248,14 +303,12 @@ def test_a_refusal_on_the_other_path_proves_it_too() -> None:
     """A 400 from the guide's path is its answer, and the path is remembered."""
 
     def answer(request: Request) -> Any:
-        if request.method == "GET":
-            return ok(status_data())
         return fail(404) if "schedule/" in request.path else fail(400, "API_002", "no")
 
     stub = Service(answer)
-    results, api = run(stub, Paths.AUTO, pause, pause)
-    assert [error.kind for error in results] == [FailureKind.REFUSED] * 2
-    assert stub.calls[3:] == [f"POST {BASE}/pause"]
+    results, api = run(stub, Paths.AUTO, pause, pause, pause)
+    assert [error.kind for error in results] == [FailureKind.NOT_FOUND] + [FailureKind.REFUSED] * 2
+    assert stub.calls[1:] == [f"POST {BASE}/pause"] * 2
     assert api.notes != ()
 
 
