@@ -47,17 +47,27 @@ class Pacing:
     """What stands between a call and the wire; one for all requests of a run.
 
     The order of use: :meth:`enter`; then one of :meth:`succeeded` and :meth:`failed`; then :meth:`leave`; after a
-    failure :meth:`before_retry` and again.
+    failure :meth:`before_retry` and again. Calls inside a :class:`~reconciler.api.room.WriteRoom` go by the room.
+    ``service_ms`` is the time by the service's clock, in which it says when its windows end.
     """
 
-    def __init__(self, *, parallelism: int, clock: Clock, jitter: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        parallelism: int,
+        clock: Clock,
+        jitter: Callable[[], float],
+        service_ms: Callable[[], int] | None = None,
+    ) -> None:
+        self.limiter = Limiter(parallelism=parallelism)
+        """What rooms take their places and claims from."""
         self._pace = Pace(parallelism=parallelism, jitter=jitter)
-        self._limiter = Limiter(parallelism=parallelism)
         self._allowance: Allowance | None = Allowance()
         self._distrust_at = 0  # when the cap on a reset ends; from then on the service's count is not believed
         self._budget = Budget()
         self._clock = clock
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._service_ms = service_ms or clock.now_ms
+        self._line: deque[_Waiter] = deque()
         self._notes: list[str] = []
 
     @property
@@ -65,66 +75,123 @@ class Pacing:
         """What people should be told of waits that were cut short: sentences, each once, oldest first."""
         return tuple(self._notes)
 
+    @property
+    def open(self) -> bool:
+        """Whether nothing has to wait for the gate now."""
+        if not self._pace.shut:
+            return True
+        now_ms = self._clock.now_ms()
+        return not self._pace.resting(now_ms) and not self._pace.gate_ms(now_ms)
+
+    def call(self, operation: str, *, safe: bool) -> Call:
+        """Return a new call."""
+        return Call(operation, safe=safe)
+
     async def enter(self, call: Call) -> None:
         """Wait until ``call`` may be sent, and take its place among those in flight.
 
         Raises :class:`ApiError` where that would take too long or the budget is used up; no place is held then, and
         nothing was sent.
         """
-        if self._pace.shut or self._queue or not self._limiter.free:
-            await self._turn(call.operation)
+        if self._pace.shut or self._line or not self.limiter.free:
+            await self.enter_room(call.operation, 1)
+            self.limiter.send_reserved()
         else:
-            self._limiter.enter()
+            self.limiter.enter()
+        try:
+            self.count(call)
+        except ApiError:
+            self.leave()
+            raise
+
+    async def enter_room(self, operation: str, requests: int) -> int:
+        """Wait until there is a place with claims on so many requests, and take them; return how many claims.
+
+        First in line, in the order of asking, so that nobody starves; then, at its head, at the gate and for room.
+        They are fewer where the service's whole window is smaller. Raises :class:`ApiError` as :meth:`enter` does.
+        """
+        waiter = _Waiter(requests)
+        self._line.append(waiter)
+        try:
+            while True:
+                await self._step(waiter, operation)
+                if not waiter.let_in:
+                    continue
+                if not self._pace.shut:
+                    return waiter.requests
+                self.limiter.give_back(waiter.requests)  # the gate shut before it came to run
+                waiter.let_in = False
+                self._line.appendleft(waiter)
+        except BaseException:  # cancelled, or it would take too long
+            if waiter.let_in:
+                self.limiter.give_back(waiter.requests)
+            else:
+                self._line.remove(waiter)
+            self.call_up()
+            raise
+
+    def count(self, call: Call) -> None:
+        """Write down that ``call`` is being sent. Raises :class:`ApiError` where it must pay for that and can't."""
         call.attempt += 1
-        call.window = self._limiter.window
+        call.window = self.limiter.window
         if call.attempt == 1:
             self._budget.called()
-        elif call.limited_by is not None:
-            # Paid here and not when the limit came: fifty that were limited together are let go one by one.
-            if not self._budget.spend():
-                self.leave()
-                raise call.limited_by
-            call.held += 1
-            call.limited_by = None
+        else:
+            self.pay(call)
+
+    def pay(self, call: Call) -> None:
+        """Pay for sending ``call`` again after a limit; raise that limit's :class:`ApiError` where nothing is left.
+
+        Paid here and not when the limit came: fifty that were limited together are let go one by one.
+        """
+        if call.limited_by is None:
+            return
+        if not self._budget.spend():
+            raise call.limited_by
+        call.held += 1
+        call.limited_by = None
 
     def leave(self) -> None:
         """Give the place of a request back, and let the next ones go."""
-        self._limiter.leave()
-        while self._queue and self._limiter.free:
-            turn = self._queue.popleft()
-            if not turn.done():  # cancelled
-                self._limiter.enter()  # on its behalf, so that nobody overtakes it
-                turn.set_result(None)
+        self.limiter.leave()
+        self.call_up()
+
+    def call_up(self) -> None:
+        """Let in whoever is first in line, one after the other, as long as there is room."""
+        while self._line and not (head := self._line[0]).at_gate:
+            if self._pace.shut or self.limiter.too_small(head.requests):
+                head.wake()  # it sees to that, and all behind it wait for it
+                return
+            if not self.limiter.fits(head.requests):
+                return
+            self._line.popleft()
+            self.limiter.take(head.requests)  # on its behalf, so that nobody overtakes it
+            head.let_in = True
+            head.wake()
 
     def heard(self, headers: Sequence[tuple[bytes, bytes]], *, limited: bool) -> None:
-        """Take in what an answer's headers say is left: never more in flight than that, and none when it is nothing.
+        """Take in what an answer's headers say is left: never more claims than that, and none when it is nothing.
 
         An answer that is itself ``limited`` shuts the gate by what it asks for (:meth:`failed`), not by this.
         """
         if self._allowance is None or not self._allowance.concerned(headers):
             return
-        now_ms = self._clock.now_ms()
-        if 0 < self._distrust_at <= now_ms:
+        if 0 < self._distrust_at <= self._clock.now_ms():
             self._allowance = None
-            self._limiter.cap(None)
+            self.limiter.cap(None)
             return
+        now_ms = self._service_ms()
         self._allowance.said(headers, now_ms)
         left = self._allowance.left(now_ms)
-        self._limiter.cap(left or None)
-        if left == 0 and not limited:
-            wait_ms = self._allowance.reset_in_ms(now_ms)
-            if wait_ms > LONGEST_WAIT_MS and not self._distrust_at:
-                self._distrust_at = now_ms + LONGEST_WAIT_MS
-                self._note(
-                    f"the service counted no request left for {_shown(wait_ms)}; "
-                    f"{_shown(LONGEST_WAIT_MS)} were waited, and its count was not looked at after that"
-                )
-            self._pace.hold(self._distrust_at or now_ms + wait_ms)
+        if left == 0:
+            self._await_window(shut=not limited)
+        else:
+            self.limiter.cap(left)
 
     def succeeded(self, call: Call) -> None:
         """A request was answered well."""
         self._pace.answered()
-        self._limiter.good(call.window)
+        self.limiter.good(call.window)
         if call.held:
             self._budget.give_back(call.held)
             call.held = 0
@@ -137,49 +204,86 @@ class Pacing:
             self._pace.unanswered(self._clock.now_ms())
         elif failure.kind in (FailureKind.SERVER, FailureKind.INTERRUPTED):
             self._pace.failed()
-            self._limiter.passed(call.window)
+            self.limiter.passed(call.window)
         else:
             self.succeeded(call)  # for the pace, a refusal is as good as a success
 
-    async def before_retry(self, call: Call, failure: ApiError) -> None:
-        """Return when the call may ask to be sent again; raise ``failure`` when it may not."""
+    def may_retry(self, call: Call, failure: ApiError) -> bool:
+        """Whether the call may be sent again, budget aside; what a limit costs is paid once it is let go."""
         limited = failure.kind is FailureKind.RATE_LIMITED
         asked_ms = failure.retry_after_ms or 0
         too_long = asked_ms > LONGEST_WAIT_MS and not (limited and asked_ms > LONGEST_PLAUSIBLE_MS)
         if not may_repeat(failure.kind, safe=call.safe) or call.attempt >= ATTEMPTS or too_long:
-            raise failure
+            return False
         if limited:
-            call.limited_by = failure  # the gate makes it wait, and then it pays
-            return
+            call.limited_by = failure
+        return True
+
+    async def before_retry(self, call: Call, failure: ApiError) -> None:
+        """Return when the call may ask to be sent again; raise ``failure`` when it may not."""
+        if not self.may_retry(call, failure):
+            raise failure
+        await self.back_off(call, failure)
+
+    async def back_off(self, call: Call, failure: ApiError) -> None:
+        """Wait before a call that may be sent again; raise ``failure`` where that can't be paid."""
+        if call.limited_by is not None:
+            return  # the gate makes it wait, and then it pays
         if not self._budget.spend():
             raise failure
-        await self._clock.sleep(self._pace.wait_ms(call.attempt, asked_ms=asked_ms) / SECOND_MS)
+        wait_ms = self._pace.wait_ms(call.attempt, asked_ms=failure.retry_after_ms)
+        await self._clock.sleep(wait_ms / SECOND_MS)
 
     def _limited(self, call: Call, failure: ApiError) -> None:
-        now_ms = self._clock.now_ms()
         asked_ms = failure.retry_after_ms
         if asked_ms is None and self._allowance is not None:
             # Said nowhere else, the end of the window is the wait.
-            asked_ms = min(self._allowance.reset_in_ms(now_ms), LONGEST_WAIT_MS) or None
+            asked_ms = min(self._allowance.reset_in_ms(self._service_ms()), LONGEST_WAIT_MS) or None
         if asked_ms is not None and asked_ms > LONGEST_PLAUSIBLE_MS:
             self._note(
                 f"the service asked to wait more than {_shown(LONGEST_PLAUSIBLE_MS)}, "
                 f"which no rate limit lasts; {_shown(CAPPED_WAIT_MS)} was waited instead"
             )
-        self._pace.limited(asked_ms=asked_ms, news=self._limiter.limited(call.window), now_ms=now_ms)
+        news = self.limiter.limited(call.window)
+        self._pace.limited(asked_ms=asked_ms, news=news, now_ms=self._clock.now_ms())
 
-    async def _turn(self, operation: str) -> None:
-        """Wait at the gate and then in the queue; return holding a place, or raise holding none."""
-        while True:
-            if self._pace.shut:
-                await self._gate(operation)
-            if self._limiter.free and not self._queue:
-                self._limiter.enter()
-                return
-            await self._queued()
-            if not self._pace.shut:
-                return
-            self.leave()  # the gate shut meanwhile: the next one in the queue has to learn that too
+    def _await_window(self, *, shut: bool) -> int | None:
+        """Make ready for the service's next window, and where ``shut``, let nothing through before it.
+
+        Returns how many requests it will take, as far as that is known.
+        """
+        if self._allowance is None:
+            self.limiter.cap(None)
+            return None
+        size = self._allowance.next_size
+        self.limiter.cap(size)  # else all who wait would be let go at once
+        wait_ms = self._allowance.reset_in_ms(self._service_ms())
+        if shut and wait_ms:
+            now_ms = self._clock.now_ms()
+            if wait_ms > LONGEST_WAIT_MS and not self._distrust_at:
+                self._distrust_at = now_ms + LONGEST_WAIT_MS
+                self._note(
+                    f"the service counted no request left for {_shown(wait_ms)}; "
+                    f"{_shown(LONGEST_WAIT_MS)} were waited, and its count was not looked at after that"
+                )
+            self._pace.hold(self._distrust_at or now_ms + wait_ms)
+        return size
+
+    async def _step(self, waiter: _Waiter, operation: str) -> None:
+        """Do the next thing that stands between ``waiter`` and its turn."""
+        if self._line[0] is not waiter:
+            await waiter.called()
+        elif self._pace.shut:
+            waiter.at_gate = True
+            await self._gate(operation)
+            waiter.at_gate = False
+        elif self.limiter.too_small(waiter.requests):
+            size = self._await_window(shut=True)
+            waiter.requests = waiter.requests if size is None else min(waiter.requests, size)
+        else:
+            self.call_up()
+            if not waiter.let_in:
+                await waiter.called()
 
     async def _gate(self, operation: str) -> None:
         now_ms = self._clock.now_ms()
@@ -203,20 +307,31 @@ class Pacing:
             await self._clock.sleep((wait_ms + self._pace.stagger_ms()) / SECOND_MS)
             now_ms = self._clock.now_ms()
 
-    async def _queued(self) -> None:
-        """Stand in line; return holding a place."""
-        turn = asyncio.get_running_loop().create_future()
-        self._queue.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if not turn.cancelled():
-                self.leave()  # it had its place already
-            raise
-
     def _note(self, note: str) -> None:
         if note not in self._notes:
             self._notes.append(note)
+
+
+class _Waiter:
+    """One in line, for a place and claims on ``requests``."""
+
+    __slots__ = ("_call", "at_gate", "let_in", "requests")
+
+    def __init__(self, requests: int) -> None:
+        self.requests = requests
+        self.at_gate = False
+        self.let_in = False
+        self._call: asyncio.Future[None] | None = None
+
+    async def called(self) -> None:
+        """Wait until :meth:`wake`."""
+        self._call = asyncio.get_running_loop().create_future()
+        await self._call
+
+    def wake(self) -> None:
+        """End the wait, where there is one."""
+        if self._call is not None and not self._call.done():
+            self._call.set_result(None)
 
 
 def _shown(ms: int) -> str:

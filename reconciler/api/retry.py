@@ -73,6 +73,7 @@ def retry_after_ms(header: str | None, body: object, *, now_ms: int) -> int | No
 
     ``header`` is ``Retry-After``, in seconds or as an HTTP date; ``body`` is the value of ``retryAfter``, seconds
     (API facts §2.3, §2.5). Where both speak, the longer one counts. A date in the past is a wait of 0.
+    ``now_ms`` is the time by the service's clock, which the date was made by.
     """
     waits = [wait for wait in (_of_header(header, now_ms), _of_number(body)) if wait is not None]
     return max(waits, default=None)
@@ -84,6 +85,12 @@ def _of_header(text: str | None, now_ms: int) -> int | None:
     text = text.strip()
     if text.isascii() and text.isdigit():
         return int(text[:12]) * SECOND_MS
+    moment_ms = http_date_ms(text)
+    return None if moment_ms is None else max(0, moment_ms - now_ms)
+
+
+def http_date_ms(text: str) -> int | None:
+    """Return an HTTP date as UTC epoch milliseconds, or ``None`` where it can't be understood."""
     from email.utils import parsedate_to_datetime
 
     try:
@@ -92,7 +99,7 @@ def _of_header(text: str | None, now_ms: int) -> int | None:
             from datetime import UTC
 
             moment = moment.replace(tzinfo=UTC)
-        return max(0, math.ceil(moment.timestamp() * 1000) - now_ms)
+        return math.ceil(moment.timestamp() * 1000)
     except (ValueError, OverflowError, TypeError, IndexError):
         return None  # the standard parser raises any of these on hostile text
 

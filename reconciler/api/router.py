@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reconciler.api.transport import Transport
     from reconciler.core.live import Live
     from reconciler.core.paths import Paths
-    from reconciler.core.ports import AutomationApi, Confirmation
+    from reconciler.core.ports import Confirmation, PortfolioApi, Room
 
 
 class Glider:
@@ -50,6 +50,14 @@ class Glider:
         """Return the API that a portfolio is managed by."""
         return self.versions.get(portfolio, ApiVersion.V1)
 
+    def room(self) -> Room:
+        """Return room for the looks and attempts of one write."""
+        return self.transport.room()
+
+    def service_ms(self) -> int:
+        """Return the time by the service's clock."""
+        return self.transport.service_ms()
+
     async def read(self, portfolio: PortfolioId) -> Live:
         """Read a portfolio's status."""
         return await self._of(portfolio).read(portfolio)
@@ -72,5 +80,5 @@ class Glider:
         """Set interval and offset; v2 refuses it."""
         return await self._of(portfolio).update_schedule(portfolio, interval_ms=interval_ms, offset_ms=offset_ms)
 
-    def _of(self, portfolio: PortfolioId) -> AutomationApi:
+    def _of(self, portfolio: PortfolioId) -> PortfolioApi:
         return self.v2 if self.version_of(portfolio) is ApiVersion.V2 else self.v1

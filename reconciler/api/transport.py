@@ -10,12 +10,16 @@ How httpx's exceptions are read (every other one, of whatever library: ``INTERRU
     PoolTimeout                    no connection was free                  -> UNREACHABLE
     UnsupportedProtocol            refused before connecting               -> UNREACHABLE
     all the rest                   something may have been sent            -> INTERRUPTED
+
+A write in a room is checked for the age of its look as the last thing before its bytes go out, after a connection was
+opened for it: httpcore's ``trace`` extension says when that is, and raises what the check raises.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import json
 import sys
@@ -33,16 +37,21 @@ if _hidden:
     del sys.modules["httpx._main"]
 
 from reconciler import __version__
-from reconciler.api.access import checked_base_url, checked_key, checked_proxy
+from reconciler.api.access import checked_key, checked_proxy
 from reconciler.api.envelope import success_of
-from reconciler.api.pacing import Call, Pacing
+from reconciler.api.pacing import Pacing
+from reconciler.api.prompt import Prompt
+from reconciler.api.room import WriteRoom, room_here
+from reconciler.api.servicetime import ServiceTime
+from reconciler.core.baseurl import checked_base_url
 from reconciler.core.errors import ApiError, FailureKind, UsageError
+from reconciler.core.ports import WriteNotSent
 from reconciler.core.rebalance import is_cooldown
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from types import TracebackType
 
     from reconciler.core.ports import Clock
@@ -90,7 +99,7 @@ class Transport:
     """An async context manager that sends calls to one service and never more than ``parallelism`` at a time.
 
     ``proxy`` is used only when it is given; a proxy variable of the environment never is. ``base_url`` is checked by
-    :func:`~reconciler.api.access.checked_base_url`. With ``asgi_app`` the application is
+    :func:`~reconciler.core.baseurl.checked_base_url`. With ``asgi_app`` the application is
     called in this process and ``base_url`` is a mere label. ``jitter`` gives numbers from 0 up to 1. Raises
     :class:`UsageError` for a base URL and :class:`ApiError` for a key that can't be used.
     """
@@ -114,7 +123,8 @@ class Transport:
         """Requests sent so far, repeated ones included."""
         self._clock = clock
         self._timeouts = timeouts or Timeouts()
-        self._pacing = Pacing(parallelism=parallelism, clock=clock, jitter=jitter)
+        self._time = ServiceTime(clock)
+        self._pacing = Pacing(parallelism=parallelism, clock=clock, jitter=jitter, service_ms=self._time.now_ms)
         self._asgi_app = asgi_app
         self._proxy = checked_proxy(proxy, self.base_url) if proxy and asgi_app is None else None
         self._ssl: ssl.SSLContext | None = None
@@ -144,6 +154,19 @@ class Transport:
         """What people should be told of the pace: sentences, each once, oldest first."""
         return self._pacing.notes
 
+    @property
+    def names_time(self) -> bool:
+        """Whether any answer so far named the time."""
+        return self._time.named
+
+    def service_ms(self) -> int:
+        """Return the time by the service's clock, UTC epoch milliseconds; by ours where it names none."""
+        return self._time.now_ms()
+
+    def room(self) -> WriteRoom:
+        """Return room for the looks and attempts of one write; while it is entered, this task's calls go by it."""
+        return WriteRoom(self._pacing, self._clock)
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -160,8 +183,9 @@ class Transport:
     async def post(
         self, path: str, body: Mapping[str, object], *, operation: str, cools_down: bool = False
     ) -> dict[str, object]:
-        """Send a write once; after a 429 alone, which proves that nothing was done, again.
+        """Send a write once; outside a room, after a 429 alone, which proves that nothing was done, again.
 
+        In a room it is sent at once or not at all (:class:`~reconciler.core.ports.WriteNotSent`).
         ``cools_down`` says that the route has a cooldown of its own (API facts §2.5): its 429 is about this one
         portfolio, so it is raised at once and slows nothing else.
         """
@@ -182,41 +206,62 @@ class Transport:
     async def _call(
         self, method: str, path: str, body: bytes | None, operation: str, *, cools_down: bool = False
     ) -> dict[str, object]:
-        call = Call(operation, safe=body is None)
+        room = room_here(self._pacing)
+        way = self._pacing if room is None else room
+        call = way.call(operation, safe=body is None)
+        sending = None if room is None else functools.partial(room.sending, call)
         while True:
-            await self._pacing.enter(call)
+            await way.enter(call)
             try:
-                sent_ms = self._clock.now_ms()
-                status, headers, answer = await self._exchange(method, path, body, operation)
+                status, headers, answer = await self._exchange(method, path, body, operation, sending)
                 self._pacing.heard(headers, limited=status == 429)
-                payload = success_of(status, headers, answer, operation=operation, now_ms=sent_ms)
+                payload = success_of(status, headers, answer, operation=operation, now_ms=self._time.now_ms())
             except ApiError as error:
                 if cools_down and is_cooldown(error):
-                    self._pacing.succeeded(call)
+                    way.succeeded(call)
                     raise
                 failure = error
-                self._pacing.failed(call, failure)
+                way.failed(call, failure)
             else:
-                self._pacing.succeeded(call)
+                way.succeeded(call)
                 return payload
             finally:
-                self._pacing.leave()
-            await self._pacing.before_retry(call, failure)
+                way.leave()
+            await way.before_retry(call, failure)
 
     async def _exchange(
-        self, method: str, path: str, body: bytes | None, operation: str
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        operation: str,
+        sending: Callable[[], None] | None = None,
     ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        """Send one request and return status, headers and body; whatever goes wrong becomes an :class:`ApiError`."""
+        """Send one request and return status, headers and body; whatever goes wrong becomes an :class:`ApiError`.
+
+        ``sending`` is called as the last thing before the bytes go out; what it raises stays as it is, and then none
+        have gone out.
+        """
+        if sending is not None:
+            sending()
         slot = self._idle.pop() if self._idle else self._connection()  # the last used is the surest to be alive
         self.requests += 1
         try:
             async with asyncio.timeout(self._timeouts.whole):
-                response = await slot.handle_async_request(self._request(method, path, body))
+                request = self._request(method, path, body)
+                response = await (
+                    slot.handle_async_request(request) if sending is None else _sent(slot, request, sending)
+                )
+                self._time.heard(response.headers.raw)
                 try:
                     answer = await _read(response, operation)
                 finally:
                     await cast("httpx.AsyncByteStream", response.stream).aclose()
         except ApiError:
+            await self._discard(slot)
+            raise
+        except WriteNotSent:
+            self.requests -= 1
             await self._discard(slot)
             raise
         except Exception as cause:
@@ -292,6 +337,23 @@ class Transport:
     async def _discard(slot: httpx.AsyncBaseTransport) -> None:
         with contextlib.suppress(Exception):  # the call has its outcome already, and a second one would hide it
             await slot.aclose()
+
+
+def _sent(
+    slot: httpx.AsyncBaseTransport, request: httpx.Request, sending: Callable[[], None]
+) -> Awaitable[httpx.Response]:
+    """Send a request, and call ``sending`` right before its bytes, with nothing of other tasks in between."""
+    prompt = Prompt(slot.handle_async_request(request))
+
+    async def trace(event: str, _: object) -> None:
+        if event.endswith("send_request_headers.started"):
+            sending()
+            prompt.hurry = True
+        elif event.endswith(("send_request_body.complete", ".failed")):
+            prompt.hurry = False
+
+    request.extensions["trace"] = trace
+    return prompt
 
 
 def _headers(key: str, origin: httpx.URL) -> httpx.Headers:

@@ -29,6 +29,9 @@ class StillClock:
         self.now += 1  # as a real one, it never shows one moment twice
         return self.now
 
+    def ticks_ms(self) -> int:
+        return self.now
+
     async def sleep(self, seconds: float) -> None:
         self.sleeps.append(seconds)
         self.now += int(seconds * 1000)

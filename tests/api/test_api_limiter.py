@@ -77,6 +77,64 @@ def test_what_is_left_caps_what_is_in_flight(remaining: int | None, limit: int) 
     assert limiter.limit == 6
 
 
+def test_reservations_are_claims_that_were_not_sent() -> None:
+    """What is reserved keeps others out, is sent only while the service still takes it, and is given back."""
+    limiter = Limiter(parallelism=4)
+    limiter.cap(4)
+    limiter.take(2)
+    limiter.enter()
+    assert limiter.fits(1)
+    assert not limiter.fits(2)
+    assert not limiter.too_small(2)
+    limiter.cap(1)
+    assert limiter.spent  # the one that was sent is the one that is left
+    limiter.leave()
+    assert not limiter.spent
+    limiter.send_reserved()
+    assert limiter.spent
+    assert not limiter.reserve_one()
+    limiter.answered()
+    limiter.give_back(1)
+    assert (limiter.in_flight, limiter.claimed) == (0, 0)
+    assert limiter.too_small(2)
+    limiter.cap(None)
+    assert limiter.reserve_one()
+
+
+@given(
+    parallelism=st.integers(1, 8),
+    left=st.integers(1, 20),
+    steps=st.lists(st.tuples(st.sampled_from(["take", "send", "answer", "leave", "enter", "done"]), st.integers(1, 3))),
+)
+def test_claims_never_exceed_what_is_left(parallelism: int, left: int, steps: list[tuple[str, int]]) -> None:
+    """Whoever asks first keeps to both bounds, in whatever order rooms and requests come and go."""
+    limiter = Limiter(parallelism=parallelism)
+    limiter.cap(left)
+    rooms: list[list[int]] = []
+    plain = 0
+    for step, number in steps:
+        match step:
+            case "take" if limiter.fits(number):
+                limiter.take(number)
+                rooms.append([number, 0])
+            case "send" if rooms and rooms[-1][0]:
+                limiter.send_reserved()
+                rooms[-1] = [rooms[-1][0] - 1, rooms[-1][1] + 1]
+            case "answer" if rooms and rooms[-1][1]:
+                limiter.answered()
+                rooms[-1][1] -= 1
+            case "leave" if rooms and not rooms[-1][1]:
+                limiter.give_back(rooms.pop()[0])
+            case "enter" if limiter.free:
+                limiter.enter()
+                plain += 1
+            case "done" if plain:
+                limiter.leave()
+                plain -= 1
+        assert limiter.in_flight == len(rooms) + plain <= parallelism
+        assert limiter.claimed == sum(sum(room) for room in rooms) + plain <= left
+
+
 @given(
     parallelism=st.integers(1, 60),
     events=st.lists(st.tuples(st.sampled_from(["good", "passed", "limited", "cap"]), st.integers(0, 70)), max_size=80),
@@ -134,6 +192,27 @@ def test_what_the_service_says_is_left(said: list[list[tuple[bytes, bytes]]], le
     for answer in said:
         allowance.said(answer, NOW_MS)
     assert allowance.left(NOW_MS) == left
+
+
+@pytest.mark.parametrize(
+    ("limits", "remaining", "size"),
+    [
+        ([], [], None),
+        ([None], [9], 10),
+        ([None, None, None], [3, 7, 5], 8),
+        ([50], [3], 50),
+        ([50, 60], [3, 2], 60),
+        ([50, None, 0, "many"], [3, 2, 1, 0], 50),
+        ([None], [0], 1),
+    ],
+)
+def test_how_many_the_next_window_takes(limits: list[object], remaining: list[int], size: int | None) -> None:
+    """The limit that the service names, else the most that was ever left and the request that was told so."""
+    allowance = Allowance()
+    for limit, left in zip(limits, remaining, strict=True):
+        named = [] if limit is None else [(b"X-RateLimit-Limit", str(limit).encode())]
+        allowance.said([*headers(left), *named], NOW_MS)
+    assert allowance.next_size == size
 
 
 def test_a_window_ends() -> None:

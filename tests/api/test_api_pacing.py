@@ -168,6 +168,26 @@ def test_a_limiting_service_is_worked_through(parallelism: int, limit: int, tell
     assert service.refused <= parallelism + 3 * windows
 
 
+def test_those_who_wait_are_let_go_in_the_order_of_asking() -> None:
+    """A window that ends again and again leaves nobody behind: who asked first goes first."""
+    clock = StillClock()
+    service = Window(clock, limit=3, window_s=10, tells=True)
+    order: list[str] = []
+
+    async def run() -> None:
+        async with transport(Service(service.answer), clock=clock, parallelism=30) as client:
+            await client.get("/first", operation="first")
+
+            async def call(name: str) -> None:
+                await client.get(f"/{name}", operation=name)
+                order.append(name)
+
+            await asyncio.gather(*(call(f"{number:02}") for number in range(30)))
+
+    asyncio.run(run())
+    assert order == sorted(order)
+
+
 def test_the_whole_run_slows_down_and_recovers() -> None:
     """After a limit one request goes alone, then half as many as before; later all of them again."""
     sent = 0
