@@ -27,6 +27,7 @@ from reconciler.core.desired import PortfolioId
 from reconciler.core.errors import ExitReason
 from reconciler.core.planfile import format_plan
 from reconciler.core.planner import build_plan
+from reconciler.core.ports import Memory
 from reconciler.render.style import PLAIN
 from reconciler.render.text import plan_text
 
@@ -83,7 +84,7 @@ def _plan(configuration: Configuration, live: Mapping[PortfolioId, Live]) -> Pla
     return build_plan(
         configuration.desired,
         live,
-        {},
+        Memory(),
         base_url="https://api.glider.fi",
         created_ms=NOW_MS,
         config_digest=configuration.digest,

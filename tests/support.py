@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from reconciler.api.fleet import read_fleet
 from reconciler.api.router import Glider
 from reconciler.api.transport import Transport
-from reconciler.apply.journal import open_journal, read_records
+from reconciler.apply.journal import open_journal, read_memory
 from reconciler.apply.run import Pace, apply_plan
 from reconciler.apply.settle import settle
 from reconciler.apply.stop import Stop
 from reconciler.core.decide import DEFAULT_POLICY, Policy
 from reconciler.core.desired import ApiVersion, Desired, PortfolioId
 from reconciler.core.paths import Paths
+from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import build_plan
 from reconciler.sandbox.app import create_app
 from reconciler.sandbox.faults import Faults
@@ -49,6 +50,9 @@ class FakeClock:
     def now_ms(self) -> int:
         return self._now_ms
 
+    def ticks_ms(self) -> int:
+        return self._now_ms
+
     def advance(self, ms: int) -> None:
         self._now_ms += ms
 
@@ -61,6 +65,23 @@ class FakeClock:
         if self._meantime:
             self._meantime.pop()()
         await asyncio.sleep(0)
+
+
+@dataclass
+class OffClock:
+    """The clock of a machine that is ``off_ms`` ahead of the service's; the same time passes on both."""
+
+    true: FakeClock
+    off_ms: int = 0
+
+    def now_ms(self) -> int:
+        return self.true.now_ms() + self.off_ms
+
+    def ticks_ms(self) -> int:
+        return self.true.ticks_ms()
+
+    async def sleep(self, seconds: float) -> None:
+        await self.true.sleep(seconds)
 
 
 class Silence:
@@ -78,7 +99,10 @@ class Silence:
 
 @dataclass
 class World:
-    """One simulated Glider and everything needed to plan and apply against it."""
+    """One simulated Glider and everything needed to plan and apply against it.
+
+    ``clock`` is the service's; ``here`` is that of the machine that plans and applies, and may be off.
+    """
 
     journal: Path
     portfolios: dict[str, dict[str, Any]]
@@ -88,8 +112,11 @@ class World:
     parallelism: int = 4
     clock: FakeClock = field(default_factory=FakeClock)
     faults: Faults = field(default_factory=Faults)
+    tokens: int = 0
+    here: OffClock = field(init=False)
 
     def __post_init__(self) -> None:
+        self.here = OffClock(self.clock)
         portfolios = {name: {"status": "active", **given} for name, given in self.portfolios.items()}
         seed = {
             "version": 1,
@@ -107,25 +134,26 @@ class World:
             base_url=BASE_URL,
             key="test-key-1234",
             parallelism=self.parallelism,
-            clock=self.clock,
+            clock=self.here,
             jitter=lambda: 0.5,
             asgi_app=self.app,
         ) as transport:
             yield Glider(transport, paths=self.paths, versions={one.id: one.api for one in portfolios})
 
-    def plan(self, desired: Iterable[Desired], policy: Policy = DEFAULT_POLICY) -> Plan:
-        return run(self._plan(desired, policy))
+    def plan(self, desired: Iterable[Desired], policy: Policy = DEFAULT_POLICY, plans: tuple[str, ...] = ()) -> Plan:
+        return run(self._plan(desired, policy, plans))
 
-    async def _plan(self, desired: Iterable[Desired], policy: Policy) -> Plan:
+    async def _plan(self, desired: Iterable[Desired], policy: Policy, plans: tuple[str, ...]) -> Plan:
         wanted = {d.id: d for d in sorted(desired, key=lambda d: d.id)}
+        memory = read_memory(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms(), plans=plans)
         async with self.api(wanted.values()) as api:
             fleet = await read_fleet(api, wanted, whole=True, parallelism=self.parallelism)
         return build_plan(
             wanted,
             fleet.live,
-            read_records(self.journal, base_url=BASE_URL),
+            memory,
             base_url=BASE_URL,
-            created_ms=self.clock.now_ms(),
+            created_ms=self.here.now_ms(),
             policy=policy,
             unmanaged=fleet.unmanaged(wanted),
             listing=fleet.listing,
@@ -137,19 +165,25 @@ class World:
         return run(self._apply(plan, stop or Stop(), observer or Silence(), pace))
 
     async def _apply(self, plan: Plan, stop: Stop, observer: Any, pace: Pace | None) -> ApplyReport:
-        with open_journal(self.journal, base_url=BASE_URL, now_ms=self.clock.now_ms) as journal:
-            journal.open_run(fingerprint="test", tool="test")
+        with open_journal(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms) as journal:
+            journal.open_run(fingerprint=fingerprint(plan), tool="test")
             async with self.api(plan.changes) as api:
                 await settle(api=api.by(versions_of_intents(journal)), journal=journal)
                 return await apply_plan(
                     plan,
                     api=api,
                     journal=journal,
-                    clock=self.clock,
+                    clock=self.here,
                     observer=observer,
                     pace=pace or Pace(parallelism=self.parallelism),
                     stop=stop,
+                    token=self.token,
                 )
+
+    def token(self) -> str:
+        """Return a new token, the same ones in the same order in every world."""
+        self.tokens += 1
+        return f"{self.tokens:06x}"
 
     def converge(self, desired: Iterable[Desired], policy: Policy = DEFAULT_POLICY) -> tuple[Plan, ApplyReport]:
         wanted = list(desired)
@@ -171,7 +205,7 @@ class World:
 
 def versions_of_intents(journal: Any) -> dict[PortfolioId, ApiVersion]:
     """Return the API that each write without an outcome went to, as an apply finds it before it settles."""
-    return {PortfolioId(intent.portfolio): intent.api for intent in journal.unsettled()}
+    return {PortfolioId(one.intent.address): one.intent.api for one in journal.unsettled()}
 
 
 @contextmanager

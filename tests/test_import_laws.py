@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from reconciler.api.read import read_all
 from reconciler.api.strategies import GliderStrategies, read_strategies
-from reconciler.apply.journal import read_records
+from reconciler.apply.journal import read_memory
 from reconciler.config.emit import Comments, emit
 from reconciler.core.adopt import OmitReason
 from reconciler.core.adoption import Adoption, Found, make_adoption
 from reconciler.core.desired import ApiVersion, Desired, PortfolioId
+from reconciler.core.expect import Expect
 from reconciler.core.live import Live, Status
 from reconciler.core.strategy import Cadence, StrategyId
 from reconciler.core.text import harmless
@@ -48,7 +49,7 @@ async def _look(api: Glider, world: World, of_v1: list[PortfolioId]) -> Found:
     return Found(
         live=live,
         versions={i: ApiVersion.V1 if i in of_v1 else ApiVersion.V2 for i in live},
-        records=read_records(world.journal, base_url=BASE_URL),
+        records=read_memory(world.journal, base_url=BASE_URL, now_ms=world.here.now_ms()).records,
         strategies=await read_strategies(GliderStrategies(api.transport), named, parallelism=4),
     )
 
@@ -57,7 +58,9 @@ def declared(adoption: Adoption) -> list[Desired]:
     """Return what the emitted text declares, having checked that it is what was adopted."""
     if adoption.empty:
         return []
-    loaded = load_text(emit(adoption.layout, adoption.strategies))
+    expect = Expect(url="https://api.glider.fi", account="Acme EU")
+    loaded = load_text(emit(adoption.layout, adoption.strategies, expect=expect))
+    assert loaded.expect == expect
     assert {i: replace(one, origin=None) for i, one in loaded.desired.items()} == dict(adoption.layout.desired)
     assert {i: replace(one, origin=None) for i, one in loaded.strategies.items()} == dict(adoption.strategies)
     return list(loaded.desired.values())
@@ -101,7 +104,9 @@ def test_a_plan_right_after_an_import_is_empty(
     assert {one.id for one in desired} | left.keys() == found.live.keys()
     assert OmitReason.INHERITS not in left.values()
     assert all(adoption.strategies[s].schedule is Cadence(STRATEGIES[s]["frequency"]) for s in adoption.strategies)
+    assert all(adoption.strategies[s].name == STRATEGIES[s].get("name") for s in adoption.strategies)
     assert set(adoption.left) <= set(FOREIGN)
+    assert all(one.strategy == live[one.id]["strategy"] for one in desired if one.api is ApiVersion.V2)
     assert all(found.live[i].status is not Status.ACTIVE for i in left)
 
 

@@ -1,6 +1,6 @@
 """Read many portfolios at once, each exactly once, with a bounded number of requests in flight.
 
-In: any :class:`AutomationApi` and the ids. Out: a mapping of :class:`Live`, sorted by id, in which a failed read has
+In: any :class:`PortfolioApi` and the ids. Out: a mapping of :class:`Live`, sorted by id, in which a failed read has
 its place too. Knows no HTTP: retries and pace belong to the api it is given.
 """
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from reconciler.core.desired import PortfolioId
-    from reconciler.core.ports import AutomationApi, ReadObserver
+    from reconciler.core.ports import PortfolioApi, ReadObserver
 
 
 async def read_all(
-    api: AutomationApi, ids: Iterable[PortfolioId], *, parallelism: int, observer: ReadObserver | None = None
+    api: PortfolioApi, ids: Iterable[PortfolioId], *, parallelism: int, observer: ReadObserver | None = None
 ) -> dict[PortfolioId, Live]:
     """Return the live state of every id, sorted by id; ``parallelism`` reads (at least 1) run at a time.
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from reconciler.core.ports import RebalanceApi
     from reconciler.core.rebalance import Rebalance, Triggered
 
-_NO_SCHEDULE: Final = "A portfolio without an active schedule is only run with --skip-schedule-validation."
+_NO_SCHEDULE: Final = "A portfolio without a schedule is only run with --skip-schedule-validation."
+_NO_RUNS: Final = frozenset({400, 404})
+"""How the list of workflows is refused where there never was one: that is no obstacle to the first."""
 
 
 class Rebalances:
@@ -57,10 +59,16 @@ class RebalancesV1:
             raise
 
     async def recent(self, portfolio: PortfolioId, *, limit: int) -> RecentRebalances:
-        """Read the newest workflows (V1.7). Raises :class:`ApiError`."""
+        """Read the newest workflows (V1.7); a 404 or 400 says that there are none. Raises :class:`ApiError`."""
         operation = f"rebalances of {portfolio}"
         path = path_of(portfolio, f"rebalance/status?limit={limit}")
-        return recent_of(portfolio, await self._transport.get(path, operation=operation), operation=operation)
+        try:
+            payload = await self._transport.get(path, operation=operation)
+        except ApiError as error:
+            if error.status in _NO_RUNS:
+                return RecentRebalances()
+            raise
+        return recent_of(portfolio, payload, operation=operation)
 
     async def look(self, portfolio: PortfolioId, rebalance: str) -> Rebalance:
         """Read one execution (V1.8). Raises :class:`ApiError`."""

@@ -1,6 +1,7 @@
 """Does a change still mean what was reviewed? A change, and what is live now, compared before and after the write.
 
-Pure: values in, values out. ``before`` and ``after`` of the change pin both ends; what can't be known pins nothing.
+Pure: values in, values out. ``before`` and ``after`` of the change pin both ends; a value that can't be known is not
+compared.
 """
 
 from __future__ import annotations
@@ -9,20 +10,23 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from reconciler.core.desired import ApiVersion, RunState
+from reconciler.core.duration import format_duration
 from reconciler.core.live import Record, Status
 from reconciler.core.marker import is_marked, paused_by_us
 from reconciler.core.plan import ChangeReason
 from reconciler.core.schedule import applies, known_interval, known_offset
+from reconciler.core.strategy import StrategyStatus
 from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
     from reconciler.core.live import Live
     from reconciler.core.plan import Change
-    from reconciler.core.ports import Confirmation
+    from reconciler.core.ports import Confirmation, Journal
+    from reconciler.core.strategy import Cadence, StrategyChange, StrategyLive
 
 
 class Standing(Enum):
-    """Where the portfolio stands, compared with both ends of its change."""
+    """Where a portfolio or strategy stands, compared with both ends of its change."""
 
     BEFORE = "before"
     AFTER = "after"
@@ -39,11 +43,24 @@ def standing(change: Change, live: Live, record: Record | None) -> Standing:
             return Standing.AFTER
     same = (
         live.status is before.state
-        and _agree(interval, before.interval_ms)
-        and _agree(offset, before.offset_ms)
-        and (change.verb is not Verb.RESUME or _same_pause(change, live, record))
+        and agree(interval, before.interval_ms)
+        and agree(offset, before.offset_ms)
+        and (change.verb is not Verb.RESUME or same_pause(change, live, record))
     )
     return Standing.BEFORE if same else Standing.ELSEWHERE
+
+
+def strategy_standing(change: StrategyChange, live: StrategyLive, recorded: Cadence | None) -> Standing:
+    """Compare a strategy with both ends of its change; ``after`` wins where both fit.
+
+    ``recorded`` stands in where the service shows no schedule.
+    """
+    if live.status not in (StrategyStatus.FOUND, StrategyStatus.UNKNOWN) or live.word:
+        return Standing.ELSEWHERE
+    known = live.cadence or recorded
+    if known is change.after:
+        return Standing.AFTER
+    return Standing.BEFORE if None in (known, change.before) or known is change.before else Standing.ELSEWHERE
 
 
 def what_moved(change: Change, live: Live) -> str:
@@ -58,9 +75,26 @@ def what_moved(change: Change, live: Live) -> str:
     return "its schedule moved since the plan was made; plan again"
 
 
-def _same_pause(change: Change, live: Live, record: Record | None) -> bool:
+def what_moved_of_strategy(change: StrategyChange, live: StrategyLive) -> str:
+    """Say for people why a strategy's change is stale."""
+    was = change.before or "unknown"
+    if live.status is StrategyStatus.NOT_FOUND:
+        return f"it was {was} when planned, now Glider has no such strategy of yours; plan again"
+    return f"it was {was} when planned, now it is {live.cadence or live.word or 'unknown'}; plan again"
+
+
+def why_since_differs(planned: str | None, found: str | None, journal: Journal) -> str:
+    """Say for people why the last write that the journal knows is not the one that the plan knew of."""
+    if planned is not None and not journal.knows(planned):
+        return "the plan was made with another journal, or with a newer copy of this one; plan again with this one"
+    if found is None:
+        return "the journal lost a write that the plan knew of; plan again"
+    return "this journal has a write to it that the plan did not know of; plan again"
+
+
+def same_pause(change: Change, live: Live, record: Record | None) -> bool:
     """Whether the pause in force is the one that was reviewed; a new one by somebody else must not be lifted."""
-    # v2 keeps no reason, so there the id is all that tells a pause: one that went missing pins nothing any more.
+    # v2 keeps no reason, so there the due time is all that tells a pause: without one nothing is known of it.
     if live.pause_reason != change.pause_reason or (
         change.api is not ApiVersion.V1 and live.schedule_id != change.pause_id
     ):
@@ -68,7 +102,18 @@ def _same_pause(change: Change, live: Live, record: Record | None) -> bool:
     return change.reason is ChangeReason.HOLD_OVERRIDDEN or paused_by_us(live, record, change.api)
 
 
-def _agree(now: int | None, then: int | None) -> bool:
+def schedule_moved(live: Live, *ours: tuple[int | None, int | None]) -> bool:
+    """Whether a schedule that can be read is none of these, each an interval and an offset as far as they are known.
+
+    Somebody else set it then, since. Where not even the interval of one of them is known, nobody can say so.
+    """
+    if live.interval_ms is None or any(interval is None for interval, _ in ours):
+        return False
+    return not any(live.interval_ms == interval and agree(live.offset_ms, offset) for interval, offset in ours)
+
+
+def agree(now: int | None, then: int | None) -> bool:
+    """Whether two values are equal, as far as both are known."""
     return now is None or then is None or now == then
 
 
@@ -79,7 +124,7 @@ def holds(change: Change, live: Live) -> bool:
         return False
     if not change.writes_schedule:
         return True
-    return _agree(live.interval_ms, after.interval_ms) and _agree(live.offset_ms, after.offset_ms)
+    return agree(live.interval_ms, after.interval_ms) and agree(live.offset_ms, after.offset_ms)
 
 
 def confirms(change: Change, confirmation: Confirmation) -> bool:
@@ -88,8 +133,14 @@ def confirms(change: Change, confirmation: Confirmation) -> bool:
     return confirmation.interval_ms == after.interval_ms and after.offset_ms in (None, confirmation.offset_ms)
 
 
+def describe_schedule(interval_ms: int | None, offset_ms: int | None) -> str:
+    """Return a schedule for people: ``24h``, or ``24h with offset 90m``."""
+    interval = "no interval" if interval_ms is None else format_duration(interval_ms)
+    return interval if offset_ms is None else f"{interval} with offset {format_duration(offset_ms)}"
+
+
 def record_of(live: Live, *, previous: Record | None, confirmation: Confirmation | None, now_ms: int) -> Record:
-    """Return what to remember after a change that holds.
+    """Return what to remember after a change that holds; ``now_ms`` is by the service's clock.
 
     ``confirmation`` is the answer that confirmed the schedule, ``None`` where the change wrote none; then what was
     recorded before still stands, as long as it speaks of the schedule that is live.

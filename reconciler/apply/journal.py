@@ -37,7 +37,7 @@ from reconciler.core.ports import Memory
 from reconciler.core.strategy import address_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from reconciler.core.intent import Address, Call, Intent, OpenIntent, WriteOutcome
@@ -85,12 +85,14 @@ class SqliteJournal:
             records = self._read(record_row, journalsql.RECORDS)
             cadences = self._read(cadence_row, journalsql.CADENCES)
             unanswered = self._read(intent_row, journalsql.UNANSWERED_OF_ALL)
+            pauses = self._read(since_row, journalsql.PAUSES)
             triggers = self._read(trigger_row, journalsql.TRIGGERS, since_ms=self._now_ms() - DAY_MS)
         return Memory(
             exists=True,
             records=dict(records),
             cadences={strategy: cadence for strategy, cadence in cadences if cadence is not None},
             since=dict(since),
+            pauses={PortfolioId(address): token for address, token in pauses},
             unanswered={PortfolioId(one.intent.address): one for one in unanswered},
             triggers=dict(triggers),
         )
@@ -109,6 +111,10 @@ class SqliteJournal:
     def since(self, address: Address, *, plans: Collection[str] = ()) -> str | None:
         """Return the token of the last write to its state or schedule that took or may have taken effect."""
         return dict(self._read(since_row, journalsql.SINCE, address=address, plans=_listed(plans))).get(address)
+
+    def last_pause(self, portfolio: PortfolioId) -> str | None:
+        """Return the token of the last pause of ours, unless a later resume or start of ours counts."""
+        return dict(self._read(since_row, journalsql.PAUSE, address=portfolio)).get(portfolio)
 
     def knows(self, token: str) -> bool:
         """Whether a write to this service with this token stands in the journal."""
@@ -173,11 +179,9 @@ class SqliteJournal:
             (outcome.value, detail, self._now_ms(), number),
         )
 
-    def confirm(self, portfolio: PortfolioId, record: Record) -> None:
-        """Commit what the service confirmed."""
-        self._execute(
-            "INSERT OR REPLACE INTO confirmed VALUES"
-            " (?, ?, ?, ?, ?, ?, ?, ?, (SELECT COALESCE(MAX(id), 0) FROM writes), ?)",
+    def confirm(self, records: Mapping[PortfolioId, Record]) -> None:
+        """Commit what the service confirmed or showed, all at once."""
+        rows = [
             (
                 self._base_url,
                 portfolio,
@@ -188,8 +192,18 @@ class SqliteJournal:
                 record.confirmed_ms,
                 int(record.marked),
                 record.pause_reason,
-            ),
-        )
+            )
+            for portfolio, record in records.items()
+        ]
+        try:
+            with self._connection:
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO confirmed VALUES"
+                    " (?, ?, ?, ?, ?, ?, ?, ?, (SELECT COALESCE(MAX(id), 0) FROM writes), ?)",
+                    rows,
+                )
+        except sqlite3.Error as error:
+            raise broken(self._path, error) from error
 
     def _execute(self, statement: str, values: tuple[object, ...]) -> int:
         """Execute and commit; return the number of the row that was inserted last."""

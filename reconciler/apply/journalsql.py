@@ -82,6 +82,10 @@ RECORDS: Final = _records("TRUE")
 RECORD: Final = _records(_THIS)
 SINCE_OF_ALL: Final = _newest(_ALL, "known.address, found.token", _COUNTS_FOR_SINCE)
 SINCE: Final = _newest(_ONE, "known.address, found.token", _COUNTS_FOR_SINCE)
+# The newest write that counts decides, of both kinds: after a resume of ours no pause of ours is in force.
+_SETS_STATE: Final = f"{_COUNTS} AND call IN ('{Call.PAUSE}', '{Call.RESUME}', '{Call.START}')"
+PAUSES: Final = _newest(_ALL, "known.address, found.token", _SETS_STATE, f"'{Call.PAUSE}'")
+PAUSE: Final = _newest(_ONE, "known.address, found.token", _SETS_STATE, f"'{Call.PAUSE}'")
 _CADENCE: Final = "known.address, found.wanted, found.outcome"
 _SETS_CADENCE: Final = f"'{Call.SET_CADENCE}'"  # nothing else is ever written to a strategy
 CADENCES: Final = _newest(_ALL, _CADENCE, _COUNTS, _SETS_CADENCE)

@@ -14,9 +14,7 @@ from reconciler.core.errors import ApiError, FailureKind
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from reconciler.core.desired import PortfolioId
-    from reconciler.core.live import Live
-    from reconciler.core.ports import AutomationApi, Clock
+    from reconciler.core.ports import Clock
 
 WAITS_SECONDS: Final = (0.0, 0.2, 0.4, 0.8, 1.6)
 """Before each look. The service names no bound for how soon a read shows a write; after three seconds we say so."""
@@ -50,15 +48,3 @@ async def look_until(read: Callable[[], Awaitable[T]], expected: Callable[[T], b
             return Sight(live, expected=True)
         last = live
     return Sight(last, expected=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Rereader:
-    """Looks at one portfolio until it shows what is expected."""
-
-    api: AutomationApi
-    clock: Clock
-
-    async def until(self, portfolio: PortfolioId, expected: Callable[[Live], bool]) -> Sight[Live]:
-        """Return the first live state that is as expected, or what the last look showed."""
-        return await look_until(lambda: self.api.read(portfolio), expected, self.clock)

@@ -9,28 +9,29 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never, overload
+from typing import TYPE_CHECKING, assert_never
 
-from reconciler.apply.check import Standing, holds, record_of, standing, what_moved
-from reconciler.apply.reread import Rereader
-from reconciler.apply.steps import Progress, Steps
+from reconciler.apply.announce import Announcer, Declined, Progress
+from reconciler.apply.steps import Steps
 from reconciler.apply.stop import Stop, work_through
-from reconciler.apply.strategies import WRITTEN_SINCE, StrategySteps, result_of
+from reconciler.apply.strategies import StrategySteps
 from reconciler.core.desired import ApiVersion
 from reconciler.core.errors import ApiError, FailureKind, JournalError, PlanInvalid
 from reconciler.core.plan import Change, write_stages
+from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ACHIEVED, ActionResult, AnyResult, ApplyReport, Outcome, StrategyResult
 from reconciler.core.strategy import StrategyChange
 from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from reconciler.core.desired import PortfolioId
-    from reconciler.core.live import Live, Record
+    from reconciler.core.intent import Address
+    from reconciler.core.live import Live
     from reconciler.core.plan import AnyChange, Plan
     from reconciler.core.ports import ApplyObserver, AutomationApi, Clock, Journal, StrategyApi
-    from reconciler.core.strategy import StrategyAddress, StrategyId
+    from reconciler.core.strategy import StrategyId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,19 +57,25 @@ async def apply_plan(
     observer: ApplyObserver,
     pace: Pace,
     stop: Stop,
+    token: Callable[[], str],
+    approved: str | None = None,
+    again: frozenset[str] = frozenset(),
 ) -> ApplyReport:
     """Carry out every change of the plan, stage after stage, in the order of
-    :func:`~reconciler.core.plan.write_stages`. ``strategies`` is needed by a plan that changes any."""
+    :func:`~reconciler.core.plan.write_stages`.
+
+    ``strategies`` is needed by a plan that changes any. ``token`` returns a new token at each call. ``approved`` is the
+    fingerprint of the plan that a person approved, where ``plan`` was made anew since. ``again`` names portfolios that
+    may be started with a run at once although an earlier request for one stayed unanswered.
+    """
     started_ms = clock.now_ms()
     applier = _Applier(
-        api=api,
-        strategies=strategies,
-        journal=journal,
-        clock=clock,
+        announcer=Announcer(api=api, strategies=strategies, journal=journal, clock=clock, token=token),
         observer=observer,
         pace=pace,
         stop=stop,
-        planned_ms=plan.created_ms,
+        plans=frozenset({fingerprint(plan)} | ({approved} if approved is not None else set())),
+        again=again,
     )
     for stage in write_stages(plan.changes, plan.strategies):
         await applier.run(stage[: pace.canary])
@@ -89,31 +96,28 @@ class _Applier:
     def __init__(
         self,
         *,
-        api: AutomationApi,
-        strategies: StrategyApi | None,
-        journal: Journal,
-        clock: Clock,
+        announcer: Announcer,
         observer: ApplyObserver,
         pace: Pace,
         stop: Stop,
-        planned_ms: int,
+        plans: frozenset[str],
+        again: frozenset[str],
     ) -> None:
         self.results: dict[PortfolioId, ActionResult] = {}
         self.strategies: dict[StrategyId, StrategyResult] = {}
-        self._api = api
-        self._strategy_api = strategies
-        self._journal = journal
-        self._clock = clock
+        self._announcer = announcer
         self._observer = observer
         self._pace = pace
         self._stop = stop
-        self._planned_ms = planned_ms
-        self._reread = Rereader(api, clock)
+        self._plans = plans
+        self._again = again
         self._failures = 0
 
     async def run(self, changes: Sequence[AnyChange]) -> None:
         """Carry out changes that may go at once; returns when each has its result."""
-        await work_through(changes, self._work, parallelism=self._pace.parallelism, stop=self._stop, clock=self._clock)
+        await work_through(
+            changes, self._work, parallelism=self._pace.parallelism, stop=self._stop, clock=self._announcer.clock
+        )
 
     def judge_canary(self, changes: Sequence[AnyChange]) -> None:
         """Stop unless every one of these changes is done."""
@@ -157,9 +161,9 @@ class _Applier:
     async def _carry_out(self, change: AnyChange) -> AnyResult:
         progress = Progress()
         try:
-            if isinstance(change, StrategyChange):
-                return await self._set_cadence(change, progress)
-            return await self._attempt(change, progress)
+            return await self._steps(change, progress).run()
+        except Declined as declined:
+            return _result(change, progress, declined.outcome, declined.detail)
         except ApiError as error:
             if error.kind is FailureKind.UNAUTHENTICATED:
                 self._stop.request("the key was refused")
@@ -176,95 +180,64 @@ class _Applier:
             outcome = Outcome.UNKNOWN if progress.calls else Outcome.NOT_ATTEMPTED
             return _result(change, progress, outcome, error.summary)
 
-    async def _set_cadence(self, change: StrategyChange, progress: Progress) -> StrategyResult:
-        if self._strategy_api is None:
-            raise PlanInvalid("a plan changes a strategy without a way to", "This is a bug of ours; please report it.")
-        steps = StrategySteps(
-            change, self._strategy_api, self._journal, self._clock, progress, planned_ms=self._planned_ms
-        )
-        return await steps.run()
+    def _steps(self, change: AnyChange, progress: Progress) -> Steps | StrategySteps:
+        announcer = self._announcer
+        match change:
+            case Change():
+                return Steps(
+                    change=change,
+                    announcer=announcer,
+                    progress=progress,
+                    plans=self._plans,
+                    again=self._again,
+                    hinders=lambda live: self._hinders(change, live),
+                )
+            case StrategyChange():
+                api = announcer.strategies
+                if api is None:
+                    raise PlanInvalid(
+                        "a plan changes a strategy without a way to", "This is a bug of ours; please report it."
+                    )
+                return StrategySteps(change=change, api=api, announcer=announcer, progress=progress, plans=self._plans)
+            case _:
+                assert_never(change)
 
-    async def _attempt(self, change: Change, progress: Progress) -> ActionResult:
-        live = await self._api.read(change.id)
-        if change.verb is Verb.RESUME and (unset := self._unset_cadence(change, live)):
-            detail = f"the cadence of its strategy {unset} was not set, so it is not resumed on the old one"
-            return _result(change, progress, Outcome.NOT_ATTEMPTED, detail)
-        record = self._journal.record(change.id)
-        match standing(change, live, record):
-            case Standing.AFTER:
-                return _result(change, progress, Outcome.ALREADY_DONE, "Glider already is as desired")
-            case Standing.ELSEWHERE:
-                return _result(change, progress, Outcome.STALE, what_moved(change, live))
-            case Standing.BEFORE if self._written_since(change.id):
-                return _result(change, progress, Outcome.STALE, WRITTEN_SINCE)
-            case Standing.BEFORE:
-                return await self._write(change, progress, record)
-            case never:
-                assert_never(never)
+    def _hinders(self, change: Change, live: Live) -> str | None:
+        """Say why a portfolio must not be resumed now, ``None`` where nothing hinders it.
 
-    async def _write(self, change: Change, progress: Progress, record: Record | None) -> ActionResult:
-        await Steps(change, self._api, self._journal, self._reread, progress).run()
-        if progress.uncertain is not None:
-            detail = f"{progress.calls[-1].value} may or may not have taken effect: {progress.uncertain}"
-            return _result(change, progress, Outcome.UNKNOWN, detail, progress.uncertain)
-        sight = await self._reread.until(change.id, lambda live: holds(change, live))
-        live = sight.live
-        if live is None or not sight.expected:
-            detail = "Glider accepted the call, but its status does not show it yet; plan again"
-            return _result(change, progress, Outcome.UNKNOWN, detail)
-        if change.api is ApiVersion.V1 or change.verb is not Verb.PAUSE or progress.sight is None:
-            record = record_of(live, previous=record, confirmation=progress.schedule, now_ms=self._clock.now_ms())
-            self._journal.confirm(change.id, record)
-        # Else the answer was lost and a read shows a pause that v2 keeps no reason for: it may be somebody else's.
-        return _result(change, progress, Outcome.DONE, "")
-
-    def _written_since(self, portfolio: PortfolioId) -> bool:
-        """Whether another apply wrote to it since the plan was made: what looks as planned from came round again.
-
-        A saved plan that is applied twice must not lift the next pause because it has the same reason. A write in the
-        future is of a clock that was wrong, and tells nothing.
+        It would trade on the old cadence of its strategy, which this plan was to change and has not (API facts §5.3).
+        Where Glider does not name its strategy, it may be any of those.
         """
-        return self._journal.written_between(portfolio, after_ms=self._planned_ms, until_ms=self._clock.now_ms())
-
-    def _unset_cadence(self, change: Change, live: Live) -> str | None:
-        """Return the strategy on whose old cadence the portfolio would trade: one that this plan was to change and has
-        not (API facts §5.3). Where Glider does not name its strategy, it may be any of those."""
-        if change.api is not ApiVersion.V2:
+        if change.verb is not Verb.RESUME or change.api is not ApiVersion.V2:
             return None
-        unset = [strategy for strategy, result in self.strategies.items() if result.outcome not in ACHIEVED]
-        return next((strategy for strategy in sorted(unset) if live.strategy in (None, strategy)), None)
+        unset = sorted(strategy for strategy, result in self.strategies.items() if result.outcome not in ACHIEVED)
+        found = next((strategy for strategy in unset if live.strategy in (None, strategy)), None)
+        return found and f"the cadence of its strategy {found} was not set, so it is not resumed on the old one"
 
 
-def _address(change: AnyChange) -> PortfolioId | StrategyAddress:
+def _address(change: AnyChange) -> Address:
     return change.address if isinstance(change, StrategyChange) else change.id
 
 
-@overload
-def _result(
-    change: Change, progress: Progress, outcome: Outcome, detail: str, error: ApiError | None = None
-) -> ActionResult: ...
-@overload
-def _result(
-    change: AnyChange, progress: Progress, outcome: Outcome, detail: str, error: ApiError | None = None
-) -> AnyResult: ...
 def _result(
     change: AnyChange, progress: Progress, outcome: Outcome, detail: str, error: ApiError | None = None
 ) -> AnyResult:
-    if isinstance(change, StrategyChange):
-        return result_of(change, progress, outcome, detail, error)
-    return ActionResult(
-        change=change,
-        outcome=outcome,
-        calls=tuple(progress.calls),
-        detail=detail,
-        notes=tuple(progress.notes),
-        error=error,
-    )
+    calls, notes = tuple(progress.calls), tuple(progress.notes)
+    match change:
+        case Change():
+            return ActionResult(change=change, outcome=outcome, calls=calls, detail=detail, notes=notes, error=error)
+        case StrategyChange():
+            return StrategyResult(change=change, outcome=outcome, calls=calls, detail=detail, notes=notes, error=error)
+        case _:
+            assert_never(change)
 
 
 def _what_failed(error: ApiError, progress: Progress) -> str:
     if not progress.calls:
         return f"reading failed, so nothing was written: {error}"
+    if progress.looking:
+        earlier = ", ".join(call.value for call in progress.calls)
+        return f"reading failed after {earlier}, so nothing more was written: {error}"
     if len(progress.calls) == 1:
         return str(error)
     earlier = ", ".join(call.value for call in progress.calls[:-1])

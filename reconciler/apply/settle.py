@@ -1,25 +1,38 @@
-"""Find out what became of the writes of a run that died, by reading, before anything new is written.
+"""Find out what became of writes that nobody was told of, by reading, before anything new is written.
 
-In: the journal's intents without an outcome. Out: their outcomes in the journal, and a sentence for each. Nothing is
-written to the service here: whatever is left to do is for the next plan to find.
+In: the journal's intents without an outcome, and requests for a run that stayed unanswered. Out: their outcomes in the
+journal, and a sentence for each. Nothing is written to the service here: whatever is left to do is for the next plan to
+find.
 """
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
-from reconciler.core.desired import PortfolioId
+from reconciler.core.desired import ApiVersion, PortfolioId
+from reconciler.core.duration import MINUTE_MS
 from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.intent import (
+    Call,
+    Effect,
+    WriteOutcome,
+    effect_on_portfolio,
+    effect_on_strategy,
+)
 from reconciler.core.live import Status
-from reconciler.core.report import Call
 from reconciler.core.strategy import strategy_of
 
 if TYPE_CHECKING:
-    from reconciler.core.live import Live
-    from reconciler.core.ports import AutomationApi, Journal, StrategyApi
-    from reconciler.core.report import Intent
-    from reconciler.core.strategy import StrategyLive
+    from reconciler.core.intent import OpenIntent
+    from reconciler.core.ports import AutomationApi, Journal, RebalanceApi, StrategyApi
+    from reconciler.core.rebalance import Rebalance
+
+LISTED: Final = 10
+"""How many workflows are compared before and after; the guide asks for as many (API facts §1.1, V1.7)."""
+NEAR_MS: Final = 5 * MINUTE_MS
+"""A scheduled run this close can't be told from one that was asked for: clocks differ, and schedulers are late."""
+_SOON_MS: Final = 10 * MINUTE_MS
+"""A run that was asked for begins within this time, or is not taken for it."""
 
 
 async def settle(*, api: AutomationApi, journal: Journal, strategies: StrategyApi | None = None) -> tuple[str, ...]:
@@ -29,85 +42,86 @@ async def settle(*, api: AutomationApi, journal: Journal, strategies: StrategyAp
     Raises :class:`ApiError` only for a refused key.
     """
     sentences = []
-    for intent in journal.unsettled():
+    for opened in journal.unsettled():
+        intent = opened.intent
         if intent.call is Call.REBALANCE:
-            sentences.append(_give_up(intent, journal))
+            sentences.append(_leave_unanswered(opened, journal))
             continue
-        what = f"an earlier apply was cut off during {intent.call.value} of {intent.portfolio}"
+        what = f"an earlier apply was cut off during {intent.call.value} of {intent.address}"
         try:
-            outcome = await _find_out(intent, api, strategies)
+            effect = await _effect_of(opened, api, strategies)
         except ApiError as error:
             if error.kind is FailureKind.UNAUTHENTICATED:
                 raise
             sentences.append(f"{what}; it can't be read now, so that stays open ({error})")
             continue
-        journal.end(intent.write, outcome, "an earlier apply was cut off; settled by reading")
-        sentences.append(f"{what}; a read {_SAYS[outcome]}")
+        outcome = _OUTCOMES.get(effect, WriteOutcome.UNKNOWN)
+        journal.end(opened.number, outcome, "an earlier apply was cut off; settled by reading")
+        sentences.append(f"{what}; a read {_SAYS[effect]}")
     return tuple(sentences)
 
 
-async def _find_out(intent: Intent, api: AutomationApi, strategies: StrategyApi | None) -> str:
-    strategy = strategy_of(intent.portfolio)
+async def _effect_of(opened: OpenIntent, api: AutomationApi, strategies: StrategyApi | None) -> Effect:
+    strategy = strategy_of(opened.intent.address)
     if strategy is None:
-        return outcome_of(intent, await api.read(PortfolioId(intent.portfolio)))
+        live = await api.read(PortfolioId(opened.intent.address))
+        return effect_on_portfolio(opened.intent, live, answered=False)
     if strategies is None:
-        return "unknown"
-    return cadence_outcome_of(intent, await strategies.read_strategy(strategy))
+        return Effect.OPEN
+    return effect_on_strategy(opened.intent, await strategies.read_strategy(strategy))
 
 
-def cadence_outcome_of(intent: Intent, live: StrategyLive) -> str:
-    """Return what :func:`outcome_of` does, of a strategy's cadence, which proves itself wherever it can be read."""
-    if live.cadence is None:
-        return "unknown"
-    return "seen" if live.cadence == json.loads(intent.wanted)["schedule"] else "unseen"
-
-
-def settle_rebalances(journal: Journal) -> dict[PortfolioId, str]:
-    """Give the open intents of rebalances alone their outcome, without a read; a sentence for each, oldest first.
-
-    Keyed by portfolio: whoever asks for rebalances now must leave these out, since they may be running.
-    """
-    open_ones = [intent for intent in journal.unsettled() if intent.call is Call.REBALANCE]
-    return {PortfolioId(intent.portfolio): _give_up(intent, journal) for intent in open_ones}
-
-
-def _give_up(intent: Intent, journal: Journal) -> str:
-    """Leave a rebalance unknown: no read tells one that was asked for from one that the schedule began."""
-    journal.end(intent.write, "unknown", "cut off before its answer came; it is not repeated")
-    return (
-        f"an earlier rebalance of {intent.portfolio} was cut off, and may have begun; it is not repeated: "
-        f"look with `reconciler status {intent.portfolio}`"
-    )
-
-
+_OUTCOMES: Final = {Effect.SHOWN: WriteOutcome.SEEN, Effect.UNCHANGED: WriteOutcome.UNSEEN}
 _SAYS: Final = {
-    "seen": "shows that it took effect",
-    "unseen": "shows that it had no effect",
-    "unknown": "can't tell whether it took effect",
+    Effect.SHOWN: "shows that it took effect",
+    Effect.UNCHANGED: "shows that it had no effect",
+    Effect.SOMEBODY_ELSES: "shows it paused, but not that the pause is ours",
+    Effect.OPEN: "can't tell whether it took effect",
 }
 
 
-def outcome_of(intent: Intent, live: Live) -> str:
-    """Return ``seen`` when live shows what the write was to bring about, ``unseen`` when it shows the contrary.
+def settle_rebalances(journal: Journal) -> tuple[str, ...]:
+    """Give the open intents of rebalances alone their outcome, without a read; a sentence for each, oldest first.
 
-    A state proves itself. A schedule does so only where the service returns it; otherwise nobody can tell, and neither
-    can anybody from a status that is neither running nor at rest.
+    They stay unanswered: whoever asks for one again has to look for it first.
     """
-    runs = live.status is Status.ACTIVE
-    if not runs and live.status not in (Status.PAUSED, Status.INACTIVE):
-        return "unknown"
-    match intent.call:
-        case Call.PAUSE:
-            return "unseen" if runs else "seen"
-        case Call.START | Call.RESUME:
-            return "seen" if runs else "unseen"
-        case Call.UPDATE_SCHEDULE:
-            wanted = json.loads(intent.wanted)
-            if live.interval_ms is None:
-                return "unknown"
-            same = live.interval_ms == wanted["interval_ms"] and wanted["offset_ms"] in (None, live.offset_ms)
-            return "seen" if same else "unseen"
-        case Call.REBALANCE | Call.SET_CADENCE:
-            return "unknown"
-        case _:
-            assert_never(intent.call)
+    opened = [one for one in journal.unsettled() if one.intent.call is Call.REBALANCE]
+    return tuple(_leave_unanswered(one, journal) for one in opened)
+
+
+def _leave_unanswered(opened: OpenIntent, journal: Journal) -> str:
+    """Leave a rebalance unknown: no status tells one that was asked for from one that the schedule began."""
+    journal.end(opened.number, WriteOutcome.UNKNOWN, "cut off before its answer came; it is not repeated")
+    portfolio = opened.intent.address
+    return (
+        f"an earlier rebalance of {portfolio} was cut off, and may have begun; it is not repeated: "
+        f"look with `reconciler status {portfolio}`"
+    )
+
+
+async def find_run(opened: OpenIntent, api: RebalanceApi) -> Rebalance | None:
+    """Look for the run that an unanswered request began, among those that the service lists now.
+
+    Only a run that is new since the request, began soon after it, and can't be the scheduled one is taken for it;
+    ``None`` where there is no such run, or no list (v2). Raises :class:`ApiError`.
+    """
+    intent = opened.intent
+    if intent.api is ApiVersion.V2 or intent.before.runs is None:
+        return None
+    portfolio = PortfolioId(intent.address)
+    due_ms = intent.before.due_ms
+    after_ms = None if due_ms is None or intent.before.status is not Status.ACTIVE else due_ms - opened.at_ms
+    if after_ms is not None and -NEAR_MS <= after_ms <= _SOON_MS + NEAR_MS:
+        return None
+    recent = await api.recent(portfolio, limit=LISTED)
+    # The oldest one: what began later may be somebody's, or the schedule's next.
+    return next((one for one in reversed(recent.rebalances) if _may_be_of(opened, one)), None)
+
+
+def _may_be_of(opened: OpenIntent, one: Rebalance) -> bool:
+    begun_ms = one.begun_ms
+    return (
+        begun_ms is not None
+        and opened.at_ms - MINUTE_MS <= begun_ms <= opened.at_ms + _SOON_MS
+        and one.id not in (opened.intent.before.runs or ())
+    )

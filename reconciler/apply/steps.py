@@ -1,262 +1,354 @@
-"""The writes of one change, in order, each announced to the journal before and answered for after.
+"""The writes of one portfolio's change, in their order, and the read that believes them.
 
-In: one change that was just found to stand where the plan saw it. Out: a :class:`Progress`: what was sent, what was
-confirmed, what could not be. Knows the documented order of calls and its fallbacks (API facts §5.3), no transport.
+In: one change and the ports. Out: its :class:`~reconciler.core.report.ActionResult`. Knows the documented order of
+calls and its fallbacks (API facts §5.3), no transport. How a write is made is :mod:`reconciler.apply.announce`'s.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, assert_never
 
-from reconciler.apply.check import confirms
-from reconciler.core.desired import ApiVersion
+from reconciler.apply.announce import Declined, Sent, Writing
+from reconciler.apply.check import (
+    Standing,
+    agree,
+    confirms,
+    describe_schedule,
+    holds,
+    record_of,
+    same_pause,
+    schedule_moved,
+    standing,
+    what_moved,
+    why_since_differs,
+)
+from reconciler.apply.reread import look_until
 from reconciler.core.duration import format_duration
-from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
-from reconciler.core.live import Status
-from reconciler.core.marker import marked
+from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.evidence import doubt
+from reconciler.core.intent import Before, Call, Effect, Intent, effect_on_portfolio
+from reconciler.core.live import Live, Status
+from reconciler.core.marker import due_ms_of, has_token, is_marked, marked, unmarked
 from reconciler.core.ports import Confirmation
-from reconciler.core.report import Call
+from reconciler.core.report import ActionResult, Outcome
+from reconciler.core.schedule import observed_record
 from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from reconciler.apply.reread import Rereader
-    from reconciler.core.live import Live
-    from reconciler.core.plan import Change
-    from reconciler.core.ports import AutomationApi, Journal
-
+    from reconciler.apply.announce import Announcer, Progress
+    from reconciler.core.live import Record
+    from reconciler.core.plan import Change, Snapshot
 
 _ABOUT_THE_SCHEDULE: Final = "SCHEDULE_"
 """Error codes that refuse the value itself (API facts §6), not the moment: asking again after a resume won't help."""
+_NOT_WHILE_PAUSED: Final = frozenset({FailureKind.REFUSED, FailureKind.NOT_FOUND})
+"""How a schedule may be refused because the portfolio is paused; a 404 may be about the schedule alone."""
 
 
-@dataclass(slots=True)
-class Progress:
-    """How far the writes of one change came. Grows while they are sent, so that nothing is lost to an error."""
-
-    calls: list[Call] = field(default_factory=list)
-    schedule: Confirmation | None = None
-    """The answer that confirmed the schedule, if one did."""
-    notes: list[str] = field(default_factory=list)
-    uncertain: ApiError | None = None
-    """Why the last write has no known outcome, where it has none."""
-    sight: Live | None = None
-    """What was read after it, where its answer left that open."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
-    """Sends the writes of one change."""
+    """Carries out one change.
+
+    ``plans`` are the fingerprints of the plan that is carried out, and of the one that was approved. ``again`` names
+    portfolios whose run may be asked for although an earlier request may have begun one. ``hinders`` says why a look
+    forbids the change for a reason outside of it, ``None`` where nothing does.
+    """
 
     change: Change
-    api: AutomationApi
-    journal: Journal
-    reread: Rereader
+    announcer: Announcer
     progress: Progress
+    plans: frozenset[str]
+    again: frozenset[str] = frozenset()
+    hinders: Callable[[Live], str | None] = lambda _: None
 
-    async def run(self) -> None:
-        """Send every call the change needs.
+    async def run(self) -> ActionResult:
+        """Send every call the change needs, and read back.
 
-        Raises :class:`ApiError` when one is proven to have changed nothing; a call that may have taken effect is
-        left in ``progress.uncertain`` instead, and nothing is sent after it.
+        Raises :class:`ApiError` when a call is proven to have changed nothing, and :class:`Declined` when the change
+        must not, or could not, be carried out.
         """
+        previous = self.announcer.journal.record(self.change.id)
         match self.change.verb:
             case Verb.PAUSE:
-                await self._send(Call.PAUSE, self._pause, self._reached)
+                sent = await self._send(Call.PAUSE, self._may_begin)
             case Verb.UPDATE:
-                await self._update()
+                sent = await self._set_schedule(self._may_begin, is_step=False)
             case Verb.RESUME:
-                await self._resume()
+                sent = await self._resume()
             case Verb.START:
-                await self._start()
+                sent = await self._start()
             case _:
                 assert_never(self.change.verb)
+        if not sent.took_effect:
+            return self._without_proof(sent)
+        return await self._read_back(sent, previous)
 
-    async def _start(self) -> None:
+    async def _start(self) -> Sent[Live]:
         """Start, then believe only what the answer confirms: a misread interval would leave 6 h (API facts §4.2)."""
-        confirmation = await self._send(Call.START, self._begin, self._reached)
-        if confirmation is None:
-            return
-        if confirms(self.change, confirmation):
-            self.progress.schedule = confirmation
-            return
-        await self._update()
+        started = await self._send(Call.START, self._may_begin)
+        if not started.took_effect:
+            return started
+        if confirms(self.change, _confirmed(started)):
+            self.progress.schedule = _confirmed(started)
+            return started
 
-    async def _resume(self) -> None:
+        def still_runs(live: Live) -> None:
+            self._require(Status.ACTIVE, live, "started")
+            # What a read showed instead of an answer may be somebody else's start.
+            ours = [] if started.answer is None else [_pair(started.answer)]
+            if schedule_moved(live, _pair(self.change.after), *ours):
+                raise Declined(Outcome.STALE, "it runs, on a schedule that somebody else may have set; plan again")
+
+        return await self._then_set_schedule(started, still_runs)
+
+    async def _resume(self) -> Sent[Live]:
         """Set the schedule, then resume. Where that is refused while paused, the other way round (§5.3)."""
         if not self.change.writes_schedule:
-            await self._send(Call.RESUME, self._lift, self._reached)
-            return
+            return await self._send(Call.RESUME, self._may_begin)
         try:
-            await self._update()
+            updated = await self._set_schedule(self._may_begin, is_step=True)
         except ApiError as error:
-            if error.kind is not FailureKind.REFUSED or (error.code or "").startswith(_ABOUT_THE_SCHEDULE):
+            if error.kind not in _NOT_WHILE_PAUSED or (error.code or "").startswith(_ABOUT_THE_SCHEDULE):
                 raise
             self.progress.notes.append(f"the schedule could not be set while paused ({error}), so it was set after")
-            if await self._send(Call.RESUME, self._lift, self._reached) is not None:
-                await self._update()
-            return
-        if self.progress.uncertain is None:
-            self._require_the_same_pause()
-            await self._send(Call.RESUME, self._lift, self._reached)
+            resumed = await self._send(Call.RESUME, self._may_begin)
+            if not resumed.took_effect:
+                return resumed
 
-    def _require_the_same_pause(self) -> None:
-        """Raise :class:`ApiError` when a look at the update showed another pause: somebody's, made in the meantime."""
-        live = self.progress.sight
-        if live is not None and (live.status, live.pause_reason) != (Status.PAUSED, self.change.pause_reason):
-            raise ApiError(
-                FailureKind.REFUSED,
-                "not resumed: it is no longer in the pause that was to be lifted; plan again",
-                operation=Call.RESUME,
+            def still_as_resumed(live: Live) -> None:
+                self._require(Status.ACTIVE, live, "resumed")
+                if schedule_moved(live, _pair(self.change.after), _pair(resumed.intent.before)):
+                    detail = "it was resumed, and its schedule was changed by somebody since; plan again"
+                    raise Declined(Outcome.STALE, detail)
+
+            return await self._then_set_schedule(resumed, still_as_resumed)
+        if not updated.took_effect:
+            return updated
+        try:
+            return await self._send(Call.RESUME, lambda live: self._may_lift(live, updated.intent.before))
+        except Declined as declined:
+            if declined.outcome is Outcome.ALREADY_DONE:
+                return updated
+            raise
+
+    def _may_begin(self, live: Live) -> None:
+        """Let a change begin: not as desired already, nothing written since its plan, and as the plan saw it."""
+        change, journal = self.change, self.announcer.journal
+        if why := self.hinders(live):
+            raise Declined(Outcome.NOT_ATTEMPTED, why)
+        stands = standing(change, live, self._believed(journal.record(change.id), live))
+        if stands is Standing.AFTER:
+            raise Declined(Outcome.ALREADY_DONE, "Glider already is as desired")
+        since = journal.since(change.id, plans=self.plans)
+        if since != change.since:
+            raise Declined(Outcome.STALE, why_since_differs(change.since, since, journal))
+        if stands is Standing.ELSEWHERE:
+            raise Declined(Outcome.STALE, what_moved(change, live))
+        if self._may_have_resumed(live):
+            raise Declined(Outcome.STALE, "an earlier attempt may have resumed it before it was paused; plan again")
+        if change.run_on_start and change.id not in self.again and journal.unanswered(change.id) is not None:
+            detail = (
+                f"an earlier request for a run of it may have begun one; name it with --again {change.id} to start it"
             )
+            raise Declined(Outcome.NOT_ATTEMPTED, detail)
 
-    async def _update(self) -> None:
-        confirmation = await self._send(Call.UPDATE_SCHEDULE, self._set_schedule, self._stored)
-        if confirmation is None:
-            return
-        if confirmation.interval_ms is None:
+    def _believed(self, record: Record | None, live: Live) -> Record | None:
+        """Return the record unless a look shows that it is not to be believed, as its plan did."""
+        if record is None:
+            return None
+        announcer, portfolio = self.announcer, self.change.id
+        last_pause, now_ms = announcer.journal.last_pause(portfolio), announcer.api.service_ms()
+        return None if doubt(record, live, last_pause=last_pause, now_ms=now_ms) else record
+
+    def _may_have_resumed(self, live: Live) -> bool:
+        """Whether an attempt under this very plan may have ended the planned pause, and this one looks just like it."""
+        change = self.change
+        if change.verb is not Verb.RESUME:
+            return False
+        identified = has_token(live.pause_reason, None) or due_ms_of(live.schedule_id) is not None
+        return not identified and self.announcer.journal.maybe_sent(change.id, Call.RESUME, plans=self.plans)
+
+    def _may_lift(self, live: Live, before: Before) -> None:
+        """Let a resume follow its schedule: the pause is still the one that was reviewed, and nobody set another one.
+
+        ``before`` is what stood there before the schedule was set, which a slow read may still show.
+        """
+        if live.status is Status.ACTIVE:
+            raise Declined(Outcome.ALREADY_DONE, "somebody resumed it meanwhile")
+        record = self._believed(self.announcer.journal.record(self.change.id), live)
+        if live.status is not Status.PAUSED or not same_pause(self.change, live, record):
+            detail = "its schedule was set, and it was not resumed: it is in another pause by now; plan again"
+            raise Declined(Outcome.STALE, detail)
+        if schedule_moved(live, _pair(self.change.after), _pair(before)):
+            detail = "its schedule was set, and it was not resumed: somebody set another one since; plan again"
+            raise Declined(Outcome.STALE, detail)
+
+    def _require(self, status: Status, live: Live, done: str) -> None:
+        if live.status is not status:
+            now = live.word or live.status.value
+            raise Declined(Outcome.STALE, f"it was {done}, and is {now} since, so its schedule was not set; plan again")
+
+    async def _then_set_schedule(self, first: Sent[Live], check: Callable[[Live], None]) -> Sent[Live]:
+        """Set the schedule after ``first``, the call that the change is about; where it is set already, that is all."""
+
+        def unless_set(live: Live) -> None:
+            check(live)
+            if confirms(self.change, _shown(live)):
+                self.progress.schedule = _shown(live)
+                raise Declined(Outcome.ALREADY_DONE, "the schedule is as desired")
+
+        try:
+            return await self._set_schedule(unless_set, is_step=True)
+        except Declined as declined:
+            if declined.outcome is Outcome.ALREADY_DONE:
+                return first
+            raise
+
+    async def _set_schedule(self, check: Callable[[Live], None], *, is_step: bool) -> Sent[Live]:
+        """Send the schedule. Raises :class:`ApiError` where the service says that it stored another one."""
+        sent = await self._send(Call.UPDATE_SCHEDULE, check, is_step=is_step)
+        if not sent.took_effect:
+            return sent
+        stored, after = _confirmed(sent), self.change.after
+        if stored.interval_ms is None:
             self.progress.notes.append("Glider accepted the schedule without saying what it stored")
-        elif not confirms(self.change, confirmation):
-            stored = _schedule_text(confirmation.interval_ms, confirmation.offset_ms)
+        elif stored.interval_ms != after.interval_ms or not agree(stored.offset_ms, after.offset_ms):
+            said = describe_schedule(stored.interval_ms, stored.offset_ms)
             # Not REFUSED: that would read as "not while paused", and resume on a schedule that nobody wants.
             raise ApiError(
                 FailureKind.MALFORMED,
-                f"Glider stored {stored} instead of {_schedule_text(self._interval_ms, self.change.after.offset_ms)}",
+                f"Glider stored {said} instead of {describe_schedule(after.interval_ms, after.offset_ms)}",
                 operation=Call.UPDATE_SCHEDULE,
             )
-        self.progress.schedule = confirmation
-        self._note_what_was_replaced(confirmation)
-
-    def _note_what_was_replaced(self, confirmation: Confirmation) -> None:
-        """Report drift that only the answer of an update shows (API facts §5.2)."""
-        known, found = self.change.before.interval_ms, confirmation.previous_interval_ms
-        if known is not None and found is not None and known != found:
+        elif after.offset_ms is not None and stored.offset_ms is None:
+            self.progress.notes.append("Glider accepted the schedule without saying which offset it stored")
+            stored = replace(stored, offset_ms=after.offset_ms)
+        self.progress.schedule = stored
+        known, found = self.change.before.interval_ms, stored.previous_interval_ms
+        if known is not None and found is not None and known != found:  # only an update's answer shows it (§5.2)
             was, thought = format_duration(found), format_duration(known)
             self.progress.notes.append(f"the interval had drifted: it was {was}, not {thought}")
+        return sent
 
-    async def _send(
-        self, call: Call, request: Callable[[], Awaitable[Confirmation]], shown: Callable[[Live], bool]
-    ) -> Confirmation | None:
-        """Send one write; return what was confirmed, or ``None`` where nothing tells whether it took effect.
+    async def _send(self, call: Call, check: Callable[[Live], None], *, is_step: bool = False) -> Sent[Live]:
+        change = self.change
 
-        A write that may have taken effect is read, not repeated: ``shown`` says whether a read proves that it did. Only
-        where the reads prove that it did not, and sending it late would change nothing, is it sent once more.
-        """
-        confirmation = await self._try(call, request, shown)
-        if confirmation is None and self._may_repeat(call):
-            self.progress.notes.append(f"{call.value} had no effect ({self.progress.uncertain}), so it was sent again")
-            confirmation = await self._try(call, request, shown)
-        return confirmation
-
-    async def _try(
-        self, call: Call, request: Callable[[], Awaitable[Confirmation]], shown: Callable[[Live], bool]
-    ) -> Confirmation | None:
-        progress = self.progress
-        progress.uncertain = progress.sight = None
-        wanted: dict[str, object] = {
-            "interval_ms": self.change.after.interval_ms,
-            "offset_ms": self.change.after.offset_ms,
-        }
-        if self.change.api is not ApiVersion.V1:
-            wanted["api"] = self.change.api.value
-        write = self.journal.begin(self.change.id, call.value, json.dumps(wanted))
-        progress.calls.append(call)
-        try:
-            confirmation = await request()
-        except ApiError as error:
-            if not error.may_have_taken_effect:
-                self.journal.end(write, "failed", str(error))
-                raise
-            return await self._look(write, call, error, shown)
-        except asyncio.CancelledError:
-            self.journal.end(write, "unknown", "interrupted before its answer came")
-            raise
-        self.journal.end(write, "confirmed", "")
-        return confirmation
-
-    async def _look(
-        self, write: int, call: Call, error: ApiError, shown: Callable[[Live], bool]
-    ) -> Confirmation | None:
-        """Read whether a write took effect; what that leaves open stands in ``progress``."""
-        progress = self.progress
-        try:
-            sight = await self.reread.until(self.change.id, shown)
-        except asyncio.CancelledError:
-            self.journal.end(write, "unknown", f"{error}; interrupted before a read showed its effect")
-            raise
-        live = progress.sight = sight.live
-        if live is None or not sight.expected:
-            progress.uncertain = error
-            self.journal.end(write, "unseen" if self._may_repeat(call) else "unknown", str(error))
-            return None
-        self.journal.end(write, "seen", str(error))
-        progress.notes.append(f"{call.value} failed ({error}), but a read shows that it took effect")
-        return Confirmation(interval_ms=live.interval_ms, offset_ms=live.offset_ms, schedule_id=live.schedule_id)
-
-    def _may_repeat(self, call: Call) -> bool:
-        """Whether a read proves that a write had no effect, and the call is one that only sets a state.
-
-        A resume is sent again only while the very pause is in force that it was to lift. A start may run a rebalance,
-        and whether a schedule was stored can't be read: neither is ever repeated.
-        """
-        live = self.progress.sight
-        if live is None or live.status is not self.change.before.state:
-            return False
-        match call:
-            case Call.PAUSE:
-                return True
-            case Call.RESUME:
-                # On v2 the id alone shows a pause that somebody made after our resume took effect.
-                same = self.change.api is ApiVersion.V1 or live.schedule_id == self.change.pause_id is not None
-                return same and live.pause_reason == self.change.pause_reason
-            case Call.START | Call.UPDATE_SCHEDULE | Call.REBALANCE | Call.SET_CADENCE:
-                return False
-            case _:
-                assert_never(call)
-
-    async def _begin(self) -> Confirmation:
-        return await self.api.start(
-            self.change.id,
-            interval_ms=self._interval_ms,
-            offset_ms=self.change.after.offset_ms,
-            run_now=self.change.run_on_start,
-        )
-
-    async def _pause(self) -> Confirmation:
-        return await self.api.pause(self.change.id, reason=marked(self.change.note))
-
-    async def _lift(self) -> Confirmation:
-        return await self.api.resume(self.change.id, reason=marked(self.change.note))
-
-    async def _set_schedule(self) -> Confirmation:
-        return await self.api.update_schedule(
-            self.change.id, interval_ms=self._interval_ms, offset_ms=self.change.after.offset_ms
-        )
-
-    @property
-    def _interval_ms(self) -> int:
-        interval_ms = self.change.after.interval_ms
-        if interval_ms is None:
-            raise PlanInvalid(
-                "a change writes a schedule without an interval", "This is a bug of ours; please report it."
+        def intent(live: Live, token: str) -> Intent:
+            reason = ""
+            if call is Call.PAUSE:
+                reason = marked(change.note, token)
+            elif call is Call.RESUME:
+                reason = unmarked(change.note)
+            return Intent(
+                address=change.id,
+                call=call,
+                token=token,
+                api=change.api,
+                interval_ms=change.after.interval_ms,
+                offset_ms=change.after.offset_ms,
+                reason=reason,
+                run_now=change.run_on_start and call is Call.START,
+                is_step=is_step,
+                before=Before(
+                    status=live.status,
+                    pause_reason=live.pause_reason,
+                    due_ms=due_ms_of(live.schedule_id) if live.status is Status.PAUSED else live.next_run_ms,
+                    interval_ms=live.interval_ms,
+                    offset_ms=live.offset_ms,
+                ),
             )
-        return interval_ms
 
-    def _reached(self, live: Live) -> bool:
-        return live.status is self.change.after.state
+        return await self.announcer.announced(
+            Writing(
+                read=self._read,
+                check=check,
+                intent=intent,
+                effect=lambda intent, live: effect_on_portfolio(intent, live, answered=False),
+            ),
+            self.progress,
+        )
 
-    def _stored(self, live: Live) -> bool:
-        """Whether a read shows the wanted schedule: only where the service returns it at all."""
-        return live.interval_ms == self.change.after.interval_ms and self.change.after.offset_ms in (
-            None,
-            live.offset_ms,
+    async def _read(self) -> Live:
+        return await self.announcer.api.read(self.change.id)
+
+    def _without_proof(self, sent: Sent[Live]) -> ActionResult:
+        """Say what became of a change whose last write is not known to have taken effect."""
+        if sent.effect is Effect.SOMEBODY_ELSES and sent.seen is not None:
+            return self._paused_by_somebody(sent.seen)
+        detail = f"{sent.intent.call} may or may not have taken effect: {sent.error}"
+        return self._result(Outcome.UNKNOWN, detail, sent.error)
+
+    def _paused_by_somebody(self, live: Live) -> ActionResult:
+        """Say that the pause in force can't be shown to be this write's: nothing of it is recorded.
+
+        So it will be held, unless a mark of ours stands in it: then another write of ours made it.
+        """
+        shown = f" (Glider shows the reason {live.pause_reason!r})" if live.pause_reason else ""
+        if is_marked(live.pause_reason):
+            return self._result(Outcome.ALREADY_DONE, f"it is paused, by another write of ours{shown}")
+        detail = f"it is paused, but not by us{shown}: a later resume needs --resume-held {self.change.id}"
+        return self._result(Outcome.ALREADY_DONE, detail)
+
+    async def _read_back(self, sent: Sent[Live], previous: Record | None) -> ActionResult:
+        """Read until the change holds, and record what was confirmed; ``previous`` is the record of before."""
+        change, announcer = self.change, self.announcer
+        pauses = sent.intent.call is Call.PAUSE
+
+        def shown(live: Live) -> bool:
+            proven = (
+                not pauses or effect_on_portfolio(sent.intent, live, answered=sent.answer is not None) is Effect.SHOWN
+            )
+            return proven and holds(change, live)
+
+        sight = await look_until(self._read, shown, announcer.clock)
+        live = sight.live
+        if live is not None and not sight.expected and pauses and live.status is Status.PAUSED:
+            return self._paused_by_somebody(live)
+        if live is None or not sight.expected:
+            detail = "Glider accepted the call, but its status does not show it yet; plan again"
+            return self._result(Outcome.UNKNOWN, detail)
+        # What the look before a pause proved of the schedule is kept: the pause spoils the points that proved it.
+        previous = self._believed(previous, sent.look)
+        previous = observed_record(sent.look, previous) or previous
+        record = record_of(
+            live, previous=previous, confirmation=self.progress.schedule, now_ms=announcer.api.service_ms()
+        )
+        if pauses and live.pause_reason and not is_marked(live.pause_reason):
+            record = replace(record, pause_reason=live.pause_reason)
+            self.progress.notes.append(
+                f"Glider changed the mark of our pause: its reason reads {live.pause_reason!r}; this journal remembers "
+                "it, but to other machines it is somebody else's pause"
+            )
+        announcer.journal.confirm({change.id: record})
+        return self._result(Outcome.DONE, "")
+
+    def _result(self, outcome: Outcome, detail: str, error: ApiError | None = None) -> ActionResult:
+        return ActionResult(
+            change=self.change,
+            outcome=outcome,
+            calls=tuple(self.progress.calls),
+            detail=detail,
+            notes=tuple(self.progress.notes),
+            error=error,
         )
 
 
-def _schedule_text(interval_ms: int, offset_ms: int | None) -> str:
-    interval = format_duration(interval_ms)
-    return interval if offset_ms is None else f"{interval} with offset {format_duration(offset_ms)}"
+def _confirmed(sent: Sent[Live]) -> Confirmation:
+    """Return what the answer confirmed, or what the read showed that stands in for it."""
+    if sent.answer is not None:
+        return sent.answer
+    if sent.seen is None:
+        return Confirmation()
+    return _shown(sent.seen)
+
+
+def _shown(live: Live) -> Confirmation:
+    """Return the schedule that a read shows, as an answer would confirm it."""
+    return Confirmation(interval_ms=live.interval_ms, offset_ms=live.offset_ms, schedule_id=live.schedule_id)
+
+
+def _pair(known: Snapshot | Confirmation | Before) -> tuple[int | None, int | None]:
+    return known.interval_ms, known.offset_ms

@@ -1,70 +1,102 @@
-"""Ask for rebalances: announced to the journal before, answered for after, and never asked for twice.
+"""Ask for rebalances: each once, of what may run, and never again while an earlier request stays unanswered.
 
-In: portfolios and the ports. Out: a :class:`~reconciler.core.rebalance.RebalanceResult` each. A rebalance trades and is
-not safe twice, so one whose outcome is unknown is looked for and never sent again. What becomes of an accepted one is
-:mod:`reconciler.apply.follow`'s.
+In: portfolios and the ports. Out: a :class:`~reconciler.core.rebalance.RebalanceResult` each. How a request is made is
+:mod:`reconciler.apply.announce`'s; what becomes of an accepted one is :mod:`reconciler.apply.follow`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
-from reconciler.apply.reread import WAITS_SECONDS
+from reconciler.apply.announce import Announcer, Declined, Progress, Sent, Writing
+from reconciler.apply.reread import look_until
+from reconciler.apply.settle import LISTED, NEAR_MS, find_run
 from reconciler.apply.stop import work_through
-from reconciler.core.desired import PortfolioId
-from reconciler.core.duration import MINUTE_MS, SECOND_MS, format_duration
+from reconciler.core.desired import ApiVersion, PortfolioId
+from reconciler.core.duration import SECOND_MS, format_duration
 from reconciler.core.errors import ApiError, FailureKind, JournalError
-from reconciler.core.rebalance import RebalanceOutcome, RebalanceResult, is_cooldown
-from reconciler.core.report import Call
+from reconciler.core.intent import Before, Call, Effect, Intent, WriteOutcome, new_run
+from reconciler.core.live import Live, Status
+from reconciler.core.marker import due_ms_of
+from reconciler.core.rebalance import RebalanceOutcome, RebalanceResult, RecentRebalances, is_cooldown
+from reconciler.core.report import Outcome
+from reconciler.core.schedule import observed_record
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from reconciler.apply.stop import Stop
-    from reconciler.core.desired import ApiVersion
-    from reconciler.core.ports import Clock, Journal, RebalanceApi, RebalanceObserver
-    from reconciler.core.rebalance import Rebalance, RecentRebalances
+    from reconciler.core.ports import RebalanceApi, RebalanceObserver
     from reconciler.core.report import Run
 
-_LISTED: Final = 10
-"""How many workflows are compared before and after; the guide asks for as many (API facts §1.1, V1.7)."""
-_NEAR_MS: Final = 5 * MINUTE_MS
-"""A scheduled run this close can't be told from one that was asked for: clocks differ, and schedulers are late."""
-_TAKEN: Final = frozenset({"confirmed", "seen"})
+_TAKEN: Final = frozenset({WriteOutcome.CONFIRMED.value, WriteOutcome.SEEN.value})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One rebalance to ask for. ``skip_schedule_validation`` runs a portfolio without an active schedule, on v1."""
+    """One rebalance to ask for.
+
+    ``skip_schedule_validation`` runs a portfolio without an active schedule, on v1. ``declared_paused`` says that the
+    files want it paused; ``although_paused`` that a person wants it run all the same, and ``again`` that one may be
+    asked for although an earlier request was not answered.
+    """
 
     portfolio: PortfolioId
     version: ApiVersion
-    api: RebalanceApi
     skip_schedule_validation: bool = False
+    declared_paused: bool = False
+    although_paused: bool = False
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A portfolio before a request, ``None`` after it, and the newest rebalances that are listed."""
+
+    live: Live | None
+    recent: RecentRebalances
+
+
+def why_not(order: Order, live: Live) -> str | None:
+    """Say why a portfolio must not be run now; ``None`` where it may."""
+    name = order.portfolio
+    match live.status:
+        case Status.PAUSED if not order.although_paused:
+            shown = f" ({live.pause_reason})" if live.pause_reason else ""
+            return f"it is paused{shown}, and a rebalance trades all the same; name it with --although-paused {name}"
+        case Status.ARCHIVED | Status.ERROR | Status.UNKNOWN:
+            return f"Glider reports the status {live.word or live.status.value!r}; look at it there first"
+        case Status.UNREADABLE | Status.NOT_READ:
+            return "its status could not be read"
+        case Status.NOT_FOUND:
+            return "Glider has no such portfolio, or the key may not see it; check the id"
+        case Status.ACTIVE | Status.PAUSED | Status.INACTIVE | Status.NO_SCHEDULE:
+            if order.declared_paused and not order.although_paused:
+                return f"the files declare it paused; name it with --although-paused {name} to run it all the same"
+            return None
+        case _:
+            assert_never(live.status)
 
 
 async def trigger_all(
     orders: Sequence[Order],
     *,
-    journal: Journal,
-    clock: Clock,
+    announcer: Announcer,
     observer: RebalanceObserver,
     parallelism: int,
     stop: Stop,
-    cut_off: Collection[PortfolioId] = (),
 ) -> dict[PortfolioId, RebalanceResult]:
     """Ask for every rebalance once, ``parallelism`` at a time; return what became of each, by portfolio.
 
-    Of the portfolios in ``cut_off`` an earlier rebalance may be running that nobody was told of: these are *unknown*,
-    and nothing is sent. A command that is started again after a crash must not trade twice by itself.
-    Only a refused key, a journal that can't be written and an interruption stop the rest, which is then *not
-    attempted*.
+    An earlier request that was not answered is looked for first: where its run is found, that run is the result and
+    nothing is sent; else the request is refused unless the order says ``again``. Only a refused key, a journal that
+    can't be written and an interruption stop the rest, which is then *not attempted*. The announcer has to know a
+    way to rebalances.
     """
-    asker = _Asker(journal=journal, clock=clock, observer=observer, stop=stop, cut_off=frozenset(cut_off))
-    await work_through(orders, asker.work, parallelism=parallelism, stop=stop, clock=clock)
+    asker = _Asker(announcer=announcer, observer=observer, stop=stop)
+    await work_through(orders, asker.work, parallelism=parallelism, stop=stop, clock=announcer.clock)
     return asker.results
 
 
@@ -85,21 +117,11 @@ def operations_of(runs: Iterable[Run], base_url: str, *, noun: str) -> Mapping[P
 class _Asker:
     """What the workers share; ``results`` grows, keyed by portfolio id."""
 
-    def __init__(
-        self,
-        *,
-        journal: Journal,
-        clock: Clock,
-        observer: RebalanceObserver,
-        stop: Stop,
-        cut_off: frozenset[PortfolioId],
-    ) -> None:
+    def __init__(self, *, announcer: Announcer, observer: RebalanceObserver, stop: Stop) -> None:
         self.results: dict[PortfolioId, RebalanceResult] = {}
-        self._journal = journal
-        self._clock = clock
+        self._announcer = announcer
         self._observer = observer
         self._stop = stop
-        self._cut_off = cut_off
 
     async def work(self, order: Order) -> None:
         """Ask for one rebalance, or say that it was not attempted."""
@@ -111,93 +133,127 @@ class _Asker:
             self._observer.finished(result)
 
     async def _ask(self, order: Order) -> RebalanceResult:
-        if order.portfolio in self._cut_off:
-            return _unknown(order, "an earlier one was cut off before its answer came; run again to ask anew")
-        sent = False
+        progress = Progress()
         try:
-            before = await order.api.recent(order.portfolio, limit=_LISTED)
-            write = self._begin(order)
-            sent = True
-            return await self._send(order, write, before)
+            earlier = await self._earlier(order)
+            return earlier if earlier is not None else await self._trigger(order, progress)
+        except Declined as declined:
+            outcome = RebalanceOutcome.REFUSED if declined.outcome is Outcome.STALE else RebalanceOutcome.NOT_ATTEMPTED
+            return RebalanceResult(portfolio=order.portfolio, outcome=outcome, detail=declined.detail)
         except ApiError as error:
             if error.kind is FailureKind.UNAUTHENTICATED:
                 self._stop.request("the key was refused")
-            return self._refused(order, error, sent=sent)
+            return self._refused(order, error, sent=bool(progress.calls))
         except asyncio.CancelledError:
             # Ours, after the grace of a stop, or the whole program's: either way there is an outcome to be told.
             if self._stop.why is None:
                 raise
-            return (
-                _unknown(order, "interrupted before its answer came") if sent else _not_attempted(order, "interrupted")
-            )
+            why = "interrupted before its answer came"
+            return _unknown(order, why) if progress.calls else _not_attempted(order, "interrupted")
         except JournalError as error:
             self._stop.request(error.summary)
-            return _unknown(order, error.summary) if sent else _not_attempted(order, error.summary)
+            return _unknown(order, error.summary) if progress.calls else _not_attempted(order, error.summary)
 
-    def _begin(self, order: Order) -> int:
-        skip = order.skip_schedule_validation
-        wanted = {
-            "api": order.version.value,
-            "interval_ms": None,
-            "offset_ms": None,
-            "skip_schedule_validation": skip,
-        }
-        return self._journal.begin(order.portfolio, Call.REBALANCE.value, json.dumps(wanted))
+    def _api(self, order: Order) -> RebalanceApi:
+        if self._announcer.rebalances is None:
+            raise AssertionError("an announcer of rebalances knows a way to them")
+        return self._announcer.rebalances(order.portfolio)
 
-    async def _send(self, order: Order, write: int, before: RecentRebalances) -> RebalanceResult:
-        """Send it, once. Raises :class:`ApiError` where that is proven to have begun nothing."""
-        try:
-            triggered = await order.api.trigger(
-                order.portfolio, skip_schedule_validation=order.skip_schedule_validation
+    async def _earlier(self, order: Order) -> RebalanceResult | None:
+        """Return the result where an earlier request stayed unanswered and a new one must not be made."""
+        journal = self._announcer.journal
+        opened = journal.unanswered(order.portfolio)
+        if opened is None:
+            return None
+        found = await find_run(opened, self._api(order))
+        if found is not None:
+            noun = self._api(order).noun
+            journal.end(opened.number, WriteOutcome.SEEN, f"{noun} {found.id}")
+            note = f"the earlier request had begun the {noun} {found.id}; nothing new was asked for"
+            return RebalanceResult(
+                portfolio=order.portfolio, outcome=RebalanceOutcome.ACCEPTED, id=found.id, notes=(note,)
             )
-        except ApiError as error:
-            if not error.may_have_taken_effect:
-                self._journal.end(write, "failed", str(error))
-                raise
-            return await self._look_for_it(order, write, before, error)
-        except asyncio.CancelledError:
-            self._journal.end(write, "unknown", "interrupted before its answer came")
-            raise
-        self._journal.end(write, "confirmed", f"{order.api.noun} {triggered.id}" if triggered.id else "")
-        return RebalanceResult(portfolio=order.portfolio, outcome=RebalanceOutcome.ACCEPTED, id=triggered.id)
-
-    async def _look_for_it(
-        self, order: Order, write: int, before: RecentRebalances, error: ApiError
-    ) -> RebalanceResult:
-        """Read whether a trigger without an answer began something; what is not seen may still be on its way."""
-        try:
-            new = await self._new_since(order, before) if before.listed else None
-        except asyncio.CancelledError:
-            self._journal.end(write, "unknown", f"{error}; interrupted before a read showed its effect")
-            raise
-        noun = order.api.noun
-        near = before.next_run_ms is not None and before.next_run_ms <= self._clock.now_ms() + _NEAR_MS
-        if new is None or near:
-            self._journal.end(write, "unknown", str(error))
-            seen = (
-                f"a new {noun} {new.id} is listed, which may be the scheduled run" if new else f"no new {noun} is seen"
-            )
-            return _unknown(order, f"{error}; {seen}", error)
-        self._journal.end(write, "seen", f"{noun} {new.id}")
-        return RebalanceResult(
-            portfolio=order.portfolio,
-            outcome=RebalanceOutcome.ACCEPTED,
-            id=new.id,
-            notes=(f"the trigger failed ({error}), but a read shows a new {noun} since",),
+        if order.again:
+            return None
+        detail = (
+            "an earlier request for a run of it was not answered, and may have begun one: look with `reconciler status "
+            f"{order.portfolio}`, and name it with --again {order.portfolio} to ask anew"
         )
+        return RebalanceResult(portfolio=order.portfolio, outcome=RebalanceOutcome.UNKNOWN, detail=detail)
 
-    async def _new_since(self, order: Order, before: RecentRebalances) -> Rebalance | None:
-        known = {rebalance.id for rebalance in before.rebalances}
-        for seconds in WAITS_SECONDS:
-            if seconds:
-                await self._clock.sleep(seconds)
-            try:
-                after = await order.api.recent(order.portfolio, limit=_LISTED)
-            except ApiError:
-                continue
-            if new := [rebalance for rebalance in after.rebalances if rebalance.id not in known]:
-                return new[0]
-        return None
+    async def _trigger(self, order: Order, progress: Progress) -> RebalanceResult:
+        # What was listed before is no part of the look: it only has to be older than the request.
+        listed = await self._recent(order)
+
+        def check(look: _Look) -> None:
+            if look.live is not None and (why := why_not(order, look.live)):
+                raise Declined(Outcome.STALE, why)
+
+        def intent(look: _Look, token: str) -> Intent:
+            return _intent(order, look, token)
+
+        def effect(intent: Intent, look: _Look) -> Effect:
+            return Effect.SHOWN if self._found(intent, look.recent) else Effect.OPEN
+
+        async def read() -> _Look:
+            return _Look(await self._announcer.api.read(order.portfolio), listed)
+
+        async def read_after() -> _Look:
+            return _Look(None, await self._recent(order))
+
+        sent = await self._announcer.announced(
+            Writing(read=read, check=check, intent=intent, effect=effect, read_after=read_after), progress
+        )
+        if sent.look.live is not None:
+            self._keep(order, sent.look.live)
+        return await self._result(order, sent)
+
+    def _keep(self, order: Order, live: Live) -> None:
+        """Keep what the look proved of the schedule: the run that was asked for spoils the points that proved it."""
+        journal = self._announcer.journal
+        proven = observed_record(live, journal.record(order.portfolio))
+        if proven is not None:
+            journal.confirm({order.portfolio: proven})
+
+    async def _recent(self, order: Order) -> RecentRebalances:
+        return await self._api(order).recent(order.portfolio, limit=LISTED)
+
+    def _found(self, intent: Intent, recent: RecentRebalances) -> bool:
+        """Whether a list shows the run that was asked for, and not perhaps the one that the schedule began."""
+        due_ms = intent.before.due_ms
+        near = (
+            intent.before.status is Status.ACTIVE
+            and due_ms is not None
+            and due_ms <= self._announcer.api.service_ms() + NEAR_MS
+        )
+        return not near and new_run(intent, recent) is not None
+
+    async def _result(self, order: Order, sent: Sent[_Look]) -> RebalanceResult:
+        noun, journal = self._api(order).noun, self._announcer.journal
+        if sent.answer is not None:
+            run = sent.answer.run or await self._look_for_id(order, sent.intent)
+            if run is not None:
+                journal.end(sent.number, WriteOutcome.CONFIRMED, f"{noun} {run}")
+            return RebalanceResult(portfolio=order.portfolio, outcome=RebalanceOutcome.ACCEPTED, id=run)
+        new = new_run(sent.intent, sent.seen.recent) if sent.seen is not None else None
+        if sent.took_effect and new is not None:
+            journal.end(sent.number, WriteOutcome.SEEN, f"{noun} {new.id}")
+            note = f"the trigger failed ({sent.error}), but a read shows a new {noun} since"
+            return RebalanceResult(
+                portfolio=order.portfolio, outcome=RebalanceOutcome.ACCEPTED, id=new.id, notes=(note,)
+            )
+        seen = f"a new {noun} {new.id} is listed, which may be the scheduled run" if new else f"no new {noun} is seen"
+        return _unknown(order, f"{sent.error}; {seen}", sent.error)
+
+    async def _look_for_id(self, order: Order, intent: Intent) -> str | None:
+        """Look for the id of a run whose answer named none, where the service lists runs."""
+        if intent.before.runs is None:
+            return None
+        sight = await look_until(
+            lambda: self._recent(order), lambda recent: self._found(intent, recent), self._announcer.clock
+        )
+        found = new_run(intent, sight.live) if sight.expected and sight.live is not None else None
+        return found.id if found is not None else None
 
     def _refused(self, order: Order, error: ApiError, *, sent: bool) -> RebalanceResult:
         if sent and is_cooldown(error):
@@ -207,7 +263,7 @@ class _Asker:
                 outcome=RebalanceOutcome.COOLING_DOWN,
                 detail=_cooldown(wait_ms),
                 error=error,
-                retry_ms=None if wait_ms is None else self._clock.now_ms() + wait_ms,
+                retry_ms=None if wait_ms is None else self._announcer.clock.now_ms() + wait_ms,
             )
         what = str(error) if sent else f"reading failed, so nothing was asked for: {error}"
         return RebalanceResult(
@@ -216,6 +272,31 @@ class _Asker:
             detail=f"{what}. {error.detail}" if error.detail else what,
             error=error,
         )
+
+
+def _intent(order: Order, look: _Look, token: str) -> Intent:
+    live, recent = look.live, look.recent
+    if live is None:
+        raise AssertionError("a request follows a look at its portfolio")
+    return Intent(
+        address=order.portfolio,
+        call=Call.REBALANCE,
+        token=token,
+        api=order.version,
+        skip_schedule_validation=order.skip_schedule_validation,
+        before=Before(
+            status=live.status,
+            pause_reason=live.pause_reason,
+            due_ms=due_ms_of(live.schedule_id) if live.status is Status.PAUSED else _next_of(look),
+            runs=tuple(one.id for one in recent.rebalances) if recent.listed else None,
+        ),
+    )
+
+
+def _next_of(look: _Look) -> int | None:
+    """Return when the schedule runs it next: the earlier of both reads, lest a run between them is taken for ours."""
+    shown = [ms for ms in (look.recent.next_run_ms, look.live and look.live.next_run_ms) if ms is not None]
+    return min(shown, default=None)
 
 
 def _cooldown(wait_ms: int | None) -> str:

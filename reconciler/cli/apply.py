@@ -13,7 +13,7 @@ from reconciler.cli.plan import show_plan
 from reconciler.cli.planning import make_plan, parse_allow, policy, show_warnings
 from reconciler.cli.progress import ApplyProgress, bar
 from reconciler.cli.results import publish
-from reconciler.cli.service import open_service, run_async
+from reconciler.cli.service import new_token, open_service, run_async
 from reconciler.cli.wiring import load_files, make_output, refuse
 from reconciler.cli.writing import open_to_write, said_yes, signals
 from reconciler.core.errors import ExitReason, GuardRefused, JournalError, ReconcilerError, StalePlan
@@ -79,7 +79,9 @@ def apply(**options: Any) -> ExitReason:
         async with open_service(options, configuration.paths, configuration.desired.values()) as service:
             with await open_to_write(options, service) as journal:
                 await _settle(service, journal, output)
-                plan = await make_plan(options, configuration, service, output)
+                agreed = _fingerprint(approved)
+                plans = [agreed] if agreed is not None else []
+                plan = await make_plan(options, configuration, service, output, plans=plans, journal=journal)
                 if not output.is_json:
                     show_plan(plan, output, ExitReason.OK)
                 fewer = _require_approved(plan, approved) if approved is not None else None
@@ -89,10 +91,16 @@ def apply(**options: Any) -> ExitReason:
                 await _check_scopes(plan, service, output)
                 if (plan.changes or plan.strategies) and approved is None and not options["auto_approve"]:
                     _ask(plan)
-                return await _carry_out(plan, options, service, journal, output)
+                return await _carry_out(plan, options, service, journal, output, approved=agreed)
 
     ended: ExitReason = run_async(work)
     return ended
+
+
+def _fingerprint(approved: Plan | None) -> str | None:
+    from reconciler.core.planfile import fingerprint
+
+    return fingerprint(approved) if approved is not None else None
 
 
 def _apply_saved(options: Mapping[str, Any], output: Output) -> ExitReason:
@@ -104,6 +112,8 @@ def _apply_saved(options: Mapping[str, Any], output: Output) -> ExitReason:
     if given or options["unverified"] != "write":
         raise refuse("A saved plan already says what to do: drop the options that choose or allow something else.")
     plan = _saved(options, "plan_file")
+    if unknown := sorted(set(options["again"]) - {change.id for change in plan.changes}):
+        raise refuse(f"--again {unknown[0]!r} is not among the changes of the plan.")
     publish(plan=plan)
     _guard(plan, options["allow"])
 
@@ -186,14 +196,20 @@ async def _settle(service: Service, journal: SqliteJournal, output: Output) -> N
     from reconciler.core.desired import PortfolioId
 
     # By what each intent says, not by the files: a portfolio may have left them, or moved to the other API, since.
-    versions = {PortfolioId(intent.portfolio): intent.api for intent in journal.unsettled()}
+    versions = {PortfolioId(one.intent.address): one.intent.api for one in journal.unsettled()}
     strategies = GliderStrategies(service.api.transport)
     for sentence in await settle(api=service.api.by(versions), journal=journal, strategies=strategies):
         output.note(f"note: {sentence}")
 
 
 async def _carry_out(
-    plan: Plan, options: Mapping[str, Any], service: Service, journal: SqliteJournal, output: Output
+    plan: Plan,
+    options: Mapping[str, Any],
+    service: Service,
+    journal: SqliteJournal,
+    output: Output,
+    *,
+    approved: str | None = None,
 ) -> ExitReason:
     from reconciler.api.strategies import GliderStrategies
     from reconciler.apply.run import Pace, apply_plan
@@ -203,7 +219,7 @@ async def _carry_out(
     stop = Stop()
     pace = Pace(parallelism=options["parallelism"], max_failures=options["max_failures"], canary=options["canary"])
     total = len(plan.changes) + len(plan.strategies)
-    journal.open_run(fingerprint=fingerprint(plan), tool=TOOL)
+    journal.open_run(fingerprint=fingerprint(plan), tool=TOOL, approved=approved)
     with signals(stop) as caught, bar(output, "Applying", total) as shown:
         report = await apply_plan(
             plan,
@@ -214,6 +230,9 @@ async def _carry_out(
             observer=ApplyProgress(shown, output),
             pace=pace,
             stop=stop,
+            token=new_token,
+            approved=approved,
+            again=frozenset(options["again"]),
         )
     publish(report=report)
     reason = caught[0] if caught else report.exit_reason

@@ -51,7 +51,8 @@ def drift(**options: Any) -> ExitReason:
 
         # The files are their own base: what differs is no branch's doing, and the journal tells drift from pending.
         async with open_service(options, configuration.paths, configuration.desired.values()) as service:
-            found = await make_plan({**options, "resume_held": ()}, configuration, service, output, base=configuration)
+            decided = {**options, "resume_held": (), "again": ()}
+            found = await make_plan(decided, configuration, service, output, base=configuration)
         reason = drift_exit_reason(found)
         _show(found, output, reason)
         return reason

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.cli.service import records_of
+from reconciler.cli.service import memory_of
 from reconciler.core.desired import ApiVersion
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, exit_reason_of
 from reconciler.core.live import Status
@@ -76,7 +76,7 @@ async def read_view(options: Mapping[str, Any], one: Named, service: Service) ->
     from reconciler.render.portfolio import PortfolioView
 
     live = await _read_one(one, service)
-    record = records_of(options, service.label).get(one.id)
+    record = memory_of(options, service).records.get(one.id)
     view = PortfolioView(version=one.version, desired=one.desired, live=live, record=record)
     if live.status in (Status.NOT_FOUND, Status.UNREADABLE):
         return view

@@ -15,7 +15,7 @@ from click.core import ParameterSource
 from reconciler.cli.planning import plan_of, selected
 from reconciler.cli.savefile import save
 from reconciler.cli.service import SystemClock
-from reconciler.cli.strategies import read_cadences_of, saved_strategies
+from reconciler.cli.strategies import memory_in, read_cadences_of, saved_strategies
 from reconciler.cli.wiring import make_selection
 from reconciler.core.selection import select_strategies
 
@@ -54,13 +54,13 @@ def plan_offline(options: Mapping[str, Any], configuration: Configuration, *, ba
         configuration,
         desired,
         fleet,
-        found.records,
+        memory_in(found),
         base_url=found.base_url,
         created_ms=SystemClock().now_ms(),
+        now_ms=found.as_of_ms,
         as_of_ms=found.as_of_ms,
         base=base,
         strategies=saved_strategies(options, configuration, found, fleet),
-        triggers=found.triggers,
     )
 
 
@@ -85,26 +85,26 @@ async def save_live(
     those of strategies and of the list, which no table shows. ``as_of_ms`` is the time before the first read.
     Raises :class:`~reconciler.core.errors.ApiError` when the key is refused.
     """
-    from reconciler.cli.service import records_of, triggers_of
+    from reconciler.cli.service import memory_of
     from reconciler.core.livefile import LiveFile, format_live
 
     desired = select_strategies(configuration.strategies, make_selection(options))
     listed = fleet.listed
-    live, recorded = await read_cadences_of(desired, options, service) if desired else ({}, {})
+    live = await read_cadences_of(desired, options, service) if desired else {}
     if desired and listed is None:
         listed = await service.api.v2.list_portfolios()
-    records, triggers = records_of(options, service.label), triggers_of(options, service)
+    memory = memory_of(options, service)
     known = sorted({*fleet.live, *(listed.rows if listed is not None else ())})
     found = LiveFile(
         base_url=service.label,
         as_of_ms=as_of_ms,
         live=fleet.live,
-        records={i: records[i] for i in known if i in records},
-        triggers={i: triggers[i] for i in known if i in triggers},
+        records={i: memory.records[i] for i in known if i in memory.records},
+        triggers={i: memory.triggers[i] for i in known if i in memory.triggers},
         versions={i: configuration.desired[i].api for i in fleet.live},
         listed=listed,
         strategies=live,
-        cadences={strategy: recorded[strategy] for strategy in live if strategy in recorded},
+        cadences={strategy: memory.cadences[strategy] for strategy in live if strategy in memory.cadences},
     )
     save(options["out"], format_live(found), what="live file")
     failures = [one.failure for one in live.values()] + ([listed.failure] if listed is not None else [])

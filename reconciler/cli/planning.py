@@ -12,7 +12,7 @@ import click
 
 from reconciler.cli.progress import ReadProgress, bar
 from reconciler.cli.results import publish
-from reconciler.cli.service import records_of, triggers_of
+from reconciler.cli.service import memory_of
 from reconciler.cli.strategies import read_strategies, with_selected
 from reconciler.cli.wiring import make_selection
 from reconciler.core.limits import REACH, UNKNOWN
@@ -21,7 +21,7 @@ from reconciler.core.verb import Verb
 from reconciler.render.text import diagnostics_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from reconciler.cli.output import Output
     from reconciler.cli.service import Service
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from reconciler.core.desired import Desired, PortfolioId
     from reconciler.core.fleet import Fleet
     from reconciler.core.limits import Allowed, Guarded
-    from reconciler.core.live import Record
     from reconciler.core.plan import Plan
+    from reconciler.core.ports import Journal, Memory
     from reconciler.core.strategyplan import Strategies
 
     Declared = Base | Configuration
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 
 def policy(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--unverified`` and ``--resume-held``."""
+    """Add ``--unverified``, ``--resume-held`` and ``--again``."""
+    command = again(command)
     return unverified(
         click.option(
             "--resume-held",
@@ -49,6 +50,16 @@ def policy(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Resume this portfolio although somebody else paused it. Repeatable.",
         )(command)
     )
+
+
+def again(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--again``."""
+    return click.option(
+        "--again",
+        multiple=True,
+        metavar="ID",
+        help="Ask for a run of it although an earlier request was not answered and may have begun one. Repeatable.",
+    )(command)
 
 
 def unverified(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,16 +80,21 @@ async def make_plan(
     output: Output,
     *,
     base: Declared | None = None,
+    plans: Iterable[str] = (),
+    journal: Journal | None = None,
 ) -> Plan:
     """Read everything that is selected and plan; with what a ``base`` declares, every change gets its cause.
 
+    A ``journal`` that is open to write keeps what the reads prove of schedules.
+    ``plans`` are fingerprints whose unfinished attempts don't count: what an approved plan began may be gone on with.
     Raises :class:`~reconciler.core.errors.ApiError` when the key is refused; any other failed read blocks its
     portfolio only.
     """
     from reconciler.api.fleet import read_fleet
+    from reconciler.core.evidence import observed
 
     desired = selected(options, configuration)
-    records = records_of(options, service.label)
+    memory = memory_of(options, service, plans=plans)  # before the first read: what is written later makes this stale
     with bar(output, "Reading", len(desired)) as shown:
         fleet = await read_fleet(
             service.api,
@@ -87,7 +103,9 @@ async def make_plan(
             parallelism=options["parallelism"],
             observer=ReadProgress(shown),
         )
-    strategies = await read_strategies(options, configuration, service, fleet)
+    if journal is not None and (proven := observed(memory, fleet.live, now_ms=service.api.service_ms())):
+        journal.confirm(proven)
+    strategies = await read_strategies(options, configuration, service, fleet, memory)
     for note in service.api.notes:
         output.note(f"note: {note}")
     return plan_of(
@@ -95,20 +113,22 @@ async def make_plan(
         configuration,
         desired,
         fleet,
-        records,
+        memory,
         base_url=service.label,
         created_ms=service.clock.now_ms(),
+        now_ms=service.api.service_ms(),
         base=base,
         strategies=strategies,
-        triggers=triggers_of(options, service),
     )
 
 
 def selected(options: Mapping[str, Any], configuration: Configuration) -> Mapping[PortfolioId, Desired]:
     """Return the portfolios that the options are about. Raises for an id or group that is not among them."""
     desired = select(configuration.desired, make_selection(options), configuration.strategies)
-    if unknown := sorted(set(options["resume_held"]) - set(desired)):
-        raise click.UsageError(f"--resume-held {unknown[0]!r} is not among the selected portfolios.")
+    for option in ("resume_held", "again"):
+        if unknown := sorted(set(options[option]) - set(desired)):
+            spelled = option.replace("_", "-")
+            raise click.UsageError(f"--{spelled} {unknown[0]!r} is not among the selected portfolios.")
     return desired
 
 
@@ -117,29 +137,38 @@ def plan_of(
     configuration: Configuration,
     desired: Mapping[PortfolioId, Desired],
     fleet: Fleet,
-    records: Mapping[PortfolioId, Record],
+    memory: Memory,
     *,
     base_url: str,
     created_ms: int,
+    now_ms: int,
     as_of_ms: int | None = None,
     base: Declared | None = None,
     strategies: Strategies | None = None,
-    triggers: Mapping[PortfolioId, int] | None = None,
 ) -> Plan:
     """Return the plan for what was read, wherever that comes from; times are UTC epoch milliseconds.
 
-    ``triggers`` counts the rebalances of each portfolio that were asked for in the last 24 hours.
+    ``memory`` is what the journal knew before the first read. ``now_ms`` is the service's
+    time at these reads.
     """
     from reconciler.core.advice import advise_plan
     from reconciler.core.cost import plan_cost
     from reconciler.core.decide import Policy, Unverified
+    from reconciler.core.evidence import believed, doubts_told
     from reconciler.core.planner import build_plan
 
-    decided = Policy(unverified=Unverified(options["unverified"]), resume_held=frozenset(options["resume_held"]))
+    # What a look shows to be older than live, or of a time to come, is not believed.
+    records, doubts = believed(memory, fleet.live, now_ms=now_ms)
+    memory = replace(memory, records=records)
+    decided = Policy(
+        unverified=Unverified(options["unverified"]),
+        resume_held=frozenset(options["resume_held"]),
+        again=frozenset(options["again"]),
+    )
     plan = build_plan(
         desired,
         fleet.live,
-        records,
+        memory,
         base_url=base_url,
         created_ms=created_ms,
         config_digest=configuration.digest,
@@ -156,7 +185,7 @@ def plan_of(
     if base is not None:
         from reconciler.core.cause import with_causes
 
-        plan = with_causes(plan, base.desired, fleet.live, records, decided)
+        plan = with_causes(plan, base.desired, fleet.live, memory.records, decided)
     plan = with_selected(
         plan,
         strategies,
@@ -166,8 +195,8 @@ def plan_of(
     )
     plan = replace(
         plan,
-        cost=plan_cost(plan, desired, fleet.live, records),
-        warnings=(*plan.warnings, *advise_plan(plan, desired, triggers or {})),
+        cost=plan_cost(plan, desired, fleet.live, memory.records),
+        warnings=(*plan.warnings, *doubts_told(doubts), *advise_plan(plan, desired, memory.triggers)),
     )
     publish(plan=plan, diagnostics=plan.warnings)
     return plan

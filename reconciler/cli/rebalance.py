@@ -10,7 +10,8 @@ import click
 from reconciler.cli import options as shared
 from reconciler.cli.named import api_option, load_files_if_any, named, paths_of
 from reconciler.cli.output import is_terminal
-from reconciler.cli.service import open_service, run_async
+from reconciler.cli.planning import again
+from reconciler.cli.service import new_token, open_service, run_async
 from reconciler.cli.wiring import make_output, refuse
 from reconciler.cli.writing import open_to_write, said_yes, signals
 from reconciler.core.desired import ApiVersion
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from reconciler.cli.output import Output
     from reconciler.cli.service import Service
     from reconciler.core.desired import PortfolioId
+    from reconciler.core.live import Live
+    from reconciler.core.ports import RebalanceApi
     from reconciler.core.rebalance import Rebalance, RebalanceReport, RebalanceResult
     from reconciler.render.rebalance import RebalanceTarget
     from reconciler.render.style import Style
@@ -35,14 +38,16 @@ IN_JOURNAL = "rebalance"
 
 HELP = """Run portfolios once now. It trades: it asks first, and without a terminal it needs --auto-approve.
 
-The ids need not be declared; of a declared one the files say which API it is managed by. A run is asked for once and
-never again by itself: where the answer was lost, it is looked for, and told as unknown. With --wait, each is followed
-until it is completed, failed or cancelled; Ctrl-C stops the waiting, not the run.
+The ids need not be declared; of a declared one the files say which API it is managed by. What is paused, or declared
+paused, is not run unless --although-paused names it. A run is asked for once: where its answer was lost, the next
+request looks for that run first, and is refused until it is found or --again names the portfolio. With --wait, each is
+followed until it is completed, failed or cancelled; Ctrl-C stops the waiting, not the run.
 
 \b
   reconciler rebalance ao04x0r6
   reconciler rebalance ao04x0r6 b7k2m9q1 --wait --timeout 20m
   reconciler rebalance ao04x0r6 --skip-schedule-validation
+  reconciler rebalance ao04x0r6 --although-paused ao04x0r6
   reconciler rebalance pf_01JWZEE2MF30 --api v2 --auto-approve -o json
 
 Exits 0 when all were accepted, or completed with --wait; 1 when one failed, was cancelled or refused, 7 for the key,
@@ -55,6 +60,8 @@ Exits 0 when all were accepted, or completed with --wait; 1 when one failed, was
 @shared.files
 @api_option
 @click.option("--skip-schedule-validation", is_flag=True, help="Run it without an active schedule too (v1).")
+@click.option("--although-paused", multiple=True, metavar="ID", help="Run it although it is paused. Repeatable.")
+@again
 @click.option("--wait", is_flag=True, help="Follow each to its end.")
 @click.option("--timeout", metavar="DURATION", help=f"How long to follow.  [default: {DEFAULT_TIMEOUT}]")
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
@@ -74,11 +81,13 @@ def rebalance(**options: Any) -> ExitReason:
     if options["skip_schedule_validation"] and (on_v2 := [one.id for one in chosen if one.version is ApiVersion.V2]):
         raise refuse(f"--skip-schedule-validation is of v1, and {on_v2[0]} is managed by v2: leave it out.")
 
+    orders = _orders(chosen, options)
+
     async def work() -> ExitReason:
         async with open_service(options, paths_of(configuration)) as service:
             if not options["auto_approve"]:
-                _ask(chosen, service, output)
-            return await _carry_out(chosen, options, service, output, timeout_ms)
+                await _ask(chosen, orders, options, service, output)
+            return await _carry_out(chosen, orders, options, service, output, timeout_ms)
 
     ended: ExitReason = run_async(work)
     return ended
@@ -95,41 +104,88 @@ def _timeout(options: Mapping[str, Any]) -> int:
         raise refuse(f"--timeout: {error}; write 90s, 10m or the like.") from error
 
 
-def _targets(chosen: Sequence[Named]) -> tuple[RebalanceTarget, ...]:
-    from reconciler.render.rebalance import RebalanceTarget
+def _orders(chosen: Sequence[Named], options: Mapping[str, Any]) -> tuple[Order, ...]:
+    from reconciler.apply.trigger import Order
+    from reconciler.core.desired import RunState
 
+    ids = {one.id for one in chosen}
+    for option in ("although_paused", "again"):
+        if unknown := sorted(set(options[option]) - ids):
+            raise refuse(f"--{option.replace('_', '-')} {unknown[0]!r} is not among the portfolios to run.")
     return tuple(
-        RebalanceTarget(id=one.id, name=one.name, version=one.version, declared=one.desired is not None)
+        Order(
+            portfolio=one.id,
+            version=one.version,
+            skip_schedule_validation=options["skip_schedule_validation"],
+            declared_paused=one.desired is not None and one.desired.state is RunState.PAUSED,
+            although_paused=one.id in options["although_paused"],
+            again=one.id in options["again"],
+        )
         for one in chosen
     )
 
 
-def _ask(chosen: Sequence[Named], service: Service, output: Output) -> None:
-    """Ask on the terminal; anything but yes asks Glider for nothing."""
+def _targets(
+    chosen: Sequence[Named], orders: Sequence[Order] = (), live: Mapping[PortfolioId, Live] | None = None
+) -> tuple[RebalanceTarget, ...]:
+    """Return the portfolios for people; with ``live``, each with what was seen of it and why it will not run."""
+    from reconciler.apply.trigger import why_not
+    from reconciler.render.rebalance import RebalanceTarget
+
+    seen = live or {}
+    refused = {order.portfolio: why_not(order, seen[order.portfolio]) for order in orders if order.portfolio in seen}
+    return tuple(
+        RebalanceTarget(
+            id=one.id,
+            name=one.name,
+            version=one.version,
+            declared=one.desired is not None,
+            live=seen.get(one.id),
+            refused=refused.get(one.id),
+        )
+        for one in chosen
+    )
+
+
+async def _ask(
+    chosen: Sequence[Named], orders: Sequence[Order], options: Mapping[str, Any], service: Service, output: Output
+) -> None:
+    """Show the state of each and ask on the terminal; anything but yes asks Glider for nothing.
+
+    Where none of them may run, nobody is asked: each is refused for its own reason.
+    """
+    from reconciler.api.read import read_all
     from reconciler.render.rebalance import targets_text
 
-    click.echo(targets_text(_targets(chosen), service.label, output.note_style), err=True, nl=False)
-    what = "It will" if len(chosen) == 1 else f"Each of these {len(chosen)} portfolios will"
+    api = service.api.by({one.id: one.version for one in chosen})
+    live = await read_all(api, [one.id for one in chosen], parallelism=options["parallelism"])
+    targets = _targets(chosen, orders, live)
+    click.echo(targets_text(targets, service.label, output.note_style), err=True, nl=False)
+    count = sum(target.refused is None for target in targets)
+    if not count:
+        return
+    of_all = "Each" if count == len(chosen) else "One" if count == 1 else str(count)
+    what = "It will" if len(chosen) == 1 else f"{of_all} of these {len(chosen)} portfolios will"
     if not said_yes(f"\n{what} trade now. Only 'yes' is accepted."):
         raise ReconcilerError("not approved, nothing was asked for")
 
 
 async def _carry_out(
-    chosen: Sequence[Named], options: Mapping[str, Any], service: Service, output: Output, timeout_ms: int
+    chosen: Sequence[Named],
+    orders: Sequence[Order],
+    options: Mapping[str, Any],
+    service: Service,
+    output: Output,
+    timeout_ms: int,
 ) -> ExitReason:
     from reconciler.apply.follow import follow_all
     from reconciler.apply.stop import Stop
-    from reconciler.apply.trigger import Order
     from reconciler.core.rebalance import RebalanceReport
 
-    skip = options["skip_schedule_validation"]
     apis = {one.id: service.rebalances.of(one.version) for one in chosen}
-    orders = [
-        Order(portfolio=one.id, version=one.version, api=apis[one.id], skip_schedule_validation=skip) for one in chosen
-    ]
     stop, observer, started_ms = Stop(), _Lines(output, waits=options["wait"]), service.clock.now_ms()
     with signals(stop) as caught:
-        results = await _trigger(orders, options, service, output, stop, observer)
+        results = await _trigger(orders, apis, options, service, output, stop, observer)
         if options["wait"]:
             results = await follow_all(
                 results, apis, clock=service.clock, observer=observer, timeout_ms=timeout_ms, stop=stop
@@ -146,6 +202,7 @@ async def _carry_out(
 
 async def _trigger(
     orders: Sequence[Order],
+    apis: Mapping[PortfolioId, RebalanceApi],
     options: Mapping[str, Any],
     service: Service,
     output: Output,
@@ -153,25 +210,26 @@ async def _trigger(
     observer: _Lines,
 ) -> dict[PortfolioId, RebalanceResult]:
     """Ask for the runs with the journal open; it is closed before any is followed, so that no apply waits for that."""
+    from reconciler.apply.announce import Announcer
     from reconciler.apply.settle import settle_rebalances
     from reconciler.apply.trigger import trigger_all
     from reconciler.core.planfile import TOOL
     from reconciler.core.rebalance import RebalanceReport
 
     with await open_to_write(options, service) as journal:
-        cut_off = settle_rebalances(journal)
-        for sentence in cut_off.values():
+        for sentence in settle_rebalances(journal):
             output.note(f"note: {sentence}")
         journal.open_run(fingerprint=IN_JOURNAL, tool=TOOL)
         started_ms = service.clock.now_ms()
-        results = await trigger_all(
-            orders,
+        announcer = Announcer(
+            api=service.api.by({order.portfolio: order.version for order in orders}),
             journal=journal,
             clock=service.clock,
-            observer=observer,
-            parallelism=options["parallelism"],
-            stop=stop,
-            cut_off=cut_off,
+            token=new_token,
+            rebalances=apis.__getitem__,
+        )
+        results = await trigger_all(
+            orders, announcer=announcer, observer=observer, parallelism=options["parallelism"], stop=stop
         )
         report = RebalanceReport(
             results=tuple(results.values()), started_ms=started_ms, finished_ms=service.clock.now_ms()

@@ -9,10 +9,10 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from reconciler.core.errors import ApiError, FailureKind
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from reconciler.api.rebalance import Rebalances
     from reconciler.api.router import Glider
     from reconciler.core.desired import ApiVersion, Desired, PortfolioId
-    from reconciler.core.live import Record
     from reconciler.core.paths import Paths
     from reconciler.core.plan import Change
+    from reconciler.core.ports import Memory
+
+_TICKS = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+"""The clock that runs on while the machine sleeps: Linux has one of its own, and macOS's monotonic clock does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,11 @@ class SystemClock:
 
     def now_ms(self) -> int:
         """Return UTC epoch milliseconds."""
-        return time_ns() // 1_000_000 + self.ahead_ms
+        return time.time_ns() // 1_000_000 + self.ahead_ms
+
+    def ticks_ms(self) -> int:
+        """Return milliseconds from some start that only grow, also while the machine sleeps."""
+        return (time.monotonic_ns() if _TICKS is None else time.clock_gettime_ns(_TICKS)) // 1_000_000
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -107,20 +114,24 @@ def versions_of(portfolios: Iterable[Desired | Change]) -> dict[PortfolioId, Api
     return {one.id: one.api for one in portfolios}
 
 
-def records_of(options: Mapping[str, Any], label: str) -> Mapping[PortfolioId, Record]:
-    """Return what the journal knows of a service, without creating one."""
-    from reconciler.apply.journal import read_records
+def memory_of(options: Mapping[str, Any], service: Service, *, plans: Iterable[str] = ()) -> Memory:
+    """Return what the journal knows of a service, without creating one.
 
-    return read_records(Path(options["journal"]), base_url=label)
+    To be asked for before anything is read from the service. ``plans`` are fingerprints whose unfinished attempts don't
+    count as writes.
+    """
+    from reconciler.apply.journal import read_memory
+
+    return read_memory(
+        Path(options["journal"]), base_url=service.label, now_ms=service.clock.now_ms(), plans=tuple(plans)
+    )
 
 
-def triggers_of(options: Mapping[str, Any], service: Service) -> Mapping[PortfolioId, int]:
-    """Return how many rebalances of each portfolio the journal has of the last 24 hours, without creating one."""
-    from reconciler.apply.journalfacts import read_triggers
-    from reconciler.core.duration import DAY_MS
+def new_token() -> str:
+    """Return what tells one write from every other: six hexadecimal digits."""
+    from secrets import token_hex
 
-    since_ms = service.clock.now_ms() - DAY_MS
-    return read_triggers(Path(options["journal"]), base_url=service.label, since_ms=since_ms)
+    return token_hex(3)
 
 
 class Terminated(BaseException):

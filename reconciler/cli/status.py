@@ -14,7 +14,7 @@ from reconciler.cli import watch as watching
 from reconciler.cli.named import api_option, load_files_if_any, named, paths_of
 from reconciler.cli.output import is_terminal
 from reconciler.cli.results import publish
-from reconciler.cli.service import open_service, records_of, run_async
+from reconciler.cli.service import memory_of, open_service, run_async
 from reconciler.cli.wiring import load_files, make_output, make_selection, refuse
 from reconciler.core.errors import ExitReason
 
@@ -149,7 +149,7 @@ async def _rows(
 ) -> list[StatusRow]:
     from reconciler.cli.looking import make_rows
 
-    rows = await make_rows(options, desired, fleet.live, records_of(options, service.label), service, output)
+    rows = await make_rows(options, desired, fleet.live, memory_of(options, service).records, service, output)
     publish(statuses=tuple(rows))
     return rows
 

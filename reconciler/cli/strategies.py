@@ -6,7 +6,6 @@ where no strategy is selected, so a fleet without strategies never pays for them
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.wiring import make_selection
@@ -21,14 +20,15 @@ if TYPE_CHECKING:
     from reconciler.core.fleet import Fleet, PortfolioList
     from reconciler.core.livefile import LiveFile
     from reconciler.core.plan import Plan
+    from reconciler.core.ports import Memory
     from reconciler.core.strategy import Cadence, StrategyDesired, StrategyId, StrategyLive
     from reconciler.core.strategyplan import Strategies
 
 
 async def read_strategies(
-    options: Mapping[str, Any], configuration: Configuration, service: Service, fleet: Fleet
+    options: Mapping[str, Any], configuration: Configuration, service: Service, fleet: Fleet, memory: Memory
 ) -> Strategies | None:
-    """Read every selected strategy; ``None`` where there is none.
+    """Read every selected strategy; ``None`` where there is none. ``memory`` is the journal's.
 
     Enrolled portfolios are counted only for a strategy that would change: in the list that ``fleet`` holds, else in one
     read for it. Raises :class:`~reconciler.core.errors.ApiError` when the key is refused.
@@ -36,12 +36,12 @@ async def read_strategies(
     desired = select_strategies(configuration.strategies, make_selection(options))
     if not desired:
         return None
-    live, recorded = await read_cadences_of(desired, options, service)
-    changing = _changing(desired, live, recorded)
+    live = await read_cadences_of(desired, options, service)
+    changing = _changing(desired, live, memory.cadences)
     listed = fleet.listed
     if changing and listed is None:
         listed = await service.api.v2.list_portfolios()
-    return _gathered(configuration, fleet, desired, live, recorded, _reach(changing, listed))
+    return _gathered(configuration, fleet, desired, live, memory, _reach(changing, listed))
 
 
 def saved_strategies(
@@ -56,23 +56,24 @@ def saved_strategies(
         return None
     live = {strategy: found.strategies[strategy] for strategy in desired if strategy in found.strategies}
     changing = _changing(desired, live, found.cadences)
-    return _gathered(configuration, fleet, desired, live, found.cadences, _reach(changing, found.listed))
+    return _gathered(configuration, fleet, desired, live, memory_in(found), _reach(changing, found.listed))
+
+
+def memory_in(found: LiveFile) -> Memory:
+    """Return what the journal knew when a live file was made, as far as the file holds it."""
+    from reconciler.core.ports import Memory
+
+    return Memory(exists=True, records=found.records, cadences=found.cadences, triggers=found.triggers)
 
 
 async def read_cadences_of(
     desired: Mapping[StrategyId, StrategyDesired], options: Mapping[str, Any], service: Service
-) -> tuple[Mapping[StrategyId, StrategyLive], Mapping[StrategyId, Cadence]]:
-    """Read these strategies; return what is live, and what the journal holds of any.
-
-    Raises :class:`~reconciler.core.errors.ApiError` when the key is refused.
-    """
+) -> Mapping[StrategyId, StrategyLive]:
+    """Read these strategies. Raises :class:`~reconciler.core.errors.ApiError` when the key is refused."""
     from reconciler.api.strategies import GliderStrategies
     from reconciler.api.strategies import read_strategies as read_all
-    from reconciler.apply.journal import read_cadences
 
-    recorded = read_cadences(Path(options["journal"]), base_url=service.label)
-    live = await read_all(GliderStrategies(service.api.transport), desired, parallelism=options["parallelism"])
-    return live, recorded
+    return await read_all(GliderStrategies(service.api.transport), desired, parallelism=options["parallelism"])
 
 
 def _changing(
@@ -103,7 +104,7 @@ def _gathered(
     fleet: Fleet,
     desired: Mapping[StrategyId, StrategyDesired],
     live: Mapping[StrategyId, StrategyLive],
-    recorded: Mapping[StrategyId, Cadence],
+    memory: Memory,
     reach: Mapping[StrategyId, int],
 ) -> Strategies:
     from reconciler.config.rules import ETHEREUM
@@ -115,7 +116,14 @@ def _gathered(
         for portfolio, one in fleet.live.items()
         if one.strategy is not None and configuration.desired[portfolio].chain in ETHEREUM
     }
-    return Strategies(desired=desired, live=live, recorded=recorded, reach=reach, on_mainnet=on_mainnet)
+    return Strategies(
+        desired=desired,
+        live=live,
+        recorded=memory.cadences,
+        reach=reach,
+        on_mainnet=on_mainnet,
+        since=memory.since,
+    )
 
 
 def with_selected(

@@ -87,6 +87,7 @@ def facts(entry: Entry) -> Mapping[str, Fact]:
                 "note": entry.note,
                 "pause_reason": entry.pause_reason,
                 "pause_id": entry.pause_id,
+                "since": entry.since,
             }
         case Held():
             return {"action": "held", "pause_reason": entry.pause_reason}
@@ -94,7 +95,12 @@ def facts(entry: Entry) -> Mapping[str, Fact]:
             return {"action": "blocked", "reason": entry.reason.value, "status": entry.status}
         case StrategyChange():
             before = entry.before.value if entry.before else None
-            return {"action": "update", "before.schedule": before, "after.schedule": entry.after.value}
+            return {
+                "action": "update",
+                "before.schedule": before,
+                "after.schedule": entry.after.value,
+                "since": entry.since,
+            }
         case StrategyBlocked():
             return {"action": "blocked", "reason": entry.reason.value, "status": entry.status.value}
         case _:

@@ -41,18 +41,30 @@ class Unverified(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What a person decided for this run: about unverified fields, and which holds to let go."""
+    """What a person decided for this run.
+
+    About unverified fields, which holds to let go, and which portfolios may be asked for a run ``again`` although an
+    earlier request for one stayed unanswered.
+    """
 
     unverified: Unverified = Unverified.WRITE
     resume_held: frozenset[str] = frozenset()
+    again: frozenset[str] = frozenset()
 
 
 DEFAULT_POLICY = Policy()
 _AS_DESIRED = Unchanged()
 
 
-def decide(desired: Desired, live: Live, record: Record | None, policy: Policy = DEFAULT_POLICY) -> Decision:
-    """Return what to do about one portfolio."""
+def decide(
+    desired: Desired,
+    live: Live,
+    record: Record | None,
+    policy: Policy = DEFAULT_POLICY,
+    *,
+    unanswered: bool = False,
+) -> Decision:
+    """Return what to do about one portfolio; ``unanswered`` says that a run of it was asked for, and may have begun."""
     if proven_same(desired=desired, live=live, record=record):
         return _AS_DESIRED
     match live.status:
@@ -61,7 +73,7 @@ def decide(desired: Desired, live: Live, record: Record | None, policy: Policy =
         case Status.PAUSED:
             return _when_paused(desired, live, record, policy)
         case Status.INACTIVE:
-            return _when_inactive(desired, live)
+            return _when_inactive(desired, live, unanswered=unanswered and desired.id not in policy.again)
         case Status.ARCHIVED:
             return _block(
                 desired, live, BlockReason.ARCHIVED, "it is archived; unarchive it or remove it from the files"
@@ -97,7 +109,7 @@ def _unseen(desired: Desired, live: Live) -> Blocked:
     return _block(desired, live, BlockReason.READ_FAILED, detail)
 
 
-def _when_inactive(desired: Desired, live: Live) -> Decision:
+def _when_inactive(desired: Desired, live: Live, *, unanswered: bool) -> Decision:
     if desired.api is ApiVersion.V2:  # a word of v1: nothing on v2 can be started
         return _without_schedule(desired, live)
     match desired.state:
@@ -107,6 +119,12 @@ def _when_inactive(desired: Desired, live: Live) -> Decision:
             if desired.interval_ms is None:
                 detail = "nothing runs yet, and a start needs an interval; declare one"
                 return _block(desired, live, BlockReason.START_NEEDS_INTERVAL, detail)
+            if desired.run_on_start and unanswered:
+                detail = (
+                    "an earlier request for a run of it was not answered, and may have begun one: look with "
+                    f"`reconciler status {desired.id}`, and name it with --again {desired.id} to start it all the same"
+                )
+                return _block(desired, live, BlockReason.RUN_UNANSWERED, detail)
             risks = [Risk.RUNS_AT_ONCE] if desired.run_on_start else []
             return Change(
                 id=desired.id,

@@ -6,6 +6,7 @@
     ├── LiveInvalid               3  invalid       a live file that is not one
     ├── StalePlan                 4  stale         what was approved is not what would run
     ├── GuardRefused              5  guard         over a limit of the configuration
+    ├── NotExpected               7  permission    another service or account than the files expect
     ├── UsageError               64  usage         flags that make no sense together
     ├── JournalError              1  error         the journal can't be opened, read or written
     │   └── JournalBusy           1  error         another apply is at work with it
@@ -102,6 +103,12 @@ class GuardRefused(ReconcilerError):
     exit_reason = ExitReason.GUARD
 
 
+class NotExpected(ReconcilerError):
+    """The service, or the account that the key belongs to, is another one than the files expect."""
+
+    exit_reason = ExitReason.PERMISSION
+
+
 class UsageError(ReconcilerError):
     """Flags or environment that make no sense; found after the command line was parsed."""
 
@@ -164,7 +171,8 @@ class ApiError(ReconcilerError):
 
     ``status``, ``code``, ``request_id`` and ``correlation_id`` are as the service gave them, made harmless and
     cut; ``None`` where it gave none. ``may_have_taken_effect`` is what a writer must know before it does anything
-    else: false means the call is proven not to have changed a thing.
+    else: false means the call is proven not to have changed a thing. ``other_route`` says that there was no such route,
+    and that the same call, made again, takes the other one that the documents name.
     """
 
     def __init__(
@@ -178,6 +186,7 @@ class ApiError(ReconcilerError):
         request_id: str | None = None,
         correlation_id: str | None = None,
         retry_after_ms: int | None = None,
+        other_route: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -187,6 +196,7 @@ class ApiError(ReconcilerError):
         self.request_id = request_id
         self.correlation_id = correlation_id
         self.retry_after_ms = retry_after_ms
+        self.other_route = other_route
 
     @property
     def may_have_taken_effect(self) -> bool:

@@ -43,7 +43,8 @@ class Live:
 
     ``word`` is the status as the service spelled it. ``interval_ms`` and ``offset_ms`` are set only when the
     answer carried them, which v1 does not document (API facts §4.3). ``scheduled_ms`` holds the ``scheduledAt`` of
-    recent runs, newest first; on v2 the last rebalance alone. ``name`` and ``strategy`` (its id) are read on v2 only.
+    recent runs, newest first; on v2 the last rebalance alone. ``name``, ``strategy`` (its id) and ``strategy_name``
+    are read on v2 only.
 
     ``schedule_id`` tells one schedule from the next. v2 has no such id; there, while a portfolio is paused, the time it
     was last due stands in: every resume moves it (API facts §1.3), so it tells one pause from the next.
@@ -62,6 +63,7 @@ class Live:
     failure: ApiError | None = None
     name: str | None = None
     strategy: str | None = None
+    strategy_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,8 @@ class Record:
     confirmed_ms: int
     marked: bool = False
     """Whether the service showed our mark in the pause reason afterwards; see :mod:`reconciler.core.marker`."""
+    pause_reason: str | None = None
+    """The reason as the service showed it of our own pause, where it had changed the mark in it."""
 
 
 class Provenance(StrEnum):

@@ -139,6 +139,7 @@ def _portfolio(live: Live, found: LiveFile) -> dict[str, Any]:
         "runs": live.runs,
         "name": live.name,
         "strategy": live.strategy,
+        "strategy_name": live.strategy_name,
         "failure": _failure(live.failure) if live.failure is not None else None,
         "record": _record(record) if record is not None else None,
         "triggers": found.triggers.get(live.id, 0),
@@ -165,4 +166,5 @@ def _record(record: Record) -> dict[str, Any]:
         "schedule_id": record.schedule_id,
         "confirmed_ms": record.confirmed_ms,
         "marked": record.marked,
+        "pause_reason": record.pause_reason,
     }

@@ -144,6 +144,7 @@ def _live(entry: Mapping[str, Any]) -> Live:
         runs=_maybe_number(entry["runs"]),
         name=_maybe_harmless(entry["name"]),
         strategy=_maybe_harmless(entry["strategy"]),
+        strategy_name=_maybe_harmless(entry["strategy_name"]),
         failure=_failure(entry["failure"]) if entry["failure"] is not None else None,
     )
 
@@ -167,6 +168,7 @@ def _record(record: Mapping[str, Any]) -> Record:
         schedule_id=_maybe_harmless(record["schedule_id"]),
         confirmed_ms=_moment(record["confirmed_ms"]),
         marked=flag(record["marked"]),
+        pause_reason=maybe_text(record.get("pause_reason")),
     )
 
 

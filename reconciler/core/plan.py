@@ -71,6 +71,8 @@ class BlockReason(StrEnum):
     UNVERIFIED = "unverified"
     NOT_READ = "not_read"
     """Planned from a live file that does not hold it."""
+    RUN_UNANSWERED = "run_unanswered"
+    """Its start would run at once, and an earlier request for a run may have begun one already."""
 
 
 class Cause(StrEnum):
@@ -99,7 +101,8 @@ class Change:
     with pause and resume on v1. ``pause_reason`` is the stored reason at planning time: a resume is pinned to it.
     On v2, which stores none, ``pause_id`` stands in (:class:`~reconciler.core.live.Live`, ``schedule_id``).
     ``cadence_ms`` is the interval that a v2 portfolio has from its strategy, to be shown: it is not this change's to
-    set, and does not pin it.
+    set, and does not pin it. ``since`` is the token of the last write to its state or schedule that the journal knew
+    before the first read, ``None`` for none: an apply whose journal knows of a later one finds the change stale.
     """
 
     id: PortfolioId
@@ -120,6 +123,7 @@ class Change:
     api: ApiVersion = ApiVersion.V1
     cadence_ms: int | None = None
     pause_id: str | None = None
+    since: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler import __version__
-from reconciler.core.desired import ApiVersion
 from reconciler.core.errors import ExitReason
 from reconciler.core.plan import ChangeReason
 from reconciler.core.strategyfile import fingerprinted, strategies_document
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.plan import Change, Plan, Snapshot
 
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "2.0"
 """Minor versions only add keys; a reader refuses another major version."""
 
 TOOL: Final = f"glider-reconciler {__version__}"
@@ -40,27 +39,26 @@ def from_iso(text: str) -> int:
 
 
 def fingerprint(plan: Plan) -> str:
-    """Return SHA-256, in hex, over the sorted list of what each change observed, wants, and would send, and over the
-    guards that the plan is over."""
+    """Return SHA-256, in hex, over the sorted list of what each change observed, wants, and would send, the last write
+    that the journal knew of it, and over the guards that the plan is over."""
     changes = sorted(
         [
             plan.base_url,
             change.id,
+            change.api.value,
             change.verb.value,
             _snapshot(change.before),
             _snapshot(change.after),
-            change.pause_reason or "",
+            [change.pause_reason or "", change.pause_id or "", change.since or ""],
             [change.writes_schedule, change.run_on_start, change.note or ""],
-            # Only where it is not v1, so that a plan of v1 portfolios keeps the fingerprint it always had.
-            *([change.api.value, change.pause_id or ""] if change.api is not ApiVersion.V1 else []),
             # Of all reasons, this one decides what an apply may do: it lifts a pause that is not ours.
-            *([change.reason.value] if change.reason is ChangeReason.HOLD_OVERRIDDEN else []),
+            change.reason is ChangeReason.HOLD_OVERRIDDEN,
         ]
         for change in plan.changes
     )
     # A plan over a guard must not pass for one that is not.
     over = [[str(excess.guarded), excess.planned, excess.allowed] for excess in plan.over]
-    meaning = [changes, over, *fingerprinted(plan)]
+    meaning = [changes, over, fingerprinted(plan)]
     return sha256(json.dumps(meaning, separators=(",", ":"), ensure_ascii=True).encode()).hexdigest()
 
 
@@ -176,6 +174,7 @@ def _change(change: Change) -> dict[str, Any]:
         "next_run_at": iso(change.next_run_ms) if change.next_run_ms is not None else None,
         "cadence_ms": change.cadence_ms,
         "pause_id": change.pause_id,
+        "since": change.since,
         "source": _source(change.source),
     }
 

@@ -1,10 +1,12 @@
 """From a fleet's two sides to its plan: decide about every portfolio and gather the answers.
 
-In: desired, live and recorded portfolios, keyed by id. Out: a :class:`~reconciler.core.plan.Plan`.
+In: desired and live portfolios, keyed by id, and what the journal knows of them. Out: a
+:class:`~reconciler.core.plan.Plan`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.core.decide import DEFAULT_POLICY, Policy, decide
@@ -19,13 +21,14 @@ if TYPE_CHECKING:
     from reconciler.core.desired import Desired, PortfolioId
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.limits import Guards
-    from reconciler.core.live import Live, Record
+    from reconciler.core.live import Live
+    from reconciler.core.ports import Memory
 
 
 def build_plan(
     desired: Mapping[PortfolioId, Desired],
     live: Mapping[PortfolioId, Live],
-    records: Mapping[PortfolioId, Record],
+    memory: Memory,
     *,
     base_url: str,
     created_ms: int,
@@ -42,6 +45,7 @@ def build_plan(
 ) -> Plan:
     """Decide about every desired portfolio; ``live`` must hold each of them. Mappings are keyed by portfolio id.
 
+    ``memory`` is what the journal knew before the first of these reads: a write that came later makes a change stale.
     ``guards`` limit the changes; their shares are of ``managed``, the whole declared fleet.
     """
     changes: list[Change] = []
@@ -49,12 +53,19 @@ def build_plan(
     blocked: list[Blocked] = []
     no_op = unverified = 0
     for portfolio in sorted(desired):
-        match decide(desired[portfolio], live[portfolio], records.get(portfolio), policy):
+        decision = decide(
+            desired[portfolio],
+            live[portfolio],
+            memory.records.get(portfolio),
+            policy,
+            unanswered=portfolio in memory.unanswered,
+        )
+        match decision:
             case Unchanged() as unchanged:
                 no_op += 1
                 unverified += unchanged.unverified
             case Change() as change:
-                changes.append(change)
+                changes.append(replace(change, since=memory.since.get(portfolio)))
                 unverified += any(f.verdict is Verdict.UNVERIFIED for f in change.fields)
             case Held() as hold:
                 held.append(hold)

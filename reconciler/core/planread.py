@@ -177,6 +177,7 @@ def _parse_change(change: Mapping[str, Any]) -> Change:
         api=ApiVersion(change.get("api", "v1")),
         cadence_ms=_maybe_ms(change.get("cadence_ms"), lowest=1),
         pause_id=maybe_text(change.get("pause_id")),
+        since=maybe_text(change["since"]),
         name=maybe_text(change["name"]),
         verb=Verb(change["verb"]),
         before=before,

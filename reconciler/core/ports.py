@@ -5,14 +5,15 @@ Whoever implements one of these keeps to its words on errors: an apply decides w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from reconciler.core.desired import PortfolioId
     from reconciler.core.errors import ApiError
+    from reconciler.core.intent import Address, Call, Intent, OpenIntent, WriteOutcome
     from reconciler.core.live import Live, Record
     from reconciler.core.rebalance import (
         PortfolioFacts,
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
         RecentRebalances,
         Triggered,
     )
-    from reconciler.core.report import Intent
     from reconciler.core.strategy import Cadence, StrategyAddress, StrategyId, StrategyLive
     from reconciler.core.verb import Verb
 
@@ -40,14 +40,55 @@ class Confirmation:
     next_run_ms: int | None = None
     previous_interval_ms: int | None = None
     previous_offset_ms: int | None = None
+    cadence: Cadence | None = None
+    run: str | None = None
+    """The id of the rebalance that the call began, where the answer named one."""
 
 
-class AutomationApi(Protocol):
-    """One Glider service. Every method may raise :class:`~reconciler.core.errors.ApiError`, and nothing else.
+class Room(Protocol):
+    """Room for a look and the write that follows it, taken from the rate limit before the look.
 
-    Reads are retried inside, within a budget. Writes are sent once and never repeated inside, except where the first
-    was proven to do nothing: after the wait of a 429, and once on the other v1 path family after a 404 or 405 (API
-    facts §4.1).
+    ``async with room:`` waits until both may be sent, and gives the room back at its end; it may be entered again, one
+    time after the other. Inside, in the same task, reads note when they were sent, and a write is sent only while the
+    oldest of them is young enough. Entering may raise ``ApiError`` where that would take too long.
+    """
+
+    async def __aenter__(self) -> Room:
+        """Wait for room."""
+
+    async def __aexit__(self, *_: object) -> None:
+        """Give it back."""
+
+    def look_again(self) -> None:
+        """Forget the reads so far: what follows is a new look."""
+
+
+class WriteNotSent(Exception):
+    """A write was not sent, because it would have been too late for the look before it, and so changed nothing.
+
+    ``age_ms`` is how old the look was by then; ``None`` where the write would have had to wait for the rate limit.
+    """
+
+    def __init__(self, age_ms: int | None) -> None:
+        super().__init__("not sent: look again")
+        self.age_ms = age_ms
+
+
+class Rooms(Protocol):
+    """Whoever can give room for a look and a write."""
+
+    def room(self) -> Room:
+        """Return room for the looks and attempts of one write."""
+
+
+class PortfolioApi(Protocol):
+    """The portfolios of one Glider service, by one of its APIs or by both. Every method may raise
+    :class:`~reconciler.core.errors.ApiError`, and nothing else but, from a write inside a :class:`Room`,
+    :class:`WriteNotSent`.
+
+    Reads are retried inside, within a budget. A write is sent once and never repeated inside: whoever repeats one has
+    to look first. ``ApiError.other_route`` says that the same write, sent again, goes to the other v1 path family
+    (API facts §4.1).
     """
 
     async def read(self, portfolio: PortfolioId) -> Live:
@@ -66,6 +107,16 @@ class AutomationApi(Protocol):
 
     async def update_schedule(self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None) -> Confirmation:
         """Set interval and offset; without an offset the service falls back to 0 (API facts §1.1, V1.5)."""
+
+
+class AutomationApi(PortfolioApi, Rooms, Protocol):
+    """One Glider service, as whoever writes to it needs it: with room for a look and a write, and with its time."""
+
+    def service_ms(self) -> int:
+        """Return the time by the service's own clock (its ``Date`` header), UTC epoch milliseconds.
+
+        By this machine's clock where the service names no time, or one that is hardly another.
+        """
 
 
 class StrategyApi(Protocol):
@@ -87,36 +138,75 @@ class Clock(Protocol):
     def now_ms(self) -> int:
         """Return UTC epoch milliseconds."""
 
+    def ticks_ms(self) -> int:
+        """Return milliseconds from any start that only ever grow, also while the machine sleeps or nothing runs."""
+
     async def sleep(self, seconds: float) -> None:
         """Wait."""
 
 
-class Journal(Protocol):
-    """What survives between runs, keyed by base URL and by portfolio or strategy. Methods raise ``JournalError``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What the journal knows of one service at one moment, keyed by portfolio or strategy and sorted.
 
-    def records(self) -> Mapping[PortfolioId, Record]:
-        """Return the last confirmed state of every portfolio of this base URL."""
+    ``since`` holds the token of the last write to each state or schedule that took or may have taken effect.
+    ``pauses`` holds the token of the last pause of ours, where no later resume or start of ours counts.
+    ``unanswered`` holds the last request for a run (a rebalance, or a start that runs at once) of each portfolio whose
+    outcome stayed unknown. ``triggers`` counts the rebalances of the last 24 hours. ``exists`` is false where there is
+    no journal.
+    """
+
+    exists: bool = False
+    records: Mapping[PortfolioId, Record] = field(default_factory=dict)
+    cadences: Mapping[StrategyId, Cadence] = field(default_factory=dict)
+    since: Mapping[Address, str] = field(default_factory=dict)
+    pauses: Mapping[PortfolioId, str] = field(default_factory=dict)
+    unanswered: Mapping[PortfolioId, OpenIntent] = field(default_factory=dict)
+    triggers: Mapping[PortfolioId, int] = field(default_factory=dict)
+
+
+class Journal(Protocol):
+    """What survives between runs, keyed by base URL and by portfolio or strategy. Methods raise ``JournalError``.
+
+    ``plans`` are fingerprints: attempts under these that did not carry their change to its end don't count as writes,
+    so that a run that broke off can be run again.
+    """
+
+    def memory(self, *, plans: Collection[str] = ()) -> Memory:
+        """Return all that is known, at one moment."""
 
     def record(self, portfolio: PortfolioId) -> Record | None:
         """Return the last confirmed state of one portfolio."""
 
-    def cadences(self) -> Mapping[StrategyId, Cadence]:
-        """Return the cadence of every strategy whose last write that may have taken effect was confirmed or seen."""
+    def cadence(self, strategy: StrategyId) -> Cadence | None:
+        """Return the cadence that the last write to a strategy left, where it was confirmed or seen."""
 
-    def written_between(self, portfolio: PortfolioId | StrategyAddress, *, after_ms: int, until_ms: int) -> bool:
-        """Whether a write that is known to have taken effect was begun after the one time and not after the other."""
+    def since(self, address: Address, *, plans: Collection[str] = ()) -> str | None:
+        """Return the token of the last write to its state or schedule that took or may have taken effect."""
 
-    def unsettled(self) -> tuple[Intent, ...]:
+    def last_pause(self, portfolio: PortfolioId) -> str | None:
+        """Return the token of the last pause of ours, unless a later resume or start of ours counts."""
+
+    def knows(self, token: str) -> bool:
+        """Whether a write with this token stands in the journal."""
+
+    def maybe_sent(self, address: Address, call: Call, *, plans: Collection[str]) -> bool:
+        """Whether a call of this kind was made under one of these plans whose outcome stayed unknown."""
+
+    def unsettled(self) -> tuple[OpenIntent, ...]:
         """Return the writes that have an intent and no outcome, oldest first: a run died over them."""
 
-    def begin(self, portfolio: PortfolioId | StrategyAddress, call: str, wanted: str) -> int:
+    def unanswered(self, portfolio: PortfolioId) -> OpenIntent | None:
+        """Return the last request for a run of a portfolio, where its outcome stayed unknown."""
+
+    def begin(self, intent: Intent) -> int:
         """Commit the intent of a write before it is sent; return its number."""
 
-    def end(self, write: int, outcome: str, detail: str) -> None:
+    def end(self, number: int, outcome: WriteOutcome, detail: str) -> None:
         """Commit the outcome of the write with this number."""
 
-    def confirm(self, portfolio: PortfolioId, record: Record) -> None:
-        """Commit what the service confirmed."""
+    def confirm(self, records: Mapping[PortfolioId, Record]) -> None:
+        """Commit what the service confirmed or showed, all at once."""
 
 
 class ApplyObserver(Protocol):

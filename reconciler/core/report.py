@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from reconciler.core.desired import ApiVersion
 from reconciler.core.errors import ExitReason, FailureKind, exit_reason_of
 from reconciler.core.text import plural
 
 if TYPE_CHECKING:
-    from reconciler.core.desired import PortfolioId
     from reconciler.core.errors import ApiError
+    from reconciler.core.intent import Address, Call
     from reconciler.core.plan import Change, Plan
-    from reconciler.core.strategy import Cadence, StrategyAddress, StrategyChange
+    from reconciler.core.strategy import Cadence, StrategyChange
 
 
 class Outcome(StrEnum):
@@ -39,44 +38,18 @@ class Outcome(StrEnum):
 ACHIEVED = frozenset({Outcome.DONE, Outcome.ALREADY_DONE})
 
 
-class Call(StrEnum):
-    """A call that changes something; the word stands in the journal and in reports."""
-
-    START = "start"
-    PAUSE = "pause"
-    RESUME = "resume"
-    UPDATE_SCHEDULE = "update-schedule"
-    REBALANCE = "rebalance"
-    """Runs the portfolio once; it leaves state and schedule as they are."""
-    SET_CADENCE = "set-cadence"
-    """Sets a strategy's cadence, and so that of every enrolled portfolio."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
-    """A write that was announced and has no outcome; ``wanted`` is JSON, ``at_ms`` UTC epoch milliseconds."""
-
-    write: int
-    portfolio: PortfolioId | StrategyAddress
-    call: Call
-    wanted: str
-    at_ms: int
-    api: ApiVersion = ApiVersion.V1
-    """The API that the write went to, so that it is settled there, whatever the files say by now."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
     """One write as the journal has it; times are UTC epoch milliseconds.
 
     ``interval_ms`` and ``offset_ms`` are the schedule wanted by its change, ``None`` where none was. ``outcome`` is
-    ``None`` for an intent that nobody has settled yet, else ``confirmed`` (by the answer), ``seen`` (by a read),
-    ``unseen`` (a read proved that it had no effect), ``failed`` (refused) or ``unknown``; ``detail`` is its sentence.
-    ``cadence`` is what a strategy was to get; its address then stands for a portfolio's id.
+    ``None`` for an intent that nobody has settled yet, else a word of
+    :class:`~reconciler.core.intent.WriteOutcome`; ``detail`` is its sentence. ``cadence`` is what a strategy was to
+    get; its address then stands for a portfolio's id. ``token`` tells the write from every other.
     """
 
     number: int
-    portfolio: PortfolioId | StrategyAddress
+    portfolio: Address
     call: Call
     interval_ms: int | None
     offset_ms: int | None
@@ -85,13 +58,15 @@ class Write:
     detail: str
     outcome_ms: int | None
     cadence: Cadence | None = None
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One apply as the journal has it, with its writes in order; times are UTC epoch milliseconds.
 
-    ``fingerprint`` is that of its plan, or the word ``rebalance`` where rebalances were asked for.
+    ``fingerprint`` is that of its plan, or the word ``rebalance`` where rebalances were asked for; ``approved`` that of
+    the plan that a person approved, where the run made a plan of its own (``apply --approved``).
 
     ``exit_reason`` is the word it ended with, ``cut_off`` where its process died, and ``None`` where it is under way or
     nobody has looked since. ``finished_ms`` is only known of runs that ended by themselves.
@@ -106,6 +81,7 @@ class Run:
     finished_ms: int | None
     exit_reason: str | None
     writes: tuple[Write, ...]
+    approved: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,9 +147,11 @@ class ApplyReport:
         blocked = bool(self.plan.blocked or self.plan.blocked_strategies)
         if not incomplete and not blocked:
             return ExitReason.OK
-        if incomplete == {Outcome.STALE} and not blocked:
+        # The last call of what failed changed nothing; what is stale or was not attempted ends before a call.
+        begun = {Outcome.FAILED: 1, Outcome.STALE: 0, Outcome.NOT_ATTEMPTED: 0}
+        halfway = any(len(result.calls) > begun.get(result.outcome, len(result.calls)) for result in self.every)
+        if incomplete == {Outcome.STALE} and not blocked and not halfway:
             return ExitReason.STALE
-        halfway = any(result.outcome is Outcome.FAILED and len(result.calls) > 1 for result in self.every)
         if halfway or Outcome.UNKNOWN in outcomes or Outcome.DONE in outcomes:
             return ExitReason.PARTIAL
         kinds = {exit_reason_of(result.error.kind) for result in self.every if result.error}

@@ -6,9 +6,10 @@ status answer, our own record, and the times of runs. This module decides which 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from reconciler.core.desired import RunState
 from reconciler.core.duration import DAY_MS
 from reconciler.core.live import Live, Provenance, Record, Status
 
@@ -84,6 +85,29 @@ def observed_interval(live: Live, *, after_ms: int | None) -> int | None:
         return None
     gap = newest - middle
     return gap if gap == middle - oldest and gap > 0 else None
+
+
+def observed_record(live: Live, record: Record | None) -> Record | None:
+    """Return what a look adds to the record: a schedule that it proves and the record does not hold, else ``None``.
+
+    To be kept before anything of ours, a pause or a rebalance, spoils the points that proved it. It is dated by the
+    oldest of these points: from then on they say the same.
+    """
+    interval = known_interval(live, record)
+    if live.status is not Status.ACTIVE or interval.value is None or interval.provenance is Provenance.RECORDED:
+        return None
+    offset = known_offset(live, record)
+    if record is not None and applies(record, live):
+        kept = replace(record, state=RunState.ACTIVE, interval_ms=interval.value, offset_ms=offset.value)
+        return kept if kept != record else None
+    points = live.scheduled_ms[: POINTS_THAT_PROVE - 1]
+    return Record(
+        state=RunState.ACTIVE,
+        interval_ms=interval.value,
+        offset_ms=offset.value,
+        schedule_id=live.schedule_id,
+        confirmed_ms=points[-1] - 1 if points else 0,
+    )
 
 
 def runs_per_day(interval_ms: int) -> float:

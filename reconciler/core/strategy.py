@@ -120,7 +120,8 @@ class StrategyLive:
 class StrategyChange:
     """One strategy's new cadence. ``before`` is ``None`` where the live one can't be known.
 
-    ``reach`` is how many portfolios were enrolled when the plan was made, ``None`` where that is not known.
+    ``reach`` is how many portfolios were enrolled when the plan was made, ``None`` where that is not known. ``since``
+    is the token of the last write to it that the journal knew before the first read, ``None`` for none.
     """
 
     id: StrategyId
@@ -132,6 +133,7 @@ class StrategyChange:
     name: str | None = None
     cause: Cause | None = None
     source: Origin | None = None
+    since: str | None = None
 
     @property
     def address(self) -> StrategyAddress:

@@ -44,6 +44,7 @@ def strategies_document(plan: Plan) -> dict[str, Any]:
                 "reach": change.reach,
                 "risks": [risk.value for risk in change.risks],
                 "cause": change.cause.value if change.cause else None,
+                "since": change.since,
                 "source": _source(change.source),
             }
             for change in plan.strategies
@@ -64,13 +65,9 @@ def strategies_document(plan: Plan) -> dict[str, Any]:
     }
 
 
-def fingerprinted(plan: Plan) -> list[list[list[str]]]:
-    """Return what the fingerprint covers of the strategies: one list of changes, none where there are none.
-
-    A plan without strategies keeps the fingerprint that it had before there were any.
-    """
-    changes = sorted([change.id, change.before or "", change.after.value] for change in plan.strategies)
-    return [changes] if changes else []
+def fingerprinted(plan: Plan) -> list[list[str]]:
+    """Return what the fingerprint covers of the strategies, a list for each change."""
+    return sorted([one.id, one.before or "", one.after.value, one.since or ""] for one in plan.strategies)
 
 
 def parse_strategies(document: Mapping[str, Any] | None) -> Parsed:
@@ -92,6 +89,7 @@ def _parse_change(change: Mapping[str, Any]) -> StrategyChange:
         reach=maybe_number(change["reach"]),
         risks=tuple(StrategyRisk(risk) for risk in change["risks"]),
         cause=Cause(change["cause"]) if change["cause"] is not None else None,
+        since=maybe_text(change["since"]),
         source=_parse_source(change["source"]),
     )
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.core.desired import PortfolioId
+    from reconciler.core.intent import Address
     from reconciler.core.limits import Guards
     from reconciler.core.plan import Plan
     from reconciler.core.strategy import StrategyDesired, StrategyId
@@ -40,7 +41,8 @@ class Strategies:
 
     ``live`` lacks what nobody read. ``recorded`` are the cadences of our last confirmed writes. ``reach`` counts
     enrolled portfolios; it lacks what could not be counted. ``on_mainnet`` names a portfolio on ETH mainnet of each
-    strategy that is known to have one: enrolled as read, and declared on that chain.
+    strategy that is known to have one: enrolled as read, and declared on that chain. ``since`` holds the tokens of the
+    last writes that the journal knew before the first read, by address.
     """
 
     desired: Mapping[StrategyId, StrategyDesired]
@@ -48,6 +50,7 @@ class Strategies:
     recorded: Mapping[StrategyId, Cadence]
     reach: Mapping[StrategyId, int]
     on_mainnet: Mapping[StrategyId, PortfolioId] = field(default_factory=dict)
+    since: Mapping[Address, str] = field(default_factory=dict)
 
 
 def decide_strategy(
@@ -157,7 +160,7 @@ def with_strategies(
         )
         match _within_minimum(decision, strategies.on_mainnet.get(strategy)):
             case StrategyChange() as change:
-                changes.append(change)
+                changes.append(replace(change, since=strategies.since.get(change.address)))
             case StrategyBlocked() as block:
                 blocked.append(block)
             case StrategyUnchanged():

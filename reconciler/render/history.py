@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.core.duration import format_duration
+from reconciler.core.intent import Call, WriteOutcome
 from reconciler.core.planfile import iso
-from reconciler.core.report import Call
 from reconciler.core.text import plural
 from reconciler.render.style import Ink, Style, columns, moment, safe
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OPEN: Final = "open"
 """Stands where a write has no outcome yet."""
-OUTCOMES: Final = ("confirmed", "seen", "unseen", "failed", "unknown", OPEN)
+OUTCOMES: Final = (*(outcome.value for outcome in WriteOutcome), OPEN)
 _SHORT: Final = 12
 """Characters of a fingerprint in a table."""
 _NO_END: Final = "under way, or cut off"
@@ -43,6 +43,7 @@ def run_text(run: Run, style: Style) -> str:
         ("tool", safe(run.tool)),
         ("process", safe(run.process)),
         ("plan", safe(run.fingerprint)),
+        *([("approved", safe(run.approved))] if run.approved is not None else []),
         ("started", moment(run.started_ms)),
         ("finished", "-" if run.finished_ms is None else moment(run.finished_ms)),
         ("ended", _ended(run, style)),
@@ -126,6 +127,7 @@ def _document(run: Run, *, with_writes: bool) -> dict[str, Any]:
         "tool": run.tool,
         "process": run.process,
         "fingerprint": run.fingerprint,
+        "approved": run.approved,
         "started_at": iso(run.started_ms),
         "finished_at": None if run.finished_ms is None else iso(run.finished_ms),
         "ended": run.exit_reason,
@@ -139,6 +141,7 @@ def _document(run: Run, *, with_writes: bool) -> dict[str, Any]:
 def _write_document(write: Write) -> dict[str, Any]:
     return {
         "write": write.number,
+        "token": write.token,
         "portfolio": write.portfolio,
         "call": write.call.value,
         "interval_ms": write.interval_ms if write.call in _SENDS_A_SCHEDULE else None,

@@ -18,17 +18,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from reconciler.core.desired import ApiVersion, PortfolioId
+    from reconciler.core.live import Live
     from reconciler.core.rebalance import Rebalance, RebalanceReport, RebalanceResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebalanceTarget:
-    """One portfolio that is to run, as a person knows it; ``declared`` is false where no file names it."""
+    """One portfolio that is to run, as a person knows it; ``declared`` is false where no file names it.
+
+    ``live`` is what a look showed before anybody is asked, and ``refused`` why it will not be run, where it will not.
+    """
 
     id: PortfolioId
     name: str | None
     version: ApiVersion
     declared: bool
+    live: Live | None = None
+    refused: str | None = None
 
 
 def targets_text(targets: Sequence[RebalanceTarget], base_url: str, style: Style) -> str:
@@ -38,12 +44,24 @@ def targets_text(targets: Sequence[RebalanceTarget], base_url: str, style: Style
             target.id,
             cut(safe(target.name), WIDEST_NAME) if target.name else "",
             target.version.value,
+            _state(target, style),
             "" if target.declared else style.paint("not declared", Ink.YELLOW),
         )
         for target in targets
     ]
     head = f"Rebalance now at {safe(base_url)}:"
     return "\n".join([style.paint(head, Ink.BOLD), *(f"  {row}" for row in columns(rows))]) + "\n"
+
+
+def _state(target: RebalanceTarget, style: Style) -> str:
+    """Return what a person has to know of a portfolio before saying yes: its state, and why it will not run."""
+    live = target.live
+    if target.refused is not None:
+        return style.paint(safe(f"not run: {target.refused}", longest=300), Ink.YELLOW)
+    if live is None:
+        return ""
+    word = safe(live.word or live.status.value, longest=60)
+    return f"{word}: {safe(live.pause_reason, longest=120)}" if live.pause_reason else word
 
 
 def accepted_line(portfolio: PortfolioId, rebalance: str | None, style: Style) -> str:

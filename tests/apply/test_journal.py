@@ -193,15 +193,15 @@ def test_a_run_that_died(place: Path) -> None:
 def test_records_come_back(place: Path) -> None:
     """What was confirmed is found by portfolio and service, sorted by id; the latest word counts."""
     with opened(place) as journal:
-        journal.confirm(B, BARE)
-        journal.confirm(A, BARE)
-        journal.confirm(A, RECORD)
+        journal.confirm({B: BARE})
+        journal.confirm({A: BARE})
+        journal.confirm({A: RECORD})
         assert journal.memory().records == {A: RECORD, B: BARE}
         assert list(journal.memory().records) == [A, B]
         assert (journal.record(A), journal.record(B), journal.record(C)) == (RECORD, BARE, None)
     with opened(place, THERE) as journal:
         assert (journal.memory(), journal.record(A)) == (Memory(exists=True), None)
-        journal.confirm(A, BARE)
+        journal.confirm({A: BARE})
     assert remembered(place).records == {A: RECORD, B: BARE}
     assert remembered(place, THERE).records == {A: BARE}
 
@@ -212,15 +212,15 @@ def test_a_void_record(place: Path, outcome: WriteOutcome | None) -> None:
     with opened(place) as journal:
         journal.open_run(fingerprint="f", tool="t")
         write(journal, intent(A, Call.PAUSE))
-        journal.confirm(A, RECORD)
-        journal.confirm(B, RECORD)
+        journal.confirm({A: RECORD})
+        journal.confirm({B: RECORD})
         write(journal, intent(A, Call.REBALANCE))
         assert journal.record(A) == RECORD
         write(journal, intent(A, Call.RESUME), outcome)
         left = {B: RECORD} if outcome in MAY_HAVE_TAKEN_EFFECT else {A: RECORD, B: RECORD}
         assert journal.memory().records == left
         assert journal.record(A) == left.get(A)
-        journal.confirm(A, BARE)
+        journal.confirm({A: BARE})
         assert journal.memory().records == {A: BARE, B: RECORD}
 
 
@@ -293,7 +293,7 @@ def used(place: Path) -> Path:
     with opened(place) as journal:
         journal.open_run(fingerprint="f", tool="t")
         write(journal, intent(A, Call.PAUSE), None)
-        journal.confirm(B, RECORD)
+        journal.confirm({B: RECORD})
     return place
 
 
@@ -415,7 +415,7 @@ def test_tables_that_are_gone(used: Path) -> None:
             lambda: journal.unanswered(A),
             lambda: journal.begin(intent(A, Call.PAUSE)),
             lambda: journal.end(1, WriteOutcome.FAILED, ""),
-            lambda: journal.confirm(A, RECORD),
+            lambda: journal.confirm({A: RECORD}),
         ):
             assert refusal(question) == gone
         edit(used, "DROP TABLE confirmed")
@@ -483,7 +483,7 @@ def test_reading_beside_a_writer(place: Path) -> None:
     """Who only reads sees what is committed, while another writes, and can't write itself."""
     with opened(place) as journal:
         journal.open_run(fingerprint="f", tool="t")
-        journal.confirm(A, RECORD)
+        journal.confirm({A: RECORD})
         assert remembered(place) == Memory(exists=True, records={A: RECORD})
         runs = read_runs(place)
         assert runs is not None

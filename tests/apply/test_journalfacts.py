@@ -52,7 +52,7 @@ def add_run(
             record = Record(
                 state=RunState.ACTIVE, interval_ms=None, offset_ms=None, schedule_id=None, confirmed_ms=at_ms
             )
-            journal.confirm(PortfolioId(portfolio), record)
+            journal.confirm({PortfolioId(portfolio): record})
         if ended:
             journal.close_run(ExitReason.PARTIAL.word)
 

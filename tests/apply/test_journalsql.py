@@ -240,6 +240,23 @@ def test_a_cadence_of_no_strategy_is_damage(place: Path) -> None:
         read_memory(place, base_url=HERE, now_ms=NOON_MS)
 
 
+@pytest.mark.parametrize("outcome", OUTCOMES)
+@pytest.mark.parametrize("call", [Call.PAUSE, Call.RESUME, Call.START, Call.UPDATE_SCHEDULE, Call.REBALANCE])
+def test_the_last_pause(place: Path, call: Call, outcome: WriteOutcome | None) -> None:
+    """The newest pause that may have taken effect, unless a resume or start that may have came after it."""
+    with opened(place) as journal:
+        write(journal, intent(A, Call.PAUSE, "000001"))
+        write(journal, intent(B, Call.PAUSE, "000002"))
+        write(journal, intent(A, call, "000003"), outcome)
+        ended = call in (Call.RESUME, Call.START) and outcome not in NO_EFFECT
+        anew = call is Call.PAUSE and outcome not in NO_EFFECT
+        expected = None if ended else "000003" if anew else "000001"
+        assert (journal.last_pause(A), journal.last_pause(B)) == (expected, "000002")
+        assert journal.memory().pauses == ({A: expected} if expected else {}) | {B: "000002"}
+    with opened(place, THERE) as journal:
+        assert (journal.last_pause(A), journal.memory().pauses) == (None, {})
+
+
 def test_triggers(place: Path) -> None:
     """Rebalances that may have begun in the last 24 hours are counted, of one service, sorted by id."""
     clock = FakeClock(NOON_MS - DAY_MS - 1)
@@ -267,7 +284,9 @@ def test_all_of_one_moment(place: Path) -> None:
         write(journal, intent(A, Call.PAUSE))
         unanswered = {A: OpenIntent(number=number, intent=REBALANCE, at_ms=NOON_MS)}
         assert before == Memory(exists=True, unanswered=unanswered, triggers={A: 1})
-        assert journal.memory() == Memory(exists=True, since={A: "0000a1"}, unanswered=unanswered, triggers={A: 1})
+        assert journal.memory() == Memory(
+            exists=True, since={A: "0000a1"}, pauses={A: "0000a1"}, unanswered=unanswered, triggers={A: 1}
+        )
 
 
 def test_nothing_is_committed_in_between(place: Path) -> None:

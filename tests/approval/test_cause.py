@@ -16,6 +16,7 @@ from reconciler.core.live import Live, Record, Status
 from reconciler.core.marker import MARK
 from reconciler.core.plan import Cause
 from reconciler.core.planner import build_plan
+from reconciler.core.ports import Memory
 from tests.fleets import declared
 from tests.support import BASE_URL, HOUR_MS, NOON_MS
 
@@ -42,7 +43,7 @@ def cause(
     files: Desired, base: Desired | None, found: Live, known: Record | None, policy: Policy = DEFAULT_POLICY
 ) -> Cause | None:
     records = {ID: known} if known else {}
-    made = build_plan({ID: files}, {ID: found}, records, base_url=BASE_URL, created_ms=NOON_MS, policy=policy)
+    made = build_plan({ID: files}, {ID: found}, Memory(records=records), base_url=BASE_URL, created_ms=NOON_MS, policy=policy)
     (change,) = with_causes(made, {ID: base} if base else {}, {ID: found}, records, policy).changes
     return change.cause
 
@@ -105,7 +106,7 @@ def test_a_released_hold_is_no_branch() -> None:
 def test_unedited_files_are_never_to_blame(files: Desired, found: Live, known: Record | None) -> None:
     """With the files as their own base, every change is drift or pending; without a base, this branch's."""
     records = {ID: known} if known else {}
-    made = build_plan({ID: files}, {ID: found}, records, base_url=BASE_URL, created_ms=NOON_MS)
+    made = build_plan({ID: files}, {ID: found}, Memory(records=records), base_url=BASE_URL, created_ms=NOON_MS)
     same = with_causes(made, {ID: files}, {ID: found}, records, DEFAULT_POLICY)
     assert all(change.cause in (Cause.DRIFT, Cause.PENDING) for change in same.changes)
     alone = with_causes(made, {}, {ID: found}, records, DEFAULT_POLICY)

@@ -80,7 +80,7 @@ def test_saved_plan(shell: Shell) -> None:
     [
         (lambda text: text.replace('"verb": "pause"', '"verb": "resume"'), 3, "does not match its fingerprint"),
         (lambda text: text[: len(text) // 2], 3, "not a saved plan"),
-        (lambda text: text.replace('"1.0"', '"2.0"'), 3, "format version 2.0"),
+        (lambda text: text.replace('"2.0"', '"3.0"'), 3, "format version 3.0"),
         (lambda text: "[]", 3, "not a saved plan"),
         (lambda text: "[" * 100_000, 3, "not a saved plan"),
         (lambda text: text.replace("null", "7"), 3, "not a saved plan"),
@@ -186,6 +186,18 @@ def test_explain(shell: Shell) -> None:
     assert "automation.yaml:3" in out
     assert shell("explain aax").code == 64
     assert {f["field"]: f["layer"] for f in shell("explain aaa -o json").json["fields"]}["offset"] == "group g"
+
+
+def test_explain_of_a_v2_portfolio(shell: Shell) -> None:
+    """It names the strategy, and what that one declares with its place."""
+    shell.write(
+        "automation.yaml",
+        "version: 1\nportfolios:\n  pf1: {state: active, api: v2, strategy: momentum}\n"
+        "strategies:\n  momentum: {schedule: weekly}\n",
+    )
+    rows = [line.split() for line in shell("explain pf1").out.splitlines()]
+    assert ["strategy", "momentum", "portfolio", "automation.yaml:3:43"] in rows
+    assert ["strategy.schedule", "weekly", "strategy", "automation.yaml:5:24"] in rows
 
 
 def test_sandbox_clock(shell: Shell) -> None:

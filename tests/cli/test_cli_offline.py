@@ -152,7 +152,7 @@ def test_the_list_and_the_cadences_are_in_the_file(mixed: Shell) -> None:
 def test_what_was_triggered_is_in_the_file(mixed: Shell) -> None:
     """A warning about rebalances by hand that a plan made at once gives is given by a later one too."""
     for _ in range(TRIGGERS_A_DAY + 1):
-        assert mixed("rebalance aaa --sandbox --auto-approve").code == 0
+        assert mixed("rebalance aaa --sandbox --auto-approve --although-paused aaa").code == 0
     assert mixed("status --sandbox --out live.json").code == 0
     at_once, later = mixed("plan --sandbox -o json"), mixed("plan --live live.json -o json")
     assert "5 rebalances were asked for in 24h" in str(later.json["warnings"])

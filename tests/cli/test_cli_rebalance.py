@@ -36,6 +36,8 @@ def quick(shell: Shell) -> Shell:
 class Terminal(io.StringIO):
     """A person who has typed an answer."""
 
+    buffer = io.BytesIO()
+
     def isatty(self) -> bool:
         return True
 
@@ -54,7 +56,8 @@ def test_it_asks(quick: Shell, monkeypatch: pytest.MonkeyPatch, answer: str, cod
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
     ended = quick("rebalance aaa idle --skip-schedule-validation --sandbox")
     assert ended.code == code
-    assert re.search(r"Rebalance now at sandbox://\w+:\n  aaa +v1  not declared\n  idle +v1  not declared\n", ended.err)
+    rows = r"  aaa +v1 +active +not declared\n  idle +v1 +inactive +not declared\n"
+    assert re.search(rf"Rebalance now at sandbox://\w+:\n{rows}", ended.err)
     assert "Each of these 2 portfolios will trade now. Only 'yes' is accepted." in ended.err
     assert (quick.folder / ".reconciler/journal.db").exists() is (code == 0)
 
@@ -67,7 +70,7 @@ def test_text(quick: Shell) -> None:
     assert re.match(r"  accepted  aaa +rebal_\w+  -$", rows[0])
     assert rows[1].startswith("  refused   idle")
     assert "--skip-schedule-validation" in rows[1]
-    assert "reading failed, so nothing was asked for" in rows[2]
+    assert "Glider has no such portfolio, or the key may not see it; check the id" in rows[2]
     assert rows[-1] == "3 rebalances: 1 accepted, 2 refused."
     assert ended.err == ""
 
@@ -108,7 +111,7 @@ def test_a_cooldown(quick: Shell) -> None:
 
 def test_waiting_that_takes_too_long(shell: Shell) -> None:
     """It is told as timed out, and goes on; it took no longer than asked for."""
-    ended = shell("rebalance aaa --sandbox --auto-approve --wait --timeout 1ms")
+    ended = shell("rebalance aaa --sandbox --auto-approve --wait --timeout 1ms --although-paused aaa")
     assert ended.code == 6
     assert "timed out  aaa" in ended.out
     assert "it is not over after 1ms (running), and goes on; look with `reconciler status aaa`" in ended.out
@@ -131,6 +134,22 @@ def test_wrong_usage(shell: Shell, line: str) -> None:
     ended = shell(f"rebalance {line} --sandbox --auto-approve")
     assert ended.code == 64
     assert WRONG[line] in ended.err
+
+
+def test_what_is_paused_is_not_run(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Declared paused, or paused by a person: refused with the way out, and nobody is asked where nothing may run."""
+    monkeypatch.setattr(sys, "stdin", Terminal("yes\n"))
+    ended = shell("rebalance aaa ccc --sandbox")
+    assert ended.code == 1
+    assert "trade now" not in ended.err
+    assert "the files declare it paused; name it with --although-paused aaa to run it all the same" in ended.out
+    assert "it is paused (Paused from the app), and a rebalance trades all the same" in ended.out
+    assert shell("history -o json").json["runs"][0]["summary"]["confirmed"] == 0
+    named = shell("rebalance aaa ccc --sandbox --auto-approve --although-paused ccc --skip-schedule-validation")
+    assert named.code == 6
+    assert re.search(r"accepted  ccc +rebal_", named.out)
+    for option in ("--although-paused bbb", "--again bbb"):
+        assert shell(f"rebalance aaa --sandbox --auto-approve {option}").code == 64
 
 
 def test_files_that_are_there_must_be_good(shell: Shell) -> None:

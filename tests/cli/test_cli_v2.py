@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.apply.journal import open_journal
-from reconciler.core.desired import PortfolioId
+from reconciler.core.desired import ApiVersion, PortfolioId
+from reconciler.core.intent import Call
+from tests.apply.scripted import intent
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell
@@ -129,12 +131,11 @@ def test_a_write_that_was_cut_off_is_settled_by_its_own_api(mixed: Shell) -> Non
     label = mixed("plan --sandbox -o json").json["base_url"]
     with open_journal(journal, base_url=label, now_ms=lambda: 1_795_348_800_000) as opened:
         opened.open_run(fingerprint="x", tool="x")
-        wanted = '{"interval_ms": null, "offset_ms": null, "api": "v2"}'
-        opened.begin(PortfolioId("ggg"), "pause", wanted)
-        opened.begin(PortfolioId("fff"), "pause", wanted)
+        for portfolio in ("ggg", "fff"):
+            opened.begin(intent(PortfolioId(portfolio), Call.PAUSE, api=ApiVersion.V2))
     applied = mixed("apply --sandbox --auto-approve")
     assert applied.code == 0
-    assert "during pause of fff; a read shows that it took effect" in applied.err
+    assert "during pause of fff; a read shows it paused, but not that the pause is ours" in applied.err
     assert "during pause of ggg; a read can't tell whether it took effect" in applied.err
 
 

@@ -63,6 +63,7 @@ FULL: Final = Change(
     run_on_start=True,
     note="Back to work",
     pause_reason="Paused from the app",
+    since="00002a",
     next_run_ms=NOON_MS + 1,
     name="Größe",
     cause=Cause.BOTH,
@@ -124,11 +125,11 @@ RICH: Final = Plan(
         Diagnostic(Severity.ERROR, "something"),
     ),
 )
-FINGERPRINT: Final = "e6bb941867f2670ff2be3b8048d3d451545abbbcd62e3ea3239879972511e87a"
+FINGERPRINT: Final = "f3be46520644431f18ec9ff1ba0e6846d2e49606616a727ac4cb0576c8ba97aa"
 """Of :data:`RICH`. Saved plans hold it: another value for the same plan would refuse every plan made before."""
 
 DOCUMENT: Final[dict[str, Any]] = {
-    "format_version": "1.0",
+    "format_version": "2.0",
     "tool": TOOL,
     "created_at": "2026-11-22T12:00:00.007Z",
     "as_of": None,
@@ -213,6 +214,7 @@ DOCUMENT: Final[dict[str, Any]] = {
             "run_on_start": True,
             "note": "Back to work",
             "pause_reason": "Paused from the app",
+            "since": "00002a",
             "next_run_at": "2026-11-22T12:00:00.001Z",
             "source": {"file": "glider.yaml", "line": 12},
         },
@@ -230,6 +232,7 @@ DOCUMENT: Final[dict[str, Any]] = {
             "run_on_start": False,
             "note": None,
             "pause_reason": None,
+            "since": None,
             "next_run_at": None,
             "source": None,
         },

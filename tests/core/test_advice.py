@@ -19,6 +19,7 @@ from reconciler.core.live import Live, Status
 from reconciler.core.planfile import format_plan
 from reconciler.core.planner import build_plan
 from reconciler.core.planread import parse_plan
+from reconciler.core.ports import Memory
 from reconciler.core.strategy import Cadence, StrategyChange, StrategyId
 from reconciler.render.effects import cost_effect
 
@@ -153,7 +154,7 @@ def test_the_worst_minute_is_what_counting_finds(schedules: list[tuple[int, int]
 def plan_of(desired: Iterable[Desired], status: Status, live_ms: int | None = None) -> Plan:
     wishes = fleet(desired)
     live = lives(wishes, status, live_ms)
-    plan = build_plan(wishes, live, {}, base_url="sandbox://t", created_ms=0)
+    plan = build_plan(wishes, live, Memory(), base_url="sandbox://t", created_ms=0)
     return replace(plan, cost=plan_cost(plan, wishes, live, {}))
 
 
@@ -219,7 +220,7 @@ def test_a_new_cadence_changes_the_cost_of_the_enrolled(cadence: Cadence, expect
     wishes = fleet([wanted("a", None, api=ApiVersion.V2, per_rebalance_usd=1.0)])
     strategy = StrategyId("s")
     live = {i: Live(id=i, status=Status.ACTIVE, interval_ms=DAY_MS, strategy=strategy) for i in wishes}
-    plan = build_plan(wishes, live, {}, base_url="sandbox://t", created_ms=0)
+    plan = build_plan(wishes, live, Memory(), base_url="sandbox://t", created_ms=0)
     change = StrategyChange(id=strategy, before=Cadence.DAILY, after=cadence, reach=1, risks=())
     cost = plan_cost(replace(plan, strategies=(change,)), wishes, live, {})
     assert cost is not None

@@ -11,6 +11,7 @@ from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
 from reconciler.core.duration import DAY_MS, HOUR_MS
 from reconciler.core.live import Live, Record, Status
 from reconciler.core.planner import build_plan
+from reconciler.core.ports import Memory
 from reconciler.core.strategy import Cadence, StrategyChange, StrategyId
 from tests.support import NOON_MS
 
@@ -27,7 +28,7 @@ def cost_of(
     desired = {one.id: one for one in wishes}
     found = {one.id: one for one in live}
     known = {PortfolioId(name): record for name, record in (records or {}).items()}
-    plan = build_plan(desired, found, known, base_url="sandbox://t", created_ms=0)
+    plan = build_plan(desired, found, Memory(records=known), base_url="sandbox://t", created_ms=0)
     return plan_cost(replace(plan, strategies=strategies), desired, found, known)
 
 

@@ -11,6 +11,7 @@ from reconciler.core.guards import check_guards, still_over
 from reconciler.core.limits import Guards, Limit
 from reconciler.core.live import Live, Status
 from reconciler.core.planner import build_plan
+from reconciler.core.ports import Memory
 from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def plan_of_pauses(count: int) -> Plan:
     return build_plan(
         {i: Desired(id=i, state=RunState.PAUSED) for i in ids},
         {i: Live(id=i, status=Status.ACTIVE) for i in ids},
-        {},
+        Memory(),
         base_url="x",
         created_ms=0,
     )

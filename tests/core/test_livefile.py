@@ -19,6 +19,7 @@ from reconciler.core.liveread import LARGEST_LIVE_FILE, parse_live
 from reconciler.core.plan import Blocked, BlockReason, Listing
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import build_plan
+from reconciler.core.ports import Memory
 from reconciler.core.strategy import Cadence, StrategyId, StrategyLive, StrategyStatus
 from reconciler.core.text import LONGEST_TEXT, harmless
 from tests.support import BASE_URL, HOUR_MS, NOON_MS
@@ -47,6 +48,7 @@ RECORDS = st.builds(
     schedule_id=st.none() | TEXTS,
     confirmed_ms=TIMES,
     marked=st.booleans(),
+    pause_reason=st.none() | TEXTS,
 )
 
 
@@ -65,6 +67,7 @@ def lives(portfolio: PortfolioId) -> st.SearchStrategy[Live]:
         runs=st.none() | NUMBERS,
         name=st.none() | TEXTS,
         strategy=st.none() | TEXTS,
+        strategy_name=st.none() | TEXTS,
         failure=st.none() | FAILURES,
     )
 
@@ -252,7 +255,7 @@ def test_what_is_not_in_the_file_is_blocked(found: LiveFile, wanted: list[Portfo
     """Every wanted portfolio that the file does not hold is blocked, and none of them counts as unchanged."""
     desired = {i: Desired(id=i, state=RunState.PAUSED) for i in sorted(wanted)}
     fleet = found.fleet_of(desired, whole=True)
-    plan = build_plan(desired, fleet.live, found.records, base_url=BASE_URL, created_ms=NOON_MS)
+    plan = build_plan(desired, fleet.live, Memory(records=found.records), base_url=BASE_URL, created_ms=NOON_MS)
     missing = {i for i in wanted if i not in found.live}
     blocked = {b.id for b in plan.blocked if b.reason is BlockReason.NOT_READ and b.status == "not_read"}
     assert missing <= blocked
@@ -265,7 +268,7 @@ def test_the_fingerprint_is_of_the_meaning_not_of_the_time() -> None:
     plan = build_plan(
         {ada: Desired(id=ada, state=RunState.PAUSED)},
         {ada: Live(id=ada, status=Status.ACTIVE)},
-        {},
+        Memory(),
         base_url=BASE_URL,
         created_ms=NOON_MS,
     )
@@ -278,7 +281,7 @@ def test_the_repair_is_named() -> None:
     found = LiveFile(base_url=BASE_URL, as_of_ms=NOON_MS, live={}, records={})
     desired = {ada: Desired(id=ada, state=RunState.ACTIVE, interval_ms=HOUR_MS)}
     fleet = found.fleet_of(desired, whole=True)
-    plan = build_plan(desired, fleet.live, {}, base_url=BASE_URL, created_ms=NOON_MS)
+    plan = build_plan(desired, fleet.live, Memory(), base_url=BASE_URL, created_ms=NOON_MS)
     assert plan.blocked == (
         Blocked(
             id=ada,

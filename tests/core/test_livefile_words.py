@@ -39,6 +39,7 @@ FULL = Live(
     runs=3,
     name="Growth",
     strategy="s",
+    strategy_name="Momentum",
 )
 FOUND = LiveFile(
     base_url=BASE_URL,
@@ -74,6 +75,7 @@ def portfolio(which: str, status: str, **more: Any) -> dict[str, Any]:
         "runs",
         "name",
         "strategy",
+        "strategy_name",
         "failure",
         "record",
     )
@@ -107,6 +109,7 @@ DOCUMENT: Final[dict[str, Any]] = {
             runs=3,
             name="Growth",
             strategy="s",
+            strategy_name="Momentum",
             record={
                 "state": "paused",
                 "interval_ms": HOUR_MS,
@@ -114,6 +117,7 @@ DOCUMENT: Final[dict[str, Any]] = {
                 "schedule_id": "s9",
                 "confirmed_ms": NOON_MS,
                 "marked": True,
+                "pause_reason": None,
             },
             api="v2",
             listed=True,
@@ -148,6 +152,7 @@ DOCUMENT: Final[dict[str, Any]] = {
                     "schedule_id": None,
                     "confirmed_ms": 0,
                     "marked": False,
+                    "pause_reason": None,
                 },
             ),
         ],

@@ -8,8 +8,21 @@ import pytest
 
 from reconciler.core.desired import ApiVersion, PortfolioId, RunState
 from reconciler.core.live import Live, Record, Status
-from reconciler.core.marker import MARK, is_marked, marked, pause_id, paused_by_us
-from tests.support import NOON_MS
+from reconciler.core.marker import (
+    MARK,
+    due_ms_of,
+    has_token,
+    is_marked,
+    is_our_due,
+    marked,
+    pause_id,
+    paused_by_us,
+    unmarked,
+    without_mark,
+)
+from tests.support import HOUR_MS, NOON_MS
+
+TOKEN = "7f3a9c"
 
 
 def live(reason: str | None, *ran: int, schedule: str | None = "s1") -> Live:
@@ -22,47 +35,51 @@ def live(reason: str | None, *ran: int, schedule: str | None = "s1") -> Live:
     )
 
 
-def record(state: RunState = RunState.PAUSED, *, seen: bool = False) -> Record:
-    return Record(state=state, interval_ms=None, offset_ms=None, schedule_id="s1", confirmed_ms=NOON_MS, marked=seen)
+def record(state: RunState = RunState.PAUSED, *, seen: bool = False, read_back: str | None = None) -> Record:
+    return Record(
+        state=state,
+        interval_ms=None,
+        offset_ms=None,
+        schedule_id="s1",
+        confirmed_ms=NOON_MS,
+        marked=seen,
+        pause_reason=read_back,
+    )
 
 
-@pytest.mark.parametrize(
-    ("now", "then", "ours"),
-    [
-        (live(f"Paused via API: {marked('Freeze')}"), None, True),
-        (live(f"Paused via API: {MARK}  "), None, True),
-        (live(f"{MARK} but do not resume"), record(), False),
-        (live("Paused from the app"), record(), False),
-        (live(None), None, False),
-        (live(None), record(), True),
-        (live(""), record(), True),
-        (live(None, -5), record(), True),
-        (live(None, 0), record(), True),
-        (live(None, 5), record(), False),
-        (live(None, -5, 5), record(), False),
-        (live(None, 5, -5), record(), False),
-        (live(None), record(RunState.ACTIVE), False),
-        (live(None), record(seen=True), False),
-        (live(None, schedule="s2"), record(), False),
-    ],
-    ids=[
-        "marked",
-        "marked with white space behind",
-        "mark not at the end",
-        "another reason beats the journal",
-        "no reason, no record",
-        "no reason, our pause on record",
-        "empty reason, our pause on record",
-        "ran before our pause",
-        "ran in the very moment",
-        "ran since: somebody resumed it in between",
-        "ran since, told last",
-        "ran since, told first",
-        "no reason, our resume on record",
-        "our mark was there once and is gone",
-        "another schedule",
-    ],
-)
+SUFFIXED = f"Freeze [glider-reconciler {TOKEN}] (by key 12)"
+
+PAUSES: dict[str, tuple[Live, Record | None, bool]] = {
+    "marked": (live(f"Paused via API: {marked('Freeze', TOKEN)}"), None, True),
+    "marked by an older version": (live(f"Paused via API: {MARK}  "), None, True),
+    "marked by another machine, another pause on record": (live(marked("x", "00002a")), record(read_back="y"), True),
+    "mark not at the end": (live(f"{MARK} but do not resume"), record(), False),
+    "a mark that somebody wrote behind": (live(SUFFIXED), record(seen=True), False),
+    "as the service made it of our own pause": (live(SUFFIXED), record(read_back=SUFFIXED), True),
+    "nearly as the service made it": (live(f"{SUFFIXED}!"), record(read_back=SUFFIXED), False),
+    "as it was read back, and we resumed it since": (
+        live(SUFFIXED),
+        record(RunState.ACTIVE, read_back=SUFFIXED),
+        False,
+    ),
+    "as it was read back, of another schedule": (live(SUFFIXED, schedule="s2"), record(read_back=SUFFIXED), False),
+    "another reason beats the journal": (live("Paused from the app"), record(), False),
+    "no reason, no record": (live(None), None, False),
+    "no reason, our pause on record": (live(None), record(), True),
+    "empty reason, our pause on record": (live(""), record(), True),
+    "ran before our pause": (live(None, -5), record(), True),
+    "ran in the very moment": (live(None, 0), record(), True),
+    "ran since: somebody resumed it in between": (live(None, 5), record(), False),
+    "ran since, told last": (live(None, -5, 5), record(), False),
+    "ran since, told first": (live(None, 5, -5), record(), False),
+    "no reason, our resume on record": (live(None), record(RunState.ACTIVE), False),
+    "our mark was there once and is gone": (live(None), record(seen=True), False),
+    "our changed mark was there once and is gone": (live(None), record(read_back=SUFFIXED), False),
+    "another schedule": (live(None, schedule="s2"), record(), False),
+}
+
+
+@pytest.mark.parametrize(("now", "then", "ours"), PAUSES.values(), ids=PAUSES)
 def test_paused_by_us(now: Live, then: Record | None, *, ours: bool) -> None:
     """A pause is ours only where the mark or, without any reason, the journal proves it."""
     assert paused_by_us(now, then, ApiVersion.V1) is ours
@@ -101,19 +118,101 @@ def test_a_pause_without_a_reason(now: str | None, then: str | None, api: ApiVer
 
 @pytest.mark.parametrize(
     ("declared", "sent"),
-    [
-        ("Audit", "Audit [glider-reconciler]"),
-        (None, "Declared in Git [glider-reconciler]"),
-        ("", "Declared in Git [glider-reconciler]"),
-    ],
+    [("Audit", "Audit"), (None, "Declared in Git"), ("", "Declared in Git")],
 )
 def test_marked(declared: str | None, sent: str) -> None:
-    """A pause or resume is sent with its declared reason, or a stock phrase, and the mark at the end."""
-    assert marked(declared) == sent
-    assert is_marked(sent)
+    """A pause is sent with its declared reason, or a stock phrase, and the mark with its token; a resume without."""
+    assert marked(declared, TOKEN) == f"{sent} [glider-reconciler 7f3a9c]"
+    assert is_marked(marked(declared, TOKEN))
+    assert unmarked(declared) == sent
+    assert not is_marked(unmarked(declared))
 
 
-@pytest.mark.parametrize("reason", [None, "", "Audit", "[glider-reconciler] no", "[glider-reconciler"])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        *(None, "", "Audit", "[glider-reconciler] no", "[glider-reconciler", "[glider-reconciler 7f3a9]"),
+        *("[glider-reconciler 7f3a9c0]", "[glider-reconciler 7F3A9C]", "[glider-reconciler  7f3a9c]", "[glider]"),
+        *("[glider-reconciler 7f3a9c halt:a]", "&#91;glider-reconciler 7f3a9c&#93;"),
+    ],
+)
 def test_not_marked(reason: str | None) -> None:
-    """Without the mark at its end a reason is somebody else's."""
+    """Without the whole mark at its end a reason is somebody else's."""
     assert not is_marked(reason)
+
+
+@pytest.mark.parametrize(
+    ("reason", "token", "found"),
+    [
+        (None, TOKEN, False),
+        ("", TOKEN, False),
+        ("Freeze [glider-reconciler 7f3a9c]", TOKEN, True),
+        (SUFFIXED, TOKEN, True),
+        ("&#91;glider-reconciler 7f3a9c&#93;", TOKEN, True),
+        ("Freeze [glider-reconciler 7f3a9c", TOKEN, True),
+        ("Freeze [glider-reconciler 7f3a9", TOKEN, False),
+        ("Freeze [glider-reconciler 7f3a9d]", TOKEN, False),
+        ("tx 0x7f3a9c00", TOKEN, False),
+        ("tx 007f3a9c", TOKEN, False),
+        (None, None, False),
+        ("Freeze", None, False),
+        (MARK, None, False),
+        ("Freeze [glider-reconciler 00002a]", None, True),
+        ("Freeze [glider-reconciler 00002a] later", None, False),
+    ],
+)
+def test_has_token(reason: str | None, token: str | None, *, found: bool) -> None:
+    """The token of one write is found however its mark was changed; any token only in a whole mark at the end."""
+    assert has_token(reason, token) is found
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("Freeze", "Freeze"),
+        ("Freeze [glider-reconciler]", "Freeze"),
+        ("Freeze [glider-reconciler 7f3a9c]", "Freeze"),
+        ("[glider-reconciler 7f3a9c] Freeze [glider-reconciler", "Freeze"),
+        ("[glider[glider-reconciler]-reconciler 7f3a9c] x", "x"),
+    ],
+)
+def test_without_mark(text: str, left: str) -> None:
+    """Nothing that is or was a mark is left, so that no declared reason looks like ours."""
+    assert without_mark(text) == left
+
+
+@pytest.mark.parametrize(
+    ("schedule_id", "found"),
+    [
+        (None, None),
+        ("sched_1", None),
+        ("due ", None),
+        ("due then", None),
+        ("due 2026-11-22T12:00:00.000Z", NOON_MS),
+        ("due 2026-11-22T12:00:00.250Z", NOON_MS + 250),
+    ],
+)
+def test_due_ms_of(schedule_id: str | None, found: int | None) -> None:
+    """The due time is read back to the millisecond; the id of a v1 schedule is none."""
+    assert due_ms_of(schedule_id) == found
+
+
+@pytest.mark.parametrize(
+    ("due", "before", "interval", "ours"),
+    [
+        (None, NOON_MS, HOUR_MS, False),
+        (NOON_MS, None, HOUR_MS, False),
+        (None, None, None, False),
+        (NOON_MS, NOON_MS, None, True),
+        (NOON_MS, NOON_MS, HOUR_MS, True),
+        (NOON_MS + HOUR_MS, NOON_MS, HOUR_MS, True),
+        (NOON_MS + 3 * HOUR_MS, NOON_MS, HOUR_MS, True),
+        (NOON_MS + HOUR_MS, NOON_MS, None, False),
+        (NOON_MS + HOUR_MS + 1, NOON_MS, HOUR_MS, False),
+        (NOON_MS + 1, NOON_MS, HOUR_MS, False),
+        (NOON_MS - HOUR_MS, NOON_MS, HOUR_MS, False),
+    ],
+)
+def test_is_our_due(due: int | None, before: int | None, interval: int | None, *, ours: bool) -> None:
+    """The same due time, or whole intervals later: it fell due in between. Anything else is a person's resume."""
+    assert is_our_due(due, before_ms=before, interval_ms=interval) is ours

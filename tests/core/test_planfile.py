@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler.core.desired import ApiVersion
 from reconciler.core.errors import ExitReason
 from reconciler.core.limits import Excess
 from reconciler.core.live import Status
@@ -48,24 +49,27 @@ def test_what_the_fingerprint_is_of() -> None:
     full: list[Any] = [
         BASE_URL,
         "a-full_1",
+        "v1",
         "resume",
         {"state": "paused", "interval_ms": 24 * HOUR_MS, "offset_ms": HOUR_MS},
         {"state": "active", "interval_ms": 12 * HOUR_MS, "offset_ms": 2 * HOUR_MS},
-        "Paused from the app",
+        ["Paused from the app", "", "00002a"],
         [True, True, "Grüße"],
-        "hold_overridden",
+        True,
     ]
     bare: list[Any] = [
         BASE_URL,
         "b-bare",
+        "v1",
         "pause",
         {"state": "active", "interval_ms": None, "offset_ms": None},
         {"state": "paused", "interval_ms": None, "offset_ms": None},
-        "",
+        ["", "", ""],
         [False, False, ""],
+        False,
     ]
     plan = replace(RICH, changes=(BARE, replace(FULL, note="Grüße")))
-    text = json.dumps([[full, bare], [["resume", 6, 5]]], separators=(",", ":"))
+    text = json.dumps([[full, bare], [["resume", 6, 5]], []], separators=(",", ":"))
     assert fingerprint(plan) == sha256(text.encode()).hexdigest()
 
 
@@ -82,6 +86,11 @@ MEANING: dict[str, Plan] = {
     ),
     "another offset after": replace(RICH, changes=(FULL, replace(BARE, after=replace(BARE.after, offset_ms=1)))),
     "another pause": replace(RICH, changes=(replace(FULL, pause_reason="Audit"), BARE)),
+    "another last write": replace(RICH, changes=(replace(FULL, since="00002b"), BARE)),
+    "no last write": replace(RICH, changes=(replace(FULL, since=None), BARE)),
+    "a last write where there was none": replace(RICH, changes=(FULL, replace(BARE, since="00002a"))),
+    "another API": replace(RICH, changes=(FULL, replace(BARE, api=ApiVersion.V2))),
+    "another pause of v2": replace(RICH, changes=(replace(FULL, pause_id="due noon"), BARE)),
     "no schedule sent": replace(RICH, changes=(replace(FULL, writes_schedule=False), BARE)),
     "no run at once": replace(RICH, changes=(replace(FULL, run_on_start=False), BARE)),
     "another note": replace(RICH, changes=(replace(FULL, note=None), BARE)),

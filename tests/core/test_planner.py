@@ -11,6 +11,7 @@ from reconciler.core.limits import Excess, Guards, Limit
 from reconciler.core.live import Live, Record, Status
 from reconciler.core.plan import Plan
 from reconciler.core.planner import build_plan
+from reconciler.core.ports import Memory
 from reconciler.core.selection import EVERYTHING, Selection
 from reconciler.core.verb import Verb
 from tests.support import BASE_URL, HOUR_MS, NOON_MS
@@ -47,7 +48,7 @@ def test_everything_given() -> None:
     plan = build_plan(
         DESIRED,
         LIVE,
-        RECORDS,
+        Memory(records=RECORDS),
         base_url=BASE_URL,
         created_ms=NOON_MS,
         config_digest="d1",
@@ -81,7 +82,7 @@ def test_everything_given() -> None:
 
 def test_defaults() -> None:
     """Without guards nothing is over one, even of a fleet of which nothing may change."""
-    plan = build_plan(DESIRED, LIVE, RECORDS, base_url=BASE_URL, created_ms=NOON_MS)
+    plan = build_plan(DESIRED, LIVE, Memory(records=RECORDS), base_url=BASE_URL, created_ms=NOON_MS)
     assert replace(plan, changes=(), held=(), blocked=()) == Plan(
         base_url=BASE_URL,
         created_ms=NOON_MS,
@@ -96,12 +97,17 @@ def test_defaults() -> None:
 def test_the_policy_is_everybodys() -> None:
     """What a person decided about unverified fields and holds holds for the whole fleet; each is counted once."""
     fail = build_plan(
-        DESIRED, LIVE, RECORDS, base_url=BASE_URL, created_ms=NOON_MS, policy=Policy(unverified=Unverified.FAIL)
+        DESIRED,
+        LIVE,
+        Memory(records=RECORDS),
+        base_url=BASE_URL,
+        created_ms=NOON_MS,
+        policy=Policy(unverified=Unverified.FAIL),
     )
     assert [blocked.id for blocked in fail.blocked] == ["blocked", "update"]
     assert fail.unverified == 3
     released = Policy(unverified=Unverified.SKIP, resume_held=frozenset({"held", "known-held"}))
-    plan = build_plan(DESIRED, LIVE, RECORDS, base_url=BASE_URL, created_ms=NOON_MS, policy=released)
+    plan = build_plan(DESIRED, LIVE, Memory(records=RECORDS), base_url=BASE_URL, created_ms=NOON_MS, policy=released)
     assert [change.id for change in plan.changes] == ["also-pause", "held", "known-held", "pause"]
     assert (plan.no_op, plan.unverified) == (4, 3)
 
@@ -109,5 +115,5 @@ def test_the_policy_is_everybodys() -> None:
 def test_a_share_of_an_unknown_fleet() -> None:
     """Where nobody says how many are managed, a share is of none."""
     guards = Guards(max_pause=Limit("100%", percent=100, floor=0))
-    plan = build_plan(DESIRED, LIVE, {}, base_url=BASE_URL, created_ms=NOON_MS, guards=guards)
+    plan = build_plan(DESIRED, LIVE, Memory(), base_url=BASE_URL, created_ms=NOON_MS, guards=guards)
     assert plan.over == (Excess(guarded=Verb.PAUSE, planned=2, allowed=0, limit="100%"),)

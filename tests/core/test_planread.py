@@ -214,12 +214,12 @@ def test_edited(path: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("version", "named"),
     [
-        ("2.0", "2.0"),
+        ("1.0", "1.0"),
         ("0.9", "0.9"),
         ("10.0", "10.0"),
         ("11", "11"),
         (None, "None"),
-        (2, "2"),
+        (1, "1"),
         ("", ""),
         ("x" * 21, "x" * 20),
     ],
@@ -228,11 +228,11 @@ def test_another_major_version(version: object, named: str) -> None:
     """Another major format is refused by its number, of which no more than 20 characters are repeated."""
     assert refusal(changed("format_version", version)) == (
         f"the plan file has format version {named}",
-        f"This is {TOOL}, which reads version 1.0. Make the plan again with this version.",
+        f"This is {TOOL}, which reads version 2.0. Make the plan again with this version.",
     )
 
 
-@pytest.mark.parametrize("version", ["1.0", "1.7", "1", "1.2.3"])
+@pytest.mark.parametrize("version", ["2.0", "2.7", "2", "2.2.3"])
 def test_a_minor_version_only_adds_keys(version: str) -> None:
     """A later minor format is read, and what it adds is passed by."""
     document = json.loads(changed("format_version", version)) | {"added": 1}

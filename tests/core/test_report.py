@@ -9,11 +9,11 @@ import pytest
 from reconciler.core.desired import PortfolioId
 from reconciler.core.errors import ApiError, ExitReason, FailureKind
 from reconciler.core.plan import Blocked, BlockReason, Held, Plan
+from reconciler.core.intent import Call
 from reconciler.core.report import (
     ACHIEVED,
     ActionResult,
     ApplyReport,
-    Call,
     Outcome,
     drift_exit_reason,
     plan_exit_reason,

@@ -24,6 +24,7 @@ from reconciler.core.plan import Cause, Change, ChangeReason, Plan, Snapshot, wr
 from reconciler.core.planfile import fingerprint, format_plan, plan_document
 from reconciler.core.planner import build_plan
 from reconciler.core.planread import parse_plan
+from reconciler.core.ports import Memory
 from reconciler.core.report import blocked_text, drift_exit_reason, plan_exit_reason
 from reconciler.core.selection import EVERYTHING, Selection, select, select_strategies
 from reconciler.core.strategy import (
@@ -76,7 +77,7 @@ def found(strategy: str, cadence: Cadence | None) -> StrategyLive:
 
 
 def empty_plan() -> Plan:
-    return build_plan({}, {}, {}, base_url="https://api.glider.fi", created_ms=0)
+    return build_plan({}, {}, Memory(), base_url="https://api.glider.fi", created_ms=0)
 
 
 def plan_of(
@@ -235,10 +236,10 @@ def test_a_plan_survives_its_json() -> None:
     assert document["no_op"] == 1
 
 
-def test_a_plan_without_strategies_keeps_its_fingerprint() -> None:
-    """Strategies only add to what is fingerprinted, and a plan file from before there were any can still be read."""
+def test_a_plan_without_strategies_is_read() -> None:
+    """A plan file that says nothing of strategies has none."""
     plan = empty_plan()
-    assert fingerprint(plan) == sha256(b"[[],[]]").hexdigest()  # no change, no excess
+    assert fingerprint(plan) == sha256(b"[[],[],[]]").hexdigest()  # no change, no excess, no strategy
     document = json.loads(format_plan(plan))
     del document["strategies"]
     assert parse_plan(json.dumps(document)) == plan

@@ -201,6 +201,7 @@ DOCUMENT = {
             "reach": 5,
             "risks": ["reaches_portfolios", "more_runs"],
             "cause": "drift",
+            "since": None,
             "source": {"file": "a.yaml", "line": 3},
         },
         {
@@ -212,6 +213,7 @@ DOCUMENT = {
             "reach": None,
             "risks": ["reach_unknown", "unverified_write"],
             "cause": "branch",
+            "since": None,
             "source": None,
         },
     ],
@@ -243,7 +245,7 @@ def test_the_document_of_strategies() -> None:
     """What a saved plan says of them, to the letter, and what of it is fingerprinted."""
     plan = whole_plan()
     assert strategies_document(plan) == DOCUMENT
-    assert fingerprinted(plan) == [[["a", "weekly", "daily"], ["b", "", "daily"]]]
+    assert fingerprinted(plan) == [["a", "weekly", "daily", ""], ["b", "", "daily", ""]]
     assert fingerprinted(empty_plan()) == []
     assert [c.cause for c in plan.strategies] == [Cause.DRIFT, Cause.BRANCH]
 
@@ -308,8 +310,8 @@ def test_a_record_is_compared_only_where_nothing_is_shown() -> None:
 def test_what_a_strategy_means_in_a_comparison() -> None:
     """Action, both ends, and why nothing can be done; its name and its reach make no difference."""
     known, blind = whole_plan().strategies
-    assert facts(known) == {"action": "update", "before.schedule": "weekly", "after.schedule": "daily"}
-    assert facts(blind) == {"action": "update", "before.schedule": None, "after.schedule": "daily"}
+    assert facts(known) == {"action": "update", "before.schedule": "weekly", "after.schedule": "daily", "since": None}
+    assert facts(blind) == {"action": "update", "before.schedule": None, "after.schedule": "daily", "since": None}
     assert [facts(block) for block in whole_plan().blocked_strategies] == [
         {"action": "blocked", "reason": "read_failed", "status": "unreadable"},
         {"action": "blocked", "reason": "not_read", "status": "not_read"},

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-OURS = "Paused via API: Freeze [glider-reconciler]"
+OURS = "Paused via API: Freeze [glider-reconciler 00002a]"
 SEED = {
     "settings": {"readable_schedule": True},
     "portfolios": {

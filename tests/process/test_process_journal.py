@@ -127,7 +127,7 @@ with open_journal(Path(sys.argv[1]), base_url="u", now_ms=lambda: 1) as journal:
         portfolio = PortfolioId(f"p{number:04}")
         write = journal.begin(Intent(address=portfolio, call=Call.PAUSE, token=f"{number:06x}"))
         journal.end(write, WriteOutcome.CONFIRMED, "detail " * 50)
-        journal.confirm(portfolio, record)
+        journal.confirm({portfolio: record})
         print(portfolio, flush=True)
     sys.stdin.read()
 """

@@ -60,14 +60,14 @@ def test_death_while_the_answer_is_on_the_way(served: Glider) -> None:
 
 
 def test_the_same_command_once_more_after_a_death(served: Glider) -> None:
-    """It trades no second time by itself: it says that one may be running. Only who asks once more asks anew."""
+    """It trades no second time: it finds the run that was asked for. Only who asks once more asks anew."""
     served.misbehave({"kind": "slow_answer", "operation": "trigger", "ms": NEVER_MS})
     process = served.start("rebalance", "bbb", "--auto-approve")
     until(lambda: TRIGGERED in served.calls("bbb"), process)
     kill(process)
     again = served.run("rebalance", "bbb", "--auto-approve")
-    assert again.returncode == 6
-    assert "it may be running: look with `reconciler status bbb`" in again.stdout
+    assert again.returncode == 0
+    assert "the earlier request had begun the workflow" in again.stdout
     assert served.calls("bbb").count(TRIGGERED) == 1
     assert served.run("rebalance", "bbb", "--auto-approve").returncode == 0
     assert served.calls("bbb").count(TRIGGERED) == 2

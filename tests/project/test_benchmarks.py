@@ -12,6 +12,7 @@ from reconciler.api.codec import live_of
 from reconciler.config.load import load
 from reconciler.core.desired import PortfolioId
 from reconciler.core.planner import build_plan
+from reconciler.core.ports import Memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +40,7 @@ def test_a_fleet_shows_everything_a_plan_can_say(tmp_path: Path) -> None:
         for member in members(COUNT, seed=1)
     }
     assert live.keys() == configuration.desired.keys()
-    summary = build_plan(configuration.desired, live, {}, base_url="https://x.invalid", created_ms=NOW_MS).summary
+    summary = build_plan(configuration.desired, live, Memory(), base_url="https://x.invalid", created_ms=NOW_MS).summary
     assert summary.no_op > COUNT * 0.8
     assert min(summary.start, summary.resume, summary.update, summary.pause, summary.held) > 0
     assert summary.blocked == 0

@@ -30,10 +30,10 @@ CORE = (
     ("planner", "planfile", "comparison", "cause", "strategyplan", "adopt", "coverage"),
     ("decide", "guards", "report", "rebalance", "strategyfile", "fleet", "failon", "advice"),
     ("wanted",),
-    ("plan", "intent"),
+    ("plan", "intent", "evidence"),
     ("diff", "marker", "selection", "cost"),
-    ("schedule", "ports", "jsonread", "strategy", "layout"),
-    ("desired", "live", "limits", "paths"),
+    ("schedule", "ports", "jsonread", "strategy", "layout", "expect"),
+    ("desired", "live", "limits", "paths", "baseurl"),
     ("duration", "errors", "text", "verb"),
     ("diagnostics",),
 )

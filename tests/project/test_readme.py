@@ -17,8 +17,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def settled(text: str) -> str:
-    """Return a plan without what differs from run to run: the sandbox's name and the times of day."""
+    """Return a plan without what differs from run to run: the sandbox's name, times of day and tokens."""
     text = re.sub(r"sandbox://[0-9a-f]+", "sandbox://…", text)
+    text = re.sub(r"\[glider-reconciler [0-9a-f]{6}\]", "[glider-reconciler 7f3a9c]", text)
     return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "2026-11-23 09:30 UTC", text)
 
 

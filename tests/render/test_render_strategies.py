@@ -8,10 +8,12 @@ import pytest
 
 from reconciler.core.comparison import compare_plans
 from reconciler.core.errors import ExitReason
+from reconciler.core.intent import Call
 from reconciler.core.live import Provenance
 from reconciler.core.plan import Cause, Plan
 from reconciler.core.planner import build_plan
-from reconciler.core.report import ApplyReport, Call, Outcome, StrategyResult, Write
+from reconciler.core.ports import Memory
+from reconciler.core.report import ApplyReport, Outcome, StrategyResult, Write
 from reconciler.core.strategy import (
     Cadence,
     StrategyBlock,
@@ -46,7 +48,7 @@ def change(strategy: str = "01JWA", **given: object) -> StrategyChange:
 
 
 def plan_of(*changes: StrategyChange, blocked: tuple[StrategyBlocked, ...] = (), no_op: int = 0) -> Plan:
-    empty = build_plan({}, {}, {}, base_url="https://api.glider.fi", created_ms=0, config_files=("a.yaml",))
+    empty = build_plan({}, {}, Memory(), base_url="https://api.glider.fi", created_ms=0, config_files=("a.yaml",))
     return replace(empty, strategies=changes, blocked_strategies=blocked, strategies_no_op=no_op)
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from reconciler.core.desired import Desired, PortfolioId, RunState
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.intent import Call
 from reconciler.core.live import Live, Record, Status
 from reconciler.core.marker import MARK
 from reconciler.core.planner import build_plan
-from reconciler.core.report import ActionResult, ApplyReport, Call, Outcome
+from reconciler.core.ports import Memory
+from reconciler.core.report import ActionResult, ApplyReport, Outcome
 from reconciler.render.markdown import plan_markdown
 from reconciler.render.style import PLAIN, Style, columns, cut, width
 from reconciler.render.text import diagnostics_text, plan_text, report_text
@@ -61,7 +63,7 @@ def small_plan() -> Plan:
     return build_plan(
         {d.id: d for d in desired},
         {f.id: f for f in found},
-        {PortfolioId("f5p0s8y4"): record},
+        Memory(records={PortfolioId("f5p0s8y4"): record}),
         base_url="https://api.glider.fi",
         created_ms=NOON_MS,
         config_files=("automation.yaml",),
@@ -105,7 +107,7 @@ def long_plan(count: int) -> Plan:
     desired = {i: Desired(id=i, state=RunState.ACTIVE, interval_ms=DAY // 2) for i in ids}
     found = {i: Live(id=i, status=Status.ACTIVE, interval_ms=DAY, offset_ms=0) for i in ids}
     desired[ids[0]] = replace(desired[ids[0]], state=RunState.PAUSED)
-    return build_plan(desired, found, {}, base_url="https://api.glider.fi", created_ms=NOON_MS)
+    return build_plan(desired, found, Memory(), base_url="https://api.glider.fi", created_ms=NOON_MS)
 
 
 def test_long_plan_folds_what_changes_alike() -> None:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.api.fleet import read_fleet
 from reconciler.api.strategies import GliderStrategies, read_strategies
-from reconciler.apply.journal import open_journal, read_cadences, read_records, read_runs
+from reconciler.apply.journal import open_journal, read_memory, read_runs
 from reconciler.apply.run import Pace, apply_plan
 from reconciler.apply.settle import settle
 from reconciler.core.decide import Unverified
 from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
+from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import build_plan
 from reconciler.core.strategy import Cadence, StrategyDesired, StrategyId
 from reconciler.core.strategyplan import Strategies, with_strategies
@@ -56,6 +57,7 @@ class StrategyWorld(World):
         guards: Guards | None,
     ) -> Plan:
         wanted = {d.id: d for d in sorted(portfolios, key=lambda d: d.id)}
+        memory = read_memory(self.journal, base_url=BASE_URL, now_ms=self.clock.now_ms())
         async with self.api(portfolios) as api:
             fleet = await read_fleet(api, wanted, whole=True, parallelism=self.parallelism)
             live = await read_strategies(GliderStrategies(api.transport), declared, parallelism=self.parallelism)
@@ -63,7 +65,7 @@ class StrategyWorld(World):
         plan = build_plan(
             wanted,
             fleet.live,
-            read_records(self.journal, base_url=BASE_URL),
+            memory,
             base_url=BASE_URL,
             created_ms=self.clock.now_ms(),
         )
@@ -71,14 +73,15 @@ class StrategyWorld(World):
         strategies = Strategies(
             desired={i: StrategyDesired(id=i, schedule=Cadence(word)) for i, word in declared.items()},
             live=live,
-            recorded=read_cadences(self.journal, base_url=BASE_URL),
+            recorded=memory.cadences,
             reach={strategy: count for strategy, count in counts.items() if count is not None},
+            since=memory.since,
         )
         return with_strategies(plan, strategies, unverified=unverified, guards=guards, managed=len(wanted))
 
     async def _apply(self, plan: Plan, stop: Stop, observer: Any, pace: Pace | None) -> ApplyReport:
         with open_journal(self.journal, base_url=BASE_URL, now_ms=self.clock.now_ms) as journal:
-            journal.open_run(fingerprint="test", tool="test")
+            journal.open_run(fingerprint=fingerprint(plan), tool="test")
             async with self.api(plan.changes) as api:
                 strategies = self.stand_in or GliderStrategies(api.transport)
                 self.settled = await settle(
@@ -93,6 +96,7 @@ class StrategyWorld(World):
                     observer=observer or Silence(),
                     pace=pace or Pace(parallelism=self.parallelism),
                     stop=stop,
+                    token=self.token,
                 )
 
     def converge_strategies(

@@ -18,7 +18,8 @@ from reconciler.apply.stop import Stop
 from reconciler.apply.strategies import StrategySteps
 from reconciler.core.decide import Unverified
 from reconciler.core.errors import ApiError, ExitReason
-from reconciler.core.report import ACHIEVED, Call, Outcome
+from reconciler.core.intent import Call
+from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.core.strategy import (
     Cadence,
     StrategyBlock,

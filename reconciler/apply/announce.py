@@ -1,0 +1,340 @@
+"""The announced write: the one place that calls a write of the service, for portfolios, strategies and rebalances.
+
+In: how to look at what the write is about, what a look must show for the write to go, and the write itself. Out: a
+:class:`Sent` that says what is known of it, or an exception that says why it was not made. Always in this order: room
+for look and write is taken, the look is made, the intent is durable in the journal, the look is still young, the write
+is sent, its outcome is durable. Whatever made it wait sends it back to the look. What differs between the kinds of
+writes is data (:class:`~reconciler.core.intent.Intent`) and functions of it, never another order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, assert_never
+
+from reconciler.apply.reread import look_until
+from reconciler.core.desired import PortfolioId
+from reconciler.core.duration import format_duration
+from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
+from reconciler.core.intent import Call, Effect, WriteOutcome
+from reconciler.core.ports import Confirmation, WriteNotSent
+from reconciler.core.rebalance import is_cooldown
+from reconciler.core.report import Outcome
+from reconciler.core.strategy import strategy_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from reconciler.core.intent import Intent
+    from reconciler.core.ports import AutomationApi, Clock, Journal, RebalanceApi, StrategyApi
+
+T = TypeVar("T")
+
+LOOKS_TOO_OLD: Final = 3
+"""So many looks that were too old when their write could go, and the change is not attempted."""
+WAITS: Final = 8
+"""So often a write may be sent back to the look because others used up the rate limit."""
+_ALREADY_SO: Final = frozenset({400, 409})
+"""How a service refuses what is so already; whether that was why, a look tells."""
+
+
+class Declined(Exception):
+    """The look shows that the write must not go; ``outcome`` and ``detail`` are what is told of its change."""
+
+    def __init__(self, outcome: Outcome, detail: str) -> None:
+        super().__init__(detail)
+        self.outcome = outcome
+        self.detail = detail
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the writes of one change came. Grows while they are sent, so that nothing is lost to an error."""
+
+    calls: list[Call] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    schedule: Confirmation | None = None
+    """What confirmed the schedule, if anything did."""
+    looking: bool = True
+    """Whether no call is under way: then an error speaks of a look, and not of the last call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing(Generic[T]):
+    """One write to be made, of something that is looked at as ``T``.
+
+    ``check`` raises :class:`Declined` where a look shows that the write must not go. ``intent`` makes the write from
+    the look and a token of its own. ``effect`` says what a later look shows of it; ``read_after`` is that later look,
+    where it is another one than ``read``.
+    """
+
+    read: Callable[[], Awaitable[T]]
+    check: Callable[[T], None]
+    intent: Callable[[T, str], Intent]
+    effect: Callable[[Intent, T], Effect]
+    read_after: Callable[[], Awaitable[T]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent(Generic[T]):
+    """What is known of a write that was sent. ``look`` is the one before it.
+
+    ``answer`` is its good answer. Where there is none, ``error`` says why, ``effect`` what reads showed of it, and
+    ``seen`` is the last of them.
+    """
+
+    intent: Intent
+    look: T
+    number: int
+    effect: Effect
+    answer: Confirmation | None = None
+    error: ApiError | None = None
+    seen: T | None = None
+
+    @property
+    def took_effect(self) -> bool:
+        """Whether it is known to have taken effect, by its answer or by a read."""
+        return self.effect is Effect.SHOWN
+
+
+class _LookAgain(Exception):
+    """Nothing was changed, and the write may be made after another look."""
+
+
+@dataclass(slots=True)
+class _Patience:
+    """How often one write was sent back to the look, and why."""
+
+    ages_ms: list[int] = field(default_factory=list)
+    disk_ms: int = 0
+    waits: int = 0
+    routes: int = 0
+    limited: Call | None = None
+    """The call that the rate limit refused, until there is room for it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcer:
+    """Makes announced writes. ``token`` returns a new one, of six hexadecimal digits, at each call."""
+
+    api: AutomationApi
+    journal: Journal
+    clock: Clock
+    token: Callable[[], str]
+    strategies: StrategyApi | None = None
+    rebalances: Callable[[PortfolioId], RebalanceApi] | None = None
+
+    async def announced(self, writing: Writing[T], progress: Progress) -> Sent[T]:
+        """Make one write, and find out by reading what became of it where its answer leaves that open.
+
+        Raises :class:`Declined` where it must not go, or could not go in time; :class:`ApiError` where it is proven to
+        have changed nothing, or nothing could be read; ``JournalError``.
+        """
+        room = self.api.room()
+        patience = _Patience()
+        unseen: Sent[T] | None = None
+        while True:
+            progress.looking = True
+            try:
+                async with room:
+                    patience.limited = None
+                    room.look_again()
+                    look = await writing.read()
+                    if unseen is not None and writing.effect(unseen.intent, look) is Effect.SHOWN:
+                        return self._seen(replace(unseen, effect=Effect.SHOWN, seen=look), progress)
+                    writing.check(look)
+                    intent = writing.intent(look, self.token())
+                    sent = await self._attempt(writing, look, intent, progress, patience)
+            except _LookAgain:
+                continue
+            except ApiError:
+                if patience.limited is not None:  # there was no more room for it
+                    progress.calls.append(patience.limited)
+                    progress.looking = False
+                raise
+            if unseen is not None:
+                progress.notes.append(f"{unseen.intent.call} had no effect ({unseen.error}), so it was sent again")
+            if sent.error is not None:
+                sent = await self._find_out(writing, sent, progress)
+                if sent.effect is Effect.UNCHANGED and may_repeat(sent.intent) and unseen is None:
+                    unseen = sent
+                    continue
+            return sent
+
+    def _seen(self, sent: Sent[T], progress: Progress) -> Sent[T]:
+        """Write down that a read shows the effect of a write without a good answer."""
+        self.journal.end(sent.number, WriteOutcome.SEEN, str(sent.error))
+        progress.notes.append(f"{sent.intent.call} failed ({sent.error}), but a read shows that it took effect")
+        return sent
+
+    async def _attempt(
+        self, writing: Writing[T], look: T, intent: Intent, progress: Progress, patience: _Patience
+    ) -> Sent[T]:
+        """Announce and send once. Raises :class:`_LookAgain` where nothing was changed and it may be tried anew."""
+        announced_ms = self.clock.ticks_ms()
+        number = self.journal.begin(intent)
+        patience.disk_ms = self.clock.ticks_ms() - announced_ms
+        progress.calls.append(intent.call)
+        progress.looking = False
+        try:
+            answer = await self._send(intent)
+        except WriteNotSent as late:
+            progress.calls.pop()
+            self.journal.end(number, WriteOutcome.NOT_SENT, _why_not_sent(late))
+            _require_patience(patience, late)
+            raise _LookAgain from late
+        except ApiError as error:
+            if error.may_have_taken_effect:
+                return Sent(intent=intent, look=look, number=number, effect=Effect.OPEN, error=error)
+            self.journal.end(number, WriteOutcome.FAILED, str(error))
+            await self._after_refusal(writing, error, progress, patience)
+            raise
+        except asyncio.CancelledError:
+            self.journal.end(number, WriteOutcome.UNKNOWN, "interrupted before its answer came")
+            raise
+        self.journal.end(number, WriteOutcome.CONFIRMED, "")
+        return Sent(intent=intent, look=look, number=number, effect=Effect.SHOWN, answer=answer)
+
+    async def _after_refusal(
+        self, writing: Writing[T], error: ApiError, progress: Progress, patience: _Patience
+    ) -> None:
+        """Return where a refusal is final; raise :class:`_LookAgain` where the same write may be made after a look.
+
+        A service may refuse what is so already: then the look's :class:`Declined` takes the refusal's place.
+        """
+        limited = error.kind is FailureKind.RATE_LIMITED and not is_cooldown(error)
+        if limited or (error.other_route and not patience.routes):
+            # How often after a limit is the room's to say: it raises the error once that is enough.
+            patience.routes += error.other_route
+            call = progress.calls.pop()
+            patience.limited = call if limited else None
+            raise _LookAgain from error
+        if error.kind is not FailureKind.REFUSED or error.status not in _ALREADY_SO:
+            return
+        try:
+            writing.check(await writing.read())
+        except ApiError:
+            return
+        except Declined as declined:
+            if declined.outcome is Outcome.ALREADY_DONE:
+                raise
+
+    async def _find_out(self, writing: Writing[T], sent: Sent[T], progress: Progress) -> Sent[T]:
+        """Read what became of a write whose answer leaves that open, and write it down."""
+        intent, error = sent.intent, sent.error
+        if error is None:
+            raise AssertionError("a write with a good answer needs no look")
+
+        def shown(seen: T) -> bool:
+            return writing.effect(intent, seen) is Effect.SHOWN
+
+        try:
+            sight = await look_until(writing.read_after or writing.read, shown, self.clock)
+        except asyncio.CancelledError:
+            detail = f"{error}; interrupted before a read showed its effect"
+            self.journal.end(sent.number, WriteOutcome.UNKNOWN, detail)
+            raise
+        effect = Effect.OPEN if sight.live is None else writing.effect(intent, sight.live)
+        match effect:
+            case Effect.SHOWN:
+                return self._seen(replace(sent, effect=effect, seen=sight.live), progress)
+            case Effect.UNCHANGED if may_repeat(intent):
+                self.journal.end(sent.number, WriteOutcome.UNSEEN, str(error))
+            case Effect.UNCHANGED | Effect.SOMEBODY_ELSES | Effect.OPEN:
+                self.journal.end(sent.number, WriteOutcome.UNKNOWN, str(error))
+            case _:
+                assert_never(effect)
+        return replace(sent, effect=effect, seen=sight.live)
+
+    async def _send(self, intent: Intent) -> Confirmation:
+        """Send it. Nothing else in the program calls a write of the service; a test of the layers sees to that."""
+        match intent.call:
+            case Call.START:
+                return await self.api.start(
+                    PortfolioId(intent.address),
+                    interval_ms=_interval_of(intent),
+                    offset_ms=intent.offset_ms,
+                    run_now=intent.run_now,
+                )
+            case Call.PAUSE:
+                return await self.api.pause(PortfolioId(intent.address), reason=intent.reason)
+            case Call.RESUME:
+                return await self.api.resume(PortfolioId(intent.address), reason=intent.reason)
+            case Call.UPDATE_SCHEDULE:
+                return await self.api.update_schedule(
+                    PortfolioId(intent.address), interval_ms=_interval_of(intent), offset_ms=intent.offset_ms
+                )
+            case Call.SET_CADENCE:
+                strategy = strategy_of(intent.address)
+                if self.strategies is None or strategy is None or intent.cadence is None:
+                    raise _our_bug("a cadence is to be set without a way to")
+                stored = await self.strategies.set_cadence(strategy, intent.cadence)
+                if stored is not intent.cadence:  # reads have to tell what holds now
+                    said = (
+                        "accepted the cadence without naming it"
+                        if stored is None
+                        else f"stored {stored} instead of {intent.cadence}"
+                    )
+                    raise ApiError(FailureKind.MALFORMED, f"Glider {said}", operation=intent.call)
+                return Confirmation(cadence=stored)
+            case Call.REBALANCE:
+                if self.rebalances is None:
+                    raise _our_bug("a rebalance is to be asked for without a way to")
+                portfolio = PortfolioId(intent.address)
+                triggered = await self.rebalances(portfolio).trigger(
+                    portfolio, skip_schedule_validation=intent.skip_schedule_validation
+                )
+                return Confirmation(run=triggered.id)
+            case _:
+                assert_never(intent.call)
+
+
+def may_repeat(intent: Intent) -> bool:
+    """Whether a write that a read proved to be without effect is sent once more.
+
+    Only what sets a state or a cadence, late or not, to the same end. A start may run a rebalance, and whether a
+    schedule was stored is seen by few reads.
+    """
+    match intent.call:
+        case Call.PAUSE | Call.RESUME | Call.SET_CADENCE:
+            return True
+        case Call.START | Call.UPDATE_SCHEDULE | Call.REBALANCE:
+            return False
+        case _:
+            assert_never(intent.call)
+
+
+def _why_not_sent(late: WriteNotSent) -> str:
+    if late.age_ms is None:
+        return "it would have had to wait for the rate limit"
+    return f"the look before it was {format_duration(late.age_ms)} old"
+
+
+def _require_patience(patience: _Patience, late: WriteNotSent) -> None:
+    """Raise :class:`Declined` once a write was sent back to the look often enough."""
+    if late.age_ms is None:
+        patience.waits += 1
+        if patience.waits >= WAITS:
+            detail = f"not sent: the rate limit let the look pass and not the write, {WAITS} times; run again later"
+            raise Declined(Outcome.NOT_ATTEMPTED, detail) from late
+        return
+    patience.ages_ms.append(late.age_ms)
+    if len(patience.ages_ms) >= LOOKS_TOO_OLD:
+        disk_ms = min(patience.disk_ms, late.age_ms)
+        raise Declined(
+            Outcome.NOT_ATTEMPTED,
+            f"not sent: {LOOKS_TOO_OLD} looks were too old before the write could follow; of the last "
+            f"{format_duration(late.age_ms)}, {format_duration(late.age_ms - disk_ms)} went to the service and "
+            f"{format_duration(disk_ms)} to the disk of the journal; run again when they are faster",
+        ) from late
+
+
+def _interval_of(intent: Intent) -> int:
+    if intent.interval_ms is None:
+        raise _our_bug("a change writes a schedule without an interval")
+    return intent.interval_ms
+
+
+def _our_bug(what: str) -> PlanInvalid:
+    return PlanInvalid(what, "This is a bug of ours; please report it.")

@@ -1,0 +1,212 @@
+"""A write as it is announced, and what a read after it shows: the evidence by which a write is believed.
+
+In: nothing but values. Out: :class:`Intent` (what is to be sent, and what stood there before), and the
+:class:`Effect` that a later read shows of it. Two readers use the same rules: an apply whose answer was lost, and the
+next command that finds the intent of a process that died.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, assert_never
+
+from reconciler.core.desired import ApiVersion, PortfolioId
+from reconciler.core.live import Live, Status
+from reconciler.core.marker import due_ms_of, has_token, is_our_due
+from reconciler.core.strategy import Cadence, StrategyAddress, StrategyLive, StrategyStatus
+
+if TYPE_CHECKING:
+    from reconciler.core.rebalance import Rebalance, RecentRebalances
+
+Address = PortfolioId | StrategyAddress
+"""What a write is about: a portfolio by its id, a strategy as ``strategies/ID``."""
+
+
+class Call(StrEnum):
+    """A call that changes something; the word stands in the journal and in reports."""
+
+    START = "start"
+    PAUSE = "pause"
+    RESUME = "resume"
+    UPDATE_SCHEDULE = "update-schedule"
+    REBALANCE = "rebalance"
+    """Runs the portfolio once; it leaves state and schedule as they are."""
+    SET_CADENCE = "set-cadence"
+    """Sets a strategy's cadence, and so that of every enrolled portfolio."""
+
+
+class WriteOutcome(StrEnum):
+    """What is known of a write that was announced; the word stands in the journal."""
+
+    CONFIRMED = "confirmed"
+    """A good answer came."""
+    SEEN = "seen"
+    """No good answer came, but a read showed that the write took effect."""
+    UNSEEN = "unseen"
+    """No good answer came, and a read proved that the write had no effect."""
+    FAILED = "failed"
+    """The answer proves that nothing was changed."""
+    NOT_SENT = "not_sent"
+    """It was announced and then not sent: the look before it had become too old."""
+    UNKNOWN = "unknown"
+    """It may have taken effect or not."""
+
+
+NO_EFFECT = frozenset({WriteOutcome.UNSEEN, WriteOutcome.FAILED, WriteOutcome.NOT_SENT})
+"""The outcomes by which a write is known to have changed nothing."""
+TOOK_EFFECT = frozenset({WriteOutcome.CONFIRMED, WriteOutcome.SEEN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """What the look before a write showed, as far as a later read is compared with it.
+
+    ``status`` is the portfolio's. ``pause_reason`` is that of the pause a resume is to lift, and ``due_ms`` the time at
+    which a v2 portfolio was due, paused or not (UTC epoch milliseconds). ``runs`` holds the ids of the newest
+    rebalances, ``None`` where the service lists none.
+    """
+
+    status: Status | None = None
+    pause_reason: str | None = None
+    due_ms: int | None = None
+    interval_ms: int | None = None
+    offset_ms: int | None = None
+    cadence: Cadence | None = None
+    runs: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """One write as it is announced. ``token`` tells it from every other write, and stands in the mark of a pause.
+
+    ``interval_ms`` and ``offset_ms`` are the schedule that its change wants, sent by a start and an update.
+    ``reason`` is sent with a pause or resume on v1. ``is_step`` says that the write only prepares the one that its
+    change is about: the new schedule before a resume or after a start.
+    """
+
+    address: Address
+    call: Call
+    token: str
+    api: ApiVersion = ApiVersion.V1
+    interval_ms: int | None = None
+    offset_ms: int | None = None
+    cadence: Cadence | None = None
+    reason: str = ""
+    run_now: bool = False
+    skip_schedule_validation: bool = False
+    is_step: bool = False
+    before: Before = Before()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenIntent:
+    """A write in the journal whose outcome is not known; ``at_ms`` is when it was announced, UTC epoch milliseconds."""
+
+    number: int
+    intent: Intent
+    at_ms: int
+
+
+class Effect(StrEnum):
+    """What a read shows of a write that was sent."""
+
+    SHOWN = "shown"
+    """It took effect."""
+    UNCHANGED = "unchanged"
+    """It had no effect: what stood there before still does."""
+    SOMEBODY_ELSES = "somebody_elses"
+    """What was wanted is there, but nothing shows that this write brought it about."""
+    OPEN = "open"
+    """The read can't tell."""
+
+
+def effect_on_portfolio(intent: Intent, live: Live, *, answered: bool) -> Effect:
+    """Return what a read of a portfolio shows of a write to it.
+
+    ``answered`` says that the write had a good answer. Only then is a pause believed that carries no proof of its own:
+    one without any reason on v1, and one on v2 that left the due time as it was before (API facts §1.3: a person's
+    resume moves it). A pause that is merely there is somebody else's.
+    """
+    match intent.call:
+        case Call.PAUSE:
+            return _effect_of_pause(intent, live, answered=answered)
+        case Call.RESUME:
+            if live.status is Status.ACTIVE:
+                return Effect.SHOWN
+            return Effect.UNCHANGED if is_the_same_pause(intent, live) else Effect.OPEN
+        case Call.START:
+            if live.status is Status.ACTIVE:
+                return Effect.SHOWN
+            return Effect.UNCHANGED if live.status is Status.INACTIVE else Effect.OPEN
+        case Call.UPDATE_SCHEDULE:
+            return _effect_of_update(intent, live)
+        case Call.REBALANCE | Call.SET_CADENCE:
+            return Effect.OPEN
+        case _:
+            assert_never(intent.call)
+
+
+def _effect_of_pause(intent: Intent, live: Live, *, answered: bool) -> Effect:
+    before = intent.before
+    if live.status is Status.ACTIVE:
+        # On v2 a resume by a person moves the due time: then our pause may have been there in between.
+        moved = intent.api is ApiVersion.V2 and not is_our_due(
+            live.next_run_ms, before_ms=before.due_ms, interval_ms=before.interval_ms
+        )
+        return Effect.OPEN if moved else Effect.UNCHANGED
+    if live.status is not Status.PAUSED:
+        return Effect.OPEN
+    match intent.api:
+        case ApiVersion.V1:
+            ours = has_token(live.pause_reason, intent.token) or (answered and not live.pause_reason)
+        case ApiVersion.V2:
+            due_ms = due_ms_of(live.schedule_id)
+            ours = answered and is_our_due(due_ms, before_ms=before.due_ms, interval_ms=before.interval_ms)
+        case _:
+            assert_never(intent.api)
+    return Effect.SHOWN if ours else Effect.SOMEBODY_ELSES
+
+
+def is_the_same_pause(intent: Intent, live: Live) -> bool:
+    """Whether a read proves that the very pause is still in force that a resume was to lift.
+
+    By our token in its reason on v1, by the due time on v2: the words of a reason alone can come again.
+    """
+    before = intent.before
+    if live.status is not Status.PAUSED:
+        return False
+    match intent.api:
+        case ApiVersion.V1:
+            return live.pause_reason == before.pause_reason and has_token(before.pause_reason, None)
+        case ApiVersion.V2:
+            due_ms = due_ms_of(live.schedule_id)
+            return due_ms is not None and due_ms == before.due_ms
+        case _:
+            assert_never(intent.api)
+
+
+def _effect_of_update(intent: Intent, live: Live) -> Effect:
+    """A schedule shows itself only where the service returns it; what it returns may also be somebody else's."""
+    if live.interval_ms is None:
+        return Effect.OPEN
+    found = (live.interval_ms, live.offset_ms)
+    if live.interval_ms == intent.interval_ms and intent.offset_ms in (None, live.offset_ms):
+        return Effect.SHOWN
+    return Effect.UNCHANGED if found == (intent.before.interval_ms, intent.before.offset_ms) else Effect.OPEN
+
+
+def effect_on_strategy(intent: Intent, live: StrategyLive) -> Effect:
+    """Return what a read of a strategy shows of a write to it: a cadence proves itself wherever it can be read."""
+    if live.status is not StrategyStatus.FOUND:
+        return Effect.OPEN
+    if live.cadence is intent.cadence:
+        return Effect.SHOWN
+    return Effect.UNCHANGED if live.cadence is intent.before.cadence else Effect.OPEN
+
+
+def new_run(intent: Intent, recent: RecentRebalances) -> Rebalance | None:
+    """Return the newest rebalance that was not there before the write, ``None`` where none is seen."""
+    if intent.before.runs is None or not recent.listed:
+        return None
+    return next((one for one in recent.rebalances if one.id not in intent.before.runs), None)
