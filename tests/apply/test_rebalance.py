@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reconciler.api.rebalance import Rebalances
+from reconciler.api.router import Glider
 from reconciler.api.transport import Transport
-from reconciler.api.v1 import GliderV1
+from reconciler.apply.announce import Announcer
 from reconciler.apply.follow import follow_all
-from reconciler.apply.journal import open_journal, read_records, read_runs
+from reconciler.apply.journal import open_journal, read_memory, read_runs
 from reconciler.apply.settle import settle, settle_rebalances
 from reconciler.apply.stop import Stop
 from reconciler.apply.trigger import Order, operations_of, trigger_all
-from reconciler.core.desired import ApiVersion
+from reconciler.core.desired import ApiVersion, Desired, RunState
 from reconciler.core.errors import FailureKind
+from reconciler.core.intent import Call
 from reconciler.core.rebalance import RebalanceOutcome, RebalanceStatus
-from reconciler.core.report import Call
 from reconciler.sandbox.faults import Fault, FaultKind, Operation, RetryAfterForm
 from reconciler.sandbox.runs import Course
+from tests.apply.scripted import intent
 from tests.support import BASE_URL, HOUR_MS, World, folder, portfolio, run
 
 if TYPE_CHECKING:
@@ -77,6 +79,8 @@ def rebalance(
     wait_ms: int = 0,
     skip: bool = False,
     heard: Heard | None = None,
+    although_paused: bool = False,
+    again: bool = False,
 ) -> dict[str, RebalanceResult]:
     """Ask for rebalances, and follow them for ``wait_ms``; by default of ``aaa`` alone."""
 
@@ -91,18 +95,26 @@ def rebalance(
             jitter=lambda: 0.5,
             asgi_app=here.app,
         ) as transport:
-            api = Rebalances(transport, GliderV1(transport, paths=here.paths)).of(version)
             wanted = [portfolio(one) for one in ids or ("aaa",)]
-            orders = [Order(portfolio=p, version=version, api=api, skip_schedule_validation=skip) for p in wanted]
+            glider = Glider(transport, paths=here.paths, versions=dict.fromkeys(wanted, version))
+            api = Rebalances(transport, glider.v1).of(version)
+            orders = [
+                Order(
+                    portfolio=p,
+                    version=version,
+                    skip_schedule_validation=skip,
+                    although_paused=although_paused,
+                    again=again,
+                )
+                for p in wanted
+            ]
             with open_journal(here.journal, base_url=BASE_URL, now_ms=here.clock.now_ms) as journal:
                 journal.open_run(fingerprint="rebalance", tool="test")
+                announcer = Announcer(
+                    api=glider, journal=journal, clock=here.clock, token=here.token, rebalances=lambda _: api
+                )
                 results = await trigger_all(
-                    orders,
-                    journal=journal,
-                    clock=here.clock,
-                    observer=observer,
-                    parallelism=here.parallelism,
-                    stop=stop,
+                    orders, announcer=announcer, observer=observer, parallelism=here.parallelism, stop=stop
                 )
             if wait_ms:
                 apis = dict.fromkeys(wanted, api)
@@ -161,7 +173,7 @@ def test_followed_to_its_end(path: Path, version: ApiVersion) -> None:
 def test_every_way_an_operation_goes(path: Path, course: Course, outcome: RebalanceOutcome, passes: str) -> None:
     """What an operation passes through is told as it happens, and its end is the outcome."""
     here, heard = world(path, version=ApiVersion.V2), Heard()
-    here.faults.add(Fault(kind=FaultKind.REBALANCE_ENDS, course=course))
+    here.faults.add(Fault(kind=FaultKind.REBALANCE_ENDS, operation=Operation.REBALANCE, course=course))
     result = rebalance(here, version=ApiVersion.V2, wait_ms=HOUR_MS, heard=heard)["aaa"]
     assert result.outcome is outcome
     assert passes in heard.words
@@ -296,8 +308,7 @@ def test_one_that_can_not_be_read_is_not_asked_for(path: Path) -> None:
     here = world(path)
     results = rebalance(here, "zzz", "aaa")
     assert (results["zzz"].outcome, results["aaa"].outcome) == (O.REFUSED, O.ACCEPTED)
-    assert results["zzz"].error is not None
-    assert results["zzz"].error.kind is FailureKind.NOT_FOUND
+    assert results["zzz"].detail == "Glider has no such portfolio, or the key may not see it; check the id"
     assert [write.portfolio for write in written(here)] == ["aaa"]
 
 
@@ -360,13 +371,12 @@ def test_a_refused_key_stops_the_rest(path: Path) -> None:
 
 def test_what_is_confirmed_outlives_a_rebalance(path: Path) -> None:
     """A rebalance changes neither state nor schedule, so our record of both stays good."""
-    from reconciler.core.desired import Desired, RunState
-
     here = world(path)
     desired = [Desired(id=portfolio("aaa"), state=RunState.ACTIVE, interval_ms=12 * HOUR_MS)]
     here.converge(desired)
     rebalance(here)
-    assert read_records(path, base_url=BASE_URL)[portfolio("aaa")].interval_ms == 12 * HOUR_MS
+    records = read_memory(path, base_url=BASE_URL, now_ms=here.clock.now_ms()).records
+    assert records[portfolio("aaa")].interval_ms == 12 * HOUR_MS
     assert here.plan(desired).changes == ()
 
 
@@ -376,12 +386,12 @@ def test_one_that_was_cut_off_is_settled_and_not_repeated(path: Path, by_apply: 
     here = world(path)
     with open_journal(path, base_url=BASE_URL, now_ms=here.clock.now_ms) as journal:
         journal.open_run(fingerprint="rebalance", tool="test")
-        journal.begin(portfolio("aaa"), "rebalance", '{"interval_ms": null, "offset_ms": null}')
+        journal.begin(intent(portfolio("aaa"), Call.REBALANCE))
 
     async def settled() -> tuple[str, ...]:
         with open_journal(path, base_url=BASE_URL, now_ms=here.clock.now_ms) as journal:
             if not by_apply:
-                return tuple(settle_rebalances(journal).values())
+                return settle_rebalances(journal)
             async with here.api() as api:
                 return await settle(api=api, journal=journal)
 
@@ -389,6 +399,51 @@ def test_one_that_was_cut_off_is_settled_and_not_repeated(path: Path, by_apply: 
     assert "an earlier rebalance of aaa was cut off, and may have begun; it is not repeated" in sentence
     assert triggers(here) == 0
     assert [write.outcome for write in written(here)] == ["unknown"]
+
+
+@pytest.mark.parametrize("version", list(ApiVersion))
+def test_what_is_paused_is_not_asked_for_unless_named(path: Path, version: ApiVersion) -> None:
+    """A rebalance trades whatever the schedule says, so a pause stands in its way until a person names it."""
+    here = world(path, version=version)
+    here.converge([Desired(id=portfolio("aaa"), state=RunState.PAUSED, api=version)])
+    refused = rebalance(here, version=version)["aaa"]
+    assert refused.outcome is O.REFUSED
+    assert "it is paused" in refused.detail
+    assert "--although-paused aaa" in refused.detail
+    assert triggers(here) == 0
+    named = rebalance(here, version=version, although_paused=True, skip=version is ApiVersion.V1)["aaa"]
+    assert (named.outcome, triggers(here)) == (O.ACCEPTED, 1)
+
+
+@pytest.mark.parametrize("version", list(ApiVersion))
+def test_one_that_stayed_unanswered_is_not_asked_for_again(path: Path, version: ApiVersion) -> None:
+    """The next command finds nothing of it and asks for nothing, until a person names it."""
+    here = world(path, version=version)
+    here.faults.add(on(version, TAKES_NO_EFFECT["lost before"]))
+    assert rebalance(here, version=version)["aaa"].outcome is O.UNKNOWN
+    second = rebalance(here, version=version)["aaa"]
+    assert (second.outcome, triggers(here)) == (O.UNKNOWN, 1)
+    assert "an earlier request for a run of it was not answered" in second.detail
+    assert rebalance(here, version=version, again=True)["aaa"].outcome is O.ACCEPTED
+    assert rebalance(here, version=version)["aaa"].outcome is O.ACCEPTED
+    assert triggers(here) == 3
+
+
+def test_one_that_stayed_unanswered_is_found_by_the_next_command(path: Path) -> None:
+    """It had begun a run that nobody could read: that run is the result, and nothing new is asked for."""
+    here = world(path)
+    here.faults.add(on(ApiVersion.V1, TAKES_EFFECT["lost after"]))
+    here.faults.add(
+        Fault(kind=FaultKind.LATENCY, operation=Operation.READ, ms=0, times=2),
+        Fault(kind=FaultKind.SERVER_ERROR, operation=Operation.READ, times=1_000),
+    )
+    assert rebalance(here)["aaa"].outcome is O.UNKNOWN
+    here.faults.clear()
+    here.clock.advance(2 * HOUR_MS)
+    found = rebalance(here)["aaa"]
+    assert (found.outcome, triggers(here)) == (O.ACCEPTED, 1)
+    assert found.notes == (f"the earlier request had begun the workflow {found.id}; nothing new was asked for",)
+    assert [(write.outcome, write.detail) for write in written(here)] == [("seen", f"workflow {found.id}")]
 
 
 def test_the_journal_knows_the_last_operation(path: Path) -> None:
