@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.progress import ReadProgress, bar
-from reconciler.cli.service import records_of
+from reconciler.cli.service import memory_of
 from reconciler.core.adoption import Found
 from reconciler.core.desired import ApiVersion
 from reconciler.core.errors import ApiError, ExitReason, exit_reason_of
@@ -77,7 +77,7 @@ async def read_wanted(
     found = Found(
         live={portfolio: live[portfolio] for portfolio in sorted(live)},
         versions={portfolio: versions.get(portfolio, ApiVersion.V2) for portfolio in live},
-        records=records_of(options, service.label),
+        records=memory_of(options, service).records,
         names=await _names(read, options, service, output) if wanted.names else {},
         strategies=await _strategies(live, strategies, options, service),
     )

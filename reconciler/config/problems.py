@@ -15,7 +15,7 @@ from reconciler.config.rules import interval_problem, offset_problem
 from reconciler.config.schema import schema, section_conforms, type_conforms
 from reconciler.config.suggest import Suggestions
 from reconciler.core.diagnostics import SourceSpan
-from reconciler.core.marker import MARK
+from reconciler.core.marker import MARK_NAME
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
@@ -183,8 +183,11 @@ def _text(said: str, value: Value) -> tuple[str, str]:
         return f"{said} is {hints.kind(value)}, not text", "put it in quotes"
     if not value.strip():
         return "the text is blank", "write something, or leave the line out"
-    if MARK in value:
-        return f"the text holds `{MARK}`, the mark that our own pauses carry", "leave the mark out; it is added"
+    if MARK_NAME in value:
+        return (
+            f"the text holds `{MARK_NAME}`, the beginning of the mark that our own pauses carry",
+            "leave the mark out; it is added",
+        )
     return "the text holds a line break or a tab", "write it on one line; with `>`, write `>-`"
 
 

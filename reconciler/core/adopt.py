@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from reconciler.core.desired import ApiVersion, Desired, RunState
 from reconciler.core.limits import MAX_INTERVAL_MS, MIN_INTERVAL_MS
 from reconciler.core.live import Live, Status
-from reconciler.core.marker import MARK
+from reconciler.core.marker import without_mark
 from reconciler.core.schedule import known_interval, known_offset
 from reconciler.core.strategy import StrategyDesired, StrategyLive, StrategyStatus
 from reconciler.core.text import harmless
@@ -140,9 +140,7 @@ def pause_reason(stored: str | None) -> str | None:
     A stock phrase is none. The mark is taken out wherever it stands: a declared reason must not look like ours.
     """
     text = (stored or "").strip().removeprefix(_PREFIX)
-    while MARK in text:
-        text = text.replace(MARK, "")
-    text = text.strip()
+    text = without_mark(text)
     return None if text in _STOCK else label(text)
 
 
