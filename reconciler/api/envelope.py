@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING, Final, NoReturn, assert_never
+from urllib.parse import unquote
 
 from reconciler.api.retry import LONGEST_PLAUSIBLE_MS, LONGEST_WAIT_MS, retry_after_ms
 from reconciler.core.duration import SECOND_MS, format_duration
@@ -16,7 +17,7 @@ from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     Headers = Sequence[tuple[bytes, bytes]]
 
@@ -34,6 +35,11 @@ _KINDS: Final = {
 _ETH_CODE: Final = re.compile(rb"SCHEDULE_ETH_[A-Z_]{1,60}")
 # Possessive, and closed by the end of the text too: a hostile body must not make it go back and start again.
 _STRING: Final = re.compile(rb'(?s)"(?:[^"\\]|\\(?:.|\Z))*+(?:"|\Z)')
+_ESCAPE: Final = re.compile(r"(?s)\\(?:u([0-9A-Fa-f]{4})|(.))")
+_MASK: Final = "[key]"
+_NOT_OF_A_KEY: Final = bytes(byte for byte in range(256) if not 0x21 <= byte <= 0x7E)
+"""Bytes that no key has: whitespace, controls, and all of UTF-8 beyond ASCII, such as a space without a width."""
+_BETWEEN: Final = "[^!-~]*+"
 _LONGEST_ID: Final = 128
 _FIRST_WORDS: Final = 80
 
@@ -48,8 +54,8 @@ _decode: Final = json.JSONDecoder(parse_constant=_no_constant).decode
 def success_of(status: int, headers: Headers, body: bytes, *, operation: str, now_ms: int) -> dict[str, object]:
     """Return the JSON object of a 2xx answer; raise :class:`ApiError` for any other.
 
-    The HTTP status decides first, the code second (API facts §2.4). ``now_ms`` turns an HTTP date of
-    ``Retry-After`` into a wait.
+    The HTTP status decides first, the code second (API facts §2.4). ``now_ms``, by the service's
+    clock, turns an HTTP date of ``Retry-After`` into a wait.
     """
     if 200 <= status < 300:
         payload = _object_of(body)
@@ -87,6 +93,90 @@ def failure_of(status: int, headers: Headers, body: bytes, *, operation: str, no
         request_id=_id(payload, headers, "requestId", b"x-request-id"),
         correlation_id=_id(payload, headers, "correlationId", b"x-correlation-id"),
     )
+
+
+def without_key(
+    headers: list[tuple[bytes, bytes]], body: bytes, secret: str
+) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Return headers and body of an answer with ``[key]`` wherever they repeat ``secret``; an empty one is no secret.
+
+    Also where it is spelled with the escapes of JSON, of a URL or of HTML, or broken by whitespace: whoever decodes the
+    answer would have it back. A body from which it can't be taken out is dropped as a whole. ``secret`` is printable
+    ASCII without a space, as :func:`~reconciler.api.access.checked_key` makes sure.
+    """
+    if not secret:
+        return headers, body
+    key, mask = secret.encode(), _MASK.encode()
+    headers = [(name, _plain_header(value.replace(key, mask), secret)) for name, value in headers]
+    body = body.replace(key, mask)
+    # Nearly every answer ends here: this is done for each of ten thousand reads.
+    if not _may_escape(body) and key not in body.translate(None, _NOT_OF_A_KEY):
+        return headers, body
+    text = body.decode(errors="replace")
+    if redacted(text, secret) == text:
+        return headers, body
+    payload = _object_of(body)
+    text = redacted(text, secret) if payload is None else json.dumps(_cleaned(payload, secret))
+    # What stands across two values of the JSON is in none of them.
+    return headers, text.encode() if redacted(text, secret) == text else mask
+
+
+def redacted(text: str, secret: str) -> str:
+    """Return ``text`` with ``[key]`` for ``secret``; where that is spelled with escapes, the rest is read as well."""
+    text = text.replace(secret, _MASK)
+    for read in _readings(text):
+        if secret in read:
+            return read.replace(secret, _MASK)
+        if secret.encode() in read.encode(errors="replace").translate(None, _NOT_OF_A_KEY):
+            return re.sub(_BETWEEN.join(map(re.escape, secret)), _MASK, read)
+    return text
+
+
+def _readings(text: str) -> Iterator[str]:
+    """Yield the text, and what is left as one escape after the other is read: twice, as one may escape another."""
+    yield text
+    for _ in range(2):
+        if "\\" in text:
+            yield (text := _ESCAPE.sub(_unescaped, text))
+        if "%" in text:
+            yield (text := unquote(text))
+        if "&" in text:
+            from html import unescape  # its table of names takes a millisecond, and hardly any run needs it
+
+            yield (text := unescape(text))
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    code, letter = found.groups()
+    if code is not None:
+        return chr(int(code, 16))
+    return letter if letter in '"\\/' else " "  # the others stand for whitespace, which no key holds
+
+
+def _cleaned(value: object, secret: str) -> object:
+    """Return decoded JSON, at most :data:`DEEPEST` deep, with every text of it redacted, names of fields included."""
+    match value:
+        case str():
+            return redacted(value, secret)
+        case list():
+            return [_cleaned(inner, secret) for inner in value]
+        case dict():
+            return {redacted(name, secret): _cleaned(inner, secret) for name, inner in value.items()}
+        case _:
+            return value
+
+
+def _may_escape(value: bytes) -> bool:
+    """Whether anything in it begins an escape of JSON, of a URL or of HTML. A pattern takes a hundred times longer."""
+    return b"\\" in value or b"%" in value or b"&" in value
+
+
+def _plain_header(value: bytes, secret: str) -> bytes:
+    if not _may_escape(value):
+        return value
+    text = value.decode("latin-1")
+    shown = redacted(text, secret)
+    return value if shown == text else shown.encode("latin-1", errors="replace")
 
 
 def kind_of(status: int) -> FailureKind:

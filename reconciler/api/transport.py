@@ -1,8 +1,8 @@
-"""HTTP to one service: connections, time limits, retries, and the one place that knows the key.
+"""HTTP to one service: connections, time limits, and the one place that knows the key.
 
-In: method, path and body of a call. Out: the JSON object of its answer, or an :class:`ApiError`. Knows nothing of
-portfolios; the only module that imports httpx. It drives httpx's transports and not its client, which by
-construction leaves no redirect, cookie, proxy variable or netrc to switch off.
+In: method, path and body of a request. Out: its answer, or an :class:`ApiError`. Knows nothing of portfolios, nor when
+and how often a request is sent (:mod:`reconciler.api.calls`); the only module that imports httpx. It drives httpx's
+transports and not its client, which by construction leaves no redirect, cookie, proxy variable or netrc to switch off.
 
 How httpx's exceptions are read (every other one, of whatever library: ``INTERRUPTED``)::
 
@@ -19,9 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import importlib.util
-import json
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self, cast
@@ -38,20 +36,17 @@ if _hidden:
 
 from reconciler import __version__
 from reconciler.api.access import checked_key, checked_proxy
-from reconciler.api.envelope import success_of
-from reconciler.api.pacing import Pacing
+from reconciler.api.calls import Calls
+from reconciler.api.envelope import without_key
 from reconciler.api.prompt import Prompt
-from reconciler.api.room import WriteRoom, room_here
-from reconciler.api.servicetime import ServiceTime
 from reconciler.core.baseurl import checked_base_url
 from reconciler.core.errors import ApiError, FailureKind, UsageError
 from reconciler.core.ports import WriteNotSent
-from reconciler.core.rebalance import is_cooldown
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from types import TracebackType
 
     from reconciler.core.ports import Clock
@@ -95,7 +90,7 @@ class _NoBody(httpx.AsyncByteStream):
 _NO_BODY: Final = _NoBody()
 
 
-class Transport:
+class Transport(Calls):
     """An async context manager that sends calls to one service and never more than ``parallelism`` at a time.
 
     ``proxy`` is used only when it is given; a proxy variable of the environment never is. ``base_url`` is checked by
@@ -118,13 +113,11 @@ class Transport:
     ) -> None:
         if parallelism < 1:
             raise UsageError(f"{parallelism} requests at a time are none", "Give --parallelism a number from 1 up.")
+        super().__init__(parallelism=parallelism, clock=clock, jitter=jitter)
         self.base_url = base_url if asgi_app is not None else checked_base_url(base_url)
         self.requests = 0
         """Requests sent so far, repeated ones included."""
-        self._clock = clock
         self._timeouts = timeouts or Timeouts()
-        self._time = ServiceTime(clock)
-        self._pacing = Pacing(parallelism=parallelism, clock=clock, jitter=jitter, service_ms=self._time.now_ms)
         self._asgi_app = asgi_app
         self._proxy = checked_proxy(proxy, self.base_url) if proxy and asgi_app is None else None
         self._ssl: ssl.SSLContext | None = None
@@ -149,24 +142,6 @@ class Transport:
     def __repr__(self) -> str:
         return f"<Transport {self.base_url}, {self.requests} requests>"
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What people should be told of the pace: sentences, each once, oldest first."""
-        return self._pacing.notes
-
-    @property
-    def names_time(self) -> bool:
-        """Whether any answer so far named the time."""
-        return self._time.named
-
-    def service_ms(self) -> int:
-        """Return the time by the service's clock, UTC epoch milliseconds; by ours where it names none."""
-        return self._time.now_ms()
-
-    def room(self) -> WriteRoom:
-        """Return room for the looks and attempts of one write; while it is entered, this task's calls go by it."""
-        return WriteRoom(self._pacing, self._clock)
-
     async def __aenter__(self) -> Self:
         return self
 
@@ -176,58 +151,12 @@ class Transport:
         while self._idle:
             await self._discard(self._idle.pop())
 
-    async def get(self, path: str, *, operation: str) -> dict[str, object]:
-        """Send a read; repeat it within limits. ``path`` begins with a slash and is safe in a URL as it stands."""
-        return await self._call("GET", path, None, operation)
-
-    async def post(
-        self, path: str, body: Mapping[str, object], *, operation: str, cools_down: bool = False
-    ) -> dict[str, object]:
-        """Send a write once; outside a room, after a 429 alone, which proves that nothing was done, again.
-
-        In a room it is sent at once or not at all (:class:`~reconciler.core.ports.WriteNotSent`).
-        ``cools_down`` says that the route has a cooldown of its own (API facts §2.5): its 429 is about this one
-        portfolio, so it is raised at once and slows nothing else.
-        """
-        content = json.dumps(body, separators=(",", ":")).encode()
-        return await self._call("POST", path, content, operation, cools_down=cools_down)
-
-    async def put(self, path: str, body: Mapping[str, object], *, operation: str) -> dict[str, object]:
-        """Send a write of a value, as :meth:`post` does."""
-        return await self._call("PUT", path, json.dumps(body, separators=(",", ":")).encode(), operation)
-
-    async def look(self, path: str, *, operation: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    async def look(self, path: str, *, operation: str) -> tuple[int, Sequence[tuple[bytes, bytes]], bytes]:
         """Send a read once and return status, headers and body as they come: for questions about the service itself.
 
         Raises :class:`ApiError` where no whole answer comes.
         """
         return await self._exchange("GET", path, None, operation)
-
-    async def _call(
-        self, method: str, path: str, body: bytes | None, operation: str, *, cools_down: bool = False
-    ) -> dict[str, object]:
-        room = room_here(self._pacing)
-        way = self._pacing if room is None else room
-        call = way.call(operation, safe=body is None)
-        sending = None if room is None else functools.partial(room.sending, call)
-        while True:
-            await way.enter(call)
-            try:
-                status, headers, answer = await self._exchange(method, path, body, operation, sending)
-                self._pacing.heard(headers, limited=status == 429)
-                payload = success_of(status, headers, answer, operation=operation, now_ms=self._time.now_ms())
-            except ApiError as error:
-                if cools_down and is_cooldown(error):
-                    way.succeeded(call)
-                    raise
-                failure = error
-                way.failed(call, failure)
-            else:
-                way.succeeded(call)
-                return payload
-            finally:
-                way.leave()
-            await way.before_retry(call, failure)
 
     async def _exchange(
         self,
@@ -236,12 +165,7 @@ class Transport:
         body: bytes | None,
         operation: str,
         sending: Callable[[], None] | None = None,
-    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        """Send one request and return status, headers and body; whatever goes wrong becomes an :class:`ApiError`.
-
-        ``sending`` is called as the last thing before the bytes go out; what it raises stays as it is, and then none
-        have gone out.
-        """
+    ) -> tuple[int, Sequence[tuple[bytes, bytes]], bytes]:
         if sending is not None:
             sending()
         slot = self._idle.pop() if self._idle else self._connection()  # the last used is the surest to be alive
@@ -272,13 +196,7 @@ class Transport:
             await self._discard(slot)
             raise
         self._idle.append(slot)
-        headers = response.headers.raw
-        if self._secret:
-            secret = self._secret.encode()
-            if secret in answer:
-                answer = answer.replace(secret, b"[key]")
-            headers = [(name, value.replace(secret, b"[key]")) for name, value in headers]
-        return response.status_code, headers, answer
+        return response.status_code, *without_key(response.headers.raw, answer, self._secret)
 
     def _request(self, method: str, path: str, body: bytes | None) -> httpx.Request:
         headers = self._headers

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from reconciler.api.envelope import success_of
+from reconciler.api.envelope import success_of, without_key
 from reconciler.core.errors import ApiError, FailureKind
 
 
@@ -136,3 +136,107 @@ def test_a_redirect_names_its_place_harmlessly() -> None:
     text = str(failure(302, b"", ((b"Location", b"https://evil.example/\x1b[2J"),)))
     assert "https://evil.example/\\u{1b}[2J" in text
     assert "no redirect is followed" in text
+
+
+KEY = "gldr_sk/Canary+4f1d7c"
+"""A key with what JSON, a URL and HTML each have an escape for."""
+LETTERS = "".join(f"\\u{ord(letter):04x}" for letter in KEY)
+CAPITALS = "".join(f"\\u{ord(letter):04X}" for letter in KEY)
+PERCENT = "".join(f"%{ord(letter):02x}" for letter in KEY)
+ENTITIES = "".join(f"&#{ord(letter)};" for letter in KEY)
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        KEY,
+        LETTERS,
+        CAPITALS,
+        KEY.replace("/", "\\/"),
+        KEY.replace("k", "\\u006b"),
+        KEY.replace("/", "%2F").replace("+", "%2b"),
+        PERCENT,
+        KEY.replace("/", "&#x2F;").replace("+", "&plus;"),
+        ENTITIES,
+        LETTERS.replace("\\", "\\\\"),
+        PERCENT.replace("%", "%25"),
+        PERCENT.replace("%", "\\u0025"),
+        " ".join(KEY),
+        KEY.replace("_", "\\n_"),
+        KEY.replace("_", "_\u200b"),
+        KEY.replace("_", "\\u200b\\t_"),
+    ],
+)
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"success": false, "error": {"code": "API_102", "message": "unknown key <>"}}',
+        '{"success": false, "error": {"code": "<>", "message": "no", "details": ["<>", {"a": "<>"}]}}',
+        '{"success": false, "error": {"message": "no", "<>": 1}, "requestId": "<>", "correlationId": "a<>b"}',
+        '{"error": "<>", "message": "<> <>", "retryAfter": 1}',
+        '["<>"]',
+        '{"message": "cut off <>',
+        "<html><p>unknown key <></p></html>",
+        "<>",
+    ],
+)
+def test_an_answer_never_gives_the_key_back(spelled: str, body: str) -> None:
+    """However an answer spells the key, and wherever, nothing that is read from it or shown of it has it."""
+    _, answer = without_key([], body.replace("<>", spelled).encode(), KEY)
+    for status in (200, 401, 429, 500):
+        try:
+            shown = repr(success_of(status, [], answer, operation="x", now_ms=0))
+        except ApiError as error:
+            shown = f"{error} {error.code} {error.request_id} {error.correlation_id}"
+        for text in (shown, answer.decode()):
+            assert KEY not in "".join(letter for letter in text if "!" <= letter <= "~")
+            assert not any(part in text for part in (LETTERS[:12], CAPITALS[:12], PERCENT[:6], ENTITIES[:12]))
+    assert b"[key]" in answer
+
+
+def test_what_is_around_the_key_stays() -> None:
+    """Only the key is taken out of an answer; everything else of it means what it did."""
+    spelled = (
+        '{"success": true, "data": {"a": "x LETTERS y", "LETTERS": [1, 2.5, null, true, "\u00e9"], "b": "50%25 & <"}}'
+    )
+    _, answer = without_key([], spelled.replace("LETTERS", LETTERS).encode(), KEY)
+    payload = success_of(200, [], answer, operation="x", now_ms=0)
+    data = {"a": "x [key] y", "[key]": [1, 2.5, None, True, "é"], "b": "50%25 & <"}
+    assert payload == {"success": True, "data": data}
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a": "\\u0041 50%25 &amp; \\/ \\ud800"}', b"\xff\\u00", b"%zz&#;", b"", b"{" * 100_000, b"\\" * 100_001]
+)
+def test_an_answer_without_the_key_is_left_as_it_is(body: bytes) -> None:
+    """Byte for byte, whatever escapes it has; and without a secret nothing is looked for."""
+    headers = [(b"Location", b"/a%20b?c&d")]
+    assert without_key(headers, body, KEY) == (headers, body)
+    assert without_key(headers, KEY.encode(), "") == (headers, KEY.encode())
+
+
+def test_a_key_across_two_values_takes_the_answer_with_it() -> None:
+    """What can't be taken out of any one text is not given to anybody."""
+    key = 'abc","defgh'
+    assert without_key([], b'{"a": ["abc", "defgh"]}', key) == ([], b"[key]")
+
+
+def test_headers_are_redacted_as_well() -> None:
+    """An id or the place of a redirect that repeats the key, plainly or with the escapes of a URL."""
+    place = b"https://evil.example/?k=gldr_sk%2FCanary%2b4f1d7c"
+    headers, _ = without_key([(b"Location", place), (b"X-Request-Id", KEY.encode()), (b"Date", b"x")], b"", KEY)
+    assert headers == [
+        (b"Location", b"https://evil.example/?k=[key]"),
+        (b"X-Request-Id", b"[key]"),
+        (b"Date", b"x"),
+    ]
+
+
+@pytest.mark.parametrize("filler", [b"g ", b"g" + b" " * 400_000 + b"g", b"\\u0067 ", b"%25", b"&amp;"])
+def test_a_hostile_body_is_searched_quickly(filler: bytes) -> None:
+    """Escapes, and spaces between the letters of the key, cost no more than a second in a large answer."""
+    body = filler * (1_000_000 // len(filler))
+    spread = b" " * 1000 + b" ".join(bytes([letter]) for letter in KEY.encode())
+    began = time.process_time()
+    assert KEY not in without_key([], body + spread, KEY)[1].decode().replace(" ", "")
+    assert time.process_time() - began < 2
