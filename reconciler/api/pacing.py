@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from reconciler.api.limiter import Allowance, Limiter
+from reconciler.api.limiter import Limiter
 from reconciler.api.retry import (
     ATTEMPTS,
     CAPPED_WAIT_MS,
@@ -20,7 +20,8 @@ from reconciler.api.retry import (
     Pace,
     may_repeat,
 )
-from reconciler.core.duration import SECOND_MS, format_duration
+from reconciler.api.windows import Windows, shown
+from reconciler.core.duration import SECOND_MS
 from reconciler.core.errors import ApiError, FailureKind
 
 if TYPE_CHECKING:
@@ -62,11 +63,9 @@ class Pacing:
         self.limiter = Limiter(parallelism=parallelism)
         """What rooms take their places and claims from."""
         self._pace = Pace(parallelism=parallelism, jitter=jitter)
-        self._allowance: Allowance | None = Allowance()
-        self._distrust_at = 0  # when the cap on a reset ends; from then on the service's count is not believed
+        self._windows = Windows(self.limiter, self._pace, clock=clock, service_ms=service_ms, note=self._note)
         self._budget = Budget()
         self._clock = clock
-        self._service_ms = service_ms or clock.now_ms
         self._line: deque[_Waiter] = deque()
         self._notes: list[str] = []
 
@@ -174,19 +173,7 @@ class Pacing:
 
         An answer that is itself ``limited`` shuts the gate by what it asks for (:meth:`failed`), not by this.
         """
-        if self._allowance is None or not self._allowance.concerned(headers):
-            return
-        if 0 < self._distrust_at <= self._clock.now_ms():
-            self._allowance = None
-            self.limiter.cap(None)
-            return
-        now_ms = self._service_ms()
-        self._allowance.said(headers, now_ms)
-        left = self._allowance.left(now_ms)
-        if left == 0:
-            self._await_window(shut=not limited)
-        else:
-            self.limiter.cap(left)
+        self._windows.heard(headers, limited=limited)
 
     def succeeded(self, call: Call) -> None:
         """A request was answered well."""
@@ -236,38 +223,16 @@ class Pacing:
 
     def _limited(self, call: Call, failure: ApiError) -> None:
         asked_ms = failure.retry_after_ms
-        if asked_ms is None and self._allowance is not None:
+        if asked_ms is None:
             # Said nowhere else, the end of the window is the wait.
-            asked_ms = min(self._allowance.reset_in_ms(self._service_ms()), LONGEST_WAIT_MS) or None
+            asked_ms = min(self._windows.reset_in_ms(), LONGEST_WAIT_MS) or None
         if asked_ms is not None and asked_ms > LONGEST_PLAUSIBLE_MS:
             self._note(
-                f"the service asked to wait more than {_shown(LONGEST_PLAUSIBLE_MS)}, "
-                f"which no rate limit lasts; {_shown(CAPPED_WAIT_MS)} was waited instead"
+                f"the service asked to wait more than {shown(LONGEST_PLAUSIBLE_MS)}, "
+                f"which no rate limit lasts; {shown(CAPPED_WAIT_MS)} was waited instead"
             )
         news = self.limiter.limited(call.window)
         self._pace.limited(asked_ms=asked_ms, news=news, now_ms=self._clock.now_ms())
-
-    def _await_window(self, *, shut: bool) -> int | None:
-        """Make ready for the service's next window, and where ``shut``, let nothing through before it.
-
-        Returns how many requests it will take, as far as that is known.
-        """
-        if self._allowance is None:
-            self.limiter.cap(None)
-            return None
-        size = self._allowance.next_size
-        self.limiter.cap(size)  # else all who wait would be let go at once
-        wait_ms = self._allowance.reset_in_ms(self._service_ms())
-        if shut and wait_ms:
-            now_ms = self._clock.now_ms()
-            if wait_ms > LONGEST_WAIT_MS and not self._distrust_at:
-                self._distrust_at = now_ms + LONGEST_WAIT_MS
-                self._note(
-                    f"the service counted no request left for {_shown(wait_ms)}; "
-                    f"{_shown(LONGEST_WAIT_MS)} were waited, and its count was not looked at after that"
-                )
-            self._pace.hold(self._distrust_at or now_ms + wait_ms)
-        return size
 
     async def _step(self, waiter: _Waiter, operation: str) -> None:
         """Do the next thing that stands between ``waiter`` and its turn."""
@@ -278,7 +243,7 @@ class Pacing:
             await self._gate(operation)
             waiter.at_gate = False
         elif self.limiter.too_small(waiter.requests):
-            size = self._await_window(shut=True)
+            size = self._windows.await_next(shut=True)
             waiter.requests = waiter.requests if size is None else min(waiter.requests, size)
         else:
             self.call_up()
@@ -295,7 +260,7 @@ class Pacing:
             )
         while wait_ms := self._pace.gate_ms(now_ms):
             if wait_ms > LONGEST_WAIT_MS:
-                said = f"would have us wait {_shown(wait_ms)}; run again then"
+                said = f"would have us wait {shown(wait_ms)}; run again then"
                 if self._pace.given_up:
                     said = "let nothing through, however long we waited; run again later"
                 raise ApiError(
@@ -332,10 +297,3 @@ class _Waiter:
         """End the wait, where there is one."""
         if self._call is not None and not self._call.done():
             self._call.set_result(None)
-
-
-def _shown(ms: int) -> str:
-    """Return a wait for people, in whole seconds, and no longer than anybody would believe."""
-    if ms > LONGEST_PLAUSIBLE_MS:
-        return f"more than {format_duration(LONGEST_PLAUSIBLE_MS)}"
-    return format_duration(-(-ms // SECOND_MS) * SECOND_MS)
