@@ -522,7 +522,7 @@ STARTED: dict[str, Case] = {
         Went(
             journal=ok(START),
             outcome=STALE,
-            detail="it was started, and its schedule changed by somebody since; plan again",
+            detail="it runs, on a schedule that somebody else may have set; plan again",
         ),
     ),
     "start misread, and paused since": (
@@ -563,6 +563,16 @@ STARTED: dict[str, Case] = {
         [*looks(IDLE), (STARTS, LOST), *looks(RUNS, RUNS), (SETS, STORED), *looks(RUNS)],
         Went(journal=[row(START, "seen"), *ok(UPDATE)], outcome=DONE, notes=[seen(START)], record=RUNS_AS_SET),
     ),
+    "start lost, and another schedule seen": (
+        TO_START,
+        [*looks(IDLE), (STARTS, LOST), *looks(replace(SET, interval_ms=31 * H), replace(SET, interval_ms=31 * H))],
+        Went(
+            journal=[row(START, "seen")],
+            outcome=STALE,
+            detail="it runs, on a schedule that somebody else may have set; plan again",
+            notes=[seen(START)],
+        ),
+    ),
     "start lost, not seen": (
         TO_START,
         [*looks(IDLE), (STARTS, LOST), *looks(IDLE, times=LOOKS)],
@@ -579,6 +589,8 @@ NOT_WHILE_PAUSED = not_while("not now (HTTP 409)")
 REFUSED_ROW = row(UPDATE, "failed", "not now (HTTP 409)")
 ON_REFUSED: Script = [*looks(RESTS), (SETS, REFUSED), *looks(RESTS, RESTS)]
 """The schedule is refused while paused, looked at once, and looked at again for the resume."""
+
+RESTS_ON_24H = replace(RESTS, interval_ms=24 * H)
 
 RESUMED: dict[str, Case] = {
     "update, then resume": (
@@ -599,6 +611,20 @@ RESUMED: dict[str, Case] = {
         )
         for name, shown in (("paused anew", THEIRS), ("paused anew by us", MINE), ("gone", IDLE))
     },
+    "update, and its old schedule shown": (
+        TO_RESUME_ON,
+        [*looks(RESTS_ON_24H), (SETS, STORED), *looks(RESTS_ON_24H), (RESUMES, OK), *looks(RUNS)],
+        Went(journal=ok(UPDATE, RESUME), outcome=DONE, record=RUNS_AS_SET),
+    ),
+    "update, and another schedule set by somebody": (
+        TO_RESUME_ON,
+        [*looks(RESTS_ON_24H), (SETS, STORED), *looks(replace(RESTS, interval_ms=31 * H))],
+        Went(
+            journal=ok(UPDATE),
+            outcome=STALE,
+            detail="its schedule was set, and it was not resumed: somebody set another one since; plan again",
+        ),
+    ),
     "update, and then nothing can be read": (
         TO_RESUME_ON,
         [*looks(RESTS), (SETS, STORED), *looks(NO_READ)],
@@ -663,6 +689,22 @@ RESUMED: dict[str, Case] = {
         TO_RESUME_ON,
         [*looks(RESTS), (SETS, REFUSED), *looks(RESTS, THEIRS)],
         Went(journal=[REFUSED_ROW], outcome=STALE, detail=SINCE_PAUSED, notes=[NOT_WHILE_PAUSED]),
+    ),
+    "not while paused, and another schedule set by somebody after the resume": (
+        TO_RESUME_ON,
+        [
+            *looks(RESTS_ON_24H),
+            (SETS, REFUSED),
+            *looks(RESTS_ON_24H, RESTS_ON_24H),
+            (RESUMES, OK),
+            *looks(replace(SET, interval_ms=31 * H)),
+        ],
+        Went(
+            journal=[REFUSED_ROW, *ok(RESUME)],
+            outcome=STALE,
+            detail="it was resumed, and its schedule was changed by somebody since; plan again",
+            notes=[NOT_WHILE_PAUSED],
+        ),
     ),
     "not while paused, and paused by somebody after the resume": (
         TO_RESUME_ON,
