@@ -110,14 +110,16 @@ def _row(entry: object, operation: str) -> Live | None:
             failure=error,
             name=_text(entry.get("portfolioName")),
             strategy=_text(entry.get("strategyId")),
+            strategy_name=_text(entry.get("strategyName")),
         )
 
 
 def _live(portfolio: PortfolioId, data: Fields, operation: str) -> Live:
     name, strategy = _text(data.get("portfolioName")), _text(data.get("strategyId"))
+    strategy_name = _text(data.get("strategyName"))
     schedule = data.get("schedule")
     if schedule is None:
-        return Live(id=portfolio, status=Status.NO_SCHEDULE, name=name, strategy=strategy)
+        return Live(id=portfolio, status=Status.NO_SCHEDULE, name=name, strategy=strategy, strategy_name=strategy_name)
     word = schedule.get("status") if isinstance(schedule, dict) else None
     if not isinstance(schedule, dict) or not isinstance(word, str):
         raise ApiError(FailureKind.MALFORMED, "the schedule holds no status word", operation=operation)
@@ -135,6 +137,7 @@ def _live(portfolio: PortfolioId, data: Fields, operation: str) -> Live:
         scheduled_ms=(last_ms,) if last_ms is not None else (),
         name=name,
         strategy=strategy,
+        strategy_name=strategy_name,
     )
 
 

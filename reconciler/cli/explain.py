@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 HELP = """Show each value of portfolio ID as it takes effect, and the layer and line it comes from.
 
-A portfolio's own value wins over its group's, and that over the defaults. A strategy is named strategies/ID. Offline:
-no key, no network.
+A portfolio's own value wins over its group's, and that over the defaults. Behind the strategy of a v2 portfolio stands
+the cadence that is declared of it. A strategy is named strategies/ID. Offline: no key, no network.
 
 \b
   reconciler explain ao04x0r6

@@ -51,6 +51,8 @@ class Explained:
 
 NOT_DECLARED: Final = "not declared"
 NOT_USED: Final = "not used on v2"
+STRATEGY: Final = "strategy"
+"""The field of a portfolio that names its strategy; what that one declares follows as ``strategy.schedule``."""
 
 
 def explain(
@@ -66,13 +68,10 @@ def explain(
     configuration = resolve(read, today)
     if (strategy := strategy_of(portfolio)) is not None:
         return _explained_strategy(strategy, documents, configuration)
-    desired = configuration.desired
-    for document in documents:
-        section = document.section("portfolios")
-        entry = section.get(portfolio) if section is not None else None
-        if isinstance(entry, Node):
-            return _explained(document, entry, read.sections)
-    close = Suggestions().closest(portfolio, desired, kind="portfolios")
+    if (found := _entry(documents, "portfolios", portfolio)) is not None:
+        fields = _explained(*found, read.sections)
+        return tuple(row for field in fields for row in (field, *_cadence_of(field, documents)))
+    close = Suggestions().closest(portfolio, configuration.desired, kind="portfolios")
     detail = f"Did you mean {close}?" if close else "Check the id, and the files given with -f."
     raise UsageError(f"the portfolio {harmless(portfolio)} is not declared", detail)
 
@@ -80,20 +79,37 @@ def explain(
 def _explained_strategy(
     strategy: StrategyId, documents: Sequence[Document], configuration: Configuration
 ) -> tuple[Explained, ...]:
-    for document in documents:
-        section = document.section(SECTION)
-        entry = section.get(strategy) if section is not None else None
-        if isinstance(entry, Node):
-            spans = {name: document.value_span(entry, index) for index, name in enumerate(entry)}
-            return tuple(
-                Explained(name, str(entry[name]), "strategy", spans[name])
-                if name in spans
-                else Explained(name, "", NOT_DECLARED, None)
-                for name in ("schedule", "name")
-            )
+    if (found := _entry(documents, SECTION, strategy)) is not None:
+        return tuple(_of_strategy(name, *found) for name in ("schedule", "name"))
     close = Suggestions().closest(strategy, configuration.strategies, kind=SECTION)
     detail = f"Did you mean {SECTION}/{close}?" if close else "Check the id, and the files given with -f."
     raise UsageError(f"the strategy {harmless(strategy)} is not declared", detail)
+
+
+def _entry(documents: Sequence[Document], section: str, key: str) -> tuple[Document, Node] | None:
+    """Return where a portfolio or strategy is declared."""
+    for document in documents:
+        found = document.section(section)
+        entry = found.get(key) if found is not None else None
+        if isinstance(entry, Node):
+            return document, entry
+    return None
+
+
+def _of_strategy(name: str, document: Document, entry: Node, *, field: str = "") -> Explained:
+    """Return a field of a strategy, under its own name or as ``field``."""
+    if name not in entry:
+        return Explained(field or name, "", NOT_DECLARED, None)
+    return Explained(field or name, str(entry[name]), "strategy", document.value_span(entry, list(entry).index(name)))
+
+
+def _cadence_of(field: Explained, documents: Sequence[Document]) -> tuple[Explained, ...]:
+    """Return what the files declare as the cadence of the strategy that ``field`` names, where it names one."""
+    if field.field != STRATEGY or not field.value:
+        return ()
+    name = f"{STRATEGY}.schedule"
+    found = _entry(documents, SECTION, field.value)
+    return (_of_strategy("schedule", *found, field=name) if found else Explained(name, "", NOT_DECLARED, None),)
 
 
 def _explained(document: Document, entry: Node, sections: Sections) -> tuple[Explained, ...]:

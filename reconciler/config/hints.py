@@ -26,7 +26,12 @@ _LONGEST_SHOWN: Final = 60
 _SECRET: Final = re.compile(r"gldr_", re.IGNORECASE)
 _CREDENTIAL: Final = re.compile(r"(api|access|secret|auth).?(key|token)|token|secret|password", re.IGNORECASE)
 _ADDRESS: Final = re.compile(r"(base.?)?url|host|endpoint|server", re.IGNORECASE)
-_OF_PORTFOLIOS: Final = frozenset({"state", "name", "group"})
+_EXPECTED: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("url", "baseurl", "host", "endpoint", "server"), "url"),
+    **dict.fromkeys(("account", "tenant", "tenantname"), "account"),
+}
+"""What belongs under `service.expect`."""
+_OF_PORTFOLIOS: Final = frozenset({"state", "name", "group", "strategy"})
 _OF_LAYERS: Final = frozenset(
     {"api", "interval", "offset", "chain", "reason", "owner", "until", "hold", "run_on_start", "costs", "silence"}
 )
@@ -42,6 +47,7 @@ _OTHER_WORDS: Final[Mapping[str, str]] = {
     "enabled": "state",
     "cost": "costs",
     "ignore": "silence",
+    "strategyid": "strategy",
     "label": "name",
     "title": "name",
     "comment": "reason",

@@ -53,6 +53,7 @@ def milliseconds(value: Any) -> int:
 ATTRIBUTES: Final[Mapping[str, str]] = {
     "state": "state",
     "api": "api",
+    "strategy": "strategy",
     "interval": "interval_ms",
     "offset": "offset_ms",
     "chain": "chain",

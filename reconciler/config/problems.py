@@ -35,6 +35,7 @@ _NOUNS: Final[Mapping[str, str]] = {
     "version": "a version that this program reads",
     "state": "a state",
     "api": "a version of the API",
+    "strategy": "a strategy id",
     "interval": "a duration",
     "offset": "a duration",
     "until": "a date",

@@ -20,6 +20,7 @@ from reconciler.config.rules import (
     interval_problem,
     offset_problem,
     pair_problem,
+    v1_problem,
     v2_problem,
 )
 from reconciler.config.silence import SILENCE, SILENCES, laid_over, silences_of
@@ -90,14 +91,27 @@ class Resolution:
             if SILENCE in entry:
                 silences = silences_of(document, entry[SILENCE], _address(name))
                 values[SILENCES] = laid_over(silences, inherited.get(SILENCES, ()))
-            if values.get("api") is ApiVersion.V2:
-                self._settle_v2(document, entry, name, own, values)
+            if "strategy" in own or values.get("api") is ApiVersion.V2:
+                self._settle_api(document, entry, name, own, values)
             if _needs_a_look(own, values):
                 self._check(document, entry, name, own, values)
             if broken:
                 self._broken[name] = origin
             else:
                 desired[portfolio] = Desired(id=portfolio, origin=origin, **values)
+
+    def _settle_api(
+        self, document: Document, entry: Node, name: str, own: Mapping[str, Any], values: dict[str, Any]
+    ) -> None:
+        """Check what only one of the APIs has."""
+        match values.get("api", ApiVersion.V1):
+            case ApiVersion.V2:
+                self._settle_v2(document, entry, name, own, values)
+            case ApiVersion.V1:
+                span = document.value_span(entry, list(entry).index("strategy"))
+                self._say(error(span, *v1_problem(), address=f"{_address(name)}.strategy"))
+            case _:  # it is broken, and that was reported
+                return
 
     def _settle_v2(
         self, document: Document, entry: Node, name: str, own: Mapping[str, Any], values: dict[str, Any]

@@ -75,6 +75,11 @@ def v2_problem(field: str) -> tuple[str, str]:
     return problem, "remove the line, and declare the strategy's `schedule` under `strategies`"
 
 
+def v1_problem() -> tuple[str, str]:
+    """Return what is wrong with ``strategy`` on a v1 portfolio (API facts §1.3)."""
+    return "only a v2 portfolio has a strategy, and this one is managed by v1", "remove the line, or declare `api: v2`"
+
+
 def _span_of_intervals() -> str:
     least, most = format_duration(MIN_INTERVAL_MS), format_duration(MAX_INTERVAL_MS)
     return f"write {least} to {most}; a bare number is milliseconds"

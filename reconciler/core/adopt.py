@@ -16,7 +16,14 @@ from reconciler.core.limits import MAX_INTERVAL_MS, MIN_INTERVAL_MS
 from reconciler.core.live import Live, Status
 from reconciler.core.marker import without_mark
 from reconciler.core.schedule import known_interval, known_offset
-from reconciler.core.strategy import StrategyDesired, StrategyLive, StrategyStatus
+from reconciler.core.strategy import (
+    StrategyDesired,
+    StrategyId,
+    StrategyLive,
+    StrategyStatus,
+    address_of,
+    strategy_of,
+)
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
@@ -96,7 +103,7 @@ def adopt(live: Live, record: Record | None, *, api: ApiVersion, name: str | Non
         reason=pause_reason(live.pause_reason) if live.status is Status.PAUSED else None,
     )
     if api is ApiVersion.V2:
-        return Adopted(desired=desired)
+        return Adopted(desired=replace(desired, strategy=declarable_strategy(live)))
     if live.status is Status.INACTIVE:
         return Adopted(desired=desired, notes=("inactive: nothing runs",))
     interval, offset = known_interval(live, record), known_offset(live, record)
@@ -106,11 +113,19 @@ def adopt(live: Live, record: Record | None, *, api: ApiVersion, name: str | Non
     return Adopted(desired=scheduled, notes=_notes(interval_ms, interval, offset_ms, offset))
 
 
-def adopt_strategy(live: StrategyLive) -> StrategyDesired | str:
-    """Return what to declare of a strategy, or a harmless sentence that says why nothing (API facts §1.3, §4.7)."""
+def declarable_strategy(live: Live) -> StrategyId | None:
+    """Return the strategy that a portfolio is enrolled in; ``None`` for none, or an id that files can't hold."""
+    return strategy_of(address_of(StrategyId(live.strategy))) if live.strategy is not None else None
+
+
+def adopt_strategy(live: StrategyLive, *, name: str | None = None) -> StrategyDesired | str:
+    """Return what to declare of a strategy, or a harmless sentence that says why nothing (API facts §1.3, §4.7).
+
+    ``name`` is the one that came with a portfolio of it; the answer about a cadence holds none.
+    """
     match live.status:
         case StrategyStatus.FOUND if live.cadence is not None:
-            return StrategyDesired(id=live.id, schedule=live.cadence)
+            return StrategyDesired(id=live.id, schedule=live.cadence, name=label(name or "", unlike=live.id))
         case StrategyStatus.NOT_FOUND:
             return "its cadence is not yours to read or set: it is another tenant's, or gone"
         case StrategyStatus.UNREADABLE:

@@ -118,8 +118,13 @@ def _inheriting(one: Adopted, name: str) -> Omitted:
 def _strategies(found: Found) -> tuple[dict[StrategyId, StrategyDesired], dict[StrategyId, str]]:
     declared: dict[StrategyId, StrategyDesired] = {}
     left: dict[StrategyId, str] = {}
+    # The name comes with each of its portfolios; where it was renamed between two reads, the first one counts.
+    names: dict[str | None, str] = {}
+    for _, portfolio in sorted(found.live.items()):
+        if portfolio.strategy_name is not None:
+            names.setdefault(portfolio.strategy, portfolio.strategy_name)
     for strategy, live in sorted(found.strategies.items()):
-        one = adopt_strategy(live)
+        one = adopt_strategy(live, name=names.get(strategy))
         if isinstance(one, StrategyDesired):
             declared[strategy] = one
         else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NewType
 
 if TYPE_CHECKING:
     from reconciler.core.advice import Silence
+    from reconciler.core.strategy import StrategyId
 
 PortfolioId = NewType("PortfolioId", str)
 """Glider's id of a portfolio; always matches ``[A-Za-z0-9_-]{1,128}``, so it is safe in a URL path."""
@@ -45,12 +46,14 @@ class Desired:
 
     ``interval_ms`` or ``offset_ms`` is ``None`` where it is not declared, that is: not managed; on v2 they always are,
     because a v2 portfolio's cadence belongs to its strategy. ``reason`` is sent with pause and resume where the API
-    takes one (v1). ``until`` is an ISO date after which people are warned; it never resumes anything.
+    takes one (v1). ``strategy`` is the one that a v2 portfolio shall be enrolled in; it is compared and never sent,
+    ``None`` where any is fine. ``until`` is an ISO date after which people are warned; it never resumes anything.
     """
 
     id: PortfolioId
     state: RunState
     api: ApiVersion = ApiVersion.V1
+    strategy: StrategyId | None = None
     interval_ms: int | None = None
     offset_ms: int | None = None
     name: str | None = None

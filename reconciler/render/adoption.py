@@ -78,6 +78,7 @@ def adoption_document(
                 "name": one.name,
                 "group": one.group,
                 "state": one.state.value,
+                "strategy": one.strategy,
                 "interval_ms": one.interval_ms,
                 "offset_ms": one.offset_ms,
                 "reason": one.reason,
@@ -85,7 +86,9 @@ def adoption_document(
             }
             for one in adoption.layout.desired.values()
         ],
-        "strategies": [{"id": one.id, "schedule": one.schedule.value} for one in adoption.strategies.values()],
+        "strategies": [
+            {"id": one.id, "name": one.name, "schedule": one.schedule.value} for one in adoption.strategies.values()
+        ],
         "strategies_left_out": [{"id": strategy, "detail": why} for strategy, why in adoption.left.items()],
         "left_out": [
             {"id": one.id, "api": one.api.value, "reason": one.reason.value, "detail": one.detail}

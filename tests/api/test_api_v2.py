@@ -74,6 +74,7 @@ def test_a_portfolio_is_read_as_documented() -> None:
         scheduled_ms=(LAST_MS,),
         name="Alice Portfolio",
         strategy="01JWZEE2MF30KVRMRX53N88VA4",
+        strategy_name="Momentum",
     )
     assert service.calls == [f"GET /v2/portfolios/{ID}"]
 

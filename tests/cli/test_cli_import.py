@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SEED = """
 version: 1
 strategies:
-  own: {frequency: daily}
+  own: {frequency: daily, name: Momentum}
   theirs: {frequency: weekly, owner: foreign}
 portfolios:
   aaa: {status: active, interval: 24h, started: 10d, name: "Growth: no. 1"}
@@ -55,6 +55,7 @@ def test_the_yaml_goes_to_stdout_and_the_rest_to_stderr(fleet: Shell) -> None:
         == """
 strategies:
   own:  # 2 portfolios imported with it
+    name: Momentum
     schedule: daily
 
 portfolios:
@@ -74,12 +75,15 @@ portfolios:
     name: "yes"
     state: active
     api: v2
+    strategy: own
   pf2:
     state: paused
     api: v2
+    strategy: own
   pf3:
     state: active
     api: v2
+    strategy: theirs
 
   # Not imported: 2 portfolios.
   #   ddd (v1): archived

@@ -288,6 +288,7 @@ def test_explain_names_the_layer_of_every_field() -> None:
     assert [(one.field, one.value, one.layer, str(one.span or "").removeprefix("<stdin>:")) for one in found] == [
         ("state", "active", "portfolio", "17:12"),
         ("api", "", "not declared", ""),
+        ("strategy", "", "not declared", ""),
         ("interval", "48h", "portfolio", "18:15"),
         ("offset", "90m", "portfolio", "19:13"),
         ("chain", "ethereum", "group mainnet", "7:12"),

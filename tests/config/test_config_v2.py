@@ -139,6 +139,66 @@ def test_explain_says_what_is_not_used() -> None:
     assert fields["offset"] == ("", "not declared")
 
 
+ONLY_V2 = "only a v2 portfolio has a strategy, and this one is managed by v1; remove the line, or declare `api: v2`"
+STRATEGIES: dict[str, tuple[dict[str, str], str]] = {
+    "nobody says which API": ({"own": "strategy: s1"}, f"6:42: portfolios.a.strategy: {ONLY_V2}"),
+    "v1 beside it": ({"own": "strategy: s1, api: v1"}, f"6:42: portfolios.a.strategy: {ONLY_V2}"),
+    "v1 above v2": ({"group": "api: v2", "own": "api: v1, strategy: s1"}, f"6:51: portfolios.a.strategy: {ONLY_V2}"),
+    "not an id": (
+        {"own": "api: v2, strategy: Mo mentum"},
+        "6:51: portfolios.a.strategy: `Mo mentum` is not a strategy id; copy the strategy's id from Glider",
+    ),
+    "a number": (
+        {"own": "api: v2, strategy: 12"},
+        "is not a strategy id; copy the strategy's id from Glider, in quotes",
+    ),
+    "empty": ({"own": "api: v2, strategy: "}, "6:41: portfolios.a.strategy: there is no value; copy the strategy's id"),
+    "in the defaults": (
+        {"defaults": "api: v2, strategy: s1"},
+        "2:21: defaults.strategy: unknown key `strategy`; `strategy` belongs to one portfolio: write it at the",
+    ),
+    "in a group": (
+        {"group": "api: v2, strategy: s1"},
+        "`strategy` belongs to one portfolio: write it at the portfolio",
+    ),
+    "another word": (
+        {"own": "api: v2, strategy_id: s1"},
+        "6:41: portfolios.a.strategy_id: unknown key `strategy_id`; did you mean `strategy`?",
+    ),
+    "beside a broken version": ({"own": "api: v9, strategy: s1"}, "6:37: portfolios.a.api: `v9` is not a version"),
+}
+
+
+@pytest.mark.parametrize("layers", [{"own": "api: v2"}, {"group": "api: v2"}, {"defaults": "api: v2"}])
+def test_a_v2_portfolio_may_name_its_strategy(layers: dict[str, str]) -> None:
+    """Wherever its API comes from; the strategy itself need not be declared."""
+    own = ", ".join(part for part in (layers.get("own"), "strategy: s1") if part)
+    assert load_text(text(**{**layers, "own": own})).desired[PortfolioId("a")].strategy == "s1"
+    assert load_text(text(**layers)).desired[PortfolioId("a")].strategy is None
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_what_is_wrong_with_a_strategy(name: str) -> None:
+    """One problem, where it stands, and how to repair it."""
+    layers, expected = STRATEGIES[name]
+    (found,) = said(problems(text(**layers)))
+    assert expected in found
+
+
+def test_explain_follows_the_strategy_to_its_cadence() -> None:
+    """What the strategy declares stands behind it, with its place; nothing where it is not declared."""
+    source = text(own="api: v2, strategy: s1")
+    declared = source + "strategies:\n  s1:\n    schedule: weekly\n"
+    for files, expected in (
+        (declared, [("strategy", "s1", "portfolio", 6), ("strategy.schedule", "weekly", "strategy", 9)]),
+        (source, [("strategy", "s1", "portfolio", 6), ("strategy.schedule", "", "not declared", None)]),
+        (text(own="api: v2"), [("strategy", "", "not declared", None)]),
+    ):
+        fields = explain("a", ["-"], stdin=files.encode, today=TODAY, cwd=Path("/"))
+        found = [(one.field, one.value, one.layer, one.span and one.span.line) for one in fields]
+        assert [one for one in found if one[0].startswith("strategy")] == expected
+
+
 def test_a_broken_version_hides_no_other_problem() -> None:
     """A layer whose ``api`` is broken is judged by nothing else of v2, and is itself reported."""
     found: list[Any] = said(problems(text(group="api: v9, interval: 5m")))

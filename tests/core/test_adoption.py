@@ -129,6 +129,25 @@ def test_strategies_are_declared_or_left_with_a_reason() -> None:
     assert made.enrolled == {DAILY: 2, GUESSED: 1}
 
 
+def test_v2_portfolios_name_their_strategy_and_give_it_its_name() -> None:
+    """Each is declared with the strategy it is enrolled in; of several names the first portfolio's counts."""
+    of = {
+        "a": {"strategy": "daily"},
+        "b": {"strategy": "daily", "strategy_name": "Momentum"},
+        "c": {"strategy": "daily", "strategy_name": "Later"},
+        "d": {"strategy": "else/where"},
+        "e": {},
+    }
+    made = make_adoption(found(*(live(i, **more) for i, more in of.items()), v2="a b c d e", strategies=CADENCES))
+    assert {i: one.strategy for i, one in made.layout.desired.items()} == {
+        **dict.fromkeys("abc", DAILY),
+        **dict.fromkeys("de"),
+    }
+    assert made.strategies == {DAILY: StrategyDesired(id=DAILY, schedule=Cadence.HOURLY, name="Momentum")}
+    of_v1 = make_adoption(found(live("a", strategy="daily")))
+    assert of_v1.layout.desired[PortfolioId("a")].strategy is None
+
+
 def test_groups_of_v2_are_named_by_the_cadence_of_their_strategy() -> None:
     """The strategy's word goes first, then the portfolio's interval; a strategy nobody read leaves the interval."""
     names = [f"{kind}{number}" for kind in "pqr" for number in range(3)]

@@ -162,6 +162,10 @@ def test_only_a_cadence_that_was_read_is_declared() -> None:
     sid = StrategyId("own")
     found = adopt_strategy(StrategyLive(id=sid, status=StrategyStatus.FOUND, cadence=Cadence.DAILY))
     assert found == StrategyDesired(id=sid, schedule=Cadence.DAILY)
+    named = adopt_strategy(StrategyLive(id=sid, status=StrategyStatus.FOUND, cadence=Cadence.DAILY), name="Momentum")
+    assert named == StrategyDesired(id=sid, schedule=Cadence.DAILY, name="Momentum")
+    same = adopt_strategy(StrategyLive(id=sid, status=StrategyStatus.FOUND, cadence=Cadence.DAILY), name="own")
+    assert same == found
     others = [StrategyLive(id=sid, status=status, word="x\n") for status in StrategyStatus if status != "found"]
     sentences = [adopt_strategy(one) for one in others]
     assert all(isinstance(one, str) and one.isprintable() for one in sentences)
