@@ -16,7 +16,9 @@ from reconciler.cli.named import paths_of
 from reconciler.cli.savefile import exists, replace_file, save_new
 from reconciler.cli.service import open_service, run_async
 from reconciler.cli.wiring import make_output, refuse
+from reconciler.core.baseurl import checked_base_url
 from reconciler.core.desired import ApiVersion
+from reconciler.core.expect import NOTHING, require_expected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from reconciler.config.load import Configuration
     from reconciler.core.adoption import Adoption
     from reconciler.core.errors import ExitReason
+    from reconciler.core.expect import Expect
     from reconciler.core.layout import Ground
 
 HELP = """Write what is live as YAML that declares exactly that: a plan right after has nothing to do.
@@ -69,11 +72,15 @@ def import_(**options: Any) -> ExitReason:
     output = make_output(options)
     wanted = _wanted(options)
     configuration, ground = _files(options)
+    expected = configuration.expect if configuration is not None else NOTHING
+    if options["sandbox"] is None:
+        require_expected(expected, url=checked_base_url(options["base_url"]))
 
-    async def work() -> tuple[Reading, str]:
-        from reconciler.cli.adopting import read_wanted
+    async def work() -> tuple[Reading, str, Expect]:
+        from reconciler.cli.adopting import read_expect, read_wanted
 
         async with open_service(options, paths_of(configuration)) as service:
+            expect = NOTHING if options["sandbox"] is not None else await read_expect(expected, service, output)
             reading = await read_wanted(
                 wanted,
                 options,
@@ -84,10 +91,10 @@ def import_(**options: Any) -> ExitReason:
             )
             for note in service.api.notes:
                 output.note(f"note: {note}")
-            return reading, service.label
+            return reading, service.label, expect
 
-    reading, base_url = run_async(work)
-    return _write(reading, base_url, configuration, ground, options, output)
+    reading, base_url, expect = run_async(work)
+    return _write(reading, base_url, configuration, ground, options, output, expect=expect)
 
 
 def _wanted(options: Mapping[str, Any]) -> Wanted:
@@ -136,7 +143,10 @@ def _write(
     ground: Ground | None,
     options: Mapping[str, Any],
     output: Output,
+    *,
+    expect: Expect,
 ) -> ExitReason:
+    """Make the files of what was read, and tell about it; ``expect`` is what they are to say of the service."""
     from reconciler.cli.adopting import exit_reason
     from reconciler.core.adoption import make_adoption
     from reconciler.render.adoption import adoption_document, list_problem_of
@@ -147,7 +157,7 @@ def _write(
     reason = exit_reason(reading, adoption)
     text = None
     if not adoption.empty:
-        text = _save(adoption, base_url, problem, configuration, options)
+        text = _save(adoption, base_url, problem, configuration, options, expect=expect)
     if output.is_json:
         from reconciler.render.json import document_json
 
@@ -166,6 +176,8 @@ def _save(
     problem: str | None,
     configuration: Configuration | None,
     options: Mapping[str, Any],
+    *,
+    expect: Expect,
 ) -> str:
     """Write the YAML where it is to go, after it was read again; return it. Raises ``ReconcilerError``."""
     from reconciler.config.emit import Comments, emit
@@ -180,10 +192,10 @@ def _save(
         strategies={s: f"{plural(adoption.enrolled[s], 'portfolio')} imported with it" for s in adoption.strategies},
         tail=tail_lines(adoption, problem),
     )
-    added = Additions(portfolios=adoption.layout.desired, strategies=adoption.strategies)
+    added = Additions(portfolios=adoption.layout.desired, strategies=adoption.strategies, expect=expect)
     if options["into"] is not None and configuration is not None:
         return _add(adoption, comments, added, configuration, options["into"])
-    text = emit(adoption.layout, adoption.strategies, comments, schema=schema()["$id"])
+    text = emit(adoption.layout, adoption.strategies, comments, expect=expect, schema=schema()["$id"])
     beside = configuration.texts if configuration is not None else {}
     require_exactly({**beside, "<imported>": text.encode()}, configuration, added, today=_today())
     if options["out"] is not None:

@@ -25,7 +25,7 @@ WIDEST: Final = 0xFFFF
 LONGEST_EXCERPT: Final = 240
 """A longer source line is not shown: a file on one line would otherwise be printed once a problem."""
 
-_SECRET: Final = re.compile(r"gldr_|api.?key|secret|token|passw", re.IGNORECASE)
+_SECRET: Final = re.compile(r"gldr_|api.?key|secret|token|passw|://[^\s/]*@", re.IGNORECASE)
 """A source line that looks like this may hold a credential that does not belong there; it is not repeated."""
 
 

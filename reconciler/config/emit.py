@@ -12,15 +12,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.config.expect import EXPECT
 from reconciler.config.merge import ATTRIBUTES
 from reconciler.config.scalars import resolve
 from reconciler.core.duration import format_duration
+from reconciler.core.expect import NOTHING
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from reconciler.core.desired import Desired, PortfolioId
+    from reconciler.core.expect import Expect
     from reconciler.core.layout import Layout
     from reconciler.core.strategy import StrategyDesired, StrategyId
 
@@ -55,6 +58,7 @@ def emit(
     strategies: Mapping[StrategyId, StrategyDesired] | None = None,
     comments: Comments = NO_COMMENTS,
     *,
+    expect: Expect = NOTHING,
     schema: str | None = None,
 ) -> str:
     """Return a whole file; ``schema`` is the address of the JSON Schema for editors.
@@ -64,7 +68,7 @@ def emit(
     """
     lines = [f"# yaml-language-server: $schema={schema}"] if schema else []
     lines += [*map(comment, comments.head), "version: 1"]
-    for name, section in sections(layout, strategies or {}, comments).items():
+    for name, section in sections(layout, strategies or {}, comments, expect=expect).items():
         lines += ["", f"{name}:", *section]
     if not layout.desired:
         lines += ["", *map(comment, comments.tail)] if comments.tail else []
@@ -76,13 +80,14 @@ def sections(
     strategies: Mapping[StrategyId, StrategyDesired],
     comments: Comments,
     *,
+    expect: Expect = NOTHING,
     indent_of: Callable[[str], str] = lambda _: INDENT,
 ) -> dict[str, list[str]]:
     """Return the lines of every section that holds anything, by its name, in the order of a file.
 
     ``indent_of`` tells how far the entries of a section are indented, by its name.
     """
-    indents = {name: indent_of(name) for name in ("groups", "strategies", "portfolios")}
+    indents = {name: indent_of(name) for name in ("service", "groups", "strategies", "portfolios")}
     portfolios: list[str] = []
     for portfolio, desired in layout.desired.items():
         note = comments.portfolios.get(portfolio, "")
@@ -95,6 +100,7 @@ def sections(
         for one in strategies.values()
     )
     found = {
+        "service": _expect(expect, indents["service"]),
         "defaults": [f"{INDENT}{name}: {value}" for name, value in _values(layout.defaults)],
         "groups": [line for lines in grouped for line in lines],
         "strategies": [line for lines in cadences for line in lines],
@@ -143,6 +149,12 @@ def _fields(desired: Desired, own: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _values(layer: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, _value(name, layer[attribute])) for name, attribute in ATTRIBUTES.items() if attribute in layer]
+
+
+def _expect(expect: Expect, indent: str) -> list[str]:
+    said = {"url": expect.url, "account": expect.account}
+    lines = [f"{indent}{INDENT}{name}: {scalar(text)}" for name, text in said.items() if text is not None]
+    return [f"{indent}{EXPECT}:", *lines] if lines else []
 
 
 def _strategy(strategy: StrategyDesired) -> list[tuple[str, str]]:

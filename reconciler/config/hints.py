@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from reconciler.config.document import Value
 
-TEXTS: Final = frozenset({"name", "owner", "reason", *Rule})
+TEXTS: Final = frozenset({"name", "owner", "reason", "account", *Rule})
 """Fields that take free text; below `silence` they are called like the rules."""
 
 _LONGEST_SHOWN: Final = 60
-_SECRET: Final = re.compile(r"gldr_", re.IGNORECASE)
+_SECRET: Final = re.compile(r"gldr_|://[^\s/]*@", re.IGNORECASE)
 _CREDENTIAL: Final = re.compile(r"(api|access|secret|auth).?(key|token)|token|secret|password", re.IGNORECASE)
 _ADDRESS: Final = re.compile(r"(base.?)?url|host|endpoint|server", re.IGNORECASE)
 _EXPECTED: Final[Mapping[str, str]] = {
@@ -114,6 +114,11 @@ def misplaced(key: str, value: Value, parents: Sequence[str]) -> str:
     """Return where an unknown key belongs, or what it is called here."""
     if _CREDENTIAL.search(key):
         return "remove it; the key is read from GLIDER_API_KEY only, and one that stood in a file should be replaced"
+    if parents[:1] == ["service"] and (word := _EXPECTED.get(key.lower().replace("_", ""))):
+        if len(parents) > 1:
+            return f"did you mean `{word}`?"
+        where = "files never say where the key goes, GLIDER_BASE_URL does; " if word == "url" else ""
+        return f"{where}write `expect: {{{word}: …}}` to have it compared"
     if _ADDRESS.fullmatch(key):
         return "remove it; files never say where the key goes, GLIDER_BASE_URL does"
     top, layer = not parents, parents[:1] in (["defaults"], ["groups"])

@@ -16,6 +16,7 @@ from reconciler.config.emit import INDENT, sections
 from reconciler.config.load import read_all, read_files, resolve
 from reconciler.config.source import read_document
 from reconciler.core.errors import ConfigInvalid, ReconcilerError
+from reconciler.core.expect import NOTHING
 from reconciler.core.layout import Ground
 from reconciler.core.text import harmless
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from reconciler.config.emit import Comments
     from reconciler.config.load import Configuration
     from reconciler.core.desired import Desired, PortfolioId
+    from reconciler.core.expect import Expect
     from reconciler.core.layout import Layout
     from reconciler.core.strategy import StrategyDesired, StrategyId
 
@@ -36,10 +38,11 @@ _MOST_SHOWN = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Additions:
-    """What is to be declared besides; no id of it is declared yet."""
+    """What is to be declared besides; no id of it is declared yet. ``expect`` is empty where the files say it."""
 
     portfolios: Mapping[PortfolioId, Desired]
     strategies: Mapping[StrategyId, StrategyDesired]
+    expect: Expect = NOTHING
 
 
 def load_ground(
@@ -69,7 +72,7 @@ def add_to(data: bytes, layout: Layout, added: Additions, comments: Comments) ->
         found = document.section(section)
         return " " * (document.key_span(found, 0).column - 1) if found else INDENT
 
-    return insert(data, sections(layout, added.strategies, comments, indent_of=indent_of))
+    return insert(data, sections(layout, added.strategies, comments, expect=added.expect, indent_of=indent_of))
 
 
 def insert(data: bytes, added: Mapping[str, Sequence[str]]) -> bytes:
@@ -118,6 +121,9 @@ def require_exactly(
     wrong = [*_differing(found.desired, portfolios), *_differing(found.strategies, strategies)]
     if before is not None and (found.guards, found.paths) != (before.guards, before.paths):
         wrong.append("guards or service")
+    expect = added.expect if before is None or not added.expect.empty else before.expect
+    if found.expect != expect:
+        wrong.append("service.expect")
     if wrong:
         more = f" and {len(wrong) - _MOST_SHOWN} more" if len(wrong) > _MOST_SHOWN else ""
         shown = f"{', '.join(wrong[:_MOST_SHOWN])}{more}"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from reconciler.config.strategies import StrategySection
     from reconciler.core.desired import Desired, PortfolioId
     from reconciler.core.diagnostics import Diagnostic
+    from reconciler.core.expect import Expect
     from reconciler.core.limits import Guards
     from reconciler.core.paths import Paths
     from reconciler.core.strategy import StrategyDesired, StrategyId
@@ -47,6 +48,7 @@ class Configuration:
     strategies: Mapping[StrategyId, StrategyDesired]
     guards: Guards
     paths: Paths
+    expect: Expect
     files: tuple[str, ...]
     texts: Mapping[str, bytes]
     warnings: tuple[Diagnostic, ...]
@@ -151,6 +153,7 @@ def resolve(read: Reading, today: dt.date, *, may_be_empty: bool = False) -> Con
         strategies=read.strategies.desired,
         guards=read.sections.guards,
         paths=read.sections.paths,
+        expect=read.sections.expect,
         files=tuple(read.texts),
         texts=read.texts,
         warnings=(*shown, *advise(desired)),

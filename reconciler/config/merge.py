@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.config.document import Document, Node, Value, error
+from reconciler.config.expect import EXPECT, read_expect
 from reconciler.config.schema import field_conforms
 from reconciler.config.silence import COSTS, SILENCE, SILENCES, cost_fields, silences_of
 from reconciler.core.desired import ApiVersion, RunState
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from reconciler.core.diagnostics import Diagnostic, SourceSpan
+    from reconciler.core.expect import Expect
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Sections:
     groups: Mapping[str, Layer]
     guards: Guards
     paths: Paths
+    expect: Expect
 
 
 def milliseconds(value: Any) -> int:
@@ -110,11 +113,14 @@ def merge(documents: Sequence[Document]) -> tuple[Sections, list[Diagnostic]]:
         _declared(documents, section, diagnostics) for section in ("defaults", "groups", "guards", "service")
     )
     paths = service.get("paths")
+    expect, found = read_expect(documents)
+    diagnostics += found
     sections = Sections(
         defaults=_layer("defaults", "defaults", [*defaults.values()]),
         groups={name: _group(name, place) for name, place in groups.items()},
         guards=_guards({name: place.value() for name, place in guards.items() if place.usable("guards")}),
         paths=Paths(str(paths.value())) if paths and paths.usable("service") else Paths.AUTO,
+        expect=expect,
     )
     return sections, diagnostics
 
@@ -144,6 +150,8 @@ def _declared(documents: Sequence[Document], section: str, diagnostics: list[Dia
         if not isinstance(node, Node):
             continue
         for index, name in enumerate(node):
+            if (section, name) == ("service", EXPECT):
+                continue  # several files may expect the same
             first = found.setdefault(name, _Place(document, node, index, name))
             if first.document is not document:
                 place = first.document.key_span(first.node, first.index)

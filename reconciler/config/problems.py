@@ -44,6 +44,7 @@ _NOUNS: Final[Mapping[str, str]] = {
     "chain": "a chain",
     "group": "the name of a group",
     "paths": "a family of paths",
+    "url": "a base URL",
     "max_start": "a limit",
     "max_resume": "a limit",
     "max_pause": "a limit",

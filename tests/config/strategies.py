@@ -27,6 +27,9 @@ layers = st.fixed_dictionaries({}, optional=shared)
 strategies = st.fixed_dictionaries(
     {"schedule": st.sampled_from(["hourly", "daily", "weekly", "monthly"])}, optional={"name": texts}
 )
+expects = st.fixed_dictionaries(
+    {}, optional={"url": st.sampled_from(["https://api.glider.fi", "HTTP://LocalHost:8080/"]), "account": texts}
+)
 limits = st.one_of(st.integers(min_value=0, max_value=99), st.sampled_from(["0%", "10%", "2.5%", "100%"]))
 odd = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), texts, st.builds(list), st.builds(dict),
@@ -42,7 +45,12 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     own: dict[str, Any] = {**shared, "name": texts}
     if groups:
         own["group"] = st.sampled_from(sorted(groups))
-    portfolio = st.fixed_dictionaries({"state": st.sampled_from(["active", "paused"])}, optional=own)
+    state = st.sampled_from(["active", "paused"])
+    enrolled = {name: own[name] for name in ("name", "reason", "until", "hold", "owner")}
+    portfolio = st.one_of(
+        st.fixed_dictionaries({"state": state}, optional=own),
+        st.fixed_dictionaries({"state": state, "api": st.just("v2")}, optional={**enrolled, "strategy": words}),
+    )
     guards = st.fixed_dictionaries(
         {}, optional=dict.fromkeys(("max_start", "max_resume", "max_pause", "max_update", "max_reach"), limits)
     )
@@ -53,7 +61,9 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         "portfolios": draw(st.dictionaries(words, portfolio, min_size=1, max_size=4)),
         "strategies": draw(st.dictionaries(words, strategies, max_size=3)),
         "guards": draw(guards),
-        "service": draw(st.fixed_dictionaries({}, optional={"paths": st.sampled_from(["auto", "guide"])})),
+        "service": draw(
+            st.fixed_dictionaries({}, optional={"paths": st.sampled_from(["auto", "guide"]), "expect": expects})
+        ),
     }
 
 

@@ -33,7 +33,7 @@ FRAGMENTS = st.lists(
 def meaning(configuration: Configuration) -> tuple[object, ...]:
     """Return all of a configuration but files, digest and places."""
     desired = {name: replace(portfolio, origin=None) for name, portfolio in configuration.desired.items()}
-    return list(desired), desired, configuration.guards, configuration.paths
+    return list(desired), desired, configuration.guards, configuration.paths, configuration.expect
 
 
 def turned(value: Any) -> Any:

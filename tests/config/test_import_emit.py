@@ -16,6 +16,7 @@ from reconciler.core.adopt import label
 from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
 from reconciler.core.duration import HOUR_MS
 from reconciler.core.errors import ReconcilerError
+from reconciler.core.expect import NOTHING, Expect, expect_of
 from reconciler.core.layout import Ground, lay_out
 from reconciler.core.limits import MAX_INTERVAL_MS, MIN_INTERVAL_MS
 from reconciler.core.strategy import Cadence, StrategyDesired, StrategyId
@@ -51,7 +52,7 @@ def portfolios(draw: st.DrawFn) -> Desired:
         hold_override=draw(st.booleans()),
     )
     if api is ApiVersion.V2:
-        return made
+        return replace(made, strategy=draw(st.none() | KEYS.map(StrategyId)))
     interval = draw(st.none() | INTERVALS)
     offset = draw(st.none() | st.just(0) | st.integers(0, (interval or HOUR_MS) - 1))
     return replace(made, interval_ms=interval, offset_ms=offset, run_on_start=draw(st.booleans()))
@@ -63,6 +64,11 @@ STRATEGIES = st.dictionaries(KEYS.map(StrategyId), st.tuples(st.sampled_from(Cad
         one: StrategyDesired(id=one, schedule=schedule, name=name) for one, (schedule, name) in sorted(found.items())
     }
 )
+EXPECTS = st.builds(
+    lambda url, account: expect_of(url=url, account=account),
+    url=st.sampled_from(["https://api.glider.fi", "https://proxy.example:8443/glider", "sandbox://3f"]),
+    account=st.none() | st.sampled_from(ODD) | st.text(max_size=20),
+)
 REMARKS = Comments(head=["a: b", "…"], tail=["Not imported:", "  x: 'y\n"], portfolios={}, strategies={})
 
 
@@ -72,17 +78,18 @@ def plain(found: Any) -> dict[str, Any]:
 
 
 @settings(max_examples=150, deadline=None)
-@given(FLEETS, STRATEGIES, st.booleans())
+@given(FLEETS, STRATEGIES, EXPECTS, st.booleans())
 def test_what_is_emitted_loads_to_the_same(
-    fleet: list[Desired], strategies: dict[StrategyId, StrategyDesired], remarks: bool
+    fleet: list[Desired], strategies: dict[StrategyId, StrategyDesired], expect: Expect, remarks: bool
 ) -> None:
     """load(emit(x)) == x, whatever names, ids and comments there are; laying out changes nothing but groups."""
     layout = lay_out(fleet, kinds={one.id: "daily" for one in fleet})
     beside = replace(REMARKS, portfolios=dict.fromkeys(layout.desired, "interval observed: #'\"\n"))
-    text = emit(layout, strategies, beside if remarks else Comments())
+    text = emit(layout, strategies, beside if remarks else Comments(), expect=expect)
     loaded = load_text(text)
     assert plain(loaded.desired) == dict(layout.desired)
     assert plain(loaded.strategies) == strategies
+    assert loaded.expect == expect
     assert {i: replace(one, group=None) for i, one in layout.desired.items()} == {one.id: one for one in fleet}
 
 
@@ -124,12 +131,12 @@ guards:
 NEW = [Desired(id=PortfolioId(name), state=RunState.PAUSED, interval_ms=12 * HOUR_MS) for name in ("ccc", "ddd", "eee")]
 
 
-def add(text: str, fleet: list[Desired] = NEW, ground: Ground | None = None) -> str:
-    """Add portfolios and a strategy to a file, checked as the command checks it."""
+def add(text: str, fleet: list[Desired] = NEW, ground: Ground | None = None, expect: Expect = NOTHING) -> str:
+    """Add portfolios, a strategy and what is expected to a file, checked as the command checks it."""
     before = load_text(text)
     layout = lay_out(fleet, ground=ground or Ground(), reuse=True)
     strategies = {StrategyId("s1"): StrategyDesired(id=StrategyId("s1"), schedule=Cadence.DAILY)}
-    added = Additions(portfolios=layout.desired, strategies=strategies)
+    added = Additions(portfolios=layout.desired, strategies=strategies, expect=expect)
     after = add_to(text.encode(), layout, added, Comments(tail=["Not imported: zzz"]))
     require_exactly({"f": after}, before, added, today=TODAY)
     return after.decode()
@@ -167,6 +174,26 @@ def test_new_entries_stand_behind_the_last_one_as_it_is_indented() -> None:
     assert added.endswith("\nstrategies:\n  s1:\n    schedule: daily\n")
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (FILE, '\nservice:\n  expect:\n    url: "https://api.glider.fi"\n    account: Acme EU\n'),
+        (
+            FILE + "service:\n    paths: guide   # theirs\n",
+            (
+                "service:\n    paths: guide   # theirs\n    expect:\n"
+                '      url: "https://api.glider.fi"\n      account: Acme EU\n'
+            ),
+        ),
+    ],
+)
+def test_what_is_expected_joins_the_section_that_is_there(before: str, after: str) -> None:
+    """The section is made, or goes on; nothing is added where nothing is expected."""
+    expect = expect_of(url="https://api.glider.fi", account="Acme EU")
+    assert after in add(before, expect=expect)
+    assert "expect" not in add(before)
+
+
 @pytest.mark.parametrize("section", ["portfolios: {aaa: {state: active}}", "portfolios: {}\nstrategies: {}"])
 def test_a_section_in_braces_is_refused(section: str) -> None:
     """Nothing can be added between braces, and the error says what to do."""
@@ -184,6 +211,9 @@ def test_what_would_not_mean_the_same_is_refused() -> None:
     other = b"version: 1\nportfolios: {aaa: {state: active}, ccc: {state: active, interval: 12h}, x: {state: paused}}\n"
     with pytest.raises(ReconcilerError, match="something else, so nothing was written: ccc, x"):
         require_exactly({"f": other}, before, added, today=TODAY)
+    expecting = b"version: 1\nservice: {expect: {account: A}}\nportfolios: {aaa: {state: active}}\n"
+    with pytest.raises(ReconcilerError, match=r"service\.expect"):
+        require_exactly({"f": expecting}, before, Additions(portfolios={}, strategies={}), today=TODAY)
     guards = b"version: 1\nguards: {max_start: 1}\nportfolios: {aaa: {state: active}}\n"
     with pytest.raises(ReconcilerError, match="guards or service"):
         require_exactly({"f": guards}, before, Additions(portfolios={}, strategies={}), today=TODAY)
