@@ -92,6 +92,9 @@ TABLE: dict[tuple[str, str], dict[str, list[str] | str]] = {
     },
 }
 
+ON_GUIDE: dict[tuple[str, str, str], list[str]] = {("inactive", "active", "different offset"): [START]}
+"""Where the guide's paths are another matter: their start takes the offset, and the look before the update shows it."""
+
 CELLS = [
     pytest.param(live, desired, schedule, expected, id=f"{live}-{desired}-{schedule}")
     for (live, desired), row in TABLE.items()
@@ -109,6 +112,8 @@ def test_the_table_is_whole() -> None:
 @pytest.mark.parametrize(("live", "desired", "schedule", "expected"), CELLS)
 def test_cell(tmp_path: Path, family: str, live: str, desired: str, schedule: str, expected: list[str] | str) -> None:
     """The calls of one cell are exactly these; afterwards the plan is empty and an apply writes nothing."""
+    if family == "guide":
+        expected = ON_GUIDE.get((live, desired, schedule), expected)
     readable, declared = SCHEDULES[schedule]
     schedule_seed = {} if live == "inactive" else {"interval": "24h", "started": "1h"}
     seed = {} if live == "not found" else {ID: {**schedule_seed, **LIVE[live]}}
@@ -230,7 +235,7 @@ def test_cell_of_v2(tmp_path: Path, live: str, desired: str) -> None:
 MOVES: dict[str, tuple[list[str], str]] = {
     "resumed and paused again": (["start", "stop"], HELD),
     "resumed, ran, and paused again": (["start", "run", "stop"], HELD),
-    "rebalanced by hand": (["rebalance"], HELD),
+    "rebalanced by hand": (["rebalance"], "resume"),
     "paused again": (["stop"], "resume"),
     "nothing": ([], "resume"),
 }

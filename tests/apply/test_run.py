@@ -14,8 +14,9 @@ from reconciler.apply.stop import Stop
 from reconciler.core.decide import Policy
 from reconciler.core.desired import Desired, PortfolioId, RunState
 from reconciler.core.errors import ExitReason
+from reconciler.core.intent import Call
 from reconciler.core.marker import MARK
-from reconciler.core.report import ApplyReport, Call, Outcome
+from reconciler.core.report import ApplyReport, Outcome
 from reconciler.sandbox.faults import Fault, FaultKind, Operation
 from tests.support import BASE_URL, HOUR_MS, NOON_MS, Silence, World, folder
 
@@ -116,7 +117,7 @@ def test_a_saved_plan_is_not_applied_twice(place: Path, theirs: bool) -> None:
     by_hand(world, A, "pause", reason=reason)
     report = world.apply(saved)
     assert only(report) == (Outcome.STALE, ())
-    assert report.results[0].detail == "another apply wrote to it since the plan was made; plan again"
+    assert report.results[0].detail == "this journal has a write to it that the plan did not know of; plan again"
 
 
 def test_a_write_in_the_future_is_a_wrong_clock(place: Path) -> None:
@@ -289,8 +290,9 @@ def test_a_pause_made_while_the_schedule_was_set_is_not_lifted(place: Path) -> N
 
     world.clock.at_next_sleep(lambda: world.clock.at_next_sleep(pause_anew))
     report = world.apply(plan)
-    assert only(report) == (Outcome.FAILED, (Call.UPDATE_SCHEDULE,))
-    assert "no longer in the pause that was to be lifted" in report.results[0].detail
+    assert only(report) == (Outcome.STALE, (Call.UPDATE_SCHEDULE,))
+    assert "it was not resumed: it is in another pause by now" in report.results[0].detail
+    assert report.exit_reason is ExitReason.PARTIAL
     assert world.store.portfolio(A).state.value == "paused"
 
 
@@ -434,7 +436,7 @@ def test_a_pause_by_us_is_released_by_us(place: Path) -> None:
     place.unlink()
     (change,) = world.plan([wants(A)]).changes
     assert change.verb == "resume"
-    assert change.pause_reason == f"Paused via API: Declared in Git {MARK}"
+    assert change.pause_reason == "Paused via API: Declared in Git [glider-reconciler 000001]"
 
 
 def test_now_is_the_clock_that_was_passed_in(place: Path) -> None:
