@@ -39,6 +39,8 @@ def room_here(pacing: Pacing) -> WriteRoom | None:
 class WriteRoom:
     """One place among those in flight, and two claims on the service's window. A :class:`~reconciler.core.ports.Room`.
 
+    Entered again after a look that took more reads than one, it takes as many claims as that look would have needed.
+
     For the looks and attempts of one write. While it is entered, calls of the same task come here instead of to
     :class:`~reconciler.api.pacing.Pacing`, whose methods these are. A 429 of the write is not waited for inside: it is
     raised, and entering again waits and pays for it, and raises it where the write was sent often enough.
@@ -51,6 +53,8 @@ class WriteRoom:
         self._one = asyncio.Lock()  # a room has one place, so it sends one request at a time
         self._placed = False
         self._claims = 0
+        self._wanted = _LOOK_AND_WRITE
+        self._reads = 0
         self._window = 0
         self._began_ms = 0
         self._looked_ms: int | None = None
@@ -89,6 +93,7 @@ class WriteRoom:
         """Forget the reads so far: what follows is a new look."""
         self._began_ms = self._clock.ticks_ms()
         self._looked_ms = None
+        self._reads = 0
 
     @property
     def entered(self) -> bool:
@@ -115,6 +120,9 @@ class WriteRoom:
         await self._one.acquire()  # a write does not wait here
         try:
             if call.safe:
+                if self._claims and not call.attempt:
+                    self._reads += 1
+                    self._wanted = max(self._wanted, self._reads + 1)
                 await self._require_turn(call.operation)
             else:
                 self._require_now()
@@ -203,7 +211,7 @@ class WriteRoom:
             raise WriteNotSent(age_ms)
 
     async def _take(self, operation: str) -> None:
-        self._claims = await self._pacing.enter_room(operation, _LOOK_AND_WRITE)
+        self._claims = await self._pacing.enter_room(operation, self._wanted)
         self._window = self._limiter.window
         self._placed = True
 
