@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import click
 
 from reconciler.cli import options as shared
 from reconciler.cli.ids import ids_from, ids_of
-from reconciler.cli.named import paths_of
+from reconciler.cli.named import default_api, paths_of
 from reconciler.cli.savefile import exists, replace_file, save_new
 from reconciler.cli.service import open_service, run_async
 from reconciler.cli.wiring import make_output, refuse
@@ -58,7 +59,7 @@ Exits 0 when everything was read; 1 when something was not, and that is named on
     "--api",
     "version",
     type=click.Choice([version.value for version in ApiVersion]),
-    help="The API of the ids that are given; v2 without ids means --all.  [default: v1]",
+    help="The API of the ids that are given; v2 without ids means --all.  [default: that of `defaults`, else v1]",
 )
 @click.option("--all", "whole", is_flag=True, help="Everything that v2 lists.")
 @click.option("--names", is_flag=True, help="Read the names of v1 portfolios too: one more call each.")
@@ -72,6 +73,8 @@ def import_(**options: Any) -> ExitReason:
     output = make_output(options)
     wanted = _wanted(options)
     configuration, ground = _files(options)
+    if options["version"] is None:
+        wanted = replace(wanted, version=default_api(configuration))
     expected = configuration.expect if configuration is not None else NOTHING
     if options["sandbox"] is None:
         require_expected(expected, url=checked_base_url(options["base_url"]))

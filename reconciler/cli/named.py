@@ -1,7 +1,7 @@
 """Portfolios that a command line names by their ids: declared in the files or not, and by which API they are managed.
 
 In: ids, the files where there are any, ``--api``. Out: a :class:`Named` each, sorted by id. A declared portfolio is
-managed as its file says; one that is not declared, as ``--api`` says.
+managed as its file says; one that is not declared, as ``--api`` says, or else as the defaults of the files do.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def api_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "--api",
         "version",
         type=click.Choice([version.value for version in ApiVersion]),
-        help="The API of portfolios that no file declares.  [default: v1]",
+        help="The API of portfolios that no file declares.  [default: that of `defaults`, else v1]",
     )(command)
 
 
@@ -74,16 +74,22 @@ def named(ids: Iterable[str], configuration: Configuration | None, version: str 
     API and never by both (API facts §4.9).
     """
     declared: Mapping[PortfolioId, Desired] = configuration.desired if configuration is not None else {}
-    return tuple(_named(one, declared, version) for one in sorted(set(ids)))
+    default = default_api(configuration)
+    return tuple(_named(one, declared, version, default) for one in sorted(set(ids)))
 
 
-def _named(one: str, declared: Mapping[PortfolioId, Desired], version: str | None) -> Named:
+def default_api(configuration: Configuration | None) -> ApiVersion:
+    """Return the API by which portfolios are managed that no file declares, where the command line does not say."""
+    return configuration.default_api if configuration is not None else ApiVersion.V1
+
+
+def _named(one: str, declared: Mapping[PortfolioId, Desired], version: str | None, default: ApiVersion) -> Named:
     if not _ID.fullmatch(one):
         raise refuse(f"{one[:60]!r} is no portfolio id; ids are 1 to 128 of A-Z a-z 0-9 _ -.")
     portfolio = PortfolioId(one)
     desired = declared.get(portfolio)
     if desired is None:
-        return Named(id=portfolio, version=ApiVersion(version or ApiVersion.V1), desired=None)
+        return Named(id=portfolio, version=ApiVersion(version or default), desired=None)
     if version is not None and version != desired.api.value:
         raise refuse(f"{portfolio} is declared with the API {desired.api.value}; drop --api, or change its file.")
     return Named(id=portfolio, version=desired.api, desired=desired)

@@ -19,6 +19,7 @@ from reconciler.config.schema import conforms
 from reconciler.config.source import read_document
 from reconciler.config.strategies import read_strategies
 from reconciler.core.advice import advise
+from reconciler.core.desired import ApiVersion
 from reconciler.core.diagnostics import Severity
 from reconciler.core.errors import ConfigInvalid
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 class Configuration:
     """What the files declare; portfolios and strategies are sorted by id. ``files`` are the names as shown, sorted.
 
-    ``texts`` holds their bytes by name.
+    ``texts`` holds their bytes by name. ``default_api`` is the API of ids that no file declares.
     """
 
     desired: Mapping[PortfolioId, Desired]
@@ -49,6 +50,7 @@ class Configuration:
     guards: Guards
     paths: Paths
     expect: Expect
+    default_api: ApiVersion
     files: tuple[str, ...]
     texts: Mapping[str, bytes]
     warnings: tuple[Diagnostic, ...]
@@ -154,6 +156,7 @@ def resolve(read: Reading, today: dt.date, *, may_be_empty: bool = False) -> Con
         guards=read.sections.guards,
         paths=read.sections.paths,
         expect=read.sections.expect,
+        default_api=read.sections.defaults.values.get("api", ApiVersion.V1),
         files=tuple(read.texts),
         texts=read.texts,
         warnings=(*shown, *advise(desired)),

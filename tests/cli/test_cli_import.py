@@ -280,6 +280,20 @@ def test_v2_without_ids_is_the_whole_list(fleet: Shell) -> None:
     assert [(one["id"], one["api"]) for one in found] == [("pf1", "v1"), ("pf2", "v2"), ("pf3", "v2")]
 
 
+def test_ids_that_nobody_declares_are_of_the_api_of_the_defaults(fleet: Shell) -> None:
+    """Where the files are of v2, ids need no --api; --api v1 still means v1."""
+    fleet.write("automation.yaml", "version: 1\ndefaults: {api: v2}\nportfolios:\n  pf2: {state: paused}\n")
+    ended = fleet("import pf1 --into automation.yaml --sandbox")
+    assert ended.code == 0, ended.err
+    assert '  pf1:\n    name: "yes"\n    state: active\n' in (fleet.folder / "automation.yaml").read_text()
+    assert UNDECLARED.format(2) in fleet("plan --sandbox").out
+    found = fleet("import aaa --api v1 --sandbox -o json").json["portfolios"]
+    assert [(one["id"], one["api"]) for one in found] == [("aaa", "v1")]
+    shown = fleet("status pf3 --sandbox -o json")
+    assert (shown.code, shown.json["portfolio"]["api"]) == (0, "v2")
+    assert fleet("status aaa --api v1 --sandbox -o json").json["portfolio"]["api"] == "v1"
+
+
 def _git(folder: Path, *arguments: str) -> None:
     identity = ("-c", "user.name=T", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false")
     environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
