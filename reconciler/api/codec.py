@@ -110,6 +110,14 @@ def same_portfolio(portfolio: PortfolioId, data: Fields, operation: str) -> None
         )
 
 
+def lower(word: str) -> str:
+    """Return a word in the case of the documents, to be looked up among documented words (API facts §7a).
+
+    Only ASCII: beyond it, other letters turn into the ones of a documented word (the Kelvin sign into ``k``).
+    """
+    return word.lower() if word.isascii() else word
+
+
 def _status(word: str, has_automation: object, paused: object) -> tuple[Status, str]:
     """Return the status, and the word to show. An answer that contradicts itself is ``UNKNOWN`` and blocks.
 
@@ -117,7 +125,7 @@ def _status(word: str, has_automation: object, paused: object) -> tuple[Status, 
     word ``inactive``: Glider's filter of that name means "automation enabled", so a paused portfolio may carry it, and
     to read that as inactive would start what somebody paused.
     """
-    status = _STATUS.get(word.lower(), Status.UNKNOWN)
+    status = _STATUS.get(lower(word), Status.UNKNOWN)
     shown = status.value if status is not Status.UNKNOWN else harmless(word, longest=_LONGEST_ID)
     if status in (Status.ACTIVE, Status.PAUSED) and has_automation is False:
         return Status.UNKNOWN, f"{shown}, although hasAutomation is false"

@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.api.codec import data_of
+from reconciler.api.scopes import scopes_of
 from reconciler.api.v1 import path_of
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.servicechecks import Answer, Asked, Asking, Routes
@@ -70,7 +71,7 @@ async def _ask(transport: Transport, path: str, operation: str, clock: Clock, bo
         return error
     payload = _object_of(body)
     data = data_of(payload) or {}
-    scopes, tenant = data.get("scopes"), data.get("tenantName")
+    scopes, tenant = scopes_of(payload), data.get("tenantName")
     return Answer(
         status=status,
         sent_ms=sent_ms,
@@ -79,9 +80,7 @@ async def _ask(transport: Transport, path: str, operation: str, clock: Clock, bo
         limits=tuple(_limits(headers)),
         # A rate limit has a body of its own (API facts §2.5).
         glider=isinstance(payload.get("success"), bool) or (status == 429 and "retryAfter" in payload),
-        scopes=frozenset(harmless(one, longest=60) for one in scopes if isinstance(one, str))
-        if isinstance(scopes, list)
-        else None,
+        scopes=frozenset(harmless(one, longest=60) for one in scopes) if scopes is not None else None,
         tenant=harmless(tenant, longest=60) if isinstance(tenant, str) and tenant.strip() else None,
     )
 

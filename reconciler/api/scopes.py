@@ -10,16 +10,17 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from reconciler.api.codec import data_of
+from reconciler.api.codec import data_of, lower
 from reconciler.core.errors import ApiError, FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from reconciler.api.transport import Transport
 
 CONSOLE: Final = "console.glidercloud.dev"
 """Where a key gets its scopes; there is no call for it (API facts §2.7)."""
+_DEEPEST: Final = 4
 
 
 class Scope(StrEnum):
@@ -27,6 +28,30 @@ class Scope(StrEnum):
 
     PORTFOLIOS_WRITE = "portfolios:write"
     STRATEGIES_WRITE = "strategies:write"
+
+
+def scopes_of(payload: dict[str, object]) -> frozenset[str] | None:
+    """Return the scopes that an answer of whoami names, in lower case; ``None`` where they can't be known for sure.
+
+    Documented is a list, but not of what (API facts §1.4): texts are read, objects by their ``name`` as those of the
+    list of all scopes, and lists of either. A wildcard, and any other shape, may stand for scopes that are not named.
+    """
+    data = data_of(payload)
+    found = data.get("scopes") if data is not None else None
+    names = tuple(_names(found, _DEEPEST)) if isinstance(found, list) else (None,)
+    return frozenset(lower(name) for name in names if name) if all(names) else None
+
+
+def _names(value: object, levels: int) -> Iterator[str | None]:
+    """Yield the name of each scope in a value, and ``None`` for what names none."""
+    match value:
+        case list() if levels:
+            for inner in value:
+                yield from _names(inner, levels - 1)
+        case {"name": str(name)} | str(name):
+            yield name if name and "*" not in name else None
+        case _:
+            yield None
 
 
 async def check_scopes(transport: Transport, needed: Collection[Scope]) -> str | None:
@@ -45,9 +70,8 @@ async def check_scopes(transport: Transport, needed: Collection[Scope]) -> str |
         if error.kind is FailureKind.FORBIDDEN:
             return "Glider does not tell the scopes of this key (a legacy static key), so they were not checked"
         return f"the scopes of the key could not be read ({error}), so they were not checked"
-    data = data_of(payload)
-    scopes = data.get("scopes") if data is not None else None
-    if not isinstance(scopes, list):
+    scopes = scopes_of(payload)
+    if scopes is None:
         return "Glider does not tell the scopes of this key, so they were not checked"
     missing = sorted(scope.value for scope in needed if scope.value not in scopes)
     if missing:

@@ -67,7 +67,7 @@ def test_the_date_of_an_answer(date: bytes, expected: int | None) -> None:
 
 def test_hostile_text_is_harmless_and_the_key_is_not_in_it() -> None:
     """Names, scopes and headers are made harmless and cut, and an echoed key is taken out."""
-    data = {"tenantName": f"\x1b[31m{KEY}" + "x" * 500, "scopes": ["a\u202eb", 3, None]}
+    data = {"tenantName": f"\x1b[31m{KEY}" + "x" * 500, "scopes": ["a\u202eb"]}
     app = answering({"success": True, "data": data}, (b"X-RateLimit-Remaining", b"9\x1b" + KEY.encode()))
     found = first(asked(app))
     assert found.scopes == {"a\\u{202e}b"}
@@ -75,6 +75,25 @@ def test_hostile_text_is_harmless_and_the_key_is_not_in_it() -> None:
     assert found.tenant.startswith("\\u{1b}[31m[key]x")
     assert found.limits == (("remaining", "9\\u{1b}[key]"),)
     assert KEY not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "known"),
+    [
+        (["portfolios:read"], {"portfolios:read"}),
+        ([{"name": "portfolios:read"}, {"name": "strategies:read"}], {"portfolios:read", "strategies:read"}),
+        ([["Portfolios:Read"]], {"portfolios:read"}),
+        ([], set()),
+        (["*"], None),
+        ("*", None),
+        ({"portfolios:read": True}, None),
+        (["portfolios:read", 3], None),
+        (None, None),
+    ],
+)
+def test_scopes_of_the_key(scopes: object, known: set[str] | None) -> None:
+    """They are known where each is named, in whatever shape; else not at all, so that none counts as missing."""
+    assert first(asked(answering({"success": True, "data": {"scopes": scopes}}))).scopes == known
 
 
 @pytest.mark.parametrize(
