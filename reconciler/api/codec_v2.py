@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from reconciler.api.codec import data_of, interval_of, moment_of, same_portfolio
+from reconciler.api.codec import data_of, interval_of, lower, moment_of, same_portfolio
 from reconciler.core.desired import PortfolioId
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.live import Live, Status
@@ -77,11 +77,11 @@ def page_of(payload: Fields, *, operation: str) -> Page:
     # Beside `data`, as documented; a client has seen it inside (API facts §4.7).
     holder = payload if "nextCursor" in payload else data
     cursor = holder.get("nextCursor")
-    if cursor is not None and not (isinstance(cursor, str) and 0 < len(cursor) <= _LONGEST_CURSOR):
+    if cursor is not None and not (isinstance(cursor, str) and len(cursor) <= _LONGEST_CURSOR):
         raise ApiError(FailureKind.MALFORMED, "the answer's cursor is none", operation=operation)
     return Page(
         rows=tuple(rows),
-        cursor=cursor,
+        cursor=cursor or None,  # an empty text names no place to go on from: the end, as null is
         unreadable=len(found) - len(rows),
         size=len(found),
         says_end="nextCursor" in holder,
@@ -123,7 +123,7 @@ def _live(portfolio: PortfolioId, data: Fields, operation: str) -> Live:
     word = schedule.get("status") if isinstance(schedule, dict) else None
     if not isinstance(schedule, dict) or not isinstance(word, str):
         raise ApiError(FailureKind.MALFORMED, "the schedule holds no status word", operation=operation)
-    status = _STATUS.get(word, Status.UNKNOWN)
+    status = _STATUS.get(lower(word), Status.UNKNOWN)
     due_ms = moment_of(schedule.get("nextDueAt"))
     last_ms = moment_of(schedule.get("lastRebalanceAt"))
     return Live(

@@ -1,8 +1,8 @@
 """What answers about rebalances mean: v1's workflows and v2's operations to values of :mod:`reconciler.core.rebalance`.
 
 API facts §1.2, §1.4, §3.1. Tolerant of what is missing or new: only an answer about another portfolio, or one without a
-status word, is refused. A word that is not documented is shown as it is and never counts as a success. Knows no path,
-no header and no HTTP.
+status word, is refused. Documented words are compared without case; any other is shown as it is and never counts as a
+success. Knows no path, no header and no HTTP.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from reconciler.api.codec import data_of, moment_of, same_portfolio
+from reconciler.api.codec import data_of, lower, moment_of, same_portfolio
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.rebalance import PortfolioFacts, Rebalance, RebalanceStatus, RecentRebalances, Triggered
 from reconciler.core.text import harmless
@@ -43,6 +43,8 @@ _MOST_LISTED: Final = 100
 _MOST_SETTINGS: Final = 20
 _DEEPEST_SETTING: Final = 3
 _HASH: Final = "transactionHash"
+_TRADING: Final = {"threshold": ("triggerPercentage", " %"), "calendar": ("frequency", "")}
+"""Where each documented type of trading settings keeps its one value, and the unit of that (API facts §7a)."""
 
 
 def rebalance_id(value: object) -> str | None:
@@ -128,8 +130,34 @@ def facts_of(portfolio: PortfolioId, payload: Fields, *, operation: str) -> Port
         name=harmless(name) if isinstance(name, str) and name else None,
         value_usd=_amount(value),
         archived=archived if isinstance(archived, bool) else None,
-        trading=tuple(sorted(_settings(data.get("tradingSettings"), "", _DEEPEST_SETTING)))[:_MOST_SETTINGS],
+        trading=_trading(data),
     )
+
+
+def _trading(data: Fields) -> tuple[tuple[str, str], ...]:
+    """Return the trading settings as names and texts, sorted; none where the answer carries none.
+
+    They are documented inside the portfolio's template, which goes by two names (API facts §7a). Beside it counts as a
+    place too: free-form as they are, nothing but what is shown hangs on them.
+    """
+    for place in (data.get("template"), data.get("templateData"), data):
+        settings = place.get("tradingSettings") if isinstance(place, dict) else None
+        if isinstance(settings, dict) and settings:
+            return tuple(sorted(_documented(settings)))[:_MOST_SETTINGS]
+    return ()
+
+
+def _documented(settings: Fields) -> Iterator[tuple[str, str]]:
+    """Yield ``threshold`` with its percentage or ``calendar`` with its frequency, and all else by its name."""
+    kind = settings.get("type")
+    word = lower(kind) if isinstance(kind, str) else ""
+    key, unit = _TRADING.get(word, ("", ""))
+    value = settings.get(key)
+    rest = settings
+    if key and isinstance(value, str | int | float) and not isinstance(value, bool):
+        yield word, harmless(f"{value}{unit}", longest=_LONGEST_WORD)
+        rest = {name: inner for name, inner in settings.items() if name not in ("type", key)}
+    yield from _settings(rest, "", _DEEPEST_SETTING)
 
 
 def _required(portfolio: PortfolioId, payload: Fields, operation: str) -> Fields:
@@ -143,7 +171,14 @@ def _required(portfolio: PortfolioId, payload: Fields, operation: str) -> Fields
 def _status(word: object, operation: str) -> tuple[RebalanceStatus, str]:
     if not isinstance(word, str) or not word:
         raise ApiError(FailureKind.MALFORMED, "the answer holds no status word", operation=operation)
-    return _STATUS.get(word, RebalanceStatus.UNKNOWN), harmless(word, longest=_LONGEST_WORD)
+    return _read_word(word)
+
+
+def _read_word(word: str) -> tuple[RebalanceStatus, str]:
+    """Return what a word means, and how to show it: a documented one as the documents spell it."""
+    spelled = lower(word)
+    status = _STATUS.get(spelled)
+    return (status, spelled) if status is not None else (RebalanceStatus.UNKNOWN, harmless(word, longest=_LONGEST_WORD))
 
 
 def _listed(entry: object) -> Rebalance | None:
@@ -151,10 +186,10 @@ def _listed(entry: object) -> Rebalance | None:
     if not isinstance(entry, dict) or workflow is None:
         return None
     word = entry.get("status")
-    shown = harmless(word, longest=_LONGEST_WORD) if isinstance(word, str) else ""
+    status, shown = _read_word(word if isinstance(word, str) else "")
     return Rebalance(
         id=workflow,
-        status=_STATUS.get(shown, RebalanceStatus.UNKNOWN),
+        status=status,
         word=shown,
         scheduled_ms=moment_of(entry.get("scheduledAt")),
         started_ms=moment_of(entry.get("startedAt")),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from reconciler.api.codec import lower
 from reconciler.api.workers import work_through
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.strategy import Cadence, StrategyId, StrategyLive, StrategyStatus
@@ -60,7 +61,8 @@ def strategy_live_of(strategy: StrategyId, payload: Fields, *, operation: str) -
     """Return what an answer about a strategy's schedule says.
 
     No schedule, or one without a frequency, is ``UNKNOWN`` and no drift (API facts §4.7). A type or a frequency that is
-    not documented is ``UNKNOWN`` with its word. Raises :class:`ApiError` (``MALFORMED``) for what is neither.
+    not documented is ``UNKNOWN`` with its word; documented ones are compared without case. Raises :class:`ApiError`
+    (``MALFORMED``) for what is neither.
     """
     data = payload.get("data")
     if data is not None and not isinstance(data, dict):
@@ -69,11 +71,11 @@ def strategy_live_of(strategy: StrategyId, payload: Fields, *, operation: str) -
     for word in (kind, frequency):
         if word is not None and not isinstance(word, str):
             raise ApiError(FailureKind.MALFORMED, "the schedule's type and frequency are no text", operation=operation)
-    if isinstance(kind, str) and kind != _INTERVAL:
+    if isinstance(kind, str) and lower(kind) != _INTERVAL:
         return _unknown(strategy, f"{kind} {frequency}" if frequency else kind)
     if frequency is None:
         return _unknown(strategy, "")
-    cadence = _CADENCES.get(str(frequency))
+    cadence = _CADENCES.get(lower(str(frequency)))
     if cadence is None:
         return _unknown(strategy, str(frequency))
     return StrategyLive(id=strategy, status=StrategyStatus.FOUND, cadence=cadence)

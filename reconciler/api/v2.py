@@ -1,4 +1,4 @@
-"""Glider's v2 REST API as an :class:`~reconciler.core.ports.AutomationApi`: a portfolio's read, start and stop.
+"""Glider's v2 REST API as a :class:`~reconciler.core.ports.PortfolioApi`: a portfolio's read, start and stop.
 
 And the list of all portfolios. In: portfolio ids. Out: :class:`Live`, :class:`Confirmation`, :class:`PortfolioList`.
 API facts §1.3, §2.6, §7. Knows no retry and no HTTP header; never decides whether a write is a good idea.
@@ -26,6 +26,8 @@ PAGE_SIZE: Final = 200
 """Rows of one page, the most that the service gives (API facts §2.6)."""
 MOST_PAGES: Final = 5_000
 """A list of a million portfolios; a longer one goes round in circles."""
+MOST_IDLE_PAGES: Final = 3
+"""Pages in a row that name no further portfolio; one may repeat another where rows shift (API facts §7)."""
 
 
 class GliderV2:
@@ -87,12 +89,13 @@ class GliderV2:
         are being created, so one may come twice (API facts §7); the later row counts, because it was read later.
 
         A page that can't be read ends the list, with its error in ``failure``: what came before is still true of the
-        portfolios it names. Raises :class:`ApiError` only for a refused key.
+        portfolios it names. So does a list that goes on without naming further portfolios. Raises :class:`ApiError`
+        only for a refused key.
         """
         rows: dict[PortfolioId, Live] = {}
         cursors: set[str] = set()
         cursor: str | None = None
-        unreadable = 0
+        unreadable = idle = 0
         failure: ApiError | None = None
         while True:
             operation = f"list of portfolios, page {len(cursors) + 1}"
@@ -104,6 +107,7 @@ class GliderV2:
                     raise
                 failure = error
                 break
+            known = len(rows)
             for live in page.rows:
                 if seen is not None and live.id not in rows:
                     seen(live)
@@ -112,7 +116,8 @@ class GliderV2:
             unreadable += page.unreadable + (not page.says_end and page.size >= PAGE_SIZE)
             if page.cursor is None:
                 break
-            if page.cursor in cursors or len(cursors) >= MOST_PAGES:
+            idle = idle + 1 if len(rows) == known else 0
+            if page.cursor in cursors or len(cursors) >= MOST_PAGES or idle > MOST_IDLE_PAGES:
                 failure = ApiError(FailureKind.MALFORMED, "the list of portfolios has no end", operation=operation)
                 break
             cursors.add(page.cursor)

@@ -46,7 +46,6 @@ def workflow(**data: Any) -> Rebalance:
         ("canceled", S.CANCELLED, True),
         ("terminated", S.CANCELLED, True),
         ("timed_out", S.UNKNOWN, True),
-        ("Completed", S.UNKNOWN, True),
     ],
 )
 def test_words_of_a_workflow(word: str, status: RebalanceStatus, over: bool) -> None:
@@ -54,6 +53,19 @@ def test_words_of_a_workflow(word: str, status: RebalanceStatus, over: bool) -> 
     found = workflow(status=word)
     assert (found.status, found.word, found.over) == (status, word, over)
     assert workflow(status=word, closeTime=None).over is (over and status is not S.UNKNOWN)
+
+
+@pytest.mark.parametrize("word", ["FAILED", "Failed"])
+def test_words_in_another_case(word: str) -> None:
+    """A documented word in another case is that word, wherever it stands, and so is the sentence made of it."""
+    listed = {"recentWorkflows": [{"workflowId": "w", "status": word}]}
+    for found in (
+        workflow(status=word),
+        operation_of(AAA, "w", {"data": {"state": word}}, operation="a test"),
+        recent_of(AAA, {"data": listed}, operation="a test").rebalances[0],
+    ):
+        assert (found.status, found.word, found.why) == (S.FAILED, "failed", "failed, no reason given")
+    assert workflow(status="Timed_Out").word == "Timed_Out"
 
 
 @pytest.mark.parametrize(
@@ -126,20 +138,43 @@ def test_the_list_is_newest_first() -> None:
 
 def test_facts_of_a_portfolio() -> None:
     """Name, value, archived and trading settings are shown where they are given; nothing is required."""
-    data = {
-        "id": "aaa",
-        "name": "Growth\x1b",
-        "valueUsd": 1234.5,
-        "isArchived": False,
-        "tradingSettings": {"slippage": {"max": 0.5}, "gasless": True},
-    }
+    data = {"id": "aaa", "name": "Growth\x1b", "valueUsd": 1234.5, "isArchived": False}
     facts = facts_of(AAA, {"data": data}, operation="a test")
     assert (facts.name, facts.value_usd, facts.archived) == ("Growth\\u{1b}", "1234.50", False)
-    assert facts.trading == (("gasless", "true"), ("slippage.max", "0.5"))
+    assert facts.trading == ()
     assert facts_of(AAA, {"data": None}, operation="a test").trading == ()
 
 
-KEYS = ["status", "result", "error", "success", "transactionHash", "tradingSettings", "valueUsd", "recentWorkflows"]
+FIVE: dict[str, object] = {"type": "threshold", "triggerPercentage": 5}
+FREE: dict[str, object] = {"slippage": {"max": 0.5}, "gasless": True}
+
+
+@pytest.mark.parametrize(
+    ("fields", "trading"),
+    [
+        ({"template": {"entry": {}, "tradingSettings": FIVE}}, (("threshold", "5 %"),)),
+        ({"templateData": {"tradingSettings": FIVE}}, (("threshold", "5 %"),)),
+        ({"template": {"tradingSettings": {"type": "calendar", "frequency": "biweekly"}}}, (("calendar", "biweekly"),)),
+        ({"template": {"tradingSettings": {**FIVE, "type": "THRESHOLD"}}}, (("threshold", "5 %"),)),
+        ({"template": {"tradingSettings": {**FIVE, "x": 1}}}, (("threshold", "5 %"), ("x", "1"))),
+        # Nothing is made up for a setting without its value, or of another type.
+        ({"template": {"tradingSettings": {"type": "threshold"}}}, (("type", "threshold"),)),
+        ({"template": {"tradingSettings": {"type": "band", "": 3, "width": 2}}}, (("type", "band"), ("width", "2"))),
+        ({"tradingSettings": FREE}, (("gasless", "true"), ("slippage.max", "0.5"))),
+        # The template's own come first; a place without any is passed over.
+        ({"template": {"tradingSettings": FIVE}, "tradingSettings": FREE}, (("threshold", "5 %"),)),
+        ({"template": {"tradingSettings": None}, "templateData": {"tradingSettings": FIVE}}, (("threshold", "5 %"),)),
+        ({"template": "t1", "templateData": []}, ()),
+        ({"template": {"tradingSettings": ["threshold"]}}, ()),
+    ],
+)
+def test_trading_settings(fields: dict[str, object], trading: tuple[tuple[str, str], ...]) -> None:
+    """They stand in the portfolio's template, whichever its name, and say what they do in two words (API facts §7a)."""
+    assert facts_of(AAA, {"data": {"id": "aaa", **fields}}, operation="a test").trading == trading
+
+
+KEYS = ["status", "result", "error", "success", "transactionHash", "valueUsd", "recentWorkflows", "template",
+        "tradingSettings", "type", "triggerPercentage"]  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text() | st.sampled_from(KEYS), inner, max_size=6),

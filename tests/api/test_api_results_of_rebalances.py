@@ -74,10 +74,17 @@ def here(tmp_path: Path) -> World:
     return made
 
 
-@pytest.mark.parametrize("part", [LIST, ONE])
 @pytest.mark.parametrize(
-    ("status", "reason"),
-    [(500, ExitReason.UNREACHABLE), (403, ExitReason.PERMISSION), (404, ExitReason.OK), (400, ExitReason.ERROR)],
+    ("part", "status", "reason"),
+    [
+        (LIST, 500, ExitReason.UNREACHABLE),
+        (LIST, 403, ExitReason.PERMISSION),
+        (LIST, 409, ExitReason.ERROR),
+        (ONE, 500, ExitReason.UNREACHABLE),
+        (ONE, 403, ExitReason.PERMISSION),
+        (ONE, 404, ExitReason.OK),
+        (ONE, 400, ExitReason.ERROR),
+    ],
 )
 def test_a_result_that_can_not_be_read(here: World, part: str, status: int, reason: ExitReason) -> None:
     """It is unknown, and an error of its own but for a 404: the service forgets old rebalances."""
@@ -87,6 +94,14 @@ def test_a_result_that_can_not_be_read(here: World, part: str, status: int, reas
     text = status_text([row(last)], PLAIN)
     assert "  unknown  the last result can't be read: " in text
     assert "Last rebalances" not in text
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_list_that_is_not_there_is_empty(here: World, status: int) -> None:
+    """Where there never was a schedule the service may refuse the list: then no run is known of, and none failed."""
+    last = read(here, Without(here.app, LIST, status), last_of)
+    assert (last.knowledge, last.failure) == (Knowledge.NONE, None)
+    assert read(here, Without(here.app, LIST, status), lambda one: read_recent(one, limit=10)) == ()
 
 
 def test_a_refused_key_is_raised(here: World) -> None:

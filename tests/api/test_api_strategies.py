@@ -50,7 +50,8 @@ ANSWERS: dict[str, tuple[object, StrategyStatus, Cadence | None, str]] = {
     "empty": ({}, StrategyStatus.UNKNOWN, None, ""),
     "null frequency": ({"type": "interval", "frequency": None}, StrategyStatus.UNKNOWN, None, ""),
     "another word": ({"type": "interval", "frequency": "biweekly"}, StrategyStatus.UNKNOWN, None, "biweekly"),
-    "another case": ({"type": "interval", "frequency": "Daily"}, StrategyStatus.UNKNOWN, None, "Daily"),
+    "another case": ({"type": "Interval", "frequency": "DAILY"}, StrategyStatus.FOUND, Cadence.DAILY, ""),
+    "another letter": ({"frequency": "wee\u212aly"}, StrategyStatus.UNKNOWN, None, "wee\u212aly"),
     "another type": ({"type": "calendar", "frequency": "daily"}, StrategyStatus.UNKNOWN, None, "calendar daily"),
     "only another type": ({"type": "cron"}, StrategyStatus.UNKNOWN, None, "cron"),
     "a hostile word": ({"frequency": "\x1b[2Jdaily"}, StrategyStatus.UNKNOWN, None, "\\u{1b}[2Jdaily"),
@@ -59,7 +60,7 @@ ANSWERS: dict[str, tuple[object, StrategyStatus, Cadence | None, str]] = {
 
 @pytest.mark.parametrize(("data", "status", "cadence", "word"), ANSWERS.values(), ids=ANSWERS)
 def test_what_an_answer_means(data: object, status: StrategyStatus, cadence: Cadence | None, word: str) -> None:
-    """Only a documented cadence is found; none is unknown, and another word is kept, harmless (API facts §4.7)."""
+    """A documented cadence is found in any case; none is unknown, another word is kept, harmless (API facts §4.7)."""
     found = StrategyLive(id=ID, status=status, cadence=cadence, word=word)
     assert strategy_live_of(ID, {"success": True, "data": data}, operation="x") == found
 

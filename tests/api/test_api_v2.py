@@ -13,7 +13,7 @@ from reconciler.api.codec_v2 import confirmation_of_v2, live_of_v2
 from reconciler.api.fleet import read_fleet
 from reconciler.api.router import Glider
 from reconciler.api.scopes import Scope, check_scopes
-from reconciler.api.v2 import GliderV2
+from reconciler.api.v2 import MOST_IDLE_PAGES, GliderV2
 from reconciler.core.desired import ApiVersion, PortfolioId
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, exit_reason_of
 from reconciler.core.fleet import SINGLY
@@ -91,6 +91,8 @@ ODD_SCHEDULES: dict[str, tuple[object, Status, str]] = {
     "unknown word": ({"status": "\x1b[31mhibernating"}, Status.UNKNOWN, "\\u{1b}[31mhibernating"),
     "inactive is no word of v2": ({"status": "inactive"}, Status.UNKNOWN, "inactive"),
     "the word alone": ({"status": "active"}, Status.ACTIVE, "active"),
+    "another case": ({"status": "PAUSED"}, Status.PAUSED, "paused"),
+    "unknown word in another case": ({"status": "Draining"}, Status.UNKNOWN, "Draining"),
     "nulls": (
         {"status": "paused", "frequency": None, "intervalMs": None, "nextDueAt": None, "lastRebalanceAt": None},
         Status.PAUSED,
@@ -243,7 +245,15 @@ def test_a_failed_page_ends_the_list() -> None:
     assert found.failure.kind is FailureKind.FORBIDDEN
 
 
-@pytest.mark.parametrize("answer", [ok(None), ok({}), ok({"portfolios": {}}), page(cursor=7), page(cursor="")])
+def test_an_empty_cursor_is_the_end() -> None:
+    """It names no place to go on from, beside ``data`` or in it."""
+    found, service = listed(page(row("a"), cursor=""))
+    assert (list(found.rows), found.complete, len(service.seen)) == (["a"], True, 1)
+    found, service = listed(ok({"portfolios": [row("a")], "nextCursor": ""}))
+    assert (list(found.rows), found.complete, len(service.seen)) == (["a"], True, 1)
+
+
+@pytest.mark.parametrize("answer", [ok(None), ok({}), ok({"portfolios": {}}), page(cursor=7), page(cursor="x" * 4097)])
 def test_a_page_that_is_none(answer: tuple[int, dict[str, str], bytes]) -> None:
     """An answer without a list, or with a cursor that is none, is malformed."""
     found, _ = listed(answer)
@@ -257,6 +267,24 @@ def test_a_list_that_goes_round_ends() -> None:
     assert found.failure is not None
     assert "has no end" in str(found.failure)
     assert len(service.seen) == 2
+
+
+@pytest.mark.parametrize("rows", [[], [row("a")], [row("a"), row("b")], ["nobody"]], ids=["empty", "one", "two", "odd"])
+def test_a_list_that_leads_nowhere_ends(rows: list[Any]) -> None:
+    """Ever new cursors without a further portfolio are refused after a few pages, not after five thousand."""
+    numbers = iter(range(10_000))
+    service = Service(lambda _: page(*rows, cursor=str(next(numbers))))
+    found = call(service, lambda api: api.list_portfolios())
+    assert "has no end" in str(found.failure)
+    assert len(service.seen) <= MOST_IDLE_PAGES + 2
+
+
+def test_a_list_may_pause() -> None:
+    """A few pages in a row that repeat or name nobody are passed over, again and again."""
+    idle = [page(cursor=f"idle {number}") for number in range(MOST_IDLE_PAGES)]
+    again = [page(row("a"), cursor=f"again {number}") for number in range(MOST_IDLE_PAGES)]
+    found, _ = listed(*idle, page(row("a"), cursor="a"), *again, page(row("b")))
+    assert (list(found.rows), found.complete) == (["a", "b"], True)
 
 
 def test_rows_that_name_nobody() -> None:
@@ -450,6 +478,22 @@ def test_enough_scopes_need_no_word() -> None:
     assert scopes_of(account) == (None, [])
 
 
+@pytest.mark.parametrize(
+    "scopes",
+    [
+        [{"name": "portfolios:read"}, {"name": "portfolios:write", "tier": "standard"}],
+        [["portfolios:read", "portfolios:write"]],
+        [[{"name": "portfolios:write"}], "portfolios:read"],
+        ["PORTFOLIOS:READ", "Portfolios:Write"],
+    ],
+)
+def test_scopes_in_another_shape_are_read(scopes: object) -> None:
+    """As objects with their name, in lists inside the list, in another case; and what is missing is still named."""
+    assert scopes_of(ok({"scopes": scopes}), WRITE)[0] is None
+    with pytest.raises(ApiError, match="lacks the scope strategies:write"):
+        scopes_of(ok({"scopes": scopes}), CADENCE)
+
+
 def test_a_missing_scope_is_named() -> None:
     """With the console where it is given; the run exits as for any key that may not."""
     with pytest.raises(ApiError) as caught:
@@ -468,6 +512,16 @@ def test_a_missing_scope_is_named() -> None:
         (ok({"tenantName": "x"}), "does not tell the scopes"),
         (ok(None), "does not tell the scopes"),
         (ok({"scopes": "all"}), "does not tell the scopes"),
+        (ok({"scopes": "*"}), "does not tell the scopes"),
+        (ok({"scopes": ["*"]}), "does not tell the scopes"),
+        (ok({"scopes": ["portfolios:*", "strategies:read"]}), "does not tell the scopes"),
+        (ok({"scopes": {"name": "portfolios:read"}}), "does not tell the scopes"),
+        (ok({"scopes": {"portfolios:read": True}}), "does not tell the scopes"),
+        (ok({"scopes": [{"scope": "portfolios:read"}]}), "does not tell the scopes"),
+        (ok({"scopes": [{"name": 7}, "portfolios:read"]}), "does not tell the scopes"),
+        (ok({"scopes": ["portfolios:read", None]}), "does not tell the scopes"),
+        (ok({"scopes": [""]}), "does not tell the scopes"),
+        (ok({"scopes": [[[[[["portfolios:read"]]]]]]}), "does not tell the scopes"),
     ],
 )
 def test_scopes_that_can_not_be_known_are_told_and_no_reason_to_stop(
