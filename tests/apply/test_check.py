@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.apply.check import Standing, confirms, holds, record_of, standing
+from reconciler.apply.check import Standing, confirms, describe_schedule, holds, record_of, schedule_moved, standing
 from reconciler.core.desired import ApiVersion, PortfolioId, RunState
 from reconciler.core.live import Live, Record, Status
 from reconciler.core.marker import MARK
@@ -141,6 +141,40 @@ def test_holds(change: Change, found: Live, *, shown: bool) -> None:
 def test_confirms(change: Change, interval: int | None, offset: int | None, *, confirmed: bool) -> None:
     """An answer confirms the wanted interval, and the offset where one is wanted; silence confirms nothing."""
     assert confirms(change, Confirmation(interval_ms=interval, offset_ms=offset)) is confirmed
+
+
+@pytest.mark.parametrize(
+    ("interval", "offset", "confirmed", "moved"),
+    [
+        (12 * H, H, Confirmation(interval_ms=6 * H, offset_ms=0), False),
+        (6 * H, 0, Confirmation(interval_ms=6 * H, offset_ms=0), False),
+        (6 * H, 5, Confirmation(interval_ms=6 * H), False),
+        (6 * H, None, Confirmation(interval_ms=6 * H, offset_ms=0), False),
+        (6 * H, H, Confirmation(interval_ms=6 * H, offset_ms=0), True),
+        (12 * H, 0, Confirmation(interval_ms=6 * H, offset_ms=0), True),
+        (31 * H, H, Confirmation(interval_ms=6 * H, offset_ms=0), True),
+        (31 * H, H, Confirmation(), False),
+        (None, None, Confirmation(interval_ms=6 * H, offset_ms=0), False),
+    ],
+)
+def test_schedule_moved(interval: int | None, offset: int | None, confirmed: Confirmation, *, moved: bool) -> None:
+    """After a start, a schedule that is neither the wanted one nor that of the answer is somebody else's."""
+    assert schedule_moved(live(Status.ACTIVE, interval, offset), UPDATE.after, confirmed) is moved
+
+
+@pytest.mark.parametrize(
+    ("interval", "offset", "text"),
+    [
+        (24 * H, None, "24h"),
+        (24 * H, 0, "24h with offset 0s"),
+        (12 * H, 90 * 60_000, "12h with offset 90m"),
+        (None, None, "no interval"),
+        (None, H, "no interval with offset 1h"),
+    ],
+)
+def test_a_schedule_for_people(interval: int | None, offset: int | None, text: str) -> None:
+    """Interval first, the offset where there is one."""
+    assert describe_schedule(interval, offset) == text
 
 
 ANSWER = Confirmation(interval_ms=6 * H, offset_ms=5, schedule_id="s2")
