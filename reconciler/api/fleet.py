@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.api.read import read_all
 from reconciler.core.desired import ApiVersion
-from reconciler.core.fleet import Fleet, asks_for_list
+from reconciler.core.fleet import Fleet, asks_for_list, mostly_missing
 from reconciler.core.live import Live, Status
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ async def read_fleet(
     wanted = sorted(set(ids))
     enrolled = [portfolio for portfolio in wanted if api.version_of(portfolio) is ApiVersion.V2]
     if not asks_for_list(map(api.version_of, wanted), whole=whole):
-        return Fleet(live=await read_all(api, wanted, parallelism=parallelism, observer=observer))
+        read = await read_all(api, wanted, parallelism=parallelism, observer=observer)
+        return Fleet(live=await _looked_for_elsewhere(api, read, parallelism))
     of_v1 = [portfolio for portfolio in wanted if api.version_of(portfolio) is not ApiVersion.V2]
     declared = frozenset(enrolled)
 
@@ -60,7 +61,28 @@ async def read_fleet(
         found |= {portfolio: _not_come_to(portfolio, listed.failure, observer) for portfolio in missing}
     else:
         found |= await read_all(api, missing, parallelism=parallelism, observer=observer)
-    return Fleet(live={portfolio: found[portfolio] for portfolio in wanted}, listed=listed)
+    live = {portfolio: found[portfolio] for portfolio in wanted}
+    return Fleet(live=await _looked_for_elsewhere(api, live, parallelism), listed=listed)
+
+
+async def _looked_for_elsewhere(
+    api: Glider, live: dict[PortfolioId, Live], parallelism: int
+) -> dict[PortfolioId, Live]:
+    """Look once at the other API for what the one that was asked does not find, and say so where it is there.
+
+    Not where most of a fleet is missing: that is another account, and not a wrong word in the files.
+    """
+    missing = [portfolio for portfolio, one in live.items() if one.status is Status.NOT_FOUND]
+    if not missing or mostly_missing(live.values()):
+        return live
+    other = {i: ApiVersion.V1 if api.version_of(i) is ApiVersion.V2 else ApiVersion.V2 for i in missing}
+    found = await read_all(api.by(other), missing, parallelism=parallelism)
+    for portfolio in missing:
+        failure = live[portfolio].failure
+        if failure is not None and found[portfolio].status not in (Status.NOT_FOUND, Status.UNREADABLE):
+            version = other[portfolio].value
+            failure.detail = f"{version} has it: declare it with `api: {version}`"
+    return live
 
 
 def _not_come_to(portfolio: PortfolioId, failure: ApiError, observer: ReadObserver | None) -> Live:

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from reconciler.api.codec import confirmation_of, live_of
-from reconciler.api.runs import triggered_of
+from reconciler.api.runs import facts_of, triggered_of
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.live import Live, Status
 from reconciler.core.paths import Paths
@@ -72,16 +72,32 @@ class GliderV1:
         return (*self._notes, *self._transport.notes)
 
     async def read(self, portfolio: PortfolioId) -> Live:
-        """Read the automation status (V1.6). A 404 is ``Status.NOT_FOUND``; other failures raise :class:`ApiError`."""
+        """Read the automation status (V1.6); failures other than a 404 raise :class:`ApiError`.
+
+        A 404 may be about the automation alone: the portfolio itself tells (V1.9). It is ``INACTIVE`` where that is
+        there, else ``NOT_FOUND``; the service's words stand in ``failure`` either way.
+        """
         operation = f"status of {portfolio}"
         path = path_of(portfolio, "automation/status")
         try:
             payload = await self._transport.get(path, operation=operation)
         except ApiError as error:
             if error.kind is FailureKind.NOT_FOUND:
-                return Live(id=portfolio, status=Status.NOT_FOUND)
+                return await self._without_automation(portfolio, error)
             raise
         return live_of(portfolio, payload, operation=operation)
+
+    async def _without_automation(self, portfolio: PortfolioId, said: ApiError) -> Live:
+        operation = f"portfolio {portfolio}"
+        try:
+            payload = await self._transport.get(path_of(portfolio), operation=operation)
+        except ApiError as error:
+            if error.kind is FailureKind.NOT_FOUND:
+                return Live(id=portfolio, status=Status.NOT_FOUND, failure=said)
+            raise
+        archived = facts_of(portfolio, payload, operation=operation).archived
+        status = Status.ARCHIVED if archived else Status.INACTIVE
+        return Live(id=portfolio, status=status, word=status.value, failure=said)
 
     async def start(
         self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None, run_now: bool

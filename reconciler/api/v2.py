@@ -43,7 +43,7 @@ class GliderV2:
             payload = await self._transport.get(_path(portfolio), operation=operation)
         except ApiError as error:
             if error.kind is FailureKind.NOT_FOUND:
-                return Live(id=portfolio, status=Status.NOT_FOUND)
+                return Live(id=portfolio, status=Status.NOT_FOUND, failure=error)
             raise
         return live_of_v2(portfolio, payload, operation=operation)
 

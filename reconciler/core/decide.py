@@ -100,7 +100,10 @@ def _without_schedule(desired: Desired, live: Live) -> Blocked:
 def _unseen(desired: Desired, live: Live) -> Blocked:
     """Return the block of a portfolio of which no read told anything."""
     if live.status is Status.NOT_FOUND:
-        detail = "Glider has no such portfolio, or the key may not see it; check the id"
+        said = f" ({live.failure})" if live.failure is not None else ""
+        detail = f"{desired.api.value} has no such portfolio, or the key may not see it{said}"
+        more = live.failure.detail if live.failure is not None else ""
+        detail = f"{detail}; {more or 'check the id'}"
         return _block(desired, live, BlockReason.NOT_FOUND, detail)
     if live.status is Status.NOT_READ:
         detail = "the live file does not hold it; make one that does with `reconciler status --out FILE`"

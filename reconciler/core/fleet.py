@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from reconciler.core.desired import ApiVersion
+from reconciler.core.live import Status
 from reconciler.core.plan import Listing, Unmanaged
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from reconciler.core.errors import ApiError
     from reconciler.core.live import Live
 
+_TOO_MANY_MISSING: Final = 3
 SINGLY: Final = 20
 """So many v2 portfolios that were picked out of a fleet are read one by one: its list may take many more calls."""
 
@@ -27,6 +29,12 @@ def asks_for_list(versions: Iterable[ApiVersion], *, whole: bool) -> bool:
     """Whether reading portfolios of these versions takes the list of v2; ``whole``: nothing was selected away."""
     of_v2 = sum(version is ApiVersion.V2 for version in versions)
     return of_v2 > (0 if whole else SINGLY)
+
+
+def mostly_missing(live: Collection[Live]) -> bool:
+    """Whether more than half of these portfolios, and at least three, are not found: then it is another account."""
+    missing = sum(one.status is Status.NOT_FOUND for one in live)
+    return missing >= _TOO_MANY_MISSING and missing * 2 > len(live)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

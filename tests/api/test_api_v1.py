@@ -318,6 +318,36 @@ def test_a_portfolio_that_is_not_there_is_a_state() -> None:
     assert (live.id, live.status) == (ID, Status.NOT_FOUND)
 
 
+SAID = "No automation found for portfolio"
+
+
+@pytest.mark.parametrize(
+    ("portfolio", "status"),
+    [
+        (ok({"id": ID, "name": "Index"}), Status.INACTIVE),
+        (ok({"id": ID, "isArchived": False}), Status.INACTIVE),
+        (ok({"id": ID, "isArchived": True}), Status.ARCHIVED),
+        (fail(404, "API_200", "Portfolio not found"), Status.NOT_FOUND),
+        (fail(403, "API_104", "no"), FailureKind.FORBIDDEN),
+        (fail(500, "API_506", "try later"), FailureKind.SERVER),
+    ],
+)
+def test_a_404_may_be_about_the_automation_alone(portfolio: Any, status: Status | FailureKind) -> None:
+    """The portfolio itself tells, and the service's words are kept; what can't be told is a failed read."""
+
+    def answer(request: Request) -> Any:
+        return fail(404, "API_006", SAID) if request.path == STATUS else portfolio
+
+    stub = Service(answer)
+    [found], _ = run(stub, Paths.AUTO, lambda api: api.read(ID))
+    assert stub.calls[:2] == [f"GET {STATUS}", f"GET {BASE}"]
+    if isinstance(status, FailureKind):
+        assert found.kind is status
+        return
+    assert (found.status, found.word) == (status, "" if status is Status.NOT_FOUND else status.value)
+    assert SAID in str(found.failure)
+
+
 def test_an_error_names_its_call() -> None:
     """Each error knows which call it belongs to."""
     stub = Service(lambda request: fail(403))

@@ -357,7 +357,11 @@ def test_a_mixed_fleet_is_read_by_list_and_one_by_one() -> None:
         "late": "paused",
         "one": "active",
     }
+    gone = found.live[PortfolioId("gone")]
+    assert gone.failure is not None
+    assert gone.failure.detail == "v1 has it: declare it with `api: v1`"  # it was looked for there, once
     assert sorted(service.calls) == [
+        "GET /v1/portfolio/gone/automation/status",
         "GET /v1/portfolio/one/automation/status",
         "GET /v2/portfolios",
         "GET /v2/portfolios/gone",

@@ -601,7 +601,7 @@ BLOCKS: dict[str, Row] = {
             live(Status.NOT_FOUND),
             block(
                 BlockReason.NOT_FOUND,
-                "Glider has no such portfolio, or the key may not see it; check the id",
+                "v1 has no such portfolio, or the key may not see it; check the id",
                 "not_found",
             ),
         ),

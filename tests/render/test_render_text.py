@@ -79,7 +79,7 @@ SMALL = """\
   ~ update   d1f6h4j8  Unread        interval ? → 24h, 1 run a day, offset → 0 (not declared)
   = pause    b7k2m9q1  Treasury      Liquidity event, cancels the next run (2026-11-22 12:00 UTC)
   ! held     e9g2t7v3  Audit         paused by somebody else: Paused from the app
-  x blocked  g8r4u1z6  Gone          Glider has no such portfolio, or the key may not see it; check the id
+  x blocked  g8r4u1z6  Gone          v1 has no such portfolio, or the key may not see it; check the id
   x blocked  h2v9x3c7  Broken        reading failed: the service failed (HTTP 500)
 
 ? Glider does not return this value. One write settles it; it is remembered.
