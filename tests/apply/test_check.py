@@ -144,22 +144,27 @@ def test_confirms(change: Change, interval: int | None, offset: int | None, *, c
 
 
 @pytest.mark.parametrize(
-    ("interval", "offset", "confirmed", "moved"),
+    ("found", "ours", "moved"),
     [
-        (12 * H, H, Confirmation(interval_ms=6 * H, offset_ms=0), False),
-        (6 * H, 0, Confirmation(interval_ms=6 * H, offset_ms=0), False),
-        (6 * H, 5, Confirmation(interval_ms=6 * H), False),
-        (6 * H, None, Confirmation(interval_ms=6 * H, offset_ms=0), False),
-        (6 * H, H, Confirmation(interval_ms=6 * H, offset_ms=0), True),
-        (12 * H, 0, Confirmation(interval_ms=6 * H, offset_ms=0), True),
-        (31 * H, H, Confirmation(interval_ms=6 * H, offset_ms=0), True),
-        (31 * H, H, Confirmation(), False),
-        (None, None, Confirmation(interval_ms=6 * H, offset_ms=0), False),
+        ((12 * H, H), [(12 * H, H)], False),
+        ((12 * H, None), [(12 * H, H)], False),
+        ((12 * H, H), [(12 * H, None)], False),
+        ((12 * H, 0), [(12 * H, H)], True),
+        ((31 * H, H), [(12 * H, H)], True),
+        ((6 * H, 0), [(12 * H, H), (6 * H, 0)], False),
+        ((6 * H, H), [(12 * H, H), (6 * H, 0)], True),
+        ((12 * H, 0), [(12 * H, H), (6 * H, 0)], True),
+        ((31 * H, H), [(12 * H, H), (6 * H, 0)], True),
+        ((31 * H, H), [(12 * H, H), (None, None)], False),
+        ((None, None), [(12 * H, H)], False),
+        ((None, 0), [(12 * H, H)], False),
     ],
 )
-def test_schedule_moved(interval: int | None, offset: int | None, confirmed: Confirmation, *, moved: bool) -> None:
-    """After a start, a schedule that is neither the wanted one nor that of the answer is somebody else's."""
-    assert schedule_moved(live(Status.ACTIVE, interval, offset), UPDATE.after, confirmed) is moved
+def test_schedule_moved(
+    found: tuple[int | None, int | None], ours: list[tuple[int | None, int | None]], *, moved: bool
+) -> None:
+    """A schedule that can be read and is none of those that we know of is somebody else's."""
+    assert schedule_moved(live(Status.ACTIVE, *found), *ours) is moved
 
 
 @pytest.mark.parametrize(
