@@ -88,7 +88,7 @@ def why_since_differs(planned: str | None, found: str | None, journal: Journal) 
     if planned is not None and not journal.knows(planned):
         return "the plan was made with another journal, or with a newer copy of this one; plan again with this one"
     if found is None:
-        return "the journal lost a write that the plan knew of; plan again"
+        return "the last write that the plan knew of turned out to have had no effect; plan again"
     return "this journal has a write to it that the plan did not know of; plan again"
 
 

@@ -295,8 +295,8 @@ def _intent(order: Order, look: _Look, token: str) -> Intent:
 
 def _next_of(look: _Look) -> int | None:
     """Return when the schedule runs it next: the earlier of both reads, lest a run between them is taken for ours."""
-    shown = [ms for ms in (look.recent.next_run_ms, look.live and look.live.next_run_ms) if ms is not None]
-    return min(shown, default=None)
+    shown = (look.recent.next_run_ms, None if look.live is None else look.live.next_run_ms)
+    return min((ms for ms in shown if ms is not None), default=None)
 
 
 def _cooldown(wait_ms: int | None) -> str:
