@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass, replace
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final, Protocol, assert_never
 
 from reconciler.core.errors import SandboxError
@@ -107,7 +108,10 @@ class Gateway:
         self._numbers = itertools.count(1)
 
     async def reply(self, request: Request, endpoint: Endpoint) -> Reply:
-        """Return the answer to one request; raises :class:`ConnectionLost` where a fault says so."""
+        """Return the answer to one request, which names the time of the simulated clock.
+
+        Raises :class:`ConnectionLost` where a fault says so.
+        """
         self.log.add(request)
         trace = self._trace(request)
         extra: tuple[tuple[bytes, bytes], ...] = (
@@ -115,9 +119,12 @@ class Gateway:
             (b"X-Correlation-Id", trace.correlation_id.encode()),
         )
         try:
-            facts, wall_ms = self.glider.store.facts(), self.glider.wall_ms()
-            trace = replace(trace, timestamp=iso(wall_ms + facts.clock_offset_ms))
-            allowance = self._limiter.take(facts.settings.rate_limit, wall_ms)
+            facts = self.glider.store.facts()
+            wall_ms = self.glider.wall_ms()
+            now_ms = wall_ms + facts.clock_offset_ms
+            trace = replace(trace, timestamp=iso(now_ms))
+            extra += ((b"Date", formatdate(now_ms / 1000, usegmt=True).encode()),)
+            allowance = self._limiter.take(facts.settings.rate_limit, wall_ms, ahead_ms=facts.clock_offset_ms)
             if allowance is not None:
                 extra += tuple(allowance.headers)
                 if allowance.retry_after_s is not None:

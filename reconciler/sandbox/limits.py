@@ -40,8 +40,11 @@ class Limiter:
         self._ends_ms = 0
         self._used = 0
 
-    def take(self, rule: RateLimit | None, wall_ms: int) -> Allowance | None:
-        """Count one request at ``wall_ms``; ``None`` where there is no limit. Another rule begins a new window."""
+    def take(self, rule: RateLimit | None, wall_ms: int, *, ahead_ms: int = 0) -> Allowance | None:
+        """Count one request at ``wall_ms``; ``None`` where there is no limit. Another rule begins a new window.
+
+        A window lasts as long as it says by the wall clock; its end is told by the simulated one, ``ahead_ms`` ahead.
+        """
         if rule is None:
             self._rule = None
             return None
@@ -53,6 +56,6 @@ class Limiter:
         return Allowance(
             limit=rule.limit,
             remaining=rule.limit - self._used,
-            reset_s=-(-self._ends_ms // 1_000),
+            reset_s=-(-(self._ends_ms + ahead_ms) // 1_000),
             retry_after_s=wait_s if refused else None,
         )

@@ -66,6 +66,7 @@ def make_server(app: SandboxApp) -> uvicorn.Server:
         log_level="warning",
         proxy_headers=False,
         server_header=False,
+        date_header=False,  # the application names the time of its own clock, which may be ahead
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     return uvicorn.Server(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -418,3 +419,14 @@ def test_the_rate_limit(bench: Make) -> None:
     assert here.call("GET", "automation/status").headers["Retry-After"] == "1"
     here.now += 500
     assert here.call("GET", "automation/status").status_code == 200
+
+
+def test_it_names_its_own_time(bench: Make) -> None:
+    """Every answer names the time of the simulated clock, and so does the end of a window of the rate limit."""
+    here = bench(settings={"rate_limit": {"limit": 2, "window": "42s"}})
+    now = here.call("GET", "automation/status").headers
+    here.store.advance(DAY)
+    ahead = here.call("GET", "automation/status").headers
+    named = [parsedate_to_datetime(headers["Date"]).timestamp() for headers in (now, ahead)]
+    assert named == [NOW // 1_000, (NOW + DAY) // 1_000]
+    assert ahead["X-RateLimit-Reset"] == str((NOW + DAY) // 1_000 + 42)
