@@ -282,3 +282,53 @@ def test_a_plan_made_with_another_journal() -> None:
         assert (result.outcome, result.detail) == (Outcome.STALE, ELSEWHERE)
         result, _ = applied(first, PAUSE, RUNS)
         assert (result.outcome, result.detail) == (Outcome.STALE, NEWER)
+
+
+START = replace(
+    PAUSE,
+    verb=Verb.START,
+    before=Snapshot(state=Status.INACTIVE, interval_ms=None, offset_ms=None),
+    after=Snapshot(state=Status.ACTIVE, interval_ms=12 * H, offset_ms=None),
+    reason=ChangeReason.NOT_RUNNING,
+    writes_schedule=True,
+    run_on_start=True,
+)
+ASKED = of(OTHER, UNKNOWN, call=Call.REBALANCE)
+NAME_IT = "an earlier request for a run of it may have begun one; name it with --again aaa to start it"
+
+
+@pytest.mark.parametrize(
+    ("change", "earlier", "again", "goes"),
+    [
+        (START, [], [], True),
+        (START, [ASKED], [], False),
+        (START, [ASKED], [A], True),
+        (START, [ASKED], [B], False),
+        (START, [ASKED, of(OTHER, SEEN, call=Call.REBALANCE)], [], True),
+        (START, [replace(ASKED, address=B)], [], True),
+        (replace(START, run_on_start=False), [ASKED], [], True),
+    ],
+)
+def test_a_run_that_may_have_begun(change: Change, earlier: list[Row], again: list[PortfolioId], goes: bool) -> None:
+    """A start that runs at once waits for a person where an earlier request for a run was not answered."""
+    idle = live(Status.INACTIVE)
+    with folder() as folder_:
+        place = folder_ / "journal.db"
+        leave(place, change, earlier, "own")
+        api = Scripted(idle, *([STORED, RUNS] if goes else []))
+        (result,) = apply(place, plan_of(change), api, again=frozenset(again)).results
+    assert api.answers == []
+    assert (result.outcome, result.detail) == ((Outcome.DONE, "") if goes else (Outcome.NOT_ATTEMPTED, NAME_IT))
+
+
+def test_a_start_that_stayed_unknown_is_not_made_again() -> None:
+    """Not by the same plan either: its run may have begun although nothing shows that it was started."""
+    idle = live(Status.INACTIVE)
+    with folder() as folder_:
+        place = folder_ / "journal.db"
+        assert applied(place, START, idle, LOST, *[idle] * LOOKS)[0].outcome is Outcome.UNKNOWN
+        again, _ = applied(place, START, idle)
+        assert (again.outcome, again.detail) == (Outcome.NOT_ATTEMPTED, NAME_IT)
+        named = Scripted(idle, STORED, RUNS)
+        (result,) = apply(place, plan_of(START), named, again=frozenset({A})).results
+        assert result.outcome is Outcome.DONE
