@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from tests.faults.support import Answer, Died
+from tests.faults.support import READ, Answer, Died
 from tests.support import HOUR_MS
 
 if TYPE_CHECKING:
@@ -136,6 +136,32 @@ def clock(ms: int) -> Spoil:
     return spoil
 
 
+def used_up(seconds: int, *, limited: bool = False) -> Spoil:
+    """The answer says that nothing is left of the window, which ends so many seconds from now; or it is a 429."""
+
+    async def spoil(exchange: Exchange) -> Answer:
+        answer = _failure(429, "API_004") if limited else await exchange.work()
+        ends_s = -(-exchange.wire.clock.now_ms() // 1000) + seconds
+        said = ((b"Limit", b"100"), (b"Remaining", b"0"), (b"Reset", str(ends_s).encode()))
+        return replace(answer, headers=(*answer.headers, *((b"X-RateLimit-" + name, value) for name, value in said)))
+
+    return spoil
+
+
+def dawdles(seconds: float) -> Spoil:
+    """A read is looked at late, a write is answered late: what happens meanwhile is before a look, or after a write."""
+
+    async def spoil(exchange: Exchange) -> Answer:
+        if exchange.call == READ:
+            await exchange.wire.clock.sleep(seconds)
+            return await exchange.work()
+        answer = await exchange.work()
+        await exchange.wire.clock.sleep(seconds)
+        return answer
+
+    return spoil
+
+
 async def slow(exchange: Exchange) -> Answer:
     """The answer comes, but late."""
     answer = await exchange.work()
@@ -236,6 +262,15 @@ LIMITED: dict[str, Spoil] = {
     "429 ten years": limited(header=str(TEN_YEARS), in_body=TEN_YEARS, enveloped=False),
 }
 LIMITED_LONG: dict[str, Spoil] = {"429 ten minutes": limited(header=str(TEN_MINUTES), in_body=None, enveloped=False)}
+WAITS: dict[str, Spoil] = {
+    "window used up": used_up(30),
+    "window used up and 429": used_up(30, limited=True),
+    "window of an hour used up": used_up(3600),
+    "1.5 s late": dawdles(1.5),
+    "2.5 s late": dawdles(2.5),
+    "asleep for a minute": clock(60_000),
+}
+"""What makes an apply wait, or lets time pass, between a look and its write or after it."""
 HARMLESS: dict[str, Spoil] = {
     "slow": slow,
     "clock a day ahead": clock(DAY),

@@ -5,31 +5,41 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
-from reconciler.apply.journal import open_journal
+from reconciler.api.strategies import GliderStrategies, read_strategies
+from reconciler.apply.journal import open_journal, read_memory
 from reconciler.apply.run import Pace, apply_plan
 from reconciler.apply.settle import settle
 from reconciler.apply.stop import Stop
+from reconciler.core.intent import Call
 from reconciler.core.marker import MARK
-from reconciler.core.report import Call
+from reconciler.core.planfile import fingerprint
+from reconciler.core.strategy import Cadence, StrategyDesired, StrategyId, strategy_of
+from reconciler.core.strategyplan import Strategies, with_strategies
 from reconciler.sandbox.enrolled import EnrolledState
 from tests.support import BASE_URL, Silence, World, run, versions_of_intents
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
     from reconciler.apply.journal import SqliteJournal
+    from reconciler.core.decide import Policy
     from reconciler.core.desired import Desired, PortfolioId
+    from reconciler.core.intent import Address, Intent, OpenIntent, WriteOutcome
     from reconciler.core.live import Record
     from reconciler.core.plan import Plan
-    from reconciler.core.report import ApplyReport, Intent
+    from reconciler.core.ports import Memory
+    from reconciler.core.report import ApplyReport
     from reconciler.sandbox.app import SandboxApp
     from reconciler.sandbox.store import Store
 
     Spoil = Callable[["Exchange"], Awaitable["Answer"]]
 
 READ, LIST = "read", "list"
+OLDEST_LOOK_MS = 2_000
+"""No write may be sent on a look that was sent longer ago."""
 CALLS = {
     "status": READ,
     "start": Call.START,
@@ -42,11 +52,13 @@ CALLS_OF_V2 = {"": READ, "start": Call.RESUME, "stop": Call.PAUSE}
 """What a call about one portfolio of v2 is, by what stands behind its id."""
 
 
-def call_of(path: str) -> tuple[str, str]:
-    """Return which portfolio a path is about, and the call; a list is about none of them."""
-    _, version, _, *rest = path.split("/")
+def call_of(method: str, path: str) -> tuple[str, str]:
+    """Return the portfolio's id or the strategy's address that a call is about, and the call; a list is about none."""
+    _, version, kind, *rest = path.split("/")
     if version == "v1":
         return rest[0], CALLS[rest[-1]]
+    if kind == "strategies":
+        return f"{kind}/{rest[0]}", Call.SET_CADENCE if method == "PUT" else READ
     if not rest:
         return "", LIST
     return rest[0], CALLS_OF_V2[rest[1] if len(rest) > 1 else ""]
@@ -147,6 +159,11 @@ class Wire:
         """Whose pause a v2 portfolio is in, as the reason would say that v2 does not keep; ours ends in our mark."""
         self.stale: dict[str, tuple[int, Answer]] = {}
         """So many reads of a portfolio still show this."""
+        self.dated = True
+        """Whether the service names its time in every answer (``Date``)."""
+        self.old_looks: list[tuple[str, str, int | None]] = []
+        """Every write on a look older than :data:`OLDEST_LOOK_MS`: portfolio, call, the look's age by then."""
+        self._looked_ms: dict[str, int] = {}
         self._armed: list[_Armed] = []
 
     def arm(self, spoil: Spoil, call: str, portfolio: str | None = None, *, skip: int = 0, times: int = 1) -> None:
@@ -172,17 +189,32 @@ class Wire:
         return None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        portfolio, call = call_of(scope["path"])
+        portfolio, call = call_of(scope["method"], scope["path"])
+        sent_ms = self.clock.ticks_ms()
         if call not in (READ, LIST):
             self.tried.append((portfolio, call))
+            self._judge_the_look(portfolio, call)
         self.life.cross(f"before {call}")
         exchange = Exchange(self, scope, receive, portfolio, call)
         spoil = self._take(call, portfolio)
         answer = await (spoil(exchange) if spoil else self.work(exchange))
+        if call == READ and answer.status == 200:
+            self._looked_ms[portfolio] = sent_ms
         self.life.cross(f"after {call}")
-        headers = [(b"content-type", b"application/json"), *answer.headers]
+        headers = [
+            (b"content-type", b"application/json"),
+            *(one for one in answer.headers if one[0].lower() != b"date"),
+        ]
+        if self.dated:
+            headers.append((b"date", formatdate(self.clock.now_ms() / 1000, usegmt=True).encode()))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
+
+    def _judge_the_look(self, portfolio: str, call: str) -> None:
+        looked_ms = self._looked_ms.get(portfolio)
+        age_ms = None if looked_ms is None else self.clock.ticks_ms() - looked_ms
+        if age_ms is None or age_ms > OLDEST_LOOK_MS:
+            self.old_looks.append((portfolio, call, age_ms))
 
     async def work(self, exchange: Exchange) -> Answer:
         """Do the work; note what it changed."""
@@ -210,7 +242,10 @@ class Wire:
         return answer
 
     def state(self, portfolio: str) -> tuple[object, ...]:
-        """Return what of a portfolio only a write changes."""
+        """Return what of a portfolio, or a strategy by its address, only a write changes."""
+        if (strategy := strategy_of(portfolio)) is not None:
+            known = self.store.fleet.strategy(strategy)
+            return () if known is None else (known.frequency,)
         found = self.store.portfolio(portfolio)
         if found is not None:
             return (found.state, found.grid, found.pause_reason, found.schedules)
@@ -228,62 +263,110 @@ class Disk:
     journal: SqliteJournal
     life: Life
 
-    def records(self) -> Mapping[PortfolioId, Record]:
-        return self.journal.records()
+    def memory(self, *, plans: Collection[str] = ()) -> Memory:
+        return self.journal.memory(plans=plans)
 
     def record(self, portfolio: PortfolioId) -> Record | None:
         self.life.cross("before record")
         return self.journal.record(portfolio)
 
-    def written_between(self, portfolio: PortfolioId, *, after_ms: int, until_ms: int) -> bool:
-        return self.journal.written_between(portfolio, after_ms=after_ms, until_ms=until_ms)
+    def cadence(self, strategy: StrategyId) -> Cadence | None:
+        return self.journal.cadence(strategy)
 
-    def unsettled(self) -> tuple[Intent, ...]:
+    def since(self, address: Address, *, plans: Collection[str] = ()) -> str | None:
+        return self.journal.since(address, plans=plans)
+
+    def last_pause(self, portfolio: PortfolioId) -> str | None:
+        return self.journal.last_pause(portfolio)
+
+    def knows(self, token: str) -> bool:
+        return self.journal.knows(token)
+
+    def maybe_sent(self, address: Address, call: Call, *, plans: Collection[str]) -> bool:
+        return self.journal.maybe_sent(address, call, plans=plans)
+
+    def unsettled(self) -> tuple[OpenIntent, ...]:
         return self.journal.unsettled()
 
-    def begin(self, portfolio: PortfolioId, call: str, wanted: str) -> int:
+    def unanswered(self, portfolio: PortfolioId) -> OpenIntent | None:
+        return self.journal.unanswered(portfolio)
+
+    def begin(self, intent: Intent) -> int:
         self.life.cross("before begin")
-        number = self.journal.begin(portfolio, call, wanted)
+        number = self.journal.begin(intent)
         self.life.cross("after begin")
         return number
 
-    def end(self, write: int, outcome: str, detail: str) -> None:
+    def end(self, number: int, outcome: WriteOutcome, detail: str) -> None:
         self.life.cross("before end")
-        self.journal.end(write, outcome, detail)
+        self.journal.end(number, outcome, detail)
         self.life.cross("after end")
 
-    def confirm(self, portfolio: PortfolioId, record: Record) -> None:
+    def confirm(self, records: Mapping[PortfolioId, Record]) -> None:
         self.life.cross("before confirm")
-        self.journal.confirm(portfolio, record)
+        self.journal.confirm(records)
         self.life.cross("after confirm")
 
 
 @dataclass
 class FaultyWorld(World):
-    """A world over a :class:`Wire` and a :class:`Disk`."""
+    """A world over a :class:`Wire` and a :class:`Disk`; ``cadences`` is what the files declare of strategies."""
 
     wire: Wire = field(init=False)
+    cadences: dict[StrategyId, Cadence] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.wire = Wire(self.app, self.store, self.clock)
         self.app = self.wire  # type: ignore[assignment]  # the same application by its call and its log
 
-    async def _apply(self, plan: Plan, stop: Stop, observer: Any, pace: Pace | None) -> ApplyReport:
+    async def _plan(self, desired: Iterable[Desired], policy: Policy, plans: tuple[str, ...]) -> Plan:
+        wanted = list(desired)
+        memory = read_memory(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms(), plans=plans)
+        plan = await super()._plan(wanted, policy, plans)
+        async with self.api() as api:
+            live = await read_strategies(GliderStrategies(api.transport), self.cadences, parallelism=self.parallelism)
+        strategies = Strategies(
+            desired={name: StrategyDesired(id=name, schedule=cadence) for name, cadence in self.cadences.items()},
+            live=live,
+            recorded=memory.cadences,
+            reach={},
+            since=memory.since,
+        )
+        return with_strategies(plan, strategies, unverified=policy.unverified, guards=None, managed=len(wanted))
+
+    def apply(
+        self,
+        plan: Plan,
+        stop: Stop | None = None,
+        observer: Any = None,
+        pace: Pace | None = None,
+        approved: str | None = None,
+    ) -> ApplyReport:
+        """Apply a plan; ``approved`` is the fingerprint of the one that a person approved, if that is another."""
+        return run(self._apply(plan, stop or Stop(), observer or Silence(), pace, approved))
+
+    async def _apply(
+        self, plan: Plan, stop: Stop, observer: Any, pace: Pace | None, approved: str | None = None
+    ) -> ApplyReport:
         self.wire.stop = stop
-        with open_journal(self.journal, base_url=BASE_URL, now_ms=self.clock.now_ms) as opened:
+        with open_journal(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms) as opened:
             journal = Disk(opened, self.wire.life)
             async with self.api(plan.changes) as api:
-                await settle(api=api.by(versions_of_intents(opened)), journal=journal)
-                opened.open_run(fingerprint="test", tool="test")
+                strategies = GliderStrategies(api.transport)
+                await settle(api=api.by(versions_of_intents(opened)), journal=journal, strategies=strategies)
+                opened.open_run(fingerprint=fingerprint(plan), tool="test", approved=approved)
                 report = await apply_plan(
                     plan,
                     api=api,
+                    strategies=strategies,
                     journal=journal,
-                    clock=self.clock,
+                    clock=self.here,
                     observer=observer,
                     pace=pace or Pace(parallelism=self.parallelism),
                     stop=stop,
+                    token=self.token,
+                    approved=approved,
                 )
             opened.close_run(report.exit_reason.word)
             return report
@@ -293,9 +376,13 @@ class FaultyWorld(World):
         run(self._settle())
 
     async def _settle(self) -> None:
-        with open_journal(self.journal, base_url=BASE_URL, now_ms=self.clock.now_ms) as journal:
+        with open_journal(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms) as journal:
             async with self.api() as api:
-                await settle(api=api.by(versions_of_intents(journal)), journal=journal)
+                await settle(
+                    api=api.by(versions_of_intents(journal)),
+                    journal=journal,
+                    strategies=GliderStrategies(api.transport),
+                )
 
     def recover(self, desired: Iterable[Desired]) -> tuple[Plan, ApplyReport]:
         """End all faults, then do what a clean ``apply`` does: settle, plan, carry out."""

@@ -15,7 +15,8 @@ from reconciler.apply.stop import Stop
 from reconciler.core.decide import Policy
 from reconciler.core.desired import ApiVersion, Desired, RunState
 from reconciler.core.errors import ApiError, ExitReason, JournalError, exit_reason_of
-from reconciler.core.report import Call, Outcome, plan_exit_reason
+from reconciler.core.intent import Call
+from reconciler.core.report import Outcome, plan_exit_reason
 from reconciler.sandbox import integrator
 from reconciler.sandbox.enrolled import stop_enrolled
 from reconciler.sandbox.glider import Glider

@@ -1,0 +1,225 @@
+"""What must hold after every apply, whatever happened on the way: each promise is one function that asserts it.
+
+In: the plan with what was true when it was made, what passed the wire, what stands in the journal, the report. Nothing
+here asks the program what it thinks: the truth is the service's own state, and the writes that reached it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reconciler.core.errors import ExitReason
+from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, WriteOutcome
+from reconciler.core.marker import is_marked
+from reconciler.core.plan import Change, ChangeReason
+from reconciler.core.planfile import fingerprint
+from reconciler.core.report import ACHIEVED, Outcome
+from reconciler.core.strategy import StrategyChange
+from reconciler.core.verb import Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from reconciler.core.intent import Address
+    from reconciler.core.plan import AnyChange, Plan
+    from reconciler.core.report import ApplyReport, Run, Write
+    from tests.faults.support import Effect, FaultyWorld
+
+MAY: dict[Verb, frozenset[str]] = {
+    Verb.START: frozenset({Call.START, Call.UPDATE_SCHEDULE}),
+    Verb.PAUSE: frozenset({Call.PAUSE}),
+    Verb.RESUME: frozenset({Call.UPDATE_SCHEDULE, Call.RESUME}),
+    Verb.UPDATE: frozenset({Call.UPDATE_SCHEDULE}),
+}
+"""The calls that a change of each kind may make."""
+IS_THE_CHANGE: dict[Verb, Call] = {
+    Verb.START: Call.START,
+    Verb.PAUSE: Call.PAUSE,
+    Verb.RESUME: Call.RESUME,
+    Verb.UPDATE: Call.UPDATE_SCHEDULE,
+}
+"""The call that carries a change of each kind to its end."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A plan, and what was true when it was made.
+
+    ``pins`` holds the state on the service of everything that it changes, ``tokens`` the writes that the journal knew.
+    ``approved`` is the plan that a person approved, where this one was made anew since.
+    """
+
+    plan: Plan
+    pins: Mapping[str, tuple[object, ...]]
+    tokens: frozenset[str]
+    approved: Plan | None = None
+
+    @property
+    def fingerprints(self) -> frozenset[str]:
+        """Under which its writes are attempts of its own."""
+        return frozenset(fingerprint(one) for one in (self.plan, self.approved) if one is not None)
+
+    @property
+    def changes(self) -> dict[str, AnyChange]:
+        """All changes by id or address."""
+        return {str(address_of(change)): change for change in changes_of(self.plan)}
+
+
+def changes_of(plan: Plan) -> tuple[AnyChange, ...]:
+    return (*plan.changes, *plan.strategies)
+
+
+def address_of(change: AnyChange) -> Address:
+    return change.address if isinstance(change, StrategyChange) else change.id
+
+
+def calls_of(change: AnyChange) -> frozenset[str]:
+    """Return the calls that a change may make."""
+    return MAY[change.verb] if isinstance(change, Change) else frozenset({Call.SET_CADENCE})
+
+
+def ends_with(change: AnyChange) -> Call:
+    """Return the call that carries a change to its end."""
+    return IS_THE_CHANGE[change.verb] if isinstance(change, Change) else Call.SET_CADENCE
+
+
+def check_in_the_plan(saved: Saved, tried: Iterable[tuple[str, str]]) -> None:
+    """Nothing is written that is not in the plan."""
+    may = {name: calls_of(change) for name, change in saved.changes.items()}
+    for name, call in tried:
+        assert call in may.get(name, ()), f"{call} of {name} is not in the plan"
+
+
+def check_pauses(saved: Saved, effects: Iterable[Effect]) -> None:
+    """The one pause that is lifted is the one that was planned from: ours, or a hold that is overridden."""
+    for effect in effects:
+        if effect.call != Call.RESUME:
+            continue
+        change = saved.changes[effect.portfolio]
+        assert isinstance(change, Change)
+        if change.reason is not ChangeReason.HOLD_OVERRIDDEN:
+            assert is_marked(str(effect.was[2])), "somebody else's pause was lifted"
+        assert effect.was[2] == saved.pins[effect.portfolio][2], "another pause was lifted than the planned one"
+
+
+def check_cadences(saved: Saved, effects: Iterable[Effect], *, hidden: bool) -> None:
+    """A cadence is written as planned, and never over one that the plan did not see.
+
+    ``hidden`` says that reads did not show the schedule in the meantime: then nobody could see another one.
+    """
+    for effect in effects:
+        if effect.call != Call.SET_CADENCE:
+            continue
+        change = saved.changes[effect.portfolio]
+        assert isinstance(change, StrategyChange)
+        assert str(effect.left[0]) == change.after.value, "a cadence was set that is not in the plan"
+        assert hidden or str(effect.was[0]) == change.before, "a cadence was overwritten that the plan did not see"
+
+
+def must_not_write(saved: Saved, world: FaultyWorld, runs: Sequence[Run], *, watched: bool) -> dict[str, str]:
+    """Return what a plan must not write to any more before it is applied, each with the reason.
+
+    ``runs`` are those of the journal in use. ``watched`` says that nobody else does anything during the apply.
+    """
+    known = {write.token for run in runs for write in run.writes}
+    found: dict[str, str] = {}
+    for name, change in saved.changes.items():
+        if change.since is not None and change.since not in known:
+            found[name] = "this journal does not know the write that the plan was made after"
+            continue
+        why = _written_since(saved, name, change, runs)
+        if why is None and watched:
+            why = _moved_since(saved.pins[name], world.wire.state(name), change)
+        if why is not None:
+            found[name] = why
+    return found
+
+
+def _written_since(saved: Saved, name: str, change: AnyChange, runs: Sequence[Run]) -> str | None:
+    for run in runs:
+        own = saved.fingerprints & {run.fingerprint, run.approved}
+        for write in run.writes:
+            if write.portfolio != name or write.token in saved.tokens or write.outcome not in TOOK_EFFECT:
+                continue
+            if not own:
+                return "another run wrote to it since"
+            if write.call is ends_with(change):
+                return "this plan has carried it out"
+    return None
+
+
+def _moved_since(was: tuple[object, ...], now: tuple[object, ...], change: AnyChange) -> str | None:
+    if was[0] != now[0]:
+        return "its state, or cadence, is another one"
+    if isinstance(change, Change) and change.verb is Verb.RESUME and was[2] != now[2]:
+        return "it is in another pause"
+    return None
+
+
+def check_journal(writes: list[Write], effects: Iterable[Effect], *, died: bool, watched: bool) -> None:
+    """Every effect is explained by a write that the journal does not call without effect; only death leaves one.
+
+    A read that proves a write without effect can't know that somebody undid it in the meantime.
+    """
+    no_effect = NO_EFFECT if watched else NO_EFFECT - {WriteOutcome.UNSEEN}
+    explained = Counter((w.portfolio, w.call.value) for w in writes if w.outcome not in no_effect)
+    caused = Counter((e.portfolio, str(e.call)) for e in effects)
+    assert caused <= explained, "the journal does not explain what was done"
+    assert died or all(write.outcome for write in writes), "a write has no outcome"
+
+
+def check_done(report: ApplyReport, world: FaultyWorld) -> None:
+    """What is called done stands, where nobody else did anything meanwhile."""
+    for result in report.every:
+        if result.outcome is not Outcome.DONE:
+            continue
+        state = world.wire.state(address_of(result.change))
+        if isinstance(result.change, StrategyChange):
+            assert str(state[0]) == result.change.after.value
+            continue
+        after, found = result.change.after, world.store.portfolio(result.change.id)
+        assert state[0] == after.state.value
+        if result.change.writes_schedule:
+            assert found is not None
+            assert found.grid is not None
+            assert found.grid.interval_ms == after.interval_ms
+            assert after.offset_ms in (None, found.grid.offset_ms)
+
+
+def check_stale(report: ApplyReport, tried: Iterable[tuple[str, str]]) -> None:
+    """What is stale was not written to, but by the calls that it is told with."""
+    count = Counter(name for name, _ in tried)
+    for result in report.every:
+        if result.outcome is Outcome.STALE:
+            assert bool(count[address_of(result.change)]) == bool(result.calls), "stale, and written to"
+
+
+def check_exit_reason(report: ApplyReport) -> None:
+    """The exit reason is what the outcomes say."""
+    outcomes = {result.outcome for result in report.every}
+    complete, blocked = outcomes <= ACHIEVED, bool(report.plan.blocked or report.plan.blocked_strategies)
+    # What failed was told by its last call, which changed nothing; what came before that call did.
+    halfway = any(
+        len(result.calls) > (result.outcome is Outcome.FAILED)
+        for result in report.every
+        if result.outcome in (Outcome.FAILED, Outcome.STALE, Outcome.NOT_ATTEMPTED)
+    )
+    if complete and not blocked:
+        expected = {ExitReason.OK}
+    elif outcomes - ACHIEVED == {Outcome.STALE} and not blocked and not halfway:
+        expected = {ExitReason.STALE}
+    elif halfway or outcomes & {Outcome.DONE, Outcome.UNKNOWN}:
+        expected = {ExitReason.PARTIAL}
+    else:
+        expected = {ExitReason.ERROR, ExitReason.PERMISSION, ExitReason.UNREACHABLE}
+    assert report.exit_reason in expected
+
+
+def check_report(report: ApplyReport, world: FaultyWorld, tried: Any, *, watched: bool) -> None:
+    """What the report says of an apply is true."""
+    if watched:
+        check_done(report, world)
+    check_stale(report, tried)
+    check_exit_reason(report)
