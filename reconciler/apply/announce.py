@@ -203,7 +203,8 @@ class Announcer:
 
         A service may refuse what is so already: then the look's :class:`Declined` takes the refusal's place.
         """
-        limited = error.kind is FailureKind.RATE_LIMITED and not is_cooldown(error)
+        cools_down = progress.calls[-1] is Call.REBALANCE and is_cooldown(error)  # no other call has a cooldown
+        limited = error.kind is FailureKind.RATE_LIMITED and not cools_down
         if limited or (error.other_route and not patience.routes):
             # How often after a limit is the room's to say: it raises the error once that is enough.
             patience.routes += error.other_route
