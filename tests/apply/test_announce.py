@@ -383,6 +383,16 @@ def test_a_rate_limit_to_the_end(kind: Kind) -> None:
 
 
 @every_kind
+def test_a_look_that_fails_after_a_rate_limit(kind: Kind) -> None:
+    """Nothing was changed by then, and the failure that is told is the look's."""
+    away = ApiError(FailureKind.UNREACHABLE, "away")
+    ended = Harness(kind, (kind.look, kind.before), (kind.sent(1), BUSY), (kind.look, away)).end()
+    assert (ended.journal, ended.calls) == ([BUSY_ROW], calls(kind, 0))
+    what = "asked for" if kind.listed else "written"
+    assert ended.detail == f"reading failed, so nothing was {what}: away"
+
+
+@every_kind
 def test_no_room_at_all(kind: Kind) -> None:
     """Where there is no room for the first look, nothing was read and nothing written."""
     there = Harness(kind)
