@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from tests.faults.support import READ, Answer, Died
+from tests.faults.support import FACTS, READ, Answer, Died
 from tests.support import HOUR_MS
 
 if TYPE_CHECKING:
@@ -51,6 +51,12 @@ def answers(answer: Answer, *, after: bool = False) -> Spoil:
 
 def status(number: int, *, after: bool = False, code: str = "API_000") -> Spoil:
     return answers(_failure(number, code), after=after)
+
+
+async def gone(exchange: Exchange) -> Answer:
+    """There is neither a status nor the portfolio, this time."""
+    exchange.wire.arm(status(404, code="API_200"), FACTS, exchange.portfolio)
+    return _failure(404, "API_200")
 
 
 def limited(*, header: str | None, in_body: int | None, enveloped: bool) -> Spoil:

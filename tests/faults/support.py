@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
     Spoil = Callable[["Exchange"], Awaitable["Answer"]]
 
-READ, LIST = "read", "list"
+READ, LIST, FACTS = "read", "list", "facts"
+READS = frozenset({READ, LIST, FACTS})
+"""A status, or what stands for it on v2; the list of v2; a portfolio of v1 without its status."""
 OLDEST_LOOK_MS = 2_000
 """No write may be sent on a look that was sent longer ago."""
 CALLS = {
@@ -56,7 +58,7 @@ def call_of(method: str, path: str) -> tuple[str, str]:
     """Return the portfolio's id or the strategy's address that a call is about, and the call; a list is about none."""
     _, version, kind, *rest = path.split("/")
     if version == "v1":
-        return rest[0], CALLS[rest[-1]]
+        return rest[0], CALLS[rest[-1]] if len(rest) > 1 else FACTS
     if kind == "strategies":
         return f"{kind}/{rest[0]}", Call.SET_CADENCE if method == "PUT" else READ
     if not rest:
@@ -191,7 +193,7 @@ class Wire:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         portfolio, call = call_of(scope["method"], scope["path"])
         sent_ms = self.clock.ticks_ms()
-        if call not in (READ, LIST):
+        if call not in READS:
             self.tried.append((portfolio, call))
             self._judge_the_look(portfolio, call)
         self.life.cross(f"before {call}")
@@ -236,7 +238,7 @@ class Wire:
         answer = Answer(got[0]["status"], got[1]["body"], tuple(got[0]["headers"]))
         if exchange.call == READ:
             self.seen[portfolio] = answer
-        elif exchange.call != LIST:
+        elif exchange.call not in READS:
             after = self.state(portfolio)
             (self.effects if after != before else self.idle).append(Effect(portfolio, exchange.call, after, before))
         return answer

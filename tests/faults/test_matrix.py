@@ -15,7 +15,7 @@ from reconciler.apply.stop import Stop
 from reconciler.core.desired import Desired, PortfolioId, RunState
 from reconciler.core.errors import ApiError, ExitReason, JournalError, exit_reason_of
 from reconciler.core.intent import Call
-from reconciler.core.marker import MARK
+from reconciler.core.marker import MARK_NAME
 from reconciler.core.report import ACHIEVED, Outcome, plan_exit_reason
 from tests.faults import kinds
 from tests.faults.kinds import DAY, fields, lags, stores_another, without
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.faults.support import Spoil
 
 ID, BYSTANDER = PortfolioId("ao04x0r6"), PortfolioId("undeclared")
-OURS = f"Paused via API: Freeze {MARK}"
+OURS = f"Paused via API: Freeze {MARK_NAME} 7f3a9c]"
 
 PLANNING, FRESH, AGAIN = "planning read", "fresh read", "read back"
 START, PAUSE, RESUME, UPDATE = Call.START, Call.PAUSE, Call.RESUME, Call.UPDATE_SCHEDULE
@@ -86,7 +86,7 @@ TABLE: dict[str, tuple[dict[str, Spoil], dict[str, Cell]]] = {
         kinds.NO_ROUTE,
         {**same(DONE, OK, tries=2), UPDATE: (FAILED, ERROR, [UPDATE])},  # both path families share the update's route
     ),
-    "not found": ({"404 read": kinds.status(404, code="API_200")}, NOT_WHAT_WAS_PLANNED),
+    "not found": ({"404 read": kinds.gone}, NOT_WHAT_WAS_PLANNED),
     "refused read": ({"405 read": kinds.status(405, code="API_003")}, NO_READ),
     "key refused": ({"401": kinds.status(401, code="API_102")}, {**NOT_ALLOWED, **same(FAILED, KEY)}),
     "key not enough": ({"403": kinds.status(403, code="API_104")}, {**NOT_ALLOWED, **same(FAILED, KEY)}),

@@ -46,6 +46,10 @@ def same(outcome: Outcome | str, reason: ExitReason | None, tries: int = 1) -> d
     return {call: (outcome, reason, [call] * tries) for call in WRITES}
 
 
+BELIEVED_BY_ITS_ANSWER_ALONE: dict[str, Cell] = {
+    PAUSE: (Outcome.ALREADY_DONE, OK, [PAUSE]),  # it is paused, and nothing shows by whom: a resume has to wait
+    RESUME: (DONE, OK, [RESUME]),
+}
 READ_ONCE_MORE: dict[str, Cell] = dict.fromkeys(READS, (DONE, OK, [PAUSE]))
 NO_READ: dict[str, Cell] = {
     LISTED: (BLOCKED, ERROR, []),
@@ -83,14 +87,14 @@ TABLE: dict[str, tuple[dict[str, Spoil | dict[str, Spoil]], dict[str, Cell]]] = 
     "nothing was sent": ({**kinds.NOT_SENT}, {**READ_ONCE_MORE, **same(FAILED, AWAY)}),
     "lost before the work": ({**kinds.LOST_BEFORE}, {**READ_ONCE_MORE, **same(DONE, OK, tries=2)}),
     "odd before the work": ({**kinds.ODD_BEFORE}, {**NO_READ, **same(DONE, OK, tries=2)}),
-    "lost after the work": ({**kinds.LOST_AFTER}, {**READ_ONCE_MORE, **same(DONE, OK)}),
+    "lost after the work": ({**kinds.LOST_AFTER}, {**READ_ONCE_MORE, **BELIEVED_BY_ITS_ANSWER_ALONE}),
     "odd after the work": (
         {name: spoil for name, spoil in kinds.ODD_AFTER.items() if name != "another portfolio"},
-        {**NO_READ, **same(DONE, OK)},
+        {**NO_READ, **BELIEVED_BY_ITS_ANSWER_ALONE},
     ),
     "another portfolio": (
         {"another portfolio": fields(portfolioId="zz0zz0zz")},
-        {FRESH: NO_READ[FRESH], AGAIN: NO_READ[AGAIN], **same(DONE, OK)},
+        {FRESH: NO_READ[FRESH], AGAIN: NO_READ[AGAIN], **BELIEVED_BY_ITS_ANSWER_ALONE},
     ),
     "refused": ({**kinds.REFUSED}, {**NO_READ, **same(FAILED, ERROR)}),
     "no such route": ({**kinds.NO_ROUTE}, same(FAILED, ERROR)),  # v2 has one family of paths
@@ -119,26 +123,32 @@ TABLE: dict[str, tuple[dict[str, Spoil | dict[str, Spoil]], dict[str, Cell]]] = 
     ),
     "no portfolio": (
         {"data is null": kinds.said(lambda _: None), "data is a list": kinds.said(lambda data: [data])},
-        {**NO_READ, **same(DONE, OK)},
+        {**NO_READ, **BELIEVED_BY_ITS_ANSWER_ALONE},
     ),
     "a row without an id": (
         {"id is missing": rows(lambda row: {**row, "portfolioId": None}), "row is text": rows(lambda _: "row")},
         {LISTED: READ_ONCE_MORE[LISTED]},  # what the list lacks is read by itself
     ),
     "a cursor that is none": (
-        {"cursor is a number": kinds.beside(nextCursor=7), "cursor is empty": kinds.beside(nextCursor="")},
+        {"cursor is a number": kinds.beside(nextCursor=7)},
         {LISTED: NO_READ[LISTED]},
+    ),
+    "a cursor that is the end": (
+        {"cursor is empty": kinds.beside(nextCursor="")},
+        {LISTED: READ_ONCE_MORE[LISTED]},
     ),
     "a cursor that leads nowhere": (
         {"cursor is refused": kinds.beside(nextCursor="MQ")},
         {LISTED: READ_ONCE_MORE[LISTED]},  # what came before it is still true
     ),
     "wrong types": (
-        {
-            "times are numbers": schedule(nextDueAt=7, lastRebalanceAt=[], intervalMs="daily"),
-            "names are numbers": everywhere(portfolioName=17, strategyId=[1]),
-        },
+        {"names are numbers": everywhere(portfolioName=17, strategyId=[1])},
         {**READ_ONCE_MORE, **same(DONE, OK)},
+    ),
+    "no due time": (
+        {"times are numbers": schedule(nextDueAt=7, lastRebalanceAt=[], intervalMs="daily")},
+        # Without the time before our stop, nothing shows that the pause is ours.
+        {**READ_ONCE_MORE, FRESH: BELIEVED_BY_ITS_ANSWER_ALONE[PAUSE], **same(DONE, OK)},
     ),
     "names are missing": (
         {"names are missing": without("portfolioName", "strategyId", "smartAccounts", "createdAt")},
@@ -171,7 +181,12 @@ TABLE: dict[str, tuple[dict[str, Spoil | dict[str, Spoil]], dict[str, Cell]]] = 
 
 def left_out(row: str, call: str) -> str:
     """Return why a cell makes no sense, ``""`` where it does."""
-    of_lists = ("a row without an id", "a cursor that is none", "a cursor that leads nowhere")
+    of_lists = (
+        "a row without an id",
+        "a cursor that is none",
+        "a cursor that is the end",
+        "a cursor that leads nowhere",
+    )
     if row in of_lists and call != LISTED:
         return "only a list has rows and a cursor"
     if row == "another portfolio" and call == LISTED:
