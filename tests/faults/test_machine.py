@@ -413,7 +413,7 @@ class Histories(RuleBasedStateMachine):
         assert not [again for again in wire.idle[idle:] if again in caused], "done twice in one apply"
         self.last = saved
         if report is not None:
-            promises.check_report(report, self.world, sent, watched=alone)
+            promises.check_report(report, self.world, caused, watched=alone)
 
     def check_never_again(self, saved: Saved, report: ApplyReport | None, sent: list[tuple[str, str]]) -> None:
         """A plan that has carried a change to its end never sends it again, as far as the journal in use can know."""
