@@ -18,7 +18,7 @@ from reconciler.core.ports import Confirmation
 from reconciler.core.report import Outcome
 from reconciler.core.verb import Verb
 from tests.apply.carried import LOOKS, Script, Went, apply, carry_out, plan_of
-from tests.apply.scripted import Scripted
+from tests.apply.scripted import Scripted, rows
 from tests.support import HOUR_MS, NOON_MS, folder
 
 A = PortfolioId("aaa")
@@ -868,3 +868,23 @@ def test_an_offset_that_is_not_managed() -> None:
     assert carry_out(of, [*looks(RUNS), (sets, LOST), *looks(SET, SET)]).record == RUNS_AS_SEEN
     wrong = carry_out(of, [*looks(RUNS), (sets, Confirmation(interval_ms=6 * H, offset_ms=H))])
     assert wrong.detail == "Glider stored 6h with offset 1h instead of 12h"
+
+
+@pytest.mark.parametrize(
+    ("case", "steps"),
+    [
+        ("pause", [0]),
+        ("update", [0]),
+        ("resume", [0]),
+        ("start misread", [0, 1]),
+        ("update, then resume", [1, 0]),
+        ("not while paused, by a conflict", [1, 0, 1]),
+    ],
+)
+def test_what_only_prepares_is_written_down_as_a_step(case: str, steps: list[int]) -> None:
+    """The schedule before a resume or after a start is no end of its change: a run that broke off there goes on."""
+    of, script, _ = TABLE[case]
+    with folder() as place:
+        path = place / "journal.db"
+        apply(path, plan_of(of), Scripted(*(answer for _, answer in script)))
+        assert rows(path, "SELECT step FROM writes ORDER BY id") == [(step,) for step in steps]
