@@ -50,7 +50,10 @@ CUT_OFF: Final = "cut_off"
 
 
 class SqliteJournal:
-    """The journal of one service (``base_url``) in one file; ``now_ms`` is the clock, in UTC epoch milliseconds."""
+    """The journal of one service and account in one file; ``now_ms`` is the clock, in UTC epoch milliseconds.
+
+    ``account`` is ``None`` where it is not known: then what any account left is believed.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class SqliteJournal:
         *,
         path: Path,
         base_url: str,
+        account: str | None = None,
         now_ms: Callable[[], int],
         process: str = "",
         locked: sqlite3.Connection | None = None,
@@ -67,6 +71,7 @@ class SqliteJournal:
         self._process = process
         self._path = path
         self._base_url = base_url
+        self._account = account
         self._now_ms = now_ms
         self._run: int | None = None
 
@@ -138,8 +143,9 @@ class SqliteJournal:
     def open_run(self, *, fingerprint: str, tool: str, approved: str | None = None) -> None:
         """Begin a run: every write belongs to one. ``approved`` is the plan that a person approved, if another one."""
         self._run = self._execute(
-            "INSERT INTO runs (base_url, fingerprint, tool, process, started_ms, approved) VALUES (?, ?, ?, ?, ?, ?)",
-            (self._base_url, fingerprint, tool, self._process, self._now_ms(), approved),
+            "INSERT INTO runs (base_url, fingerprint, tool, process, started_ms, approved, account)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (self._base_url, fingerprint, tool, self._process, self._now_ms(), approved, self._account),
         )
 
     def give_up_dead_runs(self) -> None:
@@ -158,8 +164,8 @@ class SqliteJournal:
     def begin(self, intent: Intent) -> int:
         """Commit the intent of a write before it is sent; return its number."""
         return self._execute(
-            "INSERT INTO writes (run, base_url, portfolio, call, wanted, intent_ms, token, step)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO writes (run, base_url, portfolio, call, wanted, intent_ms, token, step, account)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 self._run,
                 self._base_url,
@@ -169,6 +175,7 @@ class SqliteJournal:
                 self._now_ms(),
                 intent.token,
                 int(intent.is_step),
+                self._account,
             ),
         )
 
@@ -192,6 +199,7 @@ class SqliteJournal:
                 record.confirmed_ms,
                 int(record.marked),
                 record.pause_reason,
+                self._account,
             )
             for portfolio, record in records.items()
         ]
@@ -199,7 +207,7 @@ class SqliteJournal:
             with self._connection:
                 self._connection.executemany(
                     "INSERT OR REPLACE INTO confirmed VALUES"
-                    " (?, ?, ?, ?, ?, ?, ?, ?, (SELECT COALESCE(MAX(id), 0) FROM writes), ?)",
+                    " (?, ?, ?, ?, ?, ?, ?, ?, (SELECT COALESCE(MAX(id), 0) FROM writes), ?, ?)",
                     rows,
                 )
         except sqlite3.Error as error:
@@ -228,7 +236,9 @@ class SqliteJournal:
 
     def _rows(self, statement: str, **values: object) -> list[Row]:
         try:
-            with closing(self._connection.execute(statement, {"base_url": self._base_url, **values})) as cursor:
+            with closing(
+                self._connection.execute(statement, {"base_url": self._base_url, "account": self._account, **values})
+            ) as cursor:
                 return cursor.fetchall()
         except sqlite3.Error as error:
             raise broken(self._path, error) from error
@@ -238,16 +248,25 @@ def _listed(plans: Collection[str]) -> str:
     return json.dumps(sorted(plans))
 
 
-def open_journal(path: Path, *, base_url: str, now_ms: Callable[[], int], process: str = "") -> SqliteJournal:
+def open_journal(
+    path: Path, *, base_url: str, now_ms: Callable[[], int], process: str = "", account: str | None = None
+) -> SqliteJournal:
     """Open the journal for writing, making file and folder where missing, and keep every other writer out.
 
+    ``account`` is whom the key belongs to, ``None`` where that is not known.
     ``process`` names this one to those who wait. A run without an end is marked as cut off: nobody else can be at work.
     Raises :class:`JournalError`, as :class:`JournalBusy` when another writer is at it now.
     """
     locked = lock(path, process)
     try:
         journal = SqliteJournal(
-            open_to_write(path), path=path, base_url=base_url, now_ms=now_ms, process=process, locked=locked
+            open_to_write(path),
+            path=path,
+            base_url=base_url,
+            account=account,
+            now_ms=now_ms,
+            process=process,
+            locked=locked,
         )
     except BaseException:
         locked.close()
@@ -260,7 +279,9 @@ def open_journal(path: Path, *, base_url: str, now_ms: Callable[[], int], proces
     return journal
 
 
-def read_memory(path: Path, *, base_url: str, now_ms: int, plans: Collection[str] = ()) -> Memory:
+def read_memory(
+    path: Path, *, base_url: str, now_ms: int, plans: Collection[str] = (), account: str | None = None
+) -> Memory:
     """Return what a journal file knows of one service without writing to it; a missing file knows nothing.
 
     ``now_ms`` is the present, UTC epoch milliseconds. Raises :class:`JournalError` for a file that is damaged or
@@ -270,7 +291,8 @@ def read_memory(path: Path, *, base_url: str, now_ms: int, plans: Collection[str
     if connection is None:
         return Memory()
     with closing(connection):
-        return SqliteJournal(connection, path=path, base_url=base_url, now_ms=lambda: now_ms).memory(plans=plans)
+        journal = SqliteJournal(connection, path=path, base_url=base_url, account=account, now_ms=lambda: now_ms)
+        return journal.memory(plans=plans)
 
 
 def read_runs(path: Path, *, run: int | None = None, portfolios: Sequence[PortfolioId] = ()) -> tuple[Run, ...] | None:
@@ -286,8 +308,8 @@ def read_runs(path: Path, *, run: int | None = None, portfolios: Sequence[Portfo
         try:
             connection.execute("BEGIN")  # so that runs and writes are of one moment
             runs = connection.execute(
-                "SELECT id, base_url, fingerprint, tool, process, started_ms, finished_ms, exit_reason, approved"
-                " FROM runs"
+                "SELECT id, base_url, fingerprint, tool, process, started_ms, finished_ms, exit_reason, approved,"
+                " account FROM runs"
                 " WHERE ?1 IS NULL OR id = ?1 ORDER BY id DESC",
                 (run,),
             ).fetchall()

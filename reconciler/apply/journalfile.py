@@ -28,7 +28,7 @@ _WRITES: Final = """
     CREATE TABLE writes (
         id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs (id), base_url TEXT NOT NULL,
         portfolio TEXT NOT NULL, call TEXT NOT NULL, wanted TEXT NOT NULL, intent_ms INTEGER NOT NULL,
-        outcome TEXT, detail TEXT, outcome_ms INTEGER, token TEXT NOT NULL, step INTEGER NOT NULL
+        outcome TEXT, detail TEXT, outcome_ms INTEGER, token TEXT NOT NULL, step INTEGER NOT NULL, account TEXT
     ) STRICT;
     CREATE INDEX writes_by_portfolio ON writes (base_url, portfolio, id);
     CREATE INDEX writes_by_token ON writes (token);
@@ -40,25 +40,28 @@ _SCHEMA: Final = f"""
     PRAGMA user_version = {SCHEMA_VERSION};
     CREATE TABLE runs (
         id INTEGER PRIMARY KEY, base_url TEXT NOT NULL, fingerprint TEXT NOT NULL, tool TEXT NOT NULL,
-        process TEXT NOT NULL, started_ms INTEGER NOT NULL, finished_ms INTEGER, exit_reason TEXT, approved TEXT
+        process TEXT NOT NULL, started_ms INTEGER NOT NULL, finished_ms INTEGER, exit_reason TEXT, approved TEXT,
+        account TEXT
     ) STRICT;
     {_WRITES}
     CREATE TABLE confirmed (
         base_url TEXT NOT NULL, portfolio TEXT NOT NULL, state TEXT NOT NULL, interval_ms INTEGER, offset_ms INTEGER,
         schedule_id TEXT, confirmed_ms INTEGER NOT NULL, marked INTEGER NOT NULL, last_write INTEGER NOT NULL,
-        pause_reason TEXT, PRIMARY KEY (base_url, portfolio)
+        pause_reason TEXT, account TEXT, PRIMARY KEY (base_url, portfolio)
     ) STRICT, WITHOUT ROWID;
 """
 _BEFORE_UPGRADE: Final = f"""
     PRAGMA user_version = {SCHEMA_VERSION};
     ALTER TABLE runs ADD COLUMN approved TEXT;
+    ALTER TABLE runs ADD COLUMN account TEXT;
     ALTER TABLE confirmed ADD COLUMN pause_reason TEXT;
+    ALTER TABLE confirmed ADD COLUMN account TEXT;
     DROP INDEX writes_by_portfolio;
     ALTER TABLE writes RENAME TO writes_without_tokens;
 """
 _AFTER_UPGRADE: Final = """
     INSERT INTO writes
-        SELECT id, run, base_url, portfolio, call, wanted, intent_ms, outcome, detail, outcome_ms, 'old' || id, 0
+        SELECT id, run, base_url, portfolio, call, wanted, intent_ms, outcome, detail, outcome_ms, 'old' || id, 0, NULL
         FROM writes_without_tokens;
     DROP TABLE writes_without_tokens;
 """

@@ -104,7 +104,7 @@ def _before(said: object) -> Before:
 
 def run_row(row: Row, writes: tuple[Write, ...]) -> Run:
     """Return a run with its writes."""
-    number, base_url, fingerprint, tool, process, started_ms, finished_ms, exit_reason, approved = row
+    number, base_url, fingerprint, tool, process, started_ms, finished_ms, exit_reason, approved, account = row
     return Run(
         number=number,
         base_url=base_url,
@@ -116,6 +116,7 @@ def run_row(row: Row, writes: tuple[Write, ...]) -> Run:
         exit_reason=exit_reason,
         writes=writes,
         approved=approved,
+        account=account,
     )
 
 

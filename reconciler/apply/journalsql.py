@@ -3,6 +3,9 @@
 In: nothing. Out: statements with named values (``:base_url``, ``:address``, ``:plans`` as a JSON list, …). What the
 rows mean is :mod:`reconciler.apply.journalrows`'. All are made of constants alone; whatever is asked for is bound.
 
+Rows belong to a service and an account (``:account``): what another account left is neither settled nor believed. Where
+either account is not known, they may be one.
+
 A write counts when it took or may have taken effect. A rebalance leaves state and schedule as they are.
 """
 
@@ -11,6 +14,12 @@ from __future__ import annotations
 from typing import Final
 
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, WriteOutcome
+
+
+def _mine(table: str) -> str:
+    """Return the condition that a row of a table is of the service and account that are asked for."""
+    return f"""({table}.base_url = :base_url
+        AND ({table}.account IS NULL OR :account IS NULL OR {table}.account = :account))"""
 
 
 def _words(words: frozenset[WriteOutcome]) -> str:
@@ -49,7 +58,7 @@ def _newest(known: str, columns: str, which: str, call: str = "found.call") -> s
     """
     return f"""{known}
         SELECT {columns} FROM known CROSS JOIN writes AS found ON found.id = (
-            SELECT id FROM writes WHERE base_url = :base_url AND portfolio = known.address AND {which}
+            SELECT id FROM writes WHERE {_mine("writes")} AND portfolio = known.address AND {which}
             ORDER BY id DESC LIMIT 1
         ) AND found.call = {call} ORDER BY known.address"""  # noqa: S608 - made of constants alone
 
@@ -58,9 +67,9 @@ def _unanswered(which: str) -> str:
     """Return the statement for requests for a run that stayed unknown, and after which no other counts."""
     return f"""
         SELECT {_INTENT} FROM writes
-        WHERE base_url = :base_url AND {which} AND {_UNKNOWN} AND {_ASKS_FOR_A_RUN} AND NOT EXISTS (
+        WHERE {_mine("writes")} AND {which} AND {_UNKNOWN} AND {_ASKS_FOR_A_RUN} AND NOT EXISTS (
             SELECT 1 FROM writes AS later
-            WHERE later.base_url = :base_url AND later.portfolio = writes.portfolio AND later.id > writes.id
+            WHERE {_mine("later")} AND later.portfolio = writes.portfolio AND later.id > writes.id
             AND {_COUNTS} AND {_ASKS_FOR_A_RUN}
         ) ORDER BY portfolio"""  # noqa: S608 - made of constants alone
 
@@ -69,9 +78,9 @@ def _records(which: str) -> str:
     """Return the statement for what was confirmed, and not made void by a later write that counts."""
     return f"""
         SELECT portfolio, state, interval_ms, offset_ms, schedule_id, confirmed_ms, marked, pause_reason FROM confirmed
-        WHERE base_url = :base_url AND {which} AND NOT EXISTS (
+        WHERE {_mine("confirmed")} AND {which} AND NOT EXISTS (
             SELECT 1 FROM writes
-            WHERE writes.base_url = :base_url AND writes.portfolio = confirmed.portfolio
+            WHERE {_mine("writes")} AND writes.portfolio = confirmed.portfolio
             AND writes.id > confirmed.last_write AND {_COUNTS} AND {_NO_REBALANCE}
         ) ORDER BY portfolio"""  # noqa: S608 - made of constants alone
 
@@ -92,14 +101,14 @@ CADENCES: Final = _newest(_ALL, _CADENCE, _COUNTS, _SETS_CADENCE)
 CADENCE: Final = _newest(_ONE, _CADENCE, _COUNTS, _SETS_CADENCE)
 UNANSWERED_OF_ALL: Final = _unanswered("TRUE")
 UNANSWERED: Final = _unanswered(_THIS)
-UNSETTLED: Final = f"SELECT {_INTENT} FROM writes WHERE base_url = :base_url AND outcome IS NULL ORDER BY id"  # noqa: S608 - as above
+UNSETTLED: Final = f"SELECT {_INTENT} FROM writes WHERE {_mine('writes')} AND outcome IS NULL ORDER BY id"  # noqa: S608 - as above
 MAYBE_SENT: Final = f"""
     SELECT 1 FROM writes
-    WHERE base_url = :base_url AND {_THIS} AND call = :call AND {_UNKNOWN} AND {_UNDER_PLANS} LIMIT 1
+    WHERE {_mine("writes")} AND {_THIS} AND call = :call AND {_UNKNOWN} AND {_UNDER_PLANS} LIMIT 1
 """  # noqa: S608 - as above
-KNOWS: Final = "SELECT 1 FROM writes WHERE token = :token AND base_url = :base_url LIMIT 1"
+KNOWS: Final = f"SELECT 1 FROM writes WHERE token = :token AND {_mine('writes')} LIMIT 1"  # noqa: S608 - as above
 TRIGGERS: Final = f"""
     SELECT portfolio, COUNT(*) FROM writes
-    WHERE base_url = :base_url AND call = '{Call.REBALANCE}' AND intent_ms >= :since_ms AND {_COUNTS}
+    WHERE {_mine("writes")} AND call = '{Call.REBALANCE}' AND intent_ms >= :since_ms AND {_COUNTS}
     GROUP BY portfolio ORDER BY portfolio
 """  # noqa: S608 - as above

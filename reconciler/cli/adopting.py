@@ -14,7 +14,6 @@ from reconciler.cli.service import memory_of
 from reconciler.core.adoption import Found
 from reconciler.core.desired import ApiVersion
 from reconciler.core.errors import ApiError, ExitReason, exit_reason_of
-from reconciler.core.expect import NOTHING, expect_of, require_expected
 from reconciler.core.fleet import PortfolioList
 from reconciler.core.strategy import StrategyId, StrategyStatus, address_of, strategy_of
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from reconciler.cli.service import Service
     from reconciler.core.adoption import Adoption
     from reconciler.core.desired import PortfolioId
-    from reconciler.core.expect import Expect
     from reconciler.core.live import Live
 
 
@@ -85,25 +83,6 @@ async def read_wanted(
     )
     asked = {*wanted.ids, *listed.rows}
     return Reading(found=found, declared=tuple(sorted(asked & set(declared))), listed=listed)
-
-
-async def read_expect(expected: Expect, service: Service, output: Output) -> Expect:
-    """Compare the key's account with what the files expect; return what new files should say of the service.
-
-    Nothing where the files say it, or leave it out on purpose, and where only trying things out is meant. Raises
-    :class:`NotExpected` for another account, and :class:`ApiError` for a refused key.
-    """
-    from reconciler.api.account import read_account
-
-    url = service.api.transport.base_url
-    written = expected.empty and not expect_of(url=url, account=None).empty
-    if not written and expected.account is None:
-        return NOTHING
-    account = await read_account(service.api.transport)
-    require_expected(expected, account=account)
-    if account is None and expected.account is not None:
-        output.note(f"note: whose key this is can't be known, so it was not compared with {expected.account}")
-    return expect_of(url=url, account=account) if written else NOTHING
 
 
 def exit_reason(reading: Reading, adoption: Adoption) -> ExitReason:

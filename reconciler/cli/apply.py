@@ -76,7 +76,9 @@ def apply(**options: Any) -> ExitReason:
     show_warnings(configuration, output)
 
     async def work() -> ExitReason:
-        async with open_service(options, configuration.paths, configuration.desired.values()) as service:
+        async with open_service(
+            options, configuration.paths, configuration.desired.values(), expect=configuration.expect, writes=True
+        ) as service:
             with await open_to_write(options, service) as journal:
                 await _settle(service, journal, output)
                 agreed = _fingerprint(approved)
@@ -106,7 +108,7 @@ def _fingerprint(approved: Plan | None) -> str | None:
 def _apply_saved(options: Mapping[str, Any], output: Output) -> ExitReason:
     """Run a saved plan: its own selection and decisions hold, so the options that would make others are refused."""
     from reconciler.core.paths import Paths
-    from reconciler.core.planread import require_service
+    from reconciler.core.planread import require_account, require_service
 
     given = [name for name in ("sources", "targets", "excludes", "selects", "resume_held", "approved") if options[name]]
     if given or options["unverified"] != "write":
@@ -120,6 +122,7 @@ def _apply_saved(options: Mapping[str, Any], output: Output) -> ExitReason:
     async def work() -> ExitReason:
         async with open_service(options, Paths.AUTO, plan.changes) as service:
             require_service(plan, service.label)
+            require_account(plan, service.account)
             with await open_to_write(options, service) as journal:
                 await _settle(service, journal, output)
                 await _check_scopes(plan, service, output)
@@ -240,8 +243,7 @@ async def _carry_out(
         journal.close_run(reason.word)
     except JournalError as error:  # the report says what became of each change, so it must not be lost to this
         output.warn(f"the end of this apply could not be written down: {error}")
-    for note in service.api.notes:
-        output.note(f"note: {note}")
+    output.notes(service.notes)
     _show(report, output, reason)
     return reason
 

@@ -8,7 +8,7 @@ import click
 
 from reconciler.cli import options as shared
 from reconciler.cli.ids import ids_from, ids_of
-from reconciler.cli.named import load_files_if_any, paths_of
+from reconciler.cli.named import expect_in, load_files_if_any, paths_of
 from reconciler.cli.service import open_service, run_async
 from reconciler.cli.wiring import make_output
 from reconciler.core.errors import ExitReason, exit_reason_of
@@ -55,8 +55,10 @@ def coverage(**options: Any) -> ExitReason:
     configuration = load_files_if_any(options["sources"])
 
     async def work() -> tuple[Coverage, str]:
-        async with open_service(options, paths_of(configuration)) as service:
-            return await _look(ids, configuration, options, service, output), service.label
+        async with open_service(options, paths_of(configuration), expect=expect_in(configuration)) as service:
+            found = await _look(ids, configuration, options, service, output)
+            output.notes(service.notes)
+            return found, service.label
 
     found, base_url = run_async(work)
     return _show(found, base_url, options, output)

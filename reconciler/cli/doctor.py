@@ -133,7 +133,7 @@ async def _asked(options: Mapping[str, Any], configuration: Configuration | None
     on_v1 = next((one.id for one in desired.values() if one.api is ApiVersion.V1), None)
     strategies = configuration is not None and len(configuration.strategies) > 0
     read, write = needed_scopes(desired.values(), strategies=strategies)
-    async with open_service(options, paths_of(configuration)) as service:
+    async with open_service(options, paths_of(configuration), asks_account=False) as service:
         asking = await ask_service(service.api.transport, portfolio=on_v1, clock=service.clock)
     return service_checks(asking, where=service.label, configured=paths_of(configuration), read=read, write=write)
 

@@ -50,7 +50,9 @@ def drift(**options: Any) -> ExitReason:
         from reconciler.core.report import drift_exit_reason
 
         # The files are their own base: what differs is no branch's doing, and the journal tells drift from pending.
-        async with open_service(options, configuration.paths, configuration.desired.values()) as service:
+        async with open_service(
+            options, configuration.paths, configuration.desired.values(), expect=configuration.expect
+        ) as service:
             decided = {**options, "resume_held": (), "again": ()}
             found = await make_plan(decided, configuration, service, output, base=configuration)
         reason = drift_exit_reason(found)

@@ -17,9 +17,8 @@ from reconciler.cli.named import default_api, paths_of
 from reconciler.cli.savefile import exists, replace_file, save_new
 from reconciler.cli.service import open_service, run_async
 from reconciler.cli.wiring import make_output, refuse
-from reconciler.core.baseurl import checked_base_url
 from reconciler.core.desired import ApiVersion
-from reconciler.core.expect import NOTHING, require_expected
+from reconciler.core.expect import NOTHING, expect_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,14 +75,13 @@ def import_(**options: Any) -> ExitReason:
     if options["version"] is None:
         wanted = replace(wanted, version=default_api(configuration))
     expected = configuration.expect if configuration is not None else NOTHING
-    if options["sandbox"] is None:
-        require_expected(expected, url=checked_base_url(options["base_url"]))
 
     async def work() -> tuple[Reading, str, Expect]:
-        from reconciler.cli.adopting import read_expect, read_wanted
+        from reconciler.cli.adopting import read_wanted
 
-        async with open_service(options, paths_of(configuration)) as service:
-            expect = NOTHING if options["sandbox"] is not None else await read_expect(expected, service, output)
+        async with open_service(options, paths_of(configuration), expect=expected) as service:
+            # Files that say it, or leave it out on purpose, stay as they are.
+            expect = expect_of(url=service.label, account=service.account) if expected.empty else NOTHING
             reading = await read_wanted(
                 wanted,
                 options,
@@ -92,8 +90,7 @@ def import_(**options: Any) -> ExitReason:
                 declared=configuration.desired if configuration is not None else (),
                 strategies=configuration.strategies if configuration is not None else (),
             )
-            for note in service.api.notes:
-                output.note(f"note: {note}")
+            output.notes(service.notes)
             return reading, service.label, expect
 
     reading, base_url, expect = run_async(work)

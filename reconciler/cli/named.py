@@ -15,6 +15,7 @@ import click
 
 from reconciler.cli.wiring import load_files, refuse
 from reconciler.core.desired import ApiVersion, PortfolioId
+from reconciler.core.expect import NOTHING
 from reconciler.core.paths import Paths
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from reconciler.config.load import Configuration
     from reconciler.core.desired import Desired
+    from reconciler.core.expect import Expect
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 
@@ -65,6 +67,11 @@ def load_files_if_any(sources: tuple[str, ...]) -> Configuration | None:
 def paths_of(configuration: Configuration | None) -> Paths:
     """Return the v1 path family that the files ask for."""
     return configuration.paths if configuration is not None else Paths.AUTO
+
+
+def expect_in(configuration: Configuration | None) -> Expect:
+    """Return whom the files expect at the other end; nobody without files."""
+    return configuration.expect if configuration is not None else NOTHING
 
 
 def named(ids: Iterable[str], configuration: Configuration | None, version: str | None) -> tuple[Named, ...]:

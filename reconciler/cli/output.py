@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from reconciler.render.style import Style
 
 
@@ -51,6 +53,11 @@ class Output:
         """Write a remark to stderr, unless quiet."""
         if not self.quiet:
             write(sys.stderr, text + "\n")
+
+    def notes(self, sentences: Iterable[str]) -> None:
+        """Write what people should be told after a run to stderr, unless quiet."""
+        for sentence in sentences:
+            self.note(f"note: {sentence}")
 
     def warn(self, text: str) -> None:
         """Write a warning to stderr, always."""

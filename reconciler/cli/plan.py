@@ -65,7 +65,9 @@ def plan(**options: Any) -> ExitReason:
         return _show_and_save(plan_offline(options, configuration, base=base), options, output)
 
     async def work() -> Plan:
-        async with open_service(options, configuration.paths, configuration.desired.values()) as service:
+        async with open_service(
+            options, configuration.paths, configuration.desired.values(), expect=configuration.expect
+        ) as service:
             return await make_plan(options, configuration, service, output, base=base)
 
     return _show_and_save(run_async(work), options, output)

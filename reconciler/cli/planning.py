@@ -16,6 +16,7 @@ from reconciler.cli.service import memory_of
 from reconciler.cli.strategies import read_strategies, with_selected
 from reconciler.cli.wiring import make_selection
 from reconciler.core.limits import REACH, UNKNOWN
+from reconciler.core.live import Status
 from reconciler.core.selection import select
 from reconciler.core.verb import Verb
 from reconciler.render.text import diagnostics_text
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from reconciler.core.desired import Desired, PortfolioId
     from reconciler.core.fleet import Fleet
     from reconciler.core.limits import Allowed, Guarded
+    from reconciler.core.live import Live
     from reconciler.core.plan import Plan
     from reconciler.core.ports import Journal, Memory
     from reconciler.core.strategyplan import Strategies
@@ -103,11 +105,11 @@ async def make_plan(
             parallelism=options["parallelism"],
             observer=ReadProgress(shown),
         )
+    require_found(fleet.live, service)
     if journal is not None and (proven := observed(memory, fleet.live, now_ms=service.api.service_ms())):
         journal.confirm(proven)
     strategies = await read_strategies(options, configuration, service, fleet, memory)
-    for note in service.api.notes:
-        output.note(f"note: {note}")
+    output.notes(service.notes)
     return plan_of(
         options,
         configuration,
@@ -115,11 +117,26 @@ async def make_plan(
         fleet,
         memory,
         base_url=service.label,
+        account=service.account,
         created_ms=service.clock.now_ms(),
         now_ms=service.api.service_ms(),
         base=base,
         strategies=strategies,
     )
+
+
+def require_found(live: Mapping[PortfolioId, Live], service: Service) -> None:
+    """Raise :class:`~reconciler.core.errors.NotExpected` where most of what was asked for is not found."""
+    from reconciler.core.errors import NotExpected
+    from reconciler.core.fleet import mostly_missing
+
+    if mostly_missing(live.values()):
+        missing = sum(one.status is Status.NOT_FOUND for one in live.values())
+        whose = f"the account {service.account}" if service.account is not None else "an account that can't be known"
+        raise NotExpected(
+            f"{missing} of {len(live)} portfolios are not found at {service.label}; the key belongs to {whose}",
+            "Nothing was written. Use the key and the service that belong to these files.",
+        )
 
 
 def selected(options: Mapping[str, Any], configuration: Configuration) -> Mapping[PortfolioId, Desired]:
@@ -142,6 +159,7 @@ def plan_of(
     base_url: str,
     created_ms: int,
     now_ms: int,
+    account: str | None = None,
     as_of_ms: int | None = None,
     base: Declared | None = None,
     strategies: Strategies | None = None,
@@ -170,6 +188,7 @@ def plan_of(
         fleet.live,
         memory,
         base_url=base_url,
+        account=account,
         created_ms=created_ms,
         config_digest=configuration.digest,
         config_files=configuration.files,

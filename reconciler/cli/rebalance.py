@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli import options as shared
-from reconciler.cli.named import api_option, load_files_if_any, named, paths_of
+from reconciler.cli.named import api_option, expect_in, load_files_if_any, named, paths_of
 from reconciler.cli.output import is_terminal
 from reconciler.cli.planning import again
 from reconciler.cli.service import new_token, open_service, run_async
@@ -84,7 +84,9 @@ def rebalance(**options: Any) -> ExitReason:
     orders = _orders(chosen, options)
 
     async def work() -> ExitReason:
-        async with open_service(options, paths_of(configuration)) as service:
+        async with open_service(
+            options, paths_of(configuration), expect=expect_in(configuration), writes=True
+        ) as service:
             if not options["auto_approve"]:
                 await _ask(chosen, orders, options, service, output)
             return await _carry_out(chosen, orders, options, service, output, timeout_ms)
@@ -193,8 +195,7 @@ async def _carry_out(
     report = RebalanceReport(
         results=tuple(results[one.id] for one in chosen), started_ms=started_ms, finished_ms=service.clock.now_ms()
     )
-    for note in service.api.notes:
-        output.note(f"note: {note}")
+    output.notes(service.notes)
     reason = caught[0] if caught else report.exit_reason
     _show(report, chosen, options, service, output, reason)
     return reason

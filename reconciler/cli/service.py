@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from reconciler.api.rebalance import Rebalances
     from reconciler.api.router import Glider
     from reconciler.core.desired import ApiVersion, Desired, PortfolioId
+    from reconciler.core.expect import Expect
     from reconciler.core.paths import Paths
     from reconciler.core.plan import Change
     from reconciler.core.ports import Memory
@@ -52,34 +53,58 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """An open Glider. ``label`` names it in plans and in the journal."""
+    """An open Glider. ``label`` names it in plans and in the journal.
+
+    ``account`` is whom the key belongs to, ``None`` where that can't be known; ``remarks`` is what people should be
+    told of that.
+    """
 
     api: Glider
     rebalances: Rebalances
     label: str
     clock: SystemClock
+    account: str | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should be told after the run: sentences, each once, oldest first."""
+        return (*self.remarks, *self.api.notes)
 
 
 @asynccontextmanager
 async def open_service(
-    options: Mapping[str, Any], paths: Paths, portfolios: Iterable[Desired | Change] = ()
+    options: Mapping[str, Any],
+    paths: Paths,
+    portfolios: Iterable[Desired | Change] = (),
+    *,
+    expect: Expect | None = None,
+    writes: bool = False,
+    asks_account: bool = True,
 ) -> AsyncIterator[Service]:
     """Open the service, or the sandbox, that the options name; close it at the end.
 
-    ``portfolios`` tell which API each of them is managed by; one that is not among them is taken for v1's.
+    ``portfolios`` tell which API each of them is managed by; one that is not among them is taken for v1's. Whom the
+    files ``expect`` is compared: the URL before the key is sent anywhere, the account before anything is read. Where
+    the account can't be known, a command that ``writes`` must not go on. Raises
+    :class:`~reconciler.core.errors.NotExpected`. Nobody expects anything of a sandbox.
     """
     from random import random
 
+    from reconciler.api.account import read_account
     from reconciler.api.rebalance import Rebalances
     from reconciler.api.router import Glider
     from reconciler.api.transport import Transport
+    from reconciler.core.baseurl import checked_base_url
+    from reconciler.core.expect import NOTHING, require_expected
 
-    versions = versions_of(portfolios)
+    versions, expected = versions_of(portfolios), expect or NOTHING
 
     parallelism: int = options["parallelism"]
     if options["sandbox"] is None:
         clock = SystemClock()
-        base_url: str = options["base_url"]
+        base_url = checked_base_url(options["base_url"])
+        require_expected(expected, url=base_url)
         async with Transport(
             base_url=base_url,
             key=_key(),
@@ -89,8 +114,16 @@ async def open_service(
             proxy=options["proxy"],
         ) as transport:
             api = Glider(transport, paths=paths, versions=versions)
-            rebalances = Rebalances(transport, api.v1)
-            yield Service(api=api, rebalances=rebalances, label=base_url.rstrip("/"), clock=clock)
+            account = await read_account(transport) if asks_account else None
+            require_expected(expected, account=account)
+            yield Service(
+                api=api,
+                rebalances=Rebalances(transport, api.v1),
+                label=base_url,
+                clock=clock,
+                account=account,
+                remarks=_account_remarks(expected, account, writes=writes) if asks_account else (),
+            )
         return
     from reconciler.sandbox.app import create_app
     from reconciler.sandbox.store import Store
@@ -109,6 +142,18 @@ async def open_service(
         store.close()
 
 
+def _account_remarks(expected: Expect, account: str | None, *, writes: bool) -> tuple[str, ...]:
+    """Return what to tell where the files expect an account and nobody knows whose key this is."""
+    from reconciler.core.errors import NotExpected
+
+    if expected.account is None or account is not None:
+        return ()
+    unknown = f"the files expect the account {expected.account}, and whose key this is can't be known"
+    if writes:
+        raise NotExpected(unknown, "Use a key that Glider names an account for, or leave account out of the files.")
+    return (f"{unknown}; nothing could be compared",)
+
+
 def versions_of(portfolios: Iterable[Desired | Change]) -> dict[PortfolioId, ApiVersion]:
     """Return the API that each portfolio is managed by."""
     return {one.id: one.api for one in portfolios}
@@ -123,7 +168,11 @@ def memory_of(options: Mapping[str, Any], service: Service, *, plans: Iterable[s
     from reconciler.apply.journal import read_memory
 
     return read_memory(
-        Path(options["journal"]), base_url=service.label, now_ms=service.clock.now_ms(), plans=tuple(plans)
+        Path(options["journal"]),
+        base_url=service.label,
+        account=service.account,
+        now_ms=service.clock.now_ms(),
+        plans=tuple(plans),
     )
 
 

@@ -11,7 +11,7 @@ import click
 
 from reconciler.cli import options as shared
 from reconciler.cli import watch as watching
-from reconciler.cli.named import api_option, load_files_if_any, named, paths_of
+from reconciler.cli.named import api_option, expect_in, load_files_if_any, named, paths_of
 from reconciler.cli.output import is_terminal
 from reconciler.cli.results import publish
 from reconciler.cli.service import memory_of, open_service, run_async
@@ -77,7 +77,7 @@ def status(**options: Any) -> ExitReason:
         selection = make_selection(options)
         desired = select(configuration.desired, selection)
 
-        async with open_service(options, configuration.paths, desired.values()) as service:
+        async with open_service(options, configuration.paths, desired.values(), expect=configuration.expect) as service:
             if options["watch"] is not None:
                 silent = replace(output, quiet=True)  # a bar would draw over the table
 
@@ -92,6 +92,7 @@ def status(**options: Any) -> ExitReason:
             fleet = await read_declared(options, desired, service, output, whole=selection.everything)
             unseen = await _save(options, configuration, service, fleet, output, as_of_ms=as_of_ms)
             rows = await _rows(options, desired, fleet, service, output)
+            output.notes(service.notes)
             return _show(rows, unseen, options, service, output)
 
     return _run(work, options)
@@ -184,7 +185,7 @@ def _detail(options: Mapping[str, Any], output: Output) -> ExitReason:
         from reconciler.cli.looking import read_view, view_reason
         from reconciler.render.portfolio import portfolio_document, portfolio_text
 
-        async with open_service(options, paths_of(configuration)) as service:
+        async with open_service(options, paths_of(configuration), expect=expect_in(configuration)) as service:
             if options["watch"] is not None:
 
                 async def look() -> str:
@@ -192,6 +193,7 @@ def _detail(options: Mapping[str, Any], output: Output) -> ExitReason:
 
                 await _watch(look, options, service.clock, output)
             view = await read_view(options, one, service)
+            output.notes(service.notes)
         reason = view_reason(view, fail_on_failed=options["fail_on"] is not None)
         if output.is_json:
             from reconciler.render.json import document_json

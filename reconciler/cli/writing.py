@@ -65,6 +65,7 @@ async def open_to_write(options: Mapping[str, Any], service: Service) -> SqliteJ
             return open_journal(
                 Path(options["journal"]),
                 base_url=service.label,
+                account=service.account,
                 now_ms=service.api.service_ms,
                 process=f"process {os.getpid()} on {platform.node()}",
             )

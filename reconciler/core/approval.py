@@ -39,6 +39,11 @@ def require_approved(plan: Plan, approved: Plan) -> str | None:
             "Nothing was written. Point GLIDER_BASE_URL or --base-url at the service it was made for, or plan and "
             "approve again.",
         )
+    if None not in (plan.account, approved.account) and plan.account != approved.account:
+        raise StalePlan(
+            f"the approved plan was made for the account {approved.account}, not for {plan.account}",
+            "Nothing was written. Use the key of that account, or plan and approve again.",
+        )
     agreed = {address(change): change for change in _changes(approved)}
     refused = []
     for change in _changes(plan):

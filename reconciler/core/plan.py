@@ -208,8 +208,9 @@ class Summary:
 class Plan:
     """What an apply will do. Every tuple is sorted by portfolio id.
 
-    ``base_url`` names the service that was read; ``created_ms`` is UTC epoch milliseconds. ``no_op`` and
-    ``unverified`` are counts, because nothing else is ever needed of a portfolio that stays as it is.
+    ``base_url`` names the service that was read, and ``account`` whom the key belonged to, where that was known.
+    ``created_ms`` is UTC epoch milliseconds. ``no_op`` and ``unverified`` are counts, because nothing else is ever
+    needed of a portfolio that stays as it is.
     ``as_of_ms`` is when live was read, where that was earlier than this run, into a live file: such a plan is for
     reading and is never applied. ``None`` where live was read for the plan.
     """
@@ -235,6 +236,7 @@ class Plan:
     """New cadences, sorted by strategy id; ``blocked_strategies`` too. The counts above are of portfolios only."""
     blocked_strategies: tuple[StrategyBlocked, ...] = ()
     strategies_no_op: int = 0
+    account: str | None = None
     cost: PlanCost | None = None
     """``None`` where no selected portfolio declares what a run costs."""
 

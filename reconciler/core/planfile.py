@@ -44,6 +44,7 @@ def fingerprint(plan: Plan) -> str:
     changes = sorted(
         [
             plan.base_url,
+            plan.account or "",
             change.id,
             change.api.value,
             change.verb.value,
@@ -72,6 +73,7 @@ def plan_document(plan: Plan, exit_reason: ExitReason) -> dict[str, Any]:
         "as_of": iso(plan.as_of_ms) if plan.as_of_ms is not None else None,
         "exit_reason": exit_reason.word,
         "base_url": plan.base_url,
+        "account": plan.account,
         "config": {"digest": plan.config_digest, "files": list(plan.config_files)},
         "selection": {
             "targets": list(plan.selection.targets),

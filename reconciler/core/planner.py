@@ -42,6 +42,7 @@ def build_plan(
     as_of_ms: int | None = None,
     unmanaged: tuple[Unmanaged, ...] = (),
     listing: Listing = Listing.NONE,
+    account: str | None = None,
 ) -> Plan:
     """Decide about every desired portfolio; ``live`` must hold each of them. Mappings are keyed by portfolio id.
 
@@ -75,6 +76,7 @@ def build_plan(
                 unverified += block.reason is BlockReason.UNVERIFIED
     return Plan(
         base_url=base_url,
+        account=account,
         created_ms=created_ms,
         config_digest=config_digest,
         config_files=config_files,

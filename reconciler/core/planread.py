@@ -12,7 +12,7 @@ from reconciler.core.cost import PlanCost
 from reconciler.core.desired import ApiVersion, Origin
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.diff import Field, FieldChange
-from reconciler.core.errors import PlanInvalid, StalePlan
+from reconciler.core.errors import NotExpected, PlanInvalid, StalePlan
 from reconciler.core.jsonread import (
     amount,
     flag,
@@ -84,6 +84,17 @@ def require_service(plan: Plan, base_url: str) -> None:
         )
 
 
+def require_account(plan: Plan, account: str | None) -> None:
+    """Raise :class:`NotExpected` unless the key belongs to the account that the plan was made with."""
+    if plan.account is None or account == plan.account:
+        return
+    found = f"this key belongs to {account}" if account is not None else "whose key this is can't be known"
+    raise NotExpected(
+        f"the plan was made for the account {plan.account}, and {found}",
+        "Nothing was written. Use the key of that account, or plan again.",
+    )
+
+
 def require_applicable(plan: Plan) -> None:
     """Raise :class:`StalePlan` for a plan that was made from a live file: nobody looked at the service for it."""
     if plan.as_of_ms is not None:
@@ -106,6 +117,7 @@ def _plan(document: Mapping[str, Any]) -> Plan:
     strategies, blocked_strategies, strategies_no_op = parse_strategies(document.get("strategies"))
     return Plan(
         base_url=text(document["base_url"]),
+        account=maybe_text(document["account"]),
         created_ms=_time(document["created_at"]),
         as_of_ms=_maybe_time(document["as_of"]),
         config_digest=text(document["config"]["digest"]),

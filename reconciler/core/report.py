@@ -82,6 +82,8 @@ class Run:
     exit_reason: str | None
     writes: tuple[Write, ...]
     approved: str | None = None
+    account: str | None = None
+    """Whom the key belonged to, where that was known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,7 @@ def run_text(run: Run, style: Style) -> str:
     """Return one run with its writes in the order in which they were sent."""
     facts = [
         ("service", safe(run.base_url)),
+        *([("account", safe(run.account))] if run.account is not None else []),
         ("tool", safe(run.tool)),
         ("process", safe(run.process)),
         ("plan", safe(run.fingerprint)),
@@ -124,6 +125,7 @@ def _document(run: Run, *, with_writes: bool) -> dict[str, Any]:
     document: dict[str, Any] = {
         "run": run.number,
         "base_url": run.base_url,
+        "account": run.account,
         "tool": run.tool,
         "process": run.process,
         "fingerprint": run.fingerprint,

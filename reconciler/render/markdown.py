@@ -90,7 +90,9 @@ def source_line(plan: Plan) -> str:
     """Return how many portfolios were compared with what."""
     read = f" as read {moment(plan.as_of_ms)}, can't be applied" if plan.as_of_ms is not None else ""
     part = "" if plan.selection.everything else " selected"
-    return f"{plan.managed:,}{part} portfolio{'' if plan.managed == 1 else 's'}, live at {code(plan.base_url)}{read}"
+    account = f", account {code(plan.account)}" if plan.account is not None else ""
+    counted = f"{plan.managed:,}{part} portfolio{'' if plan.managed == 1 else 's'}"
+    return f"{counted}, live at {code(plan.base_url)}{account}{read}"
 
 
 def plan_blocks(plan: Plan) -> list[str | Rows]:

@@ -164,7 +164,10 @@ def _room(style: Style) -> int | None:
 def _heading(plan: Plan, style: Style) -> str:
     where = plural(len(plan.config_files), "file") if len(plan.config_files) != 1 else safe(plan.config_files[0])
     part = "" if plan.selection.everything else " (selected)"
-    live = f"live at {safe(plan.base_url)}" if plan.as_of_ms is None else as_of_text(plan.base_url, plan.as_of_ms)
+    account = f", account {safe(plan.account)}" if plan.account is not None else ""
+    live = (
+        f"live at {safe(plan.base_url)}{account}" if plan.as_of_ms is None else as_of_text(plan.base_url, plan.as_of_ms)
+    )
     return style.paint(f"{plural(plan.managed, 'portfolio')}{part} from {where}, {live}", Ink.DIM)
 
 

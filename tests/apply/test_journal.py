@@ -506,7 +506,7 @@ def test_a_reader_waits_for_a_commit(place: Path) -> None:
     opened(place).__exit__()
     with closing(sqlite3.connect(place, isolation_level=None)) as writer:
         writer.execute("BEGIN EXCLUSIVE")  # as in the middle of a commit
-        writer.execute("INSERT INTO runs VALUES (1, 'u', 'f', 't', 'p', 0, 0, 'ok', NULL)")
+        writer.execute("INSERT INTO runs VALUES (1, 'u', 'f', 't', 'p', 0, 0, 'ok', NULL, NULL)")
         thread, found = in_the_background(lambda: [run.number for run in read_runs(place) or ()])
         writer.execute("COMMIT")
         thread.join(10)
@@ -536,9 +536,9 @@ def test_a_commit_waits_for_a_reader(place: Path) -> None:
 def test_without_a_lock() -> None:
     """A journal that was given neither lock nor name writes none and closes what it has."""
     connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE runs (base_url, fingerprint, tool, process, started_ms, approved)")
+    connection.execute("CREATE TABLE runs (base_url, fingerprint, tool, process, started_ms, approved, account)")
     with SqliteJournal(connection, path=Path("unused"), base_url=HERE, now_ms=lambda: 0) as journal:
         journal.open_run(fingerprint="f", tool="t")
-        assert connection.execute("SELECT * FROM runs").fetchall() == [(HERE, "f", "t", "", 0, None)]
+        assert connection.execute("SELECT * FROM runs").fetchall() == [(HERE, "f", "t", "", 0, None, None)]
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         connection.execute("SELECT 1")

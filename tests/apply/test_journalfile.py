@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 WAY_OUT = "Free the file or its disk, or name another with --journal. Moving it away loses what it knows, nothing else."
 GRLC = 0x676C7263
-A_RUN = "INSERT INTO runs VALUES (1, 'u', 'f', 't', 'p', 0, 0, 'ok', NULL)"
+A_RUN = "INSERT INTO runs VALUES (1, 'u', 'f', 't', 'p', 0, 0, 'ok', NULL, NULL)"
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_damage_is_found_before_anything_is_written(made: Path) -> None:
     with closing(sqlite3.connect(made)) as connection, connection:
         connection.execute(A_RUN)
         connection.executemany(
-            "INSERT INTO writes VALUES (?, 1, 'u', ?, 'pause', '{}', 0, 'seen', '', 0, 'a', 0)",
+            "INSERT INTO writes VALUES (?, 1, 'u', ?, 'pause', '{}', 0, 'seen', '', 0, 'a', 0, NULL)",
             [(number, f"p{number}") for number in range(500)],
         )
     break_index(made)
@@ -218,16 +218,30 @@ def content(connection: sqlite3.Connection) -> dict[str, list[tuple[object, ...]
 
 
 UPGRADED = {
-    "runs": [(4, "u", "f", "t", "p", 1, 2, "ok", None)],
+    "runs": [(4, "u", "f", "t", "p", 1, 2, "ok", None, None)],
     "writes": [
-        (7, 4, "u", "aaa", "pause", '{"interval_ms": null, "offset_ms": null}', 3, "confirmed", "d", 4, "old7", 0),
+        (
+            7,
+            4,
+            "u",
+            "aaa",
+            "pause",
+            '{"interval_ms": null, "offset_ms": null}',
+            3,
+            "confirmed",
+            "d",
+            4,
+            "old7",
+            0,
+            None,
+        ),
         (
             *(9, 4, "u", "bbb", "rebalance"),
             '{"api": "v2", "interval_ms": null, "offset_ms": null, "skip_schedule_validation": true}',
-            *(5, None, None, None, "old9", 0),
+            *(5, None, None, None, "old9", 0, None),
         ),
     ],
-    "confirmed": [("u", "aaa", "paused", 12, 0, "s", 6, 1, 7, None)],
+    "confirmed": [("u", "aaa", "paused", 12, 0, "s", 6, 1, 7, None, None)],
 }
 
 
@@ -312,7 +326,7 @@ def cut_off(made: Path, place: Path) -> None:
         connection.execute("PRAGMA cache_size = 2")  # so that pages reach the file before the end
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(
-            "INSERT INTO runs VALUES (?, 'u', ?, 't', 'p', 0, 0, 'ok', NULL)",
+            "INSERT INTO runs VALUES (?, 'u', ?, 't', 'p', 0, 0, 'ok', NULL, NULL)",
             [(number, "f" * 500) for number in range(2, 60)],
         )
         for end in ("", "-journal"):

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.apply import journalsql
-from reconciler.apply.journal import SqliteJournal, open_journal, read_memory
-from reconciler.core.desired import ApiVersion, PortfolioId
+from reconciler.apply.journal import SqliteJournal, open_journal, read_memory, read_runs
+from reconciler.core.desired import ApiVersion, PortfolioId, RunState
 from reconciler.core.errors import JournalError
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Before, Call, Intent, OpenIntent, WriteOutcome
+from reconciler.core.live import Record
 from reconciler.core.ports import Memory
 from reconciler.core.strategy import Cadence, StrategyId, address_of
 from tests.apply.scripted import edit, intent
@@ -30,6 +31,9 @@ A, B, C = PortfolioId("aaa"), PortfolioId("bbb"), PortfolioId("ccc")
 S, T = StrategyId("sss"), StrategyId("ttt")
 CONFIRMED, SEEN, UNSEEN = WriteOutcome.CONFIRMED, WriteOutcome.SEEN, WriteOutcome.UNSEEN
 FAILED, NOT_SENT, UNKNOWN = WriteOutcome.FAILED, WriteOutcome.NOT_SENT, WriteOutcome.UNKNOWN
+RECORD = Record(
+    state=RunState.PAUSED, interval_ms=HOUR_MS, offset_ms=0, schedule_id="s1", confirmed_ms=NOON_MS, marked=True
+)
 OPEN = None
 OUTCOMES = (OPEN, *WriteOutcome)
 DAY_MS = 24 * HOUR_MS
@@ -348,9 +352,49 @@ def test_no_question_reads_every_write(place: Path, statement: str) -> None:
     """Whatever is asked for every change is found by an index, however many writes there are."""
     with opened(place):
         pass
-    values = {"base_url": HERE, "address": A, "plans": "[]", "token": "", "call": "pause", "since_ms": 0}
+    values = {
+        "base_url": HERE,
+        "account": None,
+        "address": A,
+        "plans": "[]",
+        "token": "",
+        "call": "pause",
+        "since_ms": 0,
+    }
     with closing(sqlite3.connect(place)) as connection:
         rows = connection.execute(f"EXPLAIN QUERY PLAN {getattr(journalsql, statement)}", values).fetchall()
     details = [row[3] for row in rows]
     assert [detail for detail in details if detail.startswith(("SCAN writes", "SCAN found", "SCAN later"))] == []
     assert any("SEARCH" in detail for detail in details)
+
+
+@pytest.mark.parametrize("theirs", [None, "Acme", "Acme EU"])
+@pytest.mark.parametrize("mine", [None, "Acme"])
+def test_what_another_account_left(place: Path, theirs: str | None, mine: str | None) -> None:
+    """It is neither settled nor believed; where either account is not known, they may be one."""
+    clock = FakeClock()
+    with open_journal(place, base_url=HERE, now_ms=clock.now_ms, account=theirs) as journal:
+        journal.open_run(fingerprint="f", tool="t")
+        write(journal, intent(A, Call.PAUSE, "000001"))
+        journal.confirm({A: RECORD})
+        write(journal, intent(B, Call.RESUME, "000002"), OPEN)
+        write(journal, intent(C, Call.REBALANCE, "000003"), UNKNOWN)
+        write(journal, intent(address_of(S), Call.SET_CADENCE, "000004", cadence=Cadence.DAILY))
+        everything = journal.memory(), [one.intent.token for one in journal.unsettled()]
+    with open_journal(place, base_url=HERE, now_ms=clock.now_ms, account=mine) as journal:
+        seen = journal.memory(), [one.intent.token for one in journal.unsettled()]
+        one = None in (theirs, mine) or theirs == mine
+        assert seen == (everything if one else (Memory(exists=True), []))
+        asked = (
+            journal.record(A),
+            journal.since(A),
+            journal.last_pause(A),
+            journal.cadence(S),
+            journal.knows("000001"),
+        )
+        assert asked == ((RECORD, "000001", "000001", Cadence.DAILY, True) if one else (None, None, None, None, False))
+        assert (journal.unanswered(C) is not None) is one
+    memory = read_memory(place, base_url=HERE, now_ms=NOON_MS, account=mine)
+    assert memory == seen[0]
+    (run,) = read_runs(place) or ()
+    assert run.account == theirs

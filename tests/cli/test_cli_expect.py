@@ -11,15 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.api.rebalance import Rebalances
-from reconciler.api.router import Glider
+from reconciler.api.account import read_account
 from reconciler.api.transport import Transport
-from reconciler.cli.adopting import read_expect
-from reconciler.cli.output import Output
-from reconciler.cli.service import Service, SystemClock
-from reconciler.core.errors import NotExpected
-from reconciler.core.expect import NOTHING, Expect
-from reconciler.core.paths import Paths
+from reconciler.cli.service import SystemClock
+from reconciler.core.expect import Expect, expect_of
 from tests.api.stub_service import Service as Stub
 from tests.api.stub_service import fail, ok, script
 
@@ -30,7 +25,6 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Shell
 
 LIVE = "https://api.glider.fi"
-OURS = Expect(url=LIVE, account="Acme EU")
 
 
 def files(url: str, account: str = "") -> str:
@@ -40,19 +34,23 @@ def files(url: str, account: str = "") -> str:
 
 
 @contextmanager
-def listening(account: str | None) -> Iterator[tuple[str, list[str]]]:
+def listening(account: str | None, *, port: int = 0, missing: tuple[str, ...] = ()) -> Iterator[tuple[str, list[str]]]:
     """Answer on a loopback port as a service of this account; yield its URL and the paths that were asked for."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
-            data: dict[str, Any] = {"portfolioId": "bbb", "status": "inactive", "hasAutomation": False}
+            name = self.path.split("/")[3] if self.path.count("/") > 2 else ""
+            data: dict[str, Any] = {"portfolioId": name, "status": "inactive", "hasAutomation": False}
+            status = 404 if name in missing or self.path.startswith("/v2/portfolios/") else 200
             if self.path == "/v2/whoami":
-                data = {"tenantName": account, "scopes": []}
-            known = self.path != "/v2/whoami" or account is not None
-            body = json.dumps({"success": known, "data": data} if known else {"success": False}).encode()
-            self.send_response(200 if known else 403)
+                data, status = {"tenantName": account, "scopes": []}, 200 if account is not None else 403
+            elif self.path.startswith("/v2/portfolios?"):
+                data = {"portfolios": []}
+            good = {"success": True, "data": data, "nextCursor": None}
+            body = json.dumps(good if status == 200 else {"success": False}).encode()
+            self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -61,7 +59,7 @@ def listening(account: str | None) -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}", asked
         server.shutdown()
@@ -115,16 +113,18 @@ def test_an_account_that_can_not_be_known_is_said(shell: Shell) -> None:
         shell.write("automation.yaml", files(url, "Acme EU"))
         ended = shell(f"import bbb --base-url {url}")
     assert ended.code == 0
-    assert "note: whose key this is can't be known, so it was not compared with Acme EU" in ended.err
+    assert (
+        "note: the files expect the account Acme EU, and whose key this is can't be known; nothing could be compared"
+        in ended.err
+    )
 
 
-def test_whose_key_it_is_is_not_asked_where_nobody_wants_to_know(shell: Shell) -> None:
-    """Files without an account, and a service on this machine: one call less, and nothing written of it."""
+def test_nothing_is_written_of_a_service_on_this_machine(shell: Shell) -> None:
+    """It is there for trying things out: another one is the rule."""
     (shell.folder / "automation.yaml").unlink()
-    with listening("Acme EU") as (url, asked):
+    with listening("Acme EU") as (url, _):
         ended = shell(f"import bbb --base-url {url}")
     assert ended.code == 0
-    assert "/v2/whoami" not in asked
     assert "expect" not in ended.out
 
 
@@ -137,44 +137,100 @@ def test_the_sandbox_is_not_compared(shell: Shell) -> None:
     assert shell("validate").code == 0
 
 
-WHO: dict[str, tuple[Answer, Expect, Expect]] = {
-    "nobody is expected yet": (ok({"tenantName": "Acme EU"}), NOTHING, OURS),
-    "without a tenant": (fail(403, "API_105"), NOTHING, Expect(url=LIVE)),
-    "without such a call": (fail(404), NOTHING, Expect(url=LIVE)),
-    "a name that is none": (ok({"tenantName": 7}), NOTHING, Expect(url=LIVE)),
-    "a blank name": (ok({"tenantName": " "}), NOTHING, Expect(url=LIVE)),
-    "hostile": (ok({"tenantName": "Acme\u202e\n"}), NOTHING, Expect(url=LIVE, account="Acme\\u{202e}\\u{a}")),
-    "the same": (ok({"tenantName": "Acme EU"}), OURS, NOTHING),
-    "left out on purpose": (ok({"tenantName": "Acme US"}), Expect(url=LIVE), NOTHING),
+WHO: dict[str, tuple[Answer, str | None]] = {
+    "named": (ok({"tenantName": "Acme EU"}), "Acme EU"),
+    "without a tenant": (fail(403, "API_105"), None),
+    "without such a call": (fail(404), None),
+    "a name that is none": (ok({"tenantName": 7}), None),
+    "a blank name": (ok({"tenantName": " "}), None),
+    "hostile": (ok({"tenantName": "Acme\u202e\n"}), "Acme\\u{202e}\\u{a}"),
 }
 
 
-def ask(answer: Answer, expected: Expect) -> tuple[Expect, list[str]]:
-    """Return what new files are to say, and the calls that it took."""
+@pytest.mark.parametrize("name", WHO)
+def test_whose_key_it_is(name: str) -> None:
+    """The tenant's name, harmless; nothing where the service does not tell it, which is no error."""
+    answer, account = WHO[name]
     stub = Stub(script(answer))
 
-    async def go() -> Expect:
-        clock = SystemClock()
+    async def go() -> str | None:
         async with Transport(
-            base_url=LIVE, key="test-key-1234", parallelism=1, clock=clock, jitter=lambda: 0.5, asgi_app=stub
+            base_url=LIVE, key="test-key-1234", parallelism=1, clock=SystemClock(), jitter=lambda: 0.5, asgi_app=stub
         ) as transport:
-            api = Glider(transport, paths=Paths.AUTO, versions={})
-            service = Service(api=api, rebalances=Rebalances(transport, api.v1), label=LIVE, clock=clock)
-            return await read_expect(expected, service, Output(format="text", verbose=False, quiet=True, color=False))
+            return await read_account(transport)
 
-    return asyncio.run(go()), stub.calls
-
-
-@pytest.mark.parametrize("name", WHO)
-def test_what_is_written_of_a_live_service(name: str) -> None:
-    """The service and its account where the files expect nobody; nothing where they say it, or leave it out."""
-    answer, expected, written = WHO[name]
-    found, calls = ask(answer, expected)
-    assert found == written
-    assert calls == ([] if name == "left out on purpose" else ["GET /v2/whoami"])
+    assert asyncio.run(go()) == account
+    assert expect_of(url=LIVE, account=account) == Expect(url=LIVE, account=account)
+    assert stub.calls == ["GET /v2/whoami"]
 
 
-def test_another_account_of_a_live_service_is_refused() -> None:
-    """By the sentence that names both."""
-    with pytest.raises(NotExpected, match="Acme EU, and this key belongs to Acme US"):
-        ask(ok({"tenantName": "Acme US"}), OURS)
+READS = ["plan", "drift", "status", "status bbb", "coverage"]
+WRITES = ["apply --auto-approve", "rebalance bbb --auto-approve"]
+
+
+@pytest.mark.parametrize("line", [*READS, *WRITES])
+def test_every_command_compares_the_service(shell: Shell, line: str) -> None:
+    """Another one hears nothing at all."""
+    shell.write("automation.yaml", files(LIVE))
+    with listening("Acme EU") as (url, asked):
+        ended = shell(f"{line} --base-url {url}")
+    assert (ended.code, ended.out, asked) == (7, "", [])
+    assert f"the files expect the service {LIVE}, and this is {url}" in ended.err
+
+
+@pytest.mark.parametrize("line", [*READS, *WRITES])
+def test_every_command_compares_the_account(shell: Shell, line: str) -> None:
+    """Of another one nothing is read."""
+    with listening("Acme US") as (url, asked):
+        shell.write("automation.yaml", files(url, "Acme EU"))
+        ended = shell(f"{line} --base-url {url}")
+    assert (ended.code, ended.out, asked) == (7, "", ["/v2/whoami"])
+    assert "the files expect the account Acme EU, and this key belongs to Acme US" in ended.err
+
+
+@pytest.mark.parametrize("line", [*READS, *WRITES])
+def test_an_account_that_nobody_knows(shell: Shell, line: str) -> None:
+    """Who only reads says so and goes on, who writes does not."""
+    unknown = "the files expect the account Acme EU, and whose key this is can't be known"
+    with listening(None) as (url, asked):
+        shell.write("automation.yaml", files(url, "Acme EU"))
+        ended = shell(f"{line} --base-url {url}")
+    assert unknown in ended.err
+    if line in WRITES:
+        assert (ended.code, asked) == (7, ["/v2/whoami"])
+    else:
+        assert ended.code != 7
+        assert len(asked) > 1
+
+
+def test_a_plan_is_of_its_account(shell: Shell) -> None:
+    """It stands in its first line, its JSON and its fingerprint; with another account's key it is not applied."""
+    shell.write("automation.yaml", "version: 1\nportfolios:\n  aaa: {state: active, interval: 24h}\n")
+    with listening("Acme EU") as (url, _):
+        planned = shell(f"plan --base-url {url} --out plan.json")
+        assert f"live at {url}, account Acme EU" in planned.out
+    document = json.loads((shell.folder / "plan.json").read_text())
+    assert document["account"] == "Acme EU"
+    for theirs, sentence in (
+        ("Acme US", "and this key belongs to Acme US"),
+        (None, "and whose key this is can't be known"),
+    ):
+        with listening(theirs, port=int(url.rpartition(":")[2])) as (_, asked):
+            ended = shell(f"apply plan.json --base-url {url}")
+        assert (ended.code, asked) == (7, ["/v2/whoami"])
+        assert f"the plan was made for the account Acme EU, {sentence}" in ended.err
+    (shell.folder / "plan.json").write_text(json.dumps({**document, "account": "Acme US"}))
+    assert shell(f"apply plan.json --base-url {url}").code == 3
+
+
+def test_files_of_another_account_are_one_sentence(shell: Shell) -> None:
+    """Where most of what is declared is not found, nothing else is worth saying, and nothing is written."""
+    names = ("a", "b", "c", "d")
+    shell.write("automation.yaml", json.dumps({"version": 1, "portfolios": {i: {"state": "paused"} for i in names}}))
+    for missing, code in ((("a", "b", "c"), 7), (("a", "b"), 1)):
+        for line in ("plan", "apply --auto-approve"):
+            with listening("Acme US", missing=missing) as (url, _):
+                ended = shell(f"{line} --base-url {url}")
+            assert ended.code == code
+            told = f"3 of 4 portfolios are not found at {url}; the key belongs to the account Acme US"
+            assert (told in ended.err) is (code == 7)

@@ -79,6 +79,7 @@ BARE: Final = Change(
 )
 RICH: Final = Plan(
     base_url=BASE_URL,
+    account="Acme EU",
     created_ms=NOON_MS + 7,
     config_digest="d1",
     config_files=("glider.yaml", "more.yaml"),
@@ -125,7 +126,7 @@ RICH: Final = Plan(
         Diagnostic(Severity.ERROR, "something"),
     ),
 )
-FINGERPRINT: Final = "f3be46520644431f18ec9ff1ba0e6846d2e49606616a727ac4cb0576c8ba97aa"
+FINGERPRINT: Final = "0037229d8970924b2e0e710c8417c2d84082f7e328c25d747f46259f2d443aa4"
 """Of :data:`RICH`. Saved plans hold it: another value for the same plan would refuse every plan made before."""
 
 DOCUMENT: Final[dict[str, Any]] = {
@@ -135,6 +136,7 @@ DOCUMENT: Final[dict[str, Any]] = {
     "as_of": None,
     "exit_reason": "changes",
     "base_url": BASE_URL,
+    "account": "Acme EU",
     "config": {"digest": "d1", "files": ["glider.yaml", "more.yaml"]},
     "selection": {"targets": ["a-full_1"], "excludes": ["z"], "groups": ["core", "edge"]},
     "fingerprint": FINGERPRINT,

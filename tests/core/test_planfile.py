@@ -48,6 +48,7 @@ def test_what_the_fingerprint_is_of() -> None:
     """It is the SHA-256 of compact ASCII JSON: the sorted changes, and the guards that the plan is over."""
     full: list[Any] = [
         BASE_URL,
+        "Acme EU",
         "a-full_1",
         "v1",
         "resume",
@@ -59,6 +60,7 @@ def test_what_the_fingerprint_is_of() -> None:
     ]
     bare: list[Any] = [
         BASE_URL,
+        "Acme EU",
         "b-bare",
         "v1",
         "pause",
@@ -74,6 +76,8 @@ def test_what_the_fingerprint_is_of() -> None:
 
 
 MEANING: dict[str, Plan] = {
+    "another account": replace(RICH, account="Acme"),
+    "no account": replace(RICH, account=None),
     "another service": replace(RICH, base_url="https://elsewhere"),
     "another portfolio": replace(RICH, changes=(replace(FULL, id=BARE.id), BARE)),
     "one change fewer": replace(RICH, changes=(FULL,)),

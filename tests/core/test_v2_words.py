@@ -66,7 +66,7 @@ def test_the_id_of_a_pause_is_saved_and_fingerprinted() -> None:
     assert len({fingerprint(plan) for plan in (of_v2, other, none)}) == 3
     alone = replace(none, over=())
     states = ",".join(f'{{"state":"{state}","interval_ms":null,"offset_ms":null}}' for state in ("active", "paused"))
-    meaning = f'[[["{BASE_URL}","b-bare","v2","pause",{states},["","",""],[false,false,""],false]],[],[]]'
+    meaning = f'[[["{BASE_URL}","Acme EU","b-bare","v2","pause",{states},["","",""],[false,false,""],false]],[],[]]'
     assert fingerprint(alone) == sha256(meaning.encode()).hexdigest()
 
 
