@@ -12,27 +12,16 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
-from reconciler.apply.journal import read_runs
-from reconciler.apply.stop import Stop
-from reconciler.core.approval import require_approved
 from reconciler.core.desired import Desired, RunState
 from reconciler.core.duration import DAY_MS
-from reconciler.core.errors import ApiError, StalePlan
-from reconciler.core.live import Status
-from reconciler.core.plan import ChangeReason
-from reconciler.core.planfile import fingerprint
-from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.core.strategy import StrategyId, address_of
-from tests.faults import promises
 from tests.faults.fleet import (
     CADENCES,
     DECLARED,
@@ -41,11 +30,9 @@ from tests.faults.fleet import (
     FAULTS,
     FLEETS,
     HANDS,
-    HIDES,
     IDS,
     LOSE_THE_ANSWER,
     MAKE_IT_WAIT,
-    SPOILS,
     STRATEGIES,
     UNDECLARED,
     Hand,
@@ -55,20 +42,15 @@ from tests.faults.fleet import (
     seed_of,
     undoing,
 )
-from tests.faults.promises import Saved
-from tests.faults.support import READ, Died, FaultyWorld, Life
-from tests.support import HOUR_MS, Silence, folder
+from tests.faults.support import Died, FaultyWorld, Life
+from tests.faults.walk import Walk, meddled
+from tests.support import HOUR_MS, folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     import pytest
 
     from reconciler.core.desired import PortfolioId
-    from reconciler.core.report import ApplyReport, Write
     from reconciler.core.strategy import Cadence
-    from tests.faults.support import Answer, Exchange, Spoil
 
 ASKED = os.environ.get("RECONCILER_HISTORIES")
 SEED = os.environ.get("RECONCILER_SEED")
@@ -82,18 +64,8 @@ SETTINGS = settings(
 )
 
 
-class Histories(RuleBasedStateMachine):
-    """One fleet, two appliers with a journal each, and whoever else has access."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open = ExitStack()
-        self.saved: Saved | None = None
-        self.last: Saved | None = None
-        self.copy: bytes | None = None
-        self.carried: dict[Path, set[tuple[str, str]]] = {}
-        self.copied: set[tuple[str, str]] = set()
-        self.clock_was_off = False
+class Histories(Walk):
+    """What may happen, in any order."""
 
     @initialize(
         live=FLEETS,
@@ -188,10 +160,7 @@ class Histories(RuleBasedStateMachine):
     @rule(edits=EDITS, off=st.sampled_from([0, 0, -10 * DAY_MS, 10 * DAY_MS]))
     def save_a_plan(self, edits: list[Desired], off: int) -> None:
         """A plan is kept for later; somebody may write another time into it."""
-        self.edit(edits)
-        saved = self.fresh_plan()
-        if saved is not None:
-            self.saved = replace(saved, plan=replace(saved.plan, created_ms=saved.plan.created_ms + off))
+        self.save(edits, off_ms=off)
 
     @rule(what=WHICH, edits=EDITS, faults=FAULTS)
     def apply(self, what: str, edits: list[Desired], faults: Any) -> None:
@@ -247,39 +216,18 @@ class Histories(RuleBasedStateMachine):
     @rule(what=WHICH, edits=EDITS, faults=faults(MAKE_IT_WAIT, least=1), hand=HANDS, wait=st.integers(1, 4))
     def apply_through_waits(self, what: str, edits: list[Desired], faults: Any, hand: Hand, wait: int) -> None:
         """An apply has to wait, and somebody does something in one of its waits."""
-        under_way, left = True, wait
         saved = self.plan_of(what, edits)
-        does = self.meanwhile(hand, saved)
-
-        def waits() -> None:
-            nonlocal left
-            left -= 1
-            if under_way and left:
-                self.world.clock.at_next_sleep(waits)
-            elif under_way:
-                does()
-
-        self.world.clock.at_next_sleep(waits)
+        over = self.in_wait(wait, self.meanwhile(hand, saved))
         self.carry_out(saved, faults, alone=False)
-        under_way = False
+        over()
 
     @rule(what=WHICH, edits=EDITS, faults=faults(LOSE_THE_ANSWER, least=1), hand=HANDS)
     def apply_without_answers(self, what: str, edits: list[Desired], faults: Any, hand: Hand) -> None:
         """An answer is lost, whether the work was done or not, and somebody does something before anyone looks."""
         saved = self.plan_of(what, edits)
-        does = self.meanwhile(hand, saved)
-
-        def meddled(spoil: Spoil) -> Spoil:
-            async def both(exchange: Exchange) -> Answer:
-                try:
-                    return await spoil(exchange)
-                finally:
-                    does()
-
-            return both
-
         writes = [(name, False, skip, times) for name, _, skip, times in faults]
-        self.carry_out(saved, writes, alone=False, meddled=meddled)
+        does = self.meanwhile(hand, saved)
+        self.carry_out(saved, writes, alone=False, meddled=partial(meddled, does=does))
 
     @rule(what=WHICH, edits=EDITS, faults=FAULTS, hands=st.lists(HANDS, min_size=1, max_size=3))
     def apply_what_was_overtaken(self, what: str, edits: list[Desired], faults: Any, hands: list[Hand]) -> None:
@@ -297,171 +245,6 @@ class Histories(RuleBasedStateMachine):
         for name, change in sorted(self.last.changes.items()):
             self.by_hand(name, undoing(change))
         self.carry_out(self.last, faults)
-
-    def at(self, boundary: str, number: int, hand: Callable[[], None], *, seconds: int = 0) -> Life:
-        """Return a life in which somebody does something at one of these boundaries, and time passes there."""
-        crossed = 0
-
-        def meanwhile(name: str, _: int) -> None:
-            nonlocal crossed
-            crossed += name == boundary
-            if name == boundary and crossed == number:
-                hand()
-                self.world.clock.advance(seconds * 1_000)
-
-        return Life(meanwhile)
-
-    def by_hand(self, which: str, does: tuple[str, ...]) -> None:
-        for action in does:
-            self.person.does(which, action)
-
-    def meanwhile(self, hand: Hand, saved: Saved | None) -> Callable[[], None]:
-        """Return what somebody does during the apply of a plan."""
-        which, does = hand.on(saved.changes if saved is not None else ())
-        return partial(self.by_hand, which, does)
-
-    def edit(self, edits: list[Desired]) -> None:
-        """Declare the portfolios anew, the first ones first."""
-        for which, declared in zip(IDS, edits, strict=False):
-            self.desired[which] = declaration(which, declared)
-
-    def plan_of(self, what: str, edits: list[Desired]) -> Saved | None:
-        """Return the plan to be applied, ``None`` where it is not covered by its approval, or can't be made."""
-        if what != "merge" and self.saved is None:
-            self.save_a_plan(edits, 0)
-        if what == "saved":
-            return self.saved
-        if what == "approved" and self.saved is not None:
-            approved = self.saved.plan
-            fresh = self.fresh_plan(settled=True, plans=(fingerprint(approved),))
-            try:
-                if fresh is not None:
-                    require_approved(fresh.plan, approved)
-            except StalePlan:
-                return None
-            return fresh and replace(fresh, approved=approved)
-        self.edit(edits)
-        return self.fresh_plan(settled=True)
-
-    def fresh_plan(self, *, settled: bool = False, plans: tuple[str, ...] = ()) -> Saved | None:
-        """Return a plan of now, or nothing where the key is refused on the way; ``settled`` as an apply makes it."""
-        before = len(self.world.wire.tried)
-        try:
-            if settled:
-                self.world.settle()
-            tokens = frozenset(write.token for write in self.written())
-            plan = self.world.plan(self.desired.values(), plans=plans)
-        except ApiError:
-            return None
-        finally:
-            assert len(self.world.wire.tried) == before, "a plan wrote something"
-        for change in plan.changes:
-            if change.reason is ChangeReason.HOLD_OVERRIDDEN:
-                assert self.desired[change.id].hold_override
-        addresses = [promises.address_of(change) for change in promises.changes_of(plan)]
-        return Saved(plan, {str(name): self.world.wire.state(name) for name in addresses}, tokens)
-
-    def arm(self, saved: Saved, faults: list[Any], meddled: Callable[[Spoil], Spoil]) -> None:
-        """Let things fail: the calls that the plan makes, one after the other, or reads."""
-        sent = sorted({call for change in promises.changes_of(saved.plan) for call in promises.calls_of(change)})
-        for index, (name, of_read, skip, times) in enumerate(faults):
-            call = READ if of_read or not sent else sent[index % len(sent)]
-            self.world.wire.arm(meddled(SPOILS[name]), call, skip=skip, times=times)
-
-    def carry_out(
-        self,
-        saved: Saved | None,
-        faults: list[Any],
-        life: Life | None = None,
-        *,
-        alone: bool = True,
-        meddled: Callable[[Spoil], Spoil] = lambda spoil: spoil,
-    ) -> None:
-        """Apply a plan, and check everything that must hold whatever happens on the way.
-
-        ``alone`` says that nobody else does anything meanwhile. Where somebody does, one portfolio goes at a time, so
-        that it is known when they do it.
-        """
-        if saved is None:
-            return
-        wire = self.world.wire
-        tried, effects, idle = len(wire.tried), len(wire.effects), len(wire.idle)
-        untouched = {name: wire.state(name) for name in UNDECLARED}
-        written = len(self.written())
-        forbidden = promises.must_not_write(saved, self.world, self.runs(), watched=alone)
-        self.arm(saved, faults, meddled)
-        wire.life = life or Life()
-        self.world.parallelism = 4 if alone else 1
-        report = None
-        try:
-            report = self.world.apply(
-                saved.plan, Stop(), Silence(), approved=fingerprint(saved.approved) if saved.approved else None
-            )
-        except Died:
-            pass
-        finally:
-            wire.heal()
-        sent, caused = wire.tried[tried:], wire.effects[effects:]
-        assert not wire.old_looks, "a write was sent on an old look"
-        promises.check_in_the_plan(saved, sent)
-        assert {name: wire.state(name) for name in UNDECLARED} == untouched
-        promises.check_pauses(saved, caused)
-        promises.check_cadences(saved, caused, hidden=any(name == HIDES for name, *_ in faults))
-        assert not [(name, call, forbidden[name]) for name, call in sent if name in forbidden]
-        self.check_never_again(saved, report, sent)
-        promises.check_journal(self.written()[written:], caused, died=report is None, watched=alone)
-        assert not [again for again in wire.idle[idle:] if again in caused], "done twice in one apply"
-        self.last = saved
-        if report is not None:
-            promises.check_report(report, self.world, caused, watched=alone)
-
-    def check_never_again(self, saved: Saved, report: ApplyReport | None, sent: list[tuple[str, str]]) -> None:
-        """A plan that has carried a change to its end never sends it again, as far as the journal in use can know."""
-        carried = self.carried.setdefault(self.world.journal, set())
-        own = saved.fingerprints
-        assert not [name for name, _ in sent if any((one, name) in carried for one in own)], "sent again"
-        for result in report.every if report is not None else ():
-            if result.outcome is Outcome.DONE:
-                carried |= {(one, str(promises.address_of(result.change))) for one in own}
-
-    def runs(self) -> tuple[Any, ...]:
-        """Return the runs of the journal in use, newest first."""
-        return read_runs(self.world.journal) or ()
-
-    def written(self) -> list[Write]:
-        """Return every write in the journal in use, oldest first."""
-        return [write for one in reversed(self.runs()) for write in one.writes]
-
-    def teardown(self) -> None:
-        """Without faults one clean apply brings about what is declared, and then there is nothing left to do."""
-        try:
-            if hasattr(self, "world"):
-                self.check_the_end()
-        finally:
-            self.open.close()
-
-    def check_the_end(self) -> None:
-        desired, wire = list(self.desired.values()), self.world.wire
-        held_before = {name: wire.state(name) for name in IDS}
-        plan, report = self.world.recover(desired)
-        assert {result.outcome for result in report.every} <= ACHIEVED, report.every
-        assert not wire.old_looks
-        for hold in plan.held:
-            assert wire.state(hold.id) == held_before[hold.id]
-        again = self.world.plan(desired)
-        if wire.dated or not self.clock_was_off:
-            assert again.changes == ()
-        assert again.strategies == ()
-        assert {one.id for one in again.held} == {one.id for one in plan.held}
-        assert {one.id for one in again.blocked} == {one.id for one in plan.blocked}
-        unable = {one.id for one in (*again.held, *again.blocked)}
-        for one in desired:
-            if one.id not in unable:
-                state = wire.state(one.id)[0]
-                assert state == one.state or (one.state is RunState.PAUSED and state == Status.INACTIVE)
-        for strategy, cadence in self.world.cadences.items():
-            assert wire.state(address_of(strategy)) == (cadence.value,)
-        assert not [write for write in self.written() if write.outcome is None]
 
 
 class FixedHistories(Histories):

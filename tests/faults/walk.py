@@ -1,0 +1,260 @@
+"""The machine under the random histories, without its rules: who is there, how a plan is made and carried out.
+
+Everything that must hold is checked here: after each apply by :mod:`tests.faults.promises`, and at the end.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hypothesis.stateful import RuleBasedStateMachine
+
+from reconciler.apply.journal import read_runs
+from reconciler.apply.stop import Stop
+from reconciler.core.approval import require_approved
+from reconciler.core.desired import RunState
+from reconciler.core.errors import ApiError, StalePlan
+from reconciler.core.live import Status
+from reconciler.core.plan import ChangeReason
+from reconciler.core.planfile import fingerprint
+from reconciler.core.report import ACHIEVED, Outcome
+from reconciler.core.strategy import address_of
+from tests.faults import promises
+from tests.faults.fleet import HIDES, IDS, SPOILS, UNDECLARED, declaration
+from tests.faults.promises import Saved
+from tests.faults.support import READ, Died, Life
+from tests.support import Silence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from reconciler.core.desired import Desired, PortfolioId
+    from reconciler.core.report import ApplyReport, Write
+    from tests.faults.fleet import Hand, Person
+    from tests.faults.support import Answer, Exchange, FaultyWorld, Spoil
+
+
+class Walk(RuleBasedStateMachine):
+    """One fleet, two appliers with a journal each, and whoever else has access."""
+
+    world: FaultyWorld
+    person: Person
+    folder: Path
+    desired: dict[PortfolioId, Desired]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = ExitStack()
+        self.saved: Saved | None = None
+        self.last: Saved | None = None
+        self.copy: bytes | None = None
+        self.carried: dict[Path, set[tuple[str, str]]] = {}
+        self.copied: set[tuple[str, str]] = set()
+        self.clock_was_off = False
+
+    def at(self, boundary: str, number: int, hand: Callable[[], None], *, seconds: int = 0) -> Life:
+        """Return a life in which somebody does something at one of these boundaries, and time passes there."""
+        crossed = 0
+
+        def meanwhile(name: str, _: int) -> None:
+            nonlocal crossed
+            crossed += name == boundary
+            if name == boundary and crossed == number:
+                hand()
+                self.world.clock.advance(seconds * 1_000)
+
+        return Life(meanwhile)
+
+    def in_wait(self, number: int, does: Callable[[], None]) -> Callable[[], None]:
+        """Let somebody do something in the wait of this number; return what is to be called once no more is waited."""
+        left = number
+
+        def waits() -> None:
+            nonlocal left
+            left -= 1
+            if left > 0:
+                self.world.clock.at_next_sleep(waits)
+            elif left == 0:
+                does()
+
+        def over() -> None:
+            nonlocal left
+            left = 0
+
+        self.world.clock.at_next_sleep(waits)
+        return over
+
+    def by_hand(self, which: str, does: tuple[str, ...]) -> None:
+        for action in does:
+            self.person.does(which, action)
+
+    def meanwhile(self, hand: Hand, saved: Saved | None) -> Callable[[], None]:
+        """Return what somebody does during the apply of a plan."""
+        which, does = hand.on(saved.changes if saved is not None else ())
+        return partial(self.by_hand, which, does)
+
+    def save(self, edits: list[Desired], *, off_ms: int = 0) -> None:
+        """Keep a plan for later, with another time of its making in it."""
+        self.edit(edits)
+        saved = self.fresh_plan()
+        if saved is not None:
+            self.saved = replace(saved, plan=replace(saved.plan, created_ms=saved.plan.created_ms + off_ms))
+
+    def edit(self, edits: list[Desired]) -> None:
+        """Declare the portfolios anew, the first ones first."""
+        for which, declared in zip(IDS, edits, strict=False):
+            self.desired[which] = declaration(which, declared)
+
+    def plan_of(self, what: str, edits: list[Desired]) -> Saved | None:
+        """Return the plan to be applied, ``None`` where it is not covered by its approval, or can't be made."""
+        if what != "merge" and self.saved is None:
+            self.save(edits)
+        if what == "saved":
+            return self.saved
+        if what == "approved" and self.saved is not None:
+            approved = self.saved.plan
+            fresh = self.fresh_plan(settled=True, plans=(fingerprint(approved),))
+            try:
+                if fresh is not None:
+                    require_approved(fresh.plan, approved)
+            except StalePlan:
+                return None
+            return fresh and replace(fresh, approved=approved)
+        self.edit(edits)
+        return self.fresh_plan(settled=True)
+
+    def fresh_plan(self, *, settled: bool = False, plans: tuple[str, ...] = ()) -> Saved | None:
+        """Return a plan of now, or nothing where the key is refused on the way; ``settled`` as an apply makes it."""
+        before = len(self.world.wire.tried)
+        try:
+            if settled:
+                self.world.settle()
+            tokens = frozenset(write.token for write in self.written())
+            plan = self.world.plan(self.desired.values(), plans=plans)
+        except ApiError:
+            return None
+        finally:
+            assert len(self.world.wire.tried) == before, "a plan wrote something"
+        for change in plan.changes:
+            if change.reason is ChangeReason.HOLD_OVERRIDDEN:
+                assert self.desired[change.id].hold_override
+        addresses = [promises.address_of(change) for change in promises.changes_of(plan)]
+        return Saved(plan, {str(name): self.world.wire.state(name) for name in addresses}, tokens)
+
+    def arm(self, saved: Saved, faults: list[Any], meddled: Callable[[Spoil], Spoil]) -> None:
+        """Let things fail: the calls that the plan makes, one after the other, or reads."""
+        sent = sorted({call for change in promises.changes_of(saved.plan) for call in promises.calls_of(change)})
+        for index, (name, of_read, skip, times) in enumerate(faults):
+            call = READ if of_read or not sent else sent[index % len(sent)]
+            self.world.wire.arm(meddled(SPOILS[name]), call, skip=skip, times=times)
+
+    def carry_out(
+        self,
+        saved: Saved | None,
+        faults: list[Any],
+        life: Life | None = None,
+        *,
+        alone: bool = True,
+        meddled: Callable[[Spoil], Spoil] = lambda spoil: spoil,
+    ) -> None:
+        """Apply a plan, and check everything that must hold whatever happens on the way.
+
+        ``alone`` says that nobody else does anything meanwhile. Where somebody does, one portfolio goes at a time, so
+        that it is known when they do it.
+        """
+        if saved is None:
+            return
+        wire = self.world.wire
+        tried, effects, idle = len(wire.tried), len(wire.effects), len(wire.idle)
+        untouched = {name: wire.state(name) for name in UNDECLARED}
+        written = len(self.written())
+        forbidden = promises.must_not_write(saved, self.world, self.runs(), watched=alone)
+        self.arm(saved, faults, meddled)
+        wire.life = life or Life()
+        self.world.parallelism = 4 if alone else 1
+        report = None
+        try:
+            report = self.world.apply(
+                saved.plan, Stop(), Silence(), approved=fingerprint(saved.approved) if saved.approved else None
+            )
+        except Died:
+            pass
+        finally:
+            wire.heal()
+        sent, caused = wire.tried[tried:], wire.effects[effects:]
+        assert not wire.old_looks, "a write was sent on an old look"
+        promises.check_in_the_plan(saved, sent)
+        assert {name: wire.state(name) for name in UNDECLARED} == untouched
+        promises.check_pauses(saved, caused)
+        promises.check_cadences(saved, caused, hidden=any(name == HIDES for name, *_ in faults))
+        assert not [(name, call, forbidden[name]) for name, call in sent if name in forbidden]
+        self.check_never_again(saved, report, sent)
+        promises.check_journal(self.written()[written:], caused, died=report is None, watched=alone)
+        assert not [again for again in wire.idle[idle:] if again in caused], "done twice in one apply"
+        self.last = saved
+        if report is not None:
+            promises.check_report(report, self.world, caused, watched=alone)
+
+    def check_never_again(self, saved: Saved, report: ApplyReport | None, sent: list[tuple[str, str]]) -> None:
+        """A plan that has carried a change to its end never sends it again, as far as the journal in use can know."""
+        carried = self.carried.setdefault(self.world.journal, set())
+        own = saved.fingerprints
+        assert not [name for name, _ in sent if any((one, name) in carried for one in own)], "sent again"
+        for result in report.every if report is not None else ():
+            if result.outcome is Outcome.DONE:
+                carried |= {(one, str(promises.address_of(result.change))) for one in own}
+
+    def runs(self) -> tuple[Any, ...]:
+        """Return the runs of the journal in use, newest first."""
+        return read_runs(self.world.journal) or ()
+
+    def written(self) -> list[Write]:
+        """Return every write in the journal in use, oldest first."""
+        return [write for one in reversed(self.runs()) for write in one.writes]
+
+    def teardown(self) -> None:
+        """Without faults one clean apply brings about what is declared, and then there is nothing left to do."""
+        try:
+            if hasattr(self, "world"):
+                self.check_the_end()
+        finally:
+            self.open.close()
+
+    def check_the_end(self) -> None:
+        desired, wire = list(self.desired.values()), self.world.wire
+        held_before = {name: wire.state(name) for name in IDS}
+        plan, report = self.world.recover(desired)
+        assert {result.outcome for result in report.every} <= ACHIEVED, report.every
+        assert not wire.old_looks
+        for hold in plan.held:
+            assert wire.state(hold.id) == held_before[hold.id]
+        again = self.world.plan(desired)
+        if wire.dated or not self.clock_was_off:
+            assert again.changes == ()
+        assert again.strategies == ()
+        assert {one.id for one in again.held} == {one.id for one in plan.held}
+        assert {one.id for one in again.blocked} == {one.id for one in plan.blocked}
+        unable = {one.id for one in (*again.held, *again.blocked)}
+        for one in desired:
+            if one.id not in unable:
+                state = wire.state(one.id)[0]
+                assert state == one.state or (one.state is RunState.PAUSED and state == Status.INACTIVE)
+        for strategy, cadence in self.world.cadences.items():
+            assert wire.state(address_of(strategy)) == (cadence.value,)
+        assert not [write for write in self.written() if write.outcome is None]
+
+
+def meddled(spoil: Spoil, does: Callable[[], None]) -> Spoil:
+    """Return a spoil in which somebody does something before the answer comes, or is lost."""
+
+    async def both(exchange: Exchange) -> Answer:
+        try:
+            return await spoil(exchange)
+        finally:
+            does()
+
+    return both
