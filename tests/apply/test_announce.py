@@ -122,11 +122,17 @@ KINDS = {
     "update": Kind(
         call=Call.UPDATE_SCHEDULE,
         of=change(Verb.UPDATE, Status.ACTIVE, Status.ACTIVE, writes_schedule=True),
-        before=RUNS,
+        before=live(Status.ACTIVE, interval_ms=24 * H, offset_ms=5),
         ok=STORED,
         done=lambda _: SET,
         sent=lambda _: ("update-schedule", A, 12 * H, H),
-        intended=intent(A, Call.UPDATE_SCHEDULE, "000001", **SCHEDULE, before=Before(status=Status.ACTIVE)),
+        intended=intent(
+            A,
+            Call.UPDATE_SCHEDULE,
+            "000001",
+            **SCHEDULE,
+            before=Before(status=Status.ACTIVE, interval_ms=24 * H, offset_ms=5),
+        ),
         moved=live(Status.ACTIVE, interval_ms=31 * H),
     ),
     "start": Kind(
