@@ -29,7 +29,7 @@ from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import doubt
 from reconciler.core.intent import Before, Call, Effect, Intent, effect_on_portfolio
 from reconciler.core.live import Live, Status
-from reconciler.core.marker import due_ms_of, has_token, is_marked, marked, unmarked
+from reconciler.core.marker import due_ms_of, has_token, is_cut, is_marked, marked, unmarked
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import ActionResult, Outcome
 from reconciler.core.schedule import observed_record
@@ -70,7 +70,8 @@ class Steps:
         Raises :class:`ApiError` when a call is proven to have changed nothing, and :class:`Declined` when the change
         must not, or could not, be carried out.
         """
-        previous = self.announcer.journal.record(self.change.id)
+        journal = self.announcer.journal
+        previous, last_pause = journal.record(self.change.id), journal.last_pause(self.change.id)
         match self.change.verb:
             case Verb.PAUSE:
                 sent = await self._send(Call.PAUSE, self._may_begin)
@@ -84,6 +85,8 @@ class Steps:
                 assert_never(self.change.verb)
         if not sent.took_effect:
             return self._without_proof(sent)
+        if previous is not None and self._doubted(previous, sent.look, last_pause):
+            previous = None
         return await self._read_back(sent, previous)
 
     async def _start(self) -> Sent[Live]:
@@ -157,11 +160,13 @@ class Steps:
 
     def _believed(self, record: Record | None, live: Live) -> Record | None:
         """Return the record unless a look shows that it is not to be believed, as its plan did."""
-        if record is None:
+        if record is None or self._doubted(record, live, self.announcer.journal.last_pause(self.change.id)):
             return None
-        announcer, portfolio = self.announcer, self.change.id
-        last_pause, now_ms = announcer.journal.last_pause(portfolio), announcer.api.service_ms()
-        return None if doubt(record, live, last_pause=last_pause, now_ms=now_ms) else record
+        return record
+
+    def _doubted(self, record: Record, live: Live, last_pause: str | None) -> bool:
+        """Whether a look contradicts the record; ``last_pause`` is that of the journal at the time of the look."""
+        return doubt(record, live, last_pause=last_pause, now_ms=self.announcer.api.service_ms()) is not None
 
     def _may_have_resumed(self, live: Live) -> bool:
         """Whether an attempt under this very plan may have ended the planned pause, and this one looks just like it."""
@@ -277,11 +282,11 @@ class Steps:
     def _without_proof(self, sent: Sent[Live]) -> ActionResult:
         """Say what became of a change whose last write is not known to have taken effect."""
         if sent.effect is Effect.SOMEBODY_ELSES and sent.seen is not None:
-            return self._paused_by_somebody(sent.seen)
+            return self._paused_by_somebody(sent, sent.seen)
         detail = f"{sent.intent.call} may or may not have taken effect: {sent.error}"
         return self._result(Outcome.UNKNOWN, detail, sent.error)
 
-    def _paused_by_somebody(self, live: Live) -> ActionResult:
+    def _paused_by_somebody(self, sent: Sent[Live], live: Live) -> ActionResult:
         """Say that the pause in force can't be shown to be this write's: nothing of it is recorded.
 
         So it will be held, unless a mark of ours stands in it: then another write of ours made it.
@@ -289,11 +294,14 @@ class Steps:
         shown = f" (Glider shows the reason {live.pause_reason!r})" if live.pause_reason else ""
         if is_marked(live.pause_reason):
             return self._result(Outcome.ALREADY_DONE, f"it is paused, by another write of ours{shown}")
-        detail = f"it is paused, but not by us{shown}: a later resume needs --resume-held {self.change.id}"
+        what = f"it is paused, but not by us{shown}"
+        if is_cut(live.pause_reason, sent.intent.reason):
+            what = f"it is paused, and Glider cut our mark{shown}, so nothing shows that the pause is ours"
+        detail = f"{what}: a later resume needs --resume-held {self.change.id}"
         return self._result(Outcome.ALREADY_DONE, detail)
 
     async def _read_back(self, sent: Sent[Live], previous: Record | None) -> ActionResult:
-        """Read until the change holds, and record what was confirmed; ``previous`` is the record of before."""
+        """Read until the change holds, and record what was confirmed; ``previous`` is the record that was believed."""
         change, announcer = self.change, self.announcer
         pauses = sent.intent.call is Call.PAUSE
 
@@ -306,12 +314,11 @@ class Steps:
         sight = await look_until(self._read, shown, announcer.clock)
         live = sight.live
         if live is not None and not sight.expected and pauses and live.status is Status.PAUSED:
-            return self._paused_by_somebody(live)
+            return self._paused_by_somebody(sent, live)
         if live is None or not sight.expected:
             detail = "Glider accepted the call, but its status does not show it yet; plan again"
             return self._result(Outcome.UNKNOWN, detail)
         # What the look before a pause proved of the schedule is kept: the pause spoils the points that proved it.
-        previous = self._believed(previous, sent.look)
         previous = observed_record(sent.look, previous) or previous
         record = record_of(
             live, previous=previous, confirmation=self.progress.schedule, now_ms=announcer.api.service_ms()
