@@ -171,8 +171,9 @@ class Walk(RuleBasedStateMachine):
         wire = self.world.wire
         tried, effects, idle = len(wire.tried), len(wire.effects), len(wire.idle)
         untouched = {name: wire.state(name) for name in UNDECLARED}
-        written = len(self.written())
-        forbidden = promises.must_not_write(saved, self.world, self.runs(), watched=alone)
+        runs = self.runs()
+        written = sum(len(one.writes) for one in runs)
+        forbidden = promises.must_not_write(saved, self.world, runs, watched=alone)
         self.arm(saved, faults, meddled)
         wire.life = life or Life()
         self.world.parallelism = 4 if alone else 1
