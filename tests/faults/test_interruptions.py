@@ -51,9 +51,8 @@ ANEW: tuple[Steps, ...] = (("resume", "pause"), ("resume", "pause silently"))
 EVERYTHING: tuple[Steps, ...] = (
     *((one,) for one in ("pause", "pause silently", "resume", "update", "start")),
     *((one, other) for one in ("resume", "update", "start") for other in ("pause", "pause silently")),
-    ("pause", "resume"),
 )
-EVERYTHING_ON_V2: tuple[Steps, ...] = (("pause",), ("resume",), ("resume", "pause"), ("pause", "resume"))
+EVERYTHING_ON_V2: tuple[Steps, ...] = (("pause",), ("resume",), ("resume", "pause"))
 CADENCES: tuple[Steps, ...] = (("monthly",), ("daily",), ("hourly", "daily"))
 
 
@@ -347,10 +346,10 @@ class Bench:
     def disturbed(self, position: Position, steps: Steps) -> Verdict:
         """Carry it out with a person who does these steps at a position; return what became of that."""
         world, stage = self._world, self._stage
-        would = world.hand.would(position, steps)
-        if would is None:
+        would, first = world.hand.would(position, steps), world.hand.would(position, steps[:-1])
+        if would is None or first is None:
             return Verdict.REFUSED
-        if truth(would) == truth(position.row):
+        if truth(would) in (truth(position.row), truth(first)):  # a last step that does nothing lays nothing down
             return Verdict.NO_TRACE
         self._run(position.index, steps)
         deed = world.hand.deed
