@@ -56,6 +56,8 @@ class Progress:
     notes: list[str] = field(default_factory=list)
     schedule: Confirmation | None = None
     """What confirmed the schedule, if anything did."""
+    changed: bool = False
+    """Whether a write is known to have taken effect."""
     looking: bool = True
     """Whether no call is under way: then an error speaks of a look, and not of the last call."""
 
@@ -164,6 +166,7 @@ class Announcer:
 
     def _seen(self, sent: Sent[T], progress: Progress) -> Sent[T]:
         """Write down that a read shows the effect of a write without a good answer."""
+        progress.changed = True
         self.journal.end(sent.number, WriteOutcome.SEEN, str(sent.error))
         progress.notes.append(f"{sent.intent.call} failed ({sent.error}), but a read shows that it took effect")
         return sent
@@ -193,6 +196,7 @@ class Announcer:
         except asyncio.CancelledError:
             self.journal.end(number, WriteOutcome.UNKNOWN, "interrupted before its answer came")
             raise
+        progress.changed = True
         self.journal.end(number, WriteOutcome.CONFIRMED, "")
         return Sent(intent=intent, look=look, number=number, effect=Effect.SHOWN, answer=answer)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from reconciler.apply.announce import Announcer, Declined, Progress
 from reconciler.apply.steps import Steps
@@ -222,12 +222,19 @@ def _address(change: AnyChange) -> Address:
 def _result(
     change: AnyChange, progress: Progress, outcome: Outcome, detail: str, error: ApiError | None = None
 ) -> AnyResult:
-    calls, notes = tuple(progress.calls), tuple(progress.notes)
+    told: dict[str, Any] = {
+        "outcome": outcome,
+        "calls": tuple(progress.calls),
+        "detail": detail,
+        "notes": tuple(progress.notes),
+        "error": error,
+        "changed": progress.changed,
+    }
     match change:
         case Change():
-            return ActionResult(change=change, outcome=outcome, calls=calls, detail=detail, notes=notes, error=error)
+            return ActionResult(change=change, **told)
         case StrategyChange():
-            return StrategyResult(change=change, outcome=outcome, calls=calls, detail=detail, notes=notes, error=error)
+            return StrategyResult(change=change, **told)
         case _:
             assert_never(change)
 

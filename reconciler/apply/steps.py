@@ -340,6 +340,7 @@ class Steps:
             detail=detail,
             notes=tuple(self.progress.notes),
             error=error,
+            changed=self.progress.changed,
         )
 
 

@@ -86,4 +86,5 @@ class StrategySteps:
             detail=detail,
             notes=tuple(self.progress.notes),
             error=error,
+            changed=self.progress.changed,
         )

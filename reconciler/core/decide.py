@@ -21,6 +21,7 @@ from reconciler.core.plan import (
     ChangeReason,
     Decision,
     Held,
+    Moved,
     Risk,
     Snapshot,
     Unchanged,
@@ -65,6 +66,30 @@ def decide(
     unanswered: bool = False,
 ) -> Decision:
     """Return what to do about one portfolio; ``unanswered`` says that a run of it was asked for, and may have begun."""
+    decision = _by_status(desired, live, record, policy, unanswered=unanswered)
+    if desired.strategy is None or live.strategy is None or live.strategy == desired.strategy:
+        return decision
+    match decision:
+        case Blocked() | Change(verb=Verb.PAUSE):  # less trading is right by either strategy
+            return decision
+        case _:
+            return Moved(
+                id=desired.id,
+                state=desired.state,
+                status=live.status,
+                declared=desired.strategy,
+                live=live.strategy,
+                live_name=live.strategy_name,
+                cadence_ms=live.interval_ms,
+                name=desired.name,
+                source=desired.origin,
+            )
+
+
+def _by_status(
+    desired: Desired, live: Live, record: Record | None, policy: Policy, *, unanswered: bool
+) -> Change | Held | Blocked | Unchanged:
+    """Decide by the two states, whatever strategy a portfolio of v2 follows."""
     if proven_same(desired=desired, live=live, record=record):
         return _AS_DESIRED
     match live.status:
@@ -92,15 +117,19 @@ def decide(
             assert_never(live.status)
 
 
-def _without_schedule(desired: Desired, live: Live) -> Blocked:
-    detail = "Glider keeps no schedule for it, so it can be neither paused nor resumed; look at its strategy there"
+def _without_schedule(desired: Desired, live: Live) -> Blocked | Unchanged:
+    """Return what to do on v2 where nothing can be started or stopped: nothing runs, which is all that paused asks."""
+    if desired.state is RunState.PAUSED:
+        return Unchanged()
+    detail = "Glider keeps no schedule for it, so it can't be resumed; look at its strategy there"
     return _block(desired, live, BlockReason.NO_SCHEDULE, detail)
 
 
 def _unseen(desired: Desired, live: Live) -> Blocked:
     """Return the block of a portfolio of which no read told anything."""
     if live.status is Status.NOT_FOUND:
-        said = f" ({live.failure})" if live.failure is not None else ""
+        # In the service's words, but without the ids of the request: the same fleet gives the same plan.
+        said = f" (Glider says: {live.failure.summary})" if live.failure is not None else ""
         detail = f"{desired.api.value} has no such portfolio, or the key may not see it{said}"
         more = live.failure.detail if live.failure is not None else ""
         detail = f"{detail}; {more or 'check the id'}"
@@ -112,7 +141,7 @@ def _unseen(desired: Desired, live: Live) -> Blocked:
     return _block(desired, live, BlockReason.READ_FAILED, detail)
 
 
-def _when_inactive(desired: Desired, live: Live, *, unanswered: bool) -> Decision:
+def _when_inactive(desired: Desired, live: Live, *, unanswered: bool) -> Change | Blocked | Unchanged:
     if desired.api is ApiVersion.V2:  # a word of v1: nothing on v2 can be started
         return _without_schedule(desired, live)
     match desired.state:
@@ -160,7 +189,9 @@ def _of_a_start(desired: Desired) -> tuple[FieldChange, ...]:
     )
 
 
-def _when_active(desired: Desired, live: Live, record: Record | None, policy: Policy) -> Decision:
+def _when_active(
+    desired: Desired, live: Live, record: Record | None, policy: Policy
+) -> Change | Blocked | Unchanged:
     fields = compare(desired=desired, live=live, record=record)
     match desired.state:
         case RunState.PAUSED:
@@ -168,6 +199,7 @@ def _when_active(desired: Desired, live: Live, record: Record | None, policy: Po
                 id=desired.id,
                 api=desired.api,
                 cadence_ms=_cadence(desired, live),
+                strategy=live.strategy,
                 verb=Verb.PAUSE,
                 before=_observed(desired, live, record),
                 after=Snapshot(state=Status.PAUSED, interval_ms=None, offset_ms=None),
@@ -188,7 +220,9 @@ def _when_active(desired: Desired, live: Live, record: Record | None, policy: Po
             assert_never(desired.state)
 
 
-def _when_paused(desired: Desired, live: Live, record: Record | None, policy: Policy) -> Decision:
+def _when_paused(
+    desired: Desired, live: Live, record: Record | None, policy: Policy
+) -> Change | Held | Blocked | Unchanged:
     fields = compare(desired=desired, live=live, record=record)
     match desired.state:
         case RunState.PAUSED:
@@ -221,7 +255,7 @@ def _write_schedule(
     policy: Policy,
     verb: Verb,
     reason: ChangeReason,
-) -> Decision:
+) -> Change | Blocked:
     """Return an update, or a resume that settles the schedule with it where it is not proven the same."""
     refused = _refused_unverified(desired, live, fields, policy)
     if refused:
@@ -240,6 +274,7 @@ def _write_schedule(
         id=desired.id,
         api=desired.api,
         cadence_ms=_cadence(desired, live),
+        strategy=live.strategy,
         verb=verb,
         before=_observed(desired, live, record),
         after=Snapshot(state=desired_status(desired.state), interval_ms=wanted.interval_ms, offset_ms=wanted.offset_ms),

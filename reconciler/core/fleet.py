@@ -64,6 +64,15 @@ class PortfolioList:
         return sum(live.strategy == strategy for live in self.rows.values())
 
 
+    def running(self, strategy: str) -> int | None:
+        """Return how many of those are active; ``None`` where that is not known of each of them."""
+        if self.enrolled(strategy) is None:
+            return None
+        states = [live.status for live in self.rows.values() if live.strategy == strategy]
+        known = all(state in (Status.ACTIVE, Status.PAUSED, Status.NO_SCHEDULE) for state in states)
+        return states.count(Status.ACTIVE) if known else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
     """``live`` holds every portfolio that was asked for, keyed and sorted by id; a failed read has its place too.

@@ -37,15 +37,16 @@ def check_guards(changes: Iterable[Change], guards: Guards, *, managed: int) -> 
 
 
 def check_reach(changes: Sequence[StrategyChange], guards: Guards, *, managed: int) -> tuple[Excess, ...]:
-    """Return the excess of what new cadences reach together, if there is one.
+    """Return the excess of what faster cadences reach together, if there is one.
 
-    A portfolio is enrolled in one strategy, so the reaches add up. One that is not known is over any limit.
+    A slower cadence means less trading, so it does not count; one that replaces an unknown cadence does. A portfolio is enrolled in one strategy, so the reaches add up. One that is not known is over any limit.
     """
     limit = guards.limit(REACH)
-    if limit is None or not changes:
+    reached = [change.reach for change in changes if change.may_run_more]
+    if limit is None or not reached:
         return ()
-    known = [change.reach for change in changes if change.reach is not None]
-    planned = sum(known) if len(known) == len(changes) else None
+    known = [reach for reach in reached if reach is not None]
+    planned = sum(known) if len(known) == len(reached) else None
     if planned is not None and planned <= limit.allows(managed):
         return ()
     return (Excess(guarded=REACH, planned=planned, allowed=limit.allows(managed), limit=limit.text),)

@@ -1,21 +1,39 @@
 """Values of a JSON document, checked for their type: what a saved file holds is believed of no value without it.
 
-In: a value as the JSON parser gave it. Out: the same value with its type, or ``TypeError`` or ``ValueError``, which
-the reader of the file turns into its own error. Knows no file format.
+In: a JSON text, or a value as the parser gave it. Out: the same value with its type, or ``TypeError`` or
+``ValueError``, which the reader of the file turns into its own error. Knows no file format.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from math import isfinite
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.core.desired import PortfolioId
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+
+
+def read_document(content: str | bytes) -> Any:
+    """Return what a JSON text holds. Raises ``ValueError`` for what is no JSON, and where an object names a key twice.
+
+    Of two values under one key a parser takes one, and a person who looks at the file may take the other.
+    """
+    return json.loads(content, object_pairs_hook=_each_key_once)
+
+
+def _each_key_once(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError("a key twice")
+        found[key] = value
+    return found
 
 
 def portfolio_id(value: object) -> PortfolioId:

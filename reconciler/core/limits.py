@@ -46,7 +46,7 @@ class Limit:
 
 
 REACH: Final = "reach"
-"""Portfolios that new cadences of strategies reach, counted once a change whatever it does to them."""
+"""Portfolios that faster cadences of strategies reach, the paused ones among them too."""
 Guarded = Verb | Literal["reach"]
 """What a guard counts: changes of a verb, or portfolios reached."""
 
@@ -115,4 +115,4 @@ class Excess:
         if self.guarded != REACH:
             return f"{self.planned} to {self.guarded}"
         reached = "an unknown number of portfolios" if self.planned is None else plural(self.planned, "portfolio")
-        return f"new cadences reach {reached}"
+        return f"faster cadences reach {reached}"

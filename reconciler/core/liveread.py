@@ -6,13 +6,12 @@ and the bounds that a read of the service gives it (:mod:`reconciler.api.codec`)
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.core.desired import ApiVersion, PortfolioId, RunState
 from reconciler.core.errors import ApiError, FailureKind, LiveInvalid
 from reconciler.core.fleet import PortfolioList
-from reconciler.core.jsonread import flag, maybe_text, number_within, portfolio_id, text
+from reconciler.core.jsonread import flag, maybe_text, number_within, portfolio_id, read_document, text
 from reconciler.core.live import LATEST_MS, Live, Record, Status
 from reconciler.core.livefile import LIVE_FORMAT, LiveFile
 from reconciler.core.planfile import TOOL, from_iso, iso
@@ -42,7 +41,7 @@ def parse_live(content: bytes | str) -> LiveFile:
     if len(content) > LARGEST_LIVE_FILE:
         raise LiveInvalid(f"the live file is larger than {LARGEST_LIVE_FILE // 1024 // 1024} MiB", _REPAIR)
     try:
-        document = json.loads(content)
+        document = read_document(content)
         _require_format(document["format_version"])
         return _live_file(document)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

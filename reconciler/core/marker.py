@@ -61,6 +61,14 @@ def has_token(pause_reason: str | None, token: str | None) -> bool:
     return re.search(rf"(?<![0-9a-f]){re.escape(token)}(?![0-9a-f])", pause_reason) is not None
 
 
+def is_cut(pause_reason: str | None, sent: str) -> bool:
+    """Whether a stored reason ends in the middle of the one that was sent, within its mark: the service cut it."""
+    if not pause_reason:
+        return False
+    shown, mark_at = pause_reason.rstrip(), sent.rfind(MARK_NAME)
+    return any(shown.endswith(sent[:length].rstrip()) for length in range(mark_at + 1, len(sent)) if mark_at >= 0)
+
+
 def token_of(pause_reason: str | None) -> str | None:
     """Return the token in our mark at the end of a stored reason; ``None`` without a mark, or of an older one."""
     found = _AT_THE_END.search(pause_reason) if pause_reason is not None else None

@@ -100,8 +100,8 @@ class Change:
     ``writes_schedule`` says whether interval and offset of ``after`` are sent. ``note`` is the declared reason, sent
     with pause and resume on v1. ``pause_reason`` is the stored reason at planning time: a resume is pinned to it.
     On v2, which stores none, ``pause_id`` stands in (:class:`~reconciler.core.live.Live`, ``schedule_id``).
-    ``cadence_ms`` is the interval that a v2 portfolio has from its strategy, to be shown: it is not this change's to
-    set, and does not pin it. ``since`` is the token of the last write to its state or schedule that the journal knew
+    ``cadence_ms`` is the interval that a v2 portfolio has from its ``strategy`` (an id), to be shown: it is not this
+    change's to set, and does not pin it. ``since`` is the token of the last write to its state or schedule that the journal knew
     before the first read, ``None`` for none: an apply whose journal knows of a later one finds the change stale.
     """
 
@@ -122,6 +122,7 @@ class Change:
     source: Origin | None = None
     api: ApiVersion = ApiVersion.V1
     cadence_ms: int | None = None
+    strategy: str | None = None
     pause_id: str | None = None
     since: str | None = None
 
@@ -156,6 +157,27 @@ class Blocked:
     api: ApiVersion = ApiVersion.V1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A v2 portfolio that follows another strategy than declared. No call of Glider's changes that, so nothing is done.
+
+    It may be paused like any other, which is a change; but it is not resumed, and as long as it follows the other
+    strategy it is not as declared. ``declared`` and ``live`` are the two strategies' ids, beside the names that are
+    known. ``status`` is its live state, ``cadence_ms`` the interval that it has from the live strategy.
+    """
+
+    id: PortfolioId
+    state: RunState
+    status: Status
+    declared: str
+    live: str
+    declared_name: str | None = None
+    live_name: str | None = None
+    cadence_ms: int | None = None
+    name: str | None = None
+    source: Origin | None = None
+
+
 class Listing(StrEnum):
     """Whether the service listed its portfolios, so that those nobody declared are known."""
 
@@ -186,7 +208,7 @@ class Unchanged:
     unverified: bool = False
 
 
-Decision = Change | Held | Blocked | Unchanged
+Decision = Change | Held | Blocked | Moved | Unchanged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +224,7 @@ class Summary:
     blocked: int
     unmanaged: int
     unverified: int
+    moved: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,13 +260,15 @@ class Plan:
     blocked_strategies: tuple[StrategyBlocked, ...] = ()
     strategies_no_op: int = 0
     account: str | None = None
+    moved: tuple[Moved, ...] = ()
+    """What follows another strategy than declared, unless it is paused by this plan or blocked; not among ``no_op``."""
     cost: PlanCost | None = None
     """``None`` where no selected portfolio declares what a run costs."""
 
     @property
     def managed(self) -> int:
         """How many declared portfolios the plan is about."""
-        return len(self.changes) + len(self.held) + len(self.blocked) + self.no_op
+        return len(self.changes) + len(self.held) + len(self.blocked) + len(self.moved) + self.no_op
 
     @property
     def summary(self) -> Summary:
@@ -261,6 +286,7 @@ class Plan:
             blocked=len(self.blocked),
             unmanaged=len(self.unmanaged),
             unverified=self.unverified,
+            moved=len(self.moved),
         )
 
 

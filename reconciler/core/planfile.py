@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler import __version__
 from reconciler.core.errors import ExitReason
 from reconciler.core.plan import ChangeReason
+from reconciler.core.runs import runs_of
 from reconciler.core.strategyfile import fingerprinted, strategies_document
 
 if TYPE_CHECKING:
@@ -117,12 +118,25 @@ def plan_document(plan: Plan, exit_reason: ExitReason) -> dict[str, Any]:
             }
             for blocked in plan.blocked
         ],
+        "moved": [
+            {
+                "id": moved.id,
+                "name": moved.name,
+                "state": moved.state.value,
+                "status": moved.status.value,
+                "declared": {"strategy": moved.declared, "name": moved.declared_name},
+                "live": {"strategy": moved.live, "name": moved.live_name, "interval_ms": moved.cadence_ms},
+                "source": _source(moved.source),
+            }
+            for moved in plan.moved
+        ],
         "unmanaged": [
             {"id": one.id, "name": one.name, "status": one.status.value, "strategy": one.strategy}
             for one in plan.unmanaged
         ],
         "listing": plan.listing.value,
         "strategies": strategies_document(plan),
+        "runs": _runs(plan),
         "cost": {name: getattr(plan.cost, name) for name in plan.cost.__slots__} if plan.cost is not None else None,
     }
 
@@ -175,10 +189,16 @@ def _change(change: Change) -> dict[str, Any]:
         "pause_reason": change.pause_reason,
         "next_run_at": iso(change.next_run_ms) if change.next_run_ms is not None else None,
         "cadence_ms": change.cadence_ms,
+        "strategy": change.strategy,
         "pause_id": change.pause_id,
         "since": change.since,
         "source": _source(change.source),
     }
+
+
+def _runs(plan: Plan) -> dict[str, Any] | None:
+    runs = runs_of(plan)
+    return {name: getattr(runs, name) for name in runs.__slots__} if runs is not None else None
 
 
 def _snapshot(snapshot: Snapshot) -> dict[str, Any]:

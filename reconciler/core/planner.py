@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from reconciler.core.decide import DEFAULT_POLICY, Policy, decide
 from reconciler.core.guards import check_guards
 from reconciler.core.live import Verdict
-from reconciler.core.plan import Blocked, BlockReason, Change, Held, Listing, Plan, Unchanged, Unmanaged
+from reconciler.core.plan import Blocked, BlockReason, Change, Held, Listing, Moved, Plan, Unchanged, Unmanaged
 from reconciler.core.selection import EVERYTHING, Selection
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def build_plan(
     changes: list[Change] = []
     held: list[Held] = []
     blocked: list[Blocked] = []
+    moved: list[Moved] = []
     no_op = unverified = 0
     for portfolio in sorted(desired):
         decision = decide(
@@ -71,6 +72,8 @@ def build_plan(
             case Held() as hold:
                 held.append(hold)
                 unverified += hold.unverified
+            case Moved() as elsewhere:
+                moved.append(elsewhere)
             case Blocked() as block:
                 blocked.append(block)
                 unverified += block.reason is BlockReason.UNVERIFIED
@@ -84,6 +87,7 @@ def build_plan(
         changes=tuple(changes),
         held=tuple(held),
         blocked=tuple(blocked),
+        moved=tuple(moved),
         no_op=no_op,
         unverified=unverified,
         over=check_guards(changes, guards, managed=managed) if guards is not None else (),

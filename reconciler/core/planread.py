@@ -5,11 +5,10 @@ In: text. Out: a :class:`~reconciler.core.plan.Plan`, or an error that says what
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from reconciler.core.cost import PlanCost
-from reconciler.core.desired import ApiVersion, Origin
+from reconciler.core.desired import ApiVersion, Origin, RunState
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.diff import Field, FieldChange
 from reconciler.core.errors import NotExpected, PlanInvalid, StalePlan
@@ -21,6 +20,7 @@ from reconciler.core.jsonread import (
     number,
     number_within,
     portfolio_id,
+    read_document,
     text,
     texts,
 )
@@ -34,6 +34,7 @@ from reconciler.core.plan import (
     ChangeReason,
     Held,
     Listing,
+    Moved,
     Plan,
     Risk,
     Snapshot,
@@ -58,7 +59,7 @@ def parse_plan(text: str | bytes) -> Plan:
     does not match its own fingerprint.
     """
     try:
-        document = json.loads(text)
+        document = read_document(text)
         _require_format(document["format_version"])
         plan = _plan(document)
         stored = document["fingerprint"]
@@ -153,6 +154,7 @@ def _plan(document: Mapping[str, Any]) -> Plan:
             )
             for blocked in document["blocked"]
         ),
+        moved=tuple(_parse_moved(moved) for moved in document.get("moved", ())),
         unmanaged=tuple(
             Unmanaged(
                 id=portfolio_id(one["id"]),
@@ -188,6 +190,7 @@ def _parse_change(change: Mapping[str, Any]) -> Change:
         id=portfolio_id(change["id"]),
         api=ApiVersion(change.get("api", "v1")),
         cadence_ms=_maybe_ms(change.get("cadence_ms"), lowest=1),
+        strategy=maybe_text(change.get("strategy")),
         pause_id=maybe_text(change.get("pause_id")),
         since=maybe_text(change["since"]),
         name=maybe_text(change["name"]),
@@ -204,6 +207,22 @@ def _parse_change(change: Mapping[str, Any]) -> Change:
         pause_reason=maybe_text(change["pause_reason"]),
         next_run_ms=_maybe_time(change["next_run_at"]),
         source=_parse_source(change["source"]),
+    )
+
+
+def _parse_moved(moved: Mapping[str, Any]) -> Moved:
+    declared, live = moved["declared"], moved["live"]
+    return Moved(
+        id=portfolio_id(moved["id"]),
+        name=maybe_text(moved["name"]),
+        state=RunState(moved["state"]),
+        status=Status(moved["status"]),
+        declared=text(declared["strategy"]),
+        declared_name=maybe_text(declared["name"]),
+        live=text(live["strategy"]),
+        live_name=maybe_text(live["name"]),
+        cadence_ms=_maybe_ms(live["interval_ms"], lowest=1),
+        source=_parse_source(moved["source"]),
     )
 
 

@@ -122,7 +122,7 @@ class AutomationApi(PortfolioApi, Rooms, Protocol):
 class StrategyApi(Protocol):
     """The strategies of one Glider service. Every method may raise ``ApiError``, and nothing else.
 
-    Reads are retried inside, within a budget. A write is sent once; after a rate limit alone it is sent again.
+    Reads are retried inside, within a budget. A write is sent once: whoever repeats it has to look first.
     """
 
     async def read_strategy(self, strategy: StrategyId) -> StrategyLive:
@@ -230,8 +230,7 @@ class ReadObserver(Protocol):
 class RebalanceApi(Protocol):
     """The rebalances of one version of the service. Every method may raise ``ApiError``, and nothing else.
 
-    Reads are retried inside, within a budget. A trigger trades and is not safe twice: it is sent again only where the
-    first was proven to do nothing, after a rate limit or on the other v1 path family, and never for anything else.
+    Reads are retried inside, within a budget. A trigger trades and is not safe twice, so it is sent once.
     """
 
     @property

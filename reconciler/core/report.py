@@ -5,7 +5,7 @@ In: nothing but values of an apply. Out: :class:`ApplyReport`. Every planned cha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -100,6 +100,8 @@ class ActionResult:
     detail: str = ""
     notes: tuple[str, ...] = ()
     error: ApiError | None = None
+    changed: bool = field(default=False, compare=False)
+    """Whether one of the calls is known to have taken effect, whatever became of the change as a whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,7 @@ class StrategyResult:
     detail: str = ""
     notes: tuple[str, ...] = ()
     error: ApiError | None = None
+    changed: bool = field(default=False, compare=False)
 
 
 AnyResult = ActionResult | StrategyResult
@@ -149,9 +152,7 @@ class ApplyReport:
         blocked = bool(self.plan.blocked or self.plan.blocked_strategies)
         if not incomplete and not blocked:
             return ExitReason.OK
-        # The last call of what failed changed nothing; what is stale or was not attempted ends before a call.
-        begun = {Outcome.FAILED: 1, Outcome.STALE: 0, Outcome.NOT_ATTEMPTED: 0}
-        halfway = any(len(result.calls) > begun.get(result.outcome, len(result.calls)) for result in self.every)
+        halfway = any(result.changed and result.outcome not in ACHIEVED for result in self.every)
         if incomplete == {Outcome.STALE} and not blocked and not halfway:
             return ExitReason.STALE
         if halfway or Outcome.UNKNOWN in outcomes or Outcome.DONE in outcomes:

@@ -54,6 +54,12 @@ class Cadence(StrEnum):
         return list(Cadence).index(self)
 
 
+    @property
+    def runs_a_day(self) -> float:
+        """How often a portfolio runs in 24 hours; of ``monthly`` about so often, taking a month as 30 days."""
+        return {Cadence.HOURLY: 24.0, Cadence.DAILY: 1.0, Cadence.WEEKLY: 1 / 7, Cadence.MONTHLY: 1 / 30}[self]
+
+
 class StrategyStatus(StrEnum):
     """What is known of a strategy, closed: only ``FOUND`` carries a cadence."""
 
@@ -120,7 +126,8 @@ class StrategyLive:
 class StrategyChange:
     """One strategy's new cadence. ``before`` is ``None`` where the live one can't be known.
 
-    ``reach`` is how many portfolios were enrolled when the plan was made, ``None`` where that is not known. ``since``
+    ``reach`` is how many portfolios were enrolled when the plan was made, and ``running`` how many of those were active;
+    ``None`` where that is not known. ``since``
     is the token of the last write to it that the journal knew before the first read, ``None`` for none.
     """
 
@@ -129,6 +136,7 @@ class StrategyChange:
     after: Cadence
     reach: int | None
     risks: tuple[StrategyRisk, ...]
+    running: int | None = None
     provenance: Provenance = Provenance.READ
     name: str | None = None
     cause: Cause | None = None
@@ -139,6 +147,11 @@ class StrategyChange:
     def address(self) -> StrategyAddress:
         """``strategies/ID``."""
         return address_of(self.id)
+
+    @property
+    def may_run_more(self) -> bool:
+        """Whether its portfolios run more often afterwards, or nobody knows that they do not."""
+        return self.before is None or StrategyRisk.MORE_RUNS in self.risks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

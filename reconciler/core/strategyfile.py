@@ -12,6 +12,7 @@ from reconciler.core.desired import Origin
 from reconciler.core.jsonread import maybe_number, maybe_text, number, portfolio_id, text
 from reconciler.core.live import Provenance
 from reconciler.core.plan import Cause
+from reconciler.core.runs import runs_a_day
 from reconciler.core.strategy import (
     Cadence,
     StrategyBlock,
@@ -42,6 +43,9 @@ def strategies_document(plan: Plan) -> dict[str, Any]:
                 "after": change.after.value,
                 "provenance": change.provenance.value,
                 "reach": change.reach,
+                "running": change.running,
+                "before_runs_day": runs_a_day(change, change.before),
+                "after_runs_day": runs_a_day(change, change.after),
                 "risks": [risk.value for risk in change.risks],
                 "cause": change.cause.value if change.cause else None,
                 "since": change.since,
@@ -87,6 +91,7 @@ def _parse_change(change: Mapping[str, Any]) -> StrategyChange:
         after=Cadence(change["after"]),
         provenance=Provenance(change["provenance"]),
         reach=maybe_number(change["reach"]),
+        running=maybe_number(change.get("running")),
         risks=tuple(StrategyRisk(risk) for risk in change["risks"]),
         cause=Cause(change["cause"]) if change["cause"] is not None else None,
         since=maybe_text(change["since"]),

@@ -40,7 +40,7 @@ class Strategies:
     """Everything a plan needs to know of the selected strategies, keyed by id.
 
     ``live`` lacks what nobody read. ``recorded`` are the cadences of our last confirmed writes. ``reach`` counts
-    enrolled portfolios; it lacks what could not be counted. ``on_mainnet`` names a portfolio on ETH mainnet of each
+    enrolled portfolios, and ``running`` the active ones among them; both lack what could not be counted. ``on_mainnet`` names a portfolio on ETH mainnet of each
     strategy that is known to have one: enrolled as read, and declared on that chain. ``since`` holds the tokens of the
     last writes that the journal knew before the first read, by address.
     """
@@ -49,6 +49,7 @@ class Strategies:
     live: Mapping[StrategyId, StrategyLive]
     recorded: Mapping[StrategyId, Cadence]
     reach: Mapping[StrategyId, int]
+    running: Mapping[StrategyId, int] = field(default_factory=dict)
     on_mainnet: Mapping[StrategyId, PortfolioId] = field(default_factory=dict)
     since: Mapping[Address, str] = field(default_factory=dict)
 
@@ -160,7 +161,8 @@ def with_strategies(
         )
         match _within_minimum(decision, strategies.on_mainnet.get(strategy)):
             case StrategyChange() as change:
-                changes.append(replace(change, since=strategies.since.get(change.address)))
+                since, running = strategies.since.get(change.address), strategies.running.get(strategy)
+                changes.append(replace(change, since=since, running=running))
             case StrategyBlocked() as block:
                 blocked.append(block)
             case StrategyUnchanged():
@@ -189,6 +191,25 @@ def _within_minimum(decision: StrategyDecision, on_mainnet: PortfolioId | None) 
         status=StrategyStatus.UNKNOWN if decision.before is None else StrategyStatus.FOUND,
         name=decision.name,
         source=decision.source,
+    )
+
+
+def with_strategy_names(plan: Plan, names: Mapping[str, str]) -> Plan:
+    """Return the plan with the names of strategies that it lacks; ``names`` are keyed by a strategy's id."""
+    if not (plan.strategies or plan.blocked_strategies or plan.moved):
+        return plan
+    return replace(
+        plan,
+        strategies=tuple(replace(one, name=one.name or names.get(one.id)) for one in plan.strategies),
+        blocked_strategies=tuple(replace(one, name=one.name or names.get(one.id)) for one in plan.blocked_strategies),
+        moved=tuple(
+            replace(
+                one,
+                declared_name=one.declared_name or names.get(one.declared),
+                live_name=names.get(one.live, one.live_name),
+            )
+            for one in plan.moved
+        ),
     )
 
 

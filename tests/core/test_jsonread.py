@@ -15,6 +15,7 @@ from reconciler.core.jsonread import (
     number,
     number_within,
     portfolio_id,
+    read_document,
     text,
     texts,
 )
@@ -76,3 +77,15 @@ def test_both_ends_are_within(value: int, taken: bool) -> None:
     else:
         with pytest.raises(ValueError, match=r"^a number that it can't be$"):
             number_within(value, lowest=3, highest=5)
+
+
+@pytest.mark.parametrize("content", ['{"a": 1, "a": 1}', '[{"b": {"a": null, "a": 2}}]', '{"a": 1, "\\u0061": 2}', b'{"": 1, "": 1}'])
+def test_a_key_twice_is_refused(content: str | bytes) -> None:
+    """Which of two values counts is nobody's guess, wherever the object stands and however the key is spelled."""
+    with pytest.raises(ValueError, match="a key twice"):
+        read_document(content)
+
+
+def test_a_document_is_read() -> None:
+    """One key in several objects is no key twice."""
+    assert read_document(b'{"a": [{"b": 1}, {"b": 2}], "b": 3}') == {"a": [{"b": 1}, {"b": 2}], "b": 3}

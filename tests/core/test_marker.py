@@ -12,6 +12,7 @@ from reconciler.core.marker import (
     MARK,
     due_ms_of,
     has_token,
+    is_cut,
     is_marked,
     is_our_due,
     marked,
@@ -164,6 +165,25 @@ def test_not_marked(reason: str | None) -> None:
 def test_has_token(reason: str | None, token: str | None, *, found: bool) -> None:
     """The token of one write is found however its mark was changed; any token only in a whole mark at the end."""
     assert has_token(reason, token) is found
+
+
+@pytest.mark.parametrize(
+    ("reason", "cut"),
+    [
+        (None, False),
+        ("", False),
+        ("Paused via API: Audit [glider-reconciler 7f3a9c]", False),
+        ("Paused via API: Audit [glider-reconciler 7f3a9", True),
+        ("Paused via API: Audit [glider-reconciler ", True),
+        ("Paused via API: Audit [", True),
+        ("Paused via API: Audit", False),
+        ("Paused via API: Freeze", False),
+        ("Paused via API: Audit [glider-reconciler 7f3a9c] (key 1)", False),
+    ],
+)
+def test_is_cut(reason: str | None, *, cut: bool) -> None:
+    """A reason that ends within our mark was cut; one that ends in it, or never held it, was not."""
+    assert is_cut(reason, marked("Audit", TOKEN)) is cut
 
 
 @pytest.mark.parametrize(

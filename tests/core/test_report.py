@@ -8,8 +8,8 @@ import pytest
 
 from reconciler.core.desired import PortfolioId
 from reconciler.core.errors import ApiError, ExitReason, FailureKind
-from reconciler.core.plan import Blocked, BlockReason, Held, Plan
 from reconciler.core.intent import Call
+from reconciler.core.plan import Blocked, BlockReason, Held, Plan
 from reconciler.core.report import (
     ACHIEVED,
     ActionResult,
@@ -38,23 +38,23 @@ def blocked(*failures: FailureKind | None) -> tuple[Blocked, ...]:
     )
 
 
-def result(outcome: Outcome, kind: FailureKind | None = None, calls: int = 1) -> ActionResult:
+def result(outcome: Outcome, kind: FailureKind | None = None, *, changed: bool = False) -> ActionResult:
     error = ApiError(kind, "x") if kind else None
-    return ActionResult(change=BARE, outcome=outcome, calls=(Call.PAUSE,) * calls, error=error)
+    return ActionResult(change=BARE, outcome=outcome, calls=(Call.PAUSE,), error=error, changed=changed)
 
 
 def report(*results: ActionResult, plan: Plan = CHANGES) -> ApplyReport:
     return ApplyReport(plan=plan, results=results, started_ms=1, finished_ms=2)
 
 
-DONE, ALREADY = result(Outcome.DONE), result(Outcome.ALREADY_DONE)
-STALE, SKIPPED = result(Outcome.STALE, calls=0), result(Outcome.NOT_ATTEMPTED, calls=0)
+DONE, ALREADY = result(Outcome.DONE, changed=True), result(Outcome.ALREADY_DONE)
+STALE, SKIPPED = result(Outcome.STALE), result(Outcome.NOT_ATTEMPTED)
 UNKNOWN = result(Outcome.UNKNOWN)
 REFUSED = result(Outcome.FAILED, FailureKind.REFUSED)
 NO_KEY = result(Outcome.FAILED, FailureKind.UNAUTHENTICATED)
 FORBIDDEN = result(Outcome.FAILED, FailureKind.FORBIDDEN)
 AWAY = result(Outcome.FAILED, FailureKind.UNREACHABLE)
-HALFWAY = result(Outcome.FAILED, FailureKind.UNREACHABLE, calls=2)
+HALFWAY = result(Outcome.FAILED, FailureKind.UNREACHABLE, changed=True)
 STUCK = replace(CHANGES, blocked=blocked(None))
 
 ENDINGS = {
@@ -72,6 +72,9 @@ ENDINGS = {
     "unknown": (report(UNKNOWN), ExitReason.PARTIAL),
     "unknown among failures": (report(UNKNOWN, REFUSED), ExitReason.PARTIAL),
     "one change halfway": (report(HALFWAY), ExitReason.PARTIAL),
+    "stale halfway": (report(result(Outcome.STALE, changed=True)), ExitReason.PARTIAL),
+    "stopped halfway": (report(result(Outcome.NOT_ATTEMPTED, changed=True), ALREADY), ExitReason.PARTIAL),
+    "already done on the way": (report(result(Outcome.ALREADY_DONE, changed=True)), ExitReason.OK),
     "unreachable": (report(AWAY, SKIPPED), ExitReason.UNREACHABLE),
     "no permission": (report(NO_KEY, FORBIDDEN, SKIPPED), ExitReason.PERMISSION),
     "no permission, and blocked": (report(NO_KEY, plan=STUCK), ExitReason.ERROR),
