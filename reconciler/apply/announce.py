@@ -11,23 +11,26 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Generic, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, assert_never
 
 from reconciler.apply.reread import look_until
 from reconciler.core.desired import PortfolioId
 from reconciler.core.duration import format_duration
 from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
 from reconciler.core.intent import Call, Effect, WriteOutcome
+from reconciler.core.plan import Change
 from reconciler.core.ports import Confirmation, WriteNotSent
 from reconciler.core.rebalance import is_cooldown
-from reconciler.core.report import Outcome
-from reconciler.core.strategy import strategy_of
+from reconciler.core.report import ActionResult, Outcome, StrategyResult
+from reconciler.core.strategy import StrategyChange, strategy_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from reconciler.core.intent import Intent
+    from reconciler.core.plan import AnyChange
     from reconciler.core.ports import AutomationApi, Clock, Journal, RebalanceApi, StrategyApi
+    from reconciler.core.report import AnyResult
 
 T = TypeVar("T")
 
@@ -60,6 +63,27 @@ class Progress:
     """Whether a write is known to have taken effect."""
     looking: bool = True
     """Whether no call is under way: then an error speaks of a look, and not of the last call."""
+
+
+def result_of(
+    change: AnyChange, progress: Progress, outcome: Outcome, detail: str, error: ApiError | None = None
+) -> AnyResult:
+    """Return the result of a change that came as far as ``progress``."""
+    told: dict[str, Any] = {
+        "outcome": outcome,
+        "calls": tuple(progress.calls),
+        "detail": detail,
+        "notes": tuple(progress.notes),
+        "error": error,
+        "changed": progress.changed,
+    }
+    match change:
+        case Change():
+            return ActionResult(change=change, **told)
+        case StrategyChange():
+            return StrategyResult(change=change, **told)
+        case _:
+            assert_never(change)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from reconciler.apply.journalfile import broken
 from reconciler.core.desired import ApiVersion, PortfolioId, RunState
 from reconciler.core.intent import TOOK_EFFECT, Before, Call, Intent, OpenIntent
-from reconciler.core.jsonread import flag, maybe_number, maybe_text, texts
+from reconciler.core.jsonread import flag, maybe_number, maybe_text, text, texts
 from reconciler.core.live import LATEST_MS, Record, Status
 from reconciler.core.report import Run, Write
 from reconciler.core.strategy import Cadence, StrategyAddress, StrategyId, strategy_of
@@ -107,16 +107,16 @@ def run_row(row: Row, writes: tuple[Write, ...]) -> Run:
     number, base_url, fingerprint, tool, process, started_ms, finished_ms, exit_reason, approved, account = row
     return Run(
         number=number,
-        base_url=base_url,
-        fingerprint=fingerprint,
-        tool=tool,
-        process=process,
+        base_url=text(base_url),
+        fingerprint=text(fingerprint),
+        tool=text(tool),
+        process=text(process),
         started_ms=_time(started_ms),
         finished_ms=None if finished_ms is None else _time(finished_ms),
-        exit_reason=exit_reason,
+        exit_reason=maybe_text(exit_reason),
         writes=writes,
-        approved=approved,
-        account=account,
+        approved=maybe_text(approved),
+        account=maybe_text(account),
     )
 
 
@@ -131,11 +131,11 @@ def write_row(row: Row) -> tuple[int, Write]:
         interval_ms=interval_ms,
         offset_ms=offset_ms,
         intent_ms=_time(intent_ms),
-        outcome=outcome,
-        detail=detail or "",
+        outcome=maybe_text(outcome),
+        detail=maybe_text(detail) or "",
         outcome_ms=None if outcome_ms is None else _time(outcome_ms),
         cadence=_cadence(wanted) if call == Call.SET_CADENCE else None,
-        token=token,
+        token=text(token),
     )
 
 
@@ -160,8 +160,9 @@ def trigger_row(row: Row) -> tuple[PortfolioId, int]:
     return PortfolioId(portfolio), count
 
 
-def _address(text: str) -> Address:
-    return StrategyAddress(text) if strategy_of(text) is not None else PortfolioId(text)
+def _address(value: object) -> Address:
+    address = text(value)
+    return StrategyAddress(address) if strategy_of(address) is not None else PortfolioId(address)
 
 
 def _cadence(wanted: str) -> Cadence:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, assert_never
 
-from reconciler.apply.announce import Announcer, Declined, Progress
+from reconciler.apply.announce import Announcer, Declined, Progress, result_of
 from reconciler.apply.steps import Steps
 from reconciler.apply.stop import Stop, work_through
 from reconciler.apply.strategies import StrategySteps
@@ -136,7 +136,7 @@ class _Applier:
 
     async def _work(self, change: AnyChange) -> None:
         if self._stop.why is not None:
-            result = _result(change, Progress(), Outcome.NOT_ATTEMPTED, self._stop.why)
+            result = result_of(change, Progress(), Outcome.NOT_ATTEMPTED, self._stop.why)
         else:
             # A strategy is only ever updated.
             verb = change.verb if isinstance(change, Change) else Verb.UPDATE
@@ -163,22 +163,22 @@ class _Applier:
         try:
             return await self._steps(change, progress).run()
         except Declined as declined:
-            return _result(change, progress, declined.outcome, declined.detail)
+            return result_of(change, progress, declined.outcome, declined.detail)
         except ApiError as error:
             if error.kind is FailureKind.UNAUTHENTICATED:
                 self._stop.request("the key was refused")
             # Refused by the last call, but an earlier one of the same change went through: say what stands now.
-            return _result(change, progress, Outcome.FAILED, _what_failed(error, progress), error)
+            return result_of(change, progress, Outcome.FAILED, _what_failed(error, progress), error)
         except asyncio.CancelledError:
             # Ours, after the grace of a stop, or the whole program's: either way this change has an outcome to be told.
             if self._stop.why is None:
                 raise
             outcome = Outcome.UNKNOWN if progress.calls else Outcome.NOT_ATTEMPTED
-            return _result(change, progress, outcome, "interrupted before its outcome was known")
+            return result_of(change, progress, outcome, "interrupted before its outcome was known")
         except JournalError as error:
             self._stop.request(error.summary)
             outcome = Outcome.UNKNOWN if progress.calls else Outcome.NOT_ATTEMPTED
-            return _result(change, progress, outcome, error.summary)
+            return result_of(change, progress, outcome, error.summary)
 
     def _steps(self, change: AnyChange, progress: Progress) -> Steps | StrategySteps:
         announcer = self._announcer
@@ -217,26 +217,6 @@ class _Applier:
 
 def _address(change: AnyChange) -> Address:
     return change.address if isinstance(change, StrategyChange) else change.id
-
-
-def _result(
-    change: AnyChange, progress: Progress, outcome: Outcome, detail: str, error: ApiError | None = None
-) -> AnyResult:
-    told: dict[str, Any] = {
-        "outcome": outcome,
-        "calls": tuple(progress.calls),
-        "detail": detail,
-        "notes": tuple(progress.notes),
-        "error": error,
-        "changed": progress.changed,
-    }
-    match change:
-        case Change():
-            return ActionResult(change=change, **told)
-        case StrategyChange():
-            return StrategyResult(change=change, **told)
-        case _:
-            assert_never(change)
 
 
 def _what_failed(error: ApiError, progress: Progress) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, assert_never
 
-from reconciler.apply.announce import Declined, Sent, Writing
+from reconciler.apply.announce import Declined, Sent, Writing, result_of
 from reconciler.apply.check import (
     Standing,
     agree,
@@ -31,7 +31,7 @@ from reconciler.core.intent import Before, Call, Effect, Intent, effect_on_portf
 from reconciler.core.live import Live, Status
 from reconciler.core.marker import due_ms_of, has_token, is_cut, is_marked, marked, unmarked
 from reconciler.core.ports import Confirmation
-from reconciler.core.report import ActionResult, Outcome
+from reconciler.core.report import Outcome
 from reconciler.core.schedule import observed_record
 from reconciler.core.verb import Verb
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from reconciler.apply.announce import Announcer, Progress
     from reconciler.core.live import Record
     from reconciler.core.plan import Change, Snapshot
+    from reconciler.core.report import AnyResult
 
 _ABOUT_THE_SCHEDULE: Final = "SCHEDULE_"
 """Error codes that refuse the value itself (API facts §6), not the moment: asking again after a resume won't help."""
@@ -64,7 +65,7 @@ class Steps:
     again: frozenset[str] = frozenset()
     hinders: Callable[[Live], str | None] = lambda _: None
 
-    async def run(self) -> ActionResult:
+    async def run(self) -> AnyResult:
         """Send every call the change needs, and read back.
 
         Raises :class:`ApiError` when a call is proven to have changed nothing, and :class:`Declined` when the change
@@ -279,28 +280,30 @@ class Steps:
     async def _read(self) -> Live:
         return await self.announcer.api.read(self.change.id)
 
-    def _without_proof(self, sent: Sent[Live]) -> ActionResult:
+    def _without_proof(self, sent: Sent[Live]) -> AnyResult:
         """Say what became of a change whose last write is not known to have taken effect."""
         if sent.effect is Effect.SOMEBODY_ELSES and sent.seen is not None:
             return self._paused_by_somebody(sent, sent.seen)
         detail = f"{sent.intent.call} may or may not have taken effect: {sent.error}"
-        return self._result(Outcome.UNKNOWN, detail, sent.error)
+        return result_of(self.change, self.progress, Outcome.UNKNOWN, detail, sent.error)
 
-    def _paused_by_somebody(self, sent: Sent[Live], live: Live) -> ActionResult:
+    def _paused_by_somebody(self, sent: Sent[Live], live: Live) -> AnyResult:
         """Say that the pause in force can't be shown to be this write's: nothing of it is recorded.
 
         So it will be held, unless a mark of ours stands in it: then another write of ours made it.
         """
         shown = f" (Glider shows the reason {live.pause_reason!r})" if live.pause_reason else ""
         if is_marked(live.pause_reason):
-            return self._result(Outcome.ALREADY_DONE, f"it is paused, by another write of ours{shown}")
+            return result_of(
+                self.change, self.progress, Outcome.ALREADY_DONE, f"it is paused, by another write of ours{shown}"
+            )
         what = f"it is paused, but not by us{shown}"
         if is_cut(live.pause_reason, sent.intent.reason):
             what = f"it is paused, and Glider cut our mark{shown}, so nothing shows that the pause is ours"
         detail = f"{what}: a later resume needs --resume-held {self.change.id}"
-        return self._result(Outcome.ALREADY_DONE, detail)
+        return result_of(self.change, self.progress, Outcome.ALREADY_DONE, detail)
 
-    async def _read_back(self, sent: Sent[Live], previous: Record | None) -> ActionResult:
+    async def _read_back(self, sent: Sent[Live], previous: Record | None) -> AnyResult:
         """Read until the change holds, and record what was confirmed; ``previous`` is the record that was believed."""
         change, announcer = self.change, self.announcer
         pauses = sent.intent.call is Call.PAUSE
@@ -317,7 +320,7 @@ class Steps:
             return self._paused_by_somebody(sent, live)
         if live is None or not sight.expected:
             detail = "Glider accepted the call, but its status does not show it yet; plan again"
-            return self._result(Outcome.UNKNOWN, detail)
+            return result_of(self.change, self.progress, Outcome.UNKNOWN, detail)
         # What the look before a pause proved of the schedule is kept: the pause spoils the points that proved it.
         previous = observed_record(sent.look, previous) or previous
         record = record_of(
@@ -330,18 +333,7 @@ class Steps:
                 "it, but to other machines it is somebody else's pause"
             )
         announcer.journal.confirm({change.id: record})
-        return self._result(Outcome.DONE, "")
-
-    def _result(self, outcome: Outcome, detail: str, error: ApiError | None = None) -> ActionResult:
-        return ActionResult(
-            change=self.change,
-            outcome=outcome,
-            calls=tuple(self.progress.calls),
-            detail=detail,
-            notes=tuple(self.progress.notes),
-            error=error,
-            changed=self.progress.changed,
-        )
+        return result_of(self.change, self.progress, Outcome.DONE, "")
 
 
 def _confirmed(sent: Sent[Live]) -> Confirmation:

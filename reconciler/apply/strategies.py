@@ -9,18 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.apply.announce import Declined, Writing
+from reconciler.apply.announce import Declined, Writing, result_of
 from reconciler.apply.check import Standing, strategy_standing, what_moved_of_strategy, why_since_differs
 from reconciler.apply.reread import look_until
 from reconciler.core.desired import ApiVersion
 from reconciler.core.intent import Before, Call, Intent, effect_on_strategy
-from reconciler.core.report import Outcome, StrategyResult
+from reconciler.core.report import Outcome
 from reconciler.core.strategy import StrategyStatus
 
 if TYPE_CHECKING:
     from reconciler.apply.announce import Announcer, Progress
-    from reconciler.core.errors import ApiError
     from reconciler.core.ports import StrategyApi
+    from reconciler.core.report import AnyResult
     from reconciler.core.strategy import StrategyChange, StrategyLive
 
 
@@ -34,7 +34,7 @@ class StrategySteps:
     progress: Progress
     plans: frozenset[str]
 
-    async def run(self) -> StrategyResult:
+    async def run(self) -> AnyResult:
         """Bring the strategy to its cadence. Raises as :meth:`~reconciler.apply.steps.Steps.run` does."""
         sent = await self.announcer.announced(
             Writing(read=self._read, check=self._may_begin, intent=self._intent, effect=effect_on_strategy),
@@ -42,12 +42,12 @@ class StrategySteps:
         )
         if not sent.took_effect:
             detail = f"{Call.SET_CADENCE} may or may not have taken effect: {sent.error}"
-            return self._result(Outcome.UNKNOWN, detail, sent.error)
+            return result_of(self.change, self.progress, Outcome.UNKNOWN, detail, sent.error)
         sight = await look_until(self._read, self._shown, self.announcer.clock)
         if not sight.expected:
             detail = "Glider accepted the cadence, but the strategy does not show it yet; plan again"
-            return self._result(Outcome.UNKNOWN, detail)
-        return self._result(Outcome.DONE, "")
+            return result_of(self.change, self.progress, Outcome.UNKNOWN, detail)
+        return result_of(self.change, self.progress, Outcome.DONE, "")
 
     async def _read(self) -> StrategyLive:
         return await self.api.read_strategy(self.change.id)
@@ -77,14 +77,3 @@ class StrategySteps:
         """Whether a read shows the cadence; after a good answer, a service that shows none is enough."""
         hidden = live.status is StrategyStatus.UNKNOWN and not live.word
         return hidden or live.cadence is self.change.after
-
-    def _result(self, outcome: Outcome, detail: str, error: ApiError | None = None) -> StrategyResult:
-        return StrategyResult(
-            change=self.change,
-            outcome=outcome,
-            calls=tuple(self.progress.calls),
-            detail=detail,
-            notes=tuple(self.progress.notes),
-            error=error,
-            changed=self.progress.changed,
-        )
