@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _NO_SCHEDULE: Final = "A portfolio without a schedule is only run with --skip-schedule-validation."
 _NO_RUNS: Final = frozenset({400, 404})
-"""How the list of workflows is refused where there never was one: that is no obstacle to the first."""
+"""How Glider refuses the list of workflows where there never was one: that is no obstacle to the first."""
 
 
 class Rebalances:
@@ -59,13 +59,17 @@ class RebalancesV1:
             raise
 
     async def recent(self, portfolio: PortfolioId, *, limit: int) -> RecentRebalances:
-        """Read the newest workflows (V1.7); a 404 or 400 says that there are none. Raises :class:`ApiError`."""
+        """Read the newest workflows (V1.7). Raises :class:`ApiError`.
+
+        A 404 or 400 in Glider's own envelope, which has a code, says that there are none. One without is a gateway's,
+        and says nothing of the portfolio: an earlier run may be under way.
+        """
         operation = f"rebalances of {portfolio}"
         path = path_of(portfolio, f"rebalance/status?limit={limit}")
         try:
             payload = await self._transport.get(path, operation=operation)
         except ApiError as error:
-            if error.status in _NO_RUNS:
+            if error.status in _NO_RUNS and error.code is not None:
                 return RecentRebalances()
             raise
         return recent_of(portfolio, payload, operation=operation)

@@ -18,6 +18,7 @@ from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.paths import Paths
 from reconciler.core.rebalance import RebalanceStatus
 from reconciler.core.text import harmless
+from tests.api.stub_service import Service, fail, script, transport
 from tests.support import BASE_URL, World, portfolio
 
 if TYPE_CHECKING:
@@ -212,6 +213,33 @@ def asked(here: World, work: Callable[[Rebalances], Awaitable[Any]], paths: Path
             return await work(Rebalances(transport, GliderV1(transport, paths=paths)))
 
     return asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("answer", "none"),
+    [
+        (fail(404, "API_200"), True),
+        (fail(400, "API_001"), True),
+        ((404, {}, b"<html><h1>404 Not Found</h1></html>"), False),
+        ((400, {}, b""), False),
+        ((404, {}, b'{"message": "no route"}'), False),
+        ((404, {}, b'{"success": false, "error": {"message": "no"}}'), False),
+        (fail(409, "API_001"), False),
+    ],
+)
+def test_no_runs_is_what_glider_says(answer: Any, none: bool) -> None:
+    """A list that Glider refuses by a code is empty; a gateway's 404 is a failed read, as a run may be under way."""
+
+    async def main() -> Any:
+        async with transport(Service(script(answer))) as client:
+            glider = GliderV1(client, paths=Paths.REFERENCE)
+            return await Rebalances(client, glider).of(ApiVersion.V1).recent(AAA, limit=5)
+
+    if none:
+        assert asyncio.run(main()).rebalances == ()
+    else:
+        with pytest.raises(ApiError):
+            asyncio.run(main())
 
 
 @pytest.mark.parametrize("family", ["reference", "guide", "both"])

@@ -32,18 +32,19 @@ LIST, ONE = "/rebalance/status", "/rebalance/status/"
 
 @dataclass
 class Without:
-    """The simulator, but for paths that hold a text: those are answered with this status and nothing else."""
+    """The simulator, but for paths that hold a text: those are answered with this status and body."""
 
     app: Any
     part: str
     status: int
+    body: bytes = b"<html>"
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if self.part not in scope["path"]:
             await self.app(scope, receive, send)
             return
         await send({"type": "http.response.start", "status": self.status, "headers": []})
-        await send({"type": "http.response.body", "body": b"<html>"})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 def read(here: World, app: Any, work: Callable[[Asked], Awaitable[Any]]) -> Any:
@@ -99,9 +100,16 @@ def test_a_result_that_can_not_be_read(here: World, part: str, status: int, reas
 @pytest.mark.parametrize("status", [400, 404])
 def test_a_list_that_is_not_there_is_empty(here: World, status: int) -> None:
     """Where there never was a schedule the service may refuse the list: then no run is known of, and none failed."""
-    last = read(here, Without(here.app, LIST, status), last_of)
+    refused = Without(here.app, LIST, status, b'{"success": false, "error": {"code": "API_200", "message": "none"}}')
+    last = read(here, refused, last_of)
     assert (last.knowledge, last.failure) == (Knowledge.NONE, None)
-    assert read(here, Without(here.app, LIST, status), lambda one: read_recent(one, limit=10)) == ()
+    assert read(here, refused, lambda one: read_recent(one, limit=10)) == ()
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_gateway_that_does_not_know_the_list_says_nothing(here: World, status: int) -> None:
+    """Only Glider's own words say that nothing ran; a page of somebody in between leaves it unknown."""
+    assert read(here, Without(here.app, LIST, status), last_of).knowledge is Knowledge.UNREADABLE
 
 
 def test_a_refused_key_is_raised(here: World) -> None:
