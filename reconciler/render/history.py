@@ -1,6 +1,7 @@
 """What the journal tells of earlier applies: a table of runs, one run's writes, or JSON values.
 
 In: :class:`~reconciler.core.report.Run` values, newest first. Out: text, or values for a JSON document. Times are UTC.
+A journal may come from a cache or an artifact that somebody else could write to, so no text of it is shown as it is.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler.core.duration import format_duration
 from reconciler.core.intent import Call, WriteOutcome
 from reconciler.core.planfile import iso
-from reconciler.core.text import plural
+from reconciler.core.text import LONGEST_TEXT, harmless, plural
 from reconciler.render.style import Ink, Style, columns, moment, safe
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ OPEN: Final = "open"
 OUTCOMES: Final = (*(outcome.value for outcome in WriteOutcome), OPEN)
 _SHORT: Final = 12
 """Characters of a fingerprint in a table."""
+_LONGEST: Final = 16 * LONGEST_TEXT
+"""Characters of a text in JSON; a detail that quotes the service is longer than one text of the service."""
 _NO_END: Final = "under way, or cut off"
 _SENDS_A_SCHEDULE: Final = frozenset({Call.START, Call.UPDATE_SCHEDULE})
 
@@ -102,21 +105,25 @@ def _ended(run: Run, style: Style) -> str:
 
 
 def _outcome(write: Write, style: Style) -> str:
-    outcome = write.outcome or OPEN
+    outcome = _outcome_word(write)
     match outcome:
         case "confirmed" | "seen":
             return style.paint(outcome, Ink.GREEN)
         case "failed":
             return style.paint(outcome, Ink.RED)
         case _:
-            return style.paint(safe(outcome), Ink.YELLOW)
+            return style.paint(outcome, Ink.YELLOW)
+
+
+def _outcome_word(write: Write) -> str:
+    return safe(write.outcome or OPEN)
 
 
 def _counts(run: Run) -> Mapping[str, int]:
     """Return how many writes ended how, in the order of :data:`OUTCOMES`."""
     counts = dict.fromkeys(OUTCOMES, 0)
     for write in run.writes:
-        outcome = write.outcome or OPEN
+        outcome = _outcome_word(write)
         counts[outcome] = counts.get(outcome, 0) + 1
     return counts
 
@@ -124,15 +131,15 @@ def _counts(run: Run) -> Mapping[str, int]:
 def _document(run: Run, *, with_writes: bool) -> dict[str, Any]:
     document: dict[str, Any] = {
         "run": run.number,
-        "base_url": run.base_url,
-        "account": run.account,
-        "tool": run.tool,
-        "process": run.process,
-        "fingerprint": run.fingerprint,
-        "approved": run.approved,
+        "base_url": _harmless(run.base_url),
+        "account": _maybe_harmless(run.account),
+        "tool": _harmless(run.tool),
+        "process": _harmless(run.process),
+        "fingerprint": _harmless(run.fingerprint),
+        "approved": _maybe_harmless(run.approved),
         "started_at": iso(run.started_ms),
         "finished_at": None if run.finished_ms is None else iso(run.finished_ms),
-        "ended": run.exit_reason,
+        "ended": _maybe_harmless(run.exit_reason),
         "summary": dict(_counts(run)),
     }
     if with_writes:
@@ -143,14 +150,22 @@ def _document(run: Run, *, with_writes: bool) -> dict[str, Any]:
 def _write_document(write: Write) -> dict[str, Any]:
     return {
         "write": write.number,
-        "token": write.token,
-        "portfolio": write.portfolio,
+        "token": _harmless(write.token),
+        "portfolio": _harmless(write.portfolio),
         "call": write.call.value,
         "interval_ms": write.interval_ms if write.call in _SENDS_A_SCHEDULE else None,
         "offset_ms": write.offset_ms if write.call in _SENDS_A_SCHEDULE else None,
         "cadence": write.cadence.value if write.cadence else None,
         "intent_at": iso(write.intent_ms),
-        "outcome": write.outcome,
+        "outcome": _maybe_harmless(write.outcome),
         "outcome_at": None if write.outcome_ms is None else iso(write.outcome_ms),
-        "detail": write.detail,
+        "detail": _harmless(write.detail),
     }
+
+
+def _harmless(text: str) -> str:
+    return harmless(text, longest=_LONGEST)
+
+
+def _maybe_harmless(text: str | None) -> str | None:
+    return None if text is None else _harmless(text)

@@ -6,6 +6,7 @@ import re
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 import pytest
 
@@ -70,13 +71,51 @@ def test_a_run_that_is_not_there(shell: Shell) -> None:
         "UPDATE writes SET wanted = '{}'",
         "UPDATE writes SET intent_ms = -1",
         "UPDATE runs SET started_ms = 999999999999999999",
+        "ALTER TABLE runs RENAME TO r; CREATE TABLE runs AS SELECT * FROM r; UPDATE runs SET tool = x'1b5b324a'",
+        "ALTER TABLE writes RENAME TO w; CREATE TABLE writes AS SELECT * FROM w; UPDATE writes SET detail = x'07'",
     ],
 )
 def test_rows_that_make_no_sense(shell: Shell, damage: str) -> None:
     """Values that no journal has are told as damage, not as a bug."""
     assert shell("apply --sandbox --auto-approve").code == 0
     with closing(sqlite3.connect(shell.folder / ".reconciler/journal.db")) as connection, connection:
-        connection.execute(damage)
+        connection.executescript(damage)
     ended = shell("history")
     assert ended.code == 1
     assert "can't be used: it is damaged" in ended.err
+
+
+TEXTS = {
+    "runs": ("base_url", "fingerprint", "tool", "process", "exit_reason", "approved", "account"),
+    "writes": ("portfolio", "outcome", "detail", "token"),
+}
+"""Every text column of what is shown, but those whose words are checked."""
+
+
+@pytest.mark.parametrize("line", ["history", "history --run 1", "history -o json", "history --run 1 -o json"])
+def test_a_forged_journal_steers_no_terminal(shell: Shell, line: str) -> None:
+    """A journal from a cache that others can write to may hold anything in any text: it is shown, and does nothing."""
+    assert shell("apply --sandbox --auto-approve").code == 0
+    for payload in ("\x1b[2J\x07", "\x9b31m\x85", "\u202eleft\u2066", "\u2028\u200b\ufeff\xad\U000e0001"):
+        with closing(sqlite3.connect(shell.folder / ".reconciler/journal.db")) as connection, connection:
+            for table, names in TEXTS.items():
+                for name in names:
+                    connection.execute(f"UPDATE {table} SET {name} = ?", (f"{payload} {name}",))
+        ended = shell(line)
+        assert (ended.code, ended.err) == (0, "")
+        assert not [c for c in ended.out if category(c) in ("Cc", "Cf", "Zl", "Zp") and c != "\n"]
+        assert "tool" in ended.out
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["UPDATE writes SET wanted = ?", "UPDATE writes SET call = ?", "UPDATE confirmed SET state = ?"],
+)
+def test_what_is_said_of_a_forged_journal_steers_no_terminal(shell: Shell, damage: str) -> None:
+    """The sentence about a word that no journal has quotes it."""
+    assert shell("apply --sandbox --auto-approve").code == 0
+    with closing(sqlite3.connect(shell.folder / ".reconciler/journal.db")) as connection, connection:
+        connection.execute(damage, ("\x1b[2J\x9b31m\u202e",))
+    for line in ("history", "history -o json", "plan --sandbox", "plan --sandbox -o json"):
+        ended = shell(line)
+        assert not {"\x1b", "\x9b", "\u202e"} & set(ended.out + ended.err)
