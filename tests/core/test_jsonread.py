@@ -79,7 +79,9 @@ def test_both_ends_are_within(value: int, taken: bool) -> None:
             number_within(value, lowest=3, highest=5)
 
 
-@pytest.mark.parametrize("content", ['{"a": 1, "a": 1}', '[{"b": {"a": null, "a": 2}}]', '{"a": 1, "\\u0061": 2}', b'{"": 1, "": 1}'])
+@pytest.mark.parametrize(
+    "content", ['{"a": 1, "a": 1}', '[{"b": {"a": null, "a": 2}}]', '{"a": 1, "\\u0061": 2}', b'{"": 1, "": 1}']
+)
 def test_a_key_twice_is_refused(content: str | bytes) -> None:
     """Which of two values counts is nobody's guess, wherever the object stands and however the key is spelled."""
     with pytest.raises(ValueError, match="a key twice"):

@@ -413,6 +413,14 @@ def test_other_content_is_refused(content: bytes | str) -> None:
         parse_live(content)
 
 
+def test_a_key_twice_is_refused() -> None:
+    """Which of two values counts is nobody's guess."""
+    content = json.dumps(whole())
+    assert parse_live(content).as_of_ms == NOON_MS
+    with pytest.raises(LiveInvalid, match="not a live file"):
+        parse_live(content.replace('"status":', '"status": "active", "status":', 1))
+
+
 def test_other_versions() -> None:
     """A newer minor version with keys that are not known here is read, another major one is refused by its number."""
     newer = {**whole(), "format_version": "1.7", "weather": "fine"}

@@ -178,6 +178,13 @@ def test_not_a_plan(text: str | bytes) -> None:
     assert refusal(text) == NO_PLAN
 
 
+@pytest.mark.parametrize("key", ["fingerprint", "changes", "format_version"])
+def test_a_key_twice(key: str) -> None:
+    """A plan that shows a reviewer one value and this program another is none, even where both are the same."""
+    assert refusal(f'{{"{key}": 0, {json.dumps(DOCUMENT)[1:]}') == NO_PLAN
+    assert refusal(json.dumps(DOCUMENT).replace('"verb":', '"verb": "pause", "verb":', 1)) == NO_PLAN
+
+
 @pytest.mark.parametrize("number", [1, 2, 64, 128])
 def test_ids_of_every_length(number: int) -> None:
     """An id of 1 to 128 characters is a portfolio's."""
