@@ -200,6 +200,7 @@ class SqliteJournal:
                 int(record.marked),
                 record.pause_reason,
                 self._account,
+                record.imported,
             )
             for portfolio, record in records.items()
         ]
@@ -207,7 +208,7 @@ class SqliteJournal:
             with self._connection:
                 self._connection.executemany(
                     "INSERT OR REPLACE INTO confirmed VALUES"
-                    " (?, ?, ?, ?, ?, ?, ?, ?, (SELECT COALESCE(MAX(id), 0) FROM writes), ?, ?)",
+                    " (?, ?, ?, ?, ?, ?, ?, ?, (SELECT COALESCE(MAX(id), 0) FROM writes), ?, ?, ?)",
                     rows,
                 )
         except sqlite3.Error as error:

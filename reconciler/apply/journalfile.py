@@ -10,6 +10,7 @@ beside the file as ``….db-journal``: the next opening to write rolls it back, 
 from __future__ import annotations
 
 import sqlite3
+import stat
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
@@ -47,7 +48,7 @@ _SCHEMA: Final = f"""
     CREATE TABLE confirmed (
         base_url TEXT NOT NULL, portfolio TEXT NOT NULL, state TEXT NOT NULL, interval_ms INTEGER, offset_ms INTEGER,
         schedule_id TEXT, confirmed_ms INTEGER NOT NULL, marked INTEGER NOT NULL, last_write INTEGER NOT NULL,
-        pause_reason TEXT, account TEXT, PRIMARY KEY (base_url, portfolio)
+        pause_reason TEXT, account TEXT, imported TEXT, PRIMARY KEY (base_url, portfolio)
     ) STRICT, WITHOUT ROWID;
 """
 _BEFORE_UPGRADE: Final = f"""
@@ -56,6 +57,7 @@ _BEFORE_UPGRADE: Final = f"""
     ALTER TABLE runs ADD COLUMN account TEXT;
     ALTER TABLE confirmed ADD COLUMN pause_reason TEXT;
     ALTER TABLE confirmed ADD COLUMN account TEXT;
+    ALTER TABLE confirmed ADD COLUMN imported TEXT;
     DROP INDEX writes_by_portfolio;
     ALTER TABLE writes RENAME TO writes_without_tokens;
 """
@@ -140,11 +142,29 @@ def require_sound(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _real(path: Path) -> Path:
-    """Return the one name that every spelling of a path and every symbolic link leads to. Raises ``OSError``."""
+    """Return the one name that every spelling of a path and every symbolic link leads to.
+
+    Raises ``OSError``, also where something has the name that is no file: SQLite takes a device for an empty database,
+    and may wait at a FIFO.
+    """
     try:
-        return path.resolve()
+        real = path.resolve()
     except RuntimeError as error:  # what Python before 3.13 says of links that lead in a circle
         raise OSError(str(error)) from error
+    _require_file(real)
+    return real
+
+
+def _require_file(real: Path) -> None:
+    """Raise ``OSError`` for anything but a regular file or nothing at all; a link is not followed."""
+    try:
+        mode = real.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError("it is a folder")
+    if not stat.S_ISREG(mode):
+        raise OSError("it is a link" if stat.S_ISLNK(mode) else "it is a device, a FIFO or a socket, not a file")
 
 
 def _is_new(connection: sqlite3.Connection, real: Path) -> bool:
@@ -190,11 +210,10 @@ def lock(path: Path, process: str) -> sqlite3.Connection:
         real = _real(path)
     except OSError as error:
         raise broken(path, error) from error
-    if real.is_dir():
-        raise broken(path, IsADirectoryError("it is a folder"))
     beside = real.with_name(real.name + ".lock")
     try:
         real.parent.mkdir(parents=True, exist_ok=True)
+        _require_file(beside)
         connection = sqlite3.connect(beside, timeout=0, isolation_level=None)
     except (OSError, sqlite3.Error) as error:
         raise broken(beside, error) from error

@@ -38,7 +38,7 @@ def understood(path: Path, read: Callable[[Row], T], rows: Iterable[Row]) -> tup
 
 def record_row(row: Row) -> tuple[PortfolioId, Record]:
     """Return what was confirmed of a portfolio."""
-    portfolio, state, interval_ms, offset_ms, schedule_id, confirmed_ms, marked, pause_reason = row
+    portfolio, state, interval_ms, offset_ms, schedule_id, confirmed_ms, marked, pause_reason, imported = row
     return PortfolioId(portfolio), Record(
         state=RunState(state),
         interval_ms=interval_ms,
@@ -47,6 +47,7 @@ def record_row(row: Row) -> tuple[PortfolioId, Record]:
         confirmed_ms=confirmed_ms,
         marked=bool(marked),
         pause_reason=pause_reason,
+        imported=imported,
     )
 
 

@@ -77,7 +77,8 @@ def _unanswered(which: str) -> str:
 def _records(which: str) -> str:
     """Return the statement for what was confirmed, and not made void by a later write that counts."""
     return f"""
-        SELECT portfolio, state, interval_ms, offset_ms, schedule_id, confirmed_ms, marked, pause_reason FROM confirmed
+        SELECT portfolio, state, interval_ms, offset_ms, schedule_id, confirmed_ms, marked, pause_reason, imported
+        FROM confirmed
         WHERE {_mine("confirmed")} AND {which} AND NOT EXISTS (
             SELECT 1 FROM writes
             WHERE {_mine("writes")} AND writes.portfolio = confirmed.portfolio

@@ -83,6 +83,9 @@ class Record:
     """Whether the service showed our mark in the pause reason afterwards; see :mod:`reconciler.core.marker`."""
     pause_reason: str | None = None
     """The reason as the service showed it of our own pause, where it had changed the mark in it."""
+    imported: str | None = None
+    """Set where the record comes from another journal's export: the token of the pause of ours that it tells of, empty
+    where there is none. Such a record counts only where live shows that token, or the record's schedule id."""
 
 
 class Provenance(StrEnum):

@@ -167,4 +167,5 @@ def _record(record: Record) -> dict[str, Any]:
         "confirmed_ms": record.confirmed_ms,
         "marked": record.marked,
         "pause_reason": record.pause_reason,
+        "imported": record.imported,
     }

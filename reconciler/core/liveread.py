@@ -168,6 +168,7 @@ def _record(record: Mapping[str, Any]) -> Record:
         confirmed_ms=_moment(record["confirmed_ms"]),
         marked=flag(record["marked"]),
         pause_reason=maybe_text(record.get("pause_reason")),
+        imported=maybe_text(record.get("imported")),
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from reconciler.core.desired import ApiVersion, RunState
 from reconciler.core.schedule import applies
+from reconciler.core.text import holds_token
 
 if TYPE_CHECKING:
     from reconciler.core.live import Live, Record
@@ -58,7 +59,7 @@ def has_token(pause_reason: str | None, token: str | None) -> bool:
         return False
     if token is None:
         return token_of(pause_reason) is not None
-    return re.search(rf"(?<![0-9a-f]){re.escape(token)}(?![0-9a-f])", pause_reason) is not None
+    return holds_token(pause_reason, token)
 
 
 def is_cut(pause_reason: str | None, sent: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Final
 from reconciler.core.desired import RunState
 from reconciler.core.duration import DAY_MS
 from reconciler.core.live import Live, Provenance, Record, Status
+from reconciler.core.text import holds_token
 
 POINTS_THAT_PROVE: Final = 3
 """So many points on one grid, and no fewer, are taken as a proof of the interval: two gaps, to be compared."""
@@ -61,9 +62,16 @@ def known_offset(live: Live, record: Record | None) -> Known:
 
 
 def applies(record: Record | None, live: Live) -> bool:
-    """Whether the record speaks of the schedule that is live: not of one that was deleted and made anew since."""
+    """Whether the record speaks of the schedule that is live: not of one that was deleted and made anew since.
+
+    An imported record has to be shown by live itself, by the token of its pause or by its schedule id: nobody knows
+    what was written to the portfolio after the export.
+    """
     if record is None or live.status is Status.INACTIVE:
         return False
+    if record.imported is not None:
+        by_token = bool(record.imported) and holds_token(live.pause_reason or "", record.imported)
+        return by_token or (record.schedule_id is not None and record.schedule_id == live.schedule_id)
     return live.schedule_id is None or record.schedule_id in (None, live.schedule_id)
 
 

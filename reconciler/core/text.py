@@ -6,6 +6,7 @@ visible escape here, once; each renderer then escapes again for its own sink (te
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
@@ -23,6 +24,11 @@ def harmless(text: str, *, longest: int = LONGEST_TEXT) -> str:
     if cut.isascii() and cut.isprintable():
         return cut
     return "".join(f"\\u{{{ord(c):x}}}" if unicodedata.category(c) in _INVISIBLE else c for c in cut)
+
+
+def holds_token(text: str, token: str) -> bool:
+    """Whether a token, of hexadecimal digits, stands in a text, and not as a part of a longer number."""
+    return re.search(rf"(?<![0-9a-f]){re.escape(token)}(?![0-9a-f])", text) is not None
 
 
 def plural(count: int, noun: str) -> str:

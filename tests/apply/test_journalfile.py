@@ -241,7 +241,7 @@ UPGRADED = {
             *(5, None, None, None, "old9", 0, None),
         ),
     ],
-    "confirmed": [("u", "aaa", "paused", 12, 0, "s", 6, 1, 7, None, None)],
+    "confirmed": [("u", "aaa", "paused", 12, 0, "s", 6, 1, 7, None, None, None)],
 }
 
 

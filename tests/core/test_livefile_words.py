@@ -24,7 +24,13 @@ S, T = StrategyId("s"), StrategyId("t")
 FAILED = ApiError(FailureKind.SERVER, "it broke", status=500, code="E1", request_id="r1", correlation_id="c1")
 PLAIN = ApiError(FailureKind.UNREACHABLE, "no connection")
 RECORD = Record(
-    state=RunState.PAUSED, interval_ms=HOUR_MS, offset_ms=0, schedule_id="s9", confirmed_ms=NOON_MS, marked=True
+    state=RunState.PAUSED,
+    interval_ms=HOUR_MS,
+    offset_ms=0,
+    schedule_id="s9",
+    confirmed_ms=NOON_MS,
+    marked=True,
+    imported="7f3a9c",
 )
 FULL = Live(
     id=A,
@@ -118,6 +124,7 @@ DOCUMENT: Final[dict[str, Any]] = {
                 "confirmed_ms": NOON_MS,
                 "marked": True,
                 "pause_reason": None,
+                "imported": "7f3a9c",
             },
             api="v2",
             listed=True,
@@ -153,6 +160,7 @@ DOCUMENT: Final[dict[str, Any]] = {
                     "confirmed_ms": 0,
                     "marked": False,
                     "pause_reason": None,
+                    "imported": None,
                 },
             ),
         ],

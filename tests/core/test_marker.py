@@ -117,6 +117,28 @@ def test_a_pause_without_a_reason(now: str | None, then: str | None, api: ApiVer
     assert paused_by_us(live(None, schedule=now), replace(record(), schedule_id=then), api) is ours
 
 
+@pytest.mark.parametrize("imported", ["", TOKEN])
+@pytest.mark.parametrize(
+    ("now", "then", "api", "ours"),
+    [
+        (pause_id("then"), pause_id("then"), ApiVersion.V2, True),
+        (pause_id("later"), pause_id("then"), ApiVersion.V2, False),
+        (None, pause_id("then"), ApiVersion.V2, False),
+        ("s1", "s1", ApiVersion.V1, True),
+        ("s2", "s1", ApiVersion.V1, False),
+        (None, "s1", ApiVersion.V1, False),
+        (None, None, ApiVersion.V1, False),
+        ("s1", None, ApiVersion.V1, False),
+    ],
+)
+def test_an_imported_record_of_a_pause_without_a_reason(
+    now: str | None, then: str | None, api: ApiVersion, imported: str, *, ours: bool
+) -> None:
+    """It counts only where live shows the very due time or schedule id; a record of our own needs no id on v1."""
+    found = replace(record(), schedule_id=then, imported=imported)
+    assert paused_by_us(live(None, schedule=now), found, api) is ours
+
+
 @pytest.mark.parametrize(
     ("declared", "sent"),
     [("Audit", "Audit"), (None, "Declared in Git"), ("", "Declared in Git")],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from reconciler.core.desired import PortfolioId, RunState
@@ -194,3 +196,31 @@ def test_without_a_record_every_point_counts() -> None:
 def test_runs_per_day(interval: int, runs: float) -> None:
     """A schedule runs as often in 24 hours as its interval fits into them."""
     assert runs_per_day(interval) == runs
+
+
+@pytest.mark.parametrize(
+    ("imported", "reason", "recorded", "shown", "counts"),
+    [
+        (None, None, None, None, True),
+        ("", None, None, None, False),
+        ("", None, None, "s1", False),
+        ("", None, "s1", None, False),
+        ("", None, "s1", "s2", False),
+        ("", None, "s1", "s1", True),
+        ("7f3a9c", "Paused via API: Audit [glider-reconciler 7f3a9c]", None, None, True),
+        ("7f3a9c", "Paused via API: Audit [glider-reconciler 7f3a9c]", "s1", "s2", True),
+        ("7f3a9c", "Paused via API: Audit [glider-reconciler aaaaaa]", None, None, False),
+        ("7f3a9c", "Paused via API: Audit 7f3a9cd", None, None, False),
+        ("7f3a9c", None, None, None, False),
+        ("", "Paused from the app", None, None, False),
+    ],
+)
+def test_an_imported_record(
+    imported: str | None, reason: str | None, recorded: str | None, shown: str | None, *, counts: bool
+) -> None:
+    """It counts only where live shows its token or its schedule id; one of our own needs neither."""
+    found = replace(live(status=Status.PAUSED, schedule=shown), pause_reason=reason)
+    then = replace(record(schedule=recorded), imported=imported)
+    assert applies(then, found) is counts
+    known = Known(24 * H, Provenance.RECORDED) if counts else Known(None, Provenance.NONE)
+    assert known_interval(found, then) == known
