@@ -18,6 +18,7 @@ from reconciler.cli.savefile import exists, replace_file, save_new
 from reconciler.cli.service import open_service, run_async
 from reconciler.cli.wiring import make_output, refuse
 from reconciler.core.desired import ApiVersion
+from reconciler.core.errors import JournalError
 from reconciler.core.expect import NOTHING, expect_of
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from reconciler.cli.adopting import Reading, Wanted
     from reconciler.cli.output import Output
+    from reconciler.cli.service import Service
     from reconciler.config.emit import Comments
     from reconciler.config.into import Additions
     from reconciler.config.load import Configuration
@@ -91,10 +93,31 @@ def import_(**options: Any) -> ExitReason:
                 strategies=configuration.strategies if configuration is not None else (),
             )
             output.notes(service.notes)
+            await _keep(reading, options, service, output)
             return reading, service.label, expect
 
     reading, base_url, expect = run_async(work)
     return _write(reading, base_url, configuration, ground, options, output, expect=expect)
+
+
+async def _keep(reading: Reading, options: Mapping[str, Any], service: Service, output: Output) -> None:
+    """Let the journal keep what the reads prove of schedules, so that the first pause of ours does not lose it.
+
+    Only said where it can't: the files are what an import is for.
+    """
+    from reconciler.cli.writing import open_to_write
+    from reconciler.core.evidence import observed
+    from reconciler.core.ports import Memory
+
+    known = Memory(records=reading.found.records)
+    proven = observed(known, reading.found.live, now_ms=service.api.service_ms())
+    if not proven:
+        return
+    try:
+        with await open_to_write({**options, "lock_timeout": "0s"}, service) as journal:
+            journal.confirm(proven)
+    except JournalError as error:
+        output.note(f"note: what was seen of schedules could not be kept: {error}")
 
 
 def _wanted(options: Mapping[str, Any]) -> Wanted:
