@@ -24,6 +24,8 @@ _WITHOUT_TOKENS: Final = 1
 """The version whose writes had no token; it is upgraded."""
 _APPLICATION_ID: Final = 0x676C7263  # "glrc": tells a journal from any other SQLite file
 _BUSY_SECONDS: Final = 10.0
+_WITH_A_LOG: Final = b"\x02\x02"
+"""What stands in a database file's header, from its byte 18, where it has a write-ahead log."""
 
 _WRITES: Final = """
     CREATE TABLE writes (
@@ -114,7 +116,7 @@ def open_to_read(path: Path) -> sqlite3.Connection | None:
         real = _real(path)
         if not real.exists():
             return None
-        connection = sqlite3.connect(f"{real.as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
+        connection = _connect_to_read(real)
     except (OSError, sqlite3.Error) as error:
         raise broken(path, error) from error
     try:
@@ -129,6 +131,27 @@ def open_to_read(path: Path) -> sqlite3.Connection | None:
         connection.close()
         raise broken(path, error) from error
     except JournalError:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect_to_read(real: Path) -> sqlite3.Connection:
+    """Return a connection that can't write, and needs no permission to. Raises ``OSError`` and ``sqlite3.Error``."""
+    uri = f"{real.as_uri()}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)
+    try:
+        connection.execute("PRAGMA schema_version")
+    except sqlite3.OperationalError:
+        connection.close()
+        with real.open("rb") as file:
+            log = file.read(20)[18:] == _WITH_A_LOG
+        if not log or real.with_name(real.name + "-wal").exists():
+            raise
+        # A journal of version 1 in a folder that can't be written: SQLite would make its write-ahead log there before
+        # it reads. Without one the file is whole, and nobody can begin one here.
+        return sqlite3.connect(f"{uri}&immutable=1", uri=True, timeout=_BUSY_SECONDS)
+    except sqlite3.Error:
         connection.close()
         raise
     return connection

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 import sqlite3
 from contextlib import closing
 from functools import partial
@@ -141,6 +143,74 @@ def test_a_folder(place: Path, opening: Callable[[Path], object]) -> None:
     assert summary.startswith(f"the journal {place} can't be used: ")
     assert not summary.endswith(": None")
     assert detail == WAY_OUT
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/null")
+
+
+def socket_file(path: Path) -> None:
+    with closing(socket.socket(socket.AF_UNIX)) as made:
+        made.bind(os.path.relpath(path))  # such a name has about a hundred characters
+
+
+def loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without FIFOs")
+@pytest.mark.parametrize("make", [fifo, device, socket_file, loop])
+def test_what_is_no_file_is_no_journal(place: Path, make: Callable[[Path], None]) -> None:
+    """It is refused before it is opened, and nothing is made beside it: neither a lock nor a database."""
+    make(place)
+    for using in (open_to_write, open_to_read, lambda path: lock(path, "p")):
+        summary, detail = refusal(partial(using, place))
+        assert summary.startswith(f"the journal {place} can't be used: ")
+        assert detail == WAY_OUT
+    assert [path.name for path in place.parent.iterdir()] == ["journal.db"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without FIFOs")
+@pytest.mark.parametrize("make", [fifo, device, loop, lambda path: path.symlink_to("elsewhere")])
+def test_what_is_no_file_is_no_lock(place: Path, make: Callable[[Path], None]) -> None:
+    """A planted link must not make a database of the file that it leads to."""
+    beside = place.with_name("journal.db.lock")
+    make(beside)
+    summary, _ = refusal(lambda: lock(place, "p"))
+    assert summary.startswith(f"the journal {beside} can't be used: it is a ")
+    assert [path.name for path in place.parent.iterdir()] == ["journal.db.lock"]
+
+
+@pytest.fixture
+def sealed(place: Path) -> Iterator[Path]:
+    """A folder that can't be written to, with a journal of each version."""
+    open_to_write(place).close()
+    with closing(sqlite3.connect(place.with_name("old.db"))) as connection:
+        connection.executescript(OLD)
+    for path in (place, place.with_name("old.db")):
+        path.chmod(0o444)
+    place.parent.chmod(0o555)
+    try:
+        (place.parent / "x").touch()
+    except PermissionError:
+        yield place.parent
+        place.parent.chmod(0o755)
+    else:
+        place.parent.chmod(0o755)
+        pytest.skip("this user may write everywhere")
+
+
+@pytest.mark.parametrize(("name", "runs"), [("journal.db", 0), ("old.db", 1)])
+def test_reading_needs_no_permission_to_write(sealed: Path, name: str, runs: int) -> None:
+    """Neither of the file nor of its folder, whatever the version."""
+    reader = open_to_read(sealed / name)
+    assert reader is not None
+    with closing(reader):
+        assert reader.execute("SELECT COUNT(*) FROM runs").fetchone() == (runs,)
 
 
 def test_a_path_that_can_not_be_looked_at(place: Path) -> None:
