@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli import options as shared
+from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.output import is_terminal
 from reconciler.cli.plan import show_plan
 from reconciler.cli.planning import make_plan, parse_allow, policy, show_warnings
@@ -74,6 +75,7 @@ def apply(**options: Any) -> ExitReason:
     approved = _saved(options, "approved") if options["approved"] else None
     configuration = load_files(options["sources"])
     show_warnings(configuration, output)
+    warn_of_journal(options, configuration, output)
 
     async def work() -> ExitReason:
         async with open_service(

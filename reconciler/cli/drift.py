@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli import options as shared
+from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.planning import make_plan, show_warnings, unverified
 from reconciler.cli.service import open_service, run_async
 from reconciler.cli.wiring import load_files, make_output
@@ -45,6 +46,7 @@ def drift(**options: Any) -> ExitReason:
     output = make_output(options)
     configuration = load_files(options["sources"])
     show_warnings(configuration, output)
+    warn_of_journal(options, configuration, output)
 
     async def work() -> ExitReason:
         from reconciler.core.report import drift_exit_reason

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 import click
 
 from reconciler.cli import options as shared
+from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.offline import plan_offline
 from reconciler.cli.planning import make_plan, policy, show_warnings
 from reconciler.cli.savefile import save
@@ -63,6 +64,7 @@ def plan(**options: Any) -> ExitReason:
 
     if options["live"] is not None:
         return _show_and_save(plan_offline(options, configuration, base=base), options, output)
+    warn_of_journal(options, configuration, output)
 
     async def work() -> Plan:
         async with open_service(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli import options as shared
+from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.named import api_option, expect_in, load_files_if_any, named, paths_of
 from reconciler.cli.output import is_terminal
 from reconciler.cli.planning import again
@@ -82,6 +83,7 @@ def rebalance(**options: Any) -> ExitReason:
         raise refuse(f"--skip-schedule-validation is of v1, and {on_v2[0]} is managed by v2: leave it out.")
 
     orders = _orders(chosen, options)
+    warn_of_journal(options, configuration, output)
 
     async def work() -> ExitReason:
         async with open_service(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reconciler.cli.journalplace import make_folder
 from reconciler.cli.options import DEFAULT_SANDBOX
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def load(seed: str, file: str) -> None:
     from reconciler.sandbox.store import Store
 
     planted = _read_seed(seed)
+    make_folder(Path(file))
     Store.load(Path(file), planted, now_ms=time_ns() // 1_000_000).close()
     click.echo(f"Loaded {plural(len(planted.portfolios), 'portfolio')} into {file}.")
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.journalplace import make_folder, require_untracked
 from reconciler.cli.wiring import refuse
 from reconciler.core.errors import ExitReason, JournalBusy
 
@@ -48,7 +49,11 @@ def said_yes(question: str) -> bool:
 
 
 async def open_to_write(options: Mapping[str, Any], service: Service) -> SqliteJournal:
-    """Open the journal, waiting for another apply as long as ``--lock-timeout`` says; a signal ends the wait."""
+    """Open the journal, waiting for another apply as long as ``--lock-timeout`` says; a signal ends the wait.
+
+    Its folder is made where it is missing. Raises :class:`~reconciler.core.errors.JournalError`, also for one that Git
+    tracks.
+    """
     from asyncio import sleep
     from time import monotonic
 
@@ -59,11 +64,14 @@ async def open_to_write(options: Mapping[str, Any], service: Service) -> SqliteJ
         wait_seconds = parse_duration(options["lock_timeout"]) / 1000
     except ValueError as error:
         raise refuse(f"--lock-timeout: {error}; write 10s, 5m or the like.") from error
+    path = Path(options["journal"])
+    require_untracked(path)
+    make_folder(path)
     patience_ends = monotonic() + wait_seconds
     while True:
         try:
             return open_journal(
-                Path(options["journal"]),
+                path,
                 base_url=service.label,
                 account=service.account,
                 now_ms=service.api.service_ms,

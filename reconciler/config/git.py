@@ -7,7 +7,8 @@ Whoever may propose a change can put a whole repository into a folder of the che
 configuration names programs that git starts. So nothing here depends on what that configuration says:
 
 - a bare repository that git merely comes across is not opened;
-- only subcommands that read objects and names are run, never one with filters, hooks, an index or a pager;
+- only subcommands that read objects and names are run, never one with filters, hooks or a pager; of the index only the
+  names are read, and no file is compared with it;
 - no transport may be used, so an object that is missing stays missing instead of being fetched with a program of the
   repository's choice;
 - git gets a short list of variables, without keys and tokens.
@@ -32,7 +33,7 @@ from reconciler.core.text import harmless
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Subcommand = Literal["rev-parse", "merge-base", "rev-list", "ls-tree", "cat-file"]
+Subcommand = Literal["rev-parse", "merge-base", "rev-list", "ls-tree", "ls-files", "cat-file"]
 """What may be run. None of them starts a program by itself; before one is added, look up what it starts."""
 
 GIT_SECONDS: Final = 60

@@ -38,6 +38,7 @@ COMMANDS = (
     "merge.all.driver",
     "mergetool.x.cmd",
     "pager.cat-file",
+    "pager.ls-files",
     "pager.ls-tree",
     "pager.merge-base",
     "pager.rev-list",
@@ -54,7 +55,7 @@ COMMANDS = (
 )
 """Keys whose value is a program, of git 2.39's manual; ``core.hooksPath`` is a folder and is set apart."""
 
-ALIASES = tuple(f"alias.{name}" for name in ("rev-parse", "merge-base", "rev-list", "ls-tree", "cat-file"))
+ALIASES = tuple(f"alias.{name}" for name in ("rev-parse", "merge-base", "rev-list", "ls-tree", "ls-files", "cat-file"))
 
 TRANSPORTS = {
     "ext": "ext::sh -c touch% {canary}",

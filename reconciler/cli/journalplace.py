@@ -1,0 +1,110 @@
+"""Where the journal lies: its folder, which Git is told to leave alone, and what is to be said of the place.
+
+In: the path of a journal or a sandbox, and the files of a run. Out: a folder, an error, warnings. What is in a journal
+is of no interest here.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from reconciler.cli.options import DEFAULT_JOURNAL
+from reconciler.core.errors import JournalError, ReconcilerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from reconciler.cli.output import Output
+    from reconciler.config.load import Configuration
+
+_OURS = Path(DEFAULT_JOURNAL).parent
+_WHY = "whoever may write to the repository may change what it says was confirmed"
+_UNTRACK = "Take it out with `git rm --cached`, and keep its folder in a cache or on a disk instead."
+
+
+def make_folder(file: Path) -> None:
+    """Make the folder of a journal or a sandbox, with a ``.gitignore`` that leaves out all of it.
+
+    A folder that was there already gets one only where it has our own name. What can't be made, and what lies behind a
+    link, is left to whoever opens the file, who says why.
+    """
+    try:
+        if file.is_symlink():
+            return
+        folder = file.parent.resolve()
+        made = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        if made or folder.name == _OURS.name:
+            with (folder / ".gitignore").open("x", encoding="utf-8") as ignore:  # never over, or through, what is there
+                ignore.write("*\n")
+    except (OSError, ValueError, RuntimeError):
+        return
+
+
+def require_untracked(journal: Path) -> None:
+    """Raise :class:`JournalError` for a journal that Git tracks: a pull request could put another one in its place."""
+    if is_tracked(journal):
+        raise JournalError(f"Git tracks the journal {journal}: {_WHY}", _UNTRACK)
+
+
+def is_tracked(journal: Path) -> bool:
+    """Whether Git tracks a journal; no where Git can't tell, as outside of a checkout or without Git."""
+    from reconciler.config.git import Git
+
+    def tracks(place: Path) -> bool:
+        if "GIT_DIR" not in os.environ and not any((folder / ".git").exists() for folder in place.parents):
+            return False  # the most frequent answer, without starting a program
+        if not place.parent.is_dir():
+            return False
+        git = Git(cwd=place.parent, environment=os.environ)
+        return git.run("ls-files", "--error-unmatch", "-z", "--", place.name).code == 0
+
+    try:
+        # A link that leads out of the checkout may be tracked, too.
+        return any(tracks(place) for place in {journal.resolve(), journal.parent.resolve() / journal.name})
+    except (OSError, ValueError, RuntimeError, ReconcilerError):
+        return False
+
+
+def warn_of_journal(options: Mapping[str, Any], configuration: Configuration | None, output: Output) -> None:
+    """Warn of a journal that Git tracks, and of another one beside the files: each knows what the other does not."""
+    journal = Path(options["journal"])
+    if is_tracked(journal):
+        output.warn(f"Git tracks the journal {journal}: {_WHY}; an apply refuses it")
+    source = click.get_current_context().get_parameter_source("journal")
+    if configuration is None or source is not ParameterSource.DEFAULT:
+        return
+    found = [name for name in _beside(configuration.files) if name.is_file()]
+    if not found:
+        return
+    both = "is in use, and what the other knows is not" if journal.is_file() else "is to be used, and is not there yet"
+    output.warn(
+        f"there is a journal beside the files, {found[0]}, and another one {both}: {journal}; "
+        "name the one that is meant with --journal"
+    )
+
+
+def _beside(files: Iterable[str]) -> Iterator[Path]:
+    """Yield where a run in the folder of the files would have its journal, each place once.
+
+    That folder is below the working directory any one above a file; elsewhere it is the file's own, or the one above
+    ``automation/``.
+    """
+    here = Path.cwd()
+    folders: dict[Path, None] = {}
+    for name in files:
+        folder = Path(os.path.abspath(name)).parent  # noqa: PTH100 - as it is spelled, but for dots
+        if folder.is_relative_to(here):
+            folders.update((one, None) for one in (folder, *folder.parents) if here in one.parents)
+        else:
+            folders.update((one, None) for one in (folder, folder.parent)[: 1 + (folder.name == "automation")])
+    used = here / DEFAULT_JOURNAL
+    for folder in sorted(folders):
+        place = folder / DEFAULT_JOURNAL
+        if place.resolve() != used.resolve():
+            yield Path(os.path.relpath(place))

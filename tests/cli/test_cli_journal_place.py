@@ -1,0 +1,182 @@
+"""Where the journal lies: Git leaves it alone, the other one is named, and whoever only reads needs no permission."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconciler.cli.journalplace import is_tracked, make_folder
+from tests.config.hostilegit import TRANSPORTS, make_hostile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.cli.conftest import Shell
+
+JOURNAL = ".reconciler/journal.db"
+OPENED: list[list[str]] = []
+"""The audit hook's lists; an interpreter keeps a hook for ever, so there is one, and it fills what stands here."""
+
+
+def _note(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "sqlite3.connect" and OPENED:
+        OPENED[-1].append(os.fsdecode(arguments[0]))  # type: ignore[arg-type]
+
+
+sys.addaudithook(_note)
+
+
+@contextmanager
+def opened() -> Iterator[list[str]]:
+    """Yield what SQLite is told to open meanwhile."""
+    OPENED.append([])
+    try:
+        yield OPENED[-1]
+    finally:
+        OPENED.pop()
+
+
+def git(folder: Path, *arguments: str) -> str:
+    settings = ("-c", "user.name=A", "-c", "user.email=a@example.com")
+    return subprocess.run(["git", *settings, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("line", ["sandbox load seed.yaml", "apply --sandbox box.db --auto-approve"])
+def test_its_folder_ignores_itself(shell: Shell, line: str) -> None:
+    """Whoever makes the folder, Git sees nothing of it."""
+    shutil.move(shell.folder / ".reconciler/sandbox.db", shell.folder / "box.db")
+    shutil.rmtree(shell.folder / ".reconciler")
+    git(shell.folder, "init", "--quiet")
+    assert shell(line).code == 0
+    assert (shell.folder / ".reconciler/.gitignore").read_text(encoding="utf-8") == "*\n"
+    assert ".reconciler" not in git(shell.folder, "status", "--short", "--untracked-files=all")
+
+
+def test_which_folders_ignore_themselves(tmp_path: Path) -> None:
+    """One that is made, and ours; not one of somebody else's, and nothing is written over or through a link."""
+    make_folder(tmp_path / "made/journal.db")
+    assert (tmp_path / "made/.gitignore").exists()
+    (tmp_path / "theirs").mkdir()
+    make_folder(tmp_path / "theirs/journal.db")
+    assert not (tmp_path / "theirs/.gitignore").exists()
+    (tmp_path / ".reconciler").mkdir()
+    make_folder(tmp_path / ".reconciler/journal.db")
+    (tmp_path / ".reconciler/.gitignore").write_text("mine\n", encoding="utf-8")
+    make_folder(tmp_path / ".reconciler/journal.db")
+    assert (tmp_path / ".reconciler/.gitignore").read_text(encoding="utf-8") == "mine\n"
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/.reconciler").symlink_to(tmp_path / "theirs", target_is_directory=True)
+    make_folder(tmp_path / "sub/.reconciler/journal.db")
+    assert list((tmp_path / "theirs").iterdir()) == []
+
+
+@pytest.mark.parametrize("forced", [JOURNAL, "linked.db"])
+def test_a_journal_that_git_tracks(shell: Shell, forced: str) -> None:
+    """It is refused for writes, before anything is sent; a plan reads it, and says so."""
+    assert shell("apply --sandbox --auto-approve").code == 0
+    if forced != JOURNAL:
+        (shell.folder / forced).symlink_to(JOURNAL)
+    git(shell.folder, "init", "--quiet")
+    line = f"--sandbox --journal {forced}"
+    assert "Git tracks" not in shell(f"plan {line}").err
+    git(shell.folder, "add", "--force", forced)
+    for command in ("apply --auto-approve", "rebalance bbb --auto-approve"):
+        ended = shell(f"{command} {line}")
+        assert (ended.code, f"Git tracks the journal {forced}" in ended.err) == (1, True)
+        assert "git rm --cached" in ended.err
+    planned = shell(f"plan {line}")
+    assert planned.code == 0
+    assert f"warning: Git tracks the journal {forced}" in planned.err
+    git(shell.folder, "rm", "--cached", "--quiet", forced)
+    assert shell(f"apply --auto-approve {line}").code == 0
+
+
+def test_where_git_can_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a checkout, without Git and without the folder nothing is tracked, and nothing fails."""
+    assert not is_tracked(tmp_path / JOURNAL)
+    git(tmp_path, "init", "--quiet")
+    assert not is_tracked(tmp_path / JOURNAL)
+    (tmp_path / "journal.db").touch()
+    git(tmp_path, "add", "journal.db")
+    assert is_tracked(tmp_path / "journal.db")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not is_tracked(tmp_path / "journal.db")
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS.values(), ids=TRANSPORTS)
+def test_asking_git_starts_nothing_of_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
+    """A repository inside of the checkout, whose configuration names programs, is asked without starting any."""
+    canary = tmp_path / "canary"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    make_hostile(tmp_path / "docs", canary=canary, url=transport)
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/.git").write_text(f"gitdir: {tmp_path}/docs\n", encoding="utf-8")
+    work = tmp_path / "docs-work"
+    (work / ".git").write_text(f"gitdir: {tmp_path}/docs\n", encoding="utf-8")
+    for place in (tmp_path / "docs", tmp_path / "linked", work):
+        is_tracked(place / "automation.yaml")
+    assert is_tracked(work / "automation.yaml")
+    assert not canary.exists(), canary.read_text(encoding="utf-8")
+
+
+def test_two_journals(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run in the folder of the files and one above it have two journals; the second one to be used says so."""
+    europe = shell.folder / "eu"
+    (europe / "automation").mkdir(parents=True)
+    (shell.folder / "automation.yaml").rename(europe / "automation/a.yaml")
+    box = shell.folder / ".reconciler/sandbox.db"
+    assert "journal" not in shell(f"plan -f eu --sandbox {box}").err
+    monkeypatch.chdir(europe)
+    assert shell(f"apply --auto-approve --sandbox {box}").err.count("warning: there is a journal") == 0
+    assert "beside the files" not in shell(f"plan --sandbox {box}").err
+    monkeypatch.chdir(shell.folder)
+    said = "warning: there is a journal beside the files, eu/.reconciler/journal.db, and another one is "
+    for command in ("plan", "drift", "status", "apply --auto-approve"):
+        ended = shell(f"{command} -f eu --sandbox {box}")
+        assert f"{said}to be used, and is not there yet: .reconciler/journal.db; " in ended.err
+        assert ended.err.count("beside the files") == 1
+    assert f"{said}in use, and what the other knows is not: " in shell(f"plan -f eu --sandbox {box}").err
+    for journal in (JOURNAL, "eu/.reconciler/journal.db"):
+        assert "beside the files" not in shell(f"plan -f eu --sandbox {box} --journal {journal}").err
+    (shell.folder / "us").mkdir()
+    monkeypatch.chdir(shell.folder / "us")
+    assert "beside the files, ../eu/.reconciler/journal.db" in shell(f"plan -f ../eu --sandbox {box}").err
+
+
+@pytest.mark.parametrize("line", ["plan", "drift", "status", "explain aaa", "history"])
+def test_whoever_reads_opens_it_once(shell: Shell, line: str) -> None:
+    """One look at the journal: what a second one would find may be another state."""
+    assert shell("apply --sandbox --auto-approve").code == 0
+    with opened() as places:
+        shell(line if line == "history" else f"{line} --sandbox")
+    assert len([place for place in places if place.partition("?")[0].endswith("journal.db")]) <= 1
+    assert "explain" in line or [place for place in places if "journal.db" in place]
+    assert all(place.endswith("?mode=ro") for place in places if "journal.db" in place)
+
+
+def test_whoever_reads_needs_no_permission_to_write(shell: Shell) -> None:
+    """A journal in a folder that is somebody else's is read, and nothing is made in it."""
+    assert shell("apply --sandbox --auto-approve").code == 0
+    sealed = shell.folder / "sealed"
+    sealed.mkdir()
+    shutil.copy(shell.folder / JOURNAL, sealed / "journal.db")
+    (sealed / "journal.db").chmod(0o444)
+    sealed.chmod(0o555)
+    try:
+        for line in ("plan", "drift", "status", "history"):
+            where = "" if line == "history" else " --sandbox"
+            expected = 2 if line == "drift" else 0
+            ended = shell(f"{line}{where} --journal {sealed}/journal.db")
+            assert (ended.code, "can't be used" in ended.err) in ((expected, False), (0, False))
+        assert [path.name for path in sealed.iterdir()] == ["journal.db"]
+    finally:
+        sealed.chmod(0o755)
