@@ -11,6 +11,7 @@ import click
 
 from reconciler.cli import options as shared
 from reconciler.cli import watch as watching
+from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.named import api_option, expect_in, load_files_if_any, named, paths_of
 from reconciler.cli.output import is_terminal
 from reconciler.cli.results import publish
@@ -70,6 +71,7 @@ def status(**options: Any) -> ExitReason:
         return _detail(options, output)
     configuration = load_files(options["sources"])
 
+    warn_of_journal(options, configuration, output)
     async def work() -> ExitReason:
         from reconciler.cli.looking import read_declared
         from reconciler.core.selection import select
