@@ -81,7 +81,7 @@ async def _ask(transport: Transport, path: str, operation: str, clock: Clock, bo
         # A rate limit has a body of its own (API facts §2.5).
         glider=isinstance(payload.get("success"), bool) or (status == 429 and "retryAfter" in payload),
         scopes=frozenset(harmless(one, longest=60) for one in scopes) if scopes is not None else None,
-        tenant=harmless(tenant, longest=60) if isinstance(tenant, str) and tenant.strip() else None,
+        tenant=harmless(tenant) if isinstance(tenant, str) and tenant.strip() else None,
     )
 
 

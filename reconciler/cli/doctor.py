@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from reconciler.cli import options as shared
-from reconciler.cli.named import load_files_if_any, paths_of
+from reconciler.cli.named import expect_in, load_files_if_any, paths_of
 from reconciler.cli.service import open_service, run_async
 from reconciler.cli.wiring import make_output
 from reconciler.core.desired import ApiVersion
 from reconciler.core.errors import ApiError, ConfigInvalid, JournalError, ReconcilerError
+from reconciler.core.expect import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from reconciler.core.doctor import Check
     from reconciler.core.errors import ExitReason
 
-HELP = """Check key, scopes, service, v1 paths, rate limit, clock, journal and files.
+HELP = """Check key, account, scopes, service, v1 paths, rate limit, clock, journal and files.
 
 Reads only. At most seven requests, each sent once and given up after 10 seconds; of the key nothing is shown. Which v1
 paths there are is inferred from a GET of POST-only routes below one declared portfolio.
@@ -31,7 +33,8 @@ paths there are is inferred from a GET of POST-only routes below one declared po
   reconciler doctor -f fleet/ -o json
   reconciler doctor --sandbox
 
-Exits 0 when no check fails, else 7 for the key, 8 when the service can't be reached, 1 for anything else.
+Exits 0 when no check fails, else 7 for the key and its account, 8 when the service can't be reached, 1 for anything
+else.
 """
 
 
@@ -91,14 +94,18 @@ def _files(sources: tuple[str, ...]) -> tuple[Configuration | None, Check]:
 
 def _journal(path: str) -> Check:
     from reconciler.apply.journalfacts import read_facts
-    from reconciler.core.doctor import JournalFacts, check_journal
+    from reconciler.cli.journalplace import UNTRACK, is_tracked
+    from reconciler.core.doctor import CheckStatus, JournalFacts, check_journal, warn
 
     found: JournalFacts | ReconcilerError | None
     try:
         found = read_facts(Path(path))
     except JournalError as error:
         found = error
-    return check_journal(path, found)
+    check = check_journal(path, found)
+    if check.status is not CheckStatus.FAIL and is_tracked(Path(path)):
+        return warn(check.id, f"{check.finding}; Git tracks it", UNTRACK.rstrip("."))
+    return check
 
 
 def _proxy(options: Mapping[str, Any]) -> Check:
@@ -121,8 +128,8 @@ async def _service(options: Mapping[str, Any], configuration: Configuration | No
         return await _asked(options, configuration)
     except ApiError as error:  # no key, or one that can't be sent
         return not_asked(fail(CheckId.KEY, str(error), error.detail.rstrip("."), _reason_of(error)))
-    except ReconcilerError as error:
-        return not_asked(fail(CheckId.SERVICE, str(error), error.detail.rstrip(".")))
+    except ReconcilerError as error:  # also another service than the files expect, which got no key to see
+        return not_asked(fail(CheckId.SERVICE, str(error), error.detail.rstrip("."), error.exit_reason))
 
 
 async def _asked(options: Mapping[str, Any], configuration: Configuration | None) -> tuple[Check, ...]:
@@ -133,9 +140,14 @@ async def _asked(options: Mapping[str, Any], configuration: Configuration | None
     on_v1 = next((one.id for one in desired.values() if one.api is ApiVersion.V1), None)
     strategies = configuration is not None and len(configuration.strategies) > 0
     read, write = needed_scopes(desired.values(), strategies=strategies)
-    async with open_service(options, paths_of(configuration), asks_account=False) as service:
+    # The account is asked for as one of the checks: another one than the files expect is a finding here.
+    expected = expect_in(configuration) if options["sandbox"] is None else NOTHING
+    by_url = replace(expected, account=None)
+    async with open_service(options, paths_of(configuration), expect=by_url, asks_account=False) as service:
         asking = await ask_service(service.api.transport, portfolio=on_v1, clock=service.clock)
-    return service_checks(asking, where=service.label, configured=paths_of(configuration), read=read, write=write)
+    return service_checks(
+        asking, where=service.label, configured=paths_of(configuration), expected=expected, read=read, write=write
+    )
 
 
 def _reason_of(error: ApiError) -> ExitReason:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _OURS = Path(DEFAULT_JOURNAL).parent
 _WHY = "whoever may write to the repository may change what it says was confirmed"
-_UNTRACK = "Take it out with `git rm --cached`, and keep its folder in a cache or on a disk instead."
+UNTRACK = "Take it out with `git rm --cached`, and keep its folder in a cache or on a disk instead."
+"""What to do about a journal that Git tracks."""
 
 
 def make_folder(file: Path) -> None:
@@ -49,7 +50,7 @@ def make_folder(file: Path) -> None:
 def require_untracked(journal: Path) -> None:
     """Raise :class:`JournalError` for a journal that Git tracks: a pull request could put another one in its place."""
     if is_tracked(journal):
-        raise JournalError(f"Git tracks the journal {journal}: {_WHY}", _UNTRACK)
+        raise JournalError(f"Git tracks the journal {journal}: {_WHY}", UNTRACK)
 
 
 def is_tracked(journal: Path) -> bool:

@@ -27,6 +27,7 @@ class CheckId(StrEnum):
     PROXY = "proxy"
     SERVICE = "service"
     KEY = "key"
+    ACCOUNT = "account"
     SCOPES = "scopes"
     PATHS = "paths"
     LATENCY = "latency"
@@ -139,6 +140,7 @@ def not_asked(failed: Check) -> tuple[Check, ...]:
     every = (
         CheckId.SERVICE,
         CheckId.KEY,
+        CheckId.ACCOUNT,
         CheckId.SCOPES,
         CheckId.PATHS,
         CheckId.LATENCY,

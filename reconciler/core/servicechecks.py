@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.core.desired import ApiVersion
 from reconciler.core.doctor import Check, CheckId, fail, ok, skipped, warn
 from reconciler.core.errors import ApiError, ExitReason, exit_reason_of
+from reconciler.core.expect import account_label, mismatch
 from reconciler.core.paths import Paths
 from reconciler.core.text import plural
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from reconciler.core.desired import Desired
+    from reconciler.core.expect import Expect
 
 SLOW_MS: Final = 2_000
 """A read that takes longer makes the plan of a large fleet a matter of many minutes."""
@@ -99,8 +101,7 @@ def check_key(asking: Asking) -> Check:
         return fail(check, "Glider does not accept it", repair, ExitReason.PERMISSION)
     for one in answers:
         if one.status == 200 and one.glider:
-            whose = f", of {one.tenant}" if one.tenant else ""
-            return ok(check, f"accepted{whose}" if one is answers[0] else "accepted for a v1 portfolio")
+            return ok(check, "accepted" if one is answers[0] else "accepted for a v1 portfolio")
     if answers and answers[0].status == 403 and answers[0].glider:
         return ok(check, "accepted; a legacy static key, whose scopes Glider does not tell")
     if any(one.status == 403 for one in answers):
@@ -108,6 +109,24 @@ def check_key(asking: Asking) -> Check:
     if any(one.status == 404 and one.glider for one in answers[1:]):
         return ok(check, "accepted; the portfolio asked for is not there")
     return skipped(check, "nothing that was answered tells whether it is good")
+
+
+def check_account(asking: Asking, expected: Expect) -> Check:
+    """Say whose key it is, and judge it by whom the files expect."""
+    check = CheckId.ACCOUNT
+    found = _last(asking.whoami)
+    if isinstance(found, ApiError):
+        return skipped(check, "nothing answered")
+    tenant = found.tenant if found.status == 200 else None
+    if tenant is None and expected.account is not None:
+        finding = f"the files expect {expected.account}, and whose key this is can't be known; an apply does not go on"
+        return warn(check, finding, "use a key that Glider names an account for, or leave account out of the files")
+    if tenant is None:
+        return skipped(check, "Glider does not tell it")
+    if said := mismatch(expected, account=tenant):
+        return fail(check, said, "use the key that belongs to these files, or other files", ExitReason.PERMISSION)
+    name = account_label(tenant) or "one without a name"
+    return ok(check, name if expected.account is None else f"{name}, as the files expect")
 
 
 def check_scopes(asking: Asking, *, read: Sequence[str], write: Sequence[str]) -> Check:
@@ -200,12 +219,13 @@ def check_clock(asking: Asking) -> Check:
 
 
 def service_checks(
-    asking: Asking, *, where: str, configured: Paths, read: Sequence[str], write: Sequence[str]
+    asking: Asking, *, where: str, configured: Paths, expected: Expect, read: Sequence[str], write: Sequence[str]
 ) -> tuple[Check, ...]:
     """Return every check of what the service was asked, in the order of display."""
     return (
         check_service(asking, where),
         check_key(asking),
+        check_account(asking, expected),
         check_scopes(asking, read=read, write=write),
         check_paths(asking, configured),
         check_latency(asking),

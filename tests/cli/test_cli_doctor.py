@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -82,15 +83,16 @@ def test_all_is_well_with_the_sandbox(shell: Shell) -> None:
         "proxy": "skipped",
         "service": "ok",
         "key": "ok",
+        "account": "ok",
         "scopes": "ok",
         "paths": "ok",
         "latency": "ok",
         "rate_limit": "ok",
-        "clock": "skipped",
+        "clock": "ok",
     }
     assert "reference there, guide there" in finding(ended, "paths")
     assert not (shell.folder / ".reconciler/journal.db").exists()
-    assert shell("doctor --sandbox").out.endswith("Doctor: 9 ok, 0 warnings, 0 failed, 2 skipped.\n")
+    assert shell("doctor --sandbox").out.endswith("Doctor: 11 ok, 0 warnings, 0 failed, 1 skipped.\n")
 
 
 @pytest.mark.parametrize(
@@ -116,10 +118,54 @@ def test_only_reads_are_sent_and_few(shell: Shell) -> None:
         "GET /v1/portfolio/aaa/pause",
         "GET /v1/portfolio/aaa/rebalance/schedule/no-such-route",
     ]
-    assert finding(ended, "key") == "accepted, of Acme"
+    assert (finding(ended, "key"), finding(ended, "account")) == ("accepted", "Acme")
     assert finding(ended, "rate_limit") == "remaining 41"
     assert "reference not there, guide there" in finding(ended, "paths")
     assert statuses(ended)["clock"] == "ok"
+
+
+EXPECTS = "version: 1\nservice: {expect: %s}\nportfolios: {aaa: {state: paused}}\n"
+
+
+@pytest.mark.parametrize(
+    ("account", "code", "status", "said"),
+    [
+        ("Acme", 0, "ok", "Acme, as the files expect"),
+        ("Acme US", 7, "fail", "the files expect the account Acme US, and this key belongs to Acme"),
+    ],
+)
+def test_whose_key_it_is(shell: Shell, account: str, code: int, status: str, said: str) -> None:
+    """The account is compared with the one that the files expect; the other checks are made all the same."""
+    shell.write("automation.yaml", EXPECTS % f"{{account: {account}}}")
+    with service(GOOD) as (url, _):
+        ended = shell(f"doctor --base-url {url} -o json")
+    assert (ended.code, statuses(ended)["account"], finding(ended, "account")) == (code, status, said)
+    assert statuses(ended)["paths"] == "ok"
+
+
+def test_another_service_than_the_files_expect_gets_no_key(shell: Shell) -> None:
+    """It is a finding, and nothing at all is sent there."""
+    shell.write("automation.yaml", EXPECTS % '{url: "https://api.glider.fi"}')
+    with service(GOOD) as (url, log):
+        ended = shell(f"doctor --base-url {url} -o json")
+    assert (ended.code, statuses(ended)["service"], log) == (7, "fail", [])
+    assert finding(ended, "service") == f"the files expect the service https://api.glider.fi, and this is {url}"
+
+
+def test_the_sandbox_is_nobody_s(shell: Shell) -> None:
+    """Files that expect somebody can be tried out in it."""
+    shell.write("automation.yaml", EXPECTS % '{url: "https://api.glider.fi", account: Acme}')
+    assert shell("doctor --sandbox").code == 0
+
+
+def test_a_journal_that_git_tracks_is_a_warning(shell: Shell) -> None:
+    """An apply would refuse it."""
+    subprocess.run(["git", "init", "--quiet"], cwd=shell.folder, check=True)
+    (shell.folder / "j.db").touch()
+    subprocess.run(["git", "add", "j.db"], cwd=shell.folder, check=True)
+    ended = shell("doctor --sandbox --journal j.db -o json")
+    assert (ended.code, statuses(ended)["journal"]) == (0, "warn")
+    assert finding(ended, "journal").endswith("; Git tracks it")
 
 
 def test_a_clock_that_is_off(shell: Shell) -> None:
@@ -154,7 +200,9 @@ def test_a_service_that_is_not_there_is_asked_once(shell: Shell) -> None:
     assert ended.code == 8
     found = statuses(ended)
     assert found["service"] == "fail"
-    assert {found[name] for name in ("key", "scopes", "paths", "latency", "rate_limit", "clock")} == {"skipped"}
+    assert {found[name] for name in ("key", "account", "scopes", "paths", "latency", "rate_limit", "clock")} == {
+        "skipped"
+    }
 
 
 def test_no_key_is_a_finding(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

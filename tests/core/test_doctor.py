@@ -23,12 +23,14 @@ from reconciler.core.doctor import (
     warn,
 )
 from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, FailureKind, JournalError
+from reconciler.core.expect import NOTHING, Expect
 from reconciler.core.paths import Paths
 from reconciler.core.servicechecks import (
     Answer,
     Asked,
     Asking,
     Routes,
+    check_account,
     check_clock,
     check_key,
     check_latency,
@@ -103,6 +105,34 @@ def test_the_service(asked: Asking, status: CheckStatus, reason: ExitReason) -> 
 def test_the_key(asked: Asking, status: CheckStatus, reason: ExitReason) -> None:
     """The key is good where whoami or a portfolio says so, bad where either refuses it, and else not judged."""
     assert outcome(check_key(asked)) == (status, reason)
+
+
+ACME = Expect(account="Acme")
+TELLS_NOT = "Glider does not tell it"
+NOBODY_KNOWS = "the files expect Acme, and whose key this is can't be known; an apply does not go on"
+
+
+@pytest.mark.parametrize(
+    ("whoami", "expected", "status", "finding"),
+    [
+        (answer(tenant="Acme"), NOTHING, OK, "Acme"),
+        (answer(tenant="Acme"), ACME, OK, "Acme, as the files expect"),
+        (answer(tenant="Acme"), Expect(url="https://api.glider.fi"), OK, "Acme"),
+        (answer(tenant="x" * 300), Expect(account="x" * 199 + "…"), OK, "x" * 199 + "…, as the files expect"),
+        (answer(tenant="US"), ACME, FAIL, "the files expect the account Acme, and this key belongs to US"),
+        (answer(), NOTHING, SKIPPED, TELLS_NOT),
+        (answer(), ACME, WARN, NOBODY_KNOWS),
+        (answer(403), NOTHING, SKIPPED, TELLS_NOT),
+        (answer(403, tenant="Acme"), ACME, WARN, NOBODY_KNOWS),
+        (lost(), ACME, SKIPPED, "nothing answered"),
+    ],
+)
+def test_whose_key_it_is(whoami: Asked, expected: Expect, status: CheckStatus, finding: str) -> None:
+    """The account is told, another one than expected fails as the key does, one that nobody knows stops only writes."""
+    found = check_account(asking(whoami), expected)
+    assert (found.status, found.finding) == (status, finding)
+    assert found.reason is (ExitReason.PERMISSION if status is FAIL else ExitReason.OK)
+    assert bool(found.repair) is (status in (FAIL, WARN))
 
 
 BOTH = frozenset({"portfolios:read", "portfolios:write"})
@@ -273,11 +303,11 @@ def test_the_gravest_failure_decides(reasons: list[ExitReason], expected: ExitRe
 
 def test_every_check_is_told_in_its_order() -> None:
     """Asked or not, the service's checks are the same ones in the same order."""
-    made = service_checks(asking(), where="x", configured=Paths.AUTO, read=(), write=())
+    made = service_checks(asking(), where="x", configured=Paths.AUTO, expected=NOTHING, read=(), write=())
     failed = fail(CheckId.KEY, "not set", "set it", ExitReason.PERMISSION)
     order = list(CheckId)[list(CheckId).index(CheckId.SERVICE) :]
     assert [check.id for check in made] == [check.id for check in not_asked(failed)] == order
-    assert counts(not_asked(failed)) == {OK: 0, WARN: 0, FAIL: 1, SKIPPED: 6}
+    assert counts(not_asked(failed)) == {OK: 0, WARN: 0, FAIL: 1, SKIPPED: 7}
 
 
 def test_one_screen() -> None:

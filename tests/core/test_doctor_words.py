@@ -8,6 +8,7 @@ import pytest
 
 from reconciler.core.doctor import Check, CheckId, check_files, check_journal, fail, not_asked, ok, skipped, warn
 from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, FailureKind, JournalError
+from reconciler.core.expect import NOTHING
 from reconciler.core.paths import Paths
 from reconciler.core.servicechecks import (
     Answer,
@@ -73,7 +74,7 @@ NOBODY_TELLS = skipped(KEY, "nothing that was answered tells whether it is good"
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        (asking(answer(tenant="Acme")), ok(KEY, "accepted, of Acme")),
+        (asking(answer(tenant="Acme")), ok(KEY, "accepted")),
         (asking(answer()), ok(KEY, "accepted")),
         (asking(answer(), portfolio=answer()), ok(KEY, "accepted")),
         (asking(OTHER, portfolio=answer()), ok(KEY, "accepted for a v1 portfolio")),
@@ -249,20 +250,23 @@ def test_all_checks_are_told_what_they_need() -> None:
     """Base URL, paths and scopes reach their checks; the last answer speaks for the key."""
     asked = asking(answer(scopes=frozenset({"r"})), lost(), portfolio=answer(), routes=routes(405, 404))
     made = {
-        check.id: check for check in service_checks(asked, where=URL, configured=Paths.GUIDE, read=("r",), write=("w",))
+        check.id: check
+        for check in service_checks(
+            asked, where=URL, configured=Paths.GUIDE, expected=NOTHING, read=("r",), write=("w",)
+        )
     }
     assert made[SERVICE] == ok(SERVICE, f"{URL} answers")
     assert made[KEY] == ok(KEY, "accepted")
     assert made[SCOPES] == warn(SCOPES, "r; an apply needs w, a plan does not", ADD_IT)
     assert made[PATHS] == warn(PATHS, inferred("there", "not there", "guide"), SET_AUTO)
-    lacking = service_checks(asked, where=URL, configured=Paths.AUTO, read=("other",), write=())[2]
+    lacking = service_checks(asked, where=URL, configured=Paths.AUTO, expected=NOTHING, read=("other",), write=())[3]
     assert lacking.finding == "r; to read, other is missing"
 
 
 def test_the_service_that_was_not_asked() -> None:
     """Every check but the failed one says so."""
     failed = fail(CheckId.PROXY, "not a URL", "set it")
-    every = (SERVICE, KEY, SCOPES, PATHS, LATENCY, RATE_LIMIT, CLOCK)
+    every = (SERVICE, KEY, CheckId.ACCOUNT, SCOPES, PATHS, LATENCY, RATE_LIMIT, CLOCK)
     assert not_asked(failed) == tuple(skipped(check, "the service was not asked") for check in every)
 
 
