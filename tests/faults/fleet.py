@@ -40,8 +40,8 @@ SPOILS: dict[str, Spoil] = {
     "no data": kinds.said(lambda _: None),
     "late": kinds.lags(2),
 }
-HIDES = "no data"
-"""The spoil that shows a strategy without a schedule, so that nobody can see which one it has."""
+HIDES, LATE = "no data", "late"
+"""What shows a strategy without a schedule, so that nobody can see which one it has; and what shows an old state."""
 MAKE_IT_WAIT = sorted({*kinds.WAITS, *kinds.LOST_BEFORE, *kinds.LOST_AFTER, *kinds.LIMITED})
 LOSE_THE_ANSWER = sorted({*kinds.LOST_BEFORE, *kinds.LOST_AFTER, *kinds.ODD_AFTER} - {"too large"})
 
