@@ -22,7 +22,9 @@ from reconciler.apply.journalrows import (
     Row,
     T,
     cadence_row,
+    confirmed_at_row,
     intent_row,
+    last_write_row,
     record_row,
     run_row,
     since_row,
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from reconciler.core.intent import Address, Call, Intent, OpenIntent, WriteOutcome
+    from reconciler.core.intent import Address, Call, Intent, LastWrite, OpenIntent, WriteOutcome
     from reconciler.core.live import Record
     from reconciler.core.report import Run, Write
     from reconciler.core.strategy import Cadence, StrategyId
@@ -125,6 +127,14 @@ class SqliteJournal:
         """Whether a write to this service with this token stands in the journal."""
         return bool(self._rows(journalsql.KNOWS, token=token))
 
+    def last_write(self, address: Address, token: str) -> LastWrite | None:
+        """Return the write to an address with this token, of those that count."""
+        return next(iter(self._read(last_write_row, journalsql.LAST_WRITE, address=address, token=token)), None)
+
+    def confirmed_at(self) -> Mapping[PortfolioId, int]:
+        """Return when each portfolio was confirmed last, also where a later write made that void."""
+        return dict(self._read(confirmed_at_row, journalsql.CONFIRMED_AT))
+
     def maybe_sent(self, address: Address, call: Call, *, plans: Collection[str]) -> bool:
         """Whether a call of this kind was made under one of these plans whose outcome stayed unknown."""
         return bool(self._rows(journalsql.MAYBE_SENT, address=address, call=call, plans=_listed(plans)))
@@ -186,6 +196,21 @@ class SqliteJournal:
             (outcome.value, detail, self._now_ms(), number),
         )
 
+    def take_over(self, writes: Sequence[tuple[Intent, int, WriteOutcome, str]]) -> None:
+        """Commit writes of another journal, in their order, all at once: each with its time, outcome and detail."""
+        rows = [
+            (
+                *(self._run, self._base_url, intent.address, intent.call.value, wanted_of(intent), at_ms),
+                *(intent.token, int(intent.is_step), self._account, outcome.value, detail, at_ms),
+            )
+            for intent, at_ms, outcome, detail in writes
+        ]
+        self._execute_many(
+            "INSERT INTO writes (run, base_url, portfolio, call, wanted, intent_ms, token, step, account, outcome,"
+            " detail, outcome_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+
     def confirm(self, records: Mapping[PortfolioId, Record]) -> None:
         """Commit what the service confirmed or showed, all at once."""
         rows = [
@@ -204,13 +229,17 @@ class SqliteJournal:
             )
             for portfolio, record in records.items()
         ]
+        self._execute_many(
+            "INSERT OR REPLACE INTO confirmed VALUES"
+            " (?, ?, ?, ?, ?, ?, ?, ?, (SELECT COALESCE(MAX(id), 0) FROM writes), ?, ?, ?)",
+            rows,
+        )
+
+    def _execute_many(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Execute once a row, and commit all at once."""
         try:
             with self._connection:
-                self._connection.executemany(
-                    "INSERT OR REPLACE INTO confirmed VALUES"
-                    " (?, ?, ?, ?, ?, ?, ?, ?, (SELECT COALESCE(MAX(id), 0) FROM writes), ?, ?, ?)",
-                    rows,
-                )
+                self._connection.executemany(statement, rows)
         except sqlite3.Error as error:
             raise broken(self._path, error) from error
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from reconciler.apply.journalfile import broken
 from reconciler.core.desired import ApiVersion, PortfolioId, RunState
-from reconciler.core.intent import TOOK_EFFECT, Before, Call, Intent, OpenIntent
+from reconciler.core.intent import TOOK_EFFECT, Before, Call, Intent, LastWrite, OpenIntent
 from reconciler.core.jsonread import flag, maybe_number, maybe_text, text, texts
 from reconciler.core.live import LATEST_MS, Record, Status
 from reconciler.core.report import Run, Write
@@ -153,6 +153,24 @@ def since_row(row: Row) -> tuple[Address, str]:
     """Return an address and the token of the last write to it."""
     address, token = row
     return _address(address), token
+
+
+def last_write_row(row: Row) -> LastWrite:
+    """Return a write that counts."""
+    token, call, wanted, at_ms, outcome = row
+    return LastWrite(
+        token=text(token),
+        call=Call(call),
+        at_ms=_time(at_ms),
+        took_effect=outcome in TOOK_EFFECT,
+        cadence=_cadence(wanted) if call == Call.SET_CADENCE else None,
+    )
+
+
+def confirmed_at_row(row: Row) -> tuple[PortfolioId, int]:
+    """Return a portfolio and when it was confirmed last."""
+    portfolio, confirmed_ms = row
+    return PortfolioId(portfolio), _time(confirmed_ms)
 
 
 def trigger_row(row: Row) -> tuple[PortfolioId, int]:

@@ -107,6 +107,14 @@ MAYBE_SENT: Final = f"""
     SELECT 1 FROM writes
     WHERE {_mine("writes")} AND {_THIS} AND call = :call AND {_UNKNOWN} AND {_UNDER_PLANS} LIMIT 1
 """  # noqa: S608 - as above
+LAST_WRITE: Final = f"""
+    SELECT token, call, wanted, intent_ms, outcome FROM writes
+    WHERE {_mine("writes")} AND {_THIS} AND token = :token ORDER BY id DESC LIMIT 1
+"""  # noqa: S608 - as above
+CONFIRMED_AT: Final = "SELECT portfolio, confirmed_ms FROM confirmed WHERE base_url = :base_url"
+SERVICES: Final = """
+    SELECT base_url, account FROM writes UNION SELECT base_url, account FROM confirmed ORDER BY 1, 2
+"""
 KNOWS: Final = f"SELECT 1 FROM writes WHERE token = :token AND {_mine('writes')} LIMIT 1"  # noqa: S608 - as above
 TRIGGERS: Final = f"""
     SELECT portfolio, COUNT(*) FROM writes

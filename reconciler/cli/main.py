@@ -36,6 +36,7 @@ COMMANDS = {
     "coverage": Lazy("reconciler.cli.coverage:coverage", "Show what is live and not declared."),
     "explain": Lazy("reconciler.cli.explain:explain", "Show where each value of a portfolio comes from."),
     "history": Lazy("reconciler.cli.history:history", "Show earlier applies from the journal."),
+    "journal": Lazy("reconciler.cli.journal:journal", "Carry what was confirmed from one journal to another."),
     "doctor": Lazy("reconciler.cli.doctor:doctor", "Check key, service, paths, clock, files and journal."),
     "schema": Lazy("reconciler.cli.schema:schema", "Print the JSON Schema of the files."),
     "sandbox": Lazy("reconciler.cli.sandbox:sandbox", "Run the embedded Glider, to learn and to test on."),

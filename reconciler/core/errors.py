@@ -91,6 +91,12 @@ class LiveInvalid(ReconcilerError):
     exit_reason = ExitReason.INVALID
 
 
+class ExportInvalid(ReconcilerError):
+    """An export of a journal that can't be read, is of another major format, or holds what no journal can."""
+
+    exit_reason = ExitReason.INVALID
+
+
 class StalePlan(ReconcilerError):
     """A plan for another service or from an earlier look at it, or changes that the approval does not cover."""
 

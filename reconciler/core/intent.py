@@ -108,6 +108,20 @@ class OpenIntent:
     at_ms: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastWrite:
+    """A write that counts: it took effect, or ``took_effect`` is false and it may have.
+
+    ``at_ms`` is when it was announced, UTC epoch milliseconds. ``cadence`` is what a write to a strategy set.
+    """
+
+    token: str
+    call: Call
+    at_ms: int
+    took_effect: bool
+    cadence: Cadence | None = None
+
+
 class Effect(StrEnum):
     """What a read shows of a write that was sent."""
 

@@ -16,6 +16,7 @@ from reconciler.core.desired import ApiVersion
 from reconciler.core.fleet import Fleet, asks_for_list
 from reconciler.core.live import Live, Status
 from reconciler.core.planfile import TOOL, iso
+from reconciler.core.recordfile import record_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,7 +142,7 @@ def _portfolio(live: Live, found: LiveFile) -> dict[str, Any]:
         "strategy": live.strategy,
         "strategy_name": live.strategy_name,
         "failure": _failure(live.failure) if live.failure is not None else None,
-        "record": _record(record) if record is not None else None,
+        "record": record_document(record) if record is not None else None,
         "triggers": found.triggers.get(live.id, 0),
     }
 
@@ -155,17 +156,4 @@ def _failure(failure: ApiError) -> dict[str, Any]:
         "code": failure.code,
         "request_id": failure.request_id,
         "correlation_id": failure.correlation_id,
-    }
-
-
-def _record(record: Record) -> dict[str, Any]:
-    return {
-        "state": record.state.value,
-        "interval_ms": record.interval_ms,
-        "offset_ms": record.offset_ms,
-        "schedule_id": record.schedule_id,
-        "confirmed_ms": record.confirmed_ms,
-        "marked": record.marked,
-        "pause_reason": record.pause_reason,
-        "imported": record.imported,
     }

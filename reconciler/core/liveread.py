@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.core.desired import ApiVersion, PortfolioId, RunState
+from reconciler.core.desired import ApiVersion, PortfolioId
 from reconciler.core.errors import ApiError, FailureKind, LiveInvalid
 from reconciler.core.fleet import PortfolioList
 from reconciler.core.jsonread import flag, maybe_text, number_within, portfolio_id, read_document, text
-from reconciler.core.live import LATEST_MS, Live, Record, Status
+from reconciler.core.live import LATEST_MS, Live, Status
 from reconciler.core.livefile import LIVE_FORMAT, LiveFile
 from reconciler.core.planfile import TOOL, from_iso, iso
+from reconciler.core.recordfile import parse_record
 from reconciler.core.strategy import Cadence, StrategyId, StrategyLive, StrategyStatus
 from reconciler.core.text import LONGEST_TEXT, harmless
 
@@ -75,7 +76,7 @@ def _live_file(document: Mapping[str, Any]) -> LiveFile:
         base_url=_harmless(document["base_url"]),
         as_of_ms=as_of_ms,
         live=live,
-        records={i: _record(one["record"]) for i, one in known.items() if one["record"] is not None},
+        records={i: parse_record(one["record"]) for i, one in known.items() if one["record"] is not None},
         triggers={i: count for i, count in counts.items() if count},
         versions=versions,
         listed=None if older else _list(document["list"], listed, {i: live[i] for i in rows}, versions),
@@ -156,19 +157,6 @@ def _failure(failure: Mapping[str, Any]) -> ApiError:
         code=_maybe_harmless(failure["code"]),
         request_id=_maybe_harmless(failure["request_id"]),
         correlation_id=_maybe_harmless(failure["correlation_id"]),
-    )
-
-
-def _record(record: Mapping[str, Any]) -> Record:
-    return Record(
-        state=RunState(record["state"]),
-        interval_ms=_maybe_interval(record["interval_ms"]),
-        offset_ms=_maybe_number(record["offset_ms"]),
-        schedule_id=_maybe_harmless(record["schedule_id"]),
-        confirmed_ms=_moment(record["confirmed_ms"]),
-        marked=flag(record["marked"]),
-        pause_reason=maybe_text(record.get("pause_reason")),
-        imported=maybe_text(record.get("imported")),
     )
 
 

@@ -1,0 +1,170 @@
+"""What a journal knows, taken out to be kept elsewhere, and brought into another journal.
+
+In: a journal's path, an :class:`~reconciler.core.exportfile.Export`. Out: an export, or counts of what was taken over.
+What is brought in never replaces what this journal knows better: a newer record, or a write of its own that came later.
+It counts as imported: only where the service still shows what it says (:func:`reconciler.core.schedule.applies`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from reconciler.apply import journalsql
+from reconciler.apply.journal import SqliteJournal, open_journal
+from reconciler.apply.journalfile import broken, open_to_read
+from reconciler.core.desired import PortfolioId
+from reconciler.core.errors import ExitReason, NotExpected, UsageError
+from reconciler.core.exportfile import Export, Remembered
+from reconciler.core.intent import Call, Intent, WriteOutcome
+from reconciler.core.planfile import TOOL
+from reconciler.core.strategy import strategy_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from reconciler.core.intent import Address, LastWrite
+    from reconciler.core.live import Record
+    from reconciler.core.ports import Memory
+
+IMPORTED: Final = "imported"
+"""What stands in the journal in place of a fingerprint, and as the detail of each write that was brought in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """How many portfolios and strategies were taken over, were known here just so, and are known better here."""
+
+    taken: int = 0
+    known: int = 0
+    newer_here: int = 0
+
+
+def services_of(path: Path) -> tuple[tuple[str, str | None], ...]:
+    """Return the services and accounts that a journal knows something of, sorted; none where there is no journal."""
+    connection = open_to_read(path)
+    if connection is None:
+        return ()
+    with closing(connection):
+        try:
+            return tuple(connection.execute(journalsql.SERVICES).fetchall())
+        except sqlite3.Error as error:
+            raise broken(path, error) from error
+
+
+def read_export(path: Path, *, base_url: str, account: str | None, now_ms: int) -> Export | None:
+    """Return what a journal knows of one service and account, ``None`` where there is no journal.
+
+    Without an ``account`` it is that which the journal knows. Raises :class:`UsageError` where it knows several, and
+    :class:`~reconciler.core.errors.JournalError`.
+    """
+    accounts = [whose for url, whose in services_of(path) if url == base_url and whose is not None]
+    if account is None and len(accounts) > 1:
+        raise UsageError(
+            f"the journal {path} knows {len(accounts)} accounts of {base_url}: {', '.join(accounts)}",
+            "Name one with --account.",
+        )
+    account = account if account is not None else next(iter(accounts), None)
+    connection = open_to_read(path)
+    if connection is None:
+        return None
+    with closing(connection):
+        journal = SqliteJournal(connection, path=path, base_url=base_url, account=account, now_ms=lambda: now_ms)
+        memory = journal.memory()
+        addresses: set[Address] = {*memory.records, *memory.since, *memory.pauses}
+        remembered = {address: _remembered(journal, memory, address) for address in sorted(addresses)}
+    return Export(base_url=base_url, account=account, exported_ms=now_ms, remembered=remembered)
+
+
+def _remembered(journal: SqliteJournal, memory: Memory, address: Address) -> Remembered:
+    since = memory.since.get(address)
+    portfolio = PortfolioId(address) if strategy_of(address) is None else None
+    pause = memory.pauses.get(portfolio) if portfolio is not None else None
+    return Remembered(
+        record=memory.records.get(portfolio) if portfolio is not None else None,
+        since=journal.last_write(address, since) if since is not None else None,
+        pause=journal.last_write(address, pause) if pause is not None else None,
+    )
+
+
+def import_export(path: Path, export: Export, *, now_ms: Callable[[], int], process: str) -> Taken:
+    """Bring an export into a journal, under its lock; a missing journal is made.
+
+    Raises :class:`~reconciler.core.errors.NotExpected` where the journal belongs to another account of that service,
+    and :class:`~reconciler.core.errors.JournalError`.
+    """
+    _require_account(path, export)
+    with open_journal(
+        path, base_url=export.base_url, account=export.account, now_ms=now_ms, process=process
+    ) as journal:
+        memory, confirmed_at = journal.memory(), journal.confirmed_at()
+        writes: list[tuple[Address, LastWrite]] = []
+        records: dict[PortfolioId, Record] = {}
+        known = newer_here = 0
+        for address, there in export.remembered.items():
+            here, at_ms = memory.since.get(address), confirmed_at.get(PortfolioId(address), -1)
+            written = journal.last_write(address, here) if here is not None else None
+            if _is_older(there, written, journal) or _newest_ms(there) < at_ms:
+                newer_here += 1
+                continue
+            new = _writes_of(there, journal)
+            writes += [(address, one) for one in new]
+            if there.record is not None and (new or there.record.confirmed_ms > at_ms):
+                token = there.pause.token if there.pause is not None else ""
+                records[PortfolioId(address)] = replace(there.record, imported=token)
+            elif not new:
+                known += 1
+        taken = len(export.remembered) - known - newer_here
+        if taken:
+            journal.open_run(fingerprint=IMPORTED, tool=TOOL)
+            journal.take_over([_as_write(address, one) for address, one in writes])
+            journal.confirm(records)
+            journal.close_run(ExitReason.OK.word)
+    return Taken(taken=taken, known=known, newer_here=newer_here)
+
+
+def _require_account(path: Path, export: Export) -> None:
+    accounts = {whose for url, whose in services_of(path) if url == export.base_url and whose is not None}
+    if export.account is not None and accounts and export.account not in accounts:
+        raise NotExpected(
+            f"the export is of the account {export.account}, and the journal {path} of {', '.join(sorted(accounts))}",
+            "Nothing was imported. Name the journal of that account with --journal; each account has one of its own.",
+        )
+
+
+def _is_older(there: Remembered, here: LastWrite | None, journal: SqliteJournal) -> bool:
+    """Whether this journal has a write of its own that the exported one did not know of, or came before.
+
+    Where two journals were written to side by side, the later write decides, and this journal where neither is.
+    """
+    if here is None:
+        return False
+    if there.since is None:
+        return True
+    if there.since.token == here.token:
+        return False
+    return journal.knows(there.since.token) or there.since.at_ms <= here.at_ms
+
+
+def _newest_ms(there: Remembered) -> int:
+    """Return when the newest of what is known was written or confirmed."""
+    return max(there.record.confirmed_ms if there.record else 0, there.since.at_ms if there.since else 0)
+
+
+def _writes_of(there: Remembered, journal: SqliteJournal) -> list[LastWrite]:
+    """Return the writes that this journal does not know of, in their order: the last one must stay the last one."""
+    if there.since is None or journal.knows(there.since.token):
+        return []
+    is_apart = there.pause is not None and there.pause.token != there.since.token
+    pauses = [there.pause] if there.pause is not None and is_apart and not journal.knows(there.pause.token) else []
+    return [*pauses, there.since]
+
+
+def _as_write(address: Address, write: LastWrite) -> tuple[Intent, int, WriteOutcome, str]:
+    """Return a write as the journal keeps it. A cadence is imported as unknown: nothing shows it to be in force."""
+    confirmed = write.took_effect and write.call is not Call.SET_CADENCE
+    intent = Intent(address=address, call=write.call, token=write.token, cadence=write.cadence)
+    return intent, write.at_ms, WriteOutcome.CONFIRMED if confirmed else WriteOutcome.UNKNOWN, IMPORTED
