@@ -330,6 +330,25 @@ def test_the_examples_use_inputs_and_outputs_that_there_are() -> None:
                     used += 1
                     assert step["with"].keys() <= manifest.inputs.keys(), path
                     assert "command" in step["with"], path
-            looked_at = re.findall(r"steps\.\w+\.outputs\.([\w-]+)", json.dumps(job))
-            assert set(looked_at) <= manifest.outputs.keys(), path
+            ours = [step.get("id") for step in job["steps"] if step.get("uses", "").startswith("glider-reconciler/")]
+            looked_at = re.findall(r"steps\.(\w+)\.outputs\.([\w-]+)", json.dumps(job))
+            assert {name for step, name in looked_at if step in ours} <= manifest.outputs.keys(), path
     assert used
+
+
+def test_each_account_of_the_example_keeps_to_itself() -> None:
+    """Environment, folder, cache, artifact and concurrency of one account are never those of another one."""
+    path = ROOT / "examples/workflows/accounts.yml"
+    jobs = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)["jobs"]
+    accounts = jobs["plan"]["strategy"]["matrix"]["account"]
+    assert set(jobs["plan"]["outputs"]) == set(accounts)
+    mine = "${{ matrix.account }}"
+    for job in (jobs["plan"], jobs["apply"]):
+        assert mine in job["environment"]
+        assert mine in job["concurrency"]["group"]
+        for step in job["steps"]:
+            settings = step.get("with", {})
+            named = ("path", "key", "restore-keys", "name", "working-directory", "environment")
+            assert all(mine in settings[name] for name in named if name in settings), step
+            # Without an end, the key of `acme` would be the beginning of the key of `acme-eu`.
+            assert settings.get("restore-keys", "/").endswith("/")
