@@ -12,7 +12,7 @@ from reconciler.core.duration import DAY_MS, HOUR_MS
 from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, FailureKind, StalePlan
 from reconciler.core.limits import Excess
 from reconciler.core.live import Live, Provenance, Status, Verdict
-from reconciler.core.plan import Blocked, BlockReason, Change, ChangeReason, Held, Plan, Risk, Snapshot
+from reconciler.core.plan import Blocked, BlockReason, Change, ChangeReason, Held, Moved, Plan, Risk, Snapshot
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ActionResult, ApplyReport, Outcome
 from reconciler.core.selection import EVERYTHING
@@ -78,6 +78,18 @@ def plan_of(text: str = "Growth") -> Plan:
                 status=text,
                 name=text,
                 source=Origin("automation.yaml", 7),
+            ),
+        ),
+        moved=(
+            Moved(
+                id=PortfolioId("p00008"),
+                state=RunState.ACTIVE,
+                status=Status.PAUSED,
+                declared="growth",
+                live="value",
+                live_name=text,
+                name=text,
+                source=Origin("automation.yaml", 9),
             ),
         ),
         no_op=1,

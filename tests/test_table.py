@@ -183,9 +183,11 @@ TABLE_V2: dict[tuple[str, str], list[str] | str] = {
     ("paused by us", "paused"): [],
     ("paused by others", "active"): HELD,
     ("paused by others", "paused"): [],
+    ("no schedule", "active"): BLOCKED,
+    ("no schedule", "paused"): [],
     **{
         (live, desired): BLOCKED
-        for live in ("no schedule", "archived", "unknown word", "not found", "read failed")
+        for live in ("archived", "unknown word", "not found", "read failed")
         for desired in ("active", "paused")
     },
 }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HELP = """Show where live automation is not as declared, and do nothing.
 
 \b
-  moved       it was as declared after our last write, and is not any more
+  moved       it was as declared after our last write, and is not any more; or it follows another strategy than declared
   pending     it differs, and the journal does not say that it ever was as declared
   unverified  it can't be known whether it differs
   held        declared active, but paused by somebody else

@@ -209,11 +209,15 @@ def plan_of(
         plan,
         strategies,
         configuration,
+        fleet,
         unverified=decided.unverified,
         base=base.strategies if base is not None else None,
     )
+    # A moment that has passed is no next run, however long the service goes on naming it.
+    changes = tuple(replace(c, next_run_ms=None) if (c.next_run_ms or now_ms) < now_ms else c for c in plan.changes)
     plan = replace(
         plan,
+        changes=changes,
         cost=plan_cost(plan, desired, fleet.live, memory.records),
         warnings=(*plan.warnings, *doubts_told(doubts), *advise_plan(plan, desired, memory.triggers)),
     )

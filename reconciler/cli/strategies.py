@@ -12,7 +12,7 @@ from reconciler.cli.wiring import make_selection
 from reconciler.core.selection import select_strategies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
@@ -41,7 +41,7 @@ async def read_strategies(
     listed = fleet.listed
     if changing and listed is None:
         listed = await service.api.v2.list_portfolios()
-    return _gathered(configuration, fleet, desired, live, memory, _reach(changing, listed))
+    return _gathered(configuration, fleet, desired, live, memory, changing, listed)
 
 
 def saved_strategies(
@@ -56,7 +56,7 @@ def saved_strategies(
         return None
     live = {strategy: found.strategies[strategy] for strategy in desired if strategy in found.strategies}
     changing = _changing(desired, live, found.cadences)
-    return _gathered(configuration, fleet, desired, live, memory_in(found), _reach(changing, found.listed))
+    return _gathered(configuration, fleet, desired, live, memory_in(found), changing, found.listed)
 
 
 def memory_in(found: LiveFile) -> Memory:
@@ -91,12 +91,10 @@ def _changing(
     ]
 
 
-def _reach(changing: Iterable[StrategyId], listed: PortfolioList | None) -> dict[StrategyId, int]:
-    """Return how many portfolios of the list are enrolled in each; it lacks what can't be counted."""
-    if listed is None:
-        return {}
-    counted = {strategy: listed.enrolled(strategy) for strategy in changing}
-    return {strategy: count for strategy, count in counted.items() if count is not None}
+def _counted(changing: Iterable[StrategyId], count: Callable[[str], int | None] | None) -> dict[StrategyId, int]:
+    """Return a number for each strategy; it lacks what can't be counted."""
+    counted = {strategy: count(strategy) for strategy in changing} if count is not None else {}
+    return {strategy: number for strategy, number in counted.items() if number is not None}
 
 
 def _gathered(
@@ -105,7 +103,8 @@ def _gathered(
     desired: Mapping[StrategyId, StrategyDesired],
     live: Mapping[StrategyId, StrategyLive],
     memory: Memory,
-    reach: Mapping[StrategyId, int],
+    changing: Sequence[StrategyId],
+    listed: PortfolioList | None,
 ) -> Strategies:
     from reconciler.config.rules import ETHEREUM
     from reconciler.core.strategy import StrategyId
@@ -120,9 +119,11 @@ def _gathered(
         desired=desired,
         live=live,
         recorded=memory.cadences,
-        reach=reach,
+        reach=_counted(changing, listed.enrolled if listed is not None else None),
+        running=_counted(changing, listed.running if listed is not None else None),
         on_mainnet=on_mainnet,
         since=memory.since,
+        names=_names(configuration, fleet, listed),
     )
 
 
@@ -130,16 +131,29 @@ def with_selected(
     plan: Plan,
     strategies: Strategies | None,
     configuration: Configuration,
+    fleet: Fleet,
     *,
     unverified: Unverified,
     base: Mapping[StrategyId, StrategyDesired] | None,
 ) -> Plan:
-    """Return the plan with the strategies' part, and with causes where there is a base to compare with."""
-    if strategies is None:
+    """Return the plan with the strategies' part and names, and with causes where there is a base to compare with."""
+    if strategies is None and not plan.moved:
         return plan
-    from reconciler.core.strategyplan import with_strategies, with_strategy_causes
+    from reconciler.core.strategyplan import with_strategies, with_strategy_causes, with_strategy_names
 
-    plan = with_strategies(
-        plan, strategies, unverified=unverified, guards=configuration.guards, managed=len(configuration.desired)
-    )
-    return plan if base is None else with_strategy_causes(plan, base, strategies.recorded)
+    if strategies is not None:
+        plan = with_strategies(
+            plan, strategies, unverified=unverified, guards=configuration.guards, managed=len(configuration.desired)
+        )
+        if base is not None:
+            plan = with_strategy_causes(plan, base, strategies.recorded)
+    names = strategies.names if strategies is not None else _names(configuration, fleet, fleet.listed)
+    return with_strategy_names(plan, names)
+
+
+def _names(configuration: Configuration, fleet: Fleet, listed: PortfolioList | None) -> dict[str, str]:
+    """Return the names of strategies by id: the declared one, else the one that came with an enrolled portfolio."""
+    rows = [*(listed.rows.values() if listed is not None else ()), *fleet.live.values()]
+    names = {row.strategy: row.strategy_name for row in rows if row.strategy is not None and row.strategy_name}
+    names.update((strategy, one.name) for strategy, one in configuration.strategies.items() if one.name is not None)
+    return names

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from reconciler.core.diff import Difference, Fact, describe
 from reconciler.core.duration import format_duration
-from reconciler.core.plan import Blocked, Change, ChangeReason, Held, Plan
+from reconciler.core.plan import Blocked, Change, ChangeReason, Held, Moved, Plan
 from reconciler.core.strategy import StrategyBlocked, StrategyChange
 from reconciler.core.text import harmless
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from reconciler.core.desired import PortfolioId
     from reconciler.core.strategy import StrategyAddress
 
-Entry = Change | Held | Blocked | StrategyChange | StrategyBlocked
+Entry = Change | Held | Blocked | Moved | StrategyChange | StrategyBlocked
 """What a plan can say of a portfolio or strategy that it names."""
 
 
@@ -93,6 +93,8 @@ def facts(entry: Entry) -> Mapping[str, Fact]:
             return {"action": "held", "pause_reason": entry.pause_reason}
         case Blocked():
             return {"action": "blocked", "reason": entry.reason.value, "status": entry.status}
+        case Moved():
+            return {"action": "moved", "status": entry.status.value, "declared": entry.declared, "live": entry.live}
         case StrategyChange():
             before = entry.before.value if entry.before else None
             return {
@@ -120,7 +122,7 @@ def address(entry: Entry) -> PortfolioId | StrategyAddress:
 
 
 def _entries(plan: Plan) -> dict[PortfolioId | StrategyAddress, Entry]:
-    portfolios: tuple[Entry, ...] = (*plan.changes, *plan.held, *plan.blocked)
+    portfolios: tuple[Entry, ...] = (*plan.changes, *plan.held, *plan.blocked, *plan.moved)
     return {address(entry): entry for entry in (*portfolios, *plan.strategies, *plan.blocked_strategies)}
 
 

@@ -47,7 +47,8 @@ def conditions_met(plan: Plan, asked: Iterable[FailOn], *, looked_for_drift: boo
     """Return the conditions asked for that a plan meets, in the order of :class:`FailOn`; never ``ERROR``.
 
     ``looked_for_drift`` says that every difference is one between the files and live (the command ``drift``). In any
-    other plan drift is what its causes name so, which needs a base to compare with.
+    other plan drift is what its causes name so, which needs a base to compare with, and each portfolio that follows
+    another strategy than declared.
     """
     wanted = set(asked)
     return tuple(condition for condition in FailOn if condition in wanted and _met(plan, condition, looked_for_drift))
@@ -65,7 +66,9 @@ def _met(plan: Plan, condition: FailOn, looked_for_drift: bool) -> bool:
         case FailOn.CHANGES:
             return bool(plan.changes or plan.strategies)
         case FailOn.DRIFT if looked_for_drift:
-            return bool(plan.changes or plan.held or plan.strategies)
+            return bool(plan.changes or plan.held or plan.moved or plan.strategies)
+        case FailOn.DRIFT if plan.moved:
+            return True
         case FailOn.DRIFT:
             causes = [*(change.cause for change in plan.changes), *(change.cause for change in plan.strategies)]
             return any(cause in (Cause.DRIFT, Cause.BOTH) for cause in causes)

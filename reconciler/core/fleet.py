@@ -63,7 +63,6 @@ class PortfolioList:
             return None
         return sum(live.strategy == strategy for live in self.rows.values())
 
-
     def running(self, strategy: str) -> int | None:
         """Return how many of those are active; ``None`` where that is not known of each of them."""
         if self.enrolled(strategy) is None:

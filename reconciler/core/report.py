@@ -185,6 +185,7 @@ def blocked_text(plan: Plan) -> str:
 
 
 def drift_exit_reason(plan: Plan) -> ExitReason:
-    """Return what a look for drift exits with: errors as a plan's, else changes when anything differs or is held."""
+    """Return what a look for drift exits with: errors as a plan's, else changes when anything differs, also what no
+    plan changes: what is held, or has moved to another strategy."""
     reason = plan_exit_reason(plan, detailed=True)
-    return ExitReason.CHANGES if reason is ExitReason.OK and plan.held else reason
+    return ExitReason.CHANGES if reason is ExitReason.OK and (plan.held or plan.moved) else reason

@@ -53,7 +53,6 @@ class Cadence(StrEnum):
         """The place among all cadences, from 0 for the most frequent: milliseconds are not documented for each."""
         return list(Cadence).index(self)
 
-
     @property
     def runs_a_day(self) -> float:
         """How often a portfolio runs in 24 hours; of ``monthly`` about so often, taking a month as 30 days."""
@@ -126,9 +125,9 @@ class StrategyLive:
 class StrategyChange:
     """One strategy's new cadence. ``before`` is ``None`` where the live one can't be known.
 
-    ``reach`` is how many portfolios were enrolled when the plan was made, and ``running`` how many of those were active;
-    ``None`` where that is not known. ``since``
-    is the token of the last write to it that the journal knew before the first read, ``None`` for none.
+    ``reach`` is how many portfolios were enrolled when the plan was made, and ``running`` how many of those were
+    active; ``None`` where that is not known. ``since`` is the token of the last write to it that the journal knew
+    before the first read, ``None`` for none.
     """
 
     id: StrategyId

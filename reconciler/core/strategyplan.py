@@ -40,9 +40,10 @@ class Strategies:
     """Everything a plan needs to know of the selected strategies, keyed by id.
 
     ``live`` lacks what nobody read. ``recorded`` are the cadences of our last confirmed writes. ``reach`` counts
-    enrolled portfolios, and ``running`` the active ones among them; both lack what could not be counted. ``on_mainnet`` names a portfolio on ETH mainnet of each
-    strategy that is known to have one: enrolled as read, and declared on that chain. ``since`` holds the tokens of the
-    last writes that the journal knew before the first read, by address.
+    enrolled portfolios, and ``running`` the active ones among them; both lack what could not be counted. ``on_mainnet``
+    names a portfolio on ETH mainnet of each strategy that is known to have one: enrolled as read, and declared on that
+    chain. ``since`` holds the tokens of the last writes that the journal knew before the first read, by address.
+    ``names`` are the strategies' names, as far as they are known.
     """
 
     desired: Mapping[StrategyId, StrategyDesired]
@@ -52,6 +53,7 @@ class Strategies:
     running: Mapping[StrategyId, int] = field(default_factory=dict)
     on_mainnet: Mapping[StrategyId, PortfolioId] = field(default_factory=dict)
     since: Mapping[Address, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def decide_strategy(

@@ -14,7 +14,7 @@ from reconciler.core.diagnostics import Severity
 from reconciler.core.report import Outcome, StrategyResult
 from reconciler.render.effects import effect, held_text
 from reconciler.render.markdown import DANGERS, GRAVE, danger
-from reconciler.render.strategies import strategy_effect, strategy_id
+from reconciler.render.strategies import moved_text, strategy_effect, strategy_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,6 +93,8 @@ def _of_plan(plan: Plan) -> Iterator[Annotation]:
         yield _at(strategy.source, Level.ERROR, f"{strategy_id(strategy)} is blocked", strategy.detail)
     for held in plan.held:
         yield _at(held.source, Level.WARNING, f"{held.id} is held", held_text(held))
+    for moved in plan.moved:
+        yield _at(moved.source, Level.WARNING, f"{moved.id} moved to another strategy", moved_text(moved))
 
 
 def _of_changes(plan: Plan) -> Iterator[Annotation]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, assert_never
 
 from reconciler.core.comparison import Compared, Step, address, difference_text, facts
-from reconciler.core.plan import Blocked, Change, Held
+from reconciler.core.plan import Blocked, Change, Held, Moved
 from reconciler.core.planfile import fingerprint, iso
 from reconciler.core.strategy import StrategyBlocked, StrategyChange
 from reconciler.render.effects import BLOCKED_SYMBOL, HELD_SYMBOL, SYMBOLS, effect, held_text
 from reconciler.render.page import Rows, cell, code, opened, page
-from reconciler.render.strategies import UPDATE, strategy_effect
+from reconciler.render.strategies import UPDATE, moved_text, strategy_effect
 from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, safe
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ def _action(entry: Entry) -> str:
             return f"{SYMBOLS[entry.verb]} {entry.verb.value}"
         case Held():
             return f"{HELD_SYMBOL} held"
+        case Moved():
+            return f"{HELD_SYMBOL} moved"
         case Blocked() | StrategyBlocked():
             return f"{BLOCKED_SYMBOL} blocked"
         case StrategyChange():
@@ -115,6 +117,8 @@ def _story(row: Compared) -> str:
             return held_text(held)
         case Blocked() | StrategyBlocked() as blocked:
             return safe(blocked.detail)
+        case Moved() as moved:
+            return moved_text(moved)
         case StrategyChange() as strategy:
             return strategy_effect(strategy)
         case _:

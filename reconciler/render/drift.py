@@ -17,11 +17,11 @@ from reconciler.core.plan import Cause, Change, ChangeReason
 from reconciler.core.text import plural
 from reconciler.render.effects import UNVERIFIED_SYMBOL, held_text
 from reconciler.render.page import Rows, cell, code, opened, page
-from reconciler.render.strategies import reach_text
+from reconciler.render.strategies import named, reach_text
 from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, safe
 
 if TYPE_CHECKING:
-    from reconciler.core.plan import Plan
+    from reconciler.core.plan import Moved, Plan
     from reconciler.core.strategy import StrategyChange
 
 
@@ -96,6 +96,7 @@ def _rows(plan: Plan) -> list[_Row]:
         )
         for held in plan.held
     ]
+    rows += [_Row(Finding.MOVED, moved.id, moved.name, _elsewhere(moved)) for moved in plan.moved]
     rows += [_Row(Finding.BLOCKED, blocked.id, blocked.name, safe(blocked.detail)) for blocked in plan.blocked]
     rows += [_Row(_cadence_finding(s), s.address, s.name, _cadence_story(s)) for s in plan.strategies]
     rows += [_Row(Finding.BLOCKED, s.address, s.name, safe(s.detail)) for s in plan.blocked_strategies]
@@ -118,6 +119,13 @@ def _cadence_finding(change: StrategyChange) -> Finding:
 def _cadence_story(change: StrategyChange) -> str:
     how = f" ({change.provenance.value})" if change.provenance is Provenance.RECORDED else ""
     return f"schedule declared {change.after}, live {change.before or UNVERIFIED_SYMBOL}{how}, {reach_text(change)}"
+
+
+def _elsewhere(moved: Moved) -> str:
+    cadence = f", every {format_duration(moved.cadence_ms)}" if moved.cadence_ms is not None else ""
+    declared, live = named(moved.declared, moved.declared_name), named(moved.live, moved.live_name)
+    state = f", declared {moved.state}, live {moved.status.value}" if moved.state.value != moved.status.value else ""
+    return f"strategy declared {declared}, live {live}{cadence}{state}"
 
 
 def _story(change: Change) -> str:

@@ -15,7 +15,9 @@ from reconciler.core.diff import Field, FieldChange
 from reconciler.core.duration import format_duration
 from reconciler.core.live import Provenance, Verdict
 from reconciler.core.plan import Cause, Change, ChangeReason, Held, Plan, Risk
+from reconciler.core.runs import runs_of
 from reconciler.core.schedule import runs_per_day
+from reconciler.core.strategy import Cadence
 from reconciler.core.text import plural
 from reconciler.core.verb import Verb
 from reconciler.render.style import moment, number, safe
@@ -82,35 +84,21 @@ def held_text(held: Held) -> str:
 
 
 def net_effect(plan: Plan) -> str:
-    """Return a line about runs per day over all changes, ``""`` when nothing can be said."""
-    before = after = 0.0
-    uncounted = 0
-    for change in plan.changes:
-        known, wanted = change.before.interval_ms, change.after.interval_ms
-        if change.api is ApiVersion.V2:
-            known = wanted = change.cadence_ms
-        match change.verb:
-            case Verb.START | Verb.RESUME:
-                if wanted is None:
-                    uncounted += 1
-                else:
-                    after += runs_per_day(wanted)
-            case Verb.PAUSE:
-                if known is None:
-                    uncounted += 1
-                else:
-                    before += runs_per_day(known)
-            case Verb.UPDATE:
-                if known is None or wanted is None:
-                    uncounted += 1
-                else:
-                    before, after = before + runs_per_day(known), after + runs_per_day(wanted)
-            case _:
-                assert_never(change.verb)
-    if not plan.changes or uncounted == len(plan.changes):
+    """Return a line about runs per day over all changes, of strategies too, ``""`` when nothing can be said."""
+    runs = runs_of(plan)
+    if runs is None or not runs.portfolios:
         return ""
-    unknown = f", not counting {plural(uncounted, 'portfolio')} whose live interval is unknown" if uncounted else ""
-    return f"Runs a day of what changes: {number(before)} → {number(after)}{unknown}."
+    missing = []
+    if runs.portfolios_unknown:
+        missing.append(f"{plural(runs.portfolios_unknown, 'portfolio')} whose live interval is unknown")
+    if runs.strategies_unknown:
+        missing.append(f"{plural(runs.strategies_unknown, 'strategy')} whose portfolios could not be counted")
+    unknown = f", not counting {' and '.join(missing)}" if missing else ""
+    monthly = any(Cadence.MONTHLY in (change.before, change.after) for change in plan.strategies)
+    about = "about " if monthly else ""  # what a month is, is documented nowhere
+    return (
+        f"Runs a day of what changes: {about}{number(runs.before_runs_day)} → {number(runs.after_runs_day)}{unknown}."
+    )
 
 
 def cost_effect(plan: Plan) -> str:

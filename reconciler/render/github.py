@@ -174,7 +174,7 @@ def output_values(ending: Ending, *, paths: Mapping[str, str]) -> dict[str, str]
     if plan is not None:
         counts = {name: str(getattr(plan.summary, name)) for name in counts}
         # What is held has moved, too: it is declared active and is not.
-        held = plan.held if ending.command == "drift" else ()
+        held = plan.held or plan.moved if ending.command == "drift" else ()
         unknown = plan.blocked or plan.blocked_strategies  # what could not be read or decided may well have changed
         changes = "true" if plan.changes or plan.strategies or held else "" if unknown else "false"
     return {

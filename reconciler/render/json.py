@@ -62,6 +62,7 @@ def report_json(report: ApplyReport, exit_reason: ExitReason) -> str:
             "finished_at": iso(report.finished_ms),
             "summary": {outcome.value: report.count(outcome) for outcome in Outcome},
             "held": [held.id for held in report.plan.held],
+            "moved": [moved.id for moved in report.plan.moved],
             "blocked": [{"id": blocked.id, "reason": blocked.reason.value} for blocked in report.plan.blocked],
             "results": [_result(result) for result in report.results],
             "strategies": [_strategy_result(result) for result in report.strategies],

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.core.live import Verdict
 from reconciler.core.plan import Risk
 from reconciler.core.planfile import fingerprint
+from reconciler.core.strategy import StrategyRisk
 from reconciler.core.text import plural
 from reconciler.core.verb import Verb
 from reconciler.render.effects import (
@@ -40,12 +41,12 @@ from reconciler.render.page import (
     page,
     table,
 )
-from reconciler.render.strategies import strategy_blocks
+from reconciler.render.strategies import MOVED, moved_blocks, strategy_blocks
 from reconciler.render.style import moment
 from reconciler.render.unmanaged import unmanaged_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from reconciler.core.plan import Change, Plan
 
@@ -77,11 +78,12 @@ def plan_verdict(plan: Plan) -> tuple[str, str]:
     # What could not be read is not known to be unchanged.
     words = [plural(changes, "change")] if changes else [] if blocked else ["no changes"]
     words += [f"{len(plan.held)} held"] if plan.held else []
+    words += [f"{len(plan.moved)} moved"] if plan.moved else []
     words += [f"{blocked} blocked"] if blocked else []
     words += ["over a guard"] if plan.over else []
     if blocked or plan.over:
         return BAD, ", ".join(words)
-    if plan.held or plan.strategies or any(danger(change) for change in plan.changes):
+    if plan.held or plan.moved or plan.strategies or any(danger(change) for change in plan.changes):
         return LOOK, ", ".join(words)
     return (PENDING if changes else FINE), ", ".join(words)
 
@@ -103,7 +105,7 @@ def plan_blocks(plan: Plan) -> list[str | Rows]:
     blocks.append(_counts(plan))
     if plan.over:
         blocks.append(alert("CAUTION", (f"**Over a guard:** {cell(str(excess))}." for excess in plan.over)))
-    if dangers := _dangers(plan.changes):
+    if dangers := _dangers(plan):
         blocks.append(f"**Look first:** {dangers}.")
     blocks += strategy_blocks(plan)
     rest: list[Rows] = []
@@ -114,7 +116,9 @@ def plan_blocks(plan: Plan) -> list[str | Rows]:
         others = sorted((c for c in group if not danger(c)), key=_gravity)
         blocks += opened("Needs a look", ACTIONS, map(_row, risky), count=len(risky), rank=0)
         if others:
-            name = "Everything else" if risky or plan.strategies or plan.held or plan.blocked else "Changes"
+            name = (
+                "Everything else" if risky or plan.strategies or plan.held or plan.moved or plan.blocked else "Changes"
+            )
             long = len(others) > OPEN_REST
             found = table(name, ACTIONS, map(_row, others), count=len(others), rank=2, folded=long)
             (blocks if title else rest).append(found)
@@ -123,13 +127,14 @@ def plan_blocks(plan: Plan) -> list[str | Rows]:
 
 
 def not_changed(plan: Plan) -> Iterator[Rows]:
-    """Yield what is held and what is blocked."""
+    """Yield what is held, what has moved and what is blocked."""
     held = ((f"`{HELD_SYMBOL}`&nbsp;held", code(h.id), cell(h.name or ""), cell(held_text(h))) for h in plan.held)
     blocked = (
         (f"`{BLOCKED_SYMBOL}`&nbsp;blocked", code(b.id), cell(b.name or ""), cell(b.detail)) for b in plan.blocked
     )
     columns = (*ACTIONS[:3], "Why")
     yield from opened("Held", columns, held, count=len(plan.held), rank=0)
+    yield from moved_blocks(plan)
     yield from opened("Blocked", columns, blocked, count=len(plan.blocked), rank=0)
 
 
@@ -145,8 +150,10 @@ def _gravity(change: Change) -> tuple[int, int]:
     return list(DANGERS).index(found) if found is not None else len(DANGERS), -len(change.risks)
 
 
-def _dangers(changes: Sequence[Change]) -> str:
-    found = ((sum(risk in change.risks for change in changes), words) for risk, words in DANGERS.items())
+def _dangers(plan: Plan) -> str:
+    found = [(sum(risk in change.risks for change in plan.changes), words) for risk, words in DANGERS.items()]
+    faster = sum(StrategyRisk.MORE_RUNS in change.risks for change in plan.strategies)
+    found.append((faster, "strategies that trade more often"))
     return ", ".join(f"{words} **{count:,}**" for count, words in found if count)
 
 
@@ -160,7 +167,7 @@ def _counts(plan: Plan) -> str:
 
 def _notes(plan: Plan) -> list[str]:
     notes = []
-    if not (plan.changes or plan.strategies or plan.held or plan.blocked or plan.blocked_strategies):
+    if not (plan.changes or plan.strategies or plan.held or plan.moved or plan.blocked or plan.blocked_strategies):
         notes.append("Nothing to do: live automation is as declared.")
     notes += [line for line in (net_effect(plan), cost_effect(plan)) if line]
     if any(c.writes_schedule and any(f.verdict is Verdict.UNVERIFIED for f in c.fields) for c in plan.changes):
@@ -169,6 +176,7 @@ def _notes(plan: Plan) -> list[str]:
         )
     if plan.held:
         notes.append("Held stays paused. Release one with `--resume-held ID`, or `hold: override` in its file.")
+    notes += [MOVED] if plan.moved else []
     return ["<br>\n".join(notes)] if notes else []
 
 

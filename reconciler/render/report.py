@@ -31,10 +31,13 @@ def report_verdict(report: ApplyReport) -> tuple[str, str]:
     counts = [(report.count(outcome), outcome) for outcome in Outcome]
     words = [f"{count:,} {outcome.text}" for count, outcome in counts if count]
     words += [f"{len(report.plan.held)} held"] if report.plan.held else []
+    words += [f"{len(report.plan.moved)} moved"] if report.plan.moved else []
     blocked = len(report.plan.blocked) + len(report.plan.blocked_strategies)
     words += [f"{blocked} blocked"] if blocked else []
     sign = BAD if blocked or any(_wanting(result) for result in report.every) else FINE
-    return (LOOK if sign is FINE and report.plan.held else sign), ", ".join(words) or "nothing to do"
+    return (LOOK if sign is FINE and (report.plan.held or report.plan.moved) else sign), ", ".join(
+        words
+    ) or "nothing to do"
 
 
 def report_blocks(report: ApplyReport) -> list[str | Rows]:

@@ -8,22 +8,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from reconciler.core.live import Provenance
-from reconciler.core.strategy import StrategyBlocked, StrategyChange, StrategyRisk
+from reconciler.core.desired import RunState
+from reconciler.core.duration import format_duration
+from reconciler.core.live import Provenance, Status
+from reconciler.core.runs import runs_a_day
+from reconciler.core.strategy import Cadence, StrategyBlocked, StrategyChange, StrategyRisk
 from reconciler.core.text import plural
 from reconciler.core.verb import Verb
-from reconciler.render.effects import BLOCKED_SYMBOL, CAUSES, SYMBOLS, UNVERIFIED_SYMBOL
+from reconciler.render.effects import BLOCKED_SYMBOL, CAUSES, HELD_SYMBOL, SYMBOLS, UNVERIFIED_SYMBOL
 from reconciler.render.page import cell, code, opened
-from reconciler.render.style import WIDEST_NAME, Ink, Style, cut, safe
+from reconciler.render.style import WIDEST_NAME, Ink, Style, cut, number, safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reconciler.core.plan import Plan
+    from reconciler.core.plan import Moved, Plan
     from reconciler.core.report import ApplyReport, StrategyResult
     from reconciler.render.page import Rows
 
 UPDATE: Final = f"{SYMBOLS[Verb.UPDATE]} {Verb.UPDATE.value}"
+
+
+MOVED: Final = (
+    "Moved follows another strategy than declared, which no call can change: declare that one, or enroll it again. "
+    "Until then it is not resumed."
+)
+"""What to do about it."""
 
 
 def cadence_text(change: StrategyChange) -> str:
@@ -40,9 +50,52 @@ def reach_text(change: StrategyChange) -> str:
     return f"reaches {plural(change.reach, 'portfolio')}"
 
 
+def rate_text(change: StrategyChange) -> str:
+    """Return how often everything that a change reaches runs, ``""`` where nothing does or nobody knows."""
+    after = runs_a_day(change, change.after)
+    if not after:
+        return ""
+    before = runs_a_day(change, change.before)
+    about = "about " if Cadence.MONTHLY in (change.before, change.after) else ""
+    return f"{about}{f'{number(before)} → ' if before is not None else ''}{number(after)} runs a day"
+
+
 def strategy_effect(change: StrategyChange) -> str:
     """Return what a change does, in a few words."""
-    return f"{cadence_text(change)}, {reach_text(change)}"
+    more = "trades more often" if StrategyRisk.MORE_RUNS in change.risks else ""
+    return ", ".join(text for text in (cadence_text(change), reach_text(change), rate_text(change), more) if text)
+
+
+def named(strategy: str, name: str | None) -> str:
+    """Return how a strategy is named for people: ``Momentum (01JWZ…)``, or its id alone. Harmless for a terminal."""
+    return f"{cut(safe(name), WIDEST_NAME)} ({safe(strategy, longest=60)})" if name else safe(strategy, longest=60)
+
+
+def moved_text(moved: Moved) -> str:
+    """Return where a portfolio is, and where it should be."""
+    cadence = f", every {format_duration(moved.cadence_ms)}" if moved.cadence_ms is not None else ""
+    live, declared = named(moved.live, moved.live_name), named(moved.declared, moved.declared_name)
+    stays = ", paused, and not resumed there" if _waits(moved) else ""
+    return f"follows strategy {live}{cadence}, not {declared} as declared{stays}"
+
+
+def moved_rows(plan: Plan, style: Style) -> list[tuple[str, str, str, str]]:
+    """Return a row for each portfolio that follows another strategy than declared."""
+    label = style.paint(f"{HELD_SYMBOL} moved", Ink.MAGENTA)
+    return [(label, one.id, cut(safe(one.name or ""), WIDEST_NAME), moved_text(one)) for one in plan.moved]
+
+
+def moved_blocks(plan: Plan) -> Iterator[Rows]:
+    """Yield what follows another strategy than declared as a table for Markdown."""
+    columns = ("Action", "Portfolio", "Name", "Why")
+    cells = (
+        (f"`{HELD_SYMBOL}`&nbsp;moved", code(one.id), cell(one.name or ""), cell(moved_text(one))) for one in plan.moved
+    )
+    yield from opened("Moved to another strategy", columns, cells, count=len(plan.moved), rank=0)
+
+
+def _waits(moved: Moved) -> bool:
+    return moved.state is RunState.ACTIVE and moved.status is Status.PAUSED
 
 
 def strategy_id(entry: StrategyChange | StrategyBlocked) -> str:
@@ -61,11 +114,13 @@ def strategy_rows(plan: Plan, style: Style) -> list[tuple[str, str, str, str]]:
 
 
 def strategies_line(plan: Plan) -> str:
-    """Return the line of counts, ``""`` where no strategy is declared; its form is stable."""
+    """Return the line of counts, ``""`` where there is nothing to tell of any; its form is stable."""
     update, blocked, unchanged = len(plan.strategies), len(plan.blocked_strategies), plan.strategies_no_op
+    moved = f"Moved to another strategy: {plural(len(plan.moved), 'portfolio')}." if plan.moved else ""
     if not update + blocked + unchanged:
-        return ""
-    return f"Strategies: {update} to update, {unchanged} unchanged, {blocked} blocked."
+        return moved
+    counts = f"Strategies: {update} to update, {unchanged} unchanged, {blocked} blocked."
+    return f"{counts} {moved}".rstrip()
 
 
 def strategy_result_cells(result: StrategyResult, style: Style) -> tuple[str, str, str, str]:

@@ -22,7 +22,13 @@ from reconciler.render.effects import (
     held_text,
     net_effect,
 )
-from reconciler.render.strategies import strategies_line, strategy_result_cells, strategy_rows
+from reconciler.render.strategies import (
+    MOVED,
+    moved_rows,
+    strategies_line,
+    strategy_result_cells,
+    strategy_rows,
+)
 from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, moment, pad, safe
 from reconciler.render.unmanaged import unmanaged_rows, unmanaged_sentence
 
@@ -48,8 +54,10 @@ def plan_text(plan: Plan, style: Style, *, verbose: bool = False) -> str:
             rows += _others(plan, style)
         lines += _group(f"{title} ({len(changes)})" if title else "", rows, style)
     if any(change.cause for change in plan.changes):
-        lines += _group(f"Not changed ({len(plan.held) + len(plan.blocked)})", _others(plan, style), style)
-    if not (plan.changes or plan.held or plan.blocked or plan.strategies or plan.blocked_strategies):
+        lines += _group(
+            f"Not changed ({len(plan.held) + len(plan.moved) + len(plan.blocked)})", _others(plan, style), style
+        )
+    if not (plan.changes or plan.held or plan.moved or plan.blocked or plan.strategies or plan.blocked_strategies):
         lines += ["  Nothing to do: live automation is as declared.", ""]
     lines += _group("", strategy_rows(plan, style), style)
     lines += _footnotes(plan, style)
@@ -131,7 +139,7 @@ def diagnostics_text(diagnostics: Iterable[Diagnostic], style: Style) -> str:
 
 
 def _others(plan: Plan, style: Style) -> list[tuple[str, str, str, str]]:
-    """Return the rows of what is held or blocked."""
+    """Return the rows of what is held, has moved or is blocked."""
     rows: list[tuple[str, str, str, str]] = [
         (
             style.paint(f"{HELD_SYMBOL} held", Ink.MAGENTA),
@@ -141,6 +149,7 @@ def _others(plan: Plan, style: Style) -> list[tuple[str, str, str, str]]:
         )
         for held in plan.held
     ]
+    rows += moved_rows(plan, style)
     rows += [
         (style.paint(f"{BLOCKED_SYMBOL} blocked", Ink.RED), blocked.id, _name(blocked.name), safe(blocked.detail))
         for blocked in plan.blocked
@@ -205,6 +214,8 @@ def _footnotes(plan: Plan, style: Style) -> list[str]:
         notes.append(
             f"{HELD_SYMBOL} Held stays paused. Release one with --resume-held ID, or `hold: override` in its file."
         )
+    if plan.moved:
+        notes.append(f"{HELD_SYMBOL} {MOVED}")
     notes += [line for line in (net_effect(plan), cost_effect(plan)) if line]
     return [*(style.paint(note, Ink.DIM) for note in notes), *([""] if notes else [])]
 

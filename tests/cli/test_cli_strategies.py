@@ -52,7 +52,8 @@ def test_validate_counts_them(fleet: Shell) -> None:
 def test_the_plan_shows_what_is_reached(fleet: Shell) -> None:
     """A row, a line of counts, and the stable last line unchanged."""
     shown = fleet("plan --sandbox").out.splitlines()
-    assert "  ~ update  strategy 01JWMOMENTUM  Momentum  schedule daily → weekly, reaches 2 portfolios" in shown
+    told = "schedule daily → weekly, reaches 2 portfolios, 1 → 0.14 runs a day"
+    assert f"  ~ update  strategy 01JWMOMENTUM  Momentum  {told}" in shown
     assert shown[-2] == "Strategies: 1 to update, 1 unchanged, 0 blocked."
     assert shown[-1].startswith("Plan: 0 to start, 0 to resume, 0 to pause, 0 to update.")
     (change,) = fleet("plan --sandbox -o json").json["strategies"]["changes"]
@@ -76,10 +77,11 @@ def test_apply_converges(fleet: Shell) -> None:
 
 def test_over_the_guard(fleet: Shell) -> None:
     """Exit 5 and nothing is written, until the number is named; the guard of reach lets no other number through."""
-    fleet.write("automation.yaml", f"{FILES}guards: {{max_reach: 1}}\n")
+    assert fleet("plan --sandbox").code == 0
+    fleet.write("automation.yaml", f"{FILES.replace('weekly', 'hourly')}guards: {{max_reach: 1}}\n")
     refused = fleet("apply --sandbox --auto-approve")
     assert refused.code == 5
-    assert "new cadences reach 2 portfolios, but guards.max_reach is 1" in refused.err
+    assert "faster cadences reach 2 portfolios, but guards.max_reach is 1" in refused.err
     assert "--allow reach=2" in refused.err
     for other in ("update=2", "reach=1", "reach=unknown"):
         assert fleet(f"apply --sandbox --auto-approve --allow {other}").code == 5

@@ -104,7 +104,10 @@ def test_fail_on_unmanaged(mixed: Shell) -> None:
     assert (some.code, "only some portfolios are selected" in some.err) == (1, True)
     mixed.write("automation.yaml", FILES + "  ggg: {group: enrolled, state: paused}\n")
     assert mixed("plan --sandbox --fail-on unmanaged --exclude ggg").code == 1
-    blocked = mixed("plan --sandbox --fail-on unmanaged")  # ggg has no schedule: blocked, and no longer unmanaged
+    declared = mixed("plan --sandbox --fail-on unmanaged")  # ggg has no schedule, which is all that paused asks for
+    assert (declared.code, "--fail-on" in declared.err) == (0, False)
+    mixed.write("automation.yaml", FILES + "  ggg: {group: enrolled, state: active}\n")
+    blocked = mixed("plan --sandbox --fail-on unmanaged")
     assert (blocked.code, "--fail-on" in blocked.err) == (1, False)
     mixed.write("automation.yaml", "version: 1\nportfolios: {aaa: {state: paused}}\n")
     of_v1 = mixed("plan --sandbox --fail-on unmanaged")

@@ -29,7 +29,7 @@ def test_summary() -> None:
     verbs = [Verb.START] * 1 + [Verb.RESUME] * 2 + [Verb.PAUSE] * 3 + [Verb.UPDATE] * 4
     plan = replace(RICH, changes=tuple(change(f"p{n}", verb) for n, verb in enumerate(verbs)))
     assert plan.summary == Summary(
-        start=1, resume=2, pause=3, update=4, no_op=4, held=2, blocked=2, unmanaged=2, unverified=2
+        start=1, resume=2, pause=3, update=4, no_op=4, held=2, blocked=2, unmanaged=2, unverified=2, moved=0
     )
     assert plan.managed == 10 + 2 + 2 + 4
 

@@ -190,25 +190,42 @@ def test_every_cadence_goes_between_pauses_and_resumes(verb: Verb, first: str, b
     ],
 )
 def test_the_guard_of_reach(reach: dict[str, int], managed: int, allowed: dict[Any, Any], *, over: bool) -> None:
-    """The portfolios of all changes together count; one number nobody knows is over any limit until it is allowed."""
-    declared = {"a": Cadence.WEEKLY, "b": Cadence.WEEKLY}
+    """The portfolios of all faster cadences count; a number nobody knows is over any limit until it is allowed."""
+    declared = {"a": Cadence.HOURLY, "b": Cadence.HOURLY}
     plan = plan_of(declared, dict.fromkeys(declared, Cadence.DAILY), reach=reach, guards=Guards(), managed=managed)
     assert bool(still_over(plan.over, allowed)) is over
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "reach", "planned"),
+    [
+        (Cadence.DAILY, Cadence.WEEKLY, {"a": 120}, []),
+        (Cadence.DAILY, Cadence.WEEKLY, {}, []),
+        (Cadence.WEEKLY, Cadence.DAILY, {"a": 120}, [120]),
+        (None, Cadence.WEEKLY, {"a": 120}, [120]),
+    ],
+)
+def test_the_guard_of_reach_has_a_direction(
+    before: Cadence | None, after: Cadence, reach: dict[str, int], planned: list[int]
+) -> None:
+    """A slower cadence means less trading and is never hindered; what it replaces has to be known for that."""
+    plan = plan_of({"a": after, "b": Cadence.MONTHLY}, {"a": before, "b": Cadence.HOURLY}, reach=reach, guards=Guards())
+    assert [excess.planned for excess in plan.over] == planned
+
+
 def test_the_guard_names_the_flag() -> None:
     """The sentence holds the numbers and the flag to copy, whether the number is known or not."""
-    known = plan_of({"a": Cadence.WEEKLY}, {"a": Cadence.DAILY}, reach={"a": 120}, guards=Guards(), managed=20)
+    known = plan_of({"a": Cadence.HOURLY}, {"a": Cadence.DAILY}, reach={"a": 120}, guards=Guards(), managed=20)
     unknown = plan_of(
-        {"a": Cadence.WEEKLY}, {"a": Cadence.DAILY}, reach={}, guards=Guards(max_reach=Limit("3", count=3))
+        {"a": Cadence.HOURLY}, {"a": Cadence.DAILY}, reach={}, guards=Guards(max_reach=Limit("3", count=3))
     )
     assert [str(excess) for excess in (*known.over, *unknown.over)] == [
         (
-            "new cadences reach 120 portfolios, but guards.max_reach is 50%, at least 10 = 10; "
+            "faster cadences reach 120 portfolios, but guards.max_reach is 50%, at least 10 = 10; "
             "after reading the plan, allow it with --allow reach=120"
         ),
         (
-            "new cadences reach an unknown number of portfolios, but guards.max_reach is 3; "
+            "faster cadences reach an unknown number of portfolios, but guards.max_reach is 3; "
             "after reading the plan, allow it with --allow reach=unknown"
         ),
     ]

@@ -199,6 +199,9 @@ DOCUMENT = {
             "after": "daily",
             "provenance": "read",
             "reach": 5,
+            "running": None,
+            "before_runs_day": None,
+            "after_runs_day": None,
             "risks": ["reaches_portfolios", "more_runs"],
             "cause": "drift",
             "since": None,
@@ -211,6 +214,9 @@ DOCUMENT = {
             "after": "daily",
             "provenance": "none",
             "reach": None,
+            "running": None,
+            "before_runs_day": None,
+            "after_runs_day": None,
             "risks": ["reach_unknown", "unverified_write"],
             "cause": "branch",
             "since": None,
@@ -290,6 +296,16 @@ def test_every_value_has_its_type(part: str, key: str, value: object) -> None:
     missing = {**DOCUMENT, part: [{k: v for k, v in entries[0].items() if k != key}]}
     with pytest.raises(KeyError):
         parse_strategies(missing)
+
+
+def test_how_many_run_may_be_missing_but_is_a_number() -> None:
+    """A plan that was saved before they were counted has no such key."""
+    entries = DOCUMENT["changes"]
+    assert isinstance(entries, list)
+    older, _, _ = parse_strategies({**DOCUMENT, "changes": [{k: v for k, v in entries[0].items() if k != "running"}]})
+    assert older[0].running is None
+    with pytest.raises(TypeError):
+        parse_strategies({**DOCUMENT, "changes": [{**entries[0], "running": "5"}]})
 
 
 def test_a_number_of_strategies_is_a_number() -> None:

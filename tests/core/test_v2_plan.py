@@ -25,6 +25,7 @@ from reconciler.core.plan import (
     ChangeReason,
     Held,
     Listing,
+    Moved,
     Plan,
     Risk,
     Snapshot,
@@ -35,6 +36,8 @@ from reconciler.core.planfile import fingerprint, format_plan, plan_document
 from reconciler.core.planner import build_plan
 from reconciler.core.planread import parse_plan
 from reconciler.core.ports import Memory
+from reconciler.core.report import drift_exit_reason, plan_exit_reason
+from reconciler.core.strategy import StrategyId
 from reconciler.core.verb import Verb
 
 ID = PortfolioId("ao04x0r6")
@@ -112,13 +115,70 @@ def test_a_pause_that_may_be_somebody_elses_is_held(name: str) -> None:
     assert released.risks == (Risk.HOLD_OVERRIDDEN, Risk.TRADES_AGAIN, Risk.DUE_AT_ONCE)
 
 
-@pytest.mark.parametrize("state", RunState)
 @pytest.mark.parametrize("status", [Status.NO_SCHEDULE, Status.INACTIVE])
-def test_without_a_schedule_nothing_can_be_done(state: RunState, status: Status) -> None:
-    """Whatever is wanted; v1's word for it means the same here."""
-    blocked = decide(wanted(state), live(status), OURS)
+def test_without_a_schedule_nothing_runs(status: Status) -> None:
+    """That is all that paused asks for, and more than active can get; v1's word for it means the same here."""
+    assert decide(wanted(PAUSED), live(status), OURS) == Unchanged()
+    blocked = decide(wanted(ACTIVE), live(status), OURS)
     assert isinstance(blocked, Blocked)
     assert (blocked.reason, blocked.api, blocked.status) == (BlockReason.NO_SCHEDULE, ApiVersion.V2, status.value)
+
+
+ELSEWHERE = {"strategy": "S2", "strategy_name": "Value"}
+DECLARED = StrategyId("S0")
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "record"),
+    [
+        (ACTIVE, Status.ACTIVE, None),
+        (ACTIVE, Status.PAUSED, OURS),
+        (ACTIVE, Status.PAUSED, None),
+        (PAUSED, Status.PAUSED, None),
+        (PAUSED, Status.NO_SCHEDULE, None),
+    ],
+)
+def test_another_strategy_than_declared_is_never_as_declared(
+    state: RunState, status: Status, record: Record | None
+) -> None:
+    """Nor is it resumed there, whoever paused it and whatever was said about the hold."""
+    found = live(status, schedule_id="due then", **ELSEWHERE)
+    policy = Policy(resume_held=frozenset({ID}))
+    moved = decide(wanted(state, strategy=DECLARED), found, record, policy)
+    assert moved == Moved(
+        id=ID, state=state, status=status, declared="S0", live="S2", live_name="Value", cadence_ms=DAY
+    )
+    same = decide(wanted(state, strategy=StrategyId("S2")), found, record, policy)
+    assert not isinstance(same, Moved)
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "kind"),
+    [(PAUSED, Status.ACTIVE, Change), (ACTIVE, Status.NO_SCHEDULE, Blocked), (ACTIVE, Status.NOT_FOUND, Blocked)],
+)
+def test_what_has_moved_is_still_paused_or_blocked(state: RunState, status: Status, kind: type) -> None:
+    """Less trading is right by either strategy, and what can't be managed at all says why."""
+    assert isinstance(decide(wanted(state, strategy=DECLARED), live(status, **ELSEWHERE), None), kind)
+
+
+def test_a_strategy_that_nobody_names_is_not_another() -> None:
+    """Neither where the files name none nor where Glider does."""
+    assert decide(wanted(ACTIVE), live(Status.ACTIVE, **ELSEWHERE), None) == Unchanged()
+    assert decide(wanted(ACTIVE, strategy=DECLARED), live(Status.ACTIVE), None) == Unchanged()
+
+
+def test_a_plan_keeps_what_has_moved() -> None:
+    """It is counted for itself, survives the file, and makes drift but no change and no error."""
+    plan = plan_of(wanted(ACTIVE, strategy=DECLARED), live(Status.ACTIVE, **ELSEWHERE))
+    assert (plan.managed, plan.no_op, plan.summary.moved) == (1, 0, 1)
+    assert parse_plan(format_plan(plan)) == plan
+    assert (plan_exit_reason(plan, detailed=True), drift_exit_reason(plan)) == (ExitReason.OK, ExitReason.CHANGES)
+    asked = [FailOn.CHANGES, FailOn.DRIFT, FailOn.HELD]
+    for looked in (True, False):
+        assert conditions_met(plan, asked, looked_for_drift=looked) == (FailOn.DRIFT,)
+    older = json.loads(format_plan(plan))
+    del older["moved"]
+    assert parse_plan(json.dumps(older)).moved == ()
 
 
 @pytest.mark.parametrize(("state", "status"), [(ACTIVE, Status.ACTIVE), (PAUSED, Status.PAUSED)])

@@ -49,11 +49,9 @@ def test_what_a_change_keeps_of_the_live_side(
 
 def test_a_portfolio_without_a_schedule_is_blocked_in_words() -> None:
     """Nothing can be done about it here."""
-    found = decide(Desired(id=ID, state=PAUSED, api=V2), Live(id=ID, status=Status.NO_SCHEDULE), None)
+    found = decide(Desired(id=ID, state=ACTIVE, api=V2), Live(id=ID, status=Status.NO_SCHEDULE), None)
     assert isinstance(found, Blocked)
-    assert found.detail == (
-        "Glider keeps no schedule for it, so it can be neither paused nor resumed; look at its strategy there"
-    )
+    assert found.detail == "Glider keeps no schedule for it, so it can't be resumed; look at its strategy there"
 
 
 def test_the_id_of_a_pause_is_saved_and_fingerprinted() -> None:

@@ -32,7 +32,7 @@ CORE = (
     ("wanted",),
     ("plan", "intent", "evidence"),
     ("pausedby",),
-    ("diff", "marker", "selection", "cost", "recordfile"),
+    ("diff", "marker", "selection", "cost", "recordfile", "runs"),
     ("schedule", "ports", "jsonread", "strategy", "layout", "expect"),
     ("desired", "live", "limits", "paths", "baseurl"),
     ("duration", "errors", "text", "verb"),

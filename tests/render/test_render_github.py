@@ -169,16 +169,16 @@ def test_a_comment_is_found_and_says_what_it_is_about() -> None:
     ending = endings()["plan"]
     lines = comment_body(ending, marker=MARKER, commit="0123456789abcdef", environment="production").splitlines()
     assert lines[0] == MARKER
-    assert lines[1] == "### ❌ Plan (production): 6 changes, 1 held, 1 blocked, over a guard"
-    assert lines[3].startswith(f"<sub>commit `0123456789abcdef`, fingerprint `{ending.fingerprint}`, 8 portfolios")
+    assert lines[1] == "### ❌ Plan (production): 6 changes, 1 held, 1 moved, 1 blocked, over a guard"
+    assert lines[3].startswith(f"<sub>commit `0123456789abcdef`, fingerprint `{ending.fingerprint}`, 9 portfolios")
 
 
 VERDICTS = {
     "validate": "### ❌ Validate: the files or the plan are invalid",
     "valid": "### ⚠️ Validate: 1 warning in the files, 8 portfolios declared",
-    "plan": "### ❌ Plan: 6 changes, 1 held, 1 blocked, over a guard",
-    "drift": "### ❌ Drift: 0 moved, 5 pending, 1 unverified, 1 held, 1 blocked. 1 as declared",
-    "apply": "### ❌ Apply: 1 done, 1 stale, 1 failed, 1 unknown, 1 not attempted, 1 held, 1 blocked",
+    "plan": "### ❌ Plan: 6 changes, 1 held, 1 moved, 1 blocked, over a guard",
+    "drift": "### ❌ Drift: 1 moved, 5 pending, 1 unverified, 1 held, 1 blocked. 1 as declared",
+    "apply": "### ❌ Apply: 1 done, 1 stale, 1 failed, 1 unknown, 1 not attempted, 1 held, 1 moved, 1 blocked",
     "refused": "### ❌ Apply: refused, not what was planned or approved",
     "status": "### ❌ Status: 4 portfolios: 1 active, 1 paused, 1 unknown, 1 unreadable",
     "failed": "### ❌ Action: wrong usage",
@@ -240,6 +240,7 @@ def test_annotations_stand_on_the_lines_that_caused_them() -> None:
         ("warning", "automation.yaml", 1, "start p00001: trades at once"),
         ("warning", None, None, "Over a guard"),
         ("warning", "automation.yaml", 6, "p00006 is held"),
+        ("warning", "automation.yaml", 9, "p00008 moved to another strategy"),
         ("notice", "automation.yaml", 3, "update p00003: trades more often"),
     ]
 

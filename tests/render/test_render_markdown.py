@@ -75,7 +75,7 @@ def test_a_fence_is_longer_than_any_inside() -> None:
 
 
 SMALL = """\
-### ❌ Plan: 6 changes, 1 held, 1 blocked, over a guard
+### ❌ Plan: 6 changes, 1 held, 1 moved, 1 blocked, over a guard
 
 | `+` start | `>` resume | `~` update | `=` pause | `!` held | `x` blocked | unchanged |
 | :-: | :-: | :-: | :-: | :-: | :-: | :-: |
@@ -85,7 +85,8 @@ SMALL = """\
 > **Over a guard:** 12 to resume, but guards.max\\_resume is Growth = 5; after reading the plan, allow it with \
 --allow resume=12.
 
-**Look first:** overrides a hold **1**, trades at once **1**, begins or goes on to trade **2**, trades more often **1**.
+**Look first:** overrides a hold **1**, trades at once **1**, begins or goes on to trade **2**, \
+trades more often **1**, strategies that trade more often **1**.
 """
 
 
