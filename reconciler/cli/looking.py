@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from reconciler.cli.service import Service
     from reconciler.core.desired import Desired, PortfolioId
     from reconciler.core.fleet import Fleet
-    from reconciler.core.live import Live, Record
+    from reconciler.core.live import Live
     from reconciler.render.portfolio import PortfolioView
     from reconciler.render.status import StatusRow
 
@@ -53,31 +53,39 @@ async def make_rows(
     options: Mapping[str, Any],
     desired: Mapping[PortfolioId, Desired],
     live: Mapping[PortfolioId, Live],
-    records: Mapping[PortfolioId, Record],
     service: Service,
     output: Output,
 ) -> list[StatusRow]:
     """Return a row a portfolio, with its last rebalance unless ``--no-results``."""
     from reconciler.api.results import read_last
     from reconciler.cli.progress import ReadProgress, bar
+    from reconciler.core.evidence import believed
     from reconciler.render.status import StatusRow
 
+    now_ms = service.api.service_ms()
+    records, _ = believed(memory_of(options, service), live, now_ms=now_ms)
     if options["no_results"]:
-        return [StatusRow(desired=d, live=live[i], record=records.get(i)) for i, d in desired.items()]
+        return [StatusRow(desired=d, live=live[i], record=records.get(i), now_ms=now_ms) for i, d in desired.items()]
     versions = {portfolio: declared.api for portfolio, declared in desired.items()}
     asked = asked_of(options, live.values(), versions, service)
     with bar(output, "Reading results", len(asked)) as shown:
         last = await read_last(asked, parallelism=options["parallelism"], observer=ReadProgress(shown))
-    return [StatusRow(desired=d, live=live[i], record=records.get(i), last=last[i]) for i, d in desired.items()]
+    return [
+        StatusRow(desired=d, live=live[i], record=records.get(i), now_ms=now_ms, last=last[i])
+        for i, d in desired.items()
+    ]
 
 
 async def read_view(options: Mapping[str, Any], one: Named, service: Service) -> PortfolioView:
     """Read everything that Glider tells of one portfolio. Raises :class:`ApiError` only for a refused key."""
+    from reconciler.core.evidence import believed
     from reconciler.render.portfolio import PortfolioView
 
     live = await _read_one(one, service)
-    record = memory_of(options, service).records.get(one.id)
-    view = PortfolioView(version=one.version, desired=one.desired, live=live, record=record)
+    now_ms = service.api.service_ms()
+    records, _ = believed(memory_of(options, service), {one.id: live}, now_ms=now_ms)
+    record = records.get(one.id)
+    view = PortfolioView(version=one.version, desired=one.desired, live=live, record=record, now_ms=now_ms)
     if live.status in (Status.NOT_FOUND, Status.UNREADABLE):
         return view
     failures: list[ApiError] = []

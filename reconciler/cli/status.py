@@ -15,7 +15,7 @@ from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.named import api_option, expect_in, load_files_if_any, named, paths_of
 from reconciler.cli.output import is_terminal
 from reconciler.cli.results import publish
-from reconciler.cli.service import memory_of, open_service, run_async
+from reconciler.cli.service import open_service, run_async
 from reconciler.cli.wiring import load_files, make_output, make_selection, refuse
 from reconciler.core.errors import ExitReason
 
@@ -36,7 +36,8 @@ FAILED_REBALANCE = "failed-rebalance"
 HELP = """Show live automation of the declared portfolios: state, schedule, next run, last run and its result.
 
 The schedule names how it is known: nothing behind it when Glider returned it, (recorded) at our last write,
-(observed) from run times, ? when it can't be known. The result is that of the last rebalance: - where there was none,
+(observed) from run times, ? when it can't be known. The note says whose pause it is: ours, somebody else's, or that
+nobody knows. The result is that of the last rebalance: - where there was none,
 ? where Glider's v2 API does not tell. It takes two more reads a portfolio; --no-results leaves them out. Exits 1 when
 a portfolio could not be read.
 
@@ -70,8 +71,8 @@ def status(**options: Any) -> ExitReason:
     if options["portfolio"] is not None:
         return _detail(options, output)
     configuration = load_files(options["sources"])
-
     warn_of_journal(options, configuration, output)
+
     async def work() -> ExitReason:
         from reconciler.cli.looking import read_declared
         from reconciler.core.selection import select
@@ -152,7 +153,7 @@ async def _rows(
 ) -> list[StatusRow]:
     from reconciler.cli.looking import make_rows
 
-    rows = await make_rows(options, desired, fleet.live, memory_of(options, service).records, service, output)
+    rows = await make_rows(options, desired, fleet.live, service, output)
     publish(statuses=tuple(rows))
     return rows
 

@@ -8,12 +8,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from reconciler.core.live import Status
+from reconciler.core.pausedby import PausedBy, paused_by
 from reconciler.core.rebalance import PortfolioFacts
 from reconciler.core.schedule import known_interval, known_offset
 from reconciler.core.text import plural
 from reconciler.render.rebalance import maybe_iso, took
-from reconciler.render.status import known_document, last_document, last_run_ms, result_text, schedule_text, state_text
+from reconciler.render.status import (
+    due_ms,
+    elsewhere_text,
+    known_document,
+    last_document,
+    last_run_ms,
+    next_run_ms,
+    overdue_text,
+    pause_text,
+    result_text,
+    schedule_text,
+    state_text,
+)
+from reconciler.render.strategies import named
 from reconciler.render.style import Ink, Style, columns, moment, safe
 
 if TYPE_CHECKING:
@@ -35,9 +48,16 @@ class PortfolioView:
     desired: Desired | None
     live: Live
     record: Record | None
+    now_ms: int | None = None
+    """The service's time at the read; ``None`` where it is not known."""
     facts: PortfolioFacts = field(default_factory=PortfolioFacts)
     recent: tuple[LastRebalance, ...] | None = None
     failures: tuple[ApiError, ...] = ()
+
+    @property
+    def paused_by(self) -> PausedBy | None:
+        """Whose pause is in force; ``None`` where it is not paused."""
+        return paused_by(self.live, self.record, self.version)
 
     @property
     def last(self) -> LastRebalance | None:
@@ -70,12 +90,15 @@ def portfolio_document(view: PortfolioView) -> dict[str, Any]:
         "word": live.word,
         "interval": known_document(known_interval(live, view.record)),
         "offset": known_document(known_offset(live, view.record)),
-        "next_run_at": maybe_iso(live.next_run_ms),
+        "next_run_at": maybe_iso(next_run_ms(live, view.now_ms)),
+        "due_at": maybe_iso(due_ms(live)),
         "last_run_at": maybe_iso(last_ms),
         "runs": live.runs,
         "pause_reason": live.pause_reason,
+        "paused_by": view.paused_by.value if view.paused_by is not None else None,
         "schedule_id": live.schedule_id,
         "strategy": live.strategy,
+        "strategy_name": live.strategy_name,
         "portfolio": {
             "name": facts.name or live.name,
             "value_usd": facts.value_usd,
@@ -89,25 +112,26 @@ def portfolio_document(view: PortfolioView) -> dict[str, Any]:
 
 def _facts(view: PortfolioView, style: Style) -> list[tuple[str, str]]:
     live, facts = view.live, view.facts
-    runs = live.next_run_ms if live.status is Status.ACTIVE else None
+    runs = next_run_ms(live, view.now_ms)
     last_ms = last_run_ms(live, view.last)
     rows = [
         ("state", state_text(live, style)),
         ("declared", _declared(view)),
         ("api", view.version.value),
         ("schedule", schedule_text(live, view.record)),
-        ("next run", moment(runs) if runs is not None else "-"),
+        ("next run", moment(runs) if runs is not None else overdue_text(live, view.now_ms) or "-"),
         ("last run", moment(last_ms) if last_ms is not None else "-"),
     ]
     if view.recent is not None:
         rows.append(("result", result_text(view.last, style) if view.recent or live.strategy else "-"))
-    if live.status is Status.PAUSED:
-        rows.append(("paused", safe(live.pause_reason or "no reason given", longest=400)))
+    if view.paused_by is not None:
+        rows.append(("pause", pause_text(live, view.paused_by, view.version, longest=400)))
     if live.failure is not None:
         rows.append(("error", style.paint(safe(str(live.failure), longest=400), Ink.RED)))
     more = (
         ("runs", str(live.runs) if live.runs is not None else ""),
-        ("strategy", safe(live.strategy or "")),
+        ("strategy", named(live.strategy, live.strategy_name) if live.strategy is not None else ""),
+        ("", elsewhere_text(view.desired, live)),
         ("value", f"{facts.value_usd} USD" if facts.value_usd is not None else ""),
         ("archived", "yes" if facts.archived else ""),
         ("trading", ", ".join(f"{safe(name)} {safe(value)}" for name, value in facts.trading)),

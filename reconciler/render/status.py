@@ -9,14 +9,17 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
+from reconciler.core.adopt import pause_reason
+from reconciler.core.desired import ApiVersion
 from reconciler.core.duration import format_duration
 from reconciler.core.live import Provenance, Status
-from reconciler.core.planfile import iso
+from reconciler.core.pausedby import PausedBy, paused_by
 from reconciler.core.rebalance import Knowledge, RebalanceStatus
 from reconciler.core.schedule import Known, known_interval, known_offset
 from reconciler.core.text import plural
 from reconciler.render.page import Rows, cell, code, table
-from reconciler.render.rebalance import rebalance_document, rebalance_word, status_ink
+from reconciler.render.rebalance import maybe_iso, rebalance_document, rebalance_word, status_ink
+from reconciler.render.strategies import named
 from reconciler.render.style import GAP, NARROWEST, PLAIN, WIDEST_NAME, Ink, Style, columns, cut, moment, safe, width
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ NAME: Final = "Name"
 NEXT_RUN: Final = "Next run"
 LAST_RUN: Final = "Last run"
 HEAD: Final = ("Portfolio", NAME, "State", "Schedule", NEXT_RUN, LAST_RUN, "Note")
+STRATEGY: Final = "Strategy"
+"""Stands behind the schedule where a portfolio has one."""
 RESULT: Final = "Result"
 """Stands before the note where results were read."""
 _SHORTER: Final = re.compile(r"^\d{4}-(\d\d-\d\d \d\d:\d\d) UTC$")
@@ -44,8 +49,15 @@ class StatusRow:
     desired: Desired
     live: Live
     record: Record | None
+    now_ms: int | None = None
+    """The service's time at the read, UTC epoch milliseconds; ``None`` where it is not known."""
     last: LastRebalance | None = None
     """Its last rebalance; ``None`` where nobody asked for results."""
+
+    @property
+    def paused_by(self) -> PausedBy | None:
+        """Whose pause is in force; ``None`` where it is not paused."""
+        return paused_by(self.live, self.record, self.desired.api)
 
 
 def status_text(rows: Sequence[StatusRow], style: Style) -> str:
@@ -56,7 +68,7 @@ def status_text(rows: Sequence[StatusRow], style: Style) -> str:
 
 
 def _fitting(found: list[tuple[str, ...]], room: int | None) -> list[tuple[str, ...]]:
-    """Return a table without the columns for which a terminal has no room: the name first, then the last run.
+    """Return a table without the columns for which a terminal has no room: the name, the strategy, then the last run.
 
     Times lose year and zone before that, and the head tells the zone instead. The note is folded, not left out.
     """
@@ -66,7 +78,9 @@ def _fitting(found: list[tuple[str, ...]], room: int | None) -> list[tuple[str, 
     times = [index for index, title in enumerate(head) if title in (NEXT_RUN, LAST_RUN)]
     short = [tuple(_SHORTER.sub(r"\1", text) if i in times else text for i, text in enumerate(row)) for row in cells]
     found = [tuple(f"{title} UTC" if i in times else title for i, title in enumerate(head)), *short]
-    for dropped in (NAME, f"{LAST_RUN} UTC"):
+    for dropped in (NAME, STRATEGY, f"{LAST_RUN} UTC"):
+        if dropped not in found[0]:
+            continue
         if _width([row[:-1] for row in found]) + len(GAP) + NARROWEST <= room:
             break
         place = found[0].index(dropped)
@@ -116,25 +130,71 @@ def status_rows_document(rows: Sequence[StatusRow]) -> list[dict[str, Any]]:
 
 
 def _table(rows: Sequence[StatusRow], style: Style) -> list[tuple[str, ...]]:
-    """Return the head and the rows, with a column of results where they were read."""
+    """Return the head and the rows, with a column of strategies and of results where there are any."""
+    with_strategies = any(row.live.strategy is not None for row in rows)
     with_results = any(row.last is not None for row in rows)
     head = (*HEAD[:-1], RESULT, HEAD[-1]) if with_results else HEAD
-    return [head, *(_cells(row, style, with_result=with_results) for row in rows)]
+    head = (*head[:4], STRATEGY, *head[4:]) if with_strategies else head
+    return [head, *(_cells(row, style, with_strategy=with_strategies, with_result=with_results) for row in rows)]
 
 
-def _cells(row: StatusRow, style: Style, *, with_result: bool) -> tuple[str, ...]:
+def _cells(row: StatusRow, style: Style, *, with_strategy: bool, with_result: bool) -> tuple[str, ...]:
     live = row.live
     result = (result_text(row.last, style),) if with_result else ()
+    strategy = (cut(safe(live.strategy_name or live.strategy or "-"), WIDEST_NAME),) if with_strategy else ()
+    runs = next_run_ms(live, row.now_ms)
     return (
         live.id,
         cut(safe(row.desired.name), WIDEST_NAME) if row.desired.name else "",
         state_text(live, style),
         schedule_text(live, row.record),
-        moment(live.next_run_ms) if live.next_run_ms is not None and live.status is Status.ACTIVE else "-",
+        *strategy,
+        moment(runs) if runs is not None else "-",
         moment(last_ms) if (last_ms := last_run_ms(live, row.last)) is not None else "-",
         *result,
         _note(row),
     )
+
+
+def due_ms(live: Live) -> int | None:
+    """Return when the service says that it runs next, also where that has passed; ``None`` where nothing runs."""
+    return live.next_run_ms if live.status is Status.ACTIVE else None
+
+
+def next_run_ms(live: Live, now_ms: int | None) -> int | None:
+    """Return when it runs next; ``None`` where nothing runs, or where that moment has passed."""
+    due = due_ms(live)
+    return None if due is None or (now_ms is not None and due < now_ms) else due
+
+
+def overdue_text(live: Live, now_ms: int | None) -> str:
+    """Return since when it has been due, ``""`` where it is not."""
+    due = due_ms(live)
+    return f"was due {moment(due)}" if due is not None and next_run_ms(live, now_ms) is None else ""
+
+
+def pause_text(live: Live, by: PausedBy, api: ApiVersion, *, longest: int) -> str:
+    """Return whose pause it is, and its reason as far as it tells more than that; without our mark."""
+    match by:
+        case PausedBy.US:
+            reason = pause_reason(live.pause_reason) or ""
+            whose = "paused by us"
+        case PausedBy.OTHERS:
+            reason = live.pause_reason or ""
+            whose = "paused by somebody else"
+        case PausedBy.UNKNOWN:
+            reason = "no reason given" if api is ApiVersion.V1 else ""
+            whose = "paused, nobody knows by whom"
+        case _:
+            assert_never(by)
+    return f"{whose}: {safe(reason, longest=longest)}" if reason else whose
+
+
+def elsewhere_text(desired: Desired | None, live: Live) -> str:
+    """Return that a portfolio follows another strategy than declared, ``""`` where it does not."""
+    if desired is None or desired.strategy is None or live.strategy in (None, desired.strategy):
+        return ""
+    return f"follows strategy {named(live.strategy or '', live.strategy_name)}, not {desired.strategy} as declared"
 
 
 def last_run_ms(live: Live, last: LastRebalance | None) -> int | None:
@@ -186,8 +246,9 @@ def _note(row: StatusRow) -> str:
         told.append(safe(f"the last result can't be read: {last.failure}"))
     elif last is not None and last.rebalance is not None and last.went_wrong:
         told.append(safe(last.rebalance.error or f"the last rebalance {last.rebalance.why}", longest=100))
-    if live.status is Status.PAUSED:
-        told.append(safe(live.pause_reason or "no reason given", longest=100))
+    if row.paused_by is not None:
+        told.append(pause_text(live, row.paused_by, row.desired.api, longest=100))
+    told += [text for text in (overdue_text(live, row.now_ms), elsewhere_text(row.desired, live)) if text]
     return "; ".join(told)
 
 
@@ -201,11 +262,15 @@ def _document(row: StatusRow) -> dict[str, Any]:
         "word": live.word,
         "interval": known_document(known_interval(live, row.record)),
         "offset": known_document(known_offset(live, row.record)),
-        "next_run_at": iso(live.next_run_ms) if live.next_run_ms is not None else None,
-        "last_run_at": iso(last_ms) if last_ms is not None else None,
+        "next_run_at": maybe_iso(next_run_ms(live, row.now_ms)),
+        "due_at": maybe_iso(due_ms(live)),
+        "last_run_at": maybe_iso(last_ms),
         "last_rebalance": last_document(row.last) if row.last is not None else None,
         "runs": live.runs,
         "pause_reason": live.pause_reason,
+        "paused_by": row.paused_by.value if row.paused_by is not None else None,
+        "strategy": live.strategy,
+        "strategy_name": live.strategy_name,
         "schedule_id": live.schedule_id,
         "error": str(live.failure) if live.failure else None,
     }

@@ -53,12 +53,12 @@ def test_the_table(fleet: Shell) -> None:
     ended = fleet("status --sandbox")
     assert ended.code == 0
     assert settled(ended.out) == (
-        "PORTFOLIO  NAME  STATE  SCHEDULE  NEXT RUN  LAST RUN  RESULT  NOTE\n"
-        "bad  Growth  active  24h (observed)  TIME  TIME  FAILED  The rebalance failed: a swap was reverted\n"
-        "gone  paused  ?  -  TIME  cancelled  by hand\n"
-        "good  active  24h (observed)  TIME  TIME  completed\n"
-        "idle  inactive  -  -  -  -\n"
-        "pf  active  24h  TIME  -  ?\n"
+        "PORTFOLIO  NAME  STATE  SCHEDULE  STRATEGY  NEXT RUN  LAST RUN  RESULT  NOTE\n"
+        "bad  Growth  active  24h (observed)  -  TIME  TIME  FAILED  The rebalance failed: a swap was reverted\n"
+        "gone  paused  ?  -  -  TIME  cancelled  paused by somebody else: by hand\n"
+        "good  active  24h (observed)  -  TIME  TIME  completed\n"
+        "idle  inactive  -  -  -  -  -\n"
+        "pf  active  24h  s  TIME  -  ?\n"
         "\n"
         "5 portfolios: 3 active, 1 inactive, 1 paused. Last rebalances: 1 failed, 1 cancelled, 1 completed.\n"
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from reconciler.core.desired import Desired, PortfolioId, RunState
+from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
 from reconciler.core.live import Live, Status
-from reconciler.render.status import StatusRow, status_text
+from reconciler.render.portfolio import PortfolioView, portfolio_document, portfolio_text
+from reconciler.render.status import StatusRow, status_rows_document, status_text
 from reconciler.render.style import PLAIN, Style, width
 
 NOON_MS = 1_795_348_800_000
@@ -35,7 +38,8 @@ ROWS = [
 AT_100 = """\
 PORTFOLIO  NAME          STATE   SCHEDULE  NEXT RUN UTC  LAST RUN UTC  NOTE
 ao04x0r6   Growth index  active  24h       11-22 12:00   11-21 12:00
-b7k2m9q1   Treasury      paused  24h       -             11-21 12:00   Paused via API: Liquidity
+b7k2m9q1   Treasury      paused  24h       -             11-21 12:00   paused by somebody else:
+                                                                       Paused via API: Liquidity
                                                                        event until the audit is over
 
 2 portfolios: 1 active, 1 paused.
@@ -44,8 +48,9 @@ b7k2m9q1   Treasury      paused  24h       -             11-21 12:00   Paused vi
 AT_80 = """\
 PORTFOLIO  STATE   SCHEDULE  NEXT RUN UTC  NOTE
 ao04x0r6   active  24h       11-22 12:00
-b7k2m9q1   paused  24h       -             Paused via API: Liquidity event until
-                                           the audit is over
+b7k2m9q1   paused  24h       -             paused by somebody else: Paused via
+                                           API: Liquidity event until the audit
+                                           is over
 
 2 portfolios: 1 active, 1 paused.
 """
@@ -70,3 +75,25 @@ def test_with_room_nothing_is_left_out(columns: int | None) -> None:
 def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
     """Whatever the width, the terminal itself breaks no line."""
     assert max(map(width, status_text(ROWS, Style(color=False, columns=columns)).splitlines())) <= columns
+
+
+def test_a_moment_that_has_passed_is_no_next_run() -> None:
+    """The table says since when it was due, and JSON keeps the moment apart from the next run."""
+    early, late = (replace(ROWS[0], now_ms=NOON_MS + ms) for ms in (0, 1))
+    assert "2026-11-22 12:00 UTC" in status_text([early], PLAIN)
+    assert "was due" not in status_text([early], PLAIN)
+    assert status_text([late], PLAIN).splitlines()[1].split()[-10:] == (
+        ["24h", "-", "2026-11-21", "12:00", "UTC", "was", "due", "2026-11-22", "12:00", "UTC"]
+    )
+    (first, second) = status_rows_document([early, late])
+    assert (first["next_run_at"], first["due_at"]) == ("2026-11-22T12:00:00.000Z", "2026-11-22T12:00:00.000Z")
+    assert (second["next_run_at"], second["due_at"]) == (None, "2026-11-22T12:00:00.000Z")
+
+
+@pytest.mark.parametrize(("ms", "shown"), [(0, "2026-11-22 12:00 UTC"), (1, "was due 2026-11-22 12:00 UTC")])
+def test_in_detail_neither(ms: int, shown: str) -> None:
+    """One portfolio by itself tells the same."""
+    view = PortfolioView(version=ApiVersion.V1, desired=None, live=ROWS[0].live, record=None, now_ms=NOON_MS + ms)
+    assert f"  next run  {shown}\n" in portfolio_text(view, PLAIN)
+    assert (portfolio_document(view)["next_run_at"] is None) is bool(ms)
+    assert portfolio_document(view)["due_at"] == "2026-11-22T12:00:00.000Z"
