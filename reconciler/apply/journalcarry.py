@@ -7,14 +7,13 @@ It counts as imported: only where the service still shows what it says (:func:`r
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from reconciler.apply import journalsql
 from reconciler.apply.journal import SqliteJournal, open_journal
-from reconciler.apply.journalfile import broken, open_to_read
+from reconciler.apply.journalfacts import services_of
+from reconciler.apply.journalfile import open_to_read
 from reconciler.core.desired import PortfolioId
 from reconciler.core.errors import ExitReason, NotExpected, UsageError
 from reconciler.core.exportfile import Export, Remembered
@@ -41,18 +40,6 @@ class Taken:
     taken: int = 0
     known: int = 0
     newer_here: int = 0
-
-
-def services_of(path: Path) -> tuple[tuple[str, str | None], ...]:
-    """Return the services and accounts that a journal knows something of, sorted; none where there is no journal."""
-    connection = open_to_read(path)
-    if connection is None:
-        return ()
-    with closing(connection):
-        try:
-            return tuple(connection.execute(journalsql.SERVICES).fetchall())
-        except sqlite3.Error as error:
-            raise broken(path, error) from error
 
 
 def read_export(path: Path, *, base_url: str, account: str | None, now_ms: int) -> Export | None:

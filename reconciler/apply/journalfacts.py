@@ -9,6 +9,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from reconciler.apply import journalsql
 from reconciler.apply.journalfile import SCHEMA_VERSION, broken, open_to_read, require_sound
 from reconciler.core.doctor import JournalFacts
 from reconciler.core.live import LATEST_MS
@@ -45,6 +46,18 @@ def read_facts(path: Path) -> JournalFacts | None:
         last_started_ms=last[1] if last is not None else None,
         last_ended=last[2] if last is not None else None,
     )
+
+
+def services_of(path: Path) -> tuple[tuple[str, str | None], ...]:
+    """Return the services and accounts that a journal knows something of, sorted; none where there is no journal."""
+    connection = open_to_read(path)
+    if connection is None:
+        return ()
+    with closing(connection):
+        try:
+            return tuple(connection.execute(journalsql.SERVICES).fetchall())
+        except sqlite3.Error as error:
+            raise broken(path, error) from error
 
 
 def _count(connection: sqlite3.Connection, statement: str) -> int:

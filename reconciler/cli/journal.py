@@ -79,7 +79,8 @@ def journal() -> None:
 @click.option("--account", metavar="NAME", help="The account, where the journal knows several.")
 def export_(file: str | None, **options: Any) -> ExitReason:
     """Read the journal and write the export."""
-    from reconciler.apply.journalcarry import read_export, services_of
+    from reconciler.apply.journalcarry import read_export
+    from reconciler.apply.journalfacts import services_of
     from reconciler.cli.output import Output
     from reconciler.cli.savefile import save
     from reconciler.core.errors import ExitReason, ReconcilerError

@@ -14,6 +14,7 @@ from reconciler.core.desired import ApiVersion, Desired, RunState
 from reconciler.core.diff import Field, FieldChange, compare, proven_same, schedule_of
 from reconciler.core.live import Live, Provenance, Record, Status, Verdict
 from reconciler.core.marker import paused_by_us
+from reconciler.core.pausedby import PausedBy, paused_by
 from reconciler.core.plan import (
     Blocked,
     BlockReason,
@@ -189,9 +190,7 @@ def _of_a_start(desired: Desired) -> tuple[FieldChange, ...]:
     )
 
 
-def _when_active(
-    desired: Desired, live: Live, record: Record | None, policy: Policy
-) -> Change | Blocked | Unchanged:
+def _when_active(desired: Desired, live: Live, record: Record | None, policy: Policy) -> Change | Blocked | Unchanged:
     fields = compare(desired=desired, live=live, record=record)
     match desired.state:
         case RunState.PAUSED:
@@ -237,6 +236,7 @@ def _when_paused(
                     id=desired.id,
                     api=desired.api,
                     pause_reason=live.pause_reason,
+                    paused_by=paused_by(live, record, desired.api) or PausedBy.UNKNOWN,
                     last_run_ms=live.scheduled_ms[0] if live.scheduled_ms else None,
                     name=desired.name,
                     unverified=_is_unverified(fields),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.core.desired import ApiVersion, Origin, PortfolioId, RunState
 from reconciler.core.live import Status
+from reconciler.core.pausedby import PausedBy
 from reconciler.core.strategy import StrategyChange
 from reconciler.core.verb import Verb
 
@@ -75,6 +76,15 @@ class BlockReason(StrEnum):
     """Its start would run at once, and an earlier request for a run may have begun one already."""
 
 
+class JournalState(StrEnum):
+    """Whether a journal could tell anything when the plan was made."""
+
+    IN_USE = "in_use"
+    NEW = "new"
+    """It knows nothing of this service yet."""
+    MISSING = "missing"
+
+
 class Cause(StrEnum):
     """Where a difference comes from, when the plan was made with a base revision to compare with."""
 
@@ -101,8 +111,9 @@ class Change:
     with pause and resume on v1. ``pause_reason`` is the stored reason at planning time: a resume is pinned to it.
     On v2, which stores none, ``pause_id`` stands in (:class:`~reconciler.core.live.Live`, ``schedule_id``).
     ``cadence_ms`` is the interval that a v2 portfolio has from its ``strategy`` (an id), to be shown: it is not this
-    change's to set, and does not pin it. ``since`` is the token of the last write to its state or schedule that the journal knew
-    before the first read, ``None`` for none: an apply whose journal knows of a later one finds the change stale.
+    change's to set, and does not pin it. ``since`` is the token of the last write to its state or schedule that the
+    journal knew before the first read, ``None`` for none: an apply whose journal knows of a later one finds the change
+    stale.
     """
 
     id: PortfolioId
@@ -132,10 +143,12 @@ class Held:
     """Wanted active, but paused by somebody else: stays paused until a person says so.
 
     When it was paused is not known to anybody but the service; ``last_run_ms`` tells how long nothing has run.
+    ``paused_by`` is ``OTHERS`` only where something shows that the pause is not ours, else nobody knows; never ``US``.
     """
 
     id: PortfolioId
     pause_reason: str | None
+    paused_by: PausedBy = PausedBy.UNKNOWN
     last_run_ms: int | None = None
     name: str | None = None
     unverified: bool = False
@@ -262,6 +275,7 @@ class Plan:
     account: str | None = None
     moved: tuple[Moved, ...] = ()
     """What follows another strategy than declared, unless it is paused by this plan or blocked; not among ``no_op``."""
+    journal: JournalState = JournalState.IN_USE
     cost: PlanCost | None = None
     """``None`` where no selected portfolio declares what a run costs."""
 

@@ -99,6 +99,7 @@ def plan_document(plan: Plan, exit_reason: ExitReason) -> dict[str, Any]:
                 "api": held.api.value,
                 "name": held.name,
                 "pause_reason": held.pause_reason,
+                "paused_by": held.paused_by.value,
                 "last_run_at": iso(held.last_run_ms) if held.last_run_ms is not None else None,
                 "unverified": held.unverified,
                 "source": _source(held.source),
@@ -135,6 +136,7 @@ def plan_document(plan: Plan, exit_reason: ExitReason) -> dict[str, Any]:
             for one in plan.unmanaged
         ],
         "listing": plan.listing.value,
+        "journal": plan.journal.value,
         "strategies": strategies_document(plan),
         "runs": _runs(plan),
         "cost": {name: getattr(plan.cost, name) for name in plan.cost.__slots__} if plan.cost is not None else None,

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 from reconciler.core.decide import DEFAULT_POLICY, Policy, decide
 from reconciler.core.guards import check_guards
 from reconciler.core.live import Verdict
-from reconciler.core.plan import Blocked, BlockReason, Change, Held, Listing, Moved, Plan, Unchanged, Unmanaged
+from reconciler.core.plan import (
+    Blocked,
+    BlockReason,
+    Change,
+    Held,
+    JournalState,
+    Listing,
+    Moved,
+    Plan,
+    Unchanged,
+    Unmanaged,
+)
 from reconciler.core.selection import EVERYTHING, Selection
 
 if TYPE_CHECKING:
@@ -95,4 +106,11 @@ def build_plan(
         as_of_ms=as_of_ms,
         unmanaged=unmanaged,
         listing=listing,
+        journal=_state_of(memory),
     )
+
+
+def _state_of(memory: Memory) -> JournalState:
+    if memory.records or memory.since:
+        return JournalState.IN_USE
+    return JournalState.NEW if memory.exists else JournalState.MISSING

@@ -26,6 +26,7 @@ from reconciler.core.jsonread import (
 )
 from reconciler.core.limits import REACH, Excess
 from reconciler.core.live import Provenance, Status, Verdict
+from reconciler.core.pausedby import PausedBy
 from reconciler.core.plan import (
     Blocked,
     BlockReason,
@@ -33,6 +34,7 @@ from reconciler.core.plan import (
     Change,
     ChangeReason,
     Held,
+    JournalState,
     Listing,
     Moved,
     Plan,
@@ -135,6 +137,7 @@ def _plan(document: Mapping[str, Any]) -> Plan:
                 api=ApiVersion(held.get("api", "v1")),
                 name=maybe_text(held["name"]),
                 pause_reason=maybe_text(held["pause_reason"]),
+                paused_by=PausedBy(held.get("paused_by", "unknown")),
                 last_run_ms=_maybe_time(held["last_run_at"]),
                 unverified=flag(held["unverified"]),
                 source=_parse_source(held["source"]),
@@ -165,6 +168,7 @@ def _plan(document: Mapping[str, Any]) -> Plan:
             for one in document["unmanaged"]
         ),
         listing=Listing(document.get("listing", "none")),
+        journal=JournalState(document.get("journal", "in_use")),
         no_op=number(document["summary"]["no_op"]),
         unverified=number(document["summary"]["unverified"]),
         over=tuple(

@@ -14,7 +14,8 @@ from reconciler.core.desired import ApiVersion
 from reconciler.core.diff import Field, FieldChange
 from reconciler.core.duration import format_duration
 from reconciler.core.live import Provenance, Verdict
-from reconciler.core.plan import Cause, Change, ChangeReason, Held, Plan, Risk
+from reconciler.core.pausedby import PausedBy
+from reconciler.core.plan import Cause, Change, ChangeReason, Held, JournalState, Plan, Risk
 from reconciler.core.runs import runs_of
 from reconciler.core.schedule import runs_per_day
 from reconciler.core.strategy import Cadence
@@ -79,8 +80,41 @@ def by_cause(changes: Sequence[Change]) -> list[tuple[str, list[Change]]]:
 
 def held_text(held: Held) -> str:
     """Return why a portfolio is held, and since when nothing has run, where that is known."""
-    why = f"paused by somebody else: {_pause_reason(held.pause_reason, held.api)}"
-    return f"{why}, last run {moment(held.last_run_ms)}" if held.last_run_ms is not None else why
+    return held_effect(held).text
+
+
+def held_effect(held: Held) -> Effect:
+    """Return why a portfolio is held, which others may share, and since when nothing has run, where that is known."""
+    match held.paused_by:
+        case PausedBy.OTHERS:
+            why = f"paused by somebody else: {_pause_reason(held.pause_reason, held.api)}"
+        case PausedBy.UNKNOWN | PausedBy.US:
+            why = "paused, nobody knows by whom: this journal has no record of a pause of ours"
+        case _:
+            assert_never(held.paused_by)
+    return Effect(why, f"last run {moment(held.last_run_ms)}" if held.last_run_ms is not None else "")
+
+
+def journal_notice(plan: Plan) -> str:
+    """Return what is to be said first where no journal could tell whose pauses these are, ``""`` where one could."""
+    count = sum(held.paused_by is PausedBy.UNKNOWN for held in plan.held)
+    match plan.journal:
+        case JournalState.IN_USE:
+            return ""
+        case JournalState.NEW:
+            why = "The journal is new"
+        case JournalState.MISSING:
+            why = "There is no journal"
+        case _:
+            assert_never(plan.journal)
+    if not count:
+        return ""
+    held = len(plan.held)
+    what = f"{count} of the {held} held portfolios" if count < held else f"the {held} held portfolios"
+    what = "the held portfolio" if held == 1 else what
+    return (
+        f"{why}, so nobody knows who paused {what}. `reconciler journal import FILE` brings back what an export kept."
+    )
 
 
 def net_effect(plan: Plan) -> str:
@@ -177,7 +211,9 @@ def _rate(change: Change) -> str:
 def _resumed(change: Change) -> str:
     match change.reason:
         case ChangeReason.HOLD_OVERRIDDEN:
-            return f"paused by somebody else: {_pause_reason(change.pause_reason, change.api)}"
+            if change.pause_reason:
+                return f"paused by somebody else: {_pause_reason(change.pause_reason, change.api)}"
+            return "paused, and not known to be by us"
         case _:
             return "paused by us"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from reconciler.core.live import Verdict
+from reconciler.core.pausedby import PausedBy
 from reconciler.core.plan import Risk
 from reconciler.core.planfile import fingerprint
 from reconciler.core.strategy import StrategyRisk
@@ -23,7 +24,9 @@ from reconciler.render.effects import (
     by_cause,
     cost_effect,
     effect,
+    held_effect,
     held_text,
+    journal_notice,
     net_effect,
 )
 from reconciler.render.page import (
@@ -46,9 +49,9 @@ from reconciler.render.style import moment
 from reconciler.render.unmanaged import unmanaged_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from reconciler.core.plan import Change, Plan
+    from reconciler.core.plan import Change, Held, Plan
 
 ACTIONS: Final = ("Action", "Portfolio", "Name", "Effect")
 DANGERS: Final[Mapping[Risk, str]] = {
@@ -102,6 +105,8 @@ def plan_blocks(plan: Plan) -> list[str | Rows]:
     blocks: list[str | Rows] = []
     if plan.as_of_ms is not None:
         blocks.append(f"**Live as of {moment(plan.as_of_ms)}, read earlier: can't be applied.**")
+    if notice := journal_notice(plan):
+        blocks.append(alert("IMPORTANT", (notice,)))
     blocks.append(_counts(plan))
     if plan.over:
         blocks.append(alert("CAUTION", (f"**Over a guard:** {cell(str(excess))}." for excess in plan.over)))
@@ -128,14 +133,29 @@ def plan_blocks(plan: Plan) -> list[str | Rows]:
 
 def not_changed(plan: Plan) -> Iterator[Rows]:
     """Yield what is held, what has moved and what is blocked."""
-    held = ((f"`{HELD_SYMBOL}`&nbsp;held", code(h.id), cell(h.name or ""), cell(held_text(h))) for h in plan.held)
     blocked = (
         (f"`{BLOCKED_SYMBOL}`&nbsp;blocked", code(b.id), cell(b.name or ""), cell(b.detail)) for b in plan.blocked
     )
     columns = (*ACTIONS[:3], "Why")
-    yield from opened("Held", columns, held, count=len(plan.held), rank=0)
+    yield from _held_tables(plan.held)
     yield from moved_blocks(plan)
     yield from opened("Blocked", columns, blocked, count=len(plan.blocked), rank=0)
+
+
+def _held_tables(held: Sequence[Held]) -> Iterator[Rows]:
+    """Yield what is held; all of which nobody knows who paused it folded together, where that is much."""
+    columns = (*ACTIONS[:3], "Why")
+    unknown = [one for one in held if one.paused_by is PausedBy.UNKNOWN]
+    folded = unknown if len(unknown) > OPEN_REST else []
+    if folded:
+        title = f"Held: {held_effect(folded[0]).shared}"
+        yield table(title, columns, map(_held_row, folded), count=len(folded), rank=1, folded=True)
+    others = [one for one in held if not folded or one.paused_by is not PausedBy.UNKNOWN]
+    yield from opened("Held", columns, map(_held_row, others), count=len(others), rank=0)
+
+
+def _held_row(held: Held) -> tuple[str, ...]:
+    return f"`{HELD_SYMBOL}`&nbsp;held", code(held.id), cell(held.name or ""), cell(held_text(held))
 
 
 def danger(change: Change) -> Risk | None:

@@ -19,7 +19,9 @@ from reconciler.render.effects import (
     by_cause,
     cost_effect,
     effect,
+    held_effect,
     held_text,
+    journal_notice,
     net_effect,
 )
 from reconciler.render.strategies import (
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from reconciler.core.diagnostics import Diagnostic
-    from reconciler.core.plan import Change, Plan, Summary
+    from reconciler.core.plan import Change, Held, Plan, Summary
 
 FOLD_ABOVE: Final = 20
 """A plan with no more rows than this is shown row by row."""
@@ -47,15 +49,18 @@ FOLDED_IDS: Final = 6
 
 def plan_text(plan: Plan, style: Style, *, verbose: bool = False) -> str:
     """Return the whole plan; the last line is stable (:func:`summary_line`)."""
-    lines = [_heading(plan, style), ""]
+    notice = journal_notice(plan)
+    lines = [*([style.paint(notice, Ink.YELLOW)] if notice else []), _heading(plan, style), ""]
     for title, changes in by_cause(plan.changes):
         rows = [row for verb in Verb for row in _rows_of(plan, changes, verb, style, verbose=verbose)]
         if not title:
-            rows += _others(plan, style)
+            rows += _others(plan, style, verbose=verbose)
         lines += _group(f"{title} ({len(changes)})" if title else "", rows, style)
     if any(change.cause for change in plan.changes):
         lines += _group(
-            f"Not changed ({len(plan.held) + len(plan.moved) + len(plan.blocked)})", _others(plan, style), style
+            f"Not changed ({len(plan.held) + len(plan.moved) + len(plan.blocked)})",
+            _others(plan, style, verbose=verbose),
+            style,
         )
     if not (plan.changes or plan.held or plan.moved or plan.blocked or plan.strategies or plan.blocked_strategies):
         lines += ["  Nothing to do: live automation is as declared.", ""]
@@ -138,23 +143,30 @@ def diagnostics_text(diagnostics: Iterable[Diagnostic], style: Style) -> str:
     return "\n".join(blocks) + "\n" if blocks else ""
 
 
-def _others(plan: Plan, style: Style) -> list[tuple[str, str, str, str]]:
+def _others(plan: Plan, style: Style, *, verbose: bool) -> list[tuple[str, str, str, str]]:
     """Return the rows of what is held, has moved or is blocked."""
-    rows: list[tuple[str, str, str, str]] = [
-        (
-            style.paint(f"{HELD_SYMBOL} held", Ink.MAGENTA),
-            held.id,
-            _name(held.name),
-            held_text(held),
-        )
-        for held in plan.held
-    ]
+    rows = _held_rows(plan, style, verbose=verbose)
     rows += moved_rows(plan, style)
     rows += [
         (style.paint(f"{BLOCKED_SYMBOL} blocked", Ink.RED), blocked.id, _name(blocked.name), safe(blocked.detail))
         for blocked in plan.blocked
     ]
     return rows
+
+
+def _held_rows(plan: Plan, style: Style, *, verbose: bool) -> list[tuple[str, str, str, str]]:
+    """Return the rows of what is held, folded where many are held for the same reason."""
+    label = style.paint(f"{HELD_SYMBOL} held", Ink.MAGENTA)
+    alike: dict[str, list[Held]] = {}
+    for held in plan.held:
+        alike.setdefault(held_effect(held).shared, []).append(held)
+    rows: list[tuple[str, str, str, str]] = []
+    for shared, group in alike.items():
+        if verbose or len(plan.held) <= FOLD_ABOVE or len(group) < FOLD_FROM:
+            rows += [(label, held.id, _name(held.name), held_text(held)) for held in group]
+        else:
+            rows.append((label, plural(len(group), "portfolio"), "", f"{shared}: {_some_ids(group)}"))
+    return sorted(rows, key=lambda row: row[1]) if len(rows) == len(plan.held) else rows
 
 
 def _group(title: str, rows: Sequence[Sequence[str]], style: Style) -> list[str]:
@@ -198,8 +210,9 @@ def _rows_of(
     return sorted(rows, key=lambda row: row[1]) if len(rows) == len(changes) else rows
 
 
-def _some_ids(group: Sequence[Change]) -> str:
-    ids = [change.id for change in group]
+def _some_ids(group: Sequence[Change | Held]) -> str:
+    """Return the first ids of a folded row, and how many more there are."""
+    ids = [one.id for one in group]
     more = f" and {len(ids) - FOLDED_IDS} more" if len(ids) > FOLDED_IDS else ""
     return ", ".join(ids[:FOLDED_IDS]) + more
 

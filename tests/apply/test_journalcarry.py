@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.apply.journal import open_journal, read_memory, read_runs
-from reconciler.apply.journalcarry import IMPORTED, Taken, import_export, read_export, services_of
+from reconciler.apply.journalcarry import IMPORTED, Taken, import_export, read_export
+from reconciler.apply.journalfacts import services_of
 from reconciler.core.desired import PortfolioId, RunState
 from reconciler.core.errors import NotExpected, UsageError
 from reconciler.core.intent import Call, WriteOutcome

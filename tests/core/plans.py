@@ -9,6 +9,7 @@ from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.diff import Field, FieldChange
 from reconciler.core.limits import Excess
 from reconciler.core.live import Provenance, Status, Verdict
+from reconciler.core.pausedby import PausedBy
 from reconciler.core.plan import (
     Blocked,
     BlockReason,
@@ -89,6 +90,7 @@ RICH: Final = Plan(
         Held(
             id=PortfolioId("c-held"),
             pause_reason="Audit",
+            paused_by=PausedBy.OTHERS,
             last_run_ms=NOON_MS - 1,
             name="Held",
             unverified=True,

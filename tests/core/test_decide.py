@@ -12,6 +12,7 @@ from reconciler.core.diff import Field, FieldChange
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.live import Live, Provenance, Record, Status, Verdict
 from reconciler.core.marker import MARK
+from reconciler.core.pausedby import PausedBy
 from reconciler.core.plan import (
     Blocked,
     BlockReason,
@@ -523,21 +524,21 @@ RESUMES: dict[str, Row] = {
         PAUSED_BY_THEM,
         record(24 * H, H),
         DEFAULT_POLICY,
-        Held(id=ID, pause_reason=THEIRS, last_run_ms=NOON_MS - H, **WHERE),
+        Held(id=ID, pause_reason=THEIRS, paused_by=PausedBy.OTHERS, last_run_ms=NOON_MS - H, **WHERE),
     ),
     "held, never ran, schedule unknown": (
         wants(interval=24 * H),
         live(PAUSED, pause_reason=THEIRS),
         None,
         FAIL,
-        Held(id=ID, pause_reason=THEIRS, unverified=True, **WHERE),
+        Held(id=ID, pause_reason=THEIRS, paused_by=PausedBy.OTHERS, unverified=True, **WHERE),
     ),
     "held, another one let go": (
         wants(),
         PAUSED_BY_THEM,
         None,
         Policy(resume_held=frozenset({"bbb"})),
-        Held(id=ID, pause_reason=THEIRS, last_run_ms=NOON_MS - H, **WHERE),
+        Held(id=ID, pause_reason=THEIRS, paused_by=PausedBy.OTHERS, last_run_ms=NOON_MS - H, **WHERE),
     ),
     "hold overridden in the files": (
         wants(hold_override=True, reason="Back"),

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from reconciler.core.decide import Policy, Unverified
 from reconciler.core.desired import Desired, PortfolioId, RunState
 from reconciler.core.diagnostics import Diagnostic, Severity
 from reconciler.core.limits import Excess, Guards, Limit
 from reconciler.core.live import Live, Record, Status
-from reconciler.core.plan import Plan
+from reconciler.core.plan import JournalState, Plan
+from reconciler.core.planfile import format_plan
 from reconciler.core.planner import build_plan
+from reconciler.core.planread import parse_plan
 from reconciler.core.ports import Memory
 from reconciler.core.selection import EVERYTHING, Selection
 from reconciler.core.verb import Verb
@@ -117,3 +121,18 @@ def test_a_share_of_an_unknown_fleet() -> None:
     guards = Guards(max_pause=Limit("100%", percent=100, floor=0))
     plan = build_plan(DESIRED, LIVE, Memory(), base_url=BASE_URL, created_ms=NOON_MS, guards=guards)
     assert plan.over == (Excess(guarded=Verb.PAUSE, planned=2, allowed=0, limit="100%"),)
+
+
+@pytest.mark.parametrize(
+    ("memory", "expected"),
+    [
+        (Memory(), JournalState.MISSING),
+        (Memory(exists=True), JournalState.NEW),
+        (Memory(exists=True, since={PortfolioId("x"): "7f3a9c"}), JournalState.IN_USE),
+        (Memory(exists=True, records=RECORDS), JournalState.IN_USE),
+    ],
+)
+def test_whether_a_journal_could_tell_anything(memory: Memory, expected: JournalState) -> None:
+    """It is told with the plan, and survives its file."""
+    plan = build_plan(DESIRED, LIVE, memory, base_url=BASE_URL, created_ms=NOON_MS)
+    assert (plan.journal, parse_plan(format_plan(plan)).journal) == (expected, expected)

@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "yaml": ("config.source",),
     "httpx": ("api.transport", "github.wire"),
     "deepdiff": ("core.diff",),
-    "sqlite3": ("apply.journal", "apply.journalcarry", "apply.journalfile", "apply.journalfacts", "sandbox.store"),
+    "sqlite3": ("apply.journal", "apply.journalfile", "apply.journalfacts", "sandbox.store"),
     "subprocess": ("config.git", "cli.bootstrap"),
 }
 """Who may import what from outside; a package that is not named here needs a decision first."""
@@ -250,7 +250,7 @@ BROKEN = {
     "sqlite3": (
         "apply/run.py",
         "import sqlite3",
-        "which only apply.journal and apply.journalcarry and apply.journalfile and apply.journalfacts and sandbox.store may",
+        "which only apply.journal and apply.journalfile and apply.journalfacts and sandbox.store may",
     ),
     "click": ("render/text.py", "import click", "which only cli may"),
     "unknown dependency": ("cli/main.py", "import requests", "which nobody may"),

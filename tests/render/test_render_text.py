@@ -6,12 +6,16 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from reconciler.core.desired import Desired, PortfolioId, RunState
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.intent import Call
 from reconciler.core.live import Live, Record, Status
 from reconciler.core.marker import MARK
+from reconciler.core.pausedby import PausedBy
+from reconciler.core.plan import Held, JournalState
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
 from reconciler.core.report import ActionResult, ApplyReport, Outcome
@@ -100,6 +104,44 @@ def test_colours_change_nothing_but_colours() -> None:
     painted = plan_text(small_plan(), Style(color=True))
     assert re.sub(r"\x1b\[[0-9;]*m", "", painted) == SMALL
     assert "\x1b[31m= pause" not in painted
+
+
+def held(name: str, paused_by: PausedBy) -> Held:
+    return Held(id=PortfolioId(name), pause_reason=None, paused_by=paused_by, last_run_ms=NOON_MS)
+
+
+@pytest.mark.parametrize(
+    ("journal", "unknown", "others", "first"),
+    [
+        (JournalState.IN_USE, 1, 0, ""),
+        (JournalState.MISSING, 0, 1, ""),
+        (JournalState.NEW, 0, 0, ""),
+        (JournalState.MISSING, 1, 0, "There is no journal, so nobody knows who paused the held portfolio. "),
+        (JournalState.NEW, 2, 0, "The journal is new, so nobody knows who paused the 2 held portfolios. "),
+        (JournalState.NEW, 2, 1, "The journal is new, so nobody knows who paused 2 of the 3 held portfolios. "),
+    ],
+)
+def test_that_no_journal_could_tell_stands_first(journal: JournalState, unknown: int, others: int, first: str) -> None:
+    """Where something is held, and nobody knows who paused it; with the way out."""
+    every = [held(f"p{number}", PausedBy.UNKNOWN) for number in range(unknown)]
+    every += [held(f"q{number}", PausedBy.OTHERS) for number in range(others)]
+    plan = replace(long_plan(1), changes=(), held=tuple(every), no_op=0, journal=journal)
+    line = plan_text(plan, PLAIN).splitlines()[0]
+    assert line.startswith(first)
+    assert ("`reconciler journal import FILE`" in line) is bool(first)
+
+
+def test_many_that_are_held_for_one_reason_are_one_row() -> None:
+    """The count first, then the reason, then some ids; -v lists them all, with the last run of each."""
+    every = [held(f"p{number:02}", PausedBy.UNKNOWN) for number in range(20)]
+    every += [held(f"q{number}", PausedBy.OTHERS) for number in range(3)]
+    plan = replace(long_plan(1), changes=(), held=tuple(every))
+    rows = [line for line in plan_text(plan, PLAIN).splitlines() if line.startswith("  ! held")]
+    nobody = "paused, nobody knows by whom: this journal has no record of a pause of ours"
+    assert rows[0] == f"  ! held  20 portfolios    {nobody}: p00, p01, p02, p03, p04, p05 and 14 more"
+    assert [row.split()[2] for row in rows[1:]] == ["q0", "q1", "q2"]
+    told = [line for line in plan_text(plan, PLAIN, verbose=True).splitlines() if line.startswith("  ! held")]
+    assert (len(told), told[0]) == (23, f"  ! held  p00    {nobody}, last run 2026-11-22 12:00 UTC")
 
 
 def long_plan(count: int) -> Plan:
