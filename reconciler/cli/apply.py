@@ -60,6 +60,12 @@ change is read again first; where live has moved on since the plan, that portfol
 @click.option(
     "--allow", multiple=True, metavar="WHAT=N", help="Allow N of start, resume, pause, update or reach. Repeatable."
 )
+@click.option(
+    "--fail-on",
+    type=click.Choice(["held"]),
+    multiple=True,
+    help="Exit 1 when something is held.",
+)
 @shared.service
 @shared.output("text", "json")
 def apply(**options: Any) -> ExitReason:
@@ -219,6 +225,7 @@ async def _carry_out(
     from reconciler.api.strategies import GliderStrategies
     from reconciler.apply.run import Pace, apply_plan
     from reconciler.apply.stop import Stop
+    from reconciler.core.failon import FailOn, conditions_met
     from reconciler.core.planfile import TOOL, fingerprint
 
     stop = Stop()
@@ -241,12 +248,17 @@ async def _carry_out(
         )
     publish(report=report)
     reason = caught[0] if caught else report.exit_reason
+    met = conditions_met(plan, (FailOn(word) for word in options["fail_on"]), looked_for_drift=False)
+    if met and reason is ExitReason.OK:
+        reason = ExitReason.ERROR
     try:
         journal.close_run(reason.word)
     except JournalError as error:  # the report says what became of each change, so it must not be lost to this
         output.warn(f"the end of this apply could not be written down: {error}")
     output.notes(service.notes)
     _show(report, output, reason)
+    for condition in met:
+        output.error(f"--fail-on {condition.value}: {condition.sentence}")
     return reason
 
 

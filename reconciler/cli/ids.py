@@ -46,15 +46,19 @@ def ids_of(options: Mapping[str, Any], given: Iterable[str] = ()) -> tuple[Portf
             raise refuse(f"{one[:60]!r} is no portfolio id; ids are 1 to 128 of A-Z a-z 0-9 _ -.")
         found.append(PortfolioId(one))
     if options["ids_from"] is not None:
-        found += _listed(options["ids_from"], options["sources"])
+        found += ids_in(options["ids_from"], files=options["sources"], option="--ids-from ")
     return tuple(sorted(set(found)))
 
 
-def _listed(source: str, files: tuple[str, ...]) -> list[PortfolioId]:
+def ids_in(source: str, *, files: tuple[str, ...], option: str) -> tuple[PortfolioId, ...]:
+    """Return the ids in a file, in its order; ``-`` is standard input. Raises as :func:`ids_of` does.
+
+    ``option`` is how the command line names the file, up to its name; ``files`` are those of the configuration.
+    """
     from reconciler.core.errors import ReconcilerError
 
     if source == "-" and "-" in files:
-        raise refuse("--ids-from - and -f - both read standard input: name a file for one of them.")
+        raise refuse(f"{option}- and -f - both read standard input: name a file for one of them.")
     shown = "<stdin>" if source == "-" else source
     try:
         data = sys.stdin.buffer.read(_MOST_BYTES + 1) if source == "-" else _read(source)
@@ -76,7 +80,7 @@ def _listed(source: str, files: tuple[str, ...]) -> list[PortfolioId]:
         raise refuse(f"{shown} holds what is no portfolio id: {', '.join(wrong[:_MOST_SHOWN])}{more}.")
     if not found:
         raise ReconcilerError(f"{shown} holds no portfolio id", _REPAIR)
-    return found
+    return tuple(found)
 
 
 def _read(source: str) -> bytes:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click.core import ParameterSource
 
-from reconciler.cli.planning import plan_of, selected
+from reconciler.cli.planning import plan_of, require_found, resumed, selected
 from reconciler.cli.savefile import save
 from reconciler.cli.service import SystemClock
 from reconciler.cli.strategies import memory_in, read_cadences_of, saved_strategies
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from reconciler.core.fleet import Fleet
     from reconciler.core.livefile import LiveFile
     from reconciler.core.plan import Plan
+    from reconciler.core.ports import Memory
 
 _OF_A_SERVICE: Final = {
     "base_url": "--base-url",
@@ -47,8 +48,10 @@ def plan_offline(options: Mapping[str, Any], configuration: Configuration, *, ba
     """
     refuse_service_options()
     desired = selected(options, configuration)
+    options = {**options, "resume_held": resumed(options, desired)}
     found = load_live(options["live"])
     fleet = found.fleet_of(desired, whole=make_selection(options).everything)
+    require_found(fleet.live, found.base_url, None)
     return plan_of(
         options,
         configuration,
@@ -77,7 +80,13 @@ def refuse_service_options() -> None:
 
 
 async def save_live(
-    options: Mapping[str, Any], configuration: Configuration, service: Service, fleet: Fleet, *, as_of_ms: int
+    options: Mapping[str, Any],
+    configuration: Configuration,
+    service: Service,
+    fleet: Fleet,
+    memory: Memory,
+    *,
+    as_of_ms: int,
 ) -> tuple[ApiError, ...]:
     """Save what was read, and with it the selected strategies and the list that tells whom they reach.
 
@@ -85,7 +94,6 @@ async def save_live(
     those of strategies and of the list, which no table shows. ``as_of_ms`` is the time before the first read.
     Raises :class:`~reconciler.core.errors.ApiError` when the key is refused.
     """
-    from reconciler.cli.service import memory_of
     from reconciler.core.livefile import LiveFile, format_live
 
     desired = select_strategies(configuration.strategies, make_selection(options))
@@ -93,7 +101,6 @@ async def save_live(
     live = await read_cadences_of(desired, options, service) if desired else {}
     if desired and listed is None:
         listed = await service.api.v2.list_portfolios()
-    memory = memory_of(options, service)
     known = sorted({*fleet.live, *(listed.rows if listed is not None else ())})
     found = LiveFile(
         base_url=service.label,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.ids import ids_in
 from reconciler.cli.progress import ReadProgress, bar
 from reconciler.cli.results import publish
 from reconciler.cli.service import memory_of
@@ -48,8 +49,9 @@ def policy(command: Callable[..., Any]) -> Callable[..., Any]:
             "--resume-held",
             "resume_held",
             multiple=True,
-            metavar="ID",
-            help="Resume this portfolio although somebody else paused it. Repeatable.",
+            metavar="ID|group=NAME|@FILE",
+            help="Resume this portfolio, this group or the ids in this file although somebody else paused them. "
+            "Repeatable.",
         )(command)
     )
 
@@ -96,6 +98,7 @@ async def make_plan(
     from reconciler.core.evidence import observed
 
     desired = selected(options, configuration)
+    options = {**options, "resume_held": resumed(options, desired)}
     memory = memory_of(options, service, plans=plans)  # before the first read: what is written later makes this stale
     with bar(output, "Reading", len(desired)) as shown:
         fleet = await read_fleet(
@@ -105,7 +108,7 @@ async def make_plan(
             parallelism=options["parallelism"],
             observer=ReadProgress(shown),
         )
-    require_found(fleet.live, service)
+    require_found(fleet.live, service.label, service.account)  # before anything is kept of another account's
     if journal is not None and (proven := observed(memory, fleet.live, now_ms=service.api.service_ms())):
         journal.confirm(proven)
     strategies = await read_strategies(options, configuration, service, fleet, memory)
@@ -125,16 +128,16 @@ async def make_plan(
     )
 
 
-def require_found(live: Mapping[PortfolioId, Live], service: Service) -> None:
+def require_found(live: Mapping[PortfolioId, Live], base_url: str, account: str | None) -> None:
     """Raise :class:`~reconciler.core.errors.NotExpected` where most of what was asked for is not found."""
     from reconciler.core.errors import NotExpected
     from reconciler.core.fleet import mostly_missing
 
     if mostly_missing(live.values()):
         missing = sum(one.status is Status.NOT_FOUND for one in live.values())
-        whose = f"the account {service.account}" if service.account is not None else "an account that can't be known"
+        whose = f"the account {account}" if account is not None else "an account that can't be known"
         raise NotExpected(
-            f"{missing} of {len(live)} portfolios are not found at {service.label}; the key belongs to {whose}",
+            f"{missing} of {len(live)} portfolios are not found at {base_url}; the key belongs to {whose}",
             "Nothing was written. Use the key and the service that belong to these files.",
         )
 
@@ -142,11 +145,35 @@ def require_found(live: Mapping[PortfolioId, Live], service: Service) -> None:
 def selected(options: Mapping[str, Any], configuration: Configuration) -> Mapping[PortfolioId, Desired]:
     """Return the portfolios that the options are about. Raises for an id or group that is not among them."""
     desired = select(configuration.desired, make_selection(options), configuration.strategies)
-    for option in ("resume_held", "again"):
-        if unknown := sorted(set(options[option]) - set(desired)):
-            spelled = option.replace("_", "-")
-            raise click.UsageError(f"--{spelled} {unknown[0]!r} is not among the selected portfolios.")
+    _require_selected("--again", options["again"], desired)
     return desired
+
+
+def resumed(options: Mapping[str, Any], desired: Mapping[PortfolioId, Desired]) -> frozenset[str]:
+    """Return the portfolios that ``--resume-held`` names, by id, by group, or in a file of one id a line.
+
+    Raises a usage error for an id or group that is not among the selected portfolios, and as :func:`ids_in` does.
+    """
+    found: set[str] = set()
+    for text in options["resume_held"]:
+        kind, equals, group = text.partition("=")
+        if text.startswith("@"):
+            named = ids_in(text[1:], files=options["sources"], option="--resume-held @")
+        elif kind == "group" and equals:
+            named = tuple(one.id for one in desired.values() if one.group == group)
+            if not named:
+                raise click.UsageError(f"--resume-held {text!r}: no selected portfolio is in that group.")
+        else:
+            named = (text,)
+        _require_selected("--resume-held", named, desired)
+        found.update(named)
+    return frozenset(found)
+
+
+def _require_selected(option: str, ids: Iterable[str], desired: Mapping[PortfolioId, Desired]) -> None:
+    if unknown := sorted(set(ids) - set(desired)):
+        more = f", one of {len(unknown)} that are not" if len(unknown) > 1 else ""
+        raise click.UsageError(f"{option} {unknown[0]!r} is not among the selected portfolios{more}.")
 
 
 def plan_of(
