@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 _NO_ROUTE: Final = frozenset({404, 405})
 _TRIGGER: Final = "trigger"
+_SAYS_TOO_LITTLE: Final = frozenset({None, "API_000", "API_200", "PORTFOLIO_NOT_FOUND"})
+"""Codes of a 404 that don't say what is not found, or say that it is the portfolio (API facts §2.4)."""
 
 
 class _Family(Enum):
@@ -75,7 +77,7 @@ class GliderV1:
         """Read the automation status (V1.6); failures other than a 404 raise :class:`ApiError`.
 
         A 404 may be about the automation alone: the portfolio itself tells (V1.9). It is ``INACTIVE`` where that is
-        there, else ``NOT_FOUND``; the service's words stand in ``failure`` either way.
+        there and Glider's own code says no more, else ``NOT_FOUND``; the service's words stand in ``failure``.
         """
         operation = f"status of {portfolio}"
         path = path_of(portfolio, "automation/status")
@@ -96,6 +98,17 @@ class GliderV1:
                 return Live(id=portfolio, status=Status.NOT_FOUND, failure=said)
             raise
         archived = facts_of(portfolio, payload, operation=operation).archived
+        if said.code in _SAYS_TOO_LITTLE:
+            # A gateway's 404, or a portfolio that is not there and is: what runs of it may still be anything.
+            raise ApiError(
+                FailureKind.MALFORMED,
+                f"the portfolio is there, and its status is not found: {said.summary}",
+                operation=operation,
+                status=said.status,
+                code=said.code,
+                request_id=said.request_id,
+                correlation_id=said.correlation_id,
+            )
         status = Status.ARCHIVED if archived else Status.INACTIVE
         return Live(id=portfolio, status=status, word=status.value, failure=said)
 

@@ -348,6 +348,15 @@ def test_a_404_may_be_about_the_automation_alone(portfolio: Any, status: Status 
     assert SAID in str(found.failure)
 
 
+@pytest.mark.parametrize("said", [fail(404), fail(404, "API_200", "Portfolio not found")])
+def test_a_404_that_says_too_little(said: Any) -> None:
+    """A gateway's, or one that contradicts the portfolio, proves nothing: it may be paused, and must not be started."""
+    stub = Service(lambda request: said if request.path == STATUS else ok({"id": ID}))
+    [found], _ = run(stub, Paths.AUTO, lambda api: api.read(ID))
+    assert (found.kind, found.status) == (FailureKind.MALFORMED, 404)
+    assert "the portfolio is there, and its status is not found" in str(found)
+
+
 def test_an_error_names_its_call() -> None:
     """Each error knows which call it belongs to."""
     stub = Service(lambda request: fail(403))
