@@ -200,7 +200,7 @@ class Wire:
         exchange = Exchange(self, scope, receive, portfolio, call)
         spoil = self._take(call, portfolio)
         answer = await (spoil(exchange) if spoil else self.work(exchange))
-        if call == READ and answer.status == 200:
+        if call == READ and answer.status in (200, 404):  # a 404 may be a look, too: of a portfolio without automation
             self._looked_ms[portfolio] = sent_ms
         self.life.cross(f"after {call}")
         headers = [
