@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from reconciler.core.desired import Desired, PortfolioId
     from reconciler.core.fleet import Fleet
     from reconciler.core.live import Live
+    from reconciler.core.ports import Memory
     from reconciler.render.portfolio import PortfolioView
     from reconciler.render.status import StatusRow
 
@@ -53,6 +54,7 @@ async def make_rows(
     options: Mapping[str, Any],
     desired: Mapping[PortfolioId, Desired],
     live: Mapping[PortfolioId, Live],
+    memory: Memory,
     service: Service,
     output: Output,
 ) -> list[StatusRow]:
@@ -63,7 +65,7 @@ async def make_rows(
     from reconciler.render.status import StatusRow
 
     now_ms = service.api.service_ms()
-    records, _ = believed(memory_of(options, service), live, now_ms=now_ms)
+    records, _ = believed(memory, live, now_ms=now_ms)
     if options["no_results"]:
         return [StatusRow(desired=d, live=live[i], record=records.get(i), now_ms=now_ms) for i, d in desired.items()]
     versions = {portfolio: declared.api for portfolio, declared in desired.items()}

@@ -15,7 +15,7 @@ from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.named import api_option, expect_in, load_files_if_any, named, paths_of
 from reconciler.cli.output import is_terminal
 from reconciler.cli.results import publish
-from reconciler.cli.service import open_service, run_async
+from reconciler.cli.service import memory_of, open_service, run_async
 from reconciler.cli.wiring import load_files, make_output, make_selection, refuse
 from reconciler.core.errors import ExitReason
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from reconciler.core.desired import Desired, PortfolioId
     from reconciler.core.errors import ApiError
     from reconciler.core.fleet import Fleet
-    from reconciler.core.ports import Clock
+    from reconciler.core.ports import Clock, Memory
     from reconciler.render.status import StatusRow
 
 FAILED_REBALANCE = "failed-rebalance"
@@ -87,14 +87,16 @@ def status(**options: Any) -> ExitReason:
                 async def look() -> str:
                     from reconciler.render.status import status_text
 
+                    memory = memory_of(options, service)
                     fleet = await read_declared(options, desired, service, silent, whole=selection.everything)
-                    return status_text(await _rows(options, desired, fleet, service, silent), output.style)
+                    return status_text(await _rows(options, desired, fleet, memory, service, silent), output.style)
 
                 await _watch(look, options, service.clock, output)
             as_of_ms = service.clock.now_ms()
+            memory = memory_of(options, service)
             fleet = await read_declared(options, desired, service, output, whole=selection.everything)
-            unseen = await _save(options, configuration, service, fleet, output, as_of_ms=as_of_ms)
-            rows = await _rows(options, desired, fleet, service, output)
+            unseen = await _save(options, configuration, service, fleet, memory, output, as_of_ms=as_of_ms)
+            rows = await _rows(options, desired, fleet, memory, service, output)
             output.notes(service.notes)
             return _show(rows, unseen, options, service, output)
 
@@ -148,12 +150,13 @@ async def _rows(
     options: Mapping[str, Any],
     desired: Mapping[PortfolioId, Desired],
     fleet: Fleet,
+    memory: Memory,
     service: Service,
     output: Output,
 ) -> list[StatusRow]:
     from reconciler.cli.looking import make_rows
 
-    rows = await make_rows(options, desired, fleet.live, service, output)
+    rows = await make_rows(options, desired, fleet.live, memory, service, output)
     publish(statuses=tuple(rows))
     return rows
 
@@ -215,6 +218,7 @@ async def _save(
     configuration: Configuration,
     service: Service,
     fleet: Fleet,
+    memory: Memory,
     output: Output,
     *,
     as_of_ms: int,
@@ -224,7 +228,7 @@ async def _save(
         return ()
     from reconciler.cli.offline import save_live
 
-    failures = await save_live(options, configuration, service, fleet, as_of_ms=as_of_ms)
+    failures = await save_live(options, configuration, service, fleet, memory, as_of_ms=as_of_ms)
     for failure in failures:
         output.warn(f"the live file does not hold everything: {failure.operation or 'a read'}: {failure}")
     output.note(f"Saved to {options['out']}; plan from it with: reconciler plan --live {options['out']}")

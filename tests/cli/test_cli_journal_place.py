@@ -152,7 +152,7 @@ def test_two_journals(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "beside the files, ../eu/.reconciler/journal.db" in shell(f"plan -f ../eu --sandbox {box}").err
 
 
-@pytest.mark.parametrize("line", ["plan", "drift", "status", "explain aaa", "history"])
+@pytest.mark.parametrize("line", ["plan", "drift", "status", "status --out live.json", "explain aaa", "history"])
 def test_whoever_reads_opens_it_once(shell: Shell, line: str) -> None:
     """One look at the journal: what a second one would find may be another state."""
     assert shell("apply --sandbox --auto-approve").code == 0
