@@ -39,7 +39,8 @@ def check_guards(changes: Iterable[Change], guards: Guards, *, managed: int) -> 
 def check_reach(changes: Sequence[StrategyChange], guards: Guards, *, managed: int) -> tuple[Excess, ...]:
     """Return the excess of what faster cadences reach together, if there is one.
 
-    A slower cadence means less trading, so it does not count; one that replaces an unknown cadence does. A portfolio is enrolled in one strategy, so the reaches add up. One that is not known is over any limit.
+    A slower cadence means less trading, so it does not count; one that replaces an unknown cadence does. A
+    portfolio is enrolled in one strategy, so the reaches add up. One that is not known is over any limit.
     """
     limit = guards.limit(REACH)
     reached = [change.reach for change in changes if change.may_run_more]

@@ -43,7 +43,9 @@ def cause(
     files: Desired, base: Desired | None, found: Live, known: Record | None, policy: Policy = DEFAULT_POLICY
 ) -> Cause | None:
     records = {ID: known} if known else {}
-    made = build_plan({ID: files}, {ID: found}, Memory(records=records), base_url=BASE_URL, created_ms=NOON_MS, policy=policy)
+    made = build_plan(
+        {ID: files}, {ID: found}, Memory(records=records), base_url=BASE_URL, created_ms=NOON_MS, policy=policy
+    )
     (change,) = with_causes(made, {ID: base} if base else {}, {ID: found}, records, policy).changes
     return change.cause
 
