@@ -33,7 +33,7 @@ EXPORT_HELP = """Write what the journal knows of one service to FILE as JSON, or
 
 \b
   reconciler journal export journal.json
-  reconciler journal export --account "Acme EU" journal.json
+  reconciler journal export --account Acme journal.json
 """
 IMPORT_HELP = """Bring an export into the journal of the same service and account.
 

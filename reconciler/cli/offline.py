@@ -64,6 +64,7 @@ def plan_offline(options: Mapping[str, Any], configuration: Configuration, *, ba
         as_of_ms=found.as_of_ms,
         base=base,
         strategies=saved_strategies(options, configuration, found, fleet),
+        journal=found.journal,
     )
 
 
@@ -95,6 +96,7 @@ async def save_live(
     Raises :class:`~reconciler.core.errors.ApiError` when the key is refused.
     """
     from reconciler.core.livefile import LiveFile, format_live
+    from reconciler.core.planner import journal_state
 
     desired = select_strategies(configuration.strategies, make_selection(options))
     listed = fleet.listed
@@ -107,11 +109,13 @@ async def save_live(
         as_of_ms=as_of_ms,
         live=fleet.live,
         records={i: memory.records[i] for i in known if i in memory.records},
+        pauses={i: memory.pauses[i] for i in known if i in memory.pauses},
         triggers={i: memory.triggers[i] for i in known if i in memory.triggers},
         versions={i: configuration.desired[i].api for i in fleet.live},
         listed=listed,
         strategies=live,
         cadences={strategy: memory.cadences[strategy] for strategy in live if strategy in memory.cadences},
+        journal=journal_state(memory),
     )
     save(options["out"], format_live(found), what="live file")
     failures = [one.failure for one in live.values()] + ([listed.failure] if listed is not None else [])

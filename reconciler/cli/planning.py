@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from reconciler.core.fleet import Fleet
     from reconciler.core.limits import Allowed, Guarded
     from reconciler.core.live import Live
-    from reconciler.core.plan import Plan
+    from reconciler.core.plan import JournalState, Plan
     from reconciler.core.ports import Journal, Memory
     from reconciler.core.strategyplan import Strategies
 
@@ -190,6 +190,7 @@ def plan_of(
     as_of_ms: int | None = None,
     base: Declared | None = None,
     strategies: Strategies | None = None,
+    journal: JournalState | None = None,
 ) -> Plan:
     """Return the plan for what was read, wherever that comes from; times are UTC epoch milliseconds.
 
@@ -227,6 +228,7 @@ def plan_of(
         as_of_ms=as_of_ms,
         unmanaged=fleet.unmanaged(configuration.desired),
         listing=fleet.listing,
+        journal=journal,
     )
     if base is not None:
         from reconciler.core.cause import with_causes

@@ -63,7 +63,13 @@ def memory_in(found: LiveFile) -> Memory:
     """Return what the journal knew when a live file was made, as far as the file holds it."""
     from reconciler.core.ports import Memory
 
-    return Memory(exists=True, records=found.records, cadences=found.cadences, triggers=found.triggers)
+    return Memory(
+        exists=True,
+        records=found.records,
+        cadences=found.cadences,
+        pauses=found.pauses,
+        triggers=found.triggers,
+    )
 
 
 async def read_cadences_of(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler.core.desired import ApiVersion
 from reconciler.core.fleet import Fleet, asks_for_list
 from reconciler.core.live import Live, Status
+from reconciler.core.plan import JournalState
 from reconciler.core.planfile import TOOL, iso
 from reconciler.core.recordfile import record_document
 
@@ -38,19 +39,22 @@ class LiveFile:
 
     ``as_of_ms`` is the time before the first read, UTC epoch milliseconds: nothing in here is older. ``versions`` says
     on which API each portfolio was read; it lacks those of an older file. ``listed`` is the list of v2 portfolios,
-    ``None`` where nobody read one. ``records``, ``triggers`` (rebalances asked for in the 24 hours before) and
-    ``cadences`` hold what the journal knew of the portfolios and strategies in here, and of no other.
+    ``None`` where nobody read one. ``records``, ``pauses`` (tokens), ``triggers`` (rebalances asked for in the 24 hours
+    before) and ``cadences`` hold what the journal knew of the portfolios and strategies in here, and of no other;
+    ``journal`` says whether it could know anything.
     """
 
     base_url: str
     as_of_ms: int
     live: Mapping[PortfolioId, Live]
     records: Mapping[PortfolioId, Record]
+    pauses: Mapping[PortfolioId, str] = field(default_factory=dict)
     triggers: Mapping[PortfolioId, int] = field(default_factory=dict)
     versions: Mapping[PortfolioId, ApiVersion] = field(default_factory=dict)
     listed: PortfolioList | None = None
     strategies: Mapping[StrategyId, StrategyLive] = field(default_factory=dict)
     cadences: Mapping[StrategyId, Cadence] = field(default_factory=dict)
+    journal: JournalState = JournalState.IN_USE
 
     def fleet_of(self, desired: Mapping[PortfolioId, Desired], *, whole: bool) -> Fleet:
         """Return what reading these portfolios would have found; ``whole`` says that nothing was selected away.
@@ -81,6 +85,7 @@ def format_live(found: LiveFile) -> str:
         "tool": TOOL,
         "as_of": iso(found.as_of_ms),
         "base_url": found.base_url,
+        "journal": found.journal.value,
         "portfolios": [
             _portfolio(found.live[i], found)
             | {"api": found.versions[i].value if i in found.versions else None, "listed": _is_row(found, i)}
@@ -143,6 +148,7 @@ def _portfolio(live: Live, found: LiveFile) -> dict[str, Any]:
         "strategy_name": live.strategy_name,
         "failure": _failure(live.failure) if live.failure is not None else None,
         "record": record_document(record) if record is not None else None,
+        "pause": found.pauses.get(live.id),
         "triggers": found.triggers.get(live.id, 0),
     }
 

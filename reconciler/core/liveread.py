@@ -14,6 +14,7 @@ from reconciler.core.fleet import PortfolioList
 from reconciler.core.jsonread import flag, maybe_text, number_within, portfolio_id, read_document, text
 from reconciler.core.live import LATEST_MS, Live, Status
 from reconciler.core.livefile import LIVE_FORMAT, LiveFile
+from reconciler.core.plan import JournalState
 from reconciler.core.planfile import TOOL, from_iso, iso
 from reconciler.core.recordfile import parse_record
 from reconciler.core.strategy import Cadence, StrategyId, StrategyLive, StrategyStatus
@@ -75,8 +76,10 @@ def _live_file(document: Mapping[str, Any]) -> LiveFile:
     return LiveFile(
         base_url=_harmless(document["base_url"]),
         as_of_ms=as_of_ms,
+        journal=JournalState.IN_USE if older else JournalState(document["journal"]),
         live=live,
         records={i: parse_record(one["record"]) for i, one in known.items() if one["record"] is not None},
+        pauses={} if older else {i: text(one["pause"]) for i, one in known.items() if one["pause"] is not None},
         triggers={i: count for i, count in counts.items() if count},
         versions=versions,
         listed=None if older else _list(document["list"], listed, {i: live[i] for i in rows}, versions),

@@ -54,10 +54,12 @@ def build_plan(
     unmanaged: tuple[Unmanaged, ...] = (),
     listing: Listing = Listing.NONE,
     account: str | None = None,
+    journal: JournalState | None = None,
 ) -> Plan:
     """Decide about every desired portfolio; ``live`` must hold each of them. Mappings are keyed by portfolio id.
 
     ``memory`` is what the journal knew before the first of these reads: a write that came later makes a change stale.
+    ``journal`` says whether that could be anything, where the memory itself does not tell.
     ``guards`` limit the changes; their shares are of ``managed``, the whole declared fleet.
     """
     changes: list[Change] = []
@@ -106,11 +108,12 @@ def build_plan(
         as_of_ms=as_of_ms,
         unmanaged=unmanaged,
         listing=listing,
-        journal=_state_of(memory),
+        journal=journal or journal_state(memory),
     )
 
 
-def _state_of(memory: Memory) -> JournalState:
+def journal_state(memory: Memory) -> JournalState:
+    """Return whether the journal could tell anything of the service."""
     if memory.records or memory.since:
         return JournalState.IN_USE
     return JournalState.NEW if memory.exists else JournalState.MISSING

@@ -137,7 +137,7 @@ def _plan(document: Mapping[str, Any]) -> Plan:
                 api=ApiVersion(held.get("api", "v1")),
                 name=maybe_text(held["name"]),
                 pause_reason=maybe_text(held["pause_reason"]),
-                paused_by=PausedBy(held.get("paused_by", "unknown")),
+                paused_by=PausedBy(held["paused_by"]),
                 last_run_ms=_maybe_time(held["last_run_at"]),
                 unverified=flag(held["unverified"]),
                 source=_parse_source(held["source"]),

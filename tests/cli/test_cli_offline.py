@@ -46,6 +46,17 @@ def test_the_same_plan_without_a_key(offline: Shell) -> None:
     assert later.json["as_of"] == json.loads((offline.folder / "live.json").read_text())["as_of"]
 
 
+def test_what_the_journal_knew_of_a_pause_comes_along(shell: Shell) -> None:
+    """A record of a pause of ours is believed from the file as it is at once; and so is that there was no journal."""
+    assert shell("status --sandbox --out live.json").code == 0
+    assert shell("plan --live live.json -o json").json["journal"] == "missing"
+    assert shell("apply --sandbox --auto-approve").code == 0
+    assert shell("status --sandbox --out live.json").code == 0
+    later, at_once = shell("plan --live live.json -o json"), shell("plan --sandbox -o json")
+    assert (later.json["journal"], later.json["warnings"]) == ("in_use", at_once.json["warnings"])
+    assert meaning(later) == meaning(at_once)
+
+
 def test_records_come_from_the_file(shell: Shell) -> None:
     """What the journal knew when live was read counts, and what it learned since does not."""
     shell.write("automation.yaml", "version: 1\nportfolios:\n  ddd: {state: active, interval: 24h, offset: 3h}\n")

@@ -150,7 +150,7 @@ def test_no_field_is_forgotten() -> None:
     """Whatever a read or the journal tells of a portfolio is in the file: what a plan may need can't be left behind."""
     document = whole()
     entry, (row,), (strategy,) = document["portfolios"][0], document["list"]["portfolios"], document["strategies"]
-    assert row.keys() == {field.name for field in fields(Live)} | {"record", "triggers"}
+    assert row.keys() == {field.name for field in fields(Live)} | {"record", "triggers", "pause"}
     assert entry.keys() == row.keys() | {"api", "listed"}
     assert entry["record"].keys() == {field.name for field in fields(Record)}
     assert strategy.keys() == {field.name for field in fields(StrategyLive)} | {"recorded"}

@@ -14,6 +14,7 @@ from reconciler.core.fleet import PortfolioList
 from reconciler.core.live import LATEST_MS, Live, Record, Status
 from reconciler.core.livefile import LIVE_FORMAT, LiveFile, format_live
 from reconciler.core.liveread import LARGEST_LIVE_FILE, parse_live
+from reconciler.core.plan import JournalState
 from reconciler.core.planfile import TOOL
 from reconciler.core.strategy import Cadence, StrategyId, StrategyLive, StrategyStatus
 from reconciler.core.text import LONGEST_TEXT
@@ -55,7 +56,9 @@ FOUND = LiveFile(
         A: RECORD,
         D: Record(state=RunState.ACTIVE, interval_ms=None, offset_ms=None, schedule_id=None, confirmed_ms=0),
     },
+    pauses={A: "7f3a9c"},
     triggers={B: 4, D: 2},
+    journal=JournalState.NEW,
     versions={A: ApiVersion.V2},
     listed=PortfolioList(
         rows={A: FULL, B: Live(id=B, status=Status.PAUSED), D: Live(id=D, status=Status.ACTIVE)},
@@ -84,6 +87,7 @@ def portfolio(which: str, status: str, **more: Any) -> dict[str, Any]:
         "strategy_name",
         "failure",
         "record",
+        "pause",
     )
     return {"id": which, "status": status, "word": "", "scheduled_ms": [], "triggers": 0, **dict.fromkeys(keys), **more}
 
@@ -101,6 +105,7 @@ DOCUMENT: Final[dict[str, Any]] = {
     "tool": TOOL,
     "as_of": "2026-11-22T12:00:00.007Z",
     "base_url": BASE_URL,
+    "journal": "new",
     "portfolios": [
         portfolio(
             "a",
@@ -126,6 +131,7 @@ DOCUMENT: Final[dict[str, Any]] = {
                 "pause_reason": None,
                 "imported": "7f3a9c",
             },
+            pause="7f3a9c",
             api="v2",
             listed=True,
         ),
@@ -190,6 +196,7 @@ def test_the_document() -> None:
     nothing = LiveFile(base_url=BASE_URL, as_of_ms=0, live={}, records={})
     assert json.loads(format_live(nothing)) == {
         **DOCUMENT,
+        "journal": "in_use",
         "as_of": "1970-01-01T00:00:00.000Z",
         "portfolios": [],
         "list": None,
@@ -202,6 +209,7 @@ def test_the_document_is_read_back() -> None:
     found = parse_live(json.dumps(DOCUMENT).encode())
     assert (found.base_url, found.as_of_ms, found.versions) == (BASE_URL, NOON_MS + 7, {A: ApiVersion.V2})
     assert (found.records, found.triggers) == (FOUND.records, FOUND.triggers)
+    assert (found.pauses, found.journal) == (FOUND.pauses, FOUND.journal)
     assert found.live[A] == FULL
     failure = found.live[B].failure
     assert failure is not None

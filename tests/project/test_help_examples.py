@@ -138,6 +138,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for _ in range(RUNS):
             journal.open_run(fingerprint="f", tool="t")
             journal.close_run("ok")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert run(["journal", "export", "journal.json", "--sandbox"]) == 0
     return folder
 
 
