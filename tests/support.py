@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 import weakref
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from reconciler.apply.settle import settle
 from reconciler.apply.stop import Stop
 from reconciler.core.decide import DEFAULT_POLICY, Policy
 from reconciler.core.desired import ApiVersion, Desired, PortfolioId
+from reconciler.core.evidence import believed
 from reconciler.core.paths import Paths
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import build_plan
@@ -148,10 +149,11 @@ class World:
         memory = read_memory(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms(), plans=plans)
         async with self.api(wanted.values()) as api:
             fleet = await read_fleet(api, wanted, whole=True, parallelism=self.parallelism)
+            records, _ = believed(memory, fleet.live, now_ms=api.service_ms())
         return build_plan(
             wanted,
             fleet.live,
-            memory,
+            replace(memory, records=records),
             base_url=BASE_URL,
             created_ms=self.here.now_ms(),
             policy=policy,
