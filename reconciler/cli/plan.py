@@ -49,9 +49,9 @@ Reads the live status of every declared portfolio and shows the difference: + st
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
 @click.option(
     "--fail-on",
-    type=click.Choice(["unmanaged"]),
+    type=click.Choice(["unmanaged", "held"]),
     multiple=True,
-    help="Exit 1 when portfolios are live that no file declares, or when that can't be known.",
+    help="Exit 1 when portfolios are live that no file declares (or that can't be known), or when any is held.",
 )
 @shared.service
 @shared.output("text", "json", "markdown")

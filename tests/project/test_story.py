@@ -89,7 +89,7 @@ def changed(text: str) -> tuple[str, dict[str, str]]:
     text = edited(text, RESUMED, "state: active", "hold: override")
     text = replaced(text, "    interval: 48h\n", "    interval: 72h\n")
     imported = f"  S-growth:  # {REACHED} portfolios imported with it\n"
-    text = replaced(text, f"{imported}    schedule: daily\n", "  S-growth:\n    schedule: weekly\n")
+    text = replaced(text, f"{imported}    schedule: daily\n", "  S-growth:\n    schedule: hourly\n")
     verbs = dict.fromkeys(LONGER, "update") | dict.fromkeys(STARTED, "start") | dict.fromkeys(PAUSED, "pause")
     return f"{text}\nguards:\n  max_start: 2\n  max_reach: 10\n", verbs | {RESUMED: "resume"}
 
@@ -130,7 +130,7 @@ def test_the_whole_story(command: Command, tmp_path: Path) -> None:
     plan = json.loads(command("plan --sandbox --detailed-exitcode -o json", 2))
     assert {change["id"]: change["verb"] for change in plan["changes"]} == expected
     (cadence,) = plan["strategies"]["changes"]
-    assert (cadence["id"], cadence["after"], cadence["reach"]) == ("S-growth", "weekly", REACHED)
+    assert (cadence["id"], cadence["after"], cadence["reach"]) == ("S-growth", "hourly", REACHED)
     assert (plan["held"], plan["blocked"]) == ([], [])
 
     # Apply: the guards ask for the numbers, and name the flags. Then there is nothing left to do.
