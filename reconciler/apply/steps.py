@@ -112,6 +112,7 @@ class Steps:
         """Set the schedule, then resume. Where that is refused while paused, the other way round (§5.3)."""
         if not self.change.writes_schedule:
             return await self._send(Call.RESUME, self._may_begin)
+        known = self.announcer.journal.record(self.change.id)  # the schedule that is sent first makes it void
         try:
             updated = await self._set_schedule(self._may_begin, is_step=True)
         except ApiError as error:
@@ -132,7 +133,7 @@ class Steps:
         if not updated.took_effect:
             return updated
         try:
-            return await self._send(Call.RESUME, lambda live: self._may_lift(live, updated.intent.before))
+            return await self._send(Call.RESUME, lambda live: self._may_lift(live, updated.intent.before, known))
         except Declined as declined:
             if declined.outcome is Outcome.ALREADY_DONE:
                 return updated
@@ -177,15 +178,15 @@ class Steps:
         identified = has_token(live.pause_reason, None) or due_ms_of(live.schedule_id) is not None
         return not identified and self.announcer.journal.maybe_sent(change.id, Call.RESUME, plans=self.plans)
 
-    def _may_lift(self, live: Live, before: Before) -> None:
+    def _may_lift(self, live: Live, before: Before, known: Record | None) -> None:
         """Let a resume follow its schedule: the pause is still the one that was reviewed, and nobody set another one.
 
-        ``before`` is what stood there before the schedule was set, which a slow read may still show.
+        ``before`` is what stood there before the schedule was set, which a slow read may still show, and ``known`` the
+        record of before.
         """
         if live.status is Status.ACTIVE:
             raise Declined(Outcome.ALREADY_DONE, "somebody resumed it meanwhile")
-        record = self._believed(self.announcer.journal.record(self.change.id), live)
-        if live.status is not Status.PAUSED or not same_pause(self.change, live, record):
+        if live.status is not Status.PAUSED or not same_pause(self.change, live, self._believed(known, live)):
             detail = "its schedule was set, and it was not resumed: it is in another pause by now; plan again"
             raise Declined(Outcome.STALE, detail)
         if schedule_moved(live, _pair(self.change.after), _pair(before)):

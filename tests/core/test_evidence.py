@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from reconciler.core.desired import PortfolioId, RunState
+from reconciler.core.diagnostics import Diagnostic, Severity
 from reconciler.core.evidence import SLACK_MS, believed, doubt, doubts_told, observed
 from reconciler.core.live import Live, Record, Status
 from reconciler.core.marker import marked
@@ -83,6 +84,14 @@ def test_only_its_own_record_is_doubted() -> None:
     assert none == {}
 
 
+def test_the_last_pause_that_the_journal_knows_is_no_doubt() -> None:
+    """A record is held against the pauses of its own portfolio."""
+    paused = live(Status.PAUSED, pause_reason=marked("x", "00002a"))
+    for pauses, told in (({A: "00002a"}, []), ({B: "00002a"}, [A]), ({}, [A])):
+        _, doubts = believed(Memory(records={A: KNOWN}, pauses=pauses), {A: paused}, now_ms=NOON_MS)
+        assert list(doubts) == told
+
+
 def test_doubts_are_told() -> None:
     """One by one with the place, and as a count with names where they are many."""
     (one,) = doubts_told({A: "is of a time that has not come yet"})
@@ -90,8 +99,17 @@ def test_doubts_are_told() -> None:
         "portfolios.a: the journal's record is of a time that has not come yet; its schedule counts as unverified; "
         "if an older journal was put back, put the newest one back"
     )
-    (many,) = doubts_told({PortfolioId(f"p{number}"): "x" for number in range(6)})
-    assert many.problem == "6 records of the journal are not believed (p0, p1, p2, p3, p4, …)"
+    assert one.severity is Severity.WARNING
+    few = {PortfolioId(f"p{number}"): "x" for number in range(5)}
+    assert [told.address for told in doubts_told(few)] == [f"portfolios.p{number}" for number in range(5)]
+    assert doubts_told({**few, PortfolioId("p5"): "x"}) == (
+        Diagnostic(
+            Severity.WARNING,
+            "6 records of the journal are not believed (p0, p1, p2, p3, p4, …)",
+            one.repair,
+            "journal",
+        ),
+    )
     assert doubts_told({}) == ()
 
 

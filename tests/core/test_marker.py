@@ -206,6 +206,7 @@ def test_has_token(reason: str | None, token: str | None, *, found: bool) -> Non
 def test_is_cut(reason: str | None, *, cut: bool) -> None:
     """A reason that ends within our mark was cut; one that ends in it, or never held it, was not."""
     assert is_cut(reason, marked("Audit", TOKEN)) is cut
+    assert not is_cut(reason, "Audit")
 
 
 @pytest.mark.parametrize(
@@ -253,6 +254,8 @@ def test_due_ms_of(schedule_id: str | None, found: int | None) -> None:
         (NOON_MS + HOUR_MS + 1, NOON_MS, HOUR_MS, False),
         (NOON_MS + 1, NOON_MS, HOUR_MS, False),
         (NOON_MS - HOUR_MS, NOON_MS, HOUR_MS, False),
+        (NOON_MS + HOUR_MS + 7, NOON_MS + 7, HOUR_MS, True),
+        (NOON_MS + HOUR_MS - 7, NOON_MS + 7, HOUR_MS, False),
     ],
 )
 def test_is_our_due(due: int | None, before: int | None, interval: int | None, *, ours: bool) -> None:
