@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from reconciler.core.report import ApplyReport
     from reconciler.sandbox.app import SandboxApp
     from reconciler.sandbox.store import Store
+    from tests.support import OffClock
 
     Spoil = Callable[["Exchange"], Awaitable["Answer"]]
 
@@ -144,6 +145,9 @@ class _Armed:
 
 class Wire:
     """The way between client and service, an ASGI application itself: it counts calls and effects, and can fail."""
+
+    here: OffClock
+    """The clock of the machine that plans and applies; ``clock`` is the service's."""
 
     def __init__(self, app: SandboxApp, store: Store, clock: Any) -> None:
         self.app, self.store, self.clock = app, store, clock
@@ -320,6 +324,7 @@ class FaultyWorld(World):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.wire = Wire(self.app, self.store, self.clock)
+        self.wire.here = self.here
         self.app = self.wire  # type: ignore[assignment]  # the same application by its call and its log
 
     async def _plan(self, desired: Iterable[Desired], policy: Policy, plans: tuple[str, ...]) -> Plan:

@@ -135,7 +135,7 @@ TABLE: dict[str, tuple[dict[str, Spoil], dict[str, Cell]]] = {
     ),
     "another interval stored": (
         {"stores another interval": stores_another},
-        {START: (DONE, OK, [START, UPDATE]), UPDATE: (FAILED, ERROR, [UPDATE])},
+        {START: (DONE, OK, [START, UPDATE]), UPDATE: (FAILED, PARTIAL, [UPDATE])},
     ),
     "status lags": ({"two reads late": lags(2), "four reads late": lags(4)}, same(DONE, OK)),
     "status lags for long": (

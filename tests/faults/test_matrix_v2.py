@@ -38,7 +38,7 @@ READS, WRITES = (LISTED, FRESH, AGAIN), (PAUSE, RESUME)
 OK, ERROR, STALE = ExitReason.OK, ExitReason.ERROR, ExitReason.STALE
 PARTIAL, KEY, AWAY = ExitReason.PARTIAL, ExitReason.PERMISSION, ExitReason.UNREACHABLE
 DONE, FAILED, UNKNOWN = Outcome.DONE, Outcome.FAILED, Outcome.UNKNOWN
-BLOCKED, DIED = "blocked", "died"
+BLOCKED, DIED, SATISFIED = "blocked", "died", "satisfied"
 
 
 def same(outcome: Outcome | str, reason: ExitReason | None, tries: int = 1) -> dict[str, Cell]:
@@ -116,7 +116,10 @@ TABLE: dict[str, tuple[dict[str, Spoil | dict[str, Spoil]], dict[str, Cell]]] = 
         {"unknown status word": schedule(status="hibernating"), "empty status word": schedule(status="")},
         {**NOT_WHAT_WAS_PLANNED, **same(DONE, OK)},
     ),
-    "no schedule": ({"schedule is null": everywhere(schedule=None)}, {**NOT_WHAT_WAS_PLANNED, **same(DONE, OK)}),
+    "no schedule": (
+        {"schedule is null": everywhere(schedule=None)},
+        {**NOT_WHAT_WAS_PLANNED, LISTED: (SATISFIED, OK, []), **same(DONE, OK)},  # declared paused, and nothing runs
+    ),
     "no status": (
         {"status is a number": schedule(status=3), "schedule is text": everywhere(schedule="daily")},
         {**NO_READ, **same(DONE, OK)},
@@ -230,6 +233,8 @@ def attempt(world: FaultyWorld, wanted: Desired, call: str, spoil: Spoil | None)
         plan = world.plan([wanted])
         if plan.blocked:
             return Ended(BLOCKED, plan_exit_reason(plan, detailed=False), world.tried())
+        if not plan.changes:
+            return Ended(SATISFIED, plan_exit_reason(plan, detailed=True), world.tried())
         if spoil and call != LISTED:
             world.wire.arm(spoil, READ if call in READS else call, skip=int(call == AGAIN))
         report = world.apply(plan, Stop(), Silence())
