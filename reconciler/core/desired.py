@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, NewType
+from typing import TYPE_CHECKING, Final, NewType
 
 if TYPE_CHECKING:
     from reconciler.core.advice import Silence
@@ -18,11 +18,39 @@ PortfolioId = NewType("PortfolioId", str)
 """Glider's id of a portfolio; always matches ``[A-Za-z0-9_-]{1,128}``, so it is safe in a URL path."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What one of Glider's REST APIs can do. The core asks for these and never which version it is.
+
+    ``owns_schedule``: a portfolio has an interval and an offset of its own, can be started and be given another
+    schedule; else its cadence belongs to its strategy. ``keeps_reason``: the reason of a pause is stored and read back;
+    else a pause is told from the next by the time the portfolio was due. ``reads_schedule``: a read shows how often it
+    runs. ``lists``: the portfolios can be listed.
+    """
+
+    owns_schedule: bool
+    keeps_reason: bool
+    reads_schedule: bool
+    lists: bool
+
+
+_NOTHING: Final = Capabilities(owns_schedule=False, keeps_reason=False, reads_schedule=False, lists=False)
+
+
 class ApiVersion(StrEnum):
     """Which of Glider's REST APIs a portfolio is managed by: one of them, never both (API facts §4.9)."""
 
-    V1 = "v1"
-    V2 = "v2"
+    can: Capabilities
+
+    def __new__(cls, word: str, can: Capabilities = _NOTHING) -> ApiVersion:
+        """Make a member; the default is for type checkers alone, which read ``ApiVersion("v1")`` as a call of this."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.can = can
+        return member
+
+    V1 = "v1", Capabilities(owns_schedule=True, keeps_reason=True, reads_schedule=False, lists=False)
+    V2 = "v2", Capabilities(owns_schedule=False, keeps_reason=False, reads_schedule=True, lists=True)
 
 
 class RunState(StrEnum):
