@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cli.conftest import CANARY
+from tests.loopback import Reply, Request, loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,33 +33,14 @@ def service(answers: dict[str, tuple[int, object]], date: str | None = None) -> 
     """Yield the URL of a service with these answers by the end of their path, and its log of requests."""
     log: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(request: Request) -> Reply:
+        log.append(f"{request.method} {request.path}")
+        tail = next((end for end in answers if request.path.endswith(end)), "")
+        status, body = answers.get(tail, (404, {"success": False, "error": {"message": "Not found"}}))
+        return Reply(body, status, {"X-RateLimit-Remaining": "41"} | ({"Date": date} if date else {}))
 
-        def do_GET(self) -> None:
-            log.append(f"{self.command} {self.path}")
-            tail = next((end for end in answers if self.path.endswith(end)), "")
-            status, body = answers.get(tail, (404, {"success": False, "error": {"message": "Not found"}}))
-            content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-            self.send_response_only(status)
-            self.send_header("Date", date or self.date_time_string())
-            self.send_header("X-RateLimit-Remaining", "41")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", log
-        finally:
-            server.shutdown()
-            thread.join()
+    with loopback(answer) as url:
+        yield url, log
 
 
 GOOD: dict[str, tuple[int, object]] = {
@@ -107,7 +86,7 @@ def test_the_sandbox_shows_its_paths(shell: Shell, paths: str, said: str) -> Non
 
 
 def test_only_reads_are_sent_and_few(shell: Shell) -> None:
-    """Seven GETs (the service here knows no other method), none of which would start anything if taken for a write."""
+    """Seven GETs and nothing else, none of which would start anything if taken for a write."""
     with service(GOOD) as (url, log):
         ended = shell(f"doctor --base-url {url} -o json")
     assert ended.code == 0

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +15,7 @@ from reconciler.cli.service import SystemClock
 from reconciler.core.expect import Expect, expect_of
 from tests.api.stub_service import Service as Stub
 from tests.api.stub_service import fail, ok, script
+from tests.loopback import Reply, Request, loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,36 +32,36 @@ def files(url: str, account: str = "") -> str:
     return f"version: 1\nservice:\n  expect: {{url: '{url}'{whose}}}\nportfolios:\n  aaa:\n    state: active\n"
 
 
+class Account:
+    """The service of one account, ``None`` for one that does not tell; ``asked`` are the paths so far."""
+
+    def __init__(self, name: str | None, missing: tuple[str, ...] = ()) -> None:
+        self.name = name
+        self.missing = missing
+        self.asked: list[str] = []
+
+    def __call__(self, request: Request) -> Reply:
+        path = request.path
+        self.asked.append(path)
+        portfolio = path.split("/")[3] if path.count("/") > 2 else ""
+        data: dict[str, Any] = {"portfolioId": portfolio, "status": "inactive", "hasAutomation": False}
+        status = 404 if portfolio in self.missing or path.startswith("/v2/portfolios/") else 200
+        if request.method != "GET":
+            status = 501
+        elif path == "/v2/whoami":
+            data, status = {"tenantName": self.name, "scopes": []}, 200 if self.name is not None else 403
+        elif path.startswith("/v2/portfolios?"):
+            data = {"portfolios": []}
+        good = {"success": True, "data": data, "nextCursor": None}
+        return Reply(good if status == 200 else {"success": False}, status)
+
+
 @contextmanager
-def listening(account: str | None, *, port: int = 0, missing: tuple[str, ...] = ()) -> Iterator[tuple[str, list[str]]]:
+def listening(account: str | None, *, missing: tuple[str, ...] = ()) -> Iterator[tuple[str, list[str]]]:
     """Answer on a loopback port as a service of this account; yield its URL and the paths that were asked for."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            name = self.path.split("/")[3] if self.path.count("/") > 2 else ""
-            data: dict[str, Any] = {"portfolioId": name, "status": "inactive", "hasAutomation": False}
-            status = 404 if name in missing or self.path.startswith("/v2/portfolios/") else 200
-            if self.path == "/v2/whoami":
-                data, status = {"tenantName": account, "scopes": []}, 200 if account is not None else 403
-            elif self.path.startswith("/v2/portfolios?"):
-                data = {"portfolios": []}
-            good = {"success": True, "data": data, "nextCursor": None}
-            body = json.dumps(good if status == 200 else {"success": False}).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}", asked
-        server.shutdown()
+    service = Account(account, missing)
+    with loopback(service) as url:
+        yield url, service.asked
 
 
 def test_another_service_than_expected_is_refused_before_it_hears_anything(shell: Shell) -> None:
@@ -206,19 +205,21 @@ def test_an_account_that_nobody_knows(shell: Shell, line: str) -> None:
 def test_a_plan_is_of_its_account(shell: Shell) -> None:
     """It stands in its first line, its JSON and its fingerprint; with another account's key it is not applied."""
     shell.write("automation.yaml", "version: 1\nportfolios:\n  aaa: {state: active, interval: 24h}\n")
-    with listening("Acme EU") as (url, _):
+    service = Account("Acme EU")
+    with loopback(service) as url:
         planned = shell(f"plan --base-url {url} --out plan.json")
         assert f"live at {url}, account Acme EU" in planned.out
-    document = json.loads((shell.folder / "plan.json").read_text())
-    assert document["account"] == "Acme EU"
-    for theirs, sentence in (
-        ("Acme US", "and this key belongs to Acme US"),
-        (None, "and whose key this is can't be known"),
-    ):
-        with listening(theirs, port=int(url.rpartition(":")[2])) as (_, asked):
+        document = json.loads((shell.folder / "plan.json").read_text())
+        assert document["account"] == "Acme EU"
+        for theirs, sentence in (
+            ("Acme US", "and this key belongs to Acme US"),
+            (None, "and whose key this is can't be known"),
+        ):
+            service.name = theirs
+            service.asked.clear()
             ended = shell(f"apply plan.json --base-url {url}")
-        assert (ended.code, asked) == (7, ["/v2/whoami"])
-        assert f"the plan was made for the account Acme EU, {sentence}" in ended.err
+            assert (ended.code, service.asked) == (7, ["/v2/whoami"])
+            assert f"the plan was made for the account Acme EU, {sentence}" in ended.err
     (shell.folder / "plan.json").write_text(json.dumps({**document, "account": "Acme US"}))
     assert shell(f"apply plan.json --base-url {url}").code == 3
 

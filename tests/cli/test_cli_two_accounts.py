@@ -5,14 +5,13 @@ Whatever a pipeline mixes up, nothing is written of an account with the files, t
 
 from __future__ import annotations
 
-import json
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from tests.loopback import Reply, Request, loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,28 +65,14 @@ def listening() -> Iterator[tuple[str, Accounts]]:
     """Answer on a loopback port for both keys; yield its URL and what it holds."""
     held = Accounts()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
-            sent = str(self.headers)
-            (account,) = (name for name, key in KEYS.items() if key in sent)
-            data = held.answer(account, self.command, self.path, body)
-            answer = json.dumps({"success": data is not None, "data": data, "nextCursor": None}).encode()
-            self.send_response(404 if data is None else 200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+    def answer(request: Request) -> Reply:
+        sent = str(request.headers)
+        (account,) = (name for name, key in KEYS.items() if key in sent)
+        data = held.answer(account, request.method, request.path, request.data)
+        return Reply({"success": data is not None, "data": data, "nextCursor": None}, 404 if data is None else 200)
 
-        do_POST = do_GET  # noqa: N815 -- the name that http.server calls
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}", held
-        server.shutdown()
+    with loopback(answer) as url:
+        yield url, held
 
 
 class Step(NamedTuple):
