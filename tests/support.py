@@ -212,9 +212,8 @@ def versions_of_intents(journal: Any) -> dict[PortfolioId, ApiVersion]:
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """Yield a folder in memory where there is one: a journal waits for the disk at every write."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+    """Yield a folder of its own, for tests that need more than one."""
+    with tempfile.TemporaryDirectory() as name:
         yield Path(name)
 
 

@@ -30,7 +30,7 @@ from tests.faults.support import READ, Answer, Exchange
 from tests.support import BASE_URL, HOUR_MS, folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from reconciler.core.plan import Plan
@@ -288,17 +288,12 @@ def fits(stage: Stage, environment: Environment) -> bool:
     return not says_nothing and (of_v1 or not environment.settings)
 
 
-@pytest.fixture(scope="module")
-def tally(request: pytest.FixtureRequest) -> Iterator[Counter[Verdict]]:
-    """Count verdicts over all stages, and say at the end how many there were."""
+@pytest.fixture
+def tally(record_property: Callable[[str, object], None]) -> Iterator[Counter[Verdict]]:
+    """Count verdicts; the end of the run says how many there were over all stages."""
     counted: Counter[Verdict] = Counter()
     yield counted
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    captured = request.config.pluginmanager.getplugin("capturemanager")
-    if reporter is not None and captured is not None:
-        said = ", ".join(f"{counted[verdict]} {verdict}" for verdict in Verdict if counted[verdict])
-        with captured.global_and_fixture_disabled():
-            reporter.write_line(f"\ninterruptions: {counted.total()} positions, {said}")
+    record_property("interruptions", {verdict.value: counted[verdict] for verdict in Verdict})
 
 
 @pytest.mark.parametrize("name", STAGES)

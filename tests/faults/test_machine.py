@@ -11,10 +11,10 @@ inside the round trip of a write itself, so nobody does anything there.
 from __future__ import annotations
 
 import os
-import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
@@ -47,13 +47,11 @@ from tests.faults.walk import Walk, meddled
 from tests.support import HOUR_MS, folder
 
 if TYPE_CHECKING:
-    import pytest
-
     from reconciler.core.desired import PortfolioId
     from reconciler.core.strategy import Cadence
 
 ASKED = os.environ.get("RECONCILER_HISTORIES")
-SEED = os.environ.get("RECONCILER_SEED")
+PARTS = 8
 STEPS = 8
 WHICH = st.sampled_from(["merge", "merge", "saved", "approved"])
 """What is applied: a plan of now, the one that was saved, or one of now that the saved one approves."""
@@ -247,22 +245,25 @@ class Histories(Walk):
         self.carry_out(self.last, faults)
 
 
-class FixedHistories(Histories):
+def shares(histories: int) -> list[int]:
+    """Return how many histories each part walks; the parts are what several workers can share."""
+    return [len(range(part, histories, PARTS)) for part in range(min(PARTS, histories))]
+
+
+def walk(part: int, number: int | None, **how: Any) -> None:
+    """Walk one part's histories: those of a number, or without one new ones."""
+    machine = type(f"HistoriesOfPart{part}", (Histories,), {})
+    run_state_machine_as_test(machine if number is None else seed(number)(machine), settings=settings(SETTINGS, **how))
+
+
+@pytest.mark.parametrize(("part", "histories"), list(enumerate(shares(int(ASKED or 400)))))
+def test_histories(part: int, histories: int) -> None:
     """The same histories on every run in CI."""
+    walk(part, part if SETTINGS.derandomize else None, max_examples=histories)
 
 
-TestHistories = FixedHistories.TestCase
-TestHistories.settings = settings(SETTINGS, max_examples=int(ASKED or 400))
-
-
-def test_new_histories(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("part", "histories"), list(enumerate(shares(int(ASKED or 120)))))
+def test_new_histories(part: int, histories: int, seed_of_new: int) -> None:
     """Histories that nobody has walked yet, also in CI; the number that is printed walks them again."""
-    number = int(SEED) if SEED else secrets.randbits(32)
-    with capsys.disabled():
-        print(f"\nnew histories: RECONCILER_SEED={number} walks them again", flush=True)
-
-    class NewHistories(Histories):
-        pass
-
-    walked = settings(SETTINGS, max_examples=int(ASKED or 120), derandomize=False, database=None, print_blob=True)
-    run_state_machine_as_test(seed(number)(NewHistories), settings=walked)
+    number = seed_of_new * PARTS + part
+    walk(part, number, max_examples=histories, derandomize=False, database=None, print_blob=True)
