@@ -12,12 +12,15 @@ CODE := reconciler tests benchmarks
 
 # The demo and the tests never talk to a real service, whatever the caller's shell is set up for.
 unexport GLIDER_API_KEY GLIDER_BASE_URL
+# Without bytecode on disk each of the hundreds of processes that tests start would compile the program anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test check lint types layering lint-actions format bench lock clean
+.PHONY: help setup demo test test-fast check lint types layering lint-actions format bench lock clean
 
 help:
 	@echo 'make demo    plan and apply an example against the embedded Glider'
-	@echo 'make test    run all tests'
+	@echo 'make test    run all tests, on all cores'
+	@echo 'make test-fast  those that need neither a process, a socket nor a long search: for while you edit'
 	@echo 'make check   lint, format check, strict types, layering'
 	@echo 'make lint-actions  check action.yml and the workflows; fetches 100 MB the first time'
 	@echo 'make format  format the code and repair what the linter can repair'
@@ -54,8 +57,14 @@ define show
 @$(RECONCILER) $(1)
 endef
 
+# One worker a core, and one that has nothing left takes over tests of another.
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-fast: $(READY)
+	$(PYTEST) -m 'not slow'
 
 check: lint types layering
 

@@ -1,4 +1,4 @@
-"""What holds for all tests: where their files lie, what random examples they draw, what a run says of itself.
+"""What holds for all tests: where their files lie, what random examples they draw, which are slow, what a run says.
 
 In CI the random histories are the same on every run: a change is judged by what it changed, not by its luck.
 By hand they are new on every run, which is how new failures are found.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import tempfile
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -18,23 +19,63 @@ from hypothesis import settings
 from tests.memory import in_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from _pytest.terminal import TerminalReporter
 
 settings.register_profile("ci", derandomize=True, database=None)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
-NEW_HISTORIES = "test_new_histories"
+SLOW_FOLDERS = frozenset({"action", "faults", "github", "process"})
+"""Folders in which every test is slow; elsewhere the slow ones are marked."""
+FAST = "not slow"
+"""What `make test-fast` asks for."""
+NOBODY = ("127.0.0.1", 9)
+"""Where tests send what must reach nobody."""
 SEED = "RECONCILER_SEED"
 COUNTED: dict[str, Counter[str]] = {}
 """What tests counted in this run, by what they call it."""
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Choose what the workers have to agree on; they inherit this environment."""
     os.environ.setdefault(SEED, str(secrets.randbits(32)))
     if "TMPDIR" not in os.environ and (memory := in_memory()) is not None:
         os.environ["TMPDIR"] = tempfile.tempdir = memory
+    if config.getoption("markexpr") == FAST:
+        config.pluginmanager.register(Guard())
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what is slow by its folder."""
+    if item.path.parent.name in SLOW_FOLDERS:
+        item.add_marker("slow")
+
+
+class Guard:
+    """Fails a test that starts a process or opens a socket while only fast ones run: it wants the mark."""
+
+    def __init__(self) -> None:
+        self._on = False
+        sys.addaudithook(self._hear)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self) -> Iterator[None]:
+        self._on = True
+        try:
+            return (yield)
+        finally:
+            self._on = False
+
+    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if not self._on:
+            return
+        match event:
+            case "subprocess.Popen" | "os.fork" | "os.posix_spawn" | "os.exec":
+                pytest.fail("a test that starts a process is to be marked `slow`")
+            case "socket.bind" | "socket.connect" if isinstance(arguments[1], tuple) and arguments[1][:2] != NOBODY:
+                pytest.fail("a test that opens a socket is to be marked `slow`")
 
 
 @pytest.fixture(scope="session")
@@ -50,14 +91,14 @@ def _say_the_seed(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """With workers the seed is said first: only they know which tests there are."""
-    if session.config.getoption("numprocesses", None) and session.config.getoption("markexpr") != "not slow":
+    """With workers, of which only they know what they run, the seed is said at the start."""
+    if session.config.getoption("numprocesses", None) and session.config.getoption("markexpr") != FAST:
         _say_the_seed(session.config)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Without workers it is said where it is used."""
-    if any(item.name.startswith(NEW_HISTORIES) for item in session.items):
+    """Without workers it is said where there are such histories."""
+    if any("seed_of_new" in getattr(item, "fixturenames", ()) for item in session.items):
         _say_the_seed(session.config)
 
 

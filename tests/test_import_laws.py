@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,8 @@ from tests.support import BASE_URL, World, folder, run
 
 if TYPE_CHECKING:
     from reconciler.api.router import Glider
+
+pytestmark = pytest.mark.slow
 
 FOREIGN = {"their-index": {"frequency": "weekly", "owner": "foreign"}}
 NAMES = st.sampled_from([*(text for text in ODD if text != "..."), "\u202eevil", "x" * 300, "\u00a0"]) | st.text(

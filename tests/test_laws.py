@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.core.plan import Plan
+
+pytestmark = pytest.mark.slow
 
 Fleet = tuple[dict[str, dict[str, Any]], list[Desired]]
 

@@ -315,6 +315,7 @@ def is_harmless(shown: object) -> bool:
     return isinstance(shown, str) and harmless(shown, longest=10_000) == shown
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(KEYS, HOSTILE, max_size=8), st.sampled_from([200, 201, 204, 301, 400, 401, 404, 429, 500, 999]))
 def test_any_json_is_a_value_or_our_error(data: dict[str, object], status: int) -> None:

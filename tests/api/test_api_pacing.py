@@ -139,6 +139,7 @@ def test_retries_that_succeed_use_nothing_up() -> None:
     assert client.requests == 400
 
 
+@pytest.mark.slow
 def test_nobody_listening_costs_little() -> None:
     """A thousand reads of a port that nobody listens on are given up after a few dozen connections."""
 

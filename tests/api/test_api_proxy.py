@@ -34,6 +34,7 @@ async def through_a_proxy() -> bytes:
     return b"".join(heard)
 
 
+@pytest.mark.slow
 def test_only_a_tunnel_is_asked_for() -> None:
     """The proxy is asked to connect to the service; the key would follow inside TLS only."""
     heard = asyncio.run(through_a_proxy())

@@ -400,6 +400,7 @@ async def _over_a_socket(clock: StillClock, before_write: Callable[[], None]) ->
             return result, [head.partition(b" ")[0] for head in server.heads], client.requests
 
 
+@pytest.mark.slow
 def test_a_slow_connection_makes_a_look_old() -> None:
     """A connection that takes three seconds to open is opened for nothing: no byte of the write follows."""
     clock = StillClock()
@@ -428,6 +429,7 @@ def test_a_slow_connection_makes_a_look_old() -> None:
     assert requests == 1
 
 
+@pytest.mark.slow
 def test_nobody_comes_between_the_check_and_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other tasks may take long; the check of the age and the bytes are one step all the same."""
     clock = StillClock()

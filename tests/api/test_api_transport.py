@@ -328,6 +328,7 @@ def raw(answer: Callable[[bytes], bytes | None], *, write: bool = False, **optio
     return asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_a_call_over_a_socket() -> None:
     """Path, prefix and host go out as they should, and the answer comes back."""
     result, [head] = raw(lambda _: OK_BYTES)
@@ -335,6 +336,7 @@ def test_a_call_over_a_socket() -> None:
     assert head.startswith(b"GET /base/x HTTP/1.1\r\nHost: 127.0.0.1:")
 
 
+@pytest.mark.slow
 def test_no_redirect_is_followed() -> None:
     """The place that the service names is not visited, and so gets no key."""
 
@@ -347,6 +349,7 @@ def test_no_redirect_is_followed() -> None:
     assert len(heads) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer",
     [
@@ -364,6 +367,7 @@ def test_a_cut_or_broken_answer_may_have_been_obeyed(answer: bytes) -> None:
     assert len(heads) == 1
 
 
+@pytest.mark.slow
 def test_nobody_listening_is_unreachable() -> None:
     """A refused connection proves that nothing was sent; a read is tried again."""
 
@@ -378,6 +382,7 @@ def test_nobody_listening_is_unreachable() -> None:
     assert kind(post(transport(base_url=client.base_url))) is FailureKind.UNREACHABLE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("timeouts", [Timeouts(read=0.02), Timeouts(whole=0.02)])
 def test_a_service_that_keeps_silent_is_left(timeouts: Timeouts) -> None:
     """Both the limit of a step and that of the whole request end the wait; the write may have been done."""
@@ -386,6 +391,7 @@ def test_a_service_that_keeps_silent_is_left(timeouts: Timeouts) -> None:
     assert len(heads) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [True, False])
 def test_an_endless_body_is_not_read_to_its_end(length: bool) -> None:
     """More than 4 MiB are malformed, whether announced or not."""
@@ -396,6 +402,7 @@ def test_an_endless_body_is_not_read_to_its_end(length: bool) -> None:
     assert "4 MiB" in str(result)
 
 
+@pytest.mark.slow
 def test_connections_are_kept_and_never_more_than_allowed() -> None:
     """Two hundred calls at once through a transport of five open five connections."""
 
@@ -408,6 +415,7 @@ def test_connections_are_kept_and_never_more_than_allowed() -> None:
     assert asyncio.run(run()) == (5, 5)
 
 
+@pytest.mark.slow
 def test_a_broken_connection_is_replaced() -> None:
     """After a failure the slot gets a new connection, and the old one is closed."""
     answers = [b"x", OK_BYTES]
@@ -421,6 +429,7 @@ def test_a_broken_connection_is_replaced() -> None:
     assert asyncio.run(run()) == ({"success": True, "data": {}}, 2, 1)
 
 
+@pytest.mark.slow
 def test_an_api_error_is_no_carrier_of_the_request() -> None:
     """The library's exception, kept as the cause, holds no request and so no header."""
     result, _ = raw(lambda _: b"x", write=True)

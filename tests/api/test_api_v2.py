@@ -426,6 +426,7 @@ def test_a_refused_key_stops_both_ways_of_reading() -> None:
     assert caught.value.kind is FailureKind.UNAUTHENTICATED
 
 
+@pytest.mark.slow
 def test_ten_thousand_are_read_in_fifty_calls() -> None:
     """⌈N/200⌉ calls for N portfolios (API facts §7)."""
     names = [f"p{number:05}" for number in range(10_000)]

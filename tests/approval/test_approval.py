@@ -183,6 +183,7 @@ def test_the_repair_is_never_cut() -> None:
     assert refused.value.detail.endswith("and have it approved.")
 
 
+@pytest.mark.slow
 @given(PLANS, PLANS)
 def test_a_comparison_reads_both_ways(one: Plan, other: Plan) -> None:
     """What appeared one way vanished the other way, and no portfolio is lost or told twice."""
@@ -196,6 +197,7 @@ def test_a_comparison_reads_both_ways(one: Plan, other: Plan) -> None:
     assert changed == told
 
 
+@pytest.mark.slow
 @given(PLANS, PLANS)
 def test_an_approval_covers_what_it_holds(one: Plan, other: Plan) -> None:
     """A plan approves itself and any part of it; a change from elsewhere only when it is the same."""

@@ -23,6 +23,7 @@ def causes(shell: Shell, line: str) -> dict[str, str | None]:
     return {change["id"]: change["cause"] for change in shell(f"{line} -o json").json["changes"]}
 
 
+@pytest.mark.slow
 def test_a_one_line_change_comes_first(branch: Shell) -> None:
     """A reviewer sees this branch's one change before what was never applied; the last line is as ever."""
     branch.write("automation.yaml", FILES.replace("state: paused, reason: Liquidity event", "state: active"))
@@ -39,6 +40,7 @@ def test_a_one_line_change_comes_first(branch: Shell) -> None:
     assert markdown.index("#### This branch (1)") < markdown.index("| `aaa`") < markdown.index("#### Pending")
 
 
+@pytest.mark.slow
 def test_drift_and_both(branch: Shell) -> None:
     """Applied and moved is drift; applied, moved and edited is both; without --base there is no cause."""
     assert branch("apply --sandbox --auto-approve").code == 0
@@ -53,6 +55,7 @@ def test_drift_and_both(branch: Shell) -> None:
     assert causes(branch, "plan --sandbox --base main") == {"aaa": "both"}
 
 
+@pytest.mark.slow
 def test_a_saved_plan_keeps_its_causes(branch: Shell) -> None:
     """show prints the groups that plan printed."""
     planned = branch("plan --sandbox --base main --out plan.json")
@@ -60,12 +63,14 @@ def test_a_saved_plan_keeps_its_causes(branch: Shell) -> None:
     assert branch("show plan.json").out == planned.out
 
 
+@pytest.mark.slow
 def test_a_file_that_is_new(branch: Shell) -> None:
     """Everything in a file that the base did not have comes from this branch."""
     (branch.folder / "automation.yaml").rename(branch.folder / "other.yaml")
     assert set(causes(branch, "plan --sandbox -f other.yaml --base main").values()) == {"branch"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "code", "told"),
     [
@@ -81,6 +86,7 @@ def test_a_base_that_is_none(branch: Shell, line: str, code: int, told: str) -> 
     assert ended.json["errors"]
 
 
+@pytest.mark.slow
 def test_an_invalid_base(branch: Shell) -> None:
     """A base with problems names the revision in each place, and exits 3."""
     edit(branch, "bbb: {state: active}", "bbb: {state: on}")

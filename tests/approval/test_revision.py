@@ -16,6 +16,8 @@ from tests.approval.conftest import commit, git
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 TODAY = dt.date(2026, 11, 22)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,12 @@ class Shell:
 
     def write(self, name: str, text: str) -> None:
         (self.folder / name).write_text(text, encoding="utf-8")
+
+
+def load(folder: Path) -> None:
+    """Load the seed of a folder into its sandbox, in this process: what is tested comes after."""
+    with contextlib.chdir(folder):
+        assert run(["sandbox", "load", "seed.yaml"]) == 0
 
 
 @pytest.fixture

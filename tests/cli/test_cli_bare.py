@@ -39,6 +39,7 @@ def call(folder: Path, *arguments: str, **more: str) -> tuple[int, str, str]:
     return ended.returncode, ended.stdout, ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "usage", "listed"),
     [
@@ -57,6 +58,7 @@ def test_a_bare_command_prints_its_help(shell: Shell, line: str, usage: str, lis
     assert (code, out.startswith(usage), listed in out, err) == (0, True, True, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "said"), [("bash", "complete -o nosort -F"), ("zsh", "#compdef"), ("fish", "function")]
 )
@@ -66,6 +68,7 @@ def test_the_function_that_a_shell_sources(shell: Shell, name: str, said: str) -
     assert (code, said in out, "_RECONCILER_COMPLETE" in out, err) == (0, True, True, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "number", "completed"),
     [
@@ -96,6 +99,7 @@ def test_completion_inside_this_process(
     assert capfdbinary.readouterr() == (b"plain,plan\n", b"")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 def test_completion_in_bash(shell: Shell) -> None:
     """What bash makes of it: source the function, ask it, get the word."""

@@ -85,6 +85,7 @@ def test_the_sandbox_shows_its_paths(shell: Shell, paths: str, said: str) -> Non
     assert said in finding(shell("doctor --sandbox other.db -o json"), "paths")
 
 
+@pytest.mark.slow
 def test_only_reads_are_sent_and_few(shell: Shell) -> None:
     """Seven GETs and nothing else, none of which would start anything if taken for a write."""
     with service(GOOD) as (url, log):
@@ -106,6 +107,7 @@ def test_only_reads_are_sent_and_few(shell: Shell) -> None:
 EXPECTS = "version: 1\nservice: {expect: %s}\nportfolios: {aaa: {state: paused}}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("account", "code", "status", "said"),
     [
@@ -122,6 +124,7 @@ def test_whose_key_it_is(shell: Shell, account: str, code: int, status: str, sai
     assert statuses(ended)["paths"] == "ok"
 
 
+@pytest.mark.slow
 def test_another_service_than_the_files_expect_gets_no_key(shell: Shell) -> None:
     """It is a finding, and nothing at all is sent there."""
     shell.write("automation.yaml", EXPECTS % '{url: "https://api.glider.fi"}')
@@ -137,6 +140,7 @@ def test_the_sandbox_is_nobody_s(shell: Shell) -> None:
     assert shell("doctor --sandbox").code == 0
 
 
+@pytest.mark.slow
 def test_a_journal_that_git_tracks_is_a_warning(shell: Shell) -> None:
     """An apply would refuse it."""
     subprocess.run(["git", "init", "--quiet"], cwd=shell.folder, check=True)
@@ -147,6 +151,7 @@ def test_a_journal_that_git_tracks_is_a_warning(shell: Shell) -> None:
     assert finding(ended, "journal").endswith("; Git tracks it")
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_off(shell: Shell) -> None:
     """A service whose time is another one is a warning, and a warning fails nothing."""
     with service(GOOD, date="Sun, 01 Jan 2023 00:00:00 GMT") as (url, _):
@@ -155,6 +160,7 @@ def test_a_clock_that_is_off(shell: Shell) -> None:
     assert "ahead of the service's" in finding(ended, "clock")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answers", "code", "wrong"),
     [
@@ -171,6 +177,7 @@ def test_what_a_failure_exits_with(shell: Shell, answers: dict[str, tuple[int, o
     assert CANARY not in ended.out + ended.err
 
 
+@pytest.mark.slow
 def test_a_service_that_is_not_there_is_asked_once(shell: Shell) -> None:
     """No connection is exit 8, and every other check of the service is left."""
     with service({}) as (url, _):

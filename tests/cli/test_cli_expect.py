@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.api.stub_service import Answer
     from tests.cli.conftest import Shell
 
+pytestmark = pytest.mark.slow
+
 LIVE = "https://api.glider.fi"
 
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,8 @@ from reconciler.core.errors import ExitReason
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell
+
+pytestmark = pytest.mark.slow
 
 WORDS = [*COMMANDS, "load", "reset", "advance", "aaa", "automation.yaml", "seed.yaml", "plan.json", "nothing.yaml", "."]
 OPTIONS = [
@@ -54,6 +57,16 @@ VALUES = [
 ]
 LINES = st.lists(st.sampled_from(WORDS) | st.sampled_from(OPTIONS) | st.sampled_from(VALUES), max_size=7)
 CODES = {reason.code for reason in ExitReason}
+
+
+def test_no_word_leads_out_of_the_folder(tmp_path: Path) -> None:
+    """Each of them may follow `--out`: from two folders down none names a device or a place outside."""
+    folder = tmp_path.resolve()
+    (inner := folder / "far" / "down").mkdir(parents=True)
+    for word in (*WORDS, *OPTIONS, *VALUES):
+        for path in (word, word.rpartition("=")[2]):
+            if "\x00" not in path:
+                assert Path(os.path.normpath(inner / path)).is_relative_to(folder), word
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

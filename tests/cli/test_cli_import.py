@@ -327,6 +327,7 @@ def _mixed() -> dict[str, Any]:
     return {"version": 1, "strategies": strategies, "portfolios": portfolios}
 
 
+@pytest.mark.slow
 def test_two_hundred_mixed_portfolios_come_under_git(fleet: Shell) -> None:
     """An undeclared fleet of 200: covered by nothing, imported, plan empty; an edit by Git, planned and applied."""
     seed = _mixed()

@@ -47,6 +47,7 @@ def lose_journal(shell: Shell) -> None:
     (shell.folder / JOURNAL).unlink()
 
 
+@pytest.mark.slow
 def test_a_fleet_whose_journal_was_lost(fleet: Shell) -> None:
     """The first line says that there is none and how many that holds; an import brings back exactly what was ours."""
     known = fleet("plan --sandbox -o json").json

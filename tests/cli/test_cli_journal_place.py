@@ -48,6 +48,7 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(["git", *settings, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["sandbox load seed.yaml", "apply --sandbox box.db --auto-approve"])
 def test_its_folder_ignores_itself(shell: Shell, line: str) -> None:
     """Whoever makes the folder, Git sees nothing of it."""
@@ -77,6 +78,7 @@ def test_which_folders_ignore_themselves(tmp_path: Path) -> None:
     assert list((tmp_path / "theirs").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forced", [JOURNAL, "linked.db"])
 def test_a_journal_that_git_tracks(shell: Shell, forced: str) -> None:
     """It is refused for writes, before anything is sent; a plan reads it, and says so."""
@@ -98,6 +100,7 @@ def test_a_journal_that_git_tracks(shell: Shell, forced: str) -> None:
     assert shell(f"apply --auto-approve {line}").code == 0
 
 
+@pytest.mark.slow
 def test_where_git_can_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a checkout, without Git and without the folder nothing is tracked, and nothing fails."""
     assert not is_tracked(tmp_path / JOURNAL)
@@ -110,6 +113,7 @@ def test_where_git_can_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert not is_tracked(tmp_path / "journal.db")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", TRANSPORTS.values(), ids=TRANSPORTS)
 def test_asking_git_starts_nothing_of_the_checkout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str

@@ -35,6 +35,7 @@ def calls(shell: Shell) -> set[str]:
     return {write["call"] for writes in found for write in writes}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["an import", "an apply of nothing", "nothing"])
 def test_a_fleet_is_paused_and_resumed(fleet: Shell, first: str) -> None:
     """No schedule is sent, and the offset that nobody declared is kept, whatever came first."""

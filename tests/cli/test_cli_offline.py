@@ -232,6 +232,7 @@ def declared_as(desired: list[Desired], cadences: dict[str, str]) -> str:
     return json.dumps({"version": 1, "portfolios": portfolios, "strategies": strategies})
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     fleets(),

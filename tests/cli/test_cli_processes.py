@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.conftest import CANARY, FILES, SEED
+from tests.cli.conftest import CANARY, FILES, SEED, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+pytestmark = pytest.mark.slow
 
 COMMAND = [sys.executable, "-m", "reconciler"]
 CHANGES = "Plan: 1 to start, 1 to resume, 1 to pause, 0 to update. 0 unchanged, 1 held, 0 blocked."
@@ -28,7 +30,7 @@ NOTHING = "Plan: 0 to start, 0 to resume, 0 to pause, 0 to update. 3 unchanged, 
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "seed.yaml").write_text(SEED)
     (tmp_path / "automation.yaml").write_text(FILES)
-    assert call(tmp_path, "sandbox", "load", "seed.yaml").returncode == 0
+    load(tmp_path)
     return tmp_path
 
 

@@ -73,6 +73,7 @@ def test_it_looks_again_and_again() -> None:
     assert visible(drawn[3])[0] == "2026-11-22 12:00…"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_on_a_terminal(shell: Shell) -> None:
     """It draws the table in its place, and Ctrl-C ends it with 130 and without a word."""

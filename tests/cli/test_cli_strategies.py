@@ -154,6 +154,7 @@ def test_a_live_file_holds_strategies(fleet: Shell) -> None:
     assert "Strategies: 1 to update, 1 unchanged, 0 blocked." in planned.out
 
 
+@pytest.mark.slow
 def test_where_a_change_comes_from(fleet: Shell) -> None:
     """--base tells this branch's cadence from one that was never applied."""
     git(fleet.folder, "init", "--quiet", "--initial-branch=main")

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.cli.streams import Lasting, failure_of, is_lost
+from tests.cli.conftest import load
 from tests.cli.test_cli_processes import COMMAND, call, environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+pytestmark = pytest.mark.slow
 
 MANY = 25
 """Enough for a progress bar."""
@@ -32,7 +35,7 @@ def fleet(tmp_path: Path) -> Path:
     files = "".join(f"  {name}: {{state: paused}}\n" for name in names)
     (tmp_path / "seed.yaml").write_text(f"version: 1\nportfolios:\n{live}")
     (tmp_path / "automation.yaml").write_text(f"version: 1\nportfolios:\n{files}guards: {{max_pause: 100%}}\n")
-    assert call(tmp_path, "sandbox", "load", "seed.yaml").returncode == 0
+    load(tmp_path)
     return tmp_path
 
 

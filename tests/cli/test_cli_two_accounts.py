@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,9 +17,9 @@ from tests.loopback import Reply, Request, loopback
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import pytest
-
     from tests.cli.conftest import Shell
+
+pytestmark = pytest.mark.slow
 
 KEYS = {"Acme EU": "key-of-acme-eu-12345678", "Acme US": "key-of-acme-us-12345678"}
 ACCOUNTS = tuple(KEYS)

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,8 @@ from tests.config.support import load_files, load_text
 if TYPE_CHECKING:
     from reconciler.config.load import Configuration
     from reconciler.core.diagnostics import Diagnostic
+
+pytestmark = pytest.mark.slow
 
 FRAGMENTS = st.lists(
     st.sampled_from(

@@ -24,6 +24,7 @@ def test_the_schema_is_a_schema() -> None:
     assert schema_text().startswith("{")
 
 
+@pytest.mark.slow
 @given(documents())
 def test_valid_documents_pass_both(document: dict[str, Any]) -> None:
     """What is generated as valid is valid to the compiled check and to jsonschema."""
@@ -31,6 +32,7 @@ def test_valid_documents_pass_both(document: dict[str, Any]) -> None:
     assert REFERENCE.is_valid(document)
 
 
+@pytest.mark.slow
 @given(mutated())
 def test_the_compiled_check_agrees_with_jsonschema(document: Any) -> None:
     """However a document is broken, both say the same of it."""

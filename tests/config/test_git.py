@@ -18,6 +18,8 @@ from tests.config.hostilegit import FILES, TRANSPORTS, make_hostile
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 TODAY = dt.date(2026, 11, 22)
 KEY = "gldr_sk_canary_4f1d7c"
 TOKEN = "ghs_canary_91b2"

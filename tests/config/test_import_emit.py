@@ -77,6 +77,7 @@ def plain(found: Any) -> dict[str, Any]:
     return {key: replace(one, origin=None) for key, one in found.items()}
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(FLEETS, STRATEGIES, EXPECTS, st.booleans())
 def test_what_is_emitted_loads_to_the_same(

@@ -138,6 +138,7 @@ def test_the_worst_minute_is_told_by_its_schedules() -> None:
     assert found.problem.endswith("more than 20: 30 at 24h +0s, 5 at 1h +0s")
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from([1, 2, 3, 6, 8]), st.integers(0, 59)), min_size=21, max_size=80))
 def test_the_worst_minute_is_what_counting_finds(schedules: list[tuple[int, int]]) -> None:
     """A minute over the limit is found if, and only if, a day's minutes counted one by one have one."""

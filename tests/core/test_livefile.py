@@ -135,6 +135,7 @@ SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """A whole live file has a hundred random values: drawing it takes long the first time, testing it does not."""
 
 
+@pytest.mark.slow
 @SLOW
 @given(live_files())
 def test_what_is_written_is_read_back(found: LiveFile) -> None:
@@ -249,6 +250,7 @@ def test_an_older_file_leaves_unknown_what_it_does_not_tell() -> None:
     assert fleet.listing is Listing.NONE
 
 
+@pytest.mark.slow
 @SLOW
 @given(live_files(), st.lists(IDS, min_size=1, max_size=4, unique=True))
 def test_what_is_not_in_the_file_is_blocked(found: LiveFile, wanted: list[PortfolioId]) -> None:

@@ -46,6 +46,7 @@ def _plan(example: str, cwd: Path, *more: str) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", FIRST)
 def test_example_converges(example: str, tmp_path: Path) -> None:
     """One apply of an example leaves nothing to do but what is held for a person, within its own guards."""

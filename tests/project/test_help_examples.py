@@ -161,6 +161,7 @@ def test_every_command_has_an_example(words: str) -> None:
     assert [line for line in examples(COMMANDS[words]) if line.startswith(words)], f"reconciler {words} --help"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [line for line in LINES if not line.startswith(SERVED)])
 def test_an_example_runs(
     line: str, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -184,6 +185,7 @@ def test_an_example_runs(
         assert json.loads(told.out)["exit_reason"] in ("ok", "changes")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith(SERVED)])
 def test_serving_ends_by_ctrl_c(line: str, home: Path) -> None:
     """It says where it listens, and ends without complaint; on a free port here, for the one it names may be taken."""

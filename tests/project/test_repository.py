@@ -32,6 +32,7 @@ def files() -> list[Path]:
     return _files()
 
 
+@pytest.mark.slow
 def test_no_path_of_a_machine(files: list[Path]) -> None:
     """No file names a home directory or the folder that this checkout happens to lie in."""
     here = str(ROOT).encode()
@@ -72,6 +73,7 @@ def _names(requirements: list[str]) -> set[str]:
     return {re.split(r"[<>=\[; ]", requirement)[0].lower() for requirement in requirements}
 
 
+@pytest.mark.slow
 def test_links_lead_somewhere(files: list[Path]) -> None:
     """Every relative link of every Markdown file names a file of the repository."""
     broken = [
@@ -84,6 +86,7 @@ def test_links_lead_somewhere(files: list[Path]) -> None:
     assert broken == []
 
 
+@pytest.mark.slow
 def test_actions_are_pinned(files: list[Path]) -> None:
     """Every action of every workflow is pinned to a full commit, and no checkout leaves its token behind."""
     for path in files:

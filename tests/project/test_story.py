@@ -110,6 +110,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return ends
 
 
+@pytest.mark.slow
 def test_the_whole_story(command: Command, tmp_path: Path) -> None:
     """From a fleet that nobody declared to one that is managed, and every step does what it says and no more."""
     (tmp_path / "seed.json").write_text(json.dumps(SEED), encoding="utf-8")

@@ -47,6 +47,7 @@ def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "bin"
 
 
+@pytest.mark.slow
 def test_archives_hold_what_belongs_there(built: Path) -> None:
     """Both archives carry the schema, the licence and the typed marker, and no tests get installed."""
     (wheel,) = built.glob("*.whl")
@@ -60,6 +61,7 @@ def test_archives_hold_what_belongs_there(built: Path) -> None:
     assert {"LICENSE", "README.md", "schemas/automation.schema.json", "tests/project/test_wheel.py"} <= inside
 
 
+@pytest.mark.slow
 def test_installed_command_runs_anywhere(installed: Path, tmp_path: Path) -> None:
     """From an empty folder the command knows its version and schema, and validates a file."""
     where = _run(installed / "python", "-c", "import reconciler; print(reconciler.__file__)", cwd=tmp_path)

@@ -62,6 +62,7 @@ def without_marker(tags: tuple[str, ...]) -> list[str]:
     return [tag for tag in tags if not tag.startswith("<!-- glider")]
 
 
+@pytest.mark.slow
 @hostile
 def test_data_in_comment_and_summary_stays_data(text: str) -> None:
     """Whatever a text holds, the page has the structure that it has with a harmless one, and nothing in it is alive."""
@@ -308,6 +309,7 @@ def test_the_log_shows_what_a_terminal_would() -> None:
     assert log_text(endings("x")["failed"]) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [3_000, 30_000])
 def test_large_plans_keep_to_the_limits(count: int) -> None:
     """A comment and a summary of any plan have room on GitHub, and say how much is missing."""

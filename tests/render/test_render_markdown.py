@@ -144,6 +144,7 @@ def fleet(count: int) -> Plan:
     return replace(plan_of(), changes=changes, strategies=())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [3_000, 30_000])
 @pytest.mark.parametrize("limit", [60_000, 1_000_000])
 def test_a_long_plan_is_cut_at_whole_rows(count: int, limit: int) -> None:

@@ -276,12 +276,14 @@ def seed_portfolios(draw: st.DrawFn, name: str) -> SeedPortfolio:
     return replace(portfolio, strategy=strategy, owner=owner, empty=draw(st.booleans()))
 
 
+@pytest.mark.slow
 @given(seeds())
 def test_a_seed_survives_being_kept(seed: Seed) -> None:
     """Plain data and back is the same seed."""
     assert parse_seed(seed_data(seed)) == seed
 
 
+@pytest.mark.slow
 @given(seeds())
 def test_every_seed_can_be_loaded(seed: Seed) -> None:
     """What a seed may say can be stored and read, each portfolio where its version looks for it, and reset."""

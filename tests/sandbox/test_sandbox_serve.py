@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     Make = Callable[..., Bench]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def served(bench: Make) -> Iterator[tuple[Bench, httpx.Client]]:
