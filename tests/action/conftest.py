@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,11 +96,12 @@ def check_rules(job: Job, *, key: str, token: str) -> None:
         assert written["exit_reason"] == job.outputs["exit-reason"]
 
 
-def closed_port() -> str:
-    """Return an address of this machine where nobody listens."""
+@contextmanager
+def closed_port() -> Iterator[str]:
+    """Yield an address of this machine where nobody listens, and nobody else can begin to meanwhile."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{bound.getsockname()[1]}"
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
 @pytest.fixture

@@ -128,7 +128,8 @@ def _run(checkout: Checkout, command: str, name: str, event: events.Event) -> Jo
         case "bad key":
             inputs["key"] = "expired"
         case "unreachable":
-            inputs["base_url"] = closed_port()
+            with closed_port() as url:
+                return checkout(command, event=event, **inputs, base_url=url)
         case "cancelled":
             operation, method = ("pause", "POST") if command == "apply" else ("read", "GET")
             checkout.glider.misbehave({"kind": "latency", "operation": operation, "ms": NEVER_MS})

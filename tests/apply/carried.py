@@ -89,7 +89,7 @@ def apply(
                 stop=stop or Stop(),
                 **given,
             )
-            return await asyncio.wait_for(asyncio.create_task(going, name="apply"), timeout=20)
+            return await asyncio.wait_for(asyncio.create_task(going, name="apply"), timeout=60)
 
         report = run(carried_out())
     assert isinstance(report, ApplyReport)

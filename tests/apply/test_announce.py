@@ -264,7 +264,7 @@ class Harness:
                     parallelism=1,
                     stop=self.stop,
                 )
-                return (await asyncio.wait_for(asking, timeout=20))[A]
+                return (await asyncio.wait_for(asking, timeout=60))[A]
 
             one = run(work())
         return {"outcome": one.outcome.value, "detail": one.detail, "notes": list(one.notes)}

@@ -45,7 +45,7 @@ def follow(
         following = follow_all(
             found, dict.fromkeys(found, api), clock=clock, observer=notes, timeout_ms=timeout_ms, stop=stop
         )
-        return await asyncio.wait_for(following, timeout=20)
+        return await asyncio.wait_for(following, timeout=60)
 
     ended = run(work())
     assert api.answers == []

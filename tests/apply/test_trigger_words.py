@@ -113,7 +113,7 @@ def ask(
 
             async def work() -> dict[PortfolioId, RebalanceResult]:
                 asking = trigger_all(orders, announcer=announcer, observer=notes, parallelism=1, stop=stop or Stop())
-                return await asyncio.wait_for(asking, timeout=20)
+                return await asyncio.wait_for(asking, timeout=60)
 
             results = run(work())
         written = rows(path, "SELECT portfolio, call, outcome, detail FROM writes ORDER BY id")

@@ -90,13 +90,13 @@ def test_on_a_terminal(shell: Shell) -> None:
     )
     os.close(slave)
     seen = b""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     try:
         while seen.count(b"4 portfolios:") < 2 and time.monotonic() < deadline:
             if select.select([master], [], [], 0.2)[0]:
                 seen += os.read(master, 65536)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
     finally:
         process.kill()
         os.close(master)

@@ -243,4 +243,4 @@ def serving(fake: FakeGitHub) -> Iterator[str]:
             yield fake.url
         finally:
             server.should_exit = True
-            thread.join(timeout=10)
+            thread.join(timeout=60)

@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reconciler.sandbox.app import ConnectionLost, create_app
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     from reconciler.sandbox.app import SandboxApp
 
 COMMAND = [sys.executable, "-m", "reconciler"]
-NEVER_MS = 60_000
+NEVER_MS = 600_000
 """Longer than any test."""
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
+"""How long something may take that takes a moment on a machine with nothing else to do."""
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -60,6 +62,8 @@ class Glider:
     app: SandboxApp
     faults: Faults
     folder: Path
+    release: Callable[[], None]
+    """Let every answer go that a fault holds back now."""
     _started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
@@ -125,15 +129,28 @@ def glider(folder: Path, seed: dict[str, Any]) -> Iterator[Glider]:
     made: dict[str, Any] = {}
 
     async def serve() -> None:
-        loop, over = asyncio.get_running_loop(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        waits: set[asyncio.Future[bool]] = set()
+        over = False
 
         async def sleep(seconds: float) -> None:
-            """Wait for a fault's time, or for the end of the test, which nobody waits for an answer after."""
+            """Wait for a fault's time or its release, or for the end of the test, when nobody waits for an answer."""
+            if over:
+                raise ConnectionLost
+            waits.add(waiting := loop.create_future())
             try:
-                await asyncio.wait_for(over.wait(), seconds)
+                goes_on = await asyncio.wait_for(waiting, seconds)
             except TimeoutError:
                 return
-            raise ConnectionLost
+            finally:
+                waits.remove(waiting)
+            if not goes_on:
+                raise ConnectionLost
+
+        def end_waits(*, going_on: bool) -> None:
+            for waiting in waits:
+                if not waiting.done():
+                    waiting.set_result(going_on)
 
         with (
             closing(Store.load(None, parse_seed({"version": 1, **seed}), now_ms=now_ms())) as store,
@@ -143,10 +160,12 @@ def glider(folder: Path, seed: dict[str, Any]) -> Iterator[Glider]:
             server = make_server(app)
 
             def stop() -> None:
-                server.should_exit = True
-                over.set()
+                nonlocal over
+                over = server.should_exit = True
+                end_waits(going_on=False)
 
             made.update(app=app, stop=lambda: loop.call_soon_threadsafe(stop))
+            made["release"] = lambda: loop.call_soon_threadsafe(partial(end_waits, going_on=True))
             made["url"] = f"http://127.0.0.1:{listening.getsockname()[1]}"
             ready.set()
             await server.serve(sockets=[listening])
@@ -154,7 +173,7 @@ def glider(folder: Path, seed: dict[str, Any]) -> Iterator[Glider]:
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
     assert ready.wait(PATIENCE_SECONDS)
-    served = Glider(url=made["url"], app=made["app"], faults=faults, folder=folder)
+    served = Glider(url=made["url"], app=made["app"], faults=faults, folder=folder, release=made["release"])
     try:
         yield served
     finally:

@@ -14,7 +14,7 @@ import pytest
 
 from reconciler.apply.journal import open_journal, read_memory, read_runs
 from reconciler.core.errors import JournalError
-from tests.process.support import NEVER_MS, Glider, kill, now_ms, until
+from tests.process.support import NEVER_MS, PATIENCE_SECONDS, Glider, kill, now_ms, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def test_two_applies_at_once(served: Glider) -> None:
     """The second says who holds the journal, or waits; then it finds everything done. A signal ends the wait."""
-    served.misbehave({"kind": "slow_answer", "operation": "pause", "ms": 2500})
+    served.misbehave({"kind": "slow_answer", "operation": "pause", "ms": NEVER_MS})
     first = served.start("apply", "--auto-approve")
     until(lambda: "aaa pause" in served.calls(), first)
     refused = served.run("apply", "--auto-approve", "--lock-timeout", "0s")
@@ -36,10 +36,11 @@ def test_two_applies_at_once(served: Glider) -> None:
     assert "aaa" in served.run("history", "--run", "1").stdout  # reading is never kept out
     stopped.send_signal(signal.SIGINT)
     sent = time.monotonic()
-    stopped.communicate(timeout=20)
+    stopped.communicate(timeout=PATIENCE_SECONDS)
     assert (stopped.returncode, time.monotonic() - sent < 2) == (130, True)
-    assert first.wait(20) == 0
-    out, err = waiting.communicate(timeout=20)
+    served.release()
+    assert first.wait(PATIENCE_SECONDS) == 0
+    out, err = waiting.communicate(timeout=PATIENCE_SECONDS)
     assert waiting.returncode == 0, err
     assert "Plan: 0 to start, 0 to resume, 0 to pause, 0 to update." in out
     assert len(served.calls()) == 4
@@ -176,7 +177,7 @@ def test_killed_while_it_writes(tmp_path: Path, lines: int) -> None:
     process = writer(tmp_path / "at work" / "journal.db", 10_000)
     said(process, lines)
     process.send_signal(signal.SIGKILL)
-    rest, _ = process.communicate(timeout=20)
+    rest, _ = process.communicate(timeout=PATIENCE_SECONDS)
     confirmed = lines + len(rest.split())
     shutil.copytree(tmp_path / "at work", tmp_path / "copy")
     with open_journal(tmp_path / "copy" / "journal.db", base_url="u", now_ms=lambda: 2) as journal:
@@ -193,7 +194,7 @@ def test_a_disk_that_fills_up(tmp_path: Path, limit: int, *, made: bool) -> None
     if made:
         open_journal(journal, base_url="u", now_ms=lambda: 1).__exit__()
     process = writer(journal, 1000, preexec_fn=small_files(limit))
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
     confirmed = out.split()
     assert (process.returncode, len(confirmed) < 1000) == (1, True)
     assert f"the journal {journal} can't be used: disk I/O error" in err

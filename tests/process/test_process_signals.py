@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.apply.journal import read_runs
 from tests.process.conftest import FILES, SEED
-from tests.process.support import NEVER_MS, Glider, glider, until
+from tests.process.support import NEVER_MS, PATIENCE_SECONDS, Glider, glider, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ def test_an_answer_that_never_comes_does_not_hold_a_signal_up(tmp_path: Path) ->
             process.send_signal(number)
         sent = time.monotonic()
         for (served, (_, code, word)), process in zip(pairs, processes, strict=True):
-            out, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=PATIENCE_SECONDS)
             assert time.monotonic() - sent < LONGEST_SECONDS
             assert (process.returncode, err) == (code, "")
             document = json.loads(out)
@@ -62,7 +62,7 @@ def test_a_second_signal_ends_at_once(served: Glider, number: signal.Signals, co
         process.wait(timeout=0.3)
     process.send_signal(number)
     sent = time.monotonic()
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert time.monotonic() - sent < 2
     assert process.returncode == code
     assert json.loads(out)["exit_reason"] == word
@@ -80,7 +80,7 @@ def test_a_signal_while_reading_ends_a_plan_with_a_document(
     until(lambda: served.calls(method="GET") != [], process)
     process.send_signal(number)
     sent = time.monotonic()
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert time.monotonic() - sent < LONGEST_SECONDS
     assert process.returncode == code
     assert json.loads(out)["exit_reason"] == word

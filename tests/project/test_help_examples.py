@@ -196,6 +196,6 @@ def test_serving_ends_by_ctrl_c(line: str, home: Path) -> None:
         assert process.stderr is not None
         assert process.stderr.readline().startswith("Serving ")
         process.send_signal(signal.SIGINT)
-        rest = process.communicate(timeout=30)[1]
+        rest = process.communicate(timeout=60)[1]
     assert process.returncode in (0, 130)
     assert "Traceback" not in rest

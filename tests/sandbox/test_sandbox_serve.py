@@ -37,7 +37,7 @@ def served(bench: Make) -> Iterator[tuple[Bench, httpx.Client]]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        with httpx.Client(base_url=url, headers={"X-API-KEY": "k"}, timeout=10, trust_env=False) as client:
+        with httpx.Client(base_url=url, headers={"X-API-KEY": "k"}, timeout=60, trust_env=False) as client:
             yield here, client
         server.should_exit = True
         thread.join(10)
@@ -101,7 +101,7 @@ def test_another_process_serves_the_same_file(tmp_path: Path) -> None:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().strip()
-            with httpx.Client(base_url=url, headers={"X-API-KEY": "k"}, timeout=10, trust_env=False) as client:
+            with httpx.Client(base_url=url, headers={"X-API-KEY": "k"}, timeout=60, trust_env=False) as client:
                 assert client.get(STATUS).json()["data"]["details"]["totalExecutions"] == 0
                 store.advance(24 * 3_600_000)
                 assert client.get(STATUS).json()["data"]["details"]["totalExecutions"] == 4
@@ -110,6 +110,6 @@ def test_another_process_serves_the_same_file(tmp_path: Path) -> None:
             assert saved.runs == 4
         finally:
             process.send_signal(signal.SIGTERM)
-        _out, complaints = process.communicate(timeout=10)
+        _out, complaints = process.communicate(timeout=60)
     assert (process.returncode, complaints) == (-signal.SIGTERM, "")
     store.close()
