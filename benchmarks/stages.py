@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from benchmarks.fleet import NOW_MS, members, status_answer
-from reconciler.api.codec import live_of
 from reconciler.api.envelope import success_of
+from reconciler.api.v1 import live_of
 from reconciler.cli.main import COLLECTOR
 from reconciler.config.load import load
-from reconciler.core.desired import PortfolioId
 from reconciler.core.errors import ExitReason
+from reconciler.core.model import PortfolioId
 from reconciler.core.planfile import format_plan
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from reconciler.config.load import Configuration
-    from reconciler.core.live import Live
+    from reconciler.core.model import Live
     from reconciler.core.plan import Plan
 
 Result = TypeVar("Result")

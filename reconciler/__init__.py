@@ -5,3 +5,6 @@ of ``--version`` may take.
 """
 
 __version__ = "0.1.0"
+
+TOOL = f"glider-reconciler {__version__}"
+"""The program and its version, as every document names it."""

@@ -4,22 +4,44 @@ from __future__ import annotations
 
 from typing import Final
 
-from reconciler.core.comparison import compare_plans
-from reconciler.core.desired import Desired, Origin, PortfolioId, RunState
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
-from reconciler.core.diff import Field, FieldChange
+from reconciler.core.diff import compare_plans
 from reconciler.core.duration import DAY_MS, HOUR_MS
 from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, FailureKind, StalePlan
-from reconciler.core.limits import Excess
-from reconciler.core.live import Live, Provenance, Status, Verdict
-from reconciler.core.plan import Blocked, BlockReason, Change, ChangeReason, Held, Moved, Plan, Risk, Snapshot
+from reconciler.core.model import (
+    Cadence,
+    Desired,
+    Live,
+    Origin,
+    PortfolioId,
+    Provenance,
+    RunState,
+    Status,
+    Verb,
+    Verdict,
+)
+from reconciler.core.plan import (
+    Blocked,
+    BlockReason,
+    Change,
+    ChangeReason,
+    Excess,
+    Field,
+    FieldChange,
+    Guarded,
+    Held,
+    Moved,
+    Plan,
+    Risk,
+    Snapshot,
+    StrategyName,
+)
 from reconciler.core.planfile import fingerprint
-from reconciler.core.report import ActionResult, ApplyReport, Outcome
+from reconciler.core.report import ApplyReport, Outcome, Result
 from reconciler.core.selection import EVERYTHING
-from reconciler.core.strategy import Cadence, StrategyChange, StrategyId, StrategyRisk
-from reconciler.core.verb import Verb
 from reconciler.render.ending import Ending
 from reconciler.render.status import StatusRow
+from tests.support import cadence_change
 
 NOON_MS: Final = 1_795_348_800_000
 REASONS: Final = {
@@ -68,6 +90,15 @@ def plan_of(text: str = "Growth") -> Plan:
             change(3, Verb.UPDATE, text=text, risks=(Risk.MORE_RUNS,), hours=(24, 12)),
             change(4, Verb.UPDATE, text=text),
             change(5, Verb.PAUSE, text=text),
+            cadence_change(
+                "growth",
+                Cadence.DAILY,
+                Cadence.HOURLY,
+                reach=120,
+                risks=(Risk.REACHES_PORTFOLIOS, Risk.MORE_RUNS),
+                name=text,
+                source=Origin("automation.yaml", 8),
+            ),
         ),
         held=(Held(id=PortfolioId("p00006"), pause_reason=text, name=text, source=Origin("automation.yaml", 6)),),
         blocked=(
@@ -85,26 +116,14 @@ def plan_of(text: str = "Growth") -> Plan:
                 id=PortfolioId("p00008"),
                 state=RunState.ACTIVE,
                 status=Status.PAUSED,
-                declared="growth",
-                live="value",
-                live_name=text,
+                declared=StrategyName(strategy="growth"),
+                live=StrategyName(strategy="value", name=text),
                 name=text,
                 source=Origin("automation.yaml", 9),
             ),
         ),
         no_op=1,
-        over=(Excess(guarded=Verb.RESUME, planned=12, allowed=5, limit=text),),
-        strategies=(
-            StrategyChange(
-                id=StrategyId("growth"),
-                before=Cadence.DAILY,
-                after=Cadence.HOURLY,
-                reach=120,
-                risks=(StrategyRisk.REACHES_PORTFOLIOS, StrategyRisk.MORE_RUNS),
-                name=text,
-                source=Origin("automation.yaml", 8),
-            ),
-        ),
+        over=(Excess(guarded=Guarded.RESUME, planned=12, allowed=5, limit=text),),
     )
 
 
@@ -119,9 +138,16 @@ def problems_of(text: str = "Growth") -> tuple[Diagnostic, ...]:
 
 def report_of(plan: Plan, text: str = "Growth") -> ApplyReport:
     """Return a report in which every outcome occurs that there are changes for."""
-    outcomes = (Outcome.DONE, Outcome.UNKNOWN, Outcome.FAILED, Outcome.STALE, Outcome.NOT_ATTEMPTED)
+    outcomes = (
+        Outcome.DONE,
+        Outcome.UNKNOWN,
+        Outcome.FAILED,
+        Outcome.STALE,
+        Outcome.NOT_ATTEMPTED,
+        Outcome.ALREADY_DONE,
+    )
     results = tuple(
-        ActionResult(change=planned, outcome=outcome, detail=text, notes=(text,))
+        Result(change=planned, outcome=outcome, detail=text, notes=(text,))
         for planned, outcome in zip(plan.changes, outcomes, strict=True)
     )
     return ApplyReport(plan=plan, results=results, started_ms=NOON_MS, finished_ms=NOON_MS)

@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
-from reconciler.core.marker import MARK
+from reconciler.core.evidence import MARK
+from reconciler.core.model import ApiVersion, Desired, PortfolioId, RunState
 from tests.support import HOUR_MS
 
 IDS = st.text("abcdefghij0123456789", min_size=1, max_size=8)

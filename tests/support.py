@@ -6,21 +6,34 @@ import asyncio
 import tempfile
 import weakref
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
+from reconciler.api.client import Glider
 from reconciler.api.fleet import read_fleet
-from reconciler.api.router import Glider
 from reconciler.api.transport import Transport
 from reconciler.apply.journal import open_journal, read_memory
 from reconciler.apply.run import Pace, apply_plan
 from reconciler.apply.settle import settle
 from reconciler.apply.stop import Stop
 from reconciler.core.decide import DEFAULT_POLICY, Policy
-from reconciler.core.desired import ApiVersion, Desired, PortfolioId
 from reconciler.core.evidence import believed
-from reconciler.core.paths import Paths
+from reconciler.core.model import (
+    ApiVersion,
+    Cadence,
+    Desired,
+    Paths,
+    PortfolioId,
+    Provenance,
+    StrategyId,
+    Verb,
+    Verdict,
+    address_of,
+)
+from reconciler.core.plan import Change, ChangeReason, Field, FieldChange, Snapshot
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import build_plan
 from reconciler.sandbox.app import create_app
@@ -31,9 +44,8 @@ from reconciler.sandbox.store import Store
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 
-    from reconciler.core.plan import Change, Plan
+    from reconciler.core.plan import Plan
     from reconciler.core.report import ApplyReport
-    from reconciler.core.verb import Verb
 
 NOON_MS = 1_795_348_800_000
 """2026-11-22 12:00 UTC."""
@@ -223,3 +235,38 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 def portfolio(name: str) -> PortfolioId:
     return PortfolioId(name)
+
+
+def cadence_change(
+    strategy: str,
+    before: Cadence | None,
+    after: Cadence,
+    *,
+    reach: int | None = 1,
+    provenance: Provenance | None = None,
+    **given: Any,
+) -> Change:
+    """Return the change of a strategy's cadence, as a plan has it; ``given`` are more fields of the change."""
+    known = Provenance.NONE if before is None else Provenance.READ
+    return Change(
+        **{
+            "id": address_of(StrategyId(strategy)),
+            "api": ApiVersion.V2,
+            "verb": Verb.UPDATE,
+            "before": Snapshot(cadence=before),
+            "after": Snapshot(cadence=after),
+            "fields": (
+                FieldChange(
+                    field=Field.SCHEDULE,
+                    live=before,
+                    desired=after,
+                    verdict=Verdict.UNVERIFIED if before is None else Verdict.DIFFERENT,
+                    provenance=provenance or known,
+                ),
+            ),
+            "reason": ChangeReason.SCHEDULE_UNVERIFIED if before is None else ChangeReason.SCHEDULE_DIFFERS,
+            "writes_schedule": True,
+            "reach": reach,
+            **given,
+        }
+    )

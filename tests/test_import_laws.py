@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from reconciler.api.read import read_all
-from reconciler.api.strategies import GliderStrategies, read_strategies
+from reconciler.api.fleet import read_all, read_strategies
 from reconciler.apply.journal import read_memory
 from reconciler.config.emit import Comments, emit
-from reconciler.core.adopt import OmitReason
-from reconciler.core.adoption import Adoption, Found, make_adoption
-from reconciler.core.desired import ApiVersion, Desired, PortfolioId
-from reconciler.core.expect import Expect
-from reconciler.core.live import Live, Status
-from reconciler.core.strategy import Cadence, StrategyId
+from reconciler.core.adoption import Adoption, Found, OmitReason, make_adoption
+from reconciler.core.endpoint import Expect
+from reconciler.core.model import ApiVersion, Cadence, Desired, Live, PortfolioId, Status, StrategyId
 from reconciler.core.text import harmless
 from reconciler.render.adoption import head_lines, list_problem_of, tail_lines
 from tests.config.support import load_text
@@ -28,7 +24,7 @@ from tests.hostile import HOSTILE
 from tests.support import BASE_URL, World, folder, run
 
 if TYPE_CHECKING:
-    from reconciler.api.router import Glider
+    from reconciler.api.client import Glider
 
 pytestmark = pytest.mark.slow
 
@@ -45,15 +41,15 @@ async def look(world: World, of_v1: list[PortfolioId]) -> Found:
 
 
 async def _look(api: Glider, world: World, of_v1: list[PortfolioId]) -> Found:
-    listed = await api.v2.list_portfolios()
+    listed = await api.list_portfolios()
     assert listed.complete
-    live = {**listed.rows, **await read_all(api.v1, of_v1, parallelism=4)}
+    live = {**listed.rows, **await read_all(api, of_v1, parallelism=4)}
     named = {StrategyId(one.strategy) for one in listed.rows.values() if one.strategy}
     return Found(
         live=live,
         versions={i: ApiVersion.V1 if i in of_v1 else ApiVersion.V2 for i in live},
         records=read_memory(world.journal, base_url=BASE_URL, now_ms=world.here.now_ms()).records,
-        strategies=await read_strategies(GliderStrategies(api.transport), named, parallelism=4),
+        strategies=await read_strategies(api, named, parallelism=4),
     )
 
 

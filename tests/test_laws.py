@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.desired import ApiVersion, Desired, RunState
+from reconciler.core.codec import from_iso, iso
+from reconciler.core.model import ApiVersion, Desired, RunState
 from reconciler.core.plan import Listing
-from reconciler.core.planfile import fingerprint, format_plan, from_iso, iso
-from reconciler.core.planread import parse_plan
+from reconciler.core.planfile import fingerprint, format_plan, parse_plan
 from reconciler.core.report import ACHIEVED
 from tests.fleets import STRATEGIES, fleets
 from tests.support import World, folder

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
-from reconciler.core.marker import MARK
-from reconciler.core.paths import Paths
+from reconciler.core.evidence import MARK
+from reconciler.core.model import ApiVersion, Desired, Paths, PortfolioId, RunState
 from reconciler.core.plan import Risk
 from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.sandbox import integrator

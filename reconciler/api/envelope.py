@@ -1,23 +1,27 @@
-"""The shell around every answer of Glider: its success, its failure, and whatever a gateway sends instead.
+"""The shell around every answer of Glider: its success, its failure, whatever a gateway sends instead, and its time.
 
 In: HTTP status, headers and body as they came. Out: the JSON object of a success, or an :class:`ApiError` whose text
-is harmless. API facts §2.1 to §2.5. Knows no socket and no portfolio; what ``data`` means is the codec's business.
+is harmless; the time by the service's clock. API facts §2.1 to §2.5. Knows no socket and no portfolio, and not what
+``data`` means.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Final, NoReturn, assert_never
 from urllib.parse import unquote
 
-from reconciler.api.retry import LONGEST_PLAUSIBLE_MS, LONGEST_WAIT_MS, retry_after_ms
+from reconciler.api.throttle import LONGEST_PLAUSIBLE_MS, LONGEST_WAIT_MS
 from reconciler.core.duration import SECOND_MS, format_duration
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from reconciler.core.ports import Clock
 
     Headers = Sequence[tuple[bytes, bytes]]
 
@@ -42,6 +46,11 @@ _NOT_OF_A_KEY: Final = bytes(byte for byte in range(256) if not 0x21 <= byte <= 
 _BETWEEN: Final = "[^!-~]*+"
 _LONGEST_ID: Final = 128
 _FIRST_WORDS: Final = 80
+SMALLEST_SKEW_MS: Final = 2 * SECOND_MS
+"""Clocks that differ by no more are the same clock: an answer's way here takes time."""
+
+_HALF_MS: Final = SECOND_MS // 2  # the header was cut to the second
+_DATE: Final = b"date"
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -58,7 +67,7 @@ def success_of(status: int, headers: Headers, body: bytes, *, operation: str, no
     clock, turns an HTTP date of ``Retry-After`` into a wait.
     """
     if 200 <= status < 300:
-        payload = _object_of(body)
+        payload = object_of(body)
         if payload is None:
             raise ApiError(
                 FailureKind.MALFORMED,
@@ -75,17 +84,17 @@ def success_of(status: int, headers: Headers, body: bytes, *, operation: str, no
 
 def failure_of(status: int, headers: Headers, body: bytes, *, operation: str, now_ms: int) -> ApiError:
     """Return the error that an answer stands for; any status, any body."""
-    payload = _object_of(body) or {}
+    payload = object_of(body) or {}
     error = payload.get("error")
     details: dict[str, object] = error if isinstance(error, dict) else {}
     kind = kind_of(status)
     asked_ms = None
     if kind in (FailureKind.RATE_LIMITED, FailureKind.SERVER):
         in_body = payload.get("retryAfter", details.get("retryAfter"))
-        asked_ms = retry_after_ms(_header(headers, b"retry-after"), in_body, now_ms=now_ms)
+        asked_ms = retry_after_ms(header_of(headers, b"retry-after"), in_body, now_ms=now_ms)
     return ApiError(
         kind,
-        _sentence(kind, status, _message(payload, body), asked_ms=asked_ms, location=_header(headers, b"location")),
+        _sentence(kind, status, _message(payload, body), asked_ms=asked_ms, location=header_of(headers, b"location")),
         operation=operation,
         status=status,
         code=_code(details, body),
@@ -102,7 +111,7 @@ def without_key(
 
     Also where it is spelled with the escapes of JSON, of a URL or of HTML, or broken by whitespace: whoever decodes the
     answer would have it back. A body from which it can't be taken out is dropped as a whole. ``secret`` is printable
-    ASCII without a space, as :func:`~reconciler.api.access.checked_key` makes sure.
+    ASCII without a space, as :func:`~reconciler.api.key.checked_key` makes sure.
     """
     if not secret:
         return headers, body
@@ -115,7 +124,7 @@ def without_key(
     text = body.decode(errors="replace")
     if redacted(text, secret) == text:
         return headers, body
-    payload = _object_of(body)
+    payload = object_of(body)
     text = redacted(text, secret) if payload is None else json.dumps(_cleaned(payload, secret))
     # What stands across two values of the JSON is in none of them.
     return headers, text.encode() if redacted(text, secret) == text else mask
@@ -231,7 +240,7 @@ def _advice(asked_ms: int | None) -> str:
     return f"it asks to wait {asked}, and more than {longest} is not waited for; run again then"
 
 
-def _object_of(body: bytes) -> dict[str, object] | None:
+def object_of(body: bytes) -> dict[str, object] | None:
     """Return the body as a JSON object, or ``None`` where it is anything else."""
     if body.count(b"[") + body.count(b"{") > DEEPEST and _depth(body) > DEEPEST:
         return None
@@ -281,13 +290,99 @@ def _id(payload: dict[str, object], headers: Headers, key: str, header: bytes) -
     """Return an id that support asks for: from beside the error, inside it, or a header (API facts §2.1, §2.3)."""
     error = payload.get("error")
     inner = error.get(key) if isinstance(error, dict) else None
-    return _short(payload.get(key)) or _short(inner) or _short(_header(headers, header))
+    return _short(payload.get(key)) or _short(inner) or _short(header_of(headers, header))
 
 
 def _short(value: object) -> str | None:
     return harmless(value, longest=_LONGEST_ID) if isinstance(value, str) and value else None
 
 
-def _header(headers: Headers, name: bytes) -> str | None:
+def header_of(headers: Headers, name: bytes) -> str | None:
     """Return a header's first value; ``name`` in lower case."""
     return next((value.decode("latin-1") for key, value in headers if key.lower() == name), None)
+
+
+def retry_after_ms(header: str | None, body: object, *, now_ms: int) -> int | None:
+    """Return the wait that an answer asks for, or ``None`` where it names none that can be understood.
+
+    ``header`` is ``Retry-After``, in seconds or as an HTTP date; ``body`` is the value of ``retryAfter``, seconds
+    (API facts §2.3, §2.5). Where both speak, the longer one counts. A date in the past is a wait of 0.
+    ``now_ms`` is the time by the service's clock, which the date was made by.
+    """
+    waits = [wait for wait in (_of_header(header, now_ms), _of_number(body)) if wait is not None]
+    return max(waits, default=None)
+
+
+def _of_header(text: str | None, now_ms: int) -> int | None:
+    if text is None:
+        return None
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return int(text[:12]) * SECOND_MS
+    moment_ms = http_date_ms(text)
+    return None if moment_ms is None else max(0, moment_ms - now_ms)
+
+
+def http_date_ms(text: str, *, with_zone: bool = False) -> int | None:
+    """Return an HTTP date as UTC epoch milliseconds, or ``None`` where it can't be understood.
+
+    One without a zone is UTC's ("-0000", as mail spells it), and none ``with_zone``.
+    """
+    from email.utils import parsedate_to_datetime
+
+    try:
+        moment = parsedate_to_datetime(text)
+        if moment.tzinfo is None:
+            if with_zone:
+                return None
+            from datetime import UTC
+
+            moment = moment.replace(tzinfo=UTC)
+        return math.ceil(moment.timestamp() * 1000)
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None  # the standard parser raises any of these on hostile text
+
+
+def _of_number(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return math.ceil(min(value, 10**12) * SECOND_MS) if value >= 0 else None
+
+
+class ServiceTime:
+    """How far the service's clock is ahead of ``clock``; none until an answer shows another time."""
+
+    __slots__ = ("_ahead_ms", "_clock", "_last", "named")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ahead_ms = 0
+        self._last = b""
+        self.named = False
+        """Whether any answer named a time that can be understood."""
+
+    def now_ms(self) -> int:
+        """Return the time by the service's clock; by ours where it named none, or hardly another."""
+        return self._clock.now_ms() + self._ahead_ms
+
+    def heard(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take in the headers of an answer that has just come."""
+        for name, value in headers:
+            if len(name) == len(_DATE) and name.lower() == _DATE:
+                if value != self._last:  # it stays the same for a second, and parsing takes longer than all the rest
+                    self._last = value
+                    self._read(value)
+                return
+
+    def _read(self, value: bytes) -> None:
+        named_ms = http_date_ms(value.decode("latin-1"))
+        if named_ms is None:
+            return
+        self.named = True
+        ahead_ms = named_ms + _HALF_MS - self._clock.now_ms()
+        if (
+            abs(ahead_ms - self._ahead_ms) > SMALLEST_SKEW_MS + _HALF_MS
+        ):  # what is less is noise, and time must not jitter
+            self._ahead_ms = ahead_ms

@@ -1,54 +1,143 @@
-"""Read a whole fleet of both versions: v2 portfolios by their list, v1 portfolios and stragglers one by one.
+"""Read many: portfolios, strategies, names and last rebalances, each once, with a bounded number of reads under way.
 
-In: the ids, and a :class:`~reconciler.api.router.Glider` that knows their versions. Out: a
-:class:`~reconciler.core.fleet.Fleet`. API facts §7: 200 portfolios of v2 a call, one of v1. Decides nothing about any.
+In: ids, and a service. Out: a value for each, in which a failed read has its place too. Only a refused key is raised.
+Decides nothing about any, and knows no HTTP: retries and pace belong to the service it is given.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from reconciler.api.read import read_all
-from reconciler.core.desired import ApiVersion
+from msgspec.structs import replace
+
+from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.fleet import Fleet, asks_for_list, mostly_missing
-from reconciler.core.live import Live, Status
+from reconciler.core.model import Live, Status, StrategyLive, StrategyStatus
+from reconciler.core.rebalance import Knowledge, LastRebalance, Rebalance, RebalanceStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
-    from reconciler.api.router import Glider
-    from reconciler.core.desired import PortfolioId
-    from reconciler.core.errors import ApiError
-    from reconciler.core.ports import ReadObserver
+    from reconciler.api.client import Glider
+    from reconciler.core.model import PortfolioId, StrategyId
+    from reconciler.core.ports import PortfolioApi, ReadObserver, RebalanceApi, StrategyApi
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+_NOT_THERE: Final = frozenset({Status.NOT_FOUND, Status.UNREADABLE, Status.NOT_READ})
+
+
+async def read_each(
+    keys: Iterable[K],
+    read: Callable[[K], Awaitable[T]],
+    unread: Callable[[K, ApiError], T],
+    *,
+    parallelism: int,
+    told: Callable[[K, ApiError | None], None] | None = None,
+) -> dict[K, T]:
+    """Return what ``read`` returns for every key, in the order given; ``parallelism`` reads (at least 1) at a time.
+
+    Where it raises an :class:`ApiError`, what ``unread`` makes of that stands in its place. Only a refused key
+    (``UNAUTHENTICATED``) is raised, once nothing is under way any more: every other read would fail alike, and a
+    service that sees one bad key a thousand times may bar us. ``told`` is called with each key and its failure as soon
+    as its read is over.
+    """
+    wanted = tuple(dict.fromkeys(keys))
+    found: dict[K, T] = {}
+
+    async def work(waiting: Iterator[K]) -> None:
+        for key in waiting:
+            failure = None
+            try:
+                found[key] = await read(key)
+            except ApiError as error:
+                if error.kind is FailureKind.UNAUTHENTICATED:
+                    raise
+                failure = error
+                found[key] = unread(key, error)
+            if told is not None:
+                told(key, failure)
+
+    waiting = iter(wanted)
+    # A worker for each request in flight, not a task for each portfolio: 10,000 tasks cost more than their requests.
+    workers = [asyncio.create_task(work(waiting)) for _ in range(min(max(parallelism, 1), len(wanted)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    return {key: found[key] for key in wanted}
+
+
+async def read_all(
+    api: PortfolioApi, ids: Iterable[PortfolioId], *, parallelism: int, observer: ReadObserver | None = None
+) -> dict[PortfolioId, Live]:
+    """Return the live state of every id, sorted by id; a failed read is ``UNREADABLE`` and carries its error."""
+    return await read_each(sorted(ids), api.read, _unreadable, parallelism=parallelism, told=_told(observer))
+
+
+async def read_strategies(
+    api: StrategyApi, ids: Iterable[StrategyId], *, parallelism: int
+) -> dict[StrategyId, StrategyLive]:
+    """Return the live state of every id, sorted by id; a failed read is ``UNREADABLE`` and carries its error."""
+
+    def unread(strategy: StrategyId, error: ApiError) -> StrategyLive:
+        return StrategyLive(id=strategy, status=StrategyStatus.UNREADABLE, failure=error)
+
+    return await read_each(sorted(ids), api.read_strategy, unread, parallelism=parallelism)
+
+
+async def read_names(
+    api: RebalanceApi, ids: Iterable[PortfolioId], *, parallelism: int, observer: ReadObserver | None = None
+) -> dict[PortfolioId, str | ApiError | None]:
+    """Return the name of every id, sorted by id: harmless text, ``None`` where it has none, or why it can't be read.
+
+    One more call each on v1, since the status does not carry it (API facts §1.1, V1.9).
+    """
+
+    async def read(portfolio: PortfolioId) -> str | ApiError | None:
+        return (await api.facts(portfolio)).name
+
+    return await read_each(sorted(ids), read, lambda _, error: error, parallelism=parallelism, told=_told(observer))
+
+
+def _told(observer: ReadObserver | None) -> Callable[[PortfolioId, ApiError | None], None] | None:
+    return observer.read if observer is not None else None
+
+
+def _unreadable(portfolio: PortfolioId, error: ApiError) -> Live:
+    return Live(id=portfolio, status=Status.UNREADABLE, failure=error)
 
 
 async def read_fleet(
     api: Glider, ids: Iterable[PortfolioId], *, whole: bool, parallelism: int, observer: ReadObserver | None = None
 ) -> Fleet:
-    """Return the live state of every id, and the list of v2 portfolios where one was read.
+    """Return the live state of every id, and the list of portfolios where one was read.
 
-    ``whole`` says that nothing was selected away; then the list is read as soon as one v2 portfolio is declared, which
+    API facts §7: a version that lists gives 200 portfolios a call; the others are read one by one. ``whole`` says that
+    nothing was selected away; then the list is read as soon as one portfolio of such a version is declared, which
     also tells what nobody declared. A declared portfolio that the list lacks is read by itself: rows may shift past a
     reader, and an archived one is never listed. Where the list ends early, what it did not come to is ``UNREADABLE``
-    with that failure. Only a refused key (``UNAUTHENTICATED``) is raised, as by
-    :func:`~reconciler.api.read.read_all`.
+    with that failure.
     """
     wanted = sorted(set(ids))
-    enrolled = [portfolio for portfolio in wanted if api.version_of(portfolio) is ApiVersion.V2]
     if not asks_for_list(map(api.version_of, wanted), whole=whole):
         read = await read_all(api, wanted, parallelism=parallelism, observer=observer)
         return Fleet(live=await _looked_for_elsewhere(api, read, parallelism))
-    of_v1 = [portfolio for portfolio in wanted if api.version_of(portfolio) is not ApiVersion.V2]
+    enrolled = [portfolio for portfolio in wanted if api.version_of(portfolio).can.lists]
     declared = frozenset(enrolled)
+    others = [portfolio for portfolio in wanted if portfolio not in declared]
 
     def seen(live: Live) -> None:
         if observer is not None and live.id in declared:
             observer.read(live.id, live.failure)
 
     # Page after page leaves room for others in flight; the transport keeps the number of both together.
-    pages = asyncio.ensure_future(api.v2.list_portfolios(seen))
-    singles = asyncio.ensure_future(read_all(api, of_v1, parallelism=parallelism, observer=observer))
+    pages = asyncio.ensure_future(api.list_portfolios(seen))
+    singles = asyncio.ensure_future(read_all(api, others, parallelism=parallelism, observer=observer))
     try:
         listed, found = await asyncio.gather(pages, singles)
     finally:
@@ -57,10 +146,13 @@ async def read_fleet(
         await asyncio.gather(pages, singles, return_exceptions=True)
     found |= {portfolio: listed.rows[portfolio] for portfolio in enrolled if portfolio in listed.rows}
     missing = [portfolio for portfolio in enrolled if portfolio not in listed.rows]
-    if listed.failure is not None:
-        found |= {portfolio: _not_come_to(portfolio, listed.failure, observer) for portfolio in missing}
-    else:
+    if listed.failure is None:
         found |= await read_all(api, missing, parallelism=parallelism, observer=observer)
+    else:
+        for portfolio in missing:
+            found[portfolio] = _unreadable(portfolio, listed.failure)
+            if observer is not None:
+                observer.read(portfolio, listed.failure)
     live = {portfolio: found[portfolio] for portfolio in wanted}
     return Fleet(live=await _looked_for_elsewhere(api, live, parallelism), listed=listed)
 
@@ -68,24 +160,104 @@ async def read_fleet(
 async def _looked_for_elsewhere(
     api: Glider, live: dict[PortfolioId, Live], parallelism: int
 ) -> dict[PortfolioId, Live]:
-    """Look once at the other API for what the one that was asked does not find, and say so where it is there.
+    """Look once by every other API for what the one that was asked does not find, and say so where it is there.
 
     Not where most of a fleet is missing: that is another account, and not a wrong word in the files.
     """
     missing = [portfolio for portfolio, one in live.items() if one.status is Status.NOT_FOUND]
     if not missing or mostly_missing(live.values()):
         return live
-    other = {i: ApiVersion.V1 if api.version_of(i) is ApiVersion.V2 else ApiVersion.V2 for i in missing}
-    found = await read_all(api.by(other), missing, parallelism=parallelism)
-    for portfolio in missing:
-        failure = live[portfolio].failure
-        if failure is not None and found[portfolio].status not in (Status.NOT_FOUND, Status.UNREADABLE):
-            version = other[portfolio].value
-            failure.detail = f"{version} has it: declare it with `api: {version}`"
+    others = {i: [version for version in api.tables if version != api.version_of(i)] for i in missing}
+    for number in range(len(api.tables) - 1):
+        other = {portfolio: versions[number] for portfolio, versions in others.items()}
+        found = await read_all(api.by(other), missing, parallelism=parallelism)
+        for portfolio in missing:
+            failure = live[portfolio].failure
+            if failure is not None and found[portfolio].status not in (Status.NOT_FOUND, Status.UNREADABLE):
+                version = other[portfolio].value
+                failure.detail = f"{version} has it: declare it with `api: {version}`"
     return live
 
 
-def _not_come_to(portfolio: PortfolioId, failure: ApiError, observer: ReadObserver | None) -> Live:
-    if observer is not None:
-        observer.read(portfolio, failure)
-    return Live(id=portfolio, status=Status.UNREADABLE, failure=failure)
+class Asked(NamedTuple):
+    """One portfolio whose last rebalance is asked for.
+
+    ``operation`` is the id of the last one that the journal knows, for a service without a list.
+    """
+
+    live: Live
+    operation: str | None = None
+
+
+async def read_last(
+    api: RebalanceApi, asked: Sequence[Asked], *, parallelism: int, observer: ReadObserver | None = None
+) -> dict[PortfolioId, LastRebalance]:
+    """Return the last rebalance of every portfolio, in the order given. It takes two calls where the service has a
+    list (API facts §5.1). Of a portfolio that could not be read nothing is asked."""
+    by_id = {one.live.id: one for one in asked}
+
+    async def read(portfolio: PortfolioId) -> LastRebalance:
+        return await _last(api, by_id[portfolio])
+
+    return await read_each(by_id, read, _unread, parallelism=parallelism, told=_told(observer))
+
+
+async def read_recent(api: RebalanceApi, one: Asked, *, limit: int) -> tuple[LastRebalance, ...]:
+    """Return the newest rebalances of one portfolio, newest first, each as far as it can be read.
+
+    One that can't be read keeps what the list says of it, beside its failure. Raises :class:`ApiError` where the list
+    itself can't be read.
+    """
+    recent = await api.recent(one.live.id, limit=limit)
+    if not recent.listed:
+        read_one = await read_each([one.live.id], lambda _: _by_operation(api, one), _unread, parallelism=1)
+        last = read_one[one.live.id]
+        return (last,) if last.knowledge is not Knowledge.NOT_EXPOSED else ()
+    listed = recent.rebalances[:limit]
+
+    async def read(number: int) -> LastRebalance:
+        return await _looked(api, one, listed[number])
+
+    def unread(number: int, error: ApiError) -> LastRebalance:
+        unknown = replace(listed[number], status=RebalanceStatus.UNKNOWN)
+        return LastRebalance(knowledge=Knowledge.UNREADABLE, failure=error, rebalance=unknown)
+
+    return tuple((await read_each(range(len(listed)), read, unread, parallelism=limit)).values())
+
+
+async def _last(api: RebalanceApi, one: Asked) -> LastRebalance:
+    if one.live.status in _NOT_THERE:
+        return LastRebalance(knowledge=Knowledge.UNREADABLE)
+    recent = await api.recent(one.live.id, limit=1)
+    if not recent.listed:
+        return await _by_operation(api, one)
+    if not recent.rebalances:
+        return LastRebalance(knowledge=Knowledge.NONE)
+    return await _looked(api, one, recent.rebalances[0])
+
+
+async def _looked(api: RebalanceApi, one: Asked, listed: Rebalance) -> LastRebalance:
+    """Return a listed rebalance with its result, which takes a call of its own; the list knows none."""
+    found = await api.look(one.live.id, listed.id)
+    rebalance = replace(found, scheduled_ms=listed.scheduled_ms, started_ms=found.started_ms or listed.started_ms)
+    return LastRebalance(knowledge=Knowledge.READ, rebalance=rebalance)
+
+
+async def _by_operation(api: RebalanceApi, one: Asked) -> LastRebalance:
+    """Return the operation that the journal knows, if it is the last one: a later completed one has no id here."""
+    if one.operation is None:
+        return LastRebalance(knowledge=Knowledge.NOT_EXPOSED)
+    try:
+        found = await api.look(one.live.id, one.operation)
+    except ApiError as error:
+        if error.kind is FailureKind.NOT_FOUND:
+            return LastRebalance(knowledge=Knowledge.NOT_EXPOSED)
+        raise
+    last_ms = one.live.scheduled_ms[0] if one.live.scheduled_ms else None
+    if found.over and last_ms is not None and (found.ended_ms is None or last_ms > found.ended_ms):
+        return LastRebalance(knowledge=Knowledge.NOT_EXPOSED)
+    return LastRebalance(knowledge=Knowledge.READ, rebalance=found)
+
+
+def _unread(_: PortfolioId, error: ApiError) -> LastRebalance:
+    return LastRebalance(knowledge=Knowledge.UNREADABLE, failure=error)

@@ -1,33 +1,47 @@
-"""Waiting: carries out what :mod:`reconciler.api.retry` and :mod:`reconciler.api.limiter` decide, for a whole run.
+"""Waiting: carries out what :mod:`reconciler.api.throttle` decides for a whole run, and gives room for writes.
 
 In: the outcome of each request. Out: time that passes, turns in the order of asking, or an :class:`ApiError` where
-waiting would take too long. Knows no HTTP library and no portfolio.
+waiting would take too long. In a :class:`WriteRoom` no write goes out on a look older than two seconds: whatever makes
+it wait sends its caller back to the look (:class:`~reconciler.core.ports.WriteNotSent`), because the service may have
+changed by the end of the wait. Knows no HTTP library and no portfolio.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
 
-from reconciler.api.limiter import Limiter
-from reconciler.api.retry import (
+from reconciler.api.throttle import (
     ATTEMPTS,
     CAPPED_WAIT_MS,
     LONGEST_PLAUSIBLE_MS,
     LONGEST_WAIT_MS,
     Budget,
+    Limiter,
     Pace,
+    Windows,
     may_repeat,
+    shown,
 )
-from reconciler.api.windows import Windows, shown
 from reconciler.core.duration import SECOND_MS
 from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.ports import WriteNotSent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextvars import Token
 
     from reconciler.core.ports import Clock
+
+LOOK_LIVES_MS: Final = 2_000
+"""So old may a look be, from the moment it was sent, when the write that relies on it goes out."""
+
+_LOOK_AND_WRITE: Final = 2
+# A context variable and no parameter: the calls of the ports keep their signatures, and what stands between a caller
+# and the transport need not know of rooms. A task sees the room that it, or the task that made it, is in.
+_inside: Final[ContextVar[WriteRoom | None]] = ContextVar("room", default=None)
 
 
 class Call:
@@ -48,7 +62,7 @@ class Pacing:
     """What stands between a call and the wire; one for all requests of a run.
 
     The order of use: :meth:`enter`; then one of :meth:`succeeded` and :meth:`failed`; then :meth:`leave`; after a
-    failure :meth:`before_retry` and again. Calls inside a :class:`~reconciler.api.room.WriteRoom` go by the room.
+    failure :meth:`before_retry` and again. Calls inside a :class:`WriteRoom` go by the room.
     ``service_ms`` is the time by the service's clock, in which it says when its windows end.
     """
 
@@ -297,3 +311,196 @@ class _Waiter:
         """End the wait, where there is one."""
         if self._call is not None and not self._call.done():
             self._call.set_result(None)
+
+
+def room_here(pacing: Pacing) -> WriteRoom | None:
+    """Return the room that this task is in, where it takes its place from ``pacing``."""
+    room = _inside.get()
+    return room if room is not None and room.serves(pacing) else None
+
+
+class WriteRoom:
+    """One place among those in flight, and two claims on the service's window. A :class:`~reconciler.core.ports.Room`.
+
+    Entered again after a look that took more reads than one, it takes as many claims as that look would have needed.
+
+    For the looks and attempts of one write. While it is entered, calls of the same task come here instead of to
+    :class:`Pacing`, whose methods these are. A 429 of the write is not waited for inside: it is
+    raised, and entering again waits and pays for it, and raises it where the write was sent often enough.
+    """
+
+    def __init__(self, pacing: Pacing, clock: Clock) -> None:
+        self._pacing = pacing
+        self._limiter = pacing.limiter
+        self._clock = clock
+        self._one = asyncio.Lock()  # a room has one place, so it sends one request at a time
+        self._placed = False
+        self._claims = 0
+        self._wanted = _LOOK_AND_WRITE
+        self._reads = 0
+        self._window = 0
+        self._began_ms = 0
+        self._looked_ms: int | None = None
+        self._sent_ms = 0
+        self._limited: Call | None = None
+        """The write, where a limit was its last answer."""
+        self._last: ApiError | None = None
+        self._token: Token[WriteRoom | None] | None = None
+
+    async def __aenter__(self) -> WriteRoom:
+        """Wait for a place and both claims. Raises :class:`ApiError` where that takes too long, or was in vain."""
+        outer = _inside.get()
+        if outer is not None and outer.entered:
+            raise AssertionError("a room inside a room could wait for itself")
+        if self._last is not None:
+            raise self._last
+        await self._take(self._limited.operation if self._limited is not None else "look before a write")
+        if self._limited is not None:
+            try:
+                self._pacing.pay(self._limited)
+            except ApiError:
+                self._give_back()
+                raise
+        self._token = _inside.set(self)
+        self.look_again()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Give back whatever is left."""
+        if self._token is not None:
+            _inside.reset(self._token)
+            self._token = None
+        self._give_back()
+
+    def look_again(self) -> None:
+        """Forget the reads so far: what follows is a new look."""
+        self._began_ms = self._clock.ticks_ms()
+        self._looked_ms = None
+        self._reads = 0
+
+    @property
+    def entered(self) -> bool:
+        """Whether somebody is in it: a task may outlive the room that it was made in, and still see it."""
+        return self._token is not None
+
+    def serves(self, pacing: Pacing) -> bool:
+        """Whether it is entered, and takes its place from ``pacing``."""
+        return self.entered and self._pacing is pacing
+
+    def call(self, operation: str, *, safe: bool) -> Call:
+        """Return a call to be sent in here; a write that was limited before goes on."""
+        if safe or self._limited is None:
+            return Call(operation, safe=safe)
+        return self._limited
+
+    async def enter(self, call: Call) -> None:
+        """Return when ``call`` may be sent: a read may wait for that.
+
+        A write raises :class:`WriteNotSent` where it would have to wait, or its look is too old.
+        """
+        if not call.safe and self._one.locked():
+            raise WriteNotSent(None)
+        await self._one.acquire()  # a write does not wait here
+        try:
+            if call.safe:
+                if self._claims and not call.attempt:
+                    self._reads += 1
+                    self._wanted = max(self._wanted, self._reads + 1)
+                await self._require_turn(call.operation)
+            else:
+                self._require_now()
+                self._require_young()
+            self._pacing.count(call)
+            self._claims -= 1
+            self._limiter.send_reserved()
+        except BaseException:
+            self._one.release()
+            raise
+
+    def sending(self, call: Call) -> None:
+        """``call`` goes out now, as the last thing before its bytes. Raises :class:`WriteNotSent` for a late write."""
+        if call.safe:
+            self._sent_ms = self._clock.ticks_ms()
+            return
+        try:
+            self._require_young()
+        except WriteNotSent:
+            call.attempt -= 1
+            raise
+
+    def succeeded(self, call: Call) -> None:
+        """A request was answered well."""
+        self._pacing.succeeded(call)
+        self._over(call)
+
+    def failed(self, call: Call, failure: ApiError) -> None:
+        """A request failed."""
+        self._pacing.failed(call, failure)
+        if not call.safe:
+            self._over(call)
+
+    def leave(self) -> None:
+        """Give the claim of a request back; the place stays."""
+        self._limiter.answered()
+        self._pacing.call_up()
+        self._one.release()
+
+    async def before_retry(self, call: Call, failure: ApiError) -> None:
+        """Return when a read may ask to be sent again; raise ``failure`` when it may not. For a write it never may."""
+        again = self._pacing.may_retry(call, failure)
+        if call.safe and again:
+            self._give_back()
+            await self._pacing.back_off(call, failure)
+            return
+        if call.safe:
+            self._over(call)
+        elif again:
+            self._limited = call
+        elif failure.kind is FailureKind.RATE_LIMITED:
+            self._last = failure
+        raise failure
+
+    def _over(self, call: Call) -> None:
+        """Remember a look by its oldest read, and forget it once a write was sent on it."""
+        if not call.safe:
+            self._looked_ms = self._limited = None
+        elif self._looked_ms is None or self._sent_ms < self._looked_ms:
+            self._looked_ms = self._sent_ms
+
+    async def _require_turn(self, operation: str) -> None:
+        if not self._ready(keep=1 if self._claims else 0):
+            # It waits as any read does, and meanwhile holds up nobody: not the probe, nor who waits for it.
+            self._give_back()
+            await self._take(operation)
+
+    def _require_now(self) -> None:
+        if not self._ready(keep=0):
+            raise WriteNotSent(None)
+
+    def _ready(self, *, keep: int) -> bool:
+        """Whether a request may go out at once. Reserves it, where the room has not more than ``keep`` for others."""
+        if not self._placed or not self._pacing.open or self._limiter.spent or self._limiter.overtook(self._window):
+            return False
+        if self._claims <= keep:
+            if not self._limiter.reserve_one():
+                return False
+            self._claims += 1
+        return True
+
+    def _require_young(self) -> None:
+        # The reads' own clock: where there was no read, the look is as old as the wish for one.
+        age_ms = self._clock.ticks_ms() - (self._began_ms if self._looked_ms is None else self._looked_ms)
+        if self._looked_ms is None or age_ms > LOOK_LIVES_MS:
+            raise WriteNotSent(age_ms)
+
+    async def _take(self, operation: str) -> None:
+        self._claims = await self._pacing.enter_room(operation, self._wanted)
+        self._window = self._limiter.window
+        self._placed = True
+
+    def _give_back(self) -> None:
+        if self._placed:
+            self._limiter.give_back(self._claims)
+            self._placed = False
+            self._claims = 0
+            self._pacing.call_up()

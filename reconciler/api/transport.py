@@ -1,8 +1,9 @@
-"""HTTP to one service: connections, time limits, and the one place that knows the key.
+"""Calls to one service over HTTP: paced, repeated within limits; connections, time limits, and who knows the key.
 
-In: method, path and body of a request. Out: its answer, or an :class:`ApiError`. Knows nothing of portfolios, nor when
-and how often a request is sent (:mod:`reconciler.api.calls`); the only module that imports httpx. It drives httpx's
-transports and not its client, which by construction leaves no redirect, cookie, proxy variable or netrc to switch off.
+In: method, path and body of a call. Out: the JSON object of its answer, or an :class:`ApiError`. Knows no portfolio.
+When and how often one is sent is :mod:`reconciler.api.pacing`'s to say. The only module that imports httpx. It drives
+httpx's transports and not its client, which by construction leaves no redirect, cookie, proxy variable or netrc to
+switch off.
 
 How httpx's exceptions are read (every other one, of whatever library: ``INTERRUPTED``)::
 
@@ -19,10 +20,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
+import json
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, cast
+
+from msgspec import Struct
 
 # httpx imports its command line with rich and pygments, where those are installed, and does without it where they
 # are not. It is half of the time that the import takes, and nothing of it is used here.
@@ -35,21 +39,23 @@ if _hidden:
     del sys.modules["httpx._main"]
 
 from reconciler import __version__
-from reconciler.api.access import checked_key, checked_proxy
-from reconciler.api.calls import Calls
-from reconciler.api.envelope import without_key
-from reconciler.api.prompt import Prompt
-from reconciler.core.baseurl import checked_base_url
+from reconciler.api.envelope import ServiceTime, success_of, without_key
+from reconciler.api.key import checked_key, checked_proxy
+from reconciler.api.pacing import Pacing, WriteRoom, room_here
+from reconciler.core.endpoint import checked_base_url
 from reconciler.core.errors import ApiError, FailureKind, UsageError
 from reconciler.core.ports import WriteNotSent
+from reconciler.core.rebalance import is_cooldown
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
     from types import TracebackType
 
     from reconciler.core.ports import Clock
+
+T = TypeVar("T")
 
 LARGEST_BODY: Final = 4 * 1024 * 1024
 """Bytes of one answer that are read; the documented ones are a few hundred."""
@@ -59,6 +65,7 @@ _IN_PROCESS: Final = "http://sandbox.localhost"
 # sent into a connection that is just being closed, which would leave its outcome unknown.
 _KEEP_ALIVE_S: Final = 4.0
 _SHORTEST_SECRET: Final = 8
+_MOST_IN_A_ROW: Final = 100  # a coroutine that waits for another task by giving way to it must get there
 _NOTHING_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 # httpcore imports sniffio, which is optional, several times a request. Python remembers no import that failed, and
@@ -67,8 +74,7 @@ if "sniffio" not in sys.modules and importlib.util.find_spec("sniffio") is None:
     sys.modules["sniffio"] = None  # type: ignore[assignment]  # None is how the import system spells "not there"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
+class Timeouts(Struct, frozen=True, kw_only=True):
     """Limits of one request, in seconds: each step, and the whole of it."""
 
     connect: float = 10.0
@@ -90,11 +96,11 @@ class _NoBody(httpx.AsyncByteStream):
 _NO_BODY: Final = _NoBody()
 
 
-class Transport(Calls):
+class Transport:
     """An async context manager that sends calls to one service and never more than ``parallelism`` at a time.
 
     ``proxy`` is used only when it is given; a proxy variable of the environment never is. ``base_url`` is checked by
-    :func:`~reconciler.core.baseurl.checked_base_url`. With ``asgi_app`` the application is
+    :func:`~reconciler.core.endpoint.checked_base_url`. With ``asgi_app`` the application is
     called in this process and ``base_url`` is a mere label. ``jitter`` gives numbers from 0 up to 1. Raises
     :class:`UsageError` for a base URL and :class:`ApiError` for a key that can't be used.
     """
@@ -113,7 +119,9 @@ class Transport(Calls):
     ) -> None:
         if parallelism < 1:
             raise UsageError(f"{parallelism} requests at a time are none", "Give --parallelism a number from 1 up.")
-        super().__init__(parallelism=parallelism, clock=clock, jitter=jitter)
+        self._clock = clock
+        self._time = ServiceTime(clock)
+        self._pacing = Pacing(parallelism=parallelism, clock=clock, jitter=jitter, service_ms=self._time.now_ms)
         self.base_url = base_url if asgi_app is not None else checked_base_url(base_url)
         self.requests = 0
         """Requests sent so far, repeated ones included."""
@@ -151,6 +159,64 @@ class Transport(Calls):
         while self._idle:
             await self._discard(self._idle.pop())
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should be told of the pace: sentences, each once, oldest first."""
+        return self._pacing.notes
+
+    def service_ms(self) -> int:
+        """Return the time by the service's clock, UTC epoch milliseconds; by ours where it names none."""
+        return self._time.now_ms()
+
+    def room(self) -> WriteRoom:
+        """Return room for the looks and attempts of one write; while it is entered, this task's calls go by it."""
+        return WriteRoom(self._pacing, self._clock)
+
+    async def get(self, path: str, *, operation: str) -> dict[str, object]:
+        """Send a read; repeat it within limits. ``path`` begins with a slash and is safe in a URL as it stands."""
+        return await self._call("GET", path, None, operation)
+
+    async def post(
+        self, path: str, body: Mapping[str, object], *, operation: str, cools_down: bool = False
+    ) -> dict[str, object]:
+        """Send a write once; outside a room, after a 429 alone, which proves that nothing was done, again.
+
+        In a room it is sent at once or not at all (:class:`~reconciler.core.ports.WriteNotSent`).
+        ``cools_down`` says that the route has a cooldown of its own (API facts §2.5): its 429 is about this one
+        portfolio, so it is raised at once and slows nothing else.
+        """
+        return await self._call("POST", path, _encoded(body), operation, cools_down=cools_down)
+
+    async def put(self, path: str, body: Mapping[str, object], *, operation: str) -> dict[str, object]:
+        """Send a write of a value, as :meth:`post` does."""
+        return await self._call("PUT", path, _encoded(body), operation)
+
+    async def _call(
+        self, method: str, path: str, body: bytes | None, operation: str, *, cools_down: bool = False
+    ) -> dict[str, object]:
+        room = room_here(self._pacing)
+        way = self._pacing if room is None else room
+        call = way.call(operation, safe=body is None)
+        sending = None if room is None else functools.partial(room.sending, call)
+        while True:
+            await way.enter(call)
+            try:
+                status, headers, answer = await self._exchange(method, path, body, operation, sending)
+                self._pacing.heard(headers, limited=status == 429)
+                payload = success_of(status, headers, answer, operation=operation, now_ms=self._time.now_ms())
+            except ApiError as error:
+                if cools_down and is_cooldown(error):
+                    way.succeeded(call)
+                    raise
+                failure = error
+                way.failed(call, failure)
+            else:
+                way.succeeded(call)
+                return payload
+            finally:
+                way.leave()
+            await way.before_retry(call, failure)
+
     async def look(self, path: str, *, operation: str) -> tuple[int, Sequence[tuple[bytes, bytes]], bytes]:
         """Send a read once and return status, headers and body as they come: for questions about the service itself.
 
@@ -166,6 +232,11 @@ class Transport(Calls):
         operation: str,
         sending: Callable[[], None] | None = None,
     ) -> tuple[int, Sequence[tuple[bytes, bytes]], bytes]:
+        """Send one request and return status, headers and body; whatever goes wrong becomes an :class:`ApiError`.
+
+        ``sending`` is called as the last thing before the bytes go out; what it raises stays as it is, and then none
+        have gone out.
+        """
         if sending is not None:
             sending()
         slot = self._idle.pop() if self._idle else self._connection()  # the last used is the surest to be alive
@@ -257,6 +328,10 @@ class Transport(Calls):
             await slot.aclose()
 
 
+def _encoded(body: Mapping[str, object]) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
 def _sent(
     slot: httpx.AsyncBaseTransport, request: httpx.Request, sending: Callable[[], None]
 ) -> Awaitable[httpx.Response]:
@@ -301,3 +376,37 @@ async def _read(response: httpx.Response, operation: str) -> bytes:
             )
         parts.append(part)
     return b"".join(parts) if len(parts) != 1 else parts[0]
+
+
+class Prompt(Generic[T]):
+    """Runs ``work`` when awaited; while ``hurry`` is set, a mere courtesy to other tasks is passed over.
+
+    Libraries give way to other tasks before they write to a socket; between the last check of a request and its bytes
+    the others could do seconds of work then. Waiting for something (a future) is not passed over.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self._work = work
+        self.hurry = False
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        """Return the result of the work."""
+        error: BaseException | None = None
+        passed = 0
+        while True:
+            try:
+                waits_for = self._work.send(None) if error is None else self._work.throw(error)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            error = None
+            if waits_for is None and self.hurry and passed < _MOST_IN_A_ROW:
+                passed += 1
+                continue
+            try:
+                yield waits_for
+            except GeneratorExit:
+                self._work.close()
+                raise
+            except BaseException as thrown:  # handed on as it is
+                error = thrown

@@ -1,251 +1,419 @@
-"""Glider's v1 REST API as a :class:`~reconciler.core.ports.PortfolioApi`: paths, bodies and the two path families.
+"""Glider's v1 REST API as a :class:`~reconciler.api.table.Table`: its paths and bodies, and what its answers mean.
 
-In: portfolio ids and values. Out: :class:`Live` and :class:`Confirmation`. API facts §1.1, §4.1, §4.2, §4.4. Knows no
-retry and no HTTP header; never decides whether a write is a good idea.
+API facts §1.1, §1.2, §3.1, §4.1 to §4.4, §5.1. Strict about the few things a decision hangs on: a status must be text,
+and an answer must be about the portfolio that was asked for. Knows no retry and no HTTP; decides nothing.
 """
 
 from __future__ import annotations
 
-import re
-from enum import Enum
+import math
 from typing import TYPE_CHECKING, Final
 
-from reconciler.api.codec import confirmation_of, live_of
-from reconciler.api.runs import facts_of, triggered_of
+from reconciler.api.table import (
+    LONGEST_ID,
+    Families,
+    Read,
+    Route,
+    Table,
+    Write,
+    data_of,
+    interval_of,
+    lower,
+    moment_of,
+    number_of,
+    rebalance_id,
+    require_same,
+    required_data,
+    required_run_status,
+    run_error,
+    run_status,
+    text_of,
+)
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.live import Live, Status
-from reconciler.core.paths import Paths
+from reconciler.core.guards import MAX_INTERVAL_MS
+from reconciler.core.intent import Call
+from reconciler.core.model import Live, Paths, Status
+from reconciler.core.ports import Confirmation
+from reconciler.core.rebalance import PortfolioFacts, Rebalance, RebalanceStatus, RecentRebalances
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator
 
-    from reconciler.api.transport import Transport
-    from reconciler.core.desired import PortfolioId
-    from reconciler.core.ports import Confirmation
-    from reconciler.core.rebalance import Triggered
+    from reconciler.api.table import Fields, Wish
+    from reconciler.core.model import PortfolioId
 
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
-_NO_ROUTE: Final = frozenset({404, 405})
-_TRIGGER: Final = "trigger"
+_STATUS: Final = {
+    status.value: status for status in (Status.ACTIVE, Status.PAUSED, Status.INACTIVE, Status.ARCHIVED, Status.ERROR)
+}
 _SAYS_TOO_LITTLE: Final = frozenset({None, "API_000", "API_200", "PORTFOLIO_NOT_FOUND"})
 """Codes of a 404 that don't say what is not found, or say that it is the portfolio (API facts §2.4)."""
+_NO_SCHEDULE: Final = "A portfolio without a schedule is only run with --skip-schedule-validation."
+_SCHEDULE_PLACES: Final = ("schedule", "scheduleConfiguration", "interval")
+_SCHEDULE_KEYS: Final = frozenset({*_SCHEDULE_PLACES, "intervals", "intervalMs", "every", "offset", "offsetMs"})
+_NOTHING: Final[dict[str, object]] = {}
+_MOST_ACTIONS: Final = 100
+_BAD_RESULTS: Final = frozenset({"failure", "failed", "error", "reverted"})
+_HASH: Final = "transactionHash"
+_LONGEST_HASH: Final = 512
+_MOST_LISTED: Final = 100
+_MOST_SETTINGS: Final = 20
+_DEEPEST_SETTING: Final = 3
+_LONGEST_SETTING: Final = 64
+_TRADING: Final = {"threshold": ("triggerPercentage", " %"), "calendar": ("frequency", "")}
+"""Where each documented type of trading settings keeps its one value, and the unit of that (API facts §7a)."""
 
 
-class _Family(Enum):
-    """Where start, pause and resume stand below a portfolio's path, and what the documents call that."""
+def live_of(portfolio: PortfolioId, payload: Fields, *, operation: str) -> Live:
+    """Return what a status answer (V1.6) says of ``portfolio``.
 
-    REFERENCE = ("rebalance/schedule/", "the API reference's", "reference")
-    GUIDE = ("", "the guide's", "guide")
+    Raises :class:`ApiError` (``MALFORMED``) for an answer without a status word or about another portfolio.
+    """
+    data = required_data(portfolio, payload, operation)
+    word = data.get("status")
+    if not isinstance(word, str):
+        raise ApiError(FailureKind.MALFORMED, "the answer holds no status word", operation=operation)
+    found = data.get("details")
+    details: Fields = found if isinstance(found, dict) else _NOTHING
+    status, shown = _status(word, data.get("hasAutomation"), details.get("paused"))
+    interval_ms, offset_ms = _schedule(data, details)
+    runs = details.get("totalExecutions")
+    return Live(
+        id=portfolio,
+        status=status,
+        word=shown,
+        interval_ms=interval_ms,
+        offset_ms=offset_ms,
+        schedule_id=_schedule_id(data),
+        pause_reason=text_of(details.get("pauseReason")),
+        next_run_ms=moment_of(details.get("nextScheduledExecution")),
+        scheduled_ms=_scheduled(details.get("recentActions")),
+        runs=runs if type(runs) is int and 0 <= runs < 10**12 else None,
+    )
 
-    @property
-    def folder(self) -> str:
-        return self.value[0]
 
-    @property
-    def owner(self) -> str:
-        return self.value[1]
+def confirmation_of(portfolio: PortfolioId, payload: Fields, *, operation: str) -> Confirmation:
+    """Return what the answer of a write confirms, whichever write it was; its status word is never looked at.
 
-    @property
-    def setting(self) -> str:
-        return self.value[2]
+    The shape of a resume's answer is not documented, so nothing is required. Raises :class:`ApiError`
+    (``MALFORMED``) for an answer about another portfolio: what was done then is unknown.
+    """
+    data = data_of(payload)
+    if data is None:
+        return Confirmation()
+    require_same(portfolio, data.get("portfolioId"), operation)
+    every, offset = _pair(data.get("newInterval"))
+    if every is None:
+        every, offset = number_of(data.get("intervalMs")), number_of(data.get("offsetMs"))
+    if every is None:
+        every, offset = _pair(data.get("interval"))
+    previous_every, previous_offset = _pair(data.get("previousInterval"))
+    return Confirmation(
+        interval_ms=every,
+        offset_ms=offset,
+        schedule_id=_schedule_id(data),
+        next_run_ms=moment_of(data.get("nextScheduledRun")),
+        previous_interval_ms=previous_every,
+        previous_offset_ms=previous_offset,
+    )
 
-    @property
-    def other(self) -> _Family:
-        return _Family.GUIDE if self is _Family.REFERENCE else _Family.REFERENCE
+
+def _status(word: str, has_automation: object, paused: object) -> tuple[Status, str]:
+    """Return the status, and the word to show. An answer that contradicts itself is ``UNKNOWN`` and blocks.
+
+    ``hasAutomation: false`` proves inactive only beside the word ``inactive``: Glider's filter of that name means
+    "automation enabled", so a paused portfolio may carry it, and to read that as inactive would start what somebody
+    paused.
+    """
+    status = _STATUS.get(lower(word), Status.UNKNOWN)
+    shown = status.value if status is not Status.UNKNOWN else harmless(word, longest=LONGEST_ID)
+    if status in (Status.ACTIVE, Status.PAUSED) and has_automation is False:
+        return Status.UNKNOWN, f"{shown}, although hasAutomation is false"
+    if status is Status.ACTIVE and paused is True:
+        return Status.UNKNOWN, "active, although details.paused is true"
+    if status is Status.PAUSED and paused is False:
+        return Status.UNKNOWN, "paused, although details.paused is false"
+    return status, shown
 
 
-class GliderV1:
-    """The v1 calls over one :class:`Transport`. What was learnt about the path families lives as long as this."""
+def _without_status(portfolio: PortfolioId, facts: PortfolioFacts, said: ApiError) -> Live:
+    """Return what a portfolio is whose status answers 404 while the portfolio itself (V1.9) is there.
 
-    def __init__(self, transport: Transport, *, paths: Paths) -> None:
-        self._transport = transport
-        self._may_fall_back = paths is Paths.AUTO
-        self._first = _Family.GUIDE if paths is Paths.GUIDE else _Family.REFERENCE
-        # By verb, because the documents and the clients in the wild mix the families (API facts §4.1).
-        self._proven: dict[str, _Family] = {}
-        # By portfolio too: a 404 may be about the portfolio (its template is gone), and then says nothing of the route.
-        self._tried: dict[tuple[PortfolioId, str], tuple[_Family, ApiError]] = {}
-        self._notes: list[str] = []
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What people should be told after the run: sentences, each once, oldest first."""
-        return (*self._notes, *self._transport.notes)
-
-    async def read(self, portfolio: PortfolioId) -> Live:
-        """Read the automation status (V1.6); failures other than a 404 raise :class:`ApiError`.
-
-        A 404 may be about the automation alone: the portfolio itself tells (V1.9). It is ``INACTIVE`` where that is
-        there and Glider's own code says no more, else ``NOT_FOUND``; the service's words stand in ``failure``.
-        """
-        operation = f"status of {portfolio}"
-        path = path_of(portfolio, "automation/status")
-        try:
-            payload = await self._transport.get(path, operation=operation)
-        except ApiError as error:
-            if error.kind is FailureKind.NOT_FOUND:
-                return await self._without_automation(portfolio, error)
-            raise
-        return live_of(portfolio, payload, operation=operation)
-
-    async def _without_automation(self, portfolio: PortfolioId, said: ApiError) -> Live:
-        operation = f"portfolio {portfolio}"
-        try:
-            payload = await self._transport.get(path_of(portfolio), operation=operation)
-        except ApiError as error:
-            if error.kind is FailureKind.NOT_FOUND:
-                return Live(id=portfolio, status=Status.NOT_FOUND, failure=said)
-            raise
-        archived = facts_of(portfolio, payload, operation=operation).archived
-        if said.code in _SAYS_TOO_LITTLE:
-            # A gateway's 404, or a portfolio that is not there and is: what runs of it may still be anything.
-            raise ApiError(
-                FailureKind.MALFORMED,
-                f"the portfolio is there, and its status is not found: {said.summary}",
-                operation=operation,
-                status=said.status,
-                code=said.code,
-                request_id=said.request_id,
-                correlation_id=said.correlation_id,
-            )
-        status = Status.ARCHIVED if archived else Status.INACTIVE
-        return Live(id=portfolio, status=status, word=status.value, failure=said)
-
-    async def start(
-        self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None, run_now: bool
-    ) -> Confirmation:
-        """Start automation (V1.1) with the body that belongs to the path family in use (API facts §4.2, §4.4).
-
-        The reference's start can't carry an offset and a wrongly shaped interval may be ignored: compare the
-        confirmed values with the wanted ones. Raises :class:`ApiError`.
-        """
-        bodies: dict[_Family, Mapping[str, object]] = {
-            _Family.REFERENCE: {
-                "runRebalanceImmediately": run_now,
-                "initializeScheduleAutomatically": True,
-                "interval": interval_ms,
-            },
-            _Family.GUIDE: {"runRebalanceImmediately": run_now, "interval": _interval(interval_ms, offset_ms)},
-        }
-        return await self._confirmed(portfolio, "start", bodies)
-
-    async def pause(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
-        """Pause automation (V1.2). Raises :class:`ApiError`."""
-        return await self._confirmed(portfolio, "pause", dict.fromkeys(_Family, _reason(reason)))
-
-    async def resume(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
-        """Resume automation (V1.3); the answer's shape is not documented. Raises :class:`ApiError`."""
-        return await self._confirmed(portfolio, "resume", dict.fromkeys(_Family, _reason(reason)))
-
-    async def update_schedule(self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None) -> Confirmation:
-        """Set interval and offset (V1.5), whose path and body both families share. Raises :class:`ApiError`."""
-        path = path_of(portfolio, "update-schedule-interval")
-        body = {"interval": _interval(interval_ms, offset_ms)}
-        operation = f"update-schedule of {portfolio}"
-        payload = await self._transport.post(path, body, operation=operation)
-        return confirmation_of(portfolio, payload, operation=operation)
-
-    async def trigger(self, portfolio: PortfolioId, *, skip_schedule_validation: bool) -> Triggered:
-        """Run the portfolio once now (V1.4). Raises :class:`ApiError`; see
-        :class:`~reconciler.core.ports.RebalanceApi`."""
-        body: dict[str, object] = {"skipScheduleValidation": skip_schedule_validation}
-        payload = await self._act(portfolio, _TRIGGER, dict.fromkeys(_Family, body))
-        return triggered_of(portfolio, payload, "rebalanceId", operation=f"{_TRIGGER} of {portfolio}")
-
-    async def _confirmed(
-        self, portfolio: PortfolioId, verb: str, bodies: Mapping[_Family, Mapping[str, object]]
-    ) -> Confirmation:
-        payload = await self._act(portfolio, verb, bodies)
-        return confirmation_of(portfolio, payload, operation=f"{verb} of {portfolio}")
-
-    async def _act(
-        self, portfolio: PortfolioId, verb: str, bodies: Mapping[_Family, Mapping[str, object]]
-    ) -> dict[str, object]:
-        """Send a write once, on the path family in use; return its whole answer.
-
-        Raises :class:`ApiError`, with ``other_route`` where the next try takes the other family: whoever calls again
-        looks first, and so knows that the portfolio is there and that nobody changed it in between.
-        """
-        tried = self._tried.get((portfolio, verb))
-        family = self._proven.get(verb) or (tried[0].other if tried is not None else self._first)
-        try:
-            payload = await self._send(portfolio, verb, family, bodies)
-        except ApiError as error:
-            if error.status in _NO_ROUTE:
-                self._no_route(portfolio, verb, family, error)
-            elif error.kind is FailureKind.REFUSED and tried is not None and tried[0] is not family:
-                self._remember(verb, family)  # a refusal comes from the route: it is there
-            raise
-        if tried is None:
-            self._proven.setdefault(verb, family)
-        else:
-            self._tried.pop((portfolio, verb), None)
-            self._remember(verb, family)
-        return payload
-
-    def _no_route(self, portfolio: PortfolioId, verb: str, family: _Family, error: ApiError) -> None:
-        """Raise, or complete, the error of a write that was answered as a path that does not exist is."""
-        if self._proven.get(verb) is family:
-            return  # so it is about the portfolio
-        if not self._may_fall_back:
-            error.detail = "If the portfolio exists, the service may use the other paths: set service.paths: auto."
-            return
-        before = self._tried.pop((portfolio, verb), None)
-        if before is None or before[0] is family:
-            self._tried[portfolio, verb] = family, error
-            error.kind = FailureKind.NOT_FOUND
-            error.other_route = True
-            return
-        said = "; ".join(dict.fromkeys((before[1].summary, error.summary)))
+    Where Glider's own code says no more, it is about the automation: ``INACTIVE``, with the service's words in
+    ``failure``. Raises :class:`ApiError` where the code says too little.
+    """
+    if said.code in _SAYS_TOO_LITTLE:
+        # A gateway's 404, or a portfolio that is not there and is: what runs of it may still be anything.
         raise ApiError(
-            FailureKind.NOT_FOUND,
-            f"the service knows {verb} neither at the API reference's path nor at the guide's ({said}); "
-            "check that the base URL is Glider's and that v1 serves this portfolio",
-            operation=error.operation,
-            status=error.status,
-            code=error.code,
-            request_id=error.request_id,
-            correlation_id=error.correlation_id,
-        ) from error
-
-    def _remember(self, verb: str, family: _Family) -> None:
-        self._proven[verb] = family
-        self._first = family
-        note = f"the service answers {family.owner} paths; set service.paths: {family.setting}"
-        if len(set(self._proven.values())) > 1:
-            note = "the service mixes the paths of guide and API reference; leave service.paths: auto"
-        if note not in self._notes:
-            self._notes.append(note)
-
-    async def _send(
-        self, portfolio: PortfolioId, verb: str, family: _Family, bodies: Mapping[_Family, Mapping[str, object]]
-    ) -> dict[str, object]:
-        path = path_of(portfolio, family.folder + verb)
-        operation = f"{verb} of {portfolio}"
-        return await self._transport.post(path, bodies[family], operation=operation, cools_down=verb == _TRIGGER)
-
-
-def path_of(portfolio: PortfolioId, tail: str = "") -> str:
-    """Return the path of a portfolio, or of what stands below it. Raises :class:`ApiError` for what can't be an id."""
-    checked_id(portfolio)
-    return f"/v1/portfolio/{portfolio}/{tail}" if tail else f"/v1/portfolio/{portfolio}"
-
-
-def checked_id(portfolio: PortfolioId) -> PortfolioId:
-    """Return an id as it stands in a path. Raises :class:`ApiError` for anything else: nothing else reaches a URL."""
-    # What may be an id needs no percent-encoding.
-    if not _ID.fullmatch(portfolio):
-        raise ApiError(
-            FailureKind.REFUSED,
-            f"not sent: {harmless(portfolio, longest=60)!r} is no portfolio id; ids are 1 to 128 of A-Z a-z 0-9 _ -",
+            FailureKind.MALFORMED,
+            f"the portfolio is there, and its status is not found: {said.summary}",
+            operation=f"portfolio {portfolio}",
+            status=said.status,
+            code=said.code,
+            request_id=said.request_id,
+            correlation_id=said.correlation_id,
         )
-    return portfolio
+    status = Status.ARCHIVED if facts.archived else Status.INACTIVE
+    return Live(id=portfolio, status=status, word=status.value, failure=said)
 
 
-def _interval(interval_ms: int, offset_ms: int | None) -> dict[str, int]:
-    return {"every": interval_ms} if offset_ms is None else {"every": interval_ms, "offset": offset_ms}
+def _schedule(data: Fields, details: Fields) -> tuple[int | None, int | None]:
+    """Return interval and offset if the answer carries them, which v1 does not document (API facts §4.3).
+
+    Places that contradict each other, and numbers that can't be milliseconds of an interval, are not read at all:
+    an unread value is never called "in sync", a misread one would be.
+    """
+    if _SCHEDULE_KEYS.isdisjoint(data) and _SCHEDULE_KEYS.isdisjoint(details):
+        return None, None  # every documented answer ends here
+    intervals: set[int | None] = set()
+    offsets: set[int | None] = set()
+    for place, is_schedule in _places(data, details):
+        every = {interval_of(place[key]) for key in ("interval", "intervalMs", "every") if _is_number(place.get(key))}
+        intervals |= every
+        # A bare "offset" beside no interval may as well be the offset of a page.
+        if (is_schedule or every) and _is_number(place.get("offset")):
+            offsets.add(number_of(place["offset"]))
+        if _is_number(place.get("offsetMs")):
+            offsets.add(number_of(place["offsetMs"]))
+    interval = intervals.pop() if len(intervals) == 1 else None
+    offset = offsets.pop() if len(offsets) == 1 else None
+    if offset is not None and offset >= (interval or MAX_INTERVAL_MS):
+        offset = None
+    return interval, offset
 
 
-def _reason(reason: str) -> dict[str, object]:
-    return {"reason": reason} if reason else {}
+def _places(data: Fields, details: Fields) -> Iterator[tuple[Fields, bool]]:
+    """Yield every object that may hold interval and offset, and whether it can only be a schedule."""
+    for outer in (data, details):
+        yield outer, False
+        yield from _within(outer, levels=2)
+
+
+def _within(outer: Fields, *, levels: int) -> Iterator[tuple[Fields, bool]]:
+    for key in _SCHEDULE_PLACES:
+        inner = outer.get(key)
+        if isinstance(inner, dict):
+            yield inner, True
+            if levels > 1:
+                yield from _within(inner, levels=levels - 1)
+    several = outer.get("intervals")
+    for inner in several if isinstance(several, list) else ():
+        if isinstance(inner, dict):
+            yield inner, True
+
+
+def _pair(value: object) -> tuple[int | None, int | None]:
+    """Return interval and offset of ``{every, offset}``, or of a bare number."""
+    if isinstance(value, dict):
+        return number_of(value.get("every")), number_of(value.get("offset"))
+    return number_of(value), None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _schedule_id(data: Fields) -> str | None:
+    # A start answers `rebalanceScheduleId`, a pause and an update `scheduleId`: the same thing (API facts §1.2).
+    found = data.get("rebalanceScheduleId") or data.get("scheduleId")
+    return harmless(found, longest=LONGEST_ID) if isinstance(found, str) else None
+
+
+def _scheduled(actions: object) -> tuple[int, ...]:
+    if not isinstance(actions, list) or not actions:
+        return ()
+    moments = [moment_of(action.get("scheduledAt")) for action in actions[:_MOST_ACTIONS] if isinstance(action, dict)]
+    return tuple(sorted((moment for moment in moments if moment is not None), reverse=True))
+
+
+def recent_of(portfolio: PortfolioId, payload: Fields, *, operation: str) -> RecentRebalances:
+    """Return the workflows of the list (V1.7), newest first; entries without a usable id are left out."""
+    data = required_data(portfolio, payload, operation)
+    details = data.get("details")
+    listed = data.get("recentWorkflows")
+    found = [_listed(entry) for entry in (listed[:_MOST_LISTED] if isinstance(listed, list) else ())]
+    # Stable, so that the service's order stays where times are missing.
+    newest = sorted((one for one in found if one is not None), key=lambda one: -(one.begun_ms or 0))
+    next_run = details.get("nextScheduledExecution") if isinstance(details, dict) else None
+    return RecentRebalances(rebalances=tuple(newest), next_run_ms=moment_of(next_run))
+
+
+def _listed(entry: object) -> Rebalance | None:
+    workflow = rebalance_id(entry.get("workflowId")) if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or workflow is None:
+        return None
+    word = entry.get("status")
+    status, shown = run_status(word if isinstance(word, str) else "")
+    return Rebalance(
+        id=workflow,
+        status=status,
+        word=shown,
+        scheduled_ms=moment_of(entry.get("scheduledAt")),
+        started_ms=moment_of(entry.get("startedAt")),
+    )
+
+
+def workflow_of(portfolio: PortfolioId, rebalance: str, payload: Fields, *, operation: str) -> Rebalance:
+    """Return one execution (V1.8). Raises :class:`ApiError` (``MALFORMED``) for one without a status word.
+
+    What the free-form result or the error contradicts is no success: a workflow can complete, and what it was to do
+    fail (API facts §1.2).
+    """
+    data = required_data(portfolio, payload, operation)
+    status, word = required_run_status(data.get("status"), operation)
+    error = run_error(data.get("error"))
+    places = tuple(_objects(data.get("result")))
+    if status is RebalanceStatus.COMPLETED and (error or any(map(_failed, places))):
+        status, word = RebalanceStatus.FAILED, "completed, but its result says that it failed"
+    hashes = (place.get(_HASH) for place in places)
+    transaction = next((found for found in hashes if isinstance(found, str)), "")
+    return Rebalance(
+        id=rebalance,
+        status=status,
+        word=word,
+        started_ms=moment_of(data.get("startTime")),
+        ended_ms=moment_of(data.get("closeTime")),
+        error=error,
+        transaction=harmless(transaction, longest=_LONGEST_HASH) if transaction else None,
+    )
+
+
+def _failed(place: Fields) -> bool:
+    """Whether a part of a free-form result says that it failed; what says nothing of the kind did not."""
+    words = (place.get("status"), place.get("executionResult"))
+    return place.get("success") is False or any(isinstance(w, str) and w.lower() in _BAD_RESULTS for w in words)
+
+
+def _objects(result: object) -> Iterator[Fields]:
+    """Yield the result, and the places inside it where clients found more (API facts §1.2)."""
+    if not isinstance(result, dict):
+        return
+    yield result
+    inner = result.get("result")
+    if isinstance(inner, dict):
+        yield inner
+        receipts = inner.get("userOpResults")
+        yield from (one for one in (receipts if isinstance(receipts, list) else ()) if isinstance(one, dict))
+
+
+def facts_of(portfolio: PortfolioId, payload: Fields, *, operation: str) -> PortfolioFacts:
+    """Return what the portfolio answer (V1.9) says, which is documented in part only; nothing is required.
+
+    Raises :class:`ApiError` (``MALFORMED``) for an answer about another portfolio.
+    """
+    data = data_of(payload) or {}
+    require_same(portfolio, data.get("id"), operation)
+    archived = data.get("isArchived")
+    return PortfolioFacts(
+        name=text_of(data.get("name")),
+        value_usd=_amount(data.get("valueUsd")),
+        archived=archived if isinstance(archived, bool) else None,
+        trading=_trading(data),
+    )
+
+
+def _amount(value: object) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return f"{value:.2f}" if abs(value) < 10**15 else f"{value:.6e}"
+
+
+def _trading(data: Fields) -> tuple[tuple[str, str], ...]:
+    """Return the trading settings as names and texts, sorted; none where the answer carries none.
+
+    They are documented inside the portfolio's template, which goes by two names (API facts §7a). Beside it counts as a
+    place too: free-form as they are, nothing but what is shown hangs on them.
+    """
+    for place in (data.get("template"), data.get("templateData"), data):
+        settings = place.get("tradingSettings") if isinstance(place, dict) else None
+        if isinstance(settings, dict) and settings:
+            return tuple(sorted(_documented(settings)))[:_MOST_SETTINGS]
+    return ()
+
+
+def _documented(settings: Fields) -> Iterator[tuple[str, str]]:
+    """Yield ``threshold`` with its percentage or ``calendar`` with its frequency, and all else by its name."""
+    kind = settings.get("type")
+    word = lower(kind) if isinstance(kind, str) else ""
+    key, unit = _TRADING.get(word, ("", ""))
+    value = settings.get(key)
+    rest = settings
+    if key and isinstance(value, str | int | float) and not isinstance(value, bool):
+        yield word, harmless(f"{value}{unit}", longest=_LONGEST_SETTING)
+        rest = {name: inner for name, inner in settings.items() if name not in ("type", key)}
+    yield from _settings(rest, "", _DEEPEST_SETTING)
+
+
+def _settings(value: object, name: str, levels: int) -> Iterator[tuple[str, str]]:
+    """Yield the leaves of a free-form object as dotted names and texts."""
+    if isinstance(value, dict) and levels:
+        for key, inner in list(value.items())[:_MOST_SETTINGS]:
+            yield from _settings(inner, f"{name}.{key}" if name else str(key), levels - 1)
+    elif name:
+        text = value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+        yield harmless(name, longest=_LONGEST_SETTING), harmless(text, longest=_LONGEST_SETTING)
+
+
+def _interval(wish: Wish) -> Fields:
+    return (
+        {"every": wish.interval_ms} if wish.offset_ms is None else {"every": wish.interval_ms, "offset": wish.offset_ms}
+    )
+
+
+def _reason(wish: Wish) -> Fields:
+    return {"reason": wish.reason} if wish.reason else {}
+
+
+def _start_of_reference(wish: Wish) -> Fields:
+    # It can't carry an offset (API facts §4.2), and a wrongly shaped interval may be ignored: the confirmed values have
+    # to be compared with the wanted ones.
+    return {
+        "runRebalanceImmediately": wish.run_now,
+        "initializeScheduleAutomatically": True,
+        "interval": wish.interval_ms,
+    }
+
+
+def _start_of_guide(wish: Wish) -> Fields:
+    return {"runRebalanceImmediately": wish.run_now, "interval": _interval(wish)}
+
+
+def _two_routes(
+    name: str, body: Callable[[Wish], Fields], guides: Callable[[Wish], Fields] | None = None
+) -> tuple[Route, Route]:
+    """Return the reference's route and the guide's of a write (API facts §4.1), in the order of the families."""
+    return Route(f"rebalance/schedule/{name}", body), Route(name, guides or body)
+
+
+TABLE: Final = Table(
+    word="v1",
+    folder="/v1/portfolio/",
+    noun="workflow",
+    status=Read("automation/status", live_of),
+    without_status=_without_status,
+    confirmation=confirmation_of,
+    writes={
+        Call.START: Write("start", _two_routes("start", _start_of_reference, _start_of_guide)),
+        Call.PAUSE: Write("pause", _two_routes("pause", _reason)),
+        Call.RESUME: Write("resume", _two_routes("resume", _reason)),
+        Call.UPDATE_SCHEDULE: Write(
+            "update-schedule", (Route("update-schedule-interval", lambda wish: {"interval": _interval(wish)}),)
+        ),
+        Call.REBALANCE: Write(
+            "trigger",
+            _two_routes("trigger", lambda wish: {"skipScheduleValidation": wish.skip_schedule_validation}),
+            cools_down=True,
+            hint=lambda wish: "" if wish.skip_schedule_validation else _NO_SCHEDULE,
+        ),
+    },
+    run_key="rebalanceId",  # which is the `workflowId` of every other answer
+    look=Read("rebalance/status/{}", workflow_of),
+    recent=Read("rebalance/status?limit={}", recent_of),
+    no_runs=frozenset({400, 404}),
+    facts=Read("", facts_of),
+    families=Families(
+        owners=("the API reference's", "the guide's"),
+        settings=(Paths.REFERENCE, Paths.GUIDE),
+        mixed="the service mixes the paths of guide and API reference; leave service.paths: auto",
+    ),
+)

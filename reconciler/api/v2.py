@@ -1,7 +1,8 @@
-"""Glider's v2 REST API as a :class:`~reconciler.core.ports.PortfolioApi`: a portfolio's read, start and stop.
+"""Glider's v2 REST API as a :class:`~reconciler.api.table.Table`: its paths and bodies, and what its answers mean.
 
-And the list of all portfolios. In: portfolio ids. Out: :class:`Live`, :class:`Confirmation`, :class:`PortfolioList`.
-API facts §1.3, §2.6, §7. Knows no retry and no HTTP header; never decides whether a write is a good idea.
+A portfolio's read, start and stop, the list of all portfolios, operations, and the cadences of strategies. API facts
+§1.3, §1.4, §2.6, §3.2, §4.7, §7. Of a portfolio only its id is required, and a status word where there is a schedule.
+Knows no retry and no HTTP; decides nothing.
 """
 
 from __future__ import annotations
@@ -9,141 +10,223 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from reconciler.api.codec_v2 import confirmation_of_v2, live_of_v2, page_of
-from reconciler.api.v1 import checked_id
+from reconciler.api.table import (
+    LONGEST_ID,
+    Listing,
+    Page,
+    Read,
+    Route,
+    Strategies,
+    Table,
+    Write,
+    data_of,
+    interval_of,
+    is_id,
+    lower,
+    moment_of,
+    require_same,
+    required_data,
+    required_run_status,
+    run_error,
+    text_of,
+)
+from reconciler.core.codec import iso
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.fleet import PortfolioList
-from reconciler.core.live import Live, Status
+from reconciler.core.evidence import pause_id
+from reconciler.core.intent import Call
+from reconciler.core.model import Cadence, Live, PortfolioId, Status, StrategyLive, StrategyStatus
+from reconciler.core.ports import Confirmation
+from reconciler.core.rebalance import Rebalance, RebalanceStatus
+from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from reconciler.api.transport import Transport
-    from reconciler.core.desired import PortfolioId
-    from reconciler.core.ports import Confirmation
+    from reconciler.api.table import Fields, Wish
+    from reconciler.core.model import StrategyId
 
 PAGE_SIZE: Final = 200
 """Rows of one page, the most that the service gives (API facts §2.6)."""
-MOST_PAGES: Final = 5_000
-"""A list of a million portfolios; a longer one goes round in circles."""
-MOST_IDLE_PAGES: Final = 3
-"""Pages in a row that name no further portfolio; one may repeat another where rows shift (API facts §7)."""
+
+_STATUS: Final = {status.value: status for status in (Status.ACTIVE, Status.PAUSED)}
+_CADENCES: Final = {cadence.value: cadence for cadence in Cadence}
+_INTERVAL: Final = "interval"
+_LONGEST_CURSOR: Final = 4096
+_LONGEST_WORD: Final = 60
 
 
-class GliderV2:
-    """The v2 calls over one :class:`Transport`."""
+def live_of_v2(portfolio: PortfolioId, payload: Fields, *, operation: str) -> Live:
+    """Return what a portfolio's detail (V2.2) says of ``portfolio``.
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    Raises :class:`ApiError` (``MALFORMED``) for an answer about no portfolio or another one, or without a status word
+    in its schedule.
+    """
+    return _live(portfolio, _detail(portfolio, payload, operation), operation)
 
-    async def read(self, portfolio: PortfolioId) -> Live:
-        """Read one portfolio (V2.2). A 404 is ``Status.NOT_FOUND``; other failures raise :class:`ApiError`."""
-        operation = f"status of {portfolio}"
-        try:
-            payload = await self._transport.get(_path(portfolio), operation=operation)
-        except ApiError as error:
-            if error.kind is FailureKind.NOT_FOUND:
-                return Live(id=portfolio, status=Status.NOT_FOUND, failure=error)
-            raise
-        return live_of_v2(portfolio, payload, operation=operation)
 
-    async def start(
-        self,
-        portfolio: PortfolioId,
-        *,
-        interval_ms: int,  # noqa: ARG002 - the port's signature
-        offset_ms: int | None,  # noqa: ARG002 - the port's signature
-        run_now: bool,  # noqa: ARG002 - the port's signature
-    ) -> Confirmation:
-        """Refuse: a v2 portfolio has its schedule from its strategy, so it is only ever resumed (API facts §1.3).
+def confirmation_of_v2(portfolio: PortfolioId, payload: Fields, *, operation: str) -> Confirmation:
+    """Return what the answer of a start or stop confirms: next to nothing, since it only tells what its call observed.
 
-        Always raises :class:`ApiError` (``REFUSED``), before anything is sent.
-        """
-        raise _not_on_v2("start", portfolio, "it has its schedule from its strategy, and can only be resumed")
+    Raises :class:`ApiError` (``MALFORMED``) for an answer about no portfolio or another one.
+    """
+    schedule = _detail(portfolio, payload, operation).get("schedule")
+    if not isinstance(schedule, dict):
+        return Confirmation()
+    return Confirmation(next_run_ms=moment_of(schedule.get("nextDueAt")))
 
-    async def pause(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:  # noqa: ARG002 - the port's signature
-        """Stop automation (V2.4), which takes no reason. Raises :class:`ApiError`."""
-        return await self._post(portfolio, "stop", operation=f"pause of {portfolio}")
 
-    async def resume(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:  # noqa: ARG002 - the port's signature
-        """Start automation again (V2.3), which takes no reason and makes a rebalance due at once.
+def _detail(portfolio: PortfolioId, payload: Fields, operation: str) -> Fields:
+    data = data_of(payload)
+    if data is None or not isinstance(data.get("portfolioId"), str):
+        raise ApiError(FailureKind.MALFORMED, "the answer names no portfolio", operation=operation)
+    require_same(portfolio, data["portfolioId"], operation)
+    return data
 
-        Raises :class:`ApiError`.
-        """
-        return await self._post(portfolio, "start", operation=f"resume of {portfolio}")
 
-    async def update_schedule(
-        self,
-        portfolio: PortfolioId,
-        *,
-        interval_ms: int,  # noqa: ARG002 - the port's signature
-        offset_ms: int | None,  # noqa: ARG002 - the port's signature
-    ) -> Confirmation:
-        """Refuse: there is no such call on v2 (API facts §1.3). Always raises :class:`ApiError` (``REFUSED``)."""
-        raise _not_on_v2("update-schedule", portfolio, "its cadence belongs to its strategy")
+def _live(portfolio: PortfolioId, data: Fields, operation: str) -> Live:
+    name, strategy = text_of(data.get("portfolioName")), text_of(data.get("strategyId"))
+    strategy_name = text_of(data.get("strategyName"))
+    schedule = data.get("schedule")
+    if schedule is None:
+        return Live(id=portfolio, status=Status.NO_SCHEDULE, name=name, strategy=strategy, strategy_name=strategy_name)
+    word = schedule.get("status") if isinstance(schedule, dict) else None
+    if not isinstance(schedule, dict) or not isinstance(word, str):
+        raise ApiError(FailureKind.MALFORMED, "the schedule holds no status word", operation=operation)
+    status = _STATUS.get(lower(word), Status.UNKNOWN)
+    due_ms = moment_of(schedule.get("nextDueAt"))
+    last_ms = moment_of(schedule.get("lastRebalanceAt"))
+    return Live(
+        id=portfolio,
+        status=status,
+        word=status.value if status is not Status.UNKNOWN else harmless(word, longest=LONGEST_ID),
+        interval_ms=interval_of(schedule.get("intervalMs")),
+        # Of a paused portfolio it is left over from before: no run comes then (API facts §1.3).
+        next_run_ms=due_ms if status is Status.ACTIVE else None,
+        schedule_id=pause_id(iso(due_ms)) if status is Status.PAUSED and due_ms is not None else None,
+        scheduled_ms=(last_ms,) if last_ms is not None else (),
+        name=name,
+        strategy=strategy,
+        strategy_name=strategy_name,
+    )
 
-    async def list_portfolios(self, seen: Callable[[Live], None] | None = None) -> PortfolioList:
-        """Read every portfolio, :data:`PAGE_SIZE` a call (V2.1), one page after the other, since each names the next.
 
-        ``seen`` is told of each portfolio as it first comes up. Rows shift from one page to the next while portfolios
-        are being created, so one may come twice (API facts §7); the later row counts, because it was read later.
+def page_of(payload: Fields, operation: str) -> Page:
+    """Return one page of the list of portfolios (V2.1).
 
-        A page that can't be read ends the list, with its error in ``failure``: what came before is still true of the
-        portfolios it names. So does a list that goes on without naming further portfolios. Raises :class:`ApiError`
-        only for a refused key.
-        """
-        rows: dict[PortfolioId, Live] = {}
-        cursors: set[str] = set()
-        cursor: str | None = None
-        unreadable = idle = 0
-        failure: ApiError | None = None
-        while True:
-            operation = f"list of portfolios, page {len(cursors) + 1}"
-            try:
-                payload = await self._transport.get(_list_path(cursor), operation=operation)
-                page = page_of(payload, operation=operation)
-            except ApiError as error:
-                if error.kind is FailureKind.UNAUTHENTICATED:
-                    raise
-                failure = error
-                break
-            known = len(rows)
-            for live in page.rows:
-                if seen is not None and live.id not in rows:
-                    seen(live)
-                rows[live.id] = live
-            # A full page that says nothing of a next one may be cut off: not the whole list, then.
-            unreadable += page.unreadable + (not page.says_end and page.size >= PAGE_SIZE)
-            if page.cursor is None:
-                break
-            idle = idle + 1 if len(rows) == known else 0
-            if page.cursor in cursors or len(cursors) >= MOST_PAGES or idle > MOST_IDLE_PAGES:
-                failure = ApiError(FailureKind.MALFORMED, "the list of portfolios has no end", operation=operation)
-                break
-            cursors.add(page.cursor)
-            cursor = page.cursor
-        return PortfolioList(
-            rows={portfolio: rows[portfolio] for portfolio in sorted(rows)}, failure=failure, unreadable=unreadable
+    A row whose schedule can't be understood is ``UNREADABLE`` with its error; one that names no portfolio is only
+    counted: it can't be a declared one. Raises :class:`ApiError` (``MALFORMED``) for an answer that is no page.
+    """
+    data = data_of(payload)
+    found = data.get("portfolios") if data is not None else None
+    if data is None or not isinstance(found, list):
+        raise ApiError(FailureKind.MALFORMED, "the answer holds no list of portfolios", operation=operation)
+    rows = [row for row in (_row(entry, operation) for entry in found) if row is not None]
+    # Beside `data`, as documented; a client has seen it inside (API facts §4.7).
+    holder = payload if "nextCursor" in payload else data
+    cursor = holder.get("nextCursor")
+    if cursor is not None and not (isinstance(cursor, str) and len(cursor) <= _LONGEST_CURSOR):
+        raise ApiError(FailureKind.MALFORMED, "the answer's cursor is none", operation=operation)
+    return Page(
+        rows=tuple(rows),
+        cursor=cursor or None,  # an empty text names no place to go on from: the end, as null is
+        unreadable=len(found) - len(rows),
+        size=len(found),
+        says_end="nextCursor" in holder,
+    )
+
+
+def _row(entry: object, operation: str) -> Live | None:
+    name = entry.get("portfolioId") if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or not isinstance(name, str) or not is_id(name):
+        return None
+    portfolio = PortfolioId(name)
+    try:
+        return _live(portfolio, entry, operation)
+    except ApiError as error:
+        return Live(
+            id=portfolio,
+            status=Status.UNREADABLE,
+            failure=error,
+            name=text_of(entry.get("portfolioName")),
+            strategy=text_of(entry.get("strategyId")),
+            strategy_name=text_of(entry.get("strategyName")),
         )
 
-    async def _post(self, portfolio: PortfolioId, verb: str, *, operation: str) -> Confirmation:
-        payload = await self._transport.post(f"{_path(portfolio)}/{verb}", {}, operation=operation)
-        return confirmation_of_v2(portfolio, payload, operation=operation)
 
-
-def _path(portfolio: PortfolioId) -> str:
-    return f"/v2/portfolios/{checked_id(portfolio)}"
-
-
-def _list_path(cursor: str | None) -> str:
+def _page_path(cursor: str | None) -> str:
     # Never filtered: a filter by status also hides portfolios without a schedule (API facts §7).
     more = f"&cursor={quote(cursor, safe='')}" if cursor is not None else ""
     return f"/v2/portfolios?limit={PAGE_SIZE}{more}"
 
 
-def _not_on_v2(call: str, portfolio: PortfolioId, why: str) -> ApiError:
-    return ApiError(
-        FailureKind.REFUSED,
-        f"not sent: there is no {call} of a v2 portfolio; {why}",
-        operation=f"{call} of {portfolio}",
+def operation_of(portfolio: PortfolioId, rebalance: str, payload: Fields, *, operation: str) -> Rebalance:
+    """Return one operation (V2.6). Raises :class:`ApiError` (``MALFORMED``) for one without a state."""
+    data = required_data(portfolio, payload, operation)
+    status, word = required_run_status(data.get("state"), operation)
+    ended_ms = moment_of(data.get("finishedAt"))
+    if ended_ms is None and status in (RebalanceStatus.COMPLETED, RebalanceStatus.FAILED, RebalanceStatus.CANCELLED):
+        ended_ms = moment_of(data.get("updatedAt"))  # `finishedAt` is not documented (API facts §1.4)
+    return Rebalance(
+        id=rebalance,
+        status=status,
+        word=word,
+        started_ms=moment_of(data.get("createdAt")),
+        ended_ms=ended_ms,
+        error=run_error(data.get("error")),
     )
+
+
+def strategy_live_of(strategy: StrategyId, payload: Fields, operation: str) -> StrategyLive:
+    """Return what an answer about a strategy's schedule (V2.7, V2.8) says.
+
+    No schedule, or one without a frequency, is ``UNKNOWN`` and no drift (API facts §4.7). A type or a frequency that is
+    not documented is ``UNKNOWN`` with its word. Raises :class:`ApiError` (``MALFORMED``) for what is neither.
+    """
+    data = payload.get("data")
+    if data is not None and not isinstance(data, dict):
+        raise ApiError(FailureKind.MALFORMED, "the answer holds no schedule of a strategy", operation=operation)
+    kind, frequency = (data.get("type"), data.get("frequency")) if data is not None else (None, None)
+    for word in (kind, frequency):
+        if word is not None and not isinstance(word, str):
+            raise ApiError(FailureKind.MALFORMED, "the schedule's type and frequency are no text", operation=operation)
+    if isinstance(kind, str) and lower(kind) != _INTERVAL:
+        return _unknown(strategy, f"{kind} {frequency}" if frequency else kind)
+    if frequency is None:
+        return _unknown(strategy, "")
+    cadence = _CADENCES.get(lower(str(frequency)))
+    if cadence is None:
+        return _unknown(strategy, str(frequency))
+    return StrategyLive(id=strategy, status=StrategyStatus.FOUND, cadence=cadence)
+
+
+def _unknown(strategy: StrategyId, word: str) -> StrategyLive:
+    return StrategyLive(id=strategy, status=StrategyStatus.UNKNOWN, word=harmless(word, longest=_LONGEST_WORD))
+
+
+def _no_body(_: Wish) -> Fields:
+    return {}
+
+
+TABLE: Final = Table(
+    word="v2",
+    folder="/v2/portfolios/",
+    noun="operation",
+    status=Read("", live_of_v2),
+    confirmation=confirmation_of_v2,
+    writes={
+        Call.PAUSE: Write("pause", (Route("stop", _no_body),)),  # takes no reason (V2.4)
+        Call.RESUME: Write("resume", (Route("start", _no_body),)),  # makes a rebalance due at once (V2.3)
+        # Where one is in flight, its id is answered (V2.5).
+        Call.REBALANCE: Write("rebalance", (Route("rebalance", _no_body),), cools_down=True),
+    },
+    lacks={
+        Call.START: "it has its schedule from its strategy, and can only be resumed",
+        Call.UPDATE_SCHEDULE: "its cadence belongs to its strategy",
+    },
+    run_key="operationId",
+    look=Read("operations/{}", operation_of),
+    listing=Listing(path=_page_path, size=PAGE_SIZE, page=page_of),
+    strategies=Strategies(
+        path="/v2/strategies/{}/schedule",
+        body=lambda cadence: {"type": _INTERVAL, "frequency": cadence.value},
+        live=strategy_live_of,
+    ),
+)

@@ -10,27 +10,25 @@ writes is data (:class:`~reconciler.core.intent.Intent`) and functions of it, ne
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, assert_never
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, assert_never
 
-from reconciler.apply.reread import look_until
-from reconciler.core.desired import PortfolioId
+from msgspec import Struct, field
+from msgspec.structs import replace
+
 from reconciler.core.duration import format_duration
 from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
 from reconciler.core.intent import Call, Effect, WriteOutcome
-from reconciler.core.plan import Change
+from reconciler.core.model import PortfolioId, strategy_of
 from reconciler.core.ports import Confirmation, WriteNotSent
 from reconciler.core.rebalance import is_cooldown
-from reconciler.core.report import ActionResult, Outcome, StrategyResult
-from reconciler.core.strategy import StrategyChange, strategy_of
+from reconciler.core.report import Outcome, Result
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from reconciler.core.intent import Intent
-    from reconciler.core.plan import AnyChange
-    from reconciler.core.ports import AutomationApi, Clock, Journal, RebalanceApi, StrategyApi
-    from reconciler.core.report import AnyResult
+    from reconciler.core.plan import Change
+    from reconciler.core.ports import Clock, Journal, ServiceApi
 
 T = TypeVar("T")
 
@@ -42,6 +40,10 @@ _ALREADY_SO: Final = frozenset({400, 409})
 """How a service refuses what is so already; whether that was why, a look tells."""
 
 
+WAITS_SECONDS: Final = (0.0, 0.2, 0.4, 0.8, 1.6)
+"""Before each look. The service names no bound for how soon a read shows a write; after three seconds we say so."""
+
+
 class Declined(Exception):
     """The look shows that the write must not go; ``outcome`` and ``detail`` are what is told of its change."""
 
@@ -51,8 +53,7 @@ class Declined(Exception):
         self.detail = detail
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct):
     """How far the writes of one change came. Grows while they are sent, so that nothing is lost to an error."""
 
     calls: list[Call] = field(default_factory=list)
@@ -66,28 +67,21 @@ class Progress:
 
 
 def result_of(
-    change: AnyChange, progress: Progress, outcome: Outcome, detail: str, error: ApiError | None = None
-) -> AnyResult:
+    change: Change, progress: Progress, outcome: Outcome, detail: str, error: ApiError | None = None
+) -> Result:
     """Return the result of a change that came as far as ``progress``."""
-    told: dict[str, Any] = {
-        "outcome": outcome,
-        "calls": tuple(progress.calls),
-        "detail": detail,
-        "notes": tuple(progress.notes),
-        "error": error,
-        "changed": progress.changed,
-    }
-    match change:
-        case Change():
-            return ActionResult(change=change, **told)
-        case StrategyChange():
-            return StrategyResult(change=change, **told)
-        case _:
-            assert_never(change)
+    return Result(
+        change=change,
+        outcome=outcome,
+        calls=tuple(progress.calls),
+        detail=detail,
+        notes=tuple(progress.notes),
+        error=error,
+        changed=progress.changed,
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Writing(Generic[T]):
+class Writing(Struct, Generic[T], frozen=True, kw_only=True):
     """One write to be made, of something that is looked at as ``T``.
 
     ``check`` raises :class:`Declined` where a look shows that the write must not go. ``intent`` makes the write from
@@ -102,8 +96,7 @@ class Writing(Generic[T]):
     read_after: Callable[[], Awaitable[T]] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent(Generic[T]):
+class Sent(Struct, Generic[T], frozen=True, kw_only=True):
     """What is known of a write that was sent. ``look`` is the one before it.
 
     ``answer`` is its good answer. Where there is none, ``error`` says why, ``effect`` what reads showed of it, and
@@ -128,8 +121,7 @@ class _LookAgain(Exception):
     """Nothing was changed, and the write may be made after another look."""
 
 
-@dataclass(slots=True)
-class _Patience:
+class _Patience(Struct):
     """How often one write was sent back to the look, and why."""
 
     ages_ms: list[int] = field(default_factory=list)
@@ -140,16 +132,13 @@ class _Patience:
     """The call that the rate limit refused, until there is room for it again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Announcer:
+class Announcer(Struct, frozen=True, kw_only=True):
     """Makes announced writes. ``token`` returns a new one, of six hexadecimal digits, at each call."""
 
-    api: AutomationApi
+    api: ServiceApi
     journal: Journal
     clock: Clock
     token: Callable[[], str]
-    strategies: StrategyApi | None = None
-    rebalances: Callable[[PortfolioId], RebalanceApi] | None = None
 
     async def announced(self, writing: Writing[T], progress: Progress) -> Sent[T]:
         """Make one write, and find out by reading what became of it where its answer leaves that open.
@@ -296,9 +285,9 @@ class Announcer:
                 )
             case Call.SET_CADENCE:
                 strategy = strategy_of(intent.address)
-                if self.strategies is None or strategy is None or intent.cadence is None:
-                    raise _our_bug("a cadence is to be set without a way to")
-                stored = await self.strategies.set_cadence(strategy, intent.cadence)
+                if strategy is None or intent.cadence is None:
+                    raise _our_bug("a cadence is to be set without a strategy or a cadence")
+                stored = await self.api.set_cadence(strategy, intent.cadence)
                 if stored is not intent.cadence:  # reads have to tell what holds now
                     said = (
                         "accepted the cadence without naming it"
@@ -308,15 +297,38 @@ class Announcer:
                     raise ApiError(FailureKind.MALFORMED, f"Glider {said}", operation=intent.call)
                 return Confirmation(cadence=stored)
             case Call.REBALANCE:
-                if self.rebalances is None:
-                    raise _our_bug("a rebalance is to be asked for without a way to")
-                portfolio = PortfolioId(intent.address)
-                triggered = await self.rebalances(portfolio).trigger(
-                    portfolio, skip_schedule_validation=intent.skip_schedule_validation
+                triggered = await self.api.trigger(
+                    PortfolioId(intent.address), skip_schedule_validation=intent.skip_schedule_validation
                 )
                 return Confirmation(run=triggered.id)
             case _:
                 assert_never(intent.call)
+
+
+class Sight(Struct, Generic[T], frozen=True):
+    """The last state that could be read, if any could, and whether it is as expected."""
+
+    live: T | None
+    expected: bool
+
+
+async def look_until(read: Callable[[], Awaitable[T]], expected: Callable[[T], bool], clock: Clock) -> Sight[T]:
+    """Return the first state that is as expected, or what the last look showed."""
+    last: T | None = None
+    for seconds in WAITS_SECONDS:
+        if seconds:
+            await clock.sleep(seconds)
+        try:
+            live = await read()
+        except ApiError as error:
+            last = None
+            if error.kind in (FailureKind.UNAUTHENTICATED, FailureKind.FORBIDDEN):
+                break
+            continue
+        if expected(live):
+            return Sight(live, expected=True)
+        last = live
+    return Sight(last, expected=False)
 
 
 def may_repeat(intent: Intent) -> bool:

@@ -9,20 +9,16 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from reconciler.core.desired import ApiVersion, RunState
 from reconciler.core.duration import format_duration
-from reconciler.core.live import Record, Status
-from reconciler.core.marker import is_marked, paused_by_us
+from reconciler.core.evidence import is_marked, paused_by_us
+from reconciler.core.model import Record, RunState, Status, StrategyStatus, Verb
 from reconciler.core.plan import ChangeReason
 from reconciler.core.schedule import applies, known_interval, known_offset
-from reconciler.core.strategy import StrategyStatus
-from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
-    from reconciler.core.live import Live
+    from reconciler.core.model import Cadence, Live, StrategyLive
     from reconciler.core.plan import Change
     from reconciler.core.ports import Confirmation, Journal
-    from reconciler.core.strategy import Cadence, StrategyChange, StrategyLive
 
 
 class Standing(Enum):
@@ -50,7 +46,7 @@ def standing(change: Change, live: Live, record: Record | None) -> Standing:
     return Standing.BEFORE if same else Standing.ELSEWHERE
 
 
-def strategy_standing(change: StrategyChange, live: StrategyLive, recorded: Cadence | None) -> Standing:
+def strategy_standing(change: Change, live: StrategyLive, recorded: Cadence | None) -> Standing:
     """Compare a strategy with both ends of its change; ``after`` wins where both fit.
 
     ``recorded`` stands in where the service shows no schedule.
@@ -58,26 +54,28 @@ def strategy_standing(change: StrategyChange, live: StrategyLive, recorded: Cade
     if live.status not in (StrategyStatus.FOUND, StrategyStatus.UNKNOWN) or live.word:
         return Standing.ELSEWHERE
     known = live.cadence or recorded
-    if known is change.after:
+    if known is change.after.cadence:
         return Standing.AFTER
-    return Standing.BEFORE if None in (known, change.before) or known is change.before else Standing.ELSEWHERE
+    return (
+        Standing.BEFORE
+        if None in (known, change.before.cadence) or known is change.before.cadence
+        else Standing.ELSEWHERE
+    )
 
 
 def what_moved(change: Change, live: Live) -> str:
     """Say for people why a change is stale."""
     if live.status is not change.before.state:
-        return (
-            f"it was {change.before.state.value} when planned, now it is {live.word or live.status.value}; plan again"
-        )
-    # On v2 the pause is all of a paused portfolio that can have moved.
-    if live.pause_reason != change.pause_reason or change.api is ApiVersion.V2:
+        return f"it was {change.before.state} when planned, now it is {live.word or live.status.value}; plan again"
+    # Where a portfolio has no schedule of its own, the pause is all of a paused one that can have moved.
+    if live.pause_reason != change.pause_reason or not change.api.can.owns_schedule:
         return "it was paused anew since the plan was made; plan again"
     return "its schedule moved since the plan was made; plan again"
 
 
-def what_moved_of_strategy(change: StrategyChange, live: StrategyLive) -> str:
+def what_moved_of_strategy(change: Change, live: StrategyLive) -> str:
     """Say for people why a strategy's change is stale."""
-    was = change.before or "unknown"
+    was = change.before.cadence or "unknown"
     if live.status is StrategyStatus.NOT_FOUND:
         return f"it was {was} when planned, now Glider has no such strategy of yours; plan again"
     return f"it was {was} when planned, now it is {live.cadence or live.word or 'unknown'}; plan again"
@@ -94,9 +92,9 @@ def why_since_differs(planned: str | None, found: str | None, journal: Journal) 
 
 def same_pause(change: Change, live: Live, record: Record | None) -> bool:
     """Whether the pause in force is the one that was reviewed; a new one by somebody else must not be lifted."""
-    # v2 keeps no reason, so there the due time is all that tells a pause: without one nothing is known of it.
+    # Where no reason is kept, the due time is all that tells a pause: without one nothing is known of it.
     if live.pause_reason != change.pause_reason or (
-        change.api is not ApiVersion.V1 and live.schedule_id != change.pause_id
+        not change.api.can.keeps_reason and live.schedule_id != change.pause_id
     ):
         return False
     return change.reason is ChangeReason.HOLD_OVERRIDDEN or paused_by_us(live, record, change.api)

@@ -7,8 +7,9 @@ stops nothing at Glider.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
+
+from msgspec.structs import replace
 
 from reconciler.core.duration import SECOND_MS, format_duration
 from reconciler.core.errors import ApiError, FailureKind
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.apply.stop import Stop
-    from reconciler.core.desired import PortfolioId
+    from reconciler.core.model import PortfolioId
     from reconciler.core.ports import Clock, RebalanceApi, RebalanceObserver
     from reconciler.core.rebalance import Rebalance, RebalanceResult
 
@@ -31,7 +32,7 @@ _HOPELESS: Final = frozenset({FailureKind.UNAUTHENTICATED, FailureKind.FORBIDDEN
 
 async def follow_all(
     results: Mapping[PortfolioId, RebalanceResult],
-    apis: Mapping[PortfolioId, RebalanceApi],
+    api: RebalanceApi,
     *,
     clock: Clock,
     observer: RebalanceObserver,
@@ -42,7 +43,7 @@ async def follow_all(
 
     After an urgent stop what is not over stays *accepted*: it goes on.
     """
-    follower = _Follower(results, apis, clock=clock, observer=observer, deadline_ms=clock.now_ms() + timeout_ms)
+    follower = _Follower(results, api, clock=clock, observer=observer, deadline_ms=clock.now_ms() + timeout_ms)
     rounds = asyncio.ensure_future(follower.run(format_duration(timeout_ms)))
     urgent = asyncio.ensure_future(stop.urgent())
     try:
@@ -64,14 +65,14 @@ class _Follower:
     def __init__(
         self,
         results: Mapping[PortfolioId, RebalanceResult],
-        apis: Mapping[PortfolioId, RebalanceApi],
+        api: RebalanceApi,
         *,
         clock: Clock,
         observer: RebalanceObserver,
         deadline_ms: int,
     ) -> None:
         self.results = dict(results)
-        self._apis = apis
+        self._api = api
         self._clock = clock
         self._observer = observer
         self._deadline_ms = deadline_ms
@@ -119,7 +120,7 @@ class _Follower:
     async def _look(self, portfolio: PortfolioId) -> None:
         result = self.results[portfolio]
         try:
-            found = await self._apis[portfolio].look(portfolio, result.id or "")
+            found = await self._api.look(portfolio, result.id or "")
         except ApiError as error:
             self._failures[portfolio] = self._failures.get(portfolio, 0) + 1
             if error.kind in _HOPELESS or self._failures[portfolio] >= _PATIENCE:

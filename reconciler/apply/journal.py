@@ -2,53 +2,81 @@
 
 In: intents, outcomes and confirmed records of one service. Out: the same, read back. Losing the file costs
 knowledge (more fields are unverified), never correctness. Nothing secret gets in. Opening, checking and locking the
-file is :mod:`reconciler.apply.journalfile`'s, which writes count :mod:`reconciler.apply.journalsql`'s, what rows mean
-:mod:`reconciler.apply.journalrows`'.
+file, and what its columns mean, is :mod:`reconciler.apply.journalfile`'s.
 
-A record is void once a later write to the same portfolio may have taken effect without being confirmed as a whole:
-what the service held before says nothing of what it holds now. A rebalance leaves state and schedule as they are.
+A write counts when it took or may have taken effect. A rebalance leaves state and schedule as they are. A record is
+void once a later write to the same portfolio counts without being confirmed as a whole: what the service held before
+says nothing of what it holds now. Rows belong to a service and an account: what another account left is neither settled
+nor believed. Where either account is not known, they may be one.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing, contextmanager
+from collections import defaultdict
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Final, Self
 
-from reconciler.apply import journalsql
-from reconciler.apply.journalfile import broken, lock, open_to_read, open_to_write
-from reconciler.apply.journalrows import (
-    Row,
-    T,
-    cadence_row,
-    confirmed_at_row,
-    intent_row,
-    last_write_row,
-    record_row,
-    run_row,
-    since_row,
-    trigger_row,
-    understood,
-    wanted_of,
-    write_row,
-)
-from reconciler.core.desired import PortfolioId
+import msgspec
+
+from reconciler.apply.journalfile import Row, Wanted, ask, lock, open_to_write, reading, using
 from reconciler.core.duration import DAY_MS
+from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, Intent, LastWrite, OpenIntent, WriteOutcome
+from reconciler.core.model import Record, address_of
 from reconciler.core.ports import Memory
-from reconciler.core.strategy import address_of
+from reconciler.core.report import Run, Write
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from reconciler.core.intent import Address, Call, Intent, LastWrite, OpenIntent, WriteOutcome
-    from reconciler.core.live import Record
-    from reconciler.core.report import Run, Write
-    from reconciler.core.strategy import Cadence, StrategyId
+    from reconciler.core.model import Address, Cadence, PortfolioId, StrategyId
 
 CUT_OFF: Final = "cut_off"
 """How a run ended whose process died, as the next apply found."""
+
+
+def _mine(table: str) -> str:
+    """Return the condition that a row of a table is of the service and account that are asked for."""
+    return f"({table}.base_url = :base_url AND (:account IS NULL OR IFNULL({table}.account, :account) = :account))"
+
+
+def _words(words: frozenset[WriteOutcome]) -> str:
+    return ", ".join(f"'{word}'" for word in sorted(words))
+
+
+_COUNTS: Final = f"(outcome IS NULL OR outcome NOT IN ({_words(NO_EFFECT)}))"
+_TOOK_EFFECT: Final = f"IFNULL(outcome IN ({_words(TOOK_EFFECT)}), FALSE)"
+_UNKNOWN: Final = f"outcome = '{WriteOutcome.UNKNOWN}'"
+_NO_REBALANCE: Final = f"call <> '{Call.REBALANCE}'"
+_ASKS_FOR_A_RUN: Final = (
+    f"(call = '{Call.REBALANCE}' OR (call = '{Call.START}' AND json_extract(wanted, '$.run_now') = 1))"
+)
+_SETS_STATE: Final = f"call IN ('{Call.PAUSE}', '{Call.RESUME}', '{Call.START}')"
+_UNDER_PLANS: Final = """EXISTS (
+    SELECT 1 FROM runs, json_each(:plans) AS plan
+    WHERE runs.id = writes.run AND plan.value IN (runs.fingerprint, runs.approved)
+)"""
+# A cadence stands in ``wanted``, and is taken out of it by what the column's name means. No other call sets one.
+_CADENCE: Final = f"CASE call WHEN '{Call.SET_CADENCE}' THEN wanted END AS cadence"
+_OPEN_INTENT: Final = (
+    f"id AS number, portfolio AS address, call, token, step AS is_step, {_CADENCE}, wanted, intent_ms AS at_ms"
+)
+
+_ONE: Final = "WITH known (address) AS (SELECT :address)"
+# Every address of one service by one step in the index each, however many writes there are.
+_ALL: Final = """WITH RECURSIVE known (address) AS (
+    SELECT MIN(portfolio) FROM writes WHERE base_url = :base_url
+    UNION ALL
+    SELECT (SELECT MIN(portfolio) FROM writes WHERE base_url = :base_url AND portfolio > known.address)
+    FROM known WHERE known.address IS NOT NULL
+)"""
+
+
+def _is(address: Address | None) -> str:
+    """Return the condition that a row is of the address that is asked for, if one is."""
+    return "TRUE" if address is None else "portfolio = :address"
 
 
 class SqliteJournal:
@@ -72,8 +100,7 @@ class SqliteJournal:
         self._lock = locked
         self._process = process
         self._path = path
-        self._base_url = base_url
-        self._account = account
+        self._whose = {"base_url": base_url, "account": account}
         self._now_ms = now_ms
         self._run: int | None = None
 
@@ -88,190 +115,213 @@ class SqliteJournal:
     def memory(self, *, plans: Collection[str] = ()) -> Memory:
         """Return all that is known, at one moment; see :class:`~reconciler.core.ports.Journal` for ``plans``."""
         with self._one_moment():
-            since = self._read(since_row, journalsql.SINCE_OF_ALL, plans=_listed(plans))
-            records = self._read(record_row, journalsql.RECORDS)
-            cadences = self._read(cadence_row, journalsql.CADENCES)
-            unanswered = self._read(intent_row, journalsql.UNANSWERED_OF_ALL)
-            pauses = self._read(since_row, journalsql.PAUSES)
-            triggers = self._read(trigger_row, journalsql.TRIGGERS, since_ms=self._now_ms() - DAY_MS)
-        return Memory(
-            exists=True,
-            records=dict(records),
-            cadences={strategy: cadence for strategy, cadence in cadences if cadence is not None},
-            since=dict(since),
-            pauses={PortfolioId(address): token for address, token in pauses},
-            unanswered={PortfolioId(one.intent.address): one for one in unanswered},
-            triggers=dict(triggers),
-        )
+            return Memory(
+                exists=True,
+                since=self._since(plans),
+                records=self._records(),
+                cadences={strategy: cadence for strategy, cadence in self._cadences().items() if cadence is not None},
+                pauses=self._pauses(),
+                unanswered=self._unanswered(),
+                triggers=self._triggers(),
+            )
 
     def record(self, portfolio: PortfolioId) -> Record | None:
         """Return the last confirmed state of one portfolio."""
-        return dict(self._read(record_row, journalsql.RECORD, address=portfolio)).get(portfolio)
+        return self._records(portfolio).get(portfolio)
+
+    def _records(self, address: Address | None = None) -> dict[PortfolioId, Record]:
+        question = f"""
+            SELECT portfolio, state, interval_ms, offset_ms, schedule_id, confirmed_ms, marked, pause_reason, imported
+            FROM confirmed
+            WHERE {_mine("confirmed")} AND {_is(address)} AND NOT EXISTS (
+                SELECT 1 FROM writes
+                WHERE {_mine("writes")} AND writes.portfolio = confirmed.portfolio
+                AND writes.id > confirmed.last_write AND {_COUNTS} AND {_NO_REBALANCE}
+            ) ORDER BY portfolio"""
+        return {row.pop("portfolio"): Record(**row) for row in self._rows(question, address)}
 
     def cadence(self, strategy: StrategyId) -> Cadence | None:
         """Return the cadence that the last write to a strategy left.
 
         ``None`` where that write may have taken effect without being confirmed or seen: what it holds is not known.
         """
-        return dict(self._read(cadence_row, journalsql.CADENCE, address=address_of(strategy))).get(strategy)
+        return self._cadences(address_of(strategy)).get(strategy)
+
+    def _cadences(self, address: Address | None = None) -> dict[StrategyId, Cadence | None]:
+        # Nothing but a cadence is ever written to a strategy.
+        cadence = f"CASE WHEN {_TOOK_EFFECT} THEN found.wanted END AS cadence"
+        found = self._newest(f"known.address AS strategy, {cadence}", _COUNTS, address, only=Call.SET_CADENCE)
+        return {row["strategy"]: row["cadence"] for row in found}
 
     def since(self, address: Address, *, plans: Collection[str] = ()) -> str | None:
         """Return the token of the last write to its state or schedule that took or may have taken effect."""
-        return dict(self._read(since_row, journalsql.SINCE, address=address, plans=_listed(plans))).get(address)
+        return self._since(plans, address).get(address)
+
+    def _since(self, plans: Collection[str], address: Address | None = None) -> dict[Address, str]:
+        # A write that carried its change to its end counts, whichever plan it was made under.
+        which = f"{_COUNTS} AND {_NO_REBALANCE} AND ((step = 0 AND {_TOOK_EFFECT}) OR NOT {_UNDER_PLANS})"
+        found = self._newest("known.address, found.token", which, address, plans=_listed(plans))
+        return {row["address"]: row["token"] for row in found}
 
     def last_pause(self, portfolio: PortfolioId) -> str | None:
         """Return the token of the last pause of ours, unless a later resume or start of ours counts."""
-        return dict(self._read(since_row, journalsql.PAUSE, address=portfolio)).get(portfolio)
+        return self._pauses(portfolio).get(portfolio)
 
-    def knows(self, token: str) -> bool:
-        """Whether a write to this service with this token stands in the journal."""
-        return bool(self._rows(journalsql.KNOWS, token=token))
+    def _pauses(self, address: Address | None = None) -> dict[PortfolioId, str]:
+        # The newest write that counts decides, of all kinds: after a resume of ours no pause of ours is in force.
+        found = self._newest("known.address, found.token", f"{_COUNTS} AND {_SETS_STATE}", address, only=Call.PAUSE)
+        return {row["address"]: row["token"] for row in found}
 
-    def last_write(self, address: Address, token: str) -> LastWrite | None:
-        """Return the write to an address with this token, of those that count."""
-        return next(iter(self._read(last_write_row, journalsql.LAST_WRITE, address=address, token=token)), None)
+    def _newest(
+        self, columns: str, which: str, address: Address | None, *, only: Call | None = None, **values: object
+    ) -> list[Row]:
+        """Return columns of the newest write to an address, or to each, of which something holds, sorted by address.
 
-    def confirmed_at(self) -> Mapping[PortfolioId, int]:
-        """Return when each portfolio was confirmed last, also where a later write made that void."""
-        return dict(self._read(confirmed_at_row, journalsql.CONFIRMED_AT))
+        Where that is another call than ``only``, there is none.
+        """
+        call = "found.call" if only is None else f"'{only}'"
+        question = f"""{_ALL if address is None else _ONE}
+            SELECT {columns} FROM known CROSS JOIN writes AS found ON found.id = (
+                SELECT id FROM writes WHERE {_mine("writes")} AND portfolio = known.address AND {which}
+                ORDER BY id DESC LIMIT 1
+            ) AND found.call = {call} ORDER BY known.address"""
+        return self._rows(question, address, **values)
 
-    def maybe_sent(self, address: Address, call: Call, *, plans: Collection[str]) -> bool:
-        """Whether a call of this kind was made under one of these plans whose outcome stayed unknown."""
-        return bool(self._rows(journalsql.MAYBE_SENT, address=address, call=call, plans=_listed(plans)))
+    def unanswered(self, portfolio: PortfolioId) -> OpenIntent | None:
+        """Return the last request for a run of a portfolio, where its outcome stayed unknown."""
+        return self._unanswered(portfolio).get(portfolio)
+
+    def _unanswered(self, address: Address | None = None) -> dict[PortfolioId, OpenIntent]:
+        question = f"""
+            SELECT {_OPEN_INTENT} FROM writes
+            WHERE {_mine("writes")} AND {_is(address)} AND {_UNKNOWN} AND {_ASKS_FOR_A_RUN} AND NOT EXISTS (
+                SELECT 1 FROM writes AS later
+                WHERE {_mine("later")} AND later.portfolio = writes.portfolio AND later.id > writes.id
+                AND {_COUNTS} AND {_ASKS_FOR_A_RUN}
+            ) ORDER BY portfolio"""
+        return {row["address"]: _open_intent(row) for row in self._rows(question, address)}
 
     def unsettled(self) -> tuple[OpenIntent, ...]:
         """Return the writes to this service that have an intent and no outcome, oldest first: a run died over them.
 
         The reasons that were sent with them are not kept.
         """
-        return self._read(intent_row, journalsql.UNSETTLED)
+        found = self._rows(f"SELECT {_OPEN_INTENT} FROM writes WHERE {_mine('writes')} AND outcome IS NULL ORDER BY id")
+        return tuple(_open_intent(row) for row in found)
 
-    def unanswered(self, portfolio: PortfolioId) -> OpenIntent | None:
-        """Return the last request for a run of a portfolio, where its outcome stayed unknown."""
-        return next(iter(self._read(intent_row, journalsql.UNANSWERED, address=portfolio)), None)
+    def _triggers(self) -> dict[PortfolioId, int]:
+        """Return how many rebalances of the last 24 hours count, by portfolio."""
+        question = f"""
+            SELECT portfolio, COUNT(*) AS count FROM writes
+            WHERE {_mine("writes")} AND call = '{Call.REBALANCE}' AND intent_ms >= :since_ms AND {_COUNTS}
+            GROUP BY portfolio ORDER BY portfolio"""
+        found = self._rows(question, since_ms=self._now_ms() - DAY_MS)
+        return {row["portfolio"]: row["count"] for row in found}
+
+    def knows(self, token: str) -> bool:
+        """Whether a write to this service with this token stands in the journal."""
+        return bool(
+            self._rows(
+                f"SELECT id AS number FROM writes WHERE token = :token AND {_mine('writes')} LIMIT 1", token=token
+            )
+        )
+
+    def maybe_sent(self, address: Address, call: Call, *, plans: Collection[str]) -> bool:
+        """Whether a call of this kind was made under one of these plans whose outcome stayed unknown."""
+        question = f"""
+            SELECT id AS number FROM writes
+            WHERE {_mine("writes")} AND {_is(address)} AND call = :call AND {_UNKNOWN} AND {_UNDER_PLANS} LIMIT 1"""
+        return bool(self._rows(question, address, call=call, plans=_listed(plans)))
+
+    def last_write(self, address: Address, token: str) -> LastWrite | None:
+        """Return the write to an address with this token, of those that count."""
+        question = f"""
+            SELECT token, call, intent_ms AS at_ms, {_TOOK_EFFECT} AS took_effect, {_CADENCE} FROM writes
+            WHERE {_mine("writes")} AND {_is(address)} AND token = :token ORDER BY id DESC LIMIT 1"""
+        return next((LastWrite(**row) for row in self._rows(question, address, token=token)), None)
+
+    def confirmed_at(self) -> Mapping[PortfolioId, int]:
+        """Return when each portfolio was confirmed last, also where a later write made that void."""
+        found = self._rows("SELECT portfolio, confirmed_ms FROM confirmed WHERE base_url = :base_url")
+        return {row["portfolio"]: row["confirmed_ms"] for row in found}
 
     def open_run(self, *, fingerprint: str, tool: str, approved: str | None = None) -> None:
         """Begin a run: every write belongs to one. ``approved`` is the plan that a person approved, if another one."""
-        self._run = self._execute(
-            "INSERT INTO runs (base_url, fingerprint, tool, process, started_ms, approved, account)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (self._base_url, fingerprint, tool, self._process, self._now_ms(), approved, self._account),
-        )
+        run = {"fingerprint": fingerprint, "tool": tool, "process": self._process, "approved": approved}
+        self._run = self._insert("INSERT INTO runs", {**self._whose, **run, "started_ms": self._now_ms()})
 
     def give_up_dead_runs(self) -> None:
-        """Mark the runs that have no end as cut off; to be called by whoever holds the lock, before a run of its own.
-
-        When they died is not known, so no time is given.
-        """
-        self._execute("UPDATE runs SET exit_reason = ? WHERE finished_ms IS NULL AND exit_reason IS NULL", (CUT_OFF,))
+        """Mark the runs that have no end as cut off, without a time; only for whoever holds the lock and has no run."""
+        dead = "finished_ms IS NULL AND exit_reason IS NULL"
+        self._commit(f"UPDATE runs SET exit_reason = :reason WHERE {dead}", {"reason": CUT_OFF})
 
     def close_run(self, exit_reason: str) -> None:
         """Say how the run ended."""
-        self._execute(
-            "UPDATE runs SET finished_ms = ?, exit_reason = ? WHERE id = ?", (self._now_ms(), exit_reason, self._run)
+        self._commit(
+            "UPDATE runs SET finished_ms = :at_ms, exit_reason = :reason WHERE id = :run",
+            {"at_ms": self._now_ms(), "reason": exit_reason, "run": self._run},
         )
 
     def begin(self, intent: Intent) -> int:
         """Commit the intent of a write before it is sent; return its number."""
-        return self._execute(
-            "INSERT INTO writes (run, base_url, portfolio, call, wanted, intent_ms, token, step, account)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                self._run,
-                self._base_url,
-                intent.address,
-                intent.call.value,
-                wanted_of(intent),
-                self._now_ms(),
-                intent.token,
-                int(intent.is_step),
-                self._account,
-            ),
-        )
+        return self._insert("INSERT INTO writes", self._write(intent, self._now_ms()))
 
     def end(self, number: int, outcome: WriteOutcome, detail: str) -> None:
         """Commit the outcome of the write with this number."""
-        self._execute(
-            "UPDATE writes SET outcome = ?, detail = ?, outcome_ms = ? WHERE id = ?",
-            (outcome.value, detail, self._now_ms(), number),
+        self._commit(
+            "UPDATE writes SET outcome = :outcome, detail = :detail, outcome_ms = :at_ms WHERE id = :number",
+            {"outcome": outcome, "detail": detail, "at_ms": self._now_ms(), "number": number},
         )
 
     def take_over(self, writes: Sequence[tuple[Intent, int, WriteOutcome, str]]) -> None:
         """Commit writes of another journal, in their order, all at once: each with its time, outcome and detail."""
         rows = [
-            (
-                *(self._run, self._base_url, intent.address, intent.call.value, wanted_of(intent), at_ms),
-                *(intent.token, int(intent.is_step), self._account, outcome.value, detail, at_ms),
-            )
+            {**self._write(intent, at_ms), "outcome": outcome, "detail": detail, "outcome_ms": at_ms}
             for intent, at_ms, outcome, detail in writes
         ]
-        self._execute_many(
-            "INSERT INTO writes (run, base_url, portfolio, call, wanted, intent_ms, token, step, account, outcome,"
-            " detail, outcome_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            rows,
-        )
+        self._insert("INSERT INTO writes", *rows)
+
+    def _write(self, intent: Intent, at_ms: int) -> Row:
+        own = {"portfolio": intent.address, "call": intent.call, "token": intent.token, "step": intent.is_step}
+        return {**self._whose, "run": self._run, **own, "wanted": Wanted.text_of(intent), "intent_ms": at_ms}
 
     def confirm(self, records: Mapping[PortfolioId, Record]) -> None:
         """Commit what the service confirmed or showed, all at once."""
-        rows = [
-            (
-                self._base_url,
-                portfolio,
-                record.state.value,
-                record.interval_ms,
-                record.offset_ms,
-                record.schedule_id,
-                record.confirmed_ms,
-                int(record.marked),
-                record.pause_reason,
-                self._account,
-                record.imported,
-            )
-            for portfolio, record in records.items()
-        ]
-        self._execute_many(
-            "INSERT OR REPLACE INTO confirmed VALUES"
-            " (?, ?, ?, ?, ?, ?, ?, ?, (SELECT COALESCE(MAX(id), 0) FROM writes), ?, ?, ?)",
-            rows,
-        )
+        rows = [{**self._whose, "portfolio": one, **msgspec.to_builtins(record)} for one, record in records.items()]
+        last_write = "(SELECT COALESCE(MAX(id), 0) FROM writes)"
+        self._insert("INSERT OR REPLACE INTO confirmed", *rows, last_write=last_write)
 
-    def _execute_many(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        """Execute once a row, and commit all at once."""
-        try:
-            with self._connection:
-                self._connection.executemany(statement, rows)
-        except sqlite3.Error as error:
-            raise broken(self._path, error) from error
+    def _insert(self, into: str, *rows: Row, **made: str) -> int:
+        """Commit rows of the same columns, all at once; ``made`` are columns that SQL finds the value of."""
+        if not rows:
+            return 0
+        columns = {name: f":{name}" for name in rows[0]} | made
+        return self._commit(f"{into} ({', '.join(columns)}) VALUES ({', '.join(columns.values())})", *rows)
 
-    def _execute(self, statement: str, values: tuple[object, ...]) -> int:
-        """Execute and commit; return the number of the row that was inserted last."""
-        try:
-            with self._connection, closing(self._connection.execute(statement, values)) as cursor:
-                return cursor.lastrowid or 0
-        except sqlite3.Error as error:
-            raise broken(self._path, error) from error
+    def _commit(self, statement: str, *rows: Row) -> int:
+        """Execute once a row, commit all at once, and return the number of the row that was inserted last."""
+        number = None
+        with using(self._path), self._connection:
+            for row in rows:
+                with closing(self._connection.execute(statement, row)) as cursor:
+                    number = cursor.lastrowid
+        return number or 0
 
     @contextmanager
     def _one_moment(self) -> Iterator[None]:
         """Let every read inside see the same state of the file."""
-        try:
-            with self._connection:
-                self._connection.execute("BEGIN")
-                yield
-        except sqlite3.Error as error:
-            raise broken(self._path, error) from error
+        with using(self._path), self._connection:
+            self._connection.execute("BEGIN")
+            yield
 
-    def _read(self, read: Callable[[Row], T], statement: str, **values: object) -> tuple[T, ...]:
-        return understood(self._path, read, self._rows(statement, **values))
+    def _rows(self, question: str, address: Address | None = None, **values: object) -> list[Row]:
+        values = {**self._whose, "address": address, **values}
+        return list(ask(self._path, self._connection, question, **values))
 
-    def _rows(self, statement: str, **values: object) -> list[Row]:
-        try:
-            with closing(
-                self._connection.execute(statement, {"base_url": self._base_url, "account": self._account, **values})
-            ) as cursor:
-                return cursor.fetchall()
-        except sqlite3.Error as error:
-            raise broken(self._path, error) from error
+
+def _open_intent(row: Row) -> OpenIntent:
+    number, at_ms, wanted = row.pop("number"), row.pop("at_ms"), row.pop("wanted")
+    return OpenIntent(number=number, intent=Intent(**{**msgspec.structs.asdict(wanted), **row}), at_ms=at_ms)
 
 
 def _listed(plans: Collection[str]) -> str:
@@ -287,25 +337,14 @@ def open_journal(
     ``process`` names this one to those who wait. A run without an end is marked as cut off: nobody else can be at work.
     Raises :class:`JournalError`, as :class:`JournalBusy` when another writer is at it now.
     """
-    locked = lock(path, process)
-    try:
+    with ExitStack() as undo:
+        locked = undo.enter_context(closing(lock(path, process)))
+        connection = undo.enter_context(closing(open_to_write(path)))
         journal = SqliteJournal(
-            open_to_write(path),
-            path=path,
-            base_url=base_url,
-            account=account,
-            now_ms=now_ms,
-            process=process,
-            locked=locked,
+            connection, path=path, base_url=base_url, account=account, now_ms=now_ms, process=process, locked=locked
         )
-    except BaseException:
-        locked.close()
-        raise
-    try:
         journal.give_up_dead_runs()
-    except BaseException:
-        journal.__exit__()
-        raise
+        undo.pop_all()
     return journal
 
 
@@ -317,10 +356,9 @@ def read_memory(
     ``now_ms`` is the present, UTC epoch milliseconds. Raises :class:`JournalError` for a file that is damaged or
     something else.
     """
-    connection = open_to_read(path)
-    if connection is None:
-        return Memory()
-    with closing(connection):
+    with reading(path) as connection:
+        if connection is None:
+            return Memory()
         journal = SqliteJournal(connection, path=path, base_url=base_url, account=account, now_ms=lambda: now_ms)
         return journal.memory(plans=plans)
 
@@ -331,29 +369,25 @@ def read_runs(path: Path, *, run: int | None = None, portfolios: Sequence[Portfo
     With ``run``, only that one; with ``portfolios``, only writes to these, and only runs that have any. Reads while
     an apply writes. Raises :class:`JournalError` for a file that is damaged or something else.
     """
-    connection = open_to_read(path)
-    if connection is None:
-        return None
-    with closing(connection):
-        try:
-            connection.execute("BEGIN")  # so that runs and writes are of one moment
-            runs = connection.execute(
-                "SELECT id, base_url, fingerprint, tool, process, started_ms, finished_ms, exit_reason, approved,"
-                " account FROM runs"
-                " WHERE ?1 IS NULL OR id = ?1 ORDER BY id DESC",
-                (run,),
-            ).fetchall()
-            writes = connection.execute(
-                "SELECT run, id, portfolio, call, wanted, intent_ms, outcome, detail, outcome_ms, token"
-                " FROM writes"
-                " WHERE ?1 IS NULL OR run = ?1 ORDER BY id",
-                (run,),
-            ).fetchall()
-        except sqlite3.Error as error:
-            raise broken(path, error) from error
-    of_run: dict[int, list[Write]] = {}
-    for number, write in understood(path, write_row, writes):
-        if not portfolios or write.portfolio in portfolios:
-            of_run.setdefault(number, []).append(write)
-    found = understood(path, lambda row: run_row(row, tuple(of_run.get(row[0], ()))), runs)
+    with reading(path) as connection:
+        if connection is None:
+            return None
+        connection.execute("BEGIN")  # so that runs and writes are of one moment
+        question = f"""
+            SELECT run, id AS number, portfolio, call, {_CADENCE}, wanted, intent_ms, outcome,
+                IFNULL(detail, '') AS detail, outcome_ms, token
+            FROM writes WHERE :run IS NULL OR run = :run ORDER BY id"""
+        writes = ask(path, connection, question, run=run)
+        question = """
+            SELECT id AS number, base_url, fingerprint, tool, process, started_ms, finished_ms, exit_reason, approved,
+                account
+            FROM runs WHERE :run IS NULL OR id = :run ORDER BY id DESC"""
+        runs = ask(path, connection, question, run=run)
+    # The file is closed by now: an apply that commits waits for no more than the reading.
+    of_run: defaultdict[int, list[Write]] = defaultdict(list)
+    for row in writes:
+        if not portfolios or row["portfolio"] in portfolios:
+            number, wanted = row.pop("run"), row.pop("wanted")
+            of_run[number].append(Write(**row, interval_ms=wanted.interval_ms, offset_ms=wanted.offset_ms))
+    found = [Run(**row, writes=tuple(of_run[row["number"]])) for row in runs]
     return tuple(one for one in found if one.writes or not portfolios)

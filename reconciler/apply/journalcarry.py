@@ -7,34 +7,32 @@ It counts as imported: only where the service still shows what it says (:func:`r
 
 from __future__ import annotations
 
-from contextlib import closing
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler import TOOL
 from reconciler.apply.journal import SqliteJournal, open_journal
-from reconciler.apply.journalfacts import services_of
-from reconciler.apply.journalfile import open_to_read
-from reconciler.core.desired import PortfolioId
+from reconciler.apply.journalfile import reading, services_of
 from reconciler.core.errors import ExitReason, NotExpected, UsageError
 from reconciler.core.exportfile import Export, Remembered
 from reconciler.core.intent import Call, Intent, WriteOutcome
-from reconciler.core.planfile import TOOL
-from reconciler.core.strategy import strategy_of
+from reconciler.core.model import PortfolioId, strategy_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from reconciler.core.intent import Address, LastWrite
-    from reconciler.core.live import Record
+    from reconciler.core.intent import LastWrite
+    from reconciler.core.model import Address, Record
     from reconciler.core.ports import Memory
 
 IMPORTED: Final = "imported"
 """What stands in the journal in place of a fingerprint, and as the detail of each write that was brought in."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class Taken(Struct, frozen=True, kw_only=True):
     """How many portfolios and strategies were taken over, were known here just so, and are known better here."""
 
     taken: int = 0
@@ -55,10 +53,9 @@ def read_export(path: Path, *, base_url: str, account: str | None, now_ms: int) 
             "Name one with --account.",
         )
     account = account if account is not None else next(iter(accounts), None)
-    connection = open_to_read(path)
-    if connection is None:
-        return None
-    with closing(connection):
+    with reading(path) as connection:
+        if connection is None:
+            return None
         journal = SqliteJournal(connection, path=path, base_url=base_url, account=account, now_ms=lambda: now_ms)
         memory = journal.memory()
         addresses: set[Address] = {*memory.records, *memory.since, *memory.pauses}

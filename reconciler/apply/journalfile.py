@@ -1,7 +1,7 @@
-"""The journal's file: its tables, how it is opened, checked and upgraded, and the lock that lets one apply in.
+"""The journal's file: its tables and what their columns mean, how it is opened, checked and upgraded, and its lock.
 
-In: a path. Out: an SQLite connection to tables of the present version, or a :class:`JournalError` that says what is
-wrong with the file. What the rows mean is :mod:`reconciler.apply.journalrows`'.
+In: a path. Out: an SQLite connection to tables of the present version, their rows, or a :class:`JournalError` that says
+what is wrong with the file. Which questions are asked is :mod:`reconciler.apply.journal`'s.
 
 After the process died between two writes the one file is whole. Where it died inside one, what undoes that write lies
 beside the file as ``….db-journal``: the next opening to write rolls it back, one to read can't, and says so.
@@ -9,15 +9,27 @@ beside the file as ``….db-journal``: the next opening to write rolls it back, 
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import stat
-from contextlib import closing
-from typing import TYPE_CHECKING, Final
+from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import msgspec
+from msgspec import Meta, Struct
+
+from reconciler.core.codec import LATEST_MS
 from reconciler.core.errors import JournalBusy, JournalError
+from reconciler.core.intent import Before, Call
+from reconciler.core.model import ApiVersion, Cadence, RunState, StrategyId, strategy_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from reconciler.core.doctor import JournalFacts
+    from reconciler.core.intent import Intent
 
 SCHEMA_VERSION: Final = 2
 _WITHOUT_TOKENS: Final = 1
@@ -53,7 +65,7 @@ _SCHEMA: Final = f"""
         pause_reason TEXT, account TEXT, imported TEXT, PRIMARY KEY (base_url, portfolio)
     ) STRICT, WITHOUT ROWID;
 """
-_BEFORE_UPGRADE: Final = f"""
+_FROM_1: Final = f"""
     PRAGMA user_version = {SCHEMA_VERSION};
     ALTER TABLE runs ADD COLUMN approved TEXT;
     ALTER TABLE runs ADD COLUMN account TEXT;
@@ -62,13 +74,102 @@ _BEFORE_UPGRADE: Final = f"""
     ALTER TABLE confirmed ADD COLUMN imported TEXT;
     DROP INDEX writes_by_portfolio;
     ALTER TABLE writes RENAME TO writes_without_tokens;
-"""
-_AFTER_UPGRADE: Final = """
+    {_WRITES}
     INSERT INTO writes
         SELECT id, run, base_url, portfolio, call, wanted, intent_ms, outcome, detail, outcome_ms, 'old' || id, 0, NULL
         FROM writes_without_tokens;
     DROP TABLE writes_without_tokens;
 """
+_TO_PRESENT: Final = {0: _SCHEMA, _WITHOUT_TOKENS: _FROM_1}
+"""What makes the present tables, by the version that a file has; an empty one has 0."""
+
+Row = dict[str, Any]
+"""A row by the names of its columns, each value as what it means."""
+_Milliseconds = Annotated[int, Meta(ge=0)]
+_Time = Annotated[int, Meta(ge=0, le=LATEST_MS)]
+
+
+class Wanted(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The column ``wanted`` of a write: what of its intent has no column of its own. The reason that is sent stays out.
+
+    It is saved as JSON. A field that is missing there is as usual, but for the schedule, which always stands there.
+    """
+
+    interval_ms: _Milliseconds | None
+    offset_ms: _Milliseconds | None
+    api: ApiVersion = ApiVersion.V1
+    cadence: Cadence | None = msgspec.field(default=None, name="schedule")
+    run_now: bool = False
+    skip_schedule_validation: bool = False
+    before: Before = Before()
+
+    @staticmethod
+    def text_of(intent: Intent) -> str:
+        """Return what a row is to hold."""
+        document = msgspec.to_builtins(msgspec.convert(intent, Wanted, from_attributes=True))
+        before = {name: value for name, value in document.pop("before", {}).items() if value is not None}
+        return json.dumps({**document, "before": before} if before else document)
+
+
+def _strategy(address: str) -> StrategyId:
+    strategy = strategy_of(address)
+    if strategy is None:
+        raise ValueError(f"{address!r} is no strategy")
+    return strategy
+
+
+_PARSED: Final[Mapping[str, Callable[[Any], object]]] = {
+    "wanted": json.loads,
+    "cadence": lambda wanted: Cadence(json.loads(wanted)["schedule"]),
+    "strategy": _strategy,
+    **dict.fromkeys(("marked", "is_step", "took_effect"), bool),
+}
+_TYPES: Final[Mapping[str, Any]] = {
+    "call": Call,
+    "state": RunState,
+    "wanted": Wanted,
+    "cadence": Cadence | None,
+    "strategy": str,
+    **dict.fromkeys(("base_url", "fingerprint", "tool", "process", "portfolio", "address", "token", "detail"), str),
+    **dict.fromkeys(("approved", "account", "exit_reason", "last_ended", "outcome"), str | None),
+    **dict.fromkeys(("schedule_id", "pause_reason", "imported"), str | None),
+    **dict.fromkeys(("started_ms", "confirmed_ms", "intent_ms", "at_ms"), _Time),
+    **dict.fromkeys(("finished_ms", "outcome_ms", "last_started_ms"), _Time | None),
+    **dict.fromkeys(("number", "run", "count", "records", "open_intents"), int),
+    **dict.fromkeys(("last_run", "interval_ms", "offset_ms"), int | None),
+    **dict.fromkeys(("marked", "is_step", "took_effect"), bool),
+}
+"""What a value is, by the name that a question gives its column, and how it is made of what stands there."""
+
+
+@lru_cache
+def _row_type(columns: tuple[str, ...]) -> type[Struct]:
+    return msgspec.defstruct("Row", [(name, _TYPES[name]) for name in columns])
+
+
+def ask(path: Path, connection: sqlite3.Connection, question: str, **values: object) -> Iterator[Row]:
+    """Read all rows that a question finds, and return them one by one: what they mean is looked at only then.
+
+    Raises :class:`JournalError`, for a word or number that no journal has while the rows are gone through: SQLite's own
+    check can't see these.
+    """
+    with using(path), closing(connection.execute(question, values)) as cursor:
+        columns = tuple(column[0] for column in cursor.description)
+        rows = cursor.fetchall()
+    return _meant(path, columns, rows)
+
+
+def _meant(path: Path, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> Iterator[Row]:
+    kind, parsed = _row_type(columns), [(name, _PARSED[name]) for name in columns if name in _PARSED]
+    for row in rows:
+        found = dict(zip(columns, row, strict=True))
+        try:
+            for name, parse in parsed:
+                found[name] = None if found[name] is None else parse(found[name])
+            found = msgspec.structs.asdict(msgspec.convert(found, kind))
+        except (ValueError, KeyError, TypeError) as error:
+            raise broken(path, ValueError(f"it is damaged: {error}")) from error
+        yield found
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:
@@ -77,32 +178,24 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     One of an older version is upgraded. The whole file is checked, so that damage is found before anything is written
     to the service. A file with a second name (a hard link) is refused: lock and rollback journal go by the name.
     """
-    try:
+    with using(path), ExitStack() as undo:
         real = _real(path)
         if real.is_file() and real.stat().st_nlink > 1:
-            raise _of_two_names(path)
-        connection = sqlite3.connect(real, timeout=_BUSY_SECONDS)
-    except (OSError, sqlite3.Error) as error:
-        raise broken(path, error) from error
-    try:
-        new = _is_new(connection, real)
-        if not new:
+            raise JournalError(
+                f"the journal {path} has a second name (a hard link), so another apply could write to it at the same "
+                "time",
+                "Remove the other name, or replace it with a symbolic link. Both names of a link share one lock.",
+            )
+        connection = undo.enter_context(closing(sqlite3.connect(real, timeout=_BUSY_SECONDS)))
+        if not _is_new(connection, real):
             _require_journal(connection, path)
-            require_sound(connection, path)
+            _require_sound(connection, path)
         # One file that is whole by itself between two writes. FULL makes an intent survive a power cut: SQLite then
         # waits for the disk also after it has emptied the rollback journal.
         connection.execute("PRAGMA journal_mode = TRUNCATE")
         connection.execute("PRAGMA synchronous = FULL")
-        if new:
-            _execute_all(connection, _SCHEMA)
-        else:
-            _upgrade(connection)
-    except (OSError, sqlite3.Error) as error:
-        connection.close()
-        raise broken(path, error) from error
-    except JournalError:
-        connection.close()
-        raise
+        _make_present(connection)
+        undo.pop_all()
     return connection
 
 
@@ -112,28 +205,28 @@ def open_to_read(path: Path) -> sqlite3.Connection | None:
     Of a journal of an older version it shows an upgraded copy in memory. Raises :class:`JournalError` for a file that
     is damaged or something else: reading it as empty would turn what is known into unverified, and then into writes.
     """
-    try:
+    with using(path), ExitStack() as undo:
         real = _real(path)
         if not real.exists():
             return None
-        connection = _connect_to_read(real)
-    except (OSError, sqlite3.Error) as error:
-        raise broken(path, error) from error
-    try:
-        # What an apply leaves that died before it had made the tables.
-        if _is_new(connection, real):
-            connection.close()
+        connection = undo.enter_context(closing(_connect_to_read(real)))
+        if _is_new(connection, real):  # what an apply leaves that died before it had made the tables
             return None
         if _require_journal(connection, path) != SCHEMA_VERSION:
-            require_sound(connection, path)
-            connection = _upgraded_copy(connection)
-    except (OSError, sqlite3.Error) as error:
-        connection.close()
-        raise broken(path, error) from error
-    except JournalError:
-        connection.close()
-        raise
+            _require_sound(connection, path)
+            return _upgraded_copy(connection)
+        undo.pop_all()
     return connection
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """Open a journal as :func:`open_to_read` does, and close it again."""
+    connection = open_to_read(path)
+    with using(path), ExitStack() as undo:
+        if connection is not None:
+            undo.enter_context(closing(connection))
+        yield connection
 
 
 def _connect_to_read(real: Path) -> sqlite3.Connection:
@@ -157,7 +250,37 @@ def _connect_to_read(real: Path) -> sqlite3.Connection:
     return connection
 
 
-def require_sound(connection: sqlite3.Connection, path: Path) -> None:
+def read_facts(path: Path) -> JournalFacts | None:
+    """Check a journal and count what is in it, of all services; ``None`` where there is none yet.
+
+    Reads while an apply writes. Raises :class:`JournalError` for a file that is damaged or something else.
+    """
+    from reconciler.core.doctor import JournalFacts
+
+    with reading(path) as connection:
+        if connection is None:
+            return None
+        _require_sound(connection, path)
+        (found,) = ask(
+            path,
+            connection,
+            "SELECT (SELECT COUNT(*) FROM confirmed) AS records, (SELECT COUNT(*) FROM writes WHERE outcome IS NULL) AS"
+            " open_intents, id AS last_run, started_ms AS last_started_ms, exit_reason AS last_ended"
+            " FROM (SELECT 1) LEFT JOIN runs ON id = (SELECT MAX(id) FROM runs)",
+        )
+        return JournalFacts(version=SCHEMA_VERSION, **found)
+
+
+def services_of(path: Path) -> tuple[tuple[str, str | None], ...]:
+    """Return the services and accounts that a journal knows something of, sorted; none where there is no journal."""
+    with reading(path) as connection:
+        if connection is None:
+            return ()
+        services = "SELECT base_url, account FROM writes UNION SELECT base_url, account FROM confirmed ORDER BY 1, 2"
+        return tuple(connection.execute(services).fetchall())
+
+
+def _require_sound(connection: sqlite3.Connection, path: Path) -> None:
     """Check the whole file. Raises :class:`JournalError` with what SQLite found; ``sqlite3.Error`` where it can't."""
     damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if damage != "ok":
@@ -195,83 +318,6 @@ def _is_new(connection: sqlite3.Connection, real: Path) -> bool:
     return connection.execute("PRAGMA schema_version").fetchone()[0] == 0 and real.stat().st_size == 0
 
 
-def _upgraded_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """Return a copy in memory with the present tables, which can't be written to, and close the connection."""
-    copy = sqlite3.connect(":memory:")
-    try:
-        with closing(connection):
-            connection.backup(copy)
-        _upgrade(copy)
-        copy.execute("PRAGMA query_only = ON")
-    except BaseException:
-        copy.close()
-        raise
-    return copy
-
-
-def _upgrade(connection: sqlite3.Connection) -> None:
-    """Bring tables of the version before this one up to date, all or nothing."""
-    if connection.execute("PRAGMA user_version").fetchone()[0] == _WITHOUT_TOKENS:
-        _execute_all(connection, _BEFORE_UPGRADE + _WRITES + _AFTER_UPGRADE)
-
-
-def _execute_all(connection: sqlite3.Connection, statements: str) -> None:
-    """Execute statements as one transaction."""
-    with connection:  # which rolls back where one fails
-        connection.executescript(f"BEGIN IMMEDIATE; {statements}")
-
-
-def lock(path: Path, process: str) -> sqlite3.Connection:
-    """Return a connection that holds a lock beside the journal until it is closed, or its process is gone.
-
-    SQLite's own file lock, on a file of its own: it works on every system, and dies with the process that holds it.
-    It lies beside the file that every link leads to, so that all names of one journal share it. Writers exclude each
-    other, but readers may look, so the file tells whoever finds it locked who holds it. Raises :class:`JournalBusy` at
-    once when another process does.
-    """
-    try:
-        real = _real(path)
-    except OSError as error:
-        raise broken(path, error) from error
-    beside = real.with_name(real.name + ".lock")
-    try:
-        real.parent.mkdir(parents=True, exist_ok=True)
-        _require_file(beside)
-        connection = sqlite3.connect(beside, timeout=0, isolation_level=None)
-    except (OSError, sqlite3.Error) as error:
-        raise broken(beside, error) from error
-    try:
-        connection.execute("PRAGMA synchronous = OFF")  # nobody needs to know after a power cut who it was
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("CREATE TABLE IF NOT EXISTS holder (id INTEGER PRIMARY KEY, process TEXT NOT NULL)")
-        connection.execute("INSERT OR REPLACE INTO holder VALUES (1, ?)", (process,))
-        connection.execute("COMMIT")
-        connection.execute("BEGIN IMMEDIATE")
-    except sqlite3.Error as error:
-        busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-        failure = _busy(path, _holder(connection)) if busy else broken(beside, error)
-        connection.close()
-        raise failure from error
-    return connection
-
-
-def _holder(connection: sqlite3.Connection) -> str:
-    """Return who took the lock last, which is who holds it; empty in the moment when it is being written."""
-    try:
-        with closing(connection.execute("SELECT process FROM holder")) as cursor:
-            row = cursor.fetchone()
-    except sqlite3.Error:
-        return ""
-    return str(row[0]) if row else ""
-
-
-def _busy(path: Path, holder: str) -> JournalBusy:
-    return JournalBusy(
-        f"another apply is at work with the journal {path}{f': {holder}' if holder else ''}",
-        "Wait for it to end, or give --lock-timeout more time. Two applies must not share a journal.",
-    )
-
-
 def _require_journal(connection: sqlite3.Connection, path: Path) -> int:
     """Return the version of the journal, the present one or one that can be upgraded to it."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -286,11 +332,68 @@ def _require_journal(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def _of_two_names(path: Path) -> JournalError:
-    return JournalError(
-        f"the journal {path} has a second name (a hard link), so another apply could write to it at the same time",
-        "Remove the other name, or replace it with a symbolic link. Both names of a link share one lock.",
-    )
+def _upgraded_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a copy in memory with the present tables, which can't be written to."""
+    with ExitStack() as undo:
+        copy = undo.enter_context(closing(sqlite3.connect(":memory:")))
+        connection.backup(copy)
+        _make_present(copy)
+        copy.execute("PRAGMA query_only = ON")
+        undo.pop_all()
+    return copy
+
+
+def _make_present(connection: sqlite3.Connection) -> None:
+    """Make the tables of an empty file, or bring those of the version before this one up to date, all or nothing."""
+    statements = _TO_PRESENT.get(connection.execute("PRAGMA user_version").fetchone()[0])
+    if statements is not None:
+        with connection:  # which rolls back where one fails
+            connection.executescript(f"BEGIN IMMEDIATE; {statements}")
+
+
+def lock(path: Path, process: str) -> sqlite3.Connection:
+    """Return a connection that holds a lock beside the journal until it is closed, or its process is gone.
+
+    SQLite's own file lock, on a file of its own: it works on every system, and dies with the process that holds it.
+    It lies beside the file that every link leads to, so that all names of one journal share it. Writers exclude each
+    other, but readers may look, so the file tells whoever finds it locked who holds it. Raises :class:`JournalBusy` at
+    once when another process does.
+    """
+    with using(path):
+        real = _real(path)
+    beside = real.with_name(real.name + ".lock")
+    with using(beside), ExitStack() as undo:
+        real.parent.mkdir(parents=True, exist_ok=True)
+        _require_file(beside)
+        connection = undo.enter_context(closing(sqlite3.connect(beside, timeout=0, isolation_level=None)))
+        try:
+            connection.execute("PRAGMA synchronous = OFF")  # nobody needs to know after a power cut who it was
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("CREATE TABLE IF NOT EXISTS holder (id INTEGER PRIMARY KEY, process TEXT NOT NULL)")
+            connection.execute("INSERT OR REPLACE INTO holder VALUES (1, ?)", (process,))
+            connection.execute("COMMIT")
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            holder = ""
+            with suppress(sqlite3.Error):  # in the moment when the first one writes its name down
+                holder = "".join(f": {name}" for (name,) in connection.execute("SELECT process FROM holder") if name)
+            raise JournalBusy(
+                f"another apply is at work with the journal {path}{holder}",
+                "Wait for it to end, or give --lock-timeout more time. Two applies must not share a journal.",
+            ) from error
+        undo.pop_all()
+    return connection
+
+
+@contextmanager
+def using(path: Path) -> Iterator[None]:
+    """Raise :class:`JournalError` about this file for whatever SQLite or the system says inside."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise broken(path, error) from error
 
 
 def broken(path: Path, error: Exception) -> JournalError:

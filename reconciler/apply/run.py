@@ -8,34 +8,28 @@ journal that can't be written and an interruption stop the rest, which then is *
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from reconciler.apply.announce import Announcer, Declined, Progress, result_of
-from reconciler.apply.steps import Steps
+from reconciler.apply.steps import Steps, StrategySteps
 from reconciler.apply.stop import Stop, work_through
-from reconciler.apply.strategies import StrategySteps
-from reconciler.core.desired import ApiVersion
-from reconciler.core.errors import ApiError, FailureKind, JournalError, PlanInvalid
-from reconciler.core.plan import Change, write_stages
+from reconciler.core.errors import ApiError, FailureKind, JournalError
+from reconciler.core.model import Verb
+from reconciler.core.plan import write_stages
 from reconciler.core.planfile import fingerprint
-from reconciler.core.report import ACHIEVED, ActionResult, AnyResult, ApplyReport, Outcome, StrategyResult
-from reconciler.core.strategy import StrategyChange
-from reconciler.core.verb import Verb
+from reconciler.core.report import ACHIEVED, ApplyReport, Outcome, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from reconciler.core.desired import PortfolioId
-    from reconciler.core.intent import Address
-    from reconciler.core.live import Live
-    from reconciler.core.plan import AnyChange, Plan
-    from reconciler.core.ports import ApplyObserver, AutomationApi, Clock, Journal, StrategyApi
-    from reconciler.core.strategy import StrategyId
+    from reconciler.core.model import Address, Live
+    from reconciler.core.plan import Change, Plan
+    from reconciler.core.ports import ApplyObserver, Clock, Journal, ServiceApi
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Pace(Struct, frozen=True, kw_only=True):
     """How boldly a plan is carried out.
 
     ``parallelism`` portfolios at a time. After ``max_failures`` failed or unknown changes nothing more begins. With a
@@ -50,8 +44,7 @@ class Pace:
 async def apply_plan(
     plan: Plan,
     *,
-    api: AutomationApi,
-    strategies: StrategyApi | None = None,
+    api: ServiceApi,
     journal: Journal,
     clock: Clock,
     observer: ApplyObserver,
@@ -64,34 +57,33 @@ async def apply_plan(
     """Carry out every change of the plan, stage after stage, in the order of
     :func:`~reconciler.core.plan.write_stages`.
 
-    ``strategies`` is needed by a plan that changes any. ``token`` returns a new token at each call. ``approved`` is the
-    fingerprint of the plan that a person approved, where ``plan`` was made anew since. ``again`` names portfolios that
-    may be started with a run at once although an earlier request for one stayed unanswered.
+    ``token`` returns a new token at each call. ``approved`` is the fingerprint of the plan that a person approved,
+    where ``plan`` was made anew since. ``again`` names portfolios that may be started with a run at once although an
+    earlier request for one stayed unanswered.
     """
     started_ms = clock.now_ms()
     applier = _Applier(
-        announcer=Announcer(api=api, strategies=strategies, journal=journal, clock=clock, token=token),
+        announcer=Announcer(api=api, journal=journal, clock=clock, token=token),
         observer=observer,
         pace=pace,
         stop=stop,
         plans=frozenset({fingerprint(plan)} | ({approved} if approved is not None else set())),
         again=again,
     )
-    for stage in write_stages(plan.changes, plan.strategies):
+    for stage in write_stages(plan.changes):
         await applier.run(stage[: pace.canary])
         applier.judge_canary(stage[: pace.canary])
         await applier.run(stage[pace.canary :])
     return ApplyReport(
         plan=plan,
         results=tuple(applier.results[change.id] for change in plan.changes),
-        strategies=tuple(applier.strategies[change.id] for change in plan.strategies),
         started_ms=started_ms,
         finished_ms=clock.now_ms(),
     )
 
 
 class _Applier:
-    """What the workers of one apply share; ``results`` and ``strategies`` grow, keyed by id."""
+    """What the workers of one apply share; ``results`` grows, keyed by id."""
 
     def __init__(
         self,
@@ -103,8 +95,7 @@ class _Applier:
         plans: frozenset[str],
         again: frozenset[str],
     ) -> None:
-        self.results: dict[PortfolioId, ActionResult] = {}
-        self.strategies: dict[StrategyId, StrategyResult] = {}
+        self.results: dict[Address, Result] = {}
         self._announcer = announcer
         self._observer = observer
         self._pace = pace
@@ -113,52 +104,35 @@ class _Applier:
         self._again = again
         self._failures = 0
 
-    async def run(self, changes: Sequence[AnyChange]) -> None:
+    async def run(self, changes: Sequence[Change]) -> None:
         """Carry out changes that may go at once; returns when each has its result."""
         await work_through(
             changes, self._work, parallelism=self._pace.parallelism, stop=self._stop, clock=self._announcer.clock
         )
 
-    def judge_canary(self, changes: Sequence[AnyChange]) -> None:
+    def judge_canary(self, changes: Sequence[Change]) -> None:
         """Stop unless every one of these changes is done."""
-        failed = [_address(change) for change in changes if self._outcome(change) not in ACHIEVED]
+        failed = [change.id for change in changes if self.results[change.id].outcome not in ACHIEVED]
         if failed:
             self._stop.request(f"the canary {failed[0]} was not done")
 
-    def _outcome(self, change: AnyChange) -> Outcome:
-        match change:
-            case StrategyChange():
-                return self.strategies[change.id].outcome
-            case Change():
-                return self.results[change.id].outcome
-            case _:
-                assert_never(change)
-
-    async def _work(self, change: AnyChange) -> None:
+    async def _work(self, change: Change) -> None:
         if self._stop.why is not None:
             result = result_of(change, Progress(), Outcome.NOT_ATTEMPTED, self._stop.why)
         else:
-            # A strategy is only ever updated.
-            verb = change.verb if isinstance(change, Change) else Verb.UPDATE
-            self._observer.started(_address(change), verb)
+            self._observer.started(change.id, change.verb)
             result = await self._carry_out(change)
         self._count(result)
-        match result:
-            case StrategyResult():
-                self.strategies[result.change.id] = result
-            case ActionResult():
-                self.results[result.change.id] = result
-            case _:
-                assert_never(result)
+        self.results[change.id] = result
         self._observer.finished(result)
 
-    def _count(self, result: AnyResult) -> None:
+    def _count(self, result: Result) -> None:
         self._failures += result.outcome in (Outcome.FAILED, Outcome.UNKNOWN)
         most = self._pace.max_failures
         if most is not None and self._failures > most:
             self._stop.request(f"more than {most} failed")
 
-    async def _carry_out(self, change: AnyChange) -> AnyResult:
+    async def _carry_out(self, change: Change) -> Result:
         progress = Progress()
         try:
             return await self._steps(change, progress).run()
@@ -180,27 +154,20 @@ class _Applier:
             outcome = Outcome.UNKNOWN if progress.calls else Outcome.NOT_ATTEMPTED
             return result_of(change, progress, outcome, error.summary)
 
-    def _steps(self, change: AnyChange, progress: Progress) -> Steps | StrategySteps:
-        announcer = self._announcer
-        match change:
-            case Change():
-                return Steps(
-                    change=change,
-                    announcer=announcer,
-                    progress=progress,
-                    plans=self._plans,
-                    again=self._again,
-                    hinders=lambda live: self._hinders(change, live),
-                )
-            case StrategyChange():
-                api = announcer.strategies
-                if api is None:
-                    raise PlanInvalid(
-                        "a plan changes a strategy without a way to", "This is a bug of ours; please report it."
-                    )
-                return StrategySteps(change=change, api=api, announcer=announcer, progress=progress, plans=self._plans)
-            case _:
-                assert_never(change)
+    def _steps(self, change: Change, progress: Progress) -> Steps | StrategySteps:
+        announcer, strategy = self._announcer, change.of_strategy
+        if strategy is None:
+            return Steps(
+                change=change,
+                announcer=announcer,
+                progress=progress,
+                plans=self._plans,
+                again=self._again,
+                hinders=lambda live: self._hinders(change, live),
+            )
+        return StrategySteps(
+            change=change, strategy=strategy, announcer=announcer, progress=progress, plans=self._plans
+        )
 
     def _hinders(self, change: Change, live: Live) -> str | None:
         """Say why a portfolio must not be resumed now, ``None`` where nothing hinders it.
@@ -208,15 +175,15 @@ class _Applier:
         It would trade on the old cadence of its strategy, which this plan was to change and has not (API facts §5.3).
         Where Glider does not name its strategy, it may be any of those.
         """
-        if change.verb is not Verb.RESUME or change.api is not ApiVersion.V2:
+        if change.verb is not Verb.RESUME or change.api.can.owns_schedule:
             return None
-        unset = sorted(strategy for strategy, result in self.strategies.items() if result.outcome not in ACHIEVED)
+        unset = sorted(
+            strategy
+            for result in self.results.values()
+            if (strategy := result.change.of_strategy) and result.outcome not in ACHIEVED
+        )
         found = next((strategy for strategy in unset if live.strategy in (None, strategy)), None)
         return found and f"the cadence of its strategy {found} was not set, so it is not resumed on the old one"
-
-
-def _address(change: AnyChange) -> Address:
-    return change.address if isinstance(change, StrategyChange) else change.id
 
 
 def _what_failed(error: ApiError, progress: Progress) -> str:

@@ -9,22 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from reconciler.core.desired import ApiVersion, PortfolioId
 from reconciler.core.duration import MINUTE_MS
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.intent import (
-    Call,
-    Effect,
-    WriteOutcome,
-    effect_on_portfolio,
-    effect_on_strategy,
-)
-from reconciler.core.live import Status
-from reconciler.core.strategy import strategy_of
+from reconciler.core.intent import Call, Effect, WriteOutcome, effect_on_portfolio, effect_on_strategy
+from reconciler.core.model import ApiVersion, PortfolioId, Status, strategy_of
 
 if TYPE_CHECKING:
     from reconciler.core.intent import OpenIntent
-    from reconciler.core.ports import AutomationApi, Journal, RebalanceApi, StrategyApi
+    from reconciler.core.ports import Journal, RebalanceApi, ServiceApi
     from reconciler.core.rebalance import Rebalance
 
 LISTED: Final = 10
@@ -35,7 +27,7 @@ _SOON_MS: Final = 10 * MINUTE_MS
 """A run that was asked for begins within this time, or is not taken for it."""
 
 
-async def settle(*, api: AutomationApi, journal: Journal, strategies: StrategyApi | None = None) -> tuple[str, ...]:
+async def settle(*, api: ServiceApi, journal: Journal) -> tuple[str, ...]:
     """Give every open intent its outcome: ``seen`` or ``unseen`` where a read tells, else ``unknown``.
 
     Returns a sentence for each, oldest first. An intent whose portfolio can't be read stays open, and its record void.
@@ -49,7 +41,7 @@ async def settle(*, api: AutomationApi, journal: Journal, strategies: StrategyAp
             continue
         what = f"an earlier apply was cut off during {intent.call.value} of {intent.address}"
         try:
-            effect = await _effect_of(opened, api, strategies)
+            effect = await _effect_of(opened, api)
         except ApiError as error:
             if error.kind is FailureKind.UNAUTHENTICATED:
                 raise
@@ -61,14 +53,12 @@ async def settle(*, api: AutomationApi, journal: Journal, strategies: StrategyAp
     return tuple(sentences)
 
 
-async def _effect_of(opened: OpenIntent, api: AutomationApi, strategies: StrategyApi | None) -> Effect:
+async def _effect_of(opened: OpenIntent, api: ServiceApi) -> Effect:
     strategy = strategy_of(opened.intent.address)
     if strategy is None:
         live = await api.read(PortfolioId(opened.intent.address))
         return effect_on_portfolio(opened.intent, live, answered=False)
-    if strategies is None:
-        return Effect.OPEN
-    return effect_on_strategy(opened.intent, await strategies.read_strategy(strategy))
+    return effect_on_strategy(opened.intent, await api.read_strategy(strategy))
 
 
 _OUTCOMES: Final = {Effect.SHOWN: WriteOutcome.SEEN, Effect.UNCHANGED: WriteOutcome.UNSEEN}

@@ -1,15 +1,17 @@
-"""The writes of one portfolio's change, in their order, and the read that believes them.
+"""The writes of one change, of a portfolio or of a strategy, in their order, and the read that believes them.
 
-In: one change and the ports. Out: its :class:`~reconciler.core.report.ActionResult`. Knows the documented order of
+In: one change and the ports. Out: its :class:`~reconciler.core.report.Result`. Knows the documented order of
 calls and its fallbacks (API facts §5.3), no transport. How a write is made is :mod:`reconciler.apply.announce`'s.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final, TypeVar, assert_never
 
-from reconciler.apply.announce import Declined, Sent, Writing, result_of
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.apply.announce import Declined, Sent, Writing, look_until, result_of
 from reconciler.apply.check import (
     Standing,
     agree,
@@ -20,28 +22,29 @@ from reconciler.apply.check import (
     same_pause,
     schedule_moved,
     standing,
+    strategy_standing,
     what_moved,
+    what_moved_of_strategy,
     why_since_differs,
 )
-from reconciler.apply.reread import look_until
 from reconciler.core.duration import format_duration
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.evidence import doubt
-from reconciler.core.intent import Before, Call, Effect, Intent, effect_on_portfolio
-from reconciler.core.live import Live, Status
-from reconciler.core.marker import due_ms_of, has_token, is_cut, is_marked, marked, unmarked
+from reconciler.core.evidence import doubt, due_ms_of, has_token, is_cut, is_marked, marked, unmarked
+from reconciler.core.intent import Before, Call, Effect, Intent, effect_on_portfolio, effect_on_strategy
+from reconciler.core.model import Live, PortfolioId, Status, StrategyLive, StrategyStatus, Verb
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import Outcome
 from reconciler.core.schedule import observed_record
-from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from reconciler.apply.announce import Announcer, Progress
-    from reconciler.core.live import Record
+    from reconciler.core.model import Record, StrategyId
     from reconciler.core.plan import Change, Snapshot
-    from reconciler.core.report import AnyResult
+    from reconciler.core.report import Result
+
+T = TypeVar("T")
 
 _ABOUT_THE_SCHEDULE: Final = "SCHEDULE_"
 """Error codes that refuse the value itself (API facts §6), not the moment: asking again after a resume won't help."""
@@ -49,9 +52,8 @@ _NOT_WHILE_PAUSED: Final = frozenset({FailureKind.REFUSED, FailureKind.NOT_FOUND
 """How a schedule may be refused because the portfolio is paused; a 404 may be about the schedule alone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Steps:
-    """Carries out one change.
+class _Carrying(Struct, frozen=True, kw_only=True):
+    """What carrying out any change needs.
 
     ``plans`` are the fingerprints of the plan that is carried out, and of the one that was approved. ``again`` names
     portfolios whose run may be asked for although an earlier request may have begun one. ``hinders`` says why a look
@@ -65,14 +67,86 @@ class Steps:
     again: frozenset[str] = frozenset()
     hinders: Callable[[Live], str | None] = lambda _: None
 
-    async def run(self) -> AnyResult:
+    def _require_begin(self, stands: Standing, moved: str) -> None:
+        """Let a change begin: not as desired already, nothing written since its plan, and as the plan saw it.
+
+        Raises :class:`Declined`; ``moved`` says for people why it is not as the plan saw it.
+        """
+        change, journal = self.change, self.announcer.journal
+        if stands is Standing.AFTER:
+            raise Declined(Outcome.ALREADY_DONE, "Glider already is as desired")
+        since = journal.since(change.id, plans=self.plans)
+        if since != change.since:
+            raise Declined(Outcome.STALE, why_since_differs(change.since, since, journal))
+        if stands is Standing.ELSEWHERE:
+            raise Declined(Outcome.STALE, moved)
+
+    def _result(self, outcome: Outcome, detail: str, error: ApiError | None = None) -> Result:
+        return result_of(self.change, self.progress, outcome, detail, error)
+
+    def _without_proof(self, sent: Sent[T]) -> Result:
+        """Say what became of a change whose last write is not known to have taken effect."""
+        detail = f"{sent.intent.call} may or may not have taken effect: {sent.error}"
+        return self._result(Outcome.UNKNOWN, detail, sent.error)
+
+
+class StrategySteps(_Carrying, frozen=True, kw_only=True):
+    """Carries out the change of a strategy's cadence. API facts §1.3 (V2.7, V2.8), §4.7."""
+
+    strategy: StrategyId
+
+    async def run(self) -> Result:
+        """Bring the strategy to its cadence. Raises as :meth:`Steps.run` does."""
+        sent = await self.announcer.announced(
+            Writing(read=self._read, check=self._may_begin, intent=self._intent, effect=effect_on_strategy),
+            self.progress,
+        )
+        if not sent.took_effect:
+            return self._without_proof(sent)
+        sight = await look_until(self._read, self._shown, self.announcer.clock)
+        if not sight.expected:
+            detail = "Glider accepted the cadence, but the strategy does not show it yet; plan again"
+            return self._result(Outcome.UNKNOWN, detail)
+        return self._result(Outcome.DONE, "")
+
+    async def _read(self) -> StrategyLive:
+        return await self.announcer.api.read_strategy(self.strategy)
+
+    def _may_begin(self, live: StrategyLive) -> None:
+        stands = strategy_standing(self.change, live, self.announcer.journal.cadence(self.strategy))
+        self._require_begin(stands, what_moved_of_strategy(self.change, live))
+
+    def _intent(self, live: StrategyLive, token: str) -> Intent:
+        return Intent(
+            address=self.change.id,
+            call=Call.SET_CADENCE,
+            token=token,
+            api=self.change.api,
+            cadence=self.change.after.cadence,
+            before=Before(cadence=live.cadence),
+        )
+
+    def _shown(self, live: StrategyLive) -> bool:
+        """Whether a read shows the cadence; after a good answer, a service that shows none is enough."""
+        hidden = live.status is StrategyStatus.UNKNOWN and not live.word
+        return hidden or live.cadence is self.change.after.cadence
+
+
+class Steps(_Carrying, frozen=True, kw_only=True):
+    """Carries out the change of one portfolio."""
+
+    @property
+    def _portfolio(self) -> PortfolioId:
+        return PortfolioId(self.change.id)
+
+    async def run(self) -> Result:
         """Send every call the change needs, and read back.
 
         Raises :class:`ApiError` when a call is proven to have changed nothing, and :class:`Declined` when the change
         must not, or could not, be carried out.
         """
         journal = self.announcer.journal
-        previous, last_pause = journal.record(self.change.id), journal.last_pause(self.change.id)
+        previous, last_pause = journal.record(self._portfolio), journal.last_pause(self._portfolio)
         match self.change.verb:
             case Verb.PAUSE:
                 sent = await self._send(Call.PAUSE, self._may_begin)
@@ -84,6 +158,8 @@ class Steps:
                 sent = await self._start()
             case _:
                 assert_never(self.change.verb)
+        if sent.effect is Effect.SOMEBODY_ELSES and sent.seen is not None:
+            return self._paused_by_somebody(sent, sent.seen)
         if not sent.took_effect:
             return self._without_proof(sent)
         if previous is not None and self._doubted(previous, sent.look, last_pause):
@@ -112,7 +188,7 @@ class Steps:
         """Set the schedule, then resume. Where that is refused while paused, the other way round (§5.3)."""
         if not self.change.writes_schedule:
             return await self._send(Call.RESUME, self._may_begin)
-        known = self.announcer.journal.record(self.change.id)  # the schedule that is sent first makes it void
+        known = self.announcer.journal.record(self._portfolio)  # the schedule that is sent first makes it void
         try:
             updated = await self._set_schedule(self._may_begin, is_step=True)
         except ApiError as error:
@@ -140,21 +216,15 @@ class Steps:
             raise
 
     def _may_begin(self, live: Live) -> None:
-        """Let a change begin: not as desired already, nothing written since its plan, and as the plan saw it."""
+        """Let the change begin: see :meth:`_require_begin`, and no earlier request of ours may be under way."""
         change, journal = self.change, self.announcer.journal
         if why := self.hinders(live):
             raise Declined(Outcome.NOT_ATTEMPTED, why)
-        stands = standing(change, live, self._believed(journal.record(change.id), live))
-        if stands is Standing.AFTER:
-            raise Declined(Outcome.ALREADY_DONE, "Glider already is as desired")
-        since = journal.since(change.id, plans=self.plans)
-        if since != change.since:
-            raise Declined(Outcome.STALE, why_since_differs(change.since, since, journal))
-        if stands is Standing.ELSEWHERE:
-            raise Declined(Outcome.STALE, what_moved(change, live))
+        stands = standing(change, live, self._believed(journal.record(self._portfolio), live))
+        self._require_begin(stands, what_moved(change, live))
         if self._may_have_resumed(live):
             raise Declined(Outcome.STALE, "an earlier attempt may have resumed it before it was paused; plan again")
-        if change.run_on_start and change.id not in self.again and journal.unanswered(change.id) is not None:
+        if change.run_on_start and change.id not in self.again and journal.unanswered(self._portfolio) is not None:
             detail = (
                 f"an earlier request for a run of it may have begun one; name it with --again {change.id} to start it"
             )
@@ -162,7 +232,7 @@ class Steps:
 
     def _believed(self, record: Record | None, live: Live) -> Record | None:
         """Return the record unless a look shows that it is not to be believed, as its plan did."""
-        if record is None or self._doubted(record, live, self.announcer.journal.last_pause(self.change.id)):
+        if record is None or self._doubted(record, live, self.announcer.journal.last_pause(self._portfolio)):
             return None
         return record
 
@@ -279,16 +349,9 @@ class Steps:
         )
 
     async def _read(self) -> Live:
-        return await self.announcer.api.read(self.change.id)
+        return await self.announcer.api.read(self._portfolio)
 
-    def _without_proof(self, sent: Sent[Live]) -> AnyResult:
-        """Say what became of a change whose last write is not known to have taken effect."""
-        if sent.effect is Effect.SOMEBODY_ELSES and sent.seen is not None:
-            return self._paused_by_somebody(sent, sent.seen)
-        detail = f"{sent.intent.call} may or may not have taken effect: {sent.error}"
-        return result_of(self.change, self.progress, Outcome.UNKNOWN, detail, sent.error)
-
-    def _paused_by_somebody(self, sent: Sent[Live], live: Live) -> AnyResult:
+    def _paused_by_somebody(self, sent: Sent[Live], live: Live) -> Result:
         """Say that the pause in force can't be shown to be this write's: nothing of it is recorded.
 
         So it will be held, unless a mark of ours stands in it: then another write of ours made it.
@@ -302,9 +365,9 @@ class Steps:
         if is_cut(live.pause_reason, sent.intent.reason):
             what = f"it is paused, and Glider cut our mark{shown}, so nothing shows that the pause is ours"
         detail = f"{what}: a later resume needs --resume-held {self.change.id}"
-        return result_of(self.change, self.progress, Outcome.ALREADY_DONE, detail)
+        return self._result(Outcome.ALREADY_DONE, detail)
 
-    async def _read_back(self, sent: Sent[Live], previous: Record | None) -> AnyResult:
+    async def _read_back(self, sent: Sent[Live], previous: Record | None) -> Result:
         """Read until the change holds, and record what was confirmed; ``previous`` is the record that was believed."""
         change, announcer = self.change, self.announcer
         pauses = sent.intent.call is Call.PAUSE
@@ -321,7 +384,7 @@ class Steps:
             return self._paused_by_somebody(sent, live)
         if live is None or not sight.expected:
             detail = "Glider accepted the call, but its status does not show it yet; plan again"
-            return result_of(self.change, self.progress, Outcome.UNKNOWN, detail)
+            return self._result(Outcome.UNKNOWN, detail)
         # What the look before a pause proved of the schedule is kept: the pause spoils the points that proved it.
         previous = observed_record(sent.look, previous) or previous
         record = record_of(
@@ -333,8 +396,8 @@ class Steps:
                 f"Glider changed the mark of our pause: its reason reads {live.pause_reason!r}; this journal remembers "
                 "it, but to other machines it is somebody else's pause"
             )
-        announcer.journal.confirm({change.id: record})
-        return result_of(self.change, self.progress, Outcome.DONE, "")
+        announcer.journal.confirm({self._portfolio: record})
+        return self._result(Outcome.DONE, "")
 
 
 def _confirmed(sent: Sent[Live]) -> Confirmation:

@@ -7,19 +7,18 @@ In: portfolios and the ports. Out: a :class:`~reconciler.core.rebalance.Rebalanc
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, assert_never
 
-from reconciler.apply.announce import Announcer, Declined, Progress, Sent, Writing
-from reconciler.apply.reread import look_until
+from msgspec import Struct
+
+from reconciler.apply.announce import Announcer, Declined, Progress, Sent, Writing, look_until
 from reconciler.apply.settle import LISTED, NEAR_MS, find_run
 from reconciler.apply.stop import work_through
-from reconciler.core.desired import ApiVersion, PortfolioId
 from reconciler.core.duration import SECOND_MS, format_duration
 from reconciler.core.errors import ApiError, FailureKind, JournalError
+from reconciler.core.evidence import due_ms_of
 from reconciler.core.intent import Before, Call, Effect, Intent, WriteOutcome, new_run
-from reconciler.core.live import Live, Status
-from reconciler.core.marker import due_ms_of
+from reconciler.core.model import ApiVersion, Live, PortfolioId, Status
 from reconciler.core.rebalance import RebalanceOutcome, RebalanceResult, RecentRebalances, is_cooldown
 from reconciler.core.report import Outcome
 from reconciler.core.schedule import observed_record
@@ -28,14 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from reconciler.apply.stop import Stop
-    from reconciler.core.ports import RebalanceApi, RebalanceObserver
+    from reconciler.core.ports import RebalanceObserver
     from reconciler.core.report import Run
 
 _TAKEN: Final = frozenset({WriteOutcome.CONFIRMED.value, WriteOutcome.SEEN.value})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     """One rebalance to ask for.
 
     ``skip_schedule_validation`` runs a portfolio without an active schedule, on v1. ``declared_paused`` says that the
@@ -51,8 +49,7 @@ class Order:
     again: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
+class _Look(Struct, frozen=True):
     """A portfolio before a request, ``None`` after it, and the newest rebalances that are listed."""
 
     live: Live | None
@@ -92,8 +89,7 @@ async def trigger_all(
 
     An earlier request that was not answered is looked for first: where its run is found, that run is the result and
     nothing is sent; else the request is refused unless the order says ``again``. Only a refused key, a journal that
-    can't be written and an interruption stop the rest, which is then *not attempted*. The announcer has to know a
-    way to rebalances.
+    can't be written and an interruption stop the rest, which is then *not attempted*.
     """
     asker = _Asker(announcer=announcer, observer=observer, stop=stop)
     await work_through(orders, asker.work, parallelism=parallelism, stop=stop, clock=announcer.clock)
@@ -154,20 +150,15 @@ class _Asker:
             self._stop.request(error.summary)
             return _unknown(order, error.summary) if progress.calls else _not_attempted(order, error.summary)
 
-    def _api(self, order: Order) -> RebalanceApi:
-        if self._announcer.rebalances is None:
-            raise AssertionError("an announcer of rebalances knows a way to them")
-        return self._announcer.rebalances(order.portfolio)
-
     async def _earlier(self, order: Order) -> RebalanceResult | None:
         """Return the result where an earlier request stayed unanswered and a new one must not be made."""
         journal = self._announcer.journal
         opened = journal.unanswered(order.portfolio)
         if opened is None:
             return None
-        found = await find_run(opened, self._api(order))
+        found = await find_run(opened, self._announcer.api)
         if found is not None:
-            noun = self._api(order).noun
+            noun = self._announcer.api.noun(order.portfolio)
             journal.end(opened.number, WriteOutcome.SEEN, f"{noun} {found.id}")
             note = f"the earlier request had begun the {noun} {found.id}; nothing new was asked for"
             return RebalanceResult(
@@ -216,7 +207,7 @@ class _Asker:
             journal.confirm({order.portfolio: proven})
 
     async def _recent(self, order: Order) -> RecentRebalances:
-        return await self._api(order).recent(order.portfolio, limit=LISTED)
+        return await self._announcer.api.recent(order.portfolio, limit=LISTED)
 
     def _found(self, intent: Intent, recent: RecentRebalances) -> bool:
         """Whether a list shows the run that was asked for, and not perhaps the one that the schedule began."""
@@ -229,7 +220,7 @@ class _Asker:
         return not near and new_run(intent, recent) is not None
 
     async def _result(self, order: Order, sent: Sent[_Look]) -> RebalanceResult:
-        noun, journal = self._api(order).noun, self._announcer.journal
+        noun, journal = self._announcer.api.noun(order.portfolio), self._announcer.journal
         if sent.answer is not None:
             run = sent.answer.run or await self._look_for_id(order, sent.intent)
             if run is not None:

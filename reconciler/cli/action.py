@@ -23,7 +23,7 @@ from reconciler.cli.output import write
 from reconciler.cli.results import Results
 from reconciler.cli.streams import open_lasting
 from reconciler.core.errors import ConfigInvalid, ExitReason, ReconcilerError
-from reconciler.core.failon import conditions_met
+from reconciler.core.report import conditions_met
 from reconciler.render import github
 from reconciler.render.ending import Ending
 

@@ -6,13 +6,14 @@ command understands is refused here, with the name of the input; everything else
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar, assert_never
 
+from msgspec import Struct
+
 from reconciler.core.errors import UsageError
-from reconciler.core.failon import FailOn
+from reconciler.core.report import FailOn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,8 +45,7 @@ file that nothing binds to what was reviewed."""
 SPLIT_BY: Final = str.maketrans(",\n\r\t", "    ")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inputs:
+class Inputs(Struct, frozen=True, kw_only=True):
     """The inputs as given; texts are ``""`` and tuples empty where one was not.
 
     ``live`` is a file of ``status --out``, ``environment`` a name that tells apart several uses in one workflow.

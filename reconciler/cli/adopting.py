@@ -6,16 +6,16 @@ declare already is not read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from reconciler.cli.progress import ReadProgress, bar
 from reconciler.cli.service import memory_of
 from reconciler.core.adoption import Found
-from reconciler.core.desired import ApiVersion
 from reconciler.core.errors import ApiError, ExitReason, exit_reason_of
 from reconciler.core.fleet import PortfolioList
-from reconciler.core.strategy import StrategyId, StrategyStatus, address_of, strategy_of
+from reconciler.core.model import ApiVersion, StrategyId, StrategyStatus, address_of, strategy_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -23,12 +23,10 @@ if TYPE_CHECKING:
     from reconciler.cli.output import Output
     from reconciler.cli.service import Service
     from reconciler.core.adoption import Adoption
-    from reconciler.core.desired import PortfolioId
-    from reconciler.core.live import Live
+    from reconciler.core.model import Live, PortfolioId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """What to import: ids of one version, and whether also all that v2 lists."""
 
     ids: tuple[PortfolioId, ...]
@@ -38,8 +36,7 @@ class Wanted:
     """Whether to read the names of v1 portfolios."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(Struct, frozen=True, kw_only=True):
     """What was read; ``declared`` are those that were asked for and left alone, sorted."""
 
     found: Found
@@ -61,13 +58,14 @@ async def read_wanted(
 
     Raises :class:`ApiError` only for a refused key.
     """
-    from reconciler.api.read import read_all
+    from reconciler.api.fleet import read_all
 
-    listed = await service.api.v2.list_portfolios() if wanted.whole else PortfolioList()
+    listed = await service.api.list_portfolios() if wanted.whole else PortfolioList()
     named = [portfolio for portfolio in wanted.ids if portfolio not in declared]
     versions = dict.fromkeys(named, wanted.version)
     # Who names a portfolio says by which API it is managed: by one of them, never by both (API facts §4.9).
-    rows = {i: live for i, live in listed.rows.items() if i not in declared and versions.get(i) is not ApiVersion.V1}
+    elsewhere = {i for i, version in versions.items() if not version.can.lists}
+    rows = {i: live for i, live in listed.rows.items() if i not in declared and i not in elsewhere}
     singly = [portfolio for portfolio in named if portfolio not in rows]
     with bar(output, "Reading", len(singly)) as shown:
         read = await read_all(
@@ -106,14 +104,14 @@ def exit_reason(reading: Reading, adoption: Adoption) -> ExitReason:
 async def _names(
     read: Mapping[PortfolioId, Live], options: Mapping[str, Any], service: Service, output: Output
 ) -> dict[PortfolioId, str | ApiError | None]:
-    from reconciler.api.names import read_names
-    from reconciler.core.live import Status
+    from reconciler.api.fleet import read_names
+    from reconciler.core.model import Status
 
     there = [i for i, live in read.items() if live.status not in (Status.NOT_FOUND, Status.UNREADABLE)]
     nameless = [portfolio for portfolio in there if read[portfolio].name is None]
     with bar(output, "Reading names", len(nameless)) as shown:
         return await read_names(
-            service.rebalances.of(ApiVersion.V1),
+            service.api.by(dict.fromkeys(nameless, ApiVersion.V1)),
             nameless,
             parallelism=options["parallelism"],
             observer=ReadProgress(shown),
@@ -123,9 +121,9 @@ async def _names(
 async def _strategies(
     live: Mapping[PortfolioId, Live], declared: Collection[StrategyId], options: Mapping[str, Any], service: Service
 ) -> Mapping[StrategyId, Any]:
-    from reconciler.api.strategies import GliderStrategies, read_strategies
+    from reconciler.api.fleet import read_strategies
 
     named = {StrategyId(one.strategy) for one in live.values() if one.strategy is not None}
     # An id that may not stand in a URL can't be one of ours either.
     wanted = sorted(one for one in named - set(declared) if strategy_of(address_of(one)) is not None)
-    return await read_strategies(GliderStrategies(service.api.transport), wanted, parallelism=options["parallelism"])
+    return await read_strategies(service.api, wanted, parallelism=options["parallelism"])

@@ -99,7 +99,7 @@ def apply(**options: Any) -> ExitReason:
                 if fewer:
                     output.note(fewer)
                 await _check_scopes(plan, service, output)
-                if (plan.changes or plan.strategies) and approved is None and not options["auto_approve"]:
+                if plan.changes and approved is None and not options["auto_approve"]:
                     _ask(plan)
                 return await _carry_out(plan, options, service, journal, output, approved=agreed)
 
@@ -115,8 +115,8 @@ def _fingerprint(approved: Plan | None) -> str | None:
 
 def _apply_saved(options: Mapping[str, Any], output: Output) -> ExitReason:
     """Run a saved plan: its own selection and decisions hold, so the options that would make others are refused."""
-    from reconciler.core.paths import Paths
-    from reconciler.core.planread import require_account, require_service
+    from reconciler.core.model import Paths
+    from reconciler.core.planfile import require_account, require_service
 
     given = [name for name in ("sources", "targets", "excludes", "selects", "resume_held", "approved") if options[name]]
     if given or options["unverified"] != "write":
@@ -147,8 +147,7 @@ def _saved(options: Mapping[str, Any], option: str) -> Plan:
     exchanged for another valid one is found out. Raises :class:`StalePlan`.
     """
     from reconciler.cli.show import load_plan
-    from reconciler.core.planfile import fingerprint
-    from reconciler.core.planread import require_applicable
+    from reconciler.core.planfile import fingerprint, require_applicable
 
     plan = load_plan(options[option])
     require_applicable(plan)
@@ -163,12 +162,12 @@ def _saved(options: Mapping[str, Any], option: str) -> Plan:
 
 def _require_approved(plan: Plan, approved: Plan) -> str | None:
     """Check a plan against the approved one; whoever shows the refusal gets the whole difference."""
-    from reconciler.core.approval import require_approved
+    from reconciler.core.diff import require_approved
 
     try:
         return require_approved(plan, approved)
     except StalePlan:
-        from reconciler.core.comparison import compare_plans
+        from reconciler.core.diff import compare_plans
 
         publish(uncovered=compare_plans(earlier=approved, later=plan))
         raise
@@ -183,18 +182,17 @@ def _guard(plan: Plan, allow: tuple[str, ...]) -> None:
 
 async def _check_scopes(plan: Plan, service: Service, output: Output) -> None:
     """Refuse a plan that the key may not carry out; only v2 knows scopes, so a plan without v2 asks nobody."""
-    from reconciler.api.scopes import Scope, check_scopes
-    from reconciler.core.desired import ApiVersion
+    from reconciler.api.key import Scope, check_scopes
+    from reconciler.core.doctor import needed_scopes
 
-    needed = [Scope.PORTFOLIOS_WRITE] if any(change.api is ApiVersion.V2 for change in plan.changes) else []
-    needed += [Scope.STRATEGIES_WRITE] if plan.strategies else []
-    if note := await check_scopes(service.api.transport, needed):
+    _, needed = needed_scopes(plan.portfolios, strategies=bool(plan.cadences))
+    if note := await check_scopes(service.api.transport, [Scope(scope) for scope in needed]):
         output.note(f"note: {note}")
 
 
 def _ask(plan: Plan) -> None:
     """Ask on the terminal; anything but yes applies nothing."""
-    count = len(plan.changes) + len(plan.strategies)
+    count = len(plan.changes)
     question = f"\nApply {'this change' if count == 1 else f'these {count} changes'}? Only 'yes' is accepted."
     if not said_yes(question):
         raise ReconcilerError("not approved, nothing was written")
@@ -202,14 +200,12 @@ def _ask(plan: Plan) -> None:
 
 async def _settle(service: Service, journal: SqliteJournal, output: Output) -> None:
     """Find out what became of the writes of an apply that was cut off, before anything else."""
-    from reconciler.api.strategies import GliderStrategies
     from reconciler.apply.settle import settle
-    from reconciler.core.desired import PortfolioId
+    from reconciler.core.model import PortfolioId
 
     # By what each intent says, not by the files: a portfolio may have left them, or moved to the other API, since.
     versions = {PortfolioId(one.intent.address): one.intent.api for one in journal.unsettled()}
-    strategies = GliderStrategies(service.api.transport)
-    for sentence in await settle(api=service.api.by(versions), journal=journal, strategies=strategies):
+    for sentence in await settle(api=service.api.by(versions), journal=journal):
         output.note(f"note: {sentence}")
 
 
@@ -222,21 +218,20 @@ async def _carry_out(
     *,
     approved: str | None = None,
 ) -> ExitReason:
-    from reconciler.api.strategies import GliderStrategies
+    from reconciler import TOOL
     from reconciler.apply.run import Pace, apply_plan
     from reconciler.apply.stop import Stop
-    from reconciler.core.failon import FailOn, conditions_met
-    from reconciler.core.planfile import TOOL, fingerprint
+    from reconciler.core.planfile import fingerprint
+    from reconciler.core.report import FailOn, conditions_met
 
     stop = Stop()
     pace = Pace(parallelism=options["parallelism"], max_failures=options["max_failures"], canary=options["canary"])
-    total = len(plan.changes) + len(plan.strategies)
+    total = len(plan.changes)
     journal.open_run(fingerprint=fingerprint(plan), tool=TOOL, approved=approved)
     with signals(stop) as caught, bar(output, "Applying", total) as shown:
         report = await apply_plan(
             plan,
             api=service.api,
-            strategies=GliderStrategies(service.api.transport),
             journal=journal,
             clock=service.clock,
             observer=ApplyProgress(shown, output),

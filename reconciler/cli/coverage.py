@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from reconciler.cli.output import Output
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
-    from reconciler.core.coverage import Coverage
-    from reconciler.core.desired import PortfolioId
+    from reconciler.core.fleet import Coverage
+    from reconciler.core.model import PortfolioId
 
 HELP = """Show which portfolios are live and declared by no file: unmanaged, reported and never touched.
 
@@ -71,16 +71,16 @@ async def _look(
     service: Service,
     output: Output,
 ) -> Coverage:
-    from reconciler.api.read import read_all
+    from reconciler.api.fleet import read_all
     from reconciler.cli.progress import ReadProgress, bar
-    from reconciler.core.coverage import Coverage
+    from reconciler.core.fleet import Coverage
 
     declared = configuration.desired if configuration is not None else {}
-    listed = await service.api.v2.list_portfolios()
+    listed = await service.api.list_portfolios()
     undeclared = [portfolio for portfolio in ids if portfolio not in declared]
     with bar(output, "Reading", len(undeclared)) as shown:
         named = await read_all(
-            service.api.v1, undeclared, parallelism=options["parallelism"], observer=ReadProgress(shown)
+            service.api, undeclared, parallelism=options["parallelism"], observer=ReadProgress(shown)
         )
     return Coverage(
         declared=declared,
@@ -92,7 +92,7 @@ async def _look(
 
 
 def _show(found: Coverage, base_url: str, options: Mapping[str, Any], output: Output) -> ExitReason:
-    from reconciler.core.failon import FailOn
+    from reconciler.core.report import FailOn
     from reconciler.render.coverage import coverage_document, coverage_markdown, coverage_text
 
     met = [FailOn(word) for word in dict.fromkeys(options["fail_on"]) if found.leaves_unmanaged]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from reconciler.cli import options as shared
 from reconciler.cli.named import expect_in, load_files_if_any, paths_of
 from reconciler.cli.service import open_service, run_async
 from reconciler.cli.wiring import make_output
-from reconciler.core.desired import ApiVersion
+from reconciler.core.endpoint import NOTHING
 from reconciler.core.errors import ApiError, ConfigInvalid, JournalError, ReconcilerError
-from reconciler.core.expect import NOTHING
+from reconciler.core.model import ApiVersion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,8 +71,8 @@ def doctor(**options: Any) -> ExitReason:
 def _program() -> Check:
     import platform
 
+    from reconciler import TOOL
     from reconciler.core.doctor import CheckId, ok
-    from reconciler.core.planfile import TOOL
 
     return ok(CheckId.PROGRAM, f"{TOOL}, Python {platform.python_version()}, {platform.system() or 'unknown system'}")
 
@@ -93,7 +93,7 @@ def _files(sources: tuple[str, ...]) -> tuple[Configuration | None, Check]:
 
 
 def _journal(path: str) -> Check:
-    from reconciler.apply.journalfacts import read_facts
+    from reconciler.apply.journalfile import read_facts
     from reconciler.cli.journalplace import UNTRACK, is_tracked
     from reconciler.core.doctor import CheckStatus, JournalFacts, check_journal, warn
 
@@ -133,8 +133,8 @@ async def _service(options: Mapping[str, Any], configuration: Configuration | No
 
 
 async def _asked(options: Mapping[str, Any], configuration: Configuration | None) -> tuple[Check, ...]:
-    from reconciler.api.probe import ask_service
-    from reconciler.core.servicechecks import needed_scopes, service_checks
+    from reconciler.api.key import ask_service
+    from reconciler.core.doctor import needed_scopes, service_checks
 
     desired = configuration.desired if configuration is not None else {}
     on_v1 = next((one.id for one in desired.values() if one.api is ApiVersion.V1), None)

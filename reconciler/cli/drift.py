@@ -68,11 +68,9 @@ def drift(**options: Any) -> ExitReason:
 def _show(found: Plan, output: Output, reason: ExitReason) -> None:
     match output.format:
         case "json":
-            import json
+            from reconciler.core.planfile import format_plan
 
-            from reconciler.core.planfile import plan_document
-
-            output.data(json.dumps(plan_document(found, reason), indent=2, ensure_ascii=False) + "\n")
+            output.data(format_plan(found, reason))
         case "markdown":
             from reconciler.render.drift import drift_markdown
 

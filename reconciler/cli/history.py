@@ -35,8 +35,8 @@ answer, seen by a read, unseen (a read proved that it had no effect), failed, un
 def history(**options: Any) -> ExitReason:
     """Read the journal and show it."""
     from reconciler.apply.journal import read_runs
-    from reconciler.core.desired import PortfolioId
     from reconciler.core.errors import ExitReason, ReconcilerError
+    from reconciler.core.model import PortfolioId
 
     output = make_output(options)
     path, number = Path(options["journal"]), options["number"]

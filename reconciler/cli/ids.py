@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from reconciler.cli.wiring import refuse
-from reconciler.core.desired import PortfolioId
+from reconciler.core.model import PortfolioId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from reconciler.cli import options as shared
 from reconciler.cli.ids import ids_from, ids_of
@@ -17,9 +17,9 @@ from reconciler.cli.named import default_api, paths_of
 from reconciler.cli.savefile import exists, replace_file, save_new
 from reconciler.cli.service import open_service, run_async
 from reconciler.cli.wiring import make_output, refuse
-from reconciler.core.desired import ApiVersion
+from reconciler.core.endpoint import NOTHING, expect_of
 from reconciler.core.errors import JournalError
-from reconciler.core.expect import NOTHING, expect_of
+from reconciler.core.model import ApiVersion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from reconciler.config.emit import Comments
     from reconciler.config.into import Additions
     from reconciler.config.load import Configuration
-    from reconciler.core.adoption import Adoption
+    from reconciler.core.adoption import Adoption, Ground
+    from reconciler.core.endpoint import Expect
     from reconciler.core.errors import ExitReason
-    from reconciler.core.expect import Expect
-    from reconciler.core.layout import Ground
 
 HELP = """Write what is live as YAML that declares exactly that: a plan right after has nothing to do.
 
@@ -136,9 +135,9 @@ def _wanted(options: Mapping[str, Any]) -> Wanted:
         raise refuse(f"--into {options['into']}: there is no such file; make one with --out.")
     if not ids and options["version"] is None and not options["whole"]:
         raise refuse("Nothing is named, and v1 has no list. Give ids or --ids-from, or --all for what v2 lists.")
-    if not ids and version is ApiVersion.V1 and not options["whole"]:
+    if not ids and not version.can.lists and not options["whole"]:
         raise refuse("v1 has no list: give ids or --ids-from.")
-    if not ids and options["whole"] and options["version"] == ApiVersion.V1.value:
+    if not ids and options["whole"] and options["version"] is not None and not version.can.lists:
         raise refuse("--all is of v2, and v1 has no list: drop --api v1, or give ids.")
     return Wanted(ids=ids, version=version, whole=options["whole"] or not ids, names=options["names"])
 

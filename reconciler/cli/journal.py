@@ -80,7 +80,7 @@ def journal() -> None:
 def export_(file: str | None, **options: Any) -> ExitReason:
     """Read the journal and write the export."""
     from reconciler.apply.journalcarry import read_export
-    from reconciler.apply.journalfacts import services_of
+    from reconciler.apply.journalfile import services_of
     from reconciler.cli.output import Output
     from reconciler.cli.savefile import save
     from reconciler.core.errors import ExitReason, ReconcilerError
@@ -158,25 +158,17 @@ def _label(options: Mapping[str, Any]) -> str:
 
         with closing(Store.open(Path(options["sandbox"]))) as store:
             return f"sandbox://{store.instance}"
-    from reconciler.core.baseurl import checked_base_url
+    from reconciler.core.endpoint import checked_base_url
 
     return checked_base_url(options["base_url"])
 
 
 def _read(file: str) -> Export:
     """Read an export. Raises :class:`~reconciler.core.errors.ExportInvalid`."""
-    from reconciler.config.files import read_file
-    from reconciler.core.errors import ExportInvalid
-    from reconciler.core.exportfile import LARGEST_EXPORT, parse_export
+    from reconciler.config.files import read_saved
+    from reconciler.core.exportfile import EXPORT_FORMAT, parse_export
 
-    try:
-        content = read_file(Path(file), most=LARGEST_EXPORT + 1)
-    except (OSError, ValueError) as error:  # ValueError: a name that no system knows
-        why = getattr(error, "strerror", None) or error
-        raise ExportInvalid(
-            f"can't read the export {file}: {why}", "Make one with `reconciler journal export FILE`."
-        ) from error
-    return parse_export(content)
+    return parse_export(read_saved(file, EXPORT_FORMAT))
 
 
 def _whose(export: Export) -> str:

@@ -5,26 +5,25 @@ In: options, portfolios, an open service. Out: rows for the renderers, and what 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
 from reconciler.cli.service import memory_of
-from reconciler.core.desired import ApiVersion
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, exit_reason_of
-from reconciler.core.live import Status
+from reconciler.core.model import ApiVersion, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from reconciler.api.results import Asked
+    from reconciler.api.fleet import Asked
     from reconciler.cli.named import Named
     from reconciler.cli.output import Output
     from reconciler.cli.service import Service
-    from reconciler.core.desired import Desired, PortfolioId
     from reconciler.core.fleet import Fleet
-    from reconciler.core.live import Live
-    from reconciler.core.ports import Memory
+    from reconciler.core.model import Desired, Live, PortfolioId
+    from reconciler.core.ports import Memory, PortfolioApi
     from reconciler.render.portfolio import PortfolioView
     from reconciler.render.status import StatusRow
 
@@ -59,7 +58,7 @@ async def make_rows(
     output: Output,
 ) -> list[StatusRow]:
     """Return a row a portfolio, with its last rebalance unless ``--no-results``."""
-    from reconciler.api.results import read_last
+    from reconciler.api.fleet import read_last
     from reconciler.cli.progress import ReadProgress, bar
     from reconciler.core.evidence import believed
     from reconciler.render.status import StatusRow
@@ -71,7 +70,9 @@ async def make_rows(
     versions = {portfolio: declared.api for portfolio, declared in desired.items()}
     asked = asked_of(options, live.values(), versions, service)
     with bar(output, "Reading results", len(asked)) as shown:
-        last = await read_last(asked, parallelism=options["parallelism"], observer=ReadProgress(shown))
+        last = await read_last(
+            service.api.by(versions), asked, parallelism=options["parallelism"], observer=ReadProgress(shown)
+        )
     return [
         StatusRow(desired=d, live=live[i], record=records.get(i), now_ms=now_ms, last=last[i])
         for i, d in desired.items()
@@ -83,7 +84,8 @@ async def read_view(options: Mapping[str, Any], one: Named, service: Service) ->
     from reconciler.core.evidence import believed
     from reconciler.render.portfolio import PortfolioView
 
-    live = await _read_one(one, service)
+    api = service.api.by({one.id: one.version})
+    live = await _read_one(one, api)
     now_ms = service.api.service_ms()
     records, _ = believed(memory_of(options, service), {one.id: live}, now_ms=now_ms)
     record = records.get(one.id)
@@ -92,25 +94,25 @@ async def read_view(options: Mapping[str, Any], one: Named, service: Service) ->
         return view
     failures: list[ApiError] = []
     try:
-        view = replace(view, facts=await service.rebalances.of(one.version).facts(one.id))
+        view = replace(view, facts=await api.facts(one.id))
     except ApiError as error:
         failures.append(_unless_refused(error))
     if not options["no_results"]:
-        from reconciler.api.results import read_recent
+        from reconciler.api.fleet import read_recent
 
         (asked,) = asked_of(options, [live], {one.id: one.version}, service)
         try:
-            view = replace(view, recent=await read_recent(asked, limit=RECENT))
+            view = replace(view, recent=await read_recent(api, asked, limit=RECENT))
         except ApiError as error:
             failures.append(_unless_refused(error))
     return replace(view, failures=tuple(failures))
 
 
-async def _read_one(one: Named, service: Service) -> Live:
-    from reconciler.core.live import Live
+async def _read_one(one: Named, api: PortfolioApi) -> Live:
+    from reconciler.core.model import Live
 
     try:
-        return await service.api.by({one.id: one.version}).read(one.id)
+        return await api.read(one.id)
     except ApiError as error:
         return Live(id=one.id, status=Status.UNREADABLE, failure=_unless_refused(error))
 
@@ -125,12 +127,10 @@ def asked_of(
     options: Mapping[str, Any], live: Iterable[Live], versions: Mapping[PortfolioId, ApiVersion], service: Service
 ) -> list[Asked]:
     """Return what to ask of each portfolio; the journal is only opened for the ids of v2 operations."""
-    from reconciler.api.results import Asked
+    from reconciler.api.fleet import Asked
 
     operations = _operations(options, service) if ApiVersion.V2 in versions.values() else {}
-    return [
-        Asked(live=one, api=service.rebalances.of(versions[one.id]), operation=operations.get(one.id)) for one in live
-    ]
+    return [Asked(live=one, operation=operations.get(one.id)) for one in live]
 
 
 def exit_reason(rows: Sequence[StatusRow], *, fail_on_failed: bool, others: Sequence[ApiError] = ()) -> ExitReason:

@@ -7,29 +7,27 @@ managed as its file says; one that is not declared, as ``--api`` says, or else a
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from msgspec import Struct
 
 from reconciler.cli.wiring import load_files, refuse
-from reconciler.core.desired import ApiVersion, PortfolioId
-from reconciler.core.expect import NOTHING
-from reconciler.core.paths import Paths
+from reconciler.core.endpoint import NOTHING
+from reconciler.core.model import ApiVersion, Paths, PortfolioId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from reconciler.config.load import Configuration
-    from reconciler.core.desired import Desired
-    from reconciler.core.expect import Expect
+    from reconciler.core.endpoint import Expect
+    from reconciler.core.model import Desired
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
+class Named(Struct, frozen=True, kw_only=True):
     """One portfolio; ``desired`` is ``None`` where no file declares it."""
 
     id: PortfolioId

@@ -6,7 +6,6 @@ In: options, a loaded configuration, and what was read or the name of a live fil
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -102,7 +101,7 @@ async def save_live(
     listed = fleet.listed
     live = await read_cadences_of(desired, options, service) if desired else {}
     if desired and listed is None:
-        listed = await service.api.v2.list_portfolios()
+        listed = await service.api.list_portfolios()
     known = sorted({*fleet.live, *(listed.rows if listed is not None else ())})
     found = LiveFile(
         base_url=service.label,
@@ -124,15 +123,7 @@ async def save_live(
 
 def load_live(file: str) -> LiveFile:
     """Read a live file. Raises :class:`~reconciler.core.errors.LiveInvalid`."""
-    from reconciler.config.files import read_file
-    from reconciler.core.errors import LiveInvalid
-    from reconciler.core.liveread import LARGEST_LIVE_FILE, parse_live
+    from reconciler.config.files import read_saved
+    from reconciler.core.livefile import LIVE_FORMAT, parse_live
 
-    try:
-        content = read_file(Path(file), most=LARGEST_LIVE_FILE + 1)
-    except (OSError, ValueError) as error:  # ValueError: a name that no system knows
-        why = getattr(error, "strerror", None) or error
-        raise LiveInvalid(
-            f"can't read the live file {file}: {why}", "Make one with `reconciler status --out FILE`."
-        ) from error
-    return parse_live(content)
+    return parse_live(read_saved(file, LIVE_FORMAT))

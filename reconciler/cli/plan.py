@@ -77,9 +77,8 @@ def plan(**options: Any) -> ExitReason:
 
 def _show_and_save(made: Plan, options: Mapping[str, Any], output: Output) -> ExitReason:
     from reconciler.core.errors import ExitReason
-    from reconciler.core.failon import FailOn, conditions_met
     from reconciler.core.planfile import format_plan
-    from reconciler.core.report import plan_exit_reason
+    from reconciler.core.report import FailOn, conditions_met, plan_exit_reason
 
     reason = plan_exit_reason(made, detailed=options["detailed_exitcode"])
     met = conditions_met(made, (FailOn(word) for word in options["fail_on"]), looked_for_drift=False)
@@ -118,12 +117,9 @@ def show_plan(made: Plan, output: Output, reason: ExitReason) -> None:
     """Print a plan in the format asked for."""
     match output.format:
         case "json":
-            import json
+            from reconciler.core.planfile import format_plan
 
-            from reconciler.core.planfile import plan_document
-
-            document = plan_document(made, reason)
-            output.data(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            output.data(format_plan(made, reason))
         case "markdown":
             from reconciler.render.markdown import plan_markdown
 

@@ -5,10 +5,10 @@ In: options, a loaded configuration, an open service. Out: a :class:`~reconciler
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from reconciler.cli.ids import ids_in
 from reconciler.cli.progress import ReadProgress, bar
@@ -16,10 +16,9 @@ from reconciler.cli.results import publish
 from reconciler.cli.service import memory_of
 from reconciler.cli.strategies import read_strategies, with_selected
 from reconciler.cli.wiring import make_selection
-from reconciler.core.limits import REACH, UNKNOWN
-from reconciler.core.live import Status
+from reconciler.core.model import Status
+from reconciler.core.plan import UNKNOWN, Guarded
 from reconciler.core.selection import select
-from reconciler.core.verb import Verb
 from reconciler.render.text import diagnostics_text
 
 if TYPE_CHECKING:
@@ -29,13 +28,11 @@ if TYPE_CHECKING:
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
     from reconciler.config.revision import Base
-    from reconciler.core.desired import Desired, PortfolioId
     from reconciler.core.fleet import Fleet
-    from reconciler.core.limits import Allowed, Guarded
-    from reconciler.core.live import Live
-    from reconciler.core.plan import JournalState, Plan
+    from reconciler.core.model import Desired, Live, PortfolioId
+    from reconciler.core.plan import Allowed, JournalState, Plan
+    from reconciler.core.planner import Strategies
     from reconciler.core.ports import Journal, Memory
-    from reconciler.core.strategyplan import Strategies
 
     Declared = Base | Configuration
     """What files declare, at a revision or as they are."""
@@ -230,18 +227,11 @@ def plan_of(
         listing=fleet.listing,
         journal=journal,
     )
+    plan = with_selected(plan, strategies, configuration, fleet, memory, unverified=decided.unverified)
     if base is not None:
-        from reconciler.core.cause import with_causes
+        from reconciler.core.planner import with_causes
 
-        plan = with_causes(plan, base.desired, fleet.live, memory.records, decided)
-    plan = with_selected(
-        plan,
-        strategies,
-        configuration,
-        fleet,
-        unverified=decided.unverified,
-        base=base.strategies if base is not None else None,
-    )
+        plan = with_causes(plan, base, fleet.live, memory, decided)
     # A moment that has passed is no next run, however long the service goes on naming it.
     changes = tuple(replace(c, next_run_ms=None) if (c.next_run_ms or now_ms) < now_ms else c for c in plan.changes)
     plan = replace(
@@ -262,12 +252,12 @@ def parse_allow(allow: tuple[str, ...]) -> dict[Guarded, Allowed]:
     allowed: dict[Guarded, Allowed] = {}
     for text in allow:
         name, _, number = text.partition("=")
-        if name == REACH and number == UNKNOWN:
-            allowed[REACH] = UNKNOWN
+        if name == Guarded.REACH and number == UNKNOWN:
+            allowed[Guarded.REACH] = UNKNOWN
             continue
-        if name not in [*Verb, REACH] or not (number.isascii() and number.isdigit()):
+        if name not in list(Guarded) or not (number.isascii() and number.isdigit()):
             raise click.BadParameter(f"{text!r} is not of the form resume=12.", param_hint="--allow")
-        allowed[REACH if name == REACH else Verb(name)] = int(number)
+        allowed[Guarded(name)] = int(number)
     return allowed
 
 

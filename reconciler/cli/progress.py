@@ -11,17 +11,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from reconciler.cli.output import is_terminal
-from reconciler.core.report import ActionResult, StrategyResult
+from reconciler.core.report import Result
 from reconciler.render.text import result_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from reconciler.cli.output import Output
-    from reconciler.core.desired import PortfolioId
     from reconciler.core.errors import ApiError
-    from reconciler.core.strategy import StrategyAddress
-    from reconciler.core.verb import Verb
+    from reconciler.core.model import Address, PortfolioId, Verb
 
 FEWEST = 20
 """A bar for fewer portfolios is gone before anybody sees it."""
@@ -94,11 +92,11 @@ class ApplyProgress:
         self._bar = shown
         self._style = output.note_style
 
-    def started(self, portfolio: PortfolioId | StrategyAddress, verb: Verb) -> None:
+    def started(self, address: Address, verb: Verb) -> None:
         """Show nothing: the bar says how many are left."""
 
     def finished(self, result: object) -> None:
         """Print the outcome."""
-        if isinstance(result, ActionResult | StrategyResult):
+        if isinstance(result, Result):
             self._bar.line(result_line(result, self._style))
         self._bar.advance()

@@ -15,7 +15,6 @@ from reconciler.cli.planning import again
 from reconciler.cli.service import new_token, open_service, run_async
 from reconciler.cli.wiring import make_output, refuse
 from reconciler.cli.writing import open_to_write, said_yes, signals
-from reconciler.core.desired import ApiVersion
 from reconciler.core.errors import ExitReason, JournalError, ReconcilerError
 
 if TYPE_CHECKING:
@@ -26,9 +25,8 @@ if TYPE_CHECKING:
     from reconciler.cli.named import Named
     from reconciler.cli.output import Output
     from reconciler.cli.service import Service
-    from reconciler.core.desired import PortfolioId
-    from reconciler.core.live import Live
-    from reconciler.core.ports import RebalanceApi
+    from reconciler.core.model import Live, PortfolioId
+    from reconciler.core.ports import ServiceApi
     from reconciler.core.rebalance import Rebalance, RebalanceReport, RebalanceResult
     from reconciler.render.rebalance import RebalanceTarget
     from reconciler.render.style import Style
@@ -79,7 +77,8 @@ def rebalance(**options: Any) -> ExitReason:
         raise refuse("There is no terminal to ask on, and a rebalance trades. Add --auto-approve.")
     configuration = load_files_if_any(options["sources"])
     chosen = named(options["portfolios"], configuration, options["version"])
-    if options["skip_schedule_validation"] and (on_v2 := [one.id for one in chosen if one.version is ApiVersion.V2]):
+    on_v2 = [one.id for one in chosen if not one.version.can.owns_schedule]
+    if options["skip_schedule_validation"] and on_v2:
         raise refuse(f"--skip-schedule-validation is of v1, and {on_v2[0]} is managed by v2: leave it out.")
 
     orders = _orders(chosen, options)
@@ -110,7 +109,7 @@ def _timeout(options: Mapping[str, Any]) -> int:
 
 def _orders(chosen: Sequence[Named], options: Mapping[str, Any]) -> tuple[Order, ...]:
     from reconciler.apply.trigger import Order
-    from reconciler.core.desired import RunState
+    from reconciler.core.model import RunState
 
     ids = {one.id for one in chosen}
     for option in ("although_paused", "again"):
@@ -158,7 +157,7 @@ async def _ask(
 
     Where none of them may run, nobody is asked: each is refused for its own reason.
     """
-    from reconciler.api.read import read_all
+    from reconciler.api.fleet import read_all
     from reconciler.render.rebalance import targets_text
 
     api = service.api.by({one.id: one.version for one in chosen})
@@ -186,13 +185,13 @@ async def _carry_out(
     from reconciler.apply.stop import Stop
     from reconciler.core.rebalance import RebalanceReport
 
-    apis = {one.id: service.rebalances.of(one.version) for one in chosen}
+    api = service.api.by({one.id: one.version for one in chosen})
     stop, observer, started_ms = Stop(), _Lines(output, waits=options["wait"]), service.clock.now_ms()
     with signals(stop) as caught:
-        results = await _trigger(orders, apis, options, service, output, stop, observer)
+        results = await _trigger(orders, api, options, service, output, stop, observer)
         if options["wait"]:
             results = await follow_all(
-                results, apis, clock=service.clock, observer=observer, timeout_ms=timeout_ms, stop=stop
+                results, api, clock=service.clock, observer=observer, timeout_ms=timeout_ms, stop=stop
             )
     report = RebalanceReport(
         results=tuple(results[one.id] for one in chosen), started_ms=started_ms, finished_ms=service.clock.now_ms()
@@ -205,7 +204,7 @@ async def _carry_out(
 
 async def _trigger(
     orders: Sequence[Order],
-    apis: Mapping[PortfolioId, RebalanceApi],
+    api: ServiceApi,
     options: Mapping[str, Any],
     service: Service,
     output: Output,
@@ -213,10 +212,10 @@ async def _trigger(
     observer: _Lines,
 ) -> dict[PortfolioId, RebalanceResult]:
     """Ask for the runs with the journal open; it is closed before any is followed, so that no apply waits for that."""
+    from reconciler import TOOL
     from reconciler.apply.announce import Announcer
     from reconciler.apply.settle import settle_rebalances
     from reconciler.apply.trigger import trigger_all
-    from reconciler.core.planfile import TOOL
     from reconciler.core.rebalance import RebalanceReport
 
     with await open_to_write(options, service) as journal:
@@ -225,11 +224,10 @@ async def _trigger(
         journal.open_run(fingerprint=IN_JOURNAL, tool=TOOL)
         started_ms = service.clock.now_ms()
         announcer = Announcer(
-            api=service.api.by({order.portfolio: order.version for order in orders}),
+            api=api,
             journal=journal,
             clock=service.clock,
             token=new_token,
-            rebalances=apis.__getitem__,
         )
         results = await trigger_all(
             orders, announcer=announcer, observer=observer, parallelism=options["parallelism"], stop=stop

@@ -5,22 +5,21 @@ In: values that a command publishes. Out: :class:`Results`. A command that runs 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
-    from reconciler.core.comparison import Comparison
     from reconciler.core.diagnostics import Diagnostic
+    from reconciler.core.diff import Comparison
     from reconciler.core.errors import ReconcilerError
     from reconciler.core.plan import Plan
     from reconciler.core.report import ApplyReport
     from reconciler.render.status import StatusRow
 
 
-@dataclass(slots=True)
-class Results:
+class Results(Struct):
     """The values of one run, filled in as they come to be; ``None`` for what it did not come to."""
 
     plan: Plan | None = None

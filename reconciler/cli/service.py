@@ -11,20 +11,20 @@ import signal
 import threading
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.model import PortfolioId
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 
-    from reconciler.api.rebalance import Rebalances
-    from reconciler.api.router import Glider
-    from reconciler.core.desired import ApiVersion, Desired, PortfolioId
-    from reconciler.core.expect import Expect
-    from reconciler.core.paths import Paths
+    from reconciler.api.client import Glider
+    from reconciler.core.endpoint import Expect
+    from reconciler.core.model import ApiVersion, Desired, Paths
     from reconciler.core.plan import Change
     from reconciler.core.ports import Memory
 
@@ -32,8 +32,7 @@ _TICKS = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 """The clock that runs on while the machine sleeps: Linux has one of its own, and macOS's monotonic clock does."""
 
 
-@dataclass(frozen=True, slots=True)
-class SystemClock:
+class SystemClock(Struct, frozen=True):
     """The real time, ``ahead_ms`` ahead of it where a sandbox's clock is."""
 
     ahead_ms: int = 0
@@ -51,8 +50,7 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class Service(Struct, frozen=True, kw_only=True):
     """An open Glider. ``label`` names it in plans and in the journal.
 
     ``account`` is whom the key belongs to, ``None`` where that can't be known; ``remarks`` is what people should be
@@ -60,7 +58,6 @@ class Service:
     """
 
     api: Glider
-    rebalances: Rebalances
     label: str
     clock: SystemClock
     account: str | None = None
@@ -91,12 +88,10 @@ async def open_service(
     """
     from random import random
 
-    from reconciler.api.account import read_account
-    from reconciler.api.rebalance import Rebalances
-    from reconciler.api.router import Glider
+    from reconciler.api.client import Glider
+    from reconciler.api.key import read_account
     from reconciler.api.transport import Transport
-    from reconciler.core.baseurl import checked_base_url
-    from reconciler.core.expect import NOTHING, require_expected
+    from reconciler.core.endpoint import NOTHING, checked_base_url, require_expected
 
     versions, expected = versions_of(portfolios), expect or NOTHING
 
@@ -118,7 +113,6 @@ async def open_service(
             require_expected(expected, account=account)
             yield Service(
                 api=api,
-                rebalances=Rebalances(transport, api.v1),
                 label=base_url,
                 clock=clock,
                 account=account,
@@ -137,7 +131,7 @@ async def open_service(
             base_url=label, key="sandbox", parallelism=parallelism, clock=clock, jitter=random, asgi_app=app
         ) as transport:
             api = Glider(transport, paths=paths, versions=versions)
-            yield Service(api=api, rebalances=Rebalances(transport, api.v1), label=label, clock=clock)
+            yield Service(api=api, label=label, clock=clock)
     finally:
         store.close()
 
@@ -156,7 +150,7 @@ def _account_remarks(expected: Expect, account: str | None, *, writes: bool) -> 
 
 def versions_of(portfolios: Iterable[Desired | Change]) -> dict[PortfolioId, ApiVersion]:
     """Return the API that each portfolio is managed by."""
-    return {one.id: one.api for one in portfolios}
+    return {PortfolioId(one.id): one.api for one in portfolios}
 
 
 def memory_of(options: Mapping[str, Any], service: Service, *, plans: Iterable[str] = ()) -> Memory:

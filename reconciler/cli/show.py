@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,9 +14,6 @@ if TYPE_CHECKING:
     from reconciler.cli.output import Output
     from reconciler.core.errors import ExitReason
     from reconciler.core.plan import Plan
-
-_LARGEST_PLAN: Final = 256 * 1024 * 1024
-"""Bytes; a plan of 10,000 changes has about 10 MB."""
 
 HELP = """Show a saved plan, after checking that nobody edited it.
 
@@ -50,24 +46,14 @@ def show(**options: Any) -> ExitReason:
 
 def load_plan(file: str) -> Plan:
     """Read a saved plan. Raises :class:`~reconciler.core.errors.PlanInvalid`."""
-    from reconciler.config.files import read_file
-    from reconciler.core.errors import PlanInvalid
-    from reconciler.core.planread import parse_plan
+    from reconciler.config.files import read_saved
+    from reconciler.core.planfile import PLAN_FORMAT, parse_plan
 
-    try:
-        content = read_file(Path(file), most=_LARGEST_PLAN + 1)
-    except (OSError, ValueError) as error:  # ValueError: a name that no system knows
-        why = getattr(error, "strerror", None) or error
-        raise PlanInvalid(
-            f"can't read the plan {file}: {why}", "Make one with `reconciler plan --out FILE`."
-        ) from error
-    if len(content) > _LARGEST_PLAN:
-        raise PlanInvalid(f"the plan {file} is larger than 256 MiB", "Name what `reconciler plan --out FILE` saved.")
-    return parse_plan(content)
+    return parse_plan(read_saved(file, PLAN_FORMAT))
 
 
 def _show_comparison(plan: Plan, earlier: Plan, output: Output) -> None:
-    from reconciler.core.comparison import compare_plans
+    from reconciler.core.diff import compare_plans
     from reconciler.core.errors import ExitReason
     from reconciler.render.comparison import comparison_document, comparison_markdown, comparison_text
 

@@ -4,10 +4,10 @@ again."""
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from msgspec.structs import replace
 
 from reconciler.cli import options as shared
 from reconciler.cli import watch as watching
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from reconciler.cli.output import Output
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
-    from reconciler.core.desired import Desired, PortfolioId
     from reconciler.core.errors import ApiError
     from reconciler.core.fleet import Fleet
+    from reconciler.core.model import Desired, PortfolioId, StrategyDesired, StrategyId, StrategyLive
     from reconciler.core.ports import Clock, Memory
     from reconciler.render.status import StatusRow
 
@@ -75,10 +75,12 @@ def status(**options: Any) -> ExitReason:
 
     async def work() -> ExitReason:
         from reconciler.cli.looking import read_declared
-        from reconciler.core.selection import select
+        from reconciler.cli.strategies import read_cadences_of
+        from reconciler.core.selection import select, select_strategies
 
         selection = make_selection(options)
-        desired = select(configuration.desired, selection)
+        desired = select(configuration.desired, selection, configuration.strategies)
+        targeted = select_strategies(configuration.strategies, selection) if selection.targets else {}
 
         async with open_service(options, configuration.paths, desired.values(), expect=configuration.expect) as service:
             if options["watch"] is not None:
@@ -97,8 +99,10 @@ def status(**options: Any) -> ExitReason:
             fleet = await read_declared(options, desired, service, output, whole=selection.everything)
             unseen = await _save(options, configuration, service, fleet, memory, output, as_of_ms=as_of_ms)
             rows = await _rows(options, desired, fleet, memory, service, output)
+            cadences = await read_cadences_of(targeted, options, service) if targeted else {}
             output.notes(service.notes)
-            return _show(rows, unseen, options, service, output)
+            failed = [one.failure for one in cadences.values() if one.failure is not None]
+            return _show(rows, targeted, cadences, [*unseen, *failed], options, service, output)
 
     return _run(work, options)
 
@@ -163,6 +167,8 @@ async def _rows(
 
 def _show(
     rows: list[StatusRow],
+    declared: Mapping[StrategyId, StrategyDesired],
+    cadences: Mapping[StrategyId, StrategyLive],
     unseen: Sequence[ApiError],
     options: Mapping[str, Any],
     service: Service,
@@ -170,15 +176,19 @@ def _show(
 ) -> ExitReason:
     from reconciler.cli.looking import exit_reason
     from reconciler.render.status import status_rows_document, status_text
+    from reconciler.render.strategies import cadences_document, cadences_text
 
     reason = exit_reason(rows, fail_on_failed=options["fail_on"] is not None, others=unseen)
     if output.is_json:
         from reconciler.render.json import document_json
 
         body = {"base_url": service.label, "portfolios": status_rows_document(rows)}
+        body |= {"strategies": cadences_document(declared, cadences)} if cadences else {}
         output.data(document_json(reason, body))
-    else:
-        output.data(status_text(rows, output.style))
+        return reason
+    told = [cadences_text(declared, cadences, output.style)] if cadences else []
+    told += [status_text(rows, output.style)] if rows or not cadences else []
+    output.data("\n".join(told))
     return reason
 
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from reconciler.core.decide import Unverified
     from reconciler.core.fleet import Fleet, PortfolioList
     from reconciler.core.livefile import LiveFile
+    from reconciler.core.model import Cadence, StrategyDesired, StrategyId, StrategyLive
     from reconciler.core.plan import Plan
+    from reconciler.core.planner import Strategies
     from reconciler.core.ports import Memory
-    from reconciler.core.strategy import Cadence, StrategyDesired, StrategyId, StrategyLive
-    from reconciler.core.strategyplan import Strategies
 
 
 async def read_strategies(
@@ -40,8 +40,8 @@ async def read_strategies(
     changing = _changing(desired, live, memory.cadences)
     listed = fleet.listed
     if changing and listed is None:
-        listed = await service.api.v2.list_portfolios()
-    return _gathered(configuration, fleet, desired, live, memory, changing, listed)
+        listed = await service.api.list_portfolios()
+    return _gathered(configuration, fleet, desired, live, changing, listed)
 
 
 def saved_strategies(
@@ -56,7 +56,7 @@ def saved_strategies(
         return None
     live = {strategy: found.strategies[strategy] for strategy in desired if strategy in found.strategies}
     changing = _changing(desired, live, found.cadences)
-    return _gathered(configuration, fleet, desired, live, memory_in(found), changing, found.listed)
+    return _gathered(configuration, fleet, desired, live, changing, found.listed)
 
 
 def memory_in(found: LiveFile) -> Memory:
@@ -76,10 +76,9 @@ async def read_cadences_of(
     desired: Mapping[StrategyId, StrategyDesired], options: Mapping[str, Any], service: Service
 ) -> Mapping[StrategyId, StrategyLive]:
     """Read these strategies. Raises :class:`~reconciler.core.errors.ApiError` when the key is refused."""
-    from reconciler.api.strategies import GliderStrategies
-    from reconciler.api.strategies import read_strategies as read_all
+    from reconciler.api.fleet import read_strategies as read_all
 
-    return await read_all(GliderStrategies(service.api.transport), desired, parallelism=options["parallelism"])
+    return await read_all(service.api, desired, parallelism=options["parallelism"])
 
 
 def _changing(
@@ -87,13 +86,13 @@ def _changing(
     live: Mapping[StrategyId, StrategyLive],
     recorded: Mapping[StrategyId, Cadence],
 ) -> list[StrategyId]:
-    from reconciler.core.strategy import StrategyChange
-    from reconciler.core.strategyplan import decide_strategy
+    from reconciler.core.decide import decide_strategy
+    from reconciler.core.plan import Change
 
     return [
         strategy
         for strategy, one in live.items()
-        if isinstance(decide_strategy(desired[strategy], one, recorded.get(strategy)), StrategyChange)
+        if isinstance(decide_strategy(desired[strategy], one, recorded.get(strategy)), Change)
     ]
 
 
@@ -108,13 +107,12 @@ def _gathered(
     fleet: Fleet,
     desired: Mapping[StrategyId, StrategyDesired],
     live: Mapping[StrategyId, StrategyLive],
-    memory: Memory,
     changing: Sequence[StrategyId],
     listed: PortfolioList | None,
 ) -> Strategies:
     from reconciler.config.rules import ETHEREUM
-    from reconciler.core.strategy import StrategyId
-    from reconciler.core.strategyplan import Strategies
+    from reconciler.core.model import StrategyId
+    from reconciler.core.planner import Strategies
 
     on_mainnet = {
         StrategyId(one.strategy): portfolio
@@ -124,11 +122,9 @@ def _gathered(
     return Strategies(
         desired=desired,
         live=live,
-        recorded=memory.cadences,
         reach=_counted(changing, listed.enrolled if listed is not None else None),
         running=_counted(changing, listed.running if listed is not None else None),
         on_mainnet=on_mainnet,
-        since=memory.since,
         names=_names(configuration, fleet, listed),
     )
 
@@ -138,23 +134,26 @@ def with_selected(
     strategies: Strategies | None,
     configuration: Configuration,
     fleet: Fleet,
+    memory: Memory,
     *,
     unverified: Unverified,
-    base: Mapping[StrategyId, StrategyDesired] | None,
 ) -> Plan:
-    """Return the plan with the strategies' part and names, and with causes where there is a base to compare with."""
+    """Return the plan with the strategies' part and names."""
     if strategies is None and not plan.moved:
         return plan
-    from reconciler.core.strategyplan import with_strategies, with_strategy_causes, with_strategy_names
+    from reconciler.core.planner import with_strategies, with_strategy_names
 
-    if strategies is not None:
-        plan = with_strategies(
-            plan, strategies, unverified=unverified, guards=configuration.guards, managed=len(configuration.desired)
-        )
-        if base is not None:
-            plan = with_strategy_causes(plan, base, strategies.recorded)
-    names = strategies.names if strategies is not None else _names(configuration, fleet, fleet.listed)
-    return with_strategy_names(plan, names)
+    if strategies is None:
+        return with_strategy_names(plan, _names(configuration, fleet, fleet.listed))
+    plan = with_strategies(
+        plan,
+        strategies,
+        memory,
+        unverified=unverified,
+        guards=configuration.guards,
+        managed=len(configuration.desired),
+    )
+    return with_strategy_names(plan, strategies.names)
 
 
 def _names(configuration: Configuration, fleet: Fleet, listed: PortfolioList | None) -> dict[str, str]:

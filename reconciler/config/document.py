@@ -8,8 +8,10 @@ schema and no field.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 
@@ -36,8 +38,7 @@ class Node(dict[str, "Value"]):
     first: int
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """One file, read.
 
     ``spots`` holds two packed places, of key and value, for every entry of every mapping. ``root`` is empty where the

@@ -1,6 +1,6 @@
 """Desired portfolios and strategies to YAML text: the way back of :mod:`reconciler.config.load`.
 
-In: a :class:`~reconciler.core.layout.Layout`, strategies, and comments. Out: the text of a file, or the lines of its
+In: a :class:`~reconciler.core.adoption.Layout`, strategies, and comments. Out: the text of a file, or the lines of its
 sections, which load to exactly what went in. Text is quoted wherever a reader of YAML 1.1 or 1.2 could take it for
 something else. Knows no file and no live state.
 """
@@ -8,24 +8,24 @@ something else. Knows no file and no live state.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct, field
 
 from reconciler.config.expect import EXPECT
 from reconciler.config.merge import ATTRIBUTES
 from reconciler.config.scalars import resolve
 from reconciler.core.duration import format_duration
-from reconciler.core.expect import NOTHING
+from reconciler.core.endpoint import NOTHING
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from reconciler.core.desired import Desired, PortfolioId
-    from reconciler.core.expect import Expect
-    from reconciler.core.layout import Layout
-    from reconciler.core.strategy import StrategyDesired, StrategyId
+    from reconciler.core.adoption import Layout
+    from reconciler.core.endpoint import Expect
+    from reconciler.core.model import Desired, PortfolioId, StrategyDesired, StrategyId
 
 INDENT: Final = "  "
 _LETTER: Final = re.compile(r"[A-Za-z]|[0-9_](?=.*[G-NP-WYZg-np-wyz])")
@@ -40,8 +40,7 @@ _LAYERED: Final = frozenset({"api", "interval_ms", "offset_ms"})
 _LONGEST_COMMENT: Final = 400
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comments:
+class Comments(Struct, frozen=True, kw_only=True):
     """What stands behind ``#``: above the file, beside an id, and below the portfolios. Each is one line."""
 
     head: Sequence[str] = ()

@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from reconciler.config.document import Document, Node, error
-from reconciler.core.baseurl import checked_base_url
+from reconciler.core.endpoint import Expect, checked_base_url
 from reconciler.core.errors import UsageError
-from reconciler.core.expect import Expect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,8 +6,9 @@ Apart from loading, because only one command needs it and start-up time is a fea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from reconciler.config.document import Document, Node
 from reconciler.config.load import read_all, resolve
@@ -17,10 +18,9 @@ from reconciler.config.silence import COST_FIELDS, COSTS, SILENCE, SILENCES, sil
 from reconciler.config.strategies import SECTION
 from reconciler.config.suggest import Suggestions
 from reconciler.core.advice import Rule
-from reconciler.core.desired import ApiVersion
 from reconciler.core.duration import format_duration
 from reconciler.core.errors import UsageError
-from reconciler.core.strategy import strategy_of
+from reconciler.core.model import ApiVersion, strategy_of
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
@@ -31,11 +31,10 @@ if TYPE_CHECKING:
     from reconciler.config.load import Configuration
     from reconciler.config.merge import Sections
     from reconciler.core.diagnostics import SourceSpan
-    from reconciler.core.strategy import StrategyId
+    from reconciler.core.model import StrategyId
 
 
-@dataclass(frozen=True, slots=True)
-class Explained:
+class Explained(Struct, frozen=True):
     """One field of one portfolio as it takes effect; ``layer`` says where it comes from.
 
     ``layer`` is ``portfolio``, ``strategy``, ``group NAME``, ``defaults``, ``not declared``, or ``not used on v2``
@@ -120,7 +119,7 @@ def _explained(document: Document, entry: Node, sections: Sections) -> tuple[Exp
         values[SILENCES] = silences_of(document, entry[SILENCE], "")
     layers = [Layer("portfolio", "", values, spans), *([group] if group else []), sections.defaults]
     version = next((layer.values["api"] for layer in layers if "api" in layer.spans), ApiVersion.V1)
-    unused = NOT_ON_V2 if version is ApiVersion.V2 else {}
+    unused = {} if version.can.owns_schedule else NOT_ON_V2
     fields = (_unused_field(name, layers) if name in unused else _explained_field(name, layers) for name in ATTRIBUTES)
     return (*fields, *_explained_costs(layers), *_explained_silences(layers))
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import stat
 from errno import EINVAL, EISDIR
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from reconciler.core.codec import SavedFormat
 
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """Non-blocking for a FIFO that took the file's place since it was looked at; to a file it makes no difference."""
@@ -27,6 +28,15 @@ def read_file(path: Path, *, most: int) -> bytes:
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
         _require_regular(os.fstat(descriptor).st_mode)
         return file.read(most)
+
+
+def read_saved(file: str, form: SavedFormat) -> bytes:
+    """Return the content of a file of this kind, one byte over its bound at most. Raises the error of the kind."""
+    try:
+        return read_file(Path(file), most=form.largest + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name that no system knows
+        why = getattr(error, "strerror", None) or error
+        raise form.error(f"can't read {form.what} {file}: {why}", f"Make one with `{form.command}`.") from error
 
 
 def _require_regular(mode: int) -> None:

@@ -8,16 +8,18 @@ read again with the loader, and must declare exactly what was there and what was
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.config.document import Node
 from reconciler.config.emit import INDENT, sections
 from reconciler.config.load import read_all, read_files, resolve
 from reconciler.config.source import read_document
+from reconciler.core.adoption import Ground
+from reconciler.core.endpoint import NOTHING
 from reconciler.core.errors import ConfigInvalid, ReconcilerError
-from reconciler.core.expect import NOTHING
-from reconciler.core.layout import Ground
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
@@ -28,16 +30,14 @@ if TYPE_CHECKING:
     from reconciler.config.document import Document
     from reconciler.config.emit import Comments
     from reconciler.config.load import Configuration
-    from reconciler.core.desired import Desired, PortfolioId
-    from reconciler.core.expect import Expect
-    from reconciler.core.layout import Layout
-    from reconciler.core.strategy import StrategyDesired, StrategyId
+    from reconciler.core.adoption import Layout
+    from reconciler.core.endpoint import Expect
+    from reconciler.core.model import Desired, PortfolioId, StrategyDesired, StrategyId
 
 _MOST_SHOWN = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Additions:
+class Additions(Struct, frozen=True, kw_only=True):
     """What is to be declared besides; no id of it is declared yet. ``expect`` is empty where the files say it."""
 
     portfolios: Mapping[PortfolioId, Desired]

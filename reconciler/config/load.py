@@ -8,8 +8,10 @@ configuration. Knows neither the network nor what is live.
 from __future__ import annotations
 
 import gc
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.config.discover import discover
 from reconciler.config.document import Document, error, with_excerpts
@@ -19,9 +21,9 @@ from reconciler.config.schema import conforms
 from reconciler.config.source import read_document
 from reconciler.config.strategies import read_strategies
 from reconciler.core.advice import advise
-from reconciler.core.desired import ApiVersion
 from reconciler.core.diagnostics import Severity
 from reconciler.core.errors import ConfigInvalid
+from reconciler.core.model import ApiVersion
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -30,16 +32,13 @@ if TYPE_CHECKING:
 
     from reconciler.config.merge import Sections
     from reconciler.config.strategies import StrategySection
-    from reconciler.core.desired import Desired, PortfolioId
     from reconciler.core.diagnostics import Diagnostic
-    from reconciler.core.expect import Expect
-    from reconciler.core.limits import Guards
-    from reconciler.core.paths import Paths
-    from reconciler.core.strategy import StrategyDesired, StrategyId
+    from reconciler.core.endpoint import Expect
+    from reconciler.core.guards import Guards
+    from reconciler.core.model import Desired, Paths, PortfolioId, StrategyDesired, StrategyId
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
+class Configuration(Struct, frozen=True):
     """What the files declare; portfolios and strategies are sorted by id. ``files`` are the names as shown, sorted.
 
     ``texts`` holds their bytes by name. ``default_api`` is the API of ids that no file declares.
@@ -88,8 +87,7 @@ def load(sources: Sequence[str], *, stdin: Callable[[], bytes], today: dt.date, 
             gc.enable()
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """All files, read and checked one by one; ``documents`` is emptied by :func:`resolve`."""
 
     texts: Mapping[str, bytes]

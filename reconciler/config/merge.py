@@ -7,28 +7,27 @@ no schema.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from reconciler.config.document import Document, Node, Value, error
 from reconciler.config.expect import EXPECT, read_expect
 from reconciler.config.schema import field_conforms
 from reconciler.config.silence import COSTS, SILENCE, SILENCES, cost_fields, silences_of
-from reconciler.core.desired import ApiVersion, RunState
 from reconciler.core.duration import parse_duration
-from reconciler.core.limits import Guards, Limit
-from reconciler.core.paths import Paths
+from reconciler.core.guards import Guards, Limit
+from reconciler.core.model import ApiVersion, Paths, RunState
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from reconciler.core.diagnostics import Diagnostic, SourceSpan
-    from reconciler.core.expect import Expect
+    from reconciler.core.endpoint import Expect
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """``defaults`` or one group: values by the name of the field of ``Desired``, places by the name in YAML."""
 
     label: str
@@ -37,8 +36,7 @@ class Layer:
     spans: Mapping[str, SourceSpan]
 
 
-@dataclass(frozen=True, slots=True)
-class Sections:
+class Sections(Struct, frozen=True):
     """Everything but the portfolios, merged over all files; a broken group is there, but empty."""
 
     defaults: Layer

@@ -15,7 +15,7 @@ from reconciler.config.rules import interval_problem, offset_problem
 from reconciler.config.schema import schema, section_conforms, type_conforms
 from reconciler.config.suggest import Suggestions
 from reconciler.core.diagnostics import SourceSpan
-from reconciler.core.marker import MARK_NAME
+from reconciler.core.evidence import MARK_NAME
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from reconciler.config.rules import (
 )
 from reconciler.config.silence import SILENCE, SILENCES, laid_over, silences_of
 from reconciler.config.suggest import Suggestions
-from reconciler.core.desired import ApiVersion, Desired, Origin, PortfolioId
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
-from reconciler.core.limits import ETHEREUM_MIN_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS
+from reconciler.core.guards import ETHEREUM_MIN_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS
+from reconciler.core.model import ApiVersion, Desired, Origin, PortfolioId
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Resolution:
             if SILENCE in entry:
                 silences = silences_of(document, entry[SILENCE], _address(name))
                 values[SILENCES] = laid_over(silences, inherited.get(SILENCES, ()))
-            if "strategy" in own or values.get("api") is ApiVersion.V2:
+            if "strategy" in own or "api" in values:
                 self._settle_api(document, entry, name, own, values)
             if _needs_a_look(own, values):
                 self._check(document, entry, name, own, values)
@@ -104,14 +104,14 @@ class Resolution:
         self, document: Document, entry: Node, name: str, own: Mapping[str, Any], values: dict[str, Any]
     ) -> None:
         """Check what only one of the APIs has."""
-        match values.get("api", ApiVersion.V1):
-            case ApiVersion.V2:
-                self._settle_v2(document, entry, name, own, values)
-            case ApiVersion.V1:
-                span = document.value_span(entry, list(entry).index("strategy"))
-                self._say(error(span, *v1_problem(), address=f"{_address(name)}.strategy"))
-            case _:  # it is broken, and that was reported
-                return
+        api = values.get("api", ApiVersion.V1)
+        if not isinstance(api, ApiVersion):
+            return  # it is broken, and that was reported
+        if not api.can.owns_schedule:
+            self._settle_v2(document, entry, name, own, values)
+        elif "strategy" in own:
+            span = document.value_span(entry, list(entry).index("strategy"))
+            self._say(error(span, *v1_problem(), address=f"{_address(name)}.strategy"))
 
     def _settle_v2(
         self, document: Document, entry: Node, name: str, own: Mapping[str, Any], values: dict[str, Any]

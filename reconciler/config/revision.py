@@ -13,10 +13,12 @@ import glob
 import posixpath
 import re
 import tempfile
-from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.config.discover import DEFAULTS, STDIN
 from reconciler.config.git import Answer, Git
@@ -29,8 +31,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Mapping, Sequence
 
-    from reconciler.core.desired import Desired, PortfolioId
-    from reconciler.core.strategy import StrategyDesired, StrategyId
+    from reconciler.core.model import Desired, PortfolioId, StrategyDesired, StrategyId
 
 MAX_BYTES: Final = 256 * 1024 * 1024
 """All files of one revision together; as much again as a very large fleet needs."""
@@ -49,8 +50,7 @@ _HEADER: Final = 128
 """Bytes, at most, that `git cat-file --batch` puts around the content of one object."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Blob:
+class _Blob(Struct, frozen=True):
     """One entry of a tree; ``path`` is from the top of the repository. ``size`` is 0 for what is not a file."""
 
     path: str
@@ -59,8 +59,7 @@ class _Blob:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Repository:
+class _Repository(Struct, frozen=True):
     """Where git found the repository; ``prefix`` is the working directory seen from its top, without a final slash."""
 
     git: Git
@@ -68,16 +67,14 @@ class _Repository:
     prefix: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Revision:
+class _Revision(Struct, frozen=True):
     """A commit, and how messages name it: as it was asked for, or by its own name where it is another commit."""
 
     commit: str
     shown: str
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(Struct, frozen=True):
     """What the files declared at a revision, keyed and sorted by id; nothing where none of them existed."""
 
     desired: Mapping[PortfolioId, Desired] = field(default_factory=dict)

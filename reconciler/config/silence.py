@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.config.document import Document, Node
-from reconciler.core.advice import Rule, Silence
+from reconciler.core.advice import Rule
+from reconciler.core.model import Silence
 
 if TYPE_CHECKING:
     from reconciler.config.document import Value

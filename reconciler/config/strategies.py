@@ -7,13 +7,13 @@ where it is meant. Knows no YAML.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from reconciler.config.document import Node
 from reconciler.config.merge import twice
-from reconciler.core.desired import Origin
-from reconciler.core.strategy import Cadence, StrategyDesired, StrategyId
+from reconciler.core.model import Cadence, Origin, StrategyDesired, StrategyId
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 SECTION = "strategies"
 
 
-@dataclass(frozen=True, slots=True)
-class StrategySection:
+class StrategySection(Struct, frozen=True):
     """What the files declare of strategies, sorted by id; ``declared`` counts broken ones too."""
 
     desired: Mapping[StrategyId, StrategyDesired]

@@ -6,20 +6,20 @@ anything. A rule is silenced for a portfolio by a declared reason. Knows no file
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
 from enum import StrEnum
+from functools import reduce
 from math import lcm
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
-from reconciler.core.desired import ApiVersion, RunState
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.duration import MINUTE_MS, WEEK_MS, format_duration
-from reconciler.core.verb import Verb
+from reconciler.core.model import PortfolioId, RunState, Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from reconciler.core.desired import Desired, PortfolioId
+    from reconciler.core.model import Desired, Silence
     from reconciler.core.plan import Plan
 
 WARN_ABOVE_USD_MONTH: Final = 30.0
@@ -37,125 +37,97 @@ _NAMED: Final = 3
 
 
 class Rule(StrEnum):
-    """The rules, by the ids under which they are reported and silenced."""
+    """The rules, by the ids under which they are reported and silenced.
 
-    SHORT_INTERVAL = "short-interval"
-    SAME_MINUTE = "same-minute"
-    MANY_RESUMES = "many-resumes"
-    FREQUENT_TRIGGERS = "frequent-triggers"
+    ``told_by`` names the commands that look at it, ``sentence`` says what it warns of, ``repair`` what to do about it.
+    """
 
-    @property
-    def sentence(self) -> str:
-        """What the rule warns of."""
-        match self:
-            case Rule.SHORT_INTERVAL:
-                return f"the runs of one portfolio cost more than {WARN_ABOVE_USD_MONTH:g} USD in 30 days"
-            case Rule.SAME_MINUTE:
-                return f"more than {SAME_MINUTE} portfolios are scheduled for the same minute"
-            case Rule.MANY_RESUMES:
-                return f"one plan resumes more than {MANY_RESUMES} portfolios"
-            case Rule.FREQUENT_TRIGGERS:
-                return f"more than {TRIGGERS_A_DAY} rebalances of one portfolio were asked for in 24h"
-            case _:
-                assert_never(self)
+    told_by: str
+    sentence: str
+    repair: str
 
-    @property
-    def repair(self) -> str:
-        """What to do about it."""
-        match self:
-            case Rule.SHORT_INTERVAL:
-                return "lengthen the interval, or raise `costs.warn_above_usd_month`"
-            case Rule.SAME_MINUTE:
-                return "give them different offsets"
-            case Rule.MANY_RESUMES:
-                return "resume them in parts, with --target or --select"
-            case Rule.FREQUENT_TRIGGERS:
-                return "shorten the interval instead"
-            case _:
-                assert_never(self)
+    def __new__(cls, word: str, told_by: str = "", sentence: str = "", repair: str = "") -> Rule:
+        """Make a member; the defaults are for type checkers alone, which read ``Rule("…")`` as a call of this."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.told_by, member.sentence, member.repair = told_by, sentence, repair
+        return member
 
-    @property
-    def told_by(self) -> str:
-        """The commands that look at it."""
-        return "`plan`" if self in OF_PLANS else "`validate`, `plan`"
+    SHORT_INTERVAL = (
+        "short-interval",
+        "`validate`, `plan`",
+        f"the runs of one portfolio cost more than {WARN_ABOVE_USD_MONTH:g} USD in 30 days",
+        "lengthen the interval, or raise `costs.warn_above_usd_month`",
+    )
+    SAME_MINUTE = (
+        "same-minute",
+        "`validate`, `plan`",
+        f"more than {SAME_MINUTE} portfolios are scheduled for the same minute",
+        "give them different offsets",
+    )
+    MANY_RESUMES = (
+        "many-resumes",
+        "`plan`",
+        f"one plan resumes more than {MANY_RESUMES} portfolios",
+        "resume them in parts, with --target or --select",
+    )
+    FREQUENT_TRIGGERS = (
+        "frequent-triggers",
+        "`plan`",
+        f"more than {TRIGGERS_A_DAY} rebalances of one portfolio were asked for in 24h",
+        "shorten the interval instead",
+    )
 
 
-OF_PLANS: Final = frozenset({Rule.MANY_RESUMES, Rule.FREQUENT_TRIGGERS})
+OF_PLANS: Final = frozenset(rule for rule in Rule if rule.told_by == "`plan`")
 """The rules that need more than the files. Of a silence of one of them nobody can say that it silences nothing: it
 depends on the day."""
 
 
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """A rule that is not to be reported, and why; ``address`` and ``span`` are where that is declared.
-
-    One in a layer is shared by all portfolios below it.
-    """
-
-    rule: Rule
-    reason: str
-    address: str
-    span: SourceSpan
-
-
 def advise(desired: Mapping[PortfolioId, Desired]) -> tuple[Diagnostic, ...]:
     """Return what the files alone let one say, then the silences that silence nothing."""
-    priced: list[Desired] = []
-    timed: list[Desired] = []
-    silenced: list[Desired] = []
-    for one in desired.values():  # ten thousand times, nearly always for nothing
-        if one.per_rebalance_usd is not None and one.interval_ms is not None:
-            priced.append(one)
-        if one.offset_ms is not None and one.interval_ms is not None:
-            timed.append(one)
-        if one.silences:
-            silenced.append(one)
+    fleet = desired.values()
     used: set[Silence] = set()
-    found = [*_short_intervals(priced, used), *_same_minute(timed, used)]
-    return (*found, *_useless(silenced, used))
+    found = [*_short_intervals(fleet, used), *_same_minute(fleet, used)]
+    return (*found, *_useless(fleet, used))
 
 
 def advise_plan(
     plan: Plan, desired: Mapping[PortfolioId, Desired], triggers: Mapping[PortfolioId, int]
 ) -> tuple[Diagnostic, ...]:
     """Return what a plan lets one say. ``triggers`` counts the rebalances asked for in the last 24 hours."""
+    found: list[Diagnostic] = []
     resumed = [
         change
         for change in plan.changes
-        if change.verb is Verb.RESUME and not _is_silenced(desired.get(change.id), Rule.MANY_RESUMES)
+        if change.verb is Verb.RESUME and _silence_of(desired.get(PortfolioId(change.id)), Rule.MANY_RESUMES) is None
     ]
-    found: list[Diagnostic] = []
     if len(resumed) > MANY_RESUMES:
-        at_once = sum(change.api is ApiVersion.V2 for change in resumed)
+        at_once = sum(not change.api.can.owns_schedule for change in resumed)
         how = f"; {at_once} of them on v2, where that makes a rebalance due at once" if at_once else ""
-        problem = (
-            f"{len(resumed)} portfolios would be resumed at once, more than {MANY_RESUMES}, and may all trade{how}"
-        )
-        found.append(_warning(Rule.MANY_RESUMES, problem))
-    often = [
-        desired[portfolio]
-        for portfolio, count in sorted(triggers.items())
-        if count > TRIGGERS_A_DAY
-        and portfolio in desired
-        and not _is_silenced(desired[portfolio], Rule.FREQUENT_TRIGGERS)
-    ]
-    for one in often:
-        problem = f"{triggers[one.id]} rebalances were asked for in 24h, more than {TRIGGERS_A_DAY}"
-        found.append(_warning(Rule.FREQUENT_TRIGGERS, problem, [one]))
+        problem = f"{len(resumed)} portfolios would be resumed at once, more than {MANY_RESUMES}, and may all trade"
+        found.append(_warning(Rule.MANY_RESUMES, problem + how))
+    for portfolio, count in sorted(triggers.items()):
+        one = desired.get(portfolio)
+        if one is not None and count > TRIGGERS_A_DAY and _silence_of(one, Rule.FREQUENT_TRIGGERS) is None:
+            problem = f"{count} rebalances were asked for in 24h, more than {TRIGGERS_A_DAY}"
+            found.append(_warning(Rule.FREQUENT_TRIGGERS, problem, [one]))
     return tuple(found)
 
 
-def _short_intervals(priced: Sequence[Desired], used: set[Silence]) -> Iterable[Diagnostic]:
+def _short_intervals(fleet: Iterable[Desired], used: set[Silence]) -> Iterable[Diagnostic]:
     """Yield one warning for all portfolios that are alike: a group with a thousand of them is one mistake."""
+    priced = [
+        (one, one.interval_ms, one.per_rebalance_usd)
+        for one in fleet  # ten thousand, and nearly always none of them
+        if one.per_rebalance_usd is not None and one.interval_ms is not None and one.api.can.owns_schedule
+    ]
     if not priced:
         return
-    from reconciler.core.cost import usd, usd_a_month  # most files name no price, and start sooner without
+    from reconciler.core.cost import usd, usd_a_month
 
     alike: dict[tuple[str | None, int, float, float], list[Desired]] = {}
-    for one in priced:
-        interval_ms, cost = one.interval_ms, one.per_rebalance_usd
-        if interval_ms is None or cost is None or one.api is ApiVersion.V2:
-            continue
+    for one, interval_ms, cost in priced:
         limit = WARN_ABOVE_USD_MONTH if one.warn_above_usd_month is None else one.warn_above_usd_month
         if usd_a_month(cost, interval_ms) <= limit:
             continue
@@ -164,37 +136,36 @@ def _short_intervals(priced: Sequence[Desired], used: set[Silence]) -> Iterable[
         elif one.state is RunState.ACTIVE:
             alike.setdefault((one.group, interval_ms, cost, limit), []).append(one)
     for (_, interval_ms, cost, limit), members in alike.items():
-        each, runs = (" each", "run") if len(members) > 1 else ("", "it runs")
-        who = f"{_names(members)} " if len(members) > 1 else ""
+        each, runs = (" each", f"{_names(members)} run") if len(members) > 1 else ("", "it runs")
         problem = (
-            f"{who}{runs} every {format_duration(interval_ms)} at {usd(cost)} USD, which is "
+            f"{runs} every {format_duration(interval_ms)} at {usd(cost)} USD, which is "
             f"{usd(usd_a_month(cost, interval_ms))} USD in 30 days{each}, more than {usd(limit)}"
         )
         yield _warning(Rule.SHORT_INTERVAL, problem, members)
 
 
-def _same_minute(timed: Sequence[Desired], used: set[Silence]) -> Iterable[Diagnostic]:
+def _same_minute(fleet: Iterable[Desired], used: set[Silence]) -> Iterable[Diagnostic]:
     """Yield a warning for the worst minute.
 
     The times are relative to whatever Glider counts offsets from, which is not documented (API facts §4.5), and the
     same for all. An offset that is not declared is not known and not counted.
     """
+    timed = [one for one in fleet if one.offset_ms is not None and one.interval_ms is not None]
     if len(timed) <= SAME_MINUTE:
         return
     fires = _Fires(timed)
+    heard: list[Desired] = []
     for one in timed:
         silence = _silence_of(one, Rule.SAME_MINUTE)
-        if silence is not None and fires.most(one) > SAME_MINUTE:
+        if silence is None and one.state is RunState.ACTIVE:
+            heard.append(one)
+        elif silence is not None and fires.most(one) > SAME_MINUTE:
             used.add(silence)
-    heard = [one for one in timed if one.state is RunState.ACTIVE and not _is_silenced(one, Rule.SAME_MINUTE)]
-    if len(heard) <= SAME_MINUTE:
-        return
-    together = _Fires(heard).worst()
+    together = _Fires(heard).worst() if len(heard) > SAME_MINUTE else []
     if len(together) > SAME_MINUTE:
-        schedules: dict[str, int] = {}
-        for one in together:
-            text = f"{format_duration(one.interval_ms or 0)} +{format_duration(one.offset_ms or 0)}"
-            schedules[text] = schedules.get(text, 0) + 1
+        schedules = Counter(
+            f"{format_duration(one.interval_ms or 0)} +{format_duration(one.offset_ms or 0)}" for one in together
+        )
         most = sorted(schedules, key=lambda text: (-schedules[text], text))
         told = ", ".join(f"{schedules[text]} at {text}" for text in most[:_NAMED])
         more = f" and {len(most) - _NAMED} other schedules" if len(most) > _NAMED else ""
@@ -209,11 +180,13 @@ class _Fires:
         self._groups: dict[tuple[int, int], list[Desired]] = {}
         for one in timed:
             self._groups.setdefault(_schedule(one), []).append(one)
-        self._until_ms = _repeats(interval for interval, _ in self._groups)
-        self._minutes: dict[int, int] = {}
+        intervals = (interval_ms for interval_ms, _ in self._groups)
+        # Cut at every step: the product of all intervals may be endless.
+        self._until_ms = reduce(lambda until_ms, interval_ms: min(lcm(until_ms, interval_ms), WEEK_MS), intervals, 1)
+        self._minutes: Counter[int] = Counter()
         for schedule, members in self._groups.items():
             for minute in self._of(schedule):
-                self._minutes[minute] = self._minutes.get(minute, 0) + len(members)
+                self._minutes[minute] += len(members)
 
     def most(self, one: Desired) -> int:
         """Return how many run in the worst of the minutes in which ``one`` does."""
@@ -225,7 +198,7 @@ class _Fires:
         """Return who runs in the worst minute, the first of them where there are several."""
         largest = max(self._groups.values(), key=len)  # a first run after the week is on no minute
         worst = max(self._minutes, key=lambda minute: (self._minutes[minute], -minute), default=0)
-        if len(largest) >= self._minutes.get(worst, 0):
+        if len(largest) >= self._minutes[worst]:
             return largest
         return [one for schedule, members in self._groups.items() if worst in self._of(schedule) for one in members]
 
@@ -236,43 +209,23 @@ class _Fires:
         return frozenset(at // MINUTE_MS for at in range(offset_ms, self._until_ms, interval_ms))
 
 
-def _repeats(intervals: Iterable[int]) -> int:
-    """Return when all intervals repeat together, in milliseconds, a week at most: their product may be endless."""
-    until_ms = 1
-    for interval_ms in intervals:
-        until_ms = lcm(until_ms, interval_ms)
-        if until_ms >= WEEK_MS:
-            return WEEK_MS
-    return until_ms
-
-
 def _schedule(one: Desired) -> tuple[int, int]:
     """Return interval and offset, the offset to the minute: that is all that is compared."""
     interval_ms, offset_ms = one.interval_ms or 0, one.offset_ms or 0
     return interval_ms, offset_ms - offset_ms % MINUTE_MS if interval_ms % MINUTE_MS == 0 else offset_ms
 
 
-def _useless(silenced: Iterable[Desired], used: set[Silence]) -> list[Diagnostic]:
-    declared = {silence: None for one in silenced for silence in one.silences if silence.rule not in OF_PLANS}
-    return [
-        Diagnostic(
-            Severity.WARNING,
-            f"the silence of `{silence.rule}` silences nothing",
-            "remove it, so that it does not hide what comes later",
-            silence.address,
-            silence.span,
-        )
-        for silence in declared
-        if silence not in used
-    ]
+def _useless(fleet: Iterable[Desired], used: set[Silence]) -> Iterable[Diagnostic]:
+    problem, repair = "the silence of `{}` silences nothing", "remove it, so that it does not hide what comes later"
+    # As keys, because a silence of a layer stands in every portfolio below it.
+    for silence in dict.fromkeys(silence for one in fleet if one.silences for silence in one.silences):
+        if silence not in used and silence.rule not in OF_PLANS:
+            yield Diagnostic(Severity.WARNING, problem.format(silence.rule), repair, silence.address, silence.span)
 
 
-def _silence_of(one: Desired, rule: Rule) -> Silence | None:
-    return next((silence for silence in one.silences if silence.rule is rule), None) if one.silences else None
-
-
-def _is_silenced(one: Desired | None, rule: Rule) -> bool:
-    return one is not None and _silence_of(one, rule) is not None
+def _silence_of(one: Desired | None, rule: Rule) -> Silence | None:
+    silences = one.silences if one is not None else ()
+    return next((silence for silence in silences if silence.rule is rule), None) if silences else None
 
 
 def _warning(rule: Rule, problem: str, about: Sequence[Desired] = ()) -> Diagnostic:

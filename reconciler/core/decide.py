@@ -1,36 +1,52 @@
-"""The whole live × desired table: from two sides and a record to one decision a portfolio.
+"""The whole live × desired table: from two sides and a record to one decision a portfolio or strategy.
 
-In: one portfolio, desired, live and recorded, and what a person decided. Out: a change, a hold, a block or nothing.
+In: one of them, desired, live and recorded, and what a person decided. Out: a change, a hold, a block or nothing.
 Fails closed: what is not in the table of the documentation is blocked, never guessed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
-from reconciler.core.desired import ApiVersion, Desired, RunState
-from reconciler.core.diff import Field, FieldChange, compare, proven_same, schedule_of
-from reconciler.core.live import Live, Provenance, Record, Status, Verdict
-from reconciler.core.marker import paused_by_us
-from reconciler.core.pausedby import PausedBy, paused_by
+from msgspec import Struct
+
+from reconciler.core.diff import compare, proven_same, schedule_of
+from reconciler.core.evidence import paused_by, paused_by_us
+from reconciler.core.model import (
+    ApiVersion,
+    Cadence,
+    Desired,
+    Live,
+    PausedBy,
+    Provenance,
+    Record,
+    RunState,
+    Status,
+    StrategyDesired,
+    StrategyLive,
+    StrategyStatus,
+    Verb,
+    Verdict,
+    address_of,
+)
 from reconciler.core.plan import (
     Blocked,
     BlockReason,
     Change,
     ChangeReason,
     Decision,
+    Field,
+    FieldChange,
     Held,
     Moved,
     Risk,
     Snapshot,
+    StrategyName,
     Unchanged,
     desired_status,
 )
-from reconciler.core.schedule import known_interval, known_offset
-from reconciler.core.verb import Verb
-from reconciler.core.wanted import Wanted, schedule_to_send
+from reconciler.core.schedule import Wanted, known_interval, known_offset, schedule_to_send
 
 
 class Unverified(StrEnum):
@@ -41,8 +57,7 @@ class Unverified(StrEnum):
     FAIL = "fail"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     """What a person decided for this run.
 
     About unverified fields, which holds to let go, and which portfolios may be asked for a run ``again`` although an
@@ -78,10 +93,8 @@ def decide(
                 id=desired.id,
                 state=desired.state,
                 status=live.status,
-                declared=desired.strategy,
-                live=live.strategy,
-                live_name=live.strategy_name,
-                cadence_ms=live.interval_ms,
+                declared=StrategyName(strategy=desired.strategy),
+                live=StrategyName(strategy=live.strategy, name=live.strategy_name, interval_ms=live.interval_ms),
                 name=desired.name,
                 source=desired.origin,
             )
@@ -119,7 +132,7 @@ def _by_status(
 
 
 def _without_schedule(desired: Desired, live: Live) -> Blocked | Unchanged:
-    """Return what to do on v2 where nothing can be started or stopped: nothing runs, which is all that paused asks."""
+    """Return what to do where nothing can be started or stopped: nothing runs, which is all that paused asks."""
     if desired.state is RunState.PAUSED:
         return Unchanged()
     detail = "Glider keeps no schedule for it, so it can't be resumed; look at its strategy there"
@@ -143,7 +156,7 @@ def _unseen(desired: Desired, live: Live) -> Blocked:
 
 
 def _when_inactive(desired: Desired, live: Live, *, unanswered: bool) -> Change | Blocked | Unchanged:
-    if desired.api is ApiVersion.V2:  # a word of v1: nothing on v2 can be started
+    if not desired.api.can.owns_schedule:  # nothing can be started there
         return _without_schedule(desired, live)
     match desired.state:
         case RunState.PAUSED:
@@ -161,8 +174,9 @@ def _when_inactive(desired: Desired, live: Live, *, unanswered: bool) -> Change 
             risks = [Risk.RUNS_AT_ONCE] if desired.run_on_start else []
             return Change(
                 id=desired.id,
+                api=desired.api,
                 verb=Verb.START,
-                before=Snapshot(state=Status.INACTIVE, interval_ms=None, offset_ms=None),
+                before=Snapshot(state=Status.INACTIVE),
                 after=Snapshot(state=Status.ACTIVE, interval_ms=desired.interval_ms, offset_ms=desired.offset_ms),
                 fields=_of_a_start(desired),
                 reason=ChangeReason.NOT_RUNNING,
@@ -201,7 +215,7 @@ def _when_active(desired: Desired, live: Live, record: Record | None, policy: Po
                 strategy=live.strategy,
                 verb=Verb.PAUSE,
                 before=_observed(desired, live, record),
-                after=Snapshot(state=Status.PAUSED, interval_ms=None, offset_ms=None),
+                after=Snapshot(state=Status.PAUSED),
                 fields=fields[:1],
                 reason=ChangeReason.DECLARED_PAUSED,
                 note=desired.reason,
@@ -261,7 +275,7 @@ def _write_schedule(
     if refused:
         return refused
     writes = _needs_schedule(fields, policy)
-    at_once = [Risk.DUE_AT_ONCE] if verb is Verb.RESUME and desired.api is ApiVersion.V2 else []
+    at_once = [Risk.DUE_AT_ONCE] if verb is Verb.RESUME and not desired.api.can.owns_schedule else []
     wanted = schedule_to_send(desired, live, record) if writes else Wanted(desired.interval_ms, desired.offset_ms)
     if isinstance(wanted, str):
         return _block(desired, live, BlockReason.OFFSET_NEEDS_INTERVAL, wanted)
@@ -284,7 +298,7 @@ def _write_schedule(
         writes_schedule=writes,
         note=desired.reason if verb is Verb.RESUME else None,
         pause_reason=live.pause_reason if verb is Verb.RESUME else None,
-        pause_id=live.schedule_id if verb is Verb.RESUME and desired.api is ApiVersion.V2 else None,
+        pause_id=live.schedule_id if verb is Verb.RESUME and not desired.api.can.keeps_reason else None,
         next_run_ms=live.next_run_ms if verb is Verb.UPDATE else None,
         name=desired.name,
         source=desired.origin,
@@ -317,8 +331,8 @@ def _is_unverified(fields: tuple[FieldChange, ...]) -> bool:
 def _observed(desired: Desired, live: Live, record: Record | None) -> Snapshot:
     """Return what a change starts from. On v2 the state alone: its strategy may set another cadence in the meantime,
     even in the same apply, and what the change would do stays the same."""
-    if desired.api is ApiVersion.V2:
-        return Snapshot(state=live.status, interval_ms=None, offset_ms=None)
+    if not desired.api.can.owns_schedule:
+        return Snapshot(state=live.status)
     return Snapshot(
         state=live.status,
         interval_ms=known_interval(live, record).value,
@@ -327,7 +341,7 @@ def _observed(desired: Desired, live: Live, record: Record | None) -> Snapshot:
 
 
 def _cadence(desired: Desired, live: Live) -> int | None:
-    return live.interval_ms if desired.api is ApiVersion.V2 else None
+    return None if desired.api.can.owns_schedule else live.interval_ms
 
 
 def _block(desired: Desired, live: Live, reason: BlockReason, detail: str) -> Blocked:
@@ -337,7 +351,102 @@ def _block(desired: Desired, live: Live, reason: BlockReason, detail: str) -> Bl
         reason=reason,
         detail=detail,
         status=live.word or live.status.value,
-        failure=live.failure.kind.value if live.failure else None,
+        failure=live.failure.kind if live.failure else None,
+        name=desired.name,
+        source=desired.origin,
+    )
+
+
+def decide_strategy(
+    desired: StrategyDesired,
+    live: StrategyLive,
+    recorded: Cadence | None = None,
+    *,
+    reach: int | None = None,
+    unverified: Unverified = Unverified.WRITE,
+    on_mainnet: str | None = None,
+) -> Change | Blocked | Unchanged:
+    """Return what to do about one strategy. ``recorded`` stands in where the service shows no schedule (§4.7).
+
+    ``on_mainnet`` names a portfolio of it on ETH mainnet, where Glider is taken to refuse an hourly cadence (§6).
+    """
+    known = _known_cadence(desired, live, recorded)
+    if isinstance(known, Blocked):
+        return known
+    before, provenance = known
+    if before is desired.schedule or (before is None and unverified is Unverified.SKIP):
+        return _AS_DESIRED
+    if before is None and unverified is Unverified.FAIL:
+        detail = "the live schedule can't be known, and unverified fields fail"
+        return _block_strategy(desired, live, BlockReason.UNVERIFIED, detail)
+    if desired.schedule is Cadence.HOURLY and on_mainnet is not None:
+        detail = (
+            f"hourly is below the minimum of 24h on ETH mainnet, where its portfolio {on_mainnet} is; "
+            "declare daily, weekly or monthly"
+        )
+        return _block_strategy(desired, live, BlockReason.BELOW_MAINNET_MINIMUM, detail)
+    risks = [Risk.REACH_UNKNOWN if reach is None else Risk.REACHES_PORTFOLIOS]
+    if before is None:
+        risks.append(Risk.UNVERIFIED_WRITE)
+    elif desired.schedule.rank < before.rank:
+        risks.append(Risk.MORE_RUNS)
+    field = FieldChange(
+        field=Field.SCHEDULE,
+        live=before,
+        desired=desired.schedule,
+        verdict=Verdict.UNVERIFIED if before is None else Verdict.DIFFERENT,
+        provenance=provenance,
+    )
+    return Change(
+        id=address_of(desired.id),
+        api=ApiVersion.V2,
+        verb=Verb.UPDATE,
+        before=Snapshot(cadence=before),
+        after=Snapshot(cadence=desired.schedule),
+        fields=(field,),
+        reason=ChangeReason.SCHEDULE_UNVERIFIED if before is None else ChangeReason.SCHEDULE_DIFFERS,
+        risks=tuple(risks),
+        writes_schedule=True,
+        reach=reach,
+        name=desired.name,
+        source=desired.origin,
+    )
+
+
+def _known_cadence(
+    desired: StrategyDesired, live: StrategyLive, recorded: Cadence | None
+) -> tuple[Cadence | None, Provenance] | Blocked:
+    """Return the cadence in force and how it is known, or the block of a strategy that no read told enough of."""
+    match live.status:
+        case StrategyStatus.FOUND:
+            return live.cadence, Provenance.READ
+        case StrategyStatus.UNKNOWN:
+            if not live.word:
+                return recorded, Provenance.NONE if recorded is None else Provenance.RECORDED
+            reason = BlockReason.UNKNOWN_CADENCE
+            detail = f"Glider reports the cadence {live.word!r}, which this version does not know"
+        case StrategyStatus.NOT_FOUND:
+            reason = BlockReason.NOT_FOUND
+            detail = "Glider has no such strategy, or it is not yours; check the id, or remove it from the files"
+        case StrategyStatus.UNREADABLE:
+            reason = BlockReason.READ_FAILED
+            detail = f"reading failed: {live.failure}" if live.failure else "reading failed"
+        case StrategyStatus.NOT_READ:
+            reason = BlockReason.NOT_READ
+            detail = "the live file does not hold it; make one that does with `reconciler status --out FILE`"
+        case _:
+            assert_never(live.status)
+    return _block_strategy(desired, live, reason, detail)
+
+
+def _block_strategy(desired: StrategyDesired, live: StrategyLive, reason: BlockReason, detail: str) -> Blocked:
+    return Blocked(
+        id=address_of(desired.id),
+        api=ApiVersion.V2,
+        reason=reason,
+        detail=detail,
+        status=live.status.value,
+        failure=live.failure.kind if live.failure else None,
         name=desired.name,
         source=desired.origin,
     )

@@ -5,8 +5,9 @@ In: nothing. Out: :class:`SourceSpan` and :class:`Diagnostic`. Knows neither fil
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Severity(StrEnum):
@@ -16,8 +17,7 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
-@dataclass(frozen=True, slots=True)
-class SourceSpan:
+class SourceSpan(Struct, frozen=True):
     """A place in an input file; line and column count from 1, columns in characters."""
 
     file: str
@@ -30,8 +30,7 @@ class SourceSpan:
         return f"{self.file}:{self.line}:{self.column}"
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(Struct, frozen=True):
     """One problem, with all that a person needs to repair it.
 
     ``address`` is the dotted path in the configuration (``portfolios.ao04x0r6.interval``), ``""`` for a whole file.

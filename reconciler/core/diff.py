@@ -1,56 +1,39 @@
-"""Desired against live, field by field, with a verdict and its provenance. The only module that knows deepdiff.
+"""Two sides compared: desired and live, field by field, and two plans, entry by entry. The only module with deepdiff.
 
-In: one portfolio's two sides, and our record of it. Out: a :class:`FieldChange` for every managed field, sorted as
-in :class:`Field`. What to do about them is decided in :mod:`reconciler.core.decide`. Also tells which facts differ
-between what two plans say of a portfolio; that is used by :mod:`reconciler.core.comparison`.
+In: one portfolio's two sides and our record of it, or two plans. Out: a :class:`~reconciler.core.plan.FieldChange` for
+every managed field, with its verdict and provenance, in the order of :class:`~reconciler.core.plan.Field` (what to do
+about them is decided in :mod:`reconciler.core.decide`), or a :class:`Comparison`: what appeared, vanished and changed.
+Plans are compared by what they mean (what they would do, from where, and what they would send), so names, times and
+places in files make no difference. ``apply --approved`` asks the same of each planned change: is it among those that a
+person approved?
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, assert_never
 
-from reconciler.core.desired import Desired, RunState
-from reconciler.core.live import Live, Provenance, Record, Status, Verdict
+from msgspec import Struct
+
+from reconciler.core.duration import format_duration
+from reconciler.core.errors import StalePlan
+from reconciler.core.model import Desired, Live, Provenance, Record, RunState, Status, Verdict
+from reconciler.core.plan import Blocked, Change, ChangeReason, Field, FieldChange, Held, Moved, Plan
 from reconciler.core.schedule import known_interval, known_offset
+from reconciler.core.text import harmless, plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.core.model import Address
     from reconciler.core.schedule import Known
-
-
-class Field(StrEnum):
-    """What can be managed of a portfolio; the order is the order of display."""
-
-    STATE = "state"
-    INTERVAL = "interval_ms"
-    OFFSET = "offset_ms"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldChange:
-    """One managed field: both sides (a state word, or milliseconds), the verdict, and how live is known.
-
-    ``live`` is ``None`` where it is not known. ``overruled`` is a recorded value that newer evidence contradicts.
-    """
-
-    field: Field
-    live: str | int | None
-    desired: str | int
-    verdict: Verdict
-    provenance: Provenance
-    overruled: int | None = None
-
 
 Fact = str | int | bool | None
 """One value of what a plan says of a portfolio."""
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """One fact that two plans tell differently; ``None`` where a plan says nothing of it."""
 
     fact: str
@@ -136,3 +119,172 @@ def _differing(
 
     tree = DeepDiff(dict(live), dict(desired), view="tree")
     return frozenset(Field(level.path(output_format="list")[0]) for levels in tree.values() for level in levels)
+
+
+Entry = Change | Held | Blocked | Moved
+"""What a plan can say of a portfolio or strategy that it names."""
+
+NAMED: Final = 5
+"""So many changes that were not approved are named one by one; `reconciler show --against` lists all."""
+LONGEST: Final = 280
+"""Characters told of one of them, so that an error line has room for them all and for the repair."""
+_SCHEDULE_BEFORE: Final = frozenset({"before.interval_ms", "before.offset_ms", "before.schedule"})
+
+
+class Step(StrEnum):
+    """What became of a portfolio from one plan to the next, in the order of display."""
+
+    APPEARED = "appeared"
+    VANISHED = "vanished"
+    CHANGED = "changed"
+
+
+class Compared(Struct, frozen=True, kw_only=True):
+    """One portfolio or strategy that two plans treat differently; ``differences`` only where both name it."""
+
+    step: Step
+    entry: Entry
+    """As the later plan has it; a vanished one as the earlier had it."""
+    differences: tuple[Difference, ...] = ()
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    """All that differs, by step and then by portfolio id; ``same`` counts what both plans say alike."""
+
+    rows: tuple[Compared, ...]
+    same: int
+
+    def count(self, step: Step) -> int:
+        """Return how many portfolios took this step."""
+        return sum(row.step is step for row in self.rows)
+
+
+def compare_plans(*, earlier: Plan, later: Plan) -> Comparison:
+    """Compare what two plans say of each portfolio and strategy that either names; unchanged ones are in no plan."""
+    old, new = _entries(earlier), _entries(later)
+    rows = [Compared(step=Step.APPEARED, entry=new[i]) for i in sorted(new.keys() - old.keys())]
+    rows += [Compared(step=Step.VANISHED, entry=old[i]) for i in sorted(old.keys() - new.keys())]
+    both = sorted(new.keys() & old.keys())
+    for portfolio in both:
+        if found := describe(earlier=facts(old[portfolio]), later=facts(new[portfolio])):
+            rows.append(Compared(step=Step.CHANGED, entry=new[portfolio], differences=found))
+    return Comparison(rows=tuple(rows), same=len(both) - sum(row.step is Step.CHANGED for row in rows))
+
+
+def facts(entry: Entry) -> Mapping[str, Fact]:
+    """Return the meaning of an entry, keyed by dotted name; intervals and offsets in milliseconds."""
+    match entry:
+        case Change():
+            return {
+                "action": entry.verb.value,
+                "api": entry.api.value,
+                "before.state": entry.before.state,
+                "before.interval_ms": entry.before.interval_ms,
+                "before.offset_ms": entry.before.offset_ms,
+                "after.state": entry.after.state,
+                "after.interval_ms": entry.after.interval_ms,
+                "after.offset_ms": entry.after.offset_ms,
+                "before.schedule": entry.before.cadence,
+                "after.schedule": entry.after.cadence,
+                "writes_schedule": entry.writes_schedule,
+                "run_on_start": entry.run_on_start,
+                "overrides_hold": entry.reason is ChangeReason.HOLD_OVERRIDDEN,
+                "note": entry.note,
+                "pause_reason": entry.pause_reason,
+                "pause_id": entry.pause_id,
+                "since": entry.since,
+            }
+        case Held():
+            return {"action": "held", "pause_reason": entry.pause_reason}
+        case Blocked():
+            return {"action": "blocked", "reason": entry.reason.value, "status": entry.status}
+        case Moved():
+            return {
+                "action": "moved",
+                "status": entry.status.value,
+                "declared": entry.declared.strategy,
+                "live": entry.live.strategy,
+            }
+        case _:
+            assert_never(entry)
+
+
+def difference_text(difference: Difference) -> str:
+    """Return one difference for people: ``after interval 12h → 6h``; text from outside made harmless."""
+    name = difference.fact.removesuffix("_ms").replace(".", " ").replace("_", " ")
+    in_ms = difference.fact.endswith("_ms")
+    return f"{name} {_value(difference.earlier, in_ms=in_ms)} → {_value(difference.later, in_ms=in_ms)}"
+
+
+def _entries(plan: Plan) -> dict[Address, Entry]:
+    entries: tuple[Entry, ...] = (*plan.changes, *plan.held, *plan.blocked, *plan.moved)
+    return {entry.id: entry for entry in entries}
+
+
+def _value(fact: Fact, *, in_ms: bool) -> str:
+    if fact is None:
+        return "none"
+    if isinstance(fact, bool):
+        return "yes" if fact else "no"
+    if isinstance(fact, int):
+        return format_duration(fact) if in_ms else str(fact)
+    return harmless(fact, longest=80)
+
+
+def require_approved(plan: Plan, approved: Plan) -> str | None:
+    """Return ``None`` when exactly the approved changes are planned, or a sentence when only some of them are.
+
+    Raises :class:`StalePlan` when the approval is of another service, or when any planned change is not among the
+    approved ones; its detail names the difference change by change. Call it before anything is written.
+    """
+    if plan.base_url != approved.base_url:
+        raise StalePlan(
+            f"the approved plan was made for {approved.base_url}, not for {plan.base_url}",
+            "Nothing was written. Point GLIDER_BASE_URL or --base-url at the service it was made for, or plan and "
+            "approve again.",
+        )
+    if None not in (plan.account, approved.account) and plan.account != approved.account:
+        raise StalePlan(
+            f"the approved plan was made for the account {approved.account}, not for {plan.account}",
+            "Nothing was written. Use the key of that account, or plan and approve again.",
+        )
+    agreed = {change.id: change for change in approved.changes}
+    refused = []
+    for change in plan.changes:
+        agreement = agreed.get(change.id)
+        if agreement is None:
+            refused.append(f"{change.id}: {change.verb} was not approved")
+        elif found := not_covered(change, agreement):
+            told = ", ".join(difference_text(difference) for difference in found)
+            sentence = f"{change.id}: {change.verb} was approved otherwise: {told}"
+            refused.append(harmless(sentence, longest=LONGEST))
+    if refused:
+        raise StalePlan(f"{plural(len(refused), 'planned change')} not among the approved ones", _detail(refused))
+    planned = {change.id for change in plan.changes}
+    missing = sorted(agreed.keys() - planned)
+    if not missing:
+        return None
+    names = ", ".join(missing[:NAMED]) + (f" and {len(missing) - NAMED} more" if len(missing) > NAMED else "")
+    return f"{len(planned)} of {plural(len(agreed), 'approved change')} left to do; not planned any more: {names}"
+
+
+def not_covered(change: Change, agreement: Change) -> tuple[Difference, ...]:
+    """Return how a planned change differs from the one that was approved; nothing when the approval covers it.
+
+    All that it would do and send must be the same, and so must the state it starts from. A live interval, offset or
+    cadence pins only where both plans know it, as in the comparison before a write: knowing more, or less, is no other
+    change.
+    """
+    return tuple(
+        difference
+        for difference in describe(earlier=facts(agreement), later=facts(change))
+        if difference.fact not in _SCHEDULE_BEFORE or None not in (difference.earlier, difference.later)
+    )
+
+
+def _detail(refused: list[str]) -> str:
+    more = f"; and {len(refused) - NAMED} more" if len(refused) > NAMED else ""
+    return (
+        f"Nothing was written. {'; '.join(refused[:NAMED])}{more}. Save a new plan with `reconciler plan --out FILE`, "
+        "see the difference with `reconciler show FILE --against APPROVED`, and have it approved."
+    )

@@ -1,34 +1,34 @@
-"""What one look at the whole fleet found: the live state of what is declared, and what the service lists beyond it.
+"""What one look at the whole fleet found, and how much of it the files declare.
 
-In: live portfolios, and the list of v2 portfolios where one was read. Out: the unmanaged ones, and whether they are all
+In: live portfolios, the list of v2 portfolios where one was read, and v1 portfolios that somebody named, because v1
+lists none (API facts §7). Out: a :class:`Fleet` or a :class:`Coverage`: what is unmanaged, and whether that is all
 there is. Never takes a list that ends early for the whole of it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from reconciler.core.desired import ApiVersion
-from reconciler.core.live import Status
+from msgspec import Struct, field
+
+from reconciler.core.model import ApiVersion, Status
 from reconciler.core.plan import Listing, Unmanaged
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from reconciler.core.desired import PortfolioId
     from reconciler.core.errors import ApiError
-    from reconciler.core.live import Live
+    from reconciler.core.model import Desired, Live, PortfolioId, StrategyId
 
 _TOO_MANY_MISSING: Final = 3
 SINGLY: Final = 20
 """So many v2 portfolios that were picked out of a fleet are read one by one: its list may take many more calls."""
+_NOBODY_KNOWS: Final = frozenset({Status.NOT_FOUND, Status.UNREADABLE, Status.NOT_READ})
 
 
 def asks_for_list(versions: Iterable[ApiVersion], *, whole: bool) -> bool:
     """Whether reading portfolios of these versions takes the list of v2; ``whole``: nothing was selected away."""
-    of_v2 = sum(version is ApiVersion.V2 for version in versions)
-    return of_v2 > (0 if whole else SINGLY)
+    return sum(version.can.lists for version in versions) > (0 if whole else SINGLY)
 
 
 def mostly_missing(live: Collection[Live]) -> bool:
@@ -37,8 +37,12 @@ def mostly_missing(live: Collection[Live]) -> bool:
     return missing >= _TOO_MANY_MISSING and missing * 2 > len(live)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortfolioList:
+def leaves_unmanaged(unmanaged: Sequence[Unmanaged], listing: Listing) -> bool:
+    """Whether portfolios are live that no file declares, or nobody knows that there are none."""
+    return bool(unmanaged) or listing is not Listing.COMPLETE
+
+
+class PortfolioList(Struct, frozen=True, kw_only=True):
     """The v2 portfolios that the service lists, keyed and sorted by id; archived ones never are (API facts §7).
 
     ``failure`` is why the list ends early, ``None`` where it does not. ``unreadable`` counts rows that name no
@@ -53,6 +57,11 @@ class PortfolioList:
     def complete(self) -> bool:
         """Whether a portfolio that is not in here is not listed at all."""
         return self.failure is None and not self.unreadable
+
+    @property
+    def listing(self) -> Listing:
+        """The same as a word."""
+        return Listing.COMPLETE if self.complete else Listing.INCOMPLETE
 
     def enrolled(self, strategy: str) -> int | None:
         """Return how many portfolios of the list mirror a strategy.
@@ -72,8 +81,7 @@ class PortfolioList:
         return states.count(Status.ACTIVE) if known else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fleet:
+class Fleet(Struct, frozen=True, kw_only=True):
     """``live`` holds every portfolio that was asked for, keyed and sorted by id; a failed read has its place too.
 
     ``listed`` is the list of v2 portfolios, ``None`` where nobody asked for one.
@@ -85,19 +93,83 @@ class Fleet:
     @property
     def listing(self) -> Listing:
         """Whether what is unmanaged is known."""
-        if self.listed is None:
-            return Listing.NONE
-        return Listing.COMPLETE if self.listed.complete else Listing.INCOMPLETE
+        return self.listed.listing if self.listed is not None else Listing.NONE
 
     def unmanaged(self, declared: Collection[PortfolioId]) -> tuple[Unmanaged, ...]:
         """Return what is listed and not declared, sorted by id; nothing unless the list is complete.
 
         ``declared`` is everything that the files declare, whatever its API version and whatever was selected.
         """
-        if self.listed is None or not self.listed.complete:
+        return _unmanaged(self.listed.rows, declared) if self.listed is not None and self.listed.complete else ()
+
+
+class StrategyCoverage(Struct, frozen=True):
+    """One strategy of the list, ``None`` for portfolios without one; ``declared`` says whether its cadence is."""
+
+    strategy: str | None
+    listed: int
+    unmanaged: int
+    declared: bool
+
+
+class Coverage(Struct, frozen=True, kw_only=True):
+    """Both sides. ``named`` holds the v1 portfolios that were named and are not declared, as read; sorted by id.
+
+    ``named_declared`` counts those that were named and are declared.
+    """
+
+    declared: Mapping[PortfolioId, Desired]
+    strategies: Collection[StrategyId]
+    listed: PortfolioList
+    named: Mapping[PortfolioId, Live] = field(default_factory=dict)
+    named_declared: int = 0
+
+    @property
+    def unmanaged(self) -> tuple[tuple[ApiVersion, Unmanaged], ...]:
+        """Live and not declared: of the list, and of what was named. Sorted by id.
+
+        Unlike a plan, it names what a list that ends early holds: that much is true, and the list says so.
+        """
+        known = {i: live for i, live in self.named.items() if live.status not in _NOBODY_KNOWS}
+        # A portfolio that is named on v1 and listed on v2 has an automation of its own in each.
+        sides = ((ApiVersion.V2, self.listed.rows), (ApiVersion.V1, known))
+        found = [(api, one) for api, rows in sides for one in _unmanaged(rows, self.declared)]
+        return tuple(sorted(found, key=lambda pair: (pair[1].id, pair[0])))
+
+    @property
+    def unread(self) -> tuple[Live, ...]:
+        """What was named and could not be read, or is not there."""
+        return tuple(live for live in self.named.values() if live.status in _NOBODY_KNOWS)
+
+    @property
+    def unlisted(self) -> tuple[PortfolioId, ...]:
+        """Declared on v2 and not in the list: archived, another tenant's or gone (API facts §3.2)."""
+        if not self.listed.complete:
             return ()
-        return tuple(
-            Unmanaged(id=portfolio, name=live.name, status=live.status, strategy=live.strategy)
-            for portfolio, live in sorted(self.listed.rows.items())
-            if portfolio not in declared
-        )
+        return tuple(i for i, one in self.declared.items() if one.api.can.lists and i not in self.listed.rows)
+
+    @property
+    def leaves_unmanaged(self) -> bool:
+        """Whether something is live that no file declares, or nobody knows that there is nothing."""
+        return leaves_unmanaged([one for _, one in self.unmanaged], self.listed.listing) or bool(self.unread)
+
+    def count_declared(self, api: ApiVersion) -> int:
+        """Return how many portfolios of one version are declared."""
+        return sum(declared.api is api for declared in self.declared.values())
+
+    def by_strategy(self) -> tuple[StrategyCoverage, ...]:
+        """Return the strategies of the list, those with most unmanaged portfolios first, then by id."""
+        found: dict[str | None, list[bool]] = {}
+        for portfolio, live in self.listed.rows.items():
+            found.setdefault(live.strategy, []).append(portfolio not in self.declared)
+        rows = [StrategyCoverage(name, len(of), sum(of), name in self.strategies) for name, of in found.items()]
+        return tuple(sorted(rows, key=lambda row: (-row.unmanaged, row.strategy is None, row.strategy or "")))
+
+
+def _unmanaged(rows: Mapping[PortfolioId, Live], declared: Collection[PortfolioId]) -> tuple[Unmanaged, ...]:
+    """Return the rows that are not declared, sorted by id."""
+    return tuple(
+        Unmanaged(id=portfolio, name=live.name, status=live.status, strategy=live.strategy)
+        for portfolio, live in sorted(rows.items())
+        if portfolio not in declared
+    )

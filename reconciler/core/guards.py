@@ -1,56 +1,97 @@
-"""Limits on one apply: how many portfolios it may start, resume, pause or update, and how many a cadence may reach.
+"""Limits: those that Glider sets on a schedule, and those that a team sets on one apply.
 
-In: the limits in force, changes, and the numbers a person allowed. Out: what is over a limit. Directional on
-purpose: stopping trades is never as dangerous as starting them.
+In: the limits in force, changes, and the numbers a person allowed. Out: what is over a limit. Directional on purpose:
+stopping trades is never as dangerous as starting them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from reconciler.core.limits import REACH, UNKNOWN, Excess
-from reconciler.core.verb import Verb
+from msgspec import Struct
+
+from reconciler.core.duration import DAY_MS, HOUR_MS
+from reconciler.core.plan import UNKNOWN, Excess, Guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from reconciler.core.limits import Allowed, Guarded, Guards
-    from reconciler.core.plan import Change
-    from reconciler.core.strategy import StrategyChange
+    from reconciler.core.plan import Allowed, Change
+
+MIN_INTERVAL_MS: Final = HOUR_MS
+"""API facts §6."""
+MAX_INTERVAL_MS: Final = 365 * DAY_MS
+"""API facts §4.6: "1 year", taken as 365 days."""
+ETHEREUM_MIN_INTERVAL_MS: Final = DAY_MS
+"""API facts §6, in force since 2026-03-02."""
 
 
-def check_guards(changes: Iterable[Change], guards: Guards, *, managed: int) -> tuple[Excess, ...]:
-    """Return what is over a limit, in the order of :class:`~reconciler.core.verb.Verb`.
+class Limit(Struct, frozen=True):
+    """A number of portfolios, or a share of the managed ones; exactly one of the two is set.
 
-    ``managed`` is the size of the whole declared fleet, whatever was selected.
+    ``percent`` is 0 to 100. ``floor`` is what any positive share lets through, however small the fleet. ``text`` is the
+    limit as written, for messages.
     """
-    planned = Counter(change.verb for change in changes)
+
+    text: str
+    count: int | None = None
+    percent: float | None = None
+    floor: int = 1
+
+    def allows(self, managed: int) -> int:
+        """Return how many of ``managed`` portfolios may go, a share rounded down but not under its floor.
+
+        Without a floor small fleets would be stuck: 10 % of three portfolios is none of them.
+        """
+        if self.count is not None:
+            return self.count
+        percent = self.percent or 0.0
+        return max(int(managed * percent / 100), self.floor if percent > 0 else 0)
+
+
+HANDFUL: Final = Limit("10%, at least 5", percent=10, floor=5)
+"""What starts or resumes trading, when nothing else is declared: more at once is more likely a mistake than a wish."""
+HALF: Final = Limit("50%, at least 10", percent=50, floor=10)
+"""The same for schedules: a slip in the defaults or a group changes most of a fleet."""
+
+
+class Guards(Struct, frozen=True):
+    """The limits in force; ``None`` where a verb has none. Pausing is never hindered unless somebody declares it."""
+
+    max_start: Limit | None = HANDFUL
+    max_resume: Limit | None = HANDFUL
+    max_pause: Limit | None = None
+    max_update: Limit | None = HALF
+    max_reach: Limit | None = HALF
+
+    def limit(self, guarded: Guarded) -> Limit | None:
+        """Return the limit of a verb, or of reach."""
+        limit: Limit | None = getattr(self, f"max_{guarded}")
+        return limit
+
+
+def check_guards(changes: Sequence[Change], guards: Guards, *, managed: int) -> tuple[Excess, ...]:
+    """Return what is over a limit, in the order of :class:`~reconciler.core.plan.Guarded`.
+
+    ``managed`` is the size of the whole declared fleet, whatever was selected. A portfolio is enrolled in one strategy,
+    so the reaches of cadences add up. A slower cadence means less trading, so it does not count; one that replaces an
+    unknown cadence does. A reach that is not known is over any limit.
+    """
+    planned: dict[Guarded, int | None] = {}
+    planned.update(Counter(Guarded(change.verb) for change in changes if change.of_strategy is None))
+    reached = [change.reach for change in changes if change.of_strategy is not None and change.may_run_more]
+    if reached:
+        planned[Guarded.REACH] = None if None in reached else sum(reach or 0 for reach in reached)
     found = []
-    for verb in Verb:
-        limit = guards.limit(verb)
-        if limit is None:
+    for guarded in Guarded:
+        limit = guards.limit(guarded)
+        if limit is None or guarded not in planned:
             continue
-        if planned[verb] > limit.allows(managed):
-            found.append(Excess(guarded=verb, planned=planned[verb], allowed=limit.allows(managed), limit=limit.text))
+        number, allowed = planned[guarded], limit.allows(managed)
+        if number is None or number > allowed:
+            found.append(Excess(guarded=guarded, planned=number, allowed=allowed, limit=limit.text))
     return tuple(found)
-
-
-def check_reach(changes: Sequence[StrategyChange], guards: Guards, *, managed: int) -> tuple[Excess, ...]:
-    """Return the excess of what faster cadences reach together, if there is one.
-
-    A slower cadence means less trading, so it does not count; one that replaces an unknown cadence does. A
-    portfolio is enrolled in one strategy, so the reaches add up. One that is not known is over any limit.
-    """
-    limit = guards.limit(REACH)
-    reached = [change.reach for change in changes if change.may_run_more]
-    if limit is None or not reached:
-        return ()
-    known = [reach for reach in reached if reach is not None]
-    planned = sum(known) if len(known) == len(reached) else None
-    if planned is not None and planned <= limit.allows(managed):
-        return ()
-    return (Excess(guarded=REACH, planned=planned, allowed=limit.allows(managed), limit=limit.text),)
 
 
 def still_over(over: tuple[Excess, ...], allowed: Mapping[Guarded, Allowed]) -> tuple[Excess, ...]:

@@ -7,20 +7,17 @@ next command that finds the intent of a process that died.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Annotated, assert_never
 
-from reconciler.core.desired import ApiVersion, PortfolioId
-from reconciler.core.live import Live, Status
-from reconciler.core.marker import due_ms_of, has_token, is_our_due
-from reconciler.core.strategy import Cadence, StrategyAddress, StrategyLive, StrategyStatus
+from msgspec import Meta, Struct
+
+from reconciler.core.codec import AtMs
+from reconciler.core.evidence import due_ms_of, has_token, is_our_due
+from reconciler.core.model import Address, ApiVersion, Cadence, Live, Status, StrategyLive, StrategyStatus
 
 if TYPE_CHECKING:
     from reconciler.core.rebalance import Rebalance, RecentRebalances
-
-Address = PortfolioId | StrategyAddress
-"""What a write is about: a portfolio by its id, a strategy as ``strategies/ID``."""
 
 
 class Call(StrEnum):
@@ -58,8 +55,7 @@ NO_EFFECT = frozenset({WriteOutcome.UNSEEN, WriteOutcome.FAILED, WriteOutcome.NO
 TOOK_EFFECT = frozenset({WriteOutcome.CONFIRMED, WriteOutcome.SEEN})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Before:
+class Before(Struct, frozen=True, kw_only=True):
     """What the look before a write showed, as far as a later read is compared with it.
 
     ``status`` is the portfolio's. ``pause_reason`` is that of the pause a resume is to lift, and ``due_ms`` the time at
@@ -76,8 +72,7 @@ class Before:
     runs: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class Intent(Struct, frozen=True, kw_only=True):
     """One write as it is announced. ``token`` tells it from every other write, and stands in the mark of a pause.
 
     ``interval_ms`` and ``offset_ms`` are the schedule that its change wants, sent by a start and an update.
@@ -99,8 +94,7 @@ class Intent:
     before: Before = Before()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenIntent:
+class OpenIntent(Struct, frozen=True, kw_only=True):
     """A write in the journal whose outcome is not known; ``at_ms`` is when it was announced, UTC epoch milliseconds."""
 
     number: int
@@ -108,16 +102,15 @@ class OpenIntent:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastWrite:
+class LastWrite(Struct, frozen=True, kw_only=True):
     """A write that counts: it took effect, or ``took_effect`` is false and it may have.
 
     ``at_ms`` is when it was announced, UTC epoch milliseconds. ``cadence`` is what a write to a strategy set.
     """
 
-    token: str
+    token: Annotated[str, Meta(pattern=r"\A[0-9a-z]{1,40}\Z")]
     call: Call
-    at_ms: int
+    at_ms: AtMs
     took_effect: bool
     cadence: Cadence | None = None
 
@@ -164,21 +157,18 @@ def effect_on_portfolio(intent: Intent, live: Live, *, answered: bool) -> Effect
 def _effect_of_pause(intent: Intent, live: Live, *, answered: bool) -> Effect:
     before = intent.before
     if live.status is Status.ACTIVE:
-        # On v2 a resume by a person moves the due time: then our pause may have been there in between.
-        moved = intent.api is ApiVersion.V2 and not is_our_due(
+        # Where no reason is kept, a resume by a person moves the due time: our pause may have been there in between.
+        moved = not intent.api.can.keeps_reason and not is_our_due(
             live.next_run_ms, before_ms=before.due_ms, interval_ms=before.interval_ms
         )
         return Effect.OPEN if moved else Effect.UNCHANGED
     if live.status is not Status.PAUSED:
         return Effect.OPEN
-    match intent.api:
-        case ApiVersion.V1:
-            ours = has_token(live.pause_reason, intent.token) or (answered and not live.pause_reason)
-        case ApiVersion.V2:
-            due_ms = due_ms_of(live.schedule_id)
-            ours = answered and is_our_due(due_ms, before_ms=before.due_ms, interval_ms=before.interval_ms)
-        case _:
-            assert_never(intent.api)
+    if intent.api.can.keeps_reason:
+        ours = has_token(live.pause_reason, intent.token) or (answered and not live.pause_reason)
+    else:
+        due_ms = due_ms_of(live.schedule_id)
+        ours = answered and is_our_due(due_ms, before_ms=before.due_ms, interval_ms=before.interval_ms)
     return Effect.SHOWN if ours else Effect.SOMEBODY_ELSES
 
 
@@ -190,14 +180,10 @@ def is_the_same_pause(intent: Intent, live: Live) -> bool:
     before = intent.before
     if live.status is not Status.PAUSED:
         return False
-    match intent.api:
-        case ApiVersion.V1:
-            return live.pause_reason == before.pause_reason and has_token(before.pause_reason, None)
-        case ApiVersion.V2:
-            due_ms = due_ms_of(live.schedule_id)
-            return due_ms is not None and due_ms == before.due_ms
-        case _:
-            assert_never(intent.api)
+    if intent.api.can.keeps_reason:
+        return live.pause_reason == before.pause_reason and has_token(before.pause_reason, None)
+    due_ms = due_ms_of(live.schedule_id)
+    return due_ms is not None and due_ms == before.due_ms
 
 
 def _effect_of_update(intent: Intent, live: Live) -> Effect:

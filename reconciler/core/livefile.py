@@ -1,47 +1,57 @@
 """Live state as a file: what one look at the service found, to be planned from later and elsewhere, without a key.
 
-In: what was read of portfolios, of the list of v2 and of strategies, and our records of it. Out: JSON text;
-:mod:`reconciler.core.liveread` is the way back. It holds all that a plan needs and nothing that an apply could trust:
-it says when it was read (``as_of``), and a plan made from it is for reading only. No key is in it, and no text that is
-not harmless.
+In: what was read of portfolios, of the list of v2 and of strategies, and our records of it; or text. Out: the other, or
+an error that says what to do. It holds all that a plan needs and nothing that an apply could trust: it says when it was
+read (``as_of``), and a plan made from it is for reading only. No key is in it. A file from elsewhere may hold anything:
+every value has the type and the bounds that a read of the service gives it, and every text is made harmless.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from reconciler.core.desired import ApiVersion
-from reconciler.core.fleet import Fleet, asks_for_list
-from reconciler.core.live import Live, Status
+from msgspec import Struct, field
+
+from reconciler.core.codec import Count, Moment, SavedFormat, Shown, dump, load
+from reconciler.core.errors import ApiError, LiveInvalid
+from reconciler.core.fleet import Fleet, PortfolioList, asks_for_list
+from reconciler.core.model import (
+    ApiVersion,
+    Cadence,
+    Live,
+    PortfolioId,
+    Record,
+    Status,
+    StrategyId,
+    StrategyLive,
+    StrategyStatus,
+)
 from reconciler.core.plan import JournalState
-from reconciler.core.planfile import TOOL, iso
-from reconciler.core.recordfile import record_document
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from reconciler.core.desired import Desired, PortfolioId
-    from reconciler.core.errors import ApiError
-    from reconciler.core.fleet import PortfolioList
-    from reconciler.core.live import Record
-    from reconciler.core.strategy import Cadence, StrategyId, StrategyLive
+    from reconciler.core.model import Desired
 
-LIVE_FORMAT: Final = "1.1"
-"""Minor versions only add keys; a reader refuses another major version. 1.1 has ``api``, ``listed`` and ``triggers`` of
-a portfolio, ``list`` and ``strategies``; a file of 1.0 lacks them, and nothing is known of what they hold."""
+LIVE_FORMAT: Final = SavedFormat(
+    file="the live file",
+    what="the live file",
+    is_none="a live file",
+    version="2.0",
+    command="reconciler status --out FILE",
+    largest=64 * 1024 * 1024,  # one portfolio takes about 700 bytes
+    error=LiveInvalid,
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveFile:
+class LiveFile(Struct, frozen=True, kw_only=True):
     """One look at one service. Every mapping is keyed by portfolio id, or by strategy id, and sorted by it.
 
     ``as_of_ms`` is the time before the first read, UTC epoch milliseconds: nothing in here is older. ``versions`` says
-    on which API each portfolio was read; it lacks those of an older file. ``listed`` is the list of v2 portfolios,
-    ``None`` where nobody read one. ``records``, ``pauses`` (tokens), ``triggers`` (rebalances asked for in the 24 hours
-    before) and ``cadences`` hold what the journal knew of the portfolios and strategies in here, and of no other;
-    ``journal`` says whether it could know anything.
+    on which API each portfolio was read. ``listed`` is the list of v2 portfolios, ``None`` where nobody read one.
+    ``records``, ``pauses`` (tokens), ``triggers`` (rebalances asked for in the 24 hours before) and ``cadences`` hold
+    what the journal knew of the portfolios and strategies in here, and of no other; ``journal`` says whether it could
+    know anything.
     """
 
     base_url: str
@@ -70,96 +80,161 @@ class LiveFile:
         if found is not None and self.versions.get(desired.id, desired.api) is desired.api:
             return found
         listed = self.listed.rows.get(desired.id) if self.listed is not None else None
-        if listed is not None and desired.api is ApiVersion.V2:
+        if listed is not None and desired.api.can.lists:
             return listed
         return Live(id=desired.id, status=Status.NOT_READ)
 
 
+class _Row(Live, frozen=True, kw_only=True):
+    """A portfolio as it is saved, with what the journal knew of it. Times are UTC epoch milliseconds."""
+
+    record: Record | None = None
+    pause: str | None = None
+    triggers: Count = 0
+
+
+class _Portfolio(_Row, frozen=True, kw_only=True):
+    """One that was read; ``listed`` says that the list holds the very same: then it stands in the file once."""
+
+    api: ApiVersion | None = None
+    listed: bool = False
+
+
+RowT = TypeVar("RowT", bound=_Row)
+
+
+class _List(Struct, frozen=True, kw_only=True):
+    """What the list holds beside the portfolios that were read, and whether it is the whole of it."""
+
+    portfolios: tuple[_Row, ...]
+    failure: ApiError | None
+    unreadable: Count
+
+
+class _Strategy(StrategyLive, frozen=True, kw_only=True):
+    """A strategy as it is saved, with the cadence that the journal knew."""
+
+    recorded: Cadence | None = None
+
+
+class _Saved(Struct, frozen=True, kw_only=True):
+    as_of: Moment
+    base_url: Shown
+    journal: JournalState
+    portfolios: tuple[_Portfolio, ...]
+    list: _List | None
+    strategies: tuple[_Strategy, ...]
+
+
 def format_live(found: LiveFile) -> str:
-    """Return the file as JSON text that ends in a line break; the same look gives the same text.
-
-    Times of portfolios are UTC epoch milliseconds as they are; ``as_of`` is ISO 8601, for people.
-    """
-    document = {
-        "format_version": LIVE_FORMAT,
-        "tool": TOOL,
-        "as_of": iso(found.as_of_ms),
-        "base_url": found.base_url,
-        "journal": found.journal.value,
-        "portfolios": [
-            _portfolio(found.live[i], found)
-            | {"api": found.versions[i].value if i in found.versions else None, "listed": _is_row(found, i)}
-            for i in sorted(found.live)
-        ],
-        "list": _list(found, found.listed) if found.listed is not None else None,
-        "strategies": [_strategy(found.strategies[s], found.cadences.get(s)) for s in sorted(found.strategies)],
-    }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-
-
-def _is_row(found: LiveFile, portfolio: PortfolioId) -> bool:
-    """Whether the list holds this very portfolio as it was read: then it stands in the file once."""
-    return (
-        found.listed is not None
-        and found.versions.get(portfolio) is ApiVersion.V2
-        and found.listed.rows.get(portfolio) == found.live[portfolio]
+    """Return the file as JSON text that ends in a line break; the same look gives the same text."""
+    saved = _Saved(
+        as_of=found.as_of_ms,
+        base_url=found.base_url,
+        journal=found.journal,
+        portfolios=tuple(_portfolio(found, live) for _, live in sorted(found.live.items())),
+        list=_list(found, found.listed) if found.listed is not None else None,
+        strategies=tuple(
+            _Strategy(**_fields(live), recorded=found.cadences.get(i)) for i, live in sorted(found.strategies.items())
+        ),
     )
+    return LIVE_FORMAT.text(dump(saved))
 
 
-def _list(found: LiveFile, listed: PortfolioList) -> dict[str, Any]:
-    """Return the rest of the list, and whether it is the whole of it."""
+def _fields(value: Struct) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__struct_fields__}
+
+
+def _row(found: LiveFile, live: Live) -> dict[str, Any]:
     return {
-        "portfolios": [
-            _portfolio(listed.rows[i], found)
-            for i in sorted(listed.rows)
-            if i not in found.live or not _is_row(found, i)
-        ],
-        "failure": _failure(listed.failure) if listed.failure is not None else None,
-        "unreadable": listed.unreadable,
-    }
-
-
-def _strategy(live: StrategyLive, recorded: Cadence | None) -> dict[str, Any]:
-    return {
-        "id": live.id,
-        "status": live.status.value,
-        "cadence": live.cadence.value if live.cadence is not None else None,
-        "word": live.word,
-        "failure": _failure(live.failure) if live.failure is not None else None,
-        "recorded": recorded.value if recorded is not None else None,
-    }
-
-
-def _portfolio(live: Live, found: LiveFile) -> dict[str, Any]:
-    record = found.records.get(live.id)
-    return {
-        "id": live.id,
-        "status": live.status.value,
-        "word": live.word,
-        "interval_ms": live.interval_ms,
-        "offset_ms": live.offset_ms,
-        "schedule_id": live.schedule_id,
-        "pause_reason": live.pause_reason,
-        "next_run_ms": live.next_run_ms,
-        "scheduled_ms": list(live.scheduled_ms),
-        "runs": live.runs,
-        "name": live.name,
-        "strategy": live.strategy,
-        "strategy_name": live.strategy_name,
-        "failure": _failure(live.failure) if live.failure is not None else None,
-        "record": record_document(record) if record is not None else None,
+        **_fields(live),
+        "record": found.records.get(live.id),
         "pause": found.pauses.get(live.id),
         "triggers": found.triggers.get(live.id, 0),
     }
 
 
-def _failure(failure: ApiError) -> dict[str, Any]:
-    """Return a failed read: its kind decides what a plan exits with, the rest is what people are told."""
-    return {
-        "kind": failure.kind.value,
-        "message": failure.summary,
-        "status": failure.status,
-        "code": failure.code,
-        "request_id": failure.request_id,
-        "correlation_id": failure.correlation_id,
-    }
+def _portfolio(found: LiveFile, live: Live) -> _Portfolio:
+    version = found.versions.get(live.id)
+    listed = found.listed is not None and found.listed.rows.get(live.id) == live
+    return _Portfolio(
+        **_row(found, live),
+        api=version,
+        listed=listed and version is not None and version.can.lists,
+    )
+
+
+def _list(found: LiveFile, listed: PortfolioList) -> _List:
+    once = {i for i, live in found.live.items() if _portfolio(found, live).listed}
+    others = [live for i, live in sorted(listed.rows.items()) if i not in once]
+    return _List(
+        portfolios=tuple(_Row(**_row(found, live)) for live in others),
+        failure=listed.failure,
+        unreadable=listed.unreadable,
+    )
+
+
+def parse_live(content: bytes | str) -> LiveFile:
+    """Return the live state of a saved file.
+
+    Raises :class:`LiveInvalid` for anything that is not such a file, is of another major format, or is too large.
+    """
+    return LIVE_FORMAT.parse(content, _live_file)
+
+
+def _live_file(document: dict[str, Any]) -> LiveFile:
+    saved = load(document, _Saved)
+    entries = _by_id(saved.portfolios)
+    others = _by_id(saved.list.portfolios) if saved.list is not None else {}
+    known: dict[PortfolioId, _Row] = dict(sorted({**others, **entries}.items()))
+    live = {i: _live(entry) for i, entry in entries.items()}
+    rows = {i: live[i] for i, entry in entries.items() if entry.listed}
+    # A row of the list is one of an API that lists, and stands in the file once.
+    if any(i in others or (api := entries[i].api) is None or not api.can.lists for i in rows):
+        raise ValueError("a row of the list that can't be one")
+    if saved.list is None and rows:
+        raise ValueError("rows of a list that is not there")
+    for strategy in saved.strategies:
+        if (strategy.cadence is not None) != (strategy.status is StrategyStatus.FOUND):
+            raise ValueError("a cadence that no read found")
+    strategies = {one.id: one for one in sorted(saved.strategies, key=lambda one: one.id)}
+    if len(strategies) < len(saved.strategies):
+        raise ValueError("one id twice")
+    listed = None
+    if saved.list is not None:
+        found = rows | {i: _live(other) for i, other in others.items()}
+        listed = PortfolioList(
+            rows=dict(sorted(found.items())), failure=saved.list.failure, unreadable=saved.list.unreadable
+        )
+    return LiveFile(
+        base_url=saved.base_url,
+        as_of_ms=saved.as_of,
+        journal=saved.journal,
+        live=live,
+        records={i: one.record for i, one in known.items() if one.record is not None},
+        pauses={i: one.pause for i, one in known.items() if one.pause is not None},
+        triggers={i: one.triggers for i, one in known.items() if one.triggers},
+        versions={i: one.api for i, one in entries.items() if one.api is not None},
+        listed=listed,
+        strategies={i: StrategyLive(**_part(one, StrategyLive)) for i, one in strategies.items()},
+        cadences={i: one.recorded for i, one in strategies.items() if one.recorded is not None},
+    )
+
+
+def _by_id(entries: Iterable[RowT]) -> dict[PortfolioId, RowT]:
+    """Return portfolios by their id, sorted by it."""
+    listed = sorted(entries, key=lambda entry: entry.id)
+    found = {entry.id: entry for entry in listed}
+    if len(found) < len(listed):
+        raise ValueError("one id twice")
+    return found
+
+
+def _live(entry: _Row) -> Live:
+    if list(entry.scheduled_ms) != sorted(entry.scheduled_ms, reverse=True):
+        raise ValueError("runs that are not newest first: observed intervals and the last run would be wrong")
+    return Live(**_part(entry, Live))
+
+
+def _part(value: Struct, kind: type[Struct]) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in kind.__struct_fields__}

@@ -1,42 +1,40 @@
-"""A plan as JSON text, and its fingerprint; :mod:`reconciler.core.planread` is the way back.
+"""A plan as JSON text and back, and its fingerprint: nothing of a saved plan is believed before that matches.
 
-In: a :class:`~reconciler.core.plan.Plan`. Out: text, or a dict of JSON values. The fingerprint binds meaning, not
-wording: plans that would do the same to the same observed state have the same one, whatever the files or the time.
+In: a :class:`~reconciler.core.plan.Plan`, or text. Out: the other, or an error that says what to do. The fingerprint
+binds meaning, not wording: plans that would do the same to the same observed state have the same one, whatever the
+files or the time.
 """
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from reconciler import __version__
-from reconciler.core.errors import ExitReason
-from reconciler.core.plan import ChangeReason
-from reconciler.core.runs import runs_of
-from reconciler.core.strategyfile import fingerprinted, strategies_document
+from reconciler.core.codec import SavedFormat, dump, iso, load
+from reconciler.core.cost import runs_a_day, runs_of
+from reconciler.core.errors import ExitReason, NotExpected, PlanInvalid, StalePlan
+from reconciler.core.model import Verb
+from reconciler.core.plan import ChangeReason, Field, Plan, Snapshot
 
 if TYPE_CHECKING:
-    from reconciler.core.desired import Origin
     from reconciler.core.diagnostics import Diagnostic
-    from reconciler.core.plan import Change, Plan, Snapshot
+    from reconciler.core.plan import Change, FieldChange
 
-FORMAT_VERSION: Final = "2.0"
-"""Minor versions only add keys; a reader refuses another major version."""
-
-TOOL: Final = f"glider-reconciler {__version__}"
-
-
-def iso(ms: int) -> str:
-    """Return UTC epoch milliseconds as ISO 8601 text with milliseconds and ``Z``."""
-    moment = datetime.fromtimestamp(ms // 1000, tz=UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
-
-
-def from_iso(text: str) -> int:
-    """Return the UTC epoch milliseconds of :func:`iso`'s text. Raises ``ValueError``."""
-    return round(datetime.fromisoformat(text).timestamp() * 1000)
+PLAN_FORMAT: Final = SavedFormat(
+    file="the plan file",
+    what="the plan",
+    is_none="a saved plan",
+    version="3.0",
+    command="reconciler plan --out FILE",
+    largest=256 * 1024 * 1024,
+    error=PlanInvalid,
+)
+FORMAT_VERSION: Final = PLAN_FORMAT.version
+"""Of a plan and of every other JSON document on stdout."""
+_LISTS: Final = ("guards", "warnings", "changes", "held", "blocked", "moved", "unmanaged")
+_COUNTS: Final = ("no_op", "unverified")
+"""What a plan counts and its summary tells."""
 
 
 def fingerprint(plan: Plan) -> str:
@@ -49,8 +47,8 @@ def fingerprint(plan: Plan) -> str:
             change.id,
             change.api.value,
             change.verb.value,
-            _snapshot(change.before),
-            _snapshot(change.after),
+            dump(change.before),
+            dump(change.after),
             [change.pause_reason or "", change.pause_id or "", change.since or ""],
             [change.writes_schedule, change.run_on_start, change.note or ""],
             # Of all reasons, this one decides what an apply may do: it lifts a pause that is not ours.
@@ -60,92 +58,112 @@ def fingerprint(plan: Plan) -> str:
     )
     # A plan over a guard must not pass for one that is not.
     over = [[str(excess.guarded), excess.planned, excess.allowed] for excess in plan.over]
-    meaning = [changes, over, fingerprinted(plan)]
-    return sha256(json.dumps(meaning, separators=(",", ":"), ensure_ascii=True).encode()).hexdigest()
+    return sha256(json.dumps([changes, over], separators=(",", ":"), ensure_ascii=True).encode()).hexdigest()
 
 
 def plan_document(plan: Plan, exit_reason: ExitReason) -> dict[str, Any]:
     """Return the plan as a JSON object."""
-    summary = plan.summary
+    document = dump(plan)
+    document["warnings"] = [diagnostic_document(warning) for warning in plan.warnings]
+    for change, written in zip(plan.changes, document["changes"], strict=True):
+        if change.of_strategy is not None:
+            written["before_runs_day"] = runs_a_day(change, change.before.cadence)
+            written["after_runs_day"] = runs_a_day(change, change.after.cadence)
+    for name in (*_COUNTS, "strategies_no_op"):  # they stand in the summary
+        del document[name]
+    config = {"digest": document.pop("config_digest"), "files": document.pop("config_files")}
     return {
-        "format_version": FORMAT_VERSION,
-        "tool": TOOL,
-        "created_at": iso(plan.created_ms),
-        "as_of": iso(plan.as_of_ms) if plan.as_of_ms is not None else None,
+        "created_at": document.pop("created_at"),
+        "as_of": document.pop("as_of"),
         "exit_reason": exit_reason.word,
-        "base_url": plan.base_url,
-        "account": plan.account,
-        "config": {"digest": plan.config_digest, "files": list(plan.config_files)},
-        "selection": {
-            "targets": list(plan.selection.targets),
-            "excludes": list(plan.selection.excludes),
-            "groups": list(plan.selection.groups),
-        },
+        "base_url": document.pop("base_url"),
+        "account": document.pop("account"),
+        "config": config,
+        "selection": document.pop("selection"),
         "fingerprint": fingerprint(plan),
-        "summary": {name: getattr(summary, name) for name in summary.__slots__},
-        "guards": [
-            {"verb": str(over.guarded), "planned": over.planned, "allowed": over.allowed, "limit": over.limit}
-            for over in plan.over
-        ],
-        "errors": [
-            *({"id": b.id, "reason": b.reason.value, "problem": b.detail} for b in plan.blocked),
-            *({"id": s.address, "reason": s.reason.value, "problem": s.detail} for s in plan.blocked_strategies),
-        ],
-        "warnings": [diagnostic_document(warning) for warning in plan.warnings],
-        "changes": [_change(change) for change in plan.changes],
-        "held": [
-            {
-                "id": held.id,
-                "api": held.api.value,
-                "name": held.name,
-                "pause_reason": held.pause_reason,
-                "paused_by": held.paused_by.value,
-                "last_run_at": iso(held.last_run_ms) if held.last_run_ms is not None else None,
-                "unverified": held.unverified,
-                "source": _source(held.source),
-            }
-            for held in plan.held
-        ],
-        "blocked": [
-            {
-                "id": blocked.id,
-                "api": blocked.api.value,
-                "name": blocked.name,
-                "reason": blocked.reason.value,
-                "status": blocked.status,
-                "detail": blocked.detail,
-                "failure": blocked.failure,
-                "source": _source(blocked.source),
-            }
-            for blocked in plan.blocked
-        ],
-        "moved": [
-            {
-                "id": moved.id,
-                "name": moved.name,
-                "state": moved.state.value,
-                "status": moved.status.value,
-                "declared": {"strategy": moved.declared, "name": moved.declared_name},
-                "live": {"strategy": moved.live, "name": moved.live_name, "interval_ms": moved.cadence_ms},
-                "source": _source(moved.source),
-            }
-            for moved in plan.moved
-        ],
-        "unmanaged": [
-            {"id": one.id, "name": one.name, "status": one.status.value, "strategy": one.strategy}
-            for one in plan.unmanaged
-        ],
-        "listing": plan.listing.value,
-        "journal": plan.journal.value,
-        "strategies": strategies_document(plan),
-        "runs": _runs(plan),
-        "cost": {name: getattr(plan.cost, name) for name in plan.cost.__slots__} if plan.cost is not None else None,
+        "summary": dump(plan.summary),
+        "guards": document.pop("guards"),
+        "errors": [{"id": b.id, "reason": b.reason.value, "problem": b.detail} for b in plan.blocked],
+        **document,
+        "runs": dump(runs) if (runs := runs_of(plan)) is not None else None,
     }
 
 
 def format_plan(plan: Plan, exit_reason: ExitReason = ExitReason.OK) -> str:
     """Return the plan as JSON text that ends in a line break. The same plan gives the same text."""
-    return json.dumps(plan_document(plan, exit_reason), indent=2, ensure_ascii=False) + "\n"
+    return PLAN_FORMAT.text(plan_document(plan, exit_reason))
+
+
+def parse_plan(content: str | bytes) -> Plan:
+    """Return the plan of a saved file.
+
+    Raises :class:`PlanInvalid` for anything that is not such a file, is of another major format, or whose content
+    does not match its own fingerprint.
+    """
+    plan, stored = PLAN_FORMAT.parse(content, lambda document: (_plan(document), document["fingerprint"]))
+    if stored != fingerprint(plan):
+        raise PlanInvalid(
+            "the plan file does not match its fingerprint",
+            f"It was edited after it was made. Make it again with `{PLAN_FORMAT.command}`.",
+        )
+    return plan
+
+
+def _plan(document: dict[str, Any]) -> Plan:
+    summary, config = document["summary"], document["config"]
+    plan = load(
+        {
+            **document,
+            **{name: document[name] for name in _LISTS},  # the fingerprint covers only some: none may be missing
+            **{name: summary[name] for name in _COUNTS},
+            "strategies_no_op": summary["strategies"]["no_op"],
+            "config_digest": config["digest"],
+            "config_files": config["files"],
+            "warnings": [_with_span(warning) for warning in document["warnings"]],
+        },
+        Plan,
+    )
+    for change in plan.changes:
+        _require_kind(change)
+        for field in change.fields:
+            _require_ends(field, change)
+    return plan
+
+
+def _require_kind(change: Change) -> None:
+    """A portfolio goes from one state to another, a strategy from one cadence to another: no change mixes them."""
+    ends = (change.before, change.after)
+    if change.of_strategy is None:
+        known = all(end.state is not None and end.cadence is None for end in ends)
+    else:
+        known = (
+            change.verb is Verb.UPDATE
+            and change.after.cadence is not None
+            and all(end == Snapshot(cadence=end.cadence) for end in ends)
+            and [field.field for field in change.fields] == [Field.SCHEDULE]
+        )
+    if not known:
+        raise ValueError("a change that is neither a portfolio's nor a strategy's")
+
+
+def _require_ends(field: FieldChange, change: Change) -> None:
+    """The fingerprint does not cover the fields, but the two ends of their change: nothing else may be shown."""
+    if (field.live, field.desired) != (_value_of(field.field, change.before), _value_of(field.field, change.after)):
+        raise ValueError("a field that is not its change's")
+
+
+def _value_of(field: Field, end: Snapshot) -> str | int | None:
+    match field:
+        case Field.STATE:
+            return end.state
+        case Field.INTERVAL:
+            return end.interval_ms
+        case Field.OFFSET:
+            return end.offset_ms
+        case Field.SCHEDULE:
+            return end.cadence
+        case _:
+            assert_never(field)
 
 
 def diagnostic_document(diagnostic: Diagnostic) -> dict[str, Any]:
@@ -163,53 +181,36 @@ def diagnostic_document(diagnostic: Diagnostic) -> dict[str, Any]:
     }
 
 
-def _change(change: Change) -> dict[str, Any]:
-    return {
-        "id": change.id,
-        "api": change.api.value,
-        "name": change.name,
-        "verb": change.verb.value,
-        "before": _snapshot(change.before),
-        "after": _snapshot(change.after),
-        "fields": [
-            {
-                "field": f.field.value,
-                "live": f.live,
-                "desired": f.desired,
-                "verdict": f.verdict.value,
-                "provenance": f.provenance.value,
-                "overruled": f.overruled,
-            }
-            for f in change.fields
-        ],
-        "reason": change.reason.value,
-        "risks": [risk.value for risk in change.risks],
-        "cause": change.cause.value if change.cause else None,
-        "writes_schedule": change.writes_schedule,
-        "run_on_start": change.run_on_start,
-        "note": change.note,
-        "pause_reason": change.pause_reason,
-        "next_run_at": iso(change.next_run_ms) if change.next_run_ms is not None else None,
-        "cadence_ms": change.cadence_ms,
-        "strategy": change.strategy,
-        "pause_id": change.pause_id,
-        "since": change.since,
-        "source": _source(change.source),
-    }
+def _with_span(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a diagnostic's object with its place as the value has it."""
+    place = {name: document[name] for name in ("file", "line", "column")}
+    return {**document, "span": place if place["file"] is not None else None, "excerpt": None}
 
 
-def _runs(plan: Plan) -> dict[str, Any] | None:
-    runs = runs_of(plan)
-    return {name: getattr(runs, name) for name in runs.__slots__} if runs is not None else None
+def require_service(plan: Plan, base_url: str) -> None:
+    """Raise :class:`StalePlan` unless the plan was made for this service."""
+    if plan.base_url != base_url:
+        raise StalePlan(
+            f"the plan was made for {plan.base_url}, not for {base_url}",
+            "Point GLIDER_BASE_URL or --base-url at the service it was made for, or plan again.",
+        )
 
 
-def _snapshot(snapshot: Snapshot) -> dict[str, Any]:
-    return {
-        "state": snapshot.state.value,
-        "interval_ms": snapshot.interval_ms,
-        "offset_ms": snapshot.offset_ms,
-    }
+def require_account(plan: Plan, account: str | None) -> None:
+    """Raise :class:`NotExpected` unless the key belongs to the account that the plan was made with."""
+    if plan.account is None or account == plan.account:
+        return
+    found = f"this key belongs to {account}" if account is not None else "whose key this is can't be known"
+    raise NotExpected(
+        f"the plan was made for the account {plan.account}, and {found}",
+        "Nothing was written. Use the key of that account, or plan again.",
+    )
 
 
-def _source(origin: Origin | None) -> dict[str, Any] | None:
-    return {"file": origin.file, "line": origin.line} if origin else None
+def require_applicable(plan: Plan) -> None:
+    """Raise :class:`StalePlan` for a plan that was made from a live file: nobody looked at the service for it."""
+    if plan.as_of_ms is not None:
+        raise StalePlan(
+            f"the plan was made from a live file of {iso(plan.as_of_ms)}, so it can't be applied",
+            "Nothing was written. It is for reading only: plan again without --live, and apply that plan.",
+        )

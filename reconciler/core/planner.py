@@ -1,21 +1,40 @@
-"""From a fleet's two sides to its plan: decide about every portfolio and gather the answers.
+"""From a fleet's two sides to its plan: decide about every portfolio and strategy and gather the answers.
 
-In: desired and live portfolios, keyed by id, and what the journal knows of them. Out: a
-:class:`~reconciler.core.plan.Plan`.
+In: what is desired and live, keyed by id, what the journal knows of it, and what a base revision of the files declares.
+Out: a :class:`~reconciler.core.plan.Plan`, with a :class:`~reconciler.core.plan.Cause` on every change where there is a
+base: it is decided about with the same live state, records and policy as the plan itself; nothing is read again.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from reconciler.core.decide import DEFAULT_POLICY, Policy, decide
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from reconciler.core.decide import DEFAULT_POLICY, Policy, Unverified, decide, decide_strategy
+from reconciler.core.diff import compare
 from reconciler.core.guards import check_guards
-from reconciler.core.live import Verdict
+from reconciler.core.model import (
+    Cadence,
+    Desired,
+    Live,
+    PortfolioId,
+    Record,
+    RunState,
+    StrategyDesired,
+    StrategyId,
+    StrategyLive,
+    StrategyStatus,
+    Verdict,
+    strategy_of,
+)
 from reconciler.core.plan import (
     Blocked,
     BlockReason,
+    Cause,
     Change,
+    Decision,
     Held,
     JournalState,
     Listing,
@@ -29,11 +48,26 @@ from reconciler.core.selection import EVERYTHING, Selection
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.core.desired import Desired, PortfolioId
     from reconciler.core.diagnostics import Diagnostic
-    from reconciler.core.limits import Guards
-    from reconciler.core.live import Live
+    from reconciler.core.guards import Guards
     from reconciler.core.ports import Memory
+
+
+class Strategies(Struct, frozen=True, kw_only=True):
+    """Everything a plan needs to know of the selected strategies, keyed by id.
+
+    ``live`` lacks what nobody read. ``reach`` counts enrolled portfolios, and ``running`` the active ones among them;
+    both lack what could not be counted. ``on_mainnet`` names a portfolio on ETH mainnet of each strategy that is known
+    to have one: enrolled as read, and declared on that chain. ``names`` are the strategies' names, as far as they are
+    known.
+    """
+
+    desired: Mapping[StrategyId, StrategyDesired]
+    live: Mapping[StrategyId, StrategyLive]
+    reach: Mapping[StrategyId, int] = field(default_factory=dict)
+    running: Mapping[StrategyId, int] = field(default_factory=dict)
+    on_mainnet: Mapping[StrategyId, PortfolioId] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def build_plan(
@@ -80,7 +114,7 @@ def build_plan(
                 no_op += 1
                 unverified += unchanged.unverified
             case Change() as change:
-                changes.append(replace(change, since=memory.since.get(portfolio)))
+                changes.append(replace(change, since=memory.since.get(change.id)))
                 unverified += any(f.verdict is Verdict.UNVERIFIED for f in change.fields)
             case Held() as hold:
                 held.append(hold)
@@ -117,3 +151,160 @@ def journal_state(memory: Memory) -> JournalState:
     if memory.records or memory.since:
         return JournalState.IN_USE
     return JournalState.NEW if memory.exists else JournalState.MISSING
+
+
+def with_strategies(
+    plan: Plan,
+    strategies: Strategies,
+    memory: Memory,
+    *,
+    unverified: Unverified = Unverified.WRITE,
+    guards: Guards | None = None,
+    managed: int = 0,
+) -> Plan:
+    """Return the plan with what is to be done about the strategies, and over the guard where they reach too many.
+
+    ``memory`` is the one that the plan was made with, and ``managed`` the size of the whole declared fleet of
+    portfolios, of which the guard may be a share.
+    """
+    changes: list[Change] = []
+    blocked: list[Blocked] = []
+    no_op = 0
+    for strategy, declared in sorted(strategies.desired.items()):
+        decision = decide_strategy(
+            declared,
+            strategies.live.get(strategy) or StrategyLive(id=strategy, status=StrategyStatus.NOT_READ),
+            memory.cadences.get(strategy),
+            reach=strategies.reach.get(strategy),
+            unverified=unverified,
+            on_mainnet=strategies.on_mainnet.get(strategy),
+        )
+        match decision:
+            case Change() as change:
+                since, running = memory.since.get(change.id), strategies.running.get(strategy)
+                changes.append(replace(change, since=since, running=running))
+            case Blocked() as block:
+                blocked.append(block)
+            case Unchanged():
+                no_op += 1
+    return replace(
+        plan,
+        changes=tuple(sorted((*plan.changes, *changes), key=lambda change: change.id)),
+        blocked=tuple(sorted((*plan.blocked, *blocked), key=lambda block: block.id)),
+        strategies_no_op=no_op,
+        over=(*plan.over, *(check_guards(changes, guards, managed=managed) if guards is not None else ())),
+    )
+
+
+def with_strategy_names(plan: Plan, names: Mapping[str, str]) -> Plan:
+    """Return the plan with the names of strategies that it lacks; ``names`` are keyed by a strategy's id."""
+
+    def named(entry: Change | Blocked) -> str | None:
+        return entry.name or names.get(strategy_of(entry.id) or "")
+
+    return replace(
+        plan,
+        changes=tuple(replace(one, name=named(one)) if one.of_strategy else one for one in plan.changes),
+        blocked=tuple(replace(one, name=named(one)) if strategy_of(one.id) else one for one in plan.blocked),
+        moved=tuple(
+            replace(
+                one,
+                declared=replace(one.declared, name=one.declared.name or names.get(one.declared.strategy)),
+                live=replace(one.live, name=names.get(one.live.strategy, one.live.name)),
+            )
+            for one in plan.moved
+        ),
+    )
+
+
+class Declared(Protocol):
+    """What files declare: as they are, or at a base revision."""
+
+    @property
+    def desired(self) -> Mapping[PortfolioId, Desired]:
+        """The portfolios."""
+
+    @property
+    def strategies(self) -> Mapping[StrategyId, StrategyDesired]:
+        """The strategies."""
+
+
+def with_causes(
+    plan: Plan,
+    base: Declared,
+    live: Mapping[PortfolioId, Live],
+    memory: Memory,
+    policy: Policy,
+) -> Plan:
+    """Return the plan with a cause on every change; ``base`` may lack what the plan changes, ``live`` holds it all."""
+
+    def cause(change: Change) -> Cause:
+        strategy = change.of_strategy
+        if strategy is not None:
+            return cause_of_cadence(change, base.strategies.get(strategy), memory.cadences.get(strategy))
+        portfolio = PortfolioId(change.id)
+        return cause_of(change, base.desired.get(portfolio), live[portfolio], memory.records.get(portfolio), policy)
+
+    return replace(plan, changes=tuple(replace(change, cause=cause(change)) for change in plan.changes))
+
+
+def cause_of_cadence(change: Change, base: StrategyDesired | None, recorded: Cadence | None) -> Cause:
+    """Return where the change of a cadence comes from, by the rules that portfolios have."""
+    if base is None:
+        return Cause.BRANCH
+    if base.schedule is change.after.cadence:
+        return Cause.DRIFT if recorded is base.schedule else Cause.PENDING
+    return Cause.BRANCH if change.before.cadence in (None, base.schedule) else Cause.BOTH
+
+
+def cause_of(change: Change, base: Desired | None, live: Live, record: Record | None, policy: Policy) -> Cause:
+    """Return the cause of one planned change, given what the base declares of its portfolio.
+
+    The base would make the very same change: *drift* where the journal says that the base was applied once, else
+    *pending*. The base says something else, or nothing: *branch* where live agrees with it, else *both*.
+    """
+    if base is None:
+        return Cause.BRANCH
+    decision = decide(base, live, record, policy)
+    if isinstance(decision, Change) and _same(decision, change):
+        return Cause.DRIFT if was_applied(base, record) else Cause.PENDING
+    return Cause.BRANCH if _agrees(base, decision, live, record) else Cause.BOTH
+
+
+def was_applied(desired: Desired, record: Record | None) -> bool:
+    """Whether our last confirmed write left the portfolio as declared, whatever happened to it since.
+
+    Of a portfolio declared paused only the state counts: its schedule is not written while it is paused.
+    """
+    if record is None or record.state is not desired.state:
+        return False
+    if desired.state is RunState.PAUSED:
+        return True
+    return desired.interval_ms in (None, record.interval_ms) and desired.offset_ms in (None, record.offset_ms)
+
+
+def _same(decision: Change, change: Change) -> bool:
+    """Whether both would do and send the same; they start from the same live state anyway."""
+    return (
+        decision.api,
+        decision.verb,
+        decision.after,
+        decision.writes_schedule,
+        decision.run_on_start,
+        decision.note,
+    ) == (
+        change.api,
+        change.verb,
+        change.after,
+        change.writes_schedule,
+        change.run_on_start,
+        change.note,
+    )
+
+
+def _agrees(base: Desired, decision: Decision, live: Live, record: Record | None) -> bool:
+    """Whether live is as the base declares, as far as can be known: nothing to do, or no field proven different."""
+    if isinstance(decision, Unchanged):
+        return True
+    fields = compare(desired=base, live=live, record=record)
+    return all(field.verdict is not Verdict.DIFFERENT for field in fields)

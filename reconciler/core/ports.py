@@ -5,29 +5,21 @@ Whoever implements one of these keeps to its words on errors: an apply decides w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from reconciler.core.desired import PortfolioId
     from reconciler.core.errors import ApiError
-    from reconciler.core.intent import Address, Call, Intent, OpenIntent, WriteOutcome
-    from reconciler.core.live import Live, Record
-    from reconciler.core.rebalance import (
-        PortfolioFacts,
-        Rebalance,
-        RebalanceResult,
-        RecentRebalances,
-        Triggered,
-    )
-    from reconciler.core.strategy import Cadence, StrategyAddress, StrategyId, StrategyLive
-    from reconciler.core.verb import Verb
+    from reconciler.core.intent import Call, Intent, OpenIntent, WriteOutcome
+    from reconciler.core.model import Address, Cadence, Live, PortfolioId, Record, StrategyId, StrategyLive, Verb
+    from reconciler.core.rebalance import PortfolioFacts, Rebalance, RebalanceResult, RecentRebalances, Triggered
+    from reconciler.core.report import Result
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confirmation:
+class Confirmation(Struct, frozen=True, kw_only=True):
     """What the answer of a write confirmed; ``None`` for whatever it did not carry.
 
     ``previous_interval_ms`` and ``previous_offset_ms`` are what an update-schedule replaced: the only way to find
@@ -82,9 +74,9 @@ class Rooms(Protocol):
 
 
 class PortfolioApi(Protocol):
-    """The portfolios of one Glider service, by one of its APIs or by both. Every method may raise
+    """The portfolios of one Glider service, each by the API that it is managed by. Every method may raise
     :class:`~reconciler.core.errors.ApiError`, and nothing else but, from a write inside a :class:`Room`,
-    :class:`WriteNotSent`.
+    :class:`WriteNotSent`. A write that the portfolio's API does not have is refused before anything is sent.
 
     Reads are retried inside, within a budget. A write is sent once and never repeated inside: whoever repeats one has
     to look first. ``ApiError.other_route`` says that the same write, sent again, goes to the other v1 path family
@@ -109,16 +101,6 @@ class PortfolioApi(Protocol):
         """Set interval and offset; without an offset the service falls back to 0 (API facts §1.1, V1.5)."""
 
 
-class AutomationApi(PortfolioApi, Rooms, Protocol):
-    """One Glider service, as whoever writes to it needs it: with room for a look and a write, and with its time."""
-
-    def service_ms(self) -> int:
-        """Return the time by the service's own clock (its ``Date`` header), UTC epoch milliseconds.
-
-        By this machine's clock where the service names no time, or one that is hardly another.
-        """
-
-
 class StrategyApi(Protocol):
     """The strategies of one Glider service. Every method may raise ``ApiError``, and nothing else.
 
@@ -130,6 +112,43 @@ class StrategyApi(Protocol):
 
     async def set_cadence(self, strategy: StrategyId, cadence: Cadence) -> Cadence | None:
         """Set the cadence of every enrolled portfolio; return what the answer confirms, ``None`` where it says none."""
+
+
+class RebalanceApi(Protocol):
+    """The rebalances of one Glider service. Every method may raise ``ApiError``, and nothing else.
+
+    Reads are retried inside, within a budget. A trigger trades and is not safe twice, so it is sent once.
+    """
+
+    def noun(self, portfolio: PortfolioId) -> str:
+        """Return what the service calls a rebalance of this portfolio: ``workflow`` or ``operation``."""
+
+    async def trigger(self, portfolio: PortfolioId, *, skip_schedule_validation: bool) -> Triggered:
+        """Ask for a rebalance now (API facts §1.1 V1.4, §1.3 V2.5).
+
+        A cooldown is ``RATE_LIMITED`` with its wait: it speaks of this portfolio alone, slows nothing else, and is
+        not waited for.
+        """
+
+    async def recent(self, portfolio: PortfolioId, *, limit: int) -> RecentRebalances:
+        """Read the newest rebalances; an answer without a list where the service has none, and then nothing is sent."""
+
+    async def look(self, portfolio: PortfolioId, rebalance: str) -> Rebalance:
+        """Read one rebalance by its id."""
+
+    async def facts(self, portfolio: PortfolioId) -> PortfolioFacts:
+        """Read the portfolio itself (API facts §1.1 V1.9, §1.3 V2.2)."""
+
+
+class ServiceApi(PortfolioApi, StrategyApi, RebalanceApi, Rooms, Protocol):
+    """One Glider service, as whoever writes to it needs it: whatever the API, with room for a look and a write, and
+    with its time."""
+
+    def service_ms(self) -> int:
+        """Return the time by the service's own clock (its ``Date`` header), UTC epoch milliseconds.
+
+        By this machine's clock where the service names no time, or one that is hardly another.
+        """
 
 
 class Clock(Protocol):
@@ -145,8 +164,7 @@ class Clock(Protocol):
         """Wait."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class Memory(Struct, frozen=True, kw_only=True):
     """What the journal knows of one service at one moment, keyed by portfolio or strategy and sorted.
 
     ``since`` holds the token of the last write to each state or schedule that took or may have taken effect.
@@ -212,12 +230,11 @@ class Journal(Protocol):
 class ApplyObserver(Protocol):
     """Is told how an apply goes on; it must not raise."""
 
-    def started(self, portfolio: PortfolioId | StrategyAddress, verb: Verb) -> None:
-        """A change is being carried out; that of a strategy is an update."""
+    def started(self, address: Address, verb: Verb) -> None:
+        """A change is being carried out."""
 
-    def finished(self, result: object) -> None:
-        """A change has its outcome: an :class:`~reconciler.core.report.ActionResult` or a
-        :class:`~reconciler.core.report.StrategyResult`."""
+    def finished(self, result: Result) -> None:
+        """A change has its outcome."""
 
 
 class ReadObserver(Protocol):
@@ -225,33 +242,6 @@ class ReadObserver(Protocol):
 
     def read(self, portfolio: PortfolioId, failure: ApiError | None) -> None:
         """A portfolio was read, or could not be."""
-
-
-class RebalanceApi(Protocol):
-    """The rebalances of one version of the service. Every method may raise ``ApiError``, and nothing else.
-
-    Reads are retried inside, within a budget. A trigger trades and is not safe twice, so it is sent once.
-    """
-
-    @property
-    def noun(self) -> str:
-        """What the service calls a rebalance: ``workflow`` or ``operation``."""
-
-    async def trigger(self, portfolio: PortfolioId, *, skip_schedule_validation: bool) -> Triggered:
-        """Ask for a rebalance now (API facts §1.1 V1.4, §1.3 V2.5).
-
-        A cooldown is ``RATE_LIMITED`` with its wait: it speaks of this portfolio alone, slows nothing else, and is
-        not waited for.
-        """
-
-    async def recent(self, portfolio: PortfolioId, *, limit: int) -> RecentRebalances:
-        """Read the newest rebalances; an answer without a list where the service has none."""
-
-    async def look(self, portfolio: PortfolioId, rebalance: str) -> Rebalance:
-        """Read one rebalance by its id."""
-
-    async def facts(self, portfolio: PortfolioId) -> PortfolioFacts:
-        """Read the portfolio itself (API facts §1.1 V1.9, §1.3 V2.2)."""
 
 
 class RebalanceObserver(Protocol):

@@ -6,15 +6,16 @@ epoch milliseconds. Server text in here is already harmless. API facts §1.2, §
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, assert_never
+
+from msgspec import Struct
 
 from reconciler.core.errors import ExitReason, FailureKind, exit_reason_of
 
 if TYPE_CHECKING:
-    from reconciler.core.desired import PortfolioId
     from reconciler.core.errors import ApiError
+    from reconciler.core.model import PortfolioId
 
 
 _COOLDOWN: Final = "API_004"
@@ -43,8 +44,7 @@ class RebalanceStatus(StrEnum):
 _OVER: Final = frozenset({RebalanceStatus.COMPLETED, RebalanceStatus.FAILED, RebalanceStatus.CANCELLED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rebalance:
+class Rebalance(Struct, frozen=True, kw_only=True):
     """One rebalance as read; ``None`` for whatever the answer did not carry.
 
     ``word`` is the status as the service spelled it. ``transaction`` is the hash found in v1's free-form result.
@@ -89,8 +89,7 @@ class Rebalance:
         return self.status is RebalanceStatus.FAILED or (self.status is RebalanceStatus.UNKNOWN and self.over)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecentRebalances:
+class RecentRebalances(Struct, frozen=True, kw_only=True):
     """The newest rebalances of one portfolio, newest first, and when the schedule runs it next.
 
     ``listed`` is false where the service has no such list (v2): then an empty one means nothing.
@@ -113,8 +112,7 @@ class Knowledge(StrEnum):
     """The read failed; ``LastRebalance.failure`` says how."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastRebalance:
+class LastRebalance(Struct, frozen=True, kw_only=True):
     """The last rebalance of one portfolio; ``rebalance`` is set exactly when it was ``READ``."""
 
     knowledge: Knowledge
@@ -127,8 +125,7 @@ class LastRebalance:
         return self.rebalance is not None and self.rebalance.went_wrong
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortfolioFacts:
+class PortfolioFacts(Struct, frozen=True, kw_only=True):
     """What is known of a portfolio beside its automation; ``None`` for what was not in the answer.
 
     ``value_usd`` is the service's number as text. ``trading`` holds its trading settings, flattened to names and
@@ -141,8 +138,7 @@ class PortfolioFacts:
     trading: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Triggered:
+class Triggered(Struct, frozen=True, kw_only=True):
     """What the answer of a trigger said: the id of the rebalance, ``None`` where it named none that can be used."""
 
     id: str | None
@@ -176,8 +172,7 @@ ACHIEVED: Final = frozenset({RebalanceOutcome.COMPLETED, RebalanceOutcome.ACCEPT
 _OPEN: Final = frozenset({RebalanceOutcome.TIMED_OUT, RebalanceOutcome.UNKNOWN})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RebalanceResult:
+class RebalanceResult(Struct, frozen=True, kw_only=True):
     """What became of one portfolio's rebalance.
 
     ``id`` is that of the workflow or operation where one is known, ``rebalance`` what was last seen of it. ``detail``
@@ -195,8 +190,7 @@ class RebalanceResult:
     retry_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RebalanceReport:
+class RebalanceReport(Struct, frozen=True, kw_only=True):
     """All results, sorted by portfolio id."""
 
     results: tuple[RebalanceResult, ...]

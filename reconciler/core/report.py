@@ -1,22 +1,27 @@
-"""How an apply ended: one outcome a change, and what the whole run exits with.
+"""How an apply ended: one outcome a change, what the whole run exits with, and for what a job is to fail besides.
 
 In: nothing but values of an apply. Out: :class:`ApplyReport`. Every planned change appears in it exactly once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
-from reconciler.core.errors import ExitReason, FailureKind, exit_reason_of
+from msgspec import Struct
+
+from reconciler.core.errors import ExitReason, exit_reason_of
+from reconciler.core.fleet import leaves_unmanaged
+from reconciler.core.plan import Cause
 from reconciler.core.text import plural
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from reconciler.core.errors import ApiError
-    from reconciler.core.intent import Address, Call
+    from reconciler.core.intent import Call
+    from reconciler.core.model import Address, Cadence
     from reconciler.core.plan import Change, Plan
-    from reconciler.core.strategy import Cadence, StrategyChange
 
 
 class Outcome(StrEnum):
@@ -38,8 +43,7 @@ class Outcome(StrEnum):
 ACHIEVED = frozenset({Outcome.DONE, Outcome.ALREADY_DONE})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
+class Write(Struct, frozen=True, kw_only=True):
     """One write as the journal has it; times are UTC epoch milliseconds.
 
     ``interval_ms`` and ``offset_ms`` are the schedule wanted by its change, ``None`` where none was. ``outcome`` is
@@ -61,8 +65,7 @@ class Write:
     token: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Run(Struct, frozen=True, kw_only=True):
     """One apply as the journal has it, with its writes in order; times are UTC epoch milliseconds.
 
     ``fingerprint`` is that of its plan, or the word ``rebalance`` where rebalances were asked for; ``approved`` that of
@@ -86,12 +89,12 @@ class Run:
     """Whom the key belonged to, where that was known."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionResult:
+class Result(Struct, frozen=True, kw_only=True):
     """What became of one change. ``calls`` are the writes that were sent, in order; ``detail`` is a sentence.
 
     ``notes`` are things found out on the way that do not change the outcome (drift that only the answer of an
-    update shows). ``error`` is the failure behind an outcome, where there is one.
+    update shows). ``error`` is the failure behind an outcome, where there is one. ``changed`` says whether one of the
+    calls is known to have taken effect, whatever became of the change as a whole.
     """
 
     change: Change
@@ -100,44 +103,20 @@ class ActionResult:
     detail: str = ""
     notes: tuple[str, ...] = ()
     error: ApiError | None = None
-    changed: bool = field(default=False, compare=False)
-    """Whether one of the calls is known to have taken effect, whatever became of the change as a whole."""
+    changed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StrategyResult:
-    """What became of one strategy's change; every field means what it does in :class:`ActionResult`."""
-
-    change: StrategyChange
-    outcome: Outcome
-    calls: tuple[Call, ...] = ()
-    detail: str = ""
-    notes: tuple[str, ...] = ()
-    error: ApiError | None = None
-    changed: bool = field(default=False, compare=False)
-
-
-AnyResult = ActionResult | StrategyResult
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApplyReport:
-    """All results, sorted by id, ``results`` of portfolios and ``strategies``; times are UTC epoch milliseconds."""
+class ApplyReport(Struct, frozen=True, kw_only=True):
+    """All results, sorted by id; times are UTC epoch milliseconds."""
 
     plan: Plan
-    results: tuple[ActionResult, ...]
+    results: tuple[Result, ...]
     started_ms: int
     finished_ms: int
-    strategies: tuple[StrategyResult, ...] = ()
-
-    @property
-    def every(self) -> tuple[AnyResult, ...]:
-        """All results, strategies first: what they reach is more than any one portfolio."""
-        return (*self.strategies, *self.results)
 
     def count(self, outcome: Outcome) -> int:
         """Return how many changes ended like this."""
-        return sum(result.outcome is outcome for result in self.every)
+        return sum(result.outcome is outcome for result in self.results)
 
     @property
     def exit_reason(self) -> ExitReason:
@@ -147,17 +126,17 @@ class ApplyReport:
         the one reason that all failures share, failed reads of what is blocked included, else a plain error. What is
         blocked counts as not done; what is held, not.
         """
-        outcomes = {result.outcome for result in self.every}
+        outcomes = {result.outcome for result in self.results}
         incomplete = outcomes - ACHIEVED
-        blocked = bool(self.plan.blocked or self.plan.blocked_strategies)
+        blocked = bool(self.plan.blocked)
         if not incomplete and not blocked:
             return ExitReason.OK
-        halfway = any(result.changed and result.outcome not in ACHIEVED for result in self.every)
+        halfway = any(result.changed and result.outcome not in ACHIEVED for result in self.results)
         if incomplete == {Outcome.STALE} and not blocked and not halfway:
             return ExitReason.STALE
         if halfway or Outcome.UNKNOWN in outcomes or Outcome.DONE in outcomes:
             return ExitReason.PARTIAL
-        kinds = {exit_reason_of(result.error.kind) for result in self.every if result.error}
+        kinds = {exit_reason_of(result.error.kind) for result in self.results if result.error}
         kinds |= _blocked_reasons(self.plan)
         return kinds.pop() if len(kinds) == 1 else ExitReason.ERROR
 
@@ -169,18 +148,18 @@ def plan_exit_reason(plan: Plan, *, detailed: bool) -> ExitReason:
     """
     if reasons := _blocked_reasons(plan):
         return reasons.pop() if len(reasons) == 1 else ExitReason.ERROR
-    return ExitReason.CHANGES if detailed and (plan.changes or plan.strategies) else ExitReason.OK
+    return ExitReason.CHANGES if detailed and plan.changes else ExitReason.OK
 
 
 def _blocked_reasons(plan: Plan) -> set[ExitReason]:
     """Return what blocked portfolios and strategies exit with: a failed read as itself, the rest as plain errors."""
-    failures = [*(b.failure for b in plan.blocked), *(b.failure for b in plan.blocked_strategies)]
-    return {exit_reason_of(FailureKind(failure)) if failure else ExitReason.ERROR for failure in failures}
+    return {exit_reason_of(one.failure) if one.failure else ExitReason.ERROR for one in plan.blocked}
 
 
 def blocked_text(plan: Plan) -> str:
     """Return how much is blocked, as ``2 portfolios and 1 strategy``; ``""`` where nothing is."""
-    counts = ((len(plan.blocked), "portfolio"), (len(plan.blocked_strategies), "strategy"))
+    summary = plan.summary
+    counts = ((summary.blocked, "portfolio"), (summary.strategies.blocked, "strategy"))
     return " and ".join(plural(count, noun) for count, noun in counts if count)
 
 
@@ -189,3 +168,52 @@ def drift_exit_reason(plan: Plan) -> ExitReason:
     plan changes: what is held, or has moved to another strategy."""
     reason = plan_exit_reason(plan, detailed=True)
     return ExitReason.CHANGES if reason is ExitReason.OK and (plan.held or plan.moved) else reason
+
+
+class FailOn(StrEnum):
+    """A condition under which a job fails although nothing went wrong; ``sentence`` says for people what holds."""
+
+    sentence: str
+
+    def __new__(cls, word: str, sentence: str = "") -> FailOn:
+        """Make a member; the default is for type checkers alone, which read ``FailOn("drift")`` as a call of this."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.sentence = sentence
+        return member
+
+    ERROR = "error", "the command failed"
+    CHANGES = "changes", "changes are pending"
+    DRIFT = "drift", "live automation is not as declared"
+    HELD = "held", "portfolios are held"
+    UNMANAGED = "unmanaged", "portfolios are live that no file declares, or it can't be known whether any are"
+
+
+def conditions_met(plan: Plan, asked: Iterable[FailOn], *, looked_for_drift: bool) -> tuple[FailOn, ...]:
+    """Return the conditions asked for that a plan meets, in the order of :class:`FailOn`; never ``ERROR``.
+
+    ``looked_for_drift`` says that every difference is one between the files and live (the command ``drift``). In any
+    other plan drift is what its causes name so, which needs a base to compare with, and each portfolio that follows
+    another strategy than declared.
+    """
+    wanted = set(asked)
+    return tuple(condition for condition in FailOn if condition in wanted and _met(plan, condition, looked_for_drift))
+
+
+def _met(plan: Plan, condition: FailOn, looked_for_drift: bool) -> bool:
+    causes = [change.cause for change in plan.changes]
+    match condition:
+        case FailOn.ERROR:
+            return False
+        case FailOn.CHANGES:
+            return bool(causes)
+        case FailOn.DRIFT if looked_for_drift:
+            return bool(causes or plan.held or plan.moved)
+        case FailOn.DRIFT:
+            return bool(plan.moved) or any(cause in (Cause.DRIFT, Cause.BOTH) for cause in causes)
+        case FailOn.HELD:
+            return bool(plan.held)
+        case FailOn.UNMANAGED:
+            return leaves_unmanaged(plan.unmanaged, plan.listing)
+        case _:
+            assert_never(condition)

@@ -1,25 +1,27 @@
 """What is known of a live schedule, and how: the rules of provenance.
 
 Glider v1 documents no read of interval or offset (API facts §4.3, §5), so both have to be pieced together from the
-status answer, our own record, and the times of runs. This module decides which source is believed.
+status answer, our own record, and the times of runs. This module decides which source is believed, and what one
+update-schedule has to carry: that call replaces both together (API facts §1.1, V1.5).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Final
 
-from reconciler.core.desired import RunState
-from reconciler.core.duration import DAY_MS
-from reconciler.core.live import Live, Provenance, Record, Status
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.core.duration import DAY_MS, format_duration
+from reconciler.core.model import Desired, Live, Provenance, Record, RunState, Status
+from reconciler.core.plan import Risk
 from reconciler.core.text import holds_token
 
 POINTS_THAT_PROVE: Final = 3
 """So many points on one grid, and no fewer, are taken as a proof of the interval: two gaps, to be compared."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """A live value with its provenance; ``overruled`` is a record that newer observations contradict."""
 
     value: int | None
@@ -121,3 +123,34 @@ def observed_record(live: Live, record: Record | None) -> Record | None:
 def runs_per_day(interval_ms: int) -> float:
     """Return how often a schedule of this interval runs in 24 hours."""
     return DAY_MS / interval_ms
+
+
+class Wanted(Struct, frozen=True):
+    """The schedule that a change leaves behind, and what a reviewer should know about writing it."""
+
+    interval_ms: int | None
+    offset_ms: int | None
+    risks: tuple[Risk, ...] = ()
+
+
+def schedule_to_send(desired: Desired, live: Live, record: Record | None) -> Wanted | str:
+    """Return what update-schedule has to carry, or a sentence that says why it can't be known.
+
+    The call replaces interval *and* offset, and needs the interval (API facts §1.1, V1.5). So a declared offset
+    without an interval borrows the known live one, and an offset that is not managed is sent along unchanged where
+    it is known and still fits; where it does not, the reviewer is told that it falls back to 0.
+    """
+    live_interval = known_interval(live, record).value
+    interval_ms = desired.interval_ms if desired.interval_ms is not None else live_interval
+    if interval_ms is None:
+        return "the offset can't be set without an interval, and the live one is not known; declare an interval"
+    risks = [Risk.MORE_RUNS] if live_interval is not None and interval_ms < live_interval else []
+    offset_ms = desired.offset_ms
+    if offset_ms is None:
+        offset_ms = known_offset(live, record).value
+        if offset_ms is None or offset_ms >= interval_ms:
+            return Wanted(interval_ms, None, (*risks, Risk.OFFSET_RESET))
+    elif offset_ms >= interval_ms:
+        text = format_duration(interval_ms)
+        return f"the declared offset does not fit into the live interval of {text}; declare an interval"
+    return Wanted(interval_ms, offset_ms, tuple(risks))

@@ -1,4 +1,4 @@
-"""Which of the declared portfolios and strategies a command is about: ``--target``, ``--exclude`` and ``--select``.
+"""Which of the declared a command is about: ``--target``, ``--exclude`` and ``--select``.
 
 In: the desired portfolios and a :class:`Selection`. Out: those selected, still sorted. An id or group that does not
 exist is an error: a mistyped target must never read as "no changes".
@@ -6,21 +6,20 @@ exist is an error: a mistyped target must never read as "no changes".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 from reconciler.core.errors import UsageError
-from reconciler.core.strategy import address_of
+from reconciler.core.model import address_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
-    from reconciler.core.desired import Desired, PortfolioId
-    from reconciler.core.strategy import StrategyDesired, StrategyId
+    from reconciler.core.model import Desired, PortfolioId, StrategyDesired, StrategyId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(Struct, frozen=True, kw_only=True):
     """What was asked for; empty tuples mean everything. All three narrow: what is selected must pass each of them."""
 
     targets: tuple[str, ...] = ()
@@ -32,10 +31,16 @@ class Selection:
         """Whether nothing is left out."""
         return not (self.targets or self.excludes or self.groups)
 
+    def passes(self, address: str, group: str | None) -> bool:
+        """Whether a portfolio or strategy passes; one without a group passes no choice of groups."""
+        return (
+            (not self.targets or address in self.targets)
+            and address not in self.excludes
+            and (not self.groups or group in self.groups)
+        )
+
 
 EVERYTHING = Selection()
-
-
 _NO_STRATEGIES: Final[Mapping[StrategyId, StrategyDesired]] = {}
 
 
@@ -53,14 +58,8 @@ def select(
     names = {*desired, *map(address_of, strategies)}
     _require(selection.targets, names, "--target")
     _require(selection.excludes, names, "--exclude")
-    _require(selection.groups, {d.group for d in desired.values() if d.group}, "--select group=")
-    chosen = {
-        portfolio: declared
-        for portfolio, declared in desired.items()
-        if (not selection.targets or portfolio in selection.targets)
-        and portfolio not in selection.excludes
-        and (not selection.groups or declared.group in selection.groups)
-    }
+    _require(selection.groups, {one.group for one in desired.values() if one.group}, "--select group=")
+    chosen = {i: one for i, one in desired.items() if selection.passes(i, one.group)}
     if not chosen and not select_strategies(strategies, selection):
         raise UsageError("the selection is empty", "No declared portfolio passes all of the given filters.")
     return chosen
@@ -70,22 +69,14 @@ def select_strategies(
     strategies: Mapping[StrategyId, StrategyDesired], selection: Selection
 ) -> Mapping[StrategyId, StrategyDesired]:
     """Return the selected strategies: all, unless ``--target`` names others; a group holds none."""
-    if selection.groups:
-        return {}
-    return {
-        strategy: declared
-        for strategy, declared in strategies.items()
-        if (not selection.targets or address_of(strategy) in selection.targets)
-        and address_of(strategy) not in selection.excludes
-    }
+    return {i: one for i, one in strategies.items() if selection.passes(address_of(i), None)}
 
 
-def _require(wanted: tuple[str, ...], known: Iterable[str], option: str) -> None:
-    names = set(known)
+def _require(wanted: tuple[str, ...], known: Collection[str], option: str) -> None:
     for name in wanted:
-        if name not in names:
+        if name not in known:
             from difflib import get_close_matches
 
-            near = get_close_matches(name, names, n=1)
+            near = get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise UsageError(f"{option} {name!r} is not declared", f"The configuration does not name it.{hint}")

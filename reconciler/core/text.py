@@ -12,6 +12,8 @@ from typing import Final
 
 LONGEST_TEXT: Final = 500
 """Characters kept of one server string; the service's own are far shorter."""
+LONGEST_LABEL: Final = 200
+"""Characters of a name, a reason or an account in the files."""
 
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories that print nothing or steer the printer: controls, bidi and zero-width formats, lone
@@ -24,6 +26,17 @@ def harmless(text: str, *, longest: int = LONGEST_TEXT) -> str:
     if cut.isascii() and cut.isprintable():
         return cut
     return "".join(f"\\u{{{ord(c):x}}}" if unicodedata.category(c) in _INVISIBLE else c for c in cut)
+
+
+def label(text: str, *, unlike: str = "") -> str | None:
+    """Return text from the service as the files hold a name, a reason or an account: one line of 200 characters.
+
+    ``None`` where nothing visible is left, or no more than ``unlike``: a name that is the id tells nothing.
+    """
+    kept = harmless(text).strip()  # escapes make it longer, so it is cut behind them
+    if not kept or kept == unlike:
+        return None
+    return kept if len(kept) <= LONGEST_LABEL else kept[: LONGEST_LABEL - 1] + "…"
 
 
 def holds_token(text: str, token: str) -> bool:

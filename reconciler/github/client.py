@@ -8,11 +8,12 @@ carries the marker is left alone. The oldest of ours stays; later ones, which tw
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from time import sleep as wait
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from reconciler.core.errors import GitHubError
 from reconciler.core.text import harmless
@@ -45,8 +46,7 @@ class PostAction(StrEnum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
-class Posted:
+class Posted(Struct, frozen=True):
     """A post: its address (empty where GitHub names none that can be used) and what was done."""
 
     url: str

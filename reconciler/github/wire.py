@@ -14,11 +14,11 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpx
+from msgspec import Struct
 
 from reconciler import __version__
 from reconciler.core.errors import GitHubError
@@ -43,8 +43,7 @@ _NOTHING_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTime
 _NEXT: Final = re.compile(r'<([^<>]{1,2000})>\s*;\s*rel="?next"?')
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """Status, headers with names in lower case, and body."""
 
     status: int

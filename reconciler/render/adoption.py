@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reconciler.core.desired import RunState
-from reconciler.core.planfile import TOOL
+from reconciler import TOOL
+from reconciler.core.model import RunState
 from reconciler.core.text import harmless, plural
 from reconciler.render.style import safe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reconciler.core.adopt import Omitted
-    from reconciler.core.adoption import Adoption
-    from reconciler.core.desired import PortfolioId
+    from reconciler.core.adoption import Adoption, Omitted
+    from reconciler.core.model import PortfolioId
 
 
 def head_lines(base_url: str) -> list[str]:

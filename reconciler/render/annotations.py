@@ -6,23 +6,24 @@ In: an :class:`~reconciler.render.ending.Ending`. Out: :class:`Annotation` value
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from reconciler.core.diagnostics import Severity
-from reconciler.core.report import Outcome, StrategyResult
-from reconciler.render.effects import effect, held_text
+from reconciler.core.report import Outcome, Result
+from reconciler.render.effects import effect, held_text, label
 from reconciler.render.markdown import DANGERS, GRAVE, danger
-from reconciler.render.strategies import moved_text, strategy_effect, strategy_id
+from reconciler.render.strategies import moved_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reconciler.core.desired import Origin
     from reconciler.core.diagnostics import Diagnostic
+    from reconciler.core.model import Origin
     from reconciler.core.plan import Change, Plan
-    from reconciler.core.report import AnyResult
+    from reconciler.core.report import Result
     from reconciler.render.ending import Ending
 
 
@@ -34,8 +35,7 @@ class Level(StrEnum):
     NOTICE = "notice"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Annotation:
+class Annotation(Struct, frozen=True, kw_only=True):
     """A remark on a line of a file, or on the step where ``file`` is ``None``. Lines and columns count from 1.
 
     ``file`` is as the configuration names it; GitHub wants it relative to the root of the repository.
@@ -59,7 +59,7 @@ def remarks(ending: Ending) -> Iterator[Annotation]:
     yield from map(_of_problem, problems)
     if ending.report is not None:
         # What is done is no risk any more.
-        yield from (found for result in ending.report.every for found in _of_result(result))
+        yield from (found for result in ending.report.results for found in _of_result(result))
         yield from _of_plan(ending.report.plan)
     elif ending.plan is not None:
         yield from _of_changes(ending.plan)
@@ -88,9 +88,7 @@ def _of_plan(plan: Plan) -> Iterator[Annotation]:
     for excess in plan.over:
         yield Annotation(level=Level.WARNING, title="Over a guard", message=str(excess))
     for blocked in plan.blocked:
-        yield _at(blocked.source, Level.ERROR, f"{blocked.id} is blocked", blocked.detail)
-    for strategy in plan.blocked_strategies:
-        yield _at(strategy.source, Level.ERROR, f"{strategy_id(strategy)} is blocked", strategy.detail)
+        yield _at(blocked.source, Level.ERROR, f"{label(blocked.id)} is blocked", blocked.detail)
     for held in plan.held:
         yield _at(held.source, Level.WARNING, f"{held.id} is held", held_text(held))
     for moved in plan.moved:
@@ -99,11 +97,11 @@ def _of_plan(plan: Plan) -> Iterator[Annotation]:
 
 def _of_changes(plan: Plan) -> Iterator[Annotation]:
     """Yield the risks: new cadences, which reach many portfolios, then changes, the gravest first."""
-    for cadence in plan.strategies:
-        yield _at(cadence.source, Level.WARNING, f"{strategy_id(cadence)} changes", strategy_effect(cadence))
+    for cadence in plan.cadences:
+        yield _at(cadence.source, Level.WARNING, f"{label(cadence.id)} changes", effect(cadence).text)
     order = list(DANGERS)
     risky: list[tuple[int, Change]] = [
-        (order.index(found), change) for change in plan.changes if (found := danger(change)) is not None
+        (order.index(found), change) for change in plan.portfolios if (found := danger(change)) is not None
     ]
     for rank, change in sorted(risky, key=lambda pair: pair[0]):
         level = Level.WARNING if order[rank] in GRAVE else Level.NOTICE
@@ -111,16 +109,13 @@ def _of_changes(plan: Plan) -> Iterator[Annotation]:
         yield _at(change.source, level, title, effect(change).text)
 
 
-def _of_result(result: AnyResult) -> Iterator[Annotation]:
+def _of_result(result: Result) -> Iterator[Annotation]:
     outcome = result.outcome
     if outcome in (Outcome.DONE, Outcome.ALREADY_DONE):
         return
     level = Level.ERROR if outcome in (Outcome.FAILED, Outcome.UNKNOWN) else Level.WARNING
     message = "; ".join([*([result.detail] if result.detail else []), *result.notes]) or outcome.text
-    if isinstance(result, StrategyResult):
-        what = f"update {strategy_id(result.change)}"
-    else:
-        what = f"{result.change.verb.value} {result.change.id}"
+    what = f"{result.change.verb.value} {label(result.change.id)}"
     yield _at(result.change.source, level, f"{what}: {outcome.text}", message)
 
 

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, assert_never
 
-from reconciler.core.comparison import Compared, Step, address, difference_text, facts
+from reconciler.core.codec import iso
+from reconciler.core.diff import Compared, Step, difference_text, facts
 from reconciler.core.plan import Blocked, Change, Held, Moved
-from reconciler.core.planfile import fingerprint, iso
-from reconciler.core.strategy import StrategyBlocked, StrategyChange
+from reconciler.core.planfile import fingerprint
 from reconciler.render.effects import BLOCKED_SYMBOL, HELD_SYMBOL, SYMBOLS, effect, held_text
 from reconciler.render.page import Rows, cell, code, opened, page
-from reconciler.render.strategies import UPDATE, moved_text, strategy_effect
+from reconciler.render.strategies import moved_text
 from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, safe
 
 if TYPE_CHECKING:
-    from reconciler.core.comparison import Comparison, Entry
+    from reconciler.core.diff import Comparison, Entry
     from reconciler.core.plan import Plan
 
 
@@ -27,7 +27,7 @@ def comparison_text(comparison: Comparison, style: Style) -> str:
         (
             style.paint(row.step.value, _ink(row.step)),
             _action(row.entry),
-            address(row.entry),
+            row.entry.id,
             cut(safe(row.entry.name or ""), WIDEST_NAME),
             _story(row),
         )
@@ -49,8 +49,7 @@ def comparison_blocks(comparison: Comparison) -> list[str | Rows]:
     for step in Step:
         rows = [row for row in comparison.rows if row.step is step]
         cells = (
-            (_action_code(row.entry), code(address(row.entry)), cell(row.entry.name or ""), cell(_story(row)))
-            for row in rows
+            (_action_code(row.entry), code(row.entry.id), cell(row.entry.name or ""), cell(_story(row))) for row in rows
         )
         columns = ("Action", "Portfolio", "Name", "Effect or difference")
         blocks += opened(f"`{step.value}`", columns, cells, count=len(rows), rank=0)
@@ -72,7 +71,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
 
 
 def _document(row: Compared) -> dict[str, Any]:
-    document: dict[str, Any] = {"id": address(row.entry), "name": row.entry.name, **facts(row.entry)}
+    document: dict[str, Any] = {"id": row.entry.id, "name": row.entry.name, **facts(row.entry)}
     if row.step is Step.CHANGED:
         document["differences"] = [
             {"fact": found.fact, "earlier": found.earlier, "later": found.later} for found in row.differences
@@ -94,10 +93,8 @@ def _action(entry: Entry) -> str:
             return f"{HELD_SYMBOL} held"
         case Moved():
             return f"{HELD_SYMBOL} moved"
-        case Blocked() | StrategyBlocked():
+        case Blocked():
             return f"{BLOCKED_SYMBOL} blocked"
-        case StrategyChange():
-            return UPDATE
         case _:
             assert_never(entry)
 
@@ -115,12 +112,10 @@ def _story(row: Compared) -> str:
             return effect(change).text
         case Held() as held:
             return held_text(held)
-        case Blocked() | StrategyBlocked() as blocked:
+        case Blocked() as blocked:
             return safe(blocked.detail)
         case Moved() as moved:
             return moved_text(moved)
-        case StrategyChange() as strategy:
-            return strategy_effect(strategy)
         case _:
             assert_never(row.entry)
 

@@ -1,13 +1,13 @@
 """How much of what is live the files declare: sentences and tables for a terminal and for Markdown, and JSON values.
 
-In: a :class:`~reconciler.core.coverage.Coverage`. Out: strings, and JSON values.
+In: a :class:`~reconciler.core.fleet.Coverage`. Out: strings, and JSON values.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.core.desired import ApiVersion
+from reconciler.core.model import ApiVersion
 from reconciler.core.plan import Listing
 from reconciler.core.text import plural
 from reconciler.render.page import FINE, LOOK, alert, cell, code, opened, page
@@ -16,8 +16,8 @@ from reconciler.render.style import WIDEST_NAME, Ink, columns, cut, safe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reconciler.core.coverage import Coverage, StrategyCoverage
-    from reconciler.core.live import Live
+    from reconciler.core.fleet import Coverage, StrategyCoverage
+    from reconciler.core.model import Live
     from reconciler.core.plan import Unmanaged
     from reconciler.render.page import Rows
     from reconciler.render.style import Style
@@ -46,16 +46,16 @@ def coverage_text(coverage: Coverage, style: Style, *, verbose: bool) -> str:
 def coverage_lines(coverage: Coverage) -> list[str]:
     """Return what can be said of each version, in a sentence each."""
     listed = len(coverage.listed.rows)
-    unmanaged = sum(api is ApiVersion.V2 for api, _ in coverage.unmanaged)
+    unmanaged = sum(api.can.lists for api, _ in coverage.unmanaged)
     of_v2 = f"v2: {listed - unmanaged} of {plural(listed, 'listed portfolio')} declared, {unmanaged} unmanaged."
-    if coverage.listing is not Listing.COMPLETE:
+    if coverage.listed.listing is not Listing.COMPLETE:
         of_v2 += " The list could not be read as a whole, so there may be more."
     declared = coverage.count_declared(ApiVersion.V1)
     if not coverage.named and not coverage.named_declared:
         rest = "v1 has no list, so what else is live there is not known; --ids-from compares ids you have."
         return [of_v2, f"v1: {plural(declared, 'portfolio')} declared. {rest}"]
     named = coverage.named_declared + len(coverage.named)
-    unmanaged = sum(api is ApiVersion.V1 for api, _ in coverage.unmanaged)
+    unmanaged = sum(not api.can.lists for api, _ in coverage.unmanaged)
     unread = f", {len(coverage.unread)} not read" if coverage.unread else ""
     of_v1 = f"{coverage.named_declared} of {plural(named, 'named portfolio')} declared, {unmanaged} unmanaged{unread}."
     return [of_v2, f"v1: {of_v1} v1 has no list: only what is named is compared."]
@@ -66,7 +66,7 @@ def coverage_markdown(coverage: Coverage) -> str:
     sign = LOOK if coverage.leaves_unmanaged else FINE
     what = plural(len(coverage.unmanaged), "portfolio")
     blocks: list[str | Rows] = [f"### {sign} {what} live and not declared"]
-    if coverage.listing is not Listing.COMPLETE:
+    if coverage.listed.listing is not Listing.COMPLETE:
         failure = coverage.listed.failure
         why = f": {cell(str(failure))}" if failure is not None else "."
         blocks.append(alert("WARNING", [f"The list of v2 portfolios could not be read as a whole{why}"]))
@@ -92,7 +92,7 @@ def coverage_document(coverage: Coverage, *, base_url: str) -> dict[str, Any]:
     return {
         "base_url": base_url,
         "v2": {
-            "listing": coverage.listing.value,
+            "listing": coverage.listed.listing.value,
             "error": str(failure) if failure is not None else None,
             "unreadable_rows": coverage.listed.unreadable,
             "listed": len(coverage.listed.rows),

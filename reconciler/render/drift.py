@@ -6,23 +6,22 @@ text that ends in a line break. What is declared stands first, what is live seco
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 
-from reconciler.core.diff import Field, FieldChange
+from msgspec import Struct
+
 from reconciler.core.duration import format_duration
-from reconciler.core.live import Provenance, Verdict
-from reconciler.core.plan import Cause, Change, ChangeReason
+from reconciler.core.model import Provenance, Verdict
+from reconciler.core.plan import Cause, Change, ChangeReason, Field, FieldChange
 from reconciler.core.text import plural
-from reconciler.render.effects import UNVERIFIED_SYMBOL, held_text
+from reconciler.render.effects import UNVERIFIED_SYMBOL, held_text, reach_text
 from reconciler.render.page import Rows, cell, code, opened, page
-from reconciler.render.strategies import named, reach_text
+from reconciler.render.strategies import followed
 from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, safe
 
 if TYPE_CHECKING:
-    from reconciler.core.plan import Moved, Plan
-    from reconciler.core.strategy import StrategyChange
+    from reconciler.core.plan import Change, Moved, Plan
 
 
 class Finding(StrEnum):
@@ -35,8 +34,7 @@ class Finding(StrEnum):
     BLOCKED = "blocked"
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(Struct, frozen=True):
     finding: Finding
     id: str
     name: str | None
@@ -98,8 +96,6 @@ def _rows(plan: Plan) -> list[_Row]:
     ]
     rows += [_Row(Finding.MOVED, moved.id, moved.name, _elsewhere(moved)) for moved in plan.moved]
     rows += [_Row(Finding.BLOCKED, blocked.id, blocked.name, safe(blocked.detail)) for blocked in plan.blocked]
-    rows += [_Row(_cadence_finding(s), s.address, s.name, _cadence_story(s)) for s in plan.strategies]
-    rows += [_Row(Finding.BLOCKED, s.address, s.name, safe(s.detail)) for s in plan.blocked_strategies]
     order = list(Finding)
     return sorted(rows, key=lambda row: (order.index(row.finding), row.id))
 
@@ -110,26 +106,14 @@ def _finding(change: Change) -> Finding:
     return Finding.MOVED if change.cause is Cause.DRIFT else Finding.PENDING
 
 
-def _cadence_finding(change: StrategyChange) -> Finding:
-    if change.before is None:
-        return Finding.UNVERIFIED
-    return Finding.MOVED if change.cause is Cause.DRIFT else Finding.PENDING
-
-
-def _cadence_story(change: StrategyChange) -> str:
-    how = f" ({change.provenance.value})" if change.provenance is Provenance.RECORDED else ""
-    return f"schedule declared {change.after}, live {change.before or UNVERIFIED_SYMBOL}{how}, {reach_text(change)}"
-
-
 def _elsewhere(moved: Moved) -> str:
-    cadence = f", every {format_duration(moved.cadence_ms)}" if moved.cadence_ms is not None else ""
-    declared, live = named(moved.declared, moved.declared_name), named(moved.live, moved.live_name)
     state = f", declared {moved.state}, live {moved.status.value}" if moved.state.value != moved.status.value else ""
-    return f"strategy declared {declared}, live {live}{cadence}{state}"
+    return f"strategy declared {followed(moved.declared)}, live {followed(moved.live)}{state}"
 
 
 def _story(change: Change) -> str:
-    return ", ".join(_difference(change, field) for field in change.fields if field.verdict is not Verdict.SAME)
+    told = [_difference(change, field) for field in change.fields if field.verdict is not Verdict.SAME]
+    return ", ".join([*told, *([reach_text(change)] if change.of_strategy is not None else [])])
 
 
 def _difference(change: Change, field: FieldChange) -> str:
@@ -137,12 +121,16 @@ def _difference(change: Change, field: FieldChange) -> str:
         by_us = " by us" if change.reason is ChangeReason.PAUSED_BY_US else ""
         return f"declared {field.desired}, live {field.live}{by_us}"
     name = field.field.value.removesuffix("_ms")
-    declared = format_duration(int(field.desired))
+    declared = _value(field.desired)
     if field.verdict is Verdict.UNVERIFIED:
         return f"{name} declared {declared}, live {UNVERIFIED_SYMBOL}"
-    live = format_duration(int(field.live)) if field.live is not None else "none"
+    live = _value(field.live) if field.live is not None else "none"
     how = "" if field.provenance in (Provenance.READ, Provenance.NONE) else f" ({field.provenance.value})"
     return f"{name} declared {declared}, live {live}{how}"
+
+
+def _value(value: str | int) -> str:
+    return format_duration(value) if isinstance(value, int) else value
 
 
 def _ink(finding: Finding) -> Ink:

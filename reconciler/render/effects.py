@@ -6,25 +6,22 @@ ones fold into one line) and what belongs to one alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, assert_never
 
-from reconciler.core.cost import usd
-from reconciler.core.desired import ApiVersion
-from reconciler.core.diff import Field, FieldChange
+from msgspec import Struct
+
+from reconciler.core.cost import runs_a_day, runs_of, usd
 from reconciler.core.duration import format_duration
-from reconciler.core.live import Provenance, Verdict
-from reconciler.core.pausedby import PausedBy
-from reconciler.core.plan import Cause, Change, ChangeReason, Held, JournalState, Plan, Risk
-from reconciler.core.runs import runs_of
+from reconciler.core.model import Cadence, PausedBy, Provenance, Verb, Verdict, strategy_of
+from reconciler.core.plan import Cause, Change, ChangeReason, Field, FieldChange, Held, JournalState, Plan, Risk
 from reconciler.core.schedule import runs_per_day
-from reconciler.core.strategy import Cadence
 from reconciler.core.text import plural
-from reconciler.core.verb import Verb
 from reconciler.render.style import moment, number, safe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from reconciler.core.model import Address, ApiVersion
 
 SYMBOLS: Final[Mapping[Verb, str]] = {Verb.START: "+", Verb.RESUME: ">", Verb.UPDATE: "~", Verb.PAUSE: "="}
 HELD_SYMBOL: Final = "!"
@@ -39,8 +36,7 @@ CAUSES: Final[Mapping[Cause, str]] = {
 """The headline of each cause, in the order of display: what a reviewer of the branch is asked about comes first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(Struct, frozen=True):
     """``shared`` is the same for every portfolio that changes alike, ``own`` is this one's."""
 
     shared: str
@@ -53,7 +49,10 @@ class Effect:
 
 
 def effect(change: Change) -> Effect:
-    """Return what a change does to one portfolio."""
+    """Return what a change does to one portfolio, or to a strategy and all that it reaches."""
+    if change.of_strategy is not None:
+        more = "trades more often" if Risk.MORE_RUNS in change.risks else ""
+        return Effect(_joined(cadence_text(change), reach_text(change), _rate_of_all(change), more))
     match change.verb:
         case Verb.START:
             return Effect(_joined(_every(change), _rate(change), _warnings(change)))
@@ -68,6 +67,36 @@ def effect(change: Change) -> Effect:
             return Effect(safe(change.note) if change.note else "declared paused", drops)
         case _:
             assert_never(change.verb)
+
+
+def label(address: Address) -> str:
+    """Return how a portfolio or strategy is named for people: ``ao04x0r6``, ``strategy 01JWZ…``."""
+    strategy = strategy_of(address)
+    return address if strategy is None else f"strategy {strategy}"
+
+
+def cadence_text(change: Change) -> str:
+    """Return ``schedule daily → weekly`` of a strategy's change; the live side with ``?`` where it can't be known."""
+    (field,) = change.fields
+    how = " (recorded)" if field.provenance is Provenance.RECORDED else ""
+    return f"schedule {field.live or UNVERIFIED_SYMBOL}{how} → {field.desired}"
+
+
+def reach_text(change: Change) -> str:
+    """Return how many portfolios a strategy's change reaches, in words."""
+    if change.reach is None:
+        return "reaches an unknown number of portfolios"
+    return f"reaches {plural(change.reach, 'portfolio')}"
+
+
+def _rate_of_all(change: Change) -> str:
+    """Return how often everything that a strategy's change reaches runs, ``""`` where nothing does or nobody knows."""
+    after = runs_a_day(change, change.after.cadence)
+    if not after:
+        return ""
+    before = runs_a_day(change, change.before.cadence)
+    about = "about " if Cadence.MONTHLY in (change.before.cadence, change.after.cadence) else ""
+    return f"{about}{f'{number(before)} → ' if before is not None else ''}{number(after)} runs a day"
 
 
 def by_cause(changes: Sequence[Change]) -> list[tuple[str, list[Change]]]:
@@ -128,10 +157,18 @@ def net_effect(plan: Plan) -> str:
     if runs.strategies_unknown:
         missing.append(f"{plural(runs.strategies_unknown, 'strategy')} whose portfolios could not be counted")
     unknown = f", not counting {' and '.join(missing)}" if missing else ""
-    monthly = any(Cadence.MONTHLY in (change.before, change.after) for change in plan.strategies)
+    monthly = any(Cadence.MONTHLY in (change.before.cadence, change.after.cadence) for change in plan.cadences)
     about = "about " if monthly else ""  # what a month is, is documented nowhere
     return (
         f"Runs a day of what changes: {about}{number(runs.before_runs_day)} → {number(runs.after_runs_day)}{unknown}."
+    )
+
+
+def writes_unverified(plan: Plan) -> bool:
+    """Whether the plan writes a schedule without knowing what it replaces."""
+    return any(
+        change.writes_schedule and any(field.verdict is Verdict.UNVERIFIED for field in change.fields)
+        for change in plan.changes
     )
 
 
@@ -194,7 +231,7 @@ def _cadence(change: Change) -> str:
 
 
 def _pause_reason(reason: str | None, api: ApiVersion) -> str:
-    unknown = "no reason given" if api is ApiVersion.V1 else "v2 keeps no reason"
+    unknown = "no reason given" if api.can.keeps_reason else f"{api} keeps no reason"
     return safe(reason or unknown, longest=80)
 
 

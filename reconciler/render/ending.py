@@ -5,22 +5,22 @@ In: the values that a command produced on its way. Out: :class:`Ending`. Knows n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from reconciler.core.errors import ConfigInvalid
 
 if TYPE_CHECKING:
-    from reconciler.core.comparison import Comparison
     from reconciler.core.diagnostics import Diagnostic
+    from reconciler.core.diff import Comparison
     from reconciler.core.errors import ExitReason, ReconcilerError
     from reconciler.core.plan import Plan
     from reconciler.core.report import ApplyReport
     from reconciler.render.status import StatusRow
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class Ending(Struct, frozen=True, kw_only=True):
     """How a command ended, and what it had found out by then; ``None`` or empty for what it did not come to.
 
     ``command`` is its name (validate, plan, apply, drift, status). ``fingerprint`` is the plan's, hexadecimal.

@@ -5,8 +5,9 @@ In: an :class:`~reconciler.render.ending.Ending`. Out: a headline, and blocks of
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from reconciler.core.errors import ExitReason, GuardRefused
 from reconciler.core.text import plural

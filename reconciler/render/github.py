@@ -175,8 +175,8 @@ def output_values(ending: Ending, *, paths: Mapping[str, str]) -> dict[str, str]
         counts = {name: str(getattr(plan.summary, name)) for name in counts}
         # What is held has moved, too: it is declared active and is not.
         held = plan.held or plan.moved if ending.command == "drift" else ()
-        unknown = plan.blocked or plan.blocked_strategies  # what could not be read or decided may well have changed
-        changes = "true" if plan.changes or plan.strategies or held else "" if unknown else "false"
+        unknown = plan.blocked  # what could not be read or decided may well have changed
+        changes = "true" if plan.changes or held else "" if unknown else "false"
     return {
         "has-changes": changes,
         **counts,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.core.codec import iso
 from reconciler.core.duration import format_duration
 from reconciler.core.intent import Call, WriteOutcome
-from reconciler.core.planfile import iso
 from reconciler.core.text import LONGEST_TEXT, harmless, plural
 from reconciler.render.style import Ink, Style, columns, moment, safe
 

@@ -6,25 +6,24 @@ In: values of the core. Out: text that ends in a line break. Each document has `
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from reconciler.core.codec import failure_facts, iso
 from reconciler.core.diagnostics import Severity
 from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, ReconcilerError
-from reconciler.core.planfile import FORMAT_VERSION, TOOL, diagnostic_document, fingerprint, iso
+from reconciler.core.planfile import PLAN_FORMAT, diagnostic_document, fingerprint
 from reconciler.core.report import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from reconciler.core.diagnostics import Diagnostic
-    from reconciler.core.report import ActionResult, ApplyReport, StrategyResult
+    from reconciler.core.report import ApplyReport, Result
 
 
 def document_json(exit_reason: ExitReason, body: Mapping[str, Any]) -> str:
     """Return a document of this body behind the three keys that every one has."""
-    head = {"format_version": FORMAT_VERSION, "tool": TOOL, "exit_reason": exit_reason.word}
-    return json.dumps({**head, **body}, indent=2, ensure_ascii=False) + "\n"
+    return PLAN_FORMAT.text({"exit_reason": exit_reason.word, **body})
 
 
 def validation_json(exit_reason: ExitReason, diagnostics: Iterable[Diagnostic], body: Mapping[str, Any]) -> str:
@@ -41,13 +40,7 @@ def failure_json(error: ReconcilerError, exit_reason: ExitReason) -> str:
         return validation_json(exit_reason, error.diagnostics, {})
     problem: dict[str, Any] = {"problem": error.summary, "repair": error.detail}
     if isinstance(error, ApiError):
-        problem |= {
-            "kind": error.kind.value,
-            "status": error.status,
-            "code": error.code,
-            "request_id": error.request_id,
-            "correlation_id": error.correlation_id,
-        }
+        problem |= {"kind": error.kind, **failure_facts(error)}
     return document_json(exit_reason, {"errors": [problem], "warnings": []})
 
 
@@ -65,32 +58,15 @@ def report_json(report: ApplyReport, exit_reason: ExitReason) -> str:
             "moved": [moved.id for moved in report.plan.moved],
             "blocked": [{"id": blocked.id, "reason": blocked.reason.value} for blocked in report.plan.blocked],
             "results": [_result(result) for result in report.results],
-            "strategies": [_strategy_result(result) for result in report.strategies],
-            "blocked_strategies": [{"id": s.id, "reason": s.reason.value} for s in report.plan.blocked_strategies],
         },
     )
 
 
-def _result(result: ActionResult) -> dict[str, Any]:
+def _result(result: Result) -> dict[str, Any]:
     return {
         "id": result.change.id,
         "name": result.change.name,
         "verb": result.change.verb.value,
-        "outcome": result.outcome.value,
-        "calls": [call.value for call in result.calls],
-        "detail": result.detail,
-        "notes": list(result.notes),
-    }
-
-
-def _strategy_result(result: StrategyResult) -> dict[str, Any]:
-    change = result.change
-    return {
-        "id": change.id,
-        "name": change.name,
-        "before": change.before.value if change.before else None,
-        "after": change.after.value,
-        "reach": change.reach,
         "outcome": result.outcome.value,
         "calls": [call.value for call in result.calls],
         "detail": result.detail,

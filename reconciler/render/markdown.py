@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from reconciler.core.live import Verdict
-from reconciler.core.pausedby import PausedBy
+from reconciler.core.model import PausedBy, Verb, strategy_of
 from reconciler.core.plan import Risk
 from reconciler.core.planfile import fingerprint
-from reconciler.core.strategy import StrategyRisk
 from reconciler.core.text import plural
-from reconciler.core.verb import Verb
 from reconciler.render.effects import (
     BLOCKED_SYMBOL,
     HELD_SYMBOL,
@@ -28,6 +25,7 @@ from reconciler.render.effects import (
     held_text,
     journal_notice,
     net_effect,
+    writes_unverified,
 )
 from reconciler.render.page import (
     BAD,
@@ -44,13 +42,14 @@ from reconciler.render.page import (
     page,
     table,
 )
-from reconciler.render.strategies import MOVED, moved_blocks, strategy_blocks
+from reconciler.render.strategies import MOVED, moved_blocks, strategies_line
 from reconciler.render.style import moment
 from reconciler.render.unmanaged import unmanaged_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from reconciler.core.model import Address
     from reconciler.core.plan import Change, Held, Plan
 
 ACTIONS: Final = ("Action", "Portfolio", "Name", "Effect")
@@ -77,7 +76,7 @@ def plan_markdown(plan: Plan, *, limit_bytes: int | None = None) -> str:
 
 def plan_verdict(plan: Plan) -> tuple[str, str]:
     """Return sign and words that say at a glance what is asked of a reader."""
-    changes, blocked = len(plan.changes) + len(plan.strategies), len(plan.blocked) + len(plan.blocked_strategies)
+    changes, blocked = len(plan.changes), len(plan.blocked)
     # What could not be read is not known to be unchanged.
     words = [plural(changes, "change")] if changes else [] if blocked else ["no changes"]
     words += [f"{len(plan.held)} held"] if plan.held else []
@@ -86,7 +85,7 @@ def plan_verdict(plan: Plan) -> tuple[str, str]:
     words += ["over a guard"] if plan.over else []
     if blocked or plan.over:
         return BAD, ", ".join(words)
-    if plan.held or plan.moved or plan.strategies or any(danger(change) for change in plan.changes):
+    if plan.held or plan.moved or any(map(_needs_look, plan.changes)):
         return LOOK, ", ".join(words)
     return (PENDING if changes else FINE), ", ".join(words)
 
@@ -112,18 +111,16 @@ def plan_blocks(plan: Plan) -> list[str | Rows]:
         blocks.append(alert("CAUTION", (f"**Over a guard:** {cell(str(excess))}." for excess in plan.over)))
     if dangers := _dangers(plan):
         blocks.append(f"**Look first:** {dangers}.")
-    blocks += strategy_blocks(plan)
+    blocks += [f"**{line}**"] if (line := strategies_line(plan)) else []
     rest: list[Rows] = []
     groups = by_cause(plan.changes)
     for title, group in groups:
         blocks += [f"#### {title} ({len(group):,})"] if title else []
-        risky = sorted((c for c in group if danger(c)), key=_gravity)
-        others = sorted((c for c in group if not danger(c)), key=_gravity)
+        risky = sorted((c for c in group if _needs_look(c)), key=_gravity)
+        others = sorted((c for c in group if not _needs_look(c)), key=_gravity)
         blocks += opened("Needs a look", ACTIONS, map(_row, risky), count=len(risky), rank=0)
         if others:
-            name = (
-                "Everything else" if risky or plan.strategies or plan.held or plan.moved or plan.blocked else "Changes"
-            )
+            name = "Everything else" if risky or plan.held or plan.moved or plan.blocked else "Changes"
             long = len(others) > OPEN_REST
             found = table(name, ACTIONS, map(_row, others), count=len(others), rank=2, folded=long)
             (blocks if title else rest).append(found)
@@ -134,7 +131,7 @@ def plan_blocks(plan: Plan) -> list[str | Rows]:
 def not_changed(plan: Plan) -> Iterator[Rows]:
     """Yield what is held, what has moved and what is blocked."""
     blocked = (
-        (f"`{BLOCKED_SYMBOL}`&nbsp;blocked", code(b.id), cell(b.name or ""), cell(b.detail)) for b in plan.blocked
+        (f"`{BLOCKED_SYMBOL}`&nbsp;blocked", label_code(b.id), cell(b.name or ""), cell(b.detail)) for b in plan.blocked
     )
     columns = (*ACTIONS[:3], "Why")
     yield from _held_tables(plan.held)
@@ -164,15 +161,22 @@ def danger(change: Change) -> Risk | None:
     return Risk.TRADES_AGAIN if found is None and change.verb in (Verb.START, Verb.RESUME) else found
 
 
-def _gravity(change: Change) -> tuple[int, int]:
-    """Order changes: by the gravest danger, then by how many other risks there are; by id where these are equal."""
+def _needs_look(change: Change) -> bool:
+    """Whether a reviewer should look at a change by itself: it makes something trade, or holds for many at once."""
+    return change.of_strategy is not None or danger(change) is not None
+
+
+def _gravity(change: Change) -> tuple[bool, int, bool, int, int]:
+    """Order changes: strategies, then by the gravest danger, by how many portfolios they reach (an unknown number
+    being the most), by how many other risks there are; by id where these are equal."""
     found = danger(change)
-    return list(DANGERS).index(found) if found is not None else len(DANGERS), -len(change.risks)
+    rank = list(DANGERS).index(found) if found is not None else len(DANGERS)
+    return change.of_strategy is None, rank, change.reach is not None, -(change.reach or 0), -len(change.risks)
 
 
 def _dangers(plan: Plan) -> str:
-    found = [(sum(risk in change.risks for change in plan.changes), words) for risk, words in DANGERS.items()]
-    faster = sum(StrategyRisk.MORE_RUNS in change.risks for change in plan.strategies)
+    found = [(sum(risk in change.risks for change in plan.portfolios), words) for risk, words in DANGERS.items()]
+    faster = sum(Risk.MORE_RUNS in change.risks for change in plan.cadences)
     found.append((faster, "strategies that trade more often"))
     return ", ".join(f"{words} **{count:,}**" for count, words in found if count)
 
@@ -187,10 +191,10 @@ def _counts(plan: Plan) -> str:
 
 def _notes(plan: Plan) -> list[str]:
     notes = []
-    if not (plan.changes or plan.strategies or plan.held or plan.moved or plan.blocked or plan.blocked_strategies):
+    if not (plan.changes or plan.held or plan.moved or plan.blocked):
         notes.append("Nothing to do: live automation is as declared.")
     notes += [line for line in (net_effect(plan), cost_effect(plan)) if line]
-    if any(c.writes_schedule and any(f.verdict is Verdict.UNVERIFIED for f in c.fields) for c in plan.changes):
+    if writes_unverified(plan):
         notes.append(
             f"`{UNVERIFIED_SYMBOL}`: Glider does not return this value. One write settles it; it is remembered."
         )
@@ -201,7 +205,13 @@ def _notes(plan: Plan) -> list[str]:
 
 
 def _row(change: Change) -> tuple[str, ...]:
-    return action(change.verb), code(change.id), cell(change.name or ""), cell(effect(change).text)
+    return action(change.verb), label_code(change.id), cell(change.name or ""), cell(effect(change).text)
+
+
+def label_code(address: Address) -> str:
+    """Return how a portfolio or strategy is named for people, its id as code."""
+    strategy = strategy_of(address)
+    return code(address) if strategy is None else f"strategy {code(strategy)}"
 
 
 def action(verb: Verb) -> str:

@@ -8,10 +8,11 @@ to, where an entity is a plain character again; so those are taken apart, not es
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from html import escape
 from itertools import islice
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from reconciler.render.style import safe
 
@@ -46,8 +47,7 @@ _TICKS: Final = re.compile(r"`+")
 _CODE_TITLE: Final = re.compile(r"`([^`]*)`")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
+class Rows(Struct, frozen=True, kw_only=True):
     """Rows under a title. ``rows`` is read once, no further than there is room for; ``count`` is how many it has.
 
     ``title`` is Markdown of ours, ``head`` stands between it and the rows. The lower ``rank``, the later it is cut.

@@ -5,10 +5,11 @@ In: a :class:`PortfolioView`. Out: text, or JSON values. Times are UTC.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from reconciler.core.pausedby import PausedBy, paused_by
+from msgspec import Struct, field
+
+from reconciler.core.evidence import paused_by
 from reconciler.core.rebalance import PortfolioFacts
 from reconciler.core.schedule import known_interval, known_offset
 from reconciler.core.text import plural
@@ -30,14 +31,12 @@ from reconciler.render.strategies import named
 from reconciler.render.style import Ink, Style, columns, moment, safe
 
 if TYPE_CHECKING:
-    from reconciler.core.desired import ApiVersion, Desired
     from reconciler.core.errors import ApiError
-    from reconciler.core.live import Live, Record
+    from reconciler.core.model import ApiVersion, Desired, Live, PausedBy, Record
     from reconciler.core.rebalance import LastRebalance
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortfolioView:
+class PortfolioView(Struct, frozen=True, kw_only=True):
     """One portfolio as declared (``None``: it is not), as read, and as we last wrote it.
 
     ``recent`` holds its rebalances, newest first, ``None`` where nobody asked for results. ``failures`` are the reads

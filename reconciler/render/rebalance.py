@@ -5,11 +5,12 @@ In: values of :mod:`reconciler.core.rebalance`. Out: text, or values for a JSON 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
+from msgspec import Struct
+
+from reconciler.core.codec import iso
 from reconciler.core.duration import SECOND_MS, format_duration
-from reconciler.core.planfile import iso
 from reconciler.core.rebalance import RebalanceOutcome, RebalanceStatus
 from reconciler.core.text import plural
 from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, moment, pad, safe
@@ -17,13 +18,11 @@ from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, momen
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reconciler.core.desired import ApiVersion, PortfolioId
-    from reconciler.core.live import Live
+    from reconciler.core.model import ApiVersion, Live, PortfolioId
     from reconciler.core.rebalance import Rebalance, RebalanceReport, RebalanceResult
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RebalanceTarget:
+class RebalanceTarget(Struct, frozen=True, kw_only=True):
     """One portfolio that is to run, as a person knows it; ``declared`` is false where no file names it.
 
     ``live`` is what a look showed before anybody is asked, and ``refused`` why it will not be run, where it will not.

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, assert_never
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import Outcome
 from reconciler.render.effects import effect
-from reconciler.render.markdown import ACTIONS, action, not_changed, source_line
-from reconciler.render.page import BAD, FINE, LOOK, OPEN_REST, Rows, cell, code, count_table, opened, page, table
-from reconciler.render.strategies import strategy_result_blocks
+from reconciler.render.markdown import ACTIONS, action, label_code, not_changed, source_line
+from reconciler.render.page import BAD, FINE, LOOK, OPEN_REST, Rows, cell, count_table, opened, page, table
 
 if TYPE_CHECKING:
-    from reconciler.core.report import ActionResult, AnyResult, ApplyReport
+    from reconciler.core.report import ApplyReport, Result
 
 
 def report_markdown(report: ApplyReport, *, limit_bytes: int | None = None) -> str:
@@ -32,9 +31,9 @@ def report_verdict(report: ApplyReport) -> tuple[str, str]:
     words = [f"{count:,} {outcome.text}" for count, outcome in counts if count]
     words += [f"{len(report.plan.held)} held"] if report.plan.held else []
     words += [f"{len(report.plan.moved)} moved"] if report.plan.moved else []
-    blocked = len(report.plan.blocked) + len(report.plan.blocked_strategies)
+    blocked = len(report.plan.blocked)
     words += [f"{blocked} blocked"] if blocked else []
-    sign = BAD if blocked or any(_wanting(result) for result in report.every) else FINE
+    sign = BAD if blocked or any(_wanting(result) for result in report.results) else FINE
     return (LOOK if sign is FINE and (report.plan.held or report.plan.moved) else sign), ", ".join(
         words
     ) or "nothing to do"
@@ -48,7 +47,6 @@ def report_blocks(report: ApplyReport) -> list[str | Rows]:
     rest = [result for result in results if not (_wanting(result) or result.notes)]
     columns = ("Outcome", *ACTIONS[:3], "What happened")
     blocks: list[str | Rows] = [count_table({outcome.text: report.count(outcome) for outcome in Outcome})]
-    blocks += strategy_result_blocks(report)
     blocks += opened("Needs a look", columns, map(_result, look), count=len(look), rank=0)
     blocks += not_changed(report.plan)
     if rest:
@@ -57,15 +55,15 @@ def report_blocks(report: ApplyReport) -> list[str | Rows]:
     return blocks
 
 
-def _wanting(result: AnyResult) -> bool:
+def _wanting(result: Result) -> bool:
     return result.outcome not in (Outcome.DONE, Outcome.ALREADY_DONE)
 
 
-def _result(result: ActionResult) -> tuple[str, ...]:
+def _result(result: Result) -> tuple[str, ...]:
     change = result.change
     story = "; ".join([*([result.detail] if result.detail else []), *result.notes]) or effect(change).shared
     outcome = f"{_sign(result.outcome)} {result.outcome.text}"
-    return outcome, action(change.verb), code(change.id), cell(change.name or ""), cell(story)
+    return outcome, action(change.verb), label_code(change.id), cell(change.name or ""), cell(story)
 
 
 def _sign(outcome: Outcome) -> str:

@@ -6,14 +6,14 @@ In: :class:`StatusRow` values, sorted by id. Out: text, or JSON values.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from reconciler.core.adopt import pause_reason
-from reconciler.core.desired import ApiVersion
+from msgspec import Struct
+
+from reconciler.core.adoption import declarable_reason
 from reconciler.core.duration import format_duration
-from reconciler.core.live import Provenance, Status
-from reconciler.core.pausedby import PausedBy, paused_by
+from reconciler.core.evidence import paused_by
+from reconciler.core.model import PausedBy, Provenance, Status
 from reconciler.core.rebalance import Knowledge, RebalanceStatus
 from reconciler.core.schedule import Known, known_interval, known_offset
 from reconciler.core.text import plural
@@ -25,8 +25,7 @@ from reconciler.render.style import GAP, NARROWEST, PLAIN, WIDEST_NAME, Ink, Sty
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reconciler.core.desired import Desired
-    from reconciler.core.live import Live, Record
+    from reconciler.core.model import ApiVersion, Desired, Live, Record
     from reconciler.core.rebalance import LastRebalance
 
 
@@ -42,8 +41,7 @@ _SHORTER: Final = re.compile(r"^\d{4}-(\d\d-\d\d \d\d:\d\d) UTC$")
 """A time as :func:`~reconciler.render.style.moment` writes it, and what of it is left where room is short."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusRow:
+class StatusRow(Struct, frozen=True, kw_only=True):
     """One portfolio as declared, as read, and as we last wrote it."""
 
     desired: Desired
@@ -177,13 +175,13 @@ def pause_text(live: Live, by: PausedBy, api: ApiVersion, *, longest: int) -> st
     """Return whose pause it is, and its reason as far as it tells more than that; without our mark."""
     match by:
         case PausedBy.US:
-            reason = pause_reason(live.pause_reason) or ""
+            reason = declarable_reason(live.pause_reason) or ""
             whose = "paused by us"
         case PausedBy.OTHERS:
             reason = live.pause_reason or ""
             whose = "paused by somebody else"
         case PausedBy.UNKNOWN:
-            reason = "no reason given" if api is ApiVersion.V1 else ""
+            reason = "no reason given" if api.can.keeps_reason else ""
             whose = "paused, nobody knows by whom"
         case _:
             assert_never(by)

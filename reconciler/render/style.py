@@ -7,11 +7,12 @@ can hold anything.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 from unicodedata import combining, east_asian_width
+
+from msgspec import Struct
 
 from reconciler.core.text import harmless
 
@@ -38,8 +39,7 @@ class Ink(StrEnum):
     MAGENTA = "35"
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
+class Style(Struct, frozen=True):
     """Whether colours are on, and how wide the terminal is; ``None`` where lines may be as long as they are."""
 
     color: bool = False

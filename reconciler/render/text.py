@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, assert_never
 
-from reconciler.core.live import Verdict
-from reconciler.core.report import AnyResult, ApplyReport, Outcome, StrategyResult
+from reconciler.core.model import Verb
+from reconciler.core.report import ApplyReport, Outcome, Result
 from reconciler.core.text import plural
-from reconciler.core.verb import Verb
 from reconciler.render.effects import (
     BLOCKED_SYMBOL,
     HELD_SYMBOL,
@@ -22,15 +21,11 @@ from reconciler.render.effects import (
     held_effect,
     held_text,
     journal_notice,
+    label,
     net_effect,
+    writes_unverified,
 )
-from reconciler.render.strategies import (
-    MOVED,
-    moved_rows,
-    strategies_line,
-    strategy_result_cells,
-    strategy_rows,
-)
+from reconciler.render.strategies import MOVED, moved_rows, strategies_line
 from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, moment, pad, safe
 from reconciler.render.unmanaged import unmanaged_rows, unmanaged_sentence
 
@@ -62,9 +57,8 @@ def plan_text(plan: Plan, style: Style, *, verbose: bool = False) -> str:
             _others(plan, style, verbose=verbose),
             style,
         )
-    if not (plan.changes or plan.held or plan.moved or plan.blocked or plan.strategies or plan.blocked_strategies):
+    if not (plan.changes or plan.held or plan.moved or plan.blocked):
         lines += ["  Nothing to do: live automation is as declared.", ""]
-    lines += _group("", strategy_rows(plan, style), style)
     lines += _footnotes(plan, style)
     lines += _unmanaged(plan, style, verbose=verbose)
     if counts := strategies_line(plan):
@@ -88,7 +82,7 @@ def as_of_text(base_url: str, as_of_ms: int) -> str:
 
 def report_text(report: ApplyReport, style: Style, *, verbose: bool = False) -> str:
     """Return the final table of an apply; what needs a look comes last, done portfolios fold away when many."""
-    order = sorted(report.every, key=lambda result: list(Outcome).index(result.outcome))
+    order = sorted(report.results, key=lambda result: list(Outcome).index(result.outcome))
     quiet = len(order) > FOLD_ABOVE and not verbose
     shown = [r for r in order if not (quiet and r.outcome in (Outcome.DONE, Outcome.NOT_ATTEMPTED) and not r.notes)]
     cells = [result_cells(result, style) for result in shown]
@@ -101,17 +95,15 @@ def report_text(report: ApplyReport, style: Style, *, verbose: bool = False) -> 
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
-def result_line(result: AnyResult, style: Style) -> str:
+def result_line(result: Result, style: Style) -> str:
     """Return the line that is shown as soon as one change has its outcome; what it did stands in the plan above."""
     outcome, verb, name, *_ = result_cells(result, style)
     told = [f"  {safe(text, longest=400)}" for text in (result.detail, *result.notes) if text]
     return "".join([pad(outcome, len(Outcome.NOT_ATTEMPTED)), pad(verb, len("> resume") + 2), name, *told])
 
 
-def result_cells(result: AnyResult, style: Style) -> tuple[str, str, str, str, str]:
+def result_cells(result: Result, style: Style) -> tuple[str, str, str, str, str]:
     """Return outcome, verb, id, name and the story of one result."""
-    if isinstance(result, StrategyResult):
-        return style.paint(result.outcome.text, _ink_of(result.outcome)), *strategy_result_cells(result, style)
     change = result.change
     story = "; ".join([*([result.detail] if result.detail else []), *result.notes])
     if not story:
@@ -120,7 +112,7 @@ def result_cells(result: AnyResult, style: Style) -> tuple[str, str, str, str, s
     return (
         style.paint(result.outcome.text, _ink_of(result.outcome)),
         style.paint(verb, _ink(change.verb)),
-        change.id,
+        label(change.id),
         _name(change.name),
         safe(story, longest=400),
     )
@@ -148,7 +140,12 @@ def _others(plan: Plan, style: Style, *, verbose: bool) -> list[tuple[str, str, 
     rows = _held_rows(plan, style, verbose=verbose)
     rows += moved_rows(plan, style)
     rows += [
-        (style.paint(f"{BLOCKED_SYMBOL} blocked", Ink.RED), blocked.id, _name(blocked.name), safe(blocked.detail))
+        (
+            style.paint(f"{BLOCKED_SYMBOL} blocked", Ink.RED),
+            label(blocked.id),
+            _name(blocked.name),
+            safe(blocked.detail),
+        )
         for blocked in plan.blocked
     ]
     return rows
@@ -156,16 +153,16 @@ def _others(plan: Plan, style: Style, *, verbose: bool) -> list[tuple[str, str, 
 
 def _held_rows(plan: Plan, style: Style, *, verbose: bool) -> list[tuple[str, str, str, str]]:
     """Return the rows of what is held, folded where many are held for the same reason."""
-    label = style.paint(f"{HELD_SYMBOL} held", Ink.MAGENTA)
+    hold = style.paint(f"{HELD_SYMBOL} held", Ink.MAGENTA)
     alike: dict[str, list[Held]] = {}
     for held in plan.held:
         alike.setdefault(held_effect(held).shared, []).append(held)
     rows: list[tuple[str, str, str, str]] = []
     for shared, group in alike.items():
         if verbose or len(plan.held) <= FOLD_ABOVE or len(group) < FOLD_FROM:
-            rows += [(label, held.id, _name(held.name), held_text(held)) for held in group]
+            rows += [(hold, held.id, _name(held.name), held_text(held)) for held in group]
         else:
-            rows.append((label, plural(len(group), "portfolio"), "", f"{shared}: {_some_ids(group)}"))
+            rows.append((hold, plural(len(group), "portfolio"), "", f"{shared}: {_some_ids(group)}"))
     return sorted(rows, key=lambda row: row[1]) if len(rows) == len(plan.held) else rows
 
 
@@ -197,16 +194,17 @@ def _rows_of(
 ) -> list[tuple[str, str, str, str]]:
     """Return the rows of one verb, equal changes folded where the plan is long."""
     changes = [change for change in among if change.verb is verb]
-    label = style.paint(f"{SYMBOLS[verb]} {verb.value}", _ink(verb))
+    action = style.paint(f"{SYMBOLS[verb]} {verb.value}", _ink(verb))
     alike: dict[str, list[Change]] = {}
     for change in changes:
         alike.setdefault(effect(change).shared, []).append(change)
     rows: list[tuple[str, str, str, str]] = []
     for shared, group in alike.items():
         if verbose or len(plan.changes) <= FOLD_ABOVE or len(group) < FOLD_FROM:
-            rows += [(label, change.id, _name(change.name), effect(change).text) for change in group]
+            rows += [(action, label(change.id), _name(change.name), effect(change).text) for change in group]
         else:
-            rows.append((label, plural(len(group), "portfolio"), "", f"{shared}: {_some_ids(group)}"))
+            noun = "portfolio" if group[0].of_strategy is None else "strategy"
+            rows.append((action, plural(len(group), noun), "", f"{shared}: {_some_ids(group)}"))
     return sorted(rows, key=lambda row: row[1]) if len(rows) == len(changes) else rows
 
 
@@ -219,9 +217,7 @@ def _some_ids(group: Sequence[Change | Held]) -> str:
 
 def _footnotes(plan: Plan, style: Style) -> list[str]:
     notes = []
-    if any(c.writes_schedule and any(f.verdict is Verdict.UNVERIFIED for f in c.fields) for c in plan.changes) or any(
-        strategy.before is None for strategy in plan.strategies
-    ):
+    if writes_unverified(plan):
         notes.append(f"{UNVERIFIED_SYMBOL} Glider does not return this value. One write settles it; it is remembered.")
     if plan.held:
         notes.append(

@@ -7,7 +7,9 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from reconciler.api.client import Glider
 from reconciler.api.transport import Timeouts, Transport
+from reconciler.core.model import ApiVersion, Paths
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -118,6 +120,21 @@ def transport(
         asgi_app=app,
         timeouts=timeouts,
     )
+
+
+class _All(dict[Any, ApiVersion]):
+    """One version for every portfolio."""
+
+    def __init__(self, version: ApiVersion) -> None:
+        self._version = version
+
+    def get(self, key: object, default: object = None) -> Any:
+        return self._version
+
+
+def api_of(client: Transport, version: ApiVersion = ApiVersion.V1, paths: Paths = Paths.AUTO, **more: Any) -> Glider:
+    """Return the service for portfolios that are all of one version."""
+    return Glider(client, paths=paths, versions=_All(version), **more)
 
 
 class RawServer:

@@ -11,28 +11,21 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from stub_service import KEY, Answer, Service, script, transport
+from stub_service import KEY, Answer, Service, api_of, script, transport
 
-from reconciler.api.probe import ask_service
-from reconciler.api.rebalance import RebalancesV1, RebalancesV2
-from reconciler.api.scopes import Scope, check_scopes
-from reconciler.api.strategies import GliderStrategies
-from reconciler.api.v1 import GliderV1
-from reconciler.api.v2 import GliderV2
-from reconciler.core.desired import PortfolioId
+from reconciler.api.key import Scope, ask_service, check_scopes
+from reconciler.core.doctor import Answer as ServiceAnswer
 from reconciler.core.errors import ApiError
 from reconciler.core.fleet import PortfolioList
-from reconciler.core.live import Live
-from reconciler.core.paths import Paths
+from reconciler.core.model import ApiVersion, Live, Paths, PortfolioId, StrategyId, StrategyLive
 from reconciler.core.ports import Confirmation
 from reconciler.core.rebalance import PortfolioFacts, Rebalance, RecentRebalances, Triggered
-from reconciler.core.servicechecks import Answer as ServiceAnswer
-from reconciler.core.strategy import StrategyId, StrategyLive
 from tests.support import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from reconciler.api.client import Glider
     from reconciler.api.transport import Transport
 
 ID = PortfolioId("a1")
@@ -57,8 +50,12 @@ def v2(schedule: object) -> str:
     return body({"portfolioId": "a1", "schedule": schedule})
 
 
-def glider(client: Transport) -> GliderV1:
-    return GliderV1(client, paths=Paths.REFERENCE)
+def glider(client: Transport, version: ApiVersion = ApiVersion.V1) -> Glider:
+    return api_of(client, version, Paths.REFERENCE)
+
+
+def glider_v2(client: Transport) -> Glider:
+    return glider(client, ApiVersion.V2)
 
 
 async def doctor(client: Transport) -> object:
@@ -71,16 +68,16 @@ ASKS: dict[str, Callable[[Transport], Awaitable[object]]] = {
     "v1 pause": lambda client: glider(client).pause(ID, reason="x"),
     "v1 resume": lambda client: glider(client).resume(ID, reason="x"),
     "v1 update": lambda client: glider(client).update_schedule(ID, interval_ms=DAY, offset_ms=None),
-    "v1 trigger": lambda client: RebalancesV1(client, glider(client)).trigger(ID, skip_schedule_validation=False),
-    "v1 runs": lambda client: RebalancesV1(client, glider(client)).recent(ID, limit=5),
-    "v1 run": lambda client: RebalancesV1(client, glider(client)).look(ID, "w1"),
-    "v1 portfolio": lambda client: RebalancesV1(client, glider(client)).facts(ID),
-    "v2 portfolio": lambda client: GliderV2(client).read(ID),
-    "v2 stop": lambda client: GliderV2(client).pause(ID, reason="x"),
-    "v2 list": lambda client: GliderV2(client).list_portfolios(),
-    "v2 cadence": lambda client: GliderStrategies(client).read_strategy(StrategyId("s1")),
-    "v2 trigger": lambda client: RebalancesV2(client).trigger(ID, skip_schedule_validation=False),
-    "v2 operation": lambda client: RebalancesV2(client).look(ID, "o1"),
+    "v1 trigger": lambda client: glider(client).trigger(ID, skip_schedule_validation=False),
+    "v1 runs": lambda client: glider(client).recent(ID, limit=5),
+    "v1 run": lambda client: glider(client).look(ID, "w1"),
+    "v1 portfolio": lambda client: glider(client).facts(ID),
+    "v2 portfolio": lambda client: glider_v2(client).read(ID),
+    "v2 stop": lambda client: glider_v2(client).pause(ID, reason="x"),
+    "v2 list": lambda client: glider_v2(client).list_portfolios(),
+    "v2 cadence": lambda client: glider(client).read_strategy(StrategyId("s1")),
+    "v2 trigger": lambda client: glider_v2(client).trigger(ID, skip_schedule_validation=False),
+    "v2 operation": lambda client: glider_v2(client).look(ID, "o1"),
     "v2 scopes": lambda client: check_scopes(client, [Scope.PORTFOLIOS_WRITE]),
     "doctor": doctor,
 }
@@ -115,7 +112,7 @@ def words(found: object) -> str:
 
 
 def _facts(value: Any, *but: str) -> str:
-    fields = {name: getattr(value, name) for name in value.__dataclass_fields__ if name not in but}
+    fields = {name: getattr(value, name) for name in value.__struct_fields__ if name not in but}
     return "".join(f", {name} {fact}" for name, fact in fields.items() if fact not in (None, ()))
 
 

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.api.codec import confirmation_of, live_of
 from reconciler.api.envelope import success_of
-from reconciler.core.desired import PortfolioId
+from reconciler.api.v1 import confirmation_of, live_of
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.live import Live, Status
+from reconciler.core.model import Live, PortfolioId, Status
 from reconciler.core.ports import Confirmation
 from reconciler.core.text import harmless
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stub_service import NOW_MS, Request, Service, StillClock, fail, ok, raw_server, script, transport
 
+from reconciler.api.fleet import read_all as read_many
 from reconciler.api.pacing import Call, Pacing
-from reconciler.api.read import read_all as read_many
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, exit_reason_of
 from tests.support import World, portfolio
 

@@ -9,22 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.api.rebalance import Rebalances
-from reconciler.api.runs import facts_of, operation_of, rebalance_id, recent_of, triggered_of, workflow_of
+from reconciler.api.table import rebalance_id, triggered_of
 from reconciler.api.transport import Transport
-from reconciler.api.v1 import GliderV1
-from reconciler.core.desired import ApiVersion
+from reconciler.api.v1 import facts_of, recent_of, workflow_of
+from reconciler.api.v2 import operation_of
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.paths import Paths
+from reconciler.core.model import ApiVersion
 from reconciler.core.rebalance import RebalanceStatus
 from reconciler.core.text import harmless
-from tests.api.stub_service import Service, fail, script, transport
+from tests.api.stub_service import Service, api_of, fail, script, transport
 from tests.support import BASE_URL, World, portfolio
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from reconciler.api.client import Glider
     from reconciler.core.rebalance import Rebalance
 
 AAA = portfolio("aaa")
@@ -200,7 +200,7 @@ def test_no_answer_breaks_anything(data: Any) -> None:
         assert all(text is None or harmless(text) == text for text in texts)
 
 
-def asked(here: World, work: Callable[[Rebalances], Awaitable[Any]], paths: Paths = Paths.AUTO) -> Any:
+def asked(here: World, work: Callable[[Glider], Awaitable[Any]], version: ApiVersion = ApiVersion.V1) -> Any:
     async def main() -> Any:
         async with Transport(
             base_url=BASE_URL,
@@ -210,7 +210,7 @@ def asked(here: World, work: Callable[[Rebalances], Awaitable[Any]], paths: Path
             jitter=lambda: 0.5,
             asgi_app=here.app,
         ) as transport:
-            return await work(Rebalances(transport, GliderV1(transport, paths=paths)))
+            return await work(api_of(transport, version))
 
     return asyncio.run(main())
 
@@ -232,8 +232,7 @@ def test_no_runs_is_what_glider_says(answer: Any, none: bool) -> None:
 
     async def main() -> Any:
         async with transport(Service(script(answer))) as client:
-            glider = GliderV1(client, paths=Paths.REFERENCE)
-            return await Rebalances(client, glider).of(ApiVersion.V1).recent(AAA, limit=5)
+            return await api_of(client).recent(AAA, limit=5)
 
     if none:
         assert asyncio.run(main()).rebalances == ()
@@ -248,13 +247,13 @@ def test_a_trigger_finds_its_path_family(tmp_path: Path, family: str) -> None:
     here = World(journal=tmp_path / "j", portfolios={"aaa": {"interval": "24h"}}, settings={"paths": family})
     before = here.store.portfolio("aaa")
 
-    async def trigger(rebalances: Rebalances) -> Any:
+    async def trigger(api: Glider) -> Any:
         try:
-            return await rebalances.of(ApiVersion.V1).trigger(AAA, skip_schedule_validation=False)
+            return await api.trigger(AAA, skip_schedule_validation=False)
         except ApiError as error:
             if not error.other_route:
                 raise
-            return await rebalances.of(ApiVersion.V1).trigger(AAA, skip_schedule_validation=False)
+            return await api.trigger(AAA, skip_schedule_validation=False)
 
     triggered = asked(here, trigger)
     after = here.store.portfolio("aaa")
@@ -272,12 +271,11 @@ def test_an_operation_id_is_encoded_into_its_path(tmp_path: Path) -> None:
         strategies={"s": {"frequency": "daily"}},
     )
 
-    async def work(rebalances: Rebalances) -> Any:
-        api = rebalances.of(ApiVersion.V2)
+    async def work(api: Glider) -> Any:
         triggered = await api.trigger(AAA, skip_schedule_validation=False)
         return triggered, await api.look(AAA, triggered.id or "")
 
-    triggered, found = asked(here, work)
+    triggered, found = asked(here, work, ApiVersion.V2)
     assert "%3A" in triggered.id
     assert (found.id, found.word) == (triggered.id, "accepted")
 
@@ -288,5 +286,5 @@ def test_no_other_id_reaches_a_path(tmp_path: Path, bad: str) -> None:
     here = World(journal=tmp_path / "j", portfolios={"aaa": {"interval": "24h"}})
     for version in ApiVersion:
         with pytest.raises(ApiError, match="not sent"):
-            asked(here, lambda r: r.of(version).trigger(portfolio(bad), skip_schedule_validation=False))  # noqa: B023 - run at once
+            asked(here, lambda api: api.trigger(portfolio(bad), skip_schedule_validation=False), version)
     assert here.app.requests.kept() == ()

@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from stub_service import NOW_MS, Request, Service, StillClock, fail, http, ok, raw_server, script, transport
 
-from reconciler.api.prompt import Prompt
-from reconciler.api.retry import ATTEMPTS
-from reconciler.api.room import LOOK_LIVES_MS
-from reconciler.api.router import Glider
-from reconciler.api.transport import Transport
+from reconciler.api.client import Glider
+from reconciler.api.pacing import LOOK_LIVES_MS
+from reconciler.api.throttle import ATTEMPTS
+from reconciler.api.transport import Prompt, Transport
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.paths import Paths
+from reconciler.core.model import Paths
 from reconciler.core.ports import WriteNotSent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from reconciler.core.ports import AutomationApi
+    from reconciler.core.ports import ServiceApi
 
 LIMITED = fail(429, Retry_After="7")
 OK_BYTES = http(200, b'{"success": true, "data": {}}')
@@ -65,7 +64,7 @@ def test_a_glider_is_a_service_with_rooms() -> None:
     """What writes are made through has the room and the time of its transport."""
     clock = StillClock()
     client = transport(Service(script(ok({}))), clock=clock)
-    api: AutomationApi = Glider(client, paths=Paths.AUTO, versions={})
+    api: ServiceApi = Glider(client, paths=Paths.AUTO, versions={})
     assert abs(api.service_ms() - clock.now) <= 1
 
     async def main() -> object:

@@ -6,11 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from stub_service import Request, Service, fail, ok, transport
+from stub_service import Request, Service, api_of, fail, ok, transport
 
-from reconciler.api.strategies import GliderStrategies, read_strategies, strategy_live_of
+from reconciler.api.fleet import read_strategies
+from reconciler.api.v2 import strategy_live_of
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.strategy import Cadence, StrategyId, StrategyLive, StrategyStatus
+from reconciler.core.model import Cadence, StrategyId, StrategyLive, StrategyStatus
 
 ID = StrategyId("01JWZEE2MF30KVRMRX53N88VA4")
 PATH = f"/v2/strategies/{ID}/schedule"
@@ -21,7 +22,7 @@ def ask(service: Service, *, wanted: Cadence | None = None, strategy: StrategyId
 
     async def go() -> Any:
         async with transport(service) as client:
-            api = GliderStrategies(client)
+            api = api_of(client)
             try:
                 if wanted is None:
                     return await api.read_strategy(strategy)
@@ -106,7 +107,7 @@ def test_several_are_read_once_each() -> None:
     async def go(service: Service) -> Any:
         async with transport(service) as client:
             ids = [StrategyId(i) for i in ("c", "b", "a", "a")]
-            return await read_strategies(GliderStrategies(client), ids, parallelism=2)
+            return await read_strategies(api_of(client), ids, parallelism=2)
 
     service = Service(answer)
     found = asyncio.run(go(service))
@@ -124,7 +125,7 @@ def test_a_refused_key_ends_the_reading() -> None:
     async def go() -> Any:
         async with transport(Service(lambda _: fail(401, "API_102"))) as client:
             ids = [StrategyId(f"s{n}") for n in range(5)]
-            return await read_strategies(GliderStrategies(client), ids, parallelism=2)
+            return await read_strategies(api_of(client), ids, parallelism=2)
 
     with pytest.raises(ApiError) as raised:
         asyncio.run(go())

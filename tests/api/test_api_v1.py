@@ -7,17 +7,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from stub_service import Request, Service, fail, ok, status_data, transport
+from stub_service import Request, Service, api_of, fail, ok, status_data, transport
 
-from reconciler.api.v1 import GliderV1
-from reconciler.core.desired import PortfolioId
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.live import Status
-from reconciler.core.paths import Paths
+from reconciler.core.model import Paths, PortfolioId, Status
 from reconciler.core.ports import Confirmation, PortfolioApi
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from reconciler.api.client import Glider
 
 ID = PortfolioId("ao04x0r6")
 BASE = f"/v1/portfolio/{ID}"
@@ -41,10 +40,10 @@ def update(api: PortfolioApi) -> Awaitable[Confirmation]:
     return api.update_schedule(ID, interval_ms=6 * H, offset_ms=5)
 
 
-def again(act: Callable[[GliderV1], Awaitable[Any]]) -> Callable[[GliderV1], Awaitable[Any]]:
+def again(act: Callable[[Glider], Awaitable[Any]]) -> Callable[[Glider], Awaitable[Any]]:
     """Carry out ``act`` as a run does: after a missing route, look and try once more."""
 
-    async def go(api: GliderV1) -> Any:
+    async def go(api: Glider) -> Any:
         try:
             return await act(api)
         except ApiError as error:
@@ -56,12 +55,12 @@ def again(act: Callable[[GliderV1], Awaitable[Any]]) -> Callable[[GliderV1], Awa
     return go
 
 
-def run(service: Service, paths: Paths, *acts: Callable[[GliderV1], Awaitable[Any]]) -> tuple[list[Any], GliderV1]:
+def run(service: Service, paths: Paths, *acts: Callable[[Glider], Awaitable[Any]]) -> tuple[list[Any], Glider]:
     """Carry out ``acts`` in turn; a failure stands in its place."""
 
-    async def go() -> tuple[list[Any], GliderV1]:
+    async def go() -> tuple[list[Any], Glider]:
         async with transport(service) as client:
-            api = GliderV1(client, paths=paths)
+            api = api_of(client, paths=paths)
             results: list[Any] = []
             for act in acts:
                 try:
@@ -182,7 +181,7 @@ def test_fifty_at_once_find_the_other_route(missing: tuple[str, ...]) -> None:
 
     async def go() -> tuple[str, ...]:
         async with transport(Service(answer), parallelism=50) as client:
-            api = GliderV1(client, paths=Paths.AUTO)
+            api = api_of(client)
 
             async def write(name: PortfolioId) -> None:
                 try:
@@ -209,7 +208,7 @@ def test_a_404_on_a_proven_path_is_about_the_portfolio() -> None:
     def answer(request: Request) -> Any:
         return fail(404) if gone and request.method == "POST" else ok(status_data())
 
-    async def vanish(api: GliderV1) -> None:
+    async def vanish(api: Glider) -> None:
         nonlocal gone
         gone = True
 

@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import pytest
-from stub_service import Request, Service, fail, ok, script, transport
+from stub_service import Request, Service, api_of, fail, ok, script, transport
 
-from reconciler.api.codec_v2 import confirmation_of_v2, live_of_v2
+from reconciler.api.client import MOST_IDLE_PAGES, Glider
 from reconciler.api.fleet import read_fleet
-from reconciler.api.router import Glider
-from reconciler.api.scopes import Scope, check_scopes
-from reconciler.api.v2 import MOST_IDLE_PAGES, GliderV2
-from reconciler.core.desired import ApiVersion, PortfolioId
+from reconciler.api.key import Scope, check_scopes
+from reconciler.api.v2 import confirmation_of_v2, live_of_v2
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, exit_reason_of
 from reconciler.core.fleet import SINGLY
-from reconciler.core.live import Live, Status
-from reconciler.core.paths import Paths
+from reconciler.core.model import ApiVersion, Live, Paths, PortfolioId, Status
 from reconciler.core.plan import Listing, Unmanaged
 
 if TYPE_CHECKING:
@@ -53,10 +50,10 @@ def row(portfolio: str = ID, status: object = "active", **fields: object) -> dic
     }
 
 
-def call(service: Service, act: Callable[[GliderV2], Awaitable[Any]]) -> Any:
+def call(service: Service, act: Callable[[Glider], Awaitable[Any]]) -> Any:
     async def go() -> Any:
         async with transport(service) as client:
-            return await act(GliderV2(client))
+            return await act(api_of(client, ApiVersion.V2))
 
     return asyncio.run(go())
 

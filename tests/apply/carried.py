@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from reconciler.apply.announce import WAITS_SECONDS
 from reconciler.apply.journal import SqliteJournal, open_journal, read_memory
-from reconciler.apply.reread import WAITS_SECONDS
 from reconciler.apply.run import Pace, apply_plan
 from reconciler.apply.stop import Stop
 from reconciler.core.intent import Call
@@ -15,7 +15,6 @@ from reconciler.core.plan import Change, Plan
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ApplyReport
 from reconciler.core.selection import EVERYTHING
-from reconciler.core.strategy import StrategyChange
 from tests.apply.scripted import Scripted, rows
 from tests.support import BASE_URL, NOON_MS, Silence, folder, run
 
@@ -23,9 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from reconciler.core.desired import PortfolioId
     from reconciler.core.errors import ApiError
-    from reconciler.core.live import Record
+    from reconciler.core.model import PortfolioId, Record
     from reconciler.core.report import Outcome
 
 LOOKS = len(WAITS_SECONDS)
@@ -36,7 +34,7 @@ Script = list[tuple[Asked, object]]
 """What is asked of the service, each with its answer."""
 
 
-def plan_of(*changes: Change | StrategyChange) -> Plan:
+def plan_of(*changes: Change) -> Plan:
     """Return a plan of these changes and nothing else."""
     return Plan(
         base_url=BASE_URL,
@@ -44,8 +42,7 @@ def plan_of(*changes: Change | StrategyChange) -> Plan:
         config_digest="",
         config_files=(),
         selection=EVERYTHING,
-        changes=tuple(one for one in changes if isinstance(one, Change)),
-        strategies=tuple(one for one in changes if isinstance(one, StrategyChange)),
+        changes=changes,
     )
 
 
@@ -81,7 +78,6 @@ def apply(
             going = apply_plan(
                 made,
                 api=api,
-                strategies=api if isinstance(api, Scripted) else None,
                 journal=journal,
                 clock=api.clock,
                 observer=observer or Silence(),
@@ -130,7 +126,7 @@ def told(error: ApiError | None) -> tuple[str, str, str] | None:
     return None if error is None else (error.kind.value, str(error), error.operation)
 
 
-def carry_out(change: Change | StrategyChange, script: Script, **given: Any) -> Went:
+def carry_out(change: Change, script: Script, **given: Any) -> Went:
     """Carry out one change on a service that has to be asked exactly this, and answers so; ``given`` as for apply."""
     api = Scripted(*(answer for _, answer in script))
     api.entering = given.pop("entering", [])
@@ -152,10 +148,10 @@ def carry_out(change: Change | StrategyChange, script: Script, **given: Any) -> 
         records = read_memory(path, base_url=BASE_URL, now_ms=api.clock.now_ms()).records
     assert api.asked == [asked for asked, _ in script]
     assert api.rooms == {}
-    record = records.get(change.id) if isinstance(change, Change) else None
+    record = records.get(change.id)
     if report is None:
         return Went(journal=written, record=record, raised=True)
-    (result,) = report.every
+    (result,) = report.results
     assert result.change == change
     return Went(
         journal=written,

@@ -8,14 +8,8 @@ from tests.apply.scripted import Scripted
 
 if TYPE_CHECKING:
     from reconciler.apply.stop import Stop
-    from reconciler.core.desired import PortfolioId
-    from reconciler.core.rebalance import (
-        PortfolioFacts,
-        Rebalance,
-        RebalanceResult,
-        RecentRebalances,
-        Triggered,
-    )
+    from reconciler.core.model import PortfolioId
+    from reconciler.core.rebalance import PortfolioFacts, Rebalance, RebalanceResult, RecentRebalances, Triggered
 
 
 class Rebalancer(Scripted):
@@ -23,7 +17,10 @@ class Rebalancer(Scripted):
 
     def __init__(self, *answers: Any, noun: str = "workflow") -> None:
         super().__init__(*answers)
-        self.noun = noun
+        self._noun = noun
+
+    def noun(self, portfolio: PortfolioId) -> str:
+        return self._noun
 
     async def trigger(self, portfolio: PortfolioId, *, skip_schedule_validation: bool) -> Triggered:
         return await self._write("trigger", portfolio, skip_schedule_validation)

@@ -17,11 +17,9 @@ from tests.support import FakeClock
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.core.desired import PortfolioId
-    from reconciler.core.intent import Address, Call
-    from reconciler.core.live import Live
+    from reconciler.core.intent import Call
+    from reconciler.core.model import Address, Cadence, Live, PortfolioId, StrategyId, StrategyLive
     from reconciler.core.ports import Confirmation
-    from reconciler.core.strategy import Cadence, StrategyId, StrategyLive
 
 Answer = Any
 """A value to be returned or an error to be raised; a function is called for either.

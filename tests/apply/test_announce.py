@@ -1,30 +1,42 @@
-"""The announced write itself, alike for every kind of write: what sends it back to the look, and how often."""
+"""The announced write itself, alike for every kind of write: what sends it back to the look, and how often.
+
+And looking for its effect until it is seen: how often, how long, and what is left at the end.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
-from reconciler.apply.announce import LOOKS_TOO_OLD, WAITS, Announcer, may_repeat
+from reconciler.apply.announce import LOOKS_TOO_OLD, WAITS, WAITS_SECONDS, Announcer, Sight, look_until, may_repeat
 from reconciler.apply.journal import SqliteJournal, open_journal
 from reconciler.apply.stop import Stop
 from reconciler.apply.trigger import Order, trigger_all
-from reconciler.core.desired import ApiVersion, PortfolioId
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.intent import Before, Call, Intent, OpenIntent
-from reconciler.core.live import Live, Status
+from reconciler.core.model import (
+    ApiVersion,
+    Cadence,
+    Live,
+    PortfolioId,
+    Status,
+    StrategyId,
+    StrategyLive,
+    StrategyStatus,
+    Verb,
+    address_of,
+)
 from reconciler.core.plan import Change, ChangeReason, Snapshot
 from reconciler.core.ports import Confirmation, WriteNotSent
 from reconciler.core.rebalance import Rebalance, RebalanceResult, RebalanceStatus, RecentRebalances, Triggered
-from reconciler.core.strategy import Cadence, StrategyChange, StrategyId, StrategyLive, StrategyStatus
-from reconciler.core.verb import Verb
 from tests.apply.carried import LOOKS, apply, plan_of, tokens
 from tests.apply.rebalances import Notes, Rebalancer
-from tests.apply.scripted import edit, intent, rows
-from tests.support import BASE_URL, HOUR_MS, NOON_MS, folder, run
+from tests.apply.scripted import Scripted, edit, intent, rows
+from tests.support import BASE_URL, HOUR_MS, NOON_MS, cadence_change, folder, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +87,7 @@ class Kind:
     """
 
     call: Call
-    of: Change | StrategyChange | None
+    of: Change | None
     before: object
     ok: object
     done: Callable[[int], object]
@@ -147,7 +159,7 @@ KINDS = {
     ),
     "cadence": Kind(
         call=Call.SET_CADENCE,
-        of=StrategyChange(id=S, before=Cadence.WEEKLY, after=Cadence.DAILY, reach=1, risks=()),
+        of=cadence_change(S, Cadence.WEEKLY, Cadence.DAILY),
         before=cadence(Cadence.WEEKLY),
         ok=Cadence.DAILY,
         done=lambda _: cadence(Cadence.DAILY),
@@ -155,7 +167,7 @@ KINDS = {
         look=("read-strategy", S),
         lost_look=("read-strategy", S),
         intended=intent(
-            StrategyChange(id=S, before=None, after=Cadence.DAILY, reach=1, risks=()).address,
+            address_of(S),
             Call.SET_CADENCE,
             "000001",
             api=ApiVersion.V2,
@@ -236,7 +248,7 @@ class Harness:
             now_ms=self._now_ms,
             before=lambda journal: self.before(journal, path),
         )
-        (one,) = report.every
+        (one,) = report.results
         return {
             "outcome": one.outcome.value,
             "detail": one.detail,
@@ -248,13 +260,7 @@ class Harness:
         with open_journal(path, base_url=BASE_URL, now_ms=self._now_ms) as journal:
             journal.open_run(fingerprint="rebalance", tool="t")
             self.before(journal, path)
-            announcer = Announcer(
-                api=self.api,
-                journal=journal,
-                clock=self.api.clock,
-                token=tokens(),
-                rebalances=lambda _: self.api,
-            )
+            announcer = Announcer(api=self.api, journal=journal, clock=self.api.clock, token=tokens())
 
             async def work() -> RebalanceResult:
                 asking = trigger_all(
@@ -563,3 +569,39 @@ def test_a_journal_that_can_not_be_written(
     assert "the disk is full" in ended.detail
     assert there.stop.why is not None
     assert there.stop.why.endswith("can't be used: the disk is full")
+
+
+ODD = live(Status.ARCHIVED)
+NO_KEY = ApiError(FailureKind.UNAUTHENTICATED, "no key")
+FORBIDDEN = ApiError(FailureKind.FORBIDDEN, "not you")
+AWAY = ApiError(FailureKind.UNREACHABLE, "no connection")
+
+
+@pytest.mark.parametrize(
+    ("answers", "sight", "waited_ms"),
+    [
+        ([RESTS], Sight(RESTS, expected=True), 0),
+        ([RUNS, RESTS], Sight(RESTS, expected=True), 200),
+        ([RUNS, ODD, RUNS, RUNS, RESTS], Sight(RESTS, expected=True), 3000),
+        ([RUNS, RUNS, RUNS, RUNS, ODD], Sight(ODD, expected=False), 3000),
+        ([AWAY, RESTS], Sight(RESTS, expected=True), 200),
+        ([AWAY] * 5, Sight(None, expected=False), 3000),
+        ([RUNS, RUNS, RUNS, RUNS, AWAY], Sight(None, expected=False), 3000),
+        ([AWAY, AWAY, AWAY, AWAY, RUNS], Sight(RUNS, expected=False), 3000),
+        ([NO_KEY], Sight(None, expected=False), 0),
+        ([RUNS, NO_KEY], Sight(None, expected=False), 200),
+        ([RUNS, RUNS, FORBIDDEN], Sight(None, expected=False), 600),
+    ],
+)
+def test_looking_until_something_is_seen(answers: list[object], sight: Sight[Live], waited_ms: int) -> None:
+    """Five looks at most, until one shows it; a failed read shows nothing, a refused key ends it."""
+    api = Scripted(*answers)
+    looking = look_until(lambda: api.read(A), lambda live: live.status is Status.PAUSED, api.clock)
+    assert run(looking) == sight
+    assert api.asked == [("read", A)] * len(answers)
+    assert api.clock.now_ms() == NOON_MS + waited_ms
+
+
+def test_waits_of_looking() -> None:
+    """Five looks within three seconds, the first at once."""
+    assert WAITS_SECONDS == (0.0, 0.2, 0.4, 0.8, 1.6)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.apply.check import Standing, confirms, describe_schedule, holds, record_of, schedule_moved, standing
-from reconciler.core.desired import ApiVersion, PortfolioId, RunState
-from reconciler.core.live import Live, Record, Status
-from reconciler.core.marker import MARK
+from reconciler.core.evidence import MARK
+from reconciler.core.model import ApiVersion, Live, PortfolioId, Record, RunState, Status, Verb
 from reconciler.core.plan import Change, ChangeReason, Snapshot
 from reconciler.core.ports import Confirmation
-from reconciler.core.verb import Verb
 from tests.support import HOUR_MS, NOON_MS
 
 A = PortfolioId("aaa")

@@ -9,8 +9,8 @@ import pytest
 
 from reconciler.apply.follow import follow_all
 from reconciler.apply.stop import Stop
-from reconciler.core.desired import PortfolioId
 from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.model import PortfolioId
 from reconciler.core.rebalance import Rebalance, RebalanceOutcome, RebalanceResult, RebalanceStatus
 from tests.apply.rebalances import Notes, Rebalancer
 from tests.support import HOUR_MS, NOON_MS, FakeClock, run
@@ -42,9 +42,7 @@ def follow(
     found = {A: ASKED} if results is None else results
 
     async def work() -> dict[PortfolioId, RebalanceResult]:
-        following = follow_all(
-            found, dict.fromkeys(found, api), clock=clock, observer=notes, timeout_ms=timeout_ms, stop=stop
-        )
+        following = follow_all(found, api, clock=clock, observer=notes, timeout_ms=timeout_ms, stop=stop)
         return await asyncio.wait_for(following, timeout=60)
 
     ended = run(work())

@@ -7,20 +7,27 @@ import json
 import sqlite3
 import threading
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.apply.journal import SqliteJournal, open_journal, read_memory, read_runs
-from reconciler.core.desired import ApiVersion, PortfolioId, RunState
 from reconciler.core.errors import JournalBusy, JournalError
 from reconciler.core.intent import Before, Call, Intent, OpenIntent, WriteOutcome
-from reconciler.core.live import Record, Status
+from reconciler.core.model import (
+    ApiVersion,
+    Cadence,
+    PortfolioId,
+    Record,
+    RunState,
+    Status,
+    StrategyId,
+    address_of,
+)
 from reconciler.core.ports import Memory
 from reconciler.core.report import Run, Write
-from reconciler.core.strategy import Cadence, StrategyId, address_of
 from tests.apply.scripted import edit, intent, rows
 from tests.support import HOUR_MS, NOON_MS, FakeClock, folder
 
@@ -300,25 +307,29 @@ def used(place: Path) -> Path:
 @pytest.mark.parametrize(
     ("column", "value", "why"),
     [
-        ("call", "'stop'", "it is damaged: 'stop' is not a valid Call"),
+        ("call", "'stop'", "it is damaged: Invalid enum value 'stop' - at `$.call`"),
         ("wanted", "'no json'", "it is damaged: Expecting value: line 1 column 1 (char 0)"),
-        ("wanted", "'{}'", "it is damaged: 'interval_ms'"),
-        ("wanted", "'{\"interval_ms\": 1}'", "it is damaged: 'offset_ms'"),
-        ("wanted", "'null'", "it is damaged: 'NoneType' object is not subscriptable"),
+        ("wanted", "'{}'", "it is damaged: Object missing required field `interval_ms` - at `$.wanted`"),
+        (
+            "wanted",
+            "'{\"interval_ms\": 1}'",
+            "it is damaged: Object missing required field `offset_ms` - at `$.wanted`",
+        ),
+        ("wanted", "'null'", "it is damaged: Expected `object`, got `null` - at `$.wanted`"),
         (
             "wanted",
             '\'{"interval_ms": -1, "offset_ms": 0}\'',
-            'it is damaged: \'{"interval_ms": -1, "offset_ms": 0}\' is no schedule',
+            "it is damaged: Expected `int` >= 0 - at `$.wanted.interval_ms`",
         ),
         (
             "wanted",
             '\'{"interval_ms": 0, "offset_ms": -1}\'',
-            'it is damaged: \'{"interval_ms": 0, "offset_ms": -1}\' is no schedule',
+            "it is damaged: Expected `int` >= 0 - at `$.wanted.offset_ms`",
         ),
         (
             "wanted",
             '\'{"interval_ms": "1h", "offset_ms": null}\'',
-            'it is damaged: \'{"interval_ms": "1h", "offset_ms": null}\' is no schedule',
+            "it is damaged: Expected `int | null`, got `str` - at `$.wanted.interval_ms`",
         ),
     ],
 )
@@ -330,13 +341,13 @@ def test_a_write_that_makes_no_sense(used: Path, column: str, value: str, why: s
         assert refusal(journal.unsettled) == broken(used, why)
 
 
-@pytest.mark.parametrize("ms", [-1, 253_402_300_800_000])
+@pytest.mark.parametrize(("ms", "bound"), [(-1, ">= 0"), (253_402_300_800_000, "<= 253402300799999")])
 @pytest.mark.parametrize("column", ["writes.intent_ms", "writes.outcome_ms", "runs.started_ms", "runs.finished_ms"])
-def test_a_time_that_makes_no_sense(used: Path, column: str, ms: int) -> None:
+def test_a_time_that_makes_no_sense(used: Path, column: str, ms: int, bound: str) -> None:
     """A time before 1970 or after the year 9999 is damage."""
     table, name = column.split(".")
     edit(used, f"UPDATE {table} SET {name} = {ms}")
-    assert refusal(lambda: read_runs(used)) == broken(used, f"it is damaged: {ms} is no time")
+    assert refusal(lambda: read_runs(used)) == broken(used, f"it is damaged: Expected `int` {bound} - at `$.{name}`")
 
 
 @pytest.mark.parametrize("ms", [0, 253_402_300_799_999])
@@ -358,18 +369,18 @@ def test_the_first_and_the_last_time(used: Path, ms: int) -> None:
 @pytest.mark.parametrize(
     ("wanted", "why"),
     [
-        ('"api": "v3"', "'v3' is not a valid ApiVersion"),
-        ('"run_now": 1', "not a flag"),
-        ('"skip_schedule_validation": null', "not a flag"),
-        ('"before": null', "what stood there before is not an object"),
-        ('"before": {"status": "halted"}', "'halted' is not a valid Status"),
-        ('"before": {"pause_reason": 1}', "not a text"),
-        ('"before": {"due_ms": "1"}', "not a number"),
-        ('"before": {"interval_ms": 1.5}', "not a number"),
-        ('"before": {"offset_ms": true}', "not a number"),
-        ('"before": {"cadence": "yearly"}', "'yearly' is not a valid Cadence"),
-        ('"before": {"runs": [1]}', "not a text"),
-        ('"before": {"runs": 1}', "'int' object is not iterable"),
+        ('"api": "v3"', "Invalid enum value 'v3' - at `$.wanted.api`"),
+        ('"run_now": 1', "Expected `bool`, got `int` - at `$.wanted.run_now`"),
+        ('"skip_schedule_validation": null', "Expected `bool`, got `null` - at `$.wanted.skip_schedule_validation`"),
+        ('"before": null', "Expected `object`, got `null` - at `$.wanted.before`"),
+        ('"before": {"status": "halted"}', "Invalid enum value 'halted' - at `$.wanted.before.status`"),
+        ('"before": {"pause_reason": 1}', "Expected `str | null`, got `int` - at `$.wanted.before.pause_reason`"),
+        ('"before": {"due_ms": "1"}', "Expected `int | null`, got `str` - at `$.wanted.before.due_ms`"),
+        ('"before": {"interval_ms": 1.5}', "Expected `int | null`, got `float` - at `$.wanted.before.interval_ms`"),
+        ('"before": {"offset_ms": true}', "Expected `int | null`, got `bool` - at `$.wanted.before.offset_ms`"),
+        ('"before": {"cadence": "yearly"}', "Invalid enum value 'yearly' - at `$.wanted.before.cadence`"),
+        ('"before": {"runs": [1]}', "Expected `str`, got `int` - at `$.wanted.before.runs[0]`"),
+        ('"before": {"runs": 1}', "Expected `array | null`, got `int` - at `$.wanted.before.runs`"),
     ],
 )
 def test_an_intent_that_makes_no_sense(used: Path, wanted: str, why: str) -> None:
@@ -379,17 +390,47 @@ def test_an_intent_that_makes_no_sense(used: Path, wanted: str, why: str) -> Non
         assert refusal(journal.unsettled) == broken(used, f"it is damaged: {why}")
 
 
+@pytest.mark.parametrize("wanted", ['{"interval_ms": null, "offset_ms": null}', '{"interval_ms": 1, "offset_ms": 0}'])
+def test_a_cadence_that_is_not_there(place: Path, wanted: str) -> None:
+    """A write to a strategy without one is damage, whoever reads it."""
+    with opened(place) as journal:
+        journal.open_run(fingerprint="f", tool="t")
+        write(journal, intent(address_of(S), Call.SET_CADENCE, cadence=Cadence.DAILY))
+        write(journal, intent(address_of(S), Call.SET_CADENCE, "0000a2", cadence=Cadence.DAILY), None)
+    edit(place, f"UPDATE writes SET wanted = '{wanted}'")
+    damaged = broken(place, "it is damaged: 'schedule'")
+    assert refusal(lambda: read_runs(place)) == damaged
+    with opened(place) as journal:
+        for question in (journal.unsettled, lambda: journal.last_write(address_of(S), "0000a1")):
+            assert refusal(question) == damaged
+        assert journal.cadence(S) is None  # the newest may have taken effect, so what it set is not looked at
+    edit(place, "DELETE FROM writes WHERE outcome IS NULL")
+    with opened(place) as journal:
+        assert refusal(lambda: journal.cadence(S)) == damaged
+        assert refusal(journal.memory) == damaged
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\\ud800", "\u2028 \x00 \N{ROCKET}"])
+def test_every_text_comes_back(place: Path, text: str) -> None:
+    """Also what no UTF-8 can hold: a reason is compared letter for letter with what the service shows."""
+    with opened(place) as journal:
+        journal.open_run(fingerprint="f", tool="t")
+        write(journal, intent(A, Call.RESUME, before=Before(pause_reason=text)), None)
+        (found,) = journal.unsettled()
+    assert found.intent.before.pause_reason == text
+
+
 def test_an_intent_at_no_time(used: Path) -> None:
     """A time that can't be is damage of an intent, too."""
     edit(used, "UPDATE writes SET intent_ms = -1")
     with opened(used) as journal:
-        assert refusal(journal.unsettled) == broken(used, "it is damaged: -1 is no time")
+        assert refusal(journal.unsettled) == broken(used, "it is damaged: Expected `int` >= 0 - at `$.at_ms`")
 
 
 def test_a_record_that_makes_no_sense(used: Path) -> None:
     """A state that no record has is damage, for one portfolio and for all."""
     edit(used, "UPDATE confirmed SET state = 'stopped'")
-    damaged = broken(used, "it is damaged: 'stopped' is not a valid RunState")
+    damaged = broken(used, "it is damaged: Invalid enum value 'stopped' - at `$.state`")
     assert refusal(lambda: remembered(used)) == damaged
     with opened(used) as journal:
         assert refusal(journal.memory) == damaged

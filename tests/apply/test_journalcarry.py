@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.apply.journal import open_journal, read_memory, read_runs
 from reconciler.apply.journalcarry import IMPORTED, Taken, import_export, read_export
-from reconciler.apply.journalfacts import services_of
-from reconciler.core.desired import PortfolioId, RunState
+from reconciler.apply.journalfile import services_of
 from reconciler.core.errors import NotExpected, UsageError
 from reconciler.core.intent import Call, WriteOutcome
-from reconciler.core.live import Record
-from reconciler.core.strategy import Cadence, StrategyAddress
+from reconciler.core.model import Cadence, PortfolioId, Record, RunState, StrategyAddress
 from tests.apply.scripted import intent
 from tests.support import BASE_URL, HOUR_MS, NOON_MS, folder
 
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.core.exportfile import Export
-    from reconciler.core.intent import Address
+    from reconciler.core.model import Address
     from reconciler.core.ports import Memory
 
 A, B, S = PortfolioId("aaa"), PortfolioId("bbb"), StrategyAddress("strategies/s1")

@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.api.rebalance import Rebalances
 from reconciler.apply.announce import Announcer
 from reconciler.apply.journal import open_journal, read_memory
 from reconciler.apply.stop import Stop
 from reconciler.apply.trigger import Order, trigger_all
-from reconciler.core.desired import ApiVersion, Desired, RunState
+from reconciler.core.model import ApiVersion, Desired, RunState
 from tests.apply.rebalances import Notes
 from tests.support import BASE_URL, HOUR_MS, World, portfolio, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.core.live import Record
+    from reconciler.core.model import Record
     from reconciler.sandbox.app import SandboxApp
 
 A = portfolio("a")
@@ -84,14 +83,7 @@ def test_a_rebalance_keeps_what_its_look_proved(tmp_path: Path) -> None:
         with open_journal(world.journal, base_url=BASE_URL, now_ms=world.clock.now_ms) as journal:
             journal.open_run(fingerprint="rebalance", tool="test")
             async with world.api() as api:
-                rebalances = Rebalances(api.transport, api.v1)
-                announcer = Announcer(
-                    api=api,
-                    journal=journal,
-                    clock=world.clock,
-                    token=world.token,
-                    rebalances=lambda _: rebalances.of(ApiVersion.V1),
-                )
+                announcer = Announcer(api=api, journal=journal, clock=world.clock, token=world.token)
                 await trigger_all(
                     [Order(portfolio=A, version=ApiVersion.V1)],
                     announcer=announcer,

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.api.rebalance import Rebalances
-from reconciler.api.router import Glider
+from reconciler.api.client import Glider
 from reconciler.api.transport import Transport
 from reconciler.apply.announce import Announcer
 from reconciler.apply.follow import follow_all
@@ -16,9 +15,9 @@ from reconciler.apply.journal import open_journal, read_memory, read_runs
 from reconciler.apply.settle import settle, settle_rebalances
 from reconciler.apply.stop import Stop
 from reconciler.apply.trigger import Order, operations_of, trigger_all
-from reconciler.core.desired import ApiVersion, Desired, RunState
 from reconciler.core.errors import FailureKind
 from reconciler.core.intent import Call
+from reconciler.core.model import ApiVersion, Desired, RunState
 from reconciler.core.rebalance import RebalanceOutcome, RebalanceStatus
 from reconciler.sandbox.faults import Fault, FaultKind, Operation, RetryAfterForm
 from reconciler.sandbox.runs import Course
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from reconciler.core.desired import PortfolioId
+    from reconciler.core.model import PortfolioId
     from reconciler.core.rebalance import Rebalance, RebalanceResult
     from reconciler.core.report import Write
 
@@ -97,7 +96,6 @@ def rebalance(
         ) as transport:
             wanted = [portfolio(one) for one in ids or ("aaa",)]
             glider = Glider(transport, paths=here.paths, versions=dict.fromkeys(wanted, version))
-            api = Rebalances(transport, glider.v1).of(version)
             orders = [
                 Order(
                     portfolio=p,
@@ -110,16 +108,13 @@ def rebalance(
             ]
             with open_journal(here.journal, base_url=BASE_URL, now_ms=here.clock.now_ms) as journal:
                 journal.open_run(fingerprint="rebalance", tool="test")
-                announcer = Announcer(
-                    api=glider, journal=journal, clock=here.clock, token=here.token, rebalances=lambda _: api
-                )
+                announcer = Announcer(api=glider, journal=journal, clock=here.clock, token=here.token)
                 results = await trigger_all(
                     orders, announcer=announcer, observer=observer, parallelism=here.parallelism, stop=stop
                 )
             if wait_ms:
-                apis = dict.fromkeys(wanted, api)
                 results = await follow_all(
-                    results, apis, clock=here.clock, observer=observer, timeout_ms=wait_ms, stop=stop
+                    results, glider, clock=here.clock, observer=observer, timeout_ms=wait_ms, stop=stop
                 )
             return results
 

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.apply.journal import SqliteJournal, read_memory
 from reconciler.apply.run import Pace
 from reconciler.apply.stop import GRACE_SECONDS, Stop
-from reconciler.core.desired import PortfolioId, RunState
 from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call
-from reconciler.core.live import Live, Record, Status
-from reconciler.core.marker import MARK
+from reconciler.core.model import Live, PortfolioId, Record, RunState, Status, Verb
 from reconciler.core.plan import Change, ChangeReason, Snapshot
 from reconciler.core.ports import Confirmation
-from reconciler.core.report import ActionResult, ApplyReport, Outcome
-from reconciler.core.verb import Verb
+from reconciler.core.report import ApplyReport, Outcome, Result
 from tests.apply.carried import LOOKS, apply
 from tests.apply.carried import plan_of as plan
 from tests.apply.scripted import Scripted, edit, rows
@@ -103,8 +101,8 @@ def records_at(place: Path) -> dict[PortfolioId, Record]:
     return dict(read_memory(place, base_url=BASE_URL, now_ms=NOON_MS).records)
 
 
-def result(change: Change, outcome: Outcome, detail: str, *calls: Call, **more: Any) -> ActionResult:
-    return ActionResult(change=change, outcome=outcome, detail=detail, calls=calls, **more)
+def result(change: Change, outcome: Outcome, detail: str, *calls: Call, **more: Any) -> Result:
+    return Result(change=change, outcome=outcome, detail=detail, calls=calls, **more)
 
 
 LOST_PAUSE = "pause had no effect (no answer), so it was sent again"
@@ -113,7 +111,7 @@ RECORD_OF_24 = Record(
     state=RunState.ACTIVE, interval_ms=24 * H, offset_ms=None, schedule_id=None, confirmed_ms=NOON_MS - H
 )
 
-TABLE: dict[str, tuple[list[object], ActionResult]] = {
+TABLE: dict[str, tuple[list[object], Result]] = {
     "already done": ([RESTS], result(PAUSE, Outcome.ALREADY_DONE, "Glider already is as desired")),
     "another state": (
         [live(Status.ARCHIVED, word="shelved")],
@@ -148,6 +146,7 @@ TABLE: dict[str, tuple[list[object], ActionResult]] = {
             Call.UPDATE_SCHEDULE,
             Call.RESUME,
             error=REFUSED,
+            changed=True,
         ),
     ),
     "refused at the third call": (
@@ -161,6 +160,7 @@ TABLE: dict[str, tuple[list[object], ActionResult]] = {
             Call.UPDATE_SCHEDULE,
             notes=(NOT_WHILE_PAUSED,),
             error=REFUSED,
+            changed=True,
         ),
     ),
     "lost": (
@@ -174,6 +174,7 @@ TABLE: dict[str, tuple[list[object], ActionResult]] = {
             Outcome.UNKNOWN,
             "Glider accepted the call, but its status does not show it yet; plan again",
             Call.PAUSE,
+            changed=True,
         ),
     ),
     "accepted, but not to be read": (
@@ -183,18 +184,19 @@ TABLE: dict[str, tuple[list[object], ActionResult]] = {
             Outcome.UNKNOWN,
             "Glider accepted the call, but its status does not show it yet; plan again",
             Call.PAUSE,
+            changed=True,
         ),
     ),
-    "done": ([RUNS, OK, RUNS, MINE], result(PAUSE, Outcome.DONE, "", Call.PAUSE)),
+    "done": ([RUNS, OK, RUNS, MINE], result(PAUSE, Outcome.DONE, "", Call.PAUSE, changed=True)),
     "done at the second try": (
         [RUNS, LOST, *[RUNS] * LOOKS, RUNS, OK, MINE_2],
-        result(PAUSE, Outcome.DONE, "", Call.PAUSE, Call.PAUSE, notes=(LOST_PAUSE,)),
+        result(PAUSE, Outcome.DONE, "", Call.PAUSE, Call.PAUSE, notes=(LOST_PAUSE,), changed=True),
     ),
 }
 
 
 @pytest.mark.parametrize(("answers", "expected"), TABLE.values(), ids=TABLE)
-def test_result(place: Path, answers: list[object], expected: ActionResult) -> None:
+def test_result(place: Path, answers: list[object], expected: Result) -> None:
     """These answers lead to exactly this result; who watches is told of it, and the times are the clock's."""
     api, observer = Scripted(*answers), Watching()
     made = plan(expected.change)
@@ -299,7 +301,7 @@ def test_a_journal_that_fails_stops_the_rest(
     assert api.answers == []
     sentence = f"the journal {place} can't be used: {why}"
     assert report.results == (
-        result(first, outcome, sentence, *calls),
+        result(first, outcome, sentence, *calls, changed=bool(calls)),
         result(second, Outcome.NOT_ATTEMPTED, sentence),
     )
 
@@ -436,7 +438,7 @@ def test_a_stop_that_is_not_urgent(place: Path) -> None:
 
     report = apply(place, plan(first, second), Patient(RUNS, OK, MINE), stop=stop)
     assert report.results == (
-        result(first, Outcome.DONE, "", Call.PAUSE),
+        result(first, Outcome.DONE, "", Call.PAUSE, changed=True),
         result(second, Outcome.NOT_ATTEMPTED, "interrupted"),
     )
     assert report.finished_ms == NOON_MS

@@ -12,10 +12,10 @@ import pytest
 from reconciler.apply.run import Pace
 from reconciler.apply.stop import Stop
 from reconciler.core.decide import Policy
-from reconciler.core.desired import Desired, PortfolioId, RunState
 from reconciler.core.errors import ExitReason
+from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call
-from reconciler.core.marker import MARK
+from reconciler.core.model import Desired, PortfolioId, RunState
 from reconciler.core.report import ApplyReport, Outcome
 from reconciler.sandbox.faults import Fault, FaultKind, Operation
 from tests.support import BASE_URL, HOUR_MS, NOON_MS, Silence, World, folder

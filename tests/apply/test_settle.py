@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.apply.journal import open_journal
 from reconciler.apply.settle import LISTED, find_run, settle
-from reconciler.core.desired import ApiVersion, PortfolioId
 from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.evidence import MARK, pause_id
 from reconciler.core.intent import Before, Call, Intent, OpenIntent
-from reconciler.core.live import Live, Status
-from reconciler.core.marker import MARK, pause_id
+from reconciler.core.model import ApiVersion, Live, PortfolioId, Status
 from reconciler.core.rebalance import Rebalance, RebalanceStatus, RecentRebalances
 from tests.apply.rebalances import Rebalancer
 from tests.apply.scripted import Scripted, intent, rows

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.apply.journal import open_journal
-from reconciler.core.desired import PortfolioId
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.intent import Call, WriteOutcome
-from reconciler.core.live import Live, Status
+from reconciler.core.model import (
+    Cadence,
+    Live,
+    PortfolioId,
+    Status,
+    StrategyId,
+    StrategyLive,
+    StrategyStatus,
+    Verb,
+)
 from reconciler.core.plan import Change, ChangeReason, Snapshot
 from reconciler.core.planfile import fingerprint
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import Outcome
-from reconciler.core.strategy import Cadence, StrategyChange, StrategyId, StrategyLive, StrategyStatus
-from reconciler.core.verb import Verb
 from tests.apply.carried import LOOKS, apply, plan_of
 from tests.apply.scripted import Scripted, intent, rows
-from tests.support import BASE_URL, HOUR_MS, NOON_MS, folder
+from tests.support import BASE_URL, HOUR_MS, NOON_MS, cadence_change, folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from reconciler.core.intent import Address
-    from reconciler.core.report import AnyResult
+    from reconciler.core.model import Address
+    from reconciler.core.report import Result
 
 A, B = PortfolioId("aaa"), PortfolioId("bbb")
 H = HOUR_MS
@@ -49,7 +57,8 @@ RESUME = replace(
     writes_schedule=True,
     pause_reason=FREEZE,
 )
-SET = StrategyChange(id=StrategyId("s1"), before=Cadence.WEEKLY, after=Cadence.DAILY, reach=1, risks=())
+S = StrategyId("s1")
+SET = cadence_change(S, Cadence.WEEKLY, Cadence.DAILY)
 
 
 def live(status: Status, reason: str | None = None) -> Live:
@@ -57,7 +66,7 @@ def live(status: Status, reason: str | None = None) -> Live:
 
 
 def cadence(word: Cadence) -> StrategyLive:
-    return StrategyLive(id=SET.id, status=StrategyStatus.FOUND, cadence=word)
+    return StrategyLive(id=S, status=StrategyStatus.FOUND, cadence=word)
 
 
 RUNS, RESTS, GONE = live(Status.ACTIVE), live(Status.PAUSED, FREEZE), live(Status.ARCHIVED)
@@ -88,15 +97,15 @@ class Row:
     base_url: str = BASE_URL
 
 
-def leave(place: Path, change: Change | StrategyChange, earlier: Sequence[Row], own: str) -> None:
+def leave(place: Path, change: Change, earlier: Sequence[Row], own: str) -> None:
     """Leave a journal with these writes, oldest first."""
     for row in earlier:
         with open_journal(place, base_url=row.base_url, now_ms=lambda: NOON_MS) as journal:
             journal.open_run(fingerprint=own if row.plan == OWN else row.plan, tool="t")
-            strategy = isinstance(change, StrategyChange)
+            strategy = change.of_strategy is not None
             number = journal.begin(
                 intent(
-                    row.address or (change.address if isinstance(change, StrategyChange) else change.id),
+                    row.address or change.id,
                     row.call or (Call.SET_CADENCE if strategy else Call.UPDATE_SCHEDULE),
                     row.token,
                     is_step=row.step,
@@ -133,10 +142,10 @@ TABLE: dict[str, tuple[str | None, list[Row], str]] = {
     },
     "null, a rebalance": (None, [of(OTHER, CONFIRMED, call=Call.REBALANCE)], GOES),
     "null, a rebalance that nobody answered": (None, [of(OTHER, UNKNOWN, call=Call.REBALANCE)], GOES),
-    "null, a write to another": (None, [replace(OLD, address=B)], GOES),
-    "null, a write on another service": (None, [replace(OLD, base_url="u://other")], GOES),
+    "null, a write to another": (None, [dataclasses.replace(OLD, address=B)], GOES),
+    "null, a write on another service": (None, [dataclasses.replace(OLD, base_url="u://other")], GOES),
     "known": ("0000a1", [OLD], GOES),
-    "known, and known to be open": ("0000a1", [replace(OLD, outcome=None)], GOES),
+    "known, and known to be open": ("0000a1", [dataclasses.replace(OLD, outcome=None)], GOES),
     "known, and an attempt of its own since": ("0000a1", [OLD, of(OWN, UNKNOWN)], GOES),
     "known, and an approved attempt since": ("0000a1", [OLD, of(APPROVED, UNKNOWN)], GOES),
     "known, and a rebalance since": ("0000a1", [OLD, of(OTHER, CONFIRMED, call=Call.REBALANCE)], GOES),
@@ -144,19 +153,17 @@ TABLE: dict[str, tuple[str | None, list[Row], str]] = {
     "known, and carried out as approved since": ("0000a1", [OLD, of(APPROVED, SEEN)], NEWER),
     "known, and another write since": ("0000a1", [OLD, of(OTHER, UNKNOWN)], NEWER),
     "known, and another write before": ("0000a1", [of(OTHER, CONFIRMED), OLD], GOES),
-    "known, found to have had no effect": ("0000a1", [replace(OLD, outcome=UNSEEN)], UNDONE),
-    "known, refused": ("0000a1", [replace(OLD, outcome=REFUSED)], UNDONE),
+    "known, found to have had no effect": ("0000a1", [dataclasses.replace(OLD, outcome=UNSEEN)], UNDONE),
+    "known, refused": ("0000a1", [dataclasses.replace(OLD, outcome=REFUSED)], UNDONE),
     "not known, in an empty journal": ("0000a1", [], ELSEWHERE),
     "not known, in one with other writes": ("0000a1", [of(OTHER, CONFIRMED)], ELSEWHERE),
-    "not known, but to another service": ("0000a1", [replace(OLD, base_url="u://other")], ELSEWHERE),
+    "not known, but to another service": ("0000a1", [dataclasses.replace(OLD, base_url="u://other")], ELSEWHERE),
 }
 
 
-def applied(
-    place: Path, change: Change | StrategyChange, *answers: object, approved: str | None = None
-) -> tuple[AnyResult, Scripted]:
+def applied(place: Path, change: Change, *answers: object, approved: str | None = None) -> tuple[Result, Scripted]:
     api = Scripted(*answers)
-    (result,) = apply(place, plan_of(change), api, approved=approved).every
+    (result,) = apply(place, plan_of(change), api, approved=approved).results
     assert api.answers == []
     return result, api
 
@@ -305,7 +312,7 @@ NAME_IT = "an earlier request for a run of it may have begun one; name it with -
         (START, [ASKED], [A], True),
         (START, [ASKED], [B], False),
         (START, [ASKED, of(OTHER, SEEN, call=Call.REBALANCE)], [], True),
-        (START, [replace(ASKED, address=B)], [], True),
+        (START, [dataclasses.replace(ASKED, address=B)], [], True),
         (replace(START, run_on_start=False), [ASKED], [], True),
     ],
 )

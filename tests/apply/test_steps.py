@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.desired import ApiVersion, PortfolioId, RunState
 from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
+from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call
-from reconciler.core.live import Live, Record, Status
-from reconciler.core.marker import MARK
+from reconciler.core.model import ApiVersion, Live, PortfolioId, Record, RunState, Status, Verb
 from reconciler.core.plan import Change, ChangeReason, Snapshot
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import Outcome
-from reconciler.core.verb import Verb
 from tests.apply.carried import LOOKS, Script, Went, apply, carry_out, plan_of
 from tests.apply.scripted import Scripted, rows
 from tests.support import HOUR_MS, NOON_MS, folder

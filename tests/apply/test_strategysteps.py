@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.apply.check import Standing, strategy_standing
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.intent import Call, WriteOutcome
+from reconciler.core.model import Cadence, StrategyId, StrategyLive, StrategyStatus
 from reconciler.core.report import Outcome
-from reconciler.core.strategy import Cadence, StrategyChange, StrategyId, StrategyLive, StrategyStatus
 from tests.apply.carried import LOOKS, Script, Went, apply, carry_out, plan_of
 from tests.apply.scripted import Scripted, intent
-from tests.support import NOON_MS, folder
+from tests.support import NOON_MS, cadence_change, folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from reconciler.apply.journal import SqliteJournal
+    from reconciler.core.plan import Change
 
 S = StrategyId("01JWA")
 HOURLY, DAILY, WEEKLY = Cadence.HOURLY, Cadence.DAILY, Cadence.WEEKLY
 SET = Call.SET_CADENCE
-CHANGE = StrategyChange(id=S, before=WEEKLY, after=DAILY, reach=3, risks=())
-BLIND = replace(CHANGE, before=None)
+CHANGE = cadence_change(S, WEEKLY, DAILY, reach=3)
+BLIND = cadence_change(S, None, DAILY, reach=3)
 
 
 def live(cadence: Cadence | None, **more: Any) -> StrategyLive:
@@ -73,7 +74,7 @@ KNOWN = ("interrupted", TEXT, "")
 NOT_SHOWN = "Glider accepted the cadence, but the strategy does not show it yet; plan again"
 OTHER = "Glider stored hourly instead of daily"
 
-CASES: dict[str, tuple[StrategyChange, Script, Went]] = {
+CASES: dict[str, tuple[Change, Script, Went]] = {
     "set and shown": (
         CHANGE,
         [*looks(AS_BEFORE), (SENDS, DAILY), *looks(AS_WANTED)],
@@ -286,7 +287,7 @@ CASES: dict[str, tuple[StrategyChange, Script, Went]] = {
 
 
 @pytest.mark.parametrize(("of", "script", "expected"), CASES.values(), ids=CASES)
-def test_what_every_answer_leaves_behind(of: StrategyChange, script: Script, expected: Went) -> None:
+def test_what_every_answer_leaves_behind(of: Change, script: Script, expected: Went) -> None:
     """One write is sent, and a second only where a read proves that the first did nothing; every end is told."""
     assert carry_out(of, script).whole == expected.whole
 
@@ -295,7 +296,7 @@ def remembers(cadence: Cadence) -> Callable[[SqliteJournal], None]:
     """Return what leaves the record of an earlier write, with the token 0000a1."""
 
     def remember(journal: SqliteJournal) -> None:
-        journal.end(journal.begin(intent(CHANGE.address, SET, cadence=cadence)), WriteOutcome.CONFIRMED, "")
+        journal.end(journal.begin(intent(CHANGE.id, SET, cadence=cadence)), WriteOutcome.CONFIRMED, "")
 
     return remember
 
@@ -343,14 +344,12 @@ STANDINGS = [
     (CHANGE, HIDDEN, HOURLY, Standing.ELSEWHERE),
     (BLIND, live(HOURLY), None, Standing.BEFORE),
     (BLIND, HIDDEN, HOURLY, Standing.BEFORE),
-    (replace(CHANGE, before=DAILY), live(DAILY), None, Standing.AFTER),
+    (cadence_change(S, DAILY, DAILY), live(DAILY), None, Standing.AFTER),
 ]
 
 
 @pytest.mark.parametrize(("of", "shown", "recorded", "expected"), STANDINGS)
-def test_where_a_strategy_stands(
-    of: StrategyChange, shown: StrategyLive, recorded: Cadence | None, expected: Standing
-) -> None:
+def test_where_a_strategy_stands(of: Change, shown: StrategyLive, recorded: Cadence | None, expected: Standing) -> None:
     """A read goes before our record, the wanted end before the planned one, and what is not known pins nothing."""
     assert strategy_standing(of, shown, recorded) is expected
 

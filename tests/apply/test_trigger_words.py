@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.apply.announce import Announcer
 from reconciler.apply.journal import SqliteJournal, open_journal
 from reconciler.apply.stop import Stop
 from reconciler.apply.trigger import Order, operations_of, trigger_all
-from reconciler.core.desired import ApiVersion, PortfolioId
 from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.evidence import pause_id
 from reconciler.core.intent import Before, Call, Intent, WriteOutcome
-from reconciler.core.live import Live, Status
-from reconciler.core.marker import pause_id
+from reconciler.core.model import ApiVersion, Live, PortfolioId, Status
 from reconciler.core.rebalance import (
     Rebalance,
     RebalanceOutcome,
@@ -109,7 +109,7 @@ def ask(
             journal.open_run(fingerprint="rebalance", tool="t")
             before(journal, path)
             journal.open_run(fingerprint="rebalance", tool="t")
-            announcer = Announcer(api=api, journal=journal, clock=api.clock, token=tokens(), rebalances=lambda _: api)
+            announcer = Announcer(api=api, journal=journal, clock=api.clock, token=tokens())
 
             async def work() -> dict[PortfolioId, RebalanceResult]:
                 asking = trigger_all(orders, announcer=announcer, observer=notes, parallelism=1, stop=stop or Stop())

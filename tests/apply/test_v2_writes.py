@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.apply.check import Standing, standing
 from reconciler.apply.journal import open_journal, read_memory, read_runs
 from reconciler.apply.settle import settle, settle_rebalances
-from reconciler.core.desired import ApiVersion, PortfolioId, RunState
-from reconciler.core.errors import ApiError, FailureKind, JournalError, PlanInvalid
+from reconciler.core.errors import ApiError, FailureKind, JournalError
+from reconciler.core.evidence import pause_id
 from reconciler.core.intent import Before, Call, Intent, WriteOutcome
-from reconciler.core.live import Live, Record, Status
-from reconciler.core.marker import pause_id
+from reconciler.core.model import (
+    ApiVersion,
+    Cadence,
+    Live,
+    PortfolioId,
+    Record,
+    RunState,
+    Status,
+    StrategyId,
+    StrategyLive,
+    StrategyStatus,
+    Verb,
+    address_of,
+)
 from reconciler.core.plan import Change, ChangeReason, Snapshot
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import Outcome
-from reconciler.core.strategy import Cadence, StrategyChange, StrategyId, StrategyLive, StrategyStatus, address_of
-from reconciler.core.verb import Verb
-from tests.apply.carried import LOOKS, Script, Went, apply, carry_out, plan_of
+from tests.apply.carried import LOOKS, Script, Went, carry_out
 from tests.apply.scripted import Scripted, edit, intent, rows
-from tests.support import BASE_URL, HOUR_MS, NOON_MS, FakeClock, folder, run
+from tests.support import BASE_URL, HOUR_MS, NOON_MS, folder, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -204,7 +214,7 @@ def test_cut_off_writes_are_settled_one_by_one(answer: StrategyLive, outcome: st
         cut_off(path, REBALANCE, DAILY)
         api = Scripted(answer)
         with open_journal(path, base_url=BASE_URL, now_ms=lambda: NOON_MS) as journal:
-            sentences = run(settle(api=api, journal=journal, strategies=api))
+            sentences = run(settle(api=api, journal=journal))
         written = rows(path, "SELECT portfolio, outcome, detail FROM writes ORDER BY id")
     assert written == [("aaa", "unknown", GIVEN_UP), ("strategies/s1", outcome, READ)]
     assert api.asked == [("read-strategy", S)]
@@ -217,15 +227,15 @@ def test_cut_off_writes_are_settled_one_by_one(answer: StrategyLive, outcome: st
     )
 
 
-def test_without_a_way_to_strategies_a_cadence_stays_unknown() -> None:
-    """Nothing is read, and nothing is believed; a rebalance alone can be given up without any read."""
+def test_a_rebalance_is_given_up_without_a_cadence() -> None:
+    """It takes no read; a cadence waits for its own, and stays unknown where that shows none."""
     with folder() as place:
         path = place / "journal.db"
         cut_off(path, DAILY, REBALANCE)
         with open_journal(path, base_url=BASE_URL, now_ms=lambda: NOON_MS) as journal:
             assert len(settle_rebalances(journal)) == 1
             assert [one.intent.call for one in journal.unsettled()] == [Call.SET_CADENCE]
-            (sentence,) = run(settle(api=Scripted(), journal=journal))
+            (sentence,) = run(settle(api=Scripted(shown(S, None)), journal=journal))
         assert rows(path, "SELECT outcome FROM writes ORDER BY id") == [("unknown",), ("unknown",)]
     assert sentence.endswith("a read can't tell whether it took effect")
 
@@ -292,23 +302,6 @@ def test_a_cadence_of_no_strategy_is_damage() -> None:
         with pytest.raises(JournalError, match="'aaa' is no strategy") as refused:
             cadences(path)
         assert refused.value.summary.startswith(f"the journal {path} can't be used: ")
-
-
-class Portfolios:
-    """A service without a way to strategies."""
-
-    clock = FakeClock()
-
-
-def test_a_plan_for_strategies_needs_a_way_to_them() -> None:
-    """Without one it is our bug, and told as such."""
-    change = StrategyChange(id=S, before=None, after=Cadence.DAILY, reach=1, risks=())
-    with folder() as place, pytest.raises(PlanInvalid) as refused:
-        apply(place / "j.db", plan_of(change), Portfolios())
-    assert (refused.value.summary, refused.value.detail) == (
-        "a plan changes a strategy without a way to",
-        "This is a bug of ours; please report it.",
-    )
 
 
 def test_a_record_does_not_make_another_pause_ours() -> None:

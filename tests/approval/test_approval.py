@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from reconciler.core.approval import NAMED, require_approved
-from reconciler.core.comparison import Step, compare_plans, facts
-from reconciler.core.desired import PortfolioId
+from reconciler.core.diff import NAMED, Step, compare_plans, facts, require_approved
 from reconciler.core.errors import ExitReason, StalePlan
-from reconciler.core.live import Status
+from reconciler.core.model import PortfolioId, Status, Verb
 from reconciler.core.plan import Blocked, BlockReason, Cause, Change, ChangeReason, Held, Plan, Risk, Snapshot
 from reconciler.core.selection import EVERYTHING
-from reconciler.core.verb import Verb
 from tests.support import BASE_URL, HOUR_MS, NOON_MS
 
 if TYPE_CHECKING:

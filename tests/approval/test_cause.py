@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from reconciler.core.cause import was_applied, with_causes
 from reconciler.core.decide import DEFAULT_POLICY, Policy
-from reconciler.core.desired import Desired, PortfolioId, RunState
-from reconciler.core.live import Live, Record, Status
-from reconciler.core.marker import MARK
+from reconciler.core.evidence import MARK
+from reconciler.core.model import Desired, Live, PortfolioId, Record, RunState, Status
 from reconciler.core.plan import Cause
-from reconciler.core.planner import build_plan
+from reconciler.core.planner import build_plan, was_applied, with_causes
 from reconciler.core.ports import Memory
+from tests.core.plans import Declares
 from tests.fleets import declared
 from tests.support import BASE_URL, HOUR_MS, NOON_MS
 
@@ -46,7 +45,8 @@ def cause(
     made = build_plan(
         {ID: files}, {ID: found}, Memory(records=records), base_url=BASE_URL, created_ms=NOON_MS, policy=policy
     )
-    (change,) = with_causes(made, {ID: base} if base else {}, {ID: found}, records, policy).changes
+    files_then = Declares(desired={ID: base} if base else {})
+    (change,) = with_causes(made, files_then, {ID: found}, Memory(records=records), policy).changes
     return change.cause
 
 
@@ -107,11 +107,11 @@ def test_a_released_hold_is_no_branch() -> None:
 @given(declared(ID), st.sampled_from([live(), live(hours=24), OURS, THEIRS, GONE]), st.sampled_from([None, record()]))
 def test_unedited_files_are_never_to_blame(files: Desired, found: Live, known: Record | None) -> None:
     """With the files as their own base, every change is drift or pending; without a base, this branch's."""
-    records = {ID: known} if known else {}
-    made = build_plan({ID: files}, {ID: found}, Memory(records=records), base_url=BASE_URL, created_ms=NOON_MS)
-    same = with_causes(made, {ID: files}, {ID: found}, records, DEFAULT_POLICY)
+    memory = Memory(records={ID: known} if known else {})
+    made = build_plan({ID: files}, {ID: found}, memory, base_url=BASE_URL, created_ms=NOON_MS)
+    same = with_causes(made, Declares(desired={ID: files}), {ID: found}, memory, DEFAULT_POLICY)
     assert all(change.cause in (Cause.DRIFT, Cause.PENDING) for change in same.changes)
-    alone = with_causes(made, {}, {ID: found}, records, DEFAULT_POLICY)
+    alone = with_causes(made, Declares(), {ID: found}, memory, DEFAULT_POLICY)
     assert all(change.cause is Cause.BRANCH for change in alone.changes)
     assert replace(same, changes=()) == replace(made, changes=())
 

@@ -80,12 +80,13 @@ def test_saved_plan(shell: Shell) -> None:
     [
         (lambda text: text.replace('"verb": "pause"', '"verb": "resume"'), 3, "does not match its fingerprint"),
         (lambda text: text[: len(text) // 2], 3, "not a saved plan"),
-        (lambda text: text.replace('"2.0"', '"3.0"'), 3, "format version 3.0"),
+        (lambda text: text.replace('"3.0"', '"4.0"'), 3, "format version 4.0"),
+        (lambda text: text.replace('"3.0"', '"2.0"'), 3, "format version 2.0"),
         (lambda text: "[]", 3, "not a saved plan"),
         (lambda text: "[" * 100_000, 3, "not a saved plan"),
         (lambda text: text.replace("null", "7"), 3, "not a saved plan"),
     ],
-    ids=["edited", "cut", "newer", "other json", "nested", "other types"],
+    ids=["edited", "cut", "newer", "older", "other json", "nested", "other types"],
 )
 def test_a_plan_file_that_is_not_one(shell: Shell, damage: object, code: int, sentence: str) -> None:
     """An edited, cut or foreign plan is refused with a sentence, before any request."""

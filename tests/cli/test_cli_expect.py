@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.api.account import read_account
+from reconciler.api.key import read_account
 from reconciler.api.transport import Transport
 from reconciler.cli.service import SystemClock
-from reconciler.core.expect import Expect, expect_of
+from reconciler.core.endpoint import Expect, expect_of
 from tests.api.stub_service import Service as Stub
 from tests.api.stub_service import fail, ok, script
 from tests.loopback import Reply, Request, loopback

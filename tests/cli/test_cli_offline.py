@@ -16,7 +16,7 @@ from tests.cli.conftest import CANARY
 from tests.fleets import STRATEGIES, fleets
 
 if TYPE_CHECKING:
-    from reconciler.core.desired import Desired
+    from reconciler.core.model import Desired
     from tests.cli.conftest import Ended, Shell
 
 
@@ -110,8 +110,8 @@ def test_a_strategy_that_the_file_does_not_hold_is_blocked(offline: Shell) -> No
     offline.write("automation.yaml", "version: 1\nstrategies:\n  abc12345: {schedule: daily}\n")
     ended = offline("plan --live live.json -o json")
     assert ended.code == 1
-    (blocked,) = ended.json["strategies"]["blocked"]
-    assert (blocked["reason"], blocked["status"]) == ("not_read", "not_read")
+    (blocked,) = ended.json["blocked"]
+    assert (blocked["id"], blocked["reason"], blocked["status"]) == ("strategies/abc12345", "not_read", "not_read")
     assert "make one that does with `reconciler status --out FILE`" in blocked["detail"]
 
 
@@ -152,9 +152,10 @@ def test_the_list_and_the_cadences_are_in_the_file(mixed: Shell) -> None:
     """What is unmanaged and whom a new cadence reaches is known without the service."""
     plan = mixed("plan --live live.json -o json").json
     assert (plan["listing"], [one["id"] for one in plan["unmanaged"]]) == ("complete", ["pf_b", "pf_c"])
-    (change,) = plan["strategies"]["changes"]
-    assert (change["id"], change["before"], change["after"], change["reach"]) == ("S1", "daily", "hourly", 2)
-    assert plan["strategies"]["no_op"] == 1
+    *_, change = plan["changes"]
+    ends = change["before"]["cadence"], change["after"]["cadence"]
+    assert (change["id"], *ends, change["reach"]) == ("strategies/S1", "daily", "hourly", 2)
+    assert plan["summary"]["strategies"] == {"update": 1, "no_op": 1, "blocked": 0}
     assert mixed("plan --live live.json --fail-on unmanaged").code == 1
     some = mixed("plan --live live.json --target aaa --fail-on unmanaged")
     assert "only some portfolios are selected" in some.err
@@ -174,7 +175,7 @@ def test_a_portfolio_that_is_declared_later_is_in_the_list(mixed: Shell) -> None
     """A branch that declares what nobody did plans it from the list; on the other API it is blocked."""
     mixed.write("automation.yaml", f"{MIXED}  pf_b: {{api: v2, state: paused}}\n  pf_c: {{state: paused}}\n")
     plan = mixed("plan --live live.json -o json").json
-    assert [change["id"] for change in plan["changes"]] == ["aaa", "pf_a", "pf_b"]
+    assert [change["id"] for change in plan["changes"]] == ["aaa", "pf_a", "pf_b", "strategies/S1"]
     assert [(one["id"], one["reason"]) for one in plan["blocked"]] == [("pf_c", "not_read")]
     assert plan["unmanaged"] == []
 
@@ -184,26 +185,26 @@ def test_the_list_is_read_for_strategies_alone(mixed: Shell) -> None:
     mixed.write("automation.yaml", MIXED[: MIXED.index("  pf_a")])
     assert mixed("status --sandbox --out live.json").code == 0
     at_once, later = mixed("plan --sandbox -o json"), mixed("plan --live live.json -o json")
-    assert later.json["strategies"]["changes"][0]["reach"] == 2
+    assert [(one["id"], one["reach"]) for one in later.json["changes"]] == [("aaa", None), ("strategies/S1", 2)]
     assert later.json["listing"] == "none"
     assert meaning(later) == meaning(at_once)
     assert "the live file holds no list of them" in mixed("plan --live live.json --fail-on unmanaged").err
 
 
-def test_a_file_of_an_older_version_is_planned_from(mixed: Shell) -> None:
+def test_a_file_that_tells_less_is_planned_from(mixed: Shell) -> None:
     """What it can't tell is unknown: unmanaged is not known, and strategies are blocked."""
-    document = json.loads((mixed.folder / "live.json").read_text())
-    del document["list"], document["strategies"]
+    document = json.loads((mixed.folder / "live.json").read_text()) | {"list": None, "strategies": []}
     document["portfolios"] = [
         {key: value for key, value in one.items() if key not in ("api", "listed", "triggers")}
         for one in document["portfolios"]
     ]
-    mixed.write("older.json", json.dumps(document | {"format_version": "1.0"}))
-    ended = mixed("plan --live older.json -o json")
+    mixed.write("less.json", json.dumps(document))
+    ended = mixed("plan --live less.json -o json")
     assert ended.code == 1
     assert [change["id"] for change in ended.json["changes"]] == ["aaa", "pf_a"]
     assert (ended.json["listing"], ended.json["unmanaged"]) == ("none", [])
-    assert {one["reason"] for one in ended.json["strategies"]["blocked"]} == {"not_read"}
+    blocked = [("strategies/S1", "not_read"), ("strategies/S2", "not_read")]
+    assert [(one["id"], one["reason"]) for one in ended.json["blocked"]] == blocked
 
 
 def test_a_failed_read_of_a_strategy_is_saved_and_told(shell: Shell) -> None:
@@ -213,7 +214,7 @@ def test_a_failed_read_of_a_strategy_is_saved_and_told(shell: Shell) -> None:
     assert at_once.code == 8
     assert "the live file does not hold everything: " in at_once.err
     later = shell("plan --live live.json -o json")
-    assert (later.code, later.json["strategies"]["blocked"][0]["reason"]) == (8, "read_failed")
+    assert (later.code, later.json["blocked"][0]["reason"]) == (8, "read_failed")
 
 
 def declared_as(desired: list[Desired], cadences: dict[str, str]) -> str:
@@ -303,12 +304,13 @@ def test_a_service_of_the_environment_is_not_used(offline: Shell, monkeypatch: p
         (None, "can't read the live file live.json: No such file"),
         ("", "not a live file"),
         ("cut", "not a live file"),
-        ('{"format_version": "2.0"}', "format version 2.0"),
+        ('{"format_version": "3.0"}', "the live file has format version 3.0"),
+        ('{"format_version": "1.0"}', "the live file has format version 1.0"),
     ],
-    ids=["missing", "empty", "cut", "newer"],
+    ids=["missing", "empty", "cut", "newer", "older"],
 )
 def test_a_live_file_that_is_not_one(offline: Shell, content: str | None, sentence: str) -> None:
-    """A missing, cut or newer file exits 3 with a sentence and the repair, never with an empty plan."""
+    """A missing or cut file, or one of another format, exits 3 with a sentence and the repair, never an empty plan."""
     path = offline.folder / "live.json"
     whole = path.read_text()
     path.unlink()

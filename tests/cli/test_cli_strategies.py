@@ -56,10 +56,11 @@ def test_the_plan_shows_what_is_reached(fleet: Shell) -> None:
     assert f"  ~ update  strategy 01JWMOMENTUM  Momentum  {told}" in shown
     assert shown[-2] == "Strategies: 1 to update, 1 unchanged, 0 blocked."
     assert shown[-1].startswith("Plan: 0 to start, 0 to resume, 0 to pause, 0 to update.")
-    (change,) = fleet("plan --sandbox -o json").json["strategies"]["changes"]
-    assert (change["id"], change["before"], change["after"], change["reach"]) == ("01JWMOMENTUM", "daily", "weekly", 2)
+    (change,) = fleet("plan --sandbox -o json").json["changes"]
+    ends = change["before"]["cadence"], change["after"]["cadence"]
+    assert (change["id"], *ends, change["reach"]) == ("strategies/01JWMOMENTUM", "daily", "weekly", 2)
     assert change["risks"] == ["reaches_portfolios"]
-    assert "| `01JWMOMENTUM` |" in fleet("plan --sandbox -o markdown").out
+    assert "| strategy `01JWMOMENTUM` |" in fleet("plan --sandbox -o markdown").out
 
 
 def test_apply_converges(fleet: Shell) -> None:
@@ -68,7 +69,7 @@ def test_apply_converges(fleet: Shell) -> None:
     assert ended.code == 0
     assert "done  ~ update  strategy 01JWMOMENTUM  Momentum  schedule daily → weekly, reaches 2 portfolios" in ended.out
     again = fleet("apply --sandbox --auto-approve -o json")
-    assert (again.code, again.json["strategies"]) == (0, [])
+    assert (again.code, again.json["results"]) == (0, [])
     assert fleet("plan --sandbox --detailed-exitcode").code == 0
     assert "strategies/01JWMOMENTUM  set-cadence  weekly  confirmed" in fleet("history --run 1").out
     (write,) = fleet("history --target strategies/01JWMOMENTUM -o json").json["runs"][0]["writes"]
@@ -93,11 +94,13 @@ def test_a_saved_plan_runs_as_it_was_saved(fleet: Shell) -> None:
     """It holds the strategies, and an edited one is refused."""
     assert fleet("plan --sandbox --out plan.json --detailed-exitcode").code == 2
     document = json.loads((fleet.folder / "plan.json").read_text("utf-8"))
-    document["strategies"]["changes"][0]["after"] = "hourly"
+    document["changes"][0]["after"]["cadence"] = document["changes"][0]["fields"][0]["desired"] = "hourly"
     fleet.write("edited.json", json.dumps(document))
-    assert fleet("apply edited.json --sandbox").code == 3
+    edited = fleet("apply edited.json --sandbox")
+    assert (edited.code, "does not match its fingerprint" in edited.err) == (3, True)
     ended = fleet("apply plan.json --sandbox -o json")
-    assert (ended.code, [result["outcome"] for result in ended.json["strategies"]]) == (0, ["done"])
+    results = [(result["id"], result["outcome"]) for result in ended.json["results"]]
+    assert (ended.code, results) == (0, [("strategies/01JWMOMENTUM", "done")])
     assert "Both plans mean the same." in fleet("show plan.json --against plan.json").out
     assert "strategy 01JWMOMENTUM" in fleet("show plan.json").out
 
@@ -160,9 +163,12 @@ def test_where_a_change_comes_from(fleet: Shell) -> None:
     git(fleet.folder, "init", "--quiet", "--initial-branch=main")
     commit(fleet.folder)
     fleet.write("automation.yaml", FILES.replace("hourly", "monthly"))
-    changes = fleet("plan --sandbox --base main -o json").json["strategies"]["changes"]
-    assert {change["id"]: change["cause"] for change in changes} == {"01JWMOMENTUM": "pending", "01JWVALUE": "branch"}
-    assert "(this branch)" in fleet("plan --sandbox --base main").out
+    changes = fleet("plan --sandbox --base main -o json").json["changes"]
+    causes = {change["id"]: change["cause"] for change in changes}
+    assert causes == {"strategies/01JWMOMENTUM": "pending", "strategies/01JWVALUE": "branch"}
+    shown = fleet("plan --sandbox --base main").out
+    assert "This branch (1)\n  ~ update  strategy 01JWVALUE " in shown
+    assert "Pending: in the base, and not known to have been applied (1)\n  ~ update  strategy 01JWMOM" in shown
 
 
 def test_an_approval_covers_strategies(fleet: Shell) -> None:

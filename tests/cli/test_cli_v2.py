@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.apply.journal import open_journal
-from reconciler.core.desired import ApiVersion, PortfolioId
 from reconciler.core.intent import Call
+from reconciler.core.model import ApiVersion, PortfolioId
 from tests.apply.scripted import intent
 
 if TYPE_CHECKING:

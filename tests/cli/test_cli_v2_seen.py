@@ -62,7 +62,7 @@ def test_a_portfolio_that_moved_is_not_as_declared(fleet: Shell) -> None:
     (moved,) = fleet("plan --sandbox -o json").json["moved"]
     assert (moved["id"], moved["declared"], moved["live"]) == (
         "p1",
-        {"strategy": "S0", "name": "Momentum"},
+        {"strategy": "S0", "name": "Momentum", "interval_ms": None},
         {"strategy": "S2", "name": "Value", "interval_ms": 3_600_000},
     )
     applied = fleet("apply --sandbox --auto-approve -o json")
@@ -132,7 +132,7 @@ def test_a_cadence_tells_how_often_everything_runs(fleet: Shell) -> None:
     assert f"~ update  strategy W  Wide  {told}\n" in planned
     assert "Runs a day of what changes: 8.6 → 1440.\n" in planned
     markdown = fleet("plan --sandbox -o markdown").out
-    assert f"| `~` update | `W` | Wide | {told} |" in markdown
+    assert f"| `~`&nbsp;update | strategy `W` | Wide | {told} |" in markdown
     assert "**Look first:** strategies that trade more often **1**." in markdown
     assert "Runs a day of what changes: 8.6 → 1440." in markdown
     document = fleet("plan --sandbox -o json").json
@@ -143,8 +143,9 @@ def test_a_cadence_tells_how_often_everything_runs(fleet: Shell) -> None:
         "portfolios_unknown": 0,
         "strategies_unknown": 0,
     }
-    (change,) = document["strategies"]["changes"]
-    assert (change["name"], change["running"], change["after_runs_day"]) == ("Wide", 60, 1440)
+    (change,) = document["changes"]
+    runs = change["before_runs_day"], change["after_runs_day"]
+    assert (change["name"], change["running"], *runs) == ("Wide", 60, 8.5714, 1440)
     assert "faster cadences reach 60 portfolios" in fleet("apply --sandbox --auto-approve").err
     fleet.write("automation.yaml", "version: 1\nstrategies:\n  W: {schedule: monthly}\n")
     slower = fleet("plan --sandbox")

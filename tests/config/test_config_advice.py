@@ -10,7 +10,7 @@ import pytest
 from reconciler.config.explain import explain
 from reconciler.config.schema import schema
 from reconciler.core.advice import Rule
-from reconciler.core.desired import PortfolioId
+from reconciler.core.model import PortfolioId
 from tests.config.support import load_text, problems, said
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from reconciler.config.schema import schema
+from reconciler.core.endpoint import NOTHING, Expect
 from reconciler.core.errors import ConfigInvalid
-from reconciler.core.expect import NOTHING, Expect
-from reconciler.core.paths import Paths
+from reconciler.core.model import Paths
 from tests.config.support import load_files, load_text, problems, said
 from tests.config.test_config_reference import examples, rows_of
 

@@ -10,12 +10,11 @@ import pytest
 from reconciler.config.discover import MAX_FILE_BYTES
 from reconciler.config.explain import explain
 from reconciler.config.load import load
-from reconciler.core.desired import Desired, Origin, PortfolioId, RunState
 from reconciler.core.diagnostics import Severity
 from reconciler.core.duration import HOUR_MS
 from reconciler.core.errors import ConfigInvalid, UsageError
-from reconciler.core.limits import Guards, Limit
-from reconciler.core.paths import Paths
+from reconciler.core.guards import Guards, Limit
+from reconciler.core.model import Desired, Origin, Paths, PortfolioId, RunState
 from tests.config.support import TODAY, load_files, load_text, no_stdin, problems, said
 
 EXAMPLE = """\

@@ -9,10 +9,10 @@ import pytest
 
 from reconciler.config.explain import explain
 from reconciler.config.schema import schema
-from reconciler.core.desired import Origin
 from reconciler.core.errors import ConfigInvalid, UsageError
-from reconciler.core.limits import REACH, Guards, Limit
-from reconciler.core.strategy import Cadence, StrategyDesired, StrategyId
+from reconciler.core.guards import Guards, Limit
+from reconciler.core.model import Cadence, Origin, StrategyDesired, StrategyId
+from reconciler.core.plan import Guarded
 from tests.config.support import TODAY, load_files, load_text, problems, said
 from tests.config.test_config_reference import examples, rows_of, whole
 
@@ -113,8 +113,8 @@ def test_nothing_at_all_is_still_refused() -> None:
 def test_the_guard_of_reach() -> None:
     """It is declared like the others; without it half of the managed portfolios, and at least ten, may be reached."""
     declared = load_text("version: 1\nguards: {max_reach: 120}\nstrategies:\n  a: {schedule: daily}\n").guards
-    assert declared.limit(REACH) == Limit("120", count=120)
-    default = Guards().limit(REACH)
+    assert declared.limit(Guarded.REACH) == Limit("120", count=120)
+    default = Guards().limit(Guarded.REACH)
     assert default is not None
     assert [default.allows(managed) for managed in (0, 19, 300)] == [10, 10, 150]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reconciler.config.explain import explain
-from reconciler.core.desired import ApiVersion, PortfolioId
+from reconciler.core.model import ApiVersion, PortfolioId
 from tests.config.support import TODAY, load_text, problems, said
 
 HAS_NO = "a v2 portfolio has no interval of its own: its cadence belongs to its strategy"

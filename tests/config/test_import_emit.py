@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from reconciler.config.emit import Comments, emit, scalar
 from reconciler.config.into import Additions, add_to, insert, require_exactly
-from reconciler.core.adopt import label
-from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
+from reconciler.core.adoption import Ground, lay_out
 from reconciler.core.duration import HOUR_MS
+from reconciler.core.endpoint import NOTHING, Expect, expect_of
 from reconciler.core.errors import ReconcilerError
-from reconciler.core.expect import NOTHING, Expect, expect_of
-from reconciler.core.layout import Ground, lay_out
-from reconciler.core.limits import MAX_INTERVAL_MS, MIN_INTERVAL_MS
-from reconciler.core.strategy import Cadence, StrategyDesired, StrategyId
+from reconciler.core.guards import MAX_INTERVAL_MS, MIN_INTERVAL_MS
+from reconciler.core.model import (
+    ApiVersion,
+    Cadence,
+    Desired,
+    PortfolioId,
+    RunState,
+    StrategyDesired,
+    StrategyId,
+)
+from reconciler.core.text import label
 from tests.config.support import TODAY, load_text
 
 ODD = [

@@ -1,33 +1,57 @@
-"""A plan that says everything a plan of v1 portfolios can say, and its document as format 1.0 has it."""
+"""A plan that says everything a plan of v1 portfolios can say, and its document, key for key."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.core.desired import Origin, PortfolioId
+from msgspec import Struct, field
+
+from reconciler import TOOL
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
-from reconciler.core.diff import Field, FieldChange
-from reconciler.core.limits import Excess
-from reconciler.core.live import Provenance, Status, Verdict
-from reconciler.core.pausedby import PausedBy
+from reconciler.core.errors import FailureKind
+from reconciler.core.model import (
+    Desired,
+    Origin,
+    PausedBy,
+    PortfolioId,
+    Provenance,
+    Status,
+    StrategyDesired,
+    StrategyId,
+    Verb,
+    Verdict,
+)
 from reconciler.core.plan import (
     Blocked,
     BlockReason,
     Cause,
     Change,
     ChangeReason,
+    Excess,
+    Field,
+    FieldChange,
+    Guarded,
     Held,
     Plan,
     Risk,
     Snapshot,
     Unmanaged,
 )
-from reconciler.core.planfile import TOOL
 from reconciler.core.selection import Selection
-from reconciler.core.verb import Verb
 from tests.support import BASE_URL, HOUR_MS, NOON_MS
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 H: Final = HOUR_MS
+
+
+class Declares(Struct, frozen=True, kw_only=True):
+    """What files declare, as the base of a plan has it."""
+
+    desired: Mapping[PortfolioId, Desired] = field(default_factory=dict)
+    strategies: Mapping[StrategyId, StrategyDesired] = field(default_factory=dict)
+
 
 FULL: Final = Change(
     id=PortfolioId("a-full_1"),
@@ -104,7 +128,7 @@ RICH: Final = Plan(
             reason=BlockReason.READ_FAILED,
             detail="reading failed",
             status="unreadable",
-            failure="unreachable",
+            failure=FailureKind.UNREACHABLE,
             name="Blocked",
             source=Origin("more.yaml", 9),
         ),
@@ -116,7 +140,7 @@ RICH: Final = Plan(
     ),
     no_op=4,
     unverified=2,
-    over=(Excess(guarded=Verb.RESUME, planned=6, allowed=5, limit="10%"),),
+    over=(Excess(guarded=Guarded.RESUME, planned=6, allowed=5, limit="10%"),),
     warnings=(
         Diagnostic(
             Severity.WARNING,
@@ -128,11 +152,16 @@ RICH: Final = Plan(
         Diagnostic(Severity.ERROR, "something"),
     ),
 )
-FINGERPRINT: Final = "0037229d8970924b2e0e710c8417c2d84082f7e328c25d747f46259f2d443aa4"
+FINGERPRINT: Final = "2d5b553503396b1b34bd69ffdb4d73008685d40ab1ca16a8b4ee482e04d33815"
 """Of :data:`RICH`. Saved plans hold it: another value for the same plan would refuse every plan made before."""
 
+OF_V1: Final[dict[str, Any]] = {
+    "api": "v1",
+    **dict.fromkeys(("cadence_ms", "strategy", "pause_id", "reach", "running")),
+}
+"""What the change of a v1 portfolio says in the words of v2 and of strategies."""
 DOCUMENT: Final[dict[str, Any]] = {
-    "format_version": "2.0",
+    "format_version": "3.0",
     "tool": TOOL,
     "created_at": "2026-11-22T12:00:00.007Z",
     "as_of": None,
@@ -152,6 +181,8 @@ DOCUMENT: Final[dict[str, Any]] = {
         "blocked": 2,
         "unmanaged": 2,
         "unverified": 2,
+        "moved": 0,
+        "strategies": {"update": 0, "no_op": 0, "blocked": 0},
     },
     "guards": [{"verb": "resume", "planned": 6, "allowed": 5, "limit": "10%"}],
     "errors": [
@@ -167,6 +198,7 @@ DOCUMENT: Final[dict[str, Any]] = {
             "file": "glider.yaml",
             "line": 14,
             "column": 5,
+            "rule": None,
         },
         {
             "severity": "error",
@@ -176,6 +208,7 @@ DOCUMENT: Final[dict[str, Any]] = {
             "file": None,
             "line": None,
             "column": None,
+            "rule": None,
         },
     ],
     "changes": [
@@ -183,8 +216,8 @@ DOCUMENT: Final[dict[str, Any]] = {
             "id": "a-full_1",
             "name": "Größe",
             "verb": "resume",
-            "before": {"state": "paused", "interval_ms": 24 * H, "offset_ms": H},
-            "after": {"state": "active", "interval_ms": 12 * H, "offset_ms": 2 * H},
+            "before": {"state": "paused", "interval_ms": 24 * H, "offset_ms": H, "cadence": None},
+            "after": {"state": "active", "interval_ms": 12 * H, "offset_ms": 2 * H, "cadence": None},
             "fields": [
                 {
                     "field": "state",
@@ -221,13 +254,14 @@ DOCUMENT: Final[dict[str, Any]] = {
             "since": "00002a",
             "next_run_at": "2026-11-22T12:00:00.001Z",
             "source": {"file": "glider.yaml", "line": 12},
+            **OF_V1,
         },
         {
             "id": "b-bare",
             "name": None,
             "verb": "pause",
-            "before": {"state": "active", "interval_ms": None, "offset_ms": None},
-            "after": {"state": "paused", "interval_ms": None, "offset_ms": None},
+            "before": {"state": "active", "interval_ms": None, "offset_ms": None, "cadence": None},
+            "after": {"state": "paused", "interval_ms": None, "offset_ms": None, "cadence": None},
             "fields": [],
             "reason": "declared_paused",
             "risks": [],
@@ -239,6 +273,7 @@ DOCUMENT: Final[dict[str, Any]] = {
             "since": None,
             "next_run_at": None,
             "source": None,
+            **OF_V1,
         },
     ],
     "held": [
@@ -250,6 +285,7 @@ DOCUMENT: Final[dict[str, Any]] = {
             "last_run_at": "2026-11-22T11:59:59.999Z",
             "unverified": True,
             "source": {"file": "more.yaml", "line": 3},
+            "api": "v1",
         },
         {
             "id": "d-held",
@@ -259,6 +295,7 @@ DOCUMENT: Final[dict[str, Any]] = {
             "last_run_at": None,
             "unverified": False,
             "source": None,
+            "api": "v1",
         },
     ],
     "blocked": [
@@ -270,6 +307,7 @@ DOCUMENT: Final[dict[str, Any]] = {
             "detail": "reading failed",
             "failure": "unreachable",
             "source": {"file": "more.yaml", "line": 9},
+            "api": "v1",
         },
         {
             "id": "f-blocked",
@@ -279,12 +317,24 @@ DOCUMENT: Final[dict[str, Any]] = {
             "detail": "it is archived",
             "failure": None,
             "source": None,
+            "api": "v1",
         },
     ],
+    "moved": [],
     "unmanaged": [
         {"id": "y", "name": "Why", "status": "paused", "strategy": "s1"},
         {"id": "z", "name": None, "status": "unknown", "strategy": None},
     ],
+    "listing": "none",
+    "journal": "in_use",
+    "cost": None,
+    "runs": {
+        "before_runs_day": 0.0,
+        "after_runs_day": 2.0,
+        "portfolios": 1,
+        "portfolios_unknown": 1,
+        "strategies_unknown": 0,
+    },
 }
 
 

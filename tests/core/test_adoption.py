@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from reconciler.core.adopt import OmitReason, Omitted
-from reconciler.core.adoption import Found, make_adoption
-from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
+from reconciler.core.adoption import Found, Ground, OmitReason, Omitted, make_adoption
 from reconciler.core.duration import DAY_MS, HOUR_MS
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.layout import Ground
-from reconciler.core.live import Live, Record, Status
-from reconciler.core.strategy import Cadence, StrategyDesired, StrategyId, StrategyLive, StrategyStatus
+from reconciler.core.model import (
+    ApiVersion,
+    Cadence,
+    Desired,
+    Live,
+    PortfolioId,
+    Record,
+    RunState,
+    Status,
+    StrategyDesired,
+    StrategyId,
+    StrategyLive,
+    StrategyStatus,
+)
 from tests.support import NOON_MS
 
 V1, V2 = ApiVersion.V1, ApiVersion.V2

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from reconciler.core.advice import MANY_RESUMES, SAME_MINUTE, TRIGGERS_A_DAY, Rule, Silence, advise, advise_plan
-from reconciler.core.cost import PlanCost, plan_cost, usd, usd_a_month
-from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
+from reconciler.core.advice import MANY_RESUMES, SAME_MINUTE, TRIGGERS_A_DAY, Rule, advise, advise_plan
+from reconciler.core.cost import plan_cost, usd, usd_a_month
 from reconciler.core.diagnostics import SourceSpan
 from reconciler.core.duration import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS
-from reconciler.core.live import Live, Status
-from reconciler.core.planfile import format_plan
+from reconciler.core.model import (
+    ApiVersion,
+    Cadence,
+    Desired,
+    Live,
+    PortfolioId,
+    RunState,
+    Silence,
+    Status,
+    StrategyId,
+)
+from reconciler.core.plan import PlanCost
+from reconciler.core.planfile import format_plan, parse_plan
 from reconciler.core.planner import build_plan
-from reconciler.core.planread import parse_plan
 from reconciler.core.ports import Memory
-from reconciler.core.strategy import Cadence, StrategyChange, StrategyId
 from reconciler.render.effects import cost_effect
+from tests.support import cadence_change
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -222,8 +231,8 @@ def test_a_new_cadence_changes_the_cost_of_the_enrolled(cadence: Cadence, expect
     strategy = StrategyId("s")
     live = {i: Live(id=i, status=Status.ACTIVE, interval_ms=DAY_MS, strategy=strategy) for i in wishes}
     plan = build_plan(wishes, live, Memory(), base_url="sandbox://t", created_ms=0)
-    change = StrategyChange(id=strategy, before=Cadence.DAILY, after=cadence, reach=1, risks=())
-    cost = plan_cost(replace(plan, strategies=(change,)), wishes, live, {})
+    change = cadence_change(strategy, Cadence.DAILY, cadence)
+    cost = plan_cost(replace(plan, changes=(*plan.changes, change)), wishes, live, {})
     assert cost is not None
     assert (cost.before_usd_month, cost.after_usd_month, cost.portfolios_known) == expected
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from reconciler.core.advice import MANY_RESUMES, SAME_MINUTE, Rule, advise, advise_plan
-from reconciler.core.desired import ApiVersion, Desired, Origin
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.duration import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS
-from reconciler.core.live import Status
+from reconciler.core.model import ApiVersion, Desired, Origin, Status
 from reconciler.core.plan import Change
 from tests.core.test_advice import fleet, many, plan_of, silence, told, wanted
 

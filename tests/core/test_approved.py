@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.approval import require_approved
-from reconciler.core.desired import PortfolioId
+from reconciler.core.diff import require_approved
 from reconciler.core.errors import StalePlan
-from reconciler.core.verb import Verb
+from reconciler.core.model import PortfolioId, Verb
 from tests.core.plans import BARE, FULL, RICH
 
 if TYPE_CHECKING:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.cause import cause_of, was_applied, with_causes
 from reconciler.core.decide import DEFAULT_POLICY, Policy, Unverified, decide
-from reconciler.core.desired import Desired, PortfolioId, RunState
-from reconciler.core.live import Live, Record, Status
-from reconciler.core.marker import MARK
+from reconciler.core.evidence import MARK
+from reconciler.core.model import Desired, Live, PortfolioId, Record, RunState, Status
 from reconciler.core.plan import Cause, Change
-from tests.core.plans import BARE, RICH
+from reconciler.core.planner import cause_of, was_applied, with_causes
+from reconciler.core.ports import Memory
+from tests.core.plans import BARE, RICH, Declares
 from tests.support import HOUR_MS, NOON_MS
 
 A, B = PortfolioId("aaa"), PortfolioId("b-bare")
@@ -98,17 +97,15 @@ def test_every_change_has_its_own_cause() -> None:
     files = {A: FILES, B: replace(FILES, id=B)}
     live = {A: OURS, B: replace(OURS, id=B)}
     plan = replace(RICH, changes=(planned(files[A], live[A]), planned(files[B], live[B], RECORD)))
-    base = {A: files[A], B: files[B]}
-    caused = with_causes(plan, base, live, {B: RECORD}, DEFAULT_POLICY)
+    base = Declares(desired=files)
+    caused = with_causes(plan, base, live, Memory(records={B: RECORD}), DEFAULT_POLICY)
     assert [change.cause for change in caused.changes] == [Cause.PENDING, Cause.DRIFT]
     assert replace(caused, changes=tuple(replace(change, cause=None) for change in caused.changes)) == plan
-    assert [c.cause for c in with_causes(plan, {A: files[A]}, live, {}, DEFAULT_POLICY).changes] == [
-        Cause.PENDING,
-        Cause.BRANCH,
-    ]
-    fail = with_causes(plan, base, live, {}, Policy(unverified=Unverified.FAIL))
+    half = with_causes(plan, Declares(desired={A: files[A]}), live, Memory(), DEFAULT_POLICY)
+    assert [change.cause for change in half.changes] == [Cause.PENDING, Cause.BRANCH]
+    fail = with_causes(plan, base, live, Memory(), Policy(unverified=Unverified.FAIL))
     assert [change.cause for change in fail.changes] == [Cause.PENDING, Cause.PENDING]
-    held = with_causes(replace(plan, changes=(BARE,)), {B: base[B]}, {B: live[B]}, {}, DEFAULT_POLICY)
+    held = with_causes(replace(plan, changes=(BARE,)), base, {B: live[B]}, Memory(), DEFAULT_POLICY)
     assert held.changes[0].cause is Cause.BOTH
 
 

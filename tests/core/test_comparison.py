@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.comparison import Compared, Comparison, Entry, Step, compare_plans, difference_text, facts
-from reconciler.core.desired import PortfolioId
-from reconciler.core.diff import Difference, Fact
+from reconciler.core.diff import (
+    Compared,
+    Comparison,
+    Difference,
+    Entry,
+    Fact,
+    Step,
+    compare_plans,
+    difference_text,
+    facts,
+)
+from reconciler.core.model import PortfolioId
 from reconciler.core.plan import ChangeReason
 from tests.core.plans import BARE, FULL, RICH, as_told
 from tests.support import HOUR_MS

@@ -2,44 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.cost import PlanCost, plan_cost, usd
-from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
+from reconciler.core.cost import plan_cost, usd
 from reconciler.core.duration import DAY_MS, HOUR_MS
-from reconciler.core.live import Live, Record, Status
+from reconciler.core.model import ApiVersion, Cadence, Desired, Live, PortfolioId, Record, RunState, Status
+from reconciler.core.plan import Change, PlanCost
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
-from reconciler.core.strategy import Cadence, StrategyChange, StrategyId
-from tests.support import NOON_MS
-
-S = StrategyId("s")
+from tests.support import NOON_MS, cadence_change
 
 
 def cost_of(
     *wishes: Desired,
     live: list[Live],
     records: dict[str, Record] | None = None,
-    strategies: tuple[StrategyChange, ...] = (),
+    cadences: tuple[Change, ...] = (),
 ) -> PlanCost | None:
     """Plan, and return what the plan does to the costs."""
     desired = {one.id: one for one in wishes}
     found = {one.id: one for one in live}
     known = {PortfolioId(name): record for name, record in (records or {}).items()}
     plan = build_plan(desired, found, Memory(records=known), base_url="sandbox://t", created_ms=0)
-    return plan_cost(replace(plan, strategies=strategies), desired, found, known)
+    return plan_cost(replace(plan, changes=(*plan.changes, *cadences)), desired, found, known)
 
 
 def wish(name: str, price: float | None = 1.0, every: int | None = DAY_MS, **more: object) -> Desired:
     made = Desired(id=PortfolioId(name), state=RunState.ACTIVE, interval_ms=every, per_rebalance_usd=price)
-    return replace(made, **more)  # type: ignore[arg-type]  # the fields of a test are its own
+    return replace(made, **more)
 
 
 def active(name: str, every: int | None = DAY_MS, **more: object) -> Live:
     made = Live(id=PortfolioId(name), status=Status.ACTIVE, interval_ms=every, offset_ms=0)
-    return replace(made, **more)  # type: ignore[arg-type]  # as above
+    return replace(made, **more)
 
 
 def cost(before: tuple[float, float], after: tuple[float, float], known: int, of: int) -> PlanCost:
@@ -101,11 +97,11 @@ def test_a_new_cadence_holds_for_its_own_portfolios(
     state: RunState, strategy: str | None, after: tuple[float, float]
 ) -> None:
     """Others keep theirs, and what is paused costs nothing on any cadence."""
-    change = StrategyChange(id=S, before=Cadence.DAILY, after=Cadence.WEEKLY, reach=1, risks=())
+    change = cadence_change("s", Cadence.DAILY, Cadence.WEEKLY)
     found = cost_of(
         wish("a", every=None, api=ApiVersion.V2, state=state),
         live=[active("a", strategy=strategy)],
-        strategies=(change,),
+        cadences=(change,),
     )
     assert found == cost((30.0, 1.0), (round(after[0], 2), round(after[1], 4)), known=1, of=1)
 

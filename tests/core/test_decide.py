@@ -7,24 +7,34 @@ from typing import Any
 import pytest
 
 from reconciler.core.decide import DEFAULT_POLICY, Policy, Unverified, decide
-from reconciler.core.desired import Desired, Origin, PortfolioId, RunState
-from reconciler.core.diff import Field, FieldChange
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.live import Live, Provenance, Record, Status, Verdict
-from reconciler.core.marker import MARK
-from reconciler.core.pausedby import PausedBy
+from reconciler.core.evidence import MARK
+from reconciler.core.model import (
+    Desired,
+    Live,
+    Origin,
+    PausedBy,
+    PortfolioId,
+    Provenance,
+    Record,
+    RunState,
+    Status,
+    Verb,
+    Verdict,
+)
 from reconciler.core.plan import (
     Blocked,
     BlockReason,
     Change,
     ChangeReason,
     Decision,
+    Field,
+    FieldChange,
     Held,
     Risk,
     Snapshot,
     Unchanged,
 )
-from reconciler.core.verb import Verb
 from tests.support import HOUR_MS, NOON_MS
 
 ID = PortfolioId("aaa")
@@ -97,7 +107,7 @@ def resume(before: Snapshot, after: Snapshot, *fields: FieldChange, **more: Any)
     return Change(id=ID, verb=Verb.RESUME, before=before, after=after, fields=(FROM_PAUSED, *fields), **given)
 
 
-def block(reason: BlockReason, detail: str, status: str, failure: str | None = None) -> Blocked:
+def block(reason: BlockReason, detail: str, status: str, failure: FailureKind | None = None) -> Blocked:
     return Blocked(id=ID, reason=reason, detail=detail, status=status, failure=failure, **WHERE)
 
 
@@ -609,7 +619,7 @@ BLOCKS: dict[str, Row] = {
         (
             "unreadable",
             live(Status.UNREADABLE, failure=UNREACHABLE),
-            block(BlockReason.READ_FAILED, "reading failed: no connection", "unreadable", "unreachable"),
+            block(BlockReason.READ_FAILED, "reading failed: no connection", "unreadable", FailureKind.UNREACHABLE),
         ),
         (
             "unreadable, nobody knows why",

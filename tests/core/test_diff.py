@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.desired import Desired, PortfolioId, RunState
-from reconciler.core.diff import Difference, Fact, Field, FieldChange, compare, describe, proven_same, schedule_of
-from reconciler.core.live import Live, Provenance, Record, Status, Verdict
+from reconciler.core.diff import Difference, Fact, compare, describe, proven_same, schedule_of
+from reconciler.core.model import Desired, Live, PortfolioId, Provenance, Record, RunState, Status, Verdict
+from reconciler.core.plan import Field, FieldChange
 from tests.support import HOUR_MS, NOON_MS
 
 ID = PortfolioId("aaa")

@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
 from reconciler.core.doctor import (
+    Answer,
+    Asked,
+    Asking,
     Check,
     CheckId,
     CheckStatus,
     JournalFacts,
-    check_files,
-    check_journal,
-    counts,
-    exit_reason,
-    fail,
-    not_asked,
-    ok,
-    skipped,
-    warn,
-)
-from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, FailureKind, JournalError
-from reconciler.core.expect import NOTHING, Expect
-from reconciler.core.paths import Paths
-from reconciler.core.servicechecks import (
-    Answer,
-    Asked,
-    Asking,
     Routes,
     check_account,
     check_clock,
+    check_files,
+    check_journal,
     check_key,
     check_latency,
     check_paths,
     check_rate_limit,
     check_scopes,
     check_service,
+    counts,
+    exit_reason,
+    fail,
     needed_scopes,
+    not_asked,
+    ok,
     service_checks,
+    skipped,
+    warn,
 )
+from reconciler.core.endpoint import NOTHING, Expect
+from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, FailureKind, JournalError
+from reconciler.core.model import ApiVersion, Desired, Paths, PortfolioId, RunState
 from reconciler.render.doctor import doctor_document, doctor_text
 from reconciler.render.style import PLAIN
 from tests.support import NOON_MS
@@ -50,7 +46,7 @@ OK, WARN, FAIL, SKIPPED = CheckStatus
 
 def answer(status: int = 200, took_ms: int = 40, **fields: object) -> Answer:
     found = Answer(status=status, sent_ms=NOON_MS, received_ms=NOON_MS + took_ms, glider=True)
-    return replace(found, **fields)  # type: ignore[arg-type]  # the fields of a test are its own
+    return replace(found, **fields)
 
 
 def lost(kind: FailureKind = FailureKind.UNREACHABLE) -> ApiError:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.doctor import Check, CheckId, check_files, check_journal, fail, not_asked, ok, skipped, warn
-from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, FailureKind, JournalError
-from reconciler.core.expect import NOTHING
-from reconciler.core.paths import Paths
-from reconciler.core.servicechecks import (
+from reconciler.core.doctor import (
     Answer,
     Asking,
+    Check,
+    CheckId,
     Routes,
     check_clock,
+    check_files,
+    check_journal,
     check_key,
     check_latency,
     check_paths,
     check_rate_limit,
     check_scopes,
     check_service,
+    fail,
+    not_asked,
+    ok,
     service_checks,
+    skipped,
+    warn,
 )
+from reconciler.core.endpoint import NOTHING
+from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, FailureKind, JournalError
+from reconciler.core.model import Paths
 from tests.core.test_doctor import FACTS, answer, asking, lost, routes
 from tests.support import NOON_MS
 

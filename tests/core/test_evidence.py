@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.desired import PortfolioId, RunState
 from reconciler.core.diagnostics import Diagnostic, Severity
-from reconciler.core.evidence import SLACK_MS, believed, doubt, doubts_told, observed
-from reconciler.core.live import Live, Record, Status
-from reconciler.core.marker import marked
+from reconciler.core.evidence import SLACK_MS, believed, doubt, doubts_told, marked, observed
+from reconciler.core.model import Live, PortfolioId, Record, RunState, Status
 from reconciler.core.ports import Memory
 from reconciler.core.schedule import observed_record
 from tests.support import HOUR_MS, NOON_MS

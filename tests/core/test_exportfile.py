@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.core.desired import PortfolioId, RunState
 from reconciler.core.errors import ExportInvalid
-from reconciler.core.exportfile import LARGEST_EXPORT, Export, Remembered, format_export, parse_export
+from reconciler.core.exportfile import EXPORT_FORMAT, Export, Remembered, format_export, parse_export
 from reconciler.core.intent import Call, LastWrite
-from reconciler.core.live import Record
-from reconciler.core.strategy import Cadence, StrategyAddress
+from reconciler.core.model import Cadence, PortfolioId, Record, RunState, StrategyAddress
 from tests.support import NOON_MS
 
 if TYPE_CHECKING:
@@ -113,4 +111,4 @@ def test_a_key_twice_another_format_and_a_large_file() -> None:
         parse_export(changed(lambda d: d.update(format_version="2.0")))
     assert parse_export(changed(lambda d: d.update(format_version="1.9", more=1))) == EXPORT
     with pytest.raises(ExportInvalid, match=r"^the export is larger than 64 MiB$"):
-        parse_export(b" " * (LARGEST_EXPORT + 1))
+        parse_export(b" " * (EXPORT_FORMAT.largest + 1))

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.coverage import Coverage, StrategyCoverage
-from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.fleet import SINGLY, Fleet, PortfolioList, asks_for_list
-from reconciler.core.live import Live, Status
+from reconciler.core.fleet import SINGLY, Coverage, Fleet, PortfolioList, StrategyCoverage, asks_for_list
+from reconciler.core.model import ApiVersion, Desired, Live, PortfolioId, RunState, Status, StrategyId
 from reconciler.core.plan import Listing, Unmanaged
-from reconciler.core.strategy import StrategyId
 
 BROKE = ApiError(FailureKind.SERVER, "it broke")
 V1, V2 = ApiVersion.V1, ApiVersion.V2

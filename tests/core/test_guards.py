@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.core.desired import Desired, PortfolioId, RunState
-from reconciler.core.guards import check_guards, still_over
-from reconciler.core.limits import Guards, Limit
-from reconciler.core.live import Live, Status
+from reconciler.core.guards import Guards, Limit, check_guards, still_over
+from reconciler.core.model import Desired, Live, PortfolioId, RunState, Status
+from reconciler.core.plan import Guarded
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
-from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
     from reconciler.core.plan import Plan
@@ -58,7 +56,7 @@ def test_over_a_guard_names_the_flag() -> None:
 def test_allow_raises_one_verb_to_a_number(number: int, *, refused: bool) -> None:
     """--allow lets through as many as it names, and no more."""
     over = check_guards(plan_of_pauses(5).changes, Guards(max_pause=Limit("1", count=1)), managed=5)
-    assert bool(still_over(over, {Verb.PAUSE: number})) is refused
+    assert bool(still_over(over, {Guarded.PAUSE: number})) is refused
 
 
 def test_pauses_are_never_hindered_by_default() -> None:
@@ -69,15 +67,15 @@ def test_pauses_are_never_hindered_by_default() -> None:
 @pytest.mark.parametrize(
     ("verb", "managed", "through"),
     [
-        (Verb.START, 3, 5),
-        (Verb.START, 50, 5),
-        (Verb.START, 200, 20),
-        (Verb.RESUME, 50, 5),
-        (Verb.UPDATE, 12, 10),
-        (Verb.UPDATE, 200, 100),
+        (Guarded.START, 3, 5),
+        (Guarded.START, 50, 5),
+        (Guarded.START, 200, 20),
+        (Guarded.RESUME, 50, 5),
+        (Guarded.UPDATE, 12, 10),
+        (Guarded.UPDATE, 200, 100),
     ],
 )
-def test_defaults(verb: Verb, managed: int, through: int) -> None:
+def test_defaults(verb: Guarded, managed: int, through: int) -> None:
     """A handful may start or resume, half a fleet may be updated; small fleets are not stuck."""
     limit = Guards().limit(verb)
     assert limit is not None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.desired import ApiVersion, PortfolioId
+from reconciler.core.codec import iso
+from reconciler.core.evidence import marked, pause_id
 from reconciler.core.intent import (
     Before,
     Call,
@@ -18,11 +19,18 @@ from reconciler.core.intent import (
     is_the_same_pause,
     new_run,
 )
-from reconciler.core.live import Live, Status
-from reconciler.core.marker import marked, pause_id
-from reconciler.core.planfile import iso
+from reconciler.core.model import (
+    ApiVersion,
+    Cadence,
+    Live,
+    PortfolioId,
+    Status,
+    StrategyId,
+    StrategyLive,
+    StrategyStatus,
+    address_of,
+)
 from reconciler.core.rebalance import Rebalance, RebalanceStatus, RecentRebalances
-from reconciler.core.strategy import Cadence, StrategyId, StrategyLive, StrategyStatus, address_of
 from tests.support import HOUR_MS, NOON_MS
 
 A, H = PortfolioId("a"), HOUR_MS

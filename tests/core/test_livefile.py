@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
+from reconciler.core.codec import LATEST_MS
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, LiveInvalid
 from reconciler.core.fleet import SINGLY, PortfolioList
-from reconciler.core.live import LATEST_MS, Live, Record, Status
-from reconciler.core.livefile import LiveFile, format_live
-from reconciler.core.liveread import LARGEST_LIVE_FILE, parse_live
+from reconciler.core.livefile import LIVE_FORMAT, LiveFile, format_live, parse_live
+from reconciler.core.model import (
+    ApiVersion,
+    Cadence,
+    Desired,
+    Live,
+    PortfolioId,
+    Record,
+    RunState,
+    Status,
+    StrategyId,
+    StrategyLive,
+    StrategyStatus,
+)
 from reconciler.core.plan import Blocked, BlockReason, Listing
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
-from reconciler.core.strategy import Cadence, StrategyId, StrategyLive, StrategyStatus
 from reconciler.core.text import LONGEST_TEXT, harmless
 from tests.support import BASE_URL, HOUR_MS, NOON_MS
 
@@ -126,7 +137,7 @@ def told(found: LiveFile) -> dict[str, Any]:
     ends = (failure and vars(failure), found.listed and found.listed.unreadable)
     told: dict[str, Any] = {"": (lasting, ends)}
     for kind, ones in (("live", found.live), ("row", rows), ("strategy", found.strategies)):
-        for i, one in ones.items():  # type: ignore[attr-defined]  # the three kinds differ only by what they hold
+        for i, one in ones.items():
             told[f"{kind} {i}"] = (replace(one, failure=None), one.failure and vars(one.failure))
     return told
 
@@ -151,12 +162,12 @@ def test_no_field_is_forgotten() -> None:
     """Whatever a read or the journal tells of a portfolio is in the file: what a plan may need can't be left behind."""
     document = whole()
     entry, (row,), (strategy,) = document["portfolios"][0], document["list"]["portfolios"], document["strategies"]
-    assert row.keys() == {field.name for field in fields(Live)} | {"record", "triggers", "pause"}
+    assert row.keys() == {*Live.__struct_fields__, "record", "triggers", "pause"}
     assert entry.keys() == row.keys() | {"api", "listed"}
-    assert entry["record"].keys() == {field.name for field in fields(Record)}
-    assert strategy.keys() == {field.name for field in fields(StrategyLive)} | {"recorded"}
+    assert entry["record"].keys() == set(Record.__struct_fields__)
+    assert strategy.keys() == {*StrategyLive.__struct_fields__, "recorded"}
     assert document["list"].keys() == {"portfolios", "failure", "unreadable"}
-    assert {field.name for field in fields(PortfolioList)} == {"rows", "failure", "unreadable"}
+    assert set(PortfolioList.__struct_fields__) == {"rows", "failure", "unreadable"}
 
 
 def test_a_listed_portfolio_stands_in_the_file_once() -> None:
@@ -236,15 +247,15 @@ def test_the_list_counts_where_a_read_would_have_asked_for_it(
     assert [u.id for u in fleet.unmanaged(wanted)] == (["z"] if expected is Listing.COMPLETE else [])
 
 
-def test_an_older_file_leaves_unknown_what_it_does_not_tell() -> None:
-    """A file of format 1.0 loads; nothing is known of the list, of strategies and of which API was asked."""
-    document = whole()
-    del document["list"], document["strategies"]
-    for key in ("api", "listed", "triggers"):
-        del document["portfolios"][0][key]
-    found = parse_live(json.dumps(document | {"format_version": "1.0"}))
+def test_a_file_leaves_unknown_what_it_does_not_tell() -> None:
+    """Where an entry says no more than its status, nothing is known of the list, and not which API was asked."""
+    document = whole() | {"list": None, "strategies": []}
+    entry = document["portfolios"][0]
+    document["portfolios"] = [{"id": entry["id"], "status": entry["status"]}]
+    found = parse_live(json.dumps(document))
     ada = PortfolioId("aaa")
-    assert list(found.live) == list(found.records) == [ada]
+    assert found.live == {ada: Live(id=ada, status=Status.UNREADABLE)}
+    assert (found.records, found.pauses) == ({}, {})
     assert (found.listed, found.strategies, found.cadences, found.versions, found.triggers) == (None, {}, {}, {}, {})
     fleet = found.fleet_of({ada: Desired(id=ada, state=RunState.PAUSED, api=ApiVersion.V2)}, whole=True)
     assert fleet.listing is Listing.NONE
@@ -386,26 +397,57 @@ def test_what_no_read_can_have_given_is_refused(damage: Callable[[dict[str, Any]
     assert "reconciler status --out FILE" in caught.value.detail
 
 
+def without(key: str) -> str:
+    """Return the whole file without one key; dotted is that of a first entry, and of its record."""
+    document = whole()
+    *parents, last = key.split(".")
+    part: Any = document
+    for parent in parents:
+        part = part[parent][0] if isinstance(part[parent], list) else part[parent]
+    del part[last]
+    return json.dumps(document)
+
+
 @pytest.mark.parametrize(
     "key",
     [
-        *whole(),
-        *(f"portfolios.{key}" for key in whole()["portfolios"][0]),
+        *(key for key in whole() if key != "tool"),
+        *(f"portfolios.{key}" for key in ("id", "status")),
+        *(f"portfolios.record.{key}" for key in ("state", "interval_ms", "offset_ms", "schedule_id", "confirmed_ms")),
+        *(f"portfolios.failure.{key}" for key in whole()["portfolios"][0]["failure"]),
         *(f"list.{key}" for key in whole()["list"]),
-        *(f"strategies.{key}" for key in whole()["strategies"][0]),
+        *(f"list.portfolios.{key}" for key in ("id", "status")),
+        *(f"strategies.{key}" for key in ("id", "status", "cadence")),
     ],
 )
-def test_no_key_may_be_missing(key: str) -> None:
-    """Each key but the tool's name is needed; what is missing never reads as null."""
+def test_a_key_that_nothing_stands_in_for_is_needed(key: str) -> None:
+    """What a file is about, and when it was read, never reads as nothing."""
+    with pytest.raises(LiveInvalid, match="not a live file"):
+        parse_live(without(key))
+
+
+DEFAULTS: dict[str, Any] = {"word": "", "scheduled_ms": [], "triggers": 0, "listed": False, "marked": False}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(f"portfolios.{key}" for key in whole()["portfolios"][0] if key not in ("id", "status")),
+        *(f"portfolios.record.{key}" for key in ("marked", "pause_reason", "imported")),
+        *(f"list.portfolios.{key}" for key in whole()["list"]["portfolios"][0] if key not in ("id", "status")),
+        *(f"strategies.{key}" for key in ("word", "failure", "recorded")),
+    ],
+)
+def test_a_key_that_is_missing_tells_nothing(key: str) -> None:
+    """It means what it means where nothing is known, and the tool's name is for people."""
     document = whole()
-    head, _, inner = key.partition(".")
-    part = document[head] if inner else document
-    del (part[0] if isinstance(part, list) else part)[inner or head]
-    if key == "tool":
-        assert parse_live(json.dumps(document)).as_of_ms == NOON_MS
-        return
-    with pytest.raises(LiveInvalid):
-        parse_live(json.dumps(document))
+    *parents, last = key.split(".")
+    part: Any = document
+    for parent in parents:
+        part = part[parent][0] if isinstance(part[parent], list) else part[parent]
+    part[last] = DEFAULTS.get(last)
+    assert told(parse_live(without(key))) == told(parse_live(json.dumps(document)))
+    assert parse_live(without("tool")).as_of_ms == NOON_MS
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "7", "{" * 100_000, "[" * 100_000, b"\xff\xfe\x00", "9" * 5000])
@@ -425,16 +467,17 @@ def test_a_key_twice_is_refused() -> None:
 
 def test_other_versions() -> None:
     """A newer minor version with keys that are not known here is read, another major one is refused by its number."""
-    newer = {**whole(), "format_version": "1.7", "weather": "fine"}
+    newer = {**whole(), "format_version": "2.7", "weather": "fine"}
     assert parse_live(json.dumps(newer)) is not None
-    with pytest.raises(LiveInvalid, match=r"format version 2\.0"):
-        parse_live(json.dumps({**whole(), "format_version": "2.0"}))
+    for version in ("1.0", "1.2", "3.0"):
+        with pytest.raises(LiveInvalid, match=rf"format version {re.escape(version)}$"):
+            parse_live(json.dumps({**whole(), "format_version": version}))
 
 
 def test_a_file_that_is_too_large_is_refused_unread() -> None:
     """The size is looked at before the content."""
     with pytest.raises(LiveInvalid, match="larger than 64 MiB"):
-        parse_live(b" " * (LARGEST_LIVE_FILE + 1))
+        parse_live(b" " * (LIVE_FORMAT.largest + 1))
 
 
 def test_text_from_a_file_is_made_harmless() -> None:

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any, Final
 
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
+from reconciler import TOOL
+from reconciler.core.codec import LATEST_MS
 from reconciler.core.errors import ApiError, FailureKind, LiveInvalid
 from reconciler.core.fleet import PortfolioList
-from reconciler.core.live import LATEST_MS, Live, Record, Status
-from reconciler.core.livefile import LIVE_FORMAT, LiveFile, format_live
-from reconciler.core.liveread import LARGEST_LIVE_FILE, parse_live
+from reconciler.core.livefile import LIVE_FORMAT, LiveFile, format_live, parse_live
+from reconciler.core.model import (
+    ApiVersion,
+    Cadence,
+    Desired,
+    Live,
+    PortfolioId,
+    Record,
+    RunState,
+    Status,
+    StrategyId,
+    StrategyLive,
+    StrategyStatus,
+)
 from reconciler.core.plan import JournalState
-from reconciler.core.planfile import TOOL
-from reconciler.core.strategy import Cadence, StrategyId, StrategyLive, StrategyStatus
 from reconciler.core.text import LONGEST_TEXT
 from tests.support import BASE_URL, HOUR_MS, NOON_MS
 
@@ -101,7 +111,7 @@ NO_CONNECTION: Final = {
     "correlation_id": None,
 }
 DOCUMENT: Final[dict[str, Any]] = {
-    "format_version": LIVE_FORMAT,
+    "format_version": "2.0",
     "tool": TOOL,
     "as_of": "2026-11-22T12:00:00.007Z",
     "base_url": BASE_URL,
@@ -303,16 +313,16 @@ WAY_OUT = "It is cut, edited or something else. Make it again with `reconciler s
     ("content", "summary", "detail"),
     [
         (b"{", "the file is not a live file", WAY_OUT),
-        (b" " * (LARGEST_LIVE_FILE + 1), "the live file is larger than 64 MiB", WAY_OUT),
+        (b" " * (LIVE_FORMAT.largest + 1), "the live file is larger than 64 MiB", WAY_OUT),
         (
-            edited(format_version="2.0"),
-            "the live file has format version 2.0",
-            f"This is {TOOL}, which reads version {LIVE_FORMAT}. Make the live file again with this version.",
+            edited(format_version="1.0"),
+            "the live file has format version 1.0",
+            f"This is {TOOL}, which reads version 2.0. Make the live file again with this version.",
         ),
         (
             edited(format_version="9" * 30),
             f"the live file has format version {'9' * 20}",
-            f"This is {TOOL}, which reads version {LIVE_FORMAT}. Make the live file again with this version.",
+            f"This is {TOOL}, which reads version 2.0. Make the live file again with this version.",
         ),
     ],
 )
@@ -326,4 +336,4 @@ def test_what_is_said_of_a_file_that_is_none(content: bytes, summary: str, detai
 def test_a_file_of_the_greatest_size_is_read() -> None:
     """The bound itself is still allowed."""
     content = json.dumps(DOCUMENT).encode()
-    assert parse_live(content + b" " * (LARGEST_LIVE_FILE - len(content))).base_url == BASE_URL
+    assert parse_live(content + b" " * (LIVE_FORMAT.largest - len(content))).base_url == BASE_URL

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.desired import ApiVersion, PortfolioId, RunState
-from reconciler.core.live import Live, Record, Status
-from reconciler.core.marker import (
+from reconciler.core.evidence import (
     MARK,
     due_ms_of,
     has_token,
@@ -21,6 +18,7 @@ from reconciler.core.marker import (
     unmarked,
     without_mark,
 )
+from reconciler.core.model import ApiVersion, Live, PortfolioId, Record, RunState, Status
 from tests.support import HOUR_MS, NOON_MS
 
 TOKEN = "7f3a9c"

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.desired import ApiVersion, PortfolioId, RunState
-from reconciler.core.live import Live, Record, Status
-from reconciler.core.pausedby import PausedBy, paused_by
+from reconciler.core.evidence import paused_by
+from reconciler.core.model import ApiVersion, Live, PausedBy, PortfolioId, Record, RunState, Status
 
 V1, V2 = ApiVersion.V1, ApiVersion.V2
 OURS, LATER = "due 2026-11-22T12:00:00.000Z", "due 2026-11-22T13:00:00.000Z"

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.desired import PortfolioId, RunState
-from reconciler.core.live import Status
-from reconciler.core.plan import Change, Summary, desired_status, write_stages
-from reconciler.core.verb import Verb
+from reconciler.core.model import Cadence, PortfolioId, RunState, Status, Verb
+from reconciler.core.plan import Change, StrategySummary, Summary, desired_status, write_stages
 from tests.core.plans import BARE, RICH
-from tests.support import HOUR_MS
+from tests.support import HOUR_MS, cadence_change
 
 
 def change(portfolio: str, verb: Verb, before: int | None = None, after: int | None = None) -> Change:
@@ -29,9 +26,28 @@ def test_summary() -> None:
     verbs = [Verb.START] * 1 + [Verb.RESUME] * 2 + [Verb.PAUSE] * 3 + [Verb.UPDATE] * 4
     plan = replace(RICH, changes=tuple(change(f"p{n}", verb) for n, verb in enumerate(verbs)))
     assert plan.summary == Summary(
-        start=1, resume=2, pause=3, update=4, no_op=4, held=2, blocked=2, unmanaged=2, unverified=2, moved=0
+        start=1,
+        resume=2,
+        pause=3,
+        update=4,
+        no_op=4,
+        held=2,
+        blocked=2,
+        unmanaged=2,
+        unverified=2,
+        moved=0,
+        strategies=StrategySummary(update=0, no_op=0, blocked=0),
     )
     assert plan.managed == 10 + 2 + 2 + 4
+
+
+def test_strategies_are_counted_by_themselves() -> None:
+    """A cadence is no update of a portfolio, and a blocked strategy no blocked portfolio."""
+    cadence = cadence_change("s", Cadence.DAILY, Cadence.WEEKLY)
+    stuck = replace(RICH.blocked[0], id=cadence.id)
+    plan = replace(RICH, changes=(*RICH.changes, cadence), blocked=(*RICH.blocked, stuck), strategies_no_op=7)
+    assert plan.summary == replace(RICH.summary, strategies=StrategySummary(update=1, no_op=7, blocked=1))
+    assert (plan.portfolios, plan.cadences, plan.managed) == (RICH.changes, (cadence,), RICH.managed)
 
 
 def test_stages() -> None:

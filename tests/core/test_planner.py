@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from reconciler.core.decide import Policy, Unverified
-from reconciler.core.desired import Desired, PortfolioId, RunState
 from reconciler.core.diagnostics import Diagnostic, Severity
-from reconciler.core.limits import Excess, Guards, Limit
-from reconciler.core.live import Live, Record, Status
-from reconciler.core.plan import JournalState, Plan
-from reconciler.core.planfile import format_plan
+from reconciler.core.guards import Guards, Limit
+from reconciler.core.model import Desired, Live, PortfolioId, Record, RunState, Status
+from reconciler.core.plan import Excess, Guarded, JournalState, Plan
+from reconciler.core.planfile import format_plan, parse_plan
 from reconciler.core.planner import build_plan
-from reconciler.core.planread import parse_plan
 from reconciler.core.ports import Memory
 from reconciler.core.selection import EVERYTHING, Selection
-from reconciler.core.verb import Verb
 from tests.support import BASE_URL, HOUR_MS, NOON_MS
 
 FLEET = {
@@ -74,8 +70,8 @@ def test_everything_given() -> None:
         no_op=3,
         unverified=3,
         over=(
-            Excess(guarded=Verb.UPDATE, planned=1, allowed=0, limit="0"),
-            Excess(guarded=Verb.PAUSE, planned=2, allowed=1, limit="10%"),
+            Excess(guarded=Guarded.UPDATE, planned=1, allowed=0, limit="0"),
+            Excess(guarded=Guarded.PAUSE, planned=2, allowed=1, limit="10%"),
         ),
         warnings=(WARNING,),
     )
@@ -120,7 +116,7 @@ def test_a_share_of_an_unknown_fleet() -> None:
     """Where nobody says how many are managed, a share is of none."""
     guards = Guards(max_pause=Limit("100%", percent=100, floor=0))
     plan = build_plan(DESIRED, LIVE, Memory(), base_url=BASE_URL, created_ms=NOON_MS, guards=guards)
-    assert plan.over == (Excess(guarded=Verb.PAUSE, planned=2, allowed=0, limit="100%"),)
+    assert plan.over == (Excess(guarded=Guarded.PAUSE, planned=2, allowed=0, limit="100%"),)
 
 
 @pytest.mark.parametrize(

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.desired import PortfolioId
 from reconciler.core.errors import ApiError, ExitReason, FailureKind
 from reconciler.core.intent import Call
+from reconciler.core.model import PortfolioId
 from reconciler.core.plan import Blocked, BlockReason, Held, Plan
-from reconciler.core.report import (
-    ACHIEVED,
-    ActionResult,
-    ApplyReport,
-    Outcome,
-    drift_exit_reason,
-    plan_exit_reason,
-)
+from reconciler.core.report import ACHIEVED, ApplyReport, Outcome, Result, drift_exit_reason, plan_exit_reason
 from tests.core.plans import BARE, RICH
 
 CLEAN = replace(RICH, changes=(), held=(), blocked=(), over=(), warnings=())
@@ -32,18 +24,18 @@ def blocked(*failures: FailureKind | None) -> tuple[Blocked, ...]:
             reason=BlockReason.READ_FAILED if failure else BlockReason.ARCHIVED,
             detail="x",
             status="x",
-            failure=failure.value if failure else None,
+            failure=failure,
         )
         for number, failure in enumerate(failures)
     )
 
 
-def result(outcome: Outcome, kind: FailureKind | None = None, *, changed: bool = False) -> ActionResult:
+def result(outcome: Outcome, kind: FailureKind | None = None, *, changed: bool = False) -> Result:
     error = ApiError(kind, "x") if kind else None
-    return ActionResult(change=BARE, outcome=outcome, calls=(Call.PAUSE,), error=error, changed=changed)
+    return Result(change=BARE, outcome=outcome, calls=(Call.PAUSE,), error=error, changed=changed)
 
 
-def report(*results: ActionResult, plan: Plan = CHANGES) -> ApplyReport:
+def report(*results: Result, plan: Plan = CHANGES) -> ApplyReport:
     return ApplyReport(plan=plan, results=results, started_ms=1, finished_ms=2)
 
 

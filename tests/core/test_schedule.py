@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.desired import PortfolioId, RunState
-from reconciler.core.live import Live, Provenance, Record, Status
+from reconciler.core.model import Live, PortfolioId, Provenance, Record, RunState, Status
 from reconciler.core.schedule import Known, applies, known_interval, known_offset, observed_interval, runs_per_day
 from tests.support import HOUR_MS, NOON_MS
 

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.approval import not_covered, require_approved
-from reconciler.core.cause import with_causes
 from reconciler.core.decide import DEFAULT_POLICY, Policy, decide
-from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
+from reconciler.core.diff import not_covered, require_approved
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, StalePlan
-from reconciler.core.failon import FailOn, conditions_met
+from reconciler.core.evidence import MARK
 from reconciler.core.fleet import Fleet, PortfolioList
-from reconciler.core.live import Live, Record, Status
-from reconciler.core.marker import MARK
+from reconciler.core.model import (
+    ApiVersion,
+    Desired,
+    Live,
+    PortfolioId,
+    Record,
+    RunState,
+    Status,
+    StrategyId,
+    Verb,
+)
 from reconciler.core.plan import (
     Blocked,
     BlockReason,
@@ -29,16 +36,15 @@ from reconciler.core.plan import (
     Plan,
     Risk,
     Snapshot,
+    StrategyName,
     Unchanged,
     Unmanaged,
 )
-from reconciler.core.planfile import fingerprint, format_plan, plan_document
-from reconciler.core.planner import build_plan
-from reconciler.core.planread import parse_plan
+from reconciler.core.planfile import fingerprint, format_plan, parse_plan, plan_document
+from reconciler.core.planner import build_plan, with_causes
 from reconciler.core.ports import Memory
-from reconciler.core.report import drift_exit_reason, plan_exit_reason
-from reconciler.core.strategy import StrategyId
-from reconciler.core.verb import Verb
+from reconciler.core.report import FailOn, conditions_met, drift_exit_reason, plan_exit_reason
+from tests.core.plans import Declares
 
 ID = PortfolioId("ao04x0r6")
 DAY = 86_400_000
@@ -146,7 +152,11 @@ def test_another_strategy_than_declared_is_never_as_declared(
     policy = Policy(resume_held=frozenset({ID}))
     moved = decide(wanted(state, strategy=DECLARED), found, record, policy)
     assert moved == Moved(
-        id=ID, state=state, status=status, declared="S0", live="S2", live_name="Value", cadence_ms=DAY
+        id=ID,
+        state=state,
+        status=status,
+        declared=StrategyName(strategy="S0"),
+        live=StrategyName(strategy="S2", name="Value", interval_ms=DAY),
     )
     same = decide(wanted(state, strategy=StrategyId("S2")), found, record, policy)
     assert not isinstance(same, Moved)
@@ -176,9 +186,6 @@ def test_a_plan_keeps_what_has_moved() -> None:
     asked = [FailOn.CHANGES, FailOn.DRIFT, FailOn.HELD]
     for looked in (True, False):
         assert conditions_met(plan, asked, looked_for_drift=looked) == (FailOn.DRIFT,)
-    older = json.loads(format_plan(plan))
-    del older["moved"]
-    assert parse_plan(json.dumps(older)).moved == ()
 
 
 @pytest.mark.parametrize(("state", "status"), [(ACTIVE, Status.ACTIVE), (PAUSED, Status.PAUSED)])
@@ -200,7 +207,7 @@ def test_a_plan_of_v2_survives_its_json() -> None:
     """With versions, cadences, what is unmanaged and how that is known."""
     plan = rich()
     assert parse_plan(format_plan(plan)) == plan
-    document = plan_document(plan, ExitReason.OK)
+    document = json.loads(format_plan(plan))
     assert [(one["api"], one["cadence_ms"]) for one in document["changes"]] == [("v2", DAY)]
     assert document["unmanaged"] == [{"id": "zz", "name": None, "status": "unreadable", "strategy": "S1"}]
     assert (document["listing"], document["summary"]["unmanaged"]) == ("complete", 1)
@@ -220,7 +227,7 @@ def test_a_file_from_before_v2_is_one_of_v1() -> None:
     plan = plan_of(Desired(id=ID, state=PAUSED), live(Status.ACTIVE))
     document = json.loads(format_plan(plan))
     for entry in document["changes"]:
-        del entry["api"], entry["cadence_ms"], entry["pause_id"]
+        del entry["api"], entry["cadence_ms"], entry["pause_id"], entry["strategy"]
     del document["listing"]
     assert parse_plan(json.dumps(document)) == plan
 
@@ -251,10 +258,11 @@ def test_an_approval_is_for_one_api() -> None:
 def test_moving_to_the_other_api_is_this_branch() -> None:
     """The base would make the same pause by v1, so the change comes from the branch, not from drift."""
     plan = plan_of(wanted(PAUSED), live(Status.ACTIVE))
-    base = {ID: Desired(id=ID, state=PAUSED)}
-    caused = with_causes(plan, base, {ID: live(Status.ACTIVE)}, {}, DEFAULT_POLICY)
+    on_v1 = Declares(desired={ID: Desired(id=ID, state=PAUSED)})
+    caused = with_causes(plan, on_v1, {ID: live(Status.ACTIVE)}, Memory(), DEFAULT_POLICY)
     assert [change.cause for change in caused.changes] == [Cause.BOTH]
-    same = with_causes(plan, {ID: wanted(PAUSED)}, {ID: live(Status.ACTIVE)}, {}, DEFAULT_POLICY)
+    on_v2 = Declares(desired={ID: wanted(PAUSED)})
+    same = with_causes(plan, on_v2, {ID: live(Status.ACTIVE)}, Memory(), DEFAULT_POLICY)
     assert [change.cause for change in same.changes] == [Cause.PENDING]
 
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from hashlib import sha256
 
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.comparison import facts
 from reconciler.core.decide import decide
-from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
+from reconciler.core.diff import facts
 from reconciler.core.errors import ExitReason, GitHubError, StalePlan
-from reconciler.core.live import Live, Status
+from reconciler.core.model import ApiVersion, Desired, Live, PortfolioId, RunState, Status, Verb
 from reconciler.core.plan import Blocked, Change
-from reconciler.core.planfile import fingerprint, format_plan, plan_document
+from reconciler.core.planfile import fingerprint, format_plan, parse_plan, plan_document, require_applicable
 from reconciler.core.planner import build_plan
-from reconciler.core.planread import parse_plan, require_applicable
 from reconciler.core.ports import Memory
-from reconciler.core.verb import Verb
 from tests.core.plans import BARE, RICH
-from tests.core.test_strategy_words import whole_plan
+from tests.core.test_plan_strategies_words import whole_plan
 from tests.support import BASE_URL, HOUR_MS, NOON_MS
 
 ID = PortfolioId("aaa")
@@ -63,8 +60,10 @@ def test_the_id_of_a_pause_is_saved_and_fingerprinted() -> None:
     none = replace(of_v2, changes=(replace(BARE, api=V2),))
     assert len({fingerprint(plan) for plan in (of_v2, other, none)}) == 3
     alone = replace(none, over=())
-    states = ",".join(f'{{"state":"{state}","interval_ms":null,"offset_ms":null}}' for state in ("active", "paused"))
-    meaning = f'[[["{BASE_URL}","Acme EU","b-bare","v2","pause",{states},["","",""],[false,false,""],false]],[],[]]'
+    states = ",".join(
+        f'{{"state":"{state}","interval_ms":null,"offset_ms":null,"cadence":null}}' for state in ("active", "paused")
+    )
+    meaning = f'[[["{BASE_URL}","Acme EU","b-bare","v2","pause",{states},["","",""],[false,false,""],false]],[]]'
     assert fingerprint(alone) == sha256(meaning.encode()).hexdigest()
 
 
@@ -84,8 +83,8 @@ def test_a_plan_of_a_live_file_is_for_reading_only() -> None:
 
 
 def test_blocked_strategies_are_among_the_errors() -> None:
-    """By their address, after the portfolios."""
-    plan = replace(whole_plan(), blocked=RICH.blocked[1:])
+    """By their address, among the portfolios in the order of ids."""
+    plan = replace(whole_plan(), blocked=(*RICH.blocked[1:], *whole_plan().blocked))
     errors = plan_document(plan, ExitReason.ERROR)["errors"]
     assert errors[0] == {"id": "f-blocked", "reason": "archived", "problem": "it is archived"}
     assert errors[1] == {

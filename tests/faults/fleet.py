@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import dataclasses
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, assert_never
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
-from reconciler.core.marker import MARK
-from reconciler.core.strategy import Cadence, StrategyChange, StrategyId, address_of, strategy_of
-from reconciler.core.verb import Verb
+from reconciler.core.evidence import MARK
+from reconciler.core.model import (
+    ApiVersion,
+    Cadence,
+    Desired,
+    PortfolioId,
+    RunState,
+    StrategyId,
+    Verb,
+    address_of,
+    strategy_of,
+)
+from reconciler.core.plan import Change
 from reconciler.sandbox import actions, integrator
 from reconciler.sandbox.enrolled import Frequency, start_enrolled, stop_enrolled
 from reconciler.sandbox.glider import Glider
@@ -22,7 +33,7 @@ from tests.support import HOUR_MS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reconciler.core.plan import AnyChange
+    from reconciler.core.plan import Change
     from tests.faults.support import FaultyWorld, Spoil
 
 SPOILS: dict[str, Spoil] = {
@@ -40,8 +51,9 @@ SPOILS: dict[str, Spoil] = {
     "no data": kinds.said(lambda _: None),
     "late": kinds.lags(2),
 }
-HIDES, LATE = "no data", "late"
-"""What shows a strategy without a schedule, so that nobody can see which one it has; and what shows an old state."""
+HIDES, LATE, DENIES = "no data", "late", "404"
+"""What shows a strategy without a schedule, so that nobody can see which one it has; what shows an old state; and what
+says, in the service's own words, that there is no automation."""
 MAKE_IT_WAIT = sorted({*kinds.WAITS, *kinds.LOST_BEFORE, *kinds.LOST_AFTER, *kinds.LIMITED})
 LOSE_THE_ANSWER = sorted({*kinds.LOST_BEFORE, *kinds.LOST_AFTER, *kinds.ODD_AFTER} - {"too large"})
 
@@ -114,10 +126,10 @@ class Hand:
 HANDS = st.builds(Hand, pick=st.integers(0, 8), actions=ACTIONS, cadence=CADENCES)
 
 
-def undoing(change: AnyChange) -> tuple[str, ...]:
+def undoing(change: Change) -> tuple[str, ...]:
     """Return what a person does to undo a change, as far as one can."""
-    if isinstance(change, StrategyChange):
-        return () if change.before is None else (change.before,)
+    if change.of_strategy:
+        return () if change.before.cadence is None else (change.before.cadence,)
     match change.verb:
         case Verb.PAUSE:
             return ("resume",)
@@ -178,7 +190,7 @@ class Person:
             "pause silently": partial(actions.pause, reason=None),
             "resume": actions.resume,
             "update": partial(actions.update, interval_ms=hours * HOUR_MS, offset_ms=0, accept_while_paused=True),
-            "archive": lambda one, _: replace(one, state=AutomationState.ARCHIVED) if one.grid else one,
+            "archive": lambda one, _: dataclasses.replace(one, state=AutomationState.ARCHIVED) if one.grid else one,
         }
         self._glider.change(which, does[action])
 

@@ -12,7 +12,6 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from reconciler.api.rebalance import Rebalances
 from reconciler.apply.announce import Announcer
 from reconciler.apply.journal import open_journal, read_runs
 from reconciler.apply.settle import settle_rebalances
@@ -20,7 +19,7 @@ from reconciler.apply.stop import Stop
 from reconciler.apply.trigger import Order, trigger_all
 from reconciler.core.decide import DEFAULT_POLICY
 from reconciler.core.intent import Call, WriteOutcome
-from reconciler.core.strategy import strategy_of
+from reconciler.core.model import strategy_of
 from reconciler.sandbox import actions
 from reconciler.sandbox.enrolled import (
     Enrolled,
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from reconciler.core.decide import Policy
-    from reconciler.core.desired import Desired
+    from reconciler.core.model import Desired
     from reconciler.core.plan import Plan
     from reconciler.core.rebalance import RebalanceResult
     from reconciler.core.report import ApplyReport, Write
@@ -440,10 +439,7 @@ class HandWorld(FaultyWorld):
             opened.open_run(fingerprint="rebalance", tool="test")
             async with self.api() as api:
                 glider = api.by({order.portfolio: order.version})
-                way = Rebalances(api.transport, api.v1).of(order.version)
-                announcer = Announcer(
-                    api=glider, journal=journal, clock=self.here, token=self.token, rebalances=lambda _: way
-                )
+                announcer = Announcer(api=glider, journal=journal, clock=self.here, token=self.token)
                 results = await trigger_all([order], announcer=announcer, observer=_Deaf(), parallelism=1, stop=Stop())
         return results[order.portfolio]
 

@@ -11,19 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.core.errors import ExitReason
+from reconciler.core.evidence import is_marked
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, WriteOutcome
-from reconciler.core.marker import is_marked
+from reconciler.core.model import Verb
 from reconciler.core.plan import Change, ChangeReason
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ACHIEVED, Outcome
-from reconciler.core.strategy import StrategyChange
-from reconciler.core.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from reconciler.core.intent import Address
-    from reconciler.core.plan import AnyChange, Plan
+    from reconciler.core.plan import Change, Plan
     from reconciler.core.report import ApplyReport, Run, Write
     from tests.faults.support import Effect, FaultyWorld
 
@@ -62,27 +60,19 @@ class Saved:
         return frozenset(fingerprint(one) for one in (self.plan, self.approved) if one is not None)
 
     @property
-    def changes(self) -> dict[str, AnyChange]:
+    def changes(self) -> dict[str, Change]:
         """All changes by id or address."""
-        return {str(address_of(change)): change for change in changes_of(self.plan)}
+        return {str(change.id): change for change in self.plan.changes}
 
 
-def changes_of(plan: Plan) -> tuple[AnyChange, ...]:
-    return (*plan.changes, *plan.strategies)
-
-
-def address_of(change: AnyChange) -> Address:
-    return change.address if isinstance(change, StrategyChange) else change.id
-
-
-def calls_of(change: AnyChange) -> frozenset[str]:
+def calls_of(change: Change) -> frozenset[str]:
     """Return the calls that a change may make."""
-    return MAY[change.verb] if isinstance(change, Change) else frozenset({Call.SET_CADENCE})
+    return frozenset({Call.SET_CADENCE}) if change.of_strategy else MAY[change.verb]
 
 
-def ends_with(change: AnyChange) -> Call:
+def ends_with(change: Change) -> Call:
     """Return the call that carries a change to its end."""
-    return IS_THE_CHANGE[change.verb] if isinstance(change, Change) else Call.SET_CADENCE
+    return Call.SET_CADENCE if change.of_strategy else IS_THE_CHANGE[change.verb]
 
 
 def check_in_the_plan(saved: Saved, tried: Iterable[tuple[str, str]]) -> None:
@@ -98,7 +88,7 @@ def check_pauses(saved: Saved, effects: Iterable[Effect]) -> None:
         if effect.call != Call.RESUME:
             continue
         change = saved.changes[effect.portfolio]
-        assert isinstance(change, Change)
+        assert not change.of_strategy
         if change.reason is not ChangeReason.HOLD_OVERRIDDEN:
             assert is_marked(str(effect.was[2])), "somebody else's pause was lifted"
         assert effect.was[2] == saved.pins[effect.portfolio][2], "another pause was lifted than the planned one"
@@ -113,9 +103,11 @@ def check_cadences(saved: Saved, effects: Iterable[Effect], *, hidden: bool) -> 
         if effect.call != Call.SET_CADENCE:
             continue
         change = saved.changes[effect.portfolio]
-        assert isinstance(change, StrategyChange)
-        assert str(effect.left[0]) == change.after.value, "a cadence was set that is not in the plan"
-        assert hidden or str(effect.was[0]) == change.before, "a cadence was overwritten that the plan did not see"
+        assert change.of_strategy
+        assert str(effect.left[0]) == change.after.cadence, "a cadence was set that is not in the plan"
+        assert hidden or str(effect.was[0]) == change.before.cadence, (
+            "a cadence was overwritten that the plan did not see"
+        )
 
 
 def must_not_write(saved: Saved, world: FaultyWorld, runs: Sequence[Run], *, watched: bool) -> dict[str, str]:
@@ -137,7 +129,7 @@ def must_not_write(saved: Saved, world: FaultyWorld, runs: Sequence[Run], *, wat
     return found
 
 
-def _written_since(saved: Saved, name: str, change: AnyChange, runs: Sequence[Run]) -> str | None:
+def _written_since(saved: Saved, name: str, change: Change, runs: Sequence[Run]) -> str | None:
     for run in runs:
         own = saved.fingerprints & {run.fingerprint, run.approved}
         for write in run.writes:
@@ -150,10 +142,10 @@ def _written_since(saved: Saved, name: str, change: AnyChange, runs: Sequence[Ru
     return None
 
 
-def _moved_since(was: tuple[object, ...], now: tuple[object, ...], change: AnyChange) -> str | None:
+def _moved_since(was: tuple[object, ...], now: tuple[object, ...], change: Change) -> str | None:
     if was[0] != now[0]:
         return "its state, or cadence, is another one"
-    if isinstance(change, Change) and change.verb is Verb.RESUME and was[2] != now[2]:
+    if change.verb is Verb.RESUME and was[2] != now[2]:
         return "it is in another pause"
     return None
 
@@ -172,12 +164,12 @@ def check_journal(writes: list[Write], effects: Iterable[Effect], *, died: bool,
 
 def check_done(report: ApplyReport, world: FaultyWorld) -> None:
     """What is called done stands, where nobody else did anything meanwhile."""
-    for result in report.every:
+    for result in report.results:
         if result.outcome is not Outcome.DONE:
             continue
-        state = world.wire.state(address_of(result.change))
-        if isinstance(result.change, StrategyChange):
-            assert str(state[0]) == result.change.after.value
+        state = world.wire.state(result.change.id)
+        if result.change.of_strategy:
+            assert str(state[0]) == result.change.after.cadence
             continue
         after, found = result.change.after, world.store.portfolio(result.change.id)
         assert state[0] == after.state.value
@@ -194,17 +186,17 @@ def check_stale(report: ApplyReport, effects: Iterable[Effect]) -> None:
     A call that was refused for now is not among these: it may be tried, found too late, and never come to anything.
     """
     changed = {effect.portfolio for effect in effects}
-    for result in report.every:
-        if result.outcome is Outcome.STALE and address_of(result.change) in changed:
+    for result in report.results:
+        if result.outcome is Outcome.STALE and result.change.id in changed:
             assert result.calls, "stale, and written to"
 
 
 def check_exit_reason(report: ApplyReport, writes: Iterable[Write]) -> None:
     """The exit reason is what the outcomes say, and ``writes``, those of this apply in the journal."""
-    outcomes = {result.outcome for result in report.every}
-    complete, blocked = outcomes <= ACHIEVED, bool(report.plan.blocked or report.plan.blocked_strategies)
+    outcomes = {result.outcome for result in report.results}
+    complete, blocked = outcomes <= ACHIEVED, bool(report.plan.blocked)
     changed = {write.portfolio for write in writes if write.outcome in TOOK_EFFECT}
-    halfway = any(address_of(result.change) in changed for result in report.every if result.outcome not in ACHIEVED)
+    halfway = any(result.change.id in changed for result in report.results if result.outcome not in ACHIEVED)
     if complete and not blocked:
         expected = {ExitReason.OK}
     elif outcomes - ACHIEVED == {Outcome.STALE} and not blocked and not halfway:

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
-from reconciler.api.strategies import GliderStrategies, read_strategies
+from reconciler.api.fleet import read_strategies
 from reconciler.apply.journal import open_journal, read_memory
 from reconciler.apply.run import Pace, apply_plan
 from reconciler.apply.settle import settle
 from reconciler.apply.stop import Stop
+from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call
-from reconciler.core.marker import MARK
+from reconciler.core.model import Cadence, StrategyDesired, StrategyId, strategy_of
 from reconciler.core.planfile import fingerprint
-from reconciler.core.strategy import Cadence, StrategyDesired, StrategyId, strategy_of
-from reconciler.core.strategyplan import Strategies, with_strategies
+from reconciler.core.planner import Strategies, with_strategies
 from reconciler.sandbox.enrolled import EnrolledState
 from tests.support import BASE_URL, Silence, World, run, versions_of_intents
 
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
     from reconciler.apply.journal import SqliteJournal
     from reconciler.core.decide import Policy
-    from reconciler.core.desired import Desired, PortfolioId
-    from reconciler.core.intent import Address, Intent, OpenIntent, WriteOutcome
-    from reconciler.core.live import Record
+    from reconciler.core.intent import Intent, OpenIntent, WriteOutcome
+    from reconciler.core.model import Address, Desired, PortfolioId, Record
     from reconciler.core.plan import Plan
     from reconciler.core.ports import Memory
     from reconciler.core.report import ApplyReport
@@ -332,15 +331,12 @@ class FaultyWorld(World):
         memory = read_memory(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms(), plans=plans)
         plan = await super()._plan(wanted, policy, plans)
         async with self.api() as api:
-            live = await read_strategies(GliderStrategies(api.transport), self.cadences, parallelism=self.parallelism)
+            live = await read_strategies(api, self.cadences, parallelism=self.parallelism)
         strategies = Strategies(
             desired={name: StrategyDesired(id=name, schedule=cadence) for name, cadence in self.cadences.items()},
             live=live,
-            recorded=memory.cadences,
-            reach={},
-            since=memory.since,
         )
-        return with_strategies(plan, strategies, unverified=policy.unverified, guards=None, managed=len(wanted))
+        return with_strategies(plan, strategies, memory, unverified=policy.unverified, guards=None, managed=len(wanted))
 
     def apply(
         self,
@@ -360,13 +356,11 @@ class FaultyWorld(World):
         with open_journal(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms) as opened:
             journal = Disk(opened, self.wire.life)
             async with self.api(plan.changes) as api:
-                strategies = GliderStrategies(api.transport)
-                await settle(api=api.by(versions_of_intents(opened)), journal=journal, strategies=strategies)
+                await settle(api=api.by(versions_of_intents(opened)), journal=journal)
                 opened.open_run(fingerprint=fingerprint(plan), tool="test", approved=approved)
                 report = await apply_plan(
                     plan,
                     api=api,
-                    strategies=strategies,
                     journal=journal,
                     clock=self.here,
                     observer=observer,
@@ -385,11 +379,7 @@ class FaultyWorld(World):
     async def _settle(self) -> None:
         with open_journal(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms) as journal:
             async with self.api() as api:
-                await settle(
-                    api=api.by(versions_of_intents(journal)),
-                    journal=journal,
-                    strategies=GliderStrategies(api.transport),
-                )
+                await settle(api=api.by(versions_of_intents(journal)), journal=journal)
 
     def recover(self, desired: Iterable[Desired]) -> tuple[Plan, ApplyReport]:
         """End all faults, then do what a clean ``apply`` does: settle, plan, carry out."""

@@ -10,20 +10,19 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.apply.journal import open_journal
 from reconciler.apply.trigger import Order
-from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
 from reconciler.core.intent import Call
+from reconciler.core.model import ApiVersion, Cadence, Desired, PortfolioId, RunState, StrategyId, Verb
 from reconciler.core.rebalance import RebalanceOutcome
 from reconciler.core.report import Outcome
-from reconciler.core.strategy import Cadence, StrategyId
-from reconciler.core.verb import Verb
 from tests.faults import kinds
 from tests.faults.interruptions import HandWorld, Kind, Verdict, claim, judge, sent_outcomes, truth
 from tests.faults.support import READ, Answer, Exchange
@@ -120,7 +119,7 @@ class Stage:
         if plan is None:
             assert self.order is not None
             return world.rebalance(self.order).outcome
-        outcomes = [result.outcome for result in world.carry_out(plan).every]
+        outcomes = [result.outcome for result in world.carry_out(plan).results]
         return outcomes[0] if outcomes else Outcome.ALREADY_DONE
 
     def lifts_holds(self) -> bool:
@@ -363,7 +362,7 @@ class Bench:
     def _again(self) -> None:
         """Do with the same files what a clean command does."""
         plan = None if self._plan is None else self._stage.plan(self._world)
-        if plan is None or plan.changes or plan.strategies:
+        if plan is None or plan.changes:
             self._stage.carry_out(self._world, plan)
 
     def _is_taken_for_ours(self) -> bool:

@@ -4,8 +4,9 @@ that are lost or old, wrong clocks.
 After every step what must never happen has not happened; at the end one clean apply brings about what is declared.
 Known limits, which no reconciler can pass: a stop by a person of what we had stopped leaves no trace on v2; an old
 journal knows less, so more is held, and a plan of its time may be carried out once more; a machine whose clock is off
-and that is not told the time by the service takes old runs for new ones; and nothing can be told of what a person does
-inside the round trip of a write itself, so nobody does anything there.
+and that is not told the time by the service takes old runs for new ones; nothing can be told of what a person does
+inside the round trip of a write itself, so nobody does anything there; and where the service says in its own words that
+there is no automation although there is one, a start is sent, which it refuses.
 """
 
 from __future__ import annotations
@@ -19,9 +20,8 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
-from reconciler.core.desired import Desired, RunState
 from reconciler.core.duration import DAY_MS
-from reconciler.core.strategy import StrategyId, address_of
+from reconciler.core.model import Desired, RunState, StrategyId, address_of
 from tests.faults.fleet import (
     CADENCES,
     DECLARED,
@@ -47,8 +47,7 @@ from tests.faults.walk import Walk, meddled
 from tests.support import HOUR_MS, folder
 
 if TYPE_CHECKING:
-    from reconciler.core.desired import PortfolioId
-    from reconciler.core.strategy import Cadence
+    from reconciler.core.model import Cadence, PortfolioId
 
 ASKED = os.environ.get("RECONCILER_HISTORIES")
 PARTS = 8

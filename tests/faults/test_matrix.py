@@ -12,10 +12,10 @@ import pytest
 
 from reconciler.apply.journal import read_runs
 from reconciler.apply.stop import Stop
-from reconciler.core.desired import Desired, PortfolioId, RunState
 from reconciler.core.errors import ApiError, ExitReason, JournalError, exit_reason_of
+from reconciler.core.evidence import MARK_NAME
 from reconciler.core.intent import Call
-from reconciler.core.marker import MARK_NAME
+from reconciler.core.model import Desired, PortfolioId, RunState
 from reconciler.core.report import ACHIEVED, Outcome, plan_exit_reason
 from tests.faults import kinds
 from tests.faults.kinds import DAY, fields, lags, stores_another, without

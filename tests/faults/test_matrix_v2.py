@@ -13,9 +13,9 @@ import pytest
 
 from reconciler.apply.stop import Stop
 from reconciler.core.decide import Policy
-from reconciler.core.desired import ApiVersion, Desired, RunState
 from reconciler.core.errors import ApiError, ExitReason, JournalError, exit_reason_of
 from reconciler.core.intent import Call
+from reconciler.core.model import ApiVersion, Desired, RunState
 from reconciler.core.report import Outcome, plan_exit_reason
 from reconciler.sandbox import integrator
 from reconciler.sandbox.enrolled import stop_enrolled

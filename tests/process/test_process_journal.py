@@ -117,9 +117,9 @@ import sys
 from pathlib import Path
 
 from reconciler.apply.journal import open_journal
-from reconciler.core.desired import PortfolioId, RunState
+from reconciler.core.model import PortfolioId, RunState
 from reconciler.core.intent import Call, Intent, WriteOutcome
-from reconciler.core.live import Record
+from reconciler.core.model import Record
 
 record = Record(state=RunState.PAUSED, interval_ms=1, offset_ms=0, schedule_id="s", confirmed_ms=1)
 with open_journal(Path(sys.argv[1]), base_url="u", now_ms=lambda: 1) as journal:

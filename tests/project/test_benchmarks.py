@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from benchmarks.fleet import NOW_MS, members, status_answer, write_files
 from benchmarks.stages import STAGES, measure
-from reconciler.api.codec import live_of
+from reconciler.api.v1 import live_of
 from reconciler.config.load import load
-from reconciler.core.desired import PortfolioId
+from reconciler.core.model import PortfolioId
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
 

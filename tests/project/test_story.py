@@ -122,16 +122,17 @@ def test_the_whole_story(command: Command, tmp_path: Path) -> None:
     command("import --ids-from ids.txt --all --names --out automation.yaml --sandbox")
     assert json.loads(command("validate -o json"))["portfolios"] == 2 * EACH
     plan = json.loads(command("plan --sandbox --detailed-exitcode -o json"))
-    assert plan["summary"] == dict.fromkeys(plan["summary"], 0) | {"no_op": 2 * EACH}
-    assert plan["strategies"]["no_op"] == len(CADENCES)
+    strategies = {"update": 0, "no_op": len(CADENCES), "blocked": 0}
+    assert plan["summary"] == dict.fromkeys(plan["summary"], 0) | {"no_op": 2 * EACH, "strategies": strategies}
 
     # Edit: pause some, start and resume some, another cadence, another interval. The plan shows exactly that.
     text, expected = changed(files.read_text(encoding="utf-8"))
     files.write_text(text, encoding="utf-8")
     plan = json.loads(command("plan --sandbox --detailed-exitcode -o json", 2))
-    assert {change["id"]: change["verb"] for change in plan["changes"]} == expected
-    (cadence,) = plan["strategies"]["changes"]
-    assert (cadence["id"], cadence["after"], cadence["reach"]) == ("S-growth", "hourly", REACHED)
+    changes = {change["id"]: change for change in plan["changes"]}
+    cadence = changes.pop("strategies/S-growth")
+    assert {name: change["verb"] for name, change in changes.items()} == expected
+    assert (cadence["after"]["cadence"], cadence["reach"]) == ("hourly", REACHED)
     assert (plan["held"], plan["blocked"]) == ([], [])
 
     # Apply: the guards ask for the numbers, and name the flags. Then there is nothing left to do.

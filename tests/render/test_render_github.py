@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.errors import ConfigInvalid, ExitReason, GuardRefused
+from reconciler.core.model import Verb
 from reconciler.core.plan import Plan, Risk
 from reconciler.core.text import harmless
-from reconciler.core.verb import Verb
 from reconciler.render import endpage
 from reconciler.render.annotations import Annotation, Level
 from reconciler.render.ending import Ending
@@ -179,7 +179,8 @@ VERDICTS = {
     "valid": "### ⚠️ Validate: 1 warning in the files, 8 portfolios declared",
     "plan": "### ❌ Plan: 6 changes, 1 held, 1 moved, 1 blocked, over a guard",
     "drift": "### ❌ Drift: 1 moved, 5 pending, 1 unverified, 1 held, 1 blocked. 1 as declared",
-    "apply": "### ❌ Apply: 1 done, 1 stale, 1 failed, 1 unknown, 1 not attempted, 1 held, 1 moved, 1 blocked",
+    "apply": "### ❌ Apply: 1 done, 1 already done, 1 stale, 1 failed, 1 unknown, 1 not attempted, "
+    "1 held, 1 moved, 1 blocked",
     "refused": "### ❌ Apply: refused, not what was planned or approved",
     "status": "### ❌ Status: 4 portfolios: 1 active, 1 paused, 1 unknown, 1 unreadable",
     "failed": "### ❌ Action: wrong usage",
@@ -293,7 +294,7 @@ def test_outputs_tell_what_was_found() -> None:
     nothing = output_values(endings()["failed"], paths={})
     assert {nothing[name] for name in ("has-changes", "start", "blocked", "fingerprint", "plan-path")} == {""}
     assert (nothing["exit-code"], nothing["exit-reason"]) == ("64", "usage")
-    nothing_to_do = replace(plan_of(), changes=(), strategies=(), blocked=(), blocked_strategies=())
+    nothing_to_do = replace(plan_of(), changes=(), blocked=())
     calm = Ending(command="plan", reason=ExitReason.OK, plan=nothing_to_do)
     assert output_values(calm, paths={})["has-changes"] == "false"
     blocked = replace(calm, plan=replace(nothing_to_do, blocked=plan_of().blocked))

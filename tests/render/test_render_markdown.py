@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import cache
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from reconciler.core.comparison import compare_plans
+from reconciler.core.diff import compare_plans
 from reconciler.core.errors import ReconcilerError
+from reconciler.core.model import Verb
 from reconciler.core.plan import Cause, Plan, Risk
-from reconciler.core.verb import Verb
 from reconciler.render.comparison import comparison_markdown
 from reconciler.render.drift import drift_markdown
 from reconciler.render.markdown import plan_markdown, plan_verdict
@@ -98,7 +98,7 @@ def test_a_plan_at_a_glance() -> None:
 def test_what_needs_a_look_comes_first() -> None:
     """The gravest risk first, then starts and resumes, what is held or blocked, and the rest last."""
     markdown = plan_markdown(plan_of())
-    order = ["`growth`", "`p00002`", "`p00001`", "`p00003`", "`p00006`", "`p00007`", "`p00004`", "`p00005`"]
+    order = ["strategy `growth`", "`p00002`", "`p00001`", "`p00003`", "`p00006`", "`p00007`", "`p00004`", "`p00005`"]
     places = [markdown.index(f"| {portfolio} |") for portfolio in order]
     assert places == sorted(places)
 
@@ -120,7 +120,7 @@ def test_causes_group_the_changes() -> None:
         replace(found, cause=Cause.BRANCH if i % 2 else Cause.PENDING) for i, found in enumerate(plan_of().changes)
     ]
     markdown = plan_markdown(replace(plan_of(), changes=tuple(changes)))
-    assert markdown.index("#### This branch (2)") < markdown.index("`p00002`") < markdown.index("#### Pending")
+    assert markdown.index("#### This branch (3)") < markdown.index("`p00002`") < markdown.index("#### Pending")
     assert markdown.index("#### Pending") < markdown.index("`p00001`") < markdown.index("`p00005`")
 
 
@@ -141,7 +141,7 @@ def fleet(count: int) -> Plan:
         else change(n, (Verb.PAUSE, Verb.UPDATE)[n % 2], text="Ünïcode | name")
         for n in range(count)
     )
-    return replace(plan_of(), changes=changes, strategies=())
+    return replace(plan_of(), changes=changes)
 
 
 @pytest.mark.slow
@@ -196,6 +196,6 @@ def test_an_alert_is_one_box() -> None:
 def test_what_could_not_be_read_is_never_called_unchanged() -> None:
     """A plan whose portfolios are all blocked does not say "no changes" in its headline."""
     plan = plan_of()
-    alone = replace(plan, changes=(), held=(), strategies=(), blocked=plan.blocked, over=())
+    alone = replace(plan, changes=(), held=(), blocked=plan.blocked, over=())
     assert "no changes" not in plan_verdict(alone)[1]
     assert plan_verdict(alone)[1].endswith("blocked")

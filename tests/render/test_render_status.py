@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
-from reconciler.core.live import Live, Status
+from reconciler.core.model import ApiVersion, Desired, Live, PortfolioId, RunState, Status
 from reconciler.render.portfolio import PortfolioView, portfolio_document, portfolio_text
 from reconciler.render.status import StatusRow, status_rows_document, status_text
 from reconciler.render.style import PLAIN, Style, width

@@ -2,59 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.comparison import compare_plans
+from reconciler.core.diff import compare_plans
 from reconciler.core.errors import ExitReason
 from reconciler.core.intent import Call
-from reconciler.core.live import Provenance
-from reconciler.core.plan import Cause, Plan
+from reconciler.core.model import Cadence, Provenance, StrategyId, StrategyStatus, Verb, address_of
+from reconciler.core.plan import Blocked, BlockReason, Cause, Change, Plan, Risk
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
-from reconciler.core.report import ApplyReport, Outcome, StrategyResult, Write
-from reconciler.core.strategy import (
-    Cadence,
-    StrategyBlock,
-    StrategyBlocked,
-    StrategyChange,
-    StrategyId,
-    StrategyStatus,
-    address_of,
-)
+from reconciler.core.report import ApplyReport, Outcome, Result, Write
 from reconciler.core.text import plural
 from reconciler.render.comparison import comparison_text
 from reconciler.render.drift import drift_markdown, drift_text
+from reconciler.render.effects import cadence_text, reach_text
 from reconciler.render.history import wanted
 from reconciler.render.json import report_json
-from reconciler.render.page import page
-from reconciler.render.strategies import (
-    cadence_text,
-    reach_text,
-    strategies_line,
-    strategy_blocks,
-    strategy_result_blocks,
-)
+from reconciler.render.markdown import plan_blocks, plan_markdown, plan_verdict
+from reconciler.render.page import LOOK, page
+from reconciler.render.report import report_blocks, report_markdown
+from reconciler.render.strategies import strategies_line
 from reconciler.render.style import PLAIN
 from reconciler.render.text import plan_text, report_text
+from tests.endings import change as planned
+from tests.support import cadence_change
 
 HOSTILE = "<img src=x> | @me\x1b[31m [x](http://evil)"
 
 
-def change(strategy: str = "01JWA", **given: object) -> StrategyChange:
-    values: dict[str, object] = {"before": Cadence.DAILY, "after": Cadence.WEEKLY, "reach": 120, "risks": ()}
-    return StrategyChange(id=StrategyId(strategy), **{**values, **given})  # type: ignore[arg-type]  # a test's shorthand
+def change(
+    strategy: str = "01JWA",
+    *,
+    before: Cadence | None = Cadence.DAILY,
+    after: Cadence = Cadence.WEEKLY,
+    reach: int | None = 120,
+    **given: object,
+) -> Change:
+    return cadence_change(strategy, before, after, reach=reach, **given)
 
 
-def plan_of(*changes: StrategyChange, blocked: tuple[StrategyBlocked, ...] = (), no_op: int = 0) -> Plan:
+def plan_of(*changes: Change, blocked: tuple[Blocked, ...] = (), no_op: int = 0) -> Plan:
     empty = build_plan({}, {}, Memory(), base_url="https://api.glider.fi", created_ms=0, config_files=("a.yaml",))
-    return replace(empty, strategies=changes, blocked_strategies=blocked, strategies_no_op=no_op)
+    return replace(empty, changes=changes, blocked=blocked, strategies_no_op=no_op)
 
 
-BLOCKED = StrategyBlocked(
-    id=StrategyId("01JWB"),
-    reason=StrategyBlock.NOT_FOUND,
+BLOCKED = Blocked(
+    id=address_of(StrategyId("01JWB")),
+    reason=BlockReason.NOT_FOUND,
     detail=f"not found {HOSTILE}",
     status=StrategyStatus.NOT_FOUND,
     name="Value",
@@ -104,8 +101,9 @@ def test_a_fleet_without_strategies_never_reads_of_them() -> None:
     """No line, no block."""
     plan = plan_of()
     assert strategies_line(plan) == ""
-    assert strategy_blocks(plan) == []
-    assert "trategies" not in plan_text(plan, PLAIN) + drift_text(plan, PLAIN) + drift_markdown(plan)
+    report = ApplyReport(plan=plan, results=(), started_ms=0, finished_ms=0)
+    shown = plan_text(plan, PLAIN) + plan_markdown(plan) + drift_text(plan, PLAIN) + drift_markdown(plan)
+    assert "trateg" not in shown + report_text(report, PLAIN) + report_markdown(report)
 
 
 def test_unchanged_strategies_are_counted() -> None:
@@ -115,20 +113,34 @@ def test_unchanged_strategies_are_counted() -> None:
     assert "Strategies: 0 to update, 3 unchanged, 0 blocked." in shown
 
 
-def test_a_cause_stands_in_its_row() -> None:
-    """Where a base was given, each change says where it comes from."""
-    assert "reaches 120 portfolios (drift)" in plan_text(plan_of(change(cause=Cause.DRIFT)), PLAIN)
-    assert "reaches 120 portfolios (this branch)" in plan_text(plan_of(change(cause=Cause.BRANCH)), PLAIN)
+def test_a_cause_is_the_headline_of_its_changes() -> None:
+    """Where a base was given, each change stands under where it comes from, and a block under what is not changed."""
+    plan = plan_of(change("01JWA", cause=Cause.DRIFT), change("01JWC", cause=Cause.BRANCH), blocked=(BLOCKED,))
+    lines = plan_text(plan, PLAIN).splitlines()
+    effect = "schedule daily → weekly, reaches 120 portfolios"
+    assert lines[2:10] == [
+        "This branch (1)",
+        f"  ~ update  strategy 01JWC    {effect}",
+        "",
+        "Drift: live moved, the files did not (1)",
+        f"  ~ update  strategy 01JWA    {effect}",
+        "",
+        "Not changed (1)",
+        "  x blocked  strategy 01JWB  Value  not found <img src=x> | @me\\u{1b}[31m [x](http://evil)",
+    ]
+    shown = page(plan_blocks(plan))
+    places = ["#### This branch (1)", "strategy `01JWC`", "#### Drift: live moved", "strategy `01JWA`"]
+    assert [shown.index(place) for place in places] == sorted(shown.index(place) for place in places)
 
 
 def test_a_report_with_strategies() -> None:
     """What went wrong is told, what went well says what it did; both count in the last line."""
     plan = plan_of(change("01JWA"), change("01JWB"), blocked=(BLOCKED,))
     results = (
-        StrategyResult(change=plan.strategies[0], outcome=Outcome.DONE, calls=(Call.SET_CADENCE,)),
-        StrategyResult(change=plan.strategies[1], outcome=Outcome.FAILED, detail=f"refused {HOSTILE}", notes=("so",)),
+        Result(change=plan.changes[0], outcome=Outcome.DONE, calls=(Call.SET_CADENCE,)),
+        Result(change=plan.changes[1], outcome=Outcome.FAILED, detail=f"refused {HOSTILE}", notes=("so",)),
     )
-    report = ApplyReport(plan=plan, results=(), strategies=results, started_ms=0, finished_ms=0)
+    report = ApplyReport(plan=plan, results=results, started_ms=0, finished_ms=0)
     assert report_text(report, PLAIN).splitlines() == [
         "  done    ~ update  strategy 01JWA    schedule daily → weekly, reaches 120 portfolios",
         "  failed  ~ update  strategy 01JWB    refused <img src=x> | @me\\u{1b}[31m [x](http://evil); so",
@@ -136,35 +148,69 @@ def test_a_report_with_strategies() -> None:
         "Apply: 1 done, 0 already done, 0 stale, 1 failed, 0 unknown, 0 not attempted.",
     ]
     assert report.exit_reason is ExitReason.PARTIAL
-    document = report_json(report, report.exit_reason)
-    assert '"before": "daily"' in document
-    assert '"blocked_strategies"' in document
-    assert "\x1b" not in page(strategy_result_blocks(report))
+    document = json.loads(report_json(report, report.exit_reason))
+    assert document["results"] == [
+        {
+            "id": "strategies/01JWA",
+            "name": None,
+            "verb": "update",
+            "outcome": "done",
+            "calls": ["set-cadence"],
+            "detail": "",
+            "notes": [],
+        },
+        {
+            "id": "strategies/01JWB",
+            "name": None,
+            "verb": "update",
+            "outcome": "failed",
+            "calls": [],
+            "detail": f"refused {HOSTILE}",
+            "notes": ["so"],
+        },
+    ]
+    assert document["blocked"] == [{"id": "strategies/01JWB", "reason": "not_found"}]
+    shown = page(report_blocks(report))
+    assert "\x1b" not in shown
+    rows = [line for line in shown.splitlines() if "strategy `01J" in line]
+    assert [row.count(" | ") for row in rows] == [4, 3, 4]
+    failed, blocked, done = rows
+    assert failed.startswith("| ❌ failed |")
+    assert blocked.startswith("| `x`&nbsp;blocked |")
+    assert done.endswith("| schedule daily → weekly, reaches 120 portfolios |")
 
 
 def test_markdown_leads_with_what_is_gravest() -> None:
     """Faster before slower, an unknown reach before a known one, more before fewer."""
-    from reconciler.core.strategy import StrategyRisk
-
     plan = plan_of(
         change("few", reach=1),
         change("many", reach=500),
         change("nobody-knows", reach=None),
-        change("faster", reach=1, risks=(StrategyRisk.MORE_RUNS,)),
+        change("faster", reach=1, risks=(Risk.MORE_RUNS,)),
     )
-    shown = page(strategy_blocks(plan))
-    places = [shown.index(f"`{name}`") for name in ("faster", "nobody-knows", "many", "few")]
+    shown = page(plan_blocks(plan))
+    places = [shown.index(f"strategy `{name}`") for name in ("faster", "nobody-knows", "many", "few")]
     assert places == sorted(places)
+
+
+def test_every_change_of_a_strategy_needs_a_look() -> None:
+    """Also one that only slows down: it holds for many portfolios; with a portfolio's changes it stands before them."""
+    slower = change(reach=1, risks=(Risk.REACHES_PORTFOLIOS,))
+    plan = plan_of(planned(1, Verb.RESUME, risks=(Risk.HOLD_OVERRIDDEN,)), planned(2, Verb.PAUSE), slower)
+    assert plan_verdict(plan_of(slower)) == (LOOK, "1 change")
+    shown = page(plan_blocks(plan))
+    places = ["Needs a look", "strategy `01JWA`", "`p00001`", "Everything else", "`p00002`"]
+    assert [shown.index(place) for place in places] == sorted(shown.index(place) for place in places)
 
 
 def test_markdown_is_not_made_by_data() -> None:
     """No name and no reason forms a link, a mention, HTML or a new cell."""
-    shown = page(strategy_blocks(plan_of(change(name=HOSTILE), blocked=(BLOCKED,))))
+    shown = page(plan_blocks(plan_of(change(name=HOSTILE), blocked=(BLOCKED,))))
     assert "<img" not in shown
     assert "](http://" not in shown
     assert "@me" not in shown
     assert "\x1b" not in shown
-    rows = [line for line in shown.splitlines() if line.startswith("| `")]
+    rows = [line for line in shown.splitlines() if "strategy `01J" in line]
     assert [line.count(" | ") for line in rows] == [3, 3]
 
 

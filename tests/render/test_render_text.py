@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.desired import Desired, PortfolioId, RunState
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call
-from reconciler.core.live import Live, Record, Status
-from reconciler.core.marker import MARK
-from reconciler.core.pausedby import PausedBy
+from reconciler.core.model import Desired, Live, PausedBy, PortfolioId, Record, RunState, Status
 from reconciler.core.plan import Held, JournalState
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
-from reconciler.core.report import ActionResult, ApplyReport, Outcome
+from reconciler.core.report import ApplyReport, Outcome, Result
 from reconciler.render.markdown import plan_markdown
 from reconciler.render.style import PLAIN, Style, columns, cut, width
 from reconciler.render.text import diagnostics_text, plan_text, report_text
@@ -192,9 +190,7 @@ def test_report() -> None:
     plan = small_plan()
     outcomes = [Outcome.DONE, Outcome.UNKNOWN, Outcome.STALE, Outcome.FAILED, Outcome.NOT_ATTEMPTED]
     results = tuple(
-        ActionResult(
-            change=change, outcome=outcome, calls=(Call.PAUSE,), detail="" if outcome is Outcome.DONE else "why"
-        )
+        Result(change=change, outcome=outcome, calls=(Call.PAUSE,), detail="" if outcome is Outcome.DONE else "why")
         for change, outcome in zip(plan.changes, outcomes, strict=True)
     )
     text = report_text(ApplyReport(plan=plan, results=results, started_ms=0, finished_ms=0), PLAIN)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.desired import PortfolioId
-from reconciler.core.live import Status
+from reconciler.core.model import PortfolioId, Status
 from reconciler.core.plan import Listing, Plan, Unmanaged
 from reconciler.core.selection import EVERYTHING
 from reconciler.render.markdown import plan_markdown

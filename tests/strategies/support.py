@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reconciler.api.fleet import read_fleet
-from reconciler.api.strategies import GliderStrategies, read_strategies
+from reconciler.api.fleet import read_fleet, read_strategies
 from reconciler.apply.journal import open_journal, read_memory, read_runs
 from reconciler.apply.run import Pace, apply_plan
 from reconciler.apply.settle import settle
 from reconciler.core.decide import Unverified
-from reconciler.core.desired import ApiVersion, Desired, PortfolioId, RunState
+from reconciler.core.model import (
+    ApiVersion,
+    Cadence,
+    Desired,
+    PortfolioId,
+    RunState,
+    StrategyDesired,
+    StrategyId,
+)
 from reconciler.core.planfile import fingerprint
-from reconciler.core.planner import build_plan
-from reconciler.core.strategy import Cadence, StrategyDesired, StrategyId
-from reconciler.core.strategyplan import Strategies, with_strategies
+from reconciler.core.planner import Strategies, build_plan, with_strategies
 from tests.support import BASE_URL, Silence, World, run, versions_of_intents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from reconciler.apply.stop import Stop
-    from reconciler.core.limits import Guards
+    from reconciler.core.guards import Guards
     from reconciler.core.plan import Plan
     from reconciler.core.ports import StrategyApi
     from reconciler.core.report import ApplyReport
@@ -34,7 +39,8 @@ def wants_v2(portfolio: str, state: str = "active") -> Desired:
 
 
 class StrategyWorld(World):
-    """Plans and applies cadences, alone or with portfolios; ``stand_in`` takes the service's place in an apply."""
+    """Plans and applies cadences, alone or with portfolios; ``stand_in`` takes the place of the
+    service's strategies in an apply."""
 
     stand_in: StrategyApi | None = None
     settled: tuple[str, ...] = ()
@@ -60,8 +66,8 @@ class StrategyWorld(World):
         memory = read_memory(self.journal, base_url=BASE_URL, now_ms=self.clock.now_ms())
         async with self.api(portfolios) as api:
             fleet = await read_fleet(api, wanted, whole=True, parallelism=self.parallelism)
-            live = await read_strategies(GliderStrategies(api.transport), declared, parallelism=self.parallelism)
-            listed = await api.v2.list_portfolios()
+            live = await read_strategies(api, declared, parallelism=self.parallelism)
+            listed = await api.list_portfolios()
         plan = build_plan(
             wanted,
             fleet.live,
@@ -73,24 +79,20 @@ class StrategyWorld(World):
         strategies = Strategies(
             desired={i: StrategyDesired(id=i, schedule=Cadence(word)) for i, word in declared.items()},
             live=live,
-            recorded=memory.cadences,
             reach={strategy: count for strategy, count in counts.items() if count is not None},
-            since=memory.since,
         )
-        return with_strategies(plan, strategies, unverified=unverified, guards=guards, managed=len(wanted))
+        return with_strategies(plan, strategies, memory, unverified=unverified, guards=guards, managed=len(wanted))
 
     async def _apply(self, plan: Plan, stop: Stop, observer: Any, pace: Pace | None) -> ApplyReport:
         with open_journal(self.journal, base_url=BASE_URL, now_ms=self.clock.now_ms) as journal:
             journal.open_run(fingerprint=fingerprint(plan), tool="test")
             async with self.api(plan.changes) as api:
-                strategies = self.stand_in or GliderStrategies(api.transport)
-                self.settled = await settle(
-                    api=api.by(versions_of_intents(journal)), journal=journal, strategies=strategies
-                )
+                if self.stand_in is not None:
+                    vars(api).update(read_strategy=self.stand_in.read_strategy, set_cadence=self.stand_in.set_cadence)
+                self.settled = await settle(api=api.by(versions_of_intents(journal)), journal=journal)
                 return await apply_plan(
                     plan,
                     api=api,
-                    strategies=strategies,
                     journal=journal,
                     clock=self.clock,
                     observer=observer or Silence(),
@@ -110,7 +112,7 @@ class StrategyWorld(World):
 
         async def put() -> None:
             async with self.api() as api:
-                await GliderStrategies(api.transport).set_cadence(strategy, Cadence(cadence))
+                await api.set_cadence(strategy, Cadence(cadence))
 
         run(put())
 
@@ -119,7 +121,7 @@ class StrategyWorld(World):
 
         async def get() -> Cadence | None:
             async with self.api() as api:
-                return (await GliderStrategies(api.transport).read_strategy(strategy)).cadence
+                return (await api.read_strategy(strategy)).cadence
 
         found: Cadence | None = run(get())
         return found

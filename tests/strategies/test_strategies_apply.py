@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
-from reconciler.api.router import Glider
+from reconciler.api.client import Glider
 from reconciler.apply.journal import open_journal
 from reconciler.apply.run import Pace
 from reconciler.apply.stop import Stop
 from reconciler.core.decide import Unverified
-from reconciler.core.desired import ApiVersion
 from reconciler.core.errors import ExitReason
 from reconciler.core.intent import Before, Call
+from reconciler.core.model import ApiVersion, Cadence, StrategyId, StrategyLive, StrategyStatus, address_of
+from reconciler.core.plan import BlockReason
 from reconciler.core.report import ACHIEVED, Outcome
-from reconciler.core.strategy import (
-    Cadence,
-    StrategyBlock,
-    StrategyId,
-    StrategyLive,
-    StrategyStatus,
-    address_of,
-)
 from reconciler.sandbox.faults import Fault, FaultKind, Operation
 from tests.apply.scripted import intent
 from tests.strategies.support import A, B, C, StrategyWorld, put, wants_v2
@@ -35,9 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
     from pathlib import Path
 
-    from reconciler.core.desired import Desired, PortfolioId
     from reconciler.core.intent import Intent
-    from reconciler.core.live import Live
+    from reconciler.core.model import Desired, Live, PortfolioId
     from reconciler.core.plan import Change
     from reconciler.core.report import ApplyReport
 
@@ -61,7 +53,7 @@ def to_weekly(strategy: StrategyId) -> Intent:
 
 
 def only(report: ApplyReport) -> tuple[Outcome, tuple[Call, ...]]:
-    (result,) = report.strategies
+    (result,) = report.results
     return result.outcome, result.calls
 
 
@@ -87,13 +79,13 @@ def test_cell(place: Path, live: str, wanted: str) -> None:
     plan, report = world.converge_strategies({A: wanted})
 
     assert world.sent() == writes
-    assert [b.id for b in plan.blocked_strategies] == ([A] if blocked else [])
-    assert {result.outcome for result in report.strategies} <= ACHIEVED
+    assert [b.id for b in plan.blocked] == ([address_of(A)] if blocked else [])
+    assert {result.outcome for result in report.results} <= ACHIEVED
     if writes:
         assert world.cadence(A) == wanted
     again, repeated = world.converge_strategies({A: wanted})
-    assert (again.strategies, repeated.strategies) == ((), ())
-    assert [b.reason for b in again.blocked_strategies] == [b.reason for b in plan.blocked_strategies]
+    assert (again.changes, repeated.results) == ((), ())
+    assert [b.reason for b in again.blocked] == [b.reason for b in plan.blocked]
     assert world.sent() == writes
 
 
@@ -103,9 +95,7 @@ def test_an_unknown_schedule_is_left_alone_when_asked(place: Path, unverified: U
     world = world_of(place, {A: {}})
     plan, _ = world.converge_strategies({A: "daily"}, unverified=unverified)
     assert world.sent() == []
-    assert [b.reason for b in plan.blocked_strategies] == (
-        [StrategyBlock.UNVERIFIED] if unverified is Unverified.FAIL else []
-    )
+    assert [b.reason for b in plan.blocked] == ([BlockReason.UNVERIFIED] if unverified is Unverified.FAIL else [])
 
 
 def test_reach_counts_what_is_enrolled(place: Path) -> None:
@@ -113,14 +103,14 @@ def test_reach_counts_what_is_enrolled(place: Path) -> None:
     enrolled = {f"pf_{n}": {"api": "v2", "strategy": A, "status": s} for n, s in enumerate(("active", "paused"))}
     others = {"pf_9": {"api": "v2", "strategy": B}, "v1": {"status": "active"}}
     world = world_of(place, {A: {"frequency": "daily"}, B: {"frequency": "daily"}}, {**enrolled, **others})
-    assert [c.reach for c in world.plan_strategies({A: "weekly", B: "weekly"}).strategies] == [2, 1]
+    assert [c.reach for c in world.plan_strategies({A: "weekly", B: "weekly"}).changes] == [2, 1]
 
 
 def test_reach_is_unknown_where_the_list_fails(place: Path) -> None:
     """A list that ends early is no count."""
     world = world_of(place, {A: {"frequency": "daily"}})
     world.faults.add(Fault(kind=FaultKind.SERVER_ERROR, operation=Operation.LIST, times=1000))
-    assert [c.reach for c in world.plan_strategies({A: "weekly"}).strategies] == [None]
+    assert [c.reach for c in world.plan_strategies({A: "weekly"}).changes] == [None]
 
 
 def test_cadences_go_between_pauses_and_resumes(place: Path) -> None:
@@ -149,8 +139,12 @@ def test_nothing_is_resumed_on_a_cadence_that_was_not_set(place: Path) -> None:
     world.apply(world.plan_strategies({}, [wants_v2("pf_a", "paused"), wants_v2("pf_b", "paused")]))
     world.faults.add(Fault(kind=FaultKind.SERVER_ERROR, operation=Operation.CADENCE, portfolio=A, times=9))
     _, report = world.converge_strategies({A: "daily", B: "daily"}, [wants_v2("pf_a"), wants_v2("pf_b")])
-    assert [r.outcome for r in report.strategies] == [Outcome.UNKNOWN, Outcome.DONE]
-    assert [r.outcome for r in report.results] == [Outcome.NOT_ATTEMPTED, Outcome.DONE]
+    assert [(r.change.id, r.outcome) for r in report.results] == [
+        ("pf_a", Outcome.NOT_ATTEMPTED),
+        ("pf_b", Outcome.DONE),
+        (address_of(A), Outcome.UNKNOWN),
+        (address_of(B), Outcome.DONE),
+    ]
     assert f"the cadence of its strategy {A} was not set" in report.results[0].detail
     assert report.exit_reason is ExitReason.PARTIAL
 
@@ -180,7 +174,10 @@ def test_nothing_is_resumed_where_its_strategy_may_be_the_one_that_failed(place:
     plan = world.plan_strategies({A: "daily"}, [wants_v2("pf_b")])
     world.faults.add(Fault(kind=FaultKind.SERVER_ERROR, operation=Operation.CADENCE, times=9))
     report = world.apply(plan)
-    assert [r.outcome for r in report.results] == [Outcome.NOT_ATTEMPTED]
+    assert [(r.change.id, r.outcome) for r in report.results] == [
+        ("pf_b", Outcome.NOT_ATTEMPTED),
+        (address_of(A), Outcome.UNKNOWN),
+    ]
     assert "POST portfolios/pf_b/start" not in world.sent()
 
 
@@ -279,7 +276,7 @@ def test_a_fault_of_the_write(
     world.faults.clear()
     world.converge_strategies({A: "weekly"})
     again = world.plan_strategies({A: "weekly"})
-    assert (again.strategies, again.strategies_no_op) == ((), 1)
+    assert (again.changes, again.strategies_no_op) == ((), 1)
     assert world.cadence(A) == "weekly"
 
 
@@ -306,7 +303,7 @@ def test_a_change_by_somebody_else_is_not_written_over(place: Path) -> None:
     world.set_by_hand(A, "hourly")
     report = world.apply(plan)
     assert only(report) == (Outcome.STALE, ())
-    assert report.strategies[0].detail == "it was daily when planned, now it is hourly; plan again"
+    assert report.results[0].detail == "it was daily when planned, now it is hourly; plan again"
     assert report.exit_reason is ExitReason.STALE
     assert world.cadence(A) == "hourly"
 
@@ -337,7 +334,7 @@ def test_a_failure_stops_no_other_strategy(place: Path) -> None:
     world = world_of(place, {A: {"frequency": "daily"}, B: {"frequency": "daily"}})
     world.faults.add(Fault(kind=FaultKind.HTML, operation=Operation.CADENCE, portfolio=A, status=403))
     _, report = world.converge_strategies({A: "weekly", B: "weekly"})
-    assert [r.outcome for r in report.strategies] == [Outcome.FAILED, Outcome.DONE]
+    assert [r.outcome for r in report.results] == [Outcome.FAILED, Outcome.DONE]
     assert report.exit_reason is ExitReason.PARTIAL
     assert (report.count(Outcome.FAILED), report.count(Outcome.DONE)) == (1, 1)
 
@@ -348,8 +345,8 @@ def test_a_canary_that_fails_stops_the_rest(place: Path) -> None:
     world.faults.add(Fault(kind=FaultKind.HTML, operation=Operation.CADENCE, portfolio=A, status=403))
     plan = world.plan_strategies(dict.fromkeys((A, B, C), "weekly"))
     report = world.apply(plan, pace=Pace(parallelism=4, canary=1))
-    assert [r.outcome for r in report.strategies] == [Outcome.FAILED, Outcome.NOT_ATTEMPTED, Outcome.NOT_ATTEMPTED]
-    assert report.strategies[1].detail == f"the canary {address_of(A)} was not done"
+    assert [r.outcome for r in report.results] == [Outcome.FAILED, Outcome.NOT_ATTEMPTED, Outcome.NOT_ATTEMPTED]
+    assert report.results[1].detail == f"the canary {address_of(A)} was not done"
     assert world.sent() == [put(A)]
 
 
@@ -359,7 +356,7 @@ def test_failures_count_towards_the_limit(place: Path) -> None:
     world.faults.add(Fault(kind=FaultKind.HTML, operation=Operation.CADENCE, status=403, times=9))
     plan = world.plan_strategies(dict.fromkeys((A, B, C), "weekly"))
     report = world.apply(plan, pace=Pace(parallelism=1, max_failures=1))
-    assert [r.outcome for r in report.strategies] == [Outcome.FAILED, Outcome.FAILED, Outcome.NOT_ATTEMPTED]
+    assert [r.outcome for r in report.results] == [Outcome.FAILED, Outcome.FAILED, Outcome.NOT_ATTEMPTED]
 
 
 def test_an_interruption_leaves_the_rest_alone(place: Path) -> None:
@@ -374,7 +371,7 @@ def test_an_interruption_leaves_the_rest_alone(place: Path) -> None:
     plan = world.plan_strategies({A: "weekly", B: "weekly"})
     stop = Stop()
     report = world.apply(plan, stop=stop, observer=Interrupting(), pace=Pace(parallelism=1))
-    assert [r.outcome for r in report.strategies] == [Outcome.DONE, Outcome.NOT_ATTEMPTED]
+    assert [r.outcome for r in report.results] == [Outcome.DONE, Outcome.NOT_ATTEMPTED]
     assert world.sent() == [put(A)]
 
 
@@ -434,10 +431,10 @@ def test_a_write_that_is_cut_off_is_unknown_and_settled_by_the_next_run(place: P
     stop = Stop()
     report = world.apply(plan, stop=stop, observer=Interrupting())
     world.stand_in = None
-    assert [r.outcome for r in report.strategies] == [Outcome.UNKNOWN]
+    assert [r.outcome for r in report.results] == [Outcome.UNKNOWN]
     assert world.written() == [("set-cadence", "unknown")]
     world.converge_strategies({A: "weekly"})
-    assert world.plan_strategies({A: "weekly"}).strategies == ()
+    assert world.plan_strategies({A: "weekly"}).changes == ()
 
 
 def test_a_refused_key_stops_the_rest(place: Path) -> None:
@@ -446,7 +443,7 @@ def test_a_refused_key_stops_the_rest(place: Path) -> None:
     world.faults.add(Fault(kind=FaultKind.HTML, operation=Operation.CADENCE, status=401, times=9))
     plan = world.plan_strategies({A: "weekly", B: "weekly"})
     report = world.apply(plan, pace=Pace(parallelism=1))
-    assert [r.outcome for r in report.strategies] == [Outcome.FAILED, Outcome.NOT_ATTEMPTED]
+    assert [r.outcome for r in report.results] == [Outcome.FAILED, Outcome.NOT_ATTEMPTED]
     assert report.exit_reason is ExitReason.PERMISSION
 
 
@@ -464,7 +461,7 @@ def test_the_answer_of_a_write_is_read(
     report = world.apply(plan)
     assert only(report) == (outcome, (Call.SET_CADENCE,))
     said = "set-cadence may or may not have taken effect: Glider stored hourly instead of weekly"
-    assert report.strategies[0].detail == (said if outcome is Outcome.UNKNOWN else "")
+    assert report.results[0].detail == (said if outcome is Outcome.UNKNOWN else "")
     assert [found for _, found in world.written()] == journal
 
 

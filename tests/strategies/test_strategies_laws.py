@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.core.model import Cadence, StrategyId
 from reconciler.core.plan import write_stages
-from reconciler.core.planfile import fingerprint, format_plan
-from reconciler.core.planread import parse_plan
+from reconciler.core.planfile import fingerprint, format_plan, parse_plan
 from reconciler.core.report import ACHIEVED
-from reconciler.core.strategy import Cadence, StrategyChange, StrategyId
 from tests.strategies.support import StrategyWorld
-from tests.support import folder
+from tests.support import cadence_change, folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,10 +35,10 @@ def test_one_apply_is_enough(fleet: Mapping[StrategyId, tuple[str | None, str]])
     with folder() as place:
         world = StrategyWorld(journal=place / "journal.db", portfolios={}, strategies=seeds)
         plan, report = world.converge_strategies(declared)
-        assert {result.outcome for result in report.strategies} <= ACHIEVED
-        assert len(world.sent()) == len(plan.strategies) == sum(live != wanted for live, wanted in fleet.values())
+        assert {result.outcome for result in report.results} <= ACHIEVED
+        assert len(world.sent()) == len(plan.changes) == sum(live != wanted for live, wanted in fleet.values())
         again = world.plan_strategies(declared)
-        assert (again.strategies, again.strategies_no_op) == ((), len(fleet))
+        assert (again.changes, again.strategies_no_op) == ((), len(fleet))
 
 
 @settings(max_examples=40, deadline=None)  # a journal waits for the disk
@@ -56,7 +55,7 @@ def test_a_plan_is_the_same_after_its_json_and_in_any_order(
         turned = world.plan_strategies(dict(reversed(declared.items())))
     assert parse_plan(format_plan(plan)) == plan
     assert fingerprint(plan) == fingerprint(turned)
-    assert json.loads(format_plan(plan))["strategies"] == json.loads(format_plan(turned))["strategies"]
+    assert json.loads(format_plan(plan))["changes"] == json.loads(format_plan(turned))["changes"]
 
 
 @given(st.dictionaries(IDS, st.tuples(st.none() | st.sampled_from(Cadence), st.sampled_from(Cadence)), max_size=8))
@@ -64,10 +63,8 @@ def test_whoever_stops_midway_leaves_no_more_trading_than_either_end(
     ends: Mapping[StrategyId, tuple[Cadence | None, Cadence]],
 ) -> None:
     """No cadence gets faster before every slower one is set, and none is lost on the way."""
-    changes = tuple(
-        StrategyChange(id=i, before=before, after=after, reach=1, risks=()) for i, (before, after) in ends.items()
-    )
-    order = [c for stage in write_stages((), changes) for c in stage if isinstance(c, StrategyChange)]
-    assert sorted(c.id for c in order) == sorted(ends)
-    faster = [c.before is not None and c.after.rank < c.before.rank for c in order]
+    changes = tuple(cadence_change(i, before, after) for i, (before, after) in ends.items())
+    order = [c for stage in write_stages(changes) for c in stage]
+    assert sorted(c.of_strategy or "" for c in order) == sorted(ends)
+    faster = [before is not None and after.rank < before.rank for before, after in (ends[c.of_strategy] for c in order)]
     assert faster == sorted(faster)

@@ -1,0 +1,220 @@
+"""The key and the service behind it: what may be a key, whose it is, what it may do, and whether the service answers.
+
+In: the texts of ``GLIDER_API_KEY`` and ``GLIDER_PROXY`` as found; an open transport. Out: the same, normalised, or an
+error that says what to write instead; an account, scopes, an :class:`~reconciler.core.servicechecks.Asking`. API facts
+§1.3 (V2.10), §1.4, §2.3, §2.7. Knows neither the environment nor how a request is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from reconciler.api.envelope import header_of, http_date_ms, object_of
+from reconciler.api.table import data_of, lower
+from reconciler.core.errors import ApiError, FailureKind, UsageError
+from reconciler.core.text import harmless
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from reconciler.api.transport import Transport
+    from reconciler.core.doctor import Asked, Asking
+    from reconciler.core.model import PortfolioId
+    from reconciler.core.ports import Clock
+
+CONSOLE: Final = "console.glidercloud.dev"
+"""Where a key gets its scopes; there is no call for it (API facts §2.7)."""
+BOUND_S: Final = 10.0
+READS: Final = 3
+"""So many reads of the same kind, one after the other, for the middle of their times."""
+_WHOAMI: Final = "/v2/whoami"
+_DEEPEST_SCOPE: Final = 4
+_ROUTES: Final = ("rebalance/schedule/pause", "pause", "rebalance/schedule/no-such-route")
+"""Where ``pause`` stands in the API reference and in the guide (API facts §4.1), and where nothing does. A service that
+took the GET for the write would end with less trading, not more; so start, resume and trigger are never asked."""
+_LIMITS: Final = {b"x-ratelimit-limit": "limit", b"x-ratelimit-remaining": "remaining", b"x-ratelimit-reset": "reset"}
+
+
+def checked_proxy(text: str, base_url: str) -> str:
+    """Return a proxy's URL. Raises :class:`UsageError` for one that can't be used, without repeating it: it may hold a
+    password.
+
+    Only an https service goes through it: the proxy then passes bytes on that it can't read. A service on http is on
+    this machine, and a proxy would be shown the key.
+    """
+    parts = urlsplit(text.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+        raise UsageError("the proxy is no http:// or https:// URL of a host", "Write it as http://proxy.example:3128.")
+    if not base_url.startswith("https:"):
+        raise UsageError("a proxy is of no use for a service on this machine", "Drop --proxy, or GLIDER_PROXY.")
+    return text.strip()
+
+
+def checked_key(text: str) -> str:
+    """Return the key without the whitespace around it (API facts §2.3).
+
+    Raises :class:`ApiError` (``UNAUTHENTICATED``) for what can't be a key; no message ever holds a part of it.
+    """
+    key = text.strip()
+    if not key:
+        raise _no_key("GLIDER_API_KEY is not set or empty; set it to a key of Glider's console")
+    if not key.isascii():
+        raise _no_key("GLIDER_API_KEY holds characters that no key has (not ASCII); copy the key again")
+    if not key.isprintable() or " " in key:
+        raise _no_key("GLIDER_API_KEY holds a space, line break or control character; copy the key again")
+    return key
+
+
+def _no_key(message: str) -> ApiError:
+    return ApiError(FailureKind.UNAUTHENTICATED, message)
+
+
+async def read_account(transport: Transport) -> str | None:
+    """Return the name of the key's account, harmless; ``None`` where the service does not tell it.
+
+    It tells none for a legacy static key, and a service without v2 has no such call. Raises :class:`ApiError` only for
+    a refused key: everything that follows would fail alike.
+    """
+    try:
+        return _account_of(await transport.get(_WHOAMI, operation="whoami"))
+    except ApiError as error:
+        if error.kind is FailureKind.UNAUTHENTICATED:
+            raise
+        return None
+
+
+def _account_of(payload: dict[str, object]) -> str | None:
+    name = (data_of(payload) or {}).get("tenantName")
+    return harmless(name) if isinstance(name, str) and name.strip() else None
+
+
+class Scope(StrEnum):
+    """What a key needs to write on v2; v1 documents no scope, and reading needs none of these."""
+
+    PORTFOLIOS_WRITE = "portfolios:write"
+    STRATEGIES_WRITE = "strategies:write"
+
+
+async def check_scopes(transport: Transport, needed: Collection[Scope]) -> str | None:
+    """Return ``None`` where the key has every scope in ``needed``, or a sentence where its scopes can't be known.
+
+    To be asked once, before the first write. What can't be known is no reason to refuse: the service refuses a write by
+    itself, and nothing is done then. Raises :class:`ApiError`: ``FORBIDDEN`` for a missing scope, and
+    ``UNAUTHENTICATED`` for a refused key.
+    """
+    if not needed:
+        return None
+    try:
+        payload = await transport.get(_WHOAMI, operation="whoami")
+    except ApiError as error:
+        if error.kind is FailureKind.UNAUTHENTICATED:
+            raise
+        if error.kind is FailureKind.FORBIDDEN:
+            return "Glider does not tell the scopes of this key (a legacy static key), so they were not checked"
+        return f"the scopes of the key could not be read ({error}), so they were not checked"
+    scopes = _scopes_of(payload)
+    if scopes is None:
+        return "Glider does not tell the scopes of this key, so they were not checked"
+    missing = sorted(scope.value for scope in needed if scope.value not in scopes)
+    if missing:
+        lacking = ApiError(
+            FailureKind.FORBIDDEN, f"the key lacks the scope {' and '.join(missing)}", operation="whoami"
+        )
+        lacking.detail = f"Nothing was written. Add it to the key in Glider's console ({CONSOLE}), or use another key."
+        raise lacking
+    return None
+
+
+def _scopes_of(payload: dict[str, object]) -> frozenset[str] | None:
+    """Return the scopes that an answer of whoami names, in lower case; ``None`` where they can't be known for sure.
+
+    Documented is a list, but not of what (API facts §1.4): texts are read, objects by their ``name`` as those of the
+    list of all scopes, and lists of either. A wildcard, and any other shape, may stand for scopes that are not named.
+    """
+    data = data_of(payload)
+    found = data.get("scopes") if data is not None else None
+    names = tuple(_names(found, _DEEPEST_SCOPE)) if isinstance(found, list) else (None,)
+    return frozenset(lower(name) for name in names if name) if all(names) else None
+
+
+def _names(value: object, levels: int) -> Iterator[str | None]:
+    """Yield the name of each scope in a value, and ``None`` for what names none."""
+    match value:
+        case list() if levels:
+            for inner in value:
+                yield from _names(inner, levels - 1)
+        case {"name": str(name)} | str(name):
+            yield name if name and "*" not in name else None
+        case _:
+            yield None
+
+
+async def ask_service(
+    transport: Transport, *, portfolio: PortfolioId | None, clock: Clock, bound_s: float = BOUND_S
+) -> Asking:
+    """Ask who the key is, three times, then for the status of a v1 portfolio and what stands below it; judge nothing.
+
+    Every request is a GET, is sent once, and is given up after ``bound_s`` seconds; where nothing answers, no second
+    one is sent.
+    """
+    from reconciler.api.v1 import TABLE
+    from reconciler.core.doctor import Answer, Asking, Routes
+
+    async def ask(path: str, operation: str) -> Asked:
+        return await _ask(transport, path, operation, clock, bound_s)
+
+    whoami: list[Asked] = []
+    for _ in range(READS):
+        whoami.append(await ask(_WHOAMI, "whoami"))
+        if isinstance(whoami[-1], ApiError) or whoami[-1].status == 429:
+            break
+    if portfolio is None or isinstance(whoami[-1], ApiError):
+        return Asking(whoami=tuple(whoami), portfolio=None, routes=None)
+    status = await ask(TABLE.path(portfolio, TABLE.status.tail), f"status of {portfolio}")
+    routes = None
+    if isinstance(status, Answer) and status.status == 200 and status.glider:
+        paths = [TABLE.path(portfolio, tail) for tail in _ROUTES]
+        reference, guide, nowhere = [await ask(path, f"paths of {portfolio}") for path in paths]
+        routes = Routes(reference=reference, guide=guide, nowhere=nowhere)
+    return Asking(whoami=tuple(whoami), portfolio=status, routes=routes)
+
+
+async def _ask(transport: Transport, path: str, operation: str, clock: Clock, bound_s: float) -> Asked:
+    from reconciler.core.doctor import Answer
+
+    sent_ms = clock.now_ms()
+    try:
+        async with asyncio.timeout(bound_s):
+            status, headers, body = await transport.look(path, operation=operation)
+    except TimeoutError:
+        message = f"no whole answer within {bound_s:g} s"
+        return ApiError(FailureKind.INTERRUPTED, message, operation=operation)
+    except ApiError as error:
+        return error
+    payload = object_of(body) or {}
+    date = header_of(headers, b"date")
+    scopes = _scopes_of(payload)
+    return Answer(
+        status=status,
+        sent_ms=sent_ms,
+        received_ms=clock.now_ms(),
+        date_ms=http_date_ms(date, with_zone=True) if date is not None else None,
+        limits=tuple(_limits(headers)),
+        # A rate limit has a body of its own (API facts §2.5).
+        glider=isinstance(payload.get("success"), bool) or (status == 429 and "retryAfter" in payload),
+        scopes=frozenset(harmless(one, longest=60) for one in scopes) if scopes is not None else None,
+        tenant=_account_of(payload),
+    )
+
+
+def _limits(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[str, str]]:
+    """Yield the rate-limit headers (API facts §2.3), each once; anything but a number is cut short."""
+    said: set[str] = set()
+    for name, value in headers:
+        title = _LIMITS.get(name.lower())
+        if title is not None and title not in said:
+            said.add(title)
+            yield title, harmless(value.decode("latin-1").strip(), longest=20)

@@ -1,0 +1,329 @@
+"""What one version of Glider's API is: a table of its calls. And how values are read that every version spells alike.
+
+In: nothing. Out: :class:`Table`, which one module a version fills in (:mod:`reconciler.api.v1`,
+:mod:`reconciler.api.v2`) and :mod:`reconciler.api.client` carries out. An answer is read tolerantly: what is missing or
+new is no error, a field of another type than documented counts as missing, and texts are made harmless. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeVar
+from urllib.parse import quote
+
+from reconciler.core.codec import LATEST_MS
+from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.guards import MAX_INTERVAL_MS, MIN_INTERVAL_MS
+from reconciler.core.rebalance import RebalanceStatus, Triggered
+from reconciler.core.text import harmless
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from reconciler.core.intent import Call
+    from reconciler.core.model import Cadence, Live, Paths, PortfolioId, StrategyId, StrategyLive
+    from reconciler.core.ports import Confirmation
+    from reconciler.core.rebalance import PortfolioFacts, Rebalance, RecentRebalances
+
+Fields = dict[str, object]
+"""A JSON object."""
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+LONGEST_ID: Final = 128
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+_LONGEST_RUN_ID: Final = 512
+_LONGEST_RUN_WORD: Final = 64
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Codec(Protocol[T_co]):
+    """Reads an answer about a portfolio. Raises :class:`ApiError` (``MALFORMED``), which names ``operation``."""
+
+    def __call__(self, portfolio: PortfolioId, payload: Fields, *, operation: str) -> T_co:
+        """Return what the answer says."""
+
+
+class RunCodec(Protocol):
+    """Reads an answer about one rebalance of a portfolio, as a :class:`Codec` does."""
+
+    def __call__(self, portfolio: PortfolioId, rebalance: str, payload: Fields, *, operation: str) -> Rebalance:
+        """Return what the answer says."""
+
+
+class Wish(NamedTuple):
+    """What a write is to bring about; each call takes from it what its body carries. ``interval_ms`` is set where one
+    is needed."""
+
+    interval_ms: int = 0
+    offset_ms: int | None = None
+    run_now: bool = False
+    reason: str = ""
+    skip_schedule_validation: bool = False
+
+
+class Route(NamedTuple):
+    """Where a write goes below its portfolio's path, and the body that belongs there."""
+
+    tail: str
+    body: Callable[[Wish], Fields]
+
+
+class Write(NamedTuple):
+    """One call that changes something.
+
+    ``name`` names it to people. There are as many ``routes`` as :class:`Families`, or one that all of them share.
+    ``cools_down`` says that its 429 may be about this portfolio alone (API facts §2.5). ``hint`` returns what to say
+    beside a refusal, if anything.
+    """
+
+    name: str
+    routes: tuple[Route, ...]
+    cools_down: bool = False
+    hint: Callable[[Wish], str] | None = None
+
+
+class Read(NamedTuple, Generic[T]):
+    """One call that reads: where it stands below its portfolio's path, with ``{}`` for what is asked for, and how its
+    answer is read."""
+
+    tail: str
+    value: T
+
+
+class Families(NamedTuple):
+    """Two sets of paths by which a service may take the same writes, the one that is tried first at the front.
+
+    ``owners`` say whose they are, ``settings`` are the words in the files that name one. ``mixed`` is the note for a
+    service that answers some writes by the one and some by the other.
+    """
+
+    owners: tuple[str, str]
+    settings: tuple[Paths, Paths]
+    mixed: str
+
+
+class Page(NamedTuple):
+    """One page of the list: its rows in the service's order, and where the next one begins (``None``: at its end).
+
+    ``unreadable`` counts rows that name no portfolio. ``size`` is how many rows there were, those included.
+    ``says_end`` is false where the answer leaves out whether more follows.
+    """
+
+    rows: tuple[Live, ...]
+    cursor: str | None
+    unreadable: int
+    size: int
+    says_end: bool
+
+
+class Listing(NamedTuple):
+    """How all portfolios are listed: the path of a page by its cursor, the most rows of one, and how it is read."""
+
+    path: Callable[[str | None], str]
+    size: int
+    page: Callable[[Fields, str], Page]
+
+
+class Strategies(NamedTuple):
+    """Where a strategy's cadence is read and set, with ``{}`` for its id; the body that sets it, how it is read."""
+
+    path: str
+    body: Callable[[Cadence], Fields]
+    live: Callable[[StrategyId, Fields, str], StrategyLive]
+
+
+class Table(NamedTuple):
+    """One version. What it lacks is refused, or is a value that says so, by the client; never asked for.
+
+    ``word`` is its name, ``folder`` the path of all portfolios, ``noun`` what it calls a rebalance. ``lacks`` says of
+    each write that is not in ``writes`` why there is none. ``run_key`` is where a trigger's answer names the run.
+    ``no_runs`` are statuses by which Glider refuses the list of runs of a portfolio that never had one.
+    ``without_status`` returns what a portfolio is that is there although its status is not found; without it, a status
+    that is not found is that of no portfolio.
+    """
+
+    word: str
+    folder: str
+    noun: str
+    status: Read[Codec[Live]]
+    confirmation: Codec[Confirmation]
+    writes: Mapping[Call, Write]
+    run_key: str
+    look: Read[RunCodec]
+    recent: Read[Codec[RecentRebalances]] | None = None
+    no_runs: frozenset[int] = frozenset()
+    facts: Read[Codec[PortfolioFacts]] | None = None
+    without_status: Callable[[PortfolioId, PortfolioFacts, ApiError], Live] | None = None
+    lacks: Mapping[Call, str] = {}
+    families: Families | None = None
+    listing: Listing | None = None
+    strategies: Strategies | None = None
+
+    def path(self, portfolio: PortfolioId, tail: str = "") -> str:
+        """Return a portfolio's path, or one below it. Raises :class:`ApiError` for what can't be an id: nothing else
+        reaches a URL."""
+        # What may be an id needs no percent-encoding.
+        if not _ID.fullmatch(portfolio):
+            raise no_id(portfolio, "portfolio")
+        return f"{self.folder}{portfolio}/{tail}" if tail else f"{self.folder}{portfolio}"
+
+
+def strategy_path(strategies: Strategies, strategy: StrategyId) -> str:
+    """Return the path of a strategy's cadence. Raises :class:`ApiError` for what can't be an id."""
+    if not _ID.fullmatch(strategy):
+        raise no_id(strategy, "strategy")
+    return strategies.path.format(strategy)
+
+
+def no_id(text: str, of: str) -> ApiError:
+    """Return the error for what can't be an id ``of`` a portfolio or a strategy."""
+    return ApiError(
+        FailureKind.REFUSED,
+        f"not sent: {harmless(text, longest=60)!r} is no {of} id; ids are 1 to 128 of A-Z a-z 0-9 _ -",
+    )
+
+
+def is_id(value: object) -> bool:
+    """Whether this may be the id of a portfolio or a strategy."""
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
+def run_segment(rebalance: str) -> str:
+    """Return an id of a rebalance as one segment of a path: it is opaque, and may hold what a URL takes for its own."""
+    if rebalance_id(rebalance) is None:
+        raise ApiError(FailureKind.REFUSED, f"not sent: {harmless(rebalance, longest=60)!r} can't be an id")
+    return quote(rebalance, safe="")
+
+
+def data_of(payload: Fields) -> Fields | None:
+    """Return what stands inside the envelope; ``None`` where that is no object."""
+    data = payload.get("data")
+    return data if isinstance(data, dict) else None
+
+
+def required_data(portfolio: PortfolioId, payload: Fields, operation: str) -> Fields:
+    """Return what stands inside the envelope. Raises :class:`ApiError` (``MALFORMED``) where that is no object, or is
+    about another portfolio."""
+    data = data_of(payload)
+    if data is None:
+        raise ApiError(FailureKind.MALFORMED, "the answer holds no data object", operation=operation)
+    require_same(portfolio, data.get("portfolioId"), operation)
+    return data
+
+
+def require_same(portfolio: PortfolioId, answered: object, operation: str) -> None:
+    """Raise :class:`ApiError` (``MALFORMED``) for an answer about another portfolio; ``None`` names none."""
+    if answered is not None and answered != portfolio:
+        shown = harmless(answered, longest=LONGEST_ID) if isinstance(answered, str) else "something unreadable"
+        raise ApiError(
+            FailureKind.MALFORMED,
+            f"the answer is about another portfolio: {portfolio} was asked for, {shown} answered",
+            operation=operation,
+        )
+
+
+def lower(word: str) -> str:
+    """Return a word in the case of the documents, to be looked up among documented words (API facts §7a).
+
+    Only ASCII: beyond it, other letters turn into the ones of a documented word (the Kelvin sign into ``k``).
+    """
+    return word.lower() if word.isascii() else word
+
+
+def text_of(value: object) -> str | None:
+    """Return a text, harmless; ``None`` for an empty one and for anything else."""
+    return harmless(value) if isinstance(value, str) and value else None
+
+
+def number_of(value: object) -> int | None:
+    """Return whole milliseconds from 0 up; JSON may spell them ``3600000`` or ``3.6e6``."""
+    if type(value) is float and value.is_integer():  # false for infinities
+        value = int(value)
+    return value if type(value) is int and 0 <= value < 10**15 else None
+
+
+def interval_of(value: object) -> int | None:
+    """Return the milliseconds of an interval, ``None`` for what can't be one (API facts §4.6)."""
+    every = number_of(value)
+    return every if every is not None and MIN_INTERVAL_MS <= every <= MAX_INTERVAL_MS else None
+
+
+def moment_of(value: object) -> int | None:
+    """Return the epoch milliseconds of an ISO 8601 time with a zone; a time without one names no moment.
+
+    Nor does one before 1970 or after 9999 in UTC: no run was planned then, and it could not be shown.
+    """
+    if not isinstance(value, str):
+        return None
+    try:
+        since = datetime.fromisoformat(value) - _EPOCH
+    except (ValueError, TypeError, OverflowError):  # TypeError: no zone
+        return None
+    ms = since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000
+    return ms if 0 <= ms <= LATEST_MS else None
+
+
+_RUN_STATUS: Final = {
+    # v1 (API facts §3.1). The list says `triggered` of every workflow, also of one that ended long ago.
+    "triggered": RebalanceStatus.RUNNING,
+    "running": RebalanceStatus.RUNNING,
+    "completed": RebalanceStatus.COMPLETED,
+    "failed": RebalanceStatus.FAILED,
+    "canceled": RebalanceStatus.CANCELLED,
+    "terminated": RebalanceStatus.CANCELLED,
+    # v2 (API facts §1.3)
+    "accepted": RebalanceStatus.RUNNING,
+    "retrying": RebalanceStatus.RUNNING,
+    "awaiting_user": RebalanceStatus.RUNNING,
+    "cancelled": RebalanceStatus.CANCELLED,
+}
+
+
+def rebalance_id(value: object) -> str | None:
+    """Return the id of a rebalance, which is opaque; ``None`` for what can't be one or could not be asked for again."""
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_RUN_ID or value in (".", ".."):
+        return None
+    return value if harmless(value, longest=_LONGEST_RUN_ID) == value else None
+
+
+def triggered_of(portfolio: PortfolioId, payload: Fields, key: str, *, operation: str) -> Triggered:
+    """Return what the answer of a trigger said, with the id at ``key``; its status word is never looked at.
+
+    Raises :class:`ApiError` (``MALFORMED``) for an answer about another portfolio.
+    """
+    data = data_of(payload)
+    if data is None:
+        return Triggered(id=None)
+    require_same(portfolio, data.get("portfolioId"), operation)
+    return Triggered(id=rebalance_id(data.get(key)))
+
+
+def run_status(word: str) -> tuple[RebalanceStatus, str]:
+    """Return what the word for a rebalance's status means, and how to show it: a documented one as documents spell it.
+
+    Any other word is shown as it is and never counts as a success.
+    """
+    spelled = lower(word)
+    status = _RUN_STATUS.get(spelled)
+    if status is None:
+        return RebalanceStatus.UNKNOWN, harmless(word, longest=_LONGEST_RUN_WORD)
+    return status, spelled
+
+
+def required_run_status(word: object, operation: str) -> tuple[RebalanceStatus, str]:
+    """Return the same; raise :class:`ApiError` (``MALFORMED``) where there is no word."""
+    if not isinstance(word, str) or not word:
+        raise ApiError(FailureKind.MALFORMED, "the answer holds no status word", operation=operation)
+    return run_status(word)
+
+
+def run_error(value: object) -> str | None:
+    """Return a rebalance's error, of whatever shape, as one line."""
+    if isinstance(value, dict):
+        value = next((value[key] for key in ("message", "reason", "code") if isinstance(value.get(key), str)), value)
+    if value in (None, "", {}, [], False):
+        return None
+    return harmless(value if isinstance(value, str) else str(value))

@@ -1,0 +1,133 @@
+"""The Glider service at the other end: its address in one spelling, and whom the files expect there.
+
+In: a base URL as somebody wrote it; what the files expect, and the account that the key belongs to. Out: the same
+address as it is used everywhere (requests, journal, plans, messages); one sentence where it is not whom the files
+expect. That is compared with whom we speak to, and never used to connect. Nothing is looked up or opened here.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv6Address
+from typing import Final
+
+from msgspec import Struct
+
+from reconciler.core.errors import NotExpected, UsageError
+from reconciler.core.text import harmless, label
+
+_AUTHORITY: Final = re.compile(r"[^/?#]*")
+_HOST_AND_PORT: Final = re.compile(
+    r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{0,5}))?", re.ASCII
+)
+_PATH: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*", re.ASCII)
+_LOOPBACK: Final = re.compile(r"127(?:\.\d{1,3}){3}|localhost|\[::1\]", re.ASCII)
+_VERSION_TAIL: Final = re.compile(r"/v\d+$", re.ASCII)
+_DEFAULT_PORT: Final = {"https": 443, "http": 80}
+_HIGHEST_PORT: Final = 65_535
+
+
+def checked_base_url(text: str) -> str:
+    """Return ``text`` as ``scheme://host[:port][/path]``: lower case, no default port, no slash at the end.
+
+    https only; http for the loopback host, where nobody listens in. Raises :class:`UsageError` that says what to
+    write. Two spellings of one service give one result: journals and plans are keyed by it.
+    """
+    text = text.strip()
+    scheme, _, rest = text.partition("://")
+    scheme = scheme.lower()
+    authority = _AUTHORITY.match(rest)[0]  # type: ignore[index]  # the pattern matches the empty text, too
+    if "@" in authority:
+        raise UsageError(
+            "the base URL holds a user name or password", "Take it out; the key goes into GLIDER_API_KEY alone."
+        )
+    if scheme not in _DEFAULT_PORT or not authority:
+        raise _refused("it does not begin with https:// and a host", text)
+    found = _HOST_AND_PORT.fullmatch(authority)
+    host = _one_spelling(found["host"].lower()) if found is not None else None
+    port = int(found["port"] or _DEFAULT_PORT[scheme]) if found is not None else 0
+    path = rest[len(authority) :].rstrip("/")
+    for wrong, why in (
+        (host is None or port > _HIGHEST_PORT, "its host or port is not one"),
+        ("?" in text or "#" in text, "it has a query or a fragment"),
+        (not _PATH.fullmatch(path), "its path has empty, dotted or escaped parts"),
+        (_VERSION_TAIL.search(path), "it ends in an API version, which is added by itself"),
+        (
+            scheme == "http" and not _LOOPBACK.fullmatch(host or ""),
+            "http would send the key readable for all; only a loopback host may use it",
+        ),
+    ):
+        if wrong:
+            raise _refused(why, text)
+    shown_port = "" if port == _DEFAULT_PORT[scheme] else f":{port}"
+    return f"{scheme}://{host}{shown_port}{path}"
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL in its one spelling names this machine."""
+    found = _HOST_AND_PORT.match(url.partition("://")[2])
+    return found is not None and _LOOPBACK.fullmatch(found["host"]) is not None
+
+
+class Expect(Struct, frozen=True, kw_only=True):
+    """What the files expect; ``None`` where they leave it open. ``url`` is in its one spelling."""
+
+    url: str | None = None
+    account: str | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether the files expect nothing at all."""
+        return self.url is None and self.account is None
+
+
+NOTHING: Final = Expect()
+"""What files without ``service.expect`` expect."""
+
+
+def mismatch(expect: Expect, *, url: str | None = None, account: str | None = None) -> str | None:
+    """Return in one sentence why this is not whom the files expect, ``None`` where nothing contradicts them.
+
+    ``url`` is the base URL in its one spelling, ``account`` the tenant's name as the service tells it. What is
+    ``None`` is not known and not compared, so that the URL can be compared before anything is sent.
+    """
+    if expect.url is not None and url is not None and url != expect.url:
+        return f"the files expect the service {expect.url}, and this is {harmless(url)}"
+    if expect.account is None or account is None or label(account) == label(expect.account):
+        return None
+    found = label(account) or "one without a name"
+    return f"the files expect the account {expect.account}, and this key belongs to {found}"
+
+
+def require_expected(expect: Expect, *, url: str | None = None, account: str | None = None) -> None:
+    """Raise :class:`NotExpected` where :func:`mismatch` has something to say."""
+    if said := mismatch(expect, url=url, account=account):
+        raise NotExpected(said, "Use the service and the key that belong to these files, or other files.")
+
+
+def expect_of(*, url: str, account: str | None) -> Expect:
+    """Return what files should say that were made from this service; nothing of the sandbox or a loopback service.
+
+    Those are for trying things out: another one is the rule there.
+    """
+    if not url.startswith("https://") or is_loopback(url):
+        return NOTHING
+    return Expect(url=url, account=label(account) if account is not None else None)
+
+
+def _one_spelling(host: str) -> str | None:
+    """Return a host as it is spelled everywhere, ``None`` for brackets that hold no address of IPv6."""
+    if not host.startswith("["):
+        return host
+    try:
+        return f"[{IPv6Address(host[1:-1])}]"
+    except ValueError:
+        return None
+
+
+def _refused(why: str, text: str) -> UsageError:
+    return UsageError(
+        f"the base URL can't be used: {why}",
+        f"Found {harmless(text, longest=100)!r}. Write it as https://api.glider.fi, or http://127.0.0.1:8080 for a "
+        "service on this machine.",
+    )

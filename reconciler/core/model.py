@@ -1,0 +1,306 @@
+"""The two sides of a portfolio or strategy: what the files declare, what Glider shows, and what we remember.
+
+In: nothing. Out: values and closed enums, which every other module speaks in. Times are UTC epoch milliseconds. Text of
+the service in here is already harmless. Mappings of these values are keyed by id and sorted by it.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Final, NewType
+
+from msgspec import Meta, Struct
+
+from reconciler.core.codec import AtMs, Count, Interval, Milliseconds, Shown
+from reconciler.core.diagnostics import SourceSpan
+from reconciler.core.errors import ApiError
+
+PortfolioId = NewType("PortfolioId", str)
+"""Glider's id of a portfolio; always matches ``[A-Za-z0-9_-]{1,128}``, so it is safe in a URL path."""
+StrategyId = NewType("StrategyId", str)
+"""Glider's id of a strategy; it keeps to the same pattern."""
+StrategyAddress = NewType("StrategyAddress", str)
+"""``strategies/ID``: how a strategy is named where portfolios are named by their id alone (plan, journal, flags).
+No portfolio id has a slash."""
+Address = PortfolioId | StrategyAddress
+"""What a change, a result or a write is about: a portfolio by its id, a strategy as ``strategies/ID``."""
+
+_FOLDER: Final = "strategies/"
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+SavedPortfolioId = Annotated[PortfolioId, Meta(pattern=r"\A[A-Za-z0-9_-]{1,128}\Z")]
+if TYPE_CHECKING:
+    SavedAddress = PortfolioId | StrategyAddress
+else:  # to msgspec both are one type: a text that keeps to this pattern
+    SavedAddress = Annotated[str, Meta(pattern=rf"\A({_FOLDER})?[A-Za-z0-9_-]{{1,128}}\Z")]
+
+
+def address_of(strategy: StrategyId) -> StrategyAddress:
+    """Return ``strategies/ID``."""
+    return StrategyAddress(f"{_FOLDER}{strategy}")
+
+
+def strategy_of(address: str) -> StrategyId | None:
+    """Return the strategy that an address names, ``None`` where it is a portfolio's id or no address."""
+    name = address.removeprefix(_FOLDER)
+    return StrategyId(name) if name != address and _ID.fullmatch(name) else None
+
+
+class Capabilities(Struct, frozen=True, kw_only=True):
+    """What one of Glider's REST APIs can do. The core asks for these and never which version it is.
+
+    ``owns_schedule``: a portfolio has an interval and an offset of its own, can be started and be given another
+    schedule; else its cadence belongs to its strategy. ``keeps_reason``: the reason of a pause is stored and read back;
+    else a pause is told from the next by the time the portfolio was due. ``reads_schedule``: a read shows how often it
+    runs. ``lists``: the portfolios can be listed.
+    """
+
+    owns_schedule: bool
+    keeps_reason: bool
+    reads_schedule: bool
+    lists: bool
+
+
+_NOTHING: Final = Capabilities(owns_schedule=False, keeps_reason=False, reads_schedule=False, lists=False)
+
+
+class ApiVersion(StrEnum):
+    """Which of Glider's REST APIs a portfolio is managed by: one of them, never both (API facts §4.9)."""
+
+    can: Capabilities
+
+    def __new__(cls, word: str, can: Capabilities = _NOTHING) -> ApiVersion:
+        """Make a member; the default is for type checkers alone, which read ``ApiVersion("v1")`` as a call of this."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.can = can
+        return member
+
+    V1 = "v1", Capabilities(owns_schedule=True, keeps_reason=True, reads_schedule=False, lists=False)
+    V2 = "v2", Capabilities(owns_schedule=False, keeps_reason=False, reads_schedule=True, lists=True)
+
+
+class Paths(StrEnum):
+    """Which v1 path family to call (API facts §4.1); ``auto`` begins with the reference and may fall back once."""
+
+    AUTO = "auto"
+    REFERENCE = "reference"
+    GUIDE = "guide"
+
+
+class RunState(StrEnum):
+    """What a file may ask for."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+
+
+class Verb(StrEnum):
+    """The action of a change, in the order in which people should read them: what makes trades comes first."""
+
+    START = "start"
+    RESUME = "resume"
+    UPDATE = "update"
+    PAUSE = "pause"
+
+
+class Cadence(StrEnum):
+    """How often a strategy's portfolios run, the most frequent first (API facts §6); all that can be asked for."""
+
+    HOURLY = "hourly"
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+
+    @property
+    def rank(self) -> int:
+        """The place among all cadences, from 0 for the most frequent: milliseconds are not documented for each."""
+        return list(Cadence).index(self)
+
+    @property
+    def runs_a_day(self) -> float:
+        """How often a portfolio runs in 24 hours; of ``monthly`` about so often, taking a month as 30 days."""
+        return {Cadence.HOURLY: 24.0, Cadence.DAILY: 1.0, Cadence.WEEKLY: 1 / 7, Cadence.MONTHLY: 1 / 30}[self]
+
+
+class Silence(Struct, frozen=True):
+    """A rule of advice (:class:`~reconciler.core.advice.Rule`) that is not to be reported, and why.
+
+    ``address`` and ``span`` are where that is declared.
+
+    One in a layer is shared by all portfolios below it.
+    """
+
+    rule: str
+    reason: str
+    address: str
+    span: SourceSpan
+
+
+class Origin(Struct, frozen=True):
+    """Where a portfolio or strategy is declared; the line counts from 1."""
+
+    file: str
+    line: int
+
+
+class Desired(Struct, frozen=True, kw_only=True):
+    """One portfolio as declared, after defaults and groups were laid under it.
+
+    ``interval_ms`` or ``offset_ms`` is ``None`` where it is not declared, that is: not managed; on v2 they always are,
+    because a v2 portfolio's cadence belongs to its strategy. ``reason`` is sent with pause and resume where the API
+    takes one (v1). ``strategy`` is the one that a v2 portfolio shall be enrolled in; it is compared and never sent,
+    ``None`` where any is fine. ``until`` is an ISO date after which people are warned; it never resumes anything.
+    """
+
+    id: PortfolioId
+    state: RunState
+    api: ApiVersion = ApiVersion.V1
+    strategy: StrategyId | None = None
+    interval_ms: int | None = None
+    offset_ms: int | None = None
+    name: str | None = None
+    group: str | None = None
+    chain: str | None = None
+    reason: str | None = None
+    owner: str | None = None
+    until: str | None = None
+    hold_override: bool = False
+    """``hold: override``: resume it although somebody else paused it."""
+    run_on_start: bool = False
+    """Maps to ``runRebalanceImmediately`` of a start."""
+    per_rebalance_usd: float | None = None
+    """What one run costs, as declared: Glider publishes no price."""
+    warn_above_usd_month: float | None = None
+    silences: tuple[Silence, ...] = ()
+    """The rules of advice that are not to be reported, at most one a rule."""
+    origin: Origin | None = None
+
+
+class StrategyDesired(Struct, frozen=True, kw_only=True):
+    """One strategy as declared. ``name`` is a label for people; never sent."""
+
+    id: StrategyId
+    schedule: Cadence
+    name: str | None = None
+    origin: Origin | None = None
+
+
+class Status(StrEnum):
+    """What the service says (API facts §3.1, §3.2), closed: whatever else it says is ``UNKNOWN`` and blocks."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    INACTIVE = "inactive"
+    ARCHIVED = "archived"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+    """A word that is not documented, or an answer that contradicts itself."""
+    NO_SCHEDULE = "no_schedule"
+    """A v2 portfolio without a schedule row: nothing can be started or stopped."""
+    NOT_FOUND = "not_found"
+    UNREADABLE = "unreadable"
+    """The read failed; ``Live.failure`` says how."""
+    NOT_READ = "not_read"
+    """Nobody read it: the live file that is planned from does not hold it (:mod:`reconciler.core.livefile`)."""
+
+
+class Live(Struct, frozen=True, kw_only=True):
+    """One portfolio as read.
+
+    ``word`` is the status as the service spelled it. ``interval_ms`` and ``offset_ms`` are set only when the
+    answer carried them, which v1 does not document (API facts §4.3). ``scheduled_ms`` holds the ``scheduledAt`` of
+    recent runs, newest first; on v2 the last rebalance alone. ``name``, ``strategy`` (its id) and ``strategy_name``
+    are read on v2 only.
+
+    ``schedule_id`` tells one schedule from the next. v2 has no such id; there, while a portfolio is paused, the time it
+    was last due stands in: every resume moves it (API facts §1.3), so it tells one pause from the next.
+    """
+
+    id: SavedPortfolioId
+    status: Status
+    word: Shown = ""
+    interval_ms: Interval | None = None
+    offset_ms: Milliseconds | None = None
+    schedule_id: Shown | None = None
+    pause_reason: Shown | None = None
+    next_run_ms: AtMs | None = None
+    scheduled_ms: tuple[AtMs, ...] = ()
+    runs: Count | None = None
+    name: Shown | None = None
+    strategy: Shown | None = None
+    strategy_name: Shown | None = None
+    failure: ApiError | None = None
+
+
+class StrategyStatus(StrEnum):
+    """What is known of a strategy, closed: only ``FOUND`` carries a cadence."""
+
+    FOUND = "found"
+    UNKNOWN = "unknown"
+    """It is there, but its schedule is null, absent or a word that is not documented (API facts §4.7)."""
+    NOT_FOUND = "not_found"
+    UNREADABLE = "unreadable"
+    """The read failed; ``StrategyLive.failure`` says how."""
+    NOT_READ = "not_read"
+    """Nobody read it: the live file that is planned from does not hold it."""
+
+
+class StrategyLive(Struct, frozen=True, kw_only=True):
+    """One strategy as read. ``cadence`` is set exactly when it was ``FOUND``.
+
+    ``word`` is what stood where a documented cadence was expected; ``""`` where nothing stood.
+    """
+
+    id: Annotated[StrategyId, Meta(pattern=r"\A[A-Za-z0-9_-]{1,128}\Z")]
+    status: StrategyStatus
+    cadence: Cadence | None = None
+    word: Shown = ""
+    failure: ApiError | None = None
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """What the service confirmed at our last write to a portfolio, as the journal remembers it.
+
+    A memory, not an observation. ``interval_ms`` and ``offset_ms`` are ``None`` where no answer of the service
+    ever confirmed one. ``confirmed_ms`` is when.
+    """
+
+    state: RunState
+    interval_ms: Interval | None
+    offset_ms: Milliseconds | None
+    schedule_id: Shown | None
+    confirmed_ms: AtMs
+    marked: bool = False
+    """Whether the service showed our mark in the pause reason afterwards; see :mod:`reconciler.core.marker`."""
+    pause_reason: str | None = None
+    """The reason as the service showed it of our own pause, where it had changed the mark in it."""
+    imported: str | None = None
+    """Set where the record comes from another journal's export: the token of the pause of ours that it tells of, empty
+    where there is none. Such a record counts only where live shows that token, or the record's schedule id."""
+
+
+class Provenance(StrEnum):
+    """How well a live value is known."""
+
+    READ = "read"
+    RECORDED = "recorded"
+    OBSERVED = "observed"
+    NONE = "none"
+
+
+class Verdict(StrEnum):
+    """What can be said of one managed field."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+    UNVERIFIED = "unverified"
+
+
+class PausedBy(StrEnum):
+    """Whose pause it is."""
+
+    US = "us"
+    OTHERS = "others"
+    UNKNOWN = "unknown"
+    """Nothing shows that it is ours, and nothing that it is not: no reason is kept, and no record is of this pause."""
