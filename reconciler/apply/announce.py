@@ -47,7 +47,7 @@ WAITS_SECONDS: Final = (0.0, 0.2, 0.4, 0.8, 1.6)
 class Declined(Exception):
     """The look shows that the write must not go; ``outcome`` and ``detail`` are what is told of its change."""
 
-    def __init__(self, outcome: Outcome, detail: str) -> None:
+    def __init__(self, outcome: Outcome, detail: str = "") -> None:
         super().__init__(detail)
         self.outcome = outcome
         self.detail = detail
@@ -124,7 +124,7 @@ class _LookAgain(Exception):
 class _Patience(Struct):
     """How often one write was sent back to the look, and why."""
 
-    ages_ms: list[int] = field(default_factory=list)
+    too_old: int = 0
     disk_ms: int = 0
     waits: int = 0
     routes: int = 0
@@ -360,8 +360,8 @@ def _require_patience(patience: _Patience, late: WriteNotSent) -> None:
             detail = f"not sent: the rate limit let the look pass and not the write, {WAITS} times; run again later"
             raise Declined(Outcome.NOT_ATTEMPTED, detail) from late
         return
-    patience.ages_ms.append(late.age_ms)
-    if len(patience.ages_ms) >= LOOKS_TOO_OLD:
+    patience.too_old += 1
+    if patience.too_old >= LOOKS_TOO_OLD:
         disk_ms = min(patience.disk_ms, late.age_ms)
         raise Declined(
             Outcome.NOT_ATTEMPTED,

@@ -255,7 +255,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         record of before.
         """
         if live.status is Status.ACTIVE:
-            raise Declined(Outcome.ALREADY_DONE, "somebody resumed it meanwhile")
+            raise Declined(Outcome.ALREADY_DONE)  # somebody did it meanwhile
         if live.status is not Status.PAUSED or not same_pause(self.change, live, self._believed(known, live)):
             detail = "its schedule was set, and it was not resumed: it is in another pause by now; plan again"
             raise Declined(Outcome.STALE, detail)
@@ -275,7 +275,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             check(live)
             if confirms(self.change, _shown(live)):
                 self.progress.schedule = _shown(live)
-                raise Declined(Outcome.ALREADY_DONE, "the schedule is as desired")
+                raise Declined(Outcome.ALREADY_DONE)
 
         try:
             return await self._set_schedule(unless_set, is_step=True)
@@ -411,7 +411,7 @@ def _confirmed(sent: Sent[Live]) -> Confirmation:
 
 def _shown(live: Live) -> Confirmation:
     """Return the schedule that a read shows, as an answer would confirm it."""
-    return Confirmation(interval_ms=live.interval_ms, offset_ms=live.offset_ms, schedule_id=live.schedule_id)
+    return Confirmation(interval_ms=live.interval_ms, offset_ms=live.offset_ms)
 
 
 def _pair(known: Snapshot | Confirmation | Before) -> tuple[int | None, int | None]:

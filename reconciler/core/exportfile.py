@@ -31,6 +31,10 @@ EXPORT_FORMAT: Final = SavedFormat(
 )
 
 
+_NOT_OF_STATE: Final = frozenset({Call.REBALANCE, Call.SET_CADENCE})
+"""Calls that set no state or schedule of a portfolio."""
+
+
 class Remembered(Struct, frozen=True, kw_only=True):
     """What a journal knows of one portfolio or strategy.
 
@@ -93,24 +97,22 @@ def parse_export(content: bytes | str) -> Export:
 
 def _export(document: dict[str, Any]) -> Export:
     saved = load(document, _Saved)
-    for name in (saved.base_url, saved.account):
-        if name is not None and harmless(name) != name:
-            raise ValueError("a name that no journal holds")
     rows = sorted(saved.records, key=lambda row: row.id)
-    remembered: dict[Address, Remembered] = {row.id: _remembered(row) for row in rows}
-    if len(remembered) < len(rows):
-        raise ValueError("one id twice")
+    remembered: dict[Address, Remembered] = {
+        row.id: Remembered(record=row.confirmed, since=row.since, pause=row.pause) for row in rows
+    }
+    names = [name for name in (saved.base_url, saved.account) if name is not None]
+    if any(harmless(name) != name for name in names) or len(remembered) < len(rows) or not all(map(_can_be, rows)):
+        raise ValueError("what no journal holds")
     return Export(base_url=saved.base_url, account=saved.account, exported_ms=saved.exported_at, remembered=remembered)
 
 
-def _remembered(row: _Row) -> Remembered:
-    is_strategy, since, pause = strategy_of(row.id) is not None, row.since, row.pause
-    if is_strategy and not (row.confirmed is None and pause is None):
-        raise ValueError("a strategy is neither paused nor confirmed like a portfolio")
-    if since is not None and (since.call is Call.REBALANCE or (since.call is Call.SET_CADENCE) != is_strategy):
-        raise ValueError("a call that sets no state or schedule of it")
-    if since is not None and (since.call is Call.SET_CADENCE) != (since.cadence is not None):
-        raise ValueError("a cadence that its call does not set")
-    if pause is not None and (pause.call is not Call.PAUSE or since is None):
-        raise ValueError("not a pause of ours")
-    return Remembered(record=row.confirmed, since=since, pause=pause)
+def _can_be(row: _Row) -> bool:
+    """Whether a journal may know this: a strategy is neither paused nor confirmed like a portfolio, and each kind has
+    calls of its own."""
+    since, pause = row.since, row.pause
+    if strategy_of(row.id) is not None:
+        only_a_cadence = since is None or (since.call is Call.SET_CADENCE and since.cadence is not None)
+        return only_a_cadence and row.confirmed is None and pause is None
+    of_a_portfolio = since is None or (since.call not in _NOT_OF_STATE and since.cadence is None)
+    return of_a_portfolio and (pause is None or (pause.call is Call.PAUSE and since is not None))

@@ -596,6 +596,17 @@ RESUMED: dict[str, Case] = {
         [*looks(RESTS), (SETS, STORED), *looks(RESTS), (RESUMES, OK), *looks(RUNS)],
         Went(journal=ok(UPDATE, RESUME), outcome=DONE, record=RUNS_AS_SET),
     ),
+    "update, shown where a schedule is shown, then resume": (
+        TO_RESUME_ON,
+        [
+            *looks(replace(RESTS, interval_ms=24 * H, offset_ms=0)),
+            (SETS, STORED),
+            *looks(replace(RESTS, interval_ms=12 * H, offset_ms=H)),
+            (RESUMES, OK),
+            *looks(RUNS),
+        ],
+        Went(journal=ok(UPDATE, RESUME), outcome=DONE, record=RUNS_AS_SET),
+    ),
     "update, and resumed by somebody": (
         TO_RESUME_ON,
         [*looks(RESTS), (SETS, STORED), *looks(RUNS, RUNS)],

@@ -207,6 +207,13 @@ def test_is_cut(reason: str | None, *, cut: bool) -> None:
     assert not is_cut(reason, "Audit")
 
 
+def test_a_mark_in_the_declared_reason_is_not_ours_to_be_cut() -> None:
+    """Only what was cut within the mark at the end lost a mark of this write."""
+    sent = marked("Like [glider-reconciler 000001]", TOKEN)
+    assert not is_cut("Paused via API: Like [glider-reconciler 0000", sent)
+    assert is_cut(f"Paused via API: {sent[:-1]}", sent)
+
+
 @pytest.mark.parametrize(
     ("text", "left"),
     [

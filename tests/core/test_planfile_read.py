@@ -10,8 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler import TOOL
-from reconciler.core.errors import ExitReason, PlanInvalid, StalePlan
-from reconciler.core.planfile import format_plan, parse_plan, require_service
+from reconciler.core.errors import ExitReason, NotExpected, PlanInvalid, StalePlan
+from reconciler.core.planfile import format_plan, parse_plan, require_account, require_service
 from tests.core.plans import DOCUMENT, RICH
 from tests.support import BASE_URL
 
@@ -323,4 +323,30 @@ def test_the_service_must_be_the_same() -> None:
     assert (caught.value.summary, caught.value.detail) == (
         "the plan was made for sandbox://test, not for https://elsewhere",
         "Point GLIDER_BASE_URL or --base-url at the service it was made for, or plan again.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("made_with", "key_of", "told"),
+    [
+        (None, None, None),
+        (None, "Acme EU", None),
+        ("Acme EU", "Acme EU", None),
+        ("Acme EU", "Acme US", "the plan was made for the account Acme EU, and this key belongs to Acme US"),
+        ("Acme EU", None, "the plan was made for the account Acme EU, and whose key this is can't be known"),
+    ],
+)
+def test_a_plan_is_for_the_account_it_was_made_with(
+    made_with: str | None, key_of: str | None, told: str | None
+) -> None:
+    """A plan that knows its account takes no other key, and none whose account can't be known."""
+    plan = replace(RICH, account=made_with)
+    if told is None:
+        require_account(plan, key_of)
+        return
+    with pytest.raises(NotExpected) as refused:
+        require_account(plan, key_of)
+    assert (refused.value.summary, refused.value.detail) == (
+        told,
+        "Nothing was written. Use the key of that account, or plan again.",
     )
