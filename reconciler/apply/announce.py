@@ -127,7 +127,7 @@ class _Patience(Struct):
     too_old: int = 0
     disk_ms: int = 0
     waits: int = 0
-    routes: int = 0
+    rerouted: bool = False
     limited: Call | None = None
     """The call that the rate limit refused, until there is room for it again."""
 
@@ -171,7 +171,7 @@ class Announcer(Struct, frozen=True, kw_only=True):
             if unseen is not None:
                 progress.notes.append(f"{unseen.intent.call} had no effect ({unseen.error}), so it was sent again")
             if sent.error is not None:
-                sent = await self._find_out(writing, sent, progress)
+                sent = await self._find_out(writing, sent, sent.error, progress)
                 if sent.effect is Effect.UNCHANGED and may_repeat(sent.intent) and unseen is None:
                     unseen = sent
                     continue
@@ -222,9 +222,9 @@ class Announcer(Struct, frozen=True, kw_only=True):
         """
         cools_down = progress.calls[-1] is Call.REBALANCE and is_cooldown(error)  # no other call has a cooldown
         limited = error.kind is FailureKind.RATE_LIMITED and not cools_down
-        if limited or (error.other_route and not patience.routes):
+        if limited or (error.other_route and not patience.rerouted):
             # How often after a limit is the room's to say: it raises the error once that is enough.
-            patience.routes += error.other_route
+            patience.rerouted = patience.rerouted or error.other_route
             call = progress.calls.pop()
             patience.limited = call if limited else None
             raise _LookAgain from error
@@ -238,11 +238,9 @@ class Announcer(Struct, frozen=True, kw_only=True):
             if declined.outcome is Outcome.ALREADY_DONE:
                 raise
 
-    async def _find_out(self, writing: Writing[T], sent: Sent[T], progress: Progress) -> Sent[T]:
-        """Read what became of a write whose answer leaves that open, and write it down."""
-        intent, error = sent.intent, sent.error
-        if error is None:
-            raise AssertionError("a write with a good answer needs no look")
+    async def _find_out(self, writing: Writing[T], sent: Sent[T], error: ApiError, progress: Progress) -> Sent[T]:
+        """Read what became of a write whose ``error`` leaves that open, and write it down."""
+        intent = sent.intent
 
         def shown(seen: T) -> bool:
             return writing.effect(intent, seen) is Effect.SHOWN

@@ -183,6 +183,16 @@ PAUSED_CASES: dict[str, Case] = {
             record=known(RunState.PAUSED, pause_reason="Audit [glider-reconciler 000001"),
         ),
     ),
+    "pause, on a service that cuts its token": (
+        TO_PAUSE,
+        [*looks(RUNS), (PAUSES, OK), *looks(paused("Audit [glider-reconciler 0000"), times=LOOKS)],
+        Went(
+            journal=ok(PAUSE),
+            outcome=ALREADY,
+            detail="it is paused, and Glider cut our mark (Glider shows the reason 'Audit [glider-reconciler 0000'), "
+            "so nothing shows that the pause is ours: a later resume needs --resume-held aaa",
+        ),
+    ),
     "pause, and somebody else's is there": (
         TO_PAUSE,
         [*looks(RUNS), (PAUSES, OK), *looks(THEIRS, times=LOOKS)],
@@ -699,6 +709,27 @@ RESUMED: dict[str, Case] = {
         [*looks(RESTS), (SETS, REFUSED), *looks(RESTS, THEIRS)],
         Went(journal=[REFUSED_ROW], outcome=STALE, detail=SINCE_PAUSED, notes=[NOT_WHILE_PAUSED]),
     ),
+    **{
+        f"not while paused, and after the resume {what}": (
+            TO_RESUME_ON,
+            [
+                *looks(RESTS_ON_24H),
+                (SETS, REFUSED),
+                *looks(RESTS_ON_24H, RESTS_ON_24H),
+                (RESUMES, OK),
+                *looks(shown),
+                (SETS, STORED),
+                *looks(RUNS),
+            ],
+            Went(
+                journal=[REFUSED_ROW, *ok(RESUME, UPDATE)], outcome=DONE, notes=[NOT_WHILE_PAUSED], record=RUNS_AS_SET
+            ),
+        )
+        for what, shown in (
+            ("it runs as before", replace(SET, interval_ms=24 * H, offset_ms=None)),
+            ("half of what is wanted is there", replace(SET, offset_ms=None)),
+        )
+    },
     "not while paused, and another schedule set by somebody after the resume": (
         TO_RESUME_ON,
         [
