@@ -56,11 +56,8 @@ def strategy_standing(change: Change, live: StrategyLive, recorded: Cadence | No
     known = live.cadence or recorded
     if known is change.after.cadence:
         return Standing.AFTER
-    return (
-        Standing.BEFORE
-        if None in (known, change.before.cadence) or known is change.before.cadence
-        else Standing.ELSEWHERE
-    )
+    # A cadence that the plan saw, and that nobody can see now, may be another one by now.
+    return Standing.BEFORE if change.before.cadence in (None, known) else Standing.ELSEWHERE
 
 
 def what_moved(change: Change, live: Live) -> str:

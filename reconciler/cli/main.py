@@ -113,11 +113,9 @@ def run(arguments: list[str], results: Results | None = None) -> int:
     except click.exceptions.Exit as ended:
         code = ended.exit_code
     except SystemExit as stop:
-        code = _stopped(stop, arguments)
+        code = _stopped(stop, arguments, results)
     except (Exception, KeyboardInterrupt) as error:
         code = _failed(error, arguments, results)
-    except BaseException as stop:
-        code = _terminated(stop, arguments, results)
     return _delivered(code, begun[0].invoked_subcommand if begun else None, arguments)
 
 
@@ -204,28 +202,22 @@ def wants_json(arguments: list[str]) -> bool:
     )
 
 
-def _stopped(stop: SystemExit, arguments: list[str]) -> int:
-    """Say that a second signal ended an apply, whose writes in flight the next one settles."""
-    from reconciler.core.errors import ExitReason
+def _stopped(stop: SystemExit, arguments: list[str], results: Results | None) -> int:
+    """Say that SIGTERM ended a command that was not writing, or a second signal an apply, whose writes in flight the
+    next one settles; anything else is nobody's to catch."""
+    from reconciler.cli.service import Terminated
+    from reconciler.core.errors import ExitReason, ReconcilerError
 
+    if isinstance(stop, Terminated):
+        if results is not None:
+            results.error = ReconcilerError("terminated")
+        return _ended(arguments, "terminated", "", ExitReason.TERMINATED)
     signalled = (ExitReason.INTERRUPTED, ExitReason.TERMINATED)
     reason = next((reason for reason in signalled if reason.code == stop.code), None)
     if reason is None:
         raise stop  # nothing of ours ends like this
     detail = "What was under way was not waited for; the next apply finds out what became of it."
     return _ended(arguments, "ended at once by a second signal", detail, reason)
-
-
-def _terminated(stop: BaseException, arguments: list[str], results: Results | None) -> int:
-    """Say that SIGTERM ended a command that was not writing; anything else is nobody's to catch."""
-    from reconciler.cli.service import Terminated
-    from reconciler.core.errors import ExitReason, ReconcilerError
-
-    if not isinstance(stop, Terminated):
-        raise stop
-    if results is not None:
-        results.error = ReconcilerError("terminated")
-    return _ended(arguments, "terminated", "", ExitReason.TERMINATED)
 
 
 def _summary(error: BaseException) -> str:

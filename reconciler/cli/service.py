@@ -177,20 +177,33 @@ def new_token() -> str:
     return token_hex(3)
 
 
-class Terminated(BaseException):
-    """SIGTERM came while nothing was being written: the command ends where it is, and says so."""
+class Terminated(SystemExit):
+    """SIGTERM came while nothing was being written: the command ends where it is, and says so.
+
+    A ``SystemExit``, because asyncio takes any other error that a signal raises inside a socket's callback for a broken
+    connection, and goes on.
+    """
+
+
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that ask a command to end: SIGTERM, and SIGHUP unless it is ignored, as under ``nohup``."""
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
+    if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
+        return (signal.SIGTERM,)
+    return signal.SIGTERM, hangup
 
 
 def run_async(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run a command's coroutine to its end. Raises :class:`Terminated` on SIGTERM, as asyncio does KeyboardInterrupt
-    on SIGINT; an apply takes both over while it writes."""
+    """Run a command's coroutine to its end. Raises :class:`Terminated` on SIGTERM or SIGHUP, as asyncio does
+    KeyboardInterrupt on SIGINT; an apply takes them over while it writes."""
     if threading.current_thread() is not threading.main_thread():
         return asyncio.run(main())
-    before = signal.signal(signal.SIGTERM, _terminate)
+    before = {number: signal.signal(number, _terminate) for number in ending_signals()}
     try:
         return asyncio.run(main())
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _terminate(*_: object) -> None:

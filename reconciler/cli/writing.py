@@ -85,11 +85,13 @@ async def open_to_write(options: Mapping[str, Any], service: Service) -> SqliteJ
 
 @contextmanager
 def signals(stop: Stop) -> Iterator[list[ExitReason]]:
-    """Let the first SIGINT or SIGTERM settle what is under way; yields the reason to exit with, once one came.
+    """Let the first SIGINT, SIGTERM or SIGHUP settle what is under way; yields the reason to exit with, once one came.
 
     A second one ends the program at once: the journal has every intent, so nothing is lost by it.
     """
     import asyncio
+
+    from reconciler.cli.service import ending_signals
 
     loop = asyncio.get_running_loop()
     caught: list[ExitReason] = []
@@ -100,7 +102,7 @@ def signals(stop: Stop) -> Iterator[list[ExitReason]]:
         caught.append(reason)
         stop.request("interrupted before it began", urgent=True)
 
-    pairs = ((signal.SIGINT, ExitReason.INTERRUPTED), (signal.SIGTERM, ExitReason.TERMINATED))
+    pairs = [(signal.SIGINT, ExitReason.INTERRUPTED), *((one, ExitReason.TERMINATED) for one in ending_signals())]
     previous = [_handle(loop, number, on, reason) for number, reason in pairs]
     try:
         yield caught

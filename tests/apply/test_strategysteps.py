@@ -338,7 +338,7 @@ STANDINGS = [
     (CHANGE, live(DAILY), WEEKLY, Standing.AFTER),
     (CHANGE, live(WEEKLY), DAILY, Standing.BEFORE),
     (CHANGE, live(HOURLY), WEEKLY, Standing.ELSEWHERE),
-    (CHANGE, HIDDEN, None, Standing.BEFORE),
+    (CHANGE, HIDDEN, None, Standing.ELSEWHERE),
     (CHANGE, HIDDEN, WEEKLY, Standing.BEFORE),
     (CHANGE, HIDDEN, DAILY, Standing.AFTER),
     (CHANGE, HIDDEN, HOURLY, Standing.ELSEWHERE),
@@ -350,7 +350,7 @@ STANDINGS = [
 
 @pytest.mark.parametrize(("of", "shown", "recorded", "expected"), STANDINGS)
 def test_where_a_strategy_stands(of: Change, shown: StrategyLive, recorded: Cadence | None, expected: Standing) -> None:
-    """A read goes before our record, the wanted end before the planned one, and what is not known pins nothing."""
+    """A read goes before our record, the wanted end before the planned one; what the plan saw must still be known."""
     assert strategy_standing(of, shown, recorded) is expected
 
 
