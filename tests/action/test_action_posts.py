@@ -5,12 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
+from reconciler.cli.action_post import has_something_to_say
+from reconciler.core.errors import ExitReason
+from reconciler.core.model import Cadence
+from reconciler.core.planner import build_plan
+from reconciler.core.ports import Memory
+from reconciler.render.ending import Ending
 from tests.action import events
 from tests.action.commands import Level
 from tests.action.test_action import CHANGED, CHANGED_FILES, INVALID_FILES, SAME, SAME_FILES
 from tests.action.values import Status
 from tests.github.fake import REPOSITORY, TOKEN, FakeGitHub, serving
+from tests.support import cadence_change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,6 +72,14 @@ def test_changes_only(checkout: Callable[..., Checkout], github: FakeGitHub, fil
     made = checkout(SAME if files == SAME_FILES else CHANGED, files)
     made("plan", event=there(events.pull_request(), github), comment="changes-only")
     assert len(github.comments) == comments
+
+
+def test_a_strategys_change_alone_is_a_change() -> None:
+    """`changes-only` says something of a plan that changes nothing but a cadence."""
+    nothing = build_plan({}, {}, Memory(), base_url="https://api.glider.fi", created_ms=0)
+    changed = replace(nothing, changes=(cadence_change("S1", Cadence.DAILY, Cadence.HOURLY),))
+    assert has_something_to_say(Ending(command="plan", reason=ExitReason.OK, plan=changed))
+    assert not has_something_to_say(Ending(command="plan", reason=ExitReason.OK, plan=nothing))
 
 
 def test_a_strangers_comment_is_left_alone(checkout: Callable[..., Checkout], github: FakeGitHub) -> None:

@@ -63,6 +63,30 @@ def test_the_plan_shows_what_is_reached(fleet: Shell) -> None:
     assert "| strategy `01JWMOMENTUM` |" in fleet("plan --sandbox -o markdown").out
 
 
+def test_status_of_a_strategy(fleet: Shell) -> None:
+    """As a target it is shown, with what is declared where that is another; portfolios keep their table beside it."""
+    shown = fleet("status --sandbox --target strategies/01JWMOMENTUM --no-results")
+    assert (shown.code, shown.out) == (0, "strategy 01JWMOMENTUM  Momentum  schedule daily, declared weekly\n")
+    (told,) = fleet("status --sandbox --target strategies/01JWVALUE -o json").json["strategies"]
+    assert (told["id"], told["status"], told["cadence"], told["declared"]) == ("01JWVALUE", "found", "hourly", "hourly")
+    fleet.write("automation.yaml", FILES + "portfolios:\n  pf_a: {api: v2, state: active}\n")
+    both = fleet("status --sandbox --target strategies/01JWVALUE --target pf_a --no-results").out
+    assert both.startswith("strategy 01JWVALUE    schedule hourly\n\nPORTFOLIO")
+    assert "strategies" not in fleet("status --sandbox -o json").json
+    assert "is not declared" in fleet("status --sandbox --target strategies/nowhere").err
+
+
+def test_a_schedule_that_nobody_can_see_has_its_footnote(fleet: Shell) -> None:
+    """In the terminal and in Markdown, also where no portfolio has one."""
+    fleet.write("seed.yaml", SEED.replace("portfolios:", "  01JWBARE: {name: Bare}\nportfolios:"))
+    fleet.write("automation.yaml", "version: 1\nstrategies:\n  01JWBARE: {schedule: weekly}\n")
+    assert fleet("sandbox load seed.yaml").code == 0
+    note = "Glider does not return this value. One write settles it; it is remembered."
+    assert "schedule ? → weekly" in fleet("plan --sandbox").out
+    assert note in fleet("plan --sandbox").out
+    assert note in fleet("plan --sandbox -o markdown").out
+
+
 def test_apply_converges(fleet: Shell) -> None:
     """Applied once, the next plan is empty; the report, the JSON and the history tell of it."""
     ended = fleet("apply --sandbox --auto-approve")

@@ -350,3 +350,11 @@ def test_a_plan_is_for_the_account_it_was_made_with(
         told,
         "Nothing was written. Use the key of that account, or plan again.",
     )
+
+
+def test_a_source_line_is_not_read_from_a_file() -> None:
+    """A warning is shown with a line of the files as they are, and never with one that a plan file claims."""
+    document = json.loads(format_plan(RICH))
+    for warning in document["warnings"]:
+        warning["excerpt"] = "state: active"
+    assert [warning.excerpt for warning in parse_plan(json.dumps(document)).warnings] == [None] * len(RICH.warnings)
