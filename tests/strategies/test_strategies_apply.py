@@ -16,7 +16,17 @@ from reconciler.apply.stop import Stop
 from reconciler.core.decide import Unverified
 from reconciler.core.errors import ExitReason
 from reconciler.core.intent import Before, Call
-from reconciler.core.model import ApiVersion, Cadence, StrategyId, StrategyLive, StrategyStatus, address_of
+from reconciler.core.model import (
+    ApiVersion,
+    Cadence,
+    Desired,
+    PortfolioId,
+    RunState,
+    StrategyId,
+    StrategyLive,
+    StrategyStatus,
+    address_of,
+)
 from reconciler.core.plan import BlockReason
 from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.sandbox.faults import Fault, FaultKind, Operation
@@ -29,7 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.core.intent import Intent
-    from reconciler.core.model import Desired, Live, PortfolioId
+    from reconciler.core.model import Live
     from reconciler.core.plan import Change
     from reconciler.core.report import ApplyReport
 
@@ -147,6 +157,19 @@ def test_nothing_is_resumed_on_a_cadence_that_was_not_set(place: Path) -> None:
     ]
     assert f"the cadence of its strategy {A} was not set" in report.results[0].detail
     assert report.exit_reason is ExitReason.PARTIAL
+
+
+def test_a_portfolio_with_a_schedule_of_its_own_is_resumed_all_the_same(place: Path) -> None:
+    """No cadence is its business: neither the one that could not be set, nor any other."""
+    world = world_of(place, {A: {"frequency": "hourly"}}, {"own": {"interval": "24h", "started": "10d"}})
+    own = Desired(id=PortfolioId("own"), state=RunState.PAUSED)
+    world.apply(world.plan_strategies({}, [own]))
+    world.faults.add(Fault(kind=FaultKind.SERVER_ERROR, operation=Operation.CADENCE, portfolio=A, times=9))
+    _, report = world.converge_strategies({A: "daily"}, [replace(own, state=RunState.ACTIVE)])
+    assert [(r.change.id, r.outcome) for r in report.results] == [
+        ("own", Outcome.DONE),
+        (address_of(A), Outcome.UNKNOWN),
+    ]
 
 
 class Nameless(Glider):
