@@ -89,7 +89,11 @@ def load(document: Any, kind: type[T]) -> T:
 
 def json_text(document: Mapping[str, Any]) -> str:
     """Return a JSON object as text for people and programs; it ends in a line break."""
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(document, ensure_ascii=False)
+    try:
+        return msgspec.json.format(text, indent=2) + "\n"  # the standard library indents in Python, five times as slow
+    except UnicodeEncodeError:  # the name of a file that is no UTF-8
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def read_document(content: str | bytes) -> Any:

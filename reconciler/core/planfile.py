@@ -11,6 +11,8 @@ import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
+from msgspec.structs import asdict
+
 from reconciler.core.codec import SavedFormat, dump, iso, load
 from reconciler.core.cost import runs_a_day, runs_of
 from reconciler.core.errors import ExitReason, NotExpected, PlanInvalid, StalePlan
@@ -47,8 +49,8 @@ def fingerprint(plan: Plan) -> str:
             change.id,
             change.api.value,
             change.verb.value,
-            dump(change.before),
-            dump(change.after),
+            asdict(change.before),
+            asdict(change.after),
             [change.pause_reason or "", change.pause_id or "", change.since or ""],
             [change.writes_schedule, change.run_on_start, change.note or ""],
             # Of all reasons, this one decides what an apply may do: it lifts a pause that is not ours.

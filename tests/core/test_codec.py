@@ -7,6 +7,8 @@ from math import inf, nan
 from typing import Annotated, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Meta, Struct, field
 
 from reconciler import TOOL
@@ -24,6 +26,7 @@ from reconciler.core.codec import (
     dump,
     from_iso,
     iso,
+    json_text,
     load,
     read_document,
 )
@@ -286,3 +289,20 @@ def test_a_file_that_is_too_large_is_refused_unread() -> None:
 def test_moments_are_what_is_written() -> None:
     """Both ways, to the millisecond."""
     assert from_iso(iso(NOON_MS + 7)) == NOON_MS + 7
+
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters()), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(document=st.dictionaries(st.text(st.characters()), JSON_VALUES, max_size=4))
+def test_text_is_indented_as_the_standard_library_does(document: dict[str, object]) -> None:
+    """Byte for byte, also with a text that UTF-8 can't hold."""
+    assert json_text(document) == json.dumps(document, indent=2, ensure_ascii=False) + "\n"
