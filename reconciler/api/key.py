@@ -1,7 +1,7 @@
 """The key and the service behind it: what may be a key, whose it is, what it may do, and whether the service answers.
 
 In: the texts of ``GLIDER_API_KEY`` and ``GLIDER_PROXY`` as found; an open transport. Out: the same, normalised, or an
-error that says what to write instead; an account, scopes, an :class:`~reconciler.core.servicechecks.Asking`. API facts
+error that says what to write instead; an account, scopes, an :class:`~reconciler.core.doctor.Asking`. API facts
 §1.3 (V2.10), §1.4, §2.3, §2.7. Knows neither the environment nor how a request is sent.
 """
 

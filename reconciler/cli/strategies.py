@@ -1,6 +1,6 @@
 """The strategies' way into a plan, for the commands that make one: read cadences, count what a change would reach.
 
-In: options, a loaded configuration, an open service. Out: what :mod:`reconciler.core.strategyplan` needs, or nothing
+In: options, a loaded configuration, an open service. Out: what :mod:`reconciler.core.planner` needs, or nothing
 where no strategy is selected, so a fleet without strategies never pays for them.
 """
 

@@ -163,7 +163,7 @@ def _out(value: object) -> Any:
     return {"kind": value.kind.value, "message": value.summary, **failure_facts(value)}
 
 
-def failure_facts(error: ApiError) -> dict[str, Any]:
+def failure_facts(error: ApiError | _Failure) -> dict[str, Any]:
     """Return what support needs of a failed call: status, code and ids."""
     return {name: getattr(error, name) for name in ("status", "code", "request_id", "correlation_id")}
 
@@ -171,8 +171,7 @@ def failure_facts(error: ApiError) -> dict[str, Any]:
 def _in(kind: type, found: Any) -> Any:
     if kind is ApiError:
         failure = load(found, _Failure)
-        facts = {name: getattr(failure, name) for name in ("status", "code", "request_id", "correlation_id")}
-        return ApiError(failure.kind, failure.message, **facts)
+        return ApiError(failure.kind, failure.message, **failure_facts(failure))
     if not isinstance(found, str):
         raise TypeError("not a text")
     return from_iso(found) if kind is Moment else harmless(found, longest=_LONGEST_SHOWN)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from reconciler.core.codec import Count, Moment, SavedFormat, Shown, dump, load
 from reconciler.core.errors import ApiError, LiveInvalid
@@ -135,19 +136,15 @@ def format_live(found: LiveFile) -> str:
         portfolios=tuple(_portfolio(found, live) for _, live in sorted(found.live.items())),
         list=_list(found, found.listed) if found.listed is not None else None,
         strategies=tuple(
-            _Strategy(**_fields(live), recorded=found.cadences.get(i)) for i, live in sorted(found.strategies.items())
+            _Strategy(**asdict(live), recorded=found.cadences.get(i)) for i, live in sorted(found.strategies.items())
         ),
     )
     return LIVE_FORMAT.text(dump(saved))
 
 
-def _fields(value: Struct) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__struct_fields__}
-
-
 def _row(found: LiveFile, live: Live) -> dict[str, Any]:
     return {
-        **_fields(live),
+        **asdict(live),
         "record": found.records.get(live.id),
         "pause": found.pauses.get(live.id),
         "triggers": found.triggers.get(live.id, 0),
@@ -155,17 +152,19 @@ def _row(found: LiveFile, live: Live) -> dict[str, Any]:
 
 
 def _portfolio(found: LiveFile, live: Live) -> _Portfolio:
+    return _Portfolio(**_row(found, live), api=found.versions.get(live.id), listed=_is_row(found, live))
+
+
+def _is_row(found: LiveFile, live: Live) -> bool:
+    """Whether the list holds this very portfolio as it was read."""
     version = found.versions.get(live.id)
-    listed = found.listed is not None and found.listed.rows.get(live.id) == live
-    return _Portfolio(
-        **_row(found, live),
-        api=version,
-        listed=listed and version is not None and version.can.lists,
-    )
+    if found.listed is None or version is None or not version.can.lists:
+        return False
+    return found.listed.rows.get(live.id) == live
 
 
 def _list(found: LiveFile, listed: PortfolioList) -> _List:
-    once = {i for i, live in found.live.items() if _portfolio(found, live).listed}
+    once = {i for i, live in found.live.items() if _is_row(found, live)}
     others = [live for i, live in sorted(listed.rows.items()) if i not in once]
     return _List(
         portfolios=tuple(_Row(**_row(found, live)) for live in others),

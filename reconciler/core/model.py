@@ -272,7 +272,7 @@ class Record(Struct, frozen=True, kw_only=True):
     schedule_id: Shown | None
     confirmed_ms: AtMs
     marked: bool = False
-    """Whether the service showed our mark in the pause reason afterwards; see :mod:`reconciler.core.marker`."""
+    """Whether the service showed our mark in the pause reason afterwards; see :mod:`reconciler.core.evidence`."""
     pause_reason: str | None = None
     """The reason as the service showed it of our own pause, where it had changed the mark in it."""
     imported: str | None = None

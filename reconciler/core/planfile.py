@@ -32,8 +32,6 @@ PLAN_FORMAT: Final = SavedFormat(
     largest=256 * 1024 * 1024,
     error=PlanInvalid,
 )
-FORMAT_VERSION: Final = PLAN_FORMAT.version
-"""Of a plan and of every other JSON document on stdout."""
 _LISTS: Final = ("guards", "warnings", "changes", "held", "blocked", "moved", "unmanaged")
 _COUNTS: Final = ("no_op", "unverified")
 """What a plan counts and its summary tells."""

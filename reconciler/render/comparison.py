@@ -1,6 +1,6 @@
 """The difference between two plans, for a terminal, a comment or a program.
 
-In: a :class:`~reconciler.core.comparison.Comparison`. Out: text that ends in a line break, or a JSON object.
+In: a :class:`~reconciler.core.diff.Comparison`. Out: text that ends in a line break, or a JSON object.
 """
 
 from __future__ import annotations
