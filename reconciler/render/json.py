@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reconciler.core.codec import failure_facts, iso
+from reconciler.core.codec import dump, failure_facts, iso
 from reconciler.core.diagnostics import Severity
 from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, ReconcilerError
 from reconciler.core.planfile import PLAN_FORMAT, diagnostic_document, fingerprint
@@ -67,6 +67,9 @@ def _result(result: Result) -> dict[str, Any]:
         "id": result.change.id,
         "name": result.change.name,
         "verb": result.change.verb.value,
+        "before": dump(result.change.before),
+        "after": dump(result.change.after),
+        "reach": result.change.reach,
         "outcome": result.outcome.value,
         "calls": [call.value for call in result.calls],
         "detail": result.detail,

@@ -148,12 +148,18 @@ def test_a_report_with_strategies() -> None:
         "Apply: 1 done, 0 already done, 0 stale, 1 failed, 0 unknown, 0 not attempted.",
     ]
     assert report.exit_reason is ExitReason.PARTIAL
+    ends = {
+        "before": {"state": None, "interval_ms": None, "offset_ms": None, "cadence": "daily"},
+        "after": {"state": None, "interval_ms": None, "offset_ms": None, "cadence": "weekly"},
+        "reach": 120,
+    }
     document = json.loads(report_json(report, report.exit_reason))
     assert document["results"] == [
         {
             "id": "strategies/01JWA",
             "name": None,
             "verb": "update",
+            **ends,
             "outcome": "done",
             "calls": ["set-cadence"],
             "detail": "",
@@ -163,6 +169,7 @@ def test_a_report_with_strategies() -> None:
             "id": "strategies/01JWB",
             "name": None,
             "verb": "update",
+            **ends,
             "outcome": "failed",
             "calls": [],
             "detail": f"refused {HOSTILE}",
