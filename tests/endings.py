@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.diff import compare_plans
-from reconciler.core.duration import DAY_MS, HOUR_MS
 from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, FailureKind, StalePlan
+from reconciler.core.fleet import EVERYTHING
 from reconciler.core.model import (
     Cadence,
     Desired,
+    Diagnostic,
     Live,
     Origin,
     PortfolioId,
     Provenance,
     RunState,
+    Severity,
+    SourceSpan,
     Status,
     Verb,
     Verdict,
@@ -38,7 +40,7 @@ from reconciler.core.plan import (
 )
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ApplyReport, Outcome, Result
-from reconciler.core.selection import EVERYTHING
+from reconciler.core.text import DAY_MS, HOUR_MS
 from reconciler.render.ending import Ending
 from reconciler.render.status import StatusRow
 from tests.support import cadence_change

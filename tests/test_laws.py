@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.core.codec import from_iso, iso
+from reconciler.core.fleet import Listing
 from reconciler.core.model import ApiVersion, Desired, RunState
-from reconciler.core.plan import Listing
 from reconciler.core.planfile import fingerprint, format_plan, parse_plan
 from reconciler.core.report import ACHIEVED
 from tests.fleets import STRATEGIES, fleets

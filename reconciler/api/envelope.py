@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Final, NoReturn, assert_never
 from urllib.parse import unquote
 
 from reconciler.api.throttle import LONGEST_PLAUSIBLE_MS, LONGEST_WAIT_MS
-from reconciler.core.duration import SECOND_MS, format_duration
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.text import harmless
+from reconciler.core.text import SECOND_MS, format_duration, harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

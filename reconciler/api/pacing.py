@@ -25,9 +25,9 @@ from reconciler.api.throttle import (
     may_repeat,
     shown,
 )
-from reconciler.core.duration import SECOND_MS
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.ports import WriteNotSent
+from reconciler.core.text import SECOND_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

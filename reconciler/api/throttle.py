@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, assert_never
 
-from reconciler.core.duration import DAY_MS, MINUTE_MS, SECOND_MS, format_duration
 from reconciler.core.errors import FailureKind
+from reconciler.core.text import DAY_MS, MINUTE_MS, SECOND_MS, format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar, assert_never
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from reconciler.core.duration import format_duration
 from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
 from reconciler.core.intent import Call, Effect, WriteOutcome
 from reconciler.core.model import PortfolioId, strategy_of
 from reconciler.core.ports import Confirmation, WriteNotSent
 from reconciler.core.rebalance import is_cooldown
 from reconciler.core.report import Outcome, Result
+from reconciler.core.text import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -9,11 +9,10 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from reconciler.core.duration import format_duration
-from reconciler.core.evidence import is_marked, paused_by_us
+from reconciler.core.evidence import applies, is_marked, known_interval, known_offset, paused_by_us
 from reconciler.core.model import Record, RunState, Status, StrategyStatus, Verb
 from reconciler.core.plan import ChangeReason
-from reconciler.core.schedule import applies, known_interval, known_offset
+from reconciler.core.text import format_duration
 
 if TYPE_CHECKING:
     from reconciler.core.model import Cadence, Live, StrategyLive

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Final, Self
 import msgspec
 
 from reconciler.apply.journalfile import Row, Wanted, ask, lock, open_to_write, reading, using
-from reconciler.core.duration import DAY_MS
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, Intent, LastWrite, OpenIntent, WriteOutcome
 from reconciler.core.model import Record, address_of
 from reconciler.core.ports import Memory
 from reconciler.core.report import Run, Write
+from reconciler.core.text import DAY_MS
 
 if TYPE_CHECKING:
     import sqlite3

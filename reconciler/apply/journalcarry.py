@@ -1,27 +1,29 @@
 """What a journal knows, taken out to be kept elsewhere, and brought into another journal.
 
-In: a journal's path, an :class:`~reconciler.core.exportfile.Export`. Out: an export, or counts of what was taken over.
+In: a journal's path, an :class:`Export` or its text. Out: an export, its text, or counts of what was taken over. The
+file holds no key and no reason that was sent. It is not signed: whoever can change it can change what is remembered.
 What is brought in never replaces what this journal knows better: a newer record, or a write of its own that came later.
-It counts as imported: only where the service still shows what it says (:func:`reconciler.core.schedule.applies`).
+It counts as imported: only where the service still shows what it says (:func:`reconciler.core.evidence.applies`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from reconciler import TOOL
 from reconciler.apply.journal import SqliteJournal, open_journal
 from reconciler.apply.journalfile import reading, services_of
-from reconciler.core.errors import ExitReason, NotExpected, UsageError
-from reconciler.core.exportfile import Export, Remembered
-from reconciler.core.intent import Call, Intent, WriteOutcome
-from reconciler.core.model import PortfolioId, strategy_of
+from reconciler.core.codec import Moment, SavedFormat, dump, load
+from reconciler.core.errors import ExitReason, ExportInvalid, NotExpected, UsageError
+from reconciler.core.intent import Call, Intent, LastWrite, WriteOutcome
+from reconciler.core.model import Address, PortfolioId, Record, SavedAddress, strategy_of
+from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from reconciler.core.intent import LastWrite
@@ -152,3 +154,101 @@ def _as_write(address: Address, write: LastWrite) -> tuple[Intent, int, WriteOut
     confirmed = write.took_effect and write.call is not Call.SET_CADENCE
     intent = Intent(address=address, call=write.call, token=write.token, cadence=write.cadence)
     return intent, write.at_ms, WriteOutcome.CONFIRMED if confirmed else WriteOutcome.UNKNOWN, IMPORTED
+
+
+EXPORT_FORMAT: Final = SavedFormat(
+    file="the export",
+    what="the export",
+    is_none="an export of a journal",
+    version="1.0",
+    command="reconciler journal export FILE",
+    largest=64 * 1024 * 1024,  # one portfolio takes about 900 bytes
+    error=ExportInvalid,
+)
+
+
+_NOT_OF_STATE: Final = frozenset({Call.REBALANCE, Call.SET_CADENCE})
+"""Calls that set no state or schedule of a portfolio."""
+
+
+class Remembered(Struct, frozen=True, kw_only=True):
+    """What a journal knows of one portfolio or strategy.
+
+    ``since`` is the last write to its state or schedule; ``pause`` is the last pause of ours where nothing of ours
+    lifted it since. A strategy has no record.
+    """
+
+    record: Record | None = None
+    since: LastWrite | None = None
+    pause: LastWrite | None = None
+
+
+class Export(Struct, frozen=True, kw_only=True):
+    """What a journal knows of one service and account; ``account`` is ``None`` where it does not know whose it is."""
+
+    base_url: str
+    account: str | None
+    exported_ms: int
+    remembered: Mapping[Address, Remembered]
+
+
+class _Row(Struct, frozen=True, kw_only=True):
+    id: SavedAddress
+    confirmed: Record | None
+    since: LastWrite | None
+    pause: LastWrite | None
+
+
+_Name = Annotated[str, Meta(min_length=1)]
+
+
+class _Saved(Struct, frozen=True, kw_only=True):
+    base_url: _Name
+    account: _Name | None
+    exported_at: Moment
+    records: tuple[_Row, ...]
+
+
+def format_export(export: Export) -> str:
+    """Return the file as JSON text that ends in a line break; the same knowledge gives the same text."""
+    saved = _Saved(
+        base_url=export.base_url,
+        account=export.account,
+        exported_at=export.exported_ms,
+        records=tuple(
+            _Row(id=address, confirmed=one.record, since=one.since, pause=one.pause)
+            for address, one in sorted(export.remembered.items())
+        ),
+    )
+    return EXPORT_FORMAT.text(dump(saved))
+
+
+def parse_export(content: bytes | str) -> Export:
+    """Return what a file holds.
+
+    Raises :class:`ExportInvalid` for anything that is not such a file, is of another major format, or is too large.
+    """
+    return EXPORT_FORMAT.parse(content, _export)
+
+
+def _export(document: dict[str, Any]) -> Export:
+    saved = load(document, _Saved)
+    rows = sorted(saved.records, key=lambda row: row.id)
+    remembered: dict[Address, Remembered] = {
+        row.id: Remembered(record=row.confirmed, since=row.since, pause=row.pause) for row in rows
+    }
+    names = [name for name in (saved.base_url, saved.account) if name is not None]
+    if any(harmless(name) != name for name in names) or len(remembered) < len(rows) or not all(map(_can_be, rows)):
+        raise ValueError("what no journal holds")
+    return Export(base_url=saved.base_url, account=saved.account, exported_ms=saved.exported_at, remembered=remembered)
+
+
+def _can_be(row: _Row) -> bool:
+    """Whether a journal may know this: a strategy is neither paused nor confirmed like a portfolio, and each kind has
+    calls of its own."""
+    since, pause = row.since, row.pause
+    if strategy_of(row.id) is not None:
+        only_a_cadence = since is None or (since.call is Call.SET_CADENCE and since.cadence is not None)
+        return only_a_cadence and row.confirmed is None and pause is None
+    of_a_portfolio = since is None or (since.call not in _NOT_OF_STATE and since.cadence is None)
+    return of_a_portfolio and (pause is None or (pause.call is Call.PAUSE and since is not None))

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from reconciler.core.duration import MINUTE_MS
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.intent import Call, Effect, WriteOutcome, effect_on_portfolio, effect_on_strategy
 from reconciler.core.model import ApiVersion, PortfolioId, Status, strategy_of
+from reconciler.core.text import MINUTE_MS
 
 if TYPE_CHECKING:
     from reconciler.core.intent import OpenIntent

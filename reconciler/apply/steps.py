@@ -27,14 +27,13 @@ from reconciler.apply.check import (
     what_moved_of_strategy,
     why_since_differs,
 )
-from reconciler.core.duration import format_duration
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.evidence import doubt, due_ms_of, has_token, is_cut, is_marked, marked, unmarked
+from reconciler.core.evidence import doubt, due_ms_of, has_token, is_cut, is_marked, marked, observed_record, unmarked
 from reconciler.core.intent import Before, Call, Effect, Intent, effect_on_portfolio, effect_on_strategy
 from reconciler.core.model import Live, PortfolioId, Status, StrategyLive, StrategyStatus, Verb
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import Outcome
-from reconciler.core.schedule import observed_record
+from reconciler.core.text import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -219,8 +219,7 @@ async def _carry_out(
     approved: str | None = None,
 ) -> ExitReason:
     from reconciler import TOOL
-    from reconciler.apply.run import Pace, apply_plan
-    from reconciler.apply.stop import Stop
+    from reconciler.apply.run import Pace, Stop, apply_plan
     from reconciler.core.planfile import fingerprint
     from reconciler.core.report import FailOn, conditions_met
 

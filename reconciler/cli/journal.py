@@ -17,8 +17,8 @@ from reconciler.cli.wiring import make_output
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from reconciler.apply.journalcarry import Export
     from reconciler.core.errors import ExitReason
-    from reconciler.core.exportfile import Export
 
 HELP = """Carry what was confirmed from one journal to another.
 
@@ -79,12 +79,11 @@ def journal() -> None:
 @click.option("--account", metavar="NAME", help="The account, where the journal knows several.")
 def export_(file: str | None, **options: Any) -> ExitReason:
     """Read the journal and write the export."""
-    from reconciler.apply.journalcarry import read_export
+    from reconciler.apply.journalcarry import format_export, read_export
     from reconciler.apply.journalfile import services_of
     from reconciler.cli.output import Output
     from reconciler.cli.savefile import save
     from reconciler.core.errors import ExitReason, ReconcilerError
-    from reconciler.core.exportfile import format_export
     from reconciler.core.text import plural
 
     output = Output(format="text")
@@ -165,8 +164,8 @@ def _label(options: Mapping[str, Any]) -> str:
 
 def _read(file: str) -> Export:
     """Read an export. Raises :class:`~reconciler.core.errors.ExportInvalid`."""
+    from reconciler.apply.journalcarry import EXPORT_FORMAT, parse_export
     from reconciler.config.files import read_saved
-    from reconciler.core.exportfile import EXPORT_FORMAT, parse_export
 
     return parse_export(read_saved(file, EXPORT_FORMAT))
 

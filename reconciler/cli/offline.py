@@ -16,7 +16,7 @@ from reconciler.cli.savefile import save
 from reconciler.cli.service import SystemClock
 from reconciler.cli.strategies import memory_in, read_cadences_of, saved_strategies
 from reconciler.cli.wiring import make_selection
-from reconciler.core.selection import select_strategies
+from reconciler.core.fleet import select_strategies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

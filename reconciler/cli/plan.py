@@ -13,7 +13,7 @@ from reconciler.cli.planning import make_plan, policy, show_warnings
 from reconciler.cli.savefile import save
 from reconciler.cli.service import open_service, run_async
 from reconciler.cli.wiring import load_base, load_files, make_output
-from reconciler.core.plan import Listing
+from reconciler.core.fleet import Listing
 from reconciler.core.report import blocked_text
 
 if TYPE_CHECKING:

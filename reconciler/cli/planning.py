@@ -16,9 +16,9 @@ from reconciler.cli.results import publish
 from reconciler.cli.service import memory_of
 from reconciler.cli.strategies import read_strategies, with_selected
 from reconciler.cli.wiring import make_selection
+from reconciler.core.fleet import select
 from reconciler.core.model import Status
 from reconciler.core.plan import UNKNOWN, Guarded
-from reconciler.core.selection import select
 from reconciler.render.text import diagnostics_text
 
 if TYPE_CHECKING:

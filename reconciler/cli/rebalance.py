@@ -20,7 +20,7 @@ from reconciler.core.errors import ExitReason, JournalError, ReconcilerError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reconciler.apply.stop import Stop
+    from reconciler.apply.run import Stop
     from reconciler.apply.trigger import Order
     from reconciler.cli.named import Named
     from reconciler.cli.output import Output
@@ -97,7 +97,7 @@ def rebalance(**options: Any) -> ExitReason:
 
 
 def _timeout(options: Mapping[str, Any]) -> int:
-    from reconciler.core.duration import parse_duration
+    from reconciler.core.text import parse_duration
 
     if options["timeout"] is not None and not options["wait"]:
         raise refuse("--timeout is of --wait: add it.")
@@ -181,8 +181,8 @@ async def _carry_out(
     output: Output,
     timeout_ms: int,
 ) -> ExitReason:
-    from reconciler.apply.follow import follow_all
-    from reconciler.apply.stop import Stop
+    from reconciler.apply.run import Stop
+    from reconciler.apply.trigger import follow_all
     from reconciler.core.rebalance import RebalanceReport
 
     api = service.api.by({one.id: one.version for one in chosen})

@@ -93,7 +93,7 @@ def reset(file: str) -> None:
 @_file
 def advance(duration: str, file: str) -> None:
     """Move the clock on."""
-    from reconciler.core.duration import format_duration, parse_duration
+    from reconciler.core.text import format_duration, parse_duration
 
     try:
         ms = parse_duration(int(duration) if duration.isascii() and duration.isdigit() else duration)

@@ -76,7 +76,7 @@ def status(**options: Any) -> ExitReason:
     async def work() -> ExitReason:
         from reconciler.cli.looking import read_declared
         from reconciler.cli.strategies import read_cadences_of
-        from reconciler.core.selection import select, select_strategies
+        from reconciler.core.fleet import select, select_strategies
 
         selection = make_selection(options)
         desired = select(configuration.desired, selection, configuration.strategies)

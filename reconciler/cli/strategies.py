@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.wiring import make_selection
-from reconciler.core.selection import select_strategies
+from reconciler.core.fleet import select_strategies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from reconciler.config.load import Configuration
     from reconciler.config.revision import Base
-    from reconciler.core.selection import Selection
+    from reconciler.core.fleet import Selection
 
 
 def make_output(options: Mapping[str, Any]) -> Output:
@@ -51,7 +51,7 @@ def load_base(sources: tuple[str, ...], revision: str) -> Base:
 def make_selection(options: Mapping[str, Any]) -> Selection:
     """Return what ``--target``, ``--exclude`` and ``--select`` ask for."""
     from reconciler.cli.options import parse_selects
-    from reconciler.core.selection import Selection
+    from reconciler.core.fleet import Selection
 
     return Selection(targets=options["targets"], excludes=options["excludes"], groups=parse_selects(options["selects"]))
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from reconciler.apply.journal import SqliteJournal
-    from reconciler.apply.stop import Stop
+    from reconciler.apply.run import Stop
     from reconciler.cli.service import Service
 
 _LOOK_AGAIN_SECONDS = 0.1
@@ -58,7 +58,7 @@ async def open_to_write(options: Mapping[str, Any], service: Service) -> SqliteJ
     from time import monotonic
 
     from reconciler.apply.journal import open_journal
-    from reconciler.core.duration import parse_duration
+    from reconciler.core.text import parse_duration
 
     try:
         wait_seconds = parse_duration(options["lock_timeout"]) / 1000

@@ -16,9 +16,8 @@ from msgspec import Struct, field
 from reconciler.config.expect import EXPECT
 from reconciler.config.merge import ATTRIBUTES
 from reconciler.config.scalars import resolve
-from reconciler.core.duration import format_duration
 from reconciler.core.endpoint import NOTHING
-from reconciler.core.text import harmless
+from reconciler.core.text import format_duration, harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -18,10 +18,9 @@ from reconciler.config.silence import COST_FIELDS, COSTS, SILENCE, SILENCES, sil
 from reconciler.config.strategies import SECTION
 from reconciler.config.suggest import Suggestions
 from reconciler.core.advice import Rule
-from reconciler.core.duration import format_duration
 from reconciler.core.errors import UsageError
 from reconciler.core.model import ApiVersion, strategy_of
-from reconciler.core.text import harmless
+from reconciler.core.text import format_duration, harmless
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
 
     from reconciler.config.load import Configuration
     from reconciler.config.merge import Sections
-    from reconciler.core.diagnostics import SourceSpan
-    from reconciler.core.model import StrategyId
+    from reconciler.core.model import SourceSpan, StrategyId
 
 
 class Explained(Struct, frozen=True):

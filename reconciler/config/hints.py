@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.config.silence import COST_FIELDS
 from reconciler.core.advice import Rule
-from reconciler.core.duration import HOUR_MS, MINUTE_MS, format_duration, parse_duration
-from reconciler.core.text import harmless
+from reconciler.core.text import HOUR_MS, MINUTE_MS, format_duration, harmless, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

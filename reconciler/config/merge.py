@@ -15,16 +15,15 @@ from reconciler.config.document import Document, Node, Value, error
 from reconciler.config.expect import EXPECT, read_expect
 from reconciler.config.schema import field_conforms
 from reconciler.config.silence import COSTS, SILENCE, SILENCES, cost_fields, silences_of
-from reconciler.core.duration import parse_duration
 from reconciler.core.guards import Guards, Limit
 from reconciler.core.model import ApiVersion, Paths, RunState
-from reconciler.core.text import harmless
+from reconciler.core.text import harmless, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from reconciler.core.diagnostics import Diagnostic, SourceSpan
     from reconciler.core.endpoint import Expect
+    from reconciler.core.model import Diagnostic, SourceSpan
 
 
 class Layer(Struct, frozen=True):

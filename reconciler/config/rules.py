@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from reconciler.core.duration import format_duration
 from reconciler.core.guards import ETHEREUM_MIN_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS
+from reconciler.core.text import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

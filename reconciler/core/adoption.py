@@ -2,7 +2,7 @@
 
 In: portfolios and strategies as read (:class:`Found`), and the layers that the files have already (:class:`Ground`).
 Out: an :class:`Adoption`: what is declared, grouped (:class:`Layout`), and what is left out and why. Known is what a
-plan calls so (:mod:`reconciler.core.schedule`), and left out is what a plan would block. Knows no YAML and no file; the
+plan calls so (:mod:`reconciler.core.evidence`), and left out is what a plan would block. Knows no YAML and no file; the
 same fleet always gives the same result.
 """
 
@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from reconciler.core.duration import WORDS, format_duration
 from reconciler.core.errors import ApiError
-from reconciler.core.evidence import without_mark
+from reconciler.core.evidence import known_interval, known_offset, without_mark
 from reconciler.core.guards import MAX_INTERVAL_MS, MIN_INTERVAL_MS
 from reconciler.core.model import (
     ApiVersion,
@@ -33,8 +32,7 @@ from reconciler.core.model import (
     address_of,
     strategy_of,
 )
-from reconciler.core.schedule import known_interval, known_offset
-from reconciler.core.text import harmless, label
+from reconciler.core.text import WORDS, format_duration, harmless, label
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec import Struct
 
-from reconciler.core.duration import DAY_MS, WORDS
+from reconciler.core.evidence import known_interval, runs_per_day
 from reconciler.core.model import Status, StrategyId, Verb
 from reconciler.core.plan import PlanCost
-from reconciler.core.schedule import known_interval, runs_per_day
+from reconciler.core.text import DAY_MS, WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from typing import assert_never
 from msgspec import Struct
 
 from reconciler.core.diff import compare, proven_same, schedule_of
-from reconciler.core.evidence import paused_by, paused_by_us
+from reconciler.core.evidence import Wanted, known_interval, known_offset, paused_by, paused_by_us, schedule_to_send
 from reconciler.core.model import (
     ApiVersion,
     Cadence,
@@ -46,7 +46,6 @@ from reconciler.core.plan import (
     Unchanged,
     desired_status,
 )
-from reconciler.core.schedule import Wanted, known_interval, known_offset, schedule_to_send
 
 
 class Unverified(StrEnum):

@@ -16,18 +16,17 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec import Struct
 
-from reconciler.core.duration import format_duration
 from reconciler.core.errors import StalePlan
+from reconciler.core.evidence import known_interval, known_offset
 from reconciler.core.model import Desired, Live, Provenance, Record, RunState, Status, Verdict
 from reconciler.core.plan import Blocked, Change, ChangeReason, Field, FieldChange, Held, Moved, Plan
-from reconciler.core.schedule import known_interval, known_offset
-from reconciler.core.text import harmless, plural
+from reconciler.core.text import format_duration, harmless, plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.core.evidence import Known
     from reconciler.core.model import Address
-    from reconciler.core.schedule import Known
 
 Fact = str | int | bool | None
 """One value of what a plan says of a portfolio."""

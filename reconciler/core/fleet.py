@@ -1,29 +1,118 @@
-"""What one look at the whole fleet found, and how much of it the files declare.
+"""Which of the declared a command is about, what one look at the whole fleet found, and how much the files declare.
 
-In: live portfolios, the list of v2 portfolios where one was read, and v1 portfolios that somebody named, because v1
-lists none (API facts §7). Out: a :class:`Fleet` or a :class:`Coverage`: what is unmanaged, and whether that is all
-there is. Never takes a list that ends early for the whole of it.
+In: the desired portfolios and a :class:`Selection`, in which an id or group that does not exist is an error: a mistyped
+target must never read as "no changes". Live portfolios, the list of v2 portfolios where one was read, and v1 portfolios
+that somebody named, because v1 lists none (API facts §7). Out: those selected, still sorted; a :class:`Fleet` or a
+:class:`Coverage`: what is unmanaged, and whether that is all there is. Never takes a list that ends early for the whole
+of it.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
 
-from reconciler.core.model import ApiVersion, Status
-from reconciler.core.plan import Listing, Unmanaged
+from reconciler.core.errors import UsageError
+from reconciler.core.model import ApiVersion, SavedPortfolioId, Status, address_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from reconciler.core.errors import ApiError
-    from reconciler.core.model import Desired, Live, PortfolioId, StrategyId
+    from reconciler.core.model import Desired, Live, PortfolioId, StrategyDesired, StrategyId
+
+
+class Selection(Struct, frozen=True, kw_only=True):
+    """What was asked for; empty tuples mean everything. All three narrow: what is selected must pass each of them."""
+
+    targets: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing is left out."""
+        return not (self.targets or self.excludes or self.groups)
+
+    def passes(self, address: str, group: str | None) -> bool:
+        """Whether a portfolio or strategy passes; one without a group passes no choice of groups."""
+        return (
+            (not self.targets or address in self.targets)
+            and address not in self.excludes
+            and (not self.groups or group in self.groups)
+        )
+
+
+EVERYTHING = Selection()
+_NO_STRATEGIES: Final[Mapping[StrategyId, StrategyDesired]] = {}
+
+
+def select(
+    desired: Mapping[PortfolioId, Desired],
+    selection: Selection,
+    strategies: Mapping[StrategyId, StrategyDesired] = _NO_STRATEGIES,
+) -> Mapping[PortfolioId, Desired]:
+    """Return the selected portfolios. Raises :class:`UsageError` for an id or group that is not declared.
+
+    ``--target`` and ``--exclude`` may also name ``strategies/ID``; :func:`select_strategies` returns those.
+    """
+    if selection.everything:
+        return desired
+    names = {*desired, *map(address_of, strategies)}
+    _require(selection.targets, names, "--target")
+    _require(selection.excludes, names, "--exclude")
+    _require(selection.groups, {one.group for one in desired.values() if one.group}, "--select group=")
+    chosen = {i: one for i, one in desired.items() if selection.passes(i, one.group)}
+    if not chosen and not select_strategies(strategies, selection):
+        raise UsageError("the selection is empty", "No declared portfolio passes all of the given filters.")
+    return chosen
+
+
+def select_strategies(
+    strategies: Mapping[StrategyId, StrategyDesired], selection: Selection
+) -> Mapping[StrategyId, StrategyDesired]:
+    """Return the selected strategies: all, unless ``--target`` names others; a group holds none."""
+    return {i: one for i, one in strategies.items() if selection.passes(address_of(i), None)}
+
+
+def _require(wanted: tuple[str, ...], known: Collection[str], option: str) -> None:
+    for name in wanted:
+        if name not in known:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"{option} {name!r} is not declared", f"The configuration does not name it.{hint}")
+
 
 _TOO_MANY_MISSING: Final = 3
 SINGLY: Final = 20
 """So many v2 portfolios that were picked out of a fleet are read one by one: its list may take many more calls."""
 _NOBODY_KNOWS: Final = frozenset({Status.NOT_FOUND, Status.UNREADABLE, Status.NOT_READ})
+
+
+class Listing(StrEnum):
+    """Whether the service listed its portfolios, so that those nobody declared are known."""
+
+    NONE = "none"
+    """Nobody asked: v1 has no list (API facts §7), or only some portfolios were selected."""
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"
+    """It was asked for, but could not be read or understood as a whole: nobody knows what is unmanaged."""
+
+
+class Unmanaged(Struct, frozen=True, kw_only=True):
+    """A portfolio that the service lists and no file declares. Server text in here is already harmless.
+
+    ``strategy`` is its strategy's id, ``None`` where the service names none.
+    """
+
+    id: SavedPortfolioId
+    name: str | None
+    status: Status
+    strategy: str | None
 
 
 def asks_for_list(versions: Iterable[ApiVersion], *, whole: bool) -> bool:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from reconciler.core.duration import DAY_MS, HOUR_MS
 from reconciler.core.plan import UNKNOWN, Excess, Guarded
+from reconciler.core.text import DAY_MS, HOUR_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

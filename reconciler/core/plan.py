@@ -14,11 +14,12 @@ from typing import Final, Literal
 from msgspec import Struct, field
 
 from reconciler.core.codec import Amount, Count, Interval, Milliseconds, Moment
-from reconciler.core.diagnostics import Diagnostic
 from reconciler.core.errors import FailureKind
+from reconciler.core.fleet import Listing, Selection, Unmanaged
 from reconciler.core.model import (
     ApiVersion,
     Cadence,
+    Diagnostic,
     Origin,
     PausedBy,
     Provenance,
@@ -31,7 +32,6 @@ from reconciler.core.model import (
     Verdict,
     strategy_of,
 )
-from reconciler.core.selection import Selection
 from reconciler.core.text import plural
 
 
@@ -246,28 +246,6 @@ class Moved(Struct, frozen=True, kw_only=True):
     live: StrategyName
     name: str | None = None
     source: Origin | None = None
-
-
-class Listing(StrEnum):
-    """Whether the service listed its portfolios, so that those nobody declared are known."""
-
-    NONE = "none"
-    """Nobody asked: v1 has no list (API facts §7), or only some portfolios were selected."""
-    COMPLETE = "complete"
-    INCOMPLETE = "incomplete"
-    """It was asked for, but could not be read or understood as a whole: nobody knows what is unmanaged."""
-
-
-class Unmanaged(Struct, frozen=True, kw_only=True):
-    """A portfolio that the service lists and no file declares. Server text in here is already harmless.
-
-    ``strategy`` is its strategy's id, ``None`` where the service names none.
-    """
-
-    id: SavedPortfolioId
-    name: str | None
-    status: Status
-    strategy: str | None
 
 
 class Unchanged(Struct, frozen=True, kw_only=True):

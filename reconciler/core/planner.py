@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from reconciler.core.decide import DEFAULT_POLICY, Policy, Unverified, decide, decide_strategy
 from reconciler.core.diff import compare
+from reconciler.core.fleet import EVERYTHING, Listing, Selection, Unmanaged
 from reconciler.core.guards import check_guards
 from reconciler.core.model import (
     Cadence,
@@ -37,19 +38,16 @@ from reconciler.core.plan import (
     Decision,
     Held,
     JournalState,
-    Listing,
     Moved,
     Plan,
     Unchanged,
-    Unmanaged,
 )
-from reconciler.core.selection import EVERYTHING, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.guards import Guards
+    from reconciler.core.model import Diagnostic
     from reconciler.core.ports import Memory
 
 

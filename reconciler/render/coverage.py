@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.core.fleet import Listing
 from reconciler.core.model import ApiVersion
-from reconciler.core.plan import Listing
 from reconciler.core.text import plural
 from reconciler.render.page import FINE, LOOK, alert, cell, code, opened, page
 from reconciler.render.style import WIDEST_NAME, Ink, columns, cut, safe
@@ -16,9 +16,8 @@ from reconciler.render.style import WIDEST_NAME, Ink, columns, cut, safe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reconciler.core.fleet import Coverage, StrategyCoverage
+    from reconciler.core.fleet import Coverage, StrategyCoverage, Unmanaged
     from reconciler.core.model import Live
-    from reconciler.core.plan import Unmanaged
     from reconciler.render.page import Rows
     from reconciler.render.style import Style
 

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, assert_never
 
 from msgspec import Struct
 
-from reconciler.core.duration import format_duration
 from reconciler.core.model import Provenance, Verdict
 from reconciler.core.plan import Cause, Change, ChangeReason, Field, FieldChange
-from reconciler.core.text import plural
+from reconciler.core.text import format_duration, plural
 from reconciler.render.effects import UNVERIFIED_SYMBOL, held_text, reach_text
 from reconciler.render.page import Rows, cell, code, opened, page
 from reconciler.render.strategies import followed

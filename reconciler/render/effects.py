@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Final, assert_never
 from msgspec import Struct
 
 from reconciler.core.cost import runs_a_day, runs_of, usd
-from reconciler.core.duration import format_duration
+from reconciler.core.evidence import runs_per_day
 from reconciler.core.model import Cadence, PausedBy, Provenance, Verb, Verdict, strategy_of
 from reconciler.core.plan import Cause, Change, ChangeReason, Field, FieldChange, Held, JournalState, Plan, Risk
-from reconciler.core.schedule import runs_per_day
-from reconciler.core.text import plural
+from reconciler.core.text import format_duration, plural
 from reconciler.render.style import moment, number, safe
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.core.codec import iso
-from reconciler.core.duration import format_duration
 from reconciler.core.intent import Call, WriteOutcome
-from reconciler.core.text import LONGEST_TEXT, harmless, plural
+from reconciler.core.text import LONGEST_TEXT, format_duration, harmless, plural
 from reconciler.render.style import Ink, Style, columns, moment, safe
 
 if TYPE_CHECKING:

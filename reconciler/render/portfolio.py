@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
-from reconciler.core.evidence import paused_by
+from reconciler.core.evidence import known_interval, known_offset, paused_by
 from reconciler.core.rebalance import PortfolioFacts
-from reconciler.core.schedule import known_interval, known_offset
 from reconciler.core.text import plural
 from reconciler.render.rebalance import maybe_iso, took
 from reconciler.render.status import (

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, assert_never
 from msgspec import Struct
 
 from reconciler.core.codec import iso
-from reconciler.core.duration import SECOND_MS, format_duration
 from reconciler.core.rebalance import RebalanceOutcome, RebalanceStatus
-from reconciler.core.text import plural
+from reconciler.core.text import SECOND_MS, format_duration, plural
 from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, moment, pad, safe
 
 if TYPE_CHECKING:

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 from msgspec import Struct
 
 from reconciler.core.adoption import declarable_reason
-from reconciler.core.duration import format_duration
-from reconciler.core.evidence import paused_by
+from reconciler.core.evidence import Known, known_interval, known_offset, paused_by
 from reconciler.core.model import PausedBy, Provenance, Status
 from reconciler.core.rebalance import Knowledge, RebalanceStatus
-from reconciler.core.schedule import Known, known_interval, known_offset
-from reconciler.core.text import plural
+from reconciler.core.text import format_duration, plural
 from reconciler.render.page import Rows, cell, code, table
 from reconciler.render.rebalance import maybe_iso, rebalance_document, rebalance_word, status_ink
 from reconciler.render.strategies import named

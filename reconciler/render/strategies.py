@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from reconciler.core.codec import dump
-from reconciler.core.duration import format_duration
 from reconciler.core.model import RunState, Status, StrategyStatus
-from reconciler.core.text import plural
+from reconciler.core.text import format_duration, plural
 from reconciler.render.effects import HELD_SYMBOL, UNVERIFIED_SYMBOL
 from reconciler.render.page import cell, code, opened
 from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, safe

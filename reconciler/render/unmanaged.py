@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, assert_never
 
-from reconciler.core.plan import Listing
+from reconciler.core.fleet import Listing
 from reconciler.core.text import plural
 from reconciler.render.page import cell, code, table
 from reconciler.render.style import WIDEST_NAME, cut, safe

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, assert_never
 
-from reconciler.core.duration import DAY_MS, HOUR_MS, format_duration
+from reconciler.core.text import DAY_MS, HOUR_MS, format_duration
 from reconciler.sandbox.grid import Grid
 from reconciler.sandbox.model import AutomationState, Code, Portfolio, Refused, run_now
 from reconciler.sandbox.runs import Course

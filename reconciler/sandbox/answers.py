@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.core.duration import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from reconciler.core.text import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from reconciler.sandbox import ids
 from reconciler.sandbox.actions import grid_of
 from reconciler.sandbox.model import AutomationState, Code, Portfolio, Run, next_run, recent_runs

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from reconciler.core.diagnostics import Diagnostic, Severity
-from reconciler.core.duration import parse_duration
 from reconciler.core.errors import SandboxError
-from reconciler.core.text import harmless
+from reconciler.core.model import Diagnostic, Severity
+from reconciler.core.text import harmless, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

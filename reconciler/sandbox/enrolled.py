@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, assert_never
 
-from reconciler.core.duration import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS
+from reconciler.core.text import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS
 from reconciler.sandbox.model import Code, Refused
 from reconciler.sandbox.runs import Course, Pace, Past, Phase, stage
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from reconciler.core.duration import DAY_MS
+from reconciler.core.text import DAY_MS
 from reconciler.sandbox.actions import DEFAULT_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS
 from reconciler.sandbox.checks import Fields, Problems, shown
 from reconciler.sandbox.enrolled import Frequency

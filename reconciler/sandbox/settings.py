@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from reconciler.core.duration import DAY_MS, format_duration
+from reconciler.core.text import DAY_MS, format_duration
 from reconciler.sandbox.checks import Fields, shown
 from reconciler.sandbox.runs import Pace
 

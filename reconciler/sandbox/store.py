@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from reconciler.core.duration import DAY_MS
 from reconciler.core.errors import SandboxError
+from reconciler.core.text import DAY_MS
 from reconciler.sandbox import fleet
 from reconciler.sandbox.fleet import Fleet
 from reconciler.sandbox.plant import plant, plant_enrolled, plant_strategy

@@ -14,9 +14,8 @@ from reconciler.api.fleet import read_fleet
 from reconciler.api.key import Scope, check_scopes
 from reconciler.api.v2 import confirmation_of_v2, live_of_v2
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, exit_reason_of
-from reconciler.core.fleet import SINGLY
+from reconciler.core.fleet import SINGLY, Listing, Unmanaged
 from reconciler.core.model import ApiVersion, Live, Paths, PortfolioId, Status
-from reconciler.core.plan import Listing, Unmanaged
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

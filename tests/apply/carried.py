@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.apply.announce import WAITS_SECONDS
 from reconciler.apply.journal import SqliteJournal, open_journal, read_memory
-from reconciler.apply.run import Pace, apply_plan
-from reconciler.apply.stop import Stop
+from reconciler.apply.run import Pace, Stop, apply_plan
+from reconciler.core.fleet import EVERYTHING
 from reconciler.core.intent import Call
 from reconciler.core.plan import Change, Plan
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ApplyReport
-from reconciler.core.selection import EVERYTHING
 from tests.apply.scripted import Scripted, rows
 from tests.support import BASE_URL, NOON_MS, Silence, folder, run
 

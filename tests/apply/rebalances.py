@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.apply.scripted import Scripted
 
 if TYPE_CHECKING:
-    from reconciler.apply.stop import Stop
+    from reconciler.apply.run import Stop
     from reconciler.core.model import PortfolioId
     from reconciler.core.rebalance import PortfolioFacts, Rebalance, RebalanceResult, RecentRebalances, Triggered
 

@@ -10,7 +10,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Self
 
-from reconciler.apply.stop import Stop
+from reconciler.apply.run import Stop
 from reconciler.core.intent import Intent
 from tests.support import FakeClock
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from reconciler.apply.announce import LOOKS_TOO_OLD, WAITS, WAITS_SECONDS, Announcer, Sight, look_until, may_repeat
 from reconciler.apply.journal import SqliteJournal, open_journal
-from reconciler.apply.stop import Stop
+from reconciler.apply.run import Stop
 from reconciler.apply.trigger import Order, trigger_all
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.intent import Before, Call, Intent, OpenIntent

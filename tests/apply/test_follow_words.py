@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.apply.follow import follow_all
-from reconciler.apply.stop import Stop
+from reconciler.apply.run import Stop
+from reconciler.apply.trigger import follow_all
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.model import PortfolioId
 from reconciler.core.rebalance import Rebalance, RebalanceOutcome, RebalanceResult, RebalanceStatus

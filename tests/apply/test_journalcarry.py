@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from reconciler.core.exportfile import Export
+    from reconciler.apply.journalcarry import Export
     from reconciler.core.model import Address
     from reconciler.core.ports import Memory
 

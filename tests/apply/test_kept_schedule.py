@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.apply.announce import Announcer
 from reconciler.apply.journal import open_journal, read_memory
-from reconciler.apply.stop import Stop
+from reconciler.apply.run import Stop
 from reconciler.apply.trigger import Order, trigger_all
 from reconciler.core.model import ApiVersion, Desired, RunState
 from tests.apply.rebalances import Notes

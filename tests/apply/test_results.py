@@ -9,8 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.apply.journal import SqliteJournal, read_memory
-from reconciler.apply.run import Pace
-from reconciler.apply.stop import GRACE_SECONDS, Stop
+from reconciler.apply.run import GRACE_SECONDS, Pace, Stop
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call

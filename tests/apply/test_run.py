@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.apply.run import Pace
-from reconciler.apply.stop import Stop
+from reconciler.apply.run import Pace, Stop
 from reconciler.core.decide import Policy
 from reconciler.core.errors import ExitReason
 from reconciler.core.evidence import MARK

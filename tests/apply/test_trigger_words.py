@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from reconciler.apply.announce import Announcer
 from reconciler.apply.journal import SqliteJournal, open_journal
-from reconciler.apply.stop import Stop
+from reconciler.apply.run import Stop
 from reconciler.apply.trigger import Order, operations_of, trigger_all
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import pause_id

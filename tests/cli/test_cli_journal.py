@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.core.exportfile import EXPORT_FORMAT
+from reconciler.apply.journalcarry import EXPORT_FORMAT
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell

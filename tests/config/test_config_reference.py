@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from reconciler.config.schema import schema
-from reconciler.core.duration import parse_duration
 from reconciler.core.errors import ConfigInvalid
+from reconciler.core.text import parse_duration
 from tests.config.support import load_files, load_text
 
 PAGE = (Path(__file__).parents[2] / "docs/configuration.md").read_text("utf-8")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from reconciler.config.schema import compile_schema, conforms, schema, schema_text
-from reconciler.core.duration import parse_duration
+from reconciler.core.text import parse_duration
 from tests.config.strategies import documents, mutated
 
 REFERENCE = Draft202012Validator(schema())

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from reconciler.config.emit import Comments, emit, scalar
 from reconciler.config.into import Additions, add_to, insert, require_exactly
 from reconciler.core.adoption import Ground, lay_out
-from reconciler.core.duration import HOUR_MS
 from reconciler.core.endpoint import NOTHING, Expect, expect_of
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.guards import MAX_INTERVAL_MS, MIN_INTERVAL_MS
@@ -26,7 +25,7 @@ from reconciler.core.model import (
     StrategyDesired,
     StrategyId,
 )
-from reconciler.core.text import label
+from reconciler.core.text import HOUR_MS, label
 from tests.config.support import TODAY, load_text
 
 ODD = [

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct, field
 
 from reconciler import TOOL
-from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.errors import FailureKind
+from reconciler.core.fleet import Selection, Unmanaged
 from reconciler.core.model import (
     Desired,
+    Diagnostic,
     Origin,
     PausedBy,
     PortfolioId,
     Provenance,
+    Severity,
+    SourceSpan,
     Status,
     StrategyDesired,
     StrategyId,
@@ -35,9 +38,7 @@ from reconciler.core.plan import (
     Plan,
     Risk,
     Snapshot,
-    Unmanaged,
 )
-from reconciler.core.selection import Selection
 from tests.support import BASE_URL, HOUR_MS, NOON_MS
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.core.adoption import Found, Ground, OmitReason, Omitted, make_adoption
-from reconciler.core.duration import DAY_MS, HOUR_MS
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.model import (
     ApiVersion,
@@ -21,6 +20,7 @@ from reconciler.core.model import (
     StrategyLive,
     StrategyStatus,
 )
+from reconciler.core.text import DAY_MS, HOUR_MS
 from tests.support import NOON_MS
 
 V1, V2 = ApiVersion.V1, ApiVersion.V2

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from reconciler.core.adoption import Ground, cadence_word, inherits_schedule, lay_out
-from reconciler.core.duration import DAY_MS, HOUR_MS
 from reconciler.core.model import ApiVersion, Desired, PortfolioId, RunState
+from reconciler.core.text import DAY_MS, HOUR_MS
 
 V2 = ApiVersion.V2
 

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.core.adoption import Ground, inherits_schedule, lay_out
-from reconciler.core.duration import DAY_MS, HOUR_MS
 from reconciler.core.model import ApiVersion
+from reconciler.core.text import DAY_MS, HOUR_MS
 from tests.core.test_adoption_layout import fleet
 
 V1, V2 = ApiVersion.V1, ApiVersion.V2

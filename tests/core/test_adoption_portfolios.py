@@ -12,7 +12,6 @@ from reconciler.core.adoption import (
     declare_portfolio,
     declare_strategy,
 )
-from reconciler.core.duration import DAY_MS, HOUR_MS
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import MARK
 from reconciler.core.model import (
@@ -29,7 +28,7 @@ from reconciler.core.model import (
     StrategyLive,
     StrategyStatus,
 )
-from reconciler.core.text import label
+from reconciler.core.text import DAY_MS, HOUR_MS, label
 
 ID = PortfolioId("aaa")
 NOON = 1_795_348_800_000

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 
 from reconciler.core.adoption import Adopted, Omitted, declare_portfolio, declare_strategy
-from reconciler.core.duration import DAY_MS
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.guards import MAX_INTERVAL_MS, MIN_INTERVAL_MS
 from reconciler.core.model import ApiVersion, Live, PortfolioId, Status, StrategyId, StrategyLive, StrategyStatus
-from reconciler.core.text import LONGEST_LABEL, label
+from reconciler.core.text import DAY_MS, LONGEST_LABEL, label
 
 V1, V2 = ApiVersion.V1, ApiVersion.V2
 ID, SID = PortfolioId("aaa"), StrategyId("own")

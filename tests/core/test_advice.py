@@ -12,8 +12,6 @@ from msgspec.structs import replace
 
 from reconciler.core.advice import MANY_RESUMES, SAME_MINUTE, TRIGGERS_A_DAY, Rule, advise, advise_plan
 from reconciler.core.cost import plan_cost, usd, usd_a_month
-from reconciler.core.diagnostics import SourceSpan
-from reconciler.core.duration import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS
 from reconciler.core.model import (
     ApiVersion,
     Cadence,
@@ -22,6 +20,7 @@ from reconciler.core.model import (
     PortfolioId,
     RunState,
     Silence,
+    SourceSpan,
     Status,
     StrategyId,
 )
@@ -29,6 +28,7 @@ from reconciler.core.plan import PlanCost
 from reconciler.core.planfile import format_plan, parse_plan
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
+from reconciler.core.text import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS
 from reconciler.render.effects import cost_effect
 from tests.support import cadence_change
 

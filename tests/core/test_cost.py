@@ -6,11 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.core.cost import plan_cost, usd
-from reconciler.core.duration import DAY_MS, HOUR_MS
 from reconciler.core.model import ApiVersion, Cadence, Desired, Live, PortfolioId, Record, RunState, Status
 from reconciler.core.plan import Change, PlanCost
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
+from reconciler.core.text import DAY_MS, HOUR_MS
 from tests.support import NOON_MS, cadence_change
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.duration import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS, format_duration, parse_duration
+from reconciler.core.text import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS, format_duration, parse_duration
 
 
 @pytest.mark.parametrize(

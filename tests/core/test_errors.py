@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.diagnostics import Diagnostic, Severity
 from reconciler.core.errors import (
     ApiError,
     ConfigInvalid,
@@ -21,6 +20,7 @@ from reconciler.core.errors import (
     UsageError,
     exit_reason_of,
 )
+from reconciler.core.model import Diagnostic, Severity
 
 CODES = {
     "ok": 0,

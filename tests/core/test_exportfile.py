@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler.apply.journalcarry import EXPORT_FORMAT, Export, Remembered, format_export, parse_export
 from reconciler.core.errors import ExportInvalid
-from reconciler.core.exportfile import EXPORT_FORMAT, Export, Remembered, format_export, parse_export
 from reconciler.core.intent import Call, LastWrite
 from reconciler.core.model import Cadence, PortfolioId, Record, RunState, StrategyAddress
 from tests.support import NOON_MS

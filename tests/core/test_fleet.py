@@ -5,9 +5,17 @@ from __future__ import annotations
 import pytest
 
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.fleet import SINGLY, Coverage, Fleet, PortfolioList, StrategyCoverage, asks_for_list
+from reconciler.core.fleet import (
+    SINGLY,
+    Coverage,
+    Fleet,
+    Listing,
+    PortfolioList,
+    StrategyCoverage,
+    Unmanaged,
+    asks_for_list,
+)
 from reconciler.core.model import ApiVersion, Desired, Live, PortfolioId, RunState, Status, StrategyId
-from reconciler.core.plan import Listing, Unmanaged
 
 BROKE = ApiError(FailureKind.SERVER, "it broke")
 V1, V2 = ApiVersion.V1, ApiVersion.V2

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.fleet import Coverage, PortfolioList, StrategyCoverage
+from reconciler.core.fleet import Coverage, Listing, PortfolioList, StrategyCoverage
 from reconciler.core.model import ApiVersion, Desired, Live, PortfolioId, RunState, Status, StrategyId
-from reconciler.core.plan import Listing
 
 
 def row(name: str, strategy: str | None = "s1", status: Status = Status.ACTIVE) -> Live:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from reconciler.core.codec import LATEST_MS
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, LiveInvalid
-from reconciler.core.fleet import SINGLY, PortfolioList
+from reconciler.core.fleet import SINGLY, Listing, PortfolioList
 from reconciler.core.livefile import LIVE_FORMAT, LiveFile, format_live, parse_live
 from reconciler.core.model import (
     ApiVersion,
@@ -28,7 +28,7 @@ from reconciler.core.model import (
     StrategyLive,
     StrategyStatus,
 )
-from reconciler.core.plan import Blocked, BlockReason, Listing
+from reconciler.core.plan import Blocked, BlockReason
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from reconciler.core.decide import DEFAULT_POLICY, Unverified, decide_strategy
 from reconciler.core.diff import Step, compare_plans, require_approved
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, PlanInvalid, StalePlan, UsageError
+from reconciler.core.fleet import EVERYTHING, Selection, select, select_strategies
 from reconciler.core.guards import Guards, Limit, still_over
 from reconciler.core.model import (
     Cadence,
@@ -48,7 +49,6 @@ from reconciler.core.planfile import fingerprint, format_plan, parse_plan, plan_
 from reconciler.core.planner import Strategies, build_plan, with_causes, with_strategies, with_strategy_names
 from reconciler.core.ports import Memory
 from reconciler.core.report import FailOn, blocked_text, conditions_met, drift_exit_reason, plan_exit_reason
-from reconciler.core.selection import EVERYTHING, Selection, select, select_strategies
 from tests.core.plans import BARE, RICH, Declares
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from reconciler.core.evidence import Known, applies, known_interval, known_offset, observed_interval, runs_per_day
 from reconciler.core.model import Live, PortfolioId, Provenance, Record, RunState, Status
-from reconciler.core.schedule import Known, applies, known_interval, known_offset, observed_interval, runs_per_day
 from tests.support import HOUR_MS, NOON_MS
 
 H = HOUR_MS

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from reconciler.core.errors import UsageError
+from reconciler.core.fleet import EVERYTHING, Selection, select
 from reconciler.core.model import Desired, PortfolioId, RunState
-from reconciler.core.selection import EVERYTHING, Selection, select
 
 GROUPS = {"alpha": "core", "beta": "core", "gamma": "edge", "delta": None}
 FLEET = {

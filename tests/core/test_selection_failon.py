@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from reconciler.core.fleet import leaves_unmanaged
+from reconciler.core.fleet import Listing, leaves_unmanaged
 from reconciler.core.model import Cadence
-from reconciler.core.plan import Cause, Listing, Plan
+from reconciler.core.plan import Cause, Plan
 from reconciler.core.report import FailOn, conditions_met
 from tests.core.plans import BARE, RICH
 from tests.core.test_plan_strategies import empty_plan

@@ -12,7 +12,7 @@ from reconciler.core.decide import DEFAULT_POLICY, Policy, decide
 from reconciler.core.diff import not_covered, require_approved
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, StalePlan
 from reconciler.core.evidence import MARK
-from reconciler.core.fleet import Fleet, PortfolioList
+from reconciler.core.fleet import Fleet, Listing, PortfolioList, Unmanaged
 from reconciler.core.model import (
     ApiVersion,
     Desired,
@@ -31,14 +31,12 @@ from reconciler.core.plan import (
     Change,
     ChangeReason,
     Held,
-    Listing,
     Moved,
     Plan,
     Risk,
     Snapshot,
     StrategyName,
     Unchanged,
-    Unmanaged,
 )
 from reconciler.core.planfile import fingerprint, format_plan, parse_plan, plan_document
 from reconciler.core.planner import build_plan, with_causes

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.api.fleet import read_strategies
 from reconciler.apply.journal import open_journal, read_memory
-from reconciler.apply.run import Pace, apply_plan
+from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.apply.settle import settle
-from reconciler.apply.stop import Stop
 from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call
 from reconciler.core.model import Cadence, StrategyDesired, StrategyId, strategy_of

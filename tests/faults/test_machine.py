@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
-from reconciler.core.duration import DAY_MS
 from reconciler.core.model import Desired, RunState, StrategyId, address_of
+from reconciler.core.text import DAY_MS
 from tests.faults.fleet import (
     CADENCES,
     DECLARED,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from reconciler.apply.stop import Stop
+from reconciler.apply.run import Stop
 from reconciler.core.decide import Policy
 from reconciler.core.errors import ApiError, ExitReason, JournalError, exit_reason_of
 from reconciler.core.intent import Call

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 from msgspec.structs import replace
 
 from reconciler.apply.journal import read_runs
-from reconciler.apply.stop import Stop
+from reconciler.apply.run import Stop
 from reconciler.core.diff import require_approved
 from reconciler.core.errors import ApiError, StalePlan
 from reconciler.core.intent import Call

@@ -26,16 +26,15 @@ LAYERS = {"cli": 2, "config": 1, "api": 1, "apply": 1, "render": 1, "sandbox": 1
 
 CORE = (
     ("adoption", "planner"),
-    ("advice", "decide", "exportfile", "livefile", "planfile", "ports"),
+    ("advice", "decide", "livefile", "planfile", "ports"),
     ("cost", "diff", "doctor", "intent", "report"),
-    ("evidence", "fleet", "guards", "rebalance"),
-    ("schedule",),
+    ("evidence", "guards", "rebalance"),
     ("plan",),
-    ("selection",),
+    ("fleet",),
     ("model",),
     ("codec", "endpoint"),
     ("errors",),
-    ("diagnostics", "duration", "text"),
+    ("text",),
 )
 """The lines of the core, from the top; a module imports from lines below its own only."""
 

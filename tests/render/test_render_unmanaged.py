@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.core.fleet import EVERYTHING, Listing, Unmanaged
 from reconciler.core.model import PortfolioId, Status
-from reconciler.core.plan import Listing, Plan, Unmanaged
-from reconciler.core.selection import EVERYTHING
+from reconciler.core.plan import Plan
 from reconciler.render.markdown import plan_markdown
 from reconciler.render.style import PLAIN
 from reconciler.render.text import plan_text

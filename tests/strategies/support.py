@@ -25,7 +25,7 @@ from tests.support import BASE_URL, Silence, World, run, versions_of_intents
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from reconciler.apply.stop import Stop
+    from reconciler.apply.run import Stop
     from reconciler.core.guards import Guards
     from reconciler.core.plan import Plan
     from reconciler.core.ports import StrategyApi

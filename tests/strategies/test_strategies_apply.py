@@ -11,8 +11,7 @@ from msgspec.structs import replace
 
 from reconciler.api.client import Glider
 from reconciler.apply.journal import open_journal
-from reconciler.apply.run import Pace
-from reconciler.apply.stop import Stop
+from reconciler.apply.run import Pace, Stop
 from reconciler.core.decide import Unverified
 from reconciler.core.errors import ExitReason
 from reconciler.core.intent import Before, Call
