@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
+from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.diff import compare_plans
 from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, FailureKind, StalePlan
 from reconciler.core.fleet import EVERYTHING
 from reconciler.core.model import (
     Cadence,
     Desired,
-    Diagnostic,
     Live,
     Origin,
     PortfolioId,
     Provenance,
     RunState,
-    Severity,
-    SourceSpan,
     Status,
     Verb,
     Verdict,

@@ -11,9 +11,9 @@ import click
 from msgspec import Struct, field
 
 if TYPE_CHECKING:
+    from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.diff import Comparison
     from reconciler.core.errors import ReconcilerError
-    from reconciler.core.model import Diagnostic
     from reconciler.core.plan import Plan
     from reconciler.core.report import ApplyReport
     from reconciler.render.status import StatusRow

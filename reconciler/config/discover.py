@@ -18,7 +18,7 @@ from reconciler.core.text import harmless
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from reconciler.core.model import Diagnostic
+    from reconciler.core.diagnostics import Diagnostic
 
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 STDIN: Final = "-"

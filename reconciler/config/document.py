@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.core.model import Diagnostic, Severity, SourceSpan
+from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 
 if TYPE_CHECKING:
     from array import array

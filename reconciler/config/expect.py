@@ -16,7 +16,7 @@ from reconciler.core.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from reconciler.core.model import Diagnostic, SourceSpan
+    from reconciler.core.diagnostics import Diagnostic, SourceSpan
 
 EXPECT: Final = "expect"
 """The key in the section ``service``."""

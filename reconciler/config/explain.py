@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from reconciler.config.load import Configuration
     from reconciler.config.merge import Sections
-    from reconciler.core.model import SourceSpan, StrategyId
+    from reconciler.core.diagnostics import SourceSpan
+    from reconciler.core.model import StrategyId
 
 
 class Explained(Struct, frozen=True):

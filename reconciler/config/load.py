@@ -21,8 +21,9 @@ from reconciler.config.schema import conforms
 from reconciler.config.source import read_document
 from reconciler.config.strategies import read_strategies
 from reconciler.core.advice import advise
+from reconciler.core.diagnostics import Severity
 from reconciler.core.errors import ConfigInvalid
-from reconciler.core.model import ApiVersion, Severity
+from reconciler.core.model import ApiVersion
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 
     from reconciler.config.merge import Sections
     from reconciler.config.strategies import StrategySection
+    from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.endpoint import Expect
     from reconciler.core.guards import Guards
-    from reconciler.core.model import Desired, Diagnostic, Paths, PortfolioId, StrategyDesired, StrategyId
+    from reconciler.core.model import Desired, Paths, PortfolioId, StrategyDesired, StrategyId
 
 
 class Configuration(Struct, frozen=True):

@@ -22,8 +22,8 @@ from reconciler.core.text import harmless, parse_duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from reconciler.core.diagnostics import Diagnostic, SourceSpan
     from reconciler.core.endpoint import Expect
-    from reconciler.core.model import Diagnostic, SourceSpan
 
 
 class Layer(Struct, frozen=True):

@@ -14,8 +14,8 @@ from reconciler.config.document import Document, Locator, Node, Value, error
 from reconciler.config.rules import interval_problem, offset_problem
 from reconciler.config.schema import schema, section_conforms, type_conforms
 from reconciler.config.suggest import Suggestions
+from reconciler.core.diagnostics import SourceSpan
 from reconciler.core.evidence import MARK_NAME
-from reconciler.core.model import SourceSpan
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from jsonschema.exceptions import ValidationError
 
-    from reconciler.core.model import Diagnostic
+    from reconciler.core.diagnostics import Diagnostic
 
 _KEYED: Final = frozenset({"groups", "portfolios", "strategies"})
 """Sections whose entries stand for themselves: one broken entry does not break its neighbours."""

@@ -25,8 +25,9 @@ from reconciler.config.rules import (
 )
 from reconciler.config.silence import SILENCE, SILENCES, laid_over, silences_of
 from reconciler.config.suggest import Suggestions
+from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.guards import ETHEREUM_MIN_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS
-from reconciler.core.model import ApiVersion, Desired, Diagnostic, Origin, PortfolioId, Severity, SourceSpan
+from reconciler.core.model import ApiVersion, Desired, Origin, PortfolioId
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from msgspec.structs import replace
 from reconciler.config.discover import DEFAULTS, STDIN
 from reconciler.config.git import Answer, Git
 from reconciler.config.load import load
+from reconciler.core.diagnostics import Diagnostic, Severity
 from reconciler.core.errors import ConfigInvalid, ReconcilerError, UsageError
-from reconciler.core.model import Diagnostic, Severity
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:

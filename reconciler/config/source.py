@@ -16,13 +16,13 @@ import yaml
 
 from reconciler.config.document import WIDEST, Document, Node, Value, error, pack, span_of
 from reconciler.config.scalars import Resolved
-from reconciler.core.model import SourceSpan
+from reconciler.core.diagnostics import SourceSpan
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from reconciler.core.model import Diagnostic
+    from reconciler.core.diagnostics import Diagnostic
 
 DEEPEST: Final = 32
 """Mappings and lists inside one another; ours need three."""

@@ -12,7 +12,8 @@ from functools import reduce
 from math import lcm
 from typing import TYPE_CHECKING, Final
 
-from reconciler.core.model import Diagnostic, PortfolioId, RunState, Severity, SourceSpan, Verb
+from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
+from reconciler.core.model import PortfolioId, RunState, Verb
 from reconciler.core.text import MINUTE_MS, WEEK_MS, format_duration
 
 if TYPE_CHECKING:

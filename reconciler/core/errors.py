@@ -23,7 +23,7 @@ from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, assert_never
 
 if TYPE_CHECKING:
-    from reconciler.core.model import Diagnostic
+    from reconciler.core.diagnostics import Diagnostic
 
 
 class ExitReason(Enum):

@@ -14,12 +14,12 @@ from typing import Final, Literal
 from msgspec import Struct, field
 
 from reconciler.core.codec import Amount, Count, Interval, Milliseconds, Moment
+from reconciler.core.diagnostics import Diagnostic
 from reconciler.core.errors import FailureKind
 from reconciler.core.fleet import Listing, Selection, Unmanaged
 from reconciler.core.model import (
     ApiVersion,
     Cadence,
-    Diagnostic,
     Origin,
     PausedBy,
     Provenance,

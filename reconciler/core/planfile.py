@@ -20,7 +20,7 @@ from reconciler.core.model import Verb
 from reconciler.core.plan import ChangeReason, Field, Plan, Snapshot
 
 if TYPE_CHECKING:
-    from reconciler.core.model import Diagnostic
+    from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.plan import Change, FieldChange
 
 PLAN_FORMAT: Final = SavedFormat(

@@ -46,8 +46,8 @@ from reconciler.core.plan import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.guards import Guards
-    from reconciler.core.model import Diagnostic
     from reconciler.core.ports import Memory
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from reconciler.core.model import Severity
+from reconciler.core.diagnostics import Severity
 from reconciler.core.report import Outcome, Result
 from reconciler.render.effects import effect, held_text, label
 from reconciler.render.markdown import DANGERS, GRAVE, danger
@@ -20,7 +20,8 @@ from reconciler.render.strategies import moved_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reconciler.core.model import Diagnostic, Origin
+    from reconciler.core.diagnostics import Diagnostic
+    from reconciler.core.model import Origin
     from reconciler.core.plan import Change, Plan
     from reconciler.core.report import Result
     from reconciler.render.ending import Ending

@@ -12,9 +12,9 @@ from msgspec import Struct
 from reconciler.core.errors import ConfigInvalid
 
 if TYPE_CHECKING:
+    from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.diff import Comparison
     from reconciler.core.errors import ExitReason, ReconcilerError
-    from reconciler.core.model import Diagnostic
     from reconciler.core.plan import Plan
     from reconciler.core.report import ApplyReport
     from reconciler.render.status import StatusRow

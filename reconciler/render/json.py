@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.core.codec import dump, failure_facts, iso
+from reconciler.core.diagnostics import Severity
 from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, ReconcilerError
-from reconciler.core.model import Severity
 from reconciler.core.planfile import PLAN_FORMAT, diagnostic_document, fingerprint
 from reconciler.core.report import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from reconciler.core.model import Diagnostic
+    from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.report import ApplyReport, Result
 
 

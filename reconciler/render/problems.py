@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.core.model import Severity
+from reconciler.core.diagnostics import Severity
 from reconciler.core.text import plural
 from reconciler.render.page import BAD, FINE, LOOK, Rows, alert, cell, code, fence, page
 from reconciler.render.style import safe
@@ -16,8 +16,8 @@ from reconciler.render.style import safe
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.errors import ReconcilerError
-    from reconciler.core.model import Diagnostic
 
 
 def diagnostics_markdown(diagnostics: Sequence[Diagnostic], *, limit_bytes: int | None = None) -> str:

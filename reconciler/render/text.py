@@ -32,7 +32,7 @@ from reconciler.render.unmanaged import unmanaged_rows, unmanaged_sentence
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from reconciler.core.model import Diagnostic
+    from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.plan import Change, Held, Plan, Summary
 
 FOLD_ABOVE: Final = 20

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from reconciler.core.diagnostics import Diagnostic, Severity
 from reconciler.core.errors import SandboxError
-from reconciler.core.model import Diagnostic, Severity
 from reconciler.core.text import harmless, parse_duration
 
 if TYPE_CHECKING:

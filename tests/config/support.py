@@ -12,7 +12,7 @@ from reconciler.core.errors import ConfigInvalid
 
 if TYPE_CHECKING:
     from reconciler.config.load import Configuration
-    from reconciler.core.model import Diagnostic
+    from reconciler.core.diagnostics import Diagnostic
 
 TODAY = dt.date(2026, 11, 22)
 

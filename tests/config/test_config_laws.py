@@ -17,7 +17,7 @@ from tests.config.support import load_files, load_text
 
 if TYPE_CHECKING:
     from reconciler.config.load import Configuration
-    from reconciler.core.model import Diagnostic
+    from reconciler.core.diagnostics import Diagnostic
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,10 @@ import pytest
 from reconciler.config.discover import MAX_FILE_BYTES
 from reconciler.config.explain import explain
 from reconciler.config.load import load
+from reconciler.core.diagnostics import Severity
 from reconciler.core.errors import ConfigInvalid, UsageError
 from reconciler.core.guards import Guards, Limit
-from reconciler.core.model import Desired, Origin, Paths, PortfolioId, RunState, Severity
+from reconciler.core.model import Desired, Origin, Paths, PortfolioId, RunState
 from reconciler.core.text import HOUR_MS
 from tests.config.support import TODAY, load_files, load_text, no_stdin, problems, said
 

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct, field
 
 from reconciler import TOOL
+from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.errors import FailureKind
 from reconciler.core.fleet import Selection, Unmanaged
 from reconciler.core.model import (
     Desired,
-    Diagnostic,
     Origin,
     PausedBy,
     PortfolioId,
     Provenance,
-    Severity,
-    SourceSpan,
     Status,
     StrategyDesired,
     StrategyId,

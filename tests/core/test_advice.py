@@ -12,18 +12,8 @@ from msgspec.structs import replace
 
 from reconciler.core.advice import MANY_RESUMES, SAME_MINUTE, TRIGGERS_A_DAY, Rule, advise, advise_plan
 from reconciler.core.cost import plan_cost, usd, usd_a_month
-from reconciler.core.model import (
-    ApiVersion,
-    Cadence,
-    Desired,
-    Live,
-    PortfolioId,
-    RunState,
-    Silence,
-    SourceSpan,
-    Status,
-    StrategyId,
-)
+from reconciler.core.diagnostics import SourceSpan
+from reconciler.core.model import ApiVersion, Cadence, Desired, Live, PortfolioId, RunState, Silence, Status, StrategyId
 from reconciler.core.plan import PlanCost
 from reconciler.core.planfile import format_plan, parse_plan
 from reconciler.core.planner import build_plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.model import Diagnostic, Severity, SourceSpan
+from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 
 SPAN = SourceSpan("glider.yaml", 12, 7)
 

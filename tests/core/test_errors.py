@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.core.diagnostics import Diagnostic, Severity
 from reconciler.core.errors import (
     ApiError,
     ConfigInvalid,
@@ -20,7 +21,6 @@ from reconciler.core.errors import (
     UsageError,
     exit_reason_of,
 )
-from reconciler.core.model import Diagnostic, Severity
 
 CODES = {
     "ok": 0,

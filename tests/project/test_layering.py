@@ -34,7 +34,7 @@ CORE = (
     ("model",),
     ("codec", "endpoint"),
     ("errors",),
-    ("text",),
+    ("diagnostics", "text"),
 )
 """The lines of the core, from the top; a module imports from lines below its own only."""
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.errors import ConfigInvalid, ExitReason, GuardRefused
-from reconciler.core.model import Diagnostic, Severity, SourceSpan, Verb
+from reconciler.core.model import Verb
 from reconciler.core.plan import Plan, Risk
 from reconciler.core.text import harmless
 from reconciler.render import endpage

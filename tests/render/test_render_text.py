@@ -8,21 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
+from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call
-from reconciler.core.model import (
-    Desired,
-    Diagnostic,
-    Live,
-    PausedBy,
-    PortfolioId,
-    Record,
-    RunState,
-    Severity,
-    SourceSpan,
-    Status,
-)
+from reconciler.core.model import Desired, Live, PausedBy, PortfolioId, Record, RunState, Status
 from reconciler.core.plan import Held, JournalState
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
