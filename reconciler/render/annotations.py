@@ -52,18 +52,19 @@ class Annotation(Struct, frozen=True, kw_only=True):
 
 def remarks(ending: Ending) -> Iterator[Annotation]:
     """Yield all there are: on the error, on the files, then on what was done or would be done."""
-    problems = ending.problems
-    if ending.error is not None and not any(problem.severity is Severity.ERROR for problem in problems):
-        message = f"{ending.error}. {ending.error.detail}".rstrip()
-        yield Annotation(level=Level.ERROR, title=f"{ending.command} failed", message=message)
+    found = ending.found
+    problems = found.problems
+    if found.error is not None and not any(problem.severity is Severity.ERROR for problem in problems):
+        message = f"{found.error}. {found.error.detail}".rstrip()
+        yield Annotation(level=Level.ERROR, title=f"{found.command} failed", message=message)
     yield from map(_of_problem, problems)
-    if ending.report is not None:
+    if found.report is not None:
         # What is done is no risk any more.
-        yield from (found for result in ending.report.results for found in _of_result(result))
-        yield from _of_plan(ending.report.plan)
-    elif ending.plan is not None:
-        yield from _of_changes(ending.plan)
-        yield from _of_plan(ending.plan)
+        yield from (found for result in found.report.results for found in _of_result(result))
+        yield from _of_plan(found.report.plan)
+    elif found.plan is not None:
+        yield from _of_changes(found.plan)
+        yield from _of_plan(found.plan)
 
 
 def _of_problem(problem: Diagnostic) -> Annotation:

@@ -43,59 +43,63 @@ _WORDS: Final[Mapping[ExitReason, str]] = {
 
 
 def headline(ending: Ending, environment: str = "") -> str:
+    found = ending.found
     sign, words = _verdict(ending)
     if ending.reason not in (ExitReason.OK, ExitReason.CHANGES):
         sign = BAD
     where = f" ({cell(environment, longest=100)})" if environment else ""
-    command = ending.command.capitalize() if ending.command in _COMMANDS else "Action"
+    command = found.command.capitalize() if found.command in _COMMANDS else "Action"
     return f"### {sign} {command}{where}: {words}"
 
 
 def _verdict(ending: Ending) -> tuple[str, str]:
     """Return sign and words for what the command came to; of two things the one that is more to the point."""
-    if ending.report is not None:
-        sign, words = report_verdict(ending.report)
+    found = ending.found
+    if found.report is not None:
+        sign, words = report_verdict(found.report)
         stopped = ending.reason in (ExitReason.INTERRUPTED, ExitReason.TERMINATED)
         return sign, f"{words}, {_WORDS[ending.reason]}" if stopped else words
-    if ending.error is not None:
+    if found.error is not None:
         return BAD, _WORDS[ending.reason]
-    if ending.plan is not None:
-        if ending.command != "drift":
-            return plan_verdict(ending.plan)
-        moved = plan_verdict(ending.plan)[0] != FINE
-        return (LOOK, drift_counts(ending.plan)) if moved else (FINE, "live automation is as declared")
-    if ending.statuses is not None:
-        return FINE, status_line(ending.statuses).rstrip(".")
-    sign, words = diagnostics_verdict(ending.problems)
-    declared = f", {plural(ending.portfolios, 'portfolio')} declared" if ending.portfolios is not None else ""
+    if found.plan is not None:
+        if found.command != "drift":
+            return plan_verdict(found.plan)
+        moved = plan_verdict(found.plan)[0] != FINE
+        return (LOOK, drift_counts(found.plan)) if moved else (FINE, "live automation is as declared")
+    if found.statuses is not None:
+        return FINE, status_line(found.statuses).rstrip(".")
+    sign, words = diagnostics_verdict(found.problems)
+    declared = f", {plural(found.portfolios, 'portfolio')} declared" if found.portfolios is not None else ""
     return sign, f"{words}{declared}"
 
 
 def ending_blocks(ending: Ending, commit: str = "") -> list[str | Rows]:
     """Return everything under the headline: what it is about, the error, problems, results or plan, remarks."""
+    found = ending.found
     about = _about(ending, commit)
     blocks: list[str | Rows] = [about] if about else []
-    if ending.error is not None:
-        blocks.append(error_block(ending.error))
-    if ending.uncovered is not None:
-        blocks += ["#### What would run, compared with what was approved", *comparison_blocks(ending.uncovered)]
-    blocks += diagnostics_blocks(ending.problems)
-    if ending.report is not None:
-        blocks += report_blocks(ending.report)
-    elif ending.plan is not None:
+    if found.error is not None:
+        blocks.append(error_block(found.error))
+    if found.uncovered is not None:
+        blocks += ["#### What would run, compared with what was approved", *comparison_blocks(found.uncovered)]
+    blocks += diagnostics_blocks(found.problems)
+    if found.report is not None:
+        blocks += report_blocks(found.report)
+    elif found.plan is not None:
         # The error of a guard that refused names the numbers already.
-        told = isinstance(ending.error, GuardRefused)
-        plan = replace(ending.plan, over=()) if told else ending.plan
-        blocks += drift_blocks(plan) if ending.command == "drift" else plan_blocks(plan)
-    if ending.statuses is not None:
-        blocks += status_blocks(ending.statuses)
-    return [*blocks, *notes_rows(ending.notes)]
+        told = isinstance(found.error, GuardRefused)
+        plan = replace(found.plan, over=()) if told else found.plan
+        blocks += drift_blocks(plan) if found.command == "drift" else plan_blocks(plan)
+    if found.statuses is not None:
+        blocks += status_blocks(found.statuses)
+    return [*blocks, *notes_rows(found.notes)]
 
 
 def _about(ending: Ending, commit: str) -> str:
     """Return the small line under the headline: commit, fingerprint, what was read."""
-    plan = ending.report.plan if ending.report is not None else ending.plan
+    found = ending.found
+    plan = found.report.plan if found.report is not None else found.plan
     parts = [f"commit {code(commit)}"] if commit else []
-    parts += [f"fingerprint {code(ending.fingerprint)}"] if ending.fingerprint else []
+    parts += [f"fingerprint {code(found.fingerprint)}"] if found.fingerprint else []
     parts += [source_line(plan)] if plan is not None else []
     return f"<sub>{', '.join(parts)}</sub>" if parts else ""

@@ -64,18 +64,19 @@ def summary(ending: Ending, *, limit_bytes: int = SUMMARY_LIMIT) -> str:
 
 def log_text(ending: Ending) -> str:
     """Return for the log what a terminal would have shown; errors are on the other stream already."""
-    parts = [diagnostics_text(ending.problems, PLAIN)] if ending.error is None else []
-    if ending.plan is not None:
-        parts.append(drift_text(ending.plan, PLAIN) if ending.command == "drift" else plan_text(ending.plan, PLAIN))
-    if ending.uncovered is not None:
-        parts.append(comparison_text(ending.uncovered, PLAIN))
-    if ending.report is not None:
-        parts.append(report_text(ending.report, PLAIN))
-    if ending.statuses is not None:
-        parts.append(status_text(ending.statuses, PLAIN))
-    if ending.portfolios is not None:
-        parts.append(f"{plural(ending.portfolios, 'portfolio')} declared.\n")
-    parts += [f"note: {safe(note, longest=400)}\n" for note in ending.notes]
+    found = ending.found
+    parts = [diagnostics_text(found.problems, PLAIN)] if found.error is None else []
+    if found.plan is not None:
+        parts.append(drift_text(found.plan, PLAIN) if found.command == "drift" else plan_text(found.plan, PLAIN))
+    if found.uncovered is not None:
+        parts.append(comparison_text(found.uncovered, PLAIN))
+    if found.report is not None:
+        parts.append(report_text(found.report, PLAIN))
+    if found.statuses is not None:
+        parts.append(status_text(found.statuses, PLAIN))
+    if found.portfolios is not None:
+        parts.append(f"{plural(found.portfolios, 'portfolio')} declared.\n")
+    parts += [f"note: {safe(note, longest=400)}\n" for note in found.notes]
     return "\n".join(part for part in parts if part)
 
 
@@ -168,19 +169,20 @@ def output_values(ending: Ending, *, paths: Mapping[str, str]) -> dict[str, str]
 
     ``paths`` may name ``plan-path`` and ``json-path``, the files that were saved.
     """
-    plan = ending.plan if ending.plan is not None else ending.report.plan if ending.report is not None else None
+    found = ending.found
+    plan = found.plan if found.plan is not None else found.report.plan if found.report is not None else None
     counts = dict.fromkeys(("start", "resume", "pause", "update", "held", "blocked"), "")
     changes = ""
     if plan is not None:
         counts = {name: str(getattr(plan.summary, name)) for name in counts}
         # What is held has moved, too: it is declared active and is not.
-        held = plan.held or plan.moved if ending.command == "drift" else ()
+        held = plan.held or plan.moved if found.command == "drift" else ()
         unknown = plan.blocked  # what could not be read or decided may well have changed
         changes = "true" if plan.changes or held else "" if unknown else "false"
     return {
         "has-changes": changes,
         **counts,
-        "fingerprint": ending.fingerprint or "",
+        "fingerprint": found.fingerprint or "",
         "plan-path": paths.get("plan-path", ""),
         "json-path": paths.get("json-path", ""),
         "exit-code": str(ending.reason.code),

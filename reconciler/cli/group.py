@@ -1,12 +1,12 @@
-"""A click group that imports a command only when it is called, and takes shared options before its name, too.
+"""A click group that makes a command only when it is called, and takes shared options before its name, too.
 
-In: a table of commands. Out: a :class:`click.Group`. Start-up time is a feature: ``--help`` imports no command.
+In: a table of commands. Out: a :class:`click.Group`. Start-up time is a feature: ``--help`` makes no command.
 """
 
 from __future__ import annotations
 
 import os
-from importlib import import_module
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -20,11 +20,9 @@ WIDEST = 100
 """Columns of help, however wide the terminal is: longer lines are hard to read."""
 
 
-class Lazy(NamedTuple):
-    """Where a command lives, and the line of help that stands for it before it is imported."""
+class Entry(NamedTuple):
+    """A command in the list of commands."""
 
-    target: str
-    """``package.module:attribute``"""
     help: str
     hidden: bool = False
     """Whether help leaves it out: it is called by a program, not by people."""
@@ -33,41 +31,37 @@ class Lazy(NamedTuple):
 
 
 class LazyGroup(click.Group):
-    """Commands by name from a table; ``hoisted`` names the options that may stand before the command.
+    """Commands by name; :mod:`reconciler.cli.commands` declares the rest of each."""
 
-    ``hoisted`` maps an option's spelling to the number of values it takes: 0, 1, or -1 for an optional one.
-    """
-
-    def __init__(self, *args: Any, lazy: Mapping[str, Lazy], hoisted: Mapping[str, int], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, entries: Mapping[str, Entry], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._lazy = lazy
-        self._hoisted = hoisted
+        self._entries = entries
+
+    @property
+    def _shown(self) -> list[tuple[str, str]]:
+        """The names and their lines of help, in the table's order, which is the order of a user's day."""
+        return [(name, entry.help) for name, entry in self._entries.items() if not entry.hidden]
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Return the names in the table's order, which is the order of a user's day."""
-        return [name for name, lazy in self._lazy.items() if not lazy.hidden]
+        """Return the names."""
+        return [name for name, _ in self._shown]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
-        """Import and return a command."""
-        lazy = self._lazy.get(cmd_name)
-        if lazy is None:
-            return None
-        module, _, attribute = lazy.target.partition(":")
-        command = getattr(import_module(module), attribute)
-        assert isinstance(command, click.Command)  # noqa: S101 - the table is ours
-        return command
+        """Make and return a command."""
+        from reconciler.cli.commands import MAKERS
+
+        return MAKERS[cmd_name]() if cmd_name in self._entries else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
-        """Write the list of commands from the table, importing none of them."""
+        """Write the list of commands, making none of them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, lazy.help) for name, lazy in self._lazy.items() if not lazy.hidden])
+            formatter.write_dl(self._shown)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Return the commands and options that begin like this, importing none of them."""
+        """Return the commands and options that begin like this, making none of them."""
         from click.shell_completion import CompletionItem
 
-        found = [(name, lazy.help) for name, lazy in self._lazy.items() if not lazy.hidden]
-        commands = [CompletionItem(name, help=text) for name, text in found if name.startswith(incomplete)]
+        commands = [CompletionItem(name, help=text) for name, text in self._shown if name.startswith(incomplete)]
         return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def get_help(self, ctx: click.Context) -> str:
@@ -80,7 +74,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Resolve as click does, but name the nearest command for a mistyped one."""
-        if args and args[0] not in self._lazy and not args[0].startswith("-") and not ctx.resilient_parsing:
+        if args and args[0] not in self._entries and not args[0].startswith("-") and not ctx.resilient_parsing:
             from difflib import get_close_matches
 
             near = get_close_matches(args[0], self.list_commands(ctx), n=1)
@@ -92,25 +86,32 @@ class LazyGroup(click.Group):
         """Move shared options that stand before the command behind it, where they are declared."""
         moved: list[str] = []
         rest = list(args)
-        while rest and self._values(rest[0]) is not None:
-            taken = 1 + self._following(rest)
+        while rest and rest[0].startswith("-") and (taken := self._taken(rest)):
             moved += rest[:taken]
             del rest[:taken]
-        if moved and rest and rest[0] in self._lazy:
+        if moved and rest and rest[0] in self._entries:
             args = [rest[0], *moved, *rest[1:]]
         return super().parse_args(ctx, args)
 
-    def _values(self, token: str) -> int | None:
-        name, equals, _ = token.partition("=")
-        count = self._hoisted.get(name)
-        return 0 if count is not None and equals else count
+    def _taken(self, tokens: list[str]) -> int:
+        """Return how many tokens a shared option at the front takes with its value; 0 where there is none."""
+        name, equals, _ = tokens[0].partition("=")
+        option = self._hoisted.get(name)
+        if option is None:
+            return 0
+        if option.is_flag or equals:
+            return 1
+        if not isinstance(option.flag_value, str):
+            return 2
+        # Its value may be left out: what follows is one unless it is an option or the command.
+        return 1 + int(len(tokens) > 1 and not tokens[1].startswith("-") and tokens[1] not in self._entries)
 
-    def _following(self, tokens: list[str]) -> int:
-        """Return how many of the next tokens are values of the first."""
-        count = self._values(tokens[0]) or 0
-        if count >= 0:
-            return count
-        return int(len(tokens) > 1 and not tokens[1].startswith("-") and tokens[1] not in self._lazy)
+    @cached_property
+    def _hoisted(self) -> Mapping[str, click.Option]:
+        """The options that may stand before the command, by how they are spelled."""
+        from reconciler.cli.flags import hoisted
+
+        return {spelling: option for option in hoisted() for spelling in option.opts}
 
 
 def _columns() -> int:
