@@ -14,27 +14,34 @@ import secrets
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from msgspec.structs import replace
 
 from reconciler.cli.action_inputs import Command, Comment, Inputs, read_inputs
-from reconciler.cli.door import perform
+from reconciler.cli.door import perform, prepared
 from reconciler.cli.flags import DEFAULT_JOURNAL
-from reconciler.cli.options import FileOptions, Options, PolicyOptions, SelectionOptions, ServiceOptions
+from reconciler.cli.options import Options  # noqa: TC001 - looked up when a command is called
 from reconciler.cli.output import Format, Output, write
 from reconciler.cli.streams import open_lasting
-from reconciler.core.decide import Unverified
 from reconciler.core.errors import ExitReason, ReconcilerError
 from reconciler.core.report import conditions_met
 from reconciler.render import github
 from reconciler.render.ending import Ending, Found
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from reconciler.github.client import GitHub
 
-Kind = TypeVar("Kind", bound=Options)
-
+TARGETS: Final = {
+    Command.VALIDATE: "files:validate",
+    Command.PLAN: "plan:plan",
+    Command.APPLY: "apply:apply",
+    Command.DRIFT: "plan:drift",
+    Command.STATUS: "status:status",
+}
+"""Which function carries out each command."""
 SECRETS: Final = ("GLIDER_API_KEY", "GITHUB_TOKEN")
 COMMENTED: Final = (Command.PLAN, Command.APPLY)
 """What comments: the other commands would overwrite a plan's comment with less."""
@@ -84,7 +91,7 @@ def _run(inputs: Inputs, out: Path, document: Path) -> Ending:
     write(sys.stdout, github.stop_commands(token))
     try:
         with contextlib.redirect_stderr(_Harmless(sys.stderr)):
-            ending = _perform(inputs, str(out), output, found)
+            ending = _perform(inputs, out, output, found)
             if found.error is not None:
                 output.failure(found.error)
             output.remark(ending)
@@ -98,70 +105,26 @@ def _run(inputs: Inputs, out: Path, document: Path) -> Ending:
     return ending
 
 
-def _perform(inputs: Inputs, out: str, output: Output, found: Found) -> Ending:
-    """Call the function of the command with the options that the inputs stand for.
-
-    ``out`` is where a plan is saved when the inputs name no file.
-    """
-    files = FileOptions(sources=inputs.config)
-    selection = SelectionOptions(targets=inputs.targets, selects=inputs.selects)
-    policy = PolicyOptions(unverified=inputs.unverified or Unverified.WRITE)
-    service = ServiceOptions(journal=inputs.journal or None, parallelism=inputs.parallelism)
-
-    def run(function: Callable[[Kind, Found], Ending], options: Kind) -> Ending:
-        return perform(function, options, found, path=f"reconciler {inputs.command}")
-
-    match inputs.command:
-        case Command.VALIDATE:
-            from reconciler.cli.files import ValidateOptions, validate
-
-            return run(validate, ValidateOptions(output=output, files=files))
-        case Command.STATUS:
-            from reconciler.cli.status import StatusOptions, status
-
-            return run(status, StatusOptions(output=output, files=files, selection=selection, service=service))
-        case Command.DRIFT:
-            from reconciler.cli.options import PlanningOptions
-            from reconciler.cli.plan import drift
-
-            planning = PlanningOptions(output=output, files=files, selection=selection, policy=policy, service=service)
-            return run(drift, planning)
-        case Command.PLAN:
-            from reconciler.cli.plan import PlanOptions, plan
-
-            return run(
-                plan,
-                PlanOptions(
-                    output=output,
-                    files=files,
-                    selection=selection,
-                    policy=policy,
-                    service=service,
-                    out=inputs.plan_file or out,
-                    base=inputs.base or None,
-                    live=inputs.live or None,
-                ),
-            )
-        case Command.APPLY:
-            from reconciler.cli.apply import ApplyOptions, apply
-
-            return run(
-                apply,
-                ApplyOptions(
-                    output=output,
-                    files=files,
-                    selection=selection,
-                    policy=policy,
-                    service=service,
-                    plan_file=inputs.plan_file or None,
-                    approved=inputs.approved_plan or None,
-                    fingerprint=inputs.fingerprint or None,
-                    auto_approve=inputs.auto_approve,
-                    allow=inputs.allow,
-                ),
-            )
-        case _:
-            assert_never(inputs.command)
+def _perform(inputs: Inputs, out: Path, output: Output, found: Found) -> Ending:
+    """Call the function of the command with what the inputs say; what they leave open has its usual default."""
+    given: dict[str, Any] = {
+        "sources": inputs.config,
+        "targets": inputs.targets,
+        "selects": inputs.selects,
+        "unverified": inputs.unverified,
+        "journal": inputs.journal,
+        "parallelism": inputs.parallelism,
+        "out": (inputs.plan_file or str(out)) if inputs.command is Command.PLAN else None,
+        "base": inputs.base,
+        "live": inputs.live,
+        "plan_file": inputs.plan_file,
+        "approved": inputs.approved_plan,
+        "fingerprint": inputs.fingerprint,
+        "auto_approve": inputs.auto_approve,
+        "allow": inputs.allow,
+    }
+    function, options = prepared(TARGETS[inputs.command], {name: value for name, value in given.items() if value})
+    return perform(function, replace(options, output=output), found, path=f"reconciler {inputs.command}")
 
 
 def _notes(inputs: Inputs) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ once; what a command needs is imported when it runs (:mod:`reconciler.cli.door`)
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -22,13 +23,13 @@ SHORTEST_WATCH_SECONDS: Final = 2
 
 def _command(name: str, target: str, text: str, *params: click.Parameter) -> click.Command:
     """Return a command that calls ``module:function`` of this package with its options."""
+    return click.Command(name, callback=partial(_call, name, target), params=list(params), help=text)
 
-    def call(**given: Any) -> int:
-        from reconciler.cli.door import run_command
 
-        return run_command(name, target, given)
+def _call(name: str, target: str, /, **given: Any) -> int:
+    from reconciler.cli.door import run_command
 
-    return click.Command(name, callback=call, params=list(params), help=text)
+    return run_command(name, target, given)
 
 
 def _group(name: str, text: str, commands: Mapping[str, Callable[[], click.Command]]) -> click.Group:

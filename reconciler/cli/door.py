@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,25 +21,28 @@ from reconciler.render.ending import Ending, FailureView, Found
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-Kind = TypeVar("Kind", bound=Options)
-
 BUG = "This is a bug in glider-reconciler; please report it with the output of the same command under -v."
 
 
 def run_command(name: str, target: str, given: Mapping[str, Any]) -> int:
-    """Run the function ``module:function`` of this package with what click read; print, and return the exit code.
-
-    The function says by the annotation of its first parameter which options it takes.
-    """
-    module_name, _, function_name = target.partition(":")
-    module = import_module(f"reconciler.cli.{module_name}")
-    function = getattr(module, function_name)
-    options = options_of(getattr(module, function.__annotations__["options"]), given)
+    """Run a command with what click read; print its ending, and return the exit code."""
+    function, options = prepared(target, given)
     path = click.get_current_context().command_path
     return finish(perform(function, options, Found(command=name), path=path), options.output)
 
 
-def perform(function: Callable[[Kind, Found], Ending], options: Kind, found: Found, *, path: str) -> Ending:
+def prepared(target: str, given: Mapping[str, Any]) -> tuple[Callable[[Options, Found], Ending], Options]:
+    """Return the function ``module:function`` of this package and its options, from values by name.
+
+    The function says by the annotation of its first parameter which options it takes; others are not used.
+    """
+    module_name, _, function_name = target.partition(":")
+    module = import_module(f"reconciler.cli.{module_name}")
+    function = getattr(module, function_name)
+    return function, options_of(getattr(module, function.__annotations__["options"]), given)
+
+
+def perform(function: Callable[[Options, Found], Ending], options: Options, found: Found, *, path: str) -> Ending:
     """Run a command and return its ending, whatever it is; ``path`` is how people call the command."""
     try:
         return function(options, found)

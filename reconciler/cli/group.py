@@ -64,12 +64,6 @@ class LazyGroup(click.Group):
         commands = [CompletionItem(name, help=text) for name, text in self._shown if name.startswith(incomplete)]
         return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
-    def get_help(self, ctx: click.Context) -> str:
-        """Return the help, as wide as the terminal; click would import shutil to ask how wide that is."""
-        if ctx.terminal_width is None:
-            ctx.terminal_width = min(_columns(), ctx.max_content_width or WIDEST)
-        return super().get_help(ctx)
-
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -84,18 +78,22 @@ class LazyGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Move shared options that stand before the command behind it, where they are declared."""
+        if ctx.terminal_width is None:  # click would import shutil for the help, to ask how wide the terminal is
+            ctx.terminal_width = min(_columns(), ctx.max_content_width or WIDEST)
         moved: list[str] = []
         rest = list(args)
         while rest and rest[0].startswith("-") and (taken := self._taken(rest)):
             moved += rest[:taken]
             del rest[:taken]
-        if moved and rest and rest[0] in self._entries:
+        if moved and rest and not rest[0].startswith("-"):
             args = [rest[0], *moved, *rest[1:]]
         return super().parse_args(ctx, args)
 
     def _taken(self, tokens: list[str]) -> int:
         """Return how many tokens a shared option at the front takes with its value; 0 where there is none."""
         name, equals, _ = tokens[0].partition("=")
+        if len(name) > 2 and name[1] != "-":
+            return self._bundled(name)
         option = self._hoisted.get(name)
         if option is None:
             return 0
@@ -105,6 +103,16 @@ class LazyGroup(click.Group):
             return 2
         # Its value may be left out: what follows is one unless it is an option or the command.
         return 1 + int(len(tokens) > 1 and not tokens[1].startswith("-") and tokens[1] not in self._entries)
+
+    def _bundled(self, token: str) -> int:
+        """Return how many tokens a bundle of short options takes; the last of them may have a value."""
+        for last, letter in enumerate(token[1:], start=2):
+            option = self._hoisted.get(f"-{letter}")
+            if option is None:
+                return 0
+            if not option.is_flag:
+                return 1 + int(last == len(token))
+        return 1
 
     @cached_property
     def _hoisted(self) -> Mapping[str, click.Option]:

@@ -111,18 +111,20 @@ def run(arguments: Sequence[str]) -> int:
         write(sys.stdout, f"{bare.message}\n")
         code = 0
     except (Exception, KeyboardInterrupt, SystemExit) as error:
-        code = _failed(error, arguments)
+        code = _failed(error, arguments, context)
     return _delivered(code, context.invoked_subcommand if context is not None else None, arguments)
 
 
-def _failed(error: BaseException, arguments: Sequence[str]) -> int:
+def _failed(error: BaseException, arguments: Sequence[str], context: click.Context | None) -> int:
     """Say why no command came to run: mostly because the command line makes no sense."""
     from reconciler.cli.door import failed, finish, output_in
     from reconciler.render.ending import Found
 
-    context = error.ctx if isinstance(error, click.UsageError) else None
+    command = context.invoked_subcommand if context is not None else None
+    path = f"reconciler {command}" if command in COMMANDS else "reconciler"
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        path = error.ctx.command_path
     output = output_in(arguments)
-    path = context.command_path if context is not None else "reconciler"
     return finish(failed(error, Found(command=""), output, path=path), output)
 
 
