@@ -37,7 +37,6 @@ def _group(name: str, text: str, commands: Mapping[str, Callable[[], click.Comma
 
 
 def _validate() -> click.Command:
-    """Return ``validate``."""
     text = """Check the files, offline: no key, no network.
 
 Every problem of every file is reported at once, with its place and how to repair it. Exits 3 when there is one.
@@ -51,7 +50,6 @@ Every problem of every file is reported at once, with its place and how to repai
 
 
 def _plan() -> click.Command:
-    """Return ``plan``."""
     text = """Show what apply would do, and do nothing.
 
 Reads the live status of every declared portfolio and shows the difference: + start, > resume, ~ update, = pause,
@@ -73,11 +71,9 @@ Reads the live status of every declared portfolio and shows the difference: + st
         flags.files(),
         *flags.selection(),
         *flags.policy(),
-        flags.option("--out", metavar="FILE", text="Save the plan as JSON for apply."),
-        flags.option(
-            "--base", metavar="REF", text="Compare with the files at this Git revision: name each change's cause."
-        ),
-        flags.option("--live", metavar="FILE", text="Plan from a file of `status --out`, offline; can't be applied."),
+        flags.option("--out FILE", "Save the plan as JSON for apply."),
+        flags.option("--base REF", "Compare with the files at this Git revision: name each change's cause."),
+        flags.option("--live FILE", "Plan from a file of `status --out`, offline; can't be applied."),
         flags.flag("--detailed-exitcode", text="Exit 2 when there are changes."),
         flags.choice(
             "--fail-on",
@@ -91,7 +87,6 @@ Reads the live status of every declared portfolio and shows the difference: + st
 
 
 def _apply() -> click.Command:
-    """Return ``apply``."""
     text = """Make live automation match the files, or run a saved plan.
 
 Without PLAN: plans, shows the plan and asks. With PLAN (from plan --out): runs exactly that, without asking. Every
@@ -113,8 +108,8 @@ change is read again first; where live has moved on since the plan, that portfol
         flags.files(),
         *flags.selection(),
         *flags.policy(),
-        flags.option("--approved", metavar="PLAN", text="Go on only with changes of this saved plan, without asking."),
-        flags.option("--fingerprint", metavar="HEX", text="Refuse a saved or approved plan with another fingerprint."),
+        flags.option("--approved PLAN", "Go on only with changes of this saved plan, without asking."),
+        flags.option("--fingerprint HEX", "Refuse a saved or approved plan with another fingerprint."),
         flags.flag("--auto-approve", text="Do not ask."),
         click.Option(
             ("--canary",), type=click.IntRange(0), default=0, metavar="N", help="Carry out N of each kind first."
@@ -123,9 +118,7 @@ change is read again first; where live has moved on since the plan, that portfol
             ("--max-failures",), type=click.IntRange(0), metavar="N", help="Begin nothing more after N failures."
         ),
         flags.lock_timeout("another apply"),
-        flags.option(
-            "--allow", many=True, metavar="WHAT=N", text="Allow N of start, resume, pause, update or reach. Repeatable."
-        ),
+        flags.option("--allow WHAT=N", "Allow N of start, resume, pause, update or reach. Repeatable.", many=True),
         flags.choice("--fail-on", many=True, of=("held",), text="Exit 1 when something is held."),
         *flags.service(),
         *flags.output("text", "json"),
@@ -133,7 +126,6 @@ change is read again first; where live has moved on since the plan, that portfol
 
 
 def _drift() -> click.Command:
-    """Return ``drift``."""
     text = """Show where live automation is not as declared, and do nothing.
 
 \b
@@ -162,7 +154,6 @@ Exits 2 when there is any of these, so a nightly job can tell; errors exit as pl
 
 
 def _show() -> click.Command:
-    """Return ``show``."""
     text = """Show a saved plan, after checking that nobody edited it.
 
 With --against, shows what appeared, vanished and changed since OTHER, portfolio by portfolio: what the plans would do
@@ -178,13 +169,12 @@ and from where, not when they were made.
         "plan:show",
         text,
         click.Argument(("file",), metavar="FILE"),
-        flags.option("--against", metavar="OTHER", text="Show the difference from this earlier plan."),
+        flags.option("--against OTHER", "Show the difference from this earlier plan."),
         *flags.output("text", "json", "markdown"),
     )
 
 
 def _status() -> click.Command:
-    """Return ``status``."""
     text = """Show live automation of the declared portfolios: state, schedule, next run, last run and its result.
 
 The schedule names how it is known: nothing behind it when Glider returned it, (recorded) at our last write,
@@ -214,14 +204,13 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
         flags.flag("--no-results", text="Do not read how the last rebalances ended."),
         flags.choice("--fail-on", of=("failed-rebalance",), text="Exit 1 when a last one failed."),
         _watch(),
-        flags.option("--out", metavar="FILE", text="Save what was read, for plan --live."),
+        flags.option("--out FILE", "Save what was read, for plan --live."),
         *flags.service(),
         *flags.output("text", "json"),
     )
 
 
 def _rebalance() -> click.Command:
-    """Return ``rebalance``."""
     text = """Run portfolios once now. It trades: it asks first, and without a terminal it needs --auto-approve.
 
 The ids need not be declared; of a declared one the files say which API it is managed by. What is paused, or declared
@@ -247,10 +236,10 @@ Exits 0 when all were accepted, or completed with --wait; 1 when one failed, was
         flags.files(),
         flags.api("The API of portfolios that no file declares."),
         flags.flag("--skip-schedule-validation", text="Run it without an active schedule too (v1)."),
-        flags.option("--although-paused", many=True, metavar="ID", text="Run it although it is paused. Repeatable."),
+        flags.option("--although-paused ID", "Run it although it is paused. Repeatable.", many=True),
         flags.again(),
         flags.flag("--wait", text="Follow each to its end."),
-        flags.option("--timeout", metavar="DURATION", text="How long to follow.  [default: 10m]"),
+        flags.option("--timeout DURATION", "How long to follow.  [default: 10m]"),
         flags.flag("--auto-approve", text="Do not ask."),
         flags.lock_timeout("an apply"),
         *flags.service(),
@@ -259,7 +248,6 @@ Exits 0 when all were accepted, or completed with --wait; 1 when one failed, was
 
 
 def _import() -> click.Command:
-    """Return ``import``."""
     text = """Write what is live as YAML that declares exactly that: a plan right after has nothing to do.
 
 v1 has no list: give ids, as arguments or with --ids-from. v2 lists all of yours: --all, or --api v2 without ids. Equal
@@ -284,8 +272,8 @@ Exits 0 when everything was read; 1 when something was not, and that is named on
         flags.api("The API of the ids that are given; v2 without ids means --all."),
         flags.flag("--all", "whole", text="Everything that v2 lists."),
         flags.flag("--names", text="Read the names of v1 portfolios too: one more call each."),
-        flags.option("--out", metavar="FILE", text="Save to a new file."),
-        flags.option("--into", metavar="FILE", text="Add to this file; everything in it stays as it is."),
+        flags.option("--out FILE", "Save to a new file."),
+        flags.option("--into FILE", "Add to this file; everything in it stays as it is."),
         flags.files(),
         *flags.service(),
         *flags.output("text", "json"),
@@ -293,7 +281,6 @@ Exits 0 when everything was read; 1 when something was not, and that is named on
 
 
 def _coverage() -> click.Command:
-    """Return ``coverage``."""
     text = """Show which portfolios are live and declared by no file: unmanaged, reported and never touched.
 
 v2 lists all of yours, 200 a call. v1 has no list: --ids-from compares ids that you have, and reads those that are not
@@ -325,7 +312,6 @@ Exits 1 when something could not be read (7 for the key, 8 where the service was
 
 
 def _explain() -> click.Command:
-    """Return ``explain``."""
     text = """Show each value of portfolio ID as it takes effect, and the layer and line it comes from.
 
 A portfolio's own value wins over its group's, and that over the defaults. Behind the strategy of a v2 portfolio stands
@@ -346,7 +332,6 @@ the cadence that is declared of it. A strategy is named strategies/ID. Offline: 
 
 
 def _history() -> click.Command:
-    """Return ``history``."""
     text = """Show earlier applies and rebalances from the journal, newest first.
 
 Offline and read-only, also while an apply runs. With --run, the writes of one apply in their order: confirmed by the
@@ -362,14 +347,13 @@ answer, seen by a read, unseen (a read proved that it had no effect), failed, un
         "journal:history",
         text,
         click.Option(("--run",), type=click.IntRange(1, 2**63 - 1), metavar="N", help="The writes of this run."),
-        flags.option("--target", "targets", many=True, metavar="ID", text="Only writes to this portfolio. Repeatable."),
+        flags.option("--target ID", "Only writes to this portfolio. Repeatable.", name="targets", many=True),
         flags.journal("The journal to read."),
         *flags.output("text", "json"),
     )
 
 
 def _journal_export() -> click.Command:
-    """Return ``journal export``."""
     text = """Write what the journal knows of one service to FILE as JSON, or to standard output.
 
 \b
@@ -382,12 +366,11 @@ def _journal_export() -> click.Command:
         text,
         click.Argument(("file",), metavar="[FILE]", required=False),
         *_records(),
-        flags.option("--account", metavar="NAME", text="The account, where the journal knows several."),
+        flags.option("--account NAME", "The account, where the journal knows several."),
     )
 
 
 def _journal_import() -> click.Command:
-    """Return ``journal import``."""
     text = """Bring an export into the journal of the same service and account.
 
 What this journal knows better stays: a newer record, or a later write of its own. What is imported counts only where
@@ -407,7 +390,6 @@ Glider still shows the very token, due time or schedule id that it names.
 
 
 def _doctor() -> click.Command:
-    """Return ``doctor``."""
     text = """Check key, account, scopes, service, v1 paths, rate limit, clock, journal and files.
 
 Reads only. At most seven requests, each sent once and given up after 10 seconds; of the key nothing is shown. Which v1
@@ -425,7 +407,6 @@ else.
 
 
 def _schema() -> click.Command:
-    """Return ``schema``."""
     text = """Print the JSON Schema of the files (draft 2020-12).
 
 Editors use it by this first line of a file:
@@ -440,7 +421,6 @@ Editors use it by this first line of a file:
 
 
 def _sandbox_load() -> click.Command:
-    """Return ``sandbox load``."""
     text = """Fill the sandbox from SEED, a YAML file of portfolios; what was in it is replaced.
 
 \b
@@ -450,7 +430,6 @@ def _sandbox_load() -> click.Command:
 
 
 def _sandbox_reset() -> click.Command:
-    """Return ``sandbox reset``."""
     text = """Put the sandbox back to the seed it was loaded from, clock included.
 
 \b
@@ -460,7 +439,6 @@ def _sandbox_reset() -> click.Command:
 
 
 def _sandbox_advance() -> click.Command:
-    """Return ``sandbox advance``."""
     text = """Move the sandbox's clock ahead by DURATION, such as 90m or 3d; due runs happen.
 
 \b
@@ -470,7 +448,6 @@ def _sandbox_advance() -> click.Command:
 
 
 def _sandbox_serve() -> click.Command:
-    """Return ``sandbox serve``."""
     text = """Serve the sandbox on a port, until interrupted; any key is accepted.
 
 \b
@@ -489,13 +466,11 @@ def _sandbox_serve() -> click.Command:
 
 
 def _action() -> click.Command:
-    """Return ``action``."""
     text = """Run a command as a step of GitHub Actions. Called by action.yml; its inputs are environment variables."""
     return _command("action", "action:action", text)
 
 
 def _journal() -> click.Command:
-    """Return ``journal`` and its commands."""
     text = """Carry what was confirmed from one journal to another.
 
 The journal is the only proof of whose pause it is where Glider keeps no reason. Export it after an apply, and import
@@ -509,7 +484,6 @@ the export where the journal was lost. Needs no key, and asks no service.
 
 
 def _sandbox() -> click.Command:
-    """Return ``sandbox`` and its commands."""
     text = """Run the embedded Glider: a simulator of the service, to learn on and to test pipelines on.
 
 It behaves as the service is documented, keeps its portfolios in one file, and moves no money.

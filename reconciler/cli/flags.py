@@ -18,9 +18,13 @@ MOST_PARALLELISM: Final = 100
 DEFAULT_LOCK_TIMEOUT: Final = "10s"
 
 
-def option(*names: str, metavar: str | None = None, text: str | None = None, many: bool = False) -> click.Option:
-    """Return an option that takes one text, or with ``many`` any number of them."""
-    return click.Option(names, metavar=metavar, help=text, multiple=many)
+def option(spelled: str, text: str, *, name: str | None = None, many: bool = False) -> click.Option:
+    """Return an option that takes one text, or with ``many`` any number of them; spelled as in ``-f, --file PATH``.
+
+    ``name`` is that of the value, where it is not the option's own.
+    """
+    *names, metavar = spelled.replace(",", " ").split()
+    return click.Option([*names, name] if name else names, metavar=metavar, help=text, multiple=many)
 
 
 def flag(*names: str, text: str) -> click.Option:
@@ -36,26 +40,20 @@ def choice(*names: str, of: tuple[str, ...], text: str, many: bool = False) -> c
 def files() -> click.Option:
     """Return ``-f/--file``."""
     return option(
-        "-f",
-        "--file",
-        "sources",
-        many=True,
-        metavar="PATH",
-        text="A file, a directory (*.yaml, *.yml, recursive), a glob, or - for stdin. Repeatable. "
+        "-f, --file PATH",
+        "A file, a directory (*.yaml, *.yml, recursive), a glob, or - for stdin. Repeatable. "
         "Default: automation.yaml or automation/.",
+        name="sources",
+        many=True,
     )
 
 
 def selection() -> tuple[click.Option, ...]:
     """Return ``--target``, ``--exclude`` and ``--select``."""
     return (
-        option(
-            "--target", "targets", many=True, metavar="ID", text="Only this portfolio or strategies/ID. Repeatable."
-        ),
-        option(
-            "--exclude", "excludes", many=True, metavar="ID", text="Not this portfolio or strategies/ID. Repeatable."
-        ),
-        option("--select", "selects", many=True, metavar="group=NAME", text="Only this group. Repeatable."),
+        option("--target ID", "Only this portfolio or strategies/ID. Repeatable.", name="targets", many=True),
+        option("--exclude ID", "Not this portfolio or strategies/ID. Repeatable.", name="excludes", many=True),
+        option("--select group=NAME", "Only this group. Repeatable.", name="selects", many=True),
     )
 
 
@@ -73,21 +71,18 @@ def unverified() -> click.Option:
 def again() -> click.Option:
     """Return ``--again``."""
     return option(
-        "--again",
+        "--again ID",
+        "Ask for a run of it although an earlier request was not answered and may have begun one. Repeatable.",
         many=True,
-        metavar="ID",
-        text="Ask for a run of it although an earlier request was not answered and may have begun one. Repeatable.",
     )
 
 
 def policy() -> tuple[click.Option, ...]:
     """Return ``--unverified``, ``--resume-held`` and ``--again``."""
     held = option(
-        "--resume-held",
+        "--resume-held ID|group=NAME|@FILE",
+        "Resume this portfolio, this group or the ids in this file although somebody else paused them. Repeatable.",
         many=True,
-        metavar="ID|group=NAME|@FILE",
-        text="Resume this portfolio, this group or the ids in this file although somebody else paused them. "
-        "Repeatable.",
     )
     return unverified(), held, again()
 
@@ -99,7 +94,7 @@ def api(text: str) -> click.Option:
 
 def ids_from() -> click.Option:
     """Return ``--ids-from``."""
-    return option("--ids-from", metavar="FILE", text="Portfolio ids, one a line, # begins a comment; - for stdin.")
+    return option("--ids-from FILE", "Portfolio ids, one a line, # begins a comment; - for stdin.")
 
 
 def lock_timeout(waits_for: str) -> click.Option:
@@ -115,7 +110,7 @@ def lock_timeout(waits_for: str) -> click.Option:
 
 def base_url(text: str) -> click.Option:
     """Return ``--base-url``. Where it is not given, the environment may name the service, see :mod:`.service`."""
-    return option("--base-url", metavar="URL", text=f"{text}  [default: {DEFAULT_BASE_URL}]")
+    return option("--base-url URL", f"{text}  [default: {DEFAULT_BASE_URL}]")
 
 
 def sandbox(text: str) -> click.Option:
@@ -127,7 +122,7 @@ def sandbox(text: str) -> click.Option:
 
 def journal(text: str) -> click.Option:
     """Return ``--journal``."""
-    return option("--journal", metavar="PATH", text=f"{text}  [default: {DEFAULT_JOURNAL}]")
+    return option("--journal PATH", f"{text}  [default: {DEFAULT_JOURNAL}]")
 
 
 def service() -> tuple[click.Option, ...]:
@@ -135,11 +130,7 @@ def service() -> tuple[click.Option, ...]:
     return (
         base_url("The service. The key comes from GLIDER_API_KEY only."),
         sandbox(f"Use the embedded Glider in FILE [{DEFAULT_SANDBOX}] instead of a service."),
-        option(
-            "--proxy",
-            metavar="URL",
-            text="Reach the service through this proxy. Proxy variables of the environment are not used.",
-        ),
+        option("--proxy URL", "Reach the service through this proxy. Proxy variables of the environment are not used."),
         journal("What Glider confirmed at our last writes."),
         click.Option(
             ("--parallelism",),
