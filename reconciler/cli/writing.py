@@ -50,9 +50,8 @@ def said_yes(question: str) -> bool:
 async def open_to_write(options: JournalOptions, service: Service, *, lock_timeout: str) -> SqliteJournal:
     """Open the journal, waiting for another apply as long as ``lock_timeout`` says, as in ``10s``.
 
-    A signal ends the wait.
-    Its folder is made where it is missing. Raises :class:`~reconciler.core.errors.JournalError`, also for one that Git
-    tracks.
+    A signal ends the wait. The journal's folder is made where it is missing. Raises
+    :class:`~reconciler.core.errors.JournalError`, also for a journal that Git tracks.
     """
     from asyncio import sleep
     from time import monotonic
