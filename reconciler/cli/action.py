@@ -97,7 +97,7 @@ def _run(inputs: Inputs, out: Path, document: Path) -> Ending:
             output.remark(ending)
         if ending.view is not None:
             with open_lasting(document) as file:
-                file.write(ending.view.document(ending.reason))
+                file.write(ending.view.json(ending.reason))
         found.fingerprint = fingerprint(found.plan) if found.plan is not None else None
         write(sys.stdout, github.harmless_log(github.log_text(ending)))
     finally:

@@ -20,7 +20,9 @@ from reconciler.cli.writing import open_to_write, said_yes, signals
 from reconciler.core.errors import ExitReason, GuardRefused, JournalError, ReconcilerError, StalePlan, UsageError
 from reconciler.core.guards import still_over
 from reconciler.core.report import FailOn, conditions_met
-from reconciler.render.ending import Ending, ReportView
+from reconciler.render.ending import Ending, PageView
+from reconciler.render.json import document_json
+from reconciler.render.plan import report_document, report_page
 
 if TYPE_CHECKING:
     from reconciler.apply.journal import SqliteJournal
@@ -234,7 +236,12 @@ async def _carry_out(
         options.output.warn(f"the end of this apply could not be written down: {error}")
     options.output.notes(service.notes)
     told = tuple(f"--fail-on {condition.value}: {condition.sentence}" for condition in met)
-    return Ending(reason=reason, found=found, view=ReportView(report=report), errors=told)
+    view = PageView(
+        page=lambda: report_page(report),
+        document=lambda reason: document_json(reason, report_document(report)),
+        below=True,
+    )
+    return Ending(reason=reason, found=found, view=view, errors=told)
 
 
 def _reason(report: ApplyReport, caught: list[ExitReason], *, failed_on: bool) -> ExitReason:

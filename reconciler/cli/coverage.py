@@ -12,7 +12,9 @@ from reconciler.cli.service import open_service, run_async, shared_reason
 from reconciler.core.errors import ExitReason
 from reconciler.core.fleet import Coverage
 from reconciler.core.report import FailOn
-from reconciler.render.ending import CoverageView, Ending
+from reconciler.render.coverage import coverage_document, coverage_page
+from reconciler.render.ending import Ending, PageView
+from reconciler.render.json import document_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +52,10 @@ def coverage(options: CoverageOptions, found: Found) -> Ending:
     return Ending(
         reason=ExitReason.ERROR if met and reason is ExitReason.OK else reason,
         found=found,
-        view=CoverageView(base_url=base_url, coverage=seen),
+        view=PageView(
+            page=lambda: coverage_page(seen),
+            document=lambda reason: document_json(reason, coverage_document(seen, base_url=base_url)),
+        ),
         errors=tuple(_told(seen, met)),
     )
 

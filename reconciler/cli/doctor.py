@@ -12,7 +12,9 @@ from reconciler.cli.service import open_service, proxy_of, run_async
 from reconciler.core.endpoint import NOTHING
 from reconciler.core.errors import ApiError, ConfigInvalid, JournalError, ReconcilerError, exit_reason_of
 from reconciler.core.model import ApiVersion
-from reconciler.render.ending import DoctorView, Ending
+from reconciler.render.doctor import doctor_document, doctor_page
+from reconciler.render.ending import Ending, PageView
+from reconciler.render.json import document_json
 
 if TYPE_CHECKING:
     from reconciler.config.load import Configuration
@@ -39,7 +41,11 @@ def doctor(options: DoctorOptions, found: Found) -> Ending:
         _proxy(options.service),
         *run_async(lambda: _service(options.service, configuration)),
     )
-    return Ending(reason=exit_reason(checks), found=found, view=DoctorView(checks=checks))
+    view = PageView(
+        page=lambda: doctor_page(checks),
+        document=lambda reason: document_json(reason, {"checks": doctor_document(checks)}),
+    )
+    return Ending(reason=exit_reason(checks), found=found, view=view)
 
 
 def _program() -> Check:

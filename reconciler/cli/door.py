@@ -16,7 +16,7 @@ from reconciler.cli.options import Options, options_of
 from reconciler.cli.output import Output, write
 from reconciler.cli.service import Terminated
 from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, ReconcilerError, UsageError, exit_reason_of
-from reconciler.render.ending import Ending, FailureView, Found
+from reconciler.render.ending import Ending, Found, TextView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -70,10 +70,12 @@ def failed(error: BaseException, found: Found, output: Output, *, path: str) -> 
             traceback.print_exception(error)  # it holds no local values, so no key can be in it
         case _:
             pass
+    from reconciler.render.json import failure_document
+
     found.error = shown
     if isinstance(shown, ConfigInvalid):
         found.diagnostics = shown.diagnostics
-    return Ending(reason=reason, found=found, view=FailureView(error=shown))
+    return Ending(reason=reason, found=found, view=TextView(body=failure_document(shown)))
 
 
 def _failure(error: BaseException, path: str) -> tuple[ReconcilerError, ExitReason]:

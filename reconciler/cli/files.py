@@ -15,7 +15,9 @@ from reconciler.cli.options import FileOptions, Options
 from reconciler.core.endpoint import NOTHING
 from reconciler.core.errors import ExitReason
 from reconciler.core.model import Paths
-from reconciler.render.ending import Ending, TextView, ValidationView
+from reconciler.render.ending import Ending, PageView, TextView
+from reconciler.render.json import diagnostics_document, document_json
+from reconciler.render.page import Column, Heading, Page, Part, Row, Rows, Span, Tone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from reconciler.config.revision import Base
     from reconciler.core.endpoint import Expect
     from reconciler.render.ending import Found
-    from reconciler.render.style import Style
 
 
 def today() -> date:
@@ -99,7 +100,7 @@ def validate(options: ValidateOptions, found: Found) -> Ending:
         "portfolios": len(configuration.desired),
         "strategies": len(configuration.strategies),
     }
-    view = ValidationView(shown=f"Valid: {counts}{warned}.\n", body=body, diagnostics=configuration.warnings)
+    view = TextView(shown=f"Valid: {counts}{warned}.\n", body={**diagnostics_document(configuration.warnings), **body})
     return Ending(reason=ExitReason.OK, found=found, view=view)
 
 
@@ -116,23 +117,27 @@ def explain(options: ExplainOptions, found: Found) -> Ending:
 
     rows = trace(options.portfolio, options.files.sources, stdin=sys.stdin.buffer.read, today=today(), cwd=Path.cwd())
     body = {"id": options.portfolio, "fields": [_explained_document(row) for row in rows]}
-    text = _explained_text(options.portfolio, rows, options.output.style)
-    return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=text, body=body))
+    view = PageView(
+        page=lambda: _explained_page(options.portfolio, rows), document=lambda reason: document_json(reason, body)
+    )
+    return Ending(reason=ExitReason.OK, found=found, view=view)
 
 
-def _explained_text(portfolio: str, explained: Sequence[Explained], style: Style) -> str:
-    from reconciler.render.style import Ink, columns, safe
-
-    rows = [
-        (
-            f"  {field.field}",
-            safe(field.value) or style.paint("-", Ink.DIM),
-            style.paint(safe(field.layer), Ink.DIM),
-            style.paint(safe(str(field.span)), Ink.DIM) if field.span else "",
+def _explained_page(portfolio: str, explained: Sequence[Explained]) -> Page:
+    rows = tuple(
+        Row(
+            (
+                field.field,
+                field.value or Span("-", Tone.QUIET),
+                Span(field.layer, Tone.QUIET),
+                Span(str(field.span), Tone.QUIET, code=True) if field.span else "",
+            )
         )
         for field in explained
-    ]
-    return "\n".join([style.paint(portfolio, Ink.BOLD), *columns(rows)]) + "\n"
+    )
+    columns = (Column("Field"), Column("Value"), Column("Layer"), Column("Place"))
+    table = Rows(columns=columns, rows=rows, parts=(Part("Fields", opened=None),))
+    return Page(title="Explain", verdict=portfolio, blocks=(Heading(portfolio), table))
 
 
 def _explained_document(field: Explained) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from reconciler.core.endpoint import NOTHING, expect_of
 from reconciler.core.errors import ApiError, ExitReason, JournalError, ReconcilerError, UsageError
 from reconciler.core.fleet import PortfolioList
 from reconciler.core.model import ApiVersion, StrategyId, StrategyStatus, address_of, strategy_of
-from reconciler.render.ending import Ending, ImportView
+from reconciler.render.ending import Ending, TextView
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -220,7 +220,7 @@ def _write(
 ) -> Ending:
     """Make the files of what was read; ``expect`` is what they are to say of the service."""
     from reconciler.core.adoption import make_adoption
-    from reconciler.render.adoption import list_problem_of
+    from reconciler.render.adoption import adoption_document, list_problem_of
 
     adoption = make_adoption(reading.found, ground=beside.ground, reuse=options.into is not None)
     listed = reading.listed
@@ -229,14 +229,9 @@ def _write(
     if not adoption.empty:
         text = _save(adoption, base_url, problem, beside.configuration, options, expect=expect)
     _say(reading, adoption, problem, options)
-    view = ImportView(
-        base_url=base_url,
-        adoption=adoption,
-        declared=reading.declared,
-        list_problem=problem,
-        file=options.file,
-        yaml=text,
-    )
+    shown = text if options.file is None else None
+    body = adoption_document(adoption, base_url=base_url, declared=reading.declared, list_problem=problem)
+    view = TextView(shown=shown or "", body={**body, "file": options.file, "yaml": shown})
     return Ending(reason=import_reason(reading, adoption), found=found, view=view)
 
 

@@ -12,7 +12,9 @@ from reconciler.cli.options import JournalOptions, Options, RecordOptions
 from reconciler.cli.service import base_url_of
 from reconciler.core.errors import ExitReason, NotExpected, ReconcilerError
 from reconciler.core.text import plural
-from reconciler.render.ending import Ending, HistoryView, TextView
+from reconciler.render.ending import Ending, PageView, TextView
+from reconciler.render.history import history_document, history_page, runs_page
+from reconciler.render.json import document_json
 
 if TYPE_CHECKING:
     from reconciler.apply.journalcarry import Export
@@ -39,11 +41,16 @@ def history(options: HistoryOptions, found: Found) -> Ending:
         raise ReconcilerError(
             f"the journal {path} has no run {options.run}{what}", "`reconciler history` lists the runs."
         )
-    empty = f"The journal {path} has no {f'write to {whom}' if whom else 'run'} yet.\n"
+    empty = f"The journal {path} has no {f'write to {whom}' if whom else 'run'} yet."
     if runs is None:
-        empty = f"There is no journal {path}: no apply has written one yet.\n"
+        empty = f"There is no journal {path}: no apply has written one yet."
     detailed = options.run is not None or bool(options.targets)
-    view = HistoryView(journal=str(path), runs=runs, detailed=detailed, empty=empty)
+    shown = runs or ()
+    body = {"journal": str(path), "exists": runs is not None, "runs": history_document(shown, with_writes=detailed)}
+    view = PageView(
+        page=lambda: runs_page(shown) if shown and detailed else history_page(shown, empty=empty),
+        document=lambda reason: document_json(reason, body),
+    )
     return Ending(reason=ExitReason.OK, found=found, view=view)
 
 

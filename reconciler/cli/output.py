@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from msgspec import Struct
 
-from reconciler.render.style import Ink, Style, safe
+from reconciler.render.page import Tone
+from reconciler.render.terminal import Style, problem_lines, safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,7 +63,7 @@ class Output(Struct, frozen=True, kw_only=True):
         if (view := ending.view) is not None:
             match self.format:
                 case Format.JSON:
-                    self.data(view.document(ending.reason))
+                    self.data(view.json(ending.reason))
                 case Format.MARKDOWN:
                     self.data(view.markdown())
                 case Format.TEXT:
@@ -93,7 +94,7 @@ class Output(Struct, frozen=True, kw_only=True):
 
     def warn(self, text: str) -> None:
         """Write a warning to stderr, always."""
-        write(sys.stderr, f"{self.note_style.paint('warning:', Ink.YELLOW)} {text}\n")
+        write(sys.stderr, f"{self.note_style.paint('warning:', Tone.NOTICE)} {text}\n")
 
     def warn_of(self, diagnostics: Iterable[Diagnostic]) -> None:
         """Write warnings about the files to stderr, always; in JSON they are part of the document."""
@@ -104,7 +105,7 @@ class Output(Struct, frozen=True, kw_only=True):
 
     def error(self, text: str) -> None:
         """Write an error to stderr, always; the command goes on to its own ending."""
-        write(sys.stderr, f"{self.note_style.paint('error:', Ink.RED, Ink.BOLD)} {text}\n")
+        write(sys.stderr, f"{self.note_style.paint('error:', Tone.BAD, Tone.STRONG)} {text}\n")
 
     def failure(self, error: ReconcilerError) -> None:
         """Write the error that a command ended with to stderr, with the problems of the files where it has some."""
@@ -116,9 +117,8 @@ class Output(Struct, frozen=True, kw_only=True):
         self.error(f"{safe(str(error), longest=1000)}{detail}")
 
     def _diagnostics_text(self, diagnostics: Iterable[Diagnostic]) -> str:
-        from reconciler.render.text import diagnostics_text
-
-        return diagnostics_text(diagnostics, self.note_style)
+        found = (line for diagnostic in diagnostics for line in problem_lines(diagnostic, self.note_style))
+        return "".join(f"{line}\n" for line in found)
 
 
 def write(stream: TextIO, text: str) -> None:

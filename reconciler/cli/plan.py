@@ -17,7 +17,7 @@ from reconciler.cli.service import open_service, run_async
 from reconciler.core.errors import ExitReason
 from reconciler.core.fleet import Listing
 from reconciler.core.report import FailOn, blocked_text, conditions_met, drift_exit_reason, plan_exit_reason
-from reconciler.render.ending import ComparisonView, DriftView, Ending, PlanView
+from reconciler.render.ending import Ending, PageView
 
 if TYPE_CHECKING:
     from reconciler.cli.planning import Declared
@@ -97,13 +97,15 @@ def plan_ending(
 ) -> Ending:
     """Return the ending that shows a plan; behind it stands what is blocked, over a guard, or not advised."""
     from reconciler.core.advice import OF_PLANS
+    from reconciler.core.planfile import format_plan
+    from reconciler.render.plan import plan_page
 
     blocked = blocked_text(made)
     told = (f"{blocked} blocked, for the reasons that the plan shows",) if blocked else ()
     return Ending(
         reason=reason,
         found=found,
-        view=PlanView(plan=made),
+        view=PageView(page=lambda: plan_page(made), document=lambda reason: format_plan(made, reason)),
         errors=(*told, *errors),
         warnings=() if options.output.is_json else tuple(f"over a guard: {excess}" for excess in made.over),
         advice=tuple(warning for warning in made.warnings if warning.rule in OF_PLANS),
@@ -112,6 +114,9 @@ def plan_ending(
 
 def drift(options: PlanningOptions, found: Found) -> Ending:
     """Read and compare, in the words of somebody who looks for what moved."""
+    from reconciler.core.planfile import format_plan
+    from reconciler.render.compare import drift_page
+
     configuration = load_told(options.files, options.output, found)
     # The files are their own base: what differs is no branch's doing, and the journal tells drift from pending.
     made = _read_and_plan(options, configuration, base=configuration)
@@ -120,7 +125,7 @@ def drift(options: PlanningOptions, found: Found) -> Ending:
     return Ending(
         reason=drift_exit_reason(made),
         found=found,
-        view=DriftView(plan=made),
+        view=PageView(page=lambda: drift_page(made), document=lambda reason: format_plan(made, reason)),
         errors=(f"{blocked} blocked, for the reasons shown",) if blocked else (),
     )
 
@@ -135,6 +140,8 @@ class ShowOptions(Options, frozen=True, kw_only=True):
 def show(options: ShowOptions, found: Found) -> Ending:
     """Show a saved plan, or its difference from an earlier one."""
     from reconciler.core.diff import compare_plans
+    from reconciler.render.compare import comparison_document, comparison_page
+    from reconciler.render.json import document_json
 
     later = load_plan(options.file)
     if options.against is None:
@@ -143,7 +150,10 @@ def show(options: ShowOptions, found: Found) -> Ending:
     if later.base_url != earlier.base_url:
         options.output.warn(f"the plans are of two services: {earlier.base_url} and {later.base_url}")
     compared = compare_plans(earlier=earlier, later=later)
-    view = ComparisonView(comparison=compared, earlier=earlier, later=later)
+    view = PageView(
+        page=lambda: comparison_page(compared),
+        document=lambda reason: document_json(reason, comparison_document(compared, earlier=earlier, later=later)),
+    )
     return Ending(reason=ExitReason.OK, found=found, view=view)
 
 

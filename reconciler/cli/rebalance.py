@@ -17,7 +17,19 @@ from reconciler.cli.service import new_token, open_service, run_async
 from reconciler.cli.writing import open_to_write, said_yes, signals
 from reconciler.core.errors import JournalError, ReconcilerError, UsageError
 from reconciler.core.model import ApiVersion
-from reconciler.render.ending import Ending, RebalanceView
+from reconciler.render.ending import Ending, PageView
+from reconciler.render.json import document_json
+from reconciler.render.rebalance import (
+    STEP_WIDTHS,
+    RebalanceTarget,
+    accepted_cells,
+    finished_cells,
+    moved_cells,
+    rebalances_document,
+    rebalances_page,
+    targets_page,
+)
+from reconciler.render.terminal import in_columns, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,8 +43,7 @@ if TYPE_CHECKING:
     from reconciler.core.ports import ServiceApi
     from reconciler.core.rebalance import Rebalance, RebalanceResult
     from reconciler.render.ending import Found
-    from reconciler.render.rebalance import RebalanceTarget
-    from reconciler.render.style import Style
+    from reconciler.render.page import Cell
 
 DEFAULT_TIMEOUT = "10m"
 IN_JOURNAL = "rebalance"
@@ -116,7 +127,6 @@ def _targets(
 ) -> tuple[RebalanceTarget, ...]:
     """Return the portfolios for people; with ``live``, each with what was seen of it and why it will not run."""
     from reconciler.apply.trigger import why_not
-    from reconciler.render.rebalance import RebalanceTarget
 
     seen = live or {}
     refused = {order.portfolio: why_not(order, seen[order.portfolio]) for order in orders if order.portfolio in seen}
@@ -139,12 +149,11 @@ async def _ask(chosen: Sequence[Named], orders: Sequence[Order], options: Rebala
     Where none of them may run, nobody is asked: each is refused for its own reason.
     """
     from reconciler.api.fleet import read_all
-    from reconciler.render.rebalance import targets_text
 
     api = service.api.by({one.id: one.version for one in chosen})
     live = await read_all(api, [one.id for one in chosen], parallelism=options.service.parallelism)
     targets = _targets(chosen, orders, live)
-    click.echo(targets_text(targets, service.label, options.output.note_style), err=True, nl=False)
+    click.echo(terminal(targets_page(targets, service.label), options.output.note_style), err=True, nl=False)
     count = sum(target.refused is None for target in targets)
     if not count:
         return
@@ -178,13 +187,9 @@ async def _carry_out(
         results=tuple(results[one.id] for one in chosen), started_ms=started_ms, finished_ms=service.clock.now_ms()
     )
     options.output.notes(service.notes)
-    view = RebalanceView(
-        base_url=service.label,
-        report=report,
-        targets=_targets(chosen),
-        names={one.id: one.name for one in chosen},
-        waited=options.wait,
-    )
+    names = {one.id: one.name for one in chosen}
+    body = rebalances_document(report, _targets(chosen), base_url=service.label, waited=options.wait)
+    view = PageView(page=lambda: rebalances_page(report, names), document=lambda reason: document_json(reason, body))
     return Ending(reason=caught[0] if caught else report.exit_reason, found=found, view=view)
 
 
@@ -234,29 +239,19 @@ class _Lines:
         self._output = output
         self._shown = output.verbose or (waits and is_terminal(sys.stderr))
 
-    def _say(self, line: str) -> None:
+    def _say(self, cells: tuple[Cell, ...]) -> None:
         if self._shown:
-            self._output.note(line)
-
-    @property
-    def _style(self) -> Style:
-        return self._output.note_style
+            self._output.note(in_columns(cells, STEP_WIDTHS, self._output.note_style))
 
     def accepted(self, portfolio: PortfolioId, rebalance: str | None) -> None:
         """Say that one runs."""
-        from reconciler.render.rebalance import accepted_line
-
-        self._say(accepted_line(portfolio, rebalance, self._style))
+        self._say(accepted_cells(portfolio, rebalance))
 
     def moved(self, portfolio: PortfolioId, rebalance: Rebalance) -> None:
         """Say how far one came; its end is said by :meth:`finished`."""
-        from reconciler.render.rebalance import moved_line
-
         if not rebalance.over:
-            self._say(moved_line(portfolio, rebalance, self._style))
+            self._say(moved_cells(portfolio, rebalance))
 
     def finished(self, result: RebalanceResult) -> None:
         """Say what became of one."""
-        from reconciler.render.rebalance import finished_line
-
-        self._say(finished_line(result, self._style))
+        self._say(finished_cells(result))

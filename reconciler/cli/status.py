@@ -21,9 +21,18 @@ from reconciler.cli.watch import watch
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, UsageError
 from reconciler.core.fleet import Selection, select, select_strategies
 from reconciler.core.model import ApiVersion, Status
-from reconciler.render.ending import DetailView, Ending, StatusView
-from reconciler.render.portfolio import PortfolioView
-from reconciler.render.status import StatusRow
+from reconciler.render.ending import Ending, PageView
+from reconciler.render.json import document_json
+from reconciler.render.status import (
+    PortfolioView,
+    StatusRow,
+    cadences_document,
+    portfolio_document,
+    portfolio_page,
+    status_document,
+    status_page,
+)
+from reconciler.render.terminal import terminal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -35,7 +44,8 @@ if TYPE_CHECKING:
     from reconciler.core.fleet import Fleet
     from reconciler.core.model import Desired, Live, PortfolioId
     from reconciler.core.ports import Memory, PortfolioApi
-    from reconciler.render.ending import Found, View
+    from reconciler.render.ending import Found
+    from reconciler.render.page import Page
 
 RECENT: Final = 10
 """How many rebalances of one portfolio are shown."""
@@ -99,9 +109,9 @@ def _table(options: StatusOptions, found: Found) -> Ending:
                 # A bar would draw over the table.
                 silent = replace(options, output=replace(options.output, quiet=True))
 
-                async def look() -> View:
+                async def look() -> Page:
                     read = await _read(silent, selection, desired, service)
-                    return StatusView(base_url=service.label, rows=await _rows(silent, desired, read, service))
+                    return status_page(await _rows(silent, desired, read, service))
 
                 return await _watched(look, options.watch, service, options.output, found)
             return await _table_once(options, configuration, selection, desired, service, found)
@@ -151,10 +161,14 @@ async def _table_once(
     cadences = await read_cadences_of(targeted, options.service, service) if targeted else {}
     options.output.notes(service.notes)
     failed = [one.failure for one in cadences.values() if one.failure is not None]
+    body = {"base_url": service.label, "portfolios": [status_document(row) for row in rows]}
+    body |= {"strategies": cadences_document(targeted, cadences)} if cadences else {}
     return Ending(
         reason=table_reason(rows, fail_on_failed=options.fail_on is not None, others=[*unseen, *failed]),
         found=found,
-        view=StatusView(base_url=service.label, rows=rows, declared=targeted, cadences=cadences),
+        view=PageView(
+            page=lambda: status_page(rows, targeted, cadences), document=lambda reason: document_json(reason, body)
+        ),
     )
 
 
@@ -226,31 +240,33 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
     async def work() -> Ending:
         async with open_service(options.service, paths_of(configuration), expect=expect_in(configuration)) as service:
 
-            async def look() -> DetailView:
-                return DetailView(base_url=service.label, portfolio=await _read_detail(options, one, service))
+            async def look() -> Page:
+                return portfolio_page(await _read_detail(options, one, service))
 
             if options.watch is not None:
                 return await _watched(look, options.watch, service, options.output, found)
-            view = await look()
+            seen = await _read_detail(options, one, service)
             options.output.notes(service.notes)
-        reason = detail_reason(view.portfolio, fail_on_failed=options.fail_on is not None)
+        reason = detail_reason(seen, fail_on_failed=options.fail_on is not None)
+        body = {"base_url": service.label, "portfolio": portfolio_document(seen)}
+        view = PageView(page=lambda: portfolio_page(seen), document=lambda reason: document_json(reason, body))
         return Ending(reason=reason, found=found, view=view)
 
     return run_async(work)
 
 
 async def _watched(
-    look: Callable[[], Awaitable[View]], seconds: int, service: Service, output: Output, found: Found
+    look: Callable[[], Awaitable[Page]], seconds: int, service: Service, output: Output, found: Found
 ) -> Ending:
     """Show it until somebody interrupts; the ending is for a terminal that has gone."""
     import shutil
 
     def size() -> tuple[int, int]:
-        terminal = shutil.get_terminal_size()
-        return terminal.columns, terminal.lines
+        found = shutil.get_terminal_size()
+        return found.columns, found.lines
 
     async def text() -> str:
-        return (await look()).text(output.style, verbose=output.verbose)
+        return terminal(await look(), output.style, verbose=output.verbose)
 
     await watch(text, every_seconds=seconds, clock=service.clock, draw=output.data, size=size)
     return Ending(reason=ExitReason.OK, found=found)

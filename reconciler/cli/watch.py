@@ -10,7 +10,8 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from reconciler.cli.streams import failure_of
-from reconciler.render.style import cut_styled, moment_seconds
+from reconciler.render.page import moment_seconds
+from reconciler.render.terminal import cut_styled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from reconciler.core.diagnostics import Severity
-from reconciler.core.report import Outcome, Result
-from reconciler.render.effects import effect, held_text, label
-from reconciler.render.markdown import DANGERS, GRAVE, danger
-from reconciler.render.strategies import moved_text
+from reconciler.core.report import ACHIEVED, Outcome
+from reconciler.render.effects import effect, held_effect, moved_text
+from reconciler.render.plan import DANGERS, GRAVE, danger, label
+from reconciler.render.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,7 @@ def remarks(ending: Ending) -> Iterator[Annotation]:
     yield from map(_of_problem, problems)
     if found.report is not None:
         # What is done is no risk any more.
-        yield from (found for result in found.report.results for found in _of_result(result))
+        yield from (remark for result in found.report.results for remark in _of_result(result))
         yield from _of_plan(found.report.plan)
     elif found.plan is not None:
         yield from _of_changes(found.plan)
@@ -89,9 +89,9 @@ def _of_plan(plan: Plan) -> Iterator[Annotation]:
     for excess in plan.over:
         yield Annotation(level=Level.WARNING, title="Over a guard", message=str(excess))
     for blocked in plan.blocked:
-        yield _at(blocked.source, Level.ERROR, f"{label(blocked.id)} is blocked", blocked.detail)
+        yield _at(blocked.source, Level.ERROR, f"{plain(label(blocked.id))} is blocked", blocked.detail)
     for held in plan.held:
-        yield _at(held.source, Level.WARNING, f"{held.id} is held", held_text(held))
+        yield _at(held.source, Level.WARNING, f"{held.id} is held", held_effect(held).text)
     for moved in plan.moved:
         yield _at(moved.source, Level.WARNING, f"{moved.id} moved to another strategy", moved_text(moved))
 
@@ -99,7 +99,7 @@ def _of_plan(plan: Plan) -> Iterator[Annotation]:
 def _of_changes(plan: Plan) -> Iterator[Annotation]:
     """Yield the risks: new cadences, which reach many portfolios, then changes, the gravest first."""
     for cadence in plan.cadences:
-        yield _at(cadence.source, Level.WARNING, f"{label(cadence.id)} changes", effect(cadence).text)
+        yield _at(cadence.source, Level.WARNING, f"{plain(label(cadence.id))} changes", effect(cadence).text)
     order = list(DANGERS)
     risky: list[tuple[int, Change]] = [
         (order.index(found), change) for change in plan.portfolios if (found := danger(change)) is not None
@@ -112,11 +112,11 @@ def _of_changes(plan: Plan) -> Iterator[Annotation]:
 
 def _of_result(result: Result) -> Iterator[Annotation]:
     outcome = result.outcome
-    if outcome in (Outcome.DONE, Outcome.ALREADY_DONE):
+    if outcome in ACHIEVED:
         return
     level = Level.ERROR if outcome in (Outcome.FAILED, Outcome.UNKNOWN) else Level.WARNING
     message = "; ".join([*([result.detail] if result.detail else []), *result.notes]) or outcome.text
-    what = f"{result.change.verb.value} {label(result.change.id)}"
+    what = f"{result.change.verb.value} {plain(label(result.change.id))}"
     yield _at(result.change.source, level, f"{what}: {outcome.text}", message)
 
 

@@ -1,7 +1,8 @@
 """What a change does, in a few words: the same words for terminal and Markdown.
 
-In: a change, a hold or a block. Out: an :class:`Effect`, split into what many portfolios may share (so that equal
-ones fold into one line) and what belongs to one alone.
+In: a change, or what a plan leaves alone. Out: an :class:`Effect`, split into what many portfolios may share (so that
+equal ones fold into one line) and what belongs to one alone; and other sentences of a plan. None of it is escaped: that
+is for the writer.
 """
 
 from __future__ import annotations
@@ -12,20 +13,17 @@ from msgspec import Struct
 
 from reconciler.core.cost import runs_a_day, runs_of, usd
 from reconciler.core.evidence import runs_per_day
-from reconciler.core.model import Cadence, PausedBy, Provenance, Verb, Verdict, strategy_of
+from reconciler.core.model import Cadence, PausedBy, Provenance, RunState, Status, Verb, Verdict, strategy_of
 from reconciler.core.plan import Cause, Change, ChangeReason, Field, FieldChange, Held, JournalState, Plan, Risk
-from reconciler.core.text import format_duration, plural
-from reconciler.render.style import moment, number, safe
+from reconciler.core.text import format_duration, harmless, plural
+from reconciler.render.page import UNVERIFIED, moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from reconciler.core.model import Address, ApiVersion
+    from reconciler.core.plan import Moved, StrategyName
 
-SYMBOLS: Final[Mapping[Verb, str]] = {Verb.START: "+", Verb.RESUME: ">", Verb.UPDATE: "~", Verb.PAUSE: "="}
-HELD_SYMBOL: Final = "!"
-BLOCKED_SYMBOL: Final = "x"
-UNVERIFIED_SYMBOL: Final = "?"
 CAUSES: Final[Mapping[Cause, str]] = {
     Cause.BRANCH: "This branch",
     Cause.BOTH: "This branch, where live differs from the base, too",
@@ -63,7 +61,7 @@ def effect(change: Change) -> Effect:
             return Effect(_joined(_differences(change), _rate(change), _warnings(change)), moves)
         case Verb.PAUSE:
             drops = f"cancels the next run ({moment(change.next_run_ms)})" if change.next_run_ms is not None else ""
-            return Effect(safe(change.note) if change.note else "declared paused", drops)
+            return Effect(change.note or "declared paused", drops)
         case _:
             assert_never(change.verb)
 
@@ -78,7 +76,7 @@ def cadence_text(change: Change) -> str:
     """Return ``schedule daily → weekly`` of a strategy's change; the live side with ``?`` where it can't be known."""
     (field,) = change.fields
     how = " (recorded)" if field.provenance is Provenance.RECORDED else ""
-    return f"schedule {field.live or UNVERIFIED_SYMBOL}{how} → {field.desired}"
+    return f"schedule {field.live or UNVERIFIED}{how} → {field.desired}"
 
 
 def reach_text(change: Change) -> str:
@@ -104,11 +102,6 @@ def by_cause(changes: Sequence[Change]) -> list[tuple[str, list[Change]]]:
         return [("", list(changes))]
     groups = [(title, [change for change in changes if change.cause is cause]) for cause, title in CAUSES.items()]
     return [*((title, group) for title, group in groups if group)]
-
-
-def held_text(held: Held) -> str:
-    """Return why a portfolio is held, and since when nothing has run, where that is known."""
-    return held_effect(held).text
 
 
 def held_effect(held: Held) -> Effect:
@@ -194,7 +187,7 @@ def field_text(change: FieldChange) -> str:
     name = change.field.value.removesuffix("_ms")
     desired = format_duration(int(change.desired))
     if change.verdict is Verdict.UNVERIFIED:
-        return f"{name} {UNVERIFIED_SYMBOL} → {desired}"
+        return f"{name} {UNVERIFIED} → {desired}"
     live = format_duration(int(change.live)) if change.live is not None else "none"
     match change.provenance:
         case Provenance.READ | Provenance.NONE:
@@ -231,7 +224,7 @@ def _cadence(change: Change) -> str:
 
 def _pause_reason(reason: str | None, api: ApiVersion) -> str:
     unknown = "no reason given" if api.can.keeps_reason else f"{api} keeps no reason"
-    return safe(reason or unknown, longest=80)
+    return harmless(reason or unknown, longest=80)
 
 
 def _rate(change: Change) -> str:
@@ -262,6 +255,32 @@ def _warnings(change: Change) -> str:
         Risk.HOLD_OVERRIDDEN: "hold overridden",
     }
     return ", ".join(words[risk] for risk in change.risks if risk in words)
+
+
+def named(strategy: str, name: str | None) -> str:
+    """Return how a strategy is named for people: ``Momentum (01JWZ…)``, or its id alone."""
+    found = harmless(strategy, longest=60)
+    return f"{harmless(name, longest=28)} ({found})" if name else found
+
+
+def followed(strategy: StrategyName) -> str:
+    """Return how a strategy is named, and the interval that a portfolio has from it, where that is known."""
+    every = f", every {format_duration(strategy.interval_ms)}" if strategy.interval_ms is not None else ""
+    return f"{named(strategy.strategy, strategy.name)}{every}"
+
+
+def moved_text(moved: Moved) -> str:
+    """Return which strategy a portfolio follows, and which it should follow."""
+    waits = moved.state is RunState.ACTIVE and moved.status is Status.PAUSED
+    stays = ", paused, and not resumed there" if waits else ""
+    return f"follows strategy {followed(moved.live)}, not {followed(moved.declared)} as declared{stays}"
+
+
+def number(value: float) -> str:
+    """Return a rate with as many digits as it needs: ``24``, ``1.5``, ``0.14``."""
+    if value >= 10 or value == int(value):
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
 def _joined(*parts: str) -> str:

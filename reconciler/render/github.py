@@ -11,20 +11,32 @@ import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
+from reconciler.core.errors import ExitReason, GuardRefused
 from reconciler.core.text import harmless, plural
 from reconciler.render.annotations import Annotation, Level, remarks
-from reconciler.render.comparison import comparison_text
-from reconciler.render.drift import drift_text
-from reconciler.render.endpage import ending_blocks, headline
-from reconciler.render.page import page
-from reconciler.render.status import status_text
-from reconciler.render.style import PLAIN, safe
-from reconciler.render.text import diagnostics_text, plan_text, report_text
+from reconciler.render.compare import comparison_blocks, comparison_page, drift_blocks, drift_page
+from reconciler.render.markdown import markdown
+from reconciler.render.page import Heading, Notes, Page, Tone, code
+from reconciler.render.plan import (
+    about_plan,
+    plan_blocks,
+    plan_page,
+    plan_verdict,
+    report_blocks,
+    report_page,
+    report_verdict,
+)
+from reconciler.render.problems import diagnostics_blocks, diagnostics_page, diagnostics_verdict, error_block
+from reconciler.render.status import status_blocks, status_line, status_page
+from reconciler.render.terminal import PLAIN, safe, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from reconciler.render.ending import Ending
+    from reconciler.render.page import Block, Cell
 
 COMMENT_LIMIT: Final = 60_000
 """Bytes of a comment. GitHub takes 65,536 characters."""
@@ -37,6 +49,22 @@ LONGEST_MESSAGE: Final = 1000
 _TOKEN: Final = re.compile(r"[0-9A-Za-z]{16,}", re.ASCII)
 _NUMBERS: Final = re.compile(r"#(?=#)")
 _OUTPUT: Final = re.compile(r"[a-z][a-z0-9-]*", re.ASCII)
+_COMMANDS: Final = frozenset({"validate", "plan", "apply", "drift", "status"})
+_WORDS: Final[Mapping[ExitReason, str]] = {
+    ExitReason.OK: "done",
+    ExitReason.ERROR: "failed",
+    ExitReason.CHANGES: "changes are pending",
+    ExitReason.INVALID: "the files or the plan are invalid",
+    ExitReason.STALE: "refused, not what was planned or approved",
+    ExitReason.GUARD: "refused, over a guard",
+    ExitReason.PARTIAL: "partly done",
+    ExitReason.PERMISSION: "the key is missing, refused or not enough",
+    ExitReason.UNREACHABLE: "the service did not answer",
+    ExitReason.USAGE: "wrong usage",
+    ExitReason.INTERRUPTED: "stopped by a signal",
+    ExitReason.TERMINATED: "stopped by a signal",
+}
+"""Every reason in words; a test holds it to be complete."""
 
 
 def comment_marker(workflow: str, environment: str) -> str:
@@ -53,31 +81,89 @@ def comment_body(
     ending: Ending, *, marker: str, commit: str, environment: str = "", limit_bytes: int = COMMENT_LIMIT
 ) -> str:
     """Return the comment: the marker, the verdict, the commit and the fingerprint it is about, and the whole of it."""
-    first = f"{marker}\n{headline(ending, environment)}"
-    return page([first, *ending_blocks(ending, commit)], limit_bytes=limit_bytes)
+    page = _page(ending, environment=environment, commit=commit)
+    return f"{marker}\n{markdown(page, limit_bytes=limit_bytes - len(marker) - 1)}"
 
 
 def summary(ending: Ending, *, limit_bytes: int = SUMMARY_LIMIT) -> str:
     """Return the summary of a step: what the comment shows, with more room."""
-    return page([headline(ending), *ending_blocks(ending)], limit_bytes=limit_bytes)
+    return markdown(_page(ending), limit_bytes=limit_bytes)
+
+
+def _page(ending: Ending, *, environment: str = "", commit: str = "") -> Page:
+    """Return verdict, what it is about, the error, problems, results or plan, and remarks."""
+    tone, words = _verdict(ending)
+    if ending.reason not in (ExitReason.OK, ExitReason.CHANGES):
+        tone = Tone.BAD
+    found = ending.found
+    command = found.command.capitalize() if found.command in _COMMANDS else "Action"
+    plan = found.report.plan if found.report is not None else found.plan
+    pins: list[Cell] = [("commit ", code(commit))] if commit else []
+    pins += [("fingerprint ", code(found.fingerprint))] if found.fingerprint else []
+    return Page(
+        title=f"{command} ({environment[:100]})" if environment else command,
+        tone=tone,
+        verdict=words,
+        about=about_plan(plan) if plan is not None else (),
+        pins=tuple(pins),
+        blocks=tuple(_blocks(ending)),
+    )
+
+
+def _verdict(ending: Ending) -> tuple[Tone, str]:
+    """Return tone and words for what the command came to; of two things the one that is more to the point."""
+    found = ending.found
+    if found.report is not None:
+        tone, words = report_verdict(found.report)
+        stopped = ending.reason in (ExitReason.INTERRUPTED, ExitReason.TERMINATED)
+        return tone, f"{words}, {_WORDS[ending.reason]}" if stopped else words
+    if found.error is not None:
+        return Tone.BAD, _WORDS[ending.reason]
+    if found.plan is not None:
+        if found.command != "drift":
+            return plan_verdict(found.plan)
+        drift = drift_page(found.plan)
+        calm = drift.tone is Tone.GOOD
+        return (Tone.GOOD, "live automation is as declared") if calm else (Tone.NOTICE, drift.verdict)
+    if found.statuses is not None:
+        return Tone.GOOD, status_line(found.statuses).rstrip(".")
+    tone, words = diagnostics_verdict(found.problems)
+    declared = f", {plural(found.portfolios, 'portfolio')} declared" if found.portfolios is not None else ""
+    return tone, f"{words}{declared}"
+
+
+def _blocks(ending: Ending) -> list[Block]:
+    found = ending.found
+    blocks: list[Block] = [error_block(found.error)] if found.error is not None else []
+    if found.uncovered is not None:
+        blocks += [Heading("What would run, compared with what was approved"), *comparison_blocks(found.uncovered)]
+    blocks += diagnostics_blocks(found.problems)
+    if found.report is not None:
+        blocks += report_blocks(found.report)
+    elif found.plan is not None:
+        # The error of a guard that refused names the numbers already.
+        told = isinstance(found.error, GuardRefused)
+        plan = replace(found.plan, over=()) if told else found.plan
+        blocks += drift_blocks(plan) if found.command == "drift" else plan_blocks(plan)
+    if found.statuses is not None:
+        blocks += status_blocks(found.statuses)
+    return [*blocks, Notes(found.notes)]
 
 
 def log_text(ending: Ending) -> str:
     """Return for the log what a terminal would have shown; errors are on the other stream already."""
     found = ending.found
-    parts = [diagnostics_text(found.problems, PLAIN)] if found.error is None else []
+    pages = [diagnostics_page(found.problems)] if found.error is None and found.problems else []
     if found.plan is not None:
-        parts.append(drift_text(found.plan, PLAIN) if found.command == "drift" else plan_text(found.plan, PLAIN))
-    if found.uncovered is not None:
-        parts.append(comparison_text(found.uncovered, PLAIN))
-    if found.report is not None:
-        parts.append(report_text(found.report, PLAIN))
-    if found.statuses is not None:
-        parts.append(status_text(found.statuses, PLAIN))
+        pages.append(drift_page(found.plan) if found.command == "drift" else plan_page(found.plan))
+    pages += [comparison_page(found.uncovered)] if found.uncovered is not None else []
+    pages += [report_page(found.report)] if found.report is not None else []
+    pages += [status_page(found.statuses)] if found.statuses is not None else []
+    parts = [terminal(page, PLAIN) for page in pages]
     if found.portfolios is not None:
         parts.append(f"{plural(found.portfolios, 'portfolio')} declared.\n")
-    parts += [f"note: {safe(note, longest=400)}\n" for note in found.notes]
-    return "\n".join(part for part in parts if part)
+    parts += [f"note: {safe(note)}\n" for note in found.notes]
+    return "\n".join(parts)
 
 
 def shown_annotations(ending: Ending, *, most: int = MOST_ANNOTATIONS) -> tuple[Annotation, ...]:

@@ -14,7 +14,7 @@ from reconciler.core.errors import ConfigInvalid, ExitReason, GuardRefused
 from reconciler.core.model import Verb
 from reconciler.core.plan import Plan, Risk
 from reconciler.core.text import harmless
-from reconciler.render import endpage
+from reconciler.render import github
 from reconciler.render.annotations import Annotation, Level
 from reconciler.render.ending import Ending, Found
 from reconciler.render.github import (
@@ -197,7 +197,7 @@ def test_the_headline_is_the_verdict(name: str) -> None:
 
 def test_every_reason_has_words() -> None:
     """No command can end without a verdict."""
-    assert set(endpage._WORDS) == set(ExitReason)
+    assert set(github._WORDS) == set(ExitReason)
 
 
 def test_all_is_well() -> None:
@@ -230,7 +230,7 @@ def test_a_refused_approval_shows_the_difference() -> None:
     """What would run is compared with what was approved, in tables."""
     body = summary(endings()["refused"])
     difference = body.partition("#### What would run, compared with what was approved")[2]
-    order = [difference.index(part) for part in ("**`changed`** (", "note Value → Growth", "**Look first:**")]
+    order = [difference.index(part) for part in ("**Changed** (", "note Value → Growth", "**Look first:**")]
     assert order == sorted(order)
 
 
