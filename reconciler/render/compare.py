@@ -17,13 +17,11 @@ from reconciler.core.planfile import fingerprint
 from reconciler.core.text import format_duration, plural
 from reconciler.render.effects import effect, followed, held_effect, moved_text, reach_text
 from reconciler.render.json import picked
-from reconciler.render.page import NAME, UNVERIFIED, Column, Lines, Page, Part, Row, Rows, action, code, toned
-from reconciler.render.plan import plan_verdict
+from reconciler.render.page import NAME, UNVERIFIED, Column, Lines, Page, Part, Row, Rows, Tone, action, code, toned
 
 if TYPE_CHECKING:
     from reconciler.core.diff import Compared, Comparison, Entry
     from reconciler.core.plan import Plan
-    from reconciler.render.page import Block
 
 
 class Finding(StrEnum):
@@ -37,32 +35,24 @@ class Finding(StrEnum):
 
 
 def drift_page(plan: Plan) -> Page:
-    """Return a row for each portfolio that is not as declared, and the counts in the last line."""
-    about = (f"{plural(plan.managed, 'portfolio')} compared with live at ", code(plan.base_url))
-    counts = _drift_counts(plan, _findings(plan))
-    return Page(
-        title="Drift",
-        tone=plan_verdict(plan)[0],
-        verdict=counts,
-        about=(about,),
-        blocks=drift_blocks(plan),
-        last=(f"Drift: {counts}.",),
-    )
+    """Return a row for each portfolio that is not as declared, by finding and then by id, and the counts.
 
-
-def drift_blocks(plan: Plan) -> tuple[Block, ...]:
-    """Return the table of a look for drift, by finding and then by id; a strategy's id is its address."""
+    A strategy's id is its address.
+    """
     rows = _findings(plan)
-    if not rows:
-        return (Lines(("No drift: live automation is as declared.",)),)
+    counts = ", ".join(f"{sum(row.part == part for row in rows)} {word}" for part, word in enumerate(Finding))
+    counts = f"{counts}. {plan.no_op + plan.strategies_no_op} as declared"
     columns = (Column("Finding"), Column("Portfolio"), NAME, Column("Difference"))
     parts = tuple(Part(finding.value.capitalize()) for finding in Finding)
-    return (Rows(columns=columns, rows=rows, parts=parts, subject=1, parted=True),)
-
-
-def _drift_counts(plan: Plan, rows: tuple[Row, ...]) -> str:
-    counts = ", ".join(f"{sum(row.part == part for row in rows)} {word}" for part, word in enumerate(Finding))
-    return f"{counts}. {plan.no_op + plan.strategies_no_op} as declared"
+    found = Rows(columns=columns, rows=rows, parts=parts, subject=1, parted=True)
+    return Page(
+        title="Drift",
+        tone=Tone.NOTICE if rows else Tone.GOOD,
+        verdict=counts if rows else "live automation is as declared",
+        about=((f"{plural(plan.managed, 'portfolio')} compared with live at ", code(plan.base_url)),),
+        blocks=(found if rows else Lines(("No drift: live automation is as declared.",)),),
+        last=(f"Drift: {counts}.",),
+    )
 
 
 def _findings(plan: Plan) -> tuple[Row, ...]:
@@ -114,20 +104,14 @@ def _value(value: str | int) -> str:
 
 
 def comparison_page(comparison: Comparison) -> Page:
-    """Return a row for each portfolio that two plans treat differently, and the counts in the last line."""
+    """Return a row for each portfolio that two plans treat differently, by step, and the counts."""
     counts = f"{', '.join(f'{comparison.count(step)} {step.value}' for step in Step)}, {comparison.same} the same."
-    blocks = comparison_blocks(comparison)
-    return Page(title="Compared", verdict=counts, blocks=blocks, last=(f"Compared: {counts}",))
-
-
-def comparison_blocks(comparison: Comparison) -> tuple[Block, ...]:
-    """Return the table of a comparison, by step."""
-    if not comparison.rows:
-        return (Lines(("Both plans mean the same.",)),)
     columns = (Column("Step"), Column("Action"), Column("Portfolio"), NAME, Column("Effect or difference"))
     parts = tuple(Part(step.value.capitalize()) for step in Step)
     rows = tuple(map(_compared_row, comparison.rows))
-    return (Rows(columns=columns, rows=rows, parts=parts, subject=2, parted=True),)
+    found = Rows(columns=columns, rows=rows, parts=parts, subject=2, parted=True)
+    blocks = (found if rows else Lines(("Both plans mean the same.",)),)
+    return Page(title="Compared", verdict=counts, blocks=blocks, last=(f"Compared: {counts}",))
 
 
 def comparison_document(comparison: Comparison, *, earlier: Plan, later: Plan) -> dict[str, Any]:

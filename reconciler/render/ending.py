@@ -59,7 +59,7 @@ class Found(Struct, kw_only=True):
 class PageView(Struct, frozen=True, kw_only=True):
     """A page, and its document; each is made when it is asked for.
 
-    ``below`` says that something stands above it on the terminal already.
+    ``below`` says that a page about the same stands above it on the terminal already.
     """
 
     page: Callable[[], Page]
@@ -70,7 +70,7 @@ class PageView(Struct, frozen=True, kw_only=True):
         """Return the page for a terminal."""
         from reconciler.render.terminal import terminal
 
-        return "\n" * self.below + terminal(self.page(), style, verbose=verbose)
+        return "\n" * self.below + terminal(self.page(), style, verbose=verbose, below=self.below)
 
     def markdown(self) -> str:
         """Return the page as Markdown."""

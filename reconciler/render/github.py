@@ -16,26 +16,18 @@ from msgspec.structs import replace
 from reconciler.core.errors import ExitReason, GuardRefused
 from reconciler.core.text import harmless, plural
 from reconciler.render.annotations import Annotation, Level, remarks
-from reconciler.render.compare import comparison_blocks, comparison_page, drift_blocks, drift_page
+from reconciler.render.compare import comparison_page, drift_page
 from reconciler.render.markdown import markdown
 from reconciler.render.page import Heading, Notes, Page, Tone, code
-from reconciler.render.plan import (
-    about_plan,
-    plan_blocks,
-    plan_page,
-    plan_verdict,
-    report_blocks,
-    report_page,
-    report_verdict,
-)
-from reconciler.render.problems import diagnostics_blocks, diagnostics_page, diagnostics_verdict, error_block
-from reconciler.render.status import status_blocks, status_line, status_page
+from reconciler.render.plan import plan_page, report_page
+from reconciler.render.problems import diagnostics_page, error_block
+from reconciler.render.status import status_page
 from reconciler.render.terminal import PLAIN, safe, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from reconciler.render.ending import Ending
+    from reconciler.render.ending import Ending, Found
     from reconciler.render.page import Block, Cell
 
 COMMENT_LIMIT: Final = 60_000
@@ -92,74 +84,55 @@ def summary(ending: Ending, *, limit_bytes: int = SUMMARY_LIMIT) -> str:
 
 def _page(ending: Ending, *, environment: str = "", commit: str = "") -> Page:
     """Return verdict, what it is about, the error, problems, results or plan, and remarks."""
-    tone, words = _verdict(ending)
-    if ending.reason not in (ExitReason.OK, ExitReason.CHANGES):
-        tone = Tone.BAD
     found = ending.found
+    files = diagnostics_page(found.problems, portfolios=found.portfolios)
+    main = _of_command(found) or files
     command = found.command.capitalize() if found.command in _COMMANDS else "Action"
-    plan = found.report.plan if found.report is not None else found.plan
     pins: list[Cell] = [("commit ", code(commit))] if commit else []
     pins += [("fingerprint ", code(found.fingerprint))] if found.fingerprint else []
+    blocks: list[Block] = [error_block(found.error)] if found.error is not None else []
+    if found.uncovered is not None:
+        difference = comparison_page(found.uncovered).blocks
+        blocks += [Heading("What would run, compared with what was approved"), *difference]
+    blocks += [*files.blocks, *(main.blocks if main is not files else ()), Notes(found.notes)]
     return Page(
         title=f"{command} ({environment[:100]})" if environment else command,
-        tone=tone,
-        verdict=words,
-        about=about_plan(plan) if plan is not None else (),
+        tone=main.tone if ending.reason in (ExitReason.OK, ExitReason.CHANGES) else Tone.BAD,
+        verdict=_verdict(ending, main),
+        about=main.about,
         pins=tuple(pins),
-        blocks=tuple(_blocks(ending)),
+        blocks=tuple(blocks),
     )
 
 
-def _verdict(ending: Ending) -> tuple[Tone, str]:
-    """Return tone and words for what the command came to; of two things the one that is more to the point."""
-    found = ending.found
+def _of_command(found: Found) -> Page | None:
+    """Return the page of the last thing that a command came to, ``None`` where it only read files."""
     if found.report is not None:
-        tone, words = report_verdict(found.report)
-        stopped = ending.reason in (ExitReason.INTERRUPTED, ExitReason.TERMINATED)
-        return tone, f"{words}, {_WORDS[ending.reason]}" if stopped else words
-    if found.error is not None:
-        return Tone.BAD, _WORDS[ending.reason]
+        return report_page(found.report)
     if found.plan is not None:
-        if found.command != "drift":
-            return plan_verdict(found.plan)
-        drift = drift_page(found.plan)
-        calm = drift.tone is Tone.GOOD
-        return (Tone.GOOD, "live automation is as declared") if calm else (Tone.NOTICE, drift.verdict)
-    if found.statuses is not None:
-        return Tone.GOOD, status_line(found.statuses).rstrip(".")
-    tone, words = diagnostics_verdict(found.problems)
-    declared = f", {plural(found.portfolios, 'portfolio')} declared" if found.portfolios is not None else ""
-    return tone, f"{words}{declared}"
-
-
-def _blocks(ending: Ending) -> list[Block]:
-    found = ending.found
-    blocks: list[Block] = [error_block(found.error)] if found.error is not None else []
-    if found.uncovered is not None:
-        blocks += [Heading("What would run, compared with what was approved"), *comparison_blocks(found.uncovered)]
-    blocks += diagnostics_blocks(found.problems)
-    if found.report is not None:
-        blocks += report_blocks(found.report)
-    elif found.plan is not None:
         # The error of a guard that refused names the numbers already.
         told = isinstance(found.error, GuardRefused)
         plan = replace(found.plan, over=()) if told else found.plan
-        blocks += drift_blocks(plan) if found.command == "drift" else plan_blocks(plan)
-    if found.statuses is not None:
-        blocks += status_blocks(found.statuses)
-    return [*blocks, Notes(found.notes)]
+        return drift_page(plan) if found.command == "drift" else plan_page(plan)
+    return status_page(found.statuses) if found.statuses is not None else None
+
+
+def _verdict(ending: Ending, main: Page) -> str:
+    """Return words for what the command came to; of two things the one that is more to the point."""
+    if ending.found.report is not None:
+        stopped = ending.reason in (ExitReason.INTERRUPTED, ExitReason.TERMINATED)
+        return f"{main.verdict}, {_WORDS[ending.reason]}" if stopped else main.verdict
+    return _WORDS[ending.reason] if ending.found.error is not None else main.verdict
 
 
 def log_text(ending: Ending) -> str:
     """Return for the log what a terminal would have shown; errors are on the other stream already."""
     found = ending.found
     pages = [diagnostics_page(found.problems)] if found.error is None and found.problems else []
-    if found.plan is not None:
-        pages.append(drift_page(found.plan) if found.command == "drift" else plan_page(found.plan))
+    pages += [shown] if (shown := _of_command(replace(found, report=None))) is not None else []
     pages += [comparison_page(found.uncovered)] if found.uncovered is not None else []
-    pages += [report_page(found.report)] if found.report is not None else []
-    pages += [status_page(found.statuses)] if found.statuses is not None else []
     parts = [terminal(page, PLAIN) for page in pages]
+    parts += [terminal(report_page(found.report), PLAIN, below=True)] if found.report is not None else []
     if found.portfolios is not None:
         parts.append(f"{plural(found.portfolios, 'portfolio')} declared.\n")
     parts += [f"note: {safe(note)}\n" for note in found.notes]

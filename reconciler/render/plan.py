@@ -94,21 +94,7 @@ class _Place(IntEnum):
 
 def plan_page(plan: Plan) -> Page:
     """Return verdict, counts, guards, what needs a look, the rest, and remarks; the last line is stable."""
-    tone, words = plan_verdict(plan)
-    return Page(
-        title="Plan",
-        tone=tone,
-        verdict=words,
-        notice=journal_notice(plan),
-        about=about_plan(plan),
-        pins=(("fingerprint ", code(fingerprint(plan))),),
-        blocks=plan_blocks(plan),
-        last=(*filter(None, (strategies_line(plan),)), summary_line(plan.summary)),
-    )
-
-
-def plan_blocks(plan: Plan) -> tuple[Block, ...]:
-    """Return the blocks of a plan under its headline."""
+    tone, words = _plan_verdict(plan)
     rows: list[Block] = []
     kept = _not_changed(plan)
     for title, changes in by_cause(plan.changes):
@@ -119,10 +105,19 @@ def plan_blocks(plan: Plan) -> tuple[Block, ...]:
         rows += [Heading(f"Not changed ({len(kept)})"), *_table(kept, calm=False)]
     if not (plan.changes or kept):
         rows.append(Lines(("Nothing to do: live automation is as declared.",)))
-    return (Alone(_at_a_glance(plan)), *rows, *_notes(plan), *_unmanaged(plan))
+    return Page(
+        title="Plan",
+        tone=tone,
+        verdict=words,
+        notice=journal_notice(plan),
+        about=_about(plan),
+        pins=(("fingerprint ", code(fingerprint(plan))),),
+        blocks=(Alone(_at_a_glance(plan)), *rows, *_notes(plan), *_unmanaged(plan)),
+        last=(*filter(None, (strategies_line(plan),)), summary_line(plan.summary)),
+    )
 
 
-def plan_verdict(plan: Plan) -> tuple[Tone, str]:
+def _plan_verdict(plan: Plan) -> tuple[Tone, str]:
     """Return tone and words that say at a glance what is asked of a reader."""
     changes, blocked = len(plan.changes), len(plan.blocked)
     # What could not be read is not known to be unchanged.
@@ -136,7 +131,7 @@ def plan_verdict(plan: Plan) -> tuple[Tone, str]:
     return (Tone.CALM if changes else Tone.GOOD), ", ".join(words)
 
 
-def about_plan(plan: Plan) -> tuple[Cell, ...]:
+def _about(plan: Plan) -> tuple[Cell, ...]:
     """Return how many portfolios were compared, from which files, and with what."""
     named = len(plan.config_files) == 1
     files: Piece = code(plan.config_files[0]) if named else plural(len(plan.config_files), "file")
@@ -173,39 +168,28 @@ def strategies_line(plan: Plan) -> str:
 
 def report_page(report: ApplyReport) -> Page:
     """Return verdict, counts, every result that needs a look, what was held or blocked, and the other results."""
-    tone, words = report_verdict(report)
-    counts = ", ".join(f"{report.count(outcome)} {outcome.text}" for outcome in Outcome)
+    plan, order = report.plan, list(Outcome)
+    results = sorted(report.results, key=lambda result: order.index(result.outcome))
+    kept = [Row((row.cells[0], "", *row.cells[1:]), part=row.part) for row in _not_changed(plan)]
+    counts = {outcome: report.count(outcome) for outcome in Outcome}
+    words = [f"{count:,} {outcome.text}" for outcome, count in counts.items() if count]
+    good = not plan.blocked and all(result.outcome in ACHIEVED for result in results)
+    calm = Tone.NOTICE if plan.held or plan.moved else Tone.GOOD
+    table = Rows(
+        columns=(Column("Outcome", signs=True), *_columns("What happened")),
+        rows=(*map(_result_row, results), *kept),
+        parts=_parts("Done", alone=True),
+        subject=2,
+    )
     return Page(
         title="Apply",
-        tone=tone,
-        verdict=words,
-        pins=(("fingerprint ", code(fingerprint(report.plan))), *about_plan(report.plan)),
-        blocks=report_blocks(report),
-        last=(f"Apply: {counts}.",),
+        tone=calm if good else Tone.BAD,
+        verdict=", ".join([*words, *_left_alone(plan)]) or "nothing to do",
+        about=_about(plan),
+        pins=(("fingerprint ", code(fingerprint(plan))),),
+        blocks=(Alone((Counts(tuple((Span(one.text), count) for one, count in counts.items())),)), table),
+        last=(f"Apply: {', '.join(f'{count} {outcome.text}' for outcome, count in counts.items())}.",),
     )
-
-
-def report_verdict(report: ApplyReport) -> tuple[Tone, str]:
-    """Return tone and words that say at a glance how an apply ended."""
-    plan = report.plan
-    words = [f"{count:,} {outcome.text}" for outcome in Outcome if (count := report.count(outcome))]
-    words += _left_alone(plan)
-    if plan.blocked or not all(result.outcome in ACHIEVED for result in report.results):
-        tone = Tone.BAD
-    else:
-        tone = Tone.NOTICE if plan.held or plan.moved else Tone.GOOD
-    return tone, ", ".join(words) or "nothing to do"
-
-
-def report_blocks(report: ApplyReport) -> tuple[Block, ...]:
-    """Return the blocks of a report under its headline."""
-    order = list(Outcome)
-    results = sorted(report.results, key=lambda result: order.index(result.outcome))
-    kept = [Row((row.cells[0], "", *row.cells[1:]), part=row.part) for row in _not_changed(report.plan)]
-    counts = Counts(tuple((Span(outcome.text), report.count(outcome)) for outcome in Outcome))
-    columns = (Column("Outcome", signs=True), *_columns("What happened"))
-    rows = (*map(_result_row, results), *kept)
-    return Alone((counts,)), Rows(columns=columns, rows=rows, parts=_parts("Done", alone=True), subject=2)
 
 
 def result_cells(result: Result) -> tuple[Cell, ...]:

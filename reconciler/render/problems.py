@@ -13,33 +13,27 @@ from reconciler.core.text import plural
 from reconciler.render.page import Notice, Page, Problems, Span, Tone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.errors import ReconcilerError
     from reconciler.render.page import Cell
 
 
-def diagnostics_page(diagnostics: Sequence[Diagnostic]) -> Page:
-    """Return how many problems there are, and each with its place, its repair and its source line."""
-    tone, words = diagnostics_verdict(diagnostics)
-    return Page(title="Validate", tone=tone, verdict=words, blocks=tuple(diagnostics_blocks(diagnostics)))
+def diagnostics_page(diagnostics: Sequence[Diagnostic], *, portfolios: int | None = None) -> Page:
+    """Return how many problems there are, and each with its place, its repair and its source line, errors first.
 
-
-def diagnostics_verdict(diagnostics: Sequence[Diagnostic]) -> tuple[Tone, str]:
-    """Return tone, and counts of errors and warnings in words."""
-    errors = sum(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics)
-    counts = [plural(errors, "error")] if errors else []
-    counts += [plural(len(diagnostics) - errors, "warning")] if len(diagnostics) > errors else []
+    ``portfolios`` is how many the files declare, where that is known.
+    """
+    errors = tuple(one for one in diagnostics if one.severity is Severity.ERROR)
+    warnings = tuple(one for one in diagnostics if one.severity is not Severity.ERROR)
+    counts = [plural(len(errors), "error")] if errors else []
+    counts += [plural(len(warnings), "warning")] if warnings else []
+    words = f"{' and '.join(counts)} in the files" if counts else "the files are valid"
+    declared = f", {plural(portfolios, 'portfolio')} declared" if portfolios is not None else ""
+    blocks = [Problems(title, found) for title, found in (("Errors", errors), ("Warnings", warnings)) if found]
     tone = Tone.BAD if errors else Tone.NOTICE if counts else Tone.GOOD
-    return tone, f"{' and '.join(counts)} in the files" if counts else "the files are valid"
-
-
-def diagnostics_blocks(diagnostics: Sequence[Diagnostic]) -> Iterator[Problems]:
-    """Yield errors and then warnings, each in the order given."""
-    for title, severity in (("Errors", Severity.ERROR), ("Warnings", Severity.WARNING)):
-        if found := tuple(diagnostic for diagnostic in diagnostics if diagnostic.severity is severity):
-            yield Problems(title, found)
+    return Page(title="Validate", tone=tone, verdict=f"{words}{declared}", blocks=tuple(blocks))
 
 
 def error_page(error: ReconcilerError) -> Page:

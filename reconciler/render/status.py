@@ -142,9 +142,9 @@ def status_page(
     Above it stands a line for each of the strategies that were read: its live schedule, and the declared one where that
     is another. Where portfolios were not asked for beside them, there is no table.
     """
-    line = status_line(rows)
+    line = _counts(rows)
     if not live:
-        return Page(title="Status", tone=Tone.GOOD, verdict=line.rstrip("."), blocks=status_blocks(rows), last=(line,))
+        return Page(title="Status", tone=Tone.GOOD, verdict=line.rstrip("."), blocks=_table(rows), last=(line,))
     columns = (Column("Strategy"), NAME, Column("Schedule"))
     found = tuple(
         Row((("strategy ", code(i)), declared[i].name or "", _cadence(declared[i], one))) for i, one in live.items()
@@ -152,10 +152,10 @@ def status_page(
     cadences = Rows(columns=columns, rows=found, parts=(Part("Strategies", opened=None),))
     last = (line,) if rows else ()
     verdict = plural(len(live), "strategy")
-    return Page(title="Status", tone=Tone.GOOD, verdict=verdict, blocks=(cadences, *status_blocks(rows)), last=last)
+    return Page(title="Status", tone=Tone.GOOD, verdict=verdict, blocks=(cadences, *_table(rows)), last=last)
 
 
-def status_line(rows: Sequence[StatusRow]) -> str:
+def _counts(rows: Sequence[StatusRow]) -> str:
     """Return how many portfolios there are, how many in each state, and how their last rebalances ended, failed ones
     first; nothing of those where no results were read."""
     states = Counter(row.live.status.value.replace("_", " ") for row in rows)
@@ -166,7 +166,7 @@ def status_line(rows: Sequence[StatusRow]) -> str:
     return f"{plural(len(rows), 'portfolio')}: {total}.{f' Last rebalances: {ended}.' if ended else ''}"
 
 
-def status_blocks(rows: Sequence[StatusRow]) -> tuple[Block, ...]:
+def _table(rows: Sequence[StatusRow]) -> tuple[Block, ...]:
     """Return the table, with a column of strategies and of results where there are any.
 
     In a document, what could not be read or is not in a usual state stands first.

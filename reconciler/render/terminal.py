@@ -17,6 +17,7 @@ from reconciler.core.text import harmless
 from reconciler.render.page import (
     Alone,
     At,
+    Column,
     Counts,
     Facts,
     Heading,
@@ -33,10 +34,10 @@ from reconciler.render.page import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from reconciler.core.diagnostics import Diagnostic
-    from reconciler.render.page import Block, Cell, Column, Page
+    from reconciler.render.page import Block, Cell, Page
 
 GAP: Final = "  "
 NARROWEST: Final = 24
@@ -59,6 +60,9 @@ _INKS: Final[Mapping[Tone, str]] = {
 """The SGR parameters of each tone; ``PLAIN`` has none."""
 
 
+_FACTS: Final = (Column(""), Column(""))
+
+
 class Style(Struct, frozen=True):
     """Whether colours are on, and how wide the terminal is; ``None`` where lines may be as long as they are."""
 
@@ -74,10 +78,13 @@ class Style(Struct, frozen=True):
 PLAIN: Final = Style()
 
 
-def terminal(page: Page, style: Style, *, verbose: bool = False) -> str:
-    """Return a whole page. ``verbose`` leaves nothing out and folds nothing."""
+def terminal(page: Page, style: Style, *, verbose: bool = False, below: bool = False) -> str:
+    """Return a whole page. ``verbose`` leaves nothing out and folds nothing.
+
+    ``below`` is for a page that stands below another one, which has said already what both are about.
+    """
     head = [style.paint(safe(page.notice), Tone.NOTICE)] if page.notice else []
-    head += [style.paint(", ".join(map(plain, page.about)), Tone.QUIET)] if page.about else []
+    head += [style.paint(", ".join(map(plain, page.about)), Tone.QUIET)] if page.about and not below else []
     groups = [head]
     titles: list[str] = []
     for block in page.blocks:
@@ -102,7 +109,7 @@ def _block(block: Block, style: Style, *, verbose: bool) -> list[str]:
         case Notice():
             return _sentences(block.sentences, block.tone, style)
         case Facts():
-            return [f"  {line}" for line in columns([(name, painted(value, style)) for name, value in block.facts])]
+            return _indented(_FACTS, block.facts, style)
         case Problems():
             return [line for problem in block.problems for line in problem_lines(problem, style)]
         case Notes() | Counts() | Alone():
@@ -138,12 +145,20 @@ def _table(block: Rows, style: Style, *, verbose: bool) -> list[str]:
     """Return the rows below their caption, indented where no titles of columns stand above them."""
     rows = [row for row in (block.rows if verbose else folded(block)) if not block.parts[row.part].alone]
     shown = rows if verbose or block.most is None else rows[: block.most]
-    indent = "" if block.headed else "  "
-    room = style.columns - len(indent) if style.columns is not None else None
-    lines = _aligned(block.columns, [row.cells for row in shown], style, room, headed=block.headed) if shown else []
+    cells = [row.cells for row in shown]
+    if block.headed:
+        lines = _aligned(block.columns, cells, style, style.columns, headed=True)
+    else:
+        lines = _indented(block.columns, cells, style)
     if len(shown) < len(rows):
-        lines.append(style.paint(f"… and {len(rows) - len(shown)} more; -v lists them", Tone.QUIET))
-    return [*([painted(block.caption, style)] if block.caption else []), *(indent + line for line in lines)]
+        more = f"… and {len(rows) - len(shown)} more; -v lists them"
+        lines.append(style.paint(more if block.headed else f"  {more}", Tone.QUIET))
+    return [*([painted(block.caption, style)] if block.caption else []), *lines]
+
+
+def _indented(titles: Sequence[Column], cells: Sequence[Sequence[Cell]], style: Style) -> list[str]:
+    room = style.columns - 2 if style.columns is not None else None
+    return [f"  {line}" for line in _aligned(titles, cells, style, room, headed=False)]
 
 
 def _aligned(
@@ -154,7 +169,9 @@ def _aligned(
     A column with nothing in it is left out. Where room is short, times lose year and zone (their title tells the zone
     instead), then columns go in the order that they say themselves, and the last one is wrapped.
     """
-    kept = [i for i in range(len(titles)) if any(row[i] for row in cells)] or [0]
+    kept = [i for i in range(len(titles)) if any(row[i] for row in cells)]
+    if not kept:
+        return []
     texts, heads = _texts(titles, cells, short=False), [column.title.upper() for column in titles]
     if room is not None and _width(kept, texts, heads if headed else None) > room:
         texts = _texts(titles, cells, short=True)
@@ -276,12 +293,3 @@ def cut_styled(line: str, cells: int) -> str:
         kept.append(token)
         left -= taken
     return "".join(kept) + "…" + ("\x1b[0m" if "\x1b" in line else "")
-
-
-def columns(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return rows of texts as lines with aligned columns; the last cell of a row is not padded."""
-    rows = [tuple(row) for row in rows]
-    if not rows:
-        return []
-    widths = [max(width(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
-    return [("".join(pad(cell, widths[i]) + GAP for i, cell in enumerate(row[:-1])) + row[-1]).rstrip() for row in rows]

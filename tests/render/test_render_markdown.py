@@ -19,7 +19,7 @@ from reconciler.core.planfile import fingerprint
 from reconciler.render.compare import comparison_page, drift_page
 from reconciler.render.markdown import inline, markdown
 from reconciler.render.page import Block, Column, Lines, Notice, Page, Part, Row, Rows, Tone, code
-from reconciler.render.plan import plan_page, plan_verdict, report_page
+from reconciler.render.plan import plan_page, report_page
 from reconciler.render.problems import diagnostics_page, error_page
 from tests.endings import change, plan_of, problems_of, report_of
 from tests.githubjudge import alive, rendered
@@ -225,5 +225,5 @@ def test_what_could_not_be_read_is_never_called_unchanged() -> None:
     """A plan whose portfolios are all blocked does not say "no changes" in its headline."""
     plan = plan_of()
     alone = replace(plan, changes=(), held=(), blocked=plan.blocked, over=())
-    assert "no changes" not in plan_verdict(alone)[1]
-    assert plan_verdict(alone)[1].endswith("blocked")
+    assert "no changes" not in plan_page(alone).verdict
+    assert plan_page(alone).verdict.endswith("blocked")

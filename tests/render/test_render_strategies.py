@@ -21,7 +21,7 @@ from reconciler.render.effects import cadence_text, reach_text
 from reconciler.render.history import wanted
 from reconciler.render.markdown import markdown
 from reconciler.render.page import Tone
-from reconciler.render.plan import plan_page, plan_verdict, report_document, report_page, strategies_line
+from reconciler.render.plan import plan_page, report_document, report_page, strategies_line
 from reconciler.render.terminal import PLAIN, terminal
 from tests.endings import change as planned
 from tests.support import cadence_change
@@ -142,7 +142,7 @@ def test_a_report_with_strategies() -> None:
         Result(change=plan.changes[1], outcome=Outcome.FAILED, detail=f"refused {HOSTILE}", notes=("so",)),
     )
     report = ApplyReport(plan=plan, results=results, started_ms=0, finished_ms=0)
-    assert terminal(report_page(report), PLAIN).splitlines() == [
+    assert terminal(report_page(report), PLAIN, below=True).splitlines() == [
         "  done    ~ update  strategy 01JWA  schedule daily → weekly, reaches 120 portfolios",
         "  failed  ~ update  strategy 01JWB  refused <img src=x> | @me\\u{1b}[31m [x](http://evil); so",
         "",
@@ -205,7 +205,8 @@ def test_every_change_of_a_strategy_needs_a_look() -> None:
     """Also one that only slows down: it holds for many portfolios; with a portfolio's changes it stands before them."""
     slower = change(reach=1, risks=(Risk.REACHES_PORTFOLIOS,))
     plan = plan_of(planned(1, Verb.RESUME, risks=(Risk.HOLD_OVERRIDDEN,)), planned(2, Verb.PAUSE), slower)
-    assert plan_verdict(plan_of(slower)) == (Tone.NOTICE, "1 change")
+    page = plan_page(plan_of(slower))
+    assert (page.tone, page.verdict) == (Tone.NOTICE, "1 change")
     shown = markdown(plan_page(plan))
     places = ["Needs a look", "strategy `01JWA`", "`p00001`", "Everything else", "`p00002`"]
     assert [shown.index(place) for place in places] == sorted(shown.index(place) for place in places)

@@ -18,9 +18,10 @@ from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
 from reconciler.core.report import ApplyReport, Outcome, Result
 from reconciler.render.markdown import markdown
+from reconciler.render.page import Facts, Page
 from reconciler.render.plan import plan_page, report_page
 from reconciler.render.problems import diagnostics_page
-from reconciler.render.terminal import PLAIN, Style, columns, cut, terminal, width
+from reconciler.render.terminal import PLAIN, Style, cut, terminal, width
 from tests.support import HOUR_MS, NOON_MS
 
 if TYPE_CHECKING:
@@ -194,7 +195,9 @@ def test_report() -> None:
         Result(change=change, outcome=outcome, calls=(Call.PAUSE,), detail="" if outcome is Outcome.DONE else "why")
         for change, outcome in zip(plan.changes, outcomes, strict=True)
     )
-    text = terminal(report_page(ApplyReport(plan=plan, results=results, started_ms=0, finished_ms=0)), PLAIN)
+    text = terminal(
+        report_page(ApplyReport(plan=plan, results=results, started_ms=0, finished_ms=0)), PLAIN, below=True
+    )
     assert text.splitlines()[0].startswith("  done           + start   ao04x0r6  Growth index  every 24h")
     assert text.splitlines()[-1] == "Apply: 1 done, 0 already done, 1 stale, 1 failed, 1 unknown, 1 not attempted."
 
@@ -223,7 +226,8 @@ def test_columns_measure_what_is_seen() -> None:
     assert width("e\u0301") == 1
     assert width("\x1b[31mred\x1b[0m") == 3
     assert cut("漢字漢字", 5) == "漢字…"
-    assert columns([("漢", "x"), ("abc", "y")]) == ["漢   x", "abc  y"]
+    facts = Page(title="", verdict="", blocks=(Facts((("漢", "x"), ("abc", "y"))),))
+    assert terminal(facts, PLAIN) == "  漢   x\n  abc  y\n"
 
 
 def test_a_narrow_terminal_breaks_the_last_column() -> None:
