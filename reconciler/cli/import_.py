@@ -301,7 +301,7 @@ def _add(adoption: Adoption, comments: Comments, added: Additions, configuration
 
 def _say(reading: Reading, adoption: Adoption, problem: str | None, options: ImportOptions) -> None:
     """Tell on stderr what came of it: failures always, the rest unless quiet."""
-    from reconciler.render.adoption import omitted_line, summary_line
+    from reconciler.render.adoption import imported_line, omitted_line
 
     output, file = options.output, options.file
     for one in adoption.omitted:
@@ -315,4 +315,4 @@ def _say(reading: Reading, adoption: Adoption, problem: str | None, options: Imp
     if problem is not None:
         output.warn(problem)
     where = f" Saved to {file}; look at it with: reconciler plan -f {file}" if file and not adoption.empty else ""
-    output.note(f"{summary_line(adoption, len(reading.declared))}{where}")
+    output.note(f"{imported_line(adoption, len(reading.declared))}{where}")

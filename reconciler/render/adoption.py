@@ -54,7 +54,7 @@ def list_problem_of(failure: str | None, unreadable: int) -> str | None:
     return None
 
 
-def summary_line(adoption: Adoption, declared: int) -> str:
+def imported_line(adoption: Adoption, declared: int) -> str:
     """Return what came of an import, in a sentence."""
     count = len(adoption.layout.desired)
     strategies = f" and {plural(len(adoption.strategies), 'strategy')}" if adoption.strategies else ""

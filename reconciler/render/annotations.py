@@ -13,9 +13,8 @@ from msgspec import Struct
 
 from reconciler.core.diagnostics import Severity
 from reconciler.core.report import ACHIEVED, Outcome
-from reconciler.render.effects import effect, held_effect, moved_text
-from reconciler.render.plan import DANGERS, GRAVE, danger, label
-from reconciler.render.terminal import plain
+from reconciler.render.effects import called, effect, held_effect, moved_text
+from reconciler.render.plan import DANGERS, GRAVE, danger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +88,7 @@ def _of_plan(plan: Plan) -> Iterator[Annotation]:
     for excess in plan.over:
         yield Annotation(level=Level.WARNING, title="Over a guard", message=str(excess))
     for blocked in plan.blocked:
-        yield _at(blocked.source, Level.ERROR, f"{plain(label(blocked.id))} is blocked", blocked.detail)
+        yield _at(blocked.source, Level.ERROR, f"{called(blocked.id)} is blocked", blocked.detail)
     for held in plan.held:
         yield _at(held.source, Level.WARNING, f"{held.id} is held", held_effect(held).text)
     for moved in plan.moved:
@@ -99,7 +98,7 @@ def _of_plan(plan: Plan) -> Iterator[Annotation]:
 def _of_changes(plan: Plan) -> Iterator[Annotation]:
     """Yield the risks: new cadences, which reach many portfolios, then changes, the gravest first."""
     for cadence in plan.cadences:
-        yield _at(cadence.source, Level.WARNING, f"{plain(label(cadence.id))} changes", effect(cadence).text)
+        yield _at(cadence.source, Level.WARNING, f"{called(cadence.id)} changes", effect(cadence).text)
     order = list(DANGERS)
     risky: list[tuple[int, Change]] = [
         (order.index(found), change) for change in plan.portfolios if (found := danger(change)) is not None
@@ -116,7 +115,7 @@ def _of_result(result: Result) -> Iterator[Annotation]:
         return
     level = Level.ERROR if outcome in (Outcome.FAILED, Outcome.UNKNOWN) else Level.WARNING
     message = "; ".join([*([result.detail] if result.detail else []), *result.notes]) or outcome.text
-    what = f"{result.change.verb.value} {plain(label(result.change.id))}"
+    what = f"{result.change.verb.value} {called(result.change.id)}"
     yield _at(result.change.source, level, f"{what}: {outcome.text}", message)
 
 

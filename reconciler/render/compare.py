@@ -17,7 +17,7 @@ from reconciler.core.planfile import fingerprint
 from reconciler.core.text import format_duration, plural
 from reconciler.render.effects import effect, followed, held_effect, moved_text, reach_text
 from reconciler.render.json import picked
-from reconciler.render.page import NAME, UNVERIFIED, Column, Lines, Page, Part, Row, Rows, Tone, action, code, toned
+from reconciler.render.page import NAME, UNVERIFIED, Column, Lines, Page, Part, Row, Rows, Tone, code, marked, toned
 
 if TYPE_CHECKING:
     from reconciler.core.diff import Compared, Comparison, Entry
@@ -137,7 +137,7 @@ def _compared_row(row: Compared) -> Row:
     word, story, alike = _told(row.entry)
     if row.differences:
         story = alike = ", ".join(difference_text(found) for found in row.differences)
-    cells = (toned(row.step.value), action(word), code(row.entry.id), row.entry.name or "", story)
+    cells = (toned(row.step.value), marked(word), code(row.entry.id), row.entry.name or "", story)
     return Row(cells, row.entry.id, alike, part=list(Step).index(row.step))
 
 

@@ -1,6 +1,6 @@
 """What a change does, in a few words: the same words for terminal and Markdown.
 
-In: a change, or what a plan leaves alone. Out: an :class:`Effect`, split into what many portfolios may share (so that
+In: a change, or what a plan leaves alone. Out: a :class:`Phrase`, split into what many portfolios may share (so that
 equal ones fold into one line) and what belongs to one alone; and other sentences of a plan. None of it is escaped: that
 is for the writer.
 """
@@ -33,7 +33,7 @@ CAUSES: Final[Mapping[Cause, str]] = {
 """The headline of each cause, in the order of display: what a reviewer of the branch is asked about comes first."""
 
 
-class Effect(Struct, frozen=True):
+class Phrase(Struct, frozen=True):
     """``shared`` is the same for every portfolio that changes alike, ``own`` is this one's."""
 
     shared: str
@@ -45,28 +45,28 @@ class Effect(Struct, frozen=True):
         return f"{self.shared}, {self.own}" if self.own and self.shared else self.shared or self.own
 
 
-def effect(change: Change) -> Effect:
+def effect(change: Change) -> Phrase:
     """Return what a change does to one portfolio, or to a strategy and all that it reaches."""
     if change.of_strategy is not None:
         more = "trades more often" if Risk.MORE_RUNS in change.risks else ""
-        return Effect(_joined(cadence_text(change), reach_text(change), _rate_of_all(change), more))
+        return Phrase(_joined(cadence_text(change), reach_text(change), _rate_of_all(change), more))
     match change.verb:
         case Verb.START:
-            return Effect(_joined(_every(change), _rate(change), _warnings(change)))
+            return Phrase(_joined(_every(change), _rate(change), _warnings(change)))
         case Verb.RESUME:
             schedule = _differences(change) if change.writes_schedule else _every(change) or _cadence(change)
-            return Effect(_joined(schedule, _resumed(change), _warnings(change)))
+            return Phrase(_joined(schedule, _resumed(change), _warnings(change)))
         case Verb.UPDATE:
             moves = f"moves the next run ({moment(change.next_run_ms)})" if change.next_run_ms is not None else ""
-            return Effect(_joined(_differences(change), _rate(change), _warnings(change)), moves)
+            return Phrase(_joined(_differences(change), _rate(change), _warnings(change)), moves)
         case Verb.PAUSE:
             drops = f"cancels the next run ({moment(change.next_run_ms)})" if change.next_run_ms is not None else ""
-            return Effect(change.note or "declared paused", drops)
+            return Phrase(change.note or "declared paused", drops)
         case _:
             assert_never(change.verb)
 
 
-def label(address: Address) -> str:
+def called(address: Address) -> str:
     """Return how a portfolio or strategy is named for people: ``ao04x0r6``, ``strategy 01JWZ…``."""
     strategy = strategy_of(address)
     return address if strategy is None else f"strategy {strategy}"
@@ -104,7 +104,7 @@ def by_cause(changes: Sequence[Change]) -> list[tuple[str, list[Change]]]:
     return [*((title, group) for title, group in groups if group)]
 
 
-def held_effect(held: Held) -> Effect:
+def held_effect(held: Held) -> Phrase:
     """Return why a portfolio is held, which others may share, and since when nothing has run, where that is known."""
     match held.paused_by:
         case PausedBy.OTHERS:
@@ -113,7 +113,7 @@ def held_effect(held: Held) -> Effect:
             why = "paused, nobody knows by whom: this journal has no record of a pause of ours"
         case _:
             assert_never(held.paused_by)
-    return Effect(why, f"last run {moment(held.last_run_ms)}" if held.last_run_ms is not None else "")
+    return Phrase(why, f"last run {moment(held.last_run_ms)}" if held.last_run_ms is not None else "")
 
 
 def journal_notice(plan: Plan) -> str:
@@ -257,7 +257,7 @@ def _warnings(change: Change) -> str:
     return ", ".join(words[risk] for risk in change.risks if risk in words)
 
 
-def named(strategy: str, name: str | None) -> str:
+def strategy_text(strategy: str, name: str | None) -> str:
     """Return how a strategy is named for people: ``Momentum (01JWZ…)``, or its id alone."""
     found = harmless(strategy, longest=60)
     return f"{harmless(name, longest=28)} ({found})" if name else found
@@ -266,7 +266,7 @@ def named(strategy: str, name: str | None) -> str:
 def followed(strategy: StrategyName) -> str:
     """Return how a strategy is named, and the interval that a portfolio has from it, where that is known."""
     every = f", every {format_duration(strategy.interval_ms)}" if strategy.interval_ms is not None else ""
-    return f"{named(strategy.strategy, strategy.name)}{every}"
+    return f"{strategy_text(strategy.strategy, strategy.name)}{every}"
 
 
 def moved_text(moved: Moved) -> str:

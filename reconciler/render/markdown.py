@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 APART: Final = "&#8203;"
 """A zero-width space: what stands on both sides of it is not one word to GitHub, and one to a reader."""
-LONGEST: Final = 600
+_LONGEST: Final = 600
 """Characters of one text from outside."""
 
 _SIGNS: Final[Mapping[Tone, str]] = {Tone.GOOD: "✅", Tone.NOTICE: "⚠️", Tone.BAD: "❌", Tone.CALM: "📋"}
@@ -294,7 +294,7 @@ def _escaped(text: str) -> str:
     """Return text from outside as a piece of a line."""
     parts = []
     end = 0
-    line = harmless(text, longest=LONGEST)
+    line = harmless(text, longest=_LONGEST)
     for found in _LIVE.finditer(line):
         parts += [_literal(line[end : found.start()]), _lifeless(found)]
         end = found.end()

@@ -236,7 +236,7 @@ def toned(word: str, text: str | None = None) -> Span:
     return Span(word.replace("_", " ") if text is None else text, TONES[word])
 
 
-def action(word: str) -> Span:
+def marked(word: str) -> Span:
     """Return a verb, or held, moved or blocked, with its symbol and in its tone."""
     return Span(word, TONES[word], symbol=SYMBOLS[word])
 

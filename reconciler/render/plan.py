@@ -17,7 +17,7 @@ from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.core.text import plural
 from reconciler.render.effects import (
-    Effect,
+    Phrase,
     by_cause,
     cost_effect,
     effect,
@@ -43,8 +43,8 @@ from reconciler.render.page import (
     Rows,
     Span,
     Tone,
-    action,
     code,
+    marked,
     moment,
     sentence,
     toned,
@@ -194,7 +194,7 @@ def report_page(report: ApplyReport) -> Page:
 
 def result_cells(result: Result) -> tuple[Cell, ...]:
     """Return what is shown as soon as one change has its outcome; what it did stands in the plan above."""
-    return toned(result.outcome.value), action(result.change.verb), label(result.change.id), _story(result)
+    return toned(result.outcome.value), marked(result.change.verb), subject_cell(result.change.id), _story(result)
 
 
 def report_document(report: ApplyReport) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def report_document(report: ApplyReport) -> dict[str, Any]:
     }
 
 
-def label(address: Address) -> Cell:
+def subject_cell(address: Address) -> Cell:
     """Return how a portfolio or strategy is named for people: ``ao04x0r6``, ``strategy 01JWZ…``."""
     strategy = strategy_of(address)
     return code(address) if strategy is None else ("strategy ", code(strategy))
@@ -251,7 +251,7 @@ def _at_a_glance(plan: Plan) -> tuple[Block, ...]:
 def _counts(summary: Summary) -> Counts:
     counts = {verb.value: getattr(summary, verb.value) for verb in Verb}
     counts |= {"held": summary.held, "blocked": summary.blocked}
-    return Counts((*((action(word), count) for word, count in counts.items()), (Span("unchanged"), summary.no_op)))
+    return Counts((*((marked(word), count) for word, count in counts.items()), (Span("unchanged"), summary.no_op)))
 
 
 def _dangers(plan: Plan) -> tuple[Piece, ...]:
@@ -288,7 +288,7 @@ def _table(rows: Sequence[Row], *, calm: bool) -> Iterator[Rows]:
 def _change_row(change: Change) -> Row:
     found = effect(change)
     return Row(
-        (action(change.verb), label(change.id), change.name or "", found.text),
+        (marked(change.verb), subject_cell(change.id), change.name or "", found.text),
         name=change.id,
         alike=found.shared,
         noun=_noun(change.id),
@@ -312,12 +312,12 @@ def _gravity(change: Change) -> tuple[int, ...]:
 
 def _not_changed(plan: Plan) -> list[Row]:
     """Return the rows of what is held, has moved or is blocked."""
-    told: list[tuple[str, _Place, Held | Moved | Blocked, Effect]]
+    told: list[tuple[str, _Place, Held | Moved | Blocked, Phrase]]
     told = [("held", _Place.HELD, held, held_effect(held)) for held in plan.held]
-    told += [("moved", _Place.MOVED, moved, Effect("", moved_text(moved))) for moved in plan.moved]
-    told += [("blocked", _Place.BLOCKED, blocked, Effect(blocked.detail)) for blocked in plan.blocked]
+    told += [("moved", _Place.MOVED, moved, Phrase("", moved_text(moved))) for moved in plan.moved]
+    told += [("blocked", _Place.BLOCKED, blocked, Phrase(blocked.detail)) for blocked in plan.blocked]
     return [
-        Row((action(word), label(one.id), one.name or "", why.text), one.id, why.shared, _noun(one.id), place)
+        Row((marked(word), subject_cell(one.id), one.name or "", why.text), one.id, why.shared, _noun(one.id), place)
         for word, place, one, why in told
     ]
 
@@ -377,7 +377,7 @@ def _result_row(result: Result) -> Row:
     gravest = (Outcome.UNKNOWN, Outcome.FAILED, Outcome.STALE, Outcome.NOT_ATTEMPTED, Outcome.ALREADY_DONE)
     gravity = gravest.index(result.outcome) if result.outcome in gravest else len(gravest)
     return Row(
-        (toned(result.outcome.value), action(change.verb), label(change.id), change.name or "", story),
+        (toned(result.outcome.value), marked(change.verb), subject_cell(change.id), change.name or "", story),
         name=change.id,
         alike=story,
         noun=_noun(change.id),

@@ -17,7 +17,7 @@ from reconciler.core.evidence import known_interval, known_offset, paused_by
 from reconciler.core.model import PausedBy, Provenance, Status, StrategyStatus
 from reconciler.core.rebalance import Knowledge, PortfolioFacts
 from reconciler.core.text import format_duration, harmless, plural
-from reconciler.render.effects import named
+from reconciler.render.effects import strategy_text
 from reconciler.render.json import picked
 from reconciler.render.page import (
     NAME,
@@ -247,7 +247,7 @@ def _facts(view: PortfolioView) -> tuple[tuple[str, Cell], ...]:
         ("pause", _pause(live, view.paused_by, view.version, longest=400) if view.paused_by is not None else ""),
         ("error", Span(str(live.failure), Tone.BAD) if live.failure is not None else ""),
         ("runs", str(live.runs) if live.runs is not None else ""),
-        ("strategy", named(live.strategy, live.strategy_name) if live.strategy is not None else ""),
+        ("strategy", strategy_text(live.strategy, live.strategy_name) if live.strategy is not None else ""),
         ("", _elsewhere(view.desired, live)),
         ("value", f"{facts.value_usd} USD" if facts.value_usd is not None else ""),
         ("archived", "yes" if facts.archived else ""),
@@ -315,7 +315,9 @@ def _elsewhere(desired: Desired | None, live: Live) -> str:
     """Return that a portfolio follows another strategy than declared, ``""`` where it does not."""
     if desired is None or desired.strategy is None or live.strategy in (None, desired.strategy):
         return ""
-    return f"follows strategy {named(live.strategy or '', live.strategy_name)}, not {desired.strategy} as declared"
+    return (
+        f"follows strategy {strategy_text(live.strategy or '', live.strategy_name)}, not {desired.strategy} as declared"
+    )
 
 
 def _at(ms: int | None) -> Cell:

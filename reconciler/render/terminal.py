@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 GAP: Final = "  "
 NARROWEST: Final = 24
 """A last column narrower than this is left to the terminal to break."""
-LONGEST: Final = 400
+_LONGEST: Final = 400
 """Characters of one text from outside."""
 _SGR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _UNUSUAL: Final = re.compile(r"[^\x00-\u02ff\u2010-\u2027\u2190-\u21ff]")
@@ -250,7 +250,7 @@ def in_columns(cells: Sequence[Cell], widths: Sequence[int], style: Style) -> st
     return GAP.join([*told, *(painted(cell, style) for cell in cells[len(widths) :])]).rstrip()
 
 
-def safe(text: str, *, longest: int = LONGEST) -> str:
+def safe(text: str, *, longest: int = _LONGEST) -> str:
     """Return text from outside made harmless for a terminal line."""
     return harmless(text, longest=longest)
 
