@@ -54,7 +54,6 @@ def _service(command: Callable[..., Any]) -> Callable[..., Any]:
         "--sandbox",
         is_flag=False,
         flag_value=DEFAULT_SANDBOX,
-        default=None,
         metavar="[FILE]",
         help=f"What is known of the embedded Glider in FILE [{DEFAULT_SANDBOX}].",
     )(command)

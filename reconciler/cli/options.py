@@ -105,8 +105,7 @@ def service(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.option(
         "--sandbox",
         is_flag=False,
-        flag_value=DEFAULT_SANDBOX,
-        default=None,
+        flag_value=DEFAULT_SANDBOX,  # and no default=None: with one, click 8.3.0 takes what follows for the value
         metavar="[FILE]",
         help=f"Use the embedded Glider in FILE [{DEFAULT_SANDBOX}] instead of a service.",
     )(command)

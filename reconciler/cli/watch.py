@@ -47,7 +47,6 @@ def option(command: Callable[..., Any]) -> Callable[..., Any]:
         "watch",
         is_flag=False,
         flag_value=str(DEFAULT_SECONDS),
-        default=None,
         callback=_seconds,
         metavar="[SECONDS]",
         help=f"Show it again in its place every so often [{DEFAULT_SECONDS}], until Ctrl-C. On a terminal only.",
