@@ -21,6 +21,7 @@ import pytest
 from hypothesis import settings
 
 from reconciler.cli.service import SystemClock
+from tests.golden import Golden
 from tests.memory import in_memory, own_folder
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ COUNTED: dict[str, Counter[str]] = {}
 """What tests counted in this run, by what they call it."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what renews the golden files."""
+    parser.addoption("--renew", action="store_true", help="write the texts of tests/golden anew")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Choose what the workers have to agree on; they inherit this environment."""
     os.environ.setdefault(SEED, str(secrets.randbits(32)))
@@ -73,6 +79,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Cleaner(made))
         os.environ["TMPDIR"] = tempfile.tempdir = str(made)
     config.pluginmanager.register(Fence())
+    if config.getoption("renew") and config.getoption("numprocesses", None):
+        raise pytest.UsageError("--renew writes whole files, so it runs without workers: add -n 0")
+    config.pluginmanager.register(Golden(renews=config.getoption("renew")), "golden")
     if config.getoption("markexpr") == FAST:
         config.pluginmanager.register(Guard())
 
@@ -166,6 +175,14 @@ class Guard:
 def seed_of_new() -> int:
     """The seed of all histories that nobody has walked yet, the same for all workers."""
     return int(os.environ[SEED])
+
+
+@pytest.fixture
+def golden(pytestconfig: pytest.Config) -> Golden:
+    """Compares a text with the one that is kept."""
+    found = pytestconfig.pluginmanager.get_plugin("golden")
+    assert isinstance(found, Golden)
+    return found
 
 
 @pytest.fixture
