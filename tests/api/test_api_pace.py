@@ -1,4 +1,4 @@
-"""Back-off, budget, gate, places in flight and what the service says is left, as numbers."""
+"""Back-off, budget, rate, gate and what the service says is left, as numbers."""
 
 from __future__ import annotations
 
@@ -7,18 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.api.envelope import retry_after_ms
-from reconciler.api.throttle import (
-    CAPPED_WAIT_MS,
-    GOOD_FOR_ONE_MORE,
-    LONGEST_PLAUSIBLE_MS,
-    LONGEST_WAIT_MS,
-    Allowance,
-    Budget,
-    Limiter,
-    Pace,
-    backoff_ms,
-    may_repeat,
-)
+from reconciler.api.limiter import LONGEST_WAIT_MS, RetryBudget, may_repeat
+from reconciler.api.pace import CAPPED_WAIT_MS, LONGEST_PLAUSIBLE_MS, Gate, Rate, Remaining, backoff_ms
 from reconciler.core.errors import FailureKind
 
 NOW_MS = 1_700_000_000_000  # Tue, 14 Nov 2023 22:13:20 GMT
@@ -81,55 +71,100 @@ def test_what_may_be_sent_again() -> None:
 
 @pytest.mark.parametrize(("calls", "retries"), [(0, 20), (1, 20), (50, 30), (1_000, 220)])
 def test_the_budget_is_twenty_and_a_fifth(calls: int, retries: int) -> None:
-    """A run may retry 20 times, and once more for five calls; what is given back can be spent again."""
-    budget = Budget()
-    for _ in range(calls):
-        budget.called()
+    """A run may retry 20 times, and once more for five calls."""
+    budget = RetryBudget()
+    budget.calls = calls
     assert sum(budget.spend() for _ in range(2_000)) == retries
-    budget.give_back(3)
-    assert [budget.spend() for _ in range(4)] == [True, True, True, False]
 
 
-def test_one_limit_shuts_the_gate_for_all_until_it_is_over() -> None:
+class Told:
+    """A gate that requests go through one after the other, and what it is told of them."""
+
+    def __init__(self, parallelism: int = 1) -> None:
+        self.gate = Gate(parallelism=parallelism, jitter=lambda: 0.0)
+
+    def send(self) -> int:
+        self.gate.sent += 1
+        return self.gate.sent
+
+    def limited(self, asked_ms: int | None, now_ms: int, *, news: bool = True, counted: bool = False) -> int:
+        return self.gate.limited(self.send(), asked_ms=asked_ms, news=news, counted=counted, now_ms=now_ms)
+
+
+def test_a_long_limit_shuts_the_gate_for_all_until_it_is_over() -> None:
     """The gate is shut for as long as was asked, and opens by itself."""
-    pace = Pace(parallelism=1, jitter=lambda: 0.0)
-    assert not pace.shut
-    pace.limited(asked_ms=5_000, news=True, now_ms=100)
-    assert pace.shut
-    assert pace.gate_ms(1_100) == 4_000
-    assert pace.gate_ms(5_100) == 0
-    assert not pace.shut
+    told = Told()
+    assert not told.gate.shut
+    told.limited(5_000, 100)
+    assert told.gate.shut
+    assert told.gate.wait_ms(1_100) == 4_000
+    assert told.gate.wait_ms(5_100) == 0
+    assert not told.gate.shut
+
+
+def test_a_short_limit_shuts_the_gate_once_it_is_repeated() -> None:
+    """At first only who got it waits; the second time all do for a moment, the third time as long as was asked."""
+    told = Told()
+    assert told.limited(1_000, 100) == 1_000
+    assert not told.gate.shut
+    assert told.gate.doubted
+    assert told.limited(1_000, 200) == 1_000
+    assert told.gate.wait_ms(200) == 100
+    assert told.limited(1_000, 400) == 1_000
+    assert told.gate.wait_ms(400) == 1_000
+    told.gate.served(told.send())
+    assert not told.gate.doubted
+    told.limited(1_000, 2_000)
+    assert told.gate.wait_ms(2_000) == 0
+
+
+def test_where_the_service_counts_a_short_limit_shuts_the_gate_too() -> None:
+    """Its window is used up, so nobody else would get through either."""
+    told = Told()
+    told.limited(1_000, 0, counted=True)
+    assert told.gate.wait_ms(0) == 1_000
+
+
+def test_only_a_later_request_ends_the_doubt() -> None:
+    """An answer to one that was sent before the refused one shows nothing."""
+    told = Told(3)
+    early, refused, late = told.send(), told.send(), told.send()
+    told.gate.limited(refused, asked_ms=0, news=True, counted=False, now_ms=0)
+    told.gate.served(early)
+    assert told.gate.doubted
+    told.gate.passed(late)
+    assert not told.gate.doubted
 
 
 def test_answers_that_were_on_their_way_are_one_event() -> None:
     """Fifty requests that hit one limit together are one strike; limits without end are the end of the run."""
-    pace = Pace(parallelism=50, jitter=lambda: 0.0)
+    told = Told(50)
     for number in range(50):
-        pace.limited(asked_ms=1_000, news=number == 0, now_ms=100)
-    assert pace.gate_ms(100) == 1_000
+        told.limited(5_000, 100, news=number == 0)
+    assert told.gate.wait_ms(100) == 5_000
     for moment in range(1_000, 7_000, 1_000):
-        assert not pace.given_up
-        pace.limited(asked_ms=1_000, news=True, now_ms=moment + 1)
-    assert pace.given_up
-    assert pace.gate_ms(7_000) > LONGEST_WAIT_MS
+        assert not told.gate.given_up
+        told.limited(1_000, moment + 1)
+    assert told.gate.given_up
+    assert told.gate.wait_ms(7_000) > LONGEST_WAIT_MS
 
 
 def test_an_answer_forgives_earlier_limits() -> None:
     """A service that lets work through between its limits is never given up."""
-    pace = Pace(parallelism=1, jitter=lambda: 0.0)
+    told = Told()
     for moment in range(1_000, 100_000, 1_000):
-        pace.limited(asked_ms=None, news=True, now_ms=moment)
-        assert pace.gate_ms(moment) == 1_000
-        pace.answered()
+        assert told.limited(None, moment) == 1_000
+        told.gate.served(told.send())
+    assert not told.gate.given_up
 
 
 def test_a_failure_of_the_service_does_not_forgive_limits() -> None:
     """A 500 between two limits is no sign that work gets through."""
-    pace = Pace(parallelism=1, jitter=lambda: 0.0)
+    told = Told()
     for moment in range(7):
-        pace.limited(asked_ms=0, news=True, now_ms=moment)
-        pace.failed()
-    assert pace.given_up
+        told.limited(0, moment)
+        told.gate.passed(told.send())
+    assert told.gate.given_up
 
 
 @pytest.mark.parametrize(
@@ -141,192 +176,145 @@ def test_a_failure_of_the_service_does_not_forgive_limits() -> None:
         ([10**15], [CAPPED_WAIT_MS]),
         ([10**15, 10**15], [CAPPED_WAIT_MS, 300_000]),
         ([5_000, 10**15, 5_000], [5_000, CAPPED_WAIT_MS, 300_000]),
-        ([None, None, None], [1_000, 2_000, 4_000]),
+        ([None, None, None, None], [0, 100, 4_000, 8_000]),
     ],
 )
 def test_an_absurd_wait_is_capped_once(asked_ms: list[int | None], waits: list[int]) -> None:
     """More than a day counts as a minute; a limit right after that minute ends the run."""
-    pace = Pace(parallelism=1, jitter=lambda: 0.0)
+    told = Told()
     found, now_ms = [], 0
     for asked in asked_ms:
-        pace.limited(asked_ms=asked, news=True, now_ms=now_ms)
-        found.append(pace.gate_ms(now_ms))
+        told.limited(asked, now_ms)
+        found.append(told.gate.wait_ms(now_ms))
         now_ms += found[-1]
     assert found == waits
 
 
 def test_a_late_limit_only_lengthens_the_wait() -> None:
     """What an older request is told counts where it is longer and makes sense."""
-    pace = Pace(parallelism=3, jitter=lambda: 0.0)
-    pace.limited(asked_ms=2_000, news=True, now_ms=0)
-    for asked, wait in [(None, 2_000), (1_000, 2_000), (10**15, 2_000), (3_000, 3_000)]:
-        pace.limited(asked_ms=asked, news=False, now_ms=0)
-        assert pace.gate_ms(0) == wait
+    told = Told(3)
+    told.limited(3_000, 0)
+    for asked, wait in [(None, 3_000), (1_000, 3_000), (10**15, 3_000), (4_000, 4_000)]:
+        told.limited(asked, 0, news=False)
+        assert told.gate.wait_ms(0) == wait
 
 
 def test_long_silence_is_believed_for_a_while() -> None:
     """After many unanswered requests in a row nothing more is sent for 30 s; one answer in between resets that."""
-    pace = Pace(parallelism=5, jitter=lambda: 0.0)
+    gate = Told(5).gate
     for _ in range(29):
-        pace.unanswered(0)
-    pace.answered()
+        gate.unanswered(0)
+    gate.served(1)
     for _ in range(29):
-        pace.unanswered(0)
-    assert not pace.resting(0)
-    pace.unanswered(0)
-    assert pace.shut
-    assert pace.resting(29_999)
-    assert not pace.resting(30_000)
+        gate.unanswered(0)
+    assert not gate.resting(0)
+    gate.unanswered(0)
+    assert gate.shut
+    assert gate.resting(29_999)
+    assert not gate.resting(30_000)
+
+
+def served(rate: Rate, per_s: int, *, from_ms: int, to_ms: int) -> None:
+    """Tell it of answers that came evenly, to requests that were sent after all that it was told of before."""
+    for moment in range(from_ms, to_ms, 1_000 // per_s):
+        rate.sent(1, moment)
+        rate.served(10**6 + moment)
+
+
+def test_nothing_is_held_back_before_the_first_refusal() -> None:
+    """Without a refusal and without a rate to keep to, there is no pace."""
+    rate = Rate()
+    rate.sent(1_000, 0)
+    assert not rate.paced
+    assert rate.wait_ms(0) == 0
+
+
+def test_a_rate_that_is_asked_for_is_even() -> None:
+    """``most_per_s`` spaces requests from the first one on, and never more is sent, whatever is served."""
+    rate = Rate(50)
+    rate.sent(1, 0)
+    waits = []
+    for _ in range(5):
+        waits.append(rate.wait_ms(0))
+        rate.sent(1, 0)
+    assert waits == [20, 40, 60, 80, 100]
+    rate.refused(1, last_sent=1, now_ms=0)
+    served(rate, 20, from_ms=0, to_ms=600_000)
+    assert rate.per_s(600_000) == 50
+
+
+def test_the_rate_falls_to_what_was_served_and_grows_from_there() -> None:
+    """Between two refusals 100 a second were served: a tenth below that at first, that after a second, more later."""
+    rate = Rate()
+    rate.refused(1, last_sent=1, now_ms=0)
+    assert rate.per_s(0) == 30
+    served(rate, 100, from_ms=0, to_ms=500)
+    assert rate.per_s(500) > 200
+    rate.refused(2, last_sent=2, now_ms=500)  # far too much: the truth is between
+    assert 100 < rate.per_s(500) < 200
+    rate = Rate(105)
+    rate.refused(1, last_sent=1, now_ms=0)
+    served(rate, 100, from_ms=0, to_ms=5_000)
+    rate.refused(2, last_sent=2, now_ms=5_000)
+    found = [rate.per_s(5_000 + after_ms) for after_ms in (0, 500, 1_000, 1_500)]
+    assert found == pytest.approx([90, 98.75, 100, 101.25])
+    assert rate.per_s(8_000) == 105
+
+
+def test_what_became_of_those_on_their_way_corrects_the_level() -> None:
+    """Where 5 of 20 that were sent at 400 a second got through, it is 100 a second."""
+    rate = Rate()
+    rate.refused(1, last_sent=1, now_ms=0)
+    served(rate, 100, from_ms=0, to_ms=1_000)
+    tried = rate.per_s(1_000)
+    rate.refused(101, last_sent=120, now_ms=1_000)
+    for _ in range(102, 117):
+        rate.refused_too()
+    for number in range(117, 121):
+        rate.served(number)
+    rate.served(121)
+    assert rate.per_s(1_000) == pytest.approx(0.9 * max(100, tried / 5))
+
+
+def test_refusals_are_forgotten_in_the_end() -> None:
+    """Where nothing was refused for long, nothing is held back any more."""
+    rate = Rate()
+    rate.refused(1, last_sent=1, now_ms=0)
+    served(rate, 100, from_ms=0, to_ms=1_000)
+    rate.refused(2, last_sent=2, now_ms=1_000)
+    assert rate.wait_ms(1_000) > 0
+    assert rate.wait_ms(3_000) == 0
+    assert rate.paced
+    assert rate.wait_ms(20_000) == 0
+    assert not rate.paced
+
+
+@given(
+    events=st.lists(
+        st.tuples(st.sampled_from(["sent", "served", "refused", "too"]), st.integers(0, 3_000)), max_size=60
+    )
+)
+def test_a_rate_stays_a_rate(events: list[tuple[str, int]]) -> None:
+    """Whatever happens in whatever order: never slower than one a second, and never a wait without an end."""
+    rate = Rate()
+    now_ms = number = 0
+    for event, later_ms in events:
+        now_ms += later_ms
+        match event:
+            case "sent" if not rate.wait_ms(now_ms):
+                number += 1
+                rate.sent(1, now_ms)
+            case "served":
+                rate.served(number)
+            case "refused":
+                rate.refused(number, last_sent=number, now_ms=now_ms)
+            case _:
+                rate.refused_too()
+        assert rate.per_s(now_ms) >= 1
+        assert 0 <= rate.wait_ms(now_ms) <= 2_000
 
 
 RESET_S = NOW_MS // 1_000 + 60
-
-
-def good(limiter: Limiter, times: int = 1) -> None:
-    for _ in range(times):
-        limiter.good(limiter.window)
-
-
-@pytest.mark.parametrize(
-    ("parallelism", "limits", "expected"), [(10, 0, 10), (10, 1, 5), (10, 2, 2), (10, 3, 1), (10, 9, 1), (1, 1, 1)]
-)
-def test_a_limit_halves_what_may_be_in_flight(parallelism: int, limits: int, expected: int) -> None:
-    """Each limit halves the number, down to one; it counts once the service lets a request through again."""
-    limiter = Limiter(parallelism=parallelism)
-    for _ in range(limits):
-        limiter.limited(limiter.window)
-        assert limiter.limit == 1
-    good(limiter)
-    assert limiter.limit == expected
-
-
-def test_one_limit_counts_once() -> None:
-    """Requests that were in flight together and all hit the limit halve the number once."""
-    limiter = Limiter(parallelism=16)
-    window = limiter.window
-    assert [limiter.limited(window) for _ in range(16)] == [True] + [False] * 15
-    good(limiter)
-    assert limiter.limit == 8
-
-
-def test_after_a_limit_one_request_goes_alone() -> None:
-    """Until the probe is through, nobody else goes; an answer to an older request does not count as that."""
-    limiter = Limiter(parallelism=8)
-    old = limiter.window
-    limiter.limited(old)
-    assert limiter.free
-    limiter.enter()
-    assert not limiter.free
-    limiter.good(old)
-    limiter.passed(old)
-    assert not limiter.free
-    limiter.passed(limiter.window)
-    assert limiter.free
-    assert limiter.limit == 4
-
-
-def test_good_answers_make_room_again() -> None:
-    """Ten good answers make room for one more, up to the parallelism and not beyond."""
-    limiter = Limiter(parallelism=4)
-    limiter.limited(limiter.window)
-    good(limiter, GOOD_FOR_ONE_MORE - 1)
-    assert limiter.limit == 2
-    good(limiter)
-    assert limiter.limit == 3
-    good(limiter, 100 * GOOD_FOR_ONE_MORE)
-    assert limiter.limit == 4
-
-
-@pytest.mark.parametrize(("remaining", "limit"), [(None, 6), (0, 1), (1, 1), (5, 5), (6, 6), (10**15, 6)])
-def test_what_is_left_caps_what_is_in_flight(remaining: int | None, limit: int) -> None:
-    """The service's count lowers the number at once, never below one, and lets go of it at once."""
-    limiter = Limiter(parallelism=6)
-    limiter.cap(remaining)
-    assert limiter.limit == limit
-    limiter.cap(None)
-    assert limiter.limit == 6
-
-
-def test_reservations_are_claims_that_were_not_sent() -> None:
-    """What is reserved keeps others out, is sent only while the service still takes it, and is given back."""
-    limiter = Limiter(parallelism=4)
-    limiter.cap(4)
-    limiter.take(2)
-    limiter.enter()
-    assert limiter.fits(1)
-    assert not limiter.fits(2)
-    assert not limiter.too_small(2)
-    limiter.cap(1)
-    assert limiter.spent  # the one that was sent is the one that is left
-    limiter.leave()
-    assert not limiter.spent
-    limiter.send_reserved()
-    assert limiter.spent
-    assert not limiter.reserve_one()
-    limiter.answered()
-    limiter.give_back(1)
-    assert (limiter.in_flight, limiter.claimed) == (0, 0)
-    assert limiter.too_small(2)
-    limiter.cap(None)
-    assert limiter.reserve_one()
-
-
-@given(
-    parallelism=st.integers(1, 8),
-    left=st.integers(1, 20),
-    steps=st.lists(st.tuples(st.sampled_from(["take", "send", "answer", "leave", "enter", "done"]), st.integers(1, 3))),
-)
-def test_claims_never_exceed_what_is_left(parallelism: int, left: int, steps: list[tuple[str, int]]) -> None:
-    """Whoever asks first keeps to both bounds, in whatever order rooms and requests come and go."""
-    limiter = Limiter(parallelism=parallelism)
-    limiter.cap(left)
-    rooms: list[list[int]] = []
-    plain = 0
-    for step, number in steps:
-        match step:
-            case "take" if limiter.fits(number):
-                limiter.take(number)
-                rooms.append([number, 0])
-            case "send" if rooms and rooms[-1][0]:
-                limiter.send_reserved()
-                rooms[-1] = [rooms[-1][0] - 1, rooms[-1][1] + 1]
-            case "answer" if rooms and rooms[-1][1]:
-                limiter.answered()
-                rooms[-1][1] -= 1
-            case "leave" if rooms and not rooms[-1][1]:
-                limiter.give_back(rooms.pop()[0])
-            case "enter" if limiter.free:
-                limiter.enter()
-                plain += 1
-            case "done" if plain:
-                limiter.leave()
-                plain -= 1
-        assert limiter.in_flight == len(rooms) + plain <= parallelism
-        assert limiter.claimed == sum(sum(room) for room in rooms) + plain <= left
-
-
-@given(
-    parallelism=st.integers(1, 60),
-    events=st.lists(st.tuples(st.sampled_from(["good", "passed", "limited", "cap"]), st.integers(0, 70)), max_size=80),
-)
-def test_the_limiter_stays_in_its_bounds_and_recovers(parallelism: int, events: list[tuple[str, int]]) -> None:
-    """Whatever is answered, late or not: from 1 to the parallelism, and enough good answers bring all of it back."""
-    limiter = Limiter(parallelism=parallelism)
-    for event, number in events:
-        window = max(0, limiter.window - number % 3)
-        match event:
-            case "good":
-                limiter.good(window)
-            case "passed":
-                limiter.passed(window)
-            case "limited":
-                limiter.limited(window)
-            case _:
-                limiter.cap(number or None)
-        assert 1 <= limiter.limit <= parallelism
-    limiter.cap(None)
-    good(limiter, parallelism * GOOD_FOR_ONE_MORE)
-    assert limiter.limit == parallelism
 
 
 def headers(remaining: object, reset: object = RESET_S) -> list[tuple[bytes, bytes]]:
@@ -358,10 +346,10 @@ def headers(remaining: object, reset: object = RESET_S) -> list[tuple[bytes, byt
 )
 def test_what_the_service_says_is_left(said: list[list[tuple[bytes, bytes]]], left: int | None) -> None:
     """The smallest number of a window counts; without a reset to come, or as no number, nothing is known."""
-    allowance = Allowance()
+    known = Remaining()
     for answer in said:
-        allowance.said(answer, NOW_MS)
-    assert allowance.left(NOW_MS) == left
+        known.said(answer, NOW_MS)
+    assert known.left(NOW_MS) == left
 
 
 @pytest.mark.parametrize(
@@ -378,20 +366,20 @@ def test_what_the_service_says_is_left(said: list[list[tuple[bytes, bytes]]], le
 )
 def test_how_many_the_next_window_takes(limits: list[object], remaining: list[int], size: int | None) -> None:
     """The limit that the service names, else the most that was ever left and the request that was told so."""
-    allowance = Allowance()
+    known = Remaining()
     for limit, left in zip(limits, remaining, strict=True):
         named = [] if limit is None else [(b"X-RateLimit-Limit", str(limit).encode())]
-        allowance.said([*headers(left), *named], NOW_MS)
-    assert allowance.next_size == size
+        known.said([*headers(left), *named], NOW_MS)
+    assert known.next_size == size
 
 
 def test_a_window_ends() -> None:
     """At its reset the service's count is over, with or without another answer."""
-    allowance = Allowance()
-    allowance.said(headers(0), NOW_MS)
-    assert allowance.reset_in_ms(NOW_MS + 1) == 59_999
-    assert allowance.left(NOW_MS + 59_999) == 0
-    assert allowance.left(NOW_MS + 60_000) is None
-    assert allowance.reset_in_ms(NOW_MS + 60_001) == 0
-    allowance.said([], NOW_MS + 60_001)
-    assert allowance.left(NOW_MS) is None
+    known = Remaining()
+    known.said(headers(0), NOW_MS)
+    assert known.reset_in_ms(NOW_MS + 1) == 59_999
+    assert known.left(NOW_MS + 59_999) == 0
+    assert known.left(NOW_MS + 60_000) is None
+    assert known.reset_in_ms(NOW_MS + 60_001) == 0
+    known.said([], NOW_MS + 60_001)
+    assert known.left(NOW_MS) is None
