@@ -152,7 +152,7 @@ class Rate:
         self._due = now_ms + SECOND_MS / self.per_s(now_ms)
 
     def _measured(self, now_ms: float) -> float:
-        """Return how many requests a second were served since the last refusal but one; 0 where that is too short."""
+        """Return how many requests a second were served since counting began; 0 where that is too little to tell."""
         span_ms = 0.0 if self._counted_from is None else now_ms - self._counted_from
         return self._served * SECOND_MS / span_ms if self._served >= _ENOUGH and span_ms >= _LONG_ENOUGH_MS else 0.0
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from reconciler.api.transport import Transport
 
 GONE = "gone"
+LIMITED = fail(429, Retry_After="7")
 
 
 class Window:
@@ -298,6 +299,18 @@ def test_a_limit_that_names_no_wait_ends_with_its_window() -> None:
     limited[1].update({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(NOW_MS // 1_000 + 20)})
     assert read_all(transport(Service(script(limited, ok({}))), clock=clock), 1, workers=1) == []
     assert 19 < sum(clock.sleeps) <= 20.5
+
+
+def test_a_clock_that_is_set_back_makes_no_wait_longer() -> None:
+    """What is waited for has nothing to do with the time of day."""
+
+    class SetBack(StillClock):
+        def now_ms(self) -> int:
+            return super().now_ms() - 3_600_000 * bool(self.sleeps)
+
+    clock = SetBack()
+    assert read_all(transport(Service(script(LIMITED, ok({}))), clock=clock), 5, workers=2) == []
+    assert 7 <= max(clock.sleeps) < 8
 
 
 def test_a_cancelled_call_does_not_keep_its_turn() -> None:
