@@ -13,7 +13,8 @@ import re
 from typing import TYPE_CHECKING, Final, NoReturn, assert_never
 from urllib.parse import unquote
 
-from reconciler.api.throttle import LONGEST_PLAUSIBLE_MS, LONGEST_WAIT_MS
+from reconciler.api.limiter import LONGEST_WAIT_MS
+from reconciler.api.pace import LONGEST_PLAUSIBLE_MS
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.text import SECOND_MS, format_duration, harmless
 

@@ -1,7 +1,7 @@
 """Calls to one service over HTTP: paced, repeated within limits; connections, time limits, and who knows the key.
 
 In: method, path and body of a call. Out: the JSON object of its answer, or an :class:`ApiError`. Knows no portfolio.
-When and how often one is sent is :mod:`reconciler.api.pacing`'s to say. The only module that imports httpcore2, which
+When and how often one is sent is :mod:`reconciler.api.limiter`'s to say. The only module that imports httpcore2, which
 is what httpx2 itself sends by. It drives single connections and neither a client nor a pool: that is half of the
 processor time of a request, and there is no redirect, cookie, proxy variable or netrc to switch off.
 
@@ -31,7 +31,8 @@ from msgspec import Struct
 from reconciler import __version__
 from reconciler.api.envelope import ServiceTime, success_of, without_key
 from reconciler.api.key import checked_key, checked_proxy
-from reconciler.api.pacing import Pacing, WriteRoom, room_here
+from reconciler.api.limiter import RequestLimiter
+from reconciler.api.room import WriteRoom, room_here
 from reconciler.core.endpoint import checked_base_url
 from reconciler.core.errors import ApiError, FailureKind, UsageError
 from reconciler.core.ports import WriteNotSent
@@ -177,14 +178,16 @@ class Transport:
             raise UsageError(f"{parallelism} requests at a time are none", "Give --parallelism a number from 1 up.")
         self._clock = clock
         self._time = ServiceTime(clock)
-        self._pacing = Pacing(parallelism=parallelism, clock=clock, jitter=jitter, service_ms=self._time.now_ms)
+        self._limiter = RequestLimiter(
+            parallelism=parallelism, clock=clock, jitter=jitter, service_ms=self._time.now_ms
+        )
         self.base_url = base_url if asgi_app is not None else checked_base_url(base_url)
         self.requests = 0
         """Requests sent so far, repeated ones included."""
         self._timeouts = timeouts or Timeouts()
         self._asgi_app = asgi_app
         self._proxy = checked_proxy(proxy, self.base_url) if proxy and asgi_app is None else None
-        # One connection a request in flight, whose number the pacing keeps. httpcore2's pool makes them and does no
+        # One connection a request in flight, whose number the limiter keeps. httpcore2's pool makes them and does no
         # more: to choose one, it would look at all of them several times a request.
         self._idle: list[httpcore2.AsyncConnectionInterface] = []
         self._pool: httpcore2.AsyncConnectionPool | None = None
@@ -217,7 +220,7 @@ class Transport:
     @property
     def notes(self) -> tuple[str, ...]:
         """What people should be told of the pace: sentences, each once, oldest first."""
-        return self._pacing.notes
+        return self._limiter.notes
 
     def service_ms(self) -> int:
         """Return the time by the service's clock, UTC epoch milliseconds; by ours where it names none."""
@@ -225,7 +228,7 @@ class Transport:
 
     def room(self) -> WriteRoom:
         """Return room for the looks and attempts of one write; while it is entered, this task's calls go by it."""
-        return WriteRoom(self._pacing, self._clock)
+        return WriteRoom(self._limiter, self._clock)
 
     async def get(self, path: str, *, operation: str) -> dict[str, object]:
         """Send a read; repeat it within limits. ``path`` begins with a slash and is safe in a URL as it stands."""
@@ -249,15 +252,15 @@ class Transport:
     async def _call(
         self, method: str, path: str, body: bytes | None, operation: str, *, cools_down: bool = False
     ) -> dict[str, object]:
-        room = room_here(self._pacing)
-        way = self._pacing if room is None else room
+        room = room_here(self._limiter)
+        way = self._limiter if room is None else room
         call = way.call(operation, safe=body is None)
         sending = None if room is None else functools.partial(room.sending, call)
         while True:
             await way.enter(call)
             try:
                 status, headers, answer = await self._exchange(method, path, body, operation, sending)
-                self._pacing.heard(headers, limited=status == 429)
+                self._limiter.heard(headers, limited=status == 429)
                 payload = success_of(status, headers, answer, operation=operation, now_ms=self._time.now_ms())
             except ApiError as error:
                 if cools_down and is_cooldown(error):
