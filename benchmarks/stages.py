@@ -77,7 +77,7 @@ def _decode(answers: list[tuple[PortfolioId, bytes]], live: dict[PortfolioId, Li
     for portfolio, body in answers:
         operation = f"status of {portfolio}"
         payload = success_of(200, [], body, operation=operation, now_ms=NOW_MS)
-        live[portfolio] = live_of(portfolio, payload, operation=operation)
+        live[portfolio] = live_of(portfolio, payload)
 
 
 def _plan(configuration: Configuration, live: Mapping[PortfolioId, Live]) -> Plan:

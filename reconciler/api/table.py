@@ -8,29 +8,32 @@ new is no error, a field of another type than documented counts as missing, and 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from reconciler.core.codec import LATEST_MS
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.guards import MAX_INTERVAL_MS, MIN_INTERVAL_MS
-from reconciler.core.rebalance import RebalanceStatus, Triggered
+from reconciler.core.model import PortfolioId
+from reconciler.core.ports import Confirmation
+from reconciler.core.rebalance import RebalanceStatus
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from reconciler.core.intent import Call
-    from reconciler.core.model import Cadence, Live, Paths, PortfolioId, StrategyId, StrategyLive
-    from reconciler.core.ports import Confirmation
+    from reconciler.core.intent import Call, Intent
+    from reconciler.core.model import Live, Paths, StrategyId, StrategyLive
     from reconciler.core.rebalance import PortfolioFacts, Rebalance, RecentRebalances
 
 Fields = dict[str, object]
 """A JSON object."""
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
+Codec = Callable[[PortfolioId, Fields], T]
+"""Reads an answer about a portfolio. Raises :class:`ApiError` (``MALFORMED``) for one that can't be used."""
 
 LONGEST_ID: Final = 128
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
@@ -39,50 +42,26 @@ _LONGEST_RUN_WORD: Final = 64
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Codec(Protocol[T_co]):
-    """Reads an answer about a portfolio. Raises :class:`ApiError` (``MALFORMED``), which names ``operation``."""
-
-    def __call__(self, portfolio: PortfolioId, payload: Fields, *, operation: str) -> T_co:
-        """Return what the answer says."""
-
-
-class RunCodec(Protocol):
-    """Reads an answer about one rebalance of a portfolio, as a :class:`Codec` does."""
-
-    def __call__(self, portfolio: PortfolioId, rebalance: str, payload: Fields, *, operation: str) -> Rebalance:
-        """Return what the answer says."""
-
-
-class Wish(NamedTuple):
-    """What a write is to bring about; each call takes from it what its body carries. ``interval_ms`` is set where one
-    is needed."""
-
-    interval_ms: int = 0
-    offset_ms: int | None = None
-    run_now: bool = False
-    reason: str = ""
-    skip_schedule_validation: bool = False
-
-
 class Route(NamedTuple):
     """Where a write goes below its portfolio's path, and the body that belongs there."""
 
     tail: str
-    body: Callable[[Wish], Fields]
+    body: Callable[[Intent], Fields]
 
 
 class Write(NamedTuple):
     """One call that changes something.
 
     ``name`` names it to people. There are as many ``routes`` as :class:`Families`, or one that all of them share.
-    ``cools_down`` says that its 429 may be about this portfolio alone (API facts §2.5). ``hint`` returns what to say
-    beside a refusal, if anything.
+    ``answer`` reads what its answer confirms. ``cools_down`` says that its 429 may be about this portfolio alone (API
+    facts §2.5). ``hint`` returns what to say beside a refusal, if anything.
     """
 
     name: str
     routes: tuple[Route, ...]
+    answer: Codec[Confirmation]
     cools_down: bool = False
-    hint: Callable[[Wish], str] | None = None
+    hint: Callable[[Intent], str] | None = None
 
 
 class Read(NamedTuple, Generic[T]):
@@ -124,35 +103,32 @@ class Listing(NamedTuple):
 
     path: Callable[[str | None], str]
     size: int
-    page: Callable[[Fields, str], Page]
+    page: Callable[[Fields], Page]
 
 
 class Strategies(NamedTuple):
     """Where a strategy's cadence is read and set, with ``{}`` for its id; the body that sets it, how it is read."""
 
     path: str
-    body: Callable[[Cadence], Fields]
-    live: Callable[[StrategyId, Fields, str], StrategyLive]
+    body: Callable[[Intent], Fields]
+    live: Callable[[StrategyId, Fields], StrategyLive]
 
 
 class Table(NamedTuple):
     """One version. What it lacks is refused, or is a value that says so, by the client; never asked for.
 
     ``word`` is its name, ``folder`` the path of all portfolios, ``noun`` what it calls a rebalance. ``lacks`` says of
-    each write that is not in ``writes`` why there is none. ``run_key`` is where a trigger's answer names the run.
-    ``no_runs`` are statuses by which Glider refuses the list of runs of a portfolio that never had one.
-    ``without_status`` returns what a portfolio is that is there although its status is not found; without it, a status
-    that is not found is that of no portfolio.
+    each write that is not in ``writes`` why there is none. ``no_runs`` are the statuses by which Glider refuses to list
+    the runs of a portfolio that never had one. ``without_status`` returns what a portfolio is that is there although
+    its status is not found; without it, a status that is not found is that of no portfolio.
     """
 
     word: str
     folder: str
     noun: str
     status: Read[Codec[Live]]
-    confirmation: Codec[Confirmation]
     writes: Mapping[Call, Write]
-    run_key: str
-    look: Read[RunCodec]
+    look: Read[Callable[[PortfolioId, str, Fields], Rebalance]]
     recent: Read[Codec[RecentRebalances]] | None = None
     no_runs: frozenset[int] = frozenset()
     facts: Read[Codec[PortfolioFacts]] | None = None
@@ -204,25 +180,26 @@ def data_of(payload: Fields) -> Fields | None:
     return data if isinstance(data, dict) else None
 
 
-def required_data(portfolio: PortfolioId, payload: Fields, operation: str) -> Fields:
+def malformed(why: str) -> ApiError:
+    """Return the error of an answer that can't be used; the client adds which call it answered."""
+    return ApiError(FailureKind.MALFORMED, why)
+
+
+def required_data(portfolio: PortfolioId, payload: Fields) -> Fields:
     """Return what stands inside the envelope. Raises :class:`ApiError` (``MALFORMED``) where that is no object, or is
     about another portfolio."""
     data = data_of(payload)
     if data is None:
-        raise ApiError(FailureKind.MALFORMED, "the answer holds no data object", operation=operation)
-    require_same(portfolio, data.get("portfolioId"), operation)
+        raise malformed("the answer holds no data object")
+    require_same(portfolio, data.get("portfolioId"))
     return data
 
 
-def require_same(portfolio: PortfolioId, answered: object, operation: str) -> None:
+def require_same(portfolio: PortfolioId, answered: object) -> None:
     """Raise :class:`ApiError` (``MALFORMED``) for an answer about another portfolio; ``None`` names none."""
     if answered is not None and answered != portfolio:
         shown = harmless(answered, longest=LONGEST_ID) if isinstance(answered, str) else "something unreadable"
-        raise ApiError(
-            FailureKind.MALFORMED,
-            f"the answer is about another portfolio: {portfolio} was asked for, {shown} answered",
-            operation=operation,
-        )
+        raise malformed(f"the answer is about another portfolio: {portfolio} was asked for, {shown} answered")
 
 
 def lower(word: str) -> str:
@@ -289,16 +266,18 @@ def rebalance_id(value: object) -> str | None:
     return value if harmless(value, longest=_LONGEST_RUN_ID) == value else None
 
 
-def triggered_of(portfolio: PortfolioId, payload: Fields, key: str, *, operation: str) -> Triggered:
-    """Return what the answer of a trigger said, with the id at ``key``; its status word is never looked at.
+def run_at(key: str) -> Codec[Confirmation]:
+    """Return what reads the answer of a trigger, which names the run at ``key``; its status word is never looked at.
 
-    Raises :class:`ApiError` (``MALFORMED``) for an answer about another portfolio.
+    It raises :class:`ApiError` (``MALFORMED``) for an answer about another portfolio.
     """
-    data = data_of(payload)
-    if data is None:
-        return Triggered(id=None)
-    require_same(portfolio, data.get("portfolioId"), operation)
-    return Triggered(id=rebalance_id(data.get(key)))
+
+    def read(portfolio: PortfolioId, payload: Fields) -> Confirmation:
+        data = data_of(payload) or {}
+        require_same(portfolio, data.get("portfolioId"))
+        return Confirmation(run=rebalance_id(data.get(key)))
+
+    return read
 
 
 def run_status(word: str) -> tuple[RebalanceStatus, str]:
@@ -313,10 +292,10 @@ def run_status(word: str) -> tuple[RebalanceStatus, str]:
     return status, spelled
 
 
-def required_run_status(word: object, operation: str) -> tuple[RebalanceStatus, str]:
+def required_run_status(word: object) -> tuple[RebalanceStatus, str]:
     """Return the same; raise :class:`ApiError` (``MALFORMED``) where there is no word."""
     if not isinstance(word, str) or not word:
-        raise ApiError(FailureKind.MALFORMED, "the answer holds no status word", operation=operation)
+        raise malformed("the answer holds no status word")
     return run_status(word)
 
 

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 
 from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
 from reconciler.core.intent import Call, Effect, WriteOutcome
-from reconciler.core.model import PortfolioId, strategy_of
-from reconciler.core.ports import Confirmation, WriteNotSent
+from reconciler.core.model import strategy_of
+from reconciler.core.ports import WriteNotSent
 from reconciler.core.rebalance import is_cooldown
 from reconciler.core.report import Outcome, Result
 from reconciler.core.text import format_duration
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.intent import Intent
     from reconciler.core.plan import Change
-    from reconciler.core.ports import Clock, Journal, ServiceApi
+    from reconciler.core.ports import Clock, Confirmation, Journal, ServiceApi
 
 T = TypeVar("T")
 
@@ -265,42 +265,13 @@ class Announcer(Struct, frozen=True, kw_only=True):
 
     async def _send(self, intent: Intent) -> Confirmation:
         """Send it. Nothing else in the program calls a write of the service; a test of the layers sees to that."""
-        match intent.call:
-            case Call.START:
-                return await self.api.start(
-                    PortfolioId(intent.address),
-                    interval_ms=_interval_of(intent),
-                    offset_ms=intent.offset_ms,
-                    run_now=intent.run_now,
-                )
-            case Call.PAUSE:
-                return await self.api.pause(PortfolioId(intent.address), reason=intent.reason)
-            case Call.RESUME:
-                return await self.api.resume(PortfolioId(intent.address), reason=intent.reason)
-            case Call.UPDATE_SCHEDULE:
-                return await self.api.update_schedule(
-                    PortfolioId(intent.address), interval_ms=_interval_of(intent), offset_ms=intent.offset_ms
-                )
-            case Call.SET_CADENCE:
-                strategy = strategy_of(intent.address)
-                if strategy is None or intent.cadence is None:
-                    raise _our_bug("a cadence is to be set without a strategy or a cadence")
-                stored = await self.api.set_cadence(strategy, intent.cadence)
-                if stored is not intent.cadence:  # reads have to tell what holds now
-                    said = (
-                        "accepted the cadence without naming it"
-                        if stored is None
-                        else f"stored {stored} instead of {intent.cadence}"
-                    )
-                    raise ApiError(FailureKind.MALFORMED, f"Glider {said}", operation=intent.call)
-                return Confirmation(cadence=stored)
-            case Call.REBALANCE:
-                triggered = await self.api.trigger(
-                    PortfolioId(intent.address), skip_schedule_validation=intent.skip_schedule_validation
-                )
-                return Confirmation(run=triggered.id)
-            case _:
-                assert_never(intent.call)
+        _require_complete(intent)
+        answer = await self.api.send(intent)
+        if intent.call is Call.SET_CADENCE and answer.cadence is not intent.cadence:  # reads must tell what holds now
+            stored = f"stored {answer.cadence} instead of {intent.cadence}"
+            said = "accepted the cadence without naming it" if answer.cadence is None else stored
+            raise ApiError(FailureKind.MALFORMED, f"Glider {said}", operation=intent.call)
+        return answer
 
 
 class Sight(Struct, Generic[T], frozen=True):
@@ -369,11 +340,13 @@ def _require_patience(patience: _Patience, late: WriteNotSent) -> None:
         ) from late
 
 
-def _interval_of(intent: Intent) -> int:
-    if intent.interval_ms is None:
-        raise _our_bug("a change writes a schedule without an interval")
-    return intent.interval_ms
-
-
-def _our_bug(what: str) -> PlanInvalid:
-    return PlanInvalid(what, "This is a bug of ours; please report it.")
+def _require_complete(intent: Intent) -> None:
+    """Raise :class:`PlanInvalid` for a write that lacks what it is to set; no plan of ours makes one."""
+    match intent.call:
+        case Call.START | Call.UPDATE_SCHEDULE if intent.interval_ms is None:
+            what = "a change writes a schedule without an interval"
+        case Call.SET_CADENCE if intent.cadence is None or strategy_of(intent.address) is None:
+            what = "a cadence is to be set without a strategy or a cadence"
+        case _:
+            return
+    raise PlanInvalid(what, "This is a bug of ours; please report it.")

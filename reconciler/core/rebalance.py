@@ -138,12 +138,6 @@ class PortfolioFacts(Struct, frozen=True, kw_only=True):
     trading: tuple[tuple[str, str], ...] = ()
 
 
-class Triggered(Struct, frozen=True, kw_only=True):
-    """What the answer of a trigger said: the id of the rebalance, ``None`` where it named none that can be used."""
-
-    id: str | None
-
-
 class RebalanceOutcome(StrEnum):
     """What became of asking for one rebalance, in the order of display."""
 

@@ -16,7 +16,6 @@ from reconciler.cli.looking import exit_reason
 from reconciler.core.adoption import Found, make_adoption
 from reconciler.core.errors import ApiError, ExitReason, FailureKind
 from reconciler.core.model import ApiVersion, Desired, Live, Paths, PortfolioId, RunState, Status
-from reconciler.core.ports import Confirmation
 from reconciler.core.rebalance import Knowledge, LastRebalance, Rebalance, RebalanceStatus
 from reconciler.render.status import StatusRow, status_text
 from reconciler.render.style import PLAIN
@@ -48,20 +47,6 @@ class Slow:
         finally:
             self.running -= 1
         return Live(id=portfolio, status=Status.ACTIVE)
-
-    async def start(
-        self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None, run_now: bool
-    ) -> Confirmation:
-        return Confirmation()
-
-    async def pause(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
-        return Confirmation()
-
-    async def resume(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
-        return Confirmation()
-
-    async def update_schedule(self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None) -> Confirmation:
-        return Confirmation()
 
 
 class Watcher:

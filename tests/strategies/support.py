@@ -9,6 +9,7 @@ from reconciler.apply.journal import open_journal, read_memory, read_runs
 from reconciler.apply.run import Pace, apply_plan
 from reconciler.apply.settle import settle
 from reconciler.core.decide import Unverified
+from reconciler.core.intent import Call
 from reconciler.core.model import (
     ApiVersion,
     Cadence,
@@ -17,9 +18,11 @@ from reconciler.core.model import (
     RunState,
     StrategyDesired,
     StrategyId,
+    address_of,
 )
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import Strategies, build_plan, with_strategies
+from tests.apply.scripted import intent
 from tests.support import BASE_URL, Silence, World, run, versions_of_intents
 
 if TYPE_CHECKING:
@@ -88,7 +91,7 @@ class StrategyWorld(World):
             journal.open_run(fingerprint=fingerprint(plan), tool="test")
             async with self.api(plan.changes) as api:
                 if self.stand_in is not None:
-                    vars(api).update(read_strategy=self.stand_in.read_strategy, set_cadence=self.stand_in.set_cadence)
+                    vars(api).update(read_strategy=self.stand_in.read_strategy, send=self.stand_in.send)
                 self.settled = await settle(api=api.by(versions_of_intents(journal)), journal=journal)
                 return await apply_plan(
                     plan,
@@ -112,7 +115,7 @@ class StrategyWorld(World):
 
         async def put() -> None:
             async with self.api() as api:
-                await api.set_cadence(strategy, Cadence(cadence))
+                await api.send(intent(address_of(strategy), Call.SET_CADENCE, cadence=Cadence(cadence)))
 
         run(put())
 
