@@ -15,9 +15,9 @@ from msgspec.structs import replace
 from reconciler.api.client import Glider
 from reconciler.api.fleet import read_fleet
 from reconciler.api.transport import Transport
+from reconciler.apply.announce import settle
 from reconciler.apply.journal import open_journal, read_memory
 from reconciler.apply.run import Pace, Stop, apply_plan
-from reconciler.apply.settle import settle
 from reconciler.core.decide import DEFAULT_POLICY, Policy
 from reconciler.core.evidence import believed
 from reconciler.core.model import (

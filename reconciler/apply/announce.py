@@ -5,6 +5,9 @@ In: how to look at what the write is about, what a look must show for the write 
 for look and write is taken, the look is made, the intent is durable in the journal, the look is still young, the write
 is sent, its outcome is durable. Whatever made it wait sends it back to the look. What differs between the kinds of
 writes is data (:class:`~reconciler.core.intent.Intent`) and functions of it, never another order.
+
+Where a process died over a write, the next command settles it first (:func:`settle`): it reads what became of it, and
+writes nothing to the service. Whatever is left to do is for the next plan to find.
 """
 
 from __future__ import annotations
@@ -16,8 +19,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
-from reconciler.core.intent import Call, Effect, WriteOutcome
-from reconciler.core.model import strategy_of
+from reconciler.core.intent import Call, Effect, WriteOutcome, effect_on_portfolio, effect_on_strategy
+from reconciler.core.model import PortfolioId, strategy_of
 from reconciler.core.ports import WriteNotSent
 from reconciler.core.rebalance import is_cooldown
 from reconciler.core.report import Outcome, Result
@@ -26,7 +29,7 @@ from reconciler.core.text import format_duration
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from reconciler.core.intent import Intent
+    from reconciler.core.intent import Intent, OpenIntent
     from reconciler.core.plan import Change
     from reconciler.core.ports import Clock, Confirmation, Journal, ServiceApi
 
@@ -350,3 +353,65 @@ def _require_complete(intent: Intent) -> None:
         case _:
             return
     raise PlanInvalid(what, "This is a bug of ours; please report it.")
+
+
+async def settle(*, api: ServiceApi, journal: Journal) -> tuple[str, ...]:
+    """Give every open intent its outcome: ``seen`` or ``unseen`` where a read tells, else ``unknown``.
+
+    Returns a sentence for each, oldest first. An intent whose portfolio can't be read stays open, and its record void.
+    Raises :class:`ApiError` only for a refused key.
+    """
+    sentences = []
+    for opened in journal.unsettled():
+        intent = opened.intent
+        if intent.call is Call.REBALANCE:
+            sentences.append(_leave_unanswered(opened, journal))
+            continue
+        what = f"an earlier apply was cut off during {intent.call.value} of {intent.address}"
+        try:
+            effect = await _effect_of(opened, api)
+        except ApiError as error:
+            if error.kind is FailureKind.UNAUTHENTICATED:
+                raise
+            sentences.append(f"{what}; it can't be read now, so that stays open ({error})")
+            continue
+        outcome = _OUTCOMES.get(effect, WriteOutcome.UNKNOWN)
+        journal.end(opened.number, outcome, "an earlier apply was cut off; settled by reading")
+        sentences.append(f"{what}; a read {_SAYS[effect]}")
+    return tuple(sentences)
+
+
+async def _effect_of(opened: OpenIntent, api: ServiceApi) -> Effect:
+    strategy = strategy_of(opened.intent.address)
+    if strategy is None:
+        live = await api.read(PortfolioId(opened.intent.address))
+        return effect_on_portfolio(opened.intent, live, answered=False)
+    return effect_on_strategy(opened.intent, await api.read_strategy(strategy))
+
+
+_OUTCOMES: Final = {Effect.SHOWN: WriteOutcome.SEEN, Effect.UNCHANGED: WriteOutcome.UNSEEN}
+_SAYS: Final = {
+    Effect.SHOWN: "shows that it took effect",
+    Effect.UNCHANGED: "shows that it had no effect",
+    Effect.SOMEBODY_ELSES: "shows it paused, but not that the pause is ours",
+    Effect.OPEN: "can't tell whether it took effect",
+}
+
+
+def settle_rebalances(journal: Journal) -> tuple[str, ...]:
+    """Give the open intents of rebalances alone their outcome, without a read; a sentence for each, oldest first.
+
+    They stay unanswered: whoever asks for one again has to look for it first.
+    """
+    opened = [one for one in journal.unsettled() if one.intent.call is Call.REBALANCE]
+    return tuple(_leave_unanswered(one, journal) for one in opened)
+
+
+def _leave_unanswered(opened: OpenIntent, journal: Journal) -> str:
+    """Leave a rebalance unknown: no status tells one that was asked for from one that the schedule began."""
+    journal.end(opened.number, WriteOutcome.UNKNOWN, "cut off before its answer came; it is not repeated")
+    portfolio = opened.intent.address
+    return (
+        f"an earlier rebalance of {portfolio} was cut off, and may have begun; it is not repeated: "
+        f"look with `reconciler status {portfolio}`"
+    )

@@ -200,7 +200,7 @@ def _ask(plan: Plan) -> None:
 
 async def _settle(service: Service, journal: SqliteJournal, output: Output) -> None:
     """Find out what became of the writes of an apply that was cut off, before anything else."""
-    from reconciler.apply.settle import settle
+    from reconciler.apply.announce import settle
     from reconciler.core.model import PortfolioId
 
     # By what each intent says, not by the files: a portfolio may have left them, or moved to the other API, since.

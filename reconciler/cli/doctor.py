@@ -14,7 +14,6 @@ from reconciler.cli.service import open_service, run_async
 from reconciler.cli.wiring import make_output
 from reconciler.core.endpoint import NOTHING
 from reconciler.core.errors import ApiError, ConfigInvalid, JournalError, ReconcilerError
-from reconciler.core.model import ApiVersion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,7 +136,7 @@ async def _asked(options: Mapping[str, Any], configuration: Configuration | None
     from reconciler.core.doctor import needed_scopes, service_checks
 
     desired = configuration.desired if configuration is not None else {}
-    on_v1 = next((one.id for one in desired.values() if one.api is ApiVersion.V1), None)
+    on_v1 = next((one.id for one in desired.values() if one.api.can.has_two_paths), None)
     strategies = configuration is not None and len(configuration.strategies) > 0
     read, write = needed_scopes(desired.values(), strategies=strategies)
     # The account is asked for as one of the checks: another one than the files expect is a finding here.

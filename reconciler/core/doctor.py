@@ -15,7 +15,7 @@ from msgspec import Struct
 from reconciler.core.codec import iso
 from reconciler.core.endpoint import mismatch
 from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, ReconcilerError, exit_reason_of
-from reconciler.core.model import ApiVersion, Paths
+from reconciler.core.model import Paths
 from reconciler.core.text import label, plural
 
 if TYPE_CHECKING:
@@ -292,8 +292,8 @@ def check_scopes(asking: Asking, *, read: Sequence[str], write: Sequence[str]) -
 def needed_scopes(
     portfolios: Iterable[Desired | Change], *, strategies: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what reading and what writing these needs; v1 documents no scopes (API facts §1.1, §2.7)."""
-    nouns = ["portfolios"] if any(one.api is not ApiVersion.V1 for one in portfolios) else []
+    """Return what reading and what writing these needs, where scopes are documented (API facts §2.7)."""
+    nouns = ["portfolios"] if any(one.api.can.has_scopes for one in portfolios) else []
     nouns += ["strategies"] if strategies else []
     return tuple(f"{noun}:read" for noun in nouns), tuple(f"{noun}:write" for noun in nouns)
 

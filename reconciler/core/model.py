@@ -52,16 +52,21 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     ``owns_schedule``: a portfolio has an interval and an offset of its own, can be started and be given another
     schedule; else its cadence belongs to its strategy. ``keeps_reason``: the reason of a pause is stored and read back;
     else a pause is told from the next by the time the portfolio was due. ``reads_schedule``: a read shows how often it
-    runs. ``lists``: the portfolios can be listed.
+    runs. ``lists``: the portfolios can be listed. ``lists_runs``: so can the runs of a portfolio, which is how one is
+    found whose answer was lost. ``has_scopes``: what a key may do is documented. ``has_two_paths``: a service may take
+    its writes by either of two sets of paths.
     """
 
-    owns_schedule: bool
-    keeps_reason: bool
-    reads_schedule: bool
-    lists: bool
+    owns_schedule: bool = False
+    keeps_reason: bool = False
+    reads_schedule: bool = False
+    lists: bool = False
+    lists_runs: bool = False
+    has_scopes: bool = False
+    has_two_paths: bool = False
 
 
-_NOTHING: Final = Capabilities(owns_schedule=False, keeps_reason=False, reads_schedule=False, lists=False)
+_NOTHING: Final = Capabilities()
 
 
 class ApiVersion(StrEnum):
@@ -76,8 +81,8 @@ class ApiVersion(StrEnum):
         member.can = can
         return member
 
-    V1 = "v1", Capabilities(owns_schedule=True, keeps_reason=True, reads_schedule=False, lists=False)
-    V2 = "v2", Capabilities(owns_schedule=False, keeps_reason=False, reads_schedule=True, lists=True)
+    V1 = "v1", Capabilities(owns_schedule=True, keeps_reason=True, lists_runs=True, has_two_paths=True)
+    V2 = "v2", Capabilities(reads_schedule=True, lists=True, has_scopes=True)
 
 
 class Paths(StrEnum):

@@ -274,6 +274,8 @@ def test_a_version_can_do_what_its_table_holds(version: ApiVersion) -> None:
     assert table.word == version.value
     assert (Call.START in table.writes, Call.UPDATE_SCHEDULE in table.writes) == (can.owns_schedule,) * 2
     assert (table.listing is not None) is can.lists
+    assert (table.recent is not None) is can.lists_runs
+    assert (table.families is not None) is can.has_two_paths
     assert {
         bool(route.body(Intent(address=ONE, call=Call.PAUSE, token="0000a1", reason="x")))
         for route in table.writes[Call.PAUSE].routes

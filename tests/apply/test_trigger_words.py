@@ -283,17 +283,17 @@ CASES: dict[str, tuple[Script, Went]] = {
     },
     "interrupted at the list": (
         lists(STOP),
-        Went(result=result(O.NOT_ATTEMPTED, detail="interrupted"), why="interrupted"),
+        Went(result=result(O.NOT_ATTEMPTED, detail="interrupted before its outcome was known"), why="interrupted"),
     ),
     "interrupted at the look": (
         [*lists(OLD), (READS, STOP)],
-        Went(result=result(O.NOT_ATTEMPTED, detail="interrupted"), why="interrupted"),
+        Went(result=result(O.NOT_ATTEMPTED, detail="interrupted before its outcome was known"), why="interrupted"),
     ),
     "interrupted while it was sent": (
         [*BEGUN, (SENDS, STOP)],
         Went(
             journal=[("unknown", "interrupted before its answer came")],
-            result=unknown("interrupted before its answer came"),
+            result=unknown("interrupted before its outcome was known"),
             why="interrupted",
         ),
     ),
@@ -301,7 +301,7 @@ CASES: dict[str, tuple[Script, Went]] = {
         [*BEGUN, (SENDS, LOST), *lists(OLD, STOP)],
         Went(
             journal=[("unknown", f"{TEXT}; interrupted before a read showed its effect")],
-            result=unknown("interrupted before its answer came"),
+            result=unknown("interrupted before its outcome was known"),
             why="interrupted",
         ),
     ),

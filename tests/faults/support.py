@@ -9,9 +9,9 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from reconciler.api.fleet import read_strategies
+from reconciler.apply.announce import settle
 from reconciler.apply.journal import open_journal, read_memory
 from reconciler.apply.run import Pace, Stop, apply_plan
-from reconciler.apply.settle import settle
 from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call
 from reconciler.core.model import Cadence, StrategyDesired, StrategyId, strategy_of

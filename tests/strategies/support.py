@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.api.fleet import read_fleet, read_strategies
+from reconciler.apply.announce import settle
 from reconciler.apply.journal import open_journal, read_memory, read_runs
 from reconciler.apply.run import Pace, apply_plan
-from reconciler.apply.settle import settle
 from reconciler.core.decide import Unverified
 from reconciler.core.intent import Call
 from reconciler.core.model import (
