@@ -23,7 +23,7 @@ from reconciler.core.rebalance import PortfolioFacts, RecentRebalances
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from reconciler.api.table import Families, Fields, Listing, Strategies, Table, Write
+    from reconciler.api.table import Families, Fields, ListCall, StrategyCalls, Table, WriteCall
     from reconciler.api.transport import Transport
     from reconciler.core.intent import Intent
     from reconciler.core.model import Paths, StrategyId
@@ -212,7 +212,7 @@ class Glider:
         )
 
     async def _list(
-        self, listing: Listing, rows: dict[PortfolioId, Live], seen: Callable[[Live], None] | None
+        self, listing: ListCall, rows: dict[PortfolioId, Live], seen: Callable[[Live], None] | None
     ) -> tuple[int, ApiError | None]:
         """Add one version's portfolios to ``rows``; return how many rows could not be read, and why it ends early."""
         cursors: set[str] = set()
@@ -252,7 +252,7 @@ class Glider:
     def _of(self, portfolio: PortfolioId) -> Table:
         return self.tables[self.version_of(portfolio)]
 
-    def _strategies(self, operation: str) -> Strategies:
+    def _strategies(self, operation: str) -> StrategyCalls:
         found = next((table.strategies for table in self.tables.values() if table.strategies is not None), None)
         if found is None:
             raise ApiError(FailureKind.REFUSED, "not sent: no API has strategies", operation=operation)
@@ -268,7 +268,7 @@ def _read(payload: Fields, operation: str, read: Callable[[Fields], T]) -> T:
         raise
 
 
-def _write_of(table: Table, intent: Intent) -> Write:
+def _write_of(table: Table, intent: Intent) -> WriteCall:
     """Return a version's own form of a write. Raises :class:`ApiError` for one that it lacks."""
     write = table.writes.get(intent.call)
     if write is None:
@@ -295,7 +295,7 @@ class _Routes:
         self._tried: dict[tuple[PortfolioId, str], tuple[int, ApiError]] = {}
         self.notes: list[str] = []
 
-    def choose(self, portfolio: PortfolioId, write: Write) -> int:
+    def choose(self, portfolio: PortfolioId, write: WriteCall) -> int:
         """Return the family by which a write goes now."""
         proven = self._proven.get(write.name)
         if proven is not None:
@@ -303,14 +303,14 @@ class _Routes:
         tried = self._tried.get((portfolio, write.name))
         return 1 - tried[0] if tried is not None else self._first
 
-    def answered(self, portfolio: PortfolioId, write: Write, family: int) -> None:
+    def answered(self, portfolio: PortfolioId, write: WriteCall, family: int) -> None:
         """A write went well by this family."""
         if self._tried.pop((portfolio, write.name), None) is None:
             self._proven.setdefault(write.name, family)
         else:
             self._remember(write, family)
 
-    def failed(self, portfolio: PortfolioId, write: Write, family: int, error: ApiError) -> ApiError:
+    def failed(self, portfolio: PortfolioId, write: WriteCall, family: int, error: ApiError) -> ApiError:
         """Return the error of a write that failed by this family, completed where its route may not be there.
 
         It has ``other_route`` where the next try takes the other family: whoever calls again looks first, and so knows
@@ -342,7 +342,7 @@ class _Routes:
             **failure_facts(error),
         )
 
-    def _remember(self, write: Write, family: int) -> None:
+    def _remember(self, write: WriteCall, family: int) -> None:
         self._proven[write.name] = family
         self._first = family
         note = (

@@ -179,7 +179,7 @@ async def _looked_for_elsewhere(
     return live
 
 
-class Asked(NamedTuple):
+class LastRunQuery(NamedTuple):
     """One portfolio whose last rebalance is asked for.
 
     ``operation`` is the id of the last one that the journal knows, for a service without a list.
@@ -190,7 +190,7 @@ class Asked(NamedTuple):
 
 
 async def read_last(
-    api: RebalanceApi, asked: Sequence[Asked], *, parallelism: int, observer: ReadObserver | None = None
+    api: RebalanceApi, asked: Sequence[LastRunQuery], *, parallelism: int, observer: ReadObserver | None = None
 ) -> dict[PortfolioId, LastRebalance]:
     """Return the last rebalance of every portfolio, in the order given. It takes two calls where the service has a
     list (API facts §5.1). Of a portfolio that could not be read nothing is asked."""
@@ -202,7 +202,7 @@ async def read_last(
     return await read_each(by_id, read, _unread, parallelism=parallelism, told=_told(observer))
 
 
-async def read_recent(api: RebalanceApi, one: Asked, *, limit: int) -> tuple[LastRebalance, ...]:
+async def read_recent(api: RebalanceApi, one: LastRunQuery, *, limit: int) -> tuple[LastRebalance, ...]:
     """Return the newest rebalances of one portfolio, newest first, each as far as it can be read.
 
     One that can't be read keeps what the list says of it, beside its failure. Raises :class:`ApiError` where the list
@@ -225,7 +225,7 @@ async def read_recent(api: RebalanceApi, one: Asked, *, limit: int) -> tuple[Las
     return tuple((await read_each(range(len(listed)), read, unread, parallelism=limit)).values())
 
 
-async def _last(api: RebalanceApi, one: Asked) -> LastRebalance:
+async def _last(api: RebalanceApi, one: LastRunQuery) -> LastRebalance:
     if one.live.status in _NOT_THERE:
         return LastRebalance(knowledge=Knowledge.UNREADABLE)
     recent = await api.recent(one.live.id, limit=1)
@@ -236,14 +236,14 @@ async def _last(api: RebalanceApi, one: Asked) -> LastRebalance:
     return await _looked(api, one, recent.rebalances[0])
 
 
-async def _looked(api: RebalanceApi, one: Asked, listed: Rebalance) -> LastRebalance:
+async def _looked(api: RebalanceApi, one: LastRunQuery, listed: Rebalance) -> LastRebalance:
     """Return a listed rebalance with its result, which takes a call of its own; the list knows none."""
     found = await api.look(one.live.id, listed.id)
     rebalance = replace(found, scheduled_ms=listed.scheduled_ms, started_ms=found.started_ms or listed.started_ms)
     return LastRebalance(knowledge=Knowledge.READ, rebalance=rebalance)
 
 
-async def _by_operation(api: RebalanceApi, one: Asked) -> LastRebalance:
+async def _by_operation(api: RebalanceApi, one: LastRunQuery) -> LastRebalance:
     """Return the operation that the journal knows, if it is the last one: a later completed one has no id here."""
     if one.operation is None:
         return LastRebalance(knowledge=Knowledge.NOT_EXPOSED)

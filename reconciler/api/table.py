@@ -49,7 +49,7 @@ class Route(NamedTuple):
     body: Callable[[Intent], Fields]
 
 
-class Write(NamedTuple):
+class WriteCall(NamedTuple):
     """One call that changes something.
 
     ``name`` names it to people. There are as many ``routes`` as :class:`Families`, or one that all of them share.
@@ -64,7 +64,7 @@ class Write(NamedTuple):
     hint: Callable[[Intent], str] | None = None
 
 
-class Read(NamedTuple, Generic[T]):
+class ReadCall(NamedTuple, Generic[T]):
     """One call that reads: where it stands below its portfolio's path, with ``{}`` for what is asked for, and how its
     answer is read."""
 
@@ -84,7 +84,7 @@ class Families(NamedTuple):
     mixed: str
 
 
-class Page(NamedTuple):
+class ListPage(NamedTuple):
     """One page of the list: its rows in the service's order, and where the next one begins (``None``: at its end).
 
     ``unreadable`` counts rows that name no portfolio. ``size`` is how many rows there were, those included.
@@ -98,15 +98,15 @@ class Page(NamedTuple):
     says_end: bool
 
 
-class Listing(NamedTuple):
+class ListCall(NamedTuple):
     """How all portfolios are listed: the path of a page by its cursor, the most rows of one, and how it is read."""
 
     path: Callable[[str | None], str]
     size: int
-    page: Callable[[Fields], Page]
+    page: Callable[[Fields], ListPage]
 
 
-class Strategies(NamedTuple):
+class StrategyCalls(NamedTuple):
     """Where a strategy's cadence is read and set, with ``{}`` for its id; the body that sets it, how it is read."""
 
     path: str
@@ -126,17 +126,17 @@ class Table(NamedTuple):
     word: str
     folder: str
     noun: str
-    status: Read[Codec[Live]]
-    writes: Mapping[Call, Write]
-    look: Read[Callable[[PortfolioId, str, Fields], Rebalance]]
-    recent: Read[Codec[RecentRebalances]] | None = None
+    status: ReadCall[Codec[Live]]
+    writes: Mapping[Call, WriteCall]
+    look: ReadCall[Callable[[PortfolioId, str, Fields], Rebalance]]
+    recent: ReadCall[Codec[RecentRebalances]] | None = None
     no_runs: frozenset[int] = frozenset()
-    facts: Read[Codec[PortfolioFacts]] | None = None
+    facts: ReadCall[Codec[PortfolioFacts]] | None = None
     without_status: Callable[[PortfolioId, PortfolioFacts, ApiError], Live] | None = None
     lacks: Mapping[Call, str] = {}
     families: Families | None = None
-    listing: Listing | None = None
-    strategies: Strategies | None = None
+    listing: ListCall | None = None
+    strategies: StrategyCalls | None = None
 
     def path(self, portfolio: PortfolioId, tail: str = "") -> str:
         """Return a portfolio's path, or one below it. Raises :class:`ApiError` for what can't be an id: nothing else
@@ -147,7 +147,7 @@ class Table(NamedTuple):
         return f"{self.folder}{portfolio}/{tail}" if tail else f"{self.folder}{portfolio}"
 
 
-def strategy_path(strategies: Strategies, strategy: StrategyId) -> str:
+def strategy_path(strategies: StrategyCalls, strategy: StrategyId) -> str:
     """Return the path of a strategy's cadence. Raises :class:`ApiError` for what can't be an id."""
     if not _ID.fullmatch(strategy):
         raise no_id(strategy, "strategy")

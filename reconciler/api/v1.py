@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 from reconciler.api.table import (
     LONGEST_ID,
     Families,
-    Read,
+    ReadCall,
     Route,
     Table,
-    Write,
+    WriteCall,
     data_of,
     interval_of,
     lower,
@@ -389,18 +389,18 @@ TABLE: Final = Table(
     word="v1",
     folder="/v1/portfolio/",
     noun="workflow",
-    status=Read("automation/status", live_of),
+    status=ReadCall("automation/status", live_of),
     without_status=_without_status,
     writes={
-        Call.START: Write("start", _two_routes("start", _start_of_reference, _start_of_guide), confirmation_of),
-        Call.PAUSE: Write("pause", _two_routes("pause", _reason), confirmation_of),
-        Call.RESUME: Write("resume", _two_routes("resume", _reason), confirmation_of),
-        Call.UPDATE_SCHEDULE: Write(
+        Call.START: WriteCall("start", _two_routes("start", _start_of_reference, _start_of_guide), confirmation_of),
+        Call.PAUSE: WriteCall("pause", _two_routes("pause", _reason), confirmation_of),
+        Call.RESUME: WriteCall("resume", _two_routes("resume", _reason), confirmation_of),
+        Call.UPDATE_SCHEDULE: WriteCall(
             "update-schedule",
             (Route("update-schedule-interval", lambda intent: {"interval": _interval(intent)}),),
             confirmation_of,
         ),
-        Call.REBALANCE: Write(
+        Call.REBALANCE: WriteCall(
             "trigger",
             _two_routes("trigger", lambda intent: {"skipScheduleValidation": intent.skip_schedule_validation}),
             run_at("rebalanceId"),  # which is the `workflowId` of every other answer
@@ -408,10 +408,10 @@ TABLE: Final = Table(
             hint=lambda intent: "" if intent.skip_schedule_validation else _NO_SCHEDULE,
         ),
     },
-    look=Read("rebalance/status/{}", workflow_of),
-    recent=Read("rebalance/status?limit={}", recent_of),
+    look=ReadCall("rebalance/status/{}", workflow_of),
+    recent=ReadCall("rebalance/status?limit={}", recent_of),
     no_runs=frozenset({400, 404}),
-    facts=Read("", facts_of),
+    facts=ReadCall("", facts_of),
     families=Families(
         owners=("the API reference's", "the guide's"),
         settings=(Paths.REFERENCE, Paths.GUIDE),

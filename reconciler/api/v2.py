@@ -12,13 +12,13 @@ from urllib.parse import quote
 
 from reconciler.api.table import (
     LONGEST_ID,
-    Listing,
-    Page,
-    Read,
+    ListCall,
+    ListPage,
+    ReadCall,
     Route,
-    Strategies,
+    StrategyCalls,
     Table,
-    Write,
+    WriteCall,
     data_of,
     interval_of,
     is_id,
@@ -111,7 +111,7 @@ def _live(portfolio: PortfolioId, data: Fields) -> Live:
     )
 
 
-def page_of(payload: Fields) -> Page:
+def page_of(payload: Fields) -> ListPage:
     """Return one page of the list of portfolios (V2.1).
 
     A row whose schedule can't be understood is ``UNREADABLE`` with its error; one that names no portfolio is only
@@ -127,7 +127,7 @@ def page_of(payload: Fields) -> Page:
     cursor = holder.get("nextCursor")
     if cursor is not None and not (isinstance(cursor, str) and len(cursor) <= _LONGEST_CURSOR):
         raise malformed("what the answer names as its cursor can't be one")
-    return Page(
+    return ListPage(
         rows=tuple(rows),
         cursor=cursor or None,  # an empty text names no place to go on from: the end, as null is
         unreadable=len(found) - len(rows),
@@ -212,21 +212,21 @@ TABLE: Final = Table(
     word="v2",
     folder="/v2/portfolios/",
     noun="operation",
-    status=Read("", live_of_v2),
+    status=ReadCall("", live_of_v2),
     writes={
-        Call.PAUSE: Write("pause", (Route("stop", _no_body),), confirmation_of_v2),  # takes no reason (V2.4)
+        Call.PAUSE: WriteCall("pause", (Route("stop", _no_body),), confirmation_of_v2),  # takes no reason (V2.4)
         # Makes a rebalance due at once (V2.3).
-        Call.RESUME: Write("resume", (Route("start", _no_body),), confirmation_of_v2),
+        Call.RESUME: WriteCall("resume", (Route("start", _no_body),), confirmation_of_v2),
         # Where one is in flight, its id is answered (V2.5).
-        Call.REBALANCE: Write("rebalance", (Route("rebalance", _no_body),), run_at("operationId"), cools_down=True),
+        Call.REBALANCE: WriteCall("rebalance", (Route("rebalance", _no_body),), run_at("operationId"), cools_down=True),
     },
     lacks={
         Call.START: "it has its schedule from its strategy, and can only be resumed",
         Call.UPDATE_SCHEDULE: "its cadence belongs to its strategy",
     },
-    look=Read("operations/{}", operation_of),
-    listing=Listing(path=_page_path, size=PAGE_SIZE, page=page_of),
-    strategies=Strategies(
+    look=ReadCall("operations/{}", operation_of),
+    listing=ListCall(path=_page_path, size=PAGE_SIZE, page=page_of),
+    strategies=StrategyCalls(
         path="/v2/strategies/{}/schedule",
         body=lambda intent: {"type": _INTERVAL, "frequency": intent.cadence},
         live=strategy_live_of,

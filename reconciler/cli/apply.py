@@ -182,11 +182,11 @@ def _guard(plan: Plan, allow: tuple[str, ...]) -> None:
 
 async def _check_scopes(plan: Plan, service: Service, output: Output) -> None:
     """Refuse a plan that the key may not carry out; only v2 knows scopes, so a plan without v2 asks nobody."""
-    from reconciler.api.key import Scope, check_scopes
+    from reconciler.api.key import require_scopes
     from reconciler.core.doctor import needed_scopes
 
     _, needed = needed_scopes(plan.portfolios, strategies=bool(plan.cadences))
-    if note := await check_scopes(service.api.transport, [Scope(scope) for scope in needed]):
+    if note := await require_scopes(service.api.transport, needed):
         output.note(f"note: {note}")
 
 

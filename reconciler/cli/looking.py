@@ -17,7 +17,7 @@ from reconciler.core.model import ApiVersion, Status
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from reconciler.api.fleet import Asked
+    from reconciler.api.fleet import LastRunQuery
     from reconciler.cli.named import Named
     from reconciler.cli.output import Output
     from reconciler.cli.service import Service
@@ -125,12 +125,12 @@ def _unless_refused(error: ApiError) -> ApiError:
 
 def asked_of(
     options: Mapping[str, Any], live: Iterable[Live], versions: Mapping[PortfolioId, ApiVersion], service: Service
-) -> list[Asked]:
+) -> list[LastRunQuery]:
     """Return what to ask of each portfolio; the journal is only opened for the ids of v2 operations."""
-    from reconciler.api.fleet import Asked
+    from reconciler.api.fleet import LastRunQuery
 
     operations = _operations(options, service) if ApiVersion.V2 in versions.values() else {}
-    return [Asked(live=one, operation=operations.get(one.id)) for one in live]
+    return [LastRunQuery(live=one, operation=operations.get(one.id)) for one in live]
 
 
 def exit_reason(rows: Sequence[StatusRow], *, fail_on_failed: bool, others: Sequence[ApiError] = ()) -> ExitReason:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.model import PortfolioId, Record
 
-FEWEST: Final = 3
+_FEWEST: Final = 3
 """So many portfolios with equal settings make a group; fewer are shorter without."""
 NEARLY_ALL: Final = 0.8
 """What so many share goes into the defaults."""
@@ -285,7 +285,7 @@ def lay_out(
     members = Counter(kind for kind, _ in settings.values())
     groups: dict[str, Mapping[str, Any]] = {}
     group_of: dict[str, str] = {}
-    for kind in sorted(kind for kind, number in members.items() if number >= FEWEST and own[kind]):
+    for kind in sorted(kind for kind, number in members.items() if number >= _FEWEST and own[kind]):
         there = _same_group(kind, values[kind], below) if reuse else None
         group_of[kind] = there or _free_name(kind, below.groups)
         if there is None:
@@ -359,7 +359,7 @@ def _settings_of(one: Desired, kind: str) -> tuple[str, dict[str, Any]]:
 
 def _defaults(fleet: list[Desired]) -> dict[str, Any]:
     """Return what nearly all share. A schedule only where every v1 portfolio has one: none can refuse to inherit it."""
-    if len(fleet) < FEWEST:
+    if len(fleet) < _FEWEST:
         return {}
     [(api, most)] = Counter(one.api for one in fleet).most_common(1)
     if not api.can.owns_schedule and most >= NEARLY_ALL * len(fleet):
@@ -368,7 +368,7 @@ def _defaults(fleet: list[Desired]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in _SCHEDULE:
         values = [getattr(one, name) for one in fleet if one.api.can.owns_schedule]
-        if len(values) < FEWEST or None in values:
+        if len(values) < _FEWEST or None in values:
             continue
         counts = Counter(values)
         value = min(counts, key=lambda v: (-counts[v], v))

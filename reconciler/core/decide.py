@@ -12,7 +12,14 @@ from typing import assert_never
 from msgspec import Struct
 
 from reconciler.core.diff import compare, proven_same, schedule_of
-from reconciler.core.evidence import Wanted, known_interval, known_offset, paused_by, paused_by_us, schedule_to_send
+from reconciler.core.evidence import (
+    WantedSchedule,
+    known_interval,
+    known_offset,
+    paused_by,
+    paused_by_us,
+    schedule_to_send,
+)
 from reconciler.core.model import (
     ApiVersion,
     Cadence,
@@ -275,7 +282,9 @@ def _write_schedule(
         return refused
     writes = _needs_schedule(fields, policy)
     at_once = [Risk.DUE_AT_ONCE] if verb is Verb.RESUME and not desired.api.can.owns_schedule else []
-    wanted = schedule_to_send(desired, live, record) if writes else Wanted(desired.interval_ms, desired.offset_ms)
+    wanted = (
+        schedule_to_send(desired, live, record) if writes else WantedSchedule(desired.interval_ms, desired.offset_ms)
+    )
     if isinstance(wanted, str):
         return _block(desired, live, BlockReason.OFFSET_NEEDS_INTERVAL, wanted)
     risks = [*at_once, *wanted.risks, *([Risk.UNVERIFIED_WRITE] if writes and _is_unverified(fields) else [])]

@@ -44,7 +44,7 @@ class Known(Struct, frozen=True):
     overruled: int | None = None
 
 
-UNKNOWN: Final = Known(None, Provenance.NONE)
+_NOT_KNOWN: Final = Known(None, Provenance.NONE)
 
 
 def known_interval(live: Live, record: Record | None) -> Known:
@@ -58,7 +58,7 @@ def known_interval(live: Live, record: Record | None) -> Known:
         return Known(observed, Provenance.OBSERVED, overruled=recorded)
     if recorded is not None:
         return Known(recorded, Provenance.RECORDED)
-    return UNKNOWN
+    return _NOT_KNOWN
 
 
 def known_offset(live: Live, record: Record | None) -> Known:
@@ -69,7 +69,7 @@ def known_offset(live: Live, record: Record | None) -> Known:
     if live.offset_ms is not None:
         return Known(live.offset_ms, Provenance.READ)
     if not applies(record, live) or record is None or record.offset_ms is None:
-        return UNKNOWN
+        return _NOT_KNOWN
     interval = known_interval(live, record)
     if interval.overruled is not None or (
         interval.provenance is Provenance.READ and record.interval_ms not in (None, interval.value)
@@ -140,7 +140,7 @@ def runs_per_day(interval_ms: int) -> float:
     return DAY_MS / interval_ms
 
 
-class Wanted(Struct, frozen=True):
+class WantedSchedule(Struct, frozen=True):
     """The schedule that a change leaves behind, and what a reviewer should know about writing it."""
 
     interval_ms: int | None
@@ -148,7 +148,7 @@ class Wanted(Struct, frozen=True):
     risks: tuple[Risk, ...] = ()
 
 
-def schedule_to_send(desired: Desired, live: Live, record: Record | None) -> Wanted | str:
+def schedule_to_send(desired: Desired, live: Live, record: Record | None) -> WantedSchedule | str:
     """Return what update-schedule has to carry, or a sentence that says why it can't be known.
 
     The call replaces interval *and* offset, and needs the interval (API facts §1.1, V1.5). So a declared offset
@@ -164,11 +164,11 @@ def schedule_to_send(desired: Desired, live: Live, record: Record | None) -> Wan
     if offset_ms is None:
         offset_ms = known_offset(live, record).value
         if offset_ms is None or offset_ms >= interval_ms:
-            return Wanted(interval_ms, None, (*risks, Risk.OFFSET_RESET))
+            return WantedSchedule(interval_ms, None, (*risks, Risk.OFFSET_RESET))
     elif offset_ms >= interval_ms:
         text = format_duration(interval_ms)
         return f"the declared offset does not fit into the live interval of {text}; declare an interval"
-    return Wanted(interval_ms, offset_ms, tuple(risks))
+    return WantedSchedule(interval_ms, offset_ms, tuple(risks))
 
 
 MARK: Final = "[glider-reconciler]"

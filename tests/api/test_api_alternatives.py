@@ -14,8 +14,8 @@ import pytest
 from msgspec import Struct
 from stub_service import KEY, Answer, Service, api_of, script, sent, transport
 
-from reconciler.api.key import Scope, ask_service, check_scopes
-from reconciler.core.doctor import Answer as ServiceAnswer
+from reconciler.api.key import ask_service, require_scopes
+from reconciler.core.doctor import ServiceAnswer
 from reconciler.core.errors import ApiError
 from reconciler.core.fleet import PortfolioList
 from reconciler.core.intent import Call
@@ -90,7 +90,7 @@ ASKS: dict[str, Callable[[Transport], Awaitable[object]]] = {
     "v2 cadence": lambda client: glider(client).read_strategy(StrategyId("s1")),
     "v2 trigger": lambda client: trigger(glider_v2(client)),
     "v2 operation": lambda client: glider_v2(client).look(ID, "o1"),
-    "v2 scopes": lambda client: check_scopes(client, [Scope.PORTFOLIOS_WRITE]),
+    "v2 scopes": lambda client: require_scopes(client, ["portfolios:write"]),
     "doctor": doctor,
 }
 

@@ -12,15 +12,15 @@ from stub_service import Request, Service, api_of, fail, ok, sent, status_data, 
 
 import reconciler.api
 from reconciler.api.client import TABLES, Glider
-from reconciler.api.fleet import Asked, read_all, read_fleet, read_last
+from reconciler.api.fleet import LastRunQuery, read_all, read_fleet, read_last
 from reconciler.api.table import (
     Fields,
-    Listing,
-    Page,
-    Read,
+    ListCall,
+    ListPage,
+    ReadCall,
     Route,
     Table,
-    Write,
+    WriteCall,
     moment_of,
     required_data,
     required_run_status,
@@ -76,10 +76,10 @@ def batch_of(portfolio: PortfolioId, rebalance: str, payload: Fields) -> Rebalan
     return Rebalance(id=rebalance, status=status, word=word)
 
 
-def page_of_toy(payload: Fields) -> Page:
+def page_of_toy(payload: Fields) -> ListPage:
     names = cast("list[str]", payload["data"])
     rows = tuple(Live(id=PortfolioId(name), status=Status.ACTIVE, word="active") for name in names)
-    return Page(rows=rows, cursor=None, unreadable=0, size=len(rows), says_end=True)
+    return ListPage(rows=rows, cursor=None, unreadable=0, size=len(rows), says_end=True)
 
 
 def _because(intent: Intent) -> Fields:
@@ -91,15 +91,15 @@ TOY: Final = Table(
     word="v3",
     folder="/v3/wallets/",
     noun="batch",
-    status=Read("state", live_of_toy),
+    status=ReadCall("state", live_of_toy),
     writes={
-        Call.PAUSE: Write("pause", (Route("halt", _because),), confirmation_of_toy),
-        Call.RESUME: Write("resume", (Route("go", _because),), confirmation_of_toy),
-        Call.REBALANCE: Write("rebalance", (Route("batches", _because),), run_at("batch"), cools_down=True),
+        Call.PAUSE: WriteCall("pause", (Route("halt", _because),), confirmation_of_toy),
+        Call.RESUME: WriteCall("resume", (Route("go", _because),), confirmation_of_toy),
+        Call.REBALANCE: WriteCall("rebalance", (Route("batches", _because),), run_at("batch"), cools_down=True),
     },
     lacks={Call.START: "a wallet is always started"},
-    look=Read("batches/{}", batch_of),
-    listing=Listing(path=lambda _: "/v3/wallets", size=2, page=page_of_toy),
+    look=ReadCall("batches/{}", batch_of),
+    listing=ListCall(path=lambda _: "/v3/wallets", size=2, page=page_of_toy),
 )
 
 
@@ -167,7 +167,7 @@ def test_a_rebalance_of_it_is_asked_for_and_followed() -> None:
     async def work(api: Glider) -> Any:
         triggered = await sent(api, Call.REBALANCE, THREE, skip_schedule_validation=True)
         live = await api.read(THREE)
-        last = await read_last(api, [Asked(live=live, operation=triggered.run)], parallelism=1)
+        last = await read_last(api, [LastRunQuery(live=live, operation=triggered.run)], parallelism=1)
         return triggered.run, api.noun(THREE), last[THREE].knowledge, last[THREE].rebalance
 
     (name, noun, knowledge, rebalance), service = drive(work)

@@ -11,7 +11,7 @@ from stub_service import Request, Service, api_of, fail, ok, script, sent, trans
 
 from reconciler.api.client import MOST_IDLE_PAGES, Glider
 from reconciler.api.fleet import read_fleet
-from reconciler.api.key import Scope, check_scopes
+from reconciler.api.key import require_scopes
 from reconciler.api.v2 import confirmation_of_v2, live_of_v2
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, exit_reason_of
 from reconciler.core.fleet import SINGLY, Listing, Unmanaged
@@ -460,17 +460,17 @@ def test_the_router_keeps_the_versions_apart() -> None:
     ]
 
 
-def scopes_of(answer: tuple[int, dict[str, str], bytes], *needed: Scope) -> tuple[str | None, list[str]]:
+def scopes_of(answer: tuple[int, dict[str, str], bytes], *needed: str) -> tuple[str | None, list[str]]:
     service = Service(script(answer))
 
     async def go() -> str | None:
         async with transport(service) as client:
-            return await check_scopes(client, needed)
+            return await require_scopes(client, needed)
 
     return asyncio.run(go()), service.calls
 
 
-WRITE, CADENCE = Scope.PORTFOLIOS_WRITE, Scope.STRATEGIES_WRITE
+WRITE, CADENCE = "portfolios:write", "strategies:write"
 
 
 def test_enough_scopes_need_no_word() -> None:
