@@ -18,7 +18,7 @@ from reconciler.cli.strategies import read_strategies, with_selected
 from reconciler.cli.wiring import make_selection
 from reconciler.core.fleet import select
 from reconciler.core.model import Status
-from reconciler.core.plan import UNKNOWN, Guarded
+from reconciler.core.plan import UNKNOWN, Guarded, Plan
 from reconciler.render.text import diagnostics_text
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from reconciler.config.revision import Base
     from reconciler.core.fleet import Fleet
     from reconciler.core.model import Desired, Live, PortfolioId
-    from reconciler.core.plan import Allowed, JournalState, Plan
+    from reconciler.core.plan import Allowed, JournalState
     from reconciler.core.planner import Strategies
     from reconciler.core.ports import Journal, Memory
 
@@ -209,22 +209,24 @@ def plan_of(
         again=frozenset(options["again"]),
     )
     plan = build_plan(
+        Plan(
+            base_url=base_url,
+            account=account,
+            created_ms=created_ms,
+            config_digest=configuration.digest,
+            config_files=configuration.files,
+            selection=make_selection(options),
+            warnings=configuration.warnings,
+            as_of_ms=as_of_ms,
+            unmanaged=fleet.unmanaged(configuration.desired),
+            listing=fleet.listing,
+        ),
         desired,
         fleet.live,
         memory,
-        base_url=base_url,
-        account=account,
-        created_ms=created_ms,
-        config_digest=configuration.digest,
-        config_files=configuration.files,
-        selection=make_selection(options),
         policy=decided,
         guards=configuration.guards,
         managed=len(configuration.desired),
-        warnings=configuration.warnings,
-        as_of_ms=as_of_ms,
-        unmanaged=fleet.unmanaged(configuration.desired),
-        listing=fleet.listing,
         journal=journal,
     )
     plan = with_selected(plan, strategies, configuration, fleet, memory, unverified=decided.unverified)

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from reconciler.core.codec import Amount, Count, Interval, Milliseconds, Moment
 from reconciler.core.diagnostics import Diagnostic
 from reconciler.core.errors import FailureKind
-from reconciler.core.fleet import Listing, Selection, Unmanaged
+from reconciler.core.fleet import EVERYTHING, Listing, Selection, Unmanaged
 from reconciler.core.model import (
     ApiVersion,
     Cadence,
@@ -353,9 +353,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     as_of_ms: Moment | None = field(default=None, name="as_of")
     base_url: str
     account: str | None = None
-    config_digest: str
-    config_files: tuple[str, ...]
-    selection: Selection
+    config_digest: str = ""
+    config_files: tuple[str, ...] = ()
+    selection: Selection = EVERYTHING
     over: tuple[Excess, ...] = field(default=(), name="guards")
     """The guards that the plan is over: nothing of it is applied before a person has allowed each number."""
     warnings: tuple[Diagnostic, ...] = ()

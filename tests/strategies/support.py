@@ -20,6 +20,7 @@ from reconciler.core.model import (
     StrategyId,
     address_of,
 )
+from reconciler.core.plan import Plan
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import Strategies, build_plan, with_strategies
 from tests.apply.scripted import intent
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from reconciler.apply.run import Stop
     from reconciler.core.guards import Guards
-    from reconciler.core.plan import Plan
     from reconciler.core.ports import StrategyApi
     from reconciler.core.report import ApplyReport
 
@@ -71,13 +71,7 @@ class StrategyWorld(World):
             fleet = await read_fleet(api, wanted, whole=True, parallelism=self.parallelism)
             live = await read_strategies(api, declared, parallelism=self.parallelism)
             listed = await api.list_portfolios()
-        plan = build_plan(
-            wanted,
-            fleet.live,
-            memory,
-            base_url=BASE_URL,
-            created_ms=self.clock.now_ms(),
-        )
+        plan = build_plan(Plan(base_url=BASE_URL, created_ms=self.clock.now_ms()), wanted, fleet.live, memory)
         counts = {strategy: listed.enrolled(strategy) for strategy in declared}
         strategies = Strategies(
             desired={i: StrategyDesired(id=i, schedule=Cadence(word)) for i, word in declared.items()},
