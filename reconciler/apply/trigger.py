@@ -180,7 +180,7 @@ class _Asker(Struct, kw_only=True):
     async def _earlier(self, order: Order) -> RebalanceResult | None:
         """Return the result where an earlier request stayed unanswered and a new one must not be made."""
         journal = self.announcer.journal
-        opened = journal.unanswered(order.portfolio)
+        opened = journal.memory(order.portfolio).unanswered.get(order.portfolio)
         if opened is None:
             return None
         found = await find_run(opened, self.announcer.api)
@@ -229,7 +229,7 @@ class _Asker(Struct, kw_only=True):
     def _keep(self, order: Order, live: Live) -> None:
         """Keep what the look proved of the schedule: the run that was asked for spoils the points that proved it."""
         journal = self.announcer.journal
-        proven = observed_record(live, journal.record(order.portfolio))
+        proven = observed_record(live, journal.memory(order.portfolio).records.get(order.portfolio))
         if proven is not None:
             journal.confirm({order.portfolio: proven})
 

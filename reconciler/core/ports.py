@@ -161,20 +161,8 @@ class Journal(Protocol):
     so that a run that broke off can be run again.
     """
 
-    def memory(self, *, plans: Collection[str] = ()) -> Memory:
-        """Return all that is known, at one moment."""
-
-    def record(self, portfolio: PortfolioId) -> Record | None:
-        """Return the last confirmed state of one portfolio."""
-
-    def cadence(self, strategy: StrategyId) -> Cadence | None:
-        """Return the cadence that the last write to a strategy left, where it was confirmed or seen."""
-
-    def since(self, address: Address, *, plans: Collection[str] = ()) -> str | None:
-        """Return the token of the last write to its state or schedule that took or may have taken effect."""
-
-    def last_pause(self, portfolio: PortfolioId) -> str | None:
-        """Return the token of the last pause of ours, unless a later resume or start of ours counts."""
+    def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
+        """Return all that is known, or all that is known ``of`` one portfolio or strategy, at one moment."""
 
     def knows(self, token: str) -> bool:
         """Whether a write with this token stands in the journal."""
@@ -184,9 +172,6 @@ class Journal(Protocol):
 
     def unsettled(self) -> tuple[OpenIntent, ...]:
         """Return the writes that have an intent and no outcome, oldest first: a run died over them."""
-
-    def unanswered(self, portfolio: PortfolioId) -> OpenIntent | None:
-        """Return the last request for a run of a portfolio, where its outcome stayed unknown."""
 
     def begin(self, intent: Intent) -> int:
         """Commit the intent of a write before it is sent; return its number."""
