@@ -47,8 +47,8 @@ _NO_ROUTE: Final = frozenset({404, 405})
 class Glider:
     """Every version over one :class:`Transport`, so that they share its pace and its limits.
 
-    A portfolio that ``versions`` does not hold is v1's. ``paths`` is for a version that has more than one set of them.
-    What was learnt about those lives as long as this.
+    A portfolio that ``versions`` does not hold is v1's. ``paths`` says which set of paths to take, for a version
+    that has two. What is learnt about them is kept as long as this.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Glider:
         return (*(note for routes in self._routes.values() for note in routes.notes), *self.transport.notes)
 
     def by(self, versions: Mapping[PortfolioId, ApiVersion]) -> Glider:
-        """Return the same service for portfolios of these versions; what one learns of paths, the other knows."""
+        """Return the same service for portfolios of these versions; both share what they learn about paths."""
         other = copy(self)
         other.versions = {**self.versions, **versions}
         return other

@@ -168,7 +168,7 @@ def is_id(value: object) -> bool:
 
 
 def run_segment(rebalance: str) -> str:
-    """Return an id of a rebalance as one segment of a path: it is opaque, and may hold what a URL takes for its own."""
+    """Return an id of a rebalance as one segment of a path: it may hold characters that mean something in a URL."""
     if rebalance_id(rebalance) is None:
         raise ApiError(FailureKind.REFUSED, f"not sent: {harmless(rebalance, longest=60)!r} can't be an id")
     return quote(rebalance, safe="")

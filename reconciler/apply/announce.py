@@ -36,15 +36,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOOKS_TOO_OLD: Final = 3
-"""So many looks that were too old when their write could go, and the change is not attempted."""
+"""After this many looks that were too old by the time their write could go, the change is not attempted."""
 WAITS: Final = 8
-"""So often a write may be sent back to the look because others used up the rate limit."""
+"""How often a write may be sent back to the look because others used up the rate limit."""
 _ALREADY_SO: Final = frozenset({400, 409})
-"""How a service refuses what is so already; whether that was why, a look tells."""
-
+"""How a service refuses what already is as wanted; only a look tells whether that was the reason."""
 
 WAITS_SECONDS: Final = (0.0, 0.2, 0.4, 0.8, 1.6)
-"""Before each look. The service names no bound for how soon a read shows a write; after three seconds we say so."""
+"""What is waited before each look. How soon a read shows a write is documented nowhere; after 3 s we stop looking."""
 
 
 class Declined(Exception):

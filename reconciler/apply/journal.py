@@ -7,7 +7,7 @@ file, and what its columns mean, is :mod:`reconciler.apply.journalfile`'s.
 A write counts when it took or may have taken effect. A rebalance leaves state and schedule as they are. A record is
 void once a later write to the same portfolio counts without being confirmed as a whole: what the service held before
 says nothing of what it holds now. Rows belong to a service and an account: what another account left is neither settled
-nor believed. Where either account is not known, they may be one.
+nor believed. Where one of the two accounts is not known, they count as the same.
 """
 
 from __future__ import annotations

@@ -335,7 +335,7 @@ def _not_attempted(order: Order, why: str) -> RebalanceResult:
 POLL_SECONDS: Final = 3.0
 """Between two looks; 2 to 5 s are asked for (API facts §6)."""
 _PATIENCE: Final = 5
-"""So many looks in a row may fail: one that was just accepted is perhaps not there yet."""
+"""This many looks in a row may fail: a rebalance that was just accepted is perhaps not there yet."""
 _HOPELESS: Final = frozenset({FailureKind.UNAUTHENTICATED, FailureKind.FORBIDDEN})
 
 

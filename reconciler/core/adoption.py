@@ -1,9 +1,9 @@
 """Import: what the files shall say of portfolios that are live, so that a plan right after finds nothing to do.
 
 In: portfolios and strategies as read (:class:`Found`), and the layers that the files have already (:class:`Ground`).
-Out: an :class:`Adoption`: what is declared, grouped (:class:`Layout`), and what is left out and why. Known is what a
-plan calls so (:mod:`reconciler.core.evidence`), and left out is what a plan would block. Knows no YAML and no file; the
-same fleet always gives the same result.
+Out: an :class:`Adoption`: what is declared, grouped (:class:`Layout`), and what is left out and why. A
+schedule is known by the rules of a plan (:mod:`reconciler.core.evidence`), and what a plan would block is left out.
+Knows no YAML and no file; the same fleet always gives the same result.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from reconciler.core.model import PortfolioId, Record
 
 _FEWEST: Final = 3
-"""So many portfolios with equal settings make a group; fewer are shorter without."""
+"""This many portfolios with equal settings make a group; fewer are shorter without one."""
 NEARLY_ALL: Final = 0.8
-"""What so many share goes into the defaults."""
+"""What this share of all portfolios has in common goes into the defaults."""
 _PREFIX: Final = "Paused via API:"
 """What the service puts before the reason of a pause that came through its API (API facts §1.2)."""
 _STOCK: Final = frozenset({"", "Declared in Git", "Paused via API"})
@@ -194,7 +194,7 @@ def declare_portfolio(
     own: dict[str, Any] = {}
     notes: tuple[str, ...] = ()
     if not api.can.owns_schedule:
-        # An id that files can't hold is none.
+        # An id that files can't hold is left out.
         own = {"strategy": strategy_of(address_of(StrategyId(live.strategy or "")))}
     elif live.status is Status.INACTIVE:
         notes = ("inactive: nothing runs",)
@@ -237,7 +237,8 @@ def declare_strategy(live: StrategyLive, *, name: str | None = None) -> Strategy
 def declarable_reason(stored: str | None) -> str | None:
     """Return the stored reason of a pause without the service's prefix and our mark, as ``reason`` of the files.
 
-    A stock phrase is none. The mark is taken out wherever it stands: a declared reason must not look like ours.
+    A stock phrase counts as no reason. The mark is taken out wherever it stands: a declared reason must not look like
+    ours.
     """
     text = without_mark((stored or "").strip().removeprefix(_PREFIX))
     return None if text in _STOCK else label(text)
@@ -253,7 +254,7 @@ def cadence_word(cadence_ms: int | None) -> str:
 def inherits_schedule(desired: Desired, ground: Ground) -> str | None:
     """Return which of interval and offset a portfolio would get from the defaults although it declares none.
 
-    Nothing it could say takes an inherited value away again.
+    No entry can take an inherited value away again.
     """
     if not desired.api.can.owns_schedule:
         return None

@@ -1,8 +1,8 @@
 """Checks of everything that a plan or an apply needs, as values: what was found, and what to do about it.
 
 In: what the files and the journal hold, and :class:`Asking`: what the service was asked and answered. Out: one
-:class:`Check` a question (is it Glider, is the key good, which paths are there), each judged by itself. None of them is
-a guess that is not called one. Knows no socket, no file and no clock.
+:class:`Check` a question (is it Glider, is the key good, which paths are there), each judged by itself. An
+answer that is inferred says so. Knows no socket, no file and no clock.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from reconciler.core.model import ApiVersion, PortfolioId
 
 POINTS_THAT_PROVE: Final = 3
-"""So many points on one grid, and no fewer, are taken as a proof of the interval: two gaps, to be compared."""
+"""This many points, equally far apart, prove an interval: they leave two gaps to be compared."""
 
 
 class Known(Struct, frozen=True):
@@ -79,10 +79,10 @@ def known_offset(live: Live, record: Record | None) -> Known:
 
 
 def applies(record: Record | None, live: Live) -> bool:
-    """Whether the record speaks of the schedule that is live: not of one that was deleted and made anew since.
+    """Whether the record is about the schedule that is live, and not about one that was deleted and made anew since.
 
-    An imported record has to be shown by live itself, by the token of its pause or by its schedule id: nobody knows
-    what was written to the portfolio after the export.
+    An imported record counts only where live shows the token of its pause, or its schedule id: nobody knows what was
+    written to the portfolio after the export.
     """
     if record is None or live.status is Status.INACTIVE:
         return False
@@ -179,9 +179,9 @@ _AT_THE_END: Final = re.compile(r"\[glider-reconciler(?: ([0-9a-f]{6}))?\]\s*\Z"
 _ANYWHERE: Final = re.compile(r"\[glider-reconciler[^\]]*\]?")
 _DUE: Final = "due "
 SLACK_MS: Final = 2 * MINUTE_MS
-"""Clocks that are this close are taken for one: a record may be so much ahead, and a next run so late."""
+"""Clocks that differ by no more count as one: a record may lie this far ahead, and a next run be this late."""
 _NAMED: Final = 5
-"""So many records that are not believed are told one by one."""
+"""Up to this many records that are not believed are listed one by one."""
 
 
 def marked(reason: str | None, token: str) -> str:

@@ -1,6 +1,6 @@
 """The two sides of a portfolio or strategy: what the files declare, what Glider shows, and what we remember.
 
-In: nothing. Out: values and closed enums, which every other module speaks in. Times are UTC epoch milliseconds. Text of
+In: nothing. Out: values and closed enums that every other module uses. Times are UTC epoch milliseconds. Text of
 the service in here is already harmless. Mappings of these values are keyed by id and sorted by it.
 """
 
@@ -119,21 +119,20 @@ class Cadence(StrEnum):
 
     @property
     def rank(self) -> int:
-        """The place among all cadences, from 0 for the most frequent: milliseconds are not documented for each."""
+        """The place among all cadences, from 0 for the most frequent; not all are documented in milliseconds."""
         return list(Cadence).index(self)
 
     @property
     def runs_a_day(self) -> float:
-        """How often a portfolio runs in 24 hours; of ``monthly`` about so often, taking a month as 30 days."""
+        """How often a portfolio runs in 24 hours; a month is taken as 30 days."""
         return {Cadence.HOURLY: 24.0, Cadence.DAILY: 1.0, Cadence.WEEKLY: 1 / 7, Cadence.MONTHLY: 1 / 30}[self]
 
 
 class Silence(Struct, frozen=True):
     """A rule of advice (:class:`~reconciler.core.advice.Rule`) that is not to be reported, and why.
 
-    ``address`` and ``span`` are where that is declared.
-
-    One in a layer is shared by all portfolios below it.
+    ``address`` and ``span`` are where that is declared. One that stands in defaults or a group is shared by all
+    portfolios below.
     """
 
     rule: str
@@ -308,4 +307,4 @@ class PausedBy(StrEnum):
     US = "us"
     OTHERS = "others"
     UNKNOWN = "unknown"
-    """Nothing shows that it is ours, and nothing that it is not: no reason is kept, and no record is of this pause."""
+    """Nothing shows whose it is: the service keeps no reason, and no record of ours is about this pause."""

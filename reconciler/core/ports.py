@@ -1,6 +1,6 @@
 """The Protocols through which the core's values reach the world; ``cli`` chooses what stands behind them.
 
-Whoever implements one of these keeps to its words on errors: an apply decides what to do next by them.
+An implementation raises the errors that are named here and no other: an apply decides by them what to do next.
 """
 
 from __future__ import annotations
