@@ -7,7 +7,7 @@ Decides nothing about any, and knows no HTTP: retries and pace belong to the ser
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -17,9 +17,10 @@ from reconciler.core.model import Live, Status, StrategyLive, StrategyStatus
 from reconciler.core.rebalance import Knowledge, LastRebalance, Rebalance, RebalanceStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 
     from reconciler.api.client import Glider
+    from reconciler.core.fleet import PortfolioList
     from reconciler.core.model import PortfolioId, StrategyId
     from reconciler.core.ports import PortfolioApi, ReadObserver, RebalanceApi, StrategyApi
 
@@ -62,14 +63,19 @@ async def read_each(
 
     waiting = iter(wanted)
     # A worker for each request in flight, not a task for each portfolio: 10,000 tasks cost more than their requests.
-    workers = [asyncio.create_task(work(waiting)) for _ in range(min(max(parallelism, 1), len(wanted)))]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+    await _together(*(work(waiting) for _ in range(min(max(parallelism, 1), len(wanted)))))
     return {key: found[key] for key in wanted}
+
+
+async def _together(*work: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
+    """Do all of it at once and return what each comes to; where one raises, nothing of the others is left under way."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        return tuple(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def read_all(
@@ -136,14 +142,9 @@ async def read_fleet(
             observer.read(live.id, live.failure)
 
     # Page after page leaves room for others in flight; the transport keeps the number of both together.
-    pages = asyncio.ensure_future(api.list_portfolios(seen))
-    singles = asyncio.ensure_future(read_all(api, others, parallelism=parallelism, observer=observer))
-    try:
-        listed, found = await asyncio.gather(pages, singles)
-    finally:
-        for task in (pages, singles):
-            task.cancel()
-        await asyncio.gather(pages, singles, return_exceptions=True)
+    singles = read_all(api, others, parallelism=parallelism, observer=observer)
+    listed: PortfolioList
+    listed, found = await _together(api.list_portfolios(seen), singles)
     found |= {portfolio: listed.rows[portfolio] for portfolio in enrolled if portfolio in listed.rows}
     missing = [portfolio for portfolio in enrolled if portfolio not in listed.rows]
     if listed.failure is None:

@@ -129,7 +129,7 @@ def asked_of(
     """Return what to ask of each portfolio; the journal is only opened for the ids of v2 operations."""
     from reconciler.api.fleet import LastRunQuery
 
-    operations = _operations(options, service) if ApiVersion.V2 in versions.values() else {}
+    operations = _operations(options, service) if not all(one.can.lists_runs for one in versions.values()) else {}
     return [LastRunQuery(live=one, operation=operations.get(one.id)) for one in live]
 
 
