@@ -7,7 +7,7 @@ Decides nothing about any, and knows no HTTP: retries and pace belong to the ser
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 T = TypeVar("T")
-
-_NOT_THERE: Final = frozenset({Status.NOT_FOUND, Status.UNREADABLE, Status.NOT_READ})
 
 
 async def read_each(
@@ -174,7 +172,7 @@ async def _looked_for_elsewhere(
         found = await read_all(api.by(other), missing, parallelism=parallelism)
         for portfolio in missing:
             failure = live[portfolio].failure
-            if failure is not None and found[portfolio].status not in (Status.NOT_FOUND, Status.UNREADABLE):
+            if failure is not None and found[portfolio].status.was_seen:
                 version = other[portfolio].value
                 failure.detail = f"{version} has it: declare it with `api: {version}`"
     return live
@@ -227,7 +225,7 @@ async def read_recent(api: RebalanceApi, one: LastRunQuery, *, limit: int) -> tu
 
 
 async def _last(api: RebalanceApi, one: LastRunQuery) -> LastRebalance:
-    if one.live.status in _NOT_THERE:
+    if not one.live.status.was_seen:
         return LastRebalance(knowledge=Knowledge.UNREADABLE)
     recent = await api.recent(one.live.id, limit=1)
     if not recent.listed:

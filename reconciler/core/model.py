@@ -208,6 +208,11 @@ class Status(StrEnum):
     NOT_READ = "not_read"
     """Nobody read it: the live file that is planned from does not hold it (:mod:`reconciler.core.livefile`)."""
 
+    @property
+    def was_seen(self) -> bool:
+        """Whether a read found it, and so told anything of it."""
+        return self not in (Status.NOT_FOUND, Status.UNREADABLE, Status.NOT_READ)
+
 
 class Live(Struct, frozen=True, kw_only=True):
     """One portfolio as read.
