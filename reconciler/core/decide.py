@@ -129,6 +129,7 @@ class _Case(Struct, frozen=True):
     policy: Policy
 
     def decided(self, *, unanswered: bool) -> Change | Held | Blocked | Unchanged:
+        """Return what to do; ``unanswered`` says that a run of it was asked for, and may have begun."""
         live = self.live
         match live.status:
             case Status.ACTIVE:
