@@ -7,19 +7,18 @@ new is no error, a field of another type than documented counts as missing, and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
 
-from reconciler.core.codec import LATEST_MS
+from reconciler.core.codec import LATEST_MS, LONGEST_MS
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.guards import MAX_INTERVAL_MS, MIN_INTERVAL_MS
-from reconciler.core.model import PortfolioId
+from reconciler.core.model import PortfolioId, is_id
 from reconciler.core.ports import Confirmation
 from reconciler.core.rebalance import RebalanceStatus
-from reconciler.core.text import harmless
+from reconciler.core.text import DAY_MS, SECOND_MS, harmless
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +35,6 @@ Codec = Callable[[PortfolioId, Fields], T]
 """Reads an answer about a portfolio. Raises :class:`ApiError` (``MALFORMED``) for one that can't be used."""
 
 LONGEST_ID: Final = 128
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 _LONGEST_RUN_ID: Final = 512
 _LONGEST_RUN_WORD: Final = 64
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -142,14 +140,14 @@ class Table(NamedTuple):
         """Return a portfolio's path, or one below it. Raises :class:`ApiError` for what can't be an id: nothing else
         reaches a URL."""
         # What may be an id needs no percent-encoding.
-        if not _ID.fullmatch(portfolio):
+        if not is_id(portfolio):
             raise no_id(portfolio, "portfolio")
         return f"{self.folder}{portfolio}/{tail}" if tail else f"{self.folder}{portfolio}"
 
 
 def strategy_path(strategies: StrategyCalls, strategy: StrategyId) -> str:
     """Return the path of a strategy's cadence. Raises :class:`ApiError` for what can't be an id."""
-    if not _ID.fullmatch(strategy):
+    if not is_id(strategy):
         raise no_id(strategy, "strategy")
     return strategies.path.format(strategy)
 
@@ -160,11 +158,6 @@ def no_id(text: str, of: str) -> ApiError:
         FailureKind.REFUSED,
         f"not sent: {harmless(text, longest=60)!r} is no {of} id; ids are 1 to 128 of A-Z a-z 0-9 _ -",
     )
-
-
-def is_id(value: object) -> bool:
-    """Whether this may be the id of a portfolio or a strategy."""
-    return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
 def run_segment(rebalance: str) -> str:
@@ -219,7 +212,7 @@ def number_of(value: object) -> int | None:
     """Return whole milliseconds from 0 up; JSON may spell them ``3600000`` or ``3.6e6``."""
     if type(value) is float and value.is_integer():  # false for infinities
         value = int(value)
-    return value if type(value) is int and 0 <= value < 10**15 else None
+    return value if type(value) is int and 0 <= value < LONGEST_MS else None
 
 
 def interval_of(value: object) -> int | None:
@@ -239,7 +232,7 @@ def moment_of(value: object) -> int | None:
         since = datetime.fromisoformat(value) - _EPOCH
     except (ValueError, TypeError, OverflowError):  # TypeError: no zone
         return None
-    ms = since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000
+    ms = since.days * DAY_MS + since.seconds * SECOND_MS + since.microseconds // 1_000
     return ms if 0 <= ms <= LATEST_MS else None
 
 

@@ -21,7 +21,6 @@ from reconciler.api.table import (
     WriteCall,
     data_of,
     interval_of,
-    is_id,
     lower,
     malformed,
     moment_of,
@@ -36,7 +35,7 @@ from reconciler.core.codec import iso
 from reconciler.core.errors import ApiError
 from reconciler.core.evidence import pause_id
 from reconciler.core.intent import Call
-from reconciler.core.model import Cadence, Live, PortfolioId, Status, StrategyLive, StrategyStatus
+from reconciler.core.model import Cadence, Live, PortfolioId, Status, StrategyLive, StrategyStatus, is_id
 from reconciler.core.ports import Confirmation
 from reconciler.core.rebalance import Rebalance, RebalanceStatus
 from reconciler.core.text import harmless

@@ -5,7 +5,6 @@ In: the command line. Out: ids, each once, sorted. Every line that holds no id i
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,12 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from reconciler.cli.wiring import refuse
-from reconciler.core.model import PortfolioId
+from reconciler.core.model import PortfolioId, is_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 _MOST_BYTES: Final = 8 * 1024 * 1024
 _MOST_SHOWN: Final = 5
 _REPAIR: Final = "Give a text file of one id a line; # begins a comment."
@@ -42,7 +40,7 @@ def ids_of(options: Mapping[str, Any], given: Iterable[str] = ()) -> tuple[Portf
     """
     found = []
     for one in given:
-        if not _ID.fullmatch(one):
+        if not is_id(one):
             raise refuse(f"{one[:60]!r} is no portfolio id; ids are 1 to 128 of A-Z a-z 0-9 _ -.")
         found.append(PortfolioId(one))
     if options["ids_from"] is not None:
@@ -71,7 +69,7 @@ def ids_in(source: str, *, files: tuple[str, ...], option: str) -> tuple[Portfol
     found, wrong = [], []
     for number, line in enumerate(text.splitlines(), start=1):
         word = line.partition("#")[0].strip()
-        if word and not _ID.fullmatch(word):
+        if word and not is_id(word):
             wrong.append(f"line {number}: {word[:60]!r}")
         elif word:
             found.append(PortfolioId(word))

@@ -6,16 +6,15 @@ managed as its file says; one that is not declared, as ``--api`` says, or else a
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import Struct
 
 from reconciler.cli.wiring import load_files, refuse
 from reconciler.core.endpoint import NOTHING
-from reconciler.core.model import ApiVersion, Paths, PortfolioId
+from reconciler.core.model import ApiVersion, Paths, PortfolioId, is_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from reconciler.config.load import Configuration
     from reconciler.core.endpoint import Expect
     from reconciler.core.model import Desired
-
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 
 
 class Named(Struct, frozen=True, kw_only=True):
@@ -89,7 +86,7 @@ def default_api(configuration: Configuration | None) -> ApiVersion:
 
 
 def _named(one: str, declared: Mapping[PortfolioId, Desired], version: str | None, default: ApiVersion) -> Named:
-    if not _ID.fullmatch(one):
+    if not is_id(one):
         raise refuse(f"{one[:60]!r} is no portfolio id; ids are 1 to 128 of A-Z a-z 0-9 _ -.")
     portfolio = PortfolioId(one)
     desired = declared.get(portfolio)

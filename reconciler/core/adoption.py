@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from reconciler.core.errors import ApiError
-from reconciler.core.evidence import known_interval, known_offset, without_mark
+from reconciler.core.evidence import STOCK_REASON, known_interval, known_offset, without_mark
 from reconciler.core.guards import MAX_INTERVAL_MS, MIN_INTERVAL_MS
 from reconciler.core.model import (
     ApiVersion,
@@ -45,7 +45,7 @@ NEARLY_ALL: Final = 0.8
 """What this share of all portfolios has in common goes into the defaults."""
 _PREFIX: Final = "Paused via API:"
 """What the service puts before the reason of a pause that came through its API (API facts §1.2)."""
-_STOCK: Final = frozenset({"", "Declared in Git", "Paused via API"})
+_STOCK: Final = frozenset({"", STOCK_REASON, "Paused via API"})
 """Reasons that tell no more than that somebody or something paused it."""
 _SCHEDULE: Final = ("interval_ms", "offset_ms")
 SHARED: Final = ("api", *_SCHEDULE)

@@ -171,6 +171,8 @@ def schedule_to_send(desired: Desired, live: Live, record: Record | None) -> Wan
     return WantedSchedule(interval_ms, offset_ms, tuple(risks))
 
 
+STOCK_REASON: Final = "Declared in Git"
+"""What is sent with a pause or resume for which the files give no reason."""
 MARK: Final = "[glider-reconciler]"
 """The mark of older versions, without a token; it still counts."""
 MARK_NAME: Final = "[glider-reconciler"
@@ -191,7 +193,7 @@ def marked(reason: str | None, token: str) -> str:
 
 def unmarked(reason: str | None) -> str:
     """Return the reason to send with a resume, which carries no mark: a reason that lingers must not look like ours."""
-    return reason or "Declared in Git"
+    return reason or STOCK_REASON
 
 
 def is_marked(pause_reason: str | None) -> bool:

@@ -27,12 +27,18 @@ Address = PortfolioId | StrategyAddress
 """What a change, a result or a write is about: a portfolio by its id, a strategy as ``strategies/ID``."""
 
 _FOLDER: Final = "strategies/"
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
-SavedPortfolioId = Annotated[PortfolioId, Meta(pattern=r"\A[A-Za-z0-9_-]{1,128}\Z")]
+_ID: Final = r"[A-Za-z0-9_-]{1,128}"
+_IS_ID: Final = re.compile(_ID)
+SavedPortfolioId = Annotated[PortfolioId, Meta(pattern=rf"\A{_ID}\Z")]
 if TYPE_CHECKING:
     SavedAddress = PortfolioId | StrategyAddress
 else:  # to msgspec both are one type: a text that keeps to this pattern
-    SavedAddress = Annotated[str, Meta(pattern=rf"\A({_FOLDER})?[A-Za-z0-9_-]{{1,128}}\Z")]
+    SavedAddress = Annotated[str, Meta(pattern=rf"\A({_FOLDER})?{_ID}\Z")]
+
+
+def is_id(text: str) -> bool:
+    """Whether this may be the id of a portfolio or a strategy: nothing else may reach a URL."""
+    return _IS_ID.fullmatch(text) is not None
 
 
 def address_of(strategy: StrategyId) -> StrategyAddress:
@@ -43,7 +49,7 @@ def address_of(strategy: StrategyId) -> StrategyAddress:
 def strategy_of(address: str) -> StrategyId | None:
     """Return the strategy that an address names, ``None`` where it is a portfolio's id or no address."""
     name = address.removeprefix(_FOLDER)
-    return StrategyId(name) if name != address and _ID.fullmatch(name) else None
+    return StrategyId(name) if name != address and is_id(name) else None
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
@@ -261,7 +267,7 @@ class StrategyLive(Struct, frozen=True, kw_only=True):
     ``word`` is what stood where a documented cadence was expected; ``""`` where nothing stood.
     """
 
-    id: Annotated[StrategyId, Meta(pattern=r"\A[A-Za-z0-9_-]{1,128}\Z")]
+    id: Annotated[StrategyId, Meta(pattern=rf"\A{_ID}\Z")]
     status: StrategyStatus
     cadence: Cadence | None = None
     word: Shown = ""
