@@ -366,6 +366,15 @@ def test_an_error_names_its_call() -> None:
     ]
 
 
+def test_an_answer_that_makes_no_sense_names_its_call() -> None:
+    """Also where the answer itself was good, and only what it says can't be used."""
+    stub = Service(lambda request: ok({"portfolioId": "another"}))
+    results, _ = run(stub, Paths.AUTO, pause, lambda api: api.read(ID), lambda api: api.recent(ID, limit=1))
+    assert [(error.kind, error.operation) for error in results] == [
+        (FailureKind.MALFORMED, f"{of} of {ID}") for of in ("pause", "status", "rebalances")
+    ]
+
+
 @pytest.mark.parametrize("text", ["", "..", "a/b", "a%2fb", "a b", "ä", "x" * 129, "a\n", "a?b", "a#b", "../../v2"])
 def test_nothing_but_an_id_gets_into_a_url(text: str) -> None:
     """What is no portfolio id is refused before anything is sent."""

@@ -295,6 +295,10 @@ def test_a_row_that_can_not_be_understood_is_unreadable_alone() -> None:
     """Its neighbours are read; it keeps its name, and nobody takes it for unmanaged and gone."""
     found, _ = listed(page(row("a", 3), row("b")))
     assert [live.status for live in found.rows.values()] == [Status.UNREADABLE, Status.ACTIVE]
+    assert [live.failure and live.failure.operation for live in found.rows.values()] == [
+        "list of portfolios, page 1",
+        None,
+    ]
     assert found.rows[PortfolioId("a")].name == "Alice Portfolio"
     assert found.complete
 
