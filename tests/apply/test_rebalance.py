@@ -9,10 +9,9 @@ import pytest
 
 from reconciler.api.client import Glider
 from reconciler.api.transport import Transport
-from reconciler.apply.announce import Announcer
+from reconciler.apply.announce import Announcer, settle, settle_rebalances
 from reconciler.apply.journal import open_journal, read_memory, read_runs
 from reconciler.apply.run import Stop
-from reconciler.apply.settle import settle, settle_rebalances
 from reconciler.apply.trigger import Order, follow_all, operations_of, trigger_all
 from reconciler.core.errors import FailureKind
 from reconciler.core.intent import Call

@@ -12,10 +12,9 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from reconciler.apply.announce import Announcer
+from reconciler.apply.announce import Announcer, settle_rebalances
 from reconciler.apply.journal import open_journal, read_runs
 from reconciler.apply.run import Stop
-from reconciler.apply.settle import settle_rebalances
 from reconciler.apply.trigger import Order, trigger_all
 from reconciler.core.decide import DEFAULT_POLICY
 from reconciler.core.intent import Call, WriteOutcome

@@ -9,9 +9,9 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from reconciler.api.fleet import read_strategies
+from reconciler.apply.announce import settle
 from reconciler.apply.journal import open_journal, read_memory
 from reconciler.apply.run import Pace, Stop, apply_plan
-from reconciler.apply.settle import settle
 from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call
 from reconciler.core.model import Cadence, StrategyDesired, StrategyId, strategy_of
@@ -267,21 +267,9 @@ class Disk:
     journal: SqliteJournal
     life: Life
 
-    def memory(self, *, plans: Collection[str] = ()) -> Memory:
-        return self.journal.memory(plans=plans)
-
-    def record(self, portfolio: PortfolioId) -> Record | None:
-        self.life.cross("before record")
-        return self.journal.record(portfolio)
-
-    def cadence(self, strategy: StrategyId) -> Cadence | None:
-        return self.journal.cadence(strategy)
-
-    def since(self, address: Address, *, plans: Collection[str] = ()) -> str | None:
-        return self.journal.since(address, plans=plans)
-
-    def last_pause(self, portfolio: PortfolioId) -> str | None:
-        return self.journal.last_pause(portfolio)
+    def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
+        self.life.cross("before memory")
+        return self.journal.memory(of, plans=plans)
 
     def knows(self, token: str) -> bool:
         return self.journal.knows(token)
@@ -291,9 +279,6 @@ class Disk:
 
     def unsettled(self) -> tuple[OpenIntent, ...]:
         return self.journal.unsettled()
-
-    def unanswered(self, portfolio: PortfolioId) -> OpenIntent | None:
-        return self.journal.unanswered(portfolio)
 
     def begin(self, intent: Intent) -> int:
         self.life.cross("before begin")

@@ -64,7 +64,7 @@ PROCESS_CALLS = frozenset({"print", "input", "exit", "quit", "SystemExit"})
 """What belongs to the process, and so to ``cli`` alone."""
 
 
-WRITES = frozenset({"start", "pause", "resume", "update_schedule", "set_cadence", "trigger", "post", "put"})
+WRITES = frozenset({"send", "post", "put"})
 """The methods by which a service is written to."""
 MAY_WRITE = ("api", "apply.announce")
 """Who may await one: the adapters that are the methods, and the one place that announces every write."""
@@ -257,7 +257,7 @@ BROKEN = {
     "print": ("render/text.py", "print('x')", "print belongs to cli"),
     "environment": ("api/v1.py", "import os\nos.environ['X']", "os.environ belongs to cli"),
     "exit": ("config/load.py", "from sys import exit", "sys.exit belongs to cli"),
-    "a write": ("apply/run.py", "async def f(api):\n    await api.pause('a', reason='')", "only apply.announce may"),
+    "a write": ("apply/run.py", "async def f(api):\n    await api.send('a')", "only apply.announce may"),
     "raised exit": ("config/load.py", "raise SystemExit(1)", "SystemExit belongs to cli"),
 }
 
