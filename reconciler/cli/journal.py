@@ -153,7 +153,7 @@ def _label(options: Mapping[str, Any]) -> str:
     if options["sandbox"] is not None:
         from contextlib import closing
 
-        from reconciler.sandbox.store import Store
+        from reconciler.sandbox import Store
 
         with closing(Store.open(Path(options["sandbox"]))) as store:
             return f"sandbox://{store.instance}"

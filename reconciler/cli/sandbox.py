@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from contextlib import closing
     from typing import Any
 
-    from reconciler.sandbox.seed import Seed
-    from reconciler.sandbox.store import Store
+    from reconciler.sandbox import Seed, Store
 
 HELP = """Run the embedded Glider: a simulator of the service, to learn on and to test pipelines on.
 
@@ -71,7 +70,7 @@ def sandbox() -> None:
 def load(seed: str, file: str) -> None:
     """Read a seed and make the file."""
     from reconciler.core.text import plural
-    from reconciler.sandbox.store import Store
+    from reconciler.sandbox import Store
 
     planted = _read_seed(seed)
     make_folder(Path(file))
@@ -111,8 +110,7 @@ def advance(duration: str, file: str) -> None:
 @_file
 def serve(host: str, port: int, file: str) -> None:
     """Listen and answer."""
-    from reconciler.sandbox.app import create_app
-    from reconciler.sandbox.serve import serve as listen
+    from reconciler.sandbox import create_app, serve_app
 
     def ready(url: str) -> None:
         click.echo(f"Serving {file} at {url}; stop with Ctrl-C. Use it with:", err=True)
@@ -120,13 +118,13 @@ def serve(host: str, port: int, file: str) -> None:
 
     with _open(file) as store:
         app = create_app(store, now_ms=lambda: time_ns() // 1_000_000)
-        listen(app, host=host, port=port, ready=ready)
+        serve_app(app, host=host, port=port, ready=ready)
 
 
 def _open(file: str) -> closing[Store]:
     from contextlib import closing
 
-    from reconciler.sandbox.store import Store
+    from reconciler.sandbox import Store
 
     return closing(Store.open(Path(file)))
 
@@ -138,7 +136,7 @@ def _read_seed(name: str) -> Seed:
     from reconciler.config.files import read_file
     from reconciler.config.source import read_document
     from reconciler.core.errors import ConfigInvalid, SandboxError
-    from reconciler.sandbox.seed import parse_seed
+    from reconciler.sandbox import parse_seed
 
     try:
         content = read_file(Path(name), most=MAX_FILE_BYTES + 1)

@@ -119,8 +119,7 @@ async def open_service(
                 remarks=_account_remarks(expected, account, writes=writes) if asks_account else (),
             )
         return
-    from reconciler.sandbox.app import create_app
-    from reconciler.sandbox.store import Store
+    from reconciler.sandbox import Store, create_app
 
     store = Store.open(Path(options["sandbox"]))
     try:

@@ -20,7 +20,7 @@ from reconciler.core.ports import Confirmation
 from reconciler.core.rebalance import Knowledge, LastRebalance, Rebalance, RebalanceStatus
 from reconciler.render.status import StatusRow, status_text
 from reconciler.render.style import PLAIN
-from reconciler.sandbox.faults import Fault, FaultKind, Operation
+from reconciler.sandbox import Fault, FaultKind, Operation
 from tests.support import BASE_URL, World, portfolio, run
 
 if TYPE_CHECKING:
