@@ -5,7 +5,7 @@ reconciler's files, plans or client: they meet over HTTP, as they do in life. Th
 imports a module of this package. Each name below is loaded where it is first used, because the store needs no HTTP and
 only a served sandbox needs a server.
 
-    app  >  v1, v2  >  gateway  >  faults, simulator  >  store  >  plant  >  seed, portfolio, enrolled  >  model
+    app > v1, v2 > gateway > faults, simulator > wire, store > plant > seed > settings, portfolio, enrolled > model
 
 ``portfolio`` holds the values of v1 and ``enrolled`` those of v2: two kinds of things, with nothing in common but how
 their runs go. ``serve`` runs the application on a port.

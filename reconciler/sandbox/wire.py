@@ -34,7 +34,7 @@ class ConnectionLost(ConnectionResetError):
 
 
 class Request(Struct, frozen=True):
-    """One request, whole. ``body`` is ``None`` when it was larger than :data:`_LARGEST_BODY`."""
+    """One request, whole. ``body`` is ``None`` when it was larger than 1 MiB."""
 
     method: str
     path: str
