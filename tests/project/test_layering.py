@@ -248,7 +248,7 @@ def test_tests_use_the_doors_too() -> None:
 
 BROKEN = {
     "down only": ("core/errors.py", "def f():\n    from reconciler.api import codec", "which is not below it"),
-    "siblings": ("config/load.py", "from reconciler.render import text", "which is not below it"),
+    "siblings": ("config/load.py", "from reconciler.render import page", "which is not below it"),
     "types count between layers": (
         "apply/run.py",
         "if TYPE_CHECKING:\n    from reconciler.api.v1 import live_of",
