@@ -35,10 +35,7 @@ from reconciler.core.model import (
 from reconciler.core.plan import Change, ChangeReason, Field, FieldChange, Plan, Snapshot
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import build_plan
-from reconciler.sandbox.app import create_app
-from reconciler.sandbox.faults import Faults
-from reconciler.sandbox.seed import parse_seed
-from reconciler.sandbox.store import Store
+from reconciler.sandbox import Faults, Store, create_app, parse_seed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator

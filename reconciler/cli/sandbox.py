@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from contextlib import closing
 
     from reconciler.render.ending import Found
-    from reconciler.sandbox.seed import Seed
-    from reconciler.sandbox.store import Store
+    from reconciler.sandbox import Seed, Store
 
 
 class SandboxOptions(Options, frozen=True, kw_only=True):
@@ -50,7 +49,7 @@ def load_seed(options: SeedOptions, found: Found) -> Ending:
     """Read a seed and make the sandbox's file."""
     from reconciler.cli.journalplace import make_folder
     from reconciler.core.text import plural
-    from reconciler.sandbox.store import Store
+    from reconciler.sandbox import Store
 
     planted = _read_seed(options.seed)
     make_folder(Path(options.file))
@@ -82,8 +81,7 @@ def advance(options: AdvanceOptions, found: Found) -> Ending:
 
 def serve(options: ServeOptions, found: Found) -> Ending:
     """Listen and answer, until interrupted."""
-    from reconciler.sandbox.app import create_app
-    from reconciler.sandbox.serve import serve as listen
+    from reconciler.sandbox import create_app, serve_app
 
     def ready(url: str) -> None:
         told = f"Serving {options.file} at {url}; stop with Ctrl-C. Use it with:\n"
@@ -91,7 +89,7 @@ def serve(options: ServeOptions, found: Found) -> Ending:
 
     with _open(options.file) as store:
         app = create_app(store, now_ms=lambda: time_ns() // 1_000_000)
-        listen(app, host=options.host, port=options.port, ready=ready)
+        serve_app(app, host=options.host, port=options.port, ready=ready)
     return Ending(reason=ExitReason.OK, found=found)
 
 
@@ -102,7 +100,7 @@ def _said(found: Found, sentence: str) -> Ending:
 def _open(file: str) -> closing[Store]:
     from contextlib import closing
 
-    from reconciler.sandbox.store import Store
+    from reconciler.sandbox import Store
 
     return closing(Store.open(Path(file)))
 
@@ -114,7 +112,7 @@ def _read_seed(name: str) -> Seed:
     from reconciler.config.files import read_file
     from reconciler.config.source import read_document
     from reconciler.core.errors import ConfigInvalid, SandboxError
-    from reconciler.sandbox.seed import parse_seed
+    from reconciler.sandbox import parse_seed
 
     try:
         content = read_file(Path(name), most=MAX_FILE_BYTES + 1)

@@ -63,8 +63,8 @@ else:
 
 def iso(ms: int) -> str:
     """Return UTC epoch milliseconds as ISO 8601 text with milliseconds and ``Z``."""
-    moment = datetime.fromtimestamp(ms // 1000, tz=UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+    seconds = datetime.fromtimestamp(ms // 1000, tz=UTC).isoformat()[:19]
+    return f"{seconds}.{ms % 1000:03d}Z"
 
 
 def from_iso(text: str) -> int:

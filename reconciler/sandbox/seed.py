@@ -1,47 +1,24 @@
 """The seed: what a simulated Glider holds when it is new.
 
-In: plain data as a YAML parser gives it. Out: a :class:`Seed`, and back to plain data for keeping. Knows no YAML,
+In: plain data as a YAML parser gives it. Out: a :class:`Seed`. Knows no YAML,
 no file and no clock; ages are durations, made into times when the seed is loaded (:mod:`reconciler.sandbox.plant`).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from reconciler.core.text import DAY_MS
-from reconciler.sandbox.actions import DEFAULT_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS
-from reconciler.sandbox.checks import Fields, Problems, shown
-from reconciler.sandbox.enrolled import Frequency
-from reconciler.sandbox.model import AutomationState
-from reconciler.sandbox.settings import (
-    ApiScope,
-    PathFamilies,
-    RateLimit,
-    Settings,
-    UpdateWhilePaused,
-    parse_settings,
-    settings_data,
-    span,
-)
+from msgspec import Struct
 
-__all__ = [
-    "Api",
-    "ApiScope",
-    "LastResult",
-    "Owner",
-    "PathFamilies",
-    "RateLimit",
-    "Seed",
-    "SeedPortfolio",
-    "SeedStrategy",
-    "Settings",
-    "UpdateWhilePaused",
-    "parse_seed",
-    "seed_data",
-]
+from reconciler.core.guards import MAX_INTERVAL_MS, MIN_INTERVAL_MS
+from reconciler.core.model import Cadence
+from reconciler.core.text import DAY_MS
+from reconciler.sandbox.checks import Fields, Problems, shown
+from reconciler.sandbox.model import AutomationState
+from reconciler.sandbox.portfolio import DEFAULT_INTERVAL_MS
+from reconciler.sandbox.settings import Settings, parse_settings, span
 
 VERSION: Final = 1
 DEFAULT_AGE_MS: Final = 30 * DAY_MS
@@ -95,18 +72,16 @@ class LastResult(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeedStrategy:
+class SeedStrategy(Struct, frozen=True, kw_only=True):
     """One v2 strategy of a seed; ``frequency`` is ``None`` where no cadence is configured."""
 
     id: str
-    frequency: Frequency | None
+    frequency: Cadence | None
     owner: Owner = Owner.OWN
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeedPortfolio:
+class SeedPortfolio(Struct, frozen=True, kw_only=True):
     """One portfolio of a seed; ``age_ms`` is how long before loading its schedule was started.
 
     ``strategy``, ``owner`` (a CAIP-10 account) and ``empty`` belong to v2, the interval and offset to v1.
@@ -128,8 +103,7 @@ class SeedPortfolio:
     last_result: LastResult = LastResult.COMPLETED
 
 
-@dataclass(frozen=True, slots=True)
-class Seed:
+class Seed(Struct, frozen=True):
     """A whole seed; portfolios and strategies are sorted by id."""
 
     settings: Settings
@@ -161,16 +135,6 @@ def parse_seed(data: object) -> Seed:
     )
 
 
-def seed_data(seed: Seed) -> dict[str, object]:
-    """Return the plain data of a seed: ``parse_seed(seed_data(seed)) == seed``."""
-    return {
-        "version": VERSION,
-        "settings": settings_data(seed.settings),
-        "strategies": {strategy.id: _strategy_data(strategy) for strategy in seed.strategies},
-        "portfolios": {portfolio.id: _portfolio_data(portfolio) for portfolio in seed.portfolios},
-    }
-
-
 def _section(top: Fields, key: str, what: str) -> dict[object, object]:
     entries = top.raw(key) if key in top else {}
     if isinstance(entries, dict):
@@ -186,7 +150,7 @@ def _strategy(key: object, data: object, problems: Problems) -> SeedStrategy:
     fields = Fields(data, address, problems, known=_STRATEGY)
     return SeedStrategy(
         id=str(key),
-        frequency=fields.choice("frequency", Frequency, default=None),
+        frequency=fields.choice("frequency", Cadence, default=None),
         owner=fields.choice("owner", Owner, default=None) or Owner.OWN,
         name=fields.text("name"),
     )
@@ -262,31 +226,3 @@ def _check_v2(fields: Fields, api: Api, state: AutomationState | None, strategie
         fields.problem("chain", f"must be one of {', '.join(CHAINS)}, not {shown(chain)}")
     if isinstance(owner, str) and not _ACCOUNT.fullmatch(owner):
         fields.problem("owner", f"must be an account as eip155:0:0x and 40 hexadecimal digits, not {shown(owner)}")
-
-
-def _strategy_data(strategy: SeedStrategy) -> dict[str, object]:
-    data: dict[str, object] = {"owner": strategy.owner.value}
-    optional = {"frequency": strategy.frequency and strategy.frequency.value, "name": strategy.name}
-    return data | {key: value for key, value in optional.items() if value is not None}
-
-
-def _portfolio_data(portfolio: SeedPortfolio) -> dict[str, object]:
-    data: dict[str, object] = {"status": portfolio.state.value}
-    running = portfolio.state is not AutomationState.INACTIVE
-    if running and portfolio.api.has_v1:
-        data |= {"interval": portfolio.interval_ms, "offset": portfolio.offset_ms}
-    if running or portfolio.api.has_v2:
-        data["started"] = portfolio.age_ms
-    if running:
-        data["last_result"] = portfolio.last_result.value
-    if portfolio.api is not Api.V1:
-        data |= {"api": portfolio.api.value, "empty": portfolio.empty}
-    texts = {
-        "name": portfolio.name,
-        "chain": portfolio.chain,
-        "pause_reason": portfolio.pause_reason,
-        "word": portfolio.word,
-        "strategy": portfolio.strategy,
-        "owner": portfolio.owner,
-    }
-    return data | {key: text for key, text in texts.items() if text is not None}

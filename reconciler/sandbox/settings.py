@@ -1,17 +1,18 @@
 """How a simulated Glider behaves as a whole: the ``settings`` of a seed.
 
-In: plain data. Out: :class:`Settings`, and back to plain data for keeping. Knows no portfolio.
+In: plain data. Out: :class:`Settings`. Knows no portfolio.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 from reconciler.core.text import DAY_MS, format_duration
 from reconciler.sandbox.checks import Fields, shown
-from reconciler.sandbox.runs import Pace
+from reconciler.sandbox.model import RebalancePace
 
 if TYPE_CHECKING:
     from reconciler.sandbox.checks import Problems
@@ -46,16 +47,14 @@ class ApiScope(StrEnum):
     STRATEGIES_WRITE = "strategies:write"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimit:
+class RateLimit(Struct, frozen=True, kw_only=True):
     """At most ``limit`` requests in each window of ``window_ms``."""
 
     limit: int
     window_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """How the simulated service behaves as a whole."""
 
     readable_schedule: bool = False
@@ -63,7 +62,7 @@ class Settings:
     paths: PathFamilies = PathFamilies.BOTH
     rate_limit: RateLimit | None = None
     update_while_paused: UpdateWhilePaused = UpdateWhilePaused.ACCEPT
-    pace: Pace = field(default_factory=Pace)
+    pace: RebalancePace = RebalancePace()
     """How fast rebalances go; ``rebalance`` in a seed."""
     scopes: tuple[ApiScope, ...] = tuple(ApiScope)
     """What every key may do on v2, in the order of :class:`ApiScope`."""
@@ -88,21 +87,6 @@ def parse_settings(data: object, problems: Problems) -> Settings:
     )
 
 
-def settings_data(settings: Settings) -> dict[str, object]:
-    """Return the plain data of settings: what :func:`parse_settings` makes the same settings of."""
-    pace = settings.pace
-    data: dict[str, object] = {
-        "readable_schedule": settings.readable_schedule,
-        "paths": settings.paths.value,
-        "update_while_paused": settings.update_while_paused.value,
-        "rebalance": {"queue": pace.queue_ms, "takes": pace.takes_ms, "cooldown": pace.cooldown_ms},
-        "scopes": [scope.value for scope in settings.scopes],
-    }
-    if settings.rate_limit is not None:
-        data["rate_limit"] = {"limit": settings.rate_limit.limit, "window": settings.rate_limit.window_ms}
-    return data
-
-
 def span(fields: Fields, key: str, *, default: int, least: int, most: int) -> int:
     """Return a duration in milliseconds from ``least`` to ``most``."""
     value = fields.duration(key, default=default)
@@ -112,8 +96,8 @@ def span(fields: Fields, key: str, *, default: int, least: int, most: int) -> in
     return value
 
 
-def _pace(fields: Fields, problems: Problems) -> Pace:
-    usual = Pace()
+def _pace(fields: Fields, problems: Problems) -> RebalancePace:
+    usual = RebalancePace()
     if "rebalance" not in fields:
         return usual
     inner = Fields(fields.raw("rebalance"), fields.at("rebalance"), problems, known=("queue", "takes", "cooldown"))
@@ -122,7 +106,7 @@ def _pace(fields: Fields, problems: Problems) -> Pace:
     if queue >= takes:
         inner.problem("queue", "must be shorter than takes, which includes it")
     cooldown = span(inner, "cooldown", default=usual.cooldown_ms, least=0, most=LONGEST_PACE_MS)
-    return Pace(queue_ms=queue, takes_ms=takes, cooldown_ms=cooldown)
+    return RebalancePace(queue_ms=queue, takes_ms=takes, cooldown_ms=cooldown)
 
 
 def _scopes(fields: Fields) -> tuple[ApiScope, ...]:

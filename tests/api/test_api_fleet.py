@@ -19,7 +19,7 @@ from reconciler.core.model import ApiVersion, Desired, Live, Paths, PortfolioId,
 from reconciler.core.rebalance import Knowledge, LastRebalance, Rebalance, RebalanceStatus
 from reconciler.render.status import StatusRow, status_page
 from reconciler.render.terminal import PLAIN, terminal
-from reconciler.sandbox.faults import Fault, FaultKind, Operation
+from reconciler.sandbox import Fault, FaultKind, Operation
 from tests.support import BASE_URL, World, portfolio, run
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from reconciler.core.errors import FailureKind
 from reconciler.core.intent import Call
 from reconciler.core.model import ApiVersion, Desired, RunState
 from reconciler.core.rebalance import RebalanceOutcome, RebalanceStatus
-from reconciler.sandbox.faults import Fault, FaultKind, Operation, RetryAfterForm
-from reconciler.sandbox.runs import Course
+from reconciler.sandbox import Course, Fault, FaultKind, Operation, RetryAfterForm
 from tests.apply.scripted import intent
 from tests.support import BASE_URL, HOUR_MS, World, folder, portfolio, run
 
@@ -197,7 +196,7 @@ TAKES_EFFECT = {
 
 
 def on(version: ApiVersion, fault: Fault, **more: Any) -> Fault:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     operation = Operation.TRIGGER if version is ApiVersion.V1 else Operation.REBALANCE
     return replace(fault, operation=operation, **more)

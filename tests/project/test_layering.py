@@ -7,6 +7,7 @@ needed for types alone point upwards. The rules are tables, and the last tests b
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,11 +39,14 @@ CORE = (
 )
 """The lines of the core, from the top; a module imports from lines below its own only."""
 
+DOORS = ("sandbox",)
+"""Packages that others may import by their own name alone."""
+
 MAY_IMPORT = {
     "msgspec": tuple(LAYERS),  # values are its structs; what is read and written of them goes through core.codec
     "click": ("cli",),
-    "uvicorn": ("cli", "sandbox"),
-    "starlette": ("cli", "sandbox"),
+    "uvicorn": ("sandbox.serve",),
+    "starlette": ("sandbox",),
     "jsonschema": ("config",),
     "yaml": ("config.source",),
     "httpcore2": ("api.transport",),
@@ -186,6 +190,8 @@ def _ours(found: Import) -> str | None:
     if not target:
         return None  # the version
     if source != target:
+        if target in DOORS and found.target != target:
+            return f"imports {found.target}, but only {target} itself may be imported"
         above = LAYERS.get(source, -1) <= LAYERS.get(target, 99)
         return f"imports {found.target}, which is not below it" if above else None
     if source == "core" and not found.types_only:
@@ -229,6 +235,17 @@ def test_every_import_follows_the_layers() -> None:
     assert violations(PACKAGE) == []
 
 
+def test_tests_use_the_doors_too() -> None:
+    """Only a package's own tests look behind its door."""
+    tests = Path(__file__).parents[1]
+    for path in sorted(tests.rglob("*.py")):
+        for door in DOORS:
+            inside = re.search(
+                rf"^\s*(from|import) reconciler\.{door}\.\w+", path.read_text(encoding="utf-8"), re.MULTILINE
+            )
+            assert inside is None or path.is_relative_to(tests / door), f"{path}: {inside}"
+
+
 BROKEN = {
     "down only": ("core/errors.py", "def f():\n    from reconciler.api import codec", "which is not below it"),
     "siblings": ("config/load.py", "from reconciler.render import page", "which is not below it"),
@@ -238,7 +255,9 @@ BROKEN = {
         "which is not below it",
     ),
     "relative imports": ("apply/run.py", "from ..api import codec", "which is not below it"),
-    "sandbox is for cli": ("api/v1.py", "import reconciler.sandbox.store", "which is not below it"),
+    "sandbox is for cli": ("api/v1.py", "import reconciler.sandbox", "which is not below it"),
+    "a door": ("cli/more.py", "from reconciler.sandbox.store import Store", "only sandbox itself may be imported"),
+    "a door, by its package": ("cli/more.py", "from reconciler.sandbox import store", "only sandbox itself"),
     "order of the core": ("core/errors.py", "from reconciler.core.model import Desired", "not below it in the core"),
     "a place in the core": ("core/misc.py", "", "has no place in the order of the core"),
     "a layer": ("utils/misc.py", "", "belongs to no layer"),
@@ -293,7 +312,7 @@ def _sound_tree(root: Path) -> None:
         "__init__.py": "__version__ = '0'",
         "__main__.py": "from reconciler.cli.main import main\nmain()",
         "cli/__init__.py": "",
-        "cli/main.py": "import os, sys, click\nfrom reconciler.sandbox import store\n"
+        "cli/main.py": "import os, sys, click\nfrom reconciler.sandbox import Store\n"
         "from reconciler import __version__\nfrom reconciler.api.v1 import live_of\nprint(os.environ)\nsys.exit(0)",
         "core/__init__.py": "",
         "core/model.py": "if TYPE_CHECKING:\n    from reconciler.core.plan import Plan",

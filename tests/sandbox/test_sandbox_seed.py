@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from reconciler.core.codec import dump, load
 from reconciler.core.errors import SandboxError
-from reconciler.sandbox.enrolled import Frequency
-from reconciler.sandbox.model import AutomationState
-from reconciler.sandbox.runs import Pace
-from reconciler.sandbox.seed import (
-    Api,
-    ApiScope,
-    LastResult,
-    Owner,
-    PathFamilies,
-    RateLimit,
-    Seed,
-    SeedPortfolio,
-    SeedStrategy,
-    Settings,
-    UpdateWhilePaused,
-    parse_seed,
-    seed_data,
-)
-from reconciler.sandbox.store import Store
+from reconciler.core.model import Cadence
+from reconciler.sandbox import AutomationState, Seed, Store, parse_seed
+from reconciler.sandbox.model import RebalancePace
+from reconciler.sandbox.seed import Api, LastResult, Owner, SeedPortfolio, SeedStrategy
+from reconciler.sandbox.settings import ApiScope, PathFamilies, RateLimit, Settings, UpdateWhilePaused
 
 HOUR = 3_600_000
 NOW = 1_795_000_000_000
@@ -121,9 +109,9 @@ def test_a_seed_of_v2_is_read() -> None:
         }
     )
     assert seed.settings.scopes == (ApiScope.PORTFOLIOS_READ, ApiScope.STRATEGIES_READ)
-    assert seed.settings.pace == Pace(queue_ms=1_000, takes_ms=60_000, cooldown_ms=HOUR)
+    assert seed.settings.pace == RebalancePace(queue_ms=1_000, takes_ms=60_000, cooldown_ms=HOUR)
     assert seed.strategies == (
-        SeedStrategy(id="s", frequency=Frequency.WEEKLY, owner=Owner.FOREIGN, name="Index"),
+        SeedStrategy(id="s", frequency=Cadence.WEEKLY, owner=Owner.FOREIGN, name="Index"),
         SeedStrategy(id="t", frequency=None),
     )
     a, b, c = seed.portfolios
@@ -134,7 +122,7 @@ def test_a_seed_of_v2_is_read() -> None:
 
 def test_a_short_rebalance_has_a_short_queue() -> None:
     """Who sets only how long it takes gets a queue that fits."""
-    assert parse_seed(rebalance(takes=1)).settings.pace == Pace(queue_ms=0, takes_ms=1)
+    assert parse_seed(rebalance(takes=1)).settings.pace == RebalancePace(queue_ms=0, takes_ms=1)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +221,7 @@ def seeds(draw: st.DrawFn) -> Seed:
             rate_limit=st.none() | limit,
             update_while_paused=st.sampled_from(UpdateWhilePaused),
             pace=st.builds(
-                Pace, queue_ms=st.integers(0, 9), takes_ms=st.integers(10, 99), cooldown_ms=st.integers(0, 9)
+                RebalancePace, queue_ms=st.integers(0, 9), takes_ms=st.integers(10, 99), cooldown_ms=st.integers(0, 9)
             ),
             scopes=st.sets(st.sampled_from(ApiScope)).map(lambda some: tuple(s for s in ApiScope if s in some)),
         )
@@ -241,7 +229,7 @@ def seeds(draw: st.DrawFn) -> Seed:
     owners = st.sampled_from(Owner)
     strategies = (
         SeedStrategy(id="bare", frequency=None, owner=draw(owners), name=draw(texts)),
-        SeedStrategy(id="s", frequency=draw(st.sampled_from(Frequency)), owner=draw(owners), name=draw(texts)),
+        SeedStrategy(id="s", frequency=draw(st.sampled_from(Cadence)), owner=draw(owners), name=draw(texts)),
     )
     names = draw(st.lists(st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True), unique=True, max_size=5))
     return Seed(settings, tuple(draw(seed_portfolios(name)) for name in sorted(names)), strategies)
@@ -280,7 +268,7 @@ def seed_portfolios(draw: st.DrawFn, name: str) -> SeedPortfolio:
 @given(seeds())
 def test_a_seed_survives_being_kept(seed: Seed) -> None:
     """Plain data and back is the same seed."""
-    assert parse_seed(seed_data(seed)) == seed
+    assert load(json.loads(json.dumps(dump(seed))), Seed) == seed
 
 
 @pytest.mark.slow
@@ -290,7 +278,7 @@ def test_every_seed_can_be_loaded(seed: Seed) -> None:
     store = Store.load(None, seed, now_ms=NOW)
     for one in seed.portfolios:
         assert (store.portfolio(one.id) is not None) is one.api.has_v1
-        assert (store.fleet.portfolio(one.id) is not None) is one.api.has_v2
+        assert (store.enrolled(one.id) is not None) is one.api.has_v2
     before = [store.portfolio(one.id) for one in seed.portfolios]
     store.reset(now_ms=NOW)
     assert [store.portfolio(one.id) for one in seed.portfolios] == before

@@ -29,7 +29,7 @@ from reconciler.core.model import (
 from reconciler.core.plan import BlockReason
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import ACHIEVED, Outcome
-from reconciler.sandbox.faults import Fault, FaultKind, Operation
+from reconciler.sandbox import Fault, FaultKind, Operation
 from tests.apply.scripted import intent
 from tests.strategies.support import A, B, C, StrategyWorld, put, wants_v2
 from tests.support import BASE_URL, HOUR_MS, Silence, folder
