@@ -144,7 +144,7 @@ def _wanted(options: Mapping[str, Any]) -> Wanted:
 
 def _files(options: Mapping[str, Any]) -> tuple[Configuration | None, Ground | None]:
     """Load the files that the new portfolios will stand beside, if there are any, and the one they are added to."""
-    from reconciler.config.discover import DEFAULTS
+    from reconciler.config.files import DEFAULTS
     from reconciler.config.into import load_ground
 
     # A folder that is only just made, for what comes out of this, holds no files yet.
@@ -204,7 +204,7 @@ def _save(
     """Write the YAML where it is to go, after it was read again; return it. Raises ``ReconcilerError``."""
     from reconciler.config.emit import Comments, emit
     from reconciler.config.into import Additions, require_exactly
-    from reconciler.config.schema import schema
+    from reconciler.core.fields import SCHEMA_ID
     from reconciler.core.text import plural
     from reconciler.render.adoption import head_lines, tail_lines
 
@@ -217,7 +217,7 @@ def _save(
     added = Additions(portfolios=adoption.layout.desired, strategies=adoption.strategies, expect=expect)
     if options["into"] is not None and configuration is not None:
         return _add(adoption, comments, added, configuration, options["into"])
-    text = emit(adoption.layout, adoption.strategies, comments, expect=expect, schema=schema()["$id"])
+    text = emit(adoption.layout, adoption.strategies, comments, expect=expect, schema=SCHEMA_ID)
     beside = configuration.texts if configuration is not None else {}
     require_exactly({**beside, "<imported>": text.encode()}, configuration, added, today=_today())
     if options["out"] is not None:

@@ -55,7 +55,7 @@ def load_files_if_any(sources: tuple[str, ...]) -> Configuration | None:
 
     Raises ``ConfigInvalid`` for files that are there and can't be used.
     """
-    from reconciler.config.discover import DEFAULTS
+    from reconciler.config.files import DEFAULTS
 
     if not sources and not any(Path(name).exists() for name in DEFAULTS):
         return None

@@ -133,9 +133,8 @@ def _open(file: str) -> closing[Store]:
 
 def _read_seed(name: str) -> Seed:
     """Read a seed by the same YAML rules as the files."""
-    from reconciler.config.discover import MAX_FILE_BYTES
     from reconciler.config.document import with_excerpts
-    from reconciler.config.files import read_file
+    from reconciler.config.files import MAX_FILE_BYTES, read_file
     from reconciler.config.source import read_document
     from reconciler.core.errors import ConfigInvalid, SandboxError
     from reconciler.sandbox.seed import parse_seed

@@ -22,6 +22,7 @@ def schema() -> None:
     import sys
 
     from reconciler.cli.output import write
-    from reconciler.config.schema import schema_text
+    from reconciler.core.codec import json_text
+    from reconciler.core.fields import schema as published
 
-    write(sys.stdout, schema_text())
+    write(sys.stdout, json_text(published()))

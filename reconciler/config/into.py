@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from reconciler.config.document import Node
 from reconciler.config.emit import INDENT, sections
 from reconciler.config.load import read_all, read_files, resolve
+from reconciler.config.merge import gather
 from reconciler.config.source import read_document
 from reconciler.core.adoption import Ground
 from reconciler.core.endpoint import NOTHING
@@ -54,8 +55,8 @@ def load_ground(
     """
     reading = read_all(sources, stdin=stdin, cwd=cwd)
     configuration = resolve(reading, today, may_be_empty=True)
-    groups = {name: group.values for name, group in reading.sections.groups.items()}
-    return configuration, Ground(defaults=reading.sections.defaults.values, groups=groups)
+    groups = {name: gather(group.values) for name, group in reading.sections.groups.items()}
+    return configuration, Ground(defaults=gather(reading.sections.defaults.values), groups=groups)
 
 
 def name_of(configuration: Configuration, path: Path, cwd: Path) -> str | None:

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.config.discover import discover
+from reconciler.config.check import check_document
 from reconciler.config.document import Document, error, with_excerpts
+from reconciler.config.files import discover
 from reconciler.config.merge import merge
 from reconciler.config.resolve import Resolution
-from reconciler.config.schema import conforms
 from reconciler.config.source import read_document
-from reconciler.config.strategies import read_strategies
 from reconciler.core.advice import advise
 from reconciler.core.diagnostics import Severity
 from reconciler.core.errors import ConfigInvalid
+from reconciler.core.fields import AUTOMATION
 from reconciler.core.model import ApiVersion
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.config.merge import Sections
-    from reconciler.config.strategies import StrategySection
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.endpoint import Expect
     from reconciler.core.guards import Guards
@@ -71,7 +70,7 @@ class Configuration(Struct, frozen=True):
 
 
 def load(sources: Sequence[str], *, stdin: Callable[[], bytes], today: dt.date, cwd: Path) -> Configuration:
-    """Read, check and resolve the files that ``sources`` name (see :func:`~reconciler.config.discover.discover`).
+    """Read, check and resolve the files that ``sources`` name (see :func:`~reconciler.config.files.discover`).
 
     ``stdin`` returns all of standard input and is called only for ``-``. ``today`` decides which ``until`` has passed.
     Raises :class:`ConfigInvalid` with the errors and warnings of all files, sorted by place.
@@ -93,7 +92,6 @@ class Reading(Struct, frozen=True):
     texts: Mapping[str, bytes]
     documents: list[Document]
     sections: Sections
-    strategies: StrategySection
     diagnostics: list[Diagnostic]
 
 
@@ -106,22 +104,17 @@ def read_all(sources: Sequence[str], *, stdin: Callable[[], bytes], cwd: Path) -
 def read_files(files: Sequence[tuple[str, bytes]], diagnostics: list[Diagnostic]) -> Reading:
     """Read files that were found, as names and bytes; ``diagnostics`` holds what was wrong with finding them."""
     documents: list[Document] = []
-    check = conforms()
     for file, data in files:
         document = read_document(file, data)
         diagnostics += document.diagnostics
-        if document.whole and not check(document.root):
-            # jsonschema is imported in there; it must not be on the way of a good configuration.
-            from reconciler.config.problems import schema_problems
-
-            found, broken = schema_problems(document)
+        if document.whole:
+            found, broken = check_document(document, AUTOMATION)
             diagnostics += found
             document = replace(document, broken=broken)
         documents.append(document)
     sections, found = merge(documents)
-    strategies = read_strategies(documents)
-    diagnostics += [*found, *strategies.diagnostics]
-    return Reading(dict(files), documents, sections, strategies, diagnostics)
+    diagnostics += found
+    return Reading(dict(files), documents, sections, diagnostics)
 
 
 def resolve(read: Reading, today: dt.date, *, may_be_empty: bool = False) -> Configuration:
@@ -135,7 +128,7 @@ def resolve(read: Reading, today: dt.date, *, may_be_empty: bool = False) -> Con
         resolution.add(read.documents.pop())
     diagnostics = [*read.diagnostics, *resolution.diagnostics]
     invalid = any(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics)
-    if not resolution.declared and not read.strategies.declared and not invalid and not may_be_empty:
+    if not resolution.declared and not read.sections.declared and not invalid and not may_be_empty:
         invalid = True
         count = len(read.texts)
         problem = f"no portfolios are declared in {count} file{'' if count == 1 else 's'}"
@@ -150,7 +143,7 @@ def resolve(read: Reading, today: dt.date, *, may_be_empty: bool = False) -> Con
     desired = {portfolio: resolution.desired[portfolio] for portfolio in sorted(resolution.desired)}
     return Configuration(
         desired=desired,
-        strategies=read.strategies.desired,
+        strategies=read.sections.strategies,
         guards=read.sections.guards,
         paths=read.sections.paths,
         expect=read.sections.expect,

@@ -1,9 +1,11 @@
 """YAML text to plain data with places: the only module that knows yaml.
 
 In: a file's name and bytes. Out: a :class:`Document`, with a diagnostic for everything that is refused. YAML is read by
-the rules of 1.2 (:mod:`reconciler.config.scalars`) and only the part of it that reads the same to every person and
-program: no anchors, aliases, merge keys, tags, repeated keys, second documents or control characters. The parser's
-events are turned into data directly, without a tree of nodes between. Knows no field and no schema.
+the rules of 1.2, and only the part of it that reads the same to every person and program: no anchors, aliases, merge
+keys, tags, repeated keys, second documents or control characters. Of unquoted text, ``9:30``, ``on``, ``yes`` and
+``2026-12-01`` stay text, and so do ``012``, ``0x1F`` and ``0o17``, which readers of 1.1 and 1.2 take for different
+numbers: the schema then refuses them where a number is wanted. The parser's events are turned into data directly,
+without a tree of nodes between. Knows no field and no schema.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from reconciler.config.document import WIDEST, Document, Node, Value, error, pack, span_of
-from reconciler.config.scalars import Resolved
 from reconciler.core.diagnostics import SourceSpan
 from reconciler.core.text import harmless
 
@@ -45,6 +46,21 @@ _DISCARD: Final = object()
 """Stands for a key that was refused: its value is read and dropped."""
 
 _MOST_KEYS: Final = 4096
+
+_WORDS: Final[dict[str, bool | float | None]] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+}
+_INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_BEGINS_A_NUMBER: Final = frozenset("0123456789+-.")
+_LONGEST_NUMBER: Final = 40
+"""Characters; what is longer is no duration or count of anybody's, and stays text."""
+_MOST_REMEMBERED: Final = 4096
 
 _SENTENCES: Final = (
     ("mapping values are not allowed", "a `:` stands where no key can be", "mend the indentation, or quote the text"),
@@ -90,6 +106,31 @@ def read_document(file: str, data: bytes) -> Document:
     return Document(file, data, root, assembly.spots, assembly.diagnostics, whole)
 
 
+def resolve(text: str) -> str | int | float | bool | None:
+    """Return what the plain scalar ``text`` means."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] in _BEGINS_A_NUMBER and len(text) <= _LONGEST_NUMBER:
+        if _INTEGER.fullmatch(text):
+            return int(text)
+        if _FLOAT.fullmatch(text):
+            return float(text)
+    return text
+
+
+class _Resolved(dict[str, "str | int | float | bool | None"]):
+    """Remembers what :func:`resolve` returned, so that a value repeated ten thousand times is one object.
+
+    Bounded: a file in which no value repeats must not be held in memory twice.
+    """
+
+    def __missing__(self, text: str) -> str | int | float | bool | None:
+        if len(self) >= _MOST_REMEMBERED:
+            self.clear()
+        value = self[text] = resolve(text)
+        return value
+
+
 class _Refused(Exception):
     """Something after which the rest of the file can't be read in a useful way."""
 
@@ -105,7 +146,7 @@ class _Assembly:
         self.file = file
         self.spots = array("Q")
         self.diagnostics: list[Diagnostic] = []
-        self._plain = Resolved()
+        self._plain = _Resolved()
         self._keys: dict[str, str] = {}
         self._stack: list[tuple[Any, Any, array[int], int]] = []
         self._repeated: dict[int, tuple[Node, array[int], list[tuple[str, int, str]]]] = {}

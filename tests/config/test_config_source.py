@@ -6,8 +6,7 @@ import pytest
 import yaml
 
 from reconciler.config import source
-from reconciler.config.scalars import resolve
-from reconciler.config.source import read_document
+from reconciler.config.source import read_document, resolve
 
 VALID = "version: 1\nportfolios:\n  a1: {state: paused}\n"
 

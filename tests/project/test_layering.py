@@ -26,13 +26,14 @@ LAYERS = {"cli": 2, "config": 1, "api": 1, "apply": 1, "render": 1, "sandbox": 1
 
 CORE = (
     ("adoption", "planner"),
+    ("fields",),
     ("advice", "decide", "livefile", "planfile", "ports"),
     ("cost", "diff", "doctor", "intent", "report"),
     ("evidence", "guards", "rebalance"),
     ("plan",),
     ("fleet",),
     ("model",),
-    ("codec", "endpoint"),
+    ("codec", "endpoint", "forms"),
     ("errors",),
     ("diagnostics", "text"),
 )
@@ -44,7 +45,8 @@ MAY_IMPORT = {
     "rich": ("cli",),
     "uvicorn": ("cli", "sandbox"),
     "starlette": ("cli", "sandbox"),
-    "jsonschema": ("config",),
+    "jsonschema": ("config.check",),
+    "jsonschema_rs": ("config.check",),
     "yaml": ("config.source",),
     "httpx": ("api.transport", "github.wire"),
     "deepdiff": ("core.diff",),
