@@ -46,6 +46,8 @@ _DISCARD: Final = object()
 """Stands for a key that was refused: its value is read and dropped."""
 
 _MOST_KEYS: Final = 4096
+_CONFLICT: Final = re.compile(rb"^(?:<{7}|\|{7}|={7}|>{7})(?=[ \r\n]|\Z)", re.MULTILINE)
+"""The lines that Git puts around both sides of a conflict."""
 
 _WORDS: Final[dict[str, bool | float | None]] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
@@ -93,7 +95,7 @@ def read_document(file: str, data: bytes) -> Document:
         except _Refused as refused:
             assembly.diagnostics.append(refused.diagnostic)
         except yaml.YAMLError as failure:
-            assembly.diagnostics.append(_syntax(file, failure))
+            assembly.diagnostics.append(_syntax(file, data, failure))
         except (ValueError, OverflowError):  # the pure parser, for an escape beyond the last character
             assembly.diagnostics.append(error(SourceSpan(file, 1), "an escape names no character", "remove it"))
     assembly.report_repeated()
@@ -240,7 +242,7 @@ class _Assembly:
         if text == "<<" and not event.style:
             repair = "write the fields out, or use `groups`"
             self._refuse(spot, "merge keys are not read", repair, self._address(text))
-        elif not isinstance(value, str):
+        elif not isinstance(value, str) and event.anchor is None and event.tag is None:  # else that was said
             problem = f"the key {harmless(text) or 'here'} is not text"
             self._refuse(spot, problem, f'write it as "{text}"', self._address(text))
         elif not event.style and event.anchor is None and event.tag is None:
@@ -321,13 +323,20 @@ def _place(file: str, before: str) -> SourceSpan:
     return SourceSpan(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
 
 
-def _syntax(file: str, failure: yaml.YAMLError) -> Diagnostic:
-    """Say a parser's complaint in our words, at the parser's place."""
+def _syntax(file: str, data: bytes, failure: yaml.YAMLError) -> Diagnostic:
+    """Say a parser's complaint in our words, at the parser's place, or at the place of what is the cause of it."""
+    if conflict := _CONFLICT.search(data):
+        before = data[: conflict.start()].decode("utf-8-sig", errors="replace")
+        repair = "keep what is right of both sides, and delete the lines with the marks"
+        return error(_place(file, before), "this marks a merge conflict that is not resolved", repair)
     mark = getattr(failure, "problem_mark", None)
     said = str(getattr(failure, "problem", None) or failure)
     span = SourceSpan(file, mark.line + 1, mark.column + 1) if mark else SourceSpan(file, 1)
     begun = getattr(failure, "context_mark", None)
     within = f" (in what begins on line {begun.line + 1})" if begun and mark and begun.line != mark.line else ""
+    line = data.removeprefix(b"\xef\xbb\xbf").splitlines()[mark.line : mark.line + 1] if mark else []
+    if line and line[0].decode(errors="replace")[mark.column : mark.column + 1] == "\t":
+        said = "tab character"
     for words, problem, repair in _SENTENCES:
         if words in said:
             return error(span, f"this is not YAML: {problem}{within}", repair)

@@ -61,8 +61,13 @@ REFUSALS = {
     "colon in text": ("a: b: c\n", ["f:1:5: this is not YAML: a `:` stands where no key can be"]),
     "tab": (
         "a:\n\tb: 1\n",
-        ["f:2:1: this is not YAML: this character can't begin a value; quote the text, and indent"],
+        ["f:2:1: this is not YAML: a tab can't indent; indent with spaces"],
     ),
+    "merge conflict": (
+        "a:\n<<<<<<< HEAD\n  b: 1\n=======\n  b: 2\n>>>>>>> topic\n",
+        ["f:2:1: this marks a merge conflict that is not resolved; keep what is right of both sides, and delete"],
+    ),
+    "anchor for a key": ("a:\n  &x:\n    b: 1\n", ["f:2:3: a: the anchor `&x` is not read; write the value out"]),
     "at sign": ("a: @b\n", ["f:1:4: this is not YAML: this character can't begin a value"]),
     "open bracket": ("a: [1\nb: 2\n", ["f:2:2: this is not YAML: a bracket is not closed"]),
     "open quotes": ('a: "x\n', ["f:2:1: this is not YAML: the quotes are not closed (in what begins on line 1)"]),
