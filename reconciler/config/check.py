@@ -223,6 +223,8 @@ class _Explanation:
                     if name not in fields_of(kind):
                         self._unknown(path, kind, name, instance[name])
             case keyword, Form() | Table() | Keyed():
+                while isinstance(kind, Form) and path and kind_at(self._table, path[:-1])[0] is kind:
+                    path = path[:-1]  # an item of a list has no place of its own
                 span = self._locator.value(path)
                 written = instance if isinstance(instance, str) else self._locator.written(span)
                 problem, better = self._value(str(keyword), kind, field, instance, written)

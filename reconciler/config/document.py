@@ -102,6 +102,12 @@ class Locator:
             return self.key(path)
         return self._document.value_span(node, self.index(node, path[-1]))
 
+    def nearest(self, path: Sequence[str]) -> Sequence[str]:
+        """Return ``path`` without the names at its end that the document does not have."""
+        while path and path[-1] not in (self.node(path[:-1]) or ()):
+            path = path[:-1]
+        return path
+
     def written(self, span: SourceSpan) -> str:
         """Return the text at a place as the file has it, ``""`` for one of several lines."""
         if self._lines is None:

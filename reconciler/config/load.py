@@ -8,13 +8,13 @@ configuration. Knows neither the network nor what is live.
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.config.check import check_document
-from reconciler.config.document import Document, error, with_excerpts
+from reconciler.config.document import Document, Locator, error, with_excerpts
 from reconciler.config.files import discover
 from reconciler.config.merge import merge
 from reconciler.config.resolve import Resolution
@@ -24,17 +24,22 @@ from reconciler.core.diagnostics import Severity
 from reconciler.core.errors import ConfigInvalid
 from reconciler.core.fields import AUTOMATION
 from reconciler.core.model import ApiVersion
+from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from reconciler.config.document import Node
     from reconciler.config.merge import Sections
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.endpoint import Expect
+    from reconciler.core.forms import FieldPath, Finding, Table
     from reconciler.core.guards import Guards
     from reconciler.core.model import Desired, Paths, PortfolioId, StrategyDesired, StrategyId
+
+T = TypeVar("T")
 
 
 class Configuration(Struct, frozen=True):
@@ -84,6 +89,33 @@ def load(sources: Sequence[str], *, stdin: Callable[[], bytes], today: dt.date, 
     finally:
         if collecting:
             gc.enable()
+
+
+def load_as(
+    file: str,
+    data: bytes,
+    table: Table,
+    make: Callable[[Node, frozenset[FieldPath]], tuple[T, Sequence[tuple[FieldPath, Finding]]]],
+) -> T:
+    """Return what ``make`` makes of one file of another kind, which ``table`` describes and is named by.
+
+    ``make`` gets the data and the paths of what breaks the table; it returns the value, and what else is wrong by its
+    path in the file. Raises :class:`ConfigInvalid` with every problem.
+    """
+    document = read_document(file, data)
+    diagnostics = list(document.diagnostics)
+    found, broken = check_document(document, table) if document.whole else ([], frozenset())
+    made, findings = make(document.root, broken)
+    locator = Locator(document)
+    diagnostics += found
+    if document.whole:
+        for path, finding in findings:
+            there = locator.nearest(path)  # what is missing has no place
+            address = ".".join(harmless(name) for name in there)
+            diagnostics.append(error(locator.value(there), finding.problem, finding.repair, address=address))
+    if any(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics):
+        raise ConfigInvalid(with_excerpts(diagnostics, {file: data}), what=table.name)
+    return made
 
 
 class Reading(Struct, frozen=True):

@@ -7,7 +7,7 @@ copied here: there are many, and :mod:`reconciler.config.resolve` goes through t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.core.diagnostics import Diagnostic, SourceSpan
+    from reconciler.core.forms import FieldPath
 
-Path: TypeAlias = tuple[str, ...]
 
 _EXPECT: Final = ("service", "expect")
 
@@ -60,7 +60,7 @@ class Sections(Struct, frozen=True):
 
 
 def decode(
-    document: Document, entry: Mapping[str, Value], path: Path, *, table: Table = PORTFOLIO, sound: bool = True
+    document: Document, entry: Mapping[str, Value], path: FieldPath, *, table: Table = PORTFOLIO, sound: bool = True
 ) -> dict[str, Any]:
     """Return the fields of the entry at ``path`` by the names in the value that it becomes.
 
@@ -84,7 +84,7 @@ def decode(
     return values
 
 
-def _decode_inner(document: Document, entry: Node, path: Path, above: Table) -> dict[str, Any]:
+def _decode_inner(document: Document, entry: Node, path: FieldPath, above: Table) -> dict[str, Any]:
     field = fields_of(above).get(path[-1])
     if field is None or not isinstance(field.kind, Table):
         return {}
@@ -130,7 +130,7 @@ class _Place:
 
     __slots__ = ("document", "index", "node", "path")
 
-    def __init__(self, document: Document, node: Node, index: int, path: Path) -> None:
+    def __init__(self, document: Document, node: Node, index: int, path: FieldPath) -> None:
         self.document = document
         self.node = node
         self.index = index

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.config.check import Suggestions
 from reconciler.config.document import Document, Node, error
-from reconciler.config.merge import Layer, Path, Sections, decode, gather, spans_of, twice
+from reconciler.config.merge import Layer, Sections, decode, gather, spans_of, twice
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.fields import PAIRS, PORTFOLIO, SILENCE, unfit
 from reconciler.core.model import ApiVersion, Desired, Origin, PortfolioId
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping
 
-    from reconciler.core.forms import Field, Finding
+    from reconciler.core.forms import Field, FieldPath, Finding
 
 NO_GROUP: Final = ""
 """The key of the layer for portfolios that name no group; no group can have it."""
@@ -84,7 +84,7 @@ class Resolution:
             else:
                 self.desired[PortfolioId(name)] = Desired(id=PortfolioId(name), origin=origin, **values)
 
-    def _resolve(self, document: Document, entry: Node, path: Path, *, sound: bool) -> dict[str, Any]:
+    def _resolve(self, document: Document, entry: Node, path: FieldPath, *, sound: bool) -> dict[str, Any]:
         """Return what takes effect for one portfolio, by the fields of ``Desired``."""
         own = decode(document, entry, path, sound=sound)
         inherited = self._below.get(own.get("group") or NO_GROUP)
@@ -102,7 +102,7 @@ class Resolution:
         return gather(values) if self._silent or "silence" in entry else values
 
     def _settle_api(
-        self, document: Document, entry: Node, path: Path, own: Mapping[str, Any], values: dict[str, Any]
+        self, document: Document, entry: Node, path: FieldPath, own: Mapping[str, Any], values: dict[str, Any]
     ) -> None:
         """Take out of ``values`` what a portfolio can't have on its API.
 
@@ -139,7 +139,7 @@ class Resolution:
         return known
 
     def _check(
-        self, document: Document, entry: Node, path: Path, own: Mapping[str, Any], values: Mapping[str, Any]
+        self, document: Document, entry: Node, path: FieldPath, own: Mapping[str, Any], values: Mapping[str, Any]
     ) -> bool:
         """Check one portfolio: its own values, then those that depend on one another across the layers.
 
@@ -161,7 +161,7 @@ class Resolution:
                 self._blame(layers, pair.fields, conflict)
         return not found and not layers
 
-    def _layers(self, document: Document, entry: Node, path: Path) -> list[Layer]:
+    def _layers(self, document: Document, entry: Node, path: FieldPath) -> list[Layer]:
         """Return the layers of one portfolio, its own first."""
         group = self._sections.groups.get(str(entry.get("group", NO_GROUP)))
         own = Layer("portfolio", _address(path[1]), {}, spans_of(document, entry))
@@ -186,7 +186,7 @@ class Resolution:
         found = ((field, check(value, self._today)) for field, check, value in checks if value is not None)
         return [(field, finding) for field, finding in found if finding is not None]
 
-    def _no_such_group(self, document: Document, entry: Node, path: Path, group: str) -> None:
+    def _no_such_group(self, document: Document, entry: Node, path: FieldPath, group: str) -> None:
         known = self._sections.groups
         close = self._suggestions.closest(group, known, kind="group")
         repair = f"did you mean `{harmless(close)}`?" if close else "declare it under `groups`, or remove the line"

@@ -334,13 +334,18 @@ def _syntax(file: str, data: bytes, failure: yaml.YAMLError) -> Diagnostic:
     span = SourceSpan(file, mark.line + 1, mark.column + 1) if mark else SourceSpan(file, 1)
     begun = getattr(failure, "context_mark", None)
     within = f" (in what begins on line {begun.line + 1})" if begun and mark and begun.line != mark.line else ""
-    line = data.removeprefix(b"\xef\xbb\xbf").splitlines()[mark.line : mark.line + 1] if mark else []
-    if line and line[0].decode(errors="replace")[mark.column : mark.column + 1] == "\t":
-        said = "tab character"
+    if mark and _character(data, mark) == "\t":
+        said = "tab character"  # the C parser does not tell it from other characters
     for words, problem, repair in _SENTENCES:
         if words in said:
             return error(span, f"this is not YAML: {problem}{within}", repair)
     return error(span, f"this is not YAML: {harmless(said)}{within}", "check quotes, brackets and indentation")
+
+
+def _character(data: bytes, mark: Any) -> str:
+    """Return the character at a parser's mark, which counts from 0."""
+    lines = re.split(r"\r\n|\r|\n", data.decode("utf-8-sig", errors="replace"))
+    return lines[mark.line][mark.column : mark.column + 1] if mark.line < len(lines) else ""
 
 
 def _no_mapping(file: str, root: Value) -> Diagnostic:

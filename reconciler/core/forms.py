@@ -26,7 +26,7 @@ from reconciler.core.text import (
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
     from enum import StrEnum
 
 Kind: TypeAlias = "Form | Table | Keyed"
@@ -81,9 +81,9 @@ class Field(Struct, frozen=True, eq=False, kw_only=True):
 
     name: str
     kind: Kind
-    about: str
-    examples: Sequence[Any]
     repair: str
+    about: str = ""
+    examples: Sequence[Any] = ()
     attribute: str = ""
     words: tuple[str, ...] = ()
     check: Callable[[Any, dt.date], Finding | None] | None = None
@@ -106,9 +106,9 @@ class Table(Struct, frozen=True, eq=False, kw_only=True):
 
     name: str
     fields: tuple[Field, ...]
-    about: str
-    examples: Sequence[Any]
     repair: str
+    about: str = ""
+    examples: Sequence[Any] = ()
     required: tuple[str, ...] = ()
     strays: Mapping[str, str] = {}
 
@@ -138,14 +138,17 @@ def readers_of(table: Table) -> dict[str, tuple[str, Callable[[Any], Any] | None
 
 
 def kind_at(root: Table, path: Sequence[str]) -> tuple[Kind | None, Field | None]:
-    """Return what stands at ``path`` and the nearest field on the way to it; ``None`` for what no table knows."""
+    """Return what stands at ``path`` and the nearest field on the way to it; ``None`` for what no table knows.
+
+    An item of a list belongs to the form of the list.
+    """
     kind: Kind | None = root
     field: Field | None = None
     for name in path:
         if isinstance(kind, Table):
             field = fields_of(kind).get(name)
             kind = field.kind if field else None
-        else:
+        elif not isinstance(kind, Form):
             kind = kind.each if isinstance(kind, Keyed) else None
     return kind, field
 
@@ -163,6 +166,52 @@ def stray(table: Table, key: str, value: object) -> str:
             return table.strays[known]
     meant = next((field.name for field in table.fields if word in (*field.words, plain_word(field.name))), None)
     return f"did you mean `{meant}`?" if meant else ""
+
+
+FieldPath: TypeAlias = "tuple[str, ...]"
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """A mapping that was read by its table: values by the fields' targets, and what is wrong with those that were read.
+
+    ``values`` of a table in it are a mapping again, those of keyed entries one by key.
+    """
+
+    values: dict[str, Any]
+    findings: list[tuple[FieldPath, Finding]]
+
+
+def read_table(
+    table: Table, entry: Mapping[str, Any], *, today: dt.date, broken: Container[FieldPath] = (), path: FieldPath = ()
+) -> Reading:
+    """Return the values of the mapping at ``path``; what lies at a ``broken`` path keeps to no form and is left out."""
+    found = Reading(values={}, findings=[])
+    for field in table.fields:
+        where = (*path, field.name)
+        if field.name not in entry or (where in broken and isinstance(field.kind, Form)):
+            continue
+        value = entry[field.name]
+        match field.kind:
+            case Form(read=read):
+                found.values[field.target] = read(value)
+            case Table() as inner if isinstance(value, dict):
+                found.values[field.target] = _nested(
+                    found, read_table(inner, value, today=today, broken=broken, path=where)
+                )
+            case Keyed(each=each) if isinstance(value, dict):
+                found.values[field.target] = {
+                    key: _nested(found, read_table(each, one, today=today, broken=broken, path=(*where, key)))
+                    for key, one in value.items()
+                    if isinstance(one, dict)
+                }
+        if field.check is not None and (finding := field.check(found.values[field.target], today)):
+            found.findings.append((where, finding))
+    return found
+
+
+def _nested(above: Reading, inner: Reading) -> dict[str, Any]:
+    above.findings.extend(inner.findings)
+    return inner.values
 
 
 # --- the JSON Schema ---

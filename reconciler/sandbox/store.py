@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from reconciler.core.codec import dump, load
 from reconciler.core.errors import SandboxError
 from reconciler.core.text import DAY_MS
 from reconciler.sandbox import fleet
 from reconciler.sandbox.fleet import Fleet
 from reconciler.sandbox.plant import plant, plant_enrolled, plant_strategy
 from reconciler.sandbox.rows import COLUMNS, portfolio_of, row_of
-from reconciler.sandbox.seed import Seed, Settings, parse_seed, seed_data
+from reconciler.sandbox.seed import Seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.sandbox.model import Portfolio
+    from reconciler.sandbox.settings import Settings
 
 APPLICATION_ID: Final = 0x676C7362
 """Marks the file as ours ("glsb"), so that a load never replaces somebody else's database."""
@@ -133,7 +135,7 @@ class Store:
         instance, offset, settings = row
         try:
             return Facts(instance, offset, _settings(settings))
-        except (ValueError, SandboxError) as error:
+        except ValueError as error:
             raise self._database.damaged("its settings can't be read") from error
 
     def advance(self, ms: int) -> None:
@@ -151,8 +153,8 @@ class Store:
         with self.transaction():
             row = self._database.run("SELECT seed FROM sandbox").fetchone()
             try:
-                seed = parse_seed(json.loads(row[0]))
-            except (ValueError, TypeError, SandboxError) as error:
+                seed = load(json.loads(row[0]), Seed)
+            except (ValueError, TypeError) as error:
                 raise self._database.damaged("the seed it keeps can't be read") from error
             _fill(self._database, seed, now_ms)
 
@@ -276,8 +278,8 @@ def _fill(database: _Database, seed: Seed, now_ms: int) -> None:
     database.run(
         "INSERT INTO sandbox (only, instance, clock_offset_ms, settings, seed) VALUES (1, ?, 0, ?, ?)",
         instance,
-        json.dumps(seed_data(Seed(seed.settings, ()))),
-        json.dumps(seed_data(seed)),
+        json.dumps(dump(Seed(seed.settings, ()))),
+        json.dumps(dump(seed)),
     )
     database.run_many(_SAVE, (row_of(plant(one, now_ms)) for one in seed.portfolios if one.api.has_v1))
     strategies = {strategy.id: strategy for strategy in seed.strategies}
@@ -309,4 +311,4 @@ def _require_file(path: Path) -> None:
 @lru_cache(maxsize=8)
 def _settings(text: str) -> Settings:
     """Return settings from the text they are kept as; the few that are ever in use are parsed once."""
-    return parse_seed(json.loads(text)).settings
+    return load(json.loads(text), Seed).settings
