@@ -176,10 +176,13 @@ class _Explanation:
         reduced, refused = self._refused()
         for found in validator(_schema(self._table)).iter_errors(reduced):
             self._add(found)
-        if not self._document.diagnostics:
-            for path in refused:
-                if path not in self.broken:
-                    self._disagreement(path)
+        if self._document.diagnostics:
+            return  # what the reader refused may stand for nothing that jsonschema can see
+        unexplained = [path for path in refused if path not in self.broken]
+        if not self.diagnostics and not unexplained:
+            unexplained.append(())
+        for path in unexplained:
+            self._disagreement(path)
 
     def _refused(self) -> tuple[dict[str, Value], list[tuple[str, ...]]]:
         """Return the document with only those entries that were refused, and the paths of what was refused."""

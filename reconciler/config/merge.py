@@ -70,17 +70,16 @@ def decode(
     """
     values: dict[str, Any] = {}
     readers = readers_of(table)
-    for name, value in entry.items():
+    for name, value in entry.items():  # every value of a fleet passes here: calls cost
         reader = readers.get(name)
-        if reader is None:
-            if isinstance(value, Node):  # costs, silence; anything else was reported
-                values.update(_decode_inner(document, value, (*path, name), table))
-            continue
-        target, read = reader
-        if not sound and (*path, name) in document.broken:
-            values[target] = None
-        else:
-            values[target] = value if read is None else read(value)
+        if reader is not None:
+            target, read = reader
+            if sound or (*path, name) not in document.broken:
+                values[target] = value if read is None else read(value)
+            else:
+                values[target] = None
+        elif isinstance(value, Node):  # costs, silence; anything else was reported
+            values.update(_decode_inner(document, value, (*path, name), table))
     return values
 
 
