@@ -68,21 +68,23 @@ class Resolution:
         if section is None:
             return
         self.declared += len(section)
-        for index, (name, entry) in enumerate(section.items()):
-            first = self.desired.get(PortfolioId(name))
+        desired, file = self.desired, document.file
+        for index, (name, entry) in enumerate(section.items()):  # ten thousand: calls cost
+            portfolio = PortfolioId(name)
+            first = desired.get(portfolio)
             if first is not None or name in self._broken:
                 origin = first.origin if first is not None else self._broken[name]
                 place = f"{origin.file}:{origin.line}" if origin else "?"
                 self.diagnostics.append(twice(document.key_span(section, index), _address(name), place))
                 continue
-            origin = Origin(document.file, document.line_of(section, index))
+            origin = Origin(file, document.line_of(section, index))
             path = ("portfolios", name)
             broken = path in document.broken or not isinstance(entry, Node)
             values = self._resolve(document, entry, path, sound=not broken) if isinstance(entry, Node) else {}
             if broken:
                 self._broken[name] = origin
             else:
-                self.desired[PortfolioId(name)] = Desired(id=PortfolioId(name), origin=origin, **values)
+                desired[portfolio] = Desired(id=portfolio, origin=origin, **values)
 
     def _resolve(self, document: Document, entry: Node, path: FieldPath, *, sound: bool) -> dict[str, Any]:
         """Return what takes effect for one portfolio, by the fields of ``Desired``."""
@@ -94,11 +96,11 @@ class Resolution:
         values = {**inherited, **own}
         if "api" in values or not _NEEDS_AN_API.isdisjoint(own):
             self._settle_api(document, entry, path, own, values)
-        rest = tuple(map(values.get, _RULED))
-        if rest not in self._fine and self._check(document, entry, path, own, values):
+        ruled = tuple(map(values.get, _RULED))
+        if ruled not in self._fine and self._check(document, entry, path, own, values):
             if len(self._fine) >= _MOST_REMEMBERED:
                 self._fine.clear()
-            self._fine.add(rest)
+            self._fine.add(ruled)
         return gather(values) if self._silent or "silence" in entry else values
 
     def _settle_api(
