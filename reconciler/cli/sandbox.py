@@ -136,7 +136,7 @@ def _read_seed(name: str) -> Seed:
     from reconciler.config.files import MAX_FILE_BYTES, read_file
     from reconciler.config.load import load_as
     from reconciler.core.errors import SandboxError
-    from reconciler.sandbox.seed import SEED, examine
+    from reconciler.sandbox.seed import SEED_FIELDS, examine
 
     try:
         content = read_file(Path(name), most=MAX_FILE_BYTES + 1)
@@ -145,4 +145,4 @@ def _read_seed(name: str) -> Seed:
         raise SandboxError(f"can't read the seed {name}: {why}", "Name a YAML file of portfolios.") from error
     if len(content) > MAX_FILE_BYTES:
         raise SandboxError(f"the seed {name} is larger than 8 MiB", "Name a YAML file of portfolios.")
-    return load_as(name, content, SEED, examine)
+    return load_as(name, content, SEED_FIELDS, examine)

@@ -23,6 +23,6 @@ def schema() -> None:
 
     from reconciler.cli.output import write
     from reconciler.core.codec import json_text
-    from reconciler.core.fields import schema as published
+    from reconciler.core.fields import published_schema
 
-    write(sys.stdout, json_text(published()))
+    write(sys.stdout, json_text(published_schema()))

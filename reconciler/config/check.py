@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler.config.document import Document, Locator, Node, Value, error
 from reconciler.core.diagnostics import Diagnostic, Severity
 from reconciler.core.forms import (
-    Field,
+    FieldSpec,
+    FieldTable,
     Form,
     Keyed,
     Kind,
-    Table,
     fields_of,
     json_schema,
     kind_at,
     noun_of,
-    shown,
+    shown_value,
     stray,
 )
 from reconciler.core.text import harmless
@@ -77,12 +77,12 @@ def _search(word: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
-def conforms(document: Any, table: Table) -> bool:
+def conforms(document: Any, table: FieldTable) -> bool:
     """Return whether plain data keeps to a table, as jsonschema-rs has it."""
     return _keeps(_validator(table), document)
 
 
-def check_document(document: Document, table: Table) -> tuple[list[Diagnostic], frozenset[tuple[str, ...]]]:
+def check_document(document: Document, table: FieldTable) -> tuple[list[Diagnostic], frozenset[tuple[str, ...]]]:
     """Return what is wrong with a document that was read whole, and the paths of what can't be used.
 
     With each path come all those above it, so that one look tells whether anything in a section or entry is broken.
@@ -98,19 +98,14 @@ def check_document(document: Document, table: Table) -> tuple[list[Diagnostic], 
     return [*unsaid, *explanation.diagnostics], frozenset(explanation.broken)
 
 
-@lru_cache(maxsize=4)
-def _schema(table: Table) -> dict[str, Any]:
-    return json_schema(table, address="", title="")
-
-
 @lru_cache(maxsize=16)
-def _validator(table: Table, section: str = "") -> jsonschema_rs.Draft202012Validator:
+def _validator(table: FieldTable, section: str = "") -> jsonschema_rs.Draft202012Validator:
     """Return the check of a whole document, or of one section of it."""
     import jsonschema_rs
 
-    whole = _schema(table)
+    whole = json_schema(table)
     part = {**whole["properties"][section], "$defs": whole["$defs"]} if section else whole
-    return jsonschema_rs.Draft202012Validator({key: value for key, value in part.items() if key != "$id"})
+    return jsonschema_rs.Draft202012Validator(part)
 
 
 def _keeps(validator: jsonschema_rs.Draft202012Validator, value: Any) -> bool:
@@ -128,7 +123,7 @@ def _variables(document: Document) -> list[Diagnostic]:
     return [
         error(
             locator.value(path),
-            f"`{shown(found[0])}` stays as it is written: no variable is put in its place",
+            f"`{shown_value(found[0])}` stays as it is written: no variable is put in its place",
             "write the value, or make the file from a template before it is read",
             address=_address(path),
             severity=Severity.WARNING,
@@ -153,7 +148,7 @@ def _address(path: Iterable[str]) -> str:
 class _Explanation:
     """Collects diagnostics for one document that was refused, one for each place."""
 
-    def __init__(self, document: Document, table: Table) -> None:
+    def __init__(self, document: Document, table: FieldTable) -> None:
         self.diagnostics: list[Diagnostic] = []
         self.broken: set[tuple[str, ...]] = set()
         self._document = document
@@ -174,7 +169,7 @@ class _Explanation:
         finite = Draft202012Validator.TYPE_CHECKER.redefine("number", lambda _, value: _is_finite(value))
         validator = extend(Draft202012Validator, type_checker=finite)  # type: ignore[no-untyped-call]  # so are its stubs
         reduced, refused = self._refused()
-        for found in validator(_schema(self._table)).iter_errors(reduced):
+        for found in validator(json_schema(self._table)).iter_errors(reduced):
             self._add(found)
         if self._document.diagnostics:
             return  # what the reader refused may stand for nothing that jsonschema can see
@@ -215,23 +210,23 @@ class _Explanation:
             if isinstance(kind, Keyed):
                 path = (*path, instance)
                 better = _odd_space(instance) or kind.repair
-                self._say(self._locator.key(path), path, f"`{shown(instance)}` is not {kind.key.noun}", better)
+                self._say(self._locator.key(path), path, f"`{shown_value(instance)}` is not {kind.key.noun}", better)
             return
         match found.validator, kind:
-            case "required", Table():
+            case "required", FieldTable():
                 for name in kind.required:
                     self._missing(path, kind, instance, name)
-            case "additionalProperties", Table():
+            case "additionalProperties", FieldTable():
                 for name in instance:
                     if name not in fields_of(kind):
                         self._unknown(path, kind, name, instance[name])
-            case keyword, Form() | Table() | Keyed():
+            case keyword, Form() | FieldTable() | Keyed():
                 while isinstance(kind, Form) and path and kind_at(self._table, path[:-1])[0] is kind:
                     path = path[:-1]  # an item of a list has no place of its own
                 span = self._locator.value(path)
                 written = instance if isinstance(instance, str) else self._locator.written(span)
                 problem, better = self._value(str(keyword), kind, field, instance, written)
-                repair = kind.repair if isinstance(kind, Table) else field.repair if field else ""
+                repair = kind.repair if isinstance(kind, FieldTable) else field.repair if field else ""
                 self._say(span, path, problem, better or repair)
             case _:
                 self._disagreement(path)  # the schema is made of the table, so there is nothing else in it
@@ -244,7 +239,7 @@ class _Explanation:
         self._said.add(place)
         self.diagnostics.append(error(span, problem, repair, address=_address(path)))
 
-    def _missing(self, path: tuple[str, ...], table: Table, entry: Mapping[str, Value], name: str) -> None:
+    def _missing(self, path: tuple[str, ...], table: FieldTable, entry: Mapping[str, Value], name: str) -> None:
         if name in entry or "<<" in entry:  # a refused merge key may have been meant to bring it
             return
         field = fields_of(table)[name]
@@ -254,16 +249,16 @@ class _Explanation:
         repair = " or ".join(f"`{name}: {example}`" for example in field.examples)
         self._say(self._locator.key(path), path, f"`{name}` is missing", f"write {repair}")
 
-    def _unknown(self, path: tuple[str, ...], table: Table, name: str, value: Value) -> None:
+    def _unknown(self, path: tuple[str, ...], table: FieldTable, name: str, value: Value) -> None:
         repair = self._misplaced(path, table, name, value)
         if not repair:
             known = [field.name for field in table.fields]
             close = self._suggestions.closest(name, known, kind=table.name)
             repair = f"did you mean `{close}`?" if close else f"remove it; known here: {', '.join(known)}"
         where = (*path, name)
-        self._say(self._locator.key(where), where, f"unknown key `{shown(name)}`", repair)
+        self._say(self._locator.key(where), where, f"unknown key `{shown_value(name)}`", repair)
 
-    def _misplaced(self, path: tuple[str, ...], table: Table, name: str, value: Value) -> str:
+    def _misplaced(self, path: tuple[str, ...], table: FieldTable, name: str, value: Value) -> str:
         """Return where an unknown key belongs, or what it is called here."""
         if _CREDENTIAL.search(name):
             return "remove it; the key is read from GLIDER_API_KEY only, and one that was in a file must be replaced"
@@ -277,9 +272,9 @@ class _Explanation:
                     return f"indent it under `{field.name}`"
         return ""
 
-    def _value(self, keyword: str, kind: Kind, field: Field | None, value: Value, written: str) -> tuple[str, str]:
+    def _value(self, keyword: str, kind: Kind, field: FieldSpec | None, value: Value, written: str) -> tuple[str, str]:
         """Return the problem with one value, and a repair where there is a better one than the table's."""
-        said = f"`{shown(value, written)}`"
+        said = f"`{shown_value(value, written)}`"
         if value is None:
             return "there is no value", ""
         if not isinstance(kind, Form):
@@ -295,8 +290,8 @@ class _Explanation:
         if keyword in _SIDES and isinstance(value, (int, float)) and _is_finite(value):
             return _out_of_range(keyword, field, value, said)
         if kind.wrong is not None:
-            finding = kind.wrong(value, written)
-            return finding.problem, finding.repair
+            complaint = kind.wrong(value, written)
+            return complaint.problem, complaint.repair
         guess = kind.guess(value, written)
         if not guess and kind.near and isinstance(value, str):
             close = self._suggestions.closest(value, kind.schema["enum"], kind=kind.noun)
@@ -310,7 +305,7 @@ def _is_finite(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _out_of_range(keyword: str, field: Field | None, value: float, said: str) -> tuple[str, str]:
+def _out_of_range(keyword: str, field: FieldSpec | None, value: float, said: str) -> tuple[str, str]:
     import datetime as dt
 
     if field is not None and field.check is not None and (found := field.check(int(value), dt.date.min)):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Value: TypeAlias = "Node | list[Value] | str | int | float | bool | None"
 
-WIDEST: Final = 0xFFFF
+WIDEST_PLACE: Final = 0xFFFF
 """The width of a place has 16 bits; line and column have 24 each, more than a file of 8 MiB can need."""
 
 LONGEST_EXCERPT: Final = 240
@@ -66,7 +66,7 @@ class Document(Struct, frozen=True):
     def value_span(self, node: Node, index: int) -> SourceSpan:
         """Return the place of the value of the entry number ``index``, or of its key where the value is empty."""
         spot = self.spots[node.first + 2 * index + 1]
-        return span_of(self.file, spot) if spot & WIDEST else self.key_span(node, index)
+        return span_of(self.file, spot) if spot & WIDEST_PLACE else self.key_span(node, index)
 
     def line_of(self, node: Node, index: int) -> int:
         """Return the line, from 1, of the key of the entry number ``index``."""
@@ -127,12 +127,12 @@ class Locator:
 
 def pack(line: int, column: int, width: int) -> int:
     """Return a place as one number; line and column count from 0, in characters."""
-    return line << 40 | column << 16 | min(WIDEST, width)
+    return line << 40 | column << 16 | min(WIDEST_PLACE, width)
 
 
 def span_of(file: str, spot: int) -> SourceSpan:
     """Return the place that :func:`pack` made a number of, counted from 1."""
-    return SourceSpan(file, (spot >> 40) + 1, (spot >> 16 & 0xFFFFFF) + 1, max(1, spot & WIDEST))
+    return SourceSpan(file, (spot >> 40) + 1, (spot >> 16 & 0xFFFFFF) + 1, max(1, spot & WIDEST_PLACE))
 
 
 def error(

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct, field
 from msgspec.structs import asdict
 
-from reconciler.config.source import resolve
+from reconciler.config.source import plain_scalar
 from reconciler.core.endpoint import NOTHING
-from reconciler.core.fields import EXPECT, PORTFOLIO, STRATEGY
+from reconciler.core.fields import EXPECT_FIELDS, PORTFOLIO_FIELDS, STRATEGY_FIELDS
 from reconciler.core.forms import Form
 from reconciler.core.text import harmless
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.adoption import Layout
     from reconciler.core.endpoint import Expect
-    from reconciler.core.forms import Table
+    from reconciler.core.forms import FieldTable
     from reconciler.core.model import Desired, PortfolioId, StrategyDesired, StrategyId
 
 INDENT: Final = "  "
@@ -123,7 +123,7 @@ def scalar(text: str) -> str:
         and text == text.strip()
         and all(c.isalnum() or c in _PLAIN for c in text)
         and text.casefold() not in _WORDS
-        and isinstance(resolve(text), str)
+        and isinstance(plain_scalar(text), str)
     ):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
@@ -137,11 +137,11 @@ def _entry(name: str, fields: Iterable[tuple[str, str]], indent: str, note: str 
 
 def _fields(desired: Desired, own: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what an entry says: what is of this portfolio alone, and of the layered fields those it has itself."""
-    names = [field.target for field in PORTFOLIO.fields if isinstance(field.kind, Form)]
+    names = [field.target for field in PORTFOLIO_FIELDS.fields if isinstance(field.kind, Form)]
     return _values({name: own.get(name) if name in _LAYERED else getattr(desired, name) for name in names})
 
 
-def _values(values: Mapping[str, Any], table: Table = PORTFOLIO) -> list[tuple[str, str]]:
+def _values(values: Mapping[str, Any], table: FieldTable = PORTFOLIO_FIELDS) -> list[tuple[str, str]]:
     """Return the lines of the fields that say something, in the order of their table."""
     return [
         (field.name, _text(field.kind, value))
@@ -156,9 +156,9 @@ def _text(form: Form, value: Any) -> str:
 
 
 def _expect(expect: Expect, indent: str) -> list[str]:
-    lines = [f"{indent}{INDENT}{name}: {text}" for name, text in _values(asdict(expect), EXPECT)]
-    return [f"{indent}{EXPECT.name}:", *lines] if lines else []
+    lines = [f"{indent}{INDENT}{name}: {text}" for name, text in _values(asdict(expect), EXPECT_FIELDS)]
+    return [f"{indent}{EXPECT_FIELDS.name}:", *lines] if lines else []
 
 
 def _strategy(strategy: StrategyDesired) -> list[tuple[str, str]]:
-    return _values(asdict(strategy), STRATEGY)
+    return _values(asdict(strategy), STRATEGY_FIELDS)

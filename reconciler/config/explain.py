@@ -12,11 +12,11 @@ from msgspec import Struct
 
 from reconciler.config.check import Suggestions
 from reconciler.config.document import Document, Node
-from reconciler.config.load import read_all, resolve
+from reconciler.config.load import read_sources, resolve
 from reconciler.config.merge import Layer, Sections, decode, spans_of
 from reconciler.core.errors import UsageError
-from reconciler.core.fields import PORTFOLIO, STRATEGY, unfit
-from reconciler.core.forms import Field, Form, Table, fields_of
+from reconciler.core.fields import PORTFOLIO_FIELDS, STRATEGY_FIELDS, unfit
+from reconciler.core.forms import FieldSpec, FieldTable, Form, fields_of
 from reconciler.core.model import ApiVersion, Silence, strategy_of
 from reconciler.core.text import harmless
 
@@ -57,7 +57,7 @@ def explain(
     A strategy is named ``strategies/ID``. Raises :class:`ConfigInvalid` as loading does, and :class:`UsageError` for a
     portfolio or strategy that is not declared.
     """
-    read = read_all(sources, stdin=stdin, cwd=cwd)
+    read = read_sources(sources, stdin=stdin, cwd=cwd)
     documents = tuple(read.documents)
     configuration = resolve(read, today)
     if (strategy := strategy_of(portfolio)) is not None:
@@ -74,8 +74,8 @@ def _explained_strategy(
     strategy: StrategyId, documents: Sequence[Document], configuration: Configuration
 ) -> tuple[Explained, ...]:
     if (found := _entry(documents, _STRATEGIES, strategy)) is not None:
-        layer = Layer("strategy", "", decode(*found, (), table=STRATEGY), spans_of(*found))
-        return tuple(row for field in STRATEGY.fields for row in _rows(field, [layer]))
+        layer = Layer("strategy", "", decode(*found, (), table=STRATEGY_FIELDS), spans_of(*found))
+        return tuple(row for field in STRATEGY_FIELDS.fields for row in _rows(field, [layer]))
     close = Suggestions().closest(strategy, configuration.strategies, kind=_STRATEGIES)
     detail = f"Did you mean {_STRATEGIES}/{close}?" if close else "Check the id, and the files given with -f."
     raise UsageError(f"the strategy {harmless(strategy)} is not declared", detail)
@@ -96,8 +96,8 @@ def _cadence_of(row: Explained, documents: Sequence[Document]) -> tuple[Explaine
     if row.field != "strategy" or not row.value:
         return ()
     found = _entry(documents, _STRATEGIES, row.value)
-    layers = [Layer("strategy", "", decode(*found, (), table=STRATEGY), spans_of(*found))] if found else []
-    return tuple(_rows(fields_of(STRATEGY)["schedule"], layers, "strategy."))
+    layers = [Layer("strategy", "", decode(*found, (), table=STRATEGY_FIELDS), spans_of(*found))] if found else []
+    return tuple(_rows(fields_of(STRATEGY_FIELDS)["schedule"], layers, "strategy."))
 
 
 def _explained(document: Document, entry: Node, sections: Sections) -> tuple[Explained, ...]:
@@ -108,20 +108,20 @@ def _explained(document: Document, entry: Node, sections: Sections) -> tuple[Exp
     unused = unfit(version)
     return tuple(
         row
-        for field in PORTFOLIO.fields
+        for field in PORTFOLIO_FIELDS.fields
         for row in ([_unused(field, layers)] if field in unused else _rows(field, layers))
     )
 
 
-def _unused(field: Field, layers: Sequence[Layer]) -> Explained:
+def _unused(field: FieldSpec, layers: Sequence[Layer]) -> Explained:
     declared = any(field.name in layer.spans for layer in layers)
     return Explained(field.name, "", NOT_USED if declared else NOT_DECLARED, None)
 
 
-def _rows(field: Field, layers: Sequence[Layer], above: str = "") -> Iterator[Explained]:
+def _rows(field: FieldSpec, layers: Sequence[Layer], above: str = "") -> Iterator[Explained]:
     """Yield a field with the nearest layer that declares it; of a mapping, which layers share, each field in it."""
     name = f"{above}{field.name}"
-    if isinstance(field.kind, Table):
+    if isinstance(field.kind, FieldTable):
         found = [row for inner in field.kind.fields for row in _rows(inner, layers, f"{name}.") if row.span]
         yield from found or [Explained(name, "", NOT_DECLARED, None)]
         return

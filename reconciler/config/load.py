@@ -18,11 +18,11 @@ from reconciler.config.document import Document, Locator, error, with_excerpts
 from reconciler.config.files import discover
 from reconciler.config.merge import merge
 from reconciler.config.resolve import Resolution
-from reconciler.config.source import read_document
+from reconciler.config.source import read_yaml
 from reconciler.core.advice import advise
 from reconciler.core.diagnostics import Severity
 from reconciler.core.errors import ConfigInvalid
-from reconciler.core.fields import AUTOMATION
+from reconciler.core.fields import AUTOMATION_FIELDS
 from reconciler.core.model import ApiVersion
 from reconciler.core.text import harmless
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from reconciler.config.merge import Sections
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.endpoint import Expect
-    from reconciler.core.forms import FieldPath, Finding, Table
+    from reconciler.core.forms import Complaint, FieldPath, FieldTable
     from reconciler.core.guards import Guards
     from reconciler.core.model import Desired, Paths, PortfolioId, StrategyDesired, StrategyId
 
@@ -85,7 +85,7 @@ def load(sources: Sequence[str], *, stdin: Callable[[], bytes], today: dt.date, 
     # again would cost as much as parsing them.
     gc.disable()
     try:
-        return resolve(read_all(sources, stdin=stdin, cwd=cwd), today)
+        return resolve(read_sources(sources, stdin=stdin, cwd=cwd), today)
     finally:
         if collecting:
             gc.enable()
@@ -94,31 +94,31 @@ def load(sources: Sequence[str], *, stdin: Callable[[], bytes], today: dt.date, 
 def load_as(
     file: str,
     data: bytes,
-    table: Table,
-    make: Callable[[Node, frozenset[FieldPath]], tuple[T, Sequence[tuple[FieldPath, Finding]]]],
+    table: FieldTable,
+    make: Callable[[Node, frozenset[FieldPath]], tuple[T, Sequence[tuple[FieldPath, Complaint]]]],
 ) -> T:
     """Return what ``make`` makes of one file of another kind, which ``table`` describes and is named by.
 
     ``make`` gets the data and the paths of what breaks the table; it returns the value, and what else is wrong by its
     path in the file. Raises :class:`ConfigInvalid` with every problem.
     """
-    document = read_document(file, data)
+    document = read_yaml(file, data)
     diagnostics = list(document.diagnostics)
     found, broken = check_document(document, table) if document.whole else ([], frozenset())
-    made, findings = make(document.root, broken)
+    made, complaints = make(document.root, broken)
     locator = Locator(document)
     diagnostics += found
     if document.whole:
-        for path, finding in findings:
+        for path, complaint in complaints:
             there = locator.nearest(path)  # what is missing has no place
             address = ".".join(harmless(name) for name in there)
-            diagnostics.append(error(locator.value(there), finding.problem, finding.repair, address=address))
+            diagnostics.append(error(locator.value(there), complaint.problem, complaint.repair, address=address))
     if any(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics):
         raise ConfigInvalid(with_excerpts(diagnostics, {file: data}), what=table.name)
     return made
 
 
-class Reading(Struct, frozen=True):
+class ReadFiles(Struct, frozen=True):
     """All files, read and checked one by one; ``documents`` is emptied by :func:`resolve`."""
 
     texts: Mapping[str, bytes]
@@ -127,29 +127,29 @@ class Reading(Struct, frozen=True):
     diagnostics: list[Diagnostic]
 
 
-def read_all(sources: Sequence[str], *, stdin: Callable[[], bytes], cwd: Path) -> Reading:
+def read_sources(sources: Sequence[str], *, stdin: Callable[[], bytes], cwd: Path) -> ReadFiles:
     """Read every file, check it against the schema, and gather what is not portfolios."""
     files, diagnostics = discover(sources, stdin=stdin, cwd=cwd)
     return read_files(files, diagnostics)
 
 
-def read_files(files: Sequence[tuple[str, bytes]], diagnostics: list[Diagnostic]) -> Reading:
-    """Read files that were found, as names and bytes; ``diagnostics`` holds what was wrong with finding them."""
+def read_files(files: Sequence[tuple[str, bytes]], diagnostics: list[Diagnostic]) -> ReadFiles:
+    """Read files that were found, as names and bytes; ``diagnostics`` holds what was wrong with complaint them."""
     documents: list[Document] = []
     for file, data in files:
-        document = read_document(file, data)
+        document = read_yaml(file, data)
         diagnostics += document.diagnostics
         if document.whole:
-            found, broken = check_document(document, AUTOMATION)
+            found, broken = check_document(document, AUTOMATION_FIELDS)
             diagnostics += found
             document = replace(document, broken=broken)
         documents.append(document)
     sections, found = merge(documents)
     diagnostics += found
-    return Reading(dict(files), documents, sections, diagnostics)
+    return ReadFiles(dict(files), documents, sections, diagnostics)
 
 
-def resolve(read: Reading, today: dt.date, *, may_be_empty: bool = False) -> Configuration:
+def resolve(read: ReadFiles, today: dt.date, *, may_be_empty: bool = False) -> Configuration:
     """Resolve every portfolio; empties ``read.documents``. Raises as :func:`load` does.
 
     ``may_be_empty`` is for files that are yet to be filled: then it is no problem that they declare nothing.

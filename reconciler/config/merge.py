@@ -15,8 +15,15 @@ from reconciler.config.document import Document, Node, Value, error
 from reconciler.core.advice import Rule
 from reconciler.core.endpoint import Expect, checked_base_url
 from reconciler.core.errors import UsageError
-from reconciler.core.fields import GUARDS, LAYER, PORTFOLIO, SERVICE, SILENCE, STRATEGY
-from reconciler.core.forms import Table, fields_of, readers_of
+from reconciler.core.fields import (
+    GUARDS_FIELDS,
+    LAYER_FIELDS,
+    PORTFOLIO_FIELDS,
+    SERVICE_FIELDS,
+    SILENCE_FIELDS,
+    STRATEGY_FIELDS,
+)
+from reconciler.core.forms import FieldTable, fields_of, readers_of
 from reconciler.core.guards import Guards
 from reconciler.core.model import Origin, Paths, Silence, StrategyDesired, StrategyId
 from reconciler.core.text import harmless
@@ -60,7 +67,12 @@ class Sections(Struct, frozen=True):
 
 
 def decode(
-    document: Document, entry: Mapping[str, Value], path: FieldPath, *, table: Table = PORTFOLIO, sound: bool = True
+    document: Document,
+    entry: Mapping[str, Value],
+    path: FieldPath,
+    *,
+    table: FieldTable = PORTFOLIO_FIELDS,
+    sound: bool = True,
 ) -> dict[str, Any]:
     """Return the fields of the entry at ``path`` by the names in the value that it becomes.
 
@@ -83,9 +95,9 @@ def decode(
     return values
 
 
-def _decode_inner(document: Document, entry: Node, path: FieldPath, above: Table) -> dict[str, Any]:
+def _decode_inner(document: Document, entry: Node, path: FieldPath, above: FieldTable) -> dict[str, Any]:
     field = fields_of(above).get(path[-1])
-    if field is None or not isinstance(field.kind, Table):
+    if field is None or not isinstance(field.kind, FieldTable):
         return {}
     known = readers_of(field.kind)
     sound = {
@@ -93,7 +105,7 @@ def _decode_inner(document: Document, entry: Node, path: FieldPath, above: Table
         for index, (name, value) in enumerate(entry.items())
         if name in known and (*path, name) not in document.broken
     }
-    if field.kind is SILENCE:
+    if field.kind is SILENCE_FIELDS:
         where = ".".join(path)
         return {
             known[name][0]: Silence(Rule(name), str(value), f"{where}.{name}", document.key_span(entry, index))
@@ -102,7 +114,7 @@ def _decode_inner(document: Document, entry: Node, path: FieldPath, above: Table
     return decode(document, {name: value for name, (_, value) in sound.items()}, path, table=field.kind)
 
 
-_SILENCES: Final = frozenset(field.target for field in SILENCE.fields)
+_SILENCES: Final = frozenset(field.target for field in SILENCE_FIELDS.fields)
 
 
 def gather(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,8 +165,8 @@ def merge(documents: Sequence[Document]) -> tuple[Sections, list[Diagnostic]]:
     sections = Sections(
         defaults=_defaults([*defaults.values()]),
         groups={name: _group(name, place) for name, place in groups.items()},
-        guards=Guards(**_settings(guards, GUARDS)),
-        paths=_settings(service, SERVICE).get("paths", Paths.AUTO),
+        guards=Guards(**_settings(guards, GUARDS_FIELDS)),
+        paths=_settings(service, SERVICE_FIELDS).get("paths", Paths.AUTO),
         expect=expect,
         strategies=_strategies(strategies),
         declared=len(strategies),
@@ -188,7 +200,7 @@ def _defaults(places: Sequence[_Place]) -> Layer:
     spans: dict[str, SourceSpan] = {}
     for place in places:
         name = place.path[-1]
-        values.update(decode(place.document, {name: place.value()}, ("defaults",), table=LAYER, sound=False))
+        values.update(decode(place.document, {name: place.value()}, ("defaults",), table=LAYER_FIELDS, sound=False))
         spans.update(spans_of(place.document, place.node, name))
     return Layer("defaults", "defaults", values, spans)
 
@@ -197,11 +209,11 @@ def _group(name: str, place: _Place) -> Layer:
     entry = place.value()
     if not isinstance(entry, Node):
         return Layer(f"group {name}", f"groups.{name}", {}, {})
-    values = decode(place.document, entry, place.path, table=LAYER, sound=False)
+    values = decode(place.document, entry, place.path, table=LAYER_FIELDS, sound=False)
     return Layer(f"group {name}", f"groups.{name}", values, spans_of(place.document, entry))
 
 
-def _settings(places: Mapping[str, _Place], table: Table) -> dict[str, Any]:
+def _settings(places: Mapping[str, _Place], table: FieldTable) -> dict[str, Any]:
     """Return the values of a section that has no layers."""
     readers = readers_of(table)
     return {
@@ -219,7 +231,7 @@ def _strategies(places: Mapping[str, _Place]) -> dict[StrategyId, StrategyDesire
         entry = place.value()
         if isinstance(entry, Node) and place.path not in place.document.broken:
             origin = Origin(place.document.file, place.span().line)
-            values = decode(place.document, entry, place.path, table=STRATEGY)
+            values = decode(place.document, entry, place.path, table=STRATEGY_FIELDS)
             found[StrategyId(name)] = StrategyDesired(id=StrategyId(name), origin=origin, **values)
     return found
 

@@ -13,7 +13,7 @@ from reconciler.config.check import Suggestions
 from reconciler.config.document import Document, Node, error
 from reconciler.config.merge import Layer, Sections, decode, gather, spans_of, twice
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
-from reconciler.core.fields import PAIRS, PORTFOLIO, SILENCE, unfit
+from reconciler.core.fields import PAIRS, PORTFOLIO_FIELDS, SILENCE_FIELDS, unfit
 from reconciler.core.model import ApiVersion, Desired, Origin, PortfolioId
 from reconciler.core.text import harmless
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping
 
-    from reconciler.core.forms import Field, FieldPath, Finding
+    from reconciler.core.forms import Complaint, FieldPath, FieldSpec
 
 NO_GROUP: Final = ""
 """The key of the layer for portfolios that name no group; no group can have it."""
 
-_CHECKED: Final = tuple(field for field in PORTFOLIO.fields if field.check)
+_CHECKED: Final = tuple(field for field in PORTFOLIO_FIELDS.fields if field.check)
 _RULED: Final = tuple({field.target: None for pair in PAIRS for field in (*pair.fields, *_CHECKED)})
 """The fields of ``Desired`` that a rule looks at."""
 _NEEDS_AN_API: Final = frozenset(
-    field.target for field in PORTFOLIO.fields if field.owns_schedule is False and not field.layered
+    field.target for field in PORTFOLIO_FIELDS.fields if field.owns_schedule is False and not field.layered
 )
 """What only a portfolio on an API without schedules of portfolios can have; the default API is another one."""
-_SILENCES: Final = frozenset(field.target for field in SILENCE.fields)
+_SILENCES: Final = frozenset(field.target for field in SILENCE_FIELDS.fields)
 _MOST_REMEMBERED: Final = 4096
 
 
@@ -59,8 +59,8 @@ class Resolution:
             self._below[name] = {**sections.defaults.values, **group.values}
         self._silent = any(not _SILENCES.isdisjoint(values) for values in self._below.values())
         for layer in (sections.defaults, *sections.groups.values()):
-            for field, finding in self._findings(layer.values):
-                self._report(field, finding, layer.address, layer.spans[field.name])
+            for field, complaint in self._complaints(layer.values):
+                self._report(field, complaint, layer.address, layer.spans[field.name])
 
     def add(self, document: Document) -> None:
         """Resolve the portfolios of one document."""
@@ -124,7 +124,7 @@ class Resolution:
             for conflict in self._conflicts_below(own.get("group") or NO_GROUP, fields):
                 self._say(conflict)
 
-    def _conflicts_below(self, group: str, fields: tuple[Field, ...]) -> tuple[Diagnostic, ...]:
+    def _conflicts_below(self, group: str, fields: tuple[FieldSpec, ...]) -> tuple[Diagnostic, ...]:
         """Return what a group, or the defaults, declare no farther away than the ``api`` that holds below them."""
         known = self._of_api.get(group)
         if known is None:
@@ -147,12 +147,12 @@ class Resolution:
 
         Return whether there is nothing to say about such values, whoever has them.
         """
-        found = self._findings(values)
-        mine = [(field, finding) for field, finding in found if field.target in own]  # the others lie in a layer
+        found = self._complaints(values)
+        mine = [(field, complaint) for field, complaint in found if field.target in own]  # the others lie in a layer
         places = {name: index for index, name in enumerate(entry)} if mine else {}
-        for field, finding in mine:
-            self._report(field, finding, _address(path[1]), document.value_span(entry, places[field.name]))
-        wrong = [field for field, finding in found if finding.severity is Severity.ERROR]
+        for field, complaint in mine:
+            self._report(field, complaint, _address(path[1]), document.value_span(entry, places[field.name]))
+        wrong = [field for field, complaint in found if complaint.severity is Severity.ERROR]
         layers: list[Layer] = []
         for pair in PAIRS:
             one, other = (values.get(field.target) for field in pair.fields)
@@ -169,24 +169,24 @@ class Resolution:
         own = Layer("portfolio", _address(path[1]), {}, spans_of(document, entry))
         return [own, *([group] if group else []), self._sections.defaults]
 
-    def _blame(self, layers: list[Layer], fields: tuple[Field, Field], finding: Finding) -> None:
+    def _blame(self, layers: list[Layer], fields: tuple[FieldSpec, FieldSpec], complaint: Complaint) -> None:
         """Report a conflict of two fields in the nearer of the layers they come from, and name the other place."""
         places = {
             field: next(number for number, layer in enumerate(layers) if field.name in layer.spans) for field in fields
         }
         nearest, other = sorted(fields, key=lambda field: (places[field], fields.index(field)))
         layer, farther = layers[places[nearest]], layers[places[other]]
-        problem = finding.problem
+        problem = complaint.problem
         if farther is not layer:
             problem += f" (the {other.name} is from {farther.label}, {farther.spans[other.name]})"
         address = f"{layer.address}.{nearest.name}"
-        self._say(error(layer.spans[nearest.name], problem, finding.repair, address=address))
+        self._say(error(layer.spans[nearest.name], problem, complaint.repair, address=address))
 
-    def _findings(self, values: Mapping[str, Any]) -> list[tuple[Field, Finding]]:
+    def _complaints(self, values: Mapping[str, Any]) -> list[tuple[FieldSpec, Complaint]]:
         """Return what is wrong with values of one layer, each by itself."""
         checks = ((field, field.check, values.get(field.target)) for field in _CHECKED if field.check)
         found = ((field, check(value, self._today)) for field, check, value in checks if value is not None)
-        return [(field, finding) for field, finding in found if finding is not None]
+        return [(field, complaint) for field, complaint in found if complaint is not None]
 
     def _no_such_group(self, document: Document, entry: Node, path: FieldPath, group: str) -> None:
         known = self._sections.groups
@@ -195,8 +195,8 @@ class Resolution:
         span = document.value_span(entry, list(entry).index("group"))
         self._say(error(span, f"the group `{group}` is not declared", repair, address=f"{_address(path[1])}.group"))
 
-    def _report(self, field: Field, finding: Finding, address: str, span: SourceSpan) -> None:
-        self._say(_diagnostic(field, finding, address, span))
+    def _report(self, field: FieldSpec, complaint: Complaint, address: str, span: SourceSpan) -> None:
+        self._say(_diagnostic(field, complaint, address, span))
 
     def _say(self, diagnostic: Diagnostic) -> None:
         """Report a problem unless the same was said of the same place, which other portfolios share."""
@@ -208,8 +208,10 @@ class Resolution:
         self.diagnostics.append(diagnostic)
 
 
-def _diagnostic(field: Field, finding: Finding, address: str, span: SourceSpan) -> Diagnostic:
-    return error(span, finding.problem, finding.repair, address=f"{address}.{field.name}", severity=finding.severity)
+def _diagnostic(field: FieldSpec, complaint: Complaint, address: str, span: SourceSpan) -> Diagnostic:
+    return error(
+        span, complaint.problem, complaint.repair, address=f"{address}.{field.name}", severity=complaint.severity
+    )
 
 
 def _address(name: str) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from reconciler.config.document import WIDEST, Document, Node, Value, error, pack, span_of
+from reconciler.config.document import WIDEST_PLACE, Document, Node, Value, error, pack, span_of
 from reconciler.core.diagnostics import SourceSpan
 from reconciler.core.text import harmless
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.diagnostics import Diagnostic
 
-DEEPEST: Final = 32
+_DEEPEST: Final = 32
 """Mappings and lists inside one another; ours need three."""
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -78,7 +78,7 @@ _SENTENCES: Final = (
 """What both parsers say, and what a person can do about it."""
 
 
-def read_document(file: str, data: bytes) -> Document:
+def read_yaml(file: str, data: bytes) -> Document:
     """Return what the YAML in ``data`` says, as far as it can be read; never raises on any content."""
     assembly = _Assembly(file)
     root: Value = None
@@ -108,7 +108,7 @@ def read_document(file: str, data: bytes) -> Document:
     return Document(file, data, root, assembly.spots, assembly.diagnostics, whole)
 
 
-def resolve(text: str) -> str | int | float | bool | None:
+def plain_scalar(text: str) -> str | int | float | bool | None:
     """Return what the plain scalar ``text`` means."""
     if text in _WORDS:
         return _WORDS[text]
@@ -121,7 +121,7 @@ def resolve(text: str) -> str | int | float | bool | None:
 
 
 class _Resolved(dict[str, "str | int | float | bool | None"]):
-    """Remembers what :func:`resolve` returned, so that a value repeated ten thousand times is one object.
+    """Remembers what :func:`plain_scalar` returned, so that a value repeated ten thousand times is one object.
 
     Bounded: a file in which no value repeats must not be held in memory twice.
     """
@@ -129,7 +129,7 @@ class _Resolved(dict[str, "str | int | float | bool | None"]):
     def __missing__(self, text: str) -> str | int | float | bool | None:
         if len(self) >= _MOST_REMEMBERED:
             self.clear()
-        value = self[text] = resolve(text)
+        value = self[text] = plain_scalar(text)
         return value
 
 
@@ -189,7 +189,7 @@ class _Assembly:
             if kind is scalar:
                 mark = event.start_mark
                 width = event.end_mark.index - mark.index
-                spot = mark.line << 40 | mark.column << 16 | (width if width < WIDEST else WIDEST)  # noqa: FURB136 - min() is a call
+                spot = mark.line << 40 | mark.column << 16 | (width if width < WIDEST_PLACE else WIDEST_PLACE)  # noqa: FURB136 - min() is a call
                 bare = not event.style and event.anchor is None and event.tag is None
                 if key is None:
                     key = (keys.get(event.value) if bare else None) or self._key(event, spot)
@@ -200,7 +200,7 @@ class _Assembly:
                     continue
                 value = plain[event.value] if bare else self._adorned(event, spot, key)
             elif kind is mapping or kind is sequence:
-                if key is None or event.anchor or event.tag or len(stack) >= DEEPEST:
+                if key is None or event.anchor or event.tag or len(stack) >= _DEEPEST:
                     self._refused_opening(event, key)
                 stack.append((into, key, spots, key_spot))
                 into, key, spots = (Node(), None, array("Q")) if kind is mapping else ([], _ITEM, spots)
@@ -286,8 +286,8 @@ class _Assembly:
         if key is None:
             problem = "a key must be text, not a mapping or a list"
             raise _Refused(error(span_of(self.file, spot), problem, "write `key: value`", address=self._address(key)))
-        if len(self._stack) >= DEEPEST:
-            raise _Refused(error(span_of(self.file, spot), f"nested deeper than {DEEPEST} levels", "flatten it"))
+        if len(self._stack) >= _DEEPEST:
+            raise _Refused(error(span_of(self.file, spot), f"nested deeper than {_DEEPEST} levels", "flatten it"))
 
     def _document(self, event: Any) -> None:
         """Check the events that frame the data: there is one document, without directives."""

@@ -1,8 +1,8 @@
 """The one table of what the configuration files may hold.
 
-In: nothing. Out: :data:`AUTOMATION`, a table of every section and field. The published JSON Schema, how layers are laid
-over one another, the rules, the repairs in messages, `explain`, the order of an `import` and the tables in the docs all
-follow from it. A field is one row here and one attribute of the value that it ends in
+In: nothing. Out: :data:`AUTOMATION_FIELDS`, a table of every section and field. The published JSON Schema, how layers
+are laid over one another, the rules, the repairs in messages, `explain`, the order of an `import` and the tables in the
+docs all follow from it. A field is one row here and one attribute of the value that it ends in
 (:class:`~reconciler.core.model.Desired` for a portfolio).
 """
 
@@ -22,19 +22,19 @@ from reconciler.core.forms import (
     CHAIN,
     FLAG,
     GROUP_NAME,
-    Field,
-    Finding,
+    Complaint,
+    FieldSpec,
+    FieldTable,
     Form,
     Keyed,
-    Table,
-    duration,
+    duration_form,
     fields_of,
-    id_of,
+    id_form,
     json_schema,
-    label_text,
-    number,
-    one_of,
+    label_form,
+    number_form,
     plain_word,
+    word_form,
 )
 from reconciler.core.guards import ETHEREUM_MIN_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS, Limit
 from reconciler.core.model import ApiVersion, Cadence, Paths, RunState
@@ -60,64 +60,64 @@ _LONGEST_DURATION: Final = 20
 """Characters; forty digits help nobody."""
 
 
-def interval_problem(ms: int) -> Finding | None:
+def interval_problem(ms: int) -> Complaint | None:
     """Return what is wrong with an interval on any chain (API facts §4.6, §6)."""
     if MIN_INTERVAL_MS <= ms <= MAX_INTERVAL_MS:
         return None
     if ms < 0:
-        return Finding("an interval can't be negative", f"{_INTERVALS}; a bare number is milliseconds")
+        return Complaint("an interval can't be negative", f"{_INTERVALS}; a bare number is milliseconds")
     if ms > MAX_INTERVAL_MS:
         problem = f"{_long(ms)} is above the maximum of {format_duration(MAX_INTERVAL_MS)}"
-        return Finding(problem, f"{_INTERVALS}; a bare number is milliseconds")
+        return Complaint(problem, f"{_INTERVALS}; a bare number is milliseconds")
     problem = f"{format_duration(ms)} is below the minimum of {format_duration(MIN_INTERVAL_MS)}"
     if 0 < ms * HOUR_MS <= MAX_INTERVAL_MS:  # `24`: nobody means so few milliseconds
-        return Finding(problem, f"did you mean {ms}h? A bare number is milliseconds")
-    return Finding(problem, f"{_INTERVALS}; a bare number is milliseconds")
+        return Complaint(problem, f"did you mean {ms}h? A bare number is milliseconds")
+    return Complaint(problem, f"{_INTERVALS}; a bare number is milliseconds")
 
 
-def offset_problem(ms: int) -> Finding | None:
+def offset_problem(ms: int) -> Complaint | None:
     """Return what is wrong with an offset whatever the interval (API facts §4.5)."""
     if ms < 0:
-        return Finding("an offset can't be negative", "write `0s` or more; a bare number is milliseconds")
+        return Complaint("an offset can't be negative", "write `0s` or more; a bare number is milliseconds")
     if ms >= MAX_INTERVAL_MS:
         problem = f"{_long(ms)} is longer than any interval may be"
-        return Finding(problem, "write an offset below the interval; a bare number is milliseconds")
+        return Complaint(problem, "write an offset below the interval; a bare number is milliseconds")
     return None
 
 
-def _chain_problem(chain: str) -> Finding | None:
+def _chain_problem(chain: str) -> Complaint | None:
     if chain not in _TAKEN_FOR_ETHEREUM:
         return None
     problem = f"the chain `{chain}` does not turn on the minimum interval of ETH mainnet"
-    return Finding(problem, "write `ethereum` if that is meant", Severity.WARNING)
+    return Complaint(problem, "write `ethereum` if that is meant", Severity.WARNING)
 
 
-def _until_problem(text: str, today: dt.date) -> Finding | None:
+def _until_problem(text: str, today: dt.date) -> Complaint | None:
     try:
         day = dt.date.fromisoformat(text)
     except ValueError:
-        return Finding(f"`{text}` is not a day of the calendar", "write a day that exists, such as `2026-12-01`")
+        return Complaint(f"`{text}` is not a day of the calendar", "write a day that exists, such as `2026-12-01`")
     if day >= today:
         return None
     problem = f"the date {text} has passed, and a decision is due"
     repair = "change `state`, move the date, or remove it; nothing is resumed by itself"
-    return Finding(problem, repair, Severity.WARNING)
+    return Complaint(problem, repair, Severity.WARNING)
 
 
-def _ethereum_problem(interval_ms: int, chain: str) -> Finding | None:
+def _ethereum_problem(interval_ms: int, chain: str) -> Complaint | None:
     if chain not in ETHEREUM or interval_ms >= ETHEREUM_MIN_INTERVAL_MS:
         return None
     minimum = format_duration(ETHEREUM_MIN_INTERVAL_MS)
     problem = f"the interval {format_duration(interval_ms)} is below {minimum}, the minimum on ETH mainnet"
-    return Finding(problem, f"write an interval of {minimum} or more")
+    return Complaint(problem, f"write an interval of {minimum} or more")
 
 
-def _offset_and_interval_problem(offset_ms: int, interval_ms: int) -> Finding | None:
+def _offset_and_interval_problem(offset_ms: int, interval_ms: int) -> Complaint | None:
     if offset_ms < interval_ms:
         return None
     interval = format_duration(interval_ms)
     problem = f"the offset {format_duration(offset_ms)} is not below the interval {interval}"
-    return Finding(problem, f"write an offset of less than {interval}")
+    return Complaint(problem, f"write an offset of less than {interval}")
 
 
 def _long(ms: int) -> str:
@@ -153,9 +153,9 @@ class _Hold(StrEnum):
     OVERRIDE = "override"
 
 
-_NAME: Final = Field(
+_NAME: Final = FieldSpec(
     name="name",
-    kind=label_text(),
+    kind=label_form(),
     about="A label for people, shown beside the id; never sent. One line of up to 200 characters.",
     examples=["Growth index"],
     repair="write one line of text; quote it if it looks like a number",
@@ -163,28 +163,34 @@ _NAME: Final = Field(
 )
 
 
-def _v1_only(name: str) -> Finding:
+def _holding(table: FieldTable) -> FieldSpec:
+    """Return the field that holds such a mapping and is called like it."""
+    return FieldSpec(name=table.name, kind=table, about=table.about, examples=table.examples, repair=table.repair)
+
+
+def _v1_only(name: str) -> Complaint:
     problem = f"a v2 portfolio has no {name} of its own: its cadence belongs to its strategy"
-    return Finding(problem, "remove the line, and declare the strategy's `schedule` under `strategies`")
+    return Complaint(problem, "remove the line, and declare the strategy's `schedule` under `strategies`")
 
 
-_AMOUNT: Final = number("an amount", least=0, most=1_000_000)
+_AMOUNT: Final = number_form("an amount", least=0, most=1_000_000)
 _AMOUNT_REPAIR: Final = "write an amount in US dollars, such as `0.35`, without a currency"
 
-_COSTS: Final = Table(
+_COSTS: Final = FieldTable(
     name="costs",
-    about="What running costs, in US dollars.",
+    about="What running costs, in US dollars, for advice and for the cost of a plan; never sent. A nearer layer wins "
+    "key by key.",
     repair="indent amounts in US dollars under it, such as `per_rebalance_usd: 0.35`",
     examples=[{"per_rebalance_usd": 0.35}],
     fields=(
-        Field(
+        FieldSpec(
             name="per_rebalance_usd",
             kind=_AMOUNT,
             about="What one run costs, on the average. Glider publishes no price, so nothing is assumed without it.",
             examples=[0.35, 30],
             repair=_AMOUNT_REPAIR,
         ),
-        Field(
+        FieldSpec(
             name="warn_above_usd_month",
             kind=_AMOUNT,
             about="What the runs of one portfolio may cost in 30 days before `short-interval` warns; without it 30.",
@@ -194,16 +200,16 @@ _COSTS: Final = Table(
     ),
 )
 
-SILENCE: Final = Table(
+SILENCE_FIELDS: Final = FieldTable(
     name="silence",
-    about="Rules of advice that are not to be reported, each with a reason.",
+    about="Rules of advice that are not to be reported, each with a reason. A nearer layer wins rule by rule.",
     repair="indent rules with their reasons under it, such as `short-interval: Hedges must follow hourly`",
     examples=[{"short-interval": "Hedges must follow hourly"}],
     fields=tuple(
-        Field(
+        FieldSpec(
             name=rule.value,
             attribute=f"silence.{rule.value}",
-            kind=label_text(),
+            kind=label_form(),
             about="Why the rule does not matter here. One line of up to 200 characters.",
             examples=["Hedges must follow hourly"],
             repair="write why, in one line of text",
@@ -213,7 +219,7 @@ SILENCE: Final = Table(
 )
 """The silences of a layer are values under ``silence.RULE``, one for each rule, until they are gathered into one."""
 
-PORTFOLIO: Final = Table(
+PORTFOLIO_FIELDS: Final = FieldTable(
     name="portfolio",
     about="What one portfolio shall be. A field that no layer sets is not managed.",
     repair="indent its fields under it, at least `state: active` or `state: paused`",
@@ -225,25 +231,25 @@ PORTFOLIO: Final = Table(
     },
     fields=(
         _NAME,
-        Field(
+        FieldSpec(
             name="group",
             kind=GROUP_NAME,
             about="The group whose values lie between `defaults` and this portfolio; it must be declared in `groups`.",
             examples=["mainnet"],
             repair="write up to 64 letters, digits, `_`, `.` or `-`",
         ),
-        Field(
+        FieldSpec(
             name="state",
-            kind=one_of("a state", RunState, near=False),  # `inactive` is near to `active`, and means the opposite
+            kind=word_form("a state", RunState, near=False),  # `inactive` is near to `active`, and means the opposite
             about="What the automation shall do. Required for each portfolio, without a default: nothing is resumed "
             "because a line is missing.",
             examples=["active", "paused"],
             repair="write `active` or `paused`",
             words=("status",),
         ),
-        Field(
+        FieldSpec(
             name="api",
-            kind=one_of("a version of the API", ApiVersion, guess=_version_word, near=False),
+            kind=word_form("a version of the API", ApiVersion, guess=_version_word, near=False),
             about="The API that Glider manages the portfolio by; without it: `v1`. On `v2` the cadence belongs to the "
             "strategy, so `interval`, `offset` and `run_on_start` are not used.",
             examples=["v1", "v2"],
@@ -251,21 +257,21 @@ PORTFOLIO: Final = Table(
             words=("version", "apiversion"),
             layered=True,
         ),
-        Field(
+        FieldSpec(
             name="strategy",
-            kind=id_of("a strategy id"),
+            kind=id_form("a strategy id"),
             about="The id of the strategy that a v2 portfolio is enrolled in. It is compared, never sent: another one "
             "live is drift. Without it any strategy is fine.",
             examples=["01JWZEE2MF30KVRMRX53N88VA4"],
             repair="copy the strategy's id from Glider, in quotes where it looks like a number",
             words=("strategyid",),
             owns_schedule=False,
-            elsewhere=Finding(
+            elsewhere=Complaint(
                 "only a v2 portfolio has a strategy, and this one is managed by v1",
                 "remove the line, or declare `api: v2`",
             ),
         ),
-        Field(
+        FieldSpec(
             name="chain",
             kind=CHAIN,
             about='The primary chain, by lower-case name or chain id. `ethereum` (or `"1"`) turns on the minimum '
@@ -276,10 +282,10 @@ PORTFOLIO: Final = Table(
             check=lambda chain, _: _chain_problem(chain),
             layered=True,
         ),
-        Field(
+        FieldSpec(
             name="interval",
             attribute="interval_ms",
-            kind=duration(least=MIN_INTERVAL_MS, most=MAX_INTERVAL_MS),
+            kind=duration_form(least=MIN_INTERVAL_MS, most=MAX_INTERVAL_MS),
             about="The time between two runs: a duration of 1h to 365d, or an integer of milliseconds. Without it the "
             "reconciler leaves the schedule alone.",
             examples=["24h", "1h30m", "daily", "PT12H", 86_400_000],
@@ -290,10 +296,10 @@ PORTFOLIO: Final = Table(
             owns_schedule=True,
             elsewhere=_v1_only("interval"),
         ),
-        Field(
+        FieldSpec(
             name="offset",
             attribute="offset_ms",
-            kind=duration(most=MAX_INTERVAL_MS - 1),
+            kind=duration_form(most=MAX_INTERVAL_MS - 1),
             about="How far the runs are shifted within the interval: a duration of at least 0 and less than the "
             "interval. Without it any offset is fine.",
             examples=["90m", "0s", 5_400_000],
@@ -303,16 +309,16 @@ PORTFOLIO: Final = Table(
             owns_schedule=True,
             elsewhere=_v1_only("offset"),
         ),
-        Field(
+        FieldSpec(
             name="reason",
-            kind=label_text(without=MARK_NAME, why="the beginning of the mark that our own pauses carry"),
+            kind=label_form(without=MARK_NAME, why="the beginning of the mark that our own pauses carry"),
             about="Why; sent with pause and resume and kept by Glider. One line of up to 200 characters.",
             examples=["Liquidity event"],
             repair="write one line of text; quote it if it looks like a number",
             words=("comment", "note"),
             layered=True,
         ),
-        Field(
+        FieldSpec(
             name="until",
             kind=Form(
                 noun="a date",
@@ -327,11 +333,11 @@ PORTFOLIO: Final = Table(
             check=_until_problem,
             layered=True,
         ),
-        Field(
+        FieldSpec(
             name="hold",
             attribute="hold_override",
             kind=replace(
-                one_of("a word that `hold` knows", _Hold, near=True),
+                word_form("a word that `hold` knows", _Hold, near=True),
                 read=lambda _: True,
                 write=lambda _: _Hold.OVERRIDE.value,
             ),
@@ -341,7 +347,7 @@ PORTFOLIO: Final = Table(
             repair="write `override`, or leave the line out",
             layered=True,
         ),
-        Field(
+        FieldSpec(
             name="run_on_start",
             kind=FLAG,
             about="Whether a start also runs a rebalance at once. Without it: no.",
@@ -350,56 +356,39 @@ PORTFOLIO: Final = Table(
             words=("runrebalanceimmediately",),
             layered=True,
             owns_schedule=True,
-            elsewhere=Finding(
+            elsewhere=Complaint(
                 "a v2 portfolio is never started, only resumed, and then a rebalance is due at once",
                 "remove the line",
             ),
         ),
-        Field(
+        FieldSpec(
             name="owner",
-            kind=label_text(),
+            kind=label_form(),
             about="Who to ask, for people; never sent. One line of up to 200 characters.",
             examples=["treasury@example.com"],
             repair="write one line of text; quote it if it looks like a number",
             layered=True,
         ),
-        Field(
-            name="costs",
-            kind=_COSTS,
-            about="What running costs, in US dollars, for advice and for the cost of a plan; never sent. A nearer "
-            "layer wins key by key.",
-            examples=_COSTS.examples,
-            repair=_COSTS.repair,
-            words=("cost",),
-            layered=True,
-        ),
-        Field(
-            name="silence",
-            kind=SILENCE,
-            about="Rules of advice that are not to be reported, each with a reason. A nearer layer wins rule by rule.",
-            examples=SILENCE.examples,
-            repair=SILENCE.repair,
-            words=("ignore",),
-            layered=True,
-        ),
+        replace(_holding(_COSTS), words=("cost",), layered=True),
+        replace(_holding(SILENCE_FIELDS), words=("ignore",), layered=True),
     ),
 )
 
-_OF_PORTFOLIOS: Final = tuple(field for field in PORTFOLIO.fields if not field.layered)
-_OF_LAYERS: Final = tuple(field for field in PORTFOLIO.fields if field.layered)
+_OF_PORTFOLIOS: Final = tuple(field for field in PORTFOLIO_FIELDS.fields if not field.layered)
+_OF_LAYERS: Final = tuple(field for field in PORTFOLIO_FIELDS.fields if field.layered)
 
 
-def _strays(fields: tuple[Field, ...], say: Callable[[Field], str], *, words: bool = False) -> dict[str, str]:
+def _strays(fields: tuple[FieldSpec, ...], say: Callable[[FieldSpec], str], *, words: bool = False) -> dict[str, str]:
     """Return what is said of each field that does not belong here, by its name, or by every word for it, too."""
     return {plain_word(word): say(field) for field in fields for word in (field.name, *(field.words if words else ()))}
 
 
-def _at_the_portfolio(field: Field) -> str:
+def _at_the_portfolio(field: FieldSpec) -> str:
     why = "is never inherited" if field.name == "state" else "belongs to one portfolio"
     return f"`{field.name}` {why}: write it at the portfolio"
 
 
-LAYER: Final = Table(
+LAYER_FIELDS: Final = FieldTable(
     name="layer",
     about="Values that portfolios inherit; `state` is never inherited.",
     repair="indent its fields under it, such as `interval: 24h`",
@@ -408,7 +397,7 @@ LAYER: Final = Table(
     fields=_OF_LAYERS,
 )
 
-STRATEGY: Final = Table(
+STRATEGY_FIELDS: Final = FieldTable(
     name="strategy",
     about="What one strategy shall be.",
     repair="indent its fields under it, at least `schedule: daily`",
@@ -416,7 +405,7 @@ STRATEGY: Final = Table(
     required=("schedule",),
     strays={
         **_strays(
-            tuple(field for field in PORTFOLIO.fields if field.name not in ("name", "interval")),
+            tuple(field for field in PORTFOLIO_FIELDS.fields if field.name not in ("name", "interval")),
             lambda field: f"remove it; `{field.name}` belongs to portfolios, a strategy has a cadence only",
             words=True,
         ),
@@ -424,9 +413,9 @@ STRATEGY: Final = Table(
     },
     fields=(
         _NAME,
-        Field(
+        FieldSpec(
             name="schedule",
-            kind=one_of("a cadence", Cadence, guess=_cadence_word, near=True),
+            kind=word_form("a cadence", Cadence, guess=_cadence_word, near=True),
             about="How often every enrolled portfolio runs, paused ones included once they are resumed; it takes "
             "effect with the next cycle.",
             examples=["hourly", "daily", "weekly", "monthly"],
@@ -449,12 +438,12 @@ _LIMIT: Final = Form(
 )
 
 
-def _guard(name: str, about: str) -> Field:
+def _guard(name: str, about: str) -> FieldSpec:
     repair = "write a number such as `5`, or a share of the managed portfolios such as `10%`"
-    return Field(name=name, kind=_LIMIT, about=about, examples=[5, "10%"], repair=repair)
+    return FieldSpec(name=name, kind=_LIMIT, about=about, examples=[5, "10%"], repair=repair)
 
 
-GUARDS: Final = Table(
+GUARDS_FIELDS: Final = FieldTable(
     name="guards",
     about="Limits on one apply: numbers of portfolios, or shares of the managed ones.",
     repair="write `guards:` with indented limits such as `max_start: 5`",
@@ -468,14 +457,14 @@ GUARDS: Final = Table(
     ),
 )
 
-EXPECT: Final = Table(
+EXPECT_FIELDS: Final = FieldTable(
     name="expect",
     about="Whom the files expect at the other end. It is compared and never used to connect: another one is an error "
     "before anything is read or written.",
     repair="indent `url` and `account` under it, or one of them",
     examples=[{"url": "https://api.glider.fi", "account": "Acme EU"}],
     fields=(
-        Field(
+        FieldSpec(
             name="url",
             kind=Form(
                 noun="a base URL",
@@ -486,9 +475,9 @@ EXPECT: Final = Table(
             repair="write the whole base URL, such as `https://api.glider.fi`",
             words=("baseurl", "host", "endpoint", "server"),
         ),
-        Field(
+        FieldSpec(
             name="account",
-            kind=label_text(),
+            kind=label_form(),
             about="The account that the key belongs to, by the name that Glider tells (`tenantName` of whoami). It is "
             "compared before anything is read, and again by `apply PLAN`.",
             examples=["Acme EU"],
@@ -499,31 +488,31 @@ EXPECT: Final = Table(
 )
 
 
-def _to_be_compared(field: Field) -> str:
+def _to_be_compared(field: FieldSpec) -> str:
     where = "files never say where the key goes, GLIDER_BASE_URL does; " if field.name == "url" else ""
     return f"{where}write `expect: {{{field.name}: …}}` to have it compared"
 
 
-SERVICE: Final = Table(
+SERVICE_FIELDS: Final = FieldTable(
     name="service",
     about="How to speak to the service, and which one the files expect. Where it is comes from the environment or a "
     "flag only.",
     repair="write `service:` with an indented `paths: auto` or `expect:`",
     examples=[{"paths": "auto"}],
-    strays={word: _to_be_compared(field) for field in EXPECT.fields for word in (field.name, *field.words)},
+    strays={word: _to_be_compared(field) for field in EXPECT_FIELDS.fields for word in (field.name, *field.words)},
     fields=(
-        Field(
+        FieldSpec(
             name="paths",
-            kind=one_of("a family of paths", Paths, near=True),
+            kind=word_form("a family of paths", Paths, near=True),
             about="Which family of v1 paths to call; `auto` begins with the reference and falls back at most once.",
             examples=["auto"],
             repair="write `auto`, `reference` or `guide`",
         ),
-        Field(name="expect", kind=EXPECT, about=EXPECT.about, examples=EXPECT.examples, repair=EXPECT.repair),
+        _holding(EXPECT_FIELDS),
     ),
 )
 
-AUTOMATION: Final = Table(
+AUTOMATION_FIELDS: Final = FieldTable(
     name="automation",
     about="The wanted automation state of portfolios on Glider. Files merge by section.",
     repair="begin it with `version: 1`",
@@ -534,7 +523,7 @@ AUTOMATION: Final = Table(
         **_strays(_OF_LAYERS, lambda _: "indent it under `defaults`, a group or a portfolio"),
     },
     fields=(
-        Field(
+        FieldSpec(
             name="version",
             kind=Form(
                 noun="a version that this program reads",
@@ -545,45 +534,45 @@ AUTOMATION: Final = Table(
             examples=[1],
             repair="write `version: 1`",
         ),
-        Field(
+        FieldSpec(
             name="defaults",
-            kind=LAYER,
+            kind=LAYER_FIELDS,
             about="The lowest layer: values for every portfolio whose group and own entry do not set them.",
-            examples=LAYER.examples,
-            repair=LAYER.repair,
+            examples=LAYER_FIELDS.examples,
+            repair=LAYER_FIELDS.repair,
         ),
-        Field(
+        FieldSpec(
             name="groups",
-            kind=Keyed(key=GROUP_NAME, repair="write up to 64 letters, digits, `_`, `.` or `-`", each=LAYER),
+            kind=Keyed(key=GROUP_NAME, repair="write up to 64 letters, digits, `_`, `.` or `-`", each=LAYER_FIELDS),
             about="Named layers between `defaults` and the portfolios that name them in `group`.",
             examples=[{"mainnet": {"chain": "ethereum", "interval": "24h"}}],
             repair="write `groups:` with one indented key for each group",
         ),
-        Field(
+        FieldSpec(
             name="portfolios",
             kind=Keyed(
-                key=id_of("a portfolio id"),
+                key=id_form("a portfolio id"),
                 repair="copy the id from Glider: letters, digits, `_` and `-` only",
-                each=PORTFOLIO,
+                each=PORTFOLIO_FIELDS,
             ),
             about="The managed portfolios, by Glider's portfolio id. What is not named here is never touched.",
             examples=[{"ao04x0r6": {"state": "active", "interval": "48h"}}],
             repair="write `portfolios:` with one indented key for each portfolio id",
         ),
-        Field(
+        FieldSpec(
             name="strategies",
             kind=Keyed(
-                key=id_of("a strategy id"),
+                key=id_form("a strategy id"),
                 repair="copy the id from Glider: letters, digits, `_` and `-` only",
-                each=STRATEGY,
+                each=STRATEGY_FIELDS,
             ),
             about="The managed strategies of v2, by Glider's strategy id. A cadence holds for every portfolio that is "
             "enrolled in the strategy.",
             examples=[{"01JWZEE2MF30KVRMRX53N88VA4": {"name": "Momentum", "schedule": "daily"}}],
             repair="write `strategies:` with one indented key for each strategy id",
         ),
-        Field(name="guards", kind=GUARDS, about=GUARDS.about, examples=GUARDS.examples, repair=GUARDS.repair),
-        Field(name="service", kind=SERVICE, about=SERVICE.about, examples=SERVICE.examples, repair=SERVICE.repair),
+        _holding(GUARDS_FIELDS),
+        _holding(SERVICE_FIELDS),
     ),
 )
 
@@ -591,12 +580,12 @@ AUTOMATION: Final = Table(
 class Pair(Struct, frozen=True, eq=False):
     """A rule about two fields of a portfolio, whichever layers they come from: what is wrong, given both values."""
 
-    fields: tuple[Field, Field]
-    problem: Callable[[Any, Any], Finding | None]
+    fields: tuple[FieldSpec, FieldSpec]
+    problem: Callable[[Any, Any], Complaint | None]
 
 
-def _pair(one: str, other: str, problem: Callable[[Any, Any], Finding | None]) -> Pair:
-    known = fields_of(PORTFOLIO)
+def _pair(one: str, other: str, problem: Callable[[Any, Any], Complaint | None]) -> Pair:
+    known = fields_of(PORTFOLIO_FIELDS)
     return Pair((known[one], known[other]), problem)
 
 
@@ -606,11 +595,16 @@ PAIRS: Final = (
 )
 
 
-def schema() -> dict[str, Any]:
+def published_schema() -> dict[str, Any]:
     """Return the JSON Schema of the configuration files, as it is published."""
-    return json_schema(AUTOMATION, address=SCHEMA_ID, title="Portfolio automation")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA_ID,
+        "title": "Portfolio automation",
+        **json_schema(AUTOMATION_FIELDS),
+    }
 
 
-def unfit(api: ApiVersion) -> tuple[Field, ...]:
+def unfit(api: ApiVersion) -> tuple[FieldSpec, ...]:
     """Return the fields that a portfolio on this API can't have."""
-    return tuple(f for f in PORTFOLIO.fields if f.owns_schedule not in (None, api.can.owns_schedule))
+    return tuple(f for f in PORTFOLIO_FIELDS.fields if f.owns_schedule not in (None, api.can.owns_schedule))

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
     from enum import StrEnum
 
-Kind: TypeAlias = "Form | Table | Keyed"
+Kind: TypeAlias = "Form | FieldTable | Keyed"
 
 
-class Finding(Struct, frozen=True):
+class Complaint(Struct, frozen=True):
     """What is wrong with a value, and how to repair it: full phrases without a final stop."""
 
     problem: str
@@ -64,10 +64,10 @@ class Form(Struct, frozen=True, eq=False, kw_only=True):
     write: Callable[[Any], str] = str
     guess: Callable[[object, str], str] = no_guess
     near: bool = False
-    wrong: Callable[[object, str], Finding] | None = None
+    wrong: Callable[[object, str], Complaint] | None = None
 
 
-class Field(Struct, frozen=True, eq=False, kw_only=True):
+class FieldSpec(Struct, frozen=True, eq=False, kw_only=True):
     """One field of a mapping.
 
     ``attribute`` is its name in the value that the mapping becomes, where that is another one. ``about``, ``examples``
@@ -86,10 +86,10 @@ class Field(Struct, frozen=True, eq=False, kw_only=True):
     examples: Sequence[Any] = ()
     attribute: str = ""
     words: tuple[str, ...] = ()
-    check: Callable[[Any, dt.date], Finding | None] | None = None
+    check: Callable[[Any, dt.date], Complaint | None] | None = None
     layered: bool = False
     owns_schedule: bool | None = None
-    elsewhere: Finding | None = None
+    elsewhere: Complaint | None = None
 
     @property
     def target(self) -> str:
@@ -97,7 +97,7 @@ class Field(Struct, frozen=True, eq=False, kw_only=True):
         return self.attribute or self.name
 
 
-class Table(Struct, frozen=True, eq=False, kw_only=True):
+class FieldTable(Struct, frozen=True, eq=False, kw_only=True):
     """A mapping with these fields and no others.
 
     ``strays`` are repairs for keys that people write here and that are none, by the key in lower case without ``_`` and
@@ -105,7 +105,7 @@ class Table(Struct, frozen=True, eq=False, kw_only=True):
     """
 
     name: str
-    fields: tuple[Field, ...]
+    fields: tuple[FieldSpec, ...]
     repair: str
     about: str = ""
     examples: Sequence[Any] = ()
@@ -118,17 +118,17 @@ class Keyed(Struct, frozen=True, eq=False, kw_only=True):
 
     key: Form
     repair: str
-    each: Table
+    each: FieldTable
 
 
 @lru_cache(maxsize=64)
-def fields_of(table: Table) -> dict[str, Field]:
+def fields_of(table: FieldTable) -> dict[str, FieldSpec]:
     """Return the fields of a table by name, in their order."""
     return {field.name: field for field in table.fields}
 
 
 @lru_cache(maxsize=64)
-def readers_of(table: Table) -> dict[str, tuple[str, Callable[[Any], Any] | None]]:
+def readers_of(table: FieldTable) -> dict[str, tuple[str, Callable[[Any], Any] | None]]:
     """Return for each field that is no mapping the name of its value and how it is read, ``None`` for as it is."""
     return {
         field.name: (field.target, None if field.kind.read is _as_it_is else field.kind.read)
@@ -137,15 +137,15 @@ def readers_of(table: Table) -> dict[str, tuple[str, Callable[[Any], Any] | None
     }
 
 
-def kind_at(root: Table, path: Sequence[str]) -> tuple[Kind | None, Field | None]:
+def kind_at(root: FieldTable, path: Sequence[str]) -> tuple[Kind | None, FieldSpec | None]:
     """Return what stands at ``path`` and the nearest field on the way to it; ``None`` for what no table knows.
 
     An item of a list belongs to the form of the list.
     """
     kind: Kind | None = root
-    field: Field | None = None
+    field: FieldSpec | None = None
     for name in path:
-        if isinstance(kind, Table):
+        if isinstance(kind, FieldTable):
             field = fields_of(kind).get(name)
             kind = field.kind if field else None
         elif not isinstance(kind, Form):
@@ -158,7 +158,7 @@ def plain_word(key: str) -> str:
     return key.lower().replace("_", "").replace("-", "")
 
 
-def stray(table: Table, key: str, value: object) -> str:
+def stray(table: FieldTable, key: str, value: object) -> str:
     """Return a repair for a key that is none of the table's, ``""`` where there is no good one."""
     word = plain_word(key)
     for known in (f"{word}: {str(value).lower()}", word):
@@ -171,21 +171,26 @@ def stray(table: Table, key: str, value: object) -> str:
 FieldPath: TypeAlias = "tuple[str, ...]"
 
 
-class Reading(Struct, frozen=True, kw_only=True):
+class TableValues(Struct, frozen=True, kw_only=True):
     """A mapping that was read by its table: values by the fields' targets, and what is wrong with those that were read.
 
     ``values`` of a table in it are a mapping again, those of keyed entries one by key.
     """
 
     values: dict[str, Any]
-    findings: list[tuple[FieldPath, Finding]]
+    complaints: list[tuple[FieldPath, Complaint]]
 
 
 def read_table(
-    table: Table, entry: Mapping[str, Any], *, today: dt.date, broken: Container[FieldPath] = (), path: FieldPath = ()
-) -> Reading:
+    table: FieldTable,
+    entry: Mapping[str, Any],
+    *,
+    today: dt.date,
+    broken: Container[FieldPath] = (),
+    path: FieldPath = (),
+) -> TableValues:
     """Return the values of the mapping at ``path``; what lies at a ``broken`` path keeps to no form and is left out."""
-    found = Reading(values={}, findings=[])
+    found = TableValues(values={}, complaints=[])
     for field in table.fields:
         where = (*path, field.name)
         if field.name not in entry or (where in broken and isinstance(field.kind, Form)):
@@ -194,7 +199,7 @@ def read_table(
         match field.kind:
             case Form(read=read):
                 found.values[field.target] = read(value)
-            case Table() as inner if isinstance(value, dict):
+            case FieldTable() as inner if isinstance(value, dict):
                 found.values[field.target] = _nested(
                     found, read_table(inner, value, today=today, broken=broken, path=where)
                 )
@@ -204,58 +209,51 @@ def read_table(
                     for key, one in value.items()
                     if isinstance(one, dict)
                 }
-        if field.check is not None and (finding := field.check(found.values[field.target], today)):
-            found.findings.append((where, finding))
+        if field.check is not None and (complaint := field.check(found.values[field.target], today)):
+            found.complaints.append((where, complaint))
     return found
 
 
-def _nested(above: Reading, inner: Reading) -> dict[str, Any]:
-    above.findings.extend(inner.findings)
+def _nested(above: TableValues, inner: TableValues) -> dict[str, Any]:
+    above.complaints.extend(inner.complaints)
     return inner.values
 
 
 # --- the JSON Schema ---
 
 
-def json_schema(root: Table, *, address: str, title: str) -> dict[str, Any]:
+def json_schema(root: FieldTable) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a file; what stands in two places is defined once, under ``$defs``."""
     uses: dict[int, int] = {}
     _count(root, uses)
     shared: dict[str, Any] = {}
-    whole = _mapping(root, uses, shared)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": address,
-        "title": title,
-        **whole,
-        "$defs": dict(sorted(shared.items())),
-    }
+    return {**_mapping(root, uses, shared), "$defs": dict(sorted(shared.items()))}
 
 
-def _count(part: Field | Kind, uses: dict[int, int]) -> None:
+def _count(part: FieldSpec | Kind, uses: dict[int, int]) -> None:
     uses[id(part)] = uses.get(id(part), 0) + 1
     if uses[id(part)] > 1:
         return  # what is in there is defined once with it
-    if isinstance(part, Field):
+    if isinstance(part, FieldSpec):
         _count(part.kind, uses)
     elif isinstance(part, Keyed):
         _count(part.each, uses)
-    elif isinstance(part, Table):
+    elif isinstance(part, FieldTable):
         for field in part.fields:
             _count(field, uses)
 
 
-def _once(part: Field | Table, uses: dict[int, int], shared: dict[str, Any]) -> dict[str, Any]:
+def _once(part: FieldSpec | FieldTable, uses: dict[int, int], shared: dict[str, Any]) -> dict[str, Any]:
     if uses[id(part)] > 1 and part.name in shared:
         return {"$ref": f"#/$defs/{part.name}"}
-    made = _member(part, uses, shared) if isinstance(part, Field) else _mapping(part, uses, shared)
+    made = _member(part, uses, shared) if isinstance(part, FieldSpec) else _mapping(part, uses, shared)
     if uses[id(part)] == 1:
         return made
     shared[part.name] = made
     return {"$ref": f"#/$defs/{part.name}"}
 
 
-def _mapping(table: Table, uses: dict[int, int], shared: dict[str, Any]) -> dict[str, Any]:
+def _mapping(table: FieldTable, uses: dict[int, int], shared: dict[str, Any]) -> dict[str, Any]:
     return {
         "description": table.about,
         "type": "object",
@@ -266,12 +264,12 @@ def _mapping(table: Table, uses: dict[int, int], shared: dict[str, Any]) -> dict
     }
 
 
-def _member(field: Field, uses: dict[int, int], shared: dict[str, Any]) -> dict[str, Any]:
+def _member(field: FieldSpec, uses: dict[int, int], shared: dict[str, Any]) -> dict[str, Any]:
     said = {"description": field.about, "examples": list(field.examples)}
     match field.kind:
         case Form(schema=schema):
             return {**said, **schema, "errorMessage": field.repair}
-        case Table() as table:
+        case FieldTable() as table:
             return {**_once(table, uses, shared), **said}
         case Keyed(key=key, each=each, repair=repair):
             return {
@@ -288,7 +286,7 @@ _LONGEST_SHOWN: Final = 60
 _SECRET: Final = re.compile(r"gldr_|://[^\s/]*@", re.IGNORECASE)
 
 
-def shown(value: object, written: str = "") -> str:
+def shown_value(value: object, written: str = "") -> str:
     """Return a value as it is ``written``, else as YAML would write it: harmless and short, never what may be a key."""
     match value:
         case None:
@@ -321,7 +319,7 @@ def noun_of(value: object) -> str:
 
 def _in_quotes(value: object, written: str) -> str:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return f'put it in quotes: "{shown(value, written)}"' if number else ""
+    return f'put it in quotes: "{shown_value(value, written)}"' if number else ""
 
 
 # --- the kinds of values ---
@@ -346,33 +344,33 @@ _UNIT_WORDS: Final = (
 )
 
 
-def id_of(noun: str) -> Form:
+def id_form(noun: str) -> Form:
     """Return the form of one of Glider's ids."""
     return Form(noun=noun, schema=_ID)
 
 
-def label_text(*, longest: int = LONGEST_LABEL, without: str = "", why: str = "") -> Form:
+def label_form(*, longest: int = LONGEST_LABEL, without: str = "", why: str = "") -> Form:
     """Return the form of one line of visible text that does not hold ``without``; ``why`` says why not."""
     escaped = without.replace("[", r"\[")  # no more than that: editors read the pattern, too, and know fewer escapes
     unlike = rf"(?!.*{escaped})" if without else ""
 
-    def wrong(value: object, written: str) -> Finding:
+    def wrong(value: object, written: str) -> Complaint:
         if not isinstance(value, str):
-            return Finding(f"`{shown(value, written)}` is {noun_of(value)}, not text", "put it in quotes")
+            return Complaint(f"`{shown_value(value, written)}` is {noun_of(value)}, not text", "put it in quotes")
         if len(value) > longest:
-            return Finding(f"the text is {len(value)} characters long", f"write at most {longest}")
+            return Complaint(f"the text is {len(value)} characters long", f"write at most {longest}")
         if not value.strip():
-            return Finding("the text is blank", "write something, or leave the line out")
+            return Complaint("the text is blank", "write something, or leave the line out")
         if without and without in value:
-            return Finding(f"the text holds `{without}`, {why}", "leave the mark out; it is added")
-        return Finding("the text holds a line break or a tab", "write it on one line; with `>`, write `>-`")
+            return Complaint(f"the text holds `{without}`, {why}", "leave the mark out; it is added")
+        return Complaint("the text holds a line break or a tab", "write it on one line; with `>`, write `>-`")
 
     pattern = rf"^(?=.*\S){unlike}[^\t\r\n]*$(?!\n)"
     schema = {"type": "string", "maxLength": longest, "pattern": pattern}
     return Form(noun="text", schema=schema, wrong=wrong)
 
 
-def one_of(noun: str, words: type[StrEnum], *, guess: Callable[[object, str], str] = no_guess, near: bool) -> Form:
+def word_form(noun: str, words: type[StrEnum], *, guess: Callable[[object, str], str] = no_guess, near: bool) -> Form:
     """Return the form of one of these words; ``near`` allows a guess at the nearest of them."""
     known = {word.value: word for word in words}
     return Form(
@@ -393,7 +391,7 @@ FLAG: Final = Form(
 )
 
 
-def number(noun: str, *, least: int, most: int, whole: bool = False) -> Form:
+def number_form(noun: str, *, least: int, most: int, whole: bool = False) -> Form:
     """Return the form of a number in this range."""
 
     def guess(value: object, written: str) -> str:
@@ -404,7 +402,7 @@ def number(noun: str, *, least: int, most: int, whole: bool = False) -> Form:
     return Form(noun=noun, schema=schema, read=read, write=lambda value: f"{value:g}", guess=guess)
 
 
-def duration(*, least: int = 0, most: int) -> Form:
+def duration_form(*, least: int = 0, most: int) -> Form:
     """Return the form of a duration in this range of milliseconds; the range holds for bare numbers alone.
 
     Text is compared with it by the field's ``check``: no schema can.
@@ -466,16 +464,16 @@ def _other_spelling(written: str, fits: Callable[[str], bool]) -> str:
     return f"write {text}" if fits(text) else ""
 
 
-def within(form: Form) -> Callable[[Any, dt.date], Finding | None]:
+def range_check(form: Form) -> Callable[[Any, dt.date], Complaint | None]:
     """Return the check that a duration that was read, written as text or not, lies in the range of its form."""
     least, most = form.schema["minimum"], form.schema["maximum"]
 
-    def check(ms: int, _today: dt.date) -> Finding | None:
+    def check(ms: int, _today: dt.date) -> Complaint | None:
         if least <= ms <= most:
             return None
         side = f"below {format_duration(least)}" if ms < least else f"above {format_duration(most)}"
         said = format_duration(ms) if 0 <= ms <= 1000 * 365 * DAY_MS else "this"
-        return Finding(f"{said} is {side}", f"write {format_duration(least)} to {format_duration(most)}")
+        return Complaint(f"{said} is {side}", f"write {format_duration(least)} to {format_duration(most)}")
 
     return check
 
@@ -489,7 +487,7 @@ GROUP_NAME: Final = Form(
 
 def _chain(value: object, written: str) -> str:
     if isinstance(value, str):
-        return f"write `{shown(value.lower())}`" if value.lower() != value else ""
+        return f"write `{shown_value(value.lower())}`" if value.lower() != value else ""
     return _in_quotes(value, written)
 
 

@@ -1,7 +1,8 @@
 """The seed: what a simulated Glider holds when it is new.
 
-In: plain data that keeps to :data:`SEED`, the table of what a seed may hold. Out: a :class:`Seed`. Knows no YAML, no
-file and no clock; ages are durations, made into times when the seed is loaded (:mod:`reconciler.sandbox.plant`).
+In: plain data that keeps to :data:`SEED_FIELDS`, the table of what a seed may hold. Out: a :class:`Seed`. Knows no
+YAML, no file and no clock; ages are durations, made into times when the seed is loaded
+(:mod:`reconciler.sandbox.plant`).
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from msgspec import Struct
 from reconciler.core.errors import SandboxError
 from reconciler.core.forms import (
     FLAG,
-    Field,
+    Complaint,
     FieldPath,
-    Finding,
+    FieldSpec,
+    FieldTable,
     Form,
     Keyed,
-    Table,
-    duration,
-    id_of,
-    number,
-    one_of,
+    duration_form,
+    id_form,
+    number_form,
+    range_check,
     read_table,
-    shown,
-    within,
+    shown_value,
+    word_form,
 )
 from reconciler.core.text import DAY_MS, plural
 from reconciler.sandbox.actions import DEFAULT_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS
@@ -131,7 +132,7 @@ _SCOPES: Final = Form(
     noun="a list of scopes",
     schema={"type": "array", "items": {"type": "string", "enum": [scope.value for scope in ApiScope]}},
     read=lambda words: tuple(scope for scope in ApiScope if scope.value in words),
-    wrong=lambda value, written: Finding(f"`{shown(value, written)}` is not a scope, or not a list of them", ""),
+    wrong=lambda value, written: Complaint(f"`{shown_value(value, written)}` stands where scopes are expected", ""),
 )
 
 
@@ -139,40 +140,42 @@ def _words(kind: type[StrEnum]) -> str:
     return ", ".join(f"`{word}`" for word in kind)
 
 
-def _choice(name: str, kind: type[StrEnum], *, attribute: str = "") -> Field:
-    form = one_of(f"one of {_words(kind)}", kind, near=True)
+def _choice(name: str, kind: type[StrEnum], *, attribute: str = "") -> FieldSpec:
+    form = word_form(f"one of {_words(kind)}", kind, near=True)
     repair = f"write one of {_words(kind)}"
-    return Field(name=name, kind=form, repair=repair, attribute=attribute, examples=list(kind)[:1])
+    return FieldSpec(name=name, kind=form, repair=repair, attribute=attribute, examples=list(kind)[:1])
 
 
-def _text(name: str) -> Field:
-    return Field(name=name, kind=_TEXT, repair="write a text, in quotes if need be")
+def _text(name: str) -> FieldSpec:
+    return FieldSpec(name=name, kind=_TEXT, repair="write a text, in quotes if need be")
 
 
-def _flag(name: str) -> Field:
-    return Field(name=name, kind=FLAG, repair="write `true` or `false`")
+def _flag(name: str) -> FieldSpec:
+    return FieldSpec(name=name, kind=FLAG, repair="write `true` or `false`")
 
 
-def _span(name: str, attribute: str, *, least: int = 0, most: int) -> Field:
-    form = duration(least=least, most=most)
+def _span(name: str, attribute: str, *, least: int = 0, most: int) -> FieldSpec:
+    form = duration_form(least=least, most=most)
     repair = "write it as 90m, 24h or 7d"
-    return Field(name=name, kind=form, repair=repair, attribute=attribute, check=within(form))
+    return FieldSpec(name=name, kind=form, repair=repair, attribute=attribute, check=range_check(form))
 
 
-def _inner(name: str, *fields: Field, attribute: str = "") -> Field:
+def _inner(name: str, *fields: FieldSpec, attribute: str = "") -> FieldSpec:
     repair = f"indent settings under it, such as `{fields[0].name}`"
-    return Field(name=name, kind=Table(name=name, fields=fields, repair=repair), repair=repair, attribute=attribute)
+    return FieldSpec(
+        name=name, kind=FieldTable(name=name, fields=fields, repair=repair), repair=repair, attribute=attribute
+    )
 
 
-def _keyed(name: str, noun: str, each: Table) -> Field:
+def _keyed(name: str, noun: str, each: FieldTable) -> FieldSpec:
     key = "write 1 to 128 of A-Z a-z 0-9 _ -, in quotes if all are digits"
     repair = f"write `{name}:` with one indented key for each id"
-    return Field(name=name, kind=Keyed(key=id_of(noun), repair=key, each=each), repair=repair)
+    return FieldSpec(name=name, kind=Keyed(key=id_form(noun), repair=key, each=each), repair=repair)
 
 
-_LIMIT: Final = Field(
+_LIMIT: Final = FieldSpec(
     name="limit",
-    kind=number("a whole number", least=1, most=MOST_REQUESTS, whole=True),
+    kind=number_form("a whole number", least=1, most=MOST_REQUESTS, whole=True),
     repair=f"write a whole number from 1 to {MOST_REQUESTS}",
 )
 _SETTINGS: Final = _inner(
@@ -188,14 +191,14 @@ _SETTINGS: Final = _inner(
         _span("cooldown", "cooldown_ms", most=LONGEST_PACE_MS),
         attribute="pace",
     ),
-    Field(name="scopes", kind=_SCOPES, repair=f"write a list of {_words(ApiScope)}"),
+    FieldSpec(name="scopes", kind=_SCOPES, repair=f"write a list of {_words(ApiScope)}"),
 )
-_STRATEGY: Final = Table(
+_STRATEGY: Final = FieldTable(
     name="strategy",
     repair="indent its fields under it, or write `{}`",
     fields=(_choice("frequency", Frequency), _choice("owner", Owner), _text("name")),
 )
-_PORTFOLIO: Final = Table(
+_PORTFOLIO: Final = FieldTable(
     name="portfolio",
     repair="indent its fields under it, at least `status: active`",
     required=("status",),
@@ -209,18 +212,18 @@ _PORTFOLIO: Final = Table(
         _text("pause_reason"),
         _text("word"),
         _choice("api", Api),
-        Field(name="strategy", kind=id_of("a strategy id"), repair="name one of those under `strategies`"),
-        Field(name="owner", kind=_ACCOUNT, repair="write `eip155:0:0x` and 40 hexadecimal digits"),
+        FieldSpec(name="strategy", kind=id_form("a strategy id"), repair="name one of those under `strategies`"),
+        FieldSpec(name="owner", kind=_ACCOUNT, repair="write `eip155:0:0x` and 40 hexadecimal digits"),
         _flag("empty"),
         _choice("last_result", LastResult),
     ),
 )
-SEED: Final = Table(
+SEED_FIELDS: Final = FieldTable(
     name="seed",
     repair="begin it with `version: 1`",
     required=("version",),
     fields=(
-        Field(
+        FieldSpec(
             name="version",
             kind=Form(noun="a version that this program reads", schema={"type": "integer", "const": VERSION}),
             repair=f"write `version: {VERSION}`",
@@ -235,46 +238,47 @@ SEED: Final = Table(
 
 
 def parse_seed(data: Mapping[str, Any]) -> Seed:
-    """Return the seed of plain data that keeps to :data:`SEED`.
+    """Return the seed of plain data that keeps to :data:`SEED_FIELDS`.
 
     Raises :class:`~reconciler.core.errors.SandboxError` that lists what can't be all the same, each with its address.
     """
-    seed, findings = examine(data)
-    if findings:
-        lines = (f"{'.'.join(path)}: {finding.problem}; {finding.repair}" for path, finding in findings)
-        raise SandboxError(f"the seed has {plural(len(findings), 'problem')}", "\n".join(lines))
+    seed, complaints = examine(data)
+    if complaints:
+        lines = (f"{'.'.join(path)}: {complaint.problem}; {complaint.repair}" for path, complaint in complaints)
+        raise SandboxError(f"the seed has {plural(len(complaints), 'problem')}", "\n".join(lines))
     return seed
 
 
 def examine(
     data: Mapping[str, Any], broken: Container[FieldPath] = frozenset()
-) -> tuple[Seed, Sequence[tuple[FieldPath, Finding]]]:
+) -> tuple[Seed, Sequence[tuple[FieldPath, Complaint]]]:
     """Return the seed that plain data describes, and what is wrong with it by its path.
 
-    What lies at a ``broken`` path does not keep to :data:`SEED`: it is left out, and its entry is not judged further.
+    What lies at a ``broken`` path does not keep to :data:`SEED_FIELDS`: it is left out, and its entry is not judged
+    further.
     """
-    found = read_table(SEED, data, today=dt.date.min, broken=broken)
+    found = read_table(SEED_FIELDS, data, today=dt.date.min, broken=broken)
     settings, wrong = _settings(found.values.get("settings", {}))
     strategies = {key: SeedStrategy(id=key, **one) for key, one in sorted(found.values.get("strategies", {}).items())}
     entries = found.values.get("portfolios", {})
     wrong += [
-        (("portfolios", key, name), finding)
+        (("portfolios", key, name), complaint)
         for key in entries
         if ("portfolios", key) not in broken
-        for name, finding in _impossible(data["portfolios"][key], SeedPortfolio(id=key, **entries[key]), strategies)
+        for name, complaint in _impossible(data["portfolios"][key], SeedPortfolio(id=key, **entries[key]), strategies)
     ]
     portfolios = tuple(SeedPortfolio(id=key, **one) for key, one in sorted(entries.items()))
-    return Seed(settings, portfolios, tuple(strategies.values())), [*found.findings, *wrong]
+    return Seed(settings, portfolios, tuple(strategies.values())), [*found.complaints, *wrong]
 
 
-def _settings(values: dict[str, Any]) -> tuple[Settings, list[tuple[FieldPath, Finding]]]:
+def _settings(values: dict[str, Any]) -> tuple[Settings, list[tuple[FieldPath, Complaint]]]:
     pace: dict[str, int] = {**values.get("pace", {})}
     takes = pace.get("takes_ms", Pace().takes_ms)
     queue = pace.setdefault("queue_ms", min(Pace().queue_ms, takes - 1))
-    wrong: list[tuple[FieldPath, Finding]] = []
+    wrong: list[tuple[FieldPath, Complaint]] = []
     if queue >= takes:
-        finding = Finding("it is not shorter than `takes`, which includes it", "write a shorter one")
-        wrong.append((("settings", "rebalance", "queue"), finding))
+        complaint = Complaint("it is not shorter than `takes`, which includes it", "write a shorter one")
+        wrong.append((("settings", "rebalance", "queue"), complaint))
     limit = {"limit": 100, "window_ms": 60_000, **values.get("rate_limit", {})} if "rate_limit" in values else None
     values = {**values, "pace": Pace(**pace), "rate_limit": RateLimit(**limit) if limit else None}
     return Settings(**values), wrong
@@ -282,16 +286,16 @@ def _settings(values: dict[str, Any]) -> tuple[Settings, list[tuple[FieldPath, F
 
 def _impossible(
     entry: Mapping[str, Any], one: SeedPortfolio, strategies: Mapping[str, SeedStrategy]
-) -> Iterator[tuple[str, Finding]]:
+) -> Iterator[tuple[str, Complaint]]:
     """Yield what a portfolio can't be, by the field that says so."""
     if one.offset_ms >= one.interval_ms:
-        yield "offset", Finding("it is not shorter than the interval", "write a shorter one")
+        yield "offset", Complaint("it is not shorter than the interval", "write a shorter one")
     for name, why in dict(_without_meaning(one)).items():
         if name in entry:
-            yield name, Finding(why, "leave it out")
+            yield name, Complaint(why, "leave it out")
     for name in () if one.api.has_v2 else ("strategy", "owner", "empty"):
         if name in entry:
-            yield name, Finding("this belongs to v2", "add `api: v2`, or leave it out")
+            yield name, Complaint("this belongs to v2", "add `api: v2`, or leave it out")
     if one.api.has_v2:
         yield from _impossible_on_v2(one, strategies)
 
@@ -309,15 +313,18 @@ def _without_meaning(one: SeedPortfolio) -> Iterator[tuple[str, str]]:
             yield name, "this means nothing on v2, where the strategy has the cadence"
 
 
-def _impossible_on_v2(one: SeedPortfolio, strategies: Mapping[str, SeedStrategy]) -> Iterator[tuple[str, Finding]]:
+def _impossible_on_v2(one: SeedPortfolio, strategies: Mapping[str, SeedStrategy]) -> Iterator[tuple[str, Complaint]]:
     strategy = strategies.get(one.strategy or "")
     if strategy is None:
-        said = f"`{shown(one.strategy)}` is not among the strategies" if one.strategy else "`strategy` is missing"
-        yield "strategy", Finding(said, "name one of those under `strategies`")
+        said = f"`{shown_value(one.strategy)}` is not among the strategies" if one.strategy else "`strategy` is missing"
+        yield "strategy", Complaint(said, "name one of those under `strategies`")
     elif strategy.frequency is None and one.state in (AutomationState.ACTIVE, AutomationState.PAUSED):
         problem = f"the strategy has no frequency, so no portfolio of it can be {one.state}"
-        yield "strategy", Finding(problem, "give the strategy a frequency, or write `status: inactive`")
+        yield "strategy", Complaint(problem, "give the strategy a frequency, or write `status: inactive`")
     if one.state is AutomationState.ERROR and one.api is Api.V2:
-        yield "status", Finding("`error` does not exist on v2", "use `word` for a status that is not documented")
+        yield "status", Complaint("`error` does not exist on v2", "use `word` for a status that is not documented")
     if one.chain is not None and one.chain not in CHAINS:
-        yield "chain", Finding(f"`{shown(one.chain)}` is not a chain of v2", f"write one of {', '.join(CHAINS)}")
+        yield (
+            "chain",
+            Complaint(f"`{shown_value(one.chain)}` is not a chain of v2", f"write one of {', '.join(CHAINS)}"),
+        )

@@ -8,8 +8,15 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.errors import ConfigInvalid
-from reconciler.core.fields import AUTOMATION, EXPECT, GUARDS, LAYER, PORTFOLIO, STRATEGY
-from reconciler.core.forms import Field, Table, fields_of
+from reconciler.core.fields import (
+    AUTOMATION_FIELDS,
+    EXPECT_FIELDS,
+    GUARDS_FIELDS,
+    LAYER_FIELDS,
+    PORTFOLIO_FIELDS,
+    STRATEGY_FIELDS,
+)
+from reconciler.core.forms import FieldSpec, FieldTable, fields_of
 from reconciler.core.text import parse_duration
 from tests.config.support import load_files, load_text
 
@@ -26,7 +33,7 @@ def rows_of(name: str) -> str:
     return part(name).strip().split("\n", 2)[2] + "\n"
 
 
-def examples(field: Field) -> str:
+def examples(field: FieldSpec) -> str:
     """Return the examples as YAML would have them."""
     return ", ".join(f"`{as_yaml(example)}`" for example in field.examples)
 
@@ -44,30 +51,31 @@ def as_yaml(example: object) -> str:
 
 def test_the_sections_are_on_the_page() -> None:
     """Every section is on the page with its description."""
-    assert rows_of("sections") == "".join(f"| `{field.name}` | {field.about} |\n" for field in AUTOMATION.fields)
+    assert rows_of("sections") == "".join(f"| `{field.name}` | {field.about} |\n" for field in AUTOMATION_FIELDS.fields)
 
 
 def test_the_fields_are_on_the_page() -> None:
     """Every field is on the page with its description, its examples and the layers that may hold it."""
-    assert LAYER.fields == tuple(field for field in PORTFOLIO.fields if field.layered)
+    assert LAYER_FIELDS.fields == tuple(field for field in PORTFOLIO_FIELDS.fields if field.layered)
     rows = [
         f"| `{field.name}` | {'P, L' if field.layered else 'P'} | {examples(field)} | {field.about} |\n"
-        for field in PORTFOLIO.fields
+        for field in PORTFOLIO_FIELDS.fields
     ]
     assert rows_of("fields") == "".join(rows)
 
 
-def costs() -> Table:
+def costs() -> FieldTable:
     """Return the table of ``costs``."""
-    kind = fields_of(PORTFOLIO)["costs"].kind
-    assert isinstance(kind, Table)
+    kind = fields_of(PORTFOLIO_FIELDS)["costs"].kind
+    assert isinstance(kind, FieldTable)
     return kind
 
 
 @pytest.mark.parametrize(
-    ("name", "table"), [("guards", GUARDS), ("costs", costs()), ("strategy fields", STRATEGY), ("expect", EXPECT)]
+    ("name", "table"),
+    [("guards", GUARDS_FIELDS), ("costs", costs()), ("strategy fields", STRATEGY_FIELDS), ("expect", EXPECT_FIELDS)],
 )
-def test_the_smaller_tables_are_on_the_page(name: str, table: Table) -> None:
+def test_the_smaller_tables_are_on_the_page(name: str, table: FieldTable) -> None:
     """Every guard, amount, field of a strategy and expectation is on the page."""
     rows = [f"| `{field.name}` | {examples(field)} | {field.about} |\n" for field in table.fields]
     assert rows_of(name) == "".join(rows)

@@ -16,8 +16,8 @@ from jsonschema.validators import extend
 from reconciler.config import check
 from reconciler.config.check import conforms
 from reconciler.core.codec import json_text
-from reconciler.core.fields import AUTOMATION, PORTFOLIO, schema
-from reconciler.core.forms import Field, Form, Keyed, Table, fields_of
+from reconciler.core.fields import AUTOMATION_FIELDS, PORTFOLIO_FIELDS, published_schema
+from reconciler.core.forms import FieldSpec, FieldTable, Form, Keyed, fields_of
 from reconciler.core.text import parse_duration
 from tests.config.strategies import documents, mutated
 from tests.config.support import problems, said
@@ -31,20 +31,20 @@ def finite(_: object, value: object) -> bool:
 
 
 TYPES = Draft202012Validator.TYPE_CHECKER.redefine("number", finite)
-REFERENCE = extend(Draft202012Validator, type_checker=TYPES)(schema())
+REFERENCE = extend(Draft202012Validator, type_checker=TYPES)(published_schema())
 
 
 def test_the_published_schema_is_the_table() -> None:
     """The file for editors is generated: `reconciler schema > schemas/automation.schema.json` renews it."""
-    Draft202012Validator.check_schema(schema())
-    assert PUBLISHED.read_text("utf-8") == json_text(schema())
+    Draft202012Validator.check_schema(published_schema())
+    assert PUBLISHED.read_text("utf-8") == json_text(published_schema())
 
 
 @pytest.mark.slow
 @given(documents())
 def test_valid_documents_pass_both(document: dict[str, Any]) -> None:
     """What is generated as valid is valid to both libraries."""
-    assert conforms(document, AUTOMATION)
+    assert conforms(document, AUTOMATION_FIELDS)
     assert REFERENCE.is_valid(document)
 
 
@@ -82,7 +82,7 @@ def portfolio(**fields: object) -> dict[str, Any]:
 @example({1: 1})
 def test_both_libraries_say_the_same(document: Any) -> None:
     """However a document is broken, the one that decides and the one that explains agree."""
-    assert conforms(document, AUTOMATION) is REFERENCE.is_valid(document)
+    assert conforms(document, AUTOMATION_FIELDS) is REFERENCE.is_valid(document)
 
 
 def test_a_disagreement_is_a_problem_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_a_disagreement_is_a_problem_with_its_place(monkeypatch: pytest.MonkeyPa
 @given(st.text(alphabet="0123456789wdhmsPTHMDWSailyek \n:.-", max_size=12))
 def test_the_pattern_of_durations_is_what_the_parser_reads(text: str) -> None:
     """A text keeps to the schema's pattern exactly when it is a duration."""
-    interval, offset = (fields_of(PORTFOLIO)[name].kind for name in ("interval", "offset"))
+    interval, offset = (fields_of(PORTFOLIO_FIELDS)[name].kind for name in ("interval", "offset"))
     assert isinstance(interval, Form)
     assert isinstance(offset, Form)
     pattern = interval.schema["pattern"]
@@ -114,17 +114,17 @@ def test_the_pattern_of_durations_is_what_the_parser_reads(text: str) -> None:
         assert re.search(pattern, text) is not None
 
 
-def fields_below(table: Table) -> list[Field]:
+def fields_below(table: FieldTable) -> list[FieldSpec]:
     """Return every field of a table and of the tables in it."""
-    found: list[Field] = []
+    found: list[FieldSpec] = []
     for field in table.fields:
         inner = field.kind.each if isinstance(field.kind, Keyed) else field.kind
-        found += [field, *(fields_below(inner) if isinstance(inner, Table) else ())]
+        found += [field, *(fields_below(inner) if isinstance(inner, FieldTable) else ())]
     return found
 
 
-@pytest.mark.parametrize("field", fields_below(AUTOMATION), ids=lambda field: field.name)
-def test_every_field_is_described_with_examples_that_are_valid(field: Field) -> None:
+@pytest.mark.parametrize("field", fields_below(AUTOMATION_FIELDS), ids=lambda field: field.name)
+def test_every_field_is_described_with_examples_that_are_valid(field: FieldSpec) -> None:
     """Editors have something to show for every field, and every example keeps to its own definition."""
     assert field.about.endswith(".")
     assert field.repair
@@ -137,11 +137,11 @@ def test_every_field_is_described_with_examples_that_are_valid(field: Field) -> 
 
 def test_the_examples_of_sections_are_valid() -> None:
     """Every example of a section keeps to its definition."""
-    for one in AUTOMATION.examples:
-        assert conforms(one, AUTOMATION)
-    for field in AUTOMATION.fields:
+    for one in AUTOMATION_FIELDS.examples:
+        assert conforms(one, AUTOMATION_FIELDS)
+    for field in AUTOMATION_FIELDS.fields:
         for one in field.examples:
-            assert conforms({"version": 1, field.name: one}, AUTOMATION), field.name
+            assert conforms({"version": 1, field.name: one}, AUTOMATION_FIELDS), field.name
 
 
 def test_nothing_unknown_is_allowed_anywhere() -> None:
@@ -155,6 +155,6 @@ def test_nothing_unknown_is_allowed_anywhere() -> None:
         own = [part] if part.get("type") == "object" else []
         return own + [found for one in part.values() for found in objects(one)]
 
-    found = objects(schema())
-    assert len(found) > len(AUTOMATION.fields)
+    found = objects(published_schema())
+    assert len(found) > len(AUTOMATION_FIELDS.fields)
     assert all(part["additionalProperties"] is not True for part in found)

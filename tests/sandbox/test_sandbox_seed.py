@@ -16,7 +16,7 @@ from reconciler.sandbox.enrolled import Frequency
 from reconciler.sandbox.model import AutomationState
 from reconciler.sandbox.runs import Pace
 from reconciler.sandbox.seed import (
-    SEED,
+    SEED_FIELDS,
     Api,
     LastResult,
     Owner,
@@ -140,7 +140,7 @@ def two(fields: str = "", *, status: str = "active", strategy: str = "s") -> str
 def said(seed: str) -> list[str]:
     """Return what is wrong with a seed, without its name."""
     with pytest.raises(ConfigInvalid) as caught:
-        load_as("seed.yaml", seed.encode(), SEED, examine)
+        load_as("seed.yaml", seed.encode(), SEED_FIELDS, examine)
     assert all(problem.excerpt for problem in caught.value.diagnostics)
     return [str(problem).removeprefix("seed.yaml:") for problem in caught.value.diagnostics]
 
@@ -315,11 +315,11 @@ WRONG = {
     ),
     "a word for scopes": (
         text(settings="{scopes: all}"),
-        "2:20: settings.scopes: `all` is not a scope, or not a list of them; write a list of `portfolios:read`",
+        "2:20: settings.scopes: `all` stands where scopes are expected; write a list of `portfolios:read`",
     ),
     "no such scope": (
         text(settings="{scopes: [x]}"),
-        "2:12: settings.scopes: `x` is not a scope, or not a list of them; write a list of `portfolios:read`",
+        "2:12: settings.scopes: `x` stands where scopes are expected; write a list of `portfolios:read`",
     ),
     "no settings": (text(settings=""), "2:1: settings: there is no value; indent settings under it"),
 }
