@@ -1,6 +1,6 @@
 """Whether a document keeps to its table of fields, and what is wrong where it does not.
 
-In: a document, and the table of its kind of file (:mod:`reconciler.core.forms`). Out: a diagnostic for each problem,
+In: a document, and the table of its kind of file (:mod:`reconciler.core.tables`). Out: a diagnostic for each problem,
 and what can't be used. jsonschema-rs decides. jsonschema, which is far slower, says what is wrong with the parts that
 were refused, and is imported only then. The words come from the table.
 """
@@ -15,19 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.config.document import Document, Locator, Node, Value, error
 from reconciler.core.diagnostics import Diagnostic, Severity
-from reconciler.core.forms import (
-    FieldSpec,
-    FieldTable,
-    Form,
-    Keyed,
-    Kind,
-    fields_of,
-    json_schema,
-    kind_at,
-    noun_of,
-    shown_value,
-    stray,
-)
+from reconciler.core.forms import Form, noun_of, shown_value
+from reconciler.core.tables import FieldSpec, FieldTable, Keyed, Kind, fields_of, json_schema, kind_at, stray
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from reconciler.core.adoption import Layout
     from reconciler.core.endpoint import Expect
-    from reconciler.core.forms import FieldTable
     from reconciler.core.model import Desired, PortfolioId, StrategyDesired, StrategyId
+    from reconciler.core.tables import FieldTable
 
 INDENT: Final = "  "
 _LETTER: Final = re.compile(r"[A-Za-z]|[0-9_](?=.*[G-NP-WYZg-np-wyz])")

@@ -16,8 +16,9 @@ from reconciler.config.load import read_sources, resolve
 from reconciler.config.merge import Layer, Sections, decode, spans_of
 from reconciler.core.errors import UsageError
 from reconciler.core.fields import PORTFOLIO_FIELDS, STRATEGY_FIELDS, unfit
-from reconciler.core.forms import FieldSpec, FieldTable, Form, fields_of
+from reconciler.core.forms import Form
 from reconciler.core.model import ApiVersion, Silence, strategy_of
+from reconciler.core.tables import FieldSpec, FieldTable, fields_of
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:

@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     from reconciler.config.merge import Sections
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.endpoint import Expect
-    from reconciler.core.forms import Complaint, FieldPath, FieldTable
+    from reconciler.core.forms import Complaint
     from reconciler.core.guards import Guards
     from reconciler.core.model import Desired, Paths, PortfolioId, StrategyDesired, StrategyId
+    from reconciler.core.tables import FieldPath, FieldTable
 
 T = TypeVar("T")
 

@@ -23,16 +23,16 @@ from reconciler.core.fields import (
     SILENCE_FIELDS,
     STRATEGY_FIELDS,
 )
-from reconciler.core.forms import FieldTable, fields_of, readers_of
 from reconciler.core.guards import Guards
 from reconciler.core.model import Origin, Paths, Silence, StrategyDesired, StrategyId
+from reconciler.core.tables import FieldTable, fields_of, readers_of
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.core.diagnostics import Diagnostic, SourceSpan
-    from reconciler.core.forms import FieldPath
+    from reconciler.core.tables import FieldPath
 
 
 _EXPECT: Final = ("service", "expect")

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping
 
-    from reconciler.core.forms import Complaint, FieldPath, FieldSpec
+    from reconciler.core.forms import Complaint
+    from reconciler.core.tables import FieldPath, FieldSpec
 
 NO_GROUP: Final = ""
 """The key of the layer for portfolios that name no group; no group can have it."""

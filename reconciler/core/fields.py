@@ -23,21 +23,16 @@ from reconciler.core.forms import (
     FLAG,
     GROUP_NAME,
     Complaint,
-    FieldSpec,
-    FieldTable,
     Form,
-    Keyed,
     duration_form,
-    fields_of,
     id_form,
-    json_schema,
     label_form,
     number_form,
-    plain_word,
     word_form,
 )
 from reconciler.core.guards import ETHEREUM_MIN_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS, Limit
 from reconciler.core.model import ApiVersion, Cadence, Paths, RunState
+from reconciler.core.tables import FieldSpec, FieldTable, Keyed, fields_of, json_schema, plain_word
 from reconciler.core.text import HOUR_MS, format_duration
 
 if TYPE_CHECKING:

@@ -17,19 +17,15 @@ from reconciler.core.errors import SandboxError
 from reconciler.core.forms import (
     FLAG,
     Complaint,
-    FieldPath,
-    FieldSpec,
-    FieldTable,
     Form,
-    Keyed,
     duration_form,
     id_form,
     number_form,
     range_check,
-    read_table,
     shown_value,
     word_form,
 )
+from reconciler.core.tables import FieldPath, FieldSpec, FieldTable, Keyed, read_table
 from reconciler.core.text import DAY_MS, plural
 from reconciler.sandbox.actions import DEFAULT_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS
 from reconciler.sandbox.enrolled import Frequency

@@ -16,7 +16,7 @@ from reconciler.core.fields import (
     PORTFOLIO_FIELDS,
     STRATEGY_FIELDS,
 )
-from reconciler.core.forms import FieldSpec, FieldTable, fields_of
+from reconciler.core.tables import FieldSpec, FieldTable, fields_of
 from reconciler.core.text import parse_duration
 from tests.config.support import load_files, load_text
 

@@ -17,7 +17,8 @@ from reconciler.config import check
 from reconciler.config.check import conforms
 from reconciler.core.codec import json_text
 from reconciler.core.fields import AUTOMATION_FIELDS, PORTFOLIO_FIELDS, published_schema
-from reconciler.core.forms import FieldSpec, FieldTable, Form, Keyed, fields_of
+from reconciler.core.forms import Form
+from reconciler.core.tables import FieldSpec, FieldTable, Keyed, fields_of
 from reconciler.core.text import parse_duration
 from tests.config.strategies import documents, mutated
 from tests.config.support import problems, said

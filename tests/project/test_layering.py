@@ -33,8 +33,8 @@ CORE = (
     ("plan",),
     ("fleet",),
     ("model",),
-    ("codec", "endpoint", "forms"),
-    ("errors",),
+    ("codec", "endpoint", "tables"),
+    ("errors", "forms"),
     ("diagnostics", "text"),
 )
 """The lines of the core, from the top; a module imports from lines below its own only."""
