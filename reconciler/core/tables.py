@@ -1,8 +1,8 @@
 """Tables of the fields that a file may hold, and what follows from one.
 
 In: fields with their forms (:mod:`reconciler.core.forms`); :mod:`reconciler.core.fields` has the table of the
-configuration and :mod:`reconciler.sandbox.seed` that of a seed. Out: the JSON Schema of such a file, its values as Python
-has them, and repairs for unknown keys. Knows no file, no YAML and no library that checks a schema.
+configuration and :mod:`reconciler.sandbox.seed` that of a seed. Out: the JSON Schema of such a file, its values as
+Python has them, and repairs for unknown keys. Knows no file, no YAML and no library that checks a schema.
 """
 
 from __future__ import annotations
