@@ -28,8 +28,8 @@ from reconciler.core.model import PortfolioId
 from reconciler.core.planfile import format_plan
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
-from reconciler.render.style import PLAIN
-from reconciler.render.text import plan_text
+from reconciler.render.plan import plan_page
+from reconciler.render.terminal import PLAIN, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,7 +65,7 @@ def measure(folder: Path, count: int, seed: int) -> dict[str, float]:
         timed("decode", partial(_decode, answers, live))
     plan = timed("plan", lambda: _plan(configuration, live))
     timed("json", lambda: format_plan(plan, ExitReason.OK))
-    timed("text", lambda: plan_text(plan, PLAIN))
+    timed("text", lambda: terminal(plan_page(plan), PLAIN))
     return {**seconds, "peak_kib": peak_kib()}
 
 

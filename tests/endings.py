@@ -39,7 +39,7 @@ from reconciler.core.plan import (
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ApplyReport, Outcome, Result
 from reconciler.core.text import DAY_MS, HOUR_MS
-from reconciler.render.ending import Ending
+from reconciler.render.ending import Ending, Found
 from reconciler.render.status import StatusRow
 from tests.support import cadence_change
 
@@ -175,19 +175,24 @@ def endings(text: str = "Growth") -> dict[str, Ending]:
     known = {"plan": plan, "fingerprint": fingerprint(plan), "notes": (text,)}
     return {
         "validate": Ending(
-            command="validate", reason=ExitReason.INVALID, error=ConfigInvalid(problems_of(text), revision=text)
+            reason=ExitReason.INVALID,
+            found=Found(command="validate", error=ConfigInvalid(problems_of(text), revision=text)),
         ),
-        "valid": Ending(command="validate", reason=ExitReason.OK, diagnostics=problems_of(text)[1:], portfolios=8),
-        "plan": Ending(command="plan", reason=ExitReason.ERROR, **known),  # type: ignore[arg-type]  # fields of Ending
-        "drift": Ending(command="drift", reason=ExitReason.ERROR, **known),  # type: ignore[arg-type]  # as above
-        "apply": Ending(command="apply", reason=ExitReason.PARTIAL, report=report, **known),  # type: ignore[arg-type]  # as above
+        "valid": Ending(
+            reason=ExitReason.OK, found=Found(command="validate", diagnostics=problems_of(text)[1:], portfolios=8)
+        ),
+        "plan": Ending(reason=ExitReason.ERROR, found=Found(command="plan", **known)),  # type: ignore[arg-type]  # fields of Ending
+        "drift": Ending(reason=ExitReason.ERROR, found=Found(command="drift", **known)),  # type: ignore[arg-type]  # as above
+        "apply": Ending(reason=ExitReason.PARTIAL, found=Found(command="apply", report=report, **known)),  # type: ignore[arg-type]  # as above
         "refused": Ending(
-            command="apply",
             reason=ExitReason.STALE,
-            error=StalePlan(text, text),
-            uncovered=uncovered,
-            **known,  # type: ignore[arg-type]  # as above
+            found=Found(
+                command="apply",
+                error=StalePlan(text, text),
+                uncovered=uncovered,
+                **known,  # type: ignore[arg-type]  # as above
+            ),
         ),
-        "status": Ending(command="status", reason=ExitReason.ERROR, statuses=statuses_of(text)),
-        "failed": Ending(command=text, reason=ExitReason.USAGE, error=StalePlan(text, text)),
+        "status": Ending(reason=ExitReason.ERROR, found=Found(command="status", statuses=statuses_of(text))),
+        "failed": Ending(reason=ExitReason.USAGE, found=Found(command=text, error=StalePlan(text, text))),
     }

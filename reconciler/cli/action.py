@@ -1,13 +1,14 @@
 """``reconciler action``: one command as a step of GitHub Actions, called by ``action.yml`` and by nobody else.
 
 In: the ``INPUT_*`` variables and what GitHub tells every step. Out: the command's exit code, a readable log, the step
-summary, annotations, outputs, the JSON document as a file, and a comment or an issue. Every decision about automation
-is the command's, which runs in this process as it would on a command line.
+summary, annotations, outputs, the JSON document as a file, a comment on the pull request, and the issue that tells of
+drift. Every decision about automation is the command's, which is the same function that a command line calls.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import sys
@@ -15,28 +16,39 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-import click
+from msgspec.structs import replace
 
-from reconciler.cli.action_inputs import Command, Inputs, arguments, read_inputs
-from reconciler.cli.options import DEFAULT_JOURNAL
-from reconciler.cli.output import write
-from reconciler.cli.results import Results
+from reconciler.cli.action_inputs import Command, Comment, Inputs, read_inputs
+from reconciler.cli.door import perform, prepared
+from reconciler.cli.flags import DEFAULT_JOURNAL
+from reconciler.cli.options import Options  # noqa: TC001 - looked up when a command is called
+from reconciler.cli.output import Format, Output, write
 from reconciler.cli.streams import open_lasting
-from reconciler.core.errors import ConfigInvalid, ExitReason, ReconcilerError
+from reconciler.core.errors import ExitReason, ReconcilerError
 from reconciler.core.report import conditions_met
 from reconciler.render import github
-from reconciler.render.ending import Ending
+from reconciler.render.ending import Ending, Found
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.github.client import GitHub
+
+TARGETS: Final = {
+    Command.VALIDATE: "files:validate",
+    Command.PLAN: "plan:plan",
+    Command.APPLY: "apply:apply",
+    Command.DRIFT: "plan:drift",
+    Command.STATUS: "status:status",
+}
+"""Which function carries out each command."""
 SECRETS: Final = ("GLIDER_API_KEY", "GITHUB_TOKEN")
+COMMENTED: Final = (Command.PLAN, Command.APPLY)
+"""What comments: the other commands would overwrite a plan's comment with less."""
+DRIFT_LABEL: Final = "drift"
 
-HELP = """Run a command as a step of GitHub Actions. Called by action.yml; its inputs are environment variables."""
 
-
-@click.command(help=HELP)
-def action() -> ExitReason:
+def action(options: Options, found: Found) -> Ending:  # noqa: ARG001 - what every command takes
     """Run the command of the inputs and show the whole of it to GitHub."""
     environ = dict(os.environ)
     for name in SECRETS:
@@ -49,42 +61,70 @@ def action() -> ExitReason:
     try:
         inputs = read_inputs(environ)
     except ReconcilerError as error:
-        ending = Ending(command=environ.get("INPUT_COMMAND", ""), reason=error.exit_reason, error=error)
-        _publish(ending, environ, paths={})
+        wrong = Found(command=environ.get("INPUT_COMMAND", ""), error=error)
+        _publish(Ending(reason=error.exit_reason, found=wrong), environ, paths={})
         raise
-    ending = _run(inputs, folder)
-    paths = {"json-path": str(_document(folder, inputs).resolve())}
+    document = folder / f"{inputs.command}-output.json"
+    ending = _run(inputs, folder / "plan.json", document)
+    paths = {"json-path": str(document.resolve())}
     saved = Path(inputs.plan_file or folder / "plan.json")
     # Not one that lay there before a plan that failed.
-    if inputs.command is Command.PLAN and ending.plan is not None and ending.error is None and saved.is_file():
+    planned = ending.found.plan is not None and ending.found.error is None
+    if inputs.command is Command.PLAN and planned and saved.is_file():
         paths["plan-path"] = str(saved.resolve())
     _publish(ending, environ, paths=paths)
     if ending.reason not in (ExitReason.INTERRUPTED, ExitReason.TERMINATED):
-        _post(ending, inputs, environ)
-    return _verdict(ending, inputs)
+        # The command has done its work, so whatever goes wrong here is a warning.
+        for warning in post(ending, inputs, environ):
+            write(sys.stdout, github.annotation_lines((github.warning(warning),)))
+    return Ending(reason=_verdict(ending, inputs), found=found)
 
 
-def _run(inputs: Inputs, folder: Path) -> Ending:
+def _run(inputs: Inputs, out: Path, document: Path) -> Ending:
     """Run the command, its document going to a file and its text to the log, in which nothing can pass for a command
     to the runner."""
-    from reconciler.cli.main import run
+    from reconciler.core.planfile import fingerprint
 
-    results, notes = Results(), _notes(inputs)
+    output = Output(format=Format.JSON)
+    found = Found(command=inputs.command.value, notes=_notes(inputs))
     token = secrets.token_hex(16)
     write(sys.stdout, github.stop_commands(token))
-    line = arguments(inputs, out=str(folder / "plan.json"))
     try:
-        with (
-            open_lasting(_document(folder, inputs)) as document,
-            contextlib.redirect_stdout(document),
-            contextlib.redirect_stderr(_Harmless(sys.stderr)),
-        ):
-            code = run(line, results)
-        ending = _ending(inputs, results, code, notes)
+        with contextlib.redirect_stderr(_Harmless(sys.stderr)):
+            ending = _perform(inputs, out, output, found)
+            if found.error is not None:
+                output.failure(found.error)
+            output.remark(ending)
+        if ending.view is not None:
+            with open_lasting(document) as file:
+                file.write(ending.view.json(ending.reason))
+        found.fingerprint = fingerprint(found.plan) if found.plan is not None else None
         write(sys.stdout, github.harmless_log(github.log_text(ending)))
     finally:
         write(sys.stdout, github.resume_commands(token))
     return ending
+
+
+def _perform(inputs: Inputs, out: Path, output: Output, found: Found) -> Ending:
+    """Call the function of the command with what the inputs say; what they leave open has its usual default."""
+    given: dict[str, Any] = {
+        "sources": inputs.config,
+        "targets": inputs.targets,
+        "selects": inputs.selects,
+        "unverified": inputs.unverified,
+        "journal": inputs.journal,
+        "parallelism": inputs.parallelism,
+        "out": (inputs.plan_file or str(out)) if inputs.command is Command.PLAN else None,
+        "base": inputs.base,
+        "live": inputs.live,
+        "plan_file": inputs.plan_file,
+        "approved": inputs.approved_plan,
+        "fingerprint": inputs.fingerprint,
+        "auto_approve": inputs.auto_approve,
+        "allow": inputs.allow,
+    }
+    function, options = prepared(TARGETS[inputs.command], {name: value for name, value in given.items() if value})
+    return perform(function, replace(options, output=output), found, path=f"reconciler {inputs.command}")
 
 
 def _notes(inputs: Inputs) -> tuple[str, ...]:
@@ -97,28 +137,6 @@ def _notes(inputs: Inputs) -> tuple[str, ...]:
         "read count as unverified. That is safe; keep the file between runs to know more."
     )
     return (sentence,)
-
-
-def _ending(inputs: Inputs, results: Results, code: int, notes: tuple[str, ...]) -> Ending:
-    from reconciler.core.planfile import fingerprint
-
-    error, diagnostics = results.error, results.diagnostics
-    if isinstance(error, ConfigInvalid):
-        diagnostics = tuple(error.diagnostics)
-    reason = next((reason for reason in ExitReason if reason.code == code), ExitReason.ERROR)
-    return Ending(
-        command=inputs.command.value,
-        reason=reason,
-        plan=results.plan,
-        fingerprint=fingerprint(results.plan) if results.plan is not None else None,
-        report=results.report,
-        statuses=results.statuses,
-        diagnostics=diagnostics,
-        error=error,
-        uncovered=results.uncovered,
-        portfolios=results.portfolios,
-        notes=notes,
-    )
 
 
 def _publish(ending: Ending, environ: Mapping[str, str], *, paths: Mapping[str, str]) -> None:
@@ -146,28 +164,93 @@ def _append(path: str | None, text: str) -> None:
             file.write(text)
 
 
-def _post(ending: Ending, inputs: Inputs, environ: Mapping[str, str]) -> None:
-    """Comment, and keep the drift issue. Whatever goes wrong here is a warning: the command has done its work."""
-    from reconciler.cli.action_post import post
-
-    for warning in post(ending, inputs, environ):
-        write(sys.stdout, github.annotation_lines((github.warning(warning),)))
-
-
 def _verdict(ending: Ending, inputs: Inputs) -> ExitReason:
     """Return what the step exits with: pending changes fail it only where ``fail-on`` says so."""
     if ending.reason not in (ExitReason.OK, ExitReason.CHANGES):
         return ending.reason
-    if ending.plan is None:
+    if ending.found.plan is None:
         return ExitReason.OK
-    met = conditions_met(ending.plan, inputs.fail_on, looked_for_drift=inputs.command is Command.DRIFT)
+    met = conditions_met(ending.found.plan, inputs.fail_on, looked_for_drift=inputs.command is Command.DRIFT)
     for condition in met:
         write(sys.stdout, github.annotation_lines((github.failure(f"fail-on {condition}: {condition.sentence}"),)))
     return ExitReason.CHANGES if met else ExitReason.OK
 
 
-def _document(folder: Path, inputs: Inputs) -> Path:
-    return folder / f"{inputs.command}-output.json"
+def post(ending: Ending, inputs: Inputs, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Post what the inputs ask for; return a sentence for each post that could not be made."""
+    event = _event(environ)
+    number = pull_request_of(event)
+    comments = number is not None and inputs.comment is not Comment.FALSE and inputs.command in COMMENTED
+    if not comments and not inputs.issue:
+        return ()
+    token, repository = environ.get("GITHUB_TOKEN", ""), environ.get("GITHUB_REPOSITORY", "")
+    if not token or not repository:
+        return ("nothing was posted: the input `github-token` is empty",)
+    from reconciler.github.client import GitHub, GitHubError
+
+    failures = []
+    marker = github.comment_marker(environ.get("GITHUB_WORKFLOW", ""), inputs.environment)
+    commit = str(_at(event, "pull_request", "head", "sha") or environ.get("GITHUB_SHA", ""))
+    api_url = environ.get("GITHUB_API_URL") or "https://api.github.com"
+    try:
+        with GitHub(api_url=api_url, token=token, repository=repository) as client:
+            if comments and number is not None:
+                client.upsert_comment(
+                    number,
+                    marker=marker,
+                    body=github.comment_body(ending, marker=marker, commit=commit, environment=inputs.environment),
+                    create=inputs.comment is Comment.TRUE or has_something_to_say(ending),
+                )
+            if inputs.issue:
+                _keep_issue(client, ending, inputs, marker=marker, commit=commit)
+    except GitHubError as error:
+        detail = f" {error.detail}" if error.detail else ""
+        failures.append(f"{error.summary}.{detail}")
+    return tuple(failures)
+
+
+def _keep_issue(client: GitHub, ending: Ending, inputs: Inputs, *, marker: str, commit: str) -> None:
+    """Open or update the issue while there is drift, close it when there is none; errors leave it as it is."""
+    body = github.comment_body(ending, marker=marker, commit=commit, environment=inputs.environment)
+    match ending.reason:
+        case ExitReason.CHANGES:
+            where = f" ({inputs.environment})" if inputs.environment else ""
+            title = f"Drift of portfolio automation{where}"
+            client.upsert_issue(marker=marker, title=title, body=body, label=DRIFT_LABEL)
+        case ExitReason.OK:
+            client.close_issue(marker=marker, body="Live automation is as declared again.", label=DRIFT_LABEL)
+        case _:
+            pass
+
+
+def has_something_to_say(ending: Ending) -> bool:
+    """Whether a reviewer should know of it: a change, a hold, a block or an error."""
+    plan = ending.found.plan
+    if ending.reason not in (ExitReason.OK, ExitReason.CHANGES) or plan is None:
+        return True
+    return bool(plan.changes or plan.held or plan.blocked or plan.moved)
+
+
+def pull_request_of(event: Mapping[str, Any]) -> int | None:
+    """Return the number of the pull request that an event is about, ``None`` where it is about none."""
+    number = _at(event, "pull_request", "number")
+    if number is None and _at(event, "issue", "pull_request") is not None:
+        number = _at(event, "issue", "number")
+    return number if isinstance(number, int) and not isinstance(number, bool) and number > 0 else None
+
+
+def _event(environ: Mapping[str, str]) -> Mapping[str, Any]:
+    try:
+        event = json.loads(Path(environ["GITHUB_EVENT_PATH"]).read_text("utf-8"))
+    except (KeyError, OSError, ValueError):
+        return {}
+    return event if isinstance(event, dict) else {}
+
+
+def _at(event: Any, *keys: str) -> Any:
+    for key in keys:
+        event = event.get(key) if isinstance(event, dict) else None
+    return event
 
 
 class _Harmless:

@@ -1,17 +1,18 @@
-"""The inputs of the GitHub Action: from environment variables to values, and from values to a command line.
+"""The inputs of the GitHub Action: from environment variables to values.
 
-In: the ``INPUT_*`` variables that ``action.yml`` sets. Out: :class:`Inputs`, checked, and :func:`arguments`. What no
-command understands is refused here, with the name of the input; everything else the commands check themselves.
+In: the ``INPUT_*`` variables that ``action.yml`` sets. Out: :class:`Inputs`, checked. What no command understands is
+refused here, with the name of the input; everything else the commands check themselves.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar, assert_never
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec import Struct
 
+from reconciler.cli.flags import DEFAULT_PARALLELISM, MOST_PARALLELISM
+from reconciler.core.decide import Unverified
 from reconciler.core.errors import UsageError
 from reconciler.core.report import FailOn
 
@@ -61,8 +62,8 @@ class Inputs(Struct, frozen=True, kw_only=True):
     targets: tuple[str, ...] = ()
     selects: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
-    parallelism: str = ""
-    unverified: str = ""
+    parallelism: int = DEFAULT_PARALLELISM
+    unverified: Unverified | None = None
     journal: str = ""
     auto_approve: bool = False
     comment: Comment = Comment.TRUE
@@ -89,8 +90,8 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
         targets=_words(text("target")),
         selects=_words(text("select")),
         allow=_words(text("allow")),
-        parallelism=text("parallelism"),
-        unverified=text("unverified"),
+        parallelism=_parallelism(text("parallelism")),
+        unverified=_word(Unverified, text("unverified"), "unverified") if text("unverified") else None,
         journal=text("journal"),
         auto_approve=_yes(text("auto-approve"), "auto-approve"),
         comment=_word(Comment, text("comment") or "true", "comment"),
@@ -168,47 +169,6 @@ def _check_saved(inputs: Inputs) -> None:
         )
 
 
-def arguments(inputs: Inputs, *, out: str) -> list[str]:
-    """Return the command line of these inputs; ``out`` is where a plan is saved when no plan file is named."""
-    command = inputs.command
-    line = [command.value, "-o", "json", *_each("--file", inputs.config)]
-    if command is Command.VALIDATE:
-        return line
-    line += [*_each("--target", inputs.targets), *_each("--select", inputs.selects)]
-    line += [*_one("--parallelism", inputs.parallelism), *_one("--journal", inputs.journal)]
-    if command is not Command.STATUS:
-        line += _one("--unverified", inputs.unverified)
-    match command:
-        case Command.PLAN:
-            line += ["--out", inputs.plan_file or out, *_one("--base", inputs.base), *_one("--live", inputs.live)]
-        case Command.APPLY:
-            line += [*_each("--allow", inputs.allow), *_one("--fingerprint", inputs.fingerprint)]
-            line += _one("--approved", inputs.approved_plan)
-            line += ["--auto-approve"] if inputs.auto_approve else []
-            line += ["--", inputs.plan_file] if inputs.plan_file else []
-        case Command.DRIFT | Command.STATUS:
-            pass
-        case _:
-            assert_never(command)
-    return line
-
-
-def within(workspace: str, directory: Path, file: str) -> str:
-    """Return a file's name as GitHub wants it in annotations: relative to the workspace, with forward slashes."""
-    path = (directory / file).resolve()
-    root = Path(workspace).resolve() if workspace else directory.resolve()
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else file
-
-
-def _one(option: str, value: str) -> list[str]:
-    # With "=", so that a value can't pass for an option.
-    return [f"{option}={value}"] if value else []
-
-
-def _each(option: str, values: tuple[str, ...]) -> list[str]:
-    return [f"{option}={value}" for value in values]
-
-
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.translate(SPLIT_BY).split())
 
@@ -217,6 +177,17 @@ def _yes(text: str, name: str) -> bool:
     if text.lower() not in ("", "true", "false"):
         raise UsageError(f"the input `{name}` is {text!r}, neither `true` nor `false`", "Write one of the two.")
     return text.lower() == "true"
+
+
+def _parallelism(text: str) -> int:
+    if not text:
+        return DEFAULT_PARALLELISM
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= MOST_PARALLELISM):
+        raise UsageError(
+            f"the input `parallelism` is {text!r}, no number of portfolios at a time",
+            f"Write a number from 1 to {MOST_PARALLELISM}.",
+        )
+    return int(text)
 
 
 def _word(kind: type[Word], text: str, name: str) -> Word:

@@ -3,108 +3,102 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
-import click
+from msgspec.structs import replace
 
-from reconciler.cli import options as shared
+from reconciler.cli.files import load_told
+from reconciler.cli.flags import DEFAULT_LOCK_TIMEOUT
 from reconciler.cli.journalplace import warn_of_journal
+from reconciler.cli.options import FileOptions, PlanningOptions, PolicyOptions, SelectionOptions
 from reconciler.cli.output import is_terminal
-from reconciler.cli.plan import show_plan
-from reconciler.cli.planning import make_plan, parse_allow, policy, show_warnings
+from reconciler.cli.plan import load_plan, plan_ending
+from reconciler.cli.planning import make_plan, parse_allow
 from reconciler.cli.progress import ApplyProgress, bar
-from reconciler.cli.results import publish
 from reconciler.cli.service import new_token, open_service, run_async
-from reconciler.cli.wiring import load_files, make_output, refuse
 from reconciler.cli.writing import open_to_write, said_yes, signals
-from reconciler.core.errors import ExitReason, GuardRefused, JournalError, ReconcilerError, StalePlan
+from reconciler.core.errors import ExitReason, GuardRefused, JournalError, ReconcilerError, StalePlan, UsageError
 from reconciler.core.guards import still_over
+from reconciler.core.report import FailOn, conditions_met
+from reconciler.render.ending import Ending, PageView
+from reconciler.render.json import document_json
+from reconciler.render.plan import report_document, report_page
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from reconciler.apply.journal import SqliteJournal
-    from reconciler.cli.output import Output
     from reconciler.cli.service import Service
+    from reconciler.config.load import Configuration
     from reconciler.core.plan import Plan
     from reconciler.core.report import ApplyReport
+    from reconciler.render.ending import Found
 
-HELP = """Make live automation match the files, or run a saved plan.
-
-Without PLAN: plans, shows the plan and asks. With PLAN (from plan --out): runs exactly that, without asking. Every
-change is read again first; where live has moved on since the plan, that portfolio is skipped as stale.
-
-\b
-  reconciler apply                          show, ask, change
-  reconciler apply plan.json                run a saved plan
-  reconciler apply --approved plan.json     plan anew; go on only with changes of that plan
-  reconciler apply --auto-approve           for pipelines
-  reconciler apply --allow resume=12        over a guard, by number
-  reconciler apply --sandbox                on the embedded Glider
-"""
+_NOTHING_CHOSEN: Final = (FileOptions(), SelectionOptions(), PolicyOptions())
 
 
-@click.command(help=HELP)
-@click.argument("plan_file", metavar="[PLAN]", required=False)
-@shared.files
-@shared.selection
-@policy
-@click.option("--approved", metavar="PLAN", help="Go on only with changes of this saved plan, without asking.")
-@click.option("--fingerprint", metavar="HEX", help="Refuse a saved or approved plan with another fingerprint.")
-@click.option("--auto-approve", is_flag=True, help="Do not ask.")
-@click.option("--canary", type=click.IntRange(0), default=0, metavar="N", help="Carry out N of each kind first.")
-@click.option("--max-failures", type=click.IntRange(0), metavar="N", help="Begin nothing more after N failures.")
-@click.option(
-    "--lock-timeout", default="10s", show_default=True, metavar="DURATION", help="How long to wait for another apply."
-)
-@click.option(
-    "--allow", multiple=True, metavar="WHAT=N", help="Allow N of start, resume, pause, update or reach. Repeatable."
-)
-@click.option(
-    "--fail-on",
-    type=click.Choice(["held"]),
-    multiple=True,
-    help="Exit 1 when something is held.",
-)
-@shared.service
-@shared.output("text", "json")
-def apply(**options: Any) -> ExitReason:
+class ApplyOptions(PlanningOptions, frozen=True, kw_only=True):
+    """The options of ``apply``. ``plan_file`` and ``approved`` are files of saved plans."""
+
+    plan_file: str | None = None
+    approved: str | None = None
+    fingerprint: str | None = None
+    auto_approve: bool = False
+    canary: int = 0
+    max_failures: int | None = None
+    lock_timeout: str = DEFAULT_LOCK_TIMEOUT
+    allow: tuple[str, ...] = ()
+    fail_on: tuple[FailOn, ...] = ()
+
+
+def apply(options: ApplyOptions, found: Found) -> Ending:
     """Plan, or take a saved plan, and carry it out."""
-    output = make_output(options)
-    parse_allow(options["allow"])
-    if options["plan_file"]:
-        return _apply_saved(options, output)
-    if options["fingerprint"] is not None and not options["approved"]:
-        raise refuse("--fingerprint is of a saved plan: name one, as PLAN or with --approved.")
-    if not (options["auto_approve"] or options["approved"]) and not is_terminal(sys.stdin):
-        raise refuse("There is no terminal to ask on. Add --auto-approve, or apply a saved plan.")
-    approved = _saved(options, "approved") if options["approved"] else None
-    configuration = load_files(options["sources"])
-    show_warnings(configuration, output)
-    warn_of_journal(options, configuration, output)
+    parse_allow(options.allow)
+    if options.plan_file:
+        return _apply_saved(options, options.plan_file, found)
+    if options.fingerprint is not None and not options.approved:
+        raise UsageError("--fingerprint is of a saved plan: name one, as PLAN or with --approved.")
+    if not (options.auto_approve or options.approved) and not is_terminal(sys.stdin):
+        raise UsageError("There is no terminal to ask on. Add --auto-approve, or apply a saved plan.")
+    approved = _saved(options, options.approved) if options.approved else None
+    configuration = load_told(options.files, options.output, found)
+    warn_of_journal(options.service, configuration, options.output)
 
-    async def work() -> ExitReason:
+    async def work() -> Ending:
         async with open_service(
-            options, configuration.paths, configuration.desired.values(), expect=configuration.expect, writes=True
+            options.service,
+            configuration.paths,
+            configuration.desired.values(),
+            expect=configuration.expect,
+            writes=True,
         ) as service:
-            with await open_to_write(options, service) as journal:
-                await _settle(service, journal, output)
-                agreed = _fingerprint(approved)
-                plans = [agreed] if agreed is not None else []
-                plan = await make_plan(options, configuration, service, output, plans=plans, journal=journal)
-                if not output.is_json:
-                    show_plan(plan, output, ExitReason.OK)
-                fewer = _require_approved(plan, approved) if approved is not None else None
-                _guard(plan, options["allow"])
-                if fewer:
-                    output.note(fewer)
-                await _check_scopes(plan, service, output)
-                if plan.changes and approved is None and not options["auto_approve"]:
-                    _ask(plan)
-                return await _carry_out(plan, options, service, journal, output, approved=agreed)
+            with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
+                return await _plan_and_apply(options, configuration, approved, service, journal, found)
 
-    ended: ExitReason = run_async(work)
-    return ended
+    return run_async(work)
+
+
+async def _plan_and_apply(
+    options: ApplyOptions,
+    configuration: Configuration,
+    approved: Plan | None,
+    service: Service,
+    journal: SqliteJournal,
+    found: Found,
+) -> Ending:
+    await _settle(service, journal, options)
+    agreed = _fingerprint(approved)
+    plans = [agreed] if agreed is not None else []
+    plan = await make_plan(options, configuration, service, plans=plans, journal=journal)
+    found.plan, found.diagnostics = plan, plan.warnings
+    if not options.output.is_json:
+        options.output.show(plan_ending(plan, options, found, ExitReason.OK))
+    fewer = _require_approved(plan, approved, found) if approved is not None else None
+    _guard(plan, options)
+    if fewer:
+        options.output.note(fewer)
+    await _check_scopes(plan, service, options)
+    if plan.changes and approved is None and not options.auto_approve:
+        _ask(plan)
+    return await _carry_out(plan, options, service, journal, found, approved=agreed)
 
 
 def _fingerprint(approved: Plan | None) -> str | None:
@@ -113,81 +107,77 @@ def _fingerprint(approved: Plan | None) -> str | None:
     return fingerprint(approved) if approved is not None else None
 
 
-def _apply_saved(options: Mapping[str, Any], output: Output) -> ExitReason:
+def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
     """Run a saved plan: its own selection and decisions hold, so the options that would make others are refused."""
     from reconciler.core.model import Paths
     from reconciler.core.planfile import require_account, require_service
 
-    given = [name for name in ("sources", "targets", "excludes", "selects", "resume_held", "approved") if options[name]]
-    if given or options["unverified"] != "write":
-        raise refuse("A saved plan already says what to do: drop the options that choose or allow something else.")
-    plan = _saved(options, "plan_file")
-    if unknown := sorted(set(options["again"]) - {change.id for change in plan.changes}):
-        raise refuse(f"--again {unknown[0]!r} is not among the changes of the plan.")
-    publish(plan=plan)
-    _guard(plan, options["allow"])
+    decided = replace(options.policy, again=())  # a lost request is asked for anew by hand, whatever was planned
+    if options.approved or (options.files, options.selection, decided) != _NOTHING_CHOSEN:
+        raise UsageError("A saved plan already says what to do: drop the options that choose or allow something else.")
+    plan = _saved(options, plan_file)
+    if unknown := sorted(set(options.policy.again) - {change.id for change in plan.changes}):
+        raise UsageError(f"--again {unknown[0]!r} is not among the changes of the plan.")
+    found.plan = plan
+    _guard(plan, options)
 
-    async def work() -> ExitReason:
-        async with open_service(options, Paths.AUTO, plan.changes) as service:
+    async def work() -> Ending:
+        async with open_service(options.service, Paths.AUTO, plan.changes) as service:
             require_service(plan, service.label)
             require_account(plan, service.account)
-            with await open_to_write(options, service) as journal:
-                await _settle(service, journal, output)
-                await _check_scopes(plan, service, output)
-                return await _carry_out(plan, options, service, journal, output)
+            with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
+                await _settle(service, journal, options)
+                await _check_scopes(plan, service, options)
+                return await _carry_out(plan, options, service, journal, found)
 
-    ended: ExitReason = run_async(work)
-    return ended
+    return run_async(work)
 
 
-def _saved(options: Mapping[str, Any], option: str) -> Plan:
-    """Load the saved plan that an option names, and see that it is the one whose fingerprint was passed along.
+def _saved(options: ApplyOptions, file: str) -> Plan:
+    """Load a saved plan, and see that it is the one whose fingerprint was passed along.
 
     The fingerprint comes another way than the file (a job's output beside its artifact), so that a file that was
     exchanged for another valid one is found out. Raises :class:`StalePlan`.
     """
-    from reconciler.cli.show import load_plan
     from reconciler.core.planfile import fingerprint, require_applicable
 
-    plan = load_plan(options[option])
+    plan = load_plan(file)
     require_applicable(plan)
-    wanted, found = options["fingerprint"], fingerprint(plan)
-    if wanted is not None and wanted.strip().lower() != found:
+    wanted, its_own = options.fingerprint, fingerprint(plan)
+    if wanted is not None and wanted.strip().lower() != its_own:
         raise StalePlan(
-            f"{options[option]} is not the plan of --fingerprint: its own is {found}",
+            f"{file} is not the plan of --fingerprint: its own is {its_own}",
             "Nothing was written. Pass the plan that was reviewed, or have this one reviewed.",
         )
     return plan
 
 
-def _require_approved(plan: Plan, approved: Plan) -> str | None:
+def _require_approved(plan: Plan, approved: Plan, found: Found) -> str | None:
     """Check a plan against the approved one; whoever shows the refusal gets the whole difference."""
-    from reconciler.core.diff import require_approved
+    from reconciler.core.diff import compare_plans, require_approved
 
     try:
         return require_approved(plan, approved)
     except StalePlan:
-        from reconciler.core.diff import compare_plans
-
-        publish(uncovered=compare_plans(earlier=approved, later=plan))
+        found.uncovered = compare_plans(earlier=approved, later=plan)
         raise
 
 
-def _guard(plan: Plan, allow: tuple[str, ...]) -> None:
+def _guard(plan: Plan, options: ApplyOptions) -> None:
     """Refuse a plan that is over a guard, unless ``--allow`` names the number."""
-    over = still_over(plan.over, parse_allow(allow))
+    over = still_over(plan.over, parse_allow(options.allow))
     if over:
         raise GuardRefused("the plan is over a guard, nothing was written", " ".join(f"{excess}." for excess in over))
 
 
-async def _check_scopes(plan: Plan, service: Service, output: Output) -> None:
+async def _check_scopes(plan: Plan, service: Service, options: ApplyOptions) -> None:
     """Refuse a plan that the key may not carry out; only v2 knows scopes, so a plan without v2 asks nobody."""
     from reconciler.api.key import Scope, check_scopes
     from reconciler.core.doctor import needed_scopes
 
     _, needed = needed_scopes(plan.portfolios, strategies=bool(plan.cadences))
     if note := await check_scopes(service.api.transport, [Scope(scope) for scope in needed]):
-        output.note(f"note: {note}")
+        options.output.note(f"note: {note}")
 
 
 def _ask(plan: Plan) -> None:
@@ -198,7 +188,7 @@ def _ask(plan: Plan) -> None:
         raise ReconcilerError("not approved, nothing was written")
 
 
-async def _settle(service: Service, journal: SqliteJournal, output: Output) -> None:
+async def _settle(service: Service, journal: SqliteJournal, options: ApplyOptions) -> None:
     """Find out what became of the writes of an apply that was cut off, before anything else."""
     from reconciler.apply.settle import settle
     from reconciler.core.model import PortfolioId
@@ -206,62 +196,55 @@ async def _settle(service: Service, journal: SqliteJournal, output: Output) -> N
     # By what each intent says, not by the files: a portfolio may have left them, or moved to the other API, since.
     versions = {PortfolioId(one.intent.address): one.intent.api for one in journal.unsettled()}
     for sentence in await settle(api=service.api.by(versions), journal=journal):
-        output.note(f"note: {sentence}")
+        options.output.note(f"note: {sentence}")
 
 
 async def _carry_out(
     plan: Plan,
-    options: Mapping[str, Any],
+    options: ApplyOptions,
     service: Service,
     journal: SqliteJournal,
-    output: Output,
+    found: Found,
     *,
     approved: str | None = None,
-) -> ExitReason:
+) -> Ending:
     from reconciler import TOOL
     from reconciler.apply.run import Pace, Stop, apply_plan
     from reconciler.core.planfile import fingerprint
-    from reconciler.core.report import FailOn, conditions_met
 
     stop = Stop()
-    pace = Pace(parallelism=options["parallelism"], max_failures=options["max_failures"], canary=options["canary"])
-    total = len(plan.changes)
+    pace = Pace(parallelism=options.service.parallelism, max_failures=options.max_failures, canary=options.canary)
     journal.open_run(fingerprint=fingerprint(plan), tool=TOOL, approved=approved)
-    with signals(stop) as caught, bar(output, "Applying", total) as shown:
-        report = await apply_plan(
+    with signals(stop) as caught, bar(options.output, "Applying", len(plan.changes)) as shown:
+        found.report = report = await apply_plan(
             plan,
             api=service.api,
             journal=journal,
             clock=service.clock,
-            observer=ApplyProgress(shown, output),
+            observer=ApplyProgress(shown, options.output),
             pace=pace,
             stop=stop,
             token=new_token,
             approved=approved,
-            again=frozenset(options["again"]),
+            again=frozenset(options.policy.again),
         )
-    publish(report=report)
-    reason = caught[0] if caught else report.exit_reason
-    met = conditions_met(plan, (FailOn(word) for word in options["fail_on"]), looked_for_drift=False)
-    if met and reason is ExitReason.OK:
-        reason = ExitReason.ERROR
+    met = conditions_met(plan, options.fail_on, looked_for_drift=False)
+    reason = _reason(report, caught, failed_on=bool(met))
     try:
         journal.close_run(reason.word)
     except JournalError as error:  # the report says what became of each change, so it must not be lost to this
-        output.warn(f"the end of this apply could not be written down: {error}")
-    output.notes(service.notes)
-    _show(report, output, reason)
-    for condition in met:
-        output.error(f"--fail-on {condition.value}: {condition.sentence}")
-    return reason
+        options.output.warn(f"the end of this apply could not be written down: {error}")
+    options.output.notes(service.notes)
+    told = tuple(f"--fail-on {condition.value}: {condition.sentence}" for condition in met)
+    view = PageView(
+        page=lambda: report_page(report),
+        document=lambda reason: document_json(reason, report_document(report)),
+        below=True,
+    )
+    return Ending(reason=reason, found=found, view=view, errors=told)
 
 
-def _show(report: ApplyReport, output: Output, reason: ExitReason) -> None:
-    if output.is_json:
-        from reconciler.render.json import report_json
-
-        output.data(report_json(report, reason))
-        return
-    from reconciler.render.text import report_text
-
-    output.data("\n" + report_text(report, output.style, verbose=output.verbose))
+def _reason(report: ApplyReport, caught: list[ExitReason], *, failed_on: bool) -> ExitReason:
+    """Return what an apply exits with: the signal that stopped it, else what became of the changes."""
+    reason = caught[0] if caught else report.exit_reason
+    return ExitReason.ERROR if failed_on and reason is ExitReason.OK else reason

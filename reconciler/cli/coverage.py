@@ -2,85 +2,88 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import click
-
-from reconciler.cli import options as shared
-from reconciler.cli.ids import ids_from, ids_of
-from reconciler.cli.named import expect_in, load_files_if_any, paths_of
-from reconciler.cli.service import open_service, run_async
-from reconciler.cli.wiring import make_output
-from reconciler.core.errors import ExitReason, exit_reason_of
+from reconciler.cli.files import expect_in, load_files_if_any, paths_of
+from reconciler.cli.ids import ids_of
+from reconciler.cli.options import FileOptions, Options, ServiceOptions
+from reconciler.cli.progress import ReadProgress, bar
+from reconciler.cli.service import open_service, run_async, shared_reason
+from reconciler.core.errors import ExitReason
+from reconciler.core.fleet import Coverage
+from reconciler.core.report import FailOn
+from reconciler.render.coverage import coverage_document, coverage_page
+from reconciler.render.ending import Ending, PageView
+from reconciler.render.json import document_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
-    from reconciler.cli.output import Output
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
-    from reconciler.core.fleet import Coverage
     from reconciler.core.model import PortfolioId
-
-HELP = """Show which portfolios are live and declared by no file: unmanaged, reported and never touched.
-
-v2 lists all of yours, 200 a call. v1 has no list: --ids-from compares ids that you have, and reads those that are not
-declared. Without any file, nothing is declared.
-
-\b
-  reconciler coverage
-  reconciler coverage --ids-from ids.txt -o json
-  reconciler coverage --fail-on unmanaged          in a pipeline
-  reconciler import --all --into automation.yaml   declare them as they are
-
-Exits 1 when something could not be read (7 for the key, 8 where the service was out of reach), or --fail-on is met.
-"""
+    from reconciler.render.ending import Found
 
 
-@click.command(help=HELP)
-@ids_from
-@click.option(
-    "--fail-on",
-    type=click.Choice(["unmanaged"]),
-    multiple=True,
-    help="Exit 1 when portfolios are live that no file declares, or when that can't be known.",
-)
-@shared.files
-@shared.service
-@shared.output("text", "json", "markdown")
-def coverage(**options: Any) -> ExitReason:
-    """Read the list, compare, show."""
-    output = make_output(options)
-    ids = ids_of(options) if options["ids_from"] is not None else ()
-    configuration = load_files_if_any(options["sources"])
+class CoverageOptions(Options, frozen=True, kw_only=True):
+    """The options of ``coverage``."""
+
+    files: FileOptions = FileOptions()
+    service: ServiceOptions = ServiceOptions()
+    ids_from: str | None = None
+    fail_on: tuple[FailOn, ...] = ()
+
+
+def coverage(options: CoverageOptions, found: Found) -> Ending:
+    """Read the list and compare it with the files."""
+    ids = ids_of((), options.ids_from, options.files)
+    configuration = load_files_if_any(options.files)
 
     async def work() -> tuple[Coverage, str]:
-        async with open_service(options, paths_of(configuration), expect=expect_in(configuration)) as service:
-            found = await _look(ids, configuration, options, service, output)
-            output.notes(service.notes)
-            return found, service.label
+        async with open_service(options.service, paths_of(configuration), expect=expect_in(configuration)) as service:
+            seen = await _look(ids, configuration, options, service)
+            options.output.notes(service.notes)
+            return seen, service.label
 
-    found, base_url = run_async(work)
-    return _show(found, base_url, options, output)
+    seen, base_url = run_async(work)
+    failures = [live.failure for live in seen.unread]
+    reason = shared_reason([*failures, *([] if seen.listed.complete else [seen.listed.failure])])
+    met = [one for one in dict.fromkeys(options.fail_on) if seen.leaves_unmanaged]
+    return Ending(
+        reason=ExitReason.ERROR if met and reason is ExitReason.OK else reason,
+        found=found,
+        view=PageView(
+            page=lambda: coverage_page(seen),
+            document=lambda reason: document_json(reason, coverage_document(seen, base_url=base_url)),
+        ),
+        errors=tuple(_told(seen, met)),
+    )
+
+
+def _told(seen: Coverage, met: list[FailOn]) -> Iterator[str]:
+    """Yield what is wrong besides what the view shows."""
+    if seen.listed.failure is not None:
+        yield f"the list of v2 portfolios ended early: {seen.listed.failure}"
+    elif seen.listed.unreadable:
+        yield "the list of v2 portfolios held rows that could not be read"
+    for condition in met:
+        yield f"--fail-on {condition.value}: {condition.sentence}"
 
 
 async def _look(
     ids: tuple[PortfolioId, ...],
     configuration: Configuration | None,
-    options: Mapping[str, Any],
+    options: CoverageOptions,
     service: Service,
-    output: Output,
 ) -> Coverage:
     from reconciler.api.fleet import read_all
-    from reconciler.cli.progress import ReadProgress, bar
-    from reconciler.core.fleet import Coverage
 
     declared = configuration.desired if configuration is not None else {}
     listed = await service.api.list_portfolios()
     undeclared = [portfolio for portfolio in ids if portfolio not in declared]
-    with bar(output, "Reading", len(undeclared)) as shown:
+    with bar(options.output, "Reading", len(undeclared)) as shown:
         named = await read_all(
-            service.api, undeclared, parallelism=options["parallelism"], observer=ReadProgress(shown)
+            service.api, undeclared, parallelism=options.service.parallelism, observer=ReadProgress(shown)
         )
     return Coverage(
         declared=declared,
@@ -89,37 +92,3 @@ async def _look(
         named=named,
         named_declared=len(ids) - len(undeclared),
     )
-
-
-def _show(found: Coverage, base_url: str, options: Mapping[str, Any], output: Output) -> ExitReason:
-    from reconciler.core.report import FailOn
-    from reconciler.render.coverage import coverage_document, coverage_markdown, coverage_text
-
-    met = [FailOn(word) for word in dict.fromkeys(options["fail_on"]) if found.leaves_unmanaged]
-    reason = _reason(found)
-    if met and reason is ExitReason.OK:
-        reason = ExitReason.ERROR
-    match output.format:
-        case "json":
-            from reconciler.render.json import document_json
-
-            output.data(document_json(reason, coverage_document(found, base_url=base_url)))
-        case "markdown":
-            output.data(coverage_markdown(found))
-        case _:
-            output.data(coverage_text(found, output.style, verbose=output.verbose))
-    if found.listed.failure is not None:
-        output.error(f"the list of v2 portfolios ended early: {found.listed.failure}")
-    elif found.listed.unreadable:
-        output.error("the list of v2 portfolios held rows that could not be read")
-    for condition in met:
-        output.error(f"--fail-on {condition.value}: {condition.sentence}")
-    return reason
-
-
-def _reason(found: Coverage) -> ExitReason:
-    """Return the one reason that everything unread shares, else a plain error; what is unmanaged is none."""
-    failures = [live.failure for live in found.unread]
-    failures += [found.listed.failure] if not found.listed.complete else []
-    reasons = {exit_reason_of(one.kind) if one is not None else ExitReason.ERROR for one in failures}
-    return ExitReason.OK if not reasons else reasons.pop() if len(reasons) == 1 else ExitReason.ERROR

@@ -1,6 +1,8 @@
-"""Portfolio ids from arguments and from a file or standard input, one a line.
+"""Portfolios that a command line names by their ids, declared in the files or not.
 
-In: the command line. Out: ids, each once, sorted. Every line that holds no id is named at once.
+In: ids as arguments, or from a file or standard input, one a line; the files where there are any; ``--api``. Out: ids,
+each once, sorted, or a :class:`Named` each. A declared portfolio is managed as its file says; one that is not
+declared, as ``--api`` says, or else as the defaults of the files do. Every line that holds no id is named at once.
 """
 
 from __future__ import annotations
@@ -8,15 +10,19 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import click
+from msgspec import Struct
 
-from reconciler.cli.wiring import refuse
-from reconciler.core.model import PortfolioId
+from reconciler.core.errors import ReconcilerError, UsageError
+from reconciler.core.model import ApiVersion, PortfolioId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
+
+    from reconciler.cli.options import FileOptions
+    from reconciler.config.load import Configuration
+    from reconciler.core.model import Desired
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 _MOST_BYTES: Final = 8 * 1024 * 1024
@@ -24,52 +30,78 @@ _MOST_SHOWN: Final = 5
 _REPAIR: Final = "Give a text file of one id a line; # begins a comment."
 
 
-def ids_from(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--ids-from``."""
-    return click.option(
-        "--ids-from",
-        "ids_from",
-        metavar="FILE",
-        help="Portfolio ids, one a line, # begins a comment; - for stdin.",
-    )(command)
+class Named(Struct, frozen=True, kw_only=True):
+    """One portfolio; ``desired`` is ``None`` where no file declares it."""
+
+    id: PortfolioId
+    version: ApiVersion
+    desired: Desired | None
+
+    @property
+    def name(self) -> str | None:
+        """Its label in the files."""
+        return self.desired.name if self.desired is not None else None
 
 
-def ids_of(options: Mapping[str, Any], given: Iterable[str] = ()) -> tuple[PortfolioId, ...]:
-    """Return the ids given as arguments and those of ``--ids-from``.
+def named(ids: Iterable[str], configuration: Configuration | None, version: ApiVersion | None) -> tuple[Named, ...]:
+    """Return the portfolios with these ids, each once, sorted.
 
-    Raises a usage error for what is no id, and :class:`~reconciler.core.errors.ReconcilerError` for a file that can't
-    be read or holds none: an empty list must not read as "nothing is there".
+    Raises :class:`~reconciler.core.errors.UsageError` for what can't be an id, and where ``--api`` contradicts a file:
+    a portfolio is managed by one API and never by both (API facts §4.9).
     """
-    found = []
-    for one in given:
-        if not _ID.fullmatch(one):
-            raise refuse(f"{one[:60]!r} is no portfolio id; ids are 1 to 128 of A-Z a-z 0-9 _ -.")
-        found.append(PortfolioId(one))
-    if options["ids_from"] is not None:
-        found += ids_in(options["ids_from"], files=options["sources"], option="--ids-from ")
+    declared: Mapping[PortfolioId, Desired] = configuration.desired if configuration is not None else {}
+    default = default_api(configuration)
+    return tuple(_named(_id(one), declared, version, default) for one in sorted(set(ids)))
+
+
+def default_api(configuration: Configuration | None) -> ApiVersion:
+    """Return the API by which portfolios are managed that no file declares, where the command line does not say."""
+    return configuration.default_api if configuration is not None else ApiVersion.V1
+
+
+def _named(
+    portfolio: PortfolioId,
+    declared: Mapping[PortfolioId, Desired],
+    version: ApiVersion | None,
+    default: ApiVersion,
+) -> Named:
+    desired = declared.get(portfolio)
+    if desired is None:
+        return Named(id=portfolio, version=version or default, desired=None)
+    if version not in (None, desired.api):
+        raise UsageError(f"{portfolio} is declared with the API {desired.api.value}; drop --api, or change its file.")
+    return Named(id=portfolio, version=desired.api, desired=desired)
+
+
+def _id(text: str) -> PortfolioId:
+    if not _ID.fullmatch(text):
+        raise UsageError(f"{text[:60]!r} is no portfolio id; ids are 1 to 128 of A-Z a-z 0-9 _ -.")
+    return PortfolioId(text)
+
+
+def ids_of(given: Iterable[str], ids_from: str | None, files: FileOptions) -> tuple[PortfolioId, ...]:
+    """Return the ids given as arguments and those in the file of ``--ids-from``.
+
+    Raises :class:`~reconciler.core.errors.UsageError` for what is no id, and
+    :class:`~reconciler.core.errors.ReconcilerError` for a file that can't be read or holds none: an empty list must
+    not read as "nothing is there".
+    """
+    found = [_id(one) for one in given]
+    if ids_from is not None:
+        found += ids_in(ids_from, files=files, option="--ids-from ")
     return tuple(sorted(set(found)))
 
 
-def ids_in(source: str, *, files: tuple[str, ...], option: str) -> tuple[PortfolioId, ...]:
+def ids_in(source: str, *, files: FileOptions, option: str) -> tuple[PortfolioId, ...]:
     """Return the ids in a file, in its order; ``-`` is standard input. Raises as :func:`ids_of` does.
 
     ``option`` is how the command line names the file, up to its name; ``files`` are those of the configuration.
     """
-    from reconciler.core.errors import ReconcilerError
-
-    if source == "-" and "-" in files:
-        raise refuse(f"{option}- and -f - both read standard input: name a file for one of them.")
+    if source == "-" and "-" in files.sources:
+        raise UsageError(f"{option}- and -f - both read standard input: name a file for one of them.")
     shown = "<stdin>" if source == "-" else source
-    try:
-        data = sys.stdin.buffer.read(_MOST_BYTES + 1) if source == "-" else _read(source)
-        text = data.decode("utf-8-sig")
-    except (OSError, ValueError) as error:  # ValueError: a name that no system knows, bytes that are no UTF-8
-        why = getattr(error, "strerror", None) or error
-        raise ReconcilerError(f"can't read the ids from {shown}: {why}", _REPAIR) from error
-    if len(data) > _MOST_BYTES:
-        raise ReconcilerError(f"{shown} is larger than 8 MiB", _REPAIR)
     found, wrong = [], []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(_text(source, shown).splitlines(), start=1):
         word = line.partition("#")[0].strip()
         if word and not _ID.fullmatch(word):
             wrong.append(f"line {number}: {word[:60]!r}")
@@ -77,13 +109,22 @@ def ids_in(source: str, *, files: tuple[str, ...], option: str) -> tuple[Portfol
             found.append(PortfolioId(word))
     if wrong:
         more = f" and {len(wrong) - _MOST_SHOWN} more" if len(wrong) > _MOST_SHOWN else ""
-        raise refuse(f"{shown} holds what is no portfolio id: {', '.join(wrong[:_MOST_SHOWN])}{more}.")
+        raise UsageError(f"{shown} holds what is no portfolio id: {', '.join(wrong[:_MOST_SHOWN])}{more}.")
     if not found:
         raise ReconcilerError(f"{shown} holds no portfolio id", _REPAIR)
     return tuple(found)
 
 
-def _read(source: str) -> bytes:
+def _text(source: str, shown: str) -> str:
     from reconciler.config.files import read_file
 
-    return read_file(Path(source), most=_MOST_BYTES + 1)
+    most = _MOST_BYTES + 1
+    try:
+        data = sys.stdin.buffer.read(most) if source == "-" else read_file(Path(source), most=most)
+        text = data.decode("utf-8-sig")
+    except (OSError, ValueError) as error:  # ValueError: a name that no system knows, bytes that are no UTF-8
+        why = getattr(error, "strerror", None) or error
+        raise ReconcilerError(f"can't read the ids from {shown}: {why}", _REPAIR) from error
+    if len(data) > _MOST_BYTES:
+        raise ReconcilerError(f"{shown} is larger than 8 MiB", _REPAIR)
+    return text

@@ -1,105 +1,201 @@
-"""``reconciler import``: what is live, as files that declare exactly that."""
+"""``reconciler import``: what is live, as files that declare exactly that.
+
+The portfolios are read by their ids, from the list of v2, or both; then their names and strategies. What files declare
+already is not read, and no file is ever overwritten.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import click
-from msgspec.structs import replace
+from msgspec import Struct, field
 
-from reconciler.cli import options as shared
-from reconciler.cli.ids import ids_from, ids_of
-from reconciler.cli.named import default_api, paths_of
+from reconciler.cli.files import paths_of, today
+from reconciler.cli.ids import default_api, ids_of
+from reconciler.cli.options import FileOptions, Options, ServiceOptions
+from reconciler.cli.progress import ReadProgress, bar
 from reconciler.cli.savefile import exists, replace_file, save_new
-from reconciler.cli.service import open_service, run_async
-from reconciler.cli.wiring import make_output, refuse
+from reconciler.cli.service import memory_of, open_service, run_async, shared_reason
+from reconciler.core.adoption import Found as Adoptable
 from reconciler.core.endpoint import NOTHING, expect_of
-from reconciler.core.errors import JournalError
-from reconciler.core.model import ApiVersion
+from reconciler.core.errors import ApiError, ExitReason, JournalError, ReconcilerError, UsageError
+from reconciler.core.fleet import PortfolioList
+from reconciler.core.model import ApiVersion, StrategyId, StrategyStatus, address_of, strategy_of
+from reconciler.render.ending import Ending, TextView
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import date
+    from collections.abc import Collection, Mapping
 
-    from reconciler.cli.adopting import Reading, Wanted
-    from reconciler.cli.output import Output
     from reconciler.cli.service import Service
     from reconciler.config.emit import Comments
     from reconciler.config.into import Additions
     from reconciler.config.load import Configuration
     from reconciler.core.adoption import Adoption, Ground
     from reconciler.core.endpoint import Expect
-    from reconciler.core.errors import ExitReason
-
-HELP = """Write what is live as YAML that declares exactly that: a plan right after has nothing to do.
-
-v1 has no list: give ids, as arguments or with --ids-from. v2 lists all of yours: --all, or --api v2 without ids. Equal
-settings become groups. What can't be known is left out, with a comment that says so; what the files (-f) declare
-already is left alone. Without --out or --into the YAML goes to stdout. No file is ever overwritten.
-
-\b
-  reconciler import ao04x0r6 b7k2m9q1
-  reconciler import --ids-from ids.txt --names --out automation/imported.yaml
-  reconciler import --all --out automation.yaml
-  reconciler import --all --into automation.yaml   add what is new; comments stay
-  reconciler import ao04x0r6 --all                 v1 by id, and v2 by its list
-
-Exits 0 when everything was read; 1 when something was not, and that is named on stderr and in the YAML.
-"""
+    from reconciler.core.model import Live, PortfolioId, StrategyLive
+    from reconciler.render.ending import Found
 
 
-@click.command("import", help=HELP)
-@click.argument("portfolios", metavar="[ID]...", nargs=-1)
-@ids_from
-@click.option(
-    "--api",
-    "version",
-    type=click.Choice([version.value for version in ApiVersion]),
-    help="The API of the ids that are given; v2 without ids means --all.  [default: that of `defaults`, else v1]",
-)
-@click.option("--all", "whole", is_flag=True, help="Everything that v2 lists.")
-@click.option("--names", is_flag=True, help="Read the names of v1 portfolios too: one more call each.")
-@click.option("--out", "out", metavar="FILE", help="Save to a new file.")
-@click.option("--into", "into", metavar="FILE", help="Add to this file; everything in it stays as it is.")
-@shared.files
-@shared.service
-@shared.output("text", "json")
-def import_(**options: Any) -> ExitReason:
+class ImportOptions(Options, frozen=True, kw_only=True):
+    """The options of ``import``. ``whole`` means all that v2 lists; ``out`` is a new file, ``into`` one that is there.
+
+    ``version`` is the API of the ids that are given, ``names`` whether the names of v1 portfolios are read.
+    """
+
+    portfolios: tuple[str, ...] = ()
+    ids_from: str | None = None
+    version: ApiVersion | None = None
+    whole: bool = False
+    names: bool = False
+    out: str | None = None
+    into: str | None = None
+    files: FileOptions = FileOptions()
+    service: ServiceOptions = ServiceOptions()
+
+    @property
+    def file(self) -> str | None:
+        """Where the YAML is saved; ``None`` means that it goes to stdout."""
+        return self.out or self.into
+
+
+class Beside(Struct, frozen=True, kw_only=True):
+    """The files that the new portfolios will stand beside, ``None`` where there are none, and what they hold."""
+
+    configuration: Configuration | None = None
+    ground: Ground | None = None
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """What was read; ``declared`` are those that were asked for and left alone, sorted."""
+
+    found: Adoptable
+    declared: tuple[PortfolioId, ...]
+    listed: PortfolioList = field(default_factory=PortfolioList)
+    """The list of v2; complete and empty where none was asked for."""
+
+
+def import_(options: ImportOptions, found: Found) -> Ending:
     """Read, lay out, check, write."""
-    output = make_output(options)
-    wanted = _wanted(options)
-    configuration, ground = _files(options)
-    if options["version"] is None:
-        wanted = replace(wanted, version=default_api(configuration))
+    ids = ids_of(options.portfolios, options.ids_from, options.files)
+    _require_sense(options, ids)
+    beside = _load_beside(options)
+    configuration = beside.configuration
     expected = configuration.expect if configuration is not None else NOTHING
 
     async def work() -> tuple[Reading, str, Expect]:
-        from reconciler.cli.adopting import read_wanted
-
-        async with open_service(options, paths_of(configuration), expect=expected) as service:
+        async with open_service(options.service, paths_of(configuration), expect=expected) as service:
             # Files that say it, or leave it out on purpose, stay as they are.
             expect = expect_of(url=service.label, account=service.account) if expected.empty else NOTHING
-            reading = await read_wanted(
-                wanted,
-                options,
-                service,
-                output,
-                declared=configuration.desired if configuration is not None else (),
-                strategies=configuration.strategies if configuration is not None else (),
-            )
-            output.notes(service.notes)
-            await _keep(reading, options, service, output)
+            reading = await _read(ids, options, configuration, service)
+            options.output.notes(service.notes)
+            await _keep(reading, options, service)
             return reading, service.label, expect
 
     reading, base_url, expect = run_async(work)
-    return _write(reading, base_url, configuration, ground, options, output, expect=expect)
+    return _write(reading, base_url, beside, options, found, expect=expect)
 
 
-async def _keep(reading: Reading, options: Mapping[str, Any], service: Service, output: Output) -> None:
+def _require_sense(options: ImportOptions, ids: tuple[PortfolioId, ...]) -> None:
+    """Raise :class:`~reconciler.core.errors.UsageError` for options that name nothing, or say two things."""
+    if options.out is not None and options.into is not None:
+        raise UsageError("--out makes a new file and --into adds to one: drop one of them.")
+    if "-" in (options.out, options.into):
+        raise UsageError("The YAML goes to stdout where neither --out nor --into is given: leave it out.")
+    if options.out is not None and os.path.lexists(options.out):
+        raise exists(options.out)
+    if options.into is not None and not os.path.isfile(options.into):  # noqa: PTH113 - a name that no system knows is no error here
+        raise UsageError(f"--into {options.into}: there is no such file; make one with --out.")
+    if ids:
+        return
+    lists = options.version is not None and options.version.can.lists
+    if options.version is None and not options.whole:
+        raise UsageError("Nothing is named, and v1 has no list. Give ids or --ids-from, or --all for what v2 lists.")
+    if not lists and not options.whole:
+        raise UsageError("v1 has no list: give ids or --ids-from.")
+    if not lists and options.version is not None:
+        raise UsageError("--all is of v2, and v1 has no list: drop --api v1, or give ids.")
+
+
+def _load_beside(options: ImportOptions) -> Beside:
+    """Load the files that are there, and the one that is added to."""
+    from reconciler.config.files import DEFAULTS
+    from reconciler.config.into import load_ground
+
+    # A folder that is only just made, for what comes out of this, holds no files yet.
+    sources = list(options.files.sources) or [
+        name for name in DEFAULTS if Path(name).is_file() or any(Path(name).rglob("*.y*ml"))
+    ]
+    if options.into is not None:
+        sources.append(options.into)
+    if not sources:
+        return Beside()
+    configuration, ground = load_ground(sources, stdin=sys.stdin.buffer.read, today=today(), cwd=Path.cwd())
+    return Beside(configuration=configuration, ground=ground)
+
+
+async def _read(
+    ids: tuple[PortfolioId, ...], options: ImportOptions, configuration: Configuration | None, service: Service
+) -> Reading:
+    """Read everything that is wanted and not declared. Raises :class:`ApiError` only for a refused key."""
+    from reconciler.api.fleet import read_all
+
+    declared: Collection[PortfolioId] = configuration.desired if configuration is not None else ()
+    strategies: Collection[StrategyId] = configuration.strategies if configuration is not None else ()
+    listed = await service.api.list_portfolios() if options.whole or not ids else PortfolioList()
+    version = options.version or default_api(configuration)
+    named = [portfolio for portfolio in ids if portfolio not in declared]
+    versions = dict.fromkeys(named, version)
+    # Who names a portfolio says by which API it is managed: by one of them, never by both (API facts §4.9).
+    elsewhere = {i for i, version in versions.items() if not version.can.lists}
+    rows = {i: live for i, live in listed.rows.items() if i not in declared and i not in elsewhere}
+    singly = [portfolio for portfolio in named if portfolio not in rows]
+    with bar(options.output, "Reading", len(singly)) as shown:
+        read = await read_all(
+            service.api.by(versions), singly, parallelism=options.service.parallelism, observer=ReadProgress(shown)
+        )
+    live = {**rows, **read}
+    found = Adoptable(
+        live={portfolio: live[portfolio] for portfolio in sorted(live)},
+        versions={portfolio: versions.get(portfolio, ApiVersion.V2) for portfolio in live},
+        records=memory_of(options.service, service).records,
+        names=await _names(read, options, service) if options.names else {},
+        strategies=await _strategies(live, strategies, options.service, service),
+    )
+    return Reading(found=found, declared=tuple(sorted({*ids, *listed.rows} & set(declared))), listed=listed)
+
+
+async def _names(
+    read: Mapping[PortfolioId, Live], options: ImportOptions, service: Service
+) -> dict[PortfolioId, str | ApiError | None]:
+    from reconciler.api.fleet import read_names
+    from reconciler.core.model import Status
+
+    there = [i for i, live in read.items() if live.status not in (Status.NOT_FOUND, Status.UNREADABLE)]
+    nameless = [portfolio for portfolio in there if read[portfolio].name is None]
+    with bar(options.output, "Reading names", len(nameless)) as shown:
+        return await read_names(
+            service.api.by(dict.fromkeys(nameless, ApiVersion.V1)),
+            nameless,
+            parallelism=options.service.parallelism,
+            observer=ReadProgress(shown),
+        )
+
+
+async def _strategies(
+    live: Mapping[PortfolioId, Live], declared: Collection[StrategyId], options: ServiceOptions, service: Service
+) -> Mapping[StrategyId, StrategyLive]:
+    from reconciler.api.fleet import read_strategies
+
+    named = {StrategyId(one.strategy) for one in live.values() if one.strategy is not None}
+    # An id that may not stand in a URL can't be one of ours either.
+    wanted = sorted(one for one in named - set(declared) if strategy_of(address_of(one)) is not None)
+    return await read_strategies(service.api, wanted, parallelism=options.parallelism)
+
+
+async def _keep(reading: Reading, options: ImportOptions, service: Service) -> None:
     """Let the journal keep what the reads prove of schedules, so that the first pause of ours does not lose it.
 
     Only said where it can't: the files are what an import is for.
@@ -113,83 +209,47 @@ async def _keep(reading: Reading, options: Mapping[str, Any], service: Service, 
     if not proven:
         return
     try:
-        with await open_to_write({**options, "lock_timeout": "0s"}, service) as journal:
+        with await open_to_write(options.service, service, lock_timeout="0s") as journal:
             journal.confirm(proven)
     except JournalError as error:
-        output.note(f"note: what was seen of schedules could not be kept: {error}")
-
-
-def _wanted(options: Mapping[str, Any]) -> Wanted:
-    """Return what to import. Raises a usage error for a command line that names nothing, or says two things."""
-    from reconciler.cli.adopting import Wanted
-
-    version = ApiVersion(options["version"] or ApiVersion.V1)
-    ids = ids_of(options, options["portfolios"])
-    if options["out"] is not None and options["into"] is not None:
-        raise refuse("--out makes a new file and --into adds to one: drop one of them.")
-    if "-" in (options["out"], options["into"]):
-        raise refuse("The YAML goes to stdout where neither --out nor --into is given: leave it out.")
-    if options["out"] is not None and os.path.lexists(options["out"]):
-        raise exists(options["out"])
-    if options["into"] is not None and not os.path.isfile(options["into"]):  # noqa: PTH113 - a name that no system knows is no error here
-        raise refuse(f"--into {options['into']}: there is no such file; make one with --out.")
-    if not ids and options["version"] is None and not options["whole"]:
-        raise refuse("Nothing is named, and v1 has no list. Give ids or --ids-from, or --all for what v2 lists.")
-    if not ids and not version.can.lists and not options["whole"]:
-        raise refuse("v1 has no list: give ids or --ids-from.")
-    if not ids and options["whole"] and options["version"] is not None and not version.can.lists:
-        raise refuse("--all is of v2, and v1 has no list: drop --api v1, or give ids.")
-    return Wanted(ids=ids, version=version, whole=options["whole"] or not ids, names=options["names"])
-
-
-def _files(options: Mapping[str, Any]) -> tuple[Configuration | None, Ground | None]:
-    """Load the files that the new portfolios will stand beside, if there are any, and the one they are added to."""
-    from reconciler.config.files import DEFAULTS
-    from reconciler.config.into import load_ground
-
-    # A folder that is only just made, for what comes out of this, holds no files yet.
-    sources = list(options["sources"]) or [
-        name for name in DEFAULTS if Path(name).is_file() or any(Path(name).rglob("*.y*ml"))
-    ]
-    if options["into"] is not None:
-        sources.append(options["into"])
-    if not sources:
-        return None, None
-    return load_ground(sources, stdin=sys.stdin.buffer.read, today=_today(), cwd=Path.cwd())
+        options.output.note(f"note: what was seen of schedules could not be kept: {error}")
 
 
 def _write(
-    reading: Reading,
-    base_url: str,
-    configuration: Configuration | None,
-    ground: Ground | None,
-    options: Mapping[str, Any],
-    output: Output,
-    *,
-    expect: Expect,
-) -> ExitReason:
-    """Make the files of what was read, and tell about it; ``expect`` is what they are to say of the service."""
-    from reconciler.cli.adopting import exit_reason
+    reading: Reading, base_url: str, beside: Beside, options: ImportOptions, found: Found, *, expect: Expect
+) -> Ending:
+    """Make the files of what was read; ``expect`` is what they are to say of the service."""
     from reconciler.core.adoption import make_adoption
     from reconciler.render.adoption import adoption_document, list_problem_of
 
-    adoption = make_adoption(reading.found, ground=ground, reuse=options["into"] is not None)
+    adoption = make_adoption(reading.found, ground=beside.ground, reuse=options.into is not None)
     listed = reading.listed
     problem = list_problem_of(str(listed.failure) if listed.failure is not None else None, listed.unreadable)
-    reason = exit_reason(reading, adoption)
     text = None
     if not adoption.empty:
-        text = _save(adoption, base_url, problem, configuration, options, expect=expect)
-    if output.is_json:
-        from reconciler.render.json import document_json
+        text = _save(adoption, base_url, problem, beside.configuration, options, expect=expect)
+    _say(reading, adoption, problem, options)
+    shown = text if options.file is None else None
+    body = adoption_document(adoption, base_url=base_url, declared=reading.declared, list_problem=problem)
+    view = TextView(shown=shown or "", body={**body, "file": options.file, "yaml": shown})
+    return Ending(reason=import_reason(reading, adoption), found=found, view=view)
 
-        body = adoption_document(adoption, base_url=base_url, declared=reading.declared, list_problem=problem)
-        file = options["out"] or options["into"]
-        output.data(document_json(reason, {**body, "file": file, "yaml": text if file is None else None}))
-    elif text is not None and options["out"] is None and options["into"] is None:
-        output.data(text)
-    _say(reading, adoption, problem, options, output)
-    return reason
+
+def import_reason(reading: Reading, adoption: Adoption) -> ExitReason:
+    """Return what an import exits with: an error where anything could not be read.
+
+    Where nothing came of it at all, the one reason that all failures share says more, such as a service that is down.
+    """
+    failures: list[ApiError | None] = [one.failure for one in adoption.omitted if one.reason.is_failure]
+    failures += [live.failure for live in reading.found.strategies.values() if live.status is StrategyStatus.UNREADABLE]
+    failures += [name for name in reading.found.names.values() if isinstance(name, ApiError)]
+    failures += [reading.listed.failure] if reading.listed.failure is not None else []
+    failures += [None] if reading.listed.unreadable else []
+    if not adoption.empty:
+        return ExitReason.ERROR if failures else ExitReason.OK
+    if failures:
+        return shared_reason(failures)
+    return ExitReason.ERROR if adoption.omitted or not reading.declared else ExitReason.OK
 
 
 def _save(
@@ -197,7 +257,7 @@ def _save(
     base_url: str,
     problem: str | None,
     configuration: Configuration | None,
-    options: Mapping[str, Any],
+    options: ImportOptions,
     *,
     expect: Expect,
 ) -> str:
@@ -215,39 +275,35 @@ def _save(
         tail=tail_lines(adoption, problem),
     )
     added = Additions(portfolios=adoption.layout.desired, strategies=adoption.strategies, expect=expect)
-    if options["into"] is not None and configuration is not None:
-        return _add(adoption, comments, added, configuration, options["into"])
+    if options.into is not None and configuration is not None:
+        return _add(adoption, comments, added, configuration, options.into)
     text = emit(adoption.layout, adoption.strategies, comments, expect=expect, schema=SCHEMA_ID)
     beside = configuration.texts if configuration is not None else {}
-    require_exactly({**beside, "<imported>": text.encode()}, configuration, added, today=_today())
-    if options["out"] is not None:
-        save_new(options["out"], text, what="import")
+    require_exactly({**beside, "<imported>": text.encode()}, configuration, added, today=today())
+    if options.out is not None:
+        save_new(options.out, text, what="import")
     return text
 
 
 def _add(adoption: Adoption, comments: Comments, added: Additions, configuration: Configuration, into: str) -> str:
     """Add to a file; return its new text. Raises ``ReconcilerError``."""
     from reconciler.config.into import add_to, name_of, require_exactly
-    from reconciler.core.errors import ReconcilerError
 
     name = name_of(configuration, Path(into), Path.cwd())
     if name is None:  # it was loaded a moment ago
         raise ReconcilerError(f"{into} was moved in the meantime", "Run it again.")
     before = configuration.texts[name]
     after = add_to(before, adoption.layout, added, comments)
-    require_exactly({**configuration.texts, name: after}, configuration, added, today=_today())
+    require_exactly({**configuration.texts, name: after}, configuration, added, today=today())
     replace_file(into, before, after, what="import")
     return after.decode("utf-8")
 
 
-def _today() -> date:
-    return datetime.now(tz=UTC).date()
-
-
-def _say(reading: Reading, adoption: Adoption, problem: str | None, options: Mapping[str, Any], output: Output) -> None:
+def _say(reading: Reading, adoption: Adoption, problem: str | None, options: ImportOptions) -> None:
     """Tell on stderr what came of it: failures always, the rest unless quiet."""
-    from reconciler.render.adoption import omitted_line, summary_line
+    from reconciler.render.adoption import imported_line, omitted_line
 
+    output, file = options.output, options.file
     for one in adoption.omitted:
         say = output.warn if one.reason.is_failure else output.note
         say(f"left out: {omitted_line(one)}")
@@ -258,6 +314,5 @@ def _say(reading: Reading, adoption: Adoption, problem: str | None, options: Map
         output.warn(f"the names of {nameless} could not be read")
     if problem is not None:
         output.warn(problem)
-    file = options["out"] or options["into"]
     where = f" Saved to {file}; look at it with: reconciler plan -f {file}" if file and not adoption.empty else ""
-    output.note(f"{summary_line(adoption, len(reading.declared))}{where}")
+    output.note(f"{imported_line(adoption, len(reading.declared))}{where}")

@@ -1,4 +1,4 @@
-"""``reconciler journal``: carry what was confirmed from one journal to another, offline."""
+"""``reconciler history`` and ``reconciler journal``: what a journal says, and how it is carried to another; offline."""
 
 from __future__ import annotations
 
@@ -6,160 +6,132 @@ import os
 import platform
 from pathlib import Path
 from time import time_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import click
-
-from reconciler.cli import options as shared
-from reconciler.cli.options import DEFAULT_BASE_URL, DEFAULT_JOURNAL, DEFAULT_SANDBOX
-from reconciler.cli.wiring import make_output
+from reconciler.cli.options import JournalOptions, Options, RecordOptions
+from reconciler.cli.service import base_url_of
+from reconciler.core.errors import ExitReason, NotExpected, ReconcilerError
+from reconciler.core.text import plural
+from reconciler.render.ending import Ending, PageView, TextView
+from reconciler.render.history import history_document, history_page, runs_page
+from reconciler.render.json import document_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from reconciler.apply.journalcarry import Export
-    from reconciler.core.errors import ExitReason
-
-HELP = """Carry what was confirmed from one journal to another.
-
-The journal is the only proof of whose pause it is where Glider keeps no reason. Export it after an apply, and import
-the export where the journal was lost. Needs no key, and asks no service.
-
-\b
-  reconciler journal export journal.json
-  reconciler journal import journal.json
-"""
-EXPORT_HELP = """Write what the journal knows of one service to FILE as JSON, or to standard output.
-
-\b
-  reconciler journal export journal.json
-  reconciler journal export --account Acme journal.json
-"""
-IMPORT_HELP = """Bring an export into the journal of the same service and account.
-
-What this journal knows better stays: a newer record, or a later write of its own. What is imported counts only where
-Glider still shows the very token, due time or schedule id that it names.
-
-\b
-  reconciler journal import journal.json
-"""
+    from reconciler.render.ending import Found
 
 
-def _service(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that name a journal and a service."""
-    command = click.option(
-        "--journal", default=DEFAULT_JOURNAL, show_default=True, metavar="PATH", help="The journal."
-    )(command)
-    command = click.option(
-        "--sandbox",
-        is_flag=False,
-        flag_value=DEFAULT_SANDBOX,
-        default=None,
-        metavar="[FILE]",
-        help=f"What is known of the embedded Glider in FILE [{DEFAULT_SANDBOX}].",
-    )(command)
-    return click.option(
-        "--base-url",
-        envvar="GLIDER_BASE_URL",
-        default=DEFAULT_BASE_URL,
-        show_default=True,
-        metavar="URL",
-        help="What is known of this service. It is not asked.",
-    )(command)
+class HistoryOptions(Options, frozen=True, kw_only=True):
+    """The options of ``history``; ``run`` is the number of the only one to show."""
+
+    journal: JournalOptions = JournalOptions()
+    run: int | None = None
+    targets: tuple[str, ...] = ()
 
 
-@click.group(help=HELP)
-def journal() -> None:
-    """Hold the commands."""
+def history(options: HistoryOptions, found: Found) -> Ending:
+    """Read the journal and show its runs."""
+    from reconciler.apply.journal import read_runs
+    from reconciler.core.model import PortfolioId
+
+    path, whom = options.journal.journal_path, " or ".join(options.targets)
+    runs = read_runs(path, run=options.run, portfolios=tuple(PortfolioId(target) for target in options.targets))
+    if options.run is not None and not runs:
+        what = f" with a write to {whom}" if whom else ""
+        raise ReconcilerError(
+            f"the journal {path} has no run {options.run}{what}", "`reconciler history` lists the runs."
+        )
+    empty = f"The journal {path} has no {f'write to {whom}' if whom else 'run'} yet."
+    if runs is None:
+        empty = f"There is no journal {path}: no apply has written one yet."
+    detailed = options.run is not None or bool(options.targets)
+    shown = runs or ()
+    body = {"journal": str(path), "exists": runs is not None, "runs": history_document(shown, with_writes=detailed)}
+    view = PageView(
+        page=lambda: runs_page(shown) if shown and detailed else history_page(shown, empty=empty),
+        document=lambda reason: document_json(reason, body),
+    )
+    return Ending(reason=ExitReason.OK, found=found, view=view)
 
 
-@journal.command(name="export", help=EXPORT_HELP)
-@click.argument("file", metavar="[FILE]", required=False)
-@_service
-@click.option("--account", metavar="NAME", help="The account, where the journal knows several.")
-def export_(file: str | None, **options: Any) -> ExitReason:
-    """Read the journal and write the export."""
+class ExportOptions(Options, frozen=True, kw_only=True):
+    """The options of ``journal export``; without a file it goes to stdout."""
+
+    records: RecordOptions = RecordOptions()
+    file: str | None = None
+    account: str | None = None
+
+
+def export_journal(options: ExportOptions, found: Found) -> Ending:
+    """Write what the journal knows of one service."""
     from reconciler.apply.journalcarry import format_export, read_export
     from reconciler.apply.journalfile import services_of
-    from reconciler.cli.output import Output
     from reconciler.cli.savefile import save
-    from reconciler.core.errors import ExitReason, ReconcilerError
-    from reconciler.core.text import plural
 
-    output = Output(format="text")
-    path, label = Path(options["journal"]), _label(options)
-    found = read_export(path, base_url=label, account=options["account"], now_ms=time_ns() // 1_000_000)
-    if found is None:
+    path, label = options.records.journal_path, _label(options.records)
+    export = read_export(path, base_url=label, account=options.account, now_ms=time_ns() // 1_000_000)
+    if export is None:
         raise ReconcilerError(f"there is no journal {path}", "Name it with --journal. An apply makes one.")
-    if not found.remembered:
+    if not export.remembered:
         others = sorted({url for url, _ in services_of(path)} - {label})
         more = f"; it knows {', '.join(others)}" if others else ""
-        output.warn(f"the journal {path} knows nothing of {_whose(found)}{more}")
-    if file is None:
-        output.data(format_export(found))
-    else:
-        save(file, format_export(found), what="export")
-        output.note(f"Exported {plural(len(found.remembered), 'record')} of {_whose(found)} to {file}")
-    return ExitReason.OK
+        options.output.warn(f"the journal {path} knows nothing of {_whose(export)}{more}")
+    text = format_export(export)
+    if options.file is not None:
+        save(options.file, text, what="export")
+        count = plural(len(export.remembered), "record")
+        options.output.note(f"Exported {count} of {_whose(export)} to {options.file}")
+    return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=text if options.file is None else ""))
 
 
-@journal.command(name="import", help=IMPORT_HELP)
-@click.argument("file", metavar="FILE")
-@_service
-@shared.output("text", "json")
-def import_(file: str, **options: Any) -> ExitReason:
-    """Read the export and bring it in."""
+class ImportJournalOptions(Options, frozen=True, kw_only=True):
+    """The options of ``journal import``: the file of an export, and the journal that it goes into."""
+
+    file: str
+    records: RecordOptions = RecordOptions()
+
+
+def import_journal(options: ImportJournalOptions, found: Found) -> Ending:
+    """Bring an export into the journal of the same service and account."""
     from reconciler.apply.journalcarry import import_export
     from reconciler.cli.journalplace import make_folder, require_untracked
-    from reconciler.core.errors import ExitReason, NotExpected
-    from reconciler.core.text import plural
 
-    output = make_output(options)
-    found, label = _read(file), _label(options)
-    if found.base_url != label:
+    export, label = _read(options.file), _label(options.records)
+    if export.base_url != label:
         raise NotExpected(
-            f"the export is of {found.base_url}, not of {label}",
+            f"the export is of {export.base_url}, not of {label}",
             "Nothing was imported. Name its service with --base-url or --sandbox.",
         )
-    path = Path(options["journal"])
+    path = options.records.journal_path
     require_untracked(path)
     make_folder(path)
     taken = import_export(
         path,
-        found,
+        export,
         now_ms=lambda: time_ns() // 1_000_000,
         process=f"process {os.getpid()} on {platform.node()}",
     )
-    if output.is_json:
-        from reconciler.render.json import document_json
-
-        counts = {"taken": taken.taken, "known": taken.known, "newer_here": taken.newer_here}
-        named = {"journal": str(path), "base_url": found.base_url, "account": found.account}
-        output.data(document_json(ExitReason.OK, {**named, "summary": counts}))
-    else:
-        output.data(
-            f"Import: {taken.taken} taken over, {taken.known} known already, {taken.newer_here} known better here.\n"
+    if taken.taken and not options.output.is_json:
+        options.output.note(
+            f"note: {plural(taken.taken, 'record')} of {_whose(export)} count only where Glider still shows the "
+            "token, due time or schedule id"
         )
-        if taken.taken:
-            output.note(
-                f"note: {plural(taken.taken, 'record')} of {_whose(found)} count only where Glider still shows the "
-                "token, due time or schedule id"
-            )
-    return ExitReason.OK
+    text = f"Import: {taken.taken} taken over, {taken.known} known already, {taken.newer_here} known better here.\n"
+    counts = {"taken": taken.taken, "known": taken.known, "newer_here": taken.newer_here}
+    body = {"journal": str(path), "base_url": export.base_url, "account": export.account, "summary": counts}
+    return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=text, body=body))
 
 
-def _label(options: Mapping[str, Any]) -> str:
+def _label(options: RecordOptions) -> str:
     """Return the name of the service in the journal."""
-    if options["sandbox"] is not None:
-        from contextlib import closing
+    if options.sandbox is None:
+        return base_url_of(options)
+    from contextlib import closing
 
-        from reconciler.sandbox.store import Store
+    from reconciler.sandbox.store import Store
 
-        with closing(Store.open(Path(options["sandbox"]))) as store:
-            return f"sandbox://{store.instance}"
-    from reconciler.core.endpoint import checked_base_url
-
-    return checked_base_url(options["base_url"])
+    with closing(Store.open(Path(options.sandbox))) as store:
+        return f"sandbox://{store.instance}"
 
 
 def _read(file: str) -> Export:

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import click
-from click.core import ParameterSource
-
-from reconciler.cli.options import DEFAULT_JOURNAL
+from reconciler.cli.flags import DEFAULT_JOURNAL
 from reconciler.core.errors import JournalError, ReconcilerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
+    from reconciler.cli.options import JournalOptions
     from reconciler.cli.output import Output
     from reconciler.config.load import Configuration
 
@@ -72,13 +70,12 @@ def is_tracked(journal: Path) -> bool:
         return False
 
 
-def warn_of_journal(options: Mapping[str, Any], configuration: Configuration | None, output: Output) -> None:
+def warn_of_journal(options: JournalOptions, configuration: Configuration | None, output: Output) -> None:
     """Warn of a journal that Git tracks, and of another one beside the files: each knows what the other does not."""
-    journal = Path(options["journal"])
+    journal = options.journal_path
     if is_tracked(journal):
         output.warn(f"Git tracks the journal {journal}: {_WHY}; an apply refuses it")
-    source = click.get_current_context().get_parameter_source("journal")
-    if configuration is None or source is not ParameterSource.DEFAULT:
+    if configuration is None or options.journal is not None:
         return
     found = [name for name in _beside(configuration.files) if name.is_file()]
     if not found:

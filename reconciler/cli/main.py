@@ -1,7 +1,7 @@
-"""The command ``reconciler``: its commands, and the one place where an ending becomes an exit code.
+"""The command ``reconciler``: its commands, and the process around them.
 
-In: arguments. Out: an exit code, by ``SystemExit``. Every failure gets its sentence on stderr and, with
-``-o json``, its document on stdout; a traceback is only ever shown for our own bugs.
+In: arguments. Out: an exit code, by ``SystemExit``. What a command prints, and how a failure is told, is for
+:mod:`reconciler.cli.door`, which is imported once a command runs.
 """
 
 from __future__ import annotations
@@ -9,40 +9,149 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 
 from reconciler import __version__
-from reconciler.cli.lazy import WIDEST, Lazy, LazyGroup
-from reconciler.cli.options import HOISTED
 from reconciler.cli.streams import failure_of, is_lost, make_lasting
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from reconciler.cli.results import Results
-    from reconciler.core.errors import ExitReason, ReconcilerError
+    from click.shell_completion import CompletionItem
+
+WIDEST = 100
+"""Columns of help, however wide the terminal is: longer lines are hard to read."""
+
+
+class Entry(NamedTuple):
+    """A command in the list of commands."""
+
+    help: str
+    hidden: bool = False
+    """Whether help leaves it out: it is called by a program, not by people."""
+    writes: bool = False
+    """Whether it writes to Glider: its exit code tells what became of that, even where its output can't be written."""
+
+
+class LazyGroup(click.Group):
+    """Commands by name; :mod:`reconciler.cli.commands` declares the rest of each."""
+
+    def __init__(self, *args: Any, entries: Mapping[str, Entry], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._entries = entries
+
+    @property
+    def _shown(self) -> list[tuple[str, str]]:
+        """The names and their lines of help, in the table's order, which is the order of a user's day."""
+        return [(name, entry.help) for name, entry in self._entries.items() if not entry.hidden]
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names."""
+        return [name for name, _ in self._shown]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        """Make and return a command."""
+        from reconciler.cli.commands import MAKERS
+
+        return MAKERS[cmd_name]() if cmd_name in self._entries else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
+        """Write the list of commands, making none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(self._shown)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that begin like this, making none of them."""
+        from click.shell_completion import CompletionItem
+
+        commands = [CompletionItem(name, help=text) for name, text in self._shown if name.startswith(incomplete)]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Resolve as click does, but name the nearest command for a mistyped one."""
+        if args and args[0] not in self._entries and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Move shared options that stand before the command behind it, where they are declared."""
+        if ctx.terminal_width is None:  # click would import shutil for the help, to ask how wide the terminal is
+            ctx.terminal_width = min(_columns(), ctx.max_content_width or WIDEST)
+        moved: list[str] = []
+        rest = list(args)
+        while rest and rest[0].startswith("-") and (taken := self._taken(rest)):
+            moved += rest[:taken]
+            del rest[:taken]
+        if moved and rest and not rest[0].startswith("-"):
+            args = [rest[0], *moved, *rest[1:]]
+        return super().parse_args(ctx, args)
+
+    def _taken(self, tokens: list[str]) -> int:
+        """Return how many tokens a shared option at the front takes with its value; 0 where there is none."""
+        name, equals, _ = tokens[0].partition("=")
+        if len(name) > 2 and name[1] != "-":
+            return self._bundled(name)
+        option = self._hoisted.get(name)
+        if option is None:
+            return 0
+        if option.is_flag or equals:
+            return 1
+        if not isinstance(option.flag_value, str):
+            return 2
+        # Its value may be left out: what follows is one unless it is an option or the command.
+        return 1 + int(len(tokens) > 1 and not tokens[1].startswith("-") and tokens[1] not in self._entries)
+
+    def _bundled(self, token: str) -> int:
+        """Return how many tokens a bundle of short options takes; the last of them may have a value."""
+        for last, letter in enumerate(token[1:], start=2):
+            option = self._hoisted.get(f"-{letter}")
+            if option is None:
+                return 0
+            if not option.is_flag:
+                return 1 + int(last == len(token))
+        return 1
+
+    @cached_property
+    def _hoisted(self) -> Mapping[str, click.Option]:
+        """The options that may stand before the command, by how they are spelled."""
+        from reconciler.cli.flags import hoisted
+
+        return {spelling: option for option in hoisted() for spelling in option.opts}
+
+
+def _columns() -> int:
+    try:
+        return int(os.environ.get("COLUMNS", "")) or os.get_terminal_size().columns
+    except (ValueError, OSError):
+        return 80
+
 
 COMMANDS = {
-    "validate": Lazy("reconciler.cli.validate:validate", "Check the files, offline."),
-    "plan": Lazy("reconciler.cli.plan:plan", "Show what apply would do."),
-    "apply": Lazy("reconciler.cli.apply:apply", "Make live automation match the files.", writes=True),
-    "drift": Lazy("reconciler.cli.drift:drift", "Show where live automation is not as declared."),
-    "show": Lazy("reconciler.cli.show:show", "Show a saved plan."),
-    "status": Lazy("reconciler.cli.status:status", "Show live automation as a table."),
-    "rebalance": Lazy("reconciler.cli.rebalance:rebalance", "Run portfolios once now, and follow them.", writes=True),
-    "import": Lazy("reconciler.cli.import_:import_", "Write what is live as YAML."),
-    "coverage": Lazy("reconciler.cli.coverage:coverage", "Show what is live and not declared."),
-    "explain": Lazy("reconciler.cli.explain:explain", "Show where each value of a portfolio comes from."),
-    "history": Lazy("reconciler.cli.history:history", "Show earlier applies from the journal."),
-    "journal": Lazy("reconciler.cli.journal:journal", "Carry what was confirmed from one journal to another."),
-    "doctor": Lazy("reconciler.cli.doctor:doctor", "Check key, service, paths, clock, files and journal."),
-    "schema": Lazy("reconciler.cli.schema:schema", "Print the JSON Schema of the files."),
-    "sandbox": Lazy("reconciler.cli.sandbox:sandbox", "Run the embedded Glider, to learn and to test on."),
-    "action": Lazy(
-        "reconciler.cli.action:action", "Run a command as a step of GitHub Actions.", hidden=True, writes=True
-    ),
+    "validate": Entry("Check the files, offline."),
+    "plan": Entry("Show what apply would do."),
+    "apply": Entry("Make live automation match the files.", writes=True),
+    "drift": Entry("Show where live automation is not as declared."),
+    "show": Entry("Show a saved plan."),
+    "status": Entry("Show live automation as a table."),
+    "rebalance": Entry("Run portfolios once now, and follow them.", writes=True),
+    "import": Entry("Write what is live as YAML."),
+    "coverage": Entry("Show what is live and not declared."),
+    "explain": Entry("Show where each value of a portfolio comes from."),
+    "history": Entry("Show earlier applies from the journal."),
+    "journal": Entry("Carry what was confirmed from one journal to another."),
+    "doctor": Entry("Check key, service, paths, clock, files and journal."),
+    "schema": Entry("Print the JSON Schema of the files."),
+    "sandbox": Entry("Run the embedded Glider, to learn and to test on."),
+    "action": Entry("Run a command as a step of GitHub Actions.", hidden=True, writes=True),
 }
 
 COLLECTOR = (100_000, 50, 100)
@@ -69,8 +178,7 @@ Shell completion: eval "$(_RECONCILER_COMPLETE=bash_source reconciler)"; also zs
 
 @click.group(
     cls=LazyGroup,
-    lazy=COMMANDS,
-    hoisted=HOISTED,
+    entries=COMMANDS,
     help=HELP,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDEST},
 )
@@ -97,160 +205,55 @@ def console() -> NoReturn:
     os._exit(code)
 
 
-def run(arguments: list[str], results: Results | None = None) -> int:
-    """Run one command; return its exit code. Whoever passes ``results`` gets what the command found out."""
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; return its exit code."""
     gc.set_threshold(*COLLECTOR)
     if instruction := os.environ.get("_RECONCILER_COMPLETE"):  # a shell asks, by the function that it sourced
         from click.shell_completion import shell_complete
 
         return shell_complete(cli, {}, "reconciler", "_RECONCILER_COMPLETE", instruction)
-    begun: list[click.Context] = []
+    context: click.Context | None = None
     try:
         # Not click's own `main`: it turns a reader that has gone into an exit code that says something else.
-        begun.append(cli.make_context("reconciler", list(arguments), obj=results))
-        with begun[0]:
-            code = getattr(cli.invoke(begun[0]), "code", 0)
+        context = cli.make_context("reconciler", list(arguments))
+        with context:
+            code = int(cli.invoke(context) or 0)
     except click.exceptions.Exit as ended:
         code = ended.exit_code
-    except SystemExit as stop:
-        code = _stopped(stop, arguments, results)
-    except (Exception, KeyboardInterrupt) as error:
-        code = _failed(error, arguments, results)
-    return _delivered(code, begun[0].invoked_subcommand if begun else None, arguments)
+    except click.exceptions.NoArgsIsHelpError as bare:  # the bare command, or a bare group
+        from reconciler.cli.output import write
+
+        write(sys.stdout, f"{bare.message}\n")
+        code = 0
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        code = _failed(error, arguments, context)
+    return _delivered(code, context.invoked_subcommand if context is not None else None, arguments)
 
 
-def _delivered(code: int, command: str | None, arguments: list[str]) -> int:
+def _failed(error: BaseException, arguments: Sequence[str], context: click.Context | None) -> int:
+    """Say why no command came to run: mostly because the command line makes no sense."""
+    from reconciler.cli.door import failed, finish, output_in
+    from reconciler.render.ending import Found
+
+    command = context.invoked_subcommand if context is not None else None
+    path = f"reconciler {command}" if command in COMMANDS else "reconciler"
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        path = error.ctx.command_path
+    output = output_in(arguments)
+    return finish(failed(error, Found(command=""), output, path=path), output)
+
+
+def _delivered(code: int, command: str | None, arguments: Sequence[str]) -> int:
     """Return what a command exits with, after its output: lost data is an error of whatever only reads."""
     failure = failure_of(sys.stdout)
     if failure is None or not is_lost(failure):
         return code
+    from reconciler.cli.door import output_in
     from reconciler.core.errors import ExitReason, ReconcilerError
 
     # Not as a document: that would go the same way.
     repair = "See where standard output goes, and whether there is room."
-    _say(ReconcilerError(f"the output can't be written: {failure.strerror}", repair), arguments)
+    output_in(arguments).failure(ReconcilerError(f"the output can't be written: {failure.strerror}", repair))
     if command is not None and command in COMMANDS and COMMANDS[command].writes:
         return code
     return ExitReason.ERROR.code if code in (ExitReason.OK.code, ExitReason.CHANGES.code) else code
-
-
-def _failed(error: BaseException, arguments: list[str], results: Results | None) -> int:
-    """Say why a command failed; what this needs is imported only now, because most commands don't fail."""
-    from reconciler.cli.output import write
-    from reconciler.core.errors import ExitReason, ReconcilerError
-
-    if results is not None:
-        results.error = error if isinstance(error, ReconcilerError) else ReconcilerError(_summary(error))
-
-    match error:
-        case click.exceptions.NoArgsIsHelpError():  # the bare command, or a bare group
-            write(sys.stdout, f"{error.message}\n")
-            return ExitReason.OK.code
-        case click.UsageError():
-            return _usage(error, arguments)
-        case click.Abort() | KeyboardInterrupt():
-            if isinstance(error, KeyboardInterrupt) and sys.stderr.isatty():
-                write(sys.stderr, "\n")  # ends the line in which the terminal shows ^C
-            return _ended(arguments, "interrupted", "", ExitReason.INTERRUPTED)
-        case ReconcilerError():
-            return report(error, error_reason(error), arguments)
-        case _:
-            return _bug(error, arguments)
-
-
-def error_reason(error: ReconcilerError) -> ExitReason:
-    """Return what an error exits with; an API error's kind decides."""
-    from reconciler.core.errors import ApiError, exit_reason_of
-
-    return exit_reason_of(error.kind) if isinstance(error, ApiError) else error.exit_reason
-
-
-def report(error: ReconcilerError, reason: ExitReason, arguments: list[str]) -> int:
-    """Print an error on stderr, and as a document on stdout where JSON was asked for; return the exit code."""
-    _say(error, arguments)
-    if wants_json(arguments):
-        from reconciler.cli.output import write
-        from reconciler.render.json import failure_json
-
-        write(sys.stdout, failure_json(error, reason))
-    return reason.code
-
-
-def _say(error: ReconcilerError, arguments: list[str]) -> None:
-    """Print an error on stderr, with the problems of the files where it has some."""
-    from reconciler.cli.output import Output, write
-    from reconciler.core.errors import ConfigInvalid
-    from reconciler.render.style import Ink, safe
-
-    output = Output(format="text", color=False if "--no-color" in arguments else None)
-    style = output.note_style
-    if isinstance(error, ConfigInvalid):
-        from reconciler.render.text import diagnostics_text
-
-        write(sys.stderr, diagnostics_text(error.diagnostics, style))
-    lines = [f"{style.paint('error:', Ink.RED, Ink.BOLD)} {safe(str(error), longest=1000)}"]
-    lines += [f"  {safe(error.detail, longest=2000)}"] if error.detail else []
-    write(sys.stderr, "\n".join(lines) + "\n")
-
-
-def wants_json(arguments: list[str]) -> bool:
-    """Whether the command line asks for JSON, readable even where the command line itself is wrong."""
-    asked = list(zip(arguments, [*arguments[1:], ""], strict=True))
-    return any(
-        (token in ("-o", "--output") and value == "json") or token in ("-ojson", "--output=json")
-        for token, value in asked
-    )
-
-
-def _stopped(stop: SystemExit, arguments: list[str], results: Results | None) -> int:
-    """Say that SIGTERM ended a command that was not writing, or a second signal an apply, whose writes in flight the
-    next one settles; anything else is nobody's to catch."""
-    from reconciler.cli.service import Terminated
-    from reconciler.core.errors import ExitReason, ReconcilerError
-
-    if isinstance(stop, Terminated):
-        if results is not None:
-            results.error = ReconcilerError("terminated")
-        return _ended(arguments, "terminated", "", ExitReason.TERMINATED)
-    signalled = (ExitReason.INTERRUPTED, ExitReason.TERMINATED)
-    reason = next((reason for reason in signalled if reason.code == stop.code), None)
-    if reason is None:
-        raise stop  # nothing of ours ends like this
-    detail = "What was under way was not waited for; the next apply finds out what became of it."
-    return _ended(arguments, "ended at once by a second signal", detail, reason)
-
-
-def _summary(error: BaseException) -> str:
-    match error:
-        case click.ClickException():
-            return error.format_message()
-        case click.Abort() | KeyboardInterrupt():
-            return "interrupted"
-        case _:
-            return f"internal error: {type(error).__name__}: {error}"
-
-
-def _usage(error: click.UsageError, arguments: list[str]) -> int:
-    from reconciler.core.errors import UsageError
-
-    hint = f"See `{error.ctx.command_path} --help`." if error.ctx else "See `reconciler --help`."
-    converted = UsageError(error.format_message(), hint)
-    return report(converted, converted.exit_reason, arguments)
-
-
-def _ended(arguments: list[str], summary: str, detail: str, reason: ExitReason) -> int:
-    from reconciler.core.errors import ReconcilerError
-
-    return report(ReconcilerError(summary, detail), reason, arguments)
-
-
-def _bug(error: BaseException, arguments: list[str]) -> int:
-    """Say that it is our bug. The traceback holds no local values, so no key can be in it; it stands under -v."""
-    from reconciler.core.errors import ExitReason
-
-    if "-v" in arguments or "--verbose" in arguments:
-        import traceback
-
-        traceback.print_exception(error)
-    detail = "This is a bug in glider-reconciler; please report it with the output of the same command under -v."
-    return _ended(arguments, _summary(error), detail, ExitReason.ERROR)

@@ -6,81 +6,70 @@ In: options, a loaded configuration, and what was read or the name of a live fil
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-import click
-from click.core import ParameterSource
-
-from reconciler.cli.planning import plan_of, require_found, resumed, selected
+from reconciler.cli.planning import Reads, plan_of, policy_of, require_found, selected
 from reconciler.cli.savefile import save
 from reconciler.cli.service import SystemClock
 from reconciler.cli.strategies import memory_in, read_cadences_of, saved_strategies
-from reconciler.cli.wiring import make_selection
+from reconciler.core.errors import UsageError
 from reconciler.core.fleet import select_strategies
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from reconciler.cli.options import PlanningOptions, ServiceOptions
     from reconciler.cli.planning import Declared
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
     from reconciler.core.errors import ApiError
-    from reconciler.core.fleet import Fleet
+    from reconciler.core.fleet import Fleet, Selection
     from reconciler.core.livefile import LiveFile
     from reconciler.core.plan import Plan
     from reconciler.core.ports import Memory
 
-_OF_A_SERVICE: Final = {
-    "base_url": "--base-url",
-    "sandbox": "--sandbox",
-    "proxy": "--proxy",
-    "journal": "--journal",
-}
-"""Options that say where live and its records come from, which a live file settles: both would be one too many."""
 
+def plan_offline(
+    options: PlanningOptions, live: str, configuration: Configuration, *, base: Declared | None = None
+) -> Plan:
+    """Plan from a live file; a selected portfolio that it does not hold is blocked.
 
-def plan_offline(options: Mapping[str, Any], configuration: Configuration, *, base: Declared | None = None) -> Plan:
-    """Plan from the file of ``--live``; a selected portfolio that it does not hold is blocked.
-
-    Raises :class:`click.UsageError` beside an option that names a service, and
+    Raises :class:`~reconciler.core.errors.UsageError` beside an option that names a service, and
     :class:`~reconciler.core.errors.LiveInvalid`.
     """
-    refuse_service_options()
+    _refuse_service_options(options.service)
     desired = selected(options, configuration)
-    options = {**options, "resume_held": resumed(options, desired)}
-    found = load_live(options["live"])
-    fleet = found.fleet_of(desired, whole=make_selection(options).everything)
+    policy = policy_of(options, desired)
+    found = load_live(live)
+    fleet = found.fleet_of(desired, whole=options.selection.selection.everything)
     require_found(fleet.live, found.base_url, None)
-    return plan_of(
-        options,
-        configuration,
-        desired,
-        fleet,
-        memory_in(found),
+    reads = Reads(
         base_url=found.base_url,
+        fleet=fleet,
+        memory=memory_in(found),
         created_ms=SystemClock().now_ms(),
         now_ms=found.as_of_ms,
         as_of_ms=found.as_of_ms,
-        base=base,
         strategies=saved_strategies(options, configuration, found, fleet),
         journal=found.journal,
     )
+    return plan_of(options, configuration, desired, policy, reads, base=base)
 
 
-def refuse_service_options() -> None:
-    """Refuse options of the command line that name a service; those of the environment are merely not used."""
-    context = click.get_current_context()
-    given = [
-        spelled
-        for name, spelled in _OF_A_SERVICE.items()
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ]
-    if given:
-        raise click.UsageError(f"--live plans from a file and asks no service: drop {' and '.join(given)}.", context)
+def _refuse_service_options(options: ServiceOptions) -> None:
+    """Refuse options that name a service or its records; what the environment names is merely not used."""
+    named = {
+        "--base-url": options.base_url,
+        "--sandbox": options.sandbox,
+        "--proxy": options.proxy,
+        "--journal": options.journal,
+    }
+    if given := [option for option, value in named.items() if value is not None]:
+        raise UsageError(f"--live plans from a file and asks no service: drop {' and '.join(given)}.")
 
 
 async def save_live(
-    options: Mapping[str, Any],
+    file: str,
+    options: ServiceOptions,
+    selection: Selection,
     configuration: Configuration,
     service: Service,
     fleet: Fleet,
@@ -97,7 +86,7 @@ async def save_live(
     from reconciler.core.livefile import LiveFile, format_live
     from reconciler.core.planner import journal_state
 
-    desired = select_strategies(configuration.strategies, make_selection(options))
+    desired = select_strategies(configuration.strategies, selection)
     listed = fleet.listed
     live = await read_cadences_of(desired, options, service) if desired else {}
     if desired and listed is None:
@@ -116,7 +105,7 @@ async def save_live(
         cadences={strategy: memory.cadences[strategy] for strategy in live if strategy in memory.cadences},
         journal=journal_state(memory),
     )
-    save(options["out"], format_live(found), what="live file")
+    save(file, format_live(found), what="live file")
     failures = [one.failure for one in live.values()] + ([listed.failure] if listed is not None else [])
     return tuple(failure for failure in failures if failure is not None)
 

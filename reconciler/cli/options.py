@@ -1,131 +1,113 @@
-"""Options that mean the same are spelled the same: each is declared here once.
+"""What a command is told, as typed values: groups of options that several commands share.
 
-In: a click command. Out: the command with the options. :data:`HOISTED` tells the group which ones may stand before it.
+In: what click read from the command line, by name. Out: the options of one command, made by :func:`options_of`. The
+GitHub Action makes the same values from its inputs. Each command declares its own options beside its function.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import click
+from msgspec import Struct, convert
+from msgspec.structs import fields
+
+from reconciler.cli.flags import DEFAULT_JOURNAL, DEFAULT_PARALLELISM
+from reconciler.cli.output import Output
+from reconciler.core.decide import Unverified
+from reconciler.core.errors import UsageError
+from reconciler.core.fleet import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
-DEFAULT_SANDBOX: Final = ".reconciler/sandbox.db"
-DEFAULT_JOURNAL: Final = ".reconciler/journal.db"
-DEFAULT_BASE_URL: Final = "https://api.glider.fi"
-DEFAULT_PARALLELISM: Final = 10
-
-HOISTED: Final = {
-    "-f": 1,
-    "--file": 1,
-    "--target": 1,
-    "--exclude": 1,
-    "--select": 1,
-    "-o": 1,
-    "--output": 1,
-    "--parallelism": 1,
-    "--journal": 1,
-    "--base-url": 1,
-    "--proxy": 1,
-    "--sandbox": -1,
-    "--no-color": 0,
-    "-v": 0,
-    "--verbose": 0,
-    "-q": 0,
-    "--quiet": 0,
-}
-"""Spelling to number of values; -1 is an optional one."""
+Kind = TypeVar("Kind", bound="Options")
 
 
-def files(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``-f/--file``."""
-    return click.option(
-        "-f",
-        "--file",
-        "sources",
-        multiple=True,
-        metavar="PATH",
-        help="A file, a directory (*.yaml, *.yml, recursive), a glob, or - for stdin. Repeatable. "
-        "Default: automation.yaml or automation/.",
-    )(command)
+class Options(Struct, frozen=True, kw_only=True):
+    """A command's options. ``output`` is how it prints."""
+
+    output: Output = Output()
 
 
-def selection(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--target``, ``--exclude`` and ``--select``."""
-    command = click.option(
-        "--select", "selects", multiple=True, metavar="group=NAME", help="Only this group. Repeatable."
-    )(command)
-    command = click.option(
-        "--exclude", "excludes", multiple=True, metavar="ID", help="Not this portfolio or strategies/ID. Repeatable."
-    )(command)
-    return click.option(
-        "--target", "targets", multiple=True, metavar="ID", help="Only this portfolio or strategies/ID. Repeatable."
-    )(command)
+class FileOptions(Struct, frozen=True, kw_only=True):
+    """Where the files are; empty means where they are looked for by themselves."""
+
+    sources: tuple[str, ...] = ()
 
 
-def output(*formats: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add ``-o/--output`` with these formats, the first being the default, and the options on how to print."""
+class SelectionOptions(Struct, frozen=True, kw_only=True):
+    """What a command is about; empty means everything. ``selects`` are as given, ``group=NAME``."""
 
-    def add(command: Callable[..., Any]) -> Callable[..., Any]:
-        command = click.option("-q", "--quiet", is_flag=True, help="Only the result; no notes on stderr.")(command)
-        command = click.option("-v", "--verbose", is_flag=True, help="Fold nothing; say more on stderr.")(command)
-        command = click.option("--no-color", is_flag=True, help="No colours. So does NO_COLOR.")(command)
-        return click.option(
-            "-o", "--output", "output_format", type=click.Choice(formats), default=formats[0], show_default=True
-        )(command)
+    targets: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    selects: tuple[str, ...] = ()
 
-    return add
-
-
-def service(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of commands that talk to Glider."""
-    command = click.option(
-        "--parallelism",
-        type=click.IntRange(1, 100),
-        default=DEFAULT_PARALLELISM,
-        show_default=True,
-        metavar="N",
-        help="Portfolios at a time, and connections at most.",
-    )(command)
-    command = click.option(
-        "--journal",
-        default=DEFAULT_JOURNAL,
-        show_default=True,
-        metavar="PATH",
-        help="What Glider confirmed at our last writes.",
-    )(command)
-    command = click.option(
-        "--proxy",
-        envvar="GLIDER_PROXY",
-        metavar="URL",
-        help="Reach the service through this proxy. Proxy variables of the environment are not used.",
-    )(command)
-    command = click.option(
-        "--sandbox",
-        is_flag=False,
-        flag_value=DEFAULT_SANDBOX,
-        default=None,
-        metavar="[FILE]",
-        help=f"Use the embedded Glider in FILE [{DEFAULT_SANDBOX}] instead of a service.",
-    )(command)
-    return click.option(
-        "--base-url",
-        envvar="GLIDER_BASE_URL",
-        default=DEFAULT_BASE_URL,
-        show_default=True,
-        metavar="URL",
-        help="The service. The key comes from GLIDER_API_KEY only.",
-    )(command)
+    @property
+    def selection(self) -> Selection:
+        """The selection. Raises :class:`~reconciler.core.errors.UsageError`."""
+        groups = []
+        for text in self.selects:
+            key, _, name = text.partition("=")
+            if key != "group" or not name:
+                raise UsageError(f"Invalid value for --select: {text!r} is not of the form group=NAME.")
+            groups.append(name)
+        return Selection(targets=self.targets, excludes=self.excludes, groups=tuple(groups))
 
 
-def parse_selects(selects: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the group names of ``group=NAME`` values. Raises :class:`click.BadParameter`."""
-    groups = []
-    for text in selects:
-        key, equals, name = text.partition("=")
-        if key != "group" or not equals or not name:
-            raise click.BadParameter(f"{text!r} is not of the form group=NAME.", param_hint="--select")
-        groups.append(name)
-    return tuple(groups)
+class PolicyOptions(Struct, frozen=True, kw_only=True):
+    """What to do where a plan needs a decision. ``resume_held`` is as given: ``ID``, ``group=NAME`` or ``@FILE``."""
+
+    unverified: Unverified = Unverified.WRITE
+    resume_held: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
+
+
+class JournalOptions(Struct, frozen=True, kw_only=True):
+    """Which journal is used; ``None`` means the one in its usual place."""
+
+    journal: str | None = None
+
+    @property
+    def journal_path(self) -> Path:
+        """The journal's file."""
+        return Path(self.journal if self.journal is not None else DEFAULT_JOURNAL)
+
+
+class RecordOptions(JournalOptions, frozen=True, kw_only=True):
+    """Which service is meant; ``None`` means what the environment says. A sandbox stands in for any service."""
+
+    base_url: str | None = None
+    sandbox: str | None = None
+
+
+class ServiceOptions(RecordOptions, frozen=True, kw_only=True):
+    """How the service is reached."""
+
+    proxy: str | None = None
+    parallelism: int = DEFAULT_PARALLELISM
+
+
+class PlanningOptions(Options, frozen=True, kw_only=True):
+    """The options of every command that makes a plan."""
+
+    files: FileOptions = FileOptions()
+    selection: SelectionOptions = SelectionOptions()
+    policy: PolicyOptions = PolicyOptions()
+    service: ServiceOptions = ServiceOptions()
+
+
+def options_of(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
+    """Return the options of this kind from values by name; what is not given has its default."""
+    return convert(_nested(kind, given), kind)
+
+
+def _nested(kind: type[Struct], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is given in the shape of ``kind``, each value in the group that has a field of its name."""
+    nested: dict[str, Any] = {}
+    for field in fields(kind):
+        if isinstance(field.type, type) and issubclass(field.type, Struct):
+            nested[field.name] = _nested(field.type, given)
+        elif field.name in given:
+            nested[field.name] = given[field.name]
+    return nested

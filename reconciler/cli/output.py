@@ -7,43 +7,76 @@ from __future__ import annotations
 
 import os
 import sys
+from enum import StrEnum
 from typing import TYPE_CHECKING, TextIO
 
 from msgspec import Struct
 
+from reconciler.render.page import Tone
+from reconciler.render.terminal import Style, problem_lines, safe
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reconciler.render.style import Style
+    from reconciler.core.diagnostics import Diagnostic
+    from reconciler.core.errors import ReconcilerError
+    from reconciler.render.ending import Ending
+
+
+class Format(StrEnum):
+    """What stands on stdout."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
 
 
 class Output(Struct, frozen=True, kw_only=True):
-    """The two streams of one command. ``format`` is text, json or markdown."""
+    """How a command prints, and the two streams that it prints on."""
 
-    format: str
+    format: Format = Format.TEXT
     verbose: bool = False
     quiet: bool = False
-    color: bool | None = None
+    no_color: bool = False
 
     @property
     def is_json(self) -> bool:
         """Whether stdout must hold one JSON document and nothing else."""
-        return self.format == "json"
+        return self.format is Format.JSON
 
     @property
     def style(self) -> Style:
         """The style of text on stdout."""
-        from reconciler.render.style import Style
-
-        color = self.format == "text" and _wants_color(sys.stdout, self.color)
-        return Style(color=color, columns=_columns(sys.stdout))
+        return Style(color=self.format is Format.TEXT and self._wants_color(sys.stdout), columns=_columns(sys.stdout))
 
     @property
     def note_style(self) -> Style:
         """The style of text on stderr."""
-        from reconciler.render.style import Style
+        return Style(color=self._wants_color(sys.stderr))
 
-        return Style(color=_wants_color(sys.stderr, self.color))
+    def _wants_color(self, stream: TextIO) -> bool:
+        wanted = not self.no_color and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        return wanted and stream.isatty()
+
+    def show(self, ending: Ending) -> None:
+        """Write what an ending shows to stdout in the format asked for, and then what is to be said of it."""
+        if (view := ending.view) is not None:
+            match self.format:
+                case Format.JSON:
+                    self.data(view.json(ending.reason))
+                case Format.MARKDOWN:
+                    self.data(view.markdown())
+                case Format.TEXT:
+                    self.data(view.text(self.style, verbose=self.verbose))
+        self.remark(ending)
+
+    def remark(self, ending: Ending) -> None:
+        """Write to stderr what is to be said of what an ending shows."""
+        for sentence in ending.errors:
+            self.error(sentence)
+        for sentence in ending.warnings:
+            self.warn(sentence)
+        self.warn_of(ending.advice)
 
     def data(self, text: str) -> None:
         """Write a result to stdout."""
@@ -61,15 +94,31 @@ class Output(Struct, frozen=True, kw_only=True):
 
     def warn(self, text: str) -> None:
         """Write a warning to stderr, always."""
-        from reconciler.render.style import Ink
+        write(sys.stderr, f"{self.note_style.paint('warning:', Tone.NOTICE)} {text}\n")
 
-        write(sys.stderr, f"{self.note_style.paint('warning:', Ink.YELLOW)} {text}\n")
+    def warn_of(self, diagnostics: Iterable[Diagnostic]) -> None:
+        """Write warnings about the files to stderr, always; in JSON they are part of the document."""
+        if self.is_json:
+            return
+        for diagnostic in diagnostics:
+            self.warn(self._diagnostics_text([diagnostic]).rstrip("\n"))
 
     def error(self, text: str) -> None:
         """Write an error to stderr, always; the command goes on to its own ending."""
-        from reconciler.render.style import Ink
+        write(sys.stderr, f"{self.note_style.paint('error:', Tone.BAD, Tone.STRONG)} {text}\n")
 
-        write(sys.stderr, f"{self.note_style.paint('error:', Ink.RED, Ink.BOLD)} {text}\n")
+    def failure(self, error: ReconcilerError) -> None:
+        """Write the error that a command ended with to stderr, with the problems of the files where it has some."""
+        from reconciler.core.errors import ConfigInvalid
+
+        if isinstance(error, ConfigInvalid):
+            write(sys.stderr, self._diagnostics_text(error.diagnostics))
+        detail = f"\n  {safe(error.detail, longest=2000)}" if error.detail else ""
+        self.error(f"{safe(str(error), longest=1000)}{detail}")
+
+    def _diagnostics_text(self, diagnostics: Iterable[Diagnostic]) -> str:
+        found = (line for diagnostic in diagnostics for line in problem_lines(diagnostic, self.note_style))
+        return "".join(f"{line}\n" for line in found)
 
 
 def write(stream: TextIO, text: str) -> None:
@@ -80,12 +129,6 @@ def write(stream: TextIO, text: str) -> None:
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
-
-
-def _wants_color(stream: TextIO, asked: bool | None) -> bool:
-    if asked is not None:
-        return asked
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _columns(stream: TextIO) -> int | None:

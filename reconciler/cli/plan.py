@@ -1,99 +1,78 @@
-"""``reconciler plan``: read, diff, show; nothing is written but ``--out``."""
+"""Plans: ``plan`` makes and shows one, ``drift`` looks in one for what moved, ``show`` shows a saved one.
+
+Nothing is written but the file of ``--out``.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, assert_never
 
-import click
-
-from reconciler.cli import options as shared
+from reconciler.cli.files import load_base, load_told
 from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.offline import plan_offline
-from reconciler.cli.planning import make_plan, policy, show_warnings
+from reconciler.cli.options import Options, PlanningOptions
+from reconciler.cli.planning import make_plan
 from reconciler.cli.savefile import save
 from reconciler.cli.service import open_service, run_async
-from reconciler.cli.wiring import load_base, load_files, make_output
+from reconciler.core.errors import ExitReason
 from reconciler.core.fleet import Listing
-from reconciler.core.report import blocked_text
+from reconciler.core.report import FailOn, blocked_text, conditions_met, drift_exit_reason, plan_exit_reason
+from reconciler.render.ending import Ending, PageView
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from reconciler.cli.output import Output
-    from reconciler.core.errors import ExitReason
+    from reconciler.cli.planning import Declared
+    from reconciler.config.load import Configuration
     from reconciler.core.plan import Plan
-
-HELP = """Show what apply would do, and do nothing.
-
-Reads the live status of every declared portfolio and shows the difference: + start, > resume, ~ update, = pause,
-! held (paused by somebody else), x blocked. A value with ? can't be read from Glider and is written once.
-
-\b
-  reconciler plan                                  from automation.yaml or automation/
-  reconciler plan -f fleet/ --select group=mainnet
-  reconciler plan --out plan.json                  save it; apply plan.json runs exactly this
-  reconciler plan --base origin/main               tell changes of this branch from drift
-  reconciler plan -o markdown                      for a comment
-  reconciler plan --live live.json                 without a key, from what status --out saved
-  reconciler plan --sandbox                        against the embedded Glider
-"""
+    from reconciler.render.ending import Found
 
 
-@click.command(help=HELP)
-@shared.files
-@shared.selection
-@policy
-@click.option("--out", "out", metavar="FILE", help="Save the plan as JSON for apply.")
-@click.option("--base", metavar="REF", help="Compare with the files at this Git revision: name each change's cause.")
-@click.option("--live", metavar="FILE", help="Plan from a file of `status --out`, offline; can't be applied.")
-@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
-@click.option(
-    "--fail-on",
-    type=click.Choice(["unmanaged", "held"]),
-    multiple=True,
-    help="Exit 1 when portfolios are live that no file declares (or that can't be known), or when any is held.",
-)
-@shared.service
-@shared.output("text", "json", "markdown")
-def plan(**options: Any) -> ExitReason:
-    """Make and show a plan."""
-    output = make_output(options)
-    configuration = load_files(options["sources"])
-    show_warnings(configuration, output)
-    base = load_base(options["sources"], options["base"]) if options["base"] is not None else None
+class PlanOptions(PlanningOptions, frozen=True, kw_only=True):
+    """The options of ``plan``."""
 
-    if options["live"] is not None:
-        return _show_and_save(plan_offline(options, configuration, base=base), options, output)
-    warn_of_journal(options, configuration, output)
+    out: str | None = None
+    base: str | None = None
+    live: str | None = None
+    detailed_exitcode: bool = False
+    fail_on: tuple[FailOn, ...] = ()
+
+
+def plan(options: PlanOptions, found: Found) -> Ending:
+    """Make a plan and save it where ``--out`` says so."""
+    configuration = load_told(options.files, options.output, found)
+    base = load_base(options.files, options.base) if options.base is not None else None
+    if options.live is not None:
+        made = plan_offline(options, options.live, configuration, base=base)
+    else:
+        made = _read_and_plan(options, configuration, base=base)
+    found.plan, found.diagnostics = made, made.warnings
+    reason = plan_exit_reason(made, detailed=options.detailed_exitcode)
+    met = conditions_met(made, options.fail_on, looked_for_drift=False)
+    if met and reason in (ExitReason.OK, ExitReason.CHANGES):
+        reason = ExitReason.ERROR
+    if options.out is not None:
+        _save(made, options.out, reason, options)
+    told = tuple(f"--fail-on {one.value}: {one.sentence}{_why_unknown(made)}" for one in met)
+    return plan_ending(made, options, found, reason, errors=told)
+
+
+def _read_and_plan(options: PlanningOptions, configuration: Configuration, *, base: Declared | None = None) -> Plan:
+    warn_of_journal(options.service, configuration, options.output)
 
     async def work() -> Plan:
         async with open_service(
-            options, configuration.paths, configuration.desired.values(), expect=configuration.expect
+            options.service, configuration.paths, configuration.desired.values(), expect=configuration.expect
         ) as service:
-            return await make_plan(options, configuration, service, output, base=base)
+            return await make_plan(options, configuration, service, base=base)
 
-    return _show_and_save(run_async(work), options, output)
+    return run_async(work)
 
 
-def _show_and_save(made: Plan, options: Mapping[str, Any], output: Output) -> ExitReason:
-    from reconciler.core.errors import ExitReason
+def _save(made: Plan, out: str, reason: ExitReason, options: Options) -> None:
     from reconciler.core.planfile import format_plan
-    from reconciler.core.report import FailOn, conditions_met, plan_exit_reason
 
-    reason = plan_exit_reason(made, detailed=options["detailed_exitcode"])
-    met = conditions_met(made, (FailOn(word) for word in options["fail_on"]), looked_for_drift=False)
-    if met and reason in (ExitReason.OK, ExitReason.CHANGES):
-        reason = ExitReason.ERROR
-    if out := options["out"]:
-        save(out, format_plan(made, reason), what="plan")
-        use = (
-            f"run it with: reconciler apply {out}" if made.as_of_ms is None else f"show it with: reconciler show {out}"
-        )
-        output.note(f"Saved to {out}; {use}")
-    show_plan(made, output, reason)
-    for condition in met:
-        output.error(f"--fail-on {condition.value}: {condition.sentence}{_why_unknown(made)}")
-    return reason
+    save(out, format_plan(made, reason), what="plan")
+    use = f"run it with: reconciler apply {out}" if made.as_of_ms is None else f"show it with: reconciler show {out}"
+    options.output.note(f"Saved to {out}; {use}")
 
 
 def _why_unknown(made: Plan) -> str:
@@ -113,34 +92,74 @@ def _why_unknown(made: Plan) -> str:
             assert_never(made.listing)
 
 
-def show_plan(made: Plan, output: Output, reason: ExitReason) -> None:
-    """Print a plan in the format asked for."""
-    match output.format:
-        case "json":
-            from reconciler.core.planfile import format_plan
-
-            output.data(format_plan(made, reason))
-        case "markdown":
-            from reconciler.render.markdown import plan_markdown
-
-            output.data(plan_markdown(made))
-        case _:
-            from reconciler.render.text import plan_text
-
-            output.data(plan_text(made, output.style, verbose=output.verbose))
-    if blocked := blocked_text(made):
-        output.error(f"{blocked} blocked, for the reasons that the plan shows")
-    if not output.is_json:
-        for excess in made.over:
-            output.warn(f"over a guard: {excess}")
-        _show_advice(made, output)
-
-
-def _show_advice(made: Plan, output: Output) -> None:
-    """Print what the plan itself gave reason to say; what the files gave was printed when they were read."""
+def plan_ending(
+    made: Plan, options: Options, found: Found, reason: ExitReason, *, errors: tuple[str, ...] = ()
+) -> Ending:
+    """Return the ending that shows a plan; behind it stands what is blocked, over a guard, or not advised."""
     from reconciler.core.advice import OF_PLANS
-    from reconciler.render.text import diagnostics_text
+    from reconciler.core.planfile import format_plan
+    from reconciler.render.plan import plan_page
 
-    for warning in made.warnings:
-        if warning.rule in OF_PLANS:
-            output.warn(diagnostics_text([warning], output.note_style).rstrip("\n"))
+    blocked = blocked_text(made)
+    told = (f"{blocked} blocked, for the reasons that the plan shows",) if blocked else ()
+    return Ending(
+        reason=reason,
+        found=found,
+        view=PageView(page=lambda: plan_page(made), document=lambda reason: format_plan(made, reason)),
+        errors=(*told, *errors),
+        warnings=() if options.output.is_json else tuple(f"over a guard: {excess}" for excess in made.over),
+        advice=tuple(warning for warning in made.warnings if warning.rule in OF_PLANS),
+    )
+
+
+def drift(options: PlanningOptions, found: Found) -> Ending:
+    """Read and compare, in the words of somebody who looks for what moved."""
+    from reconciler.core.planfile import format_plan
+    from reconciler.render.compare import drift_page
+
+    configuration = load_told(options.files, options.output, found)
+    # The files are their own base: what differs is no branch's doing, and the journal tells drift from pending.
+    made = _read_and_plan(options, configuration, base=configuration)
+    found.plan, found.diagnostics = made, made.warnings
+    blocked = blocked_text(made)
+    return Ending(
+        reason=drift_exit_reason(made),
+        found=found,
+        view=PageView(page=lambda: drift_page(made), document=lambda reason: format_plan(made, reason)),
+        errors=(f"{blocked} blocked, for the reasons shown",) if blocked else (),
+    )
+
+
+class ShowOptions(Options, frozen=True, kw_only=True):
+    """The options of ``show``: the file of a plan, and that of an earlier one to compare it with."""
+
+    file: str
+    against: str | None = None
+
+
+def show(options: ShowOptions, found: Found) -> Ending:
+    """Show a saved plan, or its difference from an earlier one."""
+    from reconciler.core.diff import compare_plans
+    from reconciler.render.compare import comparison_document, comparison_page
+    from reconciler.render.json import document_json
+
+    later = load_plan(options.file)
+    if options.against is None:
+        return plan_ending(later, options, found, ExitReason.OK)
+    earlier = load_plan(options.against)
+    if later.base_url != earlier.base_url:
+        options.output.warn(f"the plans are of two services: {earlier.base_url} and {later.base_url}")
+    compared = compare_plans(earlier=earlier, later=later)
+    view = PageView(
+        page=lambda: comparison_page(compared),
+        document=lambda reason: document_json(reason, comparison_document(compared, earlier=earlier, later=later)),
+    )
+    return Ending(reason=ExitReason.OK, found=found, view=view)
+
+
+def load_plan(file: str) -> Plan:
+    """Read a saved plan. Raises :class:`~reconciler.core.errors.PlanInvalid`."""
+    from reconciler.config.files import read_saved
+    from reconciler.core.planfile import PLAN_FORMAT, parse_plan
+
+    return parse_plan(read_saved(file, PLAN_FORMAT))

@@ -1,35 +1,35 @@
-"""Files and live state to a plan: the way that ``plan`` and ``apply`` share.
+"""Files and live state to a plan: the way that ``plan``, ``apply`` and ``drift`` share.
 
 In: options, a loaded configuration, an open service. Out: a :class:`~reconciler.core.plan.Plan`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import click
+from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.cli.ids import ids_in
 from reconciler.cli.progress import ReadProgress, bar
-from reconciler.cli.results import publish
 from reconciler.cli.service import memory_of
 from reconciler.cli.strategies import read_strategies, with_selected
-from reconciler.cli.wiring import make_selection
-from reconciler.core.fleet import select
-from reconciler.core.model import Status
+from reconciler.core.decide import Policy
+from reconciler.core.errors import NotExpected, UsageError
+from reconciler.core.fleet import mostly_missing, select
+from reconciler.core.model import PortfolioId, Status
 from reconciler.core.plan import UNKNOWN, Guarded
-from reconciler.render.text import diagnostics_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from reconciler.cli.output import Output
+    from reconciler.cli.options import PlanningOptions
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
     from reconciler.config.revision import Base
+    from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.fleet import Fleet
-    from reconciler.core.model import Desired, Live, PortfolioId
+    from reconciler.core.model import Desired, Live
     from reconciler.core.plan import Allowed, JournalState, Plan
     from reconciler.core.planner import Strategies
     from reconciler.core.ports import Journal, Memory
@@ -38,47 +38,28 @@ if TYPE_CHECKING:
     """What files declare, at a revision or as they are."""
 
 
-def policy(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--unverified``, ``--resume-held`` and ``--again``."""
-    command = again(command)
-    return unverified(
-        click.option(
-            "--resume-held",
-            "resume_held",
-            multiple=True,
-            metavar="ID|group=NAME|@FILE",
-            help="Resume this portfolio, this group or the ids in this file although somebody else paused them. "
-            "Repeatable.",
-        )(command)
-    )
+class Reads(Struct, frozen=True, kw_only=True):
+    """What was read for a plan, wherever it comes from; times are UTC epoch milliseconds.
 
+    ``memory`` is what the journal knew before the first read. ``now_ms`` is the service's time at these reads;
+    ``as_of_ms`` is set where they were saved earlier.
+    """
 
-def again(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--again``."""
-    return click.option(
-        "--again",
-        multiple=True,
-        metavar="ID",
-        help="Ask for a run of it although an earlier request was not answered and may have begun one. Repeatable.",
-    )(command)
-
-
-def unverified(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--unverified``."""
-    return click.option(
-        "--unverified",
-        type=click.Choice(["write", "skip", "fail"]),
-        default="write",
-        show_default=True,
-        help="What to do about a schedule that can't be known.",
-    )(command)
+    base_url: str
+    fleet: Fleet
+    memory: Memory
+    created_ms: int
+    now_ms: int
+    account: str | None = None
+    as_of_ms: int | None = None
+    strategies: Strategies | None = None
+    journal: JournalState | None = None
 
 
 async def make_plan(
-    options: Mapping[str, Any],
+    options: PlanningOptions,
     configuration: Configuration,
     service: Service,
-    output: Output,
     *,
     base: Declared | None = None,
     plans: Iterable[str] = (),
@@ -95,41 +76,35 @@ async def make_plan(
     from reconciler.core.evidence import observed
 
     desired = selected(options, configuration)
-    options = {**options, "resume_held": resumed(options, desired)}
-    memory = memory_of(options, service, plans=plans)  # before the first read: what is written later makes this stale
-    with bar(output, "Reading", len(desired)) as shown:
+    policy = policy_of(options, desired)
+    memory = memory_of(options.service, service, plans=plans)  # before the reads: a later write makes this plan stale
+    with bar(options.output, "Reading", len(desired)) as shown:
         fleet = await read_fleet(
             service.api,
             desired,
-            whole=make_selection(options).everything,
-            parallelism=options["parallelism"],
+            whole=options.selection.selection.everything,
+            parallelism=options.service.parallelism,
             observer=ReadProgress(shown),
         )
     require_found(fleet.live, service.label, service.account)  # before anything is kept of another account's
     if journal is not None and (proven := observed(memory, fleet.live, now_ms=service.api.service_ms())):
         journal.confirm(proven)
     strategies = await read_strategies(options, configuration, service, fleet, memory)
-    output.notes(service.notes)
-    return plan_of(
-        options,
-        configuration,
-        desired,
-        fleet,
-        memory,
+    options.output.notes(service.notes)
+    reads = Reads(
         base_url=service.label,
         account=service.account,
+        fleet=fleet,
+        memory=memory,
+        strategies=strategies,
         created_ms=service.clock.now_ms(),
         now_ms=service.api.service_ms(),
-        base=base,
-        strategies=strategies,
     )
+    return plan_of(options, configuration, desired, policy, reads, base=base)
 
 
 def require_found(live: Mapping[PortfolioId, Live], base_url: str, account: str | None) -> None:
     """Raise :class:`~reconciler.core.errors.NotExpected` where most of what was asked for is not found."""
-    from reconciler.core.errors import NotExpected
-    from reconciler.core.fleet import mostly_missing
-
     if mostly_missing(live.values()):
         missing = sum(one.status is Status.NOT_FOUND for one in live.values())
         whose = f"the account {account}" if account is not None else "an account that can't be known"
@@ -139,113 +114,104 @@ def require_found(live: Mapping[PortfolioId, Live], base_url: str, account: str 
         )
 
 
-def selected(options: Mapping[str, Any], configuration: Configuration) -> Mapping[PortfolioId, Desired]:
+def selected(options: PlanningOptions, configuration: Configuration) -> Mapping[PortfolioId, Desired]:
     """Return the portfolios that the options are about. Raises for an id or group that is not among them."""
-    desired = select(configuration.desired, make_selection(options), configuration.strategies)
-    _require_selected("--again", options["again"], desired)
+    desired = select(configuration.desired, options.selection.selection, configuration.strategies)
+    _require_selected("--again", options.policy.again, desired)
     return desired
 
 
-def resumed(options: Mapping[str, Any], desired: Mapping[PortfolioId, Desired]) -> frozenset[str]:
-    """Return the portfolios that ``--resume-held`` names, by id, by group, or in a file of one id a line.
+def policy_of(options: PlanningOptions, desired: Mapping[PortfolioId, Desired]) -> Policy:
+    """Return what the options decide; ``--resume-held`` names portfolios by id, by group, or in a file.
 
-    Raises a usage error for an id or group that is not among the selected portfolios, and as :func:`ids_in` does.
+    Raises :class:`~reconciler.core.errors.UsageError` for an id or group that is not among the selected portfolios, and
+    as :func:`ids_in` does.
     """
-    found: set[str] = set()
-    for text in options["resume_held"]:
+    held: set[str] = set()
+    for text in options.policy.resume_held:
         kind, equals, group = text.partition("=")
         if text.startswith("@"):
-            named = ids_in(text[1:], files=options["sources"], option="--resume-held @")
+            named = ids_in(text[1:], files=options.files, option="--resume-held @")
         elif kind == "group" and equals:
             named = tuple(one.id for one in desired.values() if one.group == group)
             if not named:
-                raise click.UsageError(f"--resume-held {text!r}: no selected portfolio is in that group.")
+                raise UsageError(f"--resume-held {text!r}: no selected portfolio is in that group.")
         else:
-            named = (text,)
+            named = (PortfolioId(text),)
         _require_selected("--resume-held", named, desired)
-        found.update(named)
-    return frozenset(found)
+        held.update(named)
+    return Policy(
+        unverified=options.policy.unverified, resume_held=frozenset(held), again=frozenset(options.policy.again)
+    )
 
 
 def _require_selected(option: str, ids: Iterable[str], desired: Mapping[PortfolioId, Desired]) -> None:
     if unknown := sorted(set(ids) - set(desired)):
         more = f", one of {len(unknown)} that are not" if len(unknown) > 1 else ""
-        raise click.UsageError(f"{option} {unknown[0]!r} is not among the selected portfolios{more}.")
+        raise UsageError(f"{option} {unknown[0]!r} is not among the selected portfolios{more}.")
 
 
 def plan_of(
-    options: Mapping[str, Any],
+    options: PlanningOptions,
     configuration: Configuration,
     desired: Mapping[PortfolioId, Desired],
-    fleet: Fleet,
-    memory: Memory,
+    policy: Policy,
+    reads: Reads,
     *,
-    base_url: str,
-    created_ms: int,
-    now_ms: int,
-    account: str | None = None,
-    as_of_ms: int | None = None,
     base: Declared | None = None,
-    strategies: Strategies | None = None,
-    journal: JournalState | None = None,
 ) -> Plan:
-    """Return the plan for what was read, wherever that comes from; times are UTC epoch milliseconds.
-
-    ``memory`` is what the journal knew before the first read. ``now_ms`` is the service's
-    time at these reads.
-    """
-    from reconciler.core.advice import advise_plan
-    from reconciler.core.cost import plan_cost
-    from reconciler.core.decide import Policy, Unverified
+    """Return the plan for what was read."""
     from reconciler.core.evidence import believed, doubts_told
-    from reconciler.core.planner import build_plan
+    from reconciler.core.planner import build_plan, with_causes
 
     # What a look shows to be older than live, or of a time to come, is not believed.
-    records, doubts = believed(memory, fleet.live, now_ms=now_ms)
-    memory = replace(memory, records=records)
-    decided = Policy(
-        unverified=Unverified(options["unverified"]),
-        resume_held=frozenset(options["resume_held"]),
-        again=frozenset(options["again"]),
-    )
+    records, doubts = believed(reads.memory, reads.fleet.live, now_ms=reads.now_ms)
+    memory = replace(reads.memory, records=records)
     plan = build_plan(
         desired,
-        fleet.live,
+        reads.fleet.live,
         memory,
-        base_url=base_url,
-        account=account,
-        created_ms=created_ms,
+        base_url=reads.base_url,
+        account=reads.account,
+        created_ms=reads.created_ms,
         config_digest=configuration.digest,
         config_files=configuration.files,
-        selection=make_selection(options),
-        policy=decided,
+        selection=options.selection.selection,
+        policy=policy,
         guards=configuration.guards,
         managed=len(configuration.desired),
         warnings=configuration.warnings,
-        as_of_ms=as_of_ms,
-        unmanaged=fleet.unmanaged(configuration.desired),
-        listing=fleet.listing,
-        journal=journal,
+        as_of_ms=reads.as_of_ms,
+        unmanaged=reads.fleet.unmanaged(configuration.desired),
+        listing=reads.fleet.listing,
+        journal=reads.journal,
     )
-    plan = with_selected(plan, strategies, configuration, fleet, memory, unverified=decided.unverified)
+    plan = with_selected(plan, reads.strategies, configuration, reads.fleet, memory, unverified=policy.unverified)
     if base is not None:
-        from reconciler.core.planner import with_causes
+        plan = with_causes(plan, base, reads.fleet.live, memory, policy)
+    return _with_costs_and_advice(plan, desired, replace(reads, memory=memory), doubts_told(doubts))
 
-        plan = with_causes(plan, base, fleet.live, memory, decided)
+
+def _with_costs_and_advice(
+    plan: Plan, desired: Mapping[PortfolioId, Desired], reads: Reads, told: Iterable[Diagnostic]
+) -> Plan:
+    """Return the plan with what it costs and with the warnings that it gives reason for, after those of the files."""
+    from reconciler.core.advice import advise_plan
+    from reconciler.core.cost import plan_cost
+
     # A moment that has passed is no next run, however long the service goes on naming it.
+    now_ms = reads.now_ms
     changes = tuple(replace(c, next_run_ms=None) if (c.next_run_ms or now_ms) < now_ms else c for c in plan.changes)
-    plan = replace(
+    plan = replace(plan, changes=changes)
+    return replace(
         plan,
-        changes=changes,
-        cost=plan_cost(plan, desired, fleet.live, memory.records),
-        warnings=(*plan.warnings, *doubts_told(doubts), *advise_plan(plan, desired, memory.triggers)),
+        cost=plan_cost(plan, desired, reads.fleet.live, reads.memory.records),
+        warnings=(*plan.warnings, *told, *advise_plan(plan, desired, reads.memory.triggers)),
     )
-    publish(plan=plan, diagnostics=plan.warnings)
-    return plan
 
 
-def parse_allow(allow: tuple[str, ...]) -> dict[Guarded, Allowed]:
-    """Return the numbers of ``--allow WHAT=N`` values. Raises :class:`click.BadParameter`.
+def parse_allow(allow: Iterable[str]) -> dict[Guarded, Allowed]:
+    """Return the numbers of ``--allow WHAT=N`` values. Raises :class:`~reconciler.core.errors.UsageError`.
 
     Only ``reach`` may be ``unknown``: everything else is counted in the plan itself.
     """
@@ -256,14 +222,6 @@ def parse_allow(allow: tuple[str, ...]) -> dict[Guarded, Allowed]:
             allowed[Guarded.REACH] = UNKNOWN
             continue
         if name not in list(Guarded) or not (number.isascii() and number.isdigit()):
-            raise click.BadParameter(f"{text!r} is not of the form resume=12.", param_hint="--allow")
+            raise UsageError(f"Invalid value for --allow: {text!r} is not of the form resume=12.")
         allowed[Guarded(name)] = int(number)
     return allowed
-
-
-def show_warnings(configuration: Configuration, output: Output) -> None:
-    """Print the configuration's warnings on stderr."""
-    publish(diagnostics=configuration.warnings, portfolios=len(configuration.desired))
-    if configuration.warnings and not output.is_json:
-        for warning in configuration.warnings:
-            output.warn(diagnostics_text([warning], output.note_style).rstrip("\n"))

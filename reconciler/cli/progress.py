@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from reconciler.cli.output import is_terminal
 from reconciler.core.report import Result
-from reconciler.render.text import result_line
+from reconciler.render.plan import RESULT_WIDTHS, result_cells
+from reconciler.render.terminal import in_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,5 +99,5 @@ class ApplyProgress:
     def finished(self, result: object) -> None:
         """Print the outcome."""
         if isinstance(result, Result):
-            self._bar.line(result_line(result, self._style))
+            self._bar.line(in_columns(result_cells(result), RESULT_WIDTHS, self._style))
         self._bar.advance()

@@ -3,126 +3,120 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.cli import options as shared
+from reconciler.cli.files import expect_in, load_files_if_any, paths_of
+from reconciler.cli.flags import DEFAULT_LOCK_TIMEOUT
+from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
-from reconciler.cli.named import api_option, expect_in, load_files_if_any, named, paths_of
+from reconciler.cli.options import FileOptions, Options, ServiceOptions
 from reconciler.cli.output import is_terminal
-from reconciler.cli.planning import again
 from reconciler.cli.service import new_token, open_service, run_async
-from reconciler.cli.wiring import make_output, refuse
 from reconciler.cli.writing import open_to_write, said_yes, signals
-from reconciler.core.errors import ExitReason, JournalError, ReconcilerError
+from reconciler.core.errors import JournalError, ReconcilerError, UsageError
+from reconciler.core.model import ApiVersion
+from reconciler.render.ending import Ending, PageView
+from reconciler.render.json import document_json
+from reconciler.render.rebalance import (
+    STEP_WIDTHS,
+    RebalanceTarget,
+    accepted_cells,
+    finished_cells,
+    moved_cells,
+    rebalances_document,
+    rebalances_page,
+    targets_page,
+)
+from reconciler.render.terminal import in_columns, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from reconciler.apply.run import Stop
     from reconciler.apply.trigger import Order
-    from reconciler.cli.named import Named
+    from reconciler.cli.ids import Named
     from reconciler.cli.output import Output
     from reconciler.cli.service import Service
     from reconciler.core.model import Live, PortfolioId
     from reconciler.core.ports import ServiceApi
-    from reconciler.core.rebalance import Rebalance, RebalanceReport, RebalanceResult
-    from reconciler.render.rebalance import RebalanceTarget
-    from reconciler.render.style import Style
+    from reconciler.core.rebalance import Rebalance, RebalanceResult
+    from reconciler.render.ending import Found
+    from reconciler.render.page import Cell
 
 DEFAULT_TIMEOUT = "10m"
 IN_JOURNAL = "rebalance"
 """Stands in the journal where an apply names its plan."""
 
-HELP = """Run portfolios once now. It trades: it asks first, and without a terminal it needs --auto-approve.
 
-The ids need not be declared; of a declared one the files say which API it is managed by. What is paused, or declared
-paused, is not run unless --although-paused names it. A run is asked for once: where its answer was lost, the next
-request looks for that run first, and is refused until it is found or --again names the portfolio. With --wait, each is
-followed until it is completed, failed or cancelled; Ctrl-C stops the waiting, not the run.
+class RebalanceOptions(Options, frozen=True, kw_only=True):
+    """The options of ``rebalance``; ``timeout`` is how long to follow, as in ``10m``."""
 
-\b
-  reconciler rebalance ao04x0r6
-  reconciler rebalance ao04x0r6 b7k2m9q1 --wait --timeout 20m
-  reconciler rebalance ao04x0r6 --skip-schedule-validation
-  reconciler rebalance ao04x0r6 --although-paused ao04x0r6
-  reconciler rebalance pf_01JWZEE2MF30 --api v2 --auto-approve -o json
-
-Exits 0 when all were accepted, or completed with --wait; 1 when one failed, was cancelled or refused, 7 for the key,
-8 when all are cooling down; 6 when some went well, or when it is not known what became of one.
-"""
+    portfolios: tuple[str, ...]
+    files: FileOptions = FileOptions()
+    service: ServiceOptions = ServiceOptions()
+    version: ApiVersion | None = None
+    skip_schedule_validation: bool = False
+    although_paused: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
+    wait: bool = False
+    timeout: str | None = None
+    auto_approve: bool = False
+    lock_timeout: str = DEFAULT_LOCK_TIMEOUT
 
 
-@click.command(help=HELP)
-@click.argument("portfolios", metavar="ID...", nargs=-1, required=True)
-@shared.files
-@api_option
-@click.option("--skip-schedule-validation", is_flag=True, help="Run it without an active schedule too (v1).")
-@click.option("--although-paused", multiple=True, metavar="ID", help="Run it although it is paused. Repeatable.")
-@again
-@click.option("--wait", is_flag=True, help="Follow each to its end.")
-@click.option("--timeout", metavar="DURATION", help=f"How long to follow.  [default: {DEFAULT_TIMEOUT}]")
-@click.option("--auto-approve", is_flag=True, help="Do not ask.")
-@click.option(
-    "--lock-timeout", default="10s", show_default=True, metavar="DURATION", help="How long to wait for an apply."
-)
-@shared.service
-@shared.output("text", "json")
-def rebalance(**options: Any) -> ExitReason:
+def rebalance(options: RebalanceOptions, found: Found) -> Ending:
     """Ask, trigger, follow, report."""
-    output = make_output(options)
-    timeout_ms = _timeout(options)
-    if not options["auto_approve"] and not is_terminal(sys.stdin):
-        raise refuse("There is no terminal to ask on, and a rebalance trades. Add --auto-approve.")
-    configuration = load_files_if_any(options["sources"])
-    chosen = named(options["portfolios"], configuration, options["version"])
+    timeout_ms = _timeout_ms(options)
+    if not options.auto_approve and not is_terminal(sys.stdin):
+        raise UsageError("There is no terminal to ask on, and a rebalance trades. Add --auto-approve.")
+    configuration = load_files_if_any(options.files)
+    chosen = named(options.portfolios, configuration, options.version)
     on_v2 = [one.id for one in chosen if not one.version.can.owns_schedule]
-    if options["skip_schedule_validation"] and on_v2:
-        raise refuse(f"--skip-schedule-validation is of v1, and {on_v2[0]} is managed by v2: leave it out.")
-
+    if options.skip_schedule_validation and on_v2:
+        raise UsageError(f"--skip-schedule-validation is of v1, and {on_v2[0]} is managed by v2: leave it out.")
     orders = _orders(chosen, options)
-    warn_of_journal(options, configuration, output)
+    warn_of_journal(options.service, configuration, options.output)
 
-    async def work() -> ExitReason:
+    async def work() -> Ending:
         async with open_service(
-            options, paths_of(configuration), expect=expect_in(configuration), writes=True
+            options.service, paths_of(configuration), expect=expect_in(configuration), writes=True
         ) as service:
-            if not options["auto_approve"]:
-                await _ask(chosen, orders, options, service, output)
-            return await _carry_out(chosen, orders, options, service, output, timeout_ms)
+            if not options.auto_approve:
+                await _ask(chosen, orders, options, service)
+            return await _carry_out(chosen, orders, options, service, found, timeout_ms)
 
-    ended: ExitReason = run_async(work)
-    return ended
+    return run_async(work)
 
 
-def _timeout(options: Mapping[str, Any]) -> int:
+def _timeout_ms(options: RebalanceOptions) -> int:
     from reconciler.core.text import parse_duration
 
-    if options["timeout"] is not None and not options["wait"]:
-        raise refuse("--timeout is of --wait: add it.")
+    if options.timeout is not None and not options.wait:
+        raise UsageError("--timeout is of --wait: add it.")
     try:
-        return parse_duration(options["timeout"] or DEFAULT_TIMEOUT)
+        return parse_duration(options.timeout or DEFAULT_TIMEOUT)
     except ValueError as error:
-        raise refuse(f"--timeout: {error}; write 90s, 10m or the like.") from error
+        raise UsageError(f"--timeout: {error}; write 90s, 10m or the like.") from error
 
 
-def _orders(chosen: Sequence[Named], options: Mapping[str, Any]) -> tuple[Order, ...]:
+def _orders(chosen: Sequence[Named], options: RebalanceOptions) -> tuple[Order, ...]:
     from reconciler.apply.trigger import Order
     from reconciler.core.model import RunState
 
     ids = {one.id for one in chosen}
-    for option in ("although_paused", "again"):
-        if unknown := sorted(set(options[option]) - ids):
-            raise refuse(f"--{option.replace('_', '-')} {unknown[0]!r} is not among the portfolios to run.")
+    for option, given in (("--although-paused", options.although_paused), ("--again", options.again)):
+        if unknown := sorted(set(given) - ids):
+            raise UsageError(f"{option} {unknown[0]!r} is not among the portfolios to run.")
     return tuple(
         Order(
             portfolio=one.id,
             version=one.version,
-            skip_schedule_validation=options["skip_schedule_validation"],
+            skip_schedule_validation=options.skip_schedule_validation,
             declared_paused=one.desired is not None and one.desired.state is RunState.PAUSED,
-            although_paused=one.id in options["although_paused"],
-            again=one.id in options["again"],
+            although_paused=one.id in options.although_paused,
+            again=one.id in options.again,
         )
         for one in chosen
     )
@@ -133,7 +127,6 @@ def _targets(
 ) -> tuple[RebalanceTarget, ...]:
     """Return the portfolios for people; with ``live``, each with what was seen of it and why it will not run."""
     from reconciler.apply.trigger import why_not
-    from reconciler.render.rebalance import RebalanceTarget
 
     seen = live or {}
     refused = {order.portfolio: why_not(order, seen[order.portfolio]) for order in orders if order.portfolio in seen}
@@ -150,20 +143,17 @@ def _targets(
     )
 
 
-async def _ask(
-    chosen: Sequence[Named], orders: Sequence[Order], options: Mapping[str, Any], service: Service, output: Output
-) -> None:
+async def _ask(chosen: Sequence[Named], orders: Sequence[Order], options: RebalanceOptions, service: Service) -> None:
     """Show the state of each and ask on the terminal; anything but yes asks Glider for nothing.
 
     Where none of them may run, nobody is asked: each is refused for its own reason.
     """
     from reconciler.api.fleet import read_all
-    from reconciler.render.rebalance import targets_text
 
     api = service.api.by({one.id: one.version for one in chosen})
-    live = await read_all(api, [one.id for one in chosen], parallelism=options["parallelism"])
+    live = await read_all(api, [one.id for one in chosen], parallelism=options.service.parallelism)
     targets = _targets(chosen, orders, live)
-    click.echo(targets_text(targets, service.label, output.note_style), err=True, nl=False)
+    click.echo(terminal(targets_page(targets, service.label), options.output.note_style), err=True, nl=False)
     count = sum(target.refused is None for target in targets)
     if not count:
         return
@@ -176,38 +166,38 @@ async def _ask(
 async def _carry_out(
     chosen: Sequence[Named],
     orders: Sequence[Order],
-    options: Mapping[str, Any],
+    options: RebalanceOptions,
     service: Service,
-    output: Output,
+    found: Found,
     timeout_ms: int,
-) -> ExitReason:
+) -> Ending:
     from reconciler.apply.run import Stop
     from reconciler.apply.trigger import follow_all
     from reconciler.core.rebalance import RebalanceReport
 
     api = service.api.by({one.id: one.version for one in chosen})
-    stop, observer, started_ms = Stop(), _Lines(output, waits=options["wait"]), service.clock.now_ms()
+    stop, observer, started_ms = Stop(), _Lines(options.output, waits=options.wait), service.clock.now_ms()
     with signals(stop) as caught:
-        results = await _trigger(orders, api, options, service, output, stop, observer)
-        if options["wait"]:
+        results = await _trigger(orders, api, options, service, stop, observer)
+        if options.wait:
             results = await follow_all(
                 results, api, clock=service.clock, observer=observer, timeout_ms=timeout_ms, stop=stop
             )
     report = RebalanceReport(
         results=tuple(results[one.id] for one in chosen), started_ms=started_ms, finished_ms=service.clock.now_ms()
     )
-    output.notes(service.notes)
-    reason = caught[0] if caught else report.exit_reason
-    _show(report, chosen, options, service, output, reason)
-    return reason
+    options.output.notes(service.notes)
+    names = {one.id: one.name for one in chosen}
+    body = rebalances_document(report, _targets(chosen), base_url=service.label, waited=options.wait)
+    view = PageView(page=lambda: rebalances_page(report, names), document=lambda reason: document_json(reason, body))
+    return Ending(reason=caught[0] if caught else report.exit_reason, found=found, view=view)
 
 
 async def _trigger(
     orders: Sequence[Order],
     api: ServiceApi,
-    options: Mapping[str, Any],
+    options: RebalanceOptions,
     service: Service,
-    output: Output,
     stop: Stop,
     observer: _Lines,
 ) -> dict[PortfolioId, RebalanceResult]:
@@ -218,9 +208,9 @@ async def _trigger(
     from reconciler.apply.trigger import trigger_all
     from reconciler.core.rebalance import RebalanceReport
 
-    with await open_to_write(options, service) as journal:
+    with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
         for sentence in settle_rebalances(journal):
-            output.note(f"note: {sentence}")
+            options.output.note(f"note: {sentence}")
         journal.open_run(fingerprint=IN_JOURNAL, tool=TOOL)
         started_ms = service.clock.now_ms()
         announcer = Announcer(
@@ -230,7 +220,7 @@ async def _trigger(
             token=new_token,
         )
         results = await trigger_all(
-            orders, announcer=announcer, observer=observer, parallelism=options["parallelism"], stop=stop
+            orders, announcer=announcer, observer=observer, parallelism=options.service.parallelism, stop=stop
         )
         report = RebalanceReport(
             results=tuple(results.values()), started_ms=started_ms, finished_ms=service.clock.now_ms()
@@ -238,27 +228,8 @@ async def _trigger(
         try:
             journal.close_run(report.exit_reason.word)
         except JournalError as error:  # what became of each must not be lost to this
-            output.warn(f"the end of this run could not be written down: {error}")
+            options.output.warn(f"the end of this run could not be written down: {error}")
     return results
-
-
-def _show(
-    report: RebalanceReport,
-    chosen: Sequence[Named],
-    options: Mapping[str, Any],
-    service: Service,
-    output: Output,
-    reason: ExitReason,
-) -> None:
-    from reconciler.render.rebalance import rebalances_document, rebalances_text
-
-    if output.is_json:
-        from reconciler.render.json import document_json
-
-        body = rebalances_document(report, _targets(chosen), base_url=service.label, waited=options["wait"])
-        output.data(document_json(reason, body))
-    else:
-        output.data(rebalances_text(report, {one.id: one.name for one in chosen}, output.style))
 
 
 class _Lines:
@@ -268,29 +239,19 @@ class _Lines:
         self._output = output
         self._shown = output.verbose or (waits and is_terminal(sys.stderr))
 
-    def _say(self, line: str) -> None:
+    def _say(self, cells: tuple[Cell, ...]) -> None:
         if self._shown:
-            self._output.note(line)
-
-    @property
-    def _style(self) -> Style:
-        return self._output.note_style
+            self._output.note(in_columns(cells, STEP_WIDTHS, self._output.note_style))
 
     def accepted(self, portfolio: PortfolioId, rebalance: str | None) -> None:
         """Say that one runs."""
-        from reconciler.render.rebalance import accepted_line
-
-        self._say(accepted_line(portfolio, rebalance, self._style))
+        self._say(accepted_cells(portfolio, rebalance))
 
     def moved(self, portfolio: PortfolioId, rebalance: Rebalance) -> None:
         """Say how far one came; its end is said by :meth:`finished`."""
-        from reconciler.render.rebalance import moved_line
-
         if not rebalance.over:
-            self._say(moved_line(portfolio, rebalance, self._style))
+            self._say(moved_cells(portfolio, rebalance))
 
     def finished(self, result: RebalanceResult) -> None:
         """Say what became of one."""
-        from reconciler.render.rebalance import finished_line
-
-        self._say(finished_line(result, self._style))
+        self._say(finished_cells(result))

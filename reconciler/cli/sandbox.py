@@ -2,125 +2,101 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING
 
-import click
-
-from reconciler.cli.journalplace import make_folder
-from reconciler.cli.options import DEFAULT_SANDBOX
+from reconciler.cli.flags import DEFAULT_SANDBOX
+from reconciler.cli.options import Options
+from reconciler.cli.output import write
+from reconciler.core.errors import ExitReason, UsageError
+from reconciler.render.ending import Ending, TextView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextlib import closing
-    from typing import Any
 
+    from reconciler.render.ending import Found
     from reconciler.sandbox.seed import Seed
     from reconciler.sandbox.store import Store
 
-HELP = """Run the embedded Glider: a simulator of the service, to learn on and to test pipelines on.
 
-It behaves as the service is documented, keeps its portfolios in one file, and moves no money.
+class SandboxOptions(Options, frozen=True, kw_only=True):
+    """The options of every command here: the sandbox's file."""
 
-\b
-  reconciler sandbox load examples/quickstart/sandbox.yaml
-  reconciler plan --sandbox                     in process, no port
-  reconciler sandbox serve --port 8080          the same over HTTP
-  reconciler sandbox advance 3d                 let runs happen
-  reconciler sandbox reset                      back to the seed
-"""
+    file: str = DEFAULT_SANDBOX
 
 
-LOAD_HELP = """Fill the sandbox from SEED, a YAML file of portfolios; what was in it is replaced.
+class SeedOptions(SandboxOptions, frozen=True, kw_only=True):
+    """The options of ``sandbox load``: a YAML file of portfolios."""
 
-\b
-  reconciler sandbox load examples/quickstart/sandbox.yaml
-"""
-RESET_HELP = """Put the sandbox back to the seed it was loaded from, clock included.
-
-\b
-  reconciler sandbox reset
-"""
-ADVANCE_HELP = """Move the sandbox's clock ahead by DURATION, such as 90m or 3d; due runs happen.
-
-\b
-  reconciler sandbox advance 3d
-"""
-SERVE_HELP = """Serve the sandbox on a port, until interrupted; any key is accepted.
-
-\b
-  reconciler sandbox serve --port 8080
-"""
+    seed: str
 
 
-def _file(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--sandbox", "file", default=DEFAULT_SANDBOX, show_default=True, metavar="FILE", help="The sandbox's file."
-    )(command)
+class AdvanceOptions(SandboxOptions, frozen=True, kw_only=True):
+    """The options of ``sandbox advance``: how far, as in ``3d``."""
+
+    duration: str
 
 
-@click.group(help=HELP)
-def sandbox() -> None:
-    """Hold the commands."""
+class ServeOptions(SandboxOptions, frozen=True, kw_only=True):
+    """The options of ``sandbox serve``."""
+
+    host: str
+    port: int
 
 
-@sandbox.command(help=LOAD_HELP)
-@click.argument("seed", metavar="SEED")
-@_file
-def load(seed: str, file: str) -> None:
-    """Read a seed and make the file."""
+def load_seed(options: SeedOptions, found: Found) -> Ending:
+    """Read a seed and make the sandbox's file."""
+    from reconciler.cli.journalplace import make_folder
     from reconciler.core.text import plural
     from reconciler.sandbox.store import Store
 
-    planted = _read_seed(seed)
-    make_folder(Path(file))
-    Store.load(Path(file), planted, now_ms=time_ns() // 1_000_000).close()
-    click.echo(f"Loaded {plural(len(planted.portfolios), 'portfolio')} into {file}.")
+    planted = _read_seed(options.seed)
+    make_folder(Path(options.file))
+    Store.load(Path(options.file), planted, now_ms=time_ns() // 1_000_000).close()
+    return _said(found, f"Loaded {plural(len(planted.portfolios), 'portfolio')} into {options.file}.")
 
 
-@sandbox.command(help=RESET_HELP)
-@_file
-def reset(file: str) -> None:
+def reset(options: SandboxOptions, found: Found) -> Ending:
     """Start over."""
-    with _open(file) as store:
+    with _open(options.file) as store:
         store.reset(now_ms=time_ns() // 1_000_000)
-    click.echo(f"Reset {file} to its seed.")
+    return _said(found, f"Reset {options.file} to its seed.")
 
 
-@sandbox.command(help=ADVANCE_HELP)
-@click.argument("duration")
-@_file
-def advance(duration: str, file: str) -> None:
+def advance(options: AdvanceOptions, found: Found) -> Ending:
     """Move the clock on."""
     from reconciler.core.text import format_duration, parse_duration
 
+    text = options.duration
     try:
-        ms = parse_duration(int(duration) if duration.isascii() and duration.isdigit() else duration)
+        ms = parse_duration(int(text) if text.isascii() and text.isdigit() else text)
     except ValueError as error:
-        raise click.BadParameter(f"{error}; write 90m, 3d or the like.", param_hint="DURATION") from error
-    with _open(file) as store:
+        raise UsageError(f"Invalid value for DURATION: {error}; write 90m, 3d or the like.") from error
+    with _open(options.file) as store:
         store.advance(ms)
         ahead = store.clock_offset_ms
-    click.echo(f"{file} is {format_duration(ahead)} ahead of the clock.")
+    return _said(found, f"{options.file} is {format_duration(ahead)} ahead of the clock.")
 
 
-@sandbox.command(help=SERVE_HELP)
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free one.")
-@_file
-def serve(host: str, port: int, file: str) -> None:
-    """Listen and answer."""
+def serve(options: ServeOptions, found: Found) -> Ending:
+    """Listen and answer, until interrupted."""
     from reconciler.sandbox.app import create_app
     from reconciler.sandbox.serve import serve as listen
 
     def ready(url: str) -> None:
-        click.echo(f"Serving {file} at {url}; stop with Ctrl-C. Use it with:", err=True)
-        click.echo(f"  GLIDER_API_KEY=any GLIDER_BASE_URL={url} reconciler plan", err=True)
+        told = f"Serving {options.file} at {url}; stop with Ctrl-C. Use it with:\n"
+        write(sys.stderr, f"{told}  GLIDER_API_KEY=any GLIDER_BASE_URL={url} reconciler plan\n")
 
-    with _open(file) as store:
+    with _open(options.file) as store:
         app = create_app(store, now_ms=lambda: time_ns() // 1_000_000)
-        listen(app, host=host, port=port, ready=ready)
+        listen(app, host=options.host, port=options.port, ready=ready)
+    return Ending(reason=ExitReason.OK, found=found)
+
+
+def _said(found: Found, sentence: str) -> Ending:
+    return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=f"{sentence}\n"))
 
 
 def _open(file: str) -> closing[Store]:

@@ -5,28 +5,33 @@ In: options and the environment. Out: an open service. The only module that read
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import threading
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 
-from reconciler.core.errors import ApiError, FailureKind
+from reconciler.cli.flags import DEFAULT_BASE_URL
+from reconciler.core.errors import ApiError, ExitReason, FailureKind, exit_reason_of
 from reconciler.core.model import PortfolioId
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+    from typing import Any
 
     from reconciler.api.client import Glider
+    from reconciler.api.transport import Transport
+    from reconciler.cli.options import JournalOptions, RecordOptions, ServiceOptions
     from reconciler.core.endpoint import Expect
     from reconciler.core.model import ApiVersion, Desired, Paths
     from reconciler.core.plan import Change
     from reconciler.core.ports import Memory
+
+Result = TypeVar("Result")
 
 _TICKS = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 """The clock that runs on while the machine sleeps: Linux has one of its own, and macOS's monotonic clock does."""
@@ -47,7 +52,9 @@ class SystemClock(Struct, frozen=True):
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
-        await asyncio.sleep(seconds)
+        from asyncio import sleep
+
+        await sleep(seconds)
 
 
 class Service(Struct, frozen=True, kw_only=True):
@@ -71,7 +78,7 @@ class Service(Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def open_service(
-    options: Mapping[str, Any],
+    options: ServiceOptions,
     paths: Paths,
     portfolios: Iterable[Desired | Change] = (),
     *,
@@ -86,54 +93,68 @@ async def open_service(
     the account can't be known, a command that ``writes`` must not go on. Raises
     :class:`~reconciler.core.errors.NotExpected`. Nobody expects anything of a sandbox.
     """
-    from random import random
-
     from reconciler.api.client import Glider
     from reconciler.api.key import read_account
-    from reconciler.api.transport import Transport
-    from reconciler.core.endpoint import NOTHING, checked_base_url, require_expected
+    from reconciler.core.endpoint import NOTHING, require_expected
 
     versions, expected = versions_of(portfolios), expect or NOTHING
-
-    parallelism: int = options["parallelism"]
-    if options["sandbox"] is None:
-        clock = SystemClock()
-        base_url = checked_base_url(options["base_url"])
-        require_expected(expected, url=base_url)
-        async with Transport(
-            base_url=base_url,
-            key=_key(),
-            parallelism=parallelism,
-            clock=clock,
-            jitter=random,
-            proxy=options["proxy"],
-        ) as transport:
-            api = Glider(transport, paths=paths, versions=versions)
-            account = await read_account(transport) if asks_account else None
-            require_expected(expected, account=account)
-            yield Service(
-                api=api,
-                label=base_url,
-                clock=clock,
-                account=account,
-                remarks=_account_remarks(expected, account, writes=writes) if asks_account else (),
-            )
+    if options.sandbox is not None:
+        async with _open_sandbox(options.sandbox, options.parallelism) as (label, clock, transport):
+            yield Service(api=Glider(transport, paths=paths, versions=versions), label=label, clock=clock)
         return
+    base_url, clock = base_url_of(options), SystemClock()
+    require_expected(expected, url=base_url)
+    async with _transport(base_url, _key(), clock, options.parallelism, proxy=proxy_of(options)) as transport:
+        account = await read_account(transport) if asks_account else None
+        require_expected(expected, account=account)
+        yield Service(
+            api=Glider(transport, paths=paths, versions=versions),
+            label=base_url,
+            clock=clock,
+            account=account,
+            remarks=_account_remarks(expected, account, writes=writes) if asks_account else (),
+        )
+
+
+@asynccontextmanager
+async def _open_sandbox(file: str, parallelism: int) -> AsyncIterator[tuple[str, SystemClock, Transport]]:
+    """Open the sandbox in a file; yields its label, its clock, and how it is reached."""
     from reconciler.sandbox.app import create_app
     from reconciler.sandbox.store import Store
 
-    store = Store.open(Path(options["sandbox"]))
+    store = Store.open(Path(file))
     try:
-        label = f"sandbox://{store.instance}"
+        label, clock = f"sandbox://{store.instance}", SystemClock(ahead_ms=store.clock_offset_ms)
         app = create_app(store, now_ms=SystemClock().now_ms)
-        clock = SystemClock(ahead_ms=store.clock_offset_ms)
-        async with Transport(
-            base_url=label, key="sandbox", parallelism=parallelism, clock=clock, jitter=random, asgi_app=app
-        ) as transport:
-            api = Glider(transport, paths=paths, versions=versions)
-            yield Service(api=api, label=label, clock=clock)
+        async with _transport(label, "sandbox", clock, parallelism, app=app) as transport:
+            yield label, clock, transport
     finally:
         store.close()
+
+
+def _transport(
+    base_url: str, key: str, clock: SystemClock, parallelism: int, *, proxy: str | None = None, app: Any = None
+) -> Transport:
+    from random import random
+
+    from reconciler.api.transport import Transport
+
+    return Transport(
+        base_url=base_url, key=key, parallelism=parallelism, clock=clock, jitter=random, proxy=proxy, asgi_app=app
+    )
+
+
+def base_url_of(options: RecordOptions) -> str:
+    """Return the service's URL in its one spelling: the one given, else the environment's, else Glider's own."""
+    from reconciler.core.endpoint import checked_base_url
+
+    given = options.base_url
+    return checked_base_url(given if given is not None else os.environ.get("GLIDER_BASE_URL") or DEFAULT_BASE_URL)
+
+
+def proxy_of(options: ServiceOptions) -> str | None:
+    """Return the proxy: the one given, else the one that the environment names for us alone."""
+    return options.proxy if options.proxy is not None else os.environ.get("GLIDER_PROXY") or None
 
 
 def _account_remarks(expected: Expect, account: str | None, *, writes: bool) -> tuple[str, ...]:
@@ -153,7 +174,7 @@ def versions_of(portfolios: Iterable[Desired | Change]) -> dict[PortfolioId, Api
     return {PortfolioId(one.id): one.api for one in portfolios}
 
 
-def memory_of(options: Mapping[str, Any], service: Service, *, plans: Iterable[str] = ()) -> Memory:
+def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str] = ()) -> Memory:
     """Return what the journal knows of a service, without creating one.
 
     To be asked for before anything is read from the service. ``plans`` are fingerprints whose unfinished attempts don't
@@ -162,7 +183,7 @@ def memory_of(options: Mapping[str, Any], service: Service, *, plans: Iterable[s
     from reconciler.apply.journal import read_memory
 
     return read_memory(
-        Path(options["journal"]),
+        options.journal_path,
         base_url=service.label,
         account=service.account,
         now_ms=service.clock.now_ms(),
@@ -193,9 +214,11 @@ def ending_signals() -> tuple[signal.Signals, ...]:
     return signal.SIGTERM, hangup
 
 
-def run_async(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+def run_async(main: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
     """Run a command's coroutine to its end. Raises :class:`Terminated` on SIGTERM or SIGHUP, as asyncio does
     KeyboardInterrupt on SIGINT; an apply takes them over while it writes."""
+    import asyncio
+
     if threading.current_thread() is not threading.main_thread():
         return asyncio.run(main())
     before = {number: signal.signal(number, _terminate) for number in ending_signals()}
@@ -208,6 +231,15 @@ def run_async(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
 def _terminate(*_: object) -> None:
     raise Terminated
+
+
+def shared_reason(failures: Iterable[ApiError | None]) -> ExitReason:
+    """Return what a command exits with for these failures: the one reason that they share, else a plain error.
+
+    ``None`` stands for a failure of our own.
+    """
+    reasons = {exit_reason_of(one.kind) if one is not None else ExitReason.ERROR for one in failures}
+    return ExitReason.OK if not reasons else reasons.pop() if len(reasons) == 1 else ExitReason.ERROR
 
 
 def _key() -> str:

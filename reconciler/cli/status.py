@@ -4,242 +4,337 @@ again."""
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Final
 
-import click
+from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.cli import options as shared
-from reconciler.cli import watch as watching
+from reconciler.cli.files import expect_in, load_files, load_files_if_any, paths_of
+from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
-from reconciler.cli.named import api_option, expect_in, load_files_if_any, named, paths_of
-from reconciler.cli.output import is_terminal
-from reconciler.cli.results import publish
-from reconciler.cli.service import memory_of, open_service, run_async
-from reconciler.cli.wiring import load_files, make_output, make_selection, refuse
-from reconciler.core.errors import ExitReason
+from reconciler.cli.options import FileOptions, Options, SelectionOptions, ServiceOptions
+from reconciler.cli.output import Output, is_terminal
+from reconciler.cli.progress import ReadProgress, bar
+from reconciler.cli.service import memory_of, open_service, run_async, shared_reason
+from reconciler.cli.strategies import read_cadences_of
+from reconciler.cli.watch import watch
+from reconciler.core.errors import ApiError, ExitReason, FailureKind, UsageError
+from reconciler.core.fleet import Selection, select, select_strategies
+from reconciler.core.model import ApiVersion, Status
+from reconciler.render.ending import Ending, PageView
+from reconciler.render.json import document_json
+from reconciler.render.status import (
+    PortfolioView,
+    StatusRow,
+    cadences_document,
+    portfolio_document,
+    portfolio_page,
+    status_document,
+    status_page,
+)
+from reconciler.render.terminal import terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from reconciler.cli.output import Output
+    from reconciler.api.fleet import Asked
+    from reconciler.cli.ids import Named
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
-    from reconciler.core.errors import ApiError
     from reconciler.core.fleet import Fleet
-    from reconciler.core.model import Desired, PortfolioId, StrategyDesired, StrategyId, StrategyLive
-    from reconciler.core.ports import Clock, Memory
-    from reconciler.render.status import StatusRow
+    from reconciler.core.model import Desired, Live, PortfolioId
+    from reconciler.core.ports import Memory, PortfolioApi
+    from reconciler.render.ending import Found
+    from reconciler.render.page import Page
 
-FAILED_REBALANCE = "failed-rebalance"
-
-HELP = """Show live automation of the declared portfolios: state, schedule, next run, last run and its result.
-
-The schedule names how it is known: nothing behind it when Glider returned it, (recorded) at our last write,
-(observed) from run times, ? when it can't be known. The note says whose pause it is: ours, somebody else's, or that
-nobody knows. The result is that of the last rebalance: - where there was none,
-? where Glider's v2 API does not tell. It takes two more reads a portfolio; --no-results leaves them out. Exits 1 when
-a portfolio could not be read.
-
-With ID, declared or not: one portfolio in detail, with its last rebalances.
-
-\b
-  reconciler status
-  reconciler status --watch=30
-  reconciler status --fail-on failed-rebalance
-  reconciler status ao04x0r6
-  reconciler status --target ao04x0r6 -o json
-  reconciler status --out live.json           save it; plan --live live.json needs no key
-"""
+RECENT: Final = 10
+"""How many rebalances of one portfolio are shown."""
 
 
-@click.command(help=HELP)
-@click.argument("portfolio", metavar="[ID]", required=False)
-@shared.files
-@shared.selection
-@api_option
-@click.option("--no-results", is_flag=True, help="Do not read how the last rebalances ended.")
-@click.option("--fail-on", "fail_on", type=click.Choice([FAILED_REBALANCE]), help="Exit 1 when a last one failed.")
-@watching.option
-@click.option("--out", "out", metavar="FILE", help="Save what was read, for plan --live.")
-@shared.service
-@shared.output("text", "json")
-def status(**options: Any) -> ExitReason:
+class StatusOptions(Options, frozen=True, kw_only=True):
+    """The options of ``status``. ``portfolio`` is the id of the only one to show, ``watch`` in seconds."""
+
+    portfolio: str | None = None
+    files: FileOptions = FileOptions()
+    selection: SelectionOptions = SelectionOptions()
+    service: ServiceOptions = ServiceOptions()
+    version: ApiVersion | None = None
+    no_results: bool = False
+    fail_on: str | None = None
+    """Set where a last rebalance that failed is an error."""
+    watch: int | None = None
+    out: str | None = None
+
+
+def status(options: StatusOptions, found: Found) -> Ending:
     """Read and show, once or again and again."""
-    output = make_output(options)
-    _require_sense(options, output)
-    if options["portfolio"] is not None:
-        return _detail(options, output)
-    configuration = load_files(options["sources"])
-    warn_of_journal(options, configuration, output)
-
-    async def work() -> ExitReason:
-        from reconciler.cli.looking import read_declared
-        from reconciler.cli.strategies import read_cadences_of
-        from reconciler.core.fleet import select, select_strategies
-
-        selection = make_selection(options)
-        desired = select(configuration.desired, selection, configuration.strategies)
-        targeted = select_strategies(configuration.strategies, selection) if selection.targets else {}
-
-        async with open_service(options, configuration.paths, desired.values(), expect=configuration.expect) as service:
-            if options["watch"] is not None:
-                silent = replace(output, quiet=True)  # a bar would draw over the table
-
-                async def look() -> str:
-                    from reconciler.render.status import status_text
-
-                    memory = memory_of(options, service)
-                    fleet = await read_declared(options, desired, service, silent, whole=selection.everything)
-                    return status_text(await _rows(options, desired, fleet, memory, service, silent), output.style)
-
-                await _watch(look, options, service.clock, output)
-            as_of_ms = service.clock.now_ms()
-            memory = memory_of(options, service)
-            fleet = await read_declared(options, desired, service, output, whole=selection.everything)
-            unseen = await _save(options, configuration, service, fleet, memory, output, as_of_ms=as_of_ms)
-            rows = await _rows(options, desired, fleet, memory, service, output)
-            cadences = await read_cadences_of(targeted, options, service) if targeted else {}
-            output.notes(service.notes)
-            failed = [one.failure for one in cadences.values() if one.failure is not None]
-            return _show(rows, targeted, cadences, [*unseen, *failed], options, service, output)
-
-    return _run(work, options)
-
-
-def _require_sense(options: Mapping[str, Any], output: Output) -> None:
-    """Raise a usage error for options that say nothing together."""
-    if options["no_results"] and options["fail_on"]:
-        raise refuse("--fail-on needs the results that --no-results leaves out.")
-    if options["portfolio"] is not None:
-        given = [name for name in ("targets", "excludes", "selects", "out") if options[name]]
-        if given:
-            raise refuse("ID is the only portfolio shown, in detail: drop the options that choose, and --out.")
-    elif options["version"] is not None:
-        raise refuse("--api is of a portfolio that no file declares: name it, status ID --api v2.")
-    if options["watch"] is None:
-        return
-    if output.is_json or not is_terminal(sys.stdout):
-        raise refuse("--watch draws on a terminal. Without one, or for JSON, call status again by yourself.")
-    if options["fail_on"] or options["out"]:
-        raise refuse("--watch goes on until it is interrupted: drop --fail-on and --out.")
-
-
-def _run(work: Callable[[], Awaitable[ExitReason]], options: Mapping[str, Any]) -> ExitReason:
-    async def main() -> ExitReason:
-        return await work()
-
+    _require_sense(options)
     try:
-        ended: ExitReason = run_async(main)
+        return _detail(options, found) if options.portfolio is not None else _table(options, found)
     except KeyboardInterrupt:
-        if options["watch"] is None:
+        if options.watch is None:
             raise
-        return ExitReason.INTERRUPTED  # the way to end it, so there is nothing to explain
-    return ended
+        return Ending(reason=ExitReason.INTERRUPTED, found=found)  # the way to end it: there is nothing to explain
 
 
-async def _watch(
-    look: Callable[[], Awaitable[str]], options: Mapping[str, Any], clock: Clock, output: Output
-) -> NoReturn:
+def _require_sense(options: StatusOptions) -> None:
+    """Raise :class:`~reconciler.core.errors.UsageError` for options that say nothing together."""
+    if options.no_results and options.fail_on:
+        raise UsageError("--fail-on needs the results that --no-results leaves out.")
+    if options.portfolio is not None:
+        if options.selection != SelectionOptions() or options.out:
+            raise UsageError("ID is the only portfolio shown, in detail: drop the options that choose, and --out.")
+    elif options.version is not None:
+        raise UsageError("--api is of a portfolio that no file declares: name it, status ID --api v2.")
+    if options.watch is None:
+        return
+    if options.output.is_json or not is_terminal(sys.stdout):
+        raise UsageError("--watch draws on a terminal. Without one, or for JSON, call status again by yourself.")
+    if options.fail_on or options.out:
+        raise UsageError("--watch goes on until it is interrupted: drop --fail-on and --out.")
+
+
+def _table(options: StatusOptions, found: Found) -> Ending:
+    """Show the declared portfolios that are selected."""
+    configuration = load_files(options.files)
+    warn_of_journal(options.service, configuration, options.output)
+    selection = options.selection.selection
+    desired = select(configuration.desired, selection, configuration.strategies)
+
+    async def work() -> Ending:
+        async with open_service(
+            options.service, configuration.paths, desired.values(), expect=configuration.expect
+        ) as service:
+            if options.watch is not None:
+                # A bar would draw over the table.
+                silent = replace(options, output=replace(options.output, quiet=True))
+
+                async def look() -> Page:
+                    read = await _read(silent, selection, desired, service)
+                    return status_page(await _rows(silent, desired, read, service))
+
+                return await _watched(look, options.watch, service, options.output, found)
+            return await _table_once(options, configuration, selection, desired, service, found)
+
+    return run_async(work)
+
+
+class _Read(Struct, frozen=True, kw_only=True):
+    """What was read for the table; ``as_of_ms`` is the time before the first read."""
+
+    fleet: Fleet
+    memory: Memory
+    as_of_ms: int
+
+
+async def _read(
+    options: StatusOptions, selection: Selection, desired: Mapping[PortfolioId, Desired], service: Service
+) -> _Read:
+    """Read the automation of every portfolio, and before that what the journal knows."""
+    from reconciler.api.fleet import read_fleet
+
+    as_of_ms, memory = service.clock.now_ms(), memory_of(options.service, service)
+    with bar(options.output, "Reading", len(desired)) as shown:
+        fleet = await read_fleet(
+            service.api,
+            desired,
+            whole=selection.everything,
+            parallelism=options.service.parallelism,
+            observer=ReadProgress(shown),
+        )
+    return _Read(fleet=fleet, memory=memory, as_of_ms=as_of_ms)
+
+
+async def _table_once(
+    options: StatusOptions,
+    configuration: Configuration,
+    selection: Selection,
+    desired: Mapping[PortfolioId, Desired],
+    service: Service,
+    found: Found,
+) -> Ending:
+    read = await _read(options, selection, desired, service)
+    unseen = await _save(options, configuration, selection, service, read) if options.out else ()
+    rows = await _rows(options, desired, read, service)
+    found.statuses = tuple(rows)
+    targeted = select_strategies(configuration.strategies, selection) if selection.targets else {}
+    cadences = await read_cadences_of(targeted, options.service, service) if targeted else {}
+    options.output.notes(service.notes)
+    failed = [one.failure for one in cadences.values() if one.failure is not None]
+    body = {"base_url": service.label, "portfolios": [status_document(row) for row in rows]}
+    body |= {"strategies": cadences_document(targeted, cadences)} if cadences else {}
+    return Ending(
+        reason=table_reason(rows, fail_on_failed=options.fail_on is not None, others=[*unseen, *failed]),
+        found=found,
+        view=PageView(
+            page=lambda: status_page(rows, targeted, cadences), document=lambda reason: document_json(reason, body)
+        ),
+    )
+
+
+async def _save(
+    options: StatusOptions, configuration: Configuration, selection: Selection, service: Service, read: _Read
+) -> Sequence[ApiError]:
+    """Save what was read where ``--out`` says so; return the failed reads that the table does not show."""
+    from reconciler.cli.offline import save_live
+
+    out = options.out or ""
+    failures = await save_live(
+        out,
+        options.service,
+        selection,
+        configuration,
+        service,
+        read.fleet,
+        read.memory,
+        as_of_ms=read.as_of_ms,
+    )
+    for failure in failures:
+        options.output.warn(f"the live file does not hold everything: {failure.operation or 'a read'}: {failure}")
+    options.output.note(f"Saved to {out}; plan from it with: reconciler plan --live {out}")
+    return failures
+
+
+async def _rows(
+    options: StatusOptions, desired: Mapping[PortfolioId, Desired], read: _Read, service: Service
+) -> list[StatusRow]:
+    """Return a row a portfolio, with its last rebalance unless ``--no-results``."""
+    from reconciler.api.fleet import read_last
+    from reconciler.core.evidence import believed
+
+    live, now_ms = read.fleet.live, service.api.service_ms()
+    records, _ = believed(read.memory, live, now_ms=now_ms)
+    rows = [StatusRow(desired=d, live=live[i], record=records.get(i), now_ms=now_ms) for i, d in desired.items()]
+    if options.no_results:
+        return rows
+    versions = {portfolio: declared.api for portfolio, declared in desired.items()}
+    asked = _asked(options, live.values(), versions, service)
+    with bar(options.output, "Reading results", len(asked)) as shown:
+        last = await read_last(
+            service.api.by(versions), asked, parallelism=options.service.parallelism, observer=ReadProgress(shown)
+        )
+    return [replace(row, last=last[portfolio]) for portfolio, row in zip(desired, rows, strict=True)]
+
+
+def _asked(
+    options: StatusOptions, live: Iterable[Live], versions: Mapping[PortfolioId, ApiVersion], service: Service
+) -> list[Asked]:
+    """Return what to ask of each portfolio; the journal is only opened for the ids of v2 operations."""
+    from reconciler.api.fleet import Asked
+
+    operations: Mapping[PortfolioId, str] = {}
+    if ApiVersion.V2 in versions.values():
+        from reconciler.apply.journal import read_runs
+        from reconciler.apply.trigger import operations_of
+
+        runs = read_runs(options.service.journal_path) or ()
+        operations = operations_of(runs, service.label, noun="operation")
+    return [Asked(live=one, operation=operations.get(one.id)) for one in live]
+
+
+def _detail(options: StatusOptions, found: Found) -> Ending:
+    """Show one portfolio, which need not be declared."""
+    configuration = load_files_if_any(options.files)
+    (one,) = named([options.portfolio or ""], configuration, options.version)
+
+    async def work() -> Ending:
+        async with open_service(options.service, paths_of(configuration), expect=expect_in(configuration)) as service:
+
+            async def look() -> Page:
+                return portfolio_page(await _read_detail(options, one, service))
+
+            if options.watch is not None:
+                return await _watched(look, options.watch, service, options.output, found)
+            seen = await _read_detail(options, one, service)
+            options.output.notes(service.notes)
+        reason = detail_reason(seen, fail_on_failed=options.fail_on is not None)
+        body = {"base_url": service.label, "portfolio": portfolio_document(seen)}
+        view = PageView(page=lambda: portfolio_page(seen), document=lambda reason: document_json(reason, body))
+        return Ending(reason=reason, found=found, view=view)
+
+    return run_async(work)
+
+
+async def _watched(
+    look: Callable[[], Awaitable[Page]], seconds: int, service: Service, output: Output, found: Found
+) -> Ending:
+    """Show it until somebody interrupts; the ending is for a terminal that has gone."""
     import shutil
 
     def size() -> tuple[int, int]:
         found = shutil.get_terminal_size()
         return found.columns, found.lines
 
-    await watching.watch(look, every_seconds=options["watch"], clock=clock, draw=output.data, size=size)
+    async def text() -> str:
+        return terminal(await look(), output.style, verbose=output.verbose)
+
+    await watch(text, every_seconds=seconds, clock=service.clock, draw=output.data, size=size)
+    return Ending(reason=ExitReason.OK, found=found)
 
 
-async def _rows(
-    options: Mapping[str, Any],
-    desired: Mapping[PortfolioId, Desired],
-    fleet: Fleet,
-    memory: Memory,
-    service: Service,
-    output: Output,
-) -> list[StatusRow]:
-    from reconciler.cli.looking import make_rows
+async def _read_detail(options: StatusOptions, one: Named, service: Service) -> PortfolioView:
+    """Read everything that Glider tells of one portfolio. Raises :class:`ApiError` only for a refused key."""
+    from reconciler.core.evidence import believed
 
-    rows = await make_rows(options, desired, fleet.live, memory, service, output)
-    publish(statuses=tuple(rows))
-    return rows
+    api = service.api.by({one.id: one.version})
+    live = await _read_one(one, api)
+    now_ms = service.api.service_ms()
+    records, _ = believed(memory_of(options.service, service), {one.id: live}, now_ms=now_ms)
+    record = records.get(one.id)
+    view = PortfolioView(version=one.version, desired=one.desired, live=live, record=record, now_ms=now_ms)
+    if live.status in (Status.NOT_FOUND, Status.UNREADABLE):
+        return view
+    failures: list[ApiError] = []
+    try:
+        view = replace(view, facts=await api.facts(one.id))
+    except ApiError as error:
+        failures.append(_unless_refused(error))
+    if not options.no_results:
+        from reconciler.api.fleet import read_recent
 
-
-def _show(
-    rows: list[StatusRow],
-    declared: Mapping[StrategyId, StrategyDesired],
-    cadences: Mapping[StrategyId, StrategyLive],
-    unseen: Sequence[ApiError],
-    options: Mapping[str, Any],
-    service: Service,
-    output: Output,
-) -> ExitReason:
-    from reconciler.cli.looking import exit_reason
-    from reconciler.render.status import status_rows_document, status_text
-    from reconciler.render.strategies import cadences_document, cadences_text
-
-    reason = exit_reason(rows, fail_on_failed=options["fail_on"] is not None, others=unseen)
-    if output.is_json:
-        from reconciler.render.json import document_json
-
-        body = {"base_url": service.label, "portfolios": status_rows_document(rows)}
-        body |= {"strategies": cadences_document(declared, cadences)} if cadences else {}
-        output.data(document_json(reason, body))
-        return reason
-    told = [cadences_text(declared, cadences, output.style)] if cadences else []
-    told += [status_text(rows, output.style)] if rows or not cadences else []
-    output.data("\n".join(told))
-    return reason
+        (asked,) = _asked(options, [live], {one.id: one.version}, service)
+        try:
+            view = replace(view, recent=await read_recent(api, asked, limit=RECENT))
+        except ApiError as error:
+            failures.append(_unless_refused(error))
+    return replace(view, failures=tuple(failures))
 
 
-def _detail(options: Mapping[str, Any], output: Output) -> ExitReason:
-    """Show one portfolio, which need not be declared."""
-    configuration = load_files_if_any(options["sources"])
-    (one,) = named([options["portfolio"]], configuration, options["version"])
+async def _read_one(one: Named, api: PortfolioApi) -> Live:
+    from reconciler.core.model import Live
 
-    async def work() -> ExitReason:
-        from reconciler.cli.looking import read_view, view_reason
-        from reconciler.render.portfolio import portfolio_document, portfolio_text
-
-        async with open_service(options, paths_of(configuration), expect=expect_in(configuration)) as service:
-            if options["watch"] is not None:
-
-                async def look() -> str:
-                    return portfolio_text(await read_view(options, one, service), output.style)
-
-                await _watch(look, options, service.clock, output)
-            view = await read_view(options, one, service)
-            output.notes(service.notes)
-        reason = view_reason(view, fail_on_failed=options["fail_on"] is not None)
-        if output.is_json:
-            from reconciler.render.json import document_json
-
-            body = {"base_url": service.label, "portfolio": portfolio_document(view)}
-            output.data(document_json(reason, body))
-        else:
-            output.data(portfolio_text(view, output.style))
-        return reason
-
-    return _run(work, options)
+    try:
+        return await api.read(one.id)
+    except ApiError as error:
+        return Live(id=one.id, status=Status.UNREADABLE, failure=_unless_refused(error))
 
 
-async def _save(
-    options: Mapping[str, Any],
-    configuration: Configuration,
-    service: Service,
-    fleet: Fleet,
-    memory: Memory,
-    output: Output,
-    *,
-    as_of_ms: int,
-) -> Sequence[ApiError]:
-    """Save what was read where ``--out`` says so; return the failed reads that the table does not show."""
-    if not options["out"]:
-        return ()
-    from reconciler.cli.offline import save_live
+def _unless_refused(error: ApiError) -> ApiError:
+    if error.kind is FailureKind.UNAUTHENTICATED:
+        raise error
+    return error
 
-    failures = await save_live(options, configuration, service, fleet, memory, as_of_ms=as_of_ms)
-    for failure in failures:
-        output.warn(f"the live file does not hold everything: {failure.operation or 'a read'}: {failure}")
-    output.note(f"Saved to {options['out']}; plan from it with: reconciler plan --live {options['out']}")
-    return failures
+
+def table_reason(rows: Sequence[StatusRow], *, fail_on_failed: bool, others: Sequence[ApiError] = ()) -> ExitReason:
+    """Return what a table exits with: the one reason that all failures share, else a plain error.
+
+    Results that could not be read count like reads; one that the service no longer has does not. Only when asked for,
+    a last rebalance that went wrong is an error. ``others`` are failed reads that no row shows.
+    """
+    failures = [*others, *(row.live.failure for row in rows)]
+    failures += [row.last.failure for row in rows if row.last is not None]
+    return _reason(failures, wrong=fail_on_failed and any(row.last and row.last.went_wrong for row in rows))
+
+
+def detail_reason(view: PortfolioView, *, fail_on_failed: bool) -> ExitReason:
+    """Return what one portfolio exits with; one that is not there is an error, since it was asked for by its id."""
+    recent = view.recent or ()
+    failures = [view.live.failure, *view.failures, *(one.failure for one in recent)]
+    failed = fail_on_failed and len(recent) > 0 and recent[0].went_wrong
+    return _reason(failures, wrong=failed or view.live.status is Status.NOT_FOUND)
+
+
+def _reason(failures: Iterable[ApiError | None], *, wrong: bool) -> ExitReason:
+    """Return what these failures exit with; what the service no longer has is no failure of ours."""
+    counted = [one for one in failures if one is not None and one.kind is not FailureKind.NOT_FOUND]
+    return shared_reason([*counted, *([None] if wrong else [])])

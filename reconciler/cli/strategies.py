@@ -6,14 +6,14 @@ where no strategy is selected, so a fleet without strategies never pays for them
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from reconciler.cli.wiring import make_selection
 from reconciler.core.fleet import select_strategies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from reconciler.cli.options import PlanningOptions, ServiceOptions
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
     from reconciler.core.decide import Unverified
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 
 async def read_strategies(
-    options: Mapping[str, Any], configuration: Configuration, service: Service, fleet: Fleet, memory: Memory
+    options: PlanningOptions, configuration: Configuration, service: Service, fleet: Fleet, memory: Memory
 ) -> Strategies | None:
     """Read every selected strategy; ``None`` where there is none. ``memory`` is the journal's.
 
     Enrolled portfolios are counted only for a strategy that would change: in the list that ``fleet`` holds, else in one
     read for it. Raises :class:`~reconciler.core.errors.ApiError` when the key is refused.
     """
-    desired = select_strategies(configuration.strategies, make_selection(options))
+    desired = select_strategies(configuration.strategies, options.selection.selection)
     if not desired:
         return None
-    live = await read_cadences_of(desired, options, service)
+    live = await read_cadences_of(desired, options.service, service)
     changing = _changing(desired, live, memory.cadences)
     listed = fleet.listed
     if changing and listed is None:
@@ -45,13 +45,13 @@ async def read_strategies(
 
 
 def saved_strategies(
-    options: Mapping[str, Any], configuration: Configuration, found: LiveFile, fleet: Fleet
+    options: PlanningOptions, configuration: Configuration, found: LiveFile, fleet: Fleet
 ) -> Strategies | None:
     """Return the selected strategies as a live file holds them; ``None`` where there is none.
 
     One that it does not hold is blocked. Enrolled portfolios are counted in its list.
     """
-    desired = select_strategies(configuration.strategies, make_selection(options))
+    desired = select_strategies(configuration.strategies, options.selection.selection)
     if not desired:
         return None
     live = {strategy: found.strategies[strategy] for strategy in desired if strategy in found.strategies}
@@ -73,12 +73,12 @@ def memory_in(found: LiveFile) -> Memory:
 
 
 async def read_cadences_of(
-    desired: Mapping[StrategyId, StrategyDesired], options: Mapping[str, Any], service: Service
+    desired: Mapping[StrategyId, StrategyDesired], options: ServiceOptions, service: Service
 ) -> Mapping[StrategyId, StrategyLive]:
     """Read these strategies. Raises :class:`~reconciler.core.errors.ApiError` when the key is refused."""
     from reconciler.api.fleet import read_strategies as read_all
 
-    return await read_all(service.api, desired, parallelism=options["parallelism"])
+    return await read_all(service.api, desired, parallelism=options.parallelism)
 
 
 def _changing(

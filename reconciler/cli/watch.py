@@ -7,51 +7,21 @@ text has its colours already.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final, NoReturn
-
-import click
+from typing import TYPE_CHECKING, Final
 
 from reconciler.cli.streams import failure_of
-from reconciler.render.style import cut_styled, moment_seconds
+from reconciler.render.page import moment_seconds
+from reconciler.render.terminal import cut_styled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from reconciler.core.ports import Clock
 
-DEFAULT_SECONDS: Final = 10
-SHORTEST_SECONDS: Final = 2
-
 _CLEAR: Final = "\x1b[H\x1b[2J"
 _HOME: Final = "\x1b[H"
 _TO_END_OF_LINE: Final = "\x1b[K"
 _TO_END_OF_SCREEN: Final = "\x1b[J"
-
-
-def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:  # noqa: ARG001 - click's signature
-    """Return how often to look, in whole seconds; an id behind a bare ``--watch`` is named as what it is."""
-    if value is None:
-        return None
-    text = value.removesuffix("s")
-    if not (text.isascii() and text.isdigit() and len(text) < 6):
-        raise click.BadParameter(f"{value!r} is no number of seconds. Put a portfolio before it: status ID --watch.")
-    if int(text) < SHORTEST_SECONDS:
-        raise click.BadParameter(f"every {text} s is too often; {SHORTEST_SECONDS} at least.")
-    return int(text)
-
-
-def option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--watch``."""
-    return click.option(
-        "--watch",
-        "watch",
-        is_flag=False,
-        flag_value=str(DEFAULT_SECONDS),
-        default=None,
-        callback=_seconds,
-        metavar="[SECONDS]",
-        help=f"Show it again in its place every so often [{DEFAULT_SECONDS}], until Ctrl-C. On a terminal only.",
-    )(command)
 
 
 async def watch(
@@ -61,8 +31,8 @@ async def watch(
     clock: Clock,
     draw: Callable[[str], None],
     size: Callable[[], tuple[int, int]],
-) -> NoReturn:
-    """Draw what ``look`` returns every so often; ends only by an exception, as an interruption is.
+) -> None:
+    """Draw what ``look`` returns every so often, until an exception, as an interruption is, or the terminal has gone.
 
     ``size`` returns columns and lines of the terminal, which may change meanwhile.
     """
@@ -73,7 +43,6 @@ async def watch(
         head = f"{moment_seconds(clock.now_ms())}, every {every_seconds} s; Ctrl-C ends it"
         draw(frame(head, text, columns=columns, lines=lines))
         await clock.sleep(every_seconds)
-    raise click.exceptions.Exit(0)  # the terminal has gone, and nobody will ever interrupt this
 
 
 def frame(head: str, text: str, *, columns: int, lines: int) -> str:

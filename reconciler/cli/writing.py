@@ -10,21 +10,20 @@ import platform
 import signal
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from reconciler.cli.journalplace import make_folder, require_untracked
-from reconciler.cli.wiring import refuse
-from reconciler.core.errors import ExitReason, JournalBusy
+from reconciler.core.errors import ExitReason, JournalBusy, UsageError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from reconciler.apply.journal import SqliteJournal
     from reconciler.apply.run import Stop
+    from reconciler.cli.options import JournalOptions
     from reconciler.cli.service import Service
 
 _LOOK_AGAIN_SECONDS = 0.1
@@ -48,11 +47,11 @@ def said_yes(question: str) -> bool:
     return answer.strip() == "yes"
 
 
-async def open_to_write(options: Mapping[str, Any], service: Service) -> SqliteJournal:
-    """Open the journal, waiting for another apply as long as ``--lock-timeout`` says; a signal ends the wait.
+async def open_to_write(options: JournalOptions, service: Service, *, lock_timeout: str) -> SqliteJournal:
+    """Open the journal, waiting for another apply as long as ``lock_timeout`` says, as in ``10s``.
 
-    Its folder is made where it is missing. Raises :class:`~reconciler.core.errors.JournalError`, also for one that Git
-    tracks.
+    A signal ends the wait. The journal's folder is made where it is missing. Raises
+    :class:`~reconciler.core.errors.JournalError`, also for a journal that Git tracks.
     """
     from asyncio import sleep
     from time import monotonic
@@ -61,10 +60,10 @@ async def open_to_write(options: Mapping[str, Any], service: Service) -> SqliteJ
     from reconciler.core.text import parse_duration
 
     try:
-        wait_seconds = parse_duration(options["lock_timeout"]) / 1000
+        wait_seconds = parse_duration(lock_timeout) / 1000
     except ValueError as error:
-        raise refuse(f"--lock-timeout: {error}; write 10s, 5m or the like.") from error
-    path = Path(options["journal"])
+        raise UsageError(f"--lock-timeout: {error}; write 10s, 5m or the like.") from error
+    path = options.journal_path
     require_untracked(path)
     make_folder(path)
     patience_ends = monotonic() + wait_seconds

@@ -26,7 +26,7 @@ surrogates, private use, unassigned, line and paragraph separators."""
 def harmless(text: str, *, longest: int = LONGEST_TEXT) -> str:
     """Return ``text`` with every invisible or steering character as ``\\u{…}``, cut to ``longest`` characters."""
     cut = text if len(text) <= longest else text[: longest - 1] + "…"
-    if cut.isascii() and cut.isprintable():
+    if cut.isprintable():  # says so of none of these
         return cut
     return "".join(f"\\u{{{ord(c):x}}}" if unicodedata.category(c) in _INVISIBLE else c for c in cut)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler import TOOL
 from reconciler.core.model import RunState
 from reconciler.core.text import harmless, plural
-from reconciler.render.style import safe
+from reconciler.render.json import picked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,19 +42,19 @@ def tail_lines(adoption: Adoption, list_problem: str | None) -> list[str]:
 
 def omitted_line(one: Omitted) -> str:
     """Return one portfolio that is left out, and why."""
-    return f"{one.id} ({one.api}): {safe(one.detail, longest=400)}"
+    return f"{one.id} ({one.api}): {harmless(one.detail, longest=400)}"
 
 
 def list_problem_of(failure: str | None, unreadable: int) -> str | None:
     """Return why the list of v2 portfolios is not all there is; ``None`` where it is."""
     if failure is not None:
-        return f"The list of v2 portfolios ended early, so there may be more of them: {safe(failure, longest=300)}"
+        return f"The list of v2 portfolios ended early, so there may be more of them: {harmless(failure, longest=300)}"
     if unreadable:
         return f"The list of v2 portfolios held {plural(unreadable, 'row')} that could not be read."
     return None
 
 
-def summary_line(adoption: Adoption, declared: int) -> str:
+def imported_line(adoption: Adoption, declared: int) -> str:
     """Return what came of an import, in a sentence."""
     count = len(adoption.layout.desired)
     strategies = f" and {plural(len(adoption.strategies), 'strategy')}" if adoption.strategies else ""
@@ -72,27 +72,14 @@ def adoption_document(
         "base_url": base_url,
         "portfolios": [
             {
-                "id": one.id,
-                "api": one.api.value,
-                "name": one.name,
-                "group": one.group,
-                "state": one.state.value,
-                "strategy": one.strategy,
-                "interval_ms": one.interval_ms,
-                "offset_ms": one.offset_ms,
-                "reason": one.reason,
+                **picked(one, "id", "api", "name", "group", "state", "strategy", "interval_ms", "offset_ms", "reason"),
                 "notes": list(adoption.notes.get(one.id, ())),
             }
             for one in adoption.layout.desired.values()
         ],
-        "strategies": [
-            {"id": one.id, "name": one.name, "schedule": one.schedule.value} for one in adoption.strategies.values()
-        ],
+        "strategies": [picked(one, "id", "name", "schedule") for one in adoption.strategies.values()],
         "strategies_left_out": [{"id": strategy, "detail": why} for strategy, why in adoption.left.items()],
-        "left_out": [
-            {"id": one.id, "api": one.api.value, "reason": one.reason.value, "detail": one.detail}
-            for one in adoption.omitted
-        ],
+        "left_out": [picked(one, "id", "api", "reason", "detail") for one in adoption.omitted],
         "declared_already": list(declared),
         "list_problem": list_problem,
     }

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from reconciler.core.diagnostics import Severity
-from reconciler.core.report import Outcome, Result
-from reconciler.render.effects import effect, held_text, label
-from reconciler.render.markdown import DANGERS, GRAVE, danger
-from reconciler.render.strategies import moved_text
+from reconciler.core.report import ACHIEVED, Outcome
+from reconciler.render.effects import called, effect, held_effect, moved_text
+from reconciler.render.plan import DANGERS, GRAVE, danger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,18 +51,19 @@ class Annotation(Struct, frozen=True, kw_only=True):
 
 def remarks(ending: Ending) -> Iterator[Annotation]:
     """Yield all there are: on the error, on the files, then on what was done or would be done."""
-    problems = ending.problems
-    if ending.error is not None and not any(problem.severity is Severity.ERROR for problem in problems):
-        message = f"{ending.error}. {ending.error.detail}".rstrip()
-        yield Annotation(level=Level.ERROR, title=f"{ending.command} failed", message=message)
+    found = ending.found
+    problems = found.problems
+    if found.error is not None and not any(problem.severity is Severity.ERROR for problem in problems):
+        message = f"{found.error}. {found.error.detail}".rstrip()
+        yield Annotation(level=Level.ERROR, title=f"{found.command} failed", message=message)
     yield from map(_of_problem, problems)
-    if ending.report is not None:
+    if found.report is not None:
         # What is done is no risk any more.
-        yield from (found for result in ending.report.results for found in _of_result(result))
-        yield from _of_plan(ending.report.plan)
-    elif ending.plan is not None:
-        yield from _of_changes(ending.plan)
-        yield from _of_plan(ending.plan)
+        yield from (remark for result in found.report.results for remark in _of_result(result))
+        yield from _of_plan(found.report.plan)
+    elif found.plan is not None:
+        yield from _of_changes(found.plan)
+        yield from _of_plan(found.plan)
 
 
 def _of_problem(problem: Diagnostic) -> Annotation:
@@ -88,9 +88,9 @@ def _of_plan(plan: Plan) -> Iterator[Annotation]:
     for excess in plan.over:
         yield Annotation(level=Level.WARNING, title="Over a guard", message=str(excess))
     for blocked in plan.blocked:
-        yield _at(blocked.source, Level.ERROR, f"{label(blocked.id)} is blocked", blocked.detail)
+        yield _at(blocked.source, Level.ERROR, f"{called(blocked.id)} is blocked", blocked.detail)
     for held in plan.held:
-        yield _at(held.source, Level.WARNING, f"{held.id} is held", held_text(held))
+        yield _at(held.source, Level.WARNING, f"{held.id} is held", held_effect(held).text)
     for moved in plan.moved:
         yield _at(moved.source, Level.WARNING, f"{moved.id} moved to another strategy", moved_text(moved))
 
@@ -98,7 +98,7 @@ def _of_plan(plan: Plan) -> Iterator[Annotation]:
 def _of_changes(plan: Plan) -> Iterator[Annotation]:
     """Yield the risks: new cadences, which reach many portfolios, then changes, the gravest first."""
     for cadence in plan.cadences:
-        yield _at(cadence.source, Level.WARNING, f"{label(cadence.id)} changes", effect(cadence).text)
+        yield _at(cadence.source, Level.WARNING, f"{called(cadence.id)} changes", effect(cadence).text)
     order = list(DANGERS)
     risky: list[tuple[int, Change]] = [
         (order.index(found), change) for change in plan.portfolios if (found := danger(change)) is not None
@@ -111,11 +111,11 @@ def _of_changes(plan: Plan) -> Iterator[Annotation]:
 
 def _of_result(result: Result) -> Iterator[Annotation]:
     outcome = result.outcome
-    if outcome in (Outcome.DONE, Outcome.ALREADY_DONE):
+    if outcome in ACHIEVED:
         return
     level = Level.ERROR if outcome in (Outcome.FAILED, Outcome.UNKNOWN) else Level.WARNING
     message = "; ".join([*([result.detail] if result.detail else []), *result.notes]) or outcome.text
-    what = f"{result.change.verb.value} {label(result.change.id)}"
+    what = f"{result.change.verb.value} {called(result.change.id)}"
     yield _at(result.change.source, level, f"{what}: {outcome.text}", message)
 
 

@@ -1,6 +1,6 @@
-"""How much of what is live the files declare: sentences and tables for a terminal and for Markdown, and JSON values.
+"""How much of what is live the files declare: sentences, tables, and JSON values.
 
-In: a :class:`~reconciler.core.fleet.Coverage`. Out: strings, and JSON values.
+In: a :class:`~reconciler.core.fleet.Coverage`. Out: a :class:`~reconciler.render.page.Page`, or JSON values.
 """
 
 from __future__ import annotations
@@ -10,36 +10,32 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler.core.fleet import Listing
 from reconciler.core.model import ApiVersion
 from reconciler.core.text import plural
-from reconciler.render.page import FINE, LOOK, alert, cell, code, opened, page
-from reconciler.render.style import WIDEST_NAME, Ink, columns, cut, safe
+from reconciler.render.json import picked
+from reconciler.render.page import NAME, Alone, Column, Lines, Notice, Page, Part, Row, Rows, Tone, code
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator
 
-    from reconciler.core.fleet import Coverage, StrategyCoverage, Unmanaged
+    from reconciler.core.fleet import Coverage
     from reconciler.core.model import Live
-    from reconciler.render.page import Rows
-    from reconciler.render.style import Style
+    from reconciler.render.page import Block, Cell
 
-HEAD: Final = ("Unmanaged", "API", "Name", "State", "Strategy")
-STRATEGY_HEAD: Final = ("Strategy", "Portfolios", "Unmanaged", "Cadence")
-SHOWN: Final = 50
-"""So many rows stand on a terminal; -v shows all. JSON always has them all."""
+_SHOWN: Final = 50
+"""A terminal shows this many rows without -v. JSON always has them all."""
 
 
-def coverage_text(coverage: Coverage, style: Style, *, verbose: bool) -> str:
-    """Return the tables, and under them a line for each version."""
-    blocks = []
-    if rows := [_cells(api, one) for api, one in coverage.unmanaged]:
-        blocks.append(_table(HEAD, rows, style, verbose=verbose))
-    if strategies := [_strategy(row) for row in coverage.by_strategy() if row.unmanaged]:
-        blocks.append(_table(STRATEGY_HEAD, strategies, style, verbose=verbose))
-    if unread := [(live.id, safe(_why(live), longest=300)) for live in coverage.unread]:
-        blocks.append(_table(("Not read", "Why"), unread, style, verbose=verbose))
-    if unlisted := [(one, "declared on v2, but v2 does not list it") for one in coverage.unlisted]:
-        blocks.append(_table(("Not listed", ""), unlisted, style, verbose=verbose))
-    blocks.append([style.paint(line, Ink.BOLD) for line in coverage_lines(coverage)])
-    return "\n\n".join("\n".join(lines) for lines in blocks) + "\n"
+def coverage_page(coverage: Coverage) -> Page:
+    """Return a table of each kind of gap, and a line for each version of the API."""
+    lines = tuple(coverage_lines(coverage))
+    tone = Tone.NOTICE if coverage.leaves_unmanaged else Tone.GOOD
+    verdict = f"{plural(len(coverage.unmanaged), 'portfolio')} live and not declared"
+    about: list[Block] = []
+    if coverage.listed.listing is not Listing.COMPLETE:
+        failure = coverage.listed.failure
+        why = f": {failure}" if failure is not None else "."
+        about.append(Notice(Tone.NOTICE, (f"The list of v2 portfolios could not be read as a whole{why}",)))
+    blocks: tuple[Block, ...] = (Alone((*about, Lines(lines))), *_tables(coverage))
+    return Page(title="Coverage", tone=tone, verdict=verdict, blocks=blocks, last=lines)
 
 
 def coverage_lines(coverage: Coverage) -> list[str]:
@@ -60,39 +56,39 @@ def coverage_lines(coverage: Coverage) -> list[str]:
     return [of_v2, f"v1: {of_v1} v1 has no list: only what is named is compared."]
 
 
-def coverage_markdown(coverage: Coverage) -> str:
-    """Return the same as a page."""
-    sign = LOOK if coverage.leaves_unmanaged else FINE
-    what = plural(len(coverage.unmanaged), "portfolio")
-    blocks: list[str | Rows] = [f"### {sign} {what} live and not declared"]
-    if coverage.listed.listing is not Listing.COMPLETE:
-        failure = coverage.listed.failure
-        why = f": {cell(str(failure))}" if failure is not None else "."
-        blocks.append(alert("WARNING", [f"The list of v2 portfolios could not be read as a whole{why}"]))
-    blocks.append("\n".join(f"- {cell(line)}" for line in coverage_lines(coverage)))
-    rows = (
-        (code(one.id), api.value, cell(one.name or ""), _state(one), code(one.strategy) if one.strategy else "")
+def _tables(coverage: Coverage) -> Iterator[Rows]:
+    unmanaged = (
+        (code(one.id), api.value, one.name or "", one.status.value.replace("_", " "), _code(one.strategy))
         for api, one in coverage.unmanaged
     )
-    blocks += opened(HEAD[0], HEAD, rows, count=len(coverage.unmanaged), rank=0)
-    found = [row for row in coverage.by_strategy() if row.unmanaged]
-    cells = ((code(row.strategy) if row.strategy else "none", *_strategy(row)[1:]) for row in found)
-    blocks += opened("By strategy", STRATEGY_HEAD, cells, count=len(found), rank=2)
-    unread = ((code(live.id), cell(_why(live))) for live in coverage.unread)
-    blocks += opened("Not read", ("Portfolio", "Why"), unread, count=len(coverage.unread), rank=0)
-    missing = ((code(one),) for one in coverage.unlisted)
-    blocks += opened("Declared on v2, not listed", ("Portfolio",), missing, count=len(coverage.unlisted), rank=4)
-    return page(blocks)
+    yield from _table("Unmanaged", (Column("API"), NAME, Column("State"), Column("Strategy")), unmanaged, rank=0)
+    strategies = (
+        (_code(row.strategy) or "none", str(row.listed), str(row.unmanaged), "declared" if row.declared else "")
+        for row in coverage.by_strategy()
+        if row.unmanaged
+    )
+    yield from _table("Strategy", (Column("Portfolios"), Column("Unmanaged"), Column("Cadence")), strategies, rank=2)
+    unread = ((code(live.id), _why(live)) for live in coverage.unread)
+    yield from _table("Not read", (Column("Why"),), unread, rank=0)
+    unlisted = ((code(one), "declared on v2, but v2 does not list it") for one in coverage.unlisted)
+    yield from _table("Not listed", (Column("Why"),), unlisted, rank=4)
+
+
+def _table(title: str, columns: tuple[Column, ...], cells: Iterable[tuple[Cell, ...]], *, rank: int) -> Iterator[Rows]:
+    """Yield a table whose first column has its title; nothing where there are no rows."""
+    if rows := tuple(map(Row, cells)):
+        heads = (Column(title), *columns)
+        yield Rows(columns=heads, rows=rows, parts=(Part(title, rank=rank),), headed=True, most=_SHOWN)
 
 
 def coverage_document(coverage: Coverage, *, base_url: str) -> dict[str, Any]:
     """Return it as JSON values; lists are sorted by id, but strategies by how much of them is unmanaged."""
-    failure = coverage.listed.failure
+    found = coverage.unmanaged
     return {
         "base_url": base_url,
         "v2": {
             "listing": coverage.listed.listing.value,
-            "error": str(failure) if failure is not None else None,
+            "error": picked(coverage.listed, "failure")["failure"],
             "unreadable_rows": coverage.listed.unreadable,
             "listed": len(coverage.listed.rows),
             "declared": coverage.count_declared(ApiVersion.V2),
@@ -104,36 +100,15 @@ def coverage_document(coverage: Coverage, *, base_url: str) -> dict[str, Any]:
             "named": coverage.named_declared + len(coverage.named),
             "not_read": [{"id": live.id, "detail": _why(live)} for live in coverage.unread],
         },
-        "unmanaged": [
-            {"id": one.id, "api": api.value, "name": one.name, "status": one.status.value, "strategy": one.strategy}
-            for api, one in coverage.unmanaged
-        ],
+        "unmanaged": [{"api": api.value, **picked(one, "id", "name", "status", "strategy")} for api, one in found],
         "strategies": [
-            {"id": row.strategy, "listed": row.listed, "unmanaged": row.unmanaged, "declared": row.declared}
-            for row in coverage.by_strategy()
+            {"id": row.strategy, **picked(row, "listed", "unmanaged", "declared")} for row in coverage.by_strategy()
         ],
     }
 
 
-def _table(head: tuple[str, ...], rows: Sequence[Sequence[str]], style: Style, *, verbose: bool) -> list[str]:
-    shown = rows if verbose else rows[:SHOWN]
-    titles = tuple(style.paint(title.upper(), Ink.DIM) for title in head)
-    more = [f"... and {len(rows) - len(shown)} more (-v shows them)"] if len(shown) < len(rows) else []
-    return [*columns([titles, *shown]), *more]
-
-
-def _cells(api: ApiVersion, one: Unmanaged) -> tuple[str, ...]:
-    name = cut(safe(one.name), WIDEST_NAME) if one.name else ""
-    return one.id, api.value, name, _state(one), safe(one.strategy, longest=60) if one.strategy else ""
-
-
-def _strategy(row: StrategyCoverage) -> tuple[str, ...]:
-    name = safe(row.strategy, longest=60) if row.strategy else "none"
-    return name, str(row.listed), str(row.unmanaged), "declared" if row.declared else ""
-
-
-def _state(one: Unmanaged) -> str:
-    return one.status.value.replace("_", " ")
+def _code(text: str | None) -> Cell:
+    return code(text) if text else ""
 
 
 def _why(live: Live) -> str:

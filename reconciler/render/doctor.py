@@ -1,64 +1,51 @@
 """The checks of ``doctor``: one screen for people, or JSON values.
 
-In: :class:`~reconciler.core.doctor.Check` values in the order of display. Out: text that ends in a line break, or data.
+In: :class:`~reconciler.core.doctor.Check` values in the order of display. Out: a
+:class:`~reconciler.render.page.Page`, or JSON values.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.core.doctor import Check, CheckStatus, counts
+from reconciler.core.doctor import CheckStatus, counts
 from reconciler.core.text import plural
-from reconciler.render.style import Ink, Style, columns, safe
+from reconciler.render.json import picked
+from reconciler.render.page import Column, Page, Part, Row, Rows, Span, Tone, toned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reconciler.core.doctor import Check
 
-def doctor_text(checks: Sequence[Check], style: Style) -> str:
+_WORDS: Final = {
+    CheckStatus.OK: "ok",
+    CheckStatus.WARN: "! warn",
+    CheckStatus.FAIL: "x fail",
+    CheckStatus.SKIPPED: "- skipped",
+}
+_COLUMNS: Final = (Column("Status", signs=True), Column("Check"), Column("Finding"))
+
+
+def doctor_page(checks: Sequence[Check]) -> Page:
     """Return a line a check, a second one with the repair where there is one, and a line of counts."""
-    rows: list[tuple[str, str, str]] = []
+    rows = []
     for check in checks:
-        rows.append((_status(check, style), check.id.label, safe(check.finding, longest=400)))
+        rows.append(Row((toned(check.status.value, _WORDS[check.status]), check.id.label, check.finding)))
         if check.repair:
-            rows.append(("", "", style.paint(f"→ {safe(check.repair, longest=400)}", Ink.DIM)))
-    within = style.columns - 2 if style.columns is not None else None
-    return (
-        "\n".join([*(f"  {line}" for line in columns(rows, within=within)), "", style.paint(_line(checks), Ink.BOLD)])
-        + "\n"
-    )
+            rows.append(Row(("", "", Span(f"→ {check.repair}", Tone.QUIET))))
+    found = counts(checks)
+    warned = plural(found[CheckStatus.WARN], "warning")
+    failed, skipped = found[CheckStatus.FAIL], found[CheckStatus.SKIPPED]
+    told = f"{found[CheckStatus.OK]} ok, {warned}, {failed} failed, {skipped} skipped"
+    tone = Tone.BAD if failed else Tone.NOTICE if found[CheckStatus.WARN] else Tone.GOOD
+    table = Rows(columns=_COLUMNS, rows=tuple(rows), parts=(Part("Checks", opened=None),))
+    return Page(title="Doctor", tone=tone, verdict=told, blocks=(table,), last=(f"Doctor: {told}.",))
 
 
 def doctor_document(checks: Sequence[Check]) -> list[dict[str, Any]]:
     """Return the checks as JSON values."""
     return [
-        {
-            "id": check.id.value,
-            "title": check.id.label,
-            "status": check.status.value,
-            "finding": check.finding,
-            "repair": check.repair,
-        }
+        {**picked(check, "id"), "title": check.id.label, **picked(check, "status", "finding", "repair")}
         for check in checks
     ]
-
-
-def _line(checks: Sequence[Check]) -> str:
-    found = counts(checks)
-    warned = plural(found[CheckStatus.WARN], "warning")
-    failed, skipped = found[CheckStatus.FAIL], found[CheckStatus.SKIPPED]
-    return f"Doctor: {found[CheckStatus.OK]} ok, {warned}, {failed} failed, {skipped} skipped."
-
-
-def _status(check: Check, style: Style) -> str:
-    match check.status:
-        case CheckStatus.OK:
-            return style.paint("ok", Ink.GREEN)
-        case CheckStatus.WARN:
-            return style.paint("! warn", Ink.YELLOW)
-        case CheckStatus.FAIL:
-            return style.paint("x fail", Ink.RED)
-        case CheckStatus.SKIPPED:
-            return style.paint("- skipped", Ink.DIM)
-        case _:
-            assert_never(check.status)

@@ -1,7 +1,8 @@
 """What a change does, in a few words: the same words for terminal and Markdown.
 
-In: a change, a hold or a block. Out: an :class:`Effect`, split into what many portfolios may share (so that equal
-ones fold into one line) and what belongs to one alone.
+In: a change, or what a plan leaves alone. Out: a :class:`Phrase`, split into what many portfolios may share (so that
+equal ones fold into one line) and what belongs to one alone; and other sentences of a plan. None of it is escaped: that
+is for the writer.
 """
 
 from __future__ import annotations
@@ -12,20 +13,17 @@ from msgspec import Struct
 
 from reconciler.core.cost import runs_a_day, runs_of, usd
 from reconciler.core.evidence import runs_per_day
-from reconciler.core.model import Cadence, PausedBy, Provenance, Verb, Verdict, strategy_of
+from reconciler.core.model import Cadence, PausedBy, Provenance, RunState, Status, Verb, Verdict, strategy_of
 from reconciler.core.plan import Cause, Change, ChangeReason, Field, FieldChange, Held, JournalState, Plan, Risk
-from reconciler.core.text import format_duration, plural
-from reconciler.render.style import moment, number, safe
+from reconciler.core.text import format_duration, harmless, plural
+from reconciler.render.page import UNVERIFIED, moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from reconciler.core.model import Address, ApiVersion
+    from reconciler.core.plan import Moved, StrategyName
 
-SYMBOLS: Final[Mapping[Verb, str]] = {Verb.START: "+", Verb.RESUME: ">", Verb.UPDATE: "~", Verb.PAUSE: "="}
-HELD_SYMBOL: Final = "!"
-BLOCKED_SYMBOL: Final = "x"
-UNVERIFIED_SYMBOL: Final = "?"
 CAUSES: Final[Mapping[Cause, str]] = {
     Cause.BRANCH: "This branch",
     Cause.BOTH: "This branch, where live differs from the base, too",
@@ -35,7 +33,7 @@ CAUSES: Final[Mapping[Cause, str]] = {
 """The headline of each cause, in the order of display: what a reviewer of the branch is asked about comes first."""
 
 
-class Effect(Struct, frozen=True):
+class Phrase(Struct, frozen=True):
     """``shared`` is the same for every portfolio that changes alike, ``own`` is this one's."""
 
     shared: str
@@ -47,28 +45,28 @@ class Effect(Struct, frozen=True):
         return f"{self.shared}, {self.own}" if self.own and self.shared else self.shared or self.own
 
 
-def effect(change: Change) -> Effect:
+def effect(change: Change) -> Phrase:
     """Return what a change does to one portfolio, or to a strategy and all that it reaches."""
     if change.of_strategy is not None:
         more = "trades more often" if Risk.MORE_RUNS in change.risks else ""
-        return Effect(_joined(cadence_text(change), reach_text(change), _rate_of_all(change), more))
+        return Phrase(_joined(cadence_text(change), reach_text(change), _rate_of_all(change), more))
     match change.verb:
         case Verb.START:
-            return Effect(_joined(_every(change), _rate(change), _warnings(change)))
+            return Phrase(_joined(_every(change), _rate(change), _warnings(change)))
         case Verb.RESUME:
             schedule = _differences(change) if change.writes_schedule else _every(change) or _cadence(change)
-            return Effect(_joined(schedule, _resumed(change), _warnings(change)))
+            return Phrase(_joined(schedule, _resumed(change), _warnings(change)))
         case Verb.UPDATE:
             moves = f"moves the next run ({moment(change.next_run_ms)})" if change.next_run_ms is not None else ""
-            return Effect(_joined(_differences(change), _rate(change), _warnings(change)), moves)
+            return Phrase(_joined(_differences(change), _rate(change), _warnings(change)), moves)
         case Verb.PAUSE:
             drops = f"cancels the next run ({moment(change.next_run_ms)})" if change.next_run_ms is not None else ""
-            return Effect(safe(change.note) if change.note else "declared paused", drops)
+            return Phrase(change.note or "declared paused", drops)
         case _:
             assert_never(change.verb)
 
 
-def label(address: Address) -> str:
+def called(address: Address) -> str:
     """Return how a portfolio or strategy is named for people: ``ao04x0r6``, ``strategy 01JWZ…``."""
     strategy = strategy_of(address)
     return address if strategy is None else f"strategy {strategy}"
@@ -78,7 +76,7 @@ def cadence_text(change: Change) -> str:
     """Return ``schedule daily → weekly`` of a strategy's change; the live side with ``?`` where it can't be known."""
     (field,) = change.fields
     how = " (recorded)" if field.provenance is Provenance.RECORDED else ""
-    return f"schedule {field.live or UNVERIFIED_SYMBOL}{how} → {field.desired}"
+    return f"schedule {field.live or UNVERIFIED}{how} → {field.desired}"
 
 
 def reach_text(change: Change) -> str:
@@ -106,12 +104,7 @@ def by_cause(changes: Sequence[Change]) -> list[tuple[str, list[Change]]]:
     return [*((title, group) for title, group in groups if group)]
 
 
-def held_text(held: Held) -> str:
-    """Return why a portfolio is held, and since when nothing has run, where that is known."""
-    return held_effect(held).text
-
-
-def held_effect(held: Held) -> Effect:
+def held_effect(held: Held) -> Phrase:
     """Return why a portfolio is held, which others may share, and since when nothing has run, where that is known."""
     match held.paused_by:
         case PausedBy.OTHERS:
@@ -120,7 +113,7 @@ def held_effect(held: Held) -> Effect:
             why = "paused, nobody knows by whom: this journal has no record of a pause of ours"
         case _:
             assert_never(held.paused_by)
-    return Effect(why, f"last run {moment(held.last_run_ms)}" if held.last_run_ms is not None else "")
+    return Phrase(why, f"last run {moment(held.last_run_ms)}" if held.last_run_ms is not None else "")
 
 
 def journal_notice(plan: Plan) -> str:
@@ -194,7 +187,7 @@ def field_text(change: FieldChange) -> str:
     name = change.field.value.removesuffix("_ms")
     desired = format_duration(int(change.desired))
     if change.verdict is Verdict.UNVERIFIED:
-        return f"{name} {UNVERIFIED_SYMBOL} → {desired}"
+        return f"{name} {UNVERIFIED} → {desired}"
     live = format_duration(int(change.live)) if change.live is not None else "none"
     match change.provenance:
         case Provenance.READ | Provenance.NONE:
@@ -231,7 +224,7 @@ def _cadence(change: Change) -> str:
 
 def _pause_reason(reason: str | None, api: ApiVersion) -> str:
     unknown = "no reason given" if api.can.keeps_reason else f"{api} keeps no reason"
-    return safe(reason or unknown, longest=80)
+    return harmless(reason or unknown, longest=80)
 
 
 def _rate(change: Change) -> str:
@@ -262,6 +255,32 @@ def _warnings(change: Change) -> str:
         Risk.HOLD_OVERRIDDEN: "hold overridden",
     }
     return ", ".join(words[risk] for risk in change.risks if risk in words)
+
+
+def strategy_text(strategy: str, name: str | None) -> str:
+    """Return how a strategy is named for people: ``Momentum (01JWZ…)``, or its id alone."""
+    found = harmless(strategy, longest=60)
+    return f"{harmless(name, longest=28)} ({found})" if name else found
+
+
+def followed(strategy: StrategyName) -> str:
+    """Return how a strategy is named, and the interval that a portfolio has from it, where that is known."""
+    every = f", every {format_duration(strategy.interval_ms)}" if strategy.interval_ms is not None else ""
+    return f"{strategy_text(strategy.strategy, strategy.name)}{every}"
+
+
+def moved_text(moved: Moved) -> str:
+    """Return which strategy a portfolio follows, and which it should follow."""
+    waits = moved.state is RunState.ACTIVE and moved.status is Status.PAUSED
+    stays = ", paused, and not resumed there" if waits else ""
+    return f"follows strategy {followed(moved.live)}, not {followed(moved.declared)} as declared{stays}"
+
+
+def number(value: float) -> str:
+    """Return a rate with as many digits as it needs: ``24``, ``1.5``, ``0.14``."""
+    if value >= 10 or value == int(value):
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
 def _joined(*parts: str) -> str:

@@ -11,20 +11,24 @@ import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
+from reconciler.core.errors import ExitReason, GuardRefused
 from reconciler.core.text import harmless, plural
 from reconciler.render.annotations import Annotation, Level, remarks
-from reconciler.render.comparison import comparison_text
-from reconciler.render.drift import drift_text
-from reconciler.render.endpage import ending_blocks, headline
-from reconciler.render.page import page
-from reconciler.render.status import status_text
-from reconciler.render.style import PLAIN, safe
-from reconciler.render.text import diagnostics_text, plan_text, report_text
+from reconciler.render.compare import comparison_page, drift_page
+from reconciler.render.markdown import markdown
+from reconciler.render.page import Heading, Notes, Page, Tone, code
+from reconciler.render.plan import plan_page, report_page
+from reconciler.render.problems import diagnostics_page, error_block
+from reconciler.render.status import status_page
+from reconciler.render.terminal import PLAIN, safe, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from reconciler.render.ending import Ending
+    from reconciler.render.ending import Ending, Found
+    from reconciler.render.page import Block, Cell
 
 COMMENT_LIMIT: Final = 60_000
 """Bytes of a comment. GitHub takes 65,536 characters."""
@@ -37,6 +41,22 @@ LONGEST_MESSAGE: Final = 1000
 _TOKEN: Final = re.compile(r"[0-9A-Za-z]{16,}", re.ASCII)
 _NUMBERS: Final = re.compile(r"#(?=#)")
 _OUTPUT: Final = re.compile(r"[a-z][a-z0-9-]*", re.ASCII)
+_COMMANDS: Final = frozenset({"validate", "plan", "apply", "drift", "status"})
+_WORDS: Final[Mapping[ExitReason, str]] = {
+    ExitReason.OK: "done",
+    ExitReason.ERROR: "failed",
+    ExitReason.CHANGES: "changes are pending",
+    ExitReason.INVALID: "the files or the plan are invalid",
+    ExitReason.STALE: "refused, not what was planned or approved",
+    ExitReason.GUARD: "refused, over a guard",
+    ExitReason.PARTIAL: "partly done",
+    ExitReason.PERMISSION: "the key is missing, refused or not enough",
+    ExitReason.UNREACHABLE: "the service did not answer",
+    ExitReason.USAGE: "wrong usage",
+    ExitReason.INTERRUPTED: "stopped by a signal",
+    ExitReason.TERMINATED: "stopped by a signal",
+}
+"""Every reason in words; a test holds it to be complete."""
 
 
 def comment_marker(workflow: str, environment: str) -> str:
@@ -53,30 +73,70 @@ def comment_body(
     ending: Ending, *, marker: str, commit: str, environment: str = "", limit_bytes: int = COMMENT_LIMIT
 ) -> str:
     """Return the comment: the marker, the verdict, the commit and the fingerprint it is about, and the whole of it."""
-    first = f"{marker}\n{headline(ending, environment)}"
-    return page([first, *ending_blocks(ending, commit)], limit_bytes=limit_bytes)
+    page = _page(ending, environment=environment, commit=commit)
+    return f"{marker}\n{markdown(page, limit_bytes=limit_bytes - len(marker) - 1)}"
 
 
 def summary(ending: Ending, *, limit_bytes: int = SUMMARY_LIMIT) -> str:
     """Return the summary of a step: what the comment shows, with more room."""
-    return page([headline(ending), *ending_blocks(ending)], limit_bytes=limit_bytes)
+    return markdown(_page(ending), limit_bytes=limit_bytes)
+
+
+def _page(ending: Ending, *, environment: str = "", commit: str = "") -> Page:
+    """Return verdict, what it is about, the error, problems, results or plan, and remarks."""
+    found = ending.found
+    files = diagnostics_page(found.problems, portfolios=found.portfolios)
+    main = _of_command(found) or files
+    command = found.command.capitalize() if found.command in _COMMANDS else "Action"
+    pins: list[Cell] = [("commit ", code(commit))] if commit else []
+    pins += [("fingerprint ", code(found.fingerprint))] if found.fingerprint else []
+    blocks: list[Block] = [error_block(found.error)] if found.error is not None else []
+    if found.uncovered is not None:
+        difference = comparison_page(found.uncovered).blocks
+        blocks += [Heading("What would run, compared with what was approved"), *difference]
+    blocks += [*files.blocks, *(main.blocks if main is not files else ()), Notes(found.notes)]
+    return Page(
+        title=f"{command} ({environment[:100]})" if environment else command,
+        tone=main.tone if ending.reason in (ExitReason.OK, ExitReason.CHANGES) else Tone.BAD,
+        verdict=_verdict(ending, main),
+        about=main.about,
+        pins=tuple(pins),
+        blocks=tuple(blocks),
+    )
+
+
+def _of_command(found: Found) -> Page | None:
+    """Return the page of the last thing that a command came to, ``None`` where it only read files."""
+    if found.report is not None:
+        return report_page(found.report)
+    if found.plan is not None:
+        # The error of a guard that refused names the numbers already.
+        told = isinstance(found.error, GuardRefused)
+        plan = replace(found.plan, over=()) if told else found.plan
+        return drift_page(plan) if found.command == "drift" else plan_page(plan)
+    return status_page(found.statuses) if found.statuses is not None else None
+
+
+def _verdict(ending: Ending, main: Page) -> str:
+    """Return words for what the command came to; of two things the one that is more to the point."""
+    if ending.found.report is not None:
+        stopped = ending.reason in (ExitReason.INTERRUPTED, ExitReason.TERMINATED)
+        return f"{main.verdict}, {_WORDS[ending.reason]}" if stopped else main.verdict
+    return _WORDS[ending.reason] if ending.found.error is not None else main.verdict
 
 
 def log_text(ending: Ending) -> str:
     """Return for the log what a terminal would have shown; errors are on the other stream already."""
-    parts = [diagnostics_text(ending.problems, PLAIN)] if ending.error is None else []
-    if ending.plan is not None:
-        parts.append(drift_text(ending.plan, PLAIN) if ending.command == "drift" else plan_text(ending.plan, PLAIN))
-    if ending.uncovered is not None:
-        parts.append(comparison_text(ending.uncovered, PLAIN))
-    if ending.report is not None:
-        parts.append(report_text(ending.report, PLAIN))
-    if ending.statuses is not None:
-        parts.append(status_text(ending.statuses, PLAIN))
-    if ending.portfolios is not None:
-        parts.append(f"{plural(ending.portfolios, 'portfolio')} declared.\n")
-    parts += [f"note: {safe(note, longest=400)}\n" for note in ending.notes]
-    return "\n".join(part for part in parts if part)
+    found = ending.found
+    pages = [diagnostics_page(found.problems)] if found.error is None and found.problems else []
+    pages += [shown] if (shown := _of_command(replace(found, report=None))) is not None else []
+    pages += [comparison_page(found.uncovered)] if found.uncovered is not None else []
+    parts = [terminal(page, PLAIN) for page in pages]
+    parts += [terminal(report_page(found.report), PLAIN, below=True)] if found.report is not None else []
+    if found.portfolios is not None:
+        parts.append(f"{plural(found.portfolios, 'portfolio')} declared.\n")
+    parts += [f"note: {safe(note)}\n" for note in found.notes]
+    return "\n".join(parts)
 
 
 def shown_annotations(ending: Ending, *, most: int = MOST_ANNOTATIONS) -> tuple[Annotation, ...]:
@@ -168,19 +228,20 @@ def output_values(ending: Ending, *, paths: Mapping[str, str]) -> dict[str, str]
 
     ``paths`` may name ``plan-path`` and ``json-path``, the files that were saved.
     """
-    plan = ending.plan if ending.plan is not None else ending.report.plan if ending.report is not None else None
+    found = ending.found
+    plan = found.plan if found.plan is not None else found.report.plan if found.report is not None else None
     counts = dict.fromkeys(("start", "resume", "pause", "update", "held", "blocked"), "")
     changes = ""
     if plan is not None:
         counts = {name: str(getattr(plan.summary, name)) for name in counts}
         # What is held has moved, too: it is declared active and is not.
-        held = plan.held or plan.moved if ending.command == "drift" else ()
+        held = plan.held or plan.moved if found.command == "drift" else ()
         unknown = plan.blocked  # what could not be read or decided may well have changed
         changes = "true" if plan.changes or held else "" if unknown else "false"
     return {
         "has-changes": changes,
         **counts,
-        "fingerprint": ending.fingerprint or "",
+        "fingerprint": found.fingerprint or "",
         "plan-path": paths.get("plan-path", ""),
         "json-path": paths.get("json-path", ""),
         "exit-code": str(ending.reason.code),

@@ -1,73 +1,99 @@
-"""What the journal tells of earlier applies: a table of runs, one run's writes, or JSON values.
+"""What the journal tells of earlier applies: a table of runs, one run with its writes, or JSON values.
 
-In: :class:`~reconciler.core.report.Run` values, newest first. Out: text, or values for a JSON document. Times are UTC.
-A journal may come from a cache or an artifact that somebody else could write to, so no text of it is shown as it is.
+In: :class:`~reconciler.core.report.Run` values, newest first. Out: a :class:`~reconciler.render.page.Page`, or JSON
+values; times are UTC. A journal may come from a cache or an artifact that somebody else could write to, so no text of
+it is shown as it is, and none stands in JSON as it is.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.core.codec import iso
 from reconciler.core.intent import Call, WriteOutcome
 from reconciler.core.text import LONGEST_TEXT, format_duration, harmless, plural
-from reconciler.render.style import Ink, Style, columns, moment, safe
+from reconciler.render.json import picked
+from reconciler.render.page import TONES, At, Column, Facts, Heading, Lines, Page, Part, Row, Rows, Span, Tone, code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from reconciler.core.report import Run, Write
+    from reconciler.render.page import Block, Cell
 
 OPEN: Final = "open"
 """Stands where a write has no outcome yet."""
-OUTCOMES: Final = (*(outcome.value for outcome in WriteOutcome), OPEN)
 _SHORT: Final = 12
 """Characters of a fingerprint in a table."""
 _LONGEST: Final = 16 * LONGEST_TEXT
 """Characters of a text in JSON; a detail that quotes the service is longer than one text of the service."""
-_NO_END: Final = "under way, or cut off"
 _SENDS_A_SCHEDULE: Final = frozenset({Call.START, Call.UPDATE_SCHEDULE})
 
 
-def history_text(runs: Sequence[Run], style: Style) -> str:
-    """Return one line a run, and a line of counts."""
-    head = ("RUN", "WHEN", "SERVICE", "TOOL", "PLAN", "ENDED", "WRITES")
-    cells = [tuple(style.paint(title, Ink.DIM) for title in head), *(_cells(run, style) for run in runs)]
-    writes = sum(len(run.writes) for run in runs)
-    total = f"{plural(len(runs), 'run')}, {plural(writes, 'write')}."
-    return "\n".join([*columns(cells, within=style.columns), "", style.paint(total, Ink.BOLD)]) + "\n"
+def history_page(runs: Sequence[Run], *, empty: str) -> Page:
+    """Return one line a run, and a line of counts; the sentence ``empty`` where there is none."""
+    if not runs:
+        return Page(title="History", verdict="nothing yet", blocks=(Lines((empty,)),))
+    titles = (Column("Run"), Column("When"), Column("Service", keep=2), Column("Tool", keep=1), Column("Plan", keep=3))
+    rows = tuple(
+        Row(
+            (
+                str(run.number),
+                At(run.started_ms),
+                run.base_url,
+                run.tool,
+                code(run.fingerprint[:_SHORT]),
+                _ended(run),
+                ", ".join(f"{count} {outcome}" for outcome, count in _counts(run).items() if count) or "none",
+            )
+        )
+        for run in runs
+    )
+    columns = (*titles, Column("Ended"), Column("Writes"))
+    table = Rows(columns=columns, rows=rows, parts=(Part("Runs", opened=None),), headed=True)
+    line = f"{plural(len(runs), 'run')}, {plural(sum(len(run.writes) for run in runs), 'write')}."
+    return Page(title="History", verdict=line.rstrip("."), blocks=(table,), last=(line,))
 
 
-def run_text(run: Run, style: Style) -> str:
-    """Return one run with its writes in the order in which they were sent."""
-    facts = [
-        ("service", safe(run.base_url)),
-        *([("account", safe(run.account))] if run.account is not None else []),
-        ("tool", safe(run.tool)),
-        ("process", safe(run.process)),
-        ("plan", safe(run.fingerprint)),
-        *([("approved", safe(run.approved))] if run.approved is not None else []),
-        ("started", moment(run.started_ms)),
-        ("finished", "-" if run.finished_ms is None else moment(run.finished_ms)),
-        ("ended", _ended(run, style)),
+def runs_page(runs: Sequence[Run]) -> Page:
+    """Return each run with its writes in the order in which they were sent."""
+    blocks = tuple(block for run in runs for block in _run(run))
+    return Page(title="History", verdict=plural(len(runs), "run"), blocks=blocks)
+
+
+def _run(run: Run) -> tuple[Block, ...]:
+    facts: list[tuple[str, Cell]] = [
+        ("service", run.base_url),
+        ("account", run.account or ""),
+        ("tool", run.tool),
+        ("process", run.process),
+        ("plan", code(run.fingerprint)),
+        ("approved", code(run.approved) if run.approved is not None else ""),
+        ("started", At(run.started_ms)),
+        ("finished", At(run.finished_ms) if run.finished_ms is not None else "-"),
+        ("ended", _ended(run)),
     ]
-    lines = [style.paint(f"Run {run.number}", Ink.BOLD), *(f"  {line}" for line in columns(facts))]
+    head = Heading(f"Run {run.number}"), Facts(tuple((name, value) for name, value in facts if value))
     if not run.writes:
-        return "\n".join([*lines, "", "No writes."]) + "\n"
-    head = ("WHEN", "PORTFOLIO", "CALL", "WANTED", "OUTCOME", "DETAIL")
-    cells = [tuple(style.paint(title, Ink.DIM) for title in head)]
-    cells += [
+        return *head, Lines(("No writes.",))
+    columns = (Column("When"), Column("Portfolio"), Column("Call"), Column("Wanted", keep=1), Column("Outcome"))
+    rows = tuple(map(_write_row, run.writes))
+    parts = (Part("Writes", opened=None),)
+    return *head, Rows(columns=(*columns, Column("Detail")), rows=rows, parts=parts, headed=True)
+
+
+def _write_row(write: Write) -> Row:
+    outcome = write.outcome or OPEN
+    return Row(
         (
-            moment(write.intent_ms),
-            safe(write.portfolio),
+            At(write.intent_ms),
+            code(write.portfolio),
             write.call.value,
             wanted(write),
-            _outcome(write, style),
-            safe(write.detail, longest=300),
+            Span(outcome, TONES.get(outcome, Tone.NOTICE)),
+            write.detail,
         )
-        for write in run.writes
-    ]
-    return "\n".join([*lines, "", *columns(cells, within=style.columns)]) + "\n"
+    )
 
 
 def wanted(write: Write) -> str:
@@ -80,91 +106,38 @@ def wanted(write: Write) -> str:
     return text if not write.offset_ms else f"{text} +{format_duration(write.offset_ms)}"
 
 
+def _ended(run: Run) -> Span:
+    if run.exit_reason is None:
+        return Span("under way, or cut off", Tone.NOTICE)
+    return Span(run.exit_reason.replace("_", " "), Tone.GOOD if run.exit_reason == "ok" else Tone.NOTICE)
+
+
+def _counts(run: Run) -> Mapping[str, int]:
+    """Return how many writes ended how, the known outcomes in their order first."""
+    found = Counter(harmless(write.outcome or OPEN) for write in run.writes)
+    return {**dict.fromkeys((*(outcome.value for outcome in WriteOutcome), OPEN), 0), **found}
+
+
 def history_document(runs: Sequence[Run], *, with_writes: bool) -> list[dict[str, Any]]:
     """Return the runs as JSON values, each with its counts and, where asked for, its writes."""
     return [_document(run, with_writes=with_writes) for run in runs]
 
 
-def _cells(run: Run, style: Style) -> tuple[str, ...]:
-    return (
-        str(run.number),
-        moment(run.started_ms),
-        safe(run.base_url),
-        safe(run.tool),
-        safe(run.fingerprint[:_SHORT]),
-        _ended(run, style),
-        ", ".join(f"{count} {outcome}" for outcome, count in _counts(run).items() if count) or "none",
-    )
-
-
-def _ended(run: Run, style: Style) -> str:
-    if run.exit_reason is None:
-        return style.paint(_NO_END, Ink.YELLOW)
-    return style.paint(safe(run.exit_reason).replace("_", " "), Ink.GREEN if run.exit_reason == "ok" else Ink.YELLOW)
-
-
-def _outcome(write: Write, style: Style) -> str:
-    outcome = _outcome_word(write)
-    match outcome:
-        case "confirmed" | "seen":
-            return style.paint(outcome, Ink.GREEN)
-        case "failed":
-            return style.paint(outcome, Ink.RED)
-        case _:
-            return style.paint(outcome, Ink.YELLOW)
-
-
-def _outcome_word(write: Write) -> str:
-    return safe(write.outcome or OPEN)
-
-
-def _counts(run: Run) -> Mapping[str, int]:
-    """Return how many writes ended how, in the order of :data:`OUTCOMES`."""
-    counts = dict.fromkeys(OUTCOMES, 0)
-    for write in run.writes:
-        outcome = _outcome_word(write)
-        counts[outcome] = counts.get(outcome, 0) + 1
-    return counts
-
-
 def _document(run: Run, *, with_writes: bool) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "run": run.number,
-        "base_url": _harmless(run.base_url),
-        "account": _maybe_harmless(run.account),
-        "tool": _harmless(run.tool),
-        "process": _harmless(run.process),
-        "fingerprint": _harmless(run.fingerprint),
-        "approved": _maybe_harmless(run.approved),
-        "started_at": iso(run.started_ms),
-        "finished_at": None if run.finished_ms is None else iso(run.finished_ms),
-        "ended": _maybe_harmless(run.exit_reason),
-        "summary": dict(_counts(run)),
-    }
-    if with_writes:
-        document["writes"] = [_write_document(write) for write in run.writes]
-    return document
+    told = picked(run, "base_url", "account", "tool", "process", "fingerprint", "approved", "started_at", "finished_at")
+    document = {"run": run.number, **told, "ended": run.exit_reason}
+    writes = {"writes": [_write_document(write) for write in run.writes]} if with_writes else {}
+    return {**_harmless(document), "summary": dict(_counts(run)), **writes}
 
 
 def _write_document(write: Write) -> dict[str, Any]:
-    return {
-        "write": write.number,
-        "token": _harmless(write.token),
-        "portfolio": _harmless(write.portfolio),
-        "call": write.call.value,
-        "interval_ms": write.interval_ms if write.call in _SENDS_A_SCHEDULE else None,
-        "offset_ms": write.offset_ms if write.call in _SENDS_A_SCHEDULE else None,
-        "cadence": write.cadence.value if write.cadence else None,
-        "intent_at": iso(write.intent_ms),
-        "outcome": _maybe_harmless(write.outcome),
-        "outcome_at": None if write.outcome_ms is None else iso(write.outcome_ms),
-        "detail": _harmless(write.detail),
-    }
+    document = {"write": write.number, **picked(write, "token", "portfolio", "call", "cadence", "intent_at", "outcome")}
+    sent = dict.fromkeys(("interval_ms", "offset_ms"))
+    if write.call in _SENDS_A_SCHEDULE:
+        sent = picked(write, *sent)
+    return _harmless({**document, **sent, **picked(write, "outcome_at", "detail")})
 
 
-def _harmless(text: str) -> str:
-    return harmless(text, longest=_LONGEST)
-
-
-def _maybe_harmless(text: str | None) -> str | None:
-    return None if text is None else _harmless(text)
+def _harmless(document: dict[str, Any]) -> dict[str, Any]:
+    texts = {name: harmless(text, longest=_LONGEST) for name, text in document.items() if isinstance(text, str)}
+    return {**document, **texts}

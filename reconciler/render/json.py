@@ -1,24 +1,25 @@
-"""Every JSON document that stands on stdout, but for the plan's own (:mod:`reconciler.core.planfile`).
+"""Values as JSON: every document that stands on stdout, but for the plan's own (:mod:`reconciler.core.planfile`).
 
-In: values of the core. Out: text that ends in a line break. Each document has ``format_version``, ``tool`` and
-``exit_reason``, whatever happened, so that a reader needs only one way in.
+In: values of the core. Out: JSON values, or text that ends in a line break. Each document has ``format_version``,
+``tool`` and ``exit_reason``, whatever happened, so that a reader needs only one way in.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct, to_builtins
+
 from reconciler.core.codec import dump, failure_facts, iso
 from reconciler.core.diagnostics import Severity
-from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, ReconcilerError
-from reconciler.core.planfile import PLAN_FORMAT, diagnostic_document, fingerprint
-from reconciler.core.report import Outcome
+from reconciler.core.errors import ApiError, ConfigInvalid
+from reconciler.core.planfile import PLAN_FORMAT, diagnostic_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from reconciler.core.diagnostics import Diagnostic
-    from reconciler.core.report import ApplyReport, Result
+    from reconciler.core.errors import ExitReason, ReconcilerError
 
 
 def document_json(exit_reason: ExitReason, body: Mapping[str, Any]) -> str:
@@ -26,52 +27,39 @@ def document_json(exit_reason: ExitReason, body: Mapping[str, Any]) -> str:
     return PLAN_FORMAT.text({"exit_reason": exit_reason.word, **body})
 
 
-def validation_json(exit_reason: ExitReason, diagnostics: Iterable[Diagnostic], body: Mapping[str, Any]) -> str:
-    """Return errors and warnings of the files, and what else is known of them."""
+def picked(value: object, *names: str) -> dict[str, Any]:
+    """Return what a value holds under these names, as JSON values.
+
+    A name that ends in ``_at`` is the time that the value holds in milliseconds under ``_ms``, as ISO 8601 in UTC;
+    ``null`` where it is not known. An error is its sentence.
+    """
+    return {name: _picked(value, name) for name in names}
+
+
+def _picked(value: object, name: str) -> Any:
+    if name.endswith("_at"):
+        ms = getattr(value, f"{name.removesuffix('_at')}_ms")
+        return None if ms is None else iso(ms)
+    found = getattr(value, name)
+    if isinstance(found, Exception):
+        return str(found)
+    return dump(found) if isinstance(found, Struct) else to_builtins(found)
+
+
+def diagnostics_document(diagnostics: Iterable[Diagnostic]) -> dict[str, Any]:
+    """Return errors and warnings of the files."""
     found = [(d.severity, diagnostic_document(d)) for d in diagnostics]
-    errors = [document for severity, document in found if severity is Severity.ERROR]
-    warnings = [document for severity, document in found if severity is Severity.WARNING]
-    return document_json(exit_reason, {"errors": errors, "warnings": warnings, **body})
+    return {
+        "errors": [document for severity, document in found if severity is Severity.ERROR],
+        "warnings": [document for severity, document in found if severity is Severity.WARNING],
+    }
 
 
-def failure_json(error: ReconcilerError, exit_reason: ExitReason) -> str:
-    """Return the document of a command that could not do its work."""
+def failure_document(error: ReconcilerError) -> dict[str, Any]:
+    """Return what a command could not do, and how to repair it."""
     if isinstance(error, ConfigInvalid):
-        return validation_json(exit_reason, error.diagnostics, {})
+        return diagnostics_document(error.diagnostics)
     problem: dict[str, Any] = {"problem": error.summary, "repair": error.detail}
     if isinstance(error, ApiError):
         problem |= {"kind": error.kind, **failure_facts(error)}
-    return document_json(exit_reason, {"errors": [problem], "warnings": []})
-
-
-def report_json(report: ApplyReport, exit_reason: ExitReason) -> str:
-    """Return an apply's report: counts an outcome, and every change's result, sorted by portfolio id."""
-    return document_json(
-        exit_reason,
-        {
-            "base_url": report.plan.base_url,
-            "fingerprint": fingerprint(report.plan),
-            "started_at": iso(report.started_ms),
-            "finished_at": iso(report.finished_ms),
-            "summary": {outcome.value: report.count(outcome) for outcome in Outcome},
-            "held": [held.id for held in report.plan.held],
-            "moved": [moved.id for moved in report.plan.moved],
-            "blocked": [{"id": blocked.id, "reason": blocked.reason.value} for blocked in report.plan.blocked],
-            "results": [_result(result) for result in report.results],
-        },
-    )
-
-
-def _result(result: Result) -> dict[str, Any]:
-    return {
-        "id": result.change.id,
-        "name": result.change.name,
-        "verb": result.change.verb.value,
-        "before": dump(result.change.before),
-        "after": dump(result.change.after),
-        "reach": result.change.reach,
-        "outcome": result.outcome.value,
-        "calls": [call.value for call in result.calls],
-        "detail": result.detail,
-        "notes": list(result.notes),
-    }
+    return {"errors": [problem], "warnings": []}

@@ -1,219 +1,328 @@
-"""A plan as Markdown, for a comment or a summary page.
+"""The writer for Markdown: a comment, a step's summary, a file. It escapes, folds, and cuts what would be too long.
 
-In: a :class:`~reconciler.core.plan.Plan`. Out: blocks of a :mod:`~reconciler.render.page`, or a whole page of them.
-What needs a look stands first and is cut last; everything else is folded. Data never becomes markup: all of it goes
-through :func:`~reconciler.render.page.cell`.
+In: a :class:`~reconciler.render.page.Page`. Out: Markdown that ends in a line break. What needs a look stands first and
+is cut last. GitHub looks for mentions, references and addresses in what the Markdown was rendered to, where an entity
+is a plain character again; so those are taken apart, not escaped.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import re
+from html import escape
+from itertools import groupby
+from typing import TYPE_CHECKING, Final, assert_never
 
-from reconciler.core.model import PausedBy, Verb, strategy_of
-from reconciler.core.plan import Risk
-from reconciler.core.planfile import fingerprint
-from reconciler.core.text import plural
-from reconciler.render.effects import (
-    BLOCKED_SYMBOL,
-    HELD_SYMBOL,
-    SYMBOLS,
-    UNVERIFIED_SYMBOL,
-    by_cause,
-    cost_effect,
-    effect,
-    held_effect,
-    held_text,
-    journal_notice,
-    net_effect,
-    writes_unverified,
-)
+from msgspec import Struct
+
+from reconciler.core.diagnostics import Severity
+from reconciler.core.text import harmless
 from reconciler.render.page import (
-    BAD,
-    FINE,
-    LOOK,
-    OPEN_REST,
-    PENDING,
+    Alone,
+    At,
+    Counts,
+    Facts,
+    Heading,
+    Lines,
+    Notes,
+    Notice,
+    Problems,
+    Row,
     Rows,
-    alert,
-    cell,
-    code,
-    count_table,
-    opened,
-    page,
-    table,
+    Tone,
+    folded,
+    moment,
+    source_lines,
 )
-from reconciler.render.strategies import MOVED, moved_blocks, strategies_line
-from reconciler.render.style import moment
-from reconciler.render.unmanaged import unmanaged_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from reconciler.core.model import Address
-    from reconciler.core.plan import Change, Held, Plan
+    from reconciler.core.diagnostics import Diagnostic
+    from reconciler.render.page import Block, Cell, Page, Part
 
-ACTIONS: Final = ("Action", "Portfolio", "Name", "Effect")
-DANGERS: Final[Mapping[Risk, str]] = {
-    Risk.HOLD_OVERRIDDEN: "overrides a hold",
-    Risk.RUNS_AT_ONCE: "trades at once",
-    Risk.DUE_AT_ONCE: "due to trade at once",
-    Risk.TRADES_AGAIN: "begins or goes on to trade",
-    Risk.MORE_RUNS: "trades more often",
-}
-"""The risks for which a change needs a look, the gravest first. The others are told in its effect: where no schedule
-can be read, nearly every change has them."""
+APART: Final = "&#8203;"
+"""A zero-width space: what stands on both sides of it is not one word to GitHub, and one to a reader."""
+_LONGEST: Final = 600
+"""Characters of one text from outside."""
 
-GRAVE: Final = frozenset({Risk.HOLD_OVERRIDDEN, Risk.RUNS_AT_ONCE, Risk.DUE_AT_ONCE})
-"""The dangers that trade at once, or against what a person did by hand."""
-
-
-def plan_markdown(plan: Plan, *, limit_bytes: int | None = None) -> str:
-    """Return verdict, counts, guards, what needs a look, the rest, and the fingerprint; ``limit_bytes`` at most."""
-    sign, words = plan_verdict(plan)
-    footer = f"<sub>{source_line(plan)}, fingerprint `{fingerprint(plan)}`</sub>"
-    return page([f"### {sign} Plan: {words}", *plan_blocks(plan), footer], limit_bytes=limit_bytes)
-
-
-def plan_verdict(plan: Plan) -> tuple[str, str]:
-    """Return sign and words that say at a glance what is asked of a reader."""
-    changes, blocked = len(plan.changes), len(plan.blocked)
-    # What could not be read is not known to be unchanged.
-    words = [plural(changes, "change")] if changes else [] if blocked else ["no changes"]
-    words += [f"{len(plan.held)} held"] if plan.held else []
-    words += [f"{len(plan.moved)} moved"] if plan.moved else []
-    words += [f"{blocked} blocked"] if blocked else []
-    words += ["over a guard"] if plan.over else []
-    if blocked or plan.over:
-        return BAD, ", ".join(words)
-    if plan.held or plan.moved or any(map(_needs_look, plan.changes)):
-        return LOOK, ", ".join(words)
-    return (PENDING if changes else FINE), ", ".join(words)
+_SIGNS: Final[Mapping[Tone, str]] = {Tone.GOOD: "✅", Tone.NOTICE: "⚠️", Tone.BAD: "❌", Tone.CALM: "📋"}
+"""All done or nothing to do, look closer, went wrong, waits for a yes."""
+_BOXES: Final[Mapping[Tone, str]] = {Tone.BAD: "CAUTION", Tone.NOTICE: "WARNING", Tone.STRONG: "IMPORTANT"}
+"""The names of GitHub's boxes."""
+_MARKUP: Final = frozenset("\\`*_[]~")
+"""What Markdown reads as markup inside a line; a backslash makes it literal."""
+_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "$": "<span>$</span>"}
+"""What a backslash does not stop everywhere: HTML, the border of a cell, and formulas (as GitHub documents it)."""
+_LIVE: Final = re.compile(
+    r"(?P<sign>[@#](?=\S))"  # mentions, mail addresses, references to issues and commits
+    r"|(?P<colon>:(?=/|[\w+-]+:))"  # addresses; pictures such as :name:
+    r"|(?P<word>[0-9A-Za-z_-]{3,})"  # names of commits; references such as GH-1; addresses that begin with www
+)
+_COMMIT: Final = re.compile(r"[0-9A-Fa-f]{7}")
+_REFERENCE: Final = re.compile(r"(?<=[A-Za-z]-)(?=\d)")
+_PLAIN: Final = re.compile(r"[0-9A-Za-z_./:-]{1,200}", re.ASCII)
+_TICKS: Final = re.compile(r"`+")
 
 
-def source_line(plan: Plan) -> str:
-    """Return how many portfolios were compared with what."""
-    read = f" as read {moment(plan.as_of_ms)}, can't be applied" if plan.as_of_ms is not None else ""
-    part = "" if plan.selection.everything else " selected"
-    account = f", account {code(plan.account)}" if plan.account is not None else ""
-    counted = f"{plan.managed:,}{part} portfolio{'' if plan.managed == 1 else 's'}"
-    return f"{counted}, live at {code(plan.base_url)}{account}{read}"
+class _Table(Struct, frozen=True, kw_only=True):
+    """Lines under a title, written no further than there is room for. The lower ``rank``, the later they are cut.
+
+    ``counted`` says of each line how many rows it stands for, and ``total`` how many the title speaks of.
+    """
+
+    title: str
+    head: tuple[str, ...] = ()
+    lines: Iterable[str]
+    counted: tuple[int, ...]
+    total: int
+    rank: int
+    behind_click: bool = False
+    folded: tuple[int, ...] = ()
+    """The places of lines whose rows stand in another table one by one."""
+
+    def written(self, shown: Sequence[str]) -> list[str]:
+        """Return the lines that there is room for, under their title."""
+        count = sum(self.counted[: len(shown)])
+        told = f"({count:,})" if count == self.total else f"({count:,} of {self.total:,})"
+        if not self.behind_click:
+            return [f"**{self.title}** {told}", "", *self.head, *shown, ""]
+        opened = f"<details><summary><b>{escape(self.title)}</b> {told}</summary>"
+        return [opened, "", *self.head, *shown, "", "</details>", ""]
+
+    def hidden(self, shown: int) -> int:
+        """Return how many rows are on the page nowhere, where so many lines of this table are shown."""
+        return sum(number not in self.folded for number in range(shown, len(self.counted)))
 
 
-def plan_blocks(plan: Plan) -> list[str | Rows]:
-    """Return the blocks of a plan under its headline."""
-    blocks: list[str | Rows] = []
-    if plan.as_of_ms is not None:
-        blocks.append(f"**Live as of {moment(plan.as_of_ms)}, read earlier: can't be applied.**")
-    if notice := journal_notice(plan):
-        blocks.append(alert("IMPORTANT", (notice,)))
-    blocks.append(_counts(plan))
-    if plan.over:
-        blocks.append(alert("CAUTION", (f"**Over a guard:** {cell(str(excess))}." for excess in plan.over)))
-    if dangers := _dangers(plan):
-        blocks.append(f"**Look first:** {dangers}.")
-    blocks += [f"**{line}**"] if (line := strategies_line(plan)) else []
-    rest: list[Rows] = []
-    groups = by_cause(plan.changes)
-    for title, group in groups:
-        blocks += [f"#### {title} ({len(group):,})"] if title else []
-        risky = sorted((c for c in group if _needs_look(c)), key=_gravity)
-        others = sorted((c for c in group if not _needs_look(c)), key=_gravity)
-        blocks += opened("Needs a look", ACTIONS, map(_row, risky), count=len(risky), rank=0)
-        if others:
-            name = "Everything else" if risky or plan.held or plan.moved or plan.blocked else "Changes"
-            long = len(others) > OPEN_REST
-            found = table(name, ACTIONS, map(_row, others), count=len(others), rank=2, folded=long)
-            (blocks if title else rest).append(found)
-    blocks += not_changed(plan)
-    return [*blocks, *rest, *unmanaged_blocks(plan), *_notes(plan)]
+def markdown(page: Page, *, limit_bytes: int | None = None) -> str:
+    """Return a whole page, in UTF-8 no longer than ``limit_bytes``.
+
+    Where there is not room for all, whole rows are left out, those of the highest rank first and the last of a rank
+    before its first, and the last line says how many. A block that is no table counts as a row of the lowest rank.
+    """
+    sign = f"{_SIGNS[page.tone]} " if page.tone in _SIGNS else ""
+    head: list[str | _Table] = [f"### {sign}{inline(page.title)}: {inline(page.verdict)}"]
+    about = ", ".join(map(inline, (*page.pins, *page.about)))
+    head += [f"<sub>{about}</sub>"] if about else []
+    head += [_box(Tone.STRONG, (page.notice,))] if page.notice else []
+    blocks = [*head, *(found for block in page.blocks for found in _block(block))]
+    kept = _fitting(blocks, limit_bytes)
+    lines: list[str] = []
+    hidden = 0
+    for block, shown in zip(blocks, kept, strict=True):
+        if isinstance(block, str):
+            lines += [*shown, ""] if shown else []
+            hidden += not shown
+            continue
+        lines += block.written(shown) if shown else []
+        hidden += block.hidden(len(shown))
+    lines += [_left_out(hidden)] if hidden else []
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def not_changed(plan: Plan) -> Iterator[Rows]:
-    """Yield what is held, what has moved and what is blocked."""
-    blocked = (
-        (f"`{BLOCKED_SYMBOL}`&nbsp;blocked", label_code(b.id), cell(b.name or ""), cell(b.detail)) for b in plan.blocked
+def _fitting(blocks: Sequence[str | _Table], limit_bytes: int | None) -> list[list[str]]:
+    """Return what of each block there is room for; after the first row too many nothing more is taken."""
+    if limit_bytes is None:
+        return [[block] if isinstance(block, str) else list(block.lines) for block in blocks]
+    room = limit_bytes - len(_left_out(10**9))
+    kept: list[list[str]] = [[] for _ in blocks]
+    for index in sorted(range(len(blocks)), key=lambda index: _rank(blocks[index])):
+        block = blocks[index]
+        if isinstance(block, _Table):
+            # Measured with both numbers of the title at their longest.
+            room -= sum(len(line.encode()) + 1 for line in block.written(())) + len(f"{block.total:,}")
+        for row in [block] if isinstance(block, str) else block.lines:
+            room -= len(row.encode()) + 2
+            if room < 0:
+                return kept
+            kept[index].append(row)
+    return kept
+
+
+def _rank(block: str | _Table) -> int:
+    return -1 if isinstance(block, str) else block.rank
+
+
+def _left_out(hidden: int) -> str:
+    return (
+        f"**{hidden:,} {'row is' if hidden == 1 else 'rows are'} not shown**, for want of room; "
+        "the saved plan and the JSON output have them all."
     )
-    columns = (*ACTIONS[:3], "Why")
-    yield from _held_tables(plan.held)
-    yield from moved_blocks(plan)
-    yield from opened("Blocked", columns, blocked, count=len(plan.blocked), rank=0)
 
 
-def _held_tables(held: Sequence[Held]) -> Iterator[Rows]:
-    """Yield what is held; all of which nobody knows who paused it folded together, where that is much."""
-    columns = (*ACTIONS[:3], "Why")
-    unknown = [one for one in held if one.paused_by is PausedBy.UNKNOWN]
-    folded = unknown if len(unknown) > OPEN_REST else []
-    if folded:
-        title = f"Held: {held_effect(folded[0]).shared}"
-        yield table(title, columns, map(_held_row, folded), count=len(folded), rank=1, folded=True)
-    others = [one for one in held if not folded or one.paused_by is not PausedBy.UNKNOWN]
-    yield from opened("Held", columns, map(_held_row, others), count=len(others), rank=0)
+def _block(block: Block) -> Iterator[str | _Table]:
+    match block:
+        case Rows():
+            yield from _tables(block)
+        case Alone():
+            for inside in block.blocks:
+                yield from _block(inside)
+        case Problems():
+            yield _list(block.title, [_problem(problem) for problem in block.problems], rank=0)
+        case Notes():
+            if block.notes:
+                yield _list("Notes", [f"- Note: {inline(note)}" for note in block.notes], rank=1)
+        case _:
+            yield _text(block)
 
 
-def _held_row(held: Held) -> tuple[str, ...]:
-    return f"`{HELD_SYMBOL}`&nbsp;held", code(held.id), cell(held.name or ""), cell(held_text(held))
+def _text(block: Heading | Lines | Notice | Counts | Facts) -> str:
+    match block:
+        case Heading():
+            return f"#### {_begun(block.text)}"
+        case Lines():
+            return "<br>\n".join(map(_begun, block.lines))
+        case Notice():
+            return _box(block.tone, block.sentences)
+        case Counts():
+            return _count_table(block)
+        case Facts():
+            return "\n".join(f"- {_begun(name or '…')}: {inline(value)}" for name, value in block.facts)
+        case _:
+            assert_never(block)
 
 
-def danger(change: Change) -> Risk | None:
-    """Return the gravest thing that a change risks, ``None`` where it makes nothing trade, sooner or more often."""
-    found = next((risk for risk in DANGERS if risk in change.risks), None)
-    return Risk.TRADES_AGAIN if found is None and change.verb in (Verb.START, Verb.RESUME) else found
+def _list(title: str, lines: Sequence[str], *, rank: int) -> _Table:
+    return _Table(title=title, lines=lines, counted=(1,) * len(lines), total=len(lines), rank=rank)
 
 
-def _needs_look(change: Change) -> bool:
-    """Whether a reviewer should look at a change by itself: it makes something trade, or holds for many at once."""
-    return change.of_strategy is not None or danger(change) is not None
+def _tables(block: Rows) -> Iterator[str | _Table]:
+    """Yield the table of each part that has rows, and behind a click what of it is not open."""
+    if block.caption:
+        yield _begun(block.caption)
+    rows = sorted(folded(block), key=lambda row: (row.part, row.gravity))
+    for number, found in groupby(rows, key=lambda row: row.part):
+        yield from _part(block, block.parts[number], list(found))
 
 
-def _gravity(change: Change) -> tuple[bool, int, bool, int, int]:
-    """Order changes: strategies, then by the gravest danger, by how many portfolios they reach (an unknown number
-    being the most), by how many other risks there are; by id where these are equal."""
-    found = danger(change)
-    rank = list(DANGERS).index(found) if found is not None else len(DANGERS)
-    return change.of_strategy is None, rank, change.reach is not None, -(change.reach or 0), -len(change.risks)
-
-
-def _dangers(plan: Plan) -> str:
-    found = [(sum(risk in change.risks for change in plan.portfolios), words) for risk, words in DANGERS.items()]
-    faster = sum(Risk.MORE_RUNS in change.risks for change in plan.cadences)
-    found.append((faster, "strategies that trade more often"))
-    return ", ".join(f"{words} **{count:,}**" for count, words in found if count)
-
-
-def _counts(plan: Plan) -> str:
-    summary = plan.summary
-    verbs = {Verb.START: summary.start, Verb.RESUME: summary.resume, Verb.UPDATE: summary.update}
-    counts = {f"`{SYMBOLS[verb]}` {verb.value}": count for verb, count in {**verbs, Verb.PAUSE: summary.pause}.items()}
-    counts |= {f"`{HELD_SYMBOL}` held": summary.held, f"`{BLOCKED_SYMBOL}` blocked": summary.blocked}
-    return count_table({**counts, "unchanged": summary.no_op})
-
-
-def _notes(plan: Plan) -> list[str]:
-    notes = []
-    if not (plan.changes or plan.held or plan.moved or plan.blocked):
-        notes.append("Nothing to do: live automation is as declared.")
-    notes += [line for line in (net_effect(plan), cost_effect(plan)) if line]
-    if writes_unverified(plan):
-        notes.append(
-            f"`{UNVERIFIED_SYMBOL}`: Glider does not return this value. One write settles it; it is remembered."
+def _part(block: Rows, part: Part, rows: list[Row]) -> Iterator[_Table]:
+    """Yield the first rows of a part, and behind a click its others, and one by one those that are folded."""
+    opened = len(rows) if part.opened is None else part.opened
+    first, rest = rows[:opened], rows[opened:]
+    closed = [*(one for row in first for one in row.members), *(one for row in rest for one in row.members or (row,))]
+    counted = tuple(len(row.members) or 1 for row in first)
+    if first:
+        places = tuple(place for place, row in enumerate(first) if row.members)
+        yield _Table(
+            title=part.title,
+            head=_head(block),
+            lines=(_line(block, row) for row in first),
+            counted=counted,
+            total=sum(counted) + sum(len(row.members) or 1 for row in rest),
+            rank=part.rank,
+            folded=places,
         )
-    if plan.held:
-        notes.append("Held stays paused. Release one with `--resume-held ID`, or `hold: override` in its file.")
-    notes += [MOVED] if plan.moved else []
-    return ["<br>\n".join(notes)] if notes else []
+    if closed:
+        yield _Table(
+            title=f"{part.title}, one by one" if first else part.title,
+            head=_head(block),
+            lines=(_line(block, row) for row in closed),
+            counted=(1,) * len(closed),
+            total=len(closed),
+            rank=part.rank + (1 if first else 0),
+            behind_click=True,
+        )
 
 
-def _row(change: Change) -> tuple[str, ...]:
-    return action(change.verb), label_code(change.id), cell(change.name or ""), cell(effect(change).text)
+def _head(block: Rows) -> tuple[str, ...]:
+    titles = [column.title for column in block.columns[block.parted :]]
+    return f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"
 
 
-def label_code(address: Address) -> str:
-    """Return how a portfolio or strategy is named for people, its id as code."""
-    strategy = strategy_of(address)
-    return code(address) if strategy is None else f"strategy {code(strategy)}"
+def _line(block: Rows, row: Row) -> str:
+    cells = [
+        _signed(cell) if column.signs else inline(cell)
+        for column, cell in zip(block.columns[block.parted :], row.cells[block.parted :], strict=True)
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
-def action(verb: Verb) -> str:
-    """Return symbol and word of a verb."""
-    return f"`{SYMBOLS[verb]}`&nbsp;{verb.value}"
+def _signed(cell: Cell) -> str:
+    tone = Tone.PLAIN if isinstance(cell, (str, tuple, At)) or cell.symbol else cell.tone
+    return f"{_SIGNS[tone]} {inline(cell)}" if tone in _SIGNS else inline(cell)
+
+
+def _count_table(block: Counts) -> str:
+    """Return a table of one row of numbers; those that are not zero stand out."""
+    titles = [inline(title) for title, _ in block.counts]
+    numbers = [f"**{count:,}**" if count else "0" for _, count in block.counts]
+    return f"| {' | '.join(titles)} |\n|{' :-: |' * len(titles)}\n| {' | '.join(numbers)} |"
+
+
+def _box(tone: Tone, sentences: Iterable[Cell]) -> str:
+    """Return sentences, one paragraph each, in one of GitHub's boxes."""
+    return f"> [!{_BOXES[tone]}]\n" + "\n>\n".join(f"> {_begun(sentence)}" for sentence in sentences)
+
+
+def _problem(problem: Diagnostic) -> str:
+    place = [_code(str(part)) for part in (problem.span, problem.address) if part]
+    told = "; ".join(_escaped(part) for part in (problem.problem, problem.repair) if part)
+    sign = _SIGNS[Tone.BAD if problem.severity is Severity.ERROR else Tone.NOTICE]
+    # Text from outside neither begins a line, where it could be a heading or a list, nor stands before a colon, with
+    # which it could name a picture.
+    rule = [f"({_code(problem.rule)})"] if problem.rule else []
+    lines = [f"- {' '.join([sign, *place, told, *rule])}"]
+    if found := source_lines(problem):
+        number, excerpt, caret = found
+        source = (f"{number} | {harmless(excerpt, longest=160)}", f"{' ' * len(number)} | {caret[:160]}")
+        lines += ["", *(f"  {line}" for line in _fence(source)), ""]
+    return "\n".join(lines)
+
+
+def inline(cell: Cell) -> str:
+    """Return a cell as a piece of a line, in which nothing from outside is markup or comes alive on GitHub."""
+    if isinstance(cell, str):
+        return _escaped(cell)
+    if isinstance(cell, tuple):
+        return "".join(map(inline, cell))
+    if isinstance(cell, At):
+        return moment(cell.ms)
+    text = f"`{cell.text}`" if cell.typed else _code(cell.text) if cell.code else _escaped(cell.text)
+    if cell.symbol:
+        return f"`{cell.symbol}`&nbsp;{text}"
+    return f"**{text}**" if cell.tone is Tone.STRONG else text
+
+
+def _begun(cell: Cell) -> str:
+    """Return a cell that begins a line, where a text from outside could otherwise be a heading, a list or a rule."""
+    first = cell[0] if isinstance(cell, tuple) else cell
+    begins_well = not isinstance(first, str) or first[:1].isalpha()
+    return inline(cell) if begins_well else APART + inline(cell)
+
+
+def _escaped(text: str) -> str:
+    """Return text from outside as a piece of a line."""
+    parts = []
+    end = 0
+    line = harmless(text, longest=_LONGEST)
+    for found in _LIVE.finditer(line):
+        parts += [_literal(line[end : found.start()]), _lifeless(found)]
+        end = found.end()
+    return "".join([*parts, _literal(line[end:])])
+
+
+def _lifeless(found: re.Match[str]) -> str:
+    text = found[0]
+    if found["word"] is None:
+        return _literal(text) + APART
+    if _COMMIT.search(text):
+        return f"`{text}`"  # nothing inside code is a reference, and an id can be copied out of it
+    apart = APART.join(_literal(part) for part in _REFERENCE.split(text))
+    return apart + APART if text.lower().endswith("www") else apart
+
+
+def _literal(text: str) -> str:
+    return "".join(f"\\{c}" if c in _MARKUP else _ENTITIES.get(c, c) for c in text)
+
+
+def _code(text: str) -> str:
+    """Return a word from outside (an id, a place in a file, an address) as code; escaped where it is no such word."""
+    return f"`{text}`" if _PLAIN.fullmatch(text) else _escaped(text)
+
+
+def _fence(lines: Iterable[str]) -> list[str]:
+    """Return lines from outside as a block of code, between fences longer than any run of their sign inside."""
+    inside = [harmless(line) for line in lines]
+    longest = max((len(run) for line in inside for run in _TICKS.findall(line)), default=0)
+    ticks = "`" * max(3, longest + 1)
+    return [ticks, *inside, ticks]

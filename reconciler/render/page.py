@@ -1,192 +1,308 @@
-"""A Markdown page made of blocks, cut at whole rows where it would be too long; and text that stays text on it.
+"""A page: what a command has to show, as blocks, before anybody has decided how it looks.
 
-In: Markdown that we wrote, and text from outside. Out: Markdown that ends in a line break. :func:`cell` is the one way
-for text from outside onto a page. GitHub looks for mentions, references and addresses in what the Markdown was rendered
-to, where an entity is a plain character again; so those are taken apart, not escaped.
+In: words and values of a view. Out: :class:`Page`. A plain ``str`` in a block is text from outside, whatever it holds:
+the two writers (:mod:`~reconciler.render.terminal`, :mod:`~reconciler.render.markdown`) escape it for their sink, and
+they alone colour, align, cut and drop. What many rows have in common is folded here, so that both fold the same.
 """
 
 from __future__ import annotations
 
 import re
-from html import escape
-from itertools import islice
+from datetime import UTC, datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from reconciler.render.style import safe
+from reconciler.core.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-FINE: Final = "✅"
-LOOK: Final = "⚠️"
-BAD: Final = "❌"
-PENDING: Final = "📋"
-"""The signs at the head of a page: nothing to do or all done, look closer, went wrong, waits for a yes."""
+    from reconciler.core.diagnostics import Diagnostic
+
+FOLD_ABOVE: Final = 20
+"""A table of no more rows than this is shown row by row."""
+FOLD_FROM: Final = 4
+"""In a longer one, this many rows that are alike become one row."""
+FOLDED_NAMES: Final = 6
+"""A folded row names this many of those that it stands for."""
 OPEN_ROWS: Final = 30
-"""Of a longer table of what needs a look, all but the first rows are folded."""
+"""Of a longer list of what needs a look, a document shows the first rows, and all others behind a click."""
 OPEN_REST: Final = 10
-"""A longer table of anything else is folded."""
-APART: Final = "&#8203;"
-"""A zero-width space: what stands on both sides of it is not one word to GitHub, and one to a reader."""
-
-_MARKUP: Final = frozenset("\\`*_[]~")
-"""What Markdown reads as markup inside a line; a backslash makes it literal."""
-_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "$": "<span>$</span>"}
-"""What a backslash does not stop everywhere: HTML, the border of a cell, and formulas (as GitHub documents it)."""
-_LIVE: Final = re.compile(
-    r"(?P<sign>[@#](?=\S))"  # mentions, mail addresses, references to issues and commits
-    r"|(?P<colon>:(?=/|[\w+-]+:))"  # addresses; pictures such as :name:
-    r"|(?P<word>[0-9A-Za-z_-]{3,})"  # names of commits; references such as GH-1; addresses that begin with www
-)
-_COMMIT: Final = re.compile(r"[0-9A-Fa-f]{7}")
-_REFERENCE: Final = re.compile(r"(?<=[A-Za-z]-)(?=\d)")
-_PLAIN: Final = re.compile(r"[0-9A-Za-z_./:-]{1,200}", re.ASCII)
-_TICKS: Final = re.compile(r"`+")
-_CODE_TITLE: Final = re.compile(r"`([^`]*)`")
+"""The same for anything else."""
 
 
-class Rows(Struct, frozen=True, kw_only=True):
-    """Rows under a title. ``rows`` is read once, no further than there is room for; ``count`` is how many it has.
+class Tone(StrEnum):
+    """How a word is meant. ``BAD`` is for what is wrong; a pause is not, it is ``CALM``."""
 
-    ``title`` is Markdown of ours, ``head`` stands between it and the rows. The lower ``rank``, the later it is cut.
+    PLAIN = "plain"
+    STRONG = "strong"
+    QUIET = "quiet"
+    GOOD = "good"
+    CALM = "calm"
+    NOTICE = "notice"
+    WAITS = "waits"
+    """It stays as it is until a person decides."""
+    BAD = "bad"
+
+
+_WORDS: Final[Mapping[Tone, str]] = {
+    Tone.GOOD: "start resume appeared active done already_done confirmed seen completed accepted ok",
+    Tone.CALM: "pause paused running",
+    Tone.QUIET: "unverified vanished inactive skipped",
+    Tone.NOTICE: "update pending changed stale not_attempted not_sent unseen open cancelled timed_out cooling_down "
+    "warn",
+    Tone.WAITS: "held moved",
+    Tone.BAD: "blocked failed fail refused unknown archived error no_schedule not_found unreadable not_read",
+}
+TONES: Final[Mapping[str, Tone]] = {word: tone for tone, words in _WORDS.items() for word in words.split()}
+"""The tone of every word that says what a thing is or what became of it: verbs, findings, steps from one plan to the
+next, states of a portfolio, outcomes. The same word has the same tone everywhere. A test holds it to be complete."""
+
+SYMBOLS: Final[Mapping[str, str]] = {
+    "start": "+",
+    "resume": ">",
+    "update": "~",
+    "pause": "=",
+    "held": "!",
+    "moved": "!",
+    "blocked": "x",
+    "unverified": "?",
+}
+UNVERIFIED: Final = SYMBOLS["unverified"]
+
+
+class Span(Struct, frozen=True):
+    """Text that is more than text. ``code`` says that it is an id, a place or an address, which people copy.
+
+    ``symbol`` is a sign of ours before it. ``typed`` is for words of ours that a person types, such as a command.
+    """
+
+    text: str
+    tone: Tone = Tone.PLAIN
+    code: bool = False
+    symbol: str = ""
+    typed: bool = False
+
+
+class At(Struct, frozen=True):
+    """A moment, in UTC epoch milliseconds; a narrow terminal shows less of it."""
+
+    ms: int
+
+
+Piece = str | Span | At
+Cell = Piece | tuple[Piece, ...]
+"""What stands in one place of a table, or on one line."""
+
+
+class Column(Struct, frozen=True):
+    """A column of a table. ``widest`` is where a terminal cuts its cells; the last column is never cut, but wrapped.
+
+    On a terminal that is too narrow columns are left out by ``keep``, the lowest number first; one with 0 always stays.
+    ``signs`` asks a document for a sign that says at a glance how each cell is meant.
     """
 
     title: str
-    head: tuple[str, ...] = ()
-    rows: Iterable[str]
-    count: int
-    rank: int
-    folded: bool = False
-
-    def lines(self, shown: Sequence[str]) -> list[str]:
-        """Return the lines of the rows that there is room for, under their title."""
-        count = f"({self.count:,})" if len(shown) == self.count else f"({len(shown):,} of {self.count:,})"
-        if not self.folded:
-            return [f"**{self.title}** {count}", "", *self.head, *shown, ""]
-        title = _CODE_TITLE.sub(r"<code>\1</code>", escape(self.title))
-        opened = f"<details><summary><b>{title}</b> {count}</summary>"
-        return [opened, "", *self.head, *shown, "", "</details>", ""]
+    keep: int = 0
+    widest: int | None = None
+    signs: bool = False
 
 
-def table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, count: int, rank: int, folded: bool = False
-) -> Rows:
-    """Return a table; titles of columns and cells are Markdown."""
-    head = (f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}")
-    lines = (f"| {' | '.join(row)} |" for row in rows)
-    return Rows(title=title, head=head, rows=lines, count=count, rank=rank, folded=folded)
+NAME: Final = Column("Name", keep=1, widest=28)
 
 
-def opened(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, count: int, rank: int
-) -> Iterator[Rows]:
-    """Yield a table; of a long one the first rows, and all others folded."""
-    source = iter(rows)
-    first = min(count, OPEN_ROWS)
-    if count:
-        yield table(title, columns, islice(source, first), count=first, rank=rank)
-    if count > first:
-        # The first rows are of a lower rank, so they are taken from the source before these are.
-        yield table(f"{title}, continued", columns, source, count=count - first, rank=rank + 1, folded=True)
+class Row(Struct, frozen=True):
+    """One row. Rows whose cells before the subject and whose ``alike`` are equal may be folded into one.
 
-
-def count_table(counts: Mapping[str, int]) -> str:
-    """Return a table of one row of numbers; those that are not zero stand out."""
-    numbers = (f"**{count:,}**" if count else "0" for count in counts.values())
-    return f"| {' | '.join(counts)} |\n|{' :-: |' * len(counts)}\n| {' | '.join(numbers)} |"
-
-
-def page(blocks: Sequence[str | Rows], *, limit_bytes: int | None = None) -> str:
-    """Return the blocks as one page, in UTF-8 no longer than ``limit_bytes``.
-
-    Where there is not room for all, whole rows are left out, those of the highest rank first and the last of a rank
-    before its first, and the last line says how many. A block that is a text counts as a row of the lowest rank.
+    ``name`` is what a folded row calls it, ``noun`` what it counts. ``part`` is the place of its
+    :class:`Part`. In a document, rows of a part stand in the order of ``gravity``, the lowest first.
     """
-    if limit_bytes is None:
-        kept = [[block] if isinstance(block, str) else list(block.rows) for block in blocks]
-    else:
-        kept = _fitting(blocks, limit_bytes - len(_left_out(10**9)))
-    lines: list[str] = []
-    hidden = 0
-    for block, shown in zip(blocks, kept, strict=True):
-        hidden += (1 if isinstance(block, str) else block.count) - len(shown)
-        if isinstance(block, str):
-            lines += [*shown, ""] if shown else []
-        elif shown:
-            lines += block.lines(shown)
-    if hidden:
-        lines.append(_left_out(hidden))
-    return "\n".join(lines).rstrip("\n") + "\n"
+
+    cells: tuple[Cell, ...]
+    name: str = ""
+    alike: str = ""
+    noun: str = "portfolio"
+    part: int = 0
+    gravity: tuple[int, ...] = ()
+    members: tuple[Row, ...] = ()
+    """The rows that a folded one stands for."""
 
 
-def _fitting(blocks: Sequence[str | Rows], room: int) -> list[list[str]]:
-    """Return what of each block there is room for, in bytes; after the first row too many nothing more is taken."""
-    kept: list[list[str]] = [[] for _ in blocks]
-    by_rank = sorted(range(len(blocks)), key=lambda index: _rank(blocks[index]))
-    for index in by_rank:
-        block = blocks[index]
-        if isinstance(block, Rows):
-            # Measured with both numbers at their longest.
-            room -= sum(len(line.encode()) + 1 for line in block.lines(())) + len(f"{block.count:,}")
-        for row in [block] if isinstance(block, str) else block.rows:
-            room -= len(row.encode()) + 2
-            if room < 0:
-                return kept
-            kept[index].append(row)
-    return kept
+class Part(Struct, frozen=True):
+    """Rows that a document shows under a title of their own. The lower ``rank``, the later they are cut.
+
+    A document shows the first ``opened`` rows, and the others behind a click; ``None`` for all. ``alone`` is for what
+    only a document needs, because it stands alone: on a terminal it has been shown just before.
+    """
+
+    title: str
+    rank: int = 0
+    opened: int | None = OPEN_ROWS
+    alone: bool = False
 
 
-def _rank(block: str | Rows) -> int:
-    return -1 if isinstance(block, str) else block.rank
+class Rows(Struct, frozen=True, kw_only=True):
+    """A table. ``subject`` is the place of the column that names what a row is about.
+
+    ``headed`` says whether a terminal shows the titles of the columns, and ``most`` how many rows it shows without -v.
+    ``parted`` says that the first column names the part of a row: a document has a title for each and leaves it out.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    parts: tuple[Part, ...]
+    caption: Cell = ""
+    subject: int = 0
+    headed: bool = False
+    parted: bool = False
+    most: int | None = None
 
 
-def _left_out(hidden: int) -> str:
-    return (
-        f"**{hidden:,} {'row is' if hidden == 1 else 'rows are'} not shown**, for want of room; "
-        "the saved plan and the JSON output have them all."
+class Heading(Struct, frozen=True):
+    """A title above the block that follows."""
+
+    text: Cell
+
+
+class Lines(Struct, frozen=True):
+    """Remarks, one a line."""
+
+    lines: tuple[Cell, ...]
+    tone: Tone = Tone.PLAIN
+
+
+class Notice(Struct, frozen=True):
+    """Sentences that must not be passed over."""
+
+    tone: Tone
+    sentences: tuple[Cell, ...]
+
+
+class Counts(Struct, frozen=True):
+    """Numbers and what they count."""
+
+    counts: tuple[tuple[Span, int], ...]
+
+
+class Facts(Struct, frozen=True):
+    """Names and values; a value without a name belongs to the one above."""
+
+    facts: tuple[tuple[str, Cell], ...]
+
+
+class Problems(Struct, frozen=True):
+    """Problems of the files, each with its source line."""
+
+    title: str
+    problems: tuple[Diagnostic, ...]
+
+
+class Notes(Struct, frozen=True):
+    """Remarks that the command made on its way."""
+
+    notes: tuple[str, ...]
+
+
+class Alone(Struct, frozen=True):
+    """Blocks that only a document needs, because it stands alone; on a terminal the last line says the same."""
+
+    blocks: tuple[Block, ...]
+
+
+Block = Rows | Heading | Lines | Notice | Counts | Facts | Problems | Notes | Alone
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """A whole page. ``title`` and ``verdict`` head a document, and ``last`` ends a text on a terminal: it is stable.
+
+    ``notice`` is what must be read before anything else. ``about`` says what was compared with what; ``pins`` (commit
+    and fingerprint) belong to it where a page is kept.
+    """
+
+    title: str
+    verdict: str
+    tone: Tone = Tone.PLAIN
+    notice: str = ""
+    about: tuple[Cell, ...] = ()
+    pins: tuple[Cell, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    last: tuple[str, ...] = ()
+
+
+def toned(word: str, text: str | None = None) -> Span:
+    """Return a word in its tone; ``text`` is what is shown of it where that is more or other than the word."""
+    return Span(word.replace("_", " ") if text is None else text, TONES[word])
+
+
+def marked(word: str) -> Span:
+    """Return a verb, or held, moved or blocked, with its symbol and in its tone."""
+    return Span(word, TONES[word], symbol=SYMBOLS[word])
+
+
+def code(text: str) -> Span:
+    """Return an id, a place or an address from outside."""
+    return Span(text, code=True)
+
+
+def sentence(text: str) -> tuple[Piece, ...]:
+    """Return a sentence of ours, in which what stands between backticks is to be typed."""
+    parts = re.split(r"`([^`]*)`", text)
+    return tuple(Span(part, typed=True) if odd % 2 else part for odd, part in enumerate(parts) if part)
+
+
+def folded(block: Rows) -> Sequence[Row]:
+    """Return the rows of a table; in a long one many that are alike are one, which has them as its ``members``."""
+    if len(block.rows) <= FOLD_ABOVE:
+        return block.rows
+    groups: dict[object, list[Row]] = {}
+    for place, row in enumerate(block.rows):
+        alike = (row.part, row.noun, row.cells[: block.subject], row.alike)
+        groups.setdefault(alike if row.alike else place, []).append(row)
+    many = {id(group[0]): group for group in groups.values() if len(group) >= FOLD_FROM}
+    inside = {id(row) for group in many.values() for row in group[1:]}
+    return [
+        _as_one(many[id(row)], block.subject) if id(row) in many else row for row in block.rows if id(row) not in inside
+    ]
+
+
+def _as_one(group: list[Row], subject: int) -> Row:
+    first = group[0]
+    names = ", ".join(row.name for row in group[:FOLDED_NAMES])
+    more = f" and {len(group) - FOLDED_NAMES} more" if len(group) > FOLDED_NAMES else ""
+    between = ("",) * (len(first.cells) - subject - 2)
+    return Row(
+        (*first.cells[:subject], plural(len(group), first.noun), *between, f"{first.alike}: {names}{more}"),
+        part=first.part,
+        gravity=min(row.gravity for row in group),
+        members=tuple(group),
     )
 
 
-def cell(text: str, *, longest: int = 300) -> str:
-    """Return text from outside as a line of Markdown in which nothing is markup and nothing comes alive on GitHub."""
-    parts = []
-    end = 0
-    line = safe(text, longest=longest)
-    for found in _LIVE.finditer(line):
-        parts += [_literal(line[end : found.start()]), _lifeless(found)]
-        end = found.end()
-    return "".join([*parts, _literal(line[end:])])
+def source_lines(problem: Diagnostic) -> tuple[str, str, str] | None:
+    """Return the number of the line that a problem is in, the line, and carets below what is wrong.
+
+    ``None`` where the problem has no place, or the file could not be quoted. A tab is shown as four spaces.
+    """
+    span = problem.span
+    if span is None or problem.excerpt is None:
+        return None
+    before = problem.excerpt[: span.column - 1].replace("\t", "    ")
+    caret = " " * len(before) + "^" * max(1, min(span.width, 80))
+    return str(span.line), problem.excerpt.replace("\t", "    "), caret
 
 
-def _lifeless(found: re.Match[str]) -> str:
-    text = found[0]
-    if found["word"] is None:
-        return _literal(text) + APART
-    if _COMMIT.search(text):
-        return f"`{text}`"  # nothing inside code is a reference, and an id can be copied out of it
-    apart = APART.join(_literal(part) for part in _REFERENCE.split(text))
-    return apart + APART if text.lower().endswith("www") else apart
+def moment(ms: int) -> str:
+    """Return UTC epoch milliseconds as ``2026-11-23 09:30 UTC``."""
+    return f"{utc(ms):%Y-%m-%d %H:%M} UTC"
 
 
-def _literal(text: str) -> str:
-    return "".join(f"\\{c}" if c in _MARKUP else _ENTITIES.get(c, c) for c in text)
+def moment_seconds(ms: int) -> str:
+    """Return UTC epoch milliseconds as ``2026-11-23 09:30:07 UTC``."""
+    return f"{utc(ms):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def code(text: str) -> str:
-    """Return a word from outside (an id, a place in a file, an address) as code; as a cell where it is no such word."""
-    return f"`{text}`" if _PLAIN.fullmatch(text) else cell(text)
-
-
-def fence(lines: Iterable[str]) -> list[str]:
-    """Return lines from outside as a block of code, between fences longer than any run of their sign inside."""
-    inside = [safe(line) for line in lines]
-    longest = max((len(run) for line in inside for run in _TICKS.findall(line)), default=0)
-    ticks = "`" * max(3, longest + 1)
-    return [ticks, *inside, ticks]
-
-
-def alert(kind: str, sentences: Iterable[str]) -> str:
-    """Return sentences (Markdown, one line each) in one of GitHub's boxes: NOTE, WARNING or CAUTION."""
-    return f"> [!{kind}]\n" + "\n>\n".join(f"> {sentence}" for sentence in sentences)
+def utc(ms: int) -> datetime:
+    """Return UTC epoch milliseconds as a time."""
+    return datetime.fromtimestamp(ms / 1000, tz=UTC)

@@ -1,24 +1,29 @@
-"""Rebalances for people and programs: what is about to be asked for, how each goes on, and what became of all.
+"""Rebalances: what is about to be asked for, how each goes on, and what became of all.
 
-In: values of :mod:`reconciler.core.rebalance`. Out: text, or values for a JSON document. Times are UTC.
+In: values of :mod:`reconciler.core.rebalance`. Out: a :class:`~reconciler.render.page.Page`, cells of a line that is
+shown as something happens, or JSON values, in which times are ISO 8601 in UTC.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from msgspec import Struct
 
-from reconciler.core.codec import iso
 from reconciler.core.rebalance import RebalanceOutcome, RebalanceStatus
-from reconciler.core.text import SECOND_MS, format_duration, plural
-from reconciler.render.style import WIDEST_NAME, Ink, Style, columns, cut, moment, pad, safe
+from reconciler.core.text import SECOND_MS, format_duration, harmless, plural
+from reconciler.render.json import picked
+from reconciler.render.page import NAME, TONES, Column, Heading, Page, Part, Row, Rows, Span, Tone, code, moment, toned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from reconciler.core.model import ApiVersion, Live, PortfolioId
     from reconciler.core.rebalance import Rebalance, RebalanceReport, RebalanceResult
+    from reconciler.render.page import Cell
+
+STEP_WIDTHS: Final = (len("awaiting user"),)
+"""The width of the first cell of a line that is shown as something happens."""
 
 
 class RebalanceTarget(Struct, frozen=True, kw_only=True):
@@ -35,128 +40,120 @@ class RebalanceTarget(Struct, frozen=True, kw_only=True):
     refused: str | None = None
 
 
-def targets_text(targets: Sequence[RebalanceTarget], base_url: str, style: Style) -> str:
+def targets_page(targets: Sequence[RebalanceTarget], base_url: str) -> Page:
     """Return what is about to trade, and where."""
-    rows = [
-        (
-            target.id,
-            cut(safe(target.name), WIDEST_NAME) if target.name else "",
-            target.version.value,
-            _state(target, style),
-            "" if target.declared else style.paint("not declared", Ink.YELLOW),
+    rows = tuple(
+        Row(
+            (
+                code(target.id),
+                target.name or "",
+                target.version.value,
+                _state(target),
+                "" if target.declared else Span("not declared", Tone.NOTICE),
+            )
         )
         for target in targets
-    ]
-    head = f"Rebalance now at {safe(base_url)}:"
-    return "\n".join([style.paint(head, Ink.BOLD), *(f"  {row}" for row in columns(rows))]) + "\n"
+    )
+    columns = (Column("Portfolio"), NAME, Column("API"), Column("State"), Column(""))
+    head = Heading(("Rebalance now at ", code(base_url), ":"))
+    table = Rows(columns=columns, rows=rows, parts=(Part("Portfolios", opened=None),))
+    return Page(title="Rebalance", verdict=plural(len(targets), "portfolio"), blocks=(head, table))
 
 
-def _state(target: RebalanceTarget, style: Style) -> str:
+def _state(target: RebalanceTarget) -> Cell:
     """Return what a person has to know of a portfolio before saying yes: its state, and why it will not run."""
     live = target.live
     if target.refused is not None:
-        return style.paint(safe(f"not run: {target.refused}", longest=300), Ink.YELLOW)
+        return Span(f"not run: {target.refused}", Tone.NOTICE)
     if live is None:
         return ""
-    word = safe(live.word or live.status.value, longest=60)
-    return f"{word}: {safe(live.pause_reason, longest=120)}" if live.pause_reason else word
+    word = live.word or live.status.value
+    return f"{word}: {harmless(live.pause_reason, longest=120)}" if live.pause_reason else word
 
 
-def accepted_line(portfolio: PortfolioId, rebalance: str | None, style: Style) -> str:
-    """Return the line that is shown when one was accepted."""
-    shown = safe(rebalance) if rebalance else "no id was named"
-    return f"{style.paint(pad('accepted', _WIDEST), Ink.GREEN)}  {portfolio}  {shown}"
+def accepted_cells(portfolio: PortfolioId, rebalance: str | None) -> tuple[Cell, ...]:
+    """Return what is shown when one was accepted."""
+    return toned("accepted"), portfolio, rebalance or "no id was named"
 
 
-def moved_line(portfolio: PortfolioId, rebalance: Rebalance, style: Style) -> str:
-    """Return the line that is shown when one goes on."""
-    word = pad(safe(rebalance.word.replace("_", " "), longest=60), _WIDEST)
-    more = "  it waits for a person, in Glider's app" if rebalance.word == "awaiting_user" else ""
-    return f"{style.paint(word, status_ink(rebalance.status))}  {portfolio}{more}"
+def moved_cells(portfolio: PortfolioId, rebalance: Rebalance) -> tuple[Cell, ...]:
+    """Return what is shown when one goes on."""
+    more = "it waits for a person, in Glider's app" if rebalance.word == "awaiting_user" else ""
+    return Span(rebalance.word.replace("_", " "), TONES[rebalance.status]), portfolio, more
 
 
-def finished_line(result: RebalanceResult, style: Style) -> str:
-    """Return the line that is shown when one has its outcome, unless the line before said it all."""
-    word = style.paint(pad(result.outcome.text, _WIDEST), _ink(result.outcome))
-    return f"{word}  {result.portfolio}  {safe(_story(result), longest=400)}".rstrip()
+def finished_cells(result: RebalanceResult) -> tuple[Cell, ...]:
+    """Return what is shown when one has its outcome."""
+    return toned(result.outcome.value), result.portfolio, _story(result)
 
 
-def rebalances_text(report: RebalanceReport, names: Mapping[PortfolioId, str | None], style: Style) -> str:
+def rebalances_page(report: RebalanceReport, names: Mapping[PortfolioId, str | None]) -> Page:
     """Return the final table, the gravest last; the last line is stable."""
-    order = sorted(report.results, key=lambda result: list(RebalanceOutcome).index(result.outcome))
-    rows = [
-        (
-            style.paint(result.outcome.text, _ink(result.outcome)),
-            result.portfolio,
-            cut(safe(names.get(result.portfolio) or ""), WIDEST_NAME),
-            safe(result.id) if result.id else "-",
-            took(result.rebalance),
-            safe(_story(result), longest=400),
+    order = list(RebalanceOutcome)
+    results = sorted(report.results, key=lambda result: order.index(result.outcome))
+    rows = tuple(
+        Row(
+            (
+                toned(result.outcome.value),
+                code(result.portfolio),
+                names.get(result.portfolio) or "",
+                code(result.id) if result.id else "-",
+                took(result.rebalance),
+                _story(result),
+            ),
+            gravity=(-order.index(result.outcome),),
         )
-        for result in order
-    ]
-    within = style.columns - 2 if style.columns is not None else None
+        for result in results
+    )
+    columns = (Column("Outcome", signs=True), Column("Portfolio"), NAME, Column("ID", keep=2), Column("Took", keep=3))
+    table = Rows(columns=(*columns, Column("Detail")), rows=rows, parts=(Part("Rebalances", opened=None),))
     counts = ", ".join(f"{n} {outcome.text}" for outcome in RebalanceOutcome if (n := report.count(outcome)))
-    last = style.paint(f"{plural(len(report.results), 'rebalance')}: {counts}.", Ink.BOLD)
-    return "\n".join([*(f"  {row}" for row in columns(rows, within=within)), "", last]) + "\n"
+    line = f"{plural(len(results), 'rebalance')}: {counts}."
+    return Page(title="Rebalance", verdict=counts, blocks=(table,), last=(line,))
 
 
 def rebalances_document(
     report: RebalanceReport, targets: Sequence[RebalanceTarget], *, base_url: str, waited: bool
 ) -> dict[str, Any]:
-    """Return the report as JSON values; times are ISO 8601 in UTC."""
+    """Return the report as JSON values."""
     of = {target.id: target for target in targets}
     return {
         "base_url": base_url,
         "waited": waited,
-        "started_at": iso(report.started_ms),
-        "finished_at": iso(report.finished_ms),
+        **picked(report, "started_at", "finished_at"),
         "summary": {outcome.value: report.count(outcome) for outcome in RebalanceOutcome},
         "results": [_result_document(result, of[result.portfolio]) for result in report.results],
     }
 
 
-def rebalance_document(rebalance: Rebalance) -> dict[str, Any]:
-    """Return one rebalance as JSON values; ``null`` for what is not known."""
+def _result_document(result: RebalanceResult, target: RebalanceTarget) -> dict[str, Any]:
     return {
-        "id": rebalance.id,
-        "status": rebalance.status.value,
-        "word": rebalance.word,
-        "scheduled_at": maybe_iso(rebalance.scheduled_ms),
-        "started_at": maybe_iso(rebalance.started_ms),
-        "ended_at": maybe_iso(rebalance.ended_ms),
-        "duration_ms": rebalance.duration_ms,
-        "error": rebalance.error,
-        "transaction": rebalance.transaction,
+        **picked(target, "id", "name"),
+        "api": target.version.value,
+        "rebalance_id": result.id,
+        "rebalance": rebalance_document(result.rebalance),
+        **picked(result, "outcome", "retry_at", "detail", "notes"),
     }
 
 
-def rebalance_word(rebalance: Rebalance) -> str:
+def rebalance_document(rebalance: Rebalance | None) -> dict[str, Any] | None:
+    """Return one rebalance as JSON values; ``None`` for what is not known."""
+    times = ("scheduled_at", "started_at", "ended_at", "duration_ms")
+    names = ("id", "status", "word", *times, "error", "transaction")
+    return picked(rebalance, *names) if rebalance is not None else None
+
+
+def status_word(rebalance: Rebalance, tone: Tone) -> Span:
     """Return the word of a status: in capitals where it went wrong, as the service spelled it where that is unknown."""
     match rebalance.status:
         case RebalanceStatus.FAILED:
-            return "FAILED"
+            return Span("FAILED", tone)
         case RebalanceStatus.COMPLETED | RebalanceStatus.CANCELLED:
-            return rebalance.status.value
+            return Span(rebalance.status.value, tone)
         case RebalanceStatus.RUNNING | RebalanceStatus.UNKNOWN:
-            return safe(rebalance.word.replace("_", " "), longest=24) or rebalance.status.value
+            return Span(harmless(rebalance.word.replace("_", " "), longest=24) or rebalance.status.value, tone)
         case _:
             assert_never(rebalance.status)
-
-
-def status_ink(status: RebalanceStatus) -> Ink:
-    """Return the colour of a status."""
-    match status:
-        case RebalanceStatus.COMPLETED:
-            return Ink.GREEN
-        case RebalanceStatus.FAILED:
-            return Ink.RED
-        case RebalanceStatus.RUNNING:
-            return Ink.BLUE
-        case RebalanceStatus.CANCELLED | RebalanceStatus.UNKNOWN:
-            return Ink.YELLOW
-        case _:
-            assert_never(status)
 
 
 def took(rebalance: Rebalance | None) -> str:
@@ -164,14 +161,6 @@ def took(rebalance: Rebalance | None) -> str:
     if rebalance is None or rebalance.duration_ms is None:
         return "-"
     return format_duration(rebalance.duration_ms // SECOND_MS * SECOND_MS)
-
-
-def maybe_iso(ms: int | None) -> str | None:
-    """Return a time, or nothing, as JSON spells it."""
-    return None if ms is None else iso(ms)
-
-
-_WIDEST = len("awaiting user")
 
 
 def _story(result: RebalanceResult) -> str:
@@ -183,35 +172,3 @@ def _story(result: RebalanceResult) -> str:
         f"transaction {transaction}" if transaction else "",
     ]
     return "; ".join(text for text in told if text)
-
-
-def _result_document(result: RebalanceResult, target: RebalanceTarget) -> dict[str, Any]:
-    return {
-        "id": result.portfolio,
-        "name": target.name,
-        "api": target.version.value,
-        "outcome": result.outcome.value,
-        "rebalance_id": result.id,
-        "rebalance": rebalance_document(result.rebalance) if result.rebalance is not None else None,
-        "retry_at": maybe_iso(result.retry_ms),
-        "detail": result.detail,
-        "notes": list(result.notes),
-    }
-
-
-def _ink(outcome: RebalanceOutcome) -> Ink:
-    match outcome:
-        case RebalanceOutcome.COMPLETED | RebalanceOutcome.ACCEPTED:
-            return Ink.GREEN
-        case RebalanceOutcome.FAILED | RebalanceOutcome.REFUSED:
-            return Ink.RED
-        case (
-            RebalanceOutcome.CANCELLED
-            | RebalanceOutcome.TIMED_OUT
-            | RebalanceOutcome.UNKNOWN
-            | RebalanceOutcome.COOLING_DOWN
-            | RebalanceOutcome.NOT_ATTEMPTED
-        ):
-            return Ink.YELLOW
-        case _:
-            assert_never(outcome)

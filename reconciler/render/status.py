@@ -1,54 +1,106 @@
-"""The live table: one row a portfolio.
+"""What is live: a row for each portfolio, one portfolio in detail, and the cadences of strategies.
 
-In: :class:`StatusRow` values, sorted by id. Out: text, or JSON values.
+In: :class:`StatusRow` values sorted by id, or a :class:`PortfolioView`. Out: a :class:`~reconciler.render.page.Page`,
+or JSON values, in which times are ISO 8601 in UTC.
 """
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from collections import Counter
+from typing import TYPE_CHECKING, Any, assert_never
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from reconciler.core.adoption import declarable_reason
-from reconciler.core.evidence import Known, known_interval, known_offset, paused_by
-from reconciler.core.model import PausedBy, Provenance, Status
-from reconciler.core.rebalance import Knowledge, RebalanceStatus
-from reconciler.core.text import format_duration, plural
-from reconciler.render.page import Rows, cell, code, table
-from reconciler.render.rebalance import maybe_iso, rebalance_document, rebalance_word, status_ink
-from reconciler.render.strategies import named
-from reconciler.render.style import GAP, NARROWEST, PLAIN, WIDEST_NAME, Ink, Style, columns, cut, moment, safe, width
+from reconciler.core.codec import dump, iso
+from reconciler.core.evidence import known_interval, known_offset, paused_by
+from reconciler.core.model import PausedBy, Provenance, Status, StrategyStatus
+from reconciler.core.rebalance import Knowledge, PortfolioFacts
+from reconciler.core.text import format_duration, harmless, plural
+from reconciler.render.effects import strategy_text
+from reconciler.render.json import picked
+from reconciler.render.page import (
+    NAME,
+    TONES,
+    UNVERIFIED,
+    At,
+    Column,
+    Facts,
+    Heading,
+    Lines,
+    Notice,
+    Page,
+    Part,
+    Row,
+    Rows,
+    Span,
+    Tone,
+    code,
+    moment,
+)
+from reconciler.render.rebalance import rebalance_document, status_word, took
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from reconciler.core.model import ApiVersion, Desired, Live, Record
+    from reconciler.core.errors import ApiError
+    from reconciler.core.model import ApiVersion, Desired, Live, Record, StrategyDesired, StrategyId, StrategyLive
     from reconciler.core.rebalance import LastRebalance
+    from reconciler.render.page import Block, Cell
+
+_NONE: Mapping[StrategyId, Any] = {}
+_USUAL = frozenset({Status.ACTIVE, Status.PAUSED, Status.INACTIVE})
+_HEAD = (Column("Portfolio"), NAME, Column("State"), Column("Schedule"))
+_STRATEGY = Column("Strategy", keep=2, widest=28)
+_TIMES = (Column("Next run"), Column("Last run", keep=3))
 
 
-NAME: Final = "Name"
-NEXT_RUN: Final = "Next run"
-LAST_RUN: Final = "Last run"
-HEAD: Final = ("Portfolio", NAME, "State", "Schedule", NEXT_RUN, LAST_RUN, "Note")
-STRATEGY: Final = "Strategy"
-"""Stands behind the schedule where a portfolio has one."""
-RESULT: Final = "Result"
-"""Stands before the note where results were read."""
-_SHORTER: Final = re.compile(r"^\d{4}-(\d\d-\d\d \d\d:\d\d) UTC$")
-"""A time as :func:`~reconciler.render.style.moment` writes it, and what of it is left where room is short."""
+class Seen(Struct, frozen=True, kw_only=True):
+    """One portfolio as read, and as we last wrote it. Times are UTC epoch milliseconds.
 
+    ``now_ms`` is the service's time at the read; ``None`` where it is not known.
+    """
 
-class StatusRow(Struct, frozen=True, kw_only=True):
-    """One portfolio as declared, as read, and as we last wrote it."""
-
-    desired: Desired
     live: Live
     record: Record | None
     now_ms: int | None = None
-    """The service's time at the read, UTC epoch milliseconds; ``None`` where it is not known."""
+
+    @property
+    def due_ms(self) -> int | None:
+        """When the service says that it runs next, also where that has passed; ``None`` where nothing runs."""
+        return self.live.next_run_ms if self.live.status is Status.ACTIVE else None
+
+    @property
+    def next_run_ms(self) -> int | None:
+        """When it runs next; ``None`` where nothing runs, or where that moment has passed."""
+        due = self.due_ms
+        return None if due is None or (self.now_ms is not None and due < self.now_ms) else due
+
+    @property
+    def overdue(self) -> str:
+        """Since when it has been due, as a phrase; ``""`` where it is not."""
+        due = self.due_ms
+        return f"was due {moment(due)}" if due is not None and self.next_run_ms is None else ""
+
+    @property
+    def schedule(self) -> str:
+        """Interval and offset and how they are known: ``?`` where they can't be, ``-`` without a schedule."""
+        if self.live.status not in (Status.ACTIVE, Status.PAUSED):
+            return "-"
+        interval, offset = known_interval(self.live, self.record), known_offset(self.live, self.record)
+        if interval.value is None:
+            return UNVERIFIED
+        text = format_duration(interval.value)
+        if offset.value:
+            text += f" +{format_duration(offset.value)}"
+        return text if interval.provenance is Provenance.READ else f"{text} ({interval.provenance.value})"
+
+
+class StatusRow(Seen, frozen=True, kw_only=True):
+    """One declared portfolio. ``last`` is its last rebalance; ``None`` where nobody asked for results."""
+
+    desired: Desired
     last: LastRebalance | None = None
-    """Its last rebalance; ``None`` where nobody asked for results."""
 
     @property
     def paused_by(self) -> PausedBy | None:
@@ -56,120 +108,193 @@ class StatusRow(Struct, frozen=True, kw_only=True):
         return paused_by(self.live, self.record, self.desired.api)
 
 
-def status_text(rows: Sequence[StatusRow], style: Style) -> str:
-    """Return the table and a line of counts; on a terminal that is too narrow for all of it, what matters most."""
-    head, *cells = _fitting(_table(rows, style), style.columns)
-    cells = [tuple(style.paint(title.upper(), Ink.DIM) for title in head), *cells]
-    return "\n".join([*columns(cells, within=style.columns), "", style.paint(status_line(rows), Ink.BOLD)]) + "\n"
+class PortfolioView(Seen, frozen=True, kw_only=True):
+    """One portfolio in detail; ``desired`` is ``None`` where it is not declared.
 
-
-def _fitting(found: list[tuple[str, ...]], room: int | None) -> list[tuple[str, ...]]:
-    """Return a table without the columns for which a terminal has no room: the name, the strategy, then the last run.
-
-    Times lose year and zone before that, and the head tells the zone instead. The note is folded, not left out.
+    ``recent`` holds its rebalances, newest first, ``None`` where nobody asked for results. ``failures`` are the reads
+    beside the status that failed.
     """
-    if room is None or _width(found) <= room:
-        return found
-    head, *cells = found
-    times = [index for index, title in enumerate(head) if title in (NEXT_RUN, LAST_RUN)]
-    short = [tuple(_SHORTER.sub(r"\1", text) if i in times else text for i, text in enumerate(row)) for row in cells]
-    found = [tuple(f"{title} UTC" if i in times else title for i, title in enumerate(head)), *short]
-    for dropped in (NAME, STRATEGY, f"{LAST_RUN} UTC"):
-        if dropped not in found[0]:
-            continue
-        if _width([row[:-1] for row in found]) + len(GAP) + NARROWEST <= room:
-            break
-        place = found[0].index(dropped)
-        found = [(*row[:place], *row[place + 1 :]) for row in found]
-    return found
+
+    version: ApiVersion
+    desired: Desired | None
+    facts: PortfolioFacts = field(default_factory=PortfolioFacts)
+    recent: tuple[LastRebalance, ...] | None = None
+    failures: tuple[ApiError, ...] = ()
+
+    @property
+    def paused_by(self) -> PausedBy | None:
+        """Whose pause is in force; ``None`` where it is not paused."""
+        return paused_by(self.live, self.record, self.version)
+
+    @property
+    def last(self) -> LastRebalance | None:
+        """Its last rebalance, where any is known."""
+        return self.recent[0] if self.recent else None
 
 
-def _width(found: list[tuple[str, ...]]) -> int:
-    return max(map(width, columns(found)))
+def status_page(
+    rows: Sequence[StatusRow],
+    declared: Mapping[StrategyId, StrategyDesired] = _NONE,
+    live: Mapping[StrategyId, StrategyLive] = _NONE,
+) -> Page:
+    """Return the table and a line of counts.
+
+    Above it stands a line for each of the strategies that were read: its live schedule, and the declared one where that
+    is another. Where portfolios were not asked for beside them, there is no table.
+    """
+    line = _counts(rows)
+    if not live:
+        return Page(title="Status", tone=Tone.GOOD, verdict=line.rstrip("."), blocks=_table(rows), last=(line,))
+    columns = (Column("Strategy"), NAME, Column("Schedule"))
+    found = tuple(
+        Row((("strategy ", code(i)), declared[i].name or "", _cadence(declared[i], one))) for i, one in live.items()
+    )
+    cadences = Rows(columns=columns, rows=found, parts=(Part("Strategies", opened=None),))
+    last = (line,) if rows else ()
+    verdict = plural(len(live), "strategy")
+    return Page(title="Status", tone=Tone.GOOD, verdict=verdict, blocks=(cadences, *_table(rows)), last=last)
 
 
-def status_line(rows: Sequence[StatusRow]) -> str:
-    """Return how many portfolios there are, and how many in each state."""
-    counts: dict[str, int] = {}
-    for row in rows:
-        word = row.live.status.value.replace("_", " ")
-        counts[word] = counts.get(word, 0) + 1
-    total = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
-    return f"{plural(len(rows), 'portfolio')}: {total}.{_results_line(rows)}"
+def _counts(rows: Sequence[StatusRow]) -> str:
+    """Return how many portfolios there are, how many in each state, and how their last rebalances ended, failed ones
+    first; nothing of those where no results were read."""
+    states = Counter(row.live.status.value.replace("_", " ") for row in rows)
+    total = ", ".join(f"{count} {word}" for word, count in sorted(states.items()))
+    rebalances = [row.last.rebalance for row in rows if row.last is not None]
+    ends = Counter(rebalance.status.value for rebalance in rebalances if rebalance is not None)
+    ended = ", ".join(f"{ends[word]} {word}" for word in sorted(ends, key=lambda word: (word != "failed", word)))
+    return f"{plural(len(rows), 'portfolio')}: {total}.{f' Last rebalances: {ended}.' if ended else ''}"
 
 
-def _results_line(rows: Sequence[StatusRow]) -> str:
-    """Return how many last rebalances ended how, the failed ones first; nothing where no results were read."""
-    counts: dict[str, int] = {}
-    for row in rows:
-        rebalance = row.last.rebalance if row.last is not None else None
-        if rebalance is not None:
-            word = rebalance.status.value
-            counts[word] = counts.get(word, 0) + 1
-    order = sorted(counts, key=lambda word: (word != RebalanceStatus.FAILED.value, word))
-    total = ", ".join(f"{counts[word]} {word}" for word in order)
-    return f" Last rebalances: {total}." if total else ""
+def _table(rows: Sequence[StatusRow]) -> tuple[Block, ...]:
+    """Return the table, with a column of strategies and of results where there are any.
+
+    In a document, what could not be read or is not in a usual state stands first.
+    """
+    if not rows:
+        return ()
+    strategies = (_STRATEGY,) if any(row.live.strategy is not None for row in rows) else ()
+    results = (Column("Result"),) if any(row.last is not None for row in rows) else ()
+    found = tuple(
+        Row(_cells(row, bool(strategies), bool(results)), row.live.id, gravity=(row.live.status in _USUAL,))
+        for row in rows
+    )
+    columns = (*_HEAD, *strategies, *_TIMES, *results, Column("Note"))
+    return (Rows(columns=columns, rows=found, parts=(Part("Portfolios", opened=None),), headed=True),)
 
 
-def status_blocks(rows: Sequence[StatusRow]) -> list[str | Rows]:
-    """Return the table as Markdown, what could not be read or is not in a usual state first."""
-    usual = (Status.ACTIVE, Status.PAUSED, Status.INACTIVE)
-    ordered = sorted(rows, key=lambda row: row.live.status in usual)
-    head, *plain = _table(ordered, PLAIN)
-    cells = ((code(id_), *map(cell, others)) for id_, *others in plain)
-    return [table("Portfolios", head, cells, count=len(rows), rank=0)] if rows else []
-
-
-def status_rows_document(rows: Sequence[StatusRow]) -> list[dict[str, Any]]:
-    """Return the rows as JSON values; times are ISO 8601 in UTC."""
-    return [_document(row) for row in rows]
-
-
-def _table(rows: Sequence[StatusRow], style: Style) -> list[tuple[str, ...]]:
-    """Return the head and the rows, with a column of strategies and of results where there are any."""
-    with_strategies = any(row.live.strategy is not None for row in rows)
-    with_results = any(row.last is not None for row in rows)
-    head = (*HEAD[:-1], RESULT, HEAD[-1]) if with_results else HEAD
-    head = (*head[:4], STRATEGY, *head[4:]) if with_strategies else head
-    return [head, *(_cells(row, style, with_strategy=with_strategies, with_result=with_results) for row in rows)]
-
-
-def _cells(row: StatusRow, style: Style, *, with_strategy: bool, with_result: bool) -> tuple[str, ...]:
+def _cells(row: StatusRow, with_strategy: bool, with_result: bool) -> tuple[Cell, ...]:
     live = row.live
-    result = (result_text(row.last, style),) if with_result else ()
-    strategy = (cut(safe(live.strategy_name or live.strategy or "-"), WIDEST_NAME),) if with_strategy else ()
-    runs = next_run_ms(live, row.now_ms)
     return (
-        live.id,
-        cut(safe(row.desired.name), WIDEST_NAME) if row.desired.name else "",
-        state_text(live, style),
-        schedule_text(live, row.record),
-        *strategy,
-        moment(runs) if runs is not None else "-",
-        moment(last_ms) if (last_ms := last_run_ms(live, row.last)) is not None else "-",
-        *result,
+        code(live.id),
+        row.desired.name or "",
+        _state(live),
+        row.schedule,
+        *((live.strategy_name or live.strategy or "-",) if with_strategy else ()),
+        _at(row.next_run_ms),
+        _at(_last_run_ms(row)),
+        *((_result(row.last),) if with_result else ()),
         _note(row),
     )
 
 
-def due_ms(live: Live) -> int | None:
-    """Return when the service says that it runs next, also where that has passed; ``None`` where nothing runs."""
-    return live.next_run_ms if live.status is Status.ACTIVE else None
+def cadences_document(
+    desired: Mapping[StrategyId, StrategyDesired], live: Mapping[StrategyId, StrategyLive]
+) -> list[dict[str, Any]]:
+    """Return the cadences of strategies as JSON values."""
+    return [{"name": desired[i].name, "declared": desired[i].schedule, **dump(one)} for i, one in live.items()]
 
 
-def next_run_ms(live: Live, now_ms: int | None) -> int | None:
-    """Return when it runs next; ``None`` where nothing runs, or where that moment has passed."""
-    due = due_ms(live)
-    return None if due is None or (now_ms is not None and due < now_ms) else due
+def _cadence(desired: StrategyDesired, live: StrategyLive) -> str:
+    """Return what is known of a strategy, in words."""
+    match live.status:
+        case StrategyStatus.FOUND:
+            found = f"schedule {live.cadence}"
+        case StrategyStatus.UNKNOWN:
+            found = f"schedule {harmless(live.word, longest=40) or UNVERIFIED}"
+        case StrategyStatus.NOT_FOUND | StrategyStatus.UNREADABLE | StrategyStatus.NOT_READ:
+            why = f": {live.failure}" if live.failure is not None else ""
+            found = f"{live.status.value.replace('_', ' ')}{why}"
+        case _:
+            assert_never(live.status)
+    return found if live.cadence is desired.schedule else f"{found}, declared {desired.schedule}"
 
 
-def overdue_text(live: Live, now_ms: int | None) -> str:
-    """Return since when it has been due, ``""`` where it is not."""
-    due = due_ms(live)
-    return f"was due {moment(due)}" if due is not None and next_run_ms(live, now_ms) is None else ""
+def portfolio_page(view: PortfolioView) -> Page:
+    """Return the facts line by line, then a table of rebalances."""
+    live = view.live
+    name = (view.desired.name if view.desired else None) or view.facts.name or live.name
+    title = Span(live.id, Tone.STRONG, code=True)
+    blocks: list[Block] = [Heading((title, f"  {name}") if name else title), Facts(_facts(view))]
+    if view.failures:
+        blocks.append(Notice(Tone.BAD, tuple(map(str, view.failures))))
+    if view.recent is not None:
+        blocks += _rebalances(view, view.recent)
+    return Page(title="Portfolio", verdict=live.status.value.replace("_", " "), blocks=tuple(blocks))
 
 
-def pause_text(live: Live, by: PausedBy, api: ApiVersion, *, longest: int) -> str:
+def _facts(view: PortfolioView) -> tuple[tuple[str, Cell], ...]:
+    live, facts = view.live, view.facts
+    result: Cell = _result(view.last) if view.recent or live.strategy else "-"
+    rows: list[tuple[str, Cell]] = [
+        ("state", _state(live)),
+        ("declared", _declared(view.desired)),
+        ("api", view.version.value),
+        ("schedule", view.schedule),
+        ("next run", At(view.next_run_ms) if view.next_run_ms is not None else view.overdue or "-"),
+        ("last run", _at(_last_run_ms(view))),
+        ("result", result if view.recent is not None else ""),
+        ("pause", _pause(live, view.paused_by, view.version, longest=400) if view.paused_by is not None else ""),
+        ("error", Span(str(live.failure), Tone.BAD) if live.failure is not None else ""),
+        ("runs", str(live.runs) if live.runs is not None else ""),
+        ("strategy", strategy_text(live.strategy, live.strategy_name) if live.strategy is not None else ""),
+        ("", _elsewhere(view.desired, live)),
+        ("value", f"{facts.value_usd} USD" if facts.value_usd is not None else ""),
+        ("archived", "yes" if facts.archived else ""),
+        ("trading", ", ".join(f"{name} {value}" for name, value in facts.trading)),
+    ]
+    return tuple((name, value) for name, value in rows if value)
+
+
+def _declared(desired: Desired | None) -> Cell:
+    if desired is None:
+        return "no"
+    origin = desired.origin
+    return (f"{desired.state.value}, ", code(f"{origin.file}:{origin.line}")) if origin is not None else desired.state
+
+
+def _rebalances(view: PortfolioView, recent: tuple[LastRebalance, ...]) -> tuple[Block, ...]:
+    if not recent:
+        unlisted = "Glider's v2 API lists no rebalances; only one that was asked for from here is known by its id."
+        return (Lines((unlisted if view.live.strategy or view.version.value == "v2" else "No rebalances yet.",)),)
+    columns = (Column("Started"), Column("Result"), Column("Took"), Column("ID", keep=1), Column("Detail"))
+    table = Rows(columns=columns, rows=tuple(map(_rebalance_row, recent)), parts=(Part("Rebalances"),), headed=True)
+    return Heading(f"Last {plural(len(recent), 'rebalance')}"), table
+
+
+def _rebalance_row(one: LastRebalance) -> Row:
+    rebalance = one.rebalance
+    if rebalance is None:
+        return Row(("-", _result(one), "-", "-", str(one.failure or "")))
+    details = (
+        str(one.failure) if one.failure is not None else "",
+        rebalance.why if one.went_wrong else rebalance.error or "",
+        f"transaction {rebalance.transaction}" if rebalance.transaction else "",
+    )
+    told = "; ".join(text for text in details if text)
+    return Row((_at(rebalance.begun_ms), _result(one), took(rebalance), code(rebalance.id), told))
+
+
+def _last_run_ms(row: StatusRow | PortfolioView) -> int | None:
+    """Return when it was last to run: by its schedule, or by its last rebalance, which may need no schedule."""
+    known = list(row.live.scheduled_ms[:1])
+    rebalance = row.last.rebalance if row.last is not None else None
+    if rebalance is not None:
+        known += [ms for ms in (rebalance.scheduled_ms, rebalance.started_ms) if ms is not None][:1]
+    return max(known, default=None)
+
+
+def _pause(live: Live, by: PausedBy, api: ApiVersion, *, longest: int) -> str:
     """Return whose pause it is, and its reason as far as it tells more than that; without our mark."""
     match by:
         case PausedBy.US:
@@ -183,130 +308,100 @@ def pause_text(live: Live, by: PausedBy, api: ApiVersion, *, longest: int) -> st
             whose = "paused, nobody knows by whom"
         case _:
             assert_never(by)
-    return f"{whose}: {safe(reason, longest=longest)}" if reason else whose
+    return f"{whose}: {harmless(reason, longest=longest)}" if reason else whose
 
 
-def elsewhere_text(desired: Desired | None, live: Live) -> str:
+def _elsewhere(desired: Desired | None, live: Live) -> str:
     """Return that a portfolio follows another strategy than declared, ``""`` where it does not."""
     if desired is None or desired.strategy is None or live.strategy in (None, desired.strategy):
         return ""
-    return f"follows strategy {named(live.strategy or '', live.strategy_name)}, not {desired.strategy} as declared"
+    return (
+        f"follows strategy {strategy_text(live.strategy or '', live.strategy_name)}, not {desired.strategy} as declared"
+    )
 
 
-def last_run_ms(live: Live, last: LastRebalance | None) -> int | None:
-    """Return when it was last to run: by its schedule, or by its last rebalance, which may need no schedule."""
-    known = [live.scheduled_ms[0]] if live.scheduled_ms else []
-    rebalance = last.rebalance if last is not None else None
-    if rebalance is not None:
-        known += [ms for ms in (rebalance.scheduled_ms, rebalance.started_ms) if ms is not None][:1]
-    return max(known, default=None)
+def _at(ms: int | None) -> Cell:
+    return At(ms) if ms is not None else "-"
 
 
-def result_text(last: LastRebalance | None, style: Style) -> str:
+def _state(live: Live) -> Span:
+    """Return the status as the service spelled it."""
+    word = live.word or live.status.value.replace("_", " ")
+    return Span(harmless(word, longest=24), TONES[live.status])
+
+
+def _result(last: LastRebalance | None) -> Cell:
     """Return how the last rebalance ended: a word, ``-`` for none, ``?`` where Glider does not tell."""
     if last is None:
-        return "?"
+        return UNVERIFIED
     match last.knowledge:
         case Knowledge.READ if last.rebalance is not None:
-            ink = Ink.RED if last.went_wrong else status_ink(last.rebalance.status)
-            return style.paint(rebalance_word(last.rebalance), ink)
+            return status_word(last.rebalance, Tone.BAD if last.went_wrong else TONES[last.rebalance.status])
         case Knowledge.NONE:
             return "-"
         case Knowledge.NOT_EXPOSED:
-            return "?"
+            return UNVERIFIED
         case Knowledge.READ | Knowledge.UNREADABLE:
-            return style.paint("unknown", Ink.YELLOW)
+            return Span("unknown", Tone.NOTICE)
         case _:
             assert_never(last.knowledge)
-
-
-def schedule_text(live: Live, record: Record | None) -> str:
-    """Return interval and offset and how they are known: ``?`` where they can't be, ``-`` without a schedule."""
-    if live.status not in (Status.ACTIVE, Status.PAUSED):
-        return "-"
-    interval, offset = known_interval(live, record), known_offset(live, record)
-    if interval.value is None:
-        return "?"
-    text = format_duration(interval.value)
-    if offset.value:
-        text += f" +{format_duration(offset.value)}"
-    return text if interval.provenance is Provenance.READ else f"{text} ({interval.provenance.value})"
 
 
 def _note(row: StatusRow) -> str:
     live, last = row.live, row.last
     if live.failure is not None:
-        return safe(str(live.failure))
+        return str(live.failure)
     told = []
     if last is not None and last.failure is not None:
-        told.append(safe(f"the last result can't be read: {last.failure}"))
+        told.append(f"the last result can't be read: {last.failure}")
     elif last is not None and last.rebalance is not None and last.went_wrong:
-        told.append(safe(last.rebalance.error or f"the last rebalance {last.rebalance.why}", longest=100))
+        told.append(harmless(last.rebalance.error or f"the last rebalance {last.rebalance.why}", longest=100))
     if row.paused_by is not None:
-        told.append(pause_text(live, row.paused_by, row.desired.api, longest=100))
-    told += [text for text in (overdue_text(live, row.now_ms), elsewhere_text(row.desired, live)) if text]
+        told.append(_pause(live, row.paused_by, row.desired.api, longest=100))
+    told += [text for text in (row.overdue, _elsewhere(row.desired, live)) if text]
     return "; ".join(told)
 
 
-def _document(row: StatusRow) -> dict[str, Any]:
-    live = row.live
-    last_ms = last_run_ms(live, row.last)
+def status_document(row: StatusRow) -> dict[str, Any]:
+    """Return a row as JSON values."""
+    last = _last_document(row.last) if row.last is not None else None
+    error = picked(row.live, "failure")["failure"]
+    return {**_live_document(row), "name": row.desired.name, "last_rebalance": last, "error": error}
+
+
+def portfolio_document(view: PortfolioView) -> dict[str, Any]:
+    """Return one portfolio as JSON values."""
+    live, facts = view.live, view.facts
+    known = {"name": facts.name or live.name, **picked(facts, "value_usd", "archived")}
     return {
-        "id": live.id,
-        "name": row.desired.name,
-        "status": live.status.value,
-        "word": live.word,
-        "interval": known_document(known_interval(live, row.record)),
-        "offset": known_document(known_offset(live, row.record)),
-        "next_run_at": maybe_iso(next_run_ms(live, row.now_ms)),
-        "due_at": maybe_iso(due_ms(live)),
-        "last_run_at": maybe_iso(last_ms),
-        "last_rebalance": last_document(row.last) if row.last is not None else None,
-        "runs": live.runs,
-        "pause_reason": live.pause_reason,
-        "paused_by": row.paused_by.value if row.paused_by is not None else None,
-        "strategy": live.strategy,
-        "strategy_name": live.strategy_name,
-        "schedule_id": live.schedule_id,
-        "error": str(live.failure) if live.failure else None,
+        **_live_document(view),
+        "name": view.desired.name if view.desired else None,
+        "api": view.version.value,
+        "declared": view.desired.state.value if view.desired else None,
+        "portfolio": {**known, "trading_settings": dict(facts.trading)},
+        "rebalances": [_last_document(one) for one in view.recent] if view.recent is not None else None,
+        "errors": [str(failure) for failure in (live.failure, *view.failures) if failure is not None],
     }
 
 
-def last_document(last: LastRebalance) -> dict[str, Any]:
+def _live_document(row: StatusRow | PortfolioView) -> dict[str, Any]:
+    interval, offset = known_interval(row.live, row.record), known_offset(row.live, row.record)
+    last_ms = _last_run_ms(row)
+    return {
+        **picked(row.live, "id", "status", "word"),
+        "interval": {"ms": interval.value, **picked(interval, "provenance")},
+        "offset": {"ms": offset.value, **picked(offset, "provenance")},
+        **picked(row, "next_run_at", "due_at", "paused_by"),
+        "last_run_at": iso(last_ms) if last_ms is not None else None,
+        **picked(row.live, "runs", "pause_reason", "strategy", "strategy_name", "schedule_id"),
+    }
+
+
+def _last_document(last: LastRebalance) -> dict[str, Any]:
     """Return a last rebalance, and how well it is known, as JSON values."""
     return {
-        "knowledge": last.knowledge.value,
+        **picked(last, "knowledge"),
         "failed": last.went_wrong,
-        "rebalance": rebalance_document(last.rebalance) if last.rebalance is not None else None,
-        "error": str(last.failure) if last.failure is not None else None,
+        "rebalance": rebalance_document(last.rebalance),
+        "error": picked(last, "failure")["failure"],
     }
-
-
-def known_document(known: Known) -> dict[str, Any]:
-    """Return a value and how it is known, as JSON values."""
-    return {"ms": known.value, "provenance": known.provenance.value}
-
-
-def state_text(live: Live, style: Style) -> str:
-    """Return the status as the service spelled it."""
-    return style.paint(safe(live.word or live.status.value.replace("_", " "), longest=24), _ink(live.status))
-
-
-def _ink(status: Status) -> Ink:
-    match status:
-        case Status.ACTIVE:
-            return Ink.GREEN
-        case Status.PAUSED:
-            return Ink.BLUE
-        case Status.INACTIVE:
-            return Ink.DIM
-        case (
-            Status.ARCHIVED
-            | Status.ERROR
-            | Status.UNKNOWN
-            | Status.NO_SCHEDULE
-            | Status.NOT_FOUND
-            | Status.UNREADABLE
-            | Status.NOT_READ
-        ):
-            return Ink.RED

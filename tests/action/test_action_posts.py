@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from reconciler.cli.action_post import has_something_to_say
+from reconciler.cli.action import has_something_to_say
 from reconciler.core.errors import ExitReason
 from reconciler.core.model import Cadence
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
-from reconciler.render.ending import Ending
+from reconciler.render.ending import Ending, Found
 from tests.action import events
 from tests.action.commands import Level
 from tests.action.test_action import CHANGED, CHANGED_FILES, INVALID_FILES, SAME, SAME_FILES
@@ -78,8 +78,8 @@ def test_a_strategys_change_alone_is_a_change() -> None:
     """`changes-only` says something of a plan that changes nothing but a cadence."""
     nothing = build_plan({}, {}, Memory(), base_url="https://api.glider.fi", created_ms=0)
     changed = replace(nothing, changes=(cadence_change("S1", Cadence.DAILY, Cadence.HOURLY),))
-    assert has_something_to_say(Ending(command="plan", reason=ExitReason.OK, plan=changed))
-    assert not has_something_to_say(Ending(command="plan", reason=ExitReason.OK, plan=nothing))
+    assert has_something_to_say(Ending(reason=ExitReason.OK, found=Found(command="plan", plan=changed)))
+    assert not has_something_to_say(Ending(reason=ExitReason.OK, found=Found(command="plan", plan=nothing)))
 
 
 def test_a_strangers_comment_is_left_alone(checkout: Callable[..., Checkout], github: FakeGitHub) -> None:

@@ -12,14 +12,14 @@ from stub_service import Request, Service, api_of, fail, ok, status_data, transp
 from reconciler.api.client import Glider
 from reconciler.api.fleet import Asked, read_all, read_last, read_names, read_recent
 from reconciler.api.transport import Transport
-from reconciler.cli.looking import exit_reason
+from reconciler.cli.status import table_reason
 from reconciler.core.adoption import Found, make_adoption
 from reconciler.core.errors import ApiError, ExitReason, FailureKind
 from reconciler.core.model import ApiVersion, Desired, Live, Paths, PortfolioId, RunState, Status
 from reconciler.core.ports import Confirmation
 from reconciler.core.rebalance import Knowledge, LastRebalance, Rebalance, RebalanceStatus
-from reconciler.render.status import StatusRow, status_text
-from reconciler.render.style import PLAIN
+from reconciler.render.status import StatusRow, status_page
+from reconciler.render.terminal import PLAIN, terminal
 from reconciler.sandbox.faults import Fault, FaultKind, Operation
 from tests.support import BASE_URL, World, portfolio, run
 
@@ -281,8 +281,8 @@ def test_a_result_that_can_not_be_read(here: World, part: str, status: int, reas
     """It is unknown, and an error of its own but for a 404: the service forgets old rebalances."""
     last = read(here, Without(here.app, part, status), last_of)
     assert (last.knowledge, last.rebalance) == (Knowledge.UNREADABLE, None)
-    assert exit_reason([row(last)], fail_on_failed=True) is reason
-    text = status_text([row(last)], PLAIN)
+    assert table_reason([row(last)], fail_on_failed=True) is reason
+    text = terminal(status_page([row(last)]), PLAIN)
     assert "  unknown  the last result can't be read: " in text
     assert "Last rebalances" not in text
 
@@ -335,6 +335,6 @@ def test_a_word_for_the_end_that_nobody_documents(here: World) -> None:
     """It is shown as it is, harmless, and fails --fail-on: nothing says that it went well."""
     rebalance = Rebalance(id="w", status=RebalanceStatus.UNKNOWN, word="timed_out", started_ms=1, ended_ms=2)
     last = LastRebalance(knowledge=Knowledge.READ, rebalance=rebalance)
-    assert "  timed out  the last rebalance ended as 'timed_out'" in status_text([row(last)], PLAIN)
-    assert exit_reason([row(last)], fail_on_failed=True) is ExitReason.ERROR
-    assert exit_reason([row(last)], fail_on_failed=False) is ExitReason.OK
+    assert "  timed out  the last rebalance ended as 'timed_out'" in terminal(status_page([row(last)]), PLAIN)
+    assert table_reason([row(last)], fail_on_failed=True) is ExitReason.ERROR
+    assert table_reason([row(last)], fail_on_failed=False) is ExitReason.OK

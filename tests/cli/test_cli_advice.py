@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.cli.main import run
-from reconciler.cli.results import Results
+from reconciler.cli.options import ServiceOptions
+from reconciler.cli.plan import PlanOptions, plan
+from reconciler.core.errors import ExitReason
+from reconciler.render.ending import Found
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell
@@ -71,9 +73,9 @@ def test_many_resumes_are_told_where_the_plan_is_shown(shell: Shell) -> None:
     sentence = "11 portfolios would be resumed at once, more than 10, and may all trade"
     for line in ("plan --sandbox many.db --out plan.json", "show plan.json", "plan --live live.json"):
         assert shell(line).err.count(sentence) == 1, line
-    results = Results()
-    assert run(["plan", "--sandbox", "many.db", "-q"], results) == 0
-    assert [found.rule for found in results.diagnostics] == ["many-resumes"]
+    found = Found(command="plan")
+    assert plan(PlanOptions(service=ServiceOptions(sandbox="many.db")), found).reason is ExitReason.OK
+    assert [warning.rule for warning in found.diagnostics] == ["many-resumes"]
 
 
 def test_frequent_triggers_come_from_the_journal(shell: Shell) -> None:

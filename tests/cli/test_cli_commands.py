@@ -213,6 +213,12 @@ def test_sandbox_clock(shell: Shell) -> None:
 FAILING = {
     "no such command": ("plam -o json", 64, "usage"),
     "no such option": ("plan --colour -o json", 64, "usage"),
+    "letters in one token": ("plan --colour -qo json", 64, "usage"),
+    "no space": ("plan -ojson --colour", 64, "usage"),
+    "an equals sign": ("plan --parallelism many --output=json", 64, "usage"),
+    "before the command": ("-vqo json plan --colour", 64, "usage"),
+    "before no command": ("-ojson plam", 64, "usage"),
+    "letters in one token, no files": ("plan --sandbox -f nothing.yaml -qo json", 3, "invalid"),
     "bad choice": ("plan --unverified maybe -o json", 64, "usage"),
     "no terminal": ("apply --sandbox -o json", 64, "usage"),
     "no files": ("plan --sandbox -f nothing.yaml -o json", 3, "invalid"),

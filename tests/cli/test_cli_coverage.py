@@ -54,7 +54,7 @@ pf2        v2   Two | [x](y)  paused  own
 STRATEGY  PORTFOLIOS  UNMANAGED  CADENCE
 own       2           1          declared
 
-NOT LISTED
+NOT LISTED  WHY
 pf3         declared on v2, but v2 does not list it
 
 v2: 1 of 2 listed portfolios declared, 1 unmanaged.
@@ -118,10 +118,12 @@ def test_a_list_that_cannot_be_read_is_never_full_coverage(fleet: Shell) -> None
 def test_markdown_keeps_names_as_text(fleet: Shell) -> None:
     """The page has a sign, the sentences and the table, and a name is no markup."""
     page = fleet("coverage --sandbox -o markdown").out
-    assert page.startswith("### ⚠️ 1 portfolio live and not declared\n")
+    assert page.startswith("### ⚠️ Coverage: 1 portfolio live and not declared\n")
     assert "| `pf2` | v2 | Two &#124; \\[x\\](y) | paused | `own` |" in page
     fleet.write("automation.yaml", FILES + "  pf2: {state: paused, api: v2}\n")
-    assert fleet("coverage --sandbox -o markdown").out.startswith("### ✅ 0 portfolios live and not declared\n")
+    assert fleet("coverage --sandbox -o markdown").out.startswith(
+        "### ✅ Coverage: 0 portfolios live and not declared\n"
+    )
 
 
 def test_long_lists_are_folded_on_a_terminal_page(fleet: Shell) -> None:
@@ -129,5 +131,5 @@ def test_long_lists_are_folded_on_a_terminal_page(fleet: Shell) -> None:
     more = "".join(f"  pg{n:03}: {{api: v2, status: active, strategy: own}}\n" for n in range(80))
     fleet.write("seed.yaml", SEED + more)
     assert fleet("sandbox load seed.yaml").code == 0
-    assert "... and 31 more (-v shows them)" in fleet("coverage --sandbox").out
+    assert "… and 31 more; -v lists them" in fleet("coverage --sandbox").out
     assert fleet("coverage --sandbox -v").out.count("pg0") == 80

@@ -123,10 +123,8 @@ def test_one_in_detail(fleet: Shell) -> None:
         "  last run  TIME\n"
         "  result  FAILED\n"
     )
-    assert re.search(
-        r"\nLast \d+ rebalances\n  STARTED  RESULT  TOOK  ID  DETAIL\n  TIME  FAILED  40s  rebal_\w+", text
-    )
-    assert re.search(r"\n  TIME  completed  40s  rebal_\w+  transaction 0x\w+\n", text)
+    assert re.search(r"\nLast \d+ rebalances\nSTARTED  RESULT  TOOK  ID  DETAIL\nTIME  FAILED  40s  rebal_\w+", text)
+    assert re.search(r"\nTIME  completed  40s  rebal_\w+  transaction 0x\w+\n", text)
 
 
 def test_one_that_is_not_declared(fleet: Shell) -> None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.cli.watch import frame, watch
-from reconciler.render.style import cut_styled, width
+from reconciler.render.terminal import cut_styled, width
 from tests.process.support import environment
 from tests.support import FakeClock, run
 

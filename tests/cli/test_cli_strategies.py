@@ -66,12 +66,12 @@ def test_the_plan_shows_what_is_reached(fleet: Shell) -> None:
 def test_status_of_a_strategy(fleet: Shell) -> None:
     """As a target it is shown, with what is declared where that is another; portfolios keep their table beside it."""
     shown = fleet("status --sandbox --target strategies/01JWMOMENTUM --no-results")
-    assert (shown.code, shown.out) == (0, "strategy 01JWMOMENTUM  Momentum  schedule daily, declared weekly\n")
+    assert (shown.code, shown.out) == (0, "  strategy 01JWMOMENTUM  Momentum  schedule daily, declared weekly\n")
     (told,) = fleet("status --sandbox --target strategies/01JWVALUE -o json").json["strategies"]
     assert (told["id"], told["status"], told["cadence"], told["declared"]) == ("01JWVALUE", "found", "hourly", "hourly")
     fleet.write("automation.yaml", FILES + "portfolios:\n  pf_a: {api: v2, state: active}\n")
     both = fleet("status --sandbox --target strategies/01JWVALUE --target pf_a --no-results").out
-    assert both.startswith("strategy 01JWVALUE    schedule hourly\n\nPORTFOLIO")
+    assert both.startswith("  strategy 01JWVALUE  schedule hourly\n\nPORTFOLIO")
     assert "strategies" not in fleet("status --sandbox -o json").json
     assert "is not declared" in fleet("status --sandbox --target strategies/nowhere").err
 

@@ -49,12 +49,12 @@ def test_a_portfolio_that_moved_is_not_as_declared(fleet: Shell) -> None:
     """A plan shows it with both strategies and the cadence it has, drift exits 2, and nothing is written."""
     planned = fleet("plan --sandbox --detailed-exitcode")
     assert planned.code == 0
-    assert "  ! moved  p1    follows strategy Value (S2), every 1h, not Momentum (S0) as declared\n" in planned.out
+    assert "  ! moved  p1  follows strategy Value (S2), every 1h, not Momentum (S0) as declared\n" in planned.out
     assert "Moved to another strategy: 1 portfolio.\nPlan: 0 to start" in planned.out
     assert planned.out.rstrip().endswith("1 unchanged, 0 held, 0 blocked.")
     found = fleet("drift --sandbox")
     assert found.code == 2
-    assert "moved  p1    strategy declared Momentum (S0), live Value (S2), every 1h\n" in found.out
+    assert "moved  p1  strategy declared Momentum (S0), live Value (S2), every 1h\n" in found.out
     assert "Drift: 1 moved, 0 pending, 0 unverified, 0 held, 0 blocked. 2 as declared." in found.out
     markdown = fleet("drift --sandbox -o markdown")
     assert "| `p1` |" in markdown.out
@@ -100,7 +100,7 @@ def test_where_no_strategy_is_declared_it_is_shown_all_the_same(fleet: Shell) ->
     fleet.write("automation.yaml", FILES.replace(", strategy: S0", ""))
     assert fleet("drift --sandbox").code == 0
     table = fleet("status --sandbox").out.splitlines()
-    assert table[0].split()[3:6] == ["SCHEDULE", "STRATEGY", "NEXT"]
+    assert table[0].split()[2:5] == ["SCHEDULE", "STRATEGY", "NEXT"]
     assert table[2].split()[:4] == ["p1", "active", "1h", "Value"]
     assert "  strategy  Value (S2)\n" in fleet("status p1 --sandbox").out
     row = fleet("status --sandbox -o json").json["portfolios"][1]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.cli.wiring import load_base
+from reconciler.cli.files import load_base
+from reconciler.cli.options import FileOptions
 from reconciler.config.git import INHERITED, SHORT, Git
 from reconciler.config.revision import load_revision
 from reconciler.core.errors import ReconcilerError
@@ -73,7 +74,7 @@ def test_nothing_of_the_checkout_is_started(
     for place in PLACES:
         monkeypatch.chdir(checkout / place)
         try:
-            load_base((), revision)
+            load_base(FileOptions(), revision)
         except ReconcilerError as refused:
             assert KEY not in f"{refused} {refused.detail}"  # noqa: PT017 - whether it fails is not the question here
         assert not canary.exists(), f"{place}: {canary.read_text(encoding='utf-8')}"

@@ -37,8 +37,8 @@ from reconciler.core.doctor import (
 from reconciler.core.endpoint import NOTHING, Expect
 from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, FailureKind, JournalError
 from reconciler.core.model import ApiVersion, Desired, Paths, PortfolioId, RunState
-from reconciler.render.doctor import doctor_document, doctor_text
-from reconciler.render.style import PLAIN
+from reconciler.render.doctor import doctor_document, doctor_page
+from reconciler.render.terminal import PLAIN, terminal
 from tests.support import NOON_MS
 
 OK, WARN, FAIL, SKIPPED = CheckStatus
@@ -314,7 +314,7 @@ def test_one_screen() -> None:
         fail(CheckId.KEY, "no", "set it"),
         skipped(CheckId.CLOCK, "unknown"),
     ]
-    assert doctor_text(checks, PLAIN) == (
+    assert terminal(doctor_page(checks), PLAIN) == (
         "  ok         Service     a answers\n"
         "  ! warn     Rate limit  used up: \\u{1b}[31m\n"
         "                         → wait\n"

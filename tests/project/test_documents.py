@@ -10,8 +10,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from reconciler.cli.flags import hoisted
 from reconciler.cli.main import cli
-from reconciler.cli.options import HOISTED
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
@@ -36,7 +36,7 @@ def problem_of(line: str) -> str | None:
     """Return what is wrong with a command line, or ``None``: an unknown command, or an option it does not take."""
     tokens = shlex.split(ENDS.split(line)[0], comments=True)[1:]
     command: click.Command = cli
-    known = {*HOISTED, *_options(cli)}
+    known = {*(name for option in hoisted() for name in option.opts), *_options(cli)}
     words = [token for token in tokens if not token.startswith("-")]
     for token in list(words):
         if isinstance(command, click.Group) and token in command.list_commands(click.Context(command)):

@@ -233,7 +233,7 @@ def test_every_import_follows_the_layers() -> None:
 
 BROKEN = {
     "down only": ("core/errors.py", "def f():\n    from reconciler.api import codec", "which is not below it"),
-    "siblings": ("config/load.py", "from reconciler.render import text", "which is not below it"),
+    "siblings": ("config/load.py", "from reconciler.render import page", "which is not below it"),
     "types count between layers": (
         "apply/run.py",
         "if TYPE_CHECKING:\n    from reconciler.api.v1 import live_of",

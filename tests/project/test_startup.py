@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("httpx", "jsonschema", "deepdiff", "rich", "asyncio", "ssl", "starlette", "uvicorn", "sqlite3")
+OURS = ("msgspec", "shutil", "reconciler.cli.door", "reconciler.cli.options", "reconciler.core.errors")
+"""What a command needs once it runs, and its help does not."""
 GOOD_FILE = str(ROOT / "examples/quickstart/automation.yaml")
 
 RUN = """
@@ -31,9 +33,10 @@ print(json.dumps({"code": code, "modules": sorted(sys.modules)}), file=sys.stder
     [
         (["--help"], (*HEAVY, "yaml")),
         (["--version"], (*HEAVY, "yaml")),
+        *((line.split(), (*HEAVY, "yaml", *OURS)) for line in ("plan --help", "apply --help", "status --help")),
         (["validate", "-f", GOOD_FILE], ("httpx", "jsonschema", "deepdiff", "rich", "starlette", "uvicorn", "ssl")),
     ],
-    ids=["help", "version", "validate"],
+    ids=["help", "version", "plan-help", "apply-help", "status-help", "validate"],
 )
 def test_heavy_modules_stay_out(arguments: list[str], unwanted: tuple[str, ...]) -> None:
     """A command that talks to nobody loads no client, no server, no database and no schema library."""

@@ -14,9 +14,9 @@ from reconciler.core.errors import ConfigInvalid, ExitReason, GuardRefused
 from reconciler.core.model import Verb
 from reconciler.core.plan import Plan, Risk
 from reconciler.core.text import harmless
-from reconciler.render import endpage
+from reconciler.render import github
 from reconciler.render.annotations import Annotation, Level
-from reconciler.render.ending import Ending
+from reconciler.render.ending import Ending, Found
 from reconciler.render.github import (
     annotation_lines,
     comment_body,
@@ -171,7 +171,9 @@ def test_a_comment_is_found_and_says_what_it_is_about() -> None:
     lines = comment_body(ending, marker=MARKER, commit="0123456789abcdef", environment="production").splitlines()
     assert lines[0] == MARKER
     assert lines[1] == "### ❌ Plan (production): 6 changes, 1 held, 1 moved, 1 blocked, over a guard"
-    assert lines[3].startswith(f"<sub>commit `0123456789abcdef`, fingerprint `{ending.fingerprint}`, 9 portfolios")
+    assert lines[3].startswith(
+        f"<sub>commit `0123456789abcdef`, fingerprint `{ending.found.fingerprint}`, 9 portfolios"
+    )
 
 
 VERDICTS = {
@@ -195,16 +197,16 @@ def test_the_headline_is_the_verdict(name: str) -> None:
 
 def test_every_reason_has_words() -> None:
     """No command can end without a verdict."""
-    assert set(endpage._WORDS) == set(ExitReason)
+    assert set(github._WORDS) == set(ExitReason)
 
 
 def test_all_is_well() -> None:
     """Nothing pending, nothing drifted, everything valid: the sign says so."""
     calm = Plan(base_url="u", created_ms=0, config_digest="", config_files=(), selection=plan_of().selection, no_op=3)
     for ending in (
-        Ending(command="plan", reason=ExitReason.OK, plan=calm),
-        Ending(command="drift", reason=ExitReason.OK, plan=calm),
-        Ending(command="validate", reason=ExitReason.OK, portfolios=1),
+        Ending(reason=ExitReason.OK, found=Found(command="plan", plan=calm)),
+        Ending(reason=ExitReason.OK, found=Found(command="drift", plan=calm)),
+        Ending(reason=ExitReason.OK, found=Found(command="validate", portfolios=1)),
     ):
         assert summary(ending).startswith("### ✅ ")
         assert shown_annotations(ending) == ()
@@ -214,7 +216,7 @@ def test_a_guard_is_told_once() -> None:
     """An apply refused by a guard names the number in its error, and not again above its plan."""
     plan = plan_of()
     error = GuardRefused("the plan is over a guard, nothing was written", f"{plan.over[0]}.")
-    body = summary(Ending(command="apply", reason=ExitReason.GUARD, plan=plan, error=error))
+    body = summary(Ending(reason=ExitReason.GUARD, found=Found(command="apply", plan=plan, error=error)))
     assert body.count("allow it with") == 1
 
 
@@ -228,7 +230,7 @@ def test_a_refused_approval_shows_the_difference() -> None:
     """What would run is compared with what was approved, in tables."""
     body = summary(endings()["refused"])
     difference = body.partition("#### What would run, compared with what was approved")[2]
-    order = [difference.index(part) for part in ("**`changed`** (", "note Value → Growth", "**Look first:**")]
+    order = [difference.index(part) for part in ("**Changed** (", "note Value → Growth", "**Look first:**")]
     assert order == sorted(order)
 
 
@@ -258,7 +260,7 @@ def test_an_annotation_covers_what_is_wrong() -> None:
     """Line, column and the end of a problem reach GitHub; the folder of the files comes before their name."""
     span = SourceSpan("a,b.yaml", 3, 5, 4)
     problem = Diagnostic(Severity.ERROR, "bad: 100%", "repair it", "portfolios.x", span)
-    ending = Ending(command="validate", reason=ExitReason.INVALID, error=ConfigInvalid((problem,)))
+    ending = Ending(reason=ExitReason.INVALID, found=Found(command="validate", error=ConfigInvalid((problem,))))
     assert annotation_lines(shown_annotations(ending), prefix="live/") == (
         "::error file=live/a%2Cb.yaml,line=3,col=5,endLine=3,endColumn=9,title=portfolios.x::bad: 100%25; repair it\n"
     )
@@ -267,7 +269,7 @@ def test_an_annotation_covers_what_is_wrong() -> None:
 def test_at_most_ten_of_a_level_and_the_rest_counted() -> None:
     """GitHub drops what is over its limit without a word, so the last one counts."""
     changes = tuple(change(n, Verb.START, risks=(Risk.TRADES_AGAIN,)) for n in range(500))
-    ending = Ending(command="plan", reason=ExitReason.OK, plan=replace(plan_of(), changes=changes))
+    ending = Ending(reason=ExitReason.OK, found=Found(command="plan", plan=replace(plan_of(), changes=changes)))
     found = [a for a in shown_annotations(ending) if a.level is Level.NOTICE]
     assert len(found) == 10
     assert found[-1].message.startswith("491 more like these")
@@ -286,7 +288,7 @@ def test_outputs_tell_what_was_found() -> None:
         "update": "2",
         "held": "1",
         "blocked": "1",
-        "fingerprint": plan.fingerprint,
+        "fingerprint": plan.found.fingerprint,
         **paths,
         "exit-code": "1",
         "exit-reason": "error",
@@ -295,9 +297,10 @@ def test_outputs_tell_what_was_found() -> None:
     assert {nothing[name] for name in ("has-changes", "start", "blocked", "fingerprint", "plan-path")} == {""}
     assert (nothing["exit-code"], nothing["exit-reason"]) == ("64", "usage")
     nothing_to_do = replace(plan_of(), changes=(), blocked=())
-    calm = Ending(command="plan", reason=ExitReason.OK, plan=nothing_to_do)
+    calm = Ending(reason=ExitReason.OK, found=Found(command="plan", plan=nothing_to_do))
     assert output_values(calm, paths={})["has-changes"] == "false"
-    blocked = replace(calm, plan=replace(nothing_to_do, blocked=plan_of().blocked))
+    known = Found(command="plan", plan=replace(nothing_to_do, blocked=plan_of().blocked))
+    blocked = replace(calm, found=known)
     assert output_values(blocked, paths={})["has-changes"] == ""
 
 
@@ -316,7 +319,7 @@ def test_large_plans_keep_to_the_limits(count: int) -> None:
     """A comment and a summary of any plan have room on GitHub, and say how much is missing."""
     verbs = (Verb.PAUSE, Verb.UPDATE, Verb.START)
     plan = replace(plan_of(), changes=tuple(change(n, verbs[n % 3], text="|" * 200) for n in range(count)))
-    ending = Ending(command="plan", reason=ExitReason.OK, plan=plan, fingerprint="0" * 64)
+    ending = Ending(reason=ExitReason.OK, found=Found(command="plan", plan=plan, fingerprint="0" * 64))
     comment, whole = comment_body(ending, marker=MARKER, commit="0" * 40), summary(ending)
     assert len(comment.encode()) <= 60_000
     assert len(whole.encode()) < 1024 * 1024
@@ -326,7 +329,9 @@ def test_large_plans_keep_to_the_limits(count: int) -> None:
 
 def test_too_many_problems_keep_to_the_limit() -> None:
     """Problems are rows, too."""
-    ending = Ending(command="validate", reason=ExitReason.INVALID, error=ConfigInvalid(problems_of("`" * 150) * 2_000))
+    ending = Ending(
+        reason=ExitReason.INVALID, found=Found(command="validate", error=ConfigInvalid(problems_of("`" * 150) * 2_000))
+    )
     body = comment_body(ending, marker=MARKER, commit="0" * 40)
     assert len(body.encode()) <= 60_000
     assert re.search(r"\*\*[\d,]+ rows are not shown\*\*", body)

@@ -6,9 +6,15 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.core.model import ApiVersion, Desired, Live, PortfolioId, RunState, Status
-from reconciler.render.portfolio import PortfolioView, portfolio_document, portfolio_text
-from reconciler.render.status import StatusRow, status_rows_document, status_text
-from reconciler.render.style import PLAIN, Style, width
+from reconciler.render.status import (
+    PortfolioView,
+    StatusRow,
+    portfolio_document,
+    portfolio_page,
+    status_document,
+    status_page,
+)
+from reconciler.render.terminal import PLAIN, Style, terminal, width
 
 NOON_MS = 1_795_348_800_000
 DAY_MS = 86_400_000
@@ -57,14 +63,14 @@ b7k2m9q1   paused  24h       -             paused by somebody else: Paused via
 @pytest.mark.parametrize(("columns", "shown"), [(100, AT_100), (80, AT_80)])
 def test_a_narrow_terminal_gets_what_matters_most(columns: int, shown: str) -> None:
     """Times get shorter first, then columns go; the note is folded under its own head."""
-    assert status_text(ROWS, Style(color=False, columns=columns)) == shown
+    assert terminal(status_page(ROWS), Style(color=False, columns=columns)) == shown
 
 
 @pytest.mark.parametrize("columns", [None, 200])
 def test_with_room_nothing_is_left_out(columns: int | None) -> None:
     """Without a terminal, or on a wide one, every row is one whole line."""
-    text = status_text(ROWS, Style(color=False, columns=columns))
-    assert text == status_text(ROWS, PLAIN)
+    text = terminal(status_page(ROWS), Style(color=False, columns=columns))
+    assert text == terminal(status_page(ROWS), PLAIN)
     assert len(text.splitlines()) == 5
     assert "2026-11-21 12:00 UTC" in text
 
@@ -72,18 +78,18 @@ def test_with_room_nothing_is_left_out(columns: int | None) -> None:
 @pytest.mark.parametrize("columns", range(68, 130))
 def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
     """Whatever the width, the terminal itself breaks no line."""
-    assert max(map(width, status_text(ROWS, Style(color=False, columns=columns)).splitlines())) <= columns
+    assert max(map(width, terminal(status_page(ROWS), Style(color=False, columns=columns)).splitlines())) <= columns
 
 
 def test_a_moment_that_has_passed_is_no_next_run() -> None:
     """The table says since when it was due, and JSON keeps the moment apart from the next run."""
     early, late = (replace(ROWS[0], now_ms=NOON_MS + ms) for ms in (0, 1))
-    assert "2026-11-22 12:00 UTC" in status_text([early], PLAIN)
-    assert "was due" not in status_text([early], PLAIN)
-    assert status_text([late], PLAIN).splitlines()[1].split()[-10:] == (
+    assert "2026-11-22 12:00 UTC" in terminal(status_page([early]), PLAIN)
+    assert "was due" not in terminal(status_page([early]), PLAIN)
+    assert terminal(status_page([late]), PLAIN).splitlines()[1].split()[-10:] == (
         ["24h", "-", "2026-11-21", "12:00", "UTC", "was", "due", "2026-11-22", "12:00", "UTC"]
     )
-    (first, second) = status_rows_document([early, late])
+    (first, second) = map(status_document, [early, late])
     assert (first["next_run_at"], first["due_at"]) == ("2026-11-22T12:00:00.000Z", "2026-11-22T12:00:00.000Z")
     assert (second["next_run_at"], second["due_at"]) == (None, "2026-11-22T12:00:00.000Z")
 
@@ -92,6 +98,6 @@ def test_a_moment_that_has_passed_is_no_next_run() -> None:
 def test_in_detail_neither(ms: int, shown: str) -> None:
     """One portfolio by itself tells the same."""
     view = PortfolioView(version=ApiVersion.V1, desired=None, live=ROWS[0].live, record=None, now_ms=NOON_MS + ms)
-    assert f"  next run  {shown}\n" in portfolio_text(view, PLAIN)
+    assert f"  next run  {shown}\n" in terminal(portfolio_page(view), PLAIN)
     assert (portfolio_document(view)["next_run_at"] is None) is bool(ms)
     assert portfolio_document(view)["due_at"] == "2026-11-22T12:00:00.000Z"

@@ -16,17 +16,13 @@ from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
 from reconciler.core.report import ApplyReport, Outcome, Result, Write
 from reconciler.core.text import plural
-from reconciler.render.comparison import comparison_text
-from reconciler.render.drift import drift_markdown, drift_text
+from reconciler.render.compare import comparison_page, drift_page
 from reconciler.render.effects import cadence_text, reach_text
 from reconciler.render.history import wanted
-from reconciler.render.json import report_json
-from reconciler.render.markdown import plan_blocks, plan_markdown, plan_verdict
-from reconciler.render.page import LOOK, page
-from reconciler.render.report import report_blocks, report_markdown
-from reconciler.render.strategies import strategies_line
-from reconciler.render.style import PLAIN
-from reconciler.render.text import plan_text, report_text
+from reconciler.render.markdown import markdown
+from reconciler.render.page import Tone
+from reconciler.render.plan import plan_page, report_document, report_page, strategies_line
+from reconciler.render.terminal import PLAIN, terminal
 from tests.endings import change as planned
 from tests.support import cadence_change
 
@@ -87,7 +83,7 @@ def test_the_reach_in_words(reach: int | None, expected: str) -> None:
 
 def test_a_plan_with_strategies() -> None:
     """Rows, the line of counts, and the last line as ever."""
-    shown = plan_text(plan_of(change(name="Momentum"), blocked=(BLOCKED,), no_op=2), PLAIN)
+    shown = terminal(plan_page(plan_of(change(name="Momentum"), blocked=(BLOCKED,), no_op=2)), PLAIN)
     assert shown.splitlines()[2:] == [
         "  ~ update   strategy 01JWA  Momentum  schedule daily → weekly, reaches 120 portfolios",
         "  x blocked  strategy 01JWB  Value     not found <img src=x> | @me\\u{1b}[31m [x](http://evil)",
@@ -102,13 +98,18 @@ def test_a_fleet_without_strategies_never_reads_of_them() -> None:
     plan = plan_of()
     assert strategies_line(plan) == ""
     report = ApplyReport(plan=plan, results=(), started_ms=0, finished_ms=0)
-    shown = plan_text(plan, PLAIN) + plan_markdown(plan) + drift_text(plan, PLAIN) + drift_markdown(plan)
-    assert "trateg" not in shown + report_text(report, PLAIN) + report_markdown(report)
+    shown = (
+        terminal(plan_page(plan), PLAIN)
+        + markdown(plan_page(plan))
+        + terminal(drift_page(plan), PLAIN)
+        + markdown(drift_page(plan))
+    )
+    assert "trateg" not in shown + terminal(report_page(report), PLAIN) + markdown(report_page(report))
 
 
 def test_unchanged_strategies_are_counted() -> None:
     """Nothing to do is said, and how many strategies that is about."""
-    shown = plan_text(plan_of(no_op=3), PLAIN)
+    shown = terminal(plan_page(plan_of(no_op=3)), PLAIN)
     assert "Nothing to do" in shown
     assert "Strategies: 0 to update, 3 unchanged, 0 blocked." in shown
 
@@ -116,19 +117,19 @@ def test_unchanged_strategies_are_counted() -> None:
 def test_a_cause_is_the_headline_of_its_changes() -> None:
     """Where a base was given, each change stands under where it comes from, and a block under what is not changed."""
     plan = plan_of(change("01JWA", cause=Cause.DRIFT), change("01JWC", cause=Cause.BRANCH), blocked=(BLOCKED,))
-    lines = plan_text(plan, PLAIN).splitlines()
+    lines = terminal(plan_page(plan), PLAIN).splitlines()
     effect = "schedule daily → weekly, reaches 120 portfolios"
     assert lines[2:10] == [
         "This branch (1)",
-        f"  ~ update  strategy 01JWC    {effect}",
+        f"  ~ update  strategy 01JWC  {effect}",
         "",
         "Drift: live moved, the files did not (1)",
-        f"  ~ update  strategy 01JWA    {effect}",
+        f"  ~ update  strategy 01JWA  {effect}",
         "",
         "Not changed (1)",
         "  x blocked  strategy 01JWB  Value  not found <img src=x> | @me\\u{1b}[31m [x](http://evil)",
     ]
-    shown = page(plan_blocks(plan))
+    shown = markdown(plan_page(plan))
     places = ["#### This branch (1)", "strategy `01JWC`", "#### Drift: live moved", "strategy `01JWA`"]
     assert [shown.index(place) for place in places] == sorted(shown.index(place) for place in places)
 
@@ -141,9 +142,9 @@ def test_a_report_with_strategies() -> None:
         Result(change=plan.changes[1], outcome=Outcome.FAILED, detail=f"refused {HOSTILE}", notes=("so",)),
     )
     report = ApplyReport(plan=plan, results=results, started_ms=0, finished_ms=0)
-    assert report_text(report, PLAIN).splitlines() == [
-        "  done    ~ update  strategy 01JWA    schedule daily → weekly, reaches 120 portfolios",
-        "  failed  ~ update  strategy 01JWB    refused <img src=x> | @me\\u{1b}[31m [x](http://evil); so",
+    assert terminal(report_page(report), PLAIN, below=True).splitlines() == [
+        "  done    ~ update  strategy 01JWA  schedule daily → weekly, reaches 120 portfolios",
+        "  failed  ~ update  strategy 01JWB  refused <img src=x> | @me\\u{1b}[31m [x](http://evil); so",
         "",
         "Apply: 1 done, 0 already done, 0 stale, 1 failed, 0 unknown, 0 not attempted.",
     ]
@@ -153,7 +154,7 @@ def test_a_report_with_strategies() -> None:
         "after": {"state": None, "interval_ms": None, "offset_ms": None, "cadence": "weekly"},
         "reach": 120,
     }
-    document = json.loads(report_json(report, report.exit_reason))
+    document = json.loads(json.dumps(report_document(report)))
     assert document["results"] == [
         {
             "id": "strategies/01JWA",
@@ -177,10 +178,10 @@ def test_a_report_with_strategies() -> None:
         },
     ]
     assert document["blocked"] == [{"id": "strategies/01JWB", "reason": "not_found"}]
-    shown = page(report_blocks(report))
+    shown = markdown(report_page(report))
     assert "\x1b" not in shown
     rows = [line for line in shown.splitlines() if "strategy `01J" in line]
-    assert [row.count(" | ") for row in rows] == [4, 3, 4]
+    assert [row.count(" | ") for row in rows] == [4, 4, 4]
     failed, blocked, done = rows
     assert failed.startswith("| ❌ failed |")
     assert blocked.startswith("| `x`&nbsp;blocked |")
@@ -195,7 +196,7 @@ def test_markdown_leads_with_what_is_gravest() -> None:
         change("nobody-knows", reach=None),
         change("faster", reach=1, risks=(Risk.MORE_RUNS,)),
     )
-    shown = page(plan_blocks(plan))
+    shown = markdown(plan_page(plan))
     places = [shown.index(f"strategy `{name}`") for name in ("faster", "nobody-knows", "many", "few")]
     assert places == sorted(places)
 
@@ -204,15 +205,16 @@ def test_every_change_of_a_strategy_needs_a_look() -> None:
     """Also one that only slows down: it holds for many portfolios; with a portfolio's changes it stands before them."""
     slower = change(reach=1, risks=(Risk.REACHES_PORTFOLIOS,))
     plan = plan_of(planned(1, Verb.RESUME, risks=(Risk.HOLD_OVERRIDDEN,)), planned(2, Verb.PAUSE), slower)
-    assert plan_verdict(plan_of(slower)) == (LOOK, "1 change")
-    shown = page(plan_blocks(plan))
+    page = plan_page(plan_of(slower))
+    assert (page.tone, page.verdict) == (Tone.NOTICE, "1 change")
+    shown = markdown(plan_page(plan))
     places = ["Needs a look", "strategy `01JWA`", "`p00001`", "Everything else", "`p00002`"]
     assert [shown.index(place) for place in places] == sorted(shown.index(place) for place in places)
 
 
 def test_markdown_is_not_made_by_data() -> None:
     """No name and no reason forms a link, a mention, HTML or a new cell."""
-    shown = page(plan_blocks(plan_of(change(name=HOSTILE), blocked=(BLOCKED,))))
+    shown = markdown(plan_page(plan_of(change(name=HOSTILE), blocked=(BLOCKED,))))
     assert "<img" not in shown
     assert "](http://" not in shown
     assert "@me" not in shown
@@ -224,11 +226,11 @@ def test_markdown_is_not_made_by_data() -> None:
 def test_drift_and_comparison_name_strategies() -> None:
     """Under their address, with what is declared and what is live."""
     plan = plan_of(change(cause=Cause.DRIFT), change("01JWB", before=None, cause=Cause.PENDING), no_op=1)
-    shown = drift_text(plan, PLAIN)
-    assert "moved       strategies/01JWA    schedule declared weekly, live daily, reaches 120 portfolios" in shown
-    assert "unverified  strategies/01JWB    schedule declared weekly, live ?" in shown
+    shown = terminal(drift_page(plan), PLAIN)
+    assert "moved       strategies/01JWA  schedule declared weekly, live daily, reaches 120 portfolios" in shown
+    assert "unverified  strategies/01JWB  schedule declared weekly, live ?" in shown
     assert shown.splitlines()[-1] == "Drift: 1 moved, 0 pending, 1 unverified, 0 held, 0 blocked. 1 as declared."
-    compared = comparison_text(compare_plans(earlier=plan_of(blocked=(BLOCKED,)), later=plan), PLAIN)
+    compared = terminal(comparison_page(compare_plans(earlier=plan_of(blocked=(BLOCKED,)), later=plan)), PLAIN)
     assert "appeared  ~ update  strategies/01JWA" in compared
     assert "changed   ~ update  strategies/01JWB" in compared
 

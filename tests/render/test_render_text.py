@@ -17,9 +17,11 @@ from reconciler.core.plan import Held, JournalState
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
 from reconciler.core.report import ApplyReport, Outcome, Result
-from reconciler.render.markdown import plan_markdown
-from reconciler.render.style import PLAIN, Style, columns, cut, width
-from reconciler.render.text import diagnostics_text, plan_text, report_text
+from reconciler.render.markdown import markdown
+from reconciler.render.page import Facts, Page
+from reconciler.render.plan import plan_page, report_page
+from reconciler.render.problems import diagnostics_page
+from reconciler.render.terminal import PLAIN, Style, cut, terminal, width
 from tests.support import HOUR_MS, NOON_MS
 
 if TYPE_CHECKING:
@@ -94,12 +96,12 @@ Plan: 1 to start, 1 to resume, 1 to pause, 2 to update. 1 unchanged, 1 held, 2 b
 
 def test_small_plan() -> None:
     """A plan is understood at a glance: aligned, what trades first, counts last."""
-    assert plan_text(small_plan(), PLAIN) == SMALL
+    assert terminal(plan_page(small_plan()), PLAIN) == SMALL
 
 
 def test_colours_change_nothing_but_colours() -> None:
     """With colours on, the visible text is the same; a pause is not red."""
-    painted = plan_text(small_plan(), Style(color=True))
+    painted = terminal(plan_page(small_plan()), Style(color=True))
     assert re.sub(r"\x1b\[[0-9;]*m", "", painted) == SMALL
     assert "\x1b[31m= pause" not in painted
 
@@ -124,7 +126,7 @@ def test_that_no_journal_could_tell_stands_first(journal: JournalState, unknown:
     every = [held(f"p{number}", PausedBy.UNKNOWN) for number in range(unknown)]
     every += [held(f"q{number}", PausedBy.OTHERS) for number in range(others)]
     plan = replace(long_plan(1), changes=(), held=tuple(every), no_op=0, journal=journal)
-    line = plan_text(plan, PLAIN).splitlines()[0]
+    line = terminal(plan_page(plan), PLAIN).splitlines()[0]
     assert line.startswith(first)
     assert ("`reconciler journal import FILE`" in line) is bool(first)
 
@@ -134,12 +136,12 @@ def test_many_that_are_held_for_one_reason_are_one_row() -> None:
     every = [held(f"p{number:02}", PausedBy.UNKNOWN) for number in range(20)]
     every += [held(f"q{number}", PausedBy.OTHERS) for number in range(3)]
     plan = replace(long_plan(1), changes=(), held=tuple(every))
-    rows = [line for line in plan_text(plan, PLAIN).splitlines() if line.startswith("  ! held")]
+    rows = [line for line in terminal(plan_page(plan), PLAIN).splitlines() if line.startswith("  ! held")]
     nobody = "paused, nobody knows by whom: this journal has no record of a pause of ours"
-    assert rows[0] == f"  ! held  20 portfolios    {nobody}: p00, p01, p02, p03, p04, p05 and 14 more"
+    assert rows[0] == f"  ! held  20 portfolios  {nobody}: p00, p01, p02, p03, p04, p05 and 14 more"
     assert [row.split()[2] for row in rows[1:]] == ["q0", "q1", "q2"]
-    told = [line for line in plan_text(plan, PLAIN, verbose=True).splitlines() if line.startswith("  ! held")]
-    assert (len(told), told[0]) == (23, f"  ! held  p00    {nobody}, last run 2026-11-22 12:00 UTC")
+    told = [line for line in terminal(plan_page(plan), PLAIN, verbose=True).splitlines() if line.startswith("  ! held")]
+    assert (len(told), told[0]) == (23, f"  ! held  p00  {nobody}, last run 2026-11-22 12:00 UTC")
 
 
 def long_plan(count: int) -> Plan:
@@ -152,16 +154,16 @@ def long_plan(count: int) -> Plan:
 
 def test_long_plan_folds_what_changes_alike() -> None:
     """3,000 portfolios that change alike are one row; -v lists them all."""
-    folded = plan_text(long_plan(3000), PLAIN)
+    folded = terminal(plan_page(long_plan(3000)), PLAIN)
     assert len(folded.splitlines()) < 12
     assert "2999 portfolios" in folded
     assert "p00001, p00002, p00003, p00004, p00005, p00006 and 2993 more" in folded
-    assert len(plan_text(long_plan(3000), PLAIN, verbose=True).splitlines()) > 3000
+    assert len(terminal(plan_page(long_plan(3000)), PLAIN, verbose=True).splitlines()) > 3000
 
 
 def test_nothing_to_do() -> None:
     """An empty plan says so."""
-    text = plan_text(replace(small_plan(), changes=(), held=(), blocked=(), unverified=0), PLAIN)
+    text = terminal(plan_page(replace(small_plan(), changes=(), held=(), blocked=(), unverified=0)), PLAIN)
     assert "Nothing to do: live automation is as declared." in text
 
 
@@ -169,7 +171,7 @@ def test_hostile_text_stays_text() -> None:
     """Control characters in data become visible, whatever the sink."""
     plan = small_plan()
     evil = replace(plan.changes[0], name="\x1b[2Jwiped\u202e")
-    text = plan_text(replace(plan, changes=(evil,)), PLAIN)
+    text = terminal(plan_page(replace(plan, changes=(evil,))), PLAIN)
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert r"\u{1b}[2Jwiped\u{202e}" in text
@@ -179,7 +181,7 @@ def test_markdown_is_not_made_by_data() -> None:
     """A name can't form a cell, a link, a mention, a reference or HTML."""
     plan = small_plan()
     evil = replace(plan.changes[0], name="a|b <img src=x> @all #1 [x](http://e.com) `code` www.e.com")
-    row = next(line for line in plan_markdown(replace(plan, changes=(evil,))).splitlines() if "img" in line)
+    row = next(line for line in markdown(plan_page(replace(plan, changes=(evil,)))).splitlines() if "img" in line)
     assert row.count("|") == 5
     for live_markup in ("<img", "@all", " #1", "[x](", "http://", "`code`", "www.e"):
         assert live_markup not in row.replace(r"\[", "").replace(r"\`", "")
@@ -193,7 +195,9 @@ def test_report() -> None:
         Result(change=change, outcome=outcome, calls=(Call.PAUSE,), detail="" if outcome is Outcome.DONE else "why")
         for change, outcome in zip(plan.changes, outcomes, strict=True)
     )
-    text = report_text(ApplyReport(plan=plan, results=results, started_ms=0, finished_ms=0), PLAIN)
+    text = terminal(
+        report_page(ApplyReport(plan=plan, results=results, started_ms=0, finished_ms=0)), PLAIN, below=True
+    )
     assert text.splitlines()[0].startswith("  done           + start   ao04x0r6  Growth index  every 24h")
     assert text.splitlines()[-1] == "Apply: 1 done, 0 already done, 1 stale, 1 failed, 1 unknown, 1 not attempted."
 
@@ -209,7 +213,7 @@ def test_diagnostics_point_at_the_place() -> None:
         span,
         "  interval: 9:30",
     )
-    assert diagnostics_text([found], PLAIN) == (
+    assert terminal(diagnostics_page([found]), PLAIN) == (
         "a.yaml:3:13: portfolios.a.interval: 9:30 is not a duration; write 9h30m\n"
         "  3 |   interval: 9:30\n"
         "    |             ^^^^\n"
@@ -222,12 +226,13 @@ def test_columns_measure_what_is_seen() -> None:
     assert width("e\u0301") == 1
     assert width("\x1b[31mred\x1b[0m") == 3
     assert cut("漢字漢字", 5) == "漢字…"
-    assert columns([("漢", "x"), ("abc", "y")]) == ["漢   x", "abc  y"]
+    facts = Page(title="", verdict="", blocks=(Facts((("漢", "x"), ("abc", "y"))),))
+    assert terminal(facts, PLAIN) == "  漢   x\n  abc  y\n"
 
 
 def test_a_narrow_terminal_breaks_the_last_column() -> None:
     """In a terminal the effect keeps to its column; nothing is wider than the terminal."""
-    text = plan_text(small_plan(), Style(columns=80))
+    text = terminal(plan_page(small_plan()), Style(columns=80))
     assert "interval 24h → 12h, 1 → 2 runs a day, moves\n" in text
     assert "\n                                     the next run (2026-11-22 12:00 UTC)\n" in text
     table = text.split("\n\n")[1]

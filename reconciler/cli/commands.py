@@ -1,0 +1,563 @@
+"""Every command as it is declared: its help, its options, and the function that carries it out.
+
+Out: :data:`MAKERS`, which make click's commands. Imports nothing but click, so that the help of a command is there at
+once; what a command needs is imported when it runs (:mod:`reconciler.cli.door`).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from reconciler.cli import flags
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+WATCH_SECONDS: Final = 10
+SHORTEST_WATCH_SECONDS: Final = 2
+
+
+def _command(name: str, target: str, text: str, *params: click.Parameter) -> click.Command:
+    """Return a command that calls ``module:function`` of this package with its options."""
+    return click.Command(name, callback=partial(_call, name, target), params=list(params), help=text)
+
+
+def _call(name: str, target: str, /, **given: Any) -> int:
+    from reconciler.cli.door import run_command
+
+    return run_command(name, target, given)
+
+
+def _group(name: str, text: str, commands: Mapping[str, Callable[[], click.Command]]) -> click.Group:
+    return click.Group(name, commands={inner: make() for inner, make in commands.items()}, help=text)
+
+
+def _validate() -> click.Command:
+    text = """Check the files, offline: no key, no network.
+
+Every problem of every file is reported at once, with its place and how to repair it. Exits 3 when there is one.
+
+\b
+  reconciler validate
+  reconciler validate -f fleet/ -f extra.yaml
+  git show main:automation.yaml | reconciler validate -f -
+"""
+    return _command("validate", "files:validate", text, flags.files(), *flags.output("text", "json"))
+
+
+def _plan() -> click.Command:
+    text = """Show what apply would do, and do nothing.
+
+Reads the live status of every declared portfolio and shows the difference: + start, > resume, ~ update, = pause,
+! held (paused by somebody else), x blocked. A value with ? can't be read from Glider and is written once.
+
+\b
+  reconciler plan                                  from automation.yaml or automation/
+  reconciler plan -f fleet/ --select group=mainnet
+  reconciler plan --out plan.json                  save it; apply plan.json runs exactly this
+  reconciler plan --base origin/main               tell changes of this branch from drift
+  reconciler plan -o markdown                      for a comment
+  reconciler plan --live live.json                 without a key, from what status --out saved
+  reconciler plan --sandbox                        against the embedded Glider
+"""
+    return _command(
+        "plan",
+        "plan:plan",
+        text,
+        flags.files(),
+        *flags.selection(),
+        *flags.policy(),
+        flags.option("--out FILE", "Save the plan as JSON for apply."),
+        flags.option("--base REF", "Compare with the files at this Git revision: name each change's cause."),
+        flags.option("--live FILE", "Plan from a file of `status --out`, offline; can't be applied."),
+        flags.flag("--detailed-exitcode", text="Exit 2 when there are changes."),
+        flags.choice(
+            "--fail-on",
+            many=True,
+            of=("unmanaged", "held"),
+            text="Exit 1 when portfolios are live that no file declares (or that can't be known), or when any is held.",
+        ),
+        *flags.service(),
+        *flags.output("text", "json", "markdown"),
+    )
+
+
+def _apply() -> click.Command:
+    text = """Make live automation match the files, or run a saved plan.
+
+Without PLAN: plans, shows the plan and asks. With PLAN (from plan --out): runs exactly that, without asking. Every
+change is read again first; where live has moved on since the plan, that portfolio is skipped as stale.
+
+\b
+  reconciler apply                          show, ask, change
+  reconciler apply plan.json                run a saved plan
+  reconciler apply --approved plan.json     plan anew; go on only with changes of that plan
+  reconciler apply --auto-approve           for pipelines
+  reconciler apply --allow resume=12        over a guard, by number
+  reconciler apply --sandbox                on the embedded Glider
+"""
+    return _command(
+        "apply",
+        "apply:apply",
+        text,
+        click.Argument(("plan_file",), metavar="[PLAN]", required=False),
+        flags.files(),
+        *flags.selection(),
+        *flags.policy(),
+        flags.option("--approved PLAN", "Go on only with changes of this saved plan, without asking."),
+        flags.option("--fingerprint HEX", "Refuse a saved or approved plan with another fingerprint."),
+        flags.flag("--auto-approve", text="Do not ask."),
+        click.Option(
+            ("--canary",), type=click.IntRange(0), default=0, metavar="N", help="Carry out N of each kind first."
+        ),
+        click.Option(
+            ("--max-failures",), type=click.IntRange(0), metavar="N", help="Begin nothing more after N failures."
+        ),
+        flags.lock_timeout("another apply"),
+        flags.option("--allow WHAT=N", "Allow N of start, resume, pause, update or reach. Repeatable.", many=True),
+        flags.choice("--fail-on", many=True, of=("held",), text="Exit 1 when something is held."),
+        *flags.service(),
+        *flags.output("text", "json"),
+    )
+
+
+def _drift() -> click.Command:
+    text = """Show where live automation is not as declared, and do nothing.
+
+\b
+  moved       it was as declared after our last write, and is not any more; or it follows another strategy than declared
+  pending     it differs, and the journal does not say that it ever was as declared
+  unverified  it can't be known whether it differs
+  held        declared active, but paused by somebody else
+
+Exits 2 when there is any of these, so a nightly job can tell; errors exit as plan does, and win over 2.
+
+\b
+  reconciler drift
+  reconciler drift --select group=mainnet -o markdown
+  reconciler drift --unverified skip               only what is known to differ
+"""
+    return _command(
+        "drift",
+        "plan:drift",
+        text,
+        flags.files(),
+        *flags.selection(),
+        flags.unverified(),
+        *flags.service(),
+        *flags.output("text", "json", "markdown"),
+    )
+
+
+def _show() -> click.Command:
+    text = """Show a saved plan, after checking that nobody edited it.
+
+With --against, shows what appeared, vanished and changed since OTHER, portfolio by portfolio: what the plans would do
+and from where, not when they were made.
+
+\b
+  reconciler show plan.json
+  reconciler show plan.json -o markdown
+  reconciler show plan.json --against approved.json
+"""
+    return _command(
+        "show",
+        "plan:show",
+        text,
+        click.Argument(("file",), metavar="FILE"),
+        flags.option("--against OTHER", "Show the difference from this earlier plan."),
+        *flags.output("text", "json", "markdown"),
+    )
+
+
+def _status() -> click.Command:
+    text = """Show live automation of the declared portfolios: state, schedule, next run, last run and its result.
+
+The schedule names how it is known: nothing behind it when Glider returned it, (recorded) at our last write,
+(observed) from run times, ? when it can't be known. The note says whose pause it is: ours, somebody else's, or that
+nobody knows. The result is that of the last rebalance: - where there was none,
+? where Glider's v2 API does not tell. It takes two more reads a portfolio; --no-results leaves them out. Exits 1 when
+a portfolio could not be read.
+
+With ID, declared or not: one portfolio in detail, with its last rebalances.
+
+\b
+  reconciler status
+  reconciler status --watch=30
+  reconciler status --fail-on failed-rebalance
+  reconciler status ao04x0r6
+  reconciler status --target ao04x0r6 -o json
+  reconciler status --out live.json           save it; plan --live live.json needs no key
+"""
+    return _command(
+        "status",
+        "status:status",
+        text,
+        click.Argument(("portfolio",), metavar="[ID]", required=False),
+        flags.files(),
+        *flags.selection(),
+        flags.api("The API of portfolios that no file declares."),
+        flags.flag("--no-results", text="Do not read how the last rebalances ended."),
+        flags.choice("--fail-on", of=("failed-rebalance",), text="Exit 1 when a last one failed."),
+        _watch(),
+        flags.option("--out FILE", "Save what was read, for plan --live."),
+        *flags.service(),
+        *flags.output("text", "json"),
+    )
+
+
+def _rebalance() -> click.Command:
+    text = """Run portfolios once now. It trades: it asks first, and without a terminal it needs --auto-approve.
+
+The ids need not be declared; of a declared one the files say which API it is managed by. What is paused, or declared
+paused, is not run unless --although-paused names it. A run is asked for once: where its answer was lost, the next
+request looks for that run first, and is refused until it is found or --again names the portfolio. With --wait, each is
+followed until it is completed, failed or cancelled; Ctrl-C stops the waiting, not the run.
+
+\b
+  reconciler rebalance ao04x0r6
+  reconciler rebalance ao04x0r6 b7k2m9q1 --wait --timeout 20m
+  reconciler rebalance ao04x0r6 --skip-schedule-validation
+  reconciler rebalance ao04x0r6 --although-paused ao04x0r6
+  reconciler rebalance pf_01JWZEE2MF30 --api v2 --auto-approve -o json
+
+Exits 0 when all were accepted, or completed with --wait; 1 when one failed, was cancelled or refused, 7 for the key,
+8 when all are cooling down; 6 when some went well, or when it is not known what became of one.
+"""
+    return _command(
+        "rebalance",
+        "rebalance:rebalance",
+        text,
+        click.Argument(("portfolios",), metavar="ID...", nargs=-1, required=True),
+        flags.files(),
+        flags.api("The API of portfolios that no file declares."),
+        flags.flag("--skip-schedule-validation", text="Run it without an active schedule too (v1)."),
+        flags.option("--although-paused ID", "Run it although it is paused. Repeatable.", many=True),
+        flags.again(),
+        flags.flag("--wait", text="Follow each to its end."),
+        flags.option("--timeout DURATION", "How long to follow.  [default: 10m]"),
+        flags.flag("--auto-approve", text="Do not ask."),
+        flags.lock_timeout("an apply"),
+        *flags.service(),
+        *flags.output("text", "json"),
+    )
+
+
+def _import() -> click.Command:
+    text = """Write what is live as YAML that declares exactly that: a plan right after has nothing to do.
+
+v1 has no list: give ids, as arguments or with --ids-from. v2 lists all of yours: --all, or --api v2 without ids. Equal
+settings become groups. What can't be known is left out, with a comment that says so; what the files (-f) declare
+already is left alone. Without --out or --into the YAML goes to stdout. No file is ever overwritten.
+
+\b
+  reconciler import ao04x0r6 b7k2m9q1
+  reconciler import --ids-from ids.txt --names --out automation/imported.yaml
+  reconciler import --all --out automation.yaml
+  reconciler import --all --into automation.yaml   add what is new; comments stay
+  reconciler import ao04x0r6 --all                 v1 by id, and v2 by its list
+
+Exits 0 when everything was read; 1 when something was not, and that is named on stderr and in the YAML.
+"""
+    return _command(
+        "import",
+        "import_:import_",
+        text,
+        click.Argument(("portfolios",), metavar="[ID]...", nargs=-1),
+        flags.ids_from(),
+        flags.api("The API of the ids that are given; v2 without ids means --all."),
+        flags.flag("--all", "whole", text="Everything that v2 lists."),
+        flags.flag("--names", text="Read the names of v1 portfolios too: one more call each."),
+        flags.option("--out FILE", "Save to a new file."),
+        flags.option("--into FILE", "Add to this file; everything in it stays as it is."),
+        flags.files(),
+        *flags.service(),
+        *flags.output("text", "json"),
+    )
+
+
+def _coverage() -> click.Command:
+    text = """Show which portfolios are live and declared by no file: unmanaged, reported and never touched.
+
+v2 lists all of yours, 200 a call. v1 has no list: --ids-from compares ids that you have, and reads those that are not
+declared. Without any file, nothing is declared.
+
+\b
+  reconciler coverage
+  reconciler coverage --ids-from ids.txt -o json
+  reconciler coverage --fail-on unmanaged          in a pipeline
+  reconciler import --all --into automation.yaml   declare them as they are
+
+Exits 1 when something could not be read (7 for the key, 8 where the service was out of reach), or --fail-on is met.
+"""
+    return _command(
+        "coverage",
+        "coverage:coverage",
+        text,
+        flags.ids_from(),
+        flags.choice(
+            "--fail-on",
+            many=True,
+            of=("unmanaged",),
+            text="Exit 1 when portfolios are live that no file declares, or when that can't be known.",
+        ),
+        flags.files(),
+        *flags.service(),
+        *flags.output("text", "json", "markdown"),
+    )
+
+
+def _explain() -> click.Command:
+    text = """Show each value of portfolio ID as it takes effect, and the layer and line it comes from.
+
+A portfolio's own value wins over its group's, and that over the defaults. Behind the strategy of a v2 portfolio stands
+the cadence that is declared of it. A strategy is named strategies/ID. Offline: no key, no network.
+
+\b
+  reconciler explain ao04x0r6
+  reconciler explain ao04x0r6 -f fleet/ -o json
+"""
+    return _command(
+        "explain",
+        "files:explain",
+        text,
+        click.Argument(("portfolio",), metavar="ID"),
+        flags.files(),
+        *flags.output("text", "json"),
+    )
+
+
+def _history() -> click.Command:
+    text = """Show earlier applies and rebalances from the journal, newest first.
+
+Offline and read-only, also while an apply runs. With --run, the writes of one apply in their order: confirmed by the
+answer, seen by a read, unseen (a read proved that it had no effect), failed, unknown, or open. Times are UTC.
+
+\b
+  reconciler history
+  reconciler history --run 12
+  reconciler history --target ao04x0r6 -o json
+"""
+    return _command(
+        "history",
+        "journal:history",
+        text,
+        click.Option(("--run",), type=click.IntRange(1, 2**63 - 1), metavar="N", help="The writes of this run."),
+        flags.option("--target ID", "Only writes to this portfolio. Repeatable.", name="targets", many=True),
+        flags.journal("The journal to read."),
+        *flags.output("text", "json"),
+    )
+
+
+def _journal_export() -> click.Command:
+    text = """Write what the journal knows of one service to FILE as JSON, or to standard output.
+
+\b
+  reconciler journal export journal.json
+  reconciler journal export --account Acme journal.json
+"""
+    return _command(
+        "export",
+        "journal:export_journal",
+        text,
+        click.Argument(("file",), metavar="[FILE]", required=False),
+        *_records(),
+        flags.option("--account NAME", "The account, where the journal knows several."),
+    )
+
+
+def _journal_import() -> click.Command:
+    text = """Bring an export into the journal of the same service and account.
+
+What this journal knows better stays: a newer record, or a later write of its own. What is imported counts only where
+Glider still shows the very token, due time or schedule id that it names.
+
+\b
+  reconciler journal import journal.json
+"""
+    return _command(
+        "import",
+        "journal:import_journal",
+        text,
+        click.Argument(("file",), metavar="FILE"),
+        *_records(),
+        *flags.output("text", "json"),
+    )
+
+
+def _doctor() -> click.Command:
+    text = """Check key, account, scopes, service, v1 paths, rate limit, clock, journal and files.
+
+Reads only. At most seven requests, each sent once and given up after 10 seconds; of the key nothing is shown. Which v1
+paths there are is inferred from a GET of POST-only routes below one declared portfolio.
+
+\b
+  reconciler doctor
+  reconciler doctor -f fleet/ -o json
+  reconciler doctor --sandbox
+
+Exits 0 when no check fails, else 7 for the key and its account, 8 when the service can't be reached, 1 for anything
+else.
+"""
+    return _command("doctor", "doctor:doctor", text, flags.files(), *flags.service(), *flags.output("text", "json"))
+
+
+def _schema() -> click.Command:
+    text = """Print the JSON Schema of the files (draft 2020-12).
+
+Editors use it by this first line of a file:
+
+\b
+  # yaml-language-server: $schema=automation.schema.json
+
+\b
+  reconciler schema > automation.schema.json
+"""
+    return _command("schema", "files:print_schema", text)
+
+
+def _sandbox_load() -> click.Command:
+    text = """Fill the sandbox from SEED, a YAML file of portfolios; what was in it is replaced.
+
+\b
+  reconciler sandbox load examples/quickstart/sandbox.yaml
+"""
+    return _command("load", "sandbox:load_seed", text, click.Argument(("seed",), metavar="SEED"), _sandbox_file())
+
+
+def _sandbox_reset() -> click.Command:
+    text = """Put the sandbox back to the seed it was loaded from, clock included.
+
+\b
+  reconciler sandbox reset
+"""
+    return _command("reset", "sandbox:reset", text, _sandbox_file())
+
+
+def _sandbox_advance() -> click.Command:
+    text = """Move the sandbox's clock ahead by DURATION, such as 90m or 3d; due runs happen.
+
+\b
+  reconciler sandbox advance 3d
+"""
+    return _command("advance", "sandbox:advance", text, click.Argument(("duration",)), _sandbox_file())
+
+
+def _sandbox_serve() -> click.Command:
+    text = """Serve the sandbox on a port, until interrupted; any key is accepted.
+
+\b
+  reconciler sandbox serve --port 8080
+"""
+    return _command(
+        "serve",
+        "sandbox:serve",
+        text,
+        click.Option(("--host",), default="127.0.0.1", show_default=True, help="The address to listen on."),
+        click.Option(
+            ("--port",), type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free one."
+        ),
+        _sandbox_file(),
+    )
+
+
+def _action() -> click.Command:
+    text = """Run a command as a step of GitHub Actions. Called by action.yml; its inputs are environment variables."""
+    return _command("action", "action:action", text)
+
+
+def _journal() -> click.Command:
+    text = """Carry what was confirmed from one journal to another.
+
+The journal is the only proof of whose pause it is where Glider keeps no reason. Export it after an apply, and import
+the export where the journal was lost. Needs no key, and asks no service.
+
+\b
+  reconciler journal export journal.json
+  reconciler journal import journal.json
+"""
+    return _group("journal", text, {"export": _journal_export, "import": _journal_import})
+
+
+def _sandbox() -> click.Command:
+    text = """Run the embedded Glider: a simulator of the service, to learn on and to test pipelines on.
+
+It behaves as the service is documented, keeps its portfolios in one file, and moves no money.
+
+\b
+  reconciler sandbox load examples/quickstart/sandbox.yaml
+  reconciler plan --sandbox                     in process, no port
+  reconciler sandbox serve --port 8080          the same over HTTP
+  reconciler sandbox advance 3d                 let runs happen
+  reconciler sandbox reset                      back to the seed
+"""
+    commands = {"load": _sandbox_load, "reset": _sandbox_reset, "advance": _sandbox_advance, "serve": _sandbox_serve}
+    return _group("sandbox", text, commands)
+
+
+def _records() -> tuple[click.Option, ...]:
+    """Return the options that name a journal and the service whose records are meant."""
+    return (
+        flags.base_url("What is known of this service. It is not asked."),
+        flags.sandbox(f"What is known of the embedded Glider in FILE [{flags.DEFAULT_SANDBOX}]."),
+        flags.journal("The journal."),
+    )
+
+
+def _sandbox_file() -> click.Option:
+    """Return ``--sandbox`` of the commands that are about a sandbox anyway."""
+    return click.Option(
+        ("--sandbox", "file"),
+        default=flags.DEFAULT_SANDBOX,
+        show_default=True,
+        metavar="FILE",
+        help="The sandbox's file.",
+    )
+
+
+def _watch() -> click.Option:
+    """Return ``--watch``, whose seconds may be left out."""
+    return click.Option(
+        ("--watch",),
+        is_flag=False,
+        flag_value=str(WATCH_SECONDS),  # and no default=None, as for --sandbox
+        callback=_seconds,
+        metavar="[SECONDS]",
+        help=f"Show it again in its place every so often [{WATCH_SECONDS}], until Ctrl-C. On a terminal only.",
+    )
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:  # noqa: ARG001 - click's signature
+    """Return how often to look, in whole seconds; an id behind a bare ``--watch`` is named as what it is."""
+    if value is None:
+        return None
+    text = value.removesuffix("s")
+    if not (text.isascii() and text.isdigit() and len(text) < 6):
+        raise click.BadParameter(f"{value!r} is no number of seconds. Put a portfolio before it: status ID --watch.")
+    if int(text) < SHORTEST_WATCH_SECONDS:
+        raise click.BadParameter(f"every {text} s is too often; {SHORTEST_WATCH_SECONDS} at least.")
+    return int(text)
+
+
+MAKERS: Mapping[str, Callable[[], click.Command]] = {
+    "validate": _validate,
+    "plan": _plan,
+    "apply": _apply,
+    "drift": _drift,
+    "show": _show,
+    "status": _status,
+    "rebalance": _rebalance,
+    "import": _import,
+    "coverage": _coverage,
+    "explain": _explain,
+    "history": _history,
+    "journal": _journal,
+    "doctor": _doctor,
+    "schema": _schema,
+    "sandbox": _sandbox,
+    "action": _action,
+}

@@ -1,0 +1,158 @@
+"""Two sides compared: what is declared with what is live (a look for drift), and one plan with another.
+
+In: a plan whose files were their own base, so that its causes are drift or pending, or a
+:class:`~reconciler.core.diff.Comparison` of two. Out: a :class:`~reconciler.render.page.Page`, or JSON values. What is
+declared stands first, what is live second; what was earlier first, what is later second.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, assert_never
+
+from reconciler.core.diff import Step, difference_text, facts
+from reconciler.core.model import Provenance, Verdict
+from reconciler.core.plan import Blocked, Cause, Change, ChangeReason, Field, FieldChange, Held, Moved
+from reconciler.core.planfile import fingerprint
+from reconciler.core.text import format_duration, plural
+from reconciler.render.effects import effect, followed, held_effect, moved_text, reach_text
+from reconciler.render.json import picked
+from reconciler.render.page import NAME, UNVERIFIED, Column, Lines, Page, Part, Row, Rows, Tone, code, marked, toned
+
+if TYPE_CHECKING:
+    from reconciler.core.diff import Compared, Comparison, Entry
+    from reconciler.core.plan import Plan
+
+
+class Finding(StrEnum):
+    """What is wrong with a portfolio, in the order of display."""
+
+    MOVED = "moved"
+    PENDING = "pending"
+    UNVERIFIED = "unverified"
+    HELD = "held"
+    BLOCKED = "blocked"
+
+
+def drift_page(plan: Plan) -> Page:
+    """Return a row for each portfolio that is not as declared, by finding and then by id, and the counts.
+
+    A strategy's id is its address.
+    """
+    rows = _findings(plan)
+    counts = ", ".join(f"{sum(row.part == part for row in rows)} {word}" for part, word in enumerate(Finding))
+    counts = f"{counts}. {plan.no_op + plan.strategies_no_op} as declared"
+    columns = (Column("Finding"), Column("Portfolio"), NAME, Column("Difference"))
+    parts = tuple(Part(finding.value.capitalize()) for finding in Finding)
+    found = Rows(columns=columns, rows=rows, parts=parts, subject=1, parted=True)
+    return Page(
+        title="Drift",
+        tone=Tone.NOTICE if rows else Tone.GOOD,
+        verdict=counts if rows else "live automation is as declared",
+        about=((f"{plural(plan.managed, 'portfolio')} compared with live at ", code(plan.base_url)),),
+        blocks=(found if rows else Lines(("No drift: live automation is as declared.",)),),
+        last=(f"Drift: {counts}.",),
+    )
+
+
+def _findings(plan: Plan) -> tuple[Row, ...]:
+    rows = [_finding(_finding_of(change), change, _differences(change)) for change in plan.changes]
+    for held in plan.held:
+        why = held_effect(held)
+        rows.append(_finding(Finding.HELD, held, f"declared active, {why.text}", f"declared active, {why.shared}"))
+    rows += [_finding(Finding.MOVED, moved, _elsewhere(moved)) for moved in plan.moved]
+    rows += [_finding(Finding.BLOCKED, blocked, blocked.detail) for blocked in plan.blocked]
+    return tuple(sorted(rows, key=lambda row: (row.part, row.name)))
+
+
+def _finding(finding: Finding, entry: Entry, story: str, alike: str = "") -> Row:
+    cells = (toned(finding.value), code(entry.id), entry.name or "", story)
+    return Row(cells, entry.id, alike or story, part=list(Finding).index(finding))
+
+
+def _finding_of(change: Change) -> Finding:
+    if all(field.verdict is not Verdict.DIFFERENT for field in change.fields):
+        return Finding.UNVERIFIED
+    return Finding.MOVED if change.cause is Cause.DRIFT else Finding.PENDING
+
+
+def _elsewhere(moved: Moved) -> str:
+    state = f", declared {moved.state}, live {moved.status.value}" if moved.state.value != moved.status.value else ""
+    return f"strategy declared {followed(moved.declared)}, live {followed(moved.live)}{state}"
+
+
+def _differences(change: Change) -> str:
+    told = [_difference(change, field) for field in change.fields if field.verdict is not Verdict.SAME]
+    return ", ".join([*told, *([reach_text(change)] if change.of_strategy is not None else [])])
+
+
+def _difference(change: Change, field: FieldChange) -> str:
+    if field.field is Field.STATE:
+        by_us = " by us" if change.reason is ChangeReason.PAUSED_BY_US else ""
+        return f"declared {field.desired}, live {field.live}{by_us}"
+    name = field.field.value.removesuffix("_ms")
+    declared = _value(field.desired)
+    if field.verdict is Verdict.UNVERIFIED:
+        return f"{name} declared {declared}, live {UNVERIFIED}"
+    live = _value(field.live) if field.live is not None else "none"
+    how = "" if field.provenance in (Provenance.READ, Provenance.NONE) else f" ({field.provenance.value})"
+    return f"{name} declared {declared}, live {live}{how}"
+
+
+def _value(value: str | int) -> str:
+    return format_duration(value) if isinstance(value, int) else value
+
+
+def comparison_page(comparison: Comparison) -> Page:
+    """Return a row for each portfolio that two plans treat differently, by step, and the counts."""
+    counts = f"{', '.join(f'{comparison.count(step)} {step.value}' for step in Step)}, {comparison.same} the same."
+    columns = (Column("Step"), Column("Action"), Column("Portfolio"), NAME, Column("Effect or difference"))
+    parts = tuple(Part(step.value.capitalize()) for step in Step)
+    rows = tuple(map(_compared_row, comparison.rows))
+    found = Rows(columns=columns, rows=rows, parts=parts, subject=2, parted=True)
+    blocks = (found if rows else Lines(("Both plans mean the same.",)),)
+    return Page(title="Compared", verdict=counts, blocks=blocks, last=(f"Compared: {counts}",))
+
+
+def comparison_document(comparison: Comparison, *, earlier: Plan, later: Plan) -> dict[str, Any]:
+    """Return the comparison as a JSON object; differences are keyed by dotted fact, times in milliseconds."""
+    return {
+        "plan": _plan_document(later),
+        "against": _plan_document(earlier),
+        "summary": {**{step.value: comparison.count(step) for step in Step}, "same": comparison.same},
+        **{step.value: [_document(row) for row in comparison.rows if row.step is step] for step in Step},
+    }
+
+
+def _plan_document(plan: Plan) -> dict[str, Any]:
+    return {**picked(plan, "base_url", "created_at"), "fingerprint": fingerprint(plan)}
+
+
+def _document(row: Compared) -> dict[str, Any]:
+    document = {**picked(row.entry, "id", "name"), **facts(row.entry)}
+    return document if row.step is not Step.CHANGED else {**document, **picked(row, "differences")}
+
+
+def _compared_row(row: Compared) -> Row:
+    word, story, alike = _told(row.entry)
+    if row.differences:
+        story = alike = ", ".join(difference_text(found) for found in row.differences)
+    cells = (toned(row.step.value), marked(word), code(row.entry.id), row.entry.name or "", story)
+    return Row(cells, row.entry.id, alike, part=list(Step).index(row.step))
+
+
+def _told(entry: Entry) -> tuple[str, str, str]:
+    """Return what a plan does with a portfolio, why or to what effect, and what of that others may share."""
+    match entry:
+        case Change():
+            found = effect(entry)
+            return entry.verb.value, found.text, found.shared
+        case Held():
+            found = held_effect(entry)
+            return "held", found.text, found.shared
+        case Blocked():
+            return "blocked", entry.detail, entry.detail
+        case Moved():
+            return "moved", moved_text(entry), ""
+        case _:
+            assert_never(entry)

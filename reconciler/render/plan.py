@@ -1,0 +1,391 @@
+"""A plan, and what an apply made of one: what needs a look stands apart, and what many have in common is one row.
+
+In: a :class:`~reconciler.core.plan.Plan` or an :class:`~reconciler.core.report.ApplyReport`. Out: a
+:class:`~reconciler.render.page.Page`, the sentences of a plan by themselves, or JSON values.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Final, assert_never
+
+from reconciler.core.fleet import Listing
+from reconciler.core.model import Verb, strategy_of
+from reconciler.core.plan import Risk
+from reconciler.core.planfile import fingerprint
+from reconciler.core.report import ACHIEVED, Outcome
+from reconciler.core.text import plural
+from reconciler.render.effects import (
+    Phrase,
+    by_cause,
+    cost_effect,
+    effect,
+    held_effect,
+    journal_notice,
+    moved_text,
+    net_effect,
+    writes_unverified,
+)
+from reconciler.render.json import picked
+from reconciler.render.page import (
+    NAME,
+    OPEN_REST,
+    Alone,
+    Column,
+    Counts,
+    Heading,
+    Lines,
+    Notice,
+    Page,
+    Part,
+    Row,
+    Rows,
+    Span,
+    Tone,
+    code,
+    marked,
+    moment,
+    sentence,
+    toned,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from reconciler.core.model import Address
+    from reconciler.core.plan import Blocked, Change, Held, Moved, Plan, Summary
+    from reconciler.core.report import ApplyReport, Result
+    from reconciler.render.page import Block, Cell, Piece
+
+DANGERS: Final[Mapping[Risk, str]] = {
+    Risk.HOLD_OVERRIDDEN: "overrides a hold",
+    Risk.RUNS_AT_ONCE: "trades at once",
+    Risk.DUE_AT_ONCE: "due to trade at once",
+    Risk.TRADES_AGAIN: "begins or goes on to trade",
+    Risk.MORE_RUNS: "trades more often",
+}
+"""The risks for which a change needs a look, the gravest first. The others are told in its effect: where no schedule
+can be read, nearly every change has them."""
+GRAVE: Final = frozenset({Risk.HOLD_OVERRIDDEN, Risk.RUNS_AT_ONCE, Risk.DUE_AT_ONCE})
+"""The dangers that trade at once, or against what a person did by hand."""
+
+
+RESULT_WIDTHS: Final = (len("not attempted"), len("> resume"))
+"""The widths of the first cells of :func:`result_cells`, whose lines come one by one."""
+
+_UNMANAGED_SHOWN: Final = 10
+"""A terminal names this many without -v; a team that begins has a whole fleet of them."""
+_MOVED: Final = (
+    " follows another strategy than declared, which no call can change: declare that one, or enroll it again. "
+    "Until then it is not resumed."
+)
+
+
+class _Place(IntEnum):
+    """The parts of a plan or a report, in the order of a document: what needs a look comes first."""
+
+    LOOK = 0
+    HELD = 1
+    MOVED = 2
+    BLOCKED = 3
+    REST = 4
+
+
+def plan_page(plan: Plan) -> Page:
+    """Return verdict, counts, guards, what needs a look, the rest, and remarks; the last line is stable."""
+    tone, words = _plan_verdict(plan)
+    rows: list[Block] = []
+    kept = _not_changed(plan)
+    for title, changes in by_cause(plan.changes):
+        found = [_change_row(change) for verb in Verb for change in changes if change.verb is verb]
+        rows += [Heading(f"{title} ({len(changes)})")] if title else []
+        rows += _table(found if title else [*found, *kept], calm=not kept)
+    if kept and any(change.cause for change in plan.changes):
+        rows += [Heading(f"Not changed ({len(kept)})"), *_table(kept, calm=False)]
+    if not (plan.changes or kept):
+        rows.append(Lines(("Nothing to do: live automation is as declared.",)))
+    return Page(
+        title="Plan",
+        tone=tone,
+        verdict=words,
+        notice=journal_notice(plan),
+        about=_about(plan),
+        pins=(("fingerprint ", code(fingerprint(plan))),),
+        blocks=(Alone(_at_a_glance(plan)), *rows, *_notes(plan), *_unmanaged(plan)),
+        last=(*filter(None, (strategies_line(plan),)), summary_line(plan.summary)),
+    )
+
+
+def _plan_verdict(plan: Plan) -> tuple[Tone, str]:
+    """Return tone and words that say at a glance what is asked of a reader."""
+    changes, blocked = len(plan.changes), len(plan.blocked)
+    # What could not be read is not known to be unchanged.
+    words = [plural(changes, "change")] if changes else [] if blocked else ["no changes"]
+    words += _left_alone(plan)
+    words += ["over a guard"] if plan.over else []
+    if blocked or plan.over:
+        return Tone.BAD, ", ".join(words)
+    if plan.held or plan.moved or any(map(_needs_look, plan.changes)):
+        return Tone.NOTICE, ", ".join(words)
+    return (Tone.CALM if changes else Tone.GOOD), ", ".join(words)
+
+
+def _about(plan: Plan) -> tuple[Cell, ...]:
+    """Return how many portfolios were compared, from which files, and with what."""
+    named = len(plan.config_files) == 1
+    files: Piece = code(plan.config_files[0]) if named else plural(len(plan.config_files), "file")
+    part = "" if plan.selection.everything else " (selected)"
+    counted: Cell = (f"{plural(plan.managed, 'portfolio')}{part} from ", files)
+    account: tuple[Cell, ...] = (("account ", code(plan.account)),) if plan.account is not None else ()
+    if plan.as_of_ms is not None:
+        return counted, as_of(plan.base_url, plan.as_of_ms), *account
+    return counted, ("live at ", code(plan.base_url)), *account
+
+
+def as_of(base_url: str, as_of_ms: int) -> Cell:
+    """Return what to say of a plan from a live file; ``as_of_ms`` is UTC epoch milliseconds."""
+    return f"live as of {moment(as_of_ms)} at ", code(base_url), ", read earlier: can't be applied"
+
+
+def summary_line(summary: Summary) -> str:
+    """Return the line that scripts and people look for; its form is stable."""
+    return (
+        f"Plan: {summary.start} to start, {summary.resume} to resume, {summary.pause} to pause, "
+        f"{summary.update} to update. {summary.no_op} unchanged, {summary.held} held, {summary.blocked} blocked."
+    )
+
+
+def strategies_line(plan: Plan) -> str:
+    """Return the line of counts of strategies, ``""`` where there is nothing to tell of any; its form is stable."""
+    found = plan.summary.strategies
+    moved = f"Moved to another strategy: {plural(len(plan.moved), 'portfolio')}." if plan.moved else ""
+    if not found.update + found.blocked + found.no_op:
+        return moved
+    counts = f"Strategies: {found.update} to update, {found.no_op} unchanged, {found.blocked} blocked."
+    return f"{counts} {moved}".rstrip()
+
+
+def report_page(report: ApplyReport) -> Page:
+    """Return verdict, counts, every result that needs a look, what was held or blocked, and the other results."""
+    plan, order = report.plan, list(Outcome)
+    results = sorted(report.results, key=lambda result: order.index(result.outcome))
+    kept = [Row((row.cells[0], "", *row.cells[1:]), part=row.part) for row in _not_changed(plan)]
+    counts = {outcome: report.count(outcome) for outcome in Outcome}
+    words = [f"{count:,} {outcome.text}" for outcome, count in counts.items() if count]
+    good = not plan.blocked and all(result.outcome in ACHIEVED for result in results)
+    calm = Tone.NOTICE if plan.held or plan.moved else Tone.GOOD
+    table = Rows(
+        columns=(Column("Outcome", signs=True), *_columns("What happened")),
+        rows=(*map(_result_row, results), *kept),
+        parts=_parts("Done", alone=True),
+        subject=2,
+    )
+    return Page(
+        title="Apply",
+        tone=calm if good else Tone.BAD,
+        verdict=", ".join([*words, *_left_alone(plan)]) or "nothing to do",
+        about=_about(plan),
+        pins=(("fingerprint ", code(fingerprint(plan))),),
+        blocks=(Alone((Counts(tuple((Span(one.text), count) for one, count in counts.items())),)), table),
+        last=(f"Apply: {', '.join(f'{count} {outcome.text}' for outcome, count in counts.items())}.",),
+    )
+
+
+def result_cells(result: Result) -> tuple[Cell, ...]:
+    """Return what is shown as soon as one change has its outcome; what it did stands in the plan above."""
+    return toned(result.outcome.value), marked(result.change.verb), subject_cell(result.change.id), _story(result)
+
+
+def report_document(report: ApplyReport) -> dict[str, Any]:
+    """Return counts by outcome and every change's result as JSON values, sorted by id."""
+    plan = report.plan
+    return {
+        "base_url": plan.base_url,
+        "fingerprint": fingerprint(plan),
+        **picked(report, "started_at", "finished_at"),
+        "summary": {outcome.value: report.count(outcome) for outcome in Outcome},
+        "held": [held.id for held in plan.held],
+        "moved": [moved.id for moved in plan.moved],
+        "blocked": [picked(blocked, "id", "reason") for blocked in plan.blocked],
+        "results": [
+            picked(result.change, "id", "name", "verb", "before", "after", "reach")
+            | picked(result, "outcome", "calls", "detail", "notes")
+            for result in report.results
+        ],
+    }
+
+
+def subject_cell(address: Address) -> Cell:
+    """Return how a portfolio or strategy is named for people: ``ao04x0r6``, ``strategy 01JWZ…``."""
+    strategy = strategy_of(address)
+    return code(address) if strategy is None else ("strategy ", code(strategy))
+
+
+def danger(change: Change) -> Risk | None:
+    """Return the gravest thing that a change risks, ``None`` where it makes nothing trade, sooner or more often."""
+    found = next((risk for risk in DANGERS if risk in change.risks), None)
+    return Risk.TRADES_AGAIN if found is None and change.verb in (Verb.START, Verb.RESUME) else found
+
+
+def _left_alone(plan: Plan) -> list[str]:
+    counts = {"held": len(plan.held), "moved": len(plan.moved), "blocked": len(plan.blocked)}
+    return [f"{count} {word}" for word, count in counts.items() if count]
+
+
+def _at_a_glance(plan: Plan) -> tuple[Block, ...]:
+    blocks: list[Block] = []
+    if plan.as_of_ms is not None:
+        read = f"Live as of {moment(plan.as_of_ms)}, read earlier: can't be applied."
+        blocks.append(Lines((Span(read, Tone.STRONG),)))
+    blocks.append(_counts(plan.summary))
+    if plan.over:
+        blocks.append(Notice(Tone.BAD, tuple((Span("Over a guard:", Tone.STRONG), f" {over}.") for over in plan.over)))
+    if dangers := _dangers(plan):
+        blocks.append(Lines((dangers,)))
+    if line := strategies_line(plan):
+        blocks.append(Lines((Span(line, Tone.STRONG),)))
+    return tuple(blocks)
+
+
+def _counts(summary: Summary) -> Counts:
+    counts = {verb.value: getattr(summary, verb.value) for verb in Verb}
+    counts |= {"held": summary.held, "blocked": summary.blocked}
+    return Counts((*((marked(word), count) for word, count in counts.items()), (Span("unchanged"), summary.no_op)))
+
+
+def _dangers(plan: Plan) -> tuple[Piece, ...]:
+    """Return how many changes have each danger, as a sentence; nothing where none has any."""
+    risks = Counter(risk for change in plan.portfolios for risk in change.risks)
+    found = [(risks[risk], words) for risk, words in DANGERS.items()]
+    faster = sum(Risk.MORE_RUNS in change.risks for change in plan.cadences)
+    found.append((faster, "strategies that trade more often"))
+    told: list[Piece] = []
+    for count, words in found:
+        if count:
+            told += [f"{',' if told else ''} {words} ", Span(f"{count:,}", Tone.STRONG)]
+    return (Span("Look first:", Tone.STRONG), *told, ".") if told else ()
+
+
+def _columns(last: str) -> tuple[Column, ...]:
+    return Column("Action"), Column("Portfolio"), NAME, Column(last)
+
+
+def _parts(rest: str, *, alone: bool = False) -> tuple[Part, ...]:
+    """Return the parts by :class:`_Place`; ``alone`` says that a terminal has shown what is left alone before."""
+    left = (Part(title, alone=alone) for title in ("Held", "Moved to another strategy", "Blocked"))
+    return Part("Needs a look"), *left, Part(rest, rank=2, opened=OPEN_REST)
+
+
+def _table(rows: Sequence[Row], *, calm: bool) -> Iterator[Rows]:
+    """Yield the table of a plan; ``calm`` says that nothing in it is held, has moved or is blocked."""
+    if rows:
+        calm = calm and all(row.part == _Place.REST for row in rows)
+        parts = _parts("Changes" if calm else "Everything else")
+        yield Rows(columns=_columns("Effect"), rows=tuple(rows), parts=parts, subject=1)
+
+
+def _change_row(change: Change) -> Row:
+    found = effect(change)
+    return Row(
+        (marked(change.verb), subject_cell(change.id), change.name or "", found.text),
+        name=change.id,
+        alike=found.shared,
+        noun=_noun(change.id),
+        part=_Place.LOOK if _needs_look(change) else _Place.REST,
+        gravity=_gravity(change),
+    )
+
+
+def _needs_look(change: Change) -> bool:
+    """Whether a reviewer should look at a change by itself: it makes something trade, or holds for many at once."""
+    return change.of_strategy is not None or danger(change) is not None
+
+
+def _gravity(change: Change) -> tuple[int, ...]:
+    """Order changes: strategies, then by the gravest danger, by how many portfolios they reach (an unknown number
+    being the most), by how many other risks there are; by id where these are equal."""
+    found = danger(change)
+    rank = list(DANGERS).index(found) if found is not None else len(DANGERS)
+    return change.of_strategy is None, rank, change.reach is not None, -(change.reach or 0), -len(change.risks)
+
+
+def _not_changed(plan: Plan) -> list[Row]:
+    """Return the rows of what is held, has moved or is blocked."""
+    told: list[tuple[str, _Place, Held | Moved | Blocked, Phrase]]
+    told = [("held", _Place.HELD, held, held_effect(held)) for held in plan.held]
+    told += [("moved", _Place.MOVED, moved, Phrase("", moved_text(moved))) for moved in plan.moved]
+    told += [("blocked", _Place.BLOCKED, blocked, Phrase(blocked.detail)) for blocked in plan.blocked]
+    return [
+        Row((marked(word), subject_cell(one.id), one.name or "", why.text), one.id, why.shared, _noun(one.id), place)
+        for word, place, one, why in told
+    ]
+
+
+def _noun(address: Address) -> str:
+    return "portfolio" if strategy_of(address) is None else "strategy"
+
+
+def _notes(plan: Plan) -> Iterator[Lines]:
+    """Yield what is to be known beside the rows."""
+    notes: list[Cell] = []
+    if writes_unverified(plan):
+        text = "Glider does not return this value. One write settles it; it is remembered."
+        notes.append(Span(text, symbol="?"))
+    if plan.held:
+        release = sentence(" stays paused. Release one with --resume-held ID, or `hold: override` in its file.")
+        notes.append((Span("Held", symbol="!"), *release))
+    notes += [(Span("Moved", symbol="!"), _MOVED)] if plan.moved else []
+    notes += [line for line in (net_effect(plan), cost_effect(plan)) if line]
+    if notes:
+        yield Lines(tuple(notes), Tone.QUIET)
+
+
+def _unmanaged(plan: Plan) -> Iterator[Block]:
+    """Yield what the service lists and no file declares, or that nobody knows; nothing where there is none."""
+    match plan.listing:
+        case Listing.NONE:
+            return
+        case Listing.INCOMPLETE:
+            why = "the list of v2 portfolios could not be read as a whole"
+            yield Lines((f"Unmanaged portfolios are not known: {why}.",))
+        case Listing.COMPLETE if plan.unmanaged:
+            are = "is" if len(plan.unmanaged) == 1 else "are"
+            yield Rows(
+                caption=f"{plural(len(plan.unmanaged), 'portfolio')} on v2 {are} not declared, and left alone.",
+                columns=(Column("Portfolio"), NAME, Column("State"), Column("Strategy")),
+                rows=tuple(
+                    Row((code(one.id), one.name or "", one.status.value.replace("_", " "), _of_strategy(one.strategy)))
+                    for one in plan.unmanaged
+                ),
+                parts=(Part("On v2, not declared, left alone", rank=3, opened=0),),
+                most=_UNMANAGED_SHOWN,
+            )
+        case Listing.COMPLETE:
+            return
+        case _:
+            assert_never(plan.listing)
+
+
+def _of_strategy(strategy: str | None) -> Cell:
+    return ("strategy ", code(strategy)) if strategy else ""
+
+
+def _result_row(result: Result) -> Row:
+    change, story = result.change, _story(result) or effect(result.change).shared
+    look = result.outcome not in ACHIEVED or result.notes
+    gravest = (Outcome.UNKNOWN, Outcome.FAILED, Outcome.STALE, Outcome.NOT_ATTEMPTED, Outcome.ALREADY_DONE)
+    gravity = gravest.index(result.outcome) if result.outcome in gravest else len(gravest)
+    return Row(
+        (toned(result.outcome.value), marked(change.verb), subject_cell(change.id), change.name or "", story),
+        name=change.id,
+        alike=story,
+        noun=_noun(change.id),
+        part=_Place.LOOK if look else _Place.REST,
+        gravity=(gravity,),
+    )
+
+
+def _story(result: Result) -> str:
+    """Return what became of a change beyond its outcome, ``""`` where there is nothing to tell."""
+    return "; ".join([*([result.detail] if result.detail else []), *result.notes])

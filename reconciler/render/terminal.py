@@ -1,0 +1,295 @@
+"""The writer for a terminal: colours, widths, columns that fit, lines that are broken where they should be.
+
+In: a :class:`~reconciler.render.page.Page` and a :class:`Style`. Out: text that ends in a line break. Whatever comes
+from outside is made harmless once more here, at the sink: a plan file can hold anything. The important thing stands
+last, where the eye is.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, assert_never
+from unicodedata import combining, east_asian_width
+
+from msgspec import Struct
+
+from reconciler.core.text import harmless
+from reconciler.render.page import (
+    Alone,
+    At,
+    Column,
+    Counts,
+    Facts,
+    Heading,
+    Lines,
+    Notes,
+    Notice,
+    Problems,
+    Rows,
+    Tone,
+    folded,
+    moment,
+    source_lines,
+    utc,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from reconciler.core.diagnostics import Diagnostic
+    from reconciler.render.page import Block, Cell, Page
+
+GAP: Final = "  "
+NARROWEST: Final = 24
+"""A last column narrower than this is left to the terminal to break."""
+_LONGEST: Final = 400
+"""Characters of one text from outside."""
+_SGR: Final = re.compile(r"\x1b\[[0-9;]*m")
+_UNUSUAL: Final = re.compile(r"[^\x00-\u02ff\u2010-\u2027\u2190-\u21ff]")
+"""What may be wide or combining; letters of Europe, dashes, the ellipsis and arrows are neither."""
+_COLOUR_OR_CHARACTER: Final = re.compile(r"(?s)\x1b\[[0-9;]*m|.")
+_INKS: Final[Mapping[Tone, str]] = {
+    Tone.STRONG: "1",
+    Tone.QUIET: "2",
+    Tone.GOOD: "32",
+    Tone.CALM: "34",
+    Tone.NOTICE: "33",
+    Tone.WAITS: "35",
+    Tone.BAD: "31",
+}
+"""The SGR parameters of each tone; ``PLAIN`` has none."""
+
+
+_FACTS: Final = (Column(""), Column(""))
+
+
+class Style(Struct, frozen=True):
+    """Whether colours are on, and how wide the terminal is; ``None`` where lines may be as long as they are."""
+
+    color: bool = False
+    columns: int | None = None
+
+    def paint(self, text: str, *tones: Tone) -> str:
+        """Return ``text`` in the colours of these tones, or as it is without colours."""
+        inks = ";".join(_INKS[tone] for tone in tones if tone is not Tone.PLAIN)
+        return f"\x1b[{inks}m{text}\x1b[0m" if self.color and text and inks else text
+
+
+PLAIN: Final = Style()
+
+
+def terminal(page: Page, style: Style, *, verbose: bool = False, below: bool = False) -> str:
+    """Return a whole page. ``verbose`` leaves nothing out and folds nothing.
+
+    ``below`` is for a page that stands below another one, which has said already what both are about.
+    """
+    head = [style.paint(safe(page.notice), Tone.NOTICE)] if page.notice else []
+    head += [style.paint(", ".join(map(plain, page.about)), Tone.QUIET)] if page.about and not below else []
+    groups = [head]
+    titles: list[str] = []
+    for block in page.blocks:
+        lines = _block(block, style, verbose=verbose)
+        if isinstance(block, Heading):
+            titles = lines
+        else:
+            groups.append([*titles, *lines])
+            titles = []
+    groups.append([style.paint(safe(line, longest=1000), Tone.STRONG) for line in page.last])
+    return "\n\n".join("\n".join(group) for group in groups if group) + "\n"
+
+
+def _block(block: Block, style: Style, *, verbose: bool) -> list[str]:
+    match block:
+        case Rows():
+            return _table(block, style, verbose=verbose)
+        case Heading():
+            return [style.paint(plain(block.text), Tone.STRONG)]
+        case Lines():
+            return _sentences(block.lines, block.tone, style)
+        case Notice():
+            return _sentences(block.sentences, block.tone, style)
+        case Facts():
+            return _indented(_FACTS, block.facts, style)
+        case Problems():
+            return [line for problem in block.problems for line in problem_lines(problem, style)]
+        case Notes() | Counts() | Alone():
+            return []  # notes go to the other stream as they come up, and the last line has the counts
+        case _:
+            assert_never(block)
+
+
+def _sentences(cells: Sequence[Cell], tone: Tone, style: Style) -> list[str]:
+    """Return sentences in one colour, broken between words where they are wider than the terminal."""
+    return [style.paint(line, tone) for cell in cells for line in _wrapped(plain(cell), style.columns)]
+
+
+def _wrapped(text: str, room: int | None) -> list[str]:
+    if room is None or width(text) <= room:
+        return [text]
+    from textwrap import wrap
+
+    return wrap(text, room, break_long_words=False, break_on_hyphens=False)
+
+
+def problem_lines(problem: Diagnostic, style: Style) -> list[str]:
+    """Return a problem of the files as its sentence, the source line, and a caret below what is wrong."""
+    lines = [safe(str(problem), longest=1000)]
+    if found := source_lines(problem):
+        number, excerpt, caret = found
+        lines.append(style.paint(f"  {number} | ", Tone.QUIET) + safe(excerpt, longest=160))
+        lines.append(style.paint(f"  {' ' * len(number)} | ", Tone.QUIET) + style.paint(caret, Tone.BAD))
+    return lines
+
+
+def _table(block: Rows, style: Style, *, verbose: bool) -> list[str]:
+    """Return the rows below their caption, indented where no titles of columns stand above them."""
+    rows = [row for row in (block.rows if verbose else folded(block)) if not block.parts[row.part].alone]
+    shown = rows if verbose or block.most is None else rows[: block.most]
+    cells = [row.cells for row in shown]
+    if block.headed:
+        lines = _aligned(block.columns, cells, style, style.columns, headed=True)
+    else:
+        lines = _indented(block.columns, cells, style)
+    if len(shown) < len(rows):
+        more = f"… and {len(rows) - len(shown)} more; -v lists them"
+        lines.append(style.paint(more if block.headed else f"  {more}", Tone.QUIET))
+    return [*([painted(block.caption, style)] if block.caption else []), *lines]
+
+
+def _indented(titles: Sequence[Column], cells: Sequence[Sequence[Cell]], style: Style) -> list[str]:
+    room = style.columns - 2 if style.columns is not None else None
+    return [f"  {line}" for line in _aligned(titles, cells, style, room, headed=False)]
+
+
+def _aligned(
+    titles: Sequence[Column], cells: Sequence[Sequence[Cell]], style: Style, room: int | None, *, headed: bool
+) -> list[str]:
+    """Return rows as lines with aligned columns, no wider than ``room`` where that can be.
+
+    A column with nothing in it is left out. Where room is short, times lose year and zone (their title tells the zone
+    instead), then columns go in the order that they say themselves, and the last one is wrapped.
+    """
+    kept = [i for i in range(len(titles)) if any(row[i] for row in cells)]
+    if not kept:
+        return []
+    texts, heads = _texts(titles, cells, short=False), [column.title.upper() for column in titles]
+    if room is not None and _width(kept, texts, heads if headed else None) > room:
+        texts = _texts(titles, cells, short=True)
+        heads = [head + " UTC" * any(isinstance(row[i], At) for row in cells) for i, head in enumerate(heads)]
+        shown_heads = heads if headed else None
+        for place in sorted((i for i in kept if titles[i].keep), key=lambda i: titles[i].keep):
+            fixed = [i for i in kept if i != kept[-1]]
+            if min(_width(fixed, texts, shown_heads) + len(GAP) + NARROWEST, _width(kept, texts, shown_heads)) <= room:
+                break
+            kept.remove(place)
+    lines = [[(texts[n][i], painted_as(cell[i], texts[n][i], style)) for i in kept] for n, cell in enumerate(cells)]
+    if headed:
+        lines.insert(0, [(heads[i], style.paint(heads[i], Tone.QUIET)) for i in kept])
+    widths = [max(width(line[i][0]) for line in lines) for i in range(len(kept))]
+    return [text for line in lines for text in _line(line, widths, room)]
+
+
+def _texts(titles: Sequence[Column], cells: Sequence[Sequence[Cell]], *, short: bool) -> list[list[str]]:
+    return [
+        [
+            plain(cell, short=short) if column.widest is None else cut(plain(cell, short=short), column.widest)
+            for column, cell in zip(titles, row, strict=True)
+        ]
+        for row in cells
+    ]
+
+
+def _width(kept: Sequence[int], texts: Sequence[Sequence[str]], heads: Sequence[str] | None) -> int:
+    """Return the width of the widest line with these columns."""
+    rows = [*texts, heads] if heads is not None else texts
+    return sum(max(width(row[i]) for row in rows) for i in kept) + len(GAP) * (len(kept) - 1)
+
+
+def _line(cells: Sequence[tuple[str, str]], widths: Sequence[int], room: int | None) -> list[str]:
+    """Return a row, given as plain and painted texts, as a line, or as several where its last cell is broken."""
+    head = "".join(shown + " " * (widths[i] - width(text)) + GAP for i, (text, shown) in enumerate(cells[:-1]))
+    text, shown = cells[-1]
+    taken = sum(widths[:-1]) + len(GAP) * (len(cells) - 1)
+    if room is None or width(text) <= room - taken or room - taken < NARROWEST:
+        return [(head + shown).rstrip()]
+    first, *more = _wrapped(text, room - taken)
+    before, _, after = shown.partition(text)  # the colours around it; a cell in several colours is wrapped without
+    lines = [head + before + first + after, *(" " * taken + before + line + after for line in more)]
+    return lines if text in shown else [head + first, *(" " * taken + line for line in more)]
+
+
+def plain(cell: Cell, *, short: bool = False) -> str:
+    """Return the text of a cell without colours; ``short`` shows of a moment only day and time."""
+    if isinstance(cell, str):
+        return safe(cell)
+    if isinstance(cell, tuple):
+        return "".join(plain(piece, short=short) for piece in cell)
+    if isinstance(cell, At):
+        return f"{utc(cell.ms):%m-%d %H:%M}" if short else moment(cell.ms)
+    text = f"`{cell.text}`" if cell.typed else safe(cell.text)
+    return f"{cell.symbol} {text}" if cell.symbol else text
+
+
+def painted(cell: Cell, style: Style) -> str:
+    """Return a cell in its colours."""
+    return painted_as(cell, plain(cell), style)
+
+
+def painted_as(cell: Cell, text: str, style: Style) -> str:
+    """Return a cell in its colours, where ``text`` is what is shown of it."""
+    if not style.color or isinstance(cell, (str, At)):
+        return text
+    if isinstance(cell, tuple):
+        return "".join(painted(piece, style) for piece in cell)
+    return style.paint(text, cell.tone)
+
+
+def in_columns(cells: Sequence[Cell], widths: Sequence[int], style: Style) -> str:
+    """Return cells as one line, each but the last as wide as it is told: for lines that come one by one."""
+    told = [painted_as(cell, pad(plain(cell), wide), style) for cell, wide in zip(cells, widths, strict=False)]
+    return GAP.join([*told, *(painted(cell, style) for cell in cells[len(widths) :])]).rstrip()
+
+
+def safe(text: str, *, longest: int = _LONGEST) -> str:
+    """Return text from outside made harmless for a terminal line."""
+    return harmless(text, longest=longest)
+
+
+def width(text: str) -> int:
+    """Return how many terminal cells ``text`` takes; colours take none."""
+    if "\x1b" in text:
+        text = _SGR.sub("", text)
+    if text.isascii() or _UNUSUAL.search(text) is None:
+        return len(text)
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def pad(text: str, cells: int) -> str:
+    """Return ``text`` with spaces up to ``cells``."""
+    return text + " " * max(0, cells - width(text))
+
+
+def cut(text: str, cells: int) -> str:
+    """Return ``text``, or its beginning and an ellipsis, at most ``cells`` wide."""
+    if width(text) <= cells:
+        return text
+    kept = text[: cells - 1]
+    while width(kept) > cells - 1:
+        kept = kept[:-1]
+    return kept + "…"
+
+
+def cut_styled(line: str, cells: int) -> str:
+    """Return a line that may hold colours, cut as :func:`cut` does; no colour runs on behind it."""
+    if width(line) <= cells:
+        return line
+    kept: list[str] = []
+    left = cells - 1
+    for found in _COLOUR_OR_CHARACTER.finditer(line):
+        token = found.group()
+        taken = width(token)
+        if taken > left:
+            break
+        kept.append(token)
+        left -= taken
+    return "".join(kept) + "…" + ("\x1b[0m" if "\x1b" in line else "")

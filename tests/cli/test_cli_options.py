@@ -1,0 +1,78 @@
+"""Options as they are declared for the command line, and as the values that a command gets."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import fields
+
+from reconciler.cli.commands import MAKERS
+from reconciler.cli.door import prepared
+from reconciler.cli.options import options_of
+from reconciler.cli.output import Format
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ARGUMENTS = {
+    "show": "plan.json",
+    "explain": "aaa",
+    "rebalance": "aaa",
+    "journal import": "journal.json",
+    "sandbox load": "seed.yaml",
+    "sandbox advance": "3d",
+}
+"""What a command can't do without."""
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Yield every command that does something, with its path."""
+    for name, make in MAKERS.items():
+        made = make()
+        if isinstance(made, click.Group):
+            yield from ((f"{name} {inner}", command) for inner, command in made.commands.items())
+        else:
+            yield name, made
+
+
+def leaves(kind: type[Struct]) -> dict[str, bool]:
+    """Return the names of all options in the groups of a kind, and whether each has to be given."""
+    found: dict[str, bool] = {}
+    for field in fields(kind):
+        if isinstance(field.type, type) and issubclass(field.type, Struct):
+            found |= leaves(field.type)
+        else:
+            found[field.name] = field.default is NODEFAULT and field.default_factory is NODEFAULT
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "command"), list(commands()), ids=lambda given: given if isinstance(given, str) else ""
+)
+def test_every_option_reaches_the_command(path: str, command: click.Command) -> None:
+    """Each declared option is a field of the command's options, and both leave the same unsaid."""
+    call = command.callback
+    assert isinstance(call, partial)
+    name, target = call.args
+    assert name == path.rsplit(maxsplit=1)[-1]
+    params = command.make_context(name, ARGUMENTS.get(path, "").split()).params
+    _, options = prepared(target, params)
+    needed = leaves(type(options))
+    assert params.keys() <= needed.keys()
+    assert options == options_of(type(options), {key: value for key, value in params.items() if needed[key]})
+
+
+def test_values_are_typed() -> None:
+    """Words become members, many of them a tuple, and every value stands in its group."""
+    line = "--fail-on held --target a --target b -o json"
+    params = MAKERS["plan"]().make_context("plan", line.split()).params
+    _, options = prepared("plan:plan", params)
+    assert options.output.format is Format.JSON
+    assert (options.selection.targets, [word.sentence for word in options.fail_on]) == (  # type: ignore[attr-defined]  # PlanOptions
+        ("a", "b"),
+        ["portfolios are held"],
+    )
