@@ -107,12 +107,10 @@ def _open(file: str) -> closing[Store]:
 
 def _read_seed(name: str) -> Seed:
     """Read a seed by the same YAML rules as the files."""
-    from reconciler.config.discover import MAX_FILE_BYTES
-    from reconciler.config.document import with_excerpts
-    from reconciler.config.files import read_file
-    from reconciler.config.source import read_document
-    from reconciler.core.errors import ConfigInvalid, SandboxError
-    from reconciler.sandbox import parse_seed
+    from reconciler.config.files import MAX_FILE_BYTES, read_file
+    from reconciler.config.load import load_as
+    from reconciler.core.errors import SandboxError
+    from reconciler.sandbox import SEED_FIELDS, examine
 
     try:
         content = read_file(Path(name), most=MAX_FILE_BYTES + 1)
@@ -121,7 +119,4 @@ def _read_seed(name: str) -> Seed:
         raise SandboxError(f"can't read the seed {name}: {why}", "Name a YAML file of portfolios.") from error
     if len(content) > MAX_FILE_BYTES:
         raise SandboxError(f"the seed {name} is larger than 8 MiB", "Name a YAML file of portfolios.")
-    document = read_document(name, content)
-    if document.diagnostics:
-        raise ConfigInvalid(with_excerpts(document.diagnostics, {name: content}))
-    return parse_seed(document.root)
+    return load_as(name, content, SEED_FIELDS, examine)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from reconciler.config.discover import DEFAULTS, STDIN
+from reconciler.config.files import DEFAULTS, STDIN
 from reconciler.config.git import Git, GitAnswer
 from reconciler.config.load import load
 from reconciler.core.diagnostics import Diagnostic, Severity

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from reconciler.core.errors import ApiError
 from reconciler.core.evidence import STOCK_REASON, known_interval, known_offset, without_mark
+from reconciler.core.fields import unfit
 from reconciler.core.guards import MAX_INTERVAL_MS, MIN_INTERVAL_MS
 from reconciler.core.model import (
     ApiVersion,
@@ -400,8 +401,8 @@ def _free_name(name: str, taken: Collection[str]) -> str:
 
 
 def _inherited(desired: Desired, layer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a portfolio takes over from the defaults where it says nothing itself; no start, where none is."""
-    skipped = SHARED if desired.api.can.owns_schedule else (*SHARED, "run_on_start")
+    """Return what a portfolio takes over from the defaults where it says nothing itself, and what its API has."""
+    skipped = (*SHARED, *(field.target for field in unfit(desired.api)))
     return {n: value for n, value in layer.items() if n not in skipped and not getattr(desired, n)}
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from reconciler.sandbox.faults import Fault, FaultKind, Faults, Operation, RetryAfterForm, parse_faults
     from reconciler.sandbox.model import AutomationState, Course, Refused
     from reconciler.sandbox.portfolio import DEFAULT_INTERVAL_MS, Portfolio
-    from reconciler.sandbox.seed import Seed, parse_seed
+    from reconciler.sandbox.seed import SEED_FIELDS, Seed, examine, parse_seed
     from reconciler.sandbox.serve import bind, make_server, serve_app
     from reconciler.sandbox.simulator import Simulator
     from reconciler.sandbox.store import Store
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_INTERVAL_MS",
+    "SEED_FIELDS",
     "AutomationState",
     "ConnectionLost",
     "Course",
@@ -48,6 +49,7 @@ __all__ = [
     "Strategy",
     "bind",
     "create_app",
+    "examine",
     "make_server",
     "parse_faults",
     "parse_seed",
@@ -60,7 +62,7 @@ _ROOMS: Final = {
     "faults": ("Fault", "FaultKind", "Faults", "Operation", "RetryAfterForm", "parse_faults"),
     "model": ("AutomationState", "Course", "Refused"),
     "portfolio": ("DEFAULT_INTERVAL_MS", "Portfolio"),
-    "seed": ("Seed", "parse_seed"),
+    "seed": ("SEED_FIELDS", "Seed", "examine", "parse_seed"),
     "serve": ("bind", "make_server", "serve_app"),
     "simulator": ("Simulator",),
     "store": ("Store",),
