@@ -79,6 +79,7 @@ def rerun(section: str, capture: pytest.CaptureFixture[str]) -> str:
     return BLOCK.sub(block, section)
 
 
+@pytest.mark.slow  # each begins with processes of git
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda text: text.splitlines()[0].removeprefix("## "))
 def test_a_recipe_does_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], section: str
