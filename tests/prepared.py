@@ -224,7 +224,7 @@ def _become(request: dict[str, Any], handed: list[int]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, given in enumerate(handed[:3]):
         os.dup2(given, number)
-    os.closerange(3, os.sysconf("SC_OPEN_MAX") if sys.platform == "darwin" else 1024)
+    os.closerange(3, 1024)  # the interpreter that forks never has more
     if request["session"]:
         os.setsid()
     if (bound := request["file_bytes"]) is not None:
