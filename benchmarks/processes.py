@@ -55,10 +55,13 @@ def in_turns(
 
 
 class Server:
-    """A context manager around :mod:`benchmarks.server` in a process of its own."""
+    """A context manager around :mod:`benchmarks.server` in a process of its own.
 
-    def __init__(self, count: int, seed: int, latency_ms: int) -> None:
-        self._command = [sys.executable, "-m", "benchmarks.server", str(count), str(seed), str(latency_ms)]
+    ``limit`` is nothing, or how many requests it serves a second, and how many at once after a rest.
+    """
+
+    def __init__(self, count: int, seed: int, latency_ms: int, *limit: int) -> None:
+        self._command = [sys.executable, "-m", "benchmarks.server", *map(str, (count, seed, latency_ms, *limit))]
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(

@@ -58,12 +58,21 @@ class Size:
     checked: int
     small: int
     large: int
+    limited: int
 
 
 FULL: Final = Size(
-    starts=15, repeats=3, plans=((1_000, 10, 1.15), (10_000, 50, 1.5)), checked=10_000, small=10_000, large=100_000
+    starts=15,
+    repeats=3,
+    plans=((1_000, 10, 1.15), (10_000, 50, 1.5)),
+    checked=10_000,
+    small=10_000,
+    large=100_000,
+    limited=2_000,
 )
-QUICK: Final = Size(starts=5, repeats=1, plans=((1_000, 10, 1.15),), checked=2_000, small=2_000, large=20_000)
+QUICK: Final = Size(
+    starts=5, repeats=1, plans=((1_000, 10, 1.15),), checked=2_000, small=2_000, large=20_000, limited=1_000
+)
 LATENCY_MS: Final = 50
 
 
@@ -116,6 +125,22 @@ def plan(size: Size, folder: Path) -> Iterator[Row]:
         yield Row("  reads", f"{reads:,}, {planned:,} planned", f"{count:,} portfolios", float(stray), 0.0)
 
 
+def limited(size: Size, folder: Path) -> Iterator[Row]:
+    """Compare ``plan`` of a service that limits requests, and says so by 429 alone, with what the limit allows."""
+    rate, count = 100, size.limited
+    write_files(folder, count, SEED)
+    command = [*program(), "plan", "-o", "json", "-f", str(folder), "--journal", str(folder / "journal.db")]
+    for burst in (10, 20, 50):
+        with Server(count, SEED, LATENCY_MS, rate, burst) as server:
+            took = in_turns({"plan": command}, repeats=1, cwd=folder, env=server.environment)["plan"]
+            seen = server.counts()
+        ideal = count / rate
+        what = f"plan, {count:,} portfolios, {rate} a second, burst {burst}"
+        yield Row(what, f"{took:.2f} s", f"{ideal:.2f} s", took / ideal, 1.15)
+        share = seen["refused"] / (seen["reads"] + seen["refused"])
+        yield Row("  requests refused", str(seen["refused"]), f"{seen['reads']:,} served", share, 0.05)
+
+
 _KINDS: Final = ("start", "resume", "pause", "update", "no_op", "held", "blocked")
 
 
@@ -155,6 +180,7 @@ MEASURES: Final[dict[str, Callable[[Size, Path], Iterator[Row]]]] = {
     "startup": startup,
     "validate": validate,
     "plan": plan,
+    "limited": limited,
     "stages": stages,
 }
 

@@ -1,8 +1,10 @@
 """A loopback server that answers status reads of a generated fleet after a fixed latency, as cheaply as can be.
 
-In: ``python -m benchmarks.server COUNT SEED LATENCY_MS``. Out: its port, as one line on stdout; then HTTP/1.1 with
-keep-alive. ``GET /counts`` answers what it has seen since the last such request. It ends when its stdin does, so that
-it never outlives whoever started it. Made to be a small part of what is measured, not to be right about HTTP.
+In: ``python -m benchmarks.server COUNT SEED LATENCY_MS [RATE BURST]``. Out: its port, as one line on stdout; then
+HTTP/1.1 with keep-alive. With RATE and BURST it serves so many requests a second from a bucket of that size, and
+answers 429 with ``Retry-After: 1`` and nothing else when that is empty. ``GET /counts`` answers what it has seen since
+the last such request. It ends when its stdin does, so that it never outlives whoever started it. Made to be a small
+part of what is measured, not to be right about HTTP.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from dataclasses import asdict, dataclass
 
 from benchmarks.fleet import members, status_answer
@@ -20,19 +23,39 @@ SUFFIX = b"/automation/status"
 
 @dataclass(slots=True)
 class Counts:
-    """What was seen: ``reads`` of known portfolios, ``others``, and the most connections open at a time."""
+    """What was seen: ``reads`` of known portfolios, ``refused`` ones, ``others``, the most connections at a time."""
 
     reads: int = 0
+    refused: int = 0
     others: int = 0
     open: int = 0
     most_open: int = 0
 
 
+class Bucket:
+    """A limit of ``rate`` requests a second, and ``burst`` at once after a rest."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self.rate = rate
+        self.burst = self.left = burst
+        self.filled = 0.0
+
+    def take(self) -> bool:
+        """Whether one more request is served now."""
+        now = time.monotonic()
+        self.left = min(self.burst, self.left + (now - self.filled) * self.rate)
+        self.filled = now
+        served = self.left >= 1
+        self.left -= served
+        return served
+
+
 class Fleet:
     """The answers, by path; whole responses, head included."""
 
-    def __init__(self, count: int, seed: int, latency_s: float) -> None:
+    def __init__(self, count: int, seed: int, latency_s: float, bucket: Bucket | None) -> None:
         self.latency_s = latency_s
+        self.bucket = bucket
         self.counts = Counts()
         self.answers = {m.id.encode(): _response(b"200 OK", status_answer(m)) for m in members(count, seed)}
 
@@ -40,6 +63,9 @@ class Fleet:
         """Return the response to a request line, and the seconds to wait before it."""
         if line.startswith(PREFIX) and (end := line.find(SUFFIX)) > 0:
             found = self.answers.get(line[len(PREFIX) : end])
+            if found is not None and self.bucket is not None and not self.bucket.take():
+                self.counts.refused += 1
+                return REFUSAL, self.latency_s
             if found is not None:
                 self.counts.reads += 1
                 return found, self.latency_s
@@ -92,6 +118,9 @@ def _response(status: bytes, body: bytes) -> bytes:
     return head + body
 
 
+REFUSAL = _response(b"429 Too Many Requests\r\nretry-after: 1", b'{"error":"Too Many Requests"}')
+
+
 async def serve(fleet: Fleet) -> None:
     """Serve on a free port until stdin ends."""
     loop = asyncio.get_running_loop()
@@ -105,5 +134,6 @@ async def serve(fleet: Fleet) -> None:
 
 
 if __name__ == "__main__":
-    _count, _seed, _latency_ms = sys.argv[1:]
-    asyncio.run(serve(Fleet(int(_count), int(_seed), int(_latency_ms) / 1_000)))
+    _count, _seed, _latency_ms, *_limit = sys.argv[1:]
+    _bucket = Bucket(*map(float, _limit)) if _limit else None
+    asyncio.run(serve(Fleet(int(_count), int(_seed), int(_latency_ms) / 1_000, _bucket)))

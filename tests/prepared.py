@@ -34,9 +34,8 @@ ROOT = Path(__file__).parents[1]
 LAZY = (
     "asyncio",
     "deepdiff",
-    "httpx",
+    "httpx2",
     "jsonschema",
-    "rich.progress",
     "ssl",
     "starlette.applications",
     "uvicorn",

@@ -8,12 +8,12 @@ error that says what to write instead; an account, scopes, an :class:`~reconcile
 from __future__ import annotations
 
 import asyncio
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from reconciler.api.envelope import header_of, http_date_ms, object_of
 from reconciler.api.table import data_of, lower
+from reconciler.core.endpoint import CONSOLE
 from reconciler.core.errors import ApiError, FailureKind, UsageError
 from reconciler.core.text import harmless
 
@@ -21,12 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from reconciler.api.transport import Transport
-    from reconciler.core.doctor import Asked, Asking
+    from reconciler.core.doctor import Asking, Probed
     from reconciler.core.model import PortfolioId
     from reconciler.core.ports import Clock
 
-CONSOLE: Final = "console.glidercloud.dev"
-"""Where a key gets its scopes; there is no call for it (API facts §2.7)."""
 BOUND_S: Final = 10.0
 READS: Final = 3
 """So many reads of the same kind, one after the other, for the middle of their times."""
@@ -91,14 +89,7 @@ def _account_of(payload: dict[str, object]) -> str | None:
     return harmless(name) if isinstance(name, str) and name.strip() else None
 
 
-class Scope(StrEnum):
-    """What a key needs to write on v2; v1 documents no scope, and reading needs none of these."""
-
-    PORTFOLIOS_WRITE = "portfolios:write"
-    STRATEGIES_WRITE = "strategies:write"
-
-
-async def check_scopes(transport: Transport, needed: Collection[Scope]) -> str | None:
+async def require_scopes(transport: Transport, needed: Collection[str]) -> str | None:
     """Return ``None`` where the key has every scope in ``needed``, or a sentence where its scopes can't be known.
 
     To be asked once, before the first write. What can't be known is no reason to refuse: the service refuses a write by
@@ -118,7 +109,7 @@ async def check_scopes(transport: Transport, needed: Collection[Scope]) -> str |
     scopes = _scopes_of(payload)
     if scopes is None:
         return "Glider does not tell the scopes of this key, so they were not checked"
-    missing = sorted(scope.value for scope in needed if scope.value not in scopes)
+    missing = sorted(scope for scope in needed if scope not in scopes)
     if missing:
         lacking = ApiError(
             FailureKind.FORBIDDEN, f"the key lacks the scope {' and '.join(missing)}", operation="whoami"
@@ -161,12 +152,12 @@ async def ask_service(
     one is sent.
     """
     from reconciler.api.v1 import TABLE
-    from reconciler.core.doctor import Answer, Asking, Routes
+    from reconciler.core.doctor import Asking, Routes, ServiceAnswer
 
-    async def ask(path: str, operation: str) -> Asked:
+    async def ask(path: str, operation: str) -> Probed:
         return await _ask(transport, path, operation, clock, bound_s)
 
-    whoami: list[Asked] = []
+    whoami: list[Probed] = []
     for _ in range(READS):
         whoami.append(await ask(_WHOAMI, "whoami"))
         if isinstance(whoami[-1], ApiError) or whoami[-1].status == 429:
@@ -175,15 +166,15 @@ async def ask_service(
         return Asking(whoami=tuple(whoami), portfolio=None, routes=None)
     status = await ask(TABLE.path(portfolio, TABLE.status.tail), f"status of {portfolio}")
     routes = None
-    if isinstance(status, Answer) and status.status == 200 and status.glider:
+    if isinstance(status, ServiceAnswer) and status.status == 200 and status.glider:
         paths = [TABLE.path(portfolio, tail) for tail in _ROUTES]
         reference, guide, nowhere = [await ask(path, f"paths of {portfolio}") for path in paths]
         routes = Routes(reference=reference, guide=guide, nowhere=nowhere)
     return Asking(whoami=tuple(whoami), portfolio=status, routes=routes)
 
 
-async def _ask(transport: Transport, path: str, operation: str, clock: Clock, bound_s: float) -> Asked:
-    from reconciler.core.doctor import Answer
+async def _ask(transport: Transport, path: str, operation: str, clock: Clock, bound_s: float) -> Probed:
+    from reconciler.core.doctor import ServiceAnswer
 
     sent_ms = clock.now_ms()
     try:
@@ -197,7 +188,7 @@ async def _ask(transport: Transport, path: str, operation: str, clock: Clock, bo
     payload = object_of(body) or {}
     date = header_of(headers, b"date")
     scopes = _scopes_of(payload)
-    return Answer(
+    return ServiceAnswer(
         status=status,
         sent_ms=sent_ms,
         received_ms=clock.now_ms(),

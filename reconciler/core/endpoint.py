@@ -16,6 +16,8 @@ from msgspec import Struct
 from reconciler.core.errors import NotExpected, UsageError
 from reconciler.core.text import harmless, label
 
+CONSOLE: Final = "console.glidercloud.dev"
+"""Where keys and their scopes are kept; there is no call for either (API facts §2.7)."""
 _AUTHORITY: Final = re.compile(r"[^/?#]*")
 _HOST_AND_PORT: Final = re.compile(
     r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{0,5}))?", re.ASCII

@@ -6,15 +6,15 @@ import asyncio
 import json
 import random
 from dataclasses import dataclass, field
-from selectors import SelectSelector
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from simulation import Bucket, LoopClock, simulated_loop
 from stub_service import NOW_MS, Request, Service, StillClock, fail, http, ok, raw_server, script, transport
 
 from reconciler.api.client import Glider
-from reconciler.api.pacing import LOOK_LIVES_MS
-from reconciler.api.throttle import ATTEMPTS
+from reconciler.api.limiter import ATTEMPTS
+from reconciler.api.room import LOOK_LIVES_MS
 from reconciler.api.transport import Prompt, Transport
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.model import Paths
@@ -518,38 +518,6 @@ def test_being_prompt_is_awaiting_all_the_same() -> None:
     asyncio.run(main())
 
 
-class Jumping(SelectSelector):
-    """Makes the time of an event loop jump to the next moment that anything waits for."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        if timeout is None:
-            raise AssertionError("nothing will ever happen again")
-        self.now += max(0.0, timeout)
-        return super().select(0)
-
-
-def simulated_loop() -> asyncio.AbstractEventLoop:
-    selector = Jumping()
-    loop = asyncio.SelectorEventLoop(selector)
-    loop.time = lambda: selector.now  # type: ignore[method-assign]
-    return loop
-
-
-class LoopClock:
-    """The clock of a simulated event loop."""
-
-    def now_ms(self) -> int:
-        return NOW_MS + round(asyncio.get_running_loop().time() * 1_000)
-
-    def ticks_ms(self) -> int:
-        return self.now_ms()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
 @dataclass
 class Windows:
     """A service that takes ``size`` requests in each second; ``others`` of them are somebody else's."""
@@ -593,6 +561,24 @@ class Windows:
         limited = json.dumps({"error": "Too Many Requests", "retryAfter": 1}).encode()
         answer = (200, headers, b'{"success": true, "data": {}}') if good else (429, headers, limited)
         await Service(lambda _: answer)(scope, receive, send)
+
+
+@dataclass
+class Buckets(Windows):
+    """A service that takes ``size`` requests a second and ten at once, and says nothing of it but 429."""
+
+    def __post_init__(self) -> None:
+        self.bucket = Bucket(self.size, 10)
+
+    def take(self, request: Request) -> tuple[bool, dict[str, str]]:
+        now_ms = self.clock.now_ms()
+        good = self.bucket.serves(asyncio.get_running_loop().time())
+        (self.taken if good else self.refused)[request.method] += 1
+        if good and request.method == "GET":
+            self.looked_ms[request.path] = now_ms
+        elif good:
+            self.oldest_ms = max(self.oldest_ms, now_ms - self.looked_ms.pop(request.path))
+        return good, {}
 
 
 @dataclass
@@ -650,11 +636,13 @@ async def simulate(service: Windows, clock: LoopClock, *, workers: int, changes:
     return course
 
 
-def simulated(size: int, workers: int, *, reads: int = 1, **options: Any) -> tuple[Course, Windows, int]:
+def simulated(
+    size: int, workers: int, *, reads: int = 1, changes: int = 0, kind: type[Windows] = Windows, **options: Any
+) -> tuple[Course, Windows, int]:
     """Carry out changes against windows of ``size`` a second; return the course, the service, the number of changes."""
     clock = LoopClock()
-    service = Windows(clock, size, **options)
-    changes = max(2 * workers, 3 * size)
+    service = kind(clock, size, **options)
+    changes = changes or max(2 * workers, 3 * size)
     with asyncio.Runner(loop_factory=simulated_loop) as runner:
         course = runner.run(simulate(service, clock, workers=workers, changes=changes, reads=reads))
     return course, service, changes
@@ -723,6 +711,17 @@ def test_a_window_that_others_use_too_is_worked_through(size: int, workers: int)
     assert service.refused["POST"] <= course.seconds + 1  # the last one of a window, where another was faster
     assert course.bounced <= changes
     assert service.oldest_ms <= LOOK_LIVES_MS
+
+
+@pytest.mark.parametrize("workers", [10, 50])
+@pytest.mark.parametrize("size", [30, 100])
+def test_changes_keep_to_a_limit_that_only_refusals_tell(size: int, workers: int) -> None:
+    """Look and write are paced together: all is written, on young looks, and few requests are refused."""
+    course, service, changes = simulated(size, workers, changes=500, kind=Buckets)
+    assert course.written == changes == service.taken["POST"]
+    assert service.oldest_ms <= LOOK_LIVES_MS
+    assert sum(service.refused.values()) <= workers + 0.03 * sum(service.taken.values())
+    assert course.seconds <= 1.15 * 2 * changes / size
 
 
 @pytest.mark.parametrize("latency_s", [0.9, 1.8])

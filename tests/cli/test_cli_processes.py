@@ -125,15 +125,15 @@ def test_anything_but_yes_applies_nothing(folder: Path) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_lets_the_write_in_flight_settle(folder: Path, number: signal.Signals, code: int) -> None:
     """Interrupted while a write waits for its answer: that one is settled, the rest is not attempted."""
-    import httpx
+    import httpx2
 
     with served(folder) as url:
         slow = [{"kind": "slow_answer", "operation": "pause", "ms": 1500}]
-        httpx.post(f"{url}/_sandbox/faults", json=slow).raise_for_status()
+        httpx2.post(f"{url}/_sandbox/faults", json=slow).raise_for_status()
         command = [*COMMAND, "apply", "--auto-approve", "-o", "json"]
         process = prepared.Process(command, cwd=folder, env=environment(GLIDER_BASE_URL=url))
         deadline = time.monotonic() + 60
-        while not any("pause" in r["path"] for r in httpx.get(f"{url}/_sandbox/requests").json()):
+        while not any("pause" in r["path"] for r in httpx2.get(f"{url}/_sandbox/requests").json()):
             assert time.monotonic() < deadline, process.communicate()
         process.send_signal(number)
         out, _ = process.communicate(timeout=60)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulation import Strays, reads
 from stub_service import NOW_MS, Request, Service, StillClock, fail, ok, raw_server, script, transport
 
 from reconciler.api.fleet import read_all as read_many
-from reconciler.api.pacing import Call, Pacing
+from reconciler.api.limiter import PacedCall, RequestLimiter
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, exit_reason_of
 from tests.support import World, portfolio
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from reconciler.api.transport import Transport
 
 GONE = "gone"
+LIMITED = fail(429, Retry_After="7")
 
 
 class Window:
@@ -189,30 +191,34 @@ def test_those_who_wait_are_let_go_in_the_order_of_asking() -> None:
     assert order == sorted(order)
 
 
-def test_the_whole_run_slows_down_and_recovers() -> None:
-    """After a limit one request goes alone, then half as many as before; later all of them again."""
-    sent = 0
-    peaks: list[int] = []
-    flying = 0
+def test_one_limit_holds_up_nobody_else_for_long() -> None:
+    """Who got a 429 waits as it was asked to; meanwhile the others go on, slowly at first, soon as before."""
+    service = Strays(frozenset({50}))
+    course = reads(service, 1_000, 10)
+    assert (course.served, course.refused, course.failed) == (1_000, 1, 0)
+    assert course.seconds < 5 + 1
+
+
+def test_after_a_limit_one_request_goes_alone() -> None:
+    """While nothing that was sent later got through, one request at a time asks whether it would."""
+    sent = flying = 0
+    alone: list[int] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         nonlocal sent, flying
         sent += 1
         flying += 1
-        peaks.append(flying)
-        answer = fail(429, Retry_After="1") if sent == 50 else ok({})
+        limited = 41 <= sent <= 48  # all that are on their way together
+        if 49 <= sent <= 51:
+            alone.append(flying)
         for _ in range(5):
             await asyncio.sleep(0)
         flying -= 1
-        await Service(lambda _: answer)(scope, receive, send)
+        await Service(lambda _: fail(429, Retry_After="1") if limited else ok({}))(scope, receive, send)
 
     assert read_all(transport(app, parallelism=8), 400, workers=8) == []
-    assert sent == 401
-    assert max(peaks) == 8
-    after = peaks[60:90]
-    assert 1 < max(after) <= 7
-    assert max(peaks[-60:]) == 8
-    assert 1 in peaks[50:65]
+    assert sent == 408
+    assert alone[0] == 1
 
 
 def test_no_more_are_in_flight_than_are_left() -> None:
@@ -295,17 +301,29 @@ def test_a_limit_that_names_no_wait_ends_with_its_window() -> None:
     assert 19 < sum(clock.sleeps) <= 20.5
 
 
+def test_a_clock_that_is_set_back_makes_no_wait_longer() -> None:
+    """What is waited for has nothing to do with the time of day."""
+
+    class SetBack(StillClock):
+        def now_ms(self) -> int:
+            return super().now_ms() - 3_600_000 * bool(self.sleeps)
+
+    clock = SetBack()
+    assert read_all(transport(Service(script(LIMITED, ok({}))), clock=clock), 5, workers=2) == []
+    assert 7 <= max(clock.sleeps) < 8
+
+
 def test_a_cancelled_call_does_not_keep_its_turn() -> None:
     """Whoever is cancelled in the queue, or with the turn just given to it, leaves it to the next."""
 
     async def run() -> list[bool]:
-        pacing = Pacing(parallelism=1, clock=StillClock(), jitter=lambda: 0.5)
-        await pacing.enter(Call("first", safe=True))
-        waiting = [asyncio.create_task(pacing.enter(Call(f"{n}", safe=True))) for n in range(3)]
+        limiter = RequestLimiter(parallelism=1, clock=StillClock(), jitter=lambda: 0.5)
+        await limiter.enter(PacedCall("first", safe=True))
+        waiting = [asyncio.create_task(limiter.enter(PacedCall(f"{n}", safe=True))) for n in range(3)]
         await asyncio.sleep(0)
         waiting[0].cancel()
         await asyncio.sleep(0)
-        pacing.leave()
+        limiter.leave()
         waiting[1].cancel()
         await asyncio.wait_for(waiting[2], 5)
         return [task.cancelled() for task in waiting]
@@ -337,19 +355,19 @@ def test_a_limit_reaches_those_who_stand_in_line(asked_ms: int, sent: bool) -> N
     clock = StillClock()
 
     async def run() -> list[Any]:
-        pacing = Pacing(parallelism=1, clock=clock, jitter=lambda: 0.5)
-        first = Call("first", safe=True)
-        await pacing.enter(first)
+        limiter = RequestLimiter(parallelism=1, clock=clock, jitter=lambda: 0.5)
+        first = PacedCall("first", safe=True)
+        await limiter.enter(first)
 
         async def call(name: str) -> int:
-            await pacing.enter(Call(name, safe=True))
-            pacing.leave()
+            await limiter.enter(PacedCall(name, safe=True))
+            limiter.leave()
             return clock.now
 
         waiting = [asyncio.create_task(call(name)) for name in ("second", "third")]
         await asyncio.sleep(0)
-        pacing.failed(first, ApiError(FailureKind.RATE_LIMITED, "no", status=429, retry_after_ms=asked_ms))
-        pacing.leave()
+        limiter.failed(first, ApiError(FailureKind.RATE_LIMITED, "no", status=429, retry_after_ms=asked_ms))
+        limiter.leave()
         return await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
 
     for result in asyncio.run(run()):
