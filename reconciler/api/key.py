@@ -1,7 +1,7 @@
 """The key and the service behind it: whose the key is, what it may do, and whether the service answers.
 
-In: an open transport. Out: an account, scopes, an :class:`~reconciler.core.doctor.Asking`. API facts §1.3 (V2.10), §1.4,
-§2.3, §2.7. Knows neither the environment nor how a request is sent.
+In: an open transport. Out: an account, scopes, an :class:`~reconciler.core.doctor.Asking`. API facts §1.3 (V2.10),
+§1.4, §2.3, §2.7. Knows neither the environment nor how a request is sent.
 """
 
 from __future__ import annotations

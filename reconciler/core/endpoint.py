@@ -2,7 +2,8 @@
 
 In: a base URL, a proxy or a key as somebody wrote it; what the files expect, and the account that the key belongs to.
 Out: the same address as it is used everywhere (requests, journal, plans, messages); one sentence where it is not whom
-the files expect. That is compared with whom we speak to, and never used to connect. Nothing is looked up or opened here.
+the files expect. That is compared with whom we speak to, and never used to connect. Nothing is looked up or
+opened here.
 """
 
 from __future__ import annotations
