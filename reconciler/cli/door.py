@@ -15,6 +15,7 @@ import click
 from reconciler.cli.options import Options, options_of
 from reconciler.cli.output import Output, write
 from reconciler.cli.service import Terminated
+from reconciler.cli.words import INSTEAD
 from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, ReconcilerError, UsageError, exit_reason_of
 from reconciler.render.ending import Ending, Found, TextView
 
@@ -81,6 +82,8 @@ def failed(error: BaseException, found: Found, output: Output, *, path: str) -> 
 def _failure(error: BaseException, path: str) -> tuple[ReconcilerError, ExitReason]:
     """Return the error that people are told of, and what it exits with."""
     match error:
+        case click.NoSuchOption() if error.option_name in INSTEAD:
+            return UsageError(f"No such option {error.option_name!r}.", INSTEAD[error.option_name]), ExitReason.USAGE
         case UsageError() | click.UsageError():
             text = error.format_message() if isinstance(error, click.UsageError) else error.summary
             detail = getattr(error, "detail", "")
