@@ -7,6 +7,7 @@ RECONCILER := $(BIN)/reconciler
 LOCKED := .venv/.locked
 READY := .venv/.ready
 LINTERS := .venv/ci/.locked
+LOWEST := .venv/lowest/.locked
 DEMO := examples/quickstart
 CODE := reconciler tests benchmarks
 
@@ -15,12 +16,13 @@ unexport GLIDER_API_KEY GLIDER_BASE_URL
 # Without bytecode on disk each of the hundreds of processes that tests start would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-fast check lint types layering lint-actions format bench lock clean
+.PHONY: help setup demo test test-fast test-lowest check lint types layering lint-actions format bench lock clean
 
 help:
 	@echo 'make demo    plan and apply an example against the embedded Glider'
 	@echo 'make test    run all tests, on all cores'
 	@echo 'make test-fast  those that need neither a process, a socket nor a long search: for while you edit'
+	@echo 'make test-lowest  run all tests with the lowest versions that pyproject.toml allows'
 	@echo 'make check   lint, format check, strict types, layering'
 	@echo 'make lint-actions  check action.yml and the workflows; fetches 100 MB the first time'
 	@echo 'make format  format the code and repair what the linter can repair'
@@ -65,6 +67,16 @@ test: $(READY)
 
 test-fast: $(READY)
 	$(PYTEST) -m 'not slow'
+
+# An environment of its own beside that of the linters, with the lowest allowed version of each declared dependency.
+$(LOWEST): requirements/lowest.txt pyproject.toml $(LOCKED)
+	$(PYTHON) -m venv --clear .venv/lowest
+	.venv/lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/lowest.txt
+	.venv/lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+test-lowest: $(LOWEST)
+	$(PYTEST:$(BIN)/%=.venv/lowest/bin/%)
 
 check: lint types layering
 
@@ -115,6 +127,7 @@ lock:
 	.venv/lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(UV) pyproject.toml --output-file requirements/run.txt
 	$(UV) --group dev pyproject.toml --constraint requirements/run.txt --output-file requirements/dev.txt
+	$(UV) --group dev --resolution lowest-direct pyproject.toml --output-file requirements/lowest.txt
 	$(UV) --group ci --output-file requirements/ci.txt
 	echo 'uv==$(UV_VERSION)' | $(UV) - --output-file requirements/uv.txt
 	rm -rf .venv/lock

@@ -1,4 +1,4 @@
-"""What holds for all tests: where their files lie, what random examples they draw, which are slow, what a run says.
+"""What holds for all tests: where their files may lie, what random examples they draw, which are slow, what a run says.
 
 In CI the random histories are the same on every run: a change is judged by what it changed, not by its luck.
 By hand they are new on every run, which is how new failures are found.
@@ -6,17 +6,23 @@ By hand they are new on every run, which is how new failures are found.
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import secrets
+import shutil
 import sys
 import tempfile
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
-from tests.memory import in_memory
+from reconciler.cli.service import SystemClock
+from tests.golden import Golden
+from tests.memory import in_memory, own_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +37,28 @@ SLOW_FOLDERS = frozenset({"action", "faults", "github", "process"})
 """Folders in which every test is slow; elsewhere the slow ones are marked."""
 FAST = "not slow"
 """What `make test-fast` asks for."""
+COLLECTOR = (50_000, 20, 50)
+"""How rarely garbage is looked for: ten thousand tests in memory make each look a long one."""
+ROOT = Path(__file__).parents[1]
+KEPT_HERE = tuple(str(ROOT / name) for name in (".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".venv"))
+"""What tools keep in the checkout from run to run; nothing else in it may be written to."""
+SINKS = frozenset({os.devnull, "/dev/full", "/dev/tty", "/dev/ptmx"})
+"""Devices that take what is written to them and are never replaced."""
+CHANGES: dict[str, tuple[int, ...]] = {
+    "os.rename": (0, 1),
+    "os.remove": (0,),
+    "os.rmdir": (0,),
+    "os.mkdir": (0,),
+    "os.link": (1,),
+    "os.symlink": (1,),
+    "os.truncate": (0,),
+    "os.chmod": (0,),
+    "shutil.rmtree": (0,),
+    "sqlite3.connect": (0,),
+}
+"""What changes something in a folder, and which of its arguments are the paths."""
+BY_FOLDER = frozenset({"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.chmod"})
+"""Whose last argument may be an open folder that a path starts at: then the open folder was heard of."""
 NOBODY = ("127.0.0.1", 9)
 """Where tests send what must reach nobody."""
 SEED = "RECONCILER_SEED"
@@ -38,11 +66,22 @@ COUNTED: dict[str, Counter[str]] = {}
 """What tests counted in this run, by what they call it."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what renews the golden files."""
+    parser.addoption("--renew", action="store_true", help="write the texts of tests/golden anew")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Choose what the workers have to agree on; they inherit this environment."""
     os.environ.setdefault(SEED, str(secrets.randbits(32)))
     if "TMPDIR" not in os.environ and (memory := in_memory()) is not None:
-        os.environ["TMPDIR"] = tempfile.tempdir = memory
+        made = own_folder(memory)
+        config.pluginmanager.register(Cleaner(made))
+        os.environ["TMPDIR"] = tempfile.tempdir = str(made)
+    config.pluginmanager.register(Fence())
+    if config.getoption("renew") and config.getoption("numprocesses", None):
+        raise pytest.UsageError("--renew writes whole files, so it runs without workers: add -n 0")
+    config.pluginmanager.register(Golden(renews=config.getoption("renew")), "golden")
     if config.getoption("markexpr") == FAST:
         config.pluginmanager.register(Guard())
 
@@ -51,6 +90,60 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what is slow by its folder."""
     if item.path.parent.name in SLOW_FOLDERS:
         item.add_marker("slow")
+
+
+class Fence:
+    """Fails a test that would write to a device, or to a path that is neither in a temporary folder nor a tool's.
+
+    The operating system asks nobody who is root, so a command line that is drawn at random could replace a device.
+    What a test's own process does is heard, not what a process does that it started.
+    """
+
+    def __init__(self) -> None:
+        self._on = False
+        temporary = {tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())}
+        self._inside = tuple(f"{path}/" for path in (*temporary, *KEPT_HERE, "/dev/pts"))
+        sys.addaudithook(self._hear)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self) -> Iterator[None]:
+        self._on = True
+        try:
+            return (yield)
+        finally:
+            self._on = False
+
+    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open":
+            path, mode, flags = arguments
+            writes = any(one in mode for one in "wax+") if mode else flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            if writes and self._on and path not in SINKS:
+                self._check(path)
+        elif event in CHANGES and self._on and not (event in BY_FOLDER and arguments[-1] != -1):
+            for place in CHANGES[event]:
+                self._check(arguments[place])
+
+    def _check(self, path: Any) -> None:
+        if isinstance(path, bytes):
+            path = os.fsdecode(path)
+        if not isinstance(path, str | os.PathLike) or str(path) == ":memory:":
+            return  # a descriptor, which was opened before
+        full = os.path.abspath(os.fspath(path).removeprefix("file:").partition("?")[0])  # noqa: PTH100 -- follows no link
+        if f"{full}/".startswith(self._inside) or "/__pycache__/" in full:
+            return
+        pytest.fail(f"a test would write to {full}, which is not in a temporary folder")
+
+
+class Cleaner:
+    """Removes the folder of a run, unless a test failed: then somebody may want to look."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class Guard:
@@ -84,6 +177,34 @@ def seed_of_new() -> int:
     return int(os.environ[SEED])
 
 
+@pytest.fixture
+def golden(pytestconfig: pytest.Config) -> Golden:
+    """Compares a text with the one that is kept."""
+    found = pytestconfig.pluginmanager.get_plugin("golden")
+    assert isinstance(found, Golden)
+    return found
+
+
+@pytest.fixture
+def skipped_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every wait of a command that runs in this process pass at once, and take the time that it waits for.
+
+    The command line makes its clock itself, so its methods are replaced.
+    """
+    skipped_ms = 0
+    real_now, real_ticks = SystemClock.now_ms, SystemClock.ticks_ms
+
+    async def sleep(clock: SystemClock, seconds: float) -> None:
+        nonlocal skipped_ms
+        until = skipped_ms + round(seconds * 1000)
+        await asyncio.sleep(0)
+        skipped_ms = max(skipped_ms, until)  # those who wait at the same time wait for the same time
+
+    monkeypatch.setattr(SystemClock, "sleep", sleep)
+    monkeypatch.setattr(SystemClock, "now_ms", lambda clock: real_now(clock) + skipped_ms)
+    monkeypatch.setattr(SystemClock, "ticks_ms", lambda clock: real_ticks(clock) + skipped_ms)
+
+
 def _say_the_seed(config: pytest.Config) -> None:
     reporter: TerminalReporter | None = config.pluginmanager.getplugin("terminalreporter")
     if reporter is not None:
@@ -97,7 +218,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Without workers it is said where there are such histories."""
+    """Without workers it is said where there are such histories. What was collected is never garbage."""
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR)
     if any("seed_of_new" in getattr(item, "fixturenames", ()) for item in session.items):
         _say_the_seed(session.config)
 

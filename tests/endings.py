@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
@@ -167,6 +168,7 @@ def statuses_of(text: str = "Growth") -> tuple[StatusRow, ...]:
     )
 
 
+@lru_cache(maxsize=256)  # several tests look at the same ones, from several sides
 def endings(text: str = "Growth") -> dict[str, Ending]:
     """Return an ending of each kind by a name for it."""
     plan, other = plan_of(text), plan_of("Value")

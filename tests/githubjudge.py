@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from html.parser import HTMLParser
 from typing import Final
 
@@ -82,6 +83,7 @@ class _Reader(HTMLParser):
         self.tags.append(f"<?{data}>")
 
 
+@lru_cache(maxsize=256)  # a comment that had room for all is the same below its limit
 def rendered(markdown: str) -> Rendered:
     """Return a page as GitHub's parser renders it, raw HTML let through."""
     html = markdown_to_html_with_extensions(markdown, extensions=EXTENSIONS, options=Options.CMARK_OPT_UNSAFE)
@@ -95,7 +97,8 @@ def alive(page: Rendered) -> list[str]:
     """Return what GitHub would turn into a link or a picture, or tell somebody of, or what steers a reader's eye."""
     found = [text for text in page.texts if ALIVE.search(text)]
     found += [tag for tag in page.tags if re.match(r"<(a|img|script|iframe|input|svg|h1) ", tag)]
-    steering = {c for c in page.everything if c not in "\n" + APART and unicodedata.category(c) in ("Cc", "Cf", "Cs")}
+    harmless = {"\n", *APART}
+    steering = {c for c in set(page.everything) - harmless if unicodedata.category(c) in ("Cc", "Cf", "Cs")}
     return [*found, *map(repr, steering)]
 
 

@@ -1,11 +1,11 @@
 """Calls to one service over HTTP: paced, repeated within limits; connections, time limits, and who knows the key.
 
 In: method, path and body of a call. Out: the JSON object of its answer, or an :class:`ApiError`. Knows no portfolio.
-When and how often one is sent is :mod:`reconciler.api.limiter`'s to say. The only module that imports httpx. It drives
-httpx's transports and not its client, which by construction leaves no redirect, cookie, proxy variable or netrc to
-switch off.
+When and how often one is sent is :mod:`reconciler.api.limiter`'s to say. The only module that imports httpcore2, which
+is what httpx2 itself sends by. It drives single connections and neither a client nor a pool: that is half of the
+processor time of a request, and there is no redirect, cookie, proxy variable or netrc to switch off.
 
-How httpx's exceptions are read (every other one, of whatever library: ``INTERRUPTED``)::
+How httpcore2's exceptions are read (every other one, of whatever library: ``INTERRUPTED``)::
 
     ConnectError, ConnectTimeout   no connection came about                -> UNREACHABLE
     PoolTimeout                    no connection was free                  -> UNREACHABLE
@@ -13,7 +13,7 @@ How httpx's exceptions are read (every other one, of whatever library: ``INTERRU
     all the rest                   something may have been sent            -> INTERRUPTED
 
 A write in a room is checked for the age of its look as the last thing before its bytes go out, after a connection was
-opened for it: httpcore's ``trace`` extension says when that is, and raises what the check raises.
+opened for it: httpcore2's ``trace`` extension says when that is, and raises what the check raises.
 """
 
 from __future__ import annotations
@@ -21,22 +21,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import importlib.util
 import json
-import sys
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, cast
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
+import httpcore2
 from msgspec import Struct
-
-# httpx imports its command line with rich and pygments, where those are installed, and does without it where they
-# are not. It is half of the time that the import takes, and nothing of it is used here.
-_hidden = "httpx" not in sys.modules
-if _hidden:
-    sys.modules["httpx._main"] = None  # type: ignore[assignment]  # None is how the import system spells "not there"
-import httpx
-
-if _hidden:
-    del sys.modules["httpx._main"]
 
 from reconciler import __version__
 from reconciler.api.envelope import ServiceTime, success_of, without_key
@@ -51,7 +41,16 @@ from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+    from collections.abc import (
+        AsyncIterable,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Generator,
+        Mapping,
+        Sequence,
+    )
     from types import TracebackType
 
     from reconciler.core.ports import Clock
@@ -67,12 +66,12 @@ _IN_PROCESS: Final = "http://sandbox.localhost"
 _KEEP_ALIVE_S: Final = 4.0
 _SHORTEST_SECRET: Final = 8
 _MOST_IN_A_ROW: Final = 100  # a coroutine that waits for another task by giving way to it must get there
-_NOTHING_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
-
-# httpcore imports sniffio, which is optional, several times a request. Python remembers no import that failed, and
-# looking through sys.path costs 70 us each time, a third of a millisecond in all; this entry makes it fail at once.
-if "sniffio" not in sys.modules and importlib.util.find_spec("sniffio") is None:
-    sys.modules["sniffio"] = None  # type: ignore[assignment]  # None is how the import system spells "not there"
+_NOTHING_SENT: Final = (
+    httpcore2.ConnectError,
+    httpcore2.ConnectTimeout,
+    httpcore2.PoolTimeout,
+    httpcore2.UnsupportedProtocol,
+)
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
@@ -81,20 +80,77 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     connect: float = 10.0
     read: float = 30.0
     write: float = 30.0
-    pool: float = 10.0
     whole: float = 60.0
 
 
-class _NoBody(httpx.AsyncByteStream):
-    """The body of a GET; httpx's own empty one sends an empty chunk."""
+class _Body:
+    """A body in parts. One without parts is that of a GET: httpcore2's own empty one sends an empty chunk."""
+
+    def __init__(self, *parts: bytes) -> None:
+        self._parts = parts
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        nothing: tuple[bytes, ...] = ()
-        for chunk in nothing:
-            yield chunk
+        for part in self._parts:
+            yield part
 
 
-_NO_BODY: Final = _NoBody()
+_NO_BODY: Final = _Body()
+
+
+class _InProcess(httpcore2.AsyncConnectionInterface):
+    """An ASGI application that is called in this process, as if it were a connection that stays open."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def handle_async_request(self, request: httpcore2.Request) -> httpcore2.Response:
+        """Return the application's answer; what it raises comes through as it is."""
+        path, _, query = request.url.target.partition(b"?")
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": request.method.decode(),
+            "scheme": "http",
+            "path": unquote(path.decode()),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "headers": [(name.lower(), value) for name, value in request.headers],
+        }
+        body = [part async for part in cast("AsyncIterable[bytes]", request.stream)]
+        asked: list[dict[str, Any]] = [{"type": "http.request", "body": b"".join(body)}]
+        answered = asyncio.Event()
+        start: dict[str, Any] = {}
+        parts: list[bytes] = []
+
+        async def receive() -> dict[str, Any]:
+            if asked:
+                return asked.pop()
+            await answered.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+                return
+            parts.append(message.get("body", b""))
+            if not message.get("more_body"):
+                answered.set()
+
+        await self._app(scope, receive, send)
+        return httpcore2.Response(start["status"], headers=start.get("headers", ()), content=_Body(*parts))
+
+    async def aclose(self) -> None:
+        """Do nothing: nothing was opened."""
+
+    def has_expired(self) -> bool:
+        """Whether it is to be closed: never."""
+        return False
+
+    def is_closed(self) -> bool:
+        """Whether it was closed: never."""
+        return False
 
 
 class Transport:
@@ -131,29 +187,28 @@ class Transport:
         self._timeouts = timeouts or Timeouts()
         self._asgi_app = asgi_app
         self._proxy = checked_proxy(proxy, self.base_url) if proxy and asgi_app is None else None
-        self._ssl: ssl.SSLContext | None = None
-        # One connection a request in flight, whose number the limiter keeps. httpx's pool looks at all of its
-        # connections several times a request: 8 ms of processor time at 50 of them. A pool of one has nothing to
-        # look at, and nobody ever waits inside it.
-        self._idle: list[httpx.AsyncBaseTransport] = []
+        # One connection a request in flight, whose number the limiter keeps. httpcore2's pool makes them and does no
+        # more: to choose one, it would look at all of them several times a request.
+        self._idle: list[httpcore2.AsyncConnectionInterface] = []
+        self._pool: httpcore2.AsyncConnectionPool | None = None
         key = checked_key(key)
         self._secret = key if len(key) >= _SHORTEST_SECRET else ""  # a shorter one is a word of everyday answers
         # What all requests share is made once; a request is made ten thousand times.
-        self._origin = httpx.URL(self.base_url if asgi_app is None else _IN_PROCESS)
-        self._prefix = self._origin.raw_path.decode().rstrip("/")
-        self._headers = _headers(key, self._origin)
+        parts = urlsplit(self.base_url if asgi_app is None else _IN_PROCESS)
+        self._url = httpcore2.URL(scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target=parts.path)
+        self._headers = _headers(key, parts.netloc)
         limits = self._timeouts
-        self._limits = {
-            "connect": limits.connect,
-            "read": limits.read,
-            "write": limits.write,
-            "pool": limits.pool,
-        }
+        self._extensions = {"timeout": {"connect": limits.connect, "read": limits.read, "write": limits.write}}
 
     def __repr__(self) -> str:
         return f"<Transport {self.base_url}, {self.requests} requests>"
 
     async def __aenter__(self) -> Self:
+        """Get ready to connect. Raises :class:`UsageError` where the authorities to trust can't be read."""
+        if self._asgi_app is None:
+            tls = authorities() if self._url.scheme == b"https" else None  # reading them takes 45 ms
+            proxy = _proxy_at(self._proxy, tls) if self._proxy else None
+            self._pool = httpcore2.AsyncConnectionPool(tls, proxy, keepalive_expiry=_KEEP_ALIVE_S)
         return self
 
     async def __aexit__(
@@ -242,7 +297,7 @@ class Transport:
         """
         if sending is not None:
             sending()
-        slot = self._idle.pop() if self._idle else self._connection()  # the last used is the surest to be alive
+        slot = await self._slot()
         self.requests += 1
         try:
             async with asyncio.timeout(self._timeouts.whole):
@@ -250,11 +305,11 @@ class Transport:
                 response = await (
                     slot.handle_async_request(request) if sending is None else _sent(slot, request, sending)
                 )
-                self._time.heard(response.headers.raw)
+                self._time.heard(response.headers)
                 try:
                     answer = await _read(response, operation)
                 finally:
-                    await cast("httpx.AsyncByteStream", response.stream).aclose()
+                    await response.aclose()
         except ApiError:
             await self._discard(slot)
             raise
@@ -270,53 +325,40 @@ class Transport:
             await self._discard(slot)
             raise
         self._idle.append(slot)
-        return response.status_code, *without_key(response.headers.raw, answer, self._secret)
+        return response.status, *without_key(response.headers, answer, self._secret)
 
-    def _request(self, method: str, path: str, body: bytes | None) -> httpx.Request:
+    def _request(self, method: str, path: str, body: bytes | None) -> httpcore2.Request:
         headers = self._headers
-        stream: httpx.AsyncByteStream = _NO_BODY
         if body is not None:
-            headers = headers.copy()
-            headers["Content-Type"] = "application/json"
-            headers["Content-Length"] = str(len(body))
-            stream = httpx.ByteStream(body)
-        path = self._prefix + path
-        extensions: dict[str, object] = {"timeout": self._limits}
-        if self._asgi_app is not None or self._proxy is not None:
-            # A proxy takes the target below for that of its own CONNECT; in process there is nothing to save.
-            url = self._origin.join(path)
-            return httpx.Request(method, url, headers=headers, stream=stream, extensions=extensions)
-        # The path goes around httpx.URL, whose parser takes 40 us; ids are checked before they get here.
-        extensions["target"] = path.encode()
-        return httpx.Request(method, self._origin, headers=headers, stream=stream, extensions=extensions)
+            length = str(len(body)).encode()
+            headers = [*headers, (b"Content-Type", b"application/json"), (b"Content-Length", length)]
+        at = self._url
+        # Put together from its parts, and parsed by nobody: ids are checked before they get here.
+        url = httpcore2.URL(scheme=at.scheme, host=at.host, port=at.port, target=at.target + path.encode())
+        content = _NO_BODY if body is None else body
+        return httpcore2.Request(method, url, headers=headers, content=content, extensions=dict(self._extensions))
 
-    def _connection(self) -> httpx.AsyncBaseTransport:
-        if self._asgi_app is not None:
-            return httpx.ASGITransport(app=cast("Any", self._asgi_app))
-        return httpx.AsyncHTTPTransport(
-            verify=self._tls(),
-            proxy=httpx.Proxy(self._proxy) if self._proxy else None,
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE_S),
-        )
-
-    def _tls(self) -> ssl.SSLContext:
-        """Return the one TLS context of all connections: reading the authorities takes 45 ms. Only https reads them."""
-        if self._ssl is None:
-            if self.base_url.startswith("https:"):
-                self._ssl = httpx.create_ssl_context()  # httpx's authorities, or those of SSL_CERT_FILE
-            else:
-                import ssl
-
-                self._ssl = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and is never used
-        return self._ssl
+    async def _slot(self) -> httpcore2.AsyncConnectionInterface:
+        """Return a connection that nobody else uses: the last used, which is the surest to be alive, or a new one."""
+        while self._idle:
+            slot = self._idle.pop()
+            if not slot.is_closed() and not slot.has_expired():
+                return slot
+            await self._discard(slot)
+        if self._pool is not None:
+            return self._pool.create_connection(self._url.origin)
+        return _InProcess(self._asgi_app)
 
     def _failure(self, cause: Exception, operation: str) -> ApiError:
         said = str(cause).strip() or type(cause).__name__
         said = harmless(said.replace(self._secret, "[key]") if self._secret else said, longest=200)
         if isinstance(cause, _NOTHING_SENT):
+            repair = "check the base URL and the network"
+            if "certificate verify failed" in said:
+                repair = "where an authority of your own signs its certificate, name that in SSL_CERT_FILE"
             return ApiError(
                 FailureKind.UNREACHABLE,
-                f"no connection to {self.base_url}: {said}; check the base URL and the network",
+                f"no connection to {self.base_url}: {said}; {repair}",
                 operation=operation,
             )
         if isinstance(cause, TimeoutError):
@@ -326,7 +368,7 @@ class Transport:
         )
 
     @staticmethod
-    async def _discard(slot: httpx.AsyncBaseTransport) -> None:
+    async def _discard(slot: httpcore2.AsyncConnectionInterface) -> None:
         with contextlib.suppress(Exception):  # the call has its outcome already, and a second one would hide it
             await slot.aclose()
 
@@ -336,8 +378,8 @@ def _encoded(body: Mapping[str, object]) -> bytes:
 
 
 def _sent(
-    slot: httpx.AsyncBaseTransport, request: httpx.Request, sending: Callable[[], None]
-) -> Awaitable[httpx.Response]:
+    slot: httpcore2.AsyncConnectionInterface, request: httpcore2.Request, sending: Callable[[], None]
+) -> Awaitable[httpcore2.Response]:
     """Send a request, and call ``sending`` right before its bytes, with nothing of other tasks in between."""
     prompt = Prompt(slot.handle_async_request(request))
 
@@ -352,30 +394,49 @@ def _sent(
     return prompt
 
 
-def _headers(key: str, origin: httpx.URL) -> httpx.Headers:
+def authorities() -> ssl.SSLContext:
+    """Return what all connections check certificates by: the system's authorities, or SSL_CERT_FILE's.
+
+    Raises :class:`UsageError` where they can't be read.
+    """
+    try:
+        return httpcore2.default_ssl_context()
+    except OSError as error:  # an ssl.SSLError is one, too
+        raise UsageError(
+            f"the certificates to trust can't be read: {harmless(error.strerror or str(error), longest=200)}",
+            "SSL_CERT_FILE must name a file of certificates in PEM form. Unset it to trust what this system trusts.",
+        ) from error
+
+
+def _proxy_at(url: str, tls: ssl.SSLContext | None) -> httpcore2.Proxy:
+    parts = urlsplit(url)
+    at = httpcore2.URL(scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target=b"/")
+    name = (unquote_to_bytes(parts.username), unquote_to_bytes(parts.password or "")) if parts.username else None
+    return httpcore2.Proxy(at, name, ssl_context=tls if parts.scheme == "https" else None)
+
+
+def _headers(key: str, host: str) -> list[tuple[bytes, bytes]]:
     """Return the headers of every request: the only place that the key goes to."""
-    return httpx.Headers(
-        [
-            (b"Host", origin.netloc),
-            (b"User-Agent", f"glider-reconciler/{__version__}".encode()),
-            (b"Accept", b"application/json"),
-            (b"Accept-Encoding", b"identity"),
-            (b"X-API-KEY", key.encode()),
-        ]
-    )
+    return [
+        (b"Host", host.encode()),
+        (b"User-Agent", f"glider-reconciler/{__version__}".encode()),
+        (b"Accept", b"application/json"),
+        (b"Accept-Encoding", b"identity"),
+        (b"X-API-KEY", key.encode()),
+    ]
 
 
-async def _read(response: httpx.Response, operation: str) -> bytes:
+async def _read(response: httpcore2.Response, operation: str) -> bytes:
     parts = []
     size = 0
-    async for part in cast("httpx.AsyncByteStream", response.stream):
+    async for part in cast("AsyncIterable[bytes]", response.stream):
         size += len(part)
         if size > LARGEST_BODY:
             raise ApiError(
                 FailureKind.MALFORMED,
                 f"the answer is larger than {LARGEST_BODY // 1024 // 1024} MiB; is the base URL Glider's?",
                 operation=operation,
-                status=response.status_code,
+                status=response.status,
             )
         parts.append(part)
     return b"".join(parts) if len(parts) != 1 else parts[0]

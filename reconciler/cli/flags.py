@@ -115,9 +115,8 @@ def base_url(text: str) -> click.Option:
 
 def sandbox(text: str) -> click.Option:
     """Return ``--sandbox``, whose file may be left out."""
-    return click.Option(
-        ("--sandbox",), is_flag=False, flag_value=DEFAULT_SANDBOX, default=None, metavar="[FILE]", help=text
-    )
+    # No default=None here: with one, click 8.3.0 takes whatever follows for the value.
+    return click.Option(("--sandbox",), is_flag=False, flag_value=DEFAULT_SANDBOX, metavar="[FILE]", help=text)
 
 
 def journal(text: str) -> click.Option:

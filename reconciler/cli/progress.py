@@ -1,16 +1,17 @@
-"""A progress bar on stderr, on a terminal only; rich is imported only then.
+"""How far reading or applying is, on stderr: a bar on a terminal, and elsewhere a line every ten seconds.
 
-In: events of reading and applying. Out: a bar, and above it the lines that are to stay. Without a terminal, nothing:
-the result tells it all, unless -v asks for the lines.
+In: events of reading and applying. Out: the bar, with the lines that are to stay above it; or plain lines, which a log
+of CI can hold. Nothing is shown of what takes less than the first interval.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from reconciler.cli.output import is_terminal
+from reconciler.cli.output import is_terminal, write
 from reconciler.core.report import Result
 from reconciler.render.plan import RESULT_WIDTHS, result_cells
 from reconciler.render.terminal import in_columns
@@ -22,57 +23,108 @@ if TYPE_CHECKING:
     from reconciler.core.errors import ApiError
     from reconciler.core.model import Address, PortfolioId, Verb
 
-FEWEST = 20
-"""A bar for fewer portfolios is gone before anybody sees it."""
+DRAWN_S: Final = 0.2
+"""Seconds between two drawings of the bar."""
+TOLD_S: Final = 10.0
+"""Seconds between two plain lines."""
+_CELLS: Final = 32
+_ERASE: Final = "\r\x1b[K"
 
 
-class Bar(Protocol):
-    """What a bar must be able to do."""
+class Timer(Protocol):
+    """A call that was put off."""
+
+    def cancel(self) -> None:
+        """Don't make it."""
+
+
+class Timers(Protocol):
+    """What is used of an event loop."""
+
+    def time(self) -> float:
+        """Return seconds since some moment."""
+
+    def call_later(self, delay: float, callback: Callable[[], None], /) -> Timer:
+        """Call back after ``delay`` seconds."""
+
+
+class Bar:
+    """Counts what is finished, and shows it at an interval; made by :func:`bar`."""
+
+    def __init__(self, output: Output, label: str, total: int, timers: Timers) -> None:
+        self._output = output
+        self._label = label
+        self._total = total
+        self._done = 0
+        self._timers = timers
+        self._began = timers.time()
+        self._terminal = is_terminal(sys.stderr)
+        # A runner's log keeps every drawing of a bar as a line of its own.
+        self._drawn = self._terminal and not os.environ.get("GITHUB_ACTIONS") and os.environ.get("TERM") != "dumb"
+        self._visible = False
+        self._tick_later()
 
     def advance(self) -> None:
         """One more is finished."""
+        self._done += 1
 
     def line(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a line that stays: on a terminal, or where -v asks for it."""
+        if self._terminal or self._output.verbose:
+            self._erase()
+            self._output.note(text)
 
+    def close(self) -> None:
+        """Take the bar away."""
+        self._timer.cancel()
+        self._erase()
 
-class _NoBar:
-    def __init__(self, say: Callable[[str], None] | None) -> None:
-        self._say = say
+    def _tick_later(self) -> None:
+        self._timer = self._timers.call_later(DRAWN_S if self._drawn else TOLD_S, self._tick)
 
-    def advance(self) -> None:
-        """Show nothing."""
+    def _tick(self) -> None:
+        if self._output.quiet:
+            return
+        if self._drawn:
+            write(sys.stderr, _ERASE + self._drawing()[: _columns() - 1])
+            self._visible = True
+        else:
+            self._output.note(f"{self._label}: {self._done} of {self._total} done")
+        self._tick_later()
 
-    def line(self, text: str) -> None:
-        if self._say is not None:
-            self._say(text)
+    def _erase(self) -> None:
+        if self._visible:
+            write(sys.stderr, _ERASE)
+            self._visible = False
+
+    def _drawing(self) -> str:
+        filled = _CELLS * self._done // max(self._total, 1)
+        left = ""
+        if self._done:
+            minutes, seconds = divmod(round((self._timers.time() - self._began) * (self._total / self._done - 1)), 60)
+            left = f" {minutes}:{seconds:02} left"
+        return f"{self._label} [{'#' * filled}{'.' * (_CELLS - filled)}] {self._done}/{self._total}{left}"
 
 
 @contextmanager
-def bar(output: Output, label: str, total: int) -> Iterator[Bar]:
-    """Show a bar while the block runs, when stderr is a terminal and there is enough to wait for."""
-    terminal = is_terminal(sys.stderr)
-    if output.quiet or total < FEWEST or not terminal:
-        yield _NoBar(output.note if terminal or output.verbose else None)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    from rich.text import Text
+def bar(output: Output, label: str, total: int, *, timers: Timers | None = None) -> Iterator[Bar]:
+    """Show how many of ``total`` are finished while the block runs; ``timers`` are those of the running loop."""
+    if timers is None:
+        import asyncio
 
-    columns = (TextColumn(label), BarColumn(bar_width=32), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True, no_color=not output.note_style.color, highlight=False)
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(label, total=total)
+        timers = asyncio.get_running_loop()
+    shown = Bar(output, label, total, timers)
+    try:
+        yield shown
+    finally:
+        shown.close()
 
-        class RichBar:
-            def advance(self) -> None:
-                progress.advance(task)
 
-            def line(self, text: str) -> None:
-                # The line is already styled for a terminal; rich must not read markup out of it.
-                console.print(Text.from_ansi(text), soft_wrap=True)
-
-        yield RichBar()
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 class ReadProgress:

@@ -57,7 +57,7 @@ class GitHub:
     """A context manager that posts in one repository. Every method raises :class:`GitHubError`, and nothing else.
 
     ``api_url`` is https, or http on the loopback host. ``sleep`` waits seconds between attempts. ``transport`` is an
-    ``httpx.BaseTransport``, for tests.
+    ``httpx2.BaseTransport``, for tests.
     """
 
     def __init__(

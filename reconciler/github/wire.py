@@ -1,7 +1,7 @@
 """HTTP to GitHub's REST API: limits, retries, pages, and the one place that knows the token.
 
 In: method, path and body of a request. Out: its JSON, or a :class:`GitHubError` with a sentence and a repair. Knows
-nothing of comments and issues. It drives httpx's transport and not its client, which by construction leaves no
+nothing of comments and issues. It drives httpx2's transport and not its client, which by construction leaves no
 redirect, cookie, proxy variable or netrc to switch off.
 
 What is repeated, three times in all and within 90 s of waiting: whatever a rate limit refused, because that was not
@@ -17,7 +17,7 @@ import re
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import httpx
+import httpx2
 from msgspec import Struct
 
 from reconciler import __version__
@@ -39,7 +39,7 @@ LONGEST_WAIT_S: Final = 90.0
 _WHOLE_S: Final = 60.0
 _BACKOFF_S: Final = 2.0
 _TIMEOUT: Final = {"connect": 10.0, "read": 30.0, "write": 30.0, "pool": 10.0}
-_NOTHING_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_NOTHING_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 _NEXT: Final = re.compile(r'<([^<>]{1,2000})>\s*;\s*rel="?next"?')
 
 
@@ -72,7 +72,7 @@ class Wire:
         self._base = api_url
         self._secret = token
         self._sleep = sleep
-        self._transport = cast("httpx.BaseTransport", transport) if transport is not None else _connection(api_url)
+        self._transport = cast("httpx2.BaseTransport", transport) if transport is not None else _connection(api_url)
         self._headers = {
             "Accept": "application/vnd.github+json",
             "Accept-Encoding": "identity",
@@ -150,7 +150,7 @@ class Wire:
 
     def _exchange(self, method: str, url: str, body: Mapping[str, object] | None) -> Answer:
         try:
-            request = httpx.Request(
+            request = httpx2.Request(
                 method,
                 url,
                 headers=self._headers,
@@ -159,7 +159,7 @@ class Wire:
             )
             response = self._transport.handle_request(request)
             try:
-                content = b"".join(_parts(cast("httpx.SyncByteStream", response.stream)))
+                content = b"".join(_parts(cast("httpx2.SyncByteStream", response.stream)))
             finally:
                 response.close()
         except GitHubError:
@@ -181,16 +181,25 @@ class Wire:
         )
 
 
-def _connection(api_url: str) -> httpx.BaseTransport:
-    """Return a connection; only https reads the certificate authorities, which takes 45 ms."""
-    if api_url.startswith("https:"):
-        return httpx.HTTPTransport(verify=httpx.create_ssl_context())  # httpx's authorities, or SSL_CERT_FILE's
-    import ssl
+def _connection(api_url: str) -> httpx2.BaseTransport:
+    """Return a connection; only https reads the certificate authorities, which takes 45 ms.
 
-    return httpx.HTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))  # trusts nobody, and is never used
+    Raises :class:`GitHubError` where they can't be read.
+    """
+    if not api_url.startswith("https:"):
+        import ssl
+
+        return httpx2.HTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))  # trusts nobody, and is never used
+    try:
+        return httpx2.HTTPTransport()  # the system's authorities, or SSL_CERT_FILE's
+    except OSError as error:  # an ssl.SSLError is one, too
+        raise GitHubError(
+            f"the certificates to trust can't be read: {harmless(error.strerror or str(error), longest=200)}",
+            "SSL_CERT_FILE must name a file of certificates in PEM form. Unset it to trust what this system trusts.",
+        ) from error
 
 
-def _parts(stream: httpx.SyncByteStream) -> Iterator[bytes]:
+def _parts(stream: httpx2.SyncByteStream) -> Iterator[bytes]:
     """Yield the parts of a body within its limits of size and time."""
     size = 0
     ends = monotonic() + _WHOLE_S

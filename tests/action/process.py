@@ -12,7 +12,9 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
+
+from tests.prepared import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,28 +37,18 @@ class Grace:
 class Script:
     """A process that reads nothing and whose two outputs are read line by line.
 
-    It leads a session of its own, so that whatever it leaves running can be ended with it.
+    It leads a session of its own, so that whatever it leaves running can be ended with it. ``prepared`` says that the
+    command begins with an interpreter, and may run in a fork of the prepared one.
     """
 
     def __init__(
-        self, command: Sequence[str], *, where: Path, environment: Mapping[str, str], listener: Listener
+        self, command: Sequence[str], *, where: Path, environment: Mapping[str, str], listener: Listener, prepared: bool
     ) -> None:
         self.raw: list[str] = []
         self._listener = listener
         self._lock = threading.Lock()
-        with _interruptible():
-            self._process = subprocess.Popen(
-                command,
-                cwd=where,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,  # a lone carriage return ends a line here, as it does for the runner
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,
-            )
+        make = Process if prepared else _new
+        self._process = make(command, cwd=where, env=environment, errors="replace", start_new_session=True)
         streams = (self._process.stdout, self._process.stderr)
         self._readers = [threading.Thread(target=self._read, args=(stream,), daemon=True) for stream in streams]
         for reader in self._readers:
@@ -106,6 +98,19 @@ class Script:
                 return
         self._process.kill()
         self._process.wait()
+
+
+def _new(command: Sequence[str], **how: Any) -> subprocess.Popen[str]:
+    with _interruptible():
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,  # a lone carriage return ends a line here, as it does for the runner
+            encoding="utf-8",
+            **how,
+        )
 
 
 @contextlib.contextmanager

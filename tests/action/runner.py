@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import sys
 import time
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 SUMMARY_LIMIT_BYTES = 1024 * 1024
 """A larger summary of one step is an error and is not shown."""
 FILES = {"output": "set_output", "env": "set_env", "path": "add_path", "step_summary": "step_summary", "state": "state"}
+STARTS_PYTHON = re.compile(r'(exec )?"\$PYTHON"( -?[\w.-]+| "\$[A-Z_]+[\w./-]*")+\n?')
 CONTEXT_ONLY = frozenset({"event", "token", "action_status"})
 """What ``github`` holds and no ``GITHUB_`` variable says."""
 
@@ -52,12 +55,14 @@ def run(
     grace: Grace | None = None,
     deadline_seconds: float = 60.0,
     debug: bool = False,
+    prepared: bool = False,
 ) -> Job:
     """Run the action in ``action`` as one step of a job and return how it went.
 
     ``folder`` is the disk of the runner, empty at first; ``workspace`` is the checkout, made in it when not given.
     ``env`` is what the caller's workflow sets for the step, ``secrets`` what GitHub masks from the start (the token is
     added). ``cancel`` is asked every few milliseconds while a script runs: True is the button "Cancel workflow".
+    ``prepared`` lets a script that only starts this Python run in a fork of the prepared one, without bash.
 
     Raises ActionError and ExpressionError for an action that is wrong, TimeoutError for a script past the deadline.
     """
@@ -73,6 +78,7 @@ def run(
         grace=grace or Grace(),
         deadline=time.monotonic() + deadline_seconds,
         debug=debug,
+        prepared=prepared,
     )
     running.masks = Masks(*secrets, str(event.github.get("token", "")))
     return running.whole(inputs or {})
@@ -92,6 +98,7 @@ class _Running:
     grace: Grace
     deadline: float
     debug: bool
+    prepared: bool
     masks: Masks = field(default_factory=Masks)
     status: Status = Status.SUCCESS
     exported: dict[str, str] = field(default_factory=dict)
@@ -244,7 +251,10 @@ class _Running:
         script = self.folder / "temp" / f"script_{number}.sh"
         script.write_text(step.script or "", encoding="utf-8")
         command = [bash, "--noprofile", "--norc", "-e", "-o", "pipefail", str(script)]
-        process = Script(command, where=where, environment=environment, listener=listener)
+        started = _started(step.script or "", environment) if self.prepared else None
+        process = Script(
+            started or command, where=where, environment=environment, listener=listener, prepared=started is not None
+        )
         code, cancelled = process.ends(self._asked(holds), self.grace, self.deadline)
         if cancelled:
             listener.annotate(Level.ERROR, "The operation was canceled.", by_runner=True)
@@ -305,3 +315,11 @@ class _Running:
             listener.refuse(f"$GITHUB_STEP_SUMMARY is too large: {len(summary)} bytes", fails=False)
             summary = b""
         return pairs["output"], pairs["state"], self.masks(summary.decode("utf-8", errors="replace"))
+
+
+def _started(script: str, environment: Mapping[str, str]) -> list[str] | None:
+    """Return the command line of a script that does nothing but start this Python; nothing for any other script."""
+    if not STARTS_PYTHON.fullmatch(script) or environment.get("PYTHON") != sys.executable:
+        return None
+    words = shlex.split(script.removeprefix("exec "))
+    return [re.sub(r"\$([A-Z_]+)", lambda name: environment[name[1]], word) for word in words]

@@ -7,18 +7,19 @@ import logging
 import pickle
 import ssl
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpcore2
 import pytest
 from stub_service import KEY, Request, Service, StillClock, fail, http, ok, raw_server, script, transport
 
 from reconciler import __version__
-from reconciler.api.transport import LARGEST_BODY, Timeouts, Transport
+from reconciler.api.transport import LARGEST_BODY, Timeouts, Transport, authorities
 from reconciler.core.errors import ApiError, FailureKind, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine
 
 SERVER_ERROR = fail(500)
 LIMITED = (429, {"Retry-After": "7"}, b'{"error": "Too Many Requests", "message": "slow down"}')
@@ -158,38 +159,19 @@ def test_silence_is_given_up() -> None:
     assert client.requests < 50
 
 
-def descendants(base: type[Exception]) -> Iterator[type[Exception]]:
-    for child in base.__subclasses__():
-        yield child
-        yield from descendants(child)
-
-
-HTTPX_ERRORS = sorted(
-    {
-        error
-        for base in (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError)
-        for error in (base, *descendants(base))
-        if error.__module__.split(".")[0] == "httpx"
-    },
+HTTPCORE_ERRORS = sorted(
+    {error for error in vars(httpcore2).values() if isinstance(error, type) and issubclass(error, Exception)},
     key=lambda error: error.__name__,
 )
 UNSENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"}
 
 
-def made(error: type[Exception]) -> Exception:
-    if error is httpx.HTTPStatusError:
-        return httpx.HTTPStatusError("x", request=httpx.Request("GET", "http://x"), response=httpx.Response(500))
-    if issubclass(error, httpx.StreamError) and error is not httpx.StreamError:
-        return error()
-    return error("x")
-
-
 @pytest.mark.parametrize(
-    "error", [*HTTPX_ERRORS, OSError, ssl.SSLError, RuntimeError, AssertionError, TimeoutError, ExceptionGroup]
+    "error", [*HTTPCORE_ERRORS, OSError, ssl.SSLError, RuntimeError, AssertionError, TimeoutError, ExceptionGroup]
 )
 def test_every_exception_becomes_ours(error: type[Exception]) -> None:
-    """Each of httpx's exceptions, and any other, is mapped: nothing sent, or perhaps sent, but never a traceback."""
-    cause = ExceptionGroup("x", [OSError("y")]) if error is ExceptionGroup else made(error)
+    """Each of httpcore2's exceptions, and any other, is mapped: nothing sent, or perhaps sent, never a traceback."""
+    cause = ExceptionGroup("x", [OSError("y")]) if error is ExceptionGroup else error("x")
 
     async def broken(scope: object, receive: object, send: object) -> None:
         raise cause
@@ -202,10 +184,10 @@ def test_every_exception_becomes_ours(error: type[Exception]) -> None:
     assert result.may_have_taken_effect is (error.__name__ not in UNSENT)
 
 
-def test_the_tree_of_httpx_is_walked() -> None:
+def test_the_exceptions_of_httpcore_are_found() -> None:
     """The list above is not empty by accident, and knows all that prove that nothing was sent."""
-    assert len(HTTPX_ERRORS) >= 25
-    assert {error.__name__ for error in HTTPX_ERRORS} >= UNSENT
+    assert len(HTTPCORE_ERRORS) >= 14
+    assert {error.__name__ for error in HTTPCORE_ERRORS} >= UNSENT
 
 
 def test_cancellation_passes() -> None:
@@ -305,14 +287,45 @@ def test_a_transport_needs_sane_settings() -> None:
         transport(Service(script(ok())), key=" ")
 
 
-def test_https_is_verified() -> None:
-    """Every connection shares one TLS context, which checks names and certificates."""
-    client = transport(base_url="https://api.glider.fi")
-    context = client._tls()
-    assert context is client._tls()
+def entered(client: Transport) -> None:
+    async def run() -> None:
+        async with client:
+            pass
+
+    asyncio.run(run())
+
+
+def test_https_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names and certificates are checked, by the authorities of SSL_CERT_FILE where it is set."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(Path(__file__).with_name("authority.pem")))
+    context = authorities()
     assert context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED
-    assert context.get_ca_certs()
+    assert [authority["serialNumber"] for authority in context.get_ca_certs()] == ["2A"]
+
+
+def test_a_certificate_that_is_not_trusted_says_what_to_do() -> None:
+    """Neither the base URL nor the network has to be at fault: a company's proxy may sign by its own authority."""
+
+    async def broken(scope: object, receive: object, send: object) -> None:
+        raise httpcore2.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get issuer")
+
+    assert "SSL_CERT_FILE" in str(post(transport(broken)))
+
+
+@pytest.mark.parametrize("content", [None, "", "-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n"])
+def test_an_unreadable_certificate_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
+) -> None:
+    """A file of SSL_CERT_FILE that is not there, or holds no certificate, is a mistake of usage with its repair."""
+    place = tmp_path / "authorities.pem"
+    if content is not None:
+        place.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(place))
+    with pytest.raises(UsageError) as caught:
+        entered(transport(base_url="https://api.glider.fi"))
+    assert "SSL_CERT_FILE" in caught.value.detail
+    entered(transport(base_url="http://127.0.0.1:1"))  # nothing to check there, so nothing is read
 
 
 def raw(answer: Callable[[bytes], bytes | None], *, write: bool = False, **options: Any) -> tuple[object, list[bytes]]:

@@ -54,11 +54,11 @@ def by_hand(world: World, portfolio: str, action: str, **body: object) -> None:
     """Do what a person would in the app, past our client."""
     import asyncio
 
-    import httpx
+    import httpx2
 
     async def post() -> None:
-        transport = httpx.ASGITransport(app=world.app)  # type: ignore[arg-type]  # an ASGI app by its call
-        async with httpx.AsyncClient(transport=transport, base_url="http://sandbox.localhost") as client:
+        transport = httpx2.ASGITransport(app=world.app)  # type: ignore[arg-type]  # an ASGI app by its call
+        async with httpx2.AsyncClient(transport=transport, base_url="http://sandbox.localhost") as client:
             answer = await client.post(
                 f"/v1/portfolio/{portfolio}/{action}", json=body, headers={"X-API-KEY": "person"}
             )

@@ -115,7 +115,7 @@ def test_drift(shell: Shell) -> None:
     shell("apply --sandbox --auto-approve -f other.yaml --journal other.db")
     moved = shell("drift --sandbox --target aaa")
     assert (moved.code, "moved  aaa" in moved.out) == (2, True)
-    assert "**`moved`** (1)" in shell("drift --sandbox -o markdown").out
+    assert "**Moved** (1)" in shell("drift --sandbox -o markdown").out
     assert causes(shell, "drift --sandbox") == {"aaa": "drift"}
 
 
@@ -124,7 +124,7 @@ def test_drift_that_can_not_be_known(shell: Shell) -> None:
     shell.write("automation.yaml", "version: 1\nportfolios:\n  aaa: {state: active, offset: 1h, interval: 24h}\n")
     shown = shell("drift --sandbox")
     assert shown.code == 2
-    assert "unverified  aaa    offset declared 1h, live ?" in shown.out
+    assert "unverified  aaa  offset declared 1h, live ?" in shown.out
     assert shell("drift --sandbox --unverified skip").code == 0
     assert shell("drift --sandbox --unverified fail").code == 1
     shell.write("more.yaml", "version: 1\nportfolios:\n  nobody: {state: active, interval: 24h}\n")
@@ -157,6 +157,6 @@ def test_show_against(shell: Shell) -> None:
     found = shell("show new.json --against old.json -o json").json
     assert found["summary"] == {"appeared": 1, "vanished": 1, "changed": 1, "same": 1}
     assert found["changed"][0]["differences"] == [{"fact": "note", "earlier": "Liquidity event", "later": "Audit"}]
-    assert "**`vanished`** (1)" in shell("show new.json --against old.json -o markdown").out
+    assert "**Vanished** (1)" in shell("show new.json --against old.json -o markdown").out
     assert "Both plans mean the same." in shell("show new.json --against new.json").out
     assert shell("show new.json --against automation.yaml").code == 3

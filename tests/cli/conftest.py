@@ -69,7 +69,9 @@ def load(folder: Path) -> None:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+def shell(
+    skipped_waits: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Shell:
     """An empty folder with the files of four portfolios and a sandbox that holds them."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GLIDER_API_KEY", CANARY)

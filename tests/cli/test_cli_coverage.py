@@ -8,6 +8,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell
+    from tests.golden import Golden
 
 SEED = """
 version: 1
@@ -41,26 +42,11 @@ def fleet(shell: Shell) -> Shell:
     return shell
 
 
-def test_the_list_of_v2_is_compared(fleet: Shell) -> None:
+def test_the_list_of_v2_is_compared(fleet: Shell, golden: Golden) -> None:
     """Unmanaged portfolios are shown with their strategies, and it is said that v1 has no list."""
     ended = fleet("coverage --sandbox")
     assert ended.code == 0
-    assert (
-        ended.out
-        == """\
-UNMANAGED  API  NAME          STATE   STRATEGY
-pf2        v2   Two | [x](y)  paused  own
-
-STRATEGY  PORTFOLIOS  UNMANAGED  CADENCE
-own       2           1          declared
-
-NOT LISTED  WHY
-pf3         declared on v2, but v2 does not list it
-
-v2: 1 of 2 listed portfolios declared, 1 unmanaged.
-v1: 1 portfolio declared. v1 has no list, so what else is live there is not known; --ids-from compares ids you have.
-"""
-    )
+    golden("coverage", "both APIs", ended.out)
 
 
 def test_named_ids_are_compared(fleet: Shell) -> None:

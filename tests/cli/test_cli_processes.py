@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import prepared
 from tests.cli.conftest import CANARY, FILES, SEED, load
 
 if TYPE_CHECKING:
@@ -40,27 +41,13 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def call(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=folder,
-        env=environment(**more),
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    return prepared.run([*COMMAND, *arguments], cwd=folder, env=environment(**more))
 
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
     """Serve the sandbox on a free port; yield its base URL."""
-    process = subprocess.Popen(
-        [*COMMAND, "sandbox", "serve", "--port", "0"],
-        cwd=folder,
-        env=environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = prepared.Process([*COMMAND, "sandbox", "serve", "--port", "0"], cwd=folder, env=environment())
     try:
         assert process.stderr is not None
         first = process.stderr.readline()
@@ -138,22 +125,15 @@ def test_anything_but_yes_applies_nothing(folder: Path) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_lets_the_write_in_flight_settle(folder: Path, number: signal.Signals, code: int) -> None:
     """Interrupted while a write waits for its answer: that one is settled, the rest is not attempted."""
-    import httpx
+    import httpx2
 
     with served(folder) as url:
         slow = [{"kind": "slow_answer", "operation": "pause", "ms": 1500}]
-        httpx.post(f"{url}/_sandbox/faults", json=slow).raise_for_status()
-        process = subprocess.Popen(
-            [*COMMAND, "apply", "--auto-approve", "-o", "json"],
-            cwd=folder,
-            env=environment(GLIDER_BASE_URL=url),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        httpx2.post(f"{url}/_sandbox/faults", json=slow).raise_for_status()
+        command = [*COMMAND, "apply", "--auto-approve", "-o", "json"]
+        process = prepared.Process(command, cwd=folder, env=environment(GLIDER_BASE_URL=url))
         deadline = time.monotonic() + 60
-        while not any("pause" in r["path"] for r in httpx.get(f"{url}/_sandbox/requests").json()):
+        while not any("pause" in r["path"] for r in httpx2.get(f"{url}/_sandbox/requests").json()):
             assert time.monotonic() < deadline, process.communicate()
         process.send_signal(number)
         out, _ = process.communicate(timeout=60)

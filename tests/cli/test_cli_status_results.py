@@ -9,6 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell
+    from tests.golden import Golden
 
 SEED = """
 version: 1
@@ -48,20 +49,11 @@ def settled(text: str) -> str:
     return re.sub(r" {2,}", "  ", re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "TIME", text))
 
 
-def test_the_table(fleet: Shell) -> None:
+def test_the_table(fleet: Shell, golden: Golden) -> None:
     """A failed last rebalance stands out by its capitals and its reason, and is counted first."""
     ended = fleet("status --sandbox")
     assert ended.code == 0
-    assert settled(ended.out) == (
-        "PORTFOLIO  NAME  STATE  SCHEDULE  STRATEGY  NEXT RUN  LAST RUN  RESULT  NOTE\n"
-        "bad  Growth  active  24h (observed)  -  TIME  TIME  FAILED  The rebalance failed: a swap was reverted\n"
-        "gone  paused  ?  -  -  TIME  cancelled  paused by somebody else: by hand\n"
-        "good  active  24h (observed)  -  TIME  TIME  completed\n"
-        "idle  inactive  -  -  -  -  -\n"
-        "pf  active  24h  s  TIME  -  ?\n"
-        "\n"
-        "5 portfolios: 3 active, 1 inactive, 1 paused. Last rebalances: 1 failed, 1 cancelled, 1 completed.\n"
-    )
+    golden("status", "results", ended.out)
 
 
 def test_without_results(fleet: Shell) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.cli.streams import Lasting, failure_of, is_lost
+from tests import prepared
 from tests.cli.conftest import load
 from tests.cli.test_cli_processes import COMMAND, call, environment
 
@@ -77,16 +78,8 @@ SINKS = {"gone": gone, "hung_up": hung_up, "full": full, "fine": fine}
 def run_into(folder: Path, out: str, err: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command whose standard output and error go to these sinks."""
     with SINKS[out]() as stdout, SINKS[err]() as stderr:
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=folder,
-            env=environment(TERM="xterm"),
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            text=True,
-            check=False,
-            timeout=60,
+        return prepared.run(
+            [*COMMAND, *arguments], cwd=folder, env=environment(TERM="xterm"), stdout=stdout, stderr=stderr
         )
 
 
@@ -148,9 +141,7 @@ def hang_up(folder: Path, stream: str, *arguments: str) -> int:
     pty = pytest.importorskip("pty")
     outer, inner = pty.openpty()
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: inner}
-    process = subprocess.Popen(
-        [*COMMAND, *arguments], cwd=folder, env=environment(TERM="xterm"), stdin=subprocess.DEVNULL, **streams
-    )
+    process = prepared.Process([*COMMAND, *arguments], cwd=folder, env=environment(TERM="xterm"), **streams)
     os.close(inner)
     os.read(outer, 1)
     os.close(outer)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpcore2
 import pytest
 
 from reconciler.apply.run import Stop
@@ -288,7 +288,7 @@ def test_a_pause_made_after_a_resume_whose_answer_was_lost_stays() -> None:
     async def resumed_and_stopped(exchange: Exchange) -> Answer:
         await exchange.work()
         integrator.change(Glider(world.store, world.clock.now_ms), ID, stop_enrolled)
-        raise httpx.ReadError("reset")
+        raise httpcore2.ReadError("reset")
 
     with folder() as place:
         world, wanted = world_for(place, RESUME)

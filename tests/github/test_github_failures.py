@@ -6,22 +6,22 @@ import json
 import ssl
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.core.errors import ExitReason, GitHubError
 from reconciler.github.address import checked_api_url
-from reconciler.github.client import PostAction
+from reconciler.github.client import GitHub, PostAction
 from reconciler.github.wire import LARGEST_BODY, MOST_PAGES
 from tests.github.fake import TOKEN
 from tests.github.test_github_posts import MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from reconciler.github.client import GitHub
     from tests.github.fake import FakeGitHub
 
 
@@ -173,14 +173,14 @@ def test_an_edit_is_repeated(fake: FakeGitHub, client: GitHub) -> None:
     assert fake.comments[0]["body"] == f"{MARKER}\nplan"
 
 
-class Failing(httpx.BaseTransport):
+class Failing(httpx2.BaseTransport):
     """A connection that fails at some requests, before or after they reach the fake."""
 
     def __init__(self, error: Exception, *, method: str, times: int, after: bool = False) -> None:
         self.error, self.method, self.times, self.after = error, method, times, after
-        self.inner = httpx.HTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        self.inner = httpx2.HTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         fails = request.method == self.method and self.times > 0
         if fails:
             self.times -= 1
@@ -196,7 +196,7 @@ class Failing(httpx.BaseTransport):
         self.inner.close()
 
 
-LOST = (httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, ValueError)
+LOST = (httpx2.ReadTimeout, httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError, ValueError)
 
 
 @pytest.mark.parametrize("error", LOST)
@@ -212,10 +212,10 @@ def test_a_lost_answer_leaves_one_comment(
 
 def test_no_connection_is_tried_again(fake: FakeGitHub, connect: Callable[..., GitHub], waits: list[float]) -> None:
     """Nothing was sent, so even a create is repeated; in the end the address is named."""
-    client = connect(transport=Failing(httpx.ConnectError("refused"), method="POST", times=2))
+    client = connect(transport=Failing(httpx2.ConnectError("refused"), method="POST", times=2))
     assert post(client).action is PostAction.CREATED
     assert waits == [2.0, 4.0]
-    client = connect(transport=Failing(httpx.ConnectError("refused"), method="GET", times=9))
+    client = connect(transport=Failing(httpx2.ConnectError("refused"), method="GET", times=9))
     with pytest.raises(GitHubError, match="no connection to GitHub: refused") as caught:
         post(client)
     assert fake.url in caught.value.detail
@@ -321,7 +321,7 @@ def test_no_error_holds_the_token(fake: FakeGitHub, connect: Callable[..., GitHu
     """Neither an answer that repeats the token nor a library's message brings it into an error or its causes."""
     errors: list[BaseException | None] = []
     fake.answer(422, {"message": f"bad {TOKEN}", "errors": [f"token {TOKEN}"]})
-    transports = (None, Failing(httpx.ReadError(f"header Bearer {TOKEN}"), method="GET", times=9))
+    transports = (None, Failing(httpx2.ReadError(f"header Bearer {TOKEN}"), method="GET", times=9))
     for transport in transports:
         with pytest.raises(GitHubError) as caught:
             post(connect(transport=transport))
@@ -345,13 +345,13 @@ def test_what_github_says_is_made_harmless(fake: FakeGitHub, client: GitHub) -> 
 
 def test_the_requests_are_as_github_wants_them(connect: Callable[..., GitHub]) -> None:
     """Every request names its API version and this program, and asks for a body that is not packed."""
-    seen: list[httpx.Request] = []
+    seen: list[httpx2.Request] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: httpx2.Request) -> httpx2.Response:
         seen.append(request)
-        return httpx.Response(200, content=json.dumps([] if request.method == "GET" else {}))
+        return httpx2.Response(200, content=json.dumps([] if request.method == "GET" else {}))
 
-    assert post(connect(transport=httpx.MockTransport(answer))).action is PostAction.CREATED
+    assert post(connect(transport=httpx2.MockTransport(answer))).action is PostAction.CREATED
     for request in seen:
         assert request.headers["x-github-api-version"] == "2022-11-28"
         assert request.headers["user-agent"].startswith("glider-reconciler/")
@@ -405,3 +405,11 @@ def test_a_token_is_checked(connect: Callable[..., GitHub], token: str) -> None:
     """What can be no token is refused, and not repeated."""
     with pytest.raises(GitHubError, match="token is empty or holds"):
         connect(token=token)
+
+
+def test_an_unreadable_certificate_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SSL_CERT_FILE that is not there is said in a sentence, and its repair."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    with pytest.raises(GitHubError) as caught:
+        GitHub(api_url="https://api.github.com", token=TOKEN, repository="a/b")
+    assert "SSL_CERT_FILE" in caught.value.detail

@@ -20,6 +20,7 @@ from reconciler.sandbox.seed import parse_seed
 from reconciler.sandbox.serve import bind, make_server
 from reconciler.sandbox.store import Store
 from tests.cli.conftest import CANARY
+from tests.prepared import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +45,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def until(holds: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+def until(holds: Callable[[], bool], process: Process | None = None) -> None:
     """Look until something holds; fails at a deadline, or when the process that was to bring it about has ended."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds():
@@ -64,7 +65,7 @@ class Glider:
     folder: Path
     release: Callable[[], None]
     """Let every answer go that a fault holds back now."""
-    _started: list[subprocess.Popen[str]] = field(default_factory=list)
+    _started: list[Process] = field(default_factory=list)
 
     @property
     def journal(self) -> Path:
@@ -83,18 +84,10 @@ class Glider:
             if request.method == method and portfolio in ("", request.portfolio)
         ]
 
-    def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **more: Any) -> Process:
         """Start a command against this service; it is killed at the end of the test at the latest."""
-        process = subprocess.Popen(
-            [*COMMAND, *arguments],
-            cwd=self.folder,
-            env=environment(GLIDER_BASE_URL=self.url),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **more,
-        )
+        where = environment(GLIDER_BASE_URL=self.url)
+        process = Process([*COMMAND, *arguments], cwd=self.folder, env=where, **more)
         self._started.append(process)
         return process
 
@@ -183,7 +176,7 @@ def glider(folder: Path, seed: dict[str, Any]) -> Iterator[Glider]:
         assert not thread.is_alive()
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: Process) -> None:
     """End a process as a power cut would."""
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=PATIENCE_SECONDS)

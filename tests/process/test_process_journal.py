@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -14,10 +12,10 @@ import pytest
 
 from reconciler.apply.journal import open_journal, read_memory, read_runs
 from reconciler.core.errors import JournalError
-from tests.process.support import NEVER_MS, PATIENCE_SECONDS, Glider, kill, now_ms, until
+from tests.prepared import Process
+from tests.process.support import NEVER_MS, PATIENCE_SECONDS, Glider, environment, kill, now_ms, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -46,11 +44,6 @@ def test_two_applies_at_once(served: Glider) -> None:
     assert len(served.calls()) == 4
 
 
-def small_files(limit: int) -> Callable[[], None]:
-    """Return what makes every file that a process writes end at ``limit`` bytes, as on a full disk."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-
 @pytest.mark.parametrize(
     ("made", "limit"), [(False, 0), (False, 20_000), (True, 10_000), (True, 18_000), (True, 22_000), (True, 30_000)]
 )
@@ -58,7 +51,7 @@ def test_a_full_disk(served: Glider, limit: int, *, made: bool) -> None:
     """Wherever the disk is full, the error says so, and no call is sent whose intent is not in the journal."""
     if made:  # then another table or index is the first that can't be written, by where it lies in the file
         open_journal(served.journal, base_url=served.url, now_ms=now_ms).__exit__()
-    ended = served.run("apply", "--auto-approve", "--parallelism", "1", preexec_fn=small_files(limit))
+    ended = served.run("apply", "--auto-approve", "--parallelism", "1", file_bytes=limit)
     assert ended.returncode in (1, 6)
     assert "can't be used" in ended.stderr + ended.stdout
     open_journal(served.journal, base_url=served.url, now_ms=now_ms).__exit__()  # rolls back what was cut off
@@ -113,6 +106,7 @@ def test_a_file_locked_by_nobody_alive(served: Glider) -> None:
 
 
 WRITER = """
+import signal
 import sys
 from pathlib import Path
 
@@ -130,23 +124,17 @@ with open_journal(Path(sys.argv[1]), base_url="u", now_ms=lambda: 1) as journal:
         journal.end(write, WriteOutcome.CONFIRMED, "detail " * 50)
         journal.confirm({portfolio: record})
         print(portfolio, flush=True)
-    sys.stdin.read()
+    signal.pause()
 """
 """Writes to a journal as an apply does, and says what is committed."""
 
 
-def writer(journal: Path, writes: int, **more: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(journal), str(writes)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **more,
-    )
+def writer(journal: Path, writes: int, **more: Any) -> Process:
+    command = [sys.executable, "-c", WRITER, str(journal), str(writes)]
+    return Process(command, cwd=journal.parents[1], env=environment(), **more)
 
 
-def said(process: subprocess.Popen[str], lines: int) -> list[str]:
+def said(process: Process, lines: int) -> list[str]:
     assert process.stdout is not None
     return [process.stdout.readline().strip() for _ in range(lines)]
 
@@ -195,7 +183,7 @@ def test_a_disk_that_fills_up(tmp_path: Path, limit: int, *, made: bool) -> None
     journal = tmp_path / "journal.db"
     if made:
         open_journal(journal, base_url="u", now_ms=lambda: 1).__exit__()
-    process = writer(journal, 1000, preexec_fn=small_files(limit))
+    process = writer(journal, 1000, file_bytes=limit)
     out, err = process.communicate(timeout=PATIENCE_SECONDS)
     confirmed = out.split()
     assert (process.returncode, len(confirmed) < 1000) == (1, True)

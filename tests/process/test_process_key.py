@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.cli.conftest import CANARY
-from tests.process.support import NEVER_MS, environment, until
+from tests.process.support import COMMAND, NEVER_MS, environment, until
 
 if TYPE_CHECKING:
     from tests.process.support import Glider
@@ -42,11 +42,12 @@ def test_the_key_is_in_nothing_that_is_left_behind(served: Glider) -> None:
 def test_the_key_is_no_argument(served: Glider) -> None:
     """Nobody who lists processes sees it."""
     served.misbehave({"kind": "latency", "operation": "pause", "ms": NEVER_MS})
-    process = served.start("apply", "--auto-approve")
-    until(lambda: "aaa pause" in served.calls(), process)
-    arguments = Path(f"/proc/{process.pid}/cmdline")
-    assert CANARY.encode() not in (arguments.read_bytes() if arguments.exists() else b"")
-    assert CANARY not in " ".join(map(str, process.args))  # type: ignore[arg-type]  # a list, as it was given
+    where = {"cwd": served.folder, "env": environment(GLIDER_BASE_URL=served.url)}
+    with subprocess.Popen([*COMMAND, "apply", "--auto-approve"], **where) as process:
+        until(lambda: "aaa pause" in served.calls())
+        arguments = Path(f"/proc/{process.pid}/cmdline")
+        assert CANARY.encode() not in (arguments.read_bytes() if arguments.exists() else b"")
+        process.kill()
 
 
 def test_a_traceback_has_no_key(served: Glider) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from reconciler.cli.main import run
+from tests import prepared
 from tests.project.test_documents import FENCE
 from tests.project.test_readme import settled
 
@@ -35,9 +35,9 @@ FILES = {"quickstart": "automation.yaml", "fleet": "automation", "v2": "automati
 
 def _run(*arguments: str, cwd: Path) -> str:
     command = [sys.executable, "-m", "reconciler", *arguments]
-    run = subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, f"{arguments} ended in {run.returncode}\n{run.stdout}\n{run.stderr}"
-    return run.stdout
+    ended = prepared.run(command, cwd=cwd, env=ENVIRONMENT)
+    assert ended.returncode == 0, f"{arguments} ended in {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+    return ended.stdout
 
 
 def _plan(example: str, cwd: Path, *more: str) -> dict[str, Any]:

@@ -41,12 +41,12 @@ CORE = (
 MAY_IMPORT = {
     "msgspec": tuple(LAYERS),  # values are its structs; what is read and written of them goes through core.codec
     "click": ("cli",),
-    "rich": ("cli",),
     "uvicorn": ("cli", "sandbox"),
     "starlette": ("cli", "sandbox"),
     "jsonschema": ("config",),
     "yaml": ("config.source",),
-    "httpx": ("api.transport", "github.wire"),
+    "httpcore2": ("api.transport",),
+    "httpx2": ("github.wire",),
     "deepdiff": ("core.diff",),
     "sqlite3": ("apply.journal", "apply.journalfile", "sandbox.store"),
     "subprocess": ("config.git", "cli.bootstrap"),
@@ -244,7 +244,8 @@ BROKEN = {
     "a layer": ("utils/misc.py", "", "belongs to no layer"),
     "pure core": ("core/plan.py", "def f():\n    import time", "but the core is pure"),
     "yaml": ("config/load.py", "import yaml", "which only config.source may"),
-    "httpx": ("sandbox/app.py", "import httpx", "which only api.transport and github.wire may"),
+    "httpcore2": ("sandbox/app.py", "import httpcore2", "which only api.transport may"),
+    "httpx2": ("api/client.py", "import httpx2", "which only github.wire may"),
     "deepdiff": ("core/plan.py", "from deepdiff import DeepDiff", "which only core.diff may"),
     "sqlite3": (
         "apply/run.py",
@@ -301,7 +302,7 @@ def _sound_tree(root: Path) -> None:
         "sandbox/store.py": "import sqlite3",
         "api/__init__.py": "",
         "api/codec.py": "from reconciler.core.model import Desired",
-        "api/transport.py": "import httpx",
+        "api/transport.py": "import httpcore2",
         "config/__init__.py": "",
         "render/__init__.py": "",
         "render/text.py": "",

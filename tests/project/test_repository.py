@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LOCKS = ("requirements/run.txt", "requirements/dev.txt")
-TOOLS = ("requirements/ci.txt", "requirements/uv.txt")
+TOOLS = ("requirements/ci.txt", "requirements/lowest.txt", "requirements/uv.txt")
 PINNED = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
 HOMES = re.compile(rb"(?<![\w.:/-])/(?:home|Users|root|work)/[A-Za-z]|[A-Z]:\\Users\\")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s#]+)(?:#[^)]*)?\)")
@@ -67,6 +67,15 @@ def test_locks_agree_and_cover_what_is_declared() -> None:
     assert _names(project["build-system"]["requires"]) <= dev.keys()
     linters = dict(PINNED.findall((ROOT / "requirements/ci.txt").read_text(encoding="utf-8")))
     assert _names(project["dependency-groups"]["ci"]) <= linters.keys()
+
+
+def test_the_lowest_versions_are_those_declared() -> None:
+    """What `make test-lowest` installs is the lower bound of every declared dependency."""
+    pins = dict(PINNED.findall((ROOT / "requirements/lowest.txt").read_text(encoding="utf-8")))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    for requirement in [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]:
+        name, bound = re.findall(r"^([\w-]+)[^>]*>=([\w.]+)", requirement)[0]
+        assert re.fullmatch(rf"{re.escape(bound)}(\.\d+)*", pins[name]), requirement
 
 
 def _names(requirements: list[str]) -> set[str]:

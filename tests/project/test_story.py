@@ -95,7 +95,9 @@ def changed(text: str) -> tuple[str, dict[str, str]]:
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def command(
+    skipped_waits: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
     """Runs one command line in an empty folder; returns what it printed, once it ended as expected."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GLIDER_API_KEY", raising=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpx2
 import pytest
 
 from reconciler.sandbox.app import create_app
@@ -40,14 +40,14 @@ class Bench:
 
     def call(
         self, method: str, path: str, body: object = None, *, key: str | None = "k", content: bytes | None = None
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """Send one request; paths that do not begin with ``/`` lie under the portfolio ``p``."""
         url = path if path.startswith("/") else f"/v1/portfolio/p/{path}"
 
-        async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self.app)
+        async def send() -> httpx2.Response:
+            transport = httpx2.ASGITransport(app=self.app)
             headers = {} if key is None else {"X-API-KEY": key}
-            async with httpx.AsyncClient(transport=transport, base_url="http://sandbox") as client:
+            async with httpx2.AsyncClient(transport=transport, base_url="http://sandbox") as client:
                 return (
                     await client.request(method, url, json=body, content=content, headers=headers)
                     if body is not None

@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-import httpx
+import httpx2
 import pytest
 
 from reconciler.core.errors import SandboxError
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def served(bench: Make) -> Iterator[tuple[Bench, httpx.Client]]:
+def served(bench: Make) -> Iterator[tuple[Bench, httpx2.Client]]:
     """A simulator on a free port of the loopback, and a client for it."""
     here = bench()
     with bind("127.0.0.1", 0) as listening:
@@ -37,7 +37,7 @@ def served(bench: Make) -> Iterator[tuple[Bench, httpx.Client]]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        with httpx.Client(base_url=url, headers={"X-API-KEY": "k"}, timeout=60, trust_env=False) as client:
+        with httpx2.Client(base_url=url, headers={"X-API-KEY": "k"}, timeout=60, trust_env=False) as client:
             yield here, client
         server.should_exit = True
         thread.join(10)
@@ -48,20 +48,20 @@ STATUS = "/v1/portfolio/p/automation/status"
 PAUSE = "/v1/portfolio/p/pause"
 
 
-def test_lost_connections(served: tuple[Bench, httpx.Client], caplog: pytest.LogCaptureFixture) -> None:
+def test_lost_connections(served: tuple[Bench, httpx2.Client], caplog: pytest.LogCaptureFixture) -> None:
     """Before or after the work, not one byte of an answer comes; the server goes on and complains of nothing."""
     here, client = served
     assert client.get(STATUS).json()["data"]["status"] == "active"
     for kind, word in ((FaultKind.LOST_BEFORE, "active"), (FaultKind.LOST_AFTER, "paused")):
         here.faults.add(Fault(kind=kind))
-        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)) as caught:
+        with pytest.raises((httpx2.RemoteProtocolError, httpx2.ReadError)) as caught:
             client.post(PAUSE)
-        assert "without sending a response" in str(caught.value) or isinstance(caught.value, httpx.ReadError)
+        assert "without sending a response" in str(caught.value) or isinstance(caught.value, httpx2.ReadError)
         assert client.get(STATUS).json()["data"]["status"] == word
     assert caplog.records == []
 
 
-def test_spoilt_bodies_arrive_as_they_are(served: tuple[Bench, httpx.Client]) -> None:
+def test_spoilt_bodies_arrive_as_they_are(served: tuple[Bench, httpx2.Client]) -> None:
     """An empty and a cut body are whole answers to HTTP; only their reader can tell."""
     here, client = served
     here.faults.add(Fault(kind=FaultKind.EMPTY), Fault(kind=FaultKind.TRUNCATED))
@@ -101,7 +101,7 @@ def test_another_process_serves_the_same_file(tmp_path: Path) -> None:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().strip()
-            with httpx.Client(base_url=url, headers={"X-API-KEY": "k"}, timeout=60, trust_env=False) as client:
+            with httpx2.Client(base_url=url, headers={"X-API-KEY": "k"}, timeout=60, trust_env=False) as client:
                 assert client.get(STATUS).json()["data"]["details"]["totalExecutions"] == 0
                 store.advance(24 * 3_600_000)
                 assert client.get(STATUS).json()["data"]["details"]["totalExecutions"] == 4

@@ -6,7 +6,7 @@ import asyncio
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpx2
 import pytest
 
 if TYPE_CHECKING:
@@ -380,8 +380,8 @@ def test_many_at_once(bench: Make) -> None:
     here = bench(started="0s")
 
     async def burst() -> list[str]:
-        transport = httpx.ASGITransport(app=here.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://s", headers={"X-API-KEY": "k"}) as client:
+        transport = httpx2.ASGITransport(app=here.app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://s", headers={"X-API-KEY": "k"}) as client:
             answers = await asyncio.gather(*(client.post("/v1/portfolio/p/trigger") for _ in range(50)))
         return [answer.json()["data"]["rebalanceId"] for answer in answers]
 
