@@ -25,6 +25,7 @@ from reconciler.cli.main import COLLECTOR
 from reconciler.config.load import load
 from reconciler.core.errors import ExitReason
 from reconciler.core.model import PortfolioId
+from reconciler.core.plan import Plan
 from reconciler.core.planfile import format_plan
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     from reconciler.config.load import Configuration
     from reconciler.core.model import Live
-    from reconciler.core.plan import Plan
 
 Result = TypeVar("Result")
 
@@ -77,18 +77,20 @@ def _decode(answers: list[tuple[PortfolioId, bytes]], live: dict[PortfolioId, Li
     for portfolio, body in answers:
         operation = f"status of {portfolio}"
         payload = success_of(200, [], body, operation=operation, now_ms=NOW_MS)
-        live[portfolio] = live_of(portfolio, payload, operation=operation)
+        live[portfolio] = live_of(portfolio, payload)
 
 
 def _plan(configuration: Configuration, live: Mapping[PortfolioId, Live]) -> Plan:
     return build_plan(
+        Plan(
+            base_url="https://api.glider.fi",
+            created_ms=NOW_MS,
+            config_digest=configuration.digest,
+            config_files=configuration.files,
+        ),
         configuration.desired,
         live,
         Memory(),
-        base_url="https://api.glider.fi",
-        created_ms=NOW_MS,
-        config_digest=configuration.digest,
-        config_files=configuration.files,
     )
 
 

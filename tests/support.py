@@ -15,9 +15,9 @@ from msgspec.structs import replace
 from reconciler.api.client import Glider
 from reconciler.api.fleet import read_fleet
 from reconciler.api.transport import Transport
+from reconciler.apply.announce import settle
 from reconciler.apply.journal import open_journal, read_memory
 from reconciler.apply.run import Pace, Stop, apply_plan
-from reconciler.apply.settle import settle
 from reconciler.core.decide import DEFAULT_POLICY, Policy
 from reconciler.core.evidence import believed
 from reconciler.core.model import (
@@ -32,18 +32,14 @@ from reconciler.core.model import (
     Verdict,
     address_of,
 )
-from reconciler.core.plan import Change, ChangeReason, Field, FieldChange, Snapshot
+from reconciler.core.plan import Change, ChangeReason, Field, FieldChange, Plan, Snapshot
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import build_plan
-from reconciler.sandbox.app import create_app
-from reconciler.sandbox.faults import Faults
-from reconciler.sandbox.seed import parse_seed
-from reconciler.sandbox.store import Store
+from reconciler.sandbox import Faults, Store, create_app, parse_seed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 
-    from reconciler.core.plan import Plan
     from reconciler.core.report import ApplyReport
 
 NOON_MS = 1_795_348_800_000
@@ -162,14 +158,16 @@ class World:
             fleet = await read_fleet(api, wanted, whole=True, parallelism=self.parallelism)
             records, _ = believed(memory, fleet.live, now_ms=api.service_ms())
         return build_plan(
+            Plan(
+                base_url=BASE_URL,
+                created_ms=self.here.now_ms(),
+                unmanaged=fleet.unmanaged(wanted),
+                listing=fleet.listing,
+            ),
             wanted,
             fleet.live,
             replace(memory, records=records),
-            base_url=BASE_URL,
-            created_ms=self.here.now_ms(),
             policy=policy,
-            unmanaged=fleet.unmanaged(wanted),
-            listing=fleet.listing,
         )
 
     def apply(

@@ -10,11 +10,7 @@ from reconciler.core.evidence import MARK
 from reconciler.core.model import ApiVersion, Desired, Paths, PortfolioId, RunState
 from reconciler.core.plan import Risk
 from reconciler.core.report import ACHIEVED, Outcome
-from reconciler.sandbox import integrator
-from reconciler.sandbox.enrolled import start_enrolled, stop_enrolled
-from reconciler.sandbox.faults import Fault, FaultKind, Faults, Operation
-from reconciler.sandbox.glider import Glider
-from reconciler.sandbox.runs import Course
+from reconciler.sandbox import Course, Enrolled, Fault, FaultKind, Faults, Operation, Simulator
 from tests.support import HOUR_MS, World
 
 if TYPE_CHECKING:
@@ -253,16 +249,16 @@ def test_whose_pause_it_is_on_v2(tmp_path: Path, move: str) -> None:
         strategies={"S1": {"frequency": "daily"}},
     )
     world.converge([Desired(id=ID, api=ApiVersion.V2, state=RunState.PAUSED)])
-    glider = Glider(world.store, world.clock.now_ms)
+    simulator = Simulator(world.store, world.clock.now_ms)
     for step in does:
         world.clock.advance(5_000)
         match step:
             case "start":
-                integrator.change(glider, ID, start_enrolled)
+                simulator.change_enrolled(ID, Enrolled.start)
             case "stop":
-                integrator.change(glider, ID, stop_enrolled)
+                simulator.change_enrolled(ID, Enrolled.stop)
             case "rebalance":
-                integrator.rebalance(glider, ID, Course.COMPLETED)
+                simulator.rebalance(ID, Course.COMPLETED)
                 world.clock.advance(600_000)
             case _:
                 world.clock.advance(600_000)
@@ -304,10 +300,10 @@ def test_a_hold_on_v2_is_overridden_for_one_pause(tmp_path: Path) -> None:
     )
     wanted = [Desired(id=ID, api=ApiVersion.V2, state=RunState.ACTIVE, hold_override=True)]
     reviewed = world.plan(wanted)
-    glider = Glider(world.store, world.clock.now_ms)
+    simulator = Simulator(world.store, world.clock.now_ms)
     world.clock.advance(1_000)
-    integrator.change(glider, ID, start_enrolled)
-    integrator.change(glider, ID, stop_enrolled)
+    simulator.change_enrolled(ID, Enrolled.start)
+    simulator.change_enrolled(ID, Enrolled.stop)
     (result,) = world.apply(reviewed).results
     assert (result.outcome, result.detail) == (
         Outcome.STALE,

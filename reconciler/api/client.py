@@ -8,24 +8,29 @@ idea.
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from reconciler.api import v1, v2
-from reconciler.api.table import Wish, run_segment, strategy_path, triggered_of
+from reconciler.api.table import run_segment, strategy_path
+from reconciler.core.codec import failure_facts
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.fleet import PortfolioList
-from reconciler.core.intent import Call
-from reconciler.core.model import ApiVersion, Live, Status, StrategyLive, StrategyStatus
+from reconciler.core.model import ApiVersion, Live, PortfolioId, Status, StrategyLive, StrategyStatus, strategy_of
+from reconciler.core.ports import Confirmation
 from reconciler.core.rebalance import PortfolioFacts, RecentRebalances
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from reconciler.api.table import Families, Listing, Strategies, Table, Write
+    from reconciler.api.table import Families, Fields, ListCall, StrategyCalls, Table, WriteCall
     from reconciler.api.transport import Transport
-    from reconciler.core.model import Cadence, Paths, PortfolioId, StrategyId
-    from reconciler.core.ports import Confirmation, Room
-    from reconciler.core.rebalance import Rebalance, Triggered
+    from reconciler.core.intent import Intent
+    from reconciler.core.model import Paths, StrategyId
+    from reconciler.core.ports import Room
+    from reconciler.core.rebalance import Rebalance
+
+T = TypeVar("T")
 
 TABLES: Final[Mapping[ApiVersion, Table]] = {
     ApiVersion.V1: v1.TABLE,
@@ -42,8 +47,8 @@ _NO_ROUTE: Final = frozenset({404, 405})
 class Glider:
     """Every version over one :class:`Transport`, so that they share its pace and its limits.
 
-    A portfolio that ``versions`` does not hold is v1's. ``paths`` is for a version that has more than one set of them.
-    What was learnt about those lives as long as this.
+    A portfolio that ``versions`` does not hold is v1's. ``paths`` says which set of paths to take, for a version
+    that has two. What is learnt about them is kept as long as this.
     """
 
     def __init__(
@@ -65,7 +70,7 @@ class Glider:
         return (*(note for routes in self._routes.values() for note in routes.notes), *self.transport.notes)
 
     def by(self, versions: Mapping[PortfolioId, ApiVersion]) -> Glider:
-        """Return the same service for portfolios of these versions; what one learns of paths, the other knows."""
+        """Return the same service for portfolios of these versions; both share what they learn about paths."""
         other = copy(self)
         other.versions = {**self.versions, **versions}
         return other
@@ -93,15 +98,13 @@ class Glider:
         automation alone, the portfolio itself is asked.
         """
         table = self._of(portfolio)
-        operation = f"status of {portfolio}"
+        path = table.path(portfolio, table.status.tail)
         try:
-            payload = await self.transport.get(table.path(portfolio, table.status.tail), operation=operation)
+            return await self._get(path, f"status of {portfolio}", partial(table.status.value, portfolio))
         except ApiError as error:
             if error.kind is not FailureKind.NOT_FOUND:
                 raise
             said = error
-        else:
-            return table.status.value(portfolio, payload, operation=operation)
         if table.without_status is not None:
             try:
                 return table.without_status(portfolio, await self.facts(portfolio), said)
@@ -109,32 +112,6 @@ class Glider:
                 if error.kind is not FailureKind.NOT_FOUND:
                     raise
         return Live(id=portfolio, status=Status.NOT_FOUND, failure=said)
-
-    async def start(
-        self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None, run_now: bool
-    ) -> Confirmation:
-        """Start automation. Raises :class:`ApiError`."""
-        wish = Wish(interval_ms=interval_ms, offset_ms=offset_ms, run_now=run_now)
-        return await self._confirmed(portfolio, Call.START, wish)
-
-    async def pause(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
-        """Pause automation. Raises :class:`ApiError`."""
-        return await self._confirmed(portfolio, Call.PAUSE, Wish(reason=reason))
-
-    async def resume(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
-        """Resume automation. Raises :class:`ApiError`."""
-        return await self._confirmed(portfolio, Call.RESUME, Wish(reason=reason))
-
-    async def update_schedule(self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None) -> Confirmation:
-        """Set interval and offset. Raises :class:`ApiError`."""
-        wish = Wish(interval_ms=interval_ms, offset_ms=offset_ms)
-        return await self._confirmed(portfolio, Call.UPDATE_SCHEDULE, wish)
-
-    async def trigger(self, portfolio: PortfolioId, *, skip_schedule_validation: bool) -> Triggered:
-        """Run the portfolio once now. Raises :class:`ApiError`."""
-        wish = Wish(skip_schedule_validation=skip_schedule_validation)
-        payload, operation = await self._write(portfolio, Call.REBALANCE, wish)
-        return triggered_of(portfolio, payload, self._of(portfolio).run_key, operation=operation)
 
     async def recent(self, portfolio: PortfolioId, *, limit: int) -> RecentRebalances:
         """Read the newest rebalances; where the version has no such list, say so and send nothing.
@@ -145,23 +122,19 @@ class Glider:
         table = self._of(portfolio)
         if table.recent is None:
             return RecentRebalances(listed=False)
-        operation = f"rebalances of {portfolio}"
         path = table.path(portfolio, table.recent.tail.format(limit))
         try:
-            payload = await self.transport.get(path, operation=operation)
+            return await self._get(path, f"rebalances of {portfolio}", partial(table.recent.value, portfolio))
         except ApiError as error:
             if error.status in table.no_runs and error.code is not None:
                 return RecentRebalances()
             raise
-        return table.recent.value(portfolio, payload, operation=operation)
 
     async def look(self, portfolio: PortfolioId, rebalance: str) -> Rebalance:
         """Read one rebalance by its id. Raises :class:`ApiError`."""
         table = self._of(portfolio)
-        operation = f"a rebalance of {portfolio}"
         path = table.path(portfolio, table.look.tail.format(run_segment(rebalance)))
-        payload = await self.transport.get(path, operation=operation)
-        return table.look.value(portfolio, rebalance, payload, operation=operation)
+        return await self._get(path, f"a rebalance of {portfolio}", partial(table.look.value, portfolio, rebalance))
 
     async def facts(self, portfolio: PortfolioId) -> PortfolioFacts:
         """Read the portfolio itself; nothing, and nothing is sent, where its status tells all. Raises
@@ -169,32 +142,53 @@ class Glider:
         table = self._of(portfolio)
         if table.facts is None:
             return PortfolioFacts()
-        operation = f"portfolio {portfolio}"
-        payload = await self.transport.get(table.path(portfolio, table.facts.tail), operation=operation)
-        return table.facts.value(portfolio, payload, operation=operation)
+        path = table.path(portfolio, table.facts.tail)
+        return await self._get(path, f"portfolio {portfolio}", partial(table.facts.value, portfolio))
 
     async def read_strategy(self, strategy: StrategyId) -> StrategyLive:
         """Read a strategy's cadence. A 404 is ``NOT_FOUND``; other failures raise :class:`ApiError`."""
         operation = f"schedule of strategy {strategy}"
-        strategies = self._strategies(operation)
+        table = self._strategies(operation)
         try:
-            payload = await self.transport.get(strategy_path(strategies, strategy), operation=operation)
+            return await self._get(strategy_path(table, strategy), operation, partial(table.live, strategy))
         except ApiError as error:
             if error.kind is FailureKind.NOT_FOUND:
                 return StrategyLive(id=strategy, status=StrategyStatus.NOT_FOUND)
             raise
-        return strategies.live(strategy, payload, operation)
 
-    async def set_cadence(self, strategy: StrategyId, cadence: Cadence) -> Cadence | None:
-        """Set the cadence of every enrolled portfolio; return what the answer confirms, if it confirms any.
+    async def send(self, intent: Intent) -> Confirmation:
+        """Send a write once, where the version has it. Raises :class:`ApiError`; see the port."""
+        strategy = strategy_of(intent.address)
+        if strategy is not None:
+            return await self._send_cadence(strategy, intent)
+        portfolio = PortfolioId(intent.address)
+        table = self._of(portfolio)
+        write = _write_of(table, intent)
+        operation = f"{write.name} of {portfolio}"
+        routes = self._routes.get(table.word) if len(write.routes) > 1 else None
+        number = routes.choose(portfolio, write) if routes is not None else 0
+        route = write.routes[number]
+        path = table.path(portfolio, route.tail)
+        try:
+            payload = await self.transport.post(
+                path, route.body(intent), operation=operation, cools_down=write.cools_down
+            )
+        except ApiError as error:
+            failure = routes.failed(portfolio, write, number, error) if routes is not None else error
+            if failure.kind is FailureKind.REFUSED and write.hint is not None and not failure.detail:
+                failure.detail = write.hint(intent)
+            if failure is error:
+                raise
+            raise failure from error
+        if routes is not None:
+            routes.answered(portfolio, write, number)
+        return _read(payload, operation, partial(write.answer, portfolio))
 
-        Raises :class:`ApiError`.
-        """
-        operation = f"set-cadence of strategy {strategy}"
-        strategies = self._strategies(operation)
-        path, body = strategy_path(strategies, strategy), strategies.body(cadence)
-        payload = await self.transport.put(path, body, operation=operation)
-        return strategies.live(strategy, payload, operation).cadence
+    async def _send_cadence(self, strategy: StrategyId, intent: Intent) -> Confirmation:
+        operation = f"{intent.call} of strategy {strategy}"
+        table = self._strategies(operation)
+        payload = await self.transport.put(strategy_path(table, strategy), table.body(intent), operation=operation)
+        return Confirmation(cadence=_read(payload, operation, partial(table.live, strategy)).cadence)
 
     async def list_portfolios(self, seen: Callable[[Live], None] | None = None) -> PortfolioList:
         """Read every portfolio that the service lists, one page after the other, since each names the next.
@@ -218,7 +212,7 @@ class Glider:
         )
 
     async def _list(
-        self, listing: Listing, rows: dict[PortfolioId, Live], seen: Callable[[Live], None] | None
+        self, listing: ListCall, rows: dict[PortfolioId, Live], seen: Callable[[Live], None] | None
     ) -> tuple[int, ApiError | None]:
         """Add one version's portfolios to ``rows``; return how many rows could not be read, and why it ends early."""
         cursors: set[str] = set()
@@ -227,7 +221,7 @@ class Glider:
         while True:
             operation = f"list of portfolios, page {len(cursors) + 1}"
             try:
-                page = listing.page(await self.transport.get(listing.path(cursor), operation=operation), operation)
+                page = await self._get(listing.path(cursor), operation, listing.page)
             except ApiError as error:
                 if error.kind is FailureKind.UNAUTHENTICATED:
                     raise
@@ -236,6 +230,8 @@ class Glider:
             for live in page.rows:
                 if seen is not None and live.id not in rows:
                     seen(live)
+                if live.failure is not None:
+                    live.failure.operation = operation
                 rows[live.id] = live
             # A full page that says nothing of a next one may be cut off: not the whole list, then.
             unreadable += page.unreadable + (not page.says_end and page.size >= listing.size)
@@ -249,53 +245,40 @@ class Glider:
             cursors.add(page.cursor)
             cursor = page.cursor
 
-    async def _confirmed(self, portfolio: PortfolioId, call: Call, wish: Wish) -> Confirmation:
-        payload, operation = await self._write(portfolio, call, wish)
-        return self._of(portfolio).confirmation(portfolio, payload, operation=operation)
-
-    async def _write(self, portfolio: PortfolioId, call: Call, wish: Wish) -> tuple[dict[str, object], str]:
-        """Send a write once, where the version has it; return the whole answer, and the name of the call.
-
-        Raises :class:`ApiError`: before anything is sent for a write that the version lacks, and with ``other_route``
-        where the next try takes another path.
-        """
-        table = self._of(portfolio)
-        write = table.writes.get(call)
-        if write is None:
-            why = table.lacks.get(call, "the API has no such call")
-            raise ApiError(
-                FailureKind.REFUSED,
-                f"not sent: there is no {call} of a {table.word} portfolio; {why}",
-                operation=f"{call} of {portfolio}",
-            )
-        operation = f"{write.name} of {portfolio}"
-        routes = self._routes.get(table.word) if len(write.routes) > 1 else None
-        number = routes.choose(portfolio, write) if routes is not None else 0
-        route = write.routes[number]
-        path = table.path(portfolio, route.tail)
-        try:
-            payload = await self.transport.post(
-                path, route.body(wish), operation=operation, cools_down=write.cools_down
-            )
-        except ApiError as error:
-            failure = routes.failed(portfolio, write, number, error) if routes is not None else error
-            if failure.kind is FailureKind.REFUSED and write.hint is not None and not failure.detail:
-                failure.detail = write.hint(wish)
-            if failure is error:
-                raise
-            raise failure from error
-        if routes is not None:
-            routes.answered(portfolio, write, number)
-        return payload, operation
+    async def _get(self, path: str, operation: str, read: Callable[[Fields], T]) -> T:
+        """Send a read, and return what ``read`` makes of its answer. Raises :class:`ApiError`."""
+        return _read(await self.transport.get(path, operation=operation), operation, read)
 
     def _of(self, portfolio: PortfolioId) -> Table:
         return self.tables[self.version_of(portfolio)]
 
-    def _strategies(self, operation: str) -> Strategies:
+    def _strategies(self, operation: str) -> StrategyCalls:
         found = next((table.strategies for table in self.tables.values() if table.strategies is not None), None)
         if found is None:
             raise ApiError(FailureKind.REFUSED, "not sent: no API has strategies", operation=operation)
         return found
+
+
+def _read(payload: Fields, operation: str, read: Callable[[Fields], T]) -> T:
+    """Return what ``read`` makes of an answer; an error that it raises gets the name of the call."""
+    try:
+        return read(payload)
+    except ApiError as error:
+        error.operation = error.operation or operation
+        raise
+
+
+def _write_of(table: Table, intent: Intent) -> WriteCall:
+    """Return a version's own form of a write. Raises :class:`ApiError` for one that it lacks."""
+    write = table.writes.get(intent.call)
+    if write is None:
+        why = table.lacks.get(intent.call, "the API has no such call")
+        raise ApiError(
+            FailureKind.REFUSED,
+            f"not sent: there is no {intent.call} of a {table.word} portfolio; {why}",
+            operation=f"{intent.call} of {intent.address}",
+        )
+    return write
 
 
 class _Routes:
@@ -312,7 +295,7 @@ class _Routes:
         self._tried: dict[tuple[PortfolioId, str], tuple[int, ApiError]] = {}
         self.notes: list[str] = []
 
-    def choose(self, portfolio: PortfolioId, write: Write) -> int:
+    def choose(self, portfolio: PortfolioId, write: WriteCall) -> int:
         """Return the family by which a write goes now."""
         proven = self._proven.get(write.name)
         if proven is not None:
@@ -320,14 +303,14 @@ class _Routes:
         tried = self._tried.get((portfolio, write.name))
         return 1 - tried[0] if tried is not None else self._first
 
-    def answered(self, portfolio: PortfolioId, write: Write, family: int) -> None:
+    def answered(self, portfolio: PortfolioId, write: WriteCall, family: int) -> None:
         """A write went well by this family."""
         if self._tried.pop((portfolio, write.name), None) is None:
             self._proven.setdefault(write.name, family)
         else:
             self._remember(write, family)
 
-    def failed(self, portfolio: PortfolioId, write: Write, family: int, error: ApiError) -> ApiError:
+    def failed(self, portfolio: PortfolioId, write: WriteCall, family: int, error: ApiError) -> ApiError:
         """Return the error of a write that failed by this family, completed where its route may not be there.
 
         It has ``other_route`` where the next try takes the other family: whoever calls again looks first, and so knows
@@ -356,13 +339,10 @@ class _Routes:
             f"the service knows {write.name} neither at {one} path nor at {other} ({said}); "
             f"check that the base URL is Glider's and that {self._word} serves this portfolio",
             operation=error.operation,
-            status=error.status,
-            code=error.code,
-            request_id=error.request_id,
-            correlation_id=error.correlation_id,
+            **failure_facts(error),
         )
 
-    def _remember(self, write: Write, family: int) -> None:
+    def _remember(self, write: WriteCall, family: int) -> None:
         self._proven[write.name] = family
         self._first = family
         note = (

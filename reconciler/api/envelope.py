@@ -107,11 +107,11 @@ def failure_of(status: int, headers: Headers, body: bytes, *, operation: str, no
 def without_key(
     headers: list[tuple[bytes, bytes]], body: bytes, secret: str
 ) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Return headers and body of an answer with ``[key]`` wherever they repeat ``secret``; an empty one is no secret.
+    """Return headers and body of an answer with ``[key]`` wherever they repeat ``secret``; nothing changes without one.
 
     Also where it is spelled with the escapes of JSON, of a URL or of HTML, or broken by whitespace: whoever decodes the
     answer would have it back. A body from which it can't be taken out is dropped as a whole. ``secret`` is printable
-    ASCII without a space, as :func:`~reconciler.api.key.checked_key` makes sure.
+    ASCII without a space, as :func:`~reconciler.core.endpoint.checked_key` makes sure.
     """
     if not secret:
         return headers, body
@@ -126,12 +126,12 @@ def without_key(
         return headers, body
     payload = object_of(body)
     text = redacted(text, secret) if payload is None else json.dumps(_cleaned(payload, secret))
-    # What stands across two values of the JSON is in none of them.
+    # A key that is spread over two values of the JSON was found in neither of them.
     return headers, text.encode() if redacted(text, secret) == text else mask
 
 
 def redacted(text: str, secret: str) -> str:
-    """Return ``text`` with ``[key]`` for ``secret``; where that is spelled with escapes, the rest is read as well."""
+    """Return ``text`` with ``[key]`` for ``secret``; where it was spelled with escapes, all of them are resolved."""
     text = text.replace(secret, _MASK)
     for read in _readings(text):
         if secret in read:

@@ -7,7 +7,7 @@ Decides nothing about any, and knows no HTTP: retries and pace belong to the ser
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -17,16 +17,15 @@ from reconciler.core.model import Live, Status, StrategyLive, StrategyStatus
 from reconciler.core.rebalance import Knowledge, LastRebalance, Rebalance, RebalanceStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 
     from reconciler.api.client import Glider
+    from reconciler.core.fleet import PortfolioList
     from reconciler.core.model import PortfolioId, StrategyId
     from reconciler.core.ports import PortfolioApi, ReadObserver, RebalanceApi, StrategyApi
 
 K = TypeVar("K")
 T = TypeVar("T")
-
-_NOT_THERE: Final = frozenset({Status.NOT_FOUND, Status.UNREADABLE, Status.NOT_READ})
 
 
 async def read_each(
@@ -62,14 +61,19 @@ async def read_each(
 
     waiting = iter(wanted)
     # A worker for each request in flight, not a task for each portfolio: 10,000 tasks cost more than their requests.
-    workers = [asyncio.create_task(work(waiting)) for _ in range(min(max(parallelism, 1), len(wanted)))]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+    await _together(*(work(waiting) for _ in range(min(max(parallelism, 1), len(wanted)))))
     return {key: found[key] for key in wanted}
+
+
+async def _together(*work: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
+    """Do all of it at once and return what each comes to; where one raises, nothing of the others is left under way."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        return tuple(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def read_all(
@@ -136,14 +140,9 @@ async def read_fleet(
             observer.read(live.id, live.failure)
 
     # Page after page leaves room for others in flight; the transport keeps the number of both together.
-    pages = asyncio.ensure_future(api.list_portfolios(seen))
-    singles = asyncio.ensure_future(read_all(api, others, parallelism=parallelism, observer=observer))
-    try:
-        listed, found = await asyncio.gather(pages, singles)
-    finally:
-        for task in (pages, singles):
-            task.cancel()
-        await asyncio.gather(pages, singles, return_exceptions=True)
+    singles = read_all(api, others, parallelism=parallelism, observer=observer)
+    listed: PortfolioList
+    listed, found = await _together(api.list_portfolios(seen), singles)
     found |= {portfolio: listed.rows[portfolio] for portfolio in enrolled if portfolio in listed.rows}
     missing = [portfolio for portfolio in enrolled if portfolio not in listed.rows]
     if listed.failure is None:
@@ -173,13 +172,13 @@ async def _looked_for_elsewhere(
         found = await read_all(api.by(other), missing, parallelism=parallelism)
         for portfolio in missing:
             failure = live[portfolio].failure
-            if failure is not None and found[portfolio].status not in (Status.NOT_FOUND, Status.UNREADABLE):
+            if failure is not None and found[portfolio].status.was_seen:
                 version = other[portfolio].value
                 failure.detail = f"{version} has it: declare it with `api: {version}`"
     return live
 
 
-class Asked(NamedTuple):
+class LastRunQuery(NamedTuple):
     """One portfolio whose last rebalance is asked for.
 
     ``operation`` is the id of the last one that the journal knows, for a service without a list.
@@ -190,7 +189,7 @@ class Asked(NamedTuple):
 
 
 async def read_last(
-    api: RebalanceApi, asked: Sequence[Asked], *, parallelism: int, observer: ReadObserver | None = None
+    api: RebalanceApi, asked: Sequence[LastRunQuery], *, parallelism: int, observer: ReadObserver | None = None
 ) -> dict[PortfolioId, LastRebalance]:
     """Return the last rebalance of every portfolio, in the order given. It takes two calls where the service has a
     list (API facts §5.1). Of a portfolio that could not be read nothing is asked."""
@@ -202,7 +201,7 @@ async def read_last(
     return await read_each(by_id, read, _unread, parallelism=parallelism, told=_told(observer))
 
 
-async def read_recent(api: RebalanceApi, one: Asked, *, limit: int) -> tuple[LastRebalance, ...]:
+async def read_recent(api: RebalanceApi, one: LastRunQuery, *, limit: int) -> tuple[LastRebalance, ...]:
     """Return the newest rebalances of one portfolio, newest first, each as far as it can be read.
 
     One that can't be read keeps what the list says of it, beside its failure. Raises :class:`ApiError` where the list
@@ -225,8 +224,8 @@ async def read_recent(api: RebalanceApi, one: Asked, *, limit: int) -> tuple[Las
     return tuple((await read_each(range(len(listed)), read, unread, parallelism=limit)).values())
 
 
-async def _last(api: RebalanceApi, one: Asked) -> LastRebalance:
-    if one.live.status in _NOT_THERE:
+async def _last(api: RebalanceApi, one: LastRunQuery) -> LastRebalance:
+    if not one.live.status.was_seen:
         return LastRebalance(knowledge=Knowledge.UNREADABLE)
     recent = await api.recent(one.live.id, limit=1)
     if not recent.listed:
@@ -236,14 +235,14 @@ async def _last(api: RebalanceApi, one: Asked) -> LastRebalance:
     return await _looked(api, one, recent.rebalances[0])
 
 
-async def _looked(api: RebalanceApi, one: Asked, listed: Rebalance) -> LastRebalance:
+async def _looked(api: RebalanceApi, one: LastRunQuery, listed: Rebalance) -> LastRebalance:
     """Return a listed rebalance with its result, which takes a call of its own; the list knows none."""
     found = await api.look(one.live.id, listed.id)
     rebalance = replace(found, scheduled_ms=listed.scheduled_ms, started_ms=found.started_ms or listed.started_ms)
     return LastRebalance(knowledge=Knowledge.READ, rebalance=rebalance)
 
 
-async def _by_operation(api: RebalanceApi, one: Asked) -> LastRebalance:
+async def _by_operation(api: RebalanceApi, one: LastRunQuery) -> LastRebalance:
     """Return the operation that the journal knows, if it is the last one: a later completed one has no id here."""
     if one.operation is None:
         return LastRebalance(knowledge=Knowledge.NOT_EXPOSED)

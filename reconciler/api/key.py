@@ -1,32 +1,28 @@
-"""The key and the service behind it: what may be a key, whose it is, what it may do, and whether the service answers.
+"""The key and the service behind it: whose the key is, what it may do, and whether the service answers.
 
-In: the texts of ``GLIDER_API_KEY`` and ``GLIDER_PROXY`` as found; an open transport. Out: the same, normalised, or an
-error that says what to write instead; an account, scopes, an :class:`~reconciler.core.doctor.Asking`. API facts
-§1.3 (V2.10), §1.4, §2.3, §2.7. Knows neither the environment nor how a request is sent.
+In: an open transport. Out: an account, scopes, an :class:`~reconciler.core.doctor.Asking`. API facts §1.3 (V2.10),
+§1.4, §2.3, §2.7. Knows neither the environment nor how a request is sent.
 """
 
 from __future__ import annotations
 
 import asyncio
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from reconciler.api.envelope import header_of, http_date_ms, object_of
 from reconciler.api.table import data_of, lower
-from reconciler.core.errors import ApiError, FailureKind, UsageError
+from reconciler.core.endpoint import CONSOLE
+from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from reconciler.api.transport import Transport
-    from reconciler.core.doctor import Asked, Asking
+    from reconciler.core.doctor import Asking, Probed
     from reconciler.core.model import PortfolioId
     from reconciler.core.ports import Clock
 
-CONSOLE: Final = "console.glidercloud.dev"
-"""Where a key gets its scopes; there is no call for it (API facts §2.7)."""
 BOUND_S: Final = 10.0
 READS: Final = 3
 """So many reads of the same kind, one after the other, for the middle of their times."""
@@ -36,40 +32,6 @@ _ROUTES: Final = ("rebalance/schedule/pause", "pause", "rebalance/schedule/no-su
 """Where ``pause`` stands in the API reference and in the guide (API facts §4.1), and where nothing does. A service that
 took the GET for the write would end with less trading, not more; so start, resume and trigger are never asked."""
 _LIMITS: Final = {b"x-ratelimit-limit": "limit", b"x-ratelimit-remaining": "remaining", b"x-ratelimit-reset": "reset"}
-
-
-def checked_proxy(text: str, base_url: str) -> str:
-    """Return a proxy's URL. Raises :class:`UsageError` for one that can't be used, without repeating it: it may hold a
-    password.
-
-    Only an https service goes through it: the proxy then passes bytes on that it can't read. A service on http is on
-    this machine, and a proxy would be shown the key.
-    """
-    parts = urlsplit(text.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
-        raise UsageError("the proxy is no http:// or https:// URL of a host", "Write it as http://proxy.example:3128.")
-    if not base_url.startswith("https:"):
-        raise UsageError("a proxy is of no use for a service on this machine", "Drop --proxy, or GLIDER_PROXY.")
-    return text.strip()
-
-
-def checked_key(text: str) -> str:
-    """Return the key without the whitespace around it (API facts §2.3).
-
-    Raises :class:`ApiError` (``UNAUTHENTICATED``) for what can't be a key; no message ever holds a part of it.
-    """
-    key = text.strip()
-    if not key:
-        raise _no_key("GLIDER_API_KEY is not set or empty; set it to a key of Glider's console")
-    if not key.isascii():
-        raise _no_key("GLIDER_API_KEY holds characters that no key has (not ASCII); copy the key again")
-    if not key.isprintable() or " " in key:
-        raise _no_key("GLIDER_API_KEY holds a space, line break or control character; copy the key again")
-    return key
-
-
-def _no_key(message: str) -> ApiError:
-    return ApiError(FailureKind.UNAUTHENTICATED, message)
 
 
 async def read_account(transport: Transport) -> str | None:
@@ -91,14 +53,7 @@ def _account_of(payload: dict[str, object]) -> str | None:
     return harmless(name) if isinstance(name, str) and name.strip() else None
 
 
-class Scope(StrEnum):
-    """What a key needs to write on v2; v1 documents no scope, and reading needs none of these."""
-
-    PORTFOLIOS_WRITE = "portfolios:write"
-    STRATEGIES_WRITE = "strategies:write"
-
-
-async def check_scopes(transport: Transport, needed: Collection[Scope]) -> str | None:
+async def require_scopes(transport: Transport, needed: Collection[str]) -> str | None:
     """Return ``None`` where the key has every scope in ``needed``, or a sentence where its scopes can't be known.
 
     To be asked once, before the first write. What can't be known is no reason to refuse: the service refuses a write by
@@ -118,7 +73,7 @@ async def check_scopes(transport: Transport, needed: Collection[Scope]) -> str |
     scopes = _scopes_of(payload)
     if scopes is None:
         return "Glider does not tell the scopes of this key, so they were not checked"
-    missing = sorted(scope.value for scope in needed if scope.value not in scopes)
+    missing = sorted(scope for scope in needed if scope not in scopes)
     if missing:
         lacking = ApiError(
             FailureKind.FORBIDDEN, f"the key lacks the scope {' and '.join(missing)}", operation="whoami"
@@ -161,12 +116,12 @@ async def ask_service(
     one is sent.
     """
     from reconciler.api.v1 import TABLE
-    from reconciler.core.doctor import Answer, Asking, Routes
+    from reconciler.core.doctor import Asking, Routes, ServiceAnswer
 
-    async def ask(path: str, operation: str) -> Asked:
+    async def ask(path: str, operation: str) -> Probed:
         return await _ask(transport, path, operation, clock, bound_s)
 
-    whoami: list[Asked] = []
+    whoami: list[Probed] = []
     for _ in range(READS):
         whoami.append(await ask(_WHOAMI, "whoami"))
         if isinstance(whoami[-1], ApiError) or whoami[-1].status == 429:
@@ -175,15 +130,15 @@ async def ask_service(
         return Asking(whoami=tuple(whoami), portfolio=None, routes=None)
     status = await ask(TABLE.path(portfolio, TABLE.status.tail), f"status of {portfolio}")
     routes = None
-    if isinstance(status, Answer) and status.status == 200 and status.glider:
+    if isinstance(status, ServiceAnswer) and status.status == 200 and status.glider:
         paths = [TABLE.path(portfolio, tail) for tail in _ROUTES]
         reference, guide, nowhere = [await ask(path, f"paths of {portfolio}") for path in paths]
         routes = Routes(reference=reference, guide=guide, nowhere=nowhere)
     return Asking(whoami=tuple(whoami), portfolio=status, routes=routes)
 
 
-async def _ask(transport: Transport, path: str, operation: str, clock: Clock, bound_s: float) -> Asked:
-    from reconciler.core.doctor import Answer
+async def _ask(transport: Transport, path: str, operation: str, clock: Clock, bound_s: float) -> Probed:
+    from reconciler.core.doctor import ServiceAnswer
 
     sent_ms = clock.now_ms()
     try:
@@ -197,7 +152,7 @@ async def _ask(transport: Transport, path: str, operation: str, clock: Clock, bo
     payload = object_of(body) or {}
     date = header_of(headers, b"date")
     scopes = _scopes_of(payload)
-    return Answer(
+    return ServiceAnswer(
         status=status,
         sent_ms=sent_ms,
         received_ms=clock.now_ms(),

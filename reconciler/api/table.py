@@ -7,85 +7,62 @@ new is no error, a field of another type than documented counts as missing, and 
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
 
-from reconciler.core.codec import LATEST_MS
+from reconciler.core.codec import LATEST_MS, LONGEST_MS
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.guards import MAX_INTERVAL_MS, MIN_INTERVAL_MS
-from reconciler.core.rebalance import RebalanceStatus, Triggered
-from reconciler.core.text import harmless
+from reconciler.core.model import PortfolioId, is_id
+from reconciler.core.ports import Confirmation
+from reconciler.core.rebalance import RebalanceStatus
+from reconciler.core.text import DAY_MS, SECOND_MS, harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from reconciler.core.intent import Call
-    from reconciler.core.model import Cadence, Live, Paths, PortfolioId, StrategyId, StrategyLive
-    from reconciler.core.ports import Confirmation
+    from reconciler.core.intent import Call, Intent
+    from reconciler.core.model import Live, Paths, StrategyId, StrategyLive
     from reconciler.core.rebalance import PortfolioFacts, Rebalance, RecentRebalances
 
 Fields = dict[str, object]
 """A JSON object."""
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
+Codec = Callable[[PortfolioId, Fields], T]
+"""Reads an answer about a portfolio. Raises :class:`ApiError` (``MALFORMED``) for one that can't be used."""
 
 LONGEST_ID: Final = 128
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 _LONGEST_RUN_ID: Final = 512
 _LONGEST_RUN_WORD: Final = 64
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Codec(Protocol[T_co]):
-    """Reads an answer about a portfolio. Raises :class:`ApiError` (``MALFORMED``), which names ``operation``."""
-
-    def __call__(self, portfolio: PortfolioId, payload: Fields, *, operation: str) -> T_co:
-        """Return what the answer says."""
-
-
-class RunCodec(Protocol):
-    """Reads an answer about one rebalance of a portfolio, as a :class:`Codec` does."""
-
-    def __call__(self, portfolio: PortfolioId, rebalance: str, payload: Fields, *, operation: str) -> Rebalance:
-        """Return what the answer says."""
-
-
-class Wish(NamedTuple):
-    """What a write is to bring about; each call takes from it what its body carries. ``interval_ms`` is set where one
-    is needed."""
-
-    interval_ms: int = 0
-    offset_ms: int | None = None
-    run_now: bool = False
-    reason: str = ""
-    skip_schedule_validation: bool = False
 
 
 class Route(NamedTuple):
     """Where a write goes below its portfolio's path, and the body that belongs there."""
 
     tail: str
-    body: Callable[[Wish], Fields]
+    body: Callable[[Intent], Fields]
 
 
-class Write(NamedTuple):
+class WriteCall(NamedTuple):
     """One call that changes something.
 
     ``name`` names it to people. There are as many ``routes`` as :class:`Families`, or one that all of them share.
-    ``cools_down`` says that its 429 may be about this portfolio alone (API facts §2.5). ``hint`` returns what to say
-    beside a refusal, if anything.
+    ``answer`` reads what its answer confirms. ``cools_down`` says that its 429 may be about this portfolio alone (API
+    facts §2.5). ``hint`` returns what to say beside a refusal, if anything.
     """
 
     name: str
     routes: tuple[Route, ...]
+    answer: Codec[Confirmation]
     cools_down: bool = False
-    hint: Callable[[Wish], str] | None = None
+    hint: Callable[[Intent], str] | None = None
 
 
-class Read(NamedTuple, Generic[T]):
+class ReadCall(NamedTuple, Generic[T]):
     """One call that reads: where it stands below its portfolio's path, with ``{}`` for what is asked for, and how its
     answer is read."""
 
@@ -105,7 +82,7 @@ class Families(NamedTuple):
     mixed: str
 
 
-class Page(NamedTuple):
+class ListPage(NamedTuple):
     """One page of the list: its rows in the service's order, and where the next one begins (``None``: at its end).
 
     ``unreadable`` counts rows that name no portfolio. ``size`` is how many rows there were, those included.
@@ -119,61 +96,58 @@ class Page(NamedTuple):
     says_end: bool
 
 
-class Listing(NamedTuple):
+class ListCall(NamedTuple):
     """How all portfolios are listed: the path of a page by its cursor, the most rows of one, and how it is read."""
 
     path: Callable[[str | None], str]
     size: int
-    page: Callable[[Fields, str], Page]
+    page: Callable[[Fields], ListPage]
 
 
-class Strategies(NamedTuple):
+class StrategyCalls(NamedTuple):
     """Where a strategy's cadence is read and set, with ``{}`` for its id; the body that sets it, how it is read."""
 
     path: str
-    body: Callable[[Cadence], Fields]
-    live: Callable[[StrategyId, Fields, str], StrategyLive]
+    body: Callable[[Intent], Fields]
+    live: Callable[[StrategyId, Fields], StrategyLive]
 
 
 class Table(NamedTuple):
     """One version. What it lacks is refused, or is a value that says so, by the client; never asked for.
 
     ``word`` is its name, ``folder`` the path of all portfolios, ``noun`` what it calls a rebalance. ``lacks`` says of
-    each write that is not in ``writes`` why there is none. ``run_key`` is where a trigger's answer names the run.
-    ``no_runs`` are statuses by which Glider refuses the list of runs of a portfolio that never had one.
-    ``without_status`` returns what a portfolio is that is there although its status is not found; without it, a status
-    that is not found is that of no portfolio.
+    each write that is not in ``writes`` why there is none. ``no_runs`` are the statuses by which Glider refuses to list
+    the runs of a portfolio that never had one. ``without_status`` returns what a portfolio is that is there although
+    its status is not found; without it, a status that is not found is that of no portfolio.
     """
 
     word: str
     folder: str
     noun: str
-    status: Read[Codec[Live]]
-    confirmation: Codec[Confirmation]
-    writes: Mapping[Call, Write]
-    run_key: str
-    look: Read[RunCodec]
-    recent: Read[Codec[RecentRebalances]] | None = None
+    status: ReadCall[Codec[Live]]
+    writes: Mapping[Call, WriteCall]
+    look: ReadCall[Callable[[PortfolioId, str, Fields], Rebalance]]
+    recent: ReadCall[Codec[RecentRebalances]] | None = None
     no_runs: frozenset[int] = frozenset()
-    facts: Read[Codec[PortfolioFacts]] | None = None
+    facts: ReadCall[Codec[PortfolioFacts]] | None = None
     without_status: Callable[[PortfolioId, PortfolioFacts, ApiError], Live] | None = None
     lacks: Mapping[Call, str] = {}
     families: Families | None = None
-    listing: Listing | None = None
-    strategies: Strategies | None = None
+    listing: ListCall | None = None
+    strategies: StrategyCalls | None = None
 
     def path(self, portfolio: PortfolioId, tail: str = "") -> str:
         """Return a portfolio's path, or one below it. Raises :class:`ApiError` for what can't be an id: nothing else
         reaches a URL."""
         # What may be an id needs no percent-encoding.
-        if not _ID.fullmatch(portfolio):
+        if not is_id(portfolio):
             raise no_id(portfolio, "portfolio")
         return f"{self.folder}{portfolio}/{tail}" if tail else f"{self.folder}{portfolio}"
 
 
-def strategy_path(strategies: Strategies, strategy: StrategyId) -> str:
+def strategy_path(strategies: StrategyCalls, strategy: StrategyId) -> str:
     """Return the path of a strategy's cadence. Raises :class:`ApiError` for what can't be an id."""
-    if not _ID.fullmatch(strategy):
+    if not is_id(strategy):
         raise no_id(strategy, "strategy")
     return strategies.path.format(strategy)
 
@@ -186,13 +160,8 @@ def no_id(text: str, of: str) -> ApiError:
     )
 
 
-def is_id(value: object) -> bool:
-    """Whether this may be the id of a portfolio or a strategy."""
-    return isinstance(value, str) and _ID.fullmatch(value) is not None
-
-
 def run_segment(rebalance: str) -> str:
-    """Return an id of a rebalance as one segment of a path: it is opaque, and may hold what a URL takes for its own."""
+    """Return an id of a rebalance as one segment of a path: it may hold characters that mean something in a URL."""
     if rebalance_id(rebalance) is None:
         raise ApiError(FailureKind.REFUSED, f"not sent: {harmless(rebalance, longest=60)!r} can't be an id")
     return quote(rebalance, safe="")
@@ -204,25 +173,26 @@ def data_of(payload: Fields) -> Fields | None:
     return data if isinstance(data, dict) else None
 
 
-def required_data(portfolio: PortfolioId, payload: Fields, operation: str) -> Fields:
+def malformed(why: str) -> ApiError:
+    """Return the error of an answer that can't be used; the client adds which call it answered."""
+    return ApiError(FailureKind.MALFORMED, why)
+
+
+def required_data(portfolio: PortfolioId, payload: Fields) -> Fields:
     """Return what stands inside the envelope. Raises :class:`ApiError` (``MALFORMED``) where that is no object, or is
     about another portfolio."""
     data = data_of(payload)
     if data is None:
-        raise ApiError(FailureKind.MALFORMED, "the answer holds no data object", operation=operation)
-    require_same(portfolio, data.get("portfolioId"), operation)
+        raise malformed("the answer holds no data object")
+    require_same(portfolio, data.get("portfolioId"))
     return data
 
 
-def require_same(portfolio: PortfolioId, answered: object, operation: str) -> None:
+def require_same(portfolio: PortfolioId, answered: object) -> None:
     """Raise :class:`ApiError` (``MALFORMED``) for an answer about another portfolio; ``None`` names none."""
     if answered is not None and answered != portfolio:
         shown = harmless(answered, longest=LONGEST_ID) if isinstance(answered, str) else "something unreadable"
-        raise ApiError(
-            FailureKind.MALFORMED,
-            f"the answer is about another portfolio: {portfolio} was asked for, {shown} answered",
-            operation=operation,
-        )
+        raise malformed(f"the answer is about another portfolio: {portfolio} was asked for, {shown} answered")
 
 
 def lower(word: str) -> str:
@@ -242,7 +212,7 @@ def number_of(value: object) -> int | None:
     """Return whole milliseconds from 0 up; JSON may spell them ``3600000`` or ``3.6e6``."""
     if type(value) is float and value.is_integer():  # false for infinities
         value = int(value)
-    return value if type(value) is int and 0 <= value < 10**15 else None
+    return value if type(value) is int and 0 <= value < LONGEST_MS else None
 
 
 def interval_of(value: object) -> int | None:
@@ -262,7 +232,7 @@ def moment_of(value: object) -> int | None:
         since = datetime.fromisoformat(value) - _EPOCH
     except (ValueError, TypeError, OverflowError):  # TypeError: no zone
         return None
-    ms = since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000
+    ms = since.days * DAY_MS + since.seconds * SECOND_MS + since.microseconds // 1_000
     return ms if 0 <= ms <= LATEST_MS else None
 
 
@@ -289,16 +259,18 @@ def rebalance_id(value: object) -> str | None:
     return value if harmless(value, longest=_LONGEST_RUN_ID) == value else None
 
 
-def triggered_of(portfolio: PortfolioId, payload: Fields, key: str, *, operation: str) -> Triggered:
-    """Return what the answer of a trigger said, with the id at ``key``; its status word is never looked at.
+def run_at(key: str) -> Codec[Confirmation]:
+    """Return what reads the answer of a trigger, which names the run at ``key``; its status word is never looked at.
 
-    Raises :class:`ApiError` (``MALFORMED``) for an answer about another portfolio.
+    It raises :class:`ApiError` (``MALFORMED``) for an answer about another portfolio.
     """
-    data = data_of(payload)
-    if data is None:
-        return Triggered(id=None)
-    require_same(portfolio, data.get("portfolioId"), operation)
-    return Triggered(id=rebalance_id(data.get(key)))
+
+    def read(portfolio: PortfolioId, payload: Fields) -> Confirmation:
+        data = data_of(payload) or {}
+        require_same(portfolio, data.get("portfolioId"))
+        return Confirmation(run=rebalance_id(data.get(key)))
+
+    return read
 
 
 def run_status(word: str) -> tuple[RebalanceStatus, str]:
@@ -313,10 +285,10 @@ def run_status(word: str) -> tuple[RebalanceStatus, str]:
     return status, spelled
 
 
-def required_run_status(word: object, operation: str) -> tuple[RebalanceStatus, str]:
+def required_run_status(word: object) -> tuple[RebalanceStatus, str]:
     """Return the same; raise :class:`ApiError` (``MALFORMED``) where there is no word."""
     if not isinstance(word, str) or not word:
-        raise ApiError(FailureKind.MALFORMED, "the answer holds no status word", operation=operation)
+        raise malformed("the answer holds no status word")
     return run_status(word)
 
 

@@ -12,23 +12,26 @@ from typing import TYPE_CHECKING, Final
 from reconciler.api.table import (
     LONGEST_ID,
     Families,
-    Read,
+    ReadCall,
     Route,
     Table,
-    Write,
+    WriteCall,
     data_of,
     interval_of,
     lower,
+    malformed,
     moment_of,
     number_of,
     rebalance_id,
     require_same,
     required_data,
     required_run_status,
+    run_at,
     run_error,
     run_status,
     text_of,
 )
+from reconciler.core.codec import failure_facts
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.guards import MAX_INTERVAL_MS
 from reconciler.core.intent import Call
@@ -40,7 +43,8 @@ from reconciler.core.text import harmless
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from reconciler.api.table import Fields, Wish
+    from reconciler.api.table import Fields
+    from reconciler.core.intent import Intent
     from reconciler.core.model import PortfolioId
 
 _STATUS: Final = {
@@ -64,15 +68,15 @@ _TRADING: Final = {"threshold": ("triggerPercentage", " %"), "calendar": ("frequ
 """Where each documented type of trading settings keeps its one value, and the unit of that (API facts §7a)."""
 
 
-def live_of(portfolio: PortfolioId, payload: Fields, *, operation: str) -> Live:
+def live_of(portfolio: PortfolioId, payload: Fields) -> Live:
     """Return what a status answer (V1.6) says of ``portfolio``.
 
     Raises :class:`ApiError` (``MALFORMED``) for an answer without a status word or about another portfolio.
     """
-    data = required_data(portfolio, payload, operation)
+    data = required_data(portfolio, payload)
     word = data.get("status")
     if not isinstance(word, str):
-        raise ApiError(FailureKind.MALFORMED, "the answer holds no status word", operation=operation)
+        raise malformed("the answer holds no status word")
     found = data.get("details")
     details: Fields = found if isinstance(found, dict) else _NOTHING
     status, shown = _status(word, data.get("hasAutomation"), details.get("paused"))
@@ -92,7 +96,7 @@ def live_of(portfolio: PortfolioId, payload: Fields, *, operation: str) -> Live:
     )
 
 
-def confirmation_of(portfolio: PortfolioId, payload: Fields, *, operation: str) -> Confirmation:
+def confirmation_of(portfolio: PortfolioId, payload: Fields) -> Confirmation:
     """Return what the answer of a write confirms, whichever write it was; its status word is never looked at.
 
     The shape of a resume's answer is not documented, so nothing is required. Raises :class:`ApiError`
@@ -101,7 +105,7 @@ def confirmation_of(portfolio: PortfolioId, payload: Fields, *, operation: str) 
     data = data_of(payload)
     if data is None:
         return Confirmation()
-    require_same(portfolio, data.get("portfolioId"), operation)
+    require_same(portfolio, data.get("portfolioId"))
     every, offset = _pair(data.get("newInterval"))
     if every is None:
         every, offset = number_of(data.get("intervalMs")), number_of(data.get("offsetMs"))
@@ -148,10 +152,7 @@ def _without_status(portfolio: PortfolioId, facts: PortfolioFacts, said: ApiErro
             FailureKind.MALFORMED,
             f"the portfolio is there, and its status is not found: {said.summary}",
             operation=f"portfolio {portfolio}",
-            status=said.status,
-            code=said.code,
-            request_id=said.request_id,
-            correlation_id=said.correlation_id,
+            **failure_facts(said),
         )
     status = Status.ARCHIVED if facts.archived else Status.INACTIVE
     return Live(id=portfolio, status=status, word=status.value, failure=said)
@@ -226,9 +227,9 @@ def _scheduled(actions: object) -> tuple[int, ...]:
     return tuple(sorted((moment for moment in moments if moment is not None), reverse=True))
 
 
-def recent_of(portfolio: PortfolioId, payload: Fields, *, operation: str) -> RecentRebalances:
+def recent_of(portfolio: PortfolioId, payload: Fields) -> RecentRebalances:
     """Return the workflows of the list (V1.7), newest first; entries without a usable id are left out."""
-    data = required_data(portfolio, payload, operation)
+    data = required_data(portfolio, payload)
     details = data.get("details")
     listed = data.get("recentWorkflows")
     found = [_listed(entry) for entry in (listed[:_MOST_LISTED] if isinstance(listed, list) else ())]
@@ -253,14 +254,14 @@ def _listed(entry: object) -> Rebalance | None:
     )
 
 
-def workflow_of(portfolio: PortfolioId, rebalance: str, payload: Fields, *, operation: str) -> Rebalance:
+def workflow_of(portfolio: PortfolioId, rebalance: str, payload: Fields) -> Rebalance:
     """Return one execution (V1.8). Raises :class:`ApiError` (``MALFORMED``) for one without a status word.
 
     What the free-form result or the error contradicts is no success: a workflow can complete, and what it was to do
     fail (API facts §1.2).
     """
-    data = required_data(portfolio, payload, operation)
-    status, word = required_run_status(data.get("status"), operation)
+    data = required_data(portfolio, payload)
+    status, word = required_run_status(data.get("status"))
     error = run_error(data.get("error"))
     places = tuple(_objects(data.get("result")))
     if status is RebalanceStatus.COMPLETED and (error or any(map(_failed, places))):
@@ -296,13 +297,13 @@ def _objects(result: object) -> Iterator[Fields]:
         yield from (one for one in (receipts if isinstance(receipts, list) else ()) if isinstance(one, dict))
 
 
-def facts_of(portfolio: PortfolioId, payload: Fields, *, operation: str) -> PortfolioFacts:
+def facts_of(portfolio: PortfolioId, payload: Fields) -> PortfolioFacts:
     """Return what the portfolio answer (V1.9) says, which is documented in part only; nothing is required.
 
     Raises :class:`ApiError` (``MALFORMED``) for an answer about another portfolio.
     """
     data = data_of(payload) or {}
-    require_same(portfolio, data.get("id"), operation)
+    require_same(portfolio, data.get("id"))
     archived = data.get("isArchived")
     return PortfolioFacts(
         name=text_of(data.get("name")),
@@ -354,32 +355,31 @@ def _settings(value: object, name: str, levels: int) -> Iterator[tuple[str, str]
         yield harmless(name, longest=_LONGEST_SETTING), harmless(text, longest=_LONGEST_SETTING)
 
 
-def _interval(wish: Wish) -> Fields:
-    return (
-        {"every": wish.interval_ms} if wish.offset_ms is None else {"every": wish.interval_ms, "offset": wish.offset_ms}
-    )
+def _interval(intent: Intent) -> Fields:
+    offset = {} if intent.offset_ms is None else {"offset": intent.offset_ms}
+    return {"every": intent.interval_ms, **offset}
 
 
-def _reason(wish: Wish) -> Fields:
-    return {"reason": wish.reason} if wish.reason else {}
+def _reason(intent: Intent) -> Fields:
+    return {"reason": intent.reason} if intent.reason else {}
 
 
-def _start_of_reference(wish: Wish) -> Fields:
+def _start_of_reference(intent: Intent) -> Fields:
     # It can't carry an offset (API facts §4.2), and a wrongly shaped interval may be ignored: the confirmed values have
     # to be compared with the wanted ones.
     return {
-        "runRebalanceImmediately": wish.run_now,
+        "runRebalanceImmediately": intent.run_now,
         "initializeScheduleAutomatically": True,
-        "interval": wish.interval_ms,
+        "interval": intent.interval_ms,
     }
 
 
-def _start_of_guide(wish: Wish) -> Fields:
-    return {"runRebalanceImmediately": wish.run_now, "interval": _interval(wish)}
+def _start_of_guide(intent: Intent) -> Fields:
+    return {"runRebalanceImmediately": intent.run_now, "interval": _interval(intent)}
 
 
 def _two_routes(
-    name: str, body: Callable[[Wish], Fields], guides: Callable[[Wish], Fields] | None = None
+    name: str, body: Callable[[Intent], Fields], guides: Callable[[Intent], Fields] | None = None
 ) -> tuple[Route, Route]:
     """Return the reference's route and the guide's of a write (API facts §4.1), in the order of the families."""
     return Route(f"rebalance/schedule/{name}", body), Route(name, guides or body)
@@ -389,28 +389,29 @@ TABLE: Final = Table(
     word="v1",
     folder="/v1/portfolio/",
     noun="workflow",
-    status=Read("automation/status", live_of),
+    status=ReadCall("automation/status", live_of),
     without_status=_without_status,
-    confirmation=confirmation_of,
     writes={
-        Call.START: Write("start", _two_routes("start", _start_of_reference, _start_of_guide)),
-        Call.PAUSE: Write("pause", _two_routes("pause", _reason)),
-        Call.RESUME: Write("resume", _two_routes("resume", _reason)),
-        Call.UPDATE_SCHEDULE: Write(
-            "update-schedule", (Route("update-schedule-interval", lambda wish: {"interval": _interval(wish)}),)
+        Call.START: WriteCall("start", _two_routes("start", _start_of_reference, _start_of_guide), confirmation_of),
+        Call.PAUSE: WriteCall("pause", _two_routes("pause", _reason), confirmation_of),
+        Call.RESUME: WriteCall("resume", _two_routes("resume", _reason), confirmation_of),
+        Call.UPDATE_SCHEDULE: WriteCall(
+            "update-schedule",
+            (Route("update-schedule-interval", lambda intent: {"interval": _interval(intent)}),),
+            confirmation_of,
         ),
-        Call.REBALANCE: Write(
+        Call.REBALANCE: WriteCall(
             "trigger",
-            _two_routes("trigger", lambda wish: {"skipScheduleValidation": wish.skip_schedule_validation}),
+            _two_routes("trigger", lambda intent: {"skipScheduleValidation": intent.skip_schedule_validation}),
+            run_at("rebalanceId"),  # which is the `workflowId` of every other answer
             cools_down=True,
-            hint=lambda wish: "" if wish.skip_schedule_validation else _NO_SCHEDULE,
+            hint=lambda intent: "" if intent.skip_schedule_validation else _NO_SCHEDULE,
         ),
     },
-    run_key="rebalanceId",  # which is the `workflowId` of every other answer
-    look=Read("rebalance/status/{}", workflow_of),
-    recent=Read("rebalance/status?limit={}", recent_of),
+    look=ReadCall("rebalance/status/{}", workflow_of),
+    recent=ReadCall("rebalance/status?limit={}", recent_of),
     no_runs=frozenset({400, 404}),
-    facts=Read("", facts_of),
+    facts=ReadCall("", facts_of),
     families=Families(
         owners=("the API reference's", "the guide's"),
         settings=(Paths.REFERENCE, Paths.GUIDE),

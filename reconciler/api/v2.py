@@ -12,35 +12,37 @@ from urllib.parse import quote
 
 from reconciler.api.table import (
     LONGEST_ID,
-    Listing,
-    Page,
-    Read,
+    ListCall,
+    ListPage,
+    ReadCall,
     Route,
-    Strategies,
+    StrategyCalls,
     Table,
-    Write,
+    WriteCall,
     data_of,
     interval_of,
-    is_id,
     lower,
+    malformed,
     moment_of,
     require_same,
     required_data,
     required_run_status,
+    run_at,
     run_error,
     text_of,
 )
 from reconciler.core.codec import iso
-from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.errors import ApiError
 from reconciler.core.evidence import pause_id
 from reconciler.core.intent import Call
-from reconciler.core.model import Cadence, Live, PortfolioId, Status, StrategyLive, StrategyStatus
+from reconciler.core.model import Cadence, Live, PortfolioId, Status, StrategyLive, StrategyStatus, is_id
 from reconciler.core.ports import Confirmation
 from reconciler.core.rebalance import Rebalance, RebalanceStatus
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
-    from reconciler.api.table import Fields, Wish
+    from reconciler.api.table import Fields
+    from reconciler.core.intent import Intent
     from reconciler.core.model import StrategyId
 
 PAGE_SIZE: Final = 200
@@ -53,35 +55,35 @@ _LONGEST_CURSOR: Final = 4096
 _LONGEST_WORD: Final = 60
 
 
-def live_of_v2(portfolio: PortfolioId, payload: Fields, *, operation: str) -> Live:
+def live_of_v2(portfolio: PortfolioId, payload: Fields) -> Live:
     """Return what a portfolio's detail (V2.2) says of ``portfolio``.
 
     Raises :class:`ApiError` (``MALFORMED``) for an answer about no portfolio or another one, or without a status word
     in its schedule.
     """
-    return _live(portfolio, _detail(portfolio, payload, operation), operation)
+    return _live(portfolio, _detail(portfolio, payload))
 
 
-def confirmation_of_v2(portfolio: PortfolioId, payload: Fields, *, operation: str) -> Confirmation:
+def confirmation_of_v2(portfolio: PortfolioId, payload: Fields) -> Confirmation:
     """Return what the answer of a start or stop confirms: next to nothing, since it only tells what its call observed.
 
     Raises :class:`ApiError` (``MALFORMED``) for an answer about no portfolio or another one.
     """
-    schedule = _detail(portfolio, payload, operation).get("schedule")
+    schedule = _detail(portfolio, payload).get("schedule")
     if not isinstance(schedule, dict):
         return Confirmation()
     return Confirmation(next_run_ms=moment_of(schedule.get("nextDueAt")))
 
 
-def _detail(portfolio: PortfolioId, payload: Fields, operation: str) -> Fields:
+def _detail(portfolio: PortfolioId, payload: Fields) -> Fields:
     data = data_of(payload)
     if data is None or not isinstance(data.get("portfolioId"), str):
-        raise ApiError(FailureKind.MALFORMED, "the answer names no portfolio", operation=operation)
-    require_same(portfolio, data["portfolioId"], operation)
+        raise malformed("the answer names no portfolio")
+    require_same(portfolio, data["portfolioId"])
     return data
 
 
-def _live(portfolio: PortfolioId, data: Fields, operation: str) -> Live:
+def _live(portfolio: PortfolioId, data: Fields) -> Live:
     name, strategy = text_of(data.get("portfolioName")), text_of(data.get("strategyId"))
     strategy_name = text_of(data.get("strategyName"))
     schedule = data.get("schedule")
@@ -89,7 +91,7 @@ def _live(portfolio: PortfolioId, data: Fields, operation: str) -> Live:
         return Live(id=portfolio, status=Status.NO_SCHEDULE, name=name, strategy=strategy, strategy_name=strategy_name)
     word = schedule.get("status") if isinstance(schedule, dict) else None
     if not isinstance(schedule, dict) or not isinstance(word, str):
-        raise ApiError(FailureKind.MALFORMED, "the schedule holds no status word", operation=operation)
+        raise malformed("the schedule holds no status word")
     status = _STATUS.get(lower(word), Status.UNKNOWN)
     due_ms = moment_of(schedule.get("nextDueAt"))
     last_ms = moment_of(schedule.get("lastRebalanceAt"))
@@ -108,7 +110,7 @@ def _live(portfolio: PortfolioId, data: Fields, operation: str) -> Live:
     )
 
 
-def page_of(payload: Fields, operation: str) -> Page:
+def page_of(payload: Fields) -> ListPage:
     """Return one page of the list of portfolios (V2.1).
 
     A row whose schedule can't be understood is ``UNREADABLE`` with its error; one that names no portfolio is only
@@ -117,14 +119,14 @@ def page_of(payload: Fields, operation: str) -> Page:
     data = data_of(payload)
     found = data.get("portfolios") if data is not None else None
     if data is None or not isinstance(found, list):
-        raise ApiError(FailureKind.MALFORMED, "the answer holds no list of portfolios", operation=operation)
-    rows = [row for row in (_row(entry, operation) for entry in found) if row is not None]
+        raise malformed("the answer holds no list of portfolios")
+    rows = [row for row in (_row(entry) for entry in found) if row is not None]
     # Beside `data`, as documented; a client has seen it inside (API facts §4.7).
     holder = payload if "nextCursor" in payload else data
     cursor = holder.get("nextCursor")
     if cursor is not None and not (isinstance(cursor, str) and len(cursor) <= _LONGEST_CURSOR):
-        raise ApiError(FailureKind.MALFORMED, "the answer's cursor is none", operation=operation)
-    return Page(
+        raise malformed("what the answer names as its cursor can't be one")
+    return ListPage(
         rows=tuple(rows),
         cursor=cursor or None,  # an empty text names no place to go on from: the end, as null is
         unreadable=len(found) - len(rows),
@@ -133,13 +135,13 @@ def page_of(payload: Fields, operation: str) -> Page:
     )
 
 
-def _row(entry: object, operation: str) -> Live | None:
+def _row(entry: object) -> Live | None:
     name = entry.get("portfolioId") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(name, str) or not is_id(name):
         return None
     portfolio = PortfolioId(name)
     try:
-        return _live(portfolio, entry, operation)
+        return _live(portfolio, entry)
     except ApiError as error:
         return Live(
             id=portfolio,
@@ -157,10 +159,10 @@ def _page_path(cursor: str | None) -> str:
     return f"/v2/portfolios?limit={PAGE_SIZE}{more}"
 
 
-def operation_of(portfolio: PortfolioId, rebalance: str, payload: Fields, *, operation: str) -> Rebalance:
+def operation_of(portfolio: PortfolioId, rebalance: str, payload: Fields) -> Rebalance:
     """Return one operation (V2.6). Raises :class:`ApiError` (``MALFORMED``) for one without a state."""
-    data = required_data(portfolio, payload, operation)
-    status, word = required_run_status(data.get("state"), operation)
+    data = required_data(portfolio, payload)
+    status, word = required_run_status(data.get("state"))
     ended_ms = moment_of(data.get("finishedAt"))
     if ended_ms is None and status in (RebalanceStatus.COMPLETED, RebalanceStatus.FAILED, RebalanceStatus.CANCELLED):
         ended_ms = moment_of(data.get("updatedAt"))  # `finishedAt` is not documented (API facts §1.4)
@@ -174,7 +176,7 @@ def operation_of(portfolio: PortfolioId, rebalance: str, payload: Fields, *, ope
     )
 
 
-def strategy_live_of(strategy: StrategyId, payload: Fields, operation: str) -> StrategyLive:
+def strategy_live_of(strategy: StrategyId, payload: Fields) -> StrategyLive:
     """Return what an answer about a strategy's schedule (V2.7, V2.8) says.
 
     No schedule, or one without a frequency, is ``UNKNOWN`` and no drift (API facts §4.7). A type or a frequency that is
@@ -182,11 +184,11 @@ def strategy_live_of(strategy: StrategyId, payload: Fields, operation: str) -> S
     """
     data = payload.get("data")
     if data is not None and not isinstance(data, dict):
-        raise ApiError(FailureKind.MALFORMED, "the answer holds no schedule of a strategy", operation=operation)
+        raise malformed("the answer holds no schedule of a strategy")
     kind, frequency = (data.get("type"), data.get("frequency")) if data is not None else (None, None)
     for word in (kind, frequency):
         if word is not None and not isinstance(word, str):
-            raise ApiError(FailureKind.MALFORMED, "the schedule's type and frequency are no text", operation=operation)
+            raise malformed("the schedule's type and frequency are no text")
     if isinstance(kind, str) and lower(kind) != _INTERVAL:
         return _unknown(strategy, f"{kind} {frequency}" if frequency else kind)
     if frequency is None:
@@ -201,7 +203,7 @@ def _unknown(strategy: StrategyId, word: str) -> StrategyLive:
     return StrategyLive(id=strategy, status=StrategyStatus.UNKNOWN, word=harmless(word, longest=_LONGEST_WORD))
 
 
-def _no_body(_: Wish) -> Fields:
+def _no_body(_: Intent) -> Fields:
     return {}
 
 
@@ -209,24 +211,23 @@ TABLE: Final = Table(
     word="v2",
     folder="/v2/portfolios/",
     noun="operation",
-    status=Read("", live_of_v2),
-    confirmation=confirmation_of_v2,
+    status=ReadCall("", live_of_v2),
     writes={
-        Call.PAUSE: Write("pause", (Route("stop", _no_body),)),  # takes no reason (V2.4)
-        Call.RESUME: Write("resume", (Route("start", _no_body),)),  # makes a rebalance due at once (V2.3)
+        Call.PAUSE: WriteCall("pause", (Route("stop", _no_body),), confirmation_of_v2),  # takes no reason (V2.4)
+        # Makes a rebalance due at once (V2.3).
+        Call.RESUME: WriteCall("resume", (Route("start", _no_body),), confirmation_of_v2),
         # Where one is in flight, its id is answered (V2.5).
-        Call.REBALANCE: Write("rebalance", (Route("rebalance", _no_body),), cools_down=True),
+        Call.REBALANCE: WriteCall("rebalance", (Route("rebalance", _no_body),), run_at("operationId"), cools_down=True),
     },
     lacks={
         Call.START: "it has its schedule from its strategy, and can only be resumed",
         Call.UPDATE_SCHEDULE: "its cadence belongs to its strategy",
     },
-    run_key="operationId",
-    look=Read("operations/{}", operation_of),
-    listing=Listing(path=_page_path, size=PAGE_SIZE, page=page_of),
-    strategies=Strategies(
+    look=ReadCall("operations/{}", operation_of),
+    listing=ListCall(path=_page_path, size=PAGE_SIZE, page=page_of),
+    strategies=StrategyCalls(
         path="/v2/strategies/{}/schedule",
-        body=lambda cadence: {"type": _INTERVAL, "frequency": cadence.value},
+        body=lambda intent: {"type": _INTERVAL, "frequency": intent.cadence},
         live=strategy_live_of,
     ),
 )

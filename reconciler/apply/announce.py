@@ -5,6 +5,9 @@ In: how to look at what the write is about, what a look must show for the write 
 for look and write is taken, the look is made, the intent is durable in the journal, the look is still young, the write
 is sent, its outcome is durable. Whatever made it wait sends it back to the look. What differs between the kinds of
 writes is data (:class:`~reconciler.core.intent.Intent`) and functions of it, never another order.
+
+Where a process died over a write, the next command settles it first (:func:`settle`): it reads what became of it, and
+writes nothing to the service. Whatever is left to do is for the next plan to find.
 """
 
 from __future__ import annotations
@@ -16,9 +19,9 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
-from reconciler.core.intent import Call, Effect, WriteOutcome
+from reconciler.core.intent import Call, Effect, WriteOutcome, effect_on_portfolio, effect_on_strategy
 from reconciler.core.model import PortfolioId, strategy_of
-from reconciler.core.ports import Confirmation, WriteNotSent
+from reconciler.core.ports import WriteNotSent
 from reconciler.core.rebalance import is_cooldown
 from reconciler.core.report import Outcome, Result
 from reconciler.core.text import format_duration
@@ -26,22 +29,21 @@ from reconciler.core.text import format_duration
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from reconciler.core.intent import Intent
+    from reconciler.core.intent import Intent, OpenIntent
     from reconciler.core.plan import Change
-    from reconciler.core.ports import Clock, Journal, ServiceApi
+    from reconciler.core.ports import Clock, Confirmation, Journal, ServiceApi
 
 T = TypeVar("T")
 
 LOOKS_TOO_OLD: Final = 3
-"""So many looks that were too old when their write could go, and the change is not attempted."""
+"""After this many looks that were too old by the time their write could go, the change is not attempted."""
 WAITS: Final = 8
-"""So often a write may be sent back to the look because others used up the rate limit."""
+"""How often a write may be sent back to the look because others used up the rate limit."""
 _ALREADY_SO: Final = frozenset({400, 409})
-"""How a service refuses what is so already; whether that was why, a look tells."""
-
+"""How a service refuses what already is as wanted; only a look tells whether that was the reason."""
 
 WAITS_SECONDS: Final = (0.0, 0.2, 0.4, 0.8, 1.6)
-"""Before each look. The service names no bound for how soon a read shows a write; after three seconds we say so."""
+"""What is waited before each look. How soon a read shows a write is documented nowhere; after 3 s we stop looking."""
 
 
 class Declined(Exception):
@@ -265,42 +267,13 @@ class Announcer(Struct, frozen=True, kw_only=True):
 
     async def _send(self, intent: Intent) -> Confirmation:
         """Send it. Nothing else in the program calls a write of the service; a test of the layers sees to that."""
-        match intent.call:
-            case Call.START:
-                return await self.api.start(
-                    PortfolioId(intent.address),
-                    interval_ms=_interval_of(intent),
-                    offset_ms=intent.offset_ms,
-                    run_now=intent.run_now,
-                )
-            case Call.PAUSE:
-                return await self.api.pause(PortfolioId(intent.address), reason=intent.reason)
-            case Call.RESUME:
-                return await self.api.resume(PortfolioId(intent.address), reason=intent.reason)
-            case Call.UPDATE_SCHEDULE:
-                return await self.api.update_schedule(
-                    PortfolioId(intent.address), interval_ms=_interval_of(intent), offset_ms=intent.offset_ms
-                )
-            case Call.SET_CADENCE:
-                strategy = strategy_of(intent.address)
-                if strategy is None or intent.cadence is None:
-                    raise _our_bug("a cadence is to be set without a strategy or a cadence")
-                stored = await self.api.set_cadence(strategy, intent.cadence)
-                if stored is not intent.cadence:  # reads have to tell what holds now
-                    said = (
-                        "accepted the cadence without naming it"
-                        if stored is None
-                        else f"stored {stored} instead of {intent.cadence}"
-                    )
-                    raise ApiError(FailureKind.MALFORMED, f"Glider {said}", operation=intent.call)
-                return Confirmation(cadence=stored)
-            case Call.REBALANCE:
-                triggered = await self.api.trigger(
-                    PortfolioId(intent.address), skip_schedule_validation=intent.skip_schedule_validation
-                )
-                return Confirmation(run=triggered.id)
-            case _:
-                assert_never(intent.call)
+        _require_complete(intent)
+        answer = await self.api.send(intent)
+        if intent.call is Call.SET_CADENCE and answer.cadence is not intent.cadence:  # reads must tell what holds now
+            stored = f"stored {answer.cadence} instead of {intent.cadence}"
+            said = "accepted the cadence without naming it" if answer.cadence is None else stored
+            raise ApiError(FailureKind.MALFORMED, f"Glider {said}", operation=intent.call)
+        return answer
 
 
 class Sight(Struct, Generic[T], frozen=True):
@@ -369,11 +342,75 @@ def _require_patience(patience: _Patience, late: WriteNotSent) -> None:
         ) from late
 
 
-def _interval_of(intent: Intent) -> int:
-    if intent.interval_ms is None:
-        raise _our_bug("a change writes a schedule without an interval")
-    return intent.interval_ms
+def _require_complete(intent: Intent) -> None:
+    """Raise :class:`PlanInvalid` for a write that lacks what it is to set; no plan of ours makes one."""
+    match intent.call:
+        case Call.START | Call.UPDATE_SCHEDULE if intent.interval_ms is None:
+            what = "a change writes a schedule without an interval"
+        case Call.SET_CADENCE if intent.cadence is None or strategy_of(intent.address) is None:
+            what = "a cadence is to be set without a strategy or a cadence"
+        case _:
+            return
+    raise PlanInvalid(what, "This is a bug of ours; please report it.")
 
 
-def _our_bug(what: str) -> PlanInvalid:
-    return PlanInvalid(what, "This is a bug of ours; please report it.")
+async def settle(*, api: ServiceApi, journal: Journal) -> tuple[str, ...]:
+    """Give every open intent its outcome: ``seen`` or ``unseen`` where a read tells, else ``unknown``.
+
+    Returns a sentence for each, oldest first. An intent whose portfolio can't be read stays open, and its record void.
+    Raises :class:`ApiError` only for a refused key.
+    """
+    sentences = []
+    for opened in journal.unsettled():
+        intent = opened.intent
+        if intent.call is Call.REBALANCE:
+            sentences.append(_leave_unanswered(opened, journal))
+            continue
+        what = f"an earlier apply was cut off during {intent.call.value} of {intent.address}"
+        try:
+            effect = await _effect_of(opened, api)
+        except ApiError as error:
+            if error.kind is FailureKind.UNAUTHENTICATED:
+                raise
+            sentences.append(f"{what}; it can't be read now, so that stays open ({error})")
+            continue
+        outcome = _OUTCOMES.get(effect, WriteOutcome.UNKNOWN)
+        journal.end(opened.number, outcome, "an earlier apply was cut off; settled by reading")
+        sentences.append(f"{what}; a read {_SAYS[effect]}")
+    return tuple(sentences)
+
+
+async def _effect_of(opened: OpenIntent, api: ServiceApi) -> Effect:
+    strategy = strategy_of(opened.intent.address)
+    if strategy is None:
+        live = await api.read(PortfolioId(opened.intent.address))
+        return effect_on_portfolio(opened.intent, live, answered=False)
+    return effect_on_strategy(opened.intent, await api.read_strategy(strategy))
+
+
+_OUTCOMES: Final = {Effect.SHOWN: WriteOutcome.SEEN, Effect.UNCHANGED: WriteOutcome.UNSEEN}
+_SAYS: Final = {
+    Effect.SHOWN: "shows that it took effect",
+    Effect.UNCHANGED: "shows that it had no effect",
+    Effect.SOMEBODY_ELSES: "shows it paused, but not that the pause is ours",
+    Effect.OPEN: "can't tell whether it took effect",
+}
+
+
+def settle_rebalances(journal: Journal) -> tuple[str, ...]:
+    """Give the open intents of rebalances alone their outcome, without a read; a sentence for each, oldest first.
+
+    They stay unanswered: whoever asks for one again has to look for it first.
+    """
+    opened = [one for one in journal.unsettled() if one.intent.call is Call.REBALANCE]
+    return tuple(_leave_unanswered(one, journal) for one in opened)
+
+
+def _leave_unanswered(opened: OpenIntent, journal: Journal) -> str:
+    """Leave a rebalance unknown: no status tells one that was asked for from one that the schedule began."""
+    journal.end(opened.number, WriteOutcome.UNKNOWN, "cut off before its answer came; it is not repeated")
+    portfolio = opened.intent.address
+    return (
+        f"an earlier rebalance of {portfolio} was cut off, and may have begun; it is not repeated: "
+        f"look with `reconciler status {portfolio}`"
+    )

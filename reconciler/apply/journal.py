@@ -7,7 +7,7 @@ file, and what its columns mean, is :mod:`reconciler.apply.journalfile`'s.
 A write counts when it took or may have taken effect. A rebalance leaves state and schedule as they are. A record is
 void once a later write to the same portfolio counts without being confirmed as a whole: what the service held before
 says nothing of what it holds now. Rows belong to a service and an account: what another account left is neither settled
-nor believed. Where either account is not known, they may be one.
+nor believed. Where one of the two accounts is not known, they count as the same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import msgspec
 
 from reconciler.apply.journalfile import Row, Wanted, ask, lock, open_to_write, reading, using
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, Intent, LastWrite, OpenIntent, WriteOutcome
-from reconciler.core.model import Record, address_of
+from reconciler.core.model import Record
 from reconciler.core.ports import Memory
 from reconciler.core.report import Run, Write
 from reconciler.core.text import DAY_MS
@@ -112,24 +112,23 @@ class SqliteJournal:
         if self._lock is not None:
             self._lock.close()
 
-    def memory(self, *, plans: Collection[str] = ()) -> Memory:
-        """Return all that is known, at one moment; see :class:`~reconciler.core.ports.Journal` for ``plans``."""
+    def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
+        """Return all that is known, or all that is known ``of`` one portfolio or strategy, at one moment.
+
+        See :class:`~reconciler.core.ports.Journal` for ``plans``.
+        """
         with self._one_moment():
             return Memory(
                 exists=True,
-                since=self._since(plans),
-                records=self._records(),
-                cadences={strategy: cadence for strategy, cadence in self._cadences().items() if cadence is not None},
-                pauses=self._pauses(),
-                unanswered=self._unanswered(),
-                triggers=self._triggers(),
+                since=self._since(of, plans),
+                records=self._records(of),
+                cadences=self._cadences(of),
+                pauses=self._pauses(of),
+                unanswered=self._unanswered(of),
+                triggers=self._triggers(of),
             )
 
-    def record(self, portfolio: PortfolioId) -> Record | None:
-        """Return the last confirmed state of one portfolio."""
-        return self._records(portfolio).get(portfolio)
-
-    def _records(self, address: Address | None = None) -> dict[PortfolioId, Record]:
+    def _records(self, address: Address | None) -> dict[PortfolioId, Record]:
         question = f"""
             SELECT portfolio, state, interval_ms, offset_ms, schedule_id, confirmed_ms, marked, pause_reason, imported
             FROM confirmed
@@ -140,34 +139,20 @@ class SqliteJournal:
             ) ORDER BY portfolio"""
         return {row.pop("portfolio"): Record(**row) for row in self._rows(question, address)}
 
-    def cadence(self, strategy: StrategyId) -> Cadence | None:
-        """Return the cadence that the last write to a strategy left.
-
-        ``None`` where that write may have taken effect without being confirmed or seen: what it holds is not known.
-        """
-        return self._cadences(address_of(strategy)).get(strategy)
-
-    def _cadences(self, address: Address | None = None) -> dict[StrategyId, Cadence | None]:
-        # Nothing but a cadence is ever written to a strategy.
+    def _cadences(self, address: Address | None) -> dict[StrategyId, Cadence]:
+        # Nothing but a cadence is ever written to a strategy. What the last write set is not known to hold where it may
+        # have taken effect without being confirmed or seen.
         cadence = f"CASE WHEN {_TOOK_EFFECT} THEN found.wanted END AS cadence"
         found = self._newest(f"known.address AS strategy, {cadence}", _COUNTS, address, only=Call.SET_CADENCE)
-        return {row["strategy"]: row["cadence"] for row in found}
+        return {row["strategy"]: row["cadence"] for row in found if row["cadence"] is not None}
 
-    def since(self, address: Address, *, plans: Collection[str] = ()) -> str | None:
-        """Return the token of the last write to its state or schedule that took or may have taken effect."""
-        return self._since(plans, address).get(address)
-
-    def _since(self, plans: Collection[str], address: Address | None = None) -> dict[Address, str]:
+    def _since(self, address: Address | None, plans: Collection[str]) -> dict[Address, str]:
         # A write that carried its change to its end counts, whichever plan it was made under.
         which = f"{_COUNTS} AND {_NO_REBALANCE} AND ((step = 0 AND {_TOOK_EFFECT}) OR NOT {_UNDER_PLANS})"
         found = self._newest("known.address, found.token", which, address, plans=_listed(plans))
         return {row["address"]: row["token"] for row in found}
 
-    def last_pause(self, portfolio: PortfolioId) -> str | None:
-        """Return the token of the last pause of ours, unless a later resume or start of ours counts."""
-        return self._pauses(portfolio).get(portfolio)
-
-    def _pauses(self, address: Address | None = None) -> dict[PortfolioId, str]:
+    def _pauses(self, address: Address | None) -> dict[PortfolioId, str]:
         # The newest write that counts decides, of all kinds: after a resume of ours no pause of ours is in force.
         found = self._newest("known.address, found.token", f"{_COUNTS} AND {_SETS_STATE}", address, only=Call.PAUSE)
         return {row["address"]: row["token"] for row in found}
@@ -187,11 +172,7 @@ class SqliteJournal:
             ) AND found.call = {call} ORDER BY known.address"""
         return self._rows(question, address, **values)
 
-    def unanswered(self, portfolio: PortfolioId) -> OpenIntent | None:
-        """Return the last request for a run of a portfolio, where its outcome stayed unknown."""
-        return self._unanswered(portfolio).get(portfolio)
-
-    def _unanswered(self, address: Address | None = None) -> dict[PortfolioId, OpenIntent]:
+    def _unanswered(self, address: Address | None) -> dict[PortfolioId, OpenIntent]:
         question = f"""
             SELECT {_OPEN_INTENT} FROM writes
             WHERE {_mine("writes")} AND {_is(address)} AND {_UNKNOWN} AND {_ASKS_FOR_A_RUN} AND NOT EXISTS (
@@ -209,13 +190,14 @@ class SqliteJournal:
         found = self._rows(f"SELECT {_OPEN_INTENT} FROM writes WHERE {_mine('writes')} AND outcome IS NULL ORDER BY id")
         return tuple(_open_intent(row) for row in found)
 
-    def _triggers(self) -> dict[PortfolioId, int]:
+    def _triggers(self, address: Address | None) -> dict[PortfolioId, int]:
         """Return how many rebalances of the last 24 hours count, by portfolio."""
         question = f"""
             SELECT portfolio, COUNT(*) AS count FROM writes
-            WHERE {_mine("writes")} AND call = '{Call.REBALANCE}' AND intent_ms >= :since_ms AND {_COUNTS}
+            WHERE {_mine("writes")} AND {_is(address)} AND call = '{Call.REBALANCE}' AND intent_ms >= :since_ms
+                AND {_COUNTS}
             GROUP BY portfolio ORDER BY portfolio"""
-        found = self._rows(question, since_ms=self._now_ms() - DAY_MS)
+        found = self._rows(question, address, since_ms=self._now_ms() - DAY_MS)
         return {row["portfolio"]: row["count"] for row in found}
 
     def knows(self, token: str) -> bool:

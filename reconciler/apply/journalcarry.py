@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from reconciler import TOOL
@@ -23,15 +23,39 @@ from reconciler.core.model import Address, PortfolioId, Record, SavedAddress, st
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
-    from reconciler.core.intent import LastWrite
-    from reconciler.core.model import Address, Record
     from reconciler.core.ports import Memory
 
 IMPORTED: Final = "imported"
 """What stands in the journal in place of a fingerprint, and as the detail of each write that was brought in."""
+
+
+class Remembered(Struct, frozen=True, kw_only=True):
+    """What a journal knows of one portfolio or strategy.
+
+    ``since`` is the last write to its state or schedule; ``pause`` is the last pause of ours where nothing of ours
+    lifted it since. A strategy has no record.
+    """
+
+    id: SavedAddress
+    record: Record | None = field(name="confirmed")
+    since: LastWrite | None
+    pause: LastWrite | None
+
+
+_Name = Annotated[str, Meta(min_length=1)]
+
+
+class Export(Struct, frozen=True, kw_only=True):
+    """What a journal knows of one service and account, sorted by address; ``account`` is ``None`` where it does not
+    know whose it is."""
+
+    base_url: _Name
+    account: _Name | None
+    exported_ms: Moment = field(name="exported_at")
+    remembered: tuple[Remembered, ...] = field(name="records")
 
 
 class Taken(Struct, frozen=True, kw_only=True):
@@ -61,7 +85,7 @@ def read_export(path: Path, *, base_url: str, account: str | None, now_ms: int) 
         journal = SqliteJournal(connection, path=path, base_url=base_url, account=account, now_ms=lambda: now_ms)
         memory = journal.memory()
         addresses: set[Address] = {*memory.records, *memory.since, *memory.pauses}
-        remembered = {address: _remembered(journal, memory, address) for address in sorted(addresses)}
+        remembered = tuple(_remembered(journal, memory, address) for address in sorted(addresses))
     return Export(base_url=base_url, account=account, exported_ms=now_ms, remembered=remembered)
 
 
@@ -70,6 +94,7 @@ def _remembered(journal: SqliteJournal, memory: Memory, address: Address) -> Rem
     portfolio = PortfolioId(address) if strategy_of(address) is None else None
     pause = memory.pauses.get(portfolio) if portfolio is not None else None
     return Remembered(
+        id=address,
         record=memory.records.get(portfolio) if portfolio is not None else None,
         since=journal.last_write(address, since) if since is not None else None,
         pause=journal.last_write(address, pause) if pause is not None else None,
@@ -90,7 +115,8 @@ def import_export(path: Path, export: Export, *, now_ms: Callable[[], int], proc
         writes: list[tuple[Address, LastWrite]] = []
         records: dict[PortfolioId, Record] = {}
         known = newer_here = 0
-        for address, there in export.remembered.items():
+        for there in export.remembered:
+            address = there.id
             here, at_ms = memory.since.get(address), confirmed_at.get(PortfolioId(address), -1)
             written = journal.last_write(address, here) if here is not None else None
             if _is_older(there, written, journal) or _newest_ms(there) < at_ms:
@@ -171,56 +197,9 @@ _NOT_OF_STATE: Final = frozenset({Call.REBALANCE, Call.SET_CADENCE})
 """Calls that set no state or schedule of a portfolio."""
 
 
-class Remembered(Struct, frozen=True, kw_only=True):
-    """What a journal knows of one portfolio or strategy.
-
-    ``since`` is the last write to its state or schedule; ``pause`` is the last pause of ours where nothing of ours
-    lifted it since. A strategy has no record.
-    """
-
-    record: Record | None = None
-    since: LastWrite | None = None
-    pause: LastWrite | None = None
-
-
-class Export(Struct, frozen=True, kw_only=True):
-    """What a journal knows of one service and account; ``account`` is ``None`` where it does not know whose it is."""
-
-    base_url: str
-    account: str | None
-    exported_ms: int
-    remembered: Mapping[Address, Remembered]
-
-
-class _Row(Struct, frozen=True, kw_only=True):
-    id: SavedAddress
-    confirmed: Record | None
-    since: LastWrite | None
-    pause: LastWrite | None
-
-
-_Name = Annotated[str, Meta(min_length=1)]
-
-
-class _Saved(Struct, frozen=True, kw_only=True):
-    base_url: _Name
-    account: _Name | None
-    exported_at: Moment
-    records: tuple[_Row, ...]
-
-
 def format_export(export: Export) -> str:
     """Return the file as JSON text that ends in a line break; the same knowledge gives the same text."""
-    saved = _Saved(
-        base_url=export.base_url,
-        account=export.account,
-        exported_at=export.exported_ms,
-        records=tuple(
-            _Row(id=address, confirmed=one.record, since=one.since, pause=one.pause)
-            for address, one in sorted(export.remembered.items())
-        ),
-    )
-    return EXPORT_FORMAT.text(dump(saved))
+    return EXPORT_FORMAT.text(dump(export))
 
 
 def parse_export(content: bytes | str) -> Export:
@@ -232,23 +211,21 @@ def parse_export(content: bytes | str) -> Export:
 
 
 def _export(document: dict[str, Any]) -> Export:
-    saved = load(document, _Saved)
-    rows = sorted(saved.records, key=lambda row: row.id)
-    remembered: dict[Address, Remembered] = {
-        row.id: Remembered(record=row.confirmed, since=row.since, pause=row.pause) for row in rows
-    }
-    names = [name for name in (saved.base_url, saved.account) if name is not None]
-    if any(harmless(name) != name for name in names) or len(remembered) < len(rows) or not all(map(_can_be, rows)):
+    found = load(document, Export)
+    names = [name for name in (found.base_url, found.account) if name is not None]
+    once = {one.id for one in found.remembered}
+    sound = all(harmless(name) == name for name in names) and all(map(_can_be, found.remembered))
+    if not sound or len(once) < len(found.remembered):
         raise ValueError("what no journal holds")
-    return Export(base_url=saved.base_url, account=saved.account, exported_ms=saved.exported_at, remembered=remembered)
+    return replace(found, remembered=tuple(sorted(found.remembered, key=lambda one: one.id)))
 
 
-def _can_be(row: _Row) -> bool:
+def _can_be(row: Remembered) -> bool:
     """Whether a journal may know this: a strategy is neither paused nor confirmed like a portfolio, and each kind has
     calls of its own."""
     since, pause = row.since, row.pause
     if strategy_of(row.id) is not None:
         only_a_cadence = since is None or (since.call is Call.SET_CADENCE and since.cadence is not None)
-        return only_a_cadence and row.confirmed is None and pause is None
+        return only_a_cadence and row.record is None and pause is None
     of_a_portfolio = since is None or (since.call not in _NOT_OF_STATE and since.cadence is None)
     return of_a_portfolio and (pause is None or (pause.call is Call.PAUSE and since is not None))

@@ -84,7 +84,7 @@ _TO_PRESENT: Final = {0: _SCHEMA, _WITHOUT_TOKENS: _FROM_1}
 """What makes the present tables, by the version that a file has; an empty one has 0."""
 
 Row = dict[str, Any]
-"""A row by the names of its columns, each value as what it means."""
+"""A row by the names of its columns, each value parsed."""
 _Milliseconds = Annotated[int, Meta(ge=0)]
 _Time = Annotated[int, Meta(ge=0, le=LATEST_MS)]
 
@@ -139,7 +139,7 @@ _TYPES: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("last_run", "interval_ms", "offset_ms"), int | None),
     **dict.fromkeys(("marked", "is_step", "took_effect"), bool),
 }
-"""What a value is, by the name that a question gives its column, and how it is made of what stands there."""
+"""The type of a value and, above, how it is parsed, by the name that a question gives its column."""
 
 
 @lru_cache

@@ -1,6 +1,7 @@
 """Carry a plan out: for every change read again, compare, write, read back. The plan is all that it may do.
 
-:class:`Stop` and :func:`work_through` are how work that writes is ended early, and done by several workers until then.
+:class:`Stop`, :func:`work_through` and :func:`attempt` are how several workers do work that writes, and how it is ended
+early; rebalances are asked for in the same way.
 
 In: a :class:`~reconciler.core.plan.Plan` and the ports. Out: an :class:`~reconciler.core.report.ApplyReport` in which
 every change has exactly one outcome. One portfolio's failure never stops or hides the others; only a refused key, a
@@ -12,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from reconciler.apply.announce import Announcer, Declined, Progress, result_of
 from reconciler.apply.steps import Steps, StrategySteps
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from reconciler.core.ports import ApplyObserver, Clock, Journal, ServiceApi
 
 Item = TypeVar("Item")
+T = TypeVar("T")
 
 GRACE_SECONDS: Final = 4.0
 """How long what is under way may go on after an interruption; then its outcome is left unknown."""
@@ -90,6 +92,38 @@ async def _cut_short(workers: Sequence[asyncio.Future[None]], stop: Stop, clock:
         worker.cancel()
 
 
+class Ended(Struct, frozen=True):
+    """How work ended that came to no result of its own; ``error`` is the service's, where that ended it."""
+
+    outcome: Outcome
+    detail: str = ""
+    error: ApiError | None = None
+
+
+async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | Ended:
+    """Return what the work on one item comes to, or how it ended. Asks to stop where no other item can do better.
+
+    ``progress`` is that of the work. Raises ``asyncio.CancelledError`` unless somebody asked to stop.
+    """
+    try:
+        return await work
+    except Declined as declined:
+        return Ended(declined.outcome, declined.detail)
+    except ApiError as error:
+        if error.kind is FailureKind.UNAUTHENTICATED:
+            stop.request("the key was refused")
+        return Ended(Outcome.FAILED, error=error)
+    except asyncio.CancelledError:
+        # Ours, after the grace of a stop, or the whole program's: only the first has an outcome to be told.
+        if stop.why is None:
+            raise
+        why = "interrupted before its outcome was known"
+    except JournalError as error:
+        stop.request(error.summary)
+        why = error.summary
+    return Ended(Outcome.UNKNOWN if progress.calls else Outcome.NOT_ATTEMPTED, why)
+
+
 class Pace(Struct, frozen=True, kw_only=True):
     """How boldly a plan is carried out.
 
@@ -143,92 +177,67 @@ async def apply_plan(
     )
 
 
-class _Applier:
+class _Applier(Struct, kw_only=True):
     """What the workers of one apply share; ``results`` grows, keyed by id."""
 
-    def __init__(
-        self,
-        *,
-        announcer: Announcer,
-        observer: ApplyObserver,
-        pace: Pace,
-        stop: Stop,
-        plans: frozenset[str],
-        again: frozenset[str],
-    ) -> None:
-        self.results: dict[Address, Result] = {}
-        self._announcer = announcer
-        self._observer = observer
-        self._pace = pace
-        self._stop = stop
-        self._plans = plans
-        self._again = again
-        self._failures = 0
+    announcer: Announcer
+    observer: ApplyObserver
+    pace: Pace
+    stop: Stop
+    plans: frozenset[str]
+    again: frozenset[str]
+    results: dict[Address, Result] = field(default_factory=dict)
+    failures: int = 0
 
     async def run(self, changes: Sequence[Change]) -> None:
         """Carry out changes that may go at once; returns when each has its result."""
         await work_through(
-            changes, self._work, parallelism=self._pace.parallelism, stop=self._stop, clock=self._announcer.clock
+            changes, self._work, parallelism=self.pace.parallelism, stop=self.stop, clock=self.announcer.clock
         )
 
     def judge_canary(self, changes: Sequence[Change]) -> None:
         """Stop unless every one of these changes is done."""
         failed = [change.id for change in changes if self.results[change.id].outcome not in ACHIEVED]
         if failed:
-            self._stop.request(f"the canary {failed[0]} was not done")
+            self.stop.request(f"the canary {failed[0]} was not done")
 
     async def _work(self, change: Change) -> None:
-        if self._stop.why is not None:
-            result = result_of(change, Progress(), Outcome.NOT_ATTEMPTED, self._stop.why)
+        if self.stop.why is not None:
+            result = result_of(change, Progress(), Outcome.NOT_ATTEMPTED, self.stop.why)
         else:
-            self._observer.started(change.id, change.verb)
+            self.observer.started(change.id, change.verb)
             result = await self._carry_out(change)
         self._count(result)
         self.results[change.id] = result
-        self._observer.finished(result)
+        self.observer.finished(result)
 
     def _count(self, result: Result) -> None:
-        self._failures += result.outcome in (Outcome.FAILED, Outcome.UNKNOWN)
-        most = self._pace.max_failures
-        if most is not None and self._failures > most:
-            self._stop.request(f"more than {most} failed")
+        self.failures += result.outcome in (Outcome.FAILED, Outcome.UNKNOWN)
+        most = self.pace.max_failures
+        if most is not None and self.failures > most:
+            self.stop.request(f"more than {most} failed")
 
     async def _carry_out(self, change: Change) -> Result:
         progress = Progress()
-        try:
-            return await self._steps(change, progress).run()
-        except Declined as declined:
-            return result_of(change, progress, declined.outcome, declined.detail)
-        except ApiError as error:
-            if error.kind is FailureKind.UNAUTHENTICATED:
-                self._stop.request("the key was refused")
-            # Refused by the last call, but an earlier one of the same change went through: say what stands now.
-            return result_of(change, progress, Outcome.FAILED, _what_failed(error, progress), error)
-        except asyncio.CancelledError:
-            # Ours, after the grace of a stop, or the whole program's: either way this change has an outcome to be told.
-            if self._stop.why is None:
-                raise
-            outcome = Outcome.UNKNOWN if progress.calls else Outcome.NOT_ATTEMPTED
-            return result_of(change, progress, outcome, "interrupted before its outcome was known")
-        except JournalError as error:
-            self._stop.request(error.summary)
-            outcome = Outcome.UNKNOWN if progress.calls else Outcome.NOT_ATTEMPTED
-            return result_of(change, progress, outcome, error.summary)
+        ended = await attempt(self._steps(change, progress).run(), progress, self.stop)
+        if isinstance(ended, Result):
+            return ended
+        # Refused by the last call, but an earlier one of the same change went through: say what stands now.
+        detail = ended.detail if ended.error is None else _what_failed(ended.error, progress)
+        return result_of(change, progress, ended.outcome, detail, ended.error)
 
     def _steps(self, change: Change, progress: Progress) -> Steps | StrategySteps:
-        announcer, strategy = self._announcer, change.of_strategy
+        announcer, strategy = self.announcer, change.of_strategy
         if strategy is None:
             return Steps(
                 change=change,
                 announcer=announcer,
                 progress=progress,
-                plans=self._plans,
-                again=self._again,
+                plans=self.plans,
+                again=self.again,
                 hinders=lambda live: self._hinders(change, live),
             )
-        return StrategySteps(
-            change=change, strategy=strategy, announcer=announcer, progress=progress, plans=self._plans
-        )
+        return StrategySteps(change=change, strategy=strategy, announcer=announcer, progress=progress, plans=self.plans)
 
     def _hinders(self, change: Change, live: Live) -> str | None:
         """Say why a portfolio must not be resumed now, ``None`` where nothing hinders it.

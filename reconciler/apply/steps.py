@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from reconciler.apply.announce import Announcer, Progress
     from reconciler.core.model import Record, StrategyId
     from reconciler.core.plan import Change, Snapshot
+    from reconciler.core.ports import Memory
     from reconciler.core.report import Result
 
 T = TypeVar("T")
@@ -66,7 +67,11 @@ class _Carrying(Struct, frozen=True, kw_only=True):
     again: frozenset[str] = frozenset()
     hinders: Callable[[Live], str | None] = lambda _: None
 
-    def _require_begin(self, stands: Standing, moved: str) -> None:
+    def _memory(self) -> Memory:
+        """Return what the journal knows now of what the change is about."""
+        return self.announcer.journal.memory(self.change.id, plans=self.plans)
+
+    def _require_begin(self, stands: Standing, memory: Memory, moved: str) -> None:
         """Let a change begin: not as desired already, nothing written since its plan, and as the plan saw it.
 
         Raises :class:`Declined`; ``moved`` says for people why it is not as the plan saw it.
@@ -74,7 +79,7 @@ class _Carrying(Struct, frozen=True, kw_only=True):
         change, journal = self.change, self.announcer.journal
         if stands is Standing.AFTER:
             raise Declined(Outcome.ALREADY_DONE, "Glider already is as desired")
-        since = journal.since(change.id, plans=self.plans)
+        since = memory.since.get(change.id)
         if since != change.since:
             raise Declined(Outcome.STALE, why_since_differs(change.since, since, journal))
         if stands is Standing.ELSEWHERE:
@@ -112,8 +117,9 @@ class StrategySteps(_Carrying, frozen=True, kw_only=True):
         return await self.announcer.api.read_strategy(self.strategy)
 
     def _may_begin(self, live: StrategyLive) -> None:
-        stands = strategy_standing(self.change, live, self.announcer.journal.cadence(self.strategy))
-        self._require_begin(stands, what_moved_of_strategy(self.change, live))
+        memory = self._memory()
+        stands = strategy_standing(self.change, live, memory.cadences.get(self.strategy))
+        self._require_begin(stands, memory, what_moved_of_strategy(self.change, live))
 
     def _intent(self, live: StrategyLive, token: str) -> Intent:
         return Intent(
@@ -144,8 +150,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         Raises :class:`ApiError` when a call is proven to have changed nothing, and :class:`Declined` when the change
         must not, or could not, be carried out.
         """
-        journal = self.announcer.journal
-        previous, last_pause = journal.record(self._portfolio), journal.last_pause(self._portfolio)
+        memory = self._memory()
         match self.change.verb:
             case Verb.PAUSE:
                 sent = await self._send(Call.PAUSE, self._may_begin)
@@ -161,9 +166,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             return self._paused_by_somebody(sent, sent.seen)
         if not sent.took_effect:
             return self._without_proof(sent)
-        if previous is not None and self._doubted(previous, sent.look, last_pause):
-            previous = None
-        return await self._read_back(sent, previous)
+        return await self._read_back(sent, self._believed(memory, sent.look))
 
     async def _start(self) -> Sent[Live]:
         """Start, then believe only what the answer confirms: a misread interval would leave 6 h (API facts §4.2)."""
@@ -187,7 +190,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         """Set the schedule, then resume. Where that is refused while paused, the other way round (§5.3)."""
         if not self.change.writes_schedule:
             return await self._send(Call.RESUME, self._may_begin)
-        known = self.announcer.journal.record(self._portfolio)  # the schedule that is sent first makes it void
+        memory = self._memory()  # the schedule that is sent first makes the record void
         try:
             updated = await self._set_schedule(self._may_begin, is_step=True)
         except ApiError as error:
@@ -208,7 +211,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         if not updated.took_effect:
             return updated
         try:
-            return await self._send(Call.RESUME, lambda live: self._may_lift(live, updated.intent.before, known))
+            return await self._send(Call.RESUME, lambda live: self._may_lift(live, updated.intent.before, memory))
         except Declined as declined:
             if declined.outcome is Outcome.ALREADY_DONE:
                 return updated
@@ -216,28 +219,27 @@ class Steps(_Carrying, frozen=True, kw_only=True):
 
     def _may_begin(self, live: Live) -> None:
         """Let the change begin: see :meth:`_require_begin`, and no earlier request of ours may be under way."""
-        change, journal = self.change, self.announcer.journal
+        change, memory = self.change, self._memory()
         if why := self.hinders(live):
             raise Declined(Outcome.NOT_ATTEMPTED, why)
-        stands = standing(change, live, self._believed(journal.record(self._portfolio), live))
-        self._require_begin(stands, what_moved(change, live))
+        self._require_begin(standing(change, live, self._believed(memory, live)), memory, what_moved(change, live))
         if self._may_have_resumed(live):
             raise Declined(Outcome.STALE, "an earlier attempt may have resumed it before it was paused; plan again")
-        if change.run_on_start and change.id not in self.again and journal.unanswered(self._portfolio) is not None:
+        if change.run_on_start and change.id not in self.again and change.id in memory.unanswered:
             detail = (
                 f"an earlier request for a run of it may have begun one; name it with --again {change.id} to start it"
             )
             raise Declined(Outcome.NOT_ATTEMPTED, detail)
 
-    def _believed(self, record: Record | None, live: Live) -> Record | None:
-        """Return the record unless a look shows that it is not to be believed, as its plan did."""
-        if record is None or self._doubted(record, live, self.announcer.journal.last_pause(self._portfolio)):
-            return None
-        return record
+    def _believed(self, memory: Memory, live: Live) -> Record | None:
+        """Return the record unless a look shows that it is not to be believed, as its plan did.
 
-    def _doubted(self, record: Record, live: Live, last_pause: str | None) -> bool:
-        """Whether a look contradicts the record; ``last_pause`` is that of the journal at the time of the look."""
-        return doubt(record, live, last_pause=last_pause, now_ms=self.announcer.api.service_ms()) is not None
+        ``memory`` is that of the time of the look: a pause of ours that came later is no reason to doubt it.
+        """
+        record, last_pause = memory.records.get(self._portfolio), memory.pauses.get(self._portfolio)
+        now_ms = self.announcer.api.service_ms()
+        doubted = record is not None and doubt(record, live, last_pause=last_pause, now_ms=now_ms) is not None
+        return None if doubted else record
 
     def _may_have_resumed(self, live: Live) -> bool:
         """Whether an attempt under this very plan may have ended the planned pause, and this one looks just like it."""
@@ -247,15 +249,15 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         identified = has_token(live.pause_reason, None) or due_ms_of(live.schedule_id) is not None
         return not identified and self.announcer.journal.maybe_sent(change.id, Call.RESUME, plans=self.plans)
 
-    def _may_lift(self, live: Live, before: Before, known: Record | None) -> None:
+    def _may_lift(self, live: Live, before: Before, memory: Memory) -> None:
         """Let a resume follow its schedule: the pause is still the one that was reviewed, and nobody set another one.
 
-        ``before`` is what stood there before the schedule was set, which a slow read may still show, and ``known`` the
-        record of before.
+        ``before`` is what stood there before the schedule was set, which a slow read may still show, and ``memory``
+        what the journal knew then.
         """
         if live.status is Status.ACTIVE:
             raise Declined(Outcome.ALREADY_DONE)  # somebody did it meanwhile
-        if live.status is not Status.PAUSED or not same_pause(self.change, live, self._believed(known, live)):
+        if live.status is not Status.PAUSED or not same_pause(self.change, live, self._believed(memory, live)):
             detail = "its schedule was set, and it was not resumed: it is in another pause by now; plan again"
             raise Declined(Outcome.STALE, detail)
         if schedule_moved(live, _pair(self.change.after), _pair(before)):

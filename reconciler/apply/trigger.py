@@ -9,28 +9,34 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, assert_never
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from reconciler.apply.announce import Announcer, Declined, Progress, Sent, Writing, look_until
-from reconciler.apply.run import work_through
-from reconciler.apply.settle import LISTED, NEAR_MS, find_run
-from reconciler.core.errors import ApiError, FailureKind, JournalError
+from reconciler.apply.run import attempt, work_through
+from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import due_ms_of, observed_record
 from reconciler.core.intent import Before, Call, Effect, Intent, WriteOutcome, new_run
 from reconciler.core.model import ApiVersion, Live, PortfolioId, Status
 from reconciler.core.rebalance import RebalanceOutcome, RebalanceResult, RebalanceStatus, RecentRebalances, is_cooldown
 from reconciler.core.report import Outcome
-from reconciler.core.text import SECOND_MS, format_duration
+from reconciler.core.text import MINUTE_MS, SECOND_MS, format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from reconciler.apply.run import Stop
+    from reconciler.core.intent import OpenIntent
     from reconciler.core.ports import Clock, RebalanceApi, RebalanceObserver
     from reconciler.core.rebalance import Rebalance
     from reconciler.core.report import Run
 
+LISTED: Final = 10
+"""How many workflows are compared before and after; the guide asks for as many (API facts §1.1, V1.7)."""
+NEAR_MS: Final = 5 * MINUTE_MS
+"""A scheduled run this close can't be told from one that was asked for: clocks differ, and schedulers are late."""
+_SOON_MS: Final = 10 * MINUTE_MS
+"""A run that was asked for begins within this time, or is not taken for it."""
 _TAKEN: Final = frozenset({WriteOutcome.CONFIRMED.value, WriteOutcome.SEEN.value})
 
 
@@ -111,55 +117,75 @@ def operations_of(runs: Iterable[Run], base_url: str, *, noun: str) -> Mapping[P
     return found
 
 
-class _Asker:
+async def find_run(opened: OpenIntent, api: RebalanceApi) -> Rebalance | None:
+    """Look for the run that an unanswered request began, among those that the service lists now.
+
+    Only a run that is new since the request, began soon after it, and can't be the scheduled one is taken for it;
+    ``None`` where there is no such run, or no list. Raises :class:`ApiError`.
+    """
+    intent = opened.intent
+    if not intent.api.can.lists_runs or intent.before.runs is None:
+        return None
+    portfolio = PortfolioId(intent.address)
+    due_ms = intent.before.due_ms
+    after_ms = None if due_ms is None or intent.before.status is not Status.ACTIVE else due_ms - opened.at_ms
+    if after_ms is not None and -NEAR_MS <= after_ms <= _SOON_MS + NEAR_MS:
+        return None
+    recent = await api.recent(portfolio, limit=LISTED)
+    # The oldest one: what began later may be somebody's, or the schedule's next.
+    return next((one for one in reversed(recent.rebalances) if _may_be_of(opened, one)), None)
+
+
+def _may_be_of(opened: OpenIntent, one: Rebalance) -> bool:
+    begun_ms = one.begun_ms
+    return (
+        begun_ms is not None
+        and opened.at_ms - MINUTE_MS <= begun_ms <= opened.at_ms + _SOON_MS
+        and one.id not in (opened.intent.before.runs or ())
+    )
+
+
+class _Asker(Struct, kw_only=True):
     """What the workers share; ``results`` grows, keyed by portfolio id."""
 
-    def __init__(self, *, announcer: Announcer, observer: RebalanceObserver, stop: Stop) -> None:
-        self.results: dict[PortfolioId, RebalanceResult] = {}
-        self._announcer = announcer
-        self._observer = observer
-        self._stop = stop
+    announcer: Announcer
+    observer: RebalanceObserver
+    stop: Stop
+    results: dict[PortfolioId, RebalanceResult] = field(default_factory=dict)
 
     async def work(self, order: Order) -> None:
         """Ask for one rebalance, or say that it was not attempted."""
-        result = await self._ask(order) if self._stop.why is None else _not_attempted(order, self._stop.why)
+        result = await self._ask(order) if self.stop.why is None else _not_attempted(order, self.stop.why)
         self.results[order.portfolio] = result
         if result.outcome is RebalanceOutcome.ACCEPTED:
-            self._observer.accepted(order.portfolio, result.id)
+            self.observer.accepted(order.portfolio, result.id)
         else:
-            self._observer.finished(result)
+            self.observer.finished(result)
 
     async def _ask(self, order: Order) -> RebalanceResult:
         progress = Progress()
-        try:
-            earlier = await self._earlier(order)
-            return earlier if earlier is not None else await self._trigger(order, progress)
-        except Declined as declined:
-            outcome = RebalanceOutcome.REFUSED if declined.outcome is Outcome.STALE else RebalanceOutcome.NOT_ATTEMPTED
-            return RebalanceResult(portfolio=order.portfolio, outcome=outcome, detail=declined.detail)
-        except ApiError as error:
-            if error.kind is FailureKind.UNAUTHENTICATED:
-                self._stop.request("the key was refused")
-            return self._refused(order, error, sent=bool(progress.calls))
-        except asyncio.CancelledError:
-            # Ours, after the grace of a stop, or the whole program's: either way there is an outcome to be told.
-            if self._stop.why is None:
-                raise
-            why = "interrupted before its answer came"
-            return _unknown(order, why) if progress.calls else _not_attempted(order, "interrupted")
-        except JournalError as error:
-            self._stop.request(error.summary)
-            return _unknown(order, error.summary) if progress.calls else _not_attempted(order, error.summary)
+        ended = await attempt(self._unless_earlier(order, progress), progress, self.stop)
+        if isinstance(ended, RebalanceResult):
+            return ended
+        if ended.error is not None:
+            return self._refused(order, ended.error, sent=bool(progress.calls))
+        if ended.outcome is Outcome.UNKNOWN:
+            return _unknown(order, ended.detail)
+        outcome = RebalanceOutcome.REFUSED if ended.outcome is Outcome.STALE else RebalanceOutcome.NOT_ATTEMPTED
+        return RebalanceResult(portfolio=order.portfolio, outcome=outcome, detail=ended.detail)
+
+    async def _unless_earlier(self, order: Order, progress: Progress) -> RebalanceResult:
+        return await self._earlier(order) or await self._trigger(order, progress)
 
     async def _earlier(self, order: Order) -> RebalanceResult | None:
         """Return the result where an earlier request stayed unanswered and a new one must not be made."""
-        journal = self._announcer.journal
-        opened = journal.unanswered(order.portfolio)
+        journal = self.announcer.journal
+        opened = journal.memory(order.portfolio).unanswered.get(order.portfolio)
         if opened is None:
             return None
-        found = await find_run(opened, self._announcer.api)
+        found = await find_run(opened, self.announcer.api)
         if found is not None:
-            noun = self._announcer.api.noun(order.portfolio)
+            noun = self.announcer.api.noun(order.portfolio)
             journal.end(opened.number, WriteOutcome.SEEN, f"{noun} {found.id}")
             note = f"the earlier request had begun the {noun} {found.id}; nothing new was asked for"
             return RebalanceResult(
@@ -188,12 +214,12 @@ class _Asker:
             return Effect.SHOWN if self._found(intent, look.recent) else Effect.OPEN
 
         async def read() -> _Look:
-            return _Look(await self._announcer.api.read(order.portfolio), listed)
+            return _Look(await self.announcer.api.read(order.portfolio), listed)
 
         async def read_after() -> _Look:
             return _Look(None, await self._recent(order))
 
-        sent = await self._announcer.announced(
+        sent = await self.announcer.announced(
             Writing(read=read, check=check, intent=intent, effect=effect, read_after=read_after), progress
         )
         if sent.look.live is not None:
@@ -202,13 +228,13 @@ class _Asker:
 
     def _keep(self, order: Order, live: Live) -> None:
         """Keep what the look proved of the schedule: the run that was asked for spoils the points that proved it."""
-        journal = self._announcer.journal
-        proven = observed_record(live, journal.record(order.portfolio))
+        journal = self.announcer.journal
+        proven = observed_record(live, journal.memory(order.portfolio).records.get(order.portfolio))
         if proven is not None:
             journal.confirm({order.portfolio: proven})
 
     async def _recent(self, order: Order) -> RecentRebalances:
-        return await self._announcer.api.recent(order.portfolio, limit=LISTED)
+        return await self.announcer.api.recent(order.portfolio, limit=LISTED)
 
     def _found(self, intent: Intent, recent: RecentRebalances) -> bool:
         """Whether a list shows the run that was asked for, and not perhaps the one that the schedule began."""
@@ -216,12 +242,12 @@ class _Asker:
         near = (
             intent.before.status is Status.ACTIVE
             and due_ms is not None
-            and due_ms <= self._announcer.api.service_ms() + NEAR_MS
+            and due_ms <= self.announcer.api.service_ms() + NEAR_MS
         )
         return not near and new_run(intent, recent) is not None
 
     async def _result(self, order: Order, sent: Sent[_Look]) -> RebalanceResult:
-        noun, journal = self._announcer.api.noun(order.portfolio), self._announcer.journal
+        noun, journal = self.announcer.api.noun(order.portfolio), self.announcer.journal
         if sent.answer is not None:
             run = sent.answer.run or await self._look_for_id(order, sent.intent)
             if run is not None:
@@ -242,7 +268,7 @@ class _Asker:
         if intent.before.runs is None:
             return None
         sight = await look_until(
-            lambda: self._recent(order), lambda recent: self._found(intent, recent), self._announcer.clock
+            lambda: self._recent(order), lambda recent: self._found(intent, recent), self.announcer.clock
         )
         found = new_run(intent, sight.live) if sight.expected and sight.live is not None else None
         return found.id if found is not None else None
@@ -255,7 +281,7 @@ class _Asker:
                 outcome=RebalanceOutcome.COOLING_DOWN,
                 detail=_cooldown(wait_ms),
                 error=error,
-                retry_ms=None if wait_ms is None else self._announcer.clock.now_ms() + wait_ms,
+                retry_ms=None if wait_ms is None else self.announcer.clock.now_ms() + wait_ms,
             )
         what = str(error) if sent else f"reading failed, so nothing was asked for: {error}"
         return RebalanceResult(
@@ -309,7 +335,7 @@ def _not_attempted(order: Order, why: str) -> RebalanceResult:
 POLL_SECONDS: Final = 3.0
 """Between two looks; 2 to 5 s are asked for (API facts §6)."""
 _PATIENCE: Final = 5
-"""So many looks in a row may fail: one that was just accepted is perhaps not there yet."""
+"""This many looks in a row may fail: a rebalance that was just accepted is perhaps not there yet."""
 _HOPELESS: Final = frozenset({FailureKind.UNAUTHENTICATED, FailureKind.FORBIDDEN})
 
 
@@ -326,7 +352,8 @@ async def follow_all(
 
     After an urgent stop what is not over stays *accepted*: it goes on.
     """
-    follower = _Follower(results, api, clock=clock, observer=observer, deadline_ms=clock.now_ms() + timeout_ms)
+    deadline_ms = clock.now_ms() + timeout_ms
+    follower = _Follower(results=dict(results), api=api, clock=clock, observer=observer, deadline_ms=deadline_ms)
     rounds = asyncio.ensure_future(follower.run(format_duration(timeout_ms)))
     urgent = asyncio.ensure_future(stop.urgent())
     try:
@@ -342,24 +369,15 @@ async def follow_all(
     return follower.results
 
 
-class _Follower:
+class _Follower(Struct, kw_only=True):
     """Looks at all open rebalances in rounds; ``results`` holds what is known of each."""
 
-    def __init__(
-        self,
-        results: Mapping[PortfolioId, RebalanceResult],
-        api: RebalanceApi,
-        *,
-        clock: Clock,
-        observer: RebalanceObserver,
-        deadline_ms: int,
-    ) -> None:
-        self.results = dict(results)
-        self._api = api
-        self._clock = clock
-        self._observer = observer
-        self._deadline_ms = deadline_ms
-        self._failures: dict[PortfolioId, int] = {}
+    results: dict[PortfolioId, RebalanceResult]
+    api: RebalanceApi
+    clock: Clock
+    observer: RebalanceObserver
+    deadline_ms: int
+    failures: dict[PortfolioId, int] = field(default_factory=dict)
 
     async def run(self, patience: str) -> None:
         """Look until nothing is open, or the time is over; ``patience`` names that time to people."""
@@ -370,11 +388,11 @@ class _Follower:
                 )
         while waiting := self._open():
             await asyncio.gather(*(self._look(portfolio) for portfolio in waiting))
-            left_ms = self._deadline_ms - self._clock.now_ms()
+            left_ms = self.deadline_ms - self.clock.now_ms()
             if left_ms <= 0:
                 break
             if self._open():
-                await self._clock.sleep(min(POLL_SECONDS, left_ms / SECOND_MS))
+                await self.clock.sleep(min(POLL_SECONDS, left_ms / SECOND_MS))
         for portfolio in self._open():
             last = self.results[portfolio].rebalance
             shown = f" ({last.word.replace('_', ' ')})" if last is not None else ""
@@ -403,19 +421,19 @@ class _Follower:
     async def _look(self, portfolio: PortfolioId) -> None:
         result = self.results[portfolio]
         try:
-            found = await self._api.look(portfolio, result.id or "")
+            found = await self.api.look(portfolio, result.id or "")
         except ApiError as error:
-            self._failures[portfolio] = self._failures.get(portfolio, 0) + 1
-            if error.kind in _HOPELESS or self._failures[portfolio] >= _PATIENCE:
+            self.failures[portfolio] = self.failures.get(portfolio, 0) + 1
+            if error.kind in _HOPELESS or self.failures[portfolio] >= _PATIENCE:
                 self._end(
                     portfolio, RebalanceOutcome.UNKNOWN, f"it was accepted, but can't be followed: {error}", error
                 )
             return
-        self._failures[portfolio] = 0
+        self.failures[portfolio] = 0
         last = result.rebalance
         self.results[portfolio] = replace(result, rebalance=found)
         if last is None or last.word != found.word:
-            self._observer.moved(portfolio, found)
+            self.observer.moved(portfolio, found)
         if found.over:
             self._end(portfolio, *_ending(found))
 
@@ -424,7 +442,7 @@ class _Follower:
     ) -> None:
         result = replace(self.results[portfolio], outcome=outcome, detail=detail, error=error)
         self.results[portfolio] = result
-        self._observer.finished(result)
+        self.observer.finished(result)
 
 
 def _ending(rebalance: Rebalance) -> tuple[RebalanceOutcome, str]:

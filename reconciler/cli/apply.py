@@ -172,11 +172,11 @@ def _guard(plan: Plan, options: ApplyOptions) -> None:
 
 async def _check_scopes(plan: Plan, service: Service, options: ApplyOptions) -> None:
     """Refuse a plan that the key may not carry out; only v2 knows scopes, so a plan without v2 asks nobody."""
-    from reconciler.api.key import Scope, check_scopes
+    from reconciler.api.key import require_scopes
     from reconciler.core.doctor import needed_scopes
 
     _, needed = needed_scopes(plan.portfolios, strategies=bool(plan.cadences))
-    if note := await check_scopes(service.api.transport, [Scope(scope) for scope in needed]):
+    if note := await require_scopes(service.api.transport, needed):
         options.output.note(f"note: {note}")
 
 
@@ -190,7 +190,7 @@ def _ask(plan: Plan) -> None:
 
 async def _settle(service: Service, journal: SqliteJournal, options: ApplyOptions) -> None:
     """Find out what became of the writes of an apply that was cut off, before anything else."""
-    from reconciler.apply.settle import settle
+    from reconciler.apply.announce import settle
     from reconciler.core.model import PortfolioId
 
     # By what each intent says, not by the files: a portfolio may have left them, or moved to the other API, since.

@@ -11,7 +11,6 @@ from reconciler.cli.options import FileOptions, Options, ServiceOptions
 from reconciler.cli.service import open_service, proxy_of, run_async
 from reconciler.core.endpoint import NOTHING
 from reconciler.core.errors import ApiError, ConfigInvalid, JournalError, ReconcilerError, exit_reason_of
-from reconciler.core.model import ApiVersion
 from reconciler.render.doctor import doctor_document, doctor_page
 from reconciler.render.ending import Ending, PageView
 from reconciler.render.json import document_json
@@ -118,7 +117,7 @@ async def _asked(options: ServiceOptions, configuration: Configuration | None) -
     from reconciler.core.doctor import needed_scopes, service_checks
 
     desired = configuration.desired if configuration is not None else {}
-    on_v1 = next((one.id for one in desired.values() if one.api is ApiVersion.V1), None)
+    on_v1 = next((one.id for one in desired.values() if one.api.can.has_two_paths), None)
     strategies = configuration is not None and len(configuration.strategies) > 0
     read, write = needed_scopes(desired.values(), strategies=strategies)
     # The account is asked for as one of the checks: another one than the files expect is a finding here.

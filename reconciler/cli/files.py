@@ -56,7 +56,7 @@ def load_files_if_any(options: FileOptions) -> Configuration | None:
 
     Raises ``ConfigInvalid`` for files that are there and can't be used.
     """
-    from reconciler.config.discover import DEFAULTS
+    from reconciler.config.files import DEFAULTS
 
     if not options.sources and not any(Path(name).exists() for name in DEFAULTS):
         return None
@@ -154,6 +154,7 @@ def _explained_document(field: Explained) -> dict[str, Any]:
 
 def print_schema(options: Options, found: Found) -> Ending:  # noqa: ARG001 - what every command takes
     """Print the JSON Schema of the files."""
-    from reconciler.config.schema import schema_text
+    from reconciler.core.codec import json_text
+    from reconciler.core.fields import published_schema
 
-    return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=schema_text()))
+    return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=json_text(published_schema())))

@@ -7,7 +7,6 @@ declared, as ``--api`` says, or else as the defaults of the files do. Every line
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from reconciler.core.errors import ReconcilerError, UsageError
-from reconciler.core.model import ApiVersion, PortfolioId
+from reconciler.core.model import ApiVersion, PortfolioId, is_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from reconciler.config.load import Configuration
     from reconciler.core.model import Desired
 
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 _MOST_BYTES: Final = 8 * 1024 * 1024
 _MOST_SHOWN: Final = 5
 _REPAIR: Final = "Give a text file of one id a line; # begins a comment."
@@ -74,7 +72,7 @@ def _named(
 
 
 def _id(text: str) -> PortfolioId:
-    if not _ID.fullmatch(text):
+    if not is_id(text):
         raise UsageError(f"{text[:60]!r} is no portfolio id; ids are 1 to 128 of A-Z a-z 0-9 _ -.")
     return PortfolioId(text)
 
@@ -103,7 +101,7 @@ def ids_in(source: str, *, files: FileOptions, option: str) -> tuple[PortfolioId
     found, wrong = [], []
     for number, line in enumerate(_text(source, shown).splitlines(), start=1):
         word = line.partition("#")[0].strip()
-        if word and not _ID.fullmatch(word):
+        if word and not is_id(word):
             wrong.append(f"line {number}: {word[:60]!r}")
         elif word:
             found.append(PortfolioId(word))

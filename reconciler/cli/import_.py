@@ -121,7 +121,7 @@ def _require_sense(options: ImportOptions, ids: tuple[PortfolioId, ...]) -> None
 
 def _load_beside(options: ImportOptions) -> Beside:
     """Load the files that are there, and the one that is added to."""
-    from reconciler.config.discover import DEFAULTS
+    from reconciler.config.files import DEFAULTS
     from reconciler.config.into import load_ground
 
     # A folder that is only just made, for what comes out of this, holds no files yet.
@@ -264,7 +264,7 @@ def _save(
     """Write the YAML where it is to go, after it was read again; return it. Raises ``ReconcilerError``."""
     from reconciler.config.emit import Comments, emit
     from reconciler.config.into import Additions, require_exactly
-    from reconciler.config.schema import schema
+    from reconciler.core.fields import SCHEMA_ID
     from reconciler.core.text import plural
     from reconciler.render.adoption import head_lines, tail_lines
 
@@ -277,7 +277,7 @@ def _save(
     added = Additions(portfolios=adoption.layout.desired, strategies=adoption.strategies, expect=expect)
     if options.into is not None and configuration is not None:
         return _add(adoption, comments, added, configuration, options.into)
-    text = emit(adoption.layout, adoption.strategies, comments, expect=expect, schema=schema()["$id"])
+    text = emit(adoption.layout, adoption.strategies, comments, expect=expect, schema=SCHEMA_ID)
     beside = configuration.texts if configuration is not None else {}
     require_exactly({**beside, "<imported>": text.encode()}, configuration, added, today=today())
     if options.out is not None:

@@ -128,7 +128,7 @@ def _label(options: RecordOptions) -> str:
         return base_url_of(options)
     from contextlib import closing
 
-    from reconciler.sandbox.store import Store
+    from reconciler.sandbox import Store
 
     with closing(Store.open(Path(options.sandbox))) as store:
         return f"sandbox://{store.instance}"

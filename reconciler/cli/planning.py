@@ -18,7 +18,7 @@ from reconciler.core.decide import Policy
 from reconciler.core.errors import NotExpected, UsageError
 from reconciler.core.fleet import mostly_missing, select
 from reconciler.core.model import PortfolioId, Status
-from reconciler.core.plan import UNKNOWN, Guarded
+from reconciler.core.plan import UNKNOWN, Guarded, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.fleet import Fleet
     from reconciler.core.model import Desired, Live
-    from reconciler.core.plan import Allowed, JournalState, Plan
+    from reconciler.core.plan import Allowed, JournalState
     from reconciler.core.planner import Strategies
     from reconciler.core.ports import Journal, Memory
 
@@ -167,23 +167,26 @@ def plan_of(
     # What a look shows to be older than live, or of a time to come, is not believed.
     records, doubts = believed(reads.memory, reads.fleet.live, now_ms=reads.now_ms)
     memory = replace(reads.memory, records=records)
-    plan = build_plan(
-        desired,
-        reads.fleet.live,
-        memory,
+    frame = Plan(
         base_url=reads.base_url,
         account=reads.account,
         created_ms=reads.created_ms,
         config_digest=configuration.digest,
         config_files=configuration.files,
         selection=options.selection.selection,
-        policy=policy,
-        guards=configuration.guards,
-        managed=len(configuration.desired),
         warnings=configuration.warnings,
         as_of_ms=reads.as_of_ms,
         unmanaged=reads.fleet.unmanaged(configuration.desired),
         listing=reads.fleet.listing,
+    )
+    plan = build_plan(
+        frame,
+        desired,
+        reads.fleet.live,
+        memory,
+        policy=policy,
+        guards=configuration.guards,
+        managed=len(configuration.desired),
         journal=reads.journal,
     )
     plan = with_selected(plan, reads.strategies, configuration, reads.fleet, memory, unverified=policy.unverified)

@@ -203,8 +203,7 @@ async def _trigger(
 ) -> dict[PortfolioId, RebalanceResult]:
     """Ask for the runs with the journal open; it is closed before any is followed, so that no apply waits for that."""
     from reconciler import TOOL
-    from reconciler.apply.announce import Announcer
-    from reconciler.apply.settle import settle_rebalances
+    from reconciler.apply.announce import Announcer, settle_rebalances
     from reconciler.apply.trigger import trigger_all
     from reconciler.core.rebalance import RebalanceReport
 

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from contextlib import closing
 
     from reconciler.render.ending import Found
-    from reconciler.sandbox.seed import Seed
-    from reconciler.sandbox.store import Store
+    from reconciler.sandbox import Seed, Store
 
 
 class SandboxOptions(Options, frozen=True, kw_only=True):
@@ -50,7 +49,7 @@ def load_seed(options: SeedOptions, found: Found) -> Ending:
     """Read a seed and make the sandbox's file."""
     from reconciler.cli.journalplace import make_folder
     from reconciler.core.text import plural
-    from reconciler.sandbox.store import Store
+    from reconciler.sandbox import Store
 
     planted = _read_seed(options.seed)
     make_folder(Path(options.file))
@@ -82,8 +81,7 @@ def advance(options: AdvanceOptions, found: Found) -> Ending:
 
 def serve(options: ServeOptions, found: Found) -> Ending:
     """Listen and answer, until interrupted."""
-    from reconciler.sandbox.app import create_app
-    from reconciler.sandbox.serve import serve as listen
+    from reconciler.sandbox import create_app, serve_app
 
     def ready(url: str) -> None:
         told = f"Serving {options.file} at {url}; stop with Ctrl-C. Use it with:\n"
@@ -91,7 +89,7 @@ def serve(options: ServeOptions, found: Found) -> Ending:
 
     with _open(options.file) as store:
         app = create_app(store, now_ms=lambda: time_ns() // 1_000_000)
-        listen(app, host=options.host, port=options.port, ready=ready)
+        serve_app(app, host=options.host, port=options.port, ready=ready)
     return Ending(reason=ExitReason.OK, found=found)
 
 
@@ -102,19 +100,17 @@ def _said(found: Found, sentence: str) -> Ending:
 def _open(file: str) -> closing[Store]:
     from contextlib import closing
 
-    from reconciler.sandbox.store import Store
+    from reconciler.sandbox import Store
 
     return closing(Store.open(Path(file)))
 
 
 def _read_seed(name: str) -> Seed:
     """Read a seed by the same YAML rules as the files."""
-    from reconciler.config.discover import MAX_FILE_BYTES
-    from reconciler.config.document import with_excerpts
-    from reconciler.config.files import read_file
-    from reconciler.config.source import read_document
-    from reconciler.core.errors import ConfigInvalid, SandboxError
-    from reconciler.sandbox.seed import parse_seed
+    from reconciler.config.files import MAX_FILE_BYTES, read_file
+    from reconciler.config.load import load_as
+    from reconciler.core.errors import SandboxError
+    from reconciler.sandbox import SEED_FIELDS, examine
 
     try:
         content = read_file(Path(name), most=MAX_FILE_BYTES + 1)
@@ -123,7 +119,4 @@ def _read_seed(name: str) -> Seed:
         raise SandboxError(f"can't read the seed {name}: {why}", "Name a YAML file of portfolios.") from error
     if len(content) > MAX_FILE_BYTES:
         raise SandboxError(f"the seed {name} is larger than 8 MiB", "Name a YAML file of portfolios.")
-    document = read_document(name, content)
-    if document.diagnostics:
-        raise ConfigInvalid(with_excerpts(document.diagnostics, {name: content}))
-    return parse_seed(document.root)
+    return load_as(name, content, SEED_FIELDS, examine)

@@ -119,8 +119,7 @@ async def open_service(
 @asynccontextmanager
 async def _open_sandbox(file: str, parallelism: int) -> AsyncIterator[tuple[str, SystemClock, Transport]]:
     """Open the sandbox in a file; yields its label, its clock, and how it is reached."""
-    from reconciler.sandbox.app import create_app
-    from reconciler.sandbox.store import Store
+    from reconciler.sandbox import Store, create_app
 
     store = Store.open(Path(file))
     try:

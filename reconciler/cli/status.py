@@ -37,7 +37,7 @@ from reconciler.render.terminal import terminal
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from reconciler.api.fleet import Asked
+    from reconciler.api.fleet import LastRunQuery
     from reconciler.cli.ids import Named
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
@@ -218,18 +218,18 @@ async def _rows(
 
 def _asked(
     options: StatusOptions, live: Iterable[Live], versions: Mapping[PortfolioId, ApiVersion], service: Service
-) -> list[Asked]:
+) -> list[LastRunQuery]:
     """Return what to ask of each portfolio; the journal is only opened for the ids of v2 operations."""
-    from reconciler.api.fleet import Asked
+    from reconciler.api.fleet import LastRunQuery
 
     operations: Mapping[PortfolioId, str] = {}
-    if ApiVersion.V2 in versions.values():
+    if not all(one.can.lists_runs for one in versions.values()):
         from reconciler.apply.journal import read_runs
         from reconciler.apply.trigger import operations_of
 
         runs = read_runs(options.service.journal_path) or ()
         operations = operations_of(runs, service.label, noun="operation")
-    return [Asked(live=one, operation=operations.get(one.id)) for one in live]
+    return [LastRunQuery(live=one, operation=operations.get(one.id)) for one in live]
 
 
 def _detail(options: StatusOptions, found: Found) -> Ending:

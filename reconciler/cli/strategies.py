@@ -110,7 +110,7 @@ def _gathered(
     changing: Sequence[StrategyId],
     listed: PortfolioList | None,
 ) -> Strategies:
-    from reconciler.config.rules import ETHEREUM
+    from reconciler.core.fields import ETHEREUM
     from reconciler.core.model import StrategyId
     from reconciler.core.planner import Strategies
 

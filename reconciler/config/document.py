@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Value: TypeAlias = "Node | list[Value] | str | int | float | bool | None"
 
-WIDEST: Final = 0xFFFF
+WIDEST_PLACE: Final = 0xFFFF
 """The width of a place has 16 bits; line and column have 24 each, more than a file of 8 MiB can need."""
 
 LONGEST_EXCERPT: Final = 240
@@ -42,8 +42,8 @@ class Document(Struct, frozen=True):
     """One file, read.
 
     ``spots`` holds two packed places, of key and value, for every entry of every mapping. ``root`` is empty where the
-    file could not be read to its end (``whole`` is false). ``broken`` names the entries (section, key) that break the
-    schema, the key ``""`` for a whole section: they are reported once and not looked at again.
+    file could not be read to its end (``whole`` is false). ``broken`` holds the paths of what breaks the schema, and
+    all the paths above them: it was reported, and is not looked at again.
     """
 
     file: str
@@ -52,12 +52,12 @@ class Document(Struct, frozen=True):
     spots: array[int]
     diagnostics: Sequence[Diagnostic]
     whole: bool
-    broken: frozenset[tuple[str, str]] = frozenset()
+    broken: frozenset[tuple[str, ...]] = frozenset()
 
     def section(self, name: str) -> Node | None:
-        """Return a top-level section that can be used: it is there, a mapping, and not broken as a whole."""
+        """Return a top-level section that is there and a mapping."""
         section = self.root.get(name)
-        return section if isinstance(section, Node) and (name, "") not in self.broken else None
+        return section if isinstance(section, Node) else None
 
     def key_span(self, node: Node, index: int) -> SourceSpan:
         """Return the place of the key of the entry number ``index``."""
@@ -66,7 +66,7 @@ class Document(Struct, frozen=True):
     def value_span(self, node: Node, index: int) -> SourceSpan:
         """Return the place of the value of the entry number ``index``, or of its key where the value is empty."""
         spot = self.spots[node.first + 2 * index + 1]
-        return span_of(self.file, spot) if spot & WIDEST else self.key_span(node, index)
+        return span_of(self.file, spot) if spot & WIDEST_PLACE else self.key_span(node, index)
 
     def line_of(self, node: Node, index: int) -> int:
         """Return the line, from 1, of the key of the entry number ``index``."""
@@ -79,6 +79,7 @@ class Locator:
     def __init__(self, document: Document) -> None:
         self._document = document
         self._indexes: dict[int, dict[str, int]] = {}
+        self._lines: list[str] | None = None
 
     def index(self, node: Node, key: str) -> int:
         """Return the number of the entry ``key`` of ``node``."""
@@ -101,6 +102,19 @@ class Locator:
             return self.key(path)
         return self._document.value_span(node, self.index(node, path[-1]))
 
+    def nearest(self, path: Sequence[str]) -> Sequence[str]:
+        """Return ``path`` without the names at its end that the document does not have."""
+        while path and path[-1] not in (self.node(path[:-1]) or ()):
+            path = path[:-1]
+        return path
+
+    def written(self, span: SourceSpan) -> str:
+        """Return the text at a place as the file has it, ``""`` for one of several lines."""
+        if self._lines is None:
+            self._lines = _lines(self._document.data)
+        line = self._lines[span.line - 1] if span.line <= len(self._lines) else ""
+        return line[span.column - 1 :][: span.width] if span.column + span.width <= len(line) + 1 else ""
+
     def node(self, path: Sequence[str]) -> Node | None:
         """Return the mapping at ``path``, or ``None`` where there is none."""
         node: Value = self._document.root
@@ -113,12 +127,12 @@ class Locator:
 
 def pack(line: int, column: int, width: int) -> int:
     """Return a place as one number; line and column count from 0, in characters."""
-    return line << 40 | column << 16 | min(WIDEST, width)
+    return line << 40 | column << 16 | min(WIDEST_PLACE, width)
 
 
 def span_of(file: str, spot: int) -> SourceSpan:
     """Return the place that :func:`pack` made a number of, counted from 1."""
-    return SourceSpan(file, (spot >> 40) + 1, (spot >> 16 & 0xFFFFFF) + 1, max(1, spot & WIDEST))
+    return SourceSpan(file, (spot >> 40) + 1, (spot >> 16 & 0xFFFFFF) + 1, max(1, spot & WIDEST_PLACE))
 
 
 def error(

@@ -12,12 +12,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct, field
+from msgspec.structs import asdict
 
-from reconciler.config.expect import EXPECT
-from reconciler.config.merge import ATTRIBUTES
-from reconciler.config.scalars import resolve
+from reconciler.config.source import plain_scalar
 from reconciler.core.endpoint import NOTHING
-from reconciler.core.text import format_duration, harmless
+from reconciler.core.fields import EXPECT_FIELDS, PORTFOLIO_FIELDS, STRATEGY_FIELDS
+from reconciler.core.forms import Form
+from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.core.adoption import Layout
     from reconciler.core.endpoint import Expect
     from reconciler.core.model import Desired, PortfolioId, StrategyDesired, StrategyId
+    from reconciler.core.tables import FieldTable
 
 INDENT: Final = "  "
 _LETTER: Final = re.compile(r"[A-Za-z]|[0-9_](?=.*[G-NP-WYZg-np-wyz])")
@@ -34,7 +36,6 @@ _PLAIN: Final = frozenset(" _-./()+,")
 """What plain text may hold besides letters and digits. No colon, no quote: those need a look at what is beside them."""
 _WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 """What readers of YAML 1.1 take for something else than text, in any case."""
-_ORDER: Final = ("name", "group", "state", *(name for name in ATTRIBUTES if name not in ("name", "group", "state")))
 _LAYERED: Final = frozenset({"api", "interval_ms", "offset_ms"})
 _LONGEST_COMMENT: Final = 400
 
@@ -122,7 +123,7 @@ def scalar(text: str) -> str:
         and text == text.strip()
         and all(c.isalnum() or c in _PLAIN for c in text)
         and text.casefold() not in _WORDS
-        and isinstance(resolve(text), str)
+        and isinstance(plain_scalar(text), str)
     ):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
@@ -136,33 +137,28 @@ def _entry(name: str, fields: Iterable[tuple[str, str]], indent: str, note: str 
 
 def _fields(desired: Desired, own: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what an entry says: what is of this portfolio alone, and of the layered fields those it has itself."""
-    said = []
-    for name in _ORDER:
-        attribute = ATTRIBUTES[name]
-        value = own.get(attribute) if attribute in _LAYERED else getattr(desired, attribute)
-        if value is not None and value is not False:
-            said.append((name, _value(name, value)))
-    return said
+    names = [field.target for field in PORTFOLIO_FIELDS.fields if isinstance(field.kind, Form)]
+    return _values({name: own.get(name) if name in _LAYERED else getattr(desired, name) for name in names})
 
 
-def _values(layer: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(name, _value(name, layer[attribute])) for name, attribute in ATTRIBUTES.items() if attribute in layer]
+def _values(values: Mapping[str, Any], table: FieldTable = PORTFOLIO_FIELDS) -> list[tuple[str, str]]:
+    """Return the lines of the fields that say something, in the order of their table."""
+    return [
+        (field.name, _text(field.kind, value))
+        for field in table.fields
+        if isinstance(field.kind, Form) and (value := values.get(field.target)) is not None and value is not False
+    ]
+
+
+def _text(form: Form, value: Any) -> str:
+    text = form.write(value)
+    return scalar(text) if isinstance(value, str) and not isinstance(value, StrEnum) else text
 
 
 def _expect(expect: Expect, indent: str) -> list[str]:
-    said = {"url": expect.url, "account": expect.account}
-    lines = [f"{indent}{INDENT}{name}: {scalar(text)}" for name, text in said.items() if text is not None]
-    return [f"{indent}{EXPECT}:", *lines] if lines else []
+    lines = [f"{indent}{INDENT}{name}: {text}" for name, text in _values(asdict(expect), EXPECT_FIELDS)]
+    return [f"{indent}{EXPECT_FIELDS.name}:", *lines] if lines else []
 
 
 def _strategy(strategy: StrategyDesired) -> list[tuple[str, str]]:
-    name = [("name", scalar(strategy.name))] if strategy.name is not None else []
-    return [*name, ("schedule", strategy.schedule.value)]
-
-
-def _value(name: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return "override" if name == "hold" else "true"
-    if isinstance(value, int):
-        return format_duration(value)
-    return value.value if isinstance(value, StrEnum) else scalar(str(value))
+    return _values(asdict(strategy), STRATEGY_FIELDS)

@@ -1,6 +1,9 @@
-"""Read a file that somebody named, without waiting for anybody.
+"""From what somebody named to bytes: the ``-f`` arguments, and files of other kinds.
 
-In: a path and a bound. Out: bytes. FIFOs and devices are refused: they have no end, or nobody at the other side.
+In: the arguments and a working directory. Out: ``(name, bytes)`` of every file, each file once, sorted by name, and a
+diagnostic for every argument that leads nowhere. A directory is read with all below it: ``*.yaml`` and ``*.yml``, not
+what is hidden (a name that begins with a dot). FIFOs and devices are refused: they have no end, or nobody at the other
+side. Knows nothing of YAML.
 """
 
 from __future__ import annotations
@@ -11,11 +14,114 @@ from errno import EINVAL, EISDIR
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from reconciler.core.codec import SavedFormat
+from reconciler.config.document import error
+from reconciler.core.text import harmless
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from reconciler.core.codec import SavedFormat
+    from reconciler.core.diagnostics import Diagnostic
+
+MAX_FILE_BYTES: Final = 8 * 1024 * 1024
+STDIN: Final = "-"
+STDIN_NAME: Final = "<stdin>"
+DEFAULTS: Final = ("automation.yaml", "automation")
+"""What is read without ``-f``: whichever is there, or both: nothing may be passed over in silence."""
+
+_SUFFIXES: Final = (".yaml", ".yml")
+_LONGEST_NAME: Final = 4096
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """Non-blocking for a FIFO that took the file's place since it was looked at; to a file it makes no difference."""
+
+
+def discover(
+    sources: Sequence[str], *, stdin: Callable[[], bytes], cwd: Path
+) -> tuple[list[tuple[str, bytes]], list[Diagnostic]]:
+    """Return the name and bytes of every file that ``sources`` name, sorted by name, and what went wrong.
+
+    Names are as given, below a directory with the path from there, always with ``/``. ``stdin`` is called at most once.
+    Raises nothing for any content or state of the file system.
+    """
+    diagnostics: list[Diagnostic] = []
+    files: dict[str, bytes] = {}
+    seen: set[str] = set()
+    for name in _names(sources, cwd, diagnostics):
+        if name == STDIN:
+            identity, shown = STDIN, STDIN_NAME
+        else:
+            identity, shown = os.path.realpath(cwd / name), harmless(name, longest=_LONGEST_NAME)
+        if identity in seen:
+            continue
+        seen.add(identity)
+        try:
+            data = stdin() if name == STDIN else read_file(cwd / name, most=MAX_FILE_BYTES + 1)
+        except OSError as failure:
+            diagnostics.append(error(None, f"{shown} can't be read: {failure.strerror or failure}"))
+            continue
+        if len(data) > MAX_FILE_BYTES:
+            diagnostics.append(error(None, f"{shown} is larger than 8 MiB", "split it; files merge by section"))
+            continue
+        files[shown] = data
+    return sorted(files.items()), diagnostics
+
+
+def _names(sources: Sequence[str], cwd: Path, diagnostics: list[Diagnostic]) -> Iterator[str]:
+    if not sources:
+        sources = [name for name in DEFAULTS if (cwd / name).exists()]
+        if not sources:
+            problem = "there is neither automation.yaml nor automation/ in the working directory"
+            diagnostics.append(error(None, problem, "name the files with -f"))
+    for source in sources:
+        if source == STDIN:
+            yield source
+            continue
+        try:
+            matches = _matches(source, cwd)
+        except (OSError, ValueError):  # ValueError: a NUL in the name
+            matches = []
+        if not matches:
+            diagnostics.append(error(None, f"{harmless(source)} matches no file", "check the path given with -f"))
+        for match in matches:
+            if (cwd / match).is_dir():
+                yield from _below(match, cwd, diagnostics)
+            else:
+                yield match
+
+
+def _matches(source: str, cwd: Path) -> list[str]:
+    if (cwd / source).exists():
+        return [source]
+    if not any(mark in source for mark in "*?["):
+        return []
+    import glob
+
+    # Path.glob takes neither absolute patterns nor keeps the name as given.
+    return sorted(glob.glob(source, root_dir=cwd, recursive=True))  # noqa: PTH207
+
+
+def _below(directory: str, cwd: Path, diagnostics: list[Diagnostic]) -> Iterator[str]:
+    found = 0
+
+    def unreadable(failure: OSError) -> None:
+        shown = harmless(str(failure.filename), longest=_LONGEST_NAME)
+        diagnostics.append(error(None, f"{shown} can't be read: {failure.strerror or failure}"))
+
+    base = cwd / directory
+    for here, folders, names in os.walk(base, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for folder in folders:
+            if (Path(here) / folder).is_symlink():
+                shown = harmless((Path(directory) / Path(here, folder).relative_to(base)).as_posix())
+                repair = "name it with -f, or remove the link"
+                diagnostics.append(error(None, f"{shown} is a link to a directory, and is not followed", repair))
+        for name in sorted(names):
+            if name.endswith(_SUFFIXES) and not name.startswith("."):
+                found += 1
+                yield (Path(directory) / Path(here, name).relative_to(base)).as_posix()
+    if not found:
+        problem = f"{harmless(directory)} holds no *.yaml or *.yml file"
+        diagnostics.append(error(None, problem, "check the path given with -f"))
 
 
 def read_file(path: Path, *, most: int) -> bytes:
@@ -34,9 +140,9 @@ def read_saved(file: str, form: SavedFormat) -> bytes:
     """Return the content of a file of this kind, one byte over its bound at most. Raises the error of the kind."""
     try:
         return read_file(Path(file), most=form.largest + 1)
-    except (OSError, ValueError) as error:  # ValueError: a name that no system knows
-        why = getattr(error, "strerror", None) or error
-        raise form.error(f"can't read {form.what} {file}: {why}", f"Make one with `{form.command}`.") from error
+    except (OSError, ValueError) as failure:  # ValueError: a name that no system knows
+        why = getattr(failure, "strerror", None) or failure
+        raise form.error(f"can't read {form.what} {file}: {why}", f"Make one with `{form.command}`.") from failure
 
 
 def _require_regular(mode: int) -> None:

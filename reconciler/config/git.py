@@ -100,7 +100,7 @@ _CONFIGURED: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GitAnswer:
     """How one call ended: exit code, stdout, and the line of stderr that tells why, made harmless and never empty."""
 
     code: int
@@ -116,7 +116,7 @@ class Git:
     environment: Mapping[str, str] = field(repr=False)
     seconds: float = GIT_SECONDS
 
-    def run(self, subcommand: Subcommand, *arguments: str, given: bytes = b"", limit: int = SHORT) -> Answer:
+    def run(self, subcommand: Subcommand, *arguments: str, given: bytes = b"", limit: int = SHORT) -> GitAnswer:
         """Run git with ``given`` on its stdin and return its answer, whatever its exit code is.
 
         Raises :class:`ReconcilerError` when git can't be run, takes longer than ``seconds``, or prints more than
@@ -143,7 +143,7 @@ class Git:
             raise _not_run(error.strerror or str(error)) from error
         return self._answer(process, subcommand, limit)
 
-    def _answer(self, process: subprocess.Popen[bytes], subcommand: Subcommand, limit: int) -> Answer:
+    def _answer(self, process: subprocess.Popen[bytes], subcommand: Subcommand, limit: int) -> GitAnswer:
         # Typed as optional because a process need not have pipes; this one has both.
         stdout, stderr = process.stdout, process.stderr
         if stdout is None or stderr is None:
@@ -163,7 +163,7 @@ class Git:
                 raise
         if len(data) > limit or len(words) > SHORT:
             raise ReconcilerError(f"git {subcommand} printed more than is read of it", "Name fewer files with -f.")
-        return Answer(process.returncode, data, _said(words, process.returncode))
+        return GitAnswer(process.returncode, data, _said(words, process.returncode))
 
     def _environment(self) -> dict[str, str]:
         kept = {name: self.environment[name] for name in INHERITED if name in self.environment}

@@ -15,8 +15,9 @@ from msgspec.structs import replace
 
 from reconciler.config.document import Node
 from reconciler.config.emit import INDENT, sections
-from reconciler.config.load import read_all, read_files, resolve
-from reconciler.config.source import read_document
+from reconciler.config.load import read_files, read_sources, resolve
+from reconciler.config.merge import gather
+from reconciler.config.source import read_yaml
 from reconciler.core.adoption import Ground
 from reconciler.core.endpoint import NOTHING
 from reconciler.core.errors import ConfigInvalid, ReconcilerError
@@ -52,10 +53,10 @@ def load_ground(
 
     Files that declare nothing yet are fine: they are about to.
     """
-    reading = read_all(sources, stdin=stdin, cwd=cwd)
+    reading = read_sources(sources, stdin=stdin, cwd=cwd)
     configuration = resolve(reading, today, may_be_empty=True)
-    groups = {name: group.values for name, group in reading.sections.groups.items()}
-    return configuration, Ground(defaults=reading.sections.defaults.values, groups=groups)
+    groups = {name: gather(group.values) for name, group in reading.sections.groups.items()}
+    return configuration, Ground(defaults=gather(reading.sections.defaults.values), groups=groups)
 
 
 def name_of(configuration: Configuration, path: Path, cwd: Path) -> str | None:
@@ -66,7 +67,7 @@ def name_of(configuration: Configuration, path: Path, cwd: Path) -> str | None:
 
 def add_to(data: bytes, layout: Layout, added: Additions, comments: Comments) -> bytes:
     """Return the text of a file with what is to be added, indented as its neighbours are. Raises as :func:`insert`."""
-    document = read_document("", data)
+    document = read_yaml("", data)
 
     def indent_of(section: str) -> str:
         found = document.section(section)
@@ -81,7 +82,7 @@ def insert(data: bytes, added: Mapping[str, Sequence[str]]) -> bytes:
     Raises :class:`ReconcilerError` for a section in braces, which holds no lines. What comes out must be checked by
     :func:`require_exactly`.
     """
-    document = read_document("", data)
+    document = read_yaml("", data)
     text = data.decode("utf-8")
     lines = text.splitlines(keepends=True)
     ending = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"

@@ -8,34 +8,39 @@ configuration. Knows neither the network nor what is live.
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.config.discover import discover
-from reconciler.config.document import Document, error, with_excerpts
+from reconciler.config.check import check_document
+from reconciler.config.document import Document, Locator, error, with_excerpts
+from reconciler.config.files import discover
 from reconciler.config.merge import merge
 from reconciler.config.resolve import Resolution
-from reconciler.config.schema import conforms
-from reconciler.config.source import read_document
-from reconciler.config.strategies import read_strategies
+from reconciler.config.source import read_yaml
 from reconciler.core.advice import advise
 from reconciler.core.diagnostics import Severity
 from reconciler.core.errors import ConfigInvalid
+from reconciler.core.fields import AUTOMATION_FIELDS
 from reconciler.core.model import ApiVersion
+from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from reconciler.config.document import Node
     from reconciler.config.merge import Sections
-    from reconciler.config.strategies import StrategySection
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.endpoint import Expect
+    from reconciler.core.forms import Complaint
     from reconciler.core.guards import Guards
     from reconciler.core.model import Desired, Paths, PortfolioId, StrategyDesired, StrategyId
+    from reconciler.core.tables import FieldPath, FieldTable
+
+T = TypeVar("T")
 
 
 class Configuration(Struct, frozen=True):
@@ -71,7 +76,7 @@ class Configuration(Struct, frozen=True):
 
 
 def load(sources: Sequence[str], *, stdin: Callable[[], bytes], today: dt.date, cwd: Path) -> Configuration:
-    """Read, check and resolve the files that ``sources`` name (see :func:`~reconciler.config.discover.discover`).
+    """Read, check and resolve the files that ``sources`` name (see :func:`~reconciler.config.files.discover`).
 
     ``stdin`` returns all of standard input and is called only for ``-``. ``today`` decides which ``until`` has passed.
     Raises :class:`ConfigInvalid` with the errors and warnings of all files, sorted by place.
@@ -81,50 +86,71 @@ def load(sources: Sequence[str], *, stdin: Callable[[], bytes], today: dt.date, 
     # again would cost as much as parsing them.
     gc.disable()
     try:
-        return resolve(read_all(sources, stdin=stdin, cwd=cwd), today)
+        return resolve(read_sources(sources, stdin=stdin, cwd=cwd), today)
     finally:
         if collecting:
             gc.enable()
 
 
-class Reading(Struct, frozen=True):
+def load_as(
+    file: str,
+    data: bytes,
+    table: FieldTable,
+    make: Callable[[Node, frozenset[FieldPath]], tuple[T, Sequence[tuple[FieldPath, Complaint]]]],
+) -> T:
+    """Return what ``make`` makes of one file of another kind, which ``table`` describes and is named by.
+
+    ``make`` gets the data and the paths of what breaks the table; it returns the value, and what else is wrong by its
+    path in the file. Raises :class:`ConfigInvalid` with every problem.
+    """
+    document = read_yaml(file, data)
+    diagnostics = list(document.diagnostics)
+    found, broken = check_document(document, table) if document.whole else ([], frozenset())
+    made, complaints = make(document.root, broken)
+    locator = Locator(document)
+    diagnostics += found
+    if document.whole:
+        for path, complaint in complaints:
+            there = locator.nearest(path)  # what is missing has no place
+            address = ".".join(harmless(name) for name in there)
+            diagnostics.append(error(locator.value(there), complaint.problem, complaint.repair, address=address))
+    if any(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics):
+        raise ConfigInvalid(with_excerpts(diagnostics, {file: data}), what=table.name)
+    return made
+
+
+class ReadFiles(Struct, frozen=True):
     """All files, read and checked one by one; ``documents`` is emptied by :func:`resolve`."""
 
     texts: Mapping[str, bytes]
     documents: list[Document]
     sections: Sections
-    strategies: StrategySection
     diagnostics: list[Diagnostic]
 
 
-def read_all(sources: Sequence[str], *, stdin: Callable[[], bytes], cwd: Path) -> Reading:
+def read_sources(sources: Sequence[str], *, stdin: Callable[[], bytes], cwd: Path) -> ReadFiles:
     """Read every file, check it against the schema, and gather what is not portfolios."""
     files, diagnostics = discover(sources, stdin=stdin, cwd=cwd)
     return read_files(files, diagnostics)
 
 
-def read_files(files: Sequence[tuple[str, bytes]], diagnostics: list[Diagnostic]) -> Reading:
-    """Read files that were found, as names and bytes; ``diagnostics`` holds what was wrong with finding them."""
+def read_files(files: Sequence[tuple[str, bytes]], diagnostics: list[Diagnostic]) -> ReadFiles:
+    """Read files that were found, as names and bytes; ``diagnostics`` holds what was wrong with complaint them."""
     documents: list[Document] = []
-    check = conforms()
     for file, data in files:
-        document = read_document(file, data)
+        document = read_yaml(file, data)
         diagnostics += document.diagnostics
-        if document.whole and not check(document.root):
-            # jsonschema is imported in there; it must not be on the way of a good configuration.
-            from reconciler.config.problems import schema_problems
-
-            found, broken = schema_problems(document)
+        if document.whole:
+            found, broken = check_document(document, AUTOMATION_FIELDS)
             diagnostics += found
             document = replace(document, broken=broken)
         documents.append(document)
     sections, found = merge(documents)
-    strategies = read_strategies(documents)
-    diagnostics += [*found, *strategies.diagnostics]
-    return Reading(dict(files), documents, sections, strategies, diagnostics)
+    diagnostics += found
+    return ReadFiles(dict(files), documents, sections, diagnostics)
 
 
-def resolve(read: Reading, today: dt.date, *, may_be_empty: bool = False) -> Configuration:
+def resolve(read: ReadFiles, today: dt.date, *, may_be_empty: bool = False) -> Configuration:
     """Resolve every portfolio; empties ``read.documents``. Raises as :func:`load` does.
 
     ``may_be_empty`` is for files that are yet to be filled: then it is no problem that they declare nothing.
@@ -135,7 +161,7 @@ def resolve(read: Reading, today: dt.date, *, may_be_empty: bool = False) -> Con
         resolution.add(read.documents.pop())
     diagnostics = [*read.diagnostics, *resolution.diagnostics]
     invalid = any(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics)
-    if not resolution.declared and not read.strategies.declared and not invalid and not may_be_empty:
+    if not resolution.declared and not read.sections.declared and not invalid and not may_be_empty:
         invalid = True
         count = len(read.texts)
         problem = f"no portfolios are declared in {count} file{'' if count == 1 else 's'}"
@@ -150,7 +176,7 @@ def resolve(read: Reading, today: dt.date, *, may_be_empty: bool = False) -> Con
     desired = {portfolio: resolution.desired[portfolio] for portfolio in sorted(resolution.desired)}
     return Configuration(
         desired=desired,
-        strategies=read.strategies.desired,
+        strategies=read.sections.strategies,
         guards=read.sections.guards,
         paths=read.sections.paths,
         expect=read.sections.expect,

@@ -1,8 +1,8 @@
-"""Several files to one set of sections: every default, group, guard and setting once.
+"""Several files to one set of sections: every default, group, guard, setting and strategy once.
 
-In: documents. Out: :class:`Sections`, and an error for everything that two files declare, naming both places.
-Portfolios are not copied here: there are many, and :mod:`reconciler.config.resolve` goes through them once. Knows
-no schema.
+In: documents that were checked against the table of fields. Out: :class:`Sections`, and an error for everything that
+two files declare, naming both places. What breaks the schema was reported already and is left out. Portfolios are not
+copied here: there are many, and :mod:`reconciler.config.resolve` goes through them once.
 """
 
 from __future__ import annotations
@@ -12,22 +12,38 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from reconciler.config.document import Document, Node, Value, error
-from reconciler.config.expect import EXPECT, read_expect
-from reconciler.config.schema import field_conforms
-from reconciler.config.silence import COSTS, SILENCE, SILENCES, cost_fields, silences_of
-from reconciler.core.guards import Guards, Limit
-from reconciler.core.model import ApiVersion, Paths, RunState
-from reconciler.core.text import harmless, parse_duration
+from reconciler.core.advice import Rule
+from reconciler.core.endpoint import Expect, checked_base_url
+from reconciler.core.errors import UsageError
+from reconciler.core.fields import (
+    GUARDS_FIELDS,
+    LAYER_FIELDS,
+    PORTFOLIO_FIELDS,
+    SERVICE_FIELDS,
+    SILENCE_FIELDS,
+    STRATEGY_FIELDS,
+)
+from reconciler.core.guards import Guards
+from reconciler.core.model import Origin, Paths, Silence, StrategyDesired, StrategyId
+from reconciler.core.tables import FieldTable, fields_of, readers_of
+from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.core.diagnostics import Diagnostic, SourceSpan
-    from reconciler.core.endpoint import Expect
+    from reconciler.core.tables import FieldPath
+
+
+_EXPECT: Final = ("service", "expect")
 
 
 class Layer(Struct, frozen=True):
-    """``defaults`` or one group: values by the name of the field of ``Desired``, places by the name in YAML."""
+    """``defaults``, one group, or one portfolio as the nearest layer: what it declares and where.
+
+    ``values`` are by the name of the field of ``Desired``. ``spans`` are by the name in YAML; of a field that is a
+    mapping (``costs``), by its name and by the name of each field in it (``costs.per_rebalance_usd``).
+    """
 
     label: str
     address: str
@@ -36,123 +52,139 @@ class Layer(Struct, frozen=True):
 
 
 class Sections(Struct, frozen=True):
-    """Everything but the portfolios, merged over all files; a broken group is there, but empty."""
+    """Everything but the portfolios, merged over all files; a broken group is there, but empty.
+
+    ``strategies`` are sorted by id; ``declared`` counts them, broken ones too.
+    """
 
     defaults: Layer
     groups: Mapping[str, Layer]
     guards: Guards
     paths: Paths
     expect: Expect
+    strategies: Mapping[StrategyId, StrategyDesired]
+    declared: int
 
 
-def milliseconds(value: Any) -> int:
-    """Return the milliseconds of a duration that keeps to the schema's pattern; 1.0 counts as an integer."""
-    return parse_duration(int(value) if isinstance(value, float) else value)
+def decode(
+    document: Document,
+    entry: Mapping[str, Value],
+    path: FieldPath,
+    *,
+    table: FieldTable = PORTFOLIO_FIELDS,
+    sound: bool = True,
+) -> dict[str, Any]:
+    """Return the fields of the entry at ``path`` by the names in the value that it becomes.
 
-
-ATTRIBUTES: Final[Mapping[str, str]] = {
-    "state": "state",
-    "api": "api",
-    "strategy": "strategy",
-    "interval": "interval_ms",
-    "offset": "offset_ms",
-    "chain": "chain",
-    "group": "group",
-    "name": "name",
-    "owner": "owner",
-    "reason": "reason",
-    "until": "until",
-    "hold": "hold_override",
-    "run_on_start": "run_on_start",
-}
-"""The name in YAML to the name in ``Desired``, in the order in which ``explain`` shows them; ``costs`` and ``silence``,
-which are mappings, follow (:mod:`reconciler.config.silence`)."""
-
-_DECODERS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "state": {state.value: state for state in RunState}.__getitem__,
-    "api": {version.value: version for version in ApiVersion}.__getitem__,
-    "interval": milliseconds,
-    "offset": milliseconds,
-    "hold": lambda _: True,  # the schema knows one word, `override`
-}
-
-
-def decode(entry: Node) -> dict[str, Any]:
-    """Return a portfolio's or layer's fields as keyword arguments of ``Desired``; ``entry`` keeps to the schema.
-
-    Silences are left out: they need their places.
+    Where the entry is not ``sound``, a field that breaks the schema is ``None``: it can't be used, but what else is
+    wrong can be said at once, and the ``None`` keeps a farther layer's value from showing through, which would be
+    blamed for what nobody wrote. Silences are values of their own until :func:`gather`.
     """
     values: dict[str, Any] = {}
-    for name, value in entry.items():
-        decoder = _DECODERS.get(name)
-        attribute = ATTRIBUTES.get(name)
-        if attribute is not None:
-            values[attribute] = value if decoder is None else decoder(value)
-        elif name == COSTS:
-            values.update(cost_fields(value))
+    readers = readers_of(table)
+    for name, value in entry.items():  # every value of a fleet passes here: calls cost
+        reader = readers.get(name)
+        if reader is not None:
+            target, read = reader
+            if sound or (*path, name) not in document.broken:
+                values[target] = value if read is None else read(value)
+            else:
+                values[target] = None
+        elif isinstance(value, Node):  # costs, silence; anything else was reported
+            values.update(_decode_inner(document, value, (*path, name), table))
     return values
 
 
-def decode_sound(entry: Mapping[str, Value]) -> dict[str, Any]:
-    """Return what :func:`decode` does for an entry that may break the schema, with ``None`` for a field that does.
+def _decode_inner(document: Document, entry: Node, path: FieldPath, above: FieldTable) -> dict[str, Any]:
+    field = fields_of(above).get(path[-1])
+    if field is None or not isinstance(field.kind, FieldTable):
+        return {}
+    known = readers_of(field.kind)
+    sound = {
+        name: (index, value)
+        for index, (name, value) in enumerate(entry.items())
+        if name in known and (*path, name) not in document.broken
+    }
+    if field.kind is SILENCE_FIELDS:
+        where = ".".join(path)
+        return {
+            known[name][0]: Silence(Rule(name), str(value), f"{where}.{name}", document.key_span(entry, index))
+            for name, (index, value) in sound.items()
+        }
+    return decode(document, {name: value for name, (_, value) in sound.items()}, path, table=field.kind)
 
-    It can't be used, but what else is wrong with it can be said at once; the ``None`` keeps a lower layer's value from
-    showing through, which would be blamed for what nobody wrote.
-    """
-    sound = Node({name: value for name, value in entry.items() if field_conforms(name)(value)})
-    return {**{ATTRIBUTES[name]: None for name in entry if name in ATTRIBUTES}, **decode(sound)}
+
+_SILENCES: Final = frozenset(field.target for field in SILENCE_FIELDS.fields)
 
 
-def merge(documents: Sequence[Document]) -> tuple[Sections, list[Diagnostic]]:
-    """Return the sections of all documents as one, and an error for each key that stands in two of them."""
-    diagnostics: list[Diagnostic] = []
-    defaults, groups, guards, service = (
-        _declared(documents, section, diagnostics) for section in ("defaults", "groups", "guards", "service")
-    )
-    paths = service.get("paths")
-    expect, found = read_expect(documents)
-    diagnostics += found
-    sections = Sections(
-        defaults=_layer("defaults", "defaults", [*defaults.values()]),
-        groups={name: _group(name, place) for name, place in groups.items()},
-        guards=_guards({name: place.value() for name, place in guards.items() if place.usable("guards")}),
-        paths=Paths(str(paths.value())) if paths and paths.usable("service") else Paths.AUTO,
-        expect=expect,
-    )
-    return sections, diagnostics
+def gather(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of one or more layers laid over one another with their silences as one."""
+    silences = tuple(value for name, value in values.items() if name in _SILENCES)
+    kept = {name: value for name, value in values.items() if name not in _SILENCES}
+    return {**kept, "silences": silences} if silences else kept
+
+
+def spans_of(document: Document, entry: Node, *only: str) -> dict[str, SourceSpan]:
+    """Return the places of an entry's values, or of ``only`` these, as :class:`Layer` has them."""
+    spans: dict[str, SourceSpan] = {}
+    for index, (name, value) in enumerate(entry.items()):
+        if only and name not in only:
+            continue
+        spans[name] = document.value_span(entry, index)
+        if isinstance(value, Node):
+            spans.update((f"{name}.{key}", document.key_span(value, inner)) for inner, key in enumerate(value))
+    return spans
 
 
 class _Place:
     """One entry of a mapping, where it was declared first."""
 
-    __slots__ = ("document", "index", "name", "node")
+    __slots__ = ("document", "index", "node", "path")
 
-    def __init__(self, document: Document, node: Node, index: int, name: str) -> None:
+    def __init__(self, document: Document, node: Node, index: int, path: FieldPath) -> None:
         self.document = document
         self.node = node
         self.index = index
-        self.name = name
+        self.path = path
 
     def value(self) -> Value:
-        return self.node[self.name]
+        return self.node[self.path[-1]]
 
-    def usable(self, section: str) -> bool:
-        return (section, "") not in self.document.broken
+    def span(self) -> SourceSpan:
+        return self.document.key_span(self.node, self.index)
+
+
+def merge(documents: Sequence[Document]) -> tuple[Sections, list[Diagnostic]]:
+    """Return the sections of all documents as one, and an error for each key that stands in two of them."""
+    diagnostics: list[Diagnostic] = []
+    defaults, groups, guards, service, strategies = (
+        _declared(documents, section, diagnostics)
+        for section in ("defaults", "groups", "guards", "service", "strategies")
+    )
+    expect = _expected(documents, diagnostics)
+    sections = Sections(
+        defaults=_defaults([*defaults.values()]),
+        groups={name: _group(name, place) for name, place in groups.items()},
+        guards=Guards(**_settings(guards, GUARDS_FIELDS)),
+        paths=_settings(service, SERVICE_FIELDS).get("paths", Paths.AUTO),
+        expect=expect,
+        strategies=_strategies(strategies),
+        declared=len(strategies),
+    )
+    return sections, diagnostics
 
 
 def _declared(documents: Sequence[Document], section: str, diagnostics: list[Diagnostic]) -> dict[str, _Place]:
     found: dict[str, _Place] = {}
     for document in documents:
-        node = document.root.get(section)
-        if not isinstance(node, Node):
-            continue
-        for index, name in enumerate(node):
-            if (section, name) == ("service", EXPECT):
+        node = document.section(section)
+        for index, name in enumerate(node or ()):
+            if node is None or (section, name) == _EXPECT:
                 continue  # several files may expect the same
-            first = found.setdefault(name, _Place(document, node, index, name))
-            if first.document is not document:
-                place = first.document.key_span(first.node, first.index)
-                diagnostics.append(twice(document.key_span(node, index), f"{section}.{harmless(name)}", place))
+            place = _Place(document, node, index, (section, name))
+            first = found.setdefault(name, place)
+            if first is not place:
+                diagnostics.append(twice(place.span(), f"{section}.{harmless(name)}", first.span()))
     return found
 
 
@@ -162,28 +194,80 @@ def twice(span: SourceSpan, address: str, first: object) -> Diagnostic:
     return error(span, problem, "remove one of the two", address=address)
 
 
-def _layer(label: str, address: str, places: Sequence[_Place]) -> Layer:
-    spans = {place.name: place.document.value_span(place.node, place.index) for place in places}
-    values = decode_sound({place.name: place.value() for place in places})
+def _defaults(places: Sequence[_Place]) -> Layer:
+    """Return the defaults of all files as one layer."""
+    values: dict[str, Any] = {}
+    spans: dict[str, SourceSpan] = {}
     for place in places:
-        if place.name == SILENCE:
-            values[SILENCES] = silences_of(place.document, place.value(), address)
-    return Layer(label, address, values, spans)
+        name = place.path[-1]
+        values.update(decode(place.document, {name: place.value()}, ("defaults",), table=LAYER_FIELDS, sound=False))
+        spans.update(spans_of(place.document, place.node, name))
+    return Layer("defaults", "defaults", values, spans)
 
 
 def _group(name: str, place: _Place) -> Layer:
     entry = place.value()
-    places: list[_Place] = []
-    if isinstance(entry, Node):
-        places = [_Place(place.document, entry, index, field) for index, field in enumerate(entry)]
-    return _layer(f"group {name}", f"groups.{name}", places)
+    if not isinstance(entry, Node):
+        return Layer(f"group {name}", f"groups.{name}", {}, {})
+    values = decode(place.document, entry, place.path, table=LAYER_FIELDS, sound=False)
+    return Layer(f"group {name}", f"groups.{name}", values, spans_of(place.document, entry))
 
 
-def _guards(values: Mapping[str, Any]) -> Guards:
-    return Guards(**{name: _limit(value) for name, value in values.items()})
+def _settings(places: Mapping[str, _Place], table: FieldTable) -> dict[str, Any]:
+    """Return the values of a section that has no layers."""
+    readers = readers_of(table)
+    return {
+        name: read(place.value()) if read else place.value()
+        for name, place in places.items()
+        if name in readers and place.path not in place.document.broken
+        for read in (readers[name][1],)
+    }
 
 
-def _limit(value: str | int | float) -> Limit:
-    if isinstance(value, str):
-        return Limit(text=value, percent=float(value.removesuffix("%")))
-    return Limit(text=str(int(value)), count=int(value))
+def _strategies(places: Mapping[str, _Place]) -> dict[StrategyId, StrategyDesired]:
+    """Return each strategy that can be used. They have no layers: a cadence is written where it is meant."""
+    found = {}
+    for name, place in sorted(places.items()):
+        entry = place.value()
+        if isinstance(entry, Node) and place.path not in place.document.broken:
+            origin = Origin(place.document.file, place.span().line)
+            values = decode(place.document, entry, place.path, table=STRATEGY_FIELDS)
+            found[StrategyId(name)] = StrategyDesired(id=StrategyId(name), origin=origin, **values)
+    return found
+
+
+def _expected(documents: Sequence[Document], diagnostics: list[Diagnostic]) -> Expect:
+    """Return whom the files expect together. Several may say the same, as `import` writes it into each of its own."""
+    urls: list[tuple[str, SourceSpan]] = []
+    for text, span in _said(documents, "url"):
+        try:
+            urls.append((checked_base_url(text), span))
+        except UsageError as refused:
+            repair = "write it as `https://api.glider.fi`"
+            diagnostics.append(error(span, refused.summary, repair, address="service.expect.url"))
+    accounts = [(text.strip(), span) for text, span in _said(documents, "account")]
+    return Expect(
+        url=_agreed("url", "service", urls, diagnostics),
+        account=_agreed("account", "account", accounts, diagnostics),
+    )
+
+
+def _said(documents: Sequence[Document], field: str) -> Iterator[tuple[str, SourceSpan]]:
+    for document in documents:
+        section = document.section("service")
+        entry = section.get("expect") if section is not None else None
+        if isinstance(entry, Node) and field in entry and (*_EXPECT, field) not in document.broken:
+            yield str(entry[field]), document.value_span(entry, list(entry).index(field))
+
+
+def _agreed(field: str, noun: str, said: Sequence[tuple[str, SourceSpan]], diagnostics: list[Diagnostic]) -> str | None:
+    """Return the value that all have, the first one where they differ, which is an error at each of the others."""
+    if not said:
+        return None
+    value, first = said[0]
+    for other, span in said[1:]:
+        if other != value:
+            problem = f"another {noun} is expected here than at {first}"
+            repair = "write the same one, or remove one of the two"
+            diagnostics.append(error(span, problem, repair, address=f"service.expect.{field}"))
+    return value

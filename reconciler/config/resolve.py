@@ -1,40 +1,41 @@
 """Lay defaults, group and portfolio over one another, and check what comes out.
 
-In: documents that were checked against the schema, and the merged sections. Out: one ``Desired`` for each portfolio,
-errors and warnings. A problem that lies in a layer is reported once, there, not once for every portfolio below it.
-Knows no YAML and reads no clock: today is passed in.
+In: documents that were checked against the table of fields, and the merged sections. Out: one ``Desired`` for each
+portfolio, errors and warnings. A problem that lies in a layer is reported once, there, not once for every portfolio
+below it. Reads no clock: today is passed in.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.config.check import Suggestions
 from reconciler.config.document import Document, Node, error
-from reconciler.config.merge import Layer, Sections, decode, decode_sound, twice
-from reconciler.config.rules import (
-    ETHEREUM,
-    NOT_ON_V2,
-    TAKEN_FOR_ETHEREUM,
-    ethereum_problem,
-    interval_problem,
-    offset_problem,
-    pair_problem,
-    v1_problem,
-    v2_problem,
-)
-from reconciler.config.silence import SILENCE, SILENCES, laid_over, silences_of
-from reconciler.config.suggest import Suggestions
+from reconciler.config.merge import Layer, Sections, decode, gather, spans_of, twice
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
-from reconciler.core.guards import ETHEREUM_MIN_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS
+from reconciler.core.fields import PAIRS, PORTFOLIO_FIELDS, SILENCE_FIELDS, unfit
 from reconciler.core.model import ApiVersion, Desired, Origin, PortfolioId
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    import datetime as dt
+    from collections.abc import Mapping
+
+    from reconciler.core.forms import Complaint
+    from reconciler.core.tables import FieldPath, FieldSpec
 
 NO_GROUP: Final = ""
 """The key of the layer for portfolios that name no group; no group can have it."""
+
+_CHECKED: Final = tuple(field for field in PORTFOLIO_FIELDS.fields if field.check)
+_RULED: Final = tuple({field.target: None for pair in PAIRS for field in (*pair.fields, *_CHECKED)})
+"""The fields of ``Desired`` that a rule looks at."""
+_NEEDS_AN_API: Final = frozenset(
+    field.target for field in PORTFOLIO_FIELDS.fields if field.owns_schedule is False and not field.layered
+)
+"""What only a portfolio on an API without schedules of portfolios can have; the default API is another one."""
+_SILENCES: Final = frozenset(field.target for field in SILENCE_FIELDS.fields)
+_MOST_REMEMBERED: Final = 4096
 
 
 class Resolution:
@@ -51,171 +52,152 @@ class Resolution:
         self._today = today
         self._suggestions = Suggestions()
         self._broken: dict[str, Origin] = {}
-        self._of_v2: dict[str, tuple[Diagnostic, ...]] = {}
+        self._of_api: dict[str, tuple[Diagnostic, ...]] = {}
         self._said: set[tuple[SourceSpan, str]] = set()
+        self._fine: set[tuple[Any, ...]] = set()
         self._below: dict[str, dict[str, Any]] = {NO_GROUP: dict(sections.defaults.values)}
         for name, group in sections.groups.items():
             self._below[name] = {**sections.defaults.values, **group.values}
-            if SILENCES in group.values and SILENCES in sections.defaults.values:
-                silences = laid_over(group.values[SILENCES], sections.defaults.values[SILENCES])
-                self._below[name][SILENCES] = silences
+        self._silent = any(not _SILENCES.isdisjoint(values) for values in self._below.values())
         for layer in (sections.defaults, *sections.groups.values()):
-            self._check_own(layer.values, layer.address, layer.spans.__getitem__)
+            for field, complaint in self._complaints(layer.values):
+                self._report(field, complaint, layer.address, layer.spans[field.name])
 
     def add(self, document: Document) -> None:
         """Resolve the portfolios of one document."""
         section = document.section("portfolios")
         if section is None:
             return
-        desired, below, file = self.desired, self._below, document.file
         self.declared += len(section)
-        for index, (name, entry) in enumerate(section.items()):
+        desired, file = self.desired, document.file
+        for index, (name, entry) in enumerate(section.items()):  # ten thousand: calls cost
             portfolio = PortfolioId(name)
             first = desired.get(portfolio)
             if first is not None or name in self._broken:
                 origin = first.origin if first is not None else self._broken[name]
-                span, address = document.key_span(section, index), _address(name)
-                self.diagnostics.append(twice(span, address, f"{origin.file}:{origin.line}" if origin else "?"))
+                place = f"{origin.file}:{origin.line}" if origin else "?"
+                self.diagnostics.append(twice(document.key_span(section, index), _address(name), place))
                 continue
             origin = Origin(file, document.line_of(section, index))
-            if not isinstance(entry, Node):
-                self._broken[name] = origin
-                continue
-            broken = ("portfolios", name) in document.broken
-            own = decode_sound(entry) if broken else decode(entry)
-            inherited = below.get(own.get("group") or NO_GROUP)
-            if inherited is None:
-                self._no_such_group(document, entry, name, own["group"])
-                inherited = below[NO_GROUP]
-            values = {**inherited, **own}
-            if SILENCE in entry:
-                silences = silences_of(document, entry[SILENCE], _address(name))
-                values[SILENCES] = laid_over(silences, inherited.get(SILENCES, ()))
-            if "strategy" in own or "api" in values:
-                self._settle_api(document, entry, name, own, values)
-            if _needs_a_look(own, values):
-                self._check(document, entry, name, own, values)
+            path = ("portfolios", name)
+            broken = path in document.broken or not isinstance(entry, Node)
+            values = self._resolve(document, entry, path, sound=not broken) if isinstance(entry, Node) else {}
             if broken:
                 self._broken[name] = origin
             else:
                 desired[portfolio] = Desired(id=portfolio, origin=origin, **values)
 
+    def _resolve(self, document: Document, entry: Node, path: FieldPath, *, sound: bool) -> dict[str, Any]:
+        """Return what takes effect for one portfolio, by the fields of ``Desired``."""
+        own = decode(document, entry, path, sound=sound)
+        inherited = self._below.get(own.get("group") or NO_GROUP)
+        if inherited is None:
+            self._no_such_group(document, entry, path, own["group"])
+            inherited = self._below[NO_GROUP]
+        values = {**inherited, **own}
+        if "api" in values or not _NEEDS_AN_API.isdisjoint(own):
+            self._settle_api(document, entry, path, own, values)
+        ruled = tuple(map(values.get, _RULED))
+        if ruled not in self._fine and self._check(document, entry, path, own, values):
+            if len(self._fine) >= _MOST_REMEMBERED:
+                self._fine.clear()
+            self._fine.add(ruled)
+        return gather(values) if self._silent or "silence" in entry else values
+
     def _settle_api(
-        self, document: Document, entry: Node, name: str, own: Mapping[str, Any], values: dict[str, Any]
+        self, document: Document, entry: Node, path: FieldPath, own: Mapping[str, Any], values: dict[str, Any]
     ) -> None:
-        """Check what only one of the APIs has."""
+        """Take out of ``values`` what a portfolio can't have on its API.
+
+        What comes from a farther layer than ``api`` was meant for others and is left out; in the same layer or a nearer
+        one somebody meant it for this portfolio, which is an error there.
+        """
         api = values.get("api", ApiVersion.V1)
         if not isinstance(api, ApiVersion):
             return  # it is broken, and that was reported
-        if not api.can.owns_schedule:
-            self._settle_v2(document, entry, name, own, values)
-        elif "strategy" in own:
-            span = document.value_span(entry, list(entry).index("strategy"))
-            self._say(error(span, *v1_problem(), address=f"{_address(name)}.strategy"))
-
-    def _settle_v2(
-        self, document: Document, entry: Node, name: str, own: Mapping[str, Any], values: dict[str, Any]
-    ) -> None:
-        """Take out of ``values`` what a v2 portfolio can't have.
-
-        What comes from a farther layer than ``api: v2`` was meant for others and is left out; in the same layer or a
-        nearer one somebody meant it for this portfolio, which is an error there.
-        """
-        for field, attribute in NOT_ON_V2.items():
-            if attribute in own:
-                span = document.value_span(entry, list(entry).index(field))
-                self._say(error(span, *v2_problem(field), address=f"{_address(name)}.{field}"))
-            values.pop(attribute, None)
+        fields = unfit(api)
+        for field in fields:
+            if field.target in own and field.elsewhere is not None:
+                span = document.value_span(entry, list(entry).index(field.name))
+                self._report(field, field.elsewhere, _address(path[1]), span)
+            values.pop(field.target, None)
         if "api" not in own:
-            for conflict in self._conflicts_below(own.get("group") or NO_GROUP):
+            for conflict in self._conflicts_below(own.get("group") or NO_GROUP, fields):
                 self._say(conflict)
 
-    def _conflicts_below(self, group: str) -> tuple[Diagnostic, ...]:
-        """Return what a group, or the defaults, declare no farther away than the ``api: v2`` that holds below them."""
-        known = self._of_v2.get(group)
+    def _conflicts_below(self, group: str, fields: tuple[FieldSpec, ...]) -> tuple[Diagnostic, ...]:
+        """Return what a group, or the defaults, declare no farther away than the ``api`` that holds below them."""
+        known = self._of_api.get(group)
         if known is None:
             own = self._sections.groups.get(group)
             layers = [*([own] if own else []), self._sections.defaults]
-            sets = next(number for number, layer in enumerate(layers) if "api" in layer.spans)
+            sets = next((number for number, layer in enumerate(layers) if "api" in layer.spans), -1)
             known = tuple(
-                error(layer.spans[field], *v2_problem(field), address=f"{layer.address}.{field}")
+                _diagnostic(field, field.elsewhere, layer.address, layer.spans[field.name])
                 for layer in layers[: sets + 1]
-                for field in NOT_ON_V2
-                if field in layer.spans
+                for field in fields
+                if field.name in layer.spans and field.elsewhere is not None
             )
-            self._of_v2[group] = known
+            self._of_api[group] = known
         return known
 
     def _check(
-        self, document: Document, entry: Node, name: str, own: Mapping[str, Any], values: Mapping[str, Any]
-    ) -> None:
-        """Check one portfolio: its own values, then those that depend on one another across the layers."""
-        indexes = {field: index for index, field in enumerate(entry)}
-        before = len(self.diagnostics)
-        self._check_own(own, _address(name), lambda field: document.value_span(entry, indexes[field]))
-        if len(self.diagnostics) > before and self.diagnostics[-1].severity is Severity.ERROR:
-            return
-        interval, offset, chain = values.get("interval_ms"), values.get("offset_ms"), values.get("chain")
-        if interval is None or interval_problem(interval):
-            return
-        layers = self._layers(document, entry, name, indexes)
-        if chain is not None and (found := ethereum_problem(interval, chain)):
-            self._blame(layers, ("interval", "chain"), found)
-        if offset is not None and not offset_problem(offset) and (found := pair_problem(interval, offset)):
-            self._blame(layers, ("offset", "interval"), found)
+        self, document: Document, entry: Node, path: FieldPath, own: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> bool:
+        """Check one portfolio: its own values, then those that depend on one another across the layers.
 
-    def _layers(self, document: Document, entry: Node, name: str, indexes: Mapping[str, int]) -> list[Layer]:
+        Return whether there is nothing to say about such values, whoever has them.
+        """
+        found = self._complaints(values)
+        mine = [(field, complaint) for field, complaint in found if field.target in own]  # the others lie in a layer
+        places = {name: index for index, name in enumerate(entry)} if mine else {}
+        for field, complaint in mine:
+            self._report(field, complaint, _address(path[1]), document.value_span(entry, places[field.name]))
+        wrong = [field for field, complaint in found if complaint.severity is Severity.ERROR]
+        layers: list[Layer] = []
+        for pair in PAIRS:
+            one, other = (values.get(field.target) for field in pair.fields)
+            if one is None or other is None or any(field in wrong for field in pair.fields):
+                continue
+            if (conflict := pair.problem(one, other)) is not None:
+                layers = layers or self._layers(document, entry, path)
+                self._blame(layers, pair.fields, conflict)
+        return not found and not layers
+
+    def _layers(self, document: Document, entry: Node, path: FieldPath) -> list[Layer]:
         """Return the layers of one portfolio, its own first."""
-        spans = {field: document.value_span(entry, index) for field, index in indexes.items()}
         group = self._sections.groups.get(str(entry.get("group", NO_GROUP)))
-        return [Layer("portfolio", _address(name), {}, spans), *([group] if group else []), self._sections.defaults]
+        own = Layer("portfolio", _address(path[1]), {}, spans_of(document, entry))
+        return [own, *([group] if group else []), self._sections.defaults]
 
-    def _blame(self, layers: list[Layer], fields: tuple[str, str], found: tuple[str, str]) -> None:
+    def _blame(self, layers: list[Layer], fields: tuple[FieldSpec, FieldSpec], complaint: Complaint) -> None:
         """Report a conflict of two fields in the nearer of the layers they come from, and name the other place."""
         places = {
-            field: next(number for number, layer in enumerate(layers) if field in layer.spans) for field in fields
+            field: next(number for number, layer in enumerate(layers) if field.name in layer.spans) for field in fields
         }
         nearest, other = sorted(fields, key=lambda field: (places[field], fields.index(field)))
         layer, farther = layers[places[nearest]], layers[places[other]]
-        problem, repair = found
+        problem = complaint.problem
         if farther is not layer:
-            problem += f" (the {other} is from {farther.label}, {farther.spans[other]})"
-        self._say(error(layer.spans[nearest], problem, repair, address=f"{layer.address}.{nearest}"))
+            problem += f" (the {other.name} is from {farther.label}, {farther.spans[other.name]})"
+        address = f"{layer.address}.{nearest.name}"
+        self._say(error(layer.spans[nearest.name], problem, complaint.repair, address=address))
 
-    def _check_own(self, values: Mapping[str, Any], address: str, place: Callable[[str], SourceSpan]) -> None:
-        """Check what needs no other layer; ``place`` finds a field by its name in YAML."""
-        for field, attribute, problem_of in (
-            ("interval", "interval_ms", interval_problem),
-            ("offset", "offset_ms", offset_problem),
-        ):
-            value = values.get(attribute)
-            if value is not None and (found := problem_of(value)):
-                self._say(error(place(field), *found, address=f"{address}.{field}"))
-        if values.get("chain") in TAKEN_FOR_ETHEREUM:
-            problem = f"the chain `{values['chain']}` does not turn on the minimum interval of ETH mainnet"
-            repair = "write `ethereum` if that is meant"
-            self._say(error(place("chain"), problem, repair, address=f"{address}.chain", severity=Severity.WARNING))
-        if values.get("until") is not None:
-            self._check_date(values["until"], place("until"), f"{address}.until")
+    def _complaints(self, values: Mapping[str, Any]) -> list[tuple[FieldSpec, Complaint]]:
+        """Return what is wrong with values of one layer, each by itself."""
+        checks = ((field, field.check, values.get(field.target)) for field in _CHECKED if field.check)
+        found = ((field, check(value, self._today)) for field, check, value in checks if value is not None)
+        return [(field, complaint) for field, complaint in found if complaint is not None]
 
-    def _check_date(self, text: str, span: SourceSpan, address: str) -> None:
-        try:
-            day = dt.date.fromisoformat(text)
-        except ValueError:
-            repair = "write a day that exists, such as `2026-12-01`"
-            self._say(error(span, f"`{text}` is not a day of the calendar", repair, address=address))
-            return
-        if day < self._today:
-            problem = f"the date {text} has passed, and a decision is due"
-            repair = "change `state`, move the date, or remove it; nothing is resumed by itself"
-            self._say(error(span, problem, repair, address=address, severity=Severity.WARNING))
-
-    def _no_such_group(self, document: Document, entry: Node, name: str, group: str) -> None:
+    def _no_such_group(self, document: Document, entry: Node, path: FieldPath, group: str) -> None:
         known = self._sections.groups
         close = self._suggestions.closest(group, known, kind="group")
         repair = f"did you mean `{harmless(close)}`?" if close else "declare it under `groups`, or remove the line"
         span = document.value_span(entry, list(entry).index("group"))
-        self._say(error(span, f"the group `{group}` is not declared", repair, address=f"{_address(name)}.group"))
+        self._say(error(span, f"the group `{group}` is not declared", repair, address=f"{_address(path[1])}.group"))
+
+    def _report(self, field: FieldSpec, complaint: Complaint, address: str, span: SourceSpan) -> None:
+        self._say(_diagnostic(field, complaint, address, span))
 
     def _say(self, diagnostic: Diagnostic) -> None:
         """Report a problem unless the same was said of the same place, which other portfolios share."""
@@ -227,18 +209,10 @@ class Resolution:
         self.diagnostics.append(diagnostic)
 
 
-def _needs_a_look(own: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
-    """Whether a portfolio may have a problem; nearly none has, and this is all that they pay."""
-    if "until" in own or own.get("chain") in TAKEN_FOR_ETHEREUM:
-        return True
-    interval, offset = values.get("interval_ms"), values.get("offset_ms")
-    if offset is not None and not 0 <= offset < (MAX_INTERVAL_MS if interval is None else interval):
-        return True
-    if interval is None:
-        return False
-    if interval < ETHEREUM_MIN_INTERVAL_MS:
-        return interval < MIN_INTERVAL_MS or values.get("chain") in ETHEREUM
-    return bool(interval > MAX_INTERVAL_MS)
+def _diagnostic(field: FieldSpec, complaint: Complaint, address: str, span: SourceSpan) -> Diagnostic:
+    return error(
+        span, complaint.problem, complaint.repair, address=f"{address}.{field.name}", severity=complaint.severity
+    )
 
 
 def _address(name: str) -> str:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from reconciler.config.discover import DEFAULTS, STDIN
-from reconciler.config.git import Answer, Git
+from reconciler.config.files import DEFAULTS, STDIN
+from reconciler.config.git import Git, GitAnswer
 from reconciler.config.load import load
 from reconciler.core.diagnostics import Diagnostic, Severity
 from reconciler.core.errors import ConfigInvalid, ReconcilerError, UsageError
@@ -255,7 +255,7 @@ def _contents(git: Git, blobs: Sequence[_Blob]) -> list[bytes]:
     return contents
 
 
-def _unreadable(summary: str, answer: Answer) -> ReconcilerError:
+def _unreadable(summary: str, answer: GitAnswer) -> ReconcilerError:
     repair = "A partial clone lacks files of the past, and none is fetched here: check out without a filter"
     return ReconcilerError(summary, f"git says: {answer.said}. {repair} and without sparse-checkout.")
 

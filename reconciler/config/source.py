@@ -1,9 +1,11 @@
 """YAML text to plain data with places: the only module that knows yaml.
 
 In: a file's name and bytes. Out: a :class:`Document`, with a diagnostic for everything that is refused. YAML is read by
-the rules of 1.2 (:mod:`reconciler.config.scalars`) and only the part of it that reads the same to every person and
-program: no anchors, aliases, merge keys, tags, repeated keys, second documents or control characters. The parser's
-events are turned into data directly, without a tree of nodes between. Knows no field and no schema.
+the rules of 1.2, and only the part of it that reads the same to every person and program: no anchors, aliases, merge
+keys, tags, repeated keys, second documents or control characters. Of unquoted text, ``9:30``, ``on``, ``yes`` and
+``2026-12-01`` stay text, and so do ``012``, ``0x1F`` and ``0o17``, which readers of 1.1 and 1.2 take for different
+numbers: the schema then refuses them where a number is wanted. The parser's events are turned into data directly,
+without a tree of nodes between. Knows no field and no schema.
 """
 
 from __future__ import annotations
@@ -14,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from reconciler.config.document import WIDEST, Document, Node, Value, error, pack, span_of
-from reconciler.config.scalars import Resolved
+from reconciler.config.document import WIDEST_PLACE, Document, Node, Value, error, pack, span_of
 from reconciler.core.diagnostics import SourceSpan
 from reconciler.core.text import harmless
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.diagnostics import Diagnostic
 
-DEEPEST: Final = 32
+_DEEPEST: Final = 32
 """Mappings and lists inside one another; ours need three."""
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -45,6 +46,23 @@ _DISCARD: Final = object()
 """Stands for a key that was refused: its value is read and dropped."""
 
 _MOST_KEYS: Final = 4096
+_CONFLICT: Final = re.compile(rb"^(?:<{7}|\|{7}|={7}|>{7})(?=[ \r\n]|\Z)", re.MULTILINE)
+"""The lines that Git puts around both sides of a conflict."""
+
+_WORDS: Final[dict[str, bool | float | None]] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+}
+_INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_BEGINS_A_NUMBER: Final = frozenset("0123456789+-.")
+_LONGEST_NUMBER: Final = 40
+"""Characters; what is longer is no duration or count of anybody's, and stays text."""
+_MOST_REMEMBERED: Final = 4096
 
 _SENTENCES: Final = (
     ("mapping values are not allowed", "a `:` stands where no key can be", "mend the indentation, or quote the text"),
@@ -60,7 +78,7 @@ _SENTENCES: Final = (
 """What both parsers say, and what a person can do about it."""
 
 
-def read_document(file: str, data: bytes) -> Document:
+def read_yaml(file: str, data: bytes) -> Document:
     """Return what the YAML in ``data`` says, as far as it can be read; never raises on any content."""
     assembly = _Assembly(file)
     root: Value = None
@@ -77,7 +95,7 @@ def read_document(file: str, data: bytes) -> Document:
         except _Refused as refused:
             assembly.diagnostics.append(refused.diagnostic)
         except yaml.YAMLError as failure:
-            assembly.diagnostics.append(_syntax(file, failure))
+            assembly.diagnostics.append(_syntax(file, data, failure))
         except (ValueError, OverflowError):  # the pure parser, for an escape beyond the last character
             assembly.diagnostics.append(error(SourceSpan(file, 1), "an escape names no character", "remove it"))
     assembly.report_repeated()
@@ -88,6 +106,31 @@ def read_document(file: str, data: bytes) -> Document:
         root = Node()
         root.first = 0
     return Document(file, data, root, assembly.spots, assembly.diagnostics, whole)
+
+
+def plain_scalar(text: str) -> str | int | float | bool | None:
+    """Return what the plain scalar ``text`` means."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] in _BEGINS_A_NUMBER and len(text) <= _LONGEST_NUMBER:
+        if _INTEGER.fullmatch(text):
+            return int(text)
+        if _FLOAT.fullmatch(text):
+            return float(text)
+    return text
+
+
+class _Resolved(dict[str, "str | int | float | bool | None"]):
+    """Remembers what :func:`plain_scalar` returned, so that a value repeated ten thousand times is one object.
+
+    Bounded: a file in which no value repeats must not be held in memory twice.
+    """
+
+    def __missing__(self, text: str) -> str | int | float | bool | None:
+        if len(self) >= _MOST_REMEMBERED:
+            self.clear()
+        value = self[text] = plain_scalar(text)
+        return value
 
 
 class _Refused(Exception):
@@ -105,7 +148,7 @@ class _Assembly:
         self.file = file
         self.spots = array("Q")
         self.diagnostics: list[Diagnostic] = []
-        self._plain = Resolved()
+        self._plain = _Resolved()
         self._keys: dict[str, str] = {}
         self._stack: list[tuple[Any, Any, array[int], int]] = []
         self._repeated: dict[int, tuple[Node, array[int], list[tuple[str, int, str]]]] = {}
@@ -146,7 +189,7 @@ class _Assembly:
             if kind is scalar:
                 mark = event.start_mark
                 width = event.end_mark.index - mark.index
-                spot = mark.line << 40 | mark.column << 16 | (width if width < WIDEST else WIDEST)  # noqa: FURB136 - min() is a call
+                spot = mark.line << 40 | mark.column << 16 | (width if width < WIDEST_PLACE else WIDEST_PLACE)  # noqa: FURB136 - min() is a call
                 bare = not event.style and event.anchor is None and event.tag is None
                 if key is None:
                     key = (keys.get(event.value) if bare else None) or self._key(event, spot)
@@ -157,7 +200,7 @@ class _Assembly:
                     continue
                 value = plain[event.value] if bare else self._adorned(event, spot, key)
             elif kind is mapping or kind is sequence:
-                if key is None or event.anchor or event.tag or len(stack) >= DEEPEST:
+                if key is None or event.anchor or event.tag or len(stack) >= _DEEPEST:
                     self._refused_opening(event, key)
                 stack.append((into, key, spots, key_spot))
                 into, key, spots = (Node(), None, array("Q")) if kind is mapping else ([], _ITEM, spots)
@@ -199,7 +242,7 @@ class _Assembly:
         if text == "<<" and not event.style:
             repair = "write the fields out, or use `groups`"
             self._refuse(spot, "merge keys are not read", repair, self._address(text))
-        elif not isinstance(value, str):
+        elif not isinstance(value, str) and event.anchor is None and event.tag is None:  # else that was said
             problem = f"the key {harmless(text) or 'here'} is not text"
             self._refuse(spot, problem, f'write it as "{text}"', self._address(text))
         elif not event.style and event.anchor is None and event.tag is None:
@@ -243,8 +286,8 @@ class _Assembly:
         if key is None:
             problem = "a key must be text, not a mapping or a list"
             raise _Refused(error(span_of(self.file, spot), problem, "write `key: value`", address=self._address(key)))
-        if len(self._stack) >= DEEPEST:
-            raise _Refused(error(span_of(self.file, spot), f"nested deeper than {DEEPEST} levels", "flatten it"))
+        if len(self._stack) >= _DEEPEST:
+            raise _Refused(error(span_of(self.file, spot), f"nested deeper than {_DEEPEST} levels", "flatten it"))
 
     def _document(self, event: Any) -> None:
         """Check the events that frame the data: there is one document, without directives."""
@@ -280,17 +323,29 @@ def _place(file: str, before: str) -> SourceSpan:
     return SourceSpan(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
 
 
-def _syntax(file: str, failure: yaml.YAMLError) -> Diagnostic:
-    """Say a parser's complaint in our words, at the parser's place."""
+def _syntax(file: str, data: bytes, failure: yaml.YAMLError) -> Diagnostic:
+    """Say a parser's complaint in our words, at the parser's place, or at the place of what is the cause of it."""
+    if conflict := _CONFLICT.search(data):
+        before = data[: conflict.start()].decode("utf-8-sig", errors="replace")
+        repair = "keep what is right of both sides, and delete the lines with the marks"
+        return error(_place(file, before), "this marks a merge conflict that is not resolved", repair)
     mark = getattr(failure, "problem_mark", None)
     said = str(getattr(failure, "problem", None) or failure)
     span = SourceSpan(file, mark.line + 1, mark.column + 1) if mark else SourceSpan(file, 1)
     begun = getattr(failure, "context_mark", None)
     within = f" (in what begins on line {begun.line + 1})" if begun and mark and begun.line != mark.line else ""
+    if mark and _character(data, mark) == "\t":
+        said = "tab character"  # the C parser does not tell it from other characters
     for words, problem, repair in _SENTENCES:
         if words in said:
             return error(span, f"this is not YAML: {problem}{within}", repair)
     return error(span, f"this is not YAML: {harmless(said)}{within}", "check quotes, brackets and indentation")
+
+
+def _character(data: bytes, mark: Any) -> str:
+    """Return the character at a parser's mark, which counts from 0."""
+    lines = re.split(r"\r\n|\r|\n", data.decode("utf-8-sig", errors="replace"))
+    return lines[mark.line][mark.column : mark.column + 1] if mark.line < len(lines) else ""
 
 
 def _no_mapping(file: str, root: Value) -> Diagnostic:

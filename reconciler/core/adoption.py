@@ -1,9 +1,9 @@
 """Import: what the files shall say of portfolios that are live, so that a plan right after finds nothing to do.
 
 In: portfolios and strategies as read (:class:`Found`), and the layers that the files have already (:class:`Ground`).
-Out: an :class:`Adoption`: what is declared, grouped (:class:`Layout`), and what is left out and why. Known is what a
-plan calls so (:mod:`reconciler.core.evidence`), and left out is what a plan would block. Knows no YAML and no file; the
-same fleet always gives the same result.
+Out: an :class:`Adoption`: what is declared, grouped (:class:`Layout`), and what is left out and why. A
+schedule is known by the rules of a plan (:mod:`reconciler.core.evidence`), and what a plan would block is left out.
+Knows no YAML and no file; the same fleet always gives the same result.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from reconciler.core.errors import ApiError
-from reconciler.core.evidence import known_interval, known_offset, without_mark
+from reconciler.core.evidence import STOCK_REASON, known_interval, known_offset, without_mark
+from reconciler.core.fields import unfit
 from reconciler.core.guards import MAX_INTERVAL_MS, MIN_INTERVAL_MS
 from reconciler.core.model import (
     ApiVersion,
@@ -39,13 +40,13 @@ if TYPE_CHECKING:
 
     from reconciler.core.model import PortfolioId, Record
 
-FEWEST: Final = 3
-"""So many portfolios with equal settings make a group; fewer are shorter without."""
+_FEWEST: Final = 3
+"""This many portfolios with equal settings make a group; fewer are shorter without one."""
 NEARLY_ALL: Final = 0.8
-"""What so many share goes into the defaults."""
+"""What this share of all portfolios has in common goes into the defaults."""
 _PREFIX: Final = "Paused via API:"
 """What the service puts before the reason of a pause that came through its API (API facts §1.2)."""
-_STOCK: Final = frozenset({"", "Declared in Git", "Paused via API"})
+_STOCK: Final = frozenset({"", STOCK_REASON, "Paused via API"})
 """Reasons that tell no more than that somebody or something paused it."""
 _SCHEDULE: Final = ("interval_ms", "offset_ms")
 SHARED: Final = ("api", *_SCHEDULE)
@@ -194,7 +195,7 @@ def declare_portfolio(
     own: dict[str, Any] = {}
     notes: tuple[str, ...] = ()
     if not api.can.owns_schedule:
-        # An id that files can't hold is none.
+        # An id that files can't hold is left out.
         own = {"strategy": strategy_of(address_of(StrategyId(live.strategy or "")))}
     elif live.status is Status.INACTIVE:
         notes = ("inactive: nothing runs",)
@@ -237,7 +238,8 @@ def declare_strategy(live: StrategyLive, *, name: str | None = None) -> Strategy
 def declarable_reason(stored: str | None) -> str | None:
     """Return the stored reason of a pause without the service's prefix and our mark, as ``reason`` of the files.
 
-    A stock phrase is none. The mark is taken out wherever it stands: a declared reason must not look like ours.
+    A stock phrase counts as no reason. The mark is taken out wherever it stands: a declared reason must not look like
+    ours.
     """
     text = without_mark((stored or "").strip().removeprefix(_PREFIX))
     return None if text in _STOCK else label(text)
@@ -253,7 +255,7 @@ def cadence_word(cadence_ms: int | None) -> str:
 def inherits_schedule(desired: Desired, ground: Ground) -> str | None:
     """Return which of interval and offset a portfolio would get from the defaults although it declares none.
 
-    Nothing it could say takes an inherited value away again.
+    No entry can take an inherited value away again.
     """
     if not desired.api.can.owns_schedule:
         return None
@@ -285,7 +287,7 @@ def lay_out(
     members = Counter(kind for kind, _ in settings.values())
     groups: dict[str, Mapping[str, Any]] = {}
     group_of: dict[str, str] = {}
-    for kind in sorted(kind for kind, number in members.items() if number >= FEWEST and own[kind]):
+    for kind in sorted(kind for kind, number in members.items() if number >= _FEWEST and own[kind]):
         there = _same_group(kind, values[kind], below) if reuse else None
         group_of[kind] = there or _free_name(kind, below.groups)
         if there is None:
@@ -359,7 +361,7 @@ def _settings_of(one: Desired, kind: str) -> tuple[str, dict[str, Any]]:
 
 def _defaults(fleet: list[Desired]) -> dict[str, Any]:
     """Return what nearly all share. A schedule only where every v1 portfolio has one: none can refuse to inherit it."""
-    if len(fleet) < FEWEST:
+    if len(fleet) < _FEWEST:
         return {}
     [(api, most)] = Counter(one.api for one in fleet).most_common(1)
     if not api.can.owns_schedule and most >= NEARLY_ALL * len(fleet):
@@ -368,7 +370,7 @@ def _defaults(fleet: list[Desired]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in _SCHEDULE:
         values = [getattr(one, name) for one in fleet if one.api.can.owns_schedule]
-        if len(values) < FEWEST or None in values:
+        if len(values) < _FEWEST or None in values:
             continue
         counts = Counter(values)
         value = min(counts, key=lambda v: (-counts[v], v))
@@ -399,8 +401,8 @@ def _free_name(name: str, taken: Collection[str]) -> str:
 
 
 def _inherited(desired: Desired, layer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a portfolio takes over from the defaults where it says nothing itself; no start, where none is."""
-    skipped = SHARED if desired.api.can.owns_schedule else (*SHARED, "run_on_start")
+    """Return what a portfolio takes over from the defaults where it says nothing itself, and what its API has."""
+    skipped = (*SHARED, *(field.target for field in unfit(desired.api)))
     return {n: value for n, value in layer.items() if n not in skipped and not getattr(desired, n)}
 
 

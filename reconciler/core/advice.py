@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from reconciler.core.plan import Plan
 
 WARN_ABOVE_USD_MONTH: Final = 30.0
-"""What the runs of one portfolio may cost in 30 days before a word is said, where the files say no other number: a
-dollar a day. Only portfolios with a declared cost are looked at."""
+"""What the runs of one portfolio may cost in 30 days without a warning, where the files say no other number: a dollar a
+day. Only portfolios with a declared cost are looked at."""
 MANY_RESUMES: Final = 10
-"""A plan may resume so many portfolios without a word: each of them may trade shortly afterwards (API facts §1.3)."""
+"""A plan may resume this many portfolios without a warning; each may trade shortly afterwards (API facts §1.3)."""
 SAME_MINUTE: Final = 20
-"""So many portfolios may be scheduled for one minute: twice the requests that this program has in flight by default."""
+"""This many portfolios may run in one minute without a warning: twice the requests in flight by default."""
 TRIGGERS_A_DAY: Final = 4
-"""So many rebalances of one portfolio may be asked for in 24 hours; more often, it wants another schedule."""
+"""Who asks for more rebalances of one portfolio in 24 hours wants another schedule."""
 
 _NAMED: Final = 3
 """Portfolios and schedules that a warning names; of the others it tells the number."""
@@ -80,12 +80,12 @@ class Rule(StrEnum):
 
 
 OF_PLANS: Final = frozenset(rule for rule in Rule if rule.told_by == "`plan`")
-"""The rules that need more than the files. Of a silence of one of them nobody can say that it silences nothing: it
-depends on the day."""
+"""The rules that need more than the files. Whether a silence of one of them has an effect depends on the day, so none
+is reported as useless."""
 
 
 def advise(desired: Mapping[PortfolioId, Desired]) -> tuple[Diagnostic, ...]:
-    """Return what the files alone let one say, then the silences that silence nothing."""
+    """Return the advice that needs nothing but the files, then the silences that have no effect."""
     fleet = desired.values()
     used: set[Silence] = set()
     found = [*_short_intervals(fleet, used), *_same_minute(fleet, used)]
@@ -95,7 +95,7 @@ def advise(desired: Mapping[PortfolioId, Desired]) -> tuple[Diagnostic, ...]:
 def advise_plan(
     plan: Plan, desired: Mapping[PortfolioId, Desired], triggers: Mapping[PortfolioId, int]
 ) -> tuple[Diagnostic, ...]:
-    """Return what a plan lets one say. ``triggers`` counts the rebalances asked for in the last 24 hours."""
+    """Return the advice about a plan. ``triggers`` counts the rebalances asked for in the last 24 hours."""
     found: list[Diagnostic] = []
     resumed = [
         change

@@ -2,8 +2,8 @@
 
 In: a msgspec ``Struct``, or JSON text. Out: the other. A type says its ranges and patterns itself (``Count``,
 ``Milliseconds``, ``Moment``, ``Shown`` below), keys that a type does not know are passed over, because minor versions
-of a format add some, and a key that stands twice is refused: of two values a parser takes one, and a person who looks
-at the file may take the other.
+of a format add some, and a key that stands twice is refused: a parser would take one of the two values, and a person
+who reads the file perhaps the other.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ else:
 
 def iso(ms: int) -> str:
     """Return UTC epoch milliseconds as ISO 8601 text with milliseconds and ``Z``."""
-    moment = datetime.fromtimestamp(ms // 1000, tz=UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+    seconds = datetime.fromtimestamp(ms // 1000, tz=UTC).isoformat()[:19]
+    return f"{seconds}.{ms % 1000:03d}Z"
 
 
 def from_iso(text: str) -> int:
@@ -104,8 +104,8 @@ def read_document(content: str | bytes) -> Any:
 class SavedFormat(Struct, frozen=True, kw_only=True):
     """A kind of file that we write and read back. Minor versions only add keys; another major version is refused.
 
-    ``file`` names it ("the plan file"), ``what`` is the part to make again ("the plan"), and ``is_none`` says what a
-    file is that is no such file ("a saved plan"). ``command`` makes one. ``largest`` is a bound in bytes.
+    ``file`` names it ("the plan file"), ``what`` is the part to make again ("the plan"), and ``is_none`` completes
+    the sentence "the file is not …" ("a saved plan"). ``command`` makes one. ``largest`` is a bound in bytes.
     """
 
     file: str

@@ -1,8 +1,8 @@
 """Checks of everything that a plan or an apply needs, as values: what was found, and what to do about it.
 
 In: what the files and the journal hold, and :class:`Asking`: what the service was asked and answered. Out: one
-:class:`Check` a question (is it Glider, is the key good, which paths are there), each judged by itself. None of them is
-a guess that is not called one. Knows no socket, no file and no clock.
+:class:`Check` a question (is it Glider, is the key good, which paths are there), each judged by itself. An
+answer that is inferred says so. Knows no socket, no file and no clock.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from reconciler.core.codec import iso
-from reconciler.core.endpoint import mismatch
+from reconciler.core.endpoint import CONSOLE, mismatch
 from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, ReconcilerError, exit_reason_of
-from reconciler.core.model import ApiVersion, Paths
+from reconciler.core.model import Paths
 from reconciler.core.text import label, plural
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ SLOW_MS: Final = 2_000
 """A read that takes longer makes the plan of a large fleet a matter of many minutes."""
 SKEWED_MS: Final = 5_000
 """A clock further off than this makes times in reports, and a date in ``Retry-After``, wrong."""
-CONSOLE: Final = "console.glidercloud.dev"
-"""Where keys and their scopes are kept (API facts §2.7)."""
 
 
 class CheckId(StrEnum):
@@ -93,7 +91,7 @@ class JournalFacts(Struct, frozen=True, kw_only=True):
     last_ended: str | None
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class ServiceAnswer(Struct, frozen=True, kw_only=True):
     """An answer of the service to one read, whatever its status. Server text in here is already harmless.
 
     Times are UTC epoch milliseconds; ``date_ms`` is the ``Date`` header, whole seconds cut off. ``limits`` are the
@@ -111,7 +109,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     tenant: str | None = None
 
 
-Asked = Answer | ApiError
+Probed = ServiceAnswer | ApiError
 """What came of one read: an answer, or none."""
 
 
@@ -121,9 +119,9 @@ class Routes(Struct, frozen=True, kw_only=True):
     All below one portfolio whose status was just read.
     """
 
-    reference: Asked
-    guide: Asked
-    nowhere: Asked
+    reference: Probed
+    guide: Probed
+    nowhere: Probed
 
 
 class Asking(Struct, frozen=True, kw_only=True):
@@ -132,22 +130,22 @@ class Asking(Struct, frozen=True, kw_only=True):
     ``portfolio`` is the status of one declared v1 portfolio, ``None`` where none is declared.
     """
 
-    whoami: tuple[Asked, ...]
-    portfolio: Asked | None
+    whoami: tuple[Probed, ...]
+    portfolio: Probed | None
     routes: Routes | None
 
     @property
-    def answers(self) -> tuple[Answer, ...]:
+    def answers(self) -> tuple[ServiceAnswer, ...]:
         """All answers, in the order in which they came."""
-        return tuple(one for one in (*self.whoami, self.portfolio) if isinstance(one, Answer))
+        return tuple(one for one in (*self.whoami, self.portfolio) if isinstance(one, ServiceAnswer))
 
     @property
-    def timed(self) -> tuple[Answer, ...]:
+    def timed(self) -> tuple[ServiceAnswer, ...]:
         """The answers to whoami, which is asked more than once to see how long an answer takes."""
-        return tuple(one for one in self.whoami if isinstance(one, Answer))
+        return tuple(one for one in self.whoami if isinstance(one, ServiceAnswer))
 
     @property
-    def who(self) -> Answer | None:
+    def who(self) -> ServiceAnswer | None:
         """The last answer to whoami, ``None`` where there is none."""
         return self.timed[-1] if self.timed else None
 
@@ -242,7 +240,7 @@ def check_service(asking: Asking, where: str) -> Check:
 def check_key(asking: Asking) -> Check:
     """Judge the key: by whoami, and where that does not tell, by the status of a portfolio (API facts §1.3, §2.7)."""
     check, repair = CheckId.KEY, f"check GLIDER_API_KEY and the base URL; keys are kept at {CONSOLE}"
-    answers = [one for one in (asking.who, asking.portfolio) if isinstance(one, Answer)]
+    answers = [one for one in (asking.who, asking.portfolio) if isinstance(one, ServiceAnswer)]
     if any(one.status == 401 for one in answers):
         return fail(check, "Glider does not accept it", repair, ExitReason.PERMISSION)
     for one in answers:
@@ -292,8 +290,8 @@ def check_scopes(asking: Asking, *, read: Sequence[str], write: Sequence[str]) -
 def needed_scopes(
     portfolios: Iterable[Desired | Change], *, strategies: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what reading and what writing these needs; v1 documents no scopes (API facts §1.1, §2.7)."""
-    nouns = ["portfolios"] if any(one.api is not ApiVersion.V1 for one in portfolios) else []
+    """Return what reading and what writing these needs, where scopes are documented (API facts §2.7)."""
+    nouns = ["portfolios"] if any(one.api.can.has_scopes for one in portfolios) else []
     nouns += ["strategies"] if strategies else []
     return tuple(f"{noun}:read" for noun in nouns), tuple(f"{noun}:write" for noun in nouns)
 
@@ -381,6 +379,6 @@ def service_checks(
     )
 
 
-def _is_there(asked: Asked) -> bool | None:
+def _is_there(asked: Probed) -> bool | None:
     """Return whether a POST-only route exists, ``None`` where its answer to a GET does not tell."""
     return {405: True, 404: False}.get(asked.status or 0)

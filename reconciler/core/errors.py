@@ -67,15 +67,15 @@ class ReconcilerError(Exception):
 class ConfigInvalid(ReconcilerError):
     """The configuration can't be used; ``diagnostics`` holds every problem, in file order.
 
-    ``revision`` names the Git revision it was read at, ``""`` for the files as they are.
+    ``revision`` names the Git revision it was read at, ``""`` for the files as they are. ``what`` is the kind of file.
     """
 
     exit_reason = ExitReason.INVALID
 
-    def __init__(self, diagnostics: tuple[Diagnostic, ...], *, revision: str = "") -> None:
+    def __init__(self, diagnostics: tuple[Diagnostic, ...], *, revision: str = "", what: str = "configuration") -> None:
         count = len(diagnostics)
         at = f" at {revision}" if revision else ""
-        super().__init__(f"the configuration{at} has {count} problem{'' if count == 1 else 's'}")
+        super().__init__(f"the {what}{at} has {count} problem{'' if count == 1 else 's'}")
         self.diagnostics = diagnostics
 
 

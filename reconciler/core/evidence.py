@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from reconciler.core.model import ApiVersion, PortfolioId
 
 POINTS_THAT_PROVE: Final = 3
-"""So many points on one grid, and no fewer, are taken as a proof of the interval: two gaps, to be compared."""
+"""This many points, equally far apart, prove an interval: they leave two gaps to be compared."""
 
 
 class Known(Struct, frozen=True):
@@ -44,7 +44,7 @@ class Known(Struct, frozen=True):
     overruled: int | None = None
 
 
-UNKNOWN: Final = Known(None, Provenance.NONE)
+_NOT_KNOWN: Final = Known(None, Provenance.NONE)
 
 
 def known_interval(live: Live, record: Record | None) -> Known:
@@ -58,7 +58,7 @@ def known_interval(live: Live, record: Record | None) -> Known:
         return Known(observed, Provenance.OBSERVED, overruled=recorded)
     if recorded is not None:
         return Known(recorded, Provenance.RECORDED)
-    return UNKNOWN
+    return _NOT_KNOWN
 
 
 def known_offset(live: Live, record: Record | None) -> Known:
@@ -69,7 +69,7 @@ def known_offset(live: Live, record: Record | None) -> Known:
     if live.offset_ms is not None:
         return Known(live.offset_ms, Provenance.READ)
     if not applies(record, live) or record is None or record.offset_ms is None:
-        return UNKNOWN
+        return _NOT_KNOWN
     interval = known_interval(live, record)
     if interval.overruled is not None or (
         interval.provenance is Provenance.READ and record.interval_ms not in (None, interval.value)
@@ -79,10 +79,10 @@ def known_offset(live: Live, record: Record | None) -> Known:
 
 
 def applies(record: Record | None, live: Live) -> bool:
-    """Whether the record speaks of the schedule that is live: not of one that was deleted and made anew since.
+    """Whether the record is about the schedule that is live, and not about one that was deleted and made anew since.
 
-    An imported record has to be shown by live itself, by the token of its pause or by its schedule id: nobody knows
-    what was written to the portfolio after the export.
+    An imported record counts only where live shows the token of its pause, or its schedule id: nobody knows what was
+    written to the portfolio after the export.
     """
     if record is None or live.status is Status.INACTIVE:
         return False
@@ -140,7 +140,7 @@ def runs_per_day(interval_ms: int) -> float:
     return DAY_MS / interval_ms
 
 
-class Wanted(Struct, frozen=True):
+class WantedSchedule(Struct, frozen=True):
     """The schedule that a change leaves behind, and what a reviewer should know about writing it."""
 
     interval_ms: int | None
@@ -148,7 +148,7 @@ class Wanted(Struct, frozen=True):
     risks: tuple[Risk, ...] = ()
 
 
-def schedule_to_send(desired: Desired, live: Live, record: Record | None) -> Wanted | str:
+def schedule_to_send(desired: Desired, live: Live, record: Record | None) -> WantedSchedule | str:
     """Return what update-schedule has to carry, or a sentence that says why it can't be known.
 
     The call replaces interval *and* offset, and needs the interval (API facts §1.1, V1.5). So a declared offset
@@ -164,13 +164,15 @@ def schedule_to_send(desired: Desired, live: Live, record: Record | None) -> Wan
     if offset_ms is None:
         offset_ms = known_offset(live, record).value
         if offset_ms is None or offset_ms >= interval_ms:
-            return Wanted(interval_ms, None, (*risks, Risk.OFFSET_RESET))
+            return WantedSchedule(interval_ms, None, (*risks, Risk.OFFSET_RESET))
     elif offset_ms >= interval_ms:
         text = format_duration(interval_ms)
         return f"the declared offset does not fit into the live interval of {text}; declare an interval"
-    return Wanted(interval_ms, offset_ms, tuple(risks))
+    return WantedSchedule(interval_ms, offset_ms, tuple(risks))
 
 
+STOCK_REASON: Final = "Declared in Git"
+"""What is sent with a pause or resume for which the files give no reason."""
 MARK: Final = "[glider-reconciler]"
 """The mark of older versions, without a token; it still counts."""
 MARK_NAME: Final = "[glider-reconciler"
@@ -179,9 +181,9 @@ _AT_THE_END: Final = re.compile(r"\[glider-reconciler(?: ([0-9a-f]{6}))?\]\s*\Z"
 _ANYWHERE: Final = re.compile(r"\[glider-reconciler[^\]]*\]?")
 _DUE: Final = "due "
 SLACK_MS: Final = 2 * MINUTE_MS
-"""Clocks that are this close are taken for one: a record may be so much ahead, and a next run so late."""
+"""Clocks that differ by no more count as one: a record may lie this far ahead, and a next run be this late."""
 _NAMED: Final = 5
-"""So many records that are not believed are told one by one."""
+"""Up to this many records that are not believed are listed one by one."""
 
 
 def marked(reason: str | None, token: str) -> str:
@@ -191,7 +193,7 @@ def marked(reason: str | None, token: str) -> str:
 
 def unmarked(reason: str | None) -> str:
     """Return the reason to send with a resume, which carries no mark: a reason that lingers must not look like ours."""
-    return reason or "Declared in Git"
+    return reason or STOCK_REASON
 
 
 def is_marked(pause_reason: str | None) -> bool:

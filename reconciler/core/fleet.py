@@ -3,8 +3,7 @@
 In: the desired portfolios and a :class:`Selection`, in which an id or group that does not exist is an error: a mistyped
 target must never read as "no changes". Live portfolios, the list of v2 portfolios where one was read, and v1 portfolios
 that somebody named, because v1 lists none (API facts §7). Out: those selected, still sorted; a :class:`Fleet` or a
-:class:`Coverage`: what is unmanaged, and whether that is all there is. Never takes a list that ends early for the whole
-of it.
+:class:`Coverage`: what is unmanaged, and whether that is all there is. A list that ends early never counts as whole.
 """
 
 from __future__ import annotations
@@ -89,8 +88,7 @@ def _require(wanted: tuple[str, ...], known: Collection[str], option: str) -> No
 
 _TOO_MANY_MISSING: Final = 3
 SINGLY: Final = 20
-"""So many v2 portfolios that were picked out of a fleet are read one by one: its list may take many more calls."""
-_NOBODY_KNOWS: Final = frozenset({Status.NOT_FOUND, Status.UNREADABLE, Status.NOT_READ})
+"""Up to this many selected v2 portfolios are read one by one: the list of all may take many more calls."""
 
 
 class Listing(StrEnum):
@@ -219,7 +217,7 @@ class Coverage(Struct, frozen=True, kw_only=True):
 
         Unlike a plan, it names what a list that ends early holds: that much is true, and the list says so.
         """
-        known = {i: live for i, live in self.named.items() if live.status not in _NOBODY_KNOWS}
+        known = {i: live for i, live in self.named.items() if live.status.was_seen}
         # A portfolio that is named on v1 and listed on v2 has an automation of its own in each.
         sides = ((ApiVersion.V2, self.listed.rows), (ApiVersion.V1, known))
         found = [(api, one) for api, rows in sides for one in _unmanaged(rows, self.declared)]
@@ -228,7 +226,7 @@ class Coverage(Struct, frozen=True, kw_only=True):
     @property
     def unread(self) -> tuple[Live, ...]:
         """What was named and could not be read, or is not there."""
-        return tuple(live for live in self.named.values() if live.status in _NOBODY_KNOWS)
+        return tuple(live for live in self.named.values() if not live.status.was_seen)
 
     @property
     def unlisted(self) -> tuple[PortfolioId, ...]:

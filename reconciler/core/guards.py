@@ -71,13 +71,15 @@ class Guards(Struct, frozen=True):
         return limit
 
 
-def check_guards(changes: Sequence[Change], guards: Guards, *, managed: int) -> tuple[Excess, ...]:
-    """Return what is over a limit, in the order of :class:`~reconciler.core.plan.Guarded`.
+def check_guards(changes: Sequence[Change], guards: Guards | None, *, managed: int) -> tuple[Excess, ...]:
+    """Return what is over a limit, in the order of :class:`~reconciler.core.plan.Guarded`; nothing without ``guards``.
 
     ``managed`` is the size of the whole declared fleet, whatever was selected. A portfolio is enrolled in one strategy,
     so the reaches of cadences add up. A slower cadence means less trading, so it does not count; one that replaces an
     unknown cadence does. A reach that is not known is over any limit.
     """
+    if guards is None:
+        return ()
     planned: dict[Guarded, int | None] = {}
     planned.update(Counter(Guarded(change.verb) for change in changes if change.of_strategy is None))
     reached = [change.reach for change in changes if change.of_strategy is not None and change.may_run_more]

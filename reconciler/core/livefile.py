@@ -101,9 +101,6 @@ class _Portfolio(_Row, frozen=True, kw_only=True):
     listed: bool = False
 
 
-RowT = TypeVar("RowT", bound=_Row)
-
-
 class _List(Struct, frozen=True, kw_only=True):
     """What the list holds beside the portfolios that were read, and whether it is the whole of it."""
 
@@ -116,6 +113,9 @@ class _Strategy(StrategyLive, frozen=True, kw_only=True):
     """A strategy as it is saved, with the cadence that the journal knew."""
 
     recorded: Cadence | None = None
+
+
+RowT = TypeVar("RowT", _Row, _Portfolio, _Strategy)
 
 
 class _Saved(Struct, frozen=True, kw_only=True):
@@ -133,7 +133,10 @@ def format_live(found: LiveFile) -> str:
         as_of=found.as_of_ms,
         base_url=found.base_url,
         journal=found.journal,
-        portfolios=tuple(_portfolio(found, live) for _, live in sorted(found.live.items())),
+        portfolios=tuple(
+            _Portfolio(**_row(found, live), api=found.versions.get(i), listed=_is_row(found, live))
+            for i, live in sorted(found.live.items())
+        ),
         list=_list(found, found.listed) if found.listed is not None else None,
         strategies=tuple(
             _Strategy(**asdict(live), recorded=found.cadences.get(i)) for i, live in sorted(found.strategies.items())
@@ -151,10 +154,6 @@ def _row(found: LiveFile, live: Live) -> dict[str, Any]:
     }
 
 
-def _portfolio(found: LiveFile, live: Live) -> _Portfolio:
-    return _Portfolio(**_row(found, live), api=found.versions.get(live.id), listed=_is_row(found, live))
-
-
 def _is_row(found: LiveFile, live: Live) -> bool:
     """Whether the list holds this very portfolio as it was read."""
     version = found.versions.get(live.id)
@@ -165,12 +164,8 @@ def _is_row(found: LiveFile, live: Live) -> bool:
 
 def _list(found: LiveFile, listed: PortfolioList) -> _List:
     once = {i for i, live in found.live.items() if _is_row(found, live)}
-    others = [live for i, live in sorted(listed.rows.items()) if i not in once]
-    return _List(
-        portfolios=tuple(_Row(**_row(found, live)) for live in others),
-        failure=listed.failure,
-        unreadable=listed.unreadable,
-    )
+    others = tuple(_Row(**_row(found, live)) for i, live in sorted(listed.rows.items()) if i not in once)
+    return _List(portfolios=others, failure=listed.failure, unreadable=listed.unreadable)
 
 
 def parse_live(content: bytes | str) -> LiveFile:
@@ -196,15 +191,11 @@ def _live_file(document: dict[str, Any]) -> LiveFile:
     for strategy in saved.strategies:
         if (strategy.cadence is not None) != (strategy.status is StrategyStatus.FOUND):
             raise ValueError("a cadence that no read found")
-    strategies = {one.id: one for one in sorted(saved.strategies, key=lambda one: one.id)}
-    if len(strategies) < len(saved.strategies):
-        raise ValueError("one id twice")
+    strategies = _by_id(saved.strategies)
     listed = None
     if saved.list is not None:
-        found = rows | {i: _live(other) for i, other in others.items()}
-        listed = PortfolioList(
-            rows=dict(sorted(found.items())), failure=saved.list.failure, unreadable=saved.list.unreadable
-        )
+        found = dict(sorted((rows | {i: _live(other) for i, other in others.items()}).items()))
+        listed = PortfolioList(rows=found, failure=saved.list.failure, unreadable=saved.list.unreadable)
     return LiveFile(
         base_url=saved.base_url,
         as_of_ms=saved.as_of,
@@ -220,8 +211,8 @@ def _live_file(document: dict[str, Any]) -> LiveFile:
     )
 
 
-def _by_id(entries: Iterable[RowT]) -> dict[PortfolioId, RowT]:
-    """Return portfolios by their id, sorted by it."""
+def _by_id(entries: Iterable[RowT]) -> dict[Any, RowT]:
+    """Return portfolios or strategies by their id, sorted by it."""
     listed = sorted(entries, key=lambda entry: entry.id)
     found = {entry.id: entry for entry in listed}
     if len(found) < len(listed):

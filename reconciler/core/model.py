@@ -1,6 +1,6 @@
 """The two sides of a portfolio or strategy: what the files declare, what Glider shows, and what we remember.
 
-In: nothing. Out: values and closed enums, which every other module speaks in. Times are UTC epoch milliseconds. Text of
+In: nothing. Out: values and closed enums that every other module uses. Times are UTC epoch milliseconds. Text of
 the service in here is already harmless. Mappings of these values are keyed by id and sorted by it.
 """
 
@@ -27,12 +27,18 @@ Address = PortfolioId | StrategyAddress
 """What a change, a result or a write is about: a portfolio by its id, a strategy as ``strategies/ID``."""
 
 _FOLDER: Final = "strategies/"
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
-SavedPortfolioId = Annotated[PortfolioId, Meta(pattern=r"\A[A-Za-z0-9_-]{1,128}\Z")]
+_ID: Final = r"[A-Za-z0-9_-]{1,128}"
+_IS_ID: Final = re.compile(_ID)
+SavedPortfolioId = Annotated[PortfolioId, Meta(pattern=rf"\A{_ID}\Z")]
 if TYPE_CHECKING:
     SavedAddress = PortfolioId | StrategyAddress
 else:  # to msgspec both are one type: a text that keeps to this pattern
-    SavedAddress = Annotated[str, Meta(pattern=rf"\A({_FOLDER})?[A-Za-z0-9_-]{{1,128}}\Z")]
+    SavedAddress = Annotated[str, Meta(pattern=rf"\A({_FOLDER})?{_ID}\Z")]
+
+
+def is_id(text: str) -> bool:
+    """Whether this may be the id of a portfolio or a strategy: nothing else may reach a URL."""
+    return _IS_ID.fullmatch(text) is not None
 
 
 def address_of(strategy: StrategyId) -> StrategyAddress:
@@ -43,7 +49,7 @@ def address_of(strategy: StrategyId) -> StrategyAddress:
 def strategy_of(address: str) -> StrategyId | None:
     """Return the strategy that an address names, ``None`` where it is a portfolio's id or no address."""
     name = address.removeprefix(_FOLDER)
-    return StrategyId(name) if name != address and _ID.fullmatch(name) else None
+    return StrategyId(name) if name != address and is_id(name) else None
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
@@ -52,16 +58,21 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     ``owns_schedule``: a portfolio has an interval and an offset of its own, can be started and be given another
     schedule; else its cadence belongs to its strategy. ``keeps_reason``: the reason of a pause is stored and read back;
     else a pause is told from the next by the time the portfolio was due. ``reads_schedule``: a read shows how often it
-    runs. ``lists``: the portfolios can be listed.
+    runs. ``lists``: the portfolios can be listed. ``lists_runs``: so can the runs of a portfolio, which is how one is
+    found whose answer was lost. ``has_scopes``: what a key may do is documented. ``has_two_paths``: a service may take
+    its writes by either of two sets of paths.
     """
 
-    owns_schedule: bool
-    keeps_reason: bool
-    reads_schedule: bool
-    lists: bool
+    owns_schedule: bool = False
+    keeps_reason: bool = False
+    reads_schedule: bool = False
+    lists: bool = False
+    lists_runs: bool = False
+    has_scopes: bool = False
+    has_two_paths: bool = False
 
 
-_NOTHING: Final = Capabilities(owns_schedule=False, keeps_reason=False, reads_schedule=False, lists=False)
+_NOTHING: Final = Capabilities()
 
 
 class ApiVersion(StrEnum):
@@ -76,8 +87,8 @@ class ApiVersion(StrEnum):
         member.can = can
         return member
 
-    V1 = "v1", Capabilities(owns_schedule=True, keeps_reason=True, reads_schedule=False, lists=False)
-    V2 = "v2", Capabilities(owns_schedule=False, keeps_reason=False, reads_schedule=True, lists=True)
+    V1 = "v1", Capabilities(owns_schedule=True, keeps_reason=True, lists_runs=True, has_two_paths=True)
+    V2 = "v2", Capabilities(reads_schedule=True, lists=True, has_scopes=True)
 
 
 class Paths(StrEnum):
@@ -114,21 +125,20 @@ class Cadence(StrEnum):
 
     @property
     def rank(self) -> int:
-        """The place among all cadences, from 0 for the most frequent: milliseconds are not documented for each."""
+        """The place among all cadences, from 0 for the most frequent; not all are documented in milliseconds."""
         return list(Cadence).index(self)
 
     @property
     def runs_a_day(self) -> float:
-        """How often a portfolio runs in 24 hours; of ``monthly`` about so often, taking a month as 30 days."""
+        """How often a portfolio runs in 24 hours; a month is taken as 30 days."""
         return {Cadence.HOURLY: 24.0, Cadence.DAILY: 1.0, Cadence.WEEKLY: 1 / 7, Cadence.MONTHLY: 1 / 30}[self]
 
 
 class Silence(Struct, frozen=True):
     """A rule of advice (:class:`~reconciler.core.advice.Rule`) that is not to be reported, and why.
 
-    ``address`` and ``span`` are where that is declared.
-
-    One in a layer is shared by all portfolios below it.
+    ``address`` and ``span`` are where that is declared. One that stands in defaults or a group is shared by all
+    portfolios below.
     """
 
     rule: str
@@ -204,6 +214,11 @@ class Status(StrEnum):
     NOT_READ = "not_read"
     """Nobody read it: the live file that is planned from does not hold it (:mod:`reconciler.core.livefile`)."""
 
+    @property
+    def was_seen(self) -> bool:
+        """Whether a read found it, and so told anything of it."""
+        return self not in (Status.NOT_FOUND, Status.UNREADABLE, Status.NOT_READ)
+
 
 class Live(Struct, frozen=True, kw_only=True):
     """One portfolio as read.
@@ -252,7 +267,7 @@ class StrategyLive(Struct, frozen=True, kw_only=True):
     ``word`` is what stood where a documented cadence was expected; ``""`` where nothing stood.
     """
 
-    id: Annotated[StrategyId, Meta(pattern=r"\A[A-Za-z0-9_-]{1,128}\Z")]
+    id: Annotated[StrategyId, Meta(pattern=rf"\A{_ID}\Z")]
     status: StrategyStatus
     cadence: Cadence | None = None
     word: Shown = ""
@@ -303,4 +318,4 @@ class PausedBy(StrEnum):
     US = "us"
     OTHERS = "others"
     UNKNOWN = "unknown"
-    """Nothing shows that it is ours, and nothing that it is not: no reason is kept, and no record is of this pause."""
+    """Nothing shows whose it is: the service keeps no reason, and no record of ours is about this pause."""

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from reconciler.core.codec import Amount, Count, Interval, Milliseconds, Moment
 from reconciler.core.diagnostics import Diagnostic
 from reconciler.core.errors import FailureKind
-from reconciler.core.fleet import Listing, Selection, Unmanaged
+from reconciler.core.fleet import EVERYTHING, Listing, Selection, Unmanaged
 from reconciler.core.model import (
     ApiVersion,
     Cadence,
@@ -90,7 +90,7 @@ class Risk(StrEnum):
     REACHES_PORTFOLIOS = "reaches_portfolios"
     """A cadence holds for every enrolled portfolio, paused ones included, from the next cycle (API facts §1.3)."""
     REACH_UNKNOWN = "reach_unknown"
-    """How many those are could not be counted."""
+    """Nobody could count how many portfolios that is."""
 
 
 class BlockReason(StrEnum):
@@ -198,7 +198,7 @@ class Held(Struct, frozen=True, kw_only=True):
     """Wanted active, but paused by somebody else: stays paused until a person says so.
 
     When it was paused is not known to anybody but the service; ``last_run_ms`` tells how long nothing has run.
-    ``paused_by`` is ``OTHERS`` only where something shows that the pause is not ours, else nobody knows; never ``US``.
+    ``paused_by`` is ``OTHERS`` where something shows that the pause is not ours, else ``UNKNOWN``.
     """
 
     id: SavedPortfolioId
@@ -343,8 +343,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """What an apply will do. Every tuple is sorted by id; a strategy's is ``strategies/ID``.
 
     ``base_url`` names the service that was read, and ``account`` whom the key belonged to, where that was known.
-    ``created_ms`` is when it was made. ``no_op``, ``unverified`` and ``strategies_no_op`` are counts, because nothing
-    else is ever needed of what stays as it is.
+    ``created_ms`` is when it was made. ``no_op``, ``unverified`` and ``strategies_no_op`` are counts: of what stays as
+    it is, only the number is ever needed.
     ``as_of_ms`` is when live was read, where that was earlier than this run, into a live file: such a plan is for
     reading and is never applied. ``None`` where live was read for the plan.
     """
@@ -353,9 +353,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     as_of_ms: Moment | None = field(default=None, name="as_of")
     base_url: str
     account: str | None = None
-    config_digest: str
-    config_files: tuple[str, ...]
-    selection: Selection
+    config_digest: str = ""
+    config_files: tuple[str, ...] = ()
+    selection: Selection = EVERYTHING
     over: tuple[Excess, ...] = field(default=(), name="guards")
     """The guards that the plan is over: nothing of it is applied before a person has allowed each number."""
     warnings: tuple[Diagnostic, ...] = ()
@@ -441,7 +441,7 @@ def _stage(change: Change) -> int:
 
 
 def _pause_between_runs(end: Snapshot) -> int | None:
-    """Return what is greater where runs are rarer: of two portfolios or of two strategies, not of one of each."""
+    """Return a number that is larger where runs are rarer, to compare two portfolios, or two strategies."""
     return end.interval_ms if end.cadence is None else end.cadence.rank
 
 

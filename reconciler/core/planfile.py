@@ -32,7 +32,7 @@ PLAN_FORMAT: Final = SavedFormat(
     largest=256 * 1024 * 1024,
     error=PlanInvalid,
 )
-_LISTS: Final = ("guards", "warnings", "changes", "held", "blocked", "moved", "unmanaged")
+_REQUIRED: Final = ("selection", "guards", "warnings", "changes", "held", "blocked", "moved", "unmanaged")
 _COUNTS: Final = ("no_op", "unverified")
 """What a plan counts and its summary tells."""
 
@@ -114,7 +114,7 @@ def _plan(document: dict[str, Any]) -> Plan:
     plan = load(
         {
             **document,
-            **{name: document[name] for name in _LISTS},  # the fingerprint covers only some: none may be missing
+            **{name: document[name] for name in _REQUIRED},  # the fingerprint covers only some: none may be missing
             **{name: summary[name] for name in _COUNTS},
             "strategies_no_op": summary["strategies"]["no_op"],
             "config_digest": config["digest"],

@@ -7,14 +7,14 @@ base: it is decided about with the same live state, records and policy as the pl
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from operator import attrgetter
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from reconciler.core.decide import DEFAULT_POLICY, Policy, Unverified, decide, decide_strategy
 from reconciler.core.diff import compare
-from reconciler.core.fleet import EVERYTHING, Listing, Selection, Unmanaged
 from reconciler.core.guards import check_guards
 from reconciler.core.model import (
     Cadence,
@@ -46,7 +46,6 @@ from reconciler.core.plan import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.guards import Guards
     from reconciler.core.ports import Memory
 
@@ -68,78 +67,70 @@ class Strategies(Struct, frozen=True, kw_only=True):
     names: Mapping[str, str] = field(default_factory=dict)
 
 
+class _Decided(Struct, kw_only=True):
+    """Decisions as they are made, kind by kind."""
+
+    memory: Memory
+    changes: list[Change] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
+    blocked: list[Blocked] = field(default_factory=list)
+    moved: list[Moved] = field(default_factory=list)
+    no_op: int = 0
+    unverified: int = 0
+
+    def add(self, decision: Decision, *, running: int | None = None) -> None:
+        """Take a decision in, a change with the last write that the journal knows of what it is about."""
+        match decision:
+            case Unchanged():
+                self.no_op += 1
+                self.unverified += decision.unverified
+            case Change():
+                since = self.memory.since.get(decision.id)
+                self.changes.append(replace(decision, since=since, running=running))
+                self.unverified += any(f.verdict is Verdict.UNVERIFIED for f in decision.fields)
+            case Held():
+                self.held.append(decision)
+                self.unverified += decision.unverified
+            case Moved():
+                self.moved.append(decision)
+            case Blocked():
+                self.blocked.append(decision)
+                self.unverified += decision.reason is BlockReason.UNVERIFIED
+            case _:
+                assert_never(decision)
+
+
 def build_plan(
+    frame: Plan,
     desired: Mapping[PortfolioId, Desired],
     live: Mapping[PortfolioId, Live],
     memory: Memory,
     *,
-    base_url: str,
-    created_ms: int,
-    config_digest: str = "",
-    config_files: tuple[str, ...] = (),
-    selection: Selection = EVERYTHING,
     policy: Policy = DEFAULT_POLICY,
     guards: Guards | None = None,
     managed: int = 0,
-    warnings: tuple[Diagnostic, ...] = (),
-    as_of_ms: int | None = None,
-    unmanaged: tuple[Unmanaged, ...] = (),
-    listing: Listing = Listing.NONE,
-    account: str | None = None,
     journal: JournalState | None = None,
 ) -> Plan:
-    """Decide about every desired portfolio; ``live`` must hold each of them. Mappings are keyed by portfolio id.
+    """Return ``frame``, a plan without entries, with a decision about every desired portfolio.
 
-    ``memory`` is what the journal knew before the first of these reads: a write that came later makes a change stale.
-    ``journal`` says whether that could be anything, where the memory itself does not tell.
-    ``guards`` limit the changes; their shares are of ``managed``, the whole declared fleet.
+    ``live`` must hold each of them; both are keyed by portfolio id. ``memory`` is what the journal knew before the
+    first of these reads: a write that came later makes a change stale. ``guards`` limit the changes; their shares are
+    of ``managed``, the number of portfolios in the whole declared fleet. ``journal`` says whether the journal could
+    tell anything, where the memory itself does not.
     """
-    changes: list[Change] = []
-    held: list[Held] = []
-    blocked: list[Blocked] = []
-    moved: list[Moved] = []
-    no_op = unverified = 0
+    found = _Decided(memory=memory)
     for portfolio in sorted(desired):
-        decision = decide(
-            desired[portfolio],
-            live[portfolio],
-            memory.records.get(portfolio),
-            policy,
-            unanswered=portfolio in memory.unanswered,
-        )
-        match decision:
-            case Unchanged() as unchanged:
-                no_op += 1
-                unverified += unchanged.unverified
-            case Change() as change:
-                changes.append(replace(change, since=memory.since.get(change.id)))
-                unverified += any(f.verdict is Verdict.UNVERIFIED for f in change.fields)
-            case Held() as hold:
-                held.append(hold)
-                unverified += hold.unverified
-            case Moved() as elsewhere:
-                moved.append(elsewhere)
-            case Blocked() as block:
-                blocked.append(block)
-                unverified += block.reason is BlockReason.UNVERIFIED
-    return Plan(
-        base_url=base_url,
-        account=account,
-        created_ms=created_ms,
-        config_digest=config_digest,
-        config_files=config_files,
-        selection=selection,
-        changes=tuple(changes),
-        held=tuple(held),
-        blocked=tuple(blocked),
-        moved=tuple(moved),
-        no_op=no_op,
-        unverified=unverified,
-        over=check_guards(changes, guards, managed=managed) if guards is not None else (),
-        warnings=warnings,
-        as_of_ms=as_of_ms,
-        unmanaged=unmanaged,
-        listing=listing,
+        record, unanswered = memory.records.get(portfolio), portfolio in memory.unanswered
+        found.add(decide(desired[portfolio], live[portfolio], record, policy, unanswered=unanswered))
+    return replace(
+        frame,
+        changes=tuple(found.changes),
+        held=tuple(found.held),
+        blocked=tuple(found.blocked),
+        moved=tuple(found.moved),
+        no_op=found.no_op,
+        unverified=found.unverified,
+        over=check_guards(found.changes, guards, managed=managed),
         journal=journal or journal_state(memory),
     )
 
@@ -162,12 +153,9 @@ def with_strategies(
 ) -> Plan:
     """Return the plan with what is to be done about the strategies, and over the guard where they reach too many.
 
-    ``memory`` is the one that the plan was made with, and ``managed`` the size of the whole declared fleet of
-    portfolios, of which the guard may be a share.
+    ``memory``, ``guards`` and ``managed`` are those that the plan was made with.
     """
-    changes: list[Change] = []
-    blocked: list[Blocked] = []
-    no_op = 0
+    found = _Decided(memory=memory)
     for strategy, declared in sorted(strategies.desired.items()):
         decision = decide_strategy(
             declared,
@@ -177,20 +165,13 @@ def with_strategies(
             unverified=unverified,
             on_mainnet=strategies.on_mainnet.get(strategy),
         )
-        match decision:
-            case Change() as change:
-                since, running = memory.since.get(change.id), strategies.running.get(strategy)
-                changes.append(replace(change, since=since, running=running))
-            case Blocked() as block:
-                blocked.append(block)
-            case Unchanged():
-                no_op += 1
+        found.add(decision, running=strategies.running.get(strategy))
     return replace(
         plan,
-        changes=tuple(sorted((*plan.changes, *changes), key=lambda change: change.id)),
-        blocked=tuple(sorted((*plan.blocked, *blocked), key=lambda block: block.id)),
-        strategies_no_op=no_op,
-        over=(*plan.over, *(check_guards(changes, guards, managed=managed) if guards is not None else ())),
+        changes=tuple(sorted((*plan.changes, *found.changes), key=lambda change: change.id)),
+        blocked=tuple(sorted((*plan.blocked, *found.blocked), key=lambda block: block.id)),
+        strategies_no_op=found.no_op,
+        over=(*plan.over, *check_guards(found.changes, guards, managed=managed)),
     )
 
 
@@ -283,21 +264,8 @@ def was_applied(desired: Desired, record: Record | None) -> bool:
 
 def _same(decision: Change, change: Change) -> bool:
     """Whether both would do and send the same; they start from the same live state anyway."""
-    return (
-        decision.api,
-        decision.verb,
-        decision.after,
-        decision.writes_schedule,
-        decision.run_on_start,
-        decision.note,
-    ) == (
-        change.api,
-        change.verb,
-        change.after,
-        change.writes_schedule,
-        change.run_on_start,
-        change.note,
-    )
+    sent = attrgetter("api", "verb", "after", "writes_schedule", "run_on_start", "note")
+    return bool(sent(decision) == sent(change))
 
 
 def _agrees(base: Desired, decision: Decision, live: Live, record: Record | None) -> bool:

@@ -1,6 +1,6 @@
 """The Protocols through which the core's values reach the world; ``cli`` chooses what stands behind them.
 
-Whoever implements one of these keeps to its words on errors: an apply decides what to do next by them.
+An implementation raises the errors that are named here and no other: an apply decides by them what to do next.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from reconciler.core.errors import ApiError
     from reconciler.core.intent import Call, Intent, OpenIntent, WriteOutcome
     from reconciler.core.model import Address, Cadence, Live, PortfolioId, Record, StrategyId, StrategyLive, Verb
-    from reconciler.core.rebalance import PortfolioFacts, Rebalance, RebalanceResult, RecentRebalances, Triggered
+    from reconciler.core.rebalance import PortfolioFacts, Rebalance, RebalanceResult, RecentRebalances
     from reconciler.core.report import Result
 
 
@@ -66,72 +66,28 @@ class WriteNotSent(Exception):
         self.age_ms = age_ms
 
 
-class Rooms(Protocol):
-    """Whoever can give room for a look and a write."""
-
-    def room(self) -> Room:
-        """Return room for the looks and attempts of one write."""
-
-
 class PortfolioApi(Protocol):
-    """The portfolios of one Glider service, each by the API that it is managed by. Every method may raise
-    :class:`~reconciler.core.errors.ApiError`, and nothing else but, from a write inside a :class:`Room`,
-    :class:`WriteNotSent`. A write that the portfolio's API does not have is refused before anything is sent.
-
-    Reads are retried inside, within a budget. A write is sent once and never repeated inside: whoever repeats one has
-    to look first. ``ApiError.other_route`` says that the same write, sent again, goes to the other v1 path family
-    (API facts §4.1).
-    """
+    """Reads portfolios, each by the API that it is managed by."""
 
     async def read(self, portfolio: PortfolioId) -> Live:
         """Read the automation status. A 404 is a :class:`Live` with ``Status.NOT_FOUND``, not an error."""
 
-    async def start(
-        self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None, run_now: bool
-    ) -> Confirmation:
-        """Start automation. The answer's interval must be compared with the wanted one by the caller (§4.2)."""
-
-    async def pause(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
-        """Pause automation; ``reason`` is stored by the service behind a prefix of its own."""
-
-    async def resume(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
-        """Resume automation."""
-
-    async def update_schedule(self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None) -> Confirmation:
-        """Set interval and offset; without an offset the service falls back to 0 (API facts §1.1, V1.5)."""
-
 
 class StrategyApi(Protocol):
-    """The strategies of one Glider service. Every method may raise ``ApiError``, and nothing else.
-
-    Reads are retried inside, within a budget. A write is sent once: whoever repeats it has to look first.
-    """
+    """Reads strategies."""
 
     async def read_strategy(self, strategy: StrategyId) -> StrategyLive:
         """Read a strategy's cadence. A 404 (none, or not ours) is a value with ``NOT_FOUND``, not an error."""
 
-    async def set_cadence(self, strategy: StrategyId, cadence: Cadence) -> Cadence | None:
-        """Set the cadence of every enrolled portfolio; return what the answer confirms, ``None`` where it says none."""
-
 
 class RebalanceApi(Protocol):
-    """The rebalances of one Glider service. Every method may raise ``ApiError``, and nothing else.
-
-    Reads are retried inside, within a budget. A trigger trades and is not safe twice, so it is sent once.
-    """
+    """Reads what is known of rebalances, and of the portfolio itself."""
 
     def noun(self, portfolio: PortfolioId) -> str:
         """Return what the service calls a rebalance of this portfolio: ``workflow`` or ``operation``."""
 
-    async def trigger(self, portfolio: PortfolioId, *, skip_schedule_validation: bool) -> Triggered:
-        """Ask for a rebalance now (API facts §1.1 V1.4, §1.3 V2.5).
-
-        A cooldown is ``RATE_LIMITED`` with its wait: it speaks of this portfolio alone, slows nothing else, and is
-        not waited for.
-        """
-
     async def recent(self, portfolio: PortfolioId, *, limit: int) -> RecentRebalances:
-        """Read the newest rebalances; an answer without a list where the service has none, and then nothing is sent."""
+        """Read the newest rebalances. Where the service has no list of them, nothing is sent and the answer says so."""
 
     async def look(self, portfolio: PortfolioId, rebalance: str) -> Rebalance:
         """Read one rebalance by its id."""
@@ -140,9 +96,24 @@ class RebalanceApi(Protocol):
         """Read the portfolio itself (API facts §1.1 V1.9, §1.3 V2.2)."""
 
 
-class ServiceApi(PortfolioApi, StrategyApi, RebalanceApi, Rooms, Protocol):
-    """One Glider service, as whoever writes to it needs it: whatever the API, with room for a look and a write, and
-    with its time."""
+class ServiceApi(PortfolioApi, StrategyApi, RebalanceApi, Protocol):
+    """One Glider service, as whoever writes to it needs it.
+
+    Every method may raise :class:`~reconciler.core.errors.ApiError`, and nothing else but, from a write inside a
+    :class:`Room`, :class:`WriteNotSent`. Reads are retried inside, within a budget.
+    """
+
+    async def send(self, intent: Intent) -> Confirmation:
+        """Send one write, once. It is never repeated inside: whoever repeats it has to look first.
+
+        A write that the portfolio's API does not have is refused before anything is sent. ``ApiError.other_route`` says
+        that the same write, sent again, goes to the other v1 path family (API facts §4.1). The interval that a start
+        confirms must be compared with the wanted one by the caller (§4.2). The cooldown of a rebalance is
+        ``RATE_LIMITED`` with its wait; it is about this portfolio alone, slows nothing else, and is not waited for.
+        """
+
+    def room(self) -> Room:
+        """Return room for the looks and attempts of one write."""
 
     def service_ms(self) -> int:
         """Return the time by the service's own clock (its ``Date`` header), UTC epoch milliseconds.
@@ -190,20 +161,8 @@ class Journal(Protocol):
     so that a run that broke off can be run again.
     """
 
-    def memory(self, *, plans: Collection[str] = ()) -> Memory:
-        """Return all that is known, at one moment."""
-
-    def record(self, portfolio: PortfolioId) -> Record | None:
-        """Return the last confirmed state of one portfolio."""
-
-    def cadence(self, strategy: StrategyId) -> Cadence | None:
-        """Return the cadence that the last write to a strategy left, where it was confirmed or seen."""
-
-    def since(self, address: Address, *, plans: Collection[str] = ()) -> str | None:
-        """Return the token of the last write to its state or schedule that took or may have taken effect."""
-
-    def last_pause(self, portfolio: PortfolioId) -> str | None:
-        """Return the token of the last pause of ours, unless a later resume or start of ours counts."""
+    def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
+        """Return all that is known, or all that is known ``of`` one portfolio or strategy, at one moment."""
 
     def knows(self, token: str) -> bool:
         """Whether a write with this token stands in the journal."""
@@ -213,9 +172,6 @@ class Journal(Protocol):
 
     def unsettled(self) -> tuple[OpenIntent, ...]:
         """Return the writes that have an intent and no outcome, oldest first: a run died over them."""
-
-    def unanswered(self, portfolio: PortfolioId) -> OpenIntent | None:
-        """Return the last request for a run of a portfolio, where its outcome stayed unknown."""
 
     def begin(self, intent: Intent) -> int:
         """Commit the intent of a write before it is sent; return its number."""

@@ -138,12 +138,6 @@ class PortfolioFacts(Struct, frozen=True, kw_only=True):
     trading: tuple[tuple[str, str], ...] = ()
 
 
-class Triggered(Struct, frozen=True, kw_only=True):
-    """What the answer of a trigger said: the id of the rebalance, ``None`` where it named none that can be used."""
-
-    id: str | None
-
-
 class RebalanceOutcome(StrEnum):
     """What became of asking for one rebalance, in the order of display."""
 
@@ -168,7 +162,7 @@ class RebalanceOutcome(StrEnum):
         return self.value.replace("_", " ")
 
 
-ACHIEVED: Final = frozenset({RebalanceOutcome.COMPLETED, RebalanceOutcome.ACCEPTED})
+_GOOD: Final = frozenset({RebalanceOutcome.COMPLETED, RebalanceOutcome.ACCEPTED})
 _OPEN: Final = frozenset({RebalanceOutcome.TIMED_OUT, RebalanceOutcome.UNKNOWN})
 
 
@@ -209,9 +203,9 @@ class RebalanceReport(Struct, frozen=True, kw_only=True):
         that all share, else a plain error.
         """
         outcomes = {result.outcome for result in self.results}
-        if outcomes <= ACHIEVED:
+        if outcomes <= _GOOD:
             return ExitReason.OK
-        if outcomes & _OPEN or outcomes & ACHIEVED:
+        if outcomes & _OPEN or outcomes & _GOOD:
             return ExitReason.PARTIAL
         reasons = {_reason(result) for result in self.results}
         return reasons.pop() if len(reasons) == 1 else ExitReason.ERROR

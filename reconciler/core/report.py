@@ -124,7 +124,7 @@ class ApplyReport(Struct, frozen=True, kw_only=True):
 
         Anything unknown, or some done and some not: partly done. Only stale left over: stale. Nothing done at all:
         the one reason that all failures share, failed reads of what is blocked included, else a plain error. What is
-        blocked counts as not done; what is held, not.
+        blocked counts as not done, what is held does not.
         """
         outcomes = {result.outcome for result in self.results}
         incomplete = outcomes - ACHIEVED

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from reconciler.core.diagnostics import Diagnostic, Severity
 from reconciler.core.errors import SandboxError
-from reconciler.core.text import harmless, parse_duration
+from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,14 +83,6 @@ class Fields:
             return None
         return value
 
-    def flag(self, key: str, *, default: bool) -> bool:
-        """Return true or false."""
-        value = self._data.get(key, default)
-        if not isinstance(value, bool):
-            self.problem(key, f"must be true or false, not {shown(value)}")
-            return default
-        return value
-
     def whole(self, key: str, *, default: int, least: int, most: int) -> int:
         """Return a whole number from ``least`` to ``most``."""
         value = self._data.get(key, default)
@@ -98,18 +90,6 @@ class Fields:
             self.problem(key, f"must be a whole number from {least} to {most}, not {shown(value)}")
             return default
         return value
-
-    def duration(self, key: str, *, default: int) -> int:
-        """Return milliseconds, from ``90m``, ``24h``, ``daily`` or a bare number of milliseconds."""
-        value = self._data.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            self.problem(key, f"must be a duration, not {shown(value)}", "write it as 90m, 24h or 7d")
-            return default
-        try:
-            return parse_duration(value)
-        except ValueError as error:
-            self.problem(key, str(error), "write it as 90m, 24h or 7d")
-            return default
 
     def choice(self, key: str, kind: type[Choice], *, default: Choice | None) -> Choice | None:
         """Return one of the words of ``kind``."""

@@ -1,23 +1,31 @@
 """Misbehaviour on request: rules that say which calls go wrong, how, and how often.
 
-In: rules as values or as plain data (from ``POST /_sandbox/faults``). Out: for each call, the rule it meets. What a
-rule does to a call is the gateway's business.
+In: rules as values or as plain data (from ``POST /_sandbox/faults``). Out: for each call, the rule it meets, and right
+answers made wrong in one place. When a rule does what to a call is the gateway's business.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.sandbox.checks import Fields, Problems, shown
-from reconciler.sandbox.runs import Course
+from reconciler.sandbox.model import Course
+from reconciler.sandbox.wire import json_reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from reconciler.sandbox.wire import Reply
+
 ANY: Final = "*"
 """Stands for every portfolio."""
+OTHER_ID: Final = "zz0zz0zz"
+"""Stands in an answer that names another portfolio or strategy."""
 LONGEST_DELAY_MS: Final = 600_000
 MOST_TIMES: Final = 1_000_000
 
@@ -88,8 +96,7 @@ class RetryAfterForm(StrEnum):
     DATE = "date"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(Struct, frozen=True, kw_only=True):
     """One rule: the next ``times`` calls of this operation (``None``: any) on this portfolio go wrong.
 
     ``portfolio`` is a portfolio's id, or a strategy's for the calls on strategies.
@@ -122,8 +129,6 @@ _PARAMETERS: Final[dict[FaultKind, tuple[str, ...]]] = {
     FaultKind.UNKNOWN_WORD: ("word",),
     FaultKind.REBALANCE_ENDS: ("course",),
 }
-
-
 _EVERY_PARAMETER: Final = tuple(dict.fromkeys(name for names in _PARAMETERS.values() for name in names))
 
 
@@ -203,3 +208,33 @@ def _fault(entry: object, address: str, problems: Problems) -> Fault | None:
         word=fields.text("word") or "degraded",
         course=fields.choice("course", Course, default=None) or Course.FAILED,
     )
+
+
+def naming_another(reply: Reply) -> Reply:
+    """Return an answer that names another portfolio, or another strategy; on a page, in its first row."""
+    payload, data = _read(reply)
+    if data is None:
+        return reply
+    rows = data.get("portfolios", data.get("strategies"))
+    named = rows[0] if rows else data
+    named["strategyId" if "strategyId" in named and "portfolioId" not in named else "portfolioId"] = OTHER_ID
+    return replace(reply, body=json_reply(reply.status, payload).body)
+
+
+def saying(reply: Reply, word: str) -> Reply:
+    """Return an answer with this status word: of the portfolio, of every row of a page, of an operation, a cadence."""
+    payload, data = _read(reply)
+    for row in () if data is None else data.get("portfolios", (data,)):
+        schedule = row.get("schedule")
+        if isinstance(schedule, dict):
+            schedule["status" if "status" in schedule else "frequency"] = word
+        else:
+            row[next((key for key in ("state", "frequency") if key in row), "status")] = word
+    return replace(reply, body=json_reply(reply.status, payload).body)
+
+
+def _read(reply: Reply) -> tuple[Any, dict[str, Any] | None]:
+    """Return the body of an answer and its ``data``, which a refusal has not and a missing schedule has as null."""
+    payload = json.loads(reply.body)
+    data = payload.get("data")
+    return payload, data if isinstance(data, dict) else None

@@ -1,32 +1,33 @@
-"""One simulated portfolio as a value, and how time and runs change it.
+"""What both versions of the simulated service share: states, refusals, made-up ids, and how a rebalance goes on.
 
-Pure: in a :class:`Portfolio` and a time, out another :class:`Portfolio`. Times are UTC epoch milliseconds on the
-simulator's clock. Knows neither HTTP nor SQLite.
+Pure values, and functions of them. Times and durations are milliseconds. Knows neither HTTP nor SQLite.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Annotated, assert_never
 
-from reconciler.sandbox.runs import Course
+from msgspec import Meta, Struct
 
-if TYPE_CHECKING:
-    from reconciler.sandbox.grid import Grid
+from reconciler.core.codec import LATEST_MS
 
-RUNS_KEPT: Final = 20
-"""So many of the newest runs are remembered one by one; older ones only count."""
+TimeMs = Annotated[int, Meta(ge=-(10**13), le=LATEST_MS)]
+"""UTC epoch milliseconds. A machine without a battery begins in 1970, and what a seed tells of lies before that."""
 
 
 class AutomationState(StrEnum):
-    """What a portfolio is doing; the words of the service (API facts §3.1)."""
+    """What a portfolio is doing; the words of the service (API facts §3.1, §3.2)."""
 
     INACTIVE = "inactive"
+    """It has no schedule: on v1 it was never started, on v2 there is nothing to start or stop."""
     ACTIVE = "active"
     PAUSED = "paused"
     ARCHIVED = "archived"
     ERROR = "error"
+    """v1 alone."""
 
 
 class Code(StrEnum):
@@ -64,82 +65,106 @@ class Refused(Exception):
         self.retry_after_s = retry_after_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Portfolio:
-    """Everything the simulator remembers of one portfolio."""
-
-    id: str
-    name: str | None
-    chain: str | None
-    word: str | None
-    """A status word to answer with instead of the true one; ``None`` for the true one."""
-    state: AutomationState
-    grid: Grid | None
-    """The schedule; ``None`` exactly while the state is ``INACTIVE``."""
-    schedules: int
-    """How many schedules it ever had; the number of the present one."""
-    pause_reason: str | None
-    paused_ms: int | None
-    runs: int
-    """How many runs there ever were; the number of the newest one."""
-    recent: tuple[int, ...]
-    """When the newest runs were scheduled for, newest first, at most :data:`RUNS_KEPT`."""
-    settled_ms: int
-    """Runs up to here, this moment included, are in ``runs`` and ``recent``."""
-    created_ms: int
-    updated_ms: int
-    courses: tuple[tuple[int, Course], ...] = ()
-    """How runs go that do not simply complete, by number, newest first, at most :data:`RUNS_KEPT`."""
+def invalid(what: str) -> Refused:
+    """Return the refusal of a request that is not valid."""
+    return Refused(400, Code.INVALID_REQUEST, what)
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run; ``number`` counts from 1 for each portfolio."""
+def not_found() -> Refused:
+    """Return the refusal for a portfolio that is not there, belongs to another tenant or, on v2, is archived."""
+    return Refused(404, Code.PORTFOLIO_NOT_FOUND, "Portfolio not found")
 
-    number: int
-    scheduled_ms: int
+
+def too_short_for_ethereum(wanted: str) -> Refused:
+    """Return the refusal of a schedule that is shorter than Ethereum mainnet allows (API facts §6)."""
+    message = f"Ethereum mainnet requires an interval of at least 24h, not {wanted}"
+    return Refused(400, Code.ETH_INTERVAL_TOO_SHORT, message)
+
+
+def made_up(size: int, what: str, instance: str, portfolio: str, number: int = 0) -> str:
+    """Return ``size`` bytes as hexadecimal digits, to make ids and addresses of.
+
+    There is no chance in it: the same things always get the same ids, so the id of a run need not be stored.
+    """
+    return blake2b(f"{what}:{instance}:{portfolio}:{number}".encode(), digest_size=size).hexdigest()
+
+
+def owner_address(instance: str, portfolio: str) -> str:
+    """Return the address that owns a portfolio for which the seed names no owner."""
+    return f"0x{made_up(20, 'owner', instance, portfolio)}"
+
+
+class Course(StrEnum):
+    """What becomes of one rebalance, settled when it is asked for."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    RETRYING = "retrying"
+    """Completes, after a while of retrying."""
+    AWAITING_USER = "awaiting_user"
+    """Completes, after a while of waiting for a person."""
+
+
+class PastRun(Struct, frozen=True, array_like=True):
+    """One run of a portfolio: the time it was scheduled for, or on v2 the time it began, and how it goes."""
+
+    at_ms: TimeMs
     course: Course = Course.COMPLETED
 
+
+class Phase(StrEnum):
+    """Where a rebalance stands; the words are those of a v2 operation (API facts §1.3)."""
+
+    ACCEPTED = "accepted"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    AWAITING_USER = "awaiting_user"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
     @property
-    def taken_ms(self) -> int:
-        """When it really began: a few milliseconds late, as with any scheduler."""
-        return self.scheduled_ms + 3 + self.number % 7
+    def over(self) -> bool:
+        """Whether nothing more will happen."""
+        return self in (Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED)
 
 
-def settle(portfolio: Portfolio, now_ms: int) -> Portfolio:
-    """Let the runs happen that were due until ``now_ms``; the very same object when none was."""
-    if portfolio.grid is None or portfolio.state is not AutomationState.ACTIVE:
-        return portfolio
-    count = portfolio.grid.count(after_ms=portfolio.settled_ms, until_ms=now_ms)
-    if count == 0:
-        return portfolio
-    newest = portfolio.grid.newest(after_ms=portfolio.settled_ms, until_ms=now_ms, most=RUNS_KEPT)
-    recent = (newest + portfolio.recent)[:RUNS_KEPT]
-    return replace(portfolio, runs=portfolio.runs + count, recent=recent, settled_ms=now_ms)
+class RebalancePace(Struct, frozen=True, kw_only=True):
+    """How fast rebalances go. Requires ``queue_ms < takes_ms``."""
+
+    queue_ms: int = 2_000
+    """How long a rebalance waits before it runs."""
+    takes_ms: int = 40_000
+    """How long it takes from being asked for to its end, the wait included."""
+    cooldown_ms: int = 300_000
+    """How long after one manual v2 rebalance was asked for the next is refused; the service publishes no number."""
 
 
-def run_now(portfolio: Portfolio, now_ms: int, course: Course = Course.COMPLETED) -> Portfolio:
-    """Add a run at ``now_ms``, off the grid; the portfolio must be settled until then."""
-    portfolio = replace(portfolio, runs=portfolio.runs + 1, recent=(now_ms, *portfolio.recent)[:RUNS_KEPT])
-    return end_newest(portfolio, course)
+class Stage(Struct, frozen=True):
+    """A phase, and how many milliseconds after its beginning the rebalance entered it."""
+
+    phase: Phase
+    after_ms: int
 
 
-def end_newest(portfolio: Portfolio, course: Course) -> Portfolio:
-    """Let the newest run go this way; the very same object where it simply completes, or where nothing ever ran."""
-    if course is Course.COMPLETED or not portfolio.runs:
-        return portfolio
-    return replace(portfolio, courses=((portfolio.runs, course), *portfolio.courses)[:RUNS_KEPT])
+def stage(course: Course, pace: RebalancePace, age_ms: int) -> Stage:
+    """Return where a rebalance stands ``age_ms`` after it began."""
+    stages = _stages(course, pace)
+    return next((one for one in reversed(stages) if one.after_ms <= age_ms), stages[0])
 
 
-def next_run(portfolio: Portfolio, now_ms: int) -> int | None:
-    """Return when the next run is due, later than ``now_ms``; ``None`` when nothing is scheduled to run."""
-    if portfolio.grid is None or portfolio.state is not AutomationState.ACTIVE:
-        return None
-    return portfolio.grid.next_after(now_ms)
-
-
-def recent_runs(portfolio: Portfolio, most: int) -> list[Run]:
-    """Return the newest ``most`` remembered runs, newest first."""
-    courses = dict(portfolio.courses)
-    numbered = ((portfolio.runs - index, scheduled) for index, scheduled in enumerate(portfolio.recent[:most]))
-    return [Run(number, scheduled, courses.get(number, Course.COMPLETED)) for number, scheduled in numbered]
+@lru_cache(maxsize=64)
+def _stages(course: Course, pace: RebalancePace) -> tuple[Stage, ...]:
+    """Return the stages of a whole rebalance in order; a detour takes the middle third of its running time."""
+    third = (pace.takes_ms - pace.queue_ms) // 3
+    begin = (Stage(Phase.ACCEPTED, 0), Stage(Phase.RUNNING, pace.queue_ms))
+    match course:
+        case Course.COMPLETED | Course.FAILED | Course.CANCELLED:
+            return (*begin, Stage(Phase(course.value), pace.takes_ms))
+        case Course.RETRYING | Course.AWAITING_USER:
+            detour = Stage(Phase(course.value), pace.queue_ms + third)
+            back = Stage(Phase.RUNNING, pace.queue_ms + 2 * third)
+            return (*begin, detour, back, Stage(Phase.COMPLETED, pace.takes_ms))
+        case _:
+            assert_never(course)

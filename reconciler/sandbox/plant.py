@@ -5,26 +5,17 @@ Pure: in the values of a seed and a time, out those of the two models. Times are
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from reconciler.sandbox import ids
-from reconciler.sandbox.enrolled import Enrolled, EnrolledState, Strategy, settle_enrolled
-from reconciler.sandbox.grid import Grid
-from reconciler.sandbox.model import AutomationState, Portfolio, end_newest, settle
-from reconciler.sandbox.runs import Course, Past
+from msgspec.structs import replace
+
+from reconciler.sandbox.enrolled import INTERVALS_MS, Enrolled, Strategy
+from reconciler.sandbox.model import AutomationState, Course, PastRun, owner_address
+from reconciler.sandbox.portfolio import Grid, Portfolio
 from reconciler.sandbox.seed import DEFAULT_AGE_MS, Owner
 
 if TYPE_CHECKING:
     from reconciler.sandbox.seed import SeedPortfolio, SeedStrategy
-
-_ENROLLED: Final = {
-    AutomationState.ACTIVE: EnrolledState.ACTIVE,
-    AutomationState.PAUSED: EnrolledState.PAUSED,
-    AutomationState.INACTIVE: EnrolledState.UNSCHEDULED,
-    AutomationState.ARCHIVED: EnrolledState.ARCHIVED,
-    AutomationState.ERROR: EnrolledState.UNSCHEDULED,
-}
 
 
 def plant(seed: SeedPortfolio, now_ms: int) -> Portfolio:
@@ -49,37 +40,34 @@ def plant(seed: SeedPortfolio, now_ms: int) -> Portfolio:
     )
     if seed.state is AutomationState.INACTIVE:
         return replace(portfolio, state=seed.state, grid=None, schedules=0, settled_ms=now_ms)
-    ran = end_newest(settle(portfolio, now_ms), Course(seed.last_result.value))
+    ran = portfolio.settle(now_ms).ended(Course(seed.last_result.value))
     return replace(ran, state=seed.state)
 
 
 def plant_enrolled(seed: SeedPortfolio, strategy: SeedStrategy, now_ms: int, *, instance: str) -> Enrolled:
     """Return the v2 portfolio of a seed loaded at ``now_ms``, first due one interval after it was enrolled."""
     enrolled_ms = now_ms - seed.age_ms
-    state = _ENROLLED[seed.state]
+    state = AutomationState.INACTIVE if seed.state is AutomationState.ERROR else seed.state
     frequency = strategy.frequency
-    scheduled = frequency is not None and state is not EnrolledState.UNSCHEDULED
+    scheduled = frequency is not None and state is not AutomationState.INACTIVE
     enrolled = Enrolled(
         id=seed.id,
         name=seed.name,
         chain=seed.chain,
         word=seed.word,
-        owner=seed.owner or f"eip155:0:{ids.owner_address(instance, seed.id)}",
+        owner=seed.owner or f"eip155:0:{owner_address(instance, seed.id)}",
         strategy=strategy.id,
-        state=EnrolledState.ACTIVE if scheduled else state,
-        next_due_ms=enrolled_ms + frequency.interval_ms if frequency and scheduled else None,
+        state=AutomationState.ACTIVE if scheduled else state,
+        next_due_ms=enrolled_ms + INTERVALS_MS[frequency] if frequency and scheduled else None,
         empty=seed.empty,
         operations=0,
         past=(),
         created_ms=enrolled_ms,
         updated_ms=enrolled_ms,
     )
-    ran = settle_enrolled(enrolled, now_ms, frequency)
-    past = tuple(
-        Past(one.begun_ms, Course(seed.last_result.value) if index == 0 else one.course)
-        for index, one in enumerate(ran.past)
-    )
-    return replace(ran, state=state, past=past)
+    ran = enrolled.settle(now_ms, frequency)
+    newest = tuple(PastRun(run.at_ms, Course(seed.last_result.value)) for run in ran.past[:1])
+    return replace(ran, state=state, past=newest + ran.past[1:])
 
 
 def plant_strategy(seed: SeedStrategy, now_ms: int) -> Strategy:
@@ -87,7 +75,7 @@ def plant_strategy(seed: SeedStrategy, now_ms: int) -> Strategy:
     return Strategy(
         id=seed.id,
         name=seed.name or seed.id,
-        frequency=seed.frequency,
+        cadence=seed.frequency,
         own=seed.owner is Owner.OWN,
         version=1,
         created_ms=now_ms - DEFAULT_AGE_MS,

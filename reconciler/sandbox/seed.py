@@ -1,64 +1,48 @@
 """The seed: what a simulated Glider holds when it is new.
 
-In: plain data as a YAML parser gives it. Out: a :class:`Seed`, and back to plain data for keeping. Knows no YAML,
-no file and no clock; ages are durations, made into times when the seed is loaded (:mod:`reconciler.sandbox.plant`).
+In: plain data that keeps to :data:`SEED_FIELDS`, the table of what a seed may hold. Out: a :class:`Seed`. Knows no
+YAML, no file and no clock; ages are durations, made into times when the seed is loaded
+(:mod:`reconciler.sandbox.plant`).
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+import datetime as dt
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.core.text import DAY_MS
-from reconciler.sandbox.actions import DEFAULT_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS
-from reconciler.sandbox.checks import Fields, Problems, shown
-from reconciler.sandbox.enrolled import Frequency
-from reconciler.sandbox.model import AutomationState
-from reconciler.sandbox.settings import (
-    ApiScope,
-    PathFamilies,
-    RateLimit,
-    Settings,
-    UpdateWhilePaused,
-    parse_settings,
-    settings_data,
-    span,
+from msgspec import Struct
+
+from reconciler.core.errors import SandboxError
+from reconciler.core.forms import (
+    FLAG,
+    Complaint,
+    Form,
+    duration_form,
+    id_form,
+    number_form,
+    range_check,
+    shown_value,
+    word_form,
 )
+from reconciler.core.guards import MAX_INTERVAL_MS, MIN_INTERVAL_MS
+from reconciler.core.model import Cadence
+from reconciler.core.tables import FieldPath, FieldSpec, FieldTable, Keyed, read_table
+from reconciler.core.text import DAY_MS, plural
+from reconciler.sandbox.model import AutomationState, RebalancePace
+from reconciler.sandbox.portfolio import DEFAULT_INTERVAL_MS
+from reconciler.sandbox.settings import ApiScope, PathFamilies, RateLimit, Settings, UpdateWhilePaused
 
-__all__ = [
-    "Api",
-    "ApiScope",
-    "LastResult",
-    "Owner",
-    "PathFamilies",
-    "RateLimit",
-    "Seed",
-    "SeedPortfolio",
-    "SeedStrategy",
-    "Settings",
-    "UpdateWhilePaused",
-    "parse_seed",
-    "seed_data",
-]
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
 VERSION: Final = 1
 DEFAULT_AGE_MS: Final = 30 * DAY_MS
 OLDEST_MS: Final = 3_650 * DAY_MS
+LONGEST_PACE_MS: Final = 30 * DAY_MS
+MOST_REQUESTS: Final = 1_000_000
 CHAINS: Final = {"ethereum": 1, "optimism": 10, "polygon": 137, "base": 8453, "arbitrum": 42161}
 """The chains on which an enrolled portfolio may hold its account, and their numbers."""
-
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_ACCOUNT: Final = re.compile(r"eip155:0:0x[0-9A-Fa-f]{40}")
-_SECTIONS: Final = ("version", "settings", "strategies", "portfolios")
-_STRATEGY: Final = ("frequency", "name", "owner")
-_PORTFOLIO: Final = (
-    *("status", "interval", "offset", "started", "name", "chain", "pause_reason", "word"),
-    *("api", "strategy", "owner", "empty", "last_result"),
-)
-_V1_ONLY: Final = ("interval", "offset", "pause_reason")
-_V2_ONLY: Final = ("strategy", "owner", "empty")
 
 
 class Api(StrEnum):
@@ -95,28 +79,26 @@ class LastResult(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeedStrategy:
+class SeedStrategy(Struct, frozen=True, kw_only=True):
     """One v2 strategy of a seed; ``frequency`` is ``None`` where no cadence is configured."""
 
     id: str
-    frequency: Frequency | None
+    frequency: Cadence | None = None
     owner: Owner = Owner.OWN
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeedPortfolio:
+class SeedPortfolio(Struct, frozen=True, kw_only=True):
     """One portfolio of a seed; ``age_ms`` is how long before loading its schedule was started.
 
     ``strategy``, ``owner`` (a CAIP-10 account) and ``empty`` belong to v2, the interval and offset to v1.
     """
 
     id: str
-    state: AutomationState
-    interval_ms: int
-    offset_ms: int
-    age_ms: int
+    state: AutomationState = AutomationState.INACTIVE
+    interval_ms: int = DEFAULT_INTERVAL_MS
+    offset_ms: int = 0
+    age_ms: int = DEFAULT_AGE_MS
     name: str | None = None
     chain: str | None = None
     pause_reason: str | None = None
@@ -128,8 +110,7 @@ class SeedPortfolio:
     last_result: LastResult = LastResult.COMPLETED
 
 
-@dataclass(frozen=True, slots=True)
-class Seed:
+class Seed(Struct, frozen=True):
     """A whole seed; portfolios and strategies are sorted by id."""
 
     settings: Settings
@@ -137,156 +118,209 @@ class Seed:
     strategies: tuple[SeedStrategy, ...] = ()
 
 
-def parse_seed(data: object) -> Seed:
-    """Return the seed that plain data describes; its format stands in docs/sandbox.md.
+_TEXT: Final = Form(noun="a text of 1 to 1000 characters", schema={"type": "string", "minLength": 1, "maxLength": 1000})
+_ACCOUNT: Final = Form(
+    noun="an account",
+    schema={"type": "string", "pattern": r"^eip155:0:0x[0-9A-Fa-f]{40}$(?!\n)"},
+    read=str.lower,
+)
+_SCOPES: Final = Form(
+    noun="a list of scopes",
+    schema={"type": "array", "items": {"type": "string", "enum": [scope.value for scope in ApiScope]}},
+    read=lambda words: tuple(scope for scope in ApiScope if scope.value in words),
+    wrong=lambda value, written: Complaint(f"`{shown_value(value, written)}` stands where scopes are expected", ""),
+)
 
-    Raises :class:`~reconciler.core.errors.SandboxError` that lists every problem with its address.
+
+def _words(kind: type[StrEnum]) -> str:
+    return ", ".join(f"`{word}`" for word in kind)
+
+
+def _choice(name: str, kind: type[StrEnum], *, attribute: str = "") -> FieldSpec:
+    form = word_form(f"one of {_words(kind)}", kind, near=True)
+    repair = f"write one of {_words(kind)}"
+    return FieldSpec(name=name, kind=form, repair=repair, attribute=attribute, examples=list(kind)[:1])
+
+
+def _text(name: str) -> FieldSpec:
+    return FieldSpec(name=name, kind=_TEXT, repair="write a text, in quotes if need be")
+
+
+def _flag(name: str) -> FieldSpec:
+    return FieldSpec(name=name, kind=FLAG, repair="write `true` or `false`")
+
+
+def _span(name: str, attribute: str, *, least: int = 0, most: int) -> FieldSpec:
+    form = duration_form(least=least, most=most)
+    repair = "write it as 90m, 24h or 7d"
+    return FieldSpec(name=name, kind=form, repair=repair, attribute=attribute, check=range_check(form))
+
+
+def _inner(name: str, *fields: FieldSpec, attribute: str = "") -> FieldSpec:
+    repair = f"indent settings under it, such as `{fields[0].name}`"
+    return FieldSpec(
+        name=name, kind=FieldTable(name=name, fields=fields, repair=repair), repair=repair, attribute=attribute
+    )
+
+
+def _keyed(name: str, noun: str, each: FieldTable) -> FieldSpec:
+    key = "write 1 to 128 of A-Z a-z 0-9 _ -, in quotes if all are digits"
+    repair = f"write `{name}:` with one indented key for each id"
+    return FieldSpec(name=name, kind=Keyed(key=id_form(noun), repair=key, each=each), repair=repair)
+
+
+_LIMIT: Final = FieldSpec(
+    name="limit",
+    kind=number_form("a whole number", least=1, most=MOST_REQUESTS, whole=True),
+    repair=f"write a whole number from 1 to {MOST_REQUESTS}",
+)
+_SETTINGS: Final = _inner(
+    "settings",
+    _flag("readable_schedule"),
+    _choice("paths", PathFamilies),
+    _inner("rate_limit", _LIMIT, _span("window", "window_ms", least=1_000, most=DAY_MS)),
+    _choice("update_while_paused", UpdateWhilePaused),
+    _inner(
+        "rebalance",
+        _span("queue", "queue_ms", most=LONGEST_PACE_MS),
+        _span("takes", "takes_ms", least=1, most=LONGEST_PACE_MS),
+        _span("cooldown", "cooldown_ms", most=LONGEST_PACE_MS),
+        attribute="pace",
+    ),
+    FieldSpec(name="scopes", kind=_SCOPES, repair=f"write a list of {_words(ApiScope)}"),
+)
+_STRATEGY: Final = FieldTable(
+    name="strategy",
+    repair="indent its fields under it, or write `{}`",
+    fields=(_choice("frequency", Cadence), _choice("owner", Owner), _text("name")),
+)
+_PORTFOLIO: Final = FieldTable(
+    name="portfolio",
+    repair="indent its fields under it, at least `status: active`",
+    required=("status",),
+    fields=(
+        _choice("status", AutomationState, attribute="state"),
+        _span("interval", "interval_ms", least=MIN_INTERVAL_MS, most=MAX_INTERVAL_MS),
+        _span("offset", "offset_ms", most=MAX_INTERVAL_MS),
+        _span("started", "age_ms", most=OLDEST_MS),
+        _text("name"),
+        _text("chain"),
+        _text("pause_reason"),
+        _text("word"),
+        _choice("api", Api),
+        FieldSpec(name="strategy", kind=id_form("a strategy id"), repair="name one of those under `strategies`"),
+        FieldSpec(name="owner", kind=_ACCOUNT, repair="write `eip155:0:0x` and 40 hexadecimal digits"),
+        _flag("empty"),
+        _choice("last_result", LastResult),
+    ),
+)
+SEED_FIELDS: Final = FieldTable(
+    name="seed",
+    repair="begin it with `version: 1`",
+    required=("version",),
+    fields=(
+        FieldSpec(
+            name="version",
+            kind=Form(noun="a version that this program reads", schema={"type": "integer", "const": VERSION}),
+            repair=f"write `version: {VERSION}`",
+            examples=[VERSION],
+        ),
+        _SETTINGS,
+        _keyed("strategies", "a strategy id", _STRATEGY),
+        _keyed("portfolios", "a portfolio id", _PORTFOLIO),
+    ),
+)
+"""What a seed may hold; docs/sandbox.md says what each field means."""
+
+
+def parse_seed(data: Mapping[str, Any]) -> Seed:
+    """Return the seed of plain data that keeps to :data:`SEED_FIELDS`.
+
+    Raises :class:`~reconciler.core.errors.SandboxError` that lists what can't be all the same, each with its address.
     """
-    problems = Problems()
-    top = Fields(data, "", problems, known=_SECTIONS)
-    if isinstance(data, dict) and (top.raw("version") != VERSION or isinstance(top.raw("version"), bool)):
-        top.problem("version", f"must be {VERSION}, not {shown(top.raw('version'))}")
-    settings = parse_settings(top.raw("settings"), problems) if "settings" in top else Settings()
-    strategies = {
-        str(key): _strategy(key, entry, problems) for key, entry in _section(top, "strategies", "strategies").items()
-    }
-    portfolios = [
-        _portfolio(key, entry, strategies, problems) for key, entry in _section(top, "portfolios", "portfolios").items()
+    seed, complaints = examine(data)
+    if complaints:
+        lines = (f"{'.'.join(path)}: {complaint.problem}; {complaint.repair}" for path, complaint in complaints)
+        raise SandboxError(f"the seed has {plural(len(complaints), 'problem')}", "\n".join(lines))
+    return seed
+
+
+def examine(
+    data: Mapping[str, Any], broken: Container[FieldPath] = frozenset()
+) -> tuple[Seed, Sequence[tuple[FieldPath, Complaint]]]:
+    """Return the seed that plain data describes, and what is wrong with it by its path.
+
+    What lies at a ``broken`` path does not keep to :data:`SEED_FIELDS`: it is left out, and its entry is not judged
+    further.
+    """
+    found = read_table(SEED_FIELDS, data, today=dt.date.min, broken=broken)
+    settings, wrong = _settings(found.values.get("settings", {}))
+    strategies = {key: SeedStrategy(id=key, **one) for key, one in sorted(found.values.get("strategies", {}).items())}
+    entries = found.values.get("portfolios", {})
+    wrong += [
+        (("portfolios", key, name), complaint)
+        for key in entries
+        if ("portfolios", key) not in broken
+        for name, complaint in _impossible(data["portfolios"][key], SeedPortfolio(id=key, **entries[key]), strategies)
     ]
-    problems.stop("the seed")
-    return Seed(
-        settings,
-        tuple(sorted(portfolios, key=lambda portfolio: portfolio.id)),
-        tuple(sorted(strategies.values(), key=lambda strategy: strategy.id)),
-    )
+    portfolios = tuple(SeedPortfolio(id=key, **one) for key, one in sorted(entries.items()))
+    return Seed(settings, portfolios, tuple(strategies.values())), [*found.complaints, *wrong]
 
 
-def seed_data(seed: Seed) -> dict[str, object]:
-    """Return the plain data of a seed: ``parse_seed(seed_data(seed)) == seed``."""
-    return {
-        "version": VERSION,
-        "settings": settings_data(seed.settings),
-        "strategies": {strategy.id: _strategy_data(strategy) for strategy in seed.strategies},
-        "portfolios": {portfolio.id: _portfolio_data(portfolio) for portfolio in seed.portfolios},
-    }
+def _settings(values: dict[str, Any]) -> tuple[Settings, list[tuple[FieldPath, Complaint]]]:
+    pace: dict[str, int] = {**values.get("pace", {})}
+    takes = pace.get("takes_ms", RebalancePace().takes_ms)
+    queue = pace.setdefault("queue_ms", min(RebalancePace().queue_ms, takes - 1))
+    wrong: list[tuple[FieldPath, Complaint]] = []
+    if queue >= takes:
+        complaint = Complaint("it is not shorter than `takes`, which includes it", "write a shorter one")
+        wrong.append((("settings", "rebalance", "queue"), complaint))
+    limit = {"limit": 100, "window_ms": 60_000, **values.get("rate_limit", {})} if "rate_limit" in values else None
+    values = {**values, "pace": RebalancePace(**pace), "rate_limit": RateLimit(**limit) if limit else None}
+    return Settings(**values), wrong
 
 
-def _section(top: Fields, key: str, what: str) -> dict[object, object]:
-    entries = top.raw(key) if key in top else {}
-    if isinstance(entries, dict):
-        return entries
-    top.problem(key, f"must be a mapping of ids to {what}, not {shown(entries)}")
-    return {}
+def _impossible(
+    entry: Mapping[str, Any], one: SeedPortfolio, strategies: Mapping[str, SeedStrategy]
+) -> Iterator[tuple[str, Complaint]]:
+    """Yield what a portfolio can't be, by the field that says so."""
+    if one.offset_ms >= one.interval_ms:
+        yield "offset", Complaint("it is not shorter than the interval", "write a shorter one")
+    for name, why in dict(_without_meaning(one)).items():
+        if name in entry:
+            yield name, Complaint(why, "leave it out")
+    for name in () if one.api.has_v2 else ("strategy", "owner", "empty"):
+        if name in entry:
+            yield name, Complaint("this belongs to v2", "add `api: v2`, or leave it out")
+    if one.api.has_v2:
+        yield from _impossible_on_v2(one, strategies)
 
 
-def _strategy(key: object, data: object, problems: Problems) -> SeedStrategy:
-    address = f"strategies.{shown(key)}"
-    if not isinstance(key, str) or not _ID.fullmatch(key):
-        problems.add(address, "is not a strategy id", "use 1 to 128 of A-Z a-z 0-9 _ -, in quotes if all digits")
-    fields = Fields(data, address, problems, known=_STRATEGY)
-    return SeedStrategy(
-        id=str(key),
-        frequency=fields.choice("frequency", Frequency, default=None),
-        owner=fields.choice("owner", Owner, default=None) or Owner.OWN,
-        name=fields.text("name"),
-    )
+def _without_meaning(one: SeedPortfolio) -> Iterator[tuple[str, str]]:
+    if one.state is AutomationState.INACTIVE:
+        for name in ("interval", "offset", *(() if one.api.has_v2 else ("started",)), "last_result"):
+            yield name, "this means nothing for an inactive portfolio, which has no schedule"
+        if one.api is Api.V2:
+            yield "word", "this means nothing without a schedule to stand in"
+    if one.state not in (AutomationState.PAUSED, AutomationState.ARCHIVED):
+        yield "pause_reason", f"this means nothing for a portfolio that is {one.state}"
+    if not one.api.has_v1:
+        for name in ("interval", "offset", "pause_reason"):
+            yield name, "this means nothing on v2, where the strategy has the cadence"
 
 
-def _portfolio(key: object, data: object, strategies: dict[str, SeedStrategy], problems: Problems) -> SeedPortfolio:
-    address = f"portfolios.{shown(key)}"
-    if not isinstance(key, str) or not _ID.fullmatch(key):
-        problems.add(address, "is not a portfolio id", "use 1 to 128 of A-Z a-z 0-9 _ -, in quotes if all digits")
-    fields = Fields(data, address, problems, known=_PORTFOLIO)
-    api = fields.choice("api", Api, default=None) or Api.V1
-    state = fields.choice("status", AutomationState, default=None)
-    if isinstance(data, dict) and "status" not in fields:
-        fields.problem("status", "is missing", f"write one of {', '.join(AutomationState)}")
-    _check_v1(fields, api, state)
-    if api.has_v2:
-        _check_v2(fields, api, state, strategies)
-    interval = span(fields, "interval", default=DEFAULT_INTERVAL_MS, least=MIN_INTERVAL_MS, most=MAX_INTERVAL_MS)
-    offset = fields.duration("offset", default=0)
-    if offset >= interval:
-        fields.problem("offset", "must be shorter than the interval")
-    owner = fields.text("owner")
-    return SeedPortfolio(
-        id=str(key),
-        state=state or AutomationState.INACTIVE,
-        interval_ms=interval,
-        offset_ms=offset,
-        age_ms=span(fields, "started", default=DEFAULT_AGE_MS, least=0, most=OLDEST_MS),
-        name=fields.text("name"),
-        chain=fields.text("chain"),
-        pause_reason=fields.text("pause_reason"),
-        word=fields.text("word"),
-        api=api,
-        strategy=fields.text("strategy"),
-        owner=owner.lower() if owner else None,
-        empty=fields.flag("empty", default=False),
-        last_result=fields.choice("last_result", LastResult, default=None) or LastResult.COMPLETED,
-    )
-
-
-def _check_v1(fields: Fields, api: Api, state: AutomationState | None) -> None:
-    """Note what means nothing for this portfolio."""
-    if state is AutomationState.INACTIVE:
-        for name in ("interval", "offset", *(() if api.has_v2 else ("started",)), "last_result"):
-            if name in fields:
-                fields.problem(name, "means nothing for an inactive portfolio, which has no schedule", "leave it out")
-    if "pause_reason" in fields and state not in (None, AutomationState.PAUSED, AutomationState.ARCHIVED):
-        fields.problem("pause_reason", f"means nothing for a portfolio that is {state}", "leave it out")
-    for name in () if api.has_v1 else _V1_ONLY:
-        if name in fields:
-            fields.problem(name, "means nothing on v2, where the strategy has the cadence", "leave it out")
-    for name in () if api.has_v2 else _V2_ONLY:
-        if name in fields:
-            fields.problem(name, "belongs to v2", "add api: v2, or leave it out")
-
-
-def _check_v2(fields: Fields, api: Api, state: AutomationState | None, strategies: dict[str, SeedStrategy]) -> None:
-    """Note what an enrolled portfolio can't be."""
-    name = fields.raw("strategy")
-    if name is None:
-        fields.problem("strategy", "is missing", "name one of those under strategies")
-    elif not isinstance(name, str) or name not in strategies:
-        fields.problem("strategy", f"{shown(name)} is not among the strategies", "add it there")
-    elif strategies[name].frequency is None and state in (AutomationState.ACTIVE, AutomationState.PAUSED):
-        problem = f"has no frequency, so a portfolio can't be {state}"
-        fields.problem("strategy", problem, "give the strategy a frequency, or write status: inactive")
-    if state is AutomationState.ERROR and api is Api.V2:
-        fields.problem("status", "error does not exist on v2", "use word for a status that is not documented")
-    if state is AutomationState.INACTIVE and api is Api.V2 and "word" in fields:
-        fields.problem("word", "means nothing without a schedule to stand in", "leave it out")
-    chain, owner = fields.raw("chain"), fields.raw("owner")
-    if isinstance(chain, str) and chain not in CHAINS:
-        fields.problem("chain", f"must be one of {', '.join(CHAINS)}, not {shown(chain)}")
-    if isinstance(owner, str) and not _ACCOUNT.fullmatch(owner):
-        fields.problem("owner", f"must be an account as eip155:0:0x and 40 hexadecimal digits, not {shown(owner)}")
-
-
-def _strategy_data(strategy: SeedStrategy) -> dict[str, object]:
-    data: dict[str, object] = {"owner": strategy.owner.value}
-    optional = {"frequency": strategy.frequency and strategy.frequency.value, "name": strategy.name}
-    return data | {key: value for key, value in optional.items() if value is not None}
-
-
-def _portfolio_data(portfolio: SeedPortfolio) -> dict[str, object]:
-    data: dict[str, object] = {"status": portfolio.state.value}
-    running = portfolio.state is not AutomationState.INACTIVE
-    if running and portfolio.api.has_v1:
-        data |= {"interval": portfolio.interval_ms, "offset": portfolio.offset_ms}
-    if running or portfolio.api.has_v2:
-        data["started"] = portfolio.age_ms
-    if running:
-        data["last_result"] = portfolio.last_result.value
-    if portfolio.api is not Api.V1:
-        data |= {"api": portfolio.api.value, "empty": portfolio.empty}
-    texts = {
-        "name": portfolio.name,
-        "chain": portfolio.chain,
-        "pause_reason": portfolio.pause_reason,
-        "word": portfolio.word,
-        "strategy": portfolio.strategy,
-        "owner": portfolio.owner,
-    }
-    return data | {key: text for key, text in texts.items() if text is not None}
+def _impossible_on_v2(one: SeedPortfolio, strategies: Mapping[str, SeedStrategy]) -> Iterator[tuple[str, Complaint]]:
+    strategy = strategies.get(one.strategy or "")
+    if strategy is None:
+        said = f"`{shown_value(one.strategy)}` is not among the strategies" if one.strategy else "`strategy` is missing"
+        yield "strategy", Complaint(said, "name one of those under `strategies`")
+    elif strategy.frequency is None and one.state in (AutomationState.ACTIVE, AutomationState.PAUSED):
+        problem = f"the strategy has no frequency, so no portfolio of it can be {one.state}"
+        yield "strategy", Complaint(problem, "give the strategy a frequency, or write `status: inactive`")
+    if one.state is AutomationState.ERROR and one.api is Api.V2:
+        yield "status", Complaint("`error` does not exist on v2", "use `word` for a status that is not documented")
+    if one.chain is not None and one.chain not in CHAINS:
+        yield (
+            "chain",
+            Complaint(f"`{shown_value(one.chain)}` is not a chain of v2", f"write one of {', '.join(CHAINS)}"),
+        )

@@ -13,14 +13,14 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reconciler.core.errors import SandboxError
-from reconciler.sandbox.requests import ConnectionLost
+from reconciler.sandbox.wire import ConnectionLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from reconciler.sandbox.app import SandboxApp
 
-GRACE_SECONDS: Final = 2
+_GRACE_SECONDS: Final = 2
 """How long requests in flight may take to end when the server is told to stop."""
 
 
@@ -67,12 +67,12 @@ def make_server(app: SandboxApp) -> uvicorn.Server:
         proxy_headers=False,
         server_header=False,
         date_header=False,  # the application names the time of its own clock, which may be ahead
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     return uvicorn.Server(config)
 
 
-def serve(app: SandboxApp, *, host: str, port: int, ready: Callable[[str], None]) -> None:
+def serve_app(app: SandboxApp, *, host: str, port: int, ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; ``ready`` is told the base URL as soon as connections are accepted.
 
     Raises ``SandboxError`` when the port can't be had, and :class:`KeyboardInterrupt` after SIGINT.

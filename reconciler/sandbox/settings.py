@@ -1,25 +1,15 @@
 """How a simulated Glider behaves as a whole: the ``settings`` of a seed.
 
-In: plain data. Out: :class:`Settings`, and back to plain data for keeping. Knows no portfolio.
+In: nothing. Out: :class:`Settings`. Knows no portfolio.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
 
-from reconciler.core.text import DAY_MS, format_duration
-from reconciler.sandbox.checks import Fields, shown
-from reconciler.sandbox.runs import Pace
+from msgspec import Struct
 
-if TYPE_CHECKING:
-    from reconciler.sandbox.checks import Problems
-
-MOST_REQUESTS: Final = 1_000_000
-LONGEST_PACE_MS: Final = 30 * DAY_MS
-
-_SETTINGS: Final = ("readable_schedule", "paths", "rate_limit", "update_while_paused", "rebalance", "scopes")
+from reconciler.sandbox.model import RebalancePace
 
 
 class PathFamilies(StrEnum):
@@ -46,16 +36,14 @@ class ApiScope(StrEnum):
     STRATEGIES_WRITE = "strategies:write"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimit:
+class RateLimit(Struct, frozen=True, kw_only=True):
     """At most ``limit`` requests in each window of ``window_ms``."""
 
     limit: int
     window_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """How the simulated service behaves as a whole."""
 
     readable_schedule: bool = False
@@ -63,74 +51,7 @@ class Settings:
     paths: PathFamilies = PathFamilies.BOTH
     rate_limit: RateLimit | None = None
     update_while_paused: UpdateWhilePaused = UpdateWhilePaused.ACCEPT
-    pace: Pace = field(default_factory=Pace)
+    pace: RebalancePace = RebalancePace()
     """How fast rebalances go; ``rebalance`` in a seed."""
     scopes: tuple[ApiScope, ...] = tuple(ApiScope)
     """What every key may do on v2, in the order of :class:`ApiScope`."""
-
-
-def parse_settings(data: object, problems: Problems) -> Settings:
-    """Return the settings that plain data describes; problems are noted, not raised."""
-    fields = Fields(data, "settings", problems, known=_SETTINGS)
-    limit: RateLimit | None = None
-    if "rate_limit" in fields:
-        inner = Fields(fields.raw("rate_limit"), fields.at("rate_limit"), problems, known=("limit", "window"))
-        count = inner.whole("limit", default=100, least=1, most=MOST_REQUESTS)
-        limit = RateLimit(limit=count, window_ms=span(inner, "window", default=60_000, least=1_000, most=DAY_MS))
-    return Settings(
-        readable_schedule=fields.flag("readable_schedule", default=False),
-        paths=fields.choice("paths", PathFamilies, default=None) or PathFamilies.BOTH,
-        rate_limit=limit,
-        update_while_paused=fields.choice("update_while_paused", UpdateWhilePaused, default=None)
-        or UpdateWhilePaused.ACCEPT,
-        pace=_pace(fields, problems),
-        scopes=_scopes(fields),
-    )
-
-
-def settings_data(settings: Settings) -> dict[str, object]:
-    """Return the plain data of settings: what :func:`parse_settings` makes the same settings of."""
-    pace = settings.pace
-    data: dict[str, object] = {
-        "readable_schedule": settings.readable_schedule,
-        "paths": settings.paths.value,
-        "update_while_paused": settings.update_while_paused.value,
-        "rebalance": {"queue": pace.queue_ms, "takes": pace.takes_ms, "cooldown": pace.cooldown_ms},
-        "scopes": [scope.value for scope in settings.scopes],
-    }
-    if settings.rate_limit is not None:
-        data["rate_limit"] = {"limit": settings.rate_limit.limit, "window": settings.rate_limit.window_ms}
-    return data
-
-
-def span(fields: Fields, key: str, *, default: int, least: int, most: int) -> int:
-    """Return a duration in milliseconds from ``least`` to ``most``."""
-    value = fields.duration(key, default=default)
-    if not least <= value <= most:
-        fields.problem(key, f"must be between {format_duration(least)} and {format_duration(most)}")
-        return default
-    return value
-
-
-def _pace(fields: Fields, problems: Problems) -> Pace:
-    usual = Pace()
-    if "rebalance" not in fields:
-        return usual
-    inner = Fields(fields.raw("rebalance"), fields.at("rebalance"), problems, known=("queue", "takes", "cooldown"))
-    takes = span(inner, "takes", default=usual.takes_ms, least=1, most=LONGEST_PACE_MS)
-    queue = span(inner, "queue", default=min(usual.queue_ms, takes - 1), least=0, most=LONGEST_PACE_MS)
-    if queue >= takes:
-        inner.problem("queue", "must be shorter than takes, which includes it")
-    cooldown = span(inner, "cooldown", default=usual.cooldown_ms, least=0, most=LONGEST_PACE_MS)
-    return Pace(queue_ms=queue, takes_ms=takes, cooldown_ms=cooldown)
-
-
-def _scopes(fields: Fields) -> tuple[ApiScope, ...]:
-    if "scopes" not in fields:
-        return tuple(ApiScope)
-    given = fields.raw("scopes")
-    words = [scope.value for scope in ApiScope]
-    if not isinstance(given, list) or not all(isinstance(word, str) and word in words for word in given):
-        fields.problem("scopes", f"must be a list of {', '.join(words)}, not {shown(given)}")
-        return tuple(ApiScope)
-    return tuple(scope for scope in ApiScope if scope.value in given)

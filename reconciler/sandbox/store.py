@@ -1,9 +1,10 @@
 """The simulated Glider's memory: one SQLite file, or memory alone.
 
-In: a seed, then changed portfolios. Out: portfolios as they were saved, and the one row of facts about the whole
+In: a seed, then changed values. Out: values as they were saved, and the one row of facts about the whole
 (:class:`Facts`). Several processes may have the same file open: reads see each other's commits, writes queue up.
 Knows nothing of HTTP and of what the changes mean. The only module of the simulator that imports sqlite3; whatever
-SQLite complains about leaves here as :class:`~reconciler.core.errors.SandboxError`.
+SQLite complains about leaves here as :class:`~reconciler.core.errors.SandboxError`, and so does content that this
+program did not write.
 """
 
 from __future__ import annotations
@@ -12,28 +13,31 @@ import json
 import os
 import sqlite3
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from msgspec import Struct
+
+from reconciler.core.codec import dump, load
 from reconciler.core.errors import SandboxError
 from reconciler.core.text import DAY_MS
-from reconciler.sandbox import fleet
-from reconciler.sandbox.fleet import Fleet
+from reconciler.sandbox.enrolled import Enrolled, ManualRebalance, Strategy
 from reconciler.sandbox.plant import plant, plant_enrolled, plant_strategy
-from reconciler.sandbox.rows import COLUMNS, portfolio_of, row_of
-from reconciler.sandbox.seed import Seed, Settings, parse_seed, seed_data
+from reconciler.sandbox.portfolio import Portfolio
+from reconciler.sandbox.seed import Seed
+from reconciler.sandbox.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from reconciler.sandbox.model import Portfolio
+    Cell = str | int | None
+
+T = TypeVar("T", bound=Struct)
 
 APPLICATION_ID: Final = 0x676C7362
 """Marks the file as ours ("glsb"), so that a load never replaces somebody else's database."""
-SCHEMA_VERSION: Final = 2
+_SCHEMA_VERSION: Final = 3
 """Raised with every change of the tables; a file of another format is refused, for its seed is quickly loaded anew."""
 LARGEST_OFFSET_MS: Final = 36_500 * DAY_MS
 """How far the clock may be moved ahead: 100 years; times must stay writable with four digits of year."""
@@ -41,23 +45,54 @@ BUSY_SECONDS: Final = 10.0
 
 _HOW_TO_LOAD: Final = "Make a new one with `reconciler sandbox load SEED.yaml`."
 _HOW_TO_RESET: Final = "Use `reconciler sandbox reset` to start over."
+_SANDBOX: Final = "instance TEXT NOT NULL, clock_offset_ms INTEGER NOT NULL, settings TEXT NOT NULL, seed TEXT NOT NULL"
 
-_TABLES: Final = {
-    "sandbox": "only INTEGER PRIMARY KEY CHECK (only = 1), instance TEXT NOT NULL, clock_offset_ms INTEGER NOT NULL, "
-    "settings TEXT NOT NULL, seed TEXT NOT NULL",
-    "portfolios": "id TEXT PRIMARY KEY, name TEXT, chain TEXT, word TEXT, state TEXT NOT NULL, anchor_ms INTEGER, "
-    "interval_ms INTEGER, offset_ms INTEGER, schedules INTEGER NOT NULL, pause_reason TEXT, paused_ms INTEGER, "
-    "runs INTEGER NOT NULL, recent TEXT NOT NULL, settled_ms INTEGER NOT NULL, created_ms INTEGER NOT NULL, "
-    "updated_ms INTEGER NOT NULL, courses TEXT NOT NULL",
-    **fleet.TABLES,
+
+class _Table(Struct, frozen=True):
+    """How values of one type are kept: a row each, with the whole value as JSON.
+
+    ``columns`` are the fields that rows are listed by. ``listed`` says in SQL which rows a list shows. Each way of
+    listing has an index, so that a page costs the same wherever in a large fleet it lies.
+    """
+
+    name: str
+    columns: tuple[str, ...] = ()
+    listed: str = ""
+    indexes: tuple[str, ...] = ()
+
+    @property
+    def statements(self) -> Iterator[str]:
+        """What makes the table anew."""
+        yield f"DROP TABLE IF EXISTS {self.name}"
+        yield f"CREATE TABLE {self.name} (id TEXT PRIMARY KEY, {''.join(f'{c}, ' for c in self.columns)}value TEXT)"
+        for number, index in enumerate(self.indexes):
+            yield f"CREATE INDEX {self.name}_{number} ON {self.name} ({index})"
+
+    @property
+    def replace(self) -> str:
+        """What saves a row."""
+        return f"REPLACE INTO {self.name} VALUES (?, ?{', ?' * len(self.columns)})"
+
+    def row(self, value: Struct) -> tuple[Cell, ...]:
+        """Return what is saved of a value."""
+        document = dump(value)
+        return (document["id"], *(document[column] for column in self.columns), json.dumps(document))
+
+
+_TABLES: Final[Mapping[type[Struct], _Table]] = {
+    Portfolio: _Table("portfolios"),
+    Strategy: _Table("strategies", ("created_ms", "own"), listed="own = 1", indexes=("own, created_ms, id",)),
+    Enrolled: _Table(
+        "enrolled",
+        ("created_ms", "strategy", "owner", "state"),
+        listed="state != 'archived'",
+        indexes=("created_ms, id", "strategy, created_ms, id", "owner, created_ms, id"),
+    ),
+    ManualRebalance: _Table("operations"),
 }
-_NAMES: Final = ", ".join(COLUMNS)
-_SELECT: Final = f"SELECT {_NAMES} FROM portfolios WHERE id = ?"  # noqa: S608 - made of constants alone
-_SAVE: Final = f"REPLACE INTO portfolios ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - as above
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """What is true of the whole simulated service at this moment.
 
     ``instance`` is new after every load and reset: whoever remembers things about an earlier one must forget them.
@@ -71,26 +106,33 @@ class Facts:
 class Store:
     """One open sandbox. Made by :meth:`open` or :meth:`load`; every method may raise ``SandboxError``.
 
-    One thread at a time may use it.
+    Values come back as they were saved: what became due since is not in them. One thread at a time may use it.
     """
 
-    def __init__(self, database: _Database) -> None:
-        self._database = database
-        self.fleet = Fleet(database)
+    def __init__(self, path: Path | None, *, repair: str) -> None:
+        self._place = "in memory" if path is None else str(path)
+        self._repair = repair
+        """The sentence that complaints end in."""
+        try:
+            # The application runs where its event loop runs, which need not be the thread that opened the store.
+            self._connection = sqlite3.connect(
+                ":memory:" if path is None else path,
+                timeout=BUSY_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        except (sqlite3.Error, ValueError) as error:  # ValueError: a name that no system knows
+            raise self._failure(error) from error
 
     @classmethod
     def open(cls, path: Path) -> Store:
         """Open an existing file; raises ``SandboxError`` for one that is missing, damaged or not a sandbox."""
         if not path.is_file():
             raise SandboxError(f"there is no sandbox at {path}", _HOW_TO_LOAD)
-        database = _Database(path, repair=_HOW_TO_LOAD)
-        try:
-            database.check()
-            store = cls(database)
+        store = cls(path, repair=_HOW_TO_LOAD)
+        with store._kept_if_good():
+            store._check()
             store.facts()
-        except SandboxError:
-            database.close()
-            raise
         return store
 
     @classmethod
@@ -103,17 +145,14 @@ class Store:
         if path is not None:
             _make_folder(path)
             _require_file(path)
-        database = _Database(path, repair="Choose another path, or delete the file if nobody needs it.")
-        try:
-            database.prepare()
-            with database.transaction():
-                database.make_tables()
-                _fill(database, seed, now_ms)
-        except SandboxError:
-            database.close()
-            raise
-        database.repair = _HOW_TO_LOAD
-        return cls(database)
+        store = cls(path, repair="Choose another path, or delete the file if nobody needs it.")
+        with store._kept_if_good():
+            store._prepare()
+            with store.transaction():
+                store._make_tables()
+                store._fill(seed, now_ms)
+        store._repair = _HOW_TO_LOAD
+        return store
 
     @property
     def instance(self) -> str:
@@ -127,169 +166,181 @@ class Store:
 
     def facts(self) -> Facts:
         """Return what is true of the whole, as of now: another process may have changed it."""
-        row = self._database.run("SELECT instance, clock_offset_ms, settings FROM sandbox").fetchone()
+        row = self._run("SELECT instance, clock_offset_ms, settings FROM sandbox").fetchone()
         if row is None:
-            raise self._database.damaged("it holds no facts about itself")
+            raise self.damaged("it holds no facts about itself")
         instance, offset, settings = row
         try:
             return Facts(instance, offset, _settings(settings))
-        except (ValueError, SandboxError) as error:
-            raise self._database.damaged("its settings can't be read") from error
+        except ValueError as error:
+            raise self.damaged("its settings can't be read") from error
 
     def advance(self, ms: int) -> None:
-        """Move the clock ahead by ``ms``; runs that become due happen when a portfolio is next asked for."""
+        """Move the clock ahead by ``ms``; what became due is worked out when a portfolio is next asked for."""
         if ms < 0:
             raise SandboxError("the clock can only be moved ahead", _HOW_TO_RESET)
         with self.transaction():
             total = self.facts().clock_offset_ms + ms
             if total > LARGEST_OFFSET_MS:
                 raise SandboxError("the clock would be more than 100 years ahead", _HOW_TO_RESET)
-            self._database.run("UPDATE sandbox SET clock_offset_ms = ?", total)
+            self._run("UPDATE sandbox SET clock_offset_ms = ?", total)
 
     def reset(self, *, now_ms: int) -> None:
         """Go back to the seed, as if it were loaded at ``now_ms``; the clock is right again, the instance new."""
         with self.transaction():
-            row = self._database.run("SELECT seed FROM sandbox").fetchone()
+            row = self._run("SELECT seed FROM sandbox").fetchone()
             try:
-                seed = parse_seed(json.loads(row[0]))
-            except (ValueError, TypeError, SandboxError) as error:
-                raise self._database.damaged("the seed it keeps can't be read") from error
-            _fill(self._database, seed, now_ms)
+                seed = load(json.loads(row[0]), Seed)
+            except (ValueError, TypeError) as error:
+                raise self.damaged("the seed it keeps can't be read") from error
+            self._fill(seed, now_ms)
 
     def portfolio(self, portfolio: str) -> Portfolio | None:
-        """Return a portfolio as it was saved; runs that became due since are not in it."""
-        row = self._database.run(_SELECT, portfolio).fetchone()
-        try:
-            return None if row is None else portfolio_of(row)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise self._database.damaged(str(error)) from error
+        """Return a portfolio of v1."""
+        return self._find(Portfolio, portfolio)
 
-    def save(self, portfolio: Portfolio) -> None:
-        """Save a portfolio; to be called inside :meth:`transaction`, with one that was read inside it."""
-        self._database.run(_SAVE, *row_of(portfolio))
+    def enrolled(self, portfolio: str) -> Enrolled | None:
+        """Return a portfolio of v2, also an archived one."""
+        return self._find(Enrolled, portfolio)
 
-    def transaction(self) -> AbstractContextManager[None]:
+    def strategy(self, strategy: str) -> Strategy | None:
+        """Return a strategy, whoever owns it."""
+        return self._find(Strategy, strategy)
+
+    def operation(self, operation: str) -> ManualRebalance | None:
+        """Return the manual rebalance with this id."""
+        return self._find(ManualRebalance, operation)
+
+    def members(self, strategy: str) -> list[Enrolled]:
+        """Return every portfolio of a strategy, archived ones included."""
+        return self._select(Enrolled, "WHERE strategy = ?", strategy)
+
+    def page(
+        self, kind: type[T], wanted: Mapping[str, str | None], *, after: tuple[int, str] | None, most: int
+    ) -> list[T]:
+        """Return at most ``most`` enrolled portfolios or strategies, newest first, ties by id from its end.
+
+        Archived portfolios and strategies of other tenants are left out (API facts §2.6). ``wanted`` holds the values
+        that a column must have, ``None`` where any will do. ``after`` is ``created_ms`` and id of the last one on the
+        page before.
+        """
+        asked = {column: value for column, value in wanted.items() if value is not None}
+        conditions = [_TABLES[kind].listed, *(f"{column} = ?" for column in asked)]
+        values: list[Cell] = list(asked.values())
+        if after is not None:
+            conditions.append("(created_ms, id) < (?, ?)")
+            values.extend(after)
+        where = f"WHERE {' AND '.join(conditions)} ORDER BY created_ms DESC, id DESC LIMIT ?"
+        return self._select(kind, where, *values, most)
+
+    def save(self, *values: Struct) -> None:
+        """Save values of any kind; belongs inside :meth:`transaction`, with values that were read inside it."""
+        for kind, table in _TABLES.items():
+            rows = [table.row(value) for value in values if type(value) is kind]
+            if rows:
+                self._run_many(table.replace, rows)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
         """Do all of the block or none of it; other processes wait. Not to be nested, and not to be awaited in."""
-        return self._database.transaction()
+        self._run("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._run("COMMIT")
+        except BaseException:
+            # A failed COMMIT may have ended the transaction or not; asking is the only way to know.
+            if self._connection.in_transaction:
+                self._run("ROLLBACK")
+            raise
 
     def close(self) -> None:
         """Close the file; the store is of no use afterwards."""
-        self._database.close()
+        self._connection.close()
 
+    def damaged(self, how: str) -> SandboxError:
+        """Return the error for content that this program did not write."""
+        return SandboxError(f"the sandbox {self._place} is damaged: {how}", self._repair)
 
-class _Database:
-    """A connection whose complaints are ``SandboxError``; ``repair`` is the sentence they end in."""
+    def _find(self, kind: type[T], key: str) -> T | None:
+        found = self._select(kind, "WHERE id = ?", key)
+        return found[0] if found else None
 
-    def __init__(self, path: Path | None, *, repair: str) -> None:
-        self._place = "in memory" if path is None else str(path)
-        self.repair = repair
+    def _select(self, kind: type[T], where: str, *values: Cell) -> list[T]:
+        sql = f"SELECT value FROM {_TABLES[kind].name} {where}"
+        rows = self._run(sql, *values).fetchall()
         try:
-            # The application runs where its event loop runs, which need not be the thread that opened the store.
-            self._connection = sqlite3.connect(
-                ":memory:" if path is None else path,
-                timeout=BUSY_SECONDS,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-        except (sqlite3.Error, ValueError) as error:  # ValueError: a name that no system knows
-            raise self._failure(error) from error
-        try:
-            # In WAL mode a crash of the machine may then cost the last commits, but never the file.
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-        except sqlite3.Error as error:  # the first statement is the one that finds out that it is no database
-            self._connection.close()
-            raise self._failure(error) from error
+            return [load(json.loads(text), kind) for (text,) in rows]
+        except (ValueError, TypeError) as error:
+            raise self.damaged(str(error)) from error
 
-    def check(self) -> None:
+    def _fill(self, seed: Seed, now_ms: int) -> None:
+        """Put a seed in place of whatever is there; inside a transaction."""
+        for name in ("sandbox", *(table.name for table in _TABLES.values())):
+            self._run(f"DELETE FROM {name}")
+        instance = os.urandom(8).hex()
+        kept = (json.dumps(dump(one)) for one in (seed.settings, seed))
+        self._run("INSERT INTO sandbox VALUES (?, 0, ?, ?)", instance, *kept)
+        strategies = {strategy.id: strategy for strategy in seed.strategies}
+        self.save(*(plant_strategy(strategy, now_ms) for strategy in seed.strategies))
+        self.save(*(plant(one, now_ms) for one in seed.portfolios if one.api.has_v1))
+        enrolled = ((one, strategies[one.strategy]) for one in seed.portfolios if one.api.has_v2 and one.strategy)
+        self.save(*(plant_enrolled(one, strategy, now_ms, instance=instance) for one, strategy in enrolled))
+
+    @contextmanager
+    def _kept_if_good(self) -> Iterator[None]:
+        """Prepare the connection for the block, and close it where that or the block fails."""
+        try:
+            # In WAL mode a crash of the machine may then cost the last commits, but never the file. The first statement
+            # is the one that finds out that this is no database.
+            self._run("PRAGMA synchronous = NORMAL")
+            yield
+        except SandboxError:
+            self.close()
+            raise
+
+    def _check(self) -> None:
         """Raise ``SandboxError`` unless this is a sandbox of our own format."""
         if self._number("application_id") != APPLICATION_ID:
-            raise SandboxError(f"{self._place} is not a sandbox", self.repair)
+            raise SandboxError(f"{self._place} is not a sandbox", self._repair)
         version = self._number("user_version")
-        if version != SCHEMA_VERSION:
-            problem = f"has format {version}, and this program reads {SCHEMA_VERSION}"
-            raise SandboxError(f"the sandbox {self._place} {problem}", self.repair)
+        if version != _SCHEMA_VERSION:
+            problem = f"has format {version}, and this program reads {_SCHEMA_VERSION}"
+            raise SandboxError(f"the sandbox {self._place} {problem}", self._repair)
 
-    def prepare(self) -> None:
+    def _prepare(self) -> None:
         """Raise ``SandboxError`` if somebody else's tables are in here; let readers and a writer work at once."""
-        tables = self.run("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        tables = self._run("SELECT count(*) FROM sqlite_schema").fetchone()[0]
         if tables and self._number("application_id") != APPLICATION_ID:
-            raise SandboxError(f"{self._place} is a database, but not a sandbox", self.repair)
-        self.run("PRAGMA journal_mode = WAL")
+            raise SandboxError(f"{self._place} is a database, but not a sandbox", self._repair)
+        self._run("PRAGMA journal_mode = WAL")
 
-    def make_tables(self) -> None:
+    def _make_tables(self) -> None:
         """Make the tables anew, in place: a process that has the file open goes on with the new content."""
-        for table, columns in _TABLES.items():
-            self.run(f"DROP TABLE IF EXISTS {table}")
-            self.run(f"CREATE TABLE {table} ({columns})")
-        for index in fleet.INDEXES:
-            self.run(index)
-        self.run(f"PRAGMA application_id = {APPLICATION_ID}")
-        self.run(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._run("DROP TABLE IF EXISTS sandbox")
+        self._run(f"CREATE TABLE sandbox ({_SANDBOX})")
+        for table in _TABLES.values():
+            for statement in table.statements:
+                self._run(statement)
+        self._run(f"PRAGMA application_id = {APPLICATION_ID}")
+        self._run(f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
-    def run(self, sql: str, *values: str | int | None) -> sqlite3.Cursor:
-        """Run one statement."""
+    def _run(self, sql: str, *values: Cell) -> sqlite3.Cursor:
         try:
             return self._connection.execute(sql, values)
         except sqlite3.Error as error:
             raise self._failure(error) from error
 
-    def run_many(self, sql: str, rows: Iterable[tuple[str | int | None, ...]]) -> None:
-        """Run one statement for each row."""
+    def _run_many(self, sql: str, rows: list[tuple[Cell, ...]]) -> None:
         try:
             self._connection.executemany(sql, rows)
         except sqlite3.Error as error:
             raise self._failure(error) from error
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Commit the block, or roll it back when it raises."""
-        self.run("BEGIN IMMEDIATE")
-        try:
-            yield
-            self.run("COMMIT")
-        except BaseException:
-            # A failed COMMIT may have ended the transaction or not; asking is the only way to know.
-            if self._connection.in_transaction:
-                self.run("ROLLBACK")
-            raise
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
-    def damaged(self, how: str) -> SandboxError:
-        """Return the error for content that this program did not write."""
-        return SandboxError(f"the sandbox {self._place} is damaged: {how}", self.repair)
-
     def _number(self, pragma: str) -> int:
-        return int(self.run(f"PRAGMA {pragma}").fetchone()[0])
+        return int(self._run(f"PRAGMA {pragma}").fetchone()[0])
 
     def _failure(self, error: sqlite3.Error | ValueError) -> SandboxError:
-        return SandboxError(f"the sandbox {self._place} can't be used: {error}", self.repair)
-
-
-def _fill(database: _Database, seed: Seed, now_ms: int) -> None:
-    """Put a seed in place of whatever is there; inside a transaction."""
-    for table in _TABLES:
-        database.run(f"DELETE FROM {table}")  # noqa: S608 - made of constants alone
-    instance = os.urandom(8).hex()
-    database.run(
-        "INSERT INTO sandbox (only, instance, clock_offset_ms, settings, seed) VALUES (1, ?, 0, ?, ?)",
-        instance,
-        json.dumps(seed_data(Seed(seed.settings, ()))),
-        json.dumps(seed_data(seed)),
-    )
-    database.run_many(_SAVE, (row_of(plant(one, now_ms)) for one in seed.portfolios if one.api.has_v1))
-    strategies = {strategy.id: strategy for strategy in seed.strategies}
-    enrolled = Fleet(database)
-    enrolled.save_strategies(*(plant_strategy(strategy, now_ms) for strategy in seed.strategies))
-    enrolled.save(
-        *(
-            plant_enrolled(one, strategies[one.strategy], now_ms, instance=instance)
-            for one in seed.portfolios
-            if one.api.has_v2 and one.strategy is not None
-        )
-    )
+        return SandboxError(f"the sandbox {self._place} can't be used: {error}", self._repair)
 
 
 def _make_folder(path: Path) -> None:
@@ -308,5 +359,11 @@ def _require_file(path: Path) -> None:
 
 @lru_cache(maxsize=8)
 def _settings(text: str) -> Settings:
-    """Return settings from the text they are kept as; the few that are ever in use are parsed once."""
-    return parse_seed(json.loads(text)).settings
+    """Return settings from the text they are kept as; the few that are ever in use are read once.
+
+    Raises ``ValueError`` for anything but what was written: defaults must not stand in for what is missing.
+    """
+    settings = load(json.loads(text), Settings)
+    if json.dumps(dump(settings)) != text:
+        raise ValueError("not as it was written")
+    return settings

@@ -1,174 +1,354 @@
-"""The routes of v1: both path families, request bodies, and the envelope (API facts §1.1, §2.1, §4.1, §4.2).
+"""v1 of the simulated service: its routes in both path families, what bodies mean, and what is answered.
 
-In: a :class:`Request`. Out: the ``data`` of the answer, or ``Refused``. Decides what a body means; what is then done
-is for :mod:`reconciler.sandbox.actions`, how it is shown for :mod:`reconciler.sandbox.answers`.
+In: a :class:`Request`. Out: the ``data`` of each documented answer (API facts §1.1, §1.2, §2.1, §4.1, §4.2), or
+``Refused``. What a call does to a portfolio is for :mod:`reconciler.sandbox.portfolio`.
 """
 
 from __future__ import annotations
 
-import json
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qs
+from typing import TYPE_CHECKING, Final
 
-from reconciler.sandbox import actions, answers
+from reconciler.core.codec import iso
+from reconciler.core.text import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, plural
 from reconciler.sandbox.faults import Operation
-from reconciler.sandbox.gateway import Call
-from reconciler.sandbox.model import RUNS_KEPT, Code, Refused
+from reconciler.sandbox.gateway import Data, Envelope, Handler, Routing
+from reconciler.sandbox.model import AutomationState, Code, Phase, Refused, invalid, made_up, owner_address, stage
+from reconciler.sandbox.portfolio import DEFAULT_INTERVAL_MS, RUNS_KEPT, Portfolio
 from reconciler.sandbox.settings import PathFamilies, UpdateWhilePaused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from reconciler.sandbox.model import PastRun
+    from reconciler.sandbox.simulator import Simulator, View
+    from reconciler.sandbox.wire import Request
 
-    from reconciler.sandbox.answers import Data
-    from reconciler.sandbox.glider import Glider
-    from reconciler.sandbox.requests import Request, Trace
+_DEFAULT_LIMIT: Final = 5
+ACTIONS_SHOWN: Final = 5
+"""How many runs the status answer shows."""
+_WORKFLOW_WORDS: Final = {
+    Phase.ACCEPTED: "triggered",
+    Phase.RUNNING: "running",
+    Phase.RETRYING: "running",
+    Phase.AWAITING_USER: "running",
+    Phase.COMPLETED: "completed",
+    Phase.FAILED: "failed",
+    Phase.CANCELLED: "canceled",
+}
+"""What v1 calls each phase (API facts §3.1); it has no words for the detours."""
+_UNITS: Final = (("day", DAY_MS), ("hour", HOUR_MS), ("minute", MINUTE_MS), ("second", SECOND_MS), ("millisecond", 1))
 
-DEFAULT_LIMIT: Final = 5
+V1_ENVELOPE: Final = Envelope(
+    traced=True, error=lambda refused: {"code": refused.code.value, "message": refused.message, "details": {}}
+)
 
 
-class V1Envelope:
-    """The wrapping of v1, with the tracing ids in the body (API facts §2.1)."""
-
-    def success(self, data: dict[str, Any] | None, trace: Trace) -> dict[str, Any]:
-        """Wrap an answer."""
-        return {"success": True, "data": data, **_tracing(trace)}
-
-    def failure(self, refused: Refused, trace: Trace) -> dict[str, Any]:
-        """Wrap a refusal."""
-        error: dict[str, Any] = {"code": refused.code.value, "message": refused.message, "details": {}}
-        return {"success": False, "error": error, **_tracing(trace)}
-
-
-def v1_paths() -> dict[str, Mapping[str, Call]]:
-    """Return the calls of every path, keyed by path and method; the most frequent path stands first."""
+def v1_paths() -> Routing:
+    """Return the handlers of every path; the most frequent path stands first."""
     root = "/v1/portfolio/{portfolio}"
-    paths: dict[str, Mapping[str, Call]] = {
-        f"{root}/automation/status": {"GET": Call(Operation.READ, _automation_status)},
-        f"{root}/rebalance/status": {"GET": Call(Operation.READ, _rebalance_status)},
-        f"{root}/rebalance/status/{{workflow}}": {"GET": Call(Operation.READ, _execution)},
-        root: {"GET": Call(Operation.READ, _portfolio)},
-        f"{root}/update-schedule-interval": {"POST": Call(Operation.UPDATE, _update)},
+    paths = {
+        f"{root}/automation/status": {"GET": Handler(Operation.READ, _automation_status)},
+        f"{root}/rebalance/status": {"GET": Handler(Operation.READ, _rebalance_status)},
+        f"{root}/rebalance/status/{{workflow}}": {"GET": Handler(Operation.READ, _execution)},
+        root: {"GET": Handler(Operation.READ, _portfolio)},
+        f"{root}/update-schedule-interval": {"POST": Handler(Operation.UPDATE, _update)},
     }
-    families = ((PathFamilies.REFERENCE, f"{root}/rebalance/schedule"), (PathFamilies.GUIDE, root))
-    for family, prefix in families:
+    for family, prefix in ((PathFamilies.REFERENCE, f"{root}/rebalance/schedule"), (PathFamilies.GUIDE, root)):
         paths |= {
-            f"{prefix}/start": {"POST": Call(Operation.START, partial(_start, family), family)},
-            f"{prefix}/pause": {"POST": Call(Operation.PAUSE, _pause, family)},
-            f"{prefix}/resume": {"POST": Call(Operation.RESUME, _resume, family)},
-            f"{prefix}/trigger": {"POST": Call(Operation.TRIGGER, _trigger, family)},
+            f"{prefix}/start": {"POST": Handler(Operation.START, partial(_start, family), family)},
+            f"{prefix}/pause": {"POST": Handler(Operation.PAUSE, _pause, family)},
+            f"{prefix}/resume": {"POST": Handler(Operation.RESUME, _resume, family)},
+            f"{prefix}/trigger": {"POST": Handler(Operation.TRIGGER, _trigger, family)},
         }
     return paths
 
 
-def _automation_status(glider: Glider, request: Request) -> Data:
-    return answers.automation_status(glider.read(request.portfolio))
+def _automation_status(simulator: Simulator, request: Request) -> Data:
+    """Answer with ``details`` and the schedule's id; both are null for an inactive portfolio."""
+    view = simulator.read(request.portfolio)
+    portfolio = view.portfolio
+    word = portfolio.word or portfolio.state.value
+    details = _details(view)
+    if details is not None:
+        details["recentActions"] = [
+            {
+                "workflowId": _workflow_id(view, number),
+                "takenAt": iso(_taken_ms(number, run)),
+                "scheduledAt": iso(run.at_ms),
+            }
+            for number, run in portfolio.numbered[:ACTIONS_SHOWN]
+        ]
+    return {
+        "portfolioId": portfolio.id,
+        "status": word,
+        "hasAutomation": portfolio.state is not AutomationState.INACTIVE,
+        "message": f"Portfolio automation is {word}",
+        "rebalanceScheduleId": _schedule_id(view),
+        "details": details,
+    }
 
 
-def _rebalance_status(glider: Glider, request: Request) -> Data:
-    text = parse_qs(request.query).get("limit", [str(DEFAULT_LIMIT)])[-1]
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
-        raise Refused(400, Code.INVALID_REQUEST, "limit must be a positive number")
-    return answers.rebalance_status(glider.read(request.portfolio), limit=min(int(text), RUNS_KEPT))
+def _rebalance_status(simulator: Simulator, request: Request) -> Data:
+    """Answer with the same words without ``archived`` (API facts §3.1), and the newest workflows."""
+    limit = min(request.limit(default=_DEFAULT_LIMIT), RUNS_KEPT)
+    view = simulator.read(request.portfolio)
+    portfolio = view.portfolio
+    archived = portfolio.state is AutomationState.ARCHIVED
+    return {
+        "portfolioId": portfolio.id,
+        "status": portfolio.word or (AutomationState.PAUSED if archived else portfolio.state).value,
+        "message": "Rebalance status retrieved",
+        "rebalanceScheduleId": _schedule_id(view),
+        "details": _details(view),
+        "recentWorkflows": [
+            {
+                "workflowId": _workflow_id(view, number),
+                "runId": _run_id(view, number),
+                "status": _WORKFLOW_WORDS[_phase(view, number, run)],
+                "scheduledAt": iso(run.at_ms),
+                "startedAt": iso(_taken_ms(number, run)),
+            }
+            for number, run in portfolio.numbered[:limit]
+        ],
+    }
 
 
-def _execution(glider: Glider, request: Request) -> Data:
-    view = glider.read(request.portfolio)
-    run = answers.find_run(view, request.parameters["workflow"])
-    if run is None:
+def _execution(simulator: Simulator, request: Request) -> Data:
+    """Answer for one run, which goes on with the clock; one that fails or is cancelled has no result."""
+    view, workflow = simulator.read(request.portfolio), request.parameters["workflow"]
+    found = next((one for one in view.portfolio.numbered if _workflow_id(view, one[0]) == workflow), None)
+    if found is None:
         raise Refused(404, Code.NOT_FOUND, "Workflow not found")
-    return answers.execution(view, run)
+    number, run = found
+    phase, begun_ms = _phase(view, number, run), _taken_ms(number, run)
+    result = {
+        "transactionHash": f"0x{made_up(32, 'transaction', view.facts.instance, view.portfolio.id, number)}",
+        "blockNumber": 12_345_680 + number,
+        "gasUsed": "125000",
+        "effectiveGasPrice": "1000000000",
+        "status": "success",
+    }
+    failed = {"code": Code.UNKNOWN_ERROR.value, "message": "The rebalance failed: a swap was reverted"}
+    return {
+        "portfolioId": view.portfolio.id,
+        "workflowId": workflow,
+        "runId": _run_id(view, number),
+        # One that is queued has begun for those who ask for it by name; only the list calls it triggered.
+        "status": "running" if phase is Phase.ACCEPTED else _WORKFLOW_WORDS[phase],
+        "startTime": iso(begun_ms),
+        "closeTime": iso(begun_ms + view.facts.settings.pace.takes_ms) if phase.over else None,
+        "executionTime": iso(begun_ms),
+        "taskQueue": "rebalance-queue",
+        "result": result if phase is Phase.COMPLETED else None,
+        "error": failed if phase is Phase.FAILED else None,
+        "historyLength": 32 if phase.over else 11,
+    }
 
 
-def _portfolio(glider: Glider, request: Request) -> Data:
-    return answers.portfolio(glider.read(request.portfolio))
+def _portfolio(simulator: Simulator, request: Request) -> Data:
+    """Answer with name, archived or not, and times; no schedule is shown, as in life."""
+    view = simulator.read(request.portfolio)
+    portfolio = view.portfolio
+    return {
+        "id": portfolio.id,
+        "name": portfolio.name or portfolio.id,
+        "description": None,
+        "ownerAddress": owner_address(view.facts.instance, portfolio.id),
+        "isPublic": False,
+        "isArchived": portfolio.state is AutomationState.ARCHIVED,
+        "createdAt": iso(portfolio.created_ms),
+        "updatedAt": iso(portfolio.updated_ms),
+        "tags": [],
+        "templateId": None,
+        "valueUsd": 0,
+        "template": None,
+    }
 
 
-def _start(family: PathFamilies, glider: Glider, request: Request) -> Data:
+def _start(family: PathFamilies, simulator: Simulator, request: Request) -> Data:
+    """Start; without a schedule (manual-only) the id and the interval of the answer are null."""
     body = _body(request)
     immediately = _flag(body, "runRebalanceImmediately", default=False)
     # Known to the reference alone (API facts §4.4); in the guide's body it is a field like any unknown one.
-    automatic = (
-        _flag(body, "initializeScheduleAutomatically", default=True) if family is not PathFamilies.GUIDE else True
-    )
-    interval, offset = _start_schedule(family, body.get("interval"))
-    action = partial(
-        actions.start,
+    named = family is PathFamilies.REFERENCE
+    automatic = _flag(body, "initializeScheduleAutomatically", default=True) if named else True
+    interval, offset = _start_schedule(family, body)
+    start = partial(
+        Portfolio.start,
         interval_ms=interval,
         offset_ms=offset,
         automatic=automatic,
         immediately=immediately,
         course=request.course,
     )
-    _before, after = glider.change(request.portfolio, action)
-    return answers.started(after, immediately=immediately)
+    _, after = simulator.change(request.portfolio, start)
+    grid = after.portfolio.grid
+    return {
+        "portfolioId": after.portfolio.id,
+        "rebalanceScheduleId": _schedule_id(after),
+        "status": "started",
+        "message": "Portfolio automation started" if grid else "Portfolio is ready for manual rebalancing",
+        "runRebalanceImmediately": immediately,
+        "isAutomated": grid is not None,
+        "intervalMs": grid.interval_ms if grid else None,
+    }
 
 
-def _start_schedule(family: PathFamilies, value: object) -> tuple[int, int]:
-    """Return interval and offset of a start. A value in the other family's shape is ignored (API facts §4.2)."""
-    if family is PathFamilies.GUIDE:
-        every = _whole(value.get("every")) if isinstance(value, dict) else None
-        offset = _whole(value.get("offset", 0)) if isinstance(value, dict) else None
-        return (actions.DEFAULT_INTERVAL_MS, 0) if every is None or offset is None else (every, offset)
-    number = _whole(value)
-    return actions.DEFAULT_INTERVAL_MS if number is None else number, 0
-
-
-def _pause(glider: Glider, request: Request) -> Data:
+def _pause(simulator: Simulator, request: Request) -> Data:
+    """Pause; a repeated one answers when and why the first happened."""
     reason = _text(_body(request), "reason")
-    _before, after = glider.change(request.portfolio, partial(actions.pause, reason=reason))
-    return answers.paused(after)
+    _, after = simulator.change(request.portfolio, partial(Portfolio.pause, reason=reason))
+    portfolio = after.portfolio
+    return {
+        "portfolioId": portfolio.id,
+        "scheduleId": _schedule_id(after),
+        "status": "paused",
+        "message": "Portfolio automation paused",
+        "paused": True,
+        "pausedAt": iso(portfolio.updated_ms if portfolio.paused_ms is None else portfolio.paused_ms),
+        "reason": portfolio.pause_reason,
+    }
 
 
-def _resume(glider: Glider, request: Request) -> Data:
+def _resume(simulator: Simulator, request: Request) -> Data:
+    """Resume; the real shape of the answer is not documented, this is the mirror image of a pause."""
     reason = _text(_body(request), "reason")
-    _before, after = glider.change(request.portfolio, actions.resume)
-    return answers.resumed(after, reason=reason)
+    _, after = simulator.change(request.portfolio, Portfolio.resume)
+    return {
+        "portfolioId": after.portfolio.id,
+        "scheduleId": _schedule_id(after),
+        "status": "resumed",
+        "message": "Portfolio automation resumed",
+        "paused": False,
+        "resumedAt": iso(after.now_ms),
+        "reason": f"Resumed via API: {reason}" if reason else "Resumed via API",
+    }
 
 
-def _trigger(glider: Glider, request: Request) -> Data:
+def _trigger(simulator: Simulator, request: Request) -> Data:
+    """Trigger a run; ``triggerTime`` is in unix seconds."""
     skip = _flag(_body(request), "skipScheduleValidation", default=False)
-    _before, after = glider.change(
-        request.portfolio, partial(actions.trigger, skip_validation=skip, course=request.course)
-    )
-    return answers.triggered(after)
+    trigger = partial(Portfolio.trigger, skip_validation=skip, course=request.course)
+    _, after = simulator.change(request.portfolio, trigger)
+    return {
+        "portfolioId": after.portfolio.id,
+        "scheduleId": _schedule_id(after),
+        "rebalanceId": _workflow_id(after, after.portfolio.runs),
+        "status": "triggered",
+        "message": "Rebalance triggered",
+        "triggerTime": after.now_ms // SECOND_MS,
+    }
 
 
-def _update(glider: Glider, request: Request) -> Data:
-    value = _body(request).get("interval")
-    every = _whole(value.get("every")) if isinstance(value, dict) else None
-    offset = _whole(value.get("offset", 0)) if isinstance(value, dict) else None
-    if every is None or offset is None:
-        raise Refused(400, Code.INVALID_REQUEST, "interval must be an object with the numbers every and offset")
-    accept = glider.store.facts().settings.update_while_paused is UpdateWhilePaused.ACCEPT
-    action = partial(actions.update, interval_ms=every, offset_ms=offset, accept_while_paused=accept)
-    return answers.updated(*glider.change(request.portfolio, action))
+def _update(simulator: Simulator, request: Request) -> Data:
+    """Set the schedule; the only answer that shows the stored interval and offset."""
+    schedule = _schedule_of(_body(request))
+    if schedule is None:
+        raise invalid("interval must be an object with the numbers every and offset")
+    interval, offset = schedule
+    accept = simulator.store.facts().settings.update_while_paused is UpdateWhilePaused.ACCEPT
+    update = partial(Portfolio.update, interval_ms=interval, offset_ms=offset, accept_while_paused=accept)
+    before, after = simulator.change(request.portfolio, update)
+    old, new = before.portfolio.schedule, after.portfolio.schedule
+    run = after.portfolio.next_run(after.now_ms)
+    human = _human_readable(new.interval_ms)
+    return {
+        "portfolioId": after.portfolio.id,
+        "scheduleId": _schedule_id(after),
+        "previousInterval": {"every": old.interval_ms, "offset": old.offset_ms},
+        "newInterval": {"every": new.interval_ms, "offset": new.offset_ms, "humanReadable": human},
+        "message": f"Schedule interval updated to {human}",
+        "nextScheduledRun": None if run is None else iso(run),
+    }
 
 
-def _body(request: Request) -> dict[str, Any]:
+def _details(view: View) -> Data | None:
+    portfolio = view.portfolio
+    if portfolio.grid is None:
+        return None
+    run = portfolio.next_run(view.now_ms)
+    details: Data = {
+        "totalExecutions": portfolio.runs,
+        "paused": portfolio.state in (AutomationState.PAUSED, AutomationState.ARCHIVED),
+        "pauseReason": portfolio.pause_reason,
+        "nextScheduledExecution": None if run is None else iso(run),
+    }
+    if view.facts.settings.readable_schedule:
+        details["interval"] = {"every": portfolio.grid.interval_ms, "offset": portfolio.grid.offset_ms}
+        details["intervalMs"] = portfolio.grid.interval_ms
+    return details
+
+
+def _schedule_id(view: View) -> str | None:
+    portfolio = view.portfolio
+    if portfolio.grid is None:
+        return None
+    return f"sched_{made_up(8, 'schedule', view.facts.instance, portfolio.id, portfolio.schedules)}"
+
+
+def _workflow_id(view: View, number: int) -> str:
+    return f"rebal_{made_up(8, 'workflow', view.facts.instance, view.portfolio.id, number)}"
+
+
+def _run_id(view: View, number: int) -> str:
+    """Return the id of the one attempt that a run takes."""
+    return f"run_{made_up(8, 'run', view.facts.instance, view.portfolio.id, number)}"
+
+
+def _taken_ms(number: int, run: PastRun) -> int:
+    """Return when a run really began: a few milliseconds late, as with any scheduler."""
+    return run.at_ms + 3 + number % 7
+
+
+def _phase(view: View, number: int, run: PastRun) -> Phase:
+    return stage(run.course, view.facts.settings.pace, view.now_ms - _taken_ms(number, run)).phase
+
+
+def _human_readable(ms: int) -> str:
+    """Return an interval in words: ``12 hours``, ``1 day 6 hours``."""
+    words, rest = [], ms
+    for name, unit in _UNITS:
+        count, rest = divmod(rest, unit)
+        if count:
+            words.append(plural(count, name))
+    return " ".join(words)
+
+
+def _body(request: Request) -> Data:
     """Return the body's object, ``{}`` for an empty body; raises ``Refused`` 400 for anything else."""
-    if not request.body:
-        return {}
-    try:
-        body = json.loads(request.body)
-    except (ValueError, RecursionError):
-        raise Refused(400, Code.INVALID_REQUEST, "Request body is not valid JSON") from None
+    body = request.document() if request.body else {}
     if not isinstance(body, dict):
-        raise Refused(400, Code.INVALID_REQUEST, "Request body must be an object")
+        raise invalid("Request body must be an object")
     return body
 
 
-def _flag(body: dict[str, Any], name: str, *, default: bool) -> bool:
+def _schedule_of(body: Data) -> tuple[int, int] | None:
+    """Return interval and offset in milliseconds of an object ``interval``; ``None`` for whatever else."""
+    value = body.get("interval")
+    if not isinstance(value, dict):
+        return None
+    every, offset = _whole(value.get("every")), _whole(value.get("offset", 0))
+    return None if every is None or offset is None else (every, offset)
+
+
+def _start_schedule(family: PathFamilies, body: Data) -> tuple[int, int]:
+    """Return interval and offset of a start. A value in the other family's shape is ignored (API facts §4.2)."""
+    if family is PathFamilies.GUIDE:
+        return _schedule_of(body) or (DEFAULT_INTERVAL_MS, 0)
+    every = _whole(body.get("interval"))
+    return DEFAULT_INTERVAL_MS if every is None else every, 0
+
+
+def _flag(body: Data, name: str, *, default: bool) -> bool:
     value = body.get(name, default)
     if not isinstance(value, bool):
-        raise Refused(400, Code.INVALID_REQUEST, f"{name} must be a boolean")
+        raise invalid(f"{name} must be a boolean")
     return value
 
 
-def _text(body: dict[str, Any], name: str) -> str | None:
+def _text(body: Data, name: str) -> str | None:
     value = body.get(name)
     if value is not None and not isinstance(value, str):
-        raise Refused(400, Code.INVALID_REQUEST, f"{name} must be a string")
+        raise invalid(f"{name} must be a string")
     return value
 
 
@@ -177,7 +357,3 @@ def _whole(value: object) -> int | None:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _tracing(trace: Trace) -> dict[str, str]:
-    return {"correlationId": trace.correlation_id, "requestId": trace.request_id, "timestamp": trace.timestamp}

@@ -1,7 +1,7 @@
-"""The routes of v2: queries, request bodies, paging, and the envelope (API facts §1.3, §2.2, §2.6).
+"""v2 of the simulated service: its routes, what queries and bodies mean, paging, and what is answered.
 
-In: a :class:`Request`. Out: the ``data`` of the answer, or ``Refused``. Decides what a request means; what is then
-done is for :mod:`reconciler.sandbox.integrator`, how it is shown for :mod:`reconciler.sandbox.v2answers`.
+In: a :class:`Request`. Out: the ``data`` of each documented answer (API facts §1.3, §1.4, §2.2, §2.6), or ``Refused``.
+What a call does to a portfolio is for :mod:`reconciler.sandbox.enrolled`.
 """
 
 from __future__ import annotations
@@ -9,199 +9,254 @@ from __future__ import annotations
 import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qs
+from typing import TYPE_CHECKING, Final
 
-from reconciler.sandbox import integrator, v2answers
-from reconciler.sandbox.enrolled import EnrolledState, Frequency, start_enrolled, stop_enrolled
+from reconciler.core.codec import iso
+from reconciler.core.model import Cadence
+from reconciler.sandbox.enrolled import INTERVALS_MS, Enrolled, Strategy
 from reconciler.sandbox.faults import Operation
-from reconciler.sandbox.fleet import Filters
-from reconciler.sandbox.gateway import Call, Page
-from reconciler.sandbox.keys import LEGACY_KEY, scopes_of
-from reconciler.sandbox.model import Code, Refused
+from reconciler.sandbox.gateway import DEFAULT_SCOPES, LEGACY_KEY, Data, Envelope, Handler, ListPage, Routing, scopes_of
+from reconciler.sandbox.model import AutomationState, Code, Phase, Refused, invalid, made_up, stage
+from reconciler.sandbox.seed import CHAINS
 from reconciler.sandbox.settings import ApiScope
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
-    from reconciler.sandbox.answers import Data
-    from reconciler.sandbox.glider import Glider
-    from reconciler.sandbox.requests import Request, Trace
+    from reconciler.sandbox.simulator import EnrolledView, Simulator
+    from reconciler.sandbox.wire import Request
 
-DEFAULT_LIMIT: Final = 50
+_DEFAULT_LIMIT: Final = 50
 LARGEST_LIMIT: Final = 200
+_USUAL_CHAIN: Final = "base"
 _ACCOUNT: Final = re.compile(r"eip155:\d{1,20}:0x[0-9a-f]{40}", re.ASCII)
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
-_STATES: Final = {"active": EnrolledState.ACTIVE, "paused": EnrolledState.PAUSED}
+_LISTED_STATES: Final = (AutomationState.ACTIVE.value, AutomationState.PAUSED.value)
+_DESCRIPTIONS: Final = {
+    ApiScope.PORTFOLIOS_READ: "Read portfolios, their schedules and operations",
+    ApiScope.PORTFOLIOS_WRITE: "Start, stop, rebalance and rename portfolios",
+    ApiScope.STRATEGIES_READ: "Read strategies and their schedules",
+    ApiScope.STRATEGIES_WRITE: "Create strategies, publish versions, set schedules",
+}
 
 
-class V2Envelope:
-    """The wrapping of v2: no tracing ids in the body, and a code of its own for what is not valid."""
-
-    def success(self, data: Any, trace: Trace) -> dict[str, Any]:  # noqa: ARG002 - the headers alone carry the trace
-        """Wrap an answer."""
-        return {"success": True, "data": data}
-
-    def failure(self, refused: Refused, trace: Trace) -> dict[str, Any]:  # noqa: ARG002 - as above
-        """Wrap a refusal; what is wrong with a request stands in ``details``."""
-        if refused.code is Code.INVALID_REQUEST:
-            message, code = "Request validation failed", Code.VALIDATION_FAILED.value
-            return {"success": False, "error": {"code": code, "message": message, "details": [refused.message]}}
-        return {"success": False, "error": {"code": refused.code.value, "message": refused.message}}
+def _error(refused: Refused) -> Data:
+    """Return the error of v2, which has a code of its own for what is not valid, and the reason in ``details``."""
+    if refused.code is not Code.INVALID_REQUEST:
+        return {"code": refused.code.value, "message": refused.message}
+    message = "Request validation failed"
+    return {"code": Code.VALIDATION_FAILED.value, "message": message, "details": [refused.message]}
 
 
-def v2_paths() -> dict[str, Mapping[str, Call]]:
-    """Return the calls of every path, keyed by path and method."""
+V2_ENVELOPE: Final = Envelope(traced=False, error=_error)
+
+
+def v2_paths() -> Routing:
+    """Return the handlers of every path."""
     root, strategies = "/v2/portfolios", "/v2/strategies"
     read, write = ApiScope.PORTFOLIOS_READ, ApiScope.PORTFOLIOS_WRITE
     look, adjust = ApiScope.STRATEGIES_READ, ApiScope.STRATEGIES_WRITE
     one = f"{root}/{{portfolio}}"
     schedule = {
-        "GET": Call(Operation.STRATEGY, _cadence, scope=look),
-        "PUT": Call(Operation.CADENCE, _set_cadence, scope=adjust),
+        "GET": Handler(Operation.STRATEGY, _cadence, scope=look),
+        "PUT": Handler(Operation.CADENCE, _set_cadence, scope=adjust),
     }
     return {
-        root: {"GET": Call(Operation.LIST, _portfolios, scope=read)},
-        one: {"GET": Call(Operation.READ, _portfolio, scope=read)},
-        f"{one}/start": {"POST": Call(Operation.START, _start, scope=write)},
-        f"{one}/stop": {"POST": Call(Operation.STOP, _stop, scope=write)},
-        f"{one}/rebalance": {"POST": Call(Operation.REBALANCE, _rebalance, scope=write, status=202)},
-        f"{one}/operations/{{operation}}": {"GET": Call(Operation.OPERATION, _operation, scope=read)},
-        strategies: {"GET": Call(Operation.STRATEGY, _strategies, scope=look)},
-        f"{strategies}/{{strategy}}": {"GET": Call(Operation.STRATEGY, _strategy, scope=look)},
+        root: {"GET": Handler(Operation.LIST, _portfolios, scope=read)},
+        one: {"GET": Handler(Operation.READ, _portfolio, scope=read)},
+        f"{one}/start": {"POST": Handler(Operation.START, _start, scope=write)},
+        f"{one}/stop": {"POST": Handler(Operation.STOP, _stop, scope=write)},
+        f"{one}/rebalance": {"POST": Handler(Operation.REBALANCE, _rebalance, scope=write, status=202)},
+        f"{one}/operations/{{operation}}": {"GET": Handler(Operation.OPERATION, _operation, scope=read)},
+        strategies: {"GET": Handler(Operation.STRATEGY, _strategies, scope=look)},
+        f"{strategies}/{{strategy}}": {"GET": Handler(Operation.STRATEGY, _strategy, scope=look)},
         f"{strategies}/{{strategy}}/schedule": schedule,
-        "/v2/whoami": {"GET": Call(Operation.ACCOUNT, _whoami)},
-        "/v2/scopes": {"GET": Call(Operation.ACCOUNT, _scopes, public=True)},
+        "/v2/whoami": {"GET": Handler(Operation.ACCOUNT, _whoami)},
+        "/v2/scopes": {"GET": Handler(Operation.ACCOUNT, _scopes, public=True)},
     }
 
 
-def _portfolios(glider: Glider, request: Request) -> Page:
-    query = _query(request)
-    limit = _limit(query)
-    after: tuple[int, str] | None = None
-    if "cursor" in query:
-        created, last = _opened(query["cursor"], int, str)
-        after = created, last
-    found = integrator.page(glider, _filters(query), after=after, most=limit + 1)
-    more = len(found) > limit
-    shown = found[:limit]
-    cursor = _sealed(shown[-1].enrolled.created_ms, shown[-1].enrolled.id) if more else None
-    return Page({"portfolios": [v2answers.portfolio_row(view) for view in shown]}, cursor)
+def _portfolios(simulator: Simulator, request: Request) -> ListPage:
+    """Answer with a page, newest first; each row has the whole schedule."""
+    limit, after, wanted = _limit(request), _after(request), _wanted(request)
+    found = simulator.page(wanted, after=after, most=limit + 1)
+    rows = [_row(view) for view in found[:limit]]
+    return ListPage({"portfolios": rows}, _cursor([view.portfolio for view in found], limit))
 
 
-def _portfolio(glider: Glider, request: Request) -> Data:
-    return v2answers.portfolio_detail(integrator.read(glider, request.portfolio))
+def _portfolio(simulator: Simulator, request: Request) -> Data:
+    return _detail(simulator.read_enrolled(request.portfolio))
 
 
-def _start(glider: Glider, request: Request) -> Data:
-    return v2answers.portfolio_detail(integrator.change(glider, request.portfolio, start_enrolled))
+def _start(simulator: Simulator, request: Request) -> Data:
+    return _detail(simulator.change_enrolled(request.portfolio, Enrolled.start))
 
 
-def _stop(glider: Glider, request: Request) -> Data:
-    return v2answers.portfolio_detail(integrator.change(glider, request.portfolio, stop_enrolled))
+def _stop(simulator: Simulator, request: Request) -> Data:
+    return _detail(simulator.change_enrolled(request.portfolio, Enrolled.stop))
 
 
-def _rebalance(glider: Glider, request: Request) -> Data:
-    return v2answers.rebalance_begun(integrator.rebalance(glider, request.portfolio, request.course))
+def _rebalance(simulator: Simulator, request: Request) -> Data:
+    """Begin a manual rebalance; the answer for one in flight is the same as it was."""
+    begun = simulator.rebalance(request.portfolio, request.course)
+    return {"operationId": begun.id, "submittedAt": iso(begun.submitted_ms)}
 
 
-def _operation(glider: Glider, request: Request) -> Data:
-    return v2answers.operation(*integrator.operation(glider, request.portfolio, request.parameters["operation"]))
+def _operation(simulator: Simulator, request: Request) -> Data:
+    """Answer where a manual rebalance stands; the shape of ``error`` is not documented."""
+    one, view = simulator.operation(request.portfolio, request.parameters["operation"])
+    now = stage(one.course, view.facts.settings.pace, view.now_ms - one.submitted_ms)
+    changed = iso(one.submitted_ms + now.after_ms)
+    failed = {"code": Code.UNKNOWN_ERROR.value, "message": "The rebalance failed: a swap was reverted"}
+    return {
+        "operationId": one.id,
+        "portfolioId": one.portfolio,
+        "kind": "rebalance",
+        "state": now.phase.value,
+        "createdAt": iso(one.submitted_ms),
+        "updatedAt": changed,
+        "finishedAt": changed if now.phase.over else None,
+        "error": failed if now.phase is Phase.FAILED else None,
+    }
 
 
-def _strategies(glider: Glider, request: Request) -> Page:
-    query = _query(request)
-    limit = _limit(query)
-    after = _opened(query["cursor"], str)[0] if "cursor" in query else ""
-    found = glider.store.fleet.strategies(after=after, most=limit + 1)
-    shown = found[:limit]
-    cursor = _sealed(shown[-1].id) if len(found) > limit else None
-    return Page({"strategies": [v2answers.strategy(one) for one in shown]}, cursor)
+def _strategies(simulator: Simulator, request: Request) -> ListPage:
+    """Answer with a page of our own strategies, newest first."""
+    limit, after = _limit(request), _after(request)
+    found = simulator.store.page(Strategy, {}, after=after, most=limit + 1)
+    return ListPage({"strategies": [_strategy_data(one) for one in found[:limit]]}, _cursor(found, limit))
 
 
-def _strategy(glider: Glider, request: Request) -> Data:
-    return v2answers.strategy(integrator.own_strategy(glider, request.parameters["strategy"]))
+def _strategy(simulator: Simulator, request: Request) -> Data:
+    return _strategy_data(simulator.own_strategy(request.parameters["strategy"]))
 
 
-def _cadence(glider: Glider, request: Request) -> Data | None:
-    return v2answers.cadence(integrator.own_strategy(glider, request.parameters["strategy"]).frequency)
+def _cadence(simulator: Simulator, request: Request) -> Data | None:
+    return _cadence_data(simulator.own_strategy(request.parameters["strategy"]).cadence)
 
 
-def _set_cadence(glider: Glider, request: Request) -> Data | None:
-    frequency = _frequency(request)
-    return v2answers.cadence(integrator.set_frequency(glider, request.parameters["strategy"], frequency).frequency)
+def _set_cadence(simulator: Simulator, request: Request) -> Data | None:
+    """Set what a PUT asks for; raises ``Refused`` 400 for anything but the documented body."""
+    body = request.document()
+    if not isinstance(body, dict) or set(body) != {"type", "frequency"} or body["type"] != "interval":
+        raise invalid('the body must be {"type": "interval", "frequency": …}')
+    words = [cadence.value for cadence in Cadence]
+    if body["frequency"] not in words:
+        raise invalid(f"frequency must be one of {', '.join(words)}")
+    return _cadence_data(simulator.set_cadence(request.parameters["strategy"], Cadence(body["frequency"])).cadence)
 
 
-def _whoami(glider: Glider, request: Request) -> Data:
+def _whoami(simulator: Simulator, request: Request) -> Data:
+    """Answer whom a key belongs to, and what it may do."""
     if request.key == LEGACY_KEY:
         raise Refused(403, Code.TENANT_NOT_FOUND, "API key belongs to no tenant")
-    return v2answers.account(scopes_of(request.key, glider.store.facts().settings))
+    return {
+        "tenantName": "Sandbox",
+        "tenantEmail": "sandbox@example.invalid",
+        "apiKeyId": "key_sandbox",
+        "scopes": [scope.value for scope in scopes_of(request.key, simulator.store.facts().settings)],
+    }
 
 
-def _scopes(_glider: Glider, _request: Request) -> Data:
-    return v2answers.every_scope()
+def _scopes(_simulator: Simulator, _request: Request) -> Data:
+    """Answer with every scope there is, and the tier that says how it is granted."""
+    tiers = {scope: "default" if scope in DEFAULT_SCOPES else "standard" for scope in ApiScope}
+    rows = [{"name": one.value, "description": _DESCRIPTIONS[one], "tier": tier} for one, tier in tiers.items()]
+    return {"scopes": rows}
 
 
-def _query(request: Request) -> dict[str, str]:
-    return {name: values[-1] for name, values in parse_qs(request.query, keep_blank_values=True).items()}
+def _row(view: EnrolledView) -> Data:
+    portfolio, strategy = view.portfolio, view.strategy
+    chain = CHAINS[portfolio.chain or _USUAL_CHAIN]
+    account = f"eip155:{chain}:0x{made_up(20, 'account', view.facts.instance, portfolio.id)}"
+    return {
+        "portfolioId": portfolio.id,
+        "portfolioName": portfolio.name,
+        "ownerAccountId": portfolio.owner,
+        "strategyId": strategy.id,
+        "strategyName": strategy.name,
+        "strategyDescription": None,
+        "smartAccounts": [{"accountId": account}],
+        "schedule": _schedule(view),
+        "createdAt": iso(portfolio.created_ms),
+    }
 
 
-def _limit(query: dict[str, str]) -> int:
-    text = query.get("limit", str(DEFAULT_LIMIT))
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= LARGEST_LIMIT):
-        raise _invalid(f"limit must be a number from 1 to {LARGEST_LIMIT}")
-    return int(text)
+def _detail(view: EnrolledView) -> Data:
+    return _row(view) | {"strategyVersion": view.strategy.version, "updatedAt": iso(view.portfolio.updated_ms)}
 
 
-def _filters(query: dict[str, str]) -> Filters:
+def _schedule(view: EnrolledView) -> Data | None:
+    portfolio, cadence = view.portfolio, view.strategy.cadence
+    if portfolio.state is AutomationState.INACTIVE or portfolio.next_due_ms is None or cadence is None:
+        return None
+    last = portfolio.last_rebalance(view.now_ms, view.facts.settings.pace)
+    return {
+        "status": portfolio.word or portfolio.state.value,
+        "frequency": cadence.value,
+        "intervalMs": INTERVALS_MS[cadence],
+        "nextDueAt": iso(portfolio.next_due_ms),
+        "lastRebalanceAt": None if last is None else iso(last),
+    }
+
+
+def _cadence_data(cadence: Cadence | None) -> Data | None:
+    """Return the schedule of a strategy; ``None`` where none is configured (API facts §4.7)."""
+    return None if cadence is None else {"type": "interval", "frequency": cadence.value}
+
+
+def _strategy_data(one: Strategy) -> Data:
+    """Return one strategy as documented (API facts §7a); without a cadence the key ``schedule`` is missing."""
+    swap = {"slippageBps": 50, "priceImpactBps": 100, "thresholdUsd": 10}
+    data: Data = {
+        "strategyId": one.id,
+        "name": one.name,
+        "description": None,
+        "allocation": {"assets": []},
+        "schedule": _cadence_data(one.cadence),
+        "preferences": {"swap": swap},
+        "isPublic": False,
+        "version": one.version,
+        "createdAt": iso(one.created_ms),
+    }
+    return {key: value for key, value in data.items() if key != "schedule" or value is not None}
+
+
+def _limit(request: Request) -> int:
+    return request.limit(default=_DEFAULT_LIMIT, most=LARGEST_LIMIT)
+
+
+def _wanted(request: Request) -> dict[str, str | None]:
+    """Return what of the portfolios is asked for, by the columns of the store."""
+    query = request.asked()
     owner, strategy, status = query.get("ownerAccountId"), query.get("strategyId"), query.get("status")
     if owner is not None and not _ACCOUNT.fullmatch(owner.lower()):
-        raise _invalid("ownerAccountId must be a CAIP-10 account")
+        raise invalid("ownerAccountId must be a CAIP-10 account")
     if strategy is not None and not _ID.fullmatch(strategy):
-        raise _invalid("strategyId must be a strategy id")
-    if status is not None and status not in _STATES:
-        raise _invalid(f"status must be one of {', '.join(_STATES)}")
-    return Filters(
-        owner=None if owner is None else owner.lower(),
-        strategy=strategy,
-        state=None if status is None else _STATES[status],
-    )
+        raise invalid("strategyId must be a strategy id")
+    if status is not None and status not in _LISTED_STATES:
+        raise invalid(f"status must be one of {', '.join(_LISTED_STATES)}")
+    return {"owner": None if owner is None else owner.lower(), "strategy": strategy, "state": status}
 
 
-def _frequency(request: Request) -> Frequency:
-    """Return what a PUT of a schedule asks for; raises ``Refused`` 400 for anything but the documented body."""
+def _cursor(found: Sequence[Enrolled | Strategy], limit: int) -> str | None:
+    """Return where a page of ``limit`` ended, in a form that nobody is tempted to read; ``None`` at the end."""
+    if len(found) <= limit:
+        return None
+    last = found[limit - 1]
+    return urlsafe_b64encode(json.dumps([last.created_ms, last.id]).encode()).decode().rstrip("=")
+
+
+def _after(request: Request) -> tuple[int, str] | None:
+    """Return the time and id that a cursor was made of; raises ``Refused`` 400 for one that is not ours."""
+    cursor = request.asked().get("cursor")
+    if cursor is None:
+        return None
     try:
-        body = json.loads(request.body or b"null")
-    except (ValueError, RecursionError):
-        raise _invalid("the body is not valid JSON") from None
-    if not isinstance(body, dict) or set(body) != {"type", "frequency"} or body["type"] != "interval":
-        raise _invalid('the body must be {"type": "interval", "frequency": …}')
-    words = [frequency.value for frequency in Frequency]
-    if body["frequency"] not in words:
-        raise _invalid(f"frequency must be one of {', '.join(words)}")
-    return Frequency(body["frequency"])
-
-
-def _sealed(*parts: object) -> str:
-    """Return a cursor: where a page ended, in a form that nobody is tempted to read."""
-    return urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
-
-
-def _opened(cursor: str, *kinds: type) -> tuple[Any, ...]:
-    """Return what a cursor was made of; raises ``Refused`` 400 for one that is not ours."""
-    try:
-        parts = json.loads(urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
-    except (ValueError, RecursionError):
-        parts = None
-    if not isinstance(parts, list) or [type(part) for part in parts] != list(kinds) or not all(map(_storable, parts)):
-        raise _invalid("cursor is not one of ours")
-    return tuple(parts)
-
-
-def _storable(part: object) -> bool:
-    """Whether the store can compare with this: SQLite takes neither numbers of any size nor half a character."""
-    return part.isascii() if isinstance(part, str) else isinstance(part, int) and abs(part) < 2**63
-
-
-def _invalid(what: str) -> Refused:
-    return Refused(400, Code.INVALID_REQUEST, what)
+        created, last = json.loads(urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
+        # The store compares with these, and SQLite takes neither numbers of any size nor half a character.
+        if type(created) is int and abs(created) < 2**63 and type(last) is str and last.isascii():
+            return created, last
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise invalid("cursor is not one of ours")

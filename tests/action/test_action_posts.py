@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from reconciler.cli.action import has_something_to_say
 from reconciler.core.errors import ExitReason
 from reconciler.core.model import Cadence
+from reconciler.core.plan import Plan
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
 from reconciler.render.ending import Ending, Found
@@ -76,7 +77,7 @@ def test_changes_only(checkout: Callable[..., Checkout], github: FakeGitHub, fil
 
 def test_a_strategys_change_alone_is_a_change() -> None:
     """`changes-only` says something of a plan that changes nothing but a cadence."""
-    nothing = build_plan({}, {}, Memory(), base_url="https://api.glider.fi", created_ms=0)
+    nothing = build_plan(Plan(base_url="https://api.glider.fi", created_ms=0), {}, {}, Memory())
     changed = replace(nothing, changes=(cadence_change("S1", Cadence.DAILY, Cadence.HOURLY),))
     assert has_something_to_say(Ending(reason=ExitReason.OK, found=Found(command="plan", plan=changed)))
     assert not has_something_to_say(Ending(reason=ExitReason.OK, found=Found(command="plan", plan=nothing)))

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.api.client import Glider
 from reconciler.api.transport import Timeouts, Transport
-from reconciler.core.model import ApiVersion, Paths
+from reconciler.core.intent import Call, Intent
+from reconciler.core.model import Address, ApiVersion, Paths
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from reconciler.core.ports import Confirmation
 
 KEY = "gldr_sk_canary_0123456789"
 NOW_MS = 1_795_000_000_000
@@ -130,6 +133,11 @@ class _All(dict[Any, ApiVersion]):
 
     def get(self, key: object, default: object = None) -> Any:
         return self._version
+
+
+async def sent(api: Glider, call: Call, address: Address, **more: Any) -> Confirmation:
+    """Send one write; ``more`` are fields of its intent."""
+    return await api.send(Intent(address=address, call=call, token="0000a1", **more))
 
 
 def api_of(client: Transport, version: ApiVersion = ApiVersion.V1, paths: Paths = Paths.AUTO, **more: Any) -> Glider:

@@ -11,15 +11,17 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from stub_service import KEY, Answer, Service, api_of, script, transport
+from msgspec import Struct
+from stub_service import KEY, Answer, Service, api_of, script, sent, transport
 
-from reconciler.api.key import Scope, ask_service, check_scopes
-from reconciler.core.doctor import Answer as ServiceAnswer
+from reconciler.api.key import ask_service, require_scopes
+from reconciler.core.doctor import ServiceAnswer
 from reconciler.core.errors import ApiError
 from reconciler.core.fleet import PortfolioList
+from reconciler.core.intent import Call
 from reconciler.core.model import ApiVersion, Live, Paths, PortfolioId, StrategyId, StrategyLive
 from reconciler.core.ports import Confirmation
-from reconciler.core.rebalance import PortfolioFacts, Rebalance, RecentRebalances, Triggered
+from reconciler.core.rebalance import PortfolioFacts, Rebalance, RecentRebalances
 from tests.support import FakeClock
 
 if TYPE_CHECKING:
@@ -62,23 +64,33 @@ async def doctor(client: Transport) -> object:
     return (await ask_service(client, portfolio=None, clock=FakeClock())).whoami[0]
 
 
+class Triggered(Struct):
+    """What became of asking for a run: ``id`` is that of the run."""
+
+    id: str | None
+
+
+async def trigger(api: Glider) -> Triggered:
+    return Triggered((await sent(api, Call.REBALANCE, ID)).run)
+
+
 ASKS: dict[str, Callable[[Transport], Awaitable[object]]] = {
     "v1 status": lambda client: glider(client).read(ID),
-    "v1 start": lambda client: glider(client).start(ID, interval_ms=DAY, offset_ms=None, run_now=False),
-    "v1 pause": lambda client: glider(client).pause(ID, reason="x"),
-    "v1 resume": lambda client: glider(client).resume(ID, reason="x"),
-    "v1 update": lambda client: glider(client).update_schedule(ID, interval_ms=DAY, offset_ms=None),
-    "v1 trigger": lambda client: glider(client).trigger(ID, skip_schedule_validation=False),
+    "v1 start": lambda client: sent(glider(client), Call.START, ID, interval_ms=DAY, offset_ms=None, run_now=False),
+    "v1 pause": lambda client: sent(glider(client), Call.PAUSE, ID, reason="x"),
+    "v1 resume": lambda client: sent(glider(client), Call.RESUME, ID, reason="x"),
+    "v1 update": lambda client: sent(glider(client), Call.UPDATE_SCHEDULE, ID, interval_ms=DAY, offset_ms=None),
+    "v1 trigger": lambda client: trigger(glider(client)),
     "v1 runs": lambda client: glider(client).recent(ID, limit=5),
     "v1 run": lambda client: glider(client).look(ID, "w1"),
     "v1 portfolio": lambda client: glider(client).facts(ID),
     "v2 portfolio": lambda client: glider_v2(client).read(ID),
-    "v2 stop": lambda client: glider_v2(client).pause(ID, reason="x"),
+    "v2 stop": lambda client: sent(glider_v2(client), Call.PAUSE, ID, reason="x"),
     "v2 list": lambda client: glider_v2(client).list_portfolios(),
     "v2 cadence": lambda client: glider(client).read_strategy(StrategyId("s1")),
-    "v2 trigger": lambda client: glider_v2(client).trigger(ID, skip_schedule_validation=False),
+    "v2 trigger": lambda client: trigger(glider_v2(client)),
     "v2 operation": lambda client: glider_v2(client).look(ID, "o1"),
-    "v2 scopes": lambda client: check_scopes(client, [Scope.PORTFOLIOS_WRITE]),
+    "v2 scopes": lambda client: require_scopes(client, ["portfolios:write"]),
     "doctor": doctor,
 }
 

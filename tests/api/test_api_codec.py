@@ -34,7 +34,7 @@ DOCUMENTED = json.loads("""
 
 
 def live(data: object) -> Live:
-    return live_of(ID, {"success": True, "data": data}, operation="status")
+    return live_of(ID, {"success": True, "data": data})
 
 
 def test_the_documented_status_is_read_whole() -> None:
@@ -148,7 +148,7 @@ def test_word_automation_and_paused(
 def test_what_a_decision_hangs_on_must_be_there(payload: dict[str, object]) -> None:
     """No status word, or another portfolio's answer: malformed, never a guess."""
     with pytest.raises(ApiError) as caught:
-        live_of(ID, payload, operation="status")
+        live_of(ID, payload)
     assert caught.value.kind is FailureKind.MALFORMED
 
 
@@ -279,13 +279,13 @@ def test_server_text_is_harmless_and_cut() -> None:
 )  # fmt: skip
 def test_confirmations(data: object, confirmation: Confirmation) -> None:
     """Start, pause and update confirm what they carry; a resume may carry anything."""
-    assert confirmation_of(ID, {"success": True, "data": data}, operation="write") == confirmation
+    assert confirmation_of(ID, {"success": True, "data": data}) == confirmation
 
 
 def test_a_confirmation_about_another_portfolio_is_none() -> None:
     """What was done then is unknown, and the error says that it may have taken effect."""
     with pytest.raises(ApiError) as caught:
-        confirmation_of(ID, {"data": {"portfolioId": "x\x07"}}, operation="write")
+        confirmation_of(ID, {"data": {"portfolioId": "x\x07"}})
     assert caught.value.may_have_taken_effect
     assert "\\u{7}" in str(caught.value)
 
@@ -321,7 +321,7 @@ def test_any_json_is_a_value_or_our_error(data: dict[str, object], status: int) 
     """No JSON of any shape leads to anything but a value or an ApiError that can be shown as it is."""
     for payload in (data, {"success": True, "data": data}, {"success": False, "error": data}):
         for read in (live_of, confirmation_of):
-            outcome(lambda read=read, payload=payload: read(ID, payload, operation="x"))
+            outcome(lambda read=read, payload=payload: read(ID, payload))
         body = json.dumps(payload).encode()
         shown = outcome(lambda body=body: success_of(status, [], body, operation="x", now_ms=0))
         assert isinstance(shown, dict) or is_harmless(shown)

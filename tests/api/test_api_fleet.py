@@ -10,17 +10,16 @@ import pytest
 from stub_service import Request, Service, api_of, fail, ok, status_data, transport
 
 from reconciler.api.client import Glider
-from reconciler.api.fleet import Asked, read_all, read_last, read_names, read_recent
+from reconciler.api.fleet import LastRunQuery, read_all, read_last, read_names, read_recent
 from reconciler.api.transport import Transport
 from reconciler.cli.status import table_reason
 from reconciler.core.adoption import Found, make_adoption
 from reconciler.core.errors import ApiError, ExitReason, FailureKind
 from reconciler.core.model import ApiVersion, Desired, Live, Paths, PortfolioId, RunState, Status
-from reconciler.core.ports import Confirmation
 from reconciler.core.rebalance import Knowledge, LastRebalance, Rebalance, RebalanceStatus
 from reconciler.render.status import StatusRow, status_page
 from reconciler.render.terminal import PLAIN, terminal
-from reconciler.sandbox.faults import Fault, FaultKind, Operation
+from reconciler.sandbox import Fault, FaultKind, Operation
 from tests.support import BASE_URL, World, portfolio, run
 
 if TYPE_CHECKING:
@@ -48,20 +47,6 @@ class Slow:
         finally:
             self.running -= 1
         return Live(id=portfolio, status=Status.ACTIVE)
-
-    async def start(
-        self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None, run_now: bool
-    ) -> Confirmation:
-        return Confirmation()
-
-    async def pause(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
-        return Confirmation()
-
-    async def resume(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
-        return Confirmation()
-
-    async def update_schedule(self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None) -> Confirmation:
-        return Confirmation()
 
 
 class Watcher:
@@ -238,18 +223,18 @@ class Without:
         await send({"type": "http.response.body", "body": self.body})
 
 
-def read(here: World, app: Any, work: Callable[[Glider, Asked], Awaitable[Any]]) -> Any:
+def read(here: World, app: Any, work: Callable[[Glider, LastRunQuery], Awaitable[Any]]) -> Any:
     async def main() -> Any:
         async with Transport(
             base_url=BASE_URL, key="test-key-1234", parallelism=4, clock=here.clock, jitter=lambda: 0.5, asgi_app=app
         ) as transport:
             api = Glider(transport, paths=Paths.AUTO, versions={})
-            return await work(api, Asked(live=await api.read(AAA)))
+            return await work(api, LastRunQuery(live=await api.read(AAA)))
 
     return asyncio.run(main())
 
 
-async def last_of(api: Glider, one: Asked) -> LastRebalance:
+async def last_of(api: Glider, one: LastRunQuery) -> LastRebalance:
     return (await read_last(api, [one], parallelism=4))[AAA]
 
 
@@ -323,8 +308,8 @@ def test_recent_ones_keep_what_the_list_says(here: World) -> None:
 def test_nothing_is_asked_of_what_is_not_there(here: World) -> None:
     """A portfolio that could not be read is not asked for its results."""
 
-    async def work(api: Glider, one: Asked) -> LastRebalance:
-        return await last_of(api, Asked(live=Live(id=AAA, status=Status.NOT_FOUND)))
+    async def work(api: Glider, one: LastRunQuery) -> LastRebalance:
+        return await last_of(api, LastRunQuery(live=Live(id=AAA, status=Status.NOT_FOUND)))
 
     before = len(here.app.requests.kept())
     assert read(here, here.app, work).knowledge is Knowledge.UNREADABLE

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stub_service import sent
 
-from reconciler.api.table import rebalance_id, triggered_of
+from reconciler.api.table import rebalance_id, run_at
 from reconciler.api.transport import Transport
 from reconciler.api.v1 import facts_of, recent_of, workflow_of
 from reconciler.api.v2 import operation_of
 from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.intent import Call
 from reconciler.core.model import ApiVersion
+from reconciler.core.ports import Confirmation
 from reconciler.core.rebalance import RebalanceStatus
 from reconciler.core.text import harmless
 from tests.api.stub_service import Service, api_of, fail, script, transport
@@ -34,7 +37,7 @@ START, CLOSE = "2026-11-22T12:00:00.000Z", "2026-11-22T12:00:40.000Z"
 
 def workflow(**data: Any) -> Rebalance:
     body = {"portfolioId": "aaa", "workflowId": "w", "startTime": START, "closeTime": CLOSE, **data}
-    return workflow_of(AAA, "w", {"data": body}, operation="a test")
+    return workflow_of(AAA, "w", {"data": body})
 
 
 @pytest.mark.parametrize(
@@ -62,8 +65,8 @@ def test_words_in_another_case(word: str) -> None:
     listed = {"recentWorkflows": [{"workflowId": "w", "status": word}]}
     for found in (
         workflow(status=word),
-        operation_of(AAA, "w", {"data": {"state": word}}, operation="a test"),
-        recent_of(AAA, {"data": listed}, operation="a test").rebalances[0],
+        operation_of(AAA, "w", {"data": {"state": word}}),
+        recent_of(AAA, {"data": listed}).rebalances[0],
     ):
         assert (found.status, found.word, found.why) == (S.FAILED, "failed", "failed, no reason given")
     assert workflow(status="Timed_Out").word == "Timed_Out"
@@ -75,7 +78,7 @@ def test_words_in_another_case(word: str) -> None:
 def test_words_of_an_operation(word: str) -> None:
     """Only the last three are an end; without a time of its end, the last update is that."""
     data = {"portfolioId": "aaa", "state": word, "createdAt": START, "updatedAt": CLOSE}
-    found = operation_of(AAA, "o", {"data": data}, operation="a test")
+    found = operation_of(AAA, "o", {"data": data})
     assert found.over is (word in ("completed", "failed", "cancelled"))
     assert found.duration_ms == (40_000 if found.over else None)
 
@@ -111,7 +114,7 @@ def test_a_transaction_is_found_wherever_clients_saw_it() -> None:
 def test_an_answer_that_makes_no_sense(data: Any) -> None:
     """Without a status word, or about another portfolio, an answer is malformed."""
     with pytest.raises(ApiError) as caught:
-        workflow_of(AAA, "w", {"data": data}, operation="a test")
+        workflow_of(AAA, "w", {"data": data})
     assert caught.value.kind is FailureKind.MALFORMED
 
 
@@ -119,7 +122,7 @@ def test_an_answer_that_makes_no_sense(data: Any) -> None:
 def test_ids_that_could_not_be_asked_for(bad: object) -> None:
     """An id is opaque, but must be text that can stand in a path and on a terminal."""
     assert rebalance_id(bad) is None
-    assert triggered_of(AAA, {"data": {"rebalanceId": bad}}, "rebalanceId", operation="a test").id is None
+    assert run_at("rebalanceId")(AAA, {"data": {"rebalanceId": bad}}) == Confirmation()
 
 
 def test_the_list_is_newest_first() -> None:
@@ -132,7 +135,7 @@ def test_the_list_is_newest_first() -> None:
         {"workflowId": "timeless", "status": 5},
     ]
     data = {"recentWorkflows": listed, "details": {"nextScheduledExecution": CLOSE}}
-    found = recent_of(AAA, {"data": data}, operation="a test")
+    found = recent_of(AAA, {"data": data})
     assert [one.id for one in found.rebalances] == ["new", "old", "timeless"]
     assert found.next_run_ms == 1_795_348_840_000
 
@@ -140,10 +143,10 @@ def test_the_list_is_newest_first() -> None:
 def test_facts_of_a_portfolio() -> None:
     """Name, value, archived and trading settings are shown where they are given; nothing is required."""
     data = {"id": "aaa", "name": "Growth\x1b", "valueUsd": 1234.5, "isArchived": False}
-    facts = facts_of(AAA, {"data": data}, operation="a test")
+    facts = facts_of(AAA, {"data": data})
     assert (facts.name, facts.value_usd, facts.archived) == ("Growth\\u{1b}", "1234.50", False)
     assert facts.trading == ()
-    assert facts_of(AAA, {"data": None}, operation="a test").trading == ()
+    assert facts_of(AAA, {"data": None}).trading == ()
 
 
 FIVE: dict[str, object] = {"type": "threshold", "triggerPercentage": 5}
@@ -171,7 +174,7 @@ FREE: dict[str, object] = {"slippage": {"max": 0.5}, "gasless": True}
 )
 def test_trading_settings(fields: dict[str, object], trading: tuple[tuple[str, str], ...]) -> None:
     """They stand in the portfolio's template, whichever its name, and say what they do in two words (API facts §7a)."""
-    assert facts_of(AAA, {"data": {"id": "aaa", **fields}}, operation="a test").trading == trading
+    assert facts_of(AAA, {"data": {"id": "aaa", **fields}}).trading == trading
 
 
 KEYS = ["status", "result", "error", "success", "transactionHash", "valueUsd", "recentWorkflows", "template",
@@ -187,10 +190,10 @@ JSON = st.recursive(
 def test_no_answer_breaks_anything(data: Any) -> None:
     """Whatever is answered, it is understood or refused, and no text of it is harmful."""
     for read in (
-        lambda: workflow_of(AAA, "w", {"data": data}, operation="a test"),
-        lambda: operation_of(AAA, "o", {"data": data}, operation="a test"),
-        lambda: recent_of(AAA, {"data": data}, operation="a test"),
-        lambda: facts_of(AAA, {"data": data}, operation="a test"),
+        lambda: workflow_of(AAA, "w", {"data": data}),
+        lambda: operation_of(AAA, "o", {"data": data}),
+        lambda: recent_of(AAA, {"data": data}),
+        lambda: facts_of(AAA, {"data": data}),
     ):
         try:
             found: Any = read()
@@ -249,18 +252,18 @@ def test_a_trigger_finds_its_path_family(tmp_path: Path, family: str) -> None:
 
     async def trigger(api: Glider) -> Any:
         try:
-            return await api.trigger(AAA, skip_schedule_validation=False)
+            return await sent(api, Call.REBALANCE, AAA)
         except ApiError as error:
             if not error.other_route:
                 raise
-            return await api.trigger(AAA, skip_schedule_validation=False)
+            return await sent(api, Call.REBALANCE, AAA)
 
     triggered = asked(here, trigger)
     after = here.store.portfolio("aaa")
     assert before is not None
     assert after is not None
     assert after.runs == before.runs + 1
-    assert triggered.id.startswith("rebal_")
+    assert triggered.run.startswith("rebal_")
 
 
 def test_an_operation_id_is_encoded_into_its_path(tmp_path: Path) -> None:
@@ -272,12 +275,12 @@ def test_an_operation_id_is_encoded_into_its_path(tmp_path: Path) -> None:
     )
 
     async def work(api: Glider) -> Any:
-        triggered = await api.trigger(AAA, skip_schedule_validation=False)
-        return triggered, await api.look(AAA, triggered.id or "")
+        triggered = await sent(api, Call.REBALANCE, AAA)
+        return triggered, await api.look(AAA, triggered.run or "")
 
     triggered, found = asked(here, work, ApiVersion.V2)
-    assert "%3A" in triggered.id
-    assert (found.id, found.word) == (triggered.id, "accepted")
+    assert "%3A" in triggered.run
+    assert (found.id, found.word) == (triggered.run, "accepted")
 
 
 @pytest.mark.parametrize("bad", ["../../x", "a/b", "", "x" * 129])
@@ -286,5 +289,5 @@ def test_no_other_id_reaches_a_path(tmp_path: Path, bad: str) -> None:
     here = World(journal=tmp_path / "j", portfolios={"aaa": {"interval": "24h"}})
     for version in ApiVersion:
         with pytest.raises(ApiError, match="not sent"):
-            asked(here, lambda api: api.trigger(portfolio(bad), skip_schedule_validation=False), version)
+            asked(here, lambda api: sent(api, Call.REBALANCE, portfolio(bad)), version)
     assert here.app.requests.kept() == ()

@@ -6,12 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from stub_service import Request, Service, api_of, fail, ok, transport
+from stub_service import Request, Service, api_of, fail, ok, sent, transport
 
 from reconciler.api.fleet import read_strategies
 from reconciler.api.v2 import strategy_live_of
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.model import Cadence, StrategyId, StrategyLive, StrategyStatus
+from reconciler.core.intent import Call
+from reconciler.core.model import Cadence, StrategyId, StrategyLive, StrategyStatus, address_of
 
 ID = StrategyId("01JWZEE2MF30KVRMRX53N88VA4")
 PATH = f"/v2/strategies/{ID}/schedule"
@@ -26,7 +27,7 @@ def ask(service: Service, *, wanted: Cadence | None = None, strategy: StrategyId
             try:
                 if wanted is None:
                     return await api.read_strategy(strategy)
-                return await api.set_cadence(strategy, wanted)
+                return (await sent(api, Call.SET_CADENCE, address_of(strategy), cadence=wanted)).cadence
             except ApiError as error:
                 return error
 
@@ -63,14 +64,14 @@ ANSWERS: dict[str, tuple[object, StrategyStatus, Cadence | None, str]] = {
 def test_what_an_answer_means(data: object, status: StrategyStatus, cadence: Cadence | None, word: str) -> None:
     """A documented cadence is found in any case; none is unknown, another word is kept, harmless (API facts §4.7)."""
     found = StrategyLive(id=ID, status=status, cadence=cadence, word=word)
-    assert strategy_live_of(ID, {"success": True, "data": data}, operation="x") == found
+    assert strategy_live_of(ID, {"success": True, "data": data}) == found
 
 
 @pytest.mark.parametrize("data", [[], "daily", 7, {"frequency": 86_400_000}, {"type": 1, "frequency": "daily"}])
 def test_what_is_no_schedule_is_an_error(data: object) -> None:
     """An answer of another shape is malformed, and never read as no schedule."""
     with pytest.raises(ApiError) as raised:
-        strategy_live_of(ID, {"success": True, "data": data}, operation="x")
+        strategy_live_of(ID, {"success": True, "data": data})
     assert raised.value.kind is FailureKind.MALFORMED
 
 

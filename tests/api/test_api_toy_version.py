@@ -8,27 +8,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
-from stub_service import Request, Service, api_of, fail, ok, status_data, transport
+from stub_service import Request, Service, api_of, fail, ok, sent, status_data, transport
 
 import reconciler.api
 from reconciler.api.client import TABLES, Glider
-from reconciler.api.fleet import Asked, read_all, read_fleet, read_last
+from reconciler.api.fleet import LastRunQuery, read_all, read_fleet, read_last
 from reconciler.api.table import (
     Fields,
-    Listing,
-    Page,
-    Read,
+    ListCall,
+    ListPage,
+    ReadCall,
     Route,
     Table,
-    Wish,
-    Write,
+    WriteCall,
     moment_of,
     required_data,
     required_run_status,
+    run_at,
 )
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.intent import Call
-from reconciler.core.model import ApiVersion, Cadence, Capabilities, Live, Paths, PortfolioId, Status, StrategyId
+from reconciler.core.intent import Call, Intent
+from reconciler.core.model import (
+    ApiVersion,
+    Capabilities,
+    Live,
+    Paths,
+    PortfolioId,
+    Status,
+    StrategyId,
+    address_of,
+)
 from reconciler.core.ports import Confirmation
 from reconciler.core.rebalance import Knowledge, PortfolioFacts, Rebalance, RecentRebalances
 
@@ -52,29 +61,29 @@ class _Version(str):
         return str(self)
 
 
-def live_of_toy(portfolio: PortfolioId, payload: Fields, *, operation: str) -> Live:
-    data = required_data(portfolio, payload, operation)
+def live_of_toy(portfolio: PortfolioId, payload: Fields) -> Live:
+    data = required_data(portfolio, payload)
     status = Status.PAUSED if data.get("halted") else Status.ACTIVE
     return Live(id=portfolio, status=status, word=status.value, next_run_ms=moment_of(data.get("next")))
 
 
-def confirmation_of_toy(portfolio: PortfolioId, payload: Fields, *, operation: str) -> Confirmation:
-    return Confirmation(next_run_ms=moment_of(required_data(portfolio, payload, operation).get("next")))
+def confirmation_of_toy(portfolio: PortfolioId, payload: Fields) -> Confirmation:
+    return Confirmation(next_run_ms=moment_of(required_data(portfolio, payload).get("next")))
 
 
-def batch_of(portfolio: PortfolioId, rebalance: str, payload: Fields, *, operation: str) -> Rebalance:
-    status, word = required_run_status(required_data(portfolio, payload, operation).get("phase"), operation)
+def batch_of(portfolio: PortfolioId, rebalance: str, payload: Fields) -> Rebalance:
+    status, word = required_run_status(required_data(portfolio, payload).get("phase"))
     return Rebalance(id=rebalance, status=status, word=word)
 
 
-def page_of_toy(payload: Fields, operation: str) -> Page:
+def page_of_toy(payload: Fields) -> ListPage:
     names = cast("list[str]", payload["data"])
     rows = tuple(Live(id=PortfolioId(name), status=Status.ACTIVE, word="active") for name in names)
-    return Page(rows=rows, cursor=None, unreadable=0, size=len(rows), says_end=True)
+    return ListPage(rows=rows, cursor=None, unreadable=0, size=len(rows), says_end=True)
 
 
-def _because(wish: Wish) -> Fields:
-    return {"because": wish.reason}
+def _because(intent: Intent) -> Fields:
+    return {"because": intent.reason}
 
 
 V3: Final = cast("ApiVersion", _Version("v3"))
@@ -82,17 +91,15 @@ TOY: Final = Table(
     word="v3",
     folder="/v3/wallets/",
     noun="batch",
-    status=Read("state", live_of_toy),
-    confirmation=confirmation_of_toy,
+    status=ReadCall("state", live_of_toy),
     writes={
-        Call.PAUSE: Write("pause", (Route("halt", _because),)),
-        Call.RESUME: Write("resume", (Route("go", _because),)),
-        Call.REBALANCE: Write("rebalance", (Route("batches", _because),), cools_down=True),
+        Call.PAUSE: WriteCall("pause", (Route("halt", _because),), confirmation_of_toy),
+        Call.RESUME: WriteCall("resume", (Route("go", _because),), confirmation_of_toy),
+        Call.REBALANCE: WriteCall("rebalance", (Route("batches", _because),), run_at("batch"), cools_down=True),
     },
     lacks={Call.START: "a wallet is always started"},
-    run_key="batch",
-    look=Read("batches/{}", batch_of),
-    listing=Listing(path=lambda _: "/v3/wallets", size=2, page=page_of_toy),
+    look=ReadCall("batches/{}", batch_of),
+    listing=ListCall(path=lambda _: "/v3/wallets", size=2, page=page_of_toy),
 )
 
 
@@ -132,8 +139,16 @@ PAUSED = Live(id=THREE, status=Status.PAUSED, word="paused", next_run_ms=DUE_MS)
     ("work", "found", "calls"),
     [
         (lambda api: api.read(THREE), PAUSED, ["GET /v3/wallets/three/state"]),
-        (lambda api: api.pause(THREE, reason="x"), Confirmation(next_run_ms=DUE_MS), ["POST /v3/wallets/three/halt"]),
-        (lambda api: api.resume(THREE, reason="x"), Confirmation(next_run_ms=DUE_MS), ["POST /v3/wallets/three/go"]),
+        (
+            lambda api: sent(api, Call.PAUSE, THREE, reason="x"),
+            Confirmation(next_run_ms=DUE_MS),
+            ["POST /v3/wallets/three/halt"],
+        ),
+        (
+            lambda api: sent(api, Call.RESUME, THREE, reason="x"),
+            Confirmation(next_run_ms=DUE_MS),
+            ["POST /v3/wallets/three/go"],
+        ),
         (lambda api: api.recent(THREE, limit=5), RecentRebalances(listed=False), []),
         (lambda api: api.facts(THREE), PortfolioFacts(), []),
     ],
@@ -150,10 +165,10 @@ def test_a_rebalance_of_it_is_asked_for_and_followed() -> None:
     """Its id is found under the key of the table, and asked for by the table's path."""
 
     async def work(api: Glider) -> Any:
-        triggered = await api.trigger(THREE, skip_schedule_validation=True)
+        triggered = await sent(api, Call.REBALANCE, THREE, skip_schedule_validation=True)
         live = await api.read(THREE)
-        last = await read_last(api, [Asked(live=live, operation=triggered.id)], parallelism=1)
-        return triggered.id, api.noun(THREE), last[THREE].knowledge, last[THREE].rebalance
+        last = await read_last(api, [LastRunQuery(live=live, operation=triggered.run)], parallelism=1)
+        return triggered.run, api.noun(THREE), last[THREE].knowledge, last[THREE].rebalance
 
     (name, noun, knowledge, rebalance), service = drive(work)
     assert (name, noun, knowledge, rebalance.word) == ("b 1", "batch", Knowledge.READ, "running")
@@ -168,22 +183,22 @@ def test_a_rebalance_of_it_is_asked_for_and_followed() -> None:
     ("work", "said", "operation"),
     [
         (
-            lambda api: api.start(THREE, interval_ms=1, offset_ms=None, run_now=False),
+            lambda api: sent(api, Call.START, THREE, interval_ms=1, offset_ms=None, run_now=False),
             "there is no start of a v3 portfolio; a wallet is always started",
             "start of three",
         ),
         (
-            lambda api: api.update_schedule(THREE, interval_ms=1, offset_ms=None),
+            lambda api: sent(api, Call.UPDATE_SCHEDULE, THREE, interval_ms=1, offset_ms=None),
             "there is no update-schedule of a v3 portfolio; the API has no such call",
             "update-schedule of three",
         ),
         (
-            lambda api: api.start(TWO, interval_ms=1, offset_ms=None, run_now=False),
+            lambda api: sent(api, Call.START, TWO, interval_ms=1, offset_ms=None, run_now=False),
             "there is no start of a v2 portfolio; it has its schedule from its strategy, and can only be resumed",
             "start of two",
         ),
         (
-            lambda api: api.update_schedule(TWO, interval_ms=1, offset_ms=None),
+            lambda api: sent(api, Call.UPDATE_SCHEDULE, TWO, interval_ms=1, offset_ms=None),
             "there is no update-schedule of a v2 portfolio; its cadence belongs to its strategy",
             "update-schedule of two",
         ),
@@ -201,7 +216,10 @@ def test_what_a_version_lacks_is_refused(work: Any, said: str, operation: str) -
 def test_where_no_version_has_strategies_they_are_refused() -> None:
     """A cadence is neither read nor set, and nothing is sent."""
     strategy = StrategyId("s1")
-    for work in (lambda api: api.read_strategy(strategy), lambda api: api.set_cadence(strategy, Cadence.DAILY)):
+    for work in (
+        lambda api: api.read_strategy(strategy),
+        lambda api: sent(api, Call.SET_CADENCE, address_of(strategy)),
+    ):
         with pytest.raises(ApiError, match="not sent: no API has strategies"):
             drive(work, tables={V3: TOY})
 
@@ -256,7 +274,12 @@ def test_a_version_can_do_what_its_table_holds(version: ApiVersion) -> None:
     assert table.word == version.value
     assert (Call.START in table.writes, Call.UPDATE_SCHEDULE in table.writes) == (can.owns_schedule,) * 2
     assert (table.listing is not None) is can.lists
-    assert {bool(route.body(Wish(reason="x"))) for route in table.writes[Call.PAUSE].routes} == {can.keeps_reason}
+    assert (table.recent is not None) is can.lists_runs
+    assert (table.families is not None) is can.has_two_paths
+    assert {
+        bool(route.body(Intent(address=ONE, call=Call.PAUSE, token="0000a1", reason="x")))
+        for route in table.writes[Call.PAUSE].routes
+    } == {can.keeps_reason}
     missing = set(Call) - {Call.SET_CADENCE} - set(table.writes)
     assert set(table.lacks) == missing
     routes = {len(write.routes) for write in table.writes.values()}

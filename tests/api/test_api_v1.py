@@ -7,9 +7,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from stub_service import Request, Service, api_of, fail, ok, status_data, transport
+from stub_service import Request, Service, api_of, fail, ok, sent, status_data, transport
 
 from reconciler.core.errors import ApiError, FailureKind
+from reconciler.core.intent import Call
 from reconciler.core.model import Paths, PortfolioId, Status
 from reconciler.core.ports import Confirmation, PortfolioApi
 
@@ -25,19 +26,19 @@ H = 3_600_000
 
 
 def start(api: PortfolioApi) -> Awaitable[Confirmation]:
-    return api.start(ID, interval_ms=6 * H, offset_ms=5, run_now=False)
+    return sent(api, Call.START, ID, interval_ms=6 * H, offset_ms=5, run_now=False)
 
 
 def pause(api: PortfolioApi) -> Awaitable[Confirmation]:
-    return api.pause(ID, reason="why")
+    return sent(api, Call.PAUSE, ID, reason="why")
 
 
 def resume(api: PortfolioApi) -> Awaitable[Confirmation]:
-    return api.resume(ID, reason="")
+    return sent(api, Call.RESUME, ID, reason="")
 
 
 def update(api: PortfolioApi) -> Awaitable[Confirmation]:
-    return api.update_schedule(ID, interval_ms=6 * H, offset_ms=5)
+    return sent(api, Call.UPDATE_SCHEDULE, ID, interval_ms=6 * H, offset_ms=5)
 
 
 def again(act: Callable[[Glider], Awaitable[Any]]) -> Callable[[Glider], Awaitable[Any]]:
@@ -127,7 +128,7 @@ def test_paths_and_bodies(paths: Paths, act: Any, path: str, body: dict[str, obj
 def test_an_undeclared_offset_is_not_sent() -> None:
     """Without an offset the object holds the interval alone."""
     stub = service()
-    run(stub, Paths.GUIDE, lambda api: api.update_schedule(ID, interval_ms=6 * H, offset_ms=None))
+    run(stub, Paths.GUIDE, lambda api: sent(api, Call.UPDATE_SCHEDULE, ID, interval_ms=6 * H, offset_ms=None))
     assert stub.seen[0].json() == {"interval": {"every": 6 * H}}
 
 
@@ -185,11 +186,11 @@ def test_fifty_at_once_find_the_other_route(missing: tuple[str, ...]) -> None:
 
             async def write(name: PortfolioId) -> None:
                 try:
-                    await api.pause(name, reason="")
+                    await sent(api, Call.PAUSE, name, reason="")
                 except ApiError as error:
                     if not error.other_route:
                         raise
-                    await api.pause(name, reason="")
+                    await sent(api, Call.PAUSE, name, reason="")
 
             await asyncio.gather(*(write(name) for name in names))
             await write(names[0])
@@ -251,7 +252,7 @@ def test_a_portfolio_without_its_template_teaches_nothing_of_the_route() -> None
         return ok({}) if "/other/rebalance/schedule/" in request.path else fail(404)
 
     stub = Service(answer)
-    results, _ = run(stub, Paths.AUTO, again(pause), lambda api: api.pause(PortfolioId("other"), reason=""))
+    results, _ = run(stub, Paths.AUTO, again(pause), lambda api: sent(api, Call.PAUSE, PortfolioId("other"), reason=""))
     assert results[0].kind is FailureKind.NOT_FOUND
     assert results[1] == Confirmation()
     assert stub.calls[-1] == "POST /v1/portfolio/other/rebalance/schedule/pause"
@@ -362,6 +363,15 @@ def test_an_error_names_its_call() -> None:
     results, _ = run(stub, Paths.AUTO, start, pause, resume, update, lambda api: api.read(ID))
     assert [error.operation for error in results] == [
         f"{verb} of {ID}" for verb in ("start", "pause", "resume", "update-schedule", "status")
+    ]
+
+
+def test_an_answer_that_makes_no_sense_names_its_call() -> None:
+    """Also where the answer itself was good, and only what it says can't be used."""
+    stub = Service(lambda request: ok({"portfolioId": "another"}))
+    results, _ = run(stub, Paths.AUTO, pause, lambda api: api.read(ID), lambda api: api.recent(ID, limit=1))
+    assert [(error.kind, error.operation) for error in results] == [
+        (FailureKind.MALFORMED, f"{of} of {ID}") for of in ("pause", "status", "rebalances")
     ]
 
 

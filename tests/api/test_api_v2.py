@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import pytest
-from stub_service import Request, Service, api_of, fail, ok, script, transport
+from stub_service import Request, Service, api_of, fail, ok, script, sent, transport
 
 from reconciler.api.client import MOST_IDLE_PAGES, Glider
 from reconciler.api.fleet import read_fleet
-from reconciler.api.key import Scope, check_scopes
+from reconciler.api.key import require_scopes
 from reconciler.api.v2 import confirmation_of_v2, live_of_v2
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, exit_reason_of
 from reconciler.core.fleet import SINGLY, Listing, Unmanaged
+from reconciler.core.intent import Call
 from reconciler.core.model import ApiVersion, Live, Paths, PortfolioId, Status
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def test_a_portfolio_is_read_as_documented() -> None:
 
 def test_what_a_paused_one_was_due_is_no_next_run() -> None:
     """The left-over time tells one pause from the next, and is shown to nobody as a run (API facts §1.3)."""
-    live = live_of_v2(ID, {"data": row(status="paused")}, operation="")
+    live = live_of_v2(ID, {"data": row(status="paused")})
     assert (live.status, live.next_run_ms) == (Status.PAUSED, None)
     assert live.schedule_id == f"due {DUE}"
 
@@ -106,14 +107,14 @@ ODD_SCHEDULES: dict[str, tuple[object, Status, str]] = {
 def test_an_odd_schedule(name: str) -> None:
     """Only the word decides; a null or absent schedule is none; whatever else is odd counts as missing."""
     schedule, status, word = ODD_SCHEDULES[name]
-    live = live_of_v2(ID, {"data": row(schedule=schedule)}, operation="")
+    live = live_of_v2(ID, {"data": row(schedule=schedule)})
     assert (live.status, live.word) == (status, word)
     assert (live.interval_ms, live.next_run_ms, live.scheduled_ms, live.schedule_id) == (None, None, (), None)
 
 
 def test_an_absent_schedule_is_none() -> None:
     """As null is."""
-    assert live_of_v2(ID, {"data": {"portfolioId": ID}}, operation="") == Live(id=ID, status=Status.NO_SCHEDULE)
+    assert live_of_v2(ID, {"data": {"portfolioId": ID}}) == Live(id=ID, status=Status.NO_SCHEDULE)
 
 
 @pytest.mark.parametrize(
@@ -132,33 +133,33 @@ def test_an_absent_schedule_is_none() -> None:
 def test_an_answer_that_is_none(data: object) -> None:
     """An answer about nothing, about another portfolio, or without a status word is malformed."""
     with pytest.raises(ApiError) as caught:
-        live_of_v2(ID, {"data": data}, operation="status")
+        live_of_v2(ID, {"data": data})
     assert caught.value.kind is FailureKind.MALFORMED
 
 
 def test_hostile_names_are_harmless() -> None:
     """Names are made harmless where they come in; those of another type count as missing."""
-    live = live_of_v2(ID, {"data": row(portfolioName="\u202ea\x07", strategyId=["x"])}, operation="")
+    live = live_of_v2(ID, {"data": row(portfolioName="\u202ea\x07", strategyId=["x"])})
     assert (live.name, live.strategy) == ("\\u{202e}a\\u{7}", None)
 
 
 def test_start_and_stop() -> None:
     """Resume is POST start and pause POST stop, with an empty body: v2 takes no reason."""
     service = Service(script(ok(row())))
-    confirmation = call(service, lambda api: api.resume(ID, reason="Audit"))
-    call(service, lambda api: api.pause(ID, reason="Audit"))
+    confirmation = call(service, lambda api: sent(api, Call.RESUME, ID, reason="Audit"))
+    call(service, lambda api: sent(api, Call.PAUSE, ID, reason="Audit"))
     assert service.calls == [f"POST /v2/portfolios/{ID}/start", f"POST /v2/portfolios/{ID}/stop"]
     assert [request.json() for request in service.seen] == [{}, {}]
     assert confirmation.next_run_ms == DUE_MS
-    assert confirmation_of_v2(ID, {"data": row(schedule=None)}, operation="").next_run_ms is None
+    assert confirmation_of_v2(ID, {"data": row(schedule=None)}).next_run_ms is None
 
 
 def test_what_v2_does_not_have_is_never_sent() -> None:
     """A start with an interval and an update of a schedule are refused here, and change nothing."""
     service = Service(script(ok(row())))
     for act in (
-        lambda api: api.start(ID, interval_ms=DAY, offset_ms=None, run_now=False),
-        lambda api: api.update_schedule(ID, interval_ms=DAY, offset_ms=None),
+        lambda api: sent(api, Call.START, ID, interval_ms=DAY, offset_ms=None, run_now=False),
+        lambda api: sent(api, Call.UPDATE_SCHEDULE, ID, interval_ms=DAY, offset_ms=None),
     ):
         with pytest.raises(ApiError, match="not sent") as caught:
             call(service, act)
@@ -294,6 +295,10 @@ def test_a_row_that_can_not_be_understood_is_unreadable_alone() -> None:
     """Its neighbours are read; it keeps its name, and nobody takes it for unmanaged and gone."""
     found, _ = listed(page(row("a", 3), row("b")))
     assert [live.status for live in found.rows.values()] == [Status.UNREADABLE, Status.ACTIVE]
+    assert [live.failure and live.failure.operation for live in found.rows.values()] == [
+        "list of portfolios, page 1",
+        None,
+    ]
     assert found.rows[PortfolioId("a")].name == "Alice Portfolio"
     assert found.complete
 
@@ -459,17 +464,17 @@ def test_the_router_keeps_the_versions_apart() -> None:
     ]
 
 
-def scopes_of(answer: tuple[int, dict[str, str], bytes], *needed: Scope) -> tuple[str | None, list[str]]:
+def scopes_of(answer: tuple[int, dict[str, str], bytes], *needed: str) -> tuple[str | None, list[str]]:
     service = Service(script(answer))
 
     async def go() -> str | None:
         async with transport(service) as client:
-            return await check_scopes(client, needed)
+            return await require_scopes(client, needed)
 
     return asyncio.run(go()), service.calls
 
 
-WRITE, CADENCE = Scope.PORTFOLIOS_WRITE, Scope.STRATEGIES_WRITE
+WRITE, CADENCE = "portfolios:write", "strategies:write"
 
 
 def test_enough_scopes_need_no_word() -> None:

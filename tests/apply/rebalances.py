@@ -9,7 +9,7 @@ from tests.apply.scripted import Scripted
 if TYPE_CHECKING:
     from reconciler.apply.run import Stop
     from reconciler.core.model import PortfolioId
-    from reconciler.core.rebalance import PortfolioFacts, Rebalance, RebalanceResult, RecentRebalances, Triggered
+    from reconciler.core.rebalance import PortfolioFacts, Rebalance, RebalanceResult, RecentRebalances
 
 
 class Rebalancer(Scripted):
@@ -21,9 +21,6 @@ class Rebalancer(Scripted):
 
     def noun(self, portfolio: PortfolioId) -> str:
         return self._noun
-
-    async def trigger(self, portfolio: PortfolioId, *, skip_schedule_validation: bool) -> Triggered:
-        return await self._write("trigger", portfolio, skip_schedule_validation)
 
     async def recent(self, portfolio: PortfolioId, *, limit: int) -> RecentRebalances:
         return await self._answer("recent", portfolio, limit)

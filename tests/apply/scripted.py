@@ -11,15 +11,15 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Self
 
 from reconciler.apply.run import Stop
-from reconciler.core.intent import Intent
+from reconciler.core.intent import Call, Intent
+from reconciler.core.model import strategy_of
+from reconciler.core.ports import Confirmation
 from tests.support import FakeClock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.core.intent import Call
-    from reconciler.core.model import Address, Cadence, Live, PortfolioId, StrategyId, StrategyLive
-    from reconciler.core.ports import Confirmation
+    from reconciler.core.model import Address, Live, PortfolioId, StrategyId, StrategyLive
 
 Answer = Any
 """A value to be returned or an error to be raised; a function is called for either.
@@ -78,25 +78,23 @@ class Scripted:
     async def read(self, portfolio: PortfolioId) -> Live:
         return await self._look("read", portfolio)
 
-    async def start(
-        self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None, run_now: bool
-    ) -> Confirmation:
-        return await self._write("start", portfolio, interval_ms, offset_ms, run_now)
-
-    async def pause(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
-        return await self._write("pause", portfolio, reason)
-
-    async def resume(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
-        return await self._write("resume", portfolio, reason)
-
-    async def update_schedule(self, portfolio: PortfolioId, *, interval_ms: int, offset_ms: int | None) -> Confirmation:
-        return await self._write("update-schedule", portfolio, interval_ms, offset_ms)
-
     async def read_strategy(self, strategy: StrategyId) -> StrategyLive:
         return await self._look("read-strategy", strategy)
 
-    async def set_cadence(self, strategy: StrategyId, cadence: Cadence) -> Cadence | None:
-        return await self._write("set-cadence", strategy, cadence)
+    async def send(self, intent: Intent) -> Confirmation:
+        """Write down the call with what it sends; a cadence, or none, is answered as itself."""
+        address, schedule = intent.address, (intent.interval_ms, intent.offset_ms)
+        match intent.call:
+            case Call.START:
+                return await self._write("start", address, *schedule, intent.run_now)
+            case Call.PAUSE | Call.RESUME:
+                return await self._write(intent.call.value, address, intent.reason)
+            case Call.UPDATE_SCHEDULE:
+                return await self._write("update-schedule", address, *schedule)
+            case Call.SET_CADENCE:
+                return Confirmation(cadence=await self._write("set-cadence", strategy_of(address), intent.cadence))
+            case Call.REBALANCE:
+                return await self._write("trigger", address, intent.skip_schedule_validation)
 
 
 class ScriptedRoom:

@@ -32,7 +32,7 @@ from reconciler.core.model import (
 )
 from reconciler.core.plan import Change, ChangeReason, Snapshot
 from reconciler.core.ports import Confirmation, WriteNotSent
-from reconciler.core.rebalance import Rebalance, RebalanceResult, RebalanceStatus, RecentRebalances, Triggered
+from reconciler.core.rebalance import Rebalance, RebalanceResult, RebalanceStatus, RecentRebalances
 from tests.apply.carried import LOOKS, apply, plan_of, tokens
 from tests.apply.rebalances import Notes, Rebalancer
 from tests.apply.scripted import Scripted, edit, intent, rows
@@ -180,7 +180,7 @@ KINDS = {
         call=Call.REBALANCE,
         of=None,
         before=RUNS,
-        ok=Triggered(id="w2"),
+        ok=Confirmation(run="w2"),
         done=lambda _: RUNS,
         sent=lambda _: ("trigger", A, False),
         lost_look=("recent", A, 10),

@@ -205,9 +205,13 @@ def test_records_come_back(place: Path) -> None:
         journal.confirm({A: RECORD})
         assert journal.memory().records == {A: RECORD, B: BARE}
         assert list(journal.memory().records) == [A, B]
-        assert (journal.record(A), journal.record(B), journal.record(C)) == (RECORD, BARE, None)
+        assert (
+            journal.memory(A).records.get(A),
+            journal.memory(B).records.get(B),
+            journal.memory(C).records.get(C),
+        ) == (RECORD, BARE, None)
     with opened(place, THERE) as journal:
-        assert (journal.memory(), journal.record(A)) == (Memory(exists=True), None)
+        assert (journal.memory(), journal.memory(A).records.get(A)) == (Memory(exists=True), None)
         journal.confirm({A: BARE})
     assert remembered(place).records == {A: RECORD, B: BARE}
     assert remembered(place, THERE).records == {A: BARE}
@@ -222,11 +226,11 @@ def test_a_void_record(place: Path, outcome: WriteOutcome | None) -> None:
         journal.confirm({A: RECORD})
         journal.confirm({B: RECORD})
         write(journal, intent(A, Call.REBALANCE))
-        assert journal.record(A) == RECORD
+        assert journal.memory(A).records.get(A) == RECORD
         write(journal, intent(A, Call.RESUME), outcome)
         left = {B: RECORD} if outcome in MAY_HAVE_TAKEN_EFFECT else {A: RECORD, B: RECORD}
         assert journal.memory().records == left
-        assert journal.record(A) == left.get(A)
+        assert journal.memory(A).records.get(A) == left.get(A)
         journal.confirm({A: BARE})
         assert journal.memory().records == {A: BARE, B: RECORD}
 
@@ -403,10 +407,12 @@ def test_a_cadence_that_is_not_there(place: Path, wanted: str) -> None:
     with opened(place) as journal:
         for question in (journal.unsettled, lambda: journal.last_write(address_of(S), "0000a1")):
             assert refusal(question) == damaged
-        assert journal.cadence(S) is None  # the newest may have taken effect, so what it set is not looked at
+        assert (
+            journal.memory(address_of(S)).cadences.get(S) is None
+        )  # the newest may have taken effect, so what it set is not looked at
     edit(place, "DELETE FROM writes WHERE outcome IS NULL")
     with opened(place) as journal:
-        assert refusal(lambda: journal.cadence(S)) == damaged
+        assert refusal(lambda: journal.memory(address_of(S)).cadences.get(S)) == damaged
         assert refusal(journal.memory) == damaged
 
 
@@ -434,8 +440,8 @@ def test_a_record_that_makes_no_sense(used: Path) -> None:
     assert refusal(lambda: remembered(used)) == damaged
     with opened(used) as journal:
         assert refusal(journal.memory) == damaged
-        assert refusal(lambda: journal.record(B)) == damaged
-        assert journal.record(A) is None
+        assert refusal(lambda: journal.memory(B).records.get(B)) == damaged
+        assert journal.memory(A).records.get(A) is None
 
 
 def test_tables_that_are_gone(used: Path) -> None:
@@ -448,12 +454,12 @@ def test_tables_that_are_gone(used: Path) -> None:
         for question in (
             journal.memory,
             journal.unsettled,
-            lambda: journal.record(A),
-            lambda: journal.cadence(S),
-            lambda: journal.since(A),
+            lambda: journal.memory(A).records.get(A),
+            lambda: journal.memory(address_of(S)).cadences.get(S),
+            lambda: journal.memory(A).since.get(A),
             lambda: journal.knows("0000a1"),
             lambda: journal.maybe_sent(A, Call.PAUSE, plans=("f",)),
-            lambda: journal.unanswered(A),
+            lambda: journal.memory(A).unanswered.get(A),
             lambda: journal.begin(intent(A, Call.PAUSE)),
             lambda: journal.end(1, WriteOutcome.FAILED, ""),
             lambda: journal.confirm({A: RECORD}),

@@ -101,10 +101,10 @@ def test_since(
         write(journal, intent(A, Call.PAUSE, EARLIER))
         journal.open_run(fingerprint=fingerprint, tool="t", approved=approved)
         write(journal, intent(A, Call.RESUME, NEWEST, is_step=step), outcome)
-        assert journal.since(A, plans=plans) == expected
+        assert journal.memory(A, plans=plans).since.get(A) == expected
         assert journal.memory(plans=plans).since == {A: expected}
-        assert journal.since(A) == journal.memory().since[A] == OTHER_PLAN[outcome]
-        assert journal.since(B, plans=plans) is None
+        assert journal.memory(A).since.get(A) == journal.memory().since[A] == OTHER_PLAN[outcome]
+        assert journal.memory(B, plans=plans).since.get(B) is None
     found = read_memory(place, base_url=HERE, now_ms=NOON_MS, plans=plans)
     assert found.since == {A: expected}
 
@@ -113,29 +113,33 @@ def test_since_of_a_change_in_two_steps(place: Path) -> None:
     """A change that was carried out to its end counts, also under its own plan; one that broke off halfway does not."""
     with opened(place) as journal:
         write(journal, intent(A, Call.UPDATE_SCHEDULE, "0000a1", is_step=True))
-        assert (journal.since(A, plans=("f",)), journal.since(A)) == (None, "0000a1")
+        assert (journal.memory(A, plans=("f",)).since.get(A), journal.memory(A).since.get(A)) == (None, "0000a1")
         write(journal, intent(A, Call.RESUME, "0000a2"), UNKNOWN)
-        assert (journal.since(A, plans=("f",)), journal.since(A)) == (None, "0000a2")
+        assert (journal.memory(A, plans=("f",)).since.get(A), journal.memory(A).since.get(A)) == (None, "0000a2")
         write(journal, intent(A, Call.UPDATE_SCHEDULE, "0000a3", is_step=True))
-        assert (journal.since(A, plans=("f",)), journal.since(A)) == (None, "0000a3")
+        assert (journal.memory(A, plans=("f",)).since.get(A), journal.memory(A).since.get(A)) == (None, "0000a3")
         write(journal, intent(A, Call.RESUME, "0000a4"))
-        assert (journal.since(A, plans=("f",)), journal.since(A)) == ("0000a4", "0000a4")
+        assert (journal.memory(A, plans=("f",)).since.get(A), journal.memory(A).since.get(A)) == ("0000a4", "0000a4")
         write(journal, intent(A, Call.UPDATE_SCHEDULE, "0000a5", is_step=True))
-        assert (journal.since(A, plans=("f",)), journal.since(A)) == ("0000a4", "0000a5")
+        assert (journal.memory(A, plans=("f",)).since.get(A), journal.memory(A).since.get(A)) == ("0000a4", "0000a5")
 
 
 def test_since_of_what_is_no_state(place: Path) -> None:
     """A rebalance, another portfolio, another service and another strategy are no write to it; nothing is none."""
     with opened(place) as journal:
-        assert (journal.since(A), journal.memory().since) == (None, {})
+        assert (journal.memory(A).since.get(A), journal.memory().since) == (None, {})
         write(journal, intent(address_of(S), Call.SET_CADENCE, "0000a1", cadence=Cadence.DAILY))
         write(journal, intent(B, Call.START, "0000a2", run_now=True))
         write(journal, intent(A, Call.REBALANCE, "0000a3"))
         write(journal, intent(B, Call.REBALANCE, "0000a4"), UNKNOWN)
-        assert (journal.since(A), journal.since(B), journal.since(address_of(S))) == (None, "0000a2", "0000a1")
+        assert (
+            journal.memory(A).since.get(A),
+            journal.memory(B).since.get(B),
+            journal.memory(address_of(S)).since.get(address_of(S)),
+        ) == (None, "0000a2", "0000a1")
         assert list(journal.memory().since.items()) == [(B, "0000a2"), (address_of(S), "0000a1")]
     with opened(place, THERE) as journal:
-        assert (journal.since(B), journal.memory().since) == (None, {})
+        assert (journal.memory(B).since.get(B), journal.memory().since) == (None, {})
 
 
 REBALANCE = intent(A, Call.REBALANCE, "0000a1", api=ApiVersion.V2, before=Before(runs=("w1",)))
@@ -149,11 +153,11 @@ def test_unanswered(place: Path, asked: Intent, outcome: WriteOutcome | None) ->
     with opened(place) as journal:
         number = write(journal, asked, outcome)
         expected = OpenIntent(number=number, intent=asked, at_ms=NOON_MS) if outcome is UNKNOWN else None
-        assert journal.unanswered(A) == expected
+        assert journal.memory(A).unanswered.get(A) == expected
         assert journal.memory().unanswered == ({A: expected} if expected else {})
-        assert journal.unanswered(B) is None
+        assert journal.memory(B).unanswered.get(B) is None
     with opened(place, THERE) as journal:
-        assert (journal.unanswered(A), journal.memory().unanswered) == (None, {})
+        assert (journal.memory(A).unanswered.get(A), journal.memory().unanswered) == (None, {})
 
 
 @pytest.mark.parametrize(
@@ -175,7 +179,7 @@ def test_what_answers(place: Path, later: Intent, outcome: WriteOutcome | None, 
             expected = OpenIntent(number=number, intent=later, at_ms=NOON_MS)
         else:
             expected = OpenIntent(number=1, intent=REBALANCE, at_ms=NOON_MS)
-        assert journal.unanswered(A) == (expected if unanswered or outcome is UNKNOWN else None)
+        assert journal.memory(A).unanswered.get(A) == (expected if unanswered or outcome is UNKNOWN else None)
 
 
 def test_unanswered_elsewhere(place: Path) -> None:
@@ -226,11 +230,14 @@ def test_cadence(place: Path, outcome: WriteOutcome | None) -> None:
         write(journal, intent(A, Call.PAUSE))
         newest = Cadence.WEEKLY if outcome in TOOK_EFFECT else None
         expected = Cadence.DAILY if outcome in NO_EFFECT else newest
-        assert (journal.cadence(S), journal.cadence(T)) == (expected, Cadence.HOURLY)
+        assert (journal.memory(address_of(S)).cadences.get(S), journal.memory(address_of(T)).cadences.get(T)) == (
+            expected,
+            Cadence.HOURLY,
+        )
         known = {S: expected} if expected else {}
         assert list(journal.memory().cadences.items()) == list({**known, T: Cadence.HOURLY}.items())
     with opened(place, THERE) as journal:
-        assert (journal.cadence(S), journal.memory().cadences) == (None, {})
+        assert (journal.memory(address_of(S)).cadences.get(S), journal.memory().cadences) == (None, {})
 
 
 def test_a_cadence_of_no_strategy_is_damage(place: Path) -> None:
@@ -253,10 +260,10 @@ def test_the_last_pause(place: Path, call: Call, outcome: WriteOutcome | None) -
         ended = call in (Call.RESUME, Call.START) and outcome not in NO_EFFECT
         anew = call is Call.PAUSE and outcome not in NO_EFFECT
         expected = None if ended else "000003" if anew else "000001"
-        assert (journal.last_pause(A), journal.last_pause(B)) == (expected, "000002")
+        assert (journal.memory(A).pauses.get(A), journal.memory(B).pauses.get(B)) == (expected, "000002")
         assert journal.memory().pauses == ({A: expected} if expected else {}) | {B: "000002"}
     with opened(place, THERE) as journal:
-        assert (journal.last_pause(A), journal.memory().pauses) == (None, {})
+        assert (journal.memory(A).pauses.get(A), journal.memory().pauses) == (None, {})
 
 
 def test_triggers(place: Path) -> None:
@@ -310,7 +317,7 @@ def test_nothing_is_committed_in_between(place: Path) -> None:
         assert journal.memory().since == {A: "0000a1"}
         assert attempts == ["database is locked"]
         edit(place, "UPDATE writes SET outcome = 'failed'")
-        assert journal.since(A) is None
+        assert journal.memory(A).since.get(A) is None
 
 
 ADDRESSES = (A, B, address_of(S))
@@ -339,21 +346,23 @@ def test_laws_of_since(writes: list[tuple[Any, ...]], plans: tuple[str, ...]) ->
             ours = fingerprint in plans or approved in plans
             if call is not Call.REBALANCE and outcome not in NO_EFFECT and (ended or not ours):
                 expected[address] = f"{number:06x}"
-        assert {one: token for one in ADDRESSES if (token := journal.since(one, plans=plans))} == expected
+        assert {
+            one: token for one in ADDRESSES if (token := journal.memory(one, plans=plans).since.get(one))
+        } == expected
         assert journal.memory(plans=plans).since == expected
 
 
 QUESTIONS: dict[str, Callable[[SqliteJournal], object]] = {
     "memory": lambda journal: journal.memory(plans=("f",)),
-    "record": lambda journal: journal.record(A),
-    "cadence": lambda journal: journal.cadence(S),
-    "since": lambda journal: journal.since(A, plans=("f",)),
-    "last pause": lambda journal: journal.last_pause(A),
+    "record": lambda journal: journal.memory(A).records.get(A),
+    "cadence": lambda journal: journal.memory(address_of(S)).cadences.get(S),
+    "since": lambda journal: journal.memory(A, plans=("f",)).since.get(A),
+    "last pause": lambda journal: journal.memory(A).pauses.get(A),
     "knows": lambda journal: journal.knows("0000a1"),
     "maybe sent": lambda journal: journal.maybe_sent(A, Call.PAUSE, plans=("f",)),
     "last write": lambda journal: journal.last_write(A, "0000a1"),
     "unsettled": lambda journal: journal.unsettled(),
-    "unanswered": lambda journal: journal.unanswered(A),
+    "unanswered": lambda journal: journal.memory(A).unanswered.get(A),
 }
 
 
@@ -391,14 +400,14 @@ def test_what_another_account_left(place: Path, theirs: str | None, mine: str | 
         one = None in (theirs, mine) or theirs == mine
         assert seen == (everything if one else (Memory(exists=True), []))
         asked = (
-            journal.record(A),
-            journal.since(A),
-            journal.last_pause(A),
-            journal.cadence(S),
+            journal.memory(A).records.get(A),
+            journal.memory(A).since.get(A),
+            journal.memory(A).pauses.get(A),
+            journal.memory(address_of(S)).cadences.get(S),
             journal.knows("000001"),
         )
         assert asked == ((RECORD, "000001", "000001", Cadence.DAILY, True) if one else (None, None, None, None, False))
-        assert (journal.unanswered(C) is not None) is one
+        assert (journal.memory(C).unanswered.get(C) is not None) is one
     memory = read_memory(place, base_url=HERE, now_ms=NOON_MS, account=mine)
     assert memory == seen[0]
     (run,) = read_runs(place) or ()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from reconciler.apply.announce import Announcer
 from reconciler.apply.journal import open_journal, read_memory
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.core.model import Record
-    from reconciler.sandbox.app import SandboxApp
+    from reconciler.sandbox import SandboxApp
 
 A = portfolio("a")
 

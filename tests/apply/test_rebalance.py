@@ -9,17 +9,15 @@ import pytest
 
 from reconciler.api.client import Glider
 from reconciler.api.transport import Transport
-from reconciler.apply.announce import Announcer
+from reconciler.apply.announce import Announcer, settle, settle_rebalances
 from reconciler.apply.journal import open_journal, read_memory, read_runs
 from reconciler.apply.run import Stop
-from reconciler.apply.settle import settle, settle_rebalances
 from reconciler.apply.trigger import Order, follow_all, operations_of, trigger_all
 from reconciler.core.errors import FailureKind
 from reconciler.core.intent import Call
 from reconciler.core.model import ApiVersion, Desired, RunState
 from reconciler.core.rebalance import RebalanceOutcome, RebalanceStatus
-from reconciler.sandbox.faults import Fault, FaultKind, Operation, RetryAfterForm
-from reconciler.sandbox.runs import Course
+from reconciler.sandbox import Course, Fault, FaultKind, Operation, RetryAfterForm
 from tests.apply.scripted import intent
 from tests.support import BASE_URL, HOUR_MS, World, folder, portfolio, run
 
@@ -198,7 +196,7 @@ TAKES_EFFECT = {
 
 
 def on(version: ApiVersion, fault: Fault, **more: Any) -> Fault:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     operation = Operation.TRIGGER if version is ApiVersion.V1 else Operation.REBALANCE
     return replace(fault, operation=operation, **more)

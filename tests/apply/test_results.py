@@ -12,7 +12,7 @@ from reconciler.apply.journal import SqliteJournal, read_memory
 from reconciler.apply.run import GRACE_SECONDS, Pace, Stop
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import MARK
-from reconciler.core.intent import Call
+from reconciler.core.intent import Call, Intent
 from reconciler.core.model import Live, PortfolioId, Record, RunState, Status, Verb
 from reconciler.core.plan import Change, ChangeReason, Snapshot
 from reconciler.core.ports import Confirmation
@@ -429,11 +429,11 @@ def test_a_stop_that_is_not_urgent(place: Path) -> None:
     first, second = pauses(2)
 
     class Patient(Scripted):
-        async def pause(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
+        async def send(self, intent: Intent) -> Confirmation:
             stop.request("interrupted")
             for _ in range(20):
                 await asyncio.sleep(0)
-            return await super().pause(portfolio, reason=reason)
+            return await super().send(intent)
 
     report = apply(place, plan(first, second), Patient(RUNS, OK, MINE), stop=stop)
     assert report.results == (
@@ -457,7 +457,7 @@ def test_an_end_that_nobody_asked_us_for(place: Path) -> None:
     left: list[int] = []
 
     class Cancelled(Scripted):
-        async def pause(self, portfolio: PortfolioId, *, reason: str) -> Confirmation:
+        async def send(self, intent: Intent) -> Confirmation:
             working = asyncio.all_tasks()
             asyncio.get_running_loop().call_soon(program.cancel)
             program.add_done_callback(lambda _: left.append(sum(not task.done() for task in working - {program})))

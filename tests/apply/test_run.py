@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.apply.run import Pace, Stop
 from reconciler.core.decide import Policy
@@ -16,14 +16,14 @@ from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call
 from reconciler.core.model import Desired, PortfolioId, RunState
 from reconciler.core.report import ApplyReport, Outcome
-from reconciler.sandbox.faults import Fault, FaultKind, Operation
+from reconciler.sandbox import Fault, FaultKind, Operation
 from tests.support import BASE_URL, HOUR_MS, NOON_MS, Silence, World, folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from reconciler.sandbox.model import Portfolio
+    from reconciler.sandbox import Portfolio
 
 A, B, C = PortfolioId("a"), PortfolioId("b"), PortfolioId("c")
 DAY = 24 * HOUR_MS

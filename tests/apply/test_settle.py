@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
+from reconciler.apply.announce import settle
 from reconciler.apply.journal import open_journal
-from reconciler.apply.settle import LISTED, find_run, settle
+from reconciler.apply.trigger import LISTED, find_run
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import MARK, pause_id
 from reconciler.core.intent import Before, Call, Intent, OpenIntent

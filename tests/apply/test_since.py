@@ -283,7 +283,7 @@ def test_a_plan_made_with_another_journal() -> None:
         first, second = folder_ / "first.db", folder_ / "second.db"
         assert applied(first, PAUSE, RUNS, OK, MINE)[0].outcome is Outcome.DONE
         with open_journal(first, base_url=BASE_URL, now_ms=lambda: NOON_MS) as journal:
-            known = journal.since(A)
+            known = journal.memory(A).since.get(A)
         assert known == "000001"
         result, _ = applied(second, replace(PAUSE, since=known), RUNS)
         assert (result.outcome, result.detail) == (Outcome.STALE, ELSEWHERE)

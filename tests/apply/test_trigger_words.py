@@ -17,13 +17,13 @@ from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import pause_id
 from reconciler.core.intent import Before, Call, Intent, WriteOutcome
 from reconciler.core.model import ApiVersion, Live, PortfolioId, Status
+from reconciler.core.ports import Confirmation
 from reconciler.core.rebalance import (
     Rebalance,
     RebalanceOutcome,
     RebalanceResult,
     RebalanceStatus,
     RecentRebalances,
-    Triggered,
 )
 from reconciler.core.report import Run, Write
 from tests.apply.carried import LOOKS, Script, tokens
@@ -52,7 +52,7 @@ def live(status: Status, **more: Any) -> Live:
 OLD, NEW, NONE = seen("w1"), seen("w2", "w1"), seen()
 UNLISTED = RecentRebalances(listed=False)
 RUNS, RESTS = live(Status.ACTIVE), live(Status.PAUSED, pause_reason="Audit")
-OK, UNNAMED = Triggered(id="w2"), Triggered(id=None)
+OK, UNNAMED = Confirmation(run="w2"), Confirmation()
 LOST = ApiError(FailureKind.INTERRUPTED, "no answer", status=504)
 REFUSED = ApiError(FailureKind.REFUSED, "not now", status=409)
 ADVISED = ApiError(FailureKind.REFUSED, "not now")
@@ -283,17 +283,17 @@ CASES: dict[str, tuple[Script, Went]] = {
     },
     "interrupted at the list": (
         lists(STOP),
-        Went(result=result(O.NOT_ATTEMPTED, detail="interrupted"), why="interrupted"),
+        Went(result=result(O.NOT_ATTEMPTED, detail="interrupted before its outcome was known"), why="interrupted"),
     ),
     "interrupted at the look": (
         [*lists(OLD), (READS, STOP)],
-        Went(result=result(O.NOT_ATTEMPTED, detail="interrupted"), why="interrupted"),
+        Went(result=result(O.NOT_ATTEMPTED, detail="interrupted before its outcome was known"), why="interrupted"),
     ),
     "interrupted while it was sent": (
         [*BEGUN, (SENDS, STOP)],
         Went(
             journal=[("unknown", "interrupted before its answer came")],
-            result=unknown("interrupted before its answer came"),
+            result=unknown("interrupted before its outcome was known"),
             why="interrupted",
         ),
     ),
@@ -301,7 +301,7 @@ CASES: dict[str, tuple[Script, Went]] = {
         [*BEGUN, (SENDS, LOST), *lists(OLD, STOP)],
         Went(
             journal=[("unknown", f"{TEXT}; interrupted before a read showed its effect")],
-            result=unknown("interrupted before its answer came"),
+            result=unknown("interrupted before its outcome was known"),
             why="interrupted",
         ),
     ),
@@ -387,7 +387,7 @@ def test_what_is_known_stands_in_the_journal_before_it_is_sent(
     opened: list[Intent] = []
     kept: list[SqliteJournal] = []
 
-    def answers() -> Triggered:
+    def answers() -> Confirmation:
         opened.extend(one.intent for one in kept[0].unsettled())
         return OK
 

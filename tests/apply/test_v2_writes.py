@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
+from reconciler.apply.announce import settle, settle_rebalances
 from reconciler.apply.check import Standing, standing
 from reconciler.apply.journal import open_journal, read_memory, read_runs
-from reconciler.apply.settle import settle, settle_rebalances
 from reconciler.core.errors import ApiError, FailureKind, JournalError
 from reconciler.core.evidence import pause_id
 from reconciler.core.intent import Before, Call, Intent, WriteOutcome

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from reconciler.core.decide import DEFAULT_POLICY, Policy
 from reconciler.core.evidence import MARK
 from reconciler.core.model import Desired, Live, PortfolioId, Record, RunState, Status
-from reconciler.core.plan import Cause
+from reconciler.core.plan import Cause, Plan
 from reconciler.core.planner import build_plan, was_applied, with_causes
 from reconciler.core.ports import Memory
 from tests.core.plans import Declares
@@ -43,7 +43,7 @@ def cause(
 ) -> Cause | None:
     records = {ID: known} if known else {}
     made = build_plan(
-        {ID: files}, {ID: found}, Memory(records=records), base_url=BASE_URL, created_ms=NOON_MS, policy=policy
+        Plan(base_url=BASE_URL, created_ms=NOON_MS), {ID: files}, {ID: found}, Memory(records=records), policy=policy
     )
     files_then = Declares(desired={ID: base} if base else {})
     (change,) = with_causes(made, files_then, {ID: found}, Memory(records=records), policy).changes
@@ -108,7 +108,7 @@ def test_a_released_hold_is_no_branch() -> None:
 def test_unedited_files_are_never_to_blame(files: Desired, found: Live, known: Record | None) -> None:
     """With the files as their own base, every change is drift or pending; without a base, this branch's."""
     memory = Memory(records={ID: known} if known else {})
-    made = build_plan({ID: files}, {ID: found}, memory, base_url=BASE_URL, created_ms=NOON_MS)
+    made = build_plan(Plan(base_url=BASE_URL, created_ms=NOON_MS), {ID: files}, {ID: found}, memory)
     same = with_causes(made, Declares(desired={ID: files}), {ID: found}, memory, DEFAULT_POLICY)
     assert all(change.cause in (Cause.DRIFT, Cause.PENDING) for change in same.changes)
     alone = with_causes(made, Declares(), {ID: found}, memory, DEFAULT_POLICY)

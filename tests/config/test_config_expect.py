@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.config.schema import schema
 from reconciler.core.endpoint import NOTHING, Expect
 from reconciler.core.errors import ConfigInvalid
 from reconciler.core.model import Paths
 from tests.config.support import load_files, load_text, problems, said
-from tests.config.test_config_reference import examples, rows_of
 
 BODY = "portfolios:\n  a: {state: paused}\n"
 LIVE = "https://api.glider.fi"
@@ -130,10 +128,3 @@ def test_a_broken_expectation_hides_no_other_problem() -> None:
             }
         )
     assert [d.address for d in caught.value.diagnostics] == ["service.expect.account", "service.expect.url"]
-
-
-def test_the_reference_page_has_both_fields() -> None:
-    """The table on the page says what the schema says."""
-    fields = schema()["properties"]["service"]["properties"]["expect"]["properties"].items()
-    rows = [f"| `{name}` | {examples(field)} | {field['description']} |\n" for name, field in fields]
-    assert rows_of("expect") == "".join(rows)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.config.discover import MAX_FILE_BYTES
 from reconciler.config.explain import explain
+from reconciler.config.files import MAX_FILE_BYTES
 from reconciler.config.load import load
 from reconciler.core.diagnostics import Severity
 from reconciler.core.errors import ConfigInvalid, UsageError
@@ -132,7 +132,7 @@ SENTENCES = {
     "month": (HEAD + "  a: {state: active, interval: 1 month}\n", "write days, such as 30d: months and years have no"),
     "small": (
         HEAD + "  a: {state: active, interval: 24}\n",
-        "24ms is below the minimum of 1h; write 1h to 365d; a bare",
+        "24ms is below the minimum of 1h; did you mean 24h? A bare number is milliseconds",
     ),
     "short": (HEAD + "  a: {state: active, interval: 59m}\n", "3:32: portfolios.a.interval: 59m is below the minimum"),
     "long": (HEAD + "  a: {state: active, interval: 366d}\n", "interval: 366d is above the maximum of 365d"),
@@ -194,6 +194,7 @@ SENTENCES = {
         "files never say where the key goes, GLIDER_BASE_URL",
     ),
     "key": ("version: 1\napi_key: gldr_sk_1\n", "2:1: api_key: unknown key `api_key`; remove it; the key is read from"),
+    "a quoted merge key": (HEAD + '  a: {state: active, "<<": {}}\n', "portfolios.a.<<: unknown key `<<`; remove it"),
     "no version": ("portfolios: {a: {state: active}}\n", "1:1: `version` is missing; write `version: 1`"),
     "version 2": ("version: 2\n", "1:10: version: `2` is not a version that this program reads; write `version: 1`"),
     "version text": (
@@ -285,19 +286,19 @@ def test_explain_names_the_layer_of_every_field() -> None:
     """Every field of a portfolio is listed with its effective value and where that stands."""
     found = explain("ao04x0r6", ["-"], stdin=EXAMPLE.encode, today=TODAY, cwd=Path("/"))
     assert [(one.field, one.value, one.layer, str(one.span or "").removeprefix("<stdin>:")) for one in found] == [
+        ("name", "Growth index", "portfolio", "15:11"),
+        ("group", "mainnet", "portfolio", "16:12"),
         ("state", "active", "portfolio", "17:12"),
         ("api", "", "not declared", ""),
         ("strategy", "", "not declared", ""),
+        ("chain", "ethereum", "group mainnet", "7:12"),
         ("interval", "48h", "portfolio", "18:15"),
         ("offset", "90m", "portfolio", "19:13"),
-        ("chain", "ethereum", "group mainnet", "7:12"),
-        ("group", "mainnet", "portfolio", "16:12"),
-        ("name", "Growth index", "portfolio", "15:11"),
-        ("owner", "treasury", "defaults", "4:10"),
         ("reason", "", "not declared", ""),
         ("until", "", "not declared", ""),
         ("hold", "override", "portfolio", "20:11"),
         ("run_on_start", "true", "portfolio", "21:19"),
+        ("owner", "treasury", "defaults", "4:10"),
         ("costs", "", "not declared", ""),
         ("silence", "", "not declared", ""),
     ]

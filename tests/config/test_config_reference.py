@@ -1,15 +1,22 @@
-"""The reference page says what the schema and the program do."""
+"""The reference page and the published schema say what the table of fields says."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from reconciler.config.schema import schema
 from reconciler.core.errors import ConfigInvalid
+from reconciler.core.fields import (
+    AUTOMATION_FIELDS,
+    EXPECT_FIELDS,
+    GUARDS_FIELDS,
+    LAYER_FIELDS,
+    PORTFOLIO_FIELDS,
+    STRATEGY_FIELDS,
+)
+from reconciler.core.tables import FieldSpec, FieldTable, fields_of
 from reconciler.core.text import parse_duration
 from tests.config.support import load_files, load_text
 
@@ -26,14 +33,9 @@ def rows_of(name: str) -> str:
     return part(name).strip().split("\n", 2)[2] + "\n"
 
 
-def whole(field: dict[str, Any]) -> dict[str, Any]:
-    """Return a field with what it refers to."""
-    return {**schema()["$defs"][field["$ref"].rpartition("/")[2]], **field} if "$ref" in field else field
-
-
-def examples(field: dict[str, Any]) -> str:
+def examples(field: FieldSpec) -> str:
     """Return the examples as YAML would have them."""
-    return ", ".join(f"`{as_yaml(example)}`" for example in field["examples"])
+    return ", ".join(f"`{as_yaml(example)}`" for example in field.examples)
 
 
 def as_yaml(example: object) -> str:
@@ -47,35 +49,36 @@ def as_yaml(example: object) -> str:
             return str(example)
 
 
-def test_the_table_of_sections_is_the_schema() -> None:
-    """Every section is on the page with the schema's description."""
-    rows = [f"| `{name}` | {whole(field)['description']} |\n" for name, field in schema()["properties"].items()]
-    assert rows_of("sections") == "".join(rows)
+def test_the_sections_are_on_the_page() -> None:
+    """Every section is on the page with its description."""
+    assert rows_of("sections") == "".join(f"| `{field.name}` | {field.about} |\n" for field in AUTOMATION_FIELDS.fields)
 
 
-def test_the_table_of_fields_is_the_schema() -> None:
-    """Every field is on the page with the schema's description, examples and places."""
-    portfolio, layer = (schema()["$defs"][name]["properties"] for name in ("portfolio", "layer"))
-    assert set(layer) < set(portfolio)
+def test_the_fields_are_on_the_page() -> None:
+    """Every field is on the page with its description, its examples and the layers that may hold it."""
+    assert LAYER_FIELDS.fields == tuple(field for field in PORTFOLIO_FIELDS.fields if field.layered)
     rows = [
-        f"| `{name}` | {'P, L' if name in layer else 'P'} | {examples(field)} | {field['description']} |\n"
-        for name, field in ((name, whole(field)) for name, field in portfolio.items())
+        f"| `{field.name}` | {'P, L' if field.layered else 'P'} | {examples(field)} | {field.about} |\n"
+        for field in PORTFOLIO_FIELDS.fields
     ]
     assert rows_of("fields") == "".join(rows)
 
 
-def test_the_table_of_guards_is_the_schema() -> None:
-    """Every guard is on the page."""
-    guards = schema()["properties"]["guards"]["properties"]
-    rows = [f"| `{name}` | {examples(whole(field))} | {field['description']} |\n" for name, field in guards.items()]
-    assert rows_of("guards") == "".join(rows)
+def costs() -> FieldTable:
+    """Return the table of ``costs``."""
+    kind = fields_of(PORTFOLIO_FIELDS)["costs"].kind
+    assert isinstance(kind, FieldTable)
+    return kind
 
 
-def test_the_table_of_costs_is_the_schema() -> None:
-    """Every amount is on the page."""
-    amounts = schema()["$defs"]["costs"]["properties"]
-    rows = [f"| `{name}` | {examples(whole(field))} | {field['description']} |\n" for name, field in amounts.items()]
-    assert rows_of("costs") == "".join(rows)
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [("guards", GUARDS_FIELDS), ("costs", costs()), ("strategy fields", STRATEGY_FIELDS), ("expect", EXPECT_FIELDS)],
+)
+def test_the_smaller_tables_are_on_the_page(name: str, table: FieldTable) -> None:
+    """Every guard, amount, field of a strategy and expectation is on the page."""
+    rows = [f"| `{field.name}` | {examples(field)} | {field.about} |\n" for field in table.fields]
+    assert rows_of(name) == "".join(rows)
 
 
 @pytest.mark.parametrize(("written", "means"), re.findall(r"\| `(.*?)` \| (.*?) \|", part("durations")))

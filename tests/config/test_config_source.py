@@ -6,8 +6,7 @@ import pytest
 import yaml
 
 from reconciler.config import source
-from reconciler.config.scalars import resolve
-from reconciler.config.source import read_document
+from reconciler.config.source import plain_scalar, read_yaml
 
 VALID = "version: 1\nportfolios:\n  a1: {state: paused}\n"
 
@@ -62,8 +61,13 @@ REFUSALS = {
     "colon in text": ("a: b: c\n", ["f:1:5: this is not YAML: a `:` stands where no key can be"]),
     "tab": (
         "a:\n\tb: 1\n",
-        ["f:2:1: this is not YAML: this character can't begin a value; quote the text, and indent"],
+        ["f:2:1: this is not YAML: a tab can't indent; indent with spaces"],
     ),
+    "merge conflict": (
+        "a:\n<<<<<<< HEAD\n  b: 1\n=======\n  b: 2\n>>>>>>> topic\n",
+        ["f:2:1: this marks a merge conflict that is not resolved; keep what is right of both sides, and delete"],
+    ),
+    "anchor for a key": ("a:\n  &x:\n    b: 1\n", ["f:2:3: a: the anchor `&x` is not read; write the value out"]),
     "at sign": ("a: @b\n", ["f:1:4: this is not YAML: this character can't begin a value"]),
     "open bracket": ("a: [1\nb: 2\n", ["f:2:2: this is not YAML: a bracket is not closed"]),
     "open quotes": ('a: "x\n', ["f:2:1: this is not YAML: the quotes are not closed (in what begins on line 1)"]),
@@ -85,7 +89,7 @@ def loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def test_each_refusal_names_its_place_and_a_repair(case: str) -> None:
     """Whatever is refused is reported where it stands, in a sentence."""
     text, expected = REFUSALS[case]
-    document = read_document("f", text if isinstance(text, bytes) else text.encode())
+    document = read_yaml("f", text if isinstance(text, bytes) else text.encode())
     found = [str(diagnostic) for diagnostic in document.diagnostics]
     assert len(found) == len(expected), found
     for sentence, wanted in zip(found, expected, strict=True):
@@ -97,13 +101,13 @@ def test_each_refusal_names_its_place_and_a_repair(case: str) -> None:
 def test_both_parsers_refuse_the_same(case: str, loader: str) -> None:
     """Nothing is accepted by one of the two parsers that the other refuses."""
     text, _ = REFUSALS[case]
-    document = read_document("f", text if isinstance(text, bytes) else text.encode())
+    document = read_yaml("f", text if isinstance(text, bytes) else text.encode())
     assert document.diagnostics, loader
 
 
 def test_both_parsers_find_the_same_data_and_places(loader: str) -> None:
     """A file means the same, and stands at the same places, whichever parser read it."""
-    document = read_document("f", 'version: 1\n"é": {k: [1, "x"], l: 2}\n'.encode())
+    document = read_yaml("f", 'version: 1\n"é": {k: [1, "x"], l: 2}\n'.encode())
     assert document.diagnostics == [], loader
     assert document.root == {"version": 1, "é": {"k": [1, "x"], "l": 2}}
     inner = document.root["é"]
@@ -116,7 +120,7 @@ def test_both_parsers_find_the_same_data_and_places(loader: str) -> None:
 def test_every_line_ending_counts(ending: str) -> None:
     """Places are right with the line endings of every system, and after a byte order mark."""
     text = "\ufeffa: 1" + ending + "b: *x" + ending
-    (found,) = read_document("f", text.encode()).diagnostics
+    (found,) = read_yaml("f", text.encode()).diagnostics
     assert str(found.span) == "f:2:4"
 
 
@@ -133,16 +137,16 @@ def test_every_line_ending_counts(ending: str) -> None:
 )  # fmt: skip
 def test_plain_scalars_are_read_by_the_rules_of_1_2(text: str, value: object) -> None:
     """Only what YAML 1.2 calls a number, boolean or null is one; the rest is text."""
-    found = resolve(text)
+    found = plain_scalar(text)
     assert (found, type(found)) == (value, type(value))
 
 
 def test_quoted_scalars_are_text() -> None:
     """Quotes make text of anything."""
-    assert read_document("f", b"a: '12'\nb: \"true\"\nc: ''\n").root == {"a": "12", "b": "true", "c": ""}
+    assert read_yaml("f", b"a: '12'\nb: \"true\"\nc: ''\n").root == {"a": "12", "b": "true", "c": ""}
 
 
 def test_what_follows_a_refusal_is_still_read() -> None:
     """A refusal that leaves the structure intact hides nothing that comes after it."""
-    document = read_document("f", b"a: *x\nb: !t 1\nb: 2\n1: c\n")
+    document = read_yaml("f", b"a: *x\nb: !t 1\nb: 2\n1: c\n")
     assert [d.span.line for d in document.diagnostics if d.span] == [1, 2, 4, 3]

@@ -14,7 +14,7 @@ from reconciler.core.advice import MANY_RESUMES, SAME_MINUTE, TRIGGERS_A_DAY, Ru
 from reconciler.core.cost import plan_cost, usd, usd_a_month
 from reconciler.core.diagnostics import SourceSpan
 from reconciler.core.model import ApiVersion, Cadence, Desired, Live, PortfolioId, RunState, Silence, Status, StrategyId
-from reconciler.core.plan import PlanCost
+from reconciler.core.plan import Plan, PlanCost
 from reconciler.core.planfile import format_plan, parse_plan
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
@@ -25,7 +25,6 @@ from tests.support import cadence_change
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from reconciler.core.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/rules.md").read_text("utf-8")
@@ -154,7 +153,7 @@ def test_the_worst_minute_is_what_counting_finds(schedules: list[tuple[int, int]
 def plan_of(desired: Iterable[Desired], status: Status, live_ms: int | None = None) -> Plan:
     wishes = fleet(desired)
     live = lives(wishes, status, live_ms)
-    plan = build_plan(wishes, live, Memory(), base_url="sandbox://t", created_ms=0)
+    plan = build_plan(Plan(base_url="sandbox://t", created_ms=0), wishes, live, Memory())
     return replace(plan, cost=plan_cost(plan, wishes, live, {}))
 
 
@@ -220,7 +219,7 @@ def test_a_new_cadence_changes_the_cost_of_the_enrolled(cadence: Cadence, expect
     wishes = fleet([wanted("a", None, api=ApiVersion.V2, per_rebalance_usd=1.0)])
     strategy = StrategyId("s")
     live = {i: Live(id=i, status=Status.ACTIVE, interval_ms=DAY_MS, strategy=strategy) for i in wishes}
-    plan = build_plan(wishes, live, Memory(), base_url="sandbox://t", created_ms=0)
+    plan = build_plan(Plan(base_url="sandbox://t", created_ms=0), wishes, live, Memory())
     change = cadence_change(strategy, Cadence.DAILY, cadence)
     cost = plan_cost(replace(plan, changes=(*plan.changes, change)), wishes, live, {})
     assert cost is not None

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from reconciler.core.cost import plan_cost, usd
 from reconciler.core.model import ApiVersion, Cadence, Desired, Live, PortfolioId, Record, RunState, Status
-from reconciler.core.plan import Change, PlanCost
+from reconciler.core.plan import Change, Plan, PlanCost
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
 from reconciler.core.text import DAY_MS, HOUR_MS
@@ -24,7 +24,7 @@ def cost_of(
     desired = {one.id: one for one in wishes}
     found = {one.id: one for one in live}
     known = {PortfolioId(name): record for name, record in (records or {}).items()}
-    plan = build_plan(desired, found, Memory(records=known), base_url="sandbox://t", created_ms=0)
+    plan = build_plan(Plan(base_url="sandbox://t", created_ms=0), desired, found, Memory(records=known))
     return plan_cost(replace(plan, changes=(*plan.changes, *cadences)), desired, found, known)
 
 

@@ -37,7 +37,7 @@ def cadence(before: Cadence | None, after: Cadence, running: int | None = 60, st
 
 
 def plan(*changes: Change) -> Plan:
-    empty = build_plan({}, {}, Memory(), base_url="https://api.glider.fi", created_ms=0)
+    empty = build_plan(Plan(base_url="https://api.glider.fi", created_ms=0), {}, {}, Memory())
     return replace(empty, changes=changes)
 
 

@@ -6,14 +6,14 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.core.doctor import (
-    Answer,
-    Asked,
     Asking,
     Check,
     CheckId,
     CheckStatus,
     JournalFacts,
+    Probed,
     Routes,
+    ServiceAnswer,
     check_account,
     check_clock,
     check_files,
@@ -44,8 +44,8 @@ from tests.support import NOON_MS
 OK, WARN, FAIL, SKIPPED = CheckStatus
 
 
-def answer(status: int = 200, took_ms: int = 40, **fields: object) -> Answer:
-    found = Answer(status=status, sent_ms=NOON_MS, received_ms=NOON_MS + took_ms, glider=True)
+def answer(status: int = 200, took_ms: int = 40, **fields: object) -> ServiceAnswer:
+    found = ServiceAnswer(status=status, sent_ms=NOON_MS, received_ms=NOON_MS + took_ms, glider=True)
     return replace(found, **fields)
 
 
@@ -53,7 +53,7 @@ def lost(kind: FailureKind = FailureKind.UNREACHABLE) -> ApiError:
     return ApiError(kind, "no connection")
 
 
-def asking(*whoami: Asked, portfolio: Asked | None = None, routes: Routes | None = None) -> Asking:
+def asking(*whoami: Probed, portfolio: Probed | None = None, routes: Routes | None = None) -> Asking:
     return Asking(whoami=whoami or (answer(),), portfolio=portfolio, routes=routes)
 
 
@@ -123,7 +123,7 @@ NOBODY_KNOWS = "the files expect Acme, and whose key this is can't be known; an 
         (lost(), ACME, SKIPPED, "nothing answered"),
     ],
 )
-def test_whose_key_it_is(whoami: Asked, expected: Expect, status: CheckStatus, finding: str) -> None:
+def test_whose_key_it_is(whoami: Probed, expected: Expect, status: CheckStatus, finding: str) -> None:
     """The account is told, another one than expected fails as the key does, one that nobody knows stops only writes."""
     found = check_account(asking(whoami), expected)
     assert (found.status, found.finding) == (status, finding)
@@ -223,7 +223,7 @@ def test_the_latency(took: list[int], status: CheckStatus, said: str) -> None:
         ([lost()], SKIPPED, "nothing answered"),
     ],
 )
-def test_the_rate_limit(answers: list[Asked], status: CheckStatus, said: str) -> None:
+def test_the_rate_limit(answers: list[Probed], status: CheckStatus, said: str) -> None:
     """The newest headers are shown; nothing left, or a 429, is a warning."""
     check = check_rate_limit(asking(*answers))
     assert (check.status, check.finding) == (status, said)
@@ -298,7 +298,7 @@ def test_the_gravest_failure_decides(reasons: list[ExitReason], expected: ExitRe
 
 
 def test_every_check_is_told_in_its_order() -> None:
-    """Asked or not, the service's checks are the same ones in the same order."""
+    """Probed or not, the service's checks are the same ones in the same order."""
     made = service_checks(asking(), where="x", configured=Paths.AUTO, expected=NOTHING, read=(), write=())
     failed = fail(CheckId.KEY, "not set", "set it", ExitReason.PERMISSION)
     order = list(CheckId)[list(CheckId).index(CheckId.SERVICE) :]

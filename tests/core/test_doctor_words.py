@@ -6,11 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.core.doctor import (
-    Answer,
     Asking,
     Check,
     CheckId,
     Routes,
+    ServiceAnswer,
     check_clock,
     check_files,
     check_journal,
@@ -220,12 +220,12 @@ def test_the_rate_limit_in_words(asked: Asking, expected: Check) -> None:
     assert check_rate_limit(asked) == expected
 
 
-def off_by(ms: int, took_ms: int = 0) -> Answer:
+def off_by(ms: int, took_ms: int = 0) -> ServiceAnswer:
     """Return an answer that shows this clock ahead by so much."""
     return answer(took_ms=took_ms, date_ms=NOON_MS + took_ms // 2 - ms - 500)
 
 
-LATER = Answer(status=200, sent_ms=NOON_MS + 9_000, received_ms=NOON_MS + 9_040, date_ms=NOON_MS + 8_000)
+LATER = ServiceAnswer(status=200, sent_ms=NOON_MS + 9_000, received_ms=NOON_MS + 9_040, date_ms=NOON_MS + 8_000)
 """Faster than one before it, although both its times are later."""
 AGREES = ok(CLOCK, "agrees with the service's to some seconds")
 BY_NTP = "let the machine set its clock by NTP"
@@ -248,7 +248,7 @@ BY_NTP = "let the machine set its clock by NTP"
         ([lost()], skipped(CLOCK, "no answer carries its time")),
     ],
 )
-def test_the_clock_in_words(answers: list[Answer | ApiError], expected: Check) -> None:
+def test_the_clock_in_words(answers: list[ServiceAnswer | ApiError], expected: Check) -> None:
     """The fastest answer with a time counts, and five seconds are still in order."""
     assert check_clock(asking(*answers)) == expected
 

@@ -22,8 +22,9 @@ EXPORT = Export(
     base_url="https://api.glider.fi",
     account="Acme EU",
     exported_ms=NOON_MS + 7,
-    remembered={
-        A: Remembered(
+    remembered=(
+        Remembered(
+            id=A,
             record=Record(
                 state=RunState.PAUSED,
                 interval_ms=3_600_000,
@@ -36,11 +37,19 @@ EXPORT = Export(
             since=LastWrite(token="0a1b2c", call=Call.UPDATE_SCHEDULE, at_ms=NOON_MS + 1, took_effect=True),
             pause=PAUSE,
         ),
-        B: Remembered(since=LastWrite(token="old7", call=Call.START, at_ms=5, took_effect=False)),
-        S: Remembered(
-            since=LastWrite(token="ffffff", call=Call.SET_CADENCE, at_ms=6, took_effect=True, cadence=Cadence.DAILY)
+        Remembered(
+            id=B,
+            record=None,
+            since=LastWrite(token="old7", call=Call.START, at_ms=5, took_effect=False),
+            pause=None,
         ),
-    },
+        Remembered(
+            id=S,
+            record=None,
+            since=LastWrite(token="ffffff", call=Call.SET_CADENCE, at_ms=6, took_effect=True, cadence=Cadence.DAILY),
+            pause=None,
+        ),
+    ),
 )
 
 

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from reconciler.core.guards import Guards, Limit, check_guards, still_over
 from reconciler.core.model import Desired, Live, PortfolioId, RunState, Status
-from reconciler.core.plan import Guarded
+from reconciler.core.plan import Guarded, Plan
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
-
-if TYPE_CHECKING:
-    from reconciler.core.plan import Plan
 
 
 def plan_of_pauses(count: int) -> Plan:
     ids = [PortfolioId(f"p{n}") for n in range(count)]
     return build_plan(
+        Plan(base_url="x", created_ms=0),
         {i: Desired(id=i, state=RunState.PAUSED) for i in ids},
         {i: Live(id=i, status=Status.ACTIVE) for i in ids},
         Memory(),
-        base_url="x",
-        created_ms=0,
     )
 
 

@@ -28,7 +28,7 @@ from reconciler.core.model import (
     StrategyLive,
     StrategyStatus,
 )
-from reconciler.core.plan import Blocked, BlockReason
+from reconciler.core.plan import Blocked, BlockReason, Plan
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
@@ -268,7 +268,7 @@ def test_what_is_not_in_the_file_is_blocked(found: LiveFile, wanted: list[Portfo
     """Every wanted portfolio that the file does not hold is blocked, and none of them counts as unchanged."""
     desired = {i: Desired(id=i, state=RunState.PAUSED) for i in sorted(wanted)}
     fleet = found.fleet_of(desired, whole=True)
-    plan = build_plan(desired, fleet.live, Memory(records=found.records), base_url=BASE_URL, created_ms=NOON_MS)
+    plan = build_plan(Plan(base_url=BASE_URL, created_ms=NOON_MS), desired, fleet.live, Memory(records=found.records))
     missing = {i for i in wanted if i not in found.live}
     blocked = {b.id for b in plan.blocked if b.reason is BlockReason.NOT_READ and b.status == "not_read"}
     assert missing <= blocked
@@ -279,11 +279,10 @@ def test_the_fingerprint_is_of_the_meaning_not_of_the_time() -> None:
     """A plan from a live file has the fingerprint of the same plan made at once."""
     ada = PortfolioId("aaa")
     plan = build_plan(
+        Plan(base_url=BASE_URL, created_ms=NOON_MS),
         {ada: Desired(id=ada, state=RunState.PAUSED)},
         {ada: Live(id=ada, status=Status.ACTIVE)},
         Memory(),
-        base_url=BASE_URL,
-        created_ms=NOON_MS,
     )
     assert fingerprint(replace(plan, as_of_ms=NOON_MS - 1)) == fingerprint(plan)
 
@@ -294,7 +293,7 @@ def test_the_repair_is_named() -> None:
     found = LiveFile(base_url=BASE_URL, as_of_ms=NOON_MS, live={}, records={})
     desired = {ada: Desired(id=ada, state=RunState.ACTIVE, interval_ms=HOUR_MS)}
     fleet = found.fleet_of(desired, whole=True)
-    plan = build_plan(desired, fleet.live, Memory(), base_url=BASE_URL, created_ms=NOON_MS)
+    plan = build_plan(Plan(base_url=BASE_URL, created_ms=NOON_MS), desired, fleet.live, Memory())
     assert plan.blocked == (
         Blocked(
             id=ada,

@@ -84,7 +84,7 @@ def found(strategy: str, cadence: Cadence | None) -> StrategyLive:
 
 
 def empty_plan() -> Plan:
-    return build_plan({}, {}, Memory(), base_url="https://api.glider.fi", created_ms=0)
+    return build_plan(Plan(base_url="https://api.glider.fi", created_ms=0), {}, {}, Memory())
 
 
 def plan_of(

@@ -46,17 +46,19 @@ def test_everything_given() -> None:
     """What was given stands in the plan as it is, and what was decided is sorted by id and counted."""
     selection = Selection(groups=("core",))
     plan = build_plan(
+        Plan(
+            base_url=BASE_URL,
+            created_ms=NOON_MS,
+            config_digest="d1",
+            config_files=("a.yaml",),
+            selection=selection,
+            warnings=(WARNING,),
+        ),
         DESIRED,
         LIVE,
         Memory(records=RECORDS),
-        base_url=BASE_URL,
-        created_ms=NOON_MS,
-        config_digest="d1",
-        config_files=("a.yaml",),
-        selection=selection,
         guards=Guards(max_pause=Limit("10%", percent=10), max_update=Limit("0", count=0)),
         managed=10,
-        warnings=(WARNING,),
     )
     assert plan == Plan(
         base_url=BASE_URL,
@@ -82,7 +84,7 @@ def test_everything_given() -> None:
 
 def test_defaults() -> None:
     """Without guards nothing is over one, even of a fleet of which nothing may change."""
-    plan = build_plan(DESIRED, LIVE, Memory(records=RECORDS), base_url=BASE_URL, created_ms=NOON_MS)
+    plan = build_plan(Plan(base_url=BASE_URL, created_ms=NOON_MS), DESIRED, LIVE, Memory(records=RECORDS))
     assert replace(plan, changes=(), held=(), blocked=()) == Plan(
         base_url=BASE_URL,
         created_ms=NOON_MS,
@@ -97,17 +99,18 @@ def test_defaults() -> None:
 def test_the_policy_is_everybodys() -> None:
     """What a person decided about unverified fields and holds holds for the whole fleet; each is counted once."""
     fail = build_plan(
+        Plan(base_url=BASE_URL, created_ms=NOON_MS),
         DESIRED,
         LIVE,
         Memory(records=RECORDS),
-        base_url=BASE_URL,
-        created_ms=NOON_MS,
         policy=Policy(unverified=Unverified.FAIL),
     )
     assert [blocked.id for blocked in fail.blocked] == ["blocked", "update"]
     assert fail.unverified == 3
     released = Policy(unverified=Unverified.SKIP, resume_held=frozenset({"held", "known-held"}))
-    plan = build_plan(DESIRED, LIVE, Memory(records=RECORDS), base_url=BASE_URL, created_ms=NOON_MS, policy=released)
+    plan = build_plan(
+        Plan(base_url=BASE_URL, created_ms=NOON_MS), DESIRED, LIVE, Memory(records=RECORDS), policy=released
+    )
     assert [change.id for change in plan.changes] == ["also-pause", "held", "known-held", "pause"]
     assert (plan.no_op, plan.unverified) == (4, 3)
 
@@ -115,7 +118,7 @@ def test_the_policy_is_everybodys() -> None:
 def test_a_share_of_an_unknown_fleet() -> None:
     """Where nobody says how many are managed, a share is of none."""
     guards = Guards(max_pause=Limit("100%", percent=100, floor=0))
-    plan = build_plan(DESIRED, LIVE, Memory(), base_url=BASE_URL, created_ms=NOON_MS, guards=guards)
+    plan = build_plan(Plan(base_url=BASE_URL, created_ms=NOON_MS), DESIRED, LIVE, Memory(), guards=guards)
     assert plan.over == (Excess(guarded=Guarded.PAUSE, planned=2, allowed=0, limit="100%"),)
 
 
@@ -130,5 +133,5 @@ def test_a_share_of_an_unknown_fleet() -> None:
 )
 def test_whether_a_journal_could_tell_anything(memory: Memory, expected: JournalState) -> None:
     """It is told with the plan, and survives its file."""
-    plan = build_plan(DESIRED, LIVE, memory, base_url=BASE_URL, created_ms=NOON_MS)
+    plan = build_plan(Plan(base_url=BASE_URL, created_ms=NOON_MS), DESIRED, LIVE, memory)
     assert (plan.journal, parse_plan(format_plan(plan)).journal) == (expected, expected)

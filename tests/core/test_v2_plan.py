@@ -60,12 +60,10 @@ def live(status: Status, **more: Any) -> Live:
 
 def plan_of(desired: Desired, found: Live, record: Record | None = None, **more: Any) -> Plan:
     return build_plan(
+        Plan(base_url="https://api.glider.fi", created_ms=0, **more),
         {ID: desired},
         {ID: found},
         Memory(records={ID: record} if record else {}),
-        base_url="https://api.glider.fi",
-        created_ms=0,
-        **more,
     )
 
 

@@ -11,7 +11,7 @@ from reconciler.core.decide import decide
 from reconciler.core.diff import facts
 from reconciler.core.errors import ExitReason, GitHubError, StalePlan
 from reconciler.core.model import ApiVersion, Desired, Live, PortfolioId, RunState, Status, Verb
-from reconciler.core.plan import Blocked, Change
+from reconciler.core.plan import Blocked, Change, Plan
 from reconciler.core.planfile import fingerprint, format_plan, parse_plan, plan_document, require_applicable
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
@@ -72,7 +72,7 @@ def test_a_plan_of_a_live_file_is_for_reading_only() -> None:
     old = replace(RICH, as_of_ms=NOON_MS)
     assert plan_document(old, ExitReason.CHANGES)["as_of"] == "2026-11-22T12:00:00.000Z"
     assert parse_plan(format_plan(old)).as_of_ms == NOON_MS
-    assert build_plan({}, {}, Memory(), base_url=BASE_URL, created_ms=0, as_of_ms=NOON_MS).as_of_ms == NOON_MS
+    assert build_plan(Plan(base_url=BASE_URL, created_ms=0, as_of_ms=NOON_MS), {}, {}, Memory()).as_of_ms == NOON_MS
     require_applicable(RICH)
     with pytest.raises(StalePlan) as refused:
         require_applicable(old)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, assert_never
@@ -23,10 +22,7 @@ from reconciler.core.model import (
     strategy_of,
 )
 from reconciler.core.plan import Change
-from reconciler.sandbox import actions, integrator
-from reconciler.sandbox.enrolled import Frequency, start_enrolled, stop_enrolled
-from reconciler.sandbox.glider import Glider
-from reconciler.sandbox.model import AutomationState, Refused
+from reconciler.sandbox import AutomationState, Enrolled, Portfolio, Refused, Simulator
 from tests.faults import kinds
 from tests.support import HOUR_MS
 
@@ -168,7 +164,7 @@ class Person:
 
     def __init__(self, world: FaultyWorld) -> None:
         self._world = world
-        self._glider = Glider(world.store, world.clock.now_ms)
+        self._simulator = Simulator(world.store, world.clock.now_ms)
         self._pauses = 0
 
     def does(self, which: str, action: str, hours: int = 24) -> None:
@@ -176,7 +172,7 @@ class Person:
         self._world.wire.stale.pop(which, None)
         try:
             if (strategy := strategy_of(which)) is not None:
-                integrator.set_frequency(self._glider, strategy, Frequency(action))
+                self._simulator.set_cadence(strategy, Cadence(action))
             elif which in OF_V2:
                 self._does_v2(which, action)
             else:
@@ -186,24 +182,24 @@ class Person:
 
     def _does_v1(self, which: str, action: str, hours: int) -> None:
         does: dict[str, Any] = {
-            "pause": partial(actions.pause, reason="by maria"),
-            "pause silently": partial(actions.pause, reason=None),
-            "resume": actions.resume,
-            "update": partial(actions.update, interval_ms=hours * HOUR_MS, offset_ms=0, accept_while_paused=True),
-            "archive": lambda one, _: dataclasses.replace(one, state=AutomationState.ARCHIVED) if one.grid else one,
+            "pause": partial(Portfolio.pause, reason="by maria"),
+            "pause silently": partial(Portfolio.pause, reason=None),
+            "resume": Portfolio.resume,
+            "update": partial(Portfolio.update, interval_ms=hours * HOUR_MS, offset_ms=0, accept_while_paused=True),
+            "archive": lambda one, _: replace(one, state=AutomationState.ARCHIVED) if one.grid else one,
         }
-        self._glider.change(which, does[action])
+        self._simulator.change(which, does[action])
 
     def _does_v2(self, which: str, action: str) -> None:
         """Do what v2 has of it. No two things are done in one millisecond: the time of a resume is its trace.
 
         A stop of what is stopped already leaves no trace at all, so a pause of ours stays ours.
         """
-        does = {"pause": stop_enrolled, "pause silently": stop_enrolled, "resume": start_enrolled}.get(action)
+        does = {"pause": Enrolled.stop, "pause silently": Enrolled.stop, "resume": Enrolled.start}.get(action)
         self._world.clock.advance(1)
         before = self._world.wire.state(which)
         if does is not None:
-            integrator.change(self._glider, which, does)
-        if does is stop_enrolled and self._world.wire.state(which) != before:
+            self._simulator.change_enrolled(which, does)
+        if does is Enrolled.stop and self._world.wire.state(which) != before:
             self._pauses += 1
             self._world.wire.pauses[which] = f"{THEIRS}, {self._pauses}"

@@ -12,25 +12,16 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from reconciler.apply.announce import Announcer
+import msgspec
+
+from reconciler.apply.announce import Announcer, settle_rebalances
 from reconciler.apply.journal import open_journal, read_runs
 from reconciler.apply.run import Stop
-from reconciler.apply.settle import settle_rebalances
 from reconciler.apply.trigger import Order, trigger_all
 from reconciler.core.decide import DEFAULT_POLICY
 from reconciler.core.intent import Call, WriteOutcome
-from reconciler.core.model import strategy_of
-from reconciler.sandbox import actions
-from reconciler.sandbox.enrolled import (
-    Enrolled,
-    EnrolledState,
-    Frequency,
-    Strategy,
-    settle_enrolled,
-    start_enrolled,
-    stop_enrolled,
-)
-from reconciler.sandbox.model import AutomationState, Portfolio, Refused, settle
+from reconciler.core.model import Cadence, strategy_of
+from reconciler.sandbox import AutomationState, Enrolled, Portfolio, Refused, Strategy
 from tests.faults.support import READ, Answer, Disk, Exchange, FaultyWorld, Life, Wire
 from tests.support import BASE_URL, HOUR_MS, NOON_MS, FakeClock, Silence
 
@@ -43,7 +34,7 @@ if TYPE_CHECKING:
     from reconciler.core.plan import Plan
     from reconciler.core.rebalance import RebalanceResult
     from reconciler.core.report import ApplyReport, Write
-    from reconciler.sandbox.store import Store
+    from reconciler.sandbox import Store
 
     Row = Portfolio | Enrolled | Strategy
 
@@ -111,10 +102,10 @@ def truth(row: Row) -> Truth:
             grid = None if row.grid is None else (row.grid.interval_ms, row.grid.offset_ms)
             return Truth(state=row.state.value, pause=reason, schedule=grid, runs=row.runs)
         case Enrolled():
-            due = (row.next_due_ms,) if row.state is EnrolledState.PAUSED else ()
+            due = (row.next_due_ms,) if row.state is AutomationState.PAUSED else ()
             return Truth(state=row.state.value, pause=due, due_ms=row.next_due_ms, runs=row.operations)
         case Strategy():
-            return Truth(cadence=None if row.frequency is None else row.frequency.value)
+            return Truth(cadence=None if row.cadence is None else row.cadence.value)
 
 
 def shown(row: Row, *, readable: bool) -> Truth:
@@ -128,11 +119,7 @@ def shown(row: Row, *, readable: bool) -> Truth:
 def load(store: Store, subject: str) -> Row:
     """Return the row of a portfolio, or of a strategy by its address."""
     strategy = strategy_of(subject)
-    row = (
-        store.fleet.strategy(strategy)
-        if strategy is not None
-        else store.portfolio(subject) or store.fleet.portfolio(subject)
-    )
+    row = store.strategy(strategy) if strategy is not None else store.portfolio(subject) or store.enrolled(subject)
     assert row is not None, subject
     return row
 
@@ -140,14 +127,7 @@ def load(store: Store, subject: str) -> Row:
 def save(store: Store, *rows: Row) -> None:
     """Put rows in place of what is there."""
     with store.transaction():
-        for row in rows:
-            match row:
-                case Portfolio():
-                    store.save(row)
-                case Enrolled():
-                    store.fleet.save(row)
-                case Strategy():
-                    store.fleet.save_strategies(row)
+        store.save(*rows)
 
 
 def by_hand(row: Row, now_ms: int, step: str, *, accepts_update: bool) -> Row:
@@ -155,23 +135,23 @@ def by_hand(row: Row, now_ms: int, step: str, *, accepts_update: bool) -> Row:
     match row:
         case Portfolio():
             does: dict[str, Callable[[Portfolio, int], Portfolio]] = {
-                "pause": partial(actions.pause, reason="by joe"),
-                "pause silently": partial(actions.pause, reason=None),
-                "resume": actions.resume,
+                "pause": partial(Portfolio.pause, reason="by joe"),
+                "pause silently": partial(Portfolio.pause, reason=None),
+                "resume": Portfolio.resume,
                 "update": partial(
-                    actions.update, interval_ms=HAND_INTERVAL_MS, offset_ms=0, accept_while_paused=accepts_update
+                    Portfolio.update, interval_ms=HAND_INTERVAL_MS, offset_ms=0, accept_while_paused=accepts_update
                 ),
                 "start": partial(
-                    actions.start, interval_ms=HAND_INTERVAL_MS, offset_ms=0, automatic=True, immediately=False
+                    Portfolio.start, interval_ms=HAND_INTERVAL_MS, offset_ms=0, automatic=True, immediately=False
                 ),
             }
-            return does[step](settle(row, now_ms), now_ms)
+            return does[step](row.settle(now_ms), now_ms)
         case Enrolled():
-            works = {"pause": stop_enrolled, "resume": start_enrolled}[step]
-            return works(settle_enrolled(row, now_ms, Frequency.DAILY), now_ms)
+            works = {"pause": Enrolled.stop, "resume": Enrolled.start}[step]
+            return works(row.settle(now_ms, Cadence.DAILY), now_ms)
         case Strategy():
-            frequency = Frequency(step)
-            return row if row.frequency is frequency else replace(row, frequency=frequency, updated_ms=now_ms)
+            cadence = Cadence(step)
+            return row if row.cadence is cadence else msgspec.structs.replace(row, cadence=cadence, updated_ms=now_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,15 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from reconciler.api.fleet import read_strategies
+from reconciler.apply.announce import settle
 from reconciler.apply.journal import open_journal, read_memory
 from reconciler.apply.run import Pace, Stop, apply_plan
-from reconciler.apply.settle import settle
 from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call
 from reconciler.core.model import Cadence, StrategyDesired, StrategyId, strategy_of
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import Strategies, with_strategies
-from reconciler.sandbox.enrolled import EnrolledState
+from reconciler.sandbox import AutomationState
 from tests.support import BASE_URL, Silence, World, run, versions_of_intents
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from reconciler.core.plan import Plan
     from reconciler.core.ports import Memory
     from reconciler.core.report import ApplyReport
-    from reconciler.sandbox.app import SandboxApp
-    from reconciler.sandbox.store import Store
+    from reconciler.sandbox import SandboxApp, Store
     from tests.support import OffClock
 
     Spoil = Callable[["Exchange"], Awaitable["Answer"]]
@@ -248,15 +247,15 @@ class Wire:
     def state(self, portfolio: str) -> tuple[object, ...]:
         """Return what of a portfolio, or a strategy by its address, only a write changes."""
         if (strategy := strategy_of(portfolio)) is not None:
-            known = self.store.fleet.strategy(strategy)
-            return () if known is None else (known.frequency,)
+            known = self.store.strategy(strategy)
+            return () if known is None else (known.cadence,)
         found = self.store.portfolio(portfolio)
         if found is not None:
             return (found.state, found.grid, found.pause_reason, found.schedules)
-        enrolled = self.store.fleet.portfolio(portfolio)
+        enrolled = self.store.enrolled(portfolio)
         if enrolled is None:
             return ()
-        paused = enrolled.state is EnrolledState.PAUSED
+        paused = enrolled.state is AutomationState.PAUSED
         return (enrolled.state, None, self.pauses.get(portfolio) if paused else None, None)
 
 
@@ -267,21 +266,9 @@ class Disk:
     journal: SqliteJournal
     life: Life
 
-    def memory(self, *, plans: Collection[str] = ()) -> Memory:
-        return self.journal.memory(plans=plans)
-
-    def record(self, portfolio: PortfolioId) -> Record | None:
-        self.life.cross("before record")
-        return self.journal.record(portfolio)
-
-    def cadence(self, strategy: StrategyId) -> Cadence | None:
-        return self.journal.cadence(strategy)
-
-    def since(self, address: Address, *, plans: Collection[str] = ()) -> str | None:
-        return self.journal.since(address, plans=plans)
-
-    def last_pause(self, portfolio: PortfolioId) -> str | None:
-        return self.journal.last_pause(portfolio)
+    def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
+        self.life.cross("before memory")
+        return self.journal.memory(of, plans=plans)
 
     def knows(self, token: str) -> bool:
         return self.journal.knows(token)
@@ -291,9 +278,6 @@ class Disk:
 
     def unsettled(self) -> tuple[OpenIntent, ...]:
         return self.journal.unsettled()
-
-    def unanswered(self, portfolio: PortfolioId) -> OpenIntent | None:
-        return self.journal.unanswered(portfolio)
 
     def begin(self, intent: Intent) -> int:
         self.life.cross("before begin")

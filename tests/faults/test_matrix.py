@@ -164,7 +164,7 @@ BOUNDARIES = ("before begin", "after begin", "before end", "after end", "before 
 SENT = frozenset(BOUNDARIES[2:])
 """The boundaries of the journal at which the write was sent already."""
 DISK: dict[str, tuple[Outcome, ExitReason, bool]] = {
-    "before record": (NOT_ATTEMPTED, ERROR, False),
+    "before memory": (NOT_ATTEMPTED, ERROR, False),
     "before begin": (NOT_ATTEMPTED, ERROR, False),
     "after begin": (NOT_ATTEMPTED, ERROR, False),
     "before end": (UNKNOWN, PARTIAL, True),

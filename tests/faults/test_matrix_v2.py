@@ -17,9 +17,7 @@ from reconciler.core.errors import ApiError, ExitReason, JournalError, exit_reas
 from reconciler.core.intent import Call
 from reconciler.core.model import ApiVersion, Desired, RunState
 from reconciler.core.report import Outcome, plan_exit_reason
-from reconciler.sandbox import integrator
-from reconciler.sandbox.enrolled import stop_enrolled
-from reconciler.sandbox.glider import Glider
+from reconciler.sandbox import Enrolled, Simulator
 from tests.faults import kinds
 from tests.faults.kinds import fields, lags, without
 from tests.faults.support import LIST, READ, Died, FaultyWorld, Life
@@ -287,7 +285,7 @@ def test_a_pause_made_after_a_resume_whose_answer_was_lost_stays() -> None:
 
     async def resumed_and_stopped(exchange: Exchange) -> Answer:
         await exchange.work()
-        integrator.change(Glider(world.store, world.clock.now_ms), ID, stop_enrolled)
+        Simulator(world.store, world.clock.now_ms).change_enrolled(ID, Enrolled.stop)
         raise httpcore2.ReadError("reset")
 
     with folder() as place:

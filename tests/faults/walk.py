@@ -22,8 +22,7 @@ from reconciler.core.model import RunState, address_of
 from reconciler.core.plan import ChangeReason
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ACHIEVED, Outcome
-from reconciler.sandbox.enrolled import EnrolledState
-from reconciler.sandbox.model import AutomationState
+from reconciler.sandbox import AutomationState
 from tests.faults import promises
 from tests.faults.fleet import DENIES, HIDES, IDS, LATE, SPOILS, UNDECLARED, declaration
 from tests.faults.promises import Saved
@@ -255,8 +254,8 @@ class Walk(RuleBasedStateMachine):
         for one in desired:
             if one.id not in unable:
                 state = wire.state(one.id)[0]
-                at_rest = (AutomationState.INACTIVE, EnrolledState.UNSCHEDULED)
-                assert state == one.state or (one.state is RunState.PAUSED and state in at_rest)
+                at_rest = state == AutomationState.INACTIVE
+                assert state == one.state or (one.state is RunState.PAUSED and at_rest)
         for strategy, cadence in self.world.cadences.items():
             assert wire.state(address_of(strategy)) == (cadence.value,)
         assert not [write for write in self.written() if write.outcome is None]

@@ -14,11 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from reconciler.sandbox.app import ConnectionLost, create_app
-from reconciler.sandbox.faults import Faults, parse_faults
-from reconciler.sandbox.seed import parse_seed
-from reconciler.sandbox.serve import bind, make_server
-from reconciler.sandbox.store import Store
+from reconciler.sandbox import ConnectionLost, Faults, Store, bind, create_app, make_server, parse_faults, parse_seed
 from tests.cli.conftest import CANARY
 from tests.prepared import Process
 
@@ -26,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from reconciler.sandbox.app import SandboxApp
+    from reconciler.sandbox import SandboxApp
 
 COMMAND = [sys.executable, "-m", "reconciler"]
 NEVER_MS = 600_000

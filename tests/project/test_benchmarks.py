@@ -11,6 +11,7 @@ from benchmarks.stages import STAGES, measure
 from reconciler.api.v1 import live_of
 from reconciler.config.load import load
 from reconciler.core.model import PortfolioId
+from reconciler.core.plan import Plan
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
 
@@ -36,11 +37,13 @@ def test_a_fleet_shows_everything_a_plan_can_say(tmp_path: Path) -> None:
     today = dt.date(2026, 11, 22)
     configuration = load([str(tmp_path)], stdin=lambda: b"", today=today, cwd=tmp_path)
     live = {
-        (portfolio := PortfolioId(member.id)): live_of(portfolio, json.loads(status_answer(member)), operation="status")
+        (portfolio := PortfolioId(member.id)): live_of(portfolio, json.loads(status_answer(member)))
         for member in members(COUNT, seed=1)
     }
     assert live.keys() == configuration.desired.keys()
-    summary = build_plan(configuration.desired, live, Memory(), base_url="https://x.invalid", created_ms=NOW_MS).summary
+    summary = build_plan(
+        Plan(base_url="https://x.invalid", created_ms=NOW_MS), configuration.desired, live, Memory()
+    ).summary
     assert summary.no_op > COUNT * 0.8
     assert min(summary.start, summary.resume, summary.update, summary.pause, summary.held) > 0
     assert summary.blocked == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.guards import ETHEREUM_MIN_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS
-from reconciler.sandbox.actions import DEFAULT_INTERVAL_MS
+from reconciler.sandbox import DEFAULT_INTERVAL_MS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")

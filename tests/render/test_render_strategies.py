@@ -41,7 +41,7 @@ def change(
 
 
 def plan_of(*changes: Change, blocked: tuple[Blocked, ...] = (), no_op: int = 0) -> Plan:
-    empty = build_plan({}, {}, Memory(), base_url="https://api.glider.fi", created_ms=0, config_files=("a.yaml",))
+    empty = build_plan(Plan(base_url="https://api.glider.fi", created_ms=0, config_files=("a.yaml",)), {}, {}, Memory())
     return replace(empty, changes=changes, blocked=blocked, strategies_no_op=no_op)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
@@ -13,7 +12,7 @@ from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call
 from reconciler.core.model import Desired, Live, PausedBy, PortfolioId, Record, RunState, Status
-from reconciler.core.plan import Held, JournalState
+from reconciler.core.plan import Held, JournalState, Plan
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
 from reconciler.core.report import ApplyReport, Outcome, Result
@@ -23,9 +22,6 @@ from reconciler.render.plan import plan_page, report_page
 from reconciler.render.problems import diagnostics_page
 from reconciler.render.terminal import PLAIN, Style, cut, terminal, width
 from tests.support import HOUR_MS, NOON_MS
-
-if TYPE_CHECKING:
-    from reconciler.core.plan import Plan
 
 DAY = 24 * HOUR_MS
 
@@ -65,12 +61,10 @@ def small_plan() -> Plan:
         state=RunState.PAUSED, interval_ms=2 * DAY, offset_ms=0, schedule_id=None, confirmed_ms=0, marked=True
     )
     return build_plan(
+        Plan(base_url="https://api.glider.fi", created_ms=NOON_MS, config_files=("automation.yaml",)),
         {d.id: d for d in desired},
         {f.id: f for f in found},
         Memory(records={PortfolioId("f5p0s8y4"): record}),
-        base_url="https://api.glider.fi",
-        created_ms=NOON_MS,
-        config_files=("automation.yaml",),
     )
 
 
@@ -149,7 +143,7 @@ def long_plan(count: int) -> Plan:
     desired = {i: Desired(id=i, state=RunState.ACTIVE, interval_ms=DAY // 2) for i in ids}
     found = {i: Live(id=i, status=Status.ACTIVE, interval_ms=DAY, offset_ms=0) for i in ids}
     desired[ids[0]] = replace(desired[ids[0]], state=RunState.PAUSED)
-    return build_plan(desired, found, Memory(), base_url="https://api.glider.fi", created_ms=NOON_MS)
+    return build_plan(Plan(base_url="https://api.glider.fi", created_ms=NOON_MS), desired, found, Memory())
 
 
 def test_long_plan_folds_what_changes_alike() -> None:

@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
-from reconciler.sandbox.app import create_app
-from reconciler.sandbox.faults import Faults
-from reconciler.sandbox.seed import parse_seed
-from reconciler.sandbox.store import Store
+from reconciler.sandbox import Faults, Store, create_app, parse_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.sandbox.faults import Fault, FaultKind
-from reconciler.sandbox.requests import REQUESTS_KEPT
+from reconciler.sandbox import Fault, FaultKind
+from reconciler.sandbox.wire import REQUESTS_KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable

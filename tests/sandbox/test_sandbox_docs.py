@@ -7,9 +7,10 @@ from pathlib import Path
 
 import yaml
 
-from reconciler.sandbox.admin import ADMIN_PATHS
+from reconciler.sandbox.app import ADMIN_PATHS
 from reconciler.sandbox.faults import FaultKind, Operation, fault_data, parse_faults
-from reconciler.sandbox.seed import Settings, parse_seed
+from reconciler.sandbox.seed import parse_seed
+from reconciler.sandbox.settings import Settings
 from reconciler.sandbox.v2 import v2_paths
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text(encoding="utf-8")

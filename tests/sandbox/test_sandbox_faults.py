@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reconciler.core.errors import SandboxError
-from reconciler.sandbox.app import ConnectionLost
-from reconciler.sandbox.faults import Fault, FaultKind, Faults, Operation, RetryAfterForm, fault_data, parse_faults
+from reconciler.sandbox import ConnectionLost, Fault, FaultKind, Faults, Operation, RetryAfterForm, parse_faults
+from reconciler.sandbox.faults import fault_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,7 +143,7 @@ def test_a_spoilt_rebalance(bench: Make, kind: FaultKind, status: int | None, do
             here.call("POST", "/v2/portfolios/p/rebalance")
     else:
         assert here.call("POST", "/v2/portfolios/p/rebalance").status_code == status
-    found = here.store.fleet.portfolio("p")
+    found = here.store.enrolled("p")
     assert found is not None
     assert found.operations == done
 

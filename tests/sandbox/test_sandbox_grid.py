@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.sandbox.grid import Grid
-from reconciler.sandbox.model import RUNS_KEPT, AutomationState, next_run, settle
+from reconciler.sandbox.model import AutomationState
 from reconciler.sandbox.plant import plant
+from reconciler.sandbox.portfolio import RUNS_KEPT, Grid
 from reconciler.sandbox.seed import SeedPortfolio
 
 HOUR = 3_600_000
@@ -52,17 +52,17 @@ def planted(*, interval_ms: int = HOUR, offset_ms: int = 0) -> SeedPortfolio:
 def test_time_may_pass_in_steps(interval: int, first: int, second: int) -> None:
     """Two steps of time make the same portfolio as one, apart from when it was last looked at."""
     new = plant(planted(interval_ms=interval, offset_ms=interval // 3), NOW)
-    stepwise = settle(settle(new, NOW + first), NOW + first + second)
-    at_once = settle(new, NOW + first + second)
+    stepwise = new.settle(NOW + first).settle(NOW + first + second)
+    at_once = new.settle(NOW + first + second)
     assert (stepwise.runs, stepwise.recent) == (at_once.runs, at_once.recent)
-    assert next_run(stepwise, NOW + first + second) == next_run(at_once, NOW + first + second)
+    assert stepwise.next_run(NOW + first + second) == at_once.next_run(NOW + first + second)
 
 
 def test_a_century_of_hourly_runs_is_arithmetic() -> None:
     """The number of runs does not matter to the cost; the newest are remembered one by one."""
-    old = settle(plant(planted(), NOW), NOW + 876_000 * HOUR)
+    old = plant(planted(), NOW).settle(NOW + 876_000 * HOUR)
     assert old.runs == 876_000
-    assert old.recent == tuple(NOW + (876_000 - index) * HOUR for index in range(RUNS_KEPT))
+    assert [run.at_ms for run in old.recent] == [NOW + (876_000 - index) * HOUR for index in range(RUNS_KEPT)]
 
 
 def test_a_start_is_not_a_run() -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from reconciler.sandbox.enrolled import Enrolled, EnrolledState, Frequency, settle_enrolled
-from reconciler.sandbox.faults import Fault, FaultKind, Operation
-from reconciler.sandbox.runs import Course, Pace, Phase, stage
+from reconciler.core.model import Cadence
+from reconciler.sandbox import AutomationState, Course, Enrolled, Fault, FaultKind, Operation
+from reconciler.sandbox.model import Phase, RebalancePace, stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -244,12 +244,12 @@ def test_a_portfolio_that_never_ran_has_no_last_result(bench: Make) -> None:
 
 
 paces = st.integers(0, 10**6).flatmap(
-    lambda queue: st.builds(Pace, queue_ms=st.just(queue), takes_ms=st.integers(queue + 1, 10**7))
+    lambda queue: st.builds(RebalancePace, queue_ms=st.just(queue), takes_ms=st.integers(queue + 1, 10**7))
 )
 
 
 @given(paces, st.sampled_from(Course), st.lists(st.integers(-(10**3), 2 * 10**7), min_size=2))
-def test_a_rebalance_never_goes_back(pace: Pace, course: Course, ages: list[int]) -> None:
+def test_a_rebalance_never_goes_back(pace: RebalancePace, course: Course, ages: list[int]) -> None:
     """Later is never an earlier stage; the end comes with ``takes``, not before, and stays."""
     stages = [stage(course, pace, age) for age in sorted(ages)]
     assert stages == sorted(stages, key=lambda one: one.after_ms)
@@ -265,7 +265,7 @@ one_enrolled = Enrolled(
     word=None,
     owner="",
     strategy="s",
-    state=EnrolledState.ACTIVE,
+    state=AutomationState.ACTIVE,
     next_due_ms=NOW,
     empty=False,
     operations=0,
@@ -275,17 +275,15 @@ one_enrolled = Enrolled(
 )
 
 
-@given(
-    st.sampled_from(Frequency), st.integers(-(10**8), 10**8), st.lists(st.integers(0, 10**9), min_size=1, max_size=5)
-)
-def test_looking_more_often_changes_nothing(frequency: Frequency, due: int, looks: list[int]) -> None:
+@given(st.sampled_from(Cadence), st.integers(-(10**8), 10**8), st.lists(st.integers(0, 10**9), min_size=1, max_size=5))
+def test_looking_more_often_changes_nothing(cadence: Cadence, due: int, looks: list[int]) -> None:
     """However often a portfolio is settled on the way, the same runs have happened in the end."""
     start = replace(one_enrolled, next_due_ms=NOW + due)
     step = start
     for moment in sorted(looks):
-        step = settle_enrolled(step, NOW + moment, frequency)
-    end = settle_enrolled(start, NOW + max(looks), frequency)
+        step = step.settle(NOW + moment, cadence)
+    end = start.settle(NOW + max(looks), cadence)
     assert step == end
     assert end.next_due_ms is not None
     assert end.next_due_ms >= (NOW + max(looks)) // 60_000 * 60_000, "nothing due is left behind"
-    assert all(run.begun_ms % 60_000 == 0 and run.begun_ms <= NOW + max(looks) for run in end.past)
+    assert all(run.at_ms % 60_000 == 0 and run.at_ms <= NOW + max(looks) for run in end.past)

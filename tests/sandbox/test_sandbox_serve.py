@@ -12,10 +12,7 @@ import httpx2
 import pytest
 
 from reconciler.core.errors import SandboxError
-from reconciler.sandbox.faults import Fault, FaultKind
-from reconciler.sandbox.seed import parse_seed
-from reconciler.sandbox.serve import bind, make_server
-from reconciler.sandbox.store import Store
+from reconciler.sandbox import Fault, FaultKind, Store, bind, make_server, parse_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,12 +79,10 @@ def test_a_port_that_is_taken_is_explained() -> None:
 
 PROGRAM = """
 import pathlib, sys
-from reconciler.sandbox.app import create_app
-from reconciler.sandbox.serve import serve
-from reconciler.sandbox.store import Store
+from reconciler.sandbox import Store, create_app, serve_app
 store = Store.open(pathlib.Path(sys.argv[1]))
 app = create_app(store, now_ms=lambda: 1_795_000_000_000)
-serve(app, host="127.0.0.1", port=0, ready=lambda url: print(url, flush=True))
+serve_app(app, host="127.0.0.1", port=0, ready=lambda url: print(url, flush=True))
 """
 
 
@@ -105,9 +100,10 @@ def test_another_process_serves_the_same_file(tmp_path: Path) -> None:
                 assert client.get(STATUS).json()["data"]["details"]["totalExecutions"] == 0
                 store.advance(24 * 3_600_000)
                 assert client.get(STATUS).json()["data"]["details"]["totalExecutions"] == 4
+                assert client.post(PAUSE).status_code == 200
             saved = store.portfolio("p")
             assert saved is not None
-            assert saved.runs == 4
+            assert (saved.runs, saved.state) == (4, "paused")
         finally:
             process.send_signal(signal.SIGTERM)
         _out, complaints = process.communicate(timeout=60)

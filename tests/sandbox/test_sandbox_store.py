@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.core.errors import SandboxError
-from reconciler.sandbox import integrator
-from reconciler.sandbox.glider import Glider
-from reconciler.sandbox.model import AutomationState, Portfolio
-from reconciler.sandbox.runs import Course
-from reconciler.sandbox.seed import Seed, parse_seed
-from reconciler.sandbox.store import LARGEST_OFFSET_MS, Store
+from reconciler.sandbox import AutomationState, Course, Portfolio, Seed, Simulator, Store, parse_seed
+from reconciler.sandbox.model import PastRun
+from reconciler.sandbox.store import LARGEST_OFFSET_MS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,12 +54,23 @@ def test_how_runs_went_survives_the_file(path: Path) -> None:
     store = Store.open(path)
     saved = store.portfolio("p")
     assert saved is not None
-    courses = ((7, Course.RETRYING), (5, Course.FAILED), (2, Course.CANCELLED))
-    store.save(replace(saved, courses=courses))
+    recent = tuple(PastRun(run.at_ms, course) for run, course in zip(saved.recent, Course, strict=False))
+    store.save(replace(saved, recent=recent))
     store.close()
     again = Store.open(path)
-    assert again.portfolio("p") == replace(saved, courses=courses)
+    assert again.portfolio("p") == replace(saved, recent=recent)
     again.close()
+
+
+def test_a_clock_that_stands_at_its_beginning(tmp_path: Path) -> None:
+    """A machine without a battery begins in 1970; what a seed tells of lies before that, and is read all the same."""
+    portfolio = {"status": "active", "api": "both", "strategy": "s", "started": "3650d"}
+    data = {"version": 1, "strategies": {"s": {"frequency": "daily"}}, "portfolios": {"p": portfolio}}
+    store = Store.load(tmp_path / "s.db", parse_seed(data), now_ms=0)
+    simulator = Simulator(store, lambda: 1_000)
+    assert simulator.read("p").portfolio.runs == 14_600
+    assert simulator.read_enrolled("p").portfolio.created_ms == -3650 * 24 * HOUR
+    store.close()
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
@@ -98,6 +107,7 @@ def test_a_file_of_something_else_is_neither_opened_nor_replaced(tmp_path: Path)
         "DELETE FROM sandbox",
         "UPDATE sandbox SET settings = 'x'",
         "UPDATE sandbox SET settings = '{}'",
+        "UPDATE sandbox SET settings = json_set(settings, '$.paths', 'odd')",
     ],
 )
 def test_a_damaged_file_is_refused_on_opening(path: Path, damage: str) -> None:
@@ -113,11 +123,14 @@ def test_a_damaged_file_is_refused_on_opening(path: Path, damage: str) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        "UPDATE portfolios SET state = 'odd'",
-        "UPDATE portfolios SET recent = 'x'",
-        "UPDATE portfolios SET anchor_ms = NULL",
-        "UPDATE portfolios SET interval_ms = 0",
-        "UPDATE portfolios SET offset_ms = 'x'",
+        *("UPDATE portfolios SET value = 'x'", "UPDATE portfolios SET value = NULL"),
+        "UPDATE portfolios SET value = json_set(value, '$.state', 'odd')",
+        "UPDATE portfolios SET value = json_set(value, '$.recent', 'x')",
+        "UPDATE portfolios SET value = json_set(value, '$.grid', NULL)",
+        "UPDATE portfolios SET value = json_set(value, '$.grid.interval_ms', 0)",
+        "UPDATE portfolios SET value = json_set(value, '$.grid.offset_ms', 'x')",
+        "UPDATE portfolios SET value = json_set(value, '$.grid.offset_ms', 999999999)",
+        "UPDATE portfolios SET value = json_remove(value, '$.runs')",
         "DROP TABLE portfolios",
     ],
 )
@@ -133,14 +146,14 @@ def test_a_damaged_portfolio_is_refused(path: Path, damage: str) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        "UPDATE enrolled SET state = 'odd'",
-        "UPDATE enrolled SET past = 'x'",
-        "UPDATE enrolled SET past = '5=odd'",
-        "UPDATE enrolled SET next_due_ms = NULL",
+        "UPDATE enrolled SET value = json_set(value, '$.state', 'odd')",
+        "UPDATE enrolled SET value = json_set(value, '$.past', 'x')",
+        "UPDATE enrolled SET value = json_set(value, '$.past', json('[[5, \"odd\"]]'))",
+        "UPDATE enrolled SET value = json_set(value, '$.next_due_ms', NULL)",
         "DELETE FROM strategies",
-        "UPDATE strategies SET frequency = 'odd'",
+        "UPDATE strategies SET value = json_set(value, '$.cadence', 'odd')",
         "DROP TABLE enrolled",
-        "UPDATE operations SET course = 'odd'",
+        "UPDATE operations SET value = json_set(value, '$.course', 'odd')",
         "DROP TABLE operations",
     ],
 )
@@ -150,12 +163,12 @@ def test_damage_to_what_belongs_to_v2_is_refused(tmp_path: Path, damage: str) ->
     portfolio = {"status": "active", "api": "v2", "strategy": "s"}
     data = {"version": 1, "strategies": {"s": {"frequency": "daily"}}, "portfolios": {"p": portfolio}}
     store = Store.load(place, parse_seed(data), now_ms=NOW)
-    glider = Glider(store, lambda: NOW)
-    begun = integrator.rebalance(glider, "p", Course.COMPLETED)
-    assert integrator.operation(glider, "p", begun.id)[0] == begun
+    simulator = Simulator(store, lambda: NOW)
+    begun = simulator.rebalance("p", Course.COMPLETED)
+    assert simulator.operation("p", begun.id)[0] == begun
     harm(place, damage)
     with pytest.raises(SandboxError) as caught:
-        integrator.operation(glider, "p", begun.id)
+        simulator.operation("p", begun.id)
     assert "reconciler sandbox load" in caught.value.detail
     store.close()
 
@@ -165,20 +178,23 @@ def test_a_sandbox_of_an_earlier_version_says_so(path: Path) -> None:
     harm(path, "PRAGMA user_version = 1")
     with pytest.raises(SandboxError) as caught:
         Store.open(path)
-    assert "has format 1, and this program reads 2" in caught.value.summary
+    assert "has format 1, and this program reads 3" in caught.value.summary
     assert "reconciler sandbox load" in caught.value.detail
+
+
+FILTERS = ("", " AND strategy = 's'", " AND owner = 'o'")
 
 
 def test_a_page_walks_an_index(path: Path) -> None:
     """No page of a large fleet is sorted or searched for from its beginning."""
-    store = Store.open(path)
-    for filters in ("", "AND strategy = 's'", "AND owner = 'o'"):
-        sql = f"SELECT id FROM enrolled WHERE state != 'archived' {filters} AND (created_ms, id) < (1, 'a') "
-        plan = store.fleet.statements.run(f"EXPLAIN QUERY PLAN {sql} ORDER BY created_ms DESC, id DESC LIMIT 9")
-        (step,) = plan.fetchall()
+    connection = sqlite3.connect(path)
+    asked = ("strategies WHERE own = 1", *(f"enrolled WHERE state != 'archived'{more}" for more in FILTERS))
+    for what in asked:
+        sql = f"SELECT value FROM {what} AND (created_ms, id) < (1, 'a') "
+        (step,) = connection.execute(f"EXPLAIN QUERY PLAN {sql} ORDER BY created_ms DESC, id DESC LIMIT 9").fetchall()
         assert "USING INDEX" in step[3]
         assert "(created_ms,id)<(?,?)" in step[3]
-    store.close()
+    connection.close()
 
 
 def harm(path: Path, statement: str) -> None:
@@ -195,7 +211,7 @@ def test_a_reset_goes_back_to_the_seed(path: Path) -> None:
     instance, portfolio = store.instance, store.portfolio("p")
     store.advance(7 * HOUR)
     assert store.clock_offset_ms == 7 * HOUR
-    assert Glider(store, lambda: NOW).read("p").portfolio != portfolio
+    assert Simulator(store, lambda: NOW).read("p").portfolio != portfolio
     store.reset(now_ms=NOW)
     assert (store.clock_offset_ms, store.portfolio("p")) == (0, portfolio)
     assert store.instance != instance
@@ -206,10 +222,11 @@ def test_two_openers_see_each_other(path: Path) -> None:
     """A clock moved, a portfolio changed or a seed loaded in one is at once so in the other."""
     one, two = Store.open(path), Store.open(path)
     one.advance(24 * HOUR)
-    runs = Glider(two, lambda: NOW).read("p").portfolio.runs
+    assert Simulator(two, lambda: NOW).read("p").portfolio.runs == 124
+    Simulator(two, lambda: NOW).change("p", partial(Portfolio.pause, reason=None))
     saved = one.portfolio("p")
     assert saved is not None
-    assert saved.runs == runs == 124
+    assert (saved.runs, saved.state) == (124, AutomationState.PAUSED)
     Store.load(path, seed(started="6h"), now_ms=NOW).close()
     loaded = one.portfolio("p")
     assert loaded is not None

@@ -328,6 +328,14 @@ def test_path_families(bench: Make, paths: str, reference: int, guide: int) -> N
     here.data("POST", "update-schedule-interval", {"interval": {"every": DAY}})
 
 
+def test_half_a_character_is_kept(bench: Make) -> None:
+    """JSON can hold half of a surrogate pair; a reason with one is stored and shown, and nothing breaks."""
+    here = bench()
+    reason = r'"Paused via API: \ud800"'
+    assert reason in here.call("POST", "pause", content=rb'{"reason": "\ud800"}').text
+    assert reason in here.call("GET", "automation/status").text
+
+
 @pytest.mark.parametrize(
     ("key", "outcome"),
     [

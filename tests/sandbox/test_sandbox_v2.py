@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.sandbox import integrator
-from reconciler.sandbox.enrolled import stop_enrolled
-from reconciler.sandbox.glider import Glider
+from reconciler.sandbox import Enrolled, Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -263,10 +261,10 @@ def test_a_new_cadence_leaves_the_past_as_it_was(enrolled: Make) -> None:
 def test_the_same_cadence_again_changes_nothing(enrolled: Make) -> None:
     """A PUT of the value that is there is a success and no change."""
     here = enrolled()
-    before = here.store.fleet.strategy("s")
+    before = here.store.strategy("s")
     here.now += HOUR
     here.data("PUT", f"{S}/schedule", {"type": "interval", "frequency": "daily"})
-    assert here.store.fleet.strategy("s") == before
+    assert here.store.strategy("s") == before
 
 
 @pytest.mark.parametrize(
@@ -318,15 +316,17 @@ def test_mainnet_takes_no_hourly_cadence(enrolled: Make) -> None:
 
 
 def test_strategies(enrolled: Make) -> None:
-    """They are paged by id; one shows its cadence and version."""
+    """They are paged as portfolios are; one shows its cadence and version, under the documented names."""
     here = enrolled(strategies={f"t{index}": {"frequency": "daily"} for index in range(4)})
     first = here.call("GET", "/v2/strategies?limit=3").json()
     second = here.call("GET", f"/v2/strategies?limit=3&cursor={first['nextCursor']}").json()
     names = [one["strategyId"] for page in (first, second) for one in page["data"]["strategies"]]
-    assert (names, second["nextCursor"]) == (["s", "t0", "t1", "t2", "t3"], None)
+    assert (names, second["nextCursor"]) == (["t3", "t2", "t1", "t0", "s"], None)
     one = here.data("GET", S)
-    assert one == first["data"]["strategies"][0]
-    assert (one["strategyName"], one["strategyVersion"]) == ("Momentum", 1)
+    assert one == second["data"]["strategies"][-1]
+    assert (one["name"], one["version"], one["schedule"]) == ("Momentum", 1, {"type": "interval", "frequency": "daily"})
+    documented = "strategyId name description allocation schedule preferences isPublic version createdAt"
+    assert list(one) == documented.split()
     assert here.refusal("GET", "/v2/strategies?limit=201") == (400, "API_400")
     assert here.refusal("GET", "/v2/strategies?cursor=WzFd") == (400, "API_400")
 
@@ -424,6 +424,6 @@ def test_the_rate_limit_is_that_of_v1(enrolled: Make) -> None:
 def test_somebody_else_may_act_by_hand(enrolled: Make) -> None:
     """Tests can change a portfolio without a request."""
     here = enrolled()
-    integrator.change(Glider(here.store, lambda: here.now), "p", stop_enrolled)
+    Simulator(here.store, lambda: here.now).change_enrolled("p", Enrolled.stop)
     assert schedule(here)["status"] == "paused"
     assert here.app.requests.kept()[-1].method == "GET"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.api.fleet import read_fleet, read_strategies
+from reconciler.apply.announce import settle
 from reconciler.apply.journal import open_journal, read_memory, read_runs
 from reconciler.apply.run import Pace, apply_plan
-from reconciler.apply.settle import settle
 from reconciler.core.decide import Unverified
+from reconciler.core.intent import Call
 from reconciler.core.model import (
     ApiVersion,
     Cadence,
@@ -17,9 +18,12 @@ from reconciler.core.model import (
     RunState,
     StrategyDesired,
     StrategyId,
+    address_of,
 )
+from reconciler.core.plan import Plan
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import Strategies, build_plan, with_strategies
+from tests.apply.scripted import intent
 from tests.support import BASE_URL, Silence, World, run, versions_of_intents
 
 if TYPE_CHECKING:
@@ -27,7 +31,6 @@ if TYPE_CHECKING:
 
     from reconciler.apply.run import Stop
     from reconciler.core.guards import Guards
-    from reconciler.core.plan import Plan
     from reconciler.core.ports import StrategyApi
     from reconciler.core.report import ApplyReport
 
@@ -68,13 +71,7 @@ class StrategyWorld(World):
             fleet = await read_fleet(api, wanted, whole=True, parallelism=self.parallelism)
             live = await read_strategies(api, declared, parallelism=self.parallelism)
             listed = await api.list_portfolios()
-        plan = build_plan(
-            wanted,
-            fleet.live,
-            memory,
-            base_url=BASE_URL,
-            created_ms=self.clock.now_ms(),
-        )
+        plan = build_plan(Plan(base_url=BASE_URL, created_ms=self.clock.now_ms()), wanted, fleet.live, memory)
         counts = {strategy: listed.enrolled(strategy) for strategy in declared}
         strategies = Strategies(
             desired={i: StrategyDesired(id=i, schedule=Cadence(word)) for i, word in declared.items()},
@@ -88,7 +85,7 @@ class StrategyWorld(World):
             journal.open_run(fingerprint=fingerprint(plan), tool="test")
             async with self.api(plan.changes) as api:
                 if self.stand_in is not None:
-                    vars(api).update(read_strategy=self.stand_in.read_strategy, set_cadence=self.stand_in.set_cadence)
+                    vars(api).update(read_strategy=self.stand_in.read_strategy, send=self.stand_in.send)
                 self.settled = await settle(api=api.by(versions_of_intents(journal)), journal=journal)
                 return await apply_plan(
                     plan,
@@ -112,7 +109,7 @@ class StrategyWorld(World):
 
         async def put() -> None:
             async with self.api() as api:
-                await api.set_cadence(strategy, Cadence(cadence))
+                await api.send(intent(address_of(strategy), Call.SET_CADENCE, cadence=Cadence(cadence)))
 
         run(put())
 

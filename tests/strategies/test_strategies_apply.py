@@ -27,8 +27,9 @@ from reconciler.core.model import (
     address_of,
 )
 from reconciler.core.plan import BlockReason
+from reconciler.core.ports import Confirmation
 from reconciler.core.report import ACHIEVED, Outcome
-from reconciler.sandbox.faults import Fault, FaultKind, Operation
+from reconciler.sandbox import Fault, FaultKind, Operation
 from tests.apply.scripted import intent
 from tests.strategies.support import A, B, C, StrategyWorld, put, wants_v2
 from tests.support import BASE_URL, HOUR_MS, Silence, folder
@@ -497,14 +498,14 @@ class _Answering:
     async def read_strategy(self, strategy: StrategyId) -> StrategyLive:
         return StrategyLive(id=strategy, status=StrategyStatus.FOUND, cadence=self._live)
 
-    async def set_cadence(self, strategy: StrategyId, cadence: Cadence) -> Cadence | None:
-        self._live = self._stored or cadence
-        return self._stored
+    async def send(self, intent: Intent) -> Confirmation:
+        self._live = self._stored or intent.cadence
+        return Confirmation(cadence=self._stored)
 
 
 class _Silent(_Answering):
     """A service that never answers a write."""
 
-    async def set_cadence(self, strategy: StrategyId, cadence: Cadence) -> Cadence | None:
+    async def send(self, intent: Intent) -> Confirmation:
         await asyncio.Event().wait()
-        return await super().set_cadence(strategy, cadence)
+        return await super().send(intent)

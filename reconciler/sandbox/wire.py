@@ -1,4 +1,4 @@
-"""What goes over the wire, as values: one request, one reply, the names both carry, and the log of requests.
+"""What goes over the wire, as values: one request and what it asks for, one reply, and the log of requests.
 
 Knows ASGI messages and nothing of Glider's routes or envelopes. No key is ever kept: the log holds no headers.
 """
@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs
 
-from reconciler.sandbox.runs import Course
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.sandbox.model import Course, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 SIMULATOR_HEADER: Final = (b"X-Glider-Sandbox", b"simulator")
 """Stands in every answer, so that nobody takes it for one of the real service."""
-LARGEST_BODY: Final = 1_048_576
+_LARGEST_BODY: Final = 1_048_576
 REQUESTS_KEPT: Final = 1_000
 
 
@@ -30,9 +33,8 @@ class ConnectionLost(ConnectionResetError):
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request, whole. ``body`` is ``None`` when it was larger than :data:`LARGEST_BODY`."""
+class Request(Struct, frozen=True):
+    """One request, whole. ``body`` is ``None`` when it was larger than 1 MiB."""
 
     method: str
     path: str
@@ -60,18 +62,27 @@ class Request:
         """The portfolio or strategy that the path names; ``""`` where it names neither."""
         return self.portfolio or self.parameters.get("strategy", "")
 
+    def document(self) -> Any:
+        """Return what the body holds as JSON, ``None`` for an empty one; raises ``Refused`` 400 for what is no JSON."""
+        try:
+            return json.loads(self.body) if self.body else None
+        except (ValueError, RecursionError):
+            raise invalid("the body is not JSON") from None
 
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """What an answer is called by when people ask for help; ``timestamp`` is on the simulator's clock."""
+    def asked(self) -> dict[str, str]:
+        """Return the query; of a name that stands twice the last value."""
+        return {name: values[-1] for name, values in parse_qs(self.query, keep_blank_values=True).items()}
 
-    request_id: str
-    correlation_id: str
-    timestamp: str
+    def limit(self, *, default: int, most: int | None = None) -> int:
+        """Return how many rows the query asks for; raises ``Refused`` 400 unless that is from 1 to ``most``."""
+        text = self.asked().get("limit", str(default))
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+        if number < 1 or (most is not None and number > most):
+            raise invalid("limit must be a number from 1" + ("" if most is None else f" to {most}"))
+        return number
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """One answer, ready to be sent."""
 
     status: int
@@ -99,7 +110,7 @@ async def receive_request(scope: Scope, receive: Receive) -> Request:
             raise ConnectionLost("the client went away")
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
-        if size <= LARGEST_BODY:
+        if size <= _LARGEST_BODY:
             chunks.append(chunk)
         if not message.get("more_body", False):
             break
@@ -109,7 +120,7 @@ async def receive_request(scope: Scope, receive: Receive) -> Request:
         query=scope["query_string"].decode("latin-1"),
         headers={name.lower(): value for name, value in scope["headers"]},
         parameters=scope.get("path_params", {}),
-        body=b"".join(chunks) if size <= LARGEST_BODY else None,
+        body=b"".join(chunks) if size <= _LARGEST_BODY else None,
     )
 
 

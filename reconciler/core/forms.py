@@ -1,0 +1,276 @@
+"""The kinds of values that files may hold: how each looks in a schema, how it is read and written, what is said of it.
+
+In: a value of a file, or a bound. Out: forms, which the tables of fields are made of (:mod:`reconciler.core.tables`),
+and the words for a value that does not keep to its form. Knows no field, no file and no YAML.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+
+from reconciler.core.diagnostics import Severity
+from reconciler.core.text import (
+    DAY_MS,
+    HOUR_MS,
+    LONGEST_LABEL,
+    MINUTE_MS,
+    format_duration,
+    harmless,
+    parse_duration,
+)
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Mapping
+    from enum import StrEnum
+
+
+class Complaint(Struct, frozen=True):
+    """What is wrong with a value, and how to repair it: full phrases without a final stop."""
+
+    problem: str
+    repair: str
+    severity: Severity = Severity.ERROR
+
+
+def as_it_is(value: Any) -> Any:
+    """Return the value: it is used as the file has it."""
+    return value
+
+
+def no_guess(_value: object, _written: str) -> str:
+    """Return no repair."""
+    return ""
+
+
+class Form(Struct, frozen=True, eq=False, kw_only=True):
+    """One kind of value that is no mapping: its part of the schema, its name, how it is read and written.
+
+    ``noun`` is what people call it, with its article. ``read`` makes the value that the program uses of one that keeps
+    to ``schema``; ``write`` is the way back, to the text in YAML. ``guess`` returns a repair for a wrong value and the
+    text it is written as, ``""`` where it has none; ``near`` allows a guess at the nearest word of an enumeration.
+    ``wrong`` says what is wrong with a value where "is not" and the noun would be too little.
+    """
+
+    noun: str
+    schema: Mapping[str, Any]
+    read: Callable[[Any], Any] = as_it_is
+    write: Callable[[Any], str] = str
+    guess: Callable[[object, str], str] = no_guess
+    near: bool = False
+    wrong: Callable[[object, str], Complaint] | None = None
+
+
+_LONGEST_SHOWN: Final = 60
+_SECRET: Final = re.compile(r"gldr_|://[^\s/]*@", re.IGNORECASE)
+
+
+def shown_value(value: object, written: str = "") -> str:
+    """Return a value as it is ``written``, else as YAML would write it: harmless and short, never what may be a key."""
+    match value:
+        case None:
+            return "null"
+        case dict() | list():
+            return noun_of(value)
+        case bool():
+            text = written or str(value).lower()
+        case _:
+            text = written or str(value)
+    return "…" if _SECRET.search(text) else harmless(text, longest=_LONGEST_SHOWN)
+
+
+def noun_of(value: object) -> str:
+    """Return what people call the kind of a value, with its article."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case _:
+            return "text"
+
+
+def _in_quotes(value: object, written: str) -> str:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return f'put it in quotes: "{shown_value(value, written)}"' if number else ""
+
+
+_ID: Final = {"type": "string", "pattern": r"^[A-Za-z0-9_-]{1,128}$(?!\n)"}
+_YES: Final = frozenset({"yes", "on", "y", "true", "1"})
+_NO: Final = frozenset({"no", "off", "n", "false", "0"})
+_DURATION: Final = (
+    r"^(?:hourly|daily|weekly"
+    r"|(?=[0-9])(?:[0-9]+w)?(?:[0-9]+d)?(?:[0-9]+h)?(?:[0-9]+m(?!s))?(?:[0-9]+s)?(?:[0-9]+ms)?"
+    r"|P(?=[0-9T])(?:[0-9]+W)?(?:[0-9]+D)?(?:T(?=[0-9])(?:[0-9]+H)?(?:[0-9]+M)?(?:[0-9]+S)?)?)$(?!\n)"
+)
+_CLOCK: Final = re.compile(r"([0-9]{1,4}):([0-5][0-9])(?::00)?")
+_DECIMAL_HOURS: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,3})\s*h")
+_UNIT_WORDS: Final = (
+    (re.compile(r"(?:weeks|week|wks|wk)"), "w"),
+    (re.compile(r"(?:days|day)"), "d"),
+    (re.compile(r"(?:hours|hour|hrs|hr)"), "h"),
+    (re.compile(r"(?:minutes|minute|mins|min)"), "m"),
+    (re.compile(r"(?:seconds|second|secs|sec)"), "s"),
+    (re.compile(r"[\s,]|and"), ""),
+)
+
+
+def id_form(noun: str) -> Form:
+    """Return the form of one of Glider's ids."""
+    return Form(noun=noun, schema=_ID)
+
+
+def label_form(*, longest: int = LONGEST_LABEL, without: str = "", why: str = "") -> Form:
+    """Return the form of one line of visible text that does not hold ``without``; ``why`` says why not."""
+    escaped = without.replace("[", r"\[")  # no more than that: editors read the pattern, too, and know fewer escapes
+    unlike = rf"(?!.*{escaped})" if without else ""
+
+    def wrong(value: object, written: str) -> Complaint:
+        if not isinstance(value, str):
+            return Complaint(f"`{shown_value(value, written)}` is {noun_of(value)}, not text", "put it in quotes")
+        if len(value) > longest:
+            return Complaint(f"the text is {len(value)} characters long", f"write at most {longest}")
+        if not value.strip():
+            return Complaint("the text is blank", "write something, or leave the line out")
+        if without and without in value:
+            return Complaint(f"the text holds `{without}`, {why}", "leave the mark out; it is added")
+        return Complaint("the text holds a line break or a tab", "write it on one line; with `>`, write `>-`")
+
+    pattern = rf"^(?=.*\S){unlike}[^\t\r\n]*$(?!\n)"
+    schema = {"type": "string", "maxLength": longest, "pattern": pattern}
+    return Form(noun="text", schema=schema, wrong=wrong)
+
+
+def word_form(noun: str, words: type[StrEnum], *, guess: Callable[[object, str], str] = no_guess, near: bool) -> Form:
+    """Return the form of one of these words; ``near`` allows a guess at the nearest of them."""
+    known = {word.value: word for word in words}
+    return Form(
+        noun=noun, schema={"type": "string", "enum": list(known)}, read=known.__getitem__, guess=guess, near=near
+    )
+
+
+def _yes_or_no(_value: object, written: str) -> str:
+    word = written.lower()
+    return "write `true`" if word in _YES else "write `false`" if word in _NO else ""
+
+
+FLAG: Final = Form(
+    noun="true or false",
+    schema={"type": "boolean"},
+    write=lambda value: "true" if value else "false",
+    guess=_yes_or_no,
+)
+
+
+def number_form(noun: str, *, least: int, most: int, whole: bool = False) -> Form:
+    """Return the form of a number in this range."""
+
+    def guess(value: object, written: str) -> str:
+        return "remove the quotes" if isinstance(value, str) and written.replace(".", "", 1).isdecimal() else ""
+
+    schema = {"type": "integer" if whole else "number", "minimum": least, "maximum": most}
+    read: Callable[[Any], Any] = int if whole else float
+    return Form(noun=noun, schema=schema, read=read, write=lambda value: f"{value:g}", guess=guess)
+
+
+def duration_form(*, least: int = 0, most: int) -> Form:
+    """Return the form of a duration in this range of milliseconds; the range holds for bare numbers alone.
+
+    Text is compared with it by the field's ``check``: no schema can.
+    """
+
+    def fits(text: str) -> bool:
+        try:
+            return least <= parse_duration(text) <= most
+        except ValueError:
+            return False
+
+    def guess(value: object, written: str) -> str:
+        if not isinstance(value, (str, float)):
+            return ""
+        text = written.strip()
+        if text.isdecimal() and text.isascii():
+            if isinstance(value, str) and str(int(text)) == text and least <= int(text) <= most:
+                return "remove the quotes: a bare number is milliseconds"
+            hours = f"{int(text[:9])}h"
+            example = hours if int(text[:9]) and fits(hours) else "24h"
+            return f"write it with a unit, such as {example}; milliseconds stand bare, without a leading 0"
+        return _other_spelling(text, fits)
+
+    return Form(
+        noun="a duration",
+        schema={
+            "type": ["string", "integer"],
+            "maxLength": 40,
+            "pattern": _DURATION,
+            "minimum": least,
+            "maximum": most,
+        },
+        read=milliseconds,
+        write=format_duration,
+        guess=guess,
+    )
+
+
+def milliseconds(value: Any) -> int:
+    """Return the milliseconds of a duration that keeps to the schema's pattern; 1.0 counts as an integer."""
+    return parse_duration(int(value) if isinstance(value, float) else value)
+
+
+def _other_spelling(written: str, fits: Callable[[str], bool]) -> str:
+    """Return a repair for what is nearly a duration; none that would be refused in turn."""
+    text = written.lower()
+    if clock := _CLOCK.fullmatch(text):
+        hours, minutes = int(clock[1]), int(clock[2])
+        found = f"{hours}h{minutes}m" if minutes else f"{hours}h"
+        return f"write {found}" if fits(found) else ""
+    if decimal := _DECIMAL_HOURS.fullmatch(text):
+        ms = int(decimal[1] + decimal[2]) * HOUR_MS
+        scale = 10 ** len(decimal[2])
+        return f"write {format_duration(ms // scale)}" if ms % (scale * MINUTE_MS) == 0 else ""
+    if "month" in text or "year" in text or re.fullmatch(r"[0-9]+\s*(M|mo|y|Y)", written):
+        return "write days, such as 30d: months and years have no fixed length"
+    for pattern, unit in _UNIT_WORDS:
+        text = pattern.sub(unit, text)
+    return f"write {text}" if fits(text) else ""
+
+
+def range_check(form: Form) -> Callable[[Any, dt.date], Complaint | None]:
+    """Return the check that a duration that was read, written as text or not, lies in the range of its form."""
+    least, most = form.schema["minimum"], form.schema["maximum"]
+
+    def check(ms: int, _today: dt.date) -> Complaint | None:
+        if least <= ms <= most:
+            return None
+        side = f"below {format_duration(least)}" if ms < least else f"above {format_duration(most)}"
+        said = format_duration(ms) if 0 <= ms <= 1000 * 365 * DAY_MS else "this"
+        return Complaint(f"{said} is {side}", f"write {format_duration(least)} to {format_duration(most)}")
+
+    return check
+
+
+GROUP_NAME: Final = Form(
+    noun="the name of a group",
+    schema={"type": "string", "pattern": r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$(?!\n)"},
+    guess=_in_quotes,
+)
+
+
+def _chain(value: object, written: str) -> str:
+    if isinstance(value, str):
+        return f"write `{shown_value(value.lower())}`" if value.lower() != value else ""
+    return _in_quotes(value, written)
+
+
+CHAIN: Final = Form(
+    noun="a chain", schema={"type": "string", "pattern": r"^[a-z0-9][a-z0-9-]{0,63}$(?!\n)"}, guess=_chain
+)

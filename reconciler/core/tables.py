@@ -1,0 +1,230 @@
+"""Tables of the fields that a file may hold, and what follows from one.
+
+In: fields with their forms (:mod:`reconciler.core.forms`); :mod:`reconciler.core.fields` has the table of the
+configuration and :mod:`reconciler.sandbox.seed` that of a seed. Out: the JSON Schema of such a file, its values as
+Python has them, and repairs for unknown keys. Knows no file, no YAML and no library that checks a schema.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from msgspec import Struct
+
+from reconciler.core.forms import Complaint, Form, as_it_is
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Container, Mapping, Sequence
+
+Kind: TypeAlias = "Form | FieldTable | Keyed"
+FieldPath: TypeAlias = "tuple[str, ...]"
+"""Where a value stands in a file: the keys that lead to it, the section first."""
+
+
+class FieldSpec(Struct, frozen=True, eq=False, kw_only=True):
+    """One field of a mapping.
+
+    ``attribute`` is its name in the value that the mapping becomes, where that is another one. ``about``, ``examples``
+    and ``repair`` are for editors, the docs and messages. ``words`` are other names that people write for it, in lower
+    case without ``_`` and ``-``. ``check`` looks at a value that was read and that the schema can't judge, such as a
+    limit for a duration written as text; it gets today's date.
+
+    The rest is for fields of a portfolio. ``layered``: the defaults and groups may hold it, too. ``owns_schedule``:
+    only an API with (true) or without (false) schedules of portfolios has it, and ``elsewhere`` is said on the other.
+    """
+
+    name: str
+    kind: Kind
+    repair: str
+    about: str = ""
+    examples: Sequence[Any] = ()
+    attribute: str = ""
+    words: tuple[str, ...] = ()
+    check: Callable[[Any, dt.date], Complaint | None] | None = None
+    layered: bool = False
+    owns_schedule: bool | None = None
+    elsewhere: Complaint | None = None
+
+    @property
+    def target(self) -> str:
+        """The name in the value that the mapping becomes."""
+        return self.attribute or self.name
+
+
+class FieldTable(Struct, frozen=True, eq=False, kw_only=True):
+    """A mapping with these fields and no others.
+
+    ``strays`` are repairs for keys that people write here and that are none, by the key in lower case without ``_`` and
+    ``-``, or by key and value (``paused: true``).
+    """
+
+    name: str
+    fields: tuple[FieldSpec, ...]
+    repair: str
+    about: str = ""
+    examples: Sequence[Any] = ()
+    required: tuple[str, ...] = ()
+    strays: Mapping[str, str] = {}
+
+
+class Keyed(Struct, frozen=True, eq=False, kw_only=True):
+    """A mapping from names that the author chooses to mappings of one kind."""
+
+    key: Form
+    repair: str
+    each: FieldTable
+
+
+@lru_cache(maxsize=64)
+def fields_of(table: FieldTable) -> dict[str, FieldSpec]:
+    """Return the fields of a table by name, in their order."""
+    return {field.name: field for field in table.fields}
+
+
+@lru_cache(maxsize=64)
+def readers_of(table: FieldTable) -> dict[str, tuple[str, Callable[[Any], Any] | None]]:
+    """Return for each field that is no mapping the name of its value and how it is read, ``None`` for as it is."""
+    return {
+        field.name: (field.target, None if field.kind.read is as_it_is else field.kind.read)
+        for field in table.fields
+        if isinstance(field.kind, Form)
+    }
+
+
+def kind_at(root: FieldTable, path: Sequence[str]) -> tuple[Kind | None, FieldSpec | None]:
+    """Return what stands at ``path`` and the nearest field on the way to it; ``None`` for what no table knows.
+
+    An item of a list belongs to the form of the list.
+    """
+    kind: Kind | None = root
+    field: FieldSpec | None = None
+    for name in path:
+        if isinstance(kind, FieldTable):
+            field = fields_of(kind).get(name)
+            kind = field.kind if field else None
+        elif not isinstance(kind, Form):
+            kind = kind.each if isinstance(kind, Keyed) else None
+    return kind, field
+
+
+def plain_word(key: str) -> str:
+    """Return a key as the tables spell other words for it."""
+    return key.lower().replace("_", "").replace("-", "")
+
+
+def stray(table: FieldTable, key: str, value: object) -> str:
+    """Return a repair for a key that is none of the table's, ``""`` where there is no good one."""
+    word = plain_word(key)
+    for known in (f"{word}: {str(value).lower()}", word):
+        if known in table.strays:
+            return table.strays[known]
+    meant = next((field.name for field in table.fields if word in (*field.words, plain_word(field.name))), None)
+    return f"did you mean `{meant}`?" if meant else ""
+
+
+class TableValues(Struct, frozen=True, kw_only=True):
+    """A mapping that was read by its table: values by the fields' targets, and what is wrong with those that were read.
+
+    ``values`` of a table in it are a mapping again, those of keyed entries one by key.
+    """
+
+    values: dict[str, Any]
+    complaints: list[tuple[FieldPath, Complaint]]
+
+
+def read_table(
+    table: FieldTable,
+    entry: Mapping[str, Any],
+    *,
+    today: dt.date,
+    broken: Container[FieldPath] = (),
+    path: FieldPath = (),
+) -> TableValues:
+    """Return the values of the mapping at ``path``; what lies at a ``broken`` path keeps to no form and is left out."""
+    found = TableValues(values={}, complaints=[])
+    for field in table.fields:
+        where = (*path, field.name)
+        if field.name not in entry or (where in broken and isinstance(field.kind, Form)):
+            continue
+        value = entry[field.name]
+        match field.kind:
+            case Form(read=read):
+                found.values[field.target] = read(value)
+            case FieldTable() as inner if isinstance(value, dict):
+                found.values[field.target] = _nested(
+                    found, read_table(inner, value, today=today, broken=broken, path=where)
+                )
+            case Keyed(each=each) if isinstance(value, dict):
+                found.values[field.target] = {
+                    key: _nested(found, read_table(each, one, today=today, broken=broken, path=(*where, key)))
+                    for key, one in value.items()
+                    if isinstance(one, dict)
+                }
+        if field.check is not None and (complaint := field.check(found.values[field.target], today)):
+            found.complaints.append((where, complaint))
+    return found
+
+
+def _nested(above: TableValues, inner: TableValues) -> dict[str, Any]:
+    above.complaints.extend(inner.complaints)
+    return inner.values
+
+
+def json_schema(root: FieldTable) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a file; what stands in two places is defined once, under ``$defs``."""
+    uses: dict[int, int] = {}
+    _count(root, uses)
+    shared: dict[str, Any] = {}
+    return {**_mapping(root, uses, shared), "$defs": dict(sorted(shared.items()))}
+
+
+def _count(part: FieldSpec | Kind, uses: dict[int, int]) -> None:
+    uses[id(part)] = uses.get(id(part), 0) + 1
+    if uses[id(part)] > 1:
+        return  # what is in there is defined once with it
+    if isinstance(part, FieldSpec):
+        _count(part.kind, uses)
+    elif isinstance(part, Keyed):
+        _count(part.each, uses)
+    elif isinstance(part, FieldTable):
+        for field in part.fields:
+            _count(field, uses)
+
+
+def _once(part: FieldSpec | FieldTable, uses: dict[int, int], shared: dict[str, Any]) -> dict[str, Any]:
+    if uses[id(part)] > 1 and part.name in shared:
+        return {"$ref": f"#/$defs/{part.name}"}
+    made = _member(part, uses, shared) if isinstance(part, FieldSpec) else _mapping(part, uses, shared)
+    if uses[id(part)] == 1:
+        return made
+    shared[part.name] = made
+    return {"$ref": f"#/$defs/{part.name}"}
+
+
+def _mapping(table: FieldTable, uses: dict[int, int], shared: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "description": table.about,
+        "type": "object",
+        **({"required": list(table.required)} if table.required else {}),
+        "additionalProperties": False,
+        "properties": {field.name: _once(field, uses, shared) for field in table.fields},
+        "examples": list(table.examples),
+    }
+
+
+def _member(field: FieldSpec, uses: dict[int, int], shared: dict[str, Any]) -> dict[str, Any]:
+    said = {"description": field.about, "examples": list(field.examples)}
+    match field.kind:
+        case Form(schema=schema):
+            return {**said, **schema, "errorMessage": field.repair}
+        case FieldTable() as table:
+            return {**_once(table, uses, shared), **said}
+        case Keyed(key=key, each=each, repair=repair):
+            return {
+                **said,
+                "type": "object",
+                "propertyNames": {**key.schema, "errorMessage": repair},
+                "additionalProperties": _once(each, uses, shared),
+            }
