@@ -239,8 +239,8 @@ NO_SCHEDULE = {"interval_ms": None, "offset_ms": None}
 WHOLE = (
     intent(A, Call.PAUSE, before=Before(status=Status.ACTIVE, due_ms=NOON_MS, interval_ms=H, offset_ms=0)),
     intent(A, Call.PAUSE, api=ApiVersion.V2, before=Before(status=Status.PAUSED, pause_reason='by \u202e hand "')),
-    intent(A, Call.START, interval_ms=12 * H, offset_ms=0, run_now=True, before=Before(runs=())),
-    intent(A, Call.START, interval_ms=12 * H, run_now=False),
+    intent(A, Call.START, interval_ms=12 * H, offset_ms=0, run_on_start=True, before=Before(runs=())),
+    intent(A, Call.START, interval_ms=12 * H, run_on_start=False),
     intent(A, Call.UPDATE_SCHEDULE, interval_ms=12 * H, offset_ms=H, is_step=True),
     intent(A, Call.RESUME, before=Before(pause_reason="")),
     intent(A, Call.REBALANCE, api=ApiVersion.V2, skip_schedule_validation=True, before=Before(runs=("w2", "w1"))),
@@ -278,7 +278,7 @@ def test_what_a_write_wanted(place: Path) -> None:
     found = rows(place, "SELECT wanted, token, step FROM writes ORDER BY id")
     assert [(json.loads(wanted), token, step) for wanted, token, step in found] == [
         (NO_SCHEDULE, "0000a1", 0),
-        ({"interval_ms": 12 * H, "offset_ms": 0, "run_now": True, "before": {"runs": []}}, "0000a1", 0),
+        ({"interval_ms": 12 * H, "offset_ms": 0, "run_on_start": True, "before": {"runs": []}}, "0000a1", 0),
         ({"interval_ms": 12 * H, "offset_ms": H}, "0000a1", 1),
         (
             {**NO_SCHEDULE, "api": "v2", "skip_schedule_validation": True, "before": {"runs": ["w2", "w1"]}},
@@ -374,7 +374,7 @@ def test_the_first_and_the_last_time(used: Path, ms: int) -> None:
     ("wanted", "why"),
     [
         ('"api": "v3"', "Invalid enum value 'v3' - at `$.wanted.api`"),
-        ('"run_now": 1', "Expected `bool`, got `int` - at `$.wanted.run_now`"),
+        ('"run_on_start": 1', "Expected `bool`, got `int` - at `$.wanted.run_on_start`"),
         ('"skip_schedule_validation": null', "Expected `bool`, got `null` - at `$.wanted.skip_schedule_validation`"),
         ('"before": null', "Expected `object`, got `null` - at `$.wanted.before`"),
         ('"before": {"status": "halted"}', "Invalid enum value 'halted' - at `$.wanted.before.status`"),
