@@ -51,7 +51,7 @@ _TOOK_EFFECT: Final = f"IFNULL(outcome IN ({_words(TOOK_EFFECT)}), FALSE)"
 _UNKNOWN: Final = f"outcome = '{WriteOutcome.UNKNOWN}'"
 _NO_REBALANCE: Final = f"call <> '{Call.REBALANCE}'"
 _ASKS_FOR_A_RUN: Final = (
-    f"(call = '{Call.REBALANCE}' OR (call = '{Call.START}' AND json_extract(wanted, '$.run_on_start') = 1))"
+    f"(call = '{Call.REBALANCE}' OR (call = '{Call.START}' AND json_extract(wanted, '$.run_now') = 1))"
 )
 _SETS_STATE: Final = f"call IN ('{Call.PAUSE}', '{Call.RESUME}', '{Call.START}')"
 _UNDER_PLANS: Final = """EXISTS (

@@ -278,7 +278,7 @@ def test_what_a_write_wanted(place: Path) -> None:
     found = rows(place, "SELECT wanted, token, step FROM writes ORDER BY id")
     assert [(json.loads(wanted), token, step) for wanted, token, step in found] == [
         (NO_SCHEDULE, "0000a1", 0),
-        ({"interval_ms": 12 * H, "offset_ms": 0, "run_on_start": True, "before": {"runs": []}}, "0000a1", 0),
+        ({"interval_ms": 12 * H, "offset_ms": 0, "run_now": True, "before": {"runs": []}}, "0000a1", 0),
         ({"interval_ms": 12 * H, "offset_ms": H}, "0000a1", 1),
         (
             {**NO_SCHEDULE, "api": "v2", "skip_schedule_validation": True, "before": {"runs": ["w2", "w1"]}},
@@ -374,7 +374,7 @@ def test_the_first_and_the_last_time(used: Path, ms: int) -> None:
     ("wanted", "why"),
     [
         ('"api": "v3"', "Invalid enum value 'v3' - at `$.wanted.api`"),
-        ('"run_on_start": 1', "Expected `bool`, got `int` - at `$.wanted.run_on_start`"),
+        ('"run_now": 1', "Expected `bool`, got `int` - at `$.wanted.run_now`"),
         ('"skip_schedule_validation": null', "Expected `bool`, got `null` - at `$.wanted.skip_schedule_validation`"),
         ('"before": null', "Expected `object`, got `null` - at `$.wanted.before`"),
         ('"before": {"status": "halted"}', "Invalid enum value 'halted' - at `$.wanted.before.status`"),
