@@ -68,7 +68,7 @@ COUNTED: dict[str, Counter[str]] = {}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what renews the golden files."""
-    parser.addoption("--renew", action="store_true", help="write the texts of tests/golden anew")
+    parser.addoption("--renew", action="store_true", help="write the texts of tests/golden and docs/recipes.md anew")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -78,7 +78,8 @@ def pytest_configure(config: pytest.Config) -> None:
         made = own_folder(memory)
         config.pluginmanager.register(Cleaner(made))
         os.environ["TMPDIR"] = tempfile.tempdir = str(made)
-    config.pluginmanager.register(Fence())
+    if not config.getoption("renew"):  # which writes to the checkout
+        config.pluginmanager.register(Fence())
     if config.getoption("renew") and config.getoption("numprocesses", None):
         raise pytest.UsageError("--renew writes whole files, so it runs without workers: add -n 0")
     config.pluginmanager.register(Golden(renews=config.getoption("renew")), "golden")

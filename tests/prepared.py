@@ -31,16 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ROOT = Path(__file__).parents[1]
-LAZY = (
-    "asyncio",
-    "deepdiff",
-    "httpx2",
-    "jsonschema",
-    "ssl",
-    "starlette.applications",
-    "uvicorn",
-    "venv",
-)
+LAZY = ("deepdiff", "httpcore2", "httpx2", "jsonschema", "jsonschema_rs", "starlette.applications", "uvicorn", "venv")
 """What commands import where they need it."""
 HEAD_BYTES = 8
 
@@ -101,7 +92,9 @@ class Process:
         theirs.close()
         for handed_over in (empty, *(fd for fd, given in ((out, stdout), (err, stderr)) if given == subprocess.PIPE)):
             os.close(handed_over)
-        self.pid = int(self._status.recv(HEAD_BYTES))
+        told = self._status.recv(HEAD_BYTES)
+        assert told, "the prepared interpreter has ended: what it said stands on the standard error of the tests"
+        self.pid = int(told)
 
     def poll(self) -> int | None:
         """Return the exit code, negative for a signal; nothing while it runs."""
@@ -223,7 +216,7 @@ def _become(request: dict[str, Any], handed: list[int]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, given in enumerate(handed[:3]):
         os.dup2(given, number)
-    os.closerange(3, os.sysconf("SC_OPEN_MAX") if sys.platform == "darwin" else 1024)
+    os.closerange(3, 1024)  # the interpreter that forks never has more
     if request["session"]:
         os.setsid()
     if (bound := request["file_bytes"]) is not None:

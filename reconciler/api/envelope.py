@@ -111,7 +111,7 @@ def without_key(
 
     Also where it is spelled with the escapes of JSON, of a URL or of HTML, or broken by whitespace: whoever decodes the
     answer would have it back. A body from which it can't be taken out is dropped as a whole. ``secret`` is printable
-    ASCII without a space, as :func:`~reconciler.api.key.checked_key` makes sure.
+    ASCII without a space, as :func:`~reconciler.core.endpoint.checked_key` makes sure.
     """
     if not secret:
         return headers, body

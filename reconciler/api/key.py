@@ -1,20 +1,18 @@
-"""The key and the service behind it: what may be a key, whose it is, what it may do, and whether the service answers.
+"""The key and the service behind it: whose the key is, what it may do, and whether the service answers.
 
-In: the texts of ``GLIDER_API_KEY`` and ``GLIDER_PROXY`` as found; an open transport. Out: the same, normalised, or an
-error that says what to write instead; an account, scopes, an :class:`~reconciler.core.doctor.Asking`. API facts
-§1.3 (V2.10), §1.4, §2.3, §2.7. Knows neither the environment nor how a request is sent.
+In: an open transport. Out: an account, scopes, an :class:`~reconciler.core.doctor.Asking`. API facts §1.3 (V2.10),
+§1.4, §2.3, §2.7. Knows neither the environment nor how a request is sent.
 """
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from reconciler.api.envelope import header_of, http_date_ms, object_of
 from reconciler.api.table import data_of, lower
 from reconciler.core.endpoint import CONSOLE
-from reconciler.core.errors import ApiError, FailureKind, UsageError
+from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
@@ -34,40 +32,6 @@ _ROUTES: Final = ("rebalance/schedule/pause", "pause", "rebalance/schedule/no-su
 """Where ``pause`` stands in the API reference and in the guide (API facts §4.1), and where nothing does. A service that
 took the GET for the write would end with less trading, not more; so start, resume and trigger are never asked."""
 _LIMITS: Final = {b"x-ratelimit-limit": "limit", b"x-ratelimit-remaining": "remaining", b"x-ratelimit-reset": "reset"}
-
-
-def checked_proxy(text: str, base_url: str) -> str:
-    """Return a proxy's URL. Raises :class:`UsageError` for one that can't be used, without repeating it: it may hold a
-    password.
-
-    Only an https service goes through it: the proxy then passes bytes on that it can't read. A service on http is on
-    this machine, and a proxy would be shown the key.
-    """
-    parts = urlsplit(text.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
-        raise UsageError("the proxy is no http:// or https:// URL of a host", "Write it as http://proxy.example:3128.")
-    if not base_url.startswith("https:"):
-        raise UsageError("a proxy is of no use for a service on this machine", "Drop --proxy, or GLIDER_PROXY.")
-    return text.strip()
-
-
-def checked_key(text: str) -> str:
-    """Return the key without the whitespace around it (API facts §2.3).
-
-    Raises :class:`ApiError` (``UNAUTHENTICATED``) for what can't be a key; no message ever holds a part of it.
-    """
-    key = text.strip()
-    if not key:
-        raise _no_key("GLIDER_API_KEY is not set or empty; set it to a key of Glider's console")
-    if not key.isascii():
-        raise _no_key("GLIDER_API_KEY holds characters that no key has (not ASCII); copy the key again")
-    if not key.isprintable() or " " in key:
-        raise _no_key("GLIDER_API_KEY holds a space, line break or control character; copy the key again")
-    return key
-
-
-def _no_key(message: str) -> ApiError:
-    return ApiError(FailureKind.UNAUTHENTICATED, message)
 
 
 async def read_account(transport: Transport) -> str | None:

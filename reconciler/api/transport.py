@@ -30,10 +30,9 @@ from msgspec import Struct
 
 from reconciler import __version__
 from reconciler.api.envelope import ServiceTime, success_of, without_key
-from reconciler.api.key import checked_key, checked_proxy
 from reconciler.api.limiter import RequestLimiter
 from reconciler.api.room import WriteRoom, room_here
-from reconciler.core.endpoint import checked_base_url
+from reconciler.core.endpoint import checked_base_url, checked_key, checked_proxy
 from reconciler.core.errors import ApiError, FailureKind, UsageError
 from reconciler.core.ports import WriteNotSent
 from reconciler.core.rebalance import is_cooldown

@@ -89,10 +89,12 @@ _Milliseconds = Annotated[int, Meta(ge=0)]
 _Time = Annotated[int, Meta(ge=0, le=LATEST_MS)]
 
 
-class Wanted(AtStart, frozen=True, kw_only=True, omit_defaults=True):
+class Wanted(AtStart, frozen=True, kw_only=True, omit_defaults=True, rename={"run_on_start": "run_now"}):
     """The column ``wanted`` of a write: what of its intent has no column of its own. The reason that is sent stays out.
 
     It is saved as JSON. A field that is missing there is as usual, but for the schedule, which always stands there.
+    Rows say ``run_now`` for ``run_on_start``: journals are never rewritten, and one that was misread would let a start
+    whose answer was lost trade a second time.
     """
 
     interval_ms: _Milliseconds | None

@@ -33,7 +33,7 @@ from reconciler.core.forms import (
 from reconciler.core.guards import ETHEREUM_MIN_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS, Limit
 from reconciler.core.model import ApiVersion, Cadence, Paths, RunState
 from reconciler.core.tables import FieldSpec, FieldTable, Keyed, fields_of, json_schema, plain_word
-from reconciler.core.text import HOUR_MS, format_duration
+from reconciler.core.text import SECOND_MS, format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +65,7 @@ def interval_problem(ms: int) -> Complaint | None:
         problem = f"{_long(ms)} is above the maximum of {format_duration(MAX_INTERVAL_MS)}"
         return Complaint(problem, f"{_INTERVALS}; a bare number is milliseconds")
     problem = f"{format_duration(ms)} is below the minimum of {format_duration(MIN_INTERVAL_MS)}"
-    if 0 < ms * HOUR_MS <= MAX_INTERVAL_MS:  # `24`: nobody means so few milliseconds
+    if 0 < ms < SECOND_MS:  # `24`: nobody means so few milliseconds, and from 1s on somebody wrote a unit
         return Complaint(problem, f"did you mean {ms}h? A bare number is milliseconds")
     return Complaint(problem, f"{_INTERVALS}; a bare number is milliseconds")
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.api.key import ask_service, checked_key
+from reconciler.api.key import ask_service
 from reconciler.api.transport import Transport
 from reconciler.core.doctor import Asking, ServiceAnswer
+from reconciler.core.endpoint import checked_key
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.model import PortfolioId
 from tests.support import NOON_MS, FakeClock, World, run

@@ -39,6 +39,7 @@ def test_from_the_first_look_to_the_last(shell: Shell, golden: Golden) -> None:
         ("not YAML", "version: 1\nportfolios: {aaa\n"),
         ("a version that is not there", "version: 2\nportfolios: {}\n"),
     ],
+    ids=lambda one: one if ":" not in one else "",
 )
 def test_files_that_are_wrong(shell: Shell, golden: Golden, name: str, files: str) -> None:
     """Every problem with its place, its line and how to repair it."""

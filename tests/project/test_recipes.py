@@ -1,11 +1,10 @@
 """Every command of docs/recipes.md is run, recipe by recipe, and its output is the one that the page shows.
 
-`RENEW=1` writes the page anew from what the commands print.
+`pytest --renew` writes the page anew from what the commands print.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
@@ -79,9 +78,15 @@ def rerun(section: str, capture: pytest.CaptureFixture[str]) -> str:
     return BLOCK.sub(block, section)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda text: text.splitlines()[0].removeprefix("## "))
 def test_a_recipe_does_what_it_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], section: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    pytestconfig: pytest.Config,
+    skipped_waits: None,
+    section: str,
 ) -> None:
     """Its commands print what the page shows."""
     monkeypatch.chdir(tmp_path)
@@ -89,7 +94,7 @@ def test_a_recipe_does_what_it_says(
         monkeypatch.setenv(name, value)
     prepared(tmp_path, capsys)
     now = rerun(section, capsys)
-    if os.environ.get("RENEW"):
+    if pytestconfig.getoption("renew"):
         page = PAGE.read_text(encoding="utf-8")
         PAGE.write_text(page.replace(section, now), encoding="utf-8")
     else:
