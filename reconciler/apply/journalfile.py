@@ -89,7 +89,7 @@ _Milliseconds = Annotated[int, Meta(ge=0)]
 _Time = Annotated[int, Meta(ge=0, le=LATEST_MS)]
 
 
-class Wanted(AtStart, frozen=True, kw_only=True, omit_defaults=True, rename={"run_on_start": "run_now"}):
+class Wanted(AtStart, frozen=True, kw_only=True, omit_defaults=True):
     """The column ``wanted`` of a write: what of its intent has no column of its own. The reason that is sent stays out.
 
     It is saved as JSON. A field that is missing there is as usual, but for the schedule, which always stands there.
@@ -101,6 +101,8 @@ class Wanted(AtStart, frozen=True, kw_only=True, omit_defaults=True, rename={"ru
     offset_ms: _Milliseconds | None
     api: ApiVersion = ApiVersion.V1
     cadence: Cadence | None = msgspec.field(default=None, name="schedule")
+    # Rows have always said it so. Misread, a start whose answer was lost could trade a second time.
+    run_on_start: bool = msgspec.field(default=False, name="run_now")
     skip_schedule_validation: bool = False
     before: Before = Before()
 

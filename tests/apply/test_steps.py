@@ -928,5 +928,5 @@ def test_what_only_prepares_is_written_down_as_a_step(case: str, steps: list[int
         path = place / "journal.db"
         apply(path, plan_of(of), Scripted(*(answer for _, answer in script)))
         assert rows(path, "SELECT step FROM writes ORDER BY id") == [(step,) for step in steps]
-        asks_for_a_run = rows(path, "SELECT call FROM writes WHERE json_extract(wanted, '$.run_on_start') = 1")
+        asks_for_a_run = rows(path, "SELECT call FROM writes WHERE json_extract(wanted, '$.run_now') = 1")
     assert asks_for_a_run == ([("start",)] if case == "start misread" else [])
