@@ -32,7 +32,7 @@ from reconciler import __version__
 from reconciler.api.envelope import ServiceTime, success_of, without_key
 from reconciler.api.limiter import RequestLimiter
 from reconciler.api.room import WriteRoom, room_here
-from reconciler.core.endpoint import checked_base_url, checked_key, checked_proxy
+from reconciler.core.endpoint import checked_base_url, checked_key
 from reconciler.core.errors import ApiError, FailureKind, UsageError
 from reconciler.core.ports import WriteNotSent
 from reconciler.core.rebalance import is_cooldown
@@ -71,6 +71,21 @@ _NOTHING_SENT: Final = (
     httpcore2.PoolTimeout,
     httpcore2.UnsupportedProtocol,
 )
+
+
+def checked_proxy(text: str, base_url: str) -> str:
+    """Return a proxy's URL. Raises :class:`UsageError` for one that can't be used, without repeating it: it may hold a
+    password.
+
+    Only an https service goes through it: the proxy then passes bytes on that it can't read. A service on http is on
+    this machine, and a proxy would be shown the key.
+    """
+    parts = urlsplit(text.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+        raise UsageError("the proxy is no http:// or https:// URL of a host", "Write it as http://proxy.example:3128.")
+    if not base_url.startswith("https:"):
+        raise UsageError("a proxy is of no use for a service on this machine", "Drop --proxy, or GLIDER_PROXY.")
+    return text.strip()
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):

@@ -368,14 +368,14 @@ def _start_of_reference(intent: Intent) -> Fields:
     # It can't carry an offset (API facts §4.2), and a wrongly shaped interval may be ignored: the confirmed values have
     # to be compared with the wanted ones.
     return {
-        "runRebalanceImmediately": intent.run_now,
+        "runRebalanceImmediately": intent.run_on_start,
         "initializeScheduleAutomatically": True,
         "interval": intent.interval_ms,
     }
 
 
 def _start_of_guide(intent: Intent) -> Fields:
-    return {"runRebalanceImmediately": intent.run_now, "interval": _interval(intent)}
+    return {"runRebalanceImmediately": intent.run_on_start, "interval": _interval(intent)}
 
 
 def _two_routes(

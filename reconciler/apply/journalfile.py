@@ -22,7 +22,7 @@ from msgspec import Meta, Struct
 from reconciler.core.codec import LATEST_MS
 from reconciler.core.errors import JournalBusy, JournalError
 from reconciler.core.intent import Before, Call
-from reconciler.core.model import ApiVersion, Cadence, RunState, StrategyId, strategy_of
+from reconciler.core.model import ApiVersion, AtStart, Cadence, RunState, StrategyId, strategy_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -89,17 +89,20 @@ _Milliseconds = Annotated[int, Meta(ge=0)]
 _Time = Annotated[int, Meta(ge=0, le=LATEST_MS)]
 
 
-class Wanted(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Wanted(AtStart, frozen=True, kw_only=True, omit_defaults=True):
     """The column ``wanted`` of a write: what of its intent has no column of its own. The reason that is sent stays out.
 
     It is saved as JSON. A field that is missing there is as usual, but for the schedule, which always stands there.
+    Rows say ``run_now`` for ``run_on_start``: journals are never rewritten, and one that was misread would let a start
+    whose answer was lost trade a second time.
     """
 
     interval_ms: _Milliseconds | None
     offset_ms: _Milliseconds | None
     api: ApiVersion = ApiVersion.V1
     cadence: Cadence | None = msgspec.field(default=None, name="schedule")
-    run_now: bool = False
+    # Rows have always said it so. Misread, a start whose answer was lost could trade a second time.
+    run_on_start: bool = msgspec.field(default=False, name="run_now")
     skip_schedule_validation: bool = False
     before: Before = Before()
 

@@ -30,7 +30,7 @@ from reconciler.apply.check import (
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import doubt, due_ms_of, has_token, is_cut, is_marked, marked, observed_record, unmarked
 from reconciler.core.intent import Before, Call, Effect, Intent, effect_on_portfolio, effect_on_strategy
-from reconciler.core.model import Live, PortfolioId, Status, StrategyLive, StrategyStatus, Verb
+from reconciler.core.model import Live, PortfolioId, Status, StrategyLive, StrategyStatus, Verb, at_start
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import Outcome
 from reconciler.core.text import format_duration
@@ -328,7 +328,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
                 interval_ms=change.after.interval_ms,
                 offset_ms=change.after.offset_ms,
                 reason=reason,
-                run_now=change.run_on_start and call is Call.START,
+                **(at_start(change) if call is Call.START else {}),
                 is_step=is_step,
                 before=Before(
                     status=live.status,

@@ -569,7 +569,7 @@ def _watch() -> click.Option:
     return click.Option(
         ("--watch",),
         is_flag=False,
-        flag_value=str(WATCH_SECONDS),  # and no default=None, as for --sandbox
+        flag_value=str(WATCH_SECONDS),
         callback=_seconds,
         metavar="[SECONDS]",
         help=f"Show it again in its place every so often [{WATCH_SECONDS}], until Ctrl-C. On a terminal only.",

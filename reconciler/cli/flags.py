@@ -154,7 +154,6 @@ def base_url(text: str) -> click.Option:
 
 def sandbox(text: str) -> click.Option:
     """Return ``--sandbox``, whose file may be left out."""
-    # No default=None here: with one, click 8.3.0 takes whatever follows for the value.
     return click.Option(
         ("--sandbox",),
         is_flag=False,

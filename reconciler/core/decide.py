@@ -37,6 +37,7 @@ from reconciler.core.model import (
     Verb,
     Verdict,
     address_of,
+    at_start,
 )
 from reconciler.core.plan import (
     Blocked,
@@ -197,7 +198,7 @@ class _Case(Struct, frozen=True):
             reason=ChangeReason.NOT_RUNNING,
             risks=(*at_once, Risk.TRADES_AGAIN),
             writes_schedule=True,
-            run_on_start=desired.run_on_start,
+            **at_start(desired),
         )
 
     def _when_active(self) -> Change | Blocked | Unchanged:

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from reconciler.core.errors import StalePlan
 from reconciler.core.evidence import known_interval, known_offset
-from reconciler.core.model import Desired, Live, Provenance, Record, RunState, Status, Verdict
+from reconciler.core.model import Desired, Live, Provenance, Record, RunState, Status, Verdict, at_start
 from reconciler.core.plan import Blocked, Change, ChangeReason, Field, FieldChange, Held, Moved, Plan, Snapshot
 from reconciler.core.text import format_duration, harmless, plural
 
@@ -171,7 +171,8 @@ def facts(entry: Entry) -> Mapping[str, Fact]:
                 "api": entry.api.value,
                 **_end("before", entry.before),
                 **_end("after", entry.after),
-                **{name: getattr(entry, name) for name in ("writes_schedule", "run_on_start")},
+                "writes_schedule": entry.writes_schedule,
+                **at_start(entry),
                 "overrides_hold": entry.reason is ChangeReason.HOLD_OVERRIDDEN,
                 **{name: getattr(entry, name) for name in ("note", "pause_reason", "pause_id", "since")},
             }

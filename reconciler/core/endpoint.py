@@ -1,6 +1,6 @@
 """The Glider service at the other end: its address in one spelling, what may be a key, and whom the files expect there.
 
-In: a base URL, a proxy or a key as somebody wrote it; what the files expect, and the account that the key belongs to.
+In: a base URL or a key as somebody wrote it; what the files expect, and the account that the key belongs to.
 Out: the same address as it is used everywhere (requests, journal, plans, messages); one sentence where it is not whom
 the files expect. That is compared with whom we speak to, and never used to connect. Nothing is looked up or
 opened here.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from ipaddress import IPv6Address
 from typing import Final
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -71,21 +70,6 @@ def is_loopback(url: str) -> bool:
     """Whether a URL in its one spelling names this machine."""
     found = _HOST_AND_PORT.match(url.partition("://")[2])
     return found is not None and _LOOPBACK.fullmatch(found["host"]) is not None
-
-
-def checked_proxy(text: str, base_url: str) -> str:
-    """Return a proxy's URL. Raises :class:`UsageError` for one that can't be used, without repeating it: it may hold a
-    password.
-
-    Only an https service goes through it: the proxy then passes bytes on that it can't read. A service on http is on
-    this machine, and a proxy would be shown the key.
-    """
-    parts = urlsplit(text.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
-        raise UsageError("the proxy is no http:// or https:// URL of a host", "Write it as http://proxy.example:3128.")
-    if not base_url.startswith("https:"):
-        raise UsageError("a proxy is of no use for a service on this machine", "Drop --proxy, or GLIDER_PROXY.")
-    return text.strip()
 
 
 def checked_key(text: str) -> str:

@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from reconciler.core.codec import AtMs
 from reconciler.core.evidence import due_ms_of, has_token, is_our_due
-from reconciler.core.model import Address, ApiVersion, Cadence, Live, Status, StrategyLive, StrategyStatus
+from reconciler.core.model import Address, ApiVersion, AtStart, Cadence, Live, Status, StrategyLive, StrategyStatus
 
 if TYPE_CHECKING:
     from reconciler.core.rebalance import Rebalance, RecentRebalances
@@ -72,7 +72,7 @@ class Before(Struct, frozen=True, kw_only=True):
     runs: tuple[str, ...] | None = None
 
 
-class Intent(Struct, frozen=True, kw_only=True):
+class Intent(AtStart, frozen=True, kw_only=True):
     """One write as it is announced. ``token`` tells it from every other write, and stands in the mark of a pause.
 
     ``interval_ms`` and ``offset_ms`` are the schedule that its change wants, sent by a start and an update.
@@ -88,7 +88,6 @@ class Intent(Struct, frozen=True, kw_only=True):
     offset_ms: int | None = None
     cadence: Cadence | None = None
     reason: str = ""
-    run_now: bool = False
     skip_schedule_validation: bool = False
     is_step: bool = False
     before: Before = Before()

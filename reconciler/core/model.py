@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Final, NewType
+from typing import TYPE_CHECKING, Annotated, Any, Final, NewType
 
 from msgspec import Meta, Struct
 
@@ -48,8 +48,10 @@ def address_of(strategy: StrategyId) -> StrategyAddress:
 
 def strategy_of(address: str) -> StrategyId | None:
     """Return the strategy that an address names, ``None`` where it is a portfolio's id or no address."""
+    if not address.startswith(_FOLDER):  # nearly every one is a portfolio's, and a plan asks this ten times each
+        return None
     name = address.removeprefix(_FOLDER)
-    return StrategyId(name) if name != address and is_id(name) else None
+    return StrategyId(name) if is_id(name) else None
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
@@ -154,7 +156,19 @@ class Origin(Struct, frozen=True):
     line: int
 
 
-class Desired(Struct, frozen=True, kw_only=True):
+class AtStart(Struct, frozen=True, kw_only=True):
+    """What a start sends besides the schedule: declared, planned and announced under the same names."""
+
+    run_on_start: bool = False
+    """``runRebalanceImmediately``."""
+
+
+def at_start(holder: AtStart) -> dict[str, Any]:
+    """Return what of ``holder`` a start sends, by name."""
+    return {name: getattr(holder, name) for name in AtStart.__struct_fields__}
+
+
+class Desired(AtStart, frozen=True, kw_only=True):
     """One portfolio as declared, after defaults and groups were laid under it.
 
     ``interval_ms`` or ``offset_ms`` is ``None`` where it is not declared, that is: not managed; on v2 they always are,
@@ -177,8 +191,6 @@ class Desired(Struct, frozen=True, kw_only=True):
     until: str | None = None
     hold_override: bool = False
     """``hold: override``: resume it although somebody else paused it."""
-    run_on_start: bool = False
-    """Maps to ``runRebalanceImmediately`` of a start."""
     per_rebalance_usd: float | None = None
     """What one run costs, as declared: Glider publishes no price."""
     warn_above_usd_month: float | None = None

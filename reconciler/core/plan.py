@@ -19,6 +19,7 @@ from reconciler.core.errors import FailureKind
 from reconciler.core.fleet import EVERYTHING, Listing, Selection, Unmanaged
 from reconciler.core.model import (
     ApiVersion,
+    AtStart,
     Cadence,
     Origin,
     PausedBy,
@@ -145,7 +146,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     cadence: Cadence | None = None
 
 
-class Change(Struct, frozen=True, kw_only=True):
+class Change(AtStart, frozen=True, kw_only=True):
     """One change of a portfolio, or of a strategy's cadence, which is an update.
 
     ``writes_schedule`` says whether interval and offset of ``after`` are sent. ``note`` is the declared reason, sent
@@ -168,7 +169,6 @@ class Change(Struct, frozen=True, kw_only=True):
     reason: ChangeReason
     risks: tuple[Risk, ...] = ()
     writes_schedule: bool = False
-    run_on_start: bool = False
     note: str | None = None
     pause_reason: str | None = None
     next_run_ms: Moment | None = field(default=None, name="next_run_at")

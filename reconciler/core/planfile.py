@@ -16,7 +16,7 @@ from msgspec.structs import asdict
 from reconciler.core.codec import SavedFormat, dump, iso, load
 from reconciler.core.cost import runs_a_day, runs_of
 from reconciler.core.errors import ExitReason, NotExpected, PlanInvalid, StalePlan
-from reconciler.core.model import Verb
+from reconciler.core.model import Verb, at_start
 from reconciler.core.plan import ChangeReason, Field, Plan, Snapshot
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def fingerprint(plan: Plan) -> str:
             asdict(change.before),
             asdict(change.after),
             [change.pause_reason or "", change.pause_id or "", change.since or ""],
-            [change.writes_schedule, change.run_on_start, change.note or ""],
+            [change.writes_schedule, *at_start(change).values(), change.note or ""],
             # Of all reasons, this one decides what an apply may do: it lifts a pause that is not ours.
             change.reason is ChangeReason.HOLD_OVERRIDDEN,
         ]

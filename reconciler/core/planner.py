@@ -17,6 +17,7 @@ from reconciler.core.decide import DEFAULT_POLICY, Policy, Unverified, decide, d
 from reconciler.core.diff import compare
 from reconciler.core.guards import check_guards
 from reconciler.core.model import (
+    AtStart,
     Cadence,
     Desired,
     Live,
@@ -264,7 +265,7 @@ def was_applied(desired: Desired, record: Record | None) -> bool:
 
 def _same(decision: Change, change: Change) -> bool:
     """Whether both would do and send the same; they start from the same live state anyway."""
-    sent = attrgetter("api", "verb", "after", "writes_schedule", "run_on_start", "note")
+    sent = attrgetter("api", "verb", "after", "writes_schedule", "note", *AtStart.__struct_fields__)
     return bool(sent(decision) == sent(change))
 
 

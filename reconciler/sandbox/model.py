@@ -30,6 +30,15 @@ class AutomationState(StrEnum):
     """v1 alone."""
 
 
+class Calendar(StrEnum):
+    """How often a template of v1 trades that goes by the calendar (API facts §7a)."""
+
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    BIWEEKLY = "biweekly"
+    MONTHLY = "monthly"
+
+
 class Code(StrEnum):
     """The error codes this simulator answers with (API facts §2.4 and §6)."""
 

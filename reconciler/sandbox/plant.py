@@ -37,6 +37,8 @@ def plant(seed: SeedPortfolio, now_ms: int) -> Portfolio:
         settled_ms=started,
         created_ms=started,
         updated_ms=now_ms,
+        threshold=seed.threshold,
+        calendar=seed.calendar,
     )
     if seed.state is AutomationState.INACTIVE:
         return replace(portfolio, state=seed.state, grid=None, schedules=0, settled_ms=now_ms)

@@ -18,6 +18,7 @@ from reconciler.core.guards import ETHEREUM_MIN_INTERVAL_MS, MAX_INTERVAL_MS, MI
 from reconciler.core.text import HOUR_MS, format_duration
 from reconciler.sandbox.model import (
     AutomationState,
+    Calendar,
     Code,
     Course,
     PastRun,
@@ -94,6 +95,9 @@ class Portfolio(Struct, frozen=True, kw_only=True):
     """Runs up to here, this moment included, are in ``runs`` and ``recent``."""
     created_ms: TimeMs
     updated_ms: TimeMs
+    threshold: float | None = None
+    """The trading settings of its template: a drift in percent, or else a ``calendar``; without both it has none."""
+    calendar: Calendar | None = None
 
     def __post_init__(self) -> None:
         """Refuse a schedule that does not fit the state, as only a file that was tampered with has it."""

@@ -29,7 +29,7 @@ from reconciler.core.guards import MAX_INTERVAL_MS, MIN_INTERVAL_MS
 from reconciler.core.model import Cadence
 from reconciler.core.tables import FieldPath, FieldSpec, FieldTable, Keyed, read_table
 from reconciler.core.text import DAY_MS, plural
-from reconciler.sandbox.model import AutomationState, RebalancePace
+from reconciler.sandbox.model import AutomationState, Calendar, RebalancePace
 from reconciler.sandbox.portfolio import DEFAULT_INTERVAL_MS
 from reconciler.sandbox.settings import ApiScope, PathFamilies, RateLimit, Settings, UpdateWhilePaused
 
@@ -91,7 +91,8 @@ class SeedStrategy(Struct, frozen=True, kw_only=True):
 class SeedPortfolio(Struct, frozen=True, kw_only=True):
     """One portfolio of a seed; ``age_ms`` is how long before loading its schedule was started.
 
-    ``strategy``, ``owner`` (a CAIP-10 account) and ``empty`` belong to v2, the interval and offset to v1.
+    ``strategy``, ``owner`` (a CAIP-10 account) and ``empty`` belong to v2; interval, offset, ``threshold`` (in percent)
+    and ``calendar`` to v1.
     """
 
     id: str
@@ -102,6 +103,8 @@ class SeedPortfolio(Struct, frozen=True, kw_only=True):
     name: str | None = None
     chain: str | None = None
     pause_reason: str | None = None
+    threshold: float | None = None
+    calendar: Calendar | None = None
     word: str | None = None
     api: Api = Api.V1
     strategy: str | None = None
@@ -206,6 +209,12 @@ _PORTFOLIO: Final = FieldTable(
         _text("name"),
         _text("chain"),
         _text("pause_reason"),
+        FieldSpec(
+            name="threshold",
+            kind=number_form("a number of percent", least=0, most=100),
+            repair="write a number of percent from 0 to 100",
+        ),
+        _choice("calendar", Calendar),
         _text("word"),
         _choice("api", Api),
         FieldSpec(name="strategy", kind=id_form("a strategy id"), repair="name one of those under `strategies`"),
@@ -286,6 +295,8 @@ def _impossible(
     """Yield what a portfolio can't be, by the field that says so."""
     if one.offset_ms >= one.interval_ms:
         yield "offset", Complaint("it is not shorter than the interval", "write a shorter one")
+    if one.threshold is not None and one.calendar is not None:
+        yield "calendar", Complaint("a template has a threshold or a calendar", "leave one of them out")
     for name, why in dict(_without_meaning(one)).items():
         if name in entry:
             yield name, Complaint(why, "leave it out")
@@ -307,6 +318,8 @@ def _without_meaning(one: SeedPortfolio) -> Iterator[tuple[str, str]]:
     if not one.api.has_v1:
         for name in ("interval", "offset", "pause_reason"):
             yield name, "this means nothing on v2, where the strategy has the cadence"
+        for name in ("threshold", "calendar"):
+            yield name, "this means nothing on v2, whose portfolios have no template"
 
 
 def _impossible_on_v2(one: SeedPortfolio, strategies: Mapping[str, SeedStrategy]) -> Iterator[tuple[str, Complaint]]:

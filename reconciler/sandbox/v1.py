@@ -147,7 +147,7 @@ def _execution(simulator: Simulator, request: Request) -> Data:
 def _portfolio(simulator: Simulator, request: Request) -> Data:
     """Answer with name, archived or not, and times; no schedule is shown, as in life."""
     view = simulator.read(request.portfolio)
-    portfolio = view.portfolio
+    portfolio, template = view.portfolio, _template(view)
     return {
         "id": portfolio.id,
         "name": portfolio.name or portfolio.id,
@@ -158,9 +158,9 @@ def _portfolio(simulator: Simulator, request: Request) -> Data:
         "createdAt": iso(portfolio.created_ms),
         "updatedAt": iso(portfolio.updated_ms),
         "tags": [],
-        "templateId": None,
+        "templateId": template and template["id"],
         "valueUsd": 0,
-        "template": None,
+        "template": template,
     }
 
 
@@ -259,6 +259,20 @@ def _update(simulator: Simulator, request: Request) -> Data:
         "message": f"Schedule interval updated to {human}",
         "nextScheduledRun": None if run is None else iso(run),
     }
+
+
+def _template(view: View) -> Data | None:
+    """Return the template with its trading settings (API facts §7a); nothing else of it is documented."""
+    portfolio = view.portfolio
+    if portfolio.threshold is not None:
+        percent = portfolio.threshold
+        settings: Data = {"type": "threshold", "triggerPercentage": int(percent) if percent.is_integer() else percent}
+    elif portfolio.calendar is not None:
+        settings = {"type": "calendar", "frequency": portfolio.calendar.value}
+    else:
+        return None
+    name = f"tmpl_{made_up(8, 'template', view.facts.instance, portfolio.id)}"
+    return {"id": name, "tradingSettings": settings}
 
 
 def _details(view: View) -> Data | None:

@@ -76,7 +76,9 @@ async def trigger(api: Glider) -> Triggered:
 
 ASKS: dict[str, Callable[[Transport], Awaitable[object]]] = {
     "v1 status": lambda client: glider(client).read(ID),
-    "v1 start": lambda client: sent(glider(client), Call.START, ID, interval_ms=DAY, offset_ms=None, run_now=False),
+    "v1 start": lambda client: sent(
+        glider(client), Call.START, ID, interval_ms=DAY, offset_ms=None, run_on_start=False
+    ),
     "v1 pause": lambda client: sent(glider(client), Call.PAUSE, ID, reason="x"),
     "v1 resume": lambda client: sent(glider(client), Call.RESUME, ID, reason="x"),
     "v1 update": lambda client: sent(glider(client), Call.UPDATE_SCHEDULE, ID, interval_ms=DAY, offset_ms=None),

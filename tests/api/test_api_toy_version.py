@@ -183,7 +183,7 @@ def test_a_rebalance_of_it_is_asked_for_and_followed() -> None:
     ("work", "said", "operation"),
     [
         (
-            lambda api: sent(api, Call.START, THREE, interval_ms=1, offset_ms=None, run_now=False),
+            lambda api: sent(api, Call.START, THREE, interval_ms=1, offset_ms=None, run_on_start=False),
             "there is no start of a v3 portfolio; a wallet is always started",
             "start of three",
         ),
@@ -193,7 +193,7 @@ def test_a_rebalance_of_it_is_asked_for_and_followed() -> None:
             "update-schedule of three",
         ),
         (
-            lambda api: sent(api, Call.START, TWO, interval_ms=1, offset_ms=None, run_now=False),
+            lambda api: sent(api, Call.START, TWO, interval_ms=1, offset_ms=None, run_on_start=False),
             "there is no start of a v2 portfolio; it has its schedule from its strategy, and can only be resumed",
             "start of two",
         ),

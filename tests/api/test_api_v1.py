@@ -26,7 +26,7 @@ H = 3_600_000
 
 
 def start(api: PortfolioApi) -> Awaitable[Confirmation]:
-    return sent(api, Call.START, ID, interval_ms=6 * H, offset_ms=5, run_now=False)
+    return sent(api, Call.START, ID, interval_ms=6 * H, offset_ms=5, run_on_start=False)
 
 
 def pause(api: PortfolioApi) -> Awaitable[Confirmation]:

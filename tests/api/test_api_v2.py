@@ -158,7 +158,7 @@ def test_what_v2_does_not_have_is_never_sent() -> None:
     """A start with an interval and an update of a schedule are refused here, and change nothing."""
     service = Service(script(ok(row())))
     for act in (
-        lambda api: sent(api, Call.START, ID, interval_ms=DAY, offset_ms=None, run_now=False),
+        lambda api: sent(api, Call.START, ID, interval_ms=DAY, offset_ms=None, run_on_start=False),
         lambda api: sent(api, Call.UPDATE_SCHEDULE, ID, interval_ms=DAY, offset_ms=None),
     ):
         with pytest.raises(ApiError, match="not sent") as caught:

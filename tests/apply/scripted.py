@@ -86,7 +86,7 @@ class Scripted:
         address, schedule = intent.address, (intent.interval_ms, intent.offset_ms)
         match intent.call:
             case Call.START:
-                return await self._write("start", address, *schedule, intent.run_now)
+                return await self._write("start", address, *schedule, intent.run_on_start)
             case Call.PAUSE | Call.RESUME:
                 return await self._write(intent.call.value, address, intent.reason)
             case Call.UPDATE_SCHEDULE:

@@ -154,7 +154,7 @@ KINDS = {
         ok=STORED,
         done=lambda _: SET,
         sent=lambda _: ("start", A, 12 * H, H, True),
-        intended=intent(A, Call.START, "000001", **SCHEDULE, run_now=True, before=Before(status=Status.INACTIVE)),
+        intended=intent(A, Call.START, "000001", **SCHEDULE, run_on_start=True, before=Before(status=Status.INACTIVE)),
         moved=RESTS,
     ),
     "cadence": Kind(

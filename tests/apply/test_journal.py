@@ -239,8 +239,8 @@ NO_SCHEDULE = {"interval_ms": None, "offset_ms": None}
 WHOLE = (
     intent(A, Call.PAUSE, before=Before(status=Status.ACTIVE, due_ms=NOON_MS, interval_ms=H, offset_ms=0)),
     intent(A, Call.PAUSE, api=ApiVersion.V2, before=Before(status=Status.PAUSED, pause_reason='by \u202e hand "')),
-    intent(A, Call.START, interval_ms=12 * H, offset_ms=0, run_now=True, before=Before(runs=())),
-    intent(A, Call.START, interval_ms=12 * H, run_now=False),
+    intent(A, Call.START, interval_ms=12 * H, offset_ms=0, run_on_start=True, before=Before(runs=())),
+    intent(A, Call.START, interval_ms=12 * H, run_on_start=False),
     intent(A, Call.UPDATE_SCHEDULE, interval_ms=12 * H, offset_ms=H, is_step=True),
     intent(A, Call.RESUME, before=Before(pause_reason="")),
     intent(A, Call.REBALANCE, api=ApiVersion.V2, skip_schedule_validation=True, before=Before(runs=("w2", "w1"))),

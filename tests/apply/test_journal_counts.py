@@ -129,7 +129,7 @@ def test_since_of_what_is_no_state(place: Path) -> None:
     with opened(place) as journal:
         assert (journal.memory(A).since.get(A), journal.memory().since) == (None, {})
         write(journal, intent(address_of(S), Call.SET_CADENCE, "0000a1", cadence=Cadence.DAILY))
-        write(journal, intent(B, Call.START, "0000a2", run_now=True))
+        write(journal, intent(B, Call.START, "0000a2", run_on_start=True))
         write(journal, intent(A, Call.REBALANCE, "0000a3"))
         write(journal, intent(B, Call.REBALANCE, "0000a4"), UNKNOWN)
         assert (
@@ -143,7 +143,7 @@ def test_since_of_what_is_no_state(place: Path) -> None:
 
 
 REBALANCE = intent(A, Call.REBALANCE, "0000a1", api=ApiVersion.V2, before=Before(runs=("w1",)))
-START = intent(A, Call.START, "0000a1", interval_ms=HOUR_MS, run_now=True)
+START = intent(A, Call.START, "0000a1", interval_ms=HOUR_MS, run_on_start=True)
 
 
 @pytest.mark.parametrize("asked", [REBALANCE, START], ids=["rebalance", "start"])
@@ -164,7 +164,7 @@ def test_unanswered(place: Path, asked: Intent, outcome: WriteOutcome | None) ->
     ("later", "outcome", "unanswered"),
     [
         *((intent(A, Call.REBALANCE, "0000a2"), outcome, outcome in NO_EFFECT) for outcome in OUTCOMES),
-        *((intent(A, Call.START, "0000a2", run_now=True), outcome, outcome in NO_EFFECT) for outcome in OUTCOMES),
+        *((intent(A, Call.START, "0000a2", run_on_start=True), outcome, outcome in NO_EFFECT) for outcome in OUTCOMES),
         (intent(A, Call.START, "0000a2"), CONFIRMED, True),
         (intent(A, Call.PAUSE, "0000a2"), CONFIRMED, True),
         (intent(B, Call.REBALANCE, "0000a2"), CONFIRMED, True),
@@ -276,7 +276,7 @@ def test_triggers(place: Path) -> None:
         clock.advance(DAY_MS)
         for portfolio, outcome in product((B, A), (OPEN, SEEN, UNKNOWN, UNSEEN, FAILED, NOT_SENT)):
             write(journal, intent(portfolio, Call.REBALANCE), outcome)
-        write(journal, intent(C, Call.START, run_now=True))
+        write(journal, intent(C, Call.START, run_on_start=True))
         expected = [(A, 3), (B, 4)]
         assert list(journal.memory().triggers.items()) == expected
     with opened(place, THERE) as journal:

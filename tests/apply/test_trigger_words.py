@@ -401,7 +401,9 @@ def test_what_is_known_stands_in_the_journal_before_it_is_sent(
 
 EARLIER = intent(A, Call.REBALANCE, "0000a1", before=Before(status=Status.ACTIVE, runs=("w1",)))
 ON_V2 = replace(EARLIER, api=ApiVersion.V2, before=Before(status=Status.ACTIVE))
-STARTED = replace(EARLIER, call=Call.START, run_now=True, interval_ms=HOUR_MS, before=Before(status=Status.INACTIVE))
+STARTED = replace(
+    EARLIER, call=Call.START, run_on_start=True, interval_ms=HOUR_MS, before=Before(status=Status.INACTIVE)
+)
 NOT_ANSWERED = (
     "an earlier request for a run of it was not answered, and may have begun one: look with `reconciler status aaa`, "
     "and name it with --again aaa to ask anew"
@@ -459,7 +461,7 @@ EARLIER_CASES: dict[str, tuple[Intent, bool, Script, RebalanceResult, list[tuple
         [("unknown", TEXT)],
     ),
     "a start that was not to run": (
-        replace(STARTED, run_now=False),
+        replace(STARTED, run_on_start=False),
         False,
         [*BEGUN, (SENDS, OK)],
         result(O.ACCEPTED, id="w2"),

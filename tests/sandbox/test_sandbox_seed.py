@@ -242,6 +242,15 @@ WRONG = {
         two("interval: 6h"),
         "4:66: portfolios.a.interval: this means nothing on v2, where the strategy has the cadence; leave it out",
     ),
+    "a template on v2": (
+        two("calendar: daily"),
+        "4:66: portfolios.a.calendar: this means nothing on v2, whose portfolios have no template; leave it out",
+    ),
+    "two ways to trade": (
+        one("threshold: 5, calendar: daily"),
+        "4:58: portfolios.a.calendar: a template has a threshold or a calendar; leave one of them out",
+    ),
+    "no percent": (one("threshold: 101"), "4:45: portfolios.a.threshold: `101` is too much; write a number of percent"),
     "an offset on v2": (two("offset: 1h"), "4:64: portfolios.a.offset: this means nothing on v2"),
     "a reason on v2": (
         two("pause_reason: x", status="paused"),

@@ -67,6 +67,21 @@ def test_other_states(bench: Make, state: str, has: bool, paused: bool | None, r
     assert here.data("GET", "/v1/portfolio/p")["isArchived"] is (state == "archived")
 
 
+@pytest.mark.parametrize(
+    ("fields", "settings"),
+    [
+        ({"threshold": 2.5}, {"type": "threshold", "triggerPercentage": 2.5}),
+        ({"calendar": "biweekly"}, {"type": "calendar", "frequency": "biweekly"}),
+    ],
+)
+def test_a_template(bench: Make, fields: dict[str, Any], settings: dict[str, Any]) -> None:
+    """The portfolio shows its template with the trading settings of the seed; without any it has none."""
+    shown = bench(**fields).data("GET", "/v1/portfolio/p")
+    assert shown["template"] == {"id": shown["templateId"], "tradingSettings": settings}
+    bare = bench().data("GET", "/v1/portfolio/p")
+    assert (bare["template"], bare["templateId"]) == (None, None)
+
+
 def test_an_undocumented_word(bench: Make) -> None:
     """A word of the seed is answered verbatim."""
     here = bench(word="degraded")
