@@ -24,7 +24,28 @@ LONG_HELP: Final = 8
 
 
 class _Command(click.Command):
-    """A command whose help shows many options in parts, the same for every command."""
+    """A command whose help shows many options in parts, and that says what a word too many may have been meant for."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line."""
+        ctx.allow_extra_args = True
+        extra = super().parse_args(ctx, args)
+        if extra and not ctx.resilient_parsing:
+            from reconciler.core.errors import UsageError
+
+            raise UsageError(
+                f"Unexpected argument {extra[0]!r}.", self._meant(extra[0]) or f"See `{ctx.command_path} --help`."
+            )
+        return extra
+
+    def _meant(self, word: str) -> str:
+        """Return what to write instead, ``""`` where nobody can tell."""
+        options = {param.name for param in self.params}
+        if "sources" in options and word.endswith((".yaml", ".yml", "/")):
+            return f"Files are named with -f: `-f {word}`."
+        if "targets" in options and word.replace("_", "").replace("-", "").isalnum():
+            return f"A portfolio is named with --target: `--target {word}`."
+        return ""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options."""

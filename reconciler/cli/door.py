@@ -7,6 +7,7 @@ the exit code after it was printed. Every way in which a command can stop become
 from __future__ import annotations
 
 import sys
+from errno import EMFILE, ENFILE
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,9 @@ def _failure(error: BaseException, path: str) -> tuple[ReconcilerError, ExitReas
                 raise error  # nothing of ours ends like this
             detail = "What was under way was not waited for; the next apply finds out what became of it."
             return ReconcilerError("ended at once by a second signal", detail), reason
+        case OSError() if error.errno in (EMFILE, ENFILE):
+            detail = "Allow more, as by `ulimit -n 256` in this shell, or open fewer: `--parallelism 2`."
+            return ReconcilerError("no more files and connections may be open at once", detail), ExitReason.ERROR
         case click.ClickException():
             return ReconcilerError(error.format_message(), BUG), ExitReason.ERROR
         case _:

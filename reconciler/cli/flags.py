@@ -187,10 +187,18 @@ def service() -> tuple[click.Option, ...]:
     )
 
 
+class _Format(click.Choice[str]):
+    """A word for ``-o``, which click reads with the ``=`` of ``-o=json``."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the word without it."""
+        return super().convert(value.removeprefix("="), param, ctx)
+
+
 def output(*formats: str) -> tuple[click.Option, ...]:
     """Return ``-o/--output`` with these formats, the first being the default, and the options on how to print."""
     return (
-        click.Option(("-o", "--output", "format"), type=click.Choice(formats), default=formats[0], show_default=True),
+        click.Option(("-o", "--output", "format"), type=_Format(formats), default=formats[0], show_default=True),
         flag("--no-color", text="No colours. So does NO_COLOR."),
         flag("-v", "--verbose", text="Fold nothing; say more on stderr."),
         flag("-q", "--quiet", text="Only the result; no notes on stderr."),
