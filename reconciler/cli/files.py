@@ -36,11 +36,18 @@ def today() -> date:
     return datetime.now(tz=UTC).date()
 
 
+def standard_input() -> bytes:
+    """Return what stands on standard input, a byte more than a file may have at most: a device may have no end."""
+    from reconciler.config.files import MAX_FILE_BYTES
+
+    return sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+
+
 def load_files(options: FileOptions) -> Configuration:
     """Load and check the configuration. Raises ``ConfigInvalid`` with every problem there is."""
     from reconciler.config.load import load
 
-    return load(options.sources, stdin=sys.stdin.buffer.read, today=today(), cwd=Path.cwd())
+    return load(options.sources, stdin=standard_input, today=today(), cwd=Path.cwd())
 
 
 def load_told(options: FileOptions, output: Output, found: Found) -> Configuration:
@@ -167,7 +174,7 @@ def explain(options: ExplainOptions, found: Found) -> Ending:
     """Say of one portfolio where each of its values comes from."""
     from reconciler.config.explain import explain as trace
 
-    rows = trace(options.portfolio, options.files.sources, stdin=sys.stdin.buffer.read, today=today(), cwd=Path.cwd())
+    rows = trace(options.portfolio, options.files.sources, stdin=standard_input, today=today(), cwd=Path.cwd())
     body = {"id": options.portfolio, "fields": [_explained_document(row) for row in rows]}
     view = PageView(
         page=lambda: _explained_page(options.portfolio, rows), document=lambda reason: document_json(reason, body)

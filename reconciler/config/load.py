@@ -160,7 +160,7 @@ def _saved_as(document: Document) -> Diagnostic | None:
         return None
     if "fingerprint" in root:
         problem, repair = "this is a saved plan", "run it with `apply FILE`, or look at it with `show FILE`"
-    elif "remembered" in root:
+    elif "exported_at" in root:
         problem, repair = "this is an export of a journal", "bring it in with `journal import FILE`"
     elif "as_of" in root:
         problem, repair = "this is a live file", "plan from it with `plan --live FILE`"
