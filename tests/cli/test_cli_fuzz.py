@@ -96,7 +96,7 @@ def test_any_command_line(shell: Shell, command: str, rest: list[str]) -> None:
 
 @pytest.mark.parametrize("out", SINKS)
 @pytest.mark.parametrize("err", SINKS)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([*COMMANDS, "sandbox load", "sandbox advance"]), LINES)
 def test_any_command_line_without_its_streams(shell: Shell, out: str, err: str, command: str, rest: list[str]) -> None:
     """The same, with standard output and error gone, hung up or full in turn."""
