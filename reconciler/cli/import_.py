@@ -121,12 +121,12 @@ def _require_sense(options: ImportOptions, ids: tuple[PortfolioId, ...]) -> None
 
 def _load_beside(options: ImportOptions) -> Beside:
     """Load the files that are there, and the one that is added to."""
-    from reconciler.config.files import DEFAULTS
+    from reconciler.config.files import DEFAULTS, is_yaml
     from reconciler.config.into import load_ground
 
     # A folder that is only just made, for what comes out of this, holds no files yet.
     sources = list(options.files.sources) or [
-        name for name in DEFAULTS if Path(name).is_file() or any(Path(name).rglob("*.y*ml"))
+        name for name in DEFAULTS if Path(name).is_file() or any(is_yaml(file.name) for file in Path(name).rglob("*"))
     ]
     if options.into is not None:
         sources.append(options.into)

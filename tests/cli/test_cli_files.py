@@ -205,3 +205,52 @@ def test_a_seed_or_sandbox_of_no_possible_name(shell: Shell, line: str) -> None:
     """It is refused as any other one that is not there."""
     ended = shell(line)
     assert (ended.code, "internal error" in ended.err) == (1, False), ended.err
+
+
+@pytest.mark.parametrize(("line", "what"), [("plan", "plan"), ("status", "live file")], ids=["plan", "status"])
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("missing/x.json", "there is no folder missing; make it first"),
+        ("automation.yaml/x.json", "Not a directory"),
+        ("fifo", "it is a device, a FIFO or a socket"),
+        ("link", "it is a link, which is not followed"),
+    ],
+)
+def test_where_it_can_not_be_saved_is_said_before_anything_is_read(
+    shell: Shell, line: str, what: str, out: str, said: str
+) -> None:
+    """A fleet of thousands is not read for a file that can't be made: not even the configuration is."""
+    os.mkfifo(shell.folder / "fifo")
+    (shell.folder / "link").symlink_to("elsewhere")
+    shell.write("automation.yaml", "version: 1\nportfolios: {aaa: {state: nonsense}}\n")
+    ended = shell(f"{line} --sandbox --out {out}")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith(f"error: can't save the {what} to {out}: {said}"), ended.err
+    assert "nonsense" not in ended.err
+
+
+def test_what_could_not_be_read_back_is_not_saved(tmp_path: Path) -> None:
+    """Who saves and who reads have the same bound."""
+    save(str(tmp_path / "fits"), "x" * 1024 * 1024, what="plan", largest=1024 * 1024)
+    with pytest.raises(ReconcilerError, match="the plan is larger than the 1 MiB that can be read"):
+        save(str(tmp_path / "x"), "é" * 600 * 1024, what="plan", largest=1024 * 1024)
+    assert [path.name for path in tmp_path.iterdir()] == ["fits"]
+
+
+@pytest.mark.parametrize("name", ["automation/A.YAML", "automation/sub/b.Yml", "automation.yml"])
+def test_files_by_another_spelling_of_their_ending(shell: Shell, name: str) -> None:
+    """Some editors and systems write capitals, or the short ending; the file is found all the same."""
+    text = (shell.folder / "automation.yaml").read_text()
+    (shell.folder / "automation.yaml").unlink()
+    (shell.folder / name).parent.mkdir(parents=True, exist_ok=True)
+    shell.write(name, text)
+    ended = shell("validate")
+    assert (ended.code, ended.out[:6]) == (0, "Valid:"), ended.err
+
+
+def test_both_spellings_of_the_one_file(shell: Shell) -> None:
+    """Neither is passed over."""
+    shell.write("automation.yml", (shell.folder / "automation.yaml").read_text())
+    ended = shell("validate")
+    assert (ended.code, "second time" in ended.err) == (3, True), ended.err
