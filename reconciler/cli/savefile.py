@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reconciler.core.errors import ReconcilerError
-
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -30,12 +28,14 @@ class _Place(Enum):
     FILE = "a file, which is replaced"
 
 
-def require_place(path: str, *, what: str) -> None:
-    """Raise what :func:`save` would raise for this path: for before a long read that is to be saved there."""
+def require_place(path: str, *, what: str, new: bool = False) -> None:
+    """Raise what :func:`save` would raise for this path, or :func:`save_new`: for before a long read."""
     with _naming(path, what):
-        whole = Path(path)
-        _require_folder(whole.parent)
-        _mode(whole, _Place.FILE)
+        folder = Path(path).parent
+        while new and not os.path.lexists(folder):  # it will be made
+            folder = folder.parent
+        _require_folder(folder)
+        _mode(Path(path), _Place.NOTHING if new else _Place.FILE)
 
 
 def save(path: str, text: str, *, what: str, largest: int | None = None) -> None:
@@ -102,7 +102,8 @@ def _naming(path: str, what: str) -> Iterator[None]:
     try:
         yield
     except FileExistsError as error:
-        raise exists(path) from error
+        repair = "Name another file, or add to this one with --into."
+        raise ReconcilerError(f"{path} is there already, and is not overwritten", repair) from error
     except (OSError, ValueError) as error:  # ValueError: a name that no system knows
         why = getattr(error, "strerror", None) or error
         raise ReconcilerError(f"can't save the {what} to {path}: {why}", "Name another file.") from error
@@ -170,11 +171,3 @@ def _name(draft: Path, whole: Path) -> None:
     except OSError:  # a file system without links
         with whole.open("xb") as file:
             file.write(draft.read_bytes())
-
-
-def exists(path: str) -> ReconcilerError:
-    """Return the error for a file that would be overwritten."""
-    from reconciler.core.errors import ReconcilerError
-
-    repair = "Name another file, or add to this one with --into."
-    return ReconcilerError(f"{path} is there already, and is not overwritten", repair)

@@ -77,6 +77,8 @@ def check_document(document: Document, table: FieldTable) -> tuple[list[Diagnost
     With each path come all those above it, so that one look tells whether anything in a section or entry is broken.
     What was refused already while reading, at the same place, is not said twice.
     """
+    if "format_version" in document.root and "version" not in document.root:
+        return [_saved_file(document)], frozenset((name,) for name in document.root)
     variables = _variables(document)
     if conforms(document.root, table):
         return variables, frozenset()
@@ -120,6 +122,13 @@ def _variables(document: Document) -> list[Diagnostic]:
         for path, value in _texts(document.root, [])
         if (found := _VARIABLE.search(value))
     ]
+
+
+def _saved_file(document: Document) -> Diagnostic:
+    """Say of a plan or the like one thing, and not that each of its keys is unknown."""
+    problem = "this is a file that the reconciler has saved, not one of yours"
+    repair = "show a plan with `reconciler show FILE`; plan from a live file with `reconciler plan --live FILE`"
+    return error(Locator(document).key(("format_version",)), problem, repair)
 
 
 def _texts(node: Node, path: list[str]) -> Iterator[tuple[list[str], str]]:

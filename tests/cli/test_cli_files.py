@@ -157,6 +157,8 @@ def test_a_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
         ("plan --live {}", 3),
         ("status --sandbox -f {}", 3),
         ("show {}", 3),
+        ("journal import {} --sandbox", 3),
+        ("plan --sandbox --resume-held @{}", 1),
         ("show --against {} {}", 3),
         ("apply {} --sandbox", 3),
         ("apply --sandbox --approved {}", 3),
@@ -228,6 +230,19 @@ def test_where_it_can_not_be_saved_is_said_before_anything_is_read(
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.startswith(f"error: can't save the {what} to {out}: {said}"), ended.err
     assert "nonsense" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("automation.yaml", "automation.yaml is there already, and is not overwritten"),
+        ("automation.yaml/new/x.yaml", "can't save the import to automation.yaml/new/x.yaml: Not a directory"),
+    ],
+)
+def test_where_an_import_can_not_be_saved(shell: Shell, out: str, said: str) -> None:
+    """It is said before a service is asked, even one that is not there."""
+    ended = shell(f"import zzz --base-url http://127.0.0.1:9 --out {out}")
+    assert (ended.code, ended.err.splitlines()[0]) == (1, f"error: {said}")
 
 
 def test_what_could_not_be_read_back_is_not_saved(tmp_path: Path) -> None:
