@@ -48,8 +48,10 @@ def address_of(strategy: StrategyId) -> StrategyAddress:
 
 def strategy_of(address: str) -> StrategyId | None:
     """Return the strategy that an address names, ``None`` where it is a portfolio's id or no address."""
+    if not address.startswith(_FOLDER):  # nearly every one is a portfolio's, and a plan asks this ten times each
+        return None
     name = address.removeprefix(_FOLDER)
-    return StrategyId(name) if name != address and is_id(name) else None
+    return StrategyId(name) if is_id(name) else None
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
