@@ -193,6 +193,20 @@ def test_a_fifo_among_the_files_of_a_directory(shell: Shell) -> None:
     assert "automation/a.yaml can't be read: it is a device, a FIFO or a socket, not a file" in ended.err
 
 
+def test_a_saved_file_of_another_kind(shell: Shell) -> None:
+    """It is not taken for one of another version, which could be made again."""
+    shell("plan --sandbox --out plan.json")
+    shell("status --sandbox --out live.json")
+    for line, said in (
+        ("show live.json", "the file is not a saved plan"),
+        ("plan --live plan.json", "the file is not a live file"),
+        ("journal import plan.json --sandbox", "the file is not an export of a journal"),
+        ("validate -f plan.json", "plan.json:2:3: this is a file that the reconciler has saved, not one of yours"),
+    ):
+        ended = shell(line)
+        assert (ended.code, said in ended.err) == (3, True), ended.err
+
+
 def test_a_sandbox_is_not_made_through_a_link(shell: Shell) -> None:
     """A checkout may hold a link where the sandbox is by default."""
     (shell.folder / ".reconciler" / "sandbox.db").unlink()
