@@ -125,10 +125,17 @@ def _variables(document: Document) -> list[Diagnostic]:
 
 
 def _saved_file(document: Document) -> Diagnostic:
-    """Say of a plan or the like one thing, and not that each of its keys is unknown."""
-    problem = "this is a file that the reconciler has saved, not one of yours"
-    repair = "show a plan with `reconciler show FILE`; plan from a live file with `reconciler plan --live FILE`"
-    return error(Locator(document).key(("format_version",)), problem, repair)
+    """Say of a file that a command saved what it is for, and not that each of its keys is unknown."""
+    root = document.root
+    if "fingerprint" in root:
+        problem, repair = "this is a saved plan", "run it with `apply FILE`, or look at it with `show FILE`"
+    elif "exported_at" in root:
+        problem, repair = "this is an export of a journal", "bring it in with `journal import FILE`"
+    elif "as_of" in root:
+        problem, repair = "this is a live file", "plan from it with `plan --live FILE`"
+    else:
+        problem, repair = "this is what `-o json` prints", "name the YAML that it was made from"
+    return error(Locator(document).key(("format_version",)), f"{problem}, not a file of portfolios", repair)
 
 
 def _texts(node: Node, path: list[str]) -> Iterator[tuple[list[str], str]]:

@@ -201,7 +201,7 @@ def test_a_saved_file_of_another_kind(shell: Shell) -> None:
         ("show live.json", "the file is not a saved plan"),
         ("plan --live plan.json", "the file is not a live file"),
         ("journal import plan.json --sandbox", "the file is not an export of a journal"),
-        ("validate -f plan.json", "plan.json:2:3: this is a file that the reconciler has saved, not one of yours"),
+        ("validate -f plan.json", "plan.json:2:3: this is a saved plan, not a file of portfolios"),
     ):
         ended = shell(line)
         assert (ended.code, said in ended.err) == (3, True), ended.err

@@ -22,13 +22,14 @@ def new(shell: Shell) -> Shell:
     return shell
 
 
-@pytest.mark.parametrize("file", ["", " fleet/growth.yaml"])
-def test_what_it_says_next_works(new: Shell, golden: Golden, file: str) -> None:
+@pytest.mark.parametrize("named", ["", "fleet/growth.yaml"])
+def test_what_it_says_next_works(new: Shell, golden: Golden, named: str) -> None:
     """The file is valid, and each line that is told can be pasted: the plan is that of the example."""
+    file = f" {named}" if named else ""
     ended = new(f"init{file}")
-    written = Path(file.strip() or "automation.yaml")
+    written = Path(named or "automation.yaml")
     assert (ended.code, ended.out) == (0, f"Wrote {written}.\n")
-    golden("init", f"writes {written}", f"$ reconciler init{file}\n{ended.out}{ended.err}")
+    golden("init", f"writes: {written}", f"$ reconciler init{file}\n{ended.out}{ended.err}")
     golden("init", "the file", written.read_text("utf-8")) if not file else None
     assert new("validate" + (f" -f{file}" if file else "")).code == 0
     echo, load, plan = (line.strip() for line in ended.err.splitlines() if line.startswith("  "))

@@ -19,7 +19,9 @@ def test_every_text_is_one_of_a_test(path: Path) -> None:
     """A text whose test has gone goes, too."""
     tests = "".join(one.read_text(encoding="utf-8") for one in FOLDER.parent.rglob("test_*.py"))
     texts = parse(path.read_text(encoding="utf-8"))
-    assert [name for name in texts if f'"{name}"' not in tests] == []
+    # The mistakes are cases by their being here; other names may be made of a kind and a case.
+    known = path.stem == "mistakes" or [name for name in texts if f'"{name.rpartition(": ")[2]}"' not in tests]
+    assert known in (True, [])
     assert show(texts) == path.read_text(encoding="utf-8")
 
 
