@@ -300,6 +300,7 @@ def _rebalance_row(one: LastRebalance) -> Row:
     details = (
         str(one.failure) if one.failure is not None else "",
         rebalance.why if one.went_wrong else rebalance.error or "",
+        f"gas {rebalance.gas_used}" if rebalance.gas_used else "",
         f"transaction {rebalance.transaction}" if rebalance.transaction else "",
     )
     told = "; ".join(text for text in details if text)
