@@ -124,8 +124,8 @@ def test_who_owns_it_and_whether_it_is_held(fleet: Shell) -> None:
     """What a person asks first about one that does not run: whose it is, and how it is released."""
     fleet.write(
         "automation.yaml",
-        "version: 1\ngroups:\n  growth: {state: active, owner: treasury@example.com}\n"
-        "portfolios:\n  gone: {group: growth}\n",
+        "version: 1\ngroups:\n  growth: {owner: treasury@example.com}\n"
+        "portfolios:\n  gone: {group: growth, state: active}\n  good: {state: active, interval: 24h}\n",
     )
     text = settled(fleet("status gone --sandbox").out)
     assert "  held  yes, it stays paused; `reconciler plan --resume-held gone` shows what a release does\n" in text
