@@ -16,7 +16,7 @@ _DELETE: Final = (
     "Nothing is ever deleted at Glider. Write `state: paused` to stop a portfolio, and apply; what leaves the files is "
     "no longer managed, and stays as it is."
 )
-_APPROVE: Final = "Write `--auto-approve`: then nothing is asked."
+_APPROVE: Final = "`reconciler apply --auto-approve` asks nothing; no other option does that, and `plan` never asks."
 _JSON: Final = "Write `-o json`."
 _VERSION: Final = "`reconciler --version` prints it."
 
