@@ -60,6 +60,7 @@ _MOST_ACTIONS: Final = 100
 _BAD_RESULTS: Final = frozenset({"failure", "failed", "error", "reverted"})
 _HASH: Final = "transactionHash"
 _LONGEST_HASH: Final = 512
+_LONGEST_UNITS: Final = 24
 _MOST_LISTED: Final = 100
 _MOST_SETTINGS: Final = 20
 _DEEPEST_SETTING: Final = 3
@@ -268,6 +269,7 @@ def workflow_of(portfolio: PortfolioId, rebalance: str, payload: Fields) -> Reba
         status, word = RebalanceStatus.FAILED, "completed, but its result says that it failed"
     hashes = (place.get(_HASH) for place in places)
     transaction = next((found for found in hashes if isinstance(found, str)), "")
+    gas = next(filter(None, (_units(place.get("gasUsed")) for place in places)), None)
     return Rebalance(
         id=rebalance,
         status=status,
@@ -276,7 +278,14 @@ def workflow_of(portfolio: PortfolioId, rebalance: str, payload: Fields) -> Reba
         ended_ms=moment_of(data.get("closeTime")),
         error=error,
         transaction=harmless(transaction, longest=_LONGEST_HASH) if transaction else None,
+        gas_used=gas,
     )
+
+
+def _units(value: object) -> str | None:
+    """Return a whole number that stands as a number or as text, and ``None`` for anything else."""
+    text = "" if isinstance(value, bool) else str(value)
+    return text if text.isascii() and text.isdecimal() and len(text) <= _LONGEST_UNITS else None
 
 
 def _failed(place: Fields) -> bool:

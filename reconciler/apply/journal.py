@@ -227,10 +227,14 @@ class SqliteJournal:
         found = self._rows("SELECT portfolio, confirmed_ms FROM confirmed WHERE base_url = :base_url")
         return {row["portfolio"]: row["confirmed_ms"] for row in found}
 
-    def open_run(self, *, fingerprint: str, tool: str, approved: str | None = None) -> None:
-        """Begin a run: every write belongs to one. ``approved`` is the plan that a person approved, if another one."""
+    def open_run(self, *, fingerprint: str, tool: str, approved: str | None = None) -> int:
+        """Begin a run, to which every write belongs; return its number.
+
+        ``approved`` is the plan that a person approved, where it is another one.
+        """
         run = {"fingerprint": fingerprint, "tool": tool, "process": self._process, "approved": approved}
         self._run = self._insert("INSERT INTO runs", {**self._whose, **run, "started_ms": self._now_ms()})
+        return self._run
 
     def give_up_dead_runs(self) -> None:
         """Mark the runs that have no end as cut off, without a time; only for whoever holds the lock and has no run."""

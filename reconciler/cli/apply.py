@@ -218,7 +218,7 @@ async def _carry_out(
 
     stop = Stop()
     pace = Pace(parallelism=options.service.parallelism, max_failures=options.max_failures, canary=options.canary)
-    journal.open_run(fingerprint=fingerprint(plan), tool=TOOL, approved=approved)
+    run = journal.open_run(fingerprint=fingerprint(plan), tool=TOOL, approved=approved)
     with signals(stop) as caught, bar(options.output, "Applying", len(plan.changes)) as shown:
         found.report = report = await apply_plan(
             plan,
@@ -241,7 +241,7 @@ async def _carry_out(
     options.output.notes(service.notes)
     told = tuple(f"--fail-on {condition.value}: {condition.sentence}" for condition in met)
     view = PageView(
-        page=lambda: report_page(report),
+        page=lambda: report_page(report, run=run),
         document=lambda reason: document_json(reason, report_document(report)),
         below=True,
     )

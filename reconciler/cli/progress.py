@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from reconciler.cli.output import is_terminal, write
-from reconciler.core.report import Result
+from reconciler.core.report import Outcome, Result
 from reconciler.render.plan import RESULT_WIDTHS, result_cells
 from reconciler.render.terminal import in_columns
 
@@ -149,7 +149,7 @@ class ApplyProgress:
         """Show nothing: the bar says how many are left."""
 
     def finished(self, result: object) -> None:
-        """Print the outcome."""
-        if isinstance(result, Result):
+        """Print the outcome; what was not begun after a stop is one row of the report, and no line each."""
+        if isinstance(result, Result) and result.outcome is not Outcome.NOT_ATTEMPTED:
             self._bar.line(in_columns(result_cells(result), RESULT_WIDTHS, self._style))
         self._bar.advance()

@@ -47,7 +47,8 @@ _OVER: Final = frozenset({RebalanceStatus.COMPLETED, RebalanceStatus.FAILED, Reb
 class Rebalance(Struct, frozen=True, kw_only=True):
     """One rebalance as read; ``None`` for whatever the answer did not carry.
 
-    ``word`` is the status as the service spelled it. ``transaction`` is the hash found in v1's free-form result.
+    ``word`` is the status as the service spelled it. ``transaction`` is the hash found in v1's free-form result,
+    ``gas_used`` the units of gas that it tells, as text.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Rebalance(Struct, frozen=True, kw_only=True):
     ended_ms: int | None = None
     error: str | None = None
     transaction: str | None = None
+    gas_used: str | None = None
 
     @property
     def over(self) -> bool:

@@ -17,7 +17,21 @@ from reconciler.core.planfile import fingerprint
 from reconciler.core.text import format_duration, plural
 from reconciler.render.effects import effect, followed, held_effect, moved_text, reach_text
 from reconciler.render.json import picked
-from reconciler.render.page import NAME, UNVERIFIED, Column, Lines, Page, Part, Row, Rows, Tone, code, marked, toned
+from reconciler.render.page import (
+    NAME,
+    UNVERIFIED,
+    Column,
+    Lines,
+    Page,
+    Part,
+    Row,
+    Rows,
+    Tone,
+    cause,
+    code,
+    marked,
+    toned,
+)
 
 if TYPE_CHECKING:
     from reconciler.core.diff import Compared, Comparison, Entry
@@ -67,7 +81,8 @@ def _findings(plan: Plan) -> tuple[Row, ...]:
 
 def _finding(finding: Finding, entry: Entry, story: str, alike: str = "") -> Row:
     cells = (toned(finding.value), code(entry.id), entry.name or "", story)
-    return Row(cells, entry.id, alike or story, part=list(Finding).index(finding))
+    wrong = finding in (Finding.HELD, Finding.BLOCKED)
+    return Row(cells, entry.id, cause(alike or story), part=list(Finding).index(finding), cause=wrong)
 
 
 def _finding_of(change: Change) -> Finding:

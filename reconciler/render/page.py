@@ -71,6 +71,8 @@ SYMBOLS: Final[Mapping[str, str]] = {
     "unverified": "?",
 }
 UNVERIFIED: Final = SYMBOLS["unverified"]
+_ONE_ANSWER: Final = re.compile(r",? (?:request|correlation) [\w-]+(?=[,)])")
+"""The ids that an answer of the service has alone."""
 
 
 class Span(Struct, frozen=True):
@@ -98,7 +100,8 @@ Cell = Piece | tuple[Piece, ...]
 
 
 class Column(Struct, frozen=True):
-    """A column of a table. ``widest`` is where a terminal cuts its cells; the last column is never cut, but wrapped.
+    """A column of a table. ``widest`` is where a terminal cuts its cells, and a narrow one sooner; the last column is
+    never cut, but wrapped.
 
     On a terminal that is too narrow columns are left out by ``keep``, the lowest number first; one with 0 always stays.
     ``signs`` asks a document for a sign that says at a glance how each cell is meant.
@@ -110,14 +113,15 @@ class Column(Struct, frozen=True):
     signs: bool = False
 
 
-NAME: Final = Column("Name", keep=1, widest=28)
+NAME: Final = Column("Name", keep=9, widest=28)
 
 
 class Row(Struct, frozen=True):
     """One row. Rows whose cells before the subject and whose ``alike`` are equal may be folded into one.
 
     ``name`` is what a folded row calls it, ``noun`` what it counts. ``part`` is the place of its
-    :class:`Part`. In a document, rows of a part stand in the order of ``gravity``, the lowest first.
+    :class:`Part`. In a document, rows of a part stand in the order of ``gravity``, the lowest first. With ``cause`` the
+    row tells what went wrong: rows of one cause are folded in a short table, too.
     """
 
     cells: tuple[Cell, ...]
@@ -126,6 +130,7 @@ class Row(Struct, frozen=True):
     noun: str = "portfolio"
     part: int = 0
     gravity: tuple[int, ...] = ()
+    cause: bool = False
     members: tuple[Row, ...] = ()
     """The rows that a folded one stands for."""
 
@@ -148,6 +153,7 @@ class Rows(Struct, frozen=True, kw_only=True):
 
     ``headed`` says whether a terminal shows the titles of the columns, and ``most`` how many rows it shows without -v.
     ``parted`` says that the first column names the part of a row: a document has a title for each and leaves it out.
+    ``logged`` is for what a log must hold: where there is no terminal, a folded row gives all names.
     """
 
     columns: tuple[Column, ...]
@@ -158,6 +164,7 @@ class Rows(Struct, frozen=True, kw_only=True):
     headed: bool = False
     parted: bool = False
     most: int | None = None
+    logged: bool = False
 
 
 class Heading(Struct, frozen=True):
@@ -252,25 +259,34 @@ def sentence(text: str) -> tuple[Piece, ...]:
     return tuple(Span(part, typed=True) if odd % 2 else part for odd, part in enumerate(parts) if part)
 
 
-def folded(block: Rows) -> Sequence[Row]:
-    """Return the rows of a table; in a long one many that are alike are one, which has them as its ``members``."""
-    if len(block.rows) <= FOLD_ABOVE:
-        return block.rows
+def cause(text: str) -> str:
+    """Return what went wrong without the ids of the one answer that said so: what many have in common."""
+    return _ONE_ANSWER.sub("", text)
+
+
+def folded(block: Rows, *, named: int = FOLDED_NAMES) -> Sequence[Row]:
+    """Return the rows of a table, where many that are alike are one, which has them as its ``members``.
+
+    In a short table that is only done with rows of one cause. ``named`` is how many names the one row gives.
+    """
+    long = len(block.rows) > FOLD_ABOVE
     groups: dict[object, list[Row]] = {}
     for place, row in enumerate(block.rows):
         alike = (row.part, row.noun, row.cells[: block.subject], row.alike)
-        groups.setdefault(alike if row.alike else place, []).append(row)
+        groups.setdefault(alike if row.alike and (long or row.cause) else place, []).append(row)
     many = {id(group[0]): group for group in groups.values() if len(group) >= FOLD_FROM}
     inside = {id(row) for group in many.values() for row in group[1:]}
     return [
-        _as_one(many[id(row)], block.subject) if id(row) in many else row for row in block.rows if id(row) not in inside
+        _as_one(many[id(row)], block.subject, named) if id(row) in many else row
+        for row in block.rows
+        if id(row) not in inside
     ]
 
 
-def _as_one(group: list[Row], subject: int) -> Row:
+def _as_one(group: list[Row], subject: int, named: int) -> Row:
     first = group[0]
-    names = ", ".join(row.name for row in group[:FOLDED_NAMES])
-    more = f" and {len(group) - FOLDED_NAMES} more" if len(group) > FOLDED_NAMES else ""
+    names = ", ".join(row.name for row in group[:named])
+    more = f" and {len(group) - named} more" if len(group) > named else ""
     between = ("",) * (len(first.cells) - subject - 2)
     return Row(
         (*first.cells[:subject], plural(len(group), first.noun), *between, f"{first.alike}: {names}{more}"),

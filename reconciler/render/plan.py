@@ -10,6 +10,8 @@ from collections import Counter
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
+from msgspec.structs import replace
+
 from reconciler.core.fleet import Listing
 from reconciler.core.model import Verb, strategy_of
 from reconciler.core.plan import Risk
@@ -43,6 +45,7 @@ from reconciler.render.page import (
     Rows,
     Span,
     Tone,
+    cause,
     code,
     marked,
     moment,
@@ -166,11 +169,14 @@ def strategies_line(plan: Plan) -> str:
     return f"{counts} {moved}".rstrip()
 
 
-def report_page(report: ApplyReport) -> Page:
-    """Return verdict, counts, every result that needs a look, what was held or blocked, and the other results."""
-    plan, order = report.plan, list(Outcome)
-    results = sorted(report.results, key=lambda result: order.index(result.outcome))
-    kept = [Row((row.cells[0], "", *row.cells[1:]), part=row.part) for row in _not_changed(plan)]
+def report_page(report: ApplyReport, *, run: int | None = None) -> Page:
+    """Return verdict, counts, every result that needs a look, what was held or blocked, and the other results.
+
+    Where something is left to do, it says how to go on; ``run`` is the number of this apply in the journal.
+    """
+    plan = report.plan
+    results = sorted(report.results, key=lambda result: -_gravest(result.outcome))
+    kept = [replace(row, cells=(row.cells[0], "", *row.cells[1:])) for row in _not_changed(plan)]
     counts = {outcome: report.count(outcome) for outcome in Outcome}
     words = [f"{count:,} {outcome.text}" for outcome, count in counts.items() if count]
     good = not plan.blocked and all(result.outcome in ACHIEVED for result in results)
@@ -180,6 +186,7 @@ def report_page(report: ApplyReport) -> Page:
         rows=(*map(_result_row, results), *kept),
         parts=_parts("Done", alone=True),
         subject=2,
+        logged=True,
     )
     return Page(
         title="Apply",
@@ -187,9 +194,29 @@ def report_page(report: ApplyReport) -> Page:
         verdict=", ".join([*words, *_left_alone(plan)]) or "nothing to do",
         about=_about(plan),
         pins=(("fingerprint ", code(fingerprint(plan))),),
-        blocks=(Alone((Counts(tuple((Span(one.text), count) for one, count in counts.items())),)), table),
+        blocks=(
+            Alone((Counts(tuple((Span(one.text), count) for one, count in counts.items())),)),
+            table,
+            *_way_on(report, run),
+        ),
         last=(f"Apply: {', '.join(f'{count} {outcome.text}' for outcome, count in counts.items())}.",),
     )
+
+
+def _way_on(report: ApplyReport, run: int | None) -> Iterator[Lines]:
+    """Yield what to do next where an outcome is unknown, or changes were not begun."""
+    lines: list[Cell] = []
+    if unknown := report.count(Outcome.UNKNOWN):
+        finds_out = "the next `reconciler apply` finds out before it does anything."
+        lines.append(sentence(f"{plural(unknown, 'change')} may or may not have taken effect: {finds_out}"))
+    if left := report.count(Outcome.NOT_ATTEMPTED):
+        were = "was" if left == 1 else "were"
+        shows = "`reconciler plan` shows what is left to do."
+        lines.append(sentence(f"{plural(left, 'change')} {were} not begun: {shows}"))
+    if lines and run is not None:
+        lines.append(sentence(f"`reconciler history --run {run}` shows what was sent."))
+    if lines:
+        yield Lines(tuple(lines))
 
 
 def result_cells(result: Result) -> tuple[Cell, ...]:
@@ -317,7 +344,14 @@ def _not_changed(plan: Plan) -> list[Row]:
     told += [("moved", _Place.MOVED, moved, Phrase("", moved_text(moved))) for moved in plan.moved]
     told += [("blocked", _Place.BLOCKED, blocked, Phrase(blocked.detail)) for blocked in plan.blocked]
     return [
-        Row((marked(word), subject_cell(one.id), one.name or "", why.text), one.id, why.shared, _noun(one.id), place)
+        Row(
+            (marked(word), subject_cell(one.id), one.name or "", why.text),
+            name=one.id,
+            alike=cause(why.shared),
+            noun=_noun(one.id),
+            part=place,
+            cause=True,
+        )
         for word, place, one, why in told
     ]
 
@@ -374,16 +408,21 @@ def _of_strategy(strategy: str | None) -> Cell:
 def _result_row(result: Result) -> Row:
     change, story = result.change, _story(result) or effect(result.change).shared
     look = result.outcome not in ACHIEVED or result.notes
-    gravest = (Outcome.UNKNOWN, Outcome.FAILED, Outcome.STALE, Outcome.NOT_ATTEMPTED, Outcome.ALREADY_DONE)
-    gravity = gravest.index(result.outcome) if result.outcome in gravest else len(gravest)
     return Row(
         (toned(result.outcome.value), marked(change.verb), subject_cell(change.id), change.name or "", story),
         name=change.id,
-        alike=story,
+        alike=cause(story),
         noun=_noun(change.id),
         part=_Place.LOOK if look else _Place.REST,
-        gravity=(gravity,),
+        gravity=(_gravest(result.outcome),),
+        cause=bool(look),
     )
+
+
+def _gravest(outcome: Outcome) -> int:
+    """Return 0 for the outcome that needs a look first, and more for the others."""
+    order = (Outcome.UNKNOWN, Outcome.FAILED, Outcome.STALE, Outcome.NOT_ATTEMPTED, Outcome.ALREADY_DONE, Outcome.DONE)
+    return order.index(outcome)
 
 
 def _story(result: Result) -> str:

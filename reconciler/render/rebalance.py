@@ -139,7 +139,7 @@ def _result_document(result: RebalanceResult, target: RebalanceTarget) -> dict[s
 def rebalance_document(rebalance: Rebalance | None) -> dict[str, Any] | None:
     """Return one rebalance as JSON values; ``None`` for what is not known."""
     times = ("scheduled_at", "started_at", "ended_at", "duration_ms")
-    names = ("id", "status", "word", *times, "error", "transaction")
+    names = ("id", "status", "word", *times, "error", "transaction", "gas_used")
     return picked(rebalance, *names) if rebalance is not None else None
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from reconciler.core.adoption import declarable_reason
 from reconciler.core.codec import dump, iso
 from reconciler.core.evidence import known_interval, known_offset, paused_by
-from reconciler.core.model import PausedBy, Provenance, Status, StrategyStatus
+from reconciler.core.model import PausedBy, Provenance, RunState, Status, StrategyStatus
 from reconciler.core.rebalance import Knowledge, PortfolioFacts
 from reconciler.core.text import format_duration, harmless, plural
 from reconciler.render.effects import strategy_text
@@ -35,8 +35,10 @@ from reconciler.render.page import (
     Rows,
     Span,
     Tone,
+    cause,
     code,
     moment,
+    sentence,
 )
 from reconciler.render.rebalance import rebalance_document, status_word, took
 
@@ -52,7 +54,7 @@ _NONE: Mapping[StrategyId, Any] = {}
 _USUAL = frozenset({Status.ACTIVE, Status.PAUSED, Status.INACTIVE})
 _HEAD = (Column("Portfolio"), NAME, Column("State"), Column("Schedule"))
 _STRATEGY = Column("Strategy", keep=2, widest=28)
-_TIMES = (Column("Next run"), Column("Last run", keep=3))
+_TIMES = (Column("Next run", keep=3), Column("Last run", keep=1))
 
 
 class Seen(Struct, frozen=True, kw_only=True):
@@ -176,7 +178,13 @@ def _table(rows: Sequence[StatusRow]) -> tuple[Block, ...]:
     strategies = (_STRATEGY,) if any(row.live.strategy is not None for row in rows) else ()
     results = (Column("Result"),) if any(row.last is not None for row in rows) else ()
     found = tuple(
-        Row(_cells(row, bool(strategies), bool(results)), row.live.id, gravity=(row.live.status in _USUAL,))
+        Row(
+            _cells(row, bool(strategies), bool(results)),
+            name=row.live.id,
+            alike=cause(str(row.live.failure or "")),
+            gravity=(row.live.status in _USUAL,),
+            cause=True,
+        )
         for row in rows
     )
     columns = (*_HEAD, *strategies, *_TIMES, *results, Column("Note"))
@@ -223,9 +231,7 @@ def _cadence(desired: StrategyDesired, live: StrategyLive) -> str:
 def portfolio_page(view: PortfolioView) -> Page:
     """Return the facts line by line, then a table of rebalances."""
     live = view.live
-    name = (view.desired.name if view.desired else None) or view.facts.name or live.name
-    title = Span(live.id, Tone.STRONG, code=True)
-    blocks: list[Block] = [Heading((title, f"  {name}") if name else title), Facts(_facts(view))]
+    blocks: list[Block] = [Heading(Span(live.id, Tone.STRONG, code=True)), Facts(_facts(view))]
     if view.failures:
         blocks.append(Notice(Tone.BAD, tuple(map(str, view.failures))))
     if view.recent is not None:
@@ -236,9 +242,14 @@ def portfolio_page(view: PortfolioView) -> Page:
 def _facts(view: PortfolioView) -> tuple[tuple[str, Cell], ...]:
     live, facts = view.live, view.facts
     result: Cell = _result(view.last) if view.recent or live.strategy else "-"
+    name = (view.desired.name if view.desired else None) or facts.name or live.name or ""
     rows: list[tuple[str, Cell]] = [
+        ("name", name if name != live.id else ""),
         ("state", _state(live)),
+        ("held", _held(view)),
         ("declared", _declared(view.desired)),
+        ("group", view.desired.group or "" if view.desired else ""),
+        ("owner", view.desired.owner or "" if view.desired else ""),
         ("api", view.version.value),
         ("schedule", view.schedule),
         ("next run", At(view.next_run_ms) if view.next_run_ms is not None else view.overdue or "-"),
@@ -248,12 +259,22 @@ def _facts(view: PortfolioView) -> tuple[tuple[str, Cell], ...]:
         ("error", Span(str(live.failure), Tone.BAD) if live.failure is not None else ""),
         ("runs", str(live.runs) if live.runs is not None else ""),
         ("strategy", strategy_text(live.strategy, live.strategy_name) if live.strategy is not None else ""),
-        ("", _elsewhere(view.desired, live)),
+        ("moved", _elsewhere(view.desired, live)),
         ("value", f"{facts.value_usd} USD" if facts.value_usd is not None else ""),
         ("archived", "yes" if facts.archived else ""),
         ("trading", ", ".join(f"{name} {value}" for name, value in facts.trading)),
     ]
     return tuple((name, value) for name, value in rows if value)
+
+
+def _held(view: PortfolioView) -> Cell:
+    """Return how to release a portfolio that is to run and was paused by others; ``""`` where it is not held."""
+    desired = view.desired
+    if desired is None or desired.state is not RunState.ACTIVE or desired.hold_override:
+        return ""
+    if view.paused_by not in (PausedBy.OTHERS, PausedBy.UNKNOWN):
+        return ""
+    return sentence(f"yes, it stays paused; `reconciler plan --resume-held {view.live.id}` shows what a release does")
 
 
 def _declared(desired: Desired | None) -> Cell:
@@ -279,6 +300,7 @@ def _rebalance_row(one: LastRebalance) -> Row:
     details = (
         str(one.failure) if one.failure is not None else "",
         rebalance.why if one.went_wrong else rebalance.error or "",
+        f"gas {rebalance.gas_used}" if rebalance.gas_used else "",
         f"transaction {rebalance.transaction}" if rebalance.transaction else "",
     )
     told = "; ".join(text for text in details if text)

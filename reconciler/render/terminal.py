@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from reconciler.core.text import harmless
 from reconciler.render.page import (
+    FOLDED_NAMES,
     Alone,
     At,
     Column,
@@ -41,7 +42,12 @@ if TYPE_CHECKING:
 
 GAP: Final = "  "
 NARROWEST: Final = 24
-"""A last column narrower than this is left to the terminal to break."""
+"""A last column narrower than this goes below its row."""
+SHORTEST: Final = 12
+"""What a narrow terminal shows of a name at least."""
+_BELOW: Final = "    "
+"""Stands before a last cell that is below its row."""
+_NOTHING: Final = frozenset({"", "-"})
 _LONGEST: Final = 400
 """Characters of one text from outside."""
 _SGR: Final = re.compile(r"\x1b\[[0-9;]*m")
@@ -83,8 +89,8 @@ def terminal(page: Page, style: Style, *, verbose: bool = False, below: bool = F
 
     ``below`` is for a page that stands below another one, which has said already what both are about.
     """
-    head = [style.paint(plain(page.notice), Tone.NOTICE)] if page.notice else []
-    head += [style.paint(", ".join(map(plain, page.about)), Tone.QUIET)] if page.about and not below else []
+    head = _sentences((page.notice,), Tone.NOTICE, style) if page.notice else []
+    head += _sentences((", ".join(map(plain, page.about)),), Tone.QUIET, style) if page.about and not below else []
     groups = [head]
     titles: list[str] = []
     for block in page.blocks:
@@ -94,7 +100,8 @@ def terminal(page: Page, style: Style, *, verbose: bool = False, below: bool = F
         else:
             groups.append([*titles, *lines])
             titles = []
-    groups.append([style.paint(safe(line, longest=1000), Tone.STRONG) for line in page.last])
+    last = [line for text in page.last for line in _wrapped(safe(text, longest=1000), style.columns)]
+    groups.append([style.paint(line, Tone.STRONG) for line in last])
     return "\n\n".join("\n".join(group) for group in groups if group) + "\n"
 
 
@@ -143,7 +150,8 @@ def problem_lines(problem: Diagnostic, style: Style) -> list[str]:
 
 def _table(block: Rows, style: Style, *, verbose: bool) -> list[str]:
     """Return the rows below their caption, indented where no titles of columns stand above them."""
-    rows = [row for row in (block.rows if verbose else folded(block)) if not block.parts[row.part].alone]
+    named = len(block.rows) if block.logged and style.columns is None else FOLDED_NAMES
+    rows = [row for row in (block.rows if verbose else folded(block, named=named)) if not block.parts[row.part].alone]
     shown = rows if verbose or block.most is None else rows[: block.most]
     cells = [row.cells for row in shown]
     if block.headed:
@@ -167,7 +175,8 @@ def _aligned(
     """Return rows as lines with aligned columns, no wider than ``room`` where that can be.
 
     A column with nothing in it is left out. Where room is short, times lose year and zone (their title tells the zone
-    instead), then columns go in the order that they say themselves, and the last one is wrapped.
+    instead), columns without a value go, then others in the order that they say themselves; names are cut, and the last
+    cell is wrapped, or stands below its row.
     """
     kept = [i for i in range(len(titles)) if any(row[i] for row in cells)]
     if not kept:
@@ -176,17 +185,45 @@ def _aligned(
     if room is not None and _width(kept, texts, heads if headed else None) > room:
         texts = _texts(titles, cells, short=True)
         heads = [head + " UTC" * any(isinstance(row[i], At) for row in cells) for i, head in enumerate(heads)]
-        shown_heads = heads if headed else None
-        for place in sorted((i for i in kept if titles[i].keep), key=lambda i: titles[i].keep):
-            fixed = [i for i in kept if i != kept[-1]]
-            if min(_width(fixed, texts, shown_heads) + len(GAP) + NARROWEST, _width(kept, texts, shown_heads)) <= room:
-                break
-            kept.remove(place)
+        kept = _fitting(titles, kept, texts, heads if headed else None, room)
     lines = [[(texts[n][i], painted_as(cell[i], texts[n][i], style)) for i in kept] for n, cell in enumerate(cells)]
     if headed:
         lines.insert(0, [(heads[i], style.paint(heads[i], Tone.QUIET)) for i in kept])
     widths = [max(width(line[i][0]) for line in lines) for i in range(len(kept))]
     return [text for line in lines for text in _line(line, widths, room)]
+
+
+def _fitting(
+    titles: Sequence[Column],
+    kept: Sequence[int],
+    texts: Sequence[list[str]],
+    heads: Sequence[str] | None,
+    room: int,
+) -> list[int]:
+    """Return the columns that there is room for, and cut the names in ``texts`` to what is left for them."""
+    kept = [i for i in kept if any(row[i] not in _NOTHING for row in texts)] or list(kept)
+    last = kept[-1]
+    # A remark that few rows have may go below them; anything else stands beside the row as long as it can.
+    remark = 2 * sum(row[last] not in _NOTHING for row in texts) <= len(texts)
+    names = [i for i in kept if titles[i].widest is not None and i != last]
+
+    def spare() -> int:
+        """Return how much room is left, names at full length; below zero where there is too little."""
+        beside = 0 if remark else len(GAP) + min(NARROWEST, max(width(row[last]) for row in texts))
+        return room - beside - _width([i for i in kept if i != last], texts, heads)
+
+    def cuttable() -> int:
+        return sum(max(0, max(width(row[i]) for row in texts) - SHORTEST) for i in names if i in kept)
+
+    for place in sorted((i for i in kept if titles[i].keep), key=lambda i: titles[i].keep):
+        if spare() + cuttable() >= 0:
+            break
+        kept.remove(place)
+    for i in (i for i in names if i in kept and spare() < 0):
+        longest = max(width(row[i]) for row in texts)
+        for row in texts:
+            row[i] = cut(row[i], max(SHORTEST, longest + spare()))
+    return kept
 
 
 def _texts(titles: Sequence[Column], cells: Sequence[Sequence[Cell]], *, short: bool) -> list[list[str]]:
@@ -210,8 +247,11 @@ def _line(cells: Sequence[tuple[str, str]], widths: Sequence[int], room: int | N
     head = "".join(shown + " " * (widths[i] - width(text)) + GAP for i, (text, shown) in enumerate(cells[:-1]))
     text, shown = cells[-1]
     taken = sum(widths[:-1]) + len(GAP) * (len(cells) - 1)
-    if room is None or width(text) <= room - taken or room - taken < NARROWEST:
+    if room is None or not text or width(text) <= room - taken or len(cells) == 1:
         return [(head + shown).rstrip()]
+    longest = max(map(width, text.split()), default=0)
+    if room - taken < min(NARROWEST, room - len(_BELOW)) or room - taken < longest <= room - len(_BELOW):
+        return [head.rstrip(), *(f"{_BELOW}{line}" for line in _wrapped(text, room - len(_BELOW)))]
     first, *more = _wrapped(text, room - taken)
     before, _, after = shown.partition(text)  # the colours around it; a cell in several colours is wrapped without
     lines = [head + before + first + after, *(" " * taken + before + line + after for line in more)]

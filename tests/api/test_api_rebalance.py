@@ -110,6 +110,15 @@ def test_a_transaction_is_found_wherever_clients_saw_it() -> None:
     assert workflow(status="completed", result=nested).transaction == "0xcd"
 
 
+@pytest.mark.parametrize(
+    ("gas", "units"),
+    [("125000", "125000"), (125000, "125000"), (True, None), (-1, None), (1.5, None), ("9" * 25, None), ("٣", None)],
+)
+def test_gas_is_a_whole_number_or_nothing(gas: object, units: str | None) -> None:
+    """It is documented as text in a free-form result."""
+    assert workflow(status="completed", result={"gasUsed": gas}).gas_used == units
+
+
 @pytest.mark.parametrize("data", [None, [], {}, {"status": 5}, {"status": ""}, {"status": "x", "portfolioId": "bbb"}])
 def test_an_answer_that_makes_no_sense(data: Any) -> None:
     """Without a status word, or about another portfolio, an answer is malformed."""

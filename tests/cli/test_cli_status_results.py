@@ -106,7 +106,8 @@ def test_one_in_detail(fleet: Shell) -> None:
     assert ended.code == 0
     text = settled(ended.out)
     assert text.startswith(
-        "bad  Growth\n"
+        "bad\n"
+        "  name  Growth\n"
         "  state  active\n"
         "  declared  active, automation.yaml:4\n"
         "  api  v1\n"
@@ -116,7 +117,20 @@ def test_one_in_detail(fleet: Shell) -> None:
         "  result  FAILED\n"
     )
     assert re.search(r"\nLast \d+ rebalances\nSTARTED  RESULT  TOOK  ID  DETAIL\nTIME  FAILED  40s  rebal_\w+", text)
-    assert re.search(r"\nTIME  completed  40s  rebal_\w+  transaction 0x\w+\n", text)
+    assert re.search(r"\nTIME  completed  40s  rebal_\w+  gas 125000; transaction 0x\w+\n", text)
+
+
+def test_who_owns_it_and_whether_it_is_held(fleet: Shell) -> None:
+    """What a person asks first about one that does not run: whose it is, and how it is released."""
+    fleet.write(
+        "automation.yaml",
+        "version: 1\ngroups:\n  growth: {owner: treasury@example.com}\n"
+        "portfolios:\n  gone: {group: growth, state: active}\n  good: {state: active, interval: 24h}\n",
+    )
+    text = settled(fleet("status gone --sandbox").out)
+    assert "  held  yes, it stays paused; `reconciler plan --resume-held gone` shows what a release does\n" in text
+    assert "  group  growth\n  owner  treasury@example.com\n" in text
+    assert "held" not in fleet("status good --sandbox").out
 
 
 def test_one_that_is_not_declared(fleet: Shell) -> None:

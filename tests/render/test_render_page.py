@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from reconciler.core.doctor import CheckStatus
 from reconciler.core.intent import WriteOutcome
-from reconciler.core.model import Status, Verb
+from reconciler.core.model import PortfolioId, Status, Verb
 from reconciler.core.rebalance import RebalanceOutcome, RebalanceStatus
 from reconciler.core.report import Outcome
 from reconciler.render.compare import Finding, drift_page
@@ -52,6 +52,59 @@ def test_both_writers_fold_the_same() -> None:
     assert "<b>Needs a look, one by one</b> (2,999)" in document
 
 
+def test_one_cause_is_one_row() -> None:
+    """However short the table, and whatever id each answer had; the terminal and the comment fold alike."""
+    told = "the service is down (HTTP 503, request req_{}, correlation corr_{})"
+    blocked = replace(plan_of().blocked[0], name=None)
+    down = tuple(replace(blocked, id=PortfolioId(f"b{n}"), detail=told.format(n, n)) for n in range(7))
+    plan = replace(plan_of(), changes=(), held=(), blocked=down)
+    for page in (plan_page(plan), drift_page(plan), report_page(replace(report_of(plan_of()), plan=plan, results=()))):
+        text = markdown(page)
+        assert "7 portfolios | " in text
+        assert "the service is down (HTTP 503): b0, b1, b2, b3, b4, b5 and 1 more" in text.replace("&#8203;", "")
+    assert terminal(plan_page(plan), PLAIN).count("the service is down") == 1
+    assert terminal(plan_page(plan), PLAIN, verbose=True).count("the service is down") == 7
+
+
+def test_what_failed_stands_last_and_a_log_has_every_name() -> None:
+    """The end of a log is what people read; without a terminal the report is the only trace of what was done."""
+    found = report_of(plan_of()).results[0]
+    many = tuple(replace(found, change=change(n, Verb.PAUSE), outcome=Outcome.DONE, notes=()) for n in range(30))
+    failed = replace(found, change=change(99, Verb.PAUSE), outcome=Outcome.FAILED, detail="refused")
+    report = replace(report_of(plan_of()), results=(failed, *many))
+    lines = terminal(report_page(report), PLAIN).splitlines()
+    assert "failed" in lines[-3]
+    (folded,) = [line for line in lines if "30 portfolios" in line]
+    assert all(one.change.id in folded for one in many)
+    assert "and 24 more" in " ".join(terminal(report_page(report), Style(columns=200)).split())
+
+
+def test_what_is_left_says_how_to_go_on() -> None:
+    """What was not begun is counted in one line; of an unknown outcome it is said what finds it out."""
+    report = report_of(plan_of())
+    assert "`reconciler plan`" not in terminal(report_page(replace(report, results=())), PLAIN)
+    found = report.results[0]
+    results = [replace(found, outcome=one) for one in (Outcome.UNKNOWN, Outcome.NOT_ATTEMPTED, Outcome.NOT_ATTEMPTED)]
+    text = terminal(report_page(replace(report, results=tuple(results)), run=3), PLAIN)
+    assert (
+        "1 change may or may not have taken effect: the next `reconciler apply` finds out before it does anything.\n"
+        "2 changes were not begun: `reconciler plan` shows what is left to do.\n"
+        "`reconciler history --run 3` shows what was sent.\n"
+    ) in text
+    alone = terminal(report_page(replace(report, results=tuple(results[1:]))), PLAIN)
+    assert "history" not in alone
+    assert "may or may not" not in alone
+
+
+def test_a_remark_that_few_rows_have_stands_below_them() -> None:
+    """No column has to go for it, and nothing is broken inside a word."""
+    rows = [Row((f"p{n}", "A name of some length", "active", At(NOON_MS), "")) for n in range(4)]
+    text = terminal(table(*rows, ROW), Style(columns=50))
+    assert "NAME" in text
+    assert "\n    a note that is long" in text
+    assert max(map(width, text.splitlines())) <= 50
+
+
 def test_rows_that_belong_to_a_folded_one_are_counted_once() -> None:
     """Where a comment has no room for each of them, it says how many it leaves out."""
     document = markdown(plan_page(long_plan(3000)), limit_bytes=60_000)
@@ -87,12 +140,13 @@ ROW = Row((code("ao04x0r6"), "Growth index of the north", toned("active"), At(NO
     [
         (150, "NAME                       STATE   LAST RUN              NOTE", "UTC  NOTE"),
         (99, "NAME                       STATE   LAST RUN UTC  NOTE", "2026"),
-        (80, "PORTFOLIO  STATE   LAST RUN UTC  NOTE", "NAME"),
-        (52, "PORTFOLIO  STATE   NOTE", "LAST"),
+        (80, "PORTFOLIO  NAME                   STATE   LAST RUN UTC  NOTE", "north"),
+        (64, "PORTFOLIO  NAME                 STATE   NOTE", "LAST"),
+        (52, "PORTFOLIO  STATE   NOTE", "NAME"),
     ],
 )
 def test_columns_go_by_what_they_are_worth(columns: int, shown: str, gone: str) -> None:
-    """Times get shorter, then the name goes, then the time; the note is broken, and nothing is wider than it may be."""
+    """Times get shorter, names are cut, then the time goes, then the name; nothing is wider than it may be."""
     text = terminal(table(ROW), Style(columns=columns))
     assert shown in text
     assert gone not in text

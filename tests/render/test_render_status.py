@@ -50,11 +50,11 @@ b7k2m9q1   Treasury      paused  24h       -             11-21 12:00   paused by
 """
 
 AT_80 = """\
-PORTFOLIO  STATE   SCHEDULE  NEXT RUN UTC  NOTE
-ao04x0r6   active  24h       11-22 12:00
-b7k2m9q1   paused  24h       -             paused by somebody else: Paused via
-                                           API: Liquidity event until the audit
-                                           is over
+PORTFOLIO  NAME          STATE   SCHEDULE  NEXT RUN UTC  LAST RUN UTC  NOTE
+ao04x0r6   Growth index  active  24h       11-22 12:00   11-21 12:00
+b7k2m9q1   Treasury      paused  24h       -             11-21 12:00
+    paused by somebody else: Paused via API: Liquidity event until the audit is
+    over
 
 2 portfolios: 1 active, 1 paused.
 """
