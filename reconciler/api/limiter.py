@@ -343,8 +343,8 @@ class RequestLimiter:
             asked_ms = min(reset_ms, LONGEST_WAIT_MS) or None
         elif asked_ms > LONGEST_PLAUSIBLE_MS:
             self._note(
-                f"the service asked to wait more than {shown(LONGEST_PLAUSIBLE_MS)}, "
-                f"which no rate limit lasts; {shown(CAPPED_WAIT_MS)} was waited instead"
+                f"the service asked to wait more than {wait_text(LONGEST_PLAUSIBLE_MS)}, "
+                f"which no rate limit lasts; {wait_text(CAPPED_WAIT_MS)} was waited instead"
             )
         now_ms = self._clock.ticks_ms()
         news, counted = call.limits == self.gate.limits, reset_ms > 0
@@ -372,8 +372,8 @@ class RequestLimiter:
             if wait_ms > LONGEST_WAIT_MS and not self._distrust_at:
                 self._distrust_at = now_ms + LONGEST_WAIT_MS
                 self._note(
-                    f"the service counted no request left for {shown(wait_ms)}; "
-                    f"{shown(LONGEST_WAIT_MS)} were waited, and its count was not looked at after that"
+                    f"the service counted no request left for {wait_text(wait_ms)}; "
+                    f"{wait_text(LONGEST_WAIT_MS)} were waited, and its count was not looked at after that"
                 )
             self.gate.hold(self._distrust_at or now_ms + wait_ms)
         return size
@@ -389,7 +389,7 @@ class RequestLimiter:
             )
         wait_ms = self.gate.wait_ms(now_ms)
         if wait_ms > LONGEST_WAIT_MS:
-            said = f"would have us wait {shown(wait_ms)}; run again then"
+            said = f"would have us wait {wait_text(wait_ms)}; run again then"
             if self.gate.given_up:
                 said = "let nothing through, however long we waited; run again later"
             raise ApiError(
@@ -413,7 +413,7 @@ async def _woken(waiter: asyncio.Event) -> None:
     await waiter.wait()
 
 
-def shown(ms: int) -> str:
+def wait_text(ms: int) -> str:
     """Return a wait for people, in whole seconds, and no longer than anybody would believe."""
     if ms > LONGEST_PLAUSIBLE_MS:
         return f"more than {format_duration(LONGEST_PLAUSIBLE_MS)}"

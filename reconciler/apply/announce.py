@@ -174,7 +174,7 @@ class Announcer(Struct, frozen=True, kw_only=True):
                 progress.notes.append(f"{unseen.intent.call} had no effect ({unseen.error}), so it was sent again")
             if sent.error is not None:
                 sent = await self._find_out(writing, sent, sent.error, progress)
-                if sent.effect is Effect.UNCHANGED and may_repeat(sent.intent) and unseen is None:
+                if sent.effect is Effect.UNCHANGED and may_send_again(sent.intent) and unseen is None:
                     unseen = sent
                     continue
             return sent
@@ -257,7 +257,7 @@ class Announcer(Struct, frozen=True, kw_only=True):
         match effect:
             case Effect.SHOWN:
                 return self._seen(replace(sent, effect=effect, seen=sight.live), progress)
-            case Effect.UNCHANGED if may_repeat(intent):
+            case Effect.UNCHANGED if may_send_again(intent):
                 self.journal.end(sent.number, WriteOutcome.UNSEEN, str(error))
             case Effect.UNCHANGED | Effect.SOMEBODY_ELSES | Effect.OPEN:
                 self.journal.end(sent.number, WriteOutcome.UNKNOWN, str(error))
@@ -302,7 +302,7 @@ async def look_until(read: Callable[[], Awaitable[T]], expected: Callable[[T], b
     return Sight(last, expected=False)
 
 
-def may_repeat(intent: Intent) -> bool:
+def may_send_again(intent: Intent) -> bool:
     """Whether a write that a read proved to be without effect is sent once more.
 
     Only what sets a state or a cadence, late or not, to the same end. A start may run a rebalance, and whether a

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
-from reconciler.apply.journalfile import Row, Wanted, ask, lock, open_to_write, reading, using
+from reconciler.apply.journalfile import Row, Wanted, ask, lock, reading, using, writable_connection
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, Intent, LastWrite, OpenIntent, WriteOutcome
 from reconciler.core.model import Record
 from reconciler.core.ports import Memory
@@ -321,7 +321,7 @@ def open_journal(
     """
     with ExitStack() as undo:
         locked = undo.enter_context(closing(lock(path, process)))
-        connection = undo.enter_context(closing(open_to_write(path)))
+        connection = undo.enter_context(closing(writable_connection(path)))
         journal = SqliteJournal(
             connection, path=path, base_url=base_url, account=account, now_ms=now_ms, process=process, locked=locked
         )

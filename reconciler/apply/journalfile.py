@@ -175,7 +175,7 @@ def _meant(path: Path, columns: tuple[str, ...], rows: list[tuple[object, ...]])
         yield found
 
 
-def open_to_write(path: Path) -> sqlite3.Connection:
+def writable_connection(path: Path) -> sqlite3.Connection:
     """Return a connection to a journal that can be written to; an empty file becomes a new one.
 
     One of an older version is upgraded. The whole file is checked, so that damage is found before anything is written

@@ -28,7 +28,16 @@ from reconciler.apply.check import (
     why_since_differs,
 )
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.evidence import doubt, due_ms_of, has_token, is_cut, is_marked, marked, observed_record, unmarked
+from reconciler.core.evidence import (
+    doubt,
+    due_ms_of,
+    has_token,
+    is_cut,
+    is_marked,
+    observed_record,
+    unmarked,
+    with_mark,
+)
 from reconciler.core.intent import Before, Call, Effect, Intent, effect_on_portfolio, effect_on_strategy
 from reconciler.core.model import Live, PortfolioId, Status, StrategyLive, StrategyStatus, Verb, at_start
 from reconciler.core.ports import Confirmation
@@ -317,7 +326,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         def intent(live: Live, token: str) -> Intent:
             reason = ""
             if call is Call.PAUSE:
-                reason = marked(change.note, token)
+                reason = with_mark(change.note, token)
             elif call is Call.RESUME:
                 reason = unmarked(change.note)
             return Intent(

@@ -1,6 +1,6 @@
 """Import: what the files shall say of portfolios that are live, so that a plan right after finds nothing to do.
 
-In: portfolios and strategies as read (:class:`Found`), and the layers that the files have already (:class:`Ground`).
+In: portfolios and strategies as read (:class:`Adoptable`), and the layers that the files hold already (:class:`Ground`).
 Out: an :class:`Adoption`: what is declared, grouped (:class:`Layout`), and what is left out and why. A
 schedule is known by the rules of a plan (:mod:`reconciler.core.evidence`), and what a plan would block is left out.
 Knows no YAML and no file; the same fleet always gives the same result.
@@ -89,7 +89,7 @@ class Omitted(Struct, frozen=True, kw_only=True):
     failure: ApiError | None = None
 
 
-class Found(Struct, frozen=True, kw_only=True):
+class Adoptable(Struct, frozen=True, kw_only=True):
     """What was read of the portfolios to import; mappings are keyed and sorted by id.
 
     ``versions`` holds the API of each. ``names`` holds what was read apart from the status, ``strategies`` those of v2
@@ -146,7 +146,7 @@ class Adoption(Struct, frozen=True, kw_only=True):
         return sum(desired.state is state for desired in self.layout.desired.values())
 
 
-def make_adoption(found: Found, *, ground: Ground | None = None, reuse: bool = False) -> Adoption:
+def make_adoption(found: Adoptable, *, ground: Ground | None = None, reuse: bool = False) -> Adoption:
     """Return the import of a fleet. ``ground`` holds the layers of the files that will be read beside it, or of the
     file that it is added to; with ``reuse`` its groups may be named."""
     adopted: dict[PortfolioId, Adopted] = {}
@@ -339,7 +339,7 @@ def _schedule_of(live: Live, record: Record | None) -> tuple[dict[str, Any], tup
     return {**own, "offset_ms": offset.value}, (note,)
 
 
-def _cadence_of(live: Live, found: Found) -> str:
+def _cadence_of(live: Live, found: Adoptable) -> str:
     """Return a word for the cadence of a v2 portfolio: its strategy's, else as far as its interval tells."""
     strategy = found.strategies.get(StrategyId(live.strategy)) if live.strategy is not None else None
     if strategy is not None and strategy.cadence is not None:

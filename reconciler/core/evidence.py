@@ -186,7 +186,7 @@ _NAMED: Final = 5
 """Up to this many records that are not believed are listed one by one."""
 
 
-def marked(reason: str | None, token: str) -> str:
+def with_mark(reason: str | None, token: str) -> str:
     """Return the reason to send with a pause: the declared one, or a stock phrase, and the mark with its token."""
     return f"{unmarked(reason)} {MARK_NAME} {token}]"
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 from reconciler.core.errors import GitHubError
 from reconciler.core.text import harmless
 from reconciler.github.address import checked_api_url, checked_repository, checked_token
-from reconciler.github.wire import Wire, malformed
+from reconciler.github.wire import Wire, unreadable_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -226,7 +226,7 @@ class GitHub:
             else:
                 login = user.get("login") if isinstance(user, dict) else None
                 if not isinstance(login, str) or not login:
-                    raise malformed(200)
+                    raise unreadable_answer(200)
                 self._login = login
         return self._login
 

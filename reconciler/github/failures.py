@@ -42,7 +42,9 @@ def limit_seconds(status: int, headers: Mapping[str, str], content: bytes) -> fl
     return UNNAMED_LIMIT_S if limited else None
 
 
-def failure_of(status: int, content: bytes, *, permission: str, limited_s: float | None, secret: str) -> GitHubError:
+def github_failure(
+    status: int, content: bytes, *, permission: str, limited_s: float | None, secret: str
+) -> GitHubError:
     """Return the error of an answer that is no success."""
     summary, repair = _words(status, permission, limited_s)
     said = _message(content).replace(secret, "[token]")

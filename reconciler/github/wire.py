@@ -23,7 +23,7 @@ from msgspec import Struct
 from reconciler import __version__
 from reconciler.core.errors import GitHubError
 from reconciler.core.text import harmless
-from reconciler.github.failures import failure_of, limit_seconds
+from reconciler.github.failures import github_failure, limit_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -55,10 +55,10 @@ class Answer(Struct, frozen=True):
         try:
             return json.loads(self.content)
         except (ValueError, RecursionError) as error:
-            raise malformed(self.status) from error
+            raise unreadable_answer(self.status) from error
 
 
-def malformed(status: int | None = None) -> GitHubError:
+def unreadable_answer(status: int | None = None) -> GitHubError:
     """Return the error for an answer that is not what the API documents."""
     return GitHubError("GitHub's answer is not what its API documents", "Is GITHUB_API_URL GitHub's?", status=status)
 
@@ -109,7 +109,7 @@ class Wire:
             answer = self._send("GET", url, None, permission)
             entries = answer.json()
             if not isinstance(entries, list):
-                raise malformed(answer.status)
+                raise unreadable_answer(answer.status)
             found += [entry for entry in entries if isinstance(entry, dict)]
             url = self._next(answer, url, full=len(entries) >= PER_PAGE)
         return found, url is None
@@ -138,7 +138,7 @@ class Wire:
                 if answer.status // 100 == 2:
                     return answer
                 limited = limit_seconds(answer.status, answer.headers, answer.content)
-                failure = failure_of(
+                failure = github_failure(
                     answer.status, answer.content, permission=permission, limited_s=limited, secret=self._secret
                 )
                 wait = limited if limited is not None else wait

@@ -17,7 +17,7 @@ from starlette.routing import Route, Router
 
 from reconciler.core.codec import iso
 from reconciler.core.errors import SandboxError
-from reconciler.sandbox.checks import Fields, Problems
+from reconciler.sandbox.checks import FieldProblems, Fields
 from reconciler.sandbox.faults import Faults, fault_data, parse_faults
 from reconciler.sandbox.gateway import Endpoint, Gateway
 from reconciler.sandbox.model import Refused
@@ -92,7 +92,7 @@ class AdminEndpoint(Struct, frozen=True):
 
 
 def _advance(gateway: Gateway, request: Request) -> Any:
-    problems = Problems()
+    problems = FieldProblems()
     fields = Fields(request.document(), "", problems, known=("ms",))
     if "ms" not in fields:
         problems.add("ms", "is missing", "write the milliseconds to move the clock ahead by")
