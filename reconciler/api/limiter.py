@@ -28,9 +28,9 @@ ATTEMPTS: Final = 4
 LONGEST_WAIT_MS: Final = 2 * MINUTE_MS
 """A longer ``Retry-After`` is not waited for: the call fails at once and says so."""
 
-_BUDGET_FLOOR: Final = 20
-_BUDGET_SHARE: Final = 5  # one retry for five calls
-_STAGGER_MS: Final = 250  # runs that wait for one moment must not return together (API facts §2.5: stagger)
+_BUDGET_FLOOR: Final = 20  # retries that even a run of a few calls may use
+_BUDGET_SHARE: Final = 5  # one retry more for every five calls
+_STAGGER_MS: Final = 250  # several runs may wait for the same moment; each adds up to this (API facts §2.5: stagger)
 
 
 def may_repeat(kind: FailureKind, *, safe: bool) -> bool:
@@ -300,7 +300,7 @@ class RequestLimiter:
         elif failure.kind in (FailureKind.SERVER, FailureKind.INTERRUPTED):
             self.gate.passed(call.number)
         else:
-            self.succeeded(call)  # for the pace, a refusal is as good as a success
+            self.succeeded(call)  # a refused request was let through by the rate limit, so for the pace it is a success
 
     def may_retry(self, call: PacedCall, failure: ApiError) -> bool:
         """Whether the call may be sent again, budget aside; what a limit costs is paid once it is let go."""
@@ -365,7 +365,9 @@ class RequestLimiter:
             self._ceiling = math.inf
             return None
         size = self._remaining.next_size
-        self._ceiling = math.inf if size is None else max(1, size)  # else all who wait would be let go at once
+        self._ceiling = (
+            math.inf if size is None else max(1, size)
+        )  # 0 would never let anything go, and no ceiling would let go everybody who waits
         wait_ms = self._remaining.reset_in_ms(self._service_ms())
         if shut and wait_ms:
             now_ms = self._clock.ticks_ms()

@@ -153,7 +153,7 @@ class SqliteJournal:
         return {row["address"]: row["token"] for row in found}
 
     def _pauses(self, address: Address | None) -> dict[PortfolioId, str]:
-        # The newest write that counts decides, of all kinds: after a resume of ours no pause of ours is in force.
+        # The newest write that counts decides, whatever its kind: a resume of ours ends our earlier pause.
         found = self._newest("known.address, found.token", f"{_COUNTS} AND {_SETS_STATE}", address, only=Call.PAUSE)
         return {row["address"]: row["token"] for row in found}
 
@@ -365,7 +365,7 @@ def read_runs(path: Path, *, run: int | None = None, portfolios: Sequence[Portfo
                 account
             FROM runs WHERE :run IS NULL OR id = :run ORDER BY id DESC"""
         runs = ask(path, connection, question, run=run)
-    # The file is closed by now: an apply that commits waits for no more than the reading.
+    # The file is closed before the rows are built, so that an apply waits only while they are read.
     of_run: defaultdict[int, list[Write]] = defaultdict(list)
     for row in writes:
         if not portfolios or row["portfolio"] in portfolios:

@@ -167,7 +167,7 @@ def _newest_ms(there: Remembered) -> int:
 
 
 def _writes_of(there: Remembered, journal: SqliteJournal) -> list[LastWrite]:
-    """Return the writes that this journal does not know of, in their order: the last one must stay the last one."""
+    """Return the writes that this journal lacks, oldest first, because the newest one decides what is believed."""
     if there.since is None or journal.knows(there.since.token):
         return []
     is_apart = there.pause is not None and there.pause.token != there.since.token

@@ -1,4 +1,4 @@
-"""The writes of one change, of a portfolio or of a strategy, in their order, and the read that believes them.
+"""The writes of one change to a portfolio or a strategy, in their order, and the read that confirms them.
 
 In: one change and the ports. Out: its :class:`~reconciler.core.report.Result`. Knows the documented order of
 calls and its fallbacks (API facts §5.3), no transport. How a write is made is :mod:`reconciler.apply.announce`'s.
@@ -178,7 +178,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         return await self._read_back(sent, self._believed(memory, sent.look))
 
     async def _start(self) -> Sent[Live]:
-        """Start, then believe only what the answer confirms: a misread interval would leave 6 h (API facts §4.2)."""
+        """Start, then trust only what the answer confirms: Glider takes 6 h for an interval it misreads (API facts §4.2)."""
         started = await self._send(Call.START, self._may_begin)
         if not started.took_effect:
             return started
@@ -199,7 +199,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         """Set the schedule, then resume. Where that is refused while paused, the other way round (§5.3)."""
         if not self.change.writes_schedule:
             return await self._send(Call.RESUME, self._may_begin)
-        memory = self._memory()  # the schedule that is sent first makes the record void
+        memory = self._memory()  # read now: setting the schedule below makes the record void
         try:
             updated = await self._set_schedule(self._may_begin, is_step=True)
         except ApiError as error:
@@ -304,7 +304,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             self.progress.notes.append("Glider accepted the schedule without saying what it stored")
         elif stored.interval_ms != after.interval_ms or not agree(stored.offset_ms, after.offset_ms):
             said = describe_schedule(stored.interval_ms, stored.offset_ms)
-            # Not REFUSED: that would read as "not while paused", and resume on a schedule that nobody wants.
+            # Not the kind REFUSED: the caller would take it for "not while paused", and resume.
             raise ApiError(
                 FailureKind.MALFORMED,
                 f"Glider stored {said} instead of {describe_schedule(after.interval_ms, after.offset_ms)}",

@@ -36,7 +36,7 @@ LISTED: Final = 10
 NEAR_MS: Final = 5 * MINUTE_MS
 """A scheduled run this close can't be told from one that was asked for: clocks differ, and schedulers are late."""
 _SOON_MS: Final = 10 * MINUTE_MS
-"""A run that was asked for begins within this time, or is not taken for it."""
+"""A run that begins later than this after the request is not taken for the one that was asked for."""
 _TAKEN: Final = frozenset({WriteOutcome.CONFIRMED.value, WriteOutcome.SEEN.value})
 
 
@@ -333,9 +333,9 @@ def _not_attempted(order: Order, why: str) -> RebalanceResult:
 
 
 POLL_SECONDS: Final = 3.0
-"""Between two looks; 2 to 5 s are asked for (API facts §6)."""
+"""Seconds between two looks. Glider's guide asks for 2 to 5 (API facts §6)."""
 _PATIENCE: Final = 5
-"""This many looks in a row may fail: a rebalance that was just accepted is perhaps not there yet."""
+"""Up to this many looks in a row may fail: a rebalance that was just accepted may not be readable yet."""
 _HOPELESS: Final = frozenset({FailureKind.UNAUTHENTICATED, FailureKind.FORBIDDEN})
 
 

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 PER_PAGE: Final = 100
 MOST_PAGES: Final = 30
-"""So many pages of a list are read, 3,000 entries; a caller hears that there were more."""
+"""Up to this many pages of a list are read, 3,000 entries; the caller is told when there are more."""
 LARGEST_BODY: Final = 32 * 1024 * 1024
 """Bytes of one answer that are read: a page of the longest comments has 26 MB."""
 ATTEMPTS: Final = 3
 LONGEST_WAIT_S: Final = 90.0
 
-_WHOLE_S: Final = 60.0
+_WHOLE_S: Final = 60.0  # for one whole answer: a server that sends a byte now and then meets every other limit
 _BACKOFF_S: Final = 2.0
 _TIMEOUT: Final = {"connect": 10.0, "read": 30.0, "write": 30.0, "pool": 10.0}
 _NOTHING_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
@@ -86,7 +86,9 @@ class Wire:
 
     def close(self) -> None:
         """Close the connection."""
-        with contextlib.suppress(Exception):  # what was asked for has its outcome already
+        with contextlib.suppress(
+            Exception
+        ):  # the request has its outcome already, and an error of closing would hide it
             self._transport.close()
 
     def send(self, method: str, path: str, body: Mapping[str, object] | None = None, *, permission: str = "") -> Answer:
@@ -189,7 +191,9 @@ def _connection(api_url: str) -> httpx2.BaseTransport:
     if not api_url.startswith("https:"):
         import ssl
 
-        return httpx2.HTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))  # trusts nobody, and is never used
+        return httpx2.HTTPTransport(
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        )  # an http address needs no certificates; an empty context saves the 45 ms of reading them
     try:
         return httpx2.HTTPTransport()  # the system's authorities, or SSL_CERT_FILE's
     except OSError as error:  # an ssl.SSLError is one, too

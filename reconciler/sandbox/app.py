@@ -1,9 +1,9 @@
 """The ASGI application: routes bound to a store, a clock and faults, and the routes that steer the simulator itself.
 
 Runs in process (through a client's ASGI transport) or on a port (:mod:`reconciler.sandbox.serve`); both are the same
-application. Passes :class:`ConnectionLost` up where a fault says that the connection dies. What lies under
-``/_sandbox`` the real service has not: it needs no key, is not counted by the rate limit, not logged, and never spoilt;
-a mistake there is a 400 whose ``error`` says what to repair.
+application. Passes :class:`ConnectionLost` up where a fault says that the connection dies. The
+paths under ``/_sandbox`` do not exist on the real service. They need no key, don't count for the rate limit, are not
+logged and never meet a fault; a mistake there is a 400 whose ``error`` says what to repair.
 """
 
 from __future__ import annotations

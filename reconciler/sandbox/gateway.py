@@ -1,4 +1,4 @@
-"""What happens to every call, whatever it asks for: it is logged, counted, checked for a key, and spoilt on request.
+"""What happens to every call, whatever it asks for: it is logged, counted, checked for a key, and fails on request.
 
 In: a request and the methods its path has. Out: a reply, or :class:`ConnectionLost`. Knows neither routes nor the
 shape of answers; those come in with each :class:`Endpoint`. A key is known by its own text alone; nothing is stored.

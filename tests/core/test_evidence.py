@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.core.diagnostics import Diagnostic, Severity
-from reconciler.core.evidence import SLACK_MS, believed, doubt, doubts_told, observed, observed_record
+from reconciler.core.evidence import SLACK_MS, believed, doubt, doubts_told, observed, observed_record, with_mark
 from reconciler.core.model import Live, PortfolioId, Record, RunState, Status
 from reconciler.core.ports import Memory
 from tests.support import HOUR_MS, NOON_MS
