@@ -178,7 +178,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         return await self._read_back(sent, self._believed(memory, sent.look))
 
     async def _start(self) -> Sent[Live]:
-        """Start, then trust only what the answer confirms: Glider takes 6 h for an interval it misreads (API facts §4.2)."""
+        """Start, then trust only the answer: Glider takes 6 h for an interval that it misreads (API facts §4.2)."""
         started = await self._send(Call.START, self._may_begin)
         if not started.took_effect:
             return started
