@@ -159,7 +159,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         Raises :class:`ApiError` when a call is proven to have changed nothing, and :class:`Declined` when the change
         must not, or could not, be carried out.
         """
-        memory = self._memory()
+        memory = self._memory()  # before the first write, which makes the record void
         match self.change.verb:
             case Verb.PAUSE:
                 sent = await self._send(Call.PAUSE, self._may_begin)
@@ -188,7 +188,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
 
         def still_runs(live: Live) -> None:
             self._require(Status.ACTIVE, live, "started")
-            # What a read showed instead of an answer may be somebody else's start.
+            # Without an answer, the running schedule that a read showed may come from somebody else's start.
             ours = [] if started.answer is None else [_pair(started.answer)]
             if schedule_moved(live, _pair(self.change.after), *ours):
                 raise Declined(Outcome.STALE, "it runs, on a schedule that somebody else may have set; plan again")
@@ -219,6 +219,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             return await self._then_set_schedule(resumed, still_as_resumed)
         if not updated.took_effect:
             return updated
+        # The resume comes last: if the run breaks off before it, the portfolio stays paused on its new schedule.
         try:
             return await self._send(Call.RESUME, lambda live: self._may_lift(live, updated.intent.before, memory))
         except Declined as declined:
