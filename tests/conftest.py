@@ -11,6 +11,7 @@ import gc
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 settings.register_profile("ci", derandomize=True, database=None)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+for _number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
+    # A run in the background of a script, or under nohup, ignores these, and so would every process of a test.
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 SLOW_FOLDERS = frozenset({"action", "faults", "github", "process"})
 """Folders in which every test is slow; elsewhere the slow ones are marked."""

@@ -90,7 +90,8 @@ async def _plan_and_apply(
     plan = await make_plan(options, configuration, service, plans=plans, journal=journal)
     found.plan, found.diagnostics = plan, plan.warnings
     if not options.output.is_json:
-        options.output.show(plan_ending(plan, options, found, ExitReason.OK))
+        shown = plan_ending(plan, options, found, ExitReason.OK)
+        options.output.show(replace(shown, warnings=()))  # what is over a guard is refused below, or was allowed
     fewer = _require_approved(plan, approved, found) if approved is not None else None
     _guard(plan, options)
     if fewer:
@@ -119,12 +120,12 @@ def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
     if unknown := sorted(set(options.policy.again) - {change.id for change in plan.changes}):
         raise UsageError(f"--again {unknown[0]!r} is not among the changes of the plan.")
     found.plan = plan
-    _guard(plan, options)
 
     async def work() -> Ending:
         async with open_service(options.service, Paths.AUTO, plan.changes) as service:
             require_service(plan, service.label)
             require_account(plan, service.account)
+            _guard(plan, options)
             with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
                 await _settle(service, journal, options)
                 await _check_scopes(plan, service, options)
@@ -167,7 +168,10 @@ def _guard(plan: Plan, options: ApplyOptions) -> None:
     """Refuse a plan that is over a guard, unless ``--allow`` names the number."""
     over = still_over(plan.over, parse_allow(options.allow))
     if over:
-        raise GuardRefused("the plan is over a guard, nothing was written", " ".join(f"{excess}." for excess in over))
+        facts = " ".join(f"{excess.fact}." for excess in over)
+        flags = " ".join(excess.flag for excess in over)
+        detail = f"{facts} After reading the plan, allow it with {flags}"
+        raise GuardRefused("the plan is over a guard, nothing was written", detail)
 
 
 async def _check_scopes(plan: Plan, service: Service, options: ApplyOptions) -> None:

@@ -19,11 +19,52 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS: Final = 10
 SHORTEST_WATCH_SECONDS: Final = 2
+LONG_HELP: Final = 8
+"""A help with more options than this shows them in parts."""
+
+
+class _Command(click.Command):
+    """A command whose help shows many options in parts, and that says what a word too many may have been meant for."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line."""
+        ctx.allow_extra_args = True
+        extra = super().parse_args(ctx, args)
+        if extra and not ctx.resilient_parsing:
+            from reconciler.core.errors import UsageError
+
+            raise UsageError(
+                f"Unexpected argument {extra[0]!r}.", self._meant(extra[0]) or f"See `{ctx.command_path} --help`."
+            )
+        return extra
+
+    def _meant(self, word: str) -> str:
+        """Return what to write instead, ``""`` where nobody can tell."""
+        options = {param.name for param in self.params}
+        if "sources" in options and word.endswith((".yaml", ".yml", "/")):
+            return f"Files are named with -f: `-f {word}`."
+        if "targets" in options and word.replace("_", "").replace("-", "").isalnum():
+            return f"A portfolio is named with --target: `--target {word}`."
+        return ""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options."""
+        parts: dict[str, list[tuple[str, str]]] = {title: [] for title in (*flags.SECTIONS, flags.REST)}
+        for param in self.get_params(ctx):
+            if isinstance(param, click.Option) and (row := param.get_help_record(ctx)) is not None:
+                parts[flags.section_of(param.name)].append(row)
+        if sum(map(len, parts.values())) <= LONG_HELP:
+            super().format_options(ctx, formatter)
+            return
+        for title, rows in parts.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
 
 def _command(name: str, target: str, text: str, *params: click.Parameter) -> click.Command:
     """Return a command that calls ``module:function`` of this package with its options."""
-    return click.Command(name, callback=partial(_call, name, target), params=list(params), help=text)
+    return _Command(name, callback=partial(_call, name, target), params=list(params), help=text)
 
 
 def _call(name: str, target: str, /, **given: Any) -> int:
@@ -34,6 +75,24 @@ def _call(name: str, target: str, /, **given: Any) -> int:
 
 def _group(name: str, text: str, commands: Mapping[str, Callable[[], click.Command]]) -> click.Group:
     return click.Group(name, commands={inner: make() for inner, make in commands.items()}, help=text)
+
+
+def _init() -> click.Command:
+    text = """Write a first file, with comments on what may stand in it. No file is ever overwritten.
+
+What it declares is an example: put the id of one of your portfolios in its place.
+
+\b
+  reconciler init
+  reconciler init fleet/growth.yaml
+"""
+    return _command(
+        "init",
+        "files:init",
+        text,
+        flags.argument("file", "[FILE]", required=False),
+        *flags.output("text", "json"),
+    )
 
 
 def _validate() -> click.Command:
@@ -104,7 +163,7 @@ change is read again first; where live has moved on since the plan, that portfol
         "apply",
         "apply:apply",
         text,
-        click.Argument(("plan_file",), metavar="[PLAN]", required=False),
+        flags.argument("plan_file", "[PLAN]", required=False),
         flags.files(),
         *flags.selection(),
         *flags.policy(),
@@ -168,7 +227,7 @@ and from where, not when they were made.
         "show",
         "plan:show",
         text,
-        click.Argument(("file",), metavar="FILE"),
+        flags.argument("file", "FILE"),
         flags.option("--against OTHER", "Show the difference from this earlier plan."),
         *flags.output("text", "json", "markdown"),
     )
@@ -197,7 +256,7 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
         "status",
         "status:status",
         text,
-        click.Argument(("portfolio",), metavar="[ID]", required=False),
+        flags.argument("portfolio", "[ID]", required=False),
         flags.files(),
         *flags.selection(),
         flags.api("The API of portfolios that no file declares."),
@@ -232,7 +291,7 @@ Exits 0 when all were accepted, or completed with --wait; 1 when one failed, was
         "rebalance",
         "rebalance:rebalance",
         text,
-        click.Argument(("portfolios",), metavar="ID...", nargs=-1, required=True),
+        flags.argument("portfolios", "ID...", nargs=-1, required=True),
         flags.files(),
         flags.api("The API of portfolios that no file declares."),
         flags.flag("--skip-schedule-validation", text="Run it without an active schedule too (v1)."),
@@ -267,7 +326,7 @@ Exits 0 when everything was read; 1 when something was not, and that is named on
         "import",
         "import_:import_",
         text,
-        click.Argument(("portfolios",), metavar="[ID]...", nargs=-1),
+        flags.argument("portfolios", "[ID]...", nargs=-1),
         flags.ids_from(),
         flags.api("The API of the ids that are given; v2 without ids means --all."),
         flags.flag("--all", "whole", text="Everything that v2 lists."),
@@ -325,7 +384,7 @@ the cadence that is declared of it. A strategy is named strategies/ID. Offline: 
         "explain",
         "files:explain",
         text,
-        click.Argument(("portfolio",), metavar="ID"),
+        flags.argument("portfolio", "ID"),
         flags.files(),
         *flags.output("text", "json"),
     )
@@ -346,7 +405,13 @@ answer, seen by a read, unseen (a read proved that it had no effect), failed, un
         "history",
         "journal:history",
         text,
-        click.Option(("--run",), type=click.IntRange(1, 2**63 - 1), metavar="N", help="The writes of this run."),
+        click.Option(
+            ("--run",),
+            type=click.IntRange(1, 2**63 - 1),
+            metavar="N",
+            help="The writes of this run.",
+            shell_complete=flags.completed,
+        ),
         flags.option("--target ID", "Only writes to this portfolio. Repeatable.", name="targets", many=True),
         flags.journal("The journal to read."),
         *flags.output("text", "json"),
@@ -364,7 +429,7 @@ def _journal_export() -> click.Command:
         "export",
         "journal:export_journal",
         text,
-        click.Argument(("file",), metavar="[FILE]", required=False),
+        flags.argument("file", "[FILE]", required=False),
         *_records(),
         flags.option("--account NAME", "The account, where the journal knows several."),
     )
@@ -383,7 +448,7 @@ Glider still shows the very token, due time or schedule id that it names.
         "import",
         "journal:import_journal",
         text,
-        click.Argument(("file",), metavar="FILE"),
+        flags.argument("file", "FILE"),
         *_records(),
         *flags.output("text", "json"),
     )
@@ -426,7 +491,7 @@ def _sandbox_load() -> click.Command:
 \b
   reconciler sandbox load examples/quickstart/sandbox.yaml
 """
-    return _command("load", "sandbox:load_seed", text, click.Argument(("seed",), metavar="SEED"), _sandbox_file())
+    return _command("load", "sandbox:load_seed", text, flags.argument("seed", "SEED"), _sandbox_file())
 
 
 def _sandbox_reset() -> click.Command:
@@ -516,6 +581,7 @@ def _sandbox_file() -> click.Option:
         show_default=True,
         metavar="FILE",
         help="The sandbox's file.",
+        shell_complete=flags.completed,
     )
 
 
@@ -544,6 +610,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> i
 
 
 MAKERS: Mapping[str, Callable[[], click.Command]] = {
+    "init": _init,
     "validate": _validate,
     "plan": _plan,
     "apply": _apply,

@@ -7,6 +7,7 @@ the exit code after it was printed. Every way in which a command can stop become
 from __future__ import annotations
 
 import sys
+from errno import EMFILE, ENFILE
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import click
 from reconciler.cli.options import Options, options_of
 from reconciler.cli.output import Output, write
 from reconciler.cli.service import Terminated
+from reconciler.cli.words import INSTEAD
 from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, ReconcilerError, UsageError, exit_reason_of
 from reconciler.render.ending import Ending, Found, TextView
 
@@ -81,6 +83,8 @@ def failed(error: BaseException, found: Found, output: Output, *, path: str) -> 
 def _failure(error: BaseException, path: str) -> tuple[ReconcilerError, ExitReason]:
     """Return the error that people are told of, and what it exits with."""
     match error:
+        case click.NoSuchOption() if error.option_name in INSTEAD:
+            return UsageError(f"No such option {error.option_name!r}.", INSTEAD[error.option_name]), ExitReason.USAGE
         case UsageError() | click.UsageError():
             text = error.format_message() if isinstance(error, click.UsageError) else error.summary
             detail = getattr(error, "detail", "")
@@ -99,6 +103,9 @@ def _failure(error: BaseException, path: str) -> tuple[ReconcilerError, ExitReas
                 raise error  # nothing of ours ends like this
             detail = "What was under way was not waited for; the next apply finds out what became of it."
             return ReconcilerError("ended at once by a second signal", detail), reason
+        case OSError() if error.errno in (EMFILE, ENFILE):
+            detail = "Allow more, as by `ulimit -n 256` in this shell, or open fewer: `--parallelism 2`."
+            return ReconcilerError("no more files and connections may be open at once", detail), ExitReason.ERROR
         case click.ClickException():
             return ReconcilerError(error.format_message(), BUG), ExitReason.ERROR
         case _:

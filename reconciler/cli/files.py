@@ -1,4 +1,4 @@
-"""The files and what is told of them offline: loading them for every command, ``validate``, ``explain``, ``schema``.
+"""The files, offline: loading them for every command, ``init``, ``validate``, ``explain``, ``schema``.
 
 In: where the files are. Out: a loaded configuration, or an ending. No key, no network.
 """
@@ -9,7 +9,7 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.cli.options import FileOptions, Options
 from reconciler.core.endpoint import NOTHING
@@ -36,11 +36,18 @@ def today() -> date:
     return datetime.now(tz=UTC).date()
 
 
+def standard_input() -> bytes:
+    """Return what stands on standard input, a byte more than a file may have at most: a device may have no end."""
+    from reconciler.config.files import MAX_FILE_BYTES
+
+    return sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+
+
 def load_files(options: FileOptions) -> Configuration:
     """Load and check the configuration. Raises ``ConfigInvalid`` with every problem there is."""
     from reconciler.config.load import load
 
-    return load(options.sources, stdin=sys.stdin.buffer.read, today=today(), cwd=Path.cwd())
+    return load(options.sources, stdin=standard_input, today=today(), cwd=Path.cwd())
 
 
 def load_told(options: FileOptions, output: Output, found: Found) -> Configuration:
@@ -80,6 +87,58 @@ def expect_in(configuration: Configuration | None) -> Expect:
     return configuration.expect if configuration is not None else NOTHING
 
 
+FIRST_FILE: Final = """\
+# Which portfolios trade by themselves, and how often. Only what stands here is
+# managed. A portfolio that no file names is never touched, and of one that is
+# named, only the fields that are written here.
+version: 1
+
+# defaults:              # for every portfolio that does not say otherwise
+#   chain: base
+
+# groups:                # a layer above the defaults, for several portfolios
+#   daily:
+#     interval: 24h
+
+# guards:                # limits on one apply; over one of them nothing is written
+#   max_start: 2
+
+portfolios:
+  my-portfolio:          # put the id of one of your portfolios in its place
+    name: My portfolio   # a label for people, never sent
+    state: paused        # or active
+    # group: daily       # takes what the group says, unless it says otherwise itself
+    # interval: 12h      # how often it runs; not managed where nothing says so
+"""
+"""What ``init`` writes."""
+
+
+class InitOptions(Options, frozen=True, kw_only=True):
+    """The options of ``init``; without a file it is the one that every command looks for."""
+
+    file: str | None = None
+
+
+def init(options: InitOptions, found: Found) -> Ending:
+    """Write a first file where none is, and say what to do next."""
+    from reconciler.cli.savefile import exists, save_new
+    from reconciler.config.files import DEFAULTS
+
+    if options.file is None and (there := next((name for name in DEFAULTS if Path(name).exists()), None)):
+        raise exists(there)
+    file = options.file or DEFAULTS[0]
+    save_new(file, FIRST_FILE, what="first file")
+    given = f" -f {file}" if options.file else ""
+    options.output.note(
+        f"Put the id of one of your portfolios into {file}, then: reconciler plan{given}\n"
+        "To try it without a key, on an embedded Glider that knows the example:\n"
+        "  echo '{version: 1, portfolios: {my-portfolio: {status: active}}}' > sandbox.yaml\n"
+        "  reconciler sandbox load sandbox.yaml\n"
+        f"  reconciler plan{given} --sandbox"
+    )
+    return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=f"Wrote {file}.\n", body={"file": file}))
+
+
 class ValidateOptions(Options, frozen=True, kw_only=True):
     """The options of ``validate``."""
 
@@ -115,7 +174,7 @@ def explain(options: ExplainOptions, found: Found) -> Ending:
     """Say of one portfolio where each of its values comes from."""
     from reconciler.config.explain import explain as trace
 
-    rows = trace(options.portfolio, options.files.sources, stdin=sys.stdin.buffer.read, today=today(), cwd=Path.cwd())
+    rows = trace(options.portfolio, options.files.sources, stdin=standard_input, today=today(), cwd=Path.cwd())
     body = {"id": options.portfolio, "fields": [_explained_document(row) for row in rows]}
     view = PageView(
         page=lambda: _explained_page(options.portfolio, rows), document=lambda reason: document_json(reason, body)

@@ -6,9 +6,14 @@ nothing but click, because ``--help`` needs them.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from click.shell_completion import CompletionItem
 
 DEFAULT_SANDBOX: Final = ".reconciler/sandbox.db"
 DEFAULT_JOURNAL: Final = ".reconciler/journal.db"
@@ -18,13 +23,47 @@ MOST_PARALLELISM: Final = 100
 DEFAULT_LOCK_TIMEOUT: Final = "10s"
 
 
+SECTIONS: Final[Mapping[str, frozenset[str]]] = {
+    "Selection": frozenset(
+        ("sources", "targets", "excludes", "selects", "ids_from", "whole", "names", "version", "base", "live")
+    ),
+    "Safety": frozenset(
+        (
+            *("unverified", "resume_held", "again", "approved", "fingerprint", "auto_approve", "canary"),
+            *("max_failures", "lock_timeout", "allow", "although_paused", "skip_schedule_validation"),
+        )
+    ),
+    "Connection": frozenset(("base_url", "sandbox", "proxy", "journal", "parallelism")),
+}
+"""The parts of a long help, and which options stand in each, by the names of their values; all others: Output."""
+REST: Final = "Output"
+
+
+def section_of(name: str | None) -> str:
+    """Return the part of a long help in which an option stands."""
+    return next((title for title, names in SECTIONS.items() if name in names), REST)
+
+
+def completed(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return what a shell may put in place of an unfinished value: for click's ``shell_complete``."""
+    from reconciler.cli.completion import complete
+
+    return complete(ctx, param, incomplete, journal=DEFAULT_JOURNAL)
+
+
+def argument(name: str, metavar: str, **more: Any) -> click.Argument:
+    """Return an argument that a shell can complete; ``more`` is for click."""
+    return click.Argument((name,), metavar=metavar, shell_complete=completed, **more)
+
+
 def option(spelled: str, text: str, *, name: str | None = None, many: bool = False) -> click.Option:
     """Return an option that takes one text, or with ``many`` any number of them; spelled as in ``-f, --file PATH``.
 
     ``name`` is that of the value, where it is not the option's own.
     """
     *names, metavar = spelled.replace(",", " ").split()
-    return click.Option([*names, name] if name else names, metavar=metavar, help=text, multiple=many)
+    declared = [*names, name] if name else names
+    return click.Option(declared, metavar=metavar, help=text, multiple=many, shell_complete=completed)
 
 
 def flag(*names: str, text: str) -> click.Option:
@@ -115,7 +154,14 @@ def base_url(text: str) -> click.Option:
 
 def sandbox(text: str) -> click.Option:
     """Return ``--sandbox``, whose file may be left out."""
-    return click.Option(("--sandbox",), is_flag=False, flag_value=DEFAULT_SANDBOX, metavar="[FILE]", help=text)
+    return click.Option(
+        ("--sandbox",),
+        is_flag=False,
+        flag_value=DEFAULT_SANDBOX,
+        metavar="[FILE]",
+        help=text,
+        shell_complete=completed,
+    )
 
 
 def journal(text: str) -> click.Option:
@@ -141,10 +187,18 @@ def service() -> tuple[click.Option, ...]:
     )
 
 
+class _Format(click.Choice[str]):
+    """A word for ``-o``, which click reads with the ``=`` of ``-o=json``."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the word without it."""
+        return super().convert(value.removeprefix("="), param, ctx)
+
+
 def output(*formats: str) -> tuple[click.Option, ...]:
     """Return ``-o/--output`` with these formats, the first being the default, and the options on how to print."""
     return (
-        click.Option(("-o", "--output", "format"), type=click.Choice(formats), default=formats[0], show_default=True),
+        click.Option(("-o", "--output", "format"), type=_Format(formats), default=formats[0], show_default=True),
         flag("--no-color", text="No colours. So does NO_COLOR."),
         flag("-v", "--verbose", text="Fold nothing; say more on stderr."),
         flag("-q", "--quiet", text="Only the result; no notes on stderr."),

@@ -7,13 +7,12 @@ already is not read, and no file is ever overwritten.
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from reconciler.cli.files import paths_of, today
+from reconciler.cli.files import paths_of, standard_input, today
 from reconciler.cli.ids import default_api, ids_of
 from reconciler.cli.options import FileOptions, Options, ServiceOptions
 from reconciler.cli.progress import ReadProgress, bar
@@ -132,7 +131,7 @@ def _load_beside(options: ImportOptions) -> Beside:
         sources.append(options.into)
     if not sources:
         return Beside()
-    configuration, ground = load_ground(sources, stdin=sys.stdin.buffer.read, today=today(), cwd=Path.cwd())
+    configuration, ground = load_ground(sources, stdin=standard_input, today=today(), cwd=Path.cwd())
     return Beside(configuration=configuration, ground=ground)
 
 

@@ -73,10 +73,15 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Resolve as click does, but name the nearest command for a mistyped one."""
+        """Resolve as click does, but say what is called otherwise here, or name the nearest command."""
         if args and args[0] not in self._entries and not args[0].startswith("-") and not ctx.resilient_parsing:
             from difflib import get_close_matches
 
+            from reconciler.cli.words import INSTEAD
+            from reconciler.core.errors import UsageError
+
+            if args[0] in INSTEAD:
+                raise UsageError(f"No such command {args[0]!r}.", INSTEAD[args[0]])
             near = get_close_matches(args[0], self.list_commands(ctx), n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"No such command {args[0]!r}.{hint}")
@@ -136,6 +141,7 @@ def _columns() -> int:
 
 
 COMMANDS = {
+    "init": Entry("Write a first file."),
     "validate": Entry("Check the files, offline."),
     "plan": Entry("Show what apply would do."),
     "apply": Entry("Make live automation match the files.", writes=True),
@@ -164,6 +170,7 @@ Declare in YAML which portfolios run and how often; `plan` shows the difference 
 exactly that change. Files never hold the key: it is read from GLIDER_API_KEY.
 
 \b
+  reconciler init                          write a first automation.yaml
   reconciler validate                      check automation.yaml or automation/
   reconciler plan                          show what would change
   reconciler apply                         show, ask, change
@@ -209,9 +216,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command; return its exit code."""
     gc.set_threshold(*COLLECTOR)
     if instruction := os.environ.get("_RECONCILER_COMPLETE"):  # a shell asks, by the function that it sourced
-        from click.shell_completion import shell_complete
+        from reconciler.cli.completion import answer
 
-        return shell_complete(cli, {}, "reconciler", "_RECONCILER_COMPLETE", instruction)
+        return answer(cli, instruction)
     context: click.Context | None = None
     try:
         # Not click's own `main`: it turns a reader that has gone into an exit code that says something else.

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import sys
 from enum import StrEnum
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, TextIO
 
 from msgspec import Struct
 
+from reconciler.render.ending import TextView
 from reconciler.render.page import Tone
 from reconciler.render.terminal import Style, problem_lines, safe
 
@@ -63,9 +65,11 @@ class Output(Struct, frozen=True, kw_only=True):
         if (view := ending.view) is not None:
             match self.format:
                 case Format.JSON:
-                    self.data(view.json(ending.reason))
+                    self.document(view.json(ending.reason))
                 case Format.MARKDOWN:
-                    self.data(view.markdown())
+                    self.document(view.markdown())
+                case Format.TEXT if isinstance(view, TextView):
+                    self.document(view.shown)
                 case Format.TEXT:
                     self.data(view.text(self.style, verbose=self.verbose))
         self.remark(ending)
@@ -81,6 +85,12 @@ class Output(Struct, frozen=True, kw_only=True):
     def data(self, text: str) -> None:
         """Write a result to stdout."""
         write(sys.stdout, text)
+
+    def document(self, text: str) -> None:
+        """Write a result that programs read to stdout, in UTF-8 whatever the locale says."""
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")
+        self.data(text)
 
     def note(self, text: str) -> None:
         """Write a remark to stderr, unless quiet."""

@@ -132,5 +132,5 @@ def exists(path: str) -> ReconcilerError:
     """Return the error for a file that would be overwritten."""
     from reconciler.core.errors import ReconcilerError
 
-    repair = "Name another file, or add to this one with --into."
+    repair = "Name another file; `reconciler import --into FILE` adds to one that is there."
     return ReconcilerError(f"{path} is there already, and is not overwritten", repair)

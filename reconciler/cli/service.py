@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import Struct
 
 from reconciler.cli.flags import DEFAULT_BASE_URL
-from reconciler.core.errors import ApiError, ExitReason, FailureKind, exit_reason_of
-from reconciler.core.model import PortfolioId
+from reconciler.core.errors import ApiError, ExitReason, FailureKind, UsageError, exit_reason_of
+from reconciler.core.model import PortfolioId, is_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
@@ -121,6 +121,7 @@ async def _open_sandbox(file: str, parallelism: int) -> AsyncIterator[tuple[str,
     """Open the sandbox in a file; yields its label, its clock, and how it is reached."""
     from reconciler.sandbox import Store, create_app
 
+    _require_no_portfolio(file)
     store = Store.open(Path(file))
     try:
         label, clock = f"sandbox://{store.instance}", SystemClock(ahead_ms=store.clock_offset_ms)
@@ -129,6 +130,13 @@ async def _open_sandbox(file: str, parallelism: int) -> AsyncIterator[tuple[str,
             yield label, clock, transport
     finally:
         store.close()
+
+
+def _require_no_portfolio(file: str) -> None:
+    """Raise :class:`~reconciler.core.errors.UsageError` for what looks like an id where a sandbox's file is named."""
+    if is_id(file) and not Path(file).exists():
+        repair = f"Is {file} a portfolio? Name it with `--target {file}`, or put it before: `status {file} --sandbox`."
+        raise UsageError(f"there is no file {file}, and `--sandbox` takes a file", repair)
 
 
 def _transport(

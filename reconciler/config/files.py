@@ -71,7 +71,9 @@ def _names(sources: Sequence[str], cwd: Path, diagnostics: list[Diagnostic]) -> 
         sources = [name for name in DEFAULTS if (cwd / name).exists()]
         if not sources:
             problem = "there is neither automation.yaml nor automation/ in the working directory"
-            diagnostics.append(error(None, problem, "name the files with -f"))
+            diagnostics.append(
+                error(None, problem, "name the files with -f, or write a first one by `reconciler init`")
+            )
     for source in sources:
         if source == STDIN:
             yield source

@@ -20,7 +20,7 @@ from reconciler.config.merge import merge
 from reconciler.config.resolve import Resolution
 from reconciler.config.source import read_yaml
 from reconciler.core.advice import advise
-from reconciler.core.diagnostics import Severity
+from reconciler.core.diagnostics import Severity, SourceSpan
 from reconciler.core.errors import ConfigInvalid
 from reconciler.core.fields import AUTOMATION_FIELDS
 from reconciler.core.model import ApiVersion
@@ -140,14 +140,33 @@ def read_files(files: Sequence[tuple[str, bytes]], diagnostics: list[Diagnostic]
     for file, data in files:
         document = read_yaml(file, data)
         diagnostics += document.diagnostics
-        if document.whole:
+        if saved := _saved_as(document):
+            diagnostics.append(saved)
+        elif document.whole:
             found, broken = check_document(document, AUTOMATION_FIELDS)
             diagnostics += found
             document = replace(document, broken=broken)
-        documents.append(document)
+        if not saved:
+            documents.append(document)
     sections, found = merge(documents)
     diagnostics += found
     return ReadFiles(dict(files), documents, sections, diagnostics)
+
+
+def _saved_as(document: Document) -> Diagnostic | None:
+    """Return what to say of a file that a command of ours saved for another one, ``None`` for any other file."""
+    root = document.root
+    if "format_version" not in root or "version" in root:
+        return None
+    if "fingerprint" in root:
+        problem, repair = "this is a saved plan", "run it with `apply FILE`, or look at it with `show FILE`"
+    elif "exported_at" in root:
+        problem, repair = "this is an export of a journal", "bring it in with `journal import FILE`"
+    elif "as_of" in root:
+        problem, repair = "this is a live file", "plan from it with `plan --live FILE`"
+    else:
+        problem, repair = "this is what `-o json` prints", "name the YAML that it was made from"
+    return error(SourceSpan(document.file, 1), f"{problem}, not a file of portfolios", repair)
 
 
 def resolve(read: ReadFiles, today: dt.date, *, may_be_empty: bool = False) -> Configuration:

@@ -62,7 +62,7 @@ def select(
     names = {*desired, *map(address_of, strategies)}
     _require(selection.targets, names, "--target")
     _require(selection.excludes, names, "--exclude")
-    _require(selection.groups, {one.group for one in desired.values() if one.group}, "--select group=")
+    _require_groups(selection.groups, {one.group for one in desired.values() if one.group})
     chosen = {i: one for i, one in desired.items() if selection.passes(i, one.group)}
     if not chosen and not select_strategies(strategies, selection):
         raise UsageError("the selection is empty", "No declared portfolio passes all of the given filters.")
@@ -82,10 +82,28 @@ def _require(wanted: tuple[str, ...], known: Collection[str], option: str) -> No
             from difflib import get_close_matches
 
             near = get_close_matches(name, known, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Declared: {_listed(known)}."
+            raise UsageError(f"{option} {name!r} is not declared", f"The configuration does not name it. {hint}")
+
+
+def _require_groups(wanted: tuple[str, ...], known: Collection[str]) -> None:
+    for name in wanted:
+        if name not in known:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"{option} {name!r} is not declared", f"The configuration does not name it.{hint}")
+            there = f"Groups with portfolios: {_listed(known)}.{hint}" if known else "No portfolio has a `group`."
+            raise UsageError(f"--select group={name}: no portfolio is in that group", there)
 
 
+def _listed(names: Collection[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return ", ".join(sorted(names)[:_MOST_LISTED]) + more
+
+
+_MOST_LISTED: Final = 8
 _TOO_MANY_MISSING: Final = 3
 SINGLY: Final = 20
 """Up to this many selected v2 portfolios are read one by one: the list of all may take many more calls."""

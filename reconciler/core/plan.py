@@ -286,12 +286,18 @@ class Excess(Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         """Return a sentence that ends in the flag that names the number."""
+        return f"{self.fact}; after reading the plan, allow it with {self.flag}"
+
+    @property
+    def fact(self) -> str:
+        """What is over which limit."""
         share = self.limit if self.limit == str(self.allowed) else f"{self.limit} = {self.allowed}"
-        number = UNKNOWN if self.planned is None else str(self.planned)
-        return (
-            f"{self._planned_text}, but guards.max_{self.guarded} is {share}; "
-            f"after reading the plan, allow it with --allow {self.guarded}={number}"
-        )
+        return f"{self._planned_text}, but guards.max_{self.guarded} is {share}"
+
+    @property
+    def flag(self) -> str:
+        """What lets it through."""
+        return f"--allow {self.guarded}={UNKNOWN if self.planned is None else self.planned}"
 
     @property
     def _planned_text(self) -> str:

@@ -224,7 +224,7 @@ class Page(Struct, frozen=True, kw_only=True):
     title: str
     verdict: str
     tone: Tone = Tone.PLAIN
-    notice: str = ""
+    notice: Cell = ()
     about: tuple[Cell, ...] = ()
     pins: tuple[Cell, ...] = ()
     blocks: tuple[Block, ...] = ()

@@ -109,7 +109,7 @@ def plan_page(plan: Plan) -> Page:
         title="Plan",
         tone=tone,
         verdict=words,
-        notice=journal_notice(plan),
+        notice=sentence(journal_notice(plan)),
         about=_about(plan),
         pins=(("fingerprint ", code(fingerprint(plan))),),
         blocks=(Alone(_at_a_glance(plan)), *rows, *_notes(plan), *_unmanaged(plan)),

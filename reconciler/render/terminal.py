@@ -83,7 +83,7 @@ def terminal(page: Page, style: Style, *, verbose: bool = False, below: bool = F
 
     ``below`` is for a page that stands below another one, which has said already what both are about.
     """
-    head = [style.paint(safe(page.notice), Tone.NOTICE)] if page.notice else []
+    head = [style.paint(plain(page.notice), Tone.NOTICE)] if page.notice else []
     head += [style.paint(", ".join(map(plain, page.about)), Tone.QUIET)] if page.about and not below else []
     groups = [head]
     titles: list[str] = []

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from reconciler.cli.main import COMMANDS, run
 from reconciler.core.errors import ExitReason
+from tests.cli.test_cli_streams import SINKS, run_into
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell
@@ -36,7 +37,7 @@ OPTIONS = [
         "--run",
         "--live",
     ),
-    *("--ids-from", "--into", "--all", "--names", "--api", "--fail-on"),
+    *("--ids-from", "--into", "--yes", "-n", "-V", "--all", "--names", "--api", "--fail-on"),
     *("--sandbox=.reconciler/sandbox.db", "--version", "--help", "--", "-", "-o=json", "--output=json", "-ojson"),
 ]
 VALUES = [
@@ -91,6 +92,21 @@ def test_any_command_line(shell: Shell, command: str, rest: list[str]) -> None:
     assert code in CODES
     assert "internal error" not in err.getvalue(), (arguments, err.getvalue())
     assert "Traceback" not in err.getvalue(), (arguments, err.getvalue())
+
+
+@pytest.mark.parametrize("out", SINKS)
+@pytest.mark.parametrize("err", SINKS)
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from([*COMMANDS, "sandbox load", "sandbox advance"]), LINES)
+def test_any_command_line_without_its_streams(shell: Shell, out: str, err: str, command: str, rest: list[str]) -> None:
+    """The same, with standard output and error gone, hung up or full in turn."""
+    arguments = [*command.split(), *rest]
+    if "serve" in arguments or any("\x00" in word or not word.isprintable() for word in arguments):
+        return  # no process has such arguments
+    ended = run_into(shell.folder, out, err, *arguments)
+    assert ended.returncode in CODES, arguments
+    assert "internal error" not in (ended.stderr or ""), (arguments, ended.stderr)
+    assert "Traceback" not in (ended.stderr or ""), (arguments, ended.stderr)
 
 
 @pytest.mark.parametrize(

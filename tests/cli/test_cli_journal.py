@@ -67,11 +67,14 @@ def test_a_fleet_whose_journal_was_lost(fleet: Shell) -> None:
     assert heading.startswith("300 portfolios from automation.yaml")
     held = [line for line in lost.out.splitlines() if line.startswith("  ! held")]
     nobody = "paused, nobody knows by whom: this journal has no record of a pause of ours"
-    assert held == [f"  ! held  298 portfolios    {nobody}: p000, p001, p002, p003, p004, p005 and 292 more"]
+    assert held == [f"  ! held  298 portfolios  {nobody}: p000, p001, p002, p003, p004, p005 and 292 more"]
     assert "by somebody else" not in lost.out
     markdown = fleet("plan --sandbox -o markdown").out
     assert markdown.split("\n\n")[1].startswith("> [!IMPORTANT]\n> There is no journal, so nobody knows who paused")
-    assert f"<summary><b>Held: {nobody}</b> (298)</summary>" in markdown
+    assert "**Held** (298)" in markdown
+    assert f"298 portfolios |  | {nobody}: p000, p001" in markdown
+    assert "<summary><b>Held, one by one</b> (298)</summary>" in markdown
+    assert "`reconciler journal import FILE`" in markdown
     document = fleet("plan --sandbox -o json").json
     assert (document["journal"], {one["paused_by"] for one in document["held"]}) == ("missing", {"unknown"})
 

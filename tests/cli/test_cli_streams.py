@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import io
+import json
 import os
 import subprocess
 import threading
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.cli.main import run
 from reconciler.cli.streams import Lasting, failure_of, is_lost
 from tests import prepared
 from tests.cli.conftest import load
-from tests.cli.test_cli_processes import COMMAND, call, environment
+from tests.cli.test_cli_processes import COMMAND, call, environment, served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,3 +200,83 @@ def test_what_is_lost_and_what_is_not_wanted() -> None:
         assert not is_lost(failure_of(stream))
     assert failure_of(io.StringIO()) is None
     assert is_lost(OSError(28, "No space left on device"))
+
+
+NAMED = """
+version: 1
+portfolios:
+  aaa: {name: "Größe → Ω 漢", status: active, interval: 24h, started: 10d}
+"""
+
+
+@pytest.mark.parametrize(
+    "locale", [{"PYTHONIOENCODING": "cp1252"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}]
+)
+def test_documents_are_utf_8_under_every_locale(tmp_path: Path, locale: dict[str, str]) -> None:
+    """What `import > file` leaves is a file that `validate` accepts and that says the same; so is JSON."""
+    (tmp_path / "seed.yaml").write_text(NAMED, encoding="utf-8")
+    load(tmp_path)
+    for form, end in (("", "yaml"), ("-o json", "json")):
+        with (tmp_path / f"made.{end}").open("wb") as made:
+            line = [*COMMAND, *f"import aaa --names --sandbox {form}".split()]
+            subprocess.run(line, cwd=tmp_path, env=environment(**locale), stdout=made, check=True)
+        assert "Größe → Ω 漢" in (tmp_path / f"made.{end}").read_text("utf-8")
+    assert call(tmp_path, "validate", "-f", "made.yaml").returncode == 0
+
+
+@pytest.mark.parametrize("spelled", ["-qo json", "-qojson", "-o=json", "--output=json", "-vqo json", "-o json -q"])
+@pytest.mark.parametrize("line", ["plan {} --nix", "{} plan nix", "plan {} -f nothing.yaml", "{} nix", "nix {}"])
+def test_every_spelling_of_json_holds_for_errors(
+    line: str, spelled: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One document on stdout, whatever is wrong."""
+    monkeypatch.chdir(tmp_path)
+    assert run(line.format(spelled).split()) in (3, 64)
+    assert json.loads(capsys.readouterr().out)["errors"]
+
+
+@pytest.mark.parametrize("handles", [8, 12, 24])
+def test_few_files_may_be_open(fleet: Path, handles: int) -> None:
+    """Too few is an error of the machine, with what to do; never one of ours. Nothing is half written."""
+    with served(fleet) as url:
+        line = f"ulimit -n {handles}; exec {' '.join(COMMAND)} plan --parallelism 100"
+        ended = subprocess.run(
+            ["sh", "-c", line],
+            cwd=fleet,
+            env=environment(GLIDER_BASE_URL=url),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert "internal error" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.returncode == 0 or "`ulimit -n 256`" in ended.stderr or "Too many open files" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "closed", "code"),
+    [
+        ("plan --sandbox -f -", "<&-", 3),
+        ("plan --sandbox -f -", "</dev/full", 3),
+        ("import --ids-from - --sandbox", "<&-", 1),
+        ("import --ids-from - --sandbox", "</dev/full", 1),
+        ("apply --sandbox", "2>&-", 64),
+        ("apply --sandbox", "<&- >&- 2>&-", 64),
+        ("nix -o json", ">&-", 64),
+        ("--help", ">&-", 1),
+    ],
+)
+def test_streams_that_are_no_streams(fleet: Path, line: str, closed: str, code: int) -> None:
+    """A closed stream, or a standard input that can't be read: a documented exit code, and no traceback."""
+    ended = subprocess.run(
+        ["sh", "-c", f"exec {' '.join(COMMAND)} {line} {closed if '<' in closed else f'</dev/null {closed}'}"],
+        cwd=fleet,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "Traceback" not in ended.stderr
+    assert "internal error" not in ended.stderr
+    assert ended.returncode == code

@@ -367,7 +367,13 @@ def test_without_sources_the_usual_places_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sources", "sentence"),
     [
-        ([], "there is neither automation.yaml nor automation/ in the working directory; name the files with -f"),
+        (
+            [],
+            (
+                "there is neither automation.yaml nor automation/ in the working directory; name the files with -f, "
+                "or write a first one by `reconciler init`"
+            ),
+        ),
         (["x.yaml"], "x.yaml matches no file; check the path given with -f"),
         (["*.yaml"], "*.yaml matches no file; check the path given with -f"),
         (["a\0b"], "a\\u{0}b matches no file; check the path given with -f"),

@@ -57,7 +57,11 @@ def test_everything(selection: Selection, *, everything: bool) -> None:
             "--target 'gama' is not declared",
             "The configuration does not name it. Did you mean 'gamma'?",
         ),
-        (Selection(targets=("zzz",)), "--target 'zzz' is not declared", "The configuration does not name it."),
+        (
+            Selection(targets=("zzz",)),
+            "--target 'zzz' is not declared",
+            "The configuration does not name it. Declared: alpha, beta, delta, gamma.",
+        ),
         (
             Selection(targets=("alpha",), excludes=("bet",)),
             "--exclude 'bet' is not declared",
@@ -65,13 +69,13 @@ def test_everything(selection: Selection, *, everything: bool) -> None:
         ),
         (
             Selection(groups=("cor",)),
-            "--select group= 'cor' is not declared",
-            "The configuration does not name it. Did you mean 'core'?",
+            "--select group=cor: no portfolio is in that group",
+            "Groups with portfolios: core, edge. Did you mean 'core'?",
         ),
         (
             Selection(groups=("alpha",)),
-            "--select group= 'alpha' is not declared",
-            "The configuration does not name it.",
+            "--select group=alpha: no portfolio is in that group",
+            "Groups with portfolios: core, edge.",
         ),
         (
             Selection(targets=("alpha",), excludes=("alpha",)),
