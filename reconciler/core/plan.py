@@ -150,7 +150,7 @@ class Change(AtStart, frozen=True, kw_only=True):
     """One change of a portfolio, or of a strategy's cadence, which is an update.
 
     ``writes_schedule`` says whether interval and offset of ``after`` are sent. ``note`` is the declared reason, sent
-    with pause and resume on v1. ``pause_reason`` is the stored reason at planning time: it must be unchanged for a resume.
+    with pause and resume on v1. ``pause_reason`` is the stored reason at planning time: a resume requires it.
     On v2, which stores none, ``pause_id`` stands in (:class:`~reconciler.core.model.Live`, ``schedule_id``).
     ``cadence_ms`` is the interval that a v2 portfolio has from its ``strategy`` (an id), to be shown: the change
     does not set it, and it is not compared. ``since`` is the token of the last write to its state or schedule that the
