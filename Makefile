@@ -7,6 +7,7 @@ RECONCILER := $(BIN)/reconciler
 LOCKED := .venv/.locked
 READY := .venv/.ready
 LINTERS := .venv/ci/.locked
+EDITOR := .venv/editor/.locked
 LOWEST := .venv/lowest/.locked
 DEMO := examples/quickstart
 CODE := reconciler tests benchmarks
@@ -16,7 +17,7 @@ unexport GLIDER_API_KEY GLIDER_BASE_URL
 # Without bytecode on disk each of the hundreds of processes that tests start would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-fast test-lowest check lint types layering lint-actions format bench lock clean
+.PHONY: help setup demo test test-fast test-lowest check lint types layering lint-actions editor format bench lock clean
 
 help:
 	@echo 'make demo    plan and apply an example against the embedded Glider'
@@ -25,6 +26,7 @@ help:
 	@echo 'make test-lowest  run all tests with the lowest versions that pyproject.toml allows'
 	@echo 'make check   lint, format check, strict types, layering'
 	@echo 'make lint-actions  check action.yml and the workflows; fetches 100 MB the first time'
+	@echo 'make editor  fetch the language server of editors (needs npm), which a test then asks'
 	@echo 'make format  format the code and repair what the linter can repair'
 	@echo 'make bench   measure against the targets (BENCH=--quick for a short run)'
 	@echo 'make lock    bring requirements/ up to pyproject.toml (LOCK=--upgrade for newer versions)'
@@ -96,6 +98,14 @@ $(LINTERS): requirements/ci.txt $(LOCKED)
 	.venv/ci/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
 	  -r requirements/ci.txt
 	@touch $@
+
+# What editors check our files with, for tests/project/test_editor.py; needs Node 18 or newer. No script of it is run.
+$(EDITOR): requirements/editor/package-lock.json $(LOCKED)
+	@mkdir -p $(@D) && cp requirements/editor/*.json $(@D)
+	npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+editor: $(EDITOR)
 
 WORKFLOWS = $(wildcard .github/workflows/*.yml examples/workflows/*.yml)
 

@@ -190,6 +190,7 @@ EXPORT_FORMAT: Final = SavedFormat(
     version="1.0",
     command="reconciler journal export FILE",
     largest=64 * 1024 * 1024,  # one portfolio takes about 900 bytes
+    key="exported_at",
     error=ExportInvalid,
 )
 

@@ -242,7 +242,7 @@ def pull_request_of(event: Mapping[str, Any]) -> int | None:
 def _event(environ: Mapping[str, str]) -> Mapping[str, Any]:
     try:
         event = json.loads(Path(environ["GITHUB_EVENT_PATH"]).read_text("utf-8"))
-    except (KeyError, OSError, ValueError):
+    except (KeyError, OSError, ValueError, RecursionError):
         return {}
     return event if isinstance(event, dict) else {}
 

@@ -121,11 +121,12 @@ class InitOptions(Options, frozen=True, kw_only=True):
 
 def init(options: InitOptions, found: Found) -> Ending:
     """Write a first file where none is, and say what to do next."""
-    from reconciler.cli.savefile import exists, save_new
+    from reconciler.cli.savefile import require_place, save_new
     from reconciler.config.files import DEFAULTS
 
-    if options.file is None and (there := next((name for name in DEFAULTS if Path(name).exists()), None)):
-        raise exists(there)
+    # A second file of the other names would be read together with the first, or instead of it.
+    for name in () if options.file is not None else DEFAULTS:
+        require_place(name, what="first file", new=True)
     file = options.file or DEFAULTS[0]
     save_new(file, FIRST_FILE, what="first file")
     given = f" -f {file}" if options.file else ""

@@ -16,7 +16,7 @@ from reconciler.cli.files import paths_of, standard_input, today
 from reconciler.cli.ids import default_api, ids_of
 from reconciler.cli.options import FileOptions, Options, ServiceOptions
 from reconciler.cli.progress import ReadProgress, bar
-from reconciler.cli.savefile import exists, replace_file, save_new
+from reconciler.cli.savefile import replace_file, require_place, save_new
 from reconciler.cli.service import memory_of, open_service, run_async, shared_reason
 from reconciler.core.adoption import Adoptable
 from reconciler.core.endpoint import NOTHING, expect_of
@@ -103,8 +103,8 @@ def _require_sense(options: ImportOptions, ids: tuple[PortfolioId, ...]) -> None
         raise UsageError("--out makes a new file and --into adds to one: drop one of them.")
     if "-" in (options.out, options.into):
         raise UsageError("The YAML goes to stdout where neither --out nor --into is given: leave it out.")
-    if options.out is not None and os.path.lexists(options.out):
-        raise exists(options.out)
+    if options.out is not None:
+        require_place(options.out, what="import", new=True)
     if options.into is not None and not os.path.isfile(options.into):  # noqa: PTH113 - a name that no system knows is no error here
         raise UsageError(f"--into {options.into}: there is no such file; make one with --out.")
     if ids:
@@ -120,12 +120,12 @@ def _require_sense(options: ImportOptions, ids: tuple[PortfolioId, ...]) -> None
 
 def _load_beside(options: ImportOptions) -> Beside:
     """Load the files that are there, and the one that is added to."""
-    from reconciler.config.files import DEFAULTS
+    from reconciler.config.files import DEFAULTS, is_yaml
     from reconciler.config.into import load_ground
 
     # A folder that is only just made, for what comes out of this, holds no files yet.
     sources = list(options.files.sources) or [
-        name for name in DEFAULTS if Path(name).is_file() or any(Path(name).rglob("*.y*ml"))
+        name for name in DEFAULTS if Path(name).is_file() or any(is_yaml(file.name) for file in Path(name).rglob("*"))
     ]
     if options.into is not None:
         sources.append(options.into)

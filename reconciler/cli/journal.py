@@ -64,7 +64,7 @@ class ExportOptions(Options, frozen=True, kw_only=True):
 
 def export_journal(options: ExportOptions, found: Found) -> Ending:
     """Write what the journal knows of one service."""
-    from reconciler.apply.journalcarry import format_export, read_export
+    from reconciler.apply.journalcarry import EXPORT_FORMAT, format_export, read_export
     from reconciler.apply.journalfile import services_of
     from reconciler.cli.savefile import save
 
@@ -78,7 +78,7 @@ def export_journal(options: ExportOptions, found: Found) -> Ending:
         options.output.warn(f"the journal {path} knows nothing of {_whose(export)}{more}")
     text = format_export(export)
     if options.file is not None:
-        save(options.file, text, what="export")
+        save(options.file, text, what="export", largest=EXPORT_FORMAT.largest)
         count = plural(len(export.remembered), "record")
         options.output.note(f"Exported {count} of {_whose(export)} to {options.file}")
     return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=text if options.file is None else ""))

@@ -83,7 +83,7 @@ async def save_live(
     those of strategies and of the list, which no table shows. ``as_of_ms`` is the time before the first read.
     Raises :class:`~reconciler.core.errors.ApiError` when the key is refused.
     """
-    from reconciler.core.livefile import LiveFile, format_live
+    from reconciler.core.livefile import LIVE_FORMAT, LiveFile, format_live
     from reconciler.core.planner import journal_state
 
     desired = select_strategies(configuration.strategies, selection)
@@ -105,7 +105,7 @@ async def save_live(
         cadences={strategy: memory.cadences[strategy] for strategy in live if strategy in memory.cadences},
         journal=journal_state(memory),
     )
-    save(file, format_live(found), what="live file")
+    save(file, format_live(found), what="live file", largest=LIVE_FORMAT.largest)
     failures = [one.failure for one in live.values()] + ([listed.failure] if listed is not None else [])
     return tuple(failure for failure in failures if failure is not None)
 

@@ -12,7 +12,7 @@ from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.offline import plan_offline
 from reconciler.cli.options import Options, PlanningOptions
 from reconciler.cli.planning import make_plan
-from reconciler.cli.savefile import save
+from reconciler.cli.savefile import require_place, save
 from reconciler.cli.service import open_service, run_async
 from reconciler.core.errors import ExitReason
 from reconciler.core.fleet import Listing
@@ -38,6 +38,8 @@ class PlanOptions(PlanningOptions, frozen=True, kw_only=True):
 
 def plan(options: PlanOptions, found: Found) -> Ending:
     """Make a plan and save it where ``--out`` says so."""
+    if options.out is not None:
+        require_place(options.out, what="plan")
     configuration = load_told(options.files, options.output, found)
     base = load_base(options.files, options.base) if options.base is not None else None
     if options.live is not None:
@@ -68,9 +70,9 @@ def _read_and_plan(options: PlanningOptions, configuration: Configuration, *, ba
 
 
 def _save(made: Plan, out: str, reason: ExitReason, options: Options) -> None:
-    from reconciler.core.planfile import format_plan
+    from reconciler.core.planfile import PLAN_FORMAT, format_plan
 
-    save(out, format_plan(made, reason), what="plan")
+    save(out, format_plan(made, reason), what="plan", largest=PLAN_FORMAT.largest)
     use = f"run it with: reconciler apply {out}" if made.as_of_ms is None else f"show it with: reconciler show {out}"
     options.output.note(f"Saved to {out}; {use}")
 

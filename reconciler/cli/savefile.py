@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import contextmanager
 from enum import Enum
-from errno import ENOTDIR
+from errno import EACCES, ENOTDIR
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from reconciler.core.errors import ReconcilerError
+    from collections.abc import Iterator
 
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
@@ -27,12 +28,22 @@ class _Place(Enum):
     FILE = "a file, which is replaced"
 
 
-def save(path: str, text: str, *, what: str) -> None:
-    """Write ``text`` to ``path``, in place of a file that is there.
+def require_place(path: str, *, what: str, new: bool = False) -> None:
+    """Raise what :func:`save` would raise for this path, or :func:`save_new`: for before a long read."""
+    with _naming(path, what):
+        folder = Path(path).parent
+        while new and not os.path.lexists(folder):  # it will be made
+            folder = folder.parent
+        _require_folder(folder)
+        _mode(Path(path), _Place.NOTHING if new else _Place.FILE)
+
+
+def save(path: str, text: str, *, what: str, largest: int | None = None) -> None:
+    """Write ``text`` to ``path``, in place of a file that is there. ``largest`` is a bound in bytes.
 
     Raises :class:`~reconciler.core.errors.ReconcilerError`, which names ``what``, as the others here do.
     """
-    _put(path, text, what=what, place=_Place.FILE)
+    _put(path, text, what=what, place=_Place.FILE, largest=largest)
 
 
 def save_new(path: str, text: str, *, what: str) -> None:
@@ -48,18 +59,32 @@ def replace_file(path: str, before: bytes, after: bytes, *, what: str) -> None:
     _put(path, after, what=what, place=_Place.FILE, before=before)
 
 
-def _put(path: str, content: str | bytes, *, what: str, place: _Place, before: bytes | None = None) -> None:
+def _put(
+    path: str,
+    content: str | bytes,
+    *,
+    what: str,
+    place: _Place,
+    before: bytes | None = None,
+    largest: int | None = None,
+) -> None:
     """Write a draft and give it the name; with ``before``, only to a file that still holds that."""
     from reconciler.core.errors import ReconcilerError
 
-    try:
+    with _naming(path, what):
         whole = Path(path if before is None else os.path.realpath(path))
         if place is _Place.NOTHING:
             _make_folder(whole.parent)
+        else:
+            _require_folder(whole.parent)
         mode = _mode(whole, place)
         if before is not None and whole.read_bytes() != before:
             raise ReconcilerError(f"{path} was changed in the meantime, and is left as it is", "Run it again.")
-        draft = _draft(whole, content.encode("utf-8") if isinstance(content, str) else content, mode)
+        data = content.encode("utf-8") if isinstance(content, str) else content
+        if largest is not None and len(data) > largest:
+            most = f"{largest // 1024 // 1024} MiB"
+            raise ReconcilerError(f"the {what} is larger than the {most} that can be read", "Select fewer portfolios.")
+        draft = _draft(whole, data, mode)
         try:
             if place is _Place.NOTHING:
                 _name(draft, whole)
@@ -67,8 +92,18 @@ def _put(path: str, content: str | bytes, *, what: str, place: _Place, before: b
                 draft.replace(whole)
         finally:
             draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming(path: str, what: str) -> Iterator[None]:
+    """Turn the errors of the system into ours, which say what could not be saved where."""
+    from reconciler.core.errors import ReconcilerError
+
+    try:
+        yield
     except FileExistsError as error:
-        raise exists(path) from error
+        repair = "Name another file; `reconciler import --into FILE` adds to one that is there."
+        raise ReconcilerError(f"{path} is there already, and is not overwritten", repair) from error
     except (OSError, ValueError) as error:  # ValueError: a name that no system knows
         why = getattr(error, "strerror", None) or error
         raise ReconcilerError(f"can't save the {what} to {path}: {why}", "Name another file.") from error
@@ -78,6 +113,16 @@ def _make_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR))
     folder.mkdir(parents=True, exist_ok=True)
+
+
+def _require_folder(folder: Path) -> None:
+    """Raise :class:`OSError` where no file can be made in a folder, as it is not there or belongs to somebody else."""
+    if not os.path.lexists(folder):
+        raise OSError(None, f"there is no folder {folder}; make it first")
+    if not folder.is_dir():
+        raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(EACCES, os.strerror(EACCES))
 
 
 def _mode(whole: Path, place: _Place) -> int | None:
@@ -126,11 +171,3 @@ def _name(draft: Path, whole: Path) -> None:
     except OSError:  # a file system without links
         with whole.open("xb") as file:
             file.write(draft.read_bytes())
-
-
-def exists(path: str) -> ReconcilerError:
-    """Return the error for a file that would be overwritten."""
-    from reconciler.core.errors import ReconcilerError
-
-    repair = "Name another file; `reconciler import --into FILE` adds to one that is there."
-    return ReconcilerError(f"{path} is there already, and is not overwritten", repair)

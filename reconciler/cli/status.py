@@ -15,6 +15,7 @@ from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.options import FileOptions, Options, SelectionOptions, ServiceOptions
 from reconciler.cli.output import Output, is_terminal
 from reconciler.cli.progress import ReadProgress, bar
+from reconciler.cli.savefile import require_place
 from reconciler.cli.service import memory_of, open_service, run_async, shared_reason
 from reconciler.cli.strategies import read_cadences_of
 from reconciler.cli.watch import watch
@@ -96,6 +97,8 @@ def _require_sense(options: StatusOptions) -> None:
 
 def _table(options: StatusOptions, found: Found) -> Ending:
     """Show the declared portfolios that are selected."""
+    if options.out is not None:
+        require_place(options.out, what="live file")
     configuration = load_files(options.files)
     warn_of_journal(options.service, configuration, options.output)
     selection = options.selection.selection

@@ -77,6 +77,8 @@ def check_document(document: Document, table: FieldTable) -> tuple[list[Diagnost
     With each path come all those above it, so that one look tells whether anything in a section or entry is broken.
     What was refused already while reading, at the same place, is not said twice.
     """
+    if "format_version" in document.root and "version" not in document.root:
+        return [_saved_file(document)], frozenset((name,) for name in document.root)
     variables = _variables(document)
     if conforms(document.root, table):
         return variables, frozenset()
@@ -120,6 +122,13 @@ def _variables(document: Document) -> list[Diagnostic]:
         for path, value in _texts(document.root, [])
         if (found := _VARIABLE.search(value))
     ]
+
+
+def _saved_file(document: Document) -> Diagnostic:
+    """Say of a plan or the like one thing, and not that each of its keys is unknown."""
+    problem = "this is a file that the reconciler has saved, not one of yours"
+    repair = "show a plan with `reconciler show FILE`; plan from a live file with `reconciler plan --live FILE`"
+    return error(Locator(document).key(("format_version",)), problem, repair)
 
 
 def _texts(node: Node, path: list[str]) -> Iterator[tuple[list[str], str]]:
@@ -198,7 +207,7 @@ class _Explanation:
         if "propertyNames" in found.absolute_schema_path:
             if isinstance(kind, Keyed):
                 path = (*path, instance)
-                better = _odd_space(instance) or kind.repair
+                better = _odd_character(instance) or kind.repair
                 self._say(self._locator.key(path), path, f"`{shown_value(instance)}` is not {kind.key.noun}", better)
             return
         match found.validator, kind:
@@ -251,7 +260,7 @@ class _Explanation:
         """Return where an unknown key belongs, or what it is called here."""
         if _CREDENTIAL.search(name):
             return "remove it; the key is read from GLIDER_API_KEY only, and one that was in a file must be replaced"
-        if repair := _odd_space(name) or stray(table, name, value):
+        if repair := _odd_character(name) or stray(table, name, value):
             return repair
         if _ADDRESS.fullmatch(name):
             return "remove it; files never say where the key goes, GLIDER_BASE_URL does"
@@ -268,11 +277,11 @@ class _Explanation:
             return "there is no value", ""
         if not isinstance(kind, Form):
             quoted = isinstance(value, str) and ": " in value
-            better = "remove the quotes, and write one `key: value` a line" if quoted else ""
+            better = "remove the quotes, and write one `key: value` a line" if quoted else _space_forgotten(value)
             return f"{noun_of(value) if isinstance(value, list) else said} is not a mapping", better
         if isinstance(value, (dict, list)):
             return f"{noun_of(value)} stands where {kind.noun} is expected", ""
-        if isinstance(value, str) and kind.wrong is None and (better := _odd_space(value)):
+        if isinstance(value, str) and kind.wrong is None and (better := _odd_character(value)):
             return f"{said} is not {kind.noun}", better
         if isinstance(value, str) and _VARIABLE.search(value):
             return f"{said} is not {kind.noun}", "write the value: no variable is put in its place"
@@ -305,10 +314,23 @@ def _out_of_range(keyword: str, field: FieldSpec | None, value: float, said: str
 _SIDES: Final = {"minimum": "little", "maximum": "much"}
 
 
-def _odd_space(text: str) -> str:
-    """Return the repair for a character that looks like a space but is another one."""
+_LOOKS_LIKE: Final = {
+    "Zs": "which looks like a space: remove it",
+    "Cf": "which nobody sees: remove it",
+    "Pi": "which is no quote to YAML: write straight quotes, or none",
+    "Pf": "which is no quote to YAML: write straight quotes, or none",
+}
+"""What is said of a character that a text editor put there, by its Unicode category."""
+
+
+def _odd_character(text: str) -> str:
+    """Return the repair for a character that looks like another one, or like nothing."""
     for character in text:
-        if character != " " and unicodedata.category(character) == "Zs":
-            name = unicodedata.name(character, "a space").lower()
-            return f"it holds U+{ord(character):04X} ({name}), which looks like a space: remove it"
+        if character != " " and (said := _LOOKS_LIKE.get(unicodedata.category(character))):
+            return f"it holds U+{ord(character):04X} ({unicodedata.name(character, 'a sign').lower()}), {said}"
     return ""
+
+
+def _space_forgotten(value: Value) -> str:
+    found = re.fullmatch(r"([a-z_]+):(?!/)(\S.*)", value) if isinstance(value, str) else None
+    return f"write a space behind the colon: `{found[1]}: {shown_value(found[2])}`" if found else ""

@@ -1,9 +1,9 @@
 """From what somebody named to bytes: the ``-f`` arguments, and files of other kinds.
 
 In: the arguments and a working directory. Out: ``(name, bytes)`` of every file, each file once, sorted by name, and a
-diagnostic for every argument that leads nowhere. A directory is read with all below it: ``*.yaml`` and ``*.yml``, not
-what is hidden (a name that begins with a dot). FIFOs and devices are refused: reading them may never end.
-Knows nothing of YAML.
+diagnostic for every argument that leads nowhere. A directory is read with all below it: ``*.yaml`` and ``*.yml`` in
+any case, not what is hidden (a name that begins with a dot). FIFOs and devices are refused: reading
+them may never end. Knows nothing of YAML.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 STDIN: Final = "-"
 STDIN_NAME: Final = "<stdin>"
-DEFAULTS: Final = ("automation.yaml", "automation")
-"""What is read without ``-f``: whichever exists, or both, so that neither is ignored without a word."""
+DEFAULTS: Final = ("automation.yaml", "automation.yml", "automation")
+"""What is read without ``-f``: all of these that exist, so that none is ignored without a word."""
 
-_SUFFIXES: Final = (".yaml", ".yml")
 _LONGEST_NAME: Final = 4096
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """Opened non-blocking, in case a FIFO took the file's place after the check; for a file this changes nothing."""
@@ -64,6 +63,11 @@ def discover(
             continue
         files[shown] = data
     return sorted(files.items()), diagnostics
+
+
+def is_yaml(name: str) -> bool:
+    """Whether a file below a directory is read by its name; some systems write it in capitals."""
+    return name.lower().endswith((".yaml", ".yml"))
 
 
 def _names(sources: Sequence[str], cwd: Path, diagnostics: list[Diagnostic]) -> Iterator[str]:
@@ -118,7 +122,7 @@ def _below(directory: str, cwd: Path, diagnostics: list[Diagnostic]) -> Iterator
                 repair = "name it with -f, or remove the link"
                 diagnostics.append(error(None, f"{shown} is a link to a directory, and is not followed", repair))
         for name in sorted(names):
-            if name.endswith(_SUFFIXES) and not name.startswith("."):
+            if is_yaml(name) and not name.startswith("."):
                 found += 1
                 yield (Path(directory) / Path(here, name).relative_to(base)).as_posix()
     if not found:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from reconciler.config.files import DEFAULTS, STDIN
+from reconciler.config.files import DEFAULTS, STDIN, is_yaml
 from reconciler.config.git import Git, GitAnswer
 from reconciler.config.load import load
 from reconciler.core.diagnostics import Diagnostic, Severity
@@ -41,7 +41,6 @@ MAX_LISTING: Final = 64 * 1024 * 1024
 _BAD_REVISION: Final = re.compile(r"^-|^$|[\x00-\x1f\x7f]")
 """What git would take for an option, or can't be given to it at all."""
 _COMMIT: Final = re.compile(rb"[0-9a-f]{40}([0-9a-f]{24})?\n?")
-_SUFFIXES: Final = (".yaml", ".yml")
 _GLOB: Final = re.compile(r"[*?\[]")
 _FILE: Final = ("100644", "100755", "100664")
 _TREE: Final = "040000"
@@ -208,7 +207,7 @@ def _meant(blob: _Blob, path: str, root: str) -> bool:
         return False
     if blob.mode == _SUBMODULE:
         return path == root or "**" in path
-    return blob.path.endswith(_SUFFIXES) or (path != root and fnmatchcase(blob.path, path))
+    return is_yaml(blob.path) or (path != root and fnmatchcase(blob.path, path))
 
 
 def _require_plain(blob: _Blob, base: _Revision, *, tree: bool = False) -> None:

@@ -78,6 +78,9 @@ _SENTENCES: Final = (
 """What both parsers say, and what a person can do about it."""
 
 
+_NO_KEY: Final = "write `key: value`; a template such as `{{ name }}` has to be filled in before it is read"
+
+
 def read_yaml(file: str, data: bytes) -> Document:
     """Return what the YAML in ``data`` says, as far as it can be read; never raises on any content."""
     assembly = _Assembly(file)
@@ -266,7 +269,8 @@ class _Assembly:
             problem = f"the anchor `&{harmless(event.anchor)}` is not read"
             self._refuse(spot, problem, "write the value out, or use `groups` for what is shared", self._address(key))
         if event.tag is not None:
-            problem = f"the tag `{harmless(event.tag)}` is not read"
+            tag = harmless(event.tag.replace("tag:yaml.org,2002:", "!!"))
+            problem = f"the tag `{tag}` is not read"
             self._refuse(spot, problem, "remove it; put text in quotes to keep it text", self._address(key))
 
     def _alias(self, event: Any, key: object) -> tuple[str, int]:
@@ -285,7 +289,7 @@ class _Assembly:
         self._properties(event, spot, key)
         if key is None:
             problem = "a key must be text, not a mapping or a list"
-            raise _Refused(error(span_of(self.file, spot), problem, "write `key: value`", address=self._address(key)))
+            raise _Refused(error(span_of(self.file, spot), problem, _NO_KEY, address=self._address(key)))
         if len(self._stack) >= _DEEPEST:
             raise _Refused(error(span_of(self.file, spot), f"nested deeper than {_DEEPEST} levels", "flatten it"))
 
@@ -336,6 +340,8 @@ def _syntax(file: str, data: bytes, failure: yaml.YAMLError) -> Diagnostic:
     within = f" (in what begins on line {begun.line + 1})" if begun and mark and begun.line != mark.line else ""
     if mark and _character(data, mark) == "\t":
         said = "tab character"  # the C parser does not tell it from other characters
+    if mark and not within and "expected ',' or" in said and _character(data, mark) == ":":
+        said = "mapping values are not allowed"  # `{name: Growth: index}`: no bracket is missing
     for words, problem, repair in _SENTENCES:
         if words in said:
             return error(span, f"this is not YAML: {problem}{within}", repair)

@@ -106,6 +106,7 @@ class SavedFormat(Struct, frozen=True, kw_only=True):
 
     ``file`` names it ("the plan file"), ``what`` is the part to make again ("the plan"), and ``is_none`` completes
     the sentence "the file is not …" ("a saved plan"). ``command`` makes one. ``largest`` is a bound in bytes.
+    ``key`` stands in each version of this kind and in no other kind: a plan is no live file of another version.
     """
 
     file: str
@@ -114,6 +115,7 @@ class SavedFormat(Struct, frozen=True, kw_only=True):
     version: str
     command: str
     largest: int
+    key: str
     error: type[ReconcilerError]
 
     @property
@@ -136,6 +138,7 @@ class SavedFormat(Struct, frozen=True, kw_only=True):
         try:
             document = read_document(content)
             found = str(document["format_version"])
+            _ = document[self.key]
             if found.split(".", maxsplit=1)[0] != self.version.split(".", maxsplit=1)[0]:
                 raise self.error(
                     f"{self.file} has format version {found:.20}",

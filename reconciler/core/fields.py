@@ -596,8 +596,21 @@ def published_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA_ID,
         "title": "Portfolio automation",
-        **json_schema(AUTOMATION_FIELDS),
+        **json_schema(AUTOMATION_FIELDS, {PORTFOLIO_FIELDS.name: _unfit_clauses()}),
     }
+
+
+def _unfit_clauses() -> list[dict[str, Any]]:
+    """Return what refuses each field that a portfolio can't have beside its own `api`."""
+    return [
+        {
+            "if": {"properties": {"api": {"const": api.value}}, "required": ["api"]},
+            "then": {"properties": {field.name: False}, "errorMessage": f"{said.problem}; {said.repair}"},
+        }
+        for api in ApiVersion
+        for field in unfit(api)
+        if (said := field.elsewhere) is not None
+    ]
 
 
 def unfit(api: ApiVersion) -> tuple[FieldSpec, ...]:

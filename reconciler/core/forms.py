@@ -114,6 +114,7 @@ _DURATION: Final = (
 )
 _CLOCK: Final = re.compile(r"([0-9]{1,4}):([0-5][0-9])(?::00)?")
 _DECIMAL_HOURS: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,3})\s*h")
+_CRON: Final = re.compile(r"@[a-z]+|[0-9*/,-]+(?: +[0-9a-z*/,#?-]+){4,5}")
 _UNIT_WORDS: Final = (
     (re.compile(r"(?:weeks|week|wks|wk)"), "w"),
     (re.compile(r"(?:days|day)"), "d"),
@@ -136,7 +137,8 @@ def label_form(*, longest: int = LONGEST_LABEL, without: str = "", why: str = ""
 
     def wrong(value: object, written: str) -> Complaint:
         if not isinstance(value, str):
-            return Complaint(f"`{shown_value(value, written)}` is {noun_of(value)}, not text", "put it in quotes")
+            shown = shown_value(value, written)
+            return Complaint(f"`{shown}` is {noun_of(value)}, not text", f'put it in quotes: "{shown}"')
         if len(value) > longest:
             return Complaint(f"the text is {len(value)} characters long", f"write at most {longest}")
         if not value.strip():
@@ -153,13 +155,20 @@ def label_form(*, longest: int = LONGEST_LABEL, without: str = "", why: str = ""
 def word_form(noun: str, words: type[StrEnum], *, guess: Callable[[object, str], str] = no_guess, near: bool) -> Form:
     """Return the form of one of these words; ``near`` allows a guess at the nearest of them."""
     known = {word.value: word for word in words}
+
+    def meant(value: object, written: str) -> str:
+        word = written.strip().lower()
+        return f"write `{word}`" if word in known else guess(value, written)
+
     return Form(
-        noun=noun, schema={"type": "string", "enum": list(known)}, read=known.__getitem__, guess=guess, near=near
+        noun=noun, schema={"type": "string", "enum": list(known)}, read=known.__getitem__, guess=meant, near=near
     )
 
 
 def _yes_or_no(_value: object, written: str) -> str:
     word = written.lower()
+    if written in ("true", "false"):  # quoted, else they would not have come here
+        return "remove the quotes"
     return "write `true`" if word in _YES else "write `false`" if word in _NO else ""
 
 
@@ -237,6 +246,8 @@ def _other_spelling(written: str, fits: Callable[[str], bool]) -> str:
         ms = int(decimal[1] + decimal[2]) * HOUR_MS
         scale = 10 ** len(decimal[2])
         return f"write {format_duration(ms // scale)}" if ms % (scale * MINUTE_MS) == 0 else ""
+    if _CRON.fullmatch(text):
+        return "write how much time lies between two runs, such as 24h: a cron line is not read"
     if "month" in text or "year" in text or re.fullmatch(r"[0-9]+\s*(M|mo|y|Y)", written):
         return "write days, such as 30d: months and years have no fixed length"
     for pattern, unit in _UNIT_WORDS:

@@ -41,6 +41,7 @@ LIVE_FORMAT: Final = SavedFormat(
     version="2.0",
     command="reconciler status --out FILE",
     largest=64 * 1024 * 1024,  # one portfolio takes about 700 bytes
+    key="portfolios",
     error=LiveInvalid,
 )
 

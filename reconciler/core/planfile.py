@@ -30,6 +30,7 @@ PLAN_FORMAT: Final = SavedFormat(
     version="3.0",
     command="reconciler plan --out FILE",
     largest=256 * 1024 * 1024,
+    key="fingerprint",
     error=PlanInvalid,
 )
 _REQUIRED: Final = ("selection", "guards", "warnings", "changes", "held", "blocked", "moved", "unmanaged")

@@ -172,59 +172,87 @@ def _nested(above: TableValues, inner: TableValues) -> dict[str, Any]:
     return inner.values
 
 
-def json_schema(root: FieldTable) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a file; what stands in two places is defined once, under ``$defs``."""
-    uses: dict[int, int] = {}
-    _count(root, uses)
-    shared: dict[str, Any] = {}
-    return {**_mapping(root, uses, shared), "$defs": dict(sorted(shared.items()))}
+def json_schema(root: FieldTable, clauses: Mapping[str, Sequence[dict[str, Any]]] | None = None) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a file; what stands in two places is defined once, under ``$defs``.
+
+    With ``clauses``, more parts of the schema by the name of their table, it is the one for editors: what is wrong with
+    a mapping is then several clauses, for an editor shows one ``errorMessage`` for all that one clause refuses.
+    """
+    maker = _SchemaMaker(clauses)
+    maker.count(root)
+    whole = maker.mapping(root)
+    return {**whole, "$defs": dict(sorted(maker.shared.items()))}
 
 
-def _count(part: FieldSpec | Kind, uses: dict[int, int]) -> None:
-    uses[id(part)] = uses.get(id(part), 0) + 1
-    if uses[id(part)] > 1:
-        return  # what is in there is defined once with it
-    if isinstance(part, FieldSpec):
-        _count(part.kind, uses)
-    elif isinstance(part, Keyed):
-        _count(part.each, uses)
-    elif isinstance(part, FieldTable):
-        for field in part.fields:
-            _count(field, uses)
+class _SchemaMaker:
+    """Makes one schema; ``shared`` is what stands under ``$defs``."""
 
+    def __init__(self, clauses: Mapping[str, Sequence[dict[str, Any]]] | None) -> None:
+        self.shared: dict[str, Any] = {}
+        self._clauses = clauses
+        self._uses: dict[int, int] = {}
 
-def _once(part: FieldSpec | FieldTable, uses: dict[int, int], shared: dict[str, Any]) -> dict[str, Any]:
-    if uses[id(part)] > 1 and part.name in shared:
+    def count(self, part: FieldSpec | Kind) -> None:
+        """Count where each part stands."""
+        self._uses[id(part)] = self._uses.get(id(part), 0) + 1
+        if self._uses[id(part)] > 1:
+            return  # what is in there is defined once with it
+        if isinstance(part, FieldSpec):
+            self.count(part.kind)
+        elif isinstance(part, Keyed):
+            self.count(part.each)
+        elif isinstance(part, FieldTable):
+            for field in part.fields:
+                self.count(field)
+
+    def mapping(self, table: FieldTable) -> dict[str, Any]:
+        """Return the schema of a mapping."""
+        return {
+            "description": table.about,
+            **({"type": "object"} if self._clauses is None else self._said(table, self._clauses)),
+            **({"required": list(table.required)} if table.required else {}),
+            "additionalProperties": False,
+            "properties": {field.name: self._once(field) for field in table.fields},
+            "examples": list(table.examples),
+        }
+
+    def _said(self, table: FieldTable, clauses: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, Any]:
+        """Return the clauses of a mapping that have a sentence of their own."""
+        known = fields_of(table)
+        words = {word: f"did you mean `{field.name}`?" for field in table.fields for word in field.words}
+        words = {
+            word: said for word, said in {**words, **table.strays}.items() if word not in known and ":" not in word
+        }
+        patterns = {said: "|".join(word for word in words if words[word] == said) for said in words.values()}
+        strays = [
+            {"patternProperties": {f"^(?:{pattern})$": False}, "errorMessage": said}
+            for said, pattern in patterns.items()
+        ]
+        allowed = {"patternProperties": {f"^(?:{'|'.join(words)})$": True}} if words else {}  # else it is said twice
+        no_mapping = {"type": "object", "errorMessage": table.repair}
+        return {"allOf": [no_mapping, *strays, *clauses.get(table.name, ())], **allowed}
+
+    def _once(self, part: FieldSpec | FieldTable) -> dict[str, Any]:
+        if self._uses[id(part)] > 1 and part.name in self.shared:
+            return {"$ref": f"#/$defs/{part.name}"}
+        made = self._member(part) if isinstance(part, FieldSpec) else self.mapping(part)
+        if self._uses[id(part)] == 1:
+            return made
+        self.shared[part.name] = made
         return {"$ref": f"#/$defs/{part.name}"}
-    made = _member(part, uses, shared) if isinstance(part, FieldSpec) else _mapping(part, uses, shared)
-    if uses[id(part)] == 1:
-        return made
-    shared[part.name] = made
-    return {"$ref": f"#/$defs/{part.name}"}
 
-
-def _mapping(table: FieldTable, uses: dict[int, int], shared: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "description": table.about,
-        "type": "object",
-        **({"required": list(table.required)} if table.required else {}),
-        "additionalProperties": False,
-        "properties": {field.name: _once(field, uses, shared) for field in table.fields},
-        "examples": list(table.examples),
-    }
-
-
-def _member(field: FieldSpec, uses: dict[int, int], shared: dict[str, Any]) -> dict[str, Any]:
-    said = {"description": field.about, "examples": list(field.examples)}
-    match field.kind:
-        case Form(schema=schema):
-            return {**said, **schema, "errorMessage": field.repair}
-        case FieldTable() as table:
-            return {**_once(table, uses, shared), **said}
-        case Keyed(key=key, each=each, repair=repair):
-            return {
-                **said,
-                "type": "object",
-                "propertyNames": {**key.schema, "errorMessage": repair},
-                "additionalProperties": _once(each, uses, shared),
-            }
+    def _member(self, field: FieldSpec) -> dict[str, Any]:
+        said = {"description": field.about, "examples": list(field.examples)}
+        match field.kind:
+            case Form(schema=schema):
+                return {**said, **schema, "errorMessage": field.repair}
+            case FieldTable() as table:
+                return {**self._once(table), **said}
+            case Keyed(key=key, each=each, repair=repair):
+                return {
+                    **said,
+                    "type": "object",
+                    "errorMessage": field.repair,
+                    "propertyNames": {**key.schema, "errorMessage": repair},
+                    "additionalProperties": self._once(each),
+                }

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from reconciler.cli.action import has_something_to_say
+from reconciler.cli.action import has_something_to_say, post
+from reconciler.cli.action_inputs import Command, Inputs
 from reconciler.core.errors import ExitReason
 from reconciler.core.model import Cadence
 from reconciler.core.plan import Plan
@@ -23,6 +24,7 @@ from tests.support import cadence_change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.action.conftest import Checkout
 
@@ -104,6 +106,14 @@ def test_a_token_that_may_not_write_is_a_warning(
     assert job.status is Status.SUCCESS, job.log
     warnings = [note.message for note in job.annotations if note.level is Level.WARNING]
     assert any("pull-requests: write" in warning for warning in warnings), warnings
+
+
+@pytest.mark.parametrize("text", ['{"client_payload": ' + '{"a": ' * 5000 + "1" + "}" * 5001, "{", "[]", "\ufffe"])
+def test_an_event_that_can_not_be_read_costs_no_step(tmp_path: Path, text: str) -> None:
+    """A dispatch may carry a payload nested as deep as its sender likes: after an apply, that is no error of ours."""
+    (tmp_path / "event.json").write_text(text, "utf-16" if text == "\ufffe" else "utf-8")
+    ending = Ending(reason=ExitReason.OK, found=Found(command="apply"))
+    assert post(ending, Inputs(command=Command.APPLY), {"GITHUB_EVENT_PATH": str(tmp_path / "event.json")}) == ()
 
 
 def test_an_apply_that_failed_to_comment_is_still_an_apply(

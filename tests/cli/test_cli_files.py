@@ -157,6 +157,8 @@ def test_a_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
         ("plan --live {}", 3),
         ("status --sandbox -f {}", 3),
         ("show {}", 3),
+        ("journal import {} --sandbox", 3),
+        ("plan --sandbox --resume-held @{}", 1),
         ("show --against {} {}", 3),
         ("apply {} --sandbox", 3),
         ("apply --sandbox --approved {}", 3),
@@ -191,6 +193,20 @@ def test_a_fifo_among_the_files_of_a_directory(shell: Shell) -> None:
     assert "automation/a.yaml can't be read: it is a device, a FIFO or a socket, not a file" in ended.err
 
 
+def test_a_saved_file_of_another_kind(shell: Shell) -> None:
+    """It is not taken for one of another version, which could be made again."""
+    shell("plan --sandbox --out plan.json")
+    shell("status --sandbox --out live.json")
+    for line, said in (
+        ("show live.json", "the file is not a saved plan"),
+        ("plan --live plan.json", "the file is not a live file"),
+        ("journal import plan.json --sandbox", "the file is not an export of a journal"),
+        ("validate -f plan.json", "plan.json:2:3: this is a file that the reconciler has saved, not one of yours"),
+    ):
+        ended = shell(line)
+        assert (ended.code, said in ended.err) == (3, True), ended.err
+
+
 def test_a_sandbox_is_not_made_through_a_link(shell: Shell) -> None:
     """A checkout may hold a link where the sandbox is by default."""
     (shell.folder / ".reconciler" / "sandbox.db").unlink()
@@ -205,3 +221,65 @@ def test_a_seed_or_sandbox_of_no_possible_name(shell: Shell, line: str) -> None:
     """It is refused as any other one that is not there."""
     ended = shell(line)
     assert (ended.code, "internal error" in ended.err) == (1, False), ended.err
+
+
+@pytest.mark.parametrize(("line", "what"), [("plan", "plan"), ("status", "live file")], ids=["plan", "status"])
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("missing/x.json", "there is no folder missing; make it first"),
+        ("automation.yaml/x.json", "Not a directory"),
+        ("fifo", "it is a device, a FIFO or a socket"),
+        ("link", "it is a link, which is not followed"),
+    ],
+)
+def test_where_it_can_not_be_saved_is_said_before_anything_is_read(
+    shell: Shell, line: str, what: str, out: str, said: str
+) -> None:
+    """A fleet of thousands is not read for a file that can't be made: not even the configuration is."""
+    os.mkfifo(shell.folder / "fifo")
+    (shell.folder / "link").symlink_to("elsewhere")
+    shell.write("automation.yaml", "version: 1\nportfolios: {aaa: {state: nonsense}}\n")
+    ended = shell(f"{line} --sandbox --out {out}")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith(f"error: can't save the {what} to {out}: {said}"), ended.err
+    assert "nonsense" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("automation.yaml", "automation.yaml is there already, and is not overwritten"),
+        ("automation.yaml/new/x.yaml", "can't save the import to automation.yaml/new/x.yaml: Not a directory"),
+    ],
+)
+def test_where_an_import_can_not_be_saved(shell: Shell, out: str, said: str) -> None:
+    """It is said before a service is asked, even one that is not there."""
+    ended = shell(f"import zzz --base-url http://127.0.0.1:9 --out {out}")
+    assert (ended.code, ended.err.splitlines()[0]) == (1, f"error: {said}")
+
+
+def test_what_could_not_be_read_back_is_not_saved(tmp_path: Path) -> None:
+    """Who saves and who reads have the same bound."""
+    save(str(tmp_path / "fits"), "x" * 1024 * 1024, what="plan", largest=1024 * 1024)
+    with pytest.raises(ReconcilerError, match="the plan is larger than the 1 MiB that can be read"):
+        save(str(tmp_path / "x"), "é" * 600 * 1024, what="plan", largest=1024 * 1024)
+    assert [path.name for path in tmp_path.iterdir()] == ["fits"]
+
+
+@pytest.mark.parametrize("name", ["automation/A.YAML", "automation/sub/b.Yml", "automation.yml"])
+def test_files_by_another_spelling_of_their_ending(shell: Shell, name: str) -> None:
+    """Some editors and systems write capitals, or the short ending; the file is found all the same."""
+    text = (shell.folder / "automation.yaml").read_text()
+    (shell.folder / "automation.yaml").unlink()
+    (shell.folder / name).parent.mkdir(parents=True, exist_ok=True)
+    shell.write(name, text)
+    ended = shell("validate")
+    assert (ended.code, ended.out[:6]) == (0, "Valid:"), ended.err
+
+
+def test_both_spellings_of_the_one_file(shell: Shell) -> None:
+    """Neither is passed over."""
+    shell.write("automation.yml", (shell.folder / "automation.yaml").read_text())
+    ended = shell("validate")
+    assert (ended.code, "second time" in ended.err) == (3, True), ended.err

@@ -304,8 +304,8 @@ def test_a_service_of_the_environment_is_not_used(offline: Shell, monkeypatch: p
         (None, "can't read the live file live.json: No such file"),
         ("", "not a live file"),
         ("cut", "not a live file"),
-        ('{"format_version": "3.0"}', "the live file has format version 3.0"),
-        ('{"format_version": "1.0"}', "the live file has format version 1.0"),
+        ('{"format_version": "3.0", "portfolios": []}', "the live file has format version 3.0"),
+        ('{"format_version": "1.0", "portfolios": []}', "the live file has format version 1.0"),
     ],
     ids=["missing", "empty", "cut", "newer", "older"],
 )

@@ -99,7 +99,7 @@ portfolios:
         ),
         ("silence: {short-interval: }", "silence.short-interval: there is no value; write why"),
         ("silence: {short-interval: ' '}", "silence.short-interval: the text is blank; write something"),
-        ("silence: {short-interval: 3}", "silence.short-interval: `3` is a number, not text; put it in quotes"),
+        ("silence: {short-interval: 3}", 'silence.short-interval: `3` is a number, not text; put it in quotes: "3"'),
     ],
 )
 def test_mistakes_have_a_place_and_a_repair(entry: str, expected: str) -> None:

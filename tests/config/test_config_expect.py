@@ -79,7 +79,7 @@ MISTAKES = {
         "expect.url: the base URL can't be used: http would send the key readable for all",
     ),
     "a version": ("{expect: {url: 'https://api.glider.fi/v1'}}", "expect.url: the base URL can't be used: it ends in"),
-    "a number": ("{expect: {account: 42}}", "expect.account: `42` is a number, not text; put it in quotes"),
+    "a number": ("{expect: {account: 42}}", 'expect.account: `42` is a number, not text; put it in quotes: "42"'),
     "blank": ("{expect: {account: ' '}}", "expect.account: the text is blank; write something, or leave the line out"),
     "empty": ("{expect: {account: }}", "expect.account: there is no value; write the account's name"),
     "too long": (f"{{expect: {{account: {'x' * 201}}}}}", "expect.account: the text is 201 characters long; write at"),

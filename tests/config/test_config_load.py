@@ -163,7 +163,7 @@ SENTENCES = {
     ),
     "no such day": (HEAD + "  a: {state: active, until: 2026-02-30}\n", "`2026-02-30` is not a day of the calendar"),
     "mark": (HEAD + "  a: {state: paused, reason: '[glider-reconciler]'}\n", "the mark that our own pauses carry"),
-    "number as text": (HEAD + "  a: {state: paused, name: 12}\n", "`12` is a number, not text; put it in quotes"),
+    "number as text": (HEAD + "  a: {state: paused, name: 12}\n", 'not text; put it in quotes: "12"'),
     "two lines": (
         HEAD + "  a:\n    state: paused\n    name: |\n      x\n",
         "5:11: portfolios.a.name: the text holds a line",

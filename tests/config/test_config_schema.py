@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from pathlib import Path
@@ -16,9 +17,10 @@ from jsonschema.validators import extend
 from reconciler.config import check
 from reconciler.config.check import conforms
 from reconciler.core.codec import json_text
-from reconciler.core.fields import AUTOMATION_FIELDS, PORTFOLIO_FIELDS, published_schema
+from reconciler.core.fields import AUTOMATION_FIELDS, PORTFOLIO_FIELDS, published_schema, unfit
 from reconciler.core.forms import Form
-from reconciler.core.tables import FieldSpec, FieldTable, Keyed, fields_of
+from reconciler.core.model import ApiVersion
+from reconciler.core.tables import FieldSpec, FieldTable, Keyed, fields_of, json_schema
 from reconciler.core.text import parse_duration
 from tests.config.strategies import documents, mutated
 from tests.config.support import problems, said
@@ -32,7 +34,8 @@ def finite(_: object, value: object) -> bool:
 
 
 TYPES = Draft202012Validator.TYPE_CHECKER.redefine("number", finite)
-REFERENCE = extend(Draft202012Validator, type_checker=TYPES)(published_schema())
+REFERENCE = extend(Draft202012Validator, type_checker=TYPES)(json_schema(AUTOMATION_FIELDS))
+EDITORS = extend(Draft202012Validator, type_checker=TYPES)(published_schema())
 
 
 def test_the_published_schema_is_the_table() -> None:
@@ -47,6 +50,7 @@ def test_valid_documents_pass_both(document: dict[str, Any]) -> None:
     """What is generated as valid is valid to both libraries."""
     assert conforms(document, AUTOMATION_FIELDS)
     assert REFERENCE.is_valid(document)
+    assert EDITORS.is_valid(document)
 
 
 def portfolio(**fields: object) -> dict[str, Any]:
@@ -84,6 +88,31 @@ def portfolio(**fields: object) -> dict[str, Any]:
 def test_both_libraries_say_the_same(document: Any) -> None:
     """However a document is broken, the one that decides and the one that explains agree."""
     assert conforms(document, AUTOMATION_FIELDS) is REFERENCE.is_valid(document)
+
+
+@pytest.mark.slow
+@given(mutated())
+def test_an_editor_marks_what_is_refused(document: Any) -> None:
+    """The schema for editors is never the milder one."""
+    assert REFERENCE.is_valid(document) or not EDITORS.is_valid(document)
+
+
+@pytest.mark.parametrize(
+    ("api", "field"),
+    [(api, field) for api in ApiVersion for field in unfit(api)],
+    ids=lambda one: one.name if isinstance(one, FieldSpec) else str(one.value),
+)
+def test_what_only_editors_refuse_at_once(api: ApiVersion, field: FieldSpec) -> None:
+    """A field that a portfolio can't have beside its `api` is marked in an editor, in the words of `validate`."""
+    entry = portfolio(api=api.value, **{field.name: field.examples[0]})
+    assert REFERENCE.is_valid(entry)
+    (marked,) = EDITORS.iter_errors(entry)
+    *clause, _, _ = marked.absolute_schema_path
+    then: Any = published_schema()
+    for step in clause:
+        then = then[step]
+    (problem,) = said(problems(json.dumps(entry)))
+    assert problem.endswith(f"portfolios.a.{field.name}: {then['then']['errorMessage']}")
 
 
 def test_a_disagreement_is_a_problem_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,6 +185,6 @@ def test_nothing_unknown_is_allowed_anywhere() -> None:
         own = [part] if part.get("type") == "object" else []
         return own + [found for one in part.values() for found in objects(one)]
 
-    found = objects(published_schema())
+    found = objects(json_schema(AUTOMATION_FIELDS))
     assert len(found) > len(AUTOMATION_FIELDS.fields)
     assert all(part["additionalProperties"] is not True for part in found)

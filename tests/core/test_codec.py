@@ -220,6 +220,7 @@ NOTES = SavedFormat(
     version="4.2",
     command="reconciler note FILE",
     largest=1024 * 1024,
+    key="text",
     error=LiveInvalid,
 )
 WAY_OUT = "It is cut, edited or something else. Make it again with `reconciler note FILE`."
