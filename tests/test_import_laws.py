@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from reconciler.api.fleet import read_all, read_strategies
+from reconciler.api.fleet import read_all, read_cadences
 from reconciler.apply.journal import read_memory
 from reconciler.config.emit import Comments, emit
-from reconciler.core.adoption import Adoption, Found, OmitReason, make_adoption
+from reconciler.core.adoption import Adoptable, Adoption, OmitReason, make_adoption
 from reconciler.core.endpoint import Expect
 from reconciler.core.model import ApiVersion, Cadence, Desired, Live, PortfolioId, Status, StrategyId
 from reconciler.core.text import harmless
@@ -34,22 +34,22 @@ NAMES = st.sampled_from([*(text for text in ODD if text != "..."), "\u202eevil",
 )
 
 
-async def look(world: World, of_v1: list[PortfolioId]) -> Found:
+async def look(world: World, of_v1: list[PortfolioId]) -> Adoptable:
     """Read as the command does: v1 by ids, v2 by its list, then the strategies."""
     async with world.api() as api:
         return await _look(api, world, of_v1)
 
 
-async def _look(api: Glider, world: World, of_v1: list[PortfolioId]) -> Found:
+async def _look(api: Glider, world: World, of_v1: list[PortfolioId]) -> Adoptable:
     listed = await api.list_portfolios()
     assert listed.complete
     live = {**listed.rows, **await read_all(api, of_v1, parallelism=4)}
     named = {StrategyId(one.strategy) for one in listed.rows.values() if one.strategy}
-    return Found(
+    return Adoptable(
         live=live,
         versions={i: ApiVersion.V1 if i in of_v1 else ApiVersion.V2 for i in live},
         records=read_memory(world.journal, base_url=BASE_URL, now_ms=world.here.now_ms()).records,
-        strategies=await read_strategies(api, named, parallelism=4),
+        strategies=await read_cadences(api, named, parallelism=4),
     )
 
 
@@ -119,7 +119,7 @@ def test_hostile_text_stays_text() -> None:
         PortfolioId(f"u{n}"): Live(id=PortfolioId(f"u{n}"), status=Status.UNKNOWN, word=t)
         for n, t in enumerate(HOSTILE)
     }
-    found = Found(live={**live, **odd}, versions=dict.fromkeys({**live, **odd}, ApiVersion.V1))
+    found = Adoptable(live={**live, **odd}, versions=dict.fromkeys({**live, **odd}, ApiVersion.V1))
     adoption = make_adoption(found)
     comments = Comments(
         head=head_lines("https://evil\n.example"),

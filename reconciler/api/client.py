@@ -38,9 +38,10 @@ TABLES: Final[Mapping[ApiVersion, Table]] = {
 }
 """A further version is a module with its table, and a line here."""
 MOST_PAGES: Final = 5_000
-"""A list of a million portfolios; a longer one goes round in circles."""
+"""Up to this many pages, a million portfolios, are read; a longer list is taken for one that repeats itself."""
 MOST_IDLE_PAGES: Final = 3
-"""Pages in a row that name no further portfolio; one may repeat another where rows shift (API facts §7)."""
+"""After this many pages in a row without a new portfolio, the list counts as endless. One such page is no sign of
+that: rows shift while portfolios are created (API facts §7)."""
 _NO_ROUTE: Final = frozenset({404, 405})
 
 
@@ -319,7 +320,7 @@ class _Routes:
         before = self._tried.get((portfolio, write.name))
         if error.status not in _NO_ROUTE:
             if error.kind is FailureKind.REFUSED and before is not None and before[0] != family:
-                self._remember(write, family)  # a refusal comes from the route: it is there
+                self._remember(write, family)  # only a route that exists can refuse, so this family works
             return error
         if self._proven.get(write.name) == family:
             return error  # so it is about the portfolio

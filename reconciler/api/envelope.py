@@ -49,7 +49,7 @@ _FIRST_WORDS: Final = 80
 SMALLEST_SKEW_MS: Final = 2 * SECOND_MS
 """Clocks that differ by no more are the same clock: an answer's way here takes time."""
 
-_HALF_MS: Final = SECOND_MS // 2  # the header was cut to the second
+_HALF_MS: Final = SECOND_MS // 2  # ``Date`` is cut to the second, so on average it is half a second behind
 _DATE: Final = b"date"
 
 
@@ -118,7 +118,7 @@ def without_key(
     key, mask = secret.encode(), _MASK.encode()
     headers = [(name, _plain_header(value.replace(key, mask), secret)) for name, value in headers]
     body = body.replace(key, mask)
-    # Nearly every answer ends here: this is done for each of ten thousand reads.
+    # Nearly every answer returns here. The check must be cheap, because up to ten thousand answers go through it.
     if not _may_escape(body) and key not in body.translate(None, _NOT_OF_A_KEY):
         return headers, body
     text = body.decode(errors="replace")
@@ -352,7 +352,7 @@ def _of_number(value: object) -> int | None:
 
 
 class ServiceTime:
-    """How far the service's clock is ahead of ``clock``; none until an answer shows another time."""
+    """How far the service's clock is ahead of ``clock``; 0 until an answer shows another time."""
 
     __slots__ = ("_ahead_ms", "_clock", "_last", "named")
 
@@ -371,7 +371,9 @@ class ServiceTime:
         """Take in the headers of an answer that has just come."""
         for name, value in headers:
             if len(name) == len(_DATE) and name.lower() == _DATE:
-                if value != self._last:  # it stays the same for a second, and parsing takes longer than all the rest
+                if (
+                    value != self._last
+                ):  # many answers share one second, and parsing the header is the slowest step here
                     self._last = value
                     self._read(value)
                 return
@@ -384,5 +386,5 @@ class ServiceTime:
         ahead_ms = named_ms + _HALF_MS - self._clock.now_ms()
         if (
             abs(ahead_ms - self._ahead_ms) > SMALLEST_SKEW_MS + _HALF_MS
-        ):  # what is less is noise, and time must not jitter
+        ):  # a smaller difference is noise, and would make our time jump back and forth
             self._ahead_ms = ahead_ms

@@ -83,7 +83,7 @@ async def read_all(
     return await read_each(sorted(ids), api.read, _unreadable, parallelism=parallelism, told=_told(observer))
 
 
-async def read_strategies(
+async def read_cadences(
     api: StrategyApi, ids: Iterable[StrategyId], *, parallelism: int
 ) -> dict[StrategyId, StrategyLive]:
     """Return the live state of every id, sorted by id; a failed read is ``UNREADABLE`` and carries its error."""

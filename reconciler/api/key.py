@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BOUND_S: Final = 10.0
 READS: Final = 3
-"""So many reads of the same kind, one after the other, for the middle of their times."""
+"""Reads of the same kind, one after the other; their median time is shown."""
 _WHOAMI: Final = "/v2/whoami"
 _DEEPEST_SCOPE: Final = 4
 _ROUTES: Final = ("rebalance/schedule/pause", "pause", "rebalance/schedule/no-such-route")

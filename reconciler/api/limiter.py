@@ -28,9 +28,9 @@ ATTEMPTS: Final = 4
 LONGEST_WAIT_MS: Final = 2 * MINUTE_MS
 """A longer ``Retry-After`` is not waited for: the call fails at once and says so."""
 
-_BUDGET_FLOOR: Final = 20
-_BUDGET_SHARE: Final = 5  # one retry for five calls
-_STAGGER_MS: Final = 250  # runs that wait for one moment must not return together (API facts §2.5: stagger)
+_BUDGET_FLOOR: Final = 20  # retries that even a run of a few calls may use
+_BUDGET_SHARE: Final = 5  # one retry more for every five calls
+_STAGGER_MS: Final = 250  # several runs may wait for the same moment; each adds up to this (API facts §2.5: stagger)
 
 
 def may_repeat(kind: FailureKind, *, safe: bool) -> bool:
@@ -300,7 +300,7 @@ class RequestLimiter:
         elif failure.kind in (FailureKind.SERVER, FailureKind.INTERRUPTED):
             self.gate.passed(call.number)
         else:
-            self.succeeded(call)  # for the pace, a refusal is as good as a success
+            self.succeeded(call)  # a refused request was let through by the rate limit, so for the pace it is a success
 
     def may_retry(self, call: PacedCall, failure: ApiError) -> bool:
         """Whether the call may be sent again, budget aside; what a limit costs is paid once it is let go."""
@@ -343,8 +343,8 @@ class RequestLimiter:
             asked_ms = min(reset_ms, LONGEST_WAIT_MS) or None
         elif asked_ms > LONGEST_PLAUSIBLE_MS:
             self._note(
-                f"the service asked to wait more than {shown(LONGEST_PLAUSIBLE_MS)}, "
-                f"which no rate limit lasts; {shown(CAPPED_WAIT_MS)} was waited instead"
+                f"the service asked to wait more than {wait_text(LONGEST_PLAUSIBLE_MS)}, "
+                f"which no rate limit lasts; {wait_text(CAPPED_WAIT_MS)} was waited instead"
             )
         now_ms = self._clock.ticks_ms()
         news, counted = call.limits == self.gate.limits, reset_ms > 0
@@ -365,15 +365,17 @@ class RequestLimiter:
             self._ceiling = math.inf
             return None
         size = self._remaining.next_size
-        self._ceiling = math.inf if size is None else max(1, size)  # else all who wait would be let go at once
+        self._ceiling = (
+            math.inf if size is None else max(1, size)
+        )  # 0 would never let anything go, and no ceiling would let go everybody who waits
         wait_ms = self._remaining.reset_in_ms(self._service_ms())
         if shut and wait_ms:
             now_ms = self._clock.ticks_ms()
             if wait_ms > LONGEST_WAIT_MS and not self._distrust_at:
                 self._distrust_at = now_ms + LONGEST_WAIT_MS
                 self._note(
-                    f"the service counted no request left for {shown(wait_ms)}; "
-                    f"{shown(LONGEST_WAIT_MS)} were waited, and its count was not looked at after that"
+                    f"the service counted no request left for {wait_text(wait_ms)}; "
+                    f"{wait_text(LONGEST_WAIT_MS)} were waited, and its count was not looked at after that"
                 )
             self.gate.hold(self._distrust_at or now_ms + wait_ms)
         return size
@@ -389,7 +391,7 @@ class RequestLimiter:
             )
         wait_ms = self.gate.wait_ms(now_ms)
         if wait_ms > LONGEST_WAIT_MS:
-            said = f"would have us wait {shown(wait_ms)}; run again then"
+            said = f"would have us wait {wait_text(wait_ms)}; run again then"
             if self.gate.given_up:
                 said = "let nothing through, however long we waited; run again later"
             raise ApiError(
@@ -413,7 +415,7 @@ async def _woken(waiter: asyncio.Event) -> None:
     await waiter.wait()
 
 
-def shown(ms: int) -> str:
+def wait_text(ms: int) -> str:
     """Return a wait for people, in whole seconds, and no longer than anybody would believe."""
     if ms > LONGEST_PLAUSIBLE_MS:
         return f"more than {format_duration(LONGEST_PLAUSIBLE_MS)}"

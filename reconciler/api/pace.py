@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LONGEST_PLAUSIBLE_MS: Final = DAY_MS
 """No rate limit lasts longer: a ``Retry-After`` beyond this is a wrong clock or unit, and is capped."""
 CAPPED_WAIT_MS: Final = MINUTE_MS
-"""What is waited in place of an implausible one; a second one in a row is believed and ends the run."""
+"""How long to wait instead of an implausible time. If the next answer asks for one again, it is believed."""
 
 _BACKOFF_BASE_MS: Final = 250
 _BACKOFF_CAP_MS: Final = 8 * SECOND_MS
@@ -41,16 +41,16 @@ _CATCH_UP_MS: Final = 50  # if it rang no later than this
 
 _UNNAMED_LIMIT_MS: Final = 1 * SECOND_MS  # a 429 that names no wait still means one
 _SHORT_WAIT_MS: Final = 2 * SECOND_MS  # up to this, a 429 may just mean "a little slower"
-_SECOND_LOOK_MS: Final = 100
+_SECOND_LOOK_MS: Final = 100  # the gate shuts for up to this after a second short limit in a row
 _STRIKES: Final = 6  # so many limits in a row without one good answer: the service does not want us now
 _REST_MS: Final = 5 * MINUTE_MS  # longer than anyone waits, so whoever comes next fails at once
-_SILENCE_FLOOR: Final = 20
-_SILENCE_REST_MS: Final = 30 * SECOND_MS
+_SILENCE_FLOOR: Final = 20  # requests in a row without an answer before sending stops, at least
+_SILENCE_REST_MS: Final = 30 * SECOND_MS  # then nothing is sent for this long
 
 _REMAINING: Final = b"x-ratelimit-remaining"
 _RESET: Final = b"x-ratelimit-reset"
 _LIMIT: Final = b"x-ratelimit-limit"
-_LONGEST_NUMBER: Final = 15
+_LONGEST_NUMBER: Final = 15  # digits of a header; a longer number is not a count or a time
 
 
 def backoff_ms(failures: int, jitter: Callable[[], float]) -> int:
@@ -78,7 +78,7 @@ class Rate:
         self._most = math.inf if most_per_s is None else most_per_s
         self.paced = most_per_s is not None
         """Whether there is a rate at all. Without one, nothing here has to be asked or told."""
-        self._due = 0.0  # long ago
+        self._due = 0.0  # in the past, so the first request goes out at once
         self._level = math.inf
         self._climbing = False
         self._refused_at = 0.0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from reconciler.core.ports import Clock
 
 LOOK_LIVES_MS: Final = 2_000
-"""So old may a look be, from the moment it was sent, when the write that relies on it goes out."""
+"""How old a look may be when the write that relies on it goes out, counted from when the look was sent."""
 
 _LOOK_AND_WRITE: Final = 2
 # A context variable and no parameter: the calls of the ports keep their signatures, and what stands between a caller

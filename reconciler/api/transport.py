@@ -57,13 +57,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LARGEST_BODY: Final = 4 * 1024 * 1024
-"""Bytes of one answer that are read; the documented ones are a few hundred."""
+"""Up to this many bytes of one answer are read; a documented answer has a few hundred."""
 
 _IN_PROCESS: Final = "http://sandbox.localhost"
 # Servers commonly close an idle connection after 5 s (uvicorn, Node). Giving it up first means that no write is ever
 # sent into a connection that is just being closed, which would leave its outcome unknown.
 _KEEP_ALIVE_S: Final = 4.0
-_SHORTEST_SECRET: Final = 8
+_SHORTEST_SECRET: Final = 8  # a shorter key may be an ordinary word, and removing it would spoil answers
 _MOST_IN_A_ROW: Final = 100  # a coroutine that waits for another task by giving way to it must get there
 _NOTHING_SENT: Final = (
     httpcore2.ConnectError,
@@ -383,7 +383,7 @@ class Transport:
 
     @staticmethod
     async def _discard(slot: httpcore2.AsyncConnectionInterface) -> None:
-        with contextlib.suppress(Exception):  # the call has its outcome already, and a second one would hide it
+        with contextlib.suppress(Exception):  # the call has its outcome already, and an error of closing would hide it
             await slot.aclose()
 
 

@@ -3,7 +3,7 @@
 In: how to look at what the write is about, what a look must show for the write to go, and the write itself. Out: a
 :class:`Sent` that says what is known of it, or an exception that says why it was not made. Always in this order: room
 for look and write is taken, the look is made, the intent is durable in the journal, the look is still young, the write
-is sent, its outcome is durable. Whatever made it wait sends it back to the look. What differs between the kinds of
+is sent, its outcome is durable. A write that had to wait goes back to the look. What differs between the kinds of
 writes is data (:class:`~reconciler.core.intent.Intent`) and functions of it, never another order.
 
 Where a process died over a write, the next command settles it first (:func:`settle`): it reads what became of it, and
@@ -40,10 +40,10 @@ LOOKS_TOO_OLD: Final = 3
 WAITS: Final = 8
 """How often a write may be sent back to the look because others used up the rate limit."""
 _ALREADY_SO: Final = frozenset({400, 409})
-"""How a service refuses what already is as wanted; only a look tells whether that was the reason."""
+"""Statuses that a service may answer when nothing is left to change; only a look tells whether that was the reason."""
 
 WAITS_SECONDS: Final = (0.0, 0.2, 0.4, 0.8, 1.6)
-"""What is waited before each look. How soon a read shows a write is documented nowhere; after 3 s we stop looking."""
+"""Seconds to wait before each look. Nothing documents how soon a read shows a write; after 3 s we stop looking."""
 
 
 class Declined(Exception):
@@ -158,6 +158,7 @@ class Announcer(Struct, frozen=True, kw_only=True):
                     patience.limited = None
                     room.look_again()
                     look = await writing.read()
+                    # The first write may have arrived late, after the reads that did not show it.
                     if unseen is not None and writing.effect(unseen.intent, look) is Effect.SHOWN:
                         return self._seen(replace(unseen, effect=Effect.SHOWN, seen=look), progress)
                     writing.check(look)
@@ -174,7 +175,7 @@ class Announcer(Struct, frozen=True, kw_only=True):
                 progress.notes.append(f"{unseen.intent.call} had no effect ({unseen.error}), so it was sent again")
             if sent.error is not None:
                 sent = await self._find_out(writing, sent, sent.error, progress)
-                if sent.effect is Effect.UNCHANGED and may_repeat(sent.intent) and unseen is None:
+                if sent.effect is Effect.UNCHANGED and may_send_again(sent.intent) and unseen is None:
                     unseen = sent
                     continue
             return sent
@@ -190,6 +191,8 @@ class Announcer(Struct, frozen=True, kw_only=True):
         self, writing: Writing[T], look: T, intent: Intent, progress: Progress, patience: _Patience
     ) -> Sent[T]:
         """Announce and send once. Raises :class:`_LookAgain` where nothing was changed and it may be tried anew."""
+        # The intent is on the disk before the request goes out: if the process dies in between, the next apply knows
+        # that there may have been a write, and reads what became of it.
         announced_ms = self.clock.ticks_ms()
         number = self.journal.begin(intent)
         patience.disk_ms = self.clock.ticks_ms() - announced_ms
@@ -198,17 +201,18 @@ class Announcer(Struct, frozen=True, kw_only=True):
         try:
             answer = await self._send(intent)
         except WriteNotSent as late:
+            # No byte went out, so the call must not appear among those that were made.
             progress.calls.pop()
             self.journal.end(number, WriteOutcome.NOT_SENT, _why_not_sent(late))
             _require_patience(patience, late)
             raise _LookAgain from late
         except ApiError as error:
-            if error.may_have_taken_effect:
+            if error.may_have_taken_effect:  # the intent stays open in the journal until a read has told
                 return Sent(intent=intent, look=look, number=number, effect=Effect.OPEN, error=error)
             self.journal.end(number, WriteOutcome.FAILED, str(error))
             await self._after_refusal(writing, error, progress, patience)
             raise
-        except asyncio.CancelledError:
+        except asyncio.CancelledError:  # the request may have arrived, and there is no time left to read
             self.journal.end(number, WriteOutcome.UNKNOWN, "interrupted before its answer came")
             raise
         progress.changed = True
@@ -257,7 +261,7 @@ class Announcer(Struct, frozen=True, kw_only=True):
         match effect:
             case Effect.SHOWN:
                 return self._seen(replace(sent, effect=effect, seen=sight.live), progress)
-            case Effect.UNCHANGED if may_repeat(intent):
+            case Effect.UNCHANGED if may_send_again(intent):
                 self.journal.end(sent.number, WriteOutcome.UNSEEN, str(error))
             case Effect.UNCHANGED | Effect.SOMEBODY_ELSES | Effect.OPEN:
                 self.journal.end(sent.number, WriteOutcome.UNKNOWN, str(error))
@@ -302,11 +306,11 @@ async def look_until(read: Callable[[], Awaitable[T]], expected: Callable[[T], b
     return Sight(last, expected=False)
 
 
-def may_repeat(intent: Intent) -> bool:
+def may_send_again(intent: Intent) -> bool:
     """Whether a write that a read proved to be without effect is sent once more.
 
-    Only what sets a state or a cadence, late or not, to the same end. A start may run a rebalance, and whether a
-    schedule was stored is seen by few reads.
+    Only a write that sets a state or a cadence: should the first one arrive late, both set the same value. A start may
+    run a rebalance, and hardly any read shows whether a schedule was stored.
     """
     match intent.call:
         case Call.PAUSE | Call.RESUME | Call.SET_CADENCE:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
-from reconciler.apply.journalfile import Row, Wanted, ask, lock, open_to_write, reading, using
+from reconciler.apply.journalfile import Row, Wanted, ask, lock, reading, using, writable_connection
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, Intent, LastWrite, OpenIntent, WriteOutcome
 from reconciler.core.model import Record
 from reconciler.core.ports import Memory
@@ -153,7 +153,7 @@ class SqliteJournal:
         return {row["address"]: row["token"] for row in found}
 
     def _pauses(self, address: Address | None) -> dict[PortfolioId, str]:
-        # The newest write that counts decides, of all kinds: after a resume of ours no pause of ours is in force.
+        # The newest write that counts decides, whatever its kind: a resume of ours ends our earlier pause.
         found = self._newest("known.address, found.token", f"{_COUNTS} AND {_SETS_STATE}", address, only=Call.PAUSE)
         return {row["address"]: row["token"] for row in found}
 
@@ -325,7 +325,7 @@ def open_journal(
     """
     with ExitStack() as undo:
         locked = undo.enter_context(closing(lock(path, process)))
-        connection = undo.enter_context(closing(open_to_write(path)))
+        connection = undo.enter_context(closing(writable_connection(path)))
         journal = SqliteJournal(
             connection, path=path, base_url=base_url, account=account, now_ms=now_ms, process=process, locked=locked
         )
@@ -369,7 +369,7 @@ def read_runs(path: Path, *, run: int | None = None, portfolios: Sequence[Portfo
                 account
             FROM runs WHERE :run IS NULL OR id = :run ORDER BY id DESC"""
         runs = ask(path, connection, question, run=run)
-    # The file is closed by now: an apply that commits waits for no more than the reading.
+    # The file is closed before the rows are built, so that an apply waits only while they are read.
     of_run: defaultdict[int, list[Write]] = defaultdict(list)
     for row in writes:
         if not portfolios or row["portfolio"] in portfolios:

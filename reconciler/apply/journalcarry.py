@@ -124,13 +124,14 @@ def import_export(path: Path, export: Export, *, now_ms: Callable[[], int], proc
                 continue
             new = _writes_of(there, journal)
             writes += [(address, one) for one in new]
+            # The token goes along: an imported record counts only where Glider still shows it, or the schedule's id.
             if there.record is not None and (new or there.record.confirmed_ms > at_ms):
                 token = there.pause.token if there.pause is not None else ""
                 records[PortfolioId(address)] = replace(there.record, imported=token)
             elif not new:
                 known += 1
         taken = len(export.remembered) - known - newer_here
-        if taken:
+        if taken:  # an import that brings nothing new leaves no run in the history
             journal.open_run(fingerprint=IMPORTED, tool=TOOL)
             journal.take_over([_as_write(address, one) for address, one in writes])
             journal.confirm(records)
@@ -148,9 +149,9 @@ def _require_account(path: Path, export: Export) -> None:
 
 
 def _is_older(there: Remembered, here: LastWrite | None, journal: SqliteJournal) -> bool:
-    """Whether this journal has a write of its own that the exported one did not know of, or came before.
+    """Whether this journal has a write that came after those of the exported journal.
 
-    Where two journals were written to side by side, the later write decides, and this journal where neither is.
+    Where both journals were written to independently, the later write decides; at equal times this journal does.
     """
     if here is None:
         return False
@@ -167,7 +168,7 @@ def _newest_ms(there: Remembered) -> int:
 
 
 def _writes_of(there: Remembered, journal: SqliteJournal) -> list[LastWrite]:
-    """Return the writes that this journal does not know of, in their order: the last one must stay the last one."""
+    """Return the writes that this journal lacks, oldest first, because the newest one decides what is believed."""
     if there.since is None or journal.knows(there.since.token):
         return []
     is_apart = there.pause is not None and there.pause.token != there.since.token

@@ -3,8 +3,8 @@
 In: a path. Out: an SQLite connection to tables of the present version, their rows, or a :class:`JournalError` that says
 what is wrong with the file. Which questions are asked is :mod:`reconciler.apply.journal`'s.
 
-After the process died between two writes the one file is whole. Where it died inside one, what undoes that write lies
-beside the file as ``….db-journal``: the next opening to write rolls it back, one to read can't, and says so.
+If the process dies between two commits, the file is complete by itself. If it dies inside one, SQLite's rollback file
+``….db-journal`` beside it holds what undoes that commit: the next writer applies it. A reader can't, and says so.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from reconciler.core.doctor import JournalFacts
     from reconciler.core.intent import Intent
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 2  # kept in SQLite's user_version
 _WITHOUT_TOKENS: Final = 1
-"""The version whose writes had no token; it is upgraded."""
+"""Version 1, whose writes had no token. Such a file is upgraded when it is opened."""
 _APPLICATION_ID: Final = 0x676C7263  # "glrc": tells a journal from any other SQLite file
-_BUSY_SECONDS: Final = 10.0
+_BUSY_SECONDS: Final = 10.0  # how long SQLite waits for another process that reads or commits
 _WITH_A_LOG: Final = b"\x02\x02"
 """What stands in a database file's header, from its byte 18, where it has a write-ahead log."""
 
@@ -175,7 +175,7 @@ def _meant(path: Path, columns: tuple[str, ...], rows: list[tuple[object, ...]])
         yield found
 
 
-def open_to_write(path: Path) -> sqlite3.Connection:
+def writable_connection(path: Path) -> sqlite3.Connection:
     """Return a connection to a journal that can be written to; an empty file becomes a new one.
 
     One of an older version is upgraded. The whole file is checked, so that damage is found before anything is written
@@ -193,8 +193,8 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         if not _is_new(connection, real):
             _require_journal(connection, path)
             _require_sound(connection, path)
-        # One file that is whole by itself between two writes. FULL makes an intent survive a power cut: SQLite then
-        # waits for the disk also after it has emptied the rollback journal.
+        # TRUNCATE and no write-ahead log, so that the one file is complete between two commits and can be copied. FULL
+        # makes an intent survive a power cut: SQLite then waits for the disk after emptying the rollback journal too.
         connection.execute("PRAGMA journal_mode = TRUNCATE")
         connection.execute("PRAGMA synchronous = FULL")
         _make_present(connection)
@@ -213,7 +213,7 @@ def open_to_read(path: Path) -> sqlite3.Connection | None:
         if not real.exists():
             return None
         connection = undo.enter_context(closing(_connect_to_read(real)))
-        if _is_new(connection, real):  # what an apply leaves that died before it had made the tables
+        if _is_new(connection, real):  # an apply that died before it had made the tables leaves this
             return None
         if _require_journal(connection, path) != SCHEMA_VERSION:
             _require_sound(connection, path)
@@ -370,7 +370,7 @@ def lock(path: Path, process: str) -> sqlite3.Connection:
         _require_file(beside)
         connection = undo.enter_context(closing(sqlite3.connect(beside, timeout=0, isolation_level=None)))
         try:
-            connection.execute("PRAGMA synchronous = OFF")  # nobody needs to know after a power cut who it was
+            connection.execute("PRAGMA synchronous = OFF")  # after a power cut nobody needs to know who held the lock
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("CREATE TABLE IF NOT EXISTS holder (id INTEGER PRIMARY KEY, process TEXT NOT NULL)")
             connection.execute("INSERT OR REPLACE INTO holder VALUES (1, ?)", (process,))
@@ -380,7 +380,7 @@ def lock(path: Path, process: str) -> sqlite3.Connection:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
             holder = ""
-            with suppress(sqlite3.Error):  # in the moment when the first one writes its name down
+            with suppress(sqlite3.Error):  # the holder may be writing its name right now, which locks this read out
                 holder = "".join(f": {name}" for (name,) in connection.execute("SELECT process FROM holder") if name)
             raise JournalBusy(
                 f"another apply is at work with the journal {path}{holder}",

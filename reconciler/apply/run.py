@@ -34,7 +34,8 @@ Item = TypeVar("Item")
 T = TypeVar("T")
 
 GRACE_SECONDS: Final = 4.0
-"""How long what is under way may go on after an interruption; then its outcome is left unknown."""
+"""How long calls under way may go on after an interruption; then their outcome is left unknown. GitHub
+sends SIGINT and 7.5 s later SIGTERM, which ends a run at once; outcomes must be in the journal before that."""
 
 
 class Stop:
@@ -93,7 +94,7 @@ async def _cut_short(workers: Sequence[asyncio.Future[None]], stop: Stop, clock:
 
 
 class Ended(Struct, frozen=True):
-    """How work ended that came to no result of its own; ``error`` is the service's, where that ended it."""
+    """How work ended without a result of its own; ``error`` is the service's error where one ended it."""
 
     outcome: Outcome
     detail: str = ""

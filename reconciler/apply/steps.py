@@ -1,4 +1,4 @@
-"""The writes of one change, of a portfolio or of a strategy, in their order, and the read that believes them.
+"""The writes of one change to a portfolio or a strategy, in their order, and the read that confirms them.
 
 In: one change and the ports. Out: its :class:`~reconciler.core.report.Result`. Knows the documented order of
 calls and its fallbacks (API facts §5.3), no transport. How a write is made is :mod:`reconciler.apply.announce`'s.
@@ -28,7 +28,16 @@ from reconciler.apply.check import (
     why_since_differs,
 )
 from reconciler.core.errors import ApiError, FailureKind
-from reconciler.core.evidence import doubt, due_ms_of, has_token, is_cut, is_marked, marked, observed_record, unmarked
+from reconciler.core.evidence import (
+    doubt,
+    due_ms_of,
+    has_token,
+    is_cut,
+    is_marked,
+    observed_record,
+    unmarked,
+    with_mark,
+)
 from reconciler.core.intent import Before, Call, Effect, Intent, effect_on_portfolio, effect_on_strategy
 from reconciler.core.model import Live, PortfolioId, Status, StrategyLive, StrategyStatus, Verb, at_start
 from reconciler.core.ports import Confirmation
@@ -150,7 +159,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         Raises :class:`ApiError` when a call is proven to have changed nothing, and :class:`Declined` when the change
         must not, or could not, be carried out.
         """
-        memory = self._memory()
+        memory = self._memory()  # before the first write, which makes the record void
         match self.change.verb:
             case Verb.PAUSE:
                 sent = await self._send(Call.PAUSE, self._may_begin)
@@ -169,7 +178,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         return await self._read_back(sent, self._believed(memory, sent.look))
 
     async def _start(self) -> Sent[Live]:
-        """Start, then believe only what the answer confirms: a misread interval would leave 6 h (API facts §4.2)."""
+        """Start, then trust only the answer: Glider takes 6 h for an interval that it misreads (API facts §4.2)."""
         started = await self._send(Call.START, self._may_begin)
         if not started.took_effect:
             return started
@@ -179,7 +188,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
 
         def still_runs(live: Live) -> None:
             self._require(Status.ACTIVE, live, "started")
-            # What a read showed instead of an answer may be somebody else's start.
+            # Without an answer, the running schedule that a read showed may come from somebody else's start.
             ours = [] if started.answer is None else [_pair(started.answer)]
             if schedule_moved(live, _pair(self.change.after), *ours):
                 raise Declined(Outcome.STALE, "it runs, on a schedule that somebody else may have set; plan again")
@@ -190,7 +199,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         """Set the schedule, then resume. Where that is refused while paused, the other way round (§5.3)."""
         if not self.change.writes_schedule:
             return await self._send(Call.RESUME, self._may_begin)
-        memory = self._memory()  # the schedule that is sent first makes the record void
+        memory = self._memory()  # read now: setting the schedule below makes the record void
         try:
             updated = await self._set_schedule(self._may_begin, is_step=True)
         except ApiError as error:
@@ -210,6 +219,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             return await self._then_set_schedule(resumed, still_as_resumed)
         if not updated.took_effect:
             return updated
+        # The resume comes last: if the run breaks off before it, the portfolio stays paused on its new schedule.
         try:
             return await self._send(Call.RESUME, lambda live: self._may_lift(live, updated.intent.before, memory))
         except Declined as declined:
@@ -295,7 +305,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             self.progress.notes.append("Glider accepted the schedule without saying what it stored")
         elif stored.interval_ms != after.interval_ms or not agree(stored.offset_ms, after.offset_ms):
             said = describe_schedule(stored.interval_ms, stored.offset_ms)
-            # Not REFUSED: that would read as "not while paused", and resume on a schedule that nobody wants.
+            # Not the kind REFUSED: the caller would take it for "not while paused", and resume.
             raise ApiError(
                 FailureKind.MALFORMED,
                 f"Glider stored {said} instead of {describe_schedule(after.interval_ms, after.offset_ms)}",
@@ -317,7 +327,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         def intent(live: Live, token: str) -> Intent:
             reason = ""
             if call is Call.PAUSE:
-                reason = marked(change.note, token)
+                reason = with_mark(change.note, token)
             elif call is Call.RESUME:
                 reason = unmarked(change.note)
             return Intent(

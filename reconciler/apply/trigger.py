@@ -36,7 +36,7 @@ LISTED: Final = 10
 NEAR_MS: Final = 5 * MINUTE_MS
 """A scheduled run this close can't be told from one that was asked for: clocks differ, and schedulers are late."""
 _SOON_MS: Final = 10 * MINUTE_MS
-"""A run that was asked for begins within this time, or is not taken for it."""
+"""A run that begins later than this after the request is not taken for the one that was asked for."""
 _TAKEN: Final = frozenset({WriteOutcome.CONFIRMED.value, WriteOutcome.SEEN.value})
 
 
@@ -130,9 +130,9 @@ async def find_run(opened: OpenIntent, api: RebalanceApi) -> Rebalance | None:
     due_ms = intent.before.due_ms
     after_ms = None if due_ms is None or intent.before.status is not Status.ACTIVE else due_ms - opened.at_ms
     if after_ms is not None and -NEAR_MS <= after_ms <= _SOON_MS + NEAR_MS:
-        return None
+        return None  # a scheduled run was due in that time, and nothing tells it from the one that was asked for
     recent = await api.recent(portfolio, limit=LISTED)
-    # The oldest one: what began later may be somebody's, or the schedule's next.
+    # The oldest new run: later ones may belong to somebody else or to the schedule.
     return next((one for one in reversed(recent.rebalances) if _may_be_of(opened, one)), None)
 
 
@@ -191,7 +191,7 @@ class _Asker(Struct, kw_only=True):
             return RebalanceResult(
                 portfolio=order.portfolio, outcome=RebalanceOutcome.ACCEPTED, id=found.id, notes=(note,)
             )
-        if order.again:
+        if order.again:  # only after the look: a run that is found makes a second request needless
             return None
         detail = (
             "an earlier request for a run of it was not answered, and may have begun one: look with `reconciler status "
@@ -200,7 +200,7 @@ class _Asker(Struct, kw_only=True):
         return RebalanceResult(portfolio=order.portfolio, outcome=RebalanceOutcome.UNKNOWN, detail=detail)
 
     async def _trigger(self, order: Order, progress: Progress) -> RebalanceResult:
-        # What was listed before is no part of the look: it only has to be older than the request.
+        # The list is read outside of the look, whose age is limited: it only has to be older than the request.
         listed = await self._recent(order)
 
         def check(look: _Look) -> None:
@@ -312,7 +312,7 @@ def _intent(order: Order, look: _Look, token: str) -> Intent:
 
 
 def _next_of(look: _Look) -> int | None:
-    """Return when the schedule runs it next: the earlier of both reads, lest a run between them is taken for ours."""
+    """Return when the schedule runs it next: the earlier of both reads: a run between them is not ours."""
     shown = (look.recent.next_run_ms, None if look.live is None else look.live.next_run_ms)
     return min((ms for ms in shown if ms is not None), default=None)
 
@@ -333,9 +333,9 @@ def _not_attempted(order: Order, why: str) -> RebalanceResult:
 
 
 POLL_SECONDS: Final = 3.0
-"""Between two looks; 2 to 5 s are asked for (API facts §6)."""
+"""Seconds between two looks. Glider's guide asks for 2 to 5 (API facts §6)."""
 _PATIENCE: Final = 5
-"""This many looks in a row may fail: a rebalance that was just accepted is perhaps not there yet."""
+"""Up to this many looks in a row may fail: a rebalance that was just accepted may not be readable yet."""
 _HOPELESS: Final = frozenset({FailureKind.UNAUTHENTICATED, FailureKind.FORBIDDEN})
 
 

@@ -18,7 +18,7 @@ from reconciler.cli.options import FileOptions, Options, ServiceOptions
 from reconciler.cli.progress import ReadProgress, bar
 from reconciler.cli.savefile import replace_file, require_place, save_new
 from reconciler.cli.service import memory_of, open_service, run_async, shared_reason
-from reconciler.core.adoption import Found as Adoptable
+from reconciler.core.adoption import Adoptable
 from reconciler.core.endpoint import NOTHING, expect_of
 from reconciler.core.errors import ApiError, ExitReason, JournalError, ReconcilerError, UsageError
 from reconciler.core.fleet import PortfolioList
@@ -186,12 +186,12 @@ async def _names(
 async def _strategies(
     live: Mapping[PortfolioId, Live], declared: Collection[StrategyId], options: ServiceOptions, service: Service
 ) -> Mapping[StrategyId, StrategyLive]:
-    from reconciler.api.fleet import read_strategies
+    from reconciler.api.fleet import read_cadences
 
     named = {StrategyId(one.strategy) for one in live.values() if one.strategy is not None}
     # An id that may not stand in a URL can't be one of ours either.
     wanted = sorted(one for one in named - set(declared) if strategy_of(address_of(one)) is not None)
-    return await read_strategies(service.api, wanted, parallelism=options.parallelism)
+    return await read_cadences(service.api, wanted, parallelism=options.parallelism)
 
 
 async def _keep(reading: Reading, options: ImportOptions, service: Service) -> None:

@@ -76,7 +76,7 @@ async def read_cadences_of(
     desired: Mapping[StrategyId, StrategyDesired], options: ServiceOptions, service: Service
 ) -> Mapping[StrategyId, StrategyLive]:
     """Read these strategies. Raises :class:`~reconciler.core.errors.ApiError` when the key is refused."""
-    from reconciler.api.fleet import read_strategies as read_all
+    from reconciler.api.fleet import read_cadences as read_all
 
     return await read_all(service.api, desired, parallelism=options.parallelism)
 

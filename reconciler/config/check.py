@@ -102,7 +102,7 @@ def _validator(table: FieldTable, section: str = "") -> jsonschema_rs.Draft20201
 def _keeps(validator: jsonschema_rs.Draft202012Validator, value: Any) -> bool:
     try:
         return validator.is_valid(value)
-    except ValueError:  # what no JSON holds, such as half a character; that was refused while reading
+    except ValueError:  # half a surrogate pair, for example, which is not JSON; the reader has reported it already
         return False
 
 
@@ -163,7 +163,7 @@ class _Explanation:
         self._said = {(d.span.line, d.span.column) for d in document.diagnostics if d.span}
 
     def explain(self) -> None:
-        """Let jsonschema say what is wrong with the parts that were refused, and only with those.
+        """Let jsonschema say what is wrong with the refused parts only, because it is slow on whole documents.
 
         The cost grows with the number of broken entries, not with their square.
         """
@@ -177,7 +177,7 @@ class _Explanation:
         for found in validator(json_schema(self._table)).iter_errors(reduced):
             self._add(found)
         if self._document.diagnostics:
-            return  # what the reader refused may stand for nothing that jsonschema can see
+            return  # the reader refused a part of it, which jsonschema may never see
         unexplained = [path for path in refused if path not in self.broken]
         if not self.diagnostics and not unexplained:
             unexplained.append(())

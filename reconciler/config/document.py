@@ -25,10 +25,10 @@ WIDEST_PLACE: Final = 0xFFFF
 """The width of a place has 16 bits; line and column have 24 each, more than a file of 8 MiB can need."""
 
 LONGEST_EXCERPT: Final = 240
-"""A longer source line is not shown: a file on one line would otherwise be printed once a problem."""
+"""A longer source line is not shown: a file on one line would otherwise be printed whole for every problem."""
 
 _SECRET: Final = re.compile(r"gldr_|api.?key|secret|token|passw|://[^\s/]*@", re.IGNORECASE)
-"""A source line that looks like this may hold a credential that does not belong there; it is not repeated."""
+"""A source line that matches may hold a credential by mistake, so messages never repeat it."""
 
 
 class Node(dict[str, "Value"]):

@@ -35,7 +35,7 @@ whatever its base."""
 _PLAIN: Final = frozenset(" _-./()+,")
 """What plain text may hold besides letters and digits. No colon, no quote: those need a look at what is beside them."""
 _WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
-"""What readers of YAML 1.1 take for something else than text, in any case."""
+"""Words that YAML 1.1 reads as a boolean or null, in upper or lower case."""
 _LAYERED: Final = frozenset({"api", "interval_ms", "offset_ms"})
 _LONGEST_COMMENT: Final = 400
 
@@ -91,7 +91,7 @@ def sections(
     for portfolio, desired in layout.desired.items():
         note = comments.portfolios.get(portfolio, "")
         portfolios += _entry(portfolio, _fields(desired, layout.own[portfolio]), indents["portfolios"], note)
-    if portfolios and comments.tail:  # a section of comments alone is no section
+    if portfolios and comments.tail:  # a section that holds only comments would be null when it is read
         portfolios += ["", *(f"{indents['portfolios']}{comment(line)}" for line in comments.tail)]
     grouped = (_entry(name, _values(layer), indents["groups"]) for name, layer in layout.groups.items())
     cadences = (
@@ -136,7 +136,7 @@ def _entry(name: str, fields: Iterable[tuple[str, str]], indent: str, note: str 
 
 
 def _fields(desired: Desired, own: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what an entry says: what is of this portfolio alone, and of the layered fields those it has itself."""
+    """Return the fields of an entry: those of this portfolio alone, and the layered ones that it sets itself."""
     names = [field.target for field in PORTFOLIO_FIELDS.fields if isinstance(field.kind, Form)]
     return _values({name: own.get(name) if name in _LAYERED else getattr(desired, name) for name in names})
 

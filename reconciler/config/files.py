@@ -2,8 +2,8 @@
 
 In: the arguments and a working directory. Out: ``(name, bytes)`` of every file, each file once, sorted by name, and a
 diagnostic for every argument that leads nowhere. A directory is read with all below it: ``*.yaml`` and ``*.yml`` in
-any case, not what is hidden (a name that begins with a dot). FIFOs and devices are refused: they have no end, or nobody
-at the other side. Knows nothing of YAML.
+any case, not what is hidden (a name that begins with a dot). FIFOs and devices are refused: reading
+them may never end. Knows nothing of YAML.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 STDIN: Final = "-"
 STDIN_NAME: Final = "<stdin>"
 DEFAULTS: Final = ("automation.yaml", "automation.yml", "automation")
-"""What is read without ``-f``: all of them that are there, for nothing may be passed over in silence."""
+"""What is read without ``-f``: all of these that exist, so that none is ignored without a word."""
 
 _LONGEST_NAME: Final = 4096
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-"""Non-blocking for a FIFO that took the file's place since it was looked at; to a file it makes no difference."""
+"""Opened non-blocking, in case a FIFO took the file's place after the check; for a file this changes nothing."""
 
 
 def discover(

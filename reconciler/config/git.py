@@ -1,4 +1,4 @@
-"""Run git without believing the checkout that it runs in.
+"""Run git without trusting the checkout that it runs in.
 
 In: a working directory, the process's environment, a subcommand with its arguments. Out: what git answered, or
 :class:`ReconcilerError` where it can't be run, takes too long or prints too much. The only module that runs git.
@@ -39,7 +39,7 @@ Subcommand = Literal["rev-parse", "merge-base", "rev-list", "ls-tree", "ls-files
 GIT_SECONDS: Final = 60
 """How long one call may take."""
 SHORT: Final = 64 * 1024
-"""Bytes of an answer that is a name or two, and of what git says on stderr; no path of a system is as long."""
+"""Bytes read of a short answer (a name or two) and of stderr; longer than any path can be."""
 
 INHERITED: Final = (
     "PATH",
@@ -167,7 +167,7 @@ class Git:
 
     def _environment(self) -> dict[str, str]:
         kept = {name: self.environment[name] for name in INHERITED if name in self.environment}
-        # A relative entry would be looked up in the checkout, where a program called git may lie.
+        # A relative entry of PATH would be looked up in the checkout, where anybody can put a program called git.
         folders = kept.get("PATH", os.defpath).split(os.pathsep)
         return {**kept, **_SET, "PATH": os.pathsep.join(folder for folder in folders if Path(folder).is_absolute())}
 
@@ -180,7 +180,7 @@ def _program(path: str) -> str:
 
 
 def _read(stream: IO[bytes], limit: int, process: subprocess.Popen[bytes]) -> bytes:
-    """Return all of a stream, or one byte more than ``limit`` of it; then git is ended, as nobody reads on."""
+    """Return all of a stream, up to one byte more than ``limit``; beyond that git is ended, as nobody reads on."""
     data = stream.read(limit + 1)
     if len(data) > limit:
         _end(process)

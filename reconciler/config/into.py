@@ -98,7 +98,8 @@ def insert(data: bytes, added: Mapping[str, Sequence[str]]) -> bytes:
         last -= 1
     if lines and not lines[-1].endswith(("\n", "\r")):
         lines[-1] += ending
-    # From the end on, so that no place moves; the new sections first, which may follow an entry at the same place.
+    # From the end backwards, so that earlier line numbers stay valid. New sections come first, because an entry may be
+    # inserted at the same line and must stand above them.
     for at, new in [(last, appended), *sorted(places, key=lambda place: place[0], reverse=True)]:
         lines[at:at] = [f"{line}{ending}" for line in new]
     return "".join(lines).encode("utf-8")

@@ -1,7 +1,7 @@
 """From files to what they declare: the way into this package.
 
 In: the ``-f`` arguments, standard input, today's date and a working directory. Out: a :class:`Configuration`, or
-:class:`ConfigInvalid` with every problem of every file. Nothing is half read: one error anywhere and there is no
+:class:`ConfigInvalid` with every problem of every file. Nothing is half read: with one error anywhere there is no
 configuration. Knows neither the network nor what is live.
 """
 
@@ -111,7 +111,7 @@ def load_as(
     diagnostics += found
     if document.whole:
         for path, complaint in complaints:
-            there = locator.nearest(path)  # what is missing has no place
+            there = locator.nearest(path)  # a missing field has no place, so the nearest one is shown
             address = ".".join(harmless(name) for name in there)
             diagnostics.append(error(locator.value(there), complaint.problem, complaint.repair, address=address))
     if any(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics):

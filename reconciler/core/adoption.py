@@ -1,6 +1,6 @@
-"""Import: what the files shall say of portfolios that are live, so that a plan right after finds nothing to do.
+"""Import: what the files must say about live portfolios, so that a plan right afterwards finds nothing to do.
 
-In: portfolios and strategies as read (:class:`Found`), and the layers that the files have already (:class:`Ground`).
+In: portfolios and strategies as read (:class:`Adoptable`), and the layers that the files have (:class:`Ground`).
 Out: an :class:`Adoption`: what is declared, grouped (:class:`Layout`), and what is left out and why. A
 schedule is known by the rules of a plan (:mod:`reconciler.core.evidence`), and what a plan would block is left out.
 Knows no YAML and no file; the same fleet always gives the same result.
@@ -50,7 +50,7 @@ _STOCK: Final = frozenset({"", STOCK_REASON, "Paused via API"})
 """Reasons that tell no more than that somebody or something paused it."""
 _SCHEDULE: Final = ("interval_ms", "offset_ms")
 SHARED: Final = ("api", *_SCHEDULE)
-"""The fields of ``Desired`` that layers are made of; everything else is of one portfolio."""
+"""The fields of ``Desired`` that layers are made of; everything else belongs to one portfolio."""
 _WORD_OF: Final = {ms: word for word, ms in WORDS.items()}
 
 
@@ -68,7 +68,7 @@ class OmitReason(StrEnum):
 
     @property
     def is_failure(self) -> bool:
-        """Whether it stays open what the portfolio is; the others were read, and are nothing to be managed."""
+        """Whether the portfolio could not be read; for every other reason it was read and can't be managed."""
         return self not in (OmitReason.ARCHIVED, OmitReason.ERROR_STATUS, OmitReason.NO_SCHEDULE)
 
 
@@ -89,7 +89,7 @@ class Omitted(Struct, frozen=True, kw_only=True):
     failure: ApiError | None = None
 
 
-class Found(Struct, frozen=True, kw_only=True):
+class Adoptable(Struct, frozen=True, kw_only=True):
     """What was read of the portfolios to import; mappings are keyed and sorted by id.
 
     ``versions`` holds the API of each. ``names`` holds what was read apart from the status, ``strategies`` those of v2
@@ -104,7 +104,7 @@ class Found(Struct, frozen=True, kw_only=True):
 
 
 class Ground(Struct, frozen=True, kw_only=True):
-    """The layers that are there already: values by the names of ``Desired``, groups without the defaults below them."""
+    """The layers that the files already have: values by the names of ``Desired``. A group holds only its own values."""
 
     defaults: Mapping[str, Any] = field(default_factory=dict)
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -146,7 +146,7 @@ class Adoption(Struct, frozen=True, kw_only=True):
         return sum(desired.state is state for desired in self.layout.desired.values())
 
 
-def make_adoption(found: Found, *, ground: Ground | None = None, reuse: bool = False) -> Adoption:
+def make_adoption(found: Adoptable, *, ground: Ground | None = None, reuse: bool = False) -> Adoption:
     """Return the import of a fleet. ``ground`` holds the layers of the files that will be read beside it, or of the
     file that it is added to; with ``reuse`` its groups may be named."""
     adopted: dict[PortfolioId, Adopted] = {}
@@ -195,7 +195,7 @@ def declare_portfolio(
     own: dict[str, Any] = {}
     notes: tuple[str, ...] = ()
     if not api.can.owns_schedule:
-        # An id that files can't hold is left out.
+        # The files accept fewer characters in an id than the service does, so such an id is left out.
         own = {"strategy": strategy_of(address_of(StrategyId(live.strategy or "")))}
     elif live.status is Status.INACTIVE:
         notes = ("inactive: nothing runs",)
@@ -270,7 +270,7 @@ def lay_out(
     ground: Ground | None = None,
     reuse: bool = False,
 ) -> Layout:
-    """Return the layout of a fleet; whatever groups it names are made anew.
+    """Return the layout of a fleet; groups that the portfolios name already are replaced by new ones.
 
     ``kinds`` holds a word for the cadence of v2 portfolios (see :func:`cadence_word`). On a ``ground`` nothing is added
     to the defaults, and every entry or group says all it needs; with ``reuse``, groups of the ground that mean the same
@@ -339,7 +339,7 @@ def _schedule_of(live: Live, record: Record | None) -> tuple[dict[str, Any], tup
     return {**own, "offset_ms": offset.value}, (note,)
 
 
-def _cadence_of(live: Live, found: Found) -> str:
+def _cadence_of(live: Live, found: Adoptable) -> str:
     """Return a word for the cadence of a v2 portfolio: its strategy's, else as far as its interval tells."""
     strategy = found.strategies.get(StrategyId(live.strategy)) if live.strategy is not None else None
     if strategy is not None and strategy.cadence is not None:
@@ -365,7 +365,7 @@ def _defaults(fleet: list[Desired]) -> dict[str, Any]:
         return {}
     [(api, most)] = Counter(one.api for one in fleet).most_common(1)
     if not api.can.owns_schedule and most >= NEARLY_ALL * len(fleet):
-        # An interval beside it would be meant for nobody: the files refuse that.
+        # A v2 portfolio has no interval, and the files refuse a default that applies to no portfolio.
         return {"api": api}
     found: dict[str, Any] = {}
     for name in _SCHEDULE:
@@ -380,9 +380,9 @@ def _defaults(fleet: list[Desired]) -> dict[str, Any]:
 
 
 def _same_group(kind: str, settings: Mapping[str, Any], ground: Ground) -> str | None:
-    """Return a group of the ground that comes to exactly these settings and says nothing else, best of that name.
+    """Return a group of the ground that has exactly these settings and no others, preferably the one of that name.
 
-    On v2 only one of that name: there the name alone tells cadences apart.
+    On v2 the name must fit too, because there only the name tells one cadence from another.
     """
     by_name = not settings["api"].can.owns_schedule
 

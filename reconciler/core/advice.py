@@ -30,7 +30,7 @@ MANY_RESUMES: Final = 10
 SAME_MINUTE: Final = 20
 """This many portfolios may run in one minute without a warning: twice the requests in flight by default."""
 TRIGGERS_A_DAY: Final = 4
-"""Who asks for more rebalances of one portfolio in 24 hours wants another schedule."""
+"""Up to this many rebalances of one portfolio in 24 hours bring no warning; more call for a shorter interval."""
 
 _NAMED: Final = 3
 """Portfolios and schedules that a warning names; of the others it tells the number."""
@@ -119,7 +119,7 @@ def _short_intervals(fleet: Iterable[Desired], used: set[Silence]) -> Iterable[D
     """Yield one warning for all portfolios that are alike: a group with a thousand of them is one mistake."""
     priced = [
         (one, one.interval_ms, one.per_rebalance_usd)
-        for one in fleet  # ten thousand, and nearly always none of them
+        for one in fleet  # up to ten thousand, and nearly always none has a short interval
         if one.per_rebalance_usd is not None and one.interval_ms is not None and one.api.can.owns_schedule
     ]
     if not priced:
@@ -181,7 +181,7 @@ class _Fires:
         for one in timed:
             self._groups.setdefault(_schedule(one), []).append(one)
         intervals = (interval_ms for interval_ms, _ in self._groups)
-        # Cut at every step: the product of all intervals may be endless.
+        # Cut off at every step: the common multiple of many intervals may be too large to count through.
         self._until_ms = reduce(lambda until_ms, interval_ms: min(lcm(until_ms, interval_ms), WEEK_MS), intervals, 1)
         self._minutes: Counter[int] = Counter()
         for schedule, members in self._groups.items():
@@ -196,7 +196,7 @@ class _Fires:
 
     def worst(self) -> list[Desired]:
         """Return who runs in the worst minute, the first of them where there are several."""
-        largest = max(self._groups.values(), key=len)  # a first run after the week is on no minute
+        largest = max(self._groups.values(), key=len)  # a schedule whose first run is later than a week has no minute
         worst = max(self._minutes, key=lambda minute: (self._minutes[minute], -minute), default=0)
         if len(largest) >= self._minutes[worst]:
             return largest
@@ -217,7 +217,7 @@ def _schedule(one: Desired) -> tuple[int, int]:
 
 def _useless(fleet: Iterable[Desired], used: set[Silence]) -> Iterable[Diagnostic]:
     problem, repair = "the silence of `{}` silences nothing", "remove it, so that it does not hide what comes later"
-    # As keys, because a silence of a layer stands in every portfolio below it.
+    # Dictionary keys drop repeats and keep the order: a silence in a layer appears in every portfolio below it.
     for silence in dict.fromkeys(silence for one in fleet if one.silences for silence in one.silences):
         if silence not in used and silence.rule not in OF_PLANS:
             yield Diagnostic(Severity.WARNING, problem.format(silence.rule), repair, silence.address, silence.span)

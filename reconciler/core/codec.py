@@ -37,7 +37,7 @@ _LONGEST_SHOWN: Final = 16 * LONGEST_TEXT
 Count = Annotated[int, Meta(ge=0, le=LONGEST_MS)]
 Milliseconds = Annotated[int, Meta(ge=0, le=LONGEST_MS)]
 Interval = Annotated[int, Meta(ge=1, le=LONGEST_MS)]
-"""An interval in milliseconds: 0 is none, and nothing runs so often."""
+"""An interval in milliseconds. 0 is not a valid interval."""
 AtMs = Annotated[int, Meta(ge=0, le=LATEST_MS)]
 """A time as UTC epoch milliseconds, in JSON too."""
 Amount = Annotated[float, Meta(ge=-1e18, le=1e18)]
@@ -92,12 +92,12 @@ def json_text(document: Mapping[str, Any]) -> str:
     text = json.dumps(document, ensure_ascii=False)
     try:
         return msgspec.json.format(text, indent=2) + "\n"  # the standard library indents in Python, five times as slow
-    except UnicodeEncodeError:  # the name of a file that is no UTF-8
+    except UnicodeEncodeError:  # a file name that is not valid UTF-8
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def read_document(content: str | bytes) -> Any:
-    """Return what a JSON text holds. Raises ``ValueError`` for what is no JSON, or where an object has a key twice."""
+    """Return what a JSON text holds. Raises ``ValueError`` for text that is not JSON or repeats a key."""
     return json.loads(content, object_pairs_hook=_each_key_once, parse_constant=_no_number)
 
 

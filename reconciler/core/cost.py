@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MONTH_MS: Final = 30 * DAY_MS
 """A month of costs: 30 days, so that every month costs the same."""
 STANDS_STILL: Final = 0
-"""In place of an interval: nothing runs."""
+"""Stands in for an interval where nothing runs."""
 
 
 def usd_a_month(per_rebalance_usd: float, interval_ms: int) -> float:

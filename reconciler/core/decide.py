@@ -1,4 +1,4 @@
-"""The whole live × desired table: from two sides and a record to one decision a portfolio or strategy.
+"""The whole live × desired table: takes both sides and a record, makes one decision per portfolio or strategy.
 
 In: one of them, desired, live and recorded, and what a person decided. Out: a change, a hold, a block or nothing.
 Whatever is not in the table of the documentation is blocked, never guessed.
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 
 class Unverified(StrEnum):
-    """What to do about a field that can't be known."""
+    """What to do about a field whose live value is not known."""
 
     WRITE = "write"
     SKIP = "skip"
@@ -101,7 +101,7 @@ def decide(
         decision = _Case(desired, live, record, policy).decided(unanswered=unanswered)
     if desired.strategy is not None and live.strategy is not None and live.strategy != desired.strategy:
         match decision:
-            case Blocked() | Change(verb=Verb.PAUSE):  # less trading is right by either strategy
+            case Blocked() | Change(verb=Verb.PAUSE):  # less trading is right under either strategy
                 pass
             case _:
                 decision = Moved(
@@ -162,7 +162,7 @@ class _Case(Struct, frozen=True):
         return self._block(BlockReason.NO_SCHEDULE, detail)
 
     def _unseen(self) -> Blocked:
-        """Return the block of a portfolio of which no read told anything."""
+        """Return the block of a portfolio that could not be read."""
         failure = self.live.failure
         if self.live.status is Status.NOT_READ:
             return self._block(*_NOT_READ)
@@ -321,7 +321,7 @@ def _read_failed(failure: ApiError | None) -> tuple[BlockReason, str]:
 
 
 def _of_a_start(desired: Desired) -> tuple[FieldChange, ...]:
-    """Return the fields of a start: there is no live schedule, and that is known, so nothing is unverified."""
+    """Return the fields of a start: it is known that there is no live schedule, so no field is unverified."""
     wanted = (
         (Field.STATE, Status.INACTIVE.value, desired.state.value),
         (Field.INTERVAL, None, desired.interval_ms),

@@ -63,7 +63,7 @@ def _differing(live: tuple[tuple[str, Fact], ...], desired: tuple[tuple[str, Fac
 
 
 def proven_same(*, desired: Desired, live: Live, record: Record | None) -> bool:
-    """Whether every managed field is known and as desired: what nearly all of a fleet is, so it is asked first."""
+    """Whether every managed field is known and as desired. True of nearly the whole fleet, so this is asked first."""
     runs = live.status is Status.ACTIVE
     if runs is not (desired.state is RunState.ACTIVE) or not (runs or live.status is Status.PAUSED):
         return False
@@ -116,9 +116,9 @@ Entry = Change | Held | Blocked | Moved
 """What a plan can say of a portfolio or strategy that it names."""
 
 NAMED: Final = 5
-"""So many changes that were not approved are named one by one; `reconciler show --against` lists all."""
+"""Up to this many changes that were not approved are named; `reconciler show --against` lists all of them."""
 LONGEST: Final = 280
-"""Characters told of one of them, so that an error line has room for them all and for the repair."""
+"""Characters shown for each of them, so that one error line holds them all and the repair."""
 _SCHEDULE_BEFORE: Final = frozenset({"before.interval_ms", "before.offset_ms", "before.schedule"})
 
 
@@ -262,9 +262,9 @@ def require_approved(plan: Plan, approved: Plan) -> str | None:
 def not_covered(change: Change, agreement: Change) -> tuple[Difference, ...]:
     """Return how a planned change differs from the one that was approved; nothing when the approval covers it.
 
-    All that it would do and send must be the same, and so must the state it starts from. A live interval, offset or
-    cadence pins only where both plans know it, as in the comparison before a write: knowing more, or less, is no other
-    change.
+    Everything that it would do and send must be the same, and so must the state it starts from. A live interval, offset
+    or cadence is compared only where both plans know it, as in the comparison before a write: a plan that knows more or
+    less about the live side still describes the same change.
     """
     return tuple(
         difference

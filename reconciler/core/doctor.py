@@ -59,7 +59,7 @@ class CheckId(StrEnum):
 
 
 class CheckStatus(StrEnum):
-    """What came of a check; ``SKIPPED`` is no verdict."""
+    """The result of a check; ``SKIPPED`` means that it could not be made."""
 
     OK = "ok"
     WARN = "warn"
@@ -180,13 +180,13 @@ def skipped(check: CheckId, finding: str) -> Check:
 
 
 def counts(checks: Iterable[Check]) -> Mapping[CheckStatus, int]:
-    """Return how many checks came to what."""
+    """Return how many checks had each result."""
     found = [check.status for check in checks]
     return {status: found.count(status) for status in CheckStatus}
 
 
 def not_asked(failed: Check) -> tuple[Check, ...]:
-    """Return the checks of the service where it could not even be asked, for the one reason given."""
+    """Return the checks of the service when it could not be asked at all: ``failed`` is the reason for each."""
     every = (check for check in CheckId if check.of_service)
     return tuple(failed if check is failed.id else skipped(check, "the service was not asked") for check in every)
 
@@ -356,7 +356,7 @@ def check_clock(asking: Asking) -> Check:
     ]
     if not dated:
         return skipped(check, "no answer carries its time")
-    _, off_ms = min(dated, key=lambda pair: pair[0])  # the quickest answer tells best
+    _, off_ms = min(dated, key=lambda pair: pair[0])  # the quickest answer spent the least time on its way
     if abs(off_ms) <= SKEWED_MS:
         return ok(check, "agrees with the service's to some seconds")
     way = "ahead of" if off_ms > 0 else "behind"

@@ -33,8 +33,9 @@ _HIGHEST_PORT: Final = 65_535
 def checked_base_url(text: str) -> str:
     """Return ``text`` as ``scheme://host[:port][/path]``: lower case, no default port, no slash at the end.
 
-    https only; http for the loopback host, where nobody listens in. Raises :class:`UsageError` that says what to
-    write. Two spellings of one service give one result: journals and plans are keyed by it.
+    Only https is allowed, and http for the loopback host, whose traffic stays on this machine. Raises
+    :class:`UsageError` that says what to write. Two spellings of one service give one result, because journals
+    and plans are keyed by it.
     """
     text = text.strip()
     scheme, _, rest = text.partition("://")
@@ -130,7 +131,7 @@ def require_expected(expect: Expect, *, url: str | None = None, account: str | N
 def expect_of(*, url: str, account: str | None) -> Expect:
     """Return what files should say that were made from this service; nothing of the sandbox or a loopback service.
 
-    Those are for trying things out: another one is the rule there.
+    Those are for trying things out, and the next run usually talks to another one.
     """
     if not url.startswith("https://") or is_loopback(url):
         return NOTHING

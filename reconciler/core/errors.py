@@ -1,4 +1,4 @@
-"""Every error the program raises on purpose, and the exit code each one owns.
+"""Every error that the program raises on purpose, and the exit code of each.
 
     ReconcilerError               1  error
     ├── ConfigInvalid             3  invalid       the files; carries every diagnostic
@@ -86,13 +86,13 @@ class PlanInvalid(ReconcilerError):
 
 
 class LiveInvalid(ReconcilerError):
-    """A live file that can't be read, is of another major format, or holds what no read can have given."""
+    """A live file that can't be read, has another major format, or holds values that no read can have returned."""
 
     exit_reason = ExitReason.INVALID
 
 
 class ExportInvalid(ReconcilerError):
-    """An export of a journal that can't be read, is of another major format, or holds what no journal can."""
+    """An export of a journal that can't be read, has another major format, or holds values that no journal has."""
 
     exit_reason = ExitReason.INVALID
 
@@ -136,9 +136,9 @@ class SandboxError(ReconcilerError):
 class GitHubError(ReconcilerError):
     """A comment or an issue that could not be posted; whoever asked for it warns and goes on.
 
-    ``status`` is the HTTP status, ``None`` without an answer; 429 for every rate limit, whose answer may as well be a
-    403. ``may_have_taken_effect`` says that a request that
-    creates something may have been carried out all the same.
+    ``status`` is the HTTP status, ``None`` without an answer. It is 429 for every rate limit, because GitHub answers
+    some of them with 403. ``may_have_taken_effect`` says that a request which creates something may have succeeded
+    although it failed here.
     """
 
     def __init__(

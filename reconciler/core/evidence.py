@@ -10,7 +10,7 @@ the token of the write that made the pause. v2 stores no reason (§5.1): there t
 which the portfolio was due when it was paused.
 
 A record of the journal that a read contradicts is not believed: then the schedule of that one portfolio is unverified,
-and every other keeps its own. What nothing on the service shows can't be seen here.
+and every other keeps its own. A change that leaves no trace on the service can't be noticed here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from reconciler.core.model import ApiVersion, PortfolioId
 
 POINTS_THAT_PROVE: Final = 3
-"""This many points, equally far apart, prove an interval: they leave two gaps to be compared."""
+"""This many points, equally far apart, prove an interval. Two would not: one gap alone may hold a run by hand."""
 
 
 class Known(Struct, frozen=True):
@@ -115,8 +115,8 @@ def observed_interval(live: Live, *, after_ms: int | None) -> int | None:
 def observed_record(live: Live, record: Record | None) -> Record | None:
     """Return what a look adds to the record: a schedule that it proves and the record does not hold, else ``None``.
 
-    To be kept before anything of ours, a pause or a rebalance, spoils the points that proved it. It is dated by the
-    oldest of these points: from then on they say the same.
+    Store it before we pause or rebalance the portfolio, since that spoils the points that proved it. It carries the
+    time of the oldest of these points, because the schedule has been the same since then.
     """
     interval = known_interval(live, record)
     if live.status is not Status.ACTIVE or interval.value is None or interval.provenance is Provenance.RECORDED:
@@ -176,17 +176,17 @@ STOCK_REASON: Final = "Declared in Git"
 MARK: Final = "[glider-reconciler]"
 """The mark of older versions, without a token; it still counts."""
 MARK_NAME: Final = "[glider-reconciler"
-"""How every mark begins, also one that the service cut."""
+"""The beginning of every mark. Enough to know one that the service cut short."""
 _AT_THE_END: Final = re.compile(r"\[glider-reconciler(?: ([0-9a-f]{6}))?\]\s*\Z")
 _ANYWHERE: Final = re.compile(r"\[glider-reconciler[^\]]*\]?")
 _DUE: Final = "due "
 SLACK_MS: Final = 2 * MINUTE_MS
-"""Clocks that differ by no more count as one: a record may lie this far ahead, and a next run be this late."""
+"""Up to this difference two clocks count as equal: a record may be this far ahead, and a next run this late."""
 _NAMED: Final = 5
 """Up to this many records that are not believed are listed one by one."""
 
 
-def marked(reason: str | None, token: str) -> str:
+def with_mark(reason: str | None, token: str) -> str:
     """Return the reason to send with a pause: the declared one, or a stock phrase, and the mark with its token."""
     return f"{unmarked(reason)} {MARK_NAME} {token}]"
 
@@ -281,7 +281,8 @@ def paused_by_us(live: Live, record: Record | None, api: ApiVersion) -> bool:
     if api.can.keeps_reason:
         of_this_api = known.schedule_id is None or not known.schedule_id.startswith(_DUE)
         return of_this_api and all(ran <= known.confirmed_ms for ran in live.scheduled_ms)
-    # Whatever ran since had begun before: a resume, which alone lets another one begin, moves the due time.
+    # A later run may still be one that had begun before the pause. Only a resume lets a new one begin, and a resume
+    # moves the due time, which was compared above.
     return known.schedule_id is not None and known.schedule_id == live.schedule_id
 
 
@@ -298,7 +299,7 @@ def paused_by(live: Live, record: Record | None, api: ApiVersion) -> PausedBy | 
     if live.pause_reason:
         return PausedBy.OTHERS
     if record is None or record.state is not RunState.PAUSED or record.imported is not None:
-        # What was written after an export is not known, so an imported record disproves nothing.
+        # Nobody knows what was written after the export, so an imported record can't prove that a pause is not ours.
         return PausedBy.UNKNOWN
     if not api.can.keeps_reason:
         ours, found = due_ms_of(record.schedule_id), due_ms_of(live.schedule_id)

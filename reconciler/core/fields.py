@@ -52,7 +52,7 @@ _TAKEN_FOR_ETHEREUM: Final = frozenset(
 
 _INTERVALS: Final = f"write {format_duration(MIN_INTERVAL_MS)} to {format_duration(MAX_INTERVAL_MS)}"
 _LONGEST_DURATION: Final = 20
-"""Characters; forty digits help nobody."""
+"""Characters of a number in a message; forty digits help nobody."""
 
 
 def interval_problem(ms: int) -> Complaint | None:

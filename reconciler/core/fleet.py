@@ -1,4 +1,4 @@
-"""Which of the declared a command is about, what one look at the whole fleet found, and how much the files declare.
+"""Which declared portfolios a command is about, what one look at the fleet found, and how much of it is declared.
 
 In: the desired portfolios and a :class:`Selection`, in which an id or group that does not exist is an error: a mistyped
 target must never read as "no changes". Live portfolios, the list of v2 portfolios where one was read, and v1 portfolios
@@ -137,7 +137,7 @@ def asks_for_list(versions: Iterable[ApiVersion], *, whole: bool) -> bool:
 
 
 def mostly_missing(live: Collection[Live]) -> bool:
-    """Whether more than half of these portfolios, and at least three, are not found: then it is another account."""
+    """Whether more than half of these portfolios, and at least three, are not found: probably the wrong account."""
     missing = sum(one.status is Status.NOT_FOUND for one in live)
     return missing >= _TOO_MANY_MISSING and missing * 2 > len(live)
 
@@ -178,7 +178,7 @@ class PortfolioList(Struct, frozen=True, kw_only=True):
         return sum(live.strategy == strategy for live in self.rows.values())
 
     def running(self, strategy: str) -> int | None:
-        """Return how many of those are active; ``None`` where that is not known of each of them."""
+        """Return how many of those are active; ``None`` where the state of any of them is not known."""
         if self.enrolled(strategy) is None:
             return None
         states = [live.status for live in self.rows.values() if live.strategy == strategy]
@@ -236,7 +236,7 @@ class Coverage(Struct, frozen=True, kw_only=True):
         Unlike a plan, it names what a list that ends early holds: that much is true, and the list says so.
         """
         known = {i: live for i, live in self.named.items() if live.status.was_seen}
-        # A portfolio that is named on v1 and listed on v2 has an automation of its own in each.
+        # The same portfolio may be automated by v1 and by v2 independently, so it counts once for each.
         sides = ((ApiVersion.V2, self.listed.rows), (ApiVersion.V1, known))
         found = [(api, one) for api, rows in sides for one in _unmanaged(rows, self.declared)]
         return tuple(sorted(found, key=lambda pair: (pair[1].id, pair[0])))

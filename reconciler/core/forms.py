@@ -236,7 +236,7 @@ def milliseconds(value: Any) -> int:
 
 
 def _other_spelling(written: str, fits: Callable[[str], bool]) -> str:
-    """Return a repair for what is nearly a duration; none that would be refused in turn."""
+    """Return a repair for what is nearly a duration; never one that would be refused itself."""
     text = written.lower()
     if clock := _CLOCK.fullmatch(text):
         hours, minutes = int(clock[1]), int(clock[2])

@@ -1,7 +1,7 @@
 """Limits: those that Glider sets on a schedule, and those that a team sets on one apply.
 
-In: the limits in force, changes, and the numbers a person allowed. Out: what is over a limit. Directional on purpose:
-stopping trades is never as dangerous as starting them.
+In: the limits in force, changes, and the numbers a person allowed. Out: what is over a limit. The limits
+depend on the direction, because stopping trades is less dangerous than starting them.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Limit(Struct, frozen=True):
 
 
 HANDFUL: Final = Limit("10%, at least 5", percent=10, floor=5)
-"""What starts or resumes trading, when nothing else is declared: more at once is more likely a mistake than a wish."""
+"""The default for starts and resumes: a larger number at once is more likely a mistake than intended."""
 HALF: Final = Limit("50%, at least 10", percent=50, floor=10)
-"""The same for schedules: a slip in the defaults or a group changes most of a fleet."""
+"""The default for schedules: a slip in the defaults or in a group would change most of a fleet."""
 
 
 class Guards(Struct, frozen=True):

@@ -156,7 +156,7 @@ def effect_on_portfolio(intent: Intent, live: Live, *, answered: bool) -> Effect
 def _effect_of_pause(intent: Intent, live: Live, *, answered: bool) -> Effect:
     before = intent.before
     if live.status is Status.ACTIVE:
-        # Where no reason is kept, a resume by a person moves the due time: our pause may have been there in between.
+        # Without reasons, a moved due time means that a person resumed, perhaps after our pause: so nothing is proven.
         moved = not intent.api.can.keeps_reason and not is_our_due(
             live.next_run_ms, before_ms=before.due_ms, interval_ms=before.interval_ms
         )
@@ -186,7 +186,7 @@ def is_the_same_pause(intent: Intent, live: Live) -> bool:
 
 
 def _effect_of_update(intent: Intent, live: Live) -> Effect:
-    """A schedule shows itself only where the service returns it; what it returns may also be somebody else's."""
+    """An update shows only where the service returns the schedule, and that may be one that somebody else set."""
     if live.interval_ms is None:
         return Effect.OPEN
     found = (live.interval_ms, live.offset_ms)

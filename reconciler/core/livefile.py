@@ -184,7 +184,7 @@ def _live_file(document: dict[str, Any]) -> LiveFile:
     known: dict[PortfolioId, _Row] = dict(sorted({**others, **entries}.items()))
     live = {i: _live(entry) for i, entry in entries.items()}
     rows = {i: live[i] for i, entry in entries.items() if entry.listed}
-    # A row of the list is one of an API that lists, and stands in the file once.
+    # A row of the list must be on an API that lists, and each portfolio may appear only once.
     if any(i in others or (api := entries[i].api) is None or not api.can.lists for i in rows):
         raise ValueError("a row of the list that can't be one")
     if saved.list is None and rows:

@@ -48,7 +48,7 @@ def address_of(strategy: StrategyId) -> StrategyAddress:
 
 def strategy_of(address: str) -> StrategyId | None:
     """Return the strategy that an address names, ``None`` where it is a portfolio's id or no address."""
-    if not address.startswith(_FOLDER):  # nearly every one is a portfolio's, and a plan asks this ten times each
+    if not address.startswith(_FOLDER):  # nearly always a portfolio's id, and a plan asks this ten times for each
         return None
     name = address.removeprefix(_FOLDER)
     return StrategyId(name) if is_id(name) else None
@@ -317,7 +317,7 @@ class Provenance(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What can be said of one managed field."""
+    """How the live value of a managed field compares with the declared one."""
 
     SAME = "same"
     DIFFERENT = "different"

@@ -1,8 +1,8 @@
 """The plan: what an apply will do, as a value. No callable, no client, no flag for a dry run in here.
 
-In: nothing. Out: :class:`Plan` and its entries: changes, holds and blocks, of portfolios and of strategies alike. Both
-ends of every change are pinned: what was observed (``before``) and what is wanted (``after``), so that an apply can
-tell whether it still means the same.
+In: nothing. Out: :class:`Plan` and its entries: changes, holds and blocks, of portfolios and of strategies alike. Every
+change holds what was observed (``before``) and what is wanted (``after``), so that an apply can tell whether it still
+means the same.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Risk(StrEnum):
     REACHES_PORTFOLIOS = "reaches_portfolios"
     """A cadence holds for every enrolled portfolio, paused ones included, from the next cycle (API facts §1.3)."""
     REACH_UNKNOWN = "reach_unknown"
-    """Nobody could count how many portfolios that is."""
+    """It is not known how many portfolios that is."""
 
 
 class BlockReason(StrEnum):
@@ -150,10 +150,10 @@ class Change(AtStart, frozen=True, kw_only=True):
     """One change of a portfolio, or of a strategy's cadence, which is an update.
 
     ``writes_schedule`` says whether interval and offset of ``after`` are sent. ``note`` is the declared reason, sent
-    with pause and resume on v1. ``pause_reason`` is the stored reason at planning time: a resume is pinned to it.
+    with pause and resume on v1. ``pause_reason`` is the stored reason at planning time: a resume requires it.
     On v2, which stores none, ``pause_id`` stands in (:class:`~reconciler.core.model.Live`, ``schedule_id``).
-    ``cadence_ms`` is the interval that a v2 portfolio has from its ``strategy`` (an id), to be shown: it is not this
-    change's to set, and does not pin it. ``since`` is the token of the last write to its state or schedule that the
+    ``cadence_ms`` is the interval that a v2 portfolio has from its ``strategy`` (an id), to be shown: the change
+    does not set it, and it is not compared. ``since`` is the token of the last write to its state or schedule that the
     journal knew before the first read, ``None`` for none: an apply whose journal knows of a later one finds the change
     stale.
 
@@ -249,7 +249,7 @@ class Moved(Struct, frozen=True, kw_only=True):
 
 
 class Unchanged(Struct, frozen=True, kw_only=True):
-    """Nothing to do. A paused portfolio's schedule may differ: it is settled with its resume, never before."""
+    """Nothing to do. The schedule of a paused portfolio may differ: it is set with the resume, never before."""
 
     unverified: bool = False
 
@@ -268,7 +268,7 @@ class Guarded(StrEnum):
 
 
 UNKNOWN: Final = "unknown"
-"""What ``--allow`` names in place of a number that nobody knows."""
+"""What ``--allow`` takes instead of a number where the number is not known."""
 Allowed = int | Literal["unknown"]
 """What a person allowed by ``--allow``."""
 

@@ -23,7 +23,7 @@ _TOKEN: Final = re.compile(r"[!-~]+", re.ASCII)
 def checked_api_url(text: str) -> str:
     """Return ``text`` as ``scheme://host[:port][/path]`` without a slash at the end; GHES has the path ``/api/v3``.
 
-    https only; http for the loopback host, where nobody listens in. Raises :class:`GitHubError`.
+    Only https is allowed, and http for the loopback host, which a test may serve. Raises :class:`GitHubError`.
     """
     text = text.strip()
     try:

@@ -18,7 +18,7 @@ from msgspec import Struct
 from reconciler.core.errors import GitHubError
 from reconciler.core.text import harmless
 from reconciler.github.address import checked_api_url, checked_repository, checked_token
-from reconciler.github.wire import Wire, malformed
+from reconciler.github.wire import Wire, unreadable_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["GitHub", "GitHubError", "PostAction", "Posted"]
 
 LONGEST_BODY: Final = 65_536
-"""Characters that GitHub takes for a comment or an issue."""
+"""Up to this many characters fit into a comment or an issue; GitHub answers 422 to a longer one."""
 ACTIONS_BOT: Final = "github-actions[bot]"
-"""Who writes with a job's own token, which may not ask who it is."""
+"""The account behind a job's own token. Such a token gets a 403 when it asks for its account."""
 
 _MARKER: Final = re.compile(r"<!--[^\r\n<>]{1,200}-->")
 _ADDRESS: Final = re.compile(r"https?://[!-~]{1,300}", re.ASCII)
@@ -129,7 +129,9 @@ class GitHub:
         found = self._issues(marker, label)
         if not found:
             return None
-        for issue in found:  # closed first: a comment that fails must not be repeated every night
+        for (
+            issue
+        ) in found:  # closed before the comment: if that fails, the next run finds no open issue and does not repeat it
             self._close(issue, reason="completed")
         self._wire.send(
             "POST", f"{self._path}/issues/{found[0]['number']}/comments", {"body": body}, permission=_ISSUES
@@ -171,7 +173,7 @@ class GitHub:
         try:
             self._wire.send("DELETE", path, permission=_COMMENTS)
         except GitHubError as error:
-            if error.status != 404:  # somebody else was faster
+            if error.status != 404:  # another run has deleted it already
                 raise
 
     def _close(self, issue: Mapping[str, Any], *, reason: str) -> None:
@@ -226,7 +228,7 @@ class GitHub:
             else:
                 login = user.get("login") if isinstance(user, dict) else None
                 if not isinstance(login, str) or not login:
-                    raise malformed(200)
+                    raise unreadable_answer(200)
                 self._login = login
         return self._login
 

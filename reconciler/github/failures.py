@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 UNNAMED_LIMIT_S: Final = 60.0
-"""What GitHub asks to wait at least after a secondary rate limit that names no time."""
+"""Seconds to wait after a secondary rate limit that names no time; GitHub's documents ask for at least a minute."""
 
 
 def limit_seconds(status: int, headers: Mapping[str, str], content: bytes) -> float | None:
@@ -42,12 +42,14 @@ def limit_seconds(status: int, headers: Mapping[str, str], content: bytes) -> fl
     return UNNAMED_LIMIT_S if limited else None
 
 
-def failure_of(status: int, content: bytes, *, permission: str, limited_s: float | None, secret: str) -> GitHubError:
+def github_failure(
+    status: int, content: bytes, *, permission: str, limited_s: float | None, secret: str
+) -> GitHubError:
     """Return the error of an answer that is no success."""
     summary, repair = _words(status, permission, limited_s)
     said = _message(content).replace(secret, "[token]")
     told = f"{summary} (HTTP {status}{': ' + harmless(said, longest=160) if said else ''})"
-    # A limit is no refusal: whoever asks about a 403 must not take it for one.
+    # GitHub may limit with a 403. It is told as 429, so that callers don't take it for a missing permission.
     status = 429 if limited_s is not None else status
     return GitHubError(told, repair, status=status, may_have_taken_effect=status >= 500)
 

@@ -23,20 +23,20 @@ from msgspec import Struct
 from reconciler import __version__
 from reconciler.core.errors import GitHubError
 from reconciler.core.text import harmless
-from reconciler.github.failures import failure_of, limit_seconds
+from reconciler.github.failures import github_failure, limit_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 PER_PAGE: Final = 100
 MOST_PAGES: Final = 30
-"""So many pages of a list are read, 3,000 entries; a caller hears that there were more."""
+"""Up to this many pages of a list are read, 3,000 entries; the caller is told when there are more."""
 LARGEST_BODY: Final = 32 * 1024 * 1024
 """Bytes of one answer that are read: a page of the longest comments has 26 MB."""
 ATTEMPTS: Final = 3
 LONGEST_WAIT_S: Final = 90.0
 
-_WHOLE_S: Final = 60.0
+_WHOLE_S: Final = 60.0  # for one whole answer: a server that sends a byte now and then meets every other limit
 _BACKOFF_S: Final = 2.0
 _TIMEOUT: Final = {"connect": 10.0, "read": 30.0, "write": 30.0, "pool": 10.0}
 _NOTHING_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
@@ -55,10 +55,10 @@ class Answer(Struct, frozen=True):
         try:
             return json.loads(self.content)
         except (ValueError, RecursionError) as error:
-            raise malformed(self.status) from error
+            raise unreadable_answer(self.status) from error
 
 
-def malformed(status: int | None = None) -> GitHubError:
+def unreadable_answer(status: int | None = None) -> GitHubError:
     """Return the error for an answer that is not what the API documents."""
     return GitHubError("GitHub's answer is not what its API documents", "Is GITHUB_API_URL GitHub's?", status=status)
 
@@ -86,7 +86,9 @@ class Wire:
 
     def close(self) -> None:
         """Close the connection."""
-        with contextlib.suppress(Exception):  # what was asked for has its outcome already
+        with contextlib.suppress(
+            Exception
+        ):  # the request has its outcome already, and an error of closing would hide it
             self._transport.close()
 
     def send(self, method: str, path: str, body: Mapping[str, object] | None = None, *, permission: str = "") -> Answer:
@@ -109,7 +111,7 @@ class Wire:
             answer = self._send("GET", url, None, permission)
             entries = answer.json()
             if not isinstance(entries, list):
-                raise malformed(answer.status)
+                raise unreadable_answer(answer.status)
             found += [entry for entry in entries if isinstance(entry, dict)]
             url = self._next(answer, url, full=len(entries) >= PER_PAGE)
         return found, url is None
@@ -138,7 +140,7 @@ class Wire:
                 if answer.status // 100 == 2:
                     return answer
                 limited = limit_seconds(answer.status, answer.headers, answer.content)
-                failure = failure_of(
+                failure = github_failure(
                     answer.status, answer.content, permission=permission, limited_s=limited, secret=self._secret
                 )
                 wait = limited if limited is not None else wait
@@ -189,7 +191,9 @@ def _connection(api_url: str) -> httpx2.BaseTransport:
     if not api_url.startswith("https:"):
         import ssl
 
-        return httpx2.HTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))  # trusts nobody, and is never used
+        return httpx2.HTTPTransport(
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        )  # an http address needs no certificates; an empty context saves the 45 ms of reading them
     try:
         return httpx2.HTTPTransport()  # the system's authorities, or SSL_CERT_FILE's
     except OSError as error:  # an ssl.SSLError is one, too

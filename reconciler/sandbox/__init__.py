@@ -1,7 +1,7 @@
 """The embedded Glider: an ASGI application over SQLite that behaves as the service is documented to.
 
 A simulator for people, pipelines and tests; nothing in here ever talks to the real service. It knows nothing of the
-reconciler's files, plans or client: they meet over HTTP, as they do in life. This is the one door: nothing outside
+reconciler's files, plans or client: they talk over HTTP only. This is the one door: nothing outside
 imports a module of this package. Each name below is loaded where it is first used, because the store needs no HTTP and
 only a served sandbox needs a server.
 
@@ -69,7 +69,7 @@ _ROOMS: Final = {
     "wire": ("ConnectionLost",),
 }
 
-if not TYPE_CHECKING:  # a type checker would take any name for one of the door
+if not TYPE_CHECKING:  # with this function, a type checker would accept any name
 
     def __getattr__(name: str) -> object:
         """Return a name of the door from the module that has it."""

@@ -1,9 +1,9 @@
 """The ASGI application: routes bound to a store, a clock and faults, and the routes that steer the simulator itself.
 
 Runs in process (through a client's ASGI transport) or on a port (:mod:`reconciler.sandbox.serve`); both are the same
-application. Passes :class:`ConnectionLost` up where a fault says that the connection dies. What lies under
-``/_sandbox`` the real service has not: it needs no key, is not counted by the rate limit, not logged, and never spoilt;
-a mistake there is a 400 whose ``error`` says what to repair.
+application. Passes :class:`ConnectionLost` up where a fault says that the connection dies. The
+paths under ``/_sandbox`` do not exist on the real service. They need no key, don't count for the rate limit, are not
+logged and never meet a fault; a mistake there is a 400 whose ``error`` says what to repair.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from starlette.routing import Route, Router
 
 from reconciler.core.codec import iso
 from reconciler.core.errors import SandboxError
-from reconciler.sandbox.checks import Fields, Problems
+from reconciler.sandbox.checks import FieldProblems, Fields
 from reconciler.sandbox.faults import Faults, fault_data, parse_faults
 from reconciler.sandbox.gateway import Endpoint, Gateway
 from reconciler.sandbox.model import Refused
@@ -92,7 +92,7 @@ class AdminEndpoint(Struct, frozen=True):
 
 
 def _advance(gateway: Gateway, request: Request) -> Any:
-    problems = Problems()
+    problems = FieldProblems()
     fields = Fields(request.document(), "", problems, known=("ms",))
     if "ms" not in fields:
         problems.add("ms", "is missing", "write the milliseconds to move the clock ahead by")

@@ -22,7 +22,7 @@ _LONGEST_SHOWN: Final = 60
 _LONGEST_TEXT: Final = 1_000
 
 
-class Problems:
+class FieldProblems:
     """What was found wrong so far, in the order it was found."""
 
     def __init__(self) -> None:
@@ -43,12 +43,12 @@ class Problems:
 class Fields:
     """The keys of one mapping. Each reader returns its ``default`` where the key is missing or its value is wrong."""
 
-    def __init__(self, data: object, address: str, problems: Problems, *, known: Iterable[str]) -> None:
+    def __init__(self, data: object, address: str, problems: FieldProblems, *, known: Iterable[str]) -> None:
         self.address = address
         self._problems = problems
         self._data: dict[object, object] = {}
         if not isinstance(data, dict):
-            problems.add(address, f"must be a mapping, not {shown(data)}")
+            problems.add(address, f"must be a mapping, not {quoted(data)}")
             return
         self._data = data
         names = list(known)
@@ -56,7 +56,7 @@ class Fields:
             if key not in names:
                 near = _near(str(key), names)
                 hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(names)}"
-                problems.add(self.at(shown(key)), "is not a known field", hint)
+                problems.add(self.at(quoted(key)), "is not a known field", hint)
 
     def __contains__(self, key: str) -> bool:
         return key in self._data
@@ -79,7 +79,7 @@ class Fields:
             return None
         value = self._data[key]
         if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_TEXT:
-            self.problem(key, f"must be a text of 1 to {_LONGEST_TEXT} characters, not {shown(value)}")
+            self.problem(key, f"must be a text of 1 to {_LONGEST_TEXT} characters, not {quoted(value)}")
             return None
         return value
 
@@ -87,7 +87,7 @@ class Fields:
         """Return a whole number from ``least`` to ``most``."""
         value = self._data.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            self.problem(key, f"must be a whole number from {least} to {most}, not {shown(value)}")
+            self.problem(key, f"must be a whole number from {least} to {most}, not {quoted(value)}")
             return default
         return value
 
@@ -101,7 +101,7 @@ class Fields:
             return kind(value)
         near = _near(str(value), words)
         self.problem(
-            key, f"must be one of {', '.join(words)}, not {shown(value)}", f"did you mean {near[0]}?" if near else ""
+            key, f"must be one of {', '.join(words)}, not {quoted(value)}", f"did you mean {near[0]}?" if near else ""
         )
         return default
 
@@ -112,7 +112,7 @@ def _near(word: str, words: list[str]) -> list[str]:
     return difflib.get_close_matches(word, words, n=1)
 
 
-def shown(value: object) -> str:
+def quoted(value: object) -> str:
     """Return a value from outside for an error message: harmless and short."""
     if value is None:
         return "nothing"

@@ -114,7 +114,7 @@ class Enrolled(Struct, frozen=True, kw_only=True):
         return replace(self, state=AutomationState.ACTIVE, next_due_ms=now_ms, updated_ms=now_ms)
 
     def stop(self, now_ms: int) -> Enrolled:
-        """Stop the schedule; what was due stays written down."""
+        """Stop the schedule. The due time stays readable, as on the service (API facts §1.3)."""
         self._require_schedule()
         if self.state is AutomationState.PAUSED:
             return self

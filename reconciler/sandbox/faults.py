@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.sandbox.checks import Fields, Problems, shown
+from reconciler.sandbox.checks import FieldProblems, Fields, quoted
 from reconciler.sandbox.model import Course
 from reconciler.sandbox.wire import json_reply
 
@@ -164,9 +164,9 @@ class Faults:
 
 def parse_faults(data: object) -> tuple[Fault, ...]:
     """Return the rules that a list of plain data describes; raises ``SandboxError`` that lists every problem."""
-    problems = Problems()
+    problems = FieldProblems()
     if not isinstance(data, list):
-        problems.add("", f"must be a list of rules, not {shown(data)}")
+        problems.add("", f"must be a list of rules, not {quoted(data)}")
         problems.stop("the list of faults")
         return ()
     rules = [_fault(entry, f"faults[{index}]", problems) for index, entry in enumerate(data)]
@@ -185,8 +185,8 @@ def fault_data(fault: Fault) -> dict[str, object]:
     return data | {name: getattr(fault, name) for name in _PARAMETERS.get(fault.kind, ())}
 
 
-def _fault(entry: object, address: str, problems: Problems) -> Fault | None:
-    kind = Fields(entry, address, Problems(), known=("kind",)).choice("kind", FaultKind, default=None)
+def _fault(entry: object, address: str, problems: FieldProblems) -> Fault | None:
+    kind = Fields(entry, address, FieldProblems(), known=("kind",)).choice("kind", FaultKind, default=None)
     parameters = _PARAMETERS.get(kind, ()) if kind else _EVERY_PARAMETER
     fields = Fields(entry, address, problems, known=("kind", "operation", "portfolio", "times", *parameters))
     if "kind" not in fields:

@@ -1,4 +1,4 @@
-"""What happens to every call, whatever it asks for: it is logged, counted, checked for a key, and spoilt on request.
+"""What happens to every call, whatever it asks for: it is logged, counted, checked for a key, and fails on request.
 
 In: a request and the methods its path has. Out: a reply, or :class:`ConnectionLost`. Knows neither routes nor the
 shape of answers; those come in with each :class:`Endpoint`. A key is known by its own text alone; nothing is stored.
@@ -67,7 +67,7 @@ class Trace(Struct, frozen=True):
     now_ms: int
 
 
-class ListPage(Struct, frozen=True):
+class DataPage(Struct, frozen=True):
     """One page of a list; the cursor of the next stands beside its data (API facts §1.4), ``None`` at the end."""
 
     data: Data
@@ -80,9 +80,9 @@ class Envelope(Struct, frozen=True):
     traced: bool
     error: Callable[[Refused], Data]
 
-    def success(self, said: Data | ListPage | None, trace: Trace) -> Data:
+    def success(self, said: Data | DataPage | None, trace: Trace) -> Data:
         """Wrap an answer."""
-        if isinstance(said, ListPage):
+        if isinstance(said, DataPage):
             return {"success": True, "data": said.data, **self._tracing(trace), "nextCursor": said.next_cursor}
         return {"success": True, "data": said, **self._tracing(trace)}
 
@@ -105,7 +105,7 @@ class Handler(Struct, frozen=True):
     """
 
     operation: Operation
-    work: Callable[[Simulator, Request], Data | ListPage | None]
+    work: Callable[[Simulator, Request], Data | DataPage | None]
     family: PathFamilies | None = None
     scope: ApiScope | None = None
     public: bool = False

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from reconciler.core.codec import LATEST_MS
 
 TimeMs = Annotated[int, Meta(ge=-(10**13), le=LATEST_MS)]
-"""UTC epoch milliseconds. A machine without a battery begins in 1970, and what a seed tells of lies before that."""
+"""UTC epoch milliseconds. A machine without a clock battery starts in 1970, and a seed's history must fit before."""
 
 
 class AutomationState(StrEnum):
@@ -93,7 +93,7 @@ def too_short_for_ethereum(wanted: str) -> Refused:
 def made_up(size: int, what: str, instance: str, portfolio: str, number: int = 0) -> str:
     """Return ``size`` bytes as hexadecimal digits, to make ids and addresses of.
 
-    There is no chance in it: the same things always get the same ids, so the id of a run need not be stored.
+    Nothing is random: the same input always gives the same id, so the id of a run need not be stored.
     """
     return blake2b(f"{what}:{instance}:{portfolio}:{number}".encode(), digest_size=size).hexdigest()
 
@@ -104,7 +104,7 @@ def owner_address(instance: str, portfolio: str) -> str:
 
 
 class Course(StrEnum):
-    """What becomes of one rebalance, settled when it is asked for."""
+    """How one rebalance will go; decided when it is requested."""
 
     COMPLETED = "completed"
     FAILED = "failed"

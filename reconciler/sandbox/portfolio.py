@@ -29,7 +29,7 @@ from reconciler.sandbox.model import (
 )
 
 RUNS_KEPT: Final = 20
-"""How many of the newest runs are remembered one by one; older ones only count."""
+"""How many of the newest runs are kept one by one; of older ones only the number is known."""
 MAINNET: Final = "ethereum"
 DEFAULT_INTERVAL_MS: Final = 6 * HOUR_MS
 """What a start without a usable interval gets (API facts §6)."""

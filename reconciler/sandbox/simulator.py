@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from reconciler.core.model import Cadence
     from reconciler.sandbox.enrolled import Strategy
     from reconciler.sandbox.model import Course
-    from reconciler.sandbox.store import Facts, Store
+    from reconciler.sandbox.store import Store, StoreFacts
 
     SomeView = TypeVar("SomeView", "View", "EnrolledView")
 
@@ -33,7 +33,7 @@ class View(Struct, frozen=True):
 
     portfolio: Portfolio
     now_ms: int
-    facts: Facts
+    facts: StoreFacts
 
 
 class EnrolledView(Struct, frozen=True):
@@ -41,7 +41,7 @@ class EnrolledView(Struct, frozen=True):
 
     portfolio: Enrolled
     now_ms: int
-    facts: Facts
+    facts: StoreFacts
     strategy: Strategy
 
 
@@ -153,7 +153,7 @@ class Simulator(Struct, frozen=True):
         return found
 
 
-def _operation_id(facts: Facts, enrolled: Enrolled) -> str:
+def _operation_id(facts: StoreFacts, enrolled: Enrolled) -> str:
     """Return the id of the newest manual rebalance of a portfolio; no operation has it where there is none.
 
     It holds a run id that is itself URL-encoded, as in life (API facts §1.4): who does not encode it again into a path

@@ -1,7 +1,7 @@
 """The simulated Glider's memory: one SQLite file, or memory alone.
 
 In: a seed, then changed values. Out: values as they were saved, and the one row of facts about the whole
-(:class:`Facts`). Several processes may have the same file open: reads see each other's commits, writes queue up.
+(:class:`StoreFacts`). Several processes may have the same file open: reads see each other's commits, writes queue up.
 Knows nothing of HTTP and of what the changes mean. The only module of the simulator that imports sqlite3; whatever
 SQLite complains about leaves here as :class:`~reconciler.core.errors.SandboxError`, and so does content that this
 program did not write.
@@ -92,7 +92,7 @@ _TABLES: Final[Mapping[type[Struct], _Table]] = {
 }
 
 
-class Facts(Struct, frozen=True):
+class StoreFacts(Struct, frozen=True):
     """What is true of the whole simulated service at this moment.
 
     ``instance`` is new after every load and reset: whoever remembers things about an earlier one must forget them.
@@ -164,14 +164,14 @@ class Store:
         """How far the clock was moved ahead."""
         return self.facts().clock_offset_ms
 
-    def facts(self) -> Facts:
+    def facts(self) -> StoreFacts:
         """Return what is true of the whole, as of now: another process may have changed it."""
         row = self._run("SELECT instance, clock_offset_ms, settings FROM sandbox").fetchone()
         if row is None:
             raise self.damaged("it holds no facts about itself")
         instance, offset, settings = row
         try:
-            return Facts(instance, offset, _settings(settings))
+            return StoreFacts(instance, offset, _settings(settings))
         except ValueError as error:
             raise self.damaged("its settings can't be read") from error
 

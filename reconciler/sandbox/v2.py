@@ -15,7 +15,7 @@ from reconciler.core.codec import iso
 from reconciler.core.model import Cadence
 from reconciler.sandbox.enrolled import INTERVALS_MS, Enrolled, Strategy
 from reconciler.sandbox.faults import Operation
-from reconciler.sandbox.gateway import DEFAULT_SCOPES, LEGACY_KEY, Data, Envelope, Handler, ListPage, Routing, scopes_of
+from reconciler.sandbox.gateway import DEFAULT_SCOPES, LEGACY_KEY, Data, DataPage, Envelope, Handler, Routing, scopes_of
 from reconciler.sandbox.model import AutomationState, Code, Phase, Refused, invalid, made_up, stage
 from reconciler.sandbox.seed import CHAINS
 from reconciler.sandbox.settings import ApiScope
@@ -76,12 +76,12 @@ def v2_paths() -> Routing:
     }
 
 
-def _portfolios(simulator: Simulator, request: Request) -> ListPage:
+def _portfolios(simulator: Simulator, request: Request) -> DataPage:
     """Answer with a page, newest first; each row has the whole schedule."""
     limit, after, wanted = _limit(request), _after(request), _wanted(request)
     found = simulator.page(wanted, after=after, most=limit + 1)
     rows = [_row(view) for view in found[:limit]]
-    return ListPage({"portfolios": rows}, _cursor([view.portfolio for view in found], limit))
+    return DataPage({"portfolios": rows}, _cursor([view.portfolio for view in found], limit))
 
 
 def _portfolio(simulator: Simulator, request: Request) -> Data:
@@ -120,11 +120,11 @@ def _operation(simulator: Simulator, request: Request) -> Data:
     }
 
 
-def _strategies(simulator: Simulator, request: Request) -> ListPage:
+def _strategies(simulator: Simulator, request: Request) -> DataPage:
     """Answer with a page of our own strategies, newest first."""
     limit, after = _limit(request), _after(request)
     found = simulator.store.page(Strategy, {}, after=after, most=limit + 1)
-    return ListPage({"strategies": [_strategy_data(one) for one in found[:limit]]}, _cursor(found, limit))
+    return DataPage({"strategies": [_strategy_data(one) for one in found[:limit]]}, _cursor(found, limit))
 
 
 def _strategy(simulator: Simulator, request: Request) -> Data:

@@ -13,7 +13,7 @@ from reconciler.api.client import Glider
 from reconciler.api.fleet import LastRunQuery, read_all, read_last, read_names, read_recent
 from reconciler.api.transport import Transport
 from reconciler.cli.status import table_reason
-from reconciler.core.adoption import Found, make_adoption
+from reconciler.core.adoption import Adoptable, make_adoption
 from reconciler.core.errors import ApiError, ExitReason, FailureKind
 from reconciler.core.model import ApiVersion, Desired, Live, Paths, PortfolioId, RunState, Status
 from reconciler.core.rebalance import Knowledge, LastRebalance, Rebalance, RebalanceStatus
@@ -192,7 +192,7 @@ def test_a_name_that_could_not_be_read_is_noted() -> None:
     """The portfolio is declared without it, and a comment says so."""
     portfolio = PortfolioId("aaa")
     adoption = make_adoption(
-        Found(
+        Adoptable(
             live={portfolio: Live(id=portfolio, status=Status.ACTIVE)},
             versions={portfolio: ApiVersion.V1},
             names={portfolio: ApiError(FailureKind.SERVER, "broke")},

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from stub_service import Request, Service, api_of, fail, ok, sent, transport
 
-from reconciler.api.fleet import read_strategies
+from reconciler.api.fleet import read_cadences
 from reconciler.api.v2 import strategy_live_of
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.intent import Call
@@ -108,7 +108,7 @@ def test_several_are_read_once_each() -> None:
     async def go(service: Service) -> Any:
         async with transport(service) as client:
             ids = [StrategyId(i) for i in ("c", "b", "a", "a")]
-            return await read_strategies(api_of(client), ids, parallelism=2)
+            return await read_cadences(api_of(client), ids, parallelism=2)
 
     service = Service(answer)
     found = asyncio.run(go(service))
@@ -126,7 +126,7 @@ def test_a_refused_key_ends_the_reading() -> None:
     async def go() -> Any:
         async with transport(Service(lambda _: fail(401, "API_102"))) as client:
             ids = [StrategyId(f"s{n}") for n in range(5)]
-            return await read_strategies(api_of(client), ids, parallelism=2)
+            return await read_cadences(api_of(client), ids, parallelism=2)
 
     with pytest.raises(ApiError) as raised:
         asyncio.run(go())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from reconciler.apply.announce import LOOKS_TOO_OLD, WAITS, WAITS_SECONDS, Announcer, Sight, look_until, may_repeat
+from reconciler.apply.announce import LOOKS_TOO_OLD, WAITS, WAITS_SECONDS, Announcer, Sight, look_until, may_send_again
 from reconciler.apply.journal import SqliteJournal, open_journal
 from reconciler.apply.run import Stop
 from reconciler.apply.trigger import Order, trigger_all
@@ -467,7 +467,7 @@ def test_a_lost_answer_without_effect(kind: Kind) -> None:
     still = kind.still or kind.before
     begun = [(kind.look, kind.before), (kind.sent(1), LOST), *[(kind.lost_look, still)] * LOOKS]
     repeats = kind.call in (Call.PAUSE, Call.RESUME, Call.SET_CADENCE)
-    assert may_repeat(kind.intended) is repeats
+    assert may_send_again(kind.intended) is repeats
     ended = Harness(kind, *begun, *(good(kind, 2) if repeats else [])).end()
     assert ended.journal == ([("unseen", "no answer"), *sent_rows(kind)] if repeats else [("unknown", "no answer")])
     assert (ended.outcome, ended.calls) == ("done" if repeats else "unknown", calls(kind, 1 + repeats))
@@ -477,7 +477,7 @@ def test_a_lost_answer_without_effect(kind: Kind) -> None:
 @every_kind
 def test_a_lost_answer_and_a_person_before_it_is_sent_again(kind: Kind) -> None:
     """The look before the second attempt finds what moved, and nothing more is sent."""
-    if not may_repeat(kind.intended):
+    if not may_send_again(kind.intended):
         return
     begun = [(kind.look, kind.before), (kind.sent(1), LOST), *[(kind.look, kind.before)] * LOOKS]
     ended = Harness(kind, *begun, (kind.look, kind.moved)).end()
@@ -487,7 +487,7 @@ def test_a_lost_answer_and_a_person_before_it_is_sent_again(kind: Kind) -> None:
 @every_kind
 def test_after_a_lost_answer_looks_count_anew(kind: Kind) -> None:
     """The second attempt may be too old as well: then it looks again, up to the same bound in all."""
-    if not may_repeat(kind.intended):
+    if not may_send_again(kind.intended):
         return
     begun = [(kind.look, kind.before), (kind.sent(1), LOST), *[(kind.look, kind.before)] * LOOKS]
     ended = Harness(kind, *begun, *late(kind, 2, 2_500), *good(kind, 3)).end()

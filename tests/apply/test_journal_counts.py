@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.apply.journal import SqliteJournal, open_journal, read_memory, read_runs
-from reconciler.apply.journalfile import open_to_write
+from reconciler.apply.journalfile import writable_connection
 from reconciler.core.errors import JournalError
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Before, Call, Intent, OpenIntent, WriteOutcome
 from reconciler.core.model import ApiVersion, Cadence, PortfolioId, Record, RunState, StrategyId, address_of
@@ -370,7 +370,7 @@ QUESTIONS: dict[str, Callable[[SqliteJournal], object]] = {
 def test_no_question_reads_every_write(place: Path, question: Callable[[SqliteJournal], object]) -> None:
     """Whatever is asked for every change is found by an index, however many writes there are."""
     asked: list[str] = []
-    with closing(open_to_write(place)) as connection:
+    with closing(writable_connection(place)) as connection:
         connection.set_trace_callback(asked.append)
         question(SqliteJournal(connection, path=place, base_url=HERE, now_ms=lambda: NOON_MS))
         connection.set_trace_callback(None)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.apply.journalfile import SCHEMA_VERSION, broken, lock, open_to_read, open_to_write
+from reconciler.apply.journalfile import SCHEMA_VERSION, broken, lock, open_to_read, writable_connection
 from reconciler.core.errors import JournalBusy, JournalError
 from tests.apply.scripted import edit
 from tests.support import folder
@@ -34,7 +34,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture
 def made(place: Path) -> Path:
-    open_to_write(place).close()
+    writable_connection(place).close()
     return place
 
 
@@ -50,7 +50,7 @@ def pragma(connection: sqlite3.Connection, name: str) -> object:
 
 def test_a_new_journal(place: Path) -> None:
     """An empty file becomes a journal that says what it is and survives a power cut; what lies beside it is empty."""
-    with closing(open_to_write(place)) as connection:
+    with closing(writable_connection(place)) as connection:
         assert (pragma(connection, "application_id"), pragma(connection, "user_version")) == (GRLC, SCHEMA_VERSION)
         assert (pragma(connection, "journal_mode"), pragma(connection, "synchronous")) == ("truncate", 2)
         assert connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1").fetchall() == [
@@ -63,7 +63,7 @@ def test_a_new_journal(place: Path) -> None:
             connection.execute(A_RUN)
         assert place.with_name("journal.db-journal").stat().st_size == 0
     assert sorted(path.name for path in place.parent.iterdir()) == ["journal.db", "journal.db-journal"]
-    with closing(open_to_write(place)) as connection:
+    with closing(writable_connection(place)) as connection:
         assert (pragma(connection, "journal_mode"), pragma(connection, "synchronous")) == ("truncate", 2)
         assert connection.execute("SELECT COUNT(*) FROM runs").fetchone() == (1,)
 
@@ -72,7 +72,7 @@ def test_waiting_for_others(made: Path) -> None:
     """Whoever finds the file busy waits ten seconds for it, to write and to read."""
     reader = open_to_read(made)
     assert reader is not None
-    with closing(open_to_write(made)) as writer, closing(reader):
+    with closing(writable_connection(made)) as writer, closing(reader):
         assert (pragma(writer, "busy_timeout"), pragma(reader, "busy_timeout")) == (10_000, 10_000)
 
 
@@ -93,7 +93,7 @@ def test_nothing_to_read(place: Path) -> None:
     assert open_to_read(place) is None
 
 
-OPENINGS = pytest.mark.parametrize("opening", [open_to_write, open_to_read])
+OPENINGS = pytest.mark.parametrize("opening", [writable_connection, open_to_read])
 
 
 @OPENINGS
@@ -167,7 +167,7 @@ def loop(path: Path) -> None:
 def test_what_is_no_file_is_no_journal(place: Path, make: Callable[[Path], None]) -> None:
     """It is refused before it is opened, and nothing is made beside it: neither a lock nor a database."""
     make(place)
-    for using in (open_to_write, open_to_read, lambda path: lock(path, "p")):
+    for using in (writable_connection, open_to_read, lambda path: lock(path, "p")):
         summary, detail = refusal(partial(using, place))
         assert summary.startswith(f"the journal {place} can't be used: ")
         assert detail == WAY_OUT
@@ -188,7 +188,7 @@ def test_what_is_no_file_is_no_lock(place: Path, make: Callable[[Path], None]) -
 @pytest.fixture
 def sealed(place: Path) -> Iterator[Path]:
     """A folder that can't be written to, with a journal of each version."""
-    open_to_write(place).close()
+    writable_connection(place).close()
     with closing(sqlite3.connect(place.with_name("old.db"))) as connection:
         connection.executescript(OLD)
     for path in (place, place.with_name("old.db")):
@@ -241,7 +241,7 @@ def test_damage_is_found_before_anything_is_written(made: Path) -> None:
             [(number, f"p{number}") for number in range(500)],
         )
     break_index(made)
-    summary, detail = refusal(lambda: open_to_write(made))
+    summary, detail = refusal(lambda: writable_connection(made))
     assert summary.startswith(f"the journal {made} can't be used: it is damaged: ")
     assert detail == WAY_OUT
 
@@ -326,15 +326,15 @@ def columns_and_indices(connection: sqlite3.Connection) -> list[object]:
 
 def test_an_old_journal_is_upgraded(old: Path) -> None:
     """Whoever opens it to write makes it a present one, in the present kind of file, with all that was in it."""
-    with closing(open_to_write(old)) as connection:
+    with closing(writable_connection(old)) as connection:
         assert (pragma(connection, "user_version"), pragma(connection, "journal_mode")) == (SCHEMA_VERSION, "truncate")
         assert content(connection) == UPGRADED
         assert not connection.in_transaction
-        with closing(open_to_write(old.with_name("new.db"))) as new:
+        with closing(writable_connection(old.with_name("new.db"))) as new:
             assert columns_and_indices(connection) == columns_and_indices(new)
     assert old.read_bytes()[18:20] == b"\x01\x01"  # what marks a file with a write-ahead log is a 2
     assert not old.with_name("journal.db-wal").exists()
-    with closing(open_to_write(old)) as connection:
+    with closing(writable_connection(old)) as connection:
         assert content(connection) == UPGRADED
 
 
@@ -350,7 +350,7 @@ def test_an_old_journal_whose_process_died(old: Path) -> None:
     assert connection is not None
     with closing(connection):
         assert connection.execute("SELECT id FROM runs").fetchall() == [(4,), (5,)]
-    with closing(open_to_write(copy)) as connection:
+    with closing(writable_connection(copy)) as connection:
         assert connection.execute("SELECT id FROM runs").fetchall() == [(4,), (5,)]
     assert not copy.with_name("copy.db-wal").exists()
 
@@ -390,7 +390,7 @@ def test_an_old_journal_that_is_damaged(old: Path, opening: Callable[[Path], obj
 def cut_off(made: Path, place: Path) -> None:
     """Put at ``place`` what a process leaves that is killed inside a commit: a half-written file and its journal."""
     place.parent.mkdir()
-    with closing(open_to_write(made)) as connection:
+    with closing(writable_connection(made)) as connection:
         connection.execute(A_RUN)
         connection.commit()
         connection.execute("PRAGMA cache_size = 2")  # so that pages reach the file before the end
@@ -416,7 +416,7 @@ def test_a_kill_inside_a_commit(made: Path) -> None:
         "of the journal needs both files."
     )
     assert place.read_bytes() == before
-    with closing(open_to_write(place)) as connection:
+    with closing(writable_connection(place)) as connection:
         assert connection.execute("SELECT id FROM runs").fetchall() == [(1,)]
     reader = open_to_read(place)
     assert reader is not None
@@ -433,7 +433,7 @@ def test_links_lead_to_one_lock(place: Path) -> None:
     linked_folder.symlink_to(real, target_is_directory=True)
     names = (real / "journal.db", linked_file, linked_folder / "journal.db", real / "sub" / ".." / "journal.db")
     for first in names:
-        with closing(lock(first, "pid 7")), closing(open_to_write(first)):
+        with closing(lock(first, "pid 7")), closing(writable_connection(first)):
             for second in names:
                 with pytest.raises(JournalBusy) as caught:
                     lock(second, "pid 8")
@@ -456,12 +456,12 @@ def test_a_link_to_nothing(place: Path) -> None:
     place.symlink_to(place.parent / "deep" / "journal.db")
     assert open_to_read(place) is None
     with closing(lock(place, "p")):
-        open_to_write(place).close()
+        writable_connection(place).close()
     assert (place.parent / "deep" / "journal.db").is_file()
     assert place.is_symlink()
 
 
-@pytest.mark.parametrize("using", [open_to_write, open_to_read, lambda path: lock(path, "p")])
+@pytest.mark.parametrize("using", [writable_connection, open_to_read, lambda path: lock(path, "p")])
 def test_a_link_in_a_circle(place: Path, using: Callable[[Path], object]) -> None:
     """A link that leads to itself is told as such, not as a journal that is missing."""
     place.symlink_to(place)
@@ -476,7 +476,7 @@ def test_a_second_name(made: Path) -> None:
     other = made.parent / "other.db"
     other.hardlink_to(made)
     for name in (made, other):
-        assert refusal(partial(open_to_write, name)) == (
+        assert refusal(partial(writable_connection, name)) == (
             f"the journal {name} has a second name (a hard link), so another apply could write to it at the same time",
             "Remove the other name, or replace it with a symbolic link. Both names of a link share one lock.",
         )
@@ -484,7 +484,7 @@ def test_a_second_name(made: Path) -> None:
         assert reader is not None
         reader.close()
     other.unlink()
-    open_to_write(made).close()
+    writable_connection(made).close()
 
 
 def test_the_lock(place: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reconciler.core.adoption import Found, Ground, OmitReason, Omitted, make_adoption
+from reconciler.core.adoption import Adoptable, Ground, OmitReason, Omitted, make_adoption
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.model import (
     ApiVersion,
@@ -38,10 +38,10 @@ def live(name: str, status: Status = Status.ACTIVE, **more: Any) -> Live:
     return Live(id=PortfolioId(name), status=status, **more)
 
 
-def found(*lives: Live, v2: str = "", **more: Any) -> Found:
+def found(*lives: Live, v2: str = "", **more: Any) -> Adoptable:
     """Return what was read; ``v2`` names those of the other API."""
     of_v2 = v2.split()
-    return Found(
+    return Adoptable(
         live={one.id: one for one in lives}, versions={one.id: V2 if one.id in of_v2 else V1 for one in lives}, **more
     )
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.core.diagnostics import Diagnostic, Severity
-from reconciler.core.evidence import SLACK_MS, believed, doubt, doubts_told, marked, observed, observed_record
+from reconciler.core.evidence import SLACK_MS, believed, doubt, doubts_told, observed, observed_record, with_mark
 from reconciler.core.model import Live, PortfolioId, Record, RunState, Status
 from reconciler.core.ports import Memory
 from tests.support import HOUR_MS, NOON_MS
@@ -37,16 +37,16 @@ DOUBTS: dict[str, tuple[Record, Live, str | None, str | None]] = {
         None,
         "is of a time that has not come yet",
     ),
-    "our last pause": (KNOWN, live(Status.PAUSED, pause_reason=marked("x", "00002a")), "00002a", None),
+    "our last pause": (KNOWN, live(Status.PAUSED, pause_reason=with_mark("x", "00002a")), "00002a", None),
     "another pause of ours": (
         KNOWN,
-        live(Status.PAUSED, pause_reason=marked("x", "00002b")),
+        live(Status.PAUSED, pause_reason=with_mark("x", "00002b")),
         "00002a",
         "is older than our pause 00002b, which this journal does not know as the last one",
     ),
     "a pause of ours that no journal knows": (
         KNOWN,
-        live(Status.PAUSED, pause_reason=marked("x", "00002b")),
+        live(Status.PAUSED, pause_reason=with_mark("x", "00002b")),
         None,
         "is older than our pause 00002b, which this journal does not know as the last one",
     ),
@@ -83,7 +83,7 @@ def test_only_its_own_record_is_doubted() -> None:
 
 def test_the_last_pause_that_the_journal_knows_is_no_doubt() -> None:
     """A record is held against the pauses of its own portfolio."""
-    paused = live(Status.PAUSED, pause_reason=marked("x", "00002a"))
+    paused = live(Status.PAUSED, pause_reason=with_mark("x", "00002a"))
     for pauses, told in (({A: "00002a"}, []), ({B: "00002a"}, [A]), ({}, [A])):
         _, doubts = believed(Memory(records={A: KNOWN}, pauses=pauses), {A: paused}, now_ms=NOON_MS)
         assert list(doubts) == told

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.core.codec import iso
-from reconciler.core.evidence import marked, pause_id
+from reconciler.core.evidence import pause_id, with_mark
 from reconciler.core.intent import (
     Before,
     Call,
@@ -35,7 +35,7 @@ from tests.support import HOUR_MS, NOON_MS
 
 A, H = PortfolioId("a"), HOUR_MS
 TOKEN, OTHER = "7f3a9c", "00002a"
-OURS, THEIRS = marked("Freeze", TOKEN), "Paused from the app by maria"
+OURS, THEIRS = with_mark("Freeze", TOKEN), "Paused from the app by maria"
 V1, V2 = ApiVersion.V1, ApiVersion.V2
 ACTIVE, PAUSED, INACTIVE = Status.ACTIVE, Status.PAUSED, Status.INACTIVE
 
@@ -62,7 +62,7 @@ TABLE: dict[str, tuple[Intent, Live, Effect, Effect]] = {
     "v1 pause, prefixed": (intent(Call.PAUSE), live(PAUSED, f"Paused via API: {OURS}"), SHOWN, SHOWN),
     "v1 pause, mark changed": (intent(Call.PAUSE), live(PAUSED, f"{OURS} (key 1)"), SHOWN, SHOWN),
     "v1 pause, mark cut within the token": (intent(Call.PAUSE), live(PAUSED, OURS[:-3]), ELSES, ELSES),
-    "v1 pause, another pause of ours": (intent(Call.PAUSE), live(PAUSED, marked("x", OTHER)), ELSES, ELSES),
+    "v1 pause, another pause of ours": (intent(Call.PAUSE), live(PAUSED, with_mark("x", OTHER)), ELSES, ELSES),
     "v1 pause, the mark of an older version": (intent(Call.PAUSE), live(PAUSED, "[glider-reconciler]"), ELSES, ELSES),
     "v1 pause, a person's": (intent(Call.PAUSE), live(PAUSED, THEIRS), ELSES, ELSES),
     "v1 pause, no reason": (intent(Call.PAUSE), live(PAUSED), ELSES, SHOWN),

@@ -12,10 +12,10 @@ from reconciler.core.evidence import (
     is_cut,
     is_marked,
     is_our_due,
-    marked,
     pause_id,
     paused_by_us,
     unmarked,
+    with_mark,
     without_mark,
 )
 from reconciler.core.model import ApiVersion, Live, PortfolioId, Record, RunState, Status
@@ -49,9 +49,9 @@ def record(state: RunState = RunState.PAUSED, *, seen: bool = False, read_back: 
 SUFFIXED = f"Freeze [glider-reconciler {TOKEN}] (by key 12)"
 
 PAUSES: dict[str, tuple[Live, Record | None, bool]] = {
-    "marked": (live(f"Paused via API: {marked('Freeze', TOKEN)}"), None, True),
+    "marked": (live(f"Paused via API: {with_mark('Freeze', TOKEN)}"), None, True),
     "marked by an older version": (live(f"Paused via API: {MARK}  "), None, True),
-    "marked by another machine, another pause on record": (live(marked("x", "00002a")), record(read_back="y"), True),
+    "marked by another machine, another pause on record": (live(with_mark("x", "00002a")), record(read_back="y"), True),
     "mark not at the end": (live(f"{MARK} but do not resume"), record(), False),
     "a mark that somebody wrote behind": (live(SUFFIXED), record(seen=True), False),
     "as the service made it of our own pause": (live(SUFFIXED), record(read_back=SUFFIXED), True),
@@ -143,8 +143,8 @@ def test_an_imported_record_of_a_pause_without_a_reason(
 )
 def test_marked(declared: str | None, sent: str) -> None:
     """A pause is sent with its declared reason, or a stock phrase, and the mark with its token; a resume without."""
-    assert marked(declared, TOKEN) == f"{sent} [glider-reconciler 7f3a9c]"
-    assert is_marked(marked(declared, TOKEN))
+    assert with_mark(declared, TOKEN) == f"{sent} [glider-reconciler 7f3a9c]"
+    assert is_marked(with_mark(declared, TOKEN))
     assert unmarked(declared) == sent
     assert not is_marked(unmarked(declared))
 
@@ -203,13 +203,13 @@ def test_has_token(reason: str | None, token: str | None, *, found: bool) -> Non
 )
 def test_is_cut(reason: str | None, *, cut: bool) -> None:
     """A reason that ends within our mark was cut; one that ends in it, or never held it, was not."""
-    assert is_cut(reason, marked("Audit", TOKEN)) is cut
+    assert is_cut(reason, with_mark("Audit", TOKEN)) is cut
     assert not is_cut(reason, "Audit")
 
 
 def test_a_mark_in_the_declared_reason_is_not_ours_to_be_cut() -> None:
     """Only what was cut within the mark at the end lost a mark of this write."""
-    sent = marked("Like [glider-reconciler 000001]", TOKEN)
+    sent = with_mark("Like [glider-reconciler 000001]", TOKEN)
     assert not is_cut("Paused via API: Like [glider-reconciler 0000", sent)
     assert is_cut(f"Paused via API: {sent[:-1]}", sent)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
-from reconciler.api.fleet import read_strategies
+from reconciler.api.fleet import read_cadences
 from reconciler.apply.announce import settle
 from reconciler.apply.journal import open_journal, read_memory
 from reconciler.apply.run import Pace, Stop, apply_plan
@@ -314,7 +314,7 @@ class FaultyWorld(World):
         memory = read_memory(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms(), plans=plans)
         plan = await super()._plan(wanted, policy, plans)
         async with self.api() as api:
-            live = await read_strategies(api, self.cadences, parallelism=self.parallelism)
+            live = await read_cadences(api, self.cadences, parallelism=self.parallelism)
         strategies = Strategies(
             desired={name: StrategyDesired(id=name, schedule=cadence) for name, cadence in self.cadences.items()},
             live=live,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reconciler.api.fleet import read_fleet, read_strategies
+from reconciler.api.fleet import read_cadences, read_fleet
 from reconciler.apply.announce import settle
 from reconciler.apply.journal import open_journal, read_memory, read_runs
 from reconciler.apply.run import Pace, apply_plan
@@ -69,7 +69,7 @@ class StrategyWorld(World):
         memory = read_memory(self.journal, base_url=BASE_URL, now_ms=self.clock.now_ms())
         async with self.api(portfolios) as api:
             fleet = await read_fleet(api, wanted, whole=True, parallelism=self.parallelism)
-            live = await read_strategies(api, declared, parallelism=self.parallelism)
+            live = await read_cadences(api, declared, parallelism=self.parallelism)
             listed = await api.list_portfolios()
         plan = build_plan(Plan(base_url=BASE_URL, created_ms=self.clock.now_ms()), wanted, fleet.live, memory)
         counts = {strategy: listed.enrolled(strategy) for strategy in declared}
