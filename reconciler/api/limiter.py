@@ -124,6 +124,7 @@ class RequestLimiter:
         self._rate = Rate(max_rate_per_s)
         self._budget = RetryBudget()
         self._remaining: Remaining | None = Remaining()
+        self._no_connection = ""  # why the last request found none, in the words that everybody is told
         self._distrust_at = 0  # when a capped wait for a window ends; from then on the service's count is not believed
         self._clock = clock
         self._jitter = jitter
@@ -297,6 +298,7 @@ class RequestLimiter:
             self._limited(call, failure)
         elif failure.status is None and failure.kind in (FailureKind.UNREACHABLE, FailureKind.INTERRUPTED):
             self.gate.unanswered(self._clock.ticks_ms())
+            self._no_connection = failure.summary if failure.kind is FailureKind.UNREACHABLE else ""
         elif failure.kind in (FailureKind.SERVER, FailureKind.INTERRUPTED):
             self.gate.passed(call.number)
         else:
@@ -384,11 +386,10 @@ class RequestLimiter:
         """Return how long nothing may go out; raise :class:`ApiError` where that is too long to wait for."""
         now_ms = self._clock.ticks_ms()
         if self.gate.resting(now_ms):
-            raise ApiError(
-                FailureKind.UNREACHABLE,
-                "not sent: the service left many requests in a row unanswered; check the base URL and the network",
-                operation=operation,
-            )
+            # In the words of those that were sent: a service that is down is one cause, and one row.
+            unanswered = "not sent: the service left many requests in a row unanswered"
+            told = self._no_connection or f"{unanswered}; check the base URL and the network"
+            raise ApiError(FailureKind.UNREACHABLE, told, operation=operation)
         wait_ms = self.gate.wait_ms(now_ms)
         if wait_ms > LONGEST_WAIT_MS:
             said = f"would have us wait {wait_text(wait_ms)}; run again then"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.config.document import Document, Locator, Node, Value, error
 from reconciler.core.diagnostics import Diagnostic, Severity
+from reconciler.core.fields import AUTOMATION_FIELDS
 from reconciler.core.forms import Form, noun_of, shown_value
 from reconciler.core.tables import FieldSpec, FieldTable, Keyed, Kind, fields_of, json_schema, kind_at, stray
 from reconciler.core.text import harmless
@@ -31,6 +32,8 @@ _BUG: Final = "please report it with the file"
 _CREDENTIAL: Final = re.compile(r"(api|access|secret|auth).?(key|token)|token|secret|password", re.IGNORECASE)
 _ADDRESS: Final = re.compile(r"(base.?)?url|host|endpoint|server", re.IGNORECASE)
 _VARIABLE: Final = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+_OF_A_SEED: Final = frozenset({"started", "pause_reason", "word", "empty", "last_result"})
+"""What only a portfolio of the embedded Glider has."""
 _MOST_SEARCHES: Final = 200
 _MOST_CANDIDATES: Final = 500
 _LONGEST_WORD: Final = 128
@@ -79,6 +82,9 @@ def check_document(document: Document, table: FieldTable) -> tuple[list[Diagnost
     """
     if "format_version" in document.root and "version" not in document.root:
         return [_saved_file(document)], frozenset((name,) for name in document.root)
+    if _is_seed(document.root, table):
+        inside = ((name, key) for name, one in document.root.items() if isinstance(one, Node) for key in one)
+        return [_seed(document)], frozenset([*((name,) for name in document.root), *inside])
     variables = _variables(document)
     if conforms(document.root, table):
         return variables, frozenset()
@@ -136,6 +142,23 @@ def _saved_file(document: Document) -> Diagnostic:
     else:
         problem, repair = "this is what `-o json` prints", "name the YAML that it was made from"
     return error(Locator(document).key(("format_version",)), f"{problem}, not a file of portfolios", repair)
+
+
+def _is_seed(root: Node, table: FieldTable) -> bool:
+    """Whether this is what the embedded Glider is filled with, and not only ``status`` written for ``state``."""
+    entries = root.get("portfolios")
+    if table is not AUTOMATION_FIELDS or not isinstance(entries, Node):
+        return False
+    portfolios = [one for one in entries.values() if isinstance(one, Node)]
+    stated = any("state" in one for one in portfolios)
+    return not stated and ("settings" in root or any(_OF_A_SEED & one.keys() for one in portfolios))
+
+
+def _seed(document: Document) -> Diagnostic:
+    """Say of a seed one thing, and not that each of its fields is unknown."""
+    problem = "this is a seed of the embedded Glider, not a file of portfolios"
+    repair = "fill a sandbox with it by `sandbox load FILE`; in a file of portfolios each has a `state`"
+    return error(Locator(document).key(("portfolios",)), problem, repair)
 
 
 def _texts(node: Node, path: list[str]) -> Iterator[tuple[list[str], str]]:

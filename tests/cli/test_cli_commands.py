@@ -274,3 +274,14 @@ def test_help_teaches(shell: Shell, command: str) -> None:
     ended = shell(f"{command} --help")
     assert ended.code == 0
     assert f"reconciler {command}" in ended.out
+
+
+@pytest.mark.parametrize("command", ["plan", "drift", "status"])
+def test_a_service_that_is_down_is_one_row(shell: Shell, command: str) -> None:
+    """Also for the portfolios that were not asked for any more, and with the words of those that were."""
+    many = "".join(f"  p{number:02}: {{state: active, interval: 24h}}\n" for number in range(30))
+    shell.write("many.yaml", f"version: 1\nportfolios:\n{many}")
+    ended = shell(f"{command} -f many.yaml")
+    (row,) = [line for line in ended.out.splitlines() if "no connection to http://127.0.0.1:9" in line]
+    assert "30 portfolios" in row
+    assert "not sent" not in ended.out
