@@ -151,6 +151,9 @@ class Cleaner:
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             shutil.rmtree(self._folder, ignore_errors=True)
+        # Mutation testing runs the tests again and again in one process: each run makes a folder of its own.
+        os.environ.pop("TMPDIR", None)
+        tempfile.tempdir = None
 
 
 class Guard:
