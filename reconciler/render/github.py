@@ -100,7 +100,7 @@ def _page(ending: Ending, *, environment: str = "", commit: str = "") -> Page:
         tone=main.tone if ending.reason in (ExitReason.OK, ExitReason.CHANGES) else Tone.BAD,
         verdict=_verdict(ending, main),
         about=main.about,
-        pins=tuple(pins),
+        pins=lambda: pins,
         blocks=tuple(blocks),
     )
 

@@ -102,7 +102,7 @@ def markdown(page: Page, *, limit_bytes: int | None = None) -> str:
     """
     sign = f"{_SIGNS[page.tone]} " if page.tone in _SIGNS else ""
     head: list[str | _Table] = [f"### {sign}{inline(page.title)}: {inline(page.verdict)}"]
-    about = ", ".join(map(inline, (*page.pins, *page.about)))
+    about = ", ".join(map(inline, (*page.pins(), *page.about)))
     head += [_box(Tone.STRONG, (page.notice,))] if page.notice else []
     head += [f"<sub>{about}</sub>"] if about else []
     blocks = [*head, *(found for block in page.blocks for found in _block(block))]

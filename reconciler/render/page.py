@@ -17,7 +17,7 @@ from msgspec import Struct
 from reconciler.core.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from reconciler.core.diagnostics import Diagnostic
 
@@ -225,7 +225,7 @@ class Page(Struct, frozen=True, kw_only=True):
     """A whole page. ``title`` and ``verdict`` head a document, and ``last`` ends a text on a terminal: it is stable.
 
     ``notice`` is what must be read before anything else. ``about`` says what was compared with what; ``pins`` (commit
-    and fingerprint) belong to it where a page is kept.
+    and fingerprint) belong to it where a page is kept, and are made only there: a large plan's fingerprint takes time.
     """
 
     title: str
@@ -233,7 +233,7 @@ class Page(Struct, frozen=True, kw_only=True):
     tone: Tone = Tone.PLAIN
     notice: Cell = ()
     about: tuple[Cell, ...] = ()
-    pins: tuple[Cell, ...] = ()
+    pins: Callable[[], Sequence[Cell]] = tuple
     blocks: tuple[Block, ...] = ()
     last: tuple[str, ...] = ()
 

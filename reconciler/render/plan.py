@@ -114,7 +114,7 @@ def plan_page(plan: Plan) -> Page:
         verdict=words,
         notice=sentence(journal_notice(plan)),
         about=_about(plan),
-        pins=(("fingerprint ", code(fingerprint(plan))),),
+        pins=lambda: (("fingerprint ", code(fingerprint(plan))),),
         blocks=(Alone(_at_a_glance(plan)), *rows, *_notes(plan), *_unmanaged(plan)),
         last=(*filter(None, (strategies_line(plan),)), summary_line(plan.summary)),
     )
@@ -193,7 +193,7 @@ def report_page(report: ApplyReport, *, run: int | None = None) -> Page:
         tone=calm if good else Tone.BAD,
         verdict=", ".join([*words, *_left_alone(plan)]) or "nothing to do",
         about=_about(plan),
-        pins=(("fingerprint ", code(fingerprint(plan))),),
+        pins=lambda: (("fingerprint ", code(fingerprint(plan))),),
         blocks=(
             Alone((Counts(tuple((Span(one.text), count) for one, count in counts.items())),)),
             table,
