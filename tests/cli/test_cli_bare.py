@@ -168,6 +168,7 @@ def test_a_question_that_no_shell_asks(shell: Shell, monkeypatch: pytest.MonkeyP
     assert (ended.code, ended.out, ended.err) == (1, "", "")
 
 
+@pytest.mark.slow
 def test_completion_loads_no_client(shell: Shell) -> None:
     """It is asked at every key press: no client, no schema library, no event loop."""
     asked = "import sys; from reconciler.cli.main import run; run([]); print(*sys.modules)"

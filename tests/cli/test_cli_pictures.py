@@ -128,6 +128,7 @@ def screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
         yield Screen(served, monkeypatch)
 
 
+@pytest.mark.slow  # three terminals, and a service on a port
 @pytest.mark.parametrize("columns", COLUMNS)
 def test_pictures(screen: Screen, golden: Golden, columns: int) -> None:
     """Nothing is wider than the terminal, whatever stands in it; the last is what the apply before it left."""
