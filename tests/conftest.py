@@ -99,17 +99,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("slow")
 
 
-class Fence:
-    """Fails a test that would write to a device, or to a path that is neither in a temporary folder nor a tool's.
-
-    The operating system asks nobody who is root, so a command line that is drawn at random could replace a device.
-    What a test's own process does is heard, not what a process does that it started.
-    """
+class Listener:
+    """Hears what a test's own process does; no hook of the interpreter's can be taken away again, so it is switched."""
 
     def __init__(self) -> None:
         self._on = False
-        temporary = {tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())}
-        self._inside = tuple(f"{path}/" for path in (*temporary, *KEPT_HERE, "/dev/pts"))
         sys.addaudithook(self._hear)
 
     @pytest.hookimpl(wrapper=True)
@@ -119,6 +113,22 @@ class Fence:
             return (yield)
         finally:
             self._on = False
+
+    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        raise NotImplementedError
+
+
+class Fence(Listener):
+    """Fails a test that would write to a device, or to a path that is neither in a temporary folder nor a tool's.
+
+    The operating system asks nobody who is root, so a command line that is drawn at random could replace a device.
+    What a test's own process does is heard, not what a process does that it started.
+    """
+
+    def __init__(self) -> None:
+        temporary = {tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())}
+        self._inside = tuple(f"{path}/" for path in (*temporary, *KEPT_HERE, "/dev/pts"))
+        super().__init__()
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
@@ -156,20 +166,8 @@ class Cleaner:
         tempfile.tempdir = None
 
 
-class Guard:
+class Guard(Listener):
     """Fails a test that starts a process or opens a socket while only fast ones run: it wants the mark."""
-
-    def __init__(self) -> None:
-        self._on = False
-        sys.addaudithook(self._hear)
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self) -> Iterator[None]:
-        self._on = True
-        try:
-            return (yield)
-        finally:
-            self._on = False
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self._on:

@@ -367,9 +367,8 @@ class RequestLimiter:
             self._ceiling = math.inf
             return None
         size = self._remaining.next_size
-        self._ceiling = (
-            math.inf if size is None else max(1, size)
-        )  # 0 would never let anything go, and no ceiling would let go everybody who waits
+        # 0 would never let anything go, and no ceiling would let go everybody who waits.
+        self._ceiling = math.inf if size is None else max(1, size)
         wait_ms = self._remaining.reset_in_ms(self._service_ms())
         if shut and wait_ms:
             now_ms = self._clock.ticks_ms()

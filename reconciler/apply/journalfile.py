@@ -101,7 +101,6 @@ class Wanted(AtStart, frozen=True, kw_only=True, omit_defaults=True):
     offset_ms: _Milliseconds | None
     api: ApiVersion = ApiVersion.V1
     cadence: Cadence | None = msgspec.field(default=None, name="schedule")
-    # Rows have always said it so. Misread, a start whose answer was lost could trade a second time.
     run_on_start: bool = msgspec.field(default=False, name="run_now")
     skip_schedule_validation: bool = False
     before: Before = Before()

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.config.document import Document, Locator, Node, Value, error
 from reconciler.core.diagnostics import Diagnostic, Severity
-from reconciler.core.fields import AUTOMATION_FIELDS
 from reconciler.core.forms import Form, noun_of, shown_value
 from reconciler.core.tables import FieldSpec, FieldTable, Keyed, Kind, fields_of, json_schema, kind_at, stray
 from reconciler.core.text import harmless
@@ -80,11 +79,6 @@ def check_document(document: Document, table: FieldTable) -> tuple[list[Diagnost
     With each path come all those above it, so that one look tells whether anything in a section or entry is broken.
     What was refused already while reading, at the same place, is not said twice.
     """
-    if "format_version" in document.root and "version" not in document.root:
-        return [_saved_file(document)], frozenset((name,) for name in document.root)
-    if _is_seed(document.root, table):
-        inside = ((name, key) for name, one in document.root.items() if isinstance(one, Node) for key in one)
-        return [_seed(document)], frozenset([*((name,) for name in document.root), *inside])
     variables = _variables(document)
     if conforms(document.root, table):
         return variables, frozenset()
@@ -130,9 +124,11 @@ def _variables(document: Document) -> list[Diagnostic]:
     ]
 
 
-def _saved_file(document: Document) -> Diagnostic:
-    """Say of a file that a command saved what it is for, and not that each of its keys is unknown."""
+def saved_file(document: Document) -> Diagnostic | None:
+    """Return what a file is for that a command saved, instead of that each of its keys is unknown; else ``None``."""
     root = document.root
+    if "format_version" not in root or "version" in root:
+        return None
     if "fingerprint" in root:
         problem, repair = "this is a saved plan", "run it with `apply FILE`, or look at it with `show FILE`"
     elif "exported_at" in root:
@@ -144,18 +140,15 @@ def _saved_file(document: Document) -> Diagnostic:
     return error(Locator(document).key(("format_version",)), f"{problem}, not a file of portfolios", repair)
 
 
-def _is_seed(root: Node, table: FieldTable) -> bool:
-    """Whether this is what the embedded Glider is filled with, and not only ``status`` written for ``state``."""
-    entries = root.get("portfolios")
-    if table is not AUTOMATION_FIELDS or not isinstance(entries, Node):
-        return False
-    portfolios = [one for one in entries.values() if isinstance(one, Node)]
-    stated = any("state" in one for one in portfolios)
-    return not stated and ("settings" in root or any(_OF_A_SEED & one.keys() for one in portfolios))
-
-
-def _seed(document: Document) -> Diagnostic:
-    """Say of a seed one thing, and not that each of its fields is unknown."""
+def seed_file(document: Document) -> Diagnostic | None:
+    """Return that a file is what the embedded Glider is filled with, and not ``status`` written for ``state``."""
+    entries = document.section("portfolios")
+    # A file of portfolios has a state in its first entry, nearly always: no more of it is looked at.
+    if not entries or any("state" in one for one in entries.values() if isinstance(one, Node)):
+        return None
+    of_a_seed = any(_OF_A_SEED & one.keys() for one in entries.values() if isinstance(one, Node))
+    if not of_a_seed and "settings" not in document.root:
+        return None
     problem = "this is a seed of the embedded Glider, not a file of portfolios"
     repair = "fill a sandbox with it by `sandbox load FILE`; in a file of portfolios each has a `state`"
     return error(Locator(document).key(("portfolios",)), problem, repair)

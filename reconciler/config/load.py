@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.config.check import check_document
+from reconciler.config.check import check_document, saved_file, seed_file
 from reconciler.config.document import Document, Locator, error, with_excerpts
 from reconciler.config.files import discover
 from reconciler.config.merge import merge
@@ -105,6 +105,8 @@ def load_as(
     """
     document = read_yaml(file, data)
     diagnostics = list(document.diagnostics)
+    if document.whole and (saved := saved_file(document)):
+        raise ConfigInvalid(with_excerpts([saved], {file: data}), what=table.name)
     found, broken = check_document(document, table) if document.whole else ([], frozenset())
     made, complaints = make(document.root, broken)
     locator = Locator(document)
@@ -135,12 +137,17 @@ def read_sources(sources: Sequence[str], *, stdin: Callable[[], bytes], cwd: Pat
 
 
 def read_files(files: Sequence[tuple[str, bytes]], diagnostics: list[Diagnostic]) -> ReadFiles:
-    """Read files that were found, as names and bytes; ``diagnostics`` holds what was wrong with complaint them."""
+    """Read files that were found, as names and bytes; ``diagnostics`` holds what was wrong
+    with finding them. A file of ours that is for something else is left out, behind one problem.
+    """
     documents: list[Document] = []
     for file, data in files:
         document = read_yaml(file, data)
         diagnostics += document.diagnostics
         if document.whole:
+            if foreign := saved_file(document) or seed_file(document):
+                diagnostics.append(foreign)
+                continue
             found, broken = check_document(document, AUTOMATION_FIELDS)
             diagnostics += found
             document = replace(document, broken=broken)

@@ -283,3 +283,11 @@ def test_both_spellings_of_the_one_file(shell: Shell) -> None:
     shell.write("automation.yml", (shell.folder / "automation.yaml").read_text())
     ended = shell("validate")
     assert (ended.code, "second time" in ended.err) == (3, True), ended.err
+
+
+def test_a_seed_beside_the_files_is_one_problem(shell: Shell) -> None:
+    """Its portfolios are not declared a second time, and the other files are read as ever."""
+    ended = shell("validate -f automation.yaml -f seed.yaml")
+    assert ended.code == 3
+    assert "seed.yaml:3:1: this is a seed of the embedded Glider, not a file of portfolios" in ended.err
+    assert "the configuration has 1 problem" in ended.err
