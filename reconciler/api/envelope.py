@@ -116,9 +116,11 @@ def without_key(
     if not secret:
         return headers, body
     key, mask = secret.encode(), _MASK.encode()
-    headers = [(name, _plain_header(value.replace(key, mask), secret)) for name, value in headers]
+    # Nearly every answer passes these checks. They must be cheap, because ten thousand answers go through them.
+    values = b"\n".join([value for _, value in headers])
+    if key in values or _may_escape(values):
+        headers = [(name, _plain_header(value.replace(key, mask), secret)) for name, value in headers]
     body = body.replace(key, mask)
-    # Nearly every answer returns here. The check must be cheap, because up to ten thousand answers go through it.
     if not _may_escape(body) and key not in body.translate(None, _NOT_OF_A_KEY):
         return headers, body
     text = body.decode(errors="replace")
