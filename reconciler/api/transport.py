@@ -311,8 +311,9 @@ class Transport:
 
     ``proxy`` is used only when it is given; a proxy variable of the environment never is. ``base_url`` is checked by
     :func:`~reconciler.core.endpoint.checked_base_url`. With ``asgi_app`` the application is
-    called in this process and ``base_url`` is a mere label. ``jitter`` gives numbers from 0 up to 1. Raises
-    :class:`UsageError` for a base URL and :class:`ApiError` for a key that can't be used.
+    called in this process and ``base_url`` is a mere label. ``jitter`` gives numbers from 0 up to 1. At most
+    ``max_rate_per_s`` requests go out a second, evenly spaced. Raises :class:`UsageError` for a base URL and
+    :class:`ApiError` for a key that can't be used.
     """
 
     def __init__(
@@ -326,13 +327,18 @@ class Transport:
         asgi_app: object | None = None,
         proxy: str | None = None,
         timeouts: Timeouts | None = None,
+        max_rate_per_s: float | None = None,
     ) -> None:
         if parallelism < 1:
             raise UsageError(f"{parallelism} requests at a time are none", "Give --parallelism a number from 1 up.")
         self._clock = clock
         self._time = ServiceTime(clock)
         self._limiter = RequestLimiter(
-            parallelism=parallelism, clock=clock, jitter=jitter, service_ms=self._time.now_ms
+            parallelism=parallelism,
+            clock=clock,
+            jitter=jitter,
+            service_ms=self._time.now_ms,
+            max_rate_per_s=max_rate_per_s,
         )
         self.base_url = base_url if asgi_app is not None else checked_base_url(base_url)
         self.requests = 0
@@ -433,12 +439,18 @@ class Transport:
                 way.leave()
             await way.before_retry(call, failure)
 
-    async def look(self, path: str, *, operation: str) -> tuple[int, Sequence[tuple[bytes, bytes]], bytes]:
+    async def look(
+        self, path: str, *, operation: str, sending: Callable[[], None]
+    ) -> tuple[int, Sequence[tuple[bytes, bytes]], bytes]:
         """Send a read once and return status, headers and body as they come: for questions about the service itself.
 
-        Raises :class:`ApiError` where no whole answer comes.
+        ``sending`` is called once it may go out. Raises :class:`ApiError` where no whole answer comes.
         """
-        return await self._exchange("GET", path, None, operation)
+        await self._limiter.enter(self._limiter.call(operation, safe=True))
+        try:
+            return await self._exchange("GET", path, None, operation, sending)
+        finally:
+            self._limiter.leave()
 
     async def _exchange(
         self,

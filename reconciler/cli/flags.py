@@ -33,7 +33,7 @@ SECTIONS: Final[Mapping[str, frozenset[str]]] = {
             *("max_failures", "lock_timeout", "allow", "although_paused", "skip_schedule_validation"),
         )
     ),
-    "Connection": frozenset(("base_url", "sandbox", "proxy", "journal", "parallelism")),
+    "Connection": frozenset(("base_url", "sandbox", "proxy", "journal", "parallelism", "max_rate")),
 }
 """The parts of a long help, and which options stand in each, by the names of their values; all others: Output."""
 REST: Final = "Output"
@@ -184,6 +184,7 @@ def service() -> tuple[click.Option, ...]:
             metavar="N",
             help="Portfolios at a time, and connections at most.",
         ),
+        option("--max-rate N/s", "Requests a second at most, evenly spaced: for several runs behind one address."),
     )
 
 

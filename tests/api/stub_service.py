@@ -117,6 +117,7 @@ def transport(
     timeouts: Timeouts | None = None,
     key: str = KEY,
     proxy: str | None = None,
+    max_rate_per_s: float | None = None,
 ) -> Transport:
     return Transport(
         base_url=base_url,
@@ -127,6 +128,7 @@ def transport(
         asgi_app=app,
         proxy=proxy,
         timeouts=timeouts,
+        max_rate_per_s=max_rate_per_s,
     )
 
 
