@@ -256,8 +256,7 @@ def object_of(body: bytes) -> dict[str, object] | None:
 
 
 def _depth(body: bytes) -> int:
-    # A page of the list has 100 kB: what can't matter goes first, at the speed of C. Two texts with nothing of nesting in
-    # between may as well be one.
+    # A page of the list has 100 kB: what can't matter goes first, at the speed of C. Two texts in a row may be one.
     shape = _ESCAPED.sub(b"", body).translate(None, _NOT_OF_NESTING).replace(b'""', b"")
     depth = deepest = 0
     for byte in _STRING.sub(b"", shape):
