@@ -20,6 +20,7 @@ from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.core.text import plural
 from reconciler.render.effects import (
     Phrase,
+    asked_of,
     by_cause,
     cost_effect,
     effect,
@@ -341,8 +342,13 @@ def _not_changed(plan: Plan) -> list[Row]:
     """Return the rows of what is held, has moved or is blocked."""
     told: list[tuple[str, _Place, Held | Moved | Blocked, Phrase]]
     told = [("held", _Place.HELD, held, held_effect(held)) for held in plan.held]
-    told += [("moved", _Place.MOVED, moved, Phrase("", moved_text(moved))) for moved in plan.moved]
-    told += [("blocked", _Place.BLOCKED, blocked, Phrase(blocked.detail)) for blocked in plan.blocked]
+    told += [
+        ("moved", _Place.MOVED, moved, Phrase("", ", ".join((moved_text(moved), *asked_of(moved)))))
+        for moved in plan.moved
+    ]
+    told += [
+        ("blocked", _Place.BLOCKED, blocked, Phrase(blocked.detail, *asked_of(blocked))) for blocked in plan.blocked
+    ]
     return [
         Row(
             (marked(word), subject_cell(one.id), one.name or "", why.text),
