@@ -178,7 +178,10 @@ Each portfolio is read again before its change; if it has changed since the plan
             help="Carry out N of each kind first, and the rest only when all of these are done.",
         ),
         click.Option(
-            ("--max-failures",), type=click.IntRange(0), metavar="N", help="Begin nothing more after N failures."
+            ("--max-failures",),
+            type=click.IntRange(0),
+            metavar="N",
+            help="Begin nothing more once more than N changes have failed.",
         ),
         flags.lock_timeout("another apply"),
         flags.option(
