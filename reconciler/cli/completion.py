@@ -1,7 +1,7 @@
-"""What a shell may put in place of an unfinished word: ids, groups and runs, as the files and the journal have them.
+"""Shell completion: ids, groups and runs from the files and the journal.
 
-In: the command line as far as it is written. Out: click's items. Reads the files and the journal, and nothing else: it
-asks no service, writes nothing, and says nothing on stderr. What can't be read offers nothing.
+In: the command line as far as it is typed. Out: click's completion items. It reads the files and the journal and
+nothing else: it asks no service, writes nothing, and prints nothing on stderr. What can't be read offers nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FILES: Final = frozenset(("FILE", "[FILE]", "PATH", "PLAN", "[PLAN]", "OTHER", 
 
 
 class Bash(BashComplete):
-    """Bash takes ``=`` for a word of its own: ``group=ma`` comes as three words, and only the last is replaced."""
+    """Bash splits words at ``=``: it hands over ``group=ma`` as three words, and replaces only the last one."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
         """Return the words before the one that is completed, and that one, put together again."""
@@ -57,9 +57,9 @@ def answer(command: click.Command, instruction: str) -> int:
 
 
 def complete(ctx: click.Context, param: click.Parameter, incomplete: str, *, journal: str) -> list[CompletionItem]:
-    """Return what begins like an unfinished value of an option or argument; its metavar says what it is.
+    """Return the completions of an unfinished value. The metavar of the option or argument says what kind it is.
 
-    ``journal`` is the one that is read unless the command line names another.
+    ``journal`` is the path of the journal to read, unless the command line names another.
     """
     metavar = str(param.metavar)
     if metavar in _FILES:
@@ -110,7 +110,7 @@ def _named(document: Document, section: str, prefix: str) -> Iterator[Completion
 
 
 def _documents(ctx: click.Context) -> Sequence[Document]:
-    """Return the files that the command line names so far, or those that are looked for; never standard input."""
+    """Return the files that the command line names so far, else those in the usual places; never standard input."""
     from reconciler.config.files import STDIN, discover
     from reconciler.config.source import read_yaml
 

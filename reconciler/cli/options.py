@@ -1,4 +1,4 @@
-"""What a command is told, as typed values: groups of options that several commands share.
+"""The options of commands as typed values, in groups that several commands share.
 
 In: what click read from the command line, by name. Out: the options of one command, made by :func:`options_of`. The
 GitHub Action makes the same values from its inputs. Each command declares its own options beside its function.
@@ -31,13 +31,13 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 class FileOptions(Struct, frozen=True, kw_only=True):
-    """Where the files are; empty means where they are looked for by themselves."""
+    """Where the files are; empty means the usual places."""
 
     sources: tuple[str, ...] = ()
 
 
 class SelectionOptions(Struct, frozen=True, kw_only=True):
-    """What a command is about; empty means everything. ``selects`` are as given, such as ``group=NAME``."""
+    """Which portfolios a command is about; empty means all. ``selects`` are as typed, such as ``group=NAME``."""
 
     targets: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class SelectionOptions(Struct, frozen=True, kw_only=True):
 
 
 class PolicyOptions(Struct, frozen=True, kw_only=True):
-    """What to do where a plan needs a decision. ``resume_held`` is as given: ``ID``, ``group=NAME`` or ``@FILE``."""
+    """The decisions that a plan needs. ``resume_held`` is as typed: ``ID``, ``group=NAME`` or ``@FILE``."""
 
     unverified: Unverified = Unverified.WRITE
     resume_held: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ class JournalOptions(Struct, frozen=True, kw_only=True):
 
 
 class RecordOptions(JournalOptions, frozen=True, kw_only=True):
-    """Which service is meant; ``None`` means what the environment says. A sandbox stands in for any service."""
+    """Which service is meant; ``None`` means the one that the environment names. A sandbox is used in its place."""
 
     base_url: str | None = None
     sandbox: str | None = None
@@ -95,12 +95,12 @@ class PlanningOptions(Options, frozen=True, kw_only=True):
 
 
 def options_of(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
-    """Return the options of this kind from values by name; what is not given has its default."""
+    """Make options of this kind from values by name; what is missing gets its default."""
     return convert(_nested(kind, given), kind)
 
 
 def _nested(kind: type[Struct], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is given in the shape of ``kind``, each value in the group that has a field of its name."""
+    """Nest flat values as ``kind`` does: each one goes into the group that has a field of its name."""
     nested: dict[str, Any] = {}
     for field in fields(kind):
         if isinstance(field.type, type) and issubclass(field.type, Struct):

@@ -221,13 +221,13 @@ def test_ids_come_from_a_file_or_stdin(fleet: Shell, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("import", "v1 has no list. Give ids or --ids-from, or --all"),
+        ("import", "v1 has no list, so give ids or --ids-from; --all"),
         ("import --api v1", "v1 has no list: give ids"),
-        ("import --api v1 --all", "--all is of v2"),
-        ("import ../x", "is no portfolio id"),
+        ("import --api v1 --all", "--all takes what v2 lists"),
+        ("import ../x", "is not a portfolio id"),
         ("import aaa --out a.yaml --into b.yaml", "drop one of them"),
         ("import aaa --into nowhere.yaml", "there is no such file"),
-        ("import aaa --out -", "goes to stdout where neither"),
+        ("import aaa --out -", "the YAML goes to stdout"),
         ("import --ids-from - -f -", "both read standard input"),
     ],
 )

@@ -119,12 +119,12 @@ def test_waiting_that_takes_too_long(shell: Shell) -> None:
 
 WRONG = {
     "": "Missing argument",
-    "a/b": "is no portfolio id",
-    "aaa --timeout 5m": "--timeout is of --wait",
+    "a/b": "is not a portfolio id",
+    "aaa --timeout 5m": "--timeout says how long",
     "aaa --wait --timeout soon": "--timeout:",
     "aaa --api v3": "'v3' is not one of 'v1', 'v2'",
     "aaa --api v2": "aaa is declared with the API v1",
-    "pf --api v2 --skip-schedule-validation": "--skip-schedule-validation is of v1",
+    "pf --api v2 --skip-schedule-validation": "--skip-schedule-validation is only for v1",
 }
 
 
