@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.apply.journal import read_results
+
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell
 
@@ -97,6 +99,10 @@ def test_json(quick: Shell) -> None:
         ("pf_one", "rebalance", "confirmed"),
     ]
     assert {r["rebalance_id"] for r in document["results"]} == {w["detail"].split(" ")[1] for w in run["writes"]}
+    journal = quick.folder / ".reconciler/journal.db"
+    kept = read_results(journal, base_url=document["base_url"], last=9)
+    seen = [(one, known.rebalance.id, known.rebalance.status) for one, results in kept.items() for known in results]
+    assert seen == [(r["id"], r["rebalance_id"], "completed") for r in document["results"]]
 
 
 def test_a_cooldown(quick: Shell) -> None:
