@@ -150,7 +150,7 @@ def problem_lines(problem: Diagnostic, style: Style) -> list[str]:
 
 def _table(block: Rows, style: Style, *, verbose: bool) -> list[str]:
     """Return the rows below their caption, indented where no titles of columns stand above them."""
-    named = len(block.rows) if block.logged and style.columns is None else FOLDED_NAMES
+    named = None if block.logged and style.columns is None else FOLDED_NAMES
     rows = [row for row in (block.rows if verbose else folded(block, named=named)) if not block.parts[row.part].alone]
     shown = rows if verbose or block.most is None else rows[: block.most]
     cells = [row.cells for row in shown]

@@ -88,12 +88,33 @@ def test_what_is_left_says_how_to_go_on() -> None:
     text = terminal(report_page(replace(report, results=tuple(results)), run=3), PLAIN)
     assert (
         "1 change may or may not have taken effect: the next `reconciler apply` finds out before it does anything.\n"
-        "2 changes were not begun: `reconciler plan` shows what is left to do.\n"
+        "2 changes were not begun: `reconciler plan` shows what is left to do, and the same apply again goes on with "
+        "it.\n"
         "`reconciler history --run 3` shows what was sent.\n"
     ) in text
     alone = terminal(report_page(replace(report, results=tuple(results[1:]))), PLAIN)
     assert "history" not in alone
     assert "may or may not" not in alone
+
+
+def test_what_was_not_begun_is_one_row_over_all_verbs() -> None:
+    """Whoever stops an apply reads how much of each verb is left; a log has every name, and so has a document."""
+    found = report_of(plan_of()).results[0]
+    left = replace(found, outcome=Outcome.NOT_ATTEMPTED, notes=(), detail="interrupted before it began")
+    verbs = [Verb.START] * 3 + [Verb.UPDATE] * 9
+    results = tuple(replace(left, change=change(n, verb)) for n, verb in enumerate(verbs))
+    page = report_page(replace(report_of(plan_of()), results=results))
+    told = (
+        "not attempted  12 portfolios    interrupted before it began: 3 to start (p00000, p00001, p00002), 9 to update"
+    )
+    shown = " ".join(terminal(page, Style(columns=200)).split())
+    assert " ".join(told.split()) + " (p00003, p00004, p00005 and 6 more)" in shown
+    (logged,) = [line for line in terminal(page, PLAIN).splitlines() if "12 portfolios" in line]
+    assert all(f"p{n:05}" in logged for n in range(12))
+    assert terminal(page, PLAIN, verbose=True).count("interrupted before it began") == 12
+    assert all(f"`p{n:05}`" in markdown(page) for n in range(12))
+    few = report_page(replace(report_of(plan_of()), results=results[:3]))
+    assert terminal(few, PLAIN).count("+ start") == 3
 
 
 def test_a_remark_that_few_rows_have_stands_below_them() -> None:
