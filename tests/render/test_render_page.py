@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -122,8 +123,20 @@ def test_a_remark_that_few_rows_have_stands_below_them() -> None:
     rows = [Row((f"p{n}", "A name of some length", "active", At(NOON_MS), "")) for n in range(4)]
     text = terminal(table(*rows, ROW), Style(columns=50))
     assert "NAME" in text
+    assert "NOTE" not in text  # no column of that title is left
     assert "\n    a note that is long" in text
     assert max(map(width, text.splitlines())) <= 50
+
+
+def test_the_title_of_the_remarks_stands_above_the_first_that_stands_beside_its_row() -> None:
+    """It never has a line of its own, however wide the terminal is."""
+    rows = [Row(("p1", "A name of some length", "active", At(NOON_MS), "short")), ROW]
+    for columns in range(20, 140):
+        first, *_ = terminal(table(*rows), Style(columns=columns)).splitlines()
+        assert first.startswith("PORTFOLIO"), columns
+        text = terminal(table(*rows), Style(columns=columns))
+        assert not re.search(r"^ *NOTE$", text, re.MULTILINE), columns
+        assert ("NOTE" in first) == bool(re.search(r"p1.*active.*short", text)), columns
 
 
 def test_rows_that_belong_to_a_folded_one_are_counted_once() -> None:
