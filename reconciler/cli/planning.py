@@ -5,7 +5,7 @@ In: options, a loaded configuration, an open service. Out: a :class:`~reconciler
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,7 +16,7 @@ from reconciler.cli.service import memory_of
 from reconciler.cli.strategies import read_strategies, with_selected
 from reconciler.core.decide import Policy
 from reconciler.core.errors import NotExpected, UsageError
-from reconciler.core.fleet import mostly_missing, select
+from reconciler.core.fleet import groups_of, mostly_missing, require_among, require_group, select
 from reconciler.core.model import PortfolioId, Status
 from reconciler.core.plan import UNKNOWN, Guarded, Plan
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     Declared = Base | Configuration
     """What files declare, at a revision or as they are."""
+
+_SELECTED: Final = "among the selected portfolios"
 
 
 class Reads(Struct, frozen=True, kw_only=True):
@@ -117,7 +119,7 @@ def require_found(live: Mapping[PortfolioId, Live], base_url: str, account: str 
 def selected(options: PlanningOptions, configuration: Configuration) -> Mapping[PortfolioId, Desired]:
     """Return the portfolios that the options are about. Raises for an id or group that is not among them."""
     desired = select(configuration.desired, options.selection.selection, configuration.strategies)
-    _require_selected("--again", options.policy.again, desired)
+    require_among("--again", options.policy.again, desired, _SELECTED)
     return desired
 
 
@@ -133,22 +135,15 @@ def policy_of(options: PlanningOptions, desired: Mapping[PortfolioId, Desired]) 
         if text.startswith("@"):
             named = ids_in(text[1:], files=options.files, option="--resume-held @")
         elif kind == "group" and equals:
+            require_group("--resume-held", group, groups_of(desired.values()), "selected portfolio")
             named = tuple(one.id for one in desired.values() if one.group == group)
-            if not named:
-                raise UsageError(f"--resume-held {text!r}: no selected portfolio is in that group.")
         else:
             named = (PortfolioId(text),)
-        _require_selected("--resume-held", named, desired)
+        require_among("--resume-held", named, desired, _SELECTED)
         held.update(named)
     return Policy(
         unverified=options.policy.unverified, resume_held=frozenset(held), again=frozenset(options.policy.again)
     )
-
-
-def _require_selected(option: str, ids: Iterable[str], desired: Mapping[PortfolioId, Desired]) -> None:
-    if unknown := sorted(set(ids) - set(desired)):
-        more = f", one of {len(unknown)} that are not" if len(unknown) > 1 else ""
-        raise UsageError(f"{option} {unknown[0]!r} is not among the selected portfolios{more}.")
 
 
 def plan_of(

@@ -60,13 +60,19 @@ def select(
     if selection.everything:
         return desired
     names = {*desired, *map(address_of, strategies)}
-    _require(selection.targets, names, "--target")
-    _require(selection.excludes, names, "--exclude")
-    _require_groups(selection.groups, {one.group for one in desired.values() if one.group})
+    require_among("--target", selection.targets, names, "declared")
+    require_among("--exclude", selection.excludes, names, "declared")
+    for group in selection.groups:
+        require_group("--select", group, groups_of(desired.values()))
     chosen = {i: one for i, one in desired.items() if selection.passes(i, one.group)}
     if not chosen and not select_strategies(strategies, selection):
         raise UsageError("the selection is empty", "No declared portfolio passes all of the given filters.")
     return chosen
+
+
+def groups_of(desired: Iterable[Desired]) -> Collection[str]:
+    """Return the groups that hold any of these portfolios."""
+    return {one.group for one in desired if one.group}
 
 
 def select_strategies(
@@ -76,31 +82,31 @@ def select_strategies(
     return {i: one for i, one in strategies.items() if selection.passes(address_of(i), None)}
 
 
-def _require(wanted: tuple[str, ...], known: Collection[str], option: str) -> None:
-    for name in wanted:
-        if name not in known:
-            from difflib import get_close_matches
+def require_among(option: str, wanted: Iterable[str], known: Collection[str], those: str) -> None:
+    """Raise :class:`UsageError` for a name given with ``option`` that is not known, with the nearest one that is.
 
-            near = get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Declared: {_listed(known)}."
-            raise UsageError(f"{option} {name!r} is not declared", f"The configuration does not name it. {hint}")
-
-
-def _require_groups(wanted: tuple[str, ...], known: Collection[str]) -> None:
-    for name in wanted:
-        if name not in known:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            there = f"Groups with portfolios: {_listed(known)}.{hint}" if known else "No portfolio has a `group`."
-            raise UsageError(f"--select group={name}: no portfolio is in that group", there)
+    ``those`` says what it is not, as in ``declared`` or ``among the selected portfolios``.
+    """
+    if unknown := [name for name in wanted if name not in known]:
+        more = f", one of {len(unknown)} that are not" if len(unknown) > 1 else ""
+        raise UsageError(f"{option} {unknown[0]!r} is not {those}{more}", _nearest(unknown[0], known, "These are"))
 
 
-def _listed(names: Collection[str]) -> str:
-    """Return the first names, and how many more there are."""
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    return ", ".join(sorted(names)[:_MOST_LISTED]) + more
+def require_group(option: str, wanted: str, known: Collection[str], those: str = "portfolio") -> None:
+    """Raise :class:`UsageError` for a group given as ``option group=NAME`` in which there is no portfolio."""
+    if wanted not in known:
+        there = _nearest(wanted, known, "Groups with portfolios") if known else f"No {those} has a `group`."
+        raise UsageError(f"{option} group={wanted}: no {those} is in that group", there)
+
+
+def _nearest(name: str, known: Collection[str], title: str) -> str:
+    """Return the nearest known name as a question, or where none is near, the first of them below a title."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=1)
+    more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
+    listed = f"{title}: {', '.join(sorted(known)[:_MOST_LISTED])}{more}."
+    return f"Did you mean {near[0]!r}?" if near else listed if known else ""
 
 
 _MOST_LISTED: Final = 8
