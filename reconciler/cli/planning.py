@@ -194,17 +194,19 @@ def _with_costs_and_advice(
     plan: Plan, desired: Mapping[PortfolioId, Desired], reads: Reads, told: Iterable[Diagnostic]
 ) -> Plan:
     """Return the plan with what it costs and with the warnings that it gives reason for, after those of the files."""
-    from reconciler.core.advice import advise_plan
+    from reconciler.core.advice import advise_live, advise_plan
     from reconciler.core.cost import plan_cost
 
     # A moment that has passed is no next run, however long the service goes on naming it.
     now_ms = reads.now_ms
     changes = tuple(replace(c, next_run_ms=None) if (c.next_run_ms or now_ms) < now_ms else c for c in plan.changes)
     plan = replace(plan, changes=changes)
+    live = reads.fleet.live
+    seen = ((one, found) for one in desired.values() if (found := live[one.id].signs) is not None)
     return replace(
         plan,
-        cost=plan_cost(plan, desired, reads.fleet.live, reads.memory.records),
-        warnings=(*plan.warnings, *told, *advise_plan(plan, desired, reads.memory.triggers)),
+        cost=plan_cost(plan, desired, live, reads.memory.records),
+        warnings=(*plan.warnings, *told, *advise_plan(plan, desired, reads.memory.triggers), *advise_live(seen)),
     )
 
 
