@@ -174,8 +174,8 @@ def _aligned(
 ) -> list[str]:
     """Return rows as lines with aligned columns, no wider than ``room`` where that can be.
 
-    A column with nothing in it is left out. Where room is short, times lose year and zone (their title tells the zone
-    instead), columns without a value go, then others in the order that they say themselves; names are cut, and the last
+    A column with nothing in it is left out. Where room is short, times lose year and zone below a title, which tells
+    the zone instead, columns without a value go, then others in the order that they say themselves; names are cut, and the last
     cell is wrapped, or stands below its row.
     """
     kept = [i for i in range(len(titles)) if any(row[i] for row in cells)]
@@ -183,7 +183,7 @@ def _aligned(
         return []
     texts, heads = _texts(titles, cells, short=False), [column.title.upper() for column in titles]
     if room is not None and _width(kept, texts, heads if headed else None) > room:
-        texts = _texts(titles, cells, short=True)
+        texts = _texts(titles, cells, short=headed)
         heads = [head + " UTC" * any(isinstance(row[i], At) for row in cells) for i, head in enumerate(heads)]
         kept = _fitting(titles, kept, texts, heads if headed else None, room)
     lines = [[(texts[n][i], painted_as(cell[i], texts[n][i], style)) for i in kept] for n, cell in enumerate(cells)]

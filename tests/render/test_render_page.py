@@ -16,7 +16,7 @@ from reconciler.core.report import Outcome
 from reconciler.render.compare import Finding, drift_page
 from reconciler.render.history import OPEN
 from reconciler.render.markdown import markdown
-from reconciler.render.page import NAME, TONES, At, Column, Page, Part, Row, Rows, Span, Tone, code, toned
+from reconciler.render.page import NAME, TONES, At, Column, Facts, Page, Part, Row, Rows, Span, Tone, code, toned
 from reconciler.render.plan import plan_page, report_page
 from reconciler.render.terminal import PLAIN, Style, terminal, width
 from tests.endings import change, plan_of, report_of
@@ -137,6 +137,13 @@ def test_the_title_of_the_remarks_stands_above_the_first_that_stands_beside_its_
         text = terminal(table(*rows), Style(columns=columns))
         assert not re.search(r"^ *NOTE$", text, re.MULTILINE), columns
         assert ("NOTE" in first) == bool(re.search(r"p1.*active.*short", text)), columns
+
+
+def test_a_time_without_a_title_keeps_its_year_and_zone() -> None:
+    """One long line among the facts of a portfolio does not shorten the times of the others."""
+    facts = Facts((("last run", At(NOON_MS)), ("held", "it stays paused " * 9)))
+    text = terminal(Page(title="Portfolio", verdict="", blocks=(facts,)), Style(columns=60))
+    assert re.search(r"last run  \d{4}-\d\d-\d\d \d\d:\d\d UTC\n", text)
 
 
 def test_rows_that_belong_to_a_folded_one_are_counted_once() -> None:
