@@ -175,8 +175,8 @@ def _aligned(
     """Return rows as lines with aligned columns, no wider than ``room`` where that can be.
 
     A column with nothing in it is left out. Where room is short, times lose year and zone below a title, which tells
-    the zone instead, columns without a value go, then others in the order that they say themselves; names are cut, and the last
-    cell is wrapped, or stands below its row.
+    the zone instead, columns without a value go, then others in the order that they say themselves; names are cut, and
+    the last cell is wrapped, or stands below its row.
     """
     kept = [i for i in range(len(titles)) if any(row[i] for row in cells)]
     if not kept:
