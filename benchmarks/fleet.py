@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 HOUR_MS: Final = 3_600_000
 NOW_MS: Final = 1_790_000_000_000
 """The moment of every answer, in 2026; fixed, so that answers are the same bytes each time."""
 
+SEED: Final = 1
+"""Of every fleet that is measured."""
 PER_FILE: Final = 5_000
 """Portfolios in one file: about 0.6 MiB, far below the limit of one file."""
 
@@ -85,6 +87,31 @@ def _member(chance: random.Random, number: int) -> Member:
         live_interval=interval,
         pause_reason=pause_reason,
     )
+
+
+def write_pauses(folder: Path, fleet: Iterable[Member]) -> None:
+    """Write one file that declares all of them paused."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = "".join(f"  {member.id}: {{state: paused}}\n" for member in fleet)
+    (folder / "pauses.yaml").write_text(f"version: 1\nportfolios:\n{entries}", encoding="utf-8")
+
+
+def paused(member: Member, reason: str) -> Member:
+    """Return a portfolio after a pause over the API; the service puts words of its own before the reason."""
+    return replace(member, live_status="paused", pause_reason=f"Paused via API: {reason}")
+
+
+def pause_answer(member: Member) -> bytes:
+    """Return the body of the answer to a pause (API facts §1.2)."""
+    data = {
+        "portfolioId": member.id,
+        "scheduleId": f"sched_{member.id}",
+        "status": "paused",
+        "paused": True,
+        "pausedAt": _text(NOW_MS),
+        "reason": member.pause_reason,
+    }
+    return json.dumps({"success": True, "data": data}).encode()
 
 
 def _id(chance: random.Random, number: int) -> str:
