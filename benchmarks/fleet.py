@@ -123,24 +123,16 @@ def _id(chance: random.Random, number: int) -> str:
     return chance.choice(_ALPHABET[:26]) + "".join(chance.choices(_ALPHABET, k=3)) + tail
 
 
-def write_files(folder: Path, count: int, seed: int = 1, *, v2: bool = False) -> list[Path]:
-    """Write the configuration of ``count`` portfolios into ``folder`` and return its files, sorted.
-
-    ``v2`` declares them all as portfolios of that API, which have a state and no interval of their own.
-    """
+def write_files(folder: Path, count: int, seed: int = 1) -> list[Path]:
+    """Write the configuration of ``count`` portfolios into ``folder`` and return its files, sorted."""
     folder.mkdir(parents=True, exist_ok=True)
     head = folder / "00-groups.yaml"
-    intervals = "".join(f"  {name}:\n    interval: {hours}h\n" for name, hours in GROUPS.items())
-    head.write_text(
-        "version: 1\n\ndefaults:\n  api: v2\n"
-        if v2
-        else f"version: 1\n\ndefaults:\n  chain: base\n\ngroups:\n{intervals}",
-        encoding="utf-8",
-    )
+    groups = "".join(f"  {name}:\n    interval: {hours}h\n" for name, hours in GROUPS.items())
+    head.write_text(f"version: 1\n\ndefaults:\n  chain: base\n\ngroups:\n{groups}", encoding="utf-8")
     files = [head]
     entries: list[str] = []
     for index, member in enumerate(members(count, seed), start=1):
-        entries.append(f"  {member.id}:\n    state: {member.state}\n" if v2 else _entry(member))
+        entries.append(_entry(member))
         if len(entries) == PER_FILE or index == count:
             path = folder / f"portfolios-{len(files):04}.yaml"
             path.write_text("version: 1\n\nportfolios:\n" + "".join(entries), encoding="utf-8")

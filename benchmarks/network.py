@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import statistics
 import sys
 from typing import TYPE_CHECKING, Final
@@ -78,10 +79,14 @@ def apply(size: Size, folder: Path) -> Iterator[Row]:
         if bool(variables) is not bool(slow_ms):
             print("no C compiler, so no slow disk", file=sys.stderr)
             continue
-        took = statistics.median(
-            _applied(work, folder / f"run{n}", variables, loaded=loaded) for n in range(size.repeats)
-        )
-        yield _waited(f"apply, {work.what}, {name}", took, work, _ROUND_TRIPS, target or work.quiet)
+        what = f"apply, {work.what}, {name}"
+        try:
+            runs = [_applied(work, folder / f"{name} {n}", variables, loaded=loaded) for n in range(size.repeats)]
+        except SystemExit as failed:  # where everything takes too long, looks grow too old, and nothing is sent on them
+            print(str(failed)[-300:], file=sys.stderr)
+            yield Row(what, "not all done", f"{work.count:,} changes", math.inf, target or work.quiet)
+            continue
+        yield _waited(what, statistics.median(runs), work, _ROUND_TRIPS, target or work.quiet)
 
 
 def _applied(work: Waiting, folder: Path, variables: dict[str, str], *, loaded: bool) -> float:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 50
 PARTS: Final = 10
+NO_PARTS: Final[tuple[bytes, ...]] = ()
 
 
 def transport() -> Transport:
@@ -83,7 +84,7 @@ async def _cost(read: Callable[[list[PortfolioId]], Awaitable[None]], part: list
 
 class _Nothing:
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for part in ():
+        for part in NO_PARTS:
             yield part
 
 

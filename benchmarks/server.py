@@ -15,8 +15,12 @@ import json
 import sys
 import time
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from benchmarks.fleet import list_row, members, pause_answer, paused, status_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PREFIX = b"GET /v1/portfolio/"
 SUFFIX = b"/automation/status"
@@ -60,13 +64,14 @@ class Bucket:
 class Windows:
     """A limit of ``rate`` requests in each second of the clock."""
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, clock: Callable[[], float] = time.time) -> None:
         self.rate = int(rate)
+        self.clock = clock
         self.second = self.used = 0
 
     def take(self) -> bool:
         """Whether one more request is served now."""
-        if (second := int(time.time())) != self.second:
+        if (second := int(self.clock())) != self.second:
             self.second, self.used = second, 0
         self.used += 1
         return self.used <= self.rate
