@@ -37,7 +37,7 @@ FULL: Final = Size(
     large=100_000,
     limited=2_000,
     listed=100_000,
-    requests=5_000,
+    requests=2_000,
 )
 QUICK: Final = Size(
     starts=5,
