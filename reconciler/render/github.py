@@ -18,7 +18,7 @@ from reconciler.core.text import harmless, plural
 from reconciler.render.annotations import Annotation, Level, remarks
 from reconciler.render.compare import comparison_page, drift_page
 from reconciler.render.markdown import markdown
-from reconciler.render.page import Heading, Notes, Page, Tone, code
+from reconciler.render.page import Heading, Notes, Page, Tone, code, reworded
 from reconciler.render.plan import plan_page, report_page
 from reconciler.render.problems import diagnostics_page, error_block
 from reconciler.render.status import status_page
@@ -59,6 +59,84 @@ _WORDS: Final[Mapping[ExitReason, str]] = {
 """Every reason in words; a test holds it to be complete."""
 
 
+_INPUTS: Final[Mapping[str, str]] = {
+    "-f": "config",
+    "--file": "config",
+    "--out": "plan-file",
+    "--approved": "approved-plan",
+    "--fingerprint": "fingerprint",
+    "--auto-approve": "auto-approve",
+    "--allow": "allow",
+    "--resume-held": "resume-held",
+    "--again": "again",
+    "--base": "base",
+    "--live": "live",
+    "--target": "target",
+    "--select": "select",
+    "--unverified": "unverified",
+    "--parallelism": "parallelism",
+    "--journal": "journal",
+    "--base-url": "base-url",
+    "--fail-on": "fail-on",
+}
+"""Which input of the action stands for an option of the command line."""
+_INSTEAD: Final[Mapping[str, str]] = {
+    " see the difference with `reconciler show FILE --against APPROVED`,": "",
+    "Drop --proxy, or GLIDER_PROXY.": "Unset GLIDER_PROXY in the `env` of the workflow.",
+    "or give --lock-timeout more time": "and let runs that share a journal wait for each other (`concurrency`)",
+    " of the same command under -v": " of this step",
+    "run it with: reconciler apply ": "run it with the command `apply`, as the input `plan-file`: ",
+}
+"""What to say in the action instead of words about an option that it lacks."""
+_CALL: Final = re.compile(r"`reconciler (validate|plan|apply|drift|status(?! --out))((?: [^`]*)?)`")
+_TYPED: Final = re.compile(r"`(--?[a-z][a-z-]*)(?: ([^`]*))?`")
+_NAMED: Final = re.compile(
+    r"(?<![\w`-])(?:(--again|--resume-held) (@[^\s:,]*|[\w-]+(?:=[\w-]+)?)"
+    r"|(-f|--[a-z][a-z-]*)(?![\w-])(?: ([a-z]+=[\w-]+|[A-Z]{2,}\b))?)"
+)
+_TWICE: Final = re.compile(r"`([a-z-]+): ([^`]*)` `\1: ")
+
+
+def as_inputs(text: str) -> str:
+    """Return sentences for people with the names of inputs in place of those of the command line's options.
+
+    ``--allow resume=12`` becomes ```allow: resume=12```. An option that the action lacks stays, unless its sentence has
+    another form here; so does text that only looks like one.
+    """
+    if "-" not in text and "reconciler" not in text:
+        return text
+    for words, instead in _INSTEAD.items():
+        text = text.replace(words, instead)
+    text = _CALL.sub(_call_as_inputs, text)
+    text = _TYPED.sub(lambda found: _as_input(found[1], found[2]) or found[0], text)
+    text = _NAMED.sub(lambda found: _as_input(found[1] or found[3], found[2] or found[4]) or found[0], text)
+    while (folded := _TWICE.sub(r"`\1: \2 ", text)) != text:
+        text = folded
+    return text
+
+
+def _as_input(option: str, value: str | None) -> str:
+    """Return an option as an input, ``""`` where there is none of it."""
+    name = _INPUTS.get(option)
+    return "" if name is None else f"`{name}: {value}`" if value else f"`{name}`"
+
+
+def _call_as_inputs(found: re.Match[str]) -> str:
+    """Return a whole command as the inputs of a step; one that no step can run stays."""
+    command, words = found[1], found[2].split()
+    if "--help" in words:
+        return "`docs/ci.md`"
+    inputs: list[str] = []
+    while words:
+        word = words.pop(0)
+        option = word if word.startswith("-") else "--target"
+        value = words.pop(0) if word.startswith("-") and words else word
+        if not (named := _as_input(option, value)):
+            return found[0]
+        inputs.append(named)
+    return f"`{command}`" + (f" with {' and '.join(inputs)}" if inputs else "")
+
+
 def comment_marker(workflow: str, environment: str) -> str:
     """Return the hidden first line by which the comment of one workflow and environment is found again.
 
@@ -95,7 +173,7 @@ def _page(ending: Ending, *, environment: str = "", commit: str = "") -> Page:
         difference = comparison_page(found.uncovered).blocks
         blocks += [Heading("What would run, compared with what was approved"), *difference]
     blocks += [*files.blocks, *(main.blocks if main is not files else ()), Notes(found.notes)]
-    return Page(
+    page = Page(
         title=f"{command} ({environment[:100]})" if environment else command,
         tone=main.tone if ending.reason in (ExitReason.OK, ExitReason.CHANGES) else Tone.BAD,
         verdict=_verdict(ending, main),
@@ -103,6 +181,7 @@ def _page(ending: Ending, *, environment: str = "", commit: str = "") -> Page:
         pins=lambda: pins,
         blocks=tuple(blocks),
     )
+    return reworded(page, as_inputs)
 
 
 def _of_command(found: Found) -> Page | None:
@@ -131,11 +210,12 @@ def log_text(ending: Ending) -> str:
     pages = [diagnostics_page(found.problems)] if found.error is None and found.problems else []
     pages += [shown] if (shown := _of_command(replace(found, report=None))) is not None else []
     pages += [comparison_page(found.uncovered)] if found.uncovered is not None else []
-    parts = [terminal(page, PLAIN) for page in pages]
-    parts += [terminal(report_page(found.report), PLAIN, below=True)] if found.report is not None else []
+    parts = [terminal(reworded(page, as_inputs), PLAIN) for page in pages]
+    if found.report is not None:
+        parts.append(terminal(reworded(report_page(found.report), as_inputs), PLAIN, below=True))
     if found.portfolios is not None:
         parts.append(f"{plural(found.portfolios, 'portfolio')} declared.\n")
-    parts += [f"note: {safe(note)}\n" for note in found.notes]
+    parts += [f"note: {safe(as_inputs(note))}\n" for note in found.notes]
     return "\n".join(parts)
 
 
@@ -175,9 +255,9 @@ def _annotation_line(annotation: Annotation, prefix: str) -> str:
         properties = {"file": prefix + annotation.file, "line": annotation.line, "col": annotation.column}
     if annotation.file is not None and annotation.end_column is not None:
         properties |= {"endLine": annotation.line, "endColumn": annotation.end_column}
-    properties["title"] = annotation.title
+    properties["title"] = as_inputs(annotation.title)
     given = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items() if value is not None)
-    return f"::{annotation.level.value} {given}::{_data(annotation.message)}\n"
+    return f"::{annotation.level.value} {given}::{_data(as_inputs(annotation.message))}\n"
 
 
 def mask(value: str) -> str:
@@ -223,10 +303,11 @@ def outputs(values: Mapping[str, str], *, delimiter: str) -> str:
     return "".join(f"{name}<<{delimiter}\n{value}\n{delimiter}\n" for name, value in values.items())
 
 
-def output_values(ending: Ending, *, paths: Mapping[str, str]) -> dict[str, str]:
+def output_values(ending: Ending, *, paths: Mapping[str, str], held_counts: bool = True) -> dict[str, str]:
     """Return the outputs of a step by name; ``""`` where the command did not come to it, which is not "no changes".
 
-    ``paths`` may name ``plan-path`` and ``json-path``, the files that were saved.
+    ``paths`` may name ``plan-path`` and ``json-path``, the files that were saved. ``held_counts`` says whether what is
+    held is drift.
     """
     found = ending.found
     plan = found.plan if found.plan is not None else found.report.plan if found.report is not None else None
@@ -235,9 +316,9 @@ def output_values(ending: Ending, *, paths: Mapping[str, str]) -> dict[str, str]
     if plan is not None:
         counts = {name: str(getattr(plan.summary, name)) for name in counts}
         # What is held has moved, too: it is declared active and is not.
-        held = plan.held or plan.moved if found.command == "drift" else ()
+        moved = plan.moved or (held_counts and plan.held) if found.command == "drift" else ()
         unknown = plan.blocked  # what could not be read or decided may well have changed
-        changes = "true" if plan.changes or held else "" if unknown else "false"
+        changes = "true" if plan.changes or moved else "" if unknown else "false"
     return {
         "has-changes": changes,
         **counts,
