@@ -82,59 +82,66 @@ _INPUTS: Final[Mapping[str, str]] = {
 """Which input of the action stands for an option of the command line."""
 _INSTEAD: Final[Mapping[str, str]] = {
     " see the difference with `reconciler show FILE --against APPROVED`,": "",
+    "GLIDER_BASE_URL or --base-url": "`base-url`",
     "Drop --proxy, or GLIDER_PROXY.": "Unset GLIDER_PROXY in the `env` of the workflow.",
     "or give --lock-timeout more time": "and let runs that share a journal wait for each other (`concurrency`)",
     " of the same command under -v": " of this step",
+    "; -v lists them": "; the summary of the step lists them",
     "run it with: reconciler apply ": "run it with the command `apply`, as the input `plan-file`: ",
 }
 """What to say in the action instead of words about an option that it lacks."""
-_CALL: Final = re.compile(r"`reconciler (validate|plan|apply|drift|status(?! --out))((?: [^`]*)?)`")
-_TYPED: Final = re.compile(r"`(--?[a-z][a-z-]*)(?: ([^`]*))?`")
 _NAMED: Final = re.compile(
-    r"(?<![\w`-])(?:(--again|--resume-held) (@[^\s:,]*|[\w-]+(?:=[\w-]+)?)"
-    r"|(-f|--[a-z][a-z-]*)(?![\w-])(?: ([a-z]+=[\w-]+|[A-Z]{2,}\b))?)"
+    r"`(?P<typed>[^`\n]*)`"
+    r"|(?<![\w-])(?P<id>--again|--resume-held) (?P<whose>@[^\s:,]*|[\w-]+(?:=[\w-]+)?)"
+    r"|(?<![\w-])(?P<option>-f|--[a-z][a-z-]*)(?![\w-])(?: (?P<value>[a-z]+=[\w-]+|[A-Z]{2,}\b))?"
 )
+"""What is to be typed, whole, or an option in a sentence with what is typed behind it."""
+_CALL: Final = re.compile(r"(?:reconciler )?(validate|plan|apply|drift|status(?! --out))(?: (.*))?")
 _TWICE: Final = re.compile(r"`([a-z-]+): ([^`]*)` `\1: ")
 
 
 def as_inputs(text: str) -> str:
     """Return sentences for people with the names of inputs in place of those of the command line's options.
 
-    ``--allow resume=12`` becomes ```allow: resume=12```. An option that the action lacks stays, unless its sentence has
-    another form here; so does text that only looks like one.
+    ``--allow resume=12`` becomes ```allow: resume=12```. What is no option of the command line stays as it is.
     """
     if "-" not in text and "reconciler" not in text:
         return text
     for words, instead in _INSTEAD.items():
         text = text.replace(words, instead)
-    text = _CALL.sub(_call_as_inputs, text)
-    text = _TYPED.sub(lambda found: _as_input(found[1], found[2]) or found[0], text)
-    text = _NAMED.sub(lambda found: _as_input(found[1] or found[3], found[2] or found[4]) or found[0], text)
+    text = _NAMED.sub(_named, text)
     while (folded := _TWICE.sub(r"`\1: \2 ", text)) != text:
         text = folded
     return text
 
 
-def _as_input(option: str, value: str | None) -> str:
+def _named(found: re.Match[str]) -> str:
+    typed = found["typed"]
+    if typed is None:
+        return _input(found["id"] or found["option"], found["whose"] or found["value"] or "") or found[0]
+    if call := _CALL.fullmatch(typed):
+        return _step(call[1], (call[2] or "").split()) or found[0]
+    option, _, value = typed.partition(" ")
+    return _input(option, value) or found[0]
+
+
+def _input(option: str, value: str) -> str:
     """Return an option as an input, ``""`` where there is none of it."""
     name = _INPUTS.get(option)
     return "" if name is None else f"`{name}: {value}`" if value else f"`{name}`"
 
 
-def _call_as_inputs(found: re.Match[str]) -> str:
-    """Return a whole command as the inputs of a step; one that no step can run stays."""
-    command, words = found[1], found[2].split()
+def _step(command: str, words: list[str]) -> str:
+    """Return a command with its options as a step's inputs, ``""`` where no step can run it."""
     if "--help" in words:
         return "`docs/ci.md`"
     inputs: list[str] = []
     while words:
         word = words.pop(0)
-        option = word if word.startswith("-") else "--target"
-        value = words.pop(0) if word.startswith("-") and words else word
-        if not (named := _as_input(option, value)):
-            return found[0]
-        inputs.append(named)
-    return f"`{command}`" + (f" with {' and '.join(inputs)}" if inputs else "")
+        option, value = (word, words.pop(0) if words else "") if word.startswith("-") else ("--target", word)
+        inputs.append(_input(option, value))
+    told = f" ({', '.join(inputs)})" if inputs else ""
+    return f"`{command}`{told}" if all(inputs) else ""
 
 
 def comment_marker(workflow: str, environment: str) -> str:
@@ -210,13 +217,12 @@ def log_text(ending: Ending) -> str:
     pages = [diagnostics_page(found.problems)] if found.error is None and found.problems else []
     pages += [shown] if (shown := _of_command(replace(found, report=None))) is not None else []
     pages += [comparison_page(found.uncovered)] if found.uncovered is not None else []
-    parts = [terminal(reworded(page, as_inputs), PLAIN) for page in pages]
-    if found.report is not None:
-        parts.append(terminal(reworded(report_page(found.report), as_inputs), PLAIN, below=True))
+    parts = [terminal(page, PLAIN) for page in pages]
+    parts += [terminal(report_page(found.report), PLAIN, below=True)] if found.report is not None else []
     if found.portfolios is not None:
         parts.append(f"{plural(found.portfolios, 'portfolio')} declared.\n")
-    parts += [f"note: {safe(as_inputs(note))}\n" for note in found.notes]
-    return "\n".join(parts)
+    parts += [f"note: {safe(note)}\n" for note in found.notes]
+    return as_inputs("\n".join(parts))
 
 
 def shown_annotations(ending: Ending, *, most: int = MOST_ANNOTATIONS) -> tuple[Annotation, ...]:
