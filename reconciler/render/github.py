@@ -227,7 +227,7 @@ def log_text(ending: Ending) -> str:
 
 def shown_annotations(ending: Ending, *, most: int = MOST_ANNOTATIONS) -> tuple[Annotation, ...]:
     """Return what is worth a remark, errors first; at most ``most`` (2 or more) of a level, the last for all others."""
-    every = tuple(remarks(ending))
+    every = tuple(replace(one, title=as_inputs(one.title), message=as_inputs(one.message)) for one in remarks(ending))
     shown: list[Annotation] = []
     for level in Level:
         found = [annotation for annotation in every if annotation.level is level]
@@ -261,9 +261,9 @@ def _annotation_line(annotation: Annotation, prefix: str) -> str:
         properties = {"file": prefix + annotation.file, "line": annotation.line, "col": annotation.column}
     if annotation.file is not None and annotation.end_column is not None:
         properties |= {"endLine": annotation.line, "endColumn": annotation.end_column}
-    properties["title"] = as_inputs(annotation.title)
+    properties["title"] = annotation.title
     given = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items() if value is not None)
-    return f"::{annotation.level.value} {given}::{_data(as_inputs(annotation.message))}\n"
+    return f"::{annotation.level.value} {given}::{_data(annotation.message)}\n"
 
 
 def mask(value: str) -> str:
