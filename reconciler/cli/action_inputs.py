@@ -17,7 +17,7 @@ from reconciler.core.errors import ApiError, FailureKind, UsageError
 from reconciler.core.report import FailOn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 class Command(StrEnum):
@@ -203,8 +203,7 @@ def _require_used(command: Command, texts: Mapping[str, str], fail_on: Iterable[
     ]
     wrong += [(f"`fail-on: {one}`", FAILS_ON[one]) for one in sorted(fail_on) if command not in FAILS_ON[one]]
     for named, commands in wrong:
-        allowed = " and ".join(f"`{other}`" for other in commands)
-        raise UsageError(f"the input {named} is for {allowed}, not for `{command}`", "Drop it from the step.")
+        raise UsageError(f"the input {named} is for {_listed(commands)}, not for `{command}`", "Drop it from the step.")
 
 
 def _check_plan(inputs: Inputs, *, given_parallelism: bool) -> None:
@@ -256,13 +255,19 @@ def _check_apply(inputs: Inputs) -> None:
 
 def _refuse_beside(why: str, applies: str, others: Iterable[tuple[str, object]], repair: str) -> None:
     """Refuse every one of ``others`` that is given, because it would not be used where ``applies`` is given, too."""
-    given = [f"`{name}`" for name, value in others if value]
+    given = [name for name, value in others if value]
     if applies and given:
-        them = " and ".join(given)
+        them = _listed(given)
         raise UsageError(
             f"{why}, and {them} would not be used",
             repair.format(them=them, it="it" if len(given) == 1 else "them"),
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as ```a`, `b` and `c```."""
+    *most, last = (f"`{name}`" for name in names)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _words(text: str) -> tuple[str, ...]:

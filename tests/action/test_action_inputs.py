@@ -149,7 +149,11 @@ def test_defaults_are_for_every_command(command: Command) -> None:
             {"plan_file": "p", "resume_held": "aaa"},
             "`plan-file` is applied as a whole, and `resume-held` would",
         ),
-        ("apply", {"plan_file": "p", "config": "c", "target": "a", "select": "group=x"}, "`config` and `target` and"),
+        (
+            "apply",
+            {"plan_file": "p", "config": "c", "target": "a", "select": "group=x"},
+            "`config`, `target` and `select` would not",
+        ),
         ("apply", {"plan_file": "p", "approved_plan": "p"}, "`plan-file` already says what to apply"),
         ("apply", {"plan_file": "p", "auto_approve": "true"}, "`plan-file` already says what to apply"),
         ("apply", {"approved_plan": "p", "auto_approve": "true"}, "`approved-plan` already says what may be applied"),
@@ -180,7 +184,7 @@ def test_a_saved_plan_goes_with_what_chooses_nothing() -> None:
         (
             "validate",
             {"target": "aaa"},
-            "`target` is for `plan` and `apply` and `drift` and `status`, not for `validate`",
+            "`target` is for `plan`, `apply`, `drift` and `status`, not for `validate`",
         ),
         ("validate", {"unverified": "skip"}, "not for `validate`"),
         ("validate", {"fail_on": "changes"}, "`fail-on: changes`"),
