@@ -47,9 +47,9 @@ COMMENTED: Final = (Command.PLAN, Command.APPLY)
 """What comments: the other commands would overwrite a plan's comment with less."""
 DRIFT_LABEL: Final = "drift"
 NO_KEY: Final = (
-    "The input `api-key` is empty. Set it to a secret that there is, in the repository or in the environment that the job "
-    "names with `environment`. A pull request from a fork gets no secrets, and one by Dependabot only Dependabot's own: "
-    "run `validate` there, or `plan` with `live`."
+    "The input `api-key` is empty. Set it to a secret that there is, in the repository or in the environment that the "
+    "job names with `environment`. A pull request from a fork gets no secrets, and one by Dependabot only Dependabot's "
+    "own: run `validate` there, or `plan` with `live`."
 )
 """What to do where a command needs a key and the step has none."""
 

@@ -96,7 +96,7 @@ _ASKS_NOTHING: Final[Mapping[str, tuple[str, ...]]] = {
     "issue": ("", "false"),
     "ignore-held": ("", "false"),
     "comment": ("", "true", "false"),
-    "fingerprint": (ANY_FINGERPRINT,),
+    "fingerprint": ("", ANY_FINGERPRINT),
 }
 """What these inputs may be for every command; all others may be empty. ``fail-on`` is looked at word by word."""
 

@@ -269,19 +269,23 @@ def reworded(page: Page, words: Callable[[str], str]) -> Page:
 
 def _reworded(part: Any, words: Callable[[str], str]) -> Any:
     match part:
-        case Span(code=True) | At():
-            return part
+        case str() if type(part) is str:
+            return words(part)
+        case tuple():
+            return tuple([_reworded(one, words) for one in part])
         case Span(typed=True):
             return replace(part, text=words(f"`{part.text}`")[1:-1])
+        case Span(code=False):
+            return replace(part, text=words(part.text))
+        case Row():
+            return replace(part, cells=_reworded(part.cells, words), alike=words(part.alike))
         case Problems():
             told = [replace(one, problem=words(one.problem), repair=words(one.repair)) for one in part.problems]
             return replace(part, problems=tuple(told))
-        case Struct():
+        case Struct() if not isinstance(part, Span):
             return replace(part, **{name: _reworded(getattr(part, name), words) for name in part.__struct_fields__})
-        case tuple():
-            return tuple(_reworded(one, words) for one in part)
         case _:
-            return words(part) if type(part) is str else part
+            return part
 
 
 def cause(text: str) -> str:

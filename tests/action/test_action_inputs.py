@@ -137,7 +137,8 @@ def test_every_command_with_every_condition(command: Command, condition: FailOn)
 @pytest.mark.parametrize("command", Command)
 def test_defaults_are_for_every_command(command: Command) -> None:
     """What action.yml fills in by itself is never refused, nor what asks for nothing in so many words."""
-    leave = {"auto-approve": "true"} if command is Command.APPLY else {"auto-approve": "False"}
+    unset = {"auto-approve": "False", "fingerprint": ""}
+    leave = {"auto-approve": "true"} if command is Command.APPLY else unset
     _read(command, comment="false", issue="False", ignore_held="false", fail_on="", **leave)
 
 
