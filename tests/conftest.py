@@ -94,8 +94,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark what is slow by its folder."""
-    if item.path.parent.name in SLOW_FOLDERS:
+    """Mark what is slow by its folder, or because there is so much of it."""
+    if item.path.parent.name in SLOW_FOLDERS or item.get_closest_marker("thorough"):
         item.add_marker("slow")
 
 
