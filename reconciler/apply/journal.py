@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
-from reconciler.apply.journalfile import Row, Wanted, ask, lock, reading, using, writable_connection
+from reconciler.apply.journalfile import JournalRow, Wanted, ask, lock, reading, using, writable_connection
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, Intent, LastWrite, OpenIntent, WriteOutcome
 from reconciler.core.model import Record
 from reconciler.core.ports import Memory
@@ -159,7 +159,7 @@ class SqliteJournal:
 
     def _newest(
         self, columns: str, which: str, address: Address | None, *, only: Call | None = None, **values: object
-    ) -> list[Row]:
+    ) -> list[JournalRow]:
         """Return columns of the newest write to an address, or to each, of which something holds, sorted by address.
 
         Where that is another call than ``only``, there is none.
@@ -267,7 +267,7 @@ class SqliteJournal:
         ]
         self._insert("INSERT INTO writes", *rows)
 
-    def _write(self, intent: Intent, at_ms: int) -> Row:
+    def _write(self, intent: Intent, at_ms: int) -> JournalRow:
         own = {"portfolio": intent.address, "call": intent.call, "token": intent.token, "step": intent.is_step}
         return {**self._whose, "run": self._run, **own, "wanted": Wanted.text_of(intent), "intent_ms": at_ms}
 
@@ -277,14 +277,14 @@ class SqliteJournal:
         last_write = "(SELECT COALESCE(MAX(id), 0) FROM writes)"
         self._insert("INSERT OR REPLACE INTO confirmed", *rows, last_write=last_write)
 
-    def _insert(self, into: str, *rows: Row, **made: str) -> int:
+    def _insert(self, into: str, *rows: JournalRow, **made: str) -> int:
         """Commit rows of the same columns, all at once; ``made`` are columns that SQL finds the value of."""
         if not rows:
             return 0
         columns = {name: f":{name}" for name in rows[0]} | made
         return self._commit(f"{into} ({', '.join(columns)}) VALUES ({', '.join(columns.values())})", *rows)
 
-    def _commit(self, statement: str, *rows: Row) -> int:
+    def _commit(self, statement: str, *rows: JournalRow) -> int:
         """Execute once a row, commit all at once, and return the number of the row that was inserted last."""
         number = None
         with using(self._path), self._connection:
@@ -300,12 +300,12 @@ class SqliteJournal:
             self._connection.execute("BEGIN")
             yield
 
-    def _rows(self, question: str, address: Address | None = None, **values: object) -> list[Row]:
+    def _rows(self, question: str, address: Address | None = None, **values: object) -> list[JournalRow]:
         values = {**self._whose, "address": address, **values}
         return list(ask(self._path, self._connection, question, **values))
 
 
-def _open_intent(row: Row) -> OpenIntent:
+def _open_intent(row: JournalRow) -> OpenIntent:
     number, at_ms, wanted = row.pop("number"), row.pop("at_ms"), row.pop("wanted")
     return OpenIntent(number=number, intent=Intent(**{**msgspec.structs.asdict(wanted), **row}), at_ms=at_ms)
 

@@ -21,7 +21,7 @@ from reconciler.core.fleet import Selection
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Kind = TypeVar("Kind", bound="Options")
+SomeOptions = TypeVar("SomeOptions", bound="Options")
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -97,7 +97,7 @@ class PlanningOptions(Options, frozen=True, kw_only=True):
     service: ServiceOptions = ServiceOptions()
 
 
-def options_of(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
+def options_of(kind: type[SomeOptions], given: Mapping[str, Any]) -> SomeOptions:
     """Return the options of this kind from values by name; what is not given has its default."""
     return convert(_nested(kind, given), kind)
 

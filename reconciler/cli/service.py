@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from reconciler.core.plan import Change
     from reconciler.core.ports import Memory
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 _TICKS = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 """The clock that runs on while the machine sleeps: Linux has one of its own, and macOS's monotonic clock does."""
@@ -221,7 +221,7 @@ def ending_signals() -> tuple[signal.Signals, ...]:
     return signal.SIGTERM, hangup
 
 
-def run_async(main: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a command's coroutine to its end. Raises :class:`Terminated` on SIGTERM or SIGHUP, as asyncio does
     KeyboardInterrupt on SIGINT; an apply takes them over while it writes."""
     import asyncio
