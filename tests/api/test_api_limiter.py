@@ -15,7 +15,7 @@ from stub_service import NOW_MS, Request, Service, StillClock, fail, ok, raw_ser
 from reconciler.api.fleet import read_all as read_many
 from reconciler.api.limiter import PacedCall, RequestLimiter
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, exit_reason_of
-from tests.support import World, portfolio
+from tests.support import World, examples, portfolio
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,7 +112,7 @@ def test_a_dead_service_costs_a_fifth_more_at_most(
     assert {exit_reason_of(error.kind) for error in failures} == {ExitReason.UNREACHABLE}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     answers=st.lists(
         st.sampled_from([GONE, fail(500), fail(503), fail(408), fail(429), fail(429, Retry_After="0")]), min_size=1
