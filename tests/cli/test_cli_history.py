@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from reconciler.apply.journal import read_runs
 from reconciler.cli.writing import origin_of
-from reconciler.core.report import NOWHERE
+from reconciler.core.report import NOWHERE, RunOrigin
 from reconciler.render.history import history_page
 from reconciler.render.terminal import Style, terminal
 
