@@ -26,7 +26,7 @@ PREPARED = "GLIDER_RECONCILER_PYTHON"
 OLDEST = (3, 11)
 
 
-def main() -> None:
+def bootstrap() -> None:
     """Print nothing but errors; leave the interpreter's path in GITHUB_OUTPUT."""
     if sys.version_info < OLDEST:
         sys.exit(f"::error::glider-reconciler needs Python {OLDEST[0]}.{OLDEST[1]} or newer; set `python-version`")
@@ -70,4 +70,4 @@ def _run(command: list[str], what: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    bootstrap()

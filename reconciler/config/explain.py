@@ -51,7 +51,7 @@ NOT_USED: Final = "not used on v2"
 _STRATEGIES: Final = "strategies"
 
 
-def explain(
+def trace(
     portfolio: str, sources: Sequence[str], *, stdin: Callable[[], bytes], today: dt.date, cwd: Path
 ) -> tuple[Explained, ...]:
     """Return every field of one portfolio with the layer and place it comes from, in a fixed order.

@@ -49,7 +49,7 @@ class Additions(Struct, frozen=True, kw_only=True):
 def load_ground(
     sources: Sequence[str], *, stdin: Callable[[], bytes], today: dt.date, cwd: Path
 ) -> tuple[Configuration, Ground]:
-    """Load the files as :func:`~reconciler.config.load.load` does, and the layers that new portfolios would lie on.
+    """Load the files as :func:`~reconciler.config.load.load_configuration` does, and the layers for new portfolios.
 
     Files that declare nothing yet are fine: they are about to.
     """

@@ -66,7 +66,7 @@ class Write(Struct, frozen=True, kw_only=True):
     token: str = ""
 
 
-class Origin(Struct, frozen=True, kw_only=True):
+class RunOrigin(Struct, frozen=True, kw_only=True):
     """Where a run came from, as CI tells it: who set it off, for which commit and pull request, and CI's own run of it.
 
     ``None`` for whatever CI does not tell, and for all of it elsewhere.
@@ -78,11 +78,11 @@ class Origin(Struct, frozen=True, kw_only=True):
     ci_run: str | None = None
 
 
-NOWHERE: Final = Origin()
+NOWHERE: Final = RunOrigin()
 """Where a run comes from of which nothing is told."""
 
 
-class Run(Origin, frozen=True, kw_only=True):
+class Run(RunOrigin, frozen=True, kw_only=True):
     """One apply as the journal has it, with its writes in order; times are UTC epoch milliseconds.
 
     ``fingerprint`` is that of its plan, or the word ``rebalance`` where rebalances were asked for; ``approved`` that of
