@@ -25,7 +25,7 @@ help:
 	@echo 'make test-fast  those that need neither a process, a socket nor a long search: for while you edit'
 	@echo 'make test-lowest  run all tests with the lowest versions that pyproject.toml allows'
 	@echo 'make check   lint, format check, strict types, layering'
-	@echo 'make lint-actions  check action.yml and the workflows; fetches 100 MB the first time'
+	@echo 'make lint-actions  check action.yml and the workflows; fetches 120 MB the first time'
 	@echo 'make editor  fetch the language server of editors (needs npm), which a test then asks'
 	@echo 'make format  format the code and repair what the linter can repair'
 	@echo 'make bench   measure against the targets (BENCH=--quick for a short run)'
@@ -92,7 +92,7 @@ types: $(READY)
 layering: $(READY)
 	$(BIN)/python -m pytest -q tests/project/test_layering.py
 
-# The linters get an environment of their own, for no test needs them; it lies in .venv and goes when that is cleared.
+# The linters, and act, get an environment of their own; it lies in .venv and goes when that is cleared.
 $(LINTERS): requirements/ci.txt $(LOCKED)
 	$(PYTHON) -m venv --clear .venv/ci
 	.venv/ci/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \

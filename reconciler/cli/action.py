@@ -85,7 +85,7 @@ def _run(inputs: Inputs, out: Path, document: Path) -> Ending:
     to the runner."""
     from reconciler.core.planfile import fingerprint
 
-    output = Output(format=Format.JSON)
+    output = Output(format=Format.JSON, no_color=True)
     found = Found(command=inputs.command.value, notes=_notes(inputs))
     token = secrets.token_hex(16)
     write(sys.stdout, github.stop_commands(token))

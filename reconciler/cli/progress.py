@@ -1,7 +1,8 @@
 """How far reading or applying is, on stderr: a bar on a terminal, and elsewhere a line every ten seconds.
 
 In: events of reading and applying. Out: the bar, with the lines that are to stay above it; or plain lines, which a log
-of CI can hold. Nothing is shown of what takes less than the first interval.
+of CI can hold. Of how far it is, nothing is shown before the first interval is over. GitHub's log gets each outcome at
+once: it is all that is left of a job that was killed.
 """
 
 from __future__ import annotations
@@ -58,9 +59,10 @@ class Bar:
         self._done = 0
         self._timers = timers
         self._began = timers.time()
-        self._terminal = is_terminal(sys.stderr)
+        terminal, runner = is_terminal(sys.stderr), bool(os.environ.get("GITHUB_ACTIONS"))
+        self._single = terminal or runner or output.verbose
         # A runner's log keeps every drawing of a bar as a line of its own.
-        self._drawn = self._terminal and not os.environ.get("GITHUB_ACTIONS") and os.environ.get("TERM") != "dumb"
+        self._drawn = terminal and not runner and os.environ.get("TERM") != "dumb"
         self._visible = False
         self._tick_later()
 
@@ -69,8 +71,8 @@ class Bar:
         self._done += 1
 
     def line(self, text: str) -> None:
-        """Print a line that stays: on a terminal, or where -v asks for it."""
-        if self._terminal or self._output.verbose:
+        """Print a line that stays: on a terminal, in GitHub's log, or where -v asks for it."""
+        if self._single:
             self._erase()
             self._output.note(text)
 

@@ -1,9 +1,9 @@
 """A team's repository whose workflows nektos act runs, over a Glider and a GitHub on sockets of this machine.
 
-In: files, and which workflow runs for which event. Out: a :class:`Run`. The workflows are those of the examples, with the
-base URL put in; the actions that they use are stand-ins, but for ours, which is this checkout's. What GitHub itself
-decides has no place here: act heeds no environments, no concurrency groups and no ``paths``. Its schema is older than two
-words that belong to these, so the lines with them are taken out.
+In: files, and which workflow runs for which event. Out: a :class:`Run`. The workflows are those of the examples, with
+the base URL put in; the actions that they use are stand-ins, but for ours, which is this checkout's. What GitHub itself
+decides has no place here: act heeds no environments, no concurrency groups and no ``paths``. Its schema is older than
+two words that belong to these, so the lines with them are taken out.
 """
 
 from __future__ import annotations
