@@ -85,10 +85,10 @@ def with_index(environ: "dict[str, str]", pip: "dict[str, str]") -> "dict[str, s
     """
     both = dict(environ)
     index = environ.get("UV_DEFAULT_INDEX") or environ.get("UV_INDEX_URL")
-    if index:
+    if index and "index-url" not in pip:
         # uv allows a name before the address, as in `mirror=https://…`.
         name, _, address = index.partition("=")
-        both.setdefault("PIP_INDEX_URL", address if name.replace("-", "").replace("_", "").isalnum() else index)
+        both["PIP_INDEX_URL"] = address if name.replace("-", "").replace("_", "").isalnum() else index
     for setting, variable in SAME.items():
         told = environ.get(variable) or (variable == "UV_DEFAULT_INDEX" and index)
         if setting in pip and not told:

@@ -69,7 +69,7 @@ def test_the_action_installs_itself(checkout: Callable[..., Checkout]) -> None:
         ({"UV_DEFAULT_INDEX": f"our-mirror={MIRROR}"}, {}, {"PIP_INDEX_URL": MIRROR}),
         ({"UV_INDEX_URL": f"{MIRROR}?a=b"}, {}, {"PIP_INDEX_URL": f"{MIRROR}?a=b"}),
         ({"UV_INDEX_URL": MIRROR, "PIP_INDEX_URL": "https://b/simple"}, {"index-url": "https://b/simple"}, {}),
-        ({"UV_DEFAULT_INDEX": MIRROR}, {"index-url": "https://b/simple"}, {"PIP_INDEX_URL": MIRROR}),
+        ({"UV_DEFAULT_INDEX": MIRROR}, {"index-url": "https://b/simple"}, {}),
         ({"UV_DEFAULT_INDEX": ""}, {"index-url": MIRROR}, {"UV_DEFAULT_INDEX": MIRROR}),
         ({}, {"extra-index-url": "\nhttps://a\nhttps://b"}, {"UV_INDEX": "https://a https://b"}),
         ({}, {"find-links": "/one /two"}, {"UV_FIND_LINKS": "/one,/two"}),
