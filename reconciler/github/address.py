@@ -68,8 +68,8 @@ def checked_token(text: str) -> str:
 def proxy_to(api_url: str, environ: Mapping[str, str]) -> str | None:
     """Return the proxy to GitHub's API, by the variables that GitHub's own actions go by; ``None`` for none.
 
-    These are ``https_proxy`` and ``no_proxy``, or the same in capitals: hosts, each with all below it, or ``*``. A proxy
-    without a scheme is http's. An http address is this machine's and needs none. Raises :class:`GitHubError`.
+    These are ``https_proxy`` and ``no_proxy``, or the same in capitals: hosts, each with all below it, or ``*``. A
+    proxy without a scheme is http's. An http address is this machine's and needs none. Raises :class:`GitHubError`.
     """
     proxy = (environ.get("https_proxy") or environ.get("HTTPS_PROXY") or "").strip()
     parts = urlsplit(api_url)

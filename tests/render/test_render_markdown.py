@@ -109,7 +109,7 @@ SMALL = """\
 > **Over a guard:** 12 to resume, but guards.max\\_resume is Growth = 5; after reading the plan, allow it with \
 --allow resume=12.
 
-**Look first:** overrides a hold **1**, trades at once **1**, begins or goes on to trade **2**, \
+**Look first:** overrides a hold **1**, trades at once **1**, starts or resumes trading **2**, \
 trades more often **1**, strategies that trade more often **1**.
 """
 
