@@ -48,7 +48,7 @@ def team(tmp_path: Path) -> Iterator[Team]:
                 process.wait()
 
 
-def pull_request(team: Team, *, fork: bool = False) -> dict[str, Any]:
+def pull_request(*, fork: bool = False) -> dict[str, Any]:
     """Return the payload of a pull request of what is checked out."""
     where = {"full_name": "stranger/fleet" if fork else REPOSITORY, "fork": fork}
     head = {"ref": "topic", "sha": "2" * 40, "repo": where}
@@ -58,20 +58,22 @@ def pull_request(team: Team, *, fork: bool = False) -> dict[str, Any]:
 
 def test_a_pull_request_gets_a_plan(team: Team) -> None:
     """Its files are checked and planned, one comment says so, and nothing is written."""
-    run = team.run("plan.yml", "pull_request", **pull_request(team))
+    run = team.run("plan.yml", "pull_request", **pull_request())
     assert run.good("Validate", "Plan"), run.log
     (comment,) = team.github.comments
     assert "4 changes" in comment["body"]
     assert team.glider.calls() == []
 
 
-def test_a_pull_request_about_something_else(team: Team) -> None:
-    """Its checks end well without a plan, so they can be required."""
+def test_checks_that_can_be_required(team: Team) -> None:
+    """They end well, without a plan, for a pull request about something else, for a fork and in a merge queue."""
+    assert team.run("plan.yml", "pull_request", **pull_request(fork=True)).good("Validate")
     team.git("update-ref", "refs/remotes/origin/main", "HEAD")
     team.write("README.md", "Words.")
     team.commit()
-    run = team.run("plan.yml", "pull_request", **pull_request(team))
-    assert run.good("Validate"), run.log
+    assert team.run("plan.yml", "pull_request", **pull_request()).good("Validate")
+    queue = {"head_ref": "refs/heads/gh-readonly-queue/main/pr-7", "base_ref": "refs/heads/main", "head_sha": "2" * 40}
+    assert team.run("plan.yml", "merge_group", merge_group=queue).good("Validate")
     assert (team.github.comments, team.glider.calls(method="GET")) == ([], [])
 
 
@@ -163,7 +165,7 @@ def test_a_fork_gets_a_plan_without_a_key(team: Team) -> None:
     kept = team.run("fork-plan.yml", "schedule")
     assert kept.good("Keep what is live"), kept.log
     read = team.glider.calls(method="GET")
-    run = team.run("fork-plan.yml", "pull_request", **pull_request(team, fork=True))
+    run = team.run("fork-plan.yml", "pull_request", **pull_request(fork=True))
     assert run.good("Plan of a fork"), run.log
     assert "Plan: 4 changes" in run.log
     assert team.glider.calls(method="GET") == read
@@ -209,7 +211,8 @@ def test_a_killed_apply(team: Team, runner_too: bool) -> None:
     """
     run = stuck(team)
     program = run.program()
-    until(lambda: "bbb" in run.log.partition("aaa")[2])
+    until(lambda: "bbb" in run.log.partition("| done")[2])
+    assert "\x1b" not in run.log.partition("| done")[2]
     if runner_too:
         os.killpg(run.process.pid, signal.SIGKILL)
     os.kill(program, signal.SIGKILL)
