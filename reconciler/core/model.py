@@ -21,8 +21,8 @@ PortfolioId = NewType("PortfolioId", str)
 StrategyId = NewType("StrategyId", str)
 """Glider's id of a strategy; it keeps to the same pattern."""
 StrategyAddress = NewType("StrategyAddress", str)
-"""``strategies/ID``: names a strategy where a portfolio is named by its id alone (plan, journal, flags). The two can't be
-confused, because no portfolio id has a slash."""
+"""``strategies/ID``: names a strategy where a portfolio is named by its id alone (plan, journal, flags). No portfolio
+id has a slash, so the two can't be confused."""
 Address = PortfolioId | StrategyAddress
 """What a change, a result or a write is about: a portfolio by its id, a strategy as ``strategies/ID``."""
 

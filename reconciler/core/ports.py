@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Confirmation(Struct, frozen=True, kw_only=True):
     """What the answer to a write confirmed; ``None`` for whatever it did not hold.
 
-    ``previous_interval_ms`` and ``previous_offset_ms`` are what an update-schedule replaced. Where the schedule can't be
-    read, only they show, afterwards, that it had drifted (API facts §5.2).
+    ``previous_interval_ms`` and ``previous_offset_ms`` are what an update-schedule replaced. If the schedule can't be
+    read, only they can show, afterwards, that it had drifted (API facts §5.2).
     """
 
     interval_ms: int | None = None
