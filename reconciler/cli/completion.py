@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class, shell_complete, split_arg_string
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import click
 
     from reconciler.config.document import Document
 
 _IDS: Final = frozenset(("ID", "[ID]", "ID...", "[ID]...", "ID|group=NAME|@FILE"))
-_GROUPS: Final = frozenset(("group=NAME", "ID|group=NAME|@FILE"))
+_GROUPS: Final = frozenset(("TERM", "ID|group=NAME|@FILE"))
 _FILES: Final = frozenset(("FILE", "[FILE]", "PATH", "PLAN", "[PLAN]", "OTHER", "SEED"))
 
 
@@ -86,6 +86,21 @@ def _declared(ctx: click.Context, param: click.Parameter, metavar: str) -> Itera
                 yield from _named(document, "strategies", "strategies/")
         if metavar in _GROUPS:
             yield from (CompletionItem(f"group={name}") for name in document.section("groups") or ())
+    if metavar == "TERM":
+        entries = [entry for document in documents for entry in _entries(document)]
+        labels = {(key, str(word)) for entry in entries for key, word in _mapping(entry.get("labels")).items()}
+        yield from (CompletionItem(f"{key}={word}") for key, word in sorted(labels))
+
+
+def _entries(document: Document) -> Iterator[Mapping[str, object]]:
+    """Yield every mapping that may hold labels."""
+    yield _mapping(document.section("defaults"))
+    for section in ("groups", "portfolios"):
+        yield from map(_mapping, (document.section(section) or {}).values())
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
 
 
 def _named(document: Document, section: str, prefix: str) -> Iterator[CompletionItem]:

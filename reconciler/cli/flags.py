@@ -92,7 +92,12 @@ def selection() -> tuple[click.Option, ...]:
     return (
         option("--target ID", "Only this portfolio or strategies/ID. Repeatable.", name="targets", many=True),
         option("--exclude ID", "Not this portfolio or strategies/ID. Repeatable.", name="excludes", many=True),
-        option("--select group=NAME", "Only this group. Repeatable.", name="selects", many=True),
+        option(
+            "--select TERM",
+            "Only this group (group=NAME), label (team=fx, tier!=3) or name (name=GLOB). Repeatable.",
+            name="selects",
+            many=True,
+        ),
     )
 
 

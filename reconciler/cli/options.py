@@ -16,7 +16,7 @@ from reconciler.cli.flags import DEFAULT_JOURNAL, DEFAULT_PARALLELISM
 from reconciler.cli.output import Output
 from reconciler.core.decide import Unverified
 from reconciler.core.errors import UsageError
-from reconciler.core.fleet import Selection
+from reconciler.core.fleet import Selection, selection_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ class FileOptions(Struct, frozen=True, kw_only=True):
 
 
 class SelectionOptions(Struct, frozen=True, kw_only=True):
-    """Which portfolios a command is about; empty means all. ``selects`` are as typed: ``group=NAME``."""
+    """Which portfolios a command is about; empty means all. ``selects`` are as typed, such as ``group=NAME``."""
 
     targets: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
@@ -46,13 +46,10 @@ class SelectionOptions(Struct, frozen=True, kw_only=True):
     @property
     def selection(self) -> Selection:
         """The selection. Raises :class:`~reconciler.core.errors.UsageError`."""
-        groups = []
-        for text in self.selects:
-            key, _, name = text.partition("=")
-            if key != "group" or not name:
-                raise UsageError(f"Invalid value for --select: {text!r} is not of the form group=NAME.")
-            groups.append(name)
-        return Selection(targets=self.targets, excludes=self.excludes, groups=tuple(groups))
+        try:
+            return selection_of(self.selects, targets=self.targets, excludes=self.excludes)
+        except ValueError as error:
+            raise UsageError(f"Invalid value for --select: {error}.") from error
 
 
 class PolicyOptions(Struct, frozen=True, kw_only=True):

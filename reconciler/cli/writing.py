@@ -7,27 +7,67 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import signal
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from reconciler.cli.journalplace import make_folder, require_untracked
-from reconciler.core.errors import ExitReason, JournalBusy, UsageError
+from reconciler.core.errors import ExitReason, JournalBusy, JournalError, UsageError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.apply.journal import SqliteJournal
     from reconciler.apply.run import Stop
     from reconciler.cli.options import JournalOptions
     from reconciler.cli.service import Service
+    from reconciler.core.model import PortfolioId
+    from reconciler.core.rebalance import Rebalance
+    from reconciler.core.report import Origin
 
+TOLD_BY: Final = {
+    "who": ("GITHUB_TRIGGERING_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_USER_ID"),
+    "commit": ("GITHUB_SHA", "CI_COMMIT_SHA", "GIT_COMMIT"),
+    "pull_request": ("GITHUB_REF", "CI_MERGE_REQUEST_IID", "CHANGE_ID"),
+    "ci_run": ("GITHUB_RUN_ID", "CI_PIPELINE_ID", "BUILD_TAG"),
+}
+"""Which variables of GitHub, GitLab and Jenkins tell where a run comes from; the first that is there counts."""
+_SECRETS: Final = ("GLIDER_API_KEY", "GITHUB_TOKEN", "CI_JOB_TOKEN")
+_LOOKS_LIKE: Final = {
+    "commit": re.compile(r"([0-9A-Fa-f]{7,64})"),
+    "pull_request": re.compile(r"(?:refs/pull/)?([0-9]{1,20})(?:/(?:merge|head))?"),
+}
 _LOOK_AGAIN_SECONDS = 0.1
 """How often to see whether another apply has ended."""
+
+
+def this_process() -> str:
+    """Return what names this process to those who wait for the journal."""
+    return f"process {os.getpid()} on {platform.node()}"
+
+
+def origin_of(environ: Mapping[str, str]) -> Origin:
+    """Return where a run comes from, as CI tells it in these variables.
+
+    What is no commit and no number of a pull request is left out (a branch has none), and so is what holds a secret.
+    """
+    from reconciler.core.report import Origin
+    from reconciler.core.text import label
+
+    secrets = [secret for one in _SECRETS if (secret := environ.get(one, "").strip())]
+    found = {}
+    for name, variables in TOLD_BY.items():
+        text = next((environ[one] for one in variables if environ.get(one)), "")
+        if name in _LOOKS_LIKE:
+            match = _LOOKS_LIKE[name].fullmatch(text)
+            text = match[1] if match is not None else ""
+        found[name] = None if any(secret in text for secret in secrets) else label(text)
+    return Origin(**found)
 
 
 def said_yes(question: str) -> bool:
@@ -75,12 +115,27 @@ async def open_to_write(options: JournalOptions, service: Service, *, lock_timeo
                 base_url=service.label,
                 account=service.account,
                 now_ms=service.api.service_ms,
-                process=f"process {os.getpid()} on {platform.node()}",
+                process=this_process(),
+                origin=origin_of(os.environ),
             )
         except JournalBusy:
             if monotonic() >= patience_ends:
                 raise
             await sleep(_LOOK_AGAIN_SECONDS)
+
+
+async def keep_results(
+    options: JournalOptions, service: Service, results: Mapping[PortfolioId, Sequence[Rebalance]]
+) -> None:
+    """Let the journal remember what was just read of rebalances, so that others need not ask for it again.
+
+    Where the journal may not be written to, or another command is at it, nothing is kept, and nothing is said: what was
+    read is shown all the same. No journal is made for it.
+    """
+    with suppress(JournalError, OSError):
+        if results and options.journal_path.is_file():
+            with await open_to_write(options, service, lock_timeout="0s") as journal:
+                journal.keep_results(results)
 
 
 @contextmanager

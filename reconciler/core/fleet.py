@@ -9,7 +9,10 @@ counts as complete.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
@@ -24,28 +27,89 @@ if TYPE_CHECKING:
     from reconciler.core.model import Desired, Live, PortfolioId, StrategyDesired, StrategyId
 
 
+_TERM: Final = re.compile(r"(?P<key>[A-Za-z0-9][A-Za-z0-9_./-]*)(?P<negated>!?)=(?P<value>[^=].*)", re.DOTALL)
+
+
+class Term(Struct, frozen=True):
+    """One condition of ``--select``: the ``group``, the ``name`` (a pattern with ``*`` and ``?``) or a label has this
+    value; if ``negated``, it has another value or none."""
+
+    key: str
+    value: str
+    negated: bool = False
+
+    def __str__(self) -> str:
+        """Return it as it is written."""
+        return f"{self.key}{'!=' if self.negated else '='}{self.value}"
+
+    def fits(self, one: Desired) -> bool:
+        """Whether a portfolio has the value, whatever ``negated`` says."""
+        match self.key:
+            case "group":
+                return one.group == self.value
+            case "name":
+                return fnmatchcase(one.name or "", self.value)
+            case _:
+                return one.labels.get(self.key) == self.value
+
+
+@lru_cache(maxsize=64)
+def parse_term(text: str) -> Term:
+    """Return the condition that ``text`` stands for. Raises :class:`ValueError` with what its form is."""
+    found = _TERM.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not of the form group=NAME, LABEL=VALUE, LABEL!=VALUE or name=GLOB")
+    return Term(found["key"], found["value"], bool(found["negated"]))
+
+
 class Selection(Struct, frozen=True, kw_only=True):
-    """What was asked for; empty tuples mean everything. A portfolio is selected if it passes all three."""
+    """What was asked for; empty tuples mean everything. A portfolio is selected if it passes all four.
+
+    ``terms`` are the conditions as they are written, except ``group=NAME``, of which ``groups`` holds the names.
+    """
 
     targets: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    terms: tuple[str, ...] = ()
 
     @property
     def everything(self) -> bool:
         """Whether everything is selected."""
-        return not (self.targets or self.excludes or self.groups)
+        return self == EVERYTHING
 
-    def passes(self, address: str, group: str | None) -> bool:
-        """Whether a portfolio or strategy is selected. One without a group is not, if groups were asked for."""
-        return (
-            (not self.targets or address in self.targets)
-            and address not in self.excludes
-            and (not self.groups or group in self.groups)
-        )
+    def passes(self, address: str, one: Desired | None) -> bool:
+        """Whether a portfolio is selected. ``None`` stands for a strategy, which fits no condition.
+
+        Of several conditions with the same key, one must fit; of those that are negated, all must hold.
+        """
+        if (self.targets and address not in self.targets) or address in self.excludes:
+            return False
+        if not self.groups and not self.terms:
+            return True
+        if one is None or (self.groups and one.group not in self.groups):
+            return False
+        fitting: dict[str, bool] = {}
+        for term in map(parse_term, self.terms):
+            fits = term.fits(one)
+            if term.negated and fits:
+                return False
+            if not term.negated:
+                fitting[term.key] = fitting.get(term.key, False) or fits
+        return all(fitting.values())
 
 
-EVERYTHING = Selection()
+EVERYTHING: Final = Selection()
+
+
+def selection_of(selects: Iterable[str], *, targets: tuple[str, ...] = (), excludes: tuple[str, ...] = ()) -> Selection:
+    """Return a selection by conditions as they are written. Raises as :func:`parse_term` does."""
+    terms = [parse_term(text) for text in selects]
+    groups = tuple(term.value for term in terms if term.key == "group" and not term.negated)
+    others = tuple(str(term) for term in terms if term.key != "group" or term.negated)
+    return Selection(targets=targets, excludes=excludes, groups=groups, terms=others)
+
+
 _NO_STRATEGIES: Final[Mapping[StrategyId, StrategyDesired]] = {}
 
 
@@ -54,17 +118,18 @@ def select(
     selection: Selection,
     strategies: Mapping[StrategyId, StrategyDesired] = _NO_STRATEGIES,
 ) -> Mapping[PortfolioId, Desired]:
-    """Return the selected portfolios. Raises :class:`UsageError` for an id or group that is not declared.
+    """Return the selected portfolios. Raises :class:`UsageError` for an id, group, name or label that none has.
 
     ``--target`` and ``--exclude`` may also name ``strategies/ID``; :func:`select_strategies` returns those.
     """
     if selection.everything:
         return desired
     names = {*desired, *map(address_of, strategies)}
-    _require(selection.targets, names, "--target")
-    _require(selection.excludes, names, "--exclude")
-    _require_groups(selection.groups, {one.group for one in desired.values() if one.group})
-    chosen = {i: one for i, one in desired.items() if selection.passes(i, one.group)}
+    require_among("--target", selection.targets, names, "declared")
+    require_among("--exclude", selection.excludes, names, "declared")
+    for term in (*(Term("group", name) for name in selection.groups), *map(parse_term, selection.terms)):
+        require_fit("--select", term, desired.values())
+    chosen = {i: one for i, one in desired.items() if selection.passes(i, one)}
     if not chosen and not select_strategies(strategies, selection):
         raise UsageError("the selection is empty", "No declared portfolio passes all of the given filters.")
     return chosen
@@ -77,31 +142,47 @@ def select_strategies(
     return {i: one for i, one in strategies.items() if selection.passes(address_of(i), None)}
 
 
-def _require(wanted: tuple[str, ...], known: Collection[str], option: str) -> None:
-    for name in wanted:
-        if name not in known:
-            from difflib import get_close_matches
+def require_among(option: str, wanted: Iterable[str], known: Collection[str], those: str) -> None:
+    """Raise :class:`UsageError` for a name given with ``option`` that is not known, with the nearest one that is.
 
-            near = get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Declared: {_listed(known)}."
-            raise UsageError(f"{option} {name!r} is not declared", f"The configuration does not name it. {hint}")
-
-
-def _require_groups(wanted: tuple[str, ...], known: Collection[str]) -> None:
-    for name in wanted:
-        if name not in known:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            there = f"Groups with portfolios: {_listed(known)}.{hint}" if known else "No portfolio has a `group`."
-            raise UsageError(f"--select group={name}: no portfolio is in that group", there)
+    ``those`` says what it is not, as in ``declared`` or ``among the selected portfolios``.
+    """
+    if unknown := [name for name in wanted if name not in known]:
+        more = f", one of {len(unknown)} that are not" if len(unknown) > 1 else ""
+        raise UsageError(f"{option} {unknown[0]!r} is not {those}{more}", _nearest(unknown[0], known, "These are"))
 
 
-def _listed(names: Collection[str]) -> str:
-    """Return the first names, and how many more there are."""
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    return ", ".join(sorted(names)[:_MOST_LISTED]) + more
+def require_fit(option: str, term: Term, fleet: Collection[Desired], those: str = "portfolio") -> None:
+    """Raise :class:`UsageError` for a condition given with ``option`` that fits none of ``those``.
+
+    Negated it was meant to leave some out, so it must fit some, too.
+    """
+    if any(term.fits(one) for one in fleet):
+        return
+    match term.key:
+        case "group":
+            known = {one.group for one in fleet if one.group}
+            problem, title, none = f"no {those} is in that group", "Groups with portfolios", "a `group`"
+        case "name":
+            known = {one.name for one in fleet if one.name}
+            problem, title, none = f"no {those} has such a name", "Names", "a `name`"
+        case key:
+            known = {one.labels[key] for one in fleet if key in one.labels}
+            problem, title, none = f"no {those} has that `{key}`", f"Values of `{key}`", "labels"
+            if not known and (keys := {name for one in fleet for name in one.labels}):
+                raise UsageError(f"{option} {term}: no {those} has the label `{key}`", _nearest(key, keys, "Labels"))
+    there = _nearest(term.value, known, title) if known else f"No {those} has {none}."
+    raise UsageError(f"{option} {term}: {problem}", there)
+
+
+def _nearest(name: str, known: Collection[str], title: str) -> str:
+    """Return the nearest known name as a question, or where none is near, the first of them below a title."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=1)
+    more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
+    listed = f"{title}: {', '.join(sorted(known)[:_MOST_LISTED])}{more}."
+    return f"Did you mean {near[0]!r}?" if near else listed if known else ""
 
 
 _MOST_LISTED: Final = 8

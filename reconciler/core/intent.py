@@ -77,7 +77,7 @@ class Intent(AtStart, frozen=True, kw_only=True):
 
     ``interval_ms`` and ``offset_ms`` are the schedule that its change wants; a start and an update send them.
     ``reason`` is sent with a pause or resume on v1. ``is_step`` says that the write is not the main one of its change:
-    it sets the schedule before a resume or after a start.
+    it sets the schedule before a resume or after a start. ``halt`` is the id of the halt that a pause is part of.
     """
 
     address: Address
@@ -89,6 +89,7 @@ class Intent(AtStart, frozen=True, kw_only=True):
     cadence: Cadence | None = None
     reason: str = ""
     skip_schedule_validation: bool = False
+    halt: str | None = None
     is_step: bool = False
     before: Before = Before()
 
@@ -104,7 +105,8 @@ class OpenIntent(Struct, frozen=True, kw_only=True):
 class LastWrite(Struct, frozen=True, kw_only=True):
     """The last write that counts. It took effect, or, if ``took_effect`` is false, it may have.
 
-    ``at_ms`` is when it was announced, UTC epoch milliseconds. ``cadence`` is what a write to a strategy set.
+    ``at_ms`` is when it was announced, UTC epoch milliseconds. ``cadence`` is what a write to a strategy set, ``halt``
+    the id of the halt that a pause was part of.
     """
 
     token: Annotated[str, Meta(pattern=r"\A[0-9a-z]{1,40}\Z")]
@@ -112,6 +114,7 @@ class LastWrite(Struct, frozen=True, kw_only=True):
     at_ms: AtMs
     took_effect: bool
     cadence: Cadence | None = None
+    halt: Annotated[str, Meta(pattern=r"\A[0-9A-Za-z_-]{1,40}\Z")] | None = None
 
 
 class Effect(StrEnum):

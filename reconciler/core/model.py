@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NewType
 
 from msgspec import Meta, Struct
 
-from reconciler.core.codec import AtMs, Count, Interval, Milliseconds, Shown
+from reconciler.core.codec import Amount, AtMs, Count, Interval, Milliseconds, Shown
 from reconciler.core.diagnostics import SourceSpan
 from reconciler.core.errors import ApiError
 
@@ -31,6 +31,8 @@ _ID: Final = r"[A-Za-z0-9_-]{1,128}"
 _IS_ID: Final = re.compile(_ID)
 SavedPortfolioId = Annotated[PortfolioId, Meta(pattern=rf"\A{_ID}\Z")]
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     SavedAddress = PortfolioId | StrategyAddress
 else:  # to msgspec both are one type: a text that keeps to this pattern
     SavedAddress = Annotated[str, Meta(pattern=rf"\A({_FOLDER})?{_ID}\Z")]
@@ -188,6 +190,8 @@ class Desired(AtStart, frozen=True, kw_only=True):
     chain: str | None = None
     reason: str | None = None
     owner: str | None = None
+    labels: Mapping[str, str] = {}
+    """Sorted by key."""
     until: str | None = None
     hold_override: bool = False
     """``hold: override`` is declared: resume it although somebody else paused it."""
@@ -233,6 +237,15 @@ class Status(StrEnum):
         return self not in (Status.NOT_FOUND, Status.UNREADABLE, Status.NOT_READ)
 
 
+class Signs(Struct, frozen=True, kw_only=True):
+    """What good practice is judged by, as far as an answer carried it: what a portfolio holds in US dollars, the drift
+    in percent at which its template trades, and the units of gas that its last run used."""
+
+    value_usd: Amount | None = None
+    trigger_percent: Amount | None = None
+    gas_used: Count | None = None
+
+
 class Live(Struct, frozen=True, kw_only=True):
     """One portfolio as read.
 
@@ -258,6 +271,8 @@ class Live(Struct, frozen=True, kw_only=True):
     name: Shown | None = None
     strategy: Shown | None = None
     strategy_name: Shown | None = None
+    signs: Signs | None = None
+    """``None`` where the answer carried none, as v1 documents it."""
     failure: ApiError | None = None
 
 

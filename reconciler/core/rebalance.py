@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec import Struct
 
+from reconciler.core.codec import AtMs, Shown
 from reconciler.core.errors import ExitReason, FailureKind, exit_reason_of
+from reconciler.core.model import Signs
 
 if TYPE_CHECKING:
     from reconciler.core.errors import ApiError
@@ -51,15 +53,15 @@ class Rebalance(Struct, frozen=True, kw_only=True):
     ``gas_used`` the units of gas in it, as text.
     """
 
-    id: str
+    id: Shown
     status: RebalanceStatus
-    word: str
-    scheduled_ms: int | None = None
-    started_ms: int | None = None
-    ended_ms: int | None = None
-    error: str | None = None
-    transaction: str | None = None
-    gas_used: str | None = None
+    word: Shown
+    scheduled_ms: AtMs | None = None
+    started_ms: AtMs | None = None
+    ended_ms: AtMs | None = None
+    error: Shown | None = None
+    transaction: Shown | None = None
+    gas_used: Shown | None = None
 
     @property
     def over(self) -> bool:
@@ -89,6 +91,13 @@ class Rebalance(Struct, frozen=True, kw_only=True):
     def went_wrong(self) -> bool:
         """Whether it failed, or ended in a way that is not known to be good. A cancelled one did not fail."""
         return self.status is RebalanceStatus.FAILED or (self.status is RebalanceStatus.UNKNOWN and self.over)
+
+
+class KeptRebalance(Struct, frozen=True, kw_only=True):
+    """A rebalance as the journal remembers it, and when it was read, UTC epoch milliseconds: it may be older news."""
+
+    rebalance: Rebalance
+    read_ms: int
 
 
 class RecentRebalances(Struct, frozen=True, kw_only=True):
@@ -130,12 +139,11 @@ class LastRebalance(Struct, frozen=True, kw_only=True):
 class PortfolioFacts(Struct, frozen=True, kw_only=True):
     """What is known of a portfolio besides its automation; ``None`` for what was not in the answer.
 
-    ``value_usd`` is the service's number as text. ``trading`` holds its trading settings, flattened to names and
-    texts, sorted: shown, and never written.
+    ``trading`` holds its trading settings, flattened to names and texts, sorted: shown, and never written.
     """
 
     name: str | None = None
-    value_usd: str | None = None
+    signs: Signs = Signs()
     archived: bool | None = None
     trading: tuple[tuple[str, str], ...] = ()
 

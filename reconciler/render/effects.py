@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from reconciler.core.model import Address, ApiVersion
-    from reconciler.core.plan import Moved, StrategyName
+    from reconciler.core.plan import Blocked, Moved, StrategyName
 
 CAUSES: Final[Mapping[Cause, str]] = {
     Cause.BRANCH: "This branch",
@@ -113,7 +113,13 @@ def held_effect(held: Held) -> Phrase:
             why = "paused, nobody knows by whom: this journal has no record of a pause of ours"
         case _:
             assert_never(held.paused_by)
-    return Phrase(why, f"last run {moment(held.last_run_ms)}" if held.last_run_ms is not None else "")
+    last = [f"last run {moment(held.last_run_ms)}"] if held.last_run_ms is not None else []
+    return Phrase(why, ", ".join([*last, *asked_of(held)]))
+
+
+def asked_of(one: Held | Moved | Blocked) -> tuple[str, ...]:
+    """Return whom the files name to be asked about a portfolio."""
+    return (f"owner {one.owner}",) if one.owner is not None else ()
 
 
 def journal_notice(plan: Plan) -> str:

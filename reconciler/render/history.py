@@ -35,6 +35,7 @@ def history_page(runs: Sequence[Run], *, empty: str) -> Page:
     if not runs:
         return Page(title="History", verdict="nothing yet", blocks=(Lines((empty,)),))
     titles = (Column("Run"), Column("When"), Column("Service", keep=2), Column("Tool", keep=1), Column("Plan", keep=3))
+    whence = (Column("Who", keep=6, widest=20), Column("Commit", keep=4), Column("Pull request", keep=5))
     rows = tuple(
         Row(
             (
@@ -43,13 +44,16 @@ def history_page(runs: Sequence[Run], *, empty: str) -> Page:
                 run.base_url,
                 run.tool,
                 code(run.fingerprint[:_SHORT]),
+                run.who or "",
+                code(run.commit[:_SHORT]) if run.commit else "",
+                run.pull_request or "",
                 _ended(run),
                 ", ".join(f"{count} {outcome}" for outcome, count in _counts(run).items() if count) or "none",
             )
         )
         for run in runs
     )
-    columns = (*titles, Column("Ended"), Column("Writes"))
+    columns = (*titles, *whence, Column("Ended"), Column("Writes"))
     table = Rows(columns=columns, rows=rows, parts=(Part("Runs", opened=None),), headed=True)
     line = f"{plural(len(runs), 'run')}, {plural(sum(len(run.writes) for run in runs), 'write')}."
     return Page(title="History", verdict=line.rstrip("."), blocks=(table,), last=(line,))
@@ -67,6 +71,10 @@ def _run(run: Run) -> tuple[Block, ...]:
         ("account", run.account or ""),
         ("tool", run.tool),
         ("process", run.process),
+        ("who", run.who or ""),
+        ("commit", code(run.commit) if run.commit else ""),
+        ("pull request", run.pull_request or ""),
+        ("CI run", code(run.ci_run) if run.ci_run else ""),
         ("plan", code(run.fingerprint)),
         ("approved", code(run.approved) if run.approved is not None else ""),
         ("started", At(run.started_ms)),
@@ -124,8 +132,9 @@ def history_document(runs: Sequence[Run], *, with_writes: bool) -> list[dict[str
 
 
 def _document(run: Run, *, with_writes: bool) -> dict[str, Any]:
-    told = picked(run, "base_url", "account", "tool", "process", "fingerprint", "approved", "started_at", "finished_at")
-    document = {"run": run.number, **told, "ended": run.exit_reason}
+    told = picked(run, "base_url", "account", "tool", "process", "who", "commit", "pull_request", "ci_run")
+    plan = picked(run, "fingerprint", "approved", "started_at", "finished_at")
+    document = {"run": run.number, **told, **plan, "ended": run.exit_reason}
     writes = {"writes": [_write_document(write) for write in run.writes]} if with_writes else {}
     return {**_harmless(document), "summary": dict(_counts(run)), **writes}
 

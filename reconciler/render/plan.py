@@ -20,6 +20,7 @@ from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.core.text import plural
 from reconciler.render.effects import (
     Phrase,
+    asked_of,
     by_cause,
     cost_effect,
     effect,
@@ -211,7 +212,7 @@ def _way_on(report: ApplyReport, run: int | None) -> Iterator[Lines]:
         lines.append(sentence(f"{plural(unknown, 'change')} may or may not have taken effect: {finds_out}"))
     if left := report.count(Outcome.NOT_ATTEMPTED):
         were = "was" if left == 1 else "were"
-        shows = "`reconciler plan` shows what is left to do."
+        shows = "`reconciler plan` shows what is left to do, and the same apply again goes on with it."
         lines.append(sentence(f"{plural(left, 'change')} {were} not begun: {shows}"))
     if lines and run is not None:
         lines.append(sentence(f"`reconciler history --run {run}` shows what was sent."))
@@ -341,8 +342,13 @@ def _not_changed(plan: Plan) -> list[Row]:
     """Return the rows of what is held, has moved or is blocked."""
     told: list[tuple[str, _Place, Held | Moved | Blocked, Phrase]]
     told = [("held", _Place.HELD, held, held_effect(held)) for held in plan.held]
-    told += [("moved", _Place.MOVED, moved, Phrase("", moved_text(moved))) for moved in plan.moved]
-    told += [("blocked", _Place.BLOCKED, blocked, Phrase(blocked.detail)) for blocked in plan.blocked]
+    told += [
+        ("moved", _Place.MOVED, moved, Phrase("", ", ".join((moved_text(moved), *asked_of(moved)))))
+        for moved in plan.moved
+    ]
+    told += [
+        ("blocked", _Place.BLOCKED, blocked, Phrase(blocked.detail, *asked_of(blocked))) for blocked in plan.blocked
+    ]
     return [
         Row(
             (marked(word), subject_cell(one.id), one.name or "", why.text),
@@ -416,6 +422,7 @@ def _result_row(result: Result) -> Row:
         part=_Place.LOOK if look else _Place.REST,
         gravity=(_gravest(result.outcome),),
         cause=bool(look),
+        kind=f"to {change.verb}" if result.outcome is Outcome.NOT_ATTEMPTED else "",
     )
 
 

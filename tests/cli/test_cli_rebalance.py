@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.apply.journal import read_results
+
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell
 
@@ -97,6 +99,10 @@ def test_json(quick: Shell) -> None:
         ("pf_one", "rebalance", "confirmed"),
     ]
     assert {r["rebalance_id"] for r in document["results"]} == {w["detail"].split(" ")[1] for w in run["writes"]}
+    journal = quick.folder / ".reconciler/journal.db"
+    kept = read_results(journal, base_url=document["base_url"], last=9)
+    seen = [(one, known.rebalance.id, known.rebalance.status) for one, results in kept.items() for known in results]
+    assert seen == [(r["id"], r["rebalance_id"], "completed") for r in document["results"]]
 
 
 def test_a_cooldown(quick: Shell) -> None:
@@ -149,7 +155,9 @@ def test_what_is_paused_is_not_run(shell: Shell, monkeypatch: pytest.MonkeyPatch
     assert named.code == 6
     assert re.search(r"accepted  ccc +rebal_", named.out)
     for option in ("--although-paused bbb", "--again bbb"):
-        assert shell(f"rebalance aaa --sandbox --auto-approve {option}").code == 64
+        ended = shell(f"rebalance aaa --sandbox --auto-approve {option}")
+        assert (ended.code, "is not among the portfolios to run\n" in ended.err) == (64, True)
+    assert "Did you mean 'aaa'?" in shell("rebalance aaa --sandbox --auto-approve --again aab").err
 
 
 def test_files_that_are_there_must_be_good(shell: Shell) -> None:
