@@ -52,7 +52,8 @@ class Form(Struct, frozen=True, eq=False, kw_only=True):
     ``noun`` is what people call it, with its article. ``read`` makes the value that the program uses of one that keeps
     to ``schema``; ``write`` is the way back, to the text in YAML. ``guess`` returns a repair for a wrong value and the
     text it is written as, ``""`` where it has none; ``near`` allows a guess at the nearest word of an enumeration.
-    ``wrong`` says what is wrong with a value where "is not" and the noun would be too little.
+    ``wrong`` says what is wrong with a value where "is not" and the noun would be too little. ``beyond`` is what an
+    editor says besides of a number beyond the bounds.
     """
 
     noun: str
@@ -62,6 +63,7 @@ class Form(Struct, frozen=True, eq=False, kw_only=True):
     guess: Callable[[object, str], str] = no_guess
     near: bool = False
     wrong: Callable[[object, str], Complaint] | None = None
+    beyond: str = ""
 
 
 _LONGEST_SHOWN: Final = 60
@@ -227,6 +229,7 @@ def duration_form(*, least: int = 0, most: int) -> Form:
         read=milliseconds,
         write=format_duration,
         guess=guess,
+        beyond="; a bare number is milliseconds",
     )
 
 
