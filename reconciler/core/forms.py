@@ -53,7 +53,8 @@ class Form(Struct, frozen=True, eq=False, kw_only=True):
     ``noun`` is what people call it, with its article. ``read`` turns a value that fits ``schema`` into the one that the
     program uses; ``write`` turns that back into the text in YAML. ``guess`` gets a wrong value and its text in the
     file, and returns a repair, or ``""`` if it has none; ``near`` lets it suggest the nearest word of an enumeration.
-    ``wrong`` says what is wrong with a value, for cases in which "is not" and the noun would say too little.
+    ``wrong`` says what is wrong with a value, for cases in which "is not" and the noun would say too little. ``beyond``
+    is what an editor says besides of a number that is out of bounds.
     """
 
     noun: str
@@ -63,6 +64,7 @@ class Form(Struct, frozen=True, eq=False, kw_only=True):
     guess: Callable[[object, str], str] = no_guess
     near: bool = False
     wrong: Callable[[object, str], Complaint] | None = None
+    beyond: str = ""
 
 
 _LONGEST_SHOWN: Final = 60
@@ -232,6 +234,7 @@ def duration_form(*, least: int = 0, most: int) -> Form:
         read=milliseconds,
         write=format_duration,
         guess=guess,
+        beyond="; a bare number is milliseconds",
     )
 
 
