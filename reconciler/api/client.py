@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TABLES: Final[Mapping[ApiVersion, Table]] = {
-    ApiVersion.V1: v1.TABLE,
-    ApiVersion.V2: v2.TABLE,
+    ApiVersion.V1: v1.CALLS_OF_V1,
+    ApiVersion.V2: v2.CALLS_OF_V2,
 }
 """A further version is a module with its table, and a line here."""
 MOST_PAGES: Final = 5_000

@@ -81,10 +81,10 @@ def success_of(status: int, headers: Headers, body: bytes, *, operation: str, no
             )
         if payload.get("success") is not False:
             return payload
-    raise failure_of(status, headers, body, operation=operation, now_ms=now_ms)
+    raise error_of(status, headers, body, operation=operation, now_ms=now_ms)
 
 
-def failure_of(status: int, headers: Headers, body: bytes, *, operation: str, now_ms: int) -> ApiError:
+def error_of(status: int, headers: Headers, body: bytes, *, operation: str, now_ms: int) -> ApiError:
     """Return the error that an answer stands for; any status, any body."""
     payload = object_of(body) or {}
     error = payload.get("error")

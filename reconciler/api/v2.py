@@ -205,7 +205,7 @@ def _no_body(_: Intent) -> Fields:
     return {}
 
 
-TABLE: Final = Table(
+CALLS_OF_V2: Final = Table(
     word="v2",
     folder="/v2/portfolios/",
     noun="operation",

@@ -22,7 +22,7 @@ from reconciler.core.fleet import Selection, selection_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Kind = TypeVar("Kind", bound="Options")
+SomeOptions = TypeVar("SomeOptions", bound="Options")
 
 _RATE: Final = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(?:/s)?", re.ASCII)
 
@@ -113,7 +113,7 @@ class PlanningOptions(Options, frozen=True, kw_only=True):
     service: ServiceOptions = ServiceOptions()
 
 
-def options_of(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
+def options_of(kind: type[SomeOptions], given: Mapping[str, Any]) -> SomeOptions:
     """Make options of this kind from values by name; what is missing gets its default."""
     return convert(_nested(kind, given), kind)
 

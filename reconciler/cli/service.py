@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from reconciler.core.plan import Change
     from reconciler.core.ports import Memory
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 _TICKS = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 """A clock that goes on while the machine sleeps: on Linux a separate one, on macOS the monotonic clock."""
@@ -228,7 +228,7 @@ def ending_signals() -> tuple[signal.Signals, ...]:
     return signal.SIGTERM, hangup
 
 
-def run_async(main: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a command's coroutine to its end. Raises :class:`Terminated` on SIGTERM or SIGHUP, just as asyncio raises
     KeyboardInterrupt on SIGINT. While an apply writes, it handles these signals itself."""
     import asyncio

@@ -109,7 +109,7 @@ def _live_state(desired: Desired, live: Live) -> str:
     return live.status.value
 
 
-Entry = Change | Held | Blocked | Moved
+PlanEntry = Change | Held | Blocked | Moved
 """What a plan can say of a portfolio or strategy that it names."""
 
 NAMED: Final = 5
@@ -131,7 +131,7 @@ class Compared(Struct, frozen=True, kw_only=True):
     """One portfolio or strategy that two plans treat differently; ``differences`` only where both name it."""
 
     step: Step
-    entry: Entry
+    entry: PlanEntry
     """As the later plan has it; a vanished one as the earlier had it."""
     differences: tuple[Difference, ...] = ()
 
@@ -159,7 +159,7 @@ def compare_plans(*, earlier: Plan, later: Plan) -> Comparison:
     return Comparison(rows=tuple(rows), same=len(both) - sum(row.step is Step.CHANGED for row in rows))
 
 
-def facts(entry: Entry) -> Mapping[str, Fact]:
+def facts(entry: PlanEntry) -> Mapping[str, Fact]:
     """Return the meaning of an entry, keyed by dotted name; intervals and offsets in milliseconds."""
     match entry:
         case Change():
@@ -204,8 +204,8 @@ def difference_text(difference: Difference) -> str:
     return f"{name} {_value(difference.earlier, in_ms=in_ms)} → {_value(difference.later, in_ms=in_ms)}"
 
 
-def _entries(plan: Plan) -> dict[Address, Entry]:
-    entries: tuple[Entry, ...] = (*plan.changes, *plan.held, *plan.blocked, *plan.moved)
+def _entries(plan: Plan) -> dict[Address, PlanEntry]:
+    entries: tuple[PlanEntry, ...] = (*plan.changes, *plan.held, *plan.blocked, *plan.moved)
     return {entry.id: entry for entry in entries}
 
 

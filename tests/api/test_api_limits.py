@@ -21,8 +21,11 @@ def shown(what: str, course: Course, seconds: float) -> str:
     return f"{what:<40} {course.seconds:7.2f} s {course.seconds / seconds:5.2f}x  {course.share:5.1%} refused"
 
 
+@pytest.mark.slow  # half a minute of simulated requests each
 @pytest.mark.parametrize("workers", [10, 50])
-@pytest.mark.parametrize(("rate", "calls"), [(30, 2_000), (100, 2_000), (300, 6_000)])
+@pytest.mark.parametrize(
+    ("rate", "calls"), [(30, 2_000), (100, 2_000), pytest.param(300, 6_000, marks=pytest.mark.thorough)]
+)
 def test_a_limit_that_only_refusals_tell_is_nearly_used_up(rate: int, calls: int, workers: int) -> None:
     """Twenty seconds and more at a limit take at most 1.15 times that, and at most one in twenty is refused."""
     seconds = ideal(calls, rate, workers)
