@@ -97,5 +97,5 @@ def test_the_server_keeps_its_limit(limit: Bucket | Windows) -> None:
 def test_a_fleet_of_pauses_is_sound(tmp_path: Path) -> None:
     """What the apply is measured with is valid."""
     write_pauses(tmp_path, members(20))
-    found = load([str(tmp_path)], stdin=lambda: b"", today=dt.date(2026, 11, 22), cwd=tmp_path)
+    found = load_configuration([str(tmp_path)], stdin=lambda: b"", today=dt.date(2026, 11, 22), cwd=tmp_path)
     assert len(found.desired) == 20
