@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from reconciler.core.diagnostics import Severity
-from reconciler.core.report import ACHIEVED, Outcome, was_made
+from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.render.effects import called, effect, held_effect, moved_text
 from reconciler.render.plan import DANGERS, GRAVE, danger
 
@@ -60,12 +60,10 @@ def remarks(ending: Ending) -> Iterator[Annotation]:
     if found.report is not None:
         # A change that is done is not a risk any more.
         yield from (remark for result in found.report.results for remark in _of_result(result))
-        yield from _of_plan(found.report.plan, Level.ERROR)
+        yield from _of_plan(found.report.plan)
     elif found.plan is not None:
         yield from _of_changes(found.plan)
-        # A plan that was made passes: the apply after it does all but what is blocked.
-        passes = found.command == "plan" and found.error is None and was_made(found.plan)
-        yield from _of_plan(found.plan, Level.WARNING if passes else Level.ERROR)
+        yield from _of_plan(found.plan)
 
 
 def _of_problem(problem: Diagnostic) -> Annotation:
@@ -86,11 +84,11 @@ def _of_problem(problem: Diagnostic) -> Annotation:
     )
 
 
-def _of_plan(plan: Plan, of_blocked: Level) -> Iterator[Annotation]:
+def _of_plan(plan: Plan) -> Iterator[Annotation]:
     for excess in plan.over:
         yield Annotation(level=Level.WARNING, title="Over a guard", message=str(excess))
     for blocked in plan.blocked:
-        yield _at(blocked.source, of_blocked, f"{called(blocked.id)} is blocked", blocked.detail)
+        yield _at(blocked.source, Level.ERROR, f"{called(blocked.id)} is blocked", blocked.detail)
     for held in plan.held:
         yield _at(held.source, Level.WARNING, f"{held.id} is held", held_effect(held).text)
     for moved in plan.moved:
