@@ -103,7 +103,7 @@ def _run(inputs: Inputs, out: Path, document: Path) -> Ending:
     to the runner."""
     from reconciler.core.planfile import fingerprint
 
-    output = Output(format=Format.JSON)
+    output = Output(format=Format.JSON, no_color=True)
     found = Found(command=inputs.command.value, notes=_notes(inputs))
     token = secrets.token_hex(16)
     write(sys.stdout, github.stop_commands(token))
@@ -225,6 +225,7 @@ def post(ending: Ending, inputs: Inputs, environ: Mapping[str, str]) -> tuple[st
     token, repository = environ.get("GITHUB_TOKEN", ""), environ.get("GITHUB_REPOSITORY", "")
     if not token or not repository:
         return ("nothing was posted: the input `github-token` is empty",)
+    from reconciler.github.address import proxy_to
     from reconciler.github.client import GitHub, GitHubError
 
     failures = []
@@ -232,7 +233,8 @@ def post(ending: Ending, inputs: Inputs, environ: Mapping[str, str]) -> tuple[st
     commit = str(_at(event, "pull_request", "head", "sha") or environ.get("GITHUB_SHA", ""))
     api_url = environ.get("GITHUB_API_URL") or "https://api.github.com"
     try:
-        with GitHub(api_url=api_url, token=token, repository=repository) as client:
+        proxy = proxy_to(api_url, environ)
+        with GitHub(api_url=api_url, token=token, repository=repository, proxy=proxy) as client:
             if comments and number is not None:
                 client.upsert_comment(
                     number,
