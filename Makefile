@@ -17,11 +17,12 @@ unexport GLIDER_API_KEY GLIDER_BASE_URL
 # Without bytecode on disk each of the hundreds of processes that tests start would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-fast test-lowest check lint types layering lint-actions editor format bench lock clean
+.PHONY: help setup demo test test-all test-fast test-lowest check lint types layering lint-actions editor format bench lock clean
 
 help:
 	@echo 'make demo    plan and apply an example against the embedded Glider'
-	@echo 'make test    run all tests, on all cores'
+	@echo 'make test    run the tests, on all cores'
+	@echo 'make test-all  besides, more random histories and more kinds of faults at more moments, as .ci/run does'
 	@echo 'make test-fast  those that need neither a process, a socket nor a long search: for while you edit'
 	@echo 'make test-lowest  run all tests with the lowest versions that pyproject.toml allows'
 	@echo 'make check   lint, format check, strict types, layering'
@@ -65,6 +66,10 @@ endef
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test: $(READY)
+	@echo 'Left out: more of the same, such as random histories and kinds of faults; make test-all runs them, too.'
+	$(PYTEST) -m 'not thorough'
+
+test-all: $(READY)
 	$(PYTEST)
 
 test-fast: $(READY)

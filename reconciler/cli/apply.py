@@ -18,6 +18,7 @@ from reconciler.cli.progress import ApplyProgress, bar
 from reconciler.cli.service import new_token, open_service, run_async
 from reconciler.cli.writing import open_to_write, said_yes, signals
 from reconciler.core.errors import ExitReason, GuardRefused, JournalError, ReconcilerError, StalePlan, UsageError
+from reconciler.core.fleet import require_among
 from reconciler.core.guards import still_over
 from reconciler.core.report import FailOn, conditions_met
 from reconciler.render.ending import Ending, PageView
@@ -117,8 +118,8 @@ def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
     if options.approved or (options.files, options.selection, decided) != _NOTHING_CHOSEN:
         raise UsageError("A saved plan already says what to do: drop the options that choose or allow something else.")
     plan = _saved(options, plan_file)
-    if unknown := sorted(set(options.policy.again) - {change.id for change in plan.changes}):
-        raise UsageError(f"--again {unknown[0]!r} is not among the changes of the plan.")
+    changed = {change.id for change in plan.changes}
+    require_among("--again", options.policy.again, changed, "among the changes of the plan")
     found.plan = plan
 
     async def work() -> Ending:
@@ -195,12 +196,14 @@ def _ask(plan: Plan) -> None:
 async def _settle(service: Service, journal: SqliteJournal, options: ApplyOptions) -> None:
     """Find out what became of the writes of an apply that was cut off, before anything else."""
     from reconciler.apply.announce import settle
+    from reconciler.apply.journalqueue import QueuedJournal
     from reconciler.core.model import PortfolioId
 
     # By what each intent says, not by the files: a portfolio may have left them, or moved to the other API, since.
     versions = {PortfolioId(one.intent.address): one.intent.api for one in journal.unsettled()}
-    for sentence in await settle(api=service.api.by(versions), journal=journal):
-        options.output.note(f"note: {sentence}")
+    with QueuedJournal(journal) as queued:
+        for sentence in await settle(api=service.api.by(versions), journal=queued):
+            options.output.note(f"note: {sentence}")
 
 
 async def _carry_out(
@@ -213,17 +216,22 @@ async def _carry_out(
     approved: str | None = None,
 ) -> Ending:
     from reconciler import TOOL
+    from reconciler.apply.journalqueue import QueuedJournal
     from reconciler.apply.run import Pace, Stop, apply_plan
     from reconciler.core.planfile import fingerprint
 
     stop = Stop()
     pace = Pace(parallelism=options.service.parallelism, max_failures=options.max_failures, canary=options.canary)
     run = journal.open_run(fingerprint=fingerprint(plan), tool=TOOL, approved=approved)
-    with signals(stop) as caught, bar(options.output, "Applying", len(plan.changes)) as shown:
+    with (
+        QueuedJournal(journal) as queued,
+        signals(stop) as caught,
+        bar(options.output, "Applying", len(plan.changes)) as shown,
+    ):
         found.report = report = await apply_plan(
             plan,
             api=service.api,
-            journal=journal,
+            journal=queued,
             clock=service.clock,
             observer=ApplyProgress(shown, options.output),
             pace=pace,

@@ -35,7 +35,7 @@ SAME = {
 """What pip calls a setting of the package index, in its files and as ``PIP_…``, and the variable that uv has for it."""
 
 
-def main() -> None:
+def bootstrap() -> None:
     """Print nothing but errors; leave the interpreter's path in GITHUB_OUTPUT."""
     if sys.version_info < OLDEST:
         sys.exit(f"::error::glider-reconciler needs Python {OLDEST[0]}.{OLDEST[1]} or newer; set `python-version`")
@@ -117,4 +117,4 @@ def _run(command: "list[str]", what: str, environ: "dict[str, str]") -> None:
 
 
 if __name__ == "__main__":
-    main()
+    bootstrap()

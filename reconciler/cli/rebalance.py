@@ -16,6 +16,7 @@ from reconciler.cli.output import is_terminal
 from reconciler.cli.service import new_token, open_service, run_async
 from reconciler.cli.writing import keep_results, open_to_write, said_yes, signals
 from reconciler.core.errors import JournalError, ReconcilerError, UsageError
+from reconciler.core.fleet import require_among
 from reconciler.core.model import ApiVersion
 from reconciler.render.ending import Ending, PageView
 from reconciler.render.json import document_json
@@ -107,8 +108,7 @@ def _orders(chosen: Sequence[Named], options: RebalanceOptions) -> tuple[Order, 
 
     ids = {one.id for one in chosen}
     for option, given in (("--although-paused", options.although_paused), ("--again", options.again)):
-        if unknown := sorted(set(given) - ids):
-            raise UsageError(f"{option} {unknown[0]!r} is not among the portfolios to run.")
+        require_among(option, given, ids, "among the portfolios to run")
     return tuple(
         Order(
             portfolio=one.id,
@@ -206,23 +206,20 @@ async def _trigger(
     """Request the runs with the journal open. It is closed before they are followed: no apply must wait for that."""
     from reconciler import TOOL
     from reconciler.apply.announce import Announcer, settle_rebalances
+    from reconciler.apply.journalqueue import QueuedJournal
     from reconciler.apply.trigger import trigger_all
     from reconciler.core.rebalance import RebalanceReport
 
     with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
-        for sentence in settle_rebalances(journal):
-            options.output.note(f"note: {sentence}")
         journal.open_run(fingerprint=IN_JOURNAL, tool=TOOL)
         started_ms = service.clock.now_ms()
-        announcer = Announcer(
-            api=api,
-            journal=journal,
-            clock=service.clock,
-            token=new_token,
-        )
-        results = await trigger_all(
-            orders, announcer=announcer, observer=observer, parallelism=options.service.parallelism, stop=stop
-        )
+        with QueuedJournal(journal) as queued:
+            for sentence in await settle_rebalances(queued):
+                options.output.note(f"note: {sentence}")
+            announcer = Announcer(api=api, journal=queued, clock=service.clock, token=new_token)
+            results = await trigger_all(
+                orders, announcer=announcer, observer=observer, parallelism=options.service.parallelism, stop=stop
+            )
         report = RebalanceReport(
             results=tuple(results.values()), started_ms=started_ms, finished_ms=service.clock.now_ms()
         )

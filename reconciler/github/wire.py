@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 PER_PAGE: Final = 100
-MOST_PAGES: Final = 30
+MOST_GITHUB_PAGES: Final = 30
 """Up to this many pages of a list are read, 3,000 entries; the caller is told when there are more."""
-LARGEST_BODY: Final = 32 * 1024 * 1024
+LARGEST_GITHUB_BODY: Final = 32 * 1024 * 1024
 """Bytes of one answer that are read: a page of the longest comments has 26 MB."""
-ATTEMPTS: Final = 3
+GITHUB_ATTEMPTS: Final = 3
 LONGEST_WAIT_S: Final = 90.0
 
 _WHOLE_S: Final = 60.0  # for one whole answer: a server that sends a byte now and then meets every other limit
@@ -112,7 +112,7 @@ class Wire:
         url: str | None = f"{self._base}{path}&per_page={PER_PAGE}&page=1".replace("?&", "?")
         seen: set[str] = set()
         while url is not None and url not in seen:
-            if len(seen) == MOST_PAGES:
+            if len(seen) == MOST_GITHUB_PAGES:
                 return found, False
             seen.add(url)
             answer = self._send("GET", url, None, permission)
@@ -152,7 +152,7 @@ class Wire:
                 )
                 wait = limited if limited is not None else wait
                 again = limited is not None or (answer.status >= 500 and method != "POST")
-            if not again or attempt == ATTEMPTS or waited + wait > LONGEST_WAIT_S:
+            if not again or attempt == GITHUB_ATTEMPTS or waited + wait > LONGEST_WAIT_S:
                 raise failure
             self._sleep(wait)
             waited += wait
@@ -216,9 +216,10 @@ def _parts(stream: httpx2.SyncByteStream) -> Iterator[bytes]:
     ends = monotonic() + _WHOLE_S
     for part in stream:
         size += len(part)
-        if size > LARGEST_BODY or monotonic() > ends:
+        if size > LARGEST_GITHUB_BODY or monotonic() > ends:
             raise GitHubError(
-                f"GitHub's answer is larger than {LARGEST_BODY // 1024 // 1024} MiB or takes over {_WHOLE_S:g} s",
+                f"GitHub's answer is larger than {LARGEST_GITHUB_BODY // 1024 // 1024} MiB "
+                f"or takes over {_WHOLE_S:g} s",
                 "Is GITHUB_API_URL GitHub's?",
                 may_have_taken_effect=True,
             )

@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.core.text import plural
 
@@ -122,7 +123,8 @@ class Row(Struct, frozen=True):
 
     A folded row lists its rows by ``name`` and counts them as ``noun``. ``part`` is the index of its :class:`Part`. In
     a document, rows of a part are sorted by ``gravity``, the lowest first. ``cause`` says that the row tells what went
-    wrong: rows with the same cause are folded even in a short table.
+    wrong: rows with the same cause are folded even in a short table. With a ``kind``, the cell just before the subject
+    does not tell rows apart: the folded row leaves it out, and counts each kind.
     """
 
     cells: tuple[Cell, ...]
@@ -132,6 +134,7 @@ class Row(Struct, frozen=True):
     part: int = 0
     gravity: tuple[int, ...] = ()
     cause: bool = False
+    kind: str = ""
     members: tuple[Row, ...] = ()
     """The rows that a folded one stands for."""
 
@@ -260,20 +263,48 @@ def sentence(text: str) -> tuple[Piece, ...]:
     return tuple(Span(part, typed=True) if odd % 2 else part for odd, part in enumerate(parts) if part)
 
 
+def reworded(page: Page, words: Callable[[str], str]) -> Page:
+    """Return the page with other words for what it says; what people copy (ids, places) and lines of files stay."""
+    again: Page = _reworded(page, words)
+    return again
+
+
+def _reworded(part: Any, words: Callable[[str], str]) -> Any:
+    match part:
+        case str() if type(part) is str:
+            return words(part)
+        case tuple():
+            return tuple([_reworded(one, words) for one in part])
+        case Span(typed=True):
+            return replace(part, text=words(f"`{part.text}`")[1:-1])
+        case Span(code=False):
+            return replace(part, text=words(part.text))
+        case Row():
+            return replace(part, cells=_reworded(part.cells, words), alike=words(part.alike))
+        case Problems():
+            told = [replace(one, problem=words(one.problem), repair=words(one.repair)) for one in part.problems]
+            return replace(part, problems=tuple(told))
+        case Struct() if not isinstance(part, Span):
+            return replace(part, **{name: _reworded(getattr(part, name), words) for name in part.__struct_fields__})
+        case _:
+            return part
+
+
 def cause(text: str) -> str:
     """Return an error's text without its tracing ids, so that the same error of many portfolios can be folded."""
     return _ONE_ANSWER.sub("", text)
 
 
-def folded(block: Rows, *, named: int = FOLDED_NAMES) -> Sequence[Row]:
+def folded(block: Rows, *, named: int | None = FOLDED_NAMES) -> Sequence[Row]:
     """Return the rows of a table, with many that are alike folded into one, which keeps them as its ``members``.
 
-    In a short table, only rows with the same cause are folded. ``named`` is how many names a folded row gives.
+    In a short table, only rows with the same cause are folded. ``named`` is how many names a folded row gives,
+    ``None`` for all.
     """
     long = len(block.rows) > FOLD_ABOVE
     groups: dict[object, list[Row]] = {}
     for place, row in enumerate(block.rows):
-        alike = (row.part, row.noun, row.cells[: block.subject], row.alike)
+        alike = (row.part, "" if row.kind else row.noun, row.cells[: block.subject - bool(row.kind)], row.alike)
         groups.setdefault(alike if row.alike and (long or row.cause) else place, []).append(row)
     many = {id(group[0]): group for group in groups.values() if len(group) >= FOLD_FROM}
     inside = {id(row) for group in many.values() for row in group[1:]}
@@ -284,17 +315,32 @@ def folded(block: Rows, *, named: int = FOLDED_NAMES) -> Sequence[Row]:
     ]
 
 
-def _as_one(group: list[Row], subject: int, named: int) -> Row:
+def _as_one(group: list[Row], subject: int, named: int | None) -> Row:
     first = group[0]
-    names = ", ".join(row.name for row in group[:named])
-    more = f" and {len(group) - named} more" if len(group) > named else ""
+    noun = first.noun if len({row.noun for row in group}) == 1 else "change"
+    before = (*first.cells[: subject - 1], "") if first.kind else first.cells[:subject]
     between = ("",) * (len(first.cells) - subject - 2)
     return Row(
-        (*first.cells[:subject], plural(len(group), first.noun), *between, f"{first.alike}: {names}{more}"),
+        (*before, plural(len(group), noun), *between, f"{first.alike}: {_kinds(group, named)}"),
         part=first.part,
         gravity=min(row.gravity for row in group),
         members=tuple(group),
     )
+
+
+def _kinds(group: list[Row], named: int | None) -> str:
+    """Return the names of rows that are folded; where they are of several kinds, with a count for each kind."""
+    kinds: dict[str, list[Row]] = {}
+    for row in group:
+        kinds.setdefault(row.kind, []).append(row)
+    each = None if named is None else max(1, named // len(kinds))
+    found = [(f"{len(rows)} {kind} ", _names(rows, each)) for kind, rows in kinds.items()]
+    return ", ".join(f"{count}({names})" if group[0].kind else names for count, names in found)
+
+
+def _names(rows: Sequence[Row], named: int | None) -> str:
+    left = len(rows[named:]) if named is not None else 0
+    return ", ".join(row.name for row in rows[:named]) + (f" and {left} more" if left else "")
 
 
 def source_lines(problem: Diagnostic) -> tuple[str, str, str] | None:

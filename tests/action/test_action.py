@@ -126,7 +126,7 @@ def _run(checkout: Checkout, command: str, name: str, event: events.Event) -> Jo
             checkout.write("automation.yaml", CHANGED_FILES.replace("12h", "6h"))
             inputs = {"approved_plan": "approved.json"}
         case "bad key":
-            inputs["key"] = "expired"
+            inputs["key"] = "forbidden"
         case "unreachable":
             with closed_port() as url:
                 return checkout(command, event=event, **inputs, base_url=url)
