@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
     from _pytest.terminal import TerminalReporter
 
+COLLECTOR = (50_000, 20, 50)
+"""How rarely garbage is looked for: ten thousand tests in memory make each look a long one."""
+gc.set_threshold(*COLLECTOR)
 settings.register_profile("ci", derandomize=True, database=None)
 if os.environ.get("CI"):
     settings.load_profile("ci")
@@ -49,8 +52,6 @@ ORDINARY = "not thorough"
 """What `make test` asks for."""
 SHARE = 40
 """How many random examples a law is tried on in these two; elsewhere they are hypothesis's hundred."""
-COLLECTOR = (50_000, 20, 50)
-"""How rarely garbage is looked for: ten thousand tests in memory make each look a long one."""
 ROOT = Path(__file__).parents[1]
 KEPT_HERE = tuple(str(ROOT / name) for name in (".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".venv"))
 """What tools keep in the checkout from run to run; nothing else in it may be written to."""
@@ -239,7 +240,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Without workers it is said where there are such histories. What was collected is never garbage."""
     gc.freeze()
-    gc.set_threshold(*COLLECTOR)
     if any("seed_of_new" in getattr(item, "fixturenames", ()) for item in session.items):
         _say_the_seed(session.config)
 
