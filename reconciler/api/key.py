@@ -140,10 +140,16 @@ async def ask_service(
 async def _ask(transport: Transport, path: str, operation: str, clock: Clock, bound_s: float) -> Probed:
     from reconciler.core.doctor import ServiceAnswer
 
-    sent_ms = clock.now_ms()
+    sent_ms = 0
+
+    def sending() -> None:
+        nonlocal sent_ms
+        sent_ms = clock.now_ms()
+        bound.reschedule(asyncio.get_running_loop().time() + bound_s)
+
     try:
-        async with asyncio.timeout(bound_s):
-            status, headers, body = await transport.look(path, operation=operation)
+        async with asyncio.timeout(None) as bound:
+            status, headers, body = await transport.look(path, operation=operation, sending=sending)
     except TimeoutError:
         message = f"no whole answer within {bound_s:g} s"
         return ApiError(FailureKind.INTERRUPTED, message, operation=operation)

@@ -2,7 +2,7 @@
 
 In: method, path and body of a request. Out: its JSON, or a :class:`GitHubError` with a sentence and a repair. Knows
 nothing of comments and issues. It drives httpx2's transport and not its client, which by construction leaves no
-redirect, cookie, proxy variable or netrc to switch off.
+redirect, cookie, proxy variable or netrc to switch off; a proxy is used where the caller names one.
 
 What is repeated, three times in all and within 90 s of waiting: whatever a rate limit refused, because that was not
 done; and, of the methods that may be sent twice, also what ended in a 5xx or without an answer. A POST that may have
@@ -67,12 +67,19 @@ class Wire:
     """One connection. ``api_url`` and ``token`` are checked already; ``sleep`` waits seconds."""
 
     def __init__(
-        self, *, api_url: str, token: str, sleep: Callable[[float], object], transport: object | None = None
+        self,
+        *,
+        api_url: str,
+        token: str,
+        sleep: Callable[[float], object],
+        proxy: str | None = None,
+        transport: object | None = None,
     ) -> None:
         self._base = api_url
         self._secret = token
         self._sleep = sleep
-        self._transport = cast("httpx2.BaseTransport", transport) if transport is not None else _connection(api_url)
+        made = transport if transport is not None else _connection(api_url, proxy)
+        self._transport = cast("httpx2.BaseTransport", made)
         self._headers = {
             "Accept": "application/vnd.github+json",
             "Accept-Encoding": "identity",
@@ -183,7 +190,7 @@ class Wire:
         )
 
 
-def _connection(api_url: str) -> httpx2.BaseTransport:
+def _connection(api_url: str, proxy: str | None) -> httpx2.BaseTransport:
     """Return a connection; only https reads the certificate authorities, which takes 45 ms.
 
     Raises :class:`GitHubError` where they can't be read.
@@ -195,7 +202,7 @@ def _connection(api_url: str) -> httpx2.BaseTransport:
             verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         )  # an http address needs no certificates; an empty context saves the 45 ms of reading them
     try:
-        return httpx2.HTTPTransport()  # the system's authorities, or SSL_CERT_FILE's
+        return httpx2.HTTPTransport(proxy=proxy)  # the system's authorities, or SSL_CERT_FILE's
     except OSError as error:  # an ssl.SSLError is one, too
         raise GitHubError(
             f"the certificates to trust can't be read: {harmless(error.strerror or str(error), longest=200)}",

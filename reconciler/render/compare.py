@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, assert_never
 
 from reconciler.core.diff import Step, difference_text, facts
+from reconciler.core.forms import AUTO
 from reconciler.core.model import Provenance, Verdict
 from reconciler.core.plan import Blocked, Cause, Change, ChangeReason, Field, FieldChange, Held, Moved
 from reconciler.core.planfile import fingerprint
@@ -104,6 +105,8 @@ def _difference(change: Change, field: FieldChange) -> str:
         return f"declared {field.desired}, live {field.live}{by_us}"
     name = field.field.value.removesuffix("_ms")
     declared = _value(field.desired)
+    if change.auto_offset and field.field is Field.OFFSET:
+        declared += f" ({AUTO})"
     if field.verdict is Verdict.UNVERIFIED:
         return f"{name} declared {declared}, live {UNVERIFIED}"
     live = _value(field.live) if field.live is not None else "none"

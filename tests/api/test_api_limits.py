@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
-from simulation import Bucket, Course, FixedWindow, Limited, SlidingWindow, Strays, reads, reads_beside
+from simulation import Bucket, Course, Diary, FixedWindow, Limited, SlidingWindow, Strays, reads, reads_beside
 
 LATENCY_S = 0.05
 BURSTS = (5, 10, 20, 50, 100)
@@ -94,6 +95,18 @@ def test_a_rate_to_keep_to_is_kept(workers: int, burst: int) -> None:
     course = reads(Bucket(16, burst), 300, workers, max_rate_per_s=15)
     assert (course.served, course.refused) == (300, 0)
     assert course.seconds == pytest.approx(20, abs=0.1)
+
+
+@pytest.mark.parametrize("workers", [1, 10, 50])
+@pytest.mark.parametrize("rate", [0.5, 15, 100, 300])
+def test_a_rate_to_keep_to_is_even_from_the_first_request_on(workers: int, rate: float) -> None:
+    """Each request follows the one before it after the same time, to the millisecond; no burst at the beginning."""
+    service = Diary()
+    reads(service, 60, workers, max_rate_per_s=rate)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(service.times)]
+    assert min(gaps) > 1 / rate - 0.0011
+    if workers >= rate * LATENCY_S:  # else there are none who could go
+        assert max(gaps) < max(1 / rate, LATENCY_S / workers) + 0.0011
 
 
 def test_runs_that_share_an_address_share_a_rate() -> None:
