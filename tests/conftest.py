@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from reconciler.cli.service import SystemClock
 from reconciler.cli.writing import TOLD_BY
@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 COLLECTOR = (50_000, 20, 50)
 """How rarely garbage is looked for: ten thousand tests in memory make each look a long one."""
 gc.set_threshold(*COLLECTOR)
-settings.register_profile("ci", derandomize=True, database=None)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+IN_CI = {"derandomize": True, "database": None} if os.environ.get("CI") else {}
+# How long an example takes is the machine's affair, and what else it does.
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow], **IN_CI)
+settings.load_profile("here")
 
 for _number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
     # A run in the background of a script, or under nohup, ignores these, and so would every process of a test.
@@ -101,7 +102,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("markexpr") == FAST:
         config.pluginmanager.register(Guard())
     if config.getoption("markexpr") in (FAST, ORDINARY):  # before any test is imported, which asks for its number then
-        settings.register_profile("share", settings.default, max_examples=SHARE)
+        settings.register_profile("share", settings.get_profile("here"), max_examples=SHARE)
         settings.load_profile("share")
 
 
