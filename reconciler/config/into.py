@@ -49,7 +49,8 @@ class Additions(Struct, frozen=True, kw_only=True):
 def load_ground(
     sources: Sequence[str], *, stdin: Callable[[], bytes], today: dt.date, cwd: Path
 ) -> tuple[Configuration, Ground]:
-    """Load the files as :func:`~reconciler.config.load.load` does, with the layers that new portfolios would inherit.
+    """Load the files as :func:`~reconciler.config.load.load_configuration` does, with the layers that new portfolios
+    would inherit.
 
     Files that declare nothing yet are allowed, since something is about to be added.
     """

@@ -75,7 +75,9 @@ class Configuration(Struct, frozen=True):
         return whole.hexdigest()
 
 
-def load(sources: Sequence[str], *, stdin: Callable[[], bytes], today: dt.date, cwd: Path) -> Configuration:
+def load_configuration(
+    sources: Sequence[str], *, stdin: Callable[[], bytes], today: dt.date, cwd: Path
+) -> Configuration:
     """Read, check and resolve the files that ``sources`` name (see :func:`~reconciler.config.files.discover`).
 
     ``stdin`` returns all of standard input; it is called only for ``-``. ``today`` decides which ``until`` has passed.

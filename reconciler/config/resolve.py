@@ -14,6 +14,7 @@ from reconciler.config.document import Document, Node, error
 from reconciler.config.merge import Layer, Sections, decode, gather, needs_gathering, spans_of, twice
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.fields import PAIRS, PORTFOLIO_FIELDS, unfit
+from reconciler.core.forms import AUTO, auto_offset
 from reconciler.core.model import ApiVersion, Desired, Origin, PortfolioId
 from reconciler.core.text import harmless
 
@@ -101,6 +102,9 @@ class Resolution:
             if len(self._fine) >= _MOST_REMEMBERED:
                 self._fine.clear()
             self._fine.add(ruled)
+        if values.get("offset_ms") == AUTO:
+            values["auto_offset"] = True
+            values["offset_ms"] = auto_offset(path[1], values["interval_ms"]) if values.get("interval_ms") else None
         return gather(values) if self._gathers or "silence" in entry or "labels" in entry else values
 
     def _settle_api(
@@ -161,6 +165,12 @@ class Resolution:
             if (conflict := pair.problem(one, other)) is not None:
                 layers = layers or self._layers(document, entry, path)
                 self._blame(layers, pair.fields, conflict)
+        if values.get("offset_ms") == AUTO and "interval_ms" not in values:
+            layers = layers or self._layers(document, entry, path)
+            where = next(layer for layer in layers if "offset" in layer.spans)
+            problem = "`auto` needs an interval, and none is declared"
+            repair = "declare `interval` beside it, or write an offset"
+            self._say(error(where.spans["offset"], problem, repair, address=f"{where.address}.offset"))
         return not found and not layers
 
     def _layers(self, document: Document, entry: Node, path: FieldPath) -> list[Layer]:

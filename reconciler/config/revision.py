@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from reconciler.config.files import DEFAULTS, STDIN, is_yaml
 from reconciler.config.git import Git, GitAnswer
-from reconciler.config.load import load
+from reconciler.config.load import load_configuration
 from reconciler.core.diagnostics import Diagnostic, Severity
 from reconciler.core.errors import ConfigInvalid, ReconcilerError, UsageError
 from reconciler.core.text import harmless
@@ -101,7 +101,7 @@ def load_revision(
         if not present:
             return Base()
         try:
-            configuration = load(present, stdin=bytes, today=today, cwd=here)
+            configuration = load_configuration(present, stdin=bytes, today=today, cwd=here)
             return Base(configuration.desired, configuration.strategies)
         except ConfigInvalid as invalid:
             shown = tuple(_placed(diagnostic, base.shown) for diagnostic in invalid.diagnostics)

@@ -19,6 +19,7 @@ from reconciler.core.advice import Rule
 from reconciler.core.diagnostics import Severity
 from reconciler.core.evidence import MARK_NAME
 from reconciler.core.forms import (
+    AUTO,
     CHAIN,
     FLAG,
     GROUP_NAME,
@@ -30,6 +31,7 @@ from reconciler.core.forms import (
     id_form,
     label_form,
     number_form,
+    offset_form,
     word_form,
 )
 from reconciler.core.guards import ETHEREUM_MIN_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS, Limit
@@ -109,8 +111,8 @@ def _ethereum_problem(interval_ms: int, chain: str) -> Complaint | None:
     return Complaint(problem, f"write an interval of {minimum} or more")
 
 
-def _offset_and_interval_problem(offset_ms: int, interval_ms: int) -> Complaint | None:
-    if offset_ms < interval_ms:
+def _offset_and_interval_problem(offset_ms: int | str, interval_ms: int) -> Complaint | None:
+    if isinstance(offset_ms, str) or offset_ms < interval_ms:  # `auto` always fits
         return None
     interval = format_duration(interval_ms)
     problem = f"the offset {format_duration(offset_ms)} is not below the interval {interval}"
@@ -296,12 +298,12 @@ PORTFOLIO_FIELDS: Final = FieldTable(
         FieldSpec(
             name="offset",
             attribute="offset_ms",
-            kind=duration_form(most=MAX_INTERVAL_MS - 1),
+            kind=offset_form(most=MAX_INTERVAL_MS - 1),
             about="How far the runs are shifted within the interval: a duration of at least 0 and less than the "
-            "interval. Without it any offset is fine.",
-            examples=["90m", "0s", 5_400_000],
-            repair="write a duration such as `0s`, `90m` or `2h`",
-            check=lambda ms, _: offset_problem(ms),
+            "interval, or `auto`, which spreads portfolios by their ids. Without it any offset is fine.",
+            examples=["90m", "0s", 5_400_000, "auto"],
+            repair="write a duration such as `0s`, `90m` or `2h`, or `auto`",
+            check=lambda ms, _: offset_problem(ms) if ms != AUTO else None,
             layered=True,
             owns_schedule=True,
             elsewhere=_v1_only("offset"),

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.core.diagnostics import Severity
 from reconciler.core.text import (
@@ -52,7 +53,8 @@ class Form(Struct, frozen=True, eq=False, kw_only=True):
     ``noun`` is what people call it, with its article. ``read`` turns a value that fits ``schema`` into the one that the
     program uses; ``write`` turns that back into the text in YAML. ``guess`` gets a wrong value and its text in the
     file, and returns a repair, or ``""`` if it has none; ``near`` lets it suggest the nearest word of an enumeration.
-    ``wrong`` says what is wrong with a value, for cases in which "is not" and the noun would say too little.
+    ``wrong`` says what is wrong with a value, for cases in which "is not" and the noun would say too little. ``beyond``
+    is what an editor says besides of a number that is out of bounds.
     """
 
     noun: str
@@ -62,6 +64,7 @@ class Form(Struct, frozen=True, eq=False, kw_only=True):
     guess: Callable[[object, str], str] = no_guess
     near: bool = False
     wrong: Callable[[object, str], Complaint] | None = None
+    beyond: str = ""
 
 
 _LONGEST_SHOWN: Final = 60
@@ -231,7 +234,43 @@ def duration_form(*, least: int = 0, most: int) -> Form:
         read=milliseconds,
         write=format_duration,
         guess=guess,
+        beyond="; a bare number is milliseconds",
     )
+
+
+AUTO: Final = "auto"
+"""What an offset may be instead of a duration: made of the portfolio's id (:func:`auto_offset`)."""
+
+
+def offset_form(*, most: int) -> Form:
+    """Return the form of an offset: a duration, or :data:`AUTO`, which is read as it is."""
+    form = duration_form(most=most)
+
+    def guess(value: object, written: str) -> str:
+        return f"write `{AUTO}`" if written.strip().lower() == AUTO else form.guess(value, written)
+
+    return replace(
+        form,
+        noun="a duration or `auto`",
+        schema={**form.schema, "pattern": _DURATION.replace("(?:", f"(?:{AUTO}|", 1)},
+        read=lambda value: AUTO if value == AUTO else milliseconds(value),
+        write=lambda value: AUTO if value == AUTO else format_duration(value),
+        guess=lambda value, written: (
+            f"write `{AUTO}`" if written.strip().lower() == AUTO else form.guess(value, written)
+        ),
+    )
+
+
+def auto_offset(portfolio: str, interval_ms: int) -> int:
+    """Return the offset in milliseconds that `auto` is for a portfolio: the same on every machine and for ever.
+
+    The first 8 bytes of the SHA-256 of its id, as a big-endian number, modulo the whole minutes of the interval: so
+    portfolios of one interval are spread evenly over its minutes.
+    """
+    from hashlib import sha256
+
+    minutes = interval_ms // MINUTE_MS
+    return int.from_bytes(sha256(portfolio.encode("ascii")).digest()[:8], "big") % minutes * MINUTE_MS
 
 
 def milliseconds(value: Any) -> int:

@@ -185,6 +185,8 @@ class Desired(AtStart, frozen=True, kw_only=True):
     strategy: StrategyId | None = None
     interval_ms: int | None = None
     offset_ms: int | None = None
+    auto_offset: bool = False
+    """Whether ``offset_ms`` was made of the id, because the files say ``auto``."""
     name: str | None = None
     group: str | None = None
     chain: str | None = None

@@ -182,6 +182,8 @@ class Change(AtStart, frozen=True, kw_only=True):
     since: str | None = None
     reach: Count | None = None
     running: Count | None = None
+    auto_offset: bool = False
+    """Whether the offset of ``after`` was made of the id, because the files say ``auto``."""
 
     @property
     def of_strategy(self) -> StrategyId | None:

@@ -9,10 +9,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.core.errors import ExitReason, exit_reason_of
 from reconciler.core.fleet import leaves_unmanaged
-from reconciler.core.plan import Cause
+from reconciler.core.plan import BlockReason, Cause
 from reconciler.core.text import plural
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Write(Struct, frozen=True, kw_only=True):
     token: str = ""
 
 
-class Origin(Struct, frozen=True, kw_only=True):
+class RunOrigin(Struct, frozen=True, kw_only=True):
     """Where a run came from, as CI tells it: who set it off, for which commit and pull request, and CI's own run of it.
 
     ``None`` for whatever CI does not tell, and for all of it elsewhere.
@@ -77,11 +78,11 @@ class Origin(Struct, frozen=True, kw_only=True):
     ci_run: str | None = None
 
 
-NOWHERE: Final = Origin()
+NOWHERE: Final = RunOrigin()
 """Where a run comes from of which nothing is told."""
 
 
-class Run(Origin, frozen=True, kw_only=True):
+class Run(RunOrigin, frozen=True, kw_only=True):
     """One apply as the journal has it, with its writes in order; times are UTC epoch milliseconds.
 
     ``fingerprint`` is the fingerprint of its plan, or the word ``rebalance`` if it requested rebalances. ``approved``
@@ -135,6 +136,12 @@ class ApplyReport(Struct, frozen=True, kw_only=True):
         return sum(result.outcome is outcome for result in self.results)
 
     @property
+    def left(self) -> Plan:
+        """The plan of what is still to do: its changes without those that are as desired by now."""
+        done = {result.change.id for result in self.results if result.outcome in ACHIEVED}
+        return replace(self.plan, changes=tuple(change for change in self.plan.changes if change.id not in done))
+
+    @property
     def exit_reason(self) -> ExitReason:
         """The reason to exit with.
 
@@ -166,6 +173,17 @@ def plan_exit_reason(plan: Plan, *, detailed: bool) -> ExitReason:
     if reasons := _blocked_reasons(plan):
         return reasons.pop() if len(reasons) == 1 else ExitReason.ERROR
     return ExitReason.CHANGES if detailed and plan.changes else ExitReason.OK
+
+
+def was_made(plan: Plan) -> bool:
+    """Whether a plan is of use although something in it may be blocked: an apply does the rest.
+
+    Not where all that it is about is blocked because no read succeeded, nor where a schedule that can't be known was
+    to be an error.
+    """
+    reasons = {one.reason for one in plan.blocked}
+    decided = plan.changes or plan.held or plan.moved or plan.no_op or plan.strategies_no_op
+    return BlockReason.UNVERIFIED not in reasons and (bool(decided) or reasons != {BlockReason.READ_FAILED})
 
 
 def _blocked_reasons(plan: Plan) -> set[ExitReason]:
@@ -204,6 +222,8 @@ class FailOn(StrEnum):
     DRIFT = "drift", "live automation is not as declared"
     HELD = "held", "portfolios are held"
     UNMANAGED = "unmanaged", "portfolios are live that no file declares, or it can't be known whether any are"
+    BLOCKED = "blocked", "portfolios are blocked"
+    GUARD = "guard", "the plan is over a guard"
 
 
 def conditions_met(plan: Plan, asked: Iterable[FailOn], *, looked_for_drift: bool) -> tuple[FailOn, ...]:
@@ -232,5 +252,9 @@ def _met(plan: Plan, condition: FailOn, looked_for_drift: bool) -> bool:
             return bool(plan.held)
         case FailOn.UNMANAGED:
             return leaves_unmanaged(plan.unmanaged, plan.listing)
+        case FailOn.BLOCKED:
+            return bool(plan.blocked)
+        case FailOn.GUARD:
+            return bool(plan.over)
         case _:
             assert_never(condition)

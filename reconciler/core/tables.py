@@ -250,7 +250,8 @@ class _SchemaMaker:
     def _member(self, field: FieldSpec) -> dict[str, Any]:
         said = {"description": field.about, "examples": list(field.examples)}
         match field.kind:
-            case Form(schema=schema):
+            case Form() as form:
+                schema = form.schema if self._clauses is None else _bounded(form, field.repair)
                 return {**said, **schema, "errorMessage": field.repair}
             case FieldTable() as table:
                 return {**self._once(table), **said}
@@ -264,3 +265,21 @@ class _SchemaMaker:
                     if isinstance(each, Form)
                     else self._once(each),
                 }
+
+
+def _bounded(form: Form, repair: str) -> dict[str, Any]:
+    """Return a form's schema for editors, where a number beyond its bounds gets a sentence of ours.
+
+    An editor shows none for ``minimum`` and ``maximum``, and one for a wrong type: such a number may only be text.
+    """
+    bounds = {
+        other: form.schema[bound]
+        for bound, other in (("minimum", "exclusiveMaximum"), ("maximum", "exclusiveMinimum"))
+        if bound in form.schema
+    }
+    if not bounds:
+        return dict(form.schema)
+    beyond = [{"type": "number", other: value} for other, value in bounds.items()]
+    said = {"type": "string", "errorMessage": f"{repair}{form.beyond}"}
+    rest = {name: value for name, value in form.schema.items() if name not in ("minimum", "maximum")}
+    return {**rest, "if": {"anyOf": beyond}, "then": said}

@@ -116,6 +116,6 @@ def format_duration(ms: int) -> str:
         if count:
             text += f"{count}{unit}"
     single = next((f"{ms // _UNITS[u]}{u}" for u in ("h", "m", "s", "ms") if ms % _UNITS[u] == 0), text)
-    if ms > 999 * SECOND_MS and single.endswith("s"):
-        return text  # 3661s is short, but nobody reads it
+    if (ms > 999 * SECOND_MS and single.endswith("s")) or (ms > 2 * HOUR_MS and single.endswith("m")):
+        return text  # 3661s and 197m are short, but nobody reads them
     return min(text, single, key=len)
