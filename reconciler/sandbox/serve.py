@@ -73,7 +73,7 @@ def make_server(app: SandboxApp) -> uvicorn.Server:
 
 
 def serve_app(app: SandboxApp, *, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; ``ready`` is told the base URL as soon as connections are accepted.
+    """Serve until SIGINT or SIGTERM; calls ``ready`` with the base URL as soon as connections are accepted.
 
     Raises ``SandboxError`` if the port is not available, and :class:`KeyboardInterrupt` after SIGINT.
     """
