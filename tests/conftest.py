@@ -86,7 +86,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose what the workers have to agree on; they inherit this environment."""
     os.environ.setdefault(SEED, str(secrets.randbits(32)))
-    for name in chain(*TOLD_BY.values()):  # what CI says of this run must not stand in what commands show
+    # What CI says of this run must not stand in what commands show.
+    for name in chain(*TOLD_BY.values(), ["GITHUB_ACTIONS"]):
         os.environ.pop(name, None)
     if "TMPDIR" not in os.environ and (memory := in_memory()) is not None:
         made = own_folder(memory)

@@ -277,6 +277,33 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
     )
 
 
+def _load() -> click.Command:
+    text = """Show who runs when: the runs of the next 24 hours by hour, the worst minute, and who runs in it.
+
+The times are Glider's next runs and what follows from the intervals. Nothing is guessed: what is not known is counted.
+With PLAN, a plan that was saved with --out: the load before and after it.
+
+\b
+  reconciler load
+  reconciler load --by group --next 7d
+  reconciler load --by team --select tier=1
+  reconciler load plan.json
+"""
+    return _command(
+        "load",
+        "load:show_load",
+        text,
+        flags.argument("plan_file", "[PLAN]", required=False),
+        flags.files(),
+        *flags.selection(),
+        flags.option("--live FILE", "Take what a live file holds, without a key; see status --out."),
+        flags.option("--next DURATION", "How far to look ahead, 1h to 7d. Default: 24h.", name="next"),
+        flags.option("--by KEY", "Also by group, or by the values of this label.", name="by"),
+        *flags.service(),
+        *flags.output("text", "json", "markdown"),
+    )
+
+
 def _rebalance() -> click.Command:
     text = """Run portfolios once now. It trades: it asks first, and without a terminal it needs --auto-approve.
 
@@ -626,6 +653,7 @@ MAKERS: Mapping[str, Callable[[], click.Command]] = {
     "drift": _drift,
     "show": _show,
     "status": _status,
+    "load": _load,
     "rebalance": _rebalance,
     "import": _import,
     "coverage": _coverage,

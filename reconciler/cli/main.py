@@ -148,6 +148,7 @@ COMMANDS = {
     "drift": Entry("Show where live automation is not as declared."),
     "show": Entry("Show a saved plan."),
     "status": Entry("Show live automation as a table."),
+    "load": Entry("Show who runs when, and the worst minute."),
     "rebalance": Entry("Run portfolios once now, and follow them.", writes=True),
     "import": Entry("Write what is live as YAML."),
     "coverage": Entry("Show what is live and not declared."),
