@@ -1,7 +1,7 @@
 """The command ``reconciler``: its commands, and the process around them.
 
-In: arguments. Out: an exit code, by ``SystemExit``. What a command prints, and how a failure is told, is for
-:mod:`reconciler.cli.door`, which is imported once a command runs.
+In: arguments. Out: an exit code, by ``SystemExit``. :mod:`reconciler.cli.door` prints what a command found, and its
+failures; it is imported once a command runs.
 """
 
 from __future__ import annotations

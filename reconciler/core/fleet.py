@@ -143,9 +143,9 @@ def select_strategies(
 
 
 def require_among(option: str, wanted: Iterable[str], known: Collection[str], those: str) -> None:
-    """Raise :class:`UsageError` for a name given with ``option`` that is not known, with the nearest one that is.
+    """Raise :class:`UsageError` for an unknown name given with ``option``, and suggest the nearest known one.
 
-    ``those`` says what it is not, as in ``declared`` or ``among the selected portfolios``.
+    ``those`` completes "is not", as in ``declared`` or ``among the selected portfolios``.
     """
     if unknown := [name for name in wanted if name not in known]:
         more = f", one of {len(unknown)} that are not" if len(unknown) > 1 else ""
@@ -155,7 +155,7 @@ def require_among(option: str, wanted: Iterable[str], known: Collection[str], th
 def require_fit(option: str, term: Term, fleet: Collection[Desired], those: str = "portfolio") -> None:
     """Raise :class:`UsageError` for a condition given with ``option`` that fits none of ``those``.
 
-    Negated it was meant to leave some out, so it must fit some, too.
+    A negated condition is checked in the same way: it was meant to leave some out, so there must be some.
     """
     if any(term.fits(one) for one in fleet):
         return
@@ -176,7 +176,7 @@ def require_fit(option: str, term: Term, fleet: Collection[Desired], those: str 
 
 
 def _nearest(name: str, known: Collection[str], title: str) -> str:
-    """Return the nearest known name as a question, or where none is near, the first of them below a title."""
+    """Return the nearest known name as a question; if none is near, the first known names after a title."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1)
