@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.apply.journal import open_journal
 from reconciler.cli.savefile import replace_file, save, save_new
 from reconciler.config.files import read_file
 from reconciler.core.errors import ReconcilerError
@@ -104,7 +105,7 @@ def test_permissions_stay(tmp_path: Path) -> None:
     target = tmp_path / "plan.json"
     umask = os.umask(0o027)
     try:
-        save(str(target), "one", what="plan")
+        save(str(target), '{"format_version": "3.0"}', what="plan")
         assert stat.S_IMODE(target.stat().st_mode) == 0o640
         target.chmod(0o600)
         save(str(target), "two", what="plan")
@@ -112,6 +113,25 @@ def test_permissions_stay(tmp_path: Path) -> None:
     finally:
         os.umask(umask)
     assert (stat.S_IMODE(target.stat().st_mode), target.read_text()) == (0o600, "three")
+
+
+@pytest.mark.parametrize("line", ["plan --sandbox --out", "status --sandbox --no-results --out", "journal export"])
+@pytest.mark.parametrize("name", ["automation.yaml", "notes.md", "package.json", ".reconciler/sandbox.db"])
+def test_what_is_something_else_is_not_replaced(shell: Shell, line: str, name: str) -> None:
+    """A slip in `--out` costs nobody the files of the fleet; one that is of the same sort is made anew."""
+    shell.write("notes.md", "# Notes\n")
+    shell.write("package.json", '{"name": "x", "format_version": 1}')
+    open_journal(shell.folder / ".reconciler/journal.db", base_url="x", now_ms=int).__exit__()
+    before = (shell.folder / name).read_bytes()
+    ended = shell(f"{line} {name}")
+    assert ended.code == 1
+    assert f"to {name}: what is there is something else, and is not overwritten" in ended.err
+    assert ended.out == ""
+    assert (shell.folder / name).read_bytes() == before
+    for made in ("plan.json", "plan.json", "empty.json"):
+        shell.write("empty.json", "")
+        assert shell(f"{line} {made}").code == 0
+        assert (shell.folder / made).read_bytes().startswith(b"{")
 
 
 def test_names_as_long_as_they_may_be(tmp_path: Path) -> None:
