@@ -171,10 +171,10 @@ change is read again first; where live has moved on since the plan, that portfol
         flags.option("--fingerprint HEX", "Refuse a saved or approved plan with another fingerprint."),
         flags.flag("--auto-approve", text="Do not ask."),
         click.Option(
-            ("--canary",), type=click.IntRange(0), default=0, metavar="N", help="Carry out N of each kind first."
+            ("--canary",), type=flags.Whole(0), default=0, metavar="N", help="Carry out N of each kind first."
         ),
         click.Option(
-            ("--max-failures",), type=click.IntRange(0), metavar="N", help="Begin nothing more after N failures."
+            ("--max-failures",), type=flags.Whole(0), metavar="N", help="Begin nothing more after N failures."
         ),
         flags.lock_timeout("another apply"),
         flags.option("--allow WHAT=N", "Allow N of start, resume, pause, update or reach. Repeatable.", many=True),
@@ -407,7 +407,7 @@ answer, seen by a read, unseen (a read proved that it had no effect), failed, un
         text,
         click.Option(
             ("--run",),
-            type=click.IntRange(1, 2**63 - 1),
+            type=flags.Whole(1, 2**63 - 1),
             metavar="N",
             help="The writes of this run.",
             shell_complete=flags.completed,
@@ -524,7 +524,7 @@ def _sandbox_serve() -> click.Command:
         text,
         click.Option(("--host",), default="127.0.0.1", show_default=True, help="The address to listen on."),
         click.Option(
-            ("--port",), type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free one."
+            ("--port",), type=flags.Whole(0, 65535), default=8080, show_default=True, help="0 takes any free one."
         ),
         _sandbox_file(),
     )

@@ -178,13 +178,19 @@ def service() -> tuple[click.Option, ...]:
         journal("What Glider confirmed at our last writes."),
         click.Option(
             ("--parallelism",),
-            type=click.IntRange(1, MOST_PARALLELISM),
+            type=Whole(1, MOST_PARALLELISM),
             default=DEFAULT_PARALLELISM,
             show_default=True,
             metavar="N",
             help="Portfolios at a time, and connections at most.",
         ),
     )
+
+
+class Whole(click.IntRange):
+    """A whole number in a range, called so where it is none."""
+
+    name = "whole number"
 
 
 class _Format(click.Choice[str]):

@@ -12,7 +12,7 @@ import os
 import stat
 from errno import EINVAL, EISDIR
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from reconciler.config.document import error
 from reconciler.core.text import harmless
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from reconciler.core.codec import SavedFormat
     from reconciler.core.diagnostics import Diagnostic
+
+T = TypeVar("T")
 
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 STDIN: Final = "-"
@@ -142,13 +144,17 @@ def read_file(path: Path, *, most: int) -> bytes:
         return file.read(most)
 
 
-def read_saved(file: str, form: SavedFormat) -> bytes:
-    """Return the content of a file of this kind, one byte over its bound at most. Raises the error of the kind."""
+def load_saved(file: str, form: SavedFormat, parse: Callable[[bytes], T]) -> T:
+    """Return what ``parse`` makes of a file of this kind. Raises the error of the kind, which names the file."""
     try:
-        return read_file(Path(file), most=form.largest + 1)
+        content = read_file(Path(file), most=form.largest + 1)
     except (OSError, ValueError) as failure:  # ValueError: a name that no system knows
         why = getattr(failure, "strerror", None) or failure
         raise form.error(f"can't read {form.what} {file}: {why}", f"Make one with `{form.command}`.") from failure
+    try:
+        return parse(content)
+    except form.error as failure:
+        raise form.error(f"{file}: {failure.summary}", failure.detail) from failure
 
 
 def _require_regular(mode: int) -> None:

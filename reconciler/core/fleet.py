@@ -89,7 +89,10 @@ def require_among(option: str, wanted: Iterable[str], known: Collection[str], th
     """
     if unknown := [name for name in wanted if name not in known]:
         more = f", one of {len(unknown)} that are not" if len(unknown) > 1 else ""
-        raise UsageError(f"{option} {unknown[0]!r} is not {those}{more}", _nearest(unknown[0], known, "These are"))
+        parts = unknown[0].split(",")
+        each = "Give each by itself: " + " ".join(f"{option} {part}" for part in parts)
+        hint = each if all(part in known for part in parts) else _nearest(unknown[0], known, "These are")
+        raise UsageError(f"{option} {unknown[0]!r} is not {those}{more}", hint)
 
 
 def require_group(option: str, wanted: str, known: Collection[str], those: str = "portfolio") -> None:
