@@ -18,7 +18,7 @@ from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Before, Call, Intent,
 from reconciler.core.model import ApiVersion, Cadence, PortfolioId, Record, RunState, StrategyId, address_of
 from reconciler.core.ports import Memory
 from tests.apply.scripted import edit, intent
-from tests.support import HOUR_MS, NOON_MS, FakeClock, folder
+from tests.support import HOUR_MS, NOON_MS, FakeClock, examples, folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -266,6 +266,23 @@ def test_the_last_pause(place: Path, call: Call, outcome: WriteOutcome | None) -
         assert (journal.memory(A).pauses.get(A), journal.memory().pauses) == (None, {})
 
 
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_a_halt(place: Path, outcome: WriteOutcome | None) -> None:
+    """The halt that the last pause is part of; a pause or resume after it that may have taken effect ends it."""
+    with opened(place) as journal:
+        write(journal, intent(A, Call.PAUSE, "000001", halt="h1"))
+        write(journal, intent(B, Call.PAUSE, "000002"))
+        assert (journal.memory().halts, journal.memory(A).halts, journal.memory(B).halts) == ({A: "h1"}, {A: "h1"}, {})
+        write(journal, intent(B, Call.PAUSE, "000003", halt="h2"), outcome)
+        assert journal.memory().halts == {A: "h1"} | ({} if outcome in NO_EFFECT else {B: "h2"})
+        for call in (Call.RESUME, Call.PAUSE):
+            write(journal, intent(A, Call.PAUSE, "000004", halt="h3"))
+            write(journal, intent(A, call, "000005"), outcome)
+            assert journal.memory(A).halts == ({A: "h3"} if outcome in NO_EFFECT else {})
+    with opened(place, THERE) as journal:
+        assert journal.memory().halts == {}
+
+
 def test_triggers(place: Path) -> None:
     """Rebalances that may have begun in the last 24 hours are counted, of one service, sorted by id."""
     clock = FakeClock(NOON_MS - DAY_MS - 1)
@@ -333,7 +350,7 @@ WRITES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(writes=WRITES, plans=st.sampled_from([(), ("own",), ("own", "x")]))
 def test_laws_of_since(writes: list[tuple[Any, ...]], plans: tuple[str, ...]) -> None:
     """It is never the token of what had no effect, or of a rebalance; one address and all of them agree."""

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from reconciler.cli.main import COMMANDS, run
 from reconciler.core.errors import ExitReason
 from tests.cli.test_cli_streams import SINKS, SOURCES, run_into
+from tests.support import examples
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell
@@ -71,7 +72,7 @@ def test_no_word_leads_out_of_the_folder(tmp_path: Path) -> None:
                 assert Path(os.path.normpath(inner / path)).is_relative_to(folder), word
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([*COMMANDS, "sandbox load", "sandbox advance"]), LINES)
 def test_any_command_line(shell: Shell, command: str, rest: list[str]) -> None:
     """Every ending is a documented exit code and never our own bug; a FIFO stays and keeps nobody waiting."""
@@ -97,7 +98,7 @@ def test_any_command_line(shell: Shell, command: str, rest: list[str]) -> None:
 
 @pytest.mark.parametrize("out", SINKS)
 @pytest.mark.parametrize("err", SINKS)
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(3), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(sorted(SOURCES)), st.sampled_from([*COMMANDS, "sandbox load", "sandbox advance"]), LINES)
 def test_any_command_line_without_its_streams(
     shell: Shell, out: str, err: str, source: str, command: str, rest: list[str]

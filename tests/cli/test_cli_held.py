@@ -77,7 +77,7 @@ def test_what_is_let_go(held: Shell, given: str, resumed: list[str]) -> None:
         ("aab", 64, "--resume-held 'aab' is not among the selected portfolios\n  Did you mean 'aaa'?"),
         ("state=active", 64, "--resume-held 'state=active' is not among the selected portfolios\n"),
         ("@more.txt", 64, "--resume-held 'zzz' is not among the selected portfolios, one of 2 that are not"),
-        ("@odd.txt", 64, "odd.txt holds what is no portfolio id: line 1: '../x'."),
+        ("@odd.txt", 64, "odd.txt holds lines that are not portfolio ids: line 1: '../x'."),
         ("@none.txt", 1, "none.txt holds no portfolio id"),
         ("@gone.txt", 1, "can't read the ids from gone.txt"),
     ],
