@@ -86,8 +86,9 @@ def _names(sources: Sequence[str], cwd: Path, diagnostics: list[Diagnostic]) -> 
             continue
         try:
             matches = _matches(source, cwd)
-        except (OSError, ValueError):  # ValueError: a NUL in the name
-            matches = []
+        except OSError as failure:
+            diagnostics.append(error(None, f"{harmless(source)} can't be read: {failure.strerror or failure}"))
+            continue
         if not matches:
             diagnostics.append(error(None, f"{harmless(source)} matches no file", "check the path given with -f"))
         for match in matches:
@@ -98,7 +99,14 @@ def _names(sources: Sequence[str], cwd: Path, diagnostics: list[Diagnostic]) -> 
 
 
 def _matches(source: str, cwd: Path) -> list[str]:
-    if (cwd / source).exists():
+    """Return the paths that an argument names. Raises :class:`OSError` where that can't be known."""
+    try:
+        os.stat(cwd / source)  # noqa: PTH116 - Path.exists tells no folder that may not be entered from one that is empty
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except ValueError:  # a NUL in the name
+        return []
+    else:
         return [source]
     if not any(mark in source for mark in "*?["):
         return []
@@ -112,6 +120,8 @@ def _below(directory: str, cwd: Path, diagnostics: list[Diagnostic]) -> Iterator
     found = 0
 
     def unreadable(failure: OSError) -> None:
+        nonlocal found
+        found += 1  # what is in there is not known, so it does not hold nothing
         shown = harmless(str(failure.filename), longest=_LONGEST_NAME)
         diagnostics.append(error(None, f"{shown} can't be read: {failure.strerror or failure}"))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
-from typing import TYPE_CHECKING
+from errno import EACCES
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -311,3 +313,46 @@ def test_a_seed_beside_the_files_is_one_problem(shell: Shell) -> None:
     assert ended.code == 3
     assert "seed.yaml:3:1: this is a seed of the embedded Glider, not a file of portfolios" in ended.err
     assert "the configuration has 1 problem" in ended.err
+
+
+def test_what_this_user_may_not_use_is_no_bug(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the system says of a path that somebody gave is said with the path, and what to do about it."""
+
+    def refused(*_: object, **__: object) -> object:
+        raise PermissionError(EACCES, os.strerror(EACCES), "secret/sandbox.db")
+
+    monkeypatch.setattr("sqlite3.connect", refused)
+    ended = shell("plan --sandbox")
+    assert ended.code == 1
+    assert ended.err.startswith("error: can't use secret/sandbox.db: Permission denied\n  Check the path, and that you")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_entered(shell: Shell) -> None:
+    """It is one problem, and not that nothing is in there."""
+    (shell.folder / "secret").mkdir(mode=0)
+    for source in ("secret", "secret/a.yaml"):
+        ended = shell(f"validate -f {source}")
+        assert (ended.code, ended.err.count("Permission denied"), "no file" in ended.err) == (3, 1, False)
+        assert "holds no" not in ended.err
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "loop", "loop/a.yaml"])
+def test_a_path_that_can_not_be_looked_at(shell: Shell, name: str) -> None:
+    """The system's own words are shown: the path is not one that just matches nothing."""
+    (shell.folder / "loop").symlink_to("loop")
+    ended = shell(f"validate -f {name}")
+    assert (ended.code, "can't be read: " in ended.err, "matches no file" in ended.err) == (3, True, False)
+
+
+def test_a_sandbox_that_may_not_be_written(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new one is no help there."""
+
+    def read_only(path: Path, **how: Any) -> sqlite3.Connection:
+        return connect(f"file:{path}?mode=ro", uri=True, **how)
+
+    connect = sqlite3.connect
+    monkeypatch.setattr("sqlite3.connect", read_only)
+    ended = shell("sandbox advance 1h")
+    assert ended.code == 1
+    assert "Check that you may read and write it and its folder, or name another with `--sandbox FILE`." in ended.err
