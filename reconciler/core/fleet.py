@@ -178,14 +178,19 @@ def require_fit(option: str, term: Term, fleet: Collection[Desired], those: str 
     raise UsageError(f"{option} {term}: {problem}", there)
 
 
-def _nearest(name: str, known: Collection[str], title: str) -> str:
-    """Return the nearest known name as a question, or where none is near, the first of them below a title."""
+def guess(name: str, known: Collection[str]) -> str:
+    """Return the nearest known name as a question, ``""`` where none is near."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1)
+    return f"Did you mean {near[0]!r}?" if near else ""
+
+
+def _nearest(name: str, known: Collection[str], title: str) -> str:
+    """Return the nearest known name as a question, or where none is near, the first of them below a title."""
     more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
-    listed = f"{title}: {', '.join(sorted(known)[:_MOST_LISTED])}{more}."
-    return f"Did you mean {near[0]!r}?" if near else listed if known else ""
+    listed = f"{title}: {', '.join(sorted(known)[:_MOST_LISTED])}{more}." if known else ""
+    return guess(name, known) or listed
 
 
 _MOST_LISTED: Final = 8

@@ -84,6 +84,7 @@ def test_files_that_are_wrong(shell: Shell, golden: Golden, name: str, files: st
         ("another kind of file for --live", "plan --live automation.yaml"),
         ("a plan saved over the files", "plan --sandbox --out automation.yaml"),
         ("an import of nothing", "import --all --sandbox"),
+        ("an id that is only near", "status aaaa --sandbox"),
         ("an id for --resume-held", "plan --sandbox --resume-held cccc"),
     ],
 )
