@@ -172,14 +172,14 @@ Each portfolio is read again before its change; if it has changed since the plan
         flags.flag("--auto-approve", text="Do not ask."),
         click.Option(
             ("--canary",),
-            type=click.IntRange(0),
+            type=flags.Whole(0),
             default=0,
             metavar="N",
             help="Carry out N of each kind first, and the rest only when all of these are done.",
         ),
         click.Option(
             ("--max-failures",),
-            type=click.IntRange(0),
+            type=flags.Whole(0),
             metavar="N",
             help="Begin nothing more once more than N changes have failed.",
         ),
@@ -443,7 +443,7 @@ open. Times are UTC.
         text,
         click.Option(
             ("--run",),
-            type=click.IntRange(1, 2**63 - 1),
+            type=flags.Whole(1, 2**63 - 1),
             metavar="N",
             help="The writes of this run.",
             shell_complete=flags.completed,
@@ -560,7 +560,7 @@ def _sandbox_serve() -> click.Command:
         text,
         click.Option(("--host",), default="127.0.0.1", show_default=True, help="The address to listen on."),
         click.Option(
-            ("--port",), type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free one."
+            ("--port",), type=flags.Whole(0, 65535), default=8080, show_default=True, help="0 takes any free one."
         ),
         _sandbox_file(),
     )

@@ -231,7 +231,10 @@ def _write(
     shown = text if options.file is None else None
     body = adoption_document(adoption, base_url=base_url, declared=reading.declared, list_problem=problem)
     view = TextView(shown=shown or "", body={**body, "file": options.file, "yaml": shown})
-    return Ending(reason=import_reason(reading, adoption), found=found, view=view)
+    reason = import_reason(reading, adoption)
+    unsaid = reason is ExitReason.ERROR and adoption.empty and not adoption.omitted and problem is None
+    errors = ("there is nothing to import: the list of v2 portfolios is empty",) if unsaid else ()
+    return Ending(reason=reason, found=found, view=view, errors=errors)
 
 
 def import_reason(reading: Reading, adoption: Adoption) -> ExitReason:

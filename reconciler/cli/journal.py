@@ -138,9 +138,9 @@ def _label(options: RecordOptions) -> str:
 def _read(file: str) -> Export:
     """Read an export. Raises :class:`~reconciler.core.errors.ExportInvalid`."""
     from reconciler.apply.journalcarry import EXPORT_FORMAT, parse_export
-    from reconciler.config.files import read_saved
+    from reconciler.config.files import load_saved
 
-    return parse_export(read_saved(file, EXPORT_FORMAT))
+    return load_saved(file, EXPORT_FORMAT, parse_export)
 
 
 def _whose(export: Export) -> str:

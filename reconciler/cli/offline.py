@@ -112,7 +112,7 @@ async def save_live(
 
 def load_live(file: str) -> LiveFile:
     """Read a live file. Raises :class:`~reconciler.core.errors.LiveInvalid`."""
-    from reconciler.config.files import read_saved
+    from reconciler.config.files import load_saved
     from reconciler.core.livefile import LIVE_FORMAT, parse_live
 
-    return parse_live(read_saved(file, LIVE_FORMAT))
+    return load_saved(file, LIVE_FORMAT, parse_live)

@@ -17,12 +17,19 @@ _DELETE: Final = (
     "take out of the files is no longer managed, and stays as it is."
 )
 _APPROVE: Final = "`reconciler apply --auto-approve` asks nothing; no other option does that, and `plan` never asks."
+_FORCE: Final = (
+    "Nothing is forced. `reconciler apply --allow pause=12` lets a plan through that is over a guard, by its number; "
+    "`--resume-held ID` resumes what somebody else paused."
+)
+_COMPLETION: Final = 'Write `eval "$(_RECONCILER_COMPLETE=bash_source reconciler)"`, or zsh_source or fish_source.'
 _JSON: Final = "Write `-o json`."
 _VERSION: Final = "`reconciler --version` prints it."
 
 INSTEAD: Final = {
     **dict.fromkeys(("--yes", "-y", "--approve"), _APPROVE),
     **dict.fromkeys(("--dry-run", "-n", "--check", "--diff", "diff", "preview"), _PLAN),
+    **dict.fromkeys(("--force", "--override", "--ignore-guards"), _FORCE),
+    **dict.fromkeys(("completion", "completions", "--install-completion"), _COMPLETION),
     **dict.fromkeys(("--json", "--format"), _JSON),
     **dict.fromkeys(("-V", "version"), _VERSION),
     "--yaml": "`reconciler import` writes YAML; everything else is text or `-o json`.",

@@ -149,7 +149,10 @@ def require_among(option: str, wanted: Iterable[str], known: Collection[str], th
     """
     if unknown := [name for name in wanted if name not in known]:
         more = f", one of {len(unknown)} that are not" if len(unknown) > 1 else ""
-        raise UsageError(f"{option} {unknown[0]!r} is not {those}{more}", _nearest(unknown[0], known, "These are"))
+        parts = unknown[0].split(",")
+        each = "Give each by itself: " + " ".join(f"{option} {part}" for part in parts)
+        hint = each if all(part in known for part in parts) else _nearest(unknown[0], known, "These are")
+        raise UsageError(f"{option} {unknown[0]!r} is not {those}{more}", hint)
 
 
 def require_fit(option: str, term: Term, fleet: Collection[Desired], those: str = "portfolio") -> None:
@@ -175,14 +178,24 @@ def require_fit(option: str, term: Term, fleet: Collection[Desired], those: str 
     raise UsageError(f"{option} {term}: {problem}", there)
 
 
+<<<<<<< HEAD
 def _nearest(name: str, known: Collection[str], title: str) -> str:
     """Return the nearest known name as a question; if none is near, the first known names after a title."""
+=======
+def guess(name: str, known: Collection[str]) -> str:
+    """Return the nearest known name as a question, ``""`` if none is near."""
+>>>>>>> edges
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1)
+    return f"Did you mean {near[0]!r}?" if near else ""
+
+
+def _nearest(name: str, known: Collection[str], title: str) -> str:
+    """Return the nearest known name as a question, or where none is near, the first of them below a title."""
     more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
-    listed = f"{title}: {', '.join(sorted(known)[:_MOST_LISTED])}{more}."
-    return f"Did you mean {near[0]!r}?" if near else listed if known else ""
+    listed = f"{title}: {', '.join(sorted(known)[:_MOST_LISTED])}{more}." if known else ""
+    return guess(name, known) or listed
 
 
 _MOST_LISTED: Final = 8

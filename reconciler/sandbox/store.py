@@ -44,6 +44,7 @@ LARGEST_OFFSET_MS: Final = 36_500 * DAY_MS
 BUSY_SECONDS: Final = 10.0
 
 _HOW_TO_LOAD: Final = "Make a new one with `reconciler sandbox load SEED.yaml`."
+_HOW_TO_OPEN: Final = "Check that you may read and write it and its folder, or name another with `--sandbox FILE`."
 _HOW_TO_RESET: Final = "Use `reconciler sandbox reset` to start over."
 _SANDBOX: Final = "instance TEXT NOT NULL, clock_offset_ms INTEGER NOT NULL, settings TEXT NOT NULL, seed TEXT NOT NULL"
 
@@ -340,7 +341,9 @@ class Store:
         return int(self._run(f"PRAGMA {pragma}").fetchone()[0])
 
     def _failure(self, error: sqlite3.Error | ValueError) -> SandboxError:
-        return SandboxError(f"the sandbox {self._place} can't be used: {error}", self._repair)
+        closed = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+        repair = _HOW_TO_OPEN if closed else self._repair
+        return SandboxError(f"the sandbox {self._place} can't be used: {error}", repair)
 
 
 def _make_folder(path: Path) -> None:
