@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from msgspec.structs import replace
 
-from reconciler.cli.action_inputs import Command, Comment, Inputs, read_inputs
+from reconciler.cli.action_inputs import Command, Comment, Inputs, read_inputs, require_maskable
 from reconciler.cli.door import perform, prepared
 from reconciler.cli.flags import DEFAULT_JOURNAL
 from reconciler.cli.options import Options  # noqa: TC001 - looked up when a command is called
 from reconciler.cli.output import Format, Output, write
 from reconciler.cli.streams import open_lasting
-from reconciler.core.errors import ExitReason, ReconcilerError
-from reconciler.core.report import conditions_met
+from reconciler.core.errors import ApiError, ExitReason, ReconcilerError, exit_reason_of
+from reconciler.core.report import FailOn, conditions_met, drift_exit_reason, was_made
 from reconciler.render import github
 from reconciler.render.ending import Ending, Found
 
@@ -46,11 +46,21 @@ SECRETS: Final = ("GLIDER_API_KEY", "GITHUB_TOKEN")
 COMMENTED: Final = (Command.PLAN, Command.APPLY)
 """What comments: the other commands would overwrite a plan's comment with less."""
 DRIFT_LABEL: Final = "drift"
+NO_KEY: Final = (
+    "The input `api-key` is empty. Set it to a secret that there is, in the repository or in the environment that the "
+    "job names with `environment`. A pull request from a fork gets no secrets, and one by Dependabot only Dependabot's "
+    "own: run `validate` there, or `plan` with `live`."
+)
+"""What to do where a command needs a key and the step has none."""
 
 
 def action(options: Options, found: Found) -> Ending:  # noqa: ARG001 - what every command takes
     """Run the command of the inputs and show the whole of it to GitHub."""
     environ = dict(os.environ)
+    try:
+        require_maskable(environ.get("GLIDER_API_KEY", ""))
+    except ReconcilerError as error:
+        return _refused(error, environ)
     for name in SECRETS:
         write(sys.stdout, github.mask(environ.get(name, "")))
     # A variable that is set but empty would be a key that is wrong, and not one that is missing.
@@ -61,9 +71,7 @@ def action(options: Options, found: Found) -> Ending:  # noqa: ARG001 - what eve
     try:
         inputs = read_inputs(environ)
     except ReconcilerError as error:
-        wrong = Found(command=environ.get("INPUT_COMMAND", ""), error=error)
-        _publish(Ending(reason=error.exit_reason, found=wrong), environ, paths={})
-        raise
+        return _refused(error, environ)
     document = folder / f"{inputs.command}-output.json"
     ending = _run(inputs, folder / "plan.json", document)
     paths = {"json-path": str(document.resolve())}
@@ -72,12 +80,22 @@ def action(options: Options, found: Found) -> Ending:  # noqa: ARG001 - what eve
     planned = ending.found.plan is not None and ending.found.error is None
     if inputs.command is Command.PLAN and planned and saved.is_file():
         paths["plan-path"] = str(saved.resolve())
-    _publish(ending, environ, paths=paths)
+    _publish(ending, environ, paths=paths, held_counts=not inputs.ignore_held)
     if ending.reason not in (ExitReason.INTERRUPTED, ExitReason.TERMINATED):
         # The command has done its work, so whatever goes wrong here is a warning.
-        for warning in post(ending, inputs, environ):
+        for warning in post(_counted(ending, inputs), inputs, environ):
             write(sys.stdout, github.annotation_lines((github.warning(warning),)))
     return Ending(reason=_verdict(ending, inputs), found=found)
+
+
+def _refused(error: ReconcilerError, environ: Mapping[str, str]) -> Ending:
+    """Show what is wrong with the inputs; nothing has run."""
+    reason = exit_reason_of(error.kind) if isinstance(error, ApiError) else error.exit_reason
+    command = environ.get("INPUT_COMMAND", "")
+    with contextlib.redirect_stderr(_Harmless(sys.stderr)):
+        Output().failure(error)
+    _publish(Ending(reason=reason, found=Found(command=command, error=error)), environ, paths={})
+    return Ending(reason=reason, found=Found(command=command))
 
 
 def _run(inputs: Inputs, out: Path, document: Path) -> Ending:
@@ -85,13 +103,15 @@ def _run(inputs: Inputs, out: Path, document: Path) -> Ending:
     to the runner."""
     from reconciler.core.planfile import fingerprint
 
-    output = Output(format=Format.JSON)
+    output = Output(format=Format.JSON, no_color=True)
     found = Found(command=inputs.command.value, notes=_notes(inputs))
     token = secrets.token_hex(16)
     write(sys.stdout, github.stop_commands(token))
     try:
         with contextlib.redirect_stderr(_Harmless(sys.stderr)):
             ending = _perform(inputs, out, output, found)
+            if isinstance(found.error, ApiError) and not os.environ.get("GLIDER_API_KEY", "").strip():
+                found.error.detail = NO_KEY
             if found.error is not None:
                 output.failure(found.error)
             output.remark(ending)
@@ -114,6 +134,8 @@ def _perform(inputs: Inputs, out: Path, output: Output, found: Found) -> Ending:
         "unverified": inputs.unverified,
         "journal": inputs.journal,
         "parallelism": inputs.parallelism,
+        "resume_held": inputs.resume_held,
+        "again": inputs.again,
         "out": (inputs.plan_file or str(out)) if inputs.command is Command.PLAN else None,
         "base": inputs.base,
         "live": inputs.live,
@@ -139,12 +161,12 @@ def _notes(inputs: Inputs) -> tuple[str, ...]:
     return (sentence,)
 
 
-def _publish(ending: Ending, environ: Mapping[str, str], *, paths: Mapping[str, str]) -> None:
+def _publish(ending: Ending, environ: Mapping[str, str], *, paths: Mapping[str, str], held_counts: bool = True) -> None:
     """Write annotations to the log, and summary and outputs to the files that GitHub names."""
     workspace, here = environ.get("GITHUB_WORKSPACE", ""), Path.cwd()
     write(sys.stdout, github.annotation_lines(github.shown_annotations(ending), prefix=_prefix(workspace, here)))
     _append(environ.get("GITHUB_STEP_SUMMARY"), github.summary(ending))
-    outputs = github.output_values(ending, paths=paths)
+    outputs = github.output_values(ending, paths=paths, held_counts=held_counts)
     _append(environ.get("GITHUB_OUTPUT"), github.outputs(outputs, delimiter=secrets.token_hex(16)))
 
 
@@ -164,15 +186,32 @@ def _append(path: str | None, text: str) -> None:
             file.write(text)
 
 
+def _counted(ending: Ending, inputs: Inputs) -> Ending:
+    """Return the ending of a look for drift, in which what is held is no drift where the inputs say so."""
+    plan = ending.found.plan
+    if not inputs.ignore_held or plan is None or ending.reason is not ExitReason.CHANGES:
+        return ending
+    return replace(ending, reason=drift_exit_reason(replace(plan, held=())))
+
+
 def _verdict(ending: Ending, inputs: Inputs) -> ExitReason:
-    """Return what the step exits with: pending changes fail it only where ``fail-on`` says so."""
-    if ending.reason not in (ExitReason.OK, ExitReason.CHANGES):
+    """Return what the step exits with: an error as itself, else 2 where something holds that ``fail-on`` names.
+
+    A plan that was made is no error, also where portfolios are blocked, unless ``fail-on`` says so. After an apply
+    ``fail-on`` is about what is left.
+    """
+    found = ending.found
+    plan = found.report.left if found.report is not None else found.plan
+    made = inputs.command is Command.PLAN and plan is not None and found.error is None and was_made(plan)
+    if plan is None or not (made or ending.reason in (ExitReason.OK, ExitReason.CHANGES)):
         return ending.reason
-    if ending.found.plan is None:
-        return ExitReason.OK
-    met = conditions_met(ending.found.plan, inputs.fail_on, looked_for_drift=inputs.command is Command.DRIFT)
+    seen = replace(plan, held=()) if inputs.ignore_held else plan
+    # Whatever an apply has left is a difference between the files and live.
+    met = conditions_met(seen, inputs.fail_on, looked_for_drift=inputs.command is not Command.PLAN)
     for condition in met:
         write(sys.stdout, github.annotation_lines((github.failure(f"fail-on {condition}: {condition.sentence}"),)))
+    if FailOn.BLOCKED in met:
+        return ending.reason
     return ExitReason.CHANGES if met else ExitReason.OK
 
 
@@ -186,6 +225,7 @@ def post(ending: Ending, inputs: Inputs, environ: Mapping[str, str]) -> tuple[st
     token, repository = environ.get("GITHUB_TOKEN", ""), environ.get("GITHUB_REPOSITORY", "")
     if not token or not repository:
         return ("nothing was posted: the input `github-token` is empty",)
+    from reconciler.github.address import proxy_to
     from reconciler.github.client import GitHub, GitHubError
 
     failures = []
@@ -193,7 +233,8 @@ def post(ending: Ending, inputs: Inputs, environ: Mapping[str, str]) -> tuple[st
     commit = str(_at(event, "pull_request", "head", "sha") or environ.get("GITHUB_SHA", ""))
     api_url = environ.get("GITHUB_API_URL") or "https://api.github.com"
     try:
-        with GitHub(api_url=api_url, token=token, repository=repository) as client:
+        proxy = proxy_to(api_url, environ)
+        with GitHub(api_url=api_url, token=token, repository=repository, proxy=proxy) as client:
             if comments and number is not None:
                 client.upsert_comment(
                     number,
@@ -254,13 +295,14 @@ def _at(event: Any, *keys: str) -> Any:
 
 
 class _Harmless:
-    """A text stream in front of another one: what passes through can't be read as a command by the runner."""
+    """A text stream in front of another one: what passes through names inputs, and can't be read as a
+    command by the runner."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        return self._stream.write(github.harmless_log(text))
+        return self._stream.write(github.harmless_log(github.as_inputs(text)))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -18,6 +18,7 @@ from reconciler.cli.progress import ApplyProgress, bar
 from reconciler.cli.service import new_token, open_service, run_async
 from reconciler.cli.writing import open_to_write, said_yes, signals
 from reconciler.core.errors import ExitReason, GuardRefused, JournalError, ReconcilerError, StalePlan, UsageError
+from reconciler.core.fleet import require_among
 from reconciler.core.guards import still_over
 from reconciler.core.report import FailOn, conditions_met
 from reconciler.render.ending import Ending, PageView
@@ -55,7 +56,7 @@ def apply(options: ApplyOptions, found: Found) -> Ending:
     if options.plan_file:
         return _apply_saved(options, options.plan_file, found)
     if options.fingerprint is not None and not options.approved:
-        raise UsageError("--fingerprint is of a saved plan: name one, as PLAN or with --approved.")
+        raise UsageError("--fingerprint belongs to a saved plan: name that plan, as PLAN or with --approved.")
     if not (options.auto_approve or options.approved) and not is_terminal(sys.stdin):
         raise UsageError("There is no terminal to ask on. Add --auto-approve, or apply a saved plan.")
     approved = _saved(options, options.approved) if options.approved else None
@@ -109,7 +110,7 @@ def _fingerprint(approved: Plan | None) -> str | None:
 
 
 def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
-    """Run a saved plan: its own selection and decisions hold, so the options that would make others are refused."""
+    """Run a saved plan as it is. Options that would select or decide something else than the plan does are refused."""
     from reconciler.core.model import Paths
     from reconciler.core.planfile import require_account, require_service
 
@@ -117,8 +118,8 @@ def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
     if options.approved or (options.files, options.selection, decided) != _NOTHING_CHOSEN:
         raise UsageError("A saved plan already says what to do: drop the options that choose or allow something else.")
     plan = _saved(options, plan_file)
-    if unknown := sorted(set(options.policy.again) - {change.id for change in plan.changes}):
-        raise UsageError(f"--again {unknown[0]!r} is not among the changes of the plan.")
+    changed = {change.id for change in plan.changes}
+    require_among("--again", options.policy.again, changed, "among the changes of the plan")
     found.plan = plan
 
     async def work() -> Ending:
@@ -135,10 +136,10 @@ def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
 
 
 def _saved(options: ApplyOptions, file: str) -> Plan:
-    """Load a saved plan, and see that it is the one whose fingerprint was passed along.
+    """Load a saved plan, and check that it is the one whose fingerprint was passed along.
 
-    The fingerprint comes another way than the file (a job's output beside its artifact), so that a file that was
-    exchanged for another valid one is found out. Raises :class:`StalePlan`.
+    The fingerprint comes by another way than the file (as a job's output, while the file is an artifact), so a file
+    that was swapped for another valid one is noticed. Raises :class:`StalePlan`.
     """
     from reconciler.core.planfile import fingerprint, require_applicable
 
@@ -154,7 +155,7 @@ def _saved(options: ApplyOptions, file: str) -> Plan:
 
 
 def _require_approved(plan: Plan, approved: Plan, found: Found) -> str | None:
-    """Check a plan against the approved one; whoever shows the refusal gets the whole difference."""
+    """Check a plan against the approved one. If it is refused, ``found`` gets the whole difference, to be shown."""
     from reconciler.core.diff import compare_plans, require_approved
 
     try:
@@ -165,7 +166,7 @@ def _require_approved(plan: Plan, approved: Plan, found: Found) -> str | None:
 
 
 def _guard(plan: Plan, options: ApplyOptions) -> None:
-    """Refuse a plan that is over a guard, unless ``--allow`` names the number."""
+    """Refuse a plan that is over a guard, unless ``--allow`` allows that number."""
     over = still_over(plan.over, parse_allow(options.allow))
     if over:
         facts = " ".join(f"{excess.fact}." for excess in over)

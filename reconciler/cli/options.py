@@ -1,4 +1,4 @@
-"""What a command is told, as typed values: groups of options that several commands share.
+"""The options of commands as typed values, in groups that several commands share.
 
 In: what click read from the command line, by name. Out: the options of one command, made by :func:`options_of`. The
 GitHub Action makes the same values from its inputs. Each command declares its own options beside its function.
@@ -6,8 +6,9 @@ GitHub Action makes the same values from its inputs. Each command declares its o
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct, convert
 from msgspec.structs import fields
@@ -16,12 +17,14 @@ from reconciler.cli.flags import DEFAULT_JOURNAL, DEFAULT_PARALLELISM
 from reconciler.cli.output import Output
 from reconciler.core.decide import Unverified
 from reconciler.core.errors import UsageError
-from reconciler.core.fleet import Selection
+from reconciler.core.fleet import Selection, selection_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Kind = TypeVar("Kind", bound="Options")
+SomeOptions = TypeVar("SomeOptions", bound="Options")
+
+_RATE: Final = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(?:/s)?", re.ASCII)
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -31,13 +34,13 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 class FileOptions(Struct, frozen=True, kw_only=True):
-    """Where the files are; empty means where they are looked for by themselves."""
+    """Where the files are; empty means the usual places."""
 
     sources: tuple[str, ...] = ()
 
 
 class SelectionOptions(Struct, frozen=True, kw_only=True):
-    """What a command is about; empty means everything. ``selects`` are as given, ``group=NAME``."""
+    """Which portfolios a command is about; empty means all. ``selects`` are as typed, such as ``group=NAME``."""
 
     targets: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
@@ -46,17 +49,14 @@ class SelectionOptions(Struct, frozen=True, kw_only=True):
     @property
     def selection(self) -> Selection:
         """The selection. Raises :class:`~reconciler.core.errors.UsageError`."""
-        groups = []
-        for text in self.selects:
-            key, _, name = text.partition("=")
-            if key != "group" or not name:
-                raise UsageError(f"Invalid value for --select: {text!r} is not of the form group=NAME.")
-            groups.append(name)
-        return Selection(targets=self.targets, excludes=self.excludes, groups=tuple(groups))
+        try:
+            return selection_of(self.selects, targets=self.targets, excludes=self.excludes)
+        except ValueError as error:
+            raise UsageError(f"Invalid value for --select: {error}.") from error
 
 
 class PolicyOptions(Struct, frozen=True, kw_only=True):
-    """What to do where a plan needs a decision. ``resume_held`` is as given: ``ID``, ``group=NAME`` or ``@FILE``."""
+    """The decisions that a plan needs. ``resume_held`` is as typed: ``ID``, ``group=NAME`` or ``@FILE``."""
 
     unverified: Unverified = Unverified.WRITE
     resume_held: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ class JournalOptions(Struct, frozen=True, kw_only=True):
 
 
 class RecordOptions(JournalOptions, frozen=True, kw_only=True):
-    """Which service is meant; ``None`` means what the environment says. A sandbox stands in for any service."""
+    """Which service is meant; ``None`` means the one that the environment names. A sandbox is used in its place."""
 
     base_url: str | None = None
     sandbox: str | None = None
@@ -86,6 +86,22 @@ class ServiceOptions(RecordOptions, frozen=True, kw_only=True):
 
     proxy: str | None = None
     parallelism: int = DEFAULT_PARALLELISM
+    max_rate: str | None = None
+
+    @property
+    def max_rate_per_s(self) -> float | None:
+        """How many requests may go out a second; ``None`` where nobody says. Raises
+        :class:`~reconciler.core.errors.UsageError`."""
+        if self.max_rate is None:
+            return None
+        found = _RATE.fullmatch(self.max_rate)
+        rate = float(found[1]) if found else 0.0
+        if not rate:
+            raise UsageError(
+                f"Invalid value for --max-rate: {self.max_rate!r} is no number of requests a second.",
+                "Write a number above 0, as in `--max-rate 25/s`, or `--max-rate 0.5/s` for one every two seconds.",
+            )
+        return rate
 
 
 class PlanningOptions(Options, frozen=True, kw_only=True):
@@ -97,13 +113,13 @@ class PlanningOptions(Options, frozen=True, kw_only=True):
     service: ServiceOptions = ServiceOptions()
 
 
-def options_of(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
-    """Return the options of this kind from values by name; what is not given has its default."""
+def options_of(kind: type[SomeOptions], given: Mapping[str, Any]) -> SomeOptions:
+    """Make options of this kind from values by name; what is missing gets its default."""
     return convert(_nested(kind, given), kind)
 
 
 def _nested(kind: type[Struct], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is given in the shape of ``kind``, each value in the group that has a field of its name."""
+    """Nest flat values as ``kind`` does: each one goes into the group that has a field of its name."""
     nested: dict[str, Any] = {}
     for field in fields(kind):
         if isinstance(field.type, type) and issubclass(field.type, Struct):

@@ -1,7 +1,8 @@
-"""How far reading or applying is, on stderr: a bar on a terminal, and elsewhere a line every ten seconds.
+"""Progress on stderr while portfolios are read or changed: a bar on a terminal, elsewhere a line every ten seconds.
 
-In: events of reading and applying. Out: the bar, with the lines that are to stay above it; or plain lines, which a log
-of CI can hold. Nothing is shown of what takes less than the first interval.
+In: events of reading and applying. Out: the bar, and above it the lines that are to stay; or plain lines, as a CI log
+needs them. What takes less than the first interval shows nothing of how far it is. GitHub's log gets every outcome at
+once, so that a job that is killed leaves what was done.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ _ERASE: Final = "\r\x1b[K"
 
 
 class Timer(Protocol):
-    """A call that was put off."""
+    """A call that is made later."""
 
     def cancel(self) -> None:
         """Don't make it."""
 
 
 class Timers(Protocol):
-    """What is used of an event loop."""
+    """The part of an event loop that is used here."""
 
     def time(self) -> float:
         """Return seconds since some moment."""
@@ -58,9 +59,10 @@ class Bar:
         self._done = 0
         self._timers = timers
         self._began = timers.time()
-        self._terminal = is_terminal(sys.stderr)
+        terminal, runner = is_terminal(sys.stderr), bool(os.environ.get("GITHUB_ACTIONS"))
+        self._single = terminal or runner or output.verbose
         # A runner's log keeps every drawing of a bar as a line of its own.
-        self._drawn = self._terminal and not os.environ.get("GITHUB_ACTIONS") and os.environ.get("TERM") != "dumb"
+        self._drawn = terminal and not runner and os.environ.get("TERM") != "dumb"
         self._visible = False
         self._tick_later()
 
@@ -69,8 +71,8 @@ class Bar:
         self._done += 1
 
     def line(self, text: str) -> None:
-        """Print a line that stays: on a terminal, or where -v asks for it."""
-        if self._terminal or self._output.verbose:
+        """Print a line that stays: on a terminal, in GitHub's log, or where -v asks for it."""
+        if self._single:
             self._erase()
             self._output.note(text)
 
@@ -139,7 +141,7 @@ class ReadProgress:
 
 
 class ApplyProgress:
-    """Prints a line a portfolio or strategy as soon as its outcome is known, and moves a bar on."""
+    """Prints a line for each portfolio or strategy as soon as its outcome is known, and moves a bar on."""
 
     def __init__(self, shown: Bar, output: Output) -> None:
         self._bar = shown
@@ -149,7 +151,7 @@ class ApplyProgress:
         """Show nothing: the bar says how many are left."""
 
     def finished(self, result: object) -> None:
-        """Print the outcome; what was not begun after a stop is one row of the report, and no line each."""
+        """Print the outcome. A change that was not begun after a stop gets no line; the report has one row for all."""
         if isinstance(result, Result) and result.outcome is not Outcome.NOT_ATTEMPTED:
             self._bar.line(in_columns(result_cells(result), RESULT_WIDTHS, self._style))
         self._bar.advance()

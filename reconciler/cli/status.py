@@ -19,11 +19,12 @@ from reconciler.cli.savefile import require_place
 from reconciler.cli.service import memory_of, open_service, run_async, shared_reason
 from reconciler.cli.strategies import read_cadences_of
 from reconciler.cli.watch import watch
+from reconciler.core.advice import advise_live
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, UsageError
 from reconciler.core.fleet import Selection, select, select_strategies
-from reconciler.core.model import ApiVersion, Status
+from reconciler.core.model import ApiVersion, Desired, RunState, Status
 from reconciler.render.ending import Ending, PageView
-from reconciler.render.json import document_json
+from reconciler.render.json import diagnostics_document, document_json
 from reconciler.render.status import (
     PortfolioView,
     StatusRow,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
     from reconciler.core.fleet import Fleet
-    from reconciler.core.model import Desired, Live, PortfolioId
+    from reconciler.core.model import Live, PortfolioId
     from reconciler.core.ports import Memory, PortfolioApi
     from reconciler.render.ending import Found
     from reconciler.render.page import Page
@@ -79,20 +80,20 @@ def status(options: StatusOptions, found: Found) -> Ending:
 
 
 def _require_sense(options: StatusOptions) -> None:
-    """Raise :class:`~reconciler.core.errors.UsageError` for options that say nothing together."""
+    """Raise :class:`~reconciler.core.errors.UsageError` for options that make no sense together."""
     if options.no_results and options.fail_on:
-        raise UsageError("--fail-on needs the results that --no-results leaves out.")
+        raise UsageError("--fail-on needs the results, and --no-results leaves them out: drop one of the two.")
     if options.portfolio is not None:
         if options.selection != SelectionOptions() or options.out:
-            raise UsageError("ID is the only portfolio shown, in detail: drop the options that choose, and --out.")
+            raise UsageError("`status ID` shows that portfolio only: drop --target, --exclude, --select and --out.")
     elif options.version is not None:
-        raise UsageError("--api is of a portfolio that no file declares: name it, status ID --api v2.")
+        raise UsageError("--api is for a portfolio that no file declares: name it, as in `status ID --api v2`.")
     if options.watch is None:
         return
     if options.output.is_json or not is_terminal(sys.stdout):
-        raise UsageError("--watch draws on a terminal. Without one, or for JSON, call status again by yourself.")
+        raise UsageError("--watch needs a terminal, and does not print JSON. Drop it, and call status again and again.")
     if options.fail_on or options.out:
-        raise UsageError("--watch goes on until it is interrupted: drop --fail-on and --out.")
+        raise UsageError("--watch goes on until Ctrl-C, so nothing can be saved or judged: drop --fail-on and --out.")
 
 
 def _table(options: StatusOptions, found: Found) -> Ending:
@@ -164,7 +165,12 @@ async def _table_once(
     cadences = await read_cadences_of(targeted, options.service, service) if targeted else {}
     options.output.notes(service.notes)
     failed = [one.failure for one in cadences.values() if one.failure is not None]
-    body = {"base_url": service.label, "portfolios": [status_document(row) for row in rows]}
+    advice = advise_live((row.desired, row.signs) for row in rows)
+    body = {
+        "base_url": service.label,
+        "portfolios": [status_document(row) for row in rows],
+        "warnings": diagnostics_document(advice)["warnings"],
+    }
     body |= {"strategies": cadences_document(targeted, cadences)} if cadences else {}
     return Ending(
         reason=table_reason(rows, fail_on_failed=options.fail_on is not None, others=[*unseen, *failed]),
@@ -172,6 +178,7 @@ async def _table_once(
         view=PageView(
             page=lambda: status_page(rows, targeted, cadences), document=lambda reason: document_json(reason, body)
         ),
+        advice=advice,
     )
 
 
@@ -222,7 +229,7 @@ async def _rows(
 def _asked(
     options: StatusOptions, live: Iterable[Live], versions: Mapping[PortfolioId, ApiVersion], service: Service
 ) -> list[LastRunQuery]:
-    """Return what to ask of each portfolio; the journal is only opened for the ids of v2 operations."""
+    """Return what to ask about each portfolio. The journal is opened only to learn the ids of v2 operations."""
     from reconciler.api.fleet import LastRunQuery
 
     operations: Mapping[PortfolioId, str] = {}
@@ -251,9 +258,16 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
             seen = await _read_detail(options, one, service)
             options.output.notes(service.notes)
         reason = detail_reason(seen, fail_on_failed=options.fail_on is not None)
-        body = {"base_url": service.label, "portfolio": portfolio_document(seen)}
+        # Of one that is not declared, what runs is judged.
+        runs = RunState.ACTIVE if seen.live.status is Status.ACTIVE else RunState.PAUSED
+        advice = advise_live([(one.desired or Desired(id=one.id, state=runs), seen.signs)])
+        body = {
+            "base_url": service.label,
+            "portfolio": portfolio_document(seen),
+            "warnings": diagnostics_document(advice)["warnings"],
+        }
         view = PageView(page=lambda: portfolio_page(seen), document=lambda reason: document_json(reason, body))
-        return Ending(reason=reason, found=found, view=view)
+        return Ending(reason=reason, found=found, view=view, advice=advice)
 
     return run_async(work)
 
@@ -261,7 +275,7 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
 async def _watched(
     look: Callable[[], Awaitable[Page]], seconds: int, service: Service, output: Output, found: Found
 ) -> Ending:
-    """Show it until somebody interrupts; the ending is for a terminal that has gone."""
+    """Show it again and again until somebody interrupts. It only returns an ending when the terminal has gone."""
     import shutil
 
     def size() -> tuple[int, int]:
@@ -321,8 +335,8 @@ def _unless_refused(error: ApiError) -> ApiError:
 def table_reason(rows: Sequence[StatusRow], *, fail_on_failed: bool, others: Sequence[ApiError] = ()) -> ExitReason:
     """Return what a table exits with: the one reason that all failures share, else a plain error.
 
-    Results that could not be read count like reads; one that the service no longer has does not. Only when asked for,
-    a last rebalance that went wrong is an error. ``others`` are failed reads that no row shows.
+    A result that could not be read counts as a failed read; one that the service no longer has does not count. A last
+    rebalance that went wrong is an error only with ``--fail-on``. ``others`` are failed reads that no row shows.
     """
     failures = [*others, *(row.live.failure for row in rows)]
     failures += [row.last.failure for row in rows if row.last is not None]
@@ -330,7 +344,7 @@ def table_reason(rows: Sequence[StatusRow], *, fail_on_failed: bool, others: Seq
 
 
 def detail_reason(view: PortfolioView, *, fail_on_failed: bool) -> ExitReason:
-    """Return what one portfolio exits with; one that is not there is an error, since it was asked for by its id."""
+    """Return what one portfolio exits with. If it is not there, that is an error, since somebody asked for that id."""
     recent = view.recent or ()
     failures = [view.live.failure, *view.failures, *(one.failure for one in recent)]
     failed = fail_on_failed and len(recent) > 0 and recent[0].went_wrong
@@ -338,6 +352,6 @@ def detail_reason(view: PortfolioView, *, fail_on_failed: bool) -> ExitReason:
 
 
 def _reason(failures: Iterable[ApiError | None], *, wrong: bool) -> ExitReason:
-    """Return what these failures exit with; what the service no longer has is no failure of ours."""
+    """Return what these failures exit with. A result that the service no longer has is not a failure."""
     counted = [one for one in failures if one is not None and one.kind is not FailureKind.NOT_FOUND]
     return shared_reason([*counted, *([None] if wrong else [])])

@@ -1,4 +1,4 @@
-"""What every command that writes to Glider needs: the journal for itself, an answer from a person, and a way to stop.
+"""What every command that writes to Glider needs: the journal's lock, an answer from a person, and a way to stop.
 
 In: options, an open service, signals. Out: an open journal, yes or no, the reason to exit with.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from reconciler.cli.service import Service
     from reconciler.core.model import PortfolioId
     from reconciler.core.rebalance import Rebalance
-    from reconciler.core.report import Origin
+    from reconciler.core.report import RunOrigin
 
 TOLD_BY: Final = {
     "who": ("GITHUB_TRIGGERING_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_USER_ID"),
@@ -51,12 +51,12 @@ def this_process() -> str:
     return f"process {os.getpid()} on {platform.node()}"
 
 
-def origin_of(environ: Mapping[str, str]) -> Origin:
+def origin_of(environ: Mapping[str, str]) -> RunOrigin:
     """Return where a run comes from, as CI tells it in these variables.
 
     What is no commit and no number of a pull request is left out (a branch has none), and so is what holds a secret.
     """
-    from reconciler.core.report import Origin
+    from reconciler.core.report import RunOrigin
     from reconciler.core.text import label
 
     secrets = [secret for one in _SECRETS if (secret := environ.get(one, "").strip())]
@@ -67,14 +67,15 @@ def origin_of(environ: Mapping[str, str]) -> Origin:
             match = _LOOKS_LIKE[name].fullmatch(text)
             text = match[1] if match is not None else ""
         found[name] = None if any(secret in text for secret in secrets) else label(text)
-    return Origin(**found)
+    return RunOrigin(**found)
 
 
 def said_yes(question: str) -> bool:
-    """Ask on the terminal; only ``yes`` is one. Raises KeyboardInterrupt, also for one that came just before."""
+    """Ask on the terminal; only ``yes`` means yes. Raises KeyboardInterrupt, even for a Ctrl-C just before the call."""
     import asyncio
 
-    # asyncio turns the first Ctrl-C into a request to the loop, which waits here for an answer and would not hear it.
+    # asyncio turns the first Ctrl-C into a request to the event loop. That waits here for the answer, and would not see
+    # the request.
     heard = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         task = asyncio.current_task()
@@ -88,9 +89,9 @@ def said_yes(question: str) -> bool:
 
 
 async def open_to_write(options: JournalOptions, service: Service, *, lock_timeout: str) -> SqliteJournal:
-    """Open the journal, waiting for another apply as long as ``lock_timeout`` says, as in ``10s``.
+    """Open the journal; wait for another apply as long as ``lock_timeout`` says, as in ``10s``.
 
-    A signal ends the wait. The journal's folder is made where it is missing. Raises
+    A signal ends the wait. The journal's folder is made if it is missing. Raises
     :class:`~reconciler.core.errors.JournalError`, also for a journal that Git tracks.
     """
     from asyncio import sleep
@@ -139,9 +140,10 @@ async def keep_results(
 
 @contextmanager
 def signals(stop: Stop) -> Iterator[list[ExitReason]]:
-    """Let the first SIGINT, SIGTERM or SIGHUP settle what is under way; yields the reason to exit with, once one came.
+    """Let the first SIGINT, SIGTERM or SIGHUP only stop new work, so that writes in flight are settled.
 
-    A second one ends the program at once: the journal has every intent, so nothing is lost by it.
+    Yields a list that holds the reason to exit with, once a signal came. A second signal ends the program at once: the
+    journal has every intent, so nothing is lost.
     """
     import asyncio
 
@@ -166,5 +168,5 @@ def signals(stop: Stop) -> Iterator[list[ExitReason]]:
 
 
 def _handle(loop: AbstractEventLoop, number: int, on: Any, reason: ExitReason) -> Any:
-    """Route a signal into the event loop, on systems whose loop can't do that itself, too; return the old handler."""
+    """Route a signal into the event loop, even on systems whose loop can't do that itself; return the old handler."""
     return signal.signal(number, lambda *_: loop.call_soon_threadsafe(on, reason))

@@ -1,14 +1,18 @@
 """Which declared portfolios a command is about, what one look at the fleet found, and how much of it is declared.
 
-In: the desired portfolios and a :class:`Selection`, in which an id or group that does not exist is an error: a mistyped
-target must never read as "no changes". Live portfolios, the list of v2 portfolios where one was read, and v1 portfolios
-that somebody named, because v1 lists none (API facts §7). Out: those selected, still sorted; a :class:`Fleet` or a
-:class:`Coverage`: what is unmanaged, and whether that is all there is. A list that ends early never counts as whole.
+In: the desired portfolios and a :class:`Selection`; also live portfolios, the list of v2 portfolios if it was read, and
+v1 portfolios that somebody named, because v1 has no list (API facts §7). Out: the selected portfolios, still sorted; a
+:class:`Fleet` or a :class:`Coverage`, which say what is unmanaged and whether that is complete. An unknown id or group
+in a selection is an error, because a mistyped target must never look like "no changes". A list that ended early never
+counts as complete.
 """
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
@@ -23,28 +27,89 @@ if TYPE_CHECKING:
     from reconciler.core.model import Desired, Live, PortfolioId, StrategyDesired, StrategyId
 
 
+_TERM: Final = re.compile(r"(?P<key>[A-Za-z0-9][A-Za-z0-9_./-]*)(?P<negated>!?)=(?P<value>[^=].*)", re.DOTALL)
+
+
+class Term(Struct, frozen=True):
+    """One condition of ``--select``: the ``group``, the ``name`` (a pattern with ``*`` and ``?``) or a label has this
+    value; if ``negated``, it has another value or none."""
+
+    key: str
+    value: str
+    negated: bool = False
+
+    def __str__(self) -> str:
+        """Return it as it is written."""
+        return f"{self.key}{'!=' if self.negated else '='}{self.value}"
+
+    def fits(self, one: Desired) -> bool:
+        """Whether a portfolio has the value, whatever ``negated`` says."""
+        match self.key:
+            case "group":
+                return one.group == self.value
+            case "name":
+                return fnmatchcase(one.name or "", self.value)
+            case _:
+                return one.labels.get(self.key) == self.value
+
+
+@lru_cache(maxsize=64)
+def parse_term(text: str) -> Term:
+    """Return the condition that ``text`` stands for. Raises :class:`ValueError` with what its form is."""
+    found = _TERM.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not of the form group=NAME, LABEL=VALUE, LABEL!=VALUE or name=GLOB")
+    return Term(found["key"], found["value"], bool(found["negated"]))
+
+
 class Selection(Struct, frozen=True, kw_only=True):
-    """What was asked for; empty tuples mean everything. All three narrow: what is selected must pass each of them."""
+    """What was asked for; empty tuples mean everything. A portfolio is selected if it passes all four.
+
+    ``terms`` are the conditions as they are written, except ``group=NAME``, of which ``groups`` holds the names.
+    """
 
     targets: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    terms: tuple[str, ...] = ()
 
     @property
     def everything(self) -> bool:
-        """Whether nothing is left out."""
-        return not (self.targets or self.excludes or self.groups)
+        """Whether everything is selected."""
+        return self == EVERYTHING
 
-    def passes(self, address: str, group: str | None) -> bool:
-        """Whether a portfolio or strategy passes; one without a group passes no choice of groups."""
-        return (
-            (not self.targets or address in self.targets)
-            and address not in self.excludes
-            and (not self.groups or group in self.groups)
-        )
+    def passes(self, address: str, one: Desired | None) -> bool:
+        """Whether a portfolio is selected. ``None`` stands for a strategy, which fits no condition.
+
+        Of several conditions with the same key, one must fit; of those that are negated, all must hold.
+        """
+        if (self.targets and address not in self.targets) or address in self.excludes:
+            return False
+        if not self.groups and not self.terms:
+            return True
+        if one is None or (self.groups and one.group not in self.groups):
+            return False
+        fitting: dict[str, bool] = {}
+        for term in map(parse_term, self.terms):
+            fits = term.fits(one)
+            if term.negated and fits:
+                return False
+            if not term.negated:
+                fitting[term.key] = fitting.get(term.key, False) or fits
+        return all(fitting.values())
 
 
-EVERYTHING = Selection()
+EVERYTHING: Final = Selection()
+
+
+def selection_of(selects: Iterable[str], *, targets: tuple[str, ...] = (), excludes: tuple[str, ...] = ()) -> Selection:
+    """Return a selection by conditions as they are written. Raises as :func:`parse_term` does."""
+    terms = [parse_term(text) for text in selects]
+    groups = tuple(term.value for term in terms if term.key == "group" and not term.negated)
+    others = tuple(str(term) for term in terms if term.key != "group" or term.negated)
+    return Selection(targets=targets, excludes=excludes, groups=groups, terms=others)
+
+
 _NO_STRATEGIES: Final[Mapping[StrategyId, StrategyDesired]] = {}
 
 
@@ -53,17 +118,18 @@ def select(
     selection: Selection,
     strategies: Mapping[StrategyId, StrategyDesired] = _NO_STRATEGIES,
 ) -> Mapping[PortfolioId, Desired]:
-    """Return the selected portfolios. Raises :class:`UsageError` for an id or group that is not declared.
+    """Return the selected portfolios. Raises :class:`UsageError` for an id, group, name or label that none has.
 
     ``--target`` and ``--exclude`` may also name ``strategies/ID``; :func:`select_strategies` returns those.
     """
     if selection.everything:
         return desired
     names = {*desired, *map(address_of, strategies)}
-    _require(selection.targets, names, "--target")
-    _require(selection.excludes, names, "--exclude")
-    _require_groups(selection.groups, {one.group for one in desired.values() if one.group})
-    chosen = {i: one for i, one in desired.items() if selection.passes(i, one.group)}
+    require_among("--target", selection.targets, names, "declared")
+    require_among("--exclude", selection.excludes, names, "declared")
+    for term in (*(Term("group", name) for name in selection.groups), *map(parse_term, selection.terms)):
+        require_fit("--select", term, desired.values())
+    chosen = {i: one for i, one in desired.items() if selection.passes(i, one)}
     if not chosen and not select_strategies(strategies, selection):
         raise UsageError("the selection is empty", "No declared portfolio passes all of the given filters.")
     return chosen
@@ -76,53 +142,69 @@ def select_strategies(
     return {i: one for i, one in strategies.items() if selection.passes(address_of(i), None)}
 
 
-def _require(wanted: tuple[str, ...], known: Collection[str], option: str) -> None:
-    for name in wanted:
-        if name not in known:
-            from difflib import get_close_matches
+def require_among(option: str, wanted: Iterable[str], known: Collection[str], those: str) -> None:
+    """Raise :class:`UsageError` for a name given with ``option`` that is not known, with the nearest one that is.
 
-            near = get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Declared: {_listed(known)}."
-            raise UsageError(f"{option} {name!r} is not declared", f"The configuration does not name it. {hint}")
-
-
-def _require_groups(wanted: tuple[str, ...], known: Collection[str]) -> None:
-    for name in wanted:
-        if name not in known:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            there = f"Groups with portfolios: {_listed(known)}.{hint}" if known else "No portfolio has a `group`."
-            raise UsageError(f"--select group={name}: no portfolio is in that group", there)
+    ``those`` says what it is not, as in ``declared`` or ``among the selected portfolios``.
+    """
+    if unknown := [name for name in wanted if name not in known]:
+        more = f", one of {len(unknown)} that are not" if len(unknown) > 1 else ""
+        raise UsageError(f"{option} {unknown[0]!r} is not {those}{more}", _nearest(unknown[0], known, "These are"))
 
 
-def _listed(names: Collection[str]) -> str:
-    """Return the first names, and how many more there are."""
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    return ", ".join(sorted(names)[:_MOST_LISTED]) + more
+def require_fit(option: str, term: Term, fleet: Collection[Desired], those: str = "portfolio") -> None:
+    """Raise :class:`UsageError` for a condition given with ``option`` that fits none of ``those``.
+
+    Negated it was meant to leave some out, so it must fit some, too.
+    """
+    if any(term.fits(one) for one in fleet):
+        return
+    match term.key:
+        case "group":
+            known = {one.group for one in fleet if one.group}
+            problem, title, none = f"no {those} is in that group", "Groups with portfolios", "a `group`"
+        case "name":
+            known = {one.name for one in fleet if one.name}
+            problem, title, none = f"no {those} has such a name", "Names", "a `name`"
+        case key:
+            known = {one.labels[key] for one in fleet if key in one.labels}
+            problem, title, none = f"no {those} has that `{key}`", f"Values of `{key}`", "labels"
+            if not known and (keys := {name for one in fleet for name in one.labels}):
+                raise UsageError(f"{option} {term}: no {those} has the label `{key}`", _nearest(key, keys, "Labels"))
+    there = _nearest(term.value, known, title) if known else f"No {those} has {none}."
+    raise UsageError(f"{option} {term}: {problem}", there)
+
+
+def _nearest(name: str, known: Collection[str], title: str) -> str:
+    """Return the nearest known name as a question, or where none is near, the first of them below a title."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=1)
+    more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
+    listed = f"{title}: {', '.join(sorted(known)[:_MOST_LISTED])}{more}."
+    return f"Did you mean {near[0]!r}?" if near else listed if known else ""
 
 
 _MOST_LISTED: Final = 8
 _TOO_MANY_MISSING: Final = 3
 SINGLY: Final = 20
-"""Up to this many selected v2 portfolios are read one by one: the list of all may take many more calls."""
+"""Up to this many selected v2 portfolios are read one by one. Reading the list of all may take many more calls."""
 
 
 class Listing(StrEnum):
-    """Whether the service listed its portfolios, so that those nobody declared are known."""
+    """Whether the service listed its portfolios, so that the undeclared ones are known."""
 
     NONE = "none"
-    """Nobody asked: v1 has no list (API facts §7), or only some portfolios were selected."""
+    """No list was read: v1 has none (API facts §7), or only some portfolios were selected."""
     COMPLETE = "complete"
     INCOMPLETE = "incomplete"
-    """It was asked for, but could not be read or understood as a whole: nobody knows what is unmanaged."""
+    """The list could not be read or understood completely, so nobody knows what is unmanaged."""
 
 
 class Unmanaged(Struct, frozen=True, kw_only=True):
     """A portfolio that the service lists and no file declares. Server text in here is already harmless.
 
-    ``strategy`` is its strategy's id, ``None`` where the service names none.
+    ``strategy`` is its strategy's id, ``None`` if the service names none.
     """
 
     id: SavedPortfolioId
@@ -132,7 +214,7 @@ class Unmanaged(Struct, frozen=True, kw_only=True):
 
 
 def asks_for_list(versions: Iterable[ApiVersion], *, whole: bool) -> bool:
-    """Whether reading portfolios of these versions takes the list of v2; ``whole``: nothing was selected away."""
+    """Whether the list of v2 is read for portfolios of these versions; ``whole`` means that all are selected."""
     return sum(version.can.lists for version in versions) > (0 if whole else SINGLY)
 
 
@@ -143,15 +225,15 @@ def mostly_missing(live: Collection[Live]) -> bool:
 
 
 def leaves_unmanaged(unmanaged: Sequence[Unmanaged], listing: Listing) -> bool:
-    """Whether portfolios are live that no file declares, or nobody knows that there are none."""
+    """Whether portfolios are live that no file declares, or might be as far as we know."""
     return bool(unmanaged) or listing is not Listing.COMPLETE
 
 
 class PortfolioList(Struct, frozen=True, kw_only=True):
     """The v2 portfolios that the service lists, keyed and sorted by id; archived ones never are (API facts §7).
 
-    ``failure`` is why the list ends early, ``None`` where it does not. ``unreadable`` counts rows that name no
-    portfolio, and pages that leave open whether more follow.
+    ``failure`` is why the list ended early, ``None`` if it did not. ``unreadable`` counts rows that name no portfolio,
+    and pages that don't say whether more follow.
     """
 
     rows: Mapping[PortfolioId, Live] = field(default_factory=dict)
@@ -160,25 +242,25 @@ class PortfolioList(Struct, frozen=True, kw_only=True):
 
     @property
     def complete(self) -> bool:
-        """Whether a portfolio that is not in here is not listed at all."""
+        """Whether the list is complete, so that a portfolio that is not in here is not listed at all."""
         return self.failure is None and not self.unreadable
 
     @property
     def listing(self) -> Listing:
-        """The same as a word."""
+        """Whether the list is complete, as a word."""
         return Listing.COMPLETE if self.complete else Listing.INCOMPLETE
 
     def enrolled(self, strategy: str) -> int | None:
-        """Return how many portfolios of the list mirror a strategy.
+        """Return how many portfolios of the list are enrolled in a strategy.
 
-        ``None`` where the list is not complete, and where a row names no strategy: it may be that one.
+        ``None`` if the list is not complete, or if a row names no strategy, because that row may belong to this one.
         """
         if not self.complete or any(live.strategy is None for live in self.rows.values()):
             return None
         return sum(live.strategy == strategy for live in self.rows.values())
 
     def running(self, strategy: str) -> int | None:
-        """Return how many of those are active; ``None`` where the state of any of them is not known."""
+        """Return how many of those are active; ``None`` if the state of any of them is not known."""
         if self.enrolled(strategy) is None:
             return None
         states = [live.status for live in self.rows.values() if live.strategy == strategy]
@@ -187,9 +269,10 @@ class PortfolioList(Struct, frozen=True, kw_only=True):
 
 
 class Fleet(Struct, frozen=True, kw_only=True):
-    """``live`` holds every portfolio that was asked for, keyed and sorted by id; a failed read has its place too.
+    """What one look at the service found. ``live`` holds every portfolio that was asked for, even if its read failed,
+    keyed and sorted by id.
 
-    ``listed`` is the list of v2 portfolios, ``None`` where nobody asked for one.
+    ``listed`` is the list of v2 portfolios, ``None`` if it was not read.
     """
 
     live: Mapping[PortfolioId, Live]
@@ -209,7 +292,7 @@ class Fleet(Struct, frozen=True, kw_only=True):
 
 
 class StrategyCoverage(Struct, frozen=True):
-    """One strategy of the list, ``None`` for portfolios without one; ``declared`` says whether its cadence is."""
+    """One strategy in the list; its id is ``None`` for portfolios without one. ``declared`` is about its cadence."""
 
     strategy: str | None
     listed: int
@@ -218,7 +301,8 @@ class StrategyCoverage(Struct, frozen=True):
 
 
 class Coverage(Struct, frozen=True, kw_only=True):
-    """Both sides. ``named`` holds the v1 portfolios that were named and are not declared, as read; sorted by id.
+    """What is declared and what is live. ``named`` holds the v1 portfolios that were named but are not declared, as
+    read, sorted by id.
 
     ``named_declared`` counts those that were named and are declared.
     """
@@ -231,9 +315,9 @@ class Coverage(Struct, frozen=True, kw_only=True):
 
     @property
     def unmanaged(self) -> tuple[tuple[ApiVersion, Unmanaged], ...]:
-        """Live and not declared: of the list, and of what was named. Sorted by id.
+        """What is live and not declared, from the list and from what was named, sorted by id.
 
-        Unlike a plan, it names what a list that ends early holds: that much is true, and the list says so.
+        Unlike a plan, it uses a list that ended early, too: the rows are true, and the page says that more may exist.
         """
         known = {i: live for i, live in self.named.items() if live.status.was_seen}
         # The same portfolio may be automated by v1 and by v2 independently, so it counts once for each.
@@ -243,19 +327,19 @@ class Coverage(Struct, frozen=True, kw_only=True):
 
     @property
     def unread(self) -> tuple[Live, ...]:
-        """What was named and could not be read, or is not there."""
+        """What was named but could not be read, or does not exist."""
         return tuple(live for live in self.named.values() if not live.status.was_seen)
 
     @property
     def unlisted(self) -> tuple[PortfolioId, ...]:
-        """Declared on v2 and not in the list: archived, another tenant's or gone (API facts §3.2)."""
+        """What is declared on v2 but not listed: archived, another tenant's, or gone (API facts §3.2)."""
         if not self.listed.complete:
             return ()
         return tuple(i for i, one in self.declared.items() if one.api.can.lists and i not in self.listed.rows)
 
     @property
     def leaves_unmanaged(self) -> bool:
-        """Whether something is live that no file declares, or nobody knows that there is nothing."""
+        """Whether something is live that no file declares, or might be as far as we know."""
         return leaves_unmanaged([one for _, one in self.unmanaged], self.listed.listing) or bool(self.unread)
 
     def count_declared(self, api: ApiVersion) -> int:

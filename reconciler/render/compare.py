@@ -1,8 +1,8 @@
 """Two sides compared: what is declared with what is live (a look for drift), and one plan with another.
 
-In: a plan whose files were their own base, so that its causes are drift or pending, or a
-:class:`~reconciler.core.diff.Comparison` of two. Out: a :class:`~reconciler.render.page.Page`, or JSON values. What is
-declared stands first, what is live second; what was earlier first, what is later second.
+In: a plan whose files were their own base, so that every cause is drift or pending; or a
+:class:`~reconciler.core.diff.Comparison` of two plans. Out: a :class:`~reconciler.render.page.Page`, or JSON values.
+Declared comes before live, and the earlier plan before the later one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, assert_never
 
 from reconciler.core.diff import Step, difference_text, facts
+from reconciler.core.forms import AUTO
 from reconciler.core.model import Provenance, Verdict
 from reconciler.core.plan import Blocked, Cause, Change, ChangeReason, Field, FieldChange, Held, Moved
 from reconciler.core.planfile import fingerprint
@@ -34,12 +35,12 @@ from reconciler.render.page import (
 )
 
 if TYPE_CHECKING:
-    from reconciler.core.diff import Compared, Comparison, Entry
+    from reconciler.core.diff import Compared, Comparison, PlanEntry
     from reconciler.core.plan import Plan
 
 
 class Finding(StrEnum):
-    """What is wrong with a portfolio, in the order of display."""
+    """How a portfolio differs from what is declared, in the order of display."""
 
     MOVED = "moved"
     PENDING = "pending"
@@ -49,10 +50,7 @@ class Finding(StrEnum):
 
 
 def drift_page(plan: Plan) -> Page:
-    """Return a row for each portfolio that is not as declared, by finding and then by id, and the counts.
-
-    A strategy's id is its address.
-    """
+    """Return a row for each portfolio or strategy that is not as declared, by finding and id, and the counts."""
     rows = _findings(plan)
     counts = ", ".join(f"{sum(row.part == part for row in rows)} {word}" for part, word in enumerate(Finding))
     counts = f"{counts}. {plan.no_op + plan.strategies_no_op} as declared"
@@ -79,7 +77,7 @@ def _findings(plan: Plan) -> tuple[Row, ...]:
     return tuple(sorted(rows, key=lambda row: (row.part, row.name)))
 
 
-def _finding(finding: Finding, entry: Entry, story: str, alike: str = "") -> Row:
+def _finding(finding: Finding, entry: PlanEntry, story: str, alike: str = "") -> Row:
     cells = (toned(finding.value), code(entry.id), entry.name or "", story)
     wrong = finding in (Finding.HELD, Finding.BLOCKED)
     return Row(cells, entry.id, cause(alike or story), part=list(Finding).index(finding), cause=wrong)
@@ -107,6 +105,8 @@ def _difference(change: Change, field: FieldChange) -> str:
         return f"declared {field.desired}, live {field.live}{by_us}"
     name = field.field.value.removesuffix("_ms")
     declared = _value(field.desired)
+    if change.auto_offset and field.field is Field.OFFSET:
+        declared += f" ({AUTO})"
     if field.verdict is Verdict.UNVERIFIED:
         return f"{name} declared {declared}, live {UNVERIFIED}"
     live = _value(field.live) if field.live is not None else "none"
@@ -119,7 +119,7 @@ def _value(value: str | int) -> str:
 
 
 def comparison_page(comparison: Comparison) -> Page:
-    """Return a row for each portfolio that two plans treat differently, by step, and the counts."""
+    """Return a row for each portfolio that the two plans treat differently, by step, and the counts."""
     counts = f"{', '.join(f'{comparison.count(step)} {step.value}' for step in Step)}, {comparison.same} the same."
     columns = (Column("Step"), Column("Action"), Column("Portfolio"), NAME, Column("Effect or difference"))
     parts = tuple(Part(step.value.capitalize()) for step in Step)
@@ -156,8 +156,8 @@ def _compared_row(row: Compared) -> Row:
     return Row(cells, row.entry.id, alike, part=list(Step).index(row.step))
 
 
-def _told(entry: Entry) -> tuple[str, str, str]:
-    """Return what a plan does with a portfolio, why or to what effect, and what of that others may share."""
+def _told(entry: PlanEntry) -> tuple[str, str, str]:
+    """Return what a plan does with a portfolio, its reason or effect, and the part of that which others may share."""
     match entry:
         case Change():
             found = effect(entry)

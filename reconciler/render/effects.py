@@ -1,8 +1,8 @@
-"""What a change does, in a few words: the same words for terminal and Markdown.
+"""What a change does, in a few words, the same for terminal and Markdown.
 
-In: a change, or what a plan leaves alone. Out: a :class:`Phrase`, split into what many portfolios may share (so that
-equal ones fold into one line) and what belongs to one alone; and other sentences of a plan. None of it is escaped: that
-is for the writer.
+In: a change, or what a plan leaves alone. Out: a :class:`Phrase`, in two parts: one that many portfolios may share, so
+that they fold into one line, and one about this portfolio alone. Also other sentences about a plan. Nothing here is
+escaped; the writers do that.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.core.cost import runs_a_day, runs_of, usd
 from reconciler.core.evidence import runs_per_day
+from reconciler.core.forms import AUTO
 from reconciler.core.model import Cadence, PausedBy, Provenance, RunState, Status, Verb, Verdict, strategy_of
 from reconciler.core.plan import Cause, Change, ChangeReason, Field, FieldChange, Held, JournalState, Plan, Risk
 from reconciler.core.text import format_duration, harmless, plural
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from reconciler.core.model import Address, ApiVersion
-    from reconciler.core.plan import Moved, StrategyName
+    from reconciler.core.plan import Blocked, Moved, StrategyName
 
 CAUSES: Final[Mapping[Cause, str]] = {
     Cause.BRANCH: "This branch",
@@ -30,35 +32,50 @@ CAUSES: Final[Mapping[Cause, str]] = {
     Cause.DRIFT: "Drift: live moved, the files did not",
     Cause.PENDING: "Pending: in the base, and not known to have been applied",
 }
-"""The headline of each cause, in the order of display: what a reviewer of the branch is asked about comes first."""
+"""The headline of each cause, in the order of display: first what a reviewer of the branch has to approve."""
 
 
 class Phrase(Struct, frozen=True):
-    """``shared`` is the same for every portfolio that changes alike, ``own`` is this one's."""
+    """``shared`` is the same for all portfolios that change in the same way; ``own`` is about this one only."""
 
     shared: str
     own: str = ""
+    whole: str = ""
+    """Both together, unless that is just one after the other."""
 
     @property
     def text(self) -> str:
         """Return both parts as one phrase."""
+        if self.whole:
+            return self.whole
         return f"{self.shared}, {self.own}" if self.own and self.shared else self.shared or self.own
 
 
 def effect(change: Change) -> Phrase:
     """Return what a change does to one portfolio, or to a strategy and all that it reaches."""
+    offset = format_duration(change.after.offset_ms) if change.after.offset_ms is not None else ""
+    if not change.auto_offset:
+        return _effect(change, offset)
+    # Each has another offset then, so only the word can be shared.
+    found = _effect(change, AUTO)
+    return replace(found, whole=_effect(change, f"{offset} ({AUTO})").text)
+
+
+def _effect(change: Change, offset: str) -> Phrase:
+    """Return the same, with this text for the wanted offset."""
     if change.of_strategy is not None:
         more = "trades more often" if Risk.MORE_RUNS in change.risks else ""
         return Phrase(_joined(cadence_text(change), reach_text(change), _rate_of_all(change), more))
     match change.verb:
         case Verb.START:
-            return Phrase(_joined(_every(change), _rate(change), _warnings(change)))
+            return Phrase(_joined(_every(change, offset), _rate(change), _warnings(change)))
         case Verb.RESUME:
-            schedule = _differences(change) if change.writes_schedule else _every(change) or _cadence(change)
+            every = _every(change, offset) or _cadence(change)
+            schedule = _differences(change, offset) if change.writes_schedule else every
             return Phrase(_joined(schedule, _resumed(change), _warnings(change)))
         case Verb.UPDATE:
             moves = f"moves the next run ({moment(change.next_run_ms)})" if change.next_run_ms is not None else ""
-            return Phrase(_joined(_differences(change), _rate(change), _warnings(change)), moves)
+            return Phrase(_joined(_differences(change, offset), _rate(change), _warnings(change)), moves)
         case Verb.PAUSE:
             drops = f"cancels the next run ({moment(change.next_run_ms)})" if change.next_run_ms is not None else ""
             return Phrase(change.note or "declared paused", drops)
@@ -73,7 +90,7 @@ def called(address: Address) -> str:
 
 
 def cadence_text(change: Change) -> str:
-    """Return ``schedule daily → weekly`` of a strategy's change; the live side with ``?`` where it can't be known."""
+    """Return ``schedule daily → weekly`` for a strategy's change, with ``?`` for a live side that can't be known."""
     (field,) = change.fields
     how = " (recorded)" if field.provenance is Provenance.RECORDED else ""
     return f"schedule {field.live or UNVERIFIED}{how} → {field.desired}"
@@ -87,7 +104,7 @@ def reach_text(change: Change) -> str:
 
 
 def _rate_of_all(change: Change) -> str:
-    """Return how often everything that a strategy's change reaches runs, ``""`` where nothing does or nobody knows."""
+    """Return the runs a day of all portfolios that a strategy's change reaches; ``""`` if none run or it is unknown."""
     after = runs_a_day(change, change.after.cadence)
     if not after:
         return ""
@@ -97,7 +114,7 @@ def _rate_of_all(change: Change) -> str:
 
 
 def by_cause(changes: Sequence[Change]) -> list[tuple[str, list[Change]]]:
-    """Return the changes by the headline of their cause; in one group without one where no base was given."""
+    """Group the changes by the headline of their cause. Without a base, all are one group without a headline."""
     if all(change.cause is None for change in changes):
         return [("", list(changes))]
     groups = [(title, [change for change in changes if change.cause is cause]) for cause, title in CAUSES.items()]
@@ -105,7 +122,7 @@ def by_cause(changes: Sequence[Change]) -> list[tuple[str, list[Change]]]:
 
 
 def held_effect(held: Held) -> Phrase:
-    """Return why a portfolio is held, which others may share, and since when nothing has run, where that is known."""
+    """Return why a portfolio is held, as the part that others may share, and its last run, if that is known."""
     match held.paused_by:
         case PausedBy.OTHERS:
             why = f"paused by somebody else: {_pause_reason(held.pause_reason, held.api)}"
@@ -113,11 +130,17 @@ def held_effect(held: Held) -> Phrase:
             why = "paused, nobody knows by whom: this journal has no record of a pause of ours"
         case _:
             assert_never(held.paused_by)
-    return Phrase(why, f"last run {moment(held.last_run_ms)}" if held.last_run_ms is not None else "")
+    last = [f"last run {moment(held.last_run_ms)}"] if held.last_run_ms is not None else []
+    return Phrase(why, ", ".join([*last, *asked_of(held)]))
+
+
+def asked_of(one: Held | Moved | Blocked) -> tuple[str, ...]:
+    """Return whom the files name to be asked about a portfolio."""
+    return (f"owner {one.owner}",) if one.owner is not None else ()
 
 
 def journal_notice(plan: Plan) -> str:
-    """Return what is to be said first where no journal could tell whose pauses these are, ``""`` where one could."""
+    """Return a warning for the top of the page if no journal could tell who paused what is held; else ``""``."""
     count = sum(held.paused_by is PausedBy.UNKNOWN for held in plan.held)
     match plan.journal:
         case JournalState.IN_USE:
@@ -139,7 +162,7 @@ def journal_notice(plan: Plan) -> str:
 
 
 def net_effect(plan: Plan) -> str:
-    """Return a line about runs per day over all changes, of strategies too, ``""`` when nothing can be said."""
+    """Return a line with the runs a day of all that changes, strategies included; ``""`` if nothing can be said."""
     runs = runs_of(plan)
     if runs is None or not runs.portfolios:
         return ""
@@ -150,7 +173,7 @@ def net_effect(plan: Plan) -> str:
         missing.append(f"{plural(runs.strategies_unknown, 'strategy')} whose portfolios could not be counted")
     unknown = f", not counting {' and '.join(missing)}" if missing else ""
     monthly = any(Cadence.MONTHLY in (change.before.cadence, change.after.cadence) for change in plan.cadences)
-    about = "about " if monthly else ""  # what a month is, is documented nowhere
+    about = "about " if monthly else ""  # how long a month is, Glider does not document
     return (
         f"Runs a day of what changes: {about}{number(runs.before_runs_day)} → {number(runs.after_runs_day)}{unknown}."
     )
@@ -165,13 +188,13 @@ def writes_unverified(plan: Plan) -> bool:
 
 
 def cost_effect(plan: Plan) -> str:
-    """Return a line about runs and costs of all portfolios with a declared cost, ``""`` where there are none."""
+    """Return a line with runs and costs of all portfolios with a declared cost; ``""`` if there are none."""
     cost = plan.cost
     if cost is None:
         return ""
     unknown = cost.portfolios - cost.portfolios_known
     if not cost.portfolios_known:
-        return f"Cost: not known, because no live interval is, of {plural(unknown, 'portfolio')} with a declared cost."
+        return f"Cost: not known; the live interval of {plural(unknown, 'portfolio')} with a declared cost is unknown."
     of = "" if not unknown else f", not counting {unknown} whose live interval is unknown"
     return (
         f"Cost: {usd(cost.before_usd_month)} → {usd(cost.after_usd_month)} USD in 30 days, "
@@ -180,12 +203,15 @@ def cost_effect(plan: Plan) -> str:
     )
 
 
-def field_text(change: FieldChange) -> str:
-    """Return one field's difference: ``interval 24h → 12h``, with the provenance where it was not simply read."""
+def field_text(change: FieldChange, offset: str = "") -> str:
+    """Return one field's difference: ``interval 24h → 12h``, with its provenance unless Glider returned the value.
+
+    ``offset`` is the text of a wanted offset where it is more than a duration.
+    """
     if change.field is Field.STATE:
         return f"{change.live} → {change.desired}"
     name = change.field.value.removesuffix("_ms")
-    desired = format_duration(int(change.desired))
+    desired = offset if offset and change.field is Field.OFFSET else format_duration(int(change.desired))
     if change.verdict is Verdict.UNVERIFIED:
         return f"{name} {UNVERIFIED} → {desired}"
     live = format_duration(int(change.live)) if change.live is not None else "none"
@@ -202,23 +228,21 @@ def field_text(change: FieldChange) -> str:
     return f"{name} {live} → {desired}{how}"
 
 
-def _differences(change: Change) -> str:
+def _differences(change: Change, offset: str) -> str:
     return ", ".join(
-        field_text(f) for f in change.fields if f.field is not Field.STATE and f.verdict is not Verdict.SAME
+        field_text(f, offset) for f in change.fields if f.field is not Field.STATE and f.verdict is not Verdict.SAME
     )
 
 
-def _every(change: Change) -> str:
+def _every(change: Change, offset: str) -> str:
     if change.after.interval_ms is None:
         return ""
     text = f"every {format_duration(change.after.interval_ms)}"
-    if change.after.offset_ms is not None:
-        text += f", offset {format_duration(change.after.offset_ms)}"
-    return text
+    return f"{text}, offset {offset}" if offset else text
 
 
 def _cadence(change: Change) -> str:
-    """Return how often a v2 portfolio runs, as its strategy has it."""
+    """Return how often a v2 portfolio runs, by its strategy's cadence."""
     return f"every {format_duration(change.cadence_ms)}" if change.cadence_ms is not None else ""
 
 
@@ -242,7 +266,7 @@ def _resumed(change: Change) -> str:
         case ChangeReason.HOLD_OVERRIDDEN:
             if change.pause_reason:
                 return f"paused by somebody else: {_pause_reason(change.pause_reason, change.api)}"
-            return "paused, and not known to be by us"
+            return "paused, nobody knows by whom"
         case _:
             return "paused by us"
 
@@ -264,13 +288,13 @@ def strategy_text(strategy: str, name: str | None) -> str:
 
 
 def followed(strategy: StrategyName) -> str:
-    """Return how a strategy is named, and the interval that a portfolio has from it, where that is known."""
+    """Return how a strategy is named, with the interval that it gives a portfolio, if that is known."""
     every = f", every {format_duration(strategy.interval_ms)}" if strategy.interval_ms is not None else ""
     return f"{strategy_text(strategy.strategy, strategy.name)}{every}"
 
 
 def moved_text(moved: Moved) -> str:
-    """Return which strategy a portfolio follows, and which it should follow."""
+    """Return which strategy a portfolio follows, and which one the files declare."""
     waits = moved.state is RunState.ACTIVE and moved.status is Status.PAUSED
     stays = ", paused, and not resumed there" if waits else ""
     return f"follows strategy {followed(moved.live)}, not {followed(moved.declared)} as declared{stays}"

@@ -1,8 +1,8 @@
 """What the journal tells of earlier applies: a table of runs, one run with its writes, or JSON values.
 
 In: :class:`~reconciler.core.report.Run` values, newest first. Out: a :class:`~reconciler.render.page.Page`, or JSON
-values; times are UTC. A journal may come from a cache or an artifact that somebody else could write to, so no text of
-it is shown as it is, and none stands in JSON as it is.
+values; times are UTC. A journal may come from a cache or an artifact that somebody else can write to, so every text in
+it is made harmless first, for JSON as well.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from reconciler.render.page import Block, Cell
 
 OPEN: Final = "open"
-"""Stands where a write has no outcome yet."""
+"""The outcome of a write that has none yet."""
 _SHORT: Final = 12
-"""Characters of a fingerprint in a table."""
+"""How many characters of a fingerprint a table shows."""
 _LONGEST: Final = 16 * LONGEST_TEXT
-"""Characters of a text in JSON; a detail that quotes the service is longer than one text of the service."""
+"""The most characters of a text in JSON. It is more than for a text of the service, because a detail may quote one."""
 _SENDS_A_SCHEDULE: Final = frozenset({Call.START, Call.UPDATE_SCHEDULE})
 
 
 def history_page(runs: Sequence[Run], *, empty: str) -> Page:
-    """Return one line a run, and a line of counts; the sentence ``empty`` where there is none."""
+    """Return one line for each run, and a line of counts; without runs, the sentence ``empty``."""
     if not runs:
         return Page(title="History", verdict="nothing yet", blocks=(Lines((empty,)),))
     titles = (Column("Run"), Column("When"), Column("Service", keep=2), Column("Tool", keep=1), Column("Plan", keep=3))

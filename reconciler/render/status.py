@@ -10,11 +10,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, assert_never
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.core.adoption import declarable_reason
 from reconciler.core.codec import dump, iso
 from reconciler.core.evidence import known_interval, known_offset, paused_by
-from reconciler.core.model import PausedBy, Provenance, RunState, Status, StrategyStatus
+from reconciler.core.model import PausedBy, Provenance, RunState, Signs, Status, StrategyStatus
 from reconciler.core.rebalance import Knowledge, PortfolioFacts
 from reconciler.core.text import format_duration, harmless, plural
 from reconciler.render.effects import strategy_text
@@ -60,7 +61,7 @@ _TIMES = (Column("Next run", keep=3), Column("Last run", keep=1))
 class Seen(Struct, frozen=True, kw_only=True):
     """One portfolio as read, and as we last wrote it. Times are UTC epoch milliseconds.
 
-    ``now_ms`` is the service's time at the read; ``None`` where it is not known.
+    ``now_ms`` is the service's time at the read; ``None`` if it is not known.
     """
 
     live: Live
@@ -69,24 +70,24 @@ class Seen(Struct, frozen=True, kw_only=True):
 
     @property
     def due_ms(self) -> int | None:
-        """When the service says that it runs next, also where that has passed; ``None`` where nothing runs."""
+        """When the service says that it runs next, even if that time has passed; ``None`` if nothing runs."""
         return self.live.next_run_ms if self.live.status is Status.ACTIVE else None
 
     @property
     def next_run_ms(self) -> int | None:
-        """When it runs next; ``None`` where nothing runs, or where that moment has passed."""
+        """When it runs next; ``None`` if nothing runs or that time has passed."""
         due = self.due_ms
         return None if due is None or (self.now_ms is not None and due < self.now_ms) else due
 
     @property
     def overdue(self) -> str:
-        """Since when it has been due, as a phrase; ``""`` where it is not."""
+        """Since when it has been due, as a phrase; ``""`` if it is not."""
         due = self.due_ms
         return f"was due {moment(due)}" if due is not None and self.next_run_ms is None else ""
 
     @property
     def schedule(self) -> str:
-        """Interval and offset and how they are known: ``?`` where they can't be, ``-`` without a schedule."""
+        """Interval and offset, and how they are known: ``?`` if they can't be, ``-`` without a schedule."""
         if self.live.status not in (Status.ACTIVE, Status.PAUSED):
             return "-"
         interval, offset = known_interval(self.live, self.record), known_offset(self.live, self.record)
@@ -109,6 +110,12 @@ class StatusRow(Seen, frozen=True, kw_only=True):
         """Whose pause is in force; ``None`` where it is not paused."""
         return paused_by(self.live, self.record, self.desired.api)
 
+    @property
+    def signs(self) -> Signs:
+        """What good practice is judged by, as far as an answer told it."""
+        told = self.live.signs or Signs()
+        return told if self.last is None else replace(told, gas_used=_gas(self.last) or told.gas_used)
+
 
 class PortfolioView(Seen, frozen=True, kw_only=True):
     """One portfolio in detail; ``desired`` is ``None`` where it is not declared.
@@ -129,6 +136,12 @@ class PortfolioView(Seen, frozen=True, kw_only=True):
         return paused_by(self.live, self.record, self.version)
 
     @property
+    def signs(self) -> Signs:
+        """What good practice is judged by, as far as an answer told it."""
+        gas = (_gas(one) for one in self.recent or ())
+        return replace(self.facts.signs, gas_used=next((used for used in gas if used is not None), None))
+
+    @property
     def last(self) -> LastRebalance | None:
         """Its last rebalance, where any is known."""
         return self.recent[0] if self.recent else None
@@ -141,8 +154,8 @@ def status_page(
 ) -> Page:
     """Return the table and a line of counts.
 
-    Above it stands a line for each of the strategies that were read: its live schedule, and the declared one where that
-    is another. Where portfolios were not asked for beside them, there is no table.
+    Above the table is a line for each strategy that was read: its live schedule, and the declared one if they differ.
+    If only strategies were selected, there is no table.
     """
     line = _counts(rows)
     if not live:
@@ -159,7 +172,7 @@ def status_page(
 
 def _counts(rows: Sequence[StatusRow]) -> str:
     """Return how many portfolios there are, how many in each state, and how their last rebalances ended, failed ones
-    first; nothing of those where no results were read."""
+    first. Without results, the latter is left out."""
     states = Counter(row.live.status.value.replace("_", " ") for row in rows)
     total = ", ".join(f"{count} {word}" for word, count in sorted(states.items()))
     rebalances = [row.last.rebalance for row in rows if row.last is not None]
@@ -169,9 +182,9 @@ def _counts(rows: Sequence[StatusRow]) -> str:
 
 
 def _table(rows: Sequence[StatusRow]) -> tuple[Block, ...]:
-    """Return the table, with a column of strategies and of results where there are any.
+    """Return the table, with columns of strategies and results if there are any.
 
-    In a document, what could not be read or is not in a usual state stands first.
+    In a document, what could not be read or is in an unusual state comes first.
     """
     if not rows:
         return ()
@@ -260,15 +273,20 @@ def _facts(view: PortfolioView) -> tuple[tuple[str, Cell], ...]:
         ("runs", str(live.runs) if live.runs is not None else ""),
         ("strategy", strategy_text(live.strategy, live.strategy_name) if live.strategy is not None else ""),
         ("moved", _elsewhere(view.desired, live)),
-        ("value", f"{facts.value_usd} USD" if facts.value_usd is not None else ""),
+        ("value", f"{value} USD" if (value := _value(facts)) else ""),
         ("archived", "yes" if facts.archived else ""),
         ("trading", ", ".join(f"{name} {value}" for name, value in facts.trading)),
     ]
     return tuple((name, value) for name, value in rows if value)
 
 
+def _value(facts: PortfolioFacts) -> str | None:
+    """Return what a portfolio holds, with cents; ``None`` where nobody knows."""
+    return None if facts.signs.value_usd is None else f"{facts.signs.value_usd:.2f}"
+
+
 def _held(view: PortfolioView) -> Cell:
-    """Return how to release a portfolio that is to run and was paused by others; ``""`` where it is not held."""
+    """Return how to release a portfolio that is declared active and was paused by others; ``""`` if it is not held."""
     desired = view.desired
     if desired is None or desired.state is not RunState.ACTIVE or desired.hold_override:
         return ""
@@ -286,7 +304,7 @@ def _declared(desired: Desired | None) -> Cell:
 
 def _rebalances(view: PortfolioView, recent: tuple[LastRebalance, ...]) -> tuple[Block, ...]:
     if not recent:
-        unlisted = "Glider's v2 API lists no rebalances; only one that was asked for from here is known by its id."
+        unlisted = "Glider's v2 API lists no rebalances; only one that was requested from here is known, by its id."
         return (Lines((unlisted if view.live.strategy or view.version.value == "v2" else "No rebalances yet.",)),)
     columns = (Column("Started"), Column("Result"), Column("Took"), Column("ID", keep=1), Column("Detail"))
     table = Rows(columns=columns, rows=tuple(map(_rebalance_row, recent)), parts=(Part("Rebalances"),), headed=True)
@@ -308,7 +326,7 @@ def _rebalance_row(one: LastRebalance) -> Row:
 
 
 def _last_run_ms(row: StatusRow | PortfolioView) -> int | None:
-    """Return when it was last to run: by its schedule, or by its last rebalance, which may need no schedule."""
+    """Return when it last ran: by its schedule, or by a rebalance by hand, which needs no schedule."""
     known = list(row.live.scheduled_ms[:1])
     rebalance = row.last.rebalance if row.last is not None else None
     if rebalance is not None:
@@ -316,8 +334,12 @@ def _last_run_ms(row: StatusRow | PortfolioView) -> int | None:
     return max(known, default=None)
 
 
+def _gas(one: LastRebalance) -> int | None:
+    return int(one.rebalance.gas_used) if one.rebalance is not None and one.rebalance.gas_used else None
+
+
 def _pause(live: Live, by: PausedBy, api: ApiVersion, *, longest: int) -> str:
-    """Return whose pause it is, and its reason as far as it tells more than that; without our mark."""
+    """Return whose pause it is, and its reason without our mark, if that says more."""
     match by:
         case PausedBy.US:
             reason = declarable_reason(live.pause_reason) or ""
@@ -334,7 +356,7 @@ def _pause(live: Live, by: PausedBy, api: ApiVersion, *, longest: int) -> str:
 
 
 def _elsewhere(desired: Desired | None, live: Live) -> str:
-    """Return that a portfolio follows another strategy than declared, ``""`` where it does not."""
+    """Return a sentence if a portfolio follows another strategy than declared, else ``""``."""
     if desired is None or desired.strategy is None or live.strategy in (None, desired.strategy):
         return ""
     return (
@@ -353,7 +375,7 @@ def _state(live: Live) -> Span:
 
 
 def _result(last: LastRebalance | None) -> Cell:
-    """Return how the last rebalance ended: a word, ``-`` for none, ``?`` where Glider does not tell."""
+    """Return how the last rebalance ended: a word, ``-`` if there was none, ``?`` if Glider does not tell."""
     if last is None:
         return UNVERIFIED
     match last.knowledge:
@@ -394,7 +416,7 @@ def status_document(row: StatusRow) -> dict[str, Any]:
 def portfolio_document(view: PortfolioView) -> dict[str, Any]:
     """Return one portfolio as JSON values."""
     live, facts = view.live, view.facts
-    known = {"name": facts.name or live.name, **picked(facts, "value_usd", "archived")}
+    known = {"name": facts.name or live.name, "value_usd": _value(facts), **picked(facts, "archived")}
     return {
         **_live_document(view),
         "name": view.desired.name if view.desired else None,

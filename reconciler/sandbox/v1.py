@@ -19,7 +19,7 @@ from reconciler.sandbox.settings import PathFamilies, UpdateWhilePaused
 
 if TYPE_CHECKING:
     from reconciler.sandbox.model import PastRun
-    from reconciler.sandbox.simulator import Simulator, View
+    from reconciler.sandbox.simulator import AutomationView, Simulator
     from reconciler.sandbox.wire import Request
 
 _DEFAULT_LIMIT: Final = 5
@@ -77,6 +77,9 @@ def _automation_status(simulator: Simulator, request: Request) -> Data:
             }
             for number, run in portfolio.numbered[:ACTIONS_SHOWN]
         ]
+        if view.facts.settings.readable_schedule:
+            ended = (n for n, run in portfolio.numbered if _phase(view, n, run) is Phase.COMPLETED)
+            details["lastResult"] = next((_result(view, number) for number in ended), None)
     return {
         "portfolioId": portfolio.id,
         "status": word,
@@ -120,13 +123,6 @@ def _execution(simulator: Simulator, request: Request) -> Data:
         raise Refused(404, Code.NOT_FOUND, "Workflow not found")
     number, run = found
     phase, begun_ms = _phase(view, number, run), _taken_ms(number, run)
-    result = {
-        "transactionHash": f"0x{made_up(32, 'transaction', view.facts.instance, view.portfolio.id, number)}",
-        "blockNumber": 12_345_680 + number,
-        "gasUsed": "125000",
-        "effectiveGasPrice": "1000000000",
-        "status": "success",
-    }
     failed = {"code": Code.UNKNOWN_ERROR.value, "message": "The rebalance failed: a swap was reverted"}
     return {
         "portfolioId": view.portfolio.id,
@@ -138,9 +134,19 @@ def _execution(simulator: Simulator, request: Request) -> Data:
         "closeTime": iso(begun_ms + view.facts.settings.pace.takes_ms) if phase.over else None,
         "executionTime": iso(begun_ms),
         "taskQueue": "rebalance-queue",
-        "result": result if phase is Phase.COMPLETED else None,
+        "result": _result(view, number) if phase is Phase.COMPLETED else None,
         "error": failed if phase is Phase.FAILED else None,
         "historyLength": 32 if phase.over else 11,
+    }
+
+
+def _result(view: AutomationView, number: int) -> Data:
+    return {
+        "transactionHash": f"0x{made_up(32, 'transaction', view.facts.instance, view.portfolio.id, number)}",
+        "blockNumber": 12_345_680 + number,
+        "gasUsed": str(view.portfolio.gas_used),
+        "effectiveGasPrice": "1000000000",
+        "status": "success",
     }
 
 
@@ -159,7 +165,7 @@ def _portfolio(simulator: Simulator, request: Request) -> Data:
         "updatedAt": iso(portfolio.updated_ms),
         "tags": [],
         "templateId": template and template["id"],
-        "valueUsd": 0,
+        "valueUsd": portfolio.value_usd,
         "template": template,
     }
 
@@ -261,7 +267,7 @@ def _update(simulator: Simulator, request: Request) -> Data:
     }
 
 
-def _template(view: View) -> Data | None:
+def _template(view: AutomationView) -> Data | None:
     """Return the template with its trading settings (API facts §7a); nothing else of it is documented."""
     portfolio = view.portfolio
     if portfolio.threshold is not None:
@@ -275,7 +281,7 @@ def _template(view: View) -> Data | None:
     return {"id": name, "tradingSettings": settings}
 
 
-def _details(view: View) -> Data | None:
+def _details(view: AutomationView) -> Data | None:
     portfolio = view.portfolio
     if portfolio.grid is None:
         return None
@@ -292,18 +298,18 @@ def _details(view: View) -> Data | None:
     return details
 
 
-def _schedule_id(view: View) -> str | None:
+def _schedule_id(view: AutomationView) -> str | None:
     portfolio = view.portfolio
     if portfolio.grid is None:
         return None
     return f"sched_{made_up(8, 'schedule', view.facts.instance, portfolio.id, portfolio.schedules)}"
 
 
-def _workflow_id(view: View, number: int) -> str:
+def _workflow_id(view: AutomationView, number: int) -> str:
     return f"rebal_{made_up(8, 'workflow', view.facts.instance, view.portfolio.id, number)}"
 
 
-def _run_id(view: View, number: int) -> str:
+def _run_id(view: AutomationView, number: int) -> str:
     """Return the id of the one attempt that a run takes."""
     return f"run_{made_up(8, 'run', view.facts.instance, view.portfolio.id, number)}"
 
@@ -313,7 +319,7 @@ def _taken_ms(number: int, run: PastRun) -> int:
     return run.at_ms + 3 + number % 7
 
 
-def _phase(view: View, number: int, run: PastRun) -> Phase:
+def _phase(view: AutomationView, number: int, run: PastRun) -> Phase:
     return stage(run.course, view.facts.settings.pace, view.now_ms - _taken_ms(number, run)).phase
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.apply.journal import open_journal
 from reconciler.cli.main import run
+from tests import prepared
 from tests.cli.test_cli_processes import environment
 from tests.support import NOON_MS
 
@@ -33,7 +34,7 @@ groups: {daily: {interval: 24h}, dull: {interval: 48h}}
 strategies: {01JW: {schedule: daily}}
 portfolios:
   aaa: {name: Growth, state: paused}
-  bbb: {state: active}
+  bbb: {state: active, labels: {team: fx}}
   ccc: {state: active}
   ddd: {state: active, group: daily}
 """
@@ -45,16 +46,7 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 
 def call(folder: Path, *arguments: str, **more: str) -> tuple[int, str, str]:
-    ended = subprocess.run(
-        [*script(), *arguments],
-        cwd=folder,
-        env=environment(**more),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    ended = prepared.run([*script(), *arguments], cwd=folder, env=environment(**more))
     return ended.returncode, ended.stdout, ended.stderr
 
 
@@ -106,7 +98,8 @@ def test_the_function_that_a_shell_sources(shell: Shell, name: str, said: str) -
         ("reconciler -f automation.yaml explain b", 4, ["bbb"]),
         ("reconciler plan -f - --target ", 5, []),
         ("reconciler plan -f nothing.yaml --target ", 5, []),
-        ("reconciler plan --select ", 3, ["group=daily", "group=dull"]),
+        ("reconciler plan --select ", 3, ["group=daily", "group=dull", "team=fx"]),
+        ("reconciler plan --select team =", 4, ["fx"]),
         ("reconciler plan --select group = da", 5, ["daily"]),
         ("reconciler plan --select group =", 4, ["daily", "dull"]),
         ("reconciler plan --unverified = s", 4, ["skip"]),

@@ -125,12 +125,12 @@ def test_waiting_that_takes_too_long(shell: Shell) -> None:
 
 WRONG = {
     "": "Missing argument",
-    "a/b": "is no portfolio id",
-    "aaa --timeout 5m": "--timeout is of --wait",
+    "a/b": "is not a portfolio id",
+    "aaa --timeout 5m": "--timeout says how long",
     "aaa --wait --timeout soon": "--timeout:",
     "aaa --api v3": "'v3' is not one of 'v1', 'v2'",
     "aaa --api v2": "aaa is declared with the API v1",
-    "pf --api v2 --skip-schedule-validation": "--skip-schedule-validation is of v1",
+    "pf --api v2 --skip-schedule-validation": "--skip-schedule-validation is only for v1",
 }
 
 
@@ -155,7 +155,9 @@ def test_what_is_paused_is_not_run(shell: Shell, monkeypatch: pytest.MonkeyPatch
     assert named.code == 6
     assert re.search(r"accepted  ccc +rebal_", named.out)
     for option in ("--although-paused bbb", "--again bbb"):
-        assert shell(f"rebalance aaa --sandbox --auto-approve {option}").code == 64
+        ended = shell(f"rebalance aaa --sandbox --auto-approve {option}")
+        assert (ended.code, "is not among the portfolios to run\n" in ended.err) == (64, True)
+    assert "Did you mean 'aaa'?" in shell("rebalance aaa --sandbox --auto-approve --again aab").err
 
 
 def test_files_that_are_there_must_be_good(shell: Shell) -> None:

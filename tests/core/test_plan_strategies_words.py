@@ -244,6 +244,7 @@ def field(live: str | None, verdict: str, provenance: str) -> dict[str, str | No
 
 OF_PORTFOLIOS: dict[str, Any] = {
     "run_on_start": False,
+    "auto_offset": False,
     **dict.fromkeys(("note", "pause_reason", "next_run_at", "cadence_ms", "strategy", "pause_id")),
 }
 """What only the change of a portfolio says."""
@@ -298,6 +299,7 @@ BLOCKS: list[dict[str, Any]] = [
         "status": "unreadable",
         "detail": "reading failed: the service limits the rate (HTTP 429)",
         "failure": "rate_limited",
+        "owner": None,
         "source": {"file": "a.yaml", "line": 3},
     },
     {
@@ -308,6 +310,7 @@ BLOCKS: list[dict[str, Any]] = [
         "status": "not_read",
         "detail": "the live file does not hold it; make one that does with `reconciler status --out FILE`",
         "failure": None,
+        "owner": None,
         "source": {"file": "a.yaml", "line": 3},
     },
 ]

@@ -109,7 +109,7 @@ SMALL = """\
 > **Over a guard:** 12 to resume, but guards.max\\_resume is Growth = 5; after reading the plan, allow it with \
 --allow resume=12.
 
-**Look first:** overrides a hold **1**, trades at once **1**, begins or goes on to trade **2**, \
+**Look first:** overrides a hold **1**, trades at once **1**, starts or resumes trading **2**, \
 trades more often **1**, strategies that trade more often **1**.
 """
 
@@ -175,7 +175,7 @@ def fleet(count: int) -> Plan:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [3_000, 30_000])
+@pytest.mark.parametrize("count", [3_000, pytest.param(30_000, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("limit", [60_000, 1_000_000])
 def test_a_long_plan_is_cut_at_whole_rows(count: int, limit: int) -> None:
     """In bytes it keeps to the limit, every row is whole, the risky ones are all there, and the hidden are counted."""
