@@ -67,6 +67,7 @@ class Inputs(Struct, frozen=True, kw_only=True):
     journal: str = ""
     auto_approve: bool = False
     comment: Comment = Comment.TRUE
+    pull_request: int | None = None
     fail_on: frozenset[FailOn] = frozenset()
     issue: bool = False
     environment: str = ""
@@ -96,6 +97,7 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
         auto_approve=_yes(text("auto-approve"), "auto-approve"),
         comment=_word(Comment, text("comment") or "true", "comment"),
         fail_on=frozenset(_word(FailOn, word, "fail-on") for word in _words(text("fail-on"))),
+        pull_request=_pull_request(text("pull-request")),
         issue=_yes(text("issue"), "issue"),
         environment=text("environment"),
     )
@@ -125,6 +127,7 @@ def _check(inputs: Inputs) -> None:
         (inputs.base, "base", (Command.PLAN,)),
         (inputs.live, "live", (Command.PLAN,)),
         (inputs.issue, "issue", (Command.DRIFT,)),
+        (inputs.pull_request, "pull-request", (Command.PLAN, Command.APPLY)),
     ):
         if given and command not in commands:
             allowed = " and ".join(f"`{other}`" for other in commands)
@@ -186,6 +189,16 @@ def _parallelism(text: str) -> int:
         raise UsageError(
             f"the input `parallelism` is {text!r}, no number of portfolios at a time",
             f"Write a number from 1 to {MOST_PARALLELISM}.",
+        )
+    return int(text)
+
+
+def _pull_request(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text)):
+        raise UsageError(
+            f"the input `pull-request` is {text!r}, no number of a pull request", "Write its number alone, such as 7."
         )
     return int(text)
 

@@ -61,6 +61,7 @@ _LIVE: Final = re.compile(
 _COMMIT: Final = re.compile(r"[0-9A-Fa-f]{7}")
 _REFERENCE: Final = re.compile(r"(?<=[A-Za-z]-)(?=\d)")
 _PLAIN: Final = re.compile(r"[0-9A-Za-z_./:-]{1,200}", re.ASCII)
+_LINK: Final = re.compile(r"https?://[0-9A-Za-z_./:-]{1,400}", re.ASCII)
 _TICKS: Final = re.compile(r"`+")
 
 
@@ -280,6 +281,7 @@ def inline(cell: Cell) -> str:
     text = f"`{cell.text}`" if cell.typed else _code(cell.text) if cell.code else _escaped(cell.text)
     if cell.symbol:
         return f"`{cell.symbol}`&nbsp;{text}"
+    text = f"[{text}]({cell.url})" if _LINK.fullmatch(cell.url) else text
     return f"**{text}**" if cell.tone is Tone.STRONG else text
 
 

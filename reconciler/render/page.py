@@ -79,6 +79,7 @@ class Span(Struct, frozen=True):
     """Text that is more than text. ``code`` says that it is an id, a place or an address, which people copy.
 
     ``symbol`` is a sign of ours before it. ``typed`` is for words of ours that a person types, such as a command.
+    ``url`` is where a document leads from it; a terminal does not show it.
     """
 
     text: str
@@ -86,6 +87,7 @@ class Span(Struct, frozen=True):
     code: bool = False
     symbol: str = ""
     typed: bool = False
+    url: str = ""
 
 
 class At(Struct, frozen=True):

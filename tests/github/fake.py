@@ -54,6 +54,8 @@ class FakeGitHub:
     """One repository. ``login`` is who the token is; None for a job's own token, which may not ask."""
 
     login: str | None = None
+    viewer: str | None = None
+    """Who GraphQL says the token is; None where it does not say. A GitHub App's token may ask it, and not ``/user``."""
     may_write: bool = True
     has_issues: bool = True
     links: bool = True
@@ -72,6 +74,7 @@ class FakeGitHub:
         self._app = Starlette(
             routes=[
                 Route("/user", self._user),
+                Route("/graphql", self._viewer, methods=["POST"]),
                 Route(f"{at}/comments/{{id:int}}", self._edit_comment, methods=["PATCH"]),
                 Route(f"{at}/comments/{{id:int}}", self._delete_comment, methods=["DELETE"]),
                 Route(f"{at}/{{number:int}}/comments", self._list_comments, methods=["GET"]),
@@ -150,7 +153,7 @@ class FakeGitHub:
             await script.response()(scope, receive, send)
         elif request.method in WRITES and not self.may_write:
             await _refused(403, "Resource not accessible by integration")(scope, receive, send)
-        elif not request.url.path.startswith((f"/repos/{REPOSITORY}/", "/user")):
+        elif not request.url.path.startswith((f"/repos/{REPOSITORY}/", "/user", "/graphql")):
             await _refused(404, "Not Found")(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -160,6 +163,11 @@ class FakeGitHub:
             return _refused(403, "Resource not accessible by integration")
         return JSONResponse({"login": self.login})
 
+    async def _viewer(self, request: Request) -> Response:
+        if self.viewer is None or "viewer" not in (await request.json())["query"]:
+            return JSONResponse({"errors": [{"message": "Resource not accessible by integration"}]})
+        return JSONResponse({"data": {"viewer": {"login": self.viewer}}})
+
     async def _list_comments(self, request: Request) -> Response:
         number = request.path_params["number"]
         return self._page(request, [one for one in self.comments if one["number"] == number])
@@ -168,7 +176,7 @@ class FakeGitHub:
         body = (await request.json()).get("body")
         if not isinstance(body, str) or len(body) > LONGEST_BODY:
             return _refused(422, "Validation Failed", [{"field": "body", "code": "too_long"}])
-        made = self.comment(body, author=self.login or BOT, number=request.path_params["number"])
+        made = self.comment(body, author=self.viewer or self.login or BOT, number=request.path_params["number"])
         return JSONResponse(made, 201)
 
     async def _edit_comment(self, request: Request) -> Response:
@@ -192,7 +200,8 @@ class FakeGitHub:
         found = [
             one
             for one in self.issues
-            if one["state"] == state and (labels is None or any(label["name"] == labels for label in one["labels"]))
+            if state in (one["state"], "all")
+            and (labels is None or any(label["name"] == labels for label in one["labels"]))
         ]
         return self._page(request, found[::-1])
 
@@ -201,7 +210,7 @@ class FakeGitHub:
             return _refused(410, "Issues has been disabled in this repository.")
         wanted = await request.json()
         labels = [{"name": name} for name in wanted.get("labels", [])]
-        made = self.issue(wanted["body"], title=wanted["title"], author=self.login or BOT, labels=labels)
+        made = self.issue(wanted["body"], title=wanted["title"], author=self.viewer or self.login or BOT, labels=labels)
         return JSONResponse(made, 201)
 
     async def _edit_issue(self, request: Request) -> Response:
