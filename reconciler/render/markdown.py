@@ -13,12 +13,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.core.diagnostics import Severity
 from reconciler.core.text import harmless
 from reconciler.render.page import (
     Alone,
     At,
+    Column,
     Counts,
     Facts,
     Heading,
@@ -193,10 +195,22 @@ def _tables(block: Rows) -> Iterator[str | _Table]:
         yield _begun(block.caption)
     rows = sorted(folded(block), key=lambda row: (row.part, row.gravity))
     for number, found in groupby(rows, key=lambda row: row.part):
-        yield from _part(block, block.parts[number], list(found))
+        yield from _part(*_told_apart(block, list(found)), part=block.parts[number])
 
 
-def _part(block: Rows, part: Part, rows: list[Row]) -> Iterator[_Table]:
+def _told_apart(block: Rows, rows: list[Row]) -> tuple[Rows, list[Row]]:
+    """Return the table and its rows with a column for the group, where the groups of these rows have words."""
+    if not any(block.groups and block.groups[row.group].word for row in rows):
+        return block, rows
+
+    def told(row: Row) -> Row:
+        members = tuple(map(told, row.members))
+        return replace(row, cells=(block.groups[row.group].word, *row.cells), members=members)
+
+    return replace(block, columns=(Column(block.grouped), *block.columns)), list(map(told, rows))
+
+
+def _part(block: Rows, rows: list[Row], *, part: Part) -> Iterator[_Table]:
     """Yield the first rows of a part, and behind a click its others, and one by one those that are folded."""
     opened = len(rows) if part.opened is None else part.opened
     first, rest = rows[:opened], rows[opened:]

@@ -122,8 +122,9 @@ class Row(Struct, frozen=True):
     """One row. Rows whose cells before the subject and whose ``alike`` are equal may be folded into one.
 
     ``name`` is what a folded row calls it, ``noun`` what it counts. ``part`` is the place of its
-    :class:`Part`. In a document, rows of a part stand in the order of ``gravity``, the lowest first. With ``cause`` the
-    row tells what went wrong: rows of one cause are folded in a short table, too.
+    :class:`Part`, and ``group`` that of its :class:`Group` where the table has any. In a document, rows of a part stand
+    in the order of ``gravity``, the lowest first. With ``cause`` the row tells what went wrong: rows of one cause are
+    folded in a short table, too.
     """
 
     cells: tuple[Cell, ...]
@@ -131,6 +132,7 @@ class Row(Struct, frozen=True):
     alike: str = ""
     noun: str = "portfolio"
     part: int = 0
+    group: int = 0
     gravity: tuple[int, ...] = ()
     cause: bool = False
     members: tuple[Row, ...] = ()
@@ -150,9 +152,20 @@ class Part(Struct, frozen=True):
     alone: bool = False
 
 
+class Group(Struct, frozen=True):
+    """Rows of one kind across the parts: a terminal shows them under the ``title`` with their number.
+
+    A document puts what needs a look first whatever its group, and names that in a column, by ``word``.
+    """
+
+    title: str
+    word: str = ""
+
+
 class Rows(Struct, frozen=True, kw_only=True):
     """A table. ``subject`` is the place of the column that names what a row is about.
 
+    ``groups`` may be none; ``grouped`` is the title of the column that names them.
     ``headed`` says whether a terminal shows the titles of the columns, and ``most`` how many rows it shows without -v.
     ``parted`` says that the first column names the part of a row: a document has a title for each and leaves it out.
     ``logged`` is for what a log must hold: where there is no terminal, a folded row gives all names.
@@ -161,6 +174,8 @@ class Rows(Struct, frozen=True, kw_only=True):
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     parts: tuple[Part, ...]
+    groups: tuple[Group, ...] = ()
+    grouped: str = ""
     caption: Cell = ""
     subject: int = 0
     headed: bool = False
@@ -274,7 +289,7 @@ def folded(block: Rows, *, named: int = FOLDED_NAMES) -> Sequence[Row]:
     long = len(block.rows) > FOLD_ABOVE
     groups: dict[object, list[Row]] = {}
     for place, row in enumerate(block.rows):
-        alike = (row.part, row.noun, row.cells[: block.subject], row.alike)
+        alike = (row.part, row.group, row.noun, row.cells[: block.subject], row.alike)
         groups.setdefault(alike if row.alike and (long or row.cause) else place, []).append(row)
     many = {id(group[0]): group for group in groups.values() if len(group) >= FOLD_FROM}
     inside = {id(row) for group in many.values() for row in group[1:]}
@@ -293,6 +308,7 @@ def _as_one(group: list[Row], subject: int, named: int) -> Row:
     return Row(
         (*first.cells[:subject], plural(len(group), first.noun), *between, f"{first.alike}: {names}{more}"),
         part=first.part,
+        group=first.group,
         gravity=min(row.gravity for row in group),
         members=tuple(group),
     )

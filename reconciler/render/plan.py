@@ -19,8 +19,8 @@ from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.core.text import plural
 from reconciler.render.effects import (
+    CAUSES,
     Phrase,
-    by_cause,
     cost_effect,
     effect,
     held_effect,
@@ -36,7 +36,7 @@ from reconciler.render.page import (
     Alone,
     Column,
     Counts,
-    Heading,
+    Group,
     Lines,
     Notice,
     Page,
@@ -54,7 +54,7 @@ from reconciler.render.page import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from reconciler.core.model import Address
     from reconciler.core.plan import Blocked, Change, Held, Moved, Plan, Summary
@@ -98,16 +98,7 @@ class _Place(IntEnum):
 def plan_page(plan: Plan) -> Page:
     """Return verdict, counts, guards, what needs a look, the rest, and remarks; the last line is stable."""
     tone, words = _plan_verdict(plan)
-    rows: list[Block] = []
-    kept = _not_changed(plan)
-    for title, changes in by_cause(plan.changes):
-        found = [_change_row(change) for verb in Verb for change in changes if change.verb is verb]
-        rows += [Heading(f"{title} ({len(changes)})")] if title else []
-        rows += _table(found if title else [*found, *kept], calm=not kept)
-    if kept and any(change.cause for change in plan.changes):
-        rows += [Heading(f"Not changed ({len(kept)})"), *_table(kept, calm=False)]
-    if not (plan.changes or kept):
-        rows.append(Lines(("Nothing to do: live automation is as declared.",)))
+    rows = tuple(_table(plan)) or (Lines(("Nothing to do: live automation is as declared.",)),)
     return Page(
         title="Plan",
         tone=tone,
@@ -304,12 +295,23 @@ def _parts(rest: str, *, alone: bool = False) -> tuple[Part, ...]:
     return Part("Needs a look"), *left, Part(rest, rank=2, opened=OPEN_REST)
 
 
-def _table(rows: Sequence[Row], *, calm: bool) -> Iterator[Rows]:
-    """Yield the table of a plan; ``calm`` says that nothing in it is held, has moved or is blocked."""
+def _table(plan: Plan) -> Iterator[Rows]:
+    """Yield the table of a plan where it has any row; with a base the changes are grouped by their cause."""
+    caused = any(change.cause is not None for change in plan.changes)
+    groups = tuple(CAUSES.values()) if caused else ()
+    ordered = [change for verb in Verb for change in plan.changes if change.verb is verb]
+    rows = [_change_row(change) for change in ordered]
+    rows += [replace(row, group=len(groups)) for row in _not_changed(plan)]
     if rows:
-        calm = calm and all(row.part == _Place.REST for row in rows)
-        parts = _parts("Changes" if calm else "Everything else")
-        yield Rows(columns=_columns("Effect"), rows=tuple(rows), parts=parts, subject=1)
+        calm = all(row.part == _Place.REST for row in rows)
+        yield Rows(
+            columns=_columns("Effect"),
+            rows=tuple(sorted(rows, key=lambda row: row.group)),
+            parts=_parts("Changes" if calm else "Everything else"),
+            groups=(*groups, Group("Not changed")) if caused else (),
+            grouped="Cause",
+            subject=1,
+        )
 
 
 def _change_row(change: Change) -> Row:
@@ -319,6 +321,7 @@ def _change_row(change: Change) -> Row:
         name=change.id,
         alike=found.shared,
         noun=_noun(change.id),
+        group=list(CAUSES).index(change.cause) if change.cause is not None else 0,
         part=_Place.LOOK if _needs_look(change) else _Place.REST,
         gravity=_gravity(change),
     )
