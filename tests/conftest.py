@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ import pytest
 from hypothesis import settings
 
 from reconciler.cli.service import SystemClock
+from reconciler.cli.writing import TOLD_BY
 from tests.golden import Golden
 from tests.memory import in_memory, own_folder
 
@@ -80,6 +82,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose what the workers have to agree on; they inherit this environment."""
     os.environ.setdefault(SEED, str(secrets.randbits(32)))
+    for name in chain(*TOLD_BY.values()):  # what CI says of this run must not stand in what commands show
+        os.environ.pop(name, None)
     if "TMPDIR" not in os.environ and (memory := in_memory()) is not None:
         made = own_folder(memory)
         config.pluginmanager.register(Cleaner(made))

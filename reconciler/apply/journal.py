@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Final, Self
 import msgspec
 
 from reconciler.apply.journalfile import Row, Wanted, ask, lock, reading, using, writable_connection
+from reconciler.core.codec import dump
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, Intent, LastWrite, OpenIntent, WriteOutcome
 from reconciler.core.model import Record
 from reconciler.core.ports import Memory
-from reconciler.core.report import Run, Write
+from reconciler.core.rebalance import KeptRebalance
+from reconciler.core.report import NOWHERE, Run, Write
 from reconciler.core.text import DAY_MS
 
 if TYPE_CHECKING:
@@ -32,7 +34,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.core.model import Address, Cadence, PortfolioId, StrategyId
+    from reconciler.core.rebalance import Rebalance
+    from reconciler.core.report import Origin
 
+KEPT_RESULTS: Final = 20
+"""So many rebalances of each portfolio are remembered, the newest."""
+_UNLESS_OVER: Final = """ON CONFLICT DO UPDATE SET
+    begun_ms = MIN(results.begun_ms, excluded.begun_ms), read_ms = excluded.read_ms, over = excluded.over,
+    result = excluded.result, account = excluded.account
+    WHERE excluded.over OR NOT results.over"""
+_LEAVE_NEWEST: Final = """DELETE FROM results
+    WHERE base_url = :base_url AND portfolio = :portfolio AND rebalance NOT IN (
+        SELECT rebalance FROM results WHERE base_url = :base_url AND portfolio = :portfolio
+        ORDER BY begun_ms DESC, rebalance DESC LIMIT :most
+    )"""
 CUT_OFF: Final = "cut_off"
 """How a run ended whose process died, as the next apply found."""
 
@@ -60,6 +75,7 @@ _UNDER_PLANS: Final = """EXISTS (
 )"""
 # A cadence stands in ``wanted``, and is taken out of it by what the column's name means. No other call sets one.
 _CADENCE: Final = f"CASE call WHEN '{Call.SET_CADENCE}' THEN wanted END AS cadence"
+_HALT: Final = "json_extract(wanted, '$.halt') AS halt"
 _OPEN_INTENT: Final = (
     f"id AS number, portfolio AS address, call, token, step AS is_step, {_CADENCE}, wanted, intent_ms AS at_ms"
 )
@@ -94,11 +110,13 @@ class SqliteJournal:
         account: str | None = None,
         now_ms: Callable[[], int],
         process: str = "",
+        origin: Origin = NOWHERE,
         locked: sqlite3.Connection | None = None,
     ) -> None:
         self._connection = connection
         self._lock = locked
         self._process = process
+        self._origin = origin
         self._path = path
         self._whose = {"base_url": base_url, "account": account}
         self._now_ms = now_ms
@@ -117,13 +135,15 @@ class SqliteJournal:
 
         See :class:`~reconciler.core.ports.Journal` for ``plans``.
         """
-        with self._one_moment():
+        with self._together():
+            pauses = self._pauses(of)
             return Memory(
                 exists=True,
                 since=self._since(of, plans),
                 records=self._records(of),
                 cadences=self._cadences(of),
-                pauses=self._pauses(of),
+                pauses={row["address"]: row["token"] for row in pauses},
+                halts={row["address"]: row["halt"] for row in pauses if row["halt"] is not None},
                 unanswered=self._unanswered(of),
                 triggers=self._triggers(of),
             )
@@ -152,10 +172,10 @@ class SqliteJournal:
         found = self._newest("known.address, found.token", which, address, plans=_listed(plans))
         return {row["address"]: row["token"] for row in found}
 
-    def _pauses(self, address: Address | None) -> dict[PortfolioId, str]:
+    def _pauses(self, address: Address | None) -> list[Row]:
         # The newest write that counts decides, whatever its kind: a resume of ours ends our earlier pause.
-        found = self._newest("known.address, found.token", f"{_COUNTS} AND {_SETS_STATE}", address, only=Call.PAUSE)
-        return {row["address"]: row["token"] for row in found}
+        columns = f"known.address, found.token, {_HALT}"
+        return self._newest(columns, f"{_COUNTS} AND {_SETS_STATE}", address, only=Call.PAUSE)
 
     def _newest(
         self, columns: str, which: str, address: Address | None, *, only: Call | None = None, **values: object
@@ -218,7 +238,7 @@ class SqliteJournal:
     def last_write(self, address: Address, token: str) -> LastWrite | None:
         """Return the write to an address with this token, of those that count."""
         question = f"""
-            SELECT token, call, intent_ms AS at_ms, {_TOOK_EFFECT} AS took_effect, {_CADENCE} FROM writes
+            SELECT token, call, intent_ms AS at_ms, {_TOOK_EFFECT} AS took_effect, {_CADENCE}, {_HALT} FROM writes
             WHERE {_mine("writes")} AND {_is(address)} AND token = :token ORDER BY id DESC LIMIT 1"""
         return next((LastWrite(**row) for row in self._rows(question, address, token=token)), None)
 
@@ -233,6 +253,7 @@ class SqliteJournal:
         ``approved`` is the plan that a person approved, where it is another one.
         """
         run = {"fingerprint": fingerprint, "tool": tool, "process": self._process, "approved": approved}
+        run |= msgspec.structs.asdict(self._origin)
         self._run = self._insert("INSERT INTO runs", {**self._whose, **run, "started_ms": self._now_ms()})
         return self._run
 
@@ -277,28 +298,76 @@ class SqliteJournal:
         last_write = "(SELECT COALESCE(MAX(id), 0) FROM writes)"
         self._insert("INSERT OR REPLACE INTO confirmed", *rows, last_write=last_write)
 
-    def _insert(self, into: str, *rows: Row, **made: str) -> int:
+    def results(self, *, last: int) -> Mapping[PortfolioId, Sequence[KeptRebalance]]:
+        """Return the newest rebalances of each portfolio: see :class:`~reconciler.core.ports.ResultJournal`."""
+        question = f"""
+            SELECT portfolio, result, read_ms FROM (
+                SELECT *, ROW_NUMBER() OVER (PARTITION BY portfolio ORDER BY begun_ms DESC, rebalance DESC) AS place
+                FROM results WHERE {_mine("results")}
+            ) WHERE place <= :last ORDER BY portfolio, place"""
+        found: defaultdict[PortfolioId, list[KeptRebalance]] = defaultdict(list)
+        for row in self._rows(question, last=last):
+            found[row["portfolio"]].append(KeptRebalance(rebalance=row["result"], read_ms=row["read_ms"]))
+        return found
+
+    def keep_results(self, results: Mapping[PortfolioId, Sequence[Rebalance]]) -> None:
+        """Commit what was read of rebalances: see :class:`~reconciler.core.ports.ResultJournal`."""
+        now_ms = self._now_ms()
+
+        def row(portfolio: PortfolioId, one: Rebalance) -> Row:
+            begun_ms = now_ms if one.begun_ms is None else one.begun_ms
+            times = {"begun_ms": begun_ms, "read_ms": now_ms, "over": one.over}
+            return {
+                **self._whose,
+                "portfolio": portfolio,
+                "rebalance": one.id,
+                **times,
+                "result": json.dumps(dump(one)),
+            }
+
+        with self._together():
+            self._insert(
+                "INSERT INTO results",
+                *(row(portfolio, one) for portfolio, known in results.items() for one in known),
+                then=_UNLESS_OVER,
+            )
+            which = {**self._whose, "most": KEPT_RESULTS}
+            self._commit(_LEAVE_NEWEST, *({**which, "portfolio": portfolio} for portfolio in results))
+
+    def _insert(self, into: str, *rows: Row, then: str = "", **made: str) -> int:
         """Commit rows of the same columns, all at once; ``made`` are columns that SQL finds the value of."""
         if not rows:
             return 0
-        columns = {name: f":{name}" for name in rows[0]} | made
-        return self._commit(f"{into} ({', '.join(columns)}) VALUES ({', '.join(columns.values())})", *rows)
+        columns = {f'"{name}"': f":{name}" for name in rows[0]} | made
+        return self._commit(f"{into} ({', '.join(columns)}) VALUES ({', '.join(columns.values())}) {then}", *rows)
 
     def _commit(self, statement: str, *rows: Row) -> int:
         """Execute once a row, commit all at once, and return the number of the row that was inserted last."""
         number = None
-        with using(self._path), self._connection:
+        with self._together():
             for row in rows:
                 with closing(self._connection.execute(statement, row)) as cursor:
                     number = cursor.lastrowid
         return number or 0
 
     @contextmanager
-    def _one_moment(self) -> Iterator[None]:
-        """Let every read inside see the same state of the file."""
-        with using(self._path), self._connection:
+    def _together(self) -> Iterator[None]:
+        """Let all inside be of one moment: reads see the same state of the file, and writes are committed together.
+
+        What is inside another of these belongs to it.
+        """
+        with using(self._path):
+            if self._connection.in_transaction:
+                yield
+                return
             self._connection.execute("BEGIN")
-            yield
+            try:
+                yield
+                # Not commit(), which says nothing where SQLite has undone it all by itself, as on a full disk.
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._connection.rollback()
+                raise
 
     def _rows(self, question: str, address: Address | None = None, **values: object) -> list[Row]:
         values = {**self._whose, "address": address, **values}
@@ -315,19 +384,33 @@ def _listed(plans: Collection[str]) -> str:
 
 
 def open_journal(
-    path: Path, *, base_url: str, now_ms: Callable[[], int], process: str = "", account: str | None = None
+    path: Path,
+    *,
+    base_url: str,
+    now_ms: Callable[[], int],
+    process: str = "",
+    origin: Origin = NOWHERE,
+    account: str | None = None,
 ) -> SqliteJournal:
     """Open the journal for writing, making file and folder where missing, and keep every other writer out.
 
     ``account`` is whom the key belongs to, ``None`` where that is not known.
-    ``process`` names this one to those who wait. A run without an end is marked as cut off: nobody else can be at work.
+    ``process`` names this one to those who wait. ``origin`` is where its runs come from.
+    A run without an end is marked as cut off: nobody else can be at work.
     Raises :class:`JournalError`, as :class:`JournalBusy` when another writer is at it now.
     """
     with ExitStack() as undo:
         locked = undo.enter_context(closing(lock(path, process)))
         connection = undo.enter_context(closing(writable_connection(path)))
         journal = SqliteJournal(
-            connection, path=path, base_url=base_url, account=account, now_ms=now_ms, process=process, locked=locked
+            connection,
+            path=path,
+            base_url=base_url,
+            account=account,
+            now_ms=now_ms,
+            process=process,
+            origin=origin,
+            locked=locked,
         )
         journal.give_up_dead_runs()
         undo.pop_all()
@@ -349,6 +432,21 @@ def read_memory(
         return journal.memory(plans=plans)
 
 
+def read_results(
+    path: Path, *, base_url: str, last: int, account: str | None = None
+) -> Mapping[PortfolioId, Sequence[KeptRebalance]]:
+    """Return what a journal file remembers of rebalances, without writing to it; a missing file remembers none.
+
+    See :class:`~reconciler.core.ports.ResultJournal`. Raises :class:`JournalError` for a file that is damaged or
+    something else.
+    """
+    with reading(path) as connection:
+        if connection is None:
+            return {}
+        journal = SqliteJournal(connection, path=path, base_url=base_url, account=account, now_ms=lambda: 0)
+        return journal.results(last=last)
+
+
 def read_runs(path: Path, *, run: int | None = None, portfolios: Sequence[PortfolioId] = ()) -> tuple[Run, ...] | None:
     """Return the runs of a journal file, newest first, each with its writes in order; ``None`` without a file.
 
@@ -366,7 +464,7 @@ def read_runs(path: Path, *, run: int | None = None, portfolios: Sequence[Portfo
         writes = ask(path, connection, question, run=run)
         question = """
             SELECT id AS number, base_url, fingerprint, tool, process, started_ms, finished_ms, exit_reason, approved,
-                account
+                account, who, "commit", pull_request, ci_run
             FROM runs WHERE :run IS NULL OR id = :run ORDER BY id DESC"""
         runs = ask(path, connection, question, run=run)
     # The file is closed before the rows are built, so that an apply waits only while they are read.

@@ -20,6 +20,7 @@ from reconciler.core.codec import Moment, SavedFormat, dump, load
 from reconciler.core.errors import ExitReason, ExportInvalid, NotExpected, UsageError
 from reconciler.core.intent import Call, Intent, LastWrite, WriteOutcome
 from reconciler.core.model import Address, PortfolioId, Record, SavedAddress, strategy_of
+from reconciler.core.report import NOWHERE
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.core.ports import Memory
+    from reconciler.core.report import Origin
 
 IMPORTED: Final = "imported"
 """What stands in the journal in place of a fingerprint, and as the detail of each write that was brought in."""
@@ -101,7 +103,9 @@ def _remembered(journal: SqliteJournal, memory: Memory, address: Address) -> Rem
     )
 
 
-def import_export(path: Path, export: Export, *, now_ms: Callable[[], int], process: str) -> Taken:
+def import_export(
+    path: Path, export: Export, *, now_ms: Callable[[], int], process: str, origin: Origin = NOWHERE
+) -> Taken:
     """Bring an export into a journal, under its lock; a missing journal is made.
 
     Raises :class:`~reconciler.core.errors.NotExpected` where the journal belongs to another account of that service,
@@ -109,7 +113,7 @@ def import_export(path: Path, export: Export, *, now_ms: Callable[[], int], proc
     """
     _require_account(path, export)
     with open_journal(
-        path, base_url=export.base_url, account=export.account, now_ms=now_ms, process=process
+        path, base_url=export.base_url, account=export.account, now_ms=now_ms, process=process, origin=origin
     ) as journal:
         memory, confirmed_at = journal.memory(), journal.confirmed_at()
         writes: list[tuple[Address, LastWrite]] = []
@@ -179,7 +183,7 @@ def _writes_of(there: Remembered, journal: SqliteJournal) -> list[LastWrite]:
 def _as_write(address: Address, write: LastWrite) -> tuple[Intent, int, WriteOutcome, str]:
     """Return a write as the journal keeps it. A cadence is imported as unknown: nothing shows it to be in force."""
     confirmed = write.took_effect and write.call is not Call.SET_CADENCE
-    intent = Intent(address=address, call=write.call, token=write.token, cadence=write.cadence)
+    intent = Intent(address=address, call=write.call, token=write.token, cadence=write.cadence, halt=write.halt)
     return intent, write.at_ms, WriteOutcome.CONFIRMED if confirmed else WriteOutcome.UNKNOWN, IMPORTED
 
 

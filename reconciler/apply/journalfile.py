@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from reconciler.core.codec import LATEST_MS
+from reconciler.core.codec import LATEST_MS, load
 from reconciler.core.errors import JournalBusy, JournalError
 from reconciler.core.intent import Before, Call
 from reconciler.core.model import ApiVersion, AtStart, Cadence, RunState, StrategyId, strategy_of
+from reconciler.core.rebalance import Rebalance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,15 +32,27 @@ if TYPE_CHECKING:
     from reconciler.core.doctor import JournalFacts
     from reconciler.core.intent import Intent
 
-SCHEMA_VERSION: Final = 2  # kept in SQLite's user_version
-_WITHOUT_TOKENS: Final = 1
-"""Version 1, whose writes had no token. Such a file is upgraded when it is opened."""
+SCHEMA_VERSION: Final = 3  # kept in SQLite's user_version
+_WITHOUT_ORIGINS: Final = 2
+"""Version 2, whose runs had no origin, and which kept no results. Such a file is upgraded when it is opened."""
 _APPLICATION_ID: Final = 0x676C7263  # "glrc": tells a journal from any other SQLite file
 _BUSY_SECONDS: Final = 10.0  # how long SQLite waits for another process that reads or commits
-_WITH_A_LOG: Final = b"\x02\x02"
-"""What stands in a database file's header, from its byte 18, where it has a write-ahead log."""
 
-_WRITES: Final = """
+_RESULTS: Final = """
+    CREATE TABLE results (
+        base_url TEXT NOT NULL, portfolio TEXT NOT NULL, rebalance TEXT NOT NULL, begun_ms INTEGER NOT NULL,
+        read_ms INTEGER NOT NULL, over INTEGER NOT NULL, result TEXT NOT NULL, account TEXT,
+        PRIMARY KEY (base_url, portfolio, rebalance)
+    ) STRICT, WITHOUT ROWID;
+"""
+_SCHEMA: Final = f"""
+    PRAGMA application_id = {_APPLICATION_ID};
+    PRAGMA user_version = {SCHEMA_VERSION};
+    CREATE TABLE runs (
+        id INTEGER PRIMARY KEY, base_url TEXT NOT NULL, fingerprint TEXT NOT NULL, tool TEXT NOT NULL,
+        process TEXT NOT NULL, started_ms INTEGER NOT NULL, finished_ms INTEGER, exit_reason TEXT, approved TEXT,
+        account TEXT, who TEXT, "commit" TEXT, pull_request TEXT, ci_run TEXT
+    ) STRICT;
     CREATE TABLE writes (
         id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs (id), base_url TEXT NOT NULL,
         portfolio TEXT NOT NULL, call TEXT NOT NULL, wanted TEXT NOT NULL, intent_ms INTEGER NOT NULL,
@@ -49,38 +62,22 @@ _WRITES: Final = """
     CREATE INDEX writes_by_token ON writes (token);
     CREATE INDEX writes_left_open ON writes (base_url, portfolio, id) WHERE outcome IS NULL OR outcome = 'unknown';
     CREATE INDEX writes_that_rebalance ON writes (base_url, intent_ms) WHERE call = 'rebalance';
-"""
-_SCHEMA: Final = f"""
-    PRAGMA application_id = {_APPLICATION_ID};
-    PRAGMA user_version = {SCHEMA_VERSION};
-    CREATE TABLE runs (
-        id INTEGER PRIMARY KEY, base_url TEXT NOT NULL, fingerprint TEXT NOT NULL, tool TEXT NOT NULL,
-        process TEXT NOT NULL, started_ms INTEGER NOT NULL, finished_ms INTEGER, exit_reason TEXT, approved TEXT,
-        account TEXT
-    ) STRICT;
-    {_WRITES}
     CREATE TABLE confirmed (
         base_url TEXT NOT NULL, portfolio TEXT NOT NULL, state TEXT NOT NULL, interval_ms INTEGER, offset_ms INTEGER,
         schedule_id TEXT, confirmed_ms INTEGER NOT NULL, marked INTEGER NOT NULL, last_write INTEGER NOT NULL,
         pause_reason TEXT, account TEXT, imported TEXT, PRIMARY KEY (base_url, portfolio)
     ) STRICT, WITHOUT ROWID;
+    {_RESULTS}
 """
-_FROM_1: Final = f"""
+_FROM_2: Final = f"""
     PRAGMA user_version = {SCHEMA_VERSION};
-    ALTER TABLE runs ADD COLUMN approved TEXT;
-    ALTER TABLE runs ADD COLUMN account TEXT;
-    ALTER TABLE confirmed ADD COLUMN pause_reason TEXT;
-    ALTER TABLE confirmed ADD COLUMN account TEXT;
-    ALTER TABLE confirmed ADD COLUMN imported TEXT;
-    DROP INDEX writes_by_portfolio;
-    ALTER TABLE writes RENAME TO writes_without_tokens;
-    {_WRITES}
-    INSERT INTO writes
-        SELECT id, run, base_url, portfolio, call, wanted, intent_ms, outcome, detail, outcome_ms, 'old' || id, 0, NULL
-        FROM writes_without_tokens;
-    DROP TABLE writes_without_tokens;
+    ALTER TABLE runs ADD COLUMN who TEXT;
+    ALTER TABLE runs ADD COLUMN "commit" TEXT;
+    ALTER TABLE runs ADD COLUMN pull_request TEXT;
+    ALTER TABLE runs ADD COLUMN ci_run TEXT;
+    {_RESULTS}
 """
-_TO_PRESENT: Final = {0: _SCHEMA, _WITHOUT_TOKENS: _FROM_1}
+_TO_PRESENT: Final = {0: _SCHEMA, _WITHOUT_ORIGINS: _FROM_2}
 """What makes the present tables, by the version that a file has; an empty one has 0."""
 
 Row = dict[str, Any]
@@ -103,6 +100,7 @@ class Wanted(AtStart, frozen=True, kw_only=True, omit_defaults=True):
     cadence: Cadence | None = msgspec.field(default=None, name="schedule")
     run_on_start: bool = msgspec.field(default=False, name="run_now")
     skip_schedule_validation: bool = False
+    halt: str | None = None
     before: Before = Before()
 
     @staticmethod
@@ -124,6 +122,7 @@ _PARSED: Final[Mapping[str, Callable[[Any], object]]] = {
     "wanted": json.loads,
     "cadence": lambda wanted: Cadence(json.loads(wanted)["schedule"]),
     "strategy": _strategy,
+    "result": lambda text: load(json.loads(text), Rebalance),
     **dict.fromkeys(("marked", "is_step", "took_effect"), bool),
 }
 _TYPES: Final[Mapping[str, Any]] = {
@@ -134,8 +133,10 @@ _TYPES: Final[Mapping[str, Any]] = {
     "strategy": str,
     **dict.fromkeys(("base_url", "fingerprint", "tool", "process", "portfolio", "address", "token", "detail"), str),
     **dict.fromkeys(("approved", "account", "exit_reason", "last_ended", "outcome"), str | None),
-    **dict.fromkeys(("schedule_id", "pause_reason", "imported"), str | None),
-    **dict.fromkeys(("started_ms", "confirmed_ms", "intent_ms", "at_ms"), _Time),
+    **dict.fromkeys(("schedule_id", "pause_reason", "imported", "halt"), str | None),
+    **dict.fromkeys(("who", "commit", "pull_request", "ci_run"), str | None),
+    "result": Rebalance,
+    **dict.fromkeys(("started_ms", "confirmed_ms", "intent_ms", "at_ms", "read_ms"), _Time),
     **dict.fromkeys(("finished_ms", "outcome_ms", "last_started_ms"), _Time | None),
     **dict.fromkeys(("number", "run", "count", "records", "open_intents"), int),
     **dict.fromkeys(("last_run", "interval_ms", "offset_ms"), int | None),
@@ -233,19 +234,9 @@ def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
 
 def _connect_to_read(real: Path) -> sqlite3.Connection:
     """Return a connection that can't write, and needs no permission to. Raises ``OSError`` and ``sqlite3.Error``."""
-    uri = f"{real.as_uri()}?mode=ro"
-    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)
+    connection = sqlite3.connect(f"{real.as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
     try:
         connection.execute("PRAGMA schema_version")
-    except sqlite3.OperationalError:
-        connection.close()
-        with real.open("rb") as file:
-            log = file.read(20)[18:] == _WITH_A_LOG
-        if not log or real.with_name(real.name + "-wal").exists():
-            raise
-        # A journal of version 1 in a folder that can't be written: SQLite would make its write-ahead log there before
-        # it reads. Without one the file is whole, and nobody can begin one here.
-        return sqlite3.connect(f"{uri}&immutable=1", uri=True, timeout=_BUSY_SECONDS)
     except sqlite3.Error:
         connection.close()
         raise
@@ -326,9 +317,9 @@ def _require_journal(connection: sqlite3.Connection, path: Path) -> int:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != _APPLICATION_ID:
         raise JournalError(f"{path} is not a journal", "Name another file with --journal; this one is left alone.")
-    if version not in (_WITHOUT_TOKENS, SCHEMA_VERSION):
+    if version not in (_WITHOUT_ORIGINS, SCHEMA_VERSION):
         raise JournalError(
-            f"{path} has journal version {version}, this program knows {SCHEMA_VERSION}",
+            f"{path} has journal version {version}, this program knows {_WITHOUT_ORIGINS} and {SCHEMA_VERSION}",
             "Use the version that wrote it, or move the file away and start a new one.",
         )
     return version

@@ -128,8 +128,9 @@ async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | End
 class Pace(Struct, frozen=True, kw_only=True):
     """How boldly a plan is carried out.
 
-    ``parallelism`` portfolios at a time. After ``max_failures`` failed or unknown changes nothing more begins. With a
-    ``canary``, so many changes of each stage go first, and unless all of them are done nothing more begins.
+    ``parallelism`` is how many portfolios are changed at a time. Once more than ``max_failures`` changes are failed or
+    unknown, nothing more begins. ``canary`` changes of each stage go first, and unless all of them are done, nothing
+    more begins.
     """
 
     parallelism: int

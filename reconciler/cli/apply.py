@@ -55,7 +55,7 @@ def apply(options: ApplyOptions, found: Found) -> Ending:
     if options.plan_file:
         return _apply_saved(options, options.plan_file, found)
     if options.fingerprint is not None and not options.approved:
-        raise UsageError("--fingerprint is of a saved plan: name one, as PLAN or with --approved.")
+        raise UsageError("--fingerprint belongs to a saved plan: name that plan, as PLAN or with --approved.")
     if not (options.auto_approve or options.approved) and not is_terminal(sys.stdin):
         raise UsageError("There is no terminal to ask on. Add --auto-approve, or apply a saved plan.")
     approved = _saved(options, options.approved) if options.approved else None
@@ -109,7 +109,7 @@ def _fingerprint(approved: Plan | None) -> str | None:
 
 
 def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
-    """Run a saved plan: its own selection and decisions hold, so the options that would make others are refused."""
+    """Run a saved plan as it is. Options that would select or decide something else than the plan does are refused."""
     from reconciler.core.model import Paths
     from reconciler.core.planfile import require_account, require_service
 
@@ -135,10 +135,10 @@ def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
 
 
 def _saved(options: ApplyOptions, file: str) -> Plan:
-    """Load a saved plan, and see that it is the one whose fingerprint was passed along.
+    """Load a saved plan, and check that it is the one whose fingerprint was passed along.
 
-    The fingerprint comes another way than the file (a job's output beside its artifact), so that a file that was
-    exchanged for another valid one is found out. Raises :class:`StalePlan`.
+    The fingerprint comes by another way than the file (as a job's output, while the file is an artifact), so a file
+    that was swapped for another valid one is noticed. Raises :class:`StalePlan`.
     """
     from reconciler.core.planfile import fingerprint, require_applicable
 
@@ -154,7 +154,7 @@ def _saved(options: ApplyOptions, file: str) -> Plan:
 
 
 def _require_approved(plan: Plan, approved: Plan, found: Found) -> str | None:
-    """Check a plan against the approved one; whoever shows the refusal gets the whole difference."""
+    """Check a plan against the approved one. If it is refused, ``found`` gets the whole difference, to be shown."""
     from reconciler.core.diff import compare_plans, require_approved
 
     try:
@@ -165,7 +165,7 @@ def _require_approved(plan: Plan, approved: Plan, found: Found) -> str | None:
 
 
 def _guard(plan: Plan, options: ApplyOptions) -> None:
-    """Refuse a plan that is over a guard, unless ``--allow`` names the number."""
+    """Refuse a plan that is over a guard, unless ``--allow`` allows that number."""
     over = still_over(plan.over, parse_allow(options.allow))
     if over:
         facts = " ".join(f"{excess.fact}." for excess in over)

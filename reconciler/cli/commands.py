@@ -1,7 +1,7 @@
 """Every command as it is declared: its help, its options, and the function that carries it out.
 
-Out: :data:`MAKERS`, which make click's commands. Imports nothing but click, so that the help of a command is there at
-once; what a command needs is imported when it runs (:mod:`reconciler.cli.door`).
+Out: :data:`MAKERS`, functions that make click's commands. It imports nothing but click, so that help appears at once;
+what a command needs is imported when it runs (:mod:`reconciler.cli.door`).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 WATCH_SECONDS: Final = 10
 SHORTEST_WATCH_SECONDS: Final = 2
 LONG_HELP: Final = 8
-"""A help with more options than this shows them in parts."""
+"""A help text with more options than this groups them under headings."""
 
 
 class _Command(click.Command):
-    """A command whose help shows many options in parts, and that says what a word too many may have been meant for."""
+    """A command that groups a long list of options in its help, and explains an argument that it does not take."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the command line."""
@@ -39,12 +39,12 @@ class _Command(click.Command):
         return extra
 
     def _meant(self, word: str) -> str:
-        """Return what to write instead, ``""`` where nobody can tell."""
+        """Return a sentence that says what to write instead of a word too many; ``""`` if we can't tell."""
         options = {param.name for param in self.params}
         if "sources" in options and word.endswith((".yaml", ".yml", "/")):
-            return f"Files are named with -f: `-f {word}`."
+            return f"Name a file with -f: `-f {word}`."
         if "targets" in options and word.replace("_", "").replace("-", "").isalnum():
-            return f"A portfolio is named with --target: `--target {word}`."
+            return f"Name a portfolio with --target: `--target {word}`."
         return ""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -78,9 +78,9 @@ def _group(name: str, text: str, commands: Mapping[str, Callable[[], click.Comma
 
 
 def _init() -> click.Command:
-    text = """Write a first file, with comments on what may stand in it. No file is ever overwritten.
+    text = """Write a first file, with comments on what you can write in it. No file is ever overwritten.
 
-What it declares is an example: put the id of one of your portfolios in its place.
+The portfolio in it is an example: replace its id with the id of one of yours.
 
 \b
   reconciler init
@@ -98,7 +98,7 @@ What it declares is an example: put the id of one of your portfolios in its plac
 def _validate() -> click.Command:
     text = """Check the files, offline: no key, no network.
 
-Every problem of every file is reported at once, with its place and how to repair it. Exits 3 when there is one.
+Reports every problem of every file at once, each with its place and how to repair it. Exits 3 when there is one.
 
 \b
   reconciler validate
@@ -112,7 +112,7 @@ def _plan() -> click.Command:
     text = """Show what apply would do, and do nothing.
 
 Reads the live status of every declared portfolio and shows the difference: + start, > resume, ~ update, = pause,
-! held (paused by somebody else), x blocked. A value with ? can't be read from Glider and is written once.
+! held (paused by somebody else), x blocked. A value with ? can't be read from Glider, so apply writes it once.
 
 \b
   reconciler plan                                  from automation.yaml or automation/
@@ -131,14 +131,14 @@ Reads the live status of every declared portfolio and shows the difference: + st
         *flags.selection(),
         *flags.policy(),
         flags.option("--out FILE", "Save the plan as JSON for apply."),
-        flags.option("--base REF", "Compare with the files at this Git revision: name each change's cause."),
-        flags.option("--live FILE", "Plan from a file of `status --out`, offline; can't be applied."),
+        flags.option("--base REF", "Compare with the files at this Git revision, and say what caused each change."),
+        flags.option("--live FILE", "Plan offline from a file that `status --out` saved. No apply takes such a plan."),
         flags.flag("--detailed-exitcode", text="Exit 2 when there are changes."),
         flags.choice(
             "--fail-on",
             many=True,
             of=("unmanaged", "held"),
-            text="Exit 1 when portfolios are live that no file declares (or that can't be known), or when any is held.",
+            text="Exit 1 when a portfolio is live that no file declares (or nobody can tell), or when any is held.",
         ),
         *flags.service(),
         *flags.output("text", "json", "markdown"),
@@ -148,8 +148,8 @@ Reads the live status of every declared portfolio and shows the difference: + st
 def _apply() -> click.Command:
     text = """Make live automation match the files, or run a saved plan.
 
-Without PLAN: plans, shows the plan and asks. With PLAN (from plan --out): runs exactly that, without asking. Every
-change is read again first; where live has moved on since the plan, that portfolio is skipped as stale.
+Without PLAN: makes a plan, shows it and asks. With PLAN (from plan --out): runs exactly that plan, without asking.
+Each portfolio is read again before its change; if it has changed since the plan, it is skipped as stale.
 
 \b
   reconciler apply                          show, ask, change
@@ -171,13 +171,22 @@ change is read again first; where live has moved on since the plan, that portfol
         flags.option("--fingerprint HEX", "Refuse a saved or approved plan with another fingerprint."),
         flags.flag("--auto-approve", text="Do not ask."),
         click.Option(
-            ("--canary",), type=click.IntRange(0), default=0, metavar="N", help="Carry out N of each kind first."
+            ("--canary",),
+            type=click.IntRange(0),
+            default=0,
+            metavar="N",
+            help="Carry out N of each kind first, and the rest only when all of these are done.",
         ),
         click.Option(
-            ("--max-failures",), type=click.IntRange(0), metavar="N", help="Begin nothing more after N failures."
+            ("--max-failures",),
+            type=click.IntRange(0),
+            metavar="N",
+            help="Begin nothing more once more than N changes have failed.",
         ),
         flags.lock_timeout("another apply"),
-        flags.option("--allow WHAT=N", "Allow N of start, resume, pause, update or reach. Repeatable.", many=True),
+        flags.option(
+            "--allow WHAT=N", "Exceed a guard: allow N of start, resume, pause, update or reach. Repeatable.", many=True
+        ),
         flags.choice("--fail-on", many=True, of=("held",), text="Exit 1 when something is held."),
         *flags.service(),
         *flags.output("text", "json"),
@@ -193,7 +202,7 @@ def _drift() -> click.Command:
   unverified  it can't be known whether it differs
   held        declared active, but paused by somebody else
 
-Exits 2 when there is any of these, so a nightly job can tell; errors exit as plan does, and win over 2.
+Exits 2 when it finds any of these, so that a nightly job can tell. Errors have the exit codes of plan, and win over 2.
 
 \b
   reconciler drift
@@ -215,8 +224,8 @@ Exits 2 when there is any of these, so a nightly job can tell; errors exit as pl
 def _show() -> click.Command:
     text = """Show a saved plan, after checking that nobody edited it.
 
-With --against, shows what appeared, vanished and changed since OTHER, portfolio by portfolio: what the plans would do
-and from where, not when they were made.
+With --against, shows for each portfolio what was added, dropped or changed since the plan OTHER. It compares what the
+two plans would do and what they start from, not when they were made.
 
 \b
   reconciler show plan.json
@@ -236,11 +245,10 @@ and from where, not when they were made.
 def _status() -> click.Command:
     text = """Show live automation of the declared portfolios: state, schedule, next run, last run and its result.
 
-The schedule names how it is known: nothing behind it when Glider returned it, (recorded) at our last write,
-(observed) from run times, ? when it can't be known. The note says whose pause it is: ours, somebody else's, or that
-nobody knows. The result is that of the last rebalance: - where there was none,
-? where Glider's v2 API does not tell. It takes two more reads a portfolio; --no-results leaves them out. Exits 1 when
-a portfolio could not be read.
+The word after a schedule says how it is known: no word when Glider returned it, (recorded) from our last write,
+(observed) from run times, ? when it can't be known. The note says who paused it: we, somebody else, or nobody knows.
+The result is that of the last rebalance: - when there was none, ? when Glider's v2 API does not tell. Results take
+two more reads a portfolio; --no-results leaves them out. Exits 1 when a portfolio could not be read.
 
 With ID, declared or not: one portfolio in detail, with its last rebalances.
 
@@ -261,7 +269,7 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
         *flags.selection(),
         flags.api("The API of portfolios that no file declares."),
         flags.flag("--no-results", text="Do not read how the last rebalances ended."),
-        flags.choice("--fail-on", of=("failed-rebalance",), text="Exit 1 when a last one failed."),
+        flags.choice("--fail-on", of=("failed-rebalance",), text="Exit 1 when a portfolio's last rebalance failed."),
         _watch(),
         flags.option("--out FILE", "Save what was read, for plan --live."),
         *flags.service(),
@@ -272,10 +280,10 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
 def _rebalance() -> click.Command:
     text = """Run portfolios once now. It trades: it asks first, and without a terminal it needs --auto-approve.
 
-The ids need not be declared; of a declared one the files say which API it is managed by. What is paused, or declared
-paused, is not run unless --although-paused names it. A run is asked for once: where its answer was lost, the next
-request looks for that run first, and is refused until it is found or --again names the portfolio. With --wait, each is
-followed until it is completed, failed or cancelled; Ctrl-C stops the waiting, not the run.
+The ids need not be declared; if one is, the files say which API manages it. A portfolio that is paused, or declared
+paused, runs only when --although-paused names it. Each run is requested once. When an answer is lost, the next command
+looks for that run first, and requests no other until it is found or --again names the portfolio. With --wait, each run
+is followed until it is completed, failed or cancelled; Ctrl-C stops the waiting, not the run.
 
 \b
   reconciler rebalance ao04x0r6
@@ -284,8 +292,8 @@ followed until it is completed, failed or cancelled; Ctrl-C stops the waiting, n
   reconciler rebalance ao04x0r6 --although-paused ao04x0r6
   reconciler rebalance pf_01JWZEE2MF30 --api v2 --auto-approve -o json
 
-Exits 0 when all were accepted, or completed with --wait; 1 when one failed, was cancelled or refused, 7 for the key,
-8 when all are cooling down; 6 when some went well, or when it is not known what became of one.
+Exits 0 when all were accepted (with --wait: completed), 6 when only some were, or when the end of one is not known.
+When none went well: 7 for the key, 8 when all are cooling down, 1 when they failed, were cancelled or refused.
 """
     return _command(
         "rebalance",
@@ -294,11 +302,11 @@ Exits 0 when all were accepted, or completed with --wait; 1 when one failed, was
         flags.argument("portfolios", "ID...", nargs=-1, required=True),
         flags.files(),
         flags.api("The API of portfolios that no file declares."),
-        flags.flag("--skip-schedule-validation", text="Run it without an active schedule too (v1)."),
-        flags.option("--although-paused ID", "Run it although it is paused. Repeatable.", many=True),
+        flags.flag("--skip-schedule-validation", text="Run them even without an active schedule (v1)."),
+        flags.option("--although-paused ID", "Run this portfolio although it is paused. Repeatable.", many=True),
         flags.again(),
-        flags.flag("--wait", text="Follow each to its end."),
-        flags.option("--timeout DURATION", "How long to follow.  [default: 10m]"),
+        flags.flag("--wait", text="Follow each run to its end."),
+        flags.option("--timeout DURATION", "How long --wait follows them.  [default: 10m]"),
         flags.flag("--auto-approve", text="Do not ask."),
         flags.lock_timeout("an apply"),
         *flags.service(),
@@ -307,11 +315,11 @@ Exits 0 when all were accepted, or completed with --wait; 1 when one failed, was
 
 
 def _import() -> click.Command:
-    text = """Write what is live as YAML that declares exactly that: a plan right after has nothing to do.
+    text = """Write what is live as YAML that declares exactly that: a plan right after it has nothing to do.
 
-v1 has no list: give ids, as arguments or with --ids-from. v2 lists all of yours: --all, or --api v2 without ids. Equal
-settings become groups. What can't be known is left out, with a comment that says so; what the files (-f) declare
-already is left alone. Without --out or --into the YAML goes to stdout. No file is ever overwritten.
+The v1 API has no list: give ids, as arguments or with --ids-from. v2 can list all of yours: --all, or --api v2 without
+ids. Equal settings become groups. What can't be known is left out, with a comment that says so. Portfolios that the
+files (-f) declare already are left alone. Without --out or --into, the YAML goes to stdout. No file is overwritten.
 
 \b
   reconciler import ao04x0r6 b7k2m9q1
@@ -320,7 +328,7 @@ already is left alone. Without --out or --into the YAML goes to stdout. No file 
   reconciler import --all --into automation.yaml   add what is new; comments stay
   reconciler import ao04x0r6 --all                 v1 by id, and v2 by its list
 
-Exits 0 when everything was read; 1 when something was not, and that is named on stderr and in the YAML.
+Exits 0 when everything was read, and 1 when something was not; stderr and the YAML name what is missing.
 """
     return _command(
         "import",
@@ -340,10 +348,10 @@ Exits 0 when everything was read; 1 when something was not, and that is named on
 
 
 def _coverage() -> click.Command:
-    text = """Show which portfolios are live and declared by no file: unmanaged, reported and never touched.
+    text = """Show which portfolios are live although no file declares them. They are reported, and never touched.
 
-v2 lists all of yours, 200 a call. v1 has no list: --ids-from compares ids that you have, and reads those that are not
-declared. Without any file, nothing is declared.
+The v2 API lists all of yours, 200 a call. v1 has no list: --ids-from takes ids that you have, and reads those that are
+not declared. It works without any file, too: then nothing is declared.
 
 \b
   reconciler coverage
@@ -351,7 +359,7 @@ declared. Without any file, nothing is declared.
   reconciler coverage --fail-on unmanaged          in a pipeline
   reconciler import --all --into automation.yaml   declare them as they are
 
-Exits 1 when something could not be read (7 for the key, 8 where the service was out of reach), or --fail-on is met.
+Exits 1 when something could not be read (7 for the key, 8 when the service can't be reached), or --fail-on applies.
 """
     return _command(
         "coverage",
@@ -362,7 +370,7 @@ Exits 1 when something could not be read (7 for the key, 8 where the service was
             "--fail-on",
             many=True,
             of=("unmanaged",),
-            text="Exit 1 when portfolios are live that no file declares, or when that can't be known.",
+            text="Exit 1 when a portfolio is live that no file declares, or when nobody can tell.",
         ),
         flags.files(),
         *flags.service(),
@@ -371,10 +379,10 @@ Exits 1 when something could not be read (7 for the key, 8 where the service was
 
 
 def _explain() -> click.Command:
-    text = """Show each value of portfolio ID as it takes effect, and the layer and line it comes from.
+    text = """Show each value that takes effect for portfolio ID, and the layer and line it comes from.
 
-A portfolio's own value wins over its group's, and that over the defaults. Behind the strategy of a v2 portfolio stands
-the cadence that is declared of it. A strategy is named strategies/ID. Offline: no key, no network.
+A portfolio's own value wins over its group's, and the group's over the defaults. The strategy of a v2 portfolio is
+shown with the cadence that the files declare for it. For a strategy, write strategies/ID. Offline: no key, no network.
 
 \b
   reconciler explain ao04x0r6
@@ -393,8 +401,9 @@ the cadence that is declared of it. A strategy is named strategies/ID. Offline: 
 def _history() -> click.Command:
     text = """Show earlier applies and rebalances from the journal, newest first.
 
-Offline and read-only, also while an apply runs. With --run, the writes of one apply in their order: confirmed by the
-answer, seen by a read, unseen (a read proved that it had no effect), failed, unknown, or open. Times are UTC.
+Offline and read-only; it works while an apply runs, too. With --run, it shows the writes of one run in their order.
+Each is confirmed (by the answer), seen (by a read), unseen (a read proved that it had no effect), failed, unknown or
+open. Times are UTC.
 
 \b
   reconciler history
@@ -431,15 +440,15 @@ def _journal_export() -> click.Command:
         text,
         flags.argument("file", "[FILE]", required=False),
         *_records(),
-        flags.option("--account NAME", "The account, where the journal knows several."),
+        flags.option("--account NAME", "Which account, if the journal knows several."),
     )
 
 
 def _journal_import() -> click.Command:
     text = """Bring an export into the journal of the same service and account.
 
-What this journal knows better stays: a newer record, or a later write of its own. What is imported counts only where
-Glider still shows the very token, due time or schedule id that it names.
+What this journal knows better is kept: a newer record, or a later write of its own. What is imported counts only while
+Glider still shows the same token, due time or schedule id.
 
 \b
   reconciler journal import journal.json
@@ -457,16 +466,16 @@ Glider still shows the very token, due time or schedule id that it names.
 def _doctor() -> click.Command:
     text = """Check key, account, scopes, service, v1 paths, rate limit, clock, journal and files.
 
-Reads only. At most seven requests, each sent once and given up after 10 seconds; of the key nothing is shown. Which v1
-paths there are is inferred from a GET of POST-only routes below one declared portfolio.
+It only reads: at most seven requests, each sent once and given up after 10 seconds. Nothing of the key is shown. To
+find out which v1 paths the service has, it sends a GET to POST-only routes of one declared portfolio.
 
 \b
   reconciler doctor
   reconciler doctor -f fleet/ -o json
   reconciler doctor --sandbox
 
-Exits 0 when no check fails, else 7 for the key and its account, 8 when the service can't be reached, 1 for anything
-else.
+Exits 0 when no check fails. Otherwise 7 for the key or its account, 8 when the service can't be reached, 1 for
+anything else.
 """
     return _command("doctor", "doctor:doctor", text, flags.files(), *flags.service(), *flags.output("text", "json"))
 
@@ -474,7 +483,7 @@ else.
 def _schema() -> click.Command:
     text = """Print the JSON Schema of the files (draft 2020-12).
 
-Editors use it by this first line of a file:
+Editors use it for a file that begins with this line:
 
 \b
   # yaml-language-server: $schema=automation.schema.json
@@ -486,7 +495,7 @@ Editors use it by this first line of a file:
 
 
 def _sandbox_load() -> click.Command:
-    text = """Fill the sandbox from SEED, a YAML file of portfolios; what was in it is replaced.
+    text = """Fill the sandbox from SEED, a YAML file of portfolios. This replaces everything in it.
 
 \b
   reconciler sandbox load examples/quickstart/sandbox.yaml
@@ -538,8 +547,8 @@ def _action() -> click.Command:
 def _journal() -> click.Command:
     text = """Carry what was confirmed from one journal to another.
 
-The journal is the only proof of whose pause it is where Glider keeps no reason. Export it after an apply, and import
-the export where the journal was lost. Needs no key, and asks no service.
+Where Glider keeps no reason with a pause, only the journal proves who paused. Export it after an apply, and import that
+file when the journal was lost. Neither needs a key or asks a service.
 
 \b
   reconciler journal export journal.json
@@ -567,14 +576,14 @@ It behaves as the service is documented, keeps its portfolios in one file, and m
 def _records() -> tuple[click.Option, ...]:
     """Return the options that name a journal and the service whose records are meant."""
     return (
-        flags.base_url("What is known of this service. It is not asked."),
-        flags.sandbox(f"What is known of the embedded Glider in FILE [{flags.DEFAULT_SANDBOX}]."),
+        flags.base_url("The service whose records are meant. It is not asked."),
+        flags.sandbox(f"Take the records of the embedded Glider in FILE [{flags.DEFAULT_SANDBOX}]."),
         flags.journal("The journal."),
     )
 
 
 def _sandbox_file() -> click.Option:
-    """Return ``--sandbox`` of the commands that are about a sandbox anyway."""
+    """Return ``--sandbox`` for the commands that always work on a sandbox."""
     return click.Option(
         ("--sandbox", "file"),
         default=flags.DEFAULT_SANDBOX,
@@ -593,19 +602,19 @@ def _watch() -> click.Option:
         flag_value=str(WATCH_SECONDS),
         callback=_seconds,
         metavar="[SECONDS]",
-        help=f"Show it again in its place every so often [{WATCH_SECONDS}], until Ctrl-C. On a terminal only.",
+        help=f"Refresh the table every SECONDS [{WATCH_SECONDS}] until Ctrl-C; only on a terminal.",
     )
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:  # noqa: ARG001 - click's signature
-    """Return how often to look, in whole seconds; an id behind a bare ``--watch`` is named as what it is."""
+    """Return how often to look, in whole seconds. An id after a bare ``--watch`` is refused with its repair."""
     if value is None:
         return None
     text = value.removesuffix("s")
     if not (text.isascii() and text.isdigit() and len(text) < 6):
-        raise click.BadParameter(f"{value!r} is no number of seconds. Put a portfolio before it: status ID --watch.")
+        raise click.BadParameter(f"{value!r} is not a number of seconds. A portfolio goes first: status ID --watch.")
     if int(text) < SHORTEST_WATCH_SECONDS:
-        raise click.BadParameter(f"every {text} s is too often; {SHORTEST_WATCH_SECONDS} at least.")
+        raise click.BadParameter(f"every {text} s is too often; the shortest is {SHORTEST_WATCH_SECONDS}.")
     return int(text)
 
 

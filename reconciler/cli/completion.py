@@ -1,7 +1,7 @@
-"""What a shell may put in place of an unfinished word: ids, groups and runs, as the files and the journal have them.
+"""Shell completion: ids, groups and runs from the files and the journal.
 
-In: the command line as far as it is written. Out: click's items. Reads the files and the journal, and nothing else: it
-asks no service, writes nothing, and says nothing on stderr. What can't be read offers nothing.
+In: the command line as far as it is typed. Out: click's completion items. It reads the files and the journal and
+nothing else: it asks no service, writes nothing, and prints nothing on stderr. What can't be read offers nothing.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Final
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class, shell_complete, split_arg_string
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import click
 
     from reconciler.config.document import Document
 
 _IDS: Final = frozenset(("ID", "[ID]", "ID...", "[ID]...", "ID|group=NAME|@FILE"))
-_GROUPS: Final = frozenset(("group=NAME", "ID|group=NAME|@FILE"))
+_GROUPS: Final = frozenset(("TERM", "ID|group=NAME|@FILE"))
 _FILES: Final = frozenset(("FILE", "[FILE]", "PATH", "PLAN", "[PLAN]", "OTHER", "SEED"))
 
 
 class Bash(BashComplete):
-    """Bash takes ``=`` for a word of its own: ``group=ma`` comes as three words, and only the last is replaced."""
+    """Bash splits words at ``=``: it hands over ``group=ma`` as three words, and replaces only the last one."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
         """Return the words before the one that is completed, and that one, put together again."""
@@ -57,9 +57,9 @@ def answer(command: click.Command, instruction: str) -> int:
 
 
 def complete(ctx: click.Context, param: click.Parameter, incomplete: str, *, journal: str) -> list[CompletionItem]:
-    """Return what begins like an unfinished value of an option or argument; its metavar says what it is.
+    """Return the completions of an unfinished value. The metavar of the option or argument says what kind it is.
 
-    ``journal`` is the one that is read unless the command line names another.
+    ``journal`` is the path of the journal to read, unless the command line names another.
     """
     metavar = str(param.metavar)
     if metavar in _FILES:
@@ -86,6 +86,21 @@ def _declared(ctx: click.Context, param: click.Parameter, metavar: str) -> Itera
                 yield from _named(document, "strategies", "strategies/")
         if metavar in _GROUPS:
             yield from (CompletionItem(f"group={name}") for name in document.section("groups") or ())
+    if metavar == "TERM":
+        entries = [entry for document in documents for entry in _entries(document)]
+        labels = {(key, str(word)) for entry in entries for key, word in _mapping(entry.get("labels")).items()}
+        yield from (CompletionItem(f"{key}={word}") for key, word in sorted(labels))
+
+
+def _entries(document: Document) -> Iterator[Mapping[str, object]]:
+    """Yield every mapping that may hold labels."""
+    yield _mapping(document.section("defaults"))
+    for section in ("groups", "portfolios"):
+        yield from map(_mapping, (document.section(section) or {}).values())
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
 
 
 def _named(document: Document, section: str, prefix: str) -> Iterator[CompletionItem]:
@@ -95,7 +110,7 @@ def _named(document: Document, section: str, prefix: str) -> Iterator[Completion
 
 
 def _documents(ctx: click.Context) -> Sequence[Document]:
-    """Return the files that the command line names so far, or those that are looked for; never standard input."""
+    """Return the files that the command line names so far, else those in the usual places; never standard input."""
     from reconciler.config.files import STDIN, discover
     from reconciler.config.source import read_yaml
 

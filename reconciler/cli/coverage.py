@@ -1,4 +1,4 @@
-"""``reconciler coverage``: what is live and no file declares."""
+"""``reconciler coverage``: what is live although no file declares it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def coverage(options: CoverageOptions, found: Found) -> Ending:
 
 
 def _told(seen: Coverage, met: list[FailOn]) -> Iterator[str]:
-    """Yield what is wrong besides what the view shows."""
+    """Yield a sentence for each error that the page does not show."""
     if seen.listed.failure is not None:
         yield f"the list of v2 portfolios ended early: {seen.listed.failure}"
     elif seen.listed.unreadable:

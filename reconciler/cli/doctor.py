@@ -89,7 +89,7 @@ def _journal(options: ServiceOptions) -> Check:
 
 
 def _proxy(options: ServiceOptions) -> Check:
-    """Say which proxy is used; what stands before the host may be a password."""
+    """Say which proxy is used, without what stands before the host: that may be a password."""
     from urllib.parse import urlsplit
 
     from reconciler.core.doctor import CheckId, ok, skipped
@@ -98,7 +98,7 @@ def _proxy(options: ServiceOptions) -> Check:
         return skipped(CheckId.PROXY, "the sandbox runs inside this process")
     if not (proxy := proxy_of(options)):
         return ok(CheckId.PROXY, "none; proxy variables of the environment are not used")
-    return ok(CheckId.PROXY, urlsplit(proxy).netloc.rpartition("@")[2] or "given, but no URL of a host")
+    return ok(CheckId.PROXY, urlsplit(proxy).netloc.rpartition("@")[2] or "given, but not the URL of a host")
 
 
 async def _service(options: ServiceOptions, configuration: Configuration | None) -> tuple[Check, ...]:

@@ -1,7 +1,7 @@
-"""The door of the program: options come in typed, a command runs, and its ending is printed here and nowhere else.
+"""Run a command and print its ending. Nothing else in the program prints an ending.
 
-In: what click read, or the options that the GitHub Action made. Out: an :class:`~reconciler.render.ending.Ending`, or
-the exit code after it was printed. Every way in which a command can stop becomes an ending here.
+In: what click read, or the options that the GitHub Action made. Out: an :class:`~reconciler.render.ending.Ending`, or,
+after it was printed, the exit code. However a command stops, by its result or an error, it gets an ending here.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def run_command(name: str, target: str, given: Mapping[str, Any]) -> int:
 
 
 def prepared(target: str, given: Mapping[str, Any]) -> tuple[Callable[[Options, Found], Ending], Options]:
-    """Return the function ``module:function`` of this package and its options, from values by name.
+    """Import ``module:function`` of this package, and make its options from values by name; return both.
 
-    The function says by the annotation of its first parameter which options it takes; others are not used.
+    The annotation of the function's first parameter is the class of its options. Values that it lacks are not used.
     """
     module_name, _, function_name = target.partition(":")
     module = import_module(f"reconciler.cli.{module_name}")
@@ -45,7 +45,7 @@ def prepared(target: str, given: Mapping[str, Any]) -> tuple[Callable[[Options, 
 
 
 def perform(function: Callable[[Options, Found], Ending], options: Options, found: Found, *, path: str) -> Ending:
-    """Run a command and return its ending, whatever it is; ``path`` is how people call the command."""
+    """Run a command and return its ending, however it ends; ``path`` is how people call the command."""
     try:
         return function(options, found)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
@@ -81,7 +81,7 @@ def failed(error: BaseException, found: Found, output: Output, *, path: str) -> 
 
 
 def _failure(error: BaseException, path: str) -> tuple[ReconcilerError, ExitReason]:
-    """Return the error that people are told of, and what it exits with."""
+    """Return the error to tell people about, and the reason to exit with."""
     match error:
         case click.NoSuchOption() if error.option_name in INSTEAD:
             return UsageError(f"No such option {error.option_name!r}.", INSTEAD[error.option_name]), ExitReason.USAGE
@@ -113,7 +113,7 @@ def _failure(error: BaseException, path: str) -> tuple[ReconcilerError, ExitReas
 
 
 def output_in(arguments: Sequence[str]) -> Output:
-    """Return how to print, as far as a command line says so that click could not read as a whole."""
+    """Return how to print, for a command line that click could not read: the output options that can be found in it."""
     from reconciler.cli.flags import hoisted
 
     settings: dict[str, Any] = {"ignore_unknown_options": True, "allow_extra_args": True, "resilient_parsing": True}

@@ -37,7 +37,7 @@ def today() -> date:
 
 
 def standard_input() -> bytes:
-    """Return what stands on standard input, a byte more than a file may have at most: a device may have no end."""
+    """Return standard input, at most one byte more than a file may have: a device may never end."""
     from reconciler.config.files import MAX_FILE_BYTES
 
     return sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
@@ -51,7 +51,7 @@ def load_files(options: FileOptions) -> Configuration:
 
 
 def load_told(options: FileOptions, output: Output, found: Found) -> Configuration:
-    """Load the configuration as :func:`load_files` does, and tell its warnings."""
+    """Load the configuration as :func:`load_files` does, and print its warnings."""
     configuration = load_files(options)
     found.diagnostics, found.portfolios = configuration.warnings, len(configuration.desired)
     output.warn_of(configuration.warnings)
@@ -59,9 +59,9 @@ def load_told(options: FileOptions, output: Output, found: Found) -> Configurati
 
 
 def load_files_if_any(options: FileOptions) -> Configuration | None:
-    """Load the files; ``None`` where none was named and there are none where they are looked for.
+    """Load the files; return ``None`` if none was named and there are none in the usual places.
 
-    Raises ``ConfigInvalid`` for files that are there and can't be used.
+    Raises ``ConfigInvalid`` for files that are there but can't be used.
     """
     from reconciler.config.files import DEFAULTS
 
@@ -83,14 +83,14 @@ def paths_of(configuration: Configuration | None) -> Paths:
 
 
 def expect_in(configuration: Configuration | None) -> Expect:
-    """Return whom the files expect at the other end; nobody without files."""
+    """Return which service and account the files expect; without files, nobody in particular."""
     return configuration.expect if configuration is not None else NOTHING
 
 
 FIRST_FILE: Final = """\
-# Which portfolios trade by themselves, and how often. Only what stands here is
-# managed. A portfolio that no file names is never touched, and of one that is
-# named, only the fields that are written here.
+# This file says which portfolios trade by themselves, and how often. A portfolio
+# that no file names is never touched. Of one that is named, only the fields that
+# are written here are managed.
 version: 1
 
 # defaults:              # for every portfolio that does not say otherwise
@@ -100,31 +100,31 @@ version: 1
 #   daily:
 #     interval: 24h
 
-# guards:                # limits on one apply; over one of them nothing is written
+# guards:                # limits on one apply; if one is exceeded, nothing is written
 #   max_start: 2
 
 portfolios:
   my-portfolio:          # put the id of one of your portfolios in its place
     name: My portfolio   # a label for people, never sent
     state: paused        # or active
-    # group: daily       # takes what the group says, unless it says otherwise itself
-    # interval: 12h      # how often it runs; not managed where nothing says so
+    # group: daily       # takes what the group says, unless a line here says otherwise
+    # interval: 12h      # how often it runs; if no line says it, it is not managed
 """
 """What ``init`` writes."""
 
 
 class InitOptions(Options, frozen=True, kw_only=True):
-    """The options of ``init``; without a file it is the one that every command looks for."""
+    """The options of ``init``; without ``file``, it writes the file that every command looks for."""
 
     file: str | None = None
 
 
 def init(options: InitOptions, found: Found) -> Ending:
-    """Write a first file where none is, and say what to do next."""
+    """Write a first file, never over another one, and say what to do next."""
     from reconciler.cli.savefile import require_place, save_new
     from reconciler.config.files import DEFAULTS
 
-    # A second file of the other names would be read together with the first, or instead of it.
+    # A file under one of the other usual names would be read together with the new one, or instead of it.
     for name in () if options.file is not None else DEFAULTS:
         require_place(name, what="first file", new=True)
     file = options.file or DEFAULTS[0]
@@ -172,7 +172,7 @@ class ExplainOptions(Options, frozen=True, kw_only=True):
 
 
 def explain(options: ExplainOptions, found: Found) -> Ending:
-    """Say of one portfolio where each of its values comes from."""
+    """Show where each value of one portfolio comes from."""
     from reconciler.config.explain import explain as trace
 
     rows = trace(options.portfolio, options.files.sources, stdin=standard_input, today=today(), cwd=Path.cwd())

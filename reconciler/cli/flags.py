@@ -1,7 +1,7 @@
-"""The command line's options that several commands share: each is declared here once.
+"""Options that several commands share, each declared once.
 
-Out: functions that return click's options. :func:`hoisted` tells which ones may stand before the command. Imports
-nothing but click, because ``--help`` needs them.
+Out: functions that return click's options. :func:`hoisted` tells which of them may stand before the command. It imports
+nothing but click, because ``--help`` needs these options at once.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ SECTIONS: Final[Mapping[str, frozenset[str]]] = {
     ),
     "Connection": frozenset(("base_url", "sandbox", "proxy", "journal", "parallelism")),
 }
-"""The parts of a long help, and which options stand in each, by the names of their values; all others: Output."""
+"""The headings of a long help, and the options under each, by the names of their values; all others are Output."""
 REST: Final = "Output"
 
 
 def section_of(name: str | None) -> str:
-    """Return the part of a long help in which an option stands."""
+    """Return the heading under which a long help shows an option."""
     return next((title for title, names in SECTIONS.items() if name in names), REST)
 
 
 def completed(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return what a shell may put in place of an unfinished value: for click's ``shell_complete``."""
+    """Return the completions of an unfinished value, for click's ``shell_complete``."""
     from reconciler.cli.completion import complete
 
     return complete(ctx, param, incomplete, journal=DEFAULT_JOURNAL)
@@ -59,7 +59,7 @@ def argument(name: str, metavar: str, **more: Any) -> click.Argument:
 def option(spelled: str, text: str, *, name: str | None = None, many: bool = False) -> click.Option:
     """Return an option that takes one text, or with ``many`` any number of them; spelled as in ``-f, --file PATH``.
 
-    ``name`` is that of the value, where it is not the option's own.
+    ``name`` is what the value is called in the code, if not as the option.
     """
     *names, metavar = spelled.replace(",", " ").split()
     declared = [*names, name] if name else names
@@ -67,7 +67,7 @@ def option(spelled: str, text: str, *, name: str | None = None, many: bool = Fal
 
 
 def flag(*names: str, text: str) -> click.Option:
-    """Return an option that takes nothing."""
+    """Return an option without a value."""
     return click.Option(names, is_flag=True, help=text)
 
 
@@ -92,7 +92,12 @@ def selection() -> tuple[click.Option, ...]:
     return (
         option("--target ID", "Only this portfolio or strategies/ID. Repeatable.", name="targets", many=True),
         option("--exclude ID", "Not this portfolio or strategies/ID. Repeatable.", name="excludes", many=True),
-        option("--select group=NAME", "Only this group. Repeatable.", name="selects", many=True),
+        option(
+            "--select TERM",
+            "Only this group (group=NAME), label (team=fx, tier!=3) or name (name=GLOB). Repeatable.",
+            name="selects",
+            many=True,
+        ),
     )
 
 
@@ -103,7 +108,7 @@ def unverified() -> click.Option:
         type=click.Choice(("write", "skip", "fail")),
         default="write",
         show_default=True,
-        help="What to do about a schedule that can't be known.",
+        help="What to do with a schedule that can't be known.",
     )
 
 
@@ -111,7 +116,8 @@ def again() -> click.Option:
     """Return ``--again``."""
     return option(
         "--again ID",
-        "Ask for a run of it although an earlier request was not answered and may have begun one. Repeatable.",
+        "Request a run of this portfolio although an earlier request, which had no answer, may have begun one. "
+        "Repeatable.",
         many=True,
     )
 
@@ -120,7 +126,7 @@ def policy() -> tuple[click.Option, ...]:
     """Return ``--unverified``, ``--resume-held`` and ``--again``."""
     held = option(
         "--resume-held ID|group=NAME|@FILE",
-        "Resume this portfolio, this group or the ids in this file although somebody else paused them. Repeatable.",
+        "Resume a portfolio, a group, or the ids in a file, although somebody else paused them. Repeatable.",
         many=True,
     )
     return unverified(), held, again()
@@ -133,7 +139,7 @@ def api(text: str) -> click.Option:
 
 def ids_from() -> click.Option:
     """Return ``--ids-from``."""
-    return option("--ids-from FILE", "Portfolio ids, one a line, # begins a comment; - for stdin.")
+    return option("--ids-from FILE", "A file with one portfolio id a line; # begins a comment. - for stdin.")
 
 
 def lock_timeout(waits_for: str) -> click.Option:
@@ -148,7 +154,7 @@ def lock_timeout(waits_for: str) -> click.Option:
 
 
 def base_url(text: str) -> click.Option:
-    """Return ``--base-url``. Where it is not given, the environment may name the service, see :mod:`.service`."""
+    """Return ``--base-url``. Without it, the environment may name the service, see :mod:`.service`."""
     return option("--base-url URL", f"{text}  [default: {DEFAULT_BASE_URL}]")
 
 
@@ -175,23 +181,23 @@ def service() -> tuple[click.Option, ...]:
         base_url("The service. The key comes from GLIDER_API_KEY only."),
         sandbox(f"Use the embedded Glider in FILE [{DEFAULT_SANDBOX}] instead of a service."),
         option("--proxy URL", "Reach the service through this proxy. Proxy variables of the environment are not used."),
-        journal("What Glider confirmed at our last writes."),
+        journal("The file that remembers what Glider confirmed at our last writes."),
         click.Option(
             ("--parallelism",),
             type=click.IntRange(1, MOST_PARALLELISM),
             default=DEFAULT_PARALLELISM,
             show_default=True,
             metavar="N",
-            help="Portfolios at a time, and connections at most.",
+            help="How many portfolios to work on at a time; also the limit of connections.",
         ),
     )
 
 
 class _Format(click.Choice[str]):
-    """A word for ``-o``, which click reads with the ``=`` of ``-o=json``."""
+    """A choice for ``-o``. Of ``-o=json`` click hands on ``=json``, so the ``=`` is dropped here."""
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the word without it."""
+        """Return the format without the ``=``."""
         return super().convert(value.removeprefix("="), param, ctx)
 
 
@@ -199,8 +205,8 @@ def output(*formats: str) -> tuple[click.Option, ...]:
     """Return ``-o/--output`` with these formats, the first being the default, and the options on how to print."""
     return (
         click.Option(("-o", "--output", "format"), type=_Format(formats), default=formats[0], show_default=True),
-        flag("--no-color", text="No colours. So does NO_COLOR."),
-        flag("-v", "--verbose", text="Fold nothing; say more on stderr."),
+        flag("--no-color", text="No colours. NO_COLOR in the environment does the same."),
+        flag("-v", "--verbose", text="Show every row instead of folding; say more on stderr."),
         flag("-q", "--quiet", text="Only the result; no notes on stderr."),
     )
 

@@ -1,8 +1,8 @@
-"""Portfolios that a command line names by their ids, declared in the files or not.
+"""Portfolios that a command line names by their ids, whether the files declare them or not.
 
-In: ids as arguments, or from a file or standard input, one a line; the files where there are any; ``--api``. Out: ids,
-each once, sorted, or a :class:`Named` each. A declared portfolio is managed as its file says; one that is not
-declared, as ``--api`` says, or else as the defaults of the files do. Every line that holds no id is named at once.
+In: ids as arguments, or from a file or standard input, one a line; the files, if there are any; ``--api``. Out: ids,
+each once and sorted, or a :class:`Named` for each. For a declared portfolio its file says which API manages it. For
+another one ``--api`` says so, or else the defaults of the files. All lines that are not ids are reported together.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def named(ids: Iterable[str], configuration: Configuration | None, version: ApiV
 
 
 def default_api(configuration: Configuration | None) -> ApiVersion:
-    """Return the API by which portfolios are managed that no file declares, where the command line does not say."""
+    """Return the API of portfolios that no file declares, for when the command line names none."""
     return configuration.default_api if configuration is not None else ApiVersion.V1
 
 
@@ -73,14 +73,14 @@ def _named(
 
 def _id(text: str) -> PortfolioId:
     if not is_id(text):
-        raise UsageError(f"{text[:60]!r} is no portfolio id; ids are 1 to 128 of A-Z a-z 0-9 _ -.")
+        raise UsageError(f"{text[:60]!r} is not a portfolio id; ids are 1 to 128 of A-Z a-z 0-9 _ -.")
     return PortfolioId(text)
 
 
 def ids_of(given: Iterable[str], ids_from: str | None, files: FileOptions) -> tuple[PortfolioId, ...]:
     """Return the ids given as arguments and those in the file of ``--ids-from``.
 
-    Raises :class:`~reconciler.core.errors.UsageError` for what is no id, and
+    Raises :class:`~reconciler.core.errors.UsageError` for what is not an id, and
     :class:`~reconciler.core.errors.ReconcilerError` for a file that can't be read or holds none: an empty list must
     not read as "nothing is there".
     """
@@ -107,7 +107,7 @@ def ids_in(source: str, *, files: FileOptions, option: str) -> tuple[PortfolioId
             found.append(PortfolioId(word))
     if wrong:
         more = f" and {len(wrong) - _MOST_SHOWN} more" if len(wrong) > _MOST_SHOWN else ""
-        raise UsageError(f"{shown} holds what is no portfolio id: {', '.join(wrong[:_MOST_SHOWN])}{more}.")
+        raise UsageError(f"{shown} holds lines that are not portfolio ids: {', '.join(wrong[:_MOST_SHOWN])}{more}.")
     if not found:
         raise ReconcilerError(f"{shown} holds no portfolio id", _REPAIR)
     return tuple(found)

@@ -98,11 +98,11 @@ def import_(options: ImportOptions, found: Found) -> Ending:
 
 
 def _require_sense(options: ImportOptions, ids: tuple[PortfolioId, ...]) -> None:
-    """Raise :class:`~reconciler.core.errors.UsageError` for options that name nothing, or say two things."""
+    """Raise :class:`~reconciler.core.errors.UsageError` for options that name nothing, or contradict each other."""
     if options.out is not None and options.into is not None:
         raise UsageError("--out makes a new file and --into adds to one: drop one of them.")
     if "-" in (options.out, options.into):
-        raise UsageError("The YAML goes to stdout where neither --out nor --into is given: leave it out.")
+        raise UsageError("`-` is not a file here. Leave out --out and --into, and the YAML goes to stdout.")
     if options.out is not None:
         require_place(options.out, what="import", new=True)
     if options.into is not None and not os.path.isfile(options.into):  # noqa: PTH113 - a name that no system knows is no error here
@@ -111,11 +111,11 @@ def _require_sense(options: ImportOptions, ids: tuple[PortfolioId, ...]) -> None
         return
     lists = options.version is not None and options.version.can.lists
     if options.version is None and not options.whole:
-        raise UsageError("Nothing is named, and v1 has no list. Give ids or --ids-from, or --all for what v2 lists.")
+        raise UsageError("No portfolio is named. v1 has no list, so give ids or --ids-from; --all takes what v2 lists.")
     if not lists and not options.whole:
         raise UsageError("v1 has no list: give ids or --ids-from.")
     if not lists and options.version is not None:
-        raise UsageError("--all is of v2, and v1 has no list: drop --api v1, or give ids.")
+        raise UsageError("--all takes what v2 lists, and v1 has no list: drop --api v1, or give ids.")
 
 
 def _load_beside(options: ImportOptions) -> Beside:
@@ -195,9 +195,9 @@ async def _strategies(
 
 
 async def _keep(reading: Reading, options: ImportOptions, service: Service) -> None:
-    """Let the journal keep what the reads prove of schedules, so that the first pause of ours does not lose it.
+    """Let the journal keep what the reads prove about schedules, so that our first pause does not lose it.
 
-    Only said where it can't: the files are what an import is for.
+    If that fails, a note says so and the import goes on: people import for the files, not for the journal.
     """
     from reconciler.cli.writing import open_to_write
     from reconciler.core.evidence import observed
@@ -235,9 +235,9 @@ def _write(
 
 
 def import_reason(reading: Reading, adoption: Adoption) -> ExitReason:
-    """Return what an import exits with: an error where anything could not be read.
+    """Return what an import exits with: an error if anything could not be read.
 
-    Where nothing came of it at all, the one reason that all failures share says more, such as a service that is down.
+    If nothing was imported at all, it is the one reason that all failures share, such as a service that is down.
     """
     failures: list[ApiError | None] = [one.failure for one in adoption.omitted if one.reason.is_failure]
     failures += [live.failure for live in reading.found.strategies.values() if live.status is StrategyStatus.UNREADABLE]
@@ -299,7 +299,7 @@ def _add(adoption: Adoption, comments: Comments, added: Additions, configuration
 
 
 def _say(reading: Reading, adoption: Adoption, problem: str | None, options: ImportOptions) -> None:
-    """Tell on stderr what came of it: failures always, the rest unless quiet."""
+    """Say on stderr what the import did: failures always, the rest unless ``--quiet``."""
     from reconciler.render.adoption import imported_line, omitted_line
 
     output, file = options.output, options.file

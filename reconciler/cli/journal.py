@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import platform
 from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING
 
 from reconciler.cli.options import JournalOptions, Options, RecordOptions
 from reconciler.cli.service import base_url_of
+from reconciler.cli.writing import origin_of, this_process
 from reconciler.core.errors import ExitReason, NotExpected, ReconcilerError
 from reconciler.core.text import plural
 from reconciler.render.ending import Ending, PageView, TextView
@@ -109,7 +109,8 @@ def import_journal(options: ImportJournalOptions, found: Found) -> Ending:
         path,
         export,
         now_ms=lambda: time_ns() // 1_000_000,
-        process=f"process {os.getpid()} on {platform.node()}",
+        process=this_process(),
+        origin=origin_of(os.environ),
     )
     if taken.taken and not options.output.is_json:
         options.output.note(

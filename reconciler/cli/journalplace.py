@@ -1,7 +1,7 @@
-"""Where the journal lies: its folder, which Git is told to leave alone, and what is to be said of the place.
+"""Where the journal lies: it makes the folder, keeps Git away from it, and warns of a bad place.
 
-In: the path of a journal or a sandbox, and the files of a run. Out: a folder, an error, warnings. What is in a journal
-is of no interest here.
+In: the path of a journal or a sandbox, and the files of a run. Out: a folder, an error, or warnings. It does not look
+into the journal.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ UNTRACK = "Take it out with `git rm --cached`, and keep its folder in a cache or
 
 
 def make_folder(file: Path) -> None:
-    """Make the folder of a journal or a sandbox, with a ``.gitignore`` that leaves out all of it.
+    """Make the folder of a journal or a sandbox, with a ``.gitignore`` that ignores everything in it.
 
-    A folder that was there already gets one only where it has our own name. What can't be made, and what lies behind a
-    link, is left to whoever opens the file, who says why.
+    A folder that exists already gets one only if it has our own name. If the folder can't be made, or lies behind a
+    link, nothing happens here: whoever opens the file then says why that fails.
     """
     try:
         if file.is_symlink():
@@ -52,7 +52,7 @@ def require_untracked(journal: Path) -> None:
 
 
 def is_tracked(journal: Path) -> bool:
-    """Whether Git tracks a journal; no where Git can't tell, as outside of a checkout or without Git."""
+    """Whether Git tracks a journal. False if Git can't tell, as outside of a checkout or without Git."""
     from reconciler.config.git import Git
 
     def tracks(place: Path) -> bool:
@@ -71,7 +71,7 @@ def is_tracked(journal: Path) -> bool:
 
 
 def warn_of_journal(options: JournalOptions, configuration: Configuration | None, output: Output) -> None:
-    """Warn of a journal that Git tracks, and of another one beside the files: each knows what the other does not."""
+    """Warn of a journal that Git tracks, and of a second journal beside the files: neither knows all the writes."""
     journal = options.journal_path
     if is_tracked(journal):
         output.warn(f"Git tracks the journal {journal}: {_WHY}; an apply refuses it")
@@ -88,10 +88,10 @@ def warn_of_journal(options: JournalOptions, configuration: Configuration | None
 
 
 def _beside(files: Iterable[str]) -> Iterator[Path]:
-    """Yield where a run in the folder of the files would have its journal, each place once.
+    """Yield where a run that is started beside the files would keep its journal, each place once.
 
-    That folder is below the working directory any one above a file; elsewhere it is the file's own, or the one above
-    ``automation/``.
+    Below the working directory, that may be any folder above a file; elsewhere it is the file's own folder, or the
+    one above ``automation/``.
     """
     here = Path.cwd()
     folders: dict[Path, None] = {}

@@ -33,11 +33,11 @@ class Entry(NamedTuple):
     hidden: bool = False
     """Whether help leaves it out: it is called by a program, not by people."""
     writes: bool = False
-    """Whether it writes to Glider: its exit code tells what became of that, even where its output can't be written."""
+    """Whether it writes to Glider. Then its exit code says what became of that, even if its output is lost."""
 
 
 class LazyGroup(click.Group):
-    """Commands by name; :mod:`reconciler.cli.commands` declares the rest of each."""
+    """The commands by name. :mod:`reconciler.cli.commands` declares the rest of each when it is needed."""
 
     def __init__(self, *args: Any, entries: Mapping[str, Entry], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -101,7 +101,7 @@ class LazyGroup(click.Group):
         return super().parse_args(ctx, args)
 
     def _taken(self, tokens: list[str]) -> int:
-        """Return how many tokens a shared option at the front takes with its value; 0 where there is none."""
+        """Return how many tokens the shared option at the front takes with its value; 0 if there is no such option."""
         name, equals, _ = tokens[0].partition("=")
         if len(name) > 2 and name[1] != "-":
             return self._bundled(name)
@@ -112,11 +112,11 @@ class LazyGroup(click.Group):
             return 1
         if not isinstance(option.flag_value, str):
             return 2
-        # Its value may be left out: what follows is one unless it is an option or the command.
+        # Its value may be left out: the next token is its value unless it is an option or the command.
         return 1 + int(len(tokens) > 1 and not tokens[1].startswith("-") and tokens[1] not in self._entries)
 
     def _bundled(self, token: str) -> int:
-        """Return how many tokens a bundle of short options takes; the last of them may have a value."""
+        """Return how many tokens a bundle such as ``-vqf FILE`` takes: only its last option may have a value."""
         for last, letter in enumerate(token[1:], start=2):
             option = self._hoisted.get(f"-{letter}")
             if option is None:
@@ -161,8 +161,8 @@ COMMANDS = {
 }
 
 COLLECTOR = (100_000, 50, 100)
-"""Thresholds of the cyclic collector. What a command makes lives to its end, and nearly nothing of it is in circles: to
-search a large fleet for them again and again takes longer than to plan it, and more than linearly so."""
+"""Thresholds of Python's cyclic garbage collector. What a command makes is needed to its end, and hardly any of it is
+in cycles. With the usual thresholds, searching a large fleet for cycles takes longer than planning it."""
 
 HELP = """Infrastructure-as-code for portfolio automation on Glider.
 
@@ -202,8 +202,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def console() -> NoReturn:
     """Run the program as a process of its own, and end it.
 
-    Everything is flushed and closed by now, so the interpreter need not take its modules apart, which would be a third
-    of the time of a small command.
+    Everything is flushed and closed by then, so the interpreter is left without taking its modules apart: for a small
+    command, that would take a third of the time.
     """
     make_lasting()
     code = run(sys.argv[1:])
@@ -221,7 +221,7 @@ def run(arguments: Sequence[str]) -> int:
         return answer(cli, instruction)
     context: click.Context | None = None
     try:
-        # Not click's own `main`: it turns a reader that has gone into an exit code that says something else.
+        # Not click's own `main`: when the reader of the output has gone, it returns an exit code that we use otherwise.
         context = cli.make_context("reconciler", list(arguments))
         with context:
             code = int(cli.invoke(context) or 0)
@@ -238,7 +238,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _failed(error: BaseException, arguments: Sequence[str], context: click.Context | None) -> int:
-    """Say why no command came to run: mostly because the command line makes no sense."""
+    """Say why no command could run, mostly because the command line is wrong."""
     from reconciler.cli.door import failed, finish, output_in
     from reconciler.render.ending import Found
 
@@ -251,7 +251,7 @@ def _failed(error: BaseException, arguments: Sequence[str], context: click.Conte
 
 
 def _delivered(code: int, command: str | None, arguments: Sequence[str]) -> int:
-    """Return what a command exits with, after its output: lost data is an error of whatever only reads."""
+    """Return what a command exits with. For one that only reads, output that was lost is an error."""
     failure = failure_of(sys.stdout)
     if failure is None or not is_lost(failure):
         return code

@@ -1,4 +1,4 @@
-"""The live file of the command line: saved beside a read, and planned from without service, key and journal.
+"""The live file: ``status --out`` saves one, and ``plan --live`` plans from it without service, key and journal.
 
 In: options, a loaded configuration, and what was read or the name of a live file. Out: that file, or a plan that says
 "as of" and is never applied.
@@ -32,8 +32,8 @@ def plan_offline(
 ) -> Plan:
     """Plan from a live file; a selected portfolio that it does not hold is blocked.
 
-    Raises :class:`~reconciler.core.errors.UsageError` beside an option that names a service, and
-    :class:`~reconciler.core.errors.LiveInvalid`.
+    Raises :class:`~reconciler.core.errors.UsageError` if an option names a service as well, and
+    :class:`~reconciler.core.errors.LiveInvalid` for a file that can't be used.
     """
     _refuse_service_options(options.service)
     desired = selected(options, configuration)
@@ -55,7 +55,7 @@ def plan_offline(
 
 
 def _refuse_service_options(options: ServiceOptions) -> None:
-    """Refuse options that name a service or its records; what the environment names is merely not used."""
+    """Refuse options that name a service or its records. What the environment names is not refused, only not used."""
     named = {
         "--base-url": options.base_url,
         "--sandbox": options.sandbox,
@@ -77,11 +77,11 @@ async def save_live(
     *,
     as_of_ms: int,
 ) -> tuple[ApiError, ...]:
-    """Save what was read, and with it the selected strategies and the list that tells whom they reach.
+    """Save what was read, with the selected strategies and the list that tells which portfolios they reach.
 
-    Failed reads are saved too: a plan from the file blocks what they are about, as one made at once would. Returns
-    those of strategies and of the list, which no table shows. ``as_of_ms`` is the time before the first read.
-    Raises :class:`~reconciler.core.errors.ApiError` when the key is refused.
+    Failed reads are saved, too: a plan from the file blocks these portfolios, as a plan made at once would. Returns the
+    failed reads of strategies and of the list, which no table shows. ``as_of_ms`` is the time before the first read, in
+    UTC epoch milliseconds. Raises :class:`~reconciler.core.errors.ApiError` when the key is refused.
     """
     from reconciler.core.livefile import LIVE_FORMAT, LiveFile, format_live
     from reconciler.core.planner import journal_state

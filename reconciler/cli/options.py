@@ -1,4 +1,4 @@
-"""What a command is told, as typed values: groups of options that several commands share.
+"""The options of commands as typed values, in groups that several commands share.
 
 In: what click read from the command line, by name. Out: the options of one command, made by :func:`options_of`. The
 GitHub Action makes the same values from its inputs. Each command declares its own options beside its function.
@@ -16,7 +16,7 @@ from reconciler.cli.flags import DEFAULT_JOURNAL, DEFAULT_PARALLELISM
 from reconciler.cli.output import Output
 from reconciler.core.decide import Unverified
 from reconciler.core.errors import UsageError
-from reconciler.core.fleet import Selection
+from reconciler.core.fleet import Selection, selection_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,13 +31,13 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 class FileOptions(Struct, frozen=True, kw_only=True):
-    """Where the files are; empty means where they are looked for by themselves."""
+    """Where the files are; empty means the usual places."""
 
     sources: tuple[str, ...] = ()
 
 
 class SelectionOptions(Struct, frozen=True, kw_only=True):
-    """What a command is about; empty means everything. ``selects`` are as given, ``group=NAME``."""
+    """Which portfolios a command is about; empty means all. ``selects`` are as typed, such as ``group=NAME``."""
 
     targets: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
@@ -46,17 +46,14 @@ class SelectionOptions(Struct, frozen=True, kw_only=True):
     @property
     def selection(self) -> Selection:
         """The selection. Raises :class:`~reconciler.core.errors.UsageError`."""
-        groups = []
-        for text in self.selects:
-            key, _, name = text.partition("=")
-            if key != "group" or not name:
-                raise UsageError(f"Invalid value for --select: {text!r} is not of the form group=NAME.")
-            groups.append(name)
-        return Selection(targets=self.targets, excludes=self.excludes, groups=tuple(groups))
+        try:
+            return selection_of(self.selects, targets=self.targets, excludes=self.excludes)
+        except ValueError as error:
+            raise UsageError(f"Invalid value for --select: {error}.") from error
 
 
 class PolicyOptions(Struct, frozen=True, kw_only=True):
-    """What to do where a plan needs a decision. ``resume_held`` is as given: ``ID``, ``group=NAME`` or ``@FILE``."""
+    """The decisions that a plan needs. ``resume_held`` is as typed: ``ID``, ``group=NAME`` or ``@FILE``."""
 
     unverified: Unverified = Unverified.WRITE
     resume_held: tuple[str, ...] = ()
@@ -75,7 +72,7 @@ class JournalOptions(Struct, frozen=True, kw_only=True):
 
 
 class RecordOptions(JournalOptions, frozen=True, kw_only=True):
-    """Which service is meant; ``None`` means what the environment says. A sandbox stands in for any service."""
+    """Which service is meant; ``None`` means the one that the environment names. A sandbox is used in its place."""
 
     base_url: str | None = None
     sandbox: str | None = None
@@ -98,12 +95,12 @@ class PlanningOptions(Options, frozen=True, kw_only=True):
 
 
 def options_of(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
-    """Return the options of this kind from values by name; what is not given has its default."""
+    """Make options of this kind from values by name; what is missing gets its default."""
     return convert(_nested(kind, given), kind)
 
 
 def _nested(kind: type[Struct], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is given in the shape of ``kind``, each value in the group that has a field of its name."""
+    """Nest flat values as ``kind`` does: each one goes into the group that has a field of its name."""
     nested: dict[str, Any] = {}
     for field in fields(kind):
         if isinstance(field.type, type) and issubclass(field.type, Struct):

@@ -1,6 +1,6 @@
-"""Where text goes: data to stdout, everything else to stderr, colours only where a terminal wants them.
+"""Where text goes: data to stdout, everything else to stderr, colours only to a terminal that wants them.
 
-In: strings of the renderers. Out: bytes on the two streams. Nothing else in the program prints.
+In: strings from the renderers. Out: bytes on the two streams. Nothing else in the program prints.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Output(Struct, frozen=True, kw_only=True):
         return wanted and stream.isatty()
 
     def show(self, ending: Ending) -> None:
-        """Write what an ending shows to stdout in the format asked for, and then what is to be said of it."""
+        """Write an ending's page to stdout in the chosen format, and then its errors, warnings and notes to stderr."""
         if (view := ending.view) is not None:
             match self.format:
                 case Format.JSON:
@@ -75,7 +75,7 @@ class Output(Struct, frozen=True, kw_only=True):
         self.remark(ending)
 
     def remark(self, ending: Ending) -> None:
-        """Write to stderr what is to be said of what an ending shows."""
+        """Write to stderr the errors, warnings and advice about what an ending shows."""
         for sentence in ending.errors:
             self.error(sentence)
         for sentence in ending.warnings:
@@ -103,7 +103,7 @@ class Output(Struct, frozen=True, kw_only=True):
             self.note(f"note: {sentence}")
 
     def warn(self, text: str) -> None:
-        """Write a warning to stderr, always."""
+        """Write a warning to stderr, even when quiet."""
         write(sys.stderr, f"{self.note_style.paint('warning:', Tone.NOTICE)} {text}\n")
 
     def warn_of(self, diagnostics: Iterable[Diagnostic]) -> None:
@@ -114,11 +114,11 @@ class Output(Struct, frozen=True, kw_only=True):
             self.warn(self._diagnostics_text([diagnostic]).rstrip("\n"))
 
     def error(self, text: str) -> None:
-        """Write an error to stderr, always; the command goes on to its own ending."""
+        """Write an error to stderr, even when quiet; the command goes on, and ends as it would."""
         write(sys.stderr, f"{self.note_style.paint('error:', Tone.BAD, Tone.STRONG)} {text}\n")
 
     def failure(self, error: ReconcilerError) -> None:
-        """Write the error that a command ended with to stderr, with the problems of the files where it has some."""
+        """Write the error that a command ended with to stderr, with the problems of the files if it has some."""
         from reconciler.core.errors import ConfigInvalid
 
         if isinstance(error, ConfigInvalid):
@@ -132,7 +132,7 @@ class Output(Struct, frozen=True, kw_only=True):
 
 
 def write(stream: TextIO, text: str) -> None:
-    """Write and flush; characters that the stream's encoding lacks become escapes instead of an error.
+    """Write and flush. Characters that the stream's encoding lacks become escapes instead of an error.
 
     The streams of a process don't raise: see :mod:`reconciler.cli.streams`.
     """
@@ -142,7 +142,7 @@ def write(stream: TextIO, text: str) -> None:
 
 
 def _columns(stream: TextIO) -> int | None:
-    """Return the width of the terminal behind a stream; ``None`` where there is none, and lines stay whole."""
+    """Return the width of a stream's terminal, in columns; ``None`` if it is not a terminal, so lines stay whole."""
     if not stream.isatty():
         return None
     try:

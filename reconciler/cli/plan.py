@@ -1,6 +1,6 @@
 """Plans: ``plan`` makes and shows one, ``drift`` looks in one for what moved, ``show`` shows a saved one.
 
-Nothing is written but the file of ``--out``.
+None of them writes anything but the file of ``--out``.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _save(made: Plan, out: str, reason: ExitReason, options: Options) -> None:
 
 
 def _why_unknown(made: Plan) -> str:
-    """Return why nobody knows what is unmanaged, ``""`` where that is known."""
+    """Return why nobody can tell what is unmanaged, in brackets; ``""`` if it is known."""
     match made.listing:
         case Listing.COMPLETE:
             return ""
@@ -97,7 +97,7 @@ def _why_unknown(made: Plan) -> str:
 def plan_ending(
     made: Plan, options: Options, found: Found, reason: ExitReason, *, errors: tuple[str, ...] = ()
 ) -> Ending:
-    """Return the ending that shows a plan; behind it stands what is blocked, over a guard, or not advised."""
+    """Return the ending that shows a plan, and after it what is blocked, over a guard, or advised against."""
     from reconciler.core.advice import OF_PLANS
     from reconciler.core.planfile import format_plan
     from reconciler.render.plan import plan_page
@@ -115,12 +115,13 @@ def plan_ending(
 
 
 def drift(options: PlanningOptions, found: Found) -> Ending:
-    """Read and compare, in the words of somebody who looks for what moved."""
+    """Make a plan, and show it as drift: what moved, instead of what apply would do."""
     from reconciler.core.planfile import format_plan
     from reconciler.render.compare import drift_page
 
     configuration = load_told(options.files, options.output, found)
-    # The files are their own base: what differs is no branch's doing, and the journal tells drift from pending.
+    # The files serve as their own base: then no difference counts as a change of a branch, and the journal tells
+    # drift from pending.
     made = _read_and_plan(options, configuration, base=configuration)
     found.plan, found.diagnostics = made, made.warnings
     blocked = blocked_text(made)

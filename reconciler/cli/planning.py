@@ -1,4 +1,4 @@
-"""Files and live state to a plan: the way that ``plan``, ``apply`` and ``drift`` share.
+"""Make a plan from files and live state, for ``plan``, ``apply`` and ``drift`` alike.
 
 In: options, a loaded configuration, an open service. Out: a :class:`~reconciler.core.plan.Plan`.
 """
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 
 class Reads(Struct, frozen=True, kw_only=True):
-    """What was read for a plan, wherever it comes from; times are UTC epoch milliseconds.
+    """What was read for a plan, from the service or a live file; times are UTC epoch milliseconds.
 
     ``memory`` is what the journal knew before the first read. ``now_ms`` is the service's time at these reads;
-    ``as_of_ms`` is set where they were saved earlier.
+    ``as_of_ms`` is set if they come from a live file.
     """
 
     base_url: str
@@ -65,12 +65,12 @@ async def make_plan(
     plans: Iterable[str] = (),
     journal: Journal | None = None,
 ) -> Plan:
-    """Read everything that is selected and plan; with what a ``base`` declares, every change gets its cause.
+    """Read everything that is selected and make a plan. With a ``base`` to compare with, every change gets its cause.
 
-    A ``journal`` that is open to write keeps what the reads prove of schedules.
-    ``plans`` are fingerprints whose unfinished attempts don't count: what an approved plan began may be gone on with.
-    Raises :class:`~reconciler.core.errors.ApiError` when the key is refused; any other failed read blocks its
-    portfolio only.
+    A ``journal`` that is open to write keeps what the reads prove about schedules. ``plans`` are fingerprints of
+    approved plans: writes that these began and did not finish don't make this plan stale, so they can be finished.
+    Raises :class:`~reconciler.core.errors.ApiError` when the key is refused; any other failed read blocks only its
+    own portfolio.
     """
     from reconciler.api.fleet import read_fleet
     from reconciler.core.evidence import observed
@@ -104,7 +104,7 @@ async def make_plan(
 
 
 def require_found(live: Mapping[PortfolioId, Live], base_url: str, account: str | None) -> None:
-    """Raise :class:`~reconciler.core.errors.NotExpected` where most of what was asked for is not found."""
+    """Raise :class:`~reconciler.core.errors.NotExpected` if most portfolios are not found, as with a wrong key."""
     if mostly_missing(live.values()):
         missing = sum(one.status is Status.NOT_FOUND for one in live.values())
         whose = f"the account {account}" if account is not None else "an account that can't be known"
@@ -115,14 +115,14 @@ def require_found(live: Mapping[PortfolioId, Live], base_url: str, account: str 
 
 
 def selected(options: PlanningOptions, configuration: Configuration) -> Mapping[PortfolioId, Desired]:
-    """Return the portfolios that the options are about. Raises for an id or group that is not among them."""
+    """Return the portfolios that the options select. Raises for an id or group that the files don't declare."""
     desired = select(configuration.desired, options.selection.selection, configuration.strategies)
     _require_selected("--again", options.policy.again, desired)
     return desired
 
 
 def policy_of(options: PlanningOptions, desired: Mapping[PortfolioId, Desired]) -> Policy:
-    """Return what the options decide; ``--resume-held`` names portfolios by id, by group, or in a file.
+    """Return the decisions that the options make; ``--resume-held`` names portfolios by id, by group, or in a file.
 
     Raises :class:`~reconciler.core.errors.UsageError` for an id or group that is not among the selected portfolios, and
     as :func:`ids_in` does.
@@ -164,7 +164,7 @@ def plan_of(
     from reconciler.core.evidence import believed, doubts_told
     from reconciler.core.planner import build_plan, with_causes
 
-    # What a look shows to be older than live, or of a time to come, is not believed.
+    # Records that the reads show to be older than what is live, or that come from the future, are not believed.
     records, doubts = believed(reads.memory, reads.fleet.live, now_ms=reads.now_ms)
     memory = replace(reads.memory, records=records)
     frame = Plan(
@@ -198,11 +198,11 @@ def plan_of(
 def _with_costs_and_advice(
     plan: Plan, desired: Mapping[PortfolioId, Desired], reads: Reads, told: Iterable[Diagnostic]
 ) -> Plan:
-    """Return the plan with what it costs and with the warnings that it gives reason for, after those of the files."""
+    """Return the plan with its costs, and with the warnings about it after those about the files."""
     from reconciler.core.advice import advise_plan
     from reconciler.core.cost import plan_cost
 
-    # A moment that has passed is no next run, however long the service goes on naming it.
+    # The service may go on naming a time that has passed; that is not a next run.
     now_ms = reads.now_ms
     changes = tuple(replace(c, next_run_ms=None) if (c.next_run_ms or now_ms) < now_ms else c for c in plan.changes)
     plan = replace(plan, changes=changes)
@@ -216,7 +216,7 @@ def _with_costs_and_advice(
 def parse_allow(allow: Iterable[str]) -> dict[Guarded, Allowed]:
     """Return the numbers of ``--allow WHAT=N`` values. Raises :class:`~reconciler.core.errors.UsageError`.
 
-    Only ``reach`` may be ``unknown``: everything else is counted in the plan itself.
+    Only ``reach`` may be ``unknown``: all other numbers are counted in the plan, so they are always known.
     """
     allowed: dict[Guarded, Allowed] = {}
     for text in allow:

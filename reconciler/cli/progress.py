@@ -1,7 +1,7 @@
-"""How far reading or applying is, on stderr: a bar on a terminal, and elsewhere a line every ten seconds.
+"""Progress on stderr while portfolios are read or changed: a bar on a terminal, elsewhere a line every ten seconds.
 
-In: events of reading and applying. Out: the bar, with the lines that are to stay above it; or plain lines, which a log
-of CI can hold. Nothing is shown of what takes less than the first interval.
+In: events of reading and applying. Out: the bar, and above it the lines that are to stay; or plain lines, as a CI log
+needs them. What takes less than the first interval shows nothing.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _ERASE: Final = "\r\x1b[K"
 
 
 class Timer(Protocol):
-    """A call that was put off."""
+    """A call that is made later."""
 
     def cancel(self) -> None:
         """Don't make it."""
 
 
 class Timers(Protocol):
-    """What is used of an event loop."""
+    """The part of an event loop that is used here."""
 
     def time(self) -> float:
         """Return seconds since some moment."""
@@ -139,7 +139,7 @@ class ReadProgress:
 
 
 class ApplyProgress:
-    """Prints a line a portfolio or strategy as soon as its outcome is known, and moves a bar on."""
+    """Prints a line for each portfolio or strategy as soon as its outcome is known, and moves a bar on."""
 
     def __init__(self, shown: Bar, output: Output) -> None:
         self._bar = shown
@@ -149,7 +149,7 @@ class ApplyProgress:
         """Show nothing: the bar says how many are left."""
 
     def finished(self, result: object) -> None:
-        """Print the outcome; what was not begun after a stop is one row of the report, and no line each."""
+        """Print the outcome. A change that was not begun after a stop gets no line; the report has one row for all."""
         if isinstance(result, Result) and result.outcome is not Outcome.NOT_ATTEMPTED:
             self._bar.line(in_columns(result_cells(result), RESULT_WIDTHS, self._style))
         self._bar.advance()

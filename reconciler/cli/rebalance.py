@@ -14,7 +14,7 @@ from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.options import FileOptions, Options, ServiceOptions
 from reconciler.cli.output import is_terminal
 from reconciler.cli.service import new_token, open_service, run_async
-from reconciler.cli.writing import open_to_write, said_yes, signals
+from reconciler.cli.writing import keep_results, open_to_write, said_yes, signals
 from reconciler.core.errors import JournalError, ReconcilerError, UsageError
 from reconciler.core.model import ApiVersion
 from reconciler.render.ending import Ending, PageView
@@ -75,7 +75,7 @@ def rebalance(options: RebalanceOptions, found: Found) -> Ending:
     chosen = named(options.portfolios, configuration, options.version)
     on_v2 = [one.id for one in chosen if not one.version.can.owns_schedule]
     if options.skip_schedule_validation and on_v2:
-        raise UsageError(f"--skip-schedule-validation is of v1, and {on_v2[0]} is managed by v2: leave it out.")
+        raise UsageError(f"--skip-schedule-validation is only for v1, and {on_v2[0]} is managed by v2: leave it out.")
     orders = _orders(chosen, options)
     warn_of_journal(options.service, configuration, options.output)
 
@@ -94,7 +94,7 @@ def _timeout_ms(options: RebalanceOptions) -> int:
     from reconciler.core.text import parse_duration
 
     if options.timeout is not None and not options.wait:
-        raise UsageError("--timeout is of --wait: add it.")
+        raise UsageError("--timeout says how long --wait follows a run: add --wait, or drop --timeout.")
     try:
         return parse_duration(options.timeout or DEFAULT_TIMEOUT)
     except ValueError as error:
@@ -144,9 +144,9 @@ def _targets(
 
 
 async def _ask(chosen: Sequence[Named], orders: Sequence[Order], options: RebalanceOptions, service: Service) -> None:
-    """Show the state of each and ask on the terminal; anything but yes asks Glider for nothing.
+    """Show the state of each portfolio and ask on the terminal; unless the answer is yes, Glider is asked for nothing.
 
-    Where none of them may run, nobody is asked: each is refused for its own reason.
+    If none of them may run, there is no question: each is refused with its own reason.
     """
     from reconciler.api.fleet import read_all
 
@@ -183,6 +183,8 @@ async def _carry_out(
             results = await follow_all(
                 results, api, clock=service.clock, observer=observer, timeout_ms=timeout_ms, stop=stop
             )
+            seen = {one: (result.rebalance,) for one, result in results.items() if result.rebalance is not None}
+            await keep_results(options.service, service, seen)
     report = RebalanceReport(
         results=tuple(results[one.id] for one in chosen), started_ms=started_ms, finished_ms=service.clock.now_ms()
     )
@@ -201,7 +203,7 @@ async def _trigger(
     stop: Stop,
     observer: _Lines,
 ) -> dict[PortfolioId, RebalanceResult]:
-    """Ask for the runs with the journal open; it is closed before any is followed, so that no apply waits for that."""
+    """Request the runs with the journal open. It is closed before they are followed: no apply must wait for that."""
     from reconciler import TOOL
     from reconciler.apply.announce import Announcer, settle_rebalances
     from reconciler.apply.trigger import trigger_all
@@ -232,7 +234,7 @@ async def _trigger(
 
 
 class _Lines:
-    """Says on stderr how rebalances go on, to a person who waits, or with -v; the result tells it all once more."""
+    """Reports the progress of rebalances on stderr, on a terminal or with -v. The result says all of it once more."""
 
     def __init__(self, output: Output, *, waits: bool) -> None:
         self._output = output
@@ -243,11 +245,11 @@ class _Lines:
             self._output.note(in_columns(cells, STEP_WIDTHS, self._output.note_style))
 
     def accepted(self, portfolio: PortfolioId, rebalance: str | None) -> None:
-        """Say that one runs."""
+        """Say that one was accepted."""
         self._say(accepted_cells(portfolio, rebalance))
 
     def moved(self, portfolio: PortfolioId, rebalance: Rebalance) -> None:
-        """Say how far one came; its end is said by :meth:`finished`."""
+        """Say how far one has come; :meth:`finished` tells its end."""
         if not rebalance.over:
             self._say(moved_cells(portfolio, rebalance))
 

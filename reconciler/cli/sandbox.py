@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SandboxOptions(Options, frozen=True, kw_only=True):
-    """The options of every command here: the sandbox's file."""
+    """The options that every command here has: the sandbox's file."""
 
     file: str = DEFAULT_SANDBOX
 

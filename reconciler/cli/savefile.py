@@ -1,8 +1,9 @@
 """Save what a command made: the file appears whole or not at all, and nothing else is touched.
 
 In: a path and text. Out: the file, or an error that says why not. Every file that a command writes for its user goes
-through here: a draft of a random name beside the target, which takes the target's name when it is complete. What is no
-regular file (a device, a FIFO, a folder) is never replaced, and no link is followed that a checkout may have planted.
+through here. A draft with a random name is written beside the target, and takes the target's name when it is complete.
+Only a regular file is ever replaced (not a device, a FIFO or a folder). Links are not followed, since a checkout may
+have planted them.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW",
 
 
 class _Place(Enum):
-    """What may be where the file is to appear."""
+    """What may stand at the path before the file is written."""
 
     NOTHING = "nothing"
     FILE = "a file, which is replaced"
 
 
 def require_place(path: str, *, what: str, new: bool = False) -> None:
-    """Raise what :func:`save` would raise for this path, or :func:`save_new`: for before a long read."""
+    """Raise now what :func:`save` (if ``new``, :func:`save_new`) would raise for this path after a long read."""
     with _naming(path, what):
         folder = Path(path).parent
         while new and not os.path.lexists(folder):  # it will be made
@@ -39,22 +40,22 @@ def require_place(path: str, *, what: str, new: bool = False) -> None:
 
 
 def save(path: str, text: str, *, what: str, largest: int | None = None) -> None:
-    """Write ``text`` to ``path``, in place of a file that is there. ``largest`` is a bound in bytes.
+    """Write ``text`` to ``path``, in place of a file that is there. ``largest`` is a limit in bytes.
 
-    Raises :class:`~reconciler.core.errors.ReconcilerError`, which names ``what``, as the others here do.
+    Raises :class:`~reconciler.core.errors.ReconcilerError`, which calls the file ``what``, as the others here do.
     """
     _put(path, text, what=what, place=_Place.FILE, largest=largest)
 
 
 def save_new(path: str, text: str, *, what: str) -> None:
-    """Write ``text`` to ``path``, where nothing may be; its folder is made where it is missing."""
+    """Write ``text`` to ``path``, where nothing may be yet; makes its folder if that is missing."""
     _put(path, text, what=what, place=_Place.NOTHING)
 
 
 def replace_file(path: str, before: bytes, after: bytes, *, what: str) -> None:
     """Write ``after`` to the file at ``path``, which must still hold ``before``.
 
-    A link stays one: what it leads to is replaced, as whoever edits it by hand would have it.
+    If ``path`` is a link, it stays one and the file that it leads to is replaced, as an editor would do.
     """
     _put(path, after, what=what, place=_Place.FILE, before=before)
 
@@ -68,7 +69,7 @@ def _put(
     before: bytes | None = None,
     largest: int | None = None,
 ) -> None:
-    """Write a draft and give it the name; with ``before``, only to a file that still holds that."""
+    """Write a draft and give it the target's name; with ``before``, only if the file still holds that text."""
     from reconciler.core.errors import ReconcilerError
 
     with _naming(path, what):
@@ -96,7 +97,7 @@ def _put(
 
 @contextmanager
 def _naming(path: str, what: str) -> Iterator[None]:
-    """Turn the errors of the system into ours, which say what could not be saved where."""
+    """Turn errors of the system into ours, which say what could not be saved, where and why."""
     from reconciler.core.errors import ReconcilerError
 
     try:
@@ -116,7 +117,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _require_folder(folder: Path) -> None:
-    """Raise :class:`OSError` where no file can be made in a folder, as it is not there or belongs to somebody else."""
+    """Raise :class:`OSError` if no file can be made in a folder: it is not there, or belongs to somebody else."""
     if not os.path.lexists(folder):
         raise OSError(None, f"there is no folder {folder}; make it first")
     if not folder.is_dir():
@@ -126,9 +127,9 @@ def _require_folder(folder: Path) -> None:
 
 
 def _mode(whole: Path, place: _Place) -> int | None:
-    """Return the permissions of the file that is replaced, ``None`` where nothing is.
+    """Return the permissions of the file that will be replaced; ``None`` if there is none.
 
-    Raises :class:`OSError` for what is not to be replaced.
+    Raises :class:`OSError` if what is there must not be replaced.
     """
     try:
         found = os.lstat(whole).st_mode
@@ -146,7 +147,7 @@ def _mode(whole: Path, place: _Place) -> int | None:
 
 
 def _draft(whole: Path, content: bytes, mode: int | None) -> Path:
-    """Write a file of a name that nobody can guess beside the target; return it, or leave nothing behind."""
+    """Write a file beside the target, under a name that nobody can guess; on an error, leave nothing behind."""
     draft = whole.with_name(f".reconciler-{os.urandom(8).hex()}.tmp")
     descriptor = os.open(draft, _FLAGS, 0o666)
     try:
@@ -163,7 +164,7 @@ def _draft(whole: Path, content: bytes, mode: int | None) -> Path:
 
 
 def _name(draft: Path, whole: Path) -> None:
-    """Give a finished file its name. Raises :class:`FileExistsError` where something has it by now."""
+    """Give a finished file its name. Raises :class:`FileExistsError` if something has that name by now."""
     try:
         os.link(draft, whole)  # unlike a rename, it never takes the place of another file
     except FileExistsError:

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _TICKS = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
-"""The clock that runs on while the machine sleeps: Linux has one of its own, and macOS's monotonic clock does."""
+"""A clock that goes on while the machine sleeps: on Linux a separate one, on macOS the monotonic clock."""
 
 
 class SystemClock(Struct, frozen=True):
-    """The real time, ``ahead_ms`` ahead of it where a sandbox's clock is."""
+    """The machine's clock; for a sandbox that was moved ahead, ``ahead_ms`` milliseconds ahead of it."""
 
     ahead_ms: int = 0
 
@@ -47,7 +47,7 @@ class SystemClock(Struct, frozen=True):
         return time.time_ns() // 1_000_000 + self.ahead_ms
 
     def ticks_ms(self) -> int:
-        """Return milliseconds from some start that only grow, also while the machine sleeps."""
+        """Return milliseconds since some moment. They never go back, and go on while the machine sleeps."""
         return (time.monotonic_ns() if _TICKS is None else time.clock_gettime_ns(_TICKS)) // 1_000_000
 
     async def sleep(self, seconds: float) -> None:
@@ -60,8 +60,8 @@ class SystemClock(Struct, frozen=True):
 class Service(Struct, frozen=True, kw_only=True):
     """An open Glider. ``label`` names it in plans and in the journal.
 
-    ``account`` is whom the key belongs to, ``None`` where that can't be known; ``remarks`` is what people should be
-    told of that.
+    ``account`` is whom the key belongs to, ``None`` if that can't be known; ``remarks`` are sentences about that for
+    people.
     """
 
     api: Glider
@@ -88,10 +88,10 @@ async def open_service(
 ) -> AsyncIterator[Service]:
     """Open the service, or the sandbox, that the options name; close it at the end.
 
-    ``portfolios`` tell which API each of them is managed by; one that is not among them is taken for v1's. Whom the
-    files ``expect`` is compared: the URL before the key is sent anywhere, the account before anything is read. Where
-    the account can't be known, a command that ``writes`` must not go on. Raises
-    :class:`~reconciler.core.errors.NotExpected`. Nobody expects anything of a sandbox.
+    ``portfolios`` tell which API manages each of them; any other id counts as v1's. The service is compared with what
+    the files ``expect``: the URL before the key is sent anywhere, the account before anything is read. If the account
+    can't be known, a command that ``writes`` must not go on. Raises :class:`~reconciler.core.errors.NotExpected`. For a
+    sandbox nothing is compared.
     """
     from reconciler.api.client import Glider
     from reconciler.api.key import read_account
@@ -133,7 +133,7 @@ async def _open_sandbox(file: str, parallelism: int) -> AsyncIterator[tuple[str,
 
 
 def _require_no_portfolio(file: str) -> None:
-    """Raise :class:`~reconciler.core.errors.UsageError` for what looks like an id where a sandbox's file is named."""
+    """Raise :class:`~reconciler.core.errors.UsageError` if ``--sandbox`` got what looks like a portfolio's id."""
     if is_id(file) and not Path(file).exists():
         repair = f"Is {file} a portfolio? Name it with `--target {file}`, or put it before: `status {file} --sandbox`."
         raise UsageError(f"there is no file {file}, and `--sandbox` takes a file", repair)
@@ -152,7 +152,7 @@ def _transport(
 
 
 def base_url_of(options: RecordOptions) -> str:
-    """Return the service's URL in its one spelling: the one given, else the environment's, else Glider's own."""
+    """Return the service's URL, normalised: the one given, else the environment's, else Glider's own."""
     from reconciler.core.endpoint import checked_base_url
 
     given = options.base_url
@@ -160,12 +160,12 @@ def base_url_of(options: RecordOptions) -> str:
 
 
 def proxy_of(options: ServiceOptions) -> str | None:
-    """Return the proxy: the one given, else the one that the environment names for us alone."""
+    """Return the proxy: the one given, else that of GLIDER_PROXY. The usual proxy variables are not used."""
     return options.proxy if options.proxy is not None else os.environ.get("GLIDER_PROXY") or None
 
 
 def _account_remarks(expected: Expect, account: str | None, *, writes: bool) -> tuple[str, ...]:
-    """Return what to tell where the files expect an account and nobody knows whose key this is."""
+    """Return what to say if the files expect an account, but whose key this is can't be known."""
     from reconciler.core.errors import NotExpected
 
     if expected.account is None or account is not None:
@@ -184,8 +184,8 @@ def versions_of(portfolios: Iterable[Desired | Change]) -> dict[PortfolioId, Api
 def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str] = ()) -> Memory:
     """Return what the journal knows of a service, without creating one.
 
-    To be asked for before anything is read from the service. ``plans`` are fingerprints whose unfinished attempts don't
-    count as writes.
+    Call it before anything is read from the service. ``plans`` are fingerprints whose unfinished attempts don't count
+    as writes.
     """
     from reconciler.apply.journal import read_memory
 
@@ -199,7 +199,7 @@ def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str]
 
 
 def new_token() -> str:
-    """Return what tells one write from every other: six hexadecimal digits."""
+    """Return a token that tells one write from all others: six random hexadecimal digits."""
     from secrets import token_hex
 
     return token_hex(3)
@@ -208,8 +208,8 @@ def new_token() -> str:
 class Terminated(SystemExit):
     """SIGTERM came while nothing was being written: the command ends where it is, and says so.
 
-    A ``SystemExit``, because asyncio takes any other error that a signal raises inside a socket's callback for a broken
-    connection, and goes on.
+    It is a ``SystemExit`` because of asyncio: it would take any other exception, raised by a signal inside a socket's
+    callback, for a broken connection and go on.
     """
 
 
@@ -222,8 +222,8 @@ def ending_signals() -> tuple[signal.Signals, ...]:
 
 
 def run_async(main: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-    """Run a command's coroutine to its end. Raises :class:`Terminated` on SIGTERM or SIGHUP, as asyncio does
-    KeyboardInterrupt on SIGINT; an apply takes them over while it writes."""
+    """Run a command's coroutine to its end. Raises :class:`Terminated` on SIGTERM or SIGHUP, just as asyncio raises
+    KeyboardInterrupt on SIGINT. While an apply writes, it handles these signals itself."""
     import asyncio
 
     if threading.current_thread() is not threading.main_thread():

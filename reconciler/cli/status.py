@@ -79,20 +79,20 @@ def status(options: StatusOptions, found: Found) -> Ending:
 
 
 def _require_sense(options: StatusOptions) -> None:
-    """Raise :class:`~reconciler.core.errors.UsageError` for options that say nothing together."""
+    """Raise :class:`~reconciler.core.errors.UsageError` for options that make no sense together."""
     if options.no_results and options.fail_on:
-        raise UsageError("--fail-on needs the results that --no-results leaves out.")
+        raise UsageError("--fail-on needs the results, and --no-results leaves them out: drop one of the two.")
     if options.portfolio is not None:
         if options.selection != SelectionOptions() or options.out:
-            raise UsageError("ID is the only portfolio shown, in detail: drop the options that choose, and --out.")
+            raise UsageError("`status ID` shows that portfolio only: drop --target, --exclude, --select and --out.")
     elif options.version is not None:
-        raise UsageError("--api is of a portfolio that no file declares: name it, status ID --api v2.")
+        raise UsageError("--api is for a portfolio that no file declares: name it, as in `status ID --api v2`.")
     if options.watch is None:
         return
     if options.output.is_json or not is_terminal(sys.stdout):
-        raise UsageError("--watch draws on a terminal. Without one, or for JSON, call status again by yourself.")
+        raise UsageError("--watch needs a terminal, and does not print JSON. Drop it, and call status again and again.")
     if options.fail_on or options.out:
-        raise UsageError("--watch goes on until it is interrupted: drop --fail-on and --out.")
+        raise UsageError("--watch goes on until Ctrl-C, so nothing can be saved or judged: drop --fail-on and --out.")
 
 
 def _table(options: StatusOptions, found: Found) -> Ending:
@@ -222,7 +222,7 @@ async def _rows(
 def _asked(
     options: StatusOptions, live: Iterable[Live], versions: Mapping[PortfolioId, ApiVersion], service: Service
 ) -> list[LastRunQuery]:
-    """Return what to ask of each portfolio; the journal is only opened for the ids of v2 operations."""
+    """Return what to ask about each portfolio. The journal is opened only to learn the ids of v2 operations."""
     from reconciler.api.fleet import LastRunQuery
 
     operations: Mapping[PortfolioId, str] = {}
@@ -261,7 +261,7 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
 async def _watched(
     look: Callable[[], Awaitable[Page]], seconds: int, service: Service, output: Output, found: Found
 ) -> Ending:
-    """Show it until somebody interrupts; the ending is for a terminal that has gone."""
+    """Show it again and again until somebody interrupts. It only returns an ending when the terminal has gone."""
     import shutil
 
     def size() -> tuple[int, int]:
@@ -321,8 +321,8 @@ def _unless_refused(error: ApiError) -> ApiError:
 def table_reason(rows: Sequence[StatusRow], *, fail_on_failed: bool, others: Sequence[ApiError] = ()) -> ExitReason:
     """Return what a table exits with: the one reason that all failures share, else a plain error.
 
-    Results that could not be read count like reads; one that the service no longer has does not. Only when asked for,
-    a last rebalance that went wrong is an error. ``others`` are failed reads that no row shows.
+    A result that could not be read counts as a failed read; one that the service no longer has does not count. A last
+    rebalance that went wrong is an error only with ``--fail-on``. ``others`` are failed reads that no row shows.
     """
     failures = [*others, *(row.live.failure for row in rows)]
     failures += [row.last.failure for row in rows if row.last is not None]
@@ -330,7 +330,7 @@ def table_reason(rows: Sequence[StatusRow], *, fail_on_failed: bool, others: Seq
 
 
 def detail_reason(view: PortfolioView, *, fail_on_failed: bool) -> ExitReason:
-    """Return what one portfolio exits with; one that is not there is an error, since it was asked for by its id."""
+    """Return what one portfolio exits with. If it is not there, that is an error, since somebody asked for that id."""
     recent = view.recent or ()
     failures = [view.live.failure, *view.failures, *(one.failure for one in recent)]
     failed = fail_on_failed and len(recent) > 0 and recent[0].went_wrong
@@ -338,6 +338,6 @@ def detail_reason(view: PortfolioView, *, fail_on_failed: bool) -> ExitReason:
 
 
 def _reason(failures: Iterable[ApiError | None], *, wrong: bool) -> ExitReason:
-    """Return what these failures exit with; what the service no longer has is no failure of ours."""
+    """Return what these failures exit with. A result that the service no longer has is not a failure."""
     counted = [one for one in failures if one is not None and one.kind is not FailureKind.NOT_FOUND]
     return shared_reason([*counted, *([None] if wrong else [])])

@@ -1,7 +1,7 @@
-"""The strategies' way into a plan, for the commands that make one: read cadences, count what a change would reach.
+"""The strategies of a plan: read their cadences, and count how many portfolios a change would reach.
 
-In: options, a loaded configuration, an open service. Out: what :mod:`reconciler.core.planner` needs, or nothing
-where no strategy is selected, so a fleet without strategies never pays for them.
+In: options, a loaded configuration, an open service. Out: what :mod:`reconciler.core.planner` needs, or nothing if no
+strategy is selected, so that a fleet without strategies never pays for them.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 async def read_strategies(
     options: PlanningOptions, configuration: Configuration, service: Service, fleet: Fleet, memory: Memory
 ) -> Strategies | None:
-    """Read every selected strategy; ``None`` where there is none. ``memory`` is the journal's.
+    """Read every selected strategy; ``None`` if none is selected. ``memory`` is what the journal knows.
 
-    Enrolled portfolios are counted only for a strategy that would change: in the list that ``fleet`` holds, else in one
-    read for it. Raises :class:`~reconciler.core.errors.ApiError` when the key is refused.
+    Enrolled portfolios are counted only for a strategy that would change: in the list of ``fleet`` if there is one,
+    else in a list that is read for this. Raises :class:`~reconciler.core.errors.ApiError` when the key is refused.
     """
     desired = select_strategies(configuration.strategies, options.selection.selection)
     if not desired:
@@ -47,9 +47,9 @@ async def read_strategies(
 def saved_strategies(
     options: PlanningOptions, configuration: Configuration, found: LiveFile, fleet: Fleet
 ) -> Strategies | None:
-    """Return the selected strategies as a live file holds them; ``None`` where there is none.
+    """Return the selected strategies as a live file holds them; ``None`` if none is selected.
 
-    One that it does not hold is blocked. Enrolled portfolios are counted in its list.
+    A strategy that the file lacks is blocked. Enrolled portfolios are counted in the file's list.
     """
     desired = select_strategies(configuration.strategies, options.selection.selection)
     if not desired:
@@ -97,7 +97,7 @@ def _changing(
 
 
 def _counted(changing: Iterable[StrategyId], count: Callable[[str], int | None] | None) -> dict[StrategyId, int]:
-    """Return a number for each strategy; it lacks what can't be counted."""
+    """Return the number of portfolios of each strategy, without those that can't be counted."""
     counted = {strategy: count(strategy) for strategy in changing} if count is not None else {}
     return {strategy: number for strategy, number in counted.items() if number is not None}
 

@@ -1,7 +1,7 @@
-"""The standard streams of a process, made to last: a write that fails never ends the command that wrote.
+"""Standard streams on which a failed write never ends the command: an apply goes on when its log is full.
 
-In: the streams that Python opened. Out: streams whose writes don't raise; the first failure is kept, and whoever ends
-the command asks for it. So an apply goes on when its log is full or its reader has gone, whichever library is writing.
+In: the streams that Python opened. Out: streams whose writes don't raise, whichever library writes. The first failure
+is kept, and the end of the program asks for it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _FIRST_FREE: Final = 3
 
 
 class Lasting(io.RawIOBase):
-    """The raw side of a stream: what can't be written is dropped, and so is all that follows."""
+    """The raw side of a stream. If a write fails, its bytes and all that follow are dropped."""
 
     def __init__(self, raw: io.RawIOBase, failure: OSError | None = None) -> None:
         self._raw = raw
         self.failure = failure
-        """Why nothing arrives any more; ``None`` as long as it does."""
+        """Why nothing arrives any more; ``None`` as long as writes work."""
 
     @property
     def name(self) -> object:
@@ -66,7 +66,7 @@ class Lasting(io.RawIOBase):
 
 
 def make_lasting() -> None:
-    """Replace the standard streams of this process; one that was closed before the start is opened on nothing."""
+    """Replace the standard streams of this process; one that was closed at the start becomes the null device."""
     _fill_gaps()
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - it is open as long as the process is
@@ -75,7 +75,8 @@ def make_lasting() -> None:
 
 
 def _fill_gaps() -> None:
-    """Open the null device where a standard descriptor is closed: the next file, a journal, would get its number."""
+    """Open the null device for each closed standard descriptor. Otherwise the journal could get its number, and what
+    is meant for stderr would be written into it."""
     while True:
         descriptor = os.open(os.devnull, os.O_RDWR)
         if descriptor >= _FIRST_FREE:
@@ -105,11 +106,11 @@ def open_lasting(path: Path) -> TextIO:
 
 
 def failure_of(stream: TextIO) -> OSError | None:
-    """Return why what was written to a stream did not arrive; ``None`` where it did, or nobody can know."""
+    """Return why output to a stream was lost; ``None`` if it arrived, or if that can't be known."""
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
     return raw.failure if isinstance(raw, Lasting) else None
 
 
 def is_lost(failure: OSError | None) -> bool:
-    """Return whether that is an error: a reader that has gone, as ``head`` does, has read all it wanted."""
+    """Return whether a failure counts as lost output. A reader that has gone, such as ``head``, has all it wanted."""
     return failure is not None and failure.errno != EPIPE

@@ -1,7 +1,7 @@
-"""Show a table again and again in its place on a terminal.
+"""Redraw a table in its place on a terminal, again and again.
 
-In: something that makes the text anew, a clock. Out: frames, until somebody interrupts. Moves the cursor by itself; the
-text has its colours already.
+In: a function that makes the text anew, and a clock. Out: frames, until somebody interrupts. It moves the cursor
+itself; the text has its colours already.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ async def watch(
     draw: Callable[[str], None],
     size: Callable[[], tuple[int, int]],
 ) -> None:
-    """Draw what ``look`` returns every so often, until an exception, as an interruption is, or the terminal has gone.
+    """Draw what ``look`` returns every so many seconds, until an exception (such as Ctrl-C) or the terminal's end.
 
-    ``size`` returns columns and lines of the terminal, which may change meanwhile.
+    ``size`` returns the terminal's columns and lines, which may change meanwhile.
     """
     draw(_CLEAR)
     while failure_of(sys.stdout) is None:
@@ -46,7 +46,7 @@ async def watch(
 
 
 def frame(head: str, text: str, *, columns: int, lines: int) -> str:
-    """Return a text as one screen: no line wider than it, none more than it has, and the last one always among them."""
+    """Cut a text to one screen: as many lines as fit, each cut to the width; the last line is always kept."""
     body = text.rstrip("\n").split("\n")
     room = max(lines - 3, 2)  # the head, an empty line, and one where the cursor stays
     if len(body) > room:

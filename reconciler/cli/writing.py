@@ -1,4 +1,4 @@
-"""What every command that writes to Glider needs: the journal for itself, an answer from a person, and a way to stop.
+"""What every command that writes to Glider needs: the journal's lock, an answer from a person, and a way to stop.
 
 In: options, an open service, signals. Out: an open journal, yes or no, the reason to exit with.
 """
@@ -7,34 +7,75 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import signal
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from reconciler.cli.journalplace import make_folder, require_untracked
-from reconciler.core.errors import ExitReason, JournalBusy, UsageError
+from reconciler.core.errors import ExitReason, JournalBusy, JournalError, UsageError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.apply.journal import SqliteJournal
     from reconciler.apply.run import Stop
     from reconciler.cli.options import JournalOptions
     from reconciler.cli.service import Service
+    from reconciler.core.model import PortfolioId
+    from reconciler.core.rebalance import Rebalance
+    from reconciler.core.report import Origin
 
+TOLD_BY: Final = {
+    "who": ("GITHUB_TRIGGERING_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_USER_ID"),
+    "commit": ("GITHUB_SHA", "CI_COMMIT_SHA", "GIT_COMMIT"),
+    "pull_request": ("GITHUB_REF", "CI_MERGE_REQUEST_IID", "CHANGE_ID"),
+    "ci_run": ("GITHUB_RUN_ID", "CI_PIPELINE_ID", "BUILD_TAG"),
+}
+"""Which variables of GitHub, GitLab and Jenkins tell where a run comes from; the first that is there counts."""
+_SECRETS: Final = ("GLIDER_API_KEY", "GITHUB_TOKEN", "CI_JOB_TOKEN")
+_LOOKS_LIKE: Final = {
+    "commit": re.compile(r"([0-9A-Fa-f]{7,64})"),
+    "pull_request": re.compile(r"(?:refs/pull/)?([0-9]{1,20})(?:/(?:merge|head))?"),
+}
 _LOOK_AGAIN_SECONDS = 0.1
 """How often to see whether another apply has ended."""
 
 
+def this_process() -> str:
+    """Return what names this process to those who wait for the journal."""
+    return f"process {os.getpid()} on {platform.node()}"
+
+
+def origin_of(environ: Mapping[str, str]) -> Origin:
+    """Return where a run comes from, as CI tells it in these variables.
+
+    What is no commit and no number of a pull request is left out (a branch has none), and so is what holds a secret.
+    """
+    from reconciler.core.report import Origin
+    from reconciler.core.text import label
+
+    secrets = [secret for one in _SECRETS if (secret := environ.get(one, "").strip())]
+    found = {}
+    for name, variables in TOLD_BY.items():
+        text = next((environ[one] for one in variables if environ.get(one)), "")
+        if name in _LOOKS_LIKE:
+            match = _LOOKS_LIKE[name].fullmatch(text)
+            text = match[1] if match is not None else ""
+        found[name] = None if any(secret in text for secret in secrets) else label(text)
+    return Origin(**found)
+
+
 def said_yes(question: str) -> bool:
-    """Ask on the terminal; only ``yes`` is one. Raises KeyboardInterrupt, also for one that came just before."""
+    """Ask on the terminal; only ``yes`` means yes. Raises KeyboardInterrupt, even for a Ctrl-C just before the call."""
     import asyncio
 
-    # asyncio turns the first Ctrl-C into a request to the loop, which waits here for an answer and would not hear it.
+    # asyncio turns the first Ctrl-C into a request to the event loop. That waits here for the answer, and would not see
+    # the request.
     heard = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         task = asyncio.current_task()
@@ -48,9 +89,9 @@ def said_yes(question: str) -> bool:
 
 
 async def open_to_write(options: JournalOptions, service: Service, *, lock_timeout: str) -> SqliteJournal:
-    """Open the journal, waiting for another apply as long as ``lock_timeout`` says, as in ``10s``.
+    """Open the journal; wait for another apply as long as ``lock_timeout`` says, as in ``10s``.
 
-    A signal ends the wait. The journal's folder is made where it is missing. Raises
+    A signal ends the wait. The journal's folder is made if it is missing. Raises
     :class:`~reconciler.core.errors.JournalError`, also for a journal that Git tracks.
     """
     from asyncio import sleep
@@ -74,7 +115,8 @@ async def open_to_write(options: JournalOptions, service: Service, *, lock_timeo
                 base_url=service.label,
                 account=service.account,
                 now_ms=service.api.service_ms,
-                process=f"process {os.getpid()} on {platform.node()}",
+                process=this_process(),
+                origin=origin_of(os.environ),
             )
         except JournalBusy:
             if monotonic() >= patience_ends:
@@ -82,11 +124,26 @@ async def open_to_write(options: JournalOptions, service: Service, *, lock_timeo
             await sleep(_LOOK_AGAIN_SECONDS)
 
 
+async def keep_results(
+    options: JournalOptions, service: Service, results: Mapping[PortfolioId, Sequence[Rebalance]]
+) -> None:
+    """Let the journal remember what was just read of rebalances, so that others need not ask for it again.
+
+    Where the journal may not be written to, or another command is at it, nothing is kept, and nothing is said: what was
+    read is shown all the same. No journal is made for it.
+    """
+    with suppress(JournalError, OSError):
+        if results and options.journal_path.is_file():
+            with await open_to_write(options, service, lock_timeout="0s") as journal:
+                journal.keep_results(results)
+
+
 @contextmanager
 def signals(stop: Stop) -> Iterator[list[ExitReason]]:
-    """Let the first SIGINT, SIGTERM or SIGHUP settle what is under way; yields the reason to exit with, once one came.
+    """Let the first SIGINT, SIGTERM or SIGHUP only stop new work, so that writes in flight are settled.
 
-    A second one ends the program at once: the journal has every intent, so nothing is lost by it.
+    Yields a list that holds the reason to exit with, once a signal came. A second signal ends the program at once: the
+    journal has every intent, so nothing is lost.
     """
     import asyncio
 
@@ -111,5 +168,5 @@ def signals(stop: Stop) -> Iterator[list[ExitReason]]:
 
 
 def _handle(loop: AbstractEventLoop, number: int, on: Any, reason: ExitReason) -> Any:
-    """Route a signal into the event loop, on systems whose loop can't do that itself, too; return the old handler."""
+    """Route a signal into the event loop, even on systems whose loop can't do that itself; return the old handler."""
     return signal.signal(number, lambda *_: loop.call_soon_threadsafe(on, reason))

@@ -289,7 +289,8 @@ class _Explanation:
             return "remove it; files never say where the key goes, GLIDER_BASE_URL does"
         if not path and isinstance(value, dict):  # an entry that stands beside its section
             for field in table.fields:
-                if isinstance(field.kind, Keyed) and set(field.kind.each.required) & value.keys():
+                each = field.kind.each if isinstance(field.kind, Keyed) else None
+                if isinstance(each, FieldTable) and set(each.required) & value.keys():
                     return f"indent it under `{field.name}`"
         return ""
 

@@ -18,7 +18,7 @@ from reconciler.core.errors import UsageError
 from reconciler.core.fields import PORTFOLIO_FIELDS, STRATEGY_FIELDS, unfit
 from reconciler.core.forms import Form
 from reconciler.core.model import ApiVersion, Silence, strategy_of
-from reconciler.core.tables import FieldSpec, FieldTable, fields_of
+from reconciler.core.tables import FieldSpec, FieldTable, Keyed, fields_of
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
@@ -125,6 +125,15 @@ def _rows(field: FieldSpec, layers: Sequence[Layer], above: str = "") -> Iterato
     if isinstance(field.kind, FieldTable):
         found = [row for inner in field.kind.fields for row in _rows(inner, layers, f"{name}.") if row.span]
         yield from found or [Explained(name, "", NOT_DECLARED, None)]
+        return
+    if isinstance(field.kind, Keyed):
+        near: dict[str, Layer] = {}
+        for layer in reversed(layers):
+            near.update(dict.fromkeys((key for key in layer.values if key.startswith(f"{name}.")), layer))
+        for key, layer in sorted(near.items()):
+            yield Explained(key, layer.values[key], layer.label, layer.spans[key])
+        if not near:
+            yield Explained(name, "", NOT_DECLARED, None)
         return
     for layer in layers:
         if field.target in layer.values and isinstance(field.kind, Form):

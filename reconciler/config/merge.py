@@ -25,7 +25,7 @@ from reconciler.core.fields import (
 )
 from reconciler.core.guards import Guards
 from reconciler.core.model import Origin, Paths, Silence, StrategyDesired, StrategyId
-from reconciler.core.tables import FieldTable, fields_of, readers_of
+from reconciler.core.tables import FieldTable, Keyed, fields_of, readers_of
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def decode(
 
     Where the entry is not ``sound``, a field that breaks the schema is ``None``: it can't be used, but what else is
     wrong can be said at once, and the ``None`` keeps a farther layer's value from showing through, which would be
-    blamed for what nobody wrote. Silences are values of their own until :func:`gather`.
+    blamed for what nobody wrote. Silences and labels are values of their own until :func:`gather`.
     """
     values: dict[str, Any] = {}
     readers = readers_of(table)
@@ -90,13 +90,15 @@ def decode(
                 values[target] = value if read is None else read(value)
             else:
                 values[target] = None
-        elif isinstance(value, Node):  # costs, silence; anything else was reported
+        elif isinstance(value, Node):  # costs, silence, labels; anything else was reported
             values.update(_decode_inner(document, value, (*path, name), table))
     return values
 
 
 def _decode_inner(document: Document, entry: Node, path: FieldPath, above: FieldTable) -> dict[str, Any]:
     field = fields_of(above).get(path[-1])
+    if field is not None and isinstance(field.kind, Keyed):
+        return {f"{field.target}.{key}": word for key, word in entry.items() if (*path, key) not in document.broken}
     if field is None or not isinstance(field.kind, FieldTable):
         return {}
     known = readers_of(field.kind)
@@ -114,14 +116,20 @@ def _decode_inner(document: Document, entry: Node, path: FieldPath, above: Field
     return decode(document, {name: value for name, (_, value) in sound.items()}, path, table=field.kind)
 
 
-_SILENCES: Final = frozenset(field.target for field in SILENCE_FIELDS.fields)
+_LABEL: Final = "labels."
+
+
+def needs_gathering(values: Mapping[str, Any]) -> bool:
+    """Whether :func:`gather` would change these values."""
+    return any("." in name for name in values)
 
 
 def gather(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of one or more layers laid over one another with their silences as one."""
-    silences = tuple(value for name, value in values.items() if name in _SILENCES)
-    kept = {name: value for name, value in values.items() if name not in _SILENCES}
-    return {**kept, "silences": silences} if silences else kept
+    """Return the values of one or more layers laid over one another with their silences as one, and their labels."""
+    labels = {name.removeprefix(_LABEL): values[name] for name in sorted(values) if name.startswith(_LABEL)}
+    silences = tuple(value for value in values.values() if isinstance(value, Silence))
+    kept = {name: value for name, value in values.items() if "." not in name}
+    return kept | ({"silences": silences} if silences else {}) | ({"labels": labels} if labels else {})
 
 
 def spans_of(document: Document, entry: Node, *only: str) -> dict[str, SourceSpan]:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.config.check import Suggestions
 from reconciler.config.document import Document, Node, error
-from reconciler.config.merge import Layer, Sections, decode, gather, spans_of, twice
+from reconciler.config.merge import Layer, Sections, decode, gather, needs_gathering, spans_of, twice
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
-from reconciler.core.fields import PAIRS, PORTFOLIO_FIELDS, SILENCE_FIELDS, unfit
+from reconciler.core.fields import PAIRS, PORTFOLIO_FIELDS, unfit
 from reconciler.core.model import ApiVersion, Desired, Origin, PortfolioId
 from reconciler.core.text import harmless
 
@@ -34,7 +34,6 @@ _NEEDS_AN_API: Final = frozenset(
     field.target for field in PORTFOLIO_FIELDS.fields if field.owns_schedule is False and not field.layered
 )
 """What only a portfolio on an API without schedules of portfolios can have; the default API is another one."""
-_SILENCES: Final = frozenset(field.target for field in SILENCE_FIELDS.fields)
 _MOST_REMEMBERED: Final = 4096
 
 
@@ -58,7 +57,7 @@ class Resolution:
         self._below: dict[str, dict[str, Any]] = {NO_GROUP: dict(sections.defaults.values)}
         for name, group in sections.groups.items():
             self._below[name] = {**sections.defaults.values, **group.values}
-        self._silent = any(not _SILENCES.isdisjoint(values) for values in self._below.values())
+        self._gathers = any(map(needs_gathering, self._below.values()))
         for layer in (sections.defaults, *sections.groups.values()):
             for field, complaint in self._complaints(layer.values):
                 self._report(field, complaint, layer.address, layer.spans[field.name])
@@ -102,7 +101,7 @@ class Resolution:
             if len(self._fine) >= _MOST_REMEMBERED:
                 self._fine.clear()
             self._fine.add(ruled)
-        return gather(values) if self._silent or "silence" in entry else values
+        return gather(values) if self._gathers or "silence" in entry or "labels" in entry else values
 
     def _settle_api(
         self, document: Document, entry: Node, path: FieldPath, own: Mapping[str, Any], values: dict[str, Any]

@@ -115,10 +115,14 @@ def decide(
 
 
 def _with_origin(decision: Decision, desired: Desired | StrategyDesired) -> Decision:
-    """Return a decision with the name of what it is about, and the place where that is declared."""
-    if isinstance(decision, Unchanged):
-        return decision
-    return replace(decision, name=desired.name, source=desired.origin)
+    """Return a decision with the name of what it is about, whom to ask, and the place where that is declared."""
+    match decision:
+        case Unchanged():
+            return decision
+        case Held() | Blocked() | Moved() if isinstance(desired, Desired):
+            return replace(decision, name=desired.name, owner=desired.owner, source=desired.origin)
+        case _:
+            return replace(decision, name=desired.name, source=desired.origin)
 
 
 class _Case(Struct, frozen=True):

@@ -22,6 +22,8 @@ from reconciler.core.forms import (
     CHAIN,
     FLAG,
     GROUP_NAME,
+    LABEL_KEY,
+    LABEL_VALUE,
     Complaint,
     Form,
     duration_form,
@@ -154,7 +156,7 @@ _NAME: Final = FieldSpec(
     about="A label for people, shown beside the id; never sent. One line of up to 200 characters.",
     examples=["Growth index"],
     repair="write one line of text; quote it if it looks like a number",
-    words=("label", "title"),
+    words=("title",),
 )
 
 
@@ -362,6 +364,20 @@ PORTFOLIO_FIELDS: Final = FieldTable(
             about="Who to ask, for people; never sent. One line of up to 200 characters.",
             examples=["treasury@example.com"],
             repair="write one line of text; quote it if it looks like a number",
+            layered=True,
+        ),
+        FieldSpec(
+            name="labels",
+            kind=Keyed(
+                key=LABEL_KEY,
+                repair="write up to 63 letters, digits, `_`, `.`, `/` or `-`; `group`, `id` and `name` are taken",
+                each=LABEL_VALUE,
+            ),
+            about="Words of your own to select by, such as `--select team=fx`; never sent. A nearer layer wins key by "
+            "key.",
+            examples=[{"team": "fx", "region": "eu"}],
+            repair="indent labels under it, such as `team: fx`",
+            words=("label", "tag", "tags"),
             layered=True,
         ),
         replace(_holding(_COSTS), words=("cost",), layered=True),

@@ -8,7 +8,10 @@ that somebody named, because v1 lists none (API facts §7). Out: those selected,
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
@@ -23,28 +26,89 @@ if TYPE_CHECKING:
     from reconciler.core.model import Desired, Live, PortfolioId, StrategyDesired, StrategyId
 
 
+_TERM: Final = re.compile(r"(?P<key>[A-Za-z0-9][A-Za-z0-9_./-]*)(?P<negated>!?)=(?P<value>[^=].*)", re.DOTALL)
+
+
+class Term(Struct, frozen=True):
+    """One condition of ``--select``: the ``group``, the ``name`` (a pattern with ``*`` and ``?``) or a label has this
+    value; ``negated``: it has not."""
+
+    key: str
+    value: str
+    negated: bool = False
+
+    def __str__(self) -> str:
+        """Return it as it is written."""
+        return f"{self.key}{'!=' if self.negated else '='}{self.value}"
+
+    def fits(self, one: Desired) -> bool:
+        """Whether a portfolio has the value, whatever ``negated`` says."""
+        match self.key:
+            case "group":
+                return one.group == self.value
+            case "name":
+                return fnmatchcase(one.name or "", self.value)
+            case _:
+                return one.labels.get(self.key) == self.value
+
+
+@lru_cache(maxsize=64)
+def parse_term(text: str) -> Term:
+    """Return the condition that ``text`` stands for. Raises :class:`ValueError` with what its form is."""
+    found = _TERM.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not of the form group=NAME, LABEL=VALUE, LABEL!=VALUE or name=GLOB")
+    return Term(found["key"], found["value"], bool(found["negated"]))
+
+
 class Selection(Struct, frozen=True, kw_only=True):
-    """What was asked for; empty tuples mean everything. All three narrow: what is selected must pass each of them."""
+    """What was asked for; empty tuples mean everything. All of them narrow: what is selected must pass each.
+
+    ``terms`` are conditions as they are written, but for ``group=NAME``, which stands in ``groups`` without its key.
+    """
 
     targets: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    terms: tuple[str, ...] = ()
 
     @property
     def everything(self) -> bool:
         """Whether nothing is left out."""
-        return not (self.targets or self.excludes or self.groups)
+        return self == EVERYTHING
 
-    def passes(self, address: str, group: str | None) -> bool:
-        """Whether a portfolio or strategy passes; one without a group passes no choice of groups."""
-        return (
-            (not self.targets or address in self.targets)
-            and address not in self.excludes
-            and (not self.groups or group in self.groups)
-        )
+    def passes(self, address: str, one: Desired | None) -> bool:
+        """Whether a portfolio passes, or with ``None`` a strategy, which no condition fits.
+
+        Of several conditions with one key any will do; those that are negated must all hold.
+        """
+        if (self.targets and address not in self.targets) or address in self.excludes:
+            return False
+        if not self.groups and not self.terms:
+            return True
+        if one is None or (self.groups and one.group not in self.groups):
+            return False
+        fitting: dict[str, bool] = {}
+        for term in map(parse_term, self.terms):
+            fits = term.fits(one)
+            if term.negated and fits:
+                return False
+            if not term.negated:
+                fitting[term.key] = fitting.get(term.key, False) or fits
+        return all(fitting.values())
 
 
-EVERYTHING = Selection()
+EVERYTHING: Final = Selection()
+
+
+def selection_of(selects: Iterable[str], *, targets: tuple[str, ...] = (), excludes: tuple[str, ...] = ()) -> Selection:
+    """Return a selection by conditions as they are written. Raises as :func:`parse_term` does."""
+    terms = [parse_term(text) for text in selects]
+    groups = tuple(term.value for term in terms if term.key == "group" and not term.negated)
+    others = tuple(str(term) for term in terms if term.key != "group" or term.negated)
+    return Selection(targets=targets, excludes=excludes, groups=groups, terms=others)
+
+
 _NO_STRATEGIES: Final[Mapping[StrategyId, StrategyDesired]] = {}
 
 
@@ -53,7 +117,7 @@ def select(
     selection: Selection,
     strategies: Mapping[StrategyId, StrategyDesired] = _NO_STRATEGIES,
 ) -> Mapping[PortfolioId, Desired]:
-    """Return the selected portfolios. Raises :class:`UsageError` for an id or group that is not declared.
+    """Return the selected portfolios. Raises :class:`UsageError` for an id, group, name or label that none has.
 
     ``--target`` and ``--exclude`` may also name ``strategies/ID``; :func:`select_strategies` returns those.
     """
@@ -62,8 +126,10 @@ def select(
     names = {*desired, *map(address_of, strategies)}
     _require(selection.targets, names, "--target")
     _require(selection.excludes, names, "--exclude")
-    _require_groups(selection.groups, {one.group for one in desired.values() if one.group})
-    chosen = {i: one for i, one in desired.items() if selection.passes(i, one.group)}
+    for term in (*(Term("group", name) for name in selection.groups), *map(parse_term, selection.terms)):
+        if not any(term.fits(one) for one in desired.values()):
+            raise _nowhere(term, desired.values())
+    chosen = {i: one for i, one in desired.items() if selection.passes(i, one)}
     if not chosen and not select_strategies(strategies, selection):
         raise UsageError("the selection is empty", "No declared portfolio passes all of the given filters.")
     return chosen
@@ -79,22 +145,36 @@ def select_strategies(
 def _require(wanted: tuple[str, ...], known: Collection[str], option: str) -> None:
     for name in wanted:
         if name not in known:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Declared: {_listed(known)}."
-            raise UsageError(f"{option} {name!r} is not declared", f"The configuration does not name it. {hint}")
+            hint = _near(name, known) or f" Declared: {_listed(known)}."
+            raise UsageError(f"{option} {name!r} is not declared", f"The configuration does not name it.{hint}")
 
 
-def _require_groups(wanted: tuple[str, ...], known: Collection[str]) -> None:
-    for name in wanted:
-        if name not in known:
-            from difflib import get_close_matches
+def _nowhere(term: Term, fleet: Collection[Desired]) -> UsageError:
+    """Return the error for a condition that fits no portfolio; negated, it was meant to leave some out."""
+    match term.key:
+        case "group":
+            known = {one.group for one in fleet if one.group}
+            problem, title, none = "no portfolio is in that group", "Groups with portfolios", "a `group`"
+        case "name":
+            known = {one.name for one in fleet if one.name}
+            problem, title, none = "no portfolio has such a name", "Names", "a `name`"
+        case key:
+            known = {one.labels[key] for one in fleet if key in one.labels}
+            problem, title, none = f"no portfolio has that `{key}`", f"Values of `{key}`", f"the label `{key}`"
+            if not known:
+                keys = {name for one in fleet for name in one.labels}
+                hint = f" Labels: {_listed(keys)}.{_near(key, keys)}" if keys else ""
+                return UsageError(f"--select {term}: no portfolio has the label `{key}`", hint.strip())
+    there = f"{title}: {_listed(known)}.{_near(term.value, known)}" if known else f"No portfolio has {none}."
+    return UsageError(f"--select {term}: {problem}", there)
 
-            near = get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            there = f"Groups with portfolios: {_listed(known)}.{hint}" if known else "No portfolio has a `group`."
-            raise UsageError(f"--select group={name}: no portfolio is in that group", there)
+
+def _near(name: str, known: Collection[str]) -> str:
+    """Return a hint at the nearest of the known names, after a space; empty where none is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _listed(names: Collection[str]) -> str:

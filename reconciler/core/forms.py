@@ -130,6 +130,11 @@ def id_form(noun: str) -> Form:
     return Form(noun=noun, schema=_ID)
 
 
+def _no_text(value: object, written: str) -> Complaint:
+    shown = shown_value(value, written)
+    return Complaint(f"`{shown}` is {noun_of(value)}, not text", f'put it in quotes: "{shown}"')
+
+
 def label_form(*, longest: int = LONGEST_LABEL, without: str = "", why: str = "") -> Form:
     """Return the form of one line of visible text that does not hold ``without``; ``why`` says why not."""
     escaped = without.replace("[", r"\[")  # no more than that: editors read the pattern, too, and know fewer escapes
@@ -137,8 +142,7 @@ def label_form(*, longest: int = LONGEST_LABEL, without: str = "", why: str = ""
 
     def wrong(value: object, written: str) -> Complaint:
         if not isinstance(value, str):
-            shown = shown_value(value, written)
-            return Complaint(f"`{shown}` is {noun_of(value)}, not text", f'put it in quotes: "{shown}"')
+            return _no_text(value, written)
         if len(value) > longest:
             return Complaint(f"the text is {len(value)} characters long", f"write at most {longest}")
         if not value.strip():
@@ -269,6 +273,22 @@ def range_check(form: Form) -> Callable[[Any, dt.date], Complaint | None]:
     return check
 
 
+def _wrong_label(value: object, written: str) -> Complaint:
+    if not isinstance(value, str):
+        return _no_text(value, written)
+    return Complaint(f"`{shown_value(value)}` is not the value of a label", f"write {_OF_LABELS}")
+
+
+_OF_LABELS: Final = "1 to 63 of A-Z a-z 0-9 _ . / : @ + -"  # no space or comma: lists of terms are divided by these
+LABEL_KEY: Final = Form(
+    noun="the name of a label",
+    schema={"type": "string", "pattern": r"^(?!(?:group|id|name)$)[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$(?!\n)"},
+)
+LABEL_VALUE: Final = Form(
+    noun="the value of a label",
+    schema={"type": "string", "pattern": r"^[A-Za-z0-9_./:@+-]{1,63}$(?!\n)"},
+    wrong=_wrong_label,
+)
 GROUP_NAME: Final = Form(
     noun="the name of a group",
     schema={"type": "string", "pattern": r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$(?!\n)"},

@@ -77,7 +77,8 @@ class Intent(AtStart, frozen=True, kw_only=True):
 
     ``interval_ms`` and ``offset_ms`` are the schedule that its change wants, sent by a start and an update.
     ``reason`` is sent with a pause or resume on v1. ``is_step`` says that the write only prepares the one that its
-    change is about: the new schedule before a resume or after a start.
+    change is about: the new schedule before a resume or after a start. ``halt`` is the id of the halt that a pause is
+    part of.
     """
 
     address: Address
@@ -89,6 +90,7 @@ class Intent(AtStart, frozen=True, kw_only=True):
     cadence: Cadence | None = None
     reason: str = ""
     skip_schedule_validation: bool = False
+    halt: str | None = None
     is_step: bool = False
     before: Before = Before()
 
@@ -104,7 +106,8 @@ class OpenIntent(Struct, frozen=True, kw_only=True):
 class LastWrite(Struct, frozen=True, kw_only=True):
     """A write that counts: it took effect, or ``took_effect`` is false and it may have.
 
-    ``at_ms`` is when it was announced, UTC epoch milliseconds. ``cadence`` is what a write to a strategy set.
+    ``at_ms`` is when it was announced, UTC epoch milliseconds. ``cadence`` is what a write to a strategy set, ``halt``
+    the id of the halt that a pause was part of.
     """
 
     token: Annotated[str, Meta(pattern=r"\A[0-9a-z]{1,40}\Z")]
@@ -112,6 +115,7 @@ class LastWrite(Struct, frozen=True, kw_only=True):
     at_ms: AtMs
     took_effect: bool
     cadence: Cadence | None = None
+    halt: Annotated[str, Meta(pattern=r"\A[0-9A-Za-z_-]{1,40}\Z")] | None = None
 
 
 class Effect(StrEnum):

@@ -206,6 +206,7 @@ class Held(Struct, frozen=True, kw_only=True):
     paused_by: PausedBy = PausedBy.UNKNOWN
     last_run_ms: Moment | None = field(default=None, name="last_run_at")
     name: str | None = None
+    owner: str | None = None
     unverified: bool = False
     source: Origin | None = None
     api: ApiVersion = ApiVersion.V1
@@ -220,6 +221,7 @@ class Blocked(Struct, frozen=True, kw_only=True):
     status: str
     failure: FailureKind | None = None
     name: str | None = None
+    owner: str | None = None
     source: Origin | None = None
     api: ApiVersion = ApiVersion.V1
 
@@ -245,6 +247,7 @@ class Moved(Struct, frozen=True, kw_only=True):
     declared: StrategyName
     live: StrategyName
     name: str | None = None
+    owner: str | None = None
     source: Origin | None = None
 
 

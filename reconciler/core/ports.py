@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct, field
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from reconciler.core.errors import ApiError
     from reconciler.core.intent import Call, Intent, OpenIntent, WriteOutcome
     from reconciler.core.model import Address, Cadence, Live, PortfolioId, Record, StrategyId, StrategyLive, Verb
-    from reconciler.core.rebalance import PortfolioFacts, Rebalance, RebalanceResult, RecentRebalances
+    from reconciler.core.rebalance import (
+        KeptRebalance,
+        PortfolioFacts,
+        Rebalance,
+        RebalanceResult,
+        RecentRebalances,
+    )
     from reconciler.core.report import Result
 
 
@@ -139,7 +145,8 @@ class Memory(Struct, frozen=True, kw_only=True):
     """What the journal knows of one service at one moment, keyed by portfolio or strategy and sorted.
 
     ``since`` holds the token of the last write to each state or schedule that took or may have taken effect.
-    ``pauses`` holds the token of the last pause of ours, where no later resume or start of ours counts.
+    ``pauses`` holds the token of the last pause of ours, where no later resume or start of ours counts, and ``halts``
+    the id of the halt that this pause is part of, where it is part of one.
     ``unanswered`` holds the last request for a run (a rebalance, or a start that runs at once) of each portfolio whose
     outcome stayed unknown. ``triggers`` counts the rebalances of the last 24 hours. ``exists`` is false where there is
     no journal.
@@ -150,6 +157,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     cadences: Mapping[StrategyId, Cadence] = field(default_factory=dict)
     since: Mapping[Address, str] = field(default_factory=dict)
     pauses: Mapping[PortfolioId, str] = field(default_factory=dict)
+    halts: Mapping[PortfolioId, str] = field(default_factory=dict)
     unanswered: Mapping[PortfolioId, OpenIntent] = field(default_factory=dict)
     triggers: Mapping[PortfolioId, int] = field(default_factory=dict)
 
@@ -181,6 +189,26 @@ class Journal(Protocol):
 
     def confirm(self, records: Mapping[PortfolioId, Record]) -> None:
         """Commit what the service confirmed or showed, all at once."""
+
+
+class ResultJournal(Protocol):
+    """Rebalances as they were last read, keyed by portfolio and id: who shows them need not ask for them again.
+
+    Methods raise ``JournalError``.
+    """
+
+    def results(self, *, last: int) -> Mapping[PortfolioId, Sequence[KeptRebalance]]:
+        """Return the ``last`` rebalances of each portfolio, newest first, sorted by portfolio; only of those with any.
+
+        One that began later is newer, whenever it was read.
+        """
+
+    def keep_results(self, results: Mapping[PortfolioId, Sequence[Rebalance]]) -> None:
+        """Commit what was read of rebalances just now, all at once.
+
+        Each takes the place of what was known of it, unless it is known to be over and the new one says it is not. Of
+        each portfolio only the newest stay, at least as many as a page shows.
+        """
 
 
 class ApplyObserver(Protocol):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec import Struct
 
+from reconciler.core.codec import AtMs, Shown
 from reconciler.core.errors import ExitReason, FailureKind, exit_reason_of
 
 if TYPE_CHECKING:
@@ -51,15 +52,15 @@ class Rebalance(Struct, frozen=True, kw_only=True):
     ``gas_used`` the units of gas that it tells, as text.
     """
 
-    id: str
+    id: Shown
     status: RebalanceStatus
-    word: str
-    scheduled_ms: int | None = None
-    started_ms: int | None = None
-    ended_ms: int | None = None
-    error: str | None = None
-    transaction: str | None = None
-    gas_used: str | None = None
+    word: Shown
+    scheduled_ms: AtMs | None = None
+    started_ms: AtMs | None = None
+    ended_ms: AtMs | None = None
+    error: Shown | None = None
+    transaction: Shown | None = None
+    gas_used: Shown | None = None
 
     @property
     def over(self) -> bool:
@@ -89,6 +90,13 @@ class Rebalance(Struct, frozen=True, kw_only=True):
     def went_wrong(self) -> bool:
         """Whether it failed, or ended in a way that is not known to be good. A cancelled one did not fail."""
         return self.status is RebalanceStatus.FAILED or (self.status is RebalanceStatus.UNKNOWN and self.over)
+
+
+class KeptRebalance(Struct, frozen=True, kw_only=True):
+    """A rebalance as the journal remembers it, and when it was read, UTC epoch milliseconds: it may be older news."""
+
+    rebalance: Rebalance
+    read_ms: int
 
 
 class RecentRebalances(Struct, frozen=True, kw_only=True):

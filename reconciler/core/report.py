@@ -6,7 +6,7 @@ In: nothing but values of an apply. Out: :class:`ApplyReport`. Every planned cha
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec import Struct
 
@@ -65,7 +65,23 @@ class Write(Struct, frozen=True, kw_only=True):
     token: str = ""
 
 
-class Run(Struct, frozen=True, kw_only=True):
+class Origin(Struct, frozen=True, kw_only=True):
+    """Where a run came from, as CI tells it: who set it off, for which commit and pull request, and CI's own run of it.
+
+    ``None`` for whatever CI does not tell, and for all of it elsewhere.
+    """
+
+    who: str | None = None
+    commit: str | None = None
+    pull_request: str | None = None
+    ci_run: str | None = None
+
+
+NOWHERE: Final = Origin()
+"""Where a run comes from of which nothing is told."""
+
+
+class Run(Origin, frozen=True, kw_only=True):
     """One apply as the journal has it, with its writes in order; times are UTC epoch milliseconds.
 
     ``fingerprint`` is that of its plan, or the word ``rebalance`` where rebalances were asked for; ``approved`` that of

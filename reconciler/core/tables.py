@@ -70,11 +70,15 @@ class FieldTable(Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Keyed(Struct, frozen=True, eq=False, kw_only=True):
-    """A mapping from names that the author chooses to mappings of one kind."""
+    """A mapping from names that the author chooses to mappings of one kind, or to values of one form.
+
+    Values of a form that layers share are under ``TARGET.KEY`` until they are gathered, so a nearer layer wins key by
+    key.
+    """
 
     key: Form
     repair: str
-    each: FieldTable
+    each: FieldTable | Form
 
 
 @lru_cache(maxsize=64)
@@ -156,7 +160,7 @@ def read_table(
                 found.values[field.target] = _nested(
                     found, read_table(inner, value, today=today, broken=broken, path=where)
                 )
-            case Keyed(each=each) if isinstance(value, dict):
+            case Keyed(each=FieldTable() as each) if isinstance(value, dict):
                 found.values[field.target] = {
                     key: _nested(found, read_table(each, one, today=today, broken=broken, path=(*where, key)))
                     for key, one in value.items()
@@ -254,5 +258,7 @@ class _SchemaMaker:
                     "type": "object",
                     "errorMessage": field.repair,
                     "propertyNames": {**key.schema, "errorMessage": repair},
-                    "additionalProperties": self._once(each),
+                    "additionalProperties": {**each.schema, "errorMessage": field.repair}
+                    if isinstance(each, Form)
+                    else self._once(each),
                 }

@@ -1,4 +1,4 @@
-"""What an import found: the comments that go into the file, the sentences for stderr, and the JSON document's body.
+"""What an import found: comments for the file, sentences for stderr, and the body of the JSON document.
 
 In: an :class:`~reconciler.core.adoption.Adoption` and where it comes from. Out: strings, and JSON values. Knows no
 YAML.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def head_lines(base_url: str) -> list[str]:
-    """Return what stands above an imported file; without a time, so that the same fleet gives the same bytes."""
+    """Return the comment at the top of an imported file. It holds no time, so the same fleet gives the same bytes."""
     return [
         f"Imported from {harmless(base_url)} by {TOOL}.",
         "What Glider did not return is left out, and so not managed. `state` is as it was found.",
@@ -29,7 +29,7 @@ def head_lines(base_url: str) -> list[str]:
 
 
 def tail_lines(adoption: Adoption, list_problem: str | None) -> list[str]:
-    """Return what stands below the portfolios: what is not declared, and why."""
+    """Return the comment below the portfolios: what is not declared, and why."""
     lines = []
     if adoption.omitted:
         lines += [f"Not imported: {plural(len(adoption.omitted), 'portfolio')}."]
@@ -41,12 +41,12 @@ def tail_lines(adoption: Adoption, list_problem: str | None) -> list[str]:
 
 
 def omitted_line(one: Omitted) -> str:
-    """Return one portfolio that is left out, and why."""
+    """Return a line with one portfolio that is left out, and why."""
     return f"{one.id} ({one.api}): {harmless(one.detail, longest=400)}"
 
 
 def list_problem_of(failure: str | None, unreadable: int) -> str | None:
-    """Return why the list of v2 portfolios is not all there is; ``None`` where it is."""
+    """Return why the list of v2 portfolios may be incomplete; ``None`` if it is complete."""
     if failure is not None:
         return f"The list of v2 portfolios ended early, so there may be more of them: {harmless(failure, longest=300)}"
     if unreadable:
@@ -55,7 +55,7 @@ def list_problem_of(failure: str | None, unreadable: int) -> str | None:
 
 
 def imported_line(adoption: Adoption, declared: int) -> str:
-    """Return what came of an import, in a sentence."""
+    """Return the result of an import in a sentence."""
     count = len(adoption.layout.desired)
     strategies = f" and {plural(len(adoption.strategies), 'strategy')}" if adoption.strategies else ""
     states = ", ".join(f"{adoption.count(state)} {state}" for state in RunState if adoption.count(state))

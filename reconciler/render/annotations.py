@@ -1,7 +1,7 @@
-"""What is worth a remark on the line of a file that brought it about: problems, risks, and what went wrong.
+"""Annotations: problems, risks and failures, each with the line of the file that it comes from.
 
-In: an :class:`~reconciler.render.ending.Ending`. Out: :class:`Annotation` values. How GitHub is told of them is for
-:mod:`reconciler.render.github`.
+In: an :class:`~reconciler.render.ending.Ending`. Out: :class:`Annotation` values. :mod:`reconciler.render.github`
+writes them as GitHub wants them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Annotation(Struct, frozen=True, kw_only=True):
 
 
 def remarks(ending: Ending) -> Iterator[Annotation]:
-    """Yield all there are: on the error, on the files, then on what was done or would be done."""
+    """Yield all annotations: first the error, then the files, then what was done or would be done."""
     found = ending.found
     problems = found.problems
     if found.error is not None and not any(problem.severity is Severity.ERROR for problem in problems):
@@ -58,7 +58,7 @@ def remarks(ending: Ending) -> Iterator[Annotation]:
         yield Annotation(level=Level.ERROR, title=f"{found.command} failed", message=message)
     yield from map(_of_problem, problems)
     if found.report is not None:
-        # What is done is no risk any more.
+        # A change that is done is not a risk any more.
         yield from (remark for result in found.report.results for remark in _of_result(result))
         yield from _of_plan(found.report.plan)
     elif found.plan is not None:
@@ -96,7 +96,7 @@ def _of_plan(plan: Plan) -> Iterator[Annotation]:
 
 
 def _of_changes(plan: Plan) -> Iterator[Annotation]:
-    """Yield the risks: new cadences, which reach many portfolios, then changes, the gravest first."""
+    """Yield the risky changes: first the cadences, which reach many portfolios, then the rest, the gravest first."""
     for cadence in plan.cadences:
         yield _at(cadence.source, Level.WARNING, f"{called(cadence.id)} changes", effect(cadence).text)
     order = list(DANGERS)

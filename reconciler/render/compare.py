@@ -1,8 +1,8 @@
 """Two sides compared: what is declared with what is live (a look for drift), and one plan with another.
 
-In: a plan whose files were their own base, so that its causes are drift or pending, or a
-:class:`~reconciler.core.diff.Comparison` of two. Out: a :class:`~reconciler.render.page.Page`, or JSON values. What is
-declared stands first, what is live second; what was earlier first, what is later second.
+In: a plan whose files were their own base, so that every cause is drift or pending; or a
+:class:`~reconciler.core.diff.Comparison` of two plans. Out: a :class:`~reconciler.render.page.Page`, or JSON values.
+Declared comes before live, and the earlier plan before the later one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class Finding(StrEnum):
-    """What is wrong with a portfolio, in the order of display."""
+    """How a portfolio differs from what is declared, in the order of display."""
 
     MOVED = "moved"
     PENDING = "pending"
@@ -49,10 +49,7 @@ class Finding(StrEnum):
 
 
 def drift_page(plan: Plan) -> Page:
-    """Return a row for each portfolio that is not as declared, by finding and then by id, and the counts.
-
-    A strategy's id is its address.
-    """
+    """Return a row for each portfolio or strategy that is not as declared, by finding and id, and the counts."""
     rows = _findings(plan)
     counts = ", ".join(f"{sum(row.part == part for row in rows)} {word}" for part, word in enumerate(Finding))
     counts = f"{counts}. {plan.no_op + plan.strategies_no_op} as declared"
@@ -119,7 +116,7 @@ def _value(value: str | int) -> str:
 
 
 def comparison_page(comparison: Comparison) -> Page:
-    """Return a row for each portfolio that two plans treat differently, by step, and the counts."""
+    """Return a row for each portfolio that the two plans treat differently, by step, and the counts."""
     counts = f"{', '.join(f'{comparison.count(step)} {step.value}' for step in Step)}, {comparison.same} the same."
     columns = (Column("Step"), Column("Action"), Column("Portfolio"), NAME, Column("Effect or difference"))
     parts = tuple(Part(step.value.capitalize()) for step in Step)
@@ -157,7 +154,7 @@ def _compared_row(row: Compared) -> Row:
 
 
 def _told(entry: Entry) -> tuple[str, str, str]:
-    """Return what a plan does with a portfolio, why or to what effect, and what of that others may share."""
+    """Return what a plan does with a portfolio, its reason or effect, and the part of that which others may share."""
     match entry:
         case Change():
             found = effect(entry)

@@ -1,4 +1,4 @@
-"""How much of what is live the files declare: sentences, tables, and JSON values.
+"""The page of ``coverage``: how much of what is live the files declare.
 
 In: a :class:`~reconciler.core.fleet.Coverage`. Out: a :class:`~reconciler.render.page.Page`, or JSON values.
 """
@@ -25,7 +25,7 @@ _SHOWN: Final = 50
 
 
 def coverage_page(coverage: Coverage) -> Page:
-    """Return a table of each kind of gap, and a line for each version of the API."""
+    """Return a table for each kind of gap, and a line of counts for each version of the API."""
     lines = tuple(coverage_lines(coverage))
     tone = Tone.NOTICE if coverage.leaves_unmanaged else Tone.GOOD
     verdict = f"{plural(len(coverage.unmanaged), 'portfolio')} live and not declared"
@@ -39,7 +39,7 @@ def coverage_page(coverage: Coverage) -> Page:
 
 
 def coverage_lines(coverage: Coverage) -> list[str]:
-    """Return what can be said of each version, in a sentence each."""
+    """Return a sentence of counts for each version of the API."""
     listed = len(coverage.listed.rows)
     unmanaged = sum(api.can.lists for api, _ in coverage.unmanaged)
     of_v2 = f"v2: {listed - unmanaged} of {plural(listed, 'listed portfolio')} declared, {unmanaged} unmanaged."
@@ -47,7 +47,7 @@ def coverage_lines(coverage: Coverage) -> list[str]:
         of_v2 += " The list could not be read as a whole, so there may be more."
     declared = coverage.count_declared(ApiVersion.V1)
     if not coverage.named and not coverage.named_declared:
-        rest = "v1 has no list, so what else is live there is not known; --ids-from compares ids you have."
+        rest = "v1 has no list, so nobody knows what else is live there; --ids-from compares ids that you have."
         return [of_v2, f"v1: {plural(declared, 'portfolio')} declared. {rest}"]
     named = coverage.named_declared + len(coverage.named)
     unmanaged = sum(not api.can.lists for api, _ in coverage.unmanaged)
@@ -75,14 +75,14 @@ def _tables(coverage: Coverage) -> Iterator[Rows]:
 
 
 def _table(title: str, columns: tuple[Column, ...], cells: Iterable[tuple[Cell, ...]], *, rank: int) -> Iterator[Rows]:
-    """Yield a table whose first column has its title; nothing where there are no rows."""
+    """Yield a table whose first column has the title; nothing if there are no rows."""
     if rows := tuple(map(Row, cells)):
         heads = (Column(title), *columns)
         yield Rows(columns=heads, rows=rows, parts=(Part(title, rank=rank),), headed=True, most=_SHOWN)
 
 
 def coverage_document(coverage: Coverage, *, base_url: str) -> dict[str, Any]:
-    """Return it as JSON values; lists are sorted by id, but strategies by how much of them is unmanaged."""
+    """Return it as JSON values. Lists are sorted by id, except strategies: those with most unmanaged come first."""
     found = coverage.unmanaged
     return {
         "base_url": base_url,

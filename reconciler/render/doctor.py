@@ -28,7 +28,7 @@ _COLUMNS: Final = (Column("Status", signs=True), Column("Check"), Column("Findin
 
 
 def doctor_page(checks: Sequence[Check]) -> Page:
-    """Return a line a check, a second one with the repair where there is one, and a line of counts."""
+    """Return a line for each check, a second line with its repair if it has one, and a line of counts."""
     rows = []
     for check in checks:
         rows.append(Row((toned(check.status.value, _WORDS[check.status]), check.id.label, check.finding)))

@@ -1,8 +1,8 @@
-"""What a change does, in a few words: the same words for terminal and Markdown.
+"""What a change does, in a few words, the same for terminal and Markdown.
 
-In: a change, or what a plan leaves alone. Out: a :class:`Phrase`, split into what many portfolios may share (so that
-equal ones fold into one line) and what belongs to one alone; and other sentences of a plan. None of it is escaped: that
-is for the writer.
+In: a change, or what a plan leaves alone. Out: a :class:`Phrase`, in two parts: one that many portfolios may share, so
+that they fold into one line, and one about this portfolio alone. Also other sentences about a plan. Nothing here is
+escaped; the writers do that.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.core.model import Address, ApiVersion
-    from reconciler.core.plan import Moved, StrategyName
+    from reconciler.core.plan import Blocked, Moved, StrategyName
 
 CAUSES: Final[Mapping[Cause, Group]] = {
     Cause.BRANCH: Group("This branch", "this branch"),
@@ -30,11 +30,11 @@ CAUSES: Final[Mapping[Cause, Group]] = {
     Cause.DRIFT: Group("Drift: live moved, the files did not", "drift"),
     Cause.PENDING: Group("Pending: in the base, and not known to have been applied", "pending"),
 }
-"""The headline of each cause, in the order of display: what a reviewer of the branch is asked about comes first."""
+"""The headline of each cause, in the order of display: first what a reviewer of the branch has to approve."""
 
 
 class Phrase(Struct, frozen=True):
-    """``shared`` is the same for every portfolio that changes alike, ``own`` is this one's."""
+    """``shared`` is the same for all portfolios that change in the same way; ``own`` is about this one only."""
 
     shared: str
     own: str = ""
@@ -73,7 +73,7 @@ def called(address: Address) -> str:
 
 
 def cadence_text(change: Change) -> str:
-    """Return ``schedule daily → weekly`` of a strategy's change; the live side with ``?`` where it can't be known."""
+    """Return ``schedule daily → weekly`` for a strategy's change, with ``?`` for a live side that can't be known."""
     (field,) = change.fields
     how = " (recorded)" if field.provenance is Provenance.RECORDED else ""
     return f"schedule {field.live or UNVERIFIED}{how} → {field.desired}"
@@ -87,7 +87,7 @@ def reach_text(change: Change) -> str:
 
 
 def _rate_of_all(change: Change) -> str:
-    """Return how often everything that a strategy's change reaches runs, ``""`` where nothing does or nobody knows."""
+    """Return the runs a day of all portfolios that a strategy's change reaches; ``""`` if none run or it is unknown."""
     after = runs_a_day(change, change.after.cadence)
     if not after:
         return ""
@@ -97,7 +97,7 @@ def _rate_of_all(change: Change) -> str:
 
 
 def held_effect(held: Held) -> Phrase:
-    """Return why a portfolio is held, which others may share, and since when nothing has run, where that is known."""
+    """Return why a portfolio is held, as the part that others may share, and its last run, if that is known."""
     match held.paused_by:
         case PausedBy.OTHERS:
             why = f"paused by somebody else: {_pause_reason(held.pause_reason, held.api)}"
@@ -105,11 +105,17 @@ def held_effect(held: Held) -> Phrase:
             why = "paused, nobody knows by whom: this journal has no record of a pause of ours"
         case _:
             assert_never(held.paused_by)
-    return Phrase(why, f"last run {moment(held.last_run_ms)}" if held.last_run_ms is not None else "")
+    last = [f"last run {moment(held.last_run_ms)}"] if held.last_run_ms is not None else []
+    return Phrase(why, ", ".join([*last, *asked_of(held)]))
+
+
+def asked_of(one: Held | Moved | Blocked) -> tuple[str, ...]:
+    """Return whom the files name to be asked about a portfolio."""
+    return (f"owner {one.owner}",) if one.owner is not None else ()
 
 
 def journal_notice(plan: Plan) -> str:
-    """Return what is to be said first where no journal could tell whose pauses these are, ``""`` where one could."""
+    """Return a warning for the top of the page if no journal could tell who paused what is held; else ``""``."""
     count = sum(held.paused_by is PausedBy.UNKNOWN for held in plan.held)
     match plan.journal:
         case JournalState.IN_USE:
@@ -131,7 +137,7 @@ def journal_notice(plan: Plan) -> str:
 
 
 def net_effect(plan: Plan) -> str:
-    """Return a line about runs per day over all changes, of strategies too, ``""`` when nothing can be said."""
+    """Return a line with the runs a day of all that changes, strategies included; ``""`` if nothing can be said."""
     runs = runs_of(plan)
     if runs is None or not runs.portfolios:
         return ""
@@ -142,7 +148,7 @@ def net_effect(plan: Plan) -> str:
         missing.append(f"{plural(runs.strategies_unknown, 'strategy')} whose portfolios could not be counted")
     unknown = f", not counting {' and '.join(missing)}" if missing else ""
     monthly = any(Cadence.MONTHLY in (change.before.cadence, change.after.cadence) for change in plan.cadences)
-    about = "about " if monthly else ""  # what a month is, is documented nowhere
+    about = "about " if monthly else ""  # how long a month is, Glider does not document
     return (
         f"Runs a day of what changes: {about}{number(runs.before_runs_day)} → {number(runs.after_runs_day)}{unknown}."
     )
@@ -157,13 +163,13 @@ def writes_unverified(plan: Plan) -> bool:
 
 
 def cost_effect(plan: Plan) -> str:
-    """Return a line about runs and costs of all portfolios with a declared cost, ``""`` where there are none."""
+    """Return a line with runs and costs of all portfolios with a declared cost; ``""`` if there are none."""
     cost = plan.cost
     if cost is None:
         return ""
     unknown = cost.portfolios - cost.portfolios_known
     if not cost.portfolios_known:
-        return f"Cost: not known, because no live interval is, of {plural(unknown, 'portfolio')} with a declared cost."
+        return f"Cost: not known; the live interval of {plural(unknown, 'portfolio')} with a declared cost is unknown."
     of = "" if not unknown else f", not counting {unknown} whose live interval is unknown"
     return (
         f"Cost: {usd(cost.before_usd_month)} → {usd(cost.after_usd_month)} USD in 30 days, "
@@ -173,7 +179,7 @@ def cost_effect(plan: Plan) -> str:
 
 
 def field_text(change: FieldChange) -> str:
-    """Return one field's difference: ``interval 24h → 12h``, with the provenance where it was not simply read."""
+    """Return one field's difference: ``interval 24h → 12h``, with its provenance unless Glider returned the value."""
     if change.field is Field.STATE:
         return f"{change.live} → {change.desired}"
     name = change.field.value.removesuffix("_ms")
@@ -210,7 +216,7 @@ def _every(change: Change) -> str:
 
 
 def _cadence(change: Change) -> str:
-    """Return how often a v2 portfolio runs, as its strategy has it."""
+    """Return how often a v2 portfolio runs, by its strategy's cadence."""
     return f"every {format_duration(change.cadence_ms)}" if change.cadence_ms is not None else ""
 
 
@@ -234,7 +240,7 @@ def _resumed(change: Change) -> str:
         case ChangeReason.HOLD_OVERRIDDEN:
             if change.pause_reason:
                 return f"paused by somebody else: {_pause_reason(change.pause_reason, change.api)}"
-            return "paused, and not known to be by us"
+            return "paused, nobody knows by whom"
         case _:
             return "paused by us"
 
@@ -256,13 +262,13 @@ def strategy_text(strategy: str, name: str | None) -> str:
 
 
 def followed(strategy: StrategyName) -> str:
-    """Return how a strategy is named, and the interval that a portfolio has from it, where that is known."""
+    """Return how a strategy is named, with the interval that it gives a portfolio, if that is known."""
     every = f", every {format_duration(strategy.interval_ms)}" if strategy.interval_ms is not None else ""
     return f"{strategy_text(strategy.strategy, strategy.name)}{every}"
 
 
 def moved_text(moved: Moved) -> str:
-    """Return which strategy a portfolio follows, and which it should follow."""
+    """Return which strategy a portfolio follows, and which one the files declare."""
     waits = moved.state is RunState.ACTIVE and moved.status is Status.PAUSED
     stays = ", paused, and not resumed there" if waits else ""
     return f"follows strategy {followed(moved.live)}, not {followed(moved.declared)} as declared{stays}"

@@ -1,7 +1,7 @@
 """How a command ended: the reason, what it found, and how that is shown.
 
 In: values that a command made on its way. Out: :class:`Ending`, which the command line prints and the GitHub Action
-posts. A view makes text, Markdown or JSON of it.
+posts. Its view turns it into text, Markdown or JSON.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 class Found(Struct, kw_only=True):
-    """What a command has found so far; ``None`` or empty for what it has not come to.
+    """What a command has found so far; ``None`` or empty for what it did not get to.
 
-    It is filled in on the way, so that an error or a signal in the middle does not lose what was known before.
+    A command fills it in on its way, so that an error or a signal does not lose what was found before.
     ``command`` is its name (validate, plan, apply, drift, status). ``fingerprint`` is the plan's, hexadecimal.
     ``uncovered`` compares what was approved (earlier) with what would have run (later), where an apply was refused for
     it. ``portfolios`` counts what the files declare. ``notes`` are sentences for people, oldest first.
@@ -48,7 +48,7 @@ class Found(Struct, kw_only=True):
 
     @property
     def problems(self) -> tuple[Diagnostic, ...]:
-        """Errors and warnings of the files, wherever they were kept: on their own, in the error or in the plan."""
+        """Errors and warnings about the files, wherever they are kept: on their own, in the error or in the plan."""
         if self.diagnostics:
             return self.diagnostics
         if isinstance(self.error, ConfigInvalid):
@@ -57,9 +57,9 @@ class Found(Struct, kw_only=True):
 
 
 class PageView(Struct, frozen=True, kw_only=True):
-    """A page, and its document; each is made when it is asked for.
+    """A page and a JSON document, each made only when it is asked for.
 
-    ``below`` says that a page about the same stands above it on the terminal already.
+    ``below`` says that the terminal already shows a page about the same thing above this one.
     """
 
     page: Callable[[], Page]
@@ -84,7 +84,7 @@ class PageView(Struct, frozen=True, kw_only=True):
 
 
 class TextView(Struct, frozen=True, kw_only=True):
-    """Text that is made already (a file, a sentence), and what a document says instead."""
+    """Text that is ready to print (a file, a sentence), and the JSON document to print instead of it."""
 
     shown: str = ""
     body: Mapping[str, Any] = {}
@@ -110,8 +110,8 @@ View = PageView | TextView
 class Ending(Struct, frozen=True, kw_only=True):
     """How a command ended. Without a view there is nothing to show.
 
-    ``errors``, ``warnings`` and ``advice`` are about what the view shows, and are told after it. Advice is what a plan
-    gives reason to say; the warnings of the files were told when they were read.
+    ``errors``, ``warnings`` and ``advice`` are about what the view shows, and are printed after it. ``advice`` holds
+    warnings about the plan; warnings about the files were printed when these were read.
     """
 
     reason: ExitReason

@@ -1,8 +1,8 @@
 """What the journal tells of earlier applies: a table of runs, one run with its writes, or JSON values.
 
 In: :class:`~reconciler.core.report.Run` values, newest first. Out: a :class:`~reconciler.render.page.Page`, or JSON
-values; times are UTC. A journal may come from a cache or an artifact that somebody else could write to, so no text of
-it is shown as it is, and none stands in JSON as it is.
+values; times are UTC. A journal may come from a cache or an artifact that somebody else can write to, so every text in
+it is made harmless first, for JSON as well.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ if TYPE_CHECKING:
     from reconciler.render.page import Block, Cell
 
 OPEN: Final = "open"
-"""Stands where a write has no outcome yet."""
+"""The outcome of a write that has none yet."""
 _SHORT: Final = 12
-"""Characters of a fingerprint in a table."""
+"""How many characters of a fingerprint a table shows."""
 _LONGEST: Final = 16 * LONGEST_TEXT
-"""Characters of a text in JSON; a detail that quotes the service is longer than one text of the service."""
+"""The most characters of a text in JSON. It is more than for a text of the service, because a detail may quote one."""
 _SENDS_A_SCHEDULE: Final = frozenset({Call.START, Call.UPDATE_SCHEDULE})
 
 
 def history_page(runs: Sequence[Run], *, empty: str) -> Page:
-    """Return one line a run, and a line of counts; the sentence ``empty`` where there is none."""
+    """Return one line for each run, and a line of counts; without runs, the sentence ``empty``."""
     if not runs:
         return Page(title="History", verdict="nothing yet", blocks=(Lines((empty,)),))
     titles = (Column("Run"), Column("When"), Column("Service", keep=2), Column("Tool", keep=1), Column("Plan", keep=3))
+    whence = (Column("Who", keep=6, widest=20), Column("Commit", keep=4), Column("Pull request", keep=5))
     rows = tuple(
         Row(
             (
@@ -43,13 +44,16 @@ def history_page(runs: Sequence[Run], *, empty: str) -> Page:
                 run.base_url,
                 run.tool,
                 code(run.fingerprint[:_SHORT]),
+                run.who or "",
+                code(run.commit[:_SHORT]) if run.commit else "",
+                run.pull_request or "",
                 _ended(run),
                 ", ".join(f"{count} {outcome}" for outcome, count in _counts(run).items() if count) or "none",
             )
         )
         for run in runs
     )
-    columns = (*titles, Column("Ended"), Column("Writes"))
+    columns = (*titles, *whence, Column("Ended"), Column("Writes"))
     table = Rows(columns=columns, rows=rows, parts=(Part("Runs", opened=None),), headed=True)
     line = f"{plural(len(runs), 'run')}, {plural(sum(len(run.writes) for run in runs), 'write')}."
     return Page(title="History", verdict=line.rstrip("."), blocks=(table,), last=(line,))
@@ -67,6 +71,10 @@ def _run(run: Run) -> tuple[Block, ...]:
         ("account", run.account or ""),
         ("tool", run.tool),
         ("process", run.process),
+        ("who", run.who or ""),
+        ("commit", code(run.commit) if run.commit else ""),
+        ("pull request", run.pull_request or ""),
+        ("CI run", code(run.ci_run) if run.ci_run else ""),
         ("plan", code(run.fingerprint)),
         ("approved", code(run.approved) if run.approved is not None else ""),
         ("started", At(run.started_ms)),
@@ -124,8 +132,9 @@ def history_document(runs: Sequence[Run], *, with_writes: bool) -> list[dict[str
 
 
 def _document(run: Run, *, with_writes: bool) -> dict[str, Any]:
-    told = picked(run, "base_url", "account", "tool", "process", "fingerprint", "approved", "started_at", "finished_at")
-    document = {"run": run.number, **told, "ended": run.exit_reason}
+    told = picked(run, "base_url", "account", "tool", "process", "who", "commit", "pull_request", "ci_run")
+    plan = picked(run, "fingerprint", "approved", "started_at", "finished_at")
+    document = {"run": run.number, **told, **plan, "ended": run.exit_reason}
     writes = {"writes": [_write_document(write) for write in run.writes]} if with_writes else {}
     return {**_harmless(document), "summary": dict(_counts(run)), **writes}
 

@@ -1,7 +1,7 @@
-"""Values as JSON: every document that stands on stdout, but for the plan's own (:mod:`reconciler.core.planfile`).
+"""Values as JSON: all documents on stdout except the plan's (:mod:`reconciler.core.planfile`).
 
 In: values of the core. Out: JSON values, or text that ends in a line break. Each document has ``format_version``,
-``tool`` and ``exit_reason``, whatever happened, so that a reader needs only one way in.
+``tool`` and ``exit_reason`` whatever happened, so that a program can read all of them in the same way.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 def document_json(exit_reason: ExitReason, body: Mapping[str, Any]) -> str:
-    """Return a document of this body behind the three keys that every one has."""
+    """Return a document: the three keys that every one has, then those of ``body``."""
     return PLAN_FORMAT.text({"exit_reason": exit_reason.word, **body})
 
 
 def picked(value: object, *names: str) -> dict[str, Any]:
-    """Return what a value holds under these names, as JSON values.
+    """Return these attributes of a value, as JSON values.
 
-    A name that ends in ``_at`` is the time that the value holds in milliseconds under ``_ms``, as ISO 8601 in UTC;
-    ``null`` where it is not known. An error is its sentence.
+    For a name that ends in ``_at``, it takes the attribute that ends in ``_ms`` instead, and writes its milliseconds as
+    ISO 8601 in UTC; ``null`` if the time is not known. An error becomes its sentence.
     """
     return {name: _picked(value, name) for name in names}
 

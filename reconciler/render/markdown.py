@@ -1,8 +1,8 @@
 """The writer for Markdown: a comment, a step's summary, a file. It escapes, folds, and cuts what would be too long.
 
-In: a :class:`~reconciler.render.page.Page`. Out: Markdown that ends in a line break. What needs a look stands first and
-is cut last. GitHub looks for mentions, references and addresses in what the Markdown was rendered to, where an entity
-is a plain character again; so those are taken apart, not escaped.
+In: a :class:`~reconciler.render.page.Page`. Out: Markdown that ends in a line break. What needs a look comes first and
+is cut last. GitHub searches the rendered text for mentions, references and addresses, and by then an entity is a plain
+character again. So escaping does not stop these; they are broken apart by an invisible character instead.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ if TYPE_CHECKING:
     from reconciler.render.page import Block, Cell, Page, Part
 
 APART: Final = "&#8203;"
-"""A zero-width space: what stands on both sides of it is not one word to GitHub, and one to a reader."""
+"""A zero-width space: it splits a word for GitHub, but not for a reader."""
 _LONGEST: Final = 600
-"""Characters of one text from outside."""
+"""The most characters that are shown of one text from outside."""
 
 _SIGNS: Final[Mapping[Tone, str]] = {Tone.GOOD: "✅", Tone.NOTICE: "⚠️", Tone.BAD: "❌", Tone.CALM: "📋"}
-"""All done or nothing to do, look closer, went wrong, waits for a yes."""
+"""In this order: all done or nothing to do, look closer, went wrong, waits for a yes."""
 _BOXES: Final[Mapping[Tone, str]] = {Tone.BAD: "CAUTION", Tone.NOTICE: "WARNING", Tone.STRONG: "IMPORTANT"}
 """The names of GitHub's boxes."""
 _MARKUP: Final = frozenset("\\`*_[]~")
 """What Markdown reads as markup inside a line; a backslash makes it literal."""
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "$": "<span>$</span>"}
-"""What a backslash does not stop everywhere: HTML, the border of a cell, and formulas (as GitHub documents it)."""
+"""Characters for which a backslash is not always enough: they begin HTML, a table cell, or a formula on GitHub."""
 _LIVE: Final = re.compile(
     r"(?P<sign>[@#](?=\S))"  # mentions, mail addresses, references to issues and commits
     r"|(?P<colon>:(?=/|[\w+-]+:))"  # addresses; pictures such as :name:
@@ -68,9 +68,9 @@ _TICKS: Final = re.compile(r"`+")
 
 
 class _Table(Struct, frozen=True, kw_only=True):
-    """Lines under a title, written no further than there is room for. The lower ``rank``, the later they are cut.
+    """Lines under a title, as many as there is room for. A high ``rank`` is cut first.
 
-    ``counted`` says of each line how many rows it stands for, and ``total`` how many the title speaks of.
+    ``counted`` holds how many rows each line stands for, and ``total`` how many rows the title counts.
     """
 
     title: str
@@ -81,7 +81,7 @@ class _Table(Struct, frozen=True, kw_only=True):
     rank: int
     behind_click: bool = False
     folded: tuple[int, ...] = ()
-    """The places of lines whose rows stand in another table one by one."""
+    """The indexes of lines that stand for several rows, which another table lists one by one."""
 
     def written(self, shown: Sequence[str]) -> list[str]:
         """Return the lines that there is room for, under their title."""
@@ -93,15 +93,15 @@ class _Table(Struct, frozen=True, kw_only=True):
         return [opened, "", *self.head, *shown, "", "</details>", ""]
 
     def hidden(self, shown: int) -> int:
-        """Return how many rows are on the page nowhere, where so many lines of this table are shown."""
+        """Return how many rows are nowhere on the page, if only the first ``shown`` lines of this table are."""
         return sum(number not in self.folded for number in range(shown, len(self.counted)))
 
 
 def markdown(page: Page, *, limit_bytes: int | None = None) -> str:
-    """Return a whole page, in UTF-8 no longer than ``limit_bytes``.
+    """Return a whole page as Markdown, in UTF-8 no longer than ``limit_bytes``.
 
-    Where there is not room for all, whole rows are left out, those of the highest rank first and the last of a rank
-    before its first, and the last line says how many. A block that is no table counts as a row of the lowest rank.
+    If it would be too long, whole rows are left out, those of the highest rank first, and of one rank from its end. The
+    last line says how many. A block that is not a table counts as a row of the lowest rank, so it is left out last.
     """
     sign = f"{_SIGNS[page.tone]} " if page.tone in _SIGNS else ""
     head: list[str | _Table] = [f"### {sign}{inline(page.title)}: {inline(page.verdict)}"]
@@ -124,7 +124,7 @@ def markdown(page: Page, *, limit_bytes: int | None = None) -> str:
 
 
 def _fitting(blocks: Sequence[str | _Table], limit_bytes: int | None) -> list[list[str]]:
-    """Return what of each block there is room for; after the first row too many nothing more is taken."""
+    """Return the lines of each block that fit. After the first line that does not fit, nothing more is taken."""
     if limit_bytes is None:
         return [[block] if isinstance(block, str) else list(block.lines) for block in blocks]
     room = limit_bytes - len(_left_out(10**9))
@@ -132,7 +132,7 @@ def _fitting(blocks: Sequence[str | _Table], limit_bytes: int | None) -> list[li
     for index in sorted(range(len(blocks)), key=lambda index: _rank(blocks[index])):
         block = blocks[index]
         if isinstance(block, _Table):
-            # Measured with both numbers of the title at their longest.
+            # The frame of the table, with both numbers in its title at their longest.
             room -= sum(len(line.encode()) + 1 for line in block.written(())) + len(f"{block.total:,}")
         for row in [block] if isinstance(block, str) else block.lines:
             room -= len(row.encode()) + 2
@@ -148,8 +148,8 @@ def _rank(block: str | _Table) -> int:
 
 def _left_out(hidden: int) -> str:
     return (
-        f"**{hidden:,} {'row is' if hidden == 1 else 'rows are'} not shown**, for want of room; "
-        "the saved plan and the JSON output have them all."
+        f"**{hidden:,} {'row is' if hidden == 1 else 'rows are'} not shown**: there was no room. "
+        "The saved plan and the JSON output have them all."
     )
 
 
@@ -190,7 +190,7 @@ def _list(title: str, lines: Sequence[str], *, rank: int) -> _Table:
 
 
 def _tables(block: Rows) -> Iterator[str | _Table]:
-    """Yield the table of each part that has rows, and behind a click what of it is not open."""
+    """Yield the tables of each part that has rows: the open rows, and then the others behind a click."""
     if block.caption:
         yield _begun(block.caption)
     rows = sorted(folded(block), key=lambda row: (row.part, row.gravity))
@@ -211,7 +211,7 @@ def _told_apart(block: Rows, rows: list[Row]) -> tuple[Rows, list[Row]]:
 
 
 def _part(block: Rows, rows: list[Row], *, part: Part) -> Iterator[_Table]:
-    """Yield the first rows of a part, and behind a click its others, and one by one those that are folded."""
+    """Yield the first rows of a part; behind a click the others, and the members of folded rows one by one."""
     opened = len(rows) if part.opened is None else part.opened
     first, rest = rows[:opened], rows[opened:]
     closed = [*(one for row in first for one in row.members), *(one for row in rest for one in row.members or (row,))]
@@ -258,7 +258,7 @@ def _signed(cell: Cell) -> str:
 
 
 def _count_table(block: Counts) -> str:
-    """Return a table of one row of numbers; those that are not zero stand out."""
+    """Return a table with one row of numbers; those that are not zero are bold."""
     titles = [inline(title) for title, _ in block.counts]
     numbers = [f"**{count:,}**" if count else "0" for _, count in block.counts]
     return f"| {' | '.join(titles)} |\n|{' :-: |' * len(titles)}\n| {' | '.join(numbers)} |"
@@ -273,8 +273,8 @@ def _problem(problem: Diagnostic) -> str:
     place = [_code(str(part)) for part in (problem.span, problem.address) if part]
     told = "; ".join(_escaped(part) for part in (problem.problem, problem.repair) if part)
     sign = _SIGNS[Tone.BAD if problem.severity is Severity.ERROR else Tone.NOTICE]
-    # Text from outside neither begins a line, where it could be a heading or a list, nor stands before a colon, with
-    # which it could name a picture.
+    # Text from outside must not begin a line, where it could make a heading or a list. Nor may it stand before a colon,
+    # where it could make an emoji.
     rule = [f"({_code(problem.rule)})"] if problem.rule else []
     lines = [f"- {' '.join([sign, *place, told, *rule])}"]
     if found := source_lines(problem):
@@ -285,7 +285,7 @@ def _problem(problem: Diagnostic) -> str:
 
 
 def inline(cell: Cell) -> str:
-    """Return a cell as a piece of a line, in which nothing from outside is markup or comes alive on GitHub."""
+    """Return a cell as part of a line, in which nothing from outside is markup, or a mention or link on GitHub."""
     if isinstance(cell, str):
         return _escaped(cell)
     if isinstance(cell, tuple):
@@ -300,7 +300,7 @@ def inline(cell: Cell) -> str:
 
 
 def _begun(cell: Cell) -> str:
-    """Return a cell that begins a line, where a text from outside could otherwise be a heading, a list or a rule."""
+    """Return a cell that begins a line, so that text from outside can't make a heading, a list or a rule there."""
     first = cell[0] if isinstance(cell, tuple) else cell
     begins_well = not isinstance(first, str) or first[:1].isalpha()
     return inline(cell) if begins_well else APART + inline(cell)
@@ -332,12 +332,12 @@ def _literal(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Return a word from outside (an id, a place in a file, an address) as code; escaped where it is no such word."""
+    """Return a word from outside (an id, a place in a file, an address) as code. Any other text is escaped instead."""
     return f"`{text}`" if _PLAIN.fullmatch(text) else _escaped(text)
 
 
 def _fence(lines: Iterable[str]) -> list[str]:
-    """Return lines from outside as a block of code, between fences longer than any run of their sign inside."""
+    """Return lines from outside as a block of code. Its fences are longer than any run of backticks in the lines."""
     inside = [harmless(line) for line in lines]
     longest = max((len(run) for line in inside for run in _TICKS.findall(line)), default=0)
     ticks = "`" * max(3, longest + 1)

@@ -1,8 +1,8 @@
-"""A page: what a command has to show, as blocks, before anybody has decided how it looks.
+"""A page: what a command has to show, as blocks, whatever it will look like.
 
-In: words and values of a view. Out: :class:`Page`. A plain ``str`` in a block is text from outside, whatever it holds:
-the two writers (:mod:`~reconciler.render.terminal`, :mod:`~reconciler.render.markdown`) escape it for their sink, and
-they alone colour, align, cut and drop. What many rows have in common is folded here, so that both fold the same.
+In: words and values of a view. Out: :class:`Page`. Every plain ``str`` in a block is treated as text from outside: the
+two writers (:mod:`~reconciler.render.terminal`, :mod:`~reconciler.render.markdown`) escape it for their sink. They
+alone colour, align, cut and leave out. Rows that are alike are folded here, so that both writers fold the same.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from reconciler.core.diagnostics import Diagnostic
 
 FOLD_ABOVE: Final = 20
-"""A table of no more rows than this is shown row by row."""
+"""A table with more rows than this folds those that are alike."""
 FOLD_FROM: Final = 4
-"""In a longer one, this many rows that are alike become one row."""
+"""This many rows that are alike, or more, become one row."""
 FOLDED_NAMES: Final = 6
-"""A folded row names this many of those that it stands for."""
+"""A folded row gives this many names."""
 OPEN_ROWS: Final = 30
-"""Of a longer list of what needs a look, a document shows the first rows, and all others behind a click."""
+"""Of what needs a look, a document shows this many rows; the others are behind a click."""
 OPEN_REST: Final = 10
 """The same for anything else."""
 
 
 class Tone(StrEnum):
-    """How a word is meant. ``BAD`` is for what is wrong; a pause is not, it is ``CALM``."""
+    """How a word is meant. ``BAD`` is for what is wrong. A pause is not wrong, so it is ``CALM``."""
 
     PLAIN = "plain"
     STRONG = "strong"
@@ -43,7 +43,7 @@ class Tone(StrEnum):
     CALM = "calm"
     NOTICE = "notice"
     WAITS = "waits"
-    """It stays as it is until a person decides."""
+    """Stays as it is until a person decides."""
     BAD = "bad"
 
 
@@ -57,8 +57,8 @@ _WORDS: Final[Mapping[Tone, str]] = {
     Tone.BAD: "blocked failed fail refused unknown archived error no_schedule not_found unreadable not_read",
 }
 TONES: Final[Mapping[str, Tone]] = {word: tone for tone, words in _WORDS.items() for word in words.split()}
-"""The tone of every word that says what a thing is or what became of it: verbs, findings, steps from one plan to the
-next, states of a portfolio, outcomes. The same word has the same tone everywhere. A test holds it to be complete."""
+"""The tone of every word for a state or an event: verbs, findings, steps from one plan to the next, states of a
+portfolio, outcomes. The same word has the same tone everywhere. A test checks that no word is missing."""
 
 SYMBOLS: Final[Mapping[str, str]] = {
     "start": "+",
@@ -72,14 +72,14 @@ SYMBOLS: Final[Mapping[str, str]] = {
 }
 UNVERIFIED: Final = SYMBOLS["unverified"]
 _ONE_ANSWER: Final = re.compile(r",? (?:request|correlation) [\w-]+(?=[,)])")
-"""The ids that an answer of the service has alone."""
+"""The tracing ids in an error, which differ from one answer of the service to the next."""
 
 
 class Span(Struct, frozen=True):
-    """Text that is more than text. ``code`` says that it is an id, a place or an address, which people copy.
+    """Text with a meaning. ``code`` says that it is an id, a place or an address, which people copy.
 
-    ``symbol`` is a sign of ours before it. ``typed`` is for words of ours that a person types, such as a command.
-    ``url`` is where a document leads from it; a terminal does not show it.
+    ``symbol`` is our sign before it, such as ``+``. ``typed`` marks words of ours that a person types, such as a
+    command. ``url`` is where it leads in a document; a terminal does not show it.
     """
 
     text: str
@@ -102,11 +102,11 @@ Cell = Piece | tuple[Piece, ...]
 
 
 class Column(Struct, frozen=True):
-    """A column of a table. ``widest`` is where a terminal cuts its cells, and a narrow one sooner; the last column is
-    never cut, but wrapped.
+    """A column of a table. A terminal cuts its cells at ``widest``, and sooner where room is short; the last column is
+    wrapped instead.
 
-    On a terminal that is too narrow columns are left out by ``keep``, the lowest number first; one with 0 always stays.
-    ``signs`` asks a document for a sign that says at a glance how each cell is meant.
+    A terminal that is too narrow leaves out columns, those with the lowest ``keep`` first; one with 0 always stays.
+    ``signs`` asks a document to put a sign before each cell that shows at a glance how it is meant.
     """
 
     title: str
@@ -121,10 +121,10 @@ NAME: Final = Column("Name", keep=9, widest=28)
 class Row(Struct, frozen=True):
     """One row. Rows whose cells before the subject and whose ``alike`` are equal may be folded into one.
 
-    ``name`` is what a folded row calls it, ``noun`` what it counts. ``part`` is the place of its
-    :class:`Part`, and ``group`` that of its :class:`Group` where the table has any. In a document, rows of a part stand
-    in the order of ``gravity``, the lowest first. With ``cause`` the row tells what went wrong: rows of one cause are
-    folded in a short table, too.
+    A folded row lists its rows by ``name`` and counts them as ``noun``. ``part`` is the index of its :class:`Part`,
+    and ``group`` that of its :class:`Group` where the table has any. In a document, rows of a part are sorted by
+    ``gravity``, the lowest first. ``cause`` says that the row tells what went wrong: rows with the same cause are
+    folded even in a short table.
     """
 
     cells: tuple[Cell, ...]
@@ -140,10 +140,10 @@ class Row(Struct, frozen=True):
 
 
 class Part(Struct, frozen=True):
-    """Rows that a document shows under a title of their own. The lower ``rank``, the later they are cut.
+    """Rows that a document shows under a title of their own. Where room is short, a high ``rank`` is cut first.
 
-    A document shows the first ``opened`` rows, and the others behind a click; ``None`` for all. ``alone`` is for what
-    only a document needs, because it stands alone: on a terminal it has been shown just before.
+    A document shows the first ``opened`` rows (``None`` means all) and the others behind a click. ``alone`` marks rows
+    that only a document needs: a terminal has shown them just before.
     """
 
     title: str
@@ -163,12 +163,12 @@ class Group(Struct, frozen=True):
 
 
 class Rows(Struct, frozen=True, kw_only=True):
-    """A table. ``subject`` is the place of the column that names what a row is about.
+    """A table. ``subject`` is the index of the column that names what a row is about.
 
     ``groups`` may be none; ``grouped`` is the title of the column that names them.
     ``headed`` says whether a terminal shows the titles of the columns, and ``most`` how many rows it shows without -v.
-    ``parted`` says that the first column names the part of a row: a document has a title for each and leaves it out.
-    ``logged`` is for what a log must hold: where there is no terminal, a folded row gives all names.
+    ``parted`` says that the first column names the part of a row. A document leaves that column out, since each part
+    has a title there. ``logged`` means that a log must have every name: without a terminal, a folded row gives all.
     """
 
     columns: tuple[Column, ...]
@@ -198,7 +198,7 @@ class Lines(Struct, frozen=True):
 
 
 class Notice(Struct, frozen=True):
-    """Sentences that must not be passed over."""
+    """Sentences that a reader must not miss."""
 
     tone: Tone
     sentences: tuple[Cell, ...]
@@ -211,7 +211,7 @@ class Counts(Struct, frozen=True):
 
 
 class Facts(Struct, frozen=True):
-    """Names and values; a value without a name belongs to the one above."""
+    """Names and values; a value without a name belongs to the name above it."""
 
     facts: tuple[tuple[str, Cell], ...]
 
@@ -230,7 +230,7 @@ class Notes(Struct, frozen=True):
 
 
 class Alone(Struct, frozen=True):
-    """Blocks that only a document needs, because it stands alone; on a terminal the last line says the same."""
+    """Blocks that only a document needs; on a terminal the last line says the same."""
 
     blocks: tuple[Block, ...]
 
@@ -239,10 +239,10 @@ Block = Rows | Heading | Lines | Notice | Counts | Facts | Problems | Notes | Al
 
 
 class Page(Struct, frozen=True, kw_only=True):
-    """A whole page. ``title`` and ``verdict`` head a document, and ``last`` ends a text on a terminal: it is stable.
+    """A whole page. ``title`` and ``verdict`` begin a document; ``last`` ends a text on a terminal, in a stable form.
 
-    ``notice`` is what must be read before anything else. ``about`` says what was compared with what; ``pins`` (commit
-    and fingerprint) belong to it where a page is kept, and are made only there: a large plan's fingerprint takes time.
+    ``notice`` must be read before anything else. ``about`` says what was compared with what. ``pins`` returns commit
+    and fingerprint, for pages that are kept; only those call it, because a large plan's fingerprint takes time.
     """
 
     title: str
@@ -256,7 +256,7 @@ class Page(Struct, frozen=True, kw_only=True):
 
 
 def toned(word: str, text: str | None = None) -> Span:
-    """Return a word in its tone; ``text`` is what is shown of it where that is more or other than the word."""
+    """Return a word in its tone; ``text``, if given, is shown in place of the word."""
     return Span(word.replace("_", " ") if text is None else text, TONES[word])
 
 
@@ -271,20 +271,20 @@ def code(text: str) -> Span:
 
 
 def sentence(text: str) -> tuple[Piece, ...]:
-    """Return a sentence of ours, in which what stands between backticks is to be typed."""
+    """Return a sentence of ours as pieces; what stands between backticks is marked as something to type."""
     parts = re.split(r"`([^`]*)`", text)
     return tuple(Span(part, typed=True) if odd % 2 else part for odd, part in enumerate(parts) if part)
 
 
 def cause(text: str) -> str:
-    """Return what went wrong without the ids of the one answer that said so: what many have in common."""
+    """Return an error's text without its tracing ids, so that the same error of many portfolios can be folded."""
     return _ONE_ANSWER.sub("", text)
 
 
 def folded(block: Rows, *, named: int = FOLDED_NAMES) -> Sequence[Row]:
-    """Return the rows of a table, where many that are alike are one, which has them as its ``members``.
+    """Return the rows of a table, with many that are alike folded into one, which keeps them as its ``members``.
 
-    In a short table that is only done with rows of one cause. ``named`` is how many names the one row gives.
+    In a short table, only rows with the same cause are folded. ``named`` is how many names a folded row gives.
     """
     long = len(block.rows) > FOLD_ABOVE
     groups: dict[object, list[Row]] = {}
@@ -315,9 +315,9 @@ def _as_one(group: list[Row], subject: int, named: int) -> Row:
 
 
 def source_lines(problem: Diagnostic) -> tuple[str, str, str] | None:
-    """Return the number of the line that a problem is in, the line, and carets below what is wrong.
+    """Return the number of a problem's line, the line itself, and carets below what is wrong.
 
-    ``None`` where the problem has no place, or the file could not be quoted. A tab is shown as four spaces.
+    Returns ``None`` if the problem has no place or the file could not be quoted. A tab is shown as four spaces.
     """
     span = problem.span
     if span is None or problem.excerpt is None:
@@ -338,5 +338,5 @@ def moment_seconds(ms: int) -> str:
 
 
 def utc(ms: int) -> datetime:
-    """Return UTC epoch milliseconds as a time."""
+    """Return UTC epoch milliseconds as a ``datetime``."""
     return datetime.fromtimestamp(ms / 1000, tz=UTC)

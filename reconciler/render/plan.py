@@ -1,4 +1,4 @@
-"""A plan, and what an apply made of one: what needs a look stands apart, and what many have in common is one row.
+"""The pages of a plan and of an apply. What needs a look stands apart, and equal rows are folded into one.
 
 In: a :class:`~reconciler.core.plan.Plan` or an :class:`~reconciler.core.report.ApplyReport`. Out: a
 :class:`~reconciler.render.page.Page`, the sentences of a plan by themselves, or JSON values.
@@ -21,6 +21,7 @@ from reconciler.core.text import plural
 from reconciler.render.effects import (
     CAUSES,
     Phrase,
+    asked_of,
     cost_effect,
     effect,
     held_effect,
@@ -65,23 +66,23 @@ DANGERS: Final[Mapping[Risk, str]] = {
     Risk.HOLD_OVERRIDDEN: "overrides a hold",
     Risk.RUNS_AT_ONCE: "trades at once",
     Risk.DUE_AT_ONCE: "due to trade at once",
-    Risk.TRADES_AGAIN: "begins or goes on to trade",
+    Risk.TRADES_AGAIN: "starts or resumes trading",
     Risk.MORE_RUNS: "trades more often",
 }
-"""The risks for which a change needs a look, the gravest first. The others are told in its effect: where no schedule
-can be read, nearly every change has them."""
+"""The risks that call for a look, the gravest first. Other risks are only told in the effect of a change: if no
+schedule can be read, nearly every change has them."""
 GRAVE: Final = frozenset({Risk.HOLD_OVERRIDDEN, Risk.RUNS_AT_ONCE, Risk.DUE_AT_ONCE})
-"""The dangers that trade at once, or against what a person did by hand."""
+"""The dangers of trading at once, or of undoing what a person did by hand."""
 
 
 RESULT_WIDTHS: Final = (len("not attempted"), len("> resume"))
-"""The widths of the first cells of :func:`result_cells`, whose lines come one by one."""
+"""The widths of the first cells of :func:`result_cells`, whose lines are printed one by one."""
 
 _UNMANAGED_SHOWN: Final = 10
-"""A terminal names this many without -v; a team that begins has a whole fleet of them."""
+"""A terminal names this many without -v: for a team that has just begun, the whole fleet may be unmanaged."""
 _MOVED: Final = (
-    " follows another strategy than declared, which no call can change: declare that one, or enroll it again. "
-    "Until then it is not resumed."
+    " follows another strategy than declared, and no call can change that: declare the one it follows, or enroll it "
+    "again. Until then it is not resumed."
 )
 
 
@@ -96,7 +97,7 @@ class _Place(IntEnum):
 
 
 def plan_page(plan: Plan) -> Page:
-    """Return verdict, counts, guards, what needs a look, the rest, and remarks; the last line is stable."""
+    """Return the page of a plan: verdict, counts, guards, what needs a look, the rest, notes. Its end is stable."""
     tone, words = _plan_verdict(plan)
     rows = tuple(_table(plan)) or (Lines(("Nothing to do: live automation is as declared.",)),)
     return Page(
@@ -112,7 +113,7 @@ def plan_page(plan: Plan) -> Page:
 
 
 def _plan_verdict(plan: Plan) -> tuple[Tone, str]:
-    """Return tone and words that say at a glance what is asked of a reader."""
+    """Return a tone and words that tell a reader at a glance what there is to do."""
     changes, blocked = len(plan.changes), len(plan.blocked)
     # What could not be read is not known to be unchanged.
     words = [plural(changes, "change")] if changes else [] if blocked else ["no changes"]
@@ -138,12 +139,12 @@ def _about(plan: Plan) -> tuple[Cell, ...]:
 
 
 def as_of(base_url: str, as_of_ms: int) -> Cell:
-    """Return what to say of a plan from a live file; ``as_of_ms`` is UTC epoch milliseconds."""
+    """Return what to say about a plan from a live file; ``as_of_ms`` is UTC epoch milliseconds."""
     return f"live as of {moment(as_of_ms)} at ", code(base_url), ", read earlier: can't be applied"
 
 
 def summary_line(summary: Summary) -> str:
-    """Return the line that scripts and people look for; its form is stable."""
+    """Return the line of counts that scripts and people look for; its form is stable."""
     return (
         f"Plan: {summary.start} to start, {summary.resume} to resume, {summary.pause} to pause, "
         f"{summary.update} to update. {summary.no_op} unchanged, {summary.held} held, {summary.blocked} blocked."
@@ -151,7 +152,7 @@ def summary_line(summary: Summary) -> str:
 
 
 def strategies_line(plan: Plan) -> str:
-    """Return the line of counts of strategies, ``""`` where there is nothing to tell of any; its form is stable."""
+    """Return the line of counts of strategies, ``""`` if there is nothing to say; its form is stable."""
     found = plan.summary.strategies
     moved = f"Moved to another strategy: {plural(len(plan.moved), 'portfolio')}." if plan.moved else ""
     if not found.update + found.blocked + found.no_op:
@@ -161,9 +162,9 @@ def strategies_line(plan: Plan) -> str:
 
 
 def report_page(report: ApplyReport, *, run: int | None = None) -> Page:
-    """Return verdict, counts, every result that needs a look, what was held or blocked, and the other results.
+    """Return the page of an apply: verdict, counts, results that need a look, what is held or blocked, other results.
 
-    Where something is left to do, it says how to go on; ``run`` is the number of this apply in the journal.
+    If something is left to do, it says how to go on. ``run`` is the number of this apply in the journal.
     """
     plan = report.plan
     results = sorted(report.results, key=lambda result: -_gravest(result.outcome))
@@ -195,7 +196,7 @@ def report_page(report: ApplyReport, *, run: int | None = None) -> Page:
 
 
 def _way_on(report: ApplyReport, run: int | None) -> Iterator[Lines]:
-    """Yield what to do next where an outcome is unknown, or changes were not begun."""
+    """Yield what to do next if an outcome is unknown, or if changes were not begun."""
     lines: list[Cell] = []
     if unknown := report.count(Outcome.UNKNOWN):
         finds_out = "the next `reconciler apply` finds out before it does anything."
@@ -211,7 +212,7 @@ def _way_on(report: ApplyReport, run: int | None) -> Iterator[Lines]:
 
 
 def result_cells(result: Result) -> tuple[Cell, ...]:
-    """Return what is shown as soon as one change has its outcome; what it did stands in the plan above."""
+    """Return the line that is shown as soon as one change has its outcome; the plan above it says what it does."""
     return toned(result.outcome.value), marked(result.change.verb), subject_cell(result.change.id), _story(result)
 
 
@@ -241,7 +242,7 @@ def subject_cell(address: Address) -> Cell:
 
 
 def danger(change: Change) -> Risk | None:
-    """Return the gravest thing that a change risks, ``None`` where it makes nothing trade, sooner or more often."""
+    """Return the gravest risk of a change; ``None`` if it makes nothing trade, nor trade sooner or more often."""
     found = next((risk for risk in DANGERS if risk in change.risks), None)
     return Risk.TRADES_AGAIN if found is None and change.verb in (Verb.START, Verb.RESUME) else found
 
@@ -273,7 +274,7 @@ def _counts(summary: Summary) -> Counts:
 
 
 def _dangers(plan: Plan) -> tuple[Piece, ...]:
-    """Return how many changes have each danger, as a sentence; nothing where none has any."""
+    """Return a sentence with how many changes have each danger; empty if there is no danger."""
     risks = Counter(risk for change in plan.portfolios for risk in change.risks)
     found = [(risks[risk], words) for risk, words in DANGERS.items()]
     faster = sum(Risk.MORE_RUNS in change.risks for change in plan.cadences)
@@ -328,13 +329,13 @@ def _change_row(change: Change) -> Row:
 
 
 def _needs_look(change: Change) -> bool:
-    """Whether a reviewer should look at a change by itself: it makes something trade, or holds for many at once."""
+    """Whether a reviewer should look at this change: it makes something trade, or changes many portfolios at once."""
     return change.of_strategy is not None or danger(change) is not None
 
 
 def _gravity(change: Change) -> tuple[int, ...]:
-    """Order changes: strategies, then by the gravest danger, by how many portfolios they reach (an unknown number
-    being the most), by how many other risks there are; by id where these are equal."""
+    """Return the sort key of a change: strategies first, then the gravest danger, then how many portfolios it reaches
+    (an unknown number counts as the most), then how many risks it has."""
     found = danger(change)
     rank = list(DANGERS).index(found) if found is not None else len(DANGERS)
     return change.of_strategy is None, rank, change.reach is not None, -(change.reach or 0), -len(change.risks)
@@ -344,8 +345,13 @@ def _not_changed(plan: Plan) -> list[Row]:
     """Return the rows of what is held, has moved or is blocked."""
     told: list[tuple[str, _Place, Held | Moved | Blocked, Phrase]]
     told = [("held", _Place.HELD, held, held_effect(held)) for held in plan.held]
-    told += [("moved", _Place.MOVED, moved, Phrase("", moved_text(moved))) for moved in plan.moved]
-    told += [("blocked", _Place.BLOCKED, blocked, Phrase(blocked.detail)) for blocked in plan.blocked]
+    told += [
+        ("moved", _Place.MOVED, moved, Phrase("", ", ".join((moved_text(moved), *asked_of(moved)))))
+        for moved in plan.moved
+    ]
+    told += [
+        ("blocked", _Place.BLOCKED, blocked, Phrase(blocked.detail, *asked_of(blocked))) for blocked in plan.blocked
+    ]
     return [
         Row(
             (marked(word), subject_cell(one.id), one.name or "", why.text),
@@ -364,10 +370,10 @@ def _noun(address: Address) -> str:
 
 
 def _notes(plan: Plan) -> Iterator[Lines]:
-    """Yield what is to be known beside the rows."""
+    """Yield the notes below the rows."""
     notes: list[Cell] = []
     if writes_unverified(plan):
-        text = "Glider does not return this value. One write settles it; it is remembered."
+        text = "Glider does not return this value. Apply writes it once, and remembers it."
         notes.append(Span(text, symbol="?"))
     if plan.held:
         release = sentence(" stays paused. Release one with --resume-held ID, or `hold: override` in its file.")
@@ -379,7 +385,7 @@ def _notes(plan: Plan) -> Iterator[Lines]:
 
 
 def _unmanaged(plan: Plan) -> Iterator[Block]:
-    """Yield what the service lists and no file declares, or that nobody knows; nothing where there is none."""
+    """Yield what the service lists but no file declares, or that this is not known; nothing if all is declared."""
     match plan.listing:
         case Listing.NONE:
             return
@@ -423,11 +429,11 @@ def _result_row(result: Result) -> Row:
 
 
 def _gravest(outcome: Outcome) -> int:
-    """Return 0 for the outcome that needs a look first, and more for the others."""
+    """Return the place of an outcome in the order of need: 0 needs a look first."""
     order = (Outcome.UNKNOWN, Outcome.FAILED, Outcome.STALE, Outcome.NOT_ATTEMPTED, Outcome.ALREADY_DONE, Outcome.DONE)
     return order.index(outcome)
 
 
 def _story(result: Result) -> str:
-    """Return what became of a change beyond its outcome, ``""`` where there is nothing to tell."""
+    """Return the detail and notes of a result, ``""`` if there are none."""
     return "; ".join([*([result.detail] if result.detail else []), *result.notes])

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def diagnostics_page(diagnostics: Sequence[Diagnostic], *, portfolios: int | None = None) -> Page:
-    """Return how many problems there are, and each with its place, its repair and its source line, errors first.
+    """Return how many problems there are, and each of them with its place, repair and source line, errors first.
 
-    ``portfolios`` is how many the files declare, where that is known.
+    ``portfolios`` is how many the files declare, if that is known.
     """
     errors = tuple(one for one in diagnostics if one.severity is Severity.ERROR)
     warnings = tuple(one for one in diagnostics if one.severity is not Severity.ERROR)

@@ -1,4 +1,4 @@
-"""Rebalances: what is about to be asked for, how each goes on, and what became of all.
+"""The pages of ``rebalance``: the question before it, the progress of each run, and the result.
 
 In: values of :mod:`reconciler.core.rebalance`. Out: a :class:`~reconciler.render.page.Page`, cells of a line that is
 shown as something happens, or JSON values, in which times are ISO 8601 in UTC.
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from reconciler.render.page import Cell
 
 STEP_WIDTHS: Final = (len("awaiting user"),)
-"""The width of the first cell of a line that is shown as something happens."""
+"""The width of the first cell of a progress line."""
 
 
 class RebalanceTarget(Struct, frozen=True, kw_only=True):
-    """One portfolio that is to run, as a person knows it; ``declared`` is false where no file names it.
+    """One portfolio that is to run, as a person knows it; ``declared`` is false if no file names it.
 
-    ``live`` is what a look showed before anybody is asked, and ``refused`` why it will not be run, where it will not.
+    ``live`` is its state, read before the question; ``refused`` says why it will not run, if it will not.
     """
 
     id: PortfolioId
@@ -41,7 +41,7 @@ class RebalanceTarget(Struct, frozen=True, kw_only=True):
 
 
 def targets_page(targets: Sequence[RebalanceTarget], base_url: str) -> Page:
-    """Return what is about to trade, and where."""
+    """Return the portfolios that are about to trade, and at which service."""
     rows = tuple(
         Row(
             (
@@ -61,7 +61,7 @@ def targets_page(targets: Sequence[RebalanceTarget], base_url: str) -> Page:
 
 
 def _state(target: RebalanceTarget) -> Cell:
-    """Return what a person has to know of a portfolio before saying yes: its state, and why it will not run."""
+    """Return what a person must know about a portfolio before saying yes: its state, or why it will not run."""
     live = target.live
     if target.refused is not None:
         return Span(f"not run: {target.refused}", Tone.NOTICE)
@@ -72,18 +72,18 @@ def _state(target: RebalanceTarget) -> Cell:
 
 
 def accepted_cells(portfolio: PortfolioId, rebalance: str | None) -> tuple[Cell, ...]:
-    """Return what is shown when one was accepted."""
-    return toned("accepted"), portfolio, rebalance or "no id was named"
+    """Return the line that is shown when a run was accepted."""
+    return toned("accepted"), portfolio, rebalance or "Glider named no id"
 
 
 def moved_cells(portfolio: PortfolioId, rebalance: Rebalance) -> tuple[Cell, ...]:
-    """Return what is shown when one goes on."""
-    more = "it waits for a person, in Glider's app" if rebalance.word == "awaiting_user" else ""
+    """Return the line that is shown when a run has a new status."""
+    more = "waits for a person in Glider's app" if rebalance.word == "awaiting_user" else ""
     return Span(rebalance.word.replace("_", " "), TONES[rebalance.status]), portfolio, more
 
 
 def finished_cells(result: RebalanceResult) -> tuple[Cell, ...]:
-    """Return what is shown when one has its outcome."""
+    """Return the line that is shown when a run has its outcome."""
     return toned(result.outcome.value), result.portfolio, _story(result)
 
 
@@ -144,7 +144,7 @@ def rebalance_document(rebalance: Rebalance | None) -> dict[str, Any] | None:
 
 
 def status_word(rebalance: Rebalance, tone: Tone) -> Span:
-    """Return the word of a status: in capitals where it went wrong, as the service spelled it where that is unknown."""
+    """Return the word for a status: in capitals if it went wrong, in the service's spelling if we don't know it."""
     match rebalance.status:
         case RebalanceStatus.FAILED:
             return Span("FAILED", tone)

@@ -60,7 +60,7 @@ _TIMES = (Column("Next run", keep=3), Column("Last run", keep=1))
 class Seen(Struct, frozen=True, kw_only=True):
     """One portfolio as read, and as we last wrote it. Times are UTC epoch milliseconds.
 
-    ``now_ms`` is the service's time at the read; ``None`` where it is not known.
+    ``now_ms`` is the service's time at the read; ``None`` if it is not known.
     """
 
     live: Live
@@ -69,24 +69,24 @@ class Seen(Struct, frozen=True, kw_only=True):
 
     @property
     def due_ms(self) -> int | None:
-        """When the service says that it runs next, also where that has passed; ``None`` where nothing runs."""
+        """When the service says that it runs next, even if that time has passed; ``None`` if nothing runs."""
         return self.live.next_run_ms if self.live.status is Status.ACTIVE else None
 
     @property
     def next_run_ms(self) -> int | None:
-        """When it runs next; ``None`` where nothing runs, or where that moment has passed."""
+        """When it runs next; ``None`` if nothing runs or that time has passed."""
         due = self.due_ms
         return None if due is None or (self.now_ms is not None and due < self.now_ms) else due
 
     @property
     def overdue(self) -> str:
-        """Since when it has been due, as a phrase; ``""`` where it is not."""
+        """Since when it has been due, as a phrase; ``""`` if it is not."""
         due = self.due_ms
         return f"was due {moment(due)}" if due is not None and self.next_run_ms is None else ""
 
     @property
     def schedule(self) -> str:
-        """Interval and offset and how they are known: ``?`` where they can't be, ``-`` without a schedule."""
+        """Interval and offset, and how they are known: ``?`` if they can't be, ``-`` without a schedule."""
         if self.live.status not in (Status.ACTIVE, Status.PAUSED):
             return "-"
         interval, offset = known_interval(self.live, self.record), known_offset(self.live, self.record)
@@ -141,8 +141,8 @@ def status_page(
 ) -> Page:
     """Return the table and a line of counts.
 
-    Above it stands a line for each of the strategies that were read: its live schedule, and the declared one where that
-    is another. Where portfolios were not asked for beside them, there is no table.
+    Above the table is a line for each strategy that was read: its live schedule, and the declared one if they differ.
+    If only strategies were selected, there is no table.
     """
     line = _counts(rows)
     if not live:
@@ -159,7 +159,7 @@ def status_page(
 
 def _counts(rows: Sequence[StatusRow]) -> str:
     """Return how many portfolios there are, how many in each state, and how their last rebalances ended, failed ones
-    first; nothing of those where no results were read."""
+    first. Without results, the latter is left out."""
     states = Counter(row.live.status.value.replace("_", " ") for row in rows)
     total = ", ".join(f"{count} {word}" for word, count in sorted(states.items()))
     rebalances = [row.last.rebalance for row in rows if row.last is not None]
@@ -169,9 +169,9 @@ def _counts(rows: Sequence[StatusRow]) -> str:
 
 
 def _table(rows: Sequence[StatusRow]) -> tuple[Block, ...]:
-    """Return the table, with a column of strategies and of results where there are any.
+    """Return the table, with columns of strategies and results if there are any.
 
-    In a document, what could not be read or is not in a usual state stands first.
+    In a document, what could not be read or is in an unusual state comes first.
     """
     if not rows:
         return ()
@@ -268,7 +268,7 @@ def _facts(view: PortfolioView) -> tuple[tuple[str, Cell], ...]:
 
 
 def _held(view: PortfolioView) -> Cell:
-    """Return how to release a portfolio that is to run and was paused by others; ``""`` where it is not held."""
+    """Return how to release a portfolio that is declared active and was paused by others; ``""`` if it is not held."""
     desired = view.desired
     if desired is None or desired.state is not RunState.ACTIVE or desired.hold_override:
         return ""
@@ -286,7 +286,7 @@ def _declared(desired: Desired | None) -> Cell:
 
 def _rebalances(view: PortfolioView, recent: tuple[LastRebalance, ...]) -> tuple[Block, ...]:
     if not recent:
-        unlisted = "Glider's v2 API lists no rebalances; only one that was asked for from here is known by its id."
+        unlisted = "Glider's v2 API lists no rebalances; only one that was requested from here is known, by its id."
         return (Lines((unlisted if view.live.strategy or view.version.value == "v2" else "No rebalances yet.",)),)
     columns = (Column("Started"), Column("Result"), Column("Took"), Column("ID", keep=1), Column("Detail"))
     table = Rows(columns=columns, rows=tuple(map(_rebalance_row, recent)), parts=(Part("Rebalances"),), headed=True)
@@ -308,7 +308,7 @@ def _rebalance_row(one: LastRebalance) -> Row:
 
 
 def _last_run_ms(row: StatusRow | PortfolioView) -> int | None:
-    """Return when it was last to run: by its schedule, or by its last rebalance, which may need no schedule."""
+    """Return when it last ran: by its schedule, or by a rebalance by hand, which needs no schedule."""
     known = list(row.live.scheduled_ms[:1])
     rebalance = row.last.rebalance if row.last is not None else None
     if rebalance is not None:
@@ -317,7 +317,7 @@ def _last_run_ms(row: StatusRow | PortfolioView) -> int | None:
 
 
 def _pause(live: Live, by: PausedBy, api: ApiVersion, *, longest: int) -> str:
-    """Return whose pause it is, and its reason as far as it tells more than that; without our mark."""
+    """Return whose pause it is, and its reason without our mark, if that says more."""
     match by:
         case PausedBy.US:
             reason = declarable_reason(live.pause_reason) or ""
@@ -334,7 +334,7 @@ def _pause(live: Live, by: PausedBy, api: ApiVersion, *, longest: int) -> str:
 
 
 def _elsewhere(desired: Desired | None, live: Live) -> str:
-    """Return that a portfolio follows another strategy than declared, ``""`` where it does not."""
+    """Return a sentence if a portfolio follows another strategy than declared, else ``""``."""
     if desired is None or desired.strategy is None or live.strategy in (None, desired.strategy):
         return ""
     return (
@@ -353,7 +353,7 @@ def _state(live: Live) -> Span:
 
 
 def _result(last: LastRebalance | None) -> Cell:
-    """Return how the last rebalance ended: a word, ``-`` for none, ``?`` where Glider does not tell."""
+    """Return how the last rebalance ended: a word, ``-`` if there was none, ``?`` if Glider does not tell."""
     if last is None:
         return UNVERIFIED
     match last.knowledge:

@@ -1,4 +1,4 @@
-"""The writer for a terminal: colours, widths, columns that fit, lines that are broken where they should be.
+"""The writer for a terminal: colours, aligned columns that fit the width, and lines broken between words.
 
 In: a :class:`~reconciler.render.page.Page` and a :class:`Style`. Out: text that ends in a line break. Whatever comes
 from outside is made harmless once more here, at the sink: a plan file can hold anything. The important thing stands
@@ -43,17 +43,17 @@ if TYPE_CHECKING:
 
 GAP: Final = "  "
 NARROWEST: Final = 24
-"""A last column narrower than this goes below its row."""
+"""If there is less room than this for the last column, it goes below its row. In terminal cells."""
 SHORTEST: Final = 12
-"""What a narrow terminal shows of a name at least."""
+"""Names are never cut shorter than this, in terminal cells."""
 _BELOW: Final = "    "
-"""Stands before a last cell that is below its row."""
+"""The indent of a last cell below its row."""
 _NOTHING: Final = frozenset({"", "-"})
 _LONGEST: Final = 400
-"""Characters of one text from outside."""
+"""The most characters that are shown of one text from outside."""
 _SGR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _UNUSUAL: Final = re.compile(r"[^\x00-\u02ff\u2010-\u2027\u2190-\u21ff]")
-"""What may be wide or combining; letters of Europe, dashes, the ellipsis and arrows are neither."""
+"""Characters that may be wide or combining. European letters, dashes, the ellipsis and arrows never are."""
 _COLOUR_OR_CHARACTER: Final = re.compile(r"(?s)\x1b\[[0-9;]*m|.")
 _INKS: Final[Mapping[Tone, str]] = {
     Tone.STRONG: "1",
@@ -71,7 +71,7 @@ _FACTS: Final = (Column(""), Column(""))
 
 
 class Style(Struct, frozen=True):
-    """Whether colours are on, and how wide the terminal is; ``None`` where lines may be as long as they are."""
+    """Whether colours are on, and how many columns the terminal has; ``None`` means that no line is cut or wrapped."""
 
     color: bool = False
     columns: int | None = None
@@ -86,9 +86,9 @@ PLAIN: Final = Style()
 
 
 def terminal(page: Page, style: Style, *, verbose: bool = False, below: bool = False) -> str:
-    """Return a whole page. ``verbose`` leaves nothing out and folds nothing.
+    """Return a whole page as text. With ``verbose`` nothing is left out and nothing is folded.
 
-    ``below`` is for a page that stands below another one, which has said already what both are about.
+    ``below`` says that the page stands below another one that has already said what both are about.
     """
     head = _sentences((page.notice,), Tone.NOTICE, style) if page.notice else []
     head += _sentences((", ".join(map(plain, page.about)),), Tone.QUIET, style) if page.about and not below else []
@@ -132,13 +132,13 @@ def _block(block: Block, style: Style, *, verbose: bool) -> list[str]:
         case Problems():
             return [line for problem in block.problems for line in problem_lines(problem, style)]
         case Notes() | Counts() | Alone():
-            return []  # notes go to the other stream as they come up, and the last line has the counts
+            return []  # notes went to stderr as they came up, and the last line has the counts
         case _:
             assert_never(block)
 
 
 def _sentences(cells: Sequence[Cell], tone: Tone, style: Style) -> list[str]:
-    """Return sentences in one colour, broken between words where they are wider than the terminal."""
+    """Return sentences in one colour, broken between words if they are wider than the terminal."""
     return [style.paint(line, tone) for cell in cells for line in _wrapped(plain(cell), style.columns)]
 
 
@@ -161,7 +161,7 @@ def problem_lines(problem: Diagnostic, style: Style) -> list[str]:
 
 
 def _table(block: Rows, style: Style, *, verbose: bool) -> list[str]:
-    """Return the rows below their caption, indented where no titles of columns stand above them."""
+    """Return the caption, if there is one, and the rows; these are indented if they have no column titles."""
     named = len(block.rows) if block.logged and style.columns is None else FOLDED_NAMES
     rows = [row for row in (block.rows if verbose else folded(block, named=named)) if not block.parts[row.part].alone]
     shown = rows if verbose or block.most is None else rows[: block.most]
@@ -184,11 +184,11 @@ def _indented(titles: Sequence[Column], cells: Sequence[Sequence[Cell]], style: 
 def _aligned(
     titles: Sequence[Column], cells: Sequence[Sequence[Cell]], style: Style, room: int | None, *, headed: bool
 ) -> list[str]:
-    """Return rows as lines with aligned columns, no wider than ``room`` where that can be.
+    """Return rows as lines with aligned columns, if possible no wider than ``room``.
 
-    A column with nothing in it is left out. Where room is short, times lose year and zone (their title tells the zone
-    instead), columns without a value go, then others in the order that they say themselves; names are cut, and the last
-    cell is wrapped, or stands below its row.
+    An empty column is left out. If room is short, times lose their year and zone (the column's title tells the zone
+    instead), columns that hold only ``-`` go, then others by their ``keep``. If that is not enough, names are cut, and
+    the last cell is wrapped or put below its row.
     """
     kept = [i for i in range(len(titles)) if any(row[i] for row in cells)]
     if not kept:
@@ -212,15 +212,16 @@ def _fitting(
     heads: Sequence[str] | None,
     room: int,
 ) -> list[int]:
-    """Return the columns that there is room for, and cut the names in ``texts`` to what is left for them."""
+    """Return the columns that fit, and cut the names in ``texts`` to the room that is left for them."""
     kept = [i for i in kept if any(row[i] not in _NOTHING for row in texts)] or list(kept)
     last = kept[-1]
-    # A remark that few rows have may go below them; anything else stands beside the row as long as it can.
+    # If at most half of the rows have a last cell, it is a remark and may go below its row. Otherwise it stays beside
+    # the row as long as there is room.
     remark = 2 * sum(row[last] not in _NOTHING for row in texts) <= len(texts)
     names = [i for i in kept if titles[i].widest is not None and i != last]
 
     def spare() -> int:
-        """Return how much room is left, names at full length; below zero where there is too little."""
+        """Return how much room is left with all names at full length; negative if it does not fit."""
         beside = 0 if remark else len(GAP) + min(NARROWEST, max(width(row[last]) for row in texts))
         return room - beside - _width([i for i in kept if i != last], texts, heads)
 
@@ -255,7 +256,7 @@ def _width(kept: Sequence[int], texts: Sequence[Sequence[str]], heads: Sequence[
 
 
 def _line(cells: Sequence[tuple[str, str]], widths: Sequence[int], room: int | None) -> list[str]:
-    """Return a row, given as plain and painted texts, as a line, or as several where its last cell is broken."""
+    """Return a row, given as plain and painted texts, as one line, or as several if its last cell is wrapped."""
     head = "".join(shown + " " * (widths[i] - width(text)) + GAP for i, (text, shown) in enumerate(cells[:-1]))
     text, shown = cells[-1]
     taken = sum(widths[:-1]) + len(GAP) * (len(cells) - 1)
@@ -271,7 +272,7 @@ def _line(cells: Sequence[tuple[str, str]], widths: Sequence[int], room: int | N
 
 
 def plain(cell: Cell, *, short: bool = False) -> str:
-    """Return the text of a cell without colours; ``short`` shows of a moment only day and time."""
+    """Return the text of a cell without colours; ``short`` shows only day and time of a moment."""
     if isinstance(cell, str):
         return safe(cell)
     if isinstance(cell, tuple):
@@ -297,13 +298,13 @@ def painted_as(cell: Cell, text: str, style: Style) -> str:
 
 
 def in_columns(cells: Sequence[Cell], widths: Sequence[int], style: Style) -> str:
-    """Return cells as one line, each but the last as wide as it is told: for lines that come one by one."""
+    """Return cells as one line, each but the last padded to its width: for lines that are printed one by one."""
     told = [painted_as(cell, pad(plain(cell), wide), style) for cell, wide in zip(cells, widths, strict=False)]
     return GAP.join([*told, *(painted(cell, style) for cell in cells[len(widths) :])]).rstrip()
 
 
 def safe(text: str, *, longest: int = _LONGEST) -> str:
-    """Return text from outside made harmless for a terminal line."""
+    """Make text from outside harmless for one line of a terminal."""
     return harmless(text, longest=longest)
 
 
@@ -332,7 +333,7 @@ def cut(text: str, cells: int) -> str:
 
 
 def cut_styled(line: str, cells: int) -> str:
-    """Return a line that may hold colours, cut as :func:`cut` does; no colour runs on behind it."""
+    """Cut a line that may hold colours, as :func:`cut` does; its colours always end with it."""
     if width(line) <= cells:
         return line
     kept: list[str] = []

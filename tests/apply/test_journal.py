@@ -238,7 +238,13 @@ def test_a_void_record(place: Path, outcome: WriteOutcome | None) -> None:
 NO_SCHEDULE = {"interval_ms": None, "offset_ms": None}
 WHOLE = (
     intent(A, Call.PAUSE, before=Before(status=Status.ACTIVE, due_ms=NOON_MS, interval_ms=H, offset_ms=0)),
-    intent(A, Call.PAUSE, api=ApiVersion.V2, before=Before(status=Status.PAUSED, pause_reason='by \u202e hand "')),
+    intent(
+        A,
+        Call.PAUSE,
+        api=ApiVersion.V2,
+        halt="h1",
+        before=Before(status=Status.PAUSED, pause_reason='by \u202e hand "'),
+    ),
     intent(A, Call.START, interval_ms=12 * H, offset_ms=0, run_on_start=True, before=Before(runs=())),
     intent(A, Call.START, interval_ms=12 * H, run_on_start=False),
     intent(A, Call.UPDATE_SCHEDULE, interval_ms=12 * H, offset_ms=H, is_step=True),
@@ -553,7 +559,8 @@ def test_a_reader_waits_for_a_commit(place: Path) -> None:
     opened(place).__exit__()
     with closing(sqlite3.connect(place, isolation_level=None)) as writer:
         writer.execute("BEGIN EXCLUSIVE")  # as in the middle of a commit
-        writer.execute("INSERT INTO runs VALUES (1, 'u', 'f', 't', 'p', 0, 0, 'ok', NULL, NULL)")
+        columns = "id, base_url, fingerprint, tool, process, started_ms, finished_ms, exit_reason"
+        writer.execute(f"INSERT INTO runs ({columns}) VALUES (1, 'u', 'f', 't', 'p', 0, 0, 'ok')")
         thread, found = in_the_background(lambda: [run.number for run in read_runs(place) or ()])
         writer.execute("COMMIT")
         thread.join(10)
@@ -583,9 +590,10 @@ def test_a_commit_waits_for_a_reader(place: Path) -> None:
 def test_without_a_lock() -> None:
     """A journal that was given neither lock nor name writes none and closes what it has."""
     connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE runs (base_url, fingerprint, tool, process, started_ms, approved, account)")
+    columns = 'base_url, fingerprint, tool, process, started_ms, approved, account, who, "commit", pull_request, ci_run'
+    connection.execute(f"CREATE TABLE runs ({columns})")
     with SqliteJournal(connection, path=Path("unused"), base_url=HERE, now_ms=lambda: 0) as journal:
         journal.open_run(fingerprint="f", tool="t")
-        assert connection.execute("SELECT * FROM runs").fetchall() == [(HERE, "f", "t", "", 0, None, None)]
+        assert connection.execute("SELECT * FROM runs").fetchall() == [(HERE, "f", "t", "", 0, *[None] * 6)]
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         connection.execute("SELECT 1")

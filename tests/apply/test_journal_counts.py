@@ -266,6 +266,23 @@ def test_the_last_pause(place: Path, call: Call, outcome: WriteOutcome | None) -
         assert (journal.memory(A).pauses.get(A), journal.memory().pauses) == (None, {})
 
 
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_a_halt(place: Path, outcome: WriteOutcome | None) -> None:
+    """The halt that the last pause is part of; a pause or resume after it that may have taken effect ends it."""
+    with opened(place) as journal:
+        write(journal, intent(A, Call.PAUSE, "000001", halt="h1"))
+        write(journal, intent(B, Call.PAUSE, "000002"))
+        assert (journal.memory().halts, journal.memory(A).halts, journal.memory(B).halts) == ({A: "h1"}, {A: "h1"}, {})
+        write(journal, intent(B, Call.PAUSE, "000003", halt="h2"), outcome)
+        assert journal.memory().halts == {A: "h1"} | ({} if outcome in NO_EFFECT else {B: "h2"})
+        for call in (Call.RESUME, Call.PAUSE):
+            write(journal, intent(A, Call.PAUSE, "000004", halt="h3"))
+            write(journal, intent(A, call, "000005"), outcome)
+            assert journal.memory(A).halts == ({A: "h3"} if outcome in NO_EFFECT else {})
+    with opened(place, THERE) as journal:
+        assert journal.memory().halts == {}
+
+
 def test_triggers(place: Path) -> None:
     """Rebalances that may have begun in the last 24 hours are counted, of one service, sorted by id."""
     clock = FakeClock(NOON_MS - DAY_MS - 1)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 WAY_OUT = "Free the file or its disk, or name another with --journal. Moving it away loses what it knows, nothing else."
 GRLC = 0x676C7263
-A_RUN = "INSERT INTO runs VALUES (1, 'u', 'f', 't', 'p', 0, 0, 'ok', NULL, NULL)"
+INTO_RUNS = "INSERT INTO runs (id, base_url, fingerprint, tool, process, started_ms, finished_ms, exit_reason)"
+A_RUN = f"{INTO_RUNS} VALUES (1, 'u', 'f', 't', 'p', 0, 0, 'ok')"
 
 
 @pytest.fixture
@@ -55,6 +56,7 @@ def test_a_new_journal(place: Path) -> None:
         assert (pragma(connection, "journal_mode"), pragma(connection, "synchronous")) == ("truncate", 2)
         assert connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1").fetchall() == [
             ("confirmed",),
+            ("results",),
             ("runs",),
             ("writes",),
         ]
@@ -118,12 +120,12 @@ def test_a_database_without_a_table(place: Path, opening: Callable[[Path], objec
 
 
 @OPENINGS
-@pytest.mark.parametrize("version", [0, 3])
+@pytest.mark.parametrize("version", [0, 1, 4])
 def test_another_version(made: Path, opening: Callable[[Path], object], version: int) -> None:
     """A journal of another version is named with both numbers."""
     edit(made, f"PRAGMA user_version = {version}")
     assert refusal(lambda: opening(made)) == (
-        f"{made} has journal version {version}, this program knows 2",
+        f"{made} has journal version {version}, this program knows 2 and 3",
         "Use the version that wrote it, or move the file away and start a new one.",
     )
 
@@ -247,31 +249,33 @@ def test_damage_is_found_before_anything_is_written(made: Path) -> None:
 
 
 OLD = """
-    PRAGMA journal_mode = WAL;
     PRAGMA application_id = 0x676C7263;
-    PRAGMA user_version = 1;
+    PRAGMA user_version = 2;
     CREATE TABLE runs (
         id INTEGER PRIMARY KEY, base_url TEXT NOT NULL, fingerprint TEXT NOT NULL, tool TEXT NOT NULL,
-        process TEXT NOT NULL, started_ms INTEGER NOT NULL, finished_ms INTEGER, exit_reason TEXT
+        process TEXT NOT NULL, started_ms INTEGER NOT NULL, finished_ms INTEGER, exit_reason TEXT, approved TEXT,
+        account TEXT
     ) STRICT;
     CREATE TABLE writes (
         id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs (id), base_url TEXT NOT NULL,
         portfolio TEXT NOT NULL, call TEXT NOT NULL, wanted TEXT NOT NULL, intent_ms INTEGER NOT NULL,
-        outcome TEXT, detail TEXT, outcome_ms INTEGER
+        outcome TEXT, detail TEXT, outcome_ms INTEGER, token TEXT NOT NULL, step INTEGER NOT NULL, account TEXT
     ) STRICT;
     CREATE INDEX writes_by_portfolio ON writes (base_url, portfolio, id);
+    CREATE INDEX writes_by_token ON writes (token);
+    CREATE INDEX writes_left_open ON writes (base_url, portfolio, id) WHERE outcome IS NULL OR outcome = 'unknown';
+    CREATE INDEX writes_that_rebalance ON writes (base_url, intent_ms) WHERE call = 'rebalance';
     CREATE TABLE confirmed (
         base_url TEXT NOT NULL, portfolio TEXT NOT NULL, state TEXT NOT NULL, interval_ms INTEGER, offset_ms INTEGER,
         schedule_id TEXT, confirmed_ms INTEGER NOT NULL, marked INTEGER NOT NULL, last_write INTEGER NOT NULL,
-        PRIMARY KEY (base_url, portfolio)
+        pause_reason TEXT, account TEXT, imported TEXT, PRIMARY KEY (base_url, portfolio)
     ) STRICT, WITHOUT ROWID;
-    INSERT INTO runs VALUES (4, 'u', 'f', 't', 'p', 1, 2, 'ok');
+    INSERT INTO runs VALUES (4, 'u', 'f', 't', 'p', 1, 2, 'ok', 'g', 'acme');
     INSERT INTO writes VALUES
-        (7, 4, 'u', 'aaa', 'pause', '{"interval_ms": null, "offset_ms": null}', 3, 'confirmed', 'd', 4),
-        (9, 4, 'u', 'bbb', 'rebalance',
-         '{"api": "v2", "interval_ms": null, "offset_ms": null, "skip_schedule_validation": true}',
-         5, NULL, NULL, NULL);
-    INSERT INTO confirmed VALUES ('u', 'aaa', 'paused', 12, 0, 's', 6, 1, 7);
+        (7, 4, 'u', 'aaa', 'pause', '{"interval_ms": null, "offset_ms": null}', 3, 'confirmed', 'd', 4,
+         '7f', 0, 'acme'),
+        (9, 4, 'u', 'bbb', 'rebalance', '{"interval_ms": null, "offset_ms": null}', 5, NULL, NULL, NULL, '9f', 0, NULL);
+    INSERT INTO confirmed VALUES ('u', 'aaa', 'paused', 12, 0, 's', 6, 1, 7, 'r', 'acme', NULL);
 """
 """A journal as the version before this one left it."""
 
@@ -283,41 +287,27 @@ def old(place: Path) -> Path:
     return place
 
 
+TABLES = ("runs", "writes", "confirmed", "results")
+
+
 def content(connection: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
-    return {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in ("runs", "writes", "confirmed")}
+    return {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}
 
 
+NO_SCHEDULE = '{"interval_ms": null, "offset_ms": null}'
 UPGRADED = {
-    "runs": [(4, "u", "f", "t", "p", 1, 2, "ok", None, None)],
+    "runs": [(4, "u", "f", "t", "p", 1, 2, "ok", "g", "acme", None, None, None, None)],
     "writes": [
-        (
-            7,
-            4,
-            "u",
-            "aaa",
-            "pause",
-            '{"interval_ms": null, "offset_ms": null}',
-            3,
-            "confirmed",
-            "d",
-            4,
-            "old7",
-            0,
-            None,
-        ),
-        (
-            *(9, 4, "u", "bbb", "rebalance"),
-            '{"api": "v2", "interval_ms": null, "offset_ms": null, "skip_schedule_validation": true}',
-            *(5, None, None, None, "old9", 0, None),
-        ),
+        (7, 4, "u", "aaa", "pause", NO_SCHEDULE, 3, "confirmed", "d", 4, "7f", 0, "acme"),
+        (9, 4, "u", "bbb", "rebalance", NO_SCHEDULE, 5, None, None, None, "9f", 0, None),
     ],
-    "confirmed": [("u", "aaa", "paused", 12, 0, "s", 6, 1, 7, None, None, None)],
+    "confirmed": [("u", "aaa", "paused", 12, 0, "s", 6, 1, 7, "r", "acme", None)],
+    "results": [],
 }
 
 
 def columns_and_indices(connection: sqlite3.Connection) -> list[object]:
-    tables = ("runs", "writes", "confirmed")
-    columns = [connection.execute(f"SELECT * FROM pragma_table_xinfo('{table}')").fetchall() for table in tables]
+    columns = [connection.execute(f"SELECT * FROM pragma_table_xinfo('{table}')").fetchall() for table in TABLES]
     return [
         columns,
         connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' ORDER BY 1").fetchall(),
@@ -332,27 +322,8 @@ def test_an_old_journal_is_upgraded(old: Path) -> None:
         assert not connection.in_transaction
         with closing(writable_connection(old.with_name("new.db"))) as new:
             assert columns_and_indices(connection) == columns_and_indices(new)
-    assert old.read_bytes()[18:20] == b"\x01\x01"  # what marks a file with a write-ahead log is a 2
-    assert not old.with_name("journal.db-wal").exists()
     with closing(writable_connection(old)) as connection:
         assert content(connection) == UPGRADED
-
-
-def test_an_old_journal_whose_process_died(old: Path) -> None:
-    """What still lies in its write-ahead log is not lost."""
-    copy = old.with_name("copy.db")
-    with closing(sqlite3.connect(old)) as connection:
-        connection.execute("INSERT INTO runs VALUES (5, 'u', 'f', 't', 'p', 1, NULL, NULL)")
-        connection.commit()
-        for end in ("", "-wal"):
-            shutil.copyfile(f"{old}{end}", f"{copy}{end}")
-    connection = open_to_read(copy)
-    assert connection is not None
-    with closing(connection):
-        assert connection.execute("SELECT id FROM runs").fetchall() == [(4,), (5,)]
-    with closing(writable_connection(copy)) as connection:
-        assert connection.execute("SELECT id FROM runs").fetchall() == [(4,), (5,)]
-    assert not copy.with_name("copy.db-wal").exists()
 
 
 def test_an_old_journal_is_read_without_being_written(old: Path) -> None:
@@ -370,19 +341,16 @@ def test_an_old_journal_is_read_without_being_written(old: Path) -> None:
 @OPENINGS
 def test_an_upgrade_that_fails(old: Path, opening: Callable[[Path], object]) -> None:
     """It changes nothing of what is in the file."""
-    edit(old, "ALTER TABLE writes RENAME COLUMN detail TO details")
-    assert refusal(lambda: opening(old)) == (f"the journal {old} can't be used: no such column: detail", WAY_OUT)
+    edit(old, "CREATE TABLE results (id)")
+    assert refusal(lambda: opening(old)) == (f"the journal {old} can't be used: table results already exists", WAY_OUT)
     with closing(sqlite3.connect(old)) as connection:
-        assert pragma(connection, "user_version") == 1
-        assert connection.execute("SELECT id, details FROM writes ORDER BY id").fetchall() == [(7, "d"), (9, None)]
-        assert connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'").fetchone() == (3,)
+        assert pragma(connection, "user_version") == 2
+        assert connection.execute("SELECT * FROM runs").fetchall() == [(4, "u", "f", "t", "p", 1, 2, "ok", "g", "acme")]
 
 
 @OPENINGS
 def test_an_old_journal_that_is_damaged(old: Path, opening: Callable[[Path], object]) -> None:
     """It is not upgraded: what its damaged pages hold would be copied or lost."""
-    with closing(sqlite3.connect(old)) as connection:
-        connection.execute("PRAGMA journal_mode = DELETE")
     break_index(old)
     assert refusal(lambda: opening(old))[0].startswith(f"the journal {old} can't be used: it is damaged: ")
 
@@ -396,7 +364,7 @@ def cut_off(made: Path, place: Path) -> None:
         connection.execute("PRAGMA cache_size = 2")  # so that pages reach the file before the end
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(
-            "INSERT INTO runs VALUES (?, 'u', ?, 't', 'p', 0, 0, 'ok', NULL, NULL)",
+            f"{INTO_RUNS} VALUES (?, 'u', ?, 't', 'p', 0, 0, 'ok')",
             [(number, "f" * 500) for number in range(2, 60)],
         )
         for end in ("", "-journal"):

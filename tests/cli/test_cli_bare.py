@@ -33,7 +33,7 @@ groups: {daily: {interval: 24h}, dull: {interval: 48h}}
 strategies: {01JW: {schedule: daily}}
 portfolios:
   aaa: {name: Growth, state: paused}
-  bbb: {state: active}
+  bbb: {state: active, labels: {team: fx}}
   ccc: {state: active}
   ddd: {state: active, group: daily}
 """
@@ -106,7 +106,8 @@ def test_the_function_that_a_shell_sources(shell: Shell, name: str, said: str) -
         ("reconciler -f automation.yaml explain b", 4, ["bbb"]),
         ("reconciler plan -f - --target ", 5, []),
         ("reconciler plan -f nothing.yaml --target ", 5, []),
-        ("reconciler plan --select ", 3, ["group=daily", "group=dull"]),
+        ("reconciler plan --select ", 3, ["group=daily", "group=dull", "team=fx"]),
+        ("reconciler plan --select team =", 4, ["fx"]),
         ("reconciler plan --select group = da", 5, ["daily"]),
         ("reconciler plan --select group =", 4, ["daily", "dull"]),
         ("reconciler plan --unverified = s", 4, ["skip"]),

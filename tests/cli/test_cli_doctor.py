@@ -229,5 +229,5 @@ def test_the_journal_is_counted(shell: Shell) -> None:
     """After an apply the journal's records and its last run are shown."""
     assert shell("apply --sandbox --auto-approve").code == 0
     said = finding(shell("doctor --sandbox -o json"), "journal")
-    assert said.startswith(".reconciler/journal.db, format 2, 3 records, last run 1 (")
+    assert said.startswith(".reconciler/journal.db, format 3, 3 records, last run 1 (")
     assert said.endswith("): ok")

@@ -71,7 +71,7 @@ def test_what_is_let_go(held: Shell, given: str, resumed: list[str]) -> None:
         ("group=other", 64, "--resume-held 'group=other': no selected portfolio is in that group."),
         ("state=active", 64, "--resume-held 'state=active' is not among the selected portfolios."),
         ("@more.txt", 64, "--resume-held 'yyy' is not among the selected portfolios, one of 2 that are not."),
-        ("@odd.txt", 64, "odd.txt holds what is no portfolio id: line 1: '../x'."),
+        ("@odd.txt", 64, "odd.txt holds lines that are not portfolio ids: line 1: '../x'."),
         ("@none.txt", 1, "none.txt holds no portfolio id"),
         ("@gone.txt", 1, "can't read the ids from gone.txt"),
     ],

@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING
 from unicodedata import category
 
 import pytest
+from msgspec.structs import replace
+
+from reconciler.apply.journal import read_runs
+from reconciler.cli.writing import origin_of
+from reconciler.core.report import NOWHERE, Origin
+from reconciler.render.history import history_page
+from reconciler.render.terminal import Style, terminal
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell
@@ -85,8 +92,80 @@ def test_rows_that_make_no_sense(shell: Shell, damage: str) -> None:
     assert "can't be used: it is damaged" in ended.err
 
 
+SHA = "0a1b2c3d4e5f60718293a4b5c6d7e8f901234567"
+GITHUB = {"GITHUB_ACTOR": "maria", "GITHUB_SHA": SHA, "GITHUB_REF": "refs/pull/12/merge", "GITHUB_RUN_ID": "4711"}
+WHENCE = Origin(who="maria", commit=SHA, pull_request="12", ci_run="4711")
+KEY = "gldr_sk_live_0123456789"
+
+
+@pytest.mark.parametrize(
+    ("environ", "origin"),
+    [
+        ({}, NOWHERE),
+        ({"USER": "maria", "CI": "true"}, NOWHERE),
+        (GITHUB, WHENCE),
+        (GITHUB | {"GITHUB_TRIGGERING_ACTOR": "joe"}, replace(WHENCE, who="joe")),
+        (GITHUB | {"GITHUB_REF": "refs/heads/12"}, replace(WHENCE, pull_request=None)),
+        (GITHUB | {"GITHUB_REF": "refs/tags/v1"}, replace(WHENCE, pull_request=None)),
+        (GITHUB | {"GITHUB_ACTOR": "", "GITHUB_RUN_ID": " "}, replace(WHENCE, who=None, ci_run=None)),
+        (
+            {
+                "GITLAB_USER_LOGIN": "maria",
+                "CI_COMMIT_SHA": SHA,
+                "CI_MERGE_REQUEST_IID": "12",
+                "CI_PIPELINE_ID": "4711",
+            },
+            WHENCE,
+        ),
+        ({"BUILD_USER_ID": "maria", "GIT_COMMIT": SHA, "CHANGE_ID": "12", "BUILD_TAG": "4711"}, WHENCE),
+        ({"GIT_COMMIT": "HEAD", "CHANGE_ID": "12; rm", "BUILD_TAG": "a"}, Origin(ci_run="a")),
+        ({"GITHUB_ACTOR": "\x1b[2Jmaria\u202e"}, Origin(who="\\u{1b}[2Jmaria\\u{202e}")),
+        ({"GITHUB_ACTOR": "m" * 5000}, Origin(who="m" * 199 + "…")),
+        ({"GITHUB_ACTOR": f"x{KEY}", "BUILD_TAG": KEY, "GLIDER_API_KEY": f" {KEY}\n"}, NOWHERE),
+        ({"GITHUB_ACTOR": "ghs_1", "GITHUB_TOKEN": "ghs_1"}, NOWHERE),
+    ],
+)
+def test_where_a_run_comes_from(environ: dict[str, str], origin: Origin) -> None:
+    """As far as CI tells it: what is no commit and no number of a pull request is left out, and so is any secret."""
+    assert origin_of(environ) == origin
+
+
+def test_origins_are_shown(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who, commit, pull request and CI's run stand in the table, the run and JSON; without CI nothing of it does."""
+    assert shell("apply --sandbox --auto-approve").code == 0
+    heads, *_ = shell("history").out.splitlines()
+    assert not {"WHO", "COMMIT", "PULL"} & set(heads.split())
+    assert "commit" not in shell("history --run 1").out
+    for name, value in GITHUB.items():
+        monkeypatch.setenv(name, value)
+    assert shell("apply --sandbox --auto-approve").code == 0
+    heads, newest, oldest, *_ = shell("history").out.splitlines()
+    assert re.search(r"WHO +COMMIT +PULL REQUEST +ENDED", heads)
+    assert re.search(r" maria  0a1b2c3d4e5f  12 +ok     none$", newest)
+    assert "maria" not in oldest
+    detail = shell("history --run 2").out
+    for line in ("who +maria", f"commit +{SHA}", "pull request +12", "CI run +4711"):
+        assert re.search(rf"^ *{line}$", detail, re.MULTILINE)
+    runs = read_runs(shell.folder / ".reconciler/journal.db") or ()
+    lines = terminal(history_page(runs, empty=""), Style(columns=80)).splitlines()
+    assert re.search(r"RUN +WHEN UTC +WHO +COMMIT +PULL REQUEST +ENDED +WRITES", lines[0])
+    assert max(map(len, lines)) <= 80
+    names = ("who", "commit", "pull_request", "ci_run")
+    told = [[run[name] for name in names] for run in shell("history -o json").json["runs"]]
+    assert told == [["maria", SHA, "12", "4711"], [None] * 4]
+
+
 TEXTS = {
-    "runs": ("base_url", "fingerprint", "tool", "process", "exit_reason", "approved", "account"),
+    "runs": (
+        "base_url",
+        "fingerprint",
+        "tool",
+        "process",
+        "exit_reason",
+        "approved",
+        "account",
+        *Origin.__struct_fields__,
+    ),
     "writes": ("portfolio", "outcome", "detail", "token"),
 }
 """Every text column of what is shown, but those whose words are checked."""
@@ -100,7 +179,7 @@ def test_a_forged_journal_steers_no_terminal(shell: Shell, line: str) -> None:
         with closing(sqlite3.connect(shell.folder / ".reconciler/journal.db")) as connection, connection:
             for table, names in TEXTS.items():
                 for name in names:
-                    connection.execute(f"UPDATE {table} SET {name} = ?", (f"{payload} {name}",))
+                    connection.execute(f'UPDATE {table} SET "{name}" = ?', (f"{payload} {name}",))
         ended = shell(line)
         assert (ended.code, ended.err) == (0, "")
         assert not [c for c in ended.out if category(c) in ("Cc", "Cf", "Zl", "Zp") and c != "\n"]

@@ -113,6 +113,16 @@ def test_defaults_of_the_files_stand_in_the_way_of_what_is_not_known(fleet: Shel
     assert "  bbb:" not in added
 
 
+def test_into_keeps_labels(fleet: Shell) -> None:
+    """Labels of the files stay, and what is added has those of the defaults."""
+    text = "version: 1\ndefaults: {labels: {team: fx}}\nportfolios:\n  aaa: {state: active, labels: {tier: '1'}}\n"
+    fleet.write("automation.yaml", text)
+    assert fleet("import bbb --into automation.yaml --sandbox").code == 0
+    assert (fleet.folder / "automation.yaml").read_text().startswith(text)
+    chosen = [fleet(f"plan --sandbox --select {term} -o json").json for term in ("team=fx", "tier!=1")]
+    assert [plan["summary"]["no_op"] for plan in chosen] == [2, 1]
+
+
 def test_into_names_a_group_that_means_the_same(fleet: Shell) -> None:
     """A group that the files have is used again; one of that name that means something else is not."""
     more = "".join(f"  m{n}: {{status: active, interval: {24 if n < 3 else 12}h, started: 30d}}\n" for n in range(6))
@@ -211,13 +221,13 @@ def test_ids_come_from_a_file_or_stdin(fleet: Shell, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("import", "v1 has no list. Give ids or --ids-from, or --all"),
+        ("import", "v1 has no list, so give ids or --ids-from; --all"),
         ("import --api v1", "v1 has no list: give ids"),
-        ("import --api v1 --all", "--all is of v2"),
-        ("import ../x", "is no portfolio id"),
+        ("import --api v1 --all", "--all takes what v2 lists"),
+        ("import ../x", "is not a portfolio id"),
         ("import aaa --out a.yaml --into b.yaml", "drop one of them"),
         ("import aaa --into nowhere.yaml", "there is no such file"),
-        ("import aaa --out -", "goes to stdout where neither"),
+        ("import aaa --out -", "the YAML goes to stdout"),
         ("import --ids-from - -f -", "both read standard input"),
     ],
 )

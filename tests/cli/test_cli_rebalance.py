@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.apply.journal import read_results
+
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell
 
@@ -97,6 +99,10 @@ def test_json(quick: Shell) -> None:
         ("pf_one", "rebalance", "confirmed"),
     ]
     assert {r["rebalance_id"] for r in document["results"]} == {w["detail"].split(" ")[1] for w in run["writes"]}
+    journal = quick.folder / ".reconciler/journal.db"
+    kept = read_results(journal, base_url=document["base_url"], last=9)
+    seen = [(one, known.rebalance.id, known.rebalance.status) for one, results in kept.items() for known in results]
+    assert seen == [(r["id"], r["rebalance_id"], "completed") for r in document["results"]]
 
 
 def test_a_cooldown(quick: Shell) -> None:
@@ -119,12 +125,12 @@ def test_waiting_that_takes_too_long(shell: Shell) -> None:
 
 WRONG = {
     "": "Missing argument",
-    "a/b": "is no portfolio id",
-    "aaa --timeout 5m": "--timeout is of --wait",
+    "a/b": "is not a portfolio id",
+    "aaa --timeout 5m": "--timeout says how long",
     "aaa --wait --timeout soon": "--timeout:",
     "aaa --api v3": "'v3' is not one of 'v1', 'v2'",
     "aaa --api v2": "aaa is declared with the API v1",
-    "pf --api v2 --skip-schedule-validation": "--skip-schedule-validation is of v1",
+    "pf --api v2 --skip-schedule-validation": "--skip-schedule-validation is only for v1",
 }
 
 

@@ -146,13 +146,13 @@ def test_one_that_is_not_declared(fleet: Shell) -> None:
 
 WRONG = {
     "--fail-on failed-rebalance --no-results": "--fail-on needs the results",
-    "aaa --target aaa": "ID is the only portfolio shown",
-    "aaa --out live.json": "ID is the only portfolio shown",
-    "--api v2": "--api is of a portfolio that no file declares",
-    "--watch": "--watch draws on a terminal",
+    "aaa --target aaa": "shows that portfolio only",
+    "aaa --out live.json": "shows that portfolio only",
+    "--api v2": "--api is for a portfolio that no file declares",
+    "--watch": "--watch needs a terminal",
     "--watch=1": "every 1 s is too often",
-    "--watch aaa": "Put a portfolio before it",
-    "a/b": "is no portfolio id",
+    "--watch aaa": "A portfolio goes first",
+    "a/b": "is not a portfolio id",
     "aaa --api v2": "aaa is declared with the API v1",
 }
 

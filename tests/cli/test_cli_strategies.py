@@ -81,7 +81,7 @@ def test_a_schedule_that_nobody_can_see_has_its_footnote(fleet: Shell) -> None:
     fleet.write("seed.yaml", SEED.replace("portfolios:", "  01JWBARE: {name: Bare}\nportfolios:"))
     fleet.write("automation.yaml", "version: 1\nstrategies:\n  01JWBARE: {schedule: weekly}\n")
     assert fleet("sandbox load seed.yaml").code == 0
-    note = "Glider does not return this value. One write settles it; it is remembered."
+    note = "Glider does not return this value. Apply writes it once, and remembers it."
     assert "schedule ? → weekly" in fleet("plan --sandbox").out
     assert note in fleet("plan --sandbox").out
     assert note in fleet("plan --sandbox -o markdown").out

@@ -299,6 +299,7 @@ def test_explain_names_the_layer_of_every_field() -> None:
         ("hold", "override", "portfolio", "20:11"),
         ("run_on_start", "true", "portfolio", "21:19"),
         ("owner", "treasury", "defaults", "4:10"),
+        ("labels", "", "not declared", ""),
         ("costs", "", "not declared", ""),
         ("silence", "", "not declared", ""),
     ]

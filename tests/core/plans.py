@@ -107,7 +107,7 @@ RICH: Final = Plan(
     created_ms=NOON_MS + 7,
     config_digest="d1",
     config_files=("glider.yaml", "more.yaml"),
-    selection=Selection(targets=("a-full_1",), excludes=("z",), groups=("core", "edge")),
+    selection=Selection(targets=("a-full_1",), excludes=("z",), groups=("core", "edge"), terms=("team=fx",)),
     changes=(FULL, BARE),
     held=(
         Held(
@@ -116,6 +116,7 @@ RICH: Final = Plan(
             paused_by=PausedBy.OTHERS,
             last_run_ms=NOON_MS - 1,
             name="Held",
+            owner="desk",
             unverified=True,
             source=Origin("more.yaml", 3),
         ),
@@ -168,7 +169,7 @@ DOCUMENT: Final[dict[str, Any]] = {
     "base_url": BASE_URL,
     "account": "Acme EU",
     "config": {"digest": "d1", "files": ["glider.yaml", "more.yaml"]},
-    "selection": {"targets": ["a-full_1"], "excludes": ["z"], "groups": ["core", "edge"]},
+    "selection": {"targets": ["a-full_1"], "excludes": ["z"], "groups": ["core", "edge"], "terms": ["team=fx"]},
     "fingerprint": FINGERPRINT,
     "summary": {
         "start": 0,
@@ -279,6 +280,7 @@ DOCUMENT: Final[dict[str, Any]] = {
         {
             "id": "c-held",
             "name": "Held",
+            "owner": "desk",
             "pause_reason": "Audit",
             "paused_by": "others",
             "last_run_at": "2026-11-22T11:59:59.999Z",
@@ -289,6 +291,7 @@ DOCUMENT: Final[dict[str, Any]] = {
         {
             "id": "d-held",
             "name": None,
+            "owner": None,
             "pause_reason": None,
             "paused_by": "unknown",
             "last_run_at": None,
@@ -301,6 +304,7 @@ DOCUMENT: Final[dict[str, Any]] = {
         {
             "id": "e-blocked",
             "name": "Blocked",
+            "owner": None,
             "reason": "read_failed",
             "status": "unreadable",
             "detail": "reading failed",
@@ -311,6 +315,7 @@ DOCUMENT: Final[dict[str, Any]] = {
         {
             "id": "f-blocked",
             "name": None,
+            "owner": None,
             "reason": "archived",
             "status": "archived",
             "detail": "it is archived",

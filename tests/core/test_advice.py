@@ -256,7 +256,7 @@ def test_costs_and_rules_survive_the_plan_file() -> None:
         ),
         (
             (0.0, 0.0, 0.0, 0.0, 0, 3),
-            "Cost: not known, because no live interval is, of 3 portfolios with a declared cost.",
+            "Cost: not known; the live interval of 3 portfolios with a declared cost is unknown.",
         ),
     ],
 )

@@ -298,6 +298,7 @@ BLOCKS: list[dict[str, Any]] = [
         "status": "unreadable",
         "detail": "reading failed: the service limits the rate (HTTP 429)",
         "failure": "rate_limited",
+        "owner": None,
         "source": {"file": "a.yaml", "line": 3},
     },
     {
@@ -308,6 +309,7 @@ BLOCKS: list[dict[str, Any]] = [
         "status": "not_read",
         "detail": "the live file does not hold it; make one that does with `reconciler status --out FILE`",
         "failure": None,
+        "owner": None,
         "source": {"file": "a.yaml", "line": 3},
     },
 ]

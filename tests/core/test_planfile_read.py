@@ -95,13 +95,13 @@ NOTHING = dict.fromkeys(
     (
         *("as_of", "account", "cost", "state", "interval_ms", "offset_ms", "cadence", "overruled", "note", "name"),
         *("pause_reason", "next_run_at", "cause", "source", "cadence_ms", "strategy", "pause_id", "since", "reach"),
-        *("running", "last_run_at", "failure", "rule"),
+        *("running", "last_run_at", "failure", "rule", "owner"),
     )
 )
 DEFAULTS: dict[str, object] = {
     **NOTHING,
     **{key: [] for key in ("guards", "changes", "held", "blocked", "moved", "unmanaged", "risks")},
-    **{key: [] for key in ("targets", "excludes", "groups")},
+    **{key: [] for key in ("targets", "excludes", "groups", "terms")},
     **dict.fromkeys(("writes_schedule", "run_on_start", "unverified"), False),
     "api": "v1",
     "paused_by": "unknown",

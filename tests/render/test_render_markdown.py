@@ -109,7 +109,7 @@ SMALL = """\
 > **Over a guard:** 12 to resume, but guards.max\\_resume is Growth = 5; after reading the plan, allow it with \
 --allow resume=12.
 
-**Look first:** overrides a hold **1**, trades at once **1**, begins or goes on to trade **2**, \
+**Look first:** overrides a hold **1**, trades at once **1**, starts or resumes trading **2**, \
 trades more often **1**, strategies that trade more often **1**.
 """
 
@@ -144,14 +144,19 @@ def test_the_rest_is_folded_when_long() -> None:
     assert shown.index("`p00029`") < shown.index("<details>") < shown.index("`p00030`")
 
 
-def test_causes_group_the_changes() -> None:
-    """With a base this branch's changes come first, each group with what needs a look on top."""
+def test_what_needs_a_look_comes_first_across_causes() -> None:
+    """With a base each row says where its change comes from, and a harmless change of the branch waits."""
     changes = [
         replace(found, cause=Cause.BRANCH if i % 2 else Cause.PENDING) for i, found in enumerate(plan_of().changes)
     ]
     shown = markdown(plan_page(replace(plan_of(), changes=tuple(changes))))
-    assert shown.index("#### This branch (3)") < shown.index("`p00002`") < shown.index("#### Pending")
-    assert shown.index("#### Pending") < shown.index("`p00001`") < shown.index("`p00005`")
+    look, rest = (shown.index(f"**{title}**") for title in ("Needs a look", "Everything else"))
+    rows = [line for line in shown.splitlines() if line.startswith(("| this branch |", "| pending |"))]
+    assert len(rows) == len(changes)
+    assert look < min(map(shown.index, rows))
+    assert {row.split(" |")[0] for row in rows if shown.index(row) < rest} == {"| this branch", "| pending"}
+    assert "| Cause | Action |" in shown
+    assert "| Cause |" not in shown[shown.index("**Held**") : rest]
 
 
 def test_nothing_to_do() -> None:

@@ -80,7 +80,7 @@ SMALL = """\
   x blocked  g8r4u1z6  Gone          v1 has no such portfolio, or the key may not see it; check the id
   x blocked  h2v9x3c7  Broken        reading failed: the service failed (HTTP 500)
 
-? Glider does not return this value. One write settles it; it is remembered.
+? Glider does not return this value. Apply writes it once, and remembers it.
 ! Held stays paused. Release one with --resume-held ID, or `hold: override` in its file.
 Runs a day of what changes: 1 → 4, not counting 2 portfolios whose live interval is unknown.
 
