@@ -193,7 +193,7 @@ def _tables(block: Rows) -> Iterator[str | _Table]:
     """Yield the tables of each part that has rows: the open rows, and then the others behind a click."""
     if block.caption:
         yield _begun(block.caption)
-    rows = sorted(folded(block), key=lambda row: (row.part, row.gravity))
+    rows = sorted(folded(block, named=0), key=lambda row: (row.part, row.gravity))
     for number, found in groupby(rows, key=lambda row: row.part):
         yield from _part(*_told_apart(block, list(found)), part=block.parts[number])
 

@@ -302,11 +302,11 @@ def folded(block: Rows, *, named: int = FOLDED_NAMES) -> Sequence[Row]:
 
 def _as_one(group: list[Row], subject: int, named: int) -> Row:
     first = group[0]
-    names = ", ".join(row.name for row in group[:named])
-    more = f" and {len(group) - named} more" if len(group) > named else ""
+    names = f": {', '.join(row.name for row in group[:named])}" if named else ""
+    more = f" and {len(group) - named} more" if named and len(group) > named else ""
     between = ("",) * (len(first.cells) - subject - 2)
     return Row(
-        (*first.cells[:subject], plural(len(group), first.noun), *between, f"{first.alike}: {names}{more}"),
+        (*first.cells[:subject], plural(len(group), first.noun), *between, f"{first.alike}{names}{more}"),
         part=first.part,
         group=first.group,
         gravity=min(row.gravity for row in group),

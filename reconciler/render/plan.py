@@ -257,9 +257,9 @@ def _at_a_glance(plan: Plan) -> tuple[Block, ...]:
     if plan.as_of_ms is not None:
         read = f"Live as of {moment(plan.as_of_ms)}, read earlier: can't be applied."
         blocks.append(Lines((Span(read, Tone.STRONG),)))
-    blocks.append(_counts(plan.summary))
     if plan.over:
         blocks.append(Notice(Tone.BAD, tuple((Span("Over a guard:", Tone.STRONG), f" {over}.") for over in plan.over)))
+    blocks.append(_counts(plan.summary))
     if dangers := _dangers(plan):
         blocks.append(Lines((dangers,)))
     if line := strategies_line(plan):
@@ -320,12 +320,18 @@ def _change_row(change: Change) -> Row:
     return Row(
         (marked(change.verb), subject_cell(change.id), change.name or "", found.text),
         name=change.id,
-        alike=found.shared,
+        alike=_with_line(found.shared, change),
         noun=_noun(change.id),
         group=list(CAUSES).index(change.cause) if change.cause is not None else 0,
         part=_Place.LOOK if _needs_look(change) else _Place.REST,
         gravity=_gravity(change),
     )
+
+
+def _with_line(shared: str, change: Change) -> str:
+    """Return what many changes have in common, with the line that their schedule comes from, where it is one line."""
+    line = change.source.schedule if change.source is not None and change.writes_schedule else None
+    return f"{shared} ({line})" if line is not None else shared
 
 
 def _needs_look(change: Change) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.diff import compare_plans
 from reconciler.core.errors import ReconcilerError
-from reconciler.core.model import Verb
+from reconciler.core.model import Layered, Origin, Verb
 from reconciler.core.plan import Cause, Plan, Risk
 from reconciler.core.planfile import fingerprint
 from reconciler.render.compare import comparison_page, drift_page
@@ -101,13 +102,13 @@ SMALL = """\
 
 <sub>fingerprint `{fingerprint}`, 9 portfolios from `Growth`, live at `https://api.glider.fi`</sub>
 
-| `+`&nbsp;start | `>`&nbsp;resume | `~`&nbsp;update | `=`&nbsp;pause | `!`&nbsp;held | `x`&nbsp;blocked | unchanged |
-| :-: | :-: | :-: | :-: | :-: | :-: | :-: |
-| **1** | **1** | **2** | **1** | **1** | **1** | **1** |
-
 > [!CAUTION]
 > **Over a guard:** 12 to resume, but guards.max\\_resume is Growth = 5; after reading the plan, allow it with \
 --allow resume=12.
+
+| `+`&nbsp;start | `>`&nbsp;resume | `~`&nbsp;update | `=`&nbsp;pause | `!`&nbsp;held | `x`&nbsp;blocked | unchanged |
+| :-: | :-: | :-: | :-: | :-: | :-: | :-: |
+| **1** | **1** | **2** | **1** | **1** | **1** | **1** |
 
 **Look first:** overrides a hold **1**, trades at once **1**, starts or resumes trading **2**, \
 trades more often **1**, strategies that trade more often **1**.
@@ -115,7 +116,7 @@ trades more often **1**, strategies that trade more often **1**.
 
 
 def test_a_plan_at_a_glance() -> None:
-    """Verdict, counts, guards and dangers stand before every table."""
+    """Verdict, guards, counts and dangers stand before every table, the guards first."""
     plan = plan_of()
     assert markdown(plan_page(plan)).startswith(SMALL.format(fingerprint=fingerprint(plan)))
 
@@ -157,6 +158,29 @@ def test_what_needs_a_look_comes_first_across_causes() -> None:
     assert {row.split(" |")[0] for row in rows if shown.index(row) < rest} == {"| this branch", "| pending"}
     assert "| Cause | Action |" in shown
     assert "| Cause |" not in shown[shown.index("**Held**") : rest]
+
+
+def test_many_that_change_alike_are_one_row_with_its_line() -> None:
+    """It names the line of the files that brought them about, and the ids stand behind a click."""
+    line = Layered("group every-24h", "automation.yaml", 12)
+    alike = [change(n, Verb.UPDATE, risks=(Risk.MORE_RUNS,)) for n in range(30)]
+    shared = [replace(one, source=Origin("automation.yaml", 20 + n, line)) for n, one in enumerate(alike[:20])]
+    shown = rendered(markdown(plan_page(replace(plan_of(), changes=(*shared, *alike[20:])))))
+    texts = [text.replace("\u200b", "") for text in shown.texts]
+    (first,) = [text for text in texts if "group every-24h" in text]
+    assert "20 portfolios" in "".join(texts)
+    assert "automation.yaml:12" in first
+    assert "p00003" not in first
+    assert "<details []>" in shown.tags
+
+
+def test_two_tables_never_touch() -> None:
+    """Something is said between two tables, on every page and where there is room for little."""
+    for page in (plan_page(plan_of()), drift_page(plan_of()), report_page(report_of(plan_of()))):
+        whole = markdown(page)
+        for limit in (len(whole.encode()) + 1000, 2000, 1200, 900):
+            tags = [tag for tag in rendered(markdown(page, limit_bytes=limit)).tags if not tag.startswith("<!--")]
+            assert ("</table>", "<table []>") not in set(pairwise(tags))
 
 
 def test_nothing_to_do() -> None:
