@@ -6,8 +6,9 @@ and an answer must be about the portfolio that was asked for. Knows no retry and
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from reconciler.api.table import (
     LONGEST_ID,
@@ -31,17 +32,17 @@ from reconciler.api.table import (
     run_status,
     text_of,
 )
-from reconciler.core.codec import failure_facts
+from reconciler.core.codec import LARGEST_AMOUNT, failure_facts
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.guards import MAX_INTERVAL_MS
 from reconciler.core.intent import Call
-from reconciler.core.model import Live, Paths, Status
+from reconciler.core.model import Live, Paths, Signs, Status
 from reconciler.core.ports import Confirmation
 from reconciler.core.rebalance import PortfolioFacts, Rebalance, RebalanceStatus, RecentRebalances
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from reconciler.api.table import Fields
     from reconciler.core.intent import Intent
@@ -56,16 +57,19 @@ _NO_SCHEDULE: Final = "A portfolio without a schedule is only run with --skip-sc
 _SCHEDULE_PLACES: Final = ("schedule", "scheduleConfiguration", "interval")
 _SCHEDULE_KEYS: Final = frozenset({*_SCHEDULE_PLACES, "intervals", "intervalMs", "every", "offset", "offsetMs"})
 _NOTHING: Final[dict[str, object]] = {}
+_RESULT_PLACES: Final = ("lastResult", "lastRebalance", "lastExecution", "result")
+_SIGN_KEYS: Final = frozenset({"valueUsd", "template", "templateData", "tradingSettings", *_RESULT_PLACES})
 _MOST_ACTIONS: Final = 100
 _BAD_RESULTS: Final = frozenset({"failure", "failed", "error", "reverted"})
 _HASH: Final = "transactionHash"
 _LONGEST_HASH: Final = 512
-_LONGEST_UNITS: Final = 24
+_LONGEST_UNITS: Final = 15
 _MOST_LISTED: Final = 100
 _MOST_SETTINGS: Final = 20
 _DEEPEST_SETTING: Final = 3
 _LONGEST_SETTING: Final = 64
-_TRADING: Final = {"threshold": ("triggerPercentage", " %"), "calendar": ("frequency", "")}
+_THRESHOLD: Final = "threshold"
+_TRADING: Final = {_THRESHOLD: ("triggerPercentage", " %"), "calendar": ("frequency", "")}
 """Where each documented type of trading settings keeps its one value, and the unit of that (API facts §7a)."""
 
 
@@ -94,6 +98,7 @@ def live_of(portfolio: PortfolioId, payload: Fields) -> Live:
         next_run_ms=moment_of(details.get("nextScheduledExecution")),
         scheduled_ms=_scheduled(details.get("recentActions")),
         runs=runs if type(runs) is int and 0 <= runs < 10**12 else None,
+        signs=_signs_beside(data, details),
     )
 
 
@@ -269,7 +274,6 @@ def workflow_of(portfolio: PortfolioId, rebalance: str, payload: Fields) -> Reba
         status, word = RebalanceStatus.FAILED, "completed, but its result says that it failed"
     hashes = (place.get(_HASH) for place in places)
     transaction = next((found for found in hashes if isinstance(found, str)), "")
-    gas = next(filter(None, (_units(place.get("gasUsed")) for place in places)), None)
     return Rebalance(
         id=rebalance,
         status=status,
@@ -278,14 +282,14 @@ def workflow_of(portfolio: PortfolioId, rebalance: str, payload: Fields) -> Reba
         ended_ms=moment_of(data.get("closeTime")),
         error=error,
         transaction=harmless(transaction, longest=_LONGEST_HASH) if transaction else None,
-        gas_used=gas,
+        gas_used=_gas_of(places),
     )
 
 
-def _units(value: object) -> str | None:
-    """Return a whole number that stands as a number or as text, and ``None`` for anything else."""
-    text = "" if isinstance(value, bool) else str(value)
-    return text if text.isascii() and text.isdecimal() and len(text) <= _LONGEST_UNITS else None
+def _gas_of(places: Iterable[Fields]) -> str | None:
+    """Return the units of gas that a free-form result tells, where they stand as a number or as text."""
+    texts = (str(place.get("gasUsed")) for place in places)
+    return next((t for t in texts if t.isascii() and t.isdecimal() and len(t) <= _LONGEST_UNITS), None)
 
 
 def _failed(place: Fields) -> bool:
@@ -316,20 +320,45 @@ def facts_of(portfolio: PortfolioId, payload: Fields) -> PortfolioFacts:
     archived = data.get("isArchived")
     return PortfolioFacts(
         name=text_of(data.get("name")),
-        value_usd=_amount(data.get("valueUsd")),
+        signs=_signs(data),
         archived=archived if isinstance(archived, bool) else None,
         trading=_trading(data),
     )
 
 
-def _amount(value: object) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+def _signs_beside(data: Fields, details: Fields) -> Signs | None:
+    """Return what a status answer says beside the automation. The reference shows nothing of the kind, and the guide
+    speaks of the last result without an example (API facts §4.3)."""
+    if _SIGN_KEYS.isdisjoint(data) and _SIGN_KEYS.isdisjoint(details):
         return None
-    return f"{value:.2f}" if abs(value) < 10**15 else f"{value:.6e}"
+    results = (outer.get(key) for outer in (details, data) for key in _RESULT_PLACES)
+    gas = _gas_of(place for result in results for place in _objects(result))
+    return replace(_signs({**data, **details}), gas_used=None if gas is None else int(gas))
+
+
+def _signs(data: Fields) -> Signs:
+    settings = _trading_settings(data)
+    kind = settings.get("type")
+    at_drift = isinstance(kind, str) and lower(kind) == _THRESHOLD
+    return Signs(
+        value_usd=_amount(data.get("valueUsd")),
+        trigger_percent=_amount(settings.get(_TRADING[_THRESHOLD][0])) if at_drift else None,
+    )
+
+
+def _amount(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_AMOUNT:
+        return None
+    return float(value)
 
 
 def _trading(data: Fields) -> tuple[tuple[str, str], ...]:
-    """Return the trading settings as names and texts, sorted; none where the answer carries none.
+    """Return the trading settings as names and texts, sorted; none where the answer carries none."""
+    return tuple(sorted(_documented(_trading_settings(data))))[:_MOST_SETTINGS]
+
+
+def _trading_settings(data: Fields) -> Fields:
+    """Return the trading settings, empty where there are none.
 
     They are documented inside the portfolio's template, which goes by two names (API facts §7a). Beside it counts as a
     place too: free-form as they are, nothing but what is shown hangs on them.
@@ -337,8 +366,8 @@ def _trading(data: Fields) -> tuple[tuple[str, str], ...]:
     for place in (data.get("template"), data.get("templateData"), data):
         settings = place.get("tradingSettings") if isinstance(place, dict) else None
         if isinstance(settings, dict) and settings:
-            return tuple(sorted(_documented(settings)))[:_MOST_SETTINGS]
-    return ()
+            return settings
+    return _NOTHING
 
 
 def _documented(settings: Fields) -> Iterator[tuple[str, str]]:

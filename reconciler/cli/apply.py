@@ -18,6 +18,7 @@ from reconciler.cli.progress import ApplyProgress, bar
 from reconciler.cli.service import new_token, open_service, run_async
 from reconciler.cli.writing import open_to_write, said_yes, signals
 from reconciler.core.errors import ExitReason, GuardRefused, JournalError, ReconcilerError, StalePlan, UsageError
+from reconciler.core.fleet import require_among
 from reconciler.core.guards import still_over
 from reconciler.core.report import FailOn, conditions_met
 from reconciler.render.ending import Ending, PageView
@@ -117,8 +118,8 @@ def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
     if options.approved or (options.files, options.selection, decided) != _NOTHING_CHOSEN:
         raise UsageError("A saved plan already says what to do: drop the options that choose or allow something else.")
     plan = _saved(options, plan_file)
-    if unknown := sorted(set(options.policy.again) - {change.id for change in plan.changes}):
-        raise UsageError(f"--again {unknown[0]!r} is not among the changes of the plan.")
+    changed = {change.id for change in plan.changes}
+    require_among("--again", options.policy.again, changed, "among the changes of the plan")
     found.plan = plan
 
     async def work() -> Ending:

@@ -5,7 +5,7 @@ In: options, a loaded configuration, an open service. Out: a :class:`~reconciler
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,7 +16,7 @@ from reconciler.cli.service import memory_of
 from reconciler.cli.strategies import read_strategies, with_selected
 from reconciler.core.decide import Policy
 from reconciler.core.errors import NotExpected, UsageError
-from reconciler.core.fleet import mostly_missing, select
+from reconciler.core.fleet import Term, mostly_missing, require_among, require_fit, select
 from reconciler.core.model import PortfolioId, Status
 from reconciler.core.plan import UNKNOWN, Guarded, Plan
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     Declared = Base | Configuration
     """What files declare, at a revision or as they are."""
+
+_SELECTED: Final = "among the selected portfolios"
 
 
 class Reads(Struct, frozen=True, kw_only=True):
@@ -117,7 +119,7 @@ def require_found(live: Mapping[PortfolioId, Live], base_url: str, account: str 
 def selected(options: PlanningOptions, configuration: Configuration) -> Mapping[PortfolioId, Desired]:
     """Return the portfolios that the options select. Raises for an id or group that the files don't declare."""
     desired = select(configuration.desired, options.selection.selection, configuration.strategies)
-    _require_selected("--again", options.policy.again, desired)
+    require_among("--again", options.policy.again, desired, _SELECTED)
     return desired
 
 
@@ -133,22 +135,15 @@ def policy_of(options: PlanningOptions, desired: Mapping[PortfolioId, Desired]) 
         if text.startswith("@"):
             named = ids_in(text[1:], files=options.files, option="--resume-held @")
         elif kind == "group" and equals:
+            require_fit("--resume-held", Term("group", group), desired.values(), "selected portfolio")
             named = tuple(one.id for one in desired.values() if one.group == group)
-            if not named:
-                raise UsageError(f"--resume-held {text!r}: no selected portfolio is in that group.")
         else:
             named = (PortfolioId(text),)
-        _require_selected("--resume-held", named, desired)
+        require_among("--resume-held", named, desired, _SELECTED)
         held.update(named)
     return Policy(
         unverified=options.policy.unverified, resume_held=frozenset(held), again=frozenset(options.policy.again)
     )
-
-
-def _require_selected(option: str, ids: Iterable[str], desired: Mapping[PortfolioId, Desired]) -> None:
-    if unknown := sorted(set(ids) - set(desired)):
-        more = f", one of {len(unknown)} that are not" if len(unknown) > 1 else ""
-        raise UsageError(f"{option} {unknown[0]!r} is not among the selected portfolios{more}.")
 
 
 def plan_of(
@@ -199,17 +194,19 @@ def _with_costs_and_advice(
     plan: Plan, desired: Mapping[PortfolioId, Desired], reads: Reads, told: Iterable[Diagnostic]
 ) -> Plan:
     """Return the plan with its costs, and with the warnings about it after those about the files."""
-    from reconciler.core.advice import advise_plan
+    from reconciler.core.advice import advise_live, advise_plan
     from reconciler.core.cost import plan_cost
 
     # The service may go on naming a time that has passed; that is not a next run.
     now_ms = reads.now_ms
     changes = tuple(replace(c, next_run_ms=None) if (c.next_run_ms or now_ms) < now_ms else c for c in plan.changes)
     plan = replace(plan, changes=changes)
+    live = reads.fleet.live
+    seen = ((one, found) for one in desired.values() if (found := live[one.id].signs) is not None)
     return replace(
         plan,
-        cost=plan_cost(plan, desired, reads.fleet.live, reads.memory.records),
-        warnings=(*plan.warnings, *told, *advise_plan(plan, desired, reads.memory.triggers)),
+        cost=plan_cost(plan, desired, live, reads.memory.records),
+        warnings=(*plan.warnings, *told, *advise_plan(plan, desired, reads.memory.triggers), *advise_live(seen)),
     )
 
 

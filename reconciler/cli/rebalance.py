@@ -16,6 +16,7 @@ from reconciler.cli.output import is_terminal
 from reconciler.cli.service import new_token, open_service, run_async
 from reconciler.cli.writing import keep_results, open_to_write, said_yes, signals
 from reconciler.core.errors import JournalError, ReconcilerError, UsageError
+from reconciler.core.fleet import require_among
 from reconciler.core.model import ApiVersion
 from reconciler.render.ending import Ending, PageView
 from reconciler.render.json import document_json
@@ -107,8 +108,7 @@ def _orders(chosen: Sequence[Named], options: RebalanceOptions) -> tuple[Order, 
 
     ids = {one.id for one in chosen}
     for option, given in (("--although-paused", options.although_paused), ("--again", options.again)):
-        if unknown := sorted(set(given) - ids):
-            raise UsageError(f"{option} {unknown[0]!r} is not among the portfolios to run.")
+        require_among(option, given, ids, "among the portfolios to run")
     return tuple(
         Order(
             portfolio=one.id,

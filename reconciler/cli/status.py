@@ -19,11 +19,12 @@ from reconciler.cli.savefile import require_place
 from reconciler.cli.service import memory_of, open_service, run_async, shared_reason
 from reconciler.cli.strategies import read_cadences_of
 from reconciler.cli.watch import watch
+from reconciler.core.advice import advise_live
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, UsageError
 from reconciler.core.fleet import Selection, select, select_strategies
-from reconciler.core.model import ApiVersion, Status
+from reconciler.core.model import ApiVersion, Desired, RunState, Status
 from reconciler.render.ending import Ending, PageView
-from reconciler.render.json import document_json
+from reconciler.render.json import diagnostics_document, document_json
 from reconciler.render.status import (
     PortfolioView,
     StatusRow,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
     from reconciler.core.fleet import Fleet
-    from reconciler.core.model import Desired, Live, PortfolioId
+    from reconciler.core.model import Live, PortfolioId
     from reconciler.core.ports import Memory, PortfolioApi
     from reconciler.render.ending import Found
     from reconciler.render.page import Page
@@ -164,7 +165,12 @@ async def _table_once(
     cadences = await read_cadences_of(targeted, options.service, service) if targeted else {}
     options.output.notes(service.notes)
     failed = [one.failure for one in cadences.values() if one.failure is not None]
-    body = {"base_url": service.label, "portfolios": [status_document(row) for row in rows]}
+    advice = advise_live((row.desired, row.signs) for row in rows)
+    body = {
+        "base_url": service.label,
+        "portfolios": [status_document(row) for row in rows],
+        "warnings": diagnostics_document(advice)["warnings"],
+    }
     body |= {"strategies": cadences_document(targeted, cadences)} if cadences else {}
     return Ending(
         reason=table_reason(rows, fail_on_failed=options.fail_on is not None, others=[*unseen, *failed]),
@@ -172,6 +178,7 @@ async def _table_once(
         view=PageView(
             page=lambda: status_page(rows, targeted, cadences), document=lambda reason: document_json(reason, body)
         ),
+        advice=advice,
     )
 
 
@@ -251,9 +258,16 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
             seen = await _read_detail(options, one, service)
             options.output.notes(service.notes)
         reason = detail_reason(seen, fail_on_failed=options.fail_on is not None)
-        body = {"base_url": service.label, "portfolio": portfolio_document(seen)}
+        # Of one that is not declared, what runs is judged.
+        runs = RunState.ACTIVE if seen.live.status is Status.ACTIVE else RunState.PAUSED
+        advice = advise_live([(one.desired or Desired(id=one.id, state=runs), seen.signs)])
+        body = {
+            "base_url": service.label,
+            "portfolio": portfolio_document(seen),
+            "warnings": diagnostics_document(advice)["warnings"],
+        }
         view = PageView(page=lambda: portfolio_page(seen), document=lambda reason: document_json(reason, body))
-        return Ending(reason=reason, found=found, view=view)
+        return Ending(reason=reason, found=found, view=view, advice=advice)
 
     return run_async(work)
 

@@ -12,14 +12,16 @@ from functools import reduce
 from math import lcm
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.model import PortfolioId, RunState, Verb
 from reconciler.core.text import MINUTE_MS, WEEK_MS, format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from reconciler.core.model import Desired, Silence
+    from reconciler.core.model import Desired, Signs, Silence
     from reconciler.core.plan import Plan
 
 WARN_ABOVE_USD_MONTH: Final = 30.0
@@ -31,7 +33,14 @@ SAME_MINUTE: Final = 20
 """This many portfolios may run in one minute without a warning: twice the requests in flight by default."""
 TRIGGERS_A_DAY: Final = 4
 """Up to this many rebalances of one portfolio in 24 hours bring no warning; more call for a shorter interval."""
+LOW_FUNDS_USD: Final = 10.0
+"""A portfolio that holds less hardly pays for its own runs (best practices of Glider's guide)."""
+GAS_HEAVY: Final = 1_000_000
+"""Units of gas in one run without a warning: a swap takes some 150,000, so this is a run of many swaps."""
+SMALL_THRESHOLD_PERCENT: Final = 1.0
+"""At so small a drift nearly every run trades; the guide's own example has 5."""
 
+_WHERE_TOLD: Final = "`status`, `plan`"
 _NAMED: Final = 3
 """Portfolios and schedules that a warning names; of the others it tells the number."""
 
@@ -78,8 +87,27 @@ class Rule(StrEnum):
         "shorten the interval instead",
     )
 
+    LOW_FUNDS = (
+        "low-funds",
+        _WHERE_TOLD,
+        f"a portfolio holds less than {LOW_FUNDS_USD:g} USD, or than its runs cost in 30 days",
+        "add funds, or pause it",
+    )
+    GAS_HEAVY = (
+        "gas-heavy",
+        _WHERE_TOLD,
+        f"the last run of a portfolio used more than {GAS_HEAVY:,} units of gas",
+        "lengthen the interval, or let its template trade at a larger drift",
+    )
+    SMALL_THRESHOLD = (
+        "small-threshold",
+        _WHERE_TOLD,
+        f"the template of a portfolio trades at a drift of {SMALL_THRESHOLD_PERCENT:g} % or less",
+        "raise the threshold of its template",
+    )
 
-OF_PLANS: Final = frozenset(rule for rule in Rule if rule.told_by == "`plan`")
+
+OF_PLANS: Final = frozenset(rule for rule in Rule if "`validate`" not in rule.told_by)
 """The rules that need more than the files. Whether a silence of one of them has an effect depends on the day, so none
 is reported as useless."""
 
@@ -113,6 +141,83 @@ def advise_plan(
             problem = f"{count} rebalances were asked for in 24h, more than {TRIGGERS_A_DAY}"
             found.append(_warning(Rule.FREQUENT_TRIGGERS, problem, [one]))
     return tuple(found)
+
+
+def advise_live(seen: Iterable[tuple[Desired, Signs]]) -> tuple[Diagnostic, ...]:
+    """Return the advice about what was read of portfolios, one warning for all that are alike."""
+    active = [(one, signs) for one, signs in seen if one.state is RunState.ACTIVE]
+    return tuple(found for judge in _JUDGES for found in _judged(judge, active))
+
+
+class _Finding(Struct, frozen=True):
+    """What is beyond a limit, both as people read it; the lower ``rank``, the worse."""
+
+    found: str
+    limit: str
+    rank: float
+
+
+class _Judge(Struct, frozen=True):
+    """How a rule is judged, and its sentences about one portfolio and about several that are alike."""
+
+    rule: Rule
+    finding: Callable[[Desired, Signs], _Finding | None]
+    single: str
+    several: str
+
+
+def _judged(judge: _Judge, seen: Iterable[tuple[Desired, Signs]]) -> Iterable[Diagnostic]:
+    alike: dict[str, list[tuple[_Finding, Desired]]] = {}
+    for one, signs in seen:
+        if (finding := judge.finding(one, signs)) is not None and _silence_of(one, judge.rule) is None:
+            alike.setdefault(finding.limit, []).append((finding, one))
+    for limit, members in alike.items():
+        about = [one for _, one in members]
+        worst = min((finding for finding, _ in members), key=lambda finding: finding.rank)
+        sentence = judge.several if len(about) > 1 else judge.single
+        yield _warning(judge.rule, sentence.format(limit=limit, found=worst.found, whose=_names(about)), about)
+
+
+def _funds(one: Desired, signs: Signs) -> _Finding | None:
+    from reconciler.core.cost import usd, usd_a_month
+
+    held, limit, told = signs.value_usd, LOW_FUNDS_USD, f"{LOW_FUNDS_USD:g} USD"
+    if one.per_rebalance_usd is not None and one.interval_ms is not None:
+        costs = usd_a_month(one.per_rebalance_usd, one.interval_ms)
+        limit, told = max((limit, told), (costs, f"the {usd(costs)} USD that its runs cost in 30 days"))
+    return _Finding(f"{usd(held)} USD", told, held) if held is not None and held < limit else None
+
+
+def _gas(_: Desired, signs: Signs) -> _Finding | None:
+    used = signs.gas_used or 0
+    return _Finding(f"{used:,}", f"{GAS_HEAVY:,}", -used) if used > GAS_HEAVY else None
+
+
+def _threshold(_: Desired, signs: Signs) -> _Finding | None:
+    percent, limit = signs.trigger_percent, SMALL_THRESHOLD_PERCENT
+    return _Finding(f"{percent:g} %", f"{limit:g} %", percent) if percent is not None and percent <= limit else None
+
+
+_JUDGES: Final = (
+    _Judge(
+        Rule.LOW_FUNDS,
+        _funds,
+        "it holds {found}, less than {limit}",
+        "{whose} each hold less than {limit}, the least {found}",
+    ),
+    _Judge(
+        Rule.GAS_HEAVY,
+        _gas,
+        "its last run used {found} units of gas, more than {limit}",
+        "the last runs of {whose} used more than {limit} units of gas, the most {found}",
+    ),
+    _Judge(
+        Rule.SMALL_THRESHOLD,
+        _threshold,
+        "its template trades at a drift of {found}, so nearly every run trades",
+        "the templates of {whose} trade at a drift of {limit} or less, the least {found}, so nearly every run trades",
+    ),
+)
 
 
 def _short_intervals(fleet: Iterable[Desired], used: set[Silence]) -> Iterable[Diagnostic]:

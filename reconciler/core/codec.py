@@ -31,6 +31,8 @@ LATEST_MS: Final = 253_402_300_799_999
 """The last millisecond of the year 9999: a later time can't be written down, so no live value is one."""
 LONGEST_MS: Final = 10**15
 """A bound for every interval, offset and count, as in the service's answers."""
+LARGEST_AMOUNT: Final = 1e18
+"""A bound for every amount of money and every percentage."""
 _LONGEST_SHOWN: Final = 16 * LONGEST_TEXT
 """Characters of a text that is already harmless: each of the service's may have become an escape of ten."""
 
@@ -40,7 +42,7 @@ Interval = Annotated[int, Meta(ge=1, le=LONGEST_MS)]
 """An interval in milliseconds. 0 is not a valid interval."""
 AtMs = Annotated[int, Meta(ge=0, le=LATEST_MS)]
 """A time as UTC epoch milliseconds, in JSON too."""
-Amount = Annotated[float, Meta(ge=-1e18, le=1e18)]
+Amount = Annotated[float, Meta(ge=-LARGEST_AMOUNT, le=LARGEST_AMOUNT)]
 
 if TYPE_CHECKING:
     Moment = int

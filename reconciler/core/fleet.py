@@ -124,11 +124,10 @@ def select(
     if selection.everything:
         return desired
     names = {*desired, *map(address_of, strategies)}
-    _require(selection.targets, names, "--target")
-    _require(selection.excludes, names, "--exclude")
+    require_among("--target", selection.targets, names, "declared")
+    require_among("--exclude", selection.excludes, names, "declared")
     for term in (*(Term("group", name) for name in selection.groups), *map(parse_term, selection.terms)):
-        if not any(term.fits(one) for one in desired.values()):
-            raise _nowhere(term, desired.values())
+        require_fit("--select", term, desired.values())
     chosen = {i: one for i, one in desired.items() if selection.passes(i, one)}
     if not chosen and not select_strategies(strategies, selection):
         raise UsageError("the selection is empty", "No declared portfolio passes all of the given filters.")
@@ -142,45 +141,47 @@ def select_strategies(
     return {i: one for i, one in strategies.items() if selection.passes(address_of(i), None)}
 
 
-def _require(wanted: tuple[str, ...], known: Collection[str], option: str) -> None:
-    for name in wanted:
-        if name not in known:
-            hint = _near(name, known) or f" Declared: {_listed(known)}."
-            raise UsageError(f"{option} {name!r} is not declared", f"The configuration does not name it.{hint}")
+def require_among(option: str, wanted: Iterable[str], known: Collection[str], those: str) -> None:
+    """Raise :class:`UsageError` for a name given with ``option`` that is not known, with the nearest one that is.
+
+    ``those`` says what it is not, as in ``declared`` or ``among the selected portfolios``.
+    """
+    if unknown := [name for name in wanted if name not in known]:
+        more = f", one of {len(unknown)} that are not" if len(unknown) > 1 else ""
+        raise UsageError(f"{option} {unknown[0]!r} is not {those}{more}", _nearest(unknown[0], known, "These are"))
 
 
-def _nowhere(term: Term, fleet: Collection[Desired]) -> UsageError:
-    """Return the error for a condition that fits no portfolio; negated, it was meant to leave some out."""
+def require_fit(option: str, term: Term, fleet: Collection[Desired], those: str = "portfolio") -> None:
+    """Raise :class:`UsageError` for a condition given with ``option`` that fits none of ``those``.
+
+    Negated it was meant to leave some out, so it must fit some, too.
+    """
+    if any(term.fits(one) for one in fleet):
+        return
     match term.key:
         case "group":
             known = {one.group for one in fleet if one.group}
-            problem, title, none = "no portfolio is in that group", "Groups with portfolios", "a `group`"
+            problem, title, none = f"no {those} is in that group", "Groups with portfolios", "a `group`"
         case "name":
             known = {one.name for one in fleet if one.name}
-            problem, title, none = "no portfolio has such a name", "Names", "a `name`"
+            problem, title, none = f"no {those} has such a name", "Names", "a `name`"
         case key:
             known = {one.labels[key] for one in fleet if key in one.labels}
-            problem, title, none = f"no portfolio has that `{key}`", f"Values of `{key}`", f"the label `{key}`"
-            if not known:
-                keys = {name for one in fleet for name in one.labels}
-                hint = f" Labels: {_listed(keys)}.{_near(key, keys)}" if keys else ""
-                return UsageError(f"--select {term}: no portfolio has the label `{key}`", hint.strip())
-    there = f"{title}: {_listed(known)}.{_near(term.value, known)}" if known else f"No portfolio has {none}."
-    return UsageError(f"--select {term}: {problem}", there)
+            problem, title, none = f"no {those} has that `{key}`", f"Values of `{key}`", "labels"
+            if not known and (keys := {name for one in fleet for name in one.labels}):
+                raise UsageError(f"{option} {term}: no {those} has the label `{key}`", _nearest(key, keys, "Labels"))
+    there = _nearest(term.value, known, title) if known else f"No {those} has {none}."
+    raise UsageError(f"{option} {term}: {problem}", there)
 
 
-def _near(name: str, known: Collection[str]) -> str:
-    """Return a hint at the nearest of the known names, after a space; empty where none is near."""
+def _nearest(name: str, known: Collection[str], title: str) -> str:
+    """Return the nearest known name as a question, or where none is near, the first of them below a title."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
-
-
-def _listed(names: Collection[str]) -> str:
-    """Return the first names, and how many more there are."""
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    return ", ".join(sorted(names)[:_MOST_LISTED]) + more
+    more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
+    listed = f"{title}: {', '.join(sorted(known)[:_MOST_LISTED])}{more}."
+    return f"Did you mean {near[0]!r}?" if near else listed if known else ""
 
 
 _MOST_LISTED: Final = 8

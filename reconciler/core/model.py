@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NewType
 
 from msgspec import Meta, Struct
 
-from reconciler.core.codec import AtMs, Count, Interval, Milliseconds, Shown
+from reconciler.core.codec import Amount, AtMs, Count, Interval, Milliseconds, Shown
 from reconciler.core.diagnostics import SourceSpan
 from reconciler.core.errors import ApiError
 
@@ -251,6 +251,15 @@ class Status(StrEnum):
         return self not in (Status.NOT_FOUND, Status.UNREADABLE, Status.NOT_READ)
 
 
+class Signs(Struct, frozen=True, kw_only=True):
+    """What good practice is judged by, as far as an answer carried it: what a portfolio holds in US dollars, the drift
+    in percent at which its template trades, and the units of gas that its last run used."""
+
+    value_usd: Amount | None = None
+    trigger_percent: Amount | None = None
+    gas_used: Count | None = None
+
+
 class Live(Struct, frozen=True, kw_only=True):
     """One portfolio as read.
 
@@ -276,6 +285,8 @@ class Live(Struct, frozen=True, kw_only=True):
     name: Shown | None = None
     strategy: Shown | None = None
     strategy_name: Shown | None = None
+    signs: Signs | None = None
+    """``None`` where the answer carried none, as v1 documents it."""
     failure: ApiError | None = None
 
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from reconciler.core.codec import AtMs, Shown
 from reconciler.core.errors import ExitReason, FailureKind, exit_reason_of
+from reconciler.core.model import Signs
 
 if TYPE_CHECKING:
     from reconciler.core.errors import ApiError
@@ -138,12 +139,11 @@ class LastRebalance(Struct, frozen=True, kw_only=True):
 class PortfolioFacts(Struct, frozen=True, kw_only=True):
     """What is known of a portfolio beside its automation; ``None`` for what was not in the answer.
 
-    ``value_usd`` is the service's number as text. ``trading`` holds its trading settings, flattened to names and
-    texts, sorted: shown, and never written.
+    ``trading`` holds its trading settings, flattened to names and texts, sorted: shown, and never written.
     """
 
     name: str | None = None
-    value_usd: str | None = None
+    signs: Signs = Signs()
     archived: bool | None = None
     trading: tuple[tuple[str, str], ...] = ()
 

@@ -121,10 +121,11 @@ NAME: Final = Column("Name", keep=9, widest=28)
 class Row(Struct, frozen=True):
     """One row. Rows whose cells before the subject and whose ``alike`` are equal may be folded into one.
 
-    A folded row lists its rows by ``name`` and counts them as ``noun``. ``part`` is the index of its :class:`Part`,
-    and ``group`` that of its :class:`Group` where the table has any. In a document, rows of a part are sorted by
+    A folded row lists its rows by ``name`` and counts them as ``noun``. ``part`` is the index of its :class:`Part`, and
+    ``group`` that of its :class:`Group` where the table has any. In a document, rows of a part are sorted by
     ``gravity``, the lowest first. ``cause`` says that the row tells what went wrong: rows with the same cause are
-    folded even in a short table.
+    folded even in a short table. With a ``kind``, the cell just before the subject does not tell rows apart: the folded
+    row leaves it out, and counts each kind.
     """
 
     cells: tuple[Cell, ...]
@@ -135,6 +136,7 @@ class Row(Struct, frozen=True):
     group: int = 0
     gravity: tuple[int, ...] = ()
     cause: bool = False
+    kind: str = ""
     members: tuple[Row, ...] = ()
     """The rows that a folded one stands for."""
 
@@ -281,15 +283,18 @@ def cause(text: str) -> str:
     return _ONE_ANSWER.sub("", text)
 
 
-def folded(block: Rows, *, named: int = FOLDED_NAMES) -> Sequence[Row]:
+def folded(block: Rows, *, named: int | None = FOLDED_NAMES) -> Sequence[Row]:
     """Return the rows of a table, with many that are alike folded into one, which keeps them as its ``members``.
 
-    In a short table, only rows with the same cause are folded. ``named`` is how many names a folded row gives.
+    In a short table, only rows with the same cause are folded. ``named`` is how many names a folded row gives,
+    ``None`` for all,
+    0 where they stand elsewhere.
     """
     long = len(block.rows) > FOLD_ABOVE
     groups: dict[object, list[Row]] = {}
     for place, row in enumerate(block.rows):
-        alike = (row.part, row.group, row.noun, row.cells[: block.subject], row.alike)
+        noun, before = ("", block.subject - 1) if row.kind else (row.noun, block.subject)
+        alike = (row.part, row.group, noun, row.cells[:before], row.alike)
         groups.setdefault(alike if row.alike and (long or row.cause) else place, []).append(row)
     many = {id(group[0]): group for group in groups.values() if len(group) >= FOLD_FROM}
     inside = {id(row) for group in many.values() for row in group[1:]}
@@ -300,18 +305,36 @@ def folded(block: Rows, *, named: int = FOLDED_NAMES) -> Sequence[Row]:
     ]
 
 
-def _as_one(group: list[Row], subject: int, named: int) -> Row:
+def _as_one(group: list[Row], subject: int, named: int | None) -> Row:
     first = group[0]
-    names = f": {', '.join(row.name for row in group[:named])}" if named else ""
-    more = f" and {len(group) - named} more" if named and len(group) > named else ""
+    noun = first.noun if len({row.noun for row in group}) == 1 else "change"
+    before = (*first.cells[: subject - 1], "") if first.kind else first.cells[:subject]
     between = ("",) * (len(first.cells) - subject - 2)
+    told = ": ".join(filter(None, (first.alike, _kinds(group, named))))
     return Row(
-        (*first.cells[:subject], plural(len(group), first.noun), *between, f"{first.alike}{names}{more}"),
+        (*before, plural(len(group), noun), *between, told),
         part=first.part,
         group=first.group,
         gravity=min(row.gravity for row in group),
         members=tuple(group),
     )
+
+
+def _kinds(group: list[Row], named: int | None) -> str:
+    """Return the names of rows that are folded; where they are of several kinds, with a count for each kind."""
+    kinds: dict[str, list[Row]] = {}
+    for row in group:
+        kinds.setdefault(row.kind, []).append(row)
+    if named == 0:
+        return ", ".join(f"{len(rows)} {kind}" for kind, rows in kinds.items() if kind)
+    each = None if named is None else max(1, named // len(kinds))
+    found = [(f"{len(rows)} {kind} ", _names(rows, each)) for kind, rows in kinds.items()]
+    return ", ".join(f"{count}({names})" if group[0].kind else names for count, names in found)
+
+
+def _names(rows: Sequence[Row], named: int | None) -> str:
+    left = len(rows[named:]) if named is not None else 0
+    return ", ".join(row.name for row in rows[:named]) + (f" and {left} more" if left else "")
 
 
 def source_lines(problem: Diagnostic) -> tuple[str, str, str] | None:

@@ -203,7 +203,7 @@ def _way_on(report: ApplyReport, run: int | None) -> Iterator[Lines]:
         lines.append(sentence(f"{plural(unknown, 'change')} may or may not have taken effect: {finds_out}"))
     if left := report.count(Outcome.NOT_ATTEMPTED):
         were = "was" if left == 1 else "were"
-        shows = "`reconciler plan` shows what is left to do."
+        shows = "`reconciler plan` shows what is left to do, and the same apply again goes on with it."
         lines.append(sentence(f"{plural(left, 'change')} {were} not begun: {shows}"))
     if lines and run is not None:
         lines.append(sentence(f"`reconciler history --run {run}` shows what was sent."))
@@ -431,6 +431,7 @@ def _result_row(result: Result) -> Row:
         part=_Place.LOOK if look else _Place.REST,
         gravity=(_gravest(result.outcome),),
         cause=bool(look),
+        kind=f"to {change.verb}" if result.outcome is Outcome.NOT_ATTEMPTED else "",
     )
 
 

@@ -10,11 +10,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, assert_never
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.core.adoption import declarable_reason
 from reconciler.core.codec import dump, iso
 from reconciler.core.evidence import known_interval, known_offset, paused_by
-from reconciler.core.model import PausedBy, Provenance, RunState, Status, StrategyStatus
+from reconciler.core.model import PausedBy, Provenance, RunState, Signs, Status, StrategyStatus
 from reconciler.core.rebalance import Knowledge, PortfolioFacts
 from reconciler.core.text import format_duration, harmless, plural
 from reconciler.render.effects import strategy_text
@@ -109,6 +110,12 @@ class StatusRow(Seen, frozen=True, kw_only=True):
         """Whose pause is in force; ``None`` where it is not paused."""
         return paused_by(self.live, self.record, self.desired.api)
 
+    @property
+    def signs(self) -> Signs:
+        """What good practice is judged by, as far as an answer told it."""
+        told = self.live.signs or Signs()
+        return told if self.last is None else replace(told, gas_used=_gas(self.last) or told.gas_used)
+
 
 class PortfolioView(Seen, frozen=True, kw_only=True):
     """One portfolio in detail; ``desired`` is ``None`` where it is not declared.
@@ -127,6 +134,12 @@ class PortfolioView(Seen, frozen=True, kw_only=True):
     def paused_by(self) -> PausedBy | None:
         """Whose pause is in force; ``None`` where it is not paused."""
         return paused_by(self.live, self.record, self.version)
+
+    @property
+    def signs(self) -> Signs:
+        """What good practice is judged by, as far as an answer told it."""
+        gas = (_gas(one) for one in self.recent or ())
+        return replace(self.facts.signs, gas_used=next((used for used in gas if used is not None), None))
 
     @property
     def last(self) -> LastRebalance | None:
@@ -260,11 +273,16 @@ def _facts(view: PortfolioView) -> tuple[tuple[str, Cell], ...]:
         ("runs", str(live.runs) if live.runs is not None else ""),
         ("strategy", strategy_text(live.strategy, live.strategy_name) if live.strategy is not None else ""),
         ("moved", _elsewhere(view.desired, live)),
-        ("value", f"{facts.value_usd} USD" if facts.value_usd is not None else ""),
+        ("value", f"{value} USD" if (value := _value(facts)) else ""),
         ("archived", "yes" if facts.archived else ""),
         ("trading", ", ".join(f"{name} {value}" for name, value in facts.trading)),
     ]
     return tuple((name, value) for name, value in rows if value)
+
+
+def _value(facts: PortfolioFacts) -> str | None:
+    """Return what a portfolio holds, with cents; ``None`` where nobody knows."""
+    return None if facts.signs.value_usd is None else f"{facts.signs.value_usd:.2f}"
 
 
 def _held(view: PortfolioView) -> Cell:
@@ -314,6 +332,10 @@ def _last_run_ms(row: StatusRow | PortfolioView) -> int | None:
     if rebalance is not None:
         known += [ms for ms in (rebalance.scheduled_ms, rebalance.started_ms) if ms is not None][:1]
     return max(known, default=None)
+
+
+def _gas(one: LastRebalance) -> int | None:
+    return int(one.rebalance.gas_used) if one.rebalance is not None and one.rebalance.gas_used else None
 
 
 def _pause(live: Live, by: PausedBy, api: ApiVersion, *, longest: int) -> str:
@@ -394,7 +416,7 @@ def status_document(row: StatusRow) -> dict[str, Any]:
 def portfolio_document(view: PortfolioView) -> dict[str, Any]:
     """Return one portfolio as JSON values."""
     live, facts = view.live, view.facts
-    known = {"name": facts.name or live.name, **picked(facts, "value_usd", "archived")}
+    known = {"name": facts.name or live.name, "value_usd": _value(facts), **picked(facts, "archived")}
     return {
         **_live_document(view),
         "name": view.desired.name if view.desired else None,

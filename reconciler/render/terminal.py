@@ -162,7 +162,7 @@ def problem_lines(problem: Diagnostic, style: Style) -> list[str]:
 
 def _table(block: Rows, style: Style, *, verbose: bool) -> list[str]:
     """Return the caption, if there is one, and the rows; these are indented if they have no column titles."""
-    named = len(block.rows) if block.logged and style.columns is None else FOLDED_NAMES
+    named = None if block.logged and style.columns is None else FOLDED_NAMES
     rows = [row for row in (block.rows if verbose else folded(block, named=named)) if not block.parts[row.part].alone]
     shown = rows if verbose or block.most is None else rows[: block.most]
     cells = [row.cells for row in shown]
@@ -186,22 +186,28 @@ def _aligned(
 ) -> list[str]:
     """Return rows as lines with aligned columns, if possible no wider than ``room``.
 
-    An empty column is left out. If room is short, times lose their year and zone (the column's title tells the zone
-    instead), columns that hold only ``-`` go, then others by their ``keep``. If that is not enough, names are cut, and
-    the last cell is wrapped or put below its row.
+    An empty column is left out. If room is short, times below a title lose their year and zone (the title tells the
+    zone instead), columns that hold only ``-`` go, then others by their ``keep``. If that is not enough, names are cut,
+    and the last cell is wrapped or put below its row.
     """
     kept = [i for i in range(len(titles)) if any(row[i] for row in cells)]
     if not kept:
         return []
     texts, heads = _texts(titles, cells, short=False), [column.title.upper() for column in titles]
     if room is not None and _width(kept, texts, heads if headed else None) > room:
-        texts = _texts(titles, cells, short=True)
+        texts = _texts(titles, cells, short=headed)
         heads = [head + " UTC" * any(isinstance(row[i], At) for row in cells) for i, head in enumerate(heads)]
         kept = _fitting(titles, kept, texts, heads if headed else None, room)
     lines = [[(texts[n][i], painted_as(cell[i], texts[n][i], style)) for i in kept] for n, cell in enumerate(cells)]
+    widths = [max(width(row[i]) for row in ([*texts, heads] if headed else texts)) for i in kept]
     if headed:
+        last, taken = kept[-1], _taken(widths)
+        remarks = [row[last] for row in texts if row[last] not in _NOTHING]
+        if _stands_below(heads[last], taken, room) or (
+            remarks and all(_stands_below(text, taken, room) for text in remarks)
+        ):
+            heads[last] = ""  # nothing stands below it in its column
         lines.insert(0, [(heads[i], style.paint(heads[i], Tone.QUIET)) for i in kept])
-    widths = [max(width(line[i][0]) for line in lines) for i in range(len(kept))]
     return [text for line in lines for text in _line(line, widths, room)]
 
 
@@ -259,16 +265,28 @@ def _line(cells: Sequence[tuple[str, str]], widths: Sequence[int], room: int | N
     """Return a row, given as plain and painted texts, as one line, or as several if its last cell is wrapped."""
     head = "".join(shown + " " * (widths[i] - width(text)) + GAP for i, (text, shown) in enumerate(cells[:-1]))
     text, shown = cells[-1]
-    taken = sum(widths[:-1]) + len(GAP) * (len(cells) - 1)
+    taken = _taken(widths)
     if room is None or not text or width(text) <= room - taken or len(cells) == 1:
         return [(head + shown).rstrip()]
-    longest = max(map(width, text.split()), default=0)
-    if room - taken < min(NARROWEST, room - len(_BELOW)) or room - taken < longest <= room - len(_BELOW):
+    if _stands_below(text, taken, room):
         return [head.rstrip(), *(f"{_BELOW}{line}" for line in _wrapped(text, room - len(_BELOW)))]
     first, *more = _wrapped(text, room - taken)
     before, _, after = shown.partition(text)  # the colours around it; a cell in several colours is wrapped without
     lines = [head + before + first + after, *(" " * taken + before + line + after for line in more)]
     return lines if text in shown else [head + first, *(" " * taken + line for line in more)]
+
+
+def _taken(widths: Sequence[int]) -> int:
+    """Return how much of a line the cells before the last one take."""
+    return sum(widths[:-1]) + len(GAP) * (len(widths) - 1)
+
+
+def _stands_below(text: str, taken: int, room: int | None) -> bool:
+    """Return whether a last cell has too little room beside the others, or would be broken inside a word there."""
+    if room is None or width(text) <= room - taken:
+        return False
+    longest = max(map(width, text.split()), default=0)
+    return room - taken < min(NARROWEST, room - len(_BELOW)) or room - taken < longest <= room - len(_BELOW)
 
 
 def plain(cell: Cell, *, short: bool = False) -> str:

@@ -39,6 +39,8 @@ def plant(seed: SeedPortfolio, now_ms: int) -> Portfolio:
         updated_ms=now_ms,
         threshold=seed.threshold,
         calendar=seed.calendar,
+        value_usd=seed.value_usd,
+        gas_used=seed.gas_used,
     )
     if seed.state is AutomationState.INACTIVE:
         return replace(portfolio, state=seed.state, grid=None, schedules=0, settled_ms=now_ms)

@@ -33,6 +33,9 @@ RUNS_KEPT: Final = 20
 MAINNET: Final = "ethereum"
 DEFAULT_INTERVAL_MS: Final = 6 * HOUR_MS
 """What a start without a usable interval gets (API facts §6)."""
+DEFAULT_VALUE_USD: Final = 10_000.0
+DEFAULT_GAS: Final = 125_000
+"""Units of gas of one run, as in the reference's example (API facts §1.2)."""
 
 
 class Grid(Struct, frozen=True, kw_only=True):
@@ -98,6 +101,10 @@ class Portfolio(Struct, frozen=True, kw_only=True):
     threshold: float | None = None
     """The trading settings of its template: a drift in percent, or else a ``calendar``; without both it has none."""
     calendar: Calendar | None = None
+    value_usd: float = DEFAULT_VALUE_USD
+    """What it holds."""
+    gas_used: Count = DEFAULT_GAS
+    """Units of gas that each of its runs takes."""
 
     def __post_init__(self) -> None:
         """Refuse a schedule that does not fit the state, as only a file that was tampered with has it."""

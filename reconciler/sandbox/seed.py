@@ -30,7 +30,7 @@ from reconciler.core.model import Cadence
 from reconciler.core.tables import FieldPath, FieldSpec, FieldTable, Keyed, read_table
 from reconciler.core.text import DAY_MS, plural
 from reconciler.sandbox.model import AutomationState, Calendar, RebalancePace
-from reconciler.sandbox.portfolio import DEFAULT_INTERVAL_MS
+from reconciler.sandbox.portfolio import DEFAULT_GAS, DEFAULT_INTERVAL_MS, DEFAULT_VALUE_USD
 from reconciler.sandbox.settings import ApiScope, PathFamilies, RateLimit, Settings, UpdateWhilePaused
 
 if TYPE_CHECKING:
@@ -91,8 +91,8 @@ class SeedStrategy(Struct, frozen=True, kw_only=True):
 class SeedPortfolio(Struct, frozen=True, kw_only=True):
     """One portfolio of a seed; ``age_ms`` is how long before loading its schedule was started.
 
-    ``strategy``, ``owner`` (a CAIP-10 account) and ``empty`` belong to v2; interval, offset, ``threshold`` (in percent)
-    and ``calendar`` to v1.
+    ``strategy``, ``owner`` (a CAIP-10 account) and ``empty`` belong to v2; interval, offset, ``threshold`` (in
+    percent), ``calendar``, ``value_usd`` and ``gas_used`` to v1.
     """
 
     id: str
@@ -105,6 +105,8 @@ class SeedPortfolio(Struct, frozen=True, kw_only=True):
     pause_reason: str | None = None
     threshold: float | None = None
     calendar: Calendar | None = None
+    value_usd: float = DEFAULT_VALUE_USD
+    gas_used: int = DEFAULT_GAS
     word: str | None = None
     api: Api = Api.V1
     strategy: str | None = None
@@ -215,6 +217,16 @@ _PORTFOLIO: Final = FieldTable(
             repair="write a number of percent from 0 to 100",
         ),
         _choice("calendar", Calendar),
+        FieldSpec(
+            name="value_usd",
+            kind=number_form("an amount in US dollars", least=0, most=10**12),
+            repair="write an amount in US dollars, 0 or more",
+        ),
+        FieldSpec(
+            name="gas_used",
+            kind=number_form("a whole number", least=0, most=10**12, whole=True),
+            repair="write a whole number of units of gas",
+        ),
         _text("word"),
         _choice("api", Api),
         FieldSpec(name="strategy", kind=id_form("a strategy id"), repair="name one of those under `strategies`"),
@@ -320,6 +332,8 @@ def _without_meaning(one: SeedPortfolio) -> Iterator[tuple[str, str]]:
             yield name, "this means nothing on v2, where the strategy has the cadence"
         for name in ("threshold", "calendar"):
             yield name, "this means nothing on v2, whose portfolios have no template"
+        for name in ("value_usd", "gas_used"):
+            yield name, "this means nothing on v2, whose answers don't tell it"
 
 
 def _impossible_on_v2(one: SeedPortfolio, strategies: Mapping[str, SeedStrategy]) -> Iterator[tuple[str, Complaint]]:

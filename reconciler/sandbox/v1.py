@@ -77,6 +77,9 @@ def _automation_status(simulator: Simulator, request: Request) -> Data:
             }
             for number, run in portfolio.numbered[:ACTIONS_SHOWN]
         ]
+        if view.facts.settings.readable_schedule:
+            ended = (n for n, run in portfolio.numbered if _phase(view, n, run) is Phase.COMPLETED)
+            details["lastResult"] = next((_result(view, number) for number in ended), None)
     return {
         "portfolioId": portfolio.id,
         "status": word,
@@ -120,13 +123,6 @@ def _execution(simulator: Simulator, request: Request) -> Data:
         raise Refused(404, Code.NOT_FOUND, "Workflow not found")
     number, run = found
     phase, begun_ms = _phase(view, number, run), _taken_ms(number, run)
-    result = {
-        "transactionHash": f"0x{made_up(32, 'transaction', view.facts.instance, view.portfolio.id, number)}",
-        "blockNumber": 12_345_680 + number,
-        "gasUsed": "125000",
-        "effectiveGasPrice": "1000000000",
-        "status": "success",
-    }
     failed = {"code": Code.UNKNOWN_ERROR.value, "message": "The rebalance failed: a swap was reverted"}
     return {
         "portfolioId": view.portfolio.id,
@@ -138,9 +134,19 @@ def _execution(simulator: Simulator, request: Request) -> Data:
         "closeTime": iso(begun_ms + view.facts.settings.pace.takes_ms) if phase.over else None,
         "executionTime": iso(begun_ms),
         "taskQueue": "rebalance-queue",
-        "result": result if phase is Phase.COMPLETED else None,
+        "result": _result(view, number) if phase is Phase.COMPLETED else None,
         "error": failed if phase is Phase.FAILED else None,
         "historyLength": 32 if phase.over else 11,
+    }
+
+
+def _result(view: View, number: int) -> Data:
+    return {
+        "transactionHash": f"0x{made_up(32, 'transaction', view.facts.instance, view.portfolio.id, number)}",
+        "blockNumber": 12_345_680 + number,
+        "gasUsed": str(view.portfolio.gas_used),
+        "effectiveGasPrice": "1000000000",
+        "status": "success",
     }
 
 
@@ -159,7 +165,7 @@ def _portfolio(simulator: Simulator, request: Request) -> Data:
         "updatedAt": iso(portfolio.updated_ms),
         "tags": [],
         "templateId": template and template["id"],
-        "valueUsd": 0,
+        "valueUsd": portfolio.value_usd,
         "template": template,
     }
 

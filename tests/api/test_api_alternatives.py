@@ -118,7 +118,7 @@ def words(found: object) -> str:
             whole = "whole" if found.complete else f"not whole ({found.failure or found.unreadable})"
             return f"{whole}: {', '.join(f'{name} {words(live)}' for name, live in found.rows.items()) or 'empty'}"
         case PortfolioFacts():
-            return f"portfolio{_facts(found)}"
+            return f"portfolio{_facts(found, 'signs')}{_facts(found.signs)}"
         case ServiceAnswer():
             return f"scopes {', '.join(sorted(found.scopes)) if found.scopes is not None else 'not known'}"
         case _:
@@ -487,7 +487,7 @@ ROWS = (
                 "template": {"entry": {}, "tradingSettings": {"type": "threshold", "triggerPercentage": 5}},
             }
         ),
-        "portfolio, name Growth, value_usd 12.50, trading (('threshold', '5 %'),)",
+        "portfolio, name Growth, trading (('threshold', '5 %'),), value_usd 12.5, trigger_percent 5.0",
     ),
     Row(
         "trading settings in templateData",
@@ -501,7 +501,7 @@ ROWS = (
         "-",
         "v1 portfolio",
         body({"id": "a1", "tradingSettings": {"type": "threshold", "triggerPercentage": 5}}),
-        "portfolio, trading (('threshold', '5 %'),)",
+        "portfolio, trading (('threshold', '5 %'),), trigger_percent 5.0",
     ),
     Row("nothing of a portfolio", "-", "v1 portfolio", body({}), "portfolio"),
     # Portfolios of v2

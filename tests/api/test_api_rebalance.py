@@ -12,11 +12,11 @@ from stub_service import sent
 
 from reconciler.api.table import rebalance_id, run_at
 from reconciler.api.transport import Transport
-from reconciler.api.v1 import facts_of, recent_of, workflow_of
+from reconciler.api.v1 import facts_of, live_of, recent_of, workflow_of
 from reconciler.api.v2 import operation_of
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.intent import Call
-from reconciler.core.model import ApiVersion
+from reconciler.core.model import ApiVersion, Signs
 from reconciler.core.ports import Confirmation
 from reconciler.core.rebalance import RebalanceStatus
 from reconciler.core.text import harmless
@@ -153,7 +153,7 @@ def test_facts_of_a_portfolio() -> None:
     """Name, value, archived and trading settings are shown where they are given; nothing is required."""
     data = {"id": "aaa", "name": "Growth\x1b", "valueUsd": 1234.5, "isArchived": False}
     facts = facts_of(AAA, {"data": data})
-    assert (facts.name, facts.value_usd, facts.archived) == ("Growth\\u{1b}", "1234.50", False)
+    assert (facts.name, facts.signs, facts.archived) == ("Growth\\u{1b}", Signs(value_usd=1234.5), False)
     assert facts.trading == ()
     assert facts_of(AAA, {"data": None}).trading == ()
 
@@ -184,6 +184,47 @@ FREE: dict[str, object] = {"slippage": {"max": 0.5}, "gasless": True}
 def test_trading_settings(fields: dict[str, object], trading: tuple[tuple[str, str], ...]) -> None:
     """They stand in the portfolio's template, whichever its name, and say what they do in two words (API facts §7a)."""
     assert facts_of(AAA, {"data": {"id": "aaa", **fields}}).trading == trading
+
+
+@pytest.mark.parametrize(
+    ("fields", "signs"),
+    [
+        ({"valueUsd": 0}, Signs(value_usd=0)),
+        ({"valueUsd": True}, Signs()),
+        ({"valueUsd": "12"}, Signs()),
+        ({"valueUsd": float("nan")}, Signs()),
+        ({"valueUsd": 10**400}, Signs()),
+        ({"template": {"tradingSettings": FIVE}}, Signs(trigger_percent=5)),
+        ({"templateData": {"tradingSettings": {**FIVE, "type": "Threshold"}}}, Signs(trigger_percent=5)),
+        ({"template": {"tradingSettings": {**FIVE, "type": "calendar"}}}, Signs()),
+        ({"template": {"tradingSettings": {**FIVE, "type": ["threshold"]}}}, Signs()),
+        ({"template": {"tradingSettings": {"type": "threshold", "triggerPercentage": "5"}}}, Signs()),
+    ],
+)
+def test_signs(fields: dict[str, object], signs: Signs) -> None:
+    """By the same places in the answer about the portfolio and, where it has them, in the status answer."""
+    assert facts_of(AAA, {"data": {"id": "aaa", **fields}}).signs == signs
+    assert live_of(AAA, {"data": {"portfolioId": "aaa", "status": "active", **fields}}).signs == signs
+
+
+@pytest.mark.parametrize(
+    ("told", "gas"),
+    [
+        ({"lastResult": {"gasUsed": "125000"}}, 125_000),
+        ({"lastRebalance": {"result": {"gasUsed": 7}}}, 7),
+        ({"result": {"result": {"userOpResults": [{}, {"gasUsed": "8"}]}}}, 8),
+        ({"lastExecution": {"gasUsed": "9" * 16}}, None),
+        ({"lastResult": {"gasUsed": -1}}, None),
+        ({"lastResult": {"gasUsed": True}}, None),
+        ({"lastResult": None}, None),
+        ({"lastResult": "completed"}, None),
+    ],
+)
+def test_a_status_answer_that_tells_the_last_result(told: dict[str, object], gas: int | None) -> None:
+    """The guide says that it does, and not where: gas is read from where results stand, and required nowhere."""
+    for data in (told, {"details": told}):
+        assert live_of(AAA, {"data": {"portfolioId": "aaa", "status": "active", **data}}).signs == Signs(gas_used=gas)
+    assert live_of(AAA, {"data": {"portfolioId": "aaa", "status": "active", "details": {}}}).signs is None
 
 
 KEYS = ["status", "result", "error", "success", "transactionHash", "valueUsd", "recentWorkflows", "template",

@@ -90,3 +90,50 @@ def test_frequent_triggers_come_from_the_journal(shell: Shell) -> None:
     assert "frequent-triggers" not in shell("plan --sandbox other.db").err
     assert shell("sandbox advance 25h").code == 0
     assert "frequent-triggers" not in shell("plan --sandbox").err
+
+
+POOR = """
+version: 1
+settings: {readable_schedule: true}
+portfolios:
+  aaa: {status: active, interval: 24h, started: 10d, value_usd: 3.2, gas_used: 2500000, threshold: 0.5}
+  bbb: {status: active, interval: 24h, started: 10d}
+"""
+
+
+def test_what_a_read_tells_anyway_is_judged(shell: Shell) -> None:
+    """Funds and threshold where one portfolio is shown, gas wherever results are; no request is made for any."""
+    shell.write("seed.yaml", POOR)
+    shell.write("automation.yaml", "version: 1\nportfolios: {aaa: {state: active}, bbb: {state: active}}\n")
+    assert shell("sandbox load seed.yaml --sandbox poor.db").code == 0
+    one = shell("status aaa --sandbox poor.db")
+    assert one.code == 0
+    for told in (
+        "2:1: portfolios.aaa: it holds 3.20 USD, less than 10 USD; add funds, or pause it, or silence `low-funds` with",
+        "its last run used 2,500,000 units of gas, more than 1,000,000",
+        "its template trades at a drift of 0.5 %, so nearly every run trades",
+    ):
+        assert one.err.count(told) == 1, one.err
+    shown = shell("status aaa --sandbox poor.db -o json").json
+    assert [found["rule"] for found in shown["warnings"]] == ["low-funds", "gas-heavy", "small-threshold"]
+    assert shown["portfolio"]["portfolio"]["value_usd"] == "3.20"
+    assert shell("status bbb --sandbox poor.db").err == ""
+    # The table and the plan read no portfolio and so no funds; the status answer of this seed tells the last result.
+    for line in ("status", "status --no-results", "plan"):
+        found = shell(f"{line} --sandbox poor.db -o json").json["warnings"]
+        assert [(one["rule"], one["address"]) for one in found] == [("gas-heavy", "portfolios.aaa")], line
+    assert shell("status --sandbox poor.db").err.count("2,500,000 units of gas") == 1
+    # One that no file declares is judged where it runs.
+    shell.write("automation.yaml", "version: 1\nportfolios: {bbb: {state: active}}\n")
+    assert "portfolios.aaa: it holds 3.20 USD" in shell("status aaa --sandbox poor.db").err
+
+
+def test_a_silence_of_what_is_read(shell: Shell) -> None:
+    """It takes its rule out of status and plan alike, and is never called useless."""
+    shell.write("seed.yaml", POOR)
+    rules = "silence: {gas-heavy: known, low-funds: a test, small-threshold: meant}"
+    shell.write("automation.yaml", f"version: 1\nportfolios:\n  aaa:\n    state: active\n    {rules}\n")
+    assert shell("sandbox load seed.yaml --sandbox poor.db").code == 0
+    for line in ("status aaa", "status", "plan", "drift"):
+        assert shell(f"{line} --sandbox poor.db").err == "", line
+    assert shell("validate").err == ""

@@ -66,11 +66,17 @@ def test_what_is_let_go(held: Shell, given: str, resumed: list[str]) -> None:
 @pytest.mark.parametrize(
     ("given", "code", "said"),
     [
-        ("zzz", 64, "--resume-held 'zzz' is not among the selected portfolios."),
-        ("group=", 64, "--resume-held 'group=': no selected portfolio is in that group."),
-        ("group=other", 64, "--resume-held 'group=other': no selected portfolio is in that group."),
-        ("state=active", 64, "--resume-held 'state=active' is not among the selected portfolios."),
-        ("@more.txt", 64, "--resume-held 'yyy' is not among the selected portfolios, one of 2 that are not."),
+        ("zzz", 64, "--resume-held 'zzz' is not among the selected portfolios\n  These are: aaa, bbb, ccc, ddd."),
+        (
+            "group=",
+            64,
+            "--resume-held group=: no selected portfolio is in that group\n  Groups with portfolios: swept.",
+        ),
+        ("group=other", 64, "--resume-held group=other: no selected portfolio is in that group\n  Groups"),
+        ("group=swpt", 64, "--resume-held group=swpt: no selected portfolio is in that group\n  Did you mean 'swept'?"),
+        ("aab", 64, "--resume-held 'aab' is not among the selected portfolios\n  Did you mean 'aaa'?"),
+        ("state=active", 64, "--resume-held 'state=active' is not among the selected portfolios\n"),
+        ("@more.txt", 64, "--resume-held 'zzz' is not among the selected portfolios, one of 2 that are not"),
         ("@odd.txt", 64, "odd.txt holds lines that are not portfolio ids: line 1: '../x'."),
         ("@none.txt", 1, "none.txt holds no portfolio id"),
         ("@gone.txt", 1, "can't read the ids from gone.txt"),

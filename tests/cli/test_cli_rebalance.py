@@ -155,7 +155,9 @@ def test_what_is_paused_is_not_run(shell: Shell, monkeypatch: pytest.MonkeyPatch
     assert named.code == 6
     assert re.search(r"accepted  ccc +rebal_", named.out)
     for option in ("--although-paused bbb", "--again bbb"):
-        assert shell(f"rebalance aaa --sandbox --auto-approve {option}").code == 64
+        ended = shell(f"rebalance aaa --sandbox --auto-approve {option}")
+        assert (ended.code, "is not among the portfolios to run\n" in ended.err) == (64, True)
+    assert "Did you mean 'aaa'?" in shell("rebalance aaa --sandbox --auto-approve --again aab").err
 
 
 def test_files_that_are_there_must_be_good(shell: Shell) -> None:

@@ -10,10 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from reconciler.core.advice import MANY_RESUMES, SAME_MINUTE, TRIGGERS_A_DAY, Rule, advise, advise_plan
+from reconciler.core.advice import MANY_RESUMES, SAME_MINUTE, TRIGGERS_A_DAY, Rule, advise, advise_live, advise_plan
 from reconciler.core.cost import plan_cost, usd, usd_a_month
 from reconciler.core.diagnostics import SourceSpan
-from reconciler.core.model import ApiVersion, Cadence, Desired, Live, PortfolioId, RunState, Silence, Status, StrategyId
+from reconciler.core.model import (
+    ApiVersion,
+    Cadence,
+    Desired,
+    Live,
+    PortfolioId,
+    RunState,
+    Signs,
+    Silence,
+    Status,
+    StrategyId,
+)
 from reconciler.core.plan import Plan, PlanCost
 from reconciler.core.planfile import format_plan, parse_plan
 from reconciler.core.planner import build_plan
@@ -285,6 +296,54 @@ def test_amounts(amount: float, text: str) -> None:
 def test_a_month_is_thirty_days() -> None:
     """The cost of a month does not depend on which month it is."""
     assert usd_a_month(1.0, DAY_MS) == 30
+
+
+PRICED = {"per_rebalance_usd": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("one", "signs", "said"),
+    [
+        (wanted("a"), Signs(), None),
+        (wanted("a"), Signs(value_usd=10), None),
+        (wanted("a"), Signs(value_usd=9.99), "it holds 9.99 USD, less than 10 USD; add funds, or pause it"),
+        (wanted("a"), Signs(value_usd=0), "it holds 0 USD, less than 10 USD"),
+        (wanted("a", **PRICED), Signs(value_usd=30), None),
+        (wanted("a", **PRICED), Signs(value_usd=29), "it holds 29 USD, less than the 30 USD that its runs cost in 30"),
+        (wanted("a", WEEK_MS, **PRICED), Signs(value_usd=9), "it holds 9 USD, less than 10 USD"),
+        (wanted("a", None, **PRICED), Signs(value_usd=11), None),
+        (wanted("a"), Signs(gas_used=1_000_000), None),
+        (wanted("a"), Signs(gas_used=1_000_001), "its last run used 1,000,001 units of gas, more than 1,000,000"),
+        (wanted("a"), Signs(trigger_percent=1.01), None),
+        (
+            wanted("a"),
+            Signs(trigger_percent=0.5),
+            "its template trades at a drift of 0.5 %, so nearly every run trades",
+        ),
+        (wanted("a", state=RunState.PAUSED), Signs(value_usd=0, gas_used=10**9, trigger_percent=0), None),
+    ],
+)
+def test_what_was_read_of_a_portfolio(one: Desired, signs: Signs, said: str | None) -> None:
+    """Each limit from both sides; what is declared paused, and what nobody knows, brings no warning."""
+    found = advise_live([(one, signs)])
+    assert [(said or "?") in str(warning) for warning in found] == ([True] if said else [])
+
+
+def test_portfolios_that_are_alike_bring_one_warning() -> None:
+    """A thousand empty ones are one row, which names the worst; a silence takes out its own portfolio alone."""
+    poor = [(one, Signs(value_usd=float(n), gas_used=10**7 + n)) for n, one in enumerate(many(5))]
+    funds, gas = advise_live(poor)
+    assert "5 portfolios (p0000, p0001, p0002 and 2 more) each hold less than 10 USD, the least 0 USD" in str(funds)
+    assert (
+        "the last runs of 5 portfolios (p0000, p0001, p0002 and 2 more) used more than 1,000,000 units of gas"
+        in str(gas)
+    )
+    assert gas.problem.endswith("the most 10,000,004")
+    quiet = replace(poor[0][0], silences=(silence(Rule.LOW_FUNDS),))
+    funds, gas = advise_live([(quiet, poor[0][1]), *poor[1:]])
+    assert ("4 portfolios" in funds.problem, "5 portfolios" in gas.problem) == (True, True)
+    assert (funds.rule, gas.rule) == ("low-funds", "gas-heavy")
+    assert advise({quiet.id: quiet}) == ()  # whether such a silence has an effect depends on the day
 
 
 def test_the_page_lists_every_rule() -> None:

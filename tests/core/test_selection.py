@@ -55,22 +55,22 @@ def test_everything(selection: Selection, *, everything: bool) -> None:
         (
             Selection(targets=("alpha", "gama")),
             "--target 'gama' is not declared",
-            "The configuration does not name it. Did you mean 'gamma'?",
+            "Did you mean 'gamma'?",
         ),
         (
             Selection(targets=("zzz",)),
             "--target 'zzz' is not declared",
-            "The configuration does not name it. Declared: alpha, beta, delta, gamma.",
+            "These are: alpha, beta, delta, gamma.",
         ),
         (
             Selection(targets=("alpha",), excludes=("bet",)),
             "--exclude 'bet' is not declared",
-            "The configuration does not name it. Did you mean 'beta'?",
+            "Did you mean 'beta'?",
         ),
         (
             Selection(groups=("cor",)),
             "--select group=cor: no portfolio is in that group",
-            "Groups with portfolios: core, edge. Did you mean 'core'?",
+            "Did you mean 'core'?",
         ),
         (
             Selection(groups=("alpha",)),
@@ -134,12 +134,12 @@ def test_what_conditions_choose(selects: tuple[str, ...], chosen: str) -> None:
         (
             ("teem=fx",),
             "--select teem=fx: no portfolio has the label `teem`",
-            "Labels: team, tier. Did you mean 'team'?",
+            "Did you mean 'team'?",
         ),
         (
             ("team=fxx",),
             "--select team=fxx: no portfolio has that `team`",
-            "Values of `team`: fx, ops. Did you mean 'fx'?",
+            "Did you mean 'fx'?",
         ),
         (("tier!=4",), "--select tier!=4: no portfolio has that `tier`", "Values of `tier`: 1, 3."),
         (
@@ -150,7 +150,7 @@ def test_what_conditions_choose(selects: tuple[str, ...], chosen: str) -> None:
         (
             ("group!=cor",),
             "--select group!=cor: no portfolio is in that group",
-            "Groups with portfolios: core, edge. Did you mean 'core'?",
+            "Did you mean 'core'?",
         ),
         (("group=edge", "team=fx"), "the selection is empty", "No declared portfolio passes all of the given filters."),
     ],

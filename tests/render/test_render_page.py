@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ from reconciler.core.report import Outcome
 from reconciler.render.compare import Finding, drift_page
 from reconciler.render.history import OPEN
 from reconciler.render.markdown import markdown
-from reconciler.render.page import NAME, TONES, At, Column, Page, Part, Row, Rows, Span, Tone, code, toned
+from reconciler.render.page import NAME, TONES, At, Column, Facts, Page, Part, Row, Rows, Span, Tone, code, toned
 from reconciler.render.plan import plan_page, report_page
 from reconciler.render.terminal import PLAIN, Style, terminal, width
 from tests.endings import change, plan_of, report_of
@@ -88,7 +89,8 @@ def test_what_is_left_says_how_to_go_on() -> None:
     text = terminal(report_page(replace(report, results=tuple(results)), run=3), PLAIN)
     assert (
         "1 change may or may not have taken effect: the next `reconciler apply` finds out before it does anything.\n"
-        "2 changes were not begun: `reconciler plan` shows what is left to do.\n"
+        "2 changes were not begun: `reconciler plan` shows what is left to do, and the same apply again goes on with "
+        "it.\n"
         "`reconciler history --run 3` shows what was sent.\n"
     ) in text
     alone = terminal(report_page(replace(report, results=tuple(results[1:]))), PLAIN)
@@ -96,13 +98,52 @@ def test_what_is_left_says_how_to_go_on() -> None:
     assert "may or may not" not in alone
 
 
+def test_what_was_not_begun_is_one_row_over_all_verbs() -> None:
+    """Whoever stops an apply reads how much of each verb is left; a log has every name, and so has a document."""
+    found = report_of(plan_of()).results[0]
+    left = replace(found, outcome=Outcome.NOT_ATTEMPTED, notes=(), detail="interrupted before it began")
+    verbs = [Verb.START] * 3 + [Verb.UPDATE] * 9
+    results = tuple(replace(left, change=change(n, verb)) for n, verb in enumerate(verbs))
+    page = report_page(replace(report_of(plan_of()), results=results))
+    told = (
+        "not attempted  12 portfolios    interrupted before it began: 3 to start (p00000, p00001, p00002), 9 to update"
+    )
+    shown = " ".join(terminal(page, Style(columns=200)).split())
+    assert " ".join(told.split()) + " (p00003, p00004, p00005 and 6 more)" in shown
+    (logged,) = [line for line in terminal(page, PLAIN).splitlines() if "12 portfolios" in line]
+    assert all(f"p{n:05}" in logged for n in range(12))
+    assert terminal(page, PLAIN, verbose=True).count("interrupted before it began") == 12
+    assert all(f"`p{n:05}`" in markdown(page) for n in range(12))
+    few = report_page(replace(report_of(plan_of()), results=results[:3]))
+    assert terminal(few, PLAIN).count("+ start") == 3
+
+
 def test_a_remark_that_few_rows_have_stands_below_them() -> None:
     """No column has to go for it, and nothing is broken inside a word."""
     rows = [Row((f"p{n}", "A name of some length", "active", At(NOON_MS), "")) for n in range(4)]
     text = terminal(table(*rows, ROW), Style(columns=50))
     assert "NAME" in text
+    assert "NOTE" not in text  # no column of that title is left
     assert "\n    a note that is long" in text
     assert max(map(width, text.splitlines())) <= 50
+
+
+def test_the_title_of_the_remarks_stands_above_the_first_that_stands_beside_its_row() -> None:
+    """It never has a line of its own, however wide the terminal is."""
+    rows = [Row(("p1", "A name of some length", "active", At(NOON_MS), "short")), ROW]
+    for columns in range(20, 140):
+        first, *_ = terminal(table(*rows), Style(columns=columns)).splitlines()
+        assert first.startswith("PORTFOLIO"), columns
+        text = terminal(table(*rows), Style(columns=columns))
+        assert not re.search(r"^ *NOTE$", text, re.MULTILINE), columns
+        assert ("NOTE" in first) == bool(re.search(r"p1.*active.*short", text)), columns
+
+
+def test_a_time_without_a_title_keeps_its_year_and_zone() -> None:
+    """One long line among the facts of a portfolio does not shorten the times of the others."""
+    facts = Facts((("last run", At(NOON_MS)), ("held", "it stays paused " * 9)))
+    text = terminal(Page(title="Portfolio", verdict="", blocks=(facts,)), Style(columns=60))
+    assert re.search(r"last run  \d{4}-\d\d-\d\d \d\d:\d\d UTC\n", text)
 
 
 def test_rows_that_belong_to_a_folded_one_are_counted_once() -> None:

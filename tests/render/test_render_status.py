@@ -50,7 +50,7 @@ b7k2m9q1   Treasury      paused  24h       -             11-21 12:00   paused by
 """
 
 AT_80 = """\
-PORTFOLIO  NAME          STATE   SCHEDULE  NEXT RUN UTC  LAST RUN UTC  NOTE
+PORTFOLIO  NAME          STATE   SCHEDULE  NEXT RUN UTC  LAST RUN UTC
 ao04x0r6   Growth index  active  24h       11-22 12:00   11-21 12:00
 b7k2m9q1   Treasury      paused  24h       -             11-21 12:00
     paused by somebody else: Paused via API: Liquidity event until the audit is
@@ -62,7 +62,7 @@ b7k2m9q1   Treasury      paused  24h       -             11-21 12:00
 
 @pytest.mark.parametrize(("columns", "shown"), [(100, AT_100), (80, AT_80)])
 def test_a_narrow_terminal_gets_what_matters_most(columns: int, shown: str) -> None:
-    """Times get shorter first, then columns go; the note is folded under its own head."""
+    """Times get shorter first, then columns go; a note that stands below its row needs no title."""
     assert terminal(status_page(ROWS), Style(color=False, columns=columns)) == shown
 
 
