@@ -17,15 +17,16 @@ unexport GLIDER_API_KEY GLIDER_BASE_URL
 # Without bytecode on disk each of the hundreds of processes that tests start would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-fast test-lowest check lint types layering lint-actions editor format bench lock clean
+.PHONY: help setup demo test test-all test-fast test-lowest check lint types layering lint-actions editor format bench lock clean
 
 help:
 	@echo 'make demo    plan and apply an example against the embedded Glider'
-	@echo 'make test    run all tests, on all cores'
+	@echo 'make test    run the tests, on all cores'
+	@echo 'make test-all  besides, more random histories and more kinds of faults at more moments, as .ci/run does'
 	@echo 'make test-fast  those that need neither a process, a socket nor a long search: for while you edit'
 	@echo 'make test-lowest  run all tests with the lowest versions that pyproject.toml allows'
 	@echo 'make check   lint, format check, strict types, layering'
-	@echo 'make lint-actions  check action.yml and the workflows; fetches 100 MB the first time'
+	@echo 'make lint-actions  check action.yml and the workflows; fetches 120 MB the first time'
 	@echo 'make editor  fetch the language server of editors (needs npm), which a test then asks'
 	@echo 'make format  format the code and repair what the linter can repair'
 	@echo 'make bench   measure against the targets (BENCH=--quick for a short run)'
@@ -65,6 +66,10 @@ endef
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test: $(READY)
+	@echo 'Left out: more of the same, such as random histories and kinds of faults; make test-all runs them, too.'
+	$(PYTEST) -m 'not thorough'
+
+test-all: $(READY)
 	$(PYTEST)
 
 test-fast: $(READY)
@@ -92,7 +97,7 @@ types: $(READY)
 layering: $(READY)
 	$(BIN)/python -m pytest -q tests/project/test_layering.py
 
-# The linters get an environment of their own, for no test needs them; it lies in .venv and goes when that is cleared.
+# The linters, and act, get an environment of their own; it lies in .venv and goes when that is cleared.
 $(LINTERS): requirements/ci.txt $(LOCKED)
 	$(PYTHON) -m venv --clear .venv/ci
 	.venv/ci/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
@@ -110,13 +115,13 @@ editor: $(EDITOR)
 WORKFLOWS = $(wildcard .github/workflows/*.yml examples/workflows/*.yml)
 
 # shellcheck is on PATH for jactionlint, which runs it over every `run:`. The workflows of the examples are for
-# repositories with other files, so their `paths:` match nothing here.
+# repositories with other files, so their `paths:` match nothing here, and what they call lies elsewhere.
 lint-actions: export PATH := $(CURDIR)/.venv/ci/bin:$(PATH)
 lint-actions: $(LINTERS)
 	zizmor --offline --no-config --no-progress --quiet --persona auditor --strict-collection action.yml $(WORKFLOWS)
 	check-jsonschema --builtin-schema vendor.github-actions action.yml
 	check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
-	jactionlint --no-online --strict-exit --ignore unmatched-paths-filter action.yml $(WORKFLOWS)
+	jactionlint --no-online --strict-exit --ignore unmatched-paths-filter --ignore invalid-local-workflow action.yml $(WORKFLOWS)
 	shellcheck .ci/run
 
 format: $(READY)

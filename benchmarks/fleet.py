@@ -96,16 +96,24 @@ def _id(chance: random.Random, number: int) -> str:
     return chance.choice(_ALPHABET[:26]) + "".join(chance.choices(_ALPHABET, k=3)) + tail
 
 
-def write_files(folder: Path, count: int, seed: int = 1) -> list[Path]:
-    """Write the configuration of ``count`` portfolios into ``folder`` and return its files, sorted."""
+def write_files(folder: Path, count: int, seed: int = 1, *, v2: bool = False) -> list[Path]:
+    """Write the configuration of ``count`` portfolios into ``folder`` and return its files, sorted.
+
+    ``v2`` declares them all as portfolios of that API, which have a state and no interval of their own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     head = folder / "00-groups.yaml"
-    groups = "".join(f"  {name}:\n    interval: {hours}h\n" for name, hours in GROUPS.items())
-    head.write_text(f"version: 1\n\ndefaults:\n  chain: base\n\ngroups:\n{groups}", encoding="utf-8")
+    intervals = "".join(f"  {name}:\n    interval: {hours}h\n" for name, hours in GROUPS.items())
+    head.write_text(
+        "version: 1\n\ndefaults:\n  api: v2\n"
+        if v2
+        else f"version: 1\n\ndefaults:\n  chain: base\n\ngroups:\n{intervals}",
+        encoding="utf-8",
+    )
     files = [head]
     entries: list[str] = []
     for index, member in enumerate(members(count, seed), start=1):
-        entries.append(_entry(member))
+        entries.append(f"  {member.id}:\n    state: {member.state}\n" if v2 else _entry(member))
         if len(entries) == PER_FILE or index == count:
             path = folder / f"portfolios-{len(files):04}.yaml"
             path.write_text("version: 1\n\nportfolios:\n" + "".join(entries), encoding="utf-8")
@@ -153,6 +161,23 @@ def status_answer(member: Member) -> bytes:
     }
     envelope = {"success": True, "data": data, "requestId": f"req_{member.id}", "timestamp": _text(NOW_MS)}
     return json.dumps(envelope, separators=(",", ":")).encode()
+
+
+def list_row(member: Member) -> dict[str, object]:
+    """Return a portfolio's row in the list of v2 (API facts §1.4)."""
+    due = _text(NOW_MS + member.live_interval * HOUR_MS)
+    status = "paused" if member.live_status == "paused" else "active"
+    schedule = {"status": status, "frequency": "daily", "intervalMs": 24 * HOUR_MS, "nextDueAt": due}
+    return {
+        "portfolioId": member.id,
+        "portfolioName": member.name,
+        "ownerAccountId": "eip155:0:0x0000000000000000000000000000000000000001",
+        "strategyId": "01JWZEE2MF30KVRMRX53N88VA4",
+        "strategyName": member.group,
+        "smartAccounts": [{"accountId": "eip155:8453:0x0000000000000000000000000000000000000002"}],
+        "schedule": {**schedule, "lastRebalanceAt": _text(NOW_MS)},
+        "createdAt": _text(NOW_MS),
+    }
 
 
 def _text(moment_ms: int) -> str:

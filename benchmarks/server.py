@@ -2,9 +2,10 @@
 
 In: ``python -m benchmarks.server COUNT SEED LATENCY_MS [RATE BURST]``. Out: its port, as one line on stdout; then
 HTTP/1.1 with keep-alive. With RATE and BURST it serves so many requests a second from a bucket of that size, and
-answers 429 with ``Retry-After: 1`` and nothing else when that is empty. ``GET /counts`` answers what it has seen since
-the last such request. It ends when its stdin does, so that it never outlives whoever started it. Made to be a small
-part of what is measured, not to be right about HTTP.
+answers 429 with ``Retry-After: 1`` and nothing else when that is empty. A BURST of 0 stands for windows of a second, of
+which every answer says by ``X-RateLimit-*`` how much is left. The same fleet is listed on v2. ``GET /counts`` answers
+what it has seen since the last such request. It ends when its stdin does, so that it never outlives whoever started it.
+Made to be a small part of what is measured, not to be right about HTTP.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 
-from benchmarks.fleet import members, status_answer
+from benchmarks.fleet import list_row, members, status_answer
 
 PREFIX = b"GET /v1/portfolio/"
 SUFFIX = b"/automation/status"
+PAGE = b"GET /v2/portfolios?"
+ROWS = 200
 
 
 @dataclass(slots=True)
@@ -50,30 +53,69 @@ class Bucket:
         return served
 
 
+class Windows:
+    """A limit of ``rate`` requests in each second of the clock."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = int(rate)
+        self.second = self.used = 0
+
+    def take(self) -> bool:
+        """Whether one more request is served now."""
+        if (second := int(time.time())) != self.second:
+            self.second, self.used = second, 0
+        self.used += 1
+        return self.used <= self.rate
+
+    def headers(self) -> bytes:
+        """Return what is left, as a part of an answer's head."""
+        left = max(0, self.rate - self.used)
+        return b"x-ratelimit-limit: %d\r\nx-ratelimit-remaining: %d\r\nx-ratelimit-reset: %d\r\n" % (
+            *(self.rate, left),
+            self.second + 1,
+        )
+
+
 class Fleet:
     """The answers, by path; whole responses, head included."""
 
-    def __init__(self, count: int, seed: int, latency_s: float, bucket: Bucket | None) -> None:
+    def __init__(self, count: int, seed: int, latency_s: float, limit: Bucket | Windows | None) -> None:
         self.latency_s = latency_s
-        self.bucket = bucket
+        self.limit = limit
         self.counts = Counts()
         self.answers = {m.id.encode(): _response(b"200 OK", status_answer(m)) for m in members(count, seed)}
+        self.pages: list[bytes] = []
+        rows = [list_row(member) for member in members(count, seed)]
+        for begin in range(0, count, ROWS):
+            more = str(len(self.pages) + 1) if begin + ROWS < count else None
+            page = {"success": True, "data": {"portfolios": rows[begin : begin + ROWS]}, "nextCursor": more}
+            self.pages.append(_response(b"200 OK", json.dumps(page).encode()))
 
     def answer(self, line: bytes) -> tuple[bytes, float]:
         """Return the response to a request line, and the seconds to wait before it."""
         if line.startswith(PREFIX) and (end := line.find(SUFFIX)) > 0:
             found = self.answers.get(line[len(PREFIX) : end])
-            if found is not None and self.bucket is not None and not self.bucket.take():
-                self.counts.refused += 1
-                return REFUSAL, self.latency_s
             if found is not None:
-                self.counts.reads += 1
-                return found, self.latency_s
+                return self._limited(found), self.latency_s
+        if line.startswith(PAGE):
+            self.counts.reads += 1
+            return self.pages[int(line.partition(b"cursor=")[2].partition(b" ")[0] or 0)], self.latency_s
         if line.startswith(b"GET /counts "):
             seen, self.counts = self.counts, Counts(open=self.counts.open, most_open=0)
             return _response(b"200 OK", json.dumps(asdict(seen)).encode()), 0.0
         self.counts.others += 1
         return _response(b"404 Not Found", b'{"success":false,"error":{"code":"API_200","message":"unknown"}}'), 0.0
+
+    def _limited(self, found: bytes) -> bytes:
+        """Return an answer as far as the limit allows, with what is left where it says that."""
+        served = self.limit is None or self.limit.take()
+        self.counts.reads += served
+        self.counts.refused += not served
+        response = found if served else REFUSAL
+        if isinstance(self.limit, Windows):
+            line, _, rest = response.partition(b"\r\n")
+            response = b"%b\r\n%b%b" % (line, self.limit.headers(), rest)
+        return response
 
 
 class Connection(asyncio.Protocol):
@@ -135,5 +177,6 @@ async def serve(fleet: Fleet) -> None:
 
 if __name__ == "__main__":
     _count, _seed, _latency_ms, *_limit = sys.argv[1:]
-    _bucket = Bucket(*map(float, _limit)) if _limit else None
-    asyncio.run(serve(Fleet(int(_count), int(_seed), int(_latency_ms) / 1_000, _bucket)))
+    _rate, _burst = map(float, _limit or (0, 0))
+    _kept = Bucket(_rate, _burst) if _burst else Windows(_rate) if _rate else None
+    asyncio.run(serve(Fleet(int(_count), int(_seed), int(_latency_ms) / 1_000, _kept)))

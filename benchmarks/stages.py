@@ -22,7 +22,7 @@ from benchmarks.fleet import NOW_MS, members, status_answer
 from reconciler.api.envelope import success_of
 from reconciler.api.v1 import live_of
 from reconciler.cli.main import COLLECTOR
-from reconciler.config.load import load
+from reconciler.config.load import load_configuration
 from reconciler.core.errors import ExitReason
 from reconciler.core.model import PortfolioId
 from reconciler.core.plan import Plan
@@ -70,7 +70,7 @@ def measure(folder: Path, count: int, seed: int) -> dict[str, float]:
 
 
 def _load(folder: Path) -> Configuration:
-    return load([str(folder)], stdin=lambda: b"", today=dt.date(2026, 11, 22), cwd=folder)
+    return load_configuration([str(folder)], stdin=lambda: b"", today=dt.date(2026, 11, 22), cwd=folder)
 
 
 def _decode(answers: list[tuple[PortfolioId, bytes]], live: dict[PortfolioId, Live]) -> None:

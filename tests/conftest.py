@@ -45,6 +45,10 @@ SLOW_FOLDERS = frozenset({"action", "faults", "github", "process"})
 """Folders in which every test is slow; elsewhere the slow ones are marked."""
 FAST = "not slow"
 """What `make test-fast` asks for."""
+ORDINARY = "not thorough"
+"""What `make test` asks for."""
+SHARE = 40
+"""How many random examples a law is tried on in these two; elsewhere they are hypothesis's hundred."""
 COLLECTOR = (50_000, 20, 50)
 """How rarely garbage is looked for: ten thousand tests in memory make each look a long one."""
 ROOT = Path(__file__).parents[1]
@@ -95,11 +99,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Golden(renews=config.getoption("renew")), "golden")
     if config.getoption("markexpr") == FAST:
         config.pluginmanager.register(Guard())
+    if config.getoption("markexpr") in (FAST, ORDINARY):  # before any test is imported, which asks for its number then
+        settings.register_profile("share", settings.default, max_examples=SHARE)
+        settings.load_profile("share")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark what is slow by its folder."""
-    if item.path.parent.name in SLOW_FOLDERS:
+    """Mark what is slow by its folder, or because there is so much of it."""
+    if item.path.parent.name in SLOW_FOLDERS or item.get_closest_marker("thorough"):
         item.add_marker("slow")
 
 

@@ -16,6 +16,7 @@ import io
 import json
 import os
 import pkgutil
+import resource
 import select
 import signal
 import socket
@@ -34,6 +35,7 @@ ROOT = Path(__file__).parents[1]
 LAZY = ("deepdiff", "httpcore2", "httpx2", "jsonschema", "jsonschema_rs", "starlette.applications", "uvicorn", "venv")
 """What commands import where they need it."""
 HEAD_BYTES = 8
+CLOSED = -100
 
 
 @cache
@@ -54,7 +56,9 @@ def _forker() -> socket.socket:
 class Process:
     """A command that runs in a fork of the prepared interpreter; the names and their meaning are those of ``Popen``.
 
-    A stream is ``subprocess.PIPE`` or a file descriptor. ``file_bytes`` bounds every file that the process writes.
+    A stream is ``subprocess.PIPE`` or a file descriptor, without one ``stdin`` is empty, and :data:`CLOSED` stands for
+    one that was closed before the start. ``file_bytes`` bounds every file that the process writes, ``files`` how many
+    it may have open.
     """
 
     stdin = None
@@ -65,10 +69,12 @@ class Process:
         *,
         cwd: str | Path,
         env: Mapping[str, str],
+        stdin: int = subprocess.DEVNULL,
         stdout: int = subprocess.PIPE,
         stderr: int = subprocess.PIPE,
         start_new_session: bool = False,
         file_bytes: int | None = None,
+        files: int | None = None,
         errors: str = "strict",
     ) -> None:
         sys.audit("subprocess.Popen", args[0], args, str(cwd), env)
@@ -81,16 +87,18 @@ class Process:
             "environment": dict(env),
             "session": start_new_session,
             "file_bytes": file_bytes,
+            "files": files,
+            "closed": [number for number, given in enumerate((stdin, stdout, stderr)) if given == CLOSED],
         }
         body = json.dumps(request).encode()
         self._status, theirs = socket.socketpair()
-        empty = os.open(os.devnull, os.O_RDONLY)
+        source = os.open(os.devnull, os.O_RDONLY) if stdin in (subprocess.DEVNULL, CLOSED) else os.dup(stdin)
         self.stdout, out = _stream(stdout, errors)
         self.stderr, err = _stream(stderr, errors)
-        socket.send_fds(_forker(), [len(body).to_bytes(HEAD_BYTES, "big")], [empty, out, err, theirs.fileno()])
+        socket.send_fds(_forker(), [len(body).to_bytes(HEAD_BYTES, "big")], [source, out, err, theirs.fileno()])
         _forker().sendall(body)
         theirs.close()
-        for handed_over in (empty, *(fd for fd, given in ((out, stdout), (err, stderr)) if given == subprocess.PIPE)):
+        for handed_over in (source, *(fd for fd, given in ((out, stdout), (err, stderr)) if given == subprocess.PIPE)):
             os.close(handed_over)
         told = self._status.recv(HEAD_BYTES)
         assert told, "the prepared interpreter has ended: what it said stands on the standard error of the tests"
@@ -168,7 +176,7 @@ def _stream(given: int, errors: str) -> tuple[IO[str] | None, int]:
     if given == subprocess.PIPE:
         read, write = os.pipe()
         return open(read, encoding="utf-8", errors=errors), write  # noqa: PTH123 -- a descriptor
-    return None, os.open(os.devnull, os.O_WRONLY) if given == subprocess.DEVNULL else given
+    return None, os.open(os.devnull, os.O_WRONLY) if given in (subprocess.DEVNULL, CLOSED) else given
 
 
 def _serve(way: socket.socket) -> tuple[dict[str, Any], list[int]]:
@@ -220,9 +228,9 @@ def _become(request: dict[str, Any], handed: list[int]) -> None:
     if request["session"]:
         os.setsid()
     if (bound := request["file_bytes"]) is not None:
-        import resource
-
         resource.setrlimit(resource.RLIMIT_FSIZE, (bound, bound))
+    if (most := request["files"]) is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
@@ -234,6 +242,9 @@ def _become(request: dict[str, Any], handed: list[int]) -> None:
         stream = io.TextIOWrapper(raw, encoding="utf-8", errors=errors, line_buffering=lines)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)  # keeps it open when the program puts its own in front of it
+    for number in request["closed"]:
+        os.close(number)
+        setattr(sys, ("stdin", "stdout", "stderr")[number], None)  # as an interpreter has it
 
 
 def _start(arguments: list[str]) -> None:

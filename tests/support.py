@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hypothesis import settings
 from msgspec.structs import replace
 
 from reconciler.api.client import Glider
@@ -217,6 +218,11 @@ class World:
 def versions_of_intents(journal: Any) -> dict[PortfolioId, ApiVersion]:
     """Return the API that each write without an outcome went to, as an apply finds it before it settles."""
     return {PortfolioId(one.intent.address): one.intent.api for one in journal.unsettled()}
+
+
+def examples(number: int) -> int:
+    """Return how many random examples a law wants: ``number``, or the share of it that `make test` tries."""
+    return max(1, number * settings.default.max_examples // 100)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from tests.config.support import load_text
 from tests.config.test_import_emit import ODD
 from tests.fleets import STRATEGIES, fleets
 from tests.hostile import HOSTILE
-from tests.support import BASE_URL, World, folder, run
+from tests.support import BASE_URL, World, examples, folder, run
 
 if TYPE_CHECKING:
     from reconciler.api.client import Glider
@@ -65,7 +65,7 @@ def declared(adoption: Adoption) -> list[Desired]:
     return list(loaded.desired.values())
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(fleets(most=12), st.data(), st.booleans(), st.booleans())
 def test_a_plan_right_after_an_import_is_empty(
     fleet: tuple[dict[str, dict[str, Any]], list[Desired]], data: st.DataObject, readable: bool, applied: bool

@@ -15,7 +15,7 @@ from reconciler.core.model import ApiVersion, Desired, RunState
 from reconciler.core.planfile import fingerprint, format_plan, parse_plan
 from reconciler.core.report import ACHIEVED
 from tests.fleets import STRATEGIES, fleets
-from tests.support import World, folder
+from tests.support import World, examples, folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ def world_of(live: dict[str, dict[str, Any]], place: Path, **settings: Any) -> W
     return World(journal=place / "journal.db", portfolios=live, settings=settings, strategies=STRATEGIES)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(fleets(), st.booleans(), st.sampled_from(["both", "reference", "guide"]), st.sampled_from(["accept", "refuse"]))
 def test_one_apply_converges(fleet: Fleet, readable: bool, paths: str, while_paused: str) -> None:
     """Plan, apply, plan again: nothing is left but what is held or blocked, and a second apply writes nothing."""
@@ -48,7 +48,7 @@ def test_one_apply_converges(fleet: Fleet, readable: bool, paths: str, while_pau
         assert len(world.writes()) == writes
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(fleets())
 def test_what_nobody_declared_is_named_where_the_service_lists_it(fleet: Fleet) -> None:
     """With a v2 portfolio declared, unmanaged is exactly what v2 lists and nobody declares; without one, nothing."""
@@ -61,7 +61,7 @@ def test_what_nobody_declared_is_named_where_the_service_lists_it(fleet: Fleet) 
     assert [one.id for one in plan.unmanaged] == sorted(listed - {one.id for one in desired} if asked else ())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(fleets())
 def test_nothing_outside_the_plan_is_written(fleet: Fleet) -> None:
     """Every write belongs to a planned change; a held portfolio is never written to."""
@@ -76,7 +76,7 @@ def test_nothing_outside_the_plan_is_written(fleet: Fleet) -> None:
         assert not paused & {c.id for c in plan.changes if c.verb in ("start", "resume")}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(fleets(), st.randoms(use_true_random=False))
 def test_order_of_input_means_nothing(fleet: Fleet, random: Any) -> None:
     """However the inputs are ordered, the plan is the same value."""
@@ -89,7 +89,7 @@ def test_order_of_input_means_nothing(fleet: Fleet, random: Any) -> None:
         assert world.plan(shuffled) == plan
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(fleets())
 def test_a_plan_survives_its_json(fleet: Fleet) -> None:
     """A saved plan reads back as the same value, byte for byte stable, with the same fingerprint."""

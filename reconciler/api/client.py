@@ -7,6 +7,7 @@ idea.
 
 from __future__ import annotations
 
+import asyncio
 from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -23,7 +24,7 @@ from reconciler.core.rebalance import PortfolioFacts, RecentRebalances
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from reconciler.api.table import Families, Fields, ListCall, StrategyCalls, Table, WriteCall
+    from reconciler.api.table import Families, Fields, ListCall, ListPage, StrategyCalls, Table, WriteCall
     from reconciler.api.transport import Transport
     from reconciler.core.intent import Intent
     from reconciler.core.model import Paths, StrategyId
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TABLES: Final[Mapping[ApiVersion, Table]] = {
-    ApiVersion.V1: v1.TABLE,
-    ApiVersion.V2: v2.TABLE,
+    ApiVersion.V1: v1.CALLS_OF_V1,
+    ApiVersion.V2: v2.CALLS_OF_V2,
 }
 """A further version is a module with its table, and a line here."""
 MOST_PAGES: Final = 5_000
@@ -42,6 +43,7 @@ MOST_PAGES: Final = 5_000
 MOST_IDLE_PAGES: Final = 3
 """After this many pages in a row without a new portfolio, the list counts as endless. One such page is no sign of
 that: rows shift while portfolios are created (API facts §7)."""
+_ROWS_IN_A_ROW: Final = 10
 _NO_ROUTE: Final = frozenset({404, 405})
 
 
@@ -217,34 +219,36 @@ class Glider:
     ) -> tuple[int, ApiError | None]:
         """Add one version's portfolios to ``rows``; return how many rows could not be read, and why it ends early."""
         cursors: set[str] = set()
-        cursor: str | None = None
         unreadable = idle = 0
-        while True:
-            operation = f"list of portfolios, page {len(cursors) + 1}"
-            try:
-                page = await self._get(listing.path(cursor), operation, listing.page)
-            except ApiError as error:
-                if error.kind is FailureKind.UNAUTHENTICATED:
-                    raise
-                return unreadable, error
-            known = len(rows)
-            for live in page.rows:
-                if seen is not None and live.id not in rows:
-                    seen(live)
-                if live.failure is not None:
-                    live.failure.operation = operation
-                rows[live.id] = live
-            # A full page that says nothing of a next one may be cut off: not the whole list, then.
-            unreadable += page.unreadable + (not page.says_end and page.size >= listing.size)
-            if page.cursor is None:
-                return unreadable, None
-            idle = idle + 1 if len(rows) == known else 0
-            if page.cursor in cursors or len(cursors) >= MOST_PAGES or idle > MOST_IDLE_PAGES:
-                return unreadable, ApiError(
-                    FailureKind.MALFORMED, "the list of portfolios has no end", operation=operation
-                )
-            cursors.add(page.cursor)
-            cursor = page.cursor
+        operation = "list of portfolios, page 1"
+        ahead = asyncio.create_task(self._get(listing.path(None), operation, listing.page))
+        try:
+            while True:
+                try:
+                    page = await ahead
+                except ApiError as error:
+                    if error.kind is FailureKind.UNAUTHENTICATED:
+                        raise
+                    return unreadable, error
+                named, known = operation, len(rows)
+                endless = page.cursor in cursors or len(cursors) >= MOST_PAGES
+                if page.cursor is not None and not endless:
+                    cursors.add(page.cursor)
+                    operation = f"list of portfolios, page {len(cursors) + 1}"
+                    ahead = asyncio.create_task(self._get(listing.path(page.cursor), operation, listing.page))
+                # A full page that says nothing of a next one may be cut off: not the whole list, then.
+                unreadable += not page.says_end and len(page.rows) >= listing.size
+                unreadable += await _read_rows(listing, page, named, rows, seen)
+                if page.cursor is None:
+                    return unreadable, None
+                idle = idle + 1 if len(rows) == known else 0
+                if endless or idle > MOST_IDLE_PAGES:
+                    return unreadable, ApiError(
+                        FailureKind.MALFORMED, "the list of portfolios has no end", operation=named
+                    )
+        finally:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
 
     async def _get(self, path: str, operation: str, read: Callable[[Fields], T]) -> T:
         """Send a read, and return what ``read`` makes of its answer. Raises :class:`ApiError`."""
@@ -258,6 +262,33 @@ class Glider:
         if found is None:
             raise ApiError(FailureKind.REFUSED, "not sent: no API has strategies", operation=operation)
         return found
+
+
+async def _read_rows(
+    listing: ListCall,
+    page: ListPage,
+    operation: str,
+    rows: dict[PortfolioId, Live],
+    seen: Callable[[Live], None] | None,
+) -> int:
+    """Add the portfolios of a page to ``rows``, and return how many could not be read.
+
+    Every few rows others get a turn: the request for the next page, which so is on its way after the first of them.
+    """
+    unreadable = 0
+    for number, entry in enumerate(page.rows):
+        if not number % _ROWS_IN_A_ROW:
+            await asyncio.sleep(0)
+        live = listing.row(entry)
+        if live is None:
+            unreadable += 1
+            continue
+        if seen is not None and live.id not in rows:
+            seen(live)
+        if live.failure is not None:
+            live.failure.operation = operation
+        rows[live.id] = live
+    return unreadable
 
 
 def _read(payload: Fields, operation: str, read: Callable[[Fields], T]) -> T:

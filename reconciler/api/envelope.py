@@ -37,8 +37,10 @@ _KINDS: Final = {
     429: FailureKind.RATE_LIMITED,
 }
 _ETH_CODE: Final = re.compile(rb"SCHEDULE_ETH_[A-Z_]{1,60}")
-# Possessive, and closed by the end of the text too: a hostile body must not make it go back and start again.
-_STRING: Final = re.compile(rb'(?s)"(?:[^"\\]|\\(?:.|\Z))*+(?:"|\Z)')
+_ESCAPED: Final = re.compile(rb"(?s)\\.")
+# Closed by the end of the text too: a hostile body must not make it go back and start again.
+_STRING: Final = re.compile(rb'"[^"]*+(?:"|\Z)')
+_NOT_OF_NESTING: Final = bytes(byte for byte in range(256) if byte not in b'"[]{}')
 _ESCAPE: Final = re.compile(r"(?s)\\(?:u([0-9A-Fa-f]{4})|(.))")
 _MASK: Final = "[key]"
 _NOT_OF_A_KEY: Final = bytes(byte for byte in range(256) if not 0x21 <= byte <= 0x7E)
@@ -79,10 +81,10 @@ def success_of(status: int, headers: Headers, body: bytes, *, operation: str, no
             )
         if payload.get("success") is not False:
             return payload
-    raise failure_of(status, headers, body, operation=operation, now_ms=now_ms)
+    raise error_of(status, headers, body, operation=operation, now_ms=now_ms)
 
 
-def failure_of(status: int, headers: Headers, body: bytes, *, operation: str, now_ms: int) -> ApiError:
+def error_of(status: int, headers: Headers, body: bytes, *, operation: str, now_ms: int) -> ApiError:
     """Return the error that an answer stands for; any status, any body."""
     payload = object_of(body) or {}
     error = payload.get("error")
@@ -116,9 +118,11 @@ def without_key(
     if not secret:
         return headers, body
     key, mask = secret.encode(), _MASK.encode()
-    headers = [(name, _plain_header(value.replace(key, mask), secret)) for name, value in headers]
+    # Nearly every answer passes these checks. They must be cheap, because ten thousand answers go through them.
+    values = b"\n".join([value for _, value in headers])
+    if key in values or _may_escape(values):
+        headers = [(name, _plain_header(value.replace(key, mask), secret)) for name, value in headers]
     body = body.replace(key, mask)
-    # Nearly every answer returns here. The check must be cheap, because up to ten thousand answers go through it.
     if not _may_escape(body) and key not in body.translate(None, _NOT_OF_A_KEY):
         return headers, body
     text = body.decode(errors="replace")
@@ -252,12 +256,14 @@ def object_of(body: bytes) -> dict[str, object] | None:
 
 
 def _depth(body: bytes) -> int:
+    # A page of the list has 100 kB: what can't matter goes first, at the speed of C. Two texts in a row may be one.
+    shape = _ESCAPED.sub(b"", body).translate(None, _NOT_OF_NESTING).replace(b'""', b"")
     depth = deepest = 0
-    for byte in _STRING.sub(b"", body):
+    for byte in _STRING.sub(b"", shape):
         if byte in b"[{":
             depth += 1
             deepest = max(deepest, depth)
-        elif byte in b"]}":
+        else:
             depth -= 1
     return deepest
 

@@ -115,7 +115,7 @@ async def ask_service(
     Every request is a GET, is sent once, and is given up after ``bound_s`` seconds; where nothing answers, no second
     one is sent.
     """
-    from reconciler.api.v1 import TABLE
+    from reconciler.api.v1 import CALLS_OF_V1
     from reconciler.core.doctor import Asking, Routes, ServiceAnswer
 
     async def ask(path: str, operation: str) -> Probed:
@@ -128,10 +128,10 @@ async def ask_service(
             break
     if portfolio is None or isinstance(whoami[-1], ApiError):
         return Asking(whoami=tuple(whoami), portfolio=None, routes=None)
-    status = await ask(TABLE.path(portfolio, TABLE.status.tail), f"status of {portfolio}")
+    status = await ask(CALLS_OF_V1.path(portfolio, CALLS_OF_V1.status.tail), f"status of {portfolio}")
     routes = None
     if isinstance(status, ServiceAnswer) and status.status == 200 and status.glider:
-        paths = [TABLE.path(portfolio, tail) for tail in _ROUTES]
+        paths = [CALLS_OF_V1.path(portfolio, tail) for tail in _ROUTES]
         reference, guide, nowhere = [await ask(path, f"paths of {portfolio}") for path in paths]
         routes = Routes(reference=reference, guide=guide, nowhere=nowhere)
     return Asking(whoami=tuple(whoami), portfolio=status, routes=routes)
@@ -140,10 +140,16 @@ async def ask_service(
 async def _ask(transport: Transport, path: str, operation: str, clock: Clock, bound_s: float) -> Probed:
     from reconciler.core.doctor import ServiceAnswer
 
-    sent_ms = clock.now_ms()
+    sent_ms = 0
+
+    def sending() -> None:
+        nonlocal sent_ms
+        sent_ms = clock.now_ms()
+        bound.reschedule(asyncio.get_running_loop().time() + bound_s)
+
     try:
-        async with asyncio.timeout(bound_s):
-            status, headers, body = await transport.look(path, operation=operation)
+        async with asyncio.timeout(None) as bound:
+            status, headers, body = await transport.look(path, operation=operation, sending=sending)
     except TimeoutError:
         message = f"no whole answer within {bound_s:g} s"
         return ApiError(FailureKind.INTERRUPTED, message, operation=operation)

@@ -196,6 +196,8 @@ class RequestLimiter:
     async def _stand_in_line(self, operation: str, requests: int, *, first: bool) -> int:
         """Return at the head of the line, once there is room, for so many requests."""
         waiter = asyncio.Event()
+        if not self._line:
+            self._rate.asked(self._clock.ticks_ms())
         if first:
             self._line.appendleft(waiter)
         else:

@@ -106,6 +106,10 @@ class Rate:
             self._level, self._counted_from = math.inf, None
         return max(0, math.ceil(self._due - now_ms)) if self.paced else 0
 
+    def asked(self, now_ms: float) -> None:
+        """Somebody asks while nobody waits: what went unused before is not made up for, so that requests stay even."""
+        self._due = max(self._due, now_ms)
+
     def sent(self, requests: int, now_ms: float) -> None:
         """So many requests go out now, or soon; a negative number did not go out after all."""
         if not self.paced:

@@ -83,25 +83,27 @@ class Families(NamedTuple):
 
 
 class ListPage(NamedTuple):
-    """One page of the list: its rows in the service's order, and where the next one begins (``None``: at its end).
+    """One page of the list: its rows as they came, and where the next one begins (``None``: at its end).
 
-    ``unreadable`` counts rows that name no portfolio. ``size`` is how many rows there were, those included.
     ``says_end`` is false where the answer leaves out whether more follows.
     """
 
-    rows: tuple[Live, ...]
+    rows: list[object]
     cursor: str | None
-    unreadable: int
-    size: int
     says_end: bool
 
 
 class ListCall(NamedTuple):
-    """How all portfolios are listed: the path of a page by its cursor, the most rows of one, and how it is read."""
+    """How all portfolios are listed: the path of a page by its cursor, the most rows of one, and how it is read.
+
+    A page is read without its rows, so that the next one can be asked for before. ``row`` returns what a row says,
+    ``None`` for one that names no portfolio.
+    """
 
     path: Callable[[str | None], str]
     size: int
     page: Callable[[Fields], ListPage]
+    row: Callable[[object], Live | None]
 
 
 class StrategyCalls(NamedTuple):

@@ -22,7 +22,8 @@ import asyncio
 import contextlib
 import functools
 import json
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, cast
+import select
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 import httpcore2
@@ -45,16 +46,13 @@ if TYPE_CHECKING:
         AsyncIterator,
         Awaitable,
         Callable,
-        Coroutine,
-        Generator,
+        Iterable,
         Mapping,
         Sequence,
     )
     from types import TracebackType
 
     from reconciler.core.ports import Clock
-
-T = TypeVar("T")
 
 LARGEST_BODY: Final = 4 * 1024 * 1024
 """Up to this many bytes of one answer are read; a documented answer has a few hundred."""
@@ -64,7 +62,8 @@ _IN_PROCESS: Final = "http://sandbox.localhost"
 # sent into a connection that is just being closed, which would leave its outcome unknown.
 _KEEP_ALIVE_S: Final = 4.0
 _SHORTEST_SECRET: Final = 8  # a shorter key may be an ordinary word, and removing it would spoil answers
-_MOST_IN_A_ROW: Final = 100  # a coroutine that waits for another task by giving way to it must get there
+_LARGEST_PART: Final = 256 * 1024  # of an answer, kept before it is asked for
+_NEXT_ADDRESS_S: Final = 0.25  # where a name has several addresses, the next one is tried beside a slow one
 _NOTHING_SENT: Final = (
     httpcore2.ConnectError,
     httpcore2.ConnectTimeout,
@@ -109,6 +108,146 @@ class _Body:
 
 
 _NO_BODY: Final = _Body()
+
+
+class _Socket(asyncio.Protocol, httpcore2.AsyncNetworkStream):
+    """One connection over a socket, for httpcore2, which would go through anyio: that costs a third of a request more.
+
+    A write hands its bytes to the socket before anything else runs. ``timeout`` is seconds, ``None`` without end.
+    """
+
+    def __init__(self) -> None:
+        self._on: asyncio.Transport
+        self._received = bytearray()
+        self._ended = False
+        self._error: Exception | None = None
+        self._reading: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._on = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what came, and no more than a part until it is asked for."""
+        self._received += data
+        if len(self._received) > _LARGEST_PART:
+            self._on.pause_reading()
+        _wake(self._reading)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End, for whatever reason."""
+        self._ended, self._error = True, exc
+        _wake(self._reading)
+        _wake(self._writable)
+
+    def pause_writing(self) -> None:
+        """Let writes wait: the other side takes nothing more for now."""
+        self._writable = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        """Let them go on."""
+        _wake(self._writable)
+        self._writable = None
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Return what has come, as soon as anything has; nothing at the end. Raises httpcore2's errors."""
+        if not self._received and not self._ended:
+            loop = asyncio.get_running_loop()
+            self._on.resume_reading()
+            self._reading = loop.create_future()
+            late = loop.call_later(timeout, _time_out, self._reading) if timeout is not None else None
+            try:
+                await self._reading
+            finally:
+                self._reading = None
+                if late is not None:
+                    late.cancel()
+        if not self._received and self._error is not None:
+            raise httpcore2.ReadError(str(self._error)) from self._error
+        part = bytes(self._received[:max_bytes])
+        del self._received[:max_bytes]
+        return part
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send; wait only where the other side takes no more. Raises httpcore2's errors."""
+        if self._on.is_closing():
+            raise httpcore2.WriteError("the connection is closed")
+        self._on.write(buffer)
+        if self._writable is not None:
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._writable
+            except TimeoutError as error:
+                raise httpcore2.WriteTimeout from error
+
+    async def aclose(self) -> None:
+        """Close, without waiting for what was not sent yet."""
+        self._on.abort()
+        await asyncio.sleep(0)  # the socket is closed by then
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> _Socket:
+        """Go on inside TLS. Raises httpcore2's errors."""
+        loop = asyncio.get_running_loop()
+        async with _connecting(timeout):
+            secure = await loop.start_tls(self._on, self, ssl_context, server_hostname=server_hostname)
+        self.connection_made(cast("asyncio.BaseTransport", secure))
+        return self
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return what httpcore2 asks for: whether there is anything to read by now, or a property of the socket."""
+        if info != "is_readable":
+            return self._on.get_extra_info(info)
+        return self._ended or bool(self._received) or _readable(self._on.get_extra_info("socket"))
+
+
+class _Sockets(httpcore2.AsyncNetworkBackend):
+    """Connects."""
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,  # noqa: ARG002 - httpcore2's signature
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002 - as above
+    ) -> _Socket:
+        """Return an open connection; the last two are never given. Raises httpcore2's errors."""
+        loop = asyncio.get_running_loop()
+        async with _connecting(timeout):
+            _, made = await loop.create_connection(_Socket, host, port, happy_eyeballs_delay=_NEXT_ADDRESS_S)
+        return made
+
+
+@contextlib.asynccontextmanager
+async def _connecting(timeout: float | None) -> AsyncIterator[None]:
+    """Give what goes wrong before anything was sent the names that httpcore2 has for it."""
+    try:
+        async with asyncio.timeout(timeout):
+            yield
+    except TimeoutError as error:
+        raise httpcore2.ConnectTimeout from error
+    except OSError as error:  # an ssl.SSLError is one, too
+        raise httpcore2.ConnectError(str(error)) from error
+
+
+def _wake(waiting: asyncio.Future[None] | None) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(None)
+
+
+def _time_out(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_exception(httpcore2.ReadTimeout())
+
+
+def _readable(socket: Any) -> bool:
+    """Whether something came that the event loop has not seen yet: most likely the end of the connection."""
+    poll = select.poll()
+    poll.register(socket, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class _InProcess(httpcore2.AsyncConnectionInterface):
@@ -172,8 +311,9 @@ class Transport:
 
     ``proxy`` is used only when it is given; a proxy variable of the environment never is. ``base_url`` is checked by
     :func:`~reconciler.core.endpoint.checked_base_url`. With ``asgi_app`` the application is
-    called in this process and ``base_url`` is a mere label. ``jitter`` gives numbers from 0 up to 1. Raises
-    :class:`UsageError` for a base URL and :class:`ApiError` for a key that can't be used.
+    called in this process and ``base_url`` is a mere label. ``jitter`` gives numbers from 0 up to 1. At most
+    ``max_rate_per_s`` requests go out a second, evenly spaced. Raises :class:`UsageError` for a base URL and
+    :class:`ApiError` for a key that can't be used.
     """
 
     def __init__(
@@ -187,13 +327,18 @@ class Transport:
         asgi_app: object | None = None,
         proxy: str | None = None,
         timeouts: Timeouts | None = None,
+        max_rate_per_s: float | None = None,
     ) -> None:
         if parallelism < 1:
             raise UsageError(f"{parallelism} requests at a time are none", "Give --parallelism a number from 1 up.")
         self._clock = clock
         self._time = ServiceTime(clock)
         self._limiter = RequestLimiter(
-            parallelism=parallelism, clock=clock, jitter=jitter, service_ms=self._time.now_ms
+            parallelism=parallelism,
+            clock=clock,
+            jitter=jitter,
+            service_ms=self._time.now_ms,
+            max_rate_per_s=max_rate_per_s,
         )
         self.base_url = base_url if asgi_app is not None else checked_base_url(base_url)
         self.requests = 0
@@ -201,10 +346,12 @@ class Transport:
         self._timeouts = timeouts or Timeouts()
         self._asgi_app = asgi_app
         self._proxy = checked_proxy(proxy, self.base_url) if proxy and asgi_app is None else None
-        # One connection a request in flight, whose number the limiter keeps. httpcore2's pool makes them and does no
-        # more: to choose one, it would look at all of them several times a request.
+        # One connection a request in flight, whose number the limiter keeps. Through a proxy httpcore2's pool makes
+        # them and does no more: to choose one, it would look at all of them several times a request.
         self._idle: list[httpcore2.AsyncConnectionInterface] = []
-        self._pool: httpcore2.AsyncConnectionPool | None = None
+        self._sockets = _Sockets()
+        self._tls: ssl.SSLContext | None = None
+        self._tunnels: httpcore2.AsyncConnectionPool | None = None
         key = checked_key(key)
         self._secret = key if len(key) >= _SHORTEST_SECRET else ""  # a shorter one is a word of everyday answers
         # What all requests share is made once; a request is made ten thousand times.
@@ -219,10 +366,13 @@ class Transport:
 
     async def __aenter__(self) -> Self:
         """Get ready to connect. Raises :class:`UsageError` where the authorities to trust can't be read."""
-        if self._asgi_app is None:
-            tls = authorities() if self._url.scheme == b"https" else None  # reading them takes 45 ms
-            proxy = _proxy_at(self._proxy, tls) if self._proxy else None
-            self._pool = httpcore2.AsyncConnectionPool(tls, proxy, keepalive_expiry=_KEEP_ALIVE_S)
+        if self._asgi_app is None and self._url.scheme == b"https":
+            self._tls = authorities()  # reading them takes 45 ms
+        if self._proxy:
+            proxy = _proxy_at(self._proxy, self._tls)
+            self._tunnels = httpcore2.AsyncConnectionPool(
+                self._tls, proxy, keepalive_expiry=_KEEP_ALIVE_S, network_backend=self._sockets
+            )
         return self
 
     async def __aexit__(
@@ -289,12 +439,18 @@ class Transport:
                 way.leave()
             await way.before_retry(call, failure)
 
-    async def look(self, path: str, *, operation: str) -> tuple[int, Sequence[tuple[bytes, bytes]], bytes]:
+    async def look(
+        self, path: str, *, operation: str, sending: Callable[[], None]
+    ) -> tuple[int, Sequence[tuple[bytes, bytes]], bytes]:
         """Send a read once and return status, headers and body as they come: for questions about the service itself.
 
-        Raises :class:`ApiError` where no whole answer comes.
+        ``sending`` is called once it may go out. Raises :class:`ApiError` where no whole answer comes.
         """
-        return await self._exchange("GET", path, None, operation)
+        await self._limiter.enter(self._limiter.call(operation, safe=True))
+        try:
+            return await self._exchange("GET", path, None, operation, sending)
+        finally:
+            self._limiter.leave()
 
     async def _exchange(
         self,
@@ -311,14 +467,16 @@ class Transport:
         """
         if sending is not None:
             sending()
-        slot = await self._slot()
+        slot = await self._idle_slot()
         self.requests += 1
         try:
             async with asyncio.timeout(self._timeouts.whole):
+                if slot is None:
+                    slot = await self._new_slot()
                 request = self._request(method, path, body)
-                response = await (
-                    slot.handle_async_request(request) if sending is None else _sent(slot, request, sending)
-                )
+                if sending is not None:
+                    request.extensions["trace"] = _tracing(sending)
+                response = await slot.handle_async_request(request)
                 self._time.heard(response.headers)
                 try:
                     answer = await _read(response, operation)
@@ -352,16 +510,30 @@ class Transport:
         content = _NO_BODY if body is None else body
         return httpcore2.Request(method, url, headers=headers, content=content, extensions=dict(self._extensions))
 
-    async def _slot(self) -> httpcore2.AsyncConnectionInterface:
-        """Return a connection that nobody else uses: the last used, which is the surest to be alive, or a new one."""
+    async def _idle_slot(self) -> httpcore2.AsyncConnectionInterface | None:
+        """Return a connection that nobody else uses: the last used, which is the surest to be alive."""
         while self._idle:
             slot = self._idle.pop()
             if not slot.is_closed() and not slot.has_expired():
                 return slot
             await self._discard(slot)
-        if self._pool is not None:
-            return self._pool.create_connection(self._url.origin)
-        return _InProcess(self._asgi_app)
+        return None
+
+    async def _new_slot(self) -> httpcore2.AsyncConnectionInterface:
+        origin, timeout = self._url.origin, self._timeouts.connect
+        if self._asgi_app is not None:
+            return _InProcess(self._asgi_app)
+        if self._tunnels is not None:
+            return self._tunnels.create_connection(origin)
+        name = origin.host.decode()
+        socket = await self._sockets.connect_tcp(name, origin.port, timeout)
+        try:
+            if self._tls is not None:
+                await socket.start_tls(self._tls, name, timeout)
+        except BaseException:
+            await socket.aclose()
+            raise
+        return httpcore2.AsyncHTTP11Connection(origin, socket, _KEEP_ALIVE_S)
 
     def _failure(self, cause: Exception, operation: str) -> ApiError:
         said = str(cause).strip() or type(cause).__name__
@@ -382,7 +554,9 @@ class Transport:
         )
 
     @staticmethod
-    async def _discard(slot: httpcore2.AsyncConnectionInterface) -> None:
+    async def _discard(slot: httpcore2.AsyncConnectionInterface | None) -> None:
+        if slot is None:
+            return
         with contextlib.suppress(Exception):  # the call has its outcome already, and an error of closing would hide it
             await slot.aclose()
 
@@ -391,21 +565,14 @@ def _encoded(body: Mapping[str, object]) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode()
 
 
-def _sent(
-    slot: httpcore2.AsyncConnectionInterface, request: httpcore2.Request, sending: Callable[[], None]
-) -> Awaitable[httpcore2.Response]:
-    """Send a request, and call ``sending`` right before its bytes, with nothing of other tasks in between."""
-    prompt = Prompt(slot.handle_async_request(request))
+def _tracing(sending: Callable[[], None]) -> Callable[[str, object], Awaitable[None]]:
+    """Return a ``trace`` that calls ``sending`` right before the bytes of a request, with nothing in between."""
 
     async def trace(event: str, _: object) -> None:
         if event.endswith("send_request_headers.started"):
             sending()
-            prompt.hurry = True
-        elif event.endswith(("send_request_body.complete", ".failed")):
-            prompt.hurry = False
 
-    request.extensions["trace"] = trace
-    return prompt
+    return trace
 
 
 def authorities() -> ssl.SSLContext:
@@ -414,12 +581,14 @@ def authorities() -> ssl.SSLContext:
     Raises :class:`UsageError` where they can't be read.
     """
     try:
-        return httpcore2.default_ssl_context()
+        tls = httpcore2.default_ssl_context()
     except OSError as error:  # an ssl.SSLError is one, too
         raise UsageError(
             f"the certificates to trust can't be read: {harmless(error.strerror or str(error), longest=200)}",
             "SSL_CERT_FILE must name a file of certificates in PEM form. Unset it to trust what this system trusts.",
         ) from error
+    tls.set_alpn_protocols(["http/1.1"])
+    return tls
 
 
 def _proxy_at(url: str, tls: ssl.SSLContext | None) -> httpcore2.Proxy:
@@ -454,37 +623,3 @@ async def _read(response: httpcore2.Response, operation: str) -> bytes:
             )
         parts.append(part)
     return b"".join(parts) if len(parts) != 1 else parts[0]
-
-
-class Prompt(Generic[T]):
-    """Runs ``work`` when awaited; while ``hurry`` is set, a mere courtesy to other tasks is passed over.
-
-    Libraries give way to other tasks before they write to a socket; between the last check of a request and its bytes
-    the others could do seconds of work then. Waiting for something (a future) is not passed over.
-    """
-
-    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
-        self._work = work
-        self.hurry = False
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        """Return the result of the work."""
-        error: BaseException | None = None
-        passed = 0
-        while True:
-            try:
-                waits_for = self._work.send(None) if error is None else self._work.throw(error)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            error = None
-            if waits_for is None and self.hurry and passed < _MOST_IN_A_ROW:
-                passed += 1
-                continue
-            try:
-                yield waits_for
-            except GeneratorExit:
-                self._work.close()
-                raise
-            except BaseException as thrown:  # handed on as it is
-                error = thrown

@@ -423,7 +423,7 @@ def _two_routes(
     return Route(f"rebalance/schedule/{name}", body), Route(name, guides or body)
 
 
-TABLE: Final = Table(
+CALLS_OF_V1: Final = Table(
     word="v1",
     folder="/v1/portfolio/",
     noun="workflow",

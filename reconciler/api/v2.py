@@ -111,31 +111,29 @@ def _live(portfolio: PortfolioId, data: Fields) -> Live:
 
 
 def page_of(payload: Fields) -> ListPage:
-    """Return one page of the list of portfolios (V2.1).
-
-    A row whose schedule can't be understood is ``UNREADABLE`` with its error; one that names no portfolio is only
-    counted: it can't be a declared one. Raises :class:`ApiError` (``MALFORMED``) for an answer that is no page.
-    """
+    """Return one page of the list of portfolios (V2.1). Raises :class:`ApiError` (``MALFORMED``) for an answer that is
+    none."""
     data = data_of(payload)
     found = data.get("portfolios") if data is not None else None
     if data is None or not isinstance(found, list):
         raise malformed("the answer holds no list of portfolios")
-    rows = [row for row in (_row(entry) for entry in found) if row is not None]
     # Beside `data`, as documented; a client has seen it inside (API facts §4.7).
     holder = payload if "nextCursor" in payload else data
     cursor = holder.get("nextCursor")
     if cursor is not None and not (isinstance(cursor, str) and len(cursor) <= _LONGEST_CURSOR):
         raise malformed("what the answer names as its cursor can't be one")
     return ListPage(
-        rows=tuple(rows),
+        rows=found,
         cursor=cursor or None,  # an empty text names no place to go on from: the end, as null is
-        unreadable=len(found) - len(rows),
-        size=len(found),
         says_end="nextCursor" in holder,
     )
 
 
-def _row(entry: object) -> Live | None:
+def row_of(entry: object) -> Live | None:
+    """Return what a row of the list says; one whose schedule can't be understood is ``UNREADABLE`` with its error.
+
+    ``None`` for one that names no portfolio: it can't be a declared one.
+    """
     name = entry.get("portfolioId") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(name, str) or not is_id(name):
         return None
@@ -207,7 +205,7 @@ def _no_body(_: Intent) -> Fields:
     return {}
 
 
-TABLE: Final = Table(
+CALLS_OF_V2: Final = Table(
     word="v2",
     folder="/v2/portfolios/",
     noun="operation",
@@ -224,7 +222,7 @@ TABLE: Final = Table(
         Call.UPDATE_SCHEDULE: "its cadence belongs to its strategy",
     },
     look=ReadCall("operations/{}", operation_of),
-    listing=ListCall(path=_page_path, size=PAGE_SIZE, page=page_of),
+    listing=ListCall(path=_page_path, size=PAGE_SIZE, page=page_of, row=row_of),
     strategies=StrategyCalls(
         path="/v2/strategies/{}/schedule",
         body=lambda intent: {"type": _INTERVAL, "frequency": intent.cadence},

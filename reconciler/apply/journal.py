@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
-from reconciler.apply.journalfile import Row, Wanted, ask, lock, reading, using, writable_connection
+from reconciler.apply.journalfile import JournalRow, Wanted, ask, lock, reading, using, writable_connection
 from reconciler.core.codec import dump
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, Intent, LastWrite, OpenIntent, WriteOutcome
 from reconciler.core.model import Record
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.model import Address, Cadence, PortfolioId, StrategyId
     from reconciler.core.rebalance import Rebalance
-    from reconciler.core.report import Origin
+    from reconciler.core.report import RunOrigin
 
 KEPT_RESULTS: Final = 20
 """So many rebalances of each portfolio are remembered, the newest."""
@@ -110,7 +110,7 @@ class SqliteJournal:
         account: str | None = None,
         now_ms: Callable[[], int],
         process: str = "",
-        origin: Origin = NOWHERE,
+        origin: RunOrigin = NOWHERE,
         locked: sqlite3.Connection | None = None,
     ) -> None:
         self._connection = connection
@@ -172,14 +172,14 @@ class SqliteJournal:
         found = self._newest("known.address, found.token", which, address, plans=_listed(plans))
         return {row["address"]: row["token"] for row in found}
 
-    def _pauses(self, address: Address | None) -> list[Row]:
+    def _pauses(self, address: Address | None) -> list[JournalRow]:
         # The newest write that counts decides, whatever its kind: a resume of ours ends our earlier pause.
         columns = f"known.address, found.token, {_HALT}"
         return self._newest(columns, f"{_COUNTS} AND {_SETS_STATE}", address, only=Call.PAUSE)
 
     def _newest(
         self, columns: str, which: str, address: Address | None, *, only: Call | None = None, **values: object
-    ) -> list[Row]:
+    ) -> list[JournalRow]:
         """Return columns of the newest write to an address, or to each, of which something holds, sorted by address.
 
         Where that is another call than ``only``, there is none.
@@ -288,7 +288,7 @@ class SqliteJournal:
         ]
         self._insert("INSERT INTO writes", *rows)
 
-    def _write(self, intent: Intent, at_ms: int) -> Row:
+    def _write(self, intent: Intent, at_ms: int) -> JournalRow:
         own = {"portfolio": intent.address, "call": intent.call, "token": intent.token, "step": intent.is_step}
         return {**self._whose, "run": self._run, **own, "wanted": Wanted.text_of(intent), "intent_ms": at_ms}
 
@@ -314,7 +314,7 @@ class SqliteJournal:
         """Commit what was read of rebalances: see :class:`~reconciler.core.ports.ResultJournal`."""
         now_ms = self._now_ms()
 
-        def row(portfolio: PortfolioId, one: Rebalance) -> Row:
+        def row(portfolio: PortfolioId, one: Rebalance) -> JournalRow:
             begun_ms = now_ms if one.begun_ms is None else one.begun_ms
             times = {"begun_ms": begun_ms, "read_ms": now_ms, "over": one.over}
             return {
@@ -334,14 +334,14 @@ class SqliteJournal:
             which = {**self._whose, "most": KEPT_RESULTS}
             self._commit(_LEAVE_NEWEST, *({**which, "portfolio": portfolio} for portfolio in results))
 
-    def _insert(self, into: str, *rows: Row, then: str = "", **made: str) -> int:
+    def _insert(self, into: str, *rows: JournalRow, then: str = "", **made: str) -> int:
         """Commit rows of the same columns, all at once; ``made`` are columns that SQL finds the value of."""
         if not rows:
             return 0
         columns = {f'"{name}"': f":{name}" for name in rows[0]} | made
         return self._commit(f"{into} ({', '.join(columns)}) VALUES ({', '.join(columns.values())}) {then}", *rows)
 
-    def _commit(self, statement: str, *rows: Row) -> int:
+    def _commit(self, statement: str, *rows: JournalRow) -> int:
         """Execute once a row, commit all at once, and return the number of the row that was inserted last."""
         number = None
         with self._together():
@@ -369,12 +369,12 @@ class SqliteJournal:
                 self._connection.rollback()
                 raise
 
-    def _rows(self, question: str, address: Address | None = None, **values: object) -> list[Row]:
+    def _rows(self, question: str, address: Address | None = None, **values: object) -> list[JournalRow]:
         values = {**self._whose, "address": address, **values}
         return list(ask(self._path, self._connection, question, **values))
 
 
-def _open_intent(row: Row) -> OpenIntent:
+def _open_intent(row: JournalRow) -> OpenIntent:
     number, at_ms, wanted = row.pop("number"), row.pop("at_ms"), row.pop("wanted")
     return OpenIntent(number=number, intent=Intent(**{**msgspec.structs.asdict(wanted), **row}), at_ms=at_ms)
 
@@ -389,7 +389,7 @@ def open_journal(
     base_url: str,
     now_ms: Callable[[], int],
     process: str = "",
-    origin: Origin = NOWHERE,
+    origin: RunOrigin = NOWHERE,
     account: str | None = None,
 ) -> SqliteJournal:
     """Open the journal for writing, making file and folder where missing, and keep every other writer out.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.core.ports import Memory
-    from reconciler.core.report import Origin
+    from reconciler.core.report import RunOrigin
 
 IMPORTED: Final = "imported"
 """What stands in the journal in place of a fingerprint, and as the detail of each write that was brought in."""
@@ -104,7 +104,7 @@ def _remembered(journal: SqliteJournal, memory: Memory, address: Address) -> Rem
 
 
 def import_export(
-    path: Path, export: Export, *, now_ms: Callable[[], int], process: str, origin: Origin = NOWHERE
+    path: Path, export: Export, *, now_ms: Callable[[], int], process: str, origin: RunOrigin = NOWHERE
 ) -> Taken:
     """Bring an export into a journal, under its lock; a missing journal is made.
 

@@ -80,7 +80,7 @@ _FROM_2: Final = f"""
 _TO_PRESENT: Final = {0: _SCHEMA, _WITHOUT_ORIGINS: _FROM_2}
 """What makes the present tables, by the version that a file has; an empty one has 0."""
 
-Row = dict[str, Any]
+JournalRow = dict[str, Any]
 """A row by the names of its columns, each value parsed."""
 _Milliseconds = Annotated[int, Meta(ge=0)]
 _Time = Annotated[int, Meta(ge=0, le=LATEST_MS)]
@@ -147,10 +147,10 @@ _TYPES: Final[Mapping[str, Any]] = {
 
 @lru_cache
 def _row_type(columns: tuple[str, ...]) -> type[Struct]:
-    return msgspec.defstruct("Row", [(name, _TYPES[name]) for name in columns])
+    return msgspec.defstruct("JournalRow", [(name, _TYPES[name]) for name in columns])
 
 
-def ask(path: Path, connection: sqlite3.Connection, question: str, **values: object) -> Iterator[Row]:
+def ask(path: Path, connection: sqlite3.Connection, question: str, **values: object) -> Iterator[JournalRow]:
     """Read all rows that a question finds, and return them one by one: what they mean is looked at only then.
 
     Raises :class:`JournalError`, for a word or number that no journal has while the rows are gone through: SQLite's own
@@ -162,7 +162,7 @@ def ask(path: Path, connection: sqlite3.Connection, question: str, **values: obj
     return _meant(path, columns, rows)
 
 
-def _meant(path: Path, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> Iterator[Row]:
+def _meant(path: Path, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> Iterator[JournalRow]:
     kind, parsed = _row_type(columns), [(name, _PARSED[name]) for name in columns if name in _PARSED]
     for row in rows:
         found = dict(zip(columns, row, strict=True))

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from msgspec.structs import replace
 
-from reconciler.cli.action_inputs import Command, Inputs, read_inputs
+from reconciler.cli.action_inputs import Command, Inputs, check_key, read_inputs
 from reconciler.cli.action_posts import post, prefix, run_of
 from reconciler.cli.door import perform, prepared
 from reconciler.cli.flags import DEFAULT_JOURNAL
 from reconciler.cli.options import Options  # noqa: TC001 - looked up when a command is called
 from reconciler.cli.output import Format, Output, write
 from reconciler.cli.streams import failure_of, open_lasting
-from reconciler.core.errors import ExitReason, ReconcilerError
-from reconciler.core.report import conditions_met
+from reconciler.core.errors import ApiError, ExitReason, ReconcilerError, exit_reason_of
+from reconciler.core.report import FailOn, conditions_met, drift_exit_reason, was_made
 from reconciler.render import github
 from reconciler.render.ending import Ending, Found
 
@@ -44,11 +44,21 @@ TARGETS: Final = {
 }
 """Which function carries out each command."""
 SECRETS: Final = ("GLIDER_API_KEY", "GITHUB_TOKEN")
+NO_KEY: Final = (
+    "The input `api-key` is empty. Set it to a secret that there is, in the repository or in the environment that the "
+    "job names with `environment`. A pull request from a fork gets no secrets, and one by Dependabot only Dependabot's "
+    "own: run `validate` there, or `plan` with `live`."
+)
+"""What to do where a command needs a key and the step has none."""
 
 
 def action(options: Options, found: Found) -> Ending:  # noqa: ARG001 - what every command takes
     """Run the command of the inputs and show the whole of it to GitHub."""
     environ = dict(os.environ)
+    try:
+        check_key(environ.get("GLIDER_API_KEY", ""))
+    except ReconcilerError as error:
+        return _refused(error, environ)
     for name in SECRETS:
         write(sys.stdout, github.mask(environ.get(name, "")))
     # A variable that is set but empty would be a key that is wrong, and not one that is missing.
@@ -59,11 +69,7 @@ def action(options: Options, found: Found) -> Ending:  # noqa: ARG001 - what eve
     try:
         inputs = read_inputs(environ)
     except ReconcilerError as error:
-        wrong = Ending(reason=error.exit_reason, found=Found(command=environ.get("INPUT_COMMAND", ""), error=error))
-        run = run_of(environ)
-        _publish(wrong, environ, run, paths={})
-        _warn(post(wrong, None, environ, run))
-        raise
+        return _refused(error, environ)
     document = folder / f"{inputs.command}-output.json"
     ending = _run(inputs, folder / "plan.json")
     paths = {"json-path": str(document.resolve())} if _saved(ending, document) else {}
@@ -73,10 +79,22 @@ def action(options: Options, found: Found) -> Ending:  # noqa: ARG001 - what eve
     if inputs.command is Command.PLAN and planned and saved.is_file():
         paths["plan-path"] = str(saved.resolve())
     run = run_of(environ)
-    _publish(ending, environ, run, paths=paths)
+    _publish(ending, environ, run, paths=paths, held_counts=not inputs.ignore_held)
     if ending.reason not in (ExitReason.INTERRUPTED, ExitReason.TERMINATED):
-        _warn(post(ending, inputs, environ, run))
+        _warn(post(_counted(ending, inputs), inputs, environ, run))
     return Ending(reason=_verdict(ending, inputs), found=found)
+
+
+def _refused(error: ReconcilerError, environ: Mapping[str, str]) -> Ending:
+    """Show what is wrong with the inputs, also where an older comment stands; nothing has run."""
+    reason = exit_reason_of(error.kind) if isinstance(error, ApiError) else error.exit_reason
+    command = environ.get("INPUT_COMMAND", "")
+    with contextlib.redirect_stderr(_Harmless(sys.stderr)):
+        Output().failure(error)
+    ending, run = Ending(reason=reason, found=Found(command=command, error=error)), run_of(environ)
+    _publish(ending, environ, run, paths={})
+    _warn(post(ending, None, environ, run))
+    return Ending(reason=reason, found=Found(command=command))
 
 
 def _folder(temporary: str) -> Path:
@@ -109,13 +127,15 @@ def _run(inputs: Inputs, out: Path) -> Ending:
     """Run the command, its text going to the log, in which nothing can pass for a command to the runner."""
     from reconciler.core.planfile import fingerprint
 
-    output = Output(format=Format.JSON)
+    output = Output(format=Format.JSON, no_color=True)
     found = Found(command=inputs.command.value, notes=_notes(inputs))
     token = secrets.token_hex(16)
     write(sys.stdout, github.stop_commands(token))
     try:
         with contextlib.redirect_stderr(_Harmless(sys.stderr)):
             ending = _perform(inputs, out, output, found)
+            if isinstance(found.error, ApiError) and not os.environ.get("GLIDER_API_KEY", "").strip():
+                found.error.detail = NO_KEY
             if found.error is not None:
                 output.failure(found.error)
             output.remark(ending)
@@ -135,6 +155,8 @@ def _perform(inputs: Inputs, out: Path, output: Output, found: Found) -> Ending:
         "unverified": inputs.unverified,
         "journal": inputs.journal,
         "parallelism": inputs.parallelism,
+        "resume_held": inputs.resume_held,
+        "again": inputs.again,
         "out": (inputs.plan_file or str(out)) if inputs.command is Command.PLAN else None,
         "base": inputs.base,
         "live": inputs.live,
@@ -160,11 +182,14 @@ def _notes(inputs: Inputs) -> tuple[str, ...]:
     return (sentence,)
 
 
-def _publish(ending: Ending, environ: Mapping[str, str], run: Run, *, paths: Mapping[str, str]) -> None:
+def _publish(
+    ending: Ending, environ: Mapping[str, str], run: Run, *, paths: Mapping[str, str], held_counts: bool = True
+) -> None:
     """Write annotations to the log, and outputs and summary to the files that GitHub names."""
     before = prefix(environ.get("GITHUB_WORKSPACE", ""), Path.cwd())
     write(sys.stdout, github.annotation_lines(github.shown_annotations(ending), prefix=before))
-    outputs = github.outputs(github.output_values(ending, paths=paths), delimiter=secrets.token_hex(16))
+    values = github.output_values(ending, paths=paths, held_counts=held_counts)
+    outputs = github.outputs(values, delimiter=secrets.token_hex(16))
     _append(environ.get("GITHUB_OUTPUT"), outputs, "the outputs of this step")
     _append(environ.get("GITHUB_STEP_SUMMARY"), github.summary(ending, run=run), "the summary of this step")
 
@@ -187,26 +212,44 @@ def _warn(sentences: Iterable[str]) -> None:
     write(sys.stdout, github.annotation_lines(map(github.warning, sentences)))
 
 
+def _counted(ending: Ending, inputs: Inputs) -> Ending:
+    """Return the ending of a look for drift, in which what is held is no drift where the inputs say so."""
+    plan = ending.found.plan
+    if not inputs.ignore_held or plan is None or ending.reason is not ExitReason.CHANGES:
+        return ending
+    return replace(ending, reason=drift_exit_reason(replace(plan, held=())))
+
+
 def _verdict(ending: Ending, inputs: Inputs) -> ExitReason:
-    """Return what the step exits with: pending changes fail it only where ``fail-on`` says so."""
-    if ending.reason not in (ExitReason.OK, ExitReason.CHANGES):
+    """Return what the step exits with: an error as itself, else 2 where something holds that ``fail-on`` names.
+
+    A plan that was made is no error, also where portfolios are blocked, unless ``fail-on`` says so. After an apply
+    ``fail-on`` is about what is left.
+    """
+    found = ending.found
+    plan = found.report.left if found.report is not None else found.plan
+    made = inputs.command is Command.PLAN and plan is not None and found.error is None and was_made(plan)
+    if plan is None or not (made or ending.reason in (ExitReason.OK, ExitReason.CHANGES)):
         return ending.reason
-    if ending.found.plan is None:
-        return ExitReason.OK
-    met = conditions_met(ending.found.plan, inputs.fail_on, looked_for_drift=inputs.command is Command.DRIFT)
+    seen = replace(plan, held=()) if inputs.ignore_held else plan
+    # Whatever an apply has left is a difference between the files and live.
+    met = conditions_met(seen, inputs.fail_on, looked_for_drift=inputs.command is not Command.PLAN)
     for condition in met:
         write(sys.stdout, github.annotation_lines((github.failure(f"fail-on {condition}: {condition.sentence}"),)))
+    if FailOn.BLOCKED in met:
+        return ending.reason
     return ExitReason.CHANGES if met else ExitReason.OK
 
 
 class _Harmless:
-    """A text stream in front of another one: what passes through can't be read as a command by the runner."""
+    """A text stream in front of another one: what passes through names inputs, and can't be read as a
+    command by the runner."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        return self._stream.write(github.harmless_log(text))
+        return self._stream.write(github.harmless_log(github.as_inputs(text)))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -13,11 +13,11 @@ from msgspec import Struct
 
 from reconciler.cli.flags import DEFAULT_PARALLELISM, MOST_PARALLELISM
 from reconciler.core.decide import Unverified
-from reconciler.core.errors import UsageError
+from reconciler.core.errors import ApiError, FailureKind, UsageError
 from reconciler.core.report import FailOn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 class Command(StrEnum):
@@ -44,12 +44,69 @@ ANY_FINGERPRINT: Final = "any"
 """Stands in for a fingerprint that a step does not name. An empty one is a job's output that was never set, and a plan
 file that nothing binds to what was reviewed."""
 SPLIT_BY: Final = str.maketrans(",\n\r\t", "    ")
+SHORTEST_KEY: Final = 8
+"""Characters. The runner hides a key wherever it stands in the log, and a shorter one would be in many a word."""
+
+_EVERY: Final = tuple(Command)
+_READING: Final = (Command.PLAN, Command.APPLY, Command.DRIFT, Command.STATUS)
+_PLANNING: Final = (Command.PLAN, Command.APPLY, Command.DRIFT)
+_PLAN_OR_APPLY: Final = (Command.PLAN, Command.APPLY)
+USED_BY: Final[Mapping[str, tuple[Command, ...]]] = {
+    "command": _EVERY,
+    "config": _EVERY,
+    "api-key": _EVERY,
+    "base-url": _EVERY,
+    "plan-file": _PLAN_OR_APPLY,
+    "approved-plan": (Command.APPLY,),
+    "fingerprint": (Command.APPLY,),
+    "auto-approve": (Command.APPLY,),
+    "allow": (Command.APPLY,),
+    "resume-held": _PLAN_OR_APPLY,
+    "again": _PLAN_OR_APPLY,
+    "base": (Command.PLAN,),
+    "live": (Command.PLAN,),
+    "target": _READING,
+    "select": _READING,
+    "unverified": _PLANNING,
+    "parallelism": _READING,
+    "journal": _READING,
+    "comment": _PLAN_OR_APPLY,
+    "pull-request": _PLAN_OR_APPLY,
+    "issue": (Command.DRIFT,),
+    "ignore-held": (Command.DRIFT,),
+    "environment": _EVERY,
+    "fail-on": _EVERY,
+    "python-version": _EVERY,
+    "working-directory": _EVERY,
+    "github-token": _EVERY,
+}
+"""Which commands each input is for; given to another one it is refused. Every command takes key and service, so that
+the steps of a job can be written alike: they choose nothing."""
+FAILS_ON: Final[Mapping[FailOn, tuple[Command, ...]]] = {
+    FailOn.ERROR: _EVERY,
+    FailOn.CHANGES: _PLANNING,
+    FailOn.DRIFT: _PLANNING,
+    FailOn.HELD: _PLANNING,
+    FailOn.UNMANAGED: _PLANNING,
+    FailOn.BLOCKED: _PLANNING,
+    FailOn.GUARD: (Command.PLAN,),
+}
+"""After which commands each condition can hold. An apply over a guard is an error, or was allowed."""
+_ASKS_NOTHING: Final[Mapping[str, tuple[str, ...]]] = {
+    "auto-approve": ("", "false"),
+    "issue": ("", "false"),
+    "ignore-held": ("", "false"),
+    "comment": ("", "true", "false"),
+    "fingerprint": ("", ANY_FINGERPRINT),
+}
+"""What these inputs may be for every command; all others may be empty. ``fail-on`` is looked at word by word."""
 
 
 class Inputs(Struct, frozen=True, kw_only=True):
     """The inputs as given; texts are ``""`` and tuples empty where one was not.
 
     ``live`` is a file of ``status --out``, ``environment`` a name that tells apart several uses in one workflow.
+    ``resume_held`` is as given: ``ID``, ``group=NAME`` or ``@FILE``.
     """
 
     command: Command
@@ -62,6 +119,8 @@ class Inputs(Struct, frozen=True, kw_only=True):
     targets: tuple[str, ...] = ()
     selects: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
+    resume_held: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
     parallelism: int = DEFAULT_PARALLELISM
     unverified: Unverified | None = None
     journal: str = ""
@@ -70,16 +129,19 @@ class Inputs(Struct, frozen=True, kw_only=True):
     pull_request: int | None = None
     fail_on: frozenset[FailOn] = frozenset()
     issue: bool = False
+    ignore_held: bool = False
     environment: str = ""
 
 
 def read_inputs(environ: Mapping[str, str]) -> Inputs:
-    """Return the inputs. Raises :class:`UsageError` that names the first one that is wrong."""
+    """Return the inputs. Raises :class:`UsageError` that names the first one that is wrong or not for the command."""
 
     def text(name: str) -> str:
-        return environ.get("INPUT_" + name.upper().replace("-", "_"), "").strip()
+        return environ.get(_variable(name), "").strip()
 
     command = _word(Command, text("command"), "command")
+    fail_on = frozenset(_word(FailOn, word, "fail-on") for word in _words(text("fail-on")))
+    _require_used(command, {name: text(name) for name in USED_BY if _variable(name) in environ}, fail_on)
     inputs = Inputs(
         command=command,
         config=tuple(line.strip() for line in text("config").splitlines() if line.strip()),
@@ -91,18 +153,38 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
         targets=_words(text("target")),
         selects=_words(text("select")),
         allow=_words(text("allow")),
+        resume_held=_words(text("resume-held")),
+        again=_words(text("again")),
         parallelism=_parallelism(text("parallelism")),
         unverified=_word(Unverified, text("unverified"), "unverified") if text("unverified") else None,
         journal=text("journal"),
         auto_approve=_yes(text("auto-approve"), "auto-approve"),
         comment=_word(Comment, text("comment") or "true", "comment"),
-        fail_on=frozenset(_word(FailOn, word, "fail-on") for word in _words(text("fail-on"))),
         pull_request=_pull_request(text("pull-request")),
+        fail_on=fail_on,
         issue=_yes(text("issue"), "issue"),
+        ignore_held=_yes(text("ignore-held"), "ignore-held"),
         environment=text("environment"),
     )
-    _check(inputs)
+    if command is Command.PLAN:
+        _check_plan(inputs, given_parallelism=bool(text("parallelism")))
+    if command is Command.APPLY:
+        _check_apply(inputs)
     return inputs
+
+
+def check_key(key: str) -> None:
+    """Refuse a key that is too short to be hidden. Raises :class:`ApiError` that holds no part of it."""
+    if any(0 < len(line.strip()) < SHORTEST_KEY for line in key.splitlines()):
+        error = ApiError(
+            FailureKind.UNAUTHENTICATED, f"the input `api-key` has fewer than {SHORTEST_KEY} characters in a line"
+        )
+        error.detail = "No key of Glider is so short, and hiding it would blot out the log. See that it is the secret."
+        raise error
+
+
+def _variable(name: str) -> str:
+    return "INPUT_" + name.upper().replace("-", "_")
 
 
 def _fingerprint(text: str, command: Command) -> str:
@@ -115,30 +197,31 @@ def _fingerprint(text: str, command: Command) -> str:
     return "" if text == ANY_FINGERPRINT else text
 
 
-def _check(inputs: Inputs) -> None:
-    """Refuse inputs that would do nothing, or leave out what has to be said."""
-    command = inputs.command
-    for given, name, commands in (
-        (inputs.plan_file, "plan-file", (Command.PLAN, Command.APPLY)),
-        (inputs.approved_plan, "approved-plan", (Command.APPLY,)),
-        (inputs.fingerprint, "fingerprint", (Command.APPLY,)),
-        (inputs.auto_approve, "auto-approve", (Command.APPLY,)),
-        (inputs.allow, "allow", (Command.APPLY,)),
-        (inputs.base, "base", (Command.PLAN,)),
-        (inputs.live, "live", (Command.PLAN,)),
-        (inputs.issue, "issue", (Command.DRIFT,)),
-        (inputs.pull_request, "pull-request", (Command.PLAN, Command.APPLY)),
-    ):
-        if given and command not in commands:
-            allowed = " and ".join(f"`{other}`" for other in commands)
-            raise UsageError(f"the input `{name}` is for {allowed}, not for `{command}`", "Drop it from the step.")
-    if FailOn.DRIFT in inputs.fail_on and command is Command.PLAN and not inputs.base:
+def _require_used(command: Command, texts: Mapping[str, str], fail_on: Iterable[FailOn]) -> None:
+    """Refuse what is given and is not for the command; ``texts`` are the inputs by name."""
+    wrong: list[tuple[str, tuple[Command, ...]]] = [
+        (f"`{name}`", USED_BY[name])
+        for name, text in texts.items()
+        if command not in USED_BY[name] and text.lower() not in _ASKS_NOTHING.get(name, ("",))
+    ]
+    wrong += [(f"`fail-on: {one}`", FAILS_ON[one]) for one in sorted(fail_on) if command not in FAILS_ON[one]]
+    for named, commands in wrong:
+        raise UsageError(f"the input {named} is for {_listed(commands)}, not for `{command}`", "Drop it from the step.")
+
+
+def _check_plan(inputs: Inputs, *, given_parallelism: bool) -> None:
+    """Refuse inputs of ``plan`` that need, or leave no use for, one another."""
+    if FailOn.DRIFT in inputs.fail_on and not inputs.base:
         raise UsageError(
             "`fail-on: drift` needs the input `base`, or the command `drift`",
             "Without a base to compare with, a plan can't tell drift from changes of the branch.",
         )
-    if command is not Command.APPLY:
-        return
+    reads = (("journal", inputs.journal), ("parallelism", given_parallelism))
+    _refuse_beside("`live` plans from a file and asks no service", inputs.live, reads, "Drop {them}, or `live`.")
+
+
+def _check_apply(inputs: Inputs) -> None:
+    """Refuse an apply that nobody reviewed, and inputs that would be lost beside a reviewed plan."""
     if not (inputs.plan_file or inputs.approved_plan or inputs.auto_approve):
         raise UsageError(
             "`apply` needs a plan that was reviewed, and none is given",
@@ -149,27 +232,45 @@ def _check(inputs: Inputs) -> None:
         raise UsageError(
             "`plan-file` already says what to apply", "Drop `approved-plan` and `auto-approve`, or the plan file."
         )
-    if inputs.plan_file:
-        _check_saved(inputs)
-
-
-def _check_saved(inputs: Inputs) -> None:
-    """Refuse inputs that choose something beside a saved plan: it is carried out as a whole, so they would be lost."""
-    given = [
-        f"`{name}`"
-        for name, value in (
+    if inputs.approved_plan and inputs.auto_approve:
+        raise UsageError(
+            "`approved-plan` already says what may be applied", "Drop `auto-approve`, or the approved plan."
+        )
+    if inputs.fingerprint and inputs.auto_approve:
+        raise UsageError(
+            "`fingerprint` is that of a saved plan, and none is given",
+            "Set `approved-plan` or `plan-file`, or drop it.",
+        )
+    # A saved plan is carried out as a whole, so whatever chooses something beside it would be lost.
+    _refuse_beside(
+        "`plan-file` is applied as a whole",
+        inputs.plan_file,
+        (
             ("config", inputs.config),
             ("target", inputs.targets),
             ("select", inputs.selects),
             ("unverified", inputs.unverified),
-        )
-        if value
-    ]
-    if given:
+            ("resume-held", inputs.resume_held),
+        ),
+        "Drop {them}, and set {it} where the plan is made.",
+    )
+
+
+def _refuse_beside(why: str, applies: str, others: Iterable[tuple[str, object]], repair: str) -> None:
+    """Refuse every one of ``others`` that is given, because it would not be used where ``applies`` is given, too."""
+    given = [name for name, value in others if value]
+    if applies and given:
+        them = _listed(given)
         raise UsageError(
-            f"`plan-file` is applied as a whole, and {' and '.join(given)} would not be used",
-            f"Drop {' and '.join(given)}, and set {'it' if len(given) == 1 else 'them'} where the plan is made.",
+            f"{why}, and {them} would not be used",
+            repair.format(them=them, it="it" if len(given) == 1 else "them"),
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as ```a`, `b` and `c```."""
+    *most, last = (f"`{name}`" for name in names)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _words(text: str) -> tuple[str, ...]:

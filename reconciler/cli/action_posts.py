@@ -55,13 +55,16 @@ def post(ending: Ending, inputs: Inputs | None, environ: Mapping[str, str], run:
     token, repository = environ.get("GITHUB_TOKEN", ""), environ.get("GITHUB_REPOSITORY", "")
     if not token or not repository:
         return ("nothing was posted: the input `github-token` is empty",)
+    from reconciler.github.address import proxy_to
     from reconciler.github.client import GitHub, GitHubError
 
     mark = mark_of_use(ending, environ, run)
     body = github.comment_body(ending, run=run)
     posted = []
     try:
-        with GitHub(api_url=_api_url(environ), token=token, repository=repository) as client:
+        api_url = environ.get("GITHUB_API_URL") or "https://api.github.com"
+        proxy = proxy_to(api_url, environ)
+        with GitHub(api_url=api_url, token=token, repository=repository, proxy=proxy) as client:
             if comments and number is not None:
                 create = inputs is not None and (inputs.comment is Comment.TRUE or has_something_to_say(ending))
                 posted.append(("comment", client.upsert_comment(number, mark=mark, body=body, create=create)))
@@ -243,10 +246,6 @@ def prefix(workspace: str, here: Path) -> str:
     if directory == root or not directory.is_relative_to(root):
         return ""
     return directory.relative_to(root).as_posix() + "/"
-
-
-def _api_url(environ: Mapping[str, str]) -> str:
-    return environ.get("GITHUB_API_URL") or "https://api.github.com"
 
 
 def _text(environ: Mapping[str, str], name: str) -> str:

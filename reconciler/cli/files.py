@@ -45,9 +45,9 @@ def standard_input() -> bytes:
 
 def load_files(options: FileOptions) -> Configuration:
     """Load and check the configuration. Raises ``ConfigInvalid`` with every problem there is."""
-    from reconciler.config.load import load
+    from reconciler.config.load import load_configuration
 
-    return load(options.sources, stdin=standard_input, today=today(), cwd=Path.cwd())
+    return load_configuration(options.sources, stdin=standard_input, today=today(), cwd=Path.cwd())
 
 
 def load_told(options: FileOptions, output: Output, found: Found) -> Configuration:
@@ -173,7 +173,7 @@ class ExplainOptions(Options, frozen=True, kw_only=True):
 
 def explain(options: ExplainOptions, found: Found) -> Ending:
     """Show where each value of one portfolio comes from."""
-    from reconciler.config.explain import explain as trace
+    from reconciler.config.explain import trace
 
     rows = trace(options.portfolio, options.files.sources, stdin=standard_input, today=today(), cwd=Path.cwd())
     body = {"id": options.portfolio, "fields": [_explained_document(row) for row in rows]}

@@ -33,7 +33,7 @@ SECTIONS: Final[Mapping[str, frozenset[str]]] = {
             *("max_failures", "lock_timeout", "allow", "although_paused", "skip_schedule_validation"),
         )
     ),
-    "Connection": frozenset(("base_url", "sandbox", "proxy", "journal", "parallelism")),
+    "Connection": frozenset(("base_url", "sandbox", "proxy", "journal", "parallelism", "max_rate")),
 }
 """The headings of a long help, and the options under each, by the names of their values; all others are Output."""
 REST: Final = "Output"
@@ -190,6 +190,7 @@ def service() -> tuple[click.Option, ...]:
             metavar="N",
             help="How many portfolios to work on at a time; also the limit of connections.",
         ),
+        option("--max-rate N/s", "Requests a second at most, evenly spaced: for several runs behind one address."),
     )
 
 

@@ -53,13 +53,14 @@ def require_untracked(journal: Path) -> None:
 
 def is_tracked(journal: Path) -> bool:
     """Whether Git tracks a journal. False if Git can't tell, as outside of a checkout or without Git."""
-    from reconciler.config.git import Git
 
     def tracks(place: Path) -> bool:
         if "GIT_DIR" not in os.environ and not any((folder / ".git").exists() for folder in place.parents):
             return False  # the most frequent answer, without starting a program
         if not place.parent.is_dir():
             return False
+        from reconciler.config.git import Git
+
         git = Git(cwd=place.parent, environment=os.environ)
         return git.run("ls-files", "--error-unmatch", "-z", "--", place.name).code == 0
 

@@ -6,8 +6,9 @@ GitHub Action makes the same values from its inputs. Each command declares its o
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct, convert
 from msgspec.structs import fields
@@ -21,7 +22,9 @@ from reconciler.core.fleet import Selection, selection_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Kind = TypeVar("Kind", bound="Options")
+SomeOptions = TypeVar("SomeOptions", bound="Options")
+
+_RATE: Final = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(?:/s)?", re.ASCII)
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -83,6 +86,22 @@ class ServiceOptions(RecordOptions, frozen=True, kw_only=True):
 
     proxy: str | None = None
     parallelism: int = DEFAULT_PARALLELISM
+    max_rate: str | None = None
+
+    @property
+    def max_rate_per_s(self) -> float | None:
+        """How many requests may go out a second; ``None`` where nobody says. Raises
+        :class:`~reconciler.core.errors.UsageError`."""
+        if self.max_rate is None:
+            return None
+        found = _RATE.fullmatch(self.max_rate)
+        rate = float(found[1]) if found else 0.0
+        if not rate:
+            raise UsageError(
+                f"Invalid value for --max-rate: {self.max_rate!r} is no number of requests a second.",
+                "Write a number above 0, as in `--max-rate 25/s`, or `--max-rate 0.5/s` for one every two seconds.",
+            )
+        return rate
 
 
 class PlanningOptions(Options, frozen=True, kw_only=True):
@@ -94,7 +113,7 @@ class PlanningOptions(Options, frozen=True, kw_only=True):
     service: ServiceOptions = ServiceOptions()
 
 
-def options_of(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
+def options_of(kind: type[SomeOptions], given: Mapping[str, Any]) -> SomeOptions:
     """Make options of this kind from values by name; what is missing gets its default."""
     return convert(_nested(kind, given), kind)
 

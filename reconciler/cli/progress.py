@@ -1,7 +1,8 @@
 """Progress on stderr while portfolios are read or changed: a bar on a terminal, elsewhere a line every ten seconds.
 
 In: events of reading and applying. Out: the bar, and above it the lines that are to stay; or plain lines, as a CI log
-needs them. What takes less than the first interval shows nothing.
+needs them. What takes less than the first interval shows nothing of how far it is. GitHub's log gets every outcome at
+once, so that a job that is killed leaves what was done.
 """
 
 from __future__ import annotations
@@ -58,9 +59,10 @@ class Bar:
         self._done = 0
         self._timers = timers
         self._began = timers.time()
-        self._terminal = is_terminal(sys.stderr)
+        terminal, runner = is_terminal(sys.stderr), bool(os.environ.get("GITHUB_ACTIONS"))
+        self._single = terminal or runner or output.verbose
         # A runner's log keeps every drawing of a bar as a line of its own.
-        self._drawn = self._terminal and not os.environ.get("GITHUB_ACTIONS") and os.environ.get("TERM") != "dumb"
+        self._drawn = terminal and not runner and os.environ.get("TERM") != "dumb"
         self._visible = False
         self._tick_later()
 
@@ -69,8 +71,8 @@ class Bar:
         self._done += 1
 
     def line(self, text: str) -> None:
-        """Print a line that stays: on a terminal, or where -v asks for it."""
-        if self._terminal or self._output.verbose:
+        """Print a line that stays: on a terminal, in GitHub's log, or where -v asks for it."""
+        if self._single:
             self._erase()
             self._output.note(text)
 

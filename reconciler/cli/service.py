@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from reconciler.core.plan import Change
     from reconciler.core.ports import Memory
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 _TICKS = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 """A clock that goes on while the machine sleeps: on Linux a separate one, on macOS the monotonic clock."""
@@ -99,12 +99,12 @@ async def open_service(
 
     versions, expected = versions_of(portfolios), expect or NOTHING
     if options.sandbox is not None:
-        async with _open_sandbox(options.sandbox, options.parallelism) as (label, clock, transport):
+        async with _open_sandbox(options.sandbox, options) as (label, clock, transport):
             yield Service(api=Glider(transport, paths=paths, versions=versions), label=label, clock=clock)
         return
     base_url, clock = base_url_of(options), SystemClock()
     require_expected(expected, url=base_url)
-    async with _transport(base_url, _key(), clock, options.parallelism, proxy=proxy_of(options)) as transport:
+    async with _transport(base_url, _key(), clock, options, proxy=proxy_of(options)) as transport:
         account = await read_account(transport) if asks_account else None
         require_expected(expected, account=account)
         yield Service(
@@ -117,7 +117,7 @@ async def open_service(
 
 
 @asynccontextmanager
-async def _open_sandbox(file: str, parallelism: int) -> AsyncIterator[tuple[str, SystemClock, Transport]]:
+async def _open_sandbox(file: str, options: ServiceOptions) -> AsyncIterator[tuple[str, SystemClock, Transport]]:
     """Open the sandbox in a file; yields its label, its clock, and how it is reached."""
     from reconciler.sandbox import Store, create_app
 
@@ -126,7 +126,7 @@ async def _open_sandbox(file: str, parallelism: int) -> AsyncIterator[tuple[str,
     try:
         label, clock = f"sandbox://{store.instance}", SystemClock(ahead_ms=store.clock_offset_ms)
         app = create_app(store, now_ms=SystemClock().now_ms)
-        async with _transport(label, "sandbox", clock, parallelism, app=app) as transport:
+        async with _transport(label, "sandbox", clock, options, app=app) as transport:
             yield label, clock, transport
     finally:
         store.close()
@@ -140,14 +140,21 @@ def _require_no_portfolio(file: str) -> None:
 
 
 def _transport(
-    base_url: str, key: str, clock: SystemClock, parallelism: int, *, proxy: str | None = None, app: Any = None
+    base_url: str, key: str, clock: SystemClock, options: ServiceOptions, *, proxy: str | None = None, app: Any = None
 ) -> Transport:
     from random import random
 
     from reconciler.api.transport import Transport
 
     return Transport(
-        base_url=base_url, key=key, parallelism=parallelism, clock=clock, jitter=random, proxy=proxy, asgi_app=app
+        base_url=base_url,
+        key=key,
+        parallelism=options.parallelism,
+        clock=clock,
+        jitter=random,
+        asgi_app=app,
+        proxy=proxy,
+        max_rate_per_s=options.max_rate_per_s,
     )
 
 
@@ -221,7 +228,7 @@ def ending_signals() -> tuple[signal.Signals, ...]:
     return signal.SIGTERM, hangup
 
 
-def run_async(main: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a command's coroutine to its end. Raises :class:`Terminated` on SIGTERM or SIGHUP, just as asyncio raises
     KeyboardInterrupt on SIGINT. While an apply writes, it handles these signals itself."""
     import asyncio

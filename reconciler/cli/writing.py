@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from reconciler.cli.service import Service
     from reconciler.core.model import PortfolioId
     from reconciler.core.rebalance import Rebalance
-    from reconciler.core.report import Origin
+    from reconciler.core.report import RunOrigin
 
 TOLD_BY: Final = {
     "who": ("GITHUB_TRIGGERING_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_USER_ID"),
@@ -51,12 +51,12 @@ def this_process() -> str:
     return f"process {os.getpid()} on {platform.node()}"
 
 
-def origin_of(environ: Mapping[str, str]) -> Origin:
+def origin_of(environ: Mapping[str, str]) -> RunOrigin:
     """Return where a run comes from, as CI tells it in these variables.
 
     What is no commit and no number of a pull request is left out (a branch has none), and so is what holds a secret.
     """
-    from reconciler.core.report import Origin
+    from reconciler.core.report import RunOrigin
     from reconciler.core.text import label
 
     secrets = [secret for one in _SECRETS if (secret := environ.get(one, "").strip())]
@@ -67,7 +67,7 @@ def origin_of(environ: Mapping[str, str]) -> Origin:
             match = _LOOKS_LIKE[name].fullmatch(text)
             text = match[1] if match is not None else ""
         found[name] = None if any(secret in text for secret in secrets) else label(text)
-    return Origin(**found)
+    return RunOrigin(**found)
 
 
 def said_yes(question: str) -> bool:

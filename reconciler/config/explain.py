@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.config.check import Suggestions
 from reconciler.config.document import Document, Node
@@ -17,9 +18,9 @@ from reconciler.config.merge import Layer, Sections, decode, spans_of
 from reconciler.core.errors import UsageError
 from reconciler.core.fields import PORTFOLIO_FIELDS, STRATEGY_FIELDS, unfit
 from reconciler.core.forms import Form
-from reconciler.core.model import ApiVersion, Silence, strategy_of
+from reconciler.core.model import ApiVersion, PortfolioId, Silence, strategy_of
 from reconciler.core.tables import FieldSpec, FieldTable, Keyed, fields_of
-from reconciler.core.text import harmless
+from reconciler.core.text import format_duration, harmless
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -50,7 +51,7 @@ NOT_USED: Final = "not used on v2"
 _STRATEGIES: Final = "strategies"
 
 
-def explain(
+def trace(
     portfolio: str, sources: Sequence[str], *, stdin: Callable[[], bytes], today: dt.date, cwd: Path
 ) -> tuple[Explained, ...]:
     """Return every field of one portfolio with the layer and place it comes from, in a fixed order.
@@ -65,7 +66,12 @@ def explain(
         return _explained_strategy(strategy, documents, configuration)
     if (found := _entry(documents, "portfolios", portfolio)) is not None:
         fields = _explained(*found, read.sections)
-        return tuple(row for field in fields for row in (field, *_cadence_of(field, documents)))
+        rows = [row for field in fields for row in (field, *_cadence_of(field, documents))]
+        desired = configuration.desired[PortfolioId(portfolio)]
+        if not desired.auto_offset or desired.offset_ms is None:
+            return tuple(rows)
+        auto = f"{format_duration(desired.offset_ms)} (auto)"
+        return tuple(replace(row, value=auto) if row.field == "offset" else row for row in rows)
     close = Suggestions().closest(portfolio, configuration.desired, kind="portfolios")
     detail = f"Did you mean {close}?" if close else "Check the id, and the files given with -f."
     raise UsageError(f"the portfolio {harmless(portfolio)} is not declared", detail)

@@ -1,9 +1,9 @@
-"""From what somebody named to bytes: the ``-f`` arguments, and files of other kinds.
+"""Find and read the files that the ``-f`` arguments name, and read files of other kinds.
 
 In: the arguments and a working directory. Out: ``(name, bytes)`` of every file, each file once, sorted by name, and a
-diagnostic for every argument that leads nowhere. A directory is read with all below it: ``*.yaml`` and ``*.yml`` in
-any case, not what is hidden (a name that begins with a dot). FIFOs and devices are refused: reading
-them may never end. Knows nothing of YAML.
+diagnostic for every argument that leads nowhere. Of a directory, all ``*.yaml`` and ``*.yml`` files below it are read,
+in upper or lower case, but nothing hidden (a name that begins with a dot). FIFOs and devices are refused, because
+reading them may never end. This module knows nothing of YAML.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 STDIN: Final = "-"
 STDIN_NAME: Final = "<stdin>"
 DEFAULTS: Final = ("automation.yaml", "automation.yml", "automation")
-"""What is read without ``-f``: all of these that exist, so that none is ignored without a word."""
+"""What is read without ``-f``: all of these that exist, so that none is silently ignored."""
 
 _LONGEST_NAME: Final = 4096
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-"""Opened non-blocking, in case a FIFO took the file's place after the check; for a file this changes nothing."""
+"""Files are opened non-blocking, in case a FIFO replaced the file after the check; for a file this changes nothing."""
 
 
 def discover(
@@ -39,8 +39,8 @@ def discover(
 ) -> tuple[list[tuple[str, bytes]], list[Diagnostic]]:
     """Return the name and bytes of every file that ``sources`` name, sorted by name, and what went wrong.
 
-    Names are as given, below a directory with the path from there, always with ``/``. ``stdin`` is called at most once.
-    Raises nothing for any content or state of the file system.
+    Names are as given; for files below a directory, with the path from there, always with ``/``. ``stdin`` is called at
+    most once. Whatever the files hold, or the file system does, nothing is raised.
     """
     diagnostics: list[Diagnostic] = []
     files: dict[str, bytes] = {}
@@ -66,7 +66,7 @@ def discover(
 
 
 def is_yaml(name: str) -> bool:
-    """Whether a file below a directory is read by its name; some systems write it in capitals."""
+    """Whether a file below a directory is read, by its name; some systems write names in capitals."""
     return name.lower().endswith((".yaml", ".yml"))
 
 
@@ -133,7 +133,7 @@ def _below(directory: str, cwd: Path, diagnostics: list[Diagnostic]) -> Iterator
 def read_file(path: Path, *, most: int) -> bytes:
     """Return the first ``most`` bytes of a regular file, or of the one that a link leads to.
 
-    Raises :class:`OSError` with its ``strerror``, and :class:`ValueError` for a name that no system knows.
+    Raises :class:`OSError` with its ``strerror``, and :class:`ValueError` for a name that no system accepts.
     """
     _require_regular(os.stat(path).st_mode)  # noqa: PTH116 - before it is opened: opening a device may do something
     descriptor = os.open(path, _FLAGS)
@@ -143,7 +143,7 @@ def read_file(path: Path, *, most: int) -> bytes:
 
 
 def read_saved(file: str, form: SavedFormat) -> bytes:
-    """Return the content of a file of this kind, one byte over its bound at most. Raises the error of the kind."""
+    """Return the content of a saved file, at most one byte more than its kind may have. Raises the kind's error."""
     try:
         return read_file(Path(file), most=form.largest + 1)
     except (OSError, ValueError) as failure:  # ValueError: a name that no system knows

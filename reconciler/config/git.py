@@ -55,7 +55,7 @@ INHERITED: Final = (
     "SYSTEMROOT",  # Windows can't start a program without it
     "USERPROFILE",
 )
-"""What git gets of the process's environment. Not ``GIT_CONFIG_COUNT`` and its pairs: they often carry a token."""
+"""The variables that git gets. ``GIT_CONFIG_COUNT`` and its pairs are not among them: they often hold a token."""
 
 _SET: Final = {
     # Unlike protocol.allow=never, this can't be overruled by a protocol.NAME.allow of the repository.
@@ -101,7 +101,7 @@ _CONFIGURED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class GitAnswer:
-    """How one call ended: exit code, stdout, and the line of stderr that tells why, made harmless and never empty."""
+    """How one call ended: exit code, stdout, and the line of stderr that says why, harmless and never empty."""
 
     code: int
     output: bytes
@@ -110,7 +110,7 @@ class GitAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Git:
-    """The git of one working directory. ``environment`` is the whole one; git gets of it what is listed above."""
+    """Runs git in one working directory. ``environment`` is the process's; git gets only what is listed above."""
 
     cwd: Path
     environment: Mapping[str, str] = field(repr=False)
@@ -180,7 +180,7 @@ def _program(path: str) -> str:
 
 
 def _read(stream: IO[bytes], limit: int, process: subprocess.Popen[bytes]) -> bytes:
-    """Return all of a stream, up to one byte more than ``limit``; beyond that git is ended, as nobody reads on."""
+    """Return what a stream holds, at most one byte more than ``limit``; if there is more, git is ended."""
     data = stream.read(limit + 1)
     if len(data) > limit:
         _end(process)
@@ -197,7 +197,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _said(words: bytes, code: int) -> str:
-    """Return the line that says why git failed, and where there is none the first one: a warning may come before it."""
+    """Return the line that says why git failed, else the first line. A warning may come before the reason."""
     lines = words.decode(errors="replace").strip().splitlines() or [f"nothing, but it ended with {code}"]
     return harmless(next((line for line in lines if line.startswith("fatal:")), lines[0]), longest=300)
 

@@ -1,8 +1,8 @@
 """Add portfolios, groups and strategies to files that are there, and prove that nothing else changed.
 
 In: the files as they are, and the lines of new entries (:mod:`reconciler.config.emit`). Out: the new text of one file.
-Lines are put in, none is touched: comments, order, quotes and line ends stay as they are, byte for byte. The result is
-read again with the loader, and must declare exactly what was there and what was to be added.
+Lines are only inserted: comments, order, quotes and line ends stay as they are, byte for byte. The result is loaded
+again, and must declare exactly what was there plus what was to be added.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _MOST_SHOWN = 3
 
 
 class Additions(Struct, frozen=True, kw_only=True):
-    """What is to be declared besides; no id of it is declared yet. ``expect`` is empty where the files say it."""
+    """What to add; none of its ids is declared yet. ``expect`` is empty if the files have it already."""
 
     portfolios: Mapping[PortfolioId, Desired]
     strategies: Mapping[StrategyId, StrategyDesired]
@@ -49,9 +49,10 @@ class Additions(Struct, frozen=True, kw_only=True):
 def load_ground(
     sources: Sequence[str], *, stdin: Callable[[], bytes], today: dt.date, cwd: Path
 ) -> tuple[Configuration, Ground]:
-    """Load the files as :func:`~reconciler.config.load.load` does, and the layers that new portfolios would lie on.
+    """Load the files as :func:`~reconciler.config.load.load_configuration` does, with the layers that new portfolios
+    would inherit.
 
-    Files that declare nothing yet are fine: they are about to.
+    Files that declare nothing yet are allowed, since something is about to be added.
     """
     reading = read_sources(sources, stdin=stdin, cwd=cwd)
     configuration = resolve(reading, today, may_be_empty=True)
@@ -60,13 +61,13 @@ def load_ground(
 
 
 def name_of(configuration: Configuration, path: Path, cwd: Path) -> str | None:
-    """Return the name under which a configuration holds the file at ``path``, ``None`` where it does not."""
+    """Return the name that a configuration has for the file at ``path``; ``None`` if it does not hold that file."""
     same = os.path.realpath(path)
     return next((name for name in configuration.files if os.path.realpath(cwd / name) == same), None)
 
 
 def add_to(data: bytes, layout: Layout, added: Additions, comments: Comments) -> bytes:
-    """Return the text of a file with what is to be added, indented as its neighbours are. Raises as :func:`insert`."""
+    """Return the text of a file with the additions, indented like their neighbours. Raises as :func:`insert`."""
     document = read_yaml("", data)
 
     def indent_of(section: str) -> str:
@@ -77,10 +78,10 @@ def add_to(data: bytes, layout: Layout, added: Additions, comments: Comments) ->
 
 
 def insert(data: bytes, added: Mapping[str, Sequence[str]]) -> bytes:
-    """Return the text of a file with lines added to its sections, each behind the last entry; new sections at the end.
+    """Return the text of a file with lines added after the last entry of each section; new sections go to the end.
 
-    Raises :class:`ReconcilerError` for a section in braces, which holds no lines. What comes out must be checked by
-    :func:`require_exactly`.
+    Raises :class:`ReconcilerError` for a section in braces, where lines can't be added. The caller must check the
+    result with :func:`require_exactly`.
     """
     document = read_yaml("", data)
     text = data.decode("utf-8")
@@ -110,8 +111,8 @@ def require_exactly(
 ) -> None:
     """Read ``files`` (bytes by name) and require that they declare what ``before`` and ``added`` do, and no more.
 
-    ``before`` is ``None`` where there was nothing. Raises :class:`ReconcilerError` with what differs; a place in a file
-    is no part of what is declared, and nothing may be written then.
+    ``before`` is ``None`` if there was nothing. Raises :class:`ReconcilerError` with what differs; then nothing may be
+    written. The place of a value in its file is not compared.
     """
     try:
         found = resolve(read_files(sorted(files.items()), []), today)
@@ -145,12 +146,12 @@ def _differing(
 
 
 def _end_of_document(lines: Sequence[str]) -> int:
-    """Return the number of the line behind the last one of the document, its own end mark left out."""
+    """Return the index after the document's last line; its end mark ``...`` does not count as one."""
     return next((n for n in range(len(lines) - 1, 0, -1) if lines[n].startswith("...")), len(lines))
 
 
 def _end_of_section(document: Document, name: str, lines: Sequence[str], last: int) -> int:
-    """Return the number of the line before which an entry of a section is to stand: behind its last one.
+    """Return the index at which a new entry of a section goes: after its last entry.
 
     A comment at the left margin belongs to the section that follows, an indented one to the entries before it.
     """

@@ -1,8 +1,8 @@
-"""From files to what they declare: the way into this package.
+"""Load the files: what other packages call to learn what these declare.
 
 In: the ``-f`` arguments, standard input, today's date and a working directory. Out: a :class:`Configuration`, or
-:class:`ConfigInvalid` with every problem of every file. Nothing is half read: with one error anywhere there is no
-configuration. Knows neither the network nor what is live.
+:class:`ConfigInvalid` with every problem of every file. If there is any error, there is no configuration at all.
+This module knows neither the network nor what is live.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class Configuration(Struct, frozen=True):
 
     @property
     def digest(self) -> str:
-        """The SHA-256 (hex) over names and bytes of the files: it changes with every comment.
+        """The SHA-256 (hex) over names and bytes of the files; it changes with every comment.
 
-        Made when it is asked for; a good part of a small ``validate`` would be the import of hashlib.
+        It is made only when it is asked for, because importing hashlib takes a good part of a small ``validate``.
         """
         import hashlib
 
@@ -75,15 +75,17 @@ class Configuration(Struct, frozen=True):
         return whole.hexdigest()
 
 
-def load(sources: Sequence[str], *, stdin: Callable[[], bytes], today: dt.date, cwd: Path) -> Configuration:
+def load_configuration(
+    sources: Sequence[str], *, stdin: Callable[[], bytes], today: dt.date, cwd: Path
+) -> Configuration:
     """Read, check and resolve the files that ``sources`` name (see :func:`~reconciler.config.files.discover`).
 
-    ``stdin`` returns all of standard input and is called only for ``-``. ``today`` decides which ``until`` has passed.
+    ``stdin`` returns all of standard input; it is called only for ``-``. ``today`` decides which ``until`` has passed.
     Raises :class:`ConfigInvalid` with the errors and warnings of all files, sorted by place.
     """
     collecting = gc.isenabled()
-    # Hundreds of thousands of objects are made here and none of them in a circle: searching them for circles again and
-    # again would cost as much as parsing them.
+    # Hundreds of thousands of objects are made here, none of them in a cycle. Searching them for cycles again and again
+    # would cost as much as parsing them.
     gc.disable()
     try:
         return resolve(read_sources(sources, stdin=stdin, cwd=cwd), today)
@@ -98,9 +100,9 @@ def load_as(
     table: FieldTable,
     make: Callable[[Node, frozenset[FieldPath]], tuple[T, Sequence[tuple[FieldPath, Complaint]]]],
 ) -> T:
-    """Return what ``make`` makes of one file of another kind, which ``table`` describes and is named by.
+    """Load one file of another kind, which ``table`` describes, and return what ``make`` makes of it.
 
-    ``make`` gets the data and the paths of what breaks the table; it returns the value, and what else is wrong by its
+    ``make`` gets the data and the paths of what breaks the table. It returns the value, and other problems by their
     path in the file. Raises :class:`ConfigInvalid` with every problem.
     """
     document = read_yaml(file, data)
@@ -131,7 +133,7 @@ class ReadFiles(Struct, frozen=True):
 
 
 def read_sources(sources: Sequence[str], *, stdin: Callable[[], bytes], cwd: Path) -> ReadFiles:
-    """Read every file, check it against the schema, and gather what is not portfolios."""
+    """Read every file, check it against the schema, and merge all sections except the portfolios."""
     files, diagnostics = discover(sources, stdin=stdin, cwd=cwd)
     return read_files(files, diagnostics)
 
@@ -160,11 +162,11 @@ def read_files(files: Sequence[tuple[str, bytes]], diagnostics: list[Diagnostic]
 def resolve(read: ReadFiles, today: dt.date, *, may_be_empty: bool = False) -> Configuration:
     """Resolve every portfolio; empties ``read.documents``. Raises as :func:`load` does.
 
-    ``may_be_empty`` is for files that are yet to be filled: then it is no problem that they declare nothing.
+    ``may_be_empty`` allows files that declare nothing, because they will be filled later.
     """
     resolution = Resolution(read.sections, today=today)
     read.documents.reverse()
-    while read.documents:  # one by one: what is resolved makes room for what it was resolved into
+    while read.documents:  # one by one, so that each document's memory is free for its results
         resolution.add(read.documents.pop())
     diagnostics = [*read.diagnostics, *resolution.diagnostics]
     invalid = any(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics)
@@ -174,7 +176,7 @@ def resolve(read: ReadFiles, today: dt.date, *, may_be_empty: bool = False) -> C
         problem = f"no portfolios are declared in {count} file{'' if count == 1 else 's'}"
         repair = (
             "declare at least one under `portfolios`, or a strategy under `strategies`; "
-            "nothing at all is more likely a mistake than a wish"
+            "files that declare nothing are most likely a mistake"
         )
         diagnostics.append(error(None, problem, repair, address="portfolios"))
     shown = with_excerpts(diagnostics, read.texts)

@@ -1,8 +1,8 @@
-"""Several files to one set of sections: every default, group, guard, setting and strategy once.
+"""Merge the sections of several files: every default, group, guard, setting and strategy once.
 
 In: documents that were checked against the table of fields. Out: :class:`Sections`, and an error for everything that
-two files declare, naming both places. What breaks the schema was reported already and is left out. Portfolios are not
-copied here: there are many, and :mod:`reconciler.config.resolve` goes through them once.
+two files declare, naming both places. What breaks the schema was reported already, and is left out. Portfolios are not
+copied here, because there are many, and :mod:`reconciler.config.resolve` goes through them once.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _EXPECT: Final = ("service", "expect")
 class Layer(Struct, frozen=True):
     """``defaults``, one group, or one portfolio as the nearest layer: what it declares and where.
 
-    ``values`` are by the name of the field of ``Desired``. ``spans`` are by the name in YAML; of a field that is a
-    mapping (``costs``), by its name and by the name of each field in it (``costs.per_rebalance_usd``).
+    ``values`` are keyed by the field of ``Desired``. ``spans`` (places) are keyed by the name in YAML; for a field that
+    is a mapping (``costs``), there are also places of the fields in it (``costs.per_rebalance_usd``).
     """
 
     label: str
@@ -52,9 +52,9 @@ class Layer(Struct, frozen=True):
 
 
 class Sections(Struct, frozen=True):
-    """Everything but the portfolios, merged over all files; a broken group is there, but empty.
+    """Everything but the portfolios, merged from all files; a broken group is there, but empty.
 
-    ``strategies`` are sorted by id; ``declared`` counts them, broken ones too.
+    ``strategies`` are sorted by id; ``declared`` counts them, broken ones included.
     """
 
     defaults: Layer
@@ -74,11 +74,11 @@ def decode(
     table: FieldTable = PORTFOLIO_FIELDS,
     sound: bool = True,
 ) -> dict[str, Any]:
-    """Return the fields of the entry at ``path`` by the names in the value that it becomes.
+    """Return the fields of the entry at ``path``, by the names that they have in the value it becomes.
 
-    Where the entry is not ``sound``, a field that breaks the schema is ``None``: it can't be used, but what else is
-    wrong can be said at once, and the ``None`` keeps a farther layer's value from showing through, which would be
-    blamed for what nobody wrote. Silences and labels are values of their own until :func:`gather`.
+    If the entry is not ``sound``, a field that breaks the schema is ``None``. It can't be used, but then other problems
+    can be found at once. The ``None`` also hides the value of a farther layer, which would otherwise be blamed for a
+    problem that it does not have. Silences and labels stay values of their own until :func:`gather`.
     """
     values: dict[str, Any] = {}
     readers = readers_of(table)
@@ -125,7 +125,7 @@ def needs_gathering(values: Mapping[str, Any]) -> bool:
 
 
 def gather(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of one or more layers laid over one another with their silences as one, and their labels."""
+    """Return values (of one or more merged layers) with all silences as one value, and all labels as one."""
     labels = {name.removeprefix(_LABEL): values[name] for name in sorted(values) if name.startswith(_LABEL)}
     silences = tuple(value for value in values.values() if isinstance(value, Silence))
     kept = {name: value for name, value in values.items() if "." not in name}
@@ -133,7 +133,7 @@ def gather(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def spans_of(document: Document, entry: Node, *only: str) -> dict[str, SourceSpan]:
-    """Return the places of an entry's values, or of ``only`` these, as :class:`Layer` has them."""
+    """Return the places of an entry's values (or ``only`` these), as :class:`Layer` holds them."""
     spans: dict[str, SourceSpan] = {}
     for index, (name, value) in enumerate(entry.items()):
         if only and name not in only:
@@ -145,7 +145,7 @@ def spans_of(document: Document, entry: Node, *only: str) -> dict[str, SourceSpa
 
 
 class _Place:
-    """One entry of a mapping, where it was declared first."""
+    """The first declaration of an entry of a mapping."""
 
     __slots__ = ("document", "index", "node", "path")
 
@@ -163,7 +163,7 @@ class _Place:
 
 
 def merge(documents: Sequence[Document]) -> tuple[Sections, list[Diagnostic]]:
-    """Return the sections of all documents as one, and an error for each key that stands in two of them."""
+    """Return the merged sections of all documents, and an error for each key that two of them declare."""
     diagnostics: list[Diagnostic] = []
     defaults, groups, guards, service, strategies = (
         _declared(documents, section, diagnostics)
@@ -197,7 +197,7 @@ def _declared(documents: Sequence[Document], section: str, diagnostics: list[Dia
 
 
 def twice(span: SourceSpan, address: str, first: object) -> Diagnostic:
-    """Return the error for what two files declare; ``first`` is where it stood first."""
+    """Return the error for what two files declare; ``first`` is the place of the first declaration."""
     problem = f"this is declared a second time; the first is at {first}"
     return error(span, problem, "remove one of the two", address=address)
 
@@ -233,7 +233,7 @@ def _settings(places: Mapping[str, _Place], table: FieldTable) -> dict[str, Any]
 
 
 def _strategies(places: Mapping[str, _Place]) -> dict[StrategyId, StrategyDesired]:
-    """Return each strategy that can be used. They have no layers: a cadence is written where it is meant."""
+    """Return the strategies that can be used. They have no layers, because each cadence is written at its strategy."""
     found = {}
     for name, place in sorted(places.items()):
         entry = place.value()
@@ -245,7 +245,7 @@ def _strategies(places: Mapping[str, _Place]) -> dict[StrategyId, StrategyDesire
 
 
 def _expected(documents: Sequence[Document], diagnostics: list[Diagnostic]) -> Expect:
-    """Return whom the files expect together. Several may say the same, as `import` writes it into each of its own."""
+    """Return what all files together expect. Several may say the same: `import` writes it into each of its files."""
     urls: list[tuple[str, SourceSpan]] = []
     for text, span in _said(documents, "url"):
         try:
@@ -269,7 +269,7 @@ def _said(documents: Sequence[Document], field: str) -> Iterator[tuple[str, Sour
 
 
 def _agreed(field: str, noun: str, said: Sequence[tuple[str, SourceSpan]], diagnostics: list[Diagnostic]) -> str | None:
-    """Return the value that all have, the first one where they differ, which is an error at each of the others."""
+    """Return the value that all declare. If they differ, return the first, and report an error at each other one."""
     if not said:
         return None
     value, first = said[0]

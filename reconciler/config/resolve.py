@@ -1,8 +1,8 @@
-"""Lay defaults, group and portfolio over one another, and check what comes out.
+"""Merge defaults, group and portfolio, and check the result.
 
 In: documents that were checked against the table of fields, and the merged sections. Out: one ``Desired`` for each
-portfolio, errors and warnings. A problem that lies in a layer is reported once, there, not once for every portfolio
-below it. Reads no clock: today is passed in.
+portfolio, errors and warnings. A problem in a layer is reported once, there, and not once for every portfolio that
+inherits from it. It reads no clock: today is passed in.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from reconciler.config.document import Document, Node, error
 from reconciler.config.merge import Layer, Sections, decode, gather, needs_gathering, spans_of, twice
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.fields import PAIRS, PORTFOLIO_FIELDS, unfit
+from reconciler.core.forms import AUTO, auto_offset
 from reconciler.core.model import ApiVersion, Desired, Layered, Origin, PortfolioId
 from reconciler.core.text import harmless
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from reconciler.core.tables import FieldPath, FieldSpec
 
 NO_GROUP: Final = ""
-"""The key of the layer for portfolios that name no group; no group can have it."""
+"""The layer's key for portfolios that name no group. No group can have this name."""
 
 _CHECKED: Final = tuple(field for field in PORTFOLIO_FIELDS.fields if field.check)
 _RULED: Final = tuple({field.target: None for pair in PAIRS for field in (*pair.fields, *_CHECKED)})
@@ -35,7 +36,7 @@ _RULED: Final = tuple({field.target: None for pair in PAIRS for field in (*pair.
 _NEEDS_AN_API: Final = frozenset(
     field.target for field in PORTFOLIO_FIELDS.fields if field.owns_schedule is False and not field.layered
 )
-"""What only a portfolio on an API without schedules of portfolios can have; the default API is another one."""
+"""Fields for portfolios on an API where portfolios have no schedules. The default API is not such a one."""
 _MOST_REMEMBERED: Final = 4096
 
 
@@ -108,6 +109,9 @@ class Resolution:
             if len(self._fine) >= _MOST_REMEMBERED:
                 self._fine.clear()
             self._fine.add(ruled)
+        if values.get("offset_ms") == AUTO:
+            values["auto_offset"] = True
+            values["offset_ms"] = auto_offset(path[1], values["interval_ms"]) if values.get("interval_ms") else None
         return gather(values) if self._gathers or "silence" in entry or "labels" in entry else values
 
     def _settle_api(
@@ -115,8 +119,8 @@ class Resolution:
     ) -> None:
         """Take out of ``values`` what a portfolio can't have on its API.
 
-        What comes from a farther layer than ``api`` was meant for others and is left out; in the same layer or a nearer
-        one somebody meant it for this portfolio, which is an error there.
+        A value from a farther layer than ``api`` was meant for other portfolios, and is left out. One in the same layer
+        or a nearer one was meant for this portfolio, so it is an error there.
         """
         api = values.get("api", ApiVersion.V1)
         if not isinstance(api, ApiVersion):
@@ -132,7 +136,7 @@ class Resolution:
                 self._say(conflict)
 
     def _conflicts_below(self, group: str, fields: tuple[FieldSpec, ...]) -> tuple[Diagnostic, ...]:
-        """Return what a group, or the defaults, declare no farther away than the ``api`` that holds below them."""
+        """Return the conflicts of a group or the defaults: what they declare no farther away than the ``api``."""
         known = self._of_api.get(group)
         if known is None:
             own = self._sections.groups.get(group)
@@ -150,9 +154,9 @@ class Resolution:
     def _check(
         self, document: Document, entry: Node, path: FieldPath, own: Mapping[str, Any], values: Mapping[str, Any]
     ) -> bool:
-        """Check one portfolio: its own values, then those that depend on one another across the layers.
+        """Check one portfolio: its own values, then pairs of values that depend on each other across layers.
 
-        Return whether there is nothing to say about such values, whoever has them.
+        Return true if there is nothing to say about such pairs, for every portfolio that has the same values.
         """
         found = self._complaints(values)
         mine = [(field, complaint) for field, complaint in found if field.target in own]  # the others lie in a layer
@@ -168,6 +172,12 @@ class Resolution:
             if (conflict := pair.problem(one, other)) is not None:
                 layers = layers or self._layers(document, entry, path)
                 self._blame(layers, pair.fields, conflict)
+        if values.get("offset_ms") == AUTO and "interval_ms" not in values:
+            layers = layers or self._layers(document, entry, path)
+            where = next(layer for layer in layers if "offset" in layer.spans)
+            problem = "`auto` needs an interval, and none is declared"
+            repair = "declare `interval` beside it, or write an offset"
+            self._say(error(where.spans["offset"], problem, repair, address=f"{where.address}.offset"))
         return not found and not layers
 
     def _layers(self, document: Document, entry: Node, path: FieldPath) -> list[Layer]:
@@ -177,7 +187,7 @@ class Resolution:
         return [own, *([group] if group else []), self._sections.defaults]
 
     def _blame(self, layers: list[Layer], fields: tuple[FieldSpec, FieldSpec], complaint: Complaint) -> None:
-        """Report a conflict of two fields in the nearer of the layers they come from, and name the other place."""
+        """Report a conflict of two fields in the nearer of their layers, and name the other place."""
         places = {
             field: next(number for number, layer in enumerate(layers) if field.name in layer.spans) for field in fields
         }
@@ -190,7 +200,7 @@ class Resolution:
         self._say(error(layer.spans[nearest.name], problem, complaint.repair, address=address))
 
     def _complaints(self, values: Mapping[str, Any]) -> list[tuple[FieldSpec, Complaint]]:
-        """Return what is wrong with values of one layer, each by itself."""
+        """Return what is wrong with the values of one layer, each on its own."""
         checks = ((field, field.check, values.get(field.target)) for field in _CHECKED if field.check)
         found = ((field, check(value, self._today)) for field, check, value in checks if value is not None)
         return [(field, complaint) for field, complaint in found if complaint is not None]
@@ -206,7 +216,7 @@ class Resolution:
         self._say(_diagnostic(field, complaint, address, span))
 
     def _say(self, diagnostic: Diagnostic) -> None:
-        """Report a problem unless the same was said of the same place, which other portfolios share."""
+        """Report a problem, but only once for each place, since many portfolios may share a layer."""
         if diagnostic.span is not None:
             said = (diagnostic.span, diagnostic.problem)
             if said in self._said:

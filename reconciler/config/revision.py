@@ -1,10 +1,10 @@
 """The configuration as it was where this branch left a Git revision.
 
-In: the ``-f`` arguments, a revision, today's date, a working directory and the environment. Out: what the files of the
-merge base of that revision and ``HEAD`` declare, by the same rules as the files of today. Lists and reads objects, and
-changes nothing. A source that is not in the base declares nothing there; whatever can't be read for sure is an error,
-because an empty base would make everything look like new, and the tip of the revision would make what others merged
-meanwhile look like this branch's work.
+In: the ``-f`` arguments, a revision, today's date, a working directory and the environment. Out: what the files declare
+at the merge base of that revision and ``HEAD``, by the same rules as for the files of today. It lists and reads objects
+and changes nothing. A source that the base does not have declares nothing there. Whatever can't be read with certainty
+is an error: with an empty base, everything would look new; with the tip of the revision, what others merged meanwhile
+would look like this branch's work.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from reconciler.config.files import DEFAULTS, STDIN, is_yaml
 from reconciler.config.git import Git, GitAnswer
-from reconciler.config.load import load
+from reconciler.config.load import load_configuration
 from reconciler.core.diagnostics import Diagnostic, Severity
 from reconciler.core.errors import ConfigInvalid, ReconcilerError, UsageError
 from reconciler.core.text import harmless
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
     from reconciler.core.model import Desired, PortfolioId, StrategyDesired, StrategyId
 
 MAX_BYTES: Final = 256 * 1024 * 1024
-"""All files of one revision together; as much again as a very large fleet needs."""
+"""The most bytes of all files of one revision together: twice as much as a very large fleet needs."""
 MAX_LISTING: Final = 64 * 1024 * 1024
-"""Bytes of one list of a revision's files."""
+"""The most bytes of one list of a revision's files."""
 
 _BAD_REVISION: Final = re.compile(r"^-|^$|[\x00-\x1f\x7f]")
-"""What git would take for an option, or can't be given to it at all."""
+"""Matches what git would take for an option, or what can't be passed to it at all."""
 _COMMIT: Final = re.compile(rb"[0-9a-f]{40}([0-9a-f]{24})?\n?")
 _GLOB: Final = re.compile(r"[*?\[]")
 _FILE: Final = ("100644", "100755", "100664")
 _TREE: Final = "040000"
 _SUBMODULE: Final = "160000"
 _HEADER: Final = 128
-"""Bytes, at most, that `git cat-file --batch` puts around the content of one object."""
+"""The most bytes that `git cat-file --batch` puts around the content of one object."""
 
 
 class _Blob(Struct, frozen=True):
@@ -67,14 +67,14 @@ class _Repository(Struct, frozen=True):
 
 
 class _Revision(Struct, frozen=True):
-    """A commit, and how messages name it: as it was asked for, or by its own name where it is another commit."""
+    """A commit, and its name in messages: the revision as typed, or the commit's own name if that is another commit."""
 
     commit: str
     shown: str
 
 
 class Base(Struct, frozen=True):
-    """What the files declared at a revision, keyed and sorted by id; nothing where none of them existed."""
+    """What the files declared at a revision, keyed and sorted by id; empty if none of them existed."""
 
     desired: Mapping[PortfolioId, Desired] = field(default_factory=dict)
     strategies: Mapping[StrategyId, StrategyDesired] = field(default_factory=dict)
@@ -85,10 +85,9 @@ def load_revision(
 ) -> Base:
     """Return what the files declared at the merge base of ``revision`` and ``HEAD``.
 
-    Raises :class:`UsageError` for a revision or source that git does not know, :class:`ConfigInvalid` where the clone
-    holds no merge base or, with the revision in every place, where the files were not valid then, and
-    :class:`ReconcilerError` when git can't be run or an object is missing. git gets a few harmless variables of
-    ``environment``.
+    Raises :class:`UsageError` for a revision or source that git does not know; :class:`ConfigInvalid` if the clone has
+    no merge base, or if the files were not valid then (their places name the revision); and :class:`ReconcilerError`
+    when git can't be run or an object is missing. git gets a few harmless variables of ``environment``.
     """
     repository = _open(revision, Git(cwd, environment))
     base = _merge_base(repository.git, revision)
@@ -96,13 +95,13 @@ def load_revision(
     blobs = _select(repository, base, wanted)
     with tempfile.TemporaryDirectory(prefix="reconciler-") as folder:
         here = _unpack(repository, blobs, Path(folder))
-        # Names below the working directory, as an absolute one would lead to the files of today.
+        # Names relative to the working directory: an absolute one would lead to the files of today.
         names = [posixpath.relpath(path, repository.prefix or ".") for path in wanted]
         present = [name for name in names if (here / name).exists() or _matches(name, here)]
         if not present:
             return Base()
         try:
-            configuration = load(present, stdin=bytes, today=today, cwd=here)
+            configuration = load_configuration(present, stdin=bytes, today=today, cwd=here)
             return Base(configuration.desired, configuration.strategies)
         except ConfigInvalid as invalid:
             shown = tuple(_placed(diagnostic, base.shown) for diagnostic in invalid.diagnostics)
@@ -121,7 +120,7 @@ def _open(revision: str, git: Git) -> _Repository:
 
 
 def _merge_base(git: Git, revision: str) -> _Revision:
-    """Return the commit at which ``HEAD`` left ``revision``; of several equally good ones, the one git names first."""
+    """Return the commit at which ``HEAD`` left ``revision``. If several are equally good, it is git's first."""
     shown = harmless(revision, longest=80)
     shallow = git.run("rev-parse", "--is-shallow-repository").output.strip() == b"true"
     tip, head = _commit(git, revision), _commit(git, "HEAD")
@@ -148,7 +147,7 @@ def _commit(git: Git, revision: str) -> str | None:
 
 
 def _is_cut(git: Git, tip: str, head: str) -> bool:
-    """Whether a commit that only one side has lacks its parents: a nearer merge base may lie behind it."""
+    """Whether the clone lacks parents of a commit that only one side has: a nearer merge base may be missing, too."""
     found = git.run("rev-list", "--max-count=1", "--max-parents=0", f"{tip}...{head}")
     return bool(found.code or found.output)
 
@@ -161,7 +160,7 @@ def _no_base(shown: str, problem: str, *, shallow: bool) -> ConfigInvalid:
 
 
 def _from_top(source: str, repository: _Repository) -> str:
-    """Return a source as a path from the top of the repository. Raises :class:`UsageError` when it can't be there."""
+    """Return a source as a path from the top of the repository. Raises :class:`UsageError` if it can't be in there."""
     if source == STDIN:
         raise UsageError("standard input has no Git revision", "Name files with -f.")
     if Path(source).is_absolute():
@@ -176,7 +175,7 @@ def _from_top(source: str, repository: _Repository) -> str:
 
 
 def _select(repository: _Repository, base: _Revision, paths: list[str]) -> list[_Blob]:
-    """Return the files of the revision that the sources may mean, sorted by path; YAML only below a directory."""
+    """Return the files of the revision that the sources may mean, sorted by path; below a directory only YAML."""
     roots = {path: _static(path) for path in paths}
     above = sorted({parent.as_posix() for root in roots.values() for parent in Path(root).parents} - {"."})
     for entry in _listed(repository.git, base.commit, above) if above else ():
@@ -193,14 +192,14 @@ def _select(repository: _Repository, base: _Revision, paths: list[str]) -> list[
 
 
 def _static(path: str) -> str:
-    """Return the part of a path that stands before its first wildcard, whole names only."""
+    """Return the part of a path before its first wildcard, in whole names."""
     parts = path.split("/")
     fixed = next((n for n, part in enumerate(parts) if _GLOB.search(part)), len(parts))
     return "/".join(parts[:fixed]) or "."
 
 
 def _meant(blob: _Blob, path: str, root: str) -> bool:
-    """Whether a source may mean an entry. A link below a directory was never read, a submodule below it was."""
+    """Whether a source may mean an entry. Below a directory, links are not read, but files in a submodule are."""
     if blob.path == path:
         return True
     if root != "." and not blob.path.startswith(f"{root}/"):
@@ -260,7 +259,7 @@ def _unreadable(summary: str, answer: GitAnswer) -> ReconcilerError:
 
 
 def _unpack(repository: _Repository, blobs: Sequence[_Blob], top: Path) -> Path:
-    """Write the files below ``top``; return the folder that stands for the working directory."""
+    """Write the files below ``top``; return the folder that serves as the working directory."""
     here = top / repository.prefix
     try:
         here.mkdir(parents=True, exist_ok=True)

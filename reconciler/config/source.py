@@ -1,11 +1,11 @@
 """YAML text to plain data with places: the only module that knows yaml.
 
 In: a file's name and bytes. Out: a :class:`Document`, with a diagnostic for everything that is refused. YAML is read by
-the rules of 1.2, and only the part of it that reads the same to every person and program: no anchors, aliases, merge
-keys, tags, repeated keys, second documents or control characters. Of unquoted text, ``9:30``, ``on``, ``yes`` and
-``2026-12-01`` stay text, and so do ``012``, ``0x1F`` and ``0o17``, which readers of 1.1 and 1.2 take for different
-numbers: the schema then refuses them where a number is wanted. The parser's events are turned into data directly,
-without a tree of nodes between. Knows no field and no schema.
+the rules of 1.2, and only the part of it that every person and program reads alike: no anchors, aliases, merge keys,
+tags, repeated keys, second documents or control characters. Unquoted ``9:30``, ``on``, ``yes`` and ``2026-12-01`` stay
+text. So do ``012``, ``0x1F`` and ``0o17``, which are different numbers in YAML 1.1 and 1.2; the schema refuses them
+where a number is wanted. The parser's events become data directly, without a tree of nodes in between. This module
+knows no field and no schema.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from reconciler.core.diagnostics import Diagnostic
 
 _DEEPEST: Final = 32
-"""Mappings and lists inside one another; ours need three."""
+"""How deep mappings and lists may be nested; our files need three levels."""
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml where PyYAML was built with it; the pure parser reads the same, some thirty times slower."""
+"""libyaml if PyYAML was built with it; the parser in Python reads the same, but about thirty times slower."""
 
 _HARMFUL: Final = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # C0 without tab and line breaks, DEL, C1 with its line break U+0085
@@ -38,7 +38,7 @@ _HARMFUL: Final = re.compile(
     "\ud800-\udfff\ufeff\ufffe\uffff]"  # surrogates, a byte order mark in the middle, no characters at all
 )
 _HARMLESS_BYTES: Final = bytes([9, 10, 13, *range(32, 127)])
-"""A file of nothing but these needs neither decoding nor :data:`_HARMFUL`."""
+"""A file that holds nothing but these needs no decoding and no search for :data:`_HARMFUL`."""
 
 _ITEM: Final = object()
 """Stands for the key while the items of a list are collected."""
@@ -61,7 +61,7 @@ _INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _BEGINS_A_NUMBER: Final = frozenset("0123456789+-.")
 _LONGEST_NUMBER: Final = 40
-"""Characters; what is longer is no duration or count of anybody's, and stays text."""
+"""In characters. Nobody writes a longer duration or count, so longer text stays text."""
 _MOST_REMEMBERED: Final = 4096
 
 _SENTENCES: Final = (
@@ -82,7 +82,7 @@ _NO_KEY: Final = "write `key: value`; a template such as `{{ name }}` has to be 
 
 
 def read_yaml(file: str, data: bytes) -> Document:
-    """Return what the YAML in ``data`` says, as far as it can be read; never raises on any content."""
+    """Return what the YAML in ``data`` says, as far as it can be read; never raises, whatever the content."""
     assembly = _Assembly(file)
     root: Value = None
     whole = False
@@ -126,7 +126,7 @@ def plain_scalar(text: str) -> str | int | float | bool | None:
 class _Resolved(dict[str, "str | int | float | bool | None"]):
     """Remembers what :func:`plain_scalar` returned, so that a value repeated ten thousand times is one object.
 
-    Bounded: a file in which no value repeats must not be held in memory twice.
+    Its size is limited, so that a file in which no value repeats is not held in memory twice.
     """
 
     def __missing__(self, text: str) -> str | int | float | bool | None:
@@ -137,7 +137,7 @@ class _Resolved(dict[str, "str | int | float | bool | None"]):
 
 
 class _Refused(Exception):
-    """Something after which the rest of the file can't be read in a useful way."""
+    """Raised when the rest of the file can't be read in a useful way."""
 
     def __init__(self, diagnostic: Diagnostic) -> None:
         super().__init__(diagnostic.problem)
@@ -231,7 +231,7 @@ class _Assembly:
         return root[0] if root else None
 
     def report_repeated(self) -> None:
-        """Report the keys that stand twice; done at the end, so that many cost no more than one each."""
+        """Report repeated keys. This is done once at the end, so that many of them stay cheap."""
         for node, spots, repeats in self._repeated.values():
             indexes = {name: index for index, name in enumerate(node)}
             for key, spot, address in repeats:
@@ -255,7 +255,7 @@ class _Assembly:
         return text
 
     def _adorned(self, event: Any, spot: int, key: object) -> Value:
-        """Return a scalar that is quoted, or has what is refused."""
+        """Return a scalar that is quoted, or that has something refused, such as an anchor."""
         self._properties(event, spot, key)
         text: str = event.value
         found = _HARMFUL.search(text) if event.style == '"' else None
@@ -274,7 +274,7 @@ class _Assembly:
             self._refuse(spot, problem, "remove it; put text in quotes to keep it text", self._address(key))
 
     def _alias(self, event: Any, key: object) -> tuple[str, int]:
-        """Report an alias; return text to stand for it."""
+        """Report an alias; return text to use in its place."""
         name = f"*{harmless(event.anchor)}"
         spot = _spot(event)
         repair = "write the value out, or use `groups` for what is shared"
@@ -294,7 +294,7 @@ class _Assembly:
             raise _Refused(error(span_of(self.file, spot), f"nested deeper than {_DEEPEST} levels", "flatten it"))
 
     def _document(self, event: Any) -> None:
-        """Check the events that frame the data: there is one document, without directives."""
+        """Check the events around the data: there is one document, without directives."""
         if not isinstance(event, yaml.DocumentStartEvent):
             return
         self._documents += 1

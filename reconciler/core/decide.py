@@ -121,6 +121,9 @@ def _with_origin(decision: Decision, desired: Desired | StrategyDesired) -> Deci
             return decision
         case Held() | Blocked() | Moved() if isinstance(desired, Desired):
             return replace(decision, name=desired.name, owner=desired.owner, source=desired.origin)
+        case Change() if isinstance(desired, Desired):
+            auto = desired.auto_offset and decision.after.offset_ms == desired.offset_ms
+            return replace(decision, name=desired.name, source=desired.origin, auto_offset=auto)
         case _:
             return replace(decision, name=desired.name, source=desired.origin)
 

@@ -48,17 +48,18 @@ def describe(*, earlier: Mapping[str, Fact], later: Mapping[str, Fact]) -> tuple
 
 
 @lru_cache(maxsize=8192)
-def _differing(live: tuple[tuple[str, Fact], ...], desired: tuple[tuple[str, Fact], ...]) -> frozenset[str]:
+def _differing(earlier: tuple[tuple[str, Fact], ...], later: tuple[tuple[str, Fact], ...]) -> frozenset[str]:
     """Return the names whose values differ between two sides, each a tuple of (name, value) of the same names.
 
     Equality is 800 times cheaper than a DeepDiff, and a fleet repeats few distinct pairs, so it describes each
-    distinct pair once, and only pairs that do differ.
+    distinct pair once, and only pairs that do differ. The two or three values of a portfolio's state and schedule need
+    no description (:func:`compare`), and importing it would be a sixth of the time of a small plan.
     """
-    if live == desired:
+    if earlier == later:
         return frozenset()
     from deepdiff import DeepDiff
 
-    tree = DeepDiff(dict(live), dict(desired), view="tree")
+    tree = DeepDiff(dict(earlier), dict(later), view="tree")
     return frozenset(level.path(output_format="list")[0] for levels in tree.values() for level in levels)
 
 
@@ -83,16 +84,12 @@ def compare(*, desired: Desired, live: Live, record: Record | None) -> tuple[Fie
     if desired.offset_ms is not None:
         offset = known_offset(live, record)
         sides.append((Field.OFFSET, offset, offset.value, desired.offset_ms))
-    known = [(name, value, wanted) for name, _, value, wanted in sides if value is not None]
-    differing = _differing(
-        tuple((name, value) for name, value, _ in known), tuple((name, wanted) for name, _, wanted in known)
-    )
     return tuple(
         FieldChange(
             field=name,
             live=value,
             desired=wanted,
-            verdict=Verdict.UNVERIFIED if value is None else Verdict.DIFFERENT if name in differing else Verdict.SAME,
+            verdict=Verdict.UNVERIFIED if value is None else Verdict.SAME if value == wanted else Verdict.DIFFERENT,
             provenance=source.provenance if source else Provenance.READ,
             overruled=source.overruled if source else None,
         )
@@ -112,7 +109,7 @@ def _live_state(desired: Desired, live: Live) -> str:
     return live.status.value
 
 
-Entry = Change | Held | Blocked | Moved
+PlanEntry = Change | Held | Blocked | Moved
 """What a plan can say of a portfolio or strategy that it names."""
 
 NAMED: Final = 5
@@ -134,7 +131,7 @@ class Compared(Struct, frozen=True, kw_only=True):
     """One portfolio or strategy that two plans treat differently; ``differences`` only where both name it."""
 
     step: Step
-    entry: Entry
+    entry: PlanEntry
     """As the later plan has it; a vanished one as the earlier had it."""
     differences: tuple[Difference, ...] = ()
 
@@ -162,7 +159,7 @@ def compare_plans(*, earlier: Plan, later: Plan) -> Comparison:
     return Comparison(rows=tuple(rows), same=len(both) - sum(row.step is Step.CHANGED for row in rows))
 
 
-def facts(entry: Entry) -> Mapping[str, Fact]:
+def facts(entry: PlanEntry) -> Mapping[str, Fact]:
     """Return the meaning of an entry, keyed by dotted name; intervals and offsets in milliseconds."""
     match entry:
         case Change():
@@ -207,8 +204,8 @@ def difference_text(difference: Difference) -> str:
     return f"{name} {_value(difference.earlier, in_ms=in_ms)} → {_value(difference.later, in_ms=in_ms)}"
 
 
-def _entries(plan: Plan) -> dict[Address, Entry]:
-    entries: tuple[Entry, ...] = (*plan.changes, *plan.held, *plan.blocked, *plan.moved)
+def _entries(plan: Plan) -> dict[Address, PlanEntry]:
+    entries: tuple[PlanEntry, ...] = (*plan.changes, *plan.held, *plan.blocked, *plan.moved)
     return {entry.id: entry for entry in entries}
 
 

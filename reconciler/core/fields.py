@@ -1,9 +1,9 @@
 """The one table of what the configuration files may hold.
 
-In: nothing. Out: :data:`AUTOMATION_FIELDS`, a table of every section and field. The published JSON Schema, how layers
-are laid over one another, the rules, the repairs in messages, `explain`, the order of an `import` and the tables in the
-docs all follow from it. A field is one row here and one attribute of the value that it ends in
-(:class:`~reconciler.core.model.Desired` for a portfolio).
+In: nothing. Out: :data:`AUTOMATION_FIELDS`, a table of every section and field. The published JSON Schema, the merging
+of layers, the rules, the repairs in messages, `explain`, the order of an `import` and the tables in the docs are all
+made from it. A field is one row here and one attribute of the value that holds it (for a portfolio,
+:class:`~reconciler.core.model.Desired`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from reconciler.core.advice import Rule
 from reconciler.core.diagnostics import Severity
 from reconciler.core.evidence import MARK_NAME
 from reconciler.core.forms import (
+    AUTO,
     CHAIN,
     FLAG,
     GROUP_NAME,
@@ -30,6 +31,7 @@ from reconciler.core.forms import (
     id_form,
     label_form,
     number_form,
+    offset_form,
     word_form,
 )
 from reconciler.core.guards import ETHEREUM_MIN_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS, Limit
@@ -50,11 +52,11 @@ ETHEREUM: Final = frozenset({"ethereum", "1"})
 _TAKEN_FOR_ETHEREUM: Final = frozenset(
     {"eth", "mainnet", "eth-mainnet", "ethereum-mainnet", "ethereum-1", "etherium", "etherum", "homestead", "0x1"}
 )
-"""What people write for ETH mainnet; it does not turn its minimum on, which deserves a warning."""
+"""What people write when they mean ETH mainnet. It does not turn on mainnet's minimum, so there is a warning."""
 
 _INTERVALS: Final = f"write {format_duration(MIN_INTERVAL_MS)} to {format_duration(MAX_INTERVAL_MS)}"
 _LONGEST_DURATION: Final = 20
-"""Characters of a number in a message; forty digits help nobody."""
+"""The most characters of a duration in a message; forty digits help nobody."""
 
 
 def interval_problem(ms: int) -> Complaint | None:
@@ -67,7 +69,7 @@ def interval_problem(ms: int) -> Complaint | None:
         problem = f"{_long(ms)} is above the maximum of {format_duration(MAX_INTERVAL_MS)}"
         return Complaint(problem, f"{_INTERVALS}; a bare number is milliseconds")
     problem = f"{format_duration(ms)} is below the minimum of {format_duration(MIN_INTERVAL_MS)}"
-    if 0 < ms < SECOND_MS:  # `24`: nobody means so few milliseconds, and from 1s on somebody wrote a unit
+    if 0 < ms < SECOND_MS:  # a bare `24` probably means hours; 1s or more was probably written with a unit
         return Complaint(problem, f"did you mean {ms}h? A bare number is milliseconds")
     return Complaint(problem, f"{_INTERVALS}; a bare number is milliseconds")
 
@@ -109,8 +111,8 @@ def _ethereum_problem(interval_ms: int, chain: str) -> Complaint | None:
     return Complaint(problem, f"write an interval of {minimum} or more")
 
 
-def _offset_and_interval_problem(offset_ms: int, interval_ms: int) -> Complaint | None:
-    if offset_ms < interval_ms:
+def _offset_and_interval_problem(offset_ms: int | str, interval_ms: int) -> Complaint | None:
+    if isinstance(offset_ms, str) or offset_ms < interval_ms:  # `auto` always fits
         return None
     interval = format_duration(interval_ms)
     problem = f"the offset {format_duration(offset_ms)} is not below the interval {interval}"
@@ -137,7 +139,7 @@ _CADENCES: Final = {
     **dict.fromkeys(("biweekly", "2w", "14d"), "strategies have no such cadence; write `weekly` or `monthly`"),
     **dict.fromkeys(("1w", "7d", "p1w", "p7d", "168h", "604800000"), "write `weekly`"),
 }
-"""Durations that are one of the cadences; a month is none, it has no fixed length."""
+"""Durations that equal a cadence. There is none for a month, which has no fixed length."""
 
 
 def _limit(value: str | int | float) -> Limit:
@@ -161,7 +163,7 @@ _NAME: Final = FieldSpec(
 
 
 def _holding(table: FieldTable) -> FieldSpec:
-    """Return the field that holds such a mapping and is called like it."""
+    """Return the field that holds this mapping; both have the same name."""
     return FieldSpec(name=table.name, kind=table, about=table.about, examples=table.examples, repair=table.repair)
 
 
@@ -214,7 +216,7 @@ SILENCE_FIELDS: Final = FieldTable(
         for rule in Rule
     ),
 )
-"""The silences of a layer are values under ``silence.RULE``, one for each rule, until they are gathered into one."""
+"""A layer holds each silence as a value of its own, under ``silence.RULE``, until all are gathered into one."""
 
 PORTFOLIO_FIELDS: Final = FieldTable(
     name="portfolio",
@@ -296,12 +298,12 @@ PORTFOLIO_FIELDS: Final = FieldTable(
         FieldSpec(
             name="offset",
             attribute="offset_ms",
-            kind=duration_form(most=MAX_INTERVAL_MS - 1),
+            kind=offset_form(most=MAX_INTERVAL_MS - 1),
             about="How far the runs are shifted within the interval: a duration of at least 0 and less than the "
-            "interval. Without it any offset is fine.",
-            examples=["90m", "0s", 5_400_000],
-            repair="write a duration such as `0s`, `90m` or `2h`",
-            check=lambda ms, _: offset_problem(ms),
+            "interval, or `auto`, which spreads portfolios by their ids. Without it any offset is fine.",
+            examples=["90m", "0s", 5_400_000, "auto"],
+            repair="write a duration such as `0s`, `90m` or `2h`, or `auto`",
+            check=lambda ms, _: offset_problem(ms) if ms != AUTO else None,
             layered=True,
             owns_schedule=True,
             elsewhere=_v1_only("offset"),
@@ -390,7 +392,7 @@ _OF_LAYERS: Final = tuple(field for field in PORTFOLIO_FIELDS.fields if field.la
 
 
 def _strays(fields: tuple[FieldSpec, ...], say: Callable[[FieldSpec], str], *, words: bool = False) -> dict[str, str]:
-    """Return what is said of each field that does not belong here, by its name, or by every word for it, too."""
+    """Return what to say about each field that does not belong here, by its name, or by all words for it as well."""
     return {plain_word(word): say(field) for field in fields for word in (field.name, *(field.words if words else ()))}
 
 
@@ -589,7 +591,7 @@ AUTOMATION_FIELDS: Final = FieldTable(
 
 
 class Pair(Struct, frozen=True, eq=False):
-    """A rule about two fields of a portfolio, whichever layers they come from: what is wrong, given both values."""
+    """A rule about two fields of a portfolio, whichever layers they come from; it says what is wrong with the two."""
 
     fields: tuple[FieldSpec, FieldSpec]
     problem: Callable[[Any, Any], Complaint | None]
@@ -617,7 +619,7 @@ def published_schema() -> dict[str, Any]:
 
 
 def _unfit_clauses() -> list[dict[str, Any]]:
-    """Return what refuses each field that a portfolio can't have beside its own `api`."""
+    """Return the schema clauses that refuse the fields which a portfolio can't have with its `api`."""
     return [
         {
             "if": {"properties": {"api": {"const": api.value}}, "required": ["api"]},

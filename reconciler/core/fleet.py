@@ -1,9 +1,10 @@
 """Which declared portfolios a command is about, what one look at the fleet found, and how much of it is declared.
 
-In: the desired portfolios and a :class:`Selection`, in which an id or group that does not exist is an error: a mistyped
-target must never read as "no changes". Live portfolios, the list of v2 portfolios where one was read, and v1 portfolios
-that somebody named, because v1 lists none (API facts §7). Out: those selected, still sorted; a :class:`Fleet` or a
-:class:`Coverage`: what is unmanaged, and whether that is all there is. A list that ends early never counts as whole.
+In: the desired portfolios and a :class:`Selection`; also live portfolios, the list of v2 portfolios if it was read, and
+v1 portfolios that somebody named, because v1 has no list (API facts §7). Out: the selected portfolios, still sorted; a
+:class:`Fleet` or a :class:`Coverage`, which say what is unmanaged and whether that is complete. An unknown id or group
+in a selection is an error, because a mistyped target must never look like "no changes". A list that ended early never
+counts as complete.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _TERM: Final = re.compile(r"(?P<key>[A-Za-z0-9][A-Za-z0-9_./-]*)(?P<negated>!?)=
 
 class Term(Struct, frozen=True):
     """One condition of ``--select``: the ``group``, the ``name`` (a pattern with ``*`` and ``?``) or a label has this
-    value; ``negated``: it has not."""
+    value; if ``negated``, it has another value or none."""
 
     key: str
     value: str
@@ -62,9 +63,9 @@ def parse_term(text: str) -> Term:
 
 
 class Selection(Struct, frozen=True, kw_only=True):
-    """What was asked for; empty tuples mean everything. All of them narrow: what is selected must pass each.
+    """What was asked for; empty tuples mean everything. A portfolio is selected if it passes all four.
 
-    ``terms`` are conditions as they are written, but for ``group=NAME``, which stands in ``groups`` without its key.
+    ``terms`` are the conditions as they are written, except ``group=NAME``, of which ``groups`` holds the names.
     """
 
     targets: tuple[str, ...] = ()
@@ -74,13 +75,13 @@ class Selection(Struct, frozen=True, kw_only=True):
 
     @property
     def everything(self) -> bool:
-        """Whether nothing is left out."""
+        """Whether everything is selected."""
         return self == EVERYTHING
 
     def passes(self, address: str, one: Desired | None) -> bool:
-        """Whether a portfolio passes, or with ``None`` a strategy, which no condition fits.
+        """Whether a portfolio is selected. ``None`` stands for a strategy, which fits no condition.
 
-        Of several conditions with one key any will do; those that are negated must all hold.
+        Of several conditions with the same key, one must fit; of those that are negated, all must hold.
         """
         if (self.targets and address not in self.targets) or address in self.excludes:
             return False
@@ -187,23 +188,23 @@ def _nearest(name: str, known: Collection[str], title: str) -> str:
 _MOST_LISTED: Final = 8
 _TOO_MANY_MISSING: Final = 3
 SINGLY: Final = 20
-"""Up to this many selected v2 portfolios are read one by one: the list of all may take many more calls."""
+"""Up to this many selected v2 portfolios are read one by one. Reading the list of all may take many more calls."""
 
 
 class Listing(StrEnum):
-    """Whether the service listed its portfolios, so that those nobody declared are known."""
+    """Whether the service listed its portfolios, so that the undeclared ones are known."""
 
     NONE = "none"
-    """Nobody asked: v1 has no list (API facts §7), or only some portfolios were selected."""
+    """No list was read: v1 has none (API facts §7), or only some portfolios were selected."""
     COMPLETE = "complete"
     INCOMPLETE = "incomplete"
-    """It was asked for, but could not be read or understood as a whole: nobody knows what is unmanaged."""
+    """The list could not be read or understood completely, so nobody knows what is unmanaged."""
 
 
 class Unmanaged(Struct, frozen=True, kw_only=True):
     """A portfolio that the service lists and no file declares. Server text in here is already harmless.
 
-    ``strategy`` is its strategy's id, ``None`` where the service names none.
+    ``strategy`` is its strategy's id, ``None`` if the service names none.
     """
 
     id: SavedPortfolioId
@@ -213,7 +214,7 @@ class Unmanaged(Struct, frozen=True, kw_only=True):
 
 
 def asks_for_list(versions: Iterable[ApiVersion], *, whole: bool) -> bool:
-    """Whether reading portfolios of these versions takes the list of v2; ``whole``: nothing was selected away."""
+    """Whether the list of v2 is read for portfolios of these versions; ``whole`` means that all are selected."""
     return sum(version.can.lists for version in versions) > (0 if whole else SINGLY)
 
 
@@ -224,15 +225,15 @@ def mostly_missing(live: Collection[Live]) -> bool:
 
 
 def leaves_unmanaged(unmanaged: Sequence[Unmanaged], listing: Listing) -> bool:
-    """Whether portfolios are live that no file declares, or nobody knows that there are none."""
+    """Whether portfolios are live that no file declares, or might be as far as we know."""
     return bool(unmanaged) or listing is not Listing.COMPLETE
 
 
 class PortfolioList(Struct, frozen=True, kw_only=True):
     """The v2 portfolios that the service lists, keyed and sorted by id; archived ones never are (API facts §7).
 
-    ``failure`` is why the list ends early, ``None`` where it does not. ``unreadable`` counts rows that name no
-    portfolio, and pages that leave open whether more follow.
+    ``failure`` is why the list ended early, ``None`` if it did not. ``unreadable`` counts rows that name no portfolio,
+    and pages that don't say whether more follow.
     """
 
     rows: Mapping[PortfolioId, Live] = field(default_factory=dict)
@@ -241,25 +242,25 @@ class PortfolioList(Struct, frozen=True, kw_only=True):
 
     @property
     def complete(self) -> bool:
-        """Whether a portfolio that is not in here is not listed at all."""
+        """Whether the list is complete, so that a portfolio that is not in here is not listed at all."""
         return self.failure is None and not self.unreadable
 
     @property
     def listing(self) -> Listing:
-        """The same as a word."""
+        """Whether the list is complete, as a word."""
         return Listing.COMPLETE if self.complete else Listing.INCOMPLETE
 
     def enrolled(self, strategy: str) -> int | None:
-        """Return how many portfolios of the list mirror a strategy.
+        """Return how many portfolios of the list are enrolled in a strategy.
 
-        ``None`` where the list is not complete, and where a row names no strategy: it may be that one.
+        ``None`` if the list is not complete, or if a row names no strategy, because that row may belong to this one.
         """
         if not self.complete or any(live.strategy is None for live in self.rows.values()):
             return None
         return sum(live.strategy == strategy for live in self.rows.values())
 
     def running(self, strategy: str) -> int | None:
-        """Return how many of those are active; ``None`` where the state of any of them is not known."""
+        """Return how many of those are active; ``None`` if the state of any of them is not known."""
         if self.enrolled(strategy) is None:
             return None
         states = [live.status for live in self.rows.values() if live.strategy == strategy]
@@ -268,9 +269,10 @@ class PortfolioList(Struct, frozen=True, kw_only=True):
 
 
 class Fleet(Struct, frozen=True, kw_only=True):
-    """``live`` holds every portfolio that was asked for, keyed and sorted by id; a failed read has its place too.
+    """What one look at the service found. ``live`` holds every portfolio that was asked for, even if its read failed,
+    keyed and sorted by id.
 
-    ``listed`` is the list of v2 portfolios, ``None`` where nobody asked for one.
+    ``listed`` is the list of v2 portfolios, ``None`` if it was not read.
     """
 
     live: Mapping[PortfolioId, Live]
@@ -290,7 +292,7 @@ class Fleet(Struct, frozen=True, kw_only=True):
 
 
 class StrategyCoverage(Struct, frozen=True):
-    """One strategy of the list, ``None`` for portfolios without one; ``declared`` says whether its cadence is."""
+    """One strategy in the list; its id is ``None`` for portfolios without one. ``declared`` is about its cadence."""
 
     strategy: str | None
     listed: int
@@ -299,7 +301,8 @@ class StrategyCoverage(Struct, frozen=True):
 
 
 class Coverage(Struct, frozen=True, kw_only=True):
-    """Both sides. ``named`` holds the v1 portfolios that were named and are not declared, as read; sorted by id.
+    """What is declared and what is live. ``named`` holds the v1 portfolios that were named but are not declared, as
+    read, sorted by id.
 
     ``named_declared`` counts those that were named and are declared.
     """
@@ -312,9 +315,9 @@ class Coverage(Struct, frozen=True, kw_only=True):
 
     @property
     def unmanaged(self) -> tuple[tuple[ApiVersion, Unmanaged], ...]:
-        """Live and not declared: of the list, and of what was named. Sorted by id.
+        """What is live and not declared, from the list and from what was named, sorted by id.
 
-        Unlike a plan, it names what a list that ends early holds: that much is true, and the list says so.
+        Unlike a plan, it uses a list that ended early, too: the rows are true, and the page says that more may exist.
         """
         known = {i: live for i, live in self.named.items() if live.status.was_seen}
         # The same portfolio may be automated by v1 and by v2 independently, so it counts once for each.
@@ -324,19 +327,19 @@ class Coverage(Struct, frozen=True, kw_only=True):
 
     @property
     def unread(self) -> tuple[Live, ...]:
-        """What was named and could not be read, or is not there."""
+        """What was named but could not be read, or does not exist."""
         return tuple(live for live in self.named.values() if not live.status.was_seen)
 
     @property
     def unlisted(self) -> tuple[PortfolioId, ...]:
-        """Declared on v2 and not in the list: archived, another tenant's or gone (API facts §3.2)."""
+        """What is declared on v2 but not listed: archived, another tenant's, or gone (API facts §3.2)."""
         if not self.listed.complete:
             return ()
         return tuple(i for i, one in self.declared.items() if one.api.can.lists and i not in self.listed.rows)
 
     @property
     def leaves_unmanaged(self) -> bool:
-        """Whether something is live that no file declares, or nobody knows that there is nothing."""
+        """Whether something is live that no file declares, or might be as far as we know."""
         return leaves_unmanaged([one for _, one in self.unmanaged], self.listed.listing) or bool(self.unread)
 
     def count_declared(self, api: ApiVersion) -> int:

@@ -1,7 +1,7 @@
-"""The kinds of values that files may hold: how each looks in a schema, how it is read and written, what is said of it.
+"""The kinds of values that files may hold, called forms: the schema of each, how it is read and written, its messages.
 
-In: a value of a file, or a bound. Out: forms, which the tables of fields are made of (:mod:`reconciler.core.tables`),
-and the words for a value that does not keep to its form. Knows no field, no file and no YAML.
+In: a value of a file, or a bound. Out: forms, from which the tables of fields are made (:mod:`reconciler.core.tables`),
+and the words for a value that does not fit its form. This module knows no field, no file and no YAML.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.core.diagnostics import Severity
 from reconciler.core.text import (
@@ -47,12 +48,13 @@ def no_guess(_value: object, _written: str) -> str:
 
 
 class Form(Struct, frozen=True, eq=False, kw_only=True):
-    """One kind of value that is no mapping: its part of the schema, its name, how it is read and written.
+    """One kind of value other than a mapping: its schema, its name, how it is read and written.
 
-    ``noun`` is what people call it, with its article. ``read`` makes the value that the program uses of one that keeps
-    to ``schema``; ``write`` is the way back, to the text in YAML. ``guess`` returns a repair for a wrong value and the
-    text it is written as, ``""`` where it has none; ``near`` allows a guess at the nearest word of an enumeration.
-    ``wrong`` says what is wrong with a value where "is not" and the noun would be too little.
+    ``noun`` is what people call it, with its article. ``read`` turns a value that fits ``schema`` into the one that the
+    program uses; ``write`` turns that back into the text in YAML. ``guess`` gets a wrong value and its text in the
+    file, and returns a repair, or ``""`` if it has none; ``near`` lets it suggest the nearest word of an enumeration.
+    ``wrong`` says what is wrong with a value, for cases in which "is not" and the noun would say too little. ``beyond``
+    is what an editor says besides of a number that is out of bounds.
     """
 
     noun: str
@@ -62,6 +64,7 @@ class Form(Struct, frozen=True, eq=False, kw_only=True):
     guess: Callable[[object, str], str] = no_guess
     near: bool = False
     wrong: Callable[[object, str], Complaint] | None = None
+    beyond: str = ""
 
 
 _LONGEST_SHOWN: Final = 60
@@ -69,7 +72,7 @@ _SECRET: Final = re.compile(r"gldr_|://[^\s/]*@", re.IGNORECASE)
 
 
 def shown_value(value: object, written: str = "") -> str:
-    """Return a value as it is ``written``, else as YAML would write it: harmless and short, never what may be a key."""
+    """Return a value as it is ``written``, else as YAML would write it; short, harmless, and never a possible key."""
     match value:
         case None:
             return "null"
@@ -136,7 +139,7 @@ def _no_text(value: object, written: str) -> Complaint:
 
 
 def label_form(*, longest: int = LONGEST_LABEL, without: str = "", why: str = "") -> Form:
-    """Return the form of one line of visible text that does not hold ``without``; ``why`` says why not."""
+    """Return the form of one line of visible text. It must not hold ``without``; ``why`` says what that is."""
     escaped = without.replace("[", r"\[")  # no more than that: editors read the pattern, too, and know fewer escapes
     unlike = rf"(?!.*{escaped})" if without else ""
 
@@ -157,7 +160,7 @@ def label_form(*, longest: int = LONGEST_LABEL, without: str = "", why: str = ""
 
 
 def word_form(noun: str, words: type[StrEnum], *, guess: Callable[[object, str], str] = no_guess, near: bool) -> Form:
-    """Return the form of one of these words; ``near`` allows a guess at the nearest of them."""
+    """Return the form of one of these words; ``near`` allows it to suggest the nearest of them."""
     known = {word.value: word for word in words}
 
     def meant(value: object, written: str) -> str:
@@ -196,9 +199,9 @@ def number_form(noun: str, *, least: int, most: int, whole: bool = False) -> For
 
 
 def duration_form(*, least: int = 0, most: int) -> Form:
-    """Return the form of a duration in this range of milliseconds; the range holds for bare numbers alone.
+    """Return the form of a duration in this range of milliseconds. Its schema checks the range of bare numbers only.
 
-    Text is compared with it by the field's ``check``: no schema can.
+    No schema can do that for a duration written as text; the field's ``check`` does.
     """
 
     def fits(text: str) -> bool:
@@ -231,16 +234,52 @@ def duration_form(*, least: int = 0, most: int) -> Form:
         read=milliseconds,
         write=format_duration,
         guess=guess,
+        beyond="; a bare number is milliseconds",
     )
 
 
+AUTO: Final = "auto"
+"""What an offset may be instead of a duration: made of the portfolio's id (:func:`auto_offset`)."""
+
+
+def offset_form(*, most: int) -> Form:
+    """Return the form of an offset: a duration, or :data:`AUTO`, which is read as it is."""
+    form = duration_form(most=most)
+
+    def guess(value: object, written: str) -> str:
+        return f"write `{AUTO}`" if written.strip().lower() == AUTO else form.guess(value, written)
+
+    return replace(
+        form,
+        noun="a duration or `auto`",
+        schema={**form.schema, "pattern": _DURATION.replace("(?:", f"(?:{AUTO}|", 1)},
+        read=lambda value: AUTO if value == AUTO else milliseconds(value),
+        write=lambda value: AUTO if value == AUTO else format_duration(value),
+        guess=lambda value, written: (
+            f"write `{AUTO}`" if written.strip().lower() == AUTO else form.guess(value, written)
+        ),
+    )
+
+
+def auto_offset(portfolio: str, interval_ms: int) -> int:
+    """Return the offset in milliseconds that `auto` is for a portfolio: the same on every machine and for ever.
+
+    The first 8 bytes of the SHA-256 of its id, as a big-endian number, modulo the whole minutes of the interval: so
+    portfolios of one interval are spread evenly over its minutes.
+    """
+    from hashlib import sha256
+
+    minutes = interval_ms // MINUTE_MS
+    return int.from_bytes(sha256(portfolio.encode("ascii")).digest()[:8], "big") % minutes * MINUTE_MS
+
+
 def milliseconds(value: Any) -> int:
-    """Return the milliseconds of a duration that keeps to the schema's pattern; 1.0 counts as an integer."""
+    """Return the milliseconds of a duration that fits the schema's pattern; 1.0 counts as an integer."""
     return parse_duration(int(value) if isinstance(value, float) else value)
 
 
 def _other_spelling(written: str, fits: Callable[[str], bool]) -> str:
-    """Return a repair for what is nearly a duration; never one that would be refused itself."""
+    """Return a repair for what is nearly a duration, but only one that would be accepted."""
     text = written.lower()
     if clock := _CLOCK.fullmatch(text):
         hours, minutes = int(clock[1]), int(clock[2])
@@ -260,7 +299,7 @@ def _other_spelling(written: str, fits: Callable[[str], bool]) -> str:
 
 
 def range_check(form: Form) -> Callable[[Any, dt.date], Complaint | None]:
-    """Return the check that a duration that was read, written as text or not, lies in the range of its form."""
+    """Return a check that a duration lies in the range of its form, whether it was written as text or not."""
     least, most = form.schema["minimum"], form.schema["maximum"]
 
     def check(ms: int, _today: dt.date) -> Complaint | None:

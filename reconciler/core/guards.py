@@ -1,6 +1,6 @@
 """Limits: those that Glider sets on a schedule, and those that a team sets on one apply.
 
-In: the limits in force, changes, and the numbers a person allowed. Out: what is over a limit. The limits
+In: the limits in force, changes, and the numbers that a person allowed. Out: which limits are exceeded. The limits
 depend on the direction, because stopping trades is less dangerous than starting them.
 """
 
@@ -28,10 +28,10 @@ ETHEREUM_MIN_INTERVAL_MS: Final = DAY_MS
 
 
 class Limit(Struct, frozen=True):
-    """A number of portfolios, or a share of the managed ones; exactly one of the two is set.
+    """A number of portfolios (``count``), or a percentage of the managed ones; exactly one of the two is set.
 
-    ``percent`` is 0 to 100. ``floor`` is what any positive share lets through, however small the fleet. ``text`` is the
-    limit as written, for messages.
+    ``percent`` is 0 to 100. ``floor`` is the number that any percentage above 0 allows, however small the fleet.
+    ``text`` is the limit as written, for messages.
     """
 
     text: str
@@ -40,7 +40,7 @@ class Limit(Struct, frozen=True):
     floor: int = 1
 
     def allows(self, managed: int) -> int:
-        """Return how many of ``managed`` portfolios may go, a share rounded down but not under its floor.
+        """Return how many of ``managed`` portfolios may change; a percentage is rounded down, but not below the floor.
 
         Without a floor small fleets would be stuck: 10 % of three portfolios is none of them.
         """
@@ -51,13 +51,13 @@ class Limit(Struct, frozen=True):
 
 
 HANDFUL: Final = Limit("10%, at least 5", percent=10, floor=5)
-"""The default for starts and resumes: a larger number at once is more likely a mistake than intended."""
+"""The default for starts and resumes: more at once is more likely a mistake than intended."""
 HALF: Final = Limit("50%, at least 10", percent=50, floor=10)
-"""The default for schedules: a slip in the defaults or in a group would change most of a fleet."""
+"""The default for schedules: a mistake in the defaults or in a group would change most of a fleet."""
 
 
 class Guards(Struct, frozen=True):
-    """The limits in force; ``None`` where a verb has none. Pausing is never hindered unless somebody declares it."""
+    """The limits in force; ``None`` if a verb has none. Pausing is not limited unless somebody declares a limit."""
 
     max_start: Limit | None = HANDFUL
     max_resume: Limit | None = HANDFUL
@@ -72,11 +72,12 @@ class Guards(Struct, frozen=True):
 
 
 def check_guards(changes: Sequence[Change], guards: Guards | None, *, managed: int) -> tuple[Excess, ...]:
-    """Return what is over a limit, in the order of :class:`~reconciler.core.plan.Guarded`; nothing without ``guards``.
+    """Return the limits that are exceeded, in the order of :class:`~reconciler.core.plan.Guarded`; none without
+    ``guards``.
 
-    ``managed`` is the size of the whole declared fleet, whatever was selected. A portfolio is enrolled in one strategy,
-    so the reaches of cadences add up. A slower cadence means less trading, so it does not count; one that replaces an
-    unknown cadence does. A reach that is not known is over any limit.
+    ``managed`` is the size of the whole declared fleet, whatever was selected. A portfolio is enrolled in one strategy
+    only, so the reaches of cadences are added up. A slower cadence means less trading, so it does not count; one that
+    replaces an unknown cadence does. A reach that is not known exceeds any limit.
     """
     if guards is None:
         return ()
@@ -97,7 +98,7 @@ def check_guards(changes: Sequence[Change], guards: Guards | None, *, managed: i
 
 
 def still_over(over: tuple[Excess, ...], allowed: Mapping[Guarded, Allowed]) -> tuple[Excess, ...]:
-    """Return what of a plan's excesses the numbers that a person named do not allow."""
+    """Return those of a plan's excesses that the numbers named by a person do not allow."""
     return tuple(excess for excess in over if not _allows(allowed.get(excess.guarded), excess.planned))
 
 

@@ -1,8 +1,8 @@
-"""A write as it is announced, and what a read after it shows: the evidence by which a write is believed.
+"""A write as it is announced, and what a later read shows of it.
 
-In: nothing but values. Out: :class:`Intent` (what is to be sent, and what stood there before), and the
-:class:`Effect` that a later read shows of it. Two readers use the same rules: an apply whose answer was lost, and the
-next command that finds the intent of a process that died.
+In: nothing but values. Out: :class:`Intent` (what will be sent, and what was there before), and the :class:`Effect`
+that a later read shows. Two readers use these rules: an apply that lost the answer to its write, and the next command,
+if it finds the intent of a process that died.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Call(StrEnum):
-    """A call that changes something; the word stands in the journal and in reports."""
+    """A call that changes something; journal and reports use this word for it."""
 
     START = "start"
     PAUSE = "pause"
@@ -30,11 +30,11 @@ class Call(StrEnum):
     REBALANCE = "rebalance"
     """Runs the portfolio once; it leaves state and schedule as they are."""
     SET_CADENCE = "set-cadence"
-    """Sets a strategy's cadence, and so that of every enrolled portfolio."""
+    """Sets a strategy's cadence, and so the cadence of every enrolled portfolio."""
 
 
 class WriteOutcome(StrEnum):
-    """What is known of a write that was announced; the word stands in the journal."""
+    """What is known of a write that was announced; the journal uses this word for it."""
 
     CONFIRMED = "confirmed"
     """A good answer came."""
@@ -47,20 +47,20 @@ class WriteOutcome(StrEnum):
     NOT_SENT = "not_sent"
     """It was announced and then not sent: the look before it had become too old."""
     UNKNOWN = "unknown"
-    """It may have taken effect or not."""
+    """Nobody can tell whether it took effect."""
 
 
 NO_EFFECT = frozenset({WriteOutcome.UNSEEN, WriteOutcome.FAILED, WriteOutcome.NOT_SENT})
-"""The outcomes by which a write is known to have changed nothing."""
+"""With these outcomes, a write is known to have changed nothing."""
 TOOK_EFFECT = frozenset({WriteOutcome.CONFIRMED, WriteOutcome.SEEN})
 
 
 class Before(Struct, frozen=True, kw_only=True):
-    """What the look before a write showed, as far as a later read is compared with it.
+    """What the look before a write showed: the values that a later read is compared with.
 
-    ``status`` is the portfolio's. ``pause_reason`` is that of the pause a resume is to lift, and ``due_ms`` the time at
-    which a v2 portfolio was due, paused or not (UTC epoch milliseconds). ``runs`` holds the ids of the newest
-    rebalances, ``None`` where the service lists none.
+    ``status`` is the portfolio's. ``pause_reason`` is the reason of the pause that a resume will lift. ``due_ms`` is
+    the time at which a v2 portfolio was due, paused or not (UTC epoch milliseconds). ``runs`` holds the ids of the
+    newest rebalances, ``None`` if the service has no list of them.
     """
 
     status: Status | None = None
@@ -73,12 +73,11 @@ class Before(Struct, frozen=True, kw_only=True):
 
 
 class Intent(AtStart, frozen=True, kw_only=True):
-    """One write as it is announced. ``token`` tells it from every other write, and stands in the mark of a pause.
+    """One write as it is announced. ``token`` tells it from every other write, and is in the mark of a pause.
 
-    ``interval_ms`` and ``offset_ms`` are the schedule that its change wants, sent by a start and an update.
-    ``reason`` is sent with a pause or resume on v1. ``is_step`` says that the write only prepares the one that its
-    change is about: the new schedule before a resume or after a start. ``halt`` is the id of the halt that a pause is
-    part of.
+    ``interval_ms`` and ``offset_ms`` are the schedule that its change wants; a start and an update send them.
+    ``reason`` is sent with a pause or resume on v1. ``is_step`` says that the write is not the main one of its change:
+    it sets the schedule before a resume or after a start. ``halt`` is the id of the halt that a pause is part of.
     """
 
     address: Address
@@ -104,7 +103,7 @@ class OpenIntent(Struct, frozen=True, kw_only=True):
 
 
 class LastWrite(Struct, frozen=True, kw_only=True):
-    """A write that counts: it took effect, or ``took_effect`` is false and it may have.
+    """The last write that counts. It took effect, or, if ``took_effect`` is false, it may have.
 
     ``at_ms`` is when it was announced, UTC epoch milliseconds. ``cadence`` is what a write to a strategy set, ``halt``
     the id of the halt that a pause was part of.
@@ -124,9 +123,9 @@ class Effect(StrEnum):
     SHOWN = "shown"
     """It took effect."""
     UNCHANGED = "unchanged"
-    """It had no effect: what stood there before still does."""
+    """It had no effect: everything is as before."""
     SOMEBODY_ELSES = "somebody_elses"
-    """What was wanted is there, but nothing shows that this write brought it about."""
+    """What was wanted is there, but nothing shows that this write did it."""
     OPEN = "open"
     """The read can't tell."""
 
@@ -134,9 +133,9 @@ class Effect(StrEnum):
 def effect_on_portfolio(intent: Intent, live: Live, *, answered: bool) -> Effect:
     """Return what a read of a portfolio shows of a write to it.
 
-    ``answered`` says that the write had a good answer. Only then is a pause believed that carries no proof of its own:
-    one without any reason on v1, and one on v2 that left the due time as it was before (API facts §1.3: a person's
-    resume moves it). A pause that is merely there is somebody else's.
+    ``answered`` says that the write had a good answer. Only then do two kinds of pauses count as ours that carry no
+    proof themselves: on v1 one without any reason, and on v2 one that left the due time as it was before (a person's
+    resume moves it, API facts §1.3). Any other pause without proof is somebody else's.
     """
     match intent.call:
         case Call.PAUSE:
@@ -160,7 +159,7 @@ def effect_on_portfolio(intent: Intent, live: Live, *, answered: bool) -> Effect
 def _effect_of_pause(intent: Intent, live: Live, *, answered: bool) -> Effect:
     before = intent.before
     if live.status is Status.ACTIVE:
-        # Without reasons, a moved due time means that a person resumed, perhaps after our pause: so nothing is proven.
+        # Without reasons, a moved due time means that a person resumed, perhaps after our pause. So nothing is proven.
         moved = not intent.api.can.keeps_reason and not is_our_due(
             live.next_run_ms, before_ms=before.due_ms, interval_ms=before.interval_ms
         )
@@ -176,9 +175,10 @@ def _effect_of_pause(intent: Intent, live: Live, *, answered: bool) -> Effect:
 
 
 def is_the_same_pause(intent: Intent, live: Live) -> bool:
-    """Whether a read proves that the very pause is still in force that a resume was to lift.
+    """Whether a read proves that the pause which a resume was meant to lift is still in force, and not a later one.
 
-    By our token in its reason on v1, by the due time on v2: the words of a reason alone can come again.
+    On v1, our token in its reason proves it, and on v2 the due time. The same words in a reason don't: somebody may
+    use them again.
     """
     before = intent.before
     if live.status is not Status.PAUSED:
@@ -190,7 +190,8 @@ def is_the_same_pause(intent: Intent, live: Live) -> bool:
 
 
 def _effect_of_update(intent: Intent, live: Live) -> Effect:
-    """An update shows only where the service returns the schedule, and that may be one that somebody else set."""
+    """Return what a read shows of an update. It shows something only if the service returns the schedule, and even then
+    somebody else may have set it."""
     if live.interval_ms is None:
         return Effect.OPEN
     found = (live.interval_ms, live.offset_ms)
@@ -200,7 +201,7 @@ def _effect_of_update(intent: Intent, live: Live) -> Effect:
 
 
 def effect_on_strategy(intent: Intent, live: StrategyLive) -> Effect:
-    """Return what a read of a strategy shows of a write to it: a cadence proves itself wherever it can be read."""
+    """Return what a read of a strategy shows of a write to it. If the cadence can be read, that is proof enough."""
     if live.status is not StrategyStatus.FOUND:
         return Effect.OPEN
     if live.cadence is intent.cadence:
@@ -209,7 +210,7 @@ def effect_on_strategy(intent: Intent, live: StrategyLive) -> Effect:
 
 
 def new_run(intent: Intent, recent: RecentRebalances) -> Rebalance | None:
-    """Return the newest rebalance that was not there before the write, ``None`` where none is seen."""
+    """Return the newest rebalance that was not there before the write; ``None`` if there is none."""
     if intent.before.runs is None or not recent.listed:
         return None
     return next((one for one in recent.rebalances if one.id not in intent.before.runs), None)

@@ -1,9 +1,10 @@
-"""Live state as a file: what one look at the service found, to be planned from later and elsewhere, without a key.
+"""The live file: what one look at the service found, so that a plan can be made from it later, without a key.
 
-In: what was read of portfolios, of the list of v2 and of strategies, and our records of it; or text. Out: the other, or
-an error that says what to do. It holds all that a plan needs and nothing that an apply could trust: it says when it was
-read (``as_of``), and a plan made from it is for reading only. No key is in it. A file from elsewhere may hold anything:
-every value has the type and the bounds that a read of the service gives it, and every text is made harmless.
+In: what was read of portfolios, of the list of v2 and of strategies, with our records about them; or the file's text.
+Out: the text, or these values, or an error that says what to do. The file holds all that a plan needs, and the time of
+the look (``as_of``). A plan made from it is for reading only, since an apply could not trust it. The file holds no key.
+One from elsewhere may hold anything, so each value must have the type and bounds of a value that the service sends, and
+every text is made harmless.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class LiveFile(Struct, frozen=True, kw_only=True):
     """One look at one service. Every mapping is keyed by portfolio id, or by strategy id, and sorted by it.
 
     ``as_of_ms`` is the time before the first read, UTC epoch milliseconds: nothing in here is older. ``versions`` says
-    on which API each portfolio was read. ``listed`` is the list of v2 portfolios, ``None`` where nobody read one.
+    on which API each portfolio was read. ``listed`` is the list of v2 portfolios, ``None`` if it was not read.
     ``records``, ``pauses`` (tokens), ``triggers`` (rebalances asked for in the 24 hours before) and ``cadences`` hold
     what the journal knew of the portfolios and strategies in here, and of no other; ``journal`` says whether it could
     know anything.
@@ -69,10 +70,10 @@ class LiveFile(Struct, frozen=True, kw_only=True):
     journal: JournalState = JournalState.IN_USE
 
     def fleet_of(self, desired: Mapping[PortfolioId, Desired], *, whole: bool) -> Fleet:
-        """Return what reading these portfolios would have found; ``whole`` says that nothing was selected away.
+        """Return what reading these portfolios would have found; ``whole`` says that all declared ones are selected.
 
-        One that is not in here, or was read on the other API, is ``NOT_READ``, which blocks. The list counts where a
-        look at the service would have asked for it, so that the plan is the same one.
+        A portfolio that is not in here, or was read on the other API, is ``NOT_READ``, which blocks. The list is used
+        only if a look at the service would have read it, so that the plan is the same.
         """
         asked = asks_for_list((one.api for one in desired.values()), whole=whole)
         return Fleet(live={i: self._live_of(one) for i, one in desired.items()}, listed=self.listed if asked else None)
@@ -96,14 +97,14 @@ class _Row(Live, frozen=True, kw_only=True):
 
 
 class _Portfolio(_Row, frozen=True, kw_only=True):
-    """One that was read; ``listed`` says that the list holds the very same: then it stands in the file once."""
+    """A portfolio that was read. ``listed`` says that the list holds the same values; then they are saved only once."""
 
     api: ApiVersion | None = None
     listed: bool = False
 
 
 class _List(Struct, frozen=True, kw_only=True):
-    """What the list holds beside the portfolios that were read, and whether it is the whole of it."""
+    """The rows of the list that were not saved as portfolios, and whether the list is complete."""
 
     portfolios: tuple[_Row, ...]
     failure: ApiError | None
@@ -156,7 +157,7 @@ def _row(found: LiveFile, live: Live) -> dict[str, Any]:
 
 
 def _is_row(found: LiveFile, live: Live) -> bool:
-    """Whether the list holds this very portfolio as it was read."""
+    """Whether the list holds this portfolio with the same values as the read."""
     version = found.versions.get(live.id)
     if found.listed is None or version is None or not version.can.lists:
         return False

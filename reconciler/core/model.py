@@ -1,4 +1,4 @@
-"""The two sides of a portfolio or strategy: what the files declare, what Glider shows, and what we remember.
+"""The values about a portfolio or strategy: what the files declare, what Glider shows, and what the journal remembers.
 
 In: nothing. Out: values and closed enums that every other module uses. Times are UTC epoch milliseconds. Text of
 the service in here is already harmless. Mappings of these values are keyed by id and sorted by it.
@@ -21,8 +21,8 @@ PortfolioId = NewType("PortfolioId", str)
 StrategyId = NewType("StrategyId", str)
 """Glider's id of a strategy; it keeps to the same pattern."""
 StrategyAddress = NewType("StrategyAddress", str)
-"""``strategies/ID``: how a strategy is named where portfolios are named by their id alone (plan, journal, flags).
-No portfolio id has a slash."""
+"""``strategies/ID``: names a strategy where a portfolio is named by its id alone (plan, journal, flags). No portfolio
+id has a slash, so the two can't be confused."""
 Address = PortfolioId | StrategyAddress
 """What a change, a result or a write is about: a portfolio by its id, a strategy as ``strategies/ID``."""
 
@@ -39,7 +39,7 @@ else:  # to msgspec both are one type: a text that keeps to this pattern
 
 
 def is_id(text: str) -> bool:
-    """Whether this may be the id of a portfolio or a strategy: nothing else may reach a URL."""
+    """Whether this can be the id of a portfolio or a strategy. Only such ids may get into a URL."""
     return _IS_ID.fullmatch(text) is not None
 
 
@@ -49,7 +49,7 @@ def address_of(strategy: StrategyId) -> StrategyAddress:
 
 
 def strategy_of(address: str) -> StrategyId | None:
-    """Return the strategy that an address names, ``None`` where it is a portfolio's id or no address."""
+    """Return the strategy that an address names; ``None`` if it is a portfolio's id, or not an address at all."""
     if not address.startswith(_FOLDER):  # nearly always a portfolio's id, and a plan asks this ten times for each
         return None
     name = address.removeprefix(_FOLDER)
@@ -59,12 +59,12 @@ def strategy_of(address: str) -> StrategyId | None:
 class Capabilities(Struct, frozen=True, kw_only=True):
     """What one of Glider's REST APIs can do. The core asks for these and never which version it is.
 
-    ``owns_schedule``: a portfolio has an interval and an offset of its own, can be started and be given another
-    schedule; else its cadence belongs to its strategy. ``keeps_reason``: the reason of a pause is stored and read back;
-    else a pause is told from the next by the time the portfolio was due. ``reads_schedule``: a read shows how often it
-    runs. ``lists``: the portfolios can be listed. ``lists_runs``: so can the runs of a portfolio, which is how one is
-    found whose answer was lost. ``has_scopes``: what a key may do is documented. ``has_two_paths``: a service may take
-    its writes by either of two sets of paths.
+    ``owns_schedule``: a portfolio has its own interval and offset, can be started, and can get another schedule;
+    otherwise its cadence belongs to its strategy. ``keeps_reason``: the reason of a pause is stored and can be read;
+    otherwise the time at which the portfolio was due tells one pause from the next. ``reads_schedule``: a read shows
+    how often it runs. ``lists``: the portfolios can be listed. ``lists_runs``: the runs of a portfolio can be listed,
+    so that a run can be found whose answer was lost. ``has_scopes``: it is documented what a key may do.
+    ``has_two_paths``: a service may take writes on either of two sets of paths.
     """
 
     owns_schedule: bool = False
@@ -80,12 +80,12 @@ _NOTHING: Final = Capabilities()
 
 
 class ApiVersion(StrEnum):
-    """Which of Glider's REST APIs a portfolio is managed by: one of them, never both (API facts §4.9)."""
+    """Which of Glider's REST APIs manages a portfolio: one of them, never both (API facts §4.9)."""
 
     can: Capabilities
 
     def __new__(cls, word: str, can: Capabilities = _NOTHING) -> ApiVersion:
-        """Make a member; the default is for type checkers alone, which read ``ApiVersion("v1")`` as a call of this."""
+        """Make a member. The default exists only for type checkers, which take ``ApiVersion("v1")`` for this call."""
         member = str.__new__(cls, word)
         member._value_ = word
         member.can = can
@@ -104,14 +104,14 @@ class Paths(StrEnum):
 
 
 class RunState(StrEnum):
-    """What a file may ask for."""
+    """The states that a file may declare."""
 
     ACTIVE = "active"
     PAUSED = "paused"
 
 
 class Verb(StrEnum):
-    """The action of a change, in the order in which people should read them: what makes trades comes first."""
+    """The action of a change, in the order in which people should read them: first those that make trades."""
 
     START = "start"
     RESUME = "resume"
@@ -129,7 +129,7 @@ class Cadence(StrEnum):
 
     @property
     def rank(self) -> int:
-        """The place among all cadences, from 0 for the most frequent; not all are documented in milliseconds."""
+        """The place among all cadences, 0 for the most frequent: not all of them have documented milliseconds."""
         return list(Cadence).index(self)
 
     @property
@@ -139,10 +139,10 @@ class Cadence(StrEnum):
 
 
 class Silence(Struct, frozen=True):
-    """A rule of advice (:class:`~reconciler.core.advice.Rule`) that is not to be reported, and why.
+    """A rule of advice (:class:`~reconciler.core.advice.Rule`) that must not be reported, and why.
 
-    ``address`` and ``span`` are where that is declared. One that stands in defaults or a group is shared by all
-    portfolios below.
+    ``address`` and ``span`` say where that is declared. A silence in defaults or a group holds for all portfolios that
+    inherit from it.
     """
 
     rule: str
@@ -174,24 +174,24 @@ class Origin(Struct, frozen=True, omit_defaults=True):
 
 
 class AtStart(Struct, frozen=True, kw_only=True):
-    """What a start sends besides the schedule: declared, planned and announced under the same names."""
+    """What a start sends besides the schedule. Files, plans and the journal use the same names for it."""
 
     run_on_start: bool = False
     """``runRebalanceImmediately``."""
 
 
 def at_start(holder: AtStart) -> dict[str, Any]:
-    """Return what of ``holder`` a start sends, by name."""
+    """Return the values of ``holder`` that a start sends, by name."""
     return {name: getattr(holder, name) for name in AtStart.__struct_fields__}
 
 
 class Desired(AtStart, frozen=True, kw_only=True):
-    """One portfolio as declared, after defaults and groups were laid under it.
+    """One portfolio as declared, with the values that it inherits from defaults and its group.
 
-    ``interval_ms`` or ``offset_ms`` is ``None`` where it is not declared, that is: not managed; on v2 they always are,
-    because a v2 portfolio's cadence belongs to its strategy. ``reason`` is sent with pause and resume where the API
-    takes one (v1). ``strategy`` is the one that a v2 portfolio shall be enrolled in; it is compared and never sent,
-    ``None`` where any is fine. ``until`` is an ISO date after which people are warned; it never resumes anything.
+    ``interval_ms`` or ``offset_ms`` is ``None`` if it is not declared, which means not managed. On v2 both always are
+    ``None``, because the cadence belongs to the strategy. ``reason`` is sent with pause and resume if the API takes one
+    (v1). ``strategy`` is the one that a v2 portfolio should be enrolled in: it is compared and never sent; ``None``
+    means that any is fine. ``until`` is an ISO date after which people are warned; it never resumes anything.
     """
 
     id: PortfolioId
@@ -200,6 +200,8 @@ class Desired(AtStart, frozen=True, kw_only=True):
     strategy: StrategyId | None = None
     interval_ms: int | None = None
     offset_ms: int | None = None
+    auto_offset: bool = False
+    """Whether ``offset_ms`` was made of the id, because the files say ``auto``."""
     name: str | None = None
     group: str | None = None
     chain: str | None = None
@@ -209,12 +211,12 @@ class Desired(AtStart, frozen=True, kw_only=True):
     """Sorted by key."""
     until: str | None = None
     hold_override: bool = False
-    """``hold: override``: resume it although somebody else paused it."""
+    """``hold: override`` is declared: resume it although somebody else paused it."""
     per_rebalance_usd: float | None = None
     """What one run costs, as declared: Glider publishes no price."""
     warn_above_usd_month: float | None = None
     silences: tuple[Silence, ...] = ()
-    """The rules of advice that are not to be reported, at most one a rule."""
+    """The rules of advice that must not be reported; at most one entry for each rule."""
     origin: Origin | None = None
 
 
@@ -228,7 +230,8 @@ class StrategyDesired(Struct, frozen=True, kw_only=True):
 
 
 class Status(StrEnum):
-    """What the service says (API facts §3.1, §3.2), closed: whatever else it says is ``UNKNOWN`` and blocks."""
+    """The status of a portfolio (API facts §3.1, §3.2). Any word of the service that is not in here is ``UNKNOWN``, and
+    blocks."""
 
     ACTIVE = "active"
     PAUSED = "paused"
@@ -243,11 +246,11 @@ class Status(StrEnum):
     UNREADABLE = "unreadable"
     """The read failed; ``Live.failure`` says how."""
     NOT_READ = "not_read"
-    """Nobody read it: the live file that is planned from does not hold it (:mod:`reconciler.core.livefile`)."""
+    """Nobody read it: the plan is made from a live file that lacks it (:mod:`reconciler.core.livefile`)."""
 
     @property
     def was_seen(self) -> bool:
-        """Whether a read found it, and so told anything of it."""
+        """Whether a read found the portfolio, so that something is known about it."""
         return self not in (Status.NOT_FOUND, Status.UNREADABLE, Status.NOT_READ)
 
 
@@ -265,11 +268,11 @@ class Live(Struct, frozen=True, kw_only=True):
 
     ``word`` is the status as the service spelled it. ``interval_ms`` and ``offset_ms`` are set only when the
     answer carried them, which v1 does not document (API facts §4.3). ``scheduled_ms`` holds the ``scheduledAt`` of
-    recent runs, newest first; on v2 the last rebalance alone. ``name``, ``strategy`` (its id) and ``strategy_name``
+    recent runs, newest first; on v2 only the last rebalance. ``name``, ``strategy`` (its id) and ``strategy_name``
     are read on v2 only.
 
-    ``schedule_id`` tells one schedule from the next. v2 has no such id; there, while a portfolio is paused, the time it
-    was last due stands in: every resume moves it (API facts §1.3), so it tells one pause from the next.
+    ``schedule_id`` tells one schedule from the next. v2 has no such id. There, while a portfolio is paused, the time at
+    which it was last due is used instead: every resume moves it (API facts §1.3), so it tells one pause from the next.
     """
 
     id: SavedPortfolioId
@@ -291,7 +294,7 @@ class Live(Struct, frozen=True, kw_only=True):
 
 
 class StrategyStatus(StrEnum):
-    """What is known of a strategy, closed: only ``FOUND`` carries a cadence."""
+    """What is known of a strategy. Only one that was ``FOUND`` has a cadence."""
 
     FOUND = "found"
     UNKNOWN = "unknown"
@@ -300,13 +303,13 @@ class StrategyStatus(StrEnum):
     UNREADABLE = "unreadable"
     """The read failed; ``StrategyLive.failure`` says how."""
     NOT_READ = "not_read"
-    """Nobody read it: the live file that is planned from does not hold it."""
+    """Nobody read it: the plan is made from a live file that lacks it."""
 
 
 class StrategyLive(Struct, frozen=True, kw_only=True):
     """One strategy as read. ``cadence`` is set exactly when it was ``FOUND``.
 
-    ``word`` is what stood where a documented cadence was expected; ``""`` where nothing stood.
+    ``word`` is what the answer had instead of a documented cadence; ``""`` if it had nothing.
     """
 
     id: Annotated[StrategyId, Meta(pattern=rf"\A{_ID}\Z")]
@@ -319,8 +322,8 @@ class StrategyLive(Struct, frozen=True, kw_only=True):
 class Record(Struct, frozen=True, kw_only=True):
     """What the service confirmed at our last write to a portfolio, as the journal remembers it.
 
-    A memory, not an observation. ``interval_ms`` and ``offset_ms`` are ``None`` where no answer of the service
-    ever confirmed one. ``confirmed_ms`` is when.
+    It is a memory, not an observation. ``interval_ms`` and ``offset_ms`` are ``None`` if no answer of the service ever
+    confirmed them. ``confirmed_ms`` is when that was.
     """
 
     state: RunState
@@ -331,10 +334,10 @@ class Record(Struct, frozen=True, kw_only=True):
     marked: bool = False
     """Whether the service showed our mark in the pause reason afterwards; see :mod:`reconciler.core.evidence`."""
     pause_reason: str | None = None
-    """The reason as the service showed it of our own pause, where it had changed the mark in it."""
+    """The reason of our own pause as the service showed it, if the service had changed the mark in it."""
     imported: str | None = None
-    """Set where the record comes from another journal's export: the token of the pause of ours that it tells of, empty
-    where there is none. Such a record counts only where live shows that token, or the record's schedule id."""
+    """Set if the record comes from another journal's export: the token of our pause that it tells of, or empty if it
+    tells of none. Such a record counts only if live shows that token, or the record's schedule id."""
 
 
 class Provenance(StrEnum):
@@ -360,4 +363,4 @@ class PausedBy(StrEnum):
     US = "us"
     OTHERS = "others"
     UNKNOWN = "unknown"
-    """Nothing shows whose it is: the service keeps no reason, and no record of ours is about this pause."""
+    """Nothing shows whose pause it is: the service keeps no reason, and our journal has no record of this pause."""

@@ -1,8 +1,8 @@
-"""The plan: what an apply will do, as a value. No callable, no client, no flag for a dry run in here.
+"""The plan: what an apply will do, as a value. It holds no callable, no client, and no flag for a dry run.
 
 In: nothing. Out: :class:`Plan` and its entries: changes, holds and blocks, of portfolios and of strategies alike. Every
 change holds what was observed (``before``) and what is wanted (``after``), so that an apply can tell whether it still
-means the same.
+fits.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from reconciler.core.text import plural
 
 
 class Field(StrEnum):
-    """What can be managed of a portfolio, and the ``SCHEDULE`` of a strategy; the order is the order of display."""
+    """The managed fields of a portfolio, and the ``SCHEDULE`` of a strategy, in the order of display."""
 
     STATE = "state"
     INTERVAL = "interval_ms"
@@ -76,7 +76,7 @@ class Risk(StrEnum):
     RUNS_AT_ONCE = "runs_at_once"
     """A rebalance starts with the call itself (``run_on_start``)."""
     TRADES_AGAIN = "trades_again"
-    """Trading begins or goes on; the first run may be due at once (API facts §1.3)."""
+    """The portfolio starts or resumes trading; its first run may be due at once (API facts §1.3)."""
     MORE_RUNS = "more_runs"
     """The interval gets shorter, or the cadence faster."""
     UNVERIFIED_WRITE = "unverified_write"
@@ -85,13 +85,13 @@ class Risk(StrEnum):
     """The offset is not managed, and not known or too long for the new interval: the service sets it to 0
     (API facts §1.1, V1.5)."""
     HOLD_OVERRIDDEN = "hold_overridden"
-    """Somebody else paused it, and somebody said to resume it all the same."""
+    """Somebody else paused it, and the files or a flag say to resume it all the same."""
     DUE_AT_ONCE = "due_at_once"
     """A resume on v2 makes a rebalance due at once (API facts §1.3)."""
     REACHES_PORTFOLIOS = "reaches_portfolios"
-    """A cadence holds for every enrolled portfolio, paused ones included, from the next cycle (API facts §1.3)."""
+    """From the next cycle, the cadence changes for every enrolled portfolio, paused ones included (API facts §1.3)."""
     REACH_UNKNOWN = "reach_unknown"
-    """It is not known how many portfolios that is."""
+    """It is not known how many portfolios the cadence reaches."""
 
 
 class BlockReason(StrEnum):
@@ -101,19 +101,19 @@ class BlockReason(StrEnum):
     ERROR_STATUS = "error_status"
     UNKNOWN_STATUS = "unknown_status"
     NO_SCHEDULE = "no_schedule"
-    """A v2 portfolio that Glider keeps no schedule for (API facts §3.2)."""
+    """A v2 portfolio for which Glider keeps no schedule (API facts §3.2)."""
     NOT_FOUND = "not_found"
     READ_FAILED = "read_failed"
     START_NEEDS_INTERVAL = "start_needs_interval"
     OFFSET_NEEDS_INTERVAL = "offset_needs_interval"
     UNVERIFIED = "unverified"
     NOT_READ = "not_read"
-    """Planned from a live file that does not hold it."""
+    """The plan is made from a live file that lacks it."""
     RUN_UNANSWERED = "run_unanswered"
-    """Its start would run at once, and an earlier request for a run may have begun one already."""
+    """Its start would run at once, although an earlier request may have begun a run already."""
     UNKNOWN_CADENCE = "unknown_cadence"
     BELOW_MAINNET_MINIMUM = "below_mainnet_minimum"
-    """Hourly, with a portfolio on ETH mainnet enrolled (API facts §6)."""
+    """An hourly cadence for a strategy that a portfolio on ETH mainnet is enrolled in (API facts §6)."""
 
 
 class JournalState(StrEnum):
@@ -121,7 +121,7 @@ class JournalState(StrEnum):
 
     IN_USE = "in_use"
     NEW = "new"
-    """It knows nothing of this service yet."""
+    """There is one, but it knows nothing of this service yet."""
     MISSING = "missing"
 
 
@@ -150,15 +150,15 @@ class Change(AtStart, frozen=True, kw_only=True):
     """One change of a portfolio, or of a strategy's cadence, which is an update.
 
     ``writes_schedule`` says whether interval and offset of ``after`` are sent. ``note`` is the declared reason, sent
-    with pause and resume on v1. ``pause_reason`` is the stored reason at planning time: a resume requires it.
-    On v2, which stores none, ``pause_id`` stands in (:class:`~reconciler.core.model.Live`, ``schedule_id``).
-    ``cadence_ms`` is the interval that a v2 portfolio has from its ``strategy`` (an id), to be shown: the change
-    does not set it, and it is not compared. ``since`` is the token of the last write to its state or schedule that the
-    journal knew before the first read, ``None`` for none: an apply whose journal knows of a later one finds the change
-    stale.
+    with pause and resume on v1. ``pause_reason`` is the stored reason when the plan was made: a resume requires the
+    same one. On v2, which stores none, ``pause_id`` is used instead (:class:`~reconciler.core.model.Live`,
+    ``schedule_id``). ``cadence_ms`` is the interval that a v2 portfolio has from its ``strategy`` (an id). It is only
+    shown; the change does not set it, and it is not compared. ``since`` is the token of the last write to its state or
+    schedule that the journal knew before the first read, ``None`` for none. If the journal knows a later write when the
+    plan is applied, the change is stale.
 
-    Of a strategy, ``reach`` is how many portfolios were enrolled when the plan was made, and ``running`` how many of
-    those were active; ``None`` where that is not known.
+    For a strategy, ``reach`` is how many portfolios were enrolled when the plan was made, and ``running`` how many of
+    those were active; ``None`` if that is not known.
     """
 
     id: SavedAddress
@@ -182,6 +182,8 @@ class Change(AtStart, frozen=True, kw_only=True):
     since: str | None = None
     reach: Count | None = None
     running: Count | None = None
+    auto_offset: bool = False
+    """Whether the offset of ``after`` was made of the id, because the files say ``auto``."""
 
     @property
     def of_strategy(self) -> StrategyId | None:
@@ -190,15 +192,15 @@ class Change(AtStart, frozen=True, kw_only=True):
 
     @property
     def may_run_more(self) -> bool:
-        """Whether portfolios run more often afterwards, or nobody knows that they do not."""
+        """Whether portfolios run more often afterwards, or might do so as far as we know."""
         return Risk.UNVERIFIED_WRITE in self.risks or Risk.MORE_RUNS in self.risks
 
 
 class Held(Struct, frozen=True, kw_only=True):
-    """Wanted active, but paused by somebody else: stays paused until a person says so.
+    """A portfolio that is declared active but was paused by somebody else. It stays paused until a person decides.
 
-    When it was paused is not known to anybody but the service; ``last_run_ms`` tells how long nothing has run.
-    ``paused_by`` is ``OTHERS`` where something shows that the pause is not ours, else ``UNKNOWN``.
+    Only the service knows when it was paused; ``last_run_ms`` tells how long nothing has run. ``paused_by`` is
+    ``OTHERS`` if something shows that the pause is not ours, else ``UNKNOWN``.
     """
 
     id: SavedPortfolioId
@@ -227,7 +229,7 @@ class Blocked(Struct, frozen=True, kw_only=True):
 
 
 class StrategyName(Struct, frozen=True, kw_only=True):
-    """A strategy that a portfolio follows, or shall follow; ``interval_ms`` is what it has from there, as read."""
+    """A strategy that a portfolio follows, or should follow. ``interval_ms`` is the interval it gives, as read."""
 
     strategy: str
     name: str | None = None
@@ -235,10 +237,10 @@ class StrategyName(Struct, frozen=True, kw_only=True):
 
 
 class Moved(Struct, frozen=True, kw_only=True):
-    """A v2 portfolio that follows another strategy than declared. No call of Glider's changes that, so nothing is done.
+    """A v2 portfolio that follows another strategy than declared. No call can change that, so nothing is done.
 
-    It may be paused like any other, which is a change; but it is not resumed, and as long as it follows the other
-    strategy it is not as declared. ``status`` is its live state.
+    It may be paused like any other, and that is a change. But it is not resumed, and it counts as different from what
+    is declared as long as it follows the other strategy. ``status`` is its live state.
     """
 
     id: SavedPortfolioId
@@ -252,7 +254,7 @@ class Moved(Struct, frozen=True, kw_only=True):
 
 
 class Unchanged(Struct, frozen=True, kw_only=True):
-    """Nothing to do. The schedule of a paused portfolio may differ: it is set with the resume, never before."""
+    """Nothing to do. The schedule of a paused portfolio may differ: it is written with the resume, never before."""
 
     unverified: bool = False
 
@@ -271,15 +273,15 @@ class Guarded(StrEnum):
 
 
 UNKNOWN: Final = "unknown"
-"""What ``--allow`` takes instead of a number where the number is not known."""
+"""What ``--allow`` takes instead of a number that is not known."""
 Allowed = int | Literal["unknown"]
 """What a person allowed by ``--allow``."""
 
 
 class Excess(Struct, frozen=True, kw_only=True):
-    """What a plan has more of than its limit lets through; ``limit`` is the limit as written.
+    """One guard that a plan exceeds; ``limit`` is the limit as written.
 
-    ``planned`` is ``None`` where nobody knows how many: that is over any limit.
+    ``planned`` is ``None`` if the number is not known, which exceeds any limit.
     """
 
     guarded: Guarded = field(name="verb")
@@ -288,7 +290,7 @@ class Excess(Struct, frozen=True, kw_only=True):
     limit: str
 
     def __str__(self) -> str:
-        """Return a sentence that ends in the flag that names the number."""
+        """Return a sentence that ends in the flag which allows this number."""
         return f"{self.fact}; after reading the plan, allow it with {self.flag}"
 
     @property
@@ -311,9 +313,9 @@ class Excess(Struct, frozen=True, kw_only=True):
 
 
 class PlanCost(Struct, frozen=True, kw_only=True):
-    """What the selected portfolios with a declared cost are known to run and cost, in US dollars in 30 days.
+    """Runs and costs of the selected portfolios with a declared cost, in US dollars in 30 days.
 
-    ``portfolios_known`` of ``portfolios`` have an interval that is known on both sides; only those are summed up.
+    For ``portfolios_known`` of the ``portfolios``, the interval is known before and after; only these are added up.
     """
 
     before_usd_month: Amount
@@ -333,7 +335,7 @@ class StrategySummary(Struct, frozen=True, kw_only=True):
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """Counts of portfolios, and of ``strategies`` by themselves; ``unverified`` counts inside the others."""
+    """Counts of portfolios, and separately of ``strategies``. Those in ``unverified`` are counted elsewhere, too."""
 
     start: int
     resume: int
@@ -351,11 +353,11 @@ class Summary(Struct, frozen=True, kw_only=True):
 class Plan(Struct, frozen=True, kw_only=True):
     """What an apply will do. Every tuple is sorted by id; a strategy's is ``strategies/ID``.
 
-    ``base_url`` names the service that was read, and ``account`` whom the key belonged to, where that was known.
-    ``created_ms`` is when it was made. ``no_op``, ``unverified`` and ``strategies_no_op`` are counts: of what stays as
-    it is, only the number is ever needed.
-    ``as_of_ms`` is when live was read, where that was earlier than this run, into a live file: such a plan is for
-    reading and is never applied. ``None`` where live was read for the plan.
+    ``base_url`` names the service that was read, and ``account`` whom the key belonged to, if that was known.
+    ``created_ms`` is when it was made. ``no_op``, ``unverified`` and ``strategies_no_op`` are counts, because nobody
+    needs more than the number of what stays as it is.
+    ``as_of_ms`` is ``None`` if live was read for this plan. If the plan comes from a live file, it is when that was
+    read; such a plan is for reading, and is never applied.
     """
 
     created_ms: Moment = field(name="created_at")
@@ -366,22 +368,23 @@ class Plan(Struct, frozen=True, kw_only=True):
     config_files: tuple[str, ...] = ()
     selection: Selection = EVERYTHING
     over: tuple[Excess, ...] = field(default=(), name="guards")
-    """The guards that the plan is over: nothing of it is applied before a person has allowed each number."""
+    """The guards that the plan exceeds. Nothing of it is applied before a person has allowed each of these numbers."""
     warnings: tuple[Diagnostic, ...] = ()
     changes: tuple[Change, ...] = ()
     held: tuple[Held, ...] = ()
     blocked: tuple[Blocked, ...] = ()
     moved: tuple[Moved, ...] = ()
-    """What follows another strategy than declared, unless it is paused by this plan or blocked; not among ``no_op``."""
+    """Portfolios that follow another strategy than declared, without those that this plan pauses or that are blocked.
+    They are not counted in ``no_op``."""
     unmanaged: tuple[Unmanaged, ...] = ()
-    """What the service lists beyond what is declared; empty, which proves nothing, unless ``listing`` is complete."""
+    """What the service lists but no file declares. Unless ``listing`` is complete it is empty, which proves nothing."""
     listing: Listing = Listing.NONE
     journal: JournalState = JournalState.IN_USE
     no_op: int = 0
     unverified: int = 0
     strategies_no_op: int = 0
     cost: PlanCost | None = None
-    """``None`` where no selected portfolio declares what a run costs."""
+    """``None`` if no selected portfolio declares what a run costs."""
 
     @property
     def portfolios(self) -> tuple[Change, ...]:
@@ -422,11 +425,12 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 def write_stages(changes: tuple[Change, ...]) -> tuple[tuple[Change, ...], ...]:
-    """Return the changes in stages that must follow each other; inside a stage, by id, the order is free.
+    """Return the changes in stages, which must be carried out one after the other. Inside a stage they are sorted by
+    id, and may be carried out in any order.
 
-    Pauses, lengthened intervals, other schedule updates, shortened intervals, resumes, starts: an apply that dies
-    midway leaves less trading than either end, never more. Cadences go with the intervals, before every resume
-    (API facts §5.3).
+    The stages are pauses, lengthened intervals, other schedule updates, shortened intervals, resumes, starts. So an
+    apply that dies midway leaves less trading than before or after, never more. Cadences go with the intervals, before
+    every resume (API facts §5.3).
     """
     stages: dict[int, list[Change]] = {}
     for change in sorted(changes, key=lambda change: change.id):
@@ -450,12 +454,12 @@ def _stage(change: Change) -> int:
 
 
 def _pause_between_runs(end: Snapshot) -> int | None:
-    """Return a number that is larger where runs are rarer, to compare two portfolios, or two strategies."""
+    """Return a number that is larger the rarer the runs are. It compares two portfolios, or two strategies."""
     return end.interval_ms if end.cadence is None else end.cadence.rank
 
 
 def desired_status(state: RunState) -> Status:
-    """Return the live status that a declared state asks for."""
+    """Return the live status that fulfils a declared state."""
     match state:
         case RunState.ACTIVE:
             return Status.ACTIVE

@@ -1,8 +1,8 @@
-"""A plan as JSON text and back, and its fingerprint: nothing of a saved plan is believed before that matches.
+"""A plan as JSON text and back, and its fingerprint. A saved plan is only believed if its fingerprint matches.
 
 In: a :class:`~reconciler.core.plan.Plan`, or text. Out: the other, or an error that says what to do. The fingerprint
-binds meaning, not wording: plans that would do the same to the same observed state have the same one, whatever the
-files or the time.
+covers what a plan means, not its words: plans that would do the same to the same observed state have the same
+fingerprint, whatever their files or time.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _COUNTS: Final = ("no_op", "unverified")
 
 
 def fingerprint(plan: Plan) -> str:
-    """Return SHA-256, in hex, over the sorted list of what each change observed, wants, and would send, the last write
-    that the journal knew of it, and over the guards that the plan is over."""
+    """Return the SHA-256, in hex, of the sorted list of changes (what each observed, wants and would send, and the last
+    write that the journal knew) and of the guards that the plan exceeds."""
     changes = sorted(
         [
             plan.base_url,
@@ -52,7 +52,7 @@ def fingerprint(plan: Plan) -> str:
             asdict(change.after),
             [change.pause_reason or "", change.pause_id or "", change.since or ""],
             [change.writes_schedule, *at_start(change).values(), change.note or ""],
-            # Of all reasons, this one decides what an apply may do: it lifts a pause that is not ours.
+            # The only reason that decides what an apply may do: lift a pause that is not ours.
             change.reason is ChangeReason.HOLD_OVERRIDDEN,
         ]
         for change in plan.changes
@@ -132,7 +132,7 @@ def _plan(document: dict[str, Any]) -> Plan:
 
 
 def _require_kind(change: Change) -> None:
-    """A portfolio goes from one state to another, a strategy from one cadence to another: no change mixes them."""
+    """Require that a change is a portfolio's, with states, or a strategy's, with cadences, and does not mix the two."""
     ends = (change.before, change.after)
     if change.of_strategy is None:
         known = all(end.state is not None and end.cadence is None for end in ends)
@@ -148,7 +148,7 @@ def _require_kind(change: Change) -> None:
 
 
 def _require_ends(field: FieldChange, change: Change) -> None:
-    """The fingerprint does not cover the fields, but the two ends of their change: nothing else may be shown."""
+    """Require that the fields show nothing but the two ends of their change: the fingerprint covers only those ends."""
     if (field.live, field.desired) != (_value_of(field.field, change.before), _value_of(field.field, change.after)):
         raise ValueError("a field that is not its change's")
 
@@ -168,7 +168,7 @@ def _value_of(field: Field, end: Snapshot) -> str | int | None:
 
 
 def diagnostic_document(diagnostic: Diagnostic) -> dict[str, Any]:
-    """Return a diagnostic as a JSON object; its place is ``null`` where it has none."""
+    """Return a diagnostic as a JSON object; its place is ``null`` if it has none."""
     span = diagnostic.span
     return {
         "severity": diagnostic.severity.value,
@@ -209,7 +209,7 @@ def require_account(plan: Plan, account: str | None) -> None:
 
 
 def require_applicable(plan: Plan) -> None:
-    """Raise :class:`StalePlan` for a plan that was made from a live file: nobody looked at the service for it."""
+    """Raise :class:`StalePlan` for a plan that was made from a live file, and not from a look at the service."""
     if plan.as_of_ms is not None:
         raise StalePlan(
             f"the plan was made from a live file of {iso(plan.as_of_ms)}, so it can't be applied",

@@ -1,8 +1,8 @@
-"""From a fleet's two sides to its plan: decide about every portfolio and strategy and gather the answers.
+"""Make the plan of a fleet: decide about every portfolio and strategy, and gather the decisions.
 
-In: what is desired and live, keyed by id, what the journal knows of it, and what a base revision of the files declares.
-Out: a :class:`~reconciler.core.plan.Plan`, with a :class:`~reconciler.core.plan.Cause` on every change where there is a
-base: it is decided about with the same live state, records and policy as the plan itself; nothing is read again.
+In: what is desired and live, keyed by id, what the journal knows, and what a base revision of the files declares. Out:
+a :class:`~reconciler.core.plan.Plan`. With a base, every change has a :class:`~reconciler.core.plan.Cause`. To find it,
+the base is decided about with the same live state, records and policy as the plan; nothing is read again.
 """
 
 from __future__ import annotations
@@ -54,10 +54,9 @@ if TYPE_CHECKING:
 class Strategies(Struct, frozen=True, kw_only=True):
     """Everything a plan needs to know of the selected strategies, keyed by id.
 
-    ``live`` lacks what nobody read. ``reach`` counts enrolled portfolios, and ``running`` the active ones among them;
-    both lack what could not be counted. ``on_mainnet`` names a portfolio on ETH mainnet of each strategy that is known
-    to have one: enrolled as read, and declared on that chain. ``names`` are the strategies' names, as far as they are
-    known.
+    ``live`` lacks strategies that were not read. ``reach`` counts enrolled portfolios, and ``running`` the active ones
+    among them; both lack what could not be counted. ``on_mainnet`` gives, for each strategy that is known to have one,
+    a portfolio that is enrolled in it and declared on ETH mainnet. ``names`` are the known names of strategies.
     """
 
     desired: Mapping[StrategyId, StrategyDesired]
@@ -69,7 +68,7 @@ class Strategies(Struct, frozen=True, kw_only=True):
 
 
 class _Decided(Struct, kw_only=True):
-    """Decisions as they are made, kind by kind."""
+    """Collects decisions by their kind."""
 
     memory: Memory
     changes: list[Change] = field(default_factory=list)
@@ -80,7 +79,7 @@ class _Decided(Struct, kw_only=True):
     unverified: int = 0
 
     def add(self, decision: Decision, *, running: int | None = None) -> None:
-        """Take a decision in, a change with the last write that the journal knows of what it is about."""
+        """Add a decision; a change also gets the last write to its portfolio or strategy that the journal knows."""
         match decision:
             case Unchanged():
                 self.no_op += 1
@@ -115,9 +114,9 @@ def build_plan(
     """Return ``frame``, a plan without entries, with a decision about every desired portfolio.
 
     ``live`` must hold each of them; both are keyed by portfolio id. ``memory`` is what the journal knew before the
-    first of these reads: a write that came later makes a change stale. ``guards`` limit the changes; their shares are
-    of ``managed``, the number of portfolios in the whole declared fleet. ``journal`` says whether the journal could
-    tell anything, where the memory itself does not.
+    first of these reads: a write that came later makes a change stale. ``guards`` limit the changes. Their percentages
+    refer to ``managed``, the number of portfolios in the whole declared fleet. ``journal`` says whether the journal
+    could tell anything; without it, ``memory`` decides that.
     """
     found = _Decided(memory=memory)
     for portfolio in sorted(desired):
@@ -152,7 +151,7 @@ def with_strategies(
     guards: Guards | None = None,
     managed: int = 0,
 ) -> Plan:
-    """Return the plan with what is to be done about the strategies, and over the guard where they reach too many.
+    """Return the plan with the decisions about strategies, and with the guard that they exceed if they reach too many.
 
     ``memory``, ``guards`` and ``managed`` are those that the plan was made with.
     """
@@ -177,7 +176,7 @@ def with_strategies(
 
 
 def with_strategy_names(plan: Plan, names: Mapping[str, str]) -> Plan:
-    """Return the plan with the names of strategies that it lacks; ``names`` are keyed by a strategy's id."""
+    """Fill in the names of strategies that the plan lacks; ``names`` are keyed by a strategy's id."""
 
     def named(entry: Change | Blocked) -> str | None:
         return entry.name or names.get(strategy_of(entry.id) or "")
@@ -216,7 +215,8 @@ def with_causes(
     memory: Memory,
     policy: Policy,
 ) -> Plan:
-    """Return the plan with a cause on every change; ``base`` may lack what the plan changes, ``live`` holds it all."""
+    """Return the plan with a cause on every change. ``base`` may lack a portfolio that the plan changes, ``live`` may
+    not."""
 
     def cause(change: Change) -> Cause:
         strategy = change.of_strategy
@@ -229,7 +229,7 @@ def with_causes(
 
 
 def cause_of_cadence(change: Change, base: StrategyDesired | None, recorded: Cadence | None) -> Cause:
-    """Return where the change of a cadence comes from, by the rules that portfolios have."""
+    """Return the cause of a cadence's change, by the same rules as for portfolios."""
     if base is None:
         return Cause.BRANCH
     if base.schedule is change.after.cadence:
@@ -240,8 +240,9 @@ def cause_of_cadence(change: Change, base: StrategyDesired | None, recorded: Cad
 def cause_of(change: Change, base: Desired | None, live: Live, record: Record | None, policy: Policy) -> Cause:
     """Return the cause of one planned change, given what the base declares of its portfolio.
 
-    The base would make the very same change: *drift* where the journal says that the base was applied once, else
-    *pending*. The base says something else, or nothing: *branch* where live agrees with it, else *both*.
+    If the base would make the same change, the cause is *drift* if the journal says that the base was applied once,
+    else *pending*. If the base declares something else, or nothing, it is *branch* if live agrees with the base, else
+    *both*.
     """
     if base is None:
         return Cause.BRANCH
@@ -254,7 +255,7 @@ def cause_of(change: Change, base: Desired | None, live: Live, record: Record | 
 def was_applied(desired: Desired, record: Record | None) -> bool:
     """Whether our last confirmed write left the portfolio as declared, whatever happened to it since.
 
-    Of a portfolio declared paused only the state counts: its schedule is not written while it is paused.
+    For a portfolio that is declared paused only the state counts, because its schedule is not written meanwhile.
     """
     if record is None or record.state is not desired.state:
         return False
@@ -264,13 +265,13 @@ def was_applied(desired: Desired, record: Record | None) -> bool:
 
 
 def _same(decision: Change, change: Change) -> bool:
-    """Whether both would do and send the same; they start from the same live state anyway."""
+    """Whether both changes would do and send the same. They start from the same live state anyway."""
     sent = attrgetter("api", "verb", "after", "writes_schedule", "note", *AtStart.__struct_fields__)
     return bool(sent(decision) == sent(change))
 
 
 def _agrees(base: Desired, decision: Decision, live: Live, record: Record | None) -> bool:
-    """Whether live is as the base declares, as far as can be known: nothing to do, or no field proven different."""
+    """Whether live is as the base declares, as far as we know: nothing to do, or no field proven different."""
     if isinstance(decision, Unchanged):
         return True
     fields = compare(desired=base, live=live, record=record)

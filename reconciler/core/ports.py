@@ -1,6 +1,7 @@
-"""The Protocols through which the core's values reach the world; ``cli`` chooses what stands behind them.
+"""The Protocols between the core and the outside: service, journal, clock, observers. ``cli`` chooses what implements
+them.
 
-An implementation raises the errors that are named here and no other: an apply decides by them what to do next.
+An implementation raises only the errors that are named here, because an apply decides by them what to do next.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
 
 
 class Confirmation(Struct, frozen=True, kw_only=True):
-    """What the answer of a write confirmed; ``None`` for whatever it did not carry.
+    """What the answer to a write confirmed; ``None`` for whatever it did not hold.
 
-    ``previous_interval_ms`` and ``previous_offset_ms`` are what an update-schedule replaced: the only way to find
-    out late that the schedule had drifted (API facts §5.2).
+    ``previous_interval_ms`` and ``previous_offset_ms`` are what an update-schedule replaced. If the schedule can't be
+    read, only they can show, afterwards, that it had drifted (API facts §5.2).
     """
 
     interval_ms: int | None = None
@@ -40,15 +41,15 @@ class Confirmation(Struct, frozen=True, kw_only=True):
     previous_offset_ms: int | None = None
     cadence: Cadence | None = None
     run: str | None = None
-    """The id of the rebalance that the call began, where the answer named one."""
+    """The id of the rebalance that the call began, if the answer named one."""
 
 
 class Room(Protocol):
     """Room for a look and the write that follows it, taken from the rate limit before the look.
 
-    ``async with room:`` waits until both may be sent, and gives the room back at its end; it may be entered again, one
-    time after the other. Inside, in the same task, reads note when they were sent, and a write is sent only while the
-    oldest of them is young enough. Entering may raise ``ApiError`` where that would take too long.
+    ``async with room:`` waits until both may be sent, and gives the room back at its end. It may be entered again after
+    that. Inside, in the same task, reads note when they were sent, and a write is sent only while the oldest of them is
+    young enough. Entering may raise ``ApiError`` if the wait would be too long.
     """
 
     async def __aenter__(self) -> Room:
@@ -58,13 +59,13 @@ class Room(Protocol):
         """Give it back."""
 
     def look_again(self) -> None:
-        """Forget the reads so far: what follows is a new look."""
+        """Forget the reads so far; the next one begins a new look."""
 
 
 class WriteNotSent(Exception):
-    """A write was not sent, because it would have been too late for the look before it, and so changed nothing.
+    """A write was not sent, and so changed nothing: the look before it had become too old, or would have.
 
-    ``age_ms`` is how old the look was by then; ``None`` where the write would have had to wait for the rate limit.
+    ``age_ms`` is how old the look was by then; ``None`` if the write would have had to wait for the rate limit.
     """
 
     def __init__(self, age_ms: int | None) -> None:
@@ -73,7 +74,7 @@ class WriteNotSent(Exception):
 
 
 class PortfolioApi(Protocol):
-    """Reads portfolios, each by the API that it is managed by."""
+    """Reads portfolios, each by the API that manages it."""
 
     async def read(self, portfolio: PortfolioId) -> Live:
         """Read the automation status. A 404 is a :class:`Live` with ``Status.NOT_FOUND``, not an error."""
@@ -93,7 +94,7 @@ class RebalanceApi(Protocol):
         """Return what the service calls a rebalance of this portfolio: ``workflow`` or ``operation``."""
 
     async def recent(self, portfolio: PortfolioId, *, limit: int) -> RecentRebalances:
-        """Read the newest rebalances. Where the service has no list of them, nothing is sent and the answer says so."""
+        """Read the newest rebalances. If the service has no list of them, nothing is sent and the result says so."""
 
     async def look(self, portfolio: PortfolioId, rebalance: str) -> Rebalance:
         """Read one rebalance by its id."""
@@ -103,19 +104,19 @@ class RebalanceApi(Protocol):
 
 
 class ServiceApi(PortfolioApi, StrategyApi, RebalanceApi, Protocol):
-    """One Glider service, as whoever writes to it needs it.
+    """One Glider service, with reads and writes.
 
-    Every method may raise :class:`~reconciler.core.errors.ApiError`, and nothing else but, from a write inside a
-    :class:`Room`, :class:`WriteNotSent`. Reads are retried inside, within a budget.
+    Every method may raise :class:`~reconciler.core.errors.ApiError`. A write inside a :class:`Room` may also raise
+    :class:`WriteNotSent`. Nothing else is raised. Reads are retried by the implementation, within a budget.
     """
 
     async def send(self, intent: Intent) -> Confirmation:
-        """Send one write, once. It is never repeated inside: whoever repeats it has to look first.
+        """Send one write, exactly once. An implementation never repeats it; a caller that does must look first.
 
         A write that the portfolio's API does not have is refused before anything is sent. ``ApiError.other_route`` says
-        that the same write, sent again, goes to the other v1 path family (API facts §4.1). The interval that a start
-        confirms must be compared with the wanted one by the caller (§4.2). The cooldown of a rebalance is
-        ``RATE_LIMITED`` with its wait; it is about this portfolio alone, slows nothing else, and is not waited for.
+        that the same write, sent again, goes to the other v1 path family (API facts §4.1). The caller must compare the
+        interval that a start confirms with the wanted one (§4.2). The cooldown of a rebalance is ``RATE_LIMITED`` with
+        its wait. It concerns only this portfolio, so nothing else is slowed down, and nobody waits for its end.
         """
 
     def room(self) -> Room:
@@ -124,18 +125,18 @@ class ServiceApi(PortfolioApi, StrategyApi, RebalanceApi, Protocol):
     def service_ms(self) -> int:
         """Return the time by the service's own clock (its ``Date`` header), UTC epoch milliseconds.
 
-        By this machine's clock where the service names no time, or one that is hardly another.
+        It is this machine's time if the service names none, or one that hardly differs.
         """
 
 
 class Clock(Protocol):
-    """The time, and how to let it pass; tests pass one that does not."""
+    """The time, and how to wait; tests pass one that they move themselves."""
 
     def now_ms(self) -> int:
         """Return UTC epoch milliseconds."""
 
     def ticks_ms(self) -> int:
-        """Return milliseconds from any start that only ever grow, also while the machine sleeps or nothing runs."""
+        """Return milliseconds since some moment. They never go back, and go on while the machine sleeps."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -144,11 +145,11 @@ class Clock(Protocol):
 class Memory(Struct, frozen=True, kw_only=True):
     """What the journal knows of one service at one moment, keyed by portfolio or strategy and sorted.
 
-    ``since`` holds the token of the last write to each state or schedule that took or may have taken effect.
-    ``pauses`` holds the token of the last pause of ours, where no later resume or start of ours counts, and ``halts``
-    the id of the halt that this pause is part of, where it is part of one.
-    ``unanswered`` holds the last request for a run (a rebalance, or a start that runs at once) of each portfolio whose
-    outcome stayed unknown. ``triggers`` counts the rebalances of the last 24 hours. ``exists`` is false where there is
+    ``since`` holds the token of the last write to each state or schedule that took effect, or may have.
+    ``pauses`` holds the token of our last pause, unless a later resume or start of ours counts, and ``halts`` the id of
+    the halt that this pause is part of, if it is part of one.
+    ``unanswered`` holds, for each portfolio, the last request for a run (a rebalance, or a start that runs at once) if
+    its outcome stayed unknown. ``triggers`` counts the rebalances of the last 24 hours. ``exists`` is false if there is
     no journal.
     """
 
@@ -165,21 +166,21 @@ class Memory(Struct, frozen=True, kw_only=True):
 class Journal(Protocol):
     """What survives between runs, keyed by base URL and by portfolio or strategy. Methods raise ``JournalError``.
 
-    ``plans`` are fingerprints: attempts under these that did not carry their change to its end don't count as writes,
-    so that a run that broke off can be run again.
+    ``plans`` are fingerprints of plans. Writes of these plans that did not complete their change don't count, so that a
+    run that broke off can be run again.
     """
 
     def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
-        """Return all that is known, or all that is known ``of`` one portfolio or strategy, at one moment."""
+        """Return all that is known, or what is known ``of`` one portfolio or strategy, as of one moment."""
 
     def knows(self, token: str) -> bool:
-        """Whether a write with this token stands in the journal."""
+        """Whether the journal has a write with this token."""
 
     def maybe_sent(self, address: Address, call: Call, *, plans: Collection[str]) -> bool:
-        """Whether a call of this kind was made under one of these plans whose outcome stayed unknown."""
+        """Whether one of these plans made a call of this kind whose outcome stayed unknown."""
 
     def unsettled(self) -> tuple[OpenIntent, ...]:
-        """Return the writes that have an intent and no outcome, oldest first: a run died over them."""
+        """Return the writes that have an intent but no outcome, oldest first: their run died before it knew."""
 
     def begin(self, intent: Intent) -> int:
         """Commit the intent of a write before it is sent; return its number."""

@@ -1,4 +1,4 @@
-"""One run of a portfolio (v1 calls it a workflow, v2 an operation): how far it came, and what became of asking for one.
+"""One run of a portfolio (v1 calls it a workflow, v2 an operation): its progress, and what became of a request for one.
 
 In: nothing but values. Out: :class:`Rebalance`, :class:`LastRebalance` and :class:`RebalanceReport`. Times are UTC
 epoch milliseconds. Server text in here is already harmless. API facts §1.2, §1.3, §3.1, §5.1.
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 
 _COOLDOWN: Final = "API_004"
-"""The code of a cooldown. The body of a rate limit is another one, without a code (API facts §2.5)."""
+"""The error code of a cooldown. A rate limit has a different body, without a code (API facts §2.5)."""
 
 
 def is_cooldown(error: ApiError) -> bool:
-    """Whether a trigger was refused because the last rebalance of this portfolio is too recent, and for that alone.
+    """Whether a trigger was refused only because the last rebalance of this portfolio is too recent.
 
-    That says nothing of other portfolios, unlike a rate limit.
+    Unlike a rate limit, that says nothing about other portfolios.
     """
     return error.kind is FailureKind.RATE_LIMITED and error.code == _COOLDOWN
 
 
 class RebalanceStatus(StrEnum):
-    """How far a rebalance came, closed: any other word of the service is ``UNKNOWN``, and never a success."""
+    """How far a rebalance has come. A word of the service that is not in here is ``UNKNOWN``, and never a success."""
 
     RUNNING = "running"
-    """Asked for, and not over as far as can be told: also accepted, retrying, or waiting for a person."""
+    """Requested, and not over as far as we know; also accepted, retrying, or waiting for a person."""
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -47,10 +47,10 @@ _OVER: Final = frozenset({RebalanceStatus.COMPLETED, RebalanceStatus.FAILED, Reb
 
 
 class Rebalance(Struct, frozen=True, kw_only=True):
-    """One rebalance as read; ``None`` for whatever the answer did not carry.
+    """One rebalance as read; ``None`` for whatever the answer did not hold.
 
-    ``word`` is the status as the service spelled it. ``transaction`` is the hash found in v1's free-form result,
-    ``gas_used`` the units of gas that it tells, as text.
+    ``word`` is the status as the service spelled it. ``transaction`` is the hash found in v1's free-form result, and
+    ``gas_used`` the units of gas in it, as text.
     """
 
     id: Shown
@@ -65,24 +65,24 @@ class Rebalance(Struct, frozen=True, kw_only=True):
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will happen; a word that is not documented tells nothing, but a time of its end does."""
+        """Whether nothing more will happen. An undocumented word does not tell that, but a time of its end does."""
         return self.status in _OVER or (self.status is RebalanceStatus.UNKNOWN and self.ended_ms is not None)
 
     @property
     def begun_ms(self) -> int | None:
-        """When it began, or else when it was to begin."""
+        """When it began, or, if that is not known, when it was due to begin."""
         return self.started_ms if self.started_ms is not None else self.scheduled_ms
 
     @property
     def duration_ms(self) -> int | None:
-        """How long it took; ``None`` while it runs, and where the times make no sense."""
+        """How long it took; ``None`` while it runs, or if its times make no sense."""
         if self.started_ms is None or self.ended_ms is None or self.ended_ms < self.started_ms:
             return None
         return self.ended_ms - self.started_ms
 
     @property
     def why(self) -> str:
-        """What is known of why it did not end well, as a phrase: its error, or the word for its end."""
+        """Why it did not end well, as a phrase: its error, or the word for its end."""
         if self.error:
             return self.error
         return "failed, no reason given" if self.word == "failed" else f"ended as {self.word!r}"
@@ -103,7 +103,7 @@ class KeptRebalance(Struct, frozen=True, kw_only=True):
 class RecentRebalances(Struct, frozen=True, kw_only=True):
     """The newest rebalances of one portfolio, newest first, and when the schedule runs it next.
 
-    ``listed`` is false where the service has no such list (v2): then an empty one means nothing.
+    ``listed`` is false if the service has no such list (v2): then an empty one means nothing.
     """
 
     rebalances: tuple[Rebalance, ...] = ()
@@ -118,7 +118,7 @@ class Knowledge(StrEnum):
     NONE = "none"
     """The service lists none."""
     NOT_EXPOSED = "not_exposed"
-    """v2 tells only of an operation whose id is known, and the journal holds none that is the last one."""
+    """v2 tells only about an operation whose id is known, and the journal does not know the id of the last one."""
     UNREADABLE = "unreadable"
     """The read failed; ``LastRebalance.failure`` says how."""
 
@@ -137,7 +137,7 @@ class LastRebalance(Struct, frozen=True, kw_only=True):
 
 
 class PortfolioFacts(Struct, frozen=True, kw_only=True):
-    """What is known of a portfolio beside its automation; ``None`` for what was not in the answer.
+    """What is known of a portfolio besides its automation; ``None`` for what was not in the answer.
 
     ``trading`` holds its trading settings, flattened to names and texts, sorted: shown, and never written.
     """
@@ -149,7 +149,7 @@ class PortfolioFacts(Struct, frozen=True, kw_only=True):
 
 
 class RebalanceOutcome(StrEnum):
-    """What became of asking for one rebalance, in the order of display."""
+    """What became of the request for one rebalance, in the order of display."""
 
     COMPLETED = "completed"
     ACCEPTED = "accepted"
@@ -157,11 +157,11 @@ class RebalanceOutcome(StrEnum):
     CANCELLED = "cancelled"
     FAILED = "failed"
     TIMED_OUT = "timed_out"
-    """It was accepted, and was not over when waiting ended. It goes on."""
+    """It was accepted, but was not over when waiting ended. It goes on."""
     UNKNOWN = "unknown"
-    """It may be running or not, or its end can't be told."""
+    """Nobody can tell whether it runs, or how it ended."""
     COOLING_DOWN = "cooling_down"
-    """Refused for a while, for this portfolio alone. Nothing began."""
+    """Refused for a while, for this portfolio only. Nothing began."""
     REFUSED = "refused"
     """Refused, or never sent. Nothing began."""
     NOT_ATTEMPTED = "not_attempted"
@@ -179,9 +179,9 @@ _OPEN: Final = frozenset({RebalanceOutcome.TIMED_OUT, RebalanceOutcome.UNKNOWN})
 class RebalanceResult(Struct, frozen=True, kw_only=True):
     """What became of one portfolio's rebalance.
 
-    ``id`` is that of the workflow or operation where one is known, ``rebalance`` what was last seen of it. ``detail``
-    is a sentence, with the repair where there is one; ``error`` the failure behind the outcome. ``retry_ms`` is when a
-    cooldown ends.
+    ``id`` is the id of the workflow or operation, if it is known, and ``rebalance`` what was last seen of it.
+    ``detail`` is a sentence, with a repair if there is one; ``error`` is the failure behind the outcome. ``retry_ms``
+    is when a cooldown ends, UTC epoch milliseconds.
     """
 
     portfolio: PortfolioId
@@ -207,10 +207,10 @@ class RebalanceReport(Struct, frozen=True, kw_only=True):
 
     @property
     def exit_reason(self) -> ExitReason:
-        """What the run exits with: the gravest thing that is true of it.
+        """The reason to exit with.
 
-        Anything whose end is not known, or some good and some not: partly done. Nothing good at all: the one reason
-        that all share, else a plain error.
+        If the end of any is not known, or if some went well and others did not, that is *partly done*. If none went
+        well, it is the one reason that all share, else a plain error.
         """
         outcomes = {result.outcome for result in self.results}
         if outcomes <= _GOOD:

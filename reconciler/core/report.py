@@ -1,4 +1,4 @@
-"""How an apply ended: one outcome a change, what the whole run exits with, and for what a job is to fail besides.
+"""How an apply ended: an outcome for each change, the exit reason of the run, and the conditions of ``--fail-on``.
 
 In: nothing but values of an apply. Out: :class:`ApplyReport`. Every planned change appears in it exactly once.
 """
@@ -9,10 +9,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.core.errors import ExitReason, exit_reason_of
 from reconciler.core.fleet import leaves_unmanaged
-from reconciler.core.plan import Cause
+from reconciler.core.plan import BlockReason, Cause
 from reconciler.core.text import plural
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(StrEnum):
-    """What became of one change, in the order of display."""
+    """What became of one change; in the order of display."""
 
     DONE = "done"
     ALREADY_DONE = "already_done"
@@ -46,10 +47,10 @@ ACHIEVED = frozenset({Outcome.DONE, Outcome.ALREADY_DONE})
 class Write(Struct, frozen=True, kw_only=True):
     """One write as the journal has it; times are UTC epoch milliseconds.
 
-    ``interval_ms`` and ``offset_ms`` are the schedule wanted by its change, ``None`` where none was. ``outcome`` is
-    ``None`` for an intent that nobody has settled yet, else a word of
-    :class:`~reconciler.core.intent.WriteOutcome`; ``detail`` is its sentence. ``cadence`` is what a strategy was to
-    get; its address then stands for a portfolio's id. ``token`` tells the write from every other.
+    ``interval_ms`` and ``offset_ms`` are the schedule that its change wanted, ``None`` if it wanted none. ``outcome``
+    is ``None`` for an intent that nobody has settled yet, else a word of
+    :class:`~reconciler.core.intent.WriteOutcome`; ``detail`` explains it in a sentence. ``cadence`` is what a strategy
+    was to get; then the id is the strategy's address. ``token`` tells the write from every other.
     """
 
     number: int
@@ -65,7 +66,7 @@ class Write(Struct, frozen=True, kw_only=True):
     token: str = ""
 
 
-class Origin(Struct, frozen=True, kw_only=True):
+class RunOrigin(Struct, frozen=True, kw_only=True):
     """Where a run came from, as CI tells it: who set it off, for which commit and pull request, and CI's own run of it.
 
     ``None`` for whatever CI does not tell, and for all of it elsewhere.
@@ -77,18 +78,18 @@ class Origin(Struct, frozen=True, kw_only=True):
     ci_run: str | None = None
 
 
-NOWHERE: Final = Origin()
+NOWHERE: Final = RunOrigin()
 """Where a run comes from of which nothing is told."""
 
 
-class Run(Origin, frozen=True, kw_only=True):
+class Run(RunOrigin, frozen=True, kw_only=True):
     """One apply as the journal has it, with its writes in order; times are UTC epoch milliseconds.
 
-    ``fingerprint`` is that of its plan, or the word ``rebalance`` where rebalances were asked for; ``approved`` that of
-    the plan that a person approved, where the run made a plan of its own (``apply --approved``).
+    ``fingerprint`` is the fingerprint of its plan, or the word ``rebalance`` if it requested rebalances. ``approved``
+    is the fingerprint of the plan that a person approved, if the run made a new plan of its own (``apply --approved``).
 
-    ``exit_reason`` is the word it ended with, ``cut_off`` where its process died, and ``None`` where it is under way or
-    nobody has looked since. ``finished_ms`` is only known of runs that ended by themselves.
+    ``exit_reason`` is the word it ended with, or ``cut_off`` if its process died; ``None`` if it is under way, or died
+    and no command has noticed that yet. ``finished_ms`` is known only for runs that ended by themselves.
     """
 
     number: int
@@ -102,15 +103,15 @@ class Run(Origin, frozen=True, kw_only=True):
     writes: tuple[Write, ...]
     approved: str | None = None
     account: str | None = None
-    """Whom the key belonged to, where that was known."""
+    """Whom the key belonged to, if that was known."""
 
 
 class Result(Struct, frozen=True, kw_only=True):
     """What became of one change. ``calls`` are the writes that were sent, in order; ``detail`` is a sentence.
 
-    ``notes`` are things found out on the way that do not change the outcome (drift that only the answer of an
-    update shows). ``error`` is the failure behind an outcome, where there is one. ``changed`` says whether one of the
-    calls is known to have taken effect, whatever became of the change as a whole.
+    ``notes`` are things found out on the way that do not change the outcome, such as drift that only the answer to an
+    update shows. ``error`` is the failure behind an outcome, if there is one. ``changed`` says whether at least one of
+    the calls is known to have taken effect, whatever became of the change as a whole.
     """
 
     change: Change
@@ -135,12 +136,19 @@ class ApplyReport(Struct, frozen=True, kw_only=True):
         return sum(result.outcome is outcome for result in self.results)
 
     @property
-    def exit_reason(self) -> ExitReason:
-        """What the run exits with: the gravest thing that is true of it.
+    def left(self) -> Plan:
+        """The plan of what is still to do: its changes without those that are as desired by now."""
+        done = {result.change.id for result in self.results if result.outcome in ACHIEVED}
+        return replace(self.plan, changes=tuple(change for change in self.plan.changes if change.id not in done))
 
-        Anything unknown, or some done and some not: partly done. Only stale left over: stale. Nothing done at all:
-        the one reason that all failures share, failed reads of what is blocked included, else a plain error. What is
-        blocked counts as not done, what is held does not.
+    @property
+    def exit_reason(self) -> ExitReason:
+        """The reason to exit with.
+
+        If any outcome is unknown, or some changes are done and others are not, that is *partly done*. If those that are
+        not done are all stale, it is *stale*. If nothing is done, it is the one reason that all failures share, failed
+        reads of blocked portfolios included, else a plain error. What is blocked counts as not done; what is held does
+        not count.
         """
         outcomes = {result.outcome for result in self.results}
         incomplete = outcomes - ACHIEVED
@@ -158,30 +166,41 @@ class ApplyReport(Struct, frozen=True, kw_only=True):
 
 
 def plan_exit_reason(plan: Plan, *, detailed: bool) -> ExitReason:
-    """Return what a plan exits with: what is blocked wins over changes, which only count when ``detailed``.
+    """Return what a plan exits with. Blocked portfolios win over changes, and changes only count when ``detailed``.
 
-    Where reads failed and nothing else is blocked, the reason they share (no permission, unreachable) is the answer.
+    If all that is blocked are failed reads, it is the reason that they share, such as no permission or unreachable.
     """
     if reasons := _blocked_reasons(plan):
         return reasons.pop() if len(reasons) == 1 else ExitReason.ERROR
     return ExitReason.CHANGES if detailed and plan.changes else ExitReason.OK
 
 
+def was_made(plan: Plan) -> bool:
+    """Whether a plan is of use although something in it may be blocked: an apply does the rest.
+
+    Not where all that it is about is blocked because no read succeeded, nor where a schedule that can't be known was
+    to be an error.
+    """
+    reasons = {one.reason for one in plan.blocked}
+    decided = plan.changes or plan.held or plan.moved or plan.no_op or plan.strategies_no_op
+    return BlockReason.UNVERIFIED not in reasons and (bool(decided) or reasons != {BlockReason.READ_FAILED})
+
+
 def _blocked_reasons(plan: Plan) -> set[ExitReason]:
-    """Return what blocked portfolios and strategies exit with: a failed read as itself, the rest as plain errors."""
+    """Return the exit reasons of what is blocked: for a failed read that of its failure, for the rest a plain error."""
     return {exit_reason_of(one.failure) if one.failure else ExitReason.ERROR for one in plan.blocked}
 
 
 def blocked_text(plan: Plan) -> str:
-    """Return how much is blocked, as ``2 portfolios and 1 strategy``; ``""`` where nothing is."""
+    """Return how much is blocked, as ``2 portfolios and 1 strategy``; ``""`` if nothing is."""
     summary = plan.summary
     counts = ((summary.blocked, "portfolio"), (summary.strategies.blocked, "strategy"))
     return " and ".join(plural(count, noun) for count, noun in counts if count)
 
 
 def drift_exit_reason(plan: Plan) -> ExitReason:
-    """Return what a look for drift exits with: errors as a plan's, else changes when anything differs, also what no
-    plan changes: what is held, or has moved to another strategy."""
+    """Return what a look for drift exits with: for errors the same as a plan; else *changes* if anything differs, even
+    what no plan changes: what is held, or has moved to another strategy."""
     reason = plan_exit_reason(plan, detailed=True)
     return ExitReason.CHANGES if reason is ExitReason.OK and (plan.held or plan.moved) else reason
 
@@ -192,7 +211,7 @@ class FailOn(StrEnum):
     sentence: str
 
     def __new__(cls, word: str, sentence: str = "") -> FailOn:
-        """Make a member; the default is for type checkers alone, which read ``FailOn("drift")`` as a call of this."""
+        """Make a member. The default exists only for type checkers, which take ``FailOn("drift")`` for this call."""
         member = str.__new__(cls, word)
         member._value_ = word
         member.sentence = sentence
@@ -203,14 +222,16 @@ class FailOn(StrEnum):
     DRIFT = "drift", "live automation is not as declared"
     HELD = "held", "portfolios are held"
     UNMANAGED = "unmanaged", "portfolios are live that no file declares, or it can't be known whether any are"
+    BLOCKED = "blocked", "portfolios are blocked"
+    GUARD = "guard", "the plan is over a guard"
 
 
 def conditions_met(plan: Plan, asked: Iterable[FailOn], *, looked_for_drift: bool) -> tuple[FailOn, ...]:
-    """Return the conditions asked for that a plan meets, in the order of :class:`FailOn`; never ``ERROR``.
+    """Return those of the given conditions that a plan meets, in the order of :class:`FailOn`; never ``ERROR``.
 
-    ``looked_for_drift`` says that every difference is one between the files and live (the command ``drift``). In any
-    other plan drift is what its causes name so, which needs a base to compare with, and each portfolio that follows
-    another strategy than declared.
+    ``looked_for_drift`` says that every difference counts as drift (the command ``drift``). In any other plan, drift is
+    a change with the cause ``drift``, which needs a base to compare with, and every portfolio that follows another
+    strategy than declared.
     """
     wanted = set(asked)
     return tuple(condition for condition in FailOn if condition in wanted and _met(plan, condition, looked_for_drift))
@@ -231,5 +252,9 @@ def _met(plan: Plan, condition: FailOn, looked_for_drift: bool) -> bool:
             return bool(plan.held)
         case FailOn.UNMANAGED:
             return leaves_unmanaged(plan.unmanaged, plan.listing)
+        case FailOn.BLOCKED:
+            return bool(plan.blocked)
+        case FailOn.GUARD:
+            return bool(plan.over)
         case _:
             assert_never(condition)

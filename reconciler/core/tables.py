@@ -20,19 +20,20 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = "Form | FieldTable | Keyed"
 FieldPath: TypeAlias = "tuple[str, ...]"
-"""Where a value stands in a file: the keys that lead to it, the section first."""
+"""The place of a value in a file: the keys that lead to it, the section first."""
 
 
 class FieldSpec(Struct, frozen=True, eq=False, kw_only=True):
     """One field of a mapping.
 
-    ``attribute`` is its name in the value that the mapping becomes, where that is another one. ``about``, ``examples``
+    ``attribute`` is its name in the value that the mapping becomes, if that is a different one. ``about``, ``examples``
     and ``repair`` are for editors, the docs and messages. ``words`` are other names that people write for it, in lower
-    case without ``_`` and ``-``. ``check`` looks at a value that was read and that the schema can't judge, such as a
-    limit for a duration written as text; it gets today's date.
+    case without ``_`` and ``-``. ``check`` judges what the schema can't, such as the limit of a duration written as
+    text; it gets the value that was read and today's date.
 
-    The rest is for fields of a portfolio. ``layered``: the defaults and groups may hold it, too. ``owns_schedule``:
-    only an API with (true) or without (false) schedules of portfolios has it, and ``elsewhere`` is said on the other.
+    The rest is for fields of a portfolio. ``layered``: the defaults and groups may hold it, too. ``owns_schedule``: the
+    field exists only on an API where portfolios have schedules (true) or have none (false); on the other one, the
+    message is ``elsewhere``.
     """
 
     name: str
@@ -56,8 +57,8 @@ class FieldSpec(Struct, frozen=True, eq=False, kw_only=True):
 class FieldTable(Struct, frozen=True, eq=False, kw_only=True):
     """A mapping with these fields and no others.
 
-    ``strays`` are repairs for keys that people write here and that are none, by the key in lower case without ``_`` and
-    ``-``, or by key and value (``paused: true``).
+    ``strays`` are repairs for wrong keys that people write here, by the key in lower case without ``_`` and ``-``, or
+    by key and value (``paused: true``).
     """
 
     name: str
@@ -89,7 +90,7 @@ def fields_of(table: FieldTable) -> dict[str, FieldSpec]:
 
 @lru_cache(maxsize=64)
 def readers_of(table: FieldTable) -> dict[str, tuple[str, Callable[[Any], Any] | None]]:
-    """Return for each field that is no mapping the name of its value and how it is read, ``None`` for as it is."""
+    """Return the name of the value of each field that is not a mapping, and how it is read; ``None`` means as it is."""
     return {
         field.name: (field.target, None if field.kind.read is as_it_is else field.kind.read)
         for field in table.fields
@@ -98,9 +99,9 @@ def readers_of(table: FieldTable) -> dict[str, tuple[str, Callable[[Any], Any] |
 
 
 def kind_at(root: FieldTable, path: Sequence[str]) -> tuple[Kind | None, FieldSpec | None]:
-    """Return what stands at ``path`` and the nearest field on the way to it; ``None`` for what no table knows.
+    """Return the kind of value at ``path``, and the nearest field on the way to it; ``None`` for what no table knows.
 
-    An item of a list belongs to the form of the list.
+    An item of a list counts as the list's form.
     """
     kind: Kind | None = root
     field: FieldSpec | None = None
@@ -114,12 +115,12 @@ def kind_at(root: FieldTable, path: Sequence[str]) -> tuple[Kind | None, FieldSp
 
 
 def plain_word(key: str) -> str:
-    """Return a key as the tables spell other words for it."""
+    """Return a key in the spelling of ``words`` and ``strays``: lower case, without ``_`` and ``-``."""
     return key.lower().replace("_", "").replace("-", "")
 
 
 def stray(table: FieldTable, key: str, value: object) -> str:
-    """Return a repair for a key that is none of the table's, ``""`` where there is no good one."""
+    """Return a repair for a key that the table does not have; ``""`` if there is no good one."""
     word = plain_word(key)
     for known in (f"{word}: {str(value).lower()}", word):
         if known in table.strays:
@@ -129,9 +130,9 @@ def stray(table: FieldTable, key: str, value: object) -> str:
 
 
 class TableValues(Struct, frozen=True, kw_only=True):
-    """A mapping that was read by its table: values by the fields' targets, and what is wrong with those that were read.
+    """A mapping as its table reads it: the values by the fields' targets, and what their checks found wrong.
 
-    ``values`` of a table in it are a mapping again, those of keyed entries one by key.
+    In ``values``, a table inside this one is a mapping again, and so are keyed entries, by their key.
     """
 
     values: dict[str, Any]
@@ -146,7 +147,7 @@ def read_table(
     broken: Container[FieldPath] = (),
     path: FieldPath = (),
 ) -> TableValues:
-    """Return the values of the mapping at ``path``; what lies at a ``broken`` path keeps to no form and is left out."""
+    """Return the values of the mapping at ``path``, without those at ``broken`` paths, which don't fit their form."""
     found = TableValues(values={}, complaints=[])
     for field in table.fields:
         where = (*path, field.name)
@@ -177,10 +178,11 @@ def _nested(above: TableValues, inner: TableValues) -> dict[str, Any]:
 
 
 def json_schema(root: FieldTable, clauses: Mapping[str, Sequence[dict[str, Any]]] | None = None) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a file; what stands in two places is defined once, under ``$defs``.
+    """Return the JSON Schema (draft 2020-12) of a file; what is used in two places is defined once, under ``$defs``.
 
-    With ``clauses``, more parts of the schema by the name of their table, it is the one for editors: what is wrong with
-    a mapping is then several clauses, for an editor shows one ``errorMessage`` for all that one clause refuses.
+    With ``clauses`` (more parts of the schema, by the name of their table) it is the schema for editors. There, the
+    rules of a mapping are several clauses, because an editor shows one ``errorMessage`` for everything that a clause
+    refuses.
     """
     maker = _SchemaMaker(clauses)
     maker.count(root)
@@ -189,7 +191,7 @@ def json_schema(root: FieldTable, clauses: Mapping[str, Sequence[dict[str, Any]]
 
 
 class _SchemaMaker:
-    """Makes one schema; ``shared`` is what stands under ``$defs``."""
+    """Makes one schema; ``shared`` holds what goes under ``$defs``."""
 
     def __init__(self, clauses: Mapping[str, Sequence[dict[str, Any]]] | None) -> None:
         self.shared: dict[str, Any] = {}
@@ -197,7 +199,7 @@ class _SchemaMaker:
         self._uses: dict[int, int] = {}
 
     def count(self, part: FieldSpec | Kind) -> None:
-        """Count where each part stands."""
+        """Count how often each part is used."""
         self._uses[id(part)] = self._uses.get(id(part), 0) + 1
         if self._uses[id(part)] > 1:
             return  # what is in there is defined once with it
@@ -248,7 +250,8 @@ class _SchemaMaker:
     def _member(self, field: FieldSpec) -> dict[str, Any]:
         said = {"description": field.about, "examples": list(field.examples)}
         match field.kind:
-            case Form(schema=schema):
+            case Form() as form:
+                schema = form.schema if self._clauses is None else _bounded(form, field.repair)
                 return {**said, **schema, "errorMessage": field.repair}
             case FieldTable() as table:
                 return {**self._once(table), **said}
@@ -262,3 +265,21 @@ class _SchemaMaker:
                     if isinstance(each, Form)
                     else self._once(each),
                 }
+
+
+def _bounded(form: Form, repair: str) -> dict[str, Any]:
+    """Return a form's schema for editors, where a number beyond its bounds gets a sentence of ours.
+
+    An editor shows none for ``minimum`` and ``maximum``, and one for a wrong type: such a number may only be text.
+    """
+    bounds = {
+        other: form.schema[bound]
+        for bound, other in (("minimum", "exclusiveMaximum"), ("maximum", "exclusiveMinimum"))
+        if bound in form.schema
+    }
+    if not bounds:
+        return dict(form.schema)
+    beyond = [{"type": "number", other: value} for other, value in bounds.items()]
+    said = {"type": "string", "errorMessage": f"{repair}{form.beyond}"}
+    rest = {name: value for name, value in form.schema.items() if name not in ("minimum", "maximum")}
+    return {**rest, "if": {"anyOf": beyond}, "then": said}

@@ -1,8 +1,8 @@
-"""Text: strings from outside made harmless, nouns with their numbers, and durations, read and written.
+"""Text: making strings from outside harmless, nouns with their numbers, reading and writing durations.
 
-Server strings are hostile until proven otherwise. Whatever could move a cursor, hide or reorder text becomes a
-visible escape here, once; each renderer then escapes again for its own sink (terminal, Markdown). Durations are
-milliseconds, the API's unit (API facts §1.1, V1.5), and exact both ways:
+Strings from the server may be hostile. Whatever could move a cursor, or hide or reorder text, becomes a visible escape
+here, once; each renderer then escapes again for its own sink (terminal, Markdown). Durations are milliseconds, the
+API's unit (API facts §1.1, V1.5), and exact both ways:
 ``parse_duration(format_duration(ms)) == ms``. Months and years are refused: they have no fixed length.
 """
 
@@ -14,13 +14,13 @@ from functools import lru_cache
 from typing import Final
 
 LONGEST_TEXT: Final = 500
-"""Characters kept of one server string; the service's own are far shorter."""
+"""The most characters that are kept of one server string; real ones are far shorter."""
 LONGEST_LABEL: Final = 200
-"""Characters of a name, a reason or an account in the files."""
+"""The most characters of a name, a reason or an account in the files."""
 
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories that print nothing or steer the printer: controls, bidi and zero-width formats, lone
-surrogates, private use, unassigned, line and paragraph separators."""
+"""Unicode categories of characters that are invisible or change how text is shown: controls, bidi and zero-width
+formats, lone surrogates, private use, unassigned, line and paragraph separators."""
 
 
 def harmless(text: str, *, longest: int = LONGEST_TEXT) -> str:
@@ -32,9 +32,9 @@ def harmless(text: str, *, longest: int = LONGEST_TEXT) -> str:
 
 
 def label(text: str, *, unlike: str = "") -> str | None:
-    """Return text from the service as the files hold a name, a reason or an account: one line of 200 characters.
+    """Return text from the service as files may hold it (a name, a reason, an account): one line of 200 characters.
 
-    ``None`` where nothing visible is left, or no more than ``unlike``: a name that is the id tells nothing.
+    ``None`` if nothing visible is left, or if it equals ``unlike``, because a name that is only the id tells nothing.
     """
     kept = harmless(text).strip()  # escapes make it longer, so it is cut behind them
     if not kept or kept == unlike:
@@ -43,7 +43,7 @@ def label(text: str, *, unlike: str = "") -> str | None:
 
 
 def holds_token(text: str, token: str) -> bool:
-    """Whether a token, of hexadecimal digits, stands in a text, and not as a part of a longer number."""
+    """Whether a text contains a token of hexadecimal digits, and not only as part of a longer number."""
     return re.search(rf"(?<![0-9a-f]){re.escape(token)}(?![0-9a-f])", text) is not None
 
 
@@ -78,7 +78,7 @@ _LONGEST_TEXT: Final = 40
 def parse_duration(value: str | int) -> int:
     """Return the milliseconds of ``90m``, ``1h30m``, ``1d``, ``1w``, ``PT12H``, ``daily`` or a bare integer.
 
-    Units stand in falling order, each at most once. Raises :class:`ValueError` with a sentence for people.
+    Units go from the largest to the smallest, each at most once. Raises :class:`ValueError` with a sentence for people.
     """
     if isinstance(value, int):
         if value < 0:
@@ -116,6 +116,6 @@ def format_duration(ms: int) -> str:
         if count:
             text += f"{count}{unit}"
     single = next((f"{ms // _UNITS[u]}{u}" for u in ("h", "m", "s", "ms") if ms % _UNITS[u] == 0), text)
-    if ms > 999 * SECOND_MS and single.endswith("s"):
-        return text  # 3661s is short, but nobody reads it
+    if (ms > 999 * SECOND_MS and single.endswith("s")) or (ms > 2 * HOUR_MS and single.endswith("m")):
+        return text  # 3661s and 197m are short, but nobody reads them
     return min(text, single, key=len)

@@ -1,20 +1,24 @@
 """Where to post, as whom, and by which hidden line a post is found again: checked before anything is sent anywhere.
 
-In: the texts of ``GITHUB_API_URL``, ``GITHUB_REPOSITORY`` and the token as found. Out: the same, normalised, or a
-:class:`GitHubError` that says what to write instead. No message holds a part of the token. And :class:`Mark`, which
-says of two posts whose they are and which run wrote later.
+In: the texts of ``GITHUB_API_URL``, ``GITHUB_REPOSITORY`` and the token as found, and the proxy variables. Out: the
+same, normalised, or a :class:`GitHubError` that says what to write instead. No message holds a part of the token, nor
+of a proxy, which may have a password in it. And :class:`Mark`, which says of two posts whose they are and which run
+wrote later.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from reconciler.core.errors import GitHubError
 from reconciler.core.text import harmless
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]", re.ASCII)
 _PATH: Final = re.compile(r"(?:/[A-Za-z0-9_-]+)*", re.ASCII)
@@ -127,6 +131,31 @@ def checked_token(text: str) -> str:
             "the GitHub token is empty or holds what no token has", "Pass `${{ github.token }}`, or copy it again."
         )
     return token
+
+
+def proxy_to(api_url: str, environ: Mapping[str, str]) -> str | None:
+    """Return the proxy to GitHub's API, by the variables that GitHub's own actions go by; ``None`` for none.
+
+    These are ``https_proxy`` and ``no_proxy``, or the same in capitals: hosts, each with all below it, or ``*``. A
+    proxy without a scheme is http's. An http address is this machine's and needs none. Raises :class:`GitHubError`.
+    """
+    proxy = (environ.get("https_proxy") or environ.get("HTTPS_PROXY") or "").strip()
+    parts = urlsplit(api_url)
+    host = parts.hostname or ""
+    listed = (environ.get("no_proxy") or environ.get("NO_PROXY") or "").lower().split(",")
+    names = [name.strip().lstrip(".") for name in listed]
+    near = any(name in ("*", host, parts.netloc.lower()) or (name and host.endswith(f".{name}")) for name in names)
+    if not proxy or parts.scheme == "http" or near:
+        return None
+    url = proxy if "://" in proxy else f"http://{proxy}"
+    try:
+        found = urlsplit(url)
+        usable = found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not url.isascii() or not url.isprintable():
+        raise GitHubError("HTTPS_PROXY is no proxy that can be used", "Write it as http://proxy.example:3128.")
+    return url
 
 
 def _refused(text: str) -> GitHubError:

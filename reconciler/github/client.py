@@ -71,8 +71,8 @@ class _Found(Struct, frozen=True):
 class GitHub:
     """A context manager that posts in one repository. Every method raises :class:`GitHubError`, and nothing else.
 
-    ``api_url`` is https, or http on the loopback host. ``sleep`` waits seconds between attempts. ``transport`` is an
-    ``httpx2.BaseTransport``, for tests.
+    ``api_url`` is https, or http on the loopback host; ``proxy`` is as ``proxy_to`` finds it. ``sleep`` waits seconds
+    between attempts. ``transport`` is an ``httpx2.BaseTransport``, for tests.
     """
 
     def __init__(
@@ -81,12 +81,14 @@ class GitHub:
         api_url: str,
         token: str,
         repository: str,
+        proxy: str | None = None,
         sleep: Callable[[float], object] = wait,
         transport: object | None = None,
     ) -> None:
         self._wire = Wire(
             api_url=checked_api_url(api_url),
             token=checked_token(token),
+            proxy=proxy,
             sleep=sleep,
             transport=transport,
         )

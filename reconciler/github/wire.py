@@ -2,7 +2,7 @@
 
 In: method, path and body of a request. Out: its JSON, or a :class:`GitHubError` with a sentence and a repair. Knows
 nothing of comments and issues. It drives httpx2's transport and not its client, which by construction leaves no
-redirect, cookie, proxy variable or netrc to switch off.
+redirect, cookie, proxy variable or netrc to switch off; a proxy is used where the caller names one.
 
 What is repeated, three times in all and within 90 s of waiting: whatever a rate limit refused, because that was not
 done; and, of the methods that may be sent twice, also what ended in a 5xx or without an answer. A POST that may have
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 PER_PAGE: Final = 100
-MOST_PAGES: Final = 30
+MOST_GITHUB_PAGES: Final = 30
 """Up to this many pages of a list are read, 3,000 entries; the caller is told when there are more."""
-LARGEST_BODY: Final = 32 * 1024 * 1024
+LARGEST_GITHUB_BODY: Final = 32 * 1024 * 1024
 """Bytes of one answer that are read: a page of the longest comments has 26 MB."""
-ATTEMPTS: Final = 3
+GITHUB_ATTEMPTS: Final = 3
 LONGEST_WAIT_S: Final = 90.0
 
 _WHOLE_S: Final = 60.0  # for one whole answer: a server that sends a byte now and then meets every other limit
@@ -67,14 +67,21 @@ class Wire:
     """One connection. ``api_url`` and ``token`` are checked already; ``sleep`` waits seconds."""
 
     def __init__(
-        self, *, api_url: str, token: str, sleep: Callable[[float], object], transport: object | None = None
+        self,
+        *,
+        api_url: str,
+        token: str,
+        sleep: Callable[[float], object],
+        proxy: str | None = None,
+        transport: object | None = None,
     ) -> None:
         self._base = api_url
         self.graphql = f"{api_url.removesuffix('/v3')}/graphql"
         """The address of GitHub's other API; on a server of one's own it does not stand below the first."""
         self._secret = token
         self._sleep = sleep
-        self._transport = cast("httpx2.BaseTransport", transport) if transport is not None else _connection(api_url)
+        made = transport if transport is not None else _connection(api_url, proxy)
+        self._transport = cast("httpx2.BaseTransport", made)
         self._headers = {
             "Accept": "application/vnd.github+json",
             "Accept-Encoding": "identity",
@@ -109,7 +116,7 @@ class Wire:
         url: str | None = f"{self._base}{path}&per_page={PER_PAGE}&page=1".replace("?&", "?")
         seen: set[str] = set()
         while url is not None and url not in seen:
-            if len(seen) == MOST_PAGES:
+            if len(seen) == MOST_GITHUB_PAGES:
                 return found, False
             seen.add(url)
             answer = self._send("GET", url, None, permission)
@@ -149,7 +156,7 @@ class Wire:
                 )
                 wait = limited if limited is not None else wait
                 again = limited is not None or (answer.status >= 500 and method != "POST")
-            if not again or attempt == ATTEMPTS or waited + wait > LONGEST_WAIT_S:
+            if not again or attempt == GITHUB_ATTEMPTS or waited + wait > LONGEST_WAIT_S:
                 raise failure
             self._sleep(wait)
             waited += wait
@@ -187,7 +194,7 @@ class Wire:
         )
 
 
-def _connection(api_url: str) -> httpx2.BaseTransport:
+def _connection(api_url: str, proxy: str | None) -> httpx2.BaseTransport:
     """Return a connection; only https reads the certificate authorities, which takes 45 ms.
 
     Raises :class:`GitHubError` where they can't be read.
@@ -199,7 +206,7 @@ def _connection(api_url: str) -> httpx2.BaseTransport:
             verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         )  # an http address needs no certificates; an empty context saves the 45 ms of reading them
     try:
-        return httpx2.HTTPTransport()  # the system's authorities, or SSL_CERT_FILE's
+        return httpx2.HTTPTransport(proxy=proxy)  # the system's authorities, or SSL_CERT_FILE's
     except OSError as error:  # an ssl.SSLError is one, too
         raise GitHubError(
             f"the certificates to trust can't be read: {harmless(error.strerror or str(error), longest=200)}",
@@ -213,9 +220,10 @@ def _parts(stream: httpx2.SyncByteStream) -> Iterator[bytes]:
     ends = monotonic() + _WHOLE_S
     for part in stream:
         size += len(part)
-        if size > LARGEST_BODY or monotonic() > ends:
+        if size > LARGEST_GITHUB_BODY or monotonic() > ends:
             raise GitHubError(
-                f"GitHub's answer is larger than {LARGEST_BODY // 1024 // 1024} MiB or takes over {_WHOLE_S:g} s",
+                f"GitHub's answer is larger than {LARGEST_GITHUB_BODY // 1024 // 1024} MiB "
+                f"or takes over {_WHOLE_S:g} s",
                 "Is GITHUB_API_URL GitHub's?",
                 may_have_taken_effect=True,
             )

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, assert_never
 
 from reconciler.core.diff import Step, difference_text, facts
+from reconciler.core.forms import AUTO
 from reconciler.core.model import Provenance, Verdict
 from reconciler.core.plan import Blocked, Cause, Change, ChangeReason, Field, FieldChange, Held, Moved
 from reconciler.core.planfile import fingerprint
@@ -34,7 +35,7 @@ from reconciler.render.page import (
 )
 
 if TYPE_CHECKING:
-    from reconciler.core.diff import Compared, Comparison, Entry
+    from reconciler.core.diff import Compared, Comparison, PlanEntry
     from reconciler.core.plan import Plan
 
 
@@ -76,7 +77,7 @@ def _findings(plan: Plan) -> tuple[Row, ...]:
     return tuple(sorted(rows, key=lambda row: (row.part, row.name)))
 
 
-def _finding(finding: Finding, entry: Entry, story: str, alike: str = "") -> Row:
+def _finding(finding: Finding, entry: PlanEntry, story: str, alike: str = "") -> Row:
     cells = (toned(finding.value), code(entry.id), entry.name or "", story)
     wrong = finding in (Finding.HELD, Finding.BLOCKED)
     return Row(cells, entry.id, cause(alike or story), part=list(Finding).index(finding), cause=wrong)
@@ -104,6 +105,8 @@ def _difference(change: Change, field: FieldChange) -> str:
         return f"declared {field.desired}, live {field.live}{by_us}"
     name = field.field.value.removesuffix("_ms")
     declared = _value(field.desired)
+    if change.auto_offset and field.field is Field.OFFSET:
+        declared += f" ({AUTO})"
     if field.verdict is Verdict.UNVERIFIED:
         return f"{name} declared {declared}, live {UNVERIFIED}"
     live = _value(field.live) if field.live is not None else "none"
@@ -153,7 +156,7 @@ def _compared_row(row: Compared) -> Row:
     return Row(cells, row.entry.id, alike, part=list(Step).index(row.step))
 
 
-def _told(entry: Entry) -> tuple[str, str, str]:
+def _told(entry: PlanEntry) -> tuple[str, str, str]:
     """Return what a plan does with a portfolio, its reason or effect, and the part of that which others may share."""
     match entry:
         case Change():

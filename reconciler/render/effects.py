@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.core.cost import runs_a_day, runs_of, usd
 from reconciler.core.evidence import runs_per_day
+from reconciler.core.forms import AUTO
 from reconciler.core.model import Cadence, PausedBy, Provenance, RunState, Status, Verb, Verdict, strategy_of
 from reconciler.core.plan import Cause, Change, ChangeReason, Field, FieldChange, Held, JournalState, Plan, Risk
 from reconciler.core.text import format_duration, harmless, plural
@@ -38,27 +40,42 @@ class Phrase(Struct, frozen=True):
 
     shared: str
     own: str = ""
+    whole: str = ""
+    """Both together, unless that is just one after the other."""
 
     @property
     def text(self) -> str:
         """Return both parts as one phrase."""
+        if self.whole:
+            return self.whole
         return f"{self.shared}, {self.own}" if self.own and self.shared else self.shared or self.own
 
 
 def effect(change: Change) -> Phrase:
     """Return what a change does to one portfolio, or to a strategy and all that it reaches."""
+    offset = format_duration(change.after.offset_ms) if change.after.offset_ms is not None else ""
+    if not change.auto_offset:
+        return _effect(change, offset)
+    # Each has another offset then, so only the word can be shared.
+    found = _effect(change, AUTO)
+    return replace(found, whole=_effect(change, f"{offset} ({AUTO})").text)
+
+
+def _effect(change: Change, offset: str) -> Phrase:
+    """Return the same, with this text for the wanted offset."""
     if change.of_strategy is not None:
         more = "trades more often" if Risk.MORE_RUNS in change.risks else ""
         return Phrase(_joined(cadence_text(change), reach_text(change), _rate_of_all(change), more))
     match change.verb:
         case Verb.START:
-            return Phrase(_joined(_every(change), _rate(change), _warnings(change)))
+            return Phrase(_joined(_every(change, offset), _rate(change), _warnings(change)))
         case Verb.RESUME:
-            schedule = _differences(change) if change.writes_schedule else _every(change) or _cadence(change)
+            every = _every(change, offset) or _cadence(change)
+            schedule = _differences(change, offset) if change.writes_schedule else every
             return Phrase(_joined(schedule, _resumed(change), _warnings(change)))
         case Verb.UPDATE:
             moves = f"moves the next run ({moment(change.next_run_ms)})" if change.next_run_ms is not None else ""
-            return Phrase(_joined(_differences(change), _rate(change), _warnings(change)), moves)
+            return Phrase(_joined(_differences(change, offset), _rate(change), _warnings(change)), moves)
         case Verb.PAUSE:
             drops = f"cancels the next run ({moment(change.next_run_ms)})" if change.next_run_ms is not None else ""
             return Phrase(change.note or "declared paused", drops)
@@ -178,12 +195,15 @@ def cost_effect(plan: Plan) -> str:
     )
 
 
-def field_text(change: FieldChange) -> str:
-    """Return one field's difference: ``interval 24h → 12h``, with its provenance unless Glider returned the value."""
+def field_text(change: FieldChange, offset: str = "") -> str:
+    """Return one field's difference: ``interval 24h → 12h``, with its provenance unless Glider returned the value.
+
+    ``offset`` is the text of a wanted offset where it is more than a duration.
+    """
     if change.field is Field.STATE:
         return f"{change.live} → {change.desired}"
     name = change.field.value.removesuffix("_ms")
-    desired = format_duration(int(change.desired))
+    desired = offset if offset and change.field is Field.OFFSET else format_duration(int(change.desired))
     if change.verdict is Verdict.UNVERIFIED:
         return f"{name} {UNVERIFIED} → {desired}"
     live = format_duration(int(change.live)) if change.live is not None else "none"
@@ -200,19 +220,17 @@ def field_text(change: FieldChange) -> str:
     return f"{name} {live} → {desired}{how}"
 
 
-def _differences(change: Change) -> str:
+def _differences(change: Change, offset: str) -> str:
     return ", ".join(
-        field_text(f) for f in change.fields if f.field is not Field.STATE and f.verdict is not Verdict.SAME
+        field_text(f, offset) for f in change.fields if f.field is not Field.STATE and f.verdict is not Verdict.SAME
     )
 
 
-def _every(change: Change) -> str:
+def _every(change: Change, offset: str) -> str:
     if change.after.interval_ms is None:
         return ""
     text = f"every {format_duration(change.after.interval_ms)}"
-    if change.after.offset_ms is not None:
-        text += f", offset {format_duration(change.after.offset_ms)}"
-    return text
+    return f"{text}, offset {offset}" if offset else text
 
 
 def _cadence(change: Change) -> str:

@@ -18,7 +18,7 @@ from reconciler.core.text import harmless, plural
 from reconciler.render.annotations import Annotation, Level, remarks
 from reconciler.render.compare import comparison_page, drift_page
 from reconciler.render.markdown import markdown
-from reconciler.render.page import At, Heading, Lines, Notes, Page, Span, Tone, code
+from reconciler.render.page import At, Heading, Lines, Notes, Page, Span, Tone, code, reworded
 from reconciler.render.plan import plan_page, report_page
 from reconciler.render.problems import diagnostics_page, error_block
 from reconciler.render.status import status_page
@@ -60,6 +60,91 @@ _WORDS: Final[Mapping[ExitReason, str]] = {
     ExitReason.TERMINATED: "stopped by a signal",
 }
 """Every reason in words; a test holds it to be complete."""
+
+
+_INPUTS: Final[Mapping[str, str]] = {
+    "-f": "config",
+    "--file": "config",
+    "--out": "plan-file",
+    "--approved": "approved-plan",
+    "--fingerprint": "fingerprint",
+    "--auto-approve": "auto-approve",
+    "--allow": "allow",
+    "--resume-held": "resume-held",
+    "--again": "again",
+    "--base": "base",
+    "--live": "live",
+    "--target": "target",
+    "--select": "select",
+    "--unverified": "unverified",
+    "--parallelism": "parallelism",
+    "--journal": "journal",
+    "--base-url": "base-url",
+    "--fail-on": "fail-on",
+}
+"""Which input of the action stands for an option of the command line."""
+_INSTEAD: Final[Mapping[str, str]] = {
+    " see the difference with `reconciler show FILE --against APPROVED`,": "",
+    "GLIDER_BASE_URL or --base-url": "`base-url`",
+    "Drop --proxy, or GLIDER_PROXY.": "Unset GLIDER_PROXY in the `env` of the workflow.",
+    "or give --lock-timeout more time": "and let runs that share a journal wait for each other (`concurrency`)",
+    " of the same command under -v": " of this step",
+    "; -v lists them": "; the summary of the step lists them",
+    "run it with: reconciler apply ": "run it with the command `apply`, as the input `plan-file`: ",
+}
+"""What to say in the action instead of words about an option that it lacks."""
+_NAMED: Final = re.compile(
+    r"`(?P<typed>[^`\n]*)`"
+    r"|(?<![\w-])(?P<id>--again|--resume-held) (?P<whose>@[^\s:,]*|[\w-]+(?:=[\w-]+)?)"
+    r"|(?<![\w-])(?P<option>-f|--[a-z][a-z-]*)(?![\w-])(?: (?P<value>[a-z]+=[\w-]+|[A-Z]{2,}\b))?"
+)
+"""What is to be typed, whole, or an option in a sentence with what is typed behind it."""
+_CALL: Final = re.compile(r"(?:reconciler )?(validate|plan|apply|drift|status(?! --out))(?: (.*))?")
+_TWICE: Final = re.compile(r"`([a-z-]+): ([^`]*)` `\1: ")
+
+
+def as_inputs(text: str) -> str:
+    """Return sentences for people with the names of inputs in place of those of the command line's options.
+
+    ``--allow resume=12`` becomes ```allow: resume=12```. What is no option of the command line stays as it is.
+    """
+    if "-" not in text and "reconciler" not in text:
+        return text
+    for words, instead in _INSTEAD.items():
+        text = text.replace(words, instead)
+    text = _NAMED.sub(_named, text)
+    while (folded := _TWICE.sub(r"`\1: \2 ", text)) != text:
+        text = folded
+    return text
+
+
+def _named(found: re.Match[str]) -> str:
+    typed = found["typed"]
+    if typed is None:
+        return _input(found["id"] or found["option"], found["whose"] or found["value"] or "") or found[0]
+    if call := _CALL.fullmatch(typed):
+        return _step(call[1], (call[2] or "").split()) or found[0]
+    option, _, value = typed.partition(" ")
+    return _input(option, value) or found[0]
+
+
+def _input(option: str, value: str) -> str:
+    """Return an option as an input, ``""`` where there is none of it."""
+    name = _INPUTS.get(option)
+    return "" if name is None else f"`{name}: {value}`" if value else f"`{name}`"
+
+
+def _step(command: str, words: list[str]) -> str:
+    """Return a command with its options as a step's inputs, ``""`` where no step can run it."""
+    if "--help" in words:
+        return "`docs/ci.md`"
+    inputs: list[str] = []
+    while words:
+        word = words.pop(0)
+        option, value = (word, words.pop(0) if words else "") if word.startswith("-") else ("--target", word)
+        inputs.append(_input(option, value))
+    told = f" ({', '.join(inputs)})" if inputs else ""
+    return f"`{command}`{told}" if all(inputs) else ""
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -105,7 +190,7 @@ def _page(ending: Ending, run: Run | None) -> Page:
         difference = comparison_page(found.uncovered).blocks
         blocks += [Heading("What would run, compared with what was approved"), *difference]
     blocks += [*files.blocks, *(main.blocks if main is not files else ()), Notes(found.notes)]
-    return Page(
+    page = Page(
         title=f"{command} ({run.looks_at})" if run is not None and run.looks_at else command,
         tone=main.tone if ending.reason in (ExitReason.OK, ExitReason.CHANGES) else Tone.BAD,
         verdict=_verdict(ending, main),
@@ -114,6 +199,7 @@ def _page(ending: Ending, run: Run | None) -> Page:
         pins=lambda: pins,
         blocks=tuple(blocks),
     )
+    return reworded(page, as_inputs)
 
 
 def _pins(run: Run) -> Iterator[Cell]:
@@ -161,12 +247,12 @@ def log_text(ending: Ending) -> str:
     if found.portfolios is not None:
         parts.append(f"{plural(found.portfolios, 'portfolio')} declared.\n")
     parts += [f"note: {safe(note)}\n" for note in found.notes]
-    return "\n".join(parts)
+    return as_inputs("\n".join(parts))
 
 
 def shown_annotations(ending: Ending, *, most: int = MOST_ANNOTATIONS) -> tuple[Annotation, ...]:
     """Return what is worth a remark, errors first; at most ``most`` (2 or more) of a level, the last for all others."""
-    every = tuple(remarks(ending))
+    every = tuple(replace(one, title=as_inputs(one.title), message=as_inputs(one.message)) for one in remarks(ending))
     shown: list[Annotation] = []
     for level in Level:
         found = [annotation for annotation in every if annotation.level is level]
@@ -248,10 +334,11 @@ def outputs(values: Mapping[str, str], *, delimiter: str) -> str:
     return "".join(f"{name}<<{delimiter}\n{value}\n{delimiter}\n" for name, value in values.items())
 
 
-def output_values(ending: Ending, *, paths: Mapping[str, str]) -> dict[str, str]:
+def output_values(ending: Ending, *, paths: Mapping[str, str], held_counts: bool = True) -> dict[str, str]:
     """Return the outputs of a step by name; ``""`` where the command did not come to it, which is not "no changes".
 
-    ``paths`` may name ``plan-path`` and ``json-path``, the files that were saved.
+    ``paths`` may name ``plan-path`` and ``json-path``, the files that were saved. ``held_counts`` says whether what is
+    held is drift.
     """
     found = ending.found
     plan = found.plan if found.plan is not None else found.report.plan if found.report is not None else None
@@ -260,9 +347,9 @@ def output_values(ending: Ending, *, paths: Mapping[str, str]) -> dict[str, str]
     if plan is not None:
         counts = {name: str(getattr(plan.summary, name)) for name in counts}
         # What is held has moved, too: it is declared active and is not.
-        held = plan.held or plan.moved if found.command == "drift" else ()
+        moved = plan.moved or (held_counts and plan.held) if found.command == "drift" else ()
         unknown = plan.blocked  # what could not be read or decided may well have changed
-        changes = "true" if plan.changes or held else "" if unknown else "false"
+        changes = "true" if plan.changes or moved else "" if unknown else "false"
     return {
         "has-changes": changes,
         **counts,

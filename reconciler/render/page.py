@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.core.text import plural
 
@@ -276,6 +277,33 @@ def sentence(text: str) -> tuple[Piece, ...]:
     """Return a sentence of ours as pieces; what stands between backticks is marked as something to type."""
     parts = re.split(r"`([^`]*)`", text)
     return tuple(Span(part, typed=True) if odd % 2 else part for odd, part in enumerate(parts) if part)
+
+
+def reworded(page: Page, words: Callable[[str], str]) -> Page:
+    """Return the page with other words for what it says; what people copy (ids, places) and lines of files stay."""
+    again: Page = _reworded(page, words)
+    return again
+
+
+def _reworded(part: Any, words: Callable[[str], str]) -> Any:
+    match part:
+        case str() if type(part) is str:
+            return words(part)
+        case tuple():
+            return tuple([_reworded(one, words) for one in part])
+        case Span(typed=True):
+            return replace(part, text=words(f"`{part.text}`")[1:-1])
+        case Span(code=False):
+            return replace(part, text=words(part.text))
+        case Row():
+            return replace(part, cells=_reworded(part.cells, words), alike=words(part.alike))
+        case Problems():
+            told = [replace(one, problem=words(one.problem), repair=words(one.repair)) for one in part.problems]
+            return replace(part, problems=tuple(told))
+        case Struct() if not isinstance(part, Span):
+            return replace(part, **{name: _reworded(getattr(part, name), words) for name in part.__struct_fields__})
+        case _:
+            return part
 
 
 def cause(text: str) -> str:

@@ -17,7 +17,7 @@ from starlette.routing import Route, Router
 
 from reconciler.core.codec import iso
 from reconciler.core.errors import SandboxError
-from reconciler.sandbox.checks import FieldProblems, Fields
+from reconciler.sandbox.checks import FieldProblems, FieldReader
 from reconciler.sandbox.faults import Faults, fault_data, parse_faults
 from reconciler.sandbox.gateway import Endpoint, Gateway
 from reconciler.sandbox.model import Refused
@@ -93,7 +93,7 @@ class AdminEndpoint(Struct, frozen=True):
 
 def _advance(gateway: Gateway, request: Request) -> Any:
     problems = FieldProblems()
-    fields = Fields(request.document(), "", problems, known=("ms",))
+    fields = FieldReader(request.document(), "", problems, known=("ms",))
     if "ms" not in fields:
         problems.add("ms", "is missing", "write the milliseconds to move the clock ahead by")
     ms = fields.whole("ms", default=0, least=0, most=LARGEST_OFFSET_MS)

@@ -40,7 +40,7 @@ class FieldProblems:
             raise SandboxError(summary, "\n".join(str(problem) for problem in self._found))
 
 
-class Fields:
+class FieldReader:
     """The keys of one mapping. Each reader returns its ``default`` where the key is missing or its value is wrong."""
 
     def __init__(self, data: object, address: str, problems: FieldProblems, *, known: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.sandbox.checks import FieldProblems, Fields, quoted
+from reconciler.sandbox.checks import FieldProblems, FieldReader, quoted
 from reconciler.sandbox.model import Course
 from reconciler.sandbox.wire import json_reply
 
@@ -186,9 +186,9 @@ def fault_data(fault: Fault) -> dict[str, object]:
 
 
 def _fault(entry: object, address: str, problems: FieldProblems) -> Fault | None:
-    kind = Fields(entry, address, FieldProblems(), known=("kind",)).choice("kind", FaultKind, default=None)
+    kind = FieldReader(entry, address, FieldProblems(), known=("kind",)).choice("kind", FaultKind, default=None)
     parameters = _PARAMETERS.get(kind, ()) if kind else _EVERY_PARAMETER
-    fields = Fields(entry, address, problems, known=("kind", "operation", "portfolio", "times", *parameters))
+    fields = FieldReader(entry, address, problems, known=("kind", "operation", "portfolio", "times", *parameters))
     if "kind" not in fields:
         fields.problem("kind", "is missing", f"write one of {', '.join(FaultKind)}")
         return None

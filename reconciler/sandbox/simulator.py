@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from reconciler.sandbox.model import Course
     from reconciler.sandbox.store import Store, StoreFacts
 
-    SomeView = TypeVar("SomeView", "View", "EnrolledView")
+    SomeView = TypeVar("SomeView", "AutomationView", "EnrolledView")
 
 
-class View(Struct, frozen=True):
+class AutomationView(Struct, frozen=True):
     """A portfolio of v1 with everything that happened to it until ``now_ms``."""
 
     portfolio: Portfolio
@@ -51,16 +51,18 @@ class Simulator(Struct, frozen=True):
     store: Store
     wall_ms: Callable[[], int]
 
-    def read(self, portfolio: str) -> View:
+    def read(self, portfolio: str) -> AutomationView:
         """Return a portfolio of v1 as it is now."""
         facts = self.store.facts()
         saved = self.store.portfolio(portfolio)
         if saved is None:
             raise not_found()
         now = self.wall_ms() + facts.clock_offset_ms
-        return View(saved.settle(now), now, facts)
+        return AutomationView(saved.settle(now), now, facts)
 
-    def change(self, portfolio: str, action: Callable[[Portfolio, int], Portfolio]) -> tuple[View, View]:
+    def change(
+        self, portfolio: str, action: Callable[[Portfolio, int], Portfolio]
+    ) -> tuple[AutomationView, AutomationView]:
         """Carry out one action on a portfolio of v1; return it before and after."""
         return self._changed(self.read, portfolio, action)
 

@@ -19,7 +19,7 @@ from reconciler.sandbox.settings import PathFamilies, UpdateWhilePaused
 
 if TYPE_CHECKING:
     from reconciler.sandbox.model import PastRun
-    from reconciler.sandbox.simulator import Simulator, View
+    from reconciler.sandbox.simulator import AutomationView, Simulator
     from reconciler.sandbox.wire import Request
 
 _DEFAULT_LIMIT: Final = 5
@@ -140,7 +140,7 @@ def _execution(simulator: Simulator, request: Request) -> Data:
     }
 
 
-def _result(view: View, number: int) -> Data:
+def _result(view: AutomationView, number: int) -> Data:
     return {
         "transactionHash": f"0x{made_up(32, 'transaction', view.facts.instance, view.portfolio.id, number)}",
         "blockNumber": 12_345_680 + number,
@@ -267,7 +267,7 @@ def _update(simulator: Simulator, request: Request) -> Data:
     }
 
 
-def _template(view: View) -> Data | None:
+def _template(view: AutomationView) -> Data | None:
     """Return the template with its trading settings (API facts §7a); nothing else of it is documented."""
     portfolio = view.portfolio
     if portfolio.threshold is not None:
@@ -281,7 +281,7 @@ def _template(view: View) -> Data | None:
     return {"id": name, "tradingSettings": settings}
 
 
-def _details(view: View) -> Data | None:
+def _details(view: AutomationView) -> Data | None:
     portfolio = view.portfolio
     if portfolio.grid is None:
         return None
@@ -298,18 +298,18 @@ def _details(view: View) -> Data | None:
     return details
 
 
-def _schedule_id(view: View) -> str | None:
+def _schedule_id(view: AutomationView) -> str | None:
     portfolio = view.portfolio
     if portfolio.grid is None:
         return None
     return f"sched_{made_up(8, 'schedule', view.facts.instance, portfolio.id, portfolio.schedules)}"
 
 
-def _workflow_id(view: View, number: int) -> str:
+def _workflow_id(view: AutomationView, number: int) -> str:
     return f"rebal_{made_up(8, 'workflow', view.facts.instance, view.portfolio.id, number)}"
 
 
-def _run_id(view: View, number: int) -> str:
+def _run_id(view: AutomationView, number: int) -> str:
     """Return the id of the one attempt that a run takes."""
     return f"run_{made_up(8, 'run', view.facts.instance, view.portfolio.id, number)}"
 
@@ -319,7 +319,7 @@ def _taken_ms(number: int, run: PastRun) -> int:
     return run.at_ms + 3 + number % 7
 
 
-def _phase(view: View, number: int, run: PastRun) -> Phase:
+def _phase(view: AutomationView, number: int, run: PastRun) -> Phase:
     return stage(run.course, view.facts.settings.pace, view.now_ms - _taken_ms(number, run)).phase
 
 

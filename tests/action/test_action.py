@@ -126,7 +126,7 @@ def _run(checkout: Checkout, command: str, name: str, event: events.Event) -> Jo
             checkout.write("automation.yaml", CHANGED_FILES.replace("12h", "6h"))
             inputs = {"approved_plan": "approved.json"}
         case "bad key":
-            inputs["key"] = "expired"
+            inputs["key"] = "forbidden"
         case "unreachable":
             with closed_port() as url:
                 return checkout(command, event=event, **inputs, base_url=url)
@@ -329,12 +329,14 @@ def test_the_examples_use_inputs_and_outputs_that_there_are() -> None:
     for path in sorted((ROOT / "examples/workflows").glob("*.yml")):
         jobs = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)["jobs"]
         for job in jobs.values():
-            for step in job["steps"]:
+            for step in job.get("steps", ()):
                 if step.get("uses", "").startswith("glider-reconciler/"):
                     used += 1
                     assert step["with"].keys() <= manifest.inputs.keys(), path
                     assert "command" in step["with"], path
-            ours = [step.get("id") for step in job["steps"] if step.get("uses", "").startswith("glider-reconciler/")]
+            ours = [
+                step.get("id") for step in job.get("steps", ()) if step.get("uses", "").startswith("glider-reconciler/")
+            ]
             looked_at = re.findall(r"steps\.(\w+)\.outputs\.([\w-]+)", json.dumps(job))
             assert {name for step, name in looked_at if step in ours} <= manifest.outputs.keys(), path
     assert used
@@ -342,17 +344,33 @@ def test_the_examples_use_inputs_and_outputs_that_there_are() -> None:
 
 def test_each_account_of_the_example_keeps_to_itself() -> None:
     """Environment, folder, cache, artifact and concurrency of one account are never those of another one."""
-    path = ROOT / "examples/workflows/accounts.yml"
-    jobs = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)["jobs"]
-    accounts = jobs["plan"]["strategy"]["matrix"]["account"]
-    assert set(jobs["plan"]["outputs"]) == set(accounts)
-    mine = "${{ matrix.account }}"
-    for job in (jobs["plan"], jobs["apply"]):
-        assert mine in job["environment"]
-        assert mine in job["concurrency"]["group"]
+    called, calling = (
+        yaml.load((ROOT / f"examples/workflows/{name}.yml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+        for name in ("account", "accounts")
+    )
+    job = calling["jobs"]["account"]
+    assert job["uses"] == "./.github/workflows/account.yml"
+    assert job["with"].keys() == called["on"]["workflow_call"]["inputs"].keys()
+    mine = "${{ inputs.account }}"
+    assert mine in called["jobs"]["apply"]["concurrency"]["group"]
+    for job in called["jobs"].values():
+        assert mine in str(job["environment"])
         for step in job["steps"]:
             settings = step.get("with", {})
             named = ("path", "key", "restore-keys", "name", "working-directory", "environment")
             assert all(mine in settings[name] for name in named if name in settings), step
             # Without an end, the key of `acme` would be the beginning of the key of `acme-eu`.
             assert settings.get("restore-keys", "/").endswith("/")
+
+
+def test_a_job_of_the_examples_that_waits_for_a_person_holds_nothing() -> None:
+    """No environment with reviewers stands in a job with a concurrency group, and each job that writes has one."""
+    for path in sorted((ROOT / "examples/workflows").glob("*.yml")):
+        workflow = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+        for name, job in workflow["jobs"].items():
+            if name == "approve":
+                assert "concurrency" not in job, path
+            if "WRITE_KEY" in json.dumps(job):
+                assert "-write" in job["environment"], path
+                assert job["concurrency"]["queue"] == "max", path
+                assert "github.run_id" in workflow["concurrency"]["group"], path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from selectors import SelectSelector
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -128,6 +128,17 @@ class Strays:
     def serves(self, now: float) -> bool:
         self.seen += 1
         return self.seen not in self.numbers
+
+
+@dataclass
+class Diary:
+    """Refuses nothing, and keeps when each request came."""
+
+    times: list[float] = field(default_factory=list)
+
+    def serves(self, now: float) -> bool:
+        self.times.append(now)
+        return True
 
 
 @dataclass

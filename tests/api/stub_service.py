@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.api.client import Glider
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 KEY = "gldr_sk_canary_0123456789"
 NOW_MS = 1_795_000_000_000
+LOOPBACK = Path(__file__).with_name("loopback.pem")
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -113,6 +116,8 @@ def transport(
     jitter: Callable[[], float] = lambda: 0.5,
     timeouts: Timeouts | None = None,
     key: str = KEY,
+    proxy: str | None = None,
+    max_rate_per_s: float | None = None,
 ) -> Transport:
     return Transport(
         base_url=base_url,
@@ -121,7 +126,9 @@ def transport(
         clock=clock or StillClock(),
         jitter=jitter,
         asgi_app=app,
+        proxy=proxy,
         timeouts=timeouts,
+        max_rate_per_s=max_rate_per_s,
     )
 
 
@@ -185,11 +192,20 @@ class RawServer:
                 self.idle.set()
 
 
+def loopback_tls() -> ssl.SSLContext:
+    """What a server on 127.0.0.1 proves itself by; to trust it, name :data:`LOOPBACK` in SSL_CERT_FILE."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(LOOPBACK)
+    return context
+
+
 @contextlib.asynccontextmanager
-async def raw_server(answer: Callable[[bytes], bytes | None]) -> AsyncIterator[RawServer]:
+async def raw_server(
+    answer: Callable[[bytes], bytes | None], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[RawServer]:
     service = RawServer(answer)
-    server = await asyncio.start_server(service.handle, "127.0.0.1", 0)
-    service.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(service.handle, "127.0.0.1", 0, ssl=tls)
+    service.url = f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield service
     finally:

@@ -15,6 +15,7 @@ from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.model import Live, PortfolioId, Status
 from reconciler.core.ports import Confirmation
 from reconciler.core.text import harmless
+from tests.support import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -315,7 +316,7 @@ def is_harmless(shown: object) -> bool:
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.dictionaries(KEYS, HOSTILE, max_size=8), st.sampled_from([200, 201, 204, 301, 400, 401, 404, 429, 500, 999]))
 def test_any_json_is_a_value_or_our_error(data: dict[str, object], status: int) -> None:
     """No JSON of any shape leads to anything but a value or an ApiError that can be shown as it is."""
@@ -327,7 +328,7 @@ def test_any_json_is_a_value_or_our_error(data: dict[str, object], status: int) 
         assert isinstance(shown, dict) or is_harmless(shown)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.binary(max_size=200), st.integers(100, 999), st.binary(max_size=30))
 def test_any_bytes_are_a_value_or_our_error(body: bytes, status: int, header: bytes) -> None:
     """No body and no header leads to anything but a value or an ApiError that can be shown as it is."""

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stub_service import NOW_MS, Request, Service, StillClock, fail, ok, script, transport
 
-from reconciler.api.envelope import ServiceTime, success_of, without_key
+from reconciler.api.envelope import ServiceTime, _depth, success_of, without_key
 from reconciler.core.errors import ApiError, FailureKind
 
 
@@ -134,6 +134,23 @@ def test_brackets_inside_text_are_no_depth() -> None:
     """A long text or a wide list is not mistaken for a deep one."""
     wide = {"data": {"text": "[" * 500 + '"', "list": [{}] * 500}}
     assert success_of(200, [], json.dumps(wide).encode(), operation="x", now_ms=0) == wide
+
+
+_TEXTS = st.text(alphabet='[]{}"\\\\ab,:é\n', max_size=8)
+
+
+def _nesting(value: object) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(_nesting, inner), default=0)
+
+
+@given(
+    value=st.recursive(_TEXTS | st.none(), lambda v: st.lists(v, max_size=4) | st.dictionaries(_TEXTS, v, max_size=4)),
+    ascii_only=st.booleans(),
+)
+def test_the_depth_of_a_document_is_counted_as_a_parser_would(value: object, *, ascii_only: bool) -> None:
+    """Whatever stands in its texts: brackets, quotes, and escapes of either."""
+    assert _depth(json.dumps(value, ensure_ascii=ascii_only).encode()) == _nesting(value)
 
 
 def test_a_redirect_names_its_place_harmlessly() -> None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulation import Strays, reads
+from simulation import LoopClock, Strays, reads, simulated_loop
 from stub_service import NOW_MS, Request, Service, StillClock, fail, ok, raw_server, script, transport
 
 from reconciler.api.fleet import read_all as read_many
 from reconciler.api.limiter import PacedCall, RequestLimiter
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, exit_reason_of
-from tests.support import World, portfolio
+from tests.support import World, examples, portfolio
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,7 +112,7 @@ def test_a_dead_service_costs_a_fifth_more_at_most(
     assert {exit_reason_of(error.kind) for error in failures} == {ExitReason.UNREACHABLE}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     answers=st.lists(
         st.sampled_from([GONE, fail(500), fail(503), fail(408), fail(429), fail(429, Retry_After="0")]), min_size=1
@@ -239,6 +239,84 @@ def test_no_more_are_in_flight_than_are_left() -> None:
     assert read_all(transport(app, parallelism=8), 100, workers=8) == []
     assert max(peaks[:8]) == 8
     assert max(peaks[16:]) == 3
+
+
+class Rooms:
+    """Rooms that come and go in one window of the service: each holds requests that it may send, and sent ones."""
+
+    def __init__(self, parallelism: int, size: int) -> None:
+        self.limiter = RequestLimiter(parallelism=parallelism, clock=LoopClock(), jitter=lambda: 0.0)
+        self.left = size
+        self.rooms: list[tuple[int, list[PacedCall]]] = []
+        self.waiting: list[asyncio.Task[int]] = []
+        self._tell()
+
+    @property
+    def claims(self) -> int:
+        return sum(reserved + len(sent) for reserved, sent in self.rooms)
+
+    def _tell(self) -> None:
+        reset = str(NOW_MS // 1_000 + 30).encode()
+        told = [(b"X-RateLimit-Remaining", str(self.left).encode()), (b"X-RateLimit-Reset", reset)]
+        self.limiter.heard(told, limited=False)
+
+    async def step(self, step: str, number: int) -> None:
+        """Do one thing, with one of the rooms, where it makes sense; then let go whoever may go."""
+        if step == "ask":
+            self.waiting.append(asyncio.ensure_future(self.limiter.enter_room("look", number)))
+        elif step == "give up" and self.waiting:
+            self.waiting.pop(number % len(self.waiting)).cancel()
+        elif self.rooms:
+            reserved, sent = self.rooms.pop(number % len(self.rooms))
+            self.rooms += self._in_room(step, reserved, sent)
+        for _ in range(3):
+            await asyncio.sleep(0)  # no time passes: the window goes on
+        self.rooms += [(task.result(), []) for task in self.waiting if task.done()]
+        self.waiting = [task for task in self.waiting if not task.done()]
+
+    def _in_room(self, step: str, reserved: int, sent: list[PacedCall]) -> list[tuple[int, list[PacedCall]]]:
+        match step:
+            case "claim" if self.limiter.open and self.limiter.reserve_one():
+                return [(reserved + 1, sent)]
+            case "send" if reserved and self.limiter.open:
+                self.limiter.count(call := self.limiter.call("look", safe=True))
+                return [(reserved - 1, [*sent, call])]
+            case "answer" if sent:
+                self.left -= 1
+                self._tell()
+                self.limiter.succeeded(sent.pop())
+                self.limiter.answered()
+            case "leave" if not sent:
+                self.limiter.give_back(reserved)
+                return []
+        return [(reserved, sent)]
+
+
+@given(
+    parallelism=st.integers(1, 8),
+    size=st.integers(1, 20),
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["ask", "ask", "claim", "send", "send", "answer", "leave", "give up"]), st.integers(1, 3)
+        ),
+        max_size=60,
+    ),
+)
+def test_claims_never_exceed_what_is_left(parallelism: int, size: int, steps: list[tuple[str, int]]) -> None:
+    """In whatever order rooms and requests come and go: all claims fit into the window, all places into what may be."""
+
+    async def main() -> None:
+        rooms = Rooms(parallelism, size)
+        for step, number in steps:
+            await rooms.step(step, number)
+            assert rooms.claims <= rooms.left
+            assert len(rooms.rooms) <= parallelism
+        for task in rooms.waiting:
+            task.cancel()
+        await asyncio.gather(*rooms.waiting, return_exceptions=True)
+
+    with asyncio.Runner(loop_factory=simulated_loop) as runner:
+        runner.run(main())
 
 
 def test_a_count_of_nothing_left_is_waited_for() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
-from simulation import Bucket, Course, FixedWindow, Limited, SlidingWindow, Strays, reads, reads_beside
+from simulation import Bucket, Course, Diary, FixedWindow, Limited, SlidingWindow, Strays, reads, reads_beside
 
 LATENCY_S = 0.05
 BURSTS = (5, 10, 20, 50, 100)
@@ -20,8 +21,11 @@ def shown(what: str, course: Course, seconds: float) -> str:
     return f"{what:<40} {course.seconds:7.2f} s {course.seconds / seconds:5.2f}x  {course.share:5.1%} refused"
 
 
+@pytest.mark.slow  # half a minute of simulated requests each
 @pytest.mark.parametrize("workers", [10, 50])
-@pytest.mark.parametrize(("rate", "calls"), [(30, 2_000), (100, 2_000), (300, 6_000)])
+@pytest.mark.parametrize(
+    ("rate", "calls"), [(30, 2_000), (100, 2_000), pytest.param(300, 6_000, marks=pytest.mark.thorough)]
+)
 def test_a_limit_that_only_refusals_tell_is_nearly_used_up(rate: int, calls: int, workers: int) -> None:
     """Twenty seconds and more at a limit take at most 1.15 times that, and at most one in twenty is refused."""
     seconds = ideal(calls, rate, workers)
@@ -91,6 +95,18 @@ def test_a_rate_to_keep_to_is_kept(workers: int, burst: int) -> None:
     course = reads(Bucket(16, burst), 300, workers, max_rate_per_s=15)
     assert (course.served, course.refused) == (300, 0)
     assert course.seconds == pytest.approx(20, abs=0.1)
+
+
+@pytest.mark.parametrize("workers", [1, 10, 50])
+@pytest.mark.parametrize("rate", [0.5, 15, 100, 300])
+def test_a_rate_to_keep_to_is_even_from_the_first_request_on(workers: int, rate: float) -> None:
+    """Each request follows the one before it after the same time, to the millisecond; no burst at the beginning."""
+    service = Diary()
+    reads(service, 60, workers, max_rate_per_s=rate)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(service.times)]
+    assert min(gaps) > 1 / rate - 0.0011
+    if workers >= rate * LATENCY_S:  # else there are none who could go
+        assert max(gaps) < max(1 / rate, LATENCY_S / workers) + 0.0011
 
 
 def test_runs_that_share_an_address_share_a_rate() -> None:

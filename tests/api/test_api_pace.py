@@ -243,6 +243,18 @@ def test_a_rate_that_is_asked_for_is_even() -> None:
     assert rate.per_s(600_000) == 50
 
 
+def test_a_rest_is_not_made_up_for() -> None:
+    """Who asks after a while in which nobody did gets no turns of that while; only a late timer is made up for."""
+    rate = Rate(50)
+    rate.sent(1, 0)
+    rate.asked(1_000)
+    assert rate.wait_ms(1_000) == 0
+    rate.sent(1, 1_000)
+    assert rate.wait_ms(1_000) == 20
+    rate.sent(1, 1_030)  # ten milliseconds late
+    assert rate.wait_ms(1_030) == 10
+
+
 def test_the_rate_falls_to_what_was_served_and_grows_from_there() -> None:
     """Between two refusals 100 a second were served: a tenth below that at first, that after a second, more later."""
     rate = Rate()

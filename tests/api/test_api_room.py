@@ -15,7 +15,7 @@ from stub_service import NOW_MS, Request, Service, StillClock, fail, http, ok, r
 from reconciler.api.client import Glider
 from reconciler.api.limiter import ATTEMPTS
 from reconciler.api.room import LOOK_LIVES_MS
-from reconciler.api.transport import Prompt, Transport
+from reconciler.api.transport import Transport
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.model import Paths
 from reconciler.core.ports import WriteNotSent
@@ -463,59 +463,6 @@ def test_nobody_comes_between_the_check_and_the_bytes(monkeypatch: pytest.Monkey
 
     assert asyncio.run(main()) == {"success": True, "data": {}}
     assert written == [checked[-1]] * 2
-
-
-def test_being_prompt_is_awaiting_all_the_same() -> None:
-    """Results, exceptions, real waits and cancellation pass; only courtesies are left out, and not for ever."""
-
-    async def main() -> None:
-        async def polite(times: int) -> int:
-            for _ in range(times):
-                await asyncio.sleep(0)
-            return times
-
-        async def failing() -> None:
-            await asyncio.sleep(0)
-            raise KeyError
-
-        loop = asyncio.get_running_loop()
-        turns = 0
-
-        async def busy() -> None:
-            nonlocal turns
-            while True:
-                turns += 1
-                await asyncio.sleep(0)
-
-        other = asyncio.create_task(busy())
-        await asyncio.sleep(0)
-        for hurry, times, passed in ((True, 50, 0), (False, 50, 50), (True, 150, 50)):
-            prompt = Prompt(polite(times))
-            prompt.hurry = hurry
-            before = turns
-            assert await prompt == times
-            assert turns - before == passed
-        prompt_error = Prompt(failing())
-        prompt_error.hurry = True
-        with pytest.raises(KeyError):
-            await prompt_error
-        waits: asyncio.Future[int] = loop.create_future()
-        real = Prompt(asyncio.wait_for(waits, 5))
-        real.hurry = True
-        loop.call_soon(waits.set_result, 7)
-        assert await real == 7
-
-        async def awaited() -> None:
-            await Prompt(asyncio.Event().wait())
-
-        hanging = asyncio.create_task(awaited())
-        await asyncio.sleep(0)
-        hanging.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await hanging
-        other.cancel()
-
-    asyncio.run(main())
 
 
 @dataclass

@@ -77,9 +77,11 @@ def batch_of(portfolio: PortfolioId, rebalance: str, payload: Fields) -> Rebalan
 
 
 def page_of_toy(payload: Fields) -> ListPage:
-    names = cast("list[str]", payload["data"])
-    rows = tuple(Live(id=PortfolioId(name), status=Status.ACTIVE, word="active") for name in names)
-    return ListPage(rows=rows, cursor=None, unreadable=0, size=len(rows), says_end=True)
+    return ListPage(rows=cast("list[object]", payload["data"]), cursor=None, says_end=True)
+
+
+def row_of_toy(entry: object) -> Live:
+    return Live(id=PortfolioId(str(entry)), status=Status.ACTIVE, word="active")
 
 
 def _because(intent: Intent) -> Fields:
@@ -99,7 +101,7 @@ TOY: Final = Table(
     },
     lacks={Call.START: "a wallet is always started"},
     look=ReadCall("batches/{}", batch_of),
-    listing=ListCall(path=lambda _: "/v3/wallets", size=2, page=page_of_toy),
+    listing=ListCall(path=lambda _: "/v3/wallets", size=2, page=page_of_toy, row=row_of_toy),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import pickle
 import ssl
@@ -136,6 +137,27 @@ def test_a_limit_holds_every_request_of_the_run() -> None:
     asyncio.run(run())
     assert len(sent) == 4
     assert min(sent[1:]) - sent[0] >= 7_000
+
+
+def test_a_rate_to_keep_to_holds_for_every_request() -> None:
+    """Calls, questions about the service, and a look with its write: two turns each second, from the first one on."""
+    clock = StillClock()
+    sent: list[int] = []
+
+    async def main() -> None:
+        async with transport(Service(script(ok({}))), clock=clock, max_rate_per_s=2) as client:
+            for _ in range(3):
+                await client.look("/x", operation="x", sending=lambda: sent.append(clock.now))
+                await client.get("/x", operation="x")
+            async with client.room():
+                await client.get("/x", operation="x")
+                await client.post("/x", {}, operation="x")
+            await client.look("/x", operation="x", sending=lambda: sent.append(clock.now))
+
+    asyncio.run(main())
+    assert [later - earlier for earlier, later in itertools.pairwise(sent)] == pytest.approx(
+        [1_000, 1_000, 2_000], abs=5
+    )
 
 
 def test_endless_limits_are_given_up() -> None:

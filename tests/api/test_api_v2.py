@@ -215,6 +215,39 @@ def test_the_later_row_of_one_portfolio_counts() -> None:
     assert seen == ["a", "b", "c"]
 
 
+def test_the_next_page_is_asked_for_before_the_rows_are_read() -> None:
+    """As soon as its cursor is known: most rows of a page are read while the next one is on its way."""
+    asked: list[int] = []
+    service = Service(script(page(*(row(f"p{number}") for number in range(200)), cursor="2"), page(row("last"))))
+    found = call(service, lambda api: api.list_portfolios(lambda _: asked.append(len(service.seen))))
+    assert len(found.rows) == 201
+    assert asked.count(1) < 100
+    assert asked[199:] == [2, 2]
+
+
+def test_nothing_is_left_under_way_where_a_list_ends_early() -> None:
+    """A list that leads nowhere ends while its next page is asked for; that request is given up."""
+
+    async def main() -> int:
+        never = asyncio.Event()
+        numbers = iter(range(100))
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            number = next(numbers)
+            if number > MOST_IDLE_PAGES:
+                await never.wait()
+            status, _, body = page(cursor=str(number))
+            await send({"type": "http.response.start", "status": status, "headers": []})
+            await send({"type": "http.response.body", "body": body})
+
+        async with transport(app) as client:
+            found = await api_of(client, ApiVersion.V2).list_portfolios()
+        assert "has no end" in str(found.failure)
+        return len(asyncio.all_tasks())
+
+    assert asyncio.run(main()) == 1
+
+
 def test_a_cursor_inside_data_is_followed() -> None:
     """A client has seen it there (API facts §4.7); beside data it wins."""
     inside = ok({"portfolios": [row("a")], "nextCursor": "2"})
@@ -273,7 +306,7 @@ def test_a_list_that_leads_nowhere_ends(rows: list[Any]) -> None:
     service = Service(lambda _: page(*rows, cursor=str(next(numbers))))
     found = call(service, lambda api: api.list_portfolios())
     assert "has no end" in str(found.failure)
-    assert len(service.seen) <= MOST_IDLE_PAGES + 2
+    assert len(service.seen) <= MOST_IDLE_PAGES + 3  # the last one was asked for before the rows of the one before
 
 
 def test_a_list_may_pause() -> None:

@@ -18,7 +18,7 @@ from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Before, Call, Intent,
 from reconciler.core.model import ApiVersion, Cadence, PortfolioId, Record, RunState, StrategyId, address_of
 from reconciler.core.ports import Memory
 from tests.apply.scripted import edit, intent
-from tests.support import HOUR_MS, NOON_MS, FakeClock, folder
+from tests.support import HOUR_MS, NOON_MS, FakeClock, examples, folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -350,7 +350,7 @@ WRITES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(writes=WRITES, plans=st.sampled_from([(), ("own",), ("own", "x")]))
 def test_laws_of_since(writes: list[tuple[Any, ...]], plans: tuple[str, ...]) -> None:
     """It is never the token of what had no effect, or of a rebalance; one address and all of them agree."""

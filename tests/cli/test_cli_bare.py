@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.apply.journal import open_journal
 from reconciler.cli.main import run
+from tests import prepared
 from tests.cli.test_cli_processes import environment
 from tests.support import NOON_MS
 
@@ -45,16 +46,7 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 
 def call(folder: Path, *arguments: str, **more: str) -> tuple[int, str, str]:
-    ended = subprocess.run(
-        [*script(), *arguments],
-        cwd=folder,
-        env=environment(**more),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    ended = prepared.run([*script(), *arguments], cwd=folder, env=environment(**more))
     return ended.returncode, ended.stdout, ended.stderr
 
 

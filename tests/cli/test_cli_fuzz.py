@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 
 from reconciler.cli.main import COMMANDS, run
 from reconciler.core.errors import ExitReason
-from tests.cli.test_cli_streams import SINKS, run_into
+from tests.cli.test_cli_streams import SINKS, SOURCES, run_into
+from tests.support import examples
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell
@@ -70,7 +72,7 @@ def test_no_word_leads_out_of_the_folder(tmp_path: Path) -> None:
                 assert Path(os.path.normpath(inner / path)).is_relative_to(folder), word
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([*COMMANDS, "sandbox load", "sandbox advance"]), LINES)
 def test_any_command_line(shell: Shell, command: str, rest: list[str]) -> None:
     """Every ending is a documented exit code and never our own bug; a FIFO stays and keeps nobody waiting."""
@@ -96,17 +98,45 @@ def test_any_command_line(shell: Shell, command: str, rest: list[str]) -> None:
 
 @pytest.mark.parametrize("out", SINKS)
 @pytest.mark.parametrize("err", SINKS)
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from([*COMMANDS, "sandbox load", "sandbox advance"]), LINES)
-def test_any_command_line_without_its_streams(shell: Shell, out: str, err: str, command: str, rest: list[str]) -> None:
-    """The same, with standard output and error gone, hung up or full in turn."""
+@settings(max_examples=examples(3), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(sorted(SOURCES)), st.sampled_from([*COMMANDS, "sandbox load", "sandbox advance"]), LINES)
+def test_any_command_line_without_its_streams(
+    shell: Shell, out: str, err: str, source: str, command: str, rest: list[str]
+) -> None:
+    """The same, with standard output and error gone, hung up, full or closed in turn, and an input like that."""
     arguments = [*command.split(), *rest]
     if "serve" in arguments or any("\x00" in word or not word.isprintable() for word in arguments):
         return  # no process has such arguments
-    ended = run_into(shell.folder, out, err, *arguments)
+    ended = run_into(shell.folder, out, err, *arguments, source=source)
     assert ended.returncode in CODES, arguments
     assert "internal error" not in (ended.stderr or ""), (arguments, ended.stderr)
     assert "Traceback" not in (ended.stderr or ""), (arguments, ended.stderr)
+
+
+@pytest.mark.parametrize("source", [source for source in SOURCES if source != "closed"])
+@pytest.mark.parametrize(
+    ("line", "codes"),
+    [
+        ("validate -f -", {3}),
+        ("plan --sandbox -f -", {3}),
+        ("plan --sandbox --resume-held @-", {1}),
+        ("import --sandbox --ids-from -", {1}),
+        ("apply --sandbox", {1, 64}),
+        ("rebalance aaa --sandbox", {1, 64}),
+    ],
+)
+def test_what_reads_an_input_that_gives_nothing(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, source: str, line: str, codes: set[int]
+) -> None:
+    """It is said, and no yes to a question; a terminal that has gone is none."""
+    with SOURCES[source]() as given:
+        stdin = Path(os.devnull).open() if given < 0 else open(os.dup(given))  # noqa: PTH123, SIM115 - a descriptor
+        with stdin:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            ended = shell(line)
+    assert ended.code in codes, (ended.code, ended.err)
+    assert ended.err.count("error: ") == 1, ended.err
+    assert "internal error" not in ended.err, ended.err
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from reconciler.apply.journal import read_runs
 from reconciler.cli.writing import origin_of
-from reconciler.core.report import NOWHERE, Origin
+from reconciler.core.report import NOWHERE, RunOrigin
 from reconciler.render.history import history_page
 from reconciler.render.terminal import Style, terminal
 
@@ -94,7 +94,7 @@ def test_rows_that_make_no_sense(shell: Shell, damage: str) -> None:
 
 SHA = "0a1b2c3d4e5f60718293a4b5c6d7e8f901234567"
 GITHUB = {"GITHUB_ACTOR": "maria", "GITHUB_SHA": SHA, "GITHUB_REF": "refs/pull/12/merge", "GITHUB_RUN_ID": "4711"}
-WHENCE = Origin(who="maria", commit=SHA, pull_request="12", ci_run="4711")
+WHENCE = RunOrigin(who="maria", commit=SHA, pull_request="12", ci_run="4711")
 KEY = "gldr_sk_live_0123456789"
 
 
@@ -118,14 +118,14 @@ KEY = "gldr_sk_live_0123456789"
             WHENCE,
         ),
         ({"BUILD_USER_ID": "maria", "GIT_COMMIT": SHA, "CHANGE_ID": "12", "BUILD_TAG": "4711"}, WHENCE),
-        ({"GIT_COMMIT": "HEAD", "CHANGE_ID": "12; rm", "BUILD_TAG": "a"}, Origin(ci_run="a")),
-        ({"GITHUB_ACTOR": "\x1b[2Jmaria\u202e"}, Origin(who="\\u{1b}[2Jmaria\\u{202e}")),
-        ({"GITHUB_ACTOR": "m" * 5000}, Origin(who="m" * 199 + "…")),
+        ({"GIT_COMMIT": "HEAD", "CHANGE_ID": "12; rm", "BUILD_TAG": "a"}, RunOrigin(ci_run="a")),
+        ({"GITHUB_ACTOR": "\x1b[2Jmaria\u202e"}, RunOrigin(who="\\u{1b}[2Jmaria\\u{202e}")),
+        ({"GITHUB_ACTOR": "m" * 5000}, RunOrigin(who="m" * 199 + "…")),
         ({"GITHUB_ACTOR": f"x{KEY}", "BUILD_TAG": KEY, "GLIDER_API_KEY": f" {KEY}\n"}, NOWHERE),
         ({"GITHUB_ACTOR": "ghs_1", "GITHUB_TOKEN": "ghs_1"}, NOWHERE),
     ],
 )
-def test_where_a_run_comes_from(environ: dict[str, str], origin: Origin) -> None:
+def test_where_a_run_comes_from(environ: dict[str, str], origin: RunOrigin) -> None:
     """As far as CI tells it: what is no commit and no number of a pull request is left out, and so is any secret."""
     assert origin_of(environ) == origin
 
@@ -164,7 +164,7 @@ TEXTS = {
         "exit_reason",
         "approved",
         "account",
-        *Origin.__struct_fields__,
+        *RunOrigin.__struct_fields__,
     ),
     "writes": ("portfolio", "outcome", "detail", "token"),
 }

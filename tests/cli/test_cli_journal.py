@@ -12,7 +12,7 @@ from reconciler.apply.journalcarry import EXPORT_FORMAT
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell
 
-OURS = [f"p{number:03}" for number in range(268)]
+OURS = [f"p{number:03}" for number in range(68)]
 PEOPLES = [f"q{number:02}" for number in range(30)]
 RUNNING = ["r0", "r1"]
 JOURNAL = ".reconciler/journal.db"
@@ -33,12 +33,12 @@ def files(state: str) -> str:
 
 @pytest.fixture
 def fleet(shell: Shell) -> Shell:
-    """300 portfolios on v2: 268 that an apply of ours paused, 30 that people paused, and 2 that run."""
+    """100 portfolios on v2: 68 that an apply of ours paused, 30 that people paused, and 2 that run."""
     shell.write("seed.yaml", seed())
     assert shell("sandbox load seed.yaml").code == 0
     shell.write("automation.yaml", files("paused"))
     applied = shell("apply --sandbox --auto-approve --parallelism 50")
-    assert "Apply: 268 done" in applied.out
+    assert "Apply: 68 done" in applied.out
     shell.write("automation.yaml", files("active"))
     return shell
 
@@ -51,42 +51,42 @@ def lose_journal(shell: Shell) -> None:
 def test_a_fleet_whose_journal_was_lost(fleet: Shell) -> None:
     """The first line says that there is none and how many that holds; an import brings back exactly what was ours."""
     known = fleet("plan --sandbox -o json").json
-    assert (known["journal"], known["summary"]["resume"], known["summary"]["held"]) == ("in_use", 268, 30)
+    assert (known["journal"], known["summary"]["resume"], known["summary"]["held"]) == ("in_use", 68, 30)
     exported = fleet("journal export journal.json --sandbox")
     assert (exported.code, exported.out) == (0, "")
-    assert "Exported 270 records" in exported.err
+    assert "Exported 70 records" in exported.err
     lose_journal(fleet)
 
     lost = fleet("plan --sandbox")
     assert lost.code == 0
     first, heading = lost.out.splitlines()[:2]
     assert first == (
-        "There is no journal, so nobody knows who paused the 298 held portfolios. "
+        "There is no journal, so nobody knows who paused the 98 held portfolios. "
         "`reconciler journal import FILE` brings back what an export kept."
     )
-    assert heading.startswith("300 portfolios from automation.yaml")
+    assert heading.startswith("100 portfolios from automation.yaml")
     held = [line for line in lost.out.splitlines() if line.startswith("  ! held")]
     nobody = "paused, nobody knows by whom: this journal has no record of a pause of ours"
-    assert held == [f"  ! held  298 portfolios  {nobody}: p000, p001, p002, p003, p004, p005 and 292 more"]
+    assert held == [f"  ! held  98 portfolios  {nobody}: p000, p001, p002, p003, p004, p005 and 92 more"]
     assert "by somebody else" not in lost.out
     markdown = fleet("plan --sandbox -o markdown").out
     assert markdown.split("\n\n")[1].startswith("> [!IMPORTANT]\n> There is no journal, so nobody knows who paused")
-    assert "**Held** (298)" in markdown
-    assert f"298 portfolios |  | {nobody}: p000, p001" in markdown
-    assert "<summary><b>Held, one by one</b> (298)</summary>" in markdown
+    assert "**Held** (98)" in markdown
+    assert f"98 portfolios |  | {nobody}: p000, p001" in markdown
+    assert "<summary><b>Held, one by one</b> (98)</summary>" in markdown
     assert "`reconciler journal import FILE`" in markdown
     document = fleet("plan --sandbox -o json").json
     assert (document["journal"], {one["paused_by"] for one in document["held"]}) == ("missing", {"unknown"})
 
     taken = fleet("journal import journal.json --sandbox")
-    assert (taken.code, taken.out) == (0, "Import: 270 taken over, 0 known already, 0 known better here.\n")
+    assert (taken.code, taken.out) == (0, "Import: 70 taken over, 0 known already, 0 known better here.\n")
     planned = fleet("plan --sandbox -o json").json
     assert [one["id"] for one in planned["changes"]] == OURS
     assert {(one["verb"], one["reason"]) for one in planned["changes"]} == {("resume", "paused_by_us")}
     assert [one["id"] for one in planned["held"]] == PEOPLES
     again = fleet("journal import journal.json --sandbox -o json").json
-    assert again["summary"] == {"taken": 0, "known": 270, "newer_here": 0}
-    assert "Apply: 268 done" in fleet("apply --sandbox --auto-approve --parallelism 50").out
+    assert again["summary"] == {"taken": 0, "known": 70, "newer_here": 0}
+    assert "Apply: 68 done" in fleet("apply --sandbox --auto-approve --parallelism 50").out
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,14 @@ from msgspec.structs import fields
 
 from reconciler.cli.commands import MAKERS
 from reconciler.cli.door import prepared
-from reconciler.cli.options import options_of
+from reconciler.cli.main import run
+from reconciler.cli.options import ServiceOptions, options_of
 from reconciler.cli.output import Format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.cli.conftest import Shell
 
 ARGUMENTS = {
     "show": "plan.json",
@@ -76,3 +80,29 @@ def test_values_are_typed() -> None:
         ("a", "b"),
         ["portfolios are held"],
     )
+
+
+@pytest.mark.parametrize(("given", "rate"), [("25/s", 25), ("25", 25), ("0.5/s", 0.5), ("1000", 1_000)])
+def test_a_rate_is_a_number_of_requests_a_second(given: str, rate: float) -> None:
+    """With or without the unit, whole or not."""
+    assert ServiceOptions(max_rate=given).max_rate_per_s == rate
+
+
+@pytest.mark.parametrize(
+    "given", ["0", "0/s", "0.0/s", "-1/s", "25/m", "25 /s", "1e3", "inf", "nan", "٣", "x", "", "/s"]
+)
+def test_what_is_no_rate_is_refused_before_anything_is_sent(shell: Shell, given: str) -> None:
+    """Zero, less, another unit and nonsense: wrong usage, with what to write instead."""
+    code = run(["status", "--sandbox", "--max-rate", given])
+    assert code == 64
+    ended = shell("status --sandbox --max-rate 0/s")
+    assert "Invalid value for --max-rate: '0/s'" in ended.err
+    assert "--max-rate 25/s" in ended.err
+    assert ended.out == ""
+
+
+def test_a_rate_is_kept_by_a_command(shell: Shell) -> None:
+    """Four portfolios at fifty requests a second take sixty milliseconds at least; the option may stand in front."""
+    began = time.monotonic()
+    assert shell("--max-rate 50/s status --sandbox").code == 0
+    assert time.monotonic() - began >= 0.06

@@ -100,11 +100,16 @@ def test_a_log_gets_a_line_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) ->
     assert shown(monkeypatch, terminal=False, verbose=True) == f"ao04x0r6 paused\n{told}"
 
 
-@pytest.mark.parametrize(("name", "value"), [("GITHUB_ACTIONS", "true"), ("TERM", "dumb")])
-def test_a_runner_never_gets_a_bar(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """Whatever its stderr looks like, its log would keep every drawing."""
+@pytest.mark.parametrize(
+    ("terminal", "name", "value"),
+    [(True, "GITHUB_ACTIONS", "true"), (False, "GITHUB_ACTIONS", "true"), (True, "TERM", "dumb")],
+)
+def test_a_log_that_keeps_everything_gets_lines(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, name: str, value: str
+) -> None:
+    """A bar would leave every drawing there; each outcome is written at once, for the job may be killed."""
     monkeypatch.setenv(name, value)
-    assert shown(monkeypatch, terminal=True) == "ao04x0r6 paused\n" + "Reading: 50 of 100 done\n" * 2
+    assert shown(monkeypatch, terminal=terminal) == "ao04x0r6 paused\n" + "Reading: 50 of 100 done\n" * 2
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -22,6 +22,7 @@ from tests.cli.test_cli_processes import COMMAND, call, environment, served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from subprocess import CompletedProcess
 
 pytestmark = pytest.mark.slow
 
@@ -74,15 +75,35 @@ def fine() -> Iterator[int]:
     yield subprocess.PIPE
 
 
-SINKS = {"gone": gone, "hung_up": hung_up, "full": full, "fine": fine}
+@contextlib.contextmanager
+def closed() -> Iterator[int]:
+    """Yield what stands for a stream that was closed before the start."""
+    yield prepared.CLOSED
 
 
-def run_into(folder: Path, out: str, err: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command whose standard output and error go to these sinks."""
-    with SINKS[out]() as stdout, SINKS[err]() as stderr:
-        return prepared.run(
-            [*COMMAND, *arguments], cwd=folder, env=environment(TERM="xterm"), stdout=stdout, stderr=stderr
-        )
+@contextlib.contextmanager
+def empty() -> Iterator[int]:
+    """Yield something to read that has ended."""
+    yield subprocess.DEVNULL
+
+
+@contextlib.contextmanager
+def endless() -> Iterator[int]:
+    """Yield something to read that never ends."""
+    with Path("/dev/zero").open("rb") as file:
+        yield file.fileno()
+
+
+SINKS = {"gone": gone, "hung_up": hung_up, "full": full, "closed": closed, "fine": fine}
+SOURCES = {"gone": gone, "hung_up": hung_up, "endless": endless, "closed": closed, "empty": empty}
+"""Nothing can be read from ``gone``, the end of a pipe that takes writes alone."""
+
+
+def run_into(folder: Path, out: str, err: str, *arguments: str, source: str = "empty") -> CompletedProcess[str]:
+    """Run a command whose standard output and error go to these sinks, and whose input comes from this source."""
+    with SINKS[out]() as stdout, SINKS[err]() as stderr, SOURCES[source]() as stdin:
+        how = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+        return prepared.run([*COMMAND, *arguments], cwd=folder, env=environment(TERM="xterm"), **how)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.config.load import load
+from reconciler.config.load import load_configuration
 from reconciler.core.errors import ConfigInvalid
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ TODAY = dt.date(2026, 11, 22)
 def load_text(text: str | bytes) -> Configuration:
     """Load one file from standard input."""
     data = text.encode() if isinstance(text, str) else text
-    return load(["-"], stdin=lambda: data, today=TODAY, cwd=Path("/"))
+    return load_configuration(["-"], stdin=lambda: data, today=TODAY, cwd=Path("/"))
 
 
 def problems(text: str | bytes) -> list[Diagnostic]:
@@ -39,7 +39,7 @@ def load_files(files: dict[str, str], *sources: str) -> Configuration:
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")
-        return load(sources or sorted(files), stdin=no_stdin, today=TODAY, cwd=Path(folder))
+        return load_configuration(sources or sorted(files), stdin=no_stdin, today=TODAY, cwd=Path(folder))
 
 
 def no_stdin() -> bytes:

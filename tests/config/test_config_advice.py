@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.config.explain import explain
+from reconciler.config.explain import trace
 from reconciler.core.advice import Rule
 from reconciler.core.fields import published_schema
 from reconciler.core.model import PortfolioId
@@ -127,7 +127,7 @@ def test_the_schema_knows_every_rule() -> None:
 def test_explain_names_the_layer_of_each_key(tmp_path: Path) -> None:
     """Each amount and silence is shown with its own layer and place."""
     (tmp_path / "a.yaml").write_text(FILE, "utf-8")
-    fields = explain("aaa", ["a.yaml"], stdin=bytes, today=dt.date(2026, 11, 22), cwd=tmp_path)
+    fields = trace("aaa", ["a.yaml"], stdin=bytes, today=dt.date(2026, 11, 22), cwd=tmp_path)
     assert [(one.field, one.value, one.layer, str(one.span)) for one in fields[-4:]] == [
         ("costs.per_rebalance_usd", "0.35", "group hedges", "a.yaml:7:13"),
         ("costs.warn_above_usd_month", "50", "defaults", "a.yaml:3:11"),
@@ -135,5 +135,5 @@ def test_explain_names_the_layer_of_each_key(tmp_path: Path) -> None:
         ("silence.many-resumes", "Mine", "portfolio", "a.yaml:10:63"),
     ]
     (tmp_path / "b.yaml").write_text("version: 1\nportfolios: {aaa: {state: active}}\n", "utf-8")
-    fields = explain("aaa", ["b.yaml"], stdin=bytes, today=dt.date(2026, 11, 22), cwd=tmp_path)
+    fields = trace("aaa", ["b.yaml"], stdin=bytes, today=dt.date(2026, 11, 22), cwd=tmp_path)
     assert [(one.field, one.layer) for one in fields[-2:]] == [("costs", "not declared"), ("silence", "not declared")]

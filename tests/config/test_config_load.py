@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.config.explain import explain
+from reconciler.config.explain import trace
 from reconciler.config.files import MAX_FILE_BYTES
-from reconciler.config.load import load
+from reconciler.config.load import load_configuration
 from reconciler.core.diagnostics import Severity
 from reconciler.core.errors import ConfigInvalid, UsageError
 from reconciler.core.guards import Guards, Limit
@@ -300,7 +300,7 @@ def test_warnings_do_not_stop() -> None:
 
 def test_explain_names_the_layer_of_every_field() -> None:
     """Every field of a portfolio is listed with its effective value and where that stands."""
-    found = explain("ao04x0r6", ["-"], stdin=EXAMPLE.encode, today=TODAY, cwd=Path("/"))
+    found = trace("ao04x0r6", ["-"], stdin=EXAMPLE.encode, today=TODAY, cwd=Path("/"))
     assert [(one.field, one.value, one.layer, str(one.span or "").removeprefix("<stdin>:")) for one in found] == [
         ("name", "Growth index", "portfolio", "15:11"),
         ("group", "mainnet", "portfolio", "16:12"),
@@ -320,7 +320,7 @@ def test_explain_names_the_layer_of_every_field() -> None:
         ("silence", "", "not declared", ""),
     ]
     with pytest.raises(UsageError, match="not declared") as caught:
-        explain("ao04x0r", ["-"], stdin=EXAMPLE.encode, today=TODAY, cwd=Path("/"))
+        trace("ao04x0r", ["-"], stdin=EXAMPLE.encode, today=TODAY, cwd=Path("/"))
     assert caught.value.detail == "Did you mean ao04x0r6?"
 
 
@@ -377,7 +377,7 @@ def test_without_sources_the_usual_places_are_read(tmp_path: Path) -> None:
     (tmp_path / "automation").mkdir()
     (tmp_path / "automation.yaml").write_text(VALID)
     (tmp_path / "automation/b.yaml").write_text(VALID.replace("a:", "b:"))
-    configuration = load([], stdin=no_stdin, today=TODAY, cwd=tmp_path)
+    configuration = load_configuration([], stdin=no_stdin, today=TODAY, cwd=tmp_path)
     assert configuration.files == ("automation.yaml", "automation/b.yaml")
 
 
@@ -407,7 +407,7 @@ def test_a_source_that_leads_nowhere_is_an_error(tmp_path: Path, sources: list[s
     (tmp_path / "linked/to").symlink_to(tmp_path / "empty")
     (tmp_path / "big.yml").write_bytes(b"#" * (MAX_FILE_BYTES + 1))
     with pytest.raises(ConfigInvalid) as caught:
-        load(sources, stdin=no_stdin, today=TODAY, cwd=tmp_path)
+        load_configuration(sources, stdin=no_stdin, today=TODAY, cwd=tmp_path)
     assert said(list(caught.value.diagnostics)) == [sentence]
 
 
@@ -415,5 +415,5 @@ def test_a_directory_can_hold_no_file_that_is_one(tmp_path: Path) -> None:
     """A file that can't be read is an error that names it."""
     (tmp_path / "x.yaml").symlink_to(tmp_path / "gone.yaml")
     with pytest.raises(ConfigInvalid) as caught:
-        load(["."], stdin=no_stdin, today=TODAY, cwd=tmp_path)
+        load_configuration(["."], stdin=no_stdin, today=TODAY, cwd=tmp_path)
     assert said(list(caught.value.diagnostics)) == ["x.yaml can't be read: No such file or directory"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.config.explain import explain
+from reconciler.config.explain import trace
 from reconciler.core.errors import ConfigInvalid, UsageError
 from reconciler.core.guards import Guards, Limit
 from reconciler.core.model import Cadence, Origin, StrategyDesired, StrategyId
@@ -121,11 +121,11 @@ def test_where_a_cadence_comes_from() -> None:
     """``explain`` knows strategies by their address, with the place of each field; a near miss gets a guess."""
     text = b"version: 1\nstrategies:\n  momentum: {schedule: daily}\n"
     given: dict[str, Any] = {"stdin": lambda: text, "today": TODAY, "cwd": Path("/")}
-    fields = explain("strategies/momentum", ["-"], **given)
+    fields = trace("strategies/momentum", ["-"], **given)
     assert [(f.field, f.value, f.layer, f.span and f.span.line) for f in fields] == [
         ("name", "", "not declared", None),
         ("schedule", "daily", "strategy", 3),
     ]
     with pytest.raises(UsageError) as refused:
-        explain("strategies/momentun", ["-"], **given)
+        trace("strategies/momentun", ["-"], **given)
     assert refused.value.detail == "Did you mean strategies/momentum?"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.config.explain import explain
+from reconciler.config.explain import trace
 from reconciler.core.model import ApiVersion, PortfolioId
 from tests.config.support import TODAY, load_text, problems, said
 
@@ -131,8 +131,7 @@ def test_explain_says_what_is_not_used() -> None:
     """A field that a farther layer declares for others has no value here."""
     source = text(defaults="interval: 24h", group="api: v2").encode()
     fields = {
-        one.field: (one.value, one.layer)
-        for one in explain("a", ["-"], stdin=lambda: source, today=TODAY, cwd=Path("/"))
+        one.field: (one.value, one.layer) for one in trace("a", ["-"], stdin=lambda: source, today=TODAY, cwd=Path("/"))
     }
     assert fields["api"] == ("v2", "group g")
     assert fields["interval"] == ("", "not used on v2")
@@ -194,7 +193,7 @@ def test_explain_follows_the_strategy_to_its_cadence() -> None:
         (source, [("strategy", "s1", "portfolio", 6), ("strategy.schedule", "", "not declared", None)]),
         (text(own="api: v2"), [("strategy", "", "not declared", None)]),
     ):
-        fields = explain("a", ["-"], stdin=files.encode, today=TODAY, cwd=Path("/"))
+        fields = trace("a", ["-"], stdin=files.encode, today=TODAY, cwd=Path("/"))
         found = [(one.field, one.value, one.layer, one.span and one.span.line) for one in fields]
         assert [one for one in found if one[0].startswith("strategy")] == expected
 

@@ -27,6 +27,7 @@ from reconciler.core.model import (
 )
 from reconciler.core.text import HOUR_MS, label
 from tests.config.support import TODAY, load_text
+from tests.support import examples
 
 ODD = [
     *("yes", "No", "ON", "null", "~", "012", "0x1F", "0o17", "1e5", "9:30", "1_000", "-", "---", "...", "true", "y"),
@@ -84,7 +85,7 @@ def plain(found: Any) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(FLEETS, STRATEGIES, EXPECTS, st.booleans())
 def test_what_is_emitted_loads_to_the_same(
     fleet: list[Desired], strategies: dict[StrategyId, StrategyDesired], expect: Expect, remarks: bool
@@ -100,7 +101,7 @@ def test_what_is_emitted_loads_to_the_same(
     assert {i: replace(one, group=None) for i, one in layout.desired.items()} == {one.id: one for one in fleet}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.sampled_from(ODD) | st.text(max_size=20))
 def test_every_reader_takes_a_scalar_for_the_same_text(text: str) -> None:
     """Readers of YAML 1.1 see the text too: nothing turns into a number, a date or a truth value."""

@@ -157,6 +157,7 @@ FINGERPRINT: Final = "2d5b553503396b1b34bd69ffdb4d73008685d40ab1ca16a8b4ee482e04
 
 OF_V1: Final[dict[str, Any]] = {
     "api": "v1",
+    "auto_offset": False,
     **dict.fromkeys(("cadence_ms", "strategy", "pause_id", "reach", "running")),
 }
 """What the change of a v1 portfolio says in the words of v2 and of strategies."""

@@ -9,8 +9,8 @@ from reconciler.core.diff import (
     Compared,
     Comparison,
     Difference,
-    Entry,
     Fact,
+    PlanEntry,
     Step,
     compare_plans,
     difference_text,
@@ -23,7 +23,7 @@ from tests.support import HOUR_MS
 
 HELD, BLOCKED = RICH.held[0], RICH.blocked[0]
 
-FACTS: dict[str, tuple[Entry, dict[str, Fact]]] = {
+FACTS: dict[str, tuple[PlanEntry, dict[str, Fact]]] = {
     "full": (
         FULL,
         {
@@ -64,7 +64,7 @@ FACTS: dict[str, tuple[Entry, dict[str, Fact]]] = {
 
 
 @pytest.mark.parametrize(("entry", "meaning"), FACTS.values(), ids=FACTS)
-def test_facts(entry: Entry, meaning: dict[str, Fact]) -> None:
+def test_facts(entry: PlanEntry, meaning: dict[str, Fact]) -> None:
     """What an entry means, by name; what it is called and where it stands in the files is no part of it."""
     assert as_told(dict(facts(entry)), meaning) == meaning
 

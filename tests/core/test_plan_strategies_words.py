@@ -244,6 +244,7 @@ def field(live: str | None, verdict: str, provenance: str) -> dict[str, str | No
 
 OF_PORTFOLIOS: dict[str, Any] = {
     "run_on_start": False,
+    "auto_offset": False,
     **dict.fromkeys(("note", "pause_reason", "next_run_at", "cadence_ms", "strategy", "pause_id")),
 }
 """What only the change of a portfolio says."""

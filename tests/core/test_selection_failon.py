@@ -17,7 +17,7 @@ EMPTY = replace(empty_plan(), listing=Listing.COMPLETE)
 CADENCE = cadence_change("s", None, Cadence.DAILY)
 CHANGED, SET = replace(EMPTY, changes=(BARE,)), replace(EMPTY, changes=(CADENCE,))
 HELD = replace(EMPTY, held=RICH.held)
-E, C, D, H, U = FailOn
+_, C, D, H, U, B, G = FailOn
 
 
 def caused(cause: Cause | None, *, strategy: bool = False) -> Plan:
@@ -33,6 +33,8 @@ def caused(cause: Cause | None, *, strategy: bool = False) -> Plan:
         (CHANGED, (C,), (C, D)),
         (SET, (C,), (C, D)),
         (HELD, (H,), (D, H)),
+        (replace(EMPTY, blocked=RICH.blocked), (B,), (B,)),
+        (replace(EMPTY, over=RICH.over), (G,), (G,)),
         (replace(EMPTY, unmanaged=RICH.unmanaged), (U,), (U,)),
         (replace(EMPTY, listing=Listing.INCOMPLETE), (U,), (U,)),
         (replace(EMPTY, listing=Listing.NONE), (U,), (U,)),
@@ -69,4 +71,6 @@ def test_every_condition_has_its_sentence() -> None:
         "live automation is not as declared",
         "portfolios are held",
         "portfolios are live that no file declares, or it can't be known whether any are",
+        "portfolios are blocked",
+        "the plan is over a guard",
     ]

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from _pytest.mark import ParameterSet
+
     from reconciler.core.plan import Plan
     from tests.faults.interruptions import Position
     from tests.faults.support import Spoil
@@ -295,23 +297,36 @@ def tally(record_property: Callable[[str, object], None]) -> Iterator[Counter[Ve
     record_property("interruptions", {verdict.value: counted[verdict] for verdict in Verdict})
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_what_a_person_does_survives(name: str, tally: Counter[Verdict]) -> None:
-    stage = STAGES[name]
+def runs() -> list[ParameterSet]:
+    """Return every stage in every environment that it fits; `make test` runs each of both at least once."""
+    found = [(name, where) for where in ENVIRONMENTS for name in STAGES if fits(STAGES[name], ENVIRONMENTS[where])]
+    some = {(name, next(iter(ENVIRONMENTS))) for name in STAGES}
+    for column, where in enumerate(ENVIRONMENTS):
+        here = [one for one in found if one[1] == where]
+        some |= {here[(column + turn) % len(here)] for turn in (0, len(here) // 2) if here}
+    return [
+        pytest.param(
+            STAGES[name],
+            ENVIRONMENTS[where],
+            id=f"{name}-{where}",
+            marks=() if (name, where) in some else pytest.mark.thorough,
+        )
+        for name, where in found
+    ]
+
+
+@pytest.mark.parametrize(("stage", "environment"), runs())
+def test_what_a_person_does_survives(stage: Stage, environment: Environment, tally: Counter[Verdict]) -> None:
     lost: list[str] = []
-    for where, environment in ENVIRONMENTS.items():
-        if not fits(stage, environment):
-            continue
-        with folder() as path, asyncio.Runner() as runner:
-            bench = Bench(stage, environment, stage.world(path, environment.settings, runner))
-            actions = stage.actions if environment.writes or ALL else stage.actions[:1]
-            for position in bench.undisturbed():
-                for steps in actions:
-                    verdict = bench.disturbed(position, steps)
-                    tally[verdict] += 1
-                    if verdict is Verdict.LOST:
-                        here = f"{position.index}, {position.kind} {position.call}"
-                        lost.append(f"{where}: {' + '.join(steps)} at {here}")
+    with folder() as path, asyncio.Runner() as runner:
+        bench = Bench(stage, environment, stage.world(path, environment.settings, runner))
+        actions = stage.actions if environment.writes or ALL else stage.actions[:1]
+        for position in bench.undisturbed():
+            for steps in actions:
+                verdict = bench.disturbed(position, steps)
+                tally[verdict] += 1
+                if verdict is Verdict.LOST:
+                    lost.append(f"{' + '.join(steps)} at {position.index}, {position.kind} {position.call}")
     assert not lost, "\n".join(lost)
 
 

@@ -47,10 +47,14 @@ from tests.faults.walk import Walk, meddled
 from tests.support import HOUR_MS, folder
 
 if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
+
     from reconciler.core.model import Cadence, PortfolioId
 
 ASKED = os.environ.get("RECONCILER_HISTORIES")
 PARTS = 8
+ALWAYS = 2
+"""How many parts `make test` walks."""
 STEPS = 8
 WHICH = st.sampled_from(["merge", "merge", "saved", "approved"])
 """What is applied: a plan of now, the one that was saved, or one of now that the saved one approves."""
@@ -244,9 +248,19 @@ class Histories(Walk):
         self.carry_out(self.last, faults)
 
 
-def shares(histories: int) -> list[int]:
-    """Return how many histories each part walks; the parts are what several workers can share."""
-    return [len(range(part, histories, PARTS)) for part in range(min(PARTS, histories))]
+def shares(histories: int) -> list[ParameterSet]:
+    """Return how many histories each part walks; the parts are what several workers can share.
+
+    Unless somebody asks for a number, `make test` walks the first parts only.
+    """
+    return [
+        pytest.param(
+            part,
+            len(range(part, histories, PARTS)),
+            marks=() if ASKED or part < ALWAYS else pytest.mark.thorough,
+        )
+        for part in range(min(PARTS, histories))
+    ]
 
 
 def walk(part: int, number: int | None, **how: Any) -> None:
@@ -255,13 +269,13 @@ def walk(part: int, number: int | None, **how: Any) -> None:
     run_state_machine_as_test(machine if number is None else seed(number)(machine), settings=settings(SETTINGS, **how))
 
 
-@pytest.mark.parametrize(("part", "histories"), list(enumerate(shares(int(ASKED or 400)))))
+@pytest.mark.parametrize(("part", "histories"), shares(int(ASKED or 400)))
 def test_histories(part: int, histories: int) -> None:
     """The same histories on every run in CI."""
     walk(part, part if SETTINGS.derandomize else None, max_examples=histories)
 
 
-@pytest.mark.parametrize(("part", "histories"), list(enumerate(shares(int(ASKED or 120)))))
+@pytest.mark.parametrize(("part", "histories"), shares(int(ASKED or 120)))
 def test_new_histories(part: int, histories: int, seed_of_new: int) -> None:
     """Histories that nobody has walked yet, also in CI; the number that is printed walks them again."""
     number = seed_of_new * PARTS + part

@@ -21,7 +21,7 @@ from reconciler.sandbox import Enrolled, Simulator
 from tests.faults import kinds
 from tests.faults.kinds import fields, lags, without
 from tests.faults.support import LIST, READ, Died, FaultyWorld, Life
-from tests.faults.test_matrix import BOUNDARIES, BYSTANDER, DISK, ID, SENT, Cell, Ended, check_the_way_back
+from tests.faults.test_matrix import BOUNDARIES, BYSTANDER, DISK, ID, SENT, Cell, Ended, cells_of, check_the_way_back
 from tests.support import Silence, folder
 
 if TYPE_CHECKING:
@@ -244,20 +244,7 @@ def attempt(world: FaultyWorld, wanted: Desired, call: str, spoil: Spoil | None)
     return Ended(result.outcome, report.exit_reason, world.tried())
 
 
-CELLS = [
-    pytest.param(
-        call,
-        spoil.get(call, spoil[""]) if isinstance(spoil, dict) else spoil,
-        cell,
-        id=f"{name}-{call}".replace(" ", "_"),
-    )
-    for faults, cells in TABLE.values()
-    for name, spoil in faults.items()
-    for call, cell in cells.items()
-]
-
-
-@pytest.mark.parametrize(("call", "spoil", "expected"), CELLS)
+@pytest.mark.parametrize(("call", "spoil", "expected"), cells_of(TABLE))
 def test_cell(call: str, spoil: Spoil, expected: Cell) -> None:
     """One fault in one call of v2 ends as the table says, and one clean apply later all is as declared."""
     with folder() as place:

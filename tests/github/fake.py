@@ -65,6 +65,8 @@ class FakeGitHub:
     url: str = ""
     comments: list[dict[str, Any]] = field(default_factory=list)
     issues: list[dict[str, Any]] = field(default_factory=list)
+    reviewed: set[str] = field(default_factory=set)
+    """The environments that have required reviewers; every other name is one that has none."""
     requests: list[tuple[str, str]] = field(default_factory=list)
     scripted: list[Scripted] = field(default_factory=list)
     _numbers: int = 1000
@@ -80,6 +82,7 @@ class FakeGitHub:
                 Route(f"{at}/{{number:int}}/comments", self._list_comments, methods=["GET"]),
                 Route(f"{at}/{{number:int}}/comments", self._create_comment, methods=["POST"]),
                 Route(f"{at}/{{number:int}}", self._edit_issue, methods=["PATCH"]),
+                Route("/repos/{owner}/{name}/environments/{environment}", self._environment),
                 Route(at, self._list_issues, methods=["GET"]),
                 Route(at, self._create_issue, methods=["POST"]),
             ]
@@ -167,6 +170,11 @@ class FakeGitHub:
         if self.viewer is None or "viewer" not in (await request.json())["query"]:
             return JSONResponse({"errors": [{"message": "Resource not accessible by integration"}]})
         return JSONResponse({"data": {"viewer": {"login": self.viewer}}})
+
+    async def _environment(self, request: Request) -> Response:
+        name = request.path_params["environment"]
+        rules = ["branch_policy", *(["required_reviewers"] if name in self.reviewed else [])]
+        return JSONResponse({"name": name, "protection_rules": [{"type": rule} for rule in rules]})
 
     async def _list_comments(self, request: Request) -> Response:
         number = request.path_params["number"]

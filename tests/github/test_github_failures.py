@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reconciler.core.errors import ExitReason, GitHubError
 from reconciler.github.address import checked_api_url
 from reconciler.github.client import GitHub, PostAction
-from reconciler.github.wire import LARGEST_BODY, MOST_PAGES
+from reconciler.github.wire import LARGEST_GITHUB_BODY, MOST_GITHUB_PAGES
 from tests.github.fake import TOKEN
 from tests.github.test_github_posts import MARK
 
@@ -227,7 +227,7 @@ HOSTILE: dict[str, object] = {
     "nested": b"[" * 100_000,
     "not UTF-8": b"\xff\xfe\xfd",
     "nothing": b"",
-    "too large": b" " * (LARGEST_BODY + 1),
+    "too large": b" " * (LARGEST_GITHUB_BODY + 1),
 }
 
 
@@ -295,10 +295,10 @@ def test_a_link_that_only_begins_like_ours_is_not_followed(fake: FakeGitHub, cli
 def test_pages_without_end_are_bounded(fake: FakeGitHub, client: GitHub) -> None:
     """A list that goes on and on is given up; unless ours was in it, nothing is posted, so nothing stands twice."""
     other = {"id": 1, "body": "talk", "user": {"login": "maria"}}
-    fake.answer(200, [other] * 100, method="GET", ending="comments", times=MOST_PAGES + 5)
+    fake.answer(200, [other] * 100, method="GET", ending="comments", times=MOST_GITHUB_PAGES + 5)
     with pytest.raises(GitHubError, match="too many comments"):
         post(client)
-    assert len(fake.requests) == MOST_PAGES
+    assert len(fake.requests) == MOST_GITHUB_PAGES
     assert fake.writes() == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,20 @@ def test_killed_while_the_answer_is_awaited(served: Glider, fault: dict[str, Any
     assert [run.exit_reason for run in runs] == ["ok", *["cut_off"] * 4]
     outcomes = Counter(write.outcome for run in runs for write in run.writes)
     assert outcomes == {"unseen": 4, "confirmed": 4} if times == 2 else {"seen": 4}
+
+
+def test_a_job_that_was_killed_has_said_what_it_did(served: Glider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GitHub's log, which is a pipe, has each outcome as soon as it is known."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    served.misbehave({**NOTHING_DONE, "operation": "resume"})
+    process = served.start(*APPLY)
+    until(lambda: "ccc resume" in served.calls(), process)
+    process.send_signal(signal.SIGKILL)
+    _, said = process.communicate()
+    assert [line.split() for line in said.splitlines()] == [
+        ["done", "=", "pause", "aaa"],
+        ["done", "~", "update", "bbb"],
+    ]
 
 
 @pytest.mark.parametrize("read", [2, 3], ids=["before_the_request", "after_the_answer"])

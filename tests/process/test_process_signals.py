@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -18,16 +17,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NEVER_ANSWERED = {"kind": "latency", "operation": "pause", "ms": NEVER_MS}
+BY_THE_GRACE = "interrupted before its answer came"
+"""What the journal says of a call that the grace of an interrupted apply ended, and nothing else."""
 SIGNALS = (
     (signal.SIGINT, 130, "interrupted"),
     (signal.SIGTERM, 143, "terminated"),
     (signal.SIGHUP, 143, "terminated"),
 )
-LONGEST_SECONDS = 7.0
 
 
 def test_an_answer_that_never_comes_does_not_hold_a_signal_up(tmp_path: Path) -> None:
-    """Interrupted over a call that hangs: it ends within 7 s, says what is unknown, and the next apply settles it."""
+    """Interrupted over a call that hangs: its grace ends it, it says what is unknown, and the next apply settles it."""
     with ExitStack() as open_until_the_end:
         pairs = []  # side by side: most of it is waiting
         for one in SIGNALS[:2]:  # a third beside them would want a third core for its seven seconds
@@ -42,10 +42,8 @@ def test_an_answer_that_never_comes_does_not_hold_a_signal_up(tmp_path: Path) ->
         for (served, (number, _, _)), process in zip(pairs, processes, strict=True):
             until(lambda served=served: "aaa pause" in served.calls(), process)  # type: ignore[misc]  # bound now
             process.send_signal(number)
-        sent = time.monotonic()
         for (served, (_, code, word)), process in zip(pairs, processes, strict=True):
             out, err = process.communicate(timeout=PATIENCE_SECONDS)
-            assert time.monotonic() - sent < LONGEST_SECONDS
             assert (process.returncode, err) == (code, "")
             document = json.loads(out)
             assert document["exit_reason"] == word
@@ -53,7 +51,8 @@ def test_an_answer_that_never_comes_does_not_hold_a_signal_up(tmp_path: Path) ->
                 "aaa": "unknown",
                 **dict.fromkeys(("bbb", "ccc", "ddd"), "not_attempted"),
             }
-            assert [run.exit_reason for run in read_runs(served.journal) or ()] == [word]
+            [run] = read_runs(served.journal) or ()
+            assert (run.exit_reason, [write.detail for write in run.writes]) == (word, [BY_THE_GRACE])
             served.converges()
 
 
@@ -67,10 +66,10 @@ def test_a_second_signal_ends_at_once(served: Glider, number: signal.Signals, co
     with pytest.raises(Exception, match="timed out"):
         process.wait(timeout=0.3)
     process.send_signal(number)
-    sent = time.monotonic()
     out, err = process.communicate(timeout=PATIENCE_SECONDS)
-    assert time.monotonic() - sent < 2
     assert process.returncode == code
+    [run] = read_runs(served.journal) or ()
+    assert run.exit_reason is None  # which a run writes that the grace of the first signal ended
     assert json.loads(out)["exit_reason"] == word
     assert "Traceback" not in err
     served.converges()
@@ -85,9 +84,7 @@ def test_a_signal_while_reading_ends_a_plan_with_a_document(
     process = served.start("plan", "-o", "json")
     until(lambda: served.calls(method="GET") != [], process)
     process.send_signal(number)
-    sent = time.monotonic()
     out, err = process.communicate(timeout=PATIENCE_SECONDS)
-    assert time.monotonic() - sent < LONGEST_SECONDS
     assert process.returncode == code
     assert json.loads(out)["exit_reason"] == word
     assert "Traceback" not in err

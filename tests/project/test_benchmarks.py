@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from benchmarks.fleet import NOW_MS, members, status_answer, write_files
 from benchmarks.stages import STAGES, measure
 from reconciler.api.v1 import live_of
-from reconciler.config.load import load
+from reconciler.config.load import load_configuration
 from reconciler.core.model import PortfolioId
 from reconciler.core.plan import Plan
 from reconciler.core.planner import build_plan
@@ -35,7 +35,7 @@ def test_a_fleet_shows_everything_a_plan_can_say(tmp_path: Path) -> None:
     """A fleet is valid, mostly as declared, and holds some of every change; nothing of it is blocked."""
     write_files(tmp_path, COUNT, seed=1)
     today = dt.date(2026, 11, 22)
-    configuration = load([str(tmp_path)], stdin=lambda: b"", today=today, cwd=tmp_path)
+    configuration = load_configuration([str(tmp_path)], stdin=lambda: b"", today=today, cwd=tmp_path)
     live = {
         (portfolio := PortfolioId(member.id)): live_of(portfolio, json.loads(status_answer(member)))
         for member in members(COUNT, seed=1)

@@ -101,6 +101,7 @@ def editor() -> Iterator[Editor]:
             process.kill()
 
 
+A_DURATION = "write a duration such as `90m`, `24h`, `1d` or `PT12H`; a bare number is milliseconds"
 UNDER_A_PORTFOLIO = "indent its fields under it, at least `state: active` or `state: paused`"
 OF_A_STRATEGY = "its cadence belongs to its strategy; remove the line, and declare the strategy's `schedule` under"
 
@@ -118,6 +119,13 @@ OF_A_STRATEGY = "its cadence belongs to its strategy; remove the line, and decla
             PORTFOLIO + "{state: active, interval: 24 hours}",
             "24 hours",
             "write a duration such as `90m`, `24h`, `1d` or `PT12H`",
+        ),
+        (PORTFOLIO + "{state: active, interval: 24}", "24", A_DURATION),
+        (PORTFOLIO + "{state: active, interval: 99999999999}", "99999999999", A_DURATION),
+        (
+            "version: 1\nguards: {max_start: -1}",
+            "-1",
+            "write a number such as `5`, or a share of the managed portfolios such as `10%`",
         ),
         (
             PORTFOLIO + "{state: active, api: v2, interval: 24h}",

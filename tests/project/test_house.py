@@ -99,6 +99,17 @@ def test_functions_are_short() -> None:
     assert lengths[int(len(lengths) * 0.95)] <= LONGEST_P95
 
 
+def test_a_public_name_exists_once() -> None:
+    """Whoever looks for a function, a type or a constant finds one; single letters stand for types and mean nothing."""
+    places: dict[str, list[str]] = {}
+    for module, text in sources().items():
+        for node in ast.parse(text).body:
+            for name in _named(node):
+                if len(name) > 1 and not name.startswith("_"):
+                    places.setdefault(name, []).append(module)
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
+
+
 def test_options_are_typed() -> None:
     """No command hands its options on as a mapping, or indexes them by a string."""
     found = [
@@ -121,6 +132,18 @@ def test_only_the_api_asks_for_a_version() -> None:
         if re.search(r"(?:is|is not|==|!=) ApiVersion\.\w+", line)
     ]
     assert len(found) <= MOST_VERSION_QUESTIONS, found
+
+
+def _named(node: ast.stmt) -> list[str]:
+    """Return the names that a statement gives to something."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return [node.name]
+        case ast.Assign(targets=targets):
+            return [target.id for target in targets if isinstance(target, ast.Name)]
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            return [name]
+    return []
 
 
 def _number(text: str) -> int:

@@ -10,6 +10,7 @@ import ast
 import re
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -148,6 +149,7 @@ class Reader(ast.NodeVisitor):
 PACKAGE_NAME = ["reconciler"]
 
 
+@cache
 def read(package: Path) -> list[Reader]:
     """Read every module of the package, sorted by name; ``cli/__init__.py`` is the module ``cli``."""
     paths = sorted(package.rglob("*.py"))

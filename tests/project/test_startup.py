@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.loopback import Reply, Request, loopback
+
 ROOT = Path(__file__).parents[2]
 HEAVY = ("httpcore2", "httpx2", "jsonschema", "deepdiff", "asyncio", "ssl", "starlette", "uvicorn", "sqlite3")
 OURS = ("msgspec", "shutil", "reconciler.cli.door", "reconciler.cli.options", "reconciler.core.errors")
 """What a command needs once it runs, and its help does not."""
 GOOD_FILE = str(ROOT / "examples/quickstart/automation.yaml")
+
+PLANNING = {"httpcore2", "asyncio", "ssl", "sqlite3"}
+"""What a plan over HTTP can't do without; asyncio and httpcore2 import ssl, and no certificate is read for http."""
 
 RUN = """
 import json, sys
@@ -33,14 +39,43 @@ print(json.dumps({"code": code, "modules": sorted(sys.modules)}), file=sys.stder
     [
         (["--help"], (*HEAVY, "yaml")),
         (["--version"], (*HEAVY, "yaml")),
-        *((line.split(), (*HEAVY, "yaml", *OURS)) for line in ("plan --help", "apply --help", "status --help")),
+        *((f"{name} --help".split(), (*HEAVY, "yaml", *OURS)) for name in ("plan", "apply", "drift", "status")),
         (["validate", "-f", GOOD_FILE], tuple({*HEAVY} - {"asyncio", "sqlite3"})),
     ],
-    ids=["help", "version", "plan-help", "apply-help", "status-help", "validate"],
+    ids=["help", "version", "plan-help", "apply-help", "drift-help", "status-help", "validate"],
 )
 def test_heavy_modules_stay_out(arguments: list[str], unwanted: tuple[str, ...]) -> None:
     """A command that talks to nobody loads no client, no server, no database and no schema library."""
-    run = subprocess.run([sys.executable, "-c", RUN, *arguments], capture_output=True, text=True, check=True)
+    assert sorted(set(unwanted) & modules_after(arguments)) == []
+
+
+def modules_after(arguments: list[str], **environment: str) -> set[str]:
+    """Run a command in a process of its own, which must end well; return what it has imported by then."""
+    run = subprocess.run(
+        [sys.executable, "-c", RUN, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     report = json.loads(run.stderr.splitlines()[-1])
     assert report["code"] == 0, run.stderr
-    assert sorted(set(unwanted) & set(report["modules"])) == []
+    return set(report["modules"])
+
+
+@pytest.mark.slow
+def test_a_plan_loads_a_client_and_nothing_beside(tmp_path: Path) -> None:
+    """Also where state and interval differ: no DeepDiff, no second client, no schema library for errors, no git."""
+    file = tmp_path / "automation.yaml"
+    file.write_text("version: 1\nportfolios:\n  aaa: {state: paused}\n  bbb: {state: active, interval: 48h}\n")
+
+    def answer(request: Request) -> Reply:
+        data = {"status": "active", "hasAutomation": True, "intervalMs": 86_400_000}
+        return Reply({"success": True, "data": data})
+
+    with loopback(answer) as url:
+        service = {"GLIDER_BASE_URL": url, "GLIDER_API_KEY": "gldr_sk_of_a_test"}
+        place = ["-f", str(file), "--journal", str(tmp_path / "journal.db")]
+        loaded = modules_after(["plan", *place], **service)
+    unwanted = {*HEAVY, "reconciler.config.git", "reconciler.core.doctor"} - PLANNING
+    assert sorted(unwanted & loaded) == []

@@ -313,7 +313,7 @@ def test_the_log_shows_what_a_terminal_would() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [3_000, 30_000])
+@pytest.mark.parametrize("count", [3_000, pytest.param(30_000, marks=pytest.mark.thorough)])
 def test_large_plans_keep_to_the_limits(count: int) -> None:
     """A comment and a summary of any plan have room on GitHub, and say how much is missing."""
     verbs = (Verb.PAUSE, Verb.UPDATE, Verb.START)

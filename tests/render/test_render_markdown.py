@@ -204,7 +204,7 @@ def fleet(count: int) -> Plan:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [3_000, 30_000])
+@pytest.mark.parametrize("count", [3_000, pytest.param(30_000, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("limit", [60_000, 1_000_000])
 def test_a_long_plan_is_cut_at_whole_rows(count: int, limit: int) -> None:
     """In bytes it keeps to the limit, every row is whole, the risky ones are all there, and the hidden are counted."""

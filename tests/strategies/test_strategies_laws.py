@@ -14,7 +14,7 @@ from reconciler.core.plan import write_stages
 from reconciler.core.planfile import fingerprint, format_plan, parse_plan
 from reconciler.core.report import ACHIEVED
 from tests.strategies.support import StrategyWorld
-from tests.support import cadence_change, folder
+from tests.support import cadence_change, examples, folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,7 @@ WORDS = st.sampled_from([cadence.value for cadence in Cadence])
 FLEETS = st.dictionaries(IDS, st.tuples(st.none() | WORDS, WORDS), min_size=1, max_size=5)
 
 
-@settings(max_examples=40, deadline=None)  # a journal waits for the disk
+@settings(max_examples=examples(40), deadline=None)  # a journal waits for the disk
 @given(FLEETS)
 def test_one_apply_is_enough(fleet: Mapping[StrategyId, tuple[str | None, str]]) -> None:
     """After it every cadence is as declared, the next plan is empty, and each change was written once."""
@@ -41,7 +41,7 @@ def test_one_apply_is_enough(fleet: Mapping[StrategyId, tuple[str | None, str]])
         assert (again.changes, again.strategies_no_op) == ((), len(fleet))
 
 
-@settings(max_examples=40, deadline=None)  # a journal waits for the disk
+@settings(max_examples=examples(40), deadline=None)  # a journal waits for the disk
 @given(FLEETS)
 def test_a_plan_is_the_same_after_its_json_and_in_any_order(
     fleet: Mapping[StrategyId, tuple[str | None, str]],
