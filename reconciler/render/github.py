@@ -188,7 +188,7 @@ def _page(ending: Ending, run: Run | None) -> Page:
         blocks.append(Lines((_NOT_PLANNED,)))
     if found.uncovered is not None:
         difference = comparison_page(found.uncovered).blocks
-        blocks += [Heading("What would run, compared with what was approved"), *difference]
+        blocks += [Heading("What would run, compared with what was approved"), *difference, Heading("All of it")]
     blocks += [*files.blocks, *(main.blocks if main is not files else ()), Notes(found.notes)]
     page = Page(
         title=f"{command} ({run.looks_at})" if run is not None and run.looks_at else command,

@@ -56,7 +56,8 @@ _MARKUP: Final = frozenset("\\`*_[]~")
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "$": "<span>$</span>"}
 """Characters for which a backslash is not always enough: they begin HTML, a table cell, or a formula on GitHub."""
 _LIVE: Final = re.compile(
-    r"(?P<sign>[@#](?=\S))"  # mentions, mail addresses, references to issues and commits
+    r"(?<![0-9A-Za-z_`])(?P<typed>`[0-9A-Za-z_.:=@/, -]{1,120}`)(?![0-9A-Za-z_`])"  # what our sentences tell to type
+    r"|(?P<sign>[@#](?=\S))"  # mentions, mail addresses, references to issues and commits
     r"|(?P<colon>:(?=/|[\w+-]+:))"  # addresses; pictures such as :name:
     r"|(?P<word>[0-9A-Za-z_-]{3,})"  # names of commits; references such as GH-1; addresses that begin with www
 )
@@ -217,21 +218,22 @@ def _part(block: Rows, rows: list[Row], *, part: Part) -> Iterator[_Table]:
     closed = [*(one for row in first for one in row.members), *(one for row in rest for one in row.members or (row,))]
     counted = tuple(len(row.members) or 1 for row in first)
     if first:
-        places = tuple(place for place, row in enumerate(first) if row.members)
+        columns = _columns(block, first)
         yield _Table(
             title=part.title,
-            head=_head(block),
-            lines=(_line(block, row) for row in first),
+            head=_head(block, columns),
+            lines=(_line(block, row, columns) for row in first),
             counted=counted,
             total=sum(counted) + sum(len(row.members) or 1 for row in rest),
             rank=part.rank,
-            folded=places,
+            folded=tuple(place for place, row in enumerate(first) if row.members),
         )
     if closed:
+        inside = _columns(block, closed)
         yield _Table(
             title=f"{part.title}, one by one" if first else part.title,
-            head=_head(block),
-            lines=(_line(block, row) for row in closed),
+            head=_head(block, inside),
+            lines=(_line(block, row, inside) for row in closed),
             counted=(1,) * len(closed),
             total=len(closed),
             rank=part.rank + (1 if first else 0),
@@ -239,16 +241,20 @@ def _part(block: Rows, rows: list[Row], *, part: Part) -> Iterator[_Table]:
         )
 
 
-def _head(block: Rows) -> tuple[str, ...]:
-    titles = [column.title for column in block.columns[block.parted :]]
+def _columns(block: Rows, rows: Sequence[Row]) -> tuple[int, ...]:
+    """Return the places of the columns to show: those in which there is anything."""
+    places = range(int(block.parted), len(block.columns))
+    return tuple(place for place in places if any(row.cells[place] for row in rows))
+
+
+def _head(block: Rows, places: Sequence[int]) -> tuple[str, ...]:
+    titles = [block.columns[place].title for place in places]
     return f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"
 
 
-def _line(block: Rows, row: Row) -> str:
-    cells = [
-        _signed(cell) if column.signs else inline(cell)
-        for column, cell in zip(block.columns[block.parted :], row.cells[block.parted :], strict=True)
-    ]
+def _line(block: Rows, row: Row, places: Sequence[int]) -> str:
+    told = ((block.columns[place], row.cells[place]) for place in places)
+    cells = (_signed(cell) if column.signs else inline(cell) for column, cell in told)
     return f"| {' | '.join(cells)} |"
 
 
@@ -319,6 +325,8 @@ def _escaped(text: str) -> str:
 
 def _lifeless(found: re.Match[str]) -> str:
     text = found[0]
+    if found["typed"] is not None:
+        return text
     if found["word"] is None:
         return _literal(text) + APART
     if _COMMIT.search(text):

@@ -99,7 +99,13 @@ def draw(text: str, picture: Path, *, by: str) -> None:
         assert measured is not None
         height = min(int(measured[1]), TALLEST)
         shot = Path(folder) / "shot.png"
-        _run(folder, f"--window-size={WIDTH},{height}", "--force-device-scale-factor=1.5", f"--screenshot={shot}", page.as_uri())
+        _run(
+            folder,
+            f"--window-size={WIDTH},{height}",
+            "--force-device-scale-factor=1.5",
+            f"--screenshot={shot}",
+            page.as_uri(),
+        )
         data = shot.read_bytes()
     chunk = KEYWORD + b"\0" + digest(text).encode()
     picture.write_bytes(data[:_HEADER] + _chunk(b"tEXt", chunk) + data[_HEADER:])
