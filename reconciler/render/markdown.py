@@ -56,8 +56,7 @@ _MARKUP: Final = frozenset("\\`*_[]~")
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "$": "<span>$</span>"}
 """Characters for which a backslash is not always enough: they begin HTML, a table cell, or a formula on GitHub."""
 _LIVE: Final = re.compile(
-    r"(?<![0-9A-Za-z_`])(?P<typed>`[0-9A-Za-z_.:=@/, -]{1,120}`)(?![0-9A-Za-z_`])"  # what our sentences tell to type
-    r"|(?P<sign>[@#](?=\S))"  # mentions, mail addresses, references to issues and commits
+    r"(?P<sign>[@#](?=\S))"  # mentions, mail addresses, references to issues and commits
     r"|(?P<colon>:(?=/|[\w+-]+:))"  # addresses; pictures such as :name:
     r"|(?P<word>[0-9A-Za-z_-]{3,})"  # names of commits; references such as GH-1; addresses that begin with www
 )
@@ -325,8 +324,6 @@ def _escaped(text: str) -> str:
 
 def _lifeless(found: re.Match[str]) -> str:
     text = found[0]
-    if found["typed"] is not None:
-        return text
     if found["word"] is None:
         return _literal(text) + APART
     if _COMMIT.search(text):

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from reconciler.core.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from reconciler.core.diagnostics import Diagnostic
 
@@ -72,6 +72,7 @@ SYMBOLS: Final[Mapping[str, str]] = {
     "unverified": "?",
 }
 UNVERIFIED: Final = SYMBOLS["unverified"]
+_TYPED: Final = re.compile(r"`([0-9A-Za-z_.:=@/, -]{1,120})`", re.ASCII)
 _ONE_ANSWER: Final = re.compile(r",? (?:request|correlation) [\w-]+(?=[,)])")
 """The tracing ids in an error, which differ from one answer of the service to the next."""
 
@@ -297,6 +298,9 @@ def _reworded(part: Any, words: Callable[[str], str]) -> Any:
             return replace(part, text=words(part.text))
         case Row():
             return replace(part, cells=_reworded(part.cells, words), alike=words(part.alike))
+        case Lines() | Notice():
+            name = "lines" if isinstance(part, Lines) else "sentences"
+            return replace(part, **{name: tuple(_with_typed(_reworded(cell, words)) for cell in getattr(part, name))})
         case Problems():
             told = [replace(one, problem=words(one.problem), repair=words(one.repair)) for one in part.problems]
             return replace(part, problems=tuple(told))
@@ -304,6 +308,18 @@ def _reworded(part: Any, words: Callable[[str], str]) -> Any:
             return replace(part, **{name: _reworded(getattr(part, name), words) for name in part.__struct_fields__})
         case _:
             return part
+
+
+def _with_typed(cell: Cell) -> tuple[Piece, ...]:
+    """Return a sentence in which what stands between backticks is to be typed, as far as it is plain words."""
+    pieces = cell if isinstance(cell, tuple) else (cell,)
+    return tuple(one for piece in pieces for one in (_typed(piece) if isinstance(piece, str) else (piece,)))
+
+
+def _typed(text: str) -> Iterator[Piece]:
+    for odd, part in enumerate(_TYPED.split(text)):
+        if part:
+            yield Span(part, typed=True) if odd % 2 else part
 
 
 def cause(text: str) -> str:
@@ -315,8 +331,8 @@ def folded(block: Rows, *, named: int | None = FOLDED_NAMES) -> Sequence[Row]:
     """Return the rows of a table, with many that are alike folded into one, which keeps them as its ``members``.
 
     In a short table, only rows with the same cause are folded. ``named`` is how many names a folded row gives,
-    ``None`` for all,
-    0 where they stand elsewhere.
+    ``None`` for all, 0 where
+    they stand elsewhere.
     """
     long = len(block.rows) > FOLD_ABOVE
     groups: dict[object, list[Row]] = {}
