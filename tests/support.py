@@ -18,6 +18,7 @@ from reconciler.api.fleet import read_fleet
 from reconciler.api.transport import Transport
 from reconciler.apply.announce import settle
 from reconciler.apply.journal import open_journal, read_memory
+from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.decide import DEFAULT_POLICY, Policy
 from reconciler.core.evidence import believed
@@ -41,6 +42,7 @@ from reconciler.sandbox import Faults, Store, create_app, parse_seed
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 
+    from reconciler.apply.journal import SqliteJournal
     from reconciler.core.report import ApplyReport
 
 NOON_MS = 1_795_348_800_000
@@ -180,17 +182,18 @@ class World:
         with open_journal(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms) as journal:
             journal.open_run(fingerprint=fingerprint(plan), tool="test")
             async with self.api(plan.changes) as api:
-                await settle(api=api.by(versions_of_intents(journal)), journal=journal)
-                return await apply_plan(
-                    plan,
-                    api=api,
-                    journal=journal,
-                    clock=self.here,
-                    observer=observer,
-                    pace=pace or Pace(parallelism=self.parallelism),
-                    stop=stop,
-                    token=self.token,
-                )
+                await settled(journal, api.by(versions_of_intents(journal)))
+                with QueuedJournal(journal) as queued:
+                    return await apply_plan(
+                        plan,
+                        api=api,
+                        journal=queued,
+                        clock=self.here,
+                        observer=observer,
+                        pace=pace or Pace(parallelism=self.parallelism),
+                        stop=stop,
+                        token=self.token,
+                    )
 
     def token(self) -> str:
         """Return a new token, the same ones in the same order in every world."""
@@ -223,6 +226,12 @@ def versions_of_intents(journal: Any) -> dict[PortfolioId, ApiVersion]:
 def examples(number: int) -> int:
     """Return how many random examples a law wants: ``number``, or the share of it that `make test` tries."""
     return max(1, number * settings.default.max_examples // 100)
+
+
+async def settled(journal: SqliteJournal, api: Any) -> tuple[str, ...]:
+    """Settle what a dead run left open, as a command does that has the journal open."""
+    with QueuedJournal(journal) as queued:
+        return await settle(api=api, journal=queued)
 
 
 @contextmanager

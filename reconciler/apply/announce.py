@@ -66,6 +66,8 @@ class Progress(Struct):
     """Whether a write is known to have taken effect."""
     looking: bool = True
     """Whether no call is under way: then an error speaks of a look, and not of the last call."""
+    said: Awaitable[None] | None = None
+    """What the journal was told last; to be awaited before anybody else is told."""
 
 
 def result_of(
@@ -86,13 +88,13 @@ def result_of(
 class Writing(Struct, Generic[T], frozen=True, kw_only=True):
     """One write to be made, of something that is looked at as ``T``.
 
-    ``check`` raises :class:`Declined` where a look shows that the write must not go. ``intent`` makes the write from
-    the look and a token of its own. ``effect`` says what a later look shows of it; ``read_after`` is that later look,
-    where it is another one than ``read``.
+    ``check`` raises :class:`Declined` where a look shows that the write must not go, and what reading the journal
+    raises. ``intent`` makes the write from the look and a token of its own. ``effect`` says what a later look shows of
+    it; ``read_after`` is that later look, where it is another one than ``read``.
     """
 
     read: Callable[[], Awaitable[T]]
-    check: Callable[[T], None]
+    check: Callable[[T], Awaitable[None]]
     intent: Callable[[T, str], Intent]
     effect: Callable[[Intent, T], Effect]
     read_after: Callable[[], Awaitable[T]] | None = None
@@ -161,7 +163,7 @@ class Announcer(Struct, frozen=True, kw_only=True):
                     # The first write may have arrived late, after the reads that did not show it.
                     if unseen is not None and writing.effect(unseen.intent, look) is Effect.SHOWN:
                         return self._seen(replace(unseen, effect=Effect.SHOWN, seen=look), progress)
-                    writing.check(look)
+                    await writing.check(look)
                     intent = writing.intent(look, self.token())
                     sent = await self._attempt(writing, look, intent, progress, patience)
             except _LookAgain:
@@ -183,7 +185,7 @@ class Announcer(Struct, frozen=True, kw_only=True):
     def _seen(self, sent: Sent[T], progress: Progress) -> Sent[T]:
         """Write down that a read shows the effect of a write without a good answer."""
         progress.changed = True
-        self.journal.end(sent.number, WriteOutcome.SEEN, str(sent.error))
+        progress.said = self.journal.end(sent.number, WriteOutcome.SEEN, str(sent.error))
         progress.notes.append(f"{sent.intent.call} failed ({sent.error}), but a read shows that it took effect")
         return sent
 
@@ -194,7 +196,7 @@ class Announcer(Struct, frozen=True, kw_only=True):
         # The intent is on the disk before the request goes out: if the process dies in between, the next apply knows
         # that there may have been a write, and reads what became of it.
         announced_ms = self.clock.ticks_ms()
-        number = self.journal.begin(intent)
+        number = await self.journal.begin(intent)
         patience.disk_ms = self.clock.ticks_ms() - announced_ms
         progress.calls.append(intent.call)
         progress.looking = False
@@ -203,20 +205,20 @@ class Announcer(Struct, frozen=True, kw_only=True):
         except WriteNotSent as late:
             # No byte went out, so the call must not appear among those that were made.
             progress.calls.pop()
-            self.journal.end(number, WriteOutcome.NOT_SENT, _why_not_sent(late))
+            progress.said = self.journal.end(number, WriteOutcome.NOT_SENT, _why_not_sent(late))
             _require_patience(patience, late)
             raise _LookAgain from late
         except ApiError as error:
             if error.may_have_taken_effect:  # the intent stays open in the journal until a read has told
                 return Sent(intent=intent, look=look, number=number, effect=Effect.OPEN, error=error)
-            self.journal.end(number, WriteOutcome.FAILED, str(error))
+            progress.said = self.journal.end(number, WriteOutcome.FAILED, str(error))
             await self._after_refusal(writing, error, progress, patience)
             raise
         except asyncio.CancelledError:  # the request may have arrived, and there is no time left to read
-            self.journal.end(number, WriteOutcome.UNKNOWN, "interrupted before its answer came")
+            progress.said = self.journal.end(number, WriteOutcome.UNKNOWN, "interrupted before its answer came")
             raise
         progress.changed = True
-        self.journal.end(number, WriteOutcome.CONFIRMED, "")
+        progress.said = self.journal.end(number, WriteOutcome.CONFIRMED, "")
         return Sent(intent=intent, look=look, number=number, effect=Effect.SHOWN, answer=answer)
 
     async def _after_refusal(
@@ -237,7 +239,7 @@ class Announcer(Struct, frozen=True, kw_only=True):
         if error.kind is not FailureKind.REFUSED or error.status not in _ALREADY_SO:
             return
         try:
-            writing.check(await writing.read())
+            await writing.check(await writing.read())
         except ApiError:
             return
         except Declined as declined:
@@ -255,16 +257,16 @@ class Announcer(Struct, frozen=True, kw_only=True):
             sight = await look_until(writing.read_after or writing.read, shown, self.clock)
         except asyncio.CancelledError:
             detail = f"{error}; interrupted before a read showed its effect"
-            self.journal.end(sent.number, WriteOutcome.UNKNOWN, detail)
+            progress.said = self.journal.end(sent.number, WriteOutcome.UNKNOWN, detail)
             raise
         effect = Effect.OPEN if sight.live is None else writing.effect(intent, sight.live)
         match effect:
             case Effect.SHOWN:
                 return self._seen(replace(sent, effect=effect, seen=sight.live), progress)
             case Effect.UNCHANGED if may_send_again(intent):
-                self.journal.end(sent.number, WriteOutcome.UNSEEN, str(error))
+                progress.said = self.journal.end(sent.number, WriteOutcome.UNSEEN, str(error))
             case Effect.UNCHANGED | Effect.SOMEBODY_ELSES | Effect.OPEN:
-                self.journal.end(sent.number, WriteOutcome.UNKNOWN, str(error))
+                progress.said = self.journal.end(sent.number, WriteOutcome.UNKNOWN, str(error))
             case _:
                 assert_never(effect)
         return replace(sent, effect=effect, seen=sight.live)
@@ -365,10 +367,10 @@ async def settle(*, api: ServiceApi, journal: Journal) -> tuple[str, ...]:
     Raises :class:`ApiError` only for a refused key.
     """
     sentences = []
-    for opened in journal.unsettled():
+    for opened in await journal.unsettled():
         intent = opened.intent
         if intent.call is Call.REBALANCE:
-            sentences.append(_leave_unanswered(opened, journal))
+            sentences.append(await _leave_unanswered(opened, journal))
             continue
         what = f"an earlier apply was cut off during {intent.call.value} of {intent.address}"
         try:
@@ -379,7 +381,7 @@ async def settle(*, api: ServiceApi, journal: Journal) -> tuple[str, ...]:
             sentences.append(f"{what}; it can't be read now, so that stays open ({error})")
             continue
         outcome = _OUTCOMES.get(effect, WriteOutcome.UNKNOWN)
-        journal.end(opened.number, outcome, "an earlier apply was cut off; settled by reading")
+        await journal.end(opened.number, outcome, "an earlier apply was cut off; settled by reading")
         sentences.append(f"{what}; a read {_SAYS[effect]}")
     return tuple(sentences)
 
@@ -401,18 +403,18 @@ _SAYS: Final = {
 }
 
 
-def settle_rebalances(journal: Journal) -> tuple[str, ...]:
+async def settle_rebalances(journal: Journal) -> tuple[str, ...]:
     """Give the open intents of rebalances alone their outcome, without a read; a sentence for each, oldest first.
 
     They stay unanswered: whoever asks for one again has to look for it first.
     """
-    opened = [one for one in journal.unsettled() if one.intent.call is Call.REBALANCE]
-    return tuple(_leave_unanswered(one, journal) for one in opened)
+    opened = [one for one in await journal.unsettled() if one.intent.call is Call.REBALANCE]
+    return tuple([await _leave_unanswered(one, journal) for one in opened])
 
 
-def _leave_unanswered(opened: OpenIntent, journal: Journal) -> str:
+async def _leave_unanswered(opened: OpenIntent, journal: Journal) -> str:
     """Leave a rebalance unknown: no status tells one that was asked for from one that the schedule began."""
-    journal.end(opened.number, WriteOutcome.UNKNOWN, "cut off before its answer came; it is not repeated")
+    await journal.end(opened.number, WriteOutcome.UNKNOWN, "cut off before its answer came; it is not repeated")
     portfolio = opened.intent.address
     return (
         f"an earlier rebalance of {portfolio} was cut off, and may have begun; it is not repeated: "

@@ -17,7 +17,7 @@ from reconciler.core.text import format_duration
 if TYPE_CHECKING:
     from reconciler.core.model import Cadence, Live, StrategyLive
     from reconciler.core.plan import Change
-    from reconciler.core.ports import Confirmation, Journal
+    from reconciler.core.ports import Confirmation
 
 
 class Standing(Enum):
@@ -77,9 +77,12 @@ def what_moved_of_strategy(change: Change, live: StrategyLive) -> str:
     return f"it was {was} when planned, now it is {live.cadence or live.word or 'unknown'}; plan again"
 
 
-def why_since_differs(planned: str | None, found: str | None, journal: Journal) -> str:
-    """Say for people why the last write that the journal knows is not the one that the plan knew of."""
-    if planned is not None and not journal.knows(planned):
+def why_since_differs(planned: str | None, found: str | None, *, known: bool) -> str:
+    """Say for people why the last write that the journal knows is not the one that the plan knew of.
+
+    ``known`` says whether the journal has that one, too.
+    """
+    if planned is not None and not known:
         return "the plan was made with another journal, or with a newer copy of this one; plan again with this one"
     if found is None:
         return "the last write that the plan knew of turned out to have had no effect; plan again"

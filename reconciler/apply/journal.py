@@ -135,7 +135,7 @@ class SqliteJournal:
 
         See :class:`~reconciler.core.ports.Journal` for ``plans``.
         """
-        with self._together():
+        with self.together():
             pauses = self._pauses(of)
             return Memory(
                 exists=True,
@@ -269,15 +269,24 @@ class SqliteJournal:
             {"at_ms": self._now_ms(), "reason": exit_reason, "run": self._run},
         )
 
-    def begin(self, intent: Intent) -> int:
-        """Commit the intent of a write before it is sent; return its number."""
-        return self._insert("INSERT INTO writes", self._write(intent, self._now_ms()))
+    def now_ms(self) -> int:
+        """Return the time by the journal's clock, UTC epoch milliseconds."""
+        return self._now_ms()
 
-    def end(self, number: int, outcome: WriteOutcome, detail: str) -> None:
-        """Commit the outcome of the write with this number."""
+    def begin(self, intent: Intent, *, at_ms: int | None = None) -> int:
+        """Commit the intent of a write before it is sent; return its number. ``at_ms`` is the time of it, else now."""
+        return self._insert("INSERT INTO writes", self._write(intent, self._now_ms() if at_ms is None else at_ms))
+
+    def end(self, number: int, outcome: WriteOutcome, detail: str, *, at_ms: int | None = None) -> None:
+        """Commit the outcome of the write with this number. ``at_ms`` is the time of it, else now."""
         self._commit(
             "UPDATE writes SET outcome = :outcome, detail = :detail, outcome_ms = :at_ms WHERE id = :number",
-            {"outcome": outcome, "detail": detail, "at_ms": self._now_ms(), "number": number},
+            {
+                "outcome": outcome,
+                "detail": detail,
+                "at_ms": self._now_ms() if at_ms is None else at_ms,
+                "number": number,
+            },
         )
 
     def take_over(self, writes: Sequence[tuple[Intent, int, WriteOutcome, str]]) -> None:
@@ -325,7 +334,7 @@ class SqliteJournal:
                 "result": json.dumps(dump(one)),
             }
 
-        with self._together():
+        with self.together():
             self._insert(
                 "INSERT INTO results",
                 *(row(portfolio, one) for portfolio, known in results.items() for one in known),
@@ -344,14 +353,14 @@ class SqliteJournal:
     def _commit(self, statement: str, *rows: JournalRow) -> int:
         """Execute once a row, commit all at once, and return the number of the row that was inserted last."""
         number = None
-        with self._together():
+        with self.together():
             for row in rows:
                 with closing(self._connection.execute(statement, row)) as cursor:
                     number = cursor.lastrowid
         return number or 0
 
     @contextmanager
-    def _together(self) -> Iterator[None]:
+    def together(self) -> Iterator[None]:
         """Let all inside be of one moment: reads see the same state of the file, and writes are committed together.
 
         What is inside another of these belongs to it.

@@ -189,7 +189,8 @@ def writable_connection(path: Path) -> sqlite3.Connection:
                 "time",
                 "Remove the other name, or replace it with a symbolic link. Both names of a link share one lock.",
             )
-        connection = undo.enter_context(closing(sqlite3.connect(real, timeout=_BUSY_SECONDS)))
+        # Whoever opens it may hand it to a thread, and uses it no more until that has ended.
+        connection = undo.enter_context(closing(sqlite3.connect(real, timeout=_BUSY_SECONDS, check_same_thread=False)))
         if not _is_new(connection, real):
             _require_journal(connection, path)
             _require_sound(connection, path)

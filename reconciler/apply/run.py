@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.model import Address, Live
     from reconciler.core.plan import Change, Plan
-    from reconciler.core.ports import ApplyObserver, Clock, Journal, ServiceApi
+    from reconciler.core.ports import ApplyObserver, Clock, Journal, Memory, ServiceApi
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -104,10 +104,15 @@ class Ended(Struct, frozen=True):
 async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | Ended:
     """Return what the work on one item comes to, or how it ended. Asks to stop where no other item can do better.
 
-    ``progress`` is that of the work. Raises ``asyncio.CancelledError`` unless somebody asked to stop.
+    By then all that the work said to the journal is on the disk. ``progress`` is that of the work. Raises
+    ``asyncio.CancelledError`` unless somebody asked to stop.
     """
     try:
-        return await work
+        try:
+            return await work
+        finally:
+            if progress.said is not None:
+                await progress.said
     except Declined as declined:
         return Ended(declined.outcome, declined.detail)
     except ApiError as error:
@@ -221,25 +226,33 @@ class _Applier(Struct, kw_only=True):
 
     async def _carry_out(self, change: Change) -> Result:
         progress = Progress()
-        ended = await attempt(self._steps(change, progress).run(), progress, self.stop)
+        ended = await attempt(self._run(change, progress), progress, self.stop)
         if isinstance(ended, Result):
             return ended
         # Refused by the last call, but an earlier one of the same change went through: say what stands now.
         detail = ended.detail if ended.error is None else _what_failed(ended.error, progress)
         return result_of(change, progress, ended.outcome, detail, ended.error)
 
-    def _steps(self, change: Change, progress: Progress) -> Steps | StrategySteps:
+    async def _run(self, change: Change, progress: Progress) -> Result:
+        # Before the first look: nobody else writes to it while this apply has the journal.
+        memory = await self.announcer.journal.memory(change.id, plans=self.plans)
+        return await self._steps(change, progress, memory).run()
+
+    def _steps(self, change: Change, progress: Progress, memory: Memory) -> Steps | StrategySteps:
         announcer, strategy = self.announcer, change.of_strategy
         if strategy is None:
             return Steps(
                 change=change,
                 announcer=announcer,
                 progress=progress,
+                memory=memory,
                 plans=self.plans,
                 again=self.again,
                 hinders=lambda live: self._hinders(change, live),
             )
-        return StrategySteps(change=change, strategy=strategy, announcer=announcer, progress=progress, plans=self.plans)
+        return StrategySteps(
+            change=change, strategy=strategy, announcer=announcer, progress=progress, memory=memory, plans=self.plans
+        )
 
     def _hinders(self, change: Change, live: Live) -> str | None:
         """Say why a portfolio must not be resumed now, ``None`` where nothing hinders it.

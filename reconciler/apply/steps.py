@@ -6,6 +6,7 @@ calls and its fallbacks (API facts §5.3), no transport. How a write is made is 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, assert_never
 
 from msgspec import Struct
@@ -45,7 +46,7 @@ from reconciler.core.report import Outcome
 from reconciler.core.text import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from reconciler.apply.announce import Announcer, Progress
     from reconciler.core.model import Record, StrategyId
@@ -64,6 +65,7 @@ _NOT_WHILE_PAUSED: Final = frozenset({FailureKind.REFUSED, FailureKind.NOT_FOUND
 class _Carrying(Struct, frozen=True, kw_only=True):
     """What carrying out any change needs.
 
+    ``memory`` is what the journal knew of it before the first write, which makes the record void.
     ``plans`` are the fingerprints of the plan that is carried out, and of the one that was approved. ``again`` names
     portfolios whose run may be asked for although an earlier request may have begun one. ``hinders`` says why a look
     forbids the change for a reason outside of it, ``None`` where nothing does.
@@ -72,25 +74,23 @@ class _Carrying(Struct, frozen=True, kw_only=True):
     change: Change
     announcer: Announcer
     progress: Progress
+    memory: Memory
     plans: frozenset[str]
     again: frozenset[str] = frozenset()
     hinders: Callable[[Live], str | None] = lambda _: None
 
-    def _memory(self) -> Memory:
-        """Return what the journal knows now of what the change is about."""
-        return self.announcer.journal.memory(self.change.id, plans=self.plans)
-
-    def _require_begin(self, stands: Standing, memory: Memory, moved: str) -> None:
+    async def _require_begin(self, stands: Standing, moved: str) -> None:
         """Let a change begin: not as desired already, nothing written since its plan, and as the plan saw it.
 
         Raises :class:`Declined`; ``moved`` says for people why it is not as the plan saw it.
         """
-        change, journal = self.change, self.announcer.journal
+        change = self.change
         if stands is Standing.AFTER:
             raise Declined(Outcome.ALREADY_DONE, "Glider already is as desired")
-        since = memory.since.get(change.id)
+        since = self.memory.since.get(change.id)
         if since != change.since:
-            raise Declined(Outcome.STALE, why_since_differs(change.since, since, journal))
+            known = change.since is not None and await self.announcer.journal.knows(change.since)
+            raise Declined(Outcome.STALE, why_since_differs(change.since, since, known=known))
         if stands is Standing.ELSEWHERE:
             raise Declined(Outcome.STALE, moved)
 
@@ -125,10 +125,9 @@ class StrategySteps(_Carrying, frozen=True, kw_only=True):
     async def _read(self) -> StrategyLive:
         return await self.announcer.api.read_strategy(self.strategy)
 
-    def _may_begin(self, live: StrategyLive) -> None:
-        memory = self._memory()
-        stands = strategy_standing(self.change, live, memory.cadences.get(self.strategy))
-        self._require_begin(stands, memory, what_moved_of_strategy(self.change, live))
+    async def _may_begin(self, live: StrategyLive) -> None:
+        stands = strategy_standing(self.change, live, self.memory.cadences.get(self.strategy))
+        await self._require_begin(stands, what_moved_of_strategy(self.change, live))
 
     def _intent(self, live: StrategyLive, token: str) -> Intent:
         return Intent(
@@ -159,7 +158,6 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         Raises :class:`ApiError` when a call is proven to have changed nothing, and :class:`Declined` when the change
         must not, or could not, be carried out.
         """
-        memory = self._memory()  # before the first write, which makes the record void
         match self.change.verb:
             case Verb.PAUSE:
                 sent = await self._send(Call.PAUSE, self._may_begin)
@@ -175,7 +173,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             return self._paused_by_somebody(sent, sent.seen)
         if not sent.took_effect:
             return self._without_proof(sent)
-        return await self._read_back(sent, self._believed(memory, sent.look))
+        return await self._read_back(sent, self._believed(sent.look))
 
     async def _start(self) -> Sent[Live]:
         """Start, then trust only the answer: Glider takes 6 h for an interval that it misreads (API facts §4.2)."""
@@ -186,7 +184,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             self.progress.schedule = _confirmed(started)
             return started
 
-        def still_runs(live: Live) -> None:
+        async def still_runs(live: Live) -> None:
             self._require(Status.ACTIVE, live, "started")
             # Without an answer, the running schedule that a read showed may come from somebody else's start.
             ours = [] if started.answer is None else [_pair(started.answer)]
@@ -199,7 +197,6 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         """Set the schedule, then resume. Where that is refused while paused, the other way round (§5.3)."""
         if not self.change.writes_schedule:
             return await self._send(Call.RESUME, self._may_begin)
-        memory = self._memory()  # read now: setting the schedule below makes the record void
         try:
             updated = await self._set_schedule(self._may_begin, is_step=True)
         except ApiError as error:
@@ -210,7 +207,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             if not resumed.took_effect:
                 return resumed
 
-            def still_as_resumed(live: Live) -> None:
+            async def still_as_resumed(live: Live) -> None:
                 self._require(Status.ACTIVE, live, "resumed")
                 if schedule_moved(live, _pair(self.change.after), _pair(resumed.intent.before)):
                     detail = "it was resumed, and its schedule was changed by somebody since; plan again"
@@ -221,53 +218,53 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             return updated
         # The resume comes last: if the run breaks off before it, the portfolio stays paused on its new schedule.
         try:
-            return await self._send(Call.RESUME, lambda live: self._may_lift(live, updated.intent.before, memory))
+            return await self._send(Call.RESUME, partial(self._may_lift, updated.intent.before))
         except Declined as declined:
             if declined.outcome is Outcome.ALREADY_DONE:
                 return updated
             raise
 
-    def _may_begin(self, live: Live) -> None:
+    async def _may_begin(self, live: Live) -> None:
         """Let the change begin: see :meth:`_require_begin`, and no earlier request of ours may be under way."""
-        change, memory = self.change, self._memory()
+        change = self.change
         if why := self.hinders(live):
             raise Declined(Outcome.NOT_ATTEMPTED, why)
-        self._require_begin(standing(change, live, self._believed(memory, live)), memory, what_moved(change, live))
-        if self._may_have_resumed(live):
+        await self._require_begin(standing(change, live, self._believed(live)), what_moved(change, live))
+        if await self._may_have_resumed(live):
             raise Declined(Outcome.STALE, "an earlier attempt may have resumed it before it was paused; plan again")
-        if change.run_on_start and change.id not in self.again and change.id in memory.unanswered:
+        if change.run_on_start and change.id not in self.again and change.id in self.memory.unanswered:
             detail = (
                 f"an earlier request for a run of it may have begun one; name it with --again {change.id} to start it"
             )
             raise Declined(Outcome.NOT_ATTEMPTED, detail)
 
-    def _believed(self, memory: Memory, live: Live) -> Record | None:
+    def _believed(self, live: Live) -> Record | None:
         """Return the record unless a look shows that it is not to be believed, as its plan did.
 
-        ``memory`` is that of the time of the look: a pause of ours that came later is no reason to doubt it.
+        A pause of ours that came after the first look is no reason to doubt it.
         """
+        memory = self.memory
         record, last_pause = memory.records.get(self._portfolio), memory.pauses.get(self._portfolio)
         now_ms = self.announcer.api.service_ms()
         doubted = record is not None and doubt(record, live, last_pause=last_pause, now_ms=now_ms) is not None
         return None if doubted else record
 
-    def _may_have_resumed(self, live: Live) -> bool:
+    async def _may_have_resumed(self, live: Live) -> bool:
         """Whether an attempt under this very plan may have ended the planned pause, and this one looks just like it."""
         change = self.change
         if change.verb is not Verb.RESUME:
             return False
         identified = has_token(live.pause_reason, None) or due_ms_of(live.schedule_id) is not None
-        return not identified and self.announcer.journal.maybe_sent(change.id, Call.RESUME, plans=self.plans)
+        return not identified and await self.announcer.journal.maybe_sent(change.id, Call.RESUME, plans=self.plans)
 
-    def _may_lift(self, live: Live, before: Before, memory: Memory) -> None:
+    async def _may_lift(self, before: Before, live: Live) -> None:
         """Let a resume follow its schedule: the pause is still the one that was reviewed, and nobody set another one.
 
-        ``before`` is what stood there before the schedule was set, which a slow read may still show, and ``memory``
-        what the journal knew then.
+        ``before`` is what stood there before the schedule was set, which a slow read may still show.
         """
         if live.status is Status.ACTIVE:
             raise Declined(Outcome.ALREADY_DONE)  # somebody did it meanwhile
-        if live.status is not Status.PAUSED or not same_pause(self.change, live, self._believed(memory, live)):
+        if live.status is not Status.PAUSED or not same_pause(self.change, live, self._believed(live)):
             detail = "its schedule was set, and it was not resumed: it is in another pause by now; plan again"
             raise Declined(Outcome.STALE, detail)
         if schedule_moved(live, _pair(self.change.after), _pair(before)):
@@ -279,11 +276,11 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             now = live.word or live.status.value
             raise Declined(Outcome.STALE, f"it was {done}, and is {now} since, so its schedule was not set; plan again")
 
-    async def _then_set_schedule(self, first: Sent[Live], check: Callable[[Live], None]) -> Sent[Live]:
+    async def _then_set_schedule(self, first: Sent[Live], check: Callable[[Live], Awaitable[None]]) -> Sent[Live]:
         """Set the schedule after ``first``, the call that the change is about; where it is set already, that is all."""
 
-        def unless_set(live: Live) -> None:
-            check(live)
+        async def unless_set(live: Live) -> None:
+            await check(live)
             if confirms(self.change, _shown(live)):
                 self.progress.schedule = _shown(live)
                 raise Declined(Outcome.ALREADY_DONE)
@@ -295,7 +292,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
                 return first
             raise
 
-    async def _set_schedule(self, check: Callable[[Live], None], *, is_step: bool) -> Sent[Live]:
+    async def _set_schedule(self, check: Callable[[Live], Awaitable[None]], *, is_step: bool) -> Sent[Live]:
         """Send the schedule. Raises :class:`ApiError` where the service says that it stored another one."""
         sent = await self._send(Call.UPDATE_SCHEDULE, check, is_step=is_step)
         if not sent.took_effect:
@@ -321,7 +318,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             self.progress.notes.append(f"the interval had drifted: it was {was}, not {thought}")
         return sent
 
-    async def _send(self, call: Call, check: Callable[[Live], None], *, is_step: bool = False) -> Sent[Live]:
+    async def _send(self, call: Call, check: Callable[[Live], Awaitable[None]], *, is_step: bool = False) -> Sent[Live]:
         change = self.change
 
         def intent(live: Live, token: str) -> Intent:
@@ -407,7 +404,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
                 f"Glider changed the mark of our pause: its reason reads {live.pause_reason!r}; this journal remembers "
                 "it, but to other machines it is somebody else's pause"
             )
-        announcer.journal.confirm({self._portfolio: record})
+        self.progress.said = announcer.journal.confirm({self._portfolio: record})
         return self._result(Outcome.DONE, "")
 
 

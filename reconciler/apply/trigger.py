@@ -180,13 +180,14 @@ class _Asker(Struct, kw_only=True):
     async def _earlier(self, order: Order) -> RebalanceResult | None:
         """Return the result where an earlier request stayed unanswered and a new one must not be made."""
         journal = self.announcer.journal
-        opened = journal.memory(order.portfolio).unanswered.get(order.portfolio)
+        memory = await journal.memory(order.portfolio)
+        opened = memory.unanswered.get(order.portfolio)
         if opened is None:
             return None
         found = await find_run(opened, self.announcer.api)
         if found is not None:
             noun = self.announcer.api.noun(order.portfolio)
-            journal.end(opened.number, WriteOutcome.SEEN, f"{noun} {found.id}")
+            await journal.end(opened.number, WriteOutcome.SEEN, f"{noun} {found.id}")
             note = f"the earlier request had begun the {noun} {found.id}; nothing new was asked for"
             return RebalanceResult(
                 portfolio=order.portfolio, outcome=RebalanceOutcome.ACCEPTED, id=found.id, notes=(note,)
@@ -203,7 +204,7 @@ class _Asker(Struct, kw_only=True):
         # The list is read outside of the look, whose age is limited: it only has to be older than the request.
         listed = await self._recent(order)
 
-        def check(look: _Look) -> None:
+        async def check(look: _Look) -> None:
             if look.live is not None and (why := why_not(order, look.live)):
                 raise Declined(Outcome.STALE, why)
 
@@ -223,15 +224,16 @@ class _Asker(Struct, kw_only=True):
             Writing(read=read, check=check, intent=intent, effect=effect, read_after=read_after), progress
         )
         if sent.look.live is not None:
-            self._keep(order, sent.look.live)
+            await self._keep(order, sent.look.live)
         return await self._result(order, sent)
 
-    def _keep(self, order: Order, live: Live) -> None:
+    async def _keep(self, order: Order, live: Live) -> None:
         """Keep what the look proved of the schedule: the run that was asked for spoils the points that proved it."""
         journal = self.announcer.journal
-        proven = observed_record(live, journal.memory(order.portfolio).records.get(order.portfolio))
+        memory = await journal.memory(order.portfolio)
+        proven = observed_record(live, memory.records.get(order.portfolio))
         if proven is not None:
-            journal.confirm({order.portfolio: proven})
+            await journal.confirm({order.portfolio: proven})
 
     async def _recent(self, order: Order) -> RecentRebalances:
         return await self.announcer.api.recent(order.portfolio, limit=LISTED)
@@ -251,11 +253,11 @@ class _Asker(Struct, kw_only=True):
         if sent.answer is not None:
             run = sent.answer.run or await self._look_for_id(order, sent.intent)
             if run is not None:
-                journal.end(sent.number, WriteOutcome.CONFIRMED, f"{noun} {run}")
+                await journal.end(sent.number, WriteOutcome.CONFIRMED, f"{noun} {run}")
             return RebalanceResult(portfolio=order.portfolio, outcome=RebalanceOutcome.ACCEPTED, id=run)
         new = new_run(sent.intent, sent.seen.recent) if sent.seen is not None else None
         if sent.took_effect and new is not None:
-            journal.end(sent.number, WriteOutcome.SEEN, f"{noun} {new.id}")
+            await journal.end(sent.number, WriteOutcome.SEEN, f"{noun} {new.id}")
             note = f"the trigger failed ({sent.error}), but a read shows a new {noun} since"
             return RebalanceResult(
                 portfolio=order.portfolio, outcome=RebalanceOutcome.ACCEPTED, id=new.id, notes=(note,)

@@ -196,12 +196,14 @@ def _ask(plan: Plan) -> None:
 async def _settle(service: Service, journal: SqliteJournal, options: ApplyOptions) -> None:
     """Find out what became of the writes of an apply that was cut off, before anything else."""
     from reconciler.apply.announce import settle
+    from reconciler.apply.journalqueue import QueuedJournal
     from reconciler.core.model import PortfolioId
 
     # By what each intent says, not by the files: a portfolio may have left them, or moved to the other API, since.
     versions = {PortfolioId(one.intent.address): one.intent.api for one in journal.unsettled()}
-    for sentence in await settle(api=service.api.by(versions), journal=journal):
-        options.output.note(f"note: {sentence}")
+    with QueuedJournal(journal) as queued:
+        for sentence in await settle(api=service.api.by(versions), journal=queued):
+            options.output.note(f"note: {sentence}")
 
 
 async def _carry_out(
@@ -214,17 +216,22 @@ async def _carry_out(
     approved: str | None = None,
 ) -> Ending:
     from reconciler import TOOL
+    from reconciler.apply.journalqueue import QueuedJournal
     from reconciler.apply.run import Pace, Stop, apply_plan
     from reconciler.core.planfile import fingerprint
 
     stop = Stop()
     pace = Pace(parallelism=options.service.parallelism, max_failures=options.max_failures, canary=options.canary)
     run = journal.open_run(fingerprint=fingerprint(plan), tool=TOOL, approved=approved)
-    with signals(stop) as caught, bar(options.output, "Applying", len(plan.changes)) as shown:
+    with (
+        QueuedJournal(journal) as queued,
+        signals(stop) as caught,
+        bar(options.output, "Applying", len(plan.changes)) as shown,
+    ):
         found.report = report = await apply_plan(
             plan,
             api=service.api,
-            journal=journal,
+            journal=queued,
             clock=service.clock,
             observer=ApplyProgress(shown, options.output),
             pace=pace,

@@ -23,6 +23,7 @@ from reconciler.core.plan import UNKNOWN, Guarded, Plan
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from reconciler.apply.journal import SqliteJournal
     from reconciler.cli.options import PlanningOptions
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from reconciler.core.model import Desired, Live
     from reconciler.core.plan import Allowed, JournalState
     from reconciler.core.planner import Strategies
-    from reconciler.core.ports import Journal, Memory
+    from reconciler.core.ports import Memory
 
     Declared = Base | Configuration
     """What files declare, at a revision or as they are."""
@@ -65,7 +66,7 @@ async def make_plan(
     *,
     base: Declared | None = None,
     plans: Iterable[str] = (),
-    journal: Journal | None = None,
+    journal: SqliteJournal | None = None,
 ) -> Plan:
     """Read everything that is selected and make a plan. With a ``base`` to compare with, every change gets its cause.
 

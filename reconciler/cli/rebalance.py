@@ -206,23 +206,20 @@ async def _trigger(
     """Request the runs with the journal open. It is closed before they are followed: no apply must wait for that."""
     from reconciler import TOOL
     from reconciler.apply.announce import Announcer, settle_rebalances
+    from reconciler.apply.journalqueue import QueuedJournal
     from reconciler.apply.trigger import trigger_all
     from reconciler.core.rebalance import RebalanceReport
 
     with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
-        for sentence in settle_rebalances(journal):
-            options.output.note(f"note: {sentence}")
         journal.open_run(fingerprint=IN_JOURNAL, tool=TOOL)
         started_ms = service.clock.now_ms()
-        announcer = Announcer(
-            api=api,
-            journal=journal,
-            clock=service.clock,
-            token=new_token,
-        )
-        results = await trigger_all(
-            orders, announcer=announcer, observer=observer, parallelism=options.service.parallelism, stop=stop
-        )
+        with QueuedJournal(journal) as queued:
+            for sentence in await settle_rebalances(queued):
+                options.output.note(f"note: {sentence}")
+            announcer = Announcer(api=api, journal=queued, clock=service.clock, token=new_token)
+            results = await trigger_all(
+                orders, announcer=announcer, observer=observer, parallelism=options.service.parallelism, stop=stop
+            )
         report = RebalanceReport(
             results=tuple(results.values()), started_ms=started_ms, finished_ms=service.clock.now_ms()
         )

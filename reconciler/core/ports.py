@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct, field
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Collection, Mapping, Sequence
 
     from reconciler.core.errors import ApiError
     from reconciler.core.intent import Call, Intent, OpenIntent, WriteOutcome
@@ -164,32 +164,38 @@ class Memory(Struct, frozen=True, kw_only=True):
 
 
 class Journal(Protocol):
-    """What survives between runs, keyed by base URL and by portfolio or strategy. Methods raise ``JournalError``.
+    """What survives between runs, keyed by base URL and by portfolio or strategy. Waiting raises ``JournalError``.
 
+    All is done in the order in which it is asked for, so a read finds whatever was said before it. Outcomes and records
+    are only said: whoever needs them to be on the disk awaits what is returned. Once something could not be kept,
+    nothing that comes after it is: a write is never announced in a journal that lacks what was said before.
     ``plans`` are fingerprints of plans. Writes of these plans that did not complete their change don't count, so that a
     run that broke off can be run again.
     """
 
-    def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
+    async def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
         """Return all that is known, or what is known ``of`` one portfolio or strategy, as of one moment."""
 
-    def knows(self, token: str) -> bool:
+    async def knows(self, token: str) -> bool:
         """Whether the journal has a write with this token."""
 
-    def maybe_sent(self, address: Address, call: Call, *, plans: Collection[str]) -> bool:
+    async def maybe_sent(self, address: Address, call: Call, *, plans: Collection[str]) -> bool:
         """Whether one of these plans made a call of this kind whose outcome stayed unknown."""
 
-    def unsettled(self) -> tuple[OpenIntent, ...]:
+    async def unsettled(self) -> tuple[OpenIntent, ...]:
         """Return the writes that have an intent but no outcome, oldest first: their run died before it knew."""
 
-    def begin(self, intent: Intent) -> int:
-        """Commit the intent of a write before it is sent; return its number."""
+    async def begin(self, intent: Intent) -> int:
+        """Return the number of a write once its intent is on the disk; only then may it be sent.
 
-    def end(self, number: int, outcome: WriteOutcome, detail: str) -> None:
-        """Commit the outcome of the write with this number."""
+        Whoever is cancelled while it waits leaves the write behind as one that was not sent.
+        """
 
-    def confirm(self, records: Mapping[PortfolioId, Record]) -> None:
-        """Commit what the service confirmed or showed, all at once."""
+    def end(self, number: int, outcome: WriteOutcome, detail: str) -> Awaitable[None]:
+        """Say the outcome of the write with this number."""
+
+    def confirm(self, records: Mapping[PortfolioId, Record]) -> Awaitable[None]:
+        """Say what the service confirmed or showed."""
 
 
 class ResultJournal(Protocol):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.apply.announce import WAITS_SECONDS
 from reconciler.apply.journal import SqliteJournal, open_journal, read_memory
+from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.fleet import EVERYTHING
 from reconciler.core.intent import Call
@@ -74,17 +75,18 @@ def apply(
         before(journal)
 
         async def carried_out() -> ApplyReport:
-            going = apply_plan(
-                made,
-                api=api,
-                journal=journal,
-                clock=api.clock,
-                observer=observer or Silence(),
-                pace=pace,
-                stop=stop or Stop(),
-                **given,
-            )
-            return await asyncio.wait_for(asyncio.create_task(going, name="apply"), timeout=60)
+            with QueuedJournal(journal) as queued:
+                going = apply_plan(
+                    made,
+                    api=api,
+                    journal=queued,
+                    clock=api.clock,
+                    observer=observer or Silence(),
+                    pace=pace,
+                    stop=stop or Stop(),
+                    **given,
+                )
+                return await asyncio.wait_for(asyncio.create_task(going, name="apply"), timeout=60)
 
         report = run(carried_out())
     assert isinstance(report, ApplyReport)

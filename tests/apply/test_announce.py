@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from reconciler.apply.announce import LOOKS_TOO_OLD, WAITS, WAITS_SECONDS, Announcer, Sight, look_until, may_send_again
 from reconciler.apply.journal import SqliteJournal, open_journal
+from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.apply.run import Stop
 from reconciler.apply.trigger import Order, trigger_all
 from reconciler.core.errors import ApiError, FailureKind
@@ -260,17 +261,17 @@ class Harness:
         with open_journal(path, base_url=BASE_URL, now_ms=self._now_ms) as journal:
             journal.open_run(fingerprint="rebalance", tool="t")
             self.before(journal, path)
-            announcer = Announcer(api=self.api, journal=journal, clock=self.api.clock, token=tokens())
 
             async def work() -> RebalanceResult:
-                asking = trigger_all(
-                    [Order(portfolio=A, version=ApiVersion.V1)],
-                    announcer=announcer,
-                    observer=Notes(),
-                    parallelism=1,
-                    stop=self.stop,
-                )
-                return (await asyncio.wait_for(asking, timeout=60))[A]
+                with QueuedJournal(journal) as queued:
+                    asking = trigger_all(
+                        [Order(portfolio=A, version=ApiVersion.V1)],
+                        announcer=Announcer(api=self.api, journal=queued, clock=self.api.clock, token=tokens()),
+                        observer=Notes(),
+                        parallelism=1,
+                        stop=self.stop,
+                    )
+                    return (await asyncio.wait_for(asking, timeout=60))[A]
 
             one = run(work())
         return {"outcome": one.outcome.value, "detail": one.detail, "notes": list(one.notes)}

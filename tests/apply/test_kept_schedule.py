@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from reconciler.apply.announce import Announcer
 from reconciler.apply.journal import open_journal, read_memory
+from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.apply.run import Stop
 from reconciler.apply.trigger import Order, trigger_all
 from reconciler.core.model import ApiVersion, Desired, RunState
@@ -84,14 +85,14 @@ def test_a_rebalance_keeps_what_its_look_proved(tmp_path: Path) -> None:
         with open_journal(world.journal, base_url=BASE_URL, now_ms=world.clock.now_ms) as journal:
             journal.open_run(fingerprint="rebalance", tool="test")
             async with world.api() as api:
-                announcer = Announcer(api=api, journal=journal, clock=world.clock, token=world.token)
-                await trigger_all(
-                    [Order(portfolio=A, version=ApiVersion.V1)],
-                    announcer=announcer,
-                    observer=Notes(),
-                    parallelism=1,
-                    stop=Stop(),
-                )
+                with QueuedJournal(journal) as queued:
+                    await trigger_all(
+                        [Order(portfolio=A, version=ApiVersion.V1)],
+                        announcer=Announcer(api=api, journal=queued, clock=world.clock, token=world.token),
+                        observer=Notes(),
+                        parallelism=1,
+                        stop=Stop(),
+                    )
 
     run(rebalance())
     first = recorded(world)

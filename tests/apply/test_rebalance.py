@@ -9,8 +9,9 @@ import pytest
 
 from reconciler.api.client import Glider
 from reconciler.api.transport import Transport
-from reconciler.apply.announce import Announcer, settle, settle_rebalances
+from reconciler.apply.announce import Announcer, settle_rebalances
 from reconciler.apply.journal import open_journal, read_memory, read_runs
+from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.apply.run import Stop
 from reconciler.apply.trigger import Order, follow_all, operations_of, trigger_all
 from reconciler.core.errors import FailureKind
@@ -19,7 +20,7 @@ from reconciler.core.model import ApiVersion, Desired, RunState
 from reconciler.core.rebalance import RebalanceOutcome, RebalanceStatus
 from reconciler.sandbox import Course, Fault, FaultKind, Operation, RetryAfterForm
 from tests.apply.scripted import intent
-from tests.support import BASE_URL, HOUR_MS, World, folder, portfolio, run
+from tests.support import BASE_URL, HOUR_MS, World, folder, portfolio, run, settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,10 +106,11 @@ def rebalance(
             ]
             with open_journal(here.journal, base_url=BASE_URL, now_ms=here.clock.now_ms) as journal:
                 journal.open_run(fingerprint="rebalance", tool="test")
-                announcer = Announcer(api=glider, journal=journal, clock=here.clock, token=here.token)
-                results = await trigger_all(
-                    orders, announcer=announcer, observer=observer, parallelism=here.parallelism, stop=stop
-                )
+                with QueuedJournal(journal) as queued:
+                    announcer = Announcer(api=glider, journal=queued, clock=here.clock, token=here.token)
+                    results = await trigger_all(
+                        orders, announcer=announcer, observer=observer, parallelism=here.parallelism, stop=stop
+                    )
             if wait_ms:
                 results = await follow_all(
                     results, glider, clock=here.clock, observer=observer, timeout_ms=wait_ms, stop=stop
@@ -380,14 +382,15 @@ def test_one_that_was_cut_off_is_settled_and_not_repeated(path: Path, by_apply: 
         journal.open_run(fingerprint="rebalance", tool="test")
         journal.begin(intent(portfolio("aaa"), Call.REBALANCE))
 
-    async def settled() -> tuple[str, ...]:
+    async def next_command() -> tuple[str, ...]:
         with open_journal(path, base_url=BASE_URL, now_ms=here.clock.now_ms) as journal:
             if not by_apply:
-                return settle_rebalances(journal)
+                with QueuedJournal(journal) as queued:
+                    return await settle_rebalances(queued)
             async with here.api() as api:
-                return await settle(api=api, journal=journal)
+                return await settled(journal, api)
 
-    (sentence,) = run(settled())
+    (sentence,) = run(next_command())
     assert "an earlier rebalance of aaa was cut off, and may have begun; it is not repeated" in sentence
     assert triggers(here) == 0
     assert [write.outcome for write in written(here)] == ["unknown"]

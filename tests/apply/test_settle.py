@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from reconciler.apply.announce import settle
 from reconciler.apply.journal import open_journal
 from reconciler.apply.trigger import LISTED, find_run
 from reconciler.core.errors import ApiError, FailureKind
@@ -17,7 +16,7 @@ from reconciler.core.model import ApiVersion, Live, PortfolioId, Status
 from reconciler.core.rebalance import Rebalance, RebalanceStatus, RecentRebalances
 from tests.apply.rebalances import Rebalancer
 from tests.apply.scripted import Scripted, intent, rows
-from tests.support import BASE_URL, HOUR_MS, NOON_MS, folder, run
+from tests.support import BASE_URL, HOUR_MS, NOON_MS, folder, run, settled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +92,7 @@ def test_what_a_read_tells_of_a_write(sent: Intent, found: Live, expected: tuple
         path = place / "journal.db"
         died(path, sent)
         with open_journal(path, base_url=BASE_URL, now_ms=lambda: NOON_MS) as journal:
-            (sentence,) = run(settle(api=Scripted(found), journal=journal))
+            (sentence,) = run(settled(journal, Scripted(found)))
         assert rows(path, "SELECT outcome, detail FROM writes") == [(outcome, SETTLED)]
     assert sentence == f"an earlier apply was cut off during {sent.call} of aaa; a read {says}"
 
@@ -106,7 +105,7 @@ def test_every_open_write_is_settled() -> None:
         resting = live(Status.PAUSED, pause_reason=FREEZE)
         api = Scripted(replace(resting, pause_reason="[glider-reconciler 0000a1]"), AWAY, resting, resting)
         with open_journal(path, base_url=BASE_URL, now_ms=lambda: NOON_MS + 9) as journal:
-            assert run(settle(api=api, journal=journal)) == (
+            assert run(settled(journal, api)) == (
                 "an earlier apply was cut off during pause of bbb; a read shows that it took effect",
                 (
                     "an earlier apply was cut off during start of ccc; it can't be read now, so that stays open "
@@ -133,7 +132,7 @@ def test_a_refused_key_ends_it() -> None:
         api = Scripted(ApiError(FailureKind.UNAUTHENTICATED, "no key"))
         with open_journal(path, base_url=BASE_URL, now_ms=lambda: NOON_MS) as journal:
             with pytest.raises(ApiError, match="no key"):
-                run(settle(api=api, journal=journal))
+                run(settled(journal, api))
             assert len(journal.unsettled()) == 2
 
 
@@ -143,7 +142,7 @@ def test_nothing_to_settle() -> None:
         folder() as place,
         open_journal(place / "journal.db", base_url=BASE_URL, now_ms=lambda: NOON_MS) as journal,
     ):
-        assert run(settle(api=Scripted(), journal=journal)) == ()
+        assert run(settled(journal, Scripted())) == ()
 
 
 def workflow(name: str, begun_ms: int | None) -> Rebalance:

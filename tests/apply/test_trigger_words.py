@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from reconciler.apply.announce import Announcer
 from reconciler.apply.journal import SqliteJournal, open_journal
+from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.apply.run import Stop
 from reconciler.apply.trigger import Order, operations_of, trigger_all
 from reconciler.core.errors import ApiError, FailureKind
@@ -109,11 +110,14 @@ def ask(
             journal.open_run(fingerprint="rebalance", tool="t")
             before(journal, path)
             journal.open_run(fingerprint="rebalance", tool="t")
-            announcer = Announcer(api=api, journal=journal, clock=api.clock, token=tokens())
 
             async def work() -> dict[PortfolioId, RebalanceResult]:
-                asking = trigger_all(orders, announcer=announcer, observer=notes, parallelism=1, stop=stop or Stop())
-                return await asyncio.wait_for(asking, timeout=60)
+                with QueuedJournal(journal) as queued:
+                    announcer = Announcer(api=api, journal=queued, clock=api.clock, token=tokens())
+                    asking = trigger_all(
+                        orders, announcer=announcer, observer=notes, parallelism=1, stop=stop or Stop()
+                    )
+                    return await asyncio.wait_for(asking, timeout=60)
 
             results = run(work())
         written = rows(path, "SELECT portfolio, call, outcome, detail FROM writes ORDER BY id")

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from reconciler.apply.announce import settle, settle_rebalances
+from reconciler.apply.announce import settle_rebalances
 from reconciler.apply.check import Standing, standing
 from reconciler.apply.journal import open_journal, read_memory, read_runs
+from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.core.errors import ApiError, FailureKind, JournalError
 from reconciler.core.evidence import pause_id
 from reconciler.core.intent import Before, Call, Intent, WriteOutcome
@@ -32,10 +33,12 @@ from reconciler.core.ports import Confirmation
 from reconciler.core.report import Outcome
 from tests.apply.carried import LOOKS, Script, Went, carry_out
 from tests.apply.scripted import Scripted, edit, intent, rows
-from tests.support import BASE_URL, HOUR_MS, NOON_MS, folder, run
+from tests.support import BASE_URL, HOUR_MS, NOON_MS, folder, run, settled
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from reconciler.apply.journal import SqliteJournal
 
 A, S, T = PortfolioId("aaa"), StrategyId("s1"), StrategyId("s2")
 H = HOUR_MS
@@ -214,7 +217,7 @@ def test_cut_off_writes_are_settled_one_by_one(answer: StrategyLive, outcome: st
         cut_off(path, REBALANCE, DAILY)
         api = Scripted(answer)
         with open_journal(path, base_url=BASE_URL, now_ms=lambda: NOON_MS) as journal:
-            sentences = run(settle(api=api, journal=journal))
+            sentences = run(settled(journal, api))
         written = rows(path, "SELECT portfolio, outcome, detail FROM writes ORDER BY id")
     assert written == [("aaa", "unknown", GIVEN_UP), ("strategies/s1", outcome, READ)]
     assert api.asked == [("read-strategy", S)]
@@ -227,15 +230,20 @@ def test_cut_off_writes_are_settled_one_by_one(answer: StrategyLive, outcome: st
     )
 
 
+async def given_up(journal: SqliteJournal) -> tuple[str, ...]:
+    with QueuedJournal(journal) as queued:
+        return await settle_rebalances(queued)
+
+
 def test_a_rebalance_is_given_up_without_a_cadence() -> None:
     """It takes no read; a cadence waits for its own, and stays unknown where that shows none."""
     with folder() as place:
         path = place / "journal.db"
         cut_off(path, DAILY, REBALANCE)
         with open_journal(path, base_url=BASE_URL, now_ms=lambda: NOON_MS) as journal:
-            assert len(settle_rebalances(journal)) == 1
+            assert len(run(given_up(journal))) == 1
             assert [one.intent.call for one in journal.unsettled()] == [Call.SET_CADENCE]
-            (sentence,) = run(settle(api=Scripted(shown(S, None)), journal=journal))
+            (sentence,) = run(settled(journal, Scripted(shown(S, None))))
         assert rows(path, "SELECT outcome FROM writes ORDER BY id") == [("unknown",), ("unknown",)]
     assert sentence.endswith("a read can't tell whether it took effect")
 

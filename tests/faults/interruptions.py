@@ -415,7 +415,7 @@ class HandWorld(FaultyWorld):
     async def _rebalance(self, order: Order) -> RebalanceResult:
         with open_journal(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms) as opened:
             journal = Disk(opened, self.wire.life)
-            settle_rebalances(journal)
+            await settle_rebalances(journal)
             opened.open_run(fingerprint="rebalance", tool="test")
             async with self.api() as api:
                 glider = api.by({order.portfolio: order.version})

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reconciler.api.fleet import read_cadences
 from reconciler.apply.announce import settle
 from reconciler.apply.journal import open_journal, read_memory
 from reconciler.apply.run import Pace, Stop, apply_plan
+from reconciler.core.errors import JournalError
 from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call
 from reconciler.core.model import Cadence, StrategyDesired, StrategyId, strategy_of
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import Strategies, with_strategies
 from reconciler.sandbox import AutomationState
-from tests.support import BASE_URL, Silence, World, run, versions_of_intents
+from tests.support import BASE_URL, Silence, World, run, settled, versions_of_intents
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Mapping
 
     from reconciler.apply.journal import SqliteJournal
     from reconciler.core.decide import Policy
@@ -259,41 +262,81 @@ class Wire:
         return (enrolled.state, None, self.pauses.get(portfolio) if paused else None, None)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Disk:
-    """A journal on a disk that can fail, of a process that can die: each method crosses a boundary on both sides."""
+    """A journal on a disk that can fail, of a process that can die: each method crosses a boundary on both sides.
+
+    With ``late`` what is only said is written no sooner than somebody waits for the journal, and is lost with the
+    process until then: the slowest disk that there is. Without, it is written at once.
+    """
 
     journal: SqliteJournal
     life: Life
+    late: bool = False
+    _said: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
+    _error: JournalError | None = None
 
-    def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
+    async def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
         self.life.cross("before memory")
+        self.write()
         return self.journal.memory(of, plans=plans)
 
-    def knows(self, token: str) -> bool:
+    async def knows(self, token: str) -> bool:
+        self.write()
         return self.journal.knows(token)
 
-    def maybe_sent(self, address: Address, call: Call, *, plans: Collection[str]) -> bool:
+    async def maybe_sent(self, address: Address, call: Call, *, plans: Collection[str]) -> bool:
+        self.write()
         return self.journal.maybe_sent(address, call, plans=plans)
 
-    def unsettled(self) -> tuple[OpenIntent, ...]:
+    async def unsettled(self) -> tuple[OpenIntent, ...]:
+        self.write()
         return self.journal.unsettled()
 
-    def begin(self, intent: Intent) -> int:
+    async def begin(self, intent: Intent) -> int:
+        self.write()
         self.life.cross("before begin")
         number = self.journal.begin(intent)
         self.life.cross("after begin")
         return number
 
-    def end(self, number: int, outcome: WriteOutcome, detail: str) -> None:
-        self.life.cross("before end")
-        self.journal.end(number, outcome, detail)
-        self.life.cross("after end")
+    def end(self, number: int, outcome: WriteOutcome, detail: str) -> Written:
+        return self._say("end", partial(self.journal.end, number, outcome, detail, at_ms=self.journal.now_ms()))
 
-    def confirm(self, records: Mapping[PortfolioId, Record]) -> None:
-        self.life.cross("before confirm")
-        self.journal.confirm(records)
-        self.life.cross("after confirm")
+    def confirm(self, records: Mapping[PortfolioId, Record]) -> Written:
+        return self._say("confirm", partial(self.journal.confirm, records))
+
+    def _say(self, what: str, write: Callable[[], None]) -> Written:
+        self._said.append((what, write))
+        if not self.late:
+            with suppress(JournalError):  # whoever waits is told
+                self.write()
+        return Written(self)
+
+    def write(self) -> None:
+        """Write what was said; once that failed, everything fails."""
+        while self._said and self._error is None:
+            what, write = self._said.pop(0)
+            try:
+                self.life.cross(f"before {what}")
+                write()
+                self.life.cross(f"after {what}")
+            except JournalError as error:
+                self._error = error
+        if self._error is not None:
+            raise self._error
+
+
+@dataclass(frozen=True)
+class Written:
+    """To be awaited by whoever needs what was said to be on the disk."""
+
+    disk: Disk
+
+    def __await__(self) -> Generator[None, None, None]:
+        self.disk.write()
+        return
+        yield
 
 
 @dataclass
@@ -362,7 +405,7 @@ class FaultyWorld(World):
     async def _settle(self) -> None:
         with open_journal(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms) as journal:
             async with self.api() as api:
-                await settle(api=api.by(versions_of_intents(journal)), journal=journal)
+                await settled(journal, api.by(versions_of_intents(journal)))
 
     def recover(self, desired: Iterable[Desired]) -> tuple[Plan, ApplyReport]:
         """End all faults, then do what a clean ``apply`` does: settle, plan, carry out."""

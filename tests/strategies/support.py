@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.api.fleet import read_cadences, read_fleet
-from reconciler.apply.announce import settle
 from reconciler.apply.journal import open_journal, read_memory, read_runs
+from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.apply.run import Pace, apply_plan
 from reconciler.core.decide import Unverified
 from reconciler.core.intent import Call
@@ -24,7 +24,7 @@ from reconciler.core.plan import Plan
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import Strategies, build_plan, with_strategies
 from tests.apply.scripted import intent
-from tests.support import BASE_URL, Silence, World, run, versions_of_intents
+from tests.support import BASE_URL, Silence, World, run, settled, versions_of_intents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -86,17 +86,18 @@ class StrategyWorld(World):
             async with self.api(plan.changes) as api:
                 if self.stand_in is not None:
                     vars(api).update(read_strategy=self.stand_in.read_strategy, send=self.stand_in.send)
-                self.settled = await settle(api=api.by(versions_of_intents(journal)), journal=journal)
-                return await apply_plan(
-                    plan,
-                    api=api,
-                    journal=journal,
-                    clock=self.clock,
-                    observer=observer or Silence(),
-                    pace=pace or Pace(parallelism=self.parallelism),
-                    stop=stop,
-                    token=self.token,
-                )
+                self.settled = await settled(journal, api.by(versions_of_intents(journal)))
+                with QueuedJournal(journal) as queued:
+                    return await apply_plan(
+                        plan,
+                        api=api,
+                        journal=queued,
+                        clock=self.clock,
+                        observer=observer or Silence(),
+                        pace=pace or Pace(parallelism=self.parallelism),
+                        stop=stop,
+                        token=self.token,
+                    )
 
     def converge_strategies(
         self, declared: Mapping[StrategyId, str], portfolios: Iterable[Desired] = (), **given: Any

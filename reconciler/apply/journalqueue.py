@@ -1,0 +1,163 @@
+"""The journal off the event loop: a thread of its own uses its file, and commits at once what many asked for.
+
+In: an open :class:`~reconciler.apply.journal.SqliteJournal`. Out: a :class:`~reconciler.core.ports.Journal` that an
+event loop can wait for. What is asked and what it means is the other module's; here is only who does it, and when.
+"""
+
+from __future__ import annotations
+
+from asyncio import CancelledError, get_running_loop
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
+
+from reconciler.core.errors import JournalError
+from reconciler.core.intent import WriteOutcome
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    from reconciler.apply.journal import SqliteJournal
+    from reconciler.core.intent import Call, Intent, OpenIntent
+    from reconciler.core.model import Address, PortfolioId, Record
+    from reconciler.core.ports import Memory
+
+T = TypeVar("T")
+
+
+class _Job(Generic[T]):
+    """Something to be done with the connection, and what came of it; ``done`` is for whoever waits for that."""
+
+    def __init__(self, work: Callable[[], T], done: Future[T], *, writes: bool) -> None:
+        self.work, self.done, self.writes = work, done, writes
+        self.result: T | None = None
+        self.error: Exception | None = None
+
+    def tell(self) -> None:
+        """Let whoever waits go on; in the event loop."""
+        if self.done.done():  # whoever waited was cancelled
+            return
+        if self.error is None:
+            self.done.set_result(cast("T", self.result))
+        else:
+            self.done.set_exception(self.error)
+            self.done.exception()  # nobody has to ask: what is asked for later raises it as well
+
+
+class QueuedJournal:
+    """A journal for the event loop, which never waits for the disk: a :class:`~reconciler.core.ports.Journal`.
+
+    While it is open, its thread alone uses the connection of ``journal``. All that was asked for while the thread was
+    at work is one transaction: the reads in it are answered at once, the writes when it is on the disk. So many intents
+    share one commit, and a slow disk holds up no more than those who announce a write.
+    """
+
+    def __init__(self, journal: SqliteJournal) -> None:
+        self._journal = journal
+        self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
+        self._error: Exception | None = None
+        self._loop = get_running_loop()
+        self._thread = Thread(target=self._work, name="journal", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Return when all that was asked for is done."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    async def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
+        """Return what is known: see :meth:`SqliteJournal.memory`."""
+        return await self._ask(partial(self._journal.memory, of, plans=plans))
+
+    async def knows(self, token: str) -> bool:
+        """Whether a write with this token stands in the journal."""
+        return await self._ask(partial(self._journal.knows, token))
+
+    async def maybe_sent(self, address: Address, call: Call, *, plans: Collection[str]) -> bool:
+        """Whether a call may have been sent: see :meth:`SqliteJournal.maybe_sent`."""
+        return await self._ask(partial(self._journal.maybe_sent, address, call, plans=plans))
+
+    async def unsettled(self) -> tuple[OpenIntent, ...]:
+        """Return the writes without an outcome: see :meth:`SqliteJournal.unsettled`."""
+        return await self._ask(self._journal.unsettled)
+
+    async def begin(self, intent: Intent) -> int:
+        """Return the number of a write once its intent is on the disk."""
+        at_ms = self._journal.now_ms()
+        job = self._put(partial(self._journal.begin, intent, at_ms=at_ms), writes=True)
+        try:
+            return await job.done
+        except CancelledError:
+            self._put(lambda: self._close_unsent(job, at_ms), writes=True)
+            raise
+
+    def _close_unsent(self, begun: _Job[int], at_ms: int) -> None:
+        if begun.result is not None:
+            detail = "interrupted before it was sent"
+            self._journal.end(begun.result, WriteOutcome.NOT_SENT, detail, at_ms=at_ms)
+
+    def end(self, number: int, outcome: WriteOutcome, detail: str) -> Future[None]:
+        """Say the outcome of a write; to be awaited by whoever needs it to be on the disk."""
+        at_ms = self._journal.now_ms()
+        return self._put(partial(self._journal.end, number, outcome, detail, at_ms=at_ms), writes=True).done
+
+    def confirm(self, records: Mapping[PortfolioId, Record]) -> Future[None]:
+        """Say what the service confirmed or showed; to be awaited by whoever needs it to be on the disk."""
+        return self._put(partial(self._journal.confirm, records), writes=True).done
+
+    async def _ask(self, question: Callable[[], T]) -> T:
+        return await self._put(question, writes=False).done
+
+    def _put(self, work: Callable[[], T], *, writes: bool) -> _Job[T]:
+        job = _Job(work, self._loop.create_future(), writes=writes)
+        self._jobs.put(job)
+        return job
+
+    def _work(self) -> None:
+        """Do what was asked for, until it is closed; in the thread."""
+        for jobs in self._batches():
+            try:
+                self._do(jobs)
+            except Exception as error:  # whoever waits is told, and the thread goes on
+                self._error = error
+            for job in jobs:
+                job.error = job.error or self._error
+            self._tell(jobs)
+
+    def _batches(self) -> Iterator[list[_Job[Any]]]:
+        """Yield all that waits, as soon as something does."""
+        more = True
+        while more:
+            batch = [self._jobs.get()]
+            with suppress(Empty):
+                while True:
+                    batch.append(self._jobs.get_nowait())
+            more = None not in batch
+            yield [job for job in batch if job is not None]
+
+    def _do(self, jobs: Sequence[_Job[Any]]) -> None:
+        """Do all of it in one transaction. Raises whatever kept it from being committed."""
+        if self._error is not None:
+            return
+        with self._journal.together():
+            for job in jobs:
+                try:
+                    job.result = job.work()
+                except JournalError as error:
+                    if job.writes:
+                        raise
+                    job.error = error
+            self._tell([job for job in jobs if not job.writes])
+
+    def _tell(self, jobs: Sequence[_Job[Any]]) -> None:
+        def tell() -> None:
+            for job in jobs:
+                job.tell()
+
+        self._loop.call_soon_threadsafe(tell)
