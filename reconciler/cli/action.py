@@ -33,7 +33,7 @@ from reconciler.render.ending import Ending, Found
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from reconciler.render.github import Run
+    from reconciler.render.github import ActionRun
 
 TARGETS: Final = {
     Command.VALIDATE: "files:validate",
@@ -183,7 +183,7 @@ def _notes(inputs: Inputs) -> tuple[str, ...]:
 
 
 def _publish(
-    ending: Ending, environ: Mapping[str, str], run: Run, *, paths: Mapping[str, str], held_counts: bool = True
+    ending: Ending, environ: Mapping[str, str], run: ActionRun, *, paths: Mapping[str, str], held_counts: bool = True
 ) -> None:
     """Write annotations to the log, and outputs and summary to the files that GitHub names."""
     before = prefix(environ.get("GITHUB_WORKSPACE", ""), Path.cwd())

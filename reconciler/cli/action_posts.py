@@ -20,7 +20,7 @@ from reconciler.core.errors import ExitReason, ReconcilerError
 from reconciler.core.text import harmless, plural
 from reconciler.github.address import Mark
 from reconciler.render import github
-from reconciler.render.github import Run
+from reconciler.render.github import ActionRun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _QUEUED: Final = re.compile(r"refs/heads/gh-readonly-queue/.+/pr-(\d{1,10})-[0-9a-f]+")
 
 
-def post(ending: Ending, inputs: Inputs | None, environ: Mapping[str, str], run: Run) -> tuple[str, ...]:
+def post(ending: Ending, inputs: Inputs | None, environ: Mapping[str, str], run: ActionRun) -> tuple[str, ...]:
     """Post what the inputs ask for; return a sentence for each post that could not be made.
 
     ``inputs`` is ``None`` where they could not be read: then a comment that is there already is brought up to date.
@@ -112,7 +112,7 @@ def has_something_to_say(ending: Ending) -> bool:
     return bool(plan.changes or plan.held or plan.blocked or plan.moved)
 
 
-def mark_of_use(ending: Ending, environ: Mapping[str, str], run: Run) -> Mark:
+def mark_of_use(ending: Ending, environ: Mapping[str, str], run: ActionRun) -> Mark:
     """Return the mark of this use of the action: of what it looks at, not of what the files there say.
 
     Plan and apply of the same portfolios share a comment. An issue is of its job besides, since a job that finds no
@@ -155,7 +155,7 @@ def _digest(parts: object) -> str:
     return sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def run_of(environ: Mapping[str, str]) -> Run:
+def run_of(environ: Mapping[str, str]) -> ActionRun:
     """Return what a page says of its run: when, of which commit, and which part of the repository it is about."""
     commit, merged = commit_of(environ, event_of(environ))
     server, repository = environ.get("GITHUB_SERVER_URL", ""), environ.get("GITHUB_REPOSITORY", "")
@@ -166,7 +166,7 @@ def run_of(environ: Mapping[str, str]) -> Run:
     chosen = [*looks["target"], *looks["select"]]
     told = [_text(environ, "environment"), *looks["folder"], *_few(looks["config"], "source")]
     told += [f"only {' '.join(_few(chosen, 'choice'))}"] if chosen else []
-    return Run(
+    return ActionRun(
         at_ms=SystemClock().now_ms(),
         looks_at=harmless(", ".join(filter(None, told)), longest=100),
         commit=commit,

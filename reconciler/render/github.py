@@ -147,7 +147,7 @@ def _step(command: str, words: list[str]) -> str:
     return f"`{command}`{told}" if all(inputs) else ""
 
 
-class Run(Struct, frozen=True, kw_only=True):
+class ActionRun(Struct, frozen=True, kw_only=True):
     """What a page says of the run that made it. ``at_ms`` is the time, in UTC epoch milliseconds.
 
     ``looks_at`` are words for the part of the repository that this use of the action is about, empty for the whole.
@@ -165,17 +165,17 @@ class Run(Struct, frozen=True, kw_only=True):
     url: str = ""
 
 
-def comment_body(ending: Ending, *, run: Run, limit_bytes: int = COMMENT_LIMIT) -> str:
+def comment_body(ending: Ending, *, run: ActionRun, limit_bytes: int = COMMENT_LIMIT) -> str:
     """Return the comment: verdict, what it is about (time, commit, run, fingerprint), and the whole of it."""
     return markdown(_page(ending, run), limit_bytes=limit_bytes)
 
 
-def summary(ending: Ending, *, run: Run | None = None, limit_bytes: int = SUMMARY_LIMIT) -> str:
+def summary(ending: Ending, *, run: ActionRun | None = None, limit_bytes: int = SUMMARY_LIMIT) -> str:
     """Return the summary of a step: what the comment shows, with more room."""
     return markdown(_page(ending, run), limit_bytes=limit_bytes)
 
 
-def _page(ending: Ending, run: Run | None) -> Page:
+def _page(ending: Ending, run: ActionRun | None) -> Page:
     """Return verdict, what it is about, the error, problems, results or plan, and remarks."""
     found = ending.found
     files = diagnostics_page(found.problems, portfolios=found.portfolios)
@@ -202,7 +202,7 @@ def _page(ending: Ending, run: Run | None) -> Page:
     return reworded(page, as_inputs)
 
 
-def _pins(run: Run) -> Iterator[Cell]:
+def _pins(run: ActionRun) -> Iterator[Cell]:
     """Yield when, of which commit and by which run; a commit and a run lead to their own page."""
     yield At(run.at_ms)
     if run.commit:
@@ -212,7 +212,7 @@ def _pins(run: Run) -> Iterator[Cell]:
         yield "run ", Span(run.number, url=run.url)
 
 
-def _commit(run: Run, sha: str) -> Span:
+def _commit(run: ActionRun, sha: str) -> Span:
     return Span(sha[:12], code=True, url=f"{run.home}/commit/{sha}" if run.home else "")
 
 

@@ -18,7 +18,7 @@ from reconciler.core.model import Layered, Origin, Verb
 from reconciler.core.plan import Plan, Risk
 from reconciler.core.planfile import fingerprint
 from reconciler.render.ending import Ending, Found
-from reconciler.render.github import Run, comment_body
+from reconciler.render.github import ActionRun, comment_body
 from tests.action import events, pictures
 from tests.action.conftest import ROOT
 from tests.action.test_action_posts import there
@@ -137,7 +137,7 @@ def test_the_comment_of_a_large_plan(kept: Callable[[str, str, str], None]) -> N
         ),  # type: ignore[arg-type]  # ids are texts
         no_op=1389,
     )
-    run = Run(
+    run = ActionRun(
         at_ms=NOON_MS,
         looks_at="production",
         commit=COMMIT,

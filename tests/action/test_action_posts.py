@@ -18,7 +18,7 @@ from reconciler.core.plan import Plan
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
 from reconciler.render.ending import Ending, Found
-from reconciler.render.github import Run
+from reconciler.render.github import ActionRun
 from tests.action import events
 from tests.action.commands import Level
 from tests.action.test_action import CHANGED, CHANGED_FILES, INVALID_FILES, SAME, SAME_FILES
@@ -115,7 +115,7 @@ def test_an_event_that_can_not_be_read_costs_no_step(tmp_path: Path, text: str) 
     (tmp_path / "event.json").write_text(text, "utf-16" if text == "\ufffe" else "utf-8")
     ending = Ending(reason=ExitReason.OK, found=Found(command="apply"))
     environ = {"GITHUB_EVENT_PATH": str(tmp_path / "event.json")}
-    assert post(ending, Inputs(command=Command.APPLY), environ, Run(at_ms=0)) == ()
+    assert post(ending, Inputs(command=Command.APPLY), environ, ActionRun(at_ms=0)) == ()
 
 
 def test_an_apply_that_failed_to_comment_is_still_an_apply(

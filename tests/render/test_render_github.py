@@ -18,7 +18,7 @@ from reconciler.render import github
 from reconciler.render.annotations import Annotation, Level
 from reconciler.render.ending import Ending, Found
 from reconciler.render.github import (
-    Run,
+    ActionRun,
     annotation_lines,
     comment_body,
     failure,
@@ -40,7 +40,7 @@ from tests.hostile import HOSTILE
 NAMES = [f"{number}-{text[:12]!a}" for number, text in enumerate(HOSTILE)]
 TOKEN = "0123456789abcdefABCDEF"
 AT_MS = 1_795_348_800_000
-RUN = Run(at_ms=AT_MS, commit="0" * 40)
+RUN = ActionRun(at_ms=AT_MS, commit="0" * 40)
 hostile = pytest.mark.parametrize("text", HOSTILE, ids=NAMES)
 
 
@@ -164,14 +164,16 @@ def test_a_comment_says_what_it_is_about() -> None:
     """The verdict stands first, then when, which commit, which run and which plan; addresses lead there."""
     ending = endings()["plan"]
     home = "https://github.com/team/fleet"
-    run = Run(at_ms=AT_MS, looks_at="production", commit="1" * 40, home=home, number="7", url=f"{home}/actions/runs/9")
+    run = ActionRun(
+        at_ms=AT_MS, looks_at="production", commit="1" * 40, home=home, number="7", url=f"{home}/actions/runs/9"
+    )
     lines = comment_body(ending, run=run).splitlines()
     assert lines[0] == "### ❌ Plan (production): 6 changes, 1 held, 1 moved, 1 blocked, over a guard"
     assert lines[2].startswith(
         f"<sub>2026-11-22 12:00 UTC, commit [`{'1' * 12}`]({home}/commit/{'1' * 40}), run [7]({home}/actions/runs/9), "
         f"fingerprint `{ending.found.fingerprint}`, 9 portfolios"
     )
-    merge = comment_body(ending, run=Run(at_ms=AT_MS, commit="1" * 40, merged="2" * 40))
+    merge = comment_body(ending, run=ActionRun(at_ms=AT_MS, commit="1" * 40, merged="2" * 40))
     assert f"commit `{'1' * 12}`, which merges `{'2' * 12}`" in merge
 
 
