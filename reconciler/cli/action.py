@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from msgspec.structs import replace
 
-from reconciler.cli.action_inputs import Command, Inputs, check_key, read_inputs
+from reconciler.cli.action_inputs import Command, Inputs, read_inputs, require_maskable
 from reconciler.cli.action_posts import post, prefix, run_of
 from reconciler.cli.door import perform, prepared
 from reconciler.cli.flags import DEFAULT_JOURNAL
@@ -56,7 +56,7 @@ def action(options: Options, found: Found) -> Ending:  # noqa: ARG001 - what eve
     """Run the command of the inputs and show the whole of it to GitHub."""
     environ = dict(os.environ)
     try:
-        check_key(environ.get("GLIDER_API_KEY", ""))
+        require_maskable(environ.get("GLIDER_API_KEY", ""))
     except ReconcilerError as error:
         return _refused(error, environ)
     for name in SECRETS:

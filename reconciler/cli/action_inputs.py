@@ -173,7 +173,7 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
     return inputs
 
 
-def check_key(key: str) -> None:
+def require_maskable(key: str) -> None:
     """Refuse a key that is too short to be hidden. Raises :class:`ApiError` that holds no part of it."""
     if any(0 < len(line.strip()) < SHORTEST_KEY for line in key.splitlines()):
         error = ApiError(

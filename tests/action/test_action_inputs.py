@@ -293,7 +293,7 @@ def _said(job: Job) -> str:
         (CHANGED, GUARD_FILES, "apply", {"auto_approve": "true"}, "`allow: pause=1`"),
         (HELD, HELD_FILES, "plan", {}, "Release one with `resume-held: ID`"),
         (HELD, HELD_FILES, "plan", {"resume_held": "aab"}, "`resume-held` 'aab' is not among the selected portfolios"),
-        (HELD, HELD_FILES, "plan", {"resume_held": "group=x"}, "`resume-held` 'group=x': no selected portfolio"),
+        (HELD, HELD_FILES, "plan", {"resume_held": "group=x"}, "`resume-held: group=x`: no selected portfolio"),
         (SAME, SAME_FILES, "plan", {"target": "aab"}, "`target` 'aab' is not declared"),
         (SAME, SAME_FILES, "status", {"select": "x"}, "Invalid value for `select`"),
         (SAME, SAME_FILES, "drift", {"select": "group=x"}, "`select: group=x`: no portfolio is in that group"),

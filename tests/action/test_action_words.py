@@ -39,6 +39,8 @@ UNSAID = (
     "See `aaa --help`.",  # the value is whole: `reconciler plan`
     "`-o json` prints",  # of files that are none, and what another command would have done
     "drop --api, or change its file",
+    "Invalid value for --max-rate",
+    "as in `--max-rate 25/s`",
 )
 """Sentences about options that can't be given to the action."""
 OF_GIT = ("`git fetch --unshallow`", "`git rm --cached`", "`ulimit -n 256`")
