@@ -178,13 +178,8 @@ def require_fit(option: str, term: Term, fleet: Collection[Desired], those: str 
     raise UsageError(f"{option} {term}: {problem}", there)
 
 
-<<<<<<< HEAD
-def _nearest(name: str, known: Collection[str], title: str) -> str:
-    """Return the nearest known name as a question; if none is near, the first known names after a title."""
-=======
 def guess(name: str, known: Collection[str]) -> str:
     """Return the nearest known name as a question, ``""`` if none is near."""
->>>>>>> edges
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1)
