@@ -280,8 +280,8 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
 def _load() -> click.Command:
     text = """Show who runs when: the runs of the next 24 hours by hour, the worst minute, and who runs in it.
 
-The times are Glider's next runs and what follows from the intervals. Nothing is guessed: what is not known is counted.
-With PLAN, a plan that was saved with --out: the load before and after it.
+The times are Glider's next runs, and later ones by the intervals. Nothing is guessed: portfolios whose times are not
+known are counted. With PLAN (from plan --out), it shows the load before and after that plan.
 
 \b
   reconciler load
