@@ -31,6 +31,7 @@ from reconciler.render.effects import (
     writes_unverified,
 )
 from reconciler.render.json import picked
+from reconciler.render.load import load_lines
 from reconciler.render.page import (
     NAME,
     OPEN_REST,
@@ -386,6 +387,7 @@ def _notes(plan: Plan) -> Iterator[Lines]:
         notes.append((Span("Held", symbol="!"), *release))
     notes += [(Span("Moved", symbol="!"), _MOVED)] if plan.moved else []
     notes += [line for line in (net_effect(plan), cost_effect(plan)) if line]
+    notes += load_lines(plan.load)
     if notes:
         yield Lines(tuple(notes), Tone.QUIET)
 

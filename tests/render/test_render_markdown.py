@@ -46,6 +46,7 @@ def pages(text: str) -> dict[str, str]:
 BENIGN = {name: rendered(found) for name, found in pages("Harmless").items()}
 
 
+@pytest.mark.slow  # a thousand whole pages
 @pytest.mark.parametrize("text", HOSTILE, ids=NAMES)
 def test_data_stays_data(text: str) -> None:
     """Whatever a text holds, a page has the structure that it has with a harmless one, and nothing in it is alive."""
