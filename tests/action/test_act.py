@@ -175,7 +175,7 @@ def test_a_fork_gets_a_plan_without_a_key(team: Team) -> None:
     read = team.glider.calls(method="GET")
     run = team.run("fork-plan.yml", "pull_request", **pull_request(fork=True))
     assert run.good("Plan of a fork"), run.log
-    assert "Plan: 4 changes" in run.log
+    assert "Plan (automation): 4 changes" in run.log
     assert team.glider.calls(method="GET") == read
     assert team.github.requests == []
 
