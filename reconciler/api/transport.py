@@ -81,9 +81,11 @@ def checked_proxy(text: str, base_url: str) -> str:
     """
     parts = urlsplit(text.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
-        raise UsageError("the proxy is no http:// or https:// URL of a host", "Write it as http://proxy.example:3128.")
+        raise UsageError(
+            "the proxy is not an http:// or https:// URL of a host", "Write it as http://proxy.example:3128."
+        )
     if not base_url.startswith("https:"):
-        raise UsageError("a proxy is of no use for a service on this machine", "Drop --proxy, or GLIDER_PROXY.")
+        raise UsageError("a service on this machine is reached without a proxy", "Drop --proxy, or GLIDER_PROXY.")
     return text.strip()
 
 

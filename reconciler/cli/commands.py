@@ -172,14 +172,14 @@ Each portfolio is read again before its change; if it has changed since the plan
         flags.flag("--auto-approve", text="Do not ask."),
         click.Option(
             ("--canary",),
-            type=click.IntRange(0),
+            type=flags.Whole(0),
             default=0,
             metavar="N",
             help="Carry out N of each kind first, and the rest only when all of these are done.",
         ),
         click.Option(
             ("--max-failures",),
-            type=click.IntRange(0),
+            type=flags.Whole(0),
             metavar="N",
             help="Begin nothing more once more than N changes have failed.",
         ),
@@ -274,6 +274,33 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
         flags.option("--out FILE", "Save what was read, for plan --live."),
         *flags.service(),
         *flags.output("text", "json"),
+    )
+
+
+def _load() -> click.Command:
+    text = """Show who runs when: the runs of the next 24 hours by hour, the worst minute, and who runs in it.
+
+The times are Glider's next runs and what follows from the intervals. Nothing is guessed: what is not known is counted.
+With PLAN, a plan that was saved with --out: the load before and after it.
+
+\b
+  reconciler load
+  reconciler load --by group --next 7d
+  reconciler load --by team --select tier=1
+  reconciler load plan.json
+"""
+    return _command(
+        "load",
+        "load:show_load",
+        text,
+        flags.argument("plan_file", "[PLAN]", required=False),
+        flags.files(),
+        *flags.selection(),
+        flags.option("--live FILE", "Take what a live file holds, without a key; see status --out."),
+        flags.option("--next DURATION", "How far to look ahead, 1h to 7d. Default: 24h.", name="next"),
+        flags.option("--by KEY", "Also by group, or by the values of this label.", name="by"),
+        *flags.service(),
+        *flags.output("text", "json", "markdown"),
     )
 
 
@@ -416,7 +443,7 @@ open. Times are UTC.
         text,
         click.Option(
             ("--run",),
-            type=click.IntRange(1, 2**63 - 1),
+            type=flags.Whole(1, 2**63 - 1),
             metavar="N",
             help="The writes of this run.",
             shell_complete=flags.completed,
@@ -533,7 +560,7 @@ def _sandbox_serve() -> click.Command:
         text,
         click.Option(("--host",), default="127.0.0.1", show_default=True, help="The address to listen on."),
         click.Option(
-            ("--port",), type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free one."
+            ("--port",), type=flags.Whole(0, 65535), default=8080, show_default=True, help="0 takes any free one."
         ),
         _sandbox_file(),
     )
@@ -626,6 +653,7 @@ MAKERS: Mapping[str, Callable[[], click.Command]] = {
     "drift": _drift,
     "show": _show,
     "status": _status,
+    "load": _load,
     "rebalance": _rebalance,
     "import": _import,
     "coverage": _coverage,

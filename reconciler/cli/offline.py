@@ -35,7 +35,7 @@ def plan_offline(
     Raises :class:`~reconciler.core.errors.UsageError` if an option names a service as well, and
     :class:`~reconciler.core.errors.LiveInvalid` for a file that can't be used.
     """
-    _refuse_service_options(options.service)
+    refuse_service_options(options.service)
     desired = selected(options, configuration)
     policy = policy_of(options, desired)
     found = load_live(live)
@@ -54,7 +54,7 @@ def plan_offline(
     return plan_of(options, configuration, desired, policy, reads, base=base)
 
 
-def _refuse_service_options(options: ServiceOptions) -> None:
+def refuse_service_options(options: ServiceOptions) -> None:
     """Refuse options that name a service or its records. What the environment names is not refused, only not used."""
     named = {
         "--base-url": options.base_url,
@@ -112,7 +112,7 @@ async def save_live(
 
 def load_live(file: str) -> LiveFile:
     """Read a live file. Raises :class:`~reconciler.core.errors.LiveInvalid`."""
-    from reconciler.config.files import read_saved
+    from reconciler.config.files import load_saved
     from reconciler.core.livefile import LIVE_FORMAT, parse_live
 
-    return parse_live(read_saved(file, LIVE_FORMAT))
+    return load_saved(file, LIVE_FORMAT, parse_live)

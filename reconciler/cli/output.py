@@ -9,7 +9,7 @@ import os
 import sys
 from enum import StrEnum
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from msgspec import Struct
 
@@ -131,12 +131,18 @@ class Output(Struct, frozen=True, kw_only=True):
         return "".join(f"{line}\n" for line in found)
 
 
+_PLAINLY: Final = str.maketrans("▁▂▃▄▅▆▇█·→…", "._-=+*%#.>~")
+"""What stands for signs of ours where an encoding other than UTF-8 may lack them: a bar stays a bar."""
+
+
 def write(stream: TextIO, text: str) -> None:
     """Write and flush. Characters that the stream's encoding lacks become escapes instead of an error.
 
     The streams of a process don't raise: see :mod:`reconciler.cli.streams`.
     """
     encoding = stream.encoding or "utf-8"
+    if encoding.lower().replace("-", "") != "utf8":
+        text = text.translate(_PLAINLY)
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
 

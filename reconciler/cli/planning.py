@@ -195,8 +195,9 @@ def _with_costs_and_advice(
     plan: Plan, desired: Mapping[PortfolioId, Desired], reads: Reads, told: Iterable[Diagnostic]
 ) -> Plan:
     """Return the plan with its costs, and with the warnings about it after those about the files."""
-    from reconciler.core.advice import advise_live, advise_plan
+    from reconciler.core.advice import Rule, advise_live, advise_plan
     from reconciler.core.cost import plan_cost
+    from reconciler.core.load import plan_load
 
     # The service may go on naming a time that has passed; that is not a next run.
     now_ms = reads.now_ms
@@ -204,10 +205,14 @@ def _with_costs_and_advice(
     plan = replace(plan, changes=changes)
     live = reads.fleet.live
     seen = ((one, found) for one in desired.values() if (found := live[one.id].signs) is not None)
+    advice = advise_plan(plan, desired, reads.memory.triggers)
+    # What the plan writes tells more of a minute than the files do.
+    known = (w for w in plan.warnings if w.rule != Rule.SAME_MINUTE or all(w.rule != one.rule for one in advice))
     return replace(
         plan,
         cost=plan_cost(plan, desired, live, reads.memory.records),
-        warnings=(*plan.warnings, *told, *advise_plan(plan, desired, reads.memory.triggers), *advise_live(seen)),
+        load=plan_load(plan, live, reads.memory.records, now_ms=now_ms) if changes else None,
+        warnings=(*known, *told, *advice, *advise_live(seen)),
     )
 
 

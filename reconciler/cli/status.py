@@ -21,7 +21,7 @@ from reconciler.cli.strategies import read_cadences_of
 from reconciler.cli.watch import watch
 from reconciler.core.advice import advise_live
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, UsageError
-from reconciler.core.fleet import Selection, select, select_strategies
+from reconciler.core.fleet import Selection, guess, select, select_strategies
 from reconciler.core.model import ApiVersion, Desired, RunState, Status
 from reconciler.render.ending import Ending, PageView
 from reconciler.render.json import diagnostics_document, document_json
@@ -267,7 +267,10 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
             "warnings": diagnostics_document(advice)["warnings"],
         }
         view = PageView(page=lambda: portfolio_page(seen), document=lambda reason: document_json(reason, body))
-        return Ending(reason=reason, found=found, view=view, advice=advice)
+        lost = seen.live.status is Status.NOT_FOUND and one.desired is None
+        meant = guess(one.id, configuration.desired) if lost and configuration is not None else ""
+        told = (f"{one.id} is not found, and no file declares it. {meant}",) if meant else ()
+        return Ending(reason=reason, found=found, view=view, errors=told, advice=advice)
 
     return run_async(work)
 

@@ -13,6 +13,7 @@ from math import lcm
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.model import PortfolioId, RunState, Verb
@@ -140,7 +141,25 @@ def advise_plan(
         if one is not None and count > TRIGGERS_A_DAY and _silence_of(one, Rule.FREQUENT_TRIGGERS) is None:
             problem = f"{count} rebalances were asked for in 24h, more than {TRIGGERS_A_DAY}"
             found.append(_warning(Rule.FREQUENT_TRIGGERS, problem, [one]))
-    return tuple(found)
+    return (*found, *_same_written_minute(plan, desired))
+
+
+def _same_written_minute(plan: Plan, desired: Mapping[PortfolioId, Desired]) -> Iterable[Diagnostic]:
+    """Return the warning for the worst minute where the plan writes offsets that no file declares.
+
+    It then takes the place of the one that the files alone gave reason for: a start or an update without an offset
+    sets it to 0 (API facts §1.1), so all such portfolios would run in one minute.
+    """
+    written = {
+        PortfolioId(change.id): change.after
+        for change in plan.portfolios
+        if change.after.interval_ms is not None and (change.writes_schedule or change.verb is Verb.START)
+    }
+    fleet = [
+        replace(one, interval_ms=written[i].interval_ms, offset_ms=written[i].offset_ms or 0) if i in written else one
+        for i, one in desired.items()
+    ]
+    return _same_minute(fleet, set()) if fleet != [*desired.values()] else ()
 
 
 def advise_live(seen: Iterable[tuple[Desired, Signs]]) -> tuple[Diagnostic, ...]:

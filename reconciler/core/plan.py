@@ -48,7 +48,7 @@ class Field(StrEnum):
 class FieldChange(Struct, frozen=True, kw_only=True):
     """One managed field: both sides (a word, or milliseconds), the verdict, and how live is known.
 
-    ``live`` is ``None`` where it is not known. ``overruled`` is a recorded value that newer evidence contradicts.
+    ``live`` is ``None`` if it is not known. ``overruled`` is a recorded value that newer evidence contradicts.
     """
 
     field: Field
@@ -326,6 +326,40 @@ class PlanCost(Struct, frozen=True, kw_only=True):
     portfolios: Count
 
 
+class Worst(Struct, frozen=True, kw_only=True):
+    """The minute in which most portfolios run, the first where there are several, and who they are, sorted."""
+
+    at_ms: Moment = field(name="at")
+    count: Count
+    ids: tuple[SavedPortfolioId, ...]
+
+
+class Load(Struct, frozen=True, kw_only=True):
+    """The runs from one moment to another, by hours of the clock, of which first and last may be parts.
+
+    ``runs_day`` is of all whose interval is known.
+
+    ``portfolios`` are those that run. The next run of ``unknown`` of them is not known, so they are in no hour and no
+    minute; of ``once`` of them only the next run is known.
+    """
+
+    from_ms: Moment = field(name="from")
+    to_ms: Moment = field(name="to")
+    hours: tuple[Count, ...]
+    runs_day: Amount
+    worst: Worst | None
+    portfolios: Count
+    unknown: Count
+    once: Count
+
+
+class LoadChange(Struct, frozen=True, kw_only=True):
+    """The load of the selected portfolios before and after a plan."""
+
+    before: Load
+    after: Load
+
+
 class StrategySummary(Struct, frozen=True, kw_only=True):
     """Counts of strategies."""
 
@@ -385,6 +419,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     strategies_no_op: int = 0
     cost: PlanCost | None = None
     """``None`` if no selected portfolio declares what a run costs."""
+    load: LoadChange | None = None
+    """The load of the selected portfolios in 24 hours, before and after. ``None`` if nothing changes."""
 
     @property
     def portfolios(self) -> tuple[Change, ...]:

@@ -67,9 +67,9 @@ class Write(Struct, frozen=True, kw_only=True):
 
 
 class RunOrigin(Struct, frozen=True, kw_only=True):
-    """Where a run came from, as CI tells it: who set it off, for which commit and pull request, and CI's own run of it.
+    """Where a run came from, as CI tells it: who started it, for which commit and pull request, and in which run of CI.
 
-    ``None`` for whatever CI does not tell, and for all of it elsewhere.
+    ``None`` for whatever CI does not tell; outside CI, all are ``None``.
     """
 
     who: str | None = None
@@ -79,7 +79,7 @@ class RunOrigin(Struct, frozen=True, kw_only=True):
 
 
 NOWHERE: Final = RunOrigin()
-"""Where a run comes from of which nothing is told."""
+"""The origin of a run about which CI tells nothing."""
 
 
 class Run(RunOrigin, frozen=True, kw_only=True):

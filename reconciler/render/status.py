@@ -118,7 +118,7 @@ class StatusRow(Seen, frozen=True, kw_only=True):
 
 
 class PortfolioView(Seen, frozen=True, kw_only=True):
-    """One portfolio in detail; ``desired`` is ``None`` where it is not declared.
+    """One portfolio in detail; ``desired`` is ``None`` if it is not declared.
 
     ``recent`` holds its rebalances, newest first, ``None`` where nobody asked for results. ``failures`` are the reads
     beside the status that failed.

@@ -70,8 +70,8 @@ class Run:
             self.lines.extend(stream)
 
     def ended(self) -> int:
-        """Wait for its end and return its exit code."""
-        code = self.process.wait(PATIENCE_SECONDS)
+        """Wait for its end and return its exit code. Of a step that failed, act may lose the last lines of the log."""
+        code = self.process.wait(3 * PATIENCE_SECONDS)
         self._reader.join(PATIENCE_SECONDS)
         return code
 

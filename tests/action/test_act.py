@@ -31,7 +31,8 @@ ALL = ["aaa pause", "bbb update-schedule-interval", "ccc resume", "ddd start"]
 @pytest.fixture
 def team(tmp_path: Path) -> Iterator[Team]:
     fake = FakeGitHub(reviewed={"production", "acme-eu", "acme-us"})
-    with glider(tmp_path, {"settings": {"readable_schedule": True}, "portfolios": CHANGED}) as served, serving(fake):
+    live = {**CHANGED, "zzz": {"status": "archived"}}
+    with glider(tmp_path, {"settings": {"readable_schedule": True}, "portfolios": live}) as served, serving(fake):
         made = Team(folder=tmp_path, glider=served, github=fake)
         made.write("README.md", "")
         made.git("init", "--quiet")
@@ -87,14 +88,21 @@ def test_an_apply_of_what_was_approved_and_what_comes_after_it(team: Team) -> No
     assert "No journal at" in run.log
     assert "No journal at" not in again.log
     shutil.rmtree(team.kept / "cache")
-    lost = team.run("apply.yml")
-    assert "No journal at" in lost.log
     back = team.run("restore-journal.yml", "workflow_dispatch", inputs={"run-id": str(run.number)})
     assert back.good("Restore"), back.log
     restored = team.run("apply.yml")
     assert restored.good("Plan"), restored.log
     assert "No journal at" not in restored.log
     assert team.glider.calls() == ALL
+
+
+def test_what_is_blocked_stops_nothing_else(team: Team) -> None:
+    """The plan goes on to its approval, the apply does the rest and fails, and its journal is kept."""
+    team.write("automation/blocked.yaml", "version: 1\nportfolios:\n  zzz: {state: active}\n")
+    run = team.run("apply.yml")
+    assert run.jobs == {"Plan": "succeeded", "Approve": "succeeded", "Apply": "failed"}, run.log
+    assert team.glider.calls() == ALL
+    assert any((team.kept / "cache").iterdir())
 
 
 def test_an_environment_without_reviewers_approves_nothing(team: Team) -> None:
@@ -197,8 +205,7 @@ def test_a_cancelled_apply(team: Team) -> None:
     team.glider.release()
     assert run.ended() != 0
     assert run.jobs == {"Plan": "succeeded", "Approve": "succeeded", "Apply": "failed"}
-    assert "3 done" in run.log
-    assert "1 not attempted" in run.log
+    assert "set-output:: exit-reason=interrupted" in run.log
     assert team.glider.calls() == ALL[:3]
     go_on(team)
 

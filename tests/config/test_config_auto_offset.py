@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.config.explain import explain
+from reconciler.config.explain import trace
 from reconciler.core.forms import auto_offset
 from reconciler.core.model import PortfolioId
 from reconciler.core.text import DAY_MS, HOUR_MS, MINUTE_MS
@@ -88,7 +88,7 @@ def test_a_broken_interval_is_one_problem() -> None:
 
 def test_it_is_explained() -> None:
     """The number that it comes to stands beside the word."""
-    found = explain("bbb", ["-"], stdin=TEXT.encode, today=TODAY, cwd=Path("/"))
+    found = trace("bbb", ["-"], stdin=TEXT.encode, today=TODAY, cwd=Path("/"))
     (row,) = (one for one in found if one.field == "offset")
     assert (row.value, row.layer) == ("10m (auto)", "defaults")
     assert load_text(TEXT).desired[PortfolioId("bbb")].auto_offset

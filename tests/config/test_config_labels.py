@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.config.explain import explain
+from reconciler.config.explain import trace
 from reconciler.core.model import PortfolioId
 from tests.config.support import TODAY, load_text
 
@@ -44,7 +44,7 @@ def test_without_any_there_are_none() -> None:
 
 def test_each_label_is_explained() -> None:
     """Each key has the layer and the place that it comes from."""
-    found = explain("aaa", ["-"], stdin=TEXT.encode, today=TODAY, cwd=Path("/"))
+    found = trace("aaa", ["-"], stdin=TEXT.encode, today=TODAY, cwd=Path("/"))
     rows = [(one.field, one.value, one.layer, str(one.span)) for one in found if one.field.startswith("labels")]
     assert rows == [
         ("labels.desk/1", "London", "group fx", "<stdin>:6:24"),

@@ -333,6 +333,7 @@ DOCUMENT: Final[dict[str, Any]] = {
     "listing": "none",
     "journal": "in_use",
     "cost": None,
+    "load": None,
     "runs": {
         "before_runs_day": 0.0,
         "after_runs_day": 2.0,

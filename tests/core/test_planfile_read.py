@@ -93,7 +93,19 @@ READ = [
 ]
 NOTHING = dict.fromkeys(
     (
-        *("as_of", "account", "cost", "state", "interval_ms", "offset_ms", "cadence", "overruled", "note", "name"),
+        *(
+            "as_of",
+            "account",
+            "cost",
+            "load",
+            "state",
+            "interval_ms",
+            "offset_ms",
+            "cadence",
+            "overruled",
+            "note",
+            "name",
+        ),
         *("pause_reason", "next_run_at", "cause", "source", "cadence_ms", "strategy", "pause_id", "since", "reach"),
         *("running", "last_run_at", "failure", "rule", "owner"),
     )

@@ -30,7 +30,7 @@ CORE = (
     ("adoption", "planner"),
     ("fields",),
     ("advice", "decide", "livefile", "planfile", "ports"),
-    ("cost", "diff", "doctor", "intent", "report"),
+    ("cost", "diff", "load", "doctor", "intent", "report"),
     ("evidence", "guards", "rebalance"),
     ("plan",),
     ("fleet",),

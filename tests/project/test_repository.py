@@ -8,6 +8,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
+
+from reconciler.cli.main import run
 
 ROOT = Path(__file__).parents[2]
 LOCKS = ("requirements/run.txt", "requirements/dev.txt")
@@ -104,3 +107,19 @@ def test_actions_are_pinned(files: list[Path]) -> None:
         used = re.findall(r"uses: (\S+)", text)
         assert [u for u in used if not (u.startswith(("./", "$/")) or re.search(r"@[0-9a-f]{40}$", u))] == [], path
         assert text.count("actions/checkout@") == text.count("persist-credentials: false"), path
+
+
+def test_the_hook_for_pre_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It starts for the files that are looked for by default and for no others, and then checks all of them."""
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    names = ["automation.yaml", "automation/fx/a.yml", "src/automation.yaml", "automation.json", "automations/a.yaml"]
+    assert [bool(re.search(hook["files"], name)) for name in names] == [True, True, False, False, False]
+    assert not hook["pass_filenames"]
+    program, *arguments = hook["entry"].split()
+    assert program == "reconciler"
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "automation.yaml"
+    file.write_text("version: 1\nportfolios:\n  aaa: {state: paused}\n", encoding="utf-8")
+    assert run(arguments) == 0
+    file.write_text("version: 2\n", encoding="utf-8")
+    assert run(arguments) == 3
