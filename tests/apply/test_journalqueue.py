@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sqlite3
 import threading
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.apply.journal import SqliteJournal, open_journal, read_memory
 from reconciler.apply.journalfile import writable_connection
@@ -21,29 +21,32 @@ from tests.apply.scripted import edit, intent, rows
 from tests.support import NOON_MS, FakeClock, folder, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 HERE = "https://here"
 A, B = PortfolioId("aaa"), PortfolioId("bbb")
 CONFIRMED, NOT_SENT = WriteOutcome.CONFIRMED, WriteOutcome.NOT_SENT
 RECORD = Record(state=RunState.PAUSED, interval_ms=1, offset_ms=0, schedule_id="s", confirmed_ms=NOON_MS)
+MANY = 1_000
 FULL = "CREATE TRIGGER full BEFORE {} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
 
 
 class SlowConnection(sqlite3.Connection):
-    """A connection whose commits wait until they are let go, and are counted."""
+    """A connection whose commits wait until they are let go, one by one, and are counted."""
 
     commits = 0
     threads: set[str]
-    gate: threading.Event
+    gate: threading.Semaphore
     reached: threading.Event
+    before_commit: Callable[[], object] = staticmethod(lambda: None)
 
     def execute(self, sql: str, *given: Any) -> sqlite3.Cursor:
         self.threads.add(threading.current_thread().name)
         if sql == "COMMIT":
+            self.before_commit()
             self.reached.set()
-            assert self.gate.wait(60)
+            assert self.gate.acquire(timeout=60)
             self.commits += 1
         return super().execute(sql, *given)
 
@@ -53,8 +56,7 @@ def opened(path: Path, clock: FakeClock | None = None) -> Iterator[tuple[SqliteJ
     """Yield a journal with a run, and its connection; its disk is quick until somebody takes its gate away."""
     writable_connection(path).close()
     connection = sqlite3.connect(path, check_same_thread=False, factory=SlowConnection)
-    connection.threads, connection.gate, connection.reached = set(), threading.Event(), threading.Event()
-    connection.gate.set()
+    connection.threads, connection.gate, connection.reached = set(), threading.Semaphore(MANY), threading.Event()
     now_ms = (clock or FakeClock()).now_ms
     with closing(connection), SqliteJournal(connection, path=path, base_url=HERE, now_ms=now_ms) as journal:
         journal.open_run(fingerprint="f", tool="t")
@@ -76,7 +78,7 @@ async def reached(connection: SlowConnection) -> None:
 
 
 def hold(connection: SlowConnection) -> None:
-    connection.gate.clear()
+    connection.gate = threading.Semaphore(0)
     connection.reached.clear()
 
 
@@ -92,7 +94,7 @@ def test_what_waits_shares_one_commit(place: Path) -> None:
             for _ in range(5):
                 await asyncio.sleep(0)
             assert not first.done()
-            connection.gate.set()
+            connection.gate.release(MANY)
             assert [await first, *await asyncio.gather(*others)] == list(range(1, 52))
             assert connection.commits == 2
             assert connection.threads == {"journal"}
@@ -129,7 +131,7 @@ def test_outcomes_hold_up_nobody(place: Path) -> None:
             queued.confirm({A: RECORD})
             clock.advance(5)
             assert not said.done()
-            connection.gate.set()
+            connection.gate.release(MANY)
 
     run(work())
     assert rows(place, "SELECT outcome, detail, intent_ms, outcome_ms FROM writes") == [
@@ -138,21 +140,28 @@ def test_outcomes_hold_up_nobody(place: Path) -> None:
     assert read_memory(place, base_url=HERE, now_ms=NOON_MS).records == {A: RECORD}
 
 
-def test_reads_see_what_was_said_and_wait_for_no_commit(place: Path) -> None:
-    """Whoever asks finds its own words, before they are on the disk."""
+def test_reads_see_what_was_said_before_it_is_on_the_disk(place: Path) -> None:
+    """Whoever asks finds its own words, and waits for no commit but the one under way."""
 
     async def work() -> None:
         with opened(place) as (journal, connection), QueuedJournal(journal) as queued:
             number = await queued.begin(intent(A, Call.PAUSE, "0000a1"))
             hold(connection)
+            under_way = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE, "0000b1")))
+            await reached(connection)
             queued.end(number, CONFIRMED, "")
             said = queued.confirm({A: RECORD})
-            asked = queued.memory(A), queued.knows("0000a1"), queued.maybe_sent(A, Call.PAUSE, plans=("f",))
-            memory, knows, sent = await asyncio.gather(*asked)
+            asking = asyncio.gather(
+                queued.memory(A), queued.knows("0000a1"), queued.maybe_sent(A, Call.PAUSE, plans="f")
+            )
+            await asyncio.sleep(0)
+            connection.gate.release()
+            memory, knows, sent = await asking
             assert (memory.records, memory.since, knows, sent) == ({A: RECORD}, {A: "0000a1"}, True, False)
-            connection.gate.set()
+            assert not said.done()
+            connection.gate.release(MANY)
+            assert await under_way == 2
             await said
-            assert (await queued.memory()).pauses == {A: "0000a1"}
 
     run(work())
 
@@ -213,32 +222,52 @@ def test_interrupted_while_the_disk_is_waited_for(place: Path) -> None:
             await asyncio.wait([first, second])
             assert first.cancelled()
             assert second.cancelled()
-            connection.gate.set()
+            connection.gate.release(MANY)
 
     run(work())
     outcome = ("not_sent", "interrupted before it was sent")
     assert rows(place, "SELECT outcome, detail FROM writes") == [outcome, outcome]
 
 
-def test_a_kill_keeps_what_was_waited_for(place: Path) -> None:
-    """A copy of the folder at any commit holds every intent that was answered, and no more than was said."""
-    copy = place.parent / "copy"
+def test_a_power_cut_keeps_what_was_waited_for(place: Path) -> None:
+    """Whatever commit was the last on the disk: every write that was sent is in it, with all that was said before.
 
-    async def work() -> int:
-        with opened(place) as (journal, connection), QueuedJournal(journal) as queued:
-            answered = 0
-            for number in range(3):
-                answered = await queued.begin(intent(f"p{number}", Call.PAUSE))
-                hold(connection)
-                queued.end(answered, CONFIRMED, "")
-                await reached(connection)  # inside the commit: with a rollback journal beside the file
-                copy.mkdir(exist_ok=True)
-                for file in place.parent.glob("journal.db*"):
-                    shutil.copyfile(file, copy / file.name)
-                connection.gate.set()
-            return answered
+    Twenty workers announce, send and say; right before each commit the file is what a power cut would leave.
+    """
+    said: list[tuple[str, int]] = []
+    left: list[tuple[set[int], bytes]] = []
+    sent: set[int] = set()
 
-    answered = run(work())
-    with open_journal(copy / "journal.db", base_url=HERE, now_ms=lambda: NOON_MS) as journal:
-        assert [one.number for one in journal.unsettled()] == [answered]
-    assert rows(copy / "journal.db", "SELECT outcome FROM writes") == [("confirmed",), ("confirmed",), (None,)]
+    async def worker(queued: QueuedJournal, name: int) -> None:
+        for step in range(4):
+            number = await queued.begin(intent(f"p{name}", Call.PAUSE, f"{name:03}{step:03}"))
+            sent.add(number)
+            await asyncio.sleep(0)
+            said.append(("end", number))
+            queued.end(number, CONFIRMED, "")
+            said.append(("confirm", number))
+            kept = queued.confirm({PortfolioId(f"p{name}"): replace(RECORD, interval_ms=number)})
+            if step % 2:
+                await kept
+
+    async def work() -> None:
+        with opened(place) as (journal, connection):
+            connection.before_commit = lambda: left.append((set(sent), place.read_bytes()))
+            with QueuedJournal(journal) as queued:
+                await asyncio.gather(*(worker(queued, name) for name in range(20)))
+        left.append((set(sent), await asyncio.to_thread(place.read_bytes)))
+
+    run(work())
+    assert len(left) > 4
+    for number, (on_its_way, content) in enumerate(left):
+        file = place.with_name(f"{number}.db")
+        file.write_bytes(content)
+        intents = {one for (one,) in rows(file, "SELECT id FROM writes")}
+        ended = [one for (one,) in rows(file, "SELECT id FROM writes WHERE outcome IS NOT NULL")]
+        assert on_its_way <= intents
+        words = [("end", one) for one in ended] + [
+            ("confirm", one) for (one,) in rows(file, "SELECT interval_ms FROM confirmed")
+        ]
+        prefix = said[: max(map(said.index, words)) + 1] if words else []
+        assert sorted(ended) == sorted(one for what, one in prefix if what == "end")
+    assert {one for (one,) in rows(place, "SELECT id FROM writes WHERE outcome = 'confirmed'")} == set(range(1, 81))
