@@ -53,7 +53,7 @@ def write_report(options: ReportOptions, found: Found) -> Ending:
     page = report_html(report)
     save(options.out, page, what="report", begins=REPORT_BEGINS)
     needing = len(report.needs)
-    told = f"Saved to {options.out}: {plural(len(desired), 'portfolio')}, {needing} of which need a person."
+    told = f"Saved to {options.out}: {plural(len(desired), 'portfolio')}; what needs a person: {needing}."
     return Ending(
         reason=shared_reason([one.failure for one in live.values() if one.failure is not None]),
         found=found,

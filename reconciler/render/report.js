@@ -57,8 +57,8 @@
     const made = make("tr", ""), head = make("th", "");
     head.scope = "row";
     head.append(make("code", row[0]));
-    made.append(head, ...[1, 2, 3, 4, 5].map((at) => make("td", row[at])), strip(row[6]));
-    made.append(make("td", row[7] < 0 ? "" : needs[row[7]] + ": " + row[8], row[7] < 0 ? "" : "n" + row[7]));
+    made.append(head, ...[1, 2, 3, 4, 5].map((at) => make("td", row[at], at > 2 ? "tight" : "")), strip(row[6]));
+    made.append(make("td", row[7] < 0 ? "" : needs[row[7]] + ": " + row[8], row[7] < 0 ? "" : "why n" + row[7]));
     const labels = keys.map((key, at) => [key, row[FIRST_KEY + at]]).filter(([, value]) => value);
     made.append(make("td", labels.map(([key, value]) => key + "=" + value).join(" ")));
     return made;

@@ -238,7 +238,7 @@ def _timeline(report: FleetReport, runs: Mapping[PortfolioId, Timed], key: str) 
     """Return the runs of each group or value by hour, each with its share of the most as a step of 0 to 6."""
     found = by_word(runs, report.desired, key, from_ms=report.now_ms)
     shown = sorted(found, key=lambda word: (-sum(found[word].hours), word))
-    rows = [(word, found[word].hours) for word in shown[:_MOST_PARTS]]
+    rows: list[tuple[str | None, tuple[int, ...]]] = [(word, found[word].hours) for word in shown[:_MOST_PARTS]]
     if others := shown[_MOST_PARTS:]:
         rows.append((None, tuple(map(sum, zip(*(found[word].hours for word in others), strict=True)))))
     most = max((count for _, hours in rows for count in hours), default=0) or 1
