@@ -78,11 +78,11 @@ class FleetReport(Struct, frozen=True, kw_only=True):
             # A failed run stays failed until a later one has ended.
             last = next((one.rebalance for one in known if one.rebalance.over), None)
             if portfolio in self.desired and last is not None and last.went_wrong:
-                yield "failed", portfolio, f"the last rebalance {last.why}"
+                yield "failed", portfolio, f"the last rebalance: {last.why}"
         for portfolio in self.desired:
             if (late_ms := self._late_ms(portfolio)) is not None:
                 yield "overdue", portfolio, f"overdue by {format_duration(late_ms // MINUTE_MS * MINUTE_MS)}"
-        yield from (("held", one.id, held_effect(one).text) for one in self.plan.held)
+        yield from (("held", one.id, held_effect(one).shared) for one in self.plan.held)
         yield from (("blocked", one.id, one.detail) for one in self.plan.blocked)
         yield from (("moved", one.id, moved_text(one)) for one in self.plan.moved)
         today = utc(self.now_ms).date().isoformat()
