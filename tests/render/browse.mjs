@@ -16,6 +16,7 @@ const open = async (options) => {
   const tab = await (await browser.newContext(options)).newPage();
   tab.on("console", (message) => found.said.push(message.text()));
   tab.on("pageerror", (error) => found.said.push(String(error)));
+  tab.on("dialog", (dialog) => found.said.push(dialog.message()) && dialog.dismiss());
   tab.on("request", (request) => found.requests.push(request.url()));
   await tab.goto(pathToFileURL(page).href);
   return tab;

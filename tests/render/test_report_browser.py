@@ -8,9 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.render.report import report_html
-from tests.render.test_render_report import fleet
+from tests.render.test_render_report import HOSTILE, fleet
 
 ROOT = Path(__file__).parents[2]
 MODULES = ROOT / ".venv/browser/node_modules"
@@ -23,9 +24,16 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
     reason="needs Chromium, and what drives it: `make browser`",
 )
 def test_in_a_browser(tmp_path: Path) -> None:
-    """Nothing is said, nothing is asked for, no finding of axe or the validator; filters and keys do what they say."""
+    """Nothing is said, asked for or found by axe and the validator; filters and keys do what they say.
+
+    All of that whatever owners and labels hold.
+    """
     page = tmp_path / "fleet.html"
-    page.write_text(report_html(fleet(250)), encoding="utf-8")
+    whole = fleet(250)
+    desired = {
+        i: replace(one, owner=HOSTILE, labels={**one.labels, "zone": HOSTILE}) for i, one in whole.desired.items()
+    }
+    page.write_text(report_html(replace(whole, desired=desired)), encoding="utf-8")
     command = ["node", str(Path(__file__).with_name("browse.mjs")), str(MODULES), str(BROWSER), str(page)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
