@@ -77,7 +77,11 @@
     by("pages").hidden = found.length <= PAGE;
     by("less").disabled = begin === 0;
     by("more").disabled = end >= found.length;
-    for (const one of document.querySelectorAll("#problems tbody tr")) one.hidden = filtered && !ids.has(one.dataset.id);
+    for (const one of document.querySelectorAll("#problems tbody tr")) {
+      const all = one.dataset.ids.split(" "), left = filtered ? all.filter((id) => ids.has(id)).length : all.length;
+      one.hidden = left === 0;
+      for (const count of one.querySelectorAll("b")) count.textContent = left.toLocaleString("en");
+    }
     for (const one of document.querySelectorAll(".timeline")) {
       const value = wanted(keys.indexOf(one.dataset.key));
       for (const row of one.querySelectorAll("tbody tr")) row.hidden = value !== "all" && value !== "=" + row.dataset.value;

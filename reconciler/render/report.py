@@ -20,18 +20,18 @@ from reconciler import __version__
 from reconciler.core.cost import plan_cost, usd
 from reconciler.core.evidence import known_interval
 from reconciler.core.load import by_word, live_runs, load_of, runs_after
-from reconciler.core.model import Status, strategy_of
+from reconciler.core.model import PortfolioId, Status
 from reconciler.core.text import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, plural
 from reconciler.render.effects import effect, held_effect, moved_text, number
-from reconciler.render.page import moment, utc
+from reconciler.render.page import FOLD_ABOVE, FOLD_FROM, FOLDED_NAMES, moment, utc
 from reconciler.render.plan import summary_line
 from reconciler.render.status import Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.core.load import Timed
-    from reconciler.core.model import Desired, Live, PortfolioId, Record
+    from reconciler.core.model import Desired, Live, Record
     from reconciler.core.plan import Load, Plan
     from reconciler.core.rebalance import KeptRebalance
 
@@ -132,6 +132,7 @@ def _hash(text: str) -> str:
 def _values(report: FleetReport) -> dict[str, Any]:
     """Return what the template shows, by name."""
     plan, needs = report.plan, report.needs
+    problems = _problems(report, needs)
     before = live_runs(report.live, report.records)
     after = runs_after(plan, before, report.live, now_ms=report.now_ms) if plan.changes else before
     loads = [load_of(runs.values(), from_ms=report.now_ms) for runs in (before, after)]
@@ -139,7 +140,9 @@ def _values(report: FleetReport) -> dict[str, Any]:
     rows = [_row(report, one, needs.get(one.id, []), keys) for one in _in_order(report, needs)]
     return {
         "data": {"keys": keys, "needs": _NEEDS, "rows": rows},
-        "problems": [_problem(report, address, found) for address, found in list(needs.items())[:_MOST_ROWS]],
+        "problems": problems[:_MOST_ROWS],
+        "problems_left": sum(len(one["ids"]) for one in problems[_MOST_ROWS:]),
+        "named": FOLDED_NAMES,
         "needing": len(needs),
         "counts": _counts(needs),
         "states": Counter(one.status.value.replace("_", " ") for one in report.live.values()),
@@ -155,7 +158,7 @@ def _values(report: FleetReport) -> dict[str, Any]:
 
 def _in_order(report: FleetReport, needs: Mapping[str, object]) -> list[Desired]:
     """Return the portfolios that need a person in the order of need, then the others by id."""
-    first = [report.desired[i] for i in needs if i in report.desired]  # type: ignore[index]  # an address that is an id
+    first = [one for address in needs if (one := report.desired.get(PortfolioId(address))) is not None]
     return [*first, *(one for i, one in report.desired.items() if i not in needs)]
 
 
@@ -187,17 +190,27 @@ def _strip(report: FleetReport, portfolio: PortfolioId) -> str:
     return "".join(_SIGNS.get(one.rebalance.status.value, "u") for one in reversed(known))
 
 
-def _problem(report: FleetReport, address: str, needs: list[tuple[int, str]]) -> dict[str, Any]:
-    one = None if strategy_of(address) is not None else report.desired.get(address)  # type: ignore[call-overload]  # an id
-    why = "; ".join(why for _, why in needs)
-    owner, group = (one.owner or "", one.group or "") if one is not None else ("", "")
+def _problems(report: FleetReport, needs: Mapping[str, list[tuple[int, str]]]) -> list[dict[str, Any]]:
+    """Return a row for each problem, the most urgent first; in a long table, those that are alike share one."""
+    alike: dict[tuple[int, str], list[str]] = {}
+    for address, found in needs.items():
+        alike.setdefault((found[0][0], "; ".join(why for _, why in found)), []).append(address)
+    rows: list[dict[str, Any]] = []
+    for (rank, why), addresses in alike.items():
+        whole = len(needs) > FOLD_ABOVE and len(addresses) >= FOLD_FROM
+        told = {"word": _NEEDS[rank], "why": why}
+        rows += [_problem(report, some) | told for some in ([addresses] if whole else [[one] for one in addresses])]
+    return rows
+
+
+def _problem(report: FleetReport, addresses: list[str]) -> dict[str, Any]:
+    """Return the cells of a row that say whom it is about, one or many."""
+    one = report.desired.get(PortfolioId(addresses[0])) if len(addresses) == 1 else None
     return {
-        "word": _NEEDS[needs[0][0]],
-        "id": address,
-        "name": one.name or "" if one is not None else "",
-        "owner": owner,
-        "group": group,
-        "why": why,
+        "ids": addresses,
+        "name": one.name if one is not None and one.name else "",
+        "owner": one.owner if one is not None and one.owner else "",
+        "group": one.group if one is not None and one.group else "",
     }
 
 
@@ -260,17 +273,19 @@ def _groups(
     for portfolio, one in report.desired.items():
         word = one.group or ""
         parts.setdefault(word if word in own else None, {})[portfolio] = one
-    rate: Callable[[Mapping[PortfolioId, Timed], Mapping[PortfolioId, Desired]], float] = lambda runs, part: sum(  # noqa: E731
-        DAY_MS / one.interval_ms for i in part if (one := runs.get(i)) is not None and one.interval_ms
-    )
     return [
         {
             "word": word,
             "others": len(sizes) - len(own),
             "portfolios": len(part),
             "active": sum(i in before for i in part),
-            "runs": [rate(before, part), rate(after, part)],
+            "runs": [_runs_a_day(before, part), _runs_a_day(after, part)],
             "cost": plan_cost(report.plan, part, report.live, report.records),
         }
         for word, part in sorted(parts.items(), key=lambda one: (one[0] is None, -len(one[1]), one[0] or ""))
     ]
+
+
+def _runs_a_day(runs: Mapping[PortfolioId, Timed], part: Mapping[PortfolioId, Desired]) -> float:
+    known = (one.interval_ms for i in part if (one := runs.get(i)) is not None)
+    return sum(DAY_MS / interval_ms for interval_ms in known if interval_ms)

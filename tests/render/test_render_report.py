@@ -117,6 +117,15 @@ def test_problems_first_in_the_order_of_need() -> None:
     assert rows[0][6] == "fx" + "c" * 8 + "f"
 
 
+def test_what_is_alike_is_one_row() -> None:
+    """In a long table, and with so many names; few stand for themselves."""
+    page = report_html(fleet(1_000))
+    assert len(re.findall(r"<tr data-ids=", page)) < 10
+    assert "<b>20</b>, such as <code>pf000009</code>, <code>pf000059</code>" in page
+    few = report_html(fleet(300))
+    assert len(re.findall(r"<tr data-ids=", few)) == len(fleet(300).needs)
+
+
 def test_load_and_cost_before_and_after() -> None:
     """The plan pauses a tenth, so both sides are there, in all and by group."""
     page = report_html(fleet(60))
