@@ -204,14 +204,14 @@ def _problems(report: FleetReport, needs: Mapping[str, list[tuple[int, str]]]) -
 
 
 def _problem(report: FleetReport, addresses: list[str]) -> dict[str, Any]:
-    """Return the cells of a row that say whom it is about, one or many."""
-    one = report.desired.get(PortfolioId(addresses[0])) if len(addresses) == 1 else None
-    return {
-        "ids": addresses,
-        "name": one.name if one is not None and one.name else "",
-        "owner": one.owner if one is not None and one.owner else "",
-        "group": one.group if one is not None and one.group else "",
-    }
+    """Return the cells of a row that say whom it is about; one about many has what all of them share."""
+    those = [one for address in addresses if (one := report.desired.get(PortfolioId(address))) is not None]
+
+    def shared(name: str) -> str:
+        found = {getattr(one, name) or "" for one in those}
+        return found.pop() if len(found) == 1 else ""
+
+    return {"ids": addresses, **{name: shared(name) for name in ("name", "owner", "group")}}
 
 
 def _counts(needs: Mapping[str, list[tuple[int, str]]]) -> list[tuple[str, int]]:
