@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.cli.files import load_told
+from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.offline import saved_reads
 from reconciler.cli.options import PlanningOptions
 from reconciler.cli.planning import look, plan_of, policy_of, selected
@@ -62,6 +63,8 @@ def write_report(options: ReportOptions, found: Found) -> Ending:
 
 
 def _read(options: ReportOptions, configuration: Configuration, desired: Mapping[PortfolioId, Desired]) -> Reads:
+    warn_of_journal(options.service, configuration, options.output)
+
     async def work() -> Reads:
         async with open_service(
             options.service, configuration.paths, configuration.desired.values(), expect=configuration.expect

@@ -20,7 +20,7 @@ from reconciler import __version__
 from reconciler.core.cost import plan_cost, usd
 from reconciler.core.evidence import known_interval
 from reconciler.core.load import by_word, live_runs, load_of, runs_after
-from reconciler.core.model import PortfolioId, Status
+from reconciler.core.model import PortfolioId, RunState, Status
 from reconciler.core.text import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, plural
 from reconciler.render.effects import effect, held_effect, moved_text, number
 from reconciler.render.page import FOLD_ABOVE, FOLD_FROM, FOLDED_NAMES, moment, utc
@@ -91,12 +91,14 @@ class FleetReport(Struct, frozen=True, kw_only=True):
                 yield "until passed", portfolio, f"declared until {one.until}"
 
     def _late_ms(self, portfolio: PortfolioId) -> int | None:
-        live = self.live[portfolio]
+        live, record = self.live[portfolio], self.records.get(portfolio)
         if live.status is not Status.ACTIVE or live.next_run_ms is None:
             return None
-        interval_ms = known_interval(live, self.records.get(portfolio)).value
+        # What was due before our last write counts from that write, which may have left an old time standing.
+        ours = record.confirmed_ms if record is not None and record.state is RunState.ACTIVE else 0
+        interval_ms = known_interval(live, record).value
         allowed_ms = DAY_MS if interval_ms is None else max(15 * MINUTE_MS, interval_ms // 10)
-        late_ms = self.now_ms - live.next_run_ms
+        late_ms = self.now_ms - max(live.next_run_ms, ours)
         return late_ms if late_ms > allowed_ms else None
 
 
