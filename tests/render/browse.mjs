@@ -54,8 +54,10 @@ found.steps.paged = await shown();
 await tab.focus("summary");
 await tab.keyboard.press("Enter");
 found.steps.opened = await tab.evaluate(() => document.querySelector("details").open);
-await tab.emulateMedia({ media: "print" });
-found.steps.printed = await seen("#filters");
+await tab.emulateMedia({ media: "print", colorScheme: "dark" });
+found.steps.printed = [await seen("#filters"), await tab.evaluate(() => getComputedStyle(document.body).backgroundColor)];
+await tab.setViewportSize({ width: 720, height: 1000 }); // A4, without its margins
+found.overflow.push(await tab.evaluate(() => document.querySelector(".heat").offsetWidth - innerWidth));
 await tab.context().close();
 
 const plain = await open({ javaScriptEnabled: false });

@@ -52,5 +52,5 @@ def test_in_a_browser(tmp_path: Path) -> None:
     assert steps["timeline"] == 1
     assert steps["paged"] == "101 to 200 of 250."
     assert steps["opened"] is True
-    assert steps["printed"] == 0
+    assert steps["printed"] == [0, "rgb(255, 255, 255)"]
     assert steps["scriptless"] == 12
