@@ -304,6 +304,30 @@ known are counted. With PLAN (from plan --out), it shows the load before and aft
     )
 
 
+def _report() -> click.Command:
+    text = """Write one HTML page of the fleet: problems, load, who runs when, results, costs.
+
+The page needs nothing beside itself: open it from a disk, print it, keep it as an artifact. Nothing is changed. The
+results are those that were read before, as far as the journal keeps them. A page that is there is replaced.
+
+\b
+  reconciler report --out fleet.html
+  reconciler report --out fx.html --select team=fx
+  reconciler report --out fleet.html --live live.json   without a key, from what status --out saved
+"""
+    return _command(
+        "report",
+        "report:write_report",
+        text,
+        flags.files(),
+        *flags.selection(),
+        flags.option("--out FILE", "The page. Needed."),
+        flags.option("--live FILE", "Take what a live file holds, without a key; see status --out."),
+        *flags.service(),
+        *flags.output("text", "json"),
+    )
+
+
 def _rebalance() -> click.Command:
     text = """Run portfolios once now. It trades: it asks first, and without a terminal it needs --auto-approve.
 
@@ -654,6 +678,7 @@ MAKERS: Mapping[str, Callable[[], click.Command]] = {
     "show": _show,
     "status": _status,
     "load": _load,
+    "report": _report,
     "rebalance": _rebalance,
     "import": _import,
     "coverage": _coverage,

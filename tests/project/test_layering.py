@@ -53,6 +53,7 @@ MAY_IMPORT = {
     "jsonschema_rs": ("config.check",),
     "yaml": ("config.source",),
     "httpcore2": ("api.transport",),
+    "jinja2": ("render.report",),
     "httpx2": ("github.wire",),
     "deepdiff": ("core.diff",),
     "sqlite3": ("apply.journal", "apply.journalfile", "sandbox.store"),
