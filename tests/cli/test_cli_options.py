@@ -15,6 +15,7 @@ from reconciler.cli.door import prepared
 from reconciler.cli.main import run
 from reconciler.cli.options import ServiceOptions, options_of
 from reconciler.cli.output import Format
+from reconciler.cli.service import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +102,7 @@ def test_what_is_no_rate_is_refused_before_anything_is_sent(shell: Shell, given:
 
 
 def test_a_rate_is_kept_by_a_command(shell: Shell) -> None:
-    """Four portfolios at one request in a thousand seconds take three thousand, by the clock whose waits are skipped."""
+    """Four portfolios at one request in a thousand seconds take three thousand, by a clock that skips waits."""
     clock = SystemClock()
     began_ms = clock.ticks_ms()
     assert shell("--max-rate 0.001/s status --sandbox --no-results").code == 0  # the option may stand in front
