@@ -269,7 +269,7 @@ def has_something_to_say(ending: Ending) -> bool:
     plan = ending.found.plan
     if ending.reason not in (ExitReason.OK, ExitReason.CHANGES) or plan is None:
         return True
-    return bool(plan.changes or plan.held or plan.blocked or plan.moved)
+    return bool(plan.changes or plan.held or plan.blocked or plan.moved or plan.overdue)
 
 
 def pull_request_of(event: Mapping[str, Any]) -> int | None:

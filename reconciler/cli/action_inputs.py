@@ -89,6 +89,8 @@ FAILS_ON: Final[Mapping[FailOn, tuple[Command, ...]]] = {
     FailOn.UNMANAGED: _PLANNING,
     FailOn.BLOCKED: _PLANNING,
     FailOn.GUARD: (Command.PLAN,),
+    FailOn.OVERDUE: _READING,
+    FailOn.FAILED_REBALANCE: (Command.STATUS,),
 }
 """After which commands each condition can hold. An apply over a guard is an error, or was allowed."""
 _ASKS_NOTHING: Final[Mapping[str, tuple[str, ...]]] = {

@@ -200,9 +200,9 @@ def blocked_text(plan: Plan) -> str:
 
 def drift_exit_reason(plan: Plan) -> ExitReason:
     """Return what a look for drift exits with: for errors the same as a plan; else *changes* if anything differs, even
-    what no plan changes: what is held, or has moved to another strategy."""
+    what no plan changes: what is held, has moved to another strategy, or did not run when it was due."""
     reason = plan_exit_reason(plan, detailed=True)
-    return ExitReason.CHANGES if reason is ExitReason.OK and (plan.held or plan.moved) else reason
+    return ExitReason.CHANGES if reason is ExitReason.OK and (plan.held or plan.moved or plan.overdue) else reason
 
 
 class FailOn(StrEnum):
@@ -224,10 +224,14 @@ class FailOn(StrEnum):
     UNMANAGED = "unmanaged", "portfolios are live that no file declares, or it can't be known whether any are"
     BLOCKED = "blocked", "portfolios are blocked"
     GUARD = "guard", "the plan is over a guard"
+    OVERDUE = "overdue", "active portfolios did not run when they were due"
+    FAILED_REBALANCE = "failed-rebalance", "portfolios failed to rebalance, and no later run has completed"
 
 
 def conditions_met(plan: Plan, asked: Iterable[FailOn], *, looked_for_drift: bool) -> tuple[FailOn, ...]:
-    """Return those of the given conditions that a plan meets, in the order of :class:`FailOn`; never ``ERROR``.
+    """Return those of the given conditions that a plan meets, in the order of :class:`FailOn`.
+
+    No plan meets ``ERROR`` and ``FAILED_REBALANCE``: how a command ended is not its matter, nor what ran before.
 
     ``looked_for_drift`` says that every difference counts as drift (the command ``drift``). In any other plan, drift is
     a change with the cause ``drift``, which needs a base to compare with, and every portfolio that follows another
@@ -240,7 +244,7 @@ def conditions_met(plan: Plan, asked: Iterable[FailOn], *, looked_for_drift: boo
 def _met(plan: Plan, condition: FailOn, looked_for_drift: bool) -> bool:
     causes = [change.cause for change in plan.changes]
     match condition:
-        case FailOn.ERROR:
+        case FailOn.ERROR | FailOn.FAILED_REBALANCE:
             return False
         case FailOn.CHANGES:
             return bool(causes)
@@ -254,6 +258,8 @@ def _met(plan: Plan, condition: FailOn, looked_for_drift: bool) -> bool:
             return leaves_unmanaged(plan.unmanaged, plan.listing)
         case FailOn.BLOCKED:
             return bool(plan.blocked)
+        case FailOn.OVERDUE:
+            return bool(plan.overdue)
         case FailOn.GUARD:
             return bool(plan.over)
         case _:
