@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 HOUR_MS: Final = 3_600_000
 NOW_MS: Final = 1_790_000_000_000
 """The moment of every answer, in 2026; fixed, so that answers are the same bytes each time."""
 
+SEED: Final = 1
+"""Of every fleet that is measured."""
 PER_FILE: Final = 5_000
 """Portfolios in one file: about 0.6 MiB, far below the limit of one file."""
 
@@ -87,6 +89,31 @@ def _member(chance: random.Random, number: int) -> Member:
     )
 
 
+def write_pauses(folder: Path, fleet: Iterable[Member]) -> None:
+    """Write one file that declares all of them paused."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = "".join(f"  {member.id}: {{state: paused}}\n" for member in fleet)
+    (folder / "pauses.yaml").write_text(f"version: 1\nportfolios:\n{entries}", encoding="utf-8")
+
+
+def paused(member: Member, reason: str) -> Member:
+    """Return a portfolio after a pause over the API; the service puts words of its own before the reason."""
+    return replace(member, live_status="paused", pause_reason=f"Paused via API: {reason}")
+
+
+def pause_answer(member: Member) -> bytes:
+    """Return the body of the answer to a pause (API facts §1.2)."""
+    data = {
+        "portfolioId": member.id,
+        "scheduleId": f"sched_{member.id}",
+        "status": "paused",
+        "paused": True,
+        "pausedAt": _text(NOW_MS),
+        "reason": member.pause_reason,
+    }
+    return json.dumps({"success": True, "data": data}).encode()
+
+
 def _id(chance: random.Random, number: int) -> str:
     """Return eight characters as Glider's ids have them; the last four count, so that no two are the same."""
     tail = ""
@@ -96,24 +123,16 @@ def _id(chance: random.Random, number: int) -> str:
     return chance.choice(_ALPHABET[:26]) + "".join(chance.choices(_ALPHABET, k=3)) + tail
 
 
-def write_files(folder: Path, count: int, seed: int = 1, *, v2: bool = False) -> list[Path]:
-    """Write the configuration of ``count`` portfolios into ``folder`` and return its files, sorted.
-
-    ``v2`` declares them all as portfolios of that API, which have a state and no interval of their own.
-    """
+def write_files(folder: Path, count: int, seed: int = 1) -> list[Path]:
+    """Write the configuration of ``count`` portfolios into ``folder`` and return its files, sorted."""
     folder.mkdir(parents=True, exist_ok=True)
     head = folder / "00-groups.yaml"
-    intervals = "".join(f"  {name}:\n    interval: {hours}h\n" for name, hours in GROUPS.items())
-    head.write_text(
-        "version: 1\n\ndefaults:\n  api: v2\n"
-        if v2
-        else f"version: 1\n\ndefaults:\n  chain: base\n\ngroups:\n{intervals}",
-        encoding="utf-8",
-    )
+    groups = "".join(f"  {name}:\n    interval: {hours}h\n" for name, hours in GROUPS.items())
+    head.write_text(f"version: 1\n\ndefaults:\n  chain: base\n\ngroups:\n{groups}", encoding="utf-8")
     files = [head]
     entries: list[str] = []
     for index, member in enumerate(members(count, seed), start=1):
-        entries.append(f"  {member.id}:\n    state: {member.state}\n" if v2 else _entry(member))
+        entries.append(_entry(member))
         if len(entries) == PER_FILE or index == count:
             path = folder / f"portfolios-{len(files):04}.yaml"
             path.write_text("version: 1\n\nportfolios:\n" + "".join(entries), encoding="utf-8")

@@ -6,8 +6,10 @@ something that went wrong is worth nothing.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 ROOT: Final = Path(__file__).parents[1]
 
@@ -52,6 +54,41 @@ def in_turns(
             output_of(command, cwd=cwd, env=env)
             took[name].append(time.perf_counter() - began)
     return {name: statistics.median(seconds) for name, seconds in took.items()}
+
+
+@contextlib.contextmanager
+def busy() -> Iterator[None]:
+    """Keep every core busy with a process that spins."""
+    spin = [sys.executable, "-c", "while True: pass"]
+    spinning = [subprocess.Popen(spin) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
+
+
+_SLOW_DISK: Final = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <unistd.h>
+int fsync(int fd) { usleep(SLOW_US); return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(fd); }
+int fdatasync(int fd) { usleep(SLOW_US); return ((int (*)(int))dlsym(RTLD_NEXT, "fdatasync"))(fd); }
+"""
+
+
+def slow_disk(folder: Path, slow_ms: int) -> dict[str, str]:
+    """Return the variables with which every fsync of a program takes so much longer; none where no compiler is there.
+
+    A library made in ``folder`` stands in front of the system's own.
+    """
+    source, library = folder / f"slow{slow_ms}.c", folder / f"slow{slow_ms}.so"
+    source.write_text(_SLOW_DISK, encoding="ascii")
+    made = ["cc", "-shared", "-fPIC", f"-DSLOW_US={slow_ms * 1_000}", "-o", str(library), str(source), "-ldl"]
+    if shutil.which("cc") is None or subprocess.run(made, check=False, capture_output=True).returncode:
+        return {}
+    return {"LD_PRELOAD": str(library)}
 
 
 class Server:

@@ -1,4 +1,5 @@
-"""Measure the program against its targets: ``python -m benchmarks.run [--quick] [--only NAME] [--json FILE]``.
+"""Measure the program against its targets: ``python -m benchmarks.run [--quick] [--only NAME] [--json FILE]``,
+with ``--parallelism N`` and ``--latency MS`` for what mostly waits.
 
 Out: one table; each row names what was measured, the baseline of the same run, the ratio, the target, and ok or over.
 Times are wall-clock seconds of whole processes, medians of several runs, unless a row says otherwise. Seconds of
@@ -9,87 +10,67 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.fleet import write_files
+from benchmarks import network
+from benchmarks.fleet import SEED, write_files
 from benchmarks.processes import ROOT, Server, in_turns, output_of, program
+from benchmarks.rows import Row, Size, Waiting
 from benchmarks.stages import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SEED: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table; ``measured`` and ``baseline`` carry their unit, ``value`` is what ``target`` limits."""
-
-    what: str
-    measured: str
-    baseline: str
-    value: float
-    target: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether the target is met."""
-        return self.value <= self.target
-
-    def cells(self) -> tuple[str, ...]:
-        """Return the row as text."""
-        verdict = "ok" if self.ok else "OVER"
-        return (self.what, self.measured, self.baseline, f"{self.value:.2f}", f"<= {self.target:g}", verdict)
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How much to measure: a full run, or a quick one for the way."""
-
-    starts: int
-    repeats: int
-    plans: tuple[tuple[int, int, float], ...]
-    """Portfolios, requests in flight, and the most that the whole may take as a multiple of waiting alone."""
-    checked: int
-    small: int
-    large: int
-    limited: int
-
-
 FULL: Final = Size(
     starts=15,
-    repeats=3,
-    plans=((1_000, 10, 1.15), (10_000, 50, 1.5)),
+    repeats=5,
+    plans=(Waiting(1_000, 10, 50, 1.15, 1.6), Waiting(10_000, 50, 50, 1.5, 1.6), Waiting(100_000, 100, 5, 9.0)),
+    apply=Waiting(1_000, 50, 50, 1.25, 1.5),
     checked=10_000,
     small=10_000,
     large=100_000,
     limited=2_000,
+    listed=100_000,
+    requests=2_000,
 )
 QUICK: Final = Size(
-    starts=5, repeats=1, plans=((1_000, 10, 1.15),), checked=2_000, small=2_000, large=20_000, limited=1_000
+    starts=5,
+    repeats=1,
+    plans=(Waiting(1_000, 10, 50, 1.15, 1.6),),
+    apply=Waiting(200, 50, 50, 1.25, 1.5),
+    checked=2_000,
+    small=2_000,
+    large=20_000,
+    limited=1_000,
+    listed=10_000,
+    requests=1_000,
 )
-LATENCY_MS: Final = 50
 
 
 def startup(size: Size, folder: Path) -> Iterator[Row]:
-    """Compare the lightest commands with an interpreter that does nothing."""
+    """Compare the lightest commands, and a plan that waits for nothing, with an interpreter that does nothing."""
     write_files(folder, 10, SEED)
+    files = ["-f", str(folder)]
     commands = {
-        "pass": [sys.executable, "-c", "pass"],
-        "version": [*program(), "--version"],
-        "help": [*program(), "--help"],
-        "validate": [*program(), "validate", "-f", str(folder)],
+        "--version": (["--version"], 5.0),
+        "--help": (["--help"], 5.0),
+        **{f"{name} --help": ([name, "--help"], 5.0) for name in ("plan", "apply", "drift", "status")},
+        "validate, 10 portfolios": (["validate", *files], 8.0),
+        "plan, 10 portfolios, 0 ms": (["plan", *files, "-o", "json", "--journal", str(folder / "journal.db")], 13.0),
     }
-    took = in_turns(commands, repeats=size.starts, cwd=folder)
-    shown = (("version", "--version", 5.0), ("help", "--help", 5.0), ("validate", "validate, 10 portfolios", 8.0))
-    for name, what, target in shown:
-        ratio = took[name] / took["pass"]
-        yield Row(what, _ms(took[name]), f"{_ms(took['pass'])} python -c pass", ratio, target)
+    lines = {what: [*program(), *arguments] for what, (arguments, _) in commands.items()}
+    with Server(10, SEED, 0) as server:
+        nothing = {"pass": [sys.executable, "-c", "pass"]}
+        took = in_turns({**nothing, **lines}, repeats=size.starts, cwd=folder, env=server.environment)
+    for what, (_, target) in commands.items():
+        ratio = took[what] / took["pass"]
+        yield Row(what, _ms(took[what]), f"{_ms(took['pass'])} python -c pass", ratio, target)
 
 
 def validate(size: Size, folder: Path) -> Iterator[Row]:
@@ -102,47 +83,6 @@ def validate(size: Size, folder: Path) -> Iterator[Row]:
     base = in_turns(naive, repeats=1, cwd=ROOT)["naive"]
     baseline = f"{base:.2f} s SafeLoader + jsonschema"
     yield Row(f"validate, {size.checked:,} portfolios", f"{took:.2f} s", baseline, took / base, 0.10)
-
-
-def plan(size: Size, folder: Path) -> Iterator[Row]:
-    """Compare ``plan`` over the loopback with waiting alone, and count what the server saw."""
-    for count, parallelism, target in size.plans:
-        files = folder / str(count)
-        write_files(files, count, SEED)
-        command = [*program(), "plan", "-o", "json", "-f", str(files), "--parallelism", str(parallelism)]
-        command += ["--journal", str(folder / "journal.db")]
-        with Server(count, SEED, LATENCY_MS) as server:
-            took = in_turns({"plan": command}, repeats=size.repeats, cwd=folder, env=server.environment)["plan"]
-            server.counts()
-            document = json.loads(output_of(command, cwd=folder, env=server.environment))
-            seen = server.counts()
-        ideal = count / parallelism * LATENCY_MS / 1_000
-        what = f"plan, {count:,} portfolios, {parallelism} at a time"
-        yield Row(what, f"{took:.2f} s", f"{ideal:.2f} s waiting {LATENCY_MS} ms each", took / ideal, target)
-        yield Row("  connections open", str(seen["most_open"]), str(parallelism), seen["most_open"] / parallelism, 1.0)
-        reads, planned = seen["reads"], sum(document["summary"][kind] for kind in _KINDS)
-        # One other request asks whose key it is.
-        stray = abs(reads - count) + abs(planned - count) + abs(seen["others"] - 1)
-        yield Row("  reads", f"{reads:,}, {planned:,} planned", f"{count:,} portfolios", float(stray), 0.0)
-
-
-def limited(size: Size, folder: Path) -> Iterator[Row]:
-    """Compare ``plan`` of a service that limits requests, and says so by 429 alone, with what the limit allows."""
-    rate, count = 100, size.limited
-    write_files(folder, count, SEED)
-    command = [*program(), "plan", "-o", "json", "-f", str(folder), "--journal", str(folder / "journal.db")]
-    for burst in (10, 20, 50):
-        with Server(count, SEED, LATENCY_MS, rate, burst) as server:
-            took = in_turns({"plan": command}, repeats=1, cwd=folder, env=server.environment)["plan"]
-            seen = server.counts()
-        ideal = count / rate
-        what = f"plan, {count:,} portfolios, {rate} a second, burst {burst}"
-        yield Row(what, f"{took:.2f} s", f"{ideal:.2f} s", took / ideal, 1.15)
-        share = seen["refused"] / (seen["reads"] + seen["refused"])
-        yield Row("  requests refused", str(seen["refused"]), f"{seen['reads']:,} served", share, 0.05)
-
-
-_KINDS: Final = ("start", "resume", "pause", "update", "no_op", "held", "blocked")
 
 
 def stages(size: Size, folder: Path) -> Iterator[Row]:
@@ -180,8 +120,12 @@ def _pairs(folder: Path, size: Size) -> list[tuple[dict[str, float], dict[str, f
 MEASURES: Final[dict[str, Callable[[Size, Path], Iterator[Row]]]] = {
     "startup": startup,
     "validate": validate,
-    "plan": plan,
-    "limited": limited,
+    "plan": network.plan,
+    "apply": network.apply,
+    "limited": network.limited,
+    "listing": network.listing,
+    "requests": network.requests,
+    "status": network.status,
     "stages": stages,
 }
 
@@ -198,14 +142,30 @@ def _print(rows: list[Row]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
+def _asked(size: Size, parallelism: int | None, latency_ms: int | None) -> Size:
+    """Return the size with other numbers for what mostly waits, where they are given."""
+
+    def changed(work: Waiting) -> Waiting:
+        return replace(
+            work,
+            parallelism=parallelism or work.parallelism,
+            latency_ms=work.latency_ms if latency_ms is None else latency_ms,
+        )
+
+    return replace(size, plans=tuple(map(changed, size.plans)), apply=changed(size.apply))
+
+
 def main() -> None:
     """Run what was asked for and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description="Measure speed and memory.")
     parser.add_argument("--quick", action="store_true", help="smaller fleets and fewer repeats")
     parser.add_argument("--only", choices=MEASURES, action="append", help="this measure alone; repeatable")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the rows there as well")
+    parser.add_argument("--parallelism", metavar="N", type=int, help="requests in flight of every plan and apply")
+    parser.add_argument("--latency", metavar="MS", type=int, help="after how long each of their requests is answered")
     arguments = parser.parse_args()
-    size = QUICK if arguments.quick else FULL
+    size = _asked(QUICK if arguments.quick else FULL, arguments.parallelism, arguments.latency)
+    print(f"the machine's load over the last minute: {os.getloadavg()[0]:.1f}", file=sys.stderr)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="glider-bench-") as folder:
         for name in arguments.only or MEASURES:

@@ -3,9 +3,9 @@
 In: ``python -m benchmarks.server COUNT SEED LATENCY_MS [RATE BURST]``. Out: its port, as one line on stdout; then
 HTTP/1.1 with keep-alive. With RATE and BURST it serves so many requests a second from a bucket of that size, and
 answers 429 with ``Retry-After: 1`` and nothing else when that is empty. A BURST of 0 stands for windows of a second, of
-which every answer says by ``X-RateLimit-*`` how much is left. The same fleet is listed on v2. ``GET /counts`` answers
-what it has seen since the last such request. It ends when its stdin does, so that it never outlives whoever started it.
-Made to be a small part of what is measured, not to be right about HTTP.
+which every answer says by ``X-RateLimit-*`` how much is left. A pause is kept. The same fleet is listed on v2. ``GET
+/counts`` answers what it has seen since the last such request. It ends when its stdin does, so that it never outlives
+whoever started it. Made to be a small part of what is measured, not to be right about HTTP.
 """
 
 from __future__ import annotations
@@ -15,20 +15,28 @@ import json
 import sys
 import time
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-from benchmarks.fleet import list_row, members, status_answer
+from benchmarks.fleet import list_row, members, pause_answer, paused, status_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PREFIX = b"GET /v1/portfolio/"
 SUFFIX = b"/automation/status"
+WRITE = b"POST /v1/portfolio/"
+PAUSE = b"/rebalance/schedule/pause"
 PAGE = b"GET /v2/portfolios?"
 ROWS = 200
 
 
 @dataclass(slots=True)
 class Counts:
-    """What was seen: ``reads`` of known portfolios, ``refused`` ones, ``others``, the most connections at a time."""
+    """What was seen: ``reads`` of known portfolios and pages, ``writes``, ``refused`` ones, ``others``, the most
+    connections at a time."""
 
     reads: int = 0
+    writes: int = 0
     refused: int = 0
     others: int = 0
     open: int = 0
@@ -56,13 +64,14 @@ class Bucket:
 class Windows:
     """A limit of ``rate`` requests in each second of the clock."""
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, clock: Callable[[], float] = time.time) -> None:
         self.rate = int(rate)
+        self.clock = clock
         self.second = self.used = 0
 
     def take(self) -> bool:
         """Whether one more request is served now."""
-        if (second := int(time.time())) != self.second:
+        if (second := int(self.clock())) != self.second:
             self.second, self.used = second, 0
         self.used += 1
         return self.used <= self.rate
@@ -83,20 +92,23 @@ class Fleet:
         self.latency_s = latency_s
         self.limit = limit
         self.counts = Counts()
-        self.answers = {m.id.encode(): _response(b"200 OK", status_answer(m)) for m in members(count, seed)}
+        self.members = {m.id.encode(): m for m in members(count, seed)}
+        self.answers = {name: _response(b"200 OK", status_answer(m)) for name, m in self.members.items()}
         self.pages: list[bytes] = []
-        rows = [list_row(member) for member in members(count, seed)]
+        rows = [list_row(member) for member in self.members.values()]
         for begin in range(0, count, ROWS):
             more = str(len(self.pages) + 1) if begin + ROWS < count else None
             page = {"success": True, "data": {"portfolios": rows[begin : begin + ROWS]}, "nextCursor": more}
             self.pages.append(_response(b"200 OK", json.dumps(page).encode()))
 
-    def answer(self, line: bytes) -> tuple[bytes, float]:
-        """Return the response to a request line, and the seconds to wait before it."""
+    def answer(self, line: bytes, body: bytes) -> tuple[bytes, float]:
+        """Return the response to a request line and a body, and the seconds to wait before it."""
         if line.startswith(PREFIX) and (end := line.find(SUFFIX)) > 0:
             found = self.answers.get(line[len(PREFIX) : end])
             if found is not None:
                 return self._limited(found), self.latency_s
+        if line.startswith(WRITE) and (end := line.find(PAUSE)) > 0:
+            return self._pause(line[len(WRITE) : end], body), self.latency_s
         if line.startswith(PAGE):
             self.counts.reads += 1
             return self.pages[int(line.partition(b"cursor=")[2].partition(b" ")[0] or 0)], self.latency_s
@@ -105,6 +117,12 @@ class Fleet:
             return _response(b"200 OK", json.dumps(asdict(seen)).encode()), 0.0
         self.counts.others += 1
         return _response(b"404 Not Found", b'{"success":false,"error":{"code":"API_200","message":"unknown"}}'), 0.0
+
+    def _pause(self, name: bytes, body: bytes) -> bytes:
+        self.counts.writes += 1
+        member = paused(self.members[name], json.loads(body)["reason"])
+        self.answers[name] = _response(b"200 OK", status_answer(member))
+        return _response(b"200 OK", pause_answer(member))
 
     def _limited(self, found: bytes) -> bytes:
         """Return an answer as far as the limit allows, with what is left where it says that."""
@@ -119,7 +137,7 @@ class Fleet:
 
 
 class Connection(asyncio.Protocol):
-    """One connection; requests have no body and are not pipelined."""
+    """One connection; requests are not pipelined."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
@@ -143,8 +161,14 @@ class Connection(asyncio.Protocol):
         """Answer every request that is complete."""
         self.received += data
         while (end := self.received.find(b"\r\n\r\n")) >= 0:
-            head, self.received = self.received[:end], self.received[end + 4 :]
-            response, wait = self.fleet.answer(head[: head.find(b"\r\n")])
+            head = self.received[:end]
+            _, _, length = head.lower().partition(b"content-length:")
+            end += 4
+            whole = end + int(length.partition(b"\r\n")[0] or 0)
+            if len(self.received) < whole:
+                return
+            body, self.received = self.received[end:whole], self.received[whole:]
+            response, wait = self.fleet.answer(head[: head.find(b"\r\n")], body)
             if wait:
                 asyncio.get_running_loop().call_later(wait, self._send, response)
             else:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from reconciler.cli.service import SystemClock
 from reconciler.cli.writing import TOLD_BY
@@ -32,9 +32,13 @@ if TYPE_CHECKING:
 
     from _pytest.terminal import TerminalReporter
 
-settings.register_profile("ci", derandomize=True, database=None)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+COLLECTOR = (50_000, 20, 50)
+"""How rarely garbage is looked for: ten thousand tests in memory make each look a long one."""
+gc.set_threshold(*COLLECTOR)
+IN_CI = {"derandomize": True, "database": None} if os.environ.get("CI") else {}
+# How long an example takes is the machine's affair, and what else it does.
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow], **IN_CI)
+settings.load_profile("here")
 
 for _number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
     # A run in the background of a script, or under nohup, ignores these, and so would every process of a test.
@@ -49,8 +53,6 @@ ORDINARY = "not thorough"
 """What `make test` asks for."""
 SHARE = 40
 """How many random examples a law is tried on in these two; elsewhere they are hypothesis's hundred."""
-COLLECTOR = (50_000, 20, 50)
-"""How rarely garbage is looked for: ten thousand tests in memory make each look a long one."""
 ROOT = Path(__file__).parents[1]
 KEPT_HERE = tuple(str(ROOT / name) for name in (".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".venv"))
 """What tools keep in the checkout from run to run; nothing else in it may be written to."""
@@ -101,7 +103,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("markexpr") == FAST:
         config.pluginmanager.register(Guard())
     if config.getoption("markexpr") in (FAST, ORDINARY):  # before any test is imported, which asks for its number then
-        settings.register_profile("share", settings.default, max_examples=SHARE)
+        settings.register_profile("share", settings.get_profile("here"), max_examples=SHARE)
         settings.load_profile("share")
 
 
@@ -240,7 +242,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Without workers it is said where there are such histories. What was collected is never garbage."""
     gc.freeze()
-    gc.set_threshold(*COLLECTOR)
     if any("seed_of_new" in getattr(item, "fixturenames", ()) for item in session.items):
         _say_the_seed(session.config)
 

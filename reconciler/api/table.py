@@ -158,7 +158,7 @@ def no_id(text: str, of: str) -> ApiError:
     """Return the error for what can't be an id ``of`` a portfolio or a strategy."""
     return ApiError(
         FailureKind.REFUSED,
-        f"not sent: {harmless(text, longest=60)!r} is no {of} id; ids are 1 to 128 of A-Z a-z 0-9 _ -",
+        f"not sent: {harmless(text, longest=60)!r} is not a {of} id; ids are 1 to 128 of A-Z a-z 0-9 _ -",
     )
 
 

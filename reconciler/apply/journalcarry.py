@@ -147,7 +147,7 @@ def _require_account(path: Path, export: Export) -> None:
     accounts = {whose for url, whose in services_of(path) if url == export.base_url and whose is not None}
     if export.account is not None and accounts and export.account not in accounts:
         raise NotExpected(
-            f"the export is of the account {export.account}, and the journal {path} of {', '.join(sorted(accounts))}",
+            f"the export is from the account {export.account}, the journal {path} is for {', '.join(sorted(accounts))}",
             "Nothing was imported. Name the journal of that account with --journal; each account has one of its own.",
         )
 

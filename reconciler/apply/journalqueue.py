@@ -51,8 +51,8 @@ class QueuedJournal:
     """A journal for the event loop, which never waits for the disk: a :class:`~reconciler.core.ports.Journal`.
 
     While it is open, its thread alone uses the connection of ``journal``. All that was asked for while the thread was
-    at work is one transaction: the reads in it are answered at once, the writes when it is on the disk. So many intents
-    share one commit, and a slow disk holds up no more than those who announce a write.
+    at work is one transaction: the reads in it are answered before it is committed, the writes when it is on the disk.
+    So many intents share one commit, and a slow disk holds up nobody for longer than two commits take.
     """
 
     def __init__(self, journal: SqliteJournal) -> None:

@@ -1,14 +1,14 @@
 """``reconciler action``: one command as a step of GitHub Actions, called by ``action.yml`` and by nobody else.
 
 In: the ``INPUT_*`` variables and what GitHub tells every step. Out: the command's exit code, a readable log, the step
-summary, annotations, outputs, the JSON document as a file, a comment on the pull request, and the issue that tells of
-drift. Every decision about automation is the command's, which is the same function that a command line calls.
+summary, annotations, outputs and the JSON document as a file; what is posted is for
+:mod:`~reconciler.cli.action_posts`. Every decision about automation is the command's, which is the same function that a
+command line calls. Once it has run, whatever goes wrong here is a warning: it has done its work.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import sys
@@ -18,21 +18,22 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from msgspec.structs import replace
 
-from reconciler.cli.action_inputs import Command, Comment, Inputs, read_inputs, require_maskable
+from reconciler.cli.action_inputs import Command, Inputs, read_inputs, require_maskable
+from reconciler.cli.action_posts import post, prefix, run_of
 from reconciler.cli.door import perform, prepared
 from reconciler.cli.flags import DEFAULT_JOURNAL
 from reconciler.cli.options import Options  # noqa: TC001 - looked up when a command is called
 from reconciler.cli.output import Format, Output, write
-from reconciler.cli.streams import open_lasting
+from reconciler.cli.streams import failure_of, open_lasting
 from reconciler.core.errors import ApiError, ExitReason, ReconcilerError, exit_reason_of
 from reconciler.core.report import FailOn, conditions_met, drift_exit_reason, was_made
 from reconciler.render import github
 from reconciler.render.ending import Ending, Found
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from reconciler.github.client import GitHub
+    from reconciler.render.github import ActionRun
 
 TARGETS: Final = {
     Command.VALIDATE: "files:validate",
@@ -43,9 +44,6 @@ TARGETS: Final = {
 }
 """Which function carries out each command."""
 SECRETS: Final = ("GLIDER_API_KEY", "GITHUB_TOKEN")
-COMMENTED: Final = (Command.PLAN, Command.APPLY)
-"""What comments: the other commands would overwrite a plan's comment with less."""
-DRIFT_LABEL: Final = "drift"
 NO_KEY: Final = (
     "The input `api-key` is empty. Set it to a secret that there is, in the repository or in the environment that the "
     "job names with `environment`. A pull request from a fork gets no secrets, and one by Dependabot only Dependabot's "
@@ -67,40 +65,66 @@ def action(options: Options, found: Found) -> Ending:  # noqa: ARG001 - what eve
     for name in (*SECRETS, "GLIDER_BASE_URL"):
         if not environ.get(name):
             os.environ.pop(name, None)
-    folder = Path(tempfile.mkdtemp(prefix="reconciler-", dir=environ.get("RUNNER_TEMP") or None))
+    folder = _folder(environ.get("RUNNER_TEMP", ""))
     try:
         inputs = read_inputs(environ)
     except ReconcilerError as error:
         return _refused(error, environ)
     document = folder / f"{inputs.command}-output.json"
-    ending = _run(inputs, folder / "plan.json", document)
-    paths = {"json-path": str(document.resolve())}
+    ending = _run(inputs, folder / "plan.json")
+    paths = {"json-path": str(document.resolve())} if _saved(ending, document) else {}
     saved = Path(inputs.plan_file or folder / "plan.json")
     # Not one that lay there before a plan that failed.
     planned = ending.found.plan is not None and ending.found.error is None
     if inputs.command is Command.PLAN and planned and saved.is_file():
         paths["plan-path"] = str(saved.resolve())
-    _publish(ending, environ, paths=paths, held_counts=not inputs.ignore_held)
+    run = run_of(environ)
+    _publish(ending, environ, run, paths=paths, held_counts=not inputs.ignore_held)
     if ending.reason not in (ExitReason.INTERRUPTED, ExitReason.TERMINATED):
-        # The command has done its work, so whatever goes wrong here is a warning.
-        for warning in post(_counted(ending, inputs), inputs, environ):
-            write(sys.stdout, github.annotation_lines((github.warning(warning),)))
+        _warn(post(_counted(ending, inputs), inputs, environ, run))
     return Ending(reason=_verdict(ending, inputs), found=found)
 
 
 def _refused(error: ReconcilerError, environ: Mapping[str, str]) -> Ending:
-    """Show what is wrong with the inputs; nothing has run."""
+    """Show what is wrong with the inputs, also where an older comment stands; nothing has run."""
     reason = exit_reason_of(error.kind) if isinstance(error, ApiError) else error.exit_reason
     command = environ.get("INPUT_COMMAND", "")
     with contextlib.redirect_stderr(_Harmless(sys.stderr)):
         Output().failure(error)
-    _publish(Ending(reason=reason, found=Found(command=command, error=error)), environ, paths={})
+    ending, run = Ending(reason=reason, found=Found(command=command, error=error)), run_of(environ)
+    _publish(ending, environ, run, paths={})
+    _warn(post(ending, None, environ, run))
     return Ending(reason=reason, found=Found(command=command))
 
 
-def _run(inputs: Inputs, out: Path, document: Path) -> Ending:
-    """Run the command, its document going to a file and its text to the log, in which nothing can pass for a command
-    to the runner."""
+def _folder(temporary: str) -> Path:
+    """Return a new folder for the step's files, below the runner's own one where there is that."""
+    try:
+        parent = temporary if Path(temporary).is_dir() else None
+        return Path(tempfile.mkdtemp(prefix="reconciler-", dir=parent or None))
+    except OSError as error:
+        summary = f"the runner has no room for the files of this step: {error.strerror or error}"
+        raise ReconcilerError(summary, "Free some on its disk; nothing was read or written yet.") from error
+
+
+def _saved(ending: Ending, document: Path) -> bool:
+    """Write the command's document, and return whether the whole of it is there."""
+    if ending.view is None:
+        return False
+    try:
+        with open_lasting(document) as file:
+            file.write(ending.view.json(ending.reason))
+            file.flush()
+            failure = failure_of(file)
+    except OSError as error:
+        failure = error
+    if failure is not None:
+        _warn([_lost("the JSON document", failure)])
+    return failure is None
+
+
+def _run(inputs: Inputs, out: Path) -> Ending:
+    """Run the command, its text going to the log, in which nothing can pass for a command to the runner."""
     from reconciler.core.planfile import fingerprint
 
     output = Output(format=Format.JSON, no_color=True)
@@ -115,9 +139,6 @@ def _run(inputs: Inputs, out: Path, document: Path) -> Ending:
             if found.error is not None:
                 output.failure(found.error)
             output.remark(ending)
-        if ending.view is not None:
-            with open_lasting(document) as file:
-                file.write(ending.view.json(ending.reason))
         found.fingerprint = fingerprint(found.plan) if found.plan is not None else None
         write(sys.stdout, github.harmless_log(github.log_text(ending)))
     finally:
@@ -161,29 +182,34 @@ def _notes(inputs: Inputs) -> tuple[str, ...]:
     return (sentence,)
 
 
-def _publish(ending: Ending, environ: Mapping[str, str], *, paths: Mapping[str, str], held_counts: bool = True) -> None:
-    """Write annotations to the log, and summary and outputs to the files that GitHub names."""
-    workspace, here = environ.get("GITHUB_WORKSPACE", ""), Path.cwd()
-    write(sys.stdout, github.annotation_lines(github.shown_annotations(ending), prefix=_prefix(workspace, here)))
-    _append(environ.get("GITHUB_STEP_SUMMARY"), github.summary(ending))
-    outputs = github.output_values(ending, paths=paths, held_counts=held_counts)
-    _append(environ.get("GITHUB_OUTPUT"), github.outputs(outputs, delimiter=secrets.token_hex(16)))
+def _publish(
+    ending: Ending, environ: Mapping[str, str], run: ActionRun, *, paths: Mapping[str, str], held_counts: bool = True
+) -> None:
+    """Write annotations to the log, and outputs and summary to the files that GitHub names."""
+    before = prefix(environ.get("GITHUB_WORKSPACE", ""), Path.cwd())
+    write(sys.stdout, github.annotation_lines(github.shown_annotations(ending), prefix=before))
+    values = github.output_values(ending, paths=paths, held_counts=held_counts)
+    outputs = github.outputs(values, delimiter=secrets.token_hex(16))
+    _append(environ.get("GITHUB_OUTPUT"), outputs, "the outputs of this step")
+    _append(environ.get("GITHUB_STEP_SUMMARY"), github.summary(ending, run=run), "the summary of this step")
 
 
-def _prefix(workspace: str, here: Path) -> str:
-    """Return what the working directory puts before a file's name; annotations are relative to the workspace."""
-    root = Path(workspace).resolve() if workspace else here.resolve()
-    directory = here.resolve()
-    if directory == root or not directory.is_relative_to(root):
-        return ""
-    return directory.relative_to(root).as_posix() + "/"
-
-
-def _append(path: str | None, text: str) -> None:
+def _append(path: str | None, text: str, what: str) -> None:
     """Append to one of GitHub's files; outside GitHub there is none."""
-    if path:
-        with Path(path).open("a", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+    try:
+        if path:
+            with Path(path).open("a", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+    except OSError as error:
+        _warn([_lost(what, error)])
+
+
+def _lost(what: str, error: OSError) -> str:
+    return f"{what} could not be written ({error.strerror or error}); look at the runner's disk. The log has it all"
+
+
+def _warn(sentences: Iterable[str]) -> None:
+    write(sys.stdout, github.annotation_lines(map(github.warning, sentences)))
 
 
 def _counted(ending: Ending, inputs: Inputs) -> Ending:
@@ -213,85 +239,6 @@ def _verdict(ending: Ending, inputs: Inputs) -> ExitReason:
     if FailOn.BLOCKED in met:
         return ending.reason
     return ExitReason.CHANGES if met else ExitReason.OK
-
-
-def post(ending: Ending, inputs: Inputs, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Post what the inputs ask for; return a sentence for each post that could not be made."""
-    event = _event(environ)
-    number = pull_request_of(event)
-    comments = number is not None and inputs.comment is not Comment.FALSE and inputs.command in COMMENTED
-    if not comments and not inputs.issue:
-        return ()
-    token, repository = environ.get("GITHUB_TOKEN", ""), environ.get("GITHUB_REPOSITORY", "")
-    if not token or not repository:
-        return ("nothing was posted: the input `github-token` is empty",)
-    from reconciler.github.address import proxy_to
-    from reconciler.github.client import GitHub, GitHubError
-
-    failures = []
-    marker = github.comment_marker(environ.get("GITHUB_WORKFLOW", ""), inputs.environment)
-    commit = str(_at(event, "pull_request", "head", "sha") or environ.get("GITHUB_SHA", ""))
-    api_url = environ.get("GITHUB_API_URL") or "https://api.github.com"
-    try:
-        proxy = proxy_to(api_url, environ)
-        with GitHub(api_url=api_url, token=token, repository=repository, proxy=proxy) as client:
-            if comments and number is not None:
-                client.upsert_comment(
-                    number,
-                    marker=marker,
-                    body=github.comment_body(ending, marker=marker, commit=commit, environment=inputs.environment),
-                    create=inputs.comment is Comment.TRUE or has_something_to_say(ending),
-                )
-            if inputs.issue:
-                _keep_issue(client, ending, inputs, marker=marker, commit=commit)
-    except GitHubError as error:
-        detail = f" {error.detail}" if error.detail else ""
-        failures.append(f"{error.summary}.{detail}")
-    return tuple(failures)
-
-
-def _keep_issue(client: GitHub, ending: Ending, inputs: Inputs, *, marker: str, commit: str) -> None:
-    """Open or update the issue while there is drift, close it when there is none; errors leave it as it is."""
-    body = github.comment_body(ending, marker=marker, commit=commit, environment=inputs.environment)
-    match ending.reason:
-        case ExitReason.CHANGES:
-            where = f" ({inputs.environment})" if inputs.environment else ""
-            title = f"Drift of portfolio automation{where}"
-            client.upsert_issue(marker=marker, title=title, body=body, label=DRIFT_LABEL)
-        case ExitReason.OK:
-            client.close_issue(marker=marker, body="Live automation is as declared again.", label=DRIFT_LABEL)
-        case _:
-            pass
-
-
-def has_something_to_say(ending: Ending) -> bool:
-    """Whether a reviewer should know of it: a change, a hold, a block or an error."""
-    plan = ending.found.plan
-    if ending.reason not in (ExitReason.OK, ExitReason.CHANGES) or plan is None:
-        return True
-    return bool(plan.changes or plan.held or plan.blocked or plan.moved or plan.overdue)
-
-
-def pull_request_of(event: Mapping[str, Any]) -> int | None:
-    """Return the number of the pull request that an event is about, ``None`` where it is about none."""
-    number = _at(event, "pull_request", "number")
-    if number is None and _at(event, "issue", "pull_request") is not None:
-        number = _at(event, "issue", "number")
-    return number if isinstance(number, int) and not isinstance(number, bool) and number > 0 else None
-
-
-def _event(environ: Mapping[str, str]) -> Mapping[str, Any]:
-    try:
-        event = json.loads(Path(environ["GITHUB_EVENT_PATH"]).read_text("utf-8"))
-    except (KeyError, OSError, ValueError, RecursionError):
-        return {}
-    return event if isinstance(event, dict) else {}
-
-
-def _at(event: Any, *keys: str) -> Any:
-    for key in keys:
-        event = event.get(key) if isinstance(event, dict) else None
-    return event
 
 
 class _Harmless:

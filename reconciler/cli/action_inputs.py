@@ -71,6 +71,7 @@ USED_BY: Final[Mapping[str, tuple[Command, ...]]] = {
     "parallelism": _READING,
     "journal": _READING,
     "comment": _PLAN_OR_APPLY,
+    "pull-request": _PLAN_OR_APPLY,
     "issue": (Command.DRIFT,),
     "ignore-held": (Command.DRIFT,),
     "environment": _EVERY,
@@ -89,8 +90,7 @@ FAILS_ON: Final[Mapping[FailOn, tuple[Command, ...]]] = {
     FailOn.UNMANAGED: _PLANNING,
     FailOn.BLOCKED: _PLANNING,
     FailOn.GUARD: (Command.PLAN,),
-    FailOn.OVERDUE: _READING,
-    FailOn.FAILED_REBALANCE: (Command.STATUS,),
+    FailOn.OVERDUE: _PLANNING,
 }
 """After which commands each condition can hold. An apply over a guard is an error, or was allowed."""
 _ASKS_NOTHING: Final[Mapping[str, tuple[str, ...]]] = {
@@ -127,6 +127,7 @@ class Inputs(Struct, frozen=True, kw_only=True):
     journal: str = ""
     auto_approve: bool = False
     comment: Comment = Comment.TRUE
+    pull_request: int | None = None
     fail_on: frozenset[FailOn] = frozenset()
     issue: bool = False
     ignore_held: bool = False
@@ -160,6 +161,7 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
         journal=text("journal"),
         auto_approve=_yes(text("auto-approve"), "auto-approve"),
         comment=_word(Comment, text("comment") or "true", "comment"),
+        pull_request=_pull_request(text("pull-request")),
         fail_on=fail_on,
         issue=_yes(text("issue"), "issue"),
         ignore_held=_yes(text("ignore-held"), "ignore-held"),
@@ -289,6 +291,16 @@ def _parallelism(text: str) -> int:
         raise UsageError(
             f"the input `parallelism` is {text!r}, no number of portfolios at a time",
             f"Write a number from 1 to {MOST_PARALLELISM}.",
+        )
+    return int(text)
+
+
+def _pull_request(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text)):
+        raise UsageError(
+            f"the input `pull-request` is {text!r}, no number of a pull request", "Write its number alone, such as 7."
         )
     return int(text)
 

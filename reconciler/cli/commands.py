@@ -173,14 +173,14 @@ Each portfolio is read again before its change; if it has changed since the plan
         flags.flag("--auto-approve", text="Do not ask."),
         click.Option(
             ("--canary",),
-            type=click.IntRange(0),
+            type=flags.Whole(0),
             default=0,
             metavar="N",
             help="Carry out N of each kind first, and the rest only when all of these are done.",
         ),
         click.Option(
             ("--max-failures",),
-            type=click.IntRange(0),
+            type=flags.Whole(0),
             metavar="N",
             help="Begin nothing more once more than N changes have failed.",
         ),
@@ -275,7 +275,12 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
         *flags.selection(),
         flags.api("The API of portfolios that no file declares."),
         flags.flag("--no-results", text="Do not read how the last rebalances ended."),
-        flags.choice("--fail-on", of=("failed-rebalance",), text="Exit 1 when a portfolio's last rebalance failed."),
+        flags.choice(
+            "--fail-on",
+            many=True,
+            of=("failed-rebalance", "overdue"),
+            text="Exit 1 when a portfolio's last rebalance failed, or when one is overdue. Repeatable.",
+        ),
         _watch(),
         flags.option("--out FILE", "Save what was read, for plan --live."),
         *flags.service(),
@@ -286,8 +291,8 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
 def _load() -> click.Command:
     text = """Show who runs when: the runs of the next 24 hours by hour, the worst minute, and who runs in it.
 
-The times are Glider's next runs and what follows from the intervals. Nothing is guessed: what is not known is counted.
-With PLAN, a plan that was saved with --out: the load before and after it.
+The times are Glider's next runs, and later ones by the intervals. Nothing is guessed: portfolios whose times are not
+known are counted. With PLAN (from plan --out), it shows the load before and after that plan.
 
 \b
   reconciler load
@@ -307,6 +312,30 @@ With PLAN, a plan that was saved with --out: the load before and after it.
         flags.option("--by KEY", "Also by group, or by the values of this label.", name="by"),
         *flags.service(),
         *flags.output("text", "json", "markdown"),
+    )
+
+
+def _report() -> click.Command:
+    text = """Write one HTML page of the fleet: problems, load, who runs when, results, costs.
+
+The page needs nothing beside itself: open it from a disk, print it, keep it as an artifact. Nothing is changed. The
+results are those that were read before, as far as the journal keeps them. A page that is there is replaced.
+
+\b
+  reconciler report --out fleet.html
+  reconciler report --out fx.html --select team=fx
+  reconciler report --out fleet.html --live live.json   without a key, from what status --out saved
+"""
+    return _command(
+        "report",
+        "report:write_report",
+        text,
+        flags.files(),
+        *flags.selection(),
+        flags.option("--out FILE", "The page. Needed."),
+        flags.option("--live FILE", "Take what a live file holds, without a key; see status --out."),
+        *flags.service(),
+        *flags.output("text", "json"),
     )
 
 
@@ -449,7 +478,7 @@ open. Times are UTC.
         text,
         click.Option(
             ("--run",),
-            type=click.IntRange(1, 2**63 - 1),
+            type=flags.Whole(1, 2**63 - 1),
             metavar="N",
             help="The writes of this run.",
             shell_complete=flags.completed,
@@ -566,7 +595,7 @@ def _sandbox_serve() -> click.Command:
         text,
         click.Option(("--host",), default="127.0.0.1", show_default=True, help="The address to listen on."),
         click.Option(
-            ("--port",), type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free one."
+            ("--port",), type=flags.Whole(0, 65535), default=8080, show_default=True, help="0 takes any free one."
         ),
         _sandbox_file(),
     )
@@ -660,6 +689,7 @@ MAKERS: Mapping[str, Callable[[], click.Command]] = {
     "show": _show,
     "status": _status,
     "load": _load,
+    "report": _report,
     "rebalance": _rebalance,
     "import": _import,
     "coverage": _coverage,

@@ -103,13 +103,23 @@ def _failure(error: BaseException, path: str) -> tuple[ReconcilerError, ExitReas
                 raise error  # nothing of ours ends like this
             detail = "What was under way was not waited for; the next apply finds out what became of it."
             return ReconcilerError("ended at once by a second signal", detail), reason
-        case OSError() if error.errno in (EMFILE, ENFILE):
-            detail = "Allow more, as by `ulimit -n 256` in this shell, or open fewer: `--parallelism 2`."
-            return ReconcilerError("no more files and connections may be open at once", detail), ExitReason.ERROR
+        case OSError() if (said := _of_the_system(error)) is not None:
+            return said, ExitReason.ERROR
         case click.ClickException():
             return ReconcilerError(error.format_message(), BUG), ExitReason.ERROR
         case _:
             return ReconcilerError(f"internal error: {type(error).__name__}: {error}", BUG), ExitReason.ERROR
+
+
+def _of_the_system(error: OSError) -> ReconcilerError | None:
+    """Return what to say where the system refuses something, and that is no bug of ours; else ``None``."""
+    if error.errno in (EMFILE, ENFILE):
+        detail = "Allow more, as by `ulimit -n 256` in this shell, or open fewer: `--parallelism 2`."
+        return ReconcilerError("no more files and connections may be open at once", detail)
+    if error.filename is None or error.strerror is None:
+        return None
+    shown = f"can't use {error.filename}: {error.strerror}"
+    return ReconcilerError(shown, "Check the path, and that you may read and write there.")
 
 
 def output_in(arguments: Sequence[str]) -> Output:

@@ -184,7 +184,7 @@ def service() -> tuple[click.Option, ...]:
         journal("The file that remembers what Glider confirmed at our last writes."),
         click.Option(
             ("--parallelism",),
-            type=click.IntRange(1, MOST_PARALLELISM),
+            type=Whole(1, MOST_PARALLELISM),
             default=DEFAULT_PARALLELISM,
             show_default=True,
             metavar="N",
@@ -192,6 +192,12 @@ def service() -> tuple[click.Option, ...]:
         ),
         option("--max-rate N/s", "Requests a second at most, evenly spaced: for several runs behind one address."),
     )
+
+
+class Whole(click.IntRange):
+    """A whole number in a range, called so where it is none."""
+
+    name = "whole number"
 
 
 class _Format(click.Choice[str]):

@@ -61,7 +61,7 @@ class ImportOptions(Options, frozen=True, kw_only=True):
 
 
 class Beside(Struct, frozen=True, kw_only=True):
-    """The files that the new portfolios will stand beside, ``None`` where there are none, and what they hold."""
+    """The files that are there already, and what they hold; ``None`` if there are none."""
 
     configuration: Configuration | None = None
     ground: Ground | None = None
@@ -73,7 +73,7 @@ class Reading(Struct, frozen=True, kw_only=True):
     found: Adoptable
     declared: tuple[PortfolioId, ...]
     listed: PortfolioList = field(default_factory=PortfolioList)
-    """The list of v2; complete and empty where none was asked for."""
+    """The list of v2; if it was not read, an empty one that counts as complete."""
 
 
 def import_(options: ImportOptions, found: Found) -> Ending:
@@ -231,7 +231,10 @@ def _write(
     shown = text if options.file is None else None
     body = adoption_document(adoption, base_url=base_url, declared=reading.declared, list_problem=problem)
     view = TextView(shown=shown or "", body={**body, "file": options.file, "yaml": shown})
-    return Ending(reason=import_reason(reading, adoption), found=found, view=view)
+    reason = import_reason(reading, adoption)
+    unsaid = reason is ExitReason.ERROR and adoption.empty and not adoption.omitted and problem is None
+    errors = ("there is nothing to import: the list of v2 portfolios is empty",) if unsaid else ()
+    return Ending(reason=reason, found=found, view=view, errors=errors)
 
 
 def import_reason(reading: Reading, adoption: Adoption) -> ExitReason:

@@ -1,4 +1,4 @@
-"""``reconciler history`` and ``reconciler journal``: what a journal says, and how it is carried to another; offline."""
+"""``reconciler history`` and ``reconciler journal``: show a journal, export it, and import an export; all offline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class HistoryOptions(Options, frozen=True, kw_only=True):
-    """The options of ``history``; ``run`` is the number of the only one to show."""
+    """The options of ``history``; ``run`` is the number of a run, to show only that one."""
 
     journal: JournalOptions = JournalOptions()
     run: int | None = None
@@ -99,7 +99,7 @@ def import_journal(options: ImportJournalOptions, found: Found) -> Ending:
     export, label = _read(options.file), _label(options.records)
     if export.base_url != label:
         raise NotExpected(
-            f"the export is of {export.base_url}, not of {label}",
+            f"the export is from {export.base_url}, not from {label}",
             "Nothing was imported. Name its service with --base-url or --sandbox.",
         )
     path = options.records.journal_path
@@ -114,7 +114,7 @@ def import_journal(options: ImportJournalOptions, found: Found) -> Ending:
     )
     if taken.taken and not options.output.is_json:
         options.output.note(
-            f"note: {plural(taken.taken, 'record')} of {_whose(export)} count only where Glider still shows the "
+            f"note: {plural(taken.taken, 'record')} of {_whose(export)} count only while Glider still shows the "
             "token, due time or schedule id"
         )
     text = f"Import: {taken.taken} taken over, {taken.known} known already, {taken.newer_here} known better here.\n"
@@ -138,9 +138,9 @@ def _label(options: RecordOptions) -> str:
 def _read(file: str) -> Export:
     """Read an export. Raises :class:`~reconciler.core.errors.ExportInvalid`."""
     from reconciler.apply.journalcarry import EXPORT_FORMAT, parse_export
-    from reconciler.config.files import read_saved
+    from reconciler.config.files import load_saved
 
-    return parse_export(read_saved(file, EXPORT_FORMAT))
+    return load_saved(file, EXPORT_FORMAT, parse_export)
 
 
 def _whose(export: Export) -> str:

@@ -81,9 +81,9 @@ def warn_of_journal(options: JournalOptions, configuration: Configuration | None
     found = [name for name in _beside(configuration.files) if name.is_file()]
     if not found:
         return
-    both = "is in use, and what the other knows is not" if journal.is_file() else "is to be used, and is not there yet"
+    used = journal if journal.is_file() else f"{journal}, which does not exist yet"
     output.warn(
-        f"there is a journal beside the files, {found[0]}, and another one {both}: {journal}; "
+        f"there is a journal beside the files, {found[0]}, but this command uses {used}; "
         "name the one that is meant with --journal"
     )
 

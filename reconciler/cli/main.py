@@ -1,7 +1,7 @@
 """The command ``reconciler``: its commands, and the process around them.
 
-In: arguments. Out: an exit code, by ``SystemExit``. What a command prints, and how a failure is told, is for
-:mod:`reconciler.cli.door`, which is imported once a command runs.
+In: arguments. Out: an exit code, by ``SystemExit``. :mod:`reconciler.cli.door` prints what a command found, and its
+failures; it is imported once a command runs.
 """
 
 from __future__ import annotations
@@ -149,6 +149,7 @@ COMMANDS = {
     "show": Entry("Show a saved plan."),
     "status": Entry("Show live automation as a table."),
     "load": Entry("Show who runs when, and the worst minute."),
+    "report": Entry("Write one HTML page of the fleet."),
     "rebalance": Entry("Run portfolios once now, and follow them.", writes=True),
     "import": Entry("Write what is live as YAML."),
     "coverage": Entry("Show what is live and not declared."),

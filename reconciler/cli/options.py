@@ -98,7 +98,7 @@ class ServiceOptions(RecordOptions, frozen=True, kw_only=True):
         rate = float(found[1]) if found else 0.0
         if not rate:
             raise UsageError(
-                f"Invalid value for --max-rate: {self.max_rate!r} is no number of requests a second.",
+                f"Invalid value for --max-rate: {self.max_rate!r} is not a number of requests a second.",
                 "Write a number above 0, as in `--max-rate 25/s`, or `--max-rate 0.5/s` for one every two seconds.",
             )
         return rate

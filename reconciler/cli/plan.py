@@ -178,7 +178,7 @@ def show(options: ShowOptions, found: Found) -> Ending:
 
 def load_plan(file: str) -> Plan:
     """Read a saved plan. Raises :class:`~reconciler.core.errors.PlanInvalid`."""
-    from reconciler.config.files import read_saved
+    from reconciler.config.files import load_saved
     from reconciler.core.planfile import PLAN_FORMAT, parse_plan
 
-    return parse_plan(read_saved(file, PLAN_FORMAT))
+    return load_saved(file, PLAN_FORMAT, parse_plan)

@@ -75,11 +75,25 @@ async def make_plan(
     Raises :class:`~reconciler.core.errors.ApiError` when the key is refused; any other failed read blocks only its
     own portfolio.
     """
+    desired = selected(options, configuration)
+    policy = policy_of(options, desired)
+    reads = await look(options, configuration, service, desired, plans=plans, journal=journal)
+    return plan_of(options, configuration, desired, policy, reads, base=base)
+
+
+async def look(
+    options: PlanningOptions,
+    configuration: Configuration,
+    service: Service,
+    desired: Mapping[PortfolioId, Desired],
+    *,
+    plans: Iterable[str] = (),
+    journal: SqliteJournal | None = None,
+) -> Reads:
+    """Read everything that a plan of ``desired`` needs; see :func:`make_plan`."""
     from reconciler.api.fleet import read_fleet
     from reconciler.core.evidence import observed
 
-    desired = selected(options, configuration)
-    policy = policy_of(options, desired)
     memory = memory_of(options.service, service, plans=plans)  # before the reads: a later write makes this plan stale
     with bar(options.output, "Reading", len(desired)) as shown:
         fleet = await read_fleet(
@@ -94,7 +108,7 @@ async def make_plan(
         journal.confirm(proven)
     strategies = await read_strategies(options, configuration, service, fleet, memory)
     options.output.notes(service.notes)
-    reads = Reads(
+    return Reads(
         base_url=service.label,
         account=service.account,
         fleet=fleet,
@@ -103,7 +117,6 @@ async def make_plan(
         created_ms=service.clock.now_ms(),
         now_ms=service.api.service_ms(),
     )
-    return plan_of(options, configuration, desired, policy, reads, base=base)
 
 
 def require_found(live: Mapping[PortfolioId, Live], base_url: str, account: str | None) -> None:

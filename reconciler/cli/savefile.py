@@ -2,13 +2,14 @@
 
 In: a path and text. Out: the file, or an error that says why not. Every file that a command writes for its user goes
 through here. A draft with a random name is written beside the target, and takes the target's name when it is complete.
-Only a regular file is ever replaced (not a device, a FIFO or a folder). Links are not followed, since a checkout may
-have planted them.
+A file that is there is only replaced by one of the same sort: `--out automation.yaml` is a slip. Only a regular file is
+ever replaced (not a device, a FIFO or a folder). Links are not followed, since a checkout may have planted them.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from contextlib import contextmanager
 from enum import Enum
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
+SAVED: Final = re.compile(rb'\s*\{\s*"format_version"')
+"""How a saved plan, a live file and an export begin."""
+_HEAD_BYTES: Final = 200
+
+
 class _Place(Enum):
     """What may stand at the path before the file is written."""
 
@@ -29,7 +35,7 @@ class _Place(Enum):
     FILE = "a file, which is replaced"
 
 
-def require_place(path: str, *, what: str, new: bool = False) -> None:
+def require_place(path: str, *, what: str, new: bool = False, begins: re.Pattern[bytes] = SAVED) -> None:
     """Raise now what :func:`save` (if ``new``, :func:`save_new`) would raise for this path after a long read."""
     with _naming(path, what):
         folder = Path(path).parent
@@ -37,14 +43,17 @@ def require_place(path: str, *, what: str, new: bool = False) -> None:
             folder = folder.parent
         _require_folder(folder)
         _mode(Path(path), _Place.NOTHING if new else _Place.FILE)
+        if not new:
+            _require_sort(Path(path), begins)
 
 
-def save(path: str, text: str, *, what: str, largest: int | None = None) -> None:
-    """Write ``text`` to ``path``, in place of a file that is there. ``largest`` is a limit in bytes.
+def save(path: str, text: str, *, what: str, largest: int | None = None, begins: re.Pattern[bytes] = SAVED) -> None:
+    """Write ``text`` to ``path``, in place of an empty file or one that ``begins`` as such a file does.
 
-    Raises :class:`~reconciler.core.errors.ReconcilerError`, which calls the file ``what``, as the others here do.
+    ``largest`` is a limit in bytes. Raises :class:`~reconciler.core.errors.ReconcilerError`, which calls the file
+    ``what``, as the others here do.
     """
-    _put(path, text, what=what, place=_Place.FILE, largest=largest)
+    _put(path, text, what=what, place=_Place.FILE, begins=begins, largest=largest)
 
 
 def save_new(path: str, text: str, *, what: str) -> None:
@@ -66,6 +75,7 @@ def _put(
     *,
     what: str,
     place: _Place,
+    begins: re.Pattern[bytes] | None = None,
     before: bytes | None = None,
     largest: int | None = None,
 ) -> None:
@@ -79,6 +89,8 @@ def _put(
         else:
             _require_folder(whole.parent)
         mode = _mode(whole, place)
+        if begins is not None:
+            _require_sort(whole, begins)
         if before is not None and whole.read_bytes() != before:
             raise ReconcilerError(f"{path} was changed in the meantime, and is left as it is", "Run it again.")
         data = content.encode("utf-8") if isinstance(content, str) else content
@@ -144,6 +156,16 @@ def _mode(whole: Path, place: _Place) -> int | None:
     if not stat.S_ISREG(found):
         raise OSError(None, "it is a device, a FIFO or a socket; `-o json` prints to standard output instead")
     return stat.S_IMODE(found) & 0o777
+
+
+def _require_sort(whole: Path, begins: re.Pattern[bytes]) -> None:
+    """Raise :class:`OSError` for a file that holds something else than what is to replace it."""
+    if not os.path.lexists(whole):
+        return
+    with whole.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if head and not begins.match(head):
+        raise OSError(None, "what is there is something else, and is not overwritten")
 
 
 def _draft(whole: Path, content: bytes, mode: int | None) -> Path:

@@ -1,6 +1,6 @@
-"""Words that people bring along from other programs, and what to write here instead.
+"""Commands and options of other programs that people may type, and what to write here instead.
 
-One table for commands and options. Whoever types one of them is told so where the command line is refused.
+It is one table for both. When such a command line is refused, the message has the sentence for the word.
 """
 
 from __future__ import annotations
@@ -13,16 +13,23 @@ _REBALANCE: Final = "`reconciler rebalance ID` runs a portfolio once now."
 _STATUS: Final = "`reconciler status` shows what is live, `reconciler coverage` what is live and declared by no file."
 _PLAN: Final = "`reconciler plan` shows what apply would do, and changes nothing."
 _DELETE: Final = (
-    "Nothing is ever deleted at Glider. Write `state: paused` to stop a portfolio, and apply; what leaves the files is "
-    "no longer managed, and stays as it is."
+    "Nothing is ever deleted at Glider. To stop a portfolio, write `state: paused` and apply. A portfolio that you "
+    "take out of the files is no longer managed, and stays as it is."
 )
 _APPROVE: Final = "`reconciler apply --auto-approve` asks nothing; no other option does that, and `plan` never asks."
+_FORCE: Final = (
+    "Nothing is forced. `reconciler apply --allow pause=12` lets a plan through that is over a guard, by its number; "
+    "`--resume-held ID` resumes what somebody else paused."
+)
+_COMPLETION: Final = 'Write `eval "$(_RECONCILER_COMPLETE=bash_source reconciler)"`, or zsh_source or fish_source.'
 _JSON: Final = "Write `-o json`."
 _VERSION: Final = "`reconciler --version` prints it."
 
 INSTEAD: Final = {
     **dict.fromkeys(("--yes", "-y", "--approve"), _APPROVE),
     **dict.fromkeys(("--dry-run", "-n", "--check", "--diff", "diff", "preview"), _PLAN),
+    **dict.fromkeys(("--force", "--override", "--ignore-guards"), _FORCE),
+    **dict.fromkeys(("completion", "completions", "--install-completion"), _COMPLETION),
     **dict.fromkeys(("--json", "--format"), _JSON),
     **dict.fromkeys(("-V", "version"), _VERSION),
     "--yaml": "`reconciler import` writes YAML; everything else is text or `-o json`.",

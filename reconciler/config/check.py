@@ -1,4 +1,4 @@
-"""Whether a document keeps to its table of fields, and what is wrong where it does not.
+"""Check whether a document fits its table of fields, and say what is wrong if it does not.
 
 In: a document, and the table of its kind of file (:mod:`reconciler.core.tables`). Out: a diagnostic for each problem,
 and what can't be used. jsonschema-rs decides. jsonschema, which is far slower, says what is wrong with the parts that

@@ -12,7 +12,7 @@ import os
 import stat
 from errno import EINVAL, EISDIR
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from reconciler.config.document import error
 from reconciler.core.text import harmless
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from reconciler.core.codec import SavedFormat
     from reconciler.core.diagnostics import Diagnostic
+
+T = TypeVar("T")
 
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 STDIN: Final = "-"
@@ -84,8 +86,9 @@ def _names(sources: Sequence[str], cwd: Path, diagnostics: list[Diagnostic]) -> 
             continue
         try:
             matches = _matches(source, cwd)
-        except (OSError, ValueError):  # ValueError: a NUL in the name
-            matches = []
+        except OSError as failure:
+            diagnostics.append(error(None, f"{harmless(source)} can't be read: {failure.strerror or failure}"))
+            continue
         if not matches:
             diagnostics.append(error(None, f"{harmless(source)} matches no file", "check the path given with -f"))
         for match in matches:
@@ -96,7 +99,14 @@ def _names(sources: Sequence[str], cwd: Path, diagnostics: list[Diagnostic]) -> 
 
 
 def _matches(source: str, cwd: Path) -> list[str]:
-    if (cwd / source).exists():
+    """Return the paths that an argument names. Raises :class:`OSError` where that can't be known."""
+    try:
+        os.stat(cwd / source)  # noqa: PTH116 - Path.exists tells no folder that may not be entered from one that is empty
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except ValueError:  # a NUL in the name
+        return []
+    else:
         return [source]
     if not any(mark in source for mark in "*?["):
         return []
@@ -110,6 +120,8 @@ def _below(directory: str, cwd: Path, diagnostics: list[Diagnostic]) -> Iterator
     found = 0
 
     def unreadable(failure: OSError) -> None:
+        nonlocal found
+        found += 1  # what is in there is not known, so it does not hold nothing
         shown = harmless(str(failure.filename), longest=_LONGEST_NAME)
         diagnostics.append(error(None, f"{shown} can't be read: {failure.strerror or failure}"))
 
@@ -142,13 +154,17 @@ def read_file(path: Path, *, most: int) -> bytes:
         return file.read(most)
 
 
-def read_saved(file: str, form: SavedFormat) -> bytes:
-    """Return the content of a saved file, at most one byte more than its kind may have. Raises the kind's error."""
+def load_saved(file: str, form: SavedFormat, parse: Callable[[bytes], T]) -> T:
+    """Return what ``parse`` makes of a file of this kind. Raises the error of the kind, which names the file."""
     try:
-        return read_file(Path(file), most=form.largest + 1)
+        content = read_file(Path(file), most=form.largest + 1)
     except (OSError, ValueError) as failure:  # ValueError: a name that no system knows
         why = getattr(failure, "strerror", None) or failure
         raise form.error(f"can't read {form.what} {file}: {why}", f"Make one with `{form.command}`.") from failure
+    try:
+        return parse(content)
+    except form.error as failure:
+        raise form.error(f"{file}: {failure.summary}", failure.detail) from failure
 
 
 def _require_regular(mode: int) -> None:

@@ -160,7 +160,7 @@ def _end_of_section(document: Document, name: str, lines: Sequence[str], last: i
     node = root[name]
     if not isinstance(node, Node) or not node or document.key_span(node, 0).line == document.line_of(root, index):
         repair = f"Write `{name}:` with one indented key a line, or import to a file of its own with --out."
-        raise ReconcilerError(f"nothing can be added to the section `{name}` where it is written in braces", repair)
+        raise ReconcilerError(f"the section `{name}` is written in braces, so nothing can be added to it", repair)
     starts = sorted(document.line_of(root, number) - 1 for number in range(len(root)))
     begins = document.line_of(root, index) - 1
     end = min([start for start in starts if start > begins], default=last)

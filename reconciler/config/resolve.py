@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
 from reconciler.config.check import Suggestions
 from reconciler.config.document import Document, Node, error
 from reconciler.config.merge import Layer, Sections, decode, gather, needs_gathering, spans_of, twice
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.fields import PAIRS, PORTFOLIO_FIELDS, unfit
 from reconciler.core.forms import AUTO, auto_offset
-from reconciler.core.model import ApiVersion, Desired, Origin, PortfolioId
+from reconciler.core.model import ApiVersion, Desired, Layered, Origin, PortfolioId
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
@@ -58,6 +60,9 @@ class Resolution:
         self._below: dict[str, dict[str, Any]] = {NO_GROUP: dict(sections.defaults.values)}
         for name, group in sections.groups.items():
             self._below[name] = {**sections.defaults.values, **group.values}
+        shared = _schedule_of(sections.defaults)
+        self._schedules = {name: _schedule_of(group) or shared for name, group in sections.groups.items()}
+        self._schedules[NO_GROUP] = shared
         self._gathers = any(map(needs_gathering, self._below.values()))
         for layer in (sections.defaults, *sections.groups.values()):
             for field, complaint in self._complaints(layer.values):
@@ -82,6 +87,8 @@ class Resolution:
             path = ("portfolios", name)
             broken = path in document.broken or not isinstance(entry, Node)
             values = self._resolve(document, entry, path, sound=not broken) if isinstance(entry, Node) else {}
+            if values.get("interval_ms") is not None and isinstance(entry, Node) and "interval" not in entry:
+                origin = replace(origin, schedule=self._schedules.get(values.get("group") or NO_GROUP))
             if broken:
                 self._broken[name] = origin
             else:
@@ -216,6 +223,12 @@ class Resolution:
                 return
             self._said.add(said)
         self.diagnostics.append(diagnostic)
+
+
+def _schedule_of(layer: Layer) -> Layered | None:
+    """Return where a layer declares an interval, ``None`` where it declares none."""
+    span = layer.spans.get("interval")
+    return Layered(layer.label, span.file, span.line) if span is not None else None
 
 
 def _diagnostic(field: FieldSpec, complaint: Complaint, address: str, span: SourceSpan) -> Diagnostic:

@@ -40,6 +40,7 @@ MAX_LISTING: Final = 64 * 1024 * 1024
 
 _BAD_REVISION: Final = re.compile(r"^-|^$|[\x00-\x1f\x7f]")
 """Matches what git would take for an option, or what can't be passed to it at all."""
+_NO_COMMIT: Final = re.compile(r"0{40}(?:0{24})?")
 _COMMIT: Final = re.compile(rb"[0-9a-f]{40}([0-9a-f]{24})?\n?")
 _GLOB: Final = re.compile(r"[*?\[]")
 _FILE: Final = ("100644", "100755", "100664")
@@ -108,11 +109,23 @@ def load_revision(
             raise ConfigInvalid(shown, revision=base.shown) from invalid
 
 
+_SAFE: Final = (
+    "Check out in the same job and container, by actions/checkout with `set-safe-directory: true`, its default; "
+    "or name the path of the checkout in git's setting `safe.directory`."
+)
+
+
 def _open(revision: str, git: Git) -> _Repository:
     if _BAD_REVISION.search(revision):
         shown = harmless(revision, longest=80)
         raise UsageError(f"{shown!r} is not a Git revision", "Name a branch, a tag or a commit, such as origin/main.")
+    if revision.endswith("/") or _NO_COMMIT.fullmatch(revision):
+        shown = harmless(revision, longest=80)
+        told = "`github.base_ref` is empty outside of pull requests, and a new branch has a commit of zeros before it"
+        raise UsageError(f"the base {shown!r} names no commit", f"In GitHub Actions {told}: name a branch or a commit.")
     found = git.run("rev-parse", "--show-toplevel", "--show-prefix")
+    if "dubious ownership" in found.said:
+        raise UsageError("git does not open a checkout that belongs to another user", _SAFE)
     if found.code:
         raise UsageError("the base needs a Git repository", f"git says: {found.said}")
     top, _, prefix = found.output.decode(errors="surrogateescape").partition("\n")

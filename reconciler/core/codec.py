@@ -191,7 +191,7 @@ def _each_key_once(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
 
 
 def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 _Moments = dict[str, "_Moments | None"]

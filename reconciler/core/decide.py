@@ -176,7 +176,7 @@ class _Case(Struct, frozen=True):
         if self.live.status is Status.UNREADABLE:
             return self._block(*_read_failed(failure))
         # In the service's words, but without the ids of the request: the same fleet gives the same plan.
-        said = f" (Glider says: {failure.summary})" if failure is not None else ""
+        said = f" ({failure.summary})" if failure is not None else ""
         repair = failure.detail if failure is not None else ""
         absent = f"{self.desired.api} has no such portfolio, or the key may not see it{said}"
         return self._block(BlockReason.NOT_FOUND, f"{absent}; {repair or 'check the id'}")

@@ -358,7 +358,7 @@ def check_clock(asking: Asking) -> Check:
         return skipped(check, "no answer carries its time")
     _, off_ms = min(dated, key=lambda pair: pair[0])  # the quickest answer spent the least time on its way
     if abs(off_ms) <= SKEWED_MS:
-        return ok(check, "agrees with the service's to some seconds")
+        return ok(check, "differs from the service's by a few seconds at most")
     way = "ahead of" if off_ms > 0 else "behind"
     return warn(check, f"{abs(off_ms) / 1000:.0f} s {way} the service's", "let the machine set its clock by NTP")
 

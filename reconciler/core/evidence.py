@@ -153,7 +153,7 @@ def schedule_to_send(desired: Desired, live: Live, record: Record | None) -> Wan
 
     The call replaces interval *and* offset, and needs the interval (API facts §1.1, V1.5). So a declared offset
     without an interval borrows the known live one, and an offset that is not managed is sent along unchanged where
-    it is known and still fits; where it does not, the reviewer is told that it falls back to 0.
+    it is known and still fits; if it does not, the plan says that it falls back to 0.
     """
     live_interval = known_interval(live, record).value
     interval_ms = desired.interval_ms if desired.interval_ms is not None else live_interval

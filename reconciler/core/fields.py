@@ -185,14 +185,14 @@ _COSTS: Final = FieldTable(
         FieldSpec(
             name="per_rebalance_usd",
             kind=_AMOUNT,
-            about="What one run costs, on the average. Glider publishes no price, so nothing is assumed without it.",
+            about="What one run costs, on average. Glider publishes no price, so nothing is assumed without it.",
             examples=[0.35, 30],
             repair=_AMOUNT_REPAIR,
         ),
         FieldSpec(
             name="warn_above_usd_month",
             kind=_AMOUNT,
-            about="What the runs of one portfolio may cost in 30 days before `short-interval` warns; without it 30.",
+            about="What the runs of one portfolio may cost in 30 days before `short-interval` warns; by default 30.",
             examples=[0.35, 30],
             repair=_AMOUNT_REPAIR,
         ),
@@ -201,7 +201,7 @@ _COSTS: Final = FieldTable(
 
 SILENCE_FIELDS: Final = FieldTable(
     name="silence",
-    about="Rules of advice that are not to be reported, each with a reason. A nearer layer wins rule by rule.",
+    about="Rules of advice to silence, each with a reason. A nearer layer wins rule by rule.",
     repair="indent rules with their reasons under it, such as `short-interval: Hedges must follow hourly`",
     examples=[{"short-interval": "Hedges must follow hourly"}],
     fields=tuple(
@@ -220,7 +220,7 @@ SILENCE_FIELDS: Final = FieldTable(
 
 PORTFOLIO_FIELDS: Final = FieldTable(
     name="portfolio",
-    about="What one portfolio shall be. A field that no layer sets is not managed.",
+    about="One portfolio as it should be. A field that no layer sets is not managed.",
     repair="indent its fields under it, at least `state: active` or `state: paused`",
     examples=[{"name": "Growth index", "state": "active", "interval": "48h"}],
     required=("state",),
@@ -240,8 +240,8 @@ PORTFOLIO_FIELDS: Final = FieldTable(
         FieldSpec(
             name="state",
             kind=word_form("a state", RunState, near=False),  # `inactive` is near to `active`, and means the opposite
-            about="What the automation shall do. Required for each portfolio, without a default: nothing is resumed "
-            "because a line is missing.",
+            about="Whether the portfolio's automation should run. Required for each portfolio and without a default, "
+            "so that nothing is resumed because a line is missing.",
             examples=["active", "paused"],
             repair="write `active` or `paused`",
             words=("status",),
@@ -249,7 +249,7 @@ PORTFOLIO_FIELDS: Final = FieldTable(
         FieldSpec(
             name="api",
             kind=word_form("a version of the API", ApiVersion, guess=_version_word, near=False),
-            about="The API that Glider manages the portfolio by; without it: `v1`. On `v2` the cadence belongs to the "
+            about="Which of Glider's APIs manages the portfolio; by default `v1`. On `v2` the cadence belongs to the "
             "strategy, so `interval`, `offset` and `run_on_start` are not used.",
             examples=["v1", "v2"],
             repair="write `v1` or `v2`",
@@ -259,8 +259,8 @@ PORTFOLIO_FIELDS: Final = FieldTable(
         FieldSpec(
             name="strategy",
             kind=id_form("a strategy id"),
-            about="The id of the strategy that a v2 portfolio is enrolled in. It is compared, never sent: another one "
-            "live is drift. Without it any strategy is fine.",
+            about="The id of the strategy that a v2 portfolio is enrolled in. It is compared, never sent: if Glider "
+            "shows another one, that is drift. Without it any strategy is fine.",
             examples=["01JWZEE2MF30KVRMRX53N88VA4"],
             repair="copy the strategy's id from Glider, in quotes where it looks like a number",
             words=("strategyid",),
@@ -311,7 +311,8 @@ PORTFOLIO_FIELDS: Final = FieldTable(
         FieldSpec(
             name="reason",
             kind=label_form(without=MARK_NAME, why="the beginning of the mark that our own pauses carry"),
-            about="Why; sent with pause and resume and kept by Glider. One line of up to 200 characters.",
+            about="Why it is paused or runs again; sent with pause and resume, and kept by Glider. One line of up to "
+            "200 characters.",
             examples=["Liquidity event"],
             repair="write one line of text; quote it if it looks like a number",
             words=("comment", "note"),
@@ -349,7 +350,7 @@ PORTFOLIO_FIELDS: Final = FieldTable(
         FieldSpec(
             name="run_on_start",
             kind=FLAG,
-            about="Whether a start also runs a rebalance at once. Without it: no.",
+            about="Whether a start also runs a rebalance at once; by default it does not.",
             examples=[False],
             repair="write `true` or `false`",
             words=("runrebalanceimmediately",),
@@ -363,7 +364,7 @@ PORTFOLIO_FIELDS: Final = FieldTable(
         FieldSpec(
             name="owner",
             kind=label_form(),
-            about="Who to ask, for people; never sent. One line of up to 200 characters.",
+            about="Whom to ask about it; for people, never sent. One line of up to 200 characters.",
             examples=["treasury@example.com"],
             repair="write one line of text; quote it if it looks like a number",
             layered=True,
@@ -412,7 +413,7 @@ LAYER_FIELDS: Final = FieldTable(
 
 STRATEGY_FIELDS: Final = FieldTable(
     name="strategy",
-    about="What one strategy shall be.",
+    about="One strategy as it should be.",
     repair="indent its fields under it, at least `schedule: daily`",
     examples=[{"name": "Momentum", "schedule": "daily"}],
     required=("schedule",),
@@ -472,8 +473,8 @@ GUARDS_FIELDS: Final = FieldTable(
 
 EXPECT_FIELDS: Final = FieldTable(
     name="expect",
-    about="Whom the files expect at the other end. It is compared and never used to connect: another one is an error "
-    "before anything is read or written.",
+    about="The service and account that the files expect. They are compared and never used to connect; a different one"
+    " is an error before anything is read or written.",
     repair="indent `url` and `account` under it, or one of them",
     examples=[{"url": "https://api.glider.fi", "account": "Acme EU"}],
     fields=(
@@ -508,8 +509,8 @@ def _to_be_compared(field: FieldSpec) -> str:
 
 SERVICE_FIELDS: Final = FieldTable(
     name="service",
-    about="How to speak to the service, and which one the files expect. Where it is comes from the environment or a "
-    "flag only.",
+    about="How to call the service, and which one the files expect. Its address comes from the environment or a flag "
+    "only.",
     repair="write `service:` with an indented `paths: auto` or `expect:`",
     examples=[{"paths": "auto"}],
     strays={word: _to_be_compared(field) for field in EXPECT_FIELDS.fields for word in (field.name, *field.words)},

@@ -143,19 +143,22 @@ def select_strategies(
 
 
 def require_among(option: str, wanted: Iterable[str], known: Collection[str], those: str) -> None:
-    """Raise :class:`UsageError` for a name given with ``option`` that is not known, with the nearest one that is.
+    """Raise :class:`UsageError` for an unknown name given with ``option``, and suggest the nearest known one.
 
-    ``those`` says what it is not, as in ``declared`` or ``among the selected portfolios``.
+    ``those`` completes "is not", as in ``declared`` or ``among the selected portfolios``.
     """
     if unknown := [name for name in wanted if name not in known]:
         more = f", one of {len(unknown)} that are not" if len(unknown) > 1 else ""
-        raise UsageError(f"{option} {unknown[0]!r} is not {those}{more}", _nearest(unknown[0], known, "These are"))
+        parts = unknown[0].split(",")
+        each = "Give each by itself: " + " ".join(f"{option} {part}" for part in parts)
+        hint = each if all(part in known for part in parts) else _nearest(unknown[0], known, "These are")
+        raise UsageError(f"{option} {unknown[0]!r} is not {those}{more}", hint)
 
 
 def require_fit(option: str, term: Term, fleet: Collection[Desired], those: str = "portfolio") -> None:
     """Raise :class:`UsageError` for a condition given with ``option`` that fits none of ``those``.
 
-    Negated it was meant to leave some out, so it must fit some, too.
+    A negated condition is checked in the same way: it was meant to leave some out, so there must be some.
     """
     if any(term.fits(one) for one in fleet):
         return
@@ -175,14 +178,19 @@ def require_fit(option: str, term: Term, fleet: Collection[Desired], those: str 
     raise UsageError(f"{option} {term}: {problem}", there)
 
 
-def _nearest(name: str, known: Collection[str], title: str) -> str:
-    """Return the nearest known name as a question, or where none is near, the first of them below a title."""
+def guess(name: str, known: Collection[str]) -> str:
+    """Return the nearest known name as a question, ``""`` if none is near."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1)
+    return f"Did you mean {near[0]!r}?" if near else ""
+
+
+def _nearest(name: str, known: Collection[str], title: str) -> str:
+    """Return the nearest known name as a question, or where none is near, the first of them below a title."""
     more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
-    listed = f"{title}: {', '.join(sorted(known)[:_MOST_LISTED])}{more}."
-    return f"Did you mean {near[0]!r}?" if near else listed if known else ""
+    listed = f"{title}: {', '.join(sorted(known)[:_MOST_LISTED])}{more}." if known else ""
+    return guess(name, known) or listed
 
 
 _MOST_LISTED: Final = 8

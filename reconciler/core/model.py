@@ -151,11 +151,26 @@ class Silence(Struct, frozen=True):
     span: SourceSpan
 
 
-class Origin(Struct, frozen=True):
-    """Where a portfolio or strategy is declared; the line counts from 1."""
+class Layered(Struct, frozen=True):
+    """A line in ``defaults`` or a group (``layer``) that holds for all portfolios below; it counts from 1."""
+
+    layer: str
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.layer}, {self.file}:{self.line}"
+
+
+class Origin(Struct, frozen=True, omit_defaults=True):
+    """Where a portfolio or strategy is declared; the line counts from 1.
+
+    ``schedule`` is where its interval stands, where that is not declared there, too.
+    """
 
     file: str
     line: int
+    schedule: Layered | None = None
 
 
 class AtStart(Struct, frozen=True, kw_only=True):

@@ -48,7 +48,7 @@ class Field(StrEnum):
 class FieldChange(Struct, frozen=True, kw_only=True):
     """One managed field: both sides (a word, or milliseconds), the verdict, and how live is known.
 
-    ``live`` is ``None`` where it is not known. ``overruled`` is a recorded value that newer evidence contradicts.
+    ``live`` is ``None`` if it is not known. ``overruled`` is a recorded value that newer evidence contradicts.
     """
 
     field: Field

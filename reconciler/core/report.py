@@ -67,9 +67,9 @@ class Write(Struct, frozen=True, kw_only=True):
 
 
 class RunOrigin(Struct, frozen=True, kw_only=True):
-    """Where a run came from, as CI tells it: who set it off, for which commit and pull request, and CI's own run of it.
+    """Where a run came from, as CI tells it: who started it, for which commit and pull request, and in which run of CI.
 
-    ``None`` for whatever CI does not tell, and for all of it elsewhere.
+    ``None`` for whatever CI does not tell; outside CI, all are ``None``.
     """
 
     who: str | None = None
@@ -79,7 +79,7 @@ class RunOrigin(Struct, frozen=True, kw_only=True):
 
 
 NOWHERE: Final = RunOrigin()
-"""Where a run comes from of which nothing is told."""
+"""The origin of a run about which CI tells nothing."""
 
 
 class Run(RunOrigin, frozen=True, kw_only=True):
@@ -225,13 +225,10 @@ class FailOn(StrEnum):
     BLOCKED = "blocked", "portfolios are blocked"
     GUARD = "guard", "the plan is over a guard"
     OVERDUE = "overdue", "active portfolios did not run when they were due"
-    FAILED_REBALANCE = "failed-rebalance", "portfolios failed to rebalance, and no later run has completed"
 
 
 def conditions_met(plan: Plan, asked: Iterable[FailOn], *, looked_for_drift: bool) -> tuple[FailOn, ...]:
-    """Return those of the given conditions that a plan meets, in the order of :class:`FailOn`.
-
-    No plan meets ``ERROR`` and ``FAILED_REBALANCE``: how a command ended is not its matter, nor what ran before.
+    """Return those of the given conditions that a plan meets, in the order of :class:`FailOn`; never ``ERROR``.
 
     ``looked_for_drift`` says that every difference counts as drift (the command ``drift``). In any other plan, drift is
     a change with the cause ``drift``, which needs a base to compare with, and every portfolio that follows another
@@ -244,12 +241,12 @@ def conditions_met(plan: Plan, asked: Iterable[FailOn], *, looked_for_drift: boo
 def _met(plan: Plan, condition: FailOn, looked_for_drift: bool) -> bool:
     causes = [change.cause for change in plan.changes]
     match condition:
-        case FailOn.ERROR | FailOn.FAILED_REBALANCE:
+        case FailOn.ERROR:
             return False
         case FailOn.CHANGES:
             return bool(causes)
         case FailOn.DRIFT if looked_for_drift:
-            return bool(causes or plan.held or plan.moved)
+            return bool(causes or plan.held or plan.moved or plan.overdue)
         case FailOn.DRIFT:
             return bool(plan.moved) or any(cause in (Cause.DRIFT, Cause.BOTH) for cause in causes)
         case FailOn.HELD:

@@ -96,7 +96,7 @@ def parse_duration(value: str | int) -> int:
 
 
 def rough_duration(ms: int) -> str:
-    """Return how long ``ms`` (not negative) is, roughly, for people: ``5m``, ``36h``, ``9d``; it is never rounded up."""
+    """Return how long ``ms`` (not negative) is, roughly and never rounded up: ``5m``, ``36h``, ``9d``."""
     if ms < 2 * HOUR_MS:
         return f"{ms // MINUTE_MS}m"
     return f"{ms // HOUR_MS}h" if ms < 2 * DAY_MS else f"{ms // DAY_MS}d"

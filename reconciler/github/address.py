@@ -1,8 +1,9 @@
-"""Where to post, and as whom: checked before anything is sent anywhere.
+"""Where to post, as whom, and by which hidden line a post is found again: checked before anything is sent anywhere.
 
 In: the texts of ``GITHUB_API_URL``, ``GITHUB_REPOSITORY`` and the token as found, and the proxy variables. Out: the
 same, normalised, or a :class:`GitHubError` that says what to write instead. No message holds a part of the token, nor
-of a proxy, which may have a password in it.
+of a proxy, which may have a password in it. And :class:`Mark`, which says of two posts whose they are and which run
+wrote later.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from reconciler.core.errors import GitHubError
 from reconciler.core.text import harmless
@@ -22,6 +25,71 @@ _PATH: Final = re.compile(r"(?:/[A-Za-z0-9_-]+)*", re.ASCII)
 _LOOPBACK: Final = re.compile(r"127(?:\.\d{1,3}){3}|localhost|\[::1\]", re.ASCII)
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}", re.ASCII)
 _TOKEN: Final = re.compile(r"[!-~]+", re.ASCII)
+_MARK: Final = re.compile(
+    r"<!-- glider-reconciler (?P<use>[0-9a-f]{32,64})"
+    r"(?: by=(?P<by>[0-9a-f]*) run=(?P<run>\d{1,18})\.(?P<attempt>\d{1,9}) did=(?P<did>[a-z]*)"
+    r" commit=(?P<commit>[0-9a-f]*) plan=(?P<plan>[0-9a-f]*))? -->",
+    re.ASCII,
+)
+
+
+class Mark(Struct, frozen=True, kw_only=True):
+    """The hidden first line of a post: which use of the action keeps it, and which run wrote it last.
+
+    ``use`` and ``by`` are digests in hexadecimal: of all that a use looks at, and of the job that wrote. ``run`` and
+    ``attempt`` are GitHub's numbers, which count up. ``did`` is the command, ``commit`` what was checked out, and
+    ``plan`` the beginning of the plan's fingerprint, each empty where it is not known. ``earlier`` is the digest that
+    an older version wrote for the same use. With ``alone`` a post of the same job is taken over although that looked at
+    something else: what stands there is about an older commit, and this run came to nothing that could stand beside it.
+
+    Anybody can write such a line: whoever looks for it must look at the post's author, too.
+    """
+
+    use: str
+    by: str = ""
+    run: int = 0
+    attempt: int = 0
+    did: str = ""
+    commit: str = ""
+    plan: str = ""
+    earlier: str = ""
+    alone: bool = False
+
+    def __str__(self) -> str:
+        """Return the line; no name is in it, so none can end it early or pass for another use."""
+        written = f"by={self.by} run={self.run}.{self.attempt} did={self.did} commit={self.commit} plan={self.plan}"
+        return f"<!-- glider-reconciler {self.use} {written} -->"
+
+    def later(self, other: Mark) -> bool:
+        """Whether a later run wrote ``other`` about another commit: then what this one found is out of date."""
+        return (other.run, other.attempt) > (self.run, self.attempt) and other.commit != self.commit
+
+    def frees(self, other: Mark) -> bool:
+        """Whether a post that another job wrote may be written anew: not what this very run wrote, unless it was the
+        plan of what has been applied since."""
+        return (other.run, other.attempt) != (self.run, self.attempt) or (self.did == "apply" and other.did == "plan")
+
+    def related(self, other: Mark) -> bool:
+        """Whether a post of another use is the one that this one goes on from."""
+        applied = self.did == "apply" and self.plan != "" and other.plan == self.plan
+        return applied or other.use == self.earlier or (self.alone and other.by == self.by)
+
+
+def mark_of(text: object) -> Mark | None:
+    """Return the mark that a post begins with, ``None`` where it begins with none."""
+    line = text.lstrip().split("\n", 1)[0].strip() if isinstance(text, str) else ""
+    found = _MARK.fullmatch(line)
+    if found is None:
+        return None
+    return Mark(
+        use=found["use"],
+        by=found["by"] or "",
+        run=int(found["run"] or 0),
+        attempt=int(found["attempt"] or 0),
+        did=found["did"] or "",
+        commit=found["commit"] or "",
+        plan=found["plan"] or "",
+    )
 
 
 def checked_api_url(text: str) -> str:

@@ -1,8 +1,10 @@
-"""One comment of a pull request and one issue, kept up to date: found again by a hidden marker, edited in place.
+"""One comment of a pull request and one issue, kept up to date: found again by a hidden mark, edited in place.
 
-In: text in Markdown, and a marker (a hidden HTML comment of one line) that stands first in it. Out: what was done, with
-the address. A post is ours when its first line is the marker and the token's own account wrote it: a stranger's that
-carries the marker is left alone. The oldest of ours stays; later ones, which two runs at once can leave, go.
+In: text in Markdown, and the :class:`~reconciler.github.address.Mark` that will stand first in it. Out: what was done,
+with the address. A post is ours when it begins with a mark and was written by the token's own account, or by the bot of
+GitHub Actions, as which only a workflow of the repository writes: a stranger's that carries a mark is left alone. Of
+ours, the one of the same use and job is edited; what another job of the same run wrote, or a later run about another
+commit, never is. The oldest stays; later ones, which two runs at once can leave, go.
 """
 
 from __future__ import annotations
@@ -14,14 +16,15 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.core.errors import GitHubError
 from reconciler.core.text import harmless
-from reconciler.github.address import checked_api_url, checked_repository, checked_token
+from reconciler.github.address import Mark, checked_api_url, checked_repository, checked_token, mark_of
 from reconciler.github.wire import Wire, unreadable_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
 __all__ = ["GitHub", "GitHubError", "PostAction", "Posted"]
@@ -31,7 +34,6 @@ LONGEST_BODY: Final = 65_536
 ACTIONS_BOT: Final = "github-actions[bot]"
 """The account behind a job's own token. Such a token gets a 403 when it asks for its account."""
 
-_MARKER: Final = re.compile(r"<!--[^\r\n<>]{1,200}-->")
 _ADDRESS: Final = re.compile(r"https?://[!-~]{1,300}", re.ASCII)
 _COMMENTS: Final = "pull-requests: write"
 _ISSUES: Final = "issues: write"
@@ -44,13 +46,26 @@ class PostAction(StrEnum):
     UPDATED = "updated"
     UNCHANGED = "unchanged"
     CLOSED = "closed"
+    LEFT = "left"
+    """As it is: a later run wrote it, about another commit."""
 
 
 class Posted(Struct, frozen=True):
-    """A post: its address (empty where GitHub names none that can be used) and what was done."""
+    """A post: its address (empty where GitHub names none that can be used) and what was done.
+
+    ``doubt`` is a sentence where somebody else's post may be an earlier one of this token's; else it is empty.
+    """
 
     url: str
     action: PostAction
+    doubt: str = ""
+
+
+class _Found(Struct, frozen=True):
+    """A post of ours as GitHub has it, and its mark."""
+
+    mark: Mark
+    post: Mapping[str, Any]
 
 
 class GitHub:
@@ -79,6 +94,7 @@ class GitHub:
         )
         self._path = f"/repos/{checked_repository(repository)}"
         self._login: str | None = None
+        self._doubt = ""
 
     def __enter__(self) -> Self:
         return self
@@ -88,53 +104,62 @@ class GitHub:
     ) -> None:
         self._wire.close()
 
-    def upsert_comment(self, number: int, *, marker: str, body: str, create: bool = True) -> Posted | None:
+    def upsert_comment(self, number: int, *, mark: Mark, body: str, create: bool = True) -> Posted | None:
         """Make our comment of a pull request say ``body``; nothing is written where it does already.
 
         Without ``create`` only a comment that is there is updated, and ``None`` says that there was none.
         """
-        text = _marked(marker, body)
         path = f"{self._path}/issues/{int(number)}/comments"
+        _marked(mark, body)
 
-        def find() -> list[dict[str, Any]]:
-            return self._comments(path, marker)
+        def find() -> list[_Found]:
+            return self._comments(path)
 
-        found = find()
+        every = find()
+        if left := _written_later(every, mark):
+            return left
+        found = _mine(every, mark)
         if not found and not create:
             return None
-        post, action = self._kept(found, find, path, {"body": text}, _COMMENTS)
+        text = _marked(_carried(mark, found), body)
+        post, action = self._kept(found, lambda: _mine(find(), mark), path, {"body": text}, _COMMENTS)
         if action is not PostAction.CREATED:
             action = self._edit(f"{self._path}/issues/comments/{post['id']}", post, {"body": text}, _COMMENTS)
         for later in found[1:]:
-            self._remove(f"{self._path}/issues/comments/{later['id']}")
-        return Posted(_address(post), action)
+            self._remove(f"{self._path}/issues/comments/{later.post['id']}")
+        return Posted(_address(post), action, self._doubt)
 
-    def upsert_issue(self, *, marker: str, title: str, body: str, label: str | None = None) -> Posted:
+    def upsert_issue(self, *, mark: Mark, title: str, body: str, label: str | None = None) -> Posted:
         """Make our open issue say ``title`` and ``body``; open it with ``label`` where there is none."""
-        wanted = {"title": title, "body": _marked(marker, body)}
-
-        def find() -> list[dict[str, Any]]:
-            return self._issues(marker, label)
-
+        wanted = {"title": title, "body": _marked(mark, body)}
+        every = self._issues(mark, label)
+        if left := _written_later(every, mark):
+            return left
         path = f"{self._path}/issues"
-        found = find()
+        found = _open(every, mark)
         new = {**wanted, "labels": [label]} if label is not None else wanted
-        post, action = self._kept(found, find, path, new, _ISSUES)
+        post, action = self._kept(found, lambda: _open(self._issues(mark, label), mark), path, new, _ISSUES)
         if action is not PostAction.CREATED:
             action = self._edit(f"{path}/{post['number']}", post, wanted, _ISSUES)
         for later in found[1:]:
-            self._close(later, reason="not_planned")
-        return Posted(_address(post), action)
+            self._close(later.post, reason="not_planned")
+        return Posted(_address(post), action, self._doubt)
 
-    def close_issue(self, *, marker: str, body: str, label: str | None = None) -> Posted | None:
-        """Close our open issue, with ``body`` as its last comment; ``None`` where there is none open."""
-        found = self._issues(marker, label)
+    def close_issue(self, *, mark: Mark, body: str, label: str | None = None) -> Posted | None:
+        """Close our open issue, with ``body`` as its last comment; ``None`` where there is none open.
+
+        Its text stays, with the mark of this run: an older one that is run again will not open it anew.
+        """
+        every = self._issues(mark, label)
+        if left := _written_later(every, mark):
+            return left
+        found = [one.post for one in _open(every, mark)]
         if not found:
             return None
-        for (
-            issue
-        ) in found:  # closed before the comment: if that fails, the next run finds no open issue and does not repeat it
-            self._close(issue, reason="completed")
+        # Closed before the comment: if that fails, the next run finds no open issue and does not repeat it.
+        for issue in found:
+            _, _, text = issue["body"].lstrip().partition("\n")
+            self._close(issue, reason="completed", body=_marked(mark, text))
         self._wire.send(
             "POST", f"{self._path}/issues/{found[0]['number']}/comments", {"body": body}, permission=_ISSUES
         )
@@ -142,25 +167,25 @@ class GitHub:
 
     def _kept(
         self,
-        found: list[dict[str, Any]],
-        find: Callable[[], list[dict[str, Any]]],
+        found: Sequence[_Found],
+        find: Callable[[], Sequence[_Found]],
         path: str,
         new: Mapping[str, object],
         permission: str,
-    ) -> tuple[dict[str, Any], PostAction]:
+    ) -> tuple[Mapping[str, Any], PostAction]:
         """Return our post that stays: the oldest there is, or a new one.
 
         A request to create that was cut off may have been carried out, so it is looked for before it is repeated, once.
         """
         if found:
-            return found[0], PostAction.UNCHANGED
+            return found[0].post, PostAction.UNCHANGED
         try:
             answer = self._wire.send("POST", path, new, permission=permission)
         except GitHubError as error:
             if not error.may_have_taken_effect:
                 raise
             if late := find():
-                return late[0], PostAction.CREATED
+                return late[0].post, PostAction.CREATED
             answer = self._wire.send("POST", path, new, permission=permission)
         created = answer.json()
         return (created if isinstance(created, dict) else {}), PostAction.CREATED
@@ -178,70 +203,107 @@ class GitHub:
             if error.status != 404:  # another run has deleted it already
                 raise
 
-    def _close(self, issue: Mapping[str, Any], *, reason: str) -> None:
+    def _close(self, issue: Mapping[str, Any], *, reason: str, **more: str) -> None:
         path = f"{self._path}/issues/{issue['number']}"
-        self._wire.send("PATCH", path, {"state": "closed", "state_reason": reason}, permission=_ISSUES)
+        self._wire.send("PATCH", path, {"state": "closed", "state_reason": reason, **more}, permission=_ISSUES)
 
-    def _comments(self, path: str, marker: str) -> list[dict[str, Any]]:
+    def _comments(self, path: str) -> list[_Found]:
         entries, whole = self._wire.listed(f"{path}?", permission=_COMMENTS)
-        found = self._ours(entries, marker, "id")
+        found = self._ours(entries, "id")
         if not found and not whole:
             raise _too_many("comments")
         return found
 
-    def _issues(self, marker: str, label: str | None) -> list[dict[str, Any]]:
+    def _issues(self, mark: Mark, label: str | None) -> list[_Found]:
         """Return our open issues, oldest first; among those with the label, and only then among all, for a person may
-        have taken it away."""
-        path = f"{self._path}/issues?state=open&sort=created&direction=desc"
+        have taken it away. A run that is repeated looks at closed ones, too: a later one may have closed it."""
+        state = "all" if mark.attempt > 1 else "open"
+        path = f"{self._path}/issues?state={state}&sort=created&direction=desc"
         if label is not None:
             entries, _ = self._wire.listed(f"{path}&labels={quote(label, safe='')}", permission=_ISSUES)
-            if found := self._ours(entries, marker, "number"):
+            found = self._ours(entries, "number")
+            if any(one.mark.use == mark.use for one in found):
                 return found
         entries, whole = self._wire.listed(path, permission=_ISSUES)
-        found = self._ours(entries, marker, "number")
+        found = self._ours(entries, "number")
         if not found and not whole and label is None:
             raise _too_many("open issues")
         return found
 
-    def _ours(self, entries: list[dict[str, Any]], marker: str, key: str) -> list[dict[str, Any]]:
-        """Return the posts of the token's own account that begin with the marker, the oldest (lowest ``key``) first."""
+    def _ours(self, entries: list[dict[str, Any]], key: str) -> list[_Found]:
+        """Return the posts of our own that begin with a mark, the oldest (lowest ``key``) first."""
         marked = [
-            entry
+            _Found(mark, entry)
             for entry in entries
-            if isinstance(body := entry.get("body"), str)
-            and body.lstrip().split("\n", 1)[0].strip() == marker
+            if (mark := mark_of(entry.get("body"))) is not None
             and "pull_request" not in entry
             and type(entry.get(key)) is int
         ]
-        if not marked:
-            return []
-        login = self._own_login().lower()
-        return sorted((entry for entry in marked if _author(entry).lower() == login), key=lambda entry: entry[key])
+        others = {_author(one.post) for one in marked} - {ACTIONS_BOT}
+        ours = {ACTIONS_BOT, self._own_login(others)} if others else {ACTIONS_BOT}
+        return sorted((one for one in marked if _author(one.post) in ours), key=lambda one: one.post[key])
 
-    def _own_login(self) -> str:
-        """Return who the token is; a job's own token is refused (403), and is the bot of GitHub Actions."""
-        if self._login is None:
-            try:
-                user = self._wire.send("GET", "/user").json()
-            except GitHubError as error:
-                if error.status != 403:
-                    raise
-                self._login = ACTIONS_BOT
-            else:
-                login = user.get("login") if isinstance(user, dict) else None
-                if not isinstance(login, str) or not login:
-                    raise unreadable_answer(200)
-                self._login = login
+    def _own_login(self, others: set[str]) -> str:
+        """Return who the token is, in lower case, for there are marks of these other accounts.
+
+        A job's own token is refused (403), and so is a GitHub App's: those are asked for by GraphQL.
+        """
+        if self._login is not None:
+            return self._login
+        try:
+            user = self._wire.send("GET", "/user").json()
+        except GitHubError as error:
+            if error.status != 403:
+                raise
+            user = self._viewer() if any(author.endswith("[bot]") for author in others) else {"login": ACTIONS_BOT}
+        login = user.get("login") if isinstance(user, dict) else None
+        if not isinstance(login, str) or not login:
+            raise unreadable_answer(200)
+        self._login = login.lower()
         return self._login
 
+    def _viewer(self) -> Any:
+        try:
+            answer = self._wire.send("POST", self._wire.graphql, {"query": "{ viewer { login } }"}).json()
+            return answer["data"]["viewer"]
+        except (GitHubError, KeyError, TypeError):
+            self._doubt = (
+                "another bot wrote a post with our mark, and GitHub does not say whether that is the account of "
+                "`github-token`, so it was left alone: pass the job's own token, `${{ github.token }}`"
+            )
+            return {"login": ACTIONS_BOT}
 
-def _marked(marker: str, body: str) -> str:
-    """Return the text with its marker first. Raises :class:`GitHubError` for what GitHub would not take."""
-    if not _MARKER.fullmatch(marker):
-        raise GitHubError(
-            "the marker of a post is not a hidden comment of one line", "This is a bug in glider-reconciler."
-        )
-    text = body if body.split("\n", 1)[0].strip() == marker else f"{marker}\n{body}"
+
+def _mine(found: Sequence[_Found], mark: Mark) -> list[_Found]:
+    """Return the posts that this use keeps, the one that stays first; nothing where it has to make a new one."""
+    same = [one for one in found if one.mark.use == mark.use]
+    if own := [one for one in same if one.mark.by == mark.by]:
+        return own
+    free = [one for one in same or found if mark.frees(one.mark) and (same or mark.related(one.mark))]
+    return free if len(free) == 1 else []
+
+
+def _open(found: Sequence[_Found], mark: Mark) -> list[_Found]:
+    return _mine([one for one in found if one.post.get("state") == "open"], mark)
+
+
+def _written_later(found: Sequence[_Found], mark: Mark) -> Posted | None:
+    """Return our post of this use that says what a later run found, ``None`` where there is none."""
+    later = (one for one in found if one.mark.use == mark.use and mark.later(one.mark))
+    return next((Posted(_address(one.post), PostAction.LEFT) for one in later), None)
+
+
+def _carried(mark: Mark, found: Sequence[_Found]) -> Mark:
+    """Return the mark with the use of the post that it is written to, so that whose post it was finds it again."""
+    kept = next((one.mark for one in found), mark)
+    return mark if kept.use == mark.earlier else replace(mark, use=kept.use)
+
+
+def _marked(mark: Mark, body: str) -> str:
+    """Return the text with its mark first. Raises :class:`GitHubError` for what GitHub would not take."""
+    text = f"{mark}\n{body}"
+    if mark_of(text) is None:
+        raise GitHubError("the mark of a post can't be read again", "This is a bug in glider-reconciler.")
     if len(text) > LONGEST_BODY:
         raise GitHubError(
             f"the text to post has {len(text)} characters, and GitHub takes {LONGEST_BODY}", "Post a shorter one."
@@ -257,7 +319,7 @@ def _settled(text: object) -> str | None:
 def _author(entry: Mapping[str, Any]) -> str:
     user = entry.get("user")
     login = user.get("login") if isinstance(user, dict) else None
-    return login if isinstance(login, str) else ""
+    return login.lower() if isinstance(login, str) else ""
 
 
 def _address(post: Mapping[str, Any]) -> str:

@@ -46,12 +46,27 @@ def github_failure(
     status: int, content: bytes, *, permission: str, limited_s: float | None, secret: str
 ) -> GitHubError:
     """Return the error of an answer that is no success."""
-    summary, repair = _words(status, permission, limited_s)
     said = _message(content).replace(secret, "[token]")
-    told = f"{summary} (HTTP {status}{': ' + harmless(said, longest=160) if said else ''})"
+    told = next((words for word, words in _REFUSALS.items() if word in said.lower()), None) if status == 403 else None
+    summary, repair = told if told and limited_s is None else _words(status, permission, limited_s)
+    summary = f"{summary} (HTTP {status}{': ' + harmless(said, longest=160) if said else ''})"
     # GitHub may limit with a 403. It is told as 429, so that callers don't take it for a missing permission.
     status = 429 if limited_s is not None else status
-    return GitHubError(told, repair, status=status, may_have_taken_effect=status >= 500)
+    return GitHubError(summary, repair, status=status, may_have_taken_effect=status >= 500)
+
+
+_REFUSALS: Final = {
+    "is locked": (
+        "the conversation is locked, and this token may not write in it",
+        "Unlock it on GitHub, or set `comment: false` or `issue: false`.",
+    ),
+    "archived": ("the repository is archived, so nothing can be written there", "Unarchive it on GitHub."),
+    "saml": (
+        "the organization wants the token to be authorized for its single sign-on",
+        "Authorize it in the settings of the token's owner, or pass `${{ github.token }}`.",
+    ),
+}
+"""What a word of GitHub's message means, where the status alone (403) would be read as a missing permission."""
 
 
 def _words(status: int, permission: str, limited_s: float | None) -> tuple[str, str]:

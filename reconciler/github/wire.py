@@ -76,6 +76,8 @@ class Wire:
         transport: object | None = None,
     ) -> None:
         self._base = api_url
+        self.graphql = f"{api_url.removesuffix('/v3')}/graphql"
+        """The address of GitHub's other API; on a server of one's own it does not stand below the first."""
         self._secret = token
         self._sleep = sleep
         made = transport if transport is not None else _connection(api_url, proxy)
@@ -99,12 +101,14 @@ class Wire:
             self._transport.close()
 
     def send(self, method: str, path: str, body: Mapping[str, object] | None = None, *, permission: str = "") -> Answer:
-        """Send a request until it has its outcome; ``path`` begins with a slash and is safe in a URL as it stands.
+        """Send a request until it has its outcome; ``path`` begins with a slash and is safe in a URL as it stands, or
+        it is :attr:`graphql`.
 
         ``permission`` is what a job needs for it, named where GitHub refuses. Raises :class:`GitHubError` for any
         answer but a 2xx.
         """
-        return self._send(method, self._base + path, body, permission)
+        url = path if path == self.graphql else self._base + path
+        return self._send(method, url, body, permission)
 
     def listed(self, path: str, *, permission: str = "") -> tuple[list[dict[str, Any]], bool]:
         """Return the entries of a list, and whether these are all; ``path`` has a query already, or ends in ``?``."""

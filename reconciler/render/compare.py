@@ -58,7 +58,8 @@ def drift_page(plan: Plan) -> Page:
     # What is overdue is rare, and scripts look for the counts that have always been there.
     told = [(word, found[part]) for part, word in enumerate(Finding) if word is not Finding.OVERDUE or found[part]]
     counts = ", ".join(f"{count} {word}" for word, count in told)
-    elsewhere = {one.id for one in (*plan.changes, *plan.held, *plan.moved, *plan.blocked)}
+    entries: tuple[PlanEntry, ...] = (*plan.changes, *plan.held, *plan.moved, *plan.blocked)
+    elsewhere = {one.id for one in entries}
     unlike = sum(overdue.id not in elsewhere for overdue in plan.overdue)
     counts = f"{counts}. {plan.no_op - unlike + plan.strategies_no_op} as declared"
     columns = (Column("Finding"), Column("Portfolio"), NAME, Column("Difference"))

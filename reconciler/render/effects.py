@@ -18,19 +18,19 @@ from reconciler.core.forms import AUTO
 from reconciler.core.model import Cadence, PausedBy, Provenance, RunState, Status, Verb, Verdict, strategy_of
 from reconciler.core.plan import Cause, Change, ChangeReason, Field, FieldChange, Held, JournalState, Plan, Risk
 from reconciler.core.text import format_duration, harmless, plural, rough_duration
-from reconciler.render.page import UNVERIFIED, moment
+from reconciler.render.page import UNVERIFIED, Group, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from reconciler.core.model import Address, ApiVersion
     from reconciler.core.plan import Blocked, Moved, Overdue, StrategyName
 
-CAUSES: Final[Mapping[Cause, str]] = {
-    Cause.BRANCH: "This branch",
-    Cause.BOTH: "This branch, where live differs from the base, too",
-    Cause.DRIFT: "Drift: live moved, the files did not",
-    Cause.PENDING: "Pending: in the base, and not known to have been applied",
+CAUSES: Final[Mapping[Cause, Group]] = {
+    Cause.BRANCH: Group("This branch", "this branch"),
+    Cause.BOTH: Group("This branch, where live differs from the base, too", "this branch and drift"),
+    Cause.DRIFT: Group("Drift: live moved, the files did not", "drift"),
+    Cause.PENDING: Group("Pending: in the base, and not known to have been applied", "pending"),
 }
 """The headline of each cause, in the order of display: first what a reviewer of the branch has to approve."""
 
@@ -111,14 +111,6 @@ def _rate_of_all(change: Change) -> str:
     before = runs_a_day(change, change.before.cadence)
     about = "about " if Cadence.MONTHLY in (change.before.cadence, change.after.cadence) else ""
     return f"{about}{f'{number(before)} → ' if before is not None else ''}{number(after)} runs a day"
-
-
-def by_cause(changes: Sequence[Change]) -> list[tuple[str, list[Change]]]:
-    """Group the changes by the headline of their cause. Without a base, all are one group without a headline."""
-    if all(change.cause is None for change in changes):
-        return [("", list(changes))]
-    groups = [(title, [change for change in changes if change.cause is cause]) for cause, title in CAUSES.items()]
-    return [*((title, group) for title, group in groups if group)]
 
 
 def held_effect(held: Held) -> Phrase:

@@ -8,9 +8,9 @@ one, on both streams. Knows neither GitHub's API nor where the runner's files ar
 from __future__ import annotations
 
 import re
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.core.errors import ExitReason, GuardRefused
@@ -18,17 +18,17 @@ from reconciler.core.text import harmless, plural
 from reconciler.render.annotations import Annotation, Level, remarks
 from reconciler.render.compare import comparison_page, drift_page
 from reconciler.render.markdown import markdown
-from reconciler.render.page import Heading, Notes, Page, Tone, code, reworded
+from reconciler.render.page import At, Heading, Lines, Notes, Page, Span, Tone, code, reworded
 from reconciler.render.plan import plan_page, report_page
 from reconciler.render.problems import diagnostics_page, error_block
 from reconciler.render.status import status_page
 from reconciler.render.terminal import PLAIN, safe, terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from reconciler.render.ending import Ending, Found
-    from reconciler.render.page import Block, Cell
+    from reconciler.render.page import Block, Cell, Piece
 
 COMMENT_LIMIT: Final = 60_000
 """Bytes of a comment. GitHub takes 65,536 characters."""
@@ -40,6 +40,9 @@ LONGEST_MESSAGE: Final = 1000
 
 _TOKEN: Final = re.compile(r"[0-9A-Za-z]{16,}", re.ASCII)
 _NUMBERS: Final = re.compile(r"#(?=#)")
+_NOT_PLANNED: Final = (
+    "This commit could not be planned, so what it would change is not known. A plan of an earlier one is out of date."
+)
 _OUTPUT: Final = re.compile(r"[a-z][a-z0-9-]*", re.ASCII)
 _COMMANDS: Final = frozenset({"validate", "plan", "apply", "drift", "status"})
 _WORDS: Final[Mapping[ExitReason, str]] = {
@@ -144,51 +147,73 @@ def _step(command: str, words: list[str]) -> str:
     return f"`{command}`{told}" if all(inputs) else ""
 
 
-def comment_marker(workflow: str, environment: str) -> str:
-    """Return the hidden first line by which the comment of one workflow and environment is found again.
+class ActionRun(Struct, frozen=True, kw_only=True):
+    """What a page says of the run that made it. ``at_ms`` is the time, in UTC epoch milliseconds.
 
-    It holds a digest instead of the names, so no name can end the HTML comment early or pass for another pair.
-    Anybody can write such a line: whoever looks for it must look at the comment's author, too.
+    ``looks_at`` are words for the part of the repository that this use of the action is about, empty for the whole.
+    ``commit`` is what was checked out, and ``merged`` the head of the pull request where that is a merge of it.
+    ``home`` is the address of the repository, ``url`` that of the run, whose ``number`` people see. What is empty is
+    not known.
     """
-    pair = f"{len(workflow)}:{workflow}{environment}"
-    return f"<!-- glider-reconciler {sha256(pair.encode(errors='surrogatepass')).hexdigest()} -->"
+
+    at_ms: int
+    looks_at: str = ""
+    commit: str = ""
+    merged: str = ""
+    home: str = ""
+    number: str = ""
+    url: str = ""
 
 
-def comment_body(
-    ending: Ending, *, marker: str, commit: str, environment: str = "", limit_bytes: int = COMMENT_LIMIT
-) -> str:
-    """Return the comment: the marker, the verdict, the commit and the fingerprint it is about, and the whole of it."""
-    page = _page(ending, environment=environment, commit=commit)
-    return f"{marker}\n{markdown(page, limit_bytes=limit_bytes - len(marker) - 1)}"
+def comment_body(ending: Ending, *, run: ActionRun, limit_bytes: int = COMMENT_LIMIT) -> str:
+    """Return the comment: verdict, what it is about (time, commit, run, fingerprint), and the whole of it."""
+    return markdown(_page(ending, run), limit_bytes=limit_bytes)
 
 
-def summary(ending: Ending, *, limit_bytes: int = SUMMARY_LIMIT) -> str:
+def summary(ending: Ending, *, run: ActionRun | None = None, limit_bytes: int = SUMMARY_LIMIT) -> str:
     """Return the summary of a step: what the comment shows, with more room."""
-    return markdown(_page(ending), limit_bytes=limit_bytes)
+    return markdown(_page(ending, run), limit_bytes=limit_bytes)
 
 
-def _page(ending: Ending, *, environment: str = "", commit: str = "") -> Page:
+def _page(ending: Ending, run: ActionRun | None) -> Page:
     """Return verdict, what it is about, the error, problems, results or plan, and remarks."""
     found = ending.found
     files = diagnostics_page(found.problems, portfolios=found.portfolios)
     main = _of_command(found) or files
     command = found.command.capitalize() if found.command in _COMMANDS else "Action"
-    pins: list[Cell] = [("commit ", code(commit))] if commit else []
+    pins: list[Cell] = [*_pins(run)] if run is not None else []
     pins += [("fingerprint ", code(found.fingerprint))] if found.fingerprint else []
     blocks: list[Block] = [error_block(found.error)] if found.error is not None else []
+    if run is not None and found.command == "plan" and found.plan is None:
+        blocks.append(Lines((_NOT_PLANNED,)))
     if found.uncovered is not None:
         difference = comparison_page(found.uncovered).blocks
-        blocks += [Heading("What would run, compared with what was approved"), *difference]
+        blocks += [Heading("What would run, compared with what was approved"), *difference, Heading("All of it")]
     blocks += [*files.blocks, *(main.blocks if main is not files else ()), Notes(found.notes)]
     page = Page(
-        title=f"{command} ({environment[:100]})" if environment else command,
+        title=f"{command} ({run.looks_at})" if run is not None and run.looks_at else command,
         tone=main.tone if ending.reason in (ExitReason.OK, ExitReason.CHANGES) else Tone.BAD,
         verdict=_verdict(ending, main),
+        notice=main.notice,
         about=main.about,
         pins=lambda: pins,
         blocks=tuple(blocks),
     )
     return reworded(page, as_inputs)
+
+
+def _pins(run: ActionRun) -> Iterator[Cell]:
+    """Yield when, of which commit and by which run; a commit and a run lead to their own page."""
+    yield At(run.at_ms)
+    if run.commit:
+        merge: tuple[Piece, ...] = (", which merges ", _commit(run, run.merged)) if run.merged else ()
+        yield "commit ", _commit(run, run.commit), *merge
+    if run.number:
+        yield "run ", Span(run.number, url=run.url)
+
+
+def _commit(run: ActionRun, sha: str) -> Span:
+    return Span(sha[:12], code=True, url=f"{run.home}/commit/{sha}" if run.home else "")
 
 
 def _of_command(found: Found) -> Page | None:

@@ -13,12 +13,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.core.diagnostics import Severity
 from reconciler.core.text import harmless
 from reconciler.render.page import (
     Alone,
     At,
+    Column,
     Counts,
     Facts,
     Heading,
@@ -61,6 +63,7 @@ _LIVE: Final = re.compile(
 _COMMIT: Final = re.compile(r"[0-9A-Fa-f]{7}")
 _REFERENCE: Final = re.compile(r"(?<=[A-Za-z]-)(?=\d)")
 _PLAIN: Final = re.compile(r"[0-9A-Za-z_./:-]{1,200}", re.ASCII)
+_LINK: Final = re.compile(r"https?://[0-9A-Za-z_./:-]{1,400}", re.ASCII)
 _TICKS: Final = re.compile(r"`+")
 
 
@@ -190,33 +193,46 @@ def _tables(block: Rows) -> Iterator[str | _Table]:
     """Yield the tables of each part that has rows: the open rows, and then the others behind a click."""
     if block.caption:
         yield _begun(block.caption)
-    rows = sorted(folded(block), key=lambda row: (row.part, row.gravity))
+    rows = sorted(folded(block, named=0), key=lambda row: (row.part, row.gravity))
     for number, found in groupby(rows, key=lambda row: row.part):
-        yield from _part(block, block.parts[number], list(found))
+        yield from _part(*_told_apart(block, list(found)), part=block.parts[number])
 
 
-def _part(block: Rows, part: Part, rows: list[Row]) -> Iterator[_Table]:
+def _told_apart(block: Rows, rows: list[Row]) -> tuple[Rows, list[Row]]:
+    """Return the table and its rows with a column for the group, where the groups of these rows have words."""
+    if not any(block.groups and block.groups[row.group].word for row in rows):
+        return block, rows
+
+    def told(row: Row) -> Row:
+        members = tuple(map(told, row.members))
+        return replace(row, cells=(block.groups[row.group].word, *row.cells), members=members)
+
+    return replace(block, columns=(Column(block.grouped), *block.columns)), list(map(told, rows))
+
+
+def _part(block: Rows, rows: list[Row], *, part: Part) -> Iterator[_Table]:
     """Yield the first rows of a part; behind a click the others, and the members of folded rows one by one."""
     opened = len(rows) if part.opened is None else part.opened
     first, rest = rows[:opened], rows[opened:]
     closed = [*(one for row in first for one in row.members), *(one for row in rest for one in row.members or (row,))]
     counted = tuple(len(row.members) or 1 for row in first)
     if first:
-        places = tuple(place for place, row in enumerate(first) if row.members)
+        columns = _columns(block, first)
         yield _Table(
             title=part.title,
-            head=_head(block),
-            lines=(_line(block, row) for row in first),
+            head=_head(block, columns),
+            lines=(_line(block, row, columns) for row in first),
             counted=counted,
             total=sum(counted) + sum(len(row.members) or 1 for row in rest),
             rank=part.rank,
-            folded=places,
+            folded=tuple(place for place, row in enumerate(first) if row.members),
         )
     if closed:
+        inside = _columns(block, closed)
         yield _Table(
             title=f"{part.title}, one by one" if first else part.title,
-            head=_head(block),
-            lines=(_line(block, row) for row in closed),
+            head=_head(block, inside),
+            lines=(_line(block, row, inside) for row in closed),
             counted=(1,) * len(closed),
             total=len(closed),
             rank=part.rank + (1 if first else 0),
@@ -224,16 +240,20 @@ def _part(block: Rows, part: Part, rows: list[Row]) -> Iterator[_Table]:
         )
 
 
-def _head(block: Rows) -> tuple[str, ...]:
-    titles = [column.title for column in block.columns[block.parted :]]
+def _columns(block: Rows, rows: Sequence[Row]) -> tuple[int, ...]:
+    """Return the places of the columns to show: those in which there is anything."""
+    places = range(int(block.parted), len(block.columns))
+    return tuple(place for place in places if any(row.cells[place] for row in rows))
+
+
+def _head(block: Rows, places: Sequence[int]) -> tuple[str, ...]:
+    titles = [block.columns[place].title for place in places]
     return f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"
 
 
-def _line(block: Rows, row: Row) -> str:
-    cells = [
-        _signed(cell) if column.signs else inline(cell)
-        for column, cell in zip(block.columns[block.parted :], row.cells[block.parted :], strict=True)
-    ]
+def _line(block: Rows, row: Row, places: Sequence[int]) -> str:
+    told = ((block.columns[place], row.cells[place]) for place in places)
+    cells = (_signed(cell) if column.signs else inline(cell) for column, cell in told)
     return f"| {' | '.join(cells)} |"
 
 
@@ -280,6 +300,7 @@ def inline(cell: Cell) -> str:
     text = f"`{cell.text}`" if cell.typed else _code(cell.text) if cell.code else _escaped(cell.text)
     if cell.symbol:
         return f"`{cell.symbol}`&nbsp;{text}"
+    text = f"[{text}]({cell.url})" if _LINK.fullmatch(cell.url) else text
     return f"**{text}**" if cell.tone is Tone.STRONG else text
 
 

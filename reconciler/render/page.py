@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from reconciler.core.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from reconciler.core.diagnostics import Diagnostic
 
@@ -73,6 +73,7 @@ SYMBOLS: Final[Mapping[str, str]] = {
     "unverified": "?",
 }
 UNVERIFIED: Final = SYMBOLS["unverified"]
+_TYPED: Final = re.compile(r"`([0-9A-Za-z_.:=@/, -]{1,120})`", re.ASCII)
 _ONE_ANSWER: Final = re.compile(r",? (?:request|correlation) [\w-]+(?=[,)])")
 """The tracing ids in an error, which differ from one answer of the service to the next."""
 
@@ -81,7 +82,7 @@ class Span(Struct, frozen=True):
     """Text with a meaning. ``code`` says that it is an id, a place or an address, which people copy.
 
     ``symbol`` is our sign before it, such as ``+``. ``typed`` marks words of ours that a person types, such as a
-    command.
+    command. ``url`` is where it leads in a document; a terminal does not show it.
     """
 
     text: str
@@ -89,6 +90,7 @@ class Span(Struct, frozen=True):
     code: bool = False
     symbol: str = ""
     typed: bool = False
+    url: str = ""
 
 
 class At(Struct, frozen=True):
@@ -122,10 +124,11 @@ NAME: Final = Column("Name", keep=9, widest=28)
 class Row(Struct, frozen=True):
     """One row. Rows whose cells before the subject and whose ``alike`` are equal may be folded into one.
 
-    A folded row lists its rows by ``name`` and counts them as ``noun``. ``part`` is the index of its :class:`Part`. In
-    a document, rows of a part are sorted by ``gravity``, the lowest first. ``cause`` says that the row tells what went
-    wrong: rows with the same cause are folded even in a short table. With a ``kind``, the cell just before the subject
-    does not tell rows apart: the folded row leaves it out, and counts each kind.
+    A folded row lists its rows by ``name`` and counts them as ``noun``. ``part`` is the index of its :class:`Part`, and
+    ``group`` that of its :class:`Group` where the table has any. In a document, rows of a part are sorted by
+    ``gravity``, the lowest first. ``cause`` says that the row tells what went wrong: rows with the same cause are
+    folded even in a short table. With a ``kind``, the cell just before the subject does not tell rows apart: the folded
+    row leaves it out, and counts each kind.
     """
 
     cells: tuple[Cell, ...]
@@ -133,6 +136,7 @@ class Row(Struct, frozen=True):
     alike: str = ""
     noun: str = "portfolio"
     part: int = 0
+    group: int = 0
     gravity: tuple[int, ...] = ()
     cause: bool = False
     kind: str = ""
@@ -153,9 +157,20 @@ class Part(Struct, frozen=True):
     alone: bool = False
 
 
+class Group(Struct, frozen=True):
+    """Rows of one kind across the parts: a terminal shows them under the ``title`` with their number.
+
+    A document puts what needs a look first whatever its group, and names that in a column, by ``word``.
+    """
+
+    title: str
+    word: str = ""
+
+
 class Rows(Struct, frozen=True, kw_only=True):
     """A table. ``subject`` is the index of the column that names what a row is about.
 
+    ``groups`` may be none; ``grouped`` is the title of the column that names them.
     ``headed`` says whether a terminal shows the titles of the columns, and ``most`` how many rows it shows without -v.
     ``parted`` says that the first column names the part of a row. A document leaves that column out, since each part
     has a title there. ``logged`` means that a log must have every name: without a terminal, a folded row gives all.
@@ -164,6 +179,8 @@ class Rows(Struct, frozen=True, kw_only=True):
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     parts: tuple[Part, ...]
+    groups: tuple[Group, ...] = ()
+    grouped: str = ""
     caption: Cell = ""
     subject: int = 0
     headed: bool = False
@@ -282,6 +299,9 @@ def _reworded(part: Any, words: Callable[[str], str]) -> Any:
             return replace(part, text=words(part.text))
         case Row():
             return replace(part, cells=_reworded(part.cells, words), alike=words(part.alike))
+        case Lines() | Notice():
+            name = "lines" if isinstance(part, Lines) else "sentences"
+            return replace(part, **{name: tuple(_with_typed(_reworded(cell, words)) for cell in getattr(part, name))})
         case Problems():
             told = [replace(one, problem=words(one.problem), repair=words(one.repair)) for one in part.problems]
             return replace(part, problems=tuple(told))
@@ -289,6 +309,18 @@ def _reworded(part: Any, words: Callable[[str], str]) -> Any:
             return replace(part, **{name: _reworded(getattr(part, name), words) for name in part.__struct_fields__})
         case _:
             return part
+
+
+def _with_typed(cell: Cell) -> tuple[Piece, ...]:
+    """Return a sentence in which what stands between backticks is to be typed, as far as it is plain words."""
+    pieces = cell if isinstance(cell, tuple) else (cell,)
+    return tuple(one for piece in pieces for one in (_typed(piece) if isinstance(piece, str) else (piece,)))
+
+
+def _typed(text: str) -> Iterator[Piece]:
+    for odd, part in enumerate(_TYPED.split(text)):
+        if part:
+            yield Span(part, typed=True) if odd % 2 else part
 
 
 def cause(text: str) -> str:
@@ -300,12 +332,14 @@ def folded(block: Rows, *, named: int | None = FOLDED_NAMES) -> Sequence[Row]:
     """Return the rows of a table, with many that are alike folded into one, which keeps them as its ``members``.
 
     In a short table, only rows with the same cause are folded. ``named`` is how many names a folded row gives,
-    ``None`` for all.
+    ``None`` for all, 0 where
+    they stand elsewhere.
     """
     long = len(block.rows) > FOLD_ABOVE
     groups: dict[object, list[Row]] = {}
     for place, row in enumerate(block.rows):
-        alike = (row.part, "" if row.kind else row.noun, row.cells[: block.subject - bool(row.kind)], row.alike)
+        noun, before = ("", block.subject - 1) if row.kind else (row.noun, block.subject)
+        alike = (row.part, row.group, noun, row.cells[:before], row.alike)
         groups.setdefault(alike if row.alike and (long or row.cause) else place, []).append(row)
     many = {id(group[0]): group for group in groups.values() if len(group) >= FOLD_FROM}
     inside = {id(row) for group in many.values() for row in group[1:]}
@@ -321,9 +355,11 @@ def _as_one(group: list[Row], subject: int, named: int | None) -> Row:
     noun = first.noun if len({row.noun for row in group}) == 1 else "change"
     before = (*first.cells[: subject - 1], "") if first.kind else first.cells[:subject]
     between = ("",) * (len(first.cells) - subject - 2)
+    told = ": ".join(filter(None, (first.alike, _kinds(group, named))))
     return Row(
-        (*before, plural(len(group), noun), *between, f"{first.alike}: {_kinds(group, named)}"),
+        (*before, plural(len(group), noun), *between, told),
         part=first.part,
+        group=first.group,
         gravity=min(row.gravity for row in group),
         members=tuple(group),
     )
@@ -334,6 +370,8 @@ def _kinds(group: list[Row], named: int | None) -> str:
     kinds: dict[str, list[Row]] = {}
     for row in group:
         kinds.setdefault(row.kind, []).append(row)
+    if named == 0:
+        return ", ".join(f"{len(rows)} {kind}" for kind, rows in kinds.items() if kind)
     each = None if named is None else max(1, named // len(kinds))
     found = [(f"{len(rows)} {kind} ", _names(rows, each)) for kind, rows in kinds.items()]
     return ", ".join(f"{count}({names})" if group[0].kind else names for count, names in found)

@@ -19,9 +19,9 @@ from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.core.text import plural
 from reconciler.render.effects import (
+    CAUSES,
     Phrase,
     asked_of,
-    by_cause,
     cost_effect,
     effect,
     held_effect,
@@ -39,7 +39,7 @@ from reconciler.render.page import (
     Alone,
     Column,
     Counts,
-    Heading,
+    Group,
     Lines,
     Notice,
     Page,
@@ -57,7 +57,7 @@ from reconciler.render.page import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from reconciler.core.model import Address
     from reconciler.core.plan import Blocked, Change, Held, Moved, Overdue, Plan, Summary
@@ -105,16 +105,7 @@ class _Place(IntEnum):
 def plan_page(plan: Plan) -> Page:
     """Return the page of a plan: verdict, counts, guards, what needs a look, the rest, notes. Its end is stable."""
     tone, words = _plan_verdict(plan)
-    rows: list[Block] = []
-    kept = _not_changed(plan)
-    for title, changes in by_cause(plan.changes):
-        found = [_change_row(change) for verb in Verb for change in changes if change.verb is verb]
-        rows += [Heading(f"{title} ({len(changes)})")] if title else []
-        rows += _table(found if title else [*found, *kept], calm=not kept)
-    if kept and any(change.cause for change in plan.changes):
-        rows += [Heading(f"Not changed ({len(kept)})"), *_table(kept, calm=False)]
-    if not (plan.changes or kept):
-        rows.append(Lines(("Nothing to do: live automation is as declared.",)))
+    rows = tuple(_table(plan)) or (Lines(("Nothing to do: live automation is as declared.",)),)
     return Page(
         title="Plan",
         tone=tone,
@@ -279,9 +270,9 @@ def _at_a_glance(plan: Plan) -> tuple[Block, ...]:
     if plan.as_of_ms is not None:
         read = f"Live as of {moment(plan.as_of_ms)}, read earlier: can't be applied."
         blocks.append(Lines((Span(read, Tone.STRONG),)))
-    blocks.append(_counts(plan.summary))
     if plan.over:
         blocks.append(Notice(Tone.BAD, tuple((Span("Over a guard:", Tone.STRONG), f" {over}.") for over in plan.over)))
+    blocks.append(_counts(plan.summary))
     if dangers := _dangers(plan):
         blocks.append(Lines((dangers,)))
     if line := strategies_line(plan):
@@ -318,12 +309,23 @@ def _parts(rest: str, *, alone: bool = False) -> tuple[Part, ...]:
     return Part("Needs a look"), *left, Part(rest, rank=2, opened=OPEN_REST)
 
 
-def _table(rows: Sequence[Row], *, calm: bool) -> Iterator[Rows]:
-    """Yield the table of a plan; ``calm`` says that nothing in it is held, has moved or is blocked."""
+def _table(plan: Plan) -> Iterator[Rows]:
+    """Yield the table of a plan where it has any row; with a base the changes are grouped by their cause."""
+    caused = any(change.cause is not None for change in plan.changes)
+    groups = tuple(CAUSES.values()) if caused else ()
+    ordered = [change for verb in Verb for change in plan.changes if change.verb is verb]
+    rows = [_change_row(change) for change in ordered]
+    rows += [replace(row, group=len(groups)) for row in _not_changed(plan)]
     if rows:
-        calm = calm and all(row.part == _Place.REST for row in rows)
-        parts = _parts("Changes" if calm else "Everything else")
-        yield Rows(columns=_columns("Effect"), rows=tuple(rows), parts=parts, subject=1)
+        calm = all(row.part == _Place.REST for row in rows)
+        yield Rows(
+            columns=_columns("Effect"),
+            rows=tuple(sorted(rows, key=lambda row: row.group)),
+            parts=_parts("Changes" if calm else "Everything else"),
+            groups=(*groups, Group("Not changed")) if caused else (),
+            grouped="Cause",
+            subject=1,
+        )
 
 
 def _change_row(change: Change) -> Row:
@@ -331,11 +333,18 @@ def _change_row(change: Change) -> Row:
     return Row(
         (marked(change.verb), subject_cell(change.id), change.name or "", found.text),
         name=change.id,
-        alike=found.shared,
+        alike=_with_line(found.shared, change),
         noun=_noun(change.id),
+        group=list(CAUSES).index(change.cause) if change.cause is not None else 0,
         part=_Place.LOOK if _needs_look(change) else _Place.REST,
         gravity=_gravity(change),
     )
+
+
+def _with_line(shared: str, change: Change) -> str:
+    """Return what many changes have in common, with the line that their schedule comes from, where it is one line."""
+    line = change.source.schedule if change.source is not None and change.writes_schedule else None
+    return f"{shared} ({line})" if line is not None else shared
 
 
 def _needs_look(change: Change) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from unicodedata import combining, east_asian_width
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.core.text import harmless
 from reconciler.render.page import (
@@ -35,7 +36,7 @@ from reconciler.render.page import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.render.page import Block, Cell, Page
@@ -93,7 +94,7 @@ def terminal(page: Page, style: Style, *, verbose: bool = False, below: bool = F
     head += _sentences((", ".join(map(plain, page.about)),), Tone.QUIET, style) if page.about and not below else []
     groups = [head]
     titles: list[str] = []
-    for block in page.blocks:
+    for block in (part for whole in page.blocks for part in _grouped(whole)):
         lines = _block(block, style, verbose=verbose)
         if isinstance(block, Heading):
             titles = lines
@@ -103,6 +104,17 @@ def terminal(page: Page, style: Style, *, verbose: bool = False, below: bool = F
     last = [line for text in page.last for line in _wrapped(safe(text, longest=1000), style.columns)]
     groups.append([style.paint(line, Tone.STRONG) for line in last])
     return "\n\n".join("\n".join(group) for group in groups if group) + "\n"
+
+
+def _grouped(block: Block) -> Iterator[Block]:
+    """Yield a table group by group, each under its title; any other block as it is."""
+    if not isinstance(block, Rows) or not block.groups:
+        yield block
+        return
+    for number, group in enumerate(block.groups):
+        if rows := tuple(row for row in block.rows if row.group == number):
+            yield Heading(f"{group.title} ({len(rows)})")
+            yield replace(block, rows=rows, groups=())
 
 
 def _block(block: Block, style: Style, *, verbose: bool) -> list[str]:

@@ -23,7 +23,7 @@ _LONGEST_TEXT: Final = 1_000
 
 
 class FieldProblems:
-    """What was found wrong so far, in the order it was found."""
+    """The problems found so far, in the order in which they were found."""
 
     def __init__(self) -> None:
         self._found: list[Diagnostic] = []
@@ -33,7 +33,7 @@ class FieldProblems:
         self._found.append(Diagnostic(Severity.ERROR, problem, repair, address))
 
     def stop(self, what: str) -> None:
-        """Raise :class:`SandboxError` naming ``what`` and every problem, a line each; return when there is none."""
+        """Raise :class:`SandboxError` with ``what`` and every problem, one a line; return if there is none."""
         if self._found:
             count = len(self._found)
             summary = f"{what} has {count} problem{'' if count == 1 else 's'}"
@@ -41,7 +41,7 @@ class FieldProblems:
 
 
 class FieldReader:
-    """The keys of one mapping. Each reader returns its ``default`` where the key is missing or its value is wrong."""
+    """The keys of one mapping. Each reader returns its ``default`` if the key is missing or its value is wrong."""
 
     def __init__(self, data: object, address: str, problems: FieldProblems, *, known: Iterable[str]) -> None:
         self.address = address
@@ -70,7 +70,7 @@ class FieldReader:
         self._problems.add(self.at(key), problem, repair)
 
     def raw(self, key: str) -> object:
-        """Return the value as it stands; ``None`` where the key is missing."""
+        """Return the value as it is; ``None`` if the key is missing."""
         return self._data.get(key)
 
     def text(self, key: str) -> str | None:

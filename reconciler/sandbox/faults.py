@@ -1,7 +1,7 @@
 """Misbehaviour on request: rules that say which calls go wrong, how, and how often.
 
-In: rules as values or as plain data (from ``POST /_sandbox/faults``). Out: for each call, the rule it meets, and right
-answers made wrong in one place. When a rule does what to a call is the gateway's business.
+In: rules as values or as plain data (from ``POST /_sandbox/faults``). Out: for each call, the rule that matches it, and
+functions that put one mistake into a right answer. The gateway decides when a rule does what to a call.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from reconciler.sandbox.wire import Reply
 
 ANY: Final = "*"
-"""Stands for every portfolio."""
+"""Matches every portfolio."""
 OTHER_ID: Final = "zz0zz0zz"
-"""Stands in an answer that names another portfolio or strategy."""
+"""The id in an answer that names another portfolio or strategy."""
 LONGEST_DELAY_MS: Final = 600_000
 MOST_TIMES: Final = 1_000_000
 
 
 class Operation(StrEnum):
-    """What a call does. Read and start belong to both versions, the rest of the first group to v1 alone."""
+    """What a call does. Read and start exist in both versions, the rest of the first group only in v1."""
 
     READ = "read"
     """Every read of one v1 portfolio, and the detail of a v2 one."""
@@ -46,7 +46,7 @@ class Operation(StrEnum):
     STOP = "stop"
     REBALANCE = "rebalance"
     OPERATION = "operation"
-    """What became of a v2 rebalance."""
+    """How far a v2 rebalance has come."""
     STRATEGY = "strategy"
     """Every read of v2 strategies, their cadence included."""
     CADENCE = "cadence"
@@ -59,9 +59,9 @@ class FaultKind(StrEnum):
     """What goes wrong. The first group happens instead of the work, the second after it was done."""
 
     LATENCY = "latency"
-    """Waits ``ms``, then works as ever."""
+    """Waits ``ms``, then works as usual."""
     RATE_LIMITED = "rate_limited"
-    """429 as documented, with ``Retry-After`` of ``retry_after`` seconds in the ``form`` asked for."""
+    """429 as documented, with ``Retry-After`` of ``retry_after`` seconds, written as ``form``."""
     SERVER_ERROR = "server_error"
     """``status`` in the usual envelope; nothing was done."""
     HTML = "html"
@@ -86,7 +86,7 @@ class FaultKind(StrEnum):
     UNKNOWN_WORD = "unknown_word"
     """The status word is ``word``."""
     REBALANCE_ENDS = "rebalance_ends"
-    """Works as ever, but the rebalance that is asked for goes the way of ``course``."""
+    """Works as usual, but the rebalance that it begins goes as ``course`` says."""
 
 
 class RetryAfterForm(StrEnum):
@@ -115,7 +115,7 @@ class Fault(Struct, frozen=True, kw_only=True):
     course: Course = Course.FAILED
 
     def meets(self, operation: Operation, portfolio: str) -> bool:
-        """Whether this rule speaks of such a call."""
+        """Whether this rule matches such a call."""
         return self.operation in (None, operation) and self.portfolio in (ANY, portfolio)
 
 
@@ -133,25 +133,25 @@ _EVERY_PARAMETER: Final = tuple(dict.fromkeys(name for names in _PARAMETERS.valu
 
 
 class Faults:
-    """The rules in force, in the order they were given; each call meets the first that speaks of it, or none."""
+    """The rules in force, in the order in which they were given. The first that matches a call applies to it."""
 
     def __init__(self, rules: Iterable[Fault] = ()) -> None:
         self._rules = list(rules)
 
     def add(self, *rules: Fault) -> None:
-        """Put rules behind those in force."""
+        """Add rules after those in force."""
         self._rules.extend(rules)
 
     def clear(self) -> None:
-        """Forget every rule."""
+        """Remove every rule."""
         self._rules.clear()
 
     def left(self) -> tuple[Fault, ...]:
-        """Return the rules that are still in force, with the times that are left."""
+        """Return the rules that are still in force, with the number of times that each still applies."""
         return tuple(self._rules)
 
     def take(self, operation: Operation, portfolio: str) -> Fault | None:
-        """Return the rule that this call meets, and count it as met once."""
+        """Return the rule that matches this call, and count it as used once."""
         for index, rule in enumerate(self._rules):
             if rule.meets(operation, portfolio):
                 if rule.times > 1:
@@ -211,7 +211,7 @@ def _fault(entry: object, address: str, problems: FieldProblems) -> Fault | None
 
 
 def naming_another(reply: Reply) -> Reply:
-    """Return an answer that names another portfolio, or another strategy; on a page, in its first row."""
+    """Return an answer that names another portfolio or strategy; on a page, only its first row does."""
     payload, data = _read(reply)
     if data is None:
         return reply
@@ -234,7 +234,7 @@ def saying(reply: Reply, word: str) -> Reply:
 
 
 def _read(reply: Reply) -> tuple[Any, dict[str, Any] | None]:
-    """Return the body of an answer and its ``data``, which a refusal has not and a missing schedule has as null."""
+    """Return the body of an answer, and its ``data``: a refusal has none, and for a missing schedule it is null."""
     payload = json.loads(reply.body)
     data = payload.get("data")
     return payload, data if isinstance(data, dict) else None

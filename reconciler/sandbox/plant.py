@@ -1,6 +1,6 @@
-"""Makes the portfolios and strategies of a seed real at the moment it is loaded, with their history.
+"""Turns the portfolios and strategies of a seed into those of the simulator, with the history that they should have.
 
-Pure: in the values of a seed and a time, out those of the two models. Times are UTC epoch milliseconds.
+In: the values of a seed, and when it is loaded. Out: values of the two models. Pure; times are UTC epoch milliseconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def plant(seed: SeedPortfolio, now_ms: int) -> Portfolio:
-    """Return the v1 portfolio of a seed loaded at ``now_ms``: it ran until now, whatever it is now."""
+    """Return the v1 portfolio of a seed loaded at ``now_ms``: it has run until then, whatever its state is."""
     started = now_ms - seed.age_ms
     stopped = seed.state in (AutomationState.PAUSED, AutomationState.ARCHIVED)
     portfolio = Portfolio(

@@ -1,9 +1,9 @@
 """One v1 portfolio as a value, and how time and the calls of v1 change it.
 
-Pure: each method takes the time and returns the changed portfolio, the very same object when nothing changes, or raises
-:class:`~reconciler.sandbox.model.Refused`. Calls are for a portfolio that is settled until ``now_ms``. Times are UTC
-epoch milliseconds on the simulator's clock. The service documents hardly any of the refusals (API facts §3.1); the
-conservative reading is chosen, and docs/sandbox.md lists every choice.
+Pure: each method takes the time and returns the changed portfolio (the same object if nothing changes), or raises
+:class:`~reconciler.sandbox.model.Refused`. The portfolio must have been settled until ``now_ms``. Times are UTC epoch
+milliseconds on the simulator's clock. The service documents hardly any refusal (API facts §3.1), so the simulator
+rather refuses, and docs/sandbox.md lists every choice.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from reconciler.sandbox.model import (
 )
 
 RUNS_KEPT: Final = 20
-"""How many of the newest runs are kept one by one; of older ones only the number is known."""
+"""How many of the newest runs are kept one by one; older ones are only counted."""
 MAINNET: Final = "ethereum"
 DEFAULT_INTERVAL_MS: Final = 6 * HOUR_MS
 """What a start without a usable interval gets (API facts §6)."""
@@ -42,8 +42,8 @@ class Grid(Struct, frozen=True, kw_only=True):
     """When a schedule runs: at ``anchor + offset + k * interval`` for k = 0, 1, 2 and so on, later than the anchor.
 
     The anchor is the moment the schedule was started. The service says only "from the start time" (API facts §4.5);
-    that this means the schedule's own start is the choice of this simulator. All of it is arithmetic, so that a
-    year of hourly runs costs as much as one. Raises ``ValueError`` unless ``0 <= offset < interval``.
+    this simulator takes that as the start of the schedule. Everything is computed, not counted, so a year of hourly
+    runs costs as much as one run. Raises ``ValueError`` unless ``0 <= offset < interval``.
     """
 
     anchor_ms: TimeMs
@@ -51,7 +51,7 @@ class Grid(Struct, frozen=True, kw_only=True):
     offset_ms: Milliseconds
 
     def __post_init__(self) -> None:
-        """Refuse what no schedule can be."""
+        """Refuse an offset that no schedule can have."""
         if not 0 <= self.offset_ms < self.interval_ms:
             raise ValueError("an offset that is not below its interval")
 
@@ -82,24 +82,24 @@ class Portfolio(Struct, frozen=True, kw_only=True):
     name: str | None
     chain: str | None
     word: str | None
-    """A status word to answer with instead of the true one; ``None`` for the true one."""
+    """A status word for the answers; ``None`` means the true one."""
     state: AutomationState
     grid: Grid | None
     """The schedule; ``None`` exactly while the state is ``INACTIVE``."""
     schedules: Count
-    """How many schedules it ever had; the number of the present one."""
+    """How many schedules it has had; also the number of the present one."""
     pause_reason: str | None
     paused_ms: TimeMs | None
     runs: Count
-    """How many runs there ever were; the number of the newest one."""
+    """How many runs there have been; also the number of the newest one."""
     recent: tuple[PastRun, ...]
     """The newest runs, newest first, at most :data:`RUNS_KEPT`; the first has the number ``runs``."""
     settled_ms: TimeMs
-    """Runs up to here, this moment included, are in ``runs`` and ``recent``."""
+    """Runs up to and including this moment are in ``runs`` and ``recent``."""
     created_ms: TimeMs
     updated_ms: TimeMs
     threshold: float | None = None
-    """The trading settings of its template: a drift in percent, or else a ``calendar``; without both it has none."""
+    """The trading settings of its template: a drift in percent, or a ``calendar``. Without both it has no template."""
     calendar: Calendar | None = None
     value_usd: float = DEFAULT_VALUE_USD
     """What it holds."""
@@ -109,7 +109,7 @@ class Portfolio(Struct, frozen=True, kw_only=True):
     """Since when no run begins although it is active; a resume or another schedule ends that. ``None`` for never."""
 
     def __post_init__(self) -> None:
-        """Refuse a schedule that does not fit the state, as only a file that was tampered with has it."""
+        """Refuse a schedule that does not fit the state, which only a file can have that was tampered with."""
         if (self.grid is None) != (self.state is AutomationState.INACTIVE):
             raise ValueError(f"portfolio {self.id} has a schedule that does not fit its state")
 
@@ -191,7 +191,7 @@ class Portfolio(Struct, frozen=True, kw_only=True):
         return replace(self, state=AutomationState.PAUSED, pause_reason=text, paused_ms=now_ms, updated_ms=now_ms)
 
     def resume(self, now_ms: int) -> Portfolio:
-        """Let the schedule run on, on its old grid; what fell into the pause is not made up for."""
+        """Let the schedule go on at its old times; runs that were due during the pause are lost."""
         if self.state is AutomationState.ACTIVE:
             return self
         self._require("resumed", AutomationState.PAUSED)
@@ -200,7 +200,7 @@ class Portfolio(Struct, frozen=True, kw_only=True):
         return replace(again, settled_ms=now_ms, updated_ms=now_ms)
 
     def update(self, now_ms: int, *, interval_ms: int, offset_ms: int, accept_while_paused: bool) -> Portfolio:
-        """Set interval and offset; the grid keeps its anchor and what ran stays as it was."""
+        """Set interval and offset; the grid keeps its anchor, and past runs stay."""
         paused = (AutomationState.PAUSED,) if accept_while_paused else ()
         self._require("given another interval", AutomationState.ACTIVE, *paused)
         check_schedule(interval_ms=interval_ms, offset_ms=offset_ms, chain=self.chain)

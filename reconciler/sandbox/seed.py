@@ -1,7 +1,7 @@
 """The seed: what a simulated Glider holds when it is new.
 
-In: plain data that keeps to :data:`SEED_FIELDS`, the table of what a seed may hold. Out: a :class:`Seed`. Knows no
-YAML, no file and no clock; ages are durations, made into times when the seed is loaded
+In: plain data that fits :data:`SEED_FIELDS`, the table of what a seed may hold. Out: a :class:`Seed`. This module knows
+no YAML, no file and no clock; ages are durations, which become times when the seed is loaded
 (:mod:`reconciler.sandbox.plant`).
 """
 
@@ -51,7 +51,7 @@ class Api(StrEnum):
     V1 = "v1"
     V2 = "v2"
     BOTH = "both"
-    """On both, with an automation of its own in each."""
+    """On both, with a separate automation on each."""
 
     @property
     def has_v1(self) -> bool:
@@ -65,7 +65,7 @@ class Api(StrEnum):
 
 
 class Owner(StrEnum):
-    """Whose a strategy is; the cadence of a foreign one can't be read or set (API facts §1.3)."""
+    """Who owns a strategy. The cadence of a foreign one can't be read or set (API facts §1.3)."""
 
     OWN = "own"
     FOREIGN = "foreign"
@@ -80,7 +80,7 @@ class LastResult(StrEnum):
 
 
 class SeedStrategy(Struct, frozen=True, kw_only=True):
-    """One v2 strategy of a seed; ``frequency`` is ``None`` where no cadence is configured."""
+    """One v2 strategy of a seed; ``frequency`` is ``None`` if no cadence is configured."""
 
     id: str
     frequency: Cadence | None = None
@@ -258,9 +258,9 @@ SEED_FIELDS: Final = FieldTable(
 
 
 def parse_seed(data: Mapping[str, Any]) -> Seed:
-    """Return the seed of plain data that keeps to :data:`SEED_FIELDS`.
+    """Return the seed of plain data that fits :data:`SEED_FIELDS`.
 
-    Raises :class:`~reconciler.core.errors.SandboxError` that lists what can't be all the same, each with its address.
+    Raises :class:`~reconciler.core.errors.SandboxError` with all remaining contradictions, each with its address.
     """
     seed, complaints = examine(data)
     if complaints:
@@ -272,10 +272,9 @@ def parse_seed(data: Mapping[str, Any]) -> Seed:
 def examine(
     data: Mapping[str, Any], broken: Container[FieldPath] = frozenset()
 ) -> tuple[Seed, Sequence[tuple[FieldPath, Complaint]]]:
-    """Return the seed that plain data describes, and what is wrong with it by its path.
+    """Return the seed that plain data describes, and what is wrong with it, by path.
 
-    What lies at a ``broken`` path does not keep to :data:`SEED_FIELDS`: it is left out, and its entry is not judged
-    further.
+    Data at a ``broken`` path does not fit :data:`SEED_FIELDS`: it is left out, and the rest of its entry is not judged.
     """
     found = read_table(SEED_FIELDS, data, today=dt.date.min, broken=broken)
     settings, wrong = _settings(found.values.get("settings", {}))
@@ -307,7 +306,7 @@ def _settings(values: dict[str, Any]) -> tuple[Settings, list[tuple[FieldPath, C
 def _impossible(
     entry: Mapping[str, Any], one: SeedPortfolio, strategies: Mapping[str, SeedStrategy]
 ) -> Iterator[tuple[str, Complaint]]:
-    """Yield what a portfolio can't be, by the field that says so."""
+    """Yield the contradictions in a portfolio, by the field that causes them."""
     if one.offset_ms >= one.interval_ms:
         yield "offset", Complaint("it is not shorter than the interval", "write a shorter one")
     if one.threshold is not None and one.calendar is not None:

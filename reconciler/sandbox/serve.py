@@ -1,6 +1,6 @@
 """Runs the application on a port, with connections that can really be lost. The only module that imports uvicorn.
 
-In: an application, a host and a port. Out: nothing, it serves until a signal ends it.
+In: an application, a host and a port. Out: nothing; it serves until a signal ends it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _GRACE_SECONDS: Final = 2
 class LossyProtocol(H11Protocol):
     """HTTP that drops the connection without a byte of answer when the application raises :class:`ConnectionLost`.
 
-    The server would make a 500 of it, which is an answer, and proves something that a lost one does not.
+    By itself, the server would answer 500. That is an answer, and a lost connection must not give one.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its parent does
-        """Wrap the application for this connection, whose transport is known only here."""
+        """Wrap the application for this connection, because only here its transport is known."""
         super().connection_made(transport)
         inner = self.app
 
@@ -47,7 +47,7 @@ class LossyProtocol(H11Protocol):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket, port 0 meaning any free one; raises ``SandboxError`` when it can't be had."""
+    """Return a listening socket; port 0 means any free one. Raises ``SandboxError`` if there can be none."""
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:
@@ -55,7 +55,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def make_server(app: SandboxApp) -> uvicorn.Server:
-    """Return a server that leaves logging as it is, has no websockets, and believes no proxy headers."""
+    """Return a server that does not touch logging, has no websockets, and does not trust proxy headers."""
     config = uvicorn.Config(
         app,
         http=LossyProtocol,
@@ -73,9 +73,9 @@ def make_server(app: SandboxApp) -> uvicorn.Server:
 
 
 def serve_app(app: SandboxApp, *, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; ``ready`` is told the base URL as soon as connections are accepted.
+    """Serve until SIGINT or SIGTERM; calls ``ready`` with the base URL as soon as connections are accepted.
 
-    Raises ``SandboxError`` when the port can't be had, and :class:`KeyboardInterrupt` after SIGINT.
+    Raises ``SandboxError`` if the port is not available, and :class:`KeyboardInterrupt` after SIGINT.
     """
     with bind(host, port) as listening:
         name = f"[{host}]" if ":" in host else host

@@ -1,8 +1,8 @@
-"""The simulated service without its HTTP: one thing read or changed at a time, at the simulator's clock.
+"""The simulated service without HTTP: reads or changes one thing at a time, at the time of the simulator's clock.
 
-In: ids and pure actions. Out: views, which hold what happened until now. Time passes only here: the wall clock that was
-passed in, plus what the store's clock was moved ahead. Reading never writes: what became due since something was saved
-is worked out anew each time, and is saved with the next change. Methods may raise ``Refused`` and ``SandboxError``.
+In: ids and pure actions. Out: views, which hold what has happened until now. Time passes only here: it is the time
+of the clock that was passed in, plus what the sandbox was moved ahead. Reading never writes: what became due since the
+last save is computed each time, and saved with the next change. Methods may raise ``Refused`` and ``SandboxError``.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Simulator(Struct, frozen=True):
         return [EnrolledView(one.settle(now, of.cadence), now, facts, of) for one, of in enrolled]
 
     def rebalance(self, portfolio: str, course: Course) -> ManualRebalance:
-        """Begin a manual rebalance that goes the way of ``course``; return the one in flight where there is one."""
+        """Begin a manual rebalance that goes as ``course`` says. If one is in flight, return that one instead."""
         with self.store.transaction():
             view = self.read_enrolled(portfolio)
             before, now, pace = view.portfolio, view.now_ms, view.facts.settings.pace
@@ -111,7 +111,7 @@ class Simulator(Struct, frozen=True):
         return found, view
 
     def own_strategy(self, strategy: str) -> Strategy:
-        """Return a strategy of our own; 404 for one of another tenant as for one that is not there."""
+        """Return a strategy of our own; 404 for a foreign one, just as for one that does not exist."""
         found = self.store.strategy(strategy)
         if found is None or not found.own:
             raise Refused(404, Code.NOT_FOUND, "Strategy not found")
@@ -120,7 +120,7 @@ class Simulator(Struct, frozen=True):
     def set_cadence(self, strategy: str, cadence: Cadence) -> Strategy:
         """Set the cadence of a strategy of our own; it reaches each of its portfolios from the next cycle on.
 
-        What is due stays due when it was; what comes after it keeps to the new cadence (API facts §1.3).
+        The next due time stays as it is; runs after that follow the new cadence (API facts §1.3).
         """
         with self.store.transaction():
             before = self.own_strategy(strategy)
@@ -131,7 +131,7 @@ class Simulator(Struct, frozen=True):
             short = INTERVALS_MS[cadence] < ETHEREUM_MIN_INTERVAL_MS
             if short and any(one.chain == MAINNET for one in members):
                 raise too_short_for_ethereum(cadence.value)
-            # Runs of the old cadence belong to the past and must be in it before there is none to work them out by.
+            # Save past runs now: without the old cadence, they could not be computed any more.
             settled = [one.settle(now, before.cadence) for one in members]
             after = replace(before, cadence=cadence, updated_ms=now)
             self.store.save(after, *(new for new, old in zip(settled, members, strict=True) if new is not old))
@@ -148,7 +148,7 @@ class Simulator(Struct, frozen=True):
         return before, replace(before, portfolio=after)
 
     def _strategy(self, name: str) -> Strategy:
-        """Return the strategy that a portfolio names; a seed without it is refused, so it is there."""
+        """Return the strategy that a portfolio names. It exists, because a seed without it is refused."""
         found = self.store.strategy(name)
         if found is None:
             raise self.store.damaged(f"the strategy {name} is missing")
@@ -156,10 +156,10 @@ class Simulator(Struct, frozen=True):
 
 
 def _operation_id(facts: StoreFacts, enrolled: Enrolled) -> str:
-    """Return the id of the newest manual rebalance of a portfolio; no operation has it where there is none.
+    """Return the id of the newest manual rebalance of a portfolio. If there is none, no operation has this id.
 
-    It holds a run id that is itself URL-encoded, as in life (API facts §1.4): who does not encode it again into a path
-    asks for another operation.
+    It contains a run id that is URL-encoded already, as in the real service (API facts §1.4). A client that does not
+    encode it once more in a path asks for another operation.
     """
     digits = made_up(8, "operation", facts.instance, enrolled.id, enrolled.operations)
     return f"rebalance:{enrolled.id}:run%3A{digits}"

@@ -1,10 +1,10 @@
-"""The simulated Glider's memory: one SQLite file, or memory alone.
+"""What the simulated Glider remembers, in one SQLite file or only in memory.
 
-In: a seed, then changed values. Out: values as they were saved, and the one row of facts about the whole
-(:class:`StoreFacts`). Several processes may have the same file open: reads see each other's commits, writes queue up.
-Knows nothing of HTTP and of what the changes mean. The only module of the simulator that imports sqlite3; whatever
-SQLite complains about leaves here as :class:`~reconciler.core.errors.SandboxError`, and so does content that this
-program did not write.
+In: a seed, then changed values. Out: values as they were saved, and one row of facts about the whole
+(:class:`StoreFacts`). Several processes may have the same file open: they see each other's commits, and writes wait for
+each other. This module knows nothing of HTTP, or of what the changes mean. It is the simulator's only one that imports
+sqlite3. SQLite's errors, and content that this program did not write, raise
+:class:`~reconciler.core.errors.SandboxError`.
 """
 
 from __future__ import annotations
@@ -38,21 +38,22 @@ T = TypeVar("T", bound=Struct)
 APPLICATION_ID: Final = 0x676C7362
 """Marks the file as ours ("glsb"), so that a load never replaces somebody else's database."""
 _SCHEMA_VERSION: Final = 3
-"""Raised with every change of the tables; a file of another format is refused, for its seed is quickly loaded anew."""
+"""Goes up with every change of the tables. A file of another format is refused: loading its seed again is easy."""
 LARGEST_OFFSET_MS: Final = 36_500 * DAY_MS
-"""How far the clock may be moved ahead: 100 years; times must stay writable with four digits of year."""
+"""How far the clock may be moved ahead: 100 years, so that years keep four digits."""
 BUSY_SECONDS: Final = 10.0
 
 _HOW_TO_LOAD: Final = "Make a new one with `reconciler sandbox load SEED.yaml`."
+_HOW_TO_OPEN: Final = "Check that you may read and write it and its folder, or name another with `--sandbox FILE`."
 _HOW_TO_RESET: Final = "Use `reconciler sandbox reset` to start over."
 _SANDBOX: Final = "instance TEXT NOT NULL, clock_offset_ms INTEGER NOT NULL, settings TEXT NOT NULL, seed TEXT NOT NULL"
 
 
 class _Table(Struct, frozen=True):
-    """How values of one type are kept: a row each, with the whole value as JSON.
+    """How values of one type are kept: one row for each, with the whole value as JSON.
 
-    ``columns`` are the fields that rows are listed by. ``listed`` says in SQL which rows a list shows. Each way of
-    listing has an index, so that a page costs the same wherever in a large fleet it lies.
+    ``columns`` are the fields by which rows are sorted and filtered. ``listed`` is the SQL condition for rows that a
+    list shows. Each way of listing has an index, so that every page of a large fleet takes the same time.
     """
 
     name: str
@@ -62,7 +63,7 @@ class _Table(Struct, frozen=True):
 
     @property
     def statements(self) -> Iterator[str]:
-        """What makes the table anew."""
+        """The statements that make the table again."""
         yield f"DROP TABLE IF EXISTS {self.name}"
         yield f"CREATE TABLE {self.name} (id TEXT PRIMARY KEY, {''.join(f'{c}, ' for c in self.columns)}value TEXT)"
         for number, index in enumerate(self.indexes):
@@ -112,7 +113,7 @@ class Store:
     def __init__(self, path: Path | None, *, repair: str) -> None:
         self._place = "in memory" if path is None else str(path)
         self._repair = repair
-        """The sentence that complaints end in."""
+        """The sentence that ends an error's text."""
         try:
             # The application runs where its event loop runs, which need not be the thread that opened the store.
             self._connection = sqlite3.connect(
@@ -176,7 +177,7 @@ class Store:
             raise self.damaged("its settings can't be read") from error
 
     def advance(self, ms: int) -> None:
-        """Move the clock ahead by ``ms``; what became due is worked out when a portfolio is next asked for."""
+        """Move the clock ahead by ``ms``; what became due is computed when a portfolio is next read."""
         if ms < 0:
             raise SandboxError("the clock can only be moved ahead", _HOW_TO_RESET)
         with self.transaction():
@@ -186,7 +187,7 @@ class Store:
             self._run("UPDATE sandbox SET clock_offset_ms = ?", total)
 
     def reset(self, *, now_ms: int) -> None:
-        """Go back to the seed, as if it were loaded at ``now_ms``; the clock is right again, the instance new."""
+        """Go back to the seed, as if it were loaded at ``now_ms``, with the clock not moved and a new instance."""
         with self.transaction():
             row = self._run("SELECT seed FROM sandbox").fetchone()
             try:
@@ -218,7 +219,7 @@ class Store:
     def page(
         self, kind: type[T], wanted: Mapping[str, str | None], *, after: tuple[int, str] | None, most: int
     ) -> list[T]:
-        """Return at most ``most`` enrolled portfolios or strategies, newest first, ties by id from its end.
+        """Return at most ``most`` enrolled portfolios or strategies, newest first; of the same age, by id backwards.
 
         Archived portfolios and strategies of other tenants are left out (API facts §2.6). ``wanted`` holds the values
         that a column must have, ``None`` where any will do. ``after`` is ``created_ms`` and id of the last one on the
@@ -234,7 +235,7 @@ class Store:
         return self._select(kind, where, *values, most)
 
     def save(self, *values: Struct) -> None:
-        """Save values of any kind; belongs inside :meth:`transaction`, with values that were read inside it."""
+        """Save values of any kind. Call it inside :meth:`transaction`, with values that were read inside it, too."""
         for kind, table in _TABLES.items():
             rows = [table.row(value) for value in values if type(value) is kind]
             if rows:
@@ -242,7 +243,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Do all of the block or none of it; other processes wait. Not to be nested, and not to be awaited in."""
+        """Do all of the block or none of it; other processes wait. Must not be nested, and the block must not await."""
         self._run("BEGIN IMMEDIATE")
         try:
             yield
@@ -254,7 +255,7 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Close the file; the store is of no use afterwards."""
+        """Close the file; the store can't be used afterwards."""
         self._connection.close()
 
     def damaged(self, how: str) -> SandboxError:
@@ -274,7 +275,7 @@ class Store:
             raise self.damaged(str(error)) from error
 
     def _fill(self, seed: Seed, now_ms: int) -> None:
-        """Put a seed in place of whatever is there; inside a transaction."""
+        """Replace everything by a seed; inside a transaction."""
         for name in ("sandbox", *(table.name for table in _TABLES.values())):
             self._run(f"DELETE FROM {name}")
         instance = os.urandom(8).hex()
@@ -288,7 +289,7 @@ class Store:
 
     @contextmanager
     def _kept_if_good(self) -> Iterator[None]:
-        """Prepare the connection for the block, and close it where that or the block fails."""
+        """Prepare the connection for the block, and close it if that or the block fails."""
         try:
             # In WAL mode a crash of the machine may then cost the last commits, but never the file. The first statement
             # is the one that finds out that this is no database.
@@ -315,7 +316,7 @@ class Store:
         self._run("PRAGMA journal_mode = WAL")
 
     def _make_tables(self) -> None:
-        """Make the tables anew, in place: a process that has the file open goes on with the new content."""
+        """Make the tables again in the same file: a process that has it open goes on with the new content."""
         self._run("DROP TABLE IF EXISTS sandbox")
         self._run(f"CREATE TABLE sandbox ({_SANDBOX})")
         for table in _TABLES.values():
@@ -340,7 +341,9 @@ class Store:
         return int(self._run(f"PRAGMA {pragma}").fetchone()[0])
 
     def _failure(self, error: sqlite3.Error | ValueError) -> SandboxError:
-        return SandboxError(f"the sandbox {self._place} can't be used: {error}", self._repair)
+        closed = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+        repair = _HOW_TO_OPEN if closed else self._repair
+        return SandboxError(f"the sandbox {self._place} can't be used: {error}", repair)
 
 
 def _make_folder(path: Path) -> None:
@@ -352,16 +355,16 @@ def _make_folder(path: Path) -> None:
 
 
 def _require_file(path: Path) -> None:
-    """Refuse what is there and no regular file: SQLite would write to a device, and through a link."""
+    """Refuse a path that is not a regular file: SQLite would write to a device, or through a link."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise SandboxError(f"{path} is a link, a folder or a device, not a file", "Choose another path.")
 
 
 @lru_cache(maxsize=8)
 def _settings(text: str) -> Settings:
-    """Return settings from the text they are kept as; the few that are ever in use are read once.
+    """Return settings from their saved text. Results are kept, since few different ones are in use.
 
-    Raises ``ValueError`` for anything but what was written: defaults must not stand in for what is missing.
+    Raises ``ValueError`` if the text is not as it was written: a missing setting must not be replaced by its default.
     """
     settings = load(json.loads(text), Settings)
     if json.dumps(dump(settings)) != text:

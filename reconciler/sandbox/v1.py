@@ -43,7 +43,7 @@ V1_ENVELOPE: Final = Envelope(
 
 
 def v1_paths() -> Routing:
-    """Return the handlers of every path; the most frequent path stands first."""
+    """Return the handlers of every path; the most frequent path comes first."""
     root = "/v1/portfolio/{portfolio}"
     paths = {
         f"{root}/automation/status": {"GET": Handler(Operation.READ, _automation_status)},
@@ -116,7 +116,7 @@ def _rebalance_status(simulator: Simulator, request: Request) -> Data:
 
 
 def _execution(simulator: Simulator, request: Request) -> Data:
-    """Answer for one run, which goes on with the clock; one that fails or is cancelled has no result."""
+    """Answer about one run, which goes on with the clock; one that failed or was cancelled has no result."""
     view, workflow = simulator.read(request.portfolio), request.parameters["workflow"]
     found = next((one for one in view.portfolio.numbered if _workflow_id(view, one[0]) == workflow), None)
     if found is None:
@@ -128,7 +128,7 @@ def _execution(simulator: Simulator, request: Request) -> Data:
         "portfolioId": view.portfolio.id,
         "workflowId": workflow,
         "runId": _run_id(view, number),
-        # One that is queued has begun for those who ask for it by name; only the list calls it triggered.
+        # Only the list calls a queued run triggered; this call, which asks for one run, says that it is running.
         "status": "running" if phase is Phase.ACCEPTED else _WORKFLOW_WORDS[phase],
         "startTime": iso(begun_ms),
         "closeTime": iso(begun_ms + view.facts.settings.pace.takes_ms) if phase.over else None,
@@ -151,7 +151,7 @@ def _result(view: AutomationView, number: int) -> Data:
 
 
 def _portfolio(simulator: Simulator, request: Request) -> Data:
-    """Answer with name, archived or not, and times; no schedule is shown, as in life."""
+    """Answer with name, archived or not, and times; like the real service, it shows no schedule."""
     view = simulator.read(request.portfolio)
     portfolio, template = view.portfolio, _template(view)
     return {
@@ -174,7 +174,7 @@ def _start(family: PathFamilies, simulator: Simulator, request: Request) -> Data
     """Start; without a schedule (manual-only) the id and the interval of the answer are null."""
     body = _body(request)
     immediately = _flag(body, "runRebalanceImmediately", default=False)
-    # Known to the reference alone (API facts §4.4); in the guide's body it is a field like any unknown one.
+    # Only the reference has this field (API facts §4.4); in the guide's body it is ignored like any unknown one.
     named = family is PathFamilies.REFERENCE
     automatic = _flag(body, "initializeScheduleAutomatically", default=True) if named else True
     interval, offset = _start_schedule(family, body)
@@ -200,7 +200,7 @@ def _start(family: PathFamilies, simulator: Simulator, request: Request) -> Data
 
 
 def _pause(simulator: Simulator, request: Request) -> Data:
-    """Pause; a repeated one answers when and why the first happened."""
+    """Pause; a repeated pause answers with the time and reason of the first."""
     reason = _text(_body(request), "reason")
     _, after = simulator.change(request.portfolio, partial(Portfolio.pause, reason=reason))
     portfolio = after.portfolio
@@ -216,7 +216,7 @@ def _pause(simulator: Simulator, request: Request) -> Data:
 
 
 def _resume(simulator: Simulator, request: Request) -> Data:
-    """Resume; the real shape of the answer is not documented, this is the mirror image of a pause."""
+    """Resume. The shape of the real answer is not documented; this one mirrors the answer to a pause."""
     reason = _text(_body(request), "reason")
     _, after = simulator.change(request.portfolio, Portfolio.resume)
     return {
@@ -342,7 +342,7 @@ def _body(request: Request) -> Data:
 
 
 def _schedule_of(body: Data) -> tuple[int, int] | None:
-    """Return interval and offset in milliseconds of an object ``interval``; ``None`` for whatever else."""
+    """Return interval and offset in milliseconds of an object ``interval``; ``None`` for anything else."""
     value = body.get("interval")
     if not isinstance(value, dict):
         return None
@@ -373,7 +373,7 @@ def _text(body: Data, name: str) -> str | None:
 
 
 def _whole(value: object) -> int | None:
-    """Return a JSON number without a fraction; ``None`` for whatever else."""
+    """Return a JSON number without a fraction; ``None`` for anything else."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -41,7 +41,7 @@ _DESCRIPTIONS: Final = {
 
 
 def _error(refused: Refused) -> Data:
-    """Return the error of v2, which has a code of its own for what is not valid, and the reason in ``details``."""
+    """Return an error as v2 words it: its own code for invalid input, with the reason in ``details``."""
     if refused.code is not Code.INVALID_REQUEST:
         return {"code": refused.code.value, "message": refused.message}
     message = "Request validation failed"
@@ -103,7 +103,7 @@ def _rebalance(simulator: Simulator, request: Request) -> Data:
 
 
 def _operation(simulator: Simulator, request: Request) -> Data:
-    """Answer where a manual rebalance stands; the shape of ``error`` is not documented."""
+    """Answer how far a manual rebalance has come; the shape of ``error`` is not documented."""
     one, view = simulator.operation(request.portfolio, request.parameters["operation"])
     now = stage(one.course, view.facts.settings.pace, view.now_ms - one.submitted_ms)
     changed = iso(one.submitted_ms + now.after_ms)
@@ -201,7 +201,7 @@ def _schedule(view: EnrolledView) -> Data | None:
 
 
 def _cadence_data(cadence: Cadence | None) -> Data | None:
-    """Return the schedule of a strategy; ``None`` where none is configured (API facts §4.7)."""
+    """Return the schedule of a strategy; ``None`` if none is configured (API facts §4.7)."""
     return None if cadence is None else {"type": "interval", "frequency": cadence.value}
 
 
@@ -227,7 +227,7 @@ def _limit(request: Request) -> int:
 
 
 def _wanted(request: Request) -> dict[str, str | None]:
-    """Return what of the portfolios is asked for, by the columns of the store."""
+    """Return the filters that the query asks for, by the columns of the store."""
     query = request.asked()
     owner, strategy, status = query.get("ownerAccountId"), query.get("strategyId"), query.get("status")
     if owner is not None and not _ACCOUNT.fullmatch(owner.lower()):
@@ -240,7 +240,8 @@ def _wanted(request: Request) -> dict[str, str | None]:
 
 
 def _cursor(found: Sequence[Enrolled | Strategy], limit: int) -> str | None:
-    """Return where a page of ``limit`` ended, in a form that nobody is tempted to read; ``None`` at the end."""
+    """Return the end of a page of ``limit`` as an opaque cursor, so that clients don't interpret it; ``None`` at the
+    end of the list."""
     if len(found) <= limit:
         return None
     last = found[limit - 1]
@@ -248,13 +249,13 @@ def _cursor(found: Sequence[Enrolled | Strategy], limit: int) -> str | None:
 
 
 def _after(request: Request) -> tuple[int, str] | None:
-    """Return the time and id that a cursor was made of; raises ``Refused`` 400 for one that is not ours."""
+    """Return the time and id in a cursor; raises ``Refused`` 400 for one that we did not make."""
     cursor = request.asked().get("cursor")
     if cursor is None:
         return None
     try:
         created, last = json.loads(urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
-        # The store compares with these, and SQLite takes neither numbers of any size nor half a character.
+        # The store compares with these, and SQLite can't take very large numbers or half a surrogate pair.
         if type(created) is int and abs(created) < 2**63 and type(last) is str and last.isascii():
             return created, last
     except (ValueError, TypeError, RecursionError):

@@ -1,6 +1,6 @@
 """What goes over the wire, as values: one request and what it asks for, one reply, and the log of requests.
 
-Knows ASGI messages and nothing of Glider's routes or envelopes. No key is ever kept: the log holds no headers.
+This module knows ASGI messages, but nothing of Glider's routes or envelopes. It keeps no key: the log has no headers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 SIMULATOR_HEADER: Final = (b"X-Glider-Sandbox", b"simulator")
-"""Stands in every answer, so that nobody takes it for one of the real service."""
+"""A header of every answer, so that nobody takes it for an answer of the real service."""
 _LARGEST_BODY: Final = 1_048_576
 REQUESTS_KEPT: Final = 1_000
 
@@ -29,7 +29,7 @@ REQUESTS_KEPT: Final = 1_000
 class ConnectionLost(ConnectionResetError):
     """The connection ends without an answer.
 
-    In process the caller gets this very exception; on a port :mod:`reconciler.sandbox.serve` cuts the connection.
+    In process the caller gets this exception itself; on a port, :mod:`reconciler.sandbox.serve` cuts the connection.
     """
 
 
@@ -45,32 +45,32 @@ class Request(Struct, frozen=True):
     """The variable parts of the path."""
     body: bytes | None
     course: Course = Course.COMPLETED
-    """How a rebalance goes that this request asks for; another only where a fault says so."""
+    """How a rebalance goes that this request begins; only a fault changes it."""
 
     @property
     def key(self) -> bytes:
-        """The API key; empty where there is none."""
+        """The API key; empty if there is none."""
         return self.headers.get(b"x-api-key", b"").strip()
 
     @property
     def portfolio(self) -> str:
-        """The portfolio that the path names; ``""`` where it names none."""
+        """The portfolio that the path names; ``""`` if it names none."""
         return self.parameters.get("portfolio", "")
 
     @property
     def subject(self) -> str:
-        """The portfolio or strategy that the path names; ``""`` where it names neither."""
+        """The portfolio or strategy that the path names; ``""`` if it names neither."""
         return self.portfolio or self.parameters.get("strategy", "")
 
     def document(self) -> Any:
-        """Return what the body holds as JSON, ``None`` for an empty one; raises ``Refused`` 400 for what is no JSON."""
+        """Return the JSON in the body, ``None`` for an empty body; raises ``Refused`` 400 if it is not JSON."""
         try:
             return json.loads(self.body) if self.body else None
         except (ValueError, RecursionError):
             raise invalid("the body is not JSON") from None
 
     def asked(self) -> dict[str, str]:
-        """Return the query; of a name that stands twice the last value."""
+        """Return the query by name; of a repeated name, the last value."""
         return {name: values[-1] for name, values in parse_qs(self.query, keep_blank_values=True).items()}
 
     def limit(self, *, default: int, most: int | None = None) -> int:
@@ -137,7 +137,7 @@ async def send_reply(send: Send, reply: Reply) -> None:
 
 
 class RequestLog:
-    """The last :data:`REQUESTS_KEPT` requests, oldest first; those to the simulator itself are not among them."""
+    """The last :data:`REQUESTS_KEPT` requests, oldest first, without those to ``/_sandbox``."""
 
     def __init__(self) -> None:
         self._kept: deque[Request] = deque(maxlen=REQUESTS_KEPT)
@@ -156,6 +156,6 @@ class RequestLog:
 
 
 def request_data(request: Request) -> dict[str, Any]:
-    """Return the plain data of a kept request; a body that is not text is shown as well as it can be."""
+    """Return a kept request as plain data; of a body that is not text, what can be shown as text."""
     body = None if request.body is None else request.body.decode("utf-8", "replace")
     return {"method": request.method, "path": request.path, "query": request.query, "body": body}

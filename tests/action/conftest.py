@@ -54,6 +54,8 @@ class Checkout:
         cancel: Callable[[], bool] = lambda: False,
         prepared: bool = True,
         bash: bool = False,
+        matrix: dict[str, Any] | None = None,
+        summary: str = "",
         **inputs: str,
     ) -> Job:
         """Run a command as a workflow would; input names have ``_`` for ``-``. What holds for every run is checked.
@@ -75,6 +77,8 @@ class Checkout:
             stubs={"actions/setup-python": setup_python(PYTHON)},
             cancel=cancel,
             prepared=not bash,
+            matrix=matrix,
+            summary=summary,
         )
         # A key that the simulator refuses is a plain word, which its own messages hold.
         check_rules(job, key=key if key == CANARY else "", token=given.get("github-token", event.github["token"]))

@@ -99,6 +99,29 @@ def pull_request(
     return Event(name="pull_request", github=github, payload=payload)
 
 
+def merge_group(*, number: int = 7, sha: str = HEAD_SHA) -> Event:
+    """Return a merge queue's try of one pull request on top of those before it."""
+    ref = f"refs/heads/gh-readonly-queue/main/pr-{number}-{BASE_SHA}"
+    group = {"head_ref": ref, "base_ref": "refs/heads/main", "head_sha": sha, "base_sha": BASE_SHA}
+    payload = {"action": "checks_requested", "merge_group": group, "repository": _repository(REPOSITORY)}
+    return Event(name="merge_group", github=_base("merge_group", ref=ref, sha=sha), payload=payload)
+
+
+def workflow_run(*numbers: int, head: str = HEAD_SHA, sha: str = MERGE_SHA, by: str = "pull_request") -> Event:
+    """Return a run after another workflow's, which was about these pull requests; of a fork's, GitHub names none."""
+    pulls = [{"number": number, "base": {"ref": "main", "repo": {"id": 4711}}} for number in numbers]
+    run = {"event": by, "head_sha": head, "pull_requests": pulls}
+    payload = {"action": "completed", "workflow_run": run, "repository": {**_repository(REPOSITORY), "id": 4711}}
+    return Event(name="workflow_run", github=_base("workflow_run", ref="refs/heads/main", sha=sha), payload=payload)
+
+
+def issue_comment(*, number: int = 7, pull: bool = True, sha: str = MERGE_SHA) -> Event:
+    """Return a comment on a pull request or an issue; it runs on the default branch."""
+    issue = {"number": number, **({"pull_request": {"url": "x"}} if pull else {})}
+    payload = {"action": "created", "issue": issue, "comment": {"body": "/plan"}, "repository": _repository(REPOSITORY)}
+    return Event(name="issue_comment", github=_base("issue_comment", ref="refs/heads/main", sha=sha), payload=payload)
+
+
 def schedule(*, cron: str = "0 6 * * *", sha: str = HEAD_SHA) -> Event:
     """Return a run by the clock; it is always on the default branch."""
     payload = {"schedule": cron, "repository": _repository(REPOSITORY)}

@@ -56,13 +56,16 @@ def run(
     deadline_seconds: float = 60.0,
     debug: bool = False,
     prepared: bool = False,
+    matrix: Mapping[str, Any] | None = None,
+    summary: str = "",
 ) -> Job:
     """Run the action in ``action`` as one step of a job and return how it went.
 
     ``folder`` is the disk of the runner, empty at first; ``workspace`` is the checkout, made in it when not given.
     ``env`` is what the caller's workflow sets for the step, ``secrets`` what GitHub masks from the start (the token is
     added). ``cancel`` is asked every few milliseconds while a script runs: True is the button "Cancel workflow".
-    ``prepared`` lets a script that only starts this Python run in a fork of the prepared one, without bash.
+    ``matrix`` is the leg of a job with a matrix, ``summary`` where the summary goes instead of its file. ``prepared``
+    lets a script that only starts this Python run in a fork of the prepared one, without bash.
 
     Raises ActionError and ExpressionError for an action that is wrong, TimeoutError for a script past the deadline.
     """
@@ -79,6 +82,8 @@ def run(
         deadline=time.monotonic() + deadline_seconds,
         debug=debug,
         prepared=prepared,
+        matrix=matrix,
+        summary=summary,
     )
     running.masks = Masks(*secrets, str(event.github.get("token", "")))
     return running.whole(inputs or {})
@@ -99,6 +104,8 @@ class _Running:
     deadline: float
     debug: bool
     prepared: bool
+    matrix: Mapping[str, Any] | None
+    summary: str
     masks: Masks = field(default_factory=Masks)
     status: Status = Status.SUCCESS
     exported: dict[str, str] = field(default_factory=dict)
@@ -170,6 +177,7 @@ class _Running:
             "inputs": self.inputs,
             "github": self.github,
             "runner": self.runner,
+            "matrix": self.matrix,
             "env": {**env, **self.env},
             "steps": self.steps,
         }
@@ -292,6 +300,7 @@ class _Running:
         made = {"HOME": str(self.folder / "home"), "LANG": "C.UTF-8", "CI": "true", **self.exported, **self.env, **own}
         made |= {f"GITHUB_{name.upper()}": str(value) for name, value in known.items()}
         made |= {f"GITHUB_{name.upper()}": str(path) for name, path in files.items()}
+        made |= {"GITHUB_STEP_SUMMARY": self.summary} if self.summary else {}
         made |= {f"RUNNER_{name.upper()}": value for name, value in self.runner.items() if value}
         path = own.get("PATH", self.env.get("PATH", os.environ["PATH"]))
         return {**made, "GITHUB_ACTIONS": "true", "PATH": os.pathsep.join([*self.path, path])}

@@ -59,6 +59,7 @@ GIVEN = {
     "parallelism": "10",
     "journal": "journal.db",
     "comment": "changes-only",
+    "pull-request": "7",
     "issue": "true",
     "ignore-held": "true",
     "environment": "production",

@@ -128,7 +128,7 @@ def test_a_page_is_reworded_and_its_data_stays() -> None:
     table = Rows(columns=(), rows=(row,), parts=())
     blocks = (Heading("--base"), Lines((("with --base", Span("--base", code=True)),)), table)
     page = Page(title="--base", verdict="a --base", blocks=blocks)
-    drop = ("with `base`", Span("--base", code=True))
+    drop = ("with ", Span("base", typed=True), Span("--base", code=True))
     typed = Span("plan` (`base: REF`)"[:-1], typed=True)
     told = Row((code("--base"), "drop `base`", ("type ", typed, " once")), alike="`base`")
     assert reworded(page, as_inputs) == Page(

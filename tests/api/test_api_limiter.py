@@ -85,7 +85,7 @@ def read_all(client: Transport, reads: int, workers: int = 10) -> list[ApiError]
     return asyncio.run(_read_all(client, reads, workers))
 
 
-@pytest.mark.parametrize("reads", [1, 10, 60, 1_000])
+@pytest.mark.parametrize("reads", [1, 10, 60, pytest.param(1_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("parallelism", [1, 10, 50])
 @pytest.mark.parametrize(
     ("answers", "kinds"),

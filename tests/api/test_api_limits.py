@@ -8,6 +8,8 @@ import random
 import pytest
 from simulation import Bucket, Course, Diary, FixedWindow, Limited, SlidingWindow, Strays, reads, reads_beside
 
+pytestmark = pytest.mark.slow  # thousands of simulated requests each
+
 LATENCY_S = 0.05
 BURSTS = (5, 10, 20, 50, 100)
 
@@ -21,7 +23,6 @@ def shown(what: str, course: Course, seconds: float) -> str:
     return f"{what:<40} {course.seconds:7.2f} s {course.seconds / seconds:5.2f}x  {course.share:5.1%} refused"
 
 
-@pytest.mark.slow  # half a minute of simulated requests each
 @pytest.mark.parametrize("workers", [10, 50])
 @pytest.mark.parametrize(
     ("rate", "calls"), [(30, 2_000), (100, 2_000), pytest.param(300, 6_000, marks=pytest.mark.thorough)]

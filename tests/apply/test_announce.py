@@ -551,8 +551,8 @@ def test_an_interruption_at_every_await(
     ("when", "script", "outcome", "journal"),
     [
         ("BEFORE INSERT", ["look"], "not_attempted", []),
-        ("BEFORE UPDATE", ["look", "send"], "unknown", [(None, None)]),
-        ("BEFORE UPDATE", ["look", "send:old"], "not_attempted", [(None, None)]),
+        ("BEFORE UPDATE", ["look", "send", "back"], "unknown", [(None, None)]),
+        ("BEFORE UPDATE", ["look", "send:old", "look"], "not_attempted", [(None, None)]),
     ],
 )
 def test_a_journal_that_can_not_be_written(
@@ -561,7 +561,9 @@ def test_a_journal_that_can_not_be_written(
     """Without a durable intent nothing is sent; without a durable outcome it is unknown; both stop the rest."""
     steps = {"look": (kind.look, kind.before), "send": (kind.sent(1), kind.ok)}
     steps["send:old"] = (kind.sent(1), WriteNotSent(2_500))
-    there = Harness(kind, *(steps[step] for step in script))
+    if not kind.listed:  # what a good answer wrote is read back while its outcome is on its way to the disk
+        steps["back"] = (kind.look, kind.done(1))
+    there = Harness(kind, *(steps[step] for step in script if step in steps))
     there.before = lambda _, path: edit(
         path, f"CREATE TRIGGER full {when} ON writes BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
     )

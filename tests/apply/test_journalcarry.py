@@ -170,7 +170,7 @@ def test_accounts(place: Path) -> None:
     assert [one.id for one in export(old, "Beta").remembered] == [B]
     assert services_of(old) == ((BASE_URL, "Acme"), (BASE_URL, "Beta"), ("u://other", None))
     assert bring(new, export(old, "Acme")) == (1, 0, 0)
-    with pytest.raises(NotExpected, match=r"the export is of the account Beta, and the journal .* of Acme$"):
+    with pytest.raises(NotExpected, match=r"the export is from the account Beta, the journal .* is for Acme$"):
         bring(new, export(old, "Beta"))
     assert services_of(new) == ((BASE_URL, "Acme"),)
 

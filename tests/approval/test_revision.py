@@ -97,10 +97,24 @@ def test_absolute_sources(repository: Path) -> None:
     ]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a checkout to another user")
+def test_another_owners_checkout(tmp_path: Path) -> None:
+    """git does not open it; the repair is the setting of the step that checks out."""
+    git(tmp_path, "init", "--quiet")
+    os.chown(tmp_path, 12345, 12345)
+    os.chown(tmp_path / ".git", 12345, 12345)
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull}
+    with pytest.raises(UsageError, match="belongs to another user") as refused:
+        load_revision([], revision="main", today=TODAY, environment=environment, cwd=tmp_path)
+    assert "set-safe-directory: true" in refused.value.detail
+
+
 REFUSED = {
     "no such revision": (["automation.yaml"], "nope", UsageError, "'nope' is not a revision"),
     "an option": (["automation.yaml"], "--all", UsageError, "'--all' is not a Git revision"),
     "nothing": (["automation.yaml"], "", UsageError, "'' is not a Git revision"),
+    "an empty github.base_ref": (["automation.yaml"], "origin/", UsageError, "'origin/' names no commit"),
+    "the commit before a new branch": (["automation.yaml"], "0" * 40, UsageError, "names no commit"),
     "a control character": (["automation.yaml"], "ma\x1bin", UsageError, "is not a Git revision"),
     "a file for a revision": (["automation.yaml"], "main:automation.yaml", UsageError, "is not a revision"),
     "standard input": (["-"], "main", UsageError, "standard input has no Git revision"),

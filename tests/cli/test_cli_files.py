@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
-from typing import TYPE_CHECKING
+from errno import EACCES
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler.apply.journal import open_journal
 from reconciler.cli.savefile import replace_file, save, save_new
 from reconciler.config.files import read_file
 from reconciler.core.errors import ReconcilerError
@@ -104,7 +107,7 @@ def test_permissions_stay(tmp_path: Path) -> None:
     target = tmp_path / "plan.json"
     umask = os.umask(0o027)
     try:
-        save(str(target), "one", what="plan")
+        save(str(target), '{"format_version": "3.0"}', what="plan")
         assert stat.S_IMODE(target.stat().st_mode) == 0o640
         target.chmod(0o600)
         save(str(target), "two", what="plan")
@@ -112,6 +115,25 @@ def test_permissions_stay(tmp_path: Path) -> None:
     finally:
         os.umask(umask)
     assert (stat.S_IMODE(target.stat().st_mode), target.read_text()) == (0o600, "three")
+
+
+@pytest.mark.parametrize("line", ["plan --sandbox --out", "status --sandbox --no-results --out", "journal export"])
+@pytest.mark.parametrize("name", ["automation.yaml", "notes.md", "package.json", ".reconciler/sandbox.db"])
+def test_what_is_something_else_is_not_replaced(shell: Shell, line: str, name: str) -> None:
+    """A slip in `--out` costs nobody the files of the fleet; one that is of the same sort is made anew."""
+    shell.write("notes.md", "# Notes\n")
+    shell.write("package.json", '{"name": "x", "format_version": 1}')
+    open_journal(shell.folder / ".reconciler/journal.db", base_url="x", now_ms=int).__exit__()
+    before = (shell.folder / name).read_bytes()
+    ended = shell(f"{line} {name}")
+    assert ended.code == 1
+    assert f"to {name}: what is there is something else, and is not overwritten" in ended.err
+    assert ended.out == ""
+    assert (shell.folder / name).read_bytes() == before
+    for made in ("plan.json", "plan.json", "empty.json"):
+        shell.write("empty.json", "")
+        assert shell(f"{line} {made}").code == 0
+        assert (shell.folder / made).read_bytes().startswith(b"{")
 
 
 def test_names_as_long_as_they_may_be(tmp_path: Path) -> None:
@@ -291,3 +313,46 @@ def test_a_seed_beside_the_files_is_one_problem(shell: Shell) -> None:
     assert ended.code == 3
     assert "seed.yaml:3:1: this is a seed of the embedded Glider, not a file of portfolios" in ended.err
     assert "the configuration has 1 problem" in ended.err
+
+
+def test_what_this_user_may_not_use_is_no_bug(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the system says of a path that somebody gave is said with the path, and what to do about it."""
+
+    def refused(*_: object, **__: object) -> object:
+        raise PermissionError(EACCES, os.strerror(EACCES), "secret/sandbox.db")
+
+    monkeypatch.setattr("sqlite3.connect", refused)
+    ended = shell("plan --sandbox")
+    assert ended.code == 1
+    assert ended.err.startswith("error: can't use secret/sandbox.db: Permission denied\n  Check the path, and that you")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_entered(shell: Shell) -> None:
+    """It is one problem, and not that nothing is in there."""
+    (shell.folder / "secret").mkdir(mode=0)
+    for source in ("secret", "secret/a.yaml"):
+        ended = shell(f"validate -f {source}")
+        assert (ended.code, ended.err.count("Permission denied"), "no file" in ended.err) == (3, 1, False)
+        assert "holds no" not in ended.err
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "loop", "loop/a.yaml"])
+def test_a_path_that_can_not_be_looked_at(shell: Shell, name: str) -> None:
+    """The system's own words are shown: the path is not one that just matches nothing."""
+    (shell.folder / "loop").symlink_to("loop")
+    ended = shell(f"validate -f {name}")
+    assert (ended.code, "can't be read: " in ended.err, "matches no file" in ended.err) == (3, True, False)
+
+
+def test_a_sandbox_that_may_not_be_written(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new one is no help there."""
+
+    def read_only(path: Path, **how: Any) -> sqlite3.Connection:
+        return connect(f"file:{path}?mode=ro", uri=True, **how)
+
+    connect = sqlite3.connect
+    monkeypatch.setattr("sqlite3.connect", read_only)
+    ended = shell("sandbox advance 1h")
+    assert ended.code == 1
+    assert "Check that you may read and write it and its folder, or name another with `--sandbox FILE`." in ended.err

@@ -130,7 +130,7 @@ def test_an_export_that_finds_nothing(small: Shell) -> None:
             "journal.json",
             {"base_url": "https://api.glider.fi"},
             7,
-            "the export is of https://api.glider.fi, not of sandb",
+            "the export is from https://api.glider.fi, not from sandb",
         ),
     ],
 )
@@ -153,5 +153,5 @@ def test_an_account_that_is_another_one(small: Shell) -> None:
     assert small("journal import ours.json --sandbox --journal new/journal.db").out.startswith("Import: 3 taken over")
     found = small("journal import theirs.json --sandbox --journal new/journal.db")
     assert found.code == 7
-    assert "the export is of the account Acme US, and the journal new/journal.db of Acme EU" in found.err
+    assert "the export is from the account Acme US, the journal new/journal.db is for Acme EU" in found.err
     assert (small.folder / "new" / ".gitignore").read_text() == "*\n"

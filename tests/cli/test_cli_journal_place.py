@@ -143,12 +143,12 @@ def test_two_journals(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shell(f"apply --auto-approve --sandbox {box}").err.count("warning: there is a journal") == 0
     assert "beside the files" not in shell(f"plan --sandbox {box}").err
     monkeypatch.chdir(shell.folder)
-    said = "warning: there is a journal beside the files, eu/.reconciler/journal.db, and another one is "
+    said = "warning: there is a journal beside the files, eu/.reconciler/journal.db, but this command uses "
     for command in ("plan", "drift", "status", "apply --auto-approve"):
         ended = shell(f"{command} -f eu --sandbox {box}")
-        assert f"{said}to be used, and is not there yet: .reconciler/journal.db; " in ended.err
+        assert f"{said}.reconciler/journal.db, which does not exist yet; " in ended.err
         assert ended.err.count("beside the files") == 1
-    assert f"{said}in use, and what the other knows is not: " in shell(f"plan -f eu --sandbox {box}").err
+    assert f"{said}.reconciler/journal.db; " in shell(f"plan -f eu --sandbox {box}").err
     for journal in (JOURNAL, "eu/.reconciler/journal.db"):
         assert "beside the files" not in shell(f"plan -f eu --sandbox {box} --journal {journal}").err
     (shell.folder / "us").mkdir()

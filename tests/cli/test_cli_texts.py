@@ -77,6 +77,15 @@ def test_files_that_are_wrong(shell: Shell, golden: Golden, name: str, files: st
         ("a group that is empty", "plan --sandbox --select group=empty"),
         ("a target that nothing is like", "plan --sandbox --target nosuch"),
         ("a limit that is none", "apply --sandbox --auto-approve --allow pause=x"),
+        ("several in one target", "plan --sandbox --target aaa,bbb"),
+        ("a number that is none", "plan --sandbox --parallelism ten"),
+        ("a word of others: force", "apply --sandbox --force"),
+        ("a word of others: completion", "completion bash"),
+        ("another kind of file for --live", "plan --live automation.yaml"),
+        ("a plan saved over the files", "plan --sandbox --out automation.yaml"),
+        ("an import of nothing", "import --all --sandbox"),
+        ("an id that is only near", "status aaaa --sandbox"),
+        ("an id for --resume-held", "plan --sandbox --resume-held cccc"),
     ],
 )
 def test_what_can_not_be_done(shell: Shell, golden: Golden, name: str, line: str) -> None:

@@ -13,7 +13,7 @@ from reconciler.config.load import load_configuration
 from reconciler.core.diagnostics import Severity
 from reconciler.core.errors import ConfigInvalid, UsageError
 from reconciler.core.guards import Guards, Limit
-from reconciler.core.model import Desired, Origin, Paths, PortfolioId, RunState
+from reconciler.core.model import Desired, Layered, Origin, Paths, PortfolioId, RunState
 from reconciler.core.text import HOUR_MS
 from tests.config.support import TODAY, load_files, load_text, no_stdin, problems, said
 
@@ -47,6 +47,22 @@ service:
 """
 
 
+def test_a_shared_schedule_has_its_line() -> None:
+    """The nearest layer that declares the interval is named, and none where the portfolio declares its own."""
+    files = (
+        "version: 1\ndefaults:\n  interval: 24h\ngroups:\n  fast:\n    interval: 2h\n  plain: {chain: ethereum}\n"
+        "portfolios:\n  a: {state: active, group: fast}\n  b: {state: active, group: plain}\n"
+        "  c: {state: active, group: fast, interval: 3h}\n  d: {state: active, api: v2}\n"
+    )
+    origins = {name: one.origin for name, one in load_text(files).desired.items()}
+    assert {name: str(one.schedule) for name, one in origins.items() if one is not None} == {
+        "a": "group fast, <stdin>:6",
+        "b": "defaults, <stdin>:3",
+        "c": "None",
+        "d": "None",
+    }
+
+
 def test_layers_are_laid_over_one_another() -> None:
     """A portfolio's own value wins over its group's, and that over the defaults'; the result is sorted by id."""
     configuration = load_text(EXAMPLE)
@@ -58,7 +74,7 @@ def test_layers_are_laid_over_one_another() -> None:
         ),
         Desired(
             id=PortfolioId("b7k2m9q1"), state=RunState.PAUSED, interval_ms=24 * HOUR_MS, reason="Liquidity event",
-            until="2026-12-01", owner="treasury", origin=Origin("<stdin>", 10),
+            until="2026-12-01", owner="treasury", origin=Origin("<stdin>", 10, Layered("defaults", "<stdin>", 3)),
         ),
     ]  # fmt: skip
     assert list(configuration.desired) == ["ao04x0r6", "b7k2m9q1"]

@@ -204,7 +204,7 @@ def test_a_key_twice_is_refused(content: str | bytes) -> None:
 @pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
 def test_what_is_no_number_is_refused(name: str) -> None:
     """JSON has no such words, though Python reads and writes them."""
-    with pytest.raises(ValueError, match=f"^{name} is no number$"):
+    with pytest.raises(ValueError, match=f"^{name} is not a number$"):
         read_document(f'{{"a": [{name}]}}')
 
 

@@ -232,8 +232,8 @@ def test_the_rate_limit(answers: list[Probed], status: CheckStatus, said: str) -
 @pytest.mark.parametrize(
     ("off_s", "status", "said"),
     [
-        (0, OK, "agrees with the service's to some seconds"),
-        (4, OK, "agrees with the service's to some seconds"),
+        (0, OK, "differs from the service's by a few seconds at most"),
+        (4, OK, "differs from the service's by a few seconds at most"),
         (7, WARN, "7 s ahead of the service's"),
         (-60, WARN, "60 s behind the service's"),
         (None, SKIPPED, "no answer carries its time"),

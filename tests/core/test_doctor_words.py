@@ -227,7 +227,7 @@ def off_by(ms: int, took_ms: int = 0) -> ServiceAnswer:
 
 LATER = ServiceAnswer(status=200, sent_ms=NOON_MS + 9_000, received_ms=NOON_MS + 9_040, date_ms=NOON_MS + 8_000)
 """Faster than one before it, although both its times are later."""
-AGREES = ok(CLOCK, "agrees with the service's to some seconds")
+AGREES = ok(CLOCK, "differs from the service's by a few seconds at most")
 BY_NTP = "let the machine set its clock by NTP"
 
 

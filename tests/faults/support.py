@@ -345,6 +345,8 @@ class FaultyWorld(World):
 
     wire: Wire = field(init=False)
     cadences: dict[StrategyId, Cadence] = field(default_factory=dict)
+    late_disk: bool = False
+    """Whether a process that dies, or loses its power, loses what nobody waited for: see :class:`Disk`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -380,7 +382,7 @@ class FaultyWorld(World):
     ) -> ApplyReport:
         self.wire.stop = stop
         with open_journal(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms) as opened:
-            journal = Disk(opened, self.wire.life)
+            journal = Disk(opened, self.wire.life, self.late_disk)
             async with self.api(plan.changes) as api:
                 await settle(api=api.by(versions_of_intents(opened)), journal=journal)
                 opened.open_run(fingerprint=fingerprint(plan), tool="test", approved=approved)

@@ -168,15 +168,17 @@ class Histories(Walk):
         """A merge is applied, or an old plan, whatever happened since; and things fail."""
         self.carry_out(self.plan_of(what, edits), faults)
 
-    @rule(what=WHICH, edits=EDITS, faults=FAULTS, after=st.integers(1, 12))
-    def apply_and_die(self, what: str, edits: list[Desired], faults: Any, after: int) -> None:
-        """An apply is killed at some boundary of its writes."""
+    @rule(what=WHICH, edits=EDITS, faults=FAULTS, after=st.integers(1, 12), late=st.booleans())
+    def apply_and_die(self, what: str, edits: list[Desired], faults: Any, after: int, late: bool) -> None:
+        """An apply is killed at some boundary of its writes, or loses its power, and what nobody waited for with it."""
 
         def die(_: str, crossed: int) -> None:
             if crossed == after:
                 raise Died
 
+        self.world.late_disk = late
         self.carry_out(self.plan_of(what, edits), faults, Life(die))
+        self.world.late_disk = False
 
     @rule(what=WHICH, edits=EDITS, faults=FAULTS, after=st.integers(1, 12), urgent=st.booleans())
     def apply_and_stop(self, what: str, edits: list[Desired], faults: Any, after: int, urgent: bool) -> None:

@@ -285,8 +285,12 @@ def test_a_pause_made_after_a_resume_whose_answer_was_lost_stays() -> None:
 
 @pytest.mark.parametrize("call", WRITES)
 @pytest.mark.parametrize("boundary", BOUNDARIES)
-def test_death_at_every_boundary_of_the_journal(call: str, boundary: str) -> None:
-    """Killed between intent, request, answer, outcome and record: the next apply converges."""
+@pytest.mark.parametrize("late", [False, True])
+def test_death_at_every_boundary_of_the_journal(call: str, boundary: str, late: bool) -> None:
+    """Killed between intent, request, answer, outcome and record: the next apply converges.
+
+    With a late disk nothing is kept but what somebody waited for: what a power cut leaves.
+    """
 
     def die(crossed: str, _: int) -> None:
         if crossed == boundary:
@@ -294,7 +298,7 @@ def test_death_at_every_boundary_of_the_journal(call: str, boundary: str) -> Non
 
     with folder() as place:
         world, wanted = world_for(place, call)
-        world.wire.life = Life(die)
+        world.wire.life, world.late_disk = Life(die), late
         ended = attempt(world, wanted, call, None)
         assert (ended.outcome, ended.reason) == (DIED, None)
         assert ended.tried == ([call] if boundary in SENT else [])

@@ -54,6 +54,8 @@ class FakeGitHub:
     """One repository. ``login`` is who the token is; None for a job's own token, which may not ask."""
 
     login: str | None = None
+    viewer: str | None = None
+    """Who GraphQL says the token is; None where it does not say. A GitHub App's token may ask it, and not ``/user``."""
     may_write: bool = True
     has_issues: bool = True
     links: bool = True
@@ -74,6 +76,7 @@ class FakeGitHub:
         self._app = Starlette(
             routes=[
                 Route("/user", self._user),
+                Route("/graphql", self._viewer, methods=["POST"]),
                 Route(f"{at}/comments/{{id:int}}", self._edit_comment, methods=["PATCH"]),
                 Route(f"{at}/comments/{{id:int}}", self._delete_comment, methods=["DELETE"]),
                 Route(f"{at}/{{number:int}}/comments", self._list_comments, methods=["GET"]),
@@ -153,7 +156,7 @@ class FakeGitHub:
             await script.response()(scope, receive, send)
         elif request.method in WRITES and not self.may_write:
             await _refused(403, "Resource not accessible by integration")(scope, receive, send)
-        elif not request.url.path.startswith((f"/repos/{REPOSITORY}/", "/user")):
+        elif not request.url.path.startswith((f"/repos/{REPOSITORY}/", "/user", "/graphql")):
             await _refused(404, "Not Found")(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -162,6 +165,11 @@ class FakeGitHub:
         if self.login is None:
             return _refused(403, "Resource not accessible by integration")
         return JSONResponse({"login": self.login})
+
+    async def _viewer(self, request: Request) -> Response:
+        if self.viewer is None or "viewer" not in (await request.json())["query"]:
+            return JSONResponse({"errors": [{"message": "Resource not accessible by integration"}]})
+        return JSONResponse({"data": {"viewer": {"login": self.viewer}}})
 
     async def _environment(self, request: Request) -> Response:
         name = request.path_params["environment"]
@@ -176,7 +184,7 @@ class FakeGitHub:
         body = (await request.json()).get("body")
         if not isinstance(body, str) or len(body) > LONGEST_BODY:
             return _refused(422, "Validation Failed", [{"field": "body", "code": "too_long"}])
-        made = self.comment(body, author=self.login or BOT, number=request.path_params["number"])
+        made = self.comment(body, author=self.viewer or self.login or BOT, number=request.path_params["number"])
         return JSONResponse(made, 201)
 
     async def _edit_comment(self, request: Request) -> Response:
@@ -200,7 +208,8 @@ class FakeGitHub:
         found = [
             one
             for one in self.issues
-            if one["state"] == state and (labels is None or any(label["name"] == labels for label in one["labels"]))
+            if state in (one["state"], "all")
+            and (labels is None or any(label["name"] == labels for label in one["labels"]))
         ]
         return self._page(request, found[::-1])
 
@@ -209,7 +218,7 @@ class FakeGitHub:
             return _refused(410, "Issues has been disabled in this repository.")
         wanted = await request.json()
         labels = [{"name": name} for name in wanted.get("labels", [])]
-        made = self.issue(wanted["body"], title=wanted["title"], author=self.login or BOT, labels=labels)
+        made = self.issue(wanted["body"], title=wanted["title"], author=self.viewer or self.login or BOT, labels=labels)
         return JSONResponse(made, 201)
 
     async def _edit_issue(self, request: Request) -> Response:

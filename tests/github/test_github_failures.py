@@ -16,7 +16,7 @@ from reconciler.github.address import checked_api_url
 from reconciler.github.client import GitHub, PostAction
 from reconciler.github.wire import LARGEST_GITHUB_BODY, MOST_GITHUB_PAGES
 from tests.github.fake import TOKEN
-from tests.github.test_github_posts import MARKER
+from tests.github.test_github_posts import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def post(client: GitHub) -> Any:
-    return client.upsert_comment(7, marker=MARKER, body="plan")
+    return client.upsert_comment(7, mark=MARK, body="plan")
 
 
 REFUSALS = {
@@ -64,7 +64,7 @@ def test_a_fork_is_told_what_to_do(fake: FakeGitHub, client: GitHub) -> None:
     assert "Give the job `pull-requests: write`" in caught.value.detail
     assert "from a fork it can't have them: ignore it there" in caught.value.detail
     with pytest.raises(GitHubError) as caught:
-        client.upsert_issue(marker=MARKER, title="Drift", body="aaa", label=None)
+        client.upsert_issue(mark=MARK, title="Drift", body="aaa", label=None)
     assert "`issues: write`" in caught.value.detail
 
 
@@ -131,7 +131,7 @@ def test_a_long_limit_is_not_waited_for(fake: FakeGitHub, client: GitHub, waits:
 def test_a_limit_does_not_tell_who_the_token_is(fake: FakeGitHub, client: GitHub) -> None:
     """Only a refusal makes a token the job's own: behind a limit it may be anybody's, so nothing is posted."""
     fake.login = "release-robot"
-    fake.comment(f"{MARKER}\nold", author="release-robot")
+    fake.comment(f"{MARK}\nold", author="release-robot")
     fake.answer(403, {"message": "secondary rate limit"}, ending="/user", headers={"retry-after": "500"}, times=9)
     with pytest.raises(GitHubError, match="limits the rate") as caught:
         post(client)
@@ -160,17 +160,17 @@ def test_a_create_that_failed_is_looked_for_before_it_is_repeated(fake: FakeGitH
     fake.answer(502, method="POST", done=done)
     assert post(client).action is PostAction.CREATED
     fake.answer(502, method="POST", done=done)
-    assert client.upsert_issue(marker=MARKER, title="Drift", body="x", label=None).action is PostAction.CREATED
+    assert client.upsert_issue(mark=MARK, title="Drift", body="x", label=None).action is PostAction.CREATED
     assert (len(fake.comments), len(fake.issues)) == (1, 1)
     assert len(fake.writes()) == (2 if done else 4)
 
 
 def test_an_edit_is_repeated(fake: FakeGitHub, client: GitHub) -> None:
     """An edit says what should be, so sending it twice is safe."""
-    fake.comment(f"{MARKER}\nold")
+    fake.comment(f"{MARK}\nold")
     fake.answer(502, method="PATCH", done=True)
     assert post(client).action is PostAction.UPDATED
-    assert fake.comments[0]["body"] == f"{MARKER}\nplan"
+    assert fake.comments[0]["body"] == f"{MARK}\nplan"
 
 
 class Failing(httpx2.BaseTransport):
@@ -241,7 +241,7 @@ def test_an_answer_that_is_none_is_an_error(fake: FakeGitHub, client: GitHub, co
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.just(f"{MARKER}\nx"),
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.just(f"{MARK}\nx"),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
@@ -266,8 +266,8 @@ def test_no_answer_is_a_bug(
     client = connect()
     for work in (
         lambda: post(client),
-        lambda: client.upsert_issue(marker=MARKER, title="Drift", body="x", label="drift"),
-        lambda: client.close_issue(marker=MARKER, body="x"),
+        lambda: client.upsert_issue(mark=MARK, title="Drift", body="x", label="drift"),
+        lambda: client.close_issue(mark=MARK, body="x"),
     ):
         try:
             work()
@@ -280,7 +280,7 @@ def test_a_link_elsewhere_is_not_followed(fake: FakeGitHub, client: GitHub) -> N
     fake.link_origin = "http://127.0.0.1:9"
     for number in range(150):
         fake.comment(f"talk {number}", author="maria")
-    fake.comment(f"{MARKER}\nplan")
+    fake.comment(f"{MARK}\nplan")
     assert post(client).action is PostAction.UNCHANGED
     assert fake.requests.count(("GET", "/repos/team/fleet/issues/7/comments")) == 2
 
@@ -313,7 +313,7 @@ def test_a_list_that_leads_back_ends(fake: FakeGitHub, client: GitHub) -> None:
 
 def test_an_address_that_is_none_is_left_out(fake: FakeGitHub, client: GitHub) -> None:
     """The address of a post is shown to people, so only one of http may be there."""
-    fake.comment(f"{MARKER}\nplan")["html_url"] = "javascript:alert(1)"
+    fake.comment(f"{MARK}\nplan")["html_url"] = "javascript:alert(1)"
     assert post(client).url == ""
 
 

@@ -11,7 +11,7 @@ from reconciler.core.errors import GitHubError
 from reconciler.github.address import proxy_to
 from reconciler.github.client import GitHub
 from tests.github.fake import REPOSITORY, TOKEN
-from tests.github.test_github_posts import MARKER
+from tests.github.test_github_posts import MARK
 
 API = "https://api.github.com"
 PROXY = "http://proxy.example:3128"
@@ -73,7 +73,7 @@ def test_only_a_tunnel_is_asked_for() -> None:
             GitHub(api_url=API, token=TOKEN, repository=REPOSITORY, proxy=proxy, sleep=lambda _: None) as client,
             pytest.raises(GitHubError) as caught,
         ):
-            client.close_issue(marker=MARKER, body="over")
+            client.close_issue(mark=MARK, body="over")
     assert all(said.startswith(b"CONNECT api.github.com:443 HTTP/1.1\r\n") for said in heard)
     assert heard
     assert TOKEN.encode() not in b"".join(heard)

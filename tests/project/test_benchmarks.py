@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.fleet import NOW_MS, members, status_answer, write_files
+import pytest
+
+from benchmarks.fleet import NOW_MS, members, status_answer, write_files, write_pauses
+from benchmarks.server import Bucket, Fleet, Windows
 from benchmarks.stages import STAGES, measure
 from reconciler.api.v1 import live_of
 from reconciler.config.load import load_configuration
@@ -55,3 +58,44 @@ def test_every_stage_is_measured(tmp_path: Path) -> None:
     found = measure(tmp_path, 20, 1)
     assert found.keys() == {*STAGES, "peak_kib"}
     assert found["peak_kib"] > 0
+
+
+def asked(fleet: Fleet, line: str, body: bytes = b"") -> Any:
+    """Return the JSON of an answer."""
+    response, _ = fleet.answer(line.encode(), body)
+    return json.loads(response.partition(b"\r\n\r\n")[2])
+
+
+def test_the_server_lists_its_fleet_and_keeps_pauses() -> None:
+    """Every portfolio is on one page of the list; a pause shows in the next status, with its reason."""
+    fleet = Fleet(450, 1, 0.0, None)
+    ids, cursor = [], ""
+    while cursor is not None:
+        page = asked(fleet, f"GET /v2/portfolios?limit=200{cursor and '&cursor=' + cursor} HTTP/1.1")
+        ids += [row["portfolioId"] for row in page["data"]["portfolios"]]
+        cursor = page["nextCursor"]
+    assert ids == [member.id for member in members(450, 1)]
+    path = f"/v1/portfolio/{ids[0]}"
+    asked(fleet, f"POST {path}/rebalance/schedule/pause HTTP/1.1", b'{"reason": "Test"}')
+    status = asked(fleet, f"GET {path}/automation/status HTTP/1.1")["data"]
+    assert (status["status"], status["details"]["pauseReason"]) == ("paused", "Paused via API: Test")
+    assert (fleet.counts.reads, fleet.counts.writes) == (4, 1)
+
+
+@pytest.mark.parametrize("limit", [Bucket(0.001, 2), Windows(2, lambda: 0.0)], ids=["bucket", "windows"])
+def test_the_server_keeps_its_limit(limit: Bucket | Windows) -> None:
+    """Two are served, the third is refused and counted, and windows tell in headers what is left."""
+    fleet = Fleet(1, 1, 0.0, limit)
+    [portfolio] = fleet.members
+    line = b"GET /v1/portfolio/" + portfolio + b"/automation/status HTTP/1.1"
+    heads = [fleet.answer(line, b"")[0].partition(b"\r\n\r\n")[0] for _ in range(3)]
+    assert [head.split(b" ")[1] for head in heads] == [b"200", b"200", b"429"]
+    assert (fleet.counts.reads, fleet.counts.refused) == (2, 1)
+    assert (b"x-ratelimit-remaining: 1" in heads[0]) is isinstance(limit, Windows)
+
+
+def test_a_fleet_of_pauses_is_sound(tmp_path: Path) -> None:
+    """What the apply is measured with is valid."""
+    write_pauses(tmp_path, members(20))
+    found = load_configuration([str(tmp_path)], stdin=lambda: b"", today=dt.date(2026, 11, 22), cwd=tmp_path)
+    assert len(found.desired) == 20

@@ -18,9 +18,9 @@ from reconciler.render import github
 from reconciler.render.annotations import Annotation, Level
 from reconciler.render.ending import Ending, Found
 from reconciler.render.github import (
+    ActionRun,
     annotation_lines,
     comment_body,
-    comment_marker,
     failure,
     harmless_log,
     log_text,
@@ -39,7 +39,8 @@ from tests.hostile import HOSTILE
 
 NAMES = [f"{number}-{text[:12]!a}" for number, text in enumerate(HOSTILE)]
 TOKEN = "0123456789abcdefABCDEF"
-MARKER = comment_marker("ci", "production")
+AT_MS = 1_795_348_800_000
+RUN = ActionRun(at_ms=AT_MS, commit="0" * 40)
 hostile = pytest.mark.parametrize("text", HOSTILE, ids=NAMES)
 
 
@@ -47,10 +48,8 @@ def bodies(text: str, limit_bytes: int = 10**9) -> dict[str, str]:
     """Return comment and summary of every ending with the text in every place, by default with room for all."""
     found = {}
     for name, ending in endings(text).items():
-        marker = comment_marker(text, text)
-        found[f"comment of {name}"] = comment_body(
-            ending, marker=marker, commit=text, environment=text, limit_bytes=limit_bytes
-        )
+        run = replace(RUN, looks_at=text, merged="1" * 40, home="https://github.example", number=text, url="https://x")
+        found[f"comment of {name}"] = comment_body(ending, run=run, limit_bytes=limit_bytes)
         found[f"summary of {name}"] = summary(ending, limit_bytes=limit_bytes)
     return found
 
@@ -58,8 +57,13 @@ def bodies(text: str, limit_bytes: int = 10**9) -> dict[str, str]:
 BENIGN = {name: rendered(body).tags for name, body in bodies("Harmless").items()}
 
 
-def without_marker(tags: tuple[str, ...]) -> list[str]:
-    return [tag for tag in tags if not tag.startswith("<!-- glider")]
+def links_aside(found: list[str]) -> list[str]:
+    """Return what is alive but for the links to commits and run, which are ours."""
+    return [
+        one
+        for one in found
+        if not one.startswith(("<a [('href', 'https://github.example/", "<a [('href', 'https://x'"))
+    ]
 
 
 @pytest.mark.slow
@@ -68,11 +72,11 @@ def test_data_in_comment_and_summary_stays_data(text: str) -> None:
     """Whatever a text holds, the page has the structure that it has with a harmless one, and nothing in it is alive."""
     for name, body in bodies(text).items():
         found = rendered(body)
-        assert without_marker(found.tags) == without_marker(BENIGN[name]), name
-        assert alive(found) == [], name
+        assert found.tags == BENIGN[name], name
+        assert links_aside(alive(found)) == [], name
     for name, body in bodies(text, limit_bytes=20_000).items():
         assert len(body.encode()) <= 20_000, name
-        assert alive(rendered(body)) == [], name
+        assert links_aside(alive(rendered(body))) == [], name
 
 
 @hostile
@@ -156,24 +160,21 @@ def test_a_mask_hides_each_line_and_never_nothing() -> None:
     assert [command.data for command in obeyed(mask("a%0A\r\nb"))] == ["a%0A", "b"]
 
 
-def test_a_marker_is_one_of_its_pair() -> None:
-    """The same pair has the same marker, any other pair another one, and no name gets out of it."""
-    assert comment_marker("ci", "production") == MARKER
-    pairs = [("ci", "production"), ("ci", "staging"), ("cip", "roduction"), ("ci--> <h1>", ""), ("", "ci--> <h1>")]
-    markers = [comment_marker(*pair) for pair in pairs]
-    assert len(set(markers)) == len(pairs)
-    assert all(re.fullmatch(r"<!-- glider-reconciler [0-9a-f]{64} -->", marker) for marker in markers)
-
-
-def test_a_comment_is_found_and_says_what_it_is_about() -> None:
-    """The marker is its first line; verdict, environment, commit and fingerprint follow."""
+def test_a_comment_says_what_it_is_about() -> None:
+    """The verdict stands first, then when, which commit, which run and which plan; addresses lead there."""
     ending = endings()["plan"]
-    lines = comment_body(ending, marker=MARKER, commit="0123456789abcdef", environment="production").splitlines()
-    assert lines[0] == MARKER
-    assert lines[1] == "### ❌ Plan (production): 6 changes, 1 held, 1 moved, 1 blocked, over a guard"
-    assert lines[3].startswith(
-        f"<sub>commit `0123456789abcdef`, fingerprint `{ending.found.fingerprint}`, 9 portfolios"
+    home = "https://github.com/team/fleet"
+    run = ActionRun(
+        at_ms=AT_MS, looks_at="production", commit="1" * 40, home=home, number="7", url=f"{home}/actions/runs/9"
     )
+    lines = comment_body(ending, run=run).splitlines()
+    assert lines[0] == "### ❌ Plan (production): 6 changes, 1 held, 1 moved, 1 blocked, over a guard"
+    assert lines[2].startswith(
+        f"<sub>2026-11-22 12:00 UTC, commit [`{'1' * 12}`]({home}/commit/{'1' * 40}), run [7]({home}/actions/runs/9), "
+        f"fingerprint `{ending.found.fingerprint}`, 9 portfolios"
+    )
+    merge = comment_body(ending, run=ActionRun(at_ms=AT_MS, commit="1" * 40, merged="2" * 40))
+    assert f"commit `{'1' * 12}`, which merges `{'2' * 12}`" in merge
 
 
 VERDICTS = {
@@ -320,11 +321,11 @@ def test_large_plans_keep_to_the_limits(count: int) -> None:
     verbs = (Verb.PAUSE, Verb.UPDATE, Verb.START)
     plan = replace(plan_of(), changes=tuple(change(n, verbs[n % 3], text="|" * 200) for n in range(count)))
     ending = Ending(reason=ExitReason.OK, found=Found(command="plan", plan=plan, fingerprint="0" * 64))
-    comment, whole = comment_body(ending, marker=MARKER, commit="0" * 40), summary(ending)
+    comment, whole = comment_body(ending, run=RUN), summary(ending)
     assert len(comment.encode()) <= 60_000
     assert len(whole.encode()) < 1024 * 1024
     assert "rows are not shown" in comment
-    assert without_marker(rendered(comment).tags).count("<table []>") >= 3
+    assert rendered(comment).tags.count("<table []>") >= 3
 
 
 def test_too_many_problems_keep_to_the_limit() -> None:
@@ -332,7 +333,7 @@ def test_too_many_problems_keep_to_the_limit() -> None:
     ending = Ending(
         reason=ExitReason.INVALID, found=Found(command="validate", error=ConfigInvalid(problems_of("`" * 150) * 2_000))
     )
-    body = comment_body(ending, marker=MARKER, commit="0" * 40)
+    body = comment_body(ending, run=RUN)
     assert len(body.encode()) <= 60_000
     assert re.search(r"\*\*[\d,]+ rows are not shown\*\*", body)
 

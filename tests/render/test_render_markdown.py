@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -13,15 +14,16 @@ from msgspec.structs import replace
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.diff import compare_plans
 from reconciler.core.errors import ReconcilerError
-from reconciler.core.model import Verb
+from reconciler.core.model import Layered, Origin, Verb
 from reconciler.core.plan import Cause, Plan, Risk
 from reconciler.core.planfile import fingerprint
 from reconciler.render.compare import comparison_page, drift_page
+from reconciler.render.github import summary
 from reconciler.render.markdown import inline, markdown
 from reconciler.render.page import Block, Column, Lines, Notice, Page, Part, Row, Rows, Tone, code
 from reconciler.render.plan import plan_page, report_page
 from reconciler.render.problems import diagnostics_page, error_page
-from tests.endings import change, plan_of, problems_of, report_of
+from tests.endings import change, endings, plan_of, problems_of, report_of
 from tests.githubjudge import alive, rendered
 from tests.hostile import HOSTILE
 
@@ -44,6 +46,7 @@ def pages(text: str) -> dict[str, str]:
 BENIGN = {name: rendered(found) for name, found in pages("Harmless").items()}
 
 
+@pytest.mark.slow  # a thousand whole pages
 @pytest.mark.parametrize("text", HOSTILE, ids=NAMES)
 def test_data_stays_data(text: str) -> None:
     """Whatever a text holds, a page has the structure that it has with a harmless one, and nothing in it is alive."""
@@ -62,7 +65,7 @@ def table(title: str, rows: list[Row], *, rank: int = 0, opened: int | None = No
     return Rows(columns=columns, rows=tuple(rows), parts=(Part(title, rank=rank, opened=opened),))
 
 
-@given(st.text(st.sampled_from("@#:/|\\`*_[]()<>&~$!-+=.w7aGH \n\t\u200b1x"), max_size=40))
+@given(st.text(st.sampled_from("@#:/|\\`*_[]()<>&~$!-+=.w7aGH \n\t\u200b1x"), min_size=1, max_size=40))
 def test_a_cell_is_one_cell(text: str) -> None:
     """No run of signs gets out of a cell, or becomes a link, a mention or markup inside it."""
     found = rendered(markdown(page_of(table("T", [Row((text, code(text)))]))))
@@ -101,13 +104,13 @@ SMALL = """\
 
 <sub>fingerprint `{fingerprint}`, 9 portfolios from `Growth`, live at `https://api.glider.fi`</sub>
 
-| `+`&nbsp;start | `>`&nbsp;resume | `~`&nbsp;update | `=`&nbsp;pause | `!`&nbsp;held | `x`&nbsp;blocked | unchanged |
-| :-: | :-: | :-: | :-: | :-: | :-: | :-: |
-| **1** | **1** | **2** | **1** | **1** | **1** | **1** |
-
 > [!CAUTION]
 > **Over a guard:** 12 to resume, but guards.max\\_resume is Growth = 5; after reading the plan, allow it with \
 --allow resume=12.
+
+| `+`&nbsp;start | `>`&nbsp;resume | `~`&nbsp;update | `=`&nbsp;pause | `!`&nbsp;held | `x`&nbsp;blocked | unchanged |
+| :-: | :-: | :-: | :-: | :-: | :-: | :-: |
+| **1** | **1** | **2** | **1** | **1** | **1** | **1** |
 
 **Look first:** overrides a hold **1**, trades at once **1**, starts or resumes trading **2**, \
 trades more often **1**, strategies that trade more often **1**.
@@ -115,7 +118,7 @@ trades more often **1**, strategies that trade more often **1**.
 
 
 def test_a_plan_at_a_glance() -> None:
-    """Verdict, counts, guards and dangers stand before every table."""
+    """Verdict, guards, counts and dangers stand before every table, the guards first."""
     plan = plan_of()
     assert markdown(plan_page(plan)).startswith(SMALL.format(fingerprint=fingerprint(plan)))
 
@@ -144,14 +147,41 @@ def test_the_rest_is_folded_when_long() -> None:
     assert shown.index("`p00029`") < shown.index("<details>") < shown.index("`p00030`")
 
 
-def test_causes_group_the_changes() -> None:
-    """With a base this branch's changes come first, each group with what needs a look on top."""
+def test_what_needs_a_look_comes_first_across_causes() -> None:
+    """With a base each row says where its change comes from, and a harmless change of the branch waits."""
     changes = [
         replace(found, cause=Cause.BRANCH if i % 2 else Cause.PENDING) for i, found in enumerate(plan_of().changes)
     ]
     shown = markdown(plan_page(replace(plan_of(), changes=tuple(changes))))
-    assert shown.index("#### This branch (3)") < shown.index("`p00002`") < shown.index("#### Pending")
-    assert shown.index("#### Pending") < shown.index("`p00001`") < shown.index("`p00005`")
+    look, rest = (shown.index(f"**{title}**") for title in ("Needs a look", "Everything else"))
+    rows = [line for line in shown.splitlines() if line.startswith(("| this branch |", "| pending |"))]
+    assert len(rows) == len(changes)
+    assert look < min(map(shown.index, rows))
+    assert {row.split(" |")[0] for row in rows if shown.index(row) < rest} == {"| this branch", "| pending"}
+    assert "| Cause | Action |" in shown
+    assert "| Cause |" not in shown[shown.index("**Held**") : rest]
+
+
+def test_many_that_change_alike_are_one_row_with_its_line() -> None:
+    """It names the line of the files that brought them about, and the ids stand behind a click."""
+    line = Layered("group every-24h", "automation.yaml", 12)
+    alike = [change(n, Verb.UPDATE, risks=(Risk.MORE_RUNS,)) for n in range(30)]
+    shared = [replace(one, source=Origin("automation.yaml", 20 + n, line)) for n, one in enumerate(alike[:20])]
+    shown = rendered(markdown(plan_page(replace(plan_of(), changes=(*shared, *alike[20:])))))
+    texts = [text.replace("\u200b", "") for text in shown.texts]
+    (first,) = [text for text in texts if "group every-24h" in text]
+    assert "20 portfolios" in "".join(texts)
+    assert "automation.yaml:12" in first
+    assert "p00003" not in first
+    assert "<details []>" in shown.tags
+
+
+def test_two_tables_never_touch() -> None:
+    """Something is said between two tables, on every page and where there is room for little."""
+    for ending in endings().values():
+        for limit in (10**6, 3000, 2000, 1200):
+            tags = rendered(summary(ending, limit_bytes=limit)).tags
+            assert ("</table>", "<table []>") not in set(pairwise(tags))
 
 
 def test_nothing_to_do() -> None:
@@ -199,7 +229,7 @@ def test_a_page_is_never_too_long(counts: list[int], limit: int) -> None:
     """Shown and hidden rows add up to all of them; the headline is kept."""
     blocks = []
     for rank, count in enumerate(counts):
-        rows = [Row(("a" * (7 * n % 90), "é")) for n in range(count)]
+        rows = [Row(("a" * (1 + 7 * n % 90), "é")) for n in range(count)]
         blocks.append(table(f"T{rank}", rows, rank=-rank % 3, opened=0 if rank % 2 else None))
     found = markdown(page_of(*blocks), limit_bytes=limit)
     assert len(found.encode()) <= limit

@@ -43,12 +43,12 @@ def test_a_pause_is_not_red() -> None:
 
 
 def test_both_writers_fold_the_same() -> None:
-    """What the terminal shows as one row is one row of the comment, which has each by itself behind a click."""
+    """What is one row on the terminal is one row of the comment; the ids that it names are behind a click there."""
     page = plan_page(long_plan(3000))
     told = "p00001, p00002, p00003, p00004, p00005, p00006 and 2993 more"
     assert told in terminal(page, PLAIN)
     document = markdown(page)
-    assert told in document
+    assert told not in document
     assert document.index("| 2999 portfolios |") < document.index("<details><summary>") < document.index("`p02999`")
     assert "<b>Needs a look, one by one</b> (2,999)" in document
 
@@ -62,7 +62,7 @@ def test_one_cause_is_one_row() -> None:
     for page in (plan_page(plan), drift_page(plan), report_page(replace(report_of(plan_of()), plan=plan, results=()))):
         text = markdown(page)
         assert "7 portfolios | " in text
-        assert "the service is down (HTTP 503): b0, b1, b2, b3, b4, b5 and 1 more" in text.replace("&#8203;", "")
+        assert "the service is down (HTTP 503) |" in text.replace("&#8203;", "")
     assert terminal(plan_page(plan), PLAIN).count("the service is down") == 1
     assert terminal(plan_page(plan), PLAIN, verbose=True).count("the service is down") == 7
 

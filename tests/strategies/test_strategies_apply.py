@@ -443,16 +443,11 @@ def test_what_the_journal_remembers(place: Path) -> None:
 
 def test_a_write_that_is_cut_off_is_unknown_and_settled_by_the_next_run(place: Path) -> None:
     """Interrupted while its answer is awaited: unknown, and nothing is recorded; the next apply converges."""
-
-    class Interrupting(Silence):
-        def started(self, portfolio: object, verb: object) -> None:
-            stop.request("interrupted before it began", urgent=True)
-
     world = world_of(place, {A: {"frequency": "daily"}})
     plan = world.plan_strategies({A: "weekly"})
-    world.stand_in = _Silent(None)
     stop = Stop()
-    report = world.apply(plan, stop=stop, observer=Interrupting())
+    world.stand_in = _Silent(stop)
+    report = world.apply(plan, stop=stop)
     world.stand_in = None
     assert [r.outcome for r in report.results] == [Outcome.UNKNOWN]
     assert world.written() == [("set-cadence", "unknown")]
@@ -504,8 +499,13 @@ class _Answering:
 
 
 class _Silent(_Answering):
-    """A service that never answers a write."""
+    """A service that never answers a write: somebody interrupts while it is awaited."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__(None)
+        self._stop = stop
 
     async def send(self, intent: Intent) -> Confirmation:
+        self._stop.request("interrupted", urgent=True)
         await asyncio.Event().wait()
         return await super().send(intent)

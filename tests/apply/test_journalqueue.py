@@ -1,0 +1,273 @@
+"""The journal off the event loop: what waits shares a commit, nothing is sent without one, and order is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from msgspec.structs import replace
+
+from reconciler.apply.journal import SqliteJournal, open_journal, read_memory
+from reconciler.apply.journalfile import writable_connection
+from reconciler.apply.journalqueue import QueuedJournal
+from reconciler.core.errors import JournalError
+from reconciler.core.intent import Call, WriteOutcome
+from reconciler.core.model import PortfolioId, Record, RunState
+from tests.apply.scripted import edit, intent, rows
+from tests.support import NOON_MS, FakeClock, folder, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+HERE = "https://here"
+A, B = PortfolioId("aaa"), PortfolioId("bbb")
+CONFIRMED, NOT_SENT = WriteOutcome.CONFIRMED, WriteOutcome.NOT_SENT
+RECORD = Record(state=RunState.PAUSED, interval_ms=1, offset_ms=0, schedule_id="s", confirmed_ms=NOON_MS)
+MANY = 1_000
+FULL = "CREATE TRIGGER full BEFORE {} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+
+
+class SlowConnection(sqlite3.Connection):
+    """A connection whose commits wait until they are let go, one by one, and are counted."""
+
+    commits = 0
+    threads: set[str]
+    gate: threading.Semaphore
+    reached: threading.Event
+    before_commit: Callable[[], object] = staticmethod(lambda: None)
+
+    def execute(self, sql: str, *given: Any) -> sqlite3.Cursor:
+        self.threads.add(threading.current_thread().name)
+        if sql == "COMMIT":
+            self.before_commit()
+            self.reached.set()
+            assert self.gate.acquire(timeout=60)
+            self.commits += 1
+        return super().execute(sql, *given)
+
+
+@contextmanager
+def opened(path: Path, clock: FakeClock | None = None) -> Iterator[tuple[SqliteJournal, SlowConnection]]:
+    """Yield a journal with a run, and its connection; its disk is quick until somebody takes its gate away."""
+    writable_connection(path).close()
+    connection = sqlite3.connect(path, check_same_thread=False, factory=SlowConnection)
+    connection.threads, connection.gate, connection.reached = set(), threading.Semaphore(MANY), threading.Event()
+    now_ms = (clock or FakeClock()).now_ms
+    with closing(connection), SqliteJournal(connection, path=path, base_url=HERE, now_ms=now_ms) as journal:
+        journal.open_run(fingerprint="f", tool="t")
+        connection.commits = 0
+        connection.threads.clear()
+        yield journal, connection
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with folder() as path:
+        yield path / "journal.db"
+
+
+async def reached(connection: SlowConnection) -> None:
+    """Wait until the disk holds a commit up."""
+    await asyncio.to_thread(connection.reached.wait, 60)
+    connection.reached.clear()
+
+
+def hold(connection: SlowConnection) -> None:
+    connection.gate = threading.Semaphore(0)
+    connection.reached.clear()
+
+
+def test_what_waits_shares_one_commit(place: Path) -> None:
+    """However many are announced while the disk is busy, two commits do: the one under way and the next."""
+
+    async def work() -> None:
+        with opened(place) as (journal, connection), QueuedJournal(journal) as queued:
+            hold(connection)
+            first = asyncio.ensure_future(queued.begin(intent(A, Call.PAUSE)))
+            await reached(connection)
+            others = [asyncio.ensure_future(queued.begin(intent(f"p{n}", Call.PAUSE))) for n in range(50)]
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert not first.done()
+            connection.gate.release(MANY)
+            assert [await first, *await asyncio.gather(*others)] == list(range(1, 52))
+            assert connection.commits == 2
+            assert connection.threads == {"journal"}
+
+    run(work())
+
+
+def test_an_intent_is_on_the_disk_before_it_is_answered(place: Path) -> None:
+    """Somebody else who opens the file finds it."""
+
+    async def work() -> None:
+        with open_journal(place, base_url=HERE, now_ms=lambda: NOON_MS) as journal:
+            journal.open_run(fingerprint="f", tool="t")
+            with QueuedJournal(journal) as queued:
+                for number in (1, 2):
+                    assert await queued.begin(intent(A, Call.PAUSE, f"00000{number}")) == number
+                    assert rows(place, "SELECT COUNT(*) FROM writes") == [(number,)]
+
+    run(work())
+
+
+def test_outcomes_hold_up_nobody(place: Path) -> None:
+    """They are said, in their order and with their time, while the disk is busy; closing waits until they are kept."""
+    clock = FakeClock()
+
+    async def work() -> None:
+        with opened(place, clock) as (journal, connection), QueuedJournal(journal) as queued:
+            number = await queued.begin(intent(A, Call.PAUSE))
+            hold(connection)
+            clock.advance(5)
+            said = queued.end(number, WriteOutcome.UNKNOWN, "first")
+            clock.advance(5)
+            queued.end(number, CONFIRMED, "then")
+            queued.confirm({A: RECORD})
+            clock.advance(5)
+            assert not said.done()
+            connection.gate.release(MANY)
+
+    run(work())
+    assert rows(place, "SELECT outcome, detail, intent_ms, outcome_ms FROM writes") == [
+        ("confirmed", "then", NOON_MS, NOON_MS + 10)
+    ]
+    assert read_memory(place, base_url=HERE, now_ms=NOON_MS).records == {A: RECORD}
+
+
+def test_reads_see_what_was_said_before_it_is_on_the_disk(place: Path) -> None:
+    """Whoever asks finds its own words, and waits for no commit but the one under way."""
+
+    async def work() -> None:
+        with opened(place) as (journal, connection), QueuedJournal(journal) as queued:
+            number = await queued.begin(intent(A, Call.PAUSE, "0000a1"))
+            hold(connection)
+            under_way = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE, "0000b1")))
+            await reached(connection)
+            queued.end(number, CONFIRMED, "")
+            said = queued.confirm({A: RECORD})
+            asking = asyncio.gather(
+                queued.memory(A), queued.knows("0000a1"), queued.maybe_sent(A, Call.PAUSE, plans="f")
+            )
+            await asyncio.sleep(0)
+            connection.gate.release()
+            memory, knows, sent = await asking
+            assert (memory.records, memory.since, knows, sent) == ({A: RECORD}, {A: "0000a1"}, True, False)
+            assert not said.done()
+            connection.gate.release(MANY)
+            assert await under_way == 2
+            await said
+
+    run(work())
+
+
+@pytest.mark.parametrize("when", ["INSERT ON writes", "UPDATE ON writes", "INSERT ON confirmed"])
+def test_once_something_is_lost_nothing_goes_on(place: Path, when: str) -> None:
+    """Whoever waits is told, and so is whoever asks later: no write is announced in a journal with a gap."""
+
+    async def work() -> list[str]:
+        told = []
+        with opened(place) as (journal, _), QueuedJournal(journal) as queued:
+            number = await queued.begin(intent(A, Call.PAUSE))
+            edit(place, FULL.format(when))
+            announcing = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE, "0000b1")))
+            await asyncio.sleep(0)
+            lost = queued.end(number, CONFIRMED, ""), queued.confirm({A: RECORD})
+            later = queued.begin(intent(B, Call.PAUSE, "0000b2")), queued.memory(A), queued.unsettled()
+            await asyncio.gather(announcing, return_exceptions=True)
+            for asked in (lost[1], *later, queued.end(number, CONFIRMED, ""), queued.confirm({})):
+                with pytest.raises(JournalError, match="the disk is full") as caught:
+                    await asked
+                told.append(caught.value.summary)
+        return told
+
+    assert set(run(work())) == {f"the journal {place} can't be used: the disk is full"}
+    assert rows(place, "SELECT COUNT(*) FROM confirmed") == [(0,)]
+    assert "0000b2" not in str(rows(place, "SELECT token FROM writes"))
+
+
+def test_a_question_that_finds_damage_harms_nobody_else(place: Path) -> None:
+    """What was said beside it is kept, and the next question is answered."""
+
+    async def work() -> None:
+        with opened(place) as (journal, _), QueuedJournal(journal) as queued:
+            await queued.begin(intent(A, Call.PAUSE))
+            edit(place, "UPDATE writes SET wanted = '{'")
+            announced = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE)))
+            with pytest.raises(JournalError, match="it is damaged"):
+                await queued.unsettled()
+            assert await announced == 2
+            assert await queued.knows("0000a1")
+
+    run(work())
+
+
+def test_interrupted_while_the_disk_is_waited_for(place: Path) -> None:
+    """The intent may be on the disk by then, so it is closed as not sent: nobody has to look for what became of it."""
+
+    async def work() -> None:
+        with opened(place) as (journal, connection), QueuedJournal(journal) as queued:
+            hold(connection)
+            first = asyncio.ensure_future(queued.begin(intent(A, Call.PAUSE)))
+            await reached(connection)
+            second = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE)))
+            await asyncio.sleep(0)
+            for announcing in (first, second):
+                announcing.cancel()
+            await asyncio.wait([first, second])
+            assert first.cancelled()
+            assert second.cancelled()
+            connection.gate.release(MANY)
+
+    run(work())
+    outcome = ("not_sent", "interrupted before it was sent")
+    assert rows(place, "SELECT outcome, detail FROM writes") == [outcome, outcome]
+
+
+def test_a_power_cut_keeps_what_was_waited_for(place: Path) -> None:
+    """Whatever commit was the last on the disk: every write that was sent is in it, with all that was said before.
+
+    Twenty workers announce, send and say; right before each commit the file is what a power cut would leave.
+    """
+    said: list[tuple[str, int]] = []
+    left: list[tuple[set[int], bytes]] = []
+    sent: set[int] = set()
+
+    async def worker(queued: QueuedJournal, name: int) -> None:
+        for step in range(4):
+            number = await queued.begin(intent(f"p{name}", Call.PAUSE, f"{name:03}{step:03}"))
+            sent.add(number)
+            await asyncio.sleep(0)
+            said.append(("end", number))
+            queued.end(number, CONFIRMED, "")
+            said.append(("confirm", number))
+            kept = queued.confirm({PortfolioId(f"p{name}"): replace(RECORD, interval_ms=number)})
+            if step % 2:
+                await kept
+
+    async def work() -> None:
+        with opened(place) as (journal, connection):
+            connection.before_commit = lambda: left.append((set(sent), place.read_bytes()))
+            with QueuedJournal(journal) as queued:
+                await asyncio.gather(*(worker(queued, name) for name in range(20)))
+        left.append((set(sent), await asyncio.to_thread(place.read_bytes)))
+
+    run(work())
+    assert len(left) > 4
+    for number, (on_its_way, content) in enumerate(left):
+        file = place.with_name(f"{number}.db")
+        file.write_bytes(content)
+        intents = {one for (one,) in rows(file, "SELECT id FROM writes")}
+        ended = [one for (one,) in rows(file, "SELECT id FROM writes WHERE outcome IS NOT NULL")]
+        assert on_its_way <= intents
+        words = [("end", one) for one in ended] + [
+            ("confirm", one) for (one,) in rows(file, "SELECT interval_ms FROM confirmed")
+        ]
+        prefix = said[: max(map(said.index, words)) + 1] if words else []
+        assert sorted(ended) == sorted(one for what, one in prefix if what == "end")
+    assert {one for (one,) in rows(place, "SELECT id FROM writes WHERE outcome = 'confirmed'")} == set(range(1, 81))
