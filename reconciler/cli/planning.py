@@ -207,10 +207,11 @@ def plan_of(
 def _with_costs_and_advice(
     plan: Plan, desired: Mapping[PortfolioId, Desired], reads: Reads, told: Iterable[Diagnostic]
 ) -> Plan:
-    """Return the plan with its costs, and with the warnings about it after those about the files."""
+    """Return the plan with its costs and load, what is overdue, and the warnings about it after those of the files."""
     from reconciler.core.advice import Rule, advise_live, advise_plan
     from reconciler.core.cost import plan_cost
     from reconciler.core.load import plan_load
+    from reconciler.core.needs import overdue_among
 
     # The service may go on naming a time that has passed; that is not a next run.
     now_ms = reads.now_ms
@@ -224,6 +225,7 @@ def _with_costs_and_advice(
     return replace(
         plan,
         cost=plan_cost(plan, desired, live, reads.memory.records),
+        overdue=overdue_among(desired, live, reads.memory.records, now_ms=now_ms),
         load=plan_load(plan, live, reads.memory.records, now_ms=now_ms) if changes else None,
         warnings=(*known, *told, *advice, *advise_live(seen)),
     )

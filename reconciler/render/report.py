@@ -18,11 +18,10 @@ from msgspec import Struct
 
 from reconciler import __version__
 from reconciler.core.cost import plan_cost, usd
-from reconciler.core.evidence import known_interval
 from reconciler.core.load import by_word, live_runs, load_of, runs_after
-from reconciler.core.model import PortfolioId, RunState, Status
-from reconciler.core.text import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, plural
-from reconciler.render.effects import effect, held_effect, moved_text, number
+from reconciler.core.model import PortfolioId
+from reconciler.core.text import DAY_MS, HOUR_MS, plural
+from reconciler.render.effects import effect, held_effect, moved_text, number, overdue_text
 from reconciler.render.page import FOLD_ABOVE, FOLD_FROM, FOLDED_NAMES, moment, utc
 from reconciler.render.plan import summary_line
 from reconciler.render.status import Seen
@@ -79,9 +78,7 @@ class FleetReport(Struct, frozen=True, kw_only=True):
             last = next((one.rebalance for one in known if one.rebalance.over), None)
             if portfolio in self.desired and last is not None and last.went_wrong:
                 yield "failed", portfolio, f"the last rebalance: {last.why}"
-        for portfolio in self.desired:
-            if (late_ms := self._late_ms(portfolio)) is not None:
-                yield "overdue", portfolio, f"overdue by {format_duration(late_ms // MINUTE_MS * MINUTE_MS)}"
+        yield from (("overdue", one.id, overdue_text(one.overdue_ms)) for one in self.plan.overdue)
         yield from (("held", one.id, held_effect(one).shared) for one in self.plan.held)
         yield from (("blocked", one.id, one.detail) for one in self.plan.blocked)
         yield from (("moved", one.id, moved_text(one)) for one in self.plan.moved)
@@ -89,17 +86,6 @@ class FleetReport(Struct, frozen=True, kw_only=True):
         for portfolio, one in self.desired.items():
             if one.until is not None and one.until < today:
                 yield "until passed", portfolio, f"declared until {one.until}"
-
-    def _late_ms(self, portfolio: PortfolioId) -> int | None:
-        live, record = self.live[portfolio], self.records.get(portfolio)
-        if live.status is not Status.ACTIVE or live.next_run_ms is None:
-            return None
-        # What was due before our last write counts from that write, which may have left an old time standing.
-        ours = record.confirmed_ms if record is not None and record.state is RunState.ACTIVE else 0
-        interval_ms = known_interval(live, record).value
-        allowed_ms = DAY_MS if interval_ms is None else max(15 * MINUTE_MS, interval_ms // 10)
-        late_ms = self.now_ms - max(live.next_run_ms, ours)
-        return late_ms if late_ms > allowed_ms else None
 
 
 def report_html(report: FleetReport) -> str:

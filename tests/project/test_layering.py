@@ -30,7 +30,7 @@ CORE = (
     ("adoption", "planner"),
     ("fields",),
     ("advice", "decide", "livefile", "planfile", "ports"),
-    ("cost", "diff", "load", "doctor", "intent", "report"),
+    ("cost", "diff", "doctor", "intent", "load", "needs", "report"),
     ("evidence", "guards", "rebalance"),
     ("plan",),
     ("fleet",),

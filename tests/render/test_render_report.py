@@ -9,12 +9,12 @@ from hashlib import sha256
 from html.parser import HTMLParser
 from typing import Any
 
-import pytest
 from msgspec.structs import replace
 
 from reconciler.core.cost import plan_cost
 from reconciler.core.load import plan_load
-from reconciler.core.model import Desired, Live, PortfolioId, Record, RunState, Status
+from reconciler.core.model import Desired, Live, PortfolioId, RunState, Status
+from reconciler.core.needs import overdue_among
 from reconciler.core.plan import Plan
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
@@ -71,6 +71,7 @@ def fleet(count: int, *, name: str = "Fund", failed_every: int = 50) -> FleetRep
     frame = Plan(base_url="https://api.glider.fi", created_ms=NOON_MS, account="Acme EU")
     plan = build_plan(frame, desired, live, Memory())
     plan = replace(plan, cost=plan_cost(plan, desired, live, {}), load=plan_load(plan, live, {}, now_ms=NOON_MS))
+    plan = replace(plan, overdue=overdue_among(desired, live, {}, now_ms=NOON_MS))
     return FleetReport(plan=plan, desired=desired, live=live, records={}, results=results, now_ms=NOON_MS)
 
 
@@ -116,35 +117,6 @@ def test_problems_first_in_the_order_of_need() -> None:
     assert len(rows) == 200
     assert [row[7] for row in rows] == sorted((row[7] for row in rows), key=lambda rank: (rank < 0, rank))
     assert rows[0][6] == "fx" + "c" * 8 + "f"
-
-
-@pytest.mark.parametrize(
-    ("hours", "late_minutes", "written_minutes", "overdue"),
-    [
-        (1, 15, None, False),
-        (1, 16, None, True),
-        (24, 144, None, False),
-        (24, 145, None, True),
-        (24, 3000, 100, False),
-        (24, 3000, 145, True),
-        (None, 1440, None, False),
-        (None, 1441, None, True),
-    ],
-)
-def test_overdue(hours: int | None, late_minutes: int, written_minutes: int | None, overdue: bool) -> None:
-    """A quarter of an hour, a tenth of the interval, or a day where none is known; counted from our last write."""
-    whole, one = fleet(1), PortfolioId("pf000000")
-    interval_ms = hours * HOUR_MS if hours is not None else None
-    live = replace(whole.live[one], interval_ms=interval_ms, next_run_ms=NOON_MS - late_minutes * 60_000)
-    record = Record(
-        state=RunState.ACTIVE,
-        interval_ms=None,
-        offset_ms=None,
-        schedule_id=None,
-        confirmed_ms=NOON_MS - (written_minutes or 9_000) * 60_000,
-    )
-    report = replace(whole, live={one: live}, records={one: record})
-    assert (one in report.needs) is overdue
 
 
 def test_what_is_alike_is_one_row() -> None:
