@@ -266,7 +266,7 @@ def test_a_result_that_can_not_be_read(here: World, part: str, status: int, reas
     """It is unknown, and an error of its own but for a 404: the service forgets old rebalances."""
     last = read(here, Without(here.app, part, status), last_of)
     assert (last.knowledge, last.rebalance) == (Knowledge.UNREADABLE, None)
-    assert table_reason([row(last)], fail_on_failed=True) is reason
+    assert table_reason([row(last)], fail_on=("failed-rebalance",)) is reason
     text = terminal(status_page([row(last)]), PLAIN)
     assert "  unknown  the last result can't be read: " in text
     assert "Last rebalances" not in text
@@ -321,5 +321,5 @@ def test_a_word_for_the_end_that_nobody_documents(here: World) -> None:
     rebalance = Rebalance(id="w", status=RebalanceStatus.UNKNOWN, word="timed_out", started_ms=1, ended_ms=2)
     last = LastRebalance(knowledge=Knowledge.READ, rebalance=rebalance)
     assert "  timed out  the last rebalance ended as 'timed_out'" in terminal(status_page([row(last)]), PLAIN)
-    assert table_reason([row(last)], fail_on_failed=True) is ExitReason.ERROR
-    assert table_reason([row(last)], fail_on_failed=False) is ExitReason.OK
+    assert table_reason([row(last)], fail_on=("failed-rebalance",)) is ExitReason.ERROR
+    assert table_reason([row(last)], fail_on=()) is ExitReason.OK
