@@ -8,6 +8,7 @@ LOCKED := .venv/.locked
 READY := .venv/.ready
 LINTERS := .venv/ci/.locked
 EDITOR := .venv/editor/.locked
+BROWSER := .venv/browser/.locked
 LOWEST := .venv/lowest/.locked
 DEMO := examples/quickstart
 CODE := reconciler tests benchmarks
@@ -17,7 +18,7 @@ unexport GLIDER_API_KEY GLIDER_BASE_URL
 # Without bytecode on disk each of the hundreds of processes that tests start would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-all test-fast test-lowest check lint types layering lint-actions editor format bench lock clean
+.PHONY: help setup demo test test-all test-fast test-lowest check lint types layering lint-actions editor browser pictures format bench lock clean
 
 help:
 	@echo 'make demo    plan and apply an example against the embedded Glider'
@@ -28,6 +29,8 @@ help:
 	@echo 'make check   lint, format check, strict types, layering'
 	@echo 'make lint-actions  check action.yml and the workflows; fetches 120 MB the first time'
 	@echo 'make editor  fetch the language server of editors (needs npm), which a test then asks'
+	@echo 'make browser  fetch what opens the report in Chromium (needs npm), for a test'
+	@echo 'make pictures  draw the pictures of the docs anew, with Chromium'
 	@echo 'make format  format the code and repair what the linter can repair'
 	@echo 'make bench   measure against the targets (BENCH=--quick for a short run)'
 	@echo 'make lock    bring requirements/ up to pyproject.toml (LOCK=--upgrade for newer versions)'
@@ -111,6 +114,19 @@ $(EDITOR): requirements/editor/package-lock.json $(LOCKED)
 	@touch $@
 
 editor: $(EDITOR)
+
+# What opens the report in Chromium, for tests/render/test_report_browser.py. No script of it is run, so it fetches no
+# browser of its own.
+$(BROWSER): requirements/browser/package-lock.json $(LOCKED)
+	@mkdir -p $(@D) && cp requirements/browser/*.json $(@D)
+	npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+browser: $(BROWSER)
+
+# Whatever a picture shows stands beside it, and a test makes that anew.
+pictures: $(READY)
+	$(BIN)/python -m pytest -q tests/action/test_action_pictures.py tests/render/test_report_pictures.py --renew
 
 WORKFLOWS = $(wildcard .github/workflows/*.yml examples/workflows/*.yml)
 

@@ -32,7 +32,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ROOT = Path(__file__).parents[1]
-LAZY = ("deepdiff", "httpcore2", "httpx2", "jsonschema", "jsonschema_rs", "starlette.applications", "uvicorn", "venv")
+LAZY = (
+    "deepdiff",
+    "httpcore2",
+    "httpx2",
+    "jinja2",
+    "jsonschema",
+    "jsonschema_rs",
+    "starlette.applications",
+    "uvicorn",
+    "venv",
+)
 """What commands import where they need it."""
 HEAD_BYTES = 8
 CLOSED = -100

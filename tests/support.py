@@ -223,6 +223,13 @@ def versions_of_intents(journal: Any) -> dict[PortfolioId, ApiVersion]:
     return {PortfolioId(one.intent.address): one.intent.api for one in journal.unsettled()}
 
 
+def timeless(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a plan's document without the times of its making."""
+    load = document.get("load")
+    sides = {name: {**side, "from": "", "to": "", "hours": sum(side["hours"])} for name, side in (load or {}).items()}
+    return {**document, "created_at": "", "as_of": "", "load": load and sides}
+
+
 def examples(number: int) -> int:
     """Return how many random examples a law wants: ``number``, or the share of it that `make test` tries."""
     return max(1, number * settings.default.max_examples // 100)

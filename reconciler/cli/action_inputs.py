@@ -90,6 +90,7 @@ FAILS_ON: Final[Mapping[FailOn, tuple[Command, ...]]] = {
     FailOn.UNMANAGED: _PLANNING,
     FailOn.BLOCKED: _PLANNING,
     FailOn.GUARD: (Command.PLAN,),
+    FailOn.OVERDUE: _PLANNING,
 }
 """After which commands each condition can hold. An apply over a guard is an error, or was allowed."""
 _ASKS_NOTHING: Final[Mapping[str, tuple[str, ...]]] = {

@@ -137,8 +137,9 @@ Reads the live status of every declared portfolio and shows the difference: + st
         flags.choice(
             "--fail-on",
             many=True,
-            of=("unmanaged", "held"),
-            text="Exit 1 when a portfolio is live that no file declares (or nobody can tell), or when any is held.",
+            of=("unmanaged", "held", "overdue"),
+            text="Exit 1 when a portfolio is live that no file declares (or nobody can tell), when any is held, or "
+            "when any did not run when it was due. Repeatable.",
         ),
         *flags.service(),
         *flags.output("text", "json", "markdown"),
@@ -187,7 +188,9 @@ Each portfolio is read again before its change; if it has changed since the plan
         flags.option(
             "--allow WHAT=N", "Exceed a guard: allow N of start, resume, pause, update or reach. Repeatable.", many=True
         ),
-        flags.choice("--fail-on", many=True, of=("held",), text="Exit 1 when something is held."),
+        flags.choice(
+            "--fail-on", many=True, of=("held", "overdue"), text="Exit 1 when something is held or overdue. Repeatable."
+        ),
         *flags.service(),
         *flags.output("text", "json"),
     )
@@ -197,6 +200,7 @@ def _drift() -> click.Command:
     text = """Show where live automation is not as declared, and do nothing.
 
 \b
+  overdue     active, and Glider did not run it when it was due
   moved       it was as declared after our last write, and is not any more; or it follows another strategy than declared
   pending     it differs, and the journal does not say that it ever was as declared
   unverified  it can't be known whether it differs
@@ -208,6 +212,7 @@ Exits 2 when it finds any of these, so that a nightly job can tell. Errors have 
   reconciler drift
   reconciler drift --select group=mainnet -o markdown
   reconciler drift --unverified skip               only what is known to differ
+  reconciler drift --fail-on overdue               exit 1, not 2, when something did not run
 """
     return _command(
         "drift",
@@ -216,6 +221,7 @@ Exits 2 when it finds any of these, so that a nightly job can tell. Errors have 
         flags.files(),
         *flags.selection(),
         flags.unverified(),
+        flags.choice("--fail-on", many=True, of=("overdue",), text="Exit 1 when something is overdue."),
         *flags.service(),
         *flags.output("text", "json", "markdown"),
     )
@@ -269,7 +275,12 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
         *flags.selection(),
         flags.api("The API of portfolios that no file declares."),
         flags.flag("--no-results", text="Do not read how the last rebalances ended."),
-        flags.choice("--fail-on", of=("failed-rebalance",), text="Exit 1 when a portfolio's last rebalance failed."),
+        flags.choice(
+            "--fail-on",
+            many=True,
+            of=("failed-rebalance", "overdue"),
+            text="Exit 1 when a portfolio's last rebalance failed, or when one is overdue. Repeatable.",
+        ),
         _watch(),
         flags.option("--out FILE", "Save what was read, for plan --live."),
         *flags.service(),
@@ -280,8 +291,8 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
 def _load() -> click.Command:
     text = """Show who runs when: the runs of the next 24 hours by hour, the worst minute, and who runs in it.
 
-The times are Glider's next runs and what follows from the intervals. Nothing is guessed: what is not known is counted.
-With PLAN, a plan that was saved with --out: the load before and after it.
+The times are Glider's next runs, and later ones by the intervals. Nothing is guessed: portfolios whose times are not
+known are counted. With PLAN (from plan --out), it shows the load before and after that plan.
 
 \b
   reconciler load
@@ -301,6 +312,30 @@ With PLAN, a plan that was saved with --out: the load before and after it.
         flags.option("--by KEY", "Also by group, or by the values of this label.", name="by"),
         *flags.service(),
         *flags.output("text", "json", "markdown"),
+    )
+
+
+def _report() -> click.Command:
+    text = """Write one HTML page of the fleet: problems, load, who runs when, results, costs.
+
+The page needs nothing beside itself: open it from a disk, print it, keep it as an artifact. Nothing is changed. The
+results are those that were read before, as far as the journal keeps them. A page that is there is replaced.
+
+\b
+  reconciler report --out fleet.html
+  reconciler report --out fx.html --select team=fx
+  reconciler report --out fleet.html --live live.json   without a key, from what status --out saved
+"""
+    return _command(
+        "report",
+        "report:write_report",
+        text,
+        flags.files(),
+        *flags.selection(),
+        flags.option("--out FILE", "The page. Needed."),
+        flags.option("--live FILE", "Take what a live file holds, without a key; see status --out."),
+        *flags.service(),
+        *flags.output("text", "json"),
     )
 
 
@@ -654,6 +689,7 @@ MAKERS: Mapping[str, Callable[[], click.Command]] = {
     "show": _show,
     "status": _status,
     "load": _load,
+    "report": _report,
     "rebalance": _rebalance,
     "import": _import,
     "coverage": _coverage,

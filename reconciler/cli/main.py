@@ -149,6 +149,7 @@ COMMANDS = {
     "show": Entry("Show a saved plan."),
     "status": Entry("Show live automation as a table."),
     "load": Entry("Show who runs when, and the worst minute."),
+    "report": Entry("Write one HTML page of the fleet."),
     "rebalance": Entry("Run portfolios once now, and follow them.", writes=True),
     "import": Entry("Write what is live as YAML."),
     "coverage": Entry("Show what is live and not declared."),

@@ -16,6 +16,8 @@ from reconciler.core.errors import UsageError
 from reconciler.core.fleet import select_strategies
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from reconciler.cli.options import PlanningOptions, ServiceOptions
     from reconciler.cli.planning import Declared
     from reconciler.cli.service import Service
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from reconciler.core.errors import ApiError
     from reconciler.core.fleet import Fleet, Selection
     from reconciler.core.livefile import LiveFile
+    from reconciler.core.model import Desired, PortfolioId
     from reconciler.core.plan import Plan
     from reconciler.core.ports import Memory
 
@@ -35,13 +38,21 @@ def plan_offline(
     Raises :class:`~reconciler.core.errors.UsageError` if an option names a service as well, and
     :class:`~reconciler.core.errors.LiveInvalid` for a file that can't be used.
     """
-    refuse_service_options(options.service)
     desired = selected(options, configuration)
     policy = policy_of(options, desired)
+    reads = saved_reads(options, live, configuration, desired)
+    return plan_of(options, configuration, desired, policy, reads, base=base)
+
+
+def saved_reads(
+    options: PlanningOptions, live: str, configuration: Configuration, desired: Mapping[PortfolioId, Desired]
+) -> Reads:
+    """Return what a live file holds of these portfolios; see :func:`plan_offline`."""
+    refuse_service_options(options.service)
     found = load_live(live)
     fleet = found.fleet_of(desired, whole=options.selection.selection.everything)
     require_found(fleet.live, found.base_url, None)
-    reads = Reads(
+    return Reads(
         base_url=found.base_url,
         fleet=fleet,
         memory=memory_in(found),
@@ -51,7 +62,6 @@ def plan_offline(
         strategies=saved_strategies(options, configuration, found, fleet),
         journal=found.journal,
     )
-    return plan_of(options, configuration, desired, policy, reads, base=base)
 
 
 def refuse_service_options(options: ServiceOptions) -> None:

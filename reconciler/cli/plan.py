@@ -20,6 +20,8 @@ from reconciler.core.report import FailOn, blocked_text, conditions_met, drift_e
 from reconciler.render.ending import Ending, PageView
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from reconciler.cli.planning import Declared
     from reconciler.config.load import Configuration
     from reconciler.core.plan import Plan
@@ -47,14 +49,21 @@ def plan(options: PlanOptions, found: Found) -> Ending:
     else:
         made = _read_and_plan(options, configuration, base=base)
     found.plan, found.diagnostics = made, made.warnings
-    reason = plan_exit_reason(made, detailed=options.detailed_exitcode)
-    met = conditions_met(made, options.fail_on, looked_for_drift=False)
-    if met and reason in (ExitReason.OK, ExitReason.CHANGES):
-        reason = ExitReason.ERROR
+    reason, told = _judged(made, plan_exit_reason(made, detailed=options.detailed_exitcode), options.fail_on)
     if options.out is not None:
         _save(made, options.out, reason, options)
-    told = tuple(f"--fail-on {one.value}: {one.sentence}{_why_unknown(made)}" for one in met)
     return plan_ending(made, options, found, reason, errors=told)
+
+
+def _judged(
+    made: Plan, reason: ExitReason, asked: Iterable[FailOn], *, looked_for_drift: bool = False
+) -> tuple[ExitReason, tuple[str, ...]]:
+    """Return what to exit with where ``--fail-on`` has these conditions, and a sentence for each that holds."""
+    met = conditions_met(made, asked, looked_for_drift=looked_for_drift)
+    if met and reason in (ExitReason.OK, ExitReason.CHANGES):
+        reason = ExitReason.ERROR
+    why = {FailOn.UNMANAGED: _why_unknown(made)}
+    return reason, tuple(f"--fail-on {one.value}: {one.sentence}{why.get(one, '')}" for one in met)
 
 
 def _read_and_plan(options: PlanningOptions, configuration: Configuration, *, base: Declared | None = None) -> Plan:
@@ -114,7 +123,13 @@ def plan_ending(
     )
 
 
-def drift(options: PlanningOptions, found: Found) -> Ending:
+class DriftOptions(PlanningOptions, frozen=True, kw_only=True):
+    """The options of ``drift``."""
+
+    fail_on: tuple[FailOn, ...] = ()
+
+
+def drift(options: DriftOptions, found: Found) -> Ending:
     """Make a plan, and show it as drift: what moved, instead of what apply would do."""
     from reconciler.core.planfile import format_plan
     from reconciler.render.compare import drift_page
@@ -125,11 +140,12 @@ def drift(options: PlanningOptions, found: Found) -> Ending:
     made = _read_and_plan(options, configuration, base=configuration)
     found.plan, found.diagnostics = made, made.warnings
     blocked = blocked_text(made)
+    reason, told = _judged(made, drift_exit_reason(made), options.fail_on, looked_for_drift=True)
     return Ending(
-        reason=drift_exit_reason(made),
+        reason=reason,
         found=found,
         view=PageView(page=lambda: drift_page(made), document=lambda reason: format_plan(made, reason)),
-        errors=(f"{blocked} blocked, for the reasons shown",) if blocked else (),
+        errors=(*((f"{blocked} blocked, for the reasons shown",) if blocked else ()), *told),
     )
 
 

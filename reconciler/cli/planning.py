@@ -75,11 +75,25 @@ async def make_plan(
     Raises :class:`~reconciler.core.errors.ApiError` when the key is refused; any other failed read blocks only its
     own portfolio.
     """
+    desired = selected(options, configuration)
+    policy = policy_of(options, desired)
+    reads = await look(options, configuration, service, desired, plans=plans, journal=journal)
+    return plan_of(options, configuration, desired, policy, reads, base=base)
+
+
+async def look(
+    options: PlanningOptions,
+    configuration: Configuration,
+    service: Service,
+    desired: Mapping[PortfolioId, Desired],
+    *,
+    plans: Iterable[str] = (),
+    journal: SqliteJournal | None = None,
+) -> Reads:
+    """Read everything that a plan of ``desired`` needs; see :func:`make_plan`."""
     from reconciler.api.fleet import read_fleet
     from reconciler.core.evidence import observed
 
-    desired = selected(options, configuration)
-    policy = policy_of(options, desired)
     memory = memory_of(options.service, service, plans=plans)  # before the reads: a later write makes this plan stale
     with bar(options.output, "Reading", len(desired)) as shown:
         fleet = await read_fleet(
@@ -94,7 +108,7 @@ async def make_plan(
         journal.confirm(proven)
     strategies = await read_strategies(options, configuration, service, fleet, memory)
     options.output.notes(service.notes)
-    reads = Reads(
+    return Reads(
         base_url=service.label,
         account=service.account,
         fleet=fleet,
@@ -103,7 +117,6 @@ async def make_plan(
         created_ms=service.clock.now_ms(),
         now_ms=service.api.service_ms(),
     )
-    return plan_of(options, configuration, desired, policy, reads, base=base)
 
 
 def require_found(live: Mapping[PortfolioId, Live], base_url: str, account: str | None) -> None:
@@ -194,10 +207,11 @@ def plan_of(
 def _with_costs_and_advice(
     plan: Plan, desired: Mapping[PortfolioId, Desired], reads: Reads, told: Iterable[Diagnostic]
 ) -> Plan:
-    """Return the plan with its costs, and with the warnings about it after those about the files."""
+    """Return the plan with its costs and load, what is overdue, and the warnings about it after those of the files."""
     from reconciler.core.advice import Rule, advise_live, advise_plan
     from reconciler.core.cost import plan_cost
     from reconciler.core.load import plan_load
+    from reconciler.core.needs import overdue_among
 
     # The service may go on naming a time that has passed; that is not a next run.
     now_ms = reads.now_ms
@@ -211,6 +225,7 @@ def _with_costs_and_advice(
     return replace(
         plan,
         cost=plan_cost(plan, desired, live, reads.memory.records),
+        overdue=overdue_among(desired, live, reads.memory.records, now_ms=now_ms),
         load=plan_load(plan, live, reads.memory.records, now_ms=now_ms) if changes else None,
         warnings=(*known, *told, *advice, *advise_live(seen)),
     )

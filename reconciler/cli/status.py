@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 RECENT: Final = 10
 """How many rebalances of one portfolio are shown."""
+_FAILED: Final = "failed-rebalance"
+_OVERDUE: Final = "overdue"
 
 
 class StatusOptions(Options, frozen=True, kw_only=True):
@@ -62,8 +64,8 @@ class StatusOptions(Options, frozen=True, kw_only=True):
     service: ServiceOptions = ServiceOptions()
     version: ApiVersion | None = None
     no_results: bool = False
-    fail_on: str | None = None
-    """Set where a last rebalance that failed is an error."""
+    fail_on: tuple[str, ...] = ()
+    """What is an error besides: ``failed-rebalance`` and ``overdue``."""
     watch: int | None = None
     out: str | None = None
 
@@ -81,8 +83,10 @@ def status(options: StatusOptions, found: Found) -> Ending:
 
 def _require_sense(options: StatusOptions) -> None:
     """Raise :class:`~reconciler.core.errors.UsageError` for options that make no sense together."""
-    if options.no_results and options.fail_on:
-        raise UsageError("--fail-on needs the results, and --no-results leaves them out: drop one of the two.")
+    if options.no_results and _FAILED in options.fail_on:
+        raise UsageError(
+            "--fail-on failed-rebalance needs the results, and --no-results leaves them out: drop one of the two."
+        )
     if options.portfolio is not None:
         if options.selection != SelectionOptions() or options.out:
             raise UsageError("`status ID` shows that portfolio only: drop --target, --exclude, --select and --out.")
@@ -173,7 +177,7 @@ async def _table_once(
     }
     body |= {"strategies": cadences_document(targeted, cadences)} if cadences else {}
     return Ending(
-        reason=table_reason(rows, fail_on_failed=options.fail_on is not None, others=[*unseen, *failed]),
+        reason=table_reason(rows, fail_on=options.fail_on, others=[*unseen, *failed]),
         found=found,
         view=PageView(
             page=lambda: status_page(rows, targeted, cadences), document=lambda reason: document_json(reason, body)
@@ -257,7 +261,7 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
                 return await _watched(look, options.watch, service, options.output, found)
             seen = await _read_detail(options, one, service)
             options.output.notes(service.notes)
-        reason = detail_reason(seen, fail_on_failed=options.fail_on is not None)
+        reason = detail_reason(seen, fail_on=options.fail_on)
         # Of one that is not declared, what runs is judged.
         runs = RunState.ACTIVE if seen.live.status is Status.ACTIVE else RunState.PAUSED
         advice = advise_live([(one.desired or Desired(id=one.id, state=runs), seen.signs)])
@@ -335,23 +339,28 @@ def _unless_refused(error: ApiError) -> ApiError:
     return error
 
 
-def table_reason(rows: Sequence[StatusRow], *, fail_on_failed: bool, others: Sequence[ApiError] = ()) -> ExitReason:
+def table_reason(
+    rows: Sequence[StatusRow], *, fail_on: Sequence[str] = (), others: Sequence[ApiError] = ()
+) -> ExitReason:
     """Return what a table exits with: the one reason that all failures share, else a plain error.
 
     A result that could not be read counts as a failed read; one that the service no longer has does not count. A last
-    rebalance that went wrong is an error only with ``--fail-on``. ``others`` are failed reads that no row shows.
+    rebalance that went wrong, or a portfolio that is overdue, is an error only with ``fail_on``. ``others`` are failed
+    reads that no row shows.
     """
     failures = [*others, *(row.live.failure for row in rows)]
     failures += [row.last.failure for row in rows if row.last is not None]
-    return _reason(failures, wrong=fail_on_failed and any(row.last and row.last.went_wrong for row in rows))
+    failed = _FAILED in fail_on and any(row.last and row.last.went_wrong for row in rows)
+    return _reason(failures, wrong=failed or (_OVERDUE in fail_on and any(row.overdue_ms for row in rows)))
 
 
-def detail_reason(view: PortfolioView, *, fail_on_failed: bool) -> ExitReason:
+def detail_reason(view: PortfolioView, *, fail_on: Sequence[str] = ()) -> ExitReason:
     """Return what one portfolio exits with. If it is not there, that is an error, since somebody asked for that id."""
     recent = view.recent or ()
     failures = [view.live.failure, *view.failures, *(one.failure for one in recent)]
-    failed = fail_on_failed and len(recent) > 0 and recent[0].went_wrong
-    return _reason(failures, wrong=failed or view.live.status is Status.NOT_FOUND)
+    failed = _FAILED in fail_on and len(recent) > 0 and recent[0].went_wrong
+    late = _OVERDUE in fail_on and view.overdue_ms is not None
+    return _reason(failures, wrong=failed or late or view.live.status is Status.NOT_FOUND)
 
 
 def _reason(failures: Iterable[ApiError | None], *, wrong: bool) -> ExitReason:

@@ -111,7 +111,7 @@ def load_revision(
 
 _SAFE: Final = (
     "Check out in the same job and container, by actions/checkout with `set-safe-directory: true`, its default; "
-    "or run `git config --global --add safe.directory` with the path of the checkout before."
+    "or name the path of the checkout in git's setting `safe.directory`."
 )
 
 

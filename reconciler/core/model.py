@@ -31,8 +31,6 @@ _ID: Final = r"[A-Za-z0-9_-]{1,128}"
 _IS_ID: Final = re.compile(_ID)
 SavedPortfolioId = Annotated[PortfolioId, Meta(pattern=rf"\A{_ID}\Z")]
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     SavedAddress = PortfolioId | StrategyAddress
 else:  # to msgspec both are one type: a text that keeps to this pattern
     SavedAddress = Annotated[str, Meta(pattern=rf"\A({_FOLDER})?{_ID}\Z")]
@@ -207,7 +205,7 @@ class Desired(AtStart, frozen=True, kw_only=True):
     chain: str | None = None
     reason: str | None = None
     owner: str | None = None
-    labels: Mapping[str, str] = {}
+    labels: dict[str, str] = {}
     """Sorted by key."""
     until: str | None = None
     hold_override: bool = False

@@ -253,6 +253,20 @@ class Moved(Struct, frozen=True, kw_only=True):
     source: Origin | None = None
 
 
+class Overdue(Struct, frozen=True, kw_only=True):
+    """An active portfolio that should have run and did not; a plan may change it, too.
+
+    ``due_ms`` is when it should have run, and ``overdue_ms`` for how long it has been late, by the service's clock.
+    """
+
+    id: SavedPortfolioId
+    overdue_ms: Milliseconds
+    due_ms: Moment = field(name="due_at")
+    name: str | None = None
+    owner: str | None = None
+    source: Origin | None = None
+
+
 class Unchanged(Struct, frozen=True, kw_only=True):
     """Nothing to do. The schedule of a paused portfolio may differ: it is written with the resume, never before."""
 
@@ -369,7 +383,8 @@ class StrategySummary(Struct, frozen=True, kw_only=True):
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """Counts of portfolios, and separately of ``strategies``. Those in ``unverified`` are counted elsewhere, too."""
+    """Counts of portfolios, and separately of ``strategies``. Those in ``unverified`` and ``overdue`` are counted
+    elsewhere, too."""
 
     start: int
     resume: int
@@ -381,6 +396,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     unmanaged: int
     unverified: int
     moved: int
+    overdue: int
     strategies: StrategySummary
 
 
@@ -410,6 +426,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     moved: tuple[Moved, ...] = ()
     """Portfolios that follow another strategy than declared, without those that this plan pauses or that are blocked.
     They are not counted in ``no_op``."""
+    overdue: tuple[Overdue, ...] = ()
+    """Portfolios that should have run and did not. They are counted elsewhere, too."""
     unmanaged: tuple[Unmanaged, ...] = ()
     """What the service lists but no file declares. Unless ``listing`` is complete it is empty, which proves nothing."""
     listing: Listing = Listing.NONE
@@ -454,6 +472,7 @@ class Plan(Struct, frozen=True, kw_only=True):
             unmanaged=len(self.unmanaged),
             unverified=self.unverified,
             moved=len(self.moved),
+            overdue=len(self.overdue),
             strategies=StrategySummary(
                 update=len(self.changes) - verbs.total(), no_op=self.strategies_no_op, blocked=blocked_strategies
             ),

@@ -200,9 +200,9 @@ def blocked_text(plan: Plan) -> str:
 
 def drift_exit_reason(plan: Plan) -> ExitReason:
     """Return what a look for drift exits with: for errors the same as a plan; else *changes* if anything differs, even
-    what no plan changes: what is held, or has moved to another strategy."""
+    what no plan changes: what is held, has moved to another strategy, or did not run when it was due."""
     reason = plan_exit_reason(plan, detailed=True)
-    return ExitReason.CHANGES if reason is ExitReason.OK and (plan.held or plan.moved) else reason
+    return ExitReason.CHANGES if reason is ExitReason.OK and (plan.held or plan.moved or plan.overdue) else reason
 
 
 class FailOn(StrEnum):
@@ -224,6 +224,7 @@ class FailOn(StrEnum):
     UNMANAGED = "unmanaged", "portfolios are live that no file declares, or it can't be known whether any are"
     BLOCKED = "blocked", "portfolios are blocked"
     GUARD = "guard", "the plan is over a guard"
+    OVERDUE = "overdue", "active portfolios did not run when they were due"
 
 
 def conditions_met(plan: Plan, asked: Iterable[FailOn], *, looked_for_drift: bool) -> tuple[FailOn, ...]:
@@ -245,7 +246,7 @@ def _met(plan: Plan, condition: FailOn, looked_for_drift: bool) -> bool:
         case FailOn.CHANGES:
             return bool(causes)
         case FailOn.DRIFT if looked_for_drift:
-            return bool(causes or plan.held or plan.moved)
+            return bool(causes or plan.held or plan.moved or plan.overdue)
         case FailOn.DRIFT:
             return bool(plan.moved) or any(cause in (Cause.DRIFT, Cause.BOTH) for cause in causes)
         case FailOn.HELD:
@@ -254,6 +255,8 @@ def _met(plan: Plan, condition: FailOn, looked_for_drift: bool) -> bool:
             return leaves_unmanaged(plan.unmanaged, plan.listing)
         case FailOn.BLOCKED:
             return bool(plan.blocked)
+        case FailOn.OVERDUE:
+            return bool(plan.overdue)
         case FailOn.GUARD:
             return bool(plan.over)
         case _:

@@ -95,6 +95,13 @@ def parse_duration(value: str | int) -> int:
     return sum(count * _UNITS[unit] for unit, count in parts.items())
 
 
+def rough_duration(ms: int) -> str:
+    """Return how long ``ms`` (not negative) is, roughly and never rounded up: ``5m``, ``36h``, ``9d``."""
+    if ms < 2 * HOUR_MS:
+        return f"{ms // MINUTE_MS}m"
+    return f"{ms // HOUR_MS}h" if ms < 2 * DAY_MS else f"{ms // DAY_MS}d"
+
+
 @lru_cache(maxsize=4096)
 def format_duration(ms: int) -> str:
     """Return the shortest exact text of ``ms`` (not negative): ``24h``, ``1h30m``, ``1w``, ``90s``.

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from reconciler.core.diagnostics import Severity
 from reconciler.core.report import ACHIEVED, Outcome
-from reconciler.render.effects import called, effect, held_effect, moved_text
+from reconciler.render.effects import called, effect, held_effect, moved_text, overdue_effect
 from reconciler.render.plan import DANGERS, GRAVE, danger
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ def _of_plan(plan: Plan) -> Iterator[Annotation]:
         yield Annotation(level=Level.WARNING, title="Over a guard", message=str(excess))
     for blocked in plan.blocked:
         yield _at(blocked.source, Level.ERROR, f"{called(blocked.id)} is blocked", blocked.detail)
+    for overdue in plan.overdue:
+        yield _at(overdue.source, Level.WARNING, f"{overdue.id} is overdue", overdue_effect(overdue).text)
     for held in plan.held:
         yield _at(held.source, Level.WARNING, f"{held.id} is held", held_effect(held).text)
     for moved in plan.moved:

@@ -7,6 +7,7 @@ Declared comes before live, and the earlier plan before the later one.
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -16,7 +17,7 @@ from reconciler.core.model import Provenance, Verdict
 from reconciler.core.plan import Blocked, Cause, Change, ChangeReason, Field, FieldChange, Held, Moved
 from reconciler.core.planfile import fingerprint
 from reconciler.core.text import format_duration, plural
-from reconciler.render.effects import effect, followed, held_effect, moved_text, reach_text
+from reconciler.render.effects import effect, followed, held_effect, moved_text, overdue_effect, reach_text
 from reconciler.render.json import picked
 from reconciler.render.page import (
     NAME,
@@ -36,12 +37,13 @@ from reconciler.render.page import (
 
 if TYPE_CHECKING:
     from reconciler.core.diff import Compared, Comparison, PlanEntry
-    from reconciler.core.plan import Plan
+    from reconciler.core.plan import Overdue, Plan
 
 
 class Finding(StrEnum):
     """How a portfolio differs from what is declared, in the order of display."""
 
+    OVERDUE = "overdue"
     MOVED = "moved"
     PENDING = "pending"
     UNVERIFIED = "unverified"
@@ -52,23 +54,32 @@ class Finding(StrEnum):
 def drift_page(plan: Plan) -> Page:
     """Return a row for each portfolio or strategy that is not as declared, by finding and id, and the counts."""
     rows = _findings(plan)
-    counts = ", ".join(f"{sum(row.part == part for row in rows)} {word}" for part, word in enumerate(Finding))
-    counts = f"{counts}. {plan.no_op + plan.strategies_no_op} as declared"
+    found = Counter(row.part for row in rows)
+    # What is overdue is rare, and scripts look for the counts that have always been there.
+    told = [(word, found[part]) for part, word in enumerate(Finding) if word is not Finding.OVERDUE or found[part]]
+    counts = ", ".join(f"{count} {word}" for word, count in told)
+    entries: tuple[PlanEntry, ...] = (*plan.changes, *plan.held, *plan.moved, *plan.blocked)
+    elsewhere = {one.id for one in entries}
+    unlike = sum(overdue.id not in elsewhere for overdue in plan.overdue)
+    counts = f"{counts}. {plan.no_op - unlike + plan.strategies_no_op} as declared"
     columns = (Column("Finding"), Column("Portfolio"), NAME, Column("Difference"))
     parts = tuple(Part(finding.value.capitalize()) for finding in Finding)
-    found = Rows(columns=columns, rows=rows, parts=parts, subject=1, parted=True)
+    table = Rows(columns=columns, rows=rows, parts=parts, subject=1, parted=True)
     return Page(
         title="Drift",
         tone=Tone.NOTICE if rows else Tone.GOOD,
         verdict=counts if rows else "live automation is as declared",
         about=((f"{plural(plan.managed, 'portfolio')} compared with live at ", code(plan.base_url)),),
-        blocks=(found if rows else Lines(("No drift: live automation is as declared.",)),),
+        blocks=(table if rows else Lines(("No drift: live automation is as declared.",)),),
         last=(f"Drift: {counts}.",),
     )
 
 
 def _findings(plan: Plan) -> tuple[Row, ...]:
     rows = [_finding(_finding_of(change), change, _differences(change)) for change in plan.changes]
+    for overdue in plan.overdue:
+        why = overdue_effect(overdue)
+        rows.append(_finding(Finding.OVERDUE, overdue, why.text, why.shared))
     for held in plan.held:
         why = held_effect(held)
         rows.append(_finding(Finding.HELD, held, f"declared active, {why.text}", f"declared active, {why.shared}"))
@@ -77,9 +88,9 @@ def _findings(plan: Plan) -> tuple[Row, ...]:
     return tuple(sorted(rows, key=lambda row: (row.part, row.name)))
 
 
-def _finding(finding: Finding, entry: PlanEntry, story: str, alike: str = "") -> Row:
+def _finding(finding: Finding, entry: PlanEntry | Overdue, story: str, alike: str = "") -> Row:
     cells = (toned(finding.value), code(entry.id), entry.name or "", story)
-    wrong = finding in (Finding.HELD, Finding.BLOCKED)
+    wrong = finding in (Finding.OVERDUE, Finding.HELD, Finding.BLOCKED)
     return Row(cells, entry.id, cause(alike or story), part=list(Finding).index(finding), cause=wrong)
 
 

@@ -17,14 +17,14 @@ from reconciler.core.evidence import runs_per_day
 from reconciler.core.forms import AUTO
 from reconciler.core.model import Cadence, PausedBy, Provenance, RunState, Status, Verb, Verdict, strategy_of
 from reconciler.core.plan import Cause, Change, ChangeReason, Field, FieldChange, Held, JournalState, Plan, Risk
-from reconciler.core.text import format_duration, harmless, plural
+from reconciler.core.text import format_duration, harmless, plural, rough_duration
 from reconciler.render.page import UNVERIFIED, Group, moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.core.model import Address, ApiVersion
-    from reconciler.core.plan import Blocked, Moved, StrategyName
+    from reconciler.core.plan import Blocked, Moved, Overdue, StrategyName
 
 CAUSES: Final[Mapping[Cause, Group]] = {
     Cause.BRANCH: Group("This branch", "this branch"),
@@ -126,7 +126,20 @@ def held_effect(held: Held) -> Phrase:
     return Phrase(why, ", ".join([*last, *asked_of(held)]))
 
 
-def asked_of(one: Held | Moved | Blocked) -> tuple[str, ...]:
+def overdue_effect(overdue: Overdue) -> Phrase:
+    """Return for how long a portfolio has been overdue, and since when."""
+    by = overdue_text(overdue.overdue_ms)
+    due = f"was due {moment(overdue.due_ms)}"
+    own = ", ".join((due, *asked_of(overdue)))
+    return Phrase("did not run when it was due", own, f"{by}, {own}")
+
+
+def overdue_text(overdue_ms: int) -> str:
+    """Return ``overdue by 9d``."""
+    return f"overdue by {rough_duration(overdue_ms)}"
+
+
+def asked_of(one: Held | Moved | Blocked | Overdue) -> tuple[str, ...]:
     """Return whom the files name to be asked about a portfolio."""
     return (f"owner {one.owner}",) if one.owner is not None else ()
 

@@ -346,8 +346,8 @@ def output_values(ending: Ending, *, paths: Mapping[str, str], held_counts: bool
     changes = ""
     if plan is not None:
         counts = {name: str(getattr(plan.summary, name)) for name in counts}
-        # What is held has moved, too: it is declared active and is not.
-        moved = plan.moved or (held_counts and plan.held) if found.command == "drift" else ()
+        # What is held has moved, too: it is declared active and is not; and what is overdue does not run.
+        moved = plan.moved or plan.overdue or (held_counts and plan.held) if found.command == "drift" else ()
         unknown = plan.blocked  # what could not be read or decided may well have changed
         changes = "true" if plan.changes or moved else "" if unknown else "false"
     return {

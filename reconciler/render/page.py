@@ -55,7 +55,7 @@ _WORDS: Final[Mapping[Tone, str]] = {
     Tone.NOTICE: "update pending changed stale not_attempted not_sent unseen open cancelled timed_out cooling_down "
     "warn",
     Tone.WAITS: "held moved",
-    Tone.BAD: "blocked failed fail refused unknown archived error no_schedule not_found unreadable not_read",
+    Tone.BAD: "blocked failed fail overdue refused unknown archived error no_schedule not_found unreadable not_read",
 }
 TONES: Final[Mapping[str, Tone]] = {word: tone for tone, words in _WORDS.items() for word in words.split()}
 """The tone of every word for a state or an event: verbs, findings, steps from one plan to the next, states of a
@@ -69,6 +69,7 @@ SYMBOLS: Final[Mapping[str, str]] = {
     "held": "!",
     "moved": "!",
     "blocked": "x",
+    "overdue": "!",
     "unverified": "?",
 }
 UNVERIFIED: Final = SYMBOLS["unverified"]
@@ -265,7 +266,7 @@ def toned(word: str, text: str | None = None) -> Span:
 
 
 def marked(word: str) -> Span:
-    """Return a verb, or held, moved or blocked, with its symbol and in its tone."""
+    """Return a verb, or held, moved, blocked or overdue, with its symbol and in its tone."""
     return Span(word, TONES[word], symbol=SYMBOLS[word])
 
 

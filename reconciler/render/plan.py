@@ -28,6 +28,7 @@ from reconciler.render.effects import (
     journal_notice,
     moved_text,
     net_effect,
+    overdue_effect,
     writes_unverified,
 )
 from reconciler.render.json import picked
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from reconciler.core.model import Address
-    from reconciler.core.plan import Blocked, Change, Held, Moved, Plan, Summary
+    from reconciler.core.plan import Blocked, Change, Held, Moved, Overdue, Plan, Summary
     from reconciler.core.report import ApplyReport, Result
     from reconciler.render.page import Block, Cell, Piece
 
@@ -87,14 +88,18 @@ _MOVED: Final = (
 )
 
 
+_OVERDUE: Final = " is active, and Glider did not run it when it was due. No plan can change that: ask Glider."
+
+
 class _Place(IntEnum):
     """The parts of a plan or a report, in the order of a document: what needs a look comes first."""
 
     LOOK = 0
-    HELD = 1
-    MOVED = 2
-    BLOCKED = 3
-    REST = 4
+    OVERDUE = 1
+    HELD = 2
+    MOVED = 3
+    BLOCKED = 4
+    REST = 5
 
 
 def plan_page(plan: Plan) -> Page:
@@ -109,7 +114,7 @@ def plan_page(plan: Plan) -> Page:
         about=_about(plan),
         pins=lambda: (("fingerprint ", code(fingerprint(plan))),),
         blocks=(Alone(_at_a_glance(plan)), *rows, *_notes(plan), *_unmanaged(plan)),
-        last=(*filter(None, (strategies_line(plan),)), summary_line(plan.summary)),
+        last=(*filter(None, (overdue_line(plan), strategies_line(plan))), summary_line(plan.summary)),
     )
 
 
@@ -122,7 +127,7 @@ def _plan_verdict(plan: Plan) -> tuple[Tone, str]:
     words += ["over a guard"] if plan.over else []
     if blocked or plan.over:
         return Tone.BAD, ", ".join(words)
-    if plan.held or plan.moved or any(map(_needs_look, plan.changes)):
+    if plan.held or plan.moved or plan.overdue or any(map(_needs_look, plan.changes)):
         return Tone.NOTICE, ", ".join(words)
     return (Tone.CALM if changes else Tone.GOOD), ", ".join(words)
 
@@ -152,6 +157,11 @@ def summary_line(summary: Summary) -> str:
     )
 
 
+def overdue_line(plan: Plan) -> str:
+    """Return the line that counts what is overdue, ``""`` if nothing is; its form is stable."""
+    return f"Overdue: {plural(len(plan.overdue), 'portfolio')}." if plan.overdue else ""
+
+
 def strategies_line(plan: Plan) -> str:
     """Return the line of counts of strategies, ``""`` if there is nothing to say; its form is stable."""
     found = plan.summary.strategies
@@ -173,7 +183,7 @@ def report_page(report: ApplyReport, *, run: int | None = None) -> Page:
     counts = {outcome: report.count(outcome) for outcome in Outcome}
     words = [f"{count:,} {outcome.text}" for outcome, count in counts.items() if count]
     good = not plan.blocked and all(result.outcome in ACHIEVED for result in results)
-    calm = Tone.NOTICE if plan.held or plan.moved else Tone.GOOD
+    calm = Tone.NOTICE if plan.held or plan.moved or plan.overdue else Tone.GOOD
     table = Rows(
         columns=(Column("Outcome", signs=True), *_columns("What happened")),
         rows=(*map(_result_row, results), *kept),
@@ -227,6 +237,7 @@ def report_document(report: ApplyReport) -> dict[str, Any]:
         "summary": {outcome.value: report.count(outcome) for outcome in Outcome},
         "held": [held.id for held in plan.held],
         "moved": [moved.id for moved in plan.moved],
+        "overdue": [overdue.id for overdue in plan.overdue],
         "blocked": [picked(blocked, "id", "reason") for blocked in plan.blocked],
         "results": [
             picked(result.change, "id", "name", "verb", "before", "after", "reach")
@@ -249,7 +260,8 @@ def danger(change: Change) -> Risk | None:
 
 
 def _left_alone(plan: Plan) -> list[str]:
-    counts = {"held": len(plan.held), "moved": len(plan.moved), "blocked": len(plan.blocked)}
+    listed = {"overdue": plan.overdue, "held": plan.held, "moved": plan.moved, "blocked": plan.blocked}
+    counts = {word: len(entries) for word, entries in listed.items()}
     return [f"{count} {word}" for word, count in counts.items() if count]
 
 
@@ -293,7 +305,7 @@ def _columns(last: str) -> tuple[Column, ...]:
 
 def _parts(rest: str, *, alone: bool = False) -> tuple[Part, ...]:
     """Return the parts by :class:`_Place`; ``alone`` says that a terminal has shown what is left alone before."""
-    left = (Part(title, alone=alone) for title in ("Held", "Moved to another strategy", "Blocked"))
+    left = (Part(title, alone=alone) for title in ("Overdue", "Held", "Moved to another strategy", "Blocked"))
     return Part("Needs a look"), *left, Part(rest, rank=2, opened=OPEN_REST)
 
 
@@ -349,9 +361,10 @@ def _gravity(change: Change) -> tuple[int, ...]:
 
 
 def _not_changed(plan: Plan) -> list[Row]:
-    """Return the rows of what is held, has moved or is blocked."""
-    told: list[tuple[str, _Place, Held | Moved | Blocked, Phrase]]
-    told = [("held", _Place.HELD, held, held_effect(held)) for held in plan.held]
+    """Return the rows of what is overdue, held, has moved or is blocked."""
+    told: list[tuple[str, _Place, Overdue | Held | Moved | Blocked, Phrase]]
+    told = [("overdue", _Place.OVERDUE, overdue, overdue_effect(overdue)) for overdue in plan.overdue]
+    told += [("held", _Place.HELD, held, held_effect(held)) for held in plan.held]
     told += [
         ("moved", _Place.MOVED, moved, Phrase("", ", ".join((moved_text(moved), *asked_of(moved)))))
         for moved in plan.moved
@@ -385,6 +398,7 @@ def _notes(plan: Plan) -> Iterator[Lines]:
     if plan.held:
         release = sentence(" stays paused. Release one with --resume-held ID, or `hold: override` in its file.")
         notes.append((Span("Held", symbol="!"), *release))
+    notes += [(Span("Overdue", symbol="!"), _OVERDUE)] if plan.overdue else []
     notes += [(Span("Moved", symbol="!"), _MOVED)] if plan.moved else []
     notes += [line for line in (net_effect(plan), cost_effect(plan)) if line]
     notes += load_lines(plan.load)

@@ -16,9 +16,10 @@ from reconciler.core.adoption import declarable_reason
 from reconciler.core.codec import dump, iso
 from reconciler.core.evidence import known_interval, known_offset, paused_by
 from reconciler.core.model import PausedBy, Provenance, RunState, Signs, Status, StrategyStatus
+from reconciler.core.needs import overdue_ms
 from reconciler.core.rebalance import Knowledge, PortfolioFacts
 from reconciler.core.text import format_duration, harmless, plural
-from reconciler.render.effects import strategy_text
+from reconciler.render.effects import overdue_text, strategy_text
 from reconciler.render.json import picked
 from reconciler.render.page import (
     NAME,
@@ -82,8 +83,14 @@ class Seen(Struct, frozen=True, kw_only=True):
     @property
     def overdue(self) -> str:
         """Since when it has been due, as a phrase; ``""`` if it is not."""
-        due = self.due_ms
-        return f"was due {moment(due)}" if due is not None and self.next_run_ms is None else ""
+        due, late_ms = self.due_ms, self.overdue_ms
+        by = f"{overdue_text(late_ms)}, " if late_ms is not None else ""
+        return f"{by}was due {moment(due)}" if due is not None and self.next_run_ms is None else ""
+
+    @property
+    def overdue_ms(self) -> int | None:
+        """For how long it should have run and did not; ``None`` if it is not overdue, or nobody knows."""
+        return overdue_ms(self.live, self.record, now_ms=self.now_ms) if self.now_ms is not None else None
 
     @property
     def schedule(self) -> str:
@@ -435,7 +442,7 @@ def _live_document(row: StatusRow | PortfolioView) -> dict[str, Any]:
         **picked(row.live, "id", "status", "word"),
         "interval": {"ms": interval.value, **picked(interval, "provenance")},
         "offset": {"ms": offset.value, **picked(offset, "provenance")},
-        **picked(row, "next_run_at", "due_at", "paused_by"),
+        **picked(row, "next_run_at", "due_at", "paused_by", "overdue_ms"),
         "last_run_at": iso(last_ms) if last_ms is not None else None,
         **picked(row.live, "runs", "pause_reason", "strategy", "strategy_name", "schedule_id"),
     }

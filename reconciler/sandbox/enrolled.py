@@ -84,6 +84,8 @@ class Enrolled(Struct, frozen=True, kw_only=True):
     """The newest rebalances, scheduled and manual, newest first, at most :data:`PAST_KEPT`."""
     created_ms: TimeMs
     updated_ms: TimeMs
+    stalled_ms: TimeMs | None = None
+    """Since when no run begins although it is active; a start after a stop ends that. ``None`` for never."""
 
     def __post_init__(self) -> None:
         """Refuse what only a file that was tampered with has."""
@@ -96,7 +98,7 @@ class Enrolled(Struct, frozen=True, kw_only=True):
         A run begins at the first tick after it is due, and the next is due one interval after the last was due.
         """
         due = self.next_due_ms
-        last_tick = now_ms // TICK_MS * TICK_MS
+        last_tick = (now_ms if self.stalled_ms is None else min(now_ms, self.stalled_ms)) // TICK_MS * TICK_MS
         if self.state is not AutomationState.ACTIVE or due is None or cadence is None or due >= last_tick:
             return self
         interval = INTERVALS_MS[cadence]
@@ -111,7 +113,7 @@ class Enrolled(Struct, frozen=True, kw_only=True):
         self._require_schedule()
         if self.state is AutomationState.ACTIVE:
             return self
-        return replace(self, state=AutomationState.ACTIVE, next_due_ms=now_ms, updated_ms=now_ms)
+        return replace(self, state=AutomationState.ACTIVE, next_due_ms=now_ms, updated_ms=now_ms, stalled_ms=None)
 
     def stop(self, now_ms: int) -> Enrolled:
         """Stop the schedule. The due time stays readable, as on the service (API facts §1.3)."""

@@ -41,6 +41,7 @@ def plant(seed: SeedPortfolio, now_ms: int) -> Portfolio:
         calendar=seed.calendar,
         value_usd=seed.value_usd,
         gas_used=seed.gas_used,
+        stalled_ms=_stalled(seed, now_ms),
     )
     if seed.state is AutomationState.INACTIVE:
         return replace(portfolio, state=seed.state, grid=None, schedules=0, settled_ms=now_ms)
@@ -68,10 +69,15 @@ def plant_enrolled(seed: SeedPortfolio, strategy: SeedStrategy, now_ms: int, *, 
         past=(),
         created_ms=enrolled_ms,
         updated_ms=enrolled_ms,
+        stalled_ms=_stalled(seed, now_ms),
     )
     ran = enrolled.settle(now_ms, frequency)
     newest = tuple(PastRun(run.at_ms, Course(seed.last_result.value)) for run in ran.past[:1])
     return replace(ran, state=state, past=newest + ran.past[1:])
+
+
+def _stalled(seed: SeedPortfolio, now_ms: int) -> int | None:
+    return now_ms - seed.stalled_ms if seed.stalled_ms is not None else None
 
 
 def plant_strategy(seed: SeedStrategy, now_ms: int) -> Strategy:

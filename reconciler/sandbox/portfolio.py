@@ -105,6 +105,8 @@ class Portfolio(Struct, frozen=True, kw_only=True):
     """What it holds."""
     gas_used: Count = DEFAULT_GAS
     """Units of gas that each of its runs takes."""
+    stalled_ms: TimeMs | None = None
+    """Since when no run begins although it is active; a resume or another schedule ends that. ``None`` for never."""
 
     def __post_init__(self) -> None:
         """Refuse a schedule that does not fit the state, which only a file can have that was tampered with."""
@@ -127,18 +129,22 @@ class Portfolio(Struct, frozen=True, kw_only=True):
         """Let the runs happen that were due until ``now_ms``."""
         if self.grid is None or self.state is not AutomationState.ACTIVE:
             return self
-        count = self.grid.count(after_ms=self.settled_ms, until_ms=now_ms)
-        if count == 0:
+        until_ms = self._awake_until(now_ms)
+        count = self.grid.count(after_ms=self.settled_ms, until_ms=until_ms)
+        if count <= 0:
             return self
-        newest = self.grid.newest(after_ms=self.settled_ms, until_ms=now_ms, most=RUNS_KEPT)
+        newest = self.grid.newest(after_ms=self.settled_ms, until_ms=until_ms, most=RUNS_KEPT)
         recent = (*map(PastRun, newest), *self.recent)[:RUNS_KEPT]
         return replace(self, runs=self.runs + count, recent=recent, settled_ms=now_ms)
 
     def next_run(self, now_ms: int) -> int | None:
-        """Return when the next run is due, later than ``now_ms``; ``None`` when nothing is scheduled to run."""
+        """Return when the next run is due, later than ``now_ms`` unless it is stalled; ``None`` when none is."""
         if self.grid is None or self.state is not AutomationState.ACTIVE:
             return None
-        return self.grid.next_after(now_ms)
+        return self.grid.next_after(self._awake_until(now_ms))
+
+    def _awake_until(self, now_ms: int) -> int:
+        return now_ms if self.stalled_ms is None else min(now_ms, self.stalled_ms)
 
     def ended(self, course: Course) -> Portfolio:
         """Return the portfolio with another end of its newest run, if it ever ran."""
@@ -190,7 +196,8 @@ class Portfolio(Struct, frozen=True, kw_only=True):
             return self
         self._require("resumed", AutomationState.PAUSED)
         active = AutomationState.ACTIVE
-        return replace(self, state=active, pause_reason=None, paused_ms=None, settled_ms=now_ms, updated_ms=now_ms)
+        again = replace(self, state=active, pause_reason=None, paused_ms=None, stalled_ms=None)
+        return replace(again, settled_ms=now_ms, updated_ms=now_ms)
 
     def update(self, now_ms: int, *, interval_ms: int, offset_ms: int, accept_while_paused: bool) -> Portfolio:
         """Set interval and offset; the grid keeps its anchor, and past runs stay."""
@@ -198,7 +205,7 @@ class Portfolio(Struct, frozen=True, kw_only=True):
         self._require("given another interval", AutomationState.ACTIVE, *paused)
         check_schedule(interval_ms=interval_ms, offset_ms=offset_ms, chain=self.chain)
         grid = replace(self.schedule, interval_ms=interval_ms, offset_ms=offset_ms)
-        return replace(self, grid=grid, settled_ms=now_ms, updated_ms=now_ms)
+        return replace(self, grid=grid, stalled_ms=None, settled_ms=now_ms, updated_ms=now_ms)
 
     def trigger(self, now_ms: int, *, skip_validation: bool, course: Course = Course.COMPLETED) -> Portfolio:
         """Run once now, off the grid; without an active schedule only with ``skip_validation`` (API facts §1.1)."""

@@ -89,7 +89,8 @@ class SeedStrategy(Struct, frozen=True, kw_only=True):
 
 
 class SeedPortfolio(Struct, frozen=True, kw_only=True):
-    """One portfolio of a seed; ``age_ms`` is how long before loading its schedule was started.
+    """One portfolio of a seed; ``age_ms`` is how long before loading its schedule was started, ``stalled_ms`` how long
+    before that the service stopped running it, ``None`` where it did not.
 
     ``strategy``, ``owner`` (a CAIP-10 account) and ``empty`` belong to v2; interval, offset, ``threshold`` (in
     percent), ``calendar``, ``value_usd`` and ``gas_used`` to v1.
@@ -113,6 +114,7 @@ class SeedPortfolio(Struct, frozen=True, kw_only=True):
     owner: str | None = None
     empty: bool = False
     last_result: LastResult = LastResult.COMPLETED
+    stalled_ms: int | None = None
 
 
 class Seed(Struct, frozen=True):
@@ -233,6 +235,7 @@ _PORTFOLIO: Final = FieldTable(
         FieldSpec(name="owner", kind=_ACCOUNT, repair="write `eip155:0:0x` and 40 hexadecimal digits"),
         _flag("empty"),
         _choice("last_result", LastResult),
+        _span("stalled", "stalled_ms", most=OLDEST_MS),
     ),
 )
 SEED_FIELDS: Final = FieldTable(
@@ -324,6 +327,8 @@ def _without_meaning(one: SeedPortfolio) -> Iterator[tuple[str, str]]:
             yield name, "this means nothing for an inactive portfolio, which has no schedule"
         if one.api is Api.V2:
             yield "word", "this means nothing without a schedule to stand in"
+    if one.state is not AutomationState.ACTIVE:
+        yield "stalled", f"this means nothing for a portfolio that is {one.state}: only one that is active can be due"
     if one.state not in (AutomationState.PAUSED, AutomationState.ARCHIVED):
         yield "pause_reason", f"this means nothing for a portfolio that is {one.state}"
     if not one.api.has_v1:

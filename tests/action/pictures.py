@@ -97,15 +97,16 @@ def draw(text: str, picture: Path, *, by: str) -> None:
         dom = _run(folder, f"--window-size={WIDTH},600", "--dump-dom", page.as_uri())
         measured = re.search(r'data-height="(\d+)"', dom)
         assert measured is not None
-        height = min(int(measured[1]), TALLEST)
-        shot = Path(folder) / "shot.png"
-        _run(
-            folder,
-            f"--window-size={WIDTH},{height}",
-            "--force-device-scale-factor=1.5",
-            f"--screenshot={shot}",
-            page.as_uri(),
-        )
+    shoot(html(text, by=by), picture, text, size=(WIDTH, min(int(measured[1]), TALLEST)))
+
+
+def shoot(page: str, picture: Path, text: str, *, size: tuple[int, int]) -> None:
+    """Draw so much of a page in HTML, in pixels; the picture will know the digest of ``text``."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, shot = Path(folder) / "page.html", Path(folder) / "shot.png"
+        file.write_text(page, encoding="utf-8")
+        window = f"--window-size={size[0]},{size[1]}"
+        _run(folder, window, "--force-device-scale-factor=1.5", f"--screenshot={shot}", file.as_uri())
         data = shot.read_bytes()
     chunk = KEYWORD + b"\0" + digest(text).encode()
     picture.write_bytes(data[:_HEADER] + _chunk(b"tEXt", chunk) + data[_HEADER:])

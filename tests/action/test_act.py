@@ -122,6 +122,8 @@ def test_drift_is_an_issue_as_long_as_it_lasts(team: Team) -> None:
     run = team.run("drift.yml", "schedule")
     assert run.good("Drift"), run.log
     assert [issue["state"] for issue in team.github.issues] == ["closed"]
+    pages = [path.read_text(encoding="utf-8") for path in team.kept.rglob("fleet.html")]
+    assert ["What needs a person" in page for page in pages] == [True, True]
 
 
 def test_an_apply_by_hand_of_one_portfolio(team: Team) -> None:
@@ -175,7 +177,7 @@ def test_a_fork_gets_a_plan_without_a_key(team: Team) -> None:
     read = team.glider.calls(method="GET")
     run = team.run("fork-plan.yml", "pull_request", **pull_request(fork=True))
     assert run.good("Plan of a fork"), run.log
-    assert "Plan: 4 changes" in run.log
+    assert "Plan (automation): 4 changes" in run.log
     assert team.glider.calls(method="GET") == read
     assert team.github.requests == []
 

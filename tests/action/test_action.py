@@ -253,7 +253,7 @@ def test_a_saved_plan_is_applied_as_it_is(checkout: Callable[..., Checkout]) -> 
 def test_a_plan_that_failed_hands_over_no_file(checkout: Callable[..., Checkout]) -> None:
     """A file that lay there before, from a cache or the checkout, is not the plan of this job."""
     made = checkout(SAME, "version: 2\n")
-    made.write("plan.json", "{}")
+    made.write("plan.json", '{"format_version": "3.0"}')
     job = made("plan", plan_file="plan.json")
     assert (job.outputs["exit-reason"], job.outputs["plan-path"], job.outputs["fingerprint"]) == ("invalid", "", "")
 

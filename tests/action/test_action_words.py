@@ -41,10 +41,11 @@ UNSAID = (
     "drop --api, or change its file",
     "Invalid value for --max-rate",
     "as in `--max-rate 25/s`",
+    "Invalid value for --next",  # of load
 )
 """Sentences about options that can't be given to the action."""
 OF_GIT = ("`git fetch --unshallow`", "`git rm --cached`", "`ulimit -n 256`")
-KEPT = re.compile(r"`reconciler (?:status --out|history|show|import|init|doctor|journal)[^`]*`")
+KEPT = re.compile(r"`reconciler (?:status --out|report|history|show|import|init|doctor|journal)[^`]*`")
 """What no step can run, and a person can."""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -177,13 +179,13 @@ def test_what_nobody_asked_for_is_not_piled_up() -> None:
     """A service that goes on talking is stopped after a part, until somebody has read it."""
 
     async def main() -> tuple[list[str], list[int]]:
-        socket, far = _Socket(), Loudspeaker()
-        socket.connection_made(far)
-        socket.data_received(b"x" * 300_000)
-        sizes = [len(await socket.read(200_000)), len(await socket.read(200_000))]
-        waiting = asyncio.create_task(socket.read(10))
+        near, far = _Socket(), Loudspeaker()
+        near.connection_made(far)
+        near.data_received(b"x" * 300_000)
+        sizes = [len(await near.read(200_000)), len(await near.read(200_000))]
+        waiting = asyncio.create_task(near.read(10))
         await asyncio.sleep(0)
-        socket.data_received(b"more")
+        near.data_received(b"more")
         return far.said, [*sizes, len(await waiting)]
 
     assert asyncio.run(main()) == (["stop", "go on"], [200_000, 100_000, 4])
@@ -194,13 +196,13 @@ def test_the_end_of_a_connection_ends_a_read(error: Exception | None, end: bytes
     """A clean end is an empty part, a broken connection is an error; what came before is read first."""
 
     async def main() -> list[bytes | None]:
-        socket = _Socket()
-        socket.connection_made(Loudspeaker())
-        socket.data_received(b"some")
-        found: list[bytes | None] = [await socket.read(10)]
-        last = asyncio.create_task(socket.read(10, timeout=5))
+        near = _Socket()
+        near.connection_made(Loudspeaker())
+        near.data_received(b"some")
+        found: list[bytes | None] = [await near.read(10)]
+        last = asyncio.create_task(near.read(10, timeout=5))
         await asyncio.sleep(0)
-        socket.connection_lost(error)
+        near.connection_lost(error)
         try:
             found.append(await last)
         except httpcore2.ReadError:
@@ -208,3 +210,36 @@ def test_the_end_of_a_connection_ends_a_read(error: Exception | None, end: bytes
         return found
 
     assert asyncio.run(main()) == [b"some", end]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ECONNREFUSED, "Connect call failed ('127.0.0.1', 9)"), "Connection refused"),
+        (OSError(errno.ENETUNREACH, "Connect call failed ('::1', 9, 0, 0)"), "Network is unreachable"),
+        (
+            OSError("Multiple exceptions: [Errno 111] Connect call failed ('::1', 9, 0, 0), ..."),
+            "none of its addresses",
+        ),
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        (ConnectionAbortedError("SSL handshake is taking longer than 60.0 seconds"), "SSL handshake is taking longer"),
+        (TimeoutError(), "ConnectTimeout"),
+    ],
+)
+def test_why_there_is_no_connection(monkeypatch: pytest.MonkeyPatch, error: OSError, told: str) -> None:
+    """In words for people, and without addresses in the spelling of Python; nothing was sent."""
+
+    async def main() -> ApiError:
+        async def failing(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", failing)
+        async with transport(base_url="http://127.0.0.1:9") as client:
+            with pytest.raises(ApiError) as caught:
+                await client.post("/x", {}, operation="x")
+        return caught.value
+
+    found = asyncio.run(main())
+    assert found.kind is FailureKind.UNREACHABLE
+    assert told in str(found)
+    assert "Connect call" not in str(found)

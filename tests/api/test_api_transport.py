@@ -413,6 +413,7 @@ def test_nobody_listening_is_unreachable() -> None:
     client = transport(base_url=asyncio.run(free_port()))
     [result] = get(client)
     assert kind(result) is FailureKind.UNREACHABLE
+    assert f"no connection to {client.base_url}: Connection refused; check the base URL" in str(result)
     assert client.requests == 4
     assert kind(post(transport(base_url=client.base_url))) is FailureKind.UNREACHABLE
 

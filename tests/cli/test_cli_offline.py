@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from reconciler.core.advice import TRIGGERS_A_DAY
 from tests.cli.conftest import CANARY
 from tests.fleets import STRATEGIES, fleets
+from tests.support import timeless
 
 if TYPE_CHECKING:
     from reconciler.core.model import Desired
@@ -31,7 +32,7 @@ def offline(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Shell:
 
 def meaning(ended: Ended) -> dict[str, Any]:
     """Return a plan's document without its times."""
-    return {**ended.json, "created_at": "", "as_of": ""}
+    return timeless(ended.json)
 
 
 def test_the_same_plan_without_a_key(offline: Shell) -> None:

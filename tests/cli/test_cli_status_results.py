@@ -145,7 +145,7 @@ def test_one_that_is_not_declared(fleet: Shell) -> None:
 
 
 WRONG = {
-    "--fail-on failed-rebalance --no-results": "--fail-on needs the results",
+    "--fail-on failed-rebalance --no-results": "--fail-on failed-rebalance needs the results",
     "aaa --target aaa": "shows that portfolio only",
     "aaa --out live.json": "shows that portfolio only",
     "--api v2": "--api is for a portfolio that no file declares",

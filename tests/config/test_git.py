@@ -130,7 +130,7 @@ def test_a_safe_directory_counts(checkout: Path, where: str) -> None:
     given = environment(tmp, GIT_CONFIG_SYSTEM=os.devnull, **more, **other)
     with pytest.raises(ReconcilerError) as refused:
         load_revision([], revision="main", today=TODAY, cwd=checkout, environment=given)
-    assert "dubious ownership" in refused.value.detail
+    assert "Check out in the same job and container" in refused.value.detail
     (tmp / where).parent.mkdir(parents=True, exist_ok=True)
     (tmp / where).write_text(f"[safe]\n\tdirectory = {checkout}\n", encoding="utf-8")
     base = load_revision([], revision="main", today=TODAY, cwd=checkout, environment=given)

@@ -183,6 +183,7 @@ DOCUMENT: Final[dict[str, Any]] = {
         "unmanaged": 2,
         "unverified": 2,
         "moved": 0,
+        "overdue": 0,
         "strategies": {"update": 0, "no_op": 0, "blocked": 0},
     },
     "guards": [{"verb": "resume", "planned": 6, "allowed": 5, "limit": "10%"}],
@@ -326,6 +327,7 @@ DOCUMENT: Final[dict[str, Any]] = {
         },
     ],
     "moved": [],
+    "overdue": [],
     "unmanaged": [
         {"id": "y", "name": "Why", "status": "paused", "strategy": "s1"},
         {"id": "z", "name": None, "status": "unknown", "strategy": None},

@@ -96,6 +96,7 @@ def portfolio(which: str, status: str, **more: Any) -> dict[str, Any]:
         "strategy",
         "strategy_name",
         "failure",
+        "signs",
         "record",
         "pause",
     )

@@ -36,6 +36,7 @@ def test_summary() -> None:
         unmanaged=2,
         unverified=2,
         moved=0,
+        overdue=0,
         strategies=StrategySummary(update=0, no_op=0, blocked=0),
     )
     assert plan.managed == 10 + 2 + 2 + 4

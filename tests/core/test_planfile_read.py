@@ -112,7 +112,7 @@ NOTHING = dict.fromkeys(
 )
 DEFAULTS: dict[str, object] = {
     **NOTHING,
-    **{key: [] for key in ("guards", "changes", "held", "blocked", "moved", "unmanaged", "risks")},
+    **{key: [] for key in ("guards", "changes", "held", "blocked", "moved", "overdue", "unmanaged", "risks")},
     **{key: [] for key in ("targets", "excludes", "groups", "terms")},
     **dict.fromkeys(("writes_schedule", "run_on_start", "unverified", "auto_offset"), False),
     "api": "v1",

@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.core.fleet import Listing, leaves_unmanaged
-from reconciler.core.model import Cadence
-from reconciler.core.plan import Cause, Plan
+from reconciler.core.model import Cadence, PortfolioId
+from reconciler.core.plan import Cause, Overdue, Plan
 from reconciler.core.report import FailOn, conditions_met
 from tests.core.plans import BARE, RICH
 from tests.core.test_plan_strategies import empty_plan
@@ -17,7 +17,8 @@ EMPTY = replace(empty_plan(), listing=Listing.COMPLETE)
 CADENCE = cadence_change("s", None, Cadence.DAILY)
 CHANGED, SET = replace(EMPTY, changes=(BARE,)), replace(EMPTY, changes=(CADENCE,))
 HELD = replace(EMPTY, held=RICH.held)
-_, C, D, H, U, B, G = FailOn
+_, C, D, H, U, B, G, L = FailOn
+LATE = replace(EMPTY, overdue=(Overdue(id=PortfolioId("p"), overdue_ms=1, due_ms=0),))
 
 
 def caused(cause: Cause | None, *, strategy: bool = False) -> Plan:
@@ -33,6 +34,7 @@ def caused(cause: Cause | None, *, strategy: bool = False) -> Plan:
         (CHANGED, (C,), (C, D)),
         (SET, (C,), (C, D)),
         (HELD, (H,), (D, H)),
+        (LATE, (L,), (D, L)),
         (replace(EMPTY, blocked=RICH.blocked), (B,), (B,)),
         (replace(EMPTY, over=RICH.over), (G,), (G,)),
         (replace(EMPTY, unmanaged=RICH.unmanaged), (U,), (U,)),
@@ -73,4 +75,5 @@ def test_every_condition_has_its_sentence() -> None:
         "portfolios are live that no file declares, or it can't be known whether any are",
         "portfolios are blocked",
         "the plan is over a guard",
+        "active portfolios did not run when they were due",
     ]

@@ -13,7 +13,7 @@ import pytest
 from tests.loopback import Reply, Request, loopback
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("httpcore2", "httpx2", "jsonschema", "deepdiff", "asyncio", "ssl", "starlette", "uvicorn", "sqlite3")
+HEAVY = ("httpcore2", "httpx2", "jsonschema", "deepdiff", "asyncio", "ssl", "starlette", "uvicorn", "sqlite3", "jinja2")
 OURS = ("msgspec", "shutil", "reconciler.cli.door", "reconciler.cli.options", "reconciler.core.errors")
 """What a command needs once it runs, and its help does not."""
 GOOD_FILE = str(ROOT / "examples/quickstart/automation.yaml")

@@ -52,7 +52,8 @@ def test_archives_hold_what_belongs_there(built: Path) -> None:
     """Both archives carry the schema, the licence and the typed marker, and no tests get installed."""
     (wheel,) = built.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"reconciler/py.typed", "reconciler/schemas/automation.schema.json"} <= set(names)
+    page = {f"reconciler/render/report.{kind}" for kind in ("html", "css", "js")}
+    assert {"reconciler/py.typed", "reconciler/schemas/automation.schema.json", *page} <= set(names)
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"reconciler", "glider_reconciler"}
     (source,) = built.glob("*.tar.gz")
