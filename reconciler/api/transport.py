@@ -258,6 +258,8 @@ def _time_out(waiting: asyncio.Future[None]) -> None:
 
 def _readable(socket: Any) -> bool:
     """Whether something came that the event loop has not seen yet: most likely the end of the connection."""
+    if not hasattr(select, "poll"):  # Windows; elsewhere select takes no descriptor above 1,023
+        return bool(select.select([socket], [], [], 0)[0])
     poll = select.poll()
     poll.register(socket, select.POLLIN)
     return bool(poll.poll(0))

@@ -155,6 +155,7 @@ def _perform(inputs: Inputs, out: Path, output: Output, found: Found) -> Ending:
         "unverified": inputs.unverified,
         "journal": inputs.journal,
         "parallelism": inputs.parallelism,
+        "max_rate": inputs.max_rate,
         "resume_held": inputs.resume_held,
         "again": inputs.again,
         "out": (inputs.plan_file or str(out)) if inputs.command is Command.PLAN else None,

@@ -69,6 +69,7 @@ USED_BY: Final[Mapping[str, tuple[Command, ...]]] = {
     "select": _READING,
     "unverified": _PLANNING,
     "parallelism": _READING,
+    "max-rate": _READING,
     "journal": _READING,
     "comment": _PLAN_OR_APPLY,
     "pull-request": _PLAN_OR_APPLY,
@@ -123,6 +124,7 @@ class Inputs(Struct, frozen=True, kw_only=True):
     resume_held: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
     parallelism: int = DEFAULT_PARALLELISM
+    max_rate: str | None = None
     unverified: Unverified | None = None
     journal: str = ""
     auto_approve: bool = False
@@ -157,6 +159,7 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
         resume_held=_words(text("resume-held")),
         again=_words(text("again")),
         parallelism=_parallelism(text("parallelism")),
+        max_rate=text("max-rate") or None,
         unverified=_word(Unverified, text("unverified"), "unverified") if text("unverified") else None,
         journal=text("journal"),
         auto_approve=_yes(text("auto-approve"), "auto-approve"),
@@ -217,7 +220,7 @@ def _check_plan(inputs: Inputs, *, given_parallelism: bool) -> None:
             "`fail-on: drift` needs the input `base`, or the command `drift`",
             "Without a base to compare with, a plan can't tell drift from changes of the branch.",
         )
-    reads = (("journal", inputs.journal), ("parallelism", given_parallelism))
+    reads = (("journal", inputs.journal), ("parallelism", given_parallelism), ("max-rate", inputs.max_rate))
     _refuse_beside("`live` plans from a file and asks no service", inputs.live, reads, "Drop {them}, or `live`.")
 
 

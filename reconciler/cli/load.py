@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.cli.files import load_files
 from reconciler.cli.options import FileOptions, Options, SelectionOptions, ServiceOptions
-from reconciler.cli.progress import ReadProgress, bar
+from reconciler.cli.progress import read_shown
 from reconciler.cli.service import memory_of, open_service, run_async, shared_reason
 from reconciler.core.errors import ExitReason, PlanInvalid, UsageError
 from reconciler.core.fleet import select
@@ -92,20 +92,12 @@ async def _read(
     *,
     hours: int,
 ) -> Ending:
-    from reconciler.api.fleet import read_fleet
-
     async with open_service(
         options.service, configuration.paths, desired.values(), expect=configuration.expect
     ) as service:
         memory = memory_of(options.service, service)
-        with bar(options.output, "Reading", len(desired)) as shown:
-            fleet = await read_fleet(
-                service.api,
-                desired,
-                whole=options.selection.selection.everything,
-                parallelism=options.service.parallelism,
-                observer=ReadProgress(shown),
-            )
+        chosen = options.selection.selection
+        fleet = await read_shown(service, desired, chosen, options.output, options.service.parallelism)
         options.output.notes(service.notes)
         return _shown(options, found, desired, fleet, memory, service.api.service_ms(), service.label, hours=hours)
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.cli.ids import ids_in
-from reconciler.cli.progress import ReadProgress, bar
+from reconciler.cli.progress import read_shown
 from reconciler.cli.service import memory_of
 from reconciler.cli.strategies import read_strategies, with_selected
 from reconciler.core.decide import Policy
@@ -91,18 +91,11 @@ async def look(
     journal: SqliteJournal | None = None,
 ) -> Reads:
     """Read everything that a plan of ``desired`` needs; see :func:`make_plan`."""
-    from reconciler.api.fleet import read_fleet
     from reconciler.core.evidence import observed
 
     memory = memory_of(options.service, service, plans=plans)  # before the reads: a later write makes this plan stale
-    with bar(options.output, "Reading", len(desired)) as shown:
-        fleet = await read_fleet(
-            service.api,
-            desired,
-            whole=options.selection.selection.everything,
-            parallelism=options.service.parallelism,
-            observer=ReadProgress(shown),
-        )
+    chosen = options.selection.selection
+    fleet = await read_shown(service, desired, chosen, options.output, options.service.parallelism)
     require_found(fleet.live, service.label, service.account)  # before anything is kept of another account's
     if journal is not None and (proven := observed(memory, fleet.live, now_ms=service.api.service_ms())):
         journal.confirm(proven)

@@ -18,11 +18,13 @@ from reconciler.render.plan import RESULT_WIDTHS, result_cells
 from reconciler.render.terminal import in_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from reconciler.cli.output import Output
+    from reconciler.cli.service import Service
     from reconciler.core.errors import ApiError
-    from reconciler.core.model import Address, PortfolioId, Verb
+    from reconciler.core.fleet import Fleet, Selection
+    from reconciler.core.model import Address, Desired, PortfolioId, Verb
 
 DRAWN_S: Final = 0.2
 """Seconds between two drawings of the bar."""
@@ -155,3 +157,19 @@ class ApplyProgress:
         if isinstance(result, Result) and result.outcome is not Outcome.NOT_ATTEMPTED:
             self._bar.line(in_columns(result_cells(result), RESULT_WIDTHS, self._style))
         self._bar.advance()
+
+
+async def read_shown(
+    service: Service, desired: Mapping[PortfolioId, Desired], selection: Selection, output: Output, parallelism: int
+) -> Fleet:
+    """Return what is live of these portfolios, as :func:`~reconciler.api.fleet.read_fleet` does, and show how far."""
+    from reconciler.api.fleet import read_fleet
+
+    with bar(output, "Reading", len(desired)) as shown:
+        return await read_fleet(
+            service.api,
+            desired,
+            whole=selection.everything,
+            parallelism=parallelism,
+            observer=ReadProgress(shown),
+        )

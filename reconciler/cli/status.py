@@ -14,7 +14,7 @@ from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.options import FileOptions, Options, SelectionOptions, ServiceOptions
 from reconciler.cli.output import Output, is_terminal
-from reconciler.cli.progress import ReadProgress, bar
+from reconciler.cli.progress import ReadProgress, bar, read_shown
 from reconciler.cli.savefile import require_place
 from reconciler.cli.service import memory_of, open_service, run_async, shared_reason
 from reconciler.cli.strategies import read_cadences_of
@@ -139,17 +139,8 @@ async def _read(
     options: StatusOptions, selection: Selection, desired: Mapping[PortfolioId, Desired], service: Service
 ) -> _Read:
     """Read the automation of every portfolio, and before that what the journal knows."""
-    from reconciler.api.fleet import read_fleet
-
     as_of_ms, memory = service.clock.now_ms(), memory_of(options.service, service)
-    with bar(options.output, "Reading", len(desired)) as shown:
-        fleet = await read_fleet(
-            service.api,
-            desired,
-            whole=selection.everything,
-            parallelism=options.service.parallelism,
-            observer=ReadProgress(shown),
-        )
+    fleet = await read_shown(service, desired, selection, options.output, options.service.parallelism)
     return _Read(fleet=fleet, memory=memory, as_of_ms=as_of_ms)
 
 

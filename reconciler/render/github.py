@@ -78,6 +78,7 @@ _INPUTS: Final[Mapping[str, str]] = {
     "--select": "select",
     "--unverified": "unverified",
     "--parallelism": "parallelism",
+    "--max-rate": "max-rate",
     "--journal": "journal",
     "--base-url": "base-url",
     "--fail-on": "fail-on",

@@ -90,14 +90,14 @@ def plan_load_page(change: LoadChange) -> Page:
 
 def load_lines(change: LoadChange | None) -> Iterator[Cell]:
     """Yield what a plan does to the worst minute and to the runs a day of all, if more or fewer then run at once."""
-    counts = (
-        [load.worst.count if load.worst is not None else 0 for load in (change.before, change.after)] if change else []
-    )
-    if change is None or counts[0] == counts[1] or max(counts) == 1:
+    if change is None:
+        return
+    before, after = (load.worst.count if load.worst is not None else 0 for load in (change.before, change.after))
+    if before == after or max(before, after) == 1:
         return
     rate = f"{number(change.before.runs_day)} → {number(change.after.runs_day)}"
-    who = (", then ", *_named(change.after.worst)) if change.after.worst is not None else ()
-    yield f"Most in one minute: {counts[0]:,} → {counts[1]:,}", *who, f". Runs a day of all: {rate}."
+    who = (" (", *_names(change.after.worst), ")") if change.after.worst is not None else ()
+    yield f"Most in one minute: {before:,} → {after:,}", *who, f". Runs a day of all: {rate}."
 
 
 def _summary(load: Load) -> str:
@@ -119,9 +119,13 @@ def _facts(load: Load, unread: int) -> Iterator[Cell]:
 
 
 def _named(worst: Worst) -> tuple[Piece, ...]:
+    return f"{plural(worst.count, 'portfolio')}: ", *_names(worst)
+
+
+def _names(worst: Worst) -> tuple[Piece, ...]:
     shown = [piece for one in worst.ids[:_NAMED] for piece in (", ", code(one))][1:]
     more = f" and {worst.count - _NAMED:,} more" if worst.count > _NAMED else ""
-    return f"{plural(worst.count, 'portfolio')}: ", *shown, more
+    return *shown, more
 
 
 def _hour(load: Load, hour: int) -> str:

@@ -88,7 +88,7 @@ _MOVED: Final = (
 )
 
 
-_OVERDUE: Final = " is active, and Glider did not run it when it was due. No plan can change that: ask Glider."
+_OVERDUE: Final = ": active, but Glider did not run it when it was due. No plan can change that; ask Glider."
 
 
 class _Place(IntEnum):

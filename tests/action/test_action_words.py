@@ -39,8 +39,6 @@ UNSAID = (
     "See `aaa --help`.",  # the value is whole: `reconciler plan`
     "`-o json` prints",  # of files that are none, and what another command would have done
     "drop --api, or change its file",
-    "Invalid value for --max-rate",
-    "as in `--max-rate 25/s`",
     "Invalid value for --next",  # of load
 )
 """Sentences about options that can't be given to the action."""
