@@ -20,6 +20,7 @@ from msgspec import Struct, field
 from reconciler.apply.announce import Announcer, Declined, Progress, result_of
 from reconciler.apply.steps import Steps, StrategySteps
 from reconciler.core.errors import ApiError, FailureKind, JournalError
+from reconciler.core.halt import HaltGate
 from reconciler.core.model import Verb
 from reconciler.core.plan import write_waves
 from reconciler.core.planfile import fingerprint
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.model import Address, Live
     from reconciler.core.plan import Change, Plan, Wave
-    from reconciler.core.ports import ApplyObserver, Claims, Clock, Journal, Memory, ServiceApi
+    from reconciler.core.ports import ApplyObserver, Claims, Clock, Journal, Memory, ServiceApi, WriteGate
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -123,6 +124,8 @@ async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | End
             if progress.said is not None:
                 await progress.said
     except Declined as declined:
+        if declined.ends_run:
+            stop.request(declined.detail)
         return Ended(declined.outcome, declined.detail)
     except ApiError as error:
         if error.kind is FailureKind.UNAUTHENTICATED:
@@ -165,6 +168,7 @@ async def apply_plan(
     approved: str | None = None,
     again: frozenset[str] = frozenset(),
     claims: Claims | None = None,
+    gate: WriteGate = HaltGate(),  # noqa: B008 - a frozen value
 ) -> ApplyReport:
     """Carry out every change of the plan, stage after stage, in the order of
     :func:`~reconciler.core.plan.write_stages`.
@@ -172,12 +176,13 @@ async def apply_plan(
     ``token`` returns a new token at each call. ``approved`` is the fingerprint of the plan that a person approved,
     where ``plan`` was made anew since. ``again`` names portfolios that may be started with a run at once although an
     earlier request for one stayed unanswered. ``claims`` are those that this runner shares with others; without them it
-    carries out everything itself. If it has to leave, what it has not begun is for the others.
+    carries out everything itself. If it has to leave, what it has not begun is for the others. ``gate`` says of each
+    write whether it may begin.
     """
     started_ms = clock.now_ms()
     waves = write_waves(plan.changes, canary=pace.canary)
     applier = _Applier(
-        announcer=Announcer(api=api, journal=journal, clock=clock, token=token),
+        announcer=Announcer(api=api, journal=journal, clock=clock, token=token, gate=gate),
         observer=observer,
         claims=claims or SoleClaims(waves, max_failures=pace.max_failures),
         stop=stop,
