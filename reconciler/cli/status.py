@@ -19,7 +19,7 @@ from reconciler.cli.savefile import require_place
 from reconciler.cli.service import memory_of, open_service, run_async, shared_reason
 from reconciler.cli.strategies import read_cadences_of
 from reconciler.cli.watch import watch
-from reconciler.cli.writing import keep_results, kept_results
+from reconciler.cli.writing import keep_results
 from reconciler.core.advice import advise_live
 from reconciler.core.decide import DEFAULT_POLICY
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, UsageError
@@ -30,7 +30,7 @@ from reconciler.core.rebalance import KeptRebalance, Knowledge
 from reconciler.render.ending import Ending, PageView
 from reconciler.render.json import diagnostics_document, document_json
 from reconciler.render.status import (
-    Order,
+    SortBy,
     PortfolioView,
     StatusRow,
     cadences_document,
@@ -75,7 +75,7 @@ class StatusOptions(PlanningOptions, frozen=True, kw_only=True):
     """Show what needs a person, and nothing else."""
     whole: bool = False
     """Fold nothing that needs nobody."""
-    sort: Order | None = None
+    sort: SortBy | None = None
     fail_on: tuple[str, ...] = ()
     """What is an error besides: ``failed-rebalance`` and ``overdue``."""
     watch: int | None = None
@@ -165,7 +165,8 @@ def _page(
 
 async def _read(options: StatusOptions, desired: Mapping[PortfolioId, Desired], service: Service) -> Reads:
     """Read the automation of every portfolio, and before that what the journal knows."""
-    began_ms, memory = service.clock.now_ms(), memory_of(options.service, service)
+    began_ms = service.clock.now_ms()
+    memory = memory_of(options.service, service, results=not options.no_results)
     chosen = options.selection.selection
     fleet = await read_shown(service, desired, chosen, options.output, options.service.parallelism)
     return Reads(
@@ -195,7 +196,7 @@ async def _table_once(
     options.output.notes(service.notes)
     failed = [one.failure for one in cadences.values() if one.failure is not None]
     advice = advise_live((row.desired, row.signs) for row in rows)
-    shown = [row for row in in_order(rows, options.sort or Order.ID) if row.needs or not options.problems]
+    shown = [row for row in in_order(rows, options.sort or SortBy.ID) if row.needs or not options.problems]
     body = {
         "base_url": service.label,
         "needs": {need.value: count for need, count in counts_of(row.needs for row in rows).items()},
@@ -251,7 +252,7 @@ async def _rows(
 
     live, now_ms = read.fleet.live, read.now_ms
     records, _ = believed(read.memory, live, now_ms=now_ms)
-    known = {} if options.no_results else kept_results(options.service, read.base_url, read.account)
+    known = read.memory.results
     if options.reads_results:
         last, known = await _read_results(options, desired, known, live, service)
     else:
@@ -372,7 +373,8 @@ async def _read_detail(options: StatusOptions, one: Named, service: Service) -> 
     api = service.api.by({one.id: one.version})
     live = await _read_one(one, api)
     now_ms = service.api.service_ms()
-    records, _ = believed(memory_of(options.service, service), {one.id: live}, now_ms=now_ms)
+    memory = memory_of(options.service, service, results=True)
+    records, _ = believed(memory, {one.id: live}, now_ms=now_ms)
     record = records.get(one.id)
     view = PortfolioView(version=one.version, desired=one.desired, live=live, record=record, now_ms=now_ms)
     if live.status in (Status.NOT_FOUND, Status.UNREADABLE):
@@ -385,8 +387,7 @@ async def _read_detail(options: StatusOptions, one: Named, service: Service) -> 
     if not options.no_results:
         from reconciler.api.fleet import read_recent
 
-        known = kept_results(options.service, service.label, service.account)
-        (asked,) = _asked(options, [live], {one.id: one.version}, known, service)
+        (asked,) = _asked(options, [live], {one.id: one.version}, memory.results, service)
         try:
             recent = await read_recent(api, asked, limit=RECENT)
             await keep_results(options.service, service, {one.id: _read_of(recent)})

@@ -120,6 +120,7 @@ class Column(Struct, frozen=True):
     wrapped instead.
 
     A terminal that is too narrow leaves out columns, those with the lowest ``keep`` first; one with 0 always stays.
+    A last column that may stand ``below`` its row takes no other column's room.
     ``signs`` asks a document to put a sign before each cell that shows at a glance how it is meant.
     """
 
@@ -127,6 +128,7 @@ class Column(Struct, frozen=True):
     keep: int = 0
     widest: int | None = None
     signs: bool = False
+    below: bool = False
 
 
 NAME: Final = Column("Name", keep=9, widest=28)

@@ -38,7 +38,6 @@ from reconciler.render.page import (
     Rows,
     Span,
     Tone,
-    cause,
     code,
     moment,
     sentence,
@@ -62,7 +61,7 @@ _HEAD = (
     Column("Problem"),
     Column("Portfolio"),
     NAME,
-    Column("Group", keep=2, widest=16),
+    Column("Group", keep=1, widest=16),
     Column("Owner", keep=6, widest=24),
     Column("State"),
     Column("Schedule"),
@@ -74,12 +73,12 @@ _MARKS: Final = {
     RebalanceStatus.UNKNOWN: ("✖", Tone.BAD),
 }
 """The mark of each way in which a rebalance can be over."""
-_STRATEGY = Column("Strategy", keep=2, widest=28)
+_STRATEGY = Column("Strategy", keep=1, widest=28)
 _RESULT = Column("Result", keep=5)
 _NOT_KNOWN: Final = sentence(
     "? How its last rebalance ended is not known here: `reconciler status --results` reads it."
 )
-_TIMES = (Column("Next run", keep=3), Column("Last run", keep=1))
+_TIMES = (Column("Next run", keep=3), Column("Last run", keep=2))
 
 
 class Seen(Struct, frozen=True, kw_only=True):
@@ -182,7 +181,7 @@ class PortfolioView(Seen, frozen=True, kw_only=True):
         return self.recent[0] if self.recent else None
 
 
-class Order(StrEnum):
+class SortBy(StrEnum):
     """By what the rows of the table are sorted, instead of by what needs a person. What has no such time is last."""
 
     ID = "id"
@@ -191,17 +190,17 @@ class Order(StrEnum):
     NAME = "name"
 
 
-def in_order(rows: Iterable[StatusRow], order: Order) -> list[StatusRow]:
+def in_order(rows: Iterable[StatusRow], order: SortBy) -> list[StatusRow]:
     """Return the rows sorted; those with the latest last run come first."""
     by_id = sorted(rows, key=lambda row: row.live.id)
     match order:
-        case Order.ID:
+        case SortBy.ID:
             return by_id
-        case Order.NEXT:
+        case SortBy.NEXT:
             return sorted(by_id, key=lambda row: (row.due_ms is None, row.due_ms))
-        case Order.LAST:
+        case SortBy.LAST:
             return sorted(by_id, key=lambda row: -(_last_run_ms(row) or 0))
-        case Order.NAME:
+        case SortBy.NAME:
             return sorted(by_id, key=lambda row: (not row.desired.name, (row.desired.name or "").casefold()))
         case _:
             assert_never(order)
@@ -277,7 +276,7 @@ def _table(rows: Sequence[StatusRow], *, whole: bool, results: bool) -> tuple[Bl
         for row in rows
     )
     more = (_STRATEGY,) if strategies else ()
-    columns = (*_HEAD, *more, *_TIMES, *((_RESULT,) if results else ()), Column("Note"))
+    columns = (*_HEAD, *more, *_TIMES, *((_RESULT,) if results else ()), Column("Note", below=True))
     parts = (Part("Needs a person"), Part("Portfolios" if whole else "The others", rank=1, opened=None))
     table = Rows(columns=columns, rows=found, parts=parts, subject=1, headed=True)
     unknown = results and any(row.last is None for row in rows)
@@ -286,9 +285,8 @@ def _table(rows: Sequence[StatusRow], *, whole: bool, results: bool) -> tuple[Bl
 
 def _alike(row: StatusRow, *, whole: bool) -> str:
     """Return what a row has in common with others, with which it is one row in a long table; ``""`` for nothing."""
-    if row.needs:
-        return cause(str(row.live.failure)) if row.live.failure is not None else "; ".join(map(need_text, row.needs))
-    return "" if whole else row.live.status.value.replace("_", " ")
+    told = "; ".join(map(need_text, row.needs))
+    return told or ("" if whole else row.live.status.value.replace("_", " "))
 
 
 def _cells(row: StatusRow, with_strategy: bool, with_result: bool) -> tuple[Cell, ...]:
@@ -494,17 +492,14 @@ def _result(last: LastRebalance | None) -> Piece:
 
 
 def _note(row: StatusRow) -> str:
-    live, last = row.live, row.last
-    if live.failure is not None:
-        return str(live.failure)
-    needs = {one.need: need_text(one) for one in row.needs}
+    last, needs = row.last, {one.need: need_text(one) for one in row.needs}
     if Need.OVERDUE in needs:
         needs[Need.OVERDUE] = row.overdue
     told = list(needs.values())
     if last is not None and last.failure is not None:
         told.append(f"the last result can't be read: {last.failure}")
     if row.paused_by is not None and Need.HELD not in needs:
-        told.append(_pause(live, row.paused_by, row.desired.api, longest=100))
+        told.append(_pause(row.live, row.paused_by, row.desired.api, longest=100))
     if Need.OVERDUE not in needs and row.overdue:
         told.append(row.overdue)
     return "; ".join(told)

@@ -228,7 +228,7 @@ def _fitting(
     last = kept[-1]
     # If at most half of the rows have a last cell, it is a remark and may go below its row. Otherwise it stays beside
     # the row as long as there is room.
-    remark = 2 * sum(row[last] not in _NOTHING for row in texts) <= len(texts)
+    remark = titles[last].below or 2 * sum(row[last] not in _NOTHING for row in texts) <= len(texts)
     names = [i for i in kept if titles[i].widest is not None and i != last]
 
     def spare() -> int:

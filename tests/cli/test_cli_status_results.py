@@ -179,7 +179,7 @@ def test_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     """One a v1 portfolio, a page for 200 v2 portfolios, one for the account; results take more, once."""
     ones = [f"p{number:03}" for number in range(30)]
     twos = [f"pf{number:03}" for number in range(450)]
-    live: dict[str, Any] = dict.fromkeys(ones, {"status": "active", "interval": "24h", "started": "238h"})
+    live: dict[str, Any] = {key: {"status": "active", "interval": "24h", "started": "238h"} for key in ones}
     live |= {i: {"api": "v2", "strategy": "s", "status": "active"} for i in twos}
     files = {i: {"state": "active"} | ({"api": "v2"} if i in twos else {}) for i in live}
     (tmp_path / "automation.yaml").write_text(json.dumps({"version": 1, "portfolios": files}), encoding="utf-8")
