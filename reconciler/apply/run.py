@@ -1,7 +1,7 @@
 """Carry a plan out: for every change read again, compare, write, read back. The plan is all that it may do.
 
-:class:`Stop`, :func:`work_through` and :func:`attempt` are how several workers do work that writes, and how it is ended
-early; rebalances are asked for in the same way.
+:class:`Stop`, :func:`work_through`, :func:`attempt` and :func:`kept` are how several workers do work that writes, and
+how it is ended early; rebalances are asked for in the same way.
 
 In: a :class:`~reconciler.core.plan.Plan` and the ports. Out: an :class:`~reconciler.core.report.ApplyReport` in which
 every change has exactly one outcome. One portfolio's failure never stops or hides the others; only a refused key, a
@@ -11,7 +11,8 @@ journal that can't be written and an interruption stop the rest, which then is *
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from msgspec import Struct, field
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 T = TypeVar("T")
+Rest: TypeAlias = "Awaitable[None] | None"
+"""What is left to wait for of an item that needs no worker any more."""
 
 GRACE_SECONDS: Final = 4.0
 """How long calls under way may go on after an interruption; then their outcome is left unknown. GitHub
@@ -61,29 +64,37 @@ class Stop:
 
 
 async def work_through(
-    items: Sequence[Item], work: Callable[[Item], Awaitable[None]], *, parallelism: int, stop: Stop, clock: Clock
+    items: Sequence[Item], work: Callable[[Item], Awaitable[Rest]], *, parallelism: int, stop: Stop, clock: Clock
 ) -> None:
     """Do ``work`` once with each item, in their order, ``parallelism`` at a time; return when each is done.
 
-    After an urgent stop, what is under way is cancelled once its grace is over: ``work`` has to say then what became
-    of its item. An error that it raises ends the rest.
+    What is left to wait for of an item, ``work`` returns: the next item begins meanwhile. After an urgent stop, what is
+    under way is cancelled once its grace is over: ``work`` has to say then what became of its item. An error that it
+    raises ends the rest.
     """
     if not items:
         return
     queue = iter(items)
-    workers = [asyncio.ensure_future(_take(queue, work)) for _ in range(min(parallelism, len(items)))]
+    ending: list[asyncio.Future[None]] = []
+    workers = [asyncio.ensure_future(_take(queue, work, ending)) for _ in range(min(parallelism, len(items)))]
     watch = asyncio.ensure_future(_cut_short(workers, stop, clock))
     try:
         await asyncio.gather(*workers)
+        await asyncio.gather(*ending)
     finally:
-        for task in (*workers, watch):
+        tasks = (*workers, watch, *ending)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*workers, watch, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _take(queue: Iterator[Item], work: Callable[[Item], Awaitable[None]]) -> None:
+async def _take(
+    queue: Iterator[Item], work: Callable[[Item], Awaitable[Rest]], ending: list[asyncio.Future[None]]
+) -> None:
     for item in queue:
-        await work(item)
+        rest = await work(item)
+        if rest is not None:
+            ending.append(asyncio.ensure_future(rest))
 
 
 async def _cut_short(workers: Sequence[asyncio.Future[None]], stop: Stop, clock: Clock) -> None:
@@ -104,15 +115,11 @@ class Ended(Struct, frozen=True):
 async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | Ended:
     """Return what the work on one item comes to, or how it ended. Asks to stop where no other item can do better.
 
-    By then all that the work said to the journal is on the disk. ``progress`` is that of the work. Raises
+    Nobody is to be told before :func:`kept` has returned. ``progress`` is that of the work. Raises
     ``asyncio.CancelledError`` unless somebody asked to stop.
     """
     try:
-        try:
-            return await work
-        finally:
-            if progress.said is not None:
-                await progress.said
+        return await work
     except Declined as declined:
         return Ended(declined.outcome, declined.detail)
     except ApiError as error:
@@ -122,12 +129,32 @@ async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | End
     except asyncio.CancelledError:
         # Ours, after the grace of a stop, or the whole program's: only the first has an outcome to be told.
         if stop.why is None:
+            with suppress(JournalError):
+                await _said(progress)
             raise
         why = "interrupted before its outcome was known"
     except JournalError as error:
         stop.request(error.summary)
         why = error.summary
     return Ended(Outcome.UNKNOWN if progress.calls else Outcome.NOT_ATTEMPTED, why)
+
+
+async def kept(ended: T, progress: Progress, stop: Stop) -> T | Ended:
+    """Return how an item ended, once all that its work said to the journal is on the disk.
+
+    Where that can't be kept, its outcome is unknown, and the rest is asked to stop. Raises as :func:`attempt` does.
+    """
+
+    async def waited() -> T:
+        await _said(progress)
+        return ended
+
+    return await attempt(waited(), progress, stop)
+
+
+async def _said(progress: Progress) -> None:
+    if progress.said is not None:
+        await progress.said
 
 
 class Pace(Struct, frozen=True, kw_only=True):
@@ -208,14 +235,31 @@ class _Applier(Struct, kw_only=True):
         if failed:
             self.stop.request(f"the canary {failed[0]} was not done")
 
-    async def _work(self, change: Change) -> None:
+    async def _work(self, change: Change) -> Rest:
         if self.stop.why is not None:
-            result = result_of(change, Progress(), Outcome.NOT_ATTEMPTED, self.stop.why)
-        else:
-            self.observer.started(change.id, change.verb)
-            result = await self._carry_out(change)
+            self._end(result_of(change, Progress(), Outcome.NOT_ATTEMPTED, self.stop.why))
+            return None
+        self.observer.started(change.id, change.verb)
+        progress = Progress()
+        ended = await attempt(self._run(change, progress), progress, self.stop)
+        telling = self._tell(change, progress, ended)
+        if isinstance(ended, Result) and ended.outcome in ACHIEVED:
+            return telling  # the disk may take its time: nothing depends on this change any more
+        await telling  # whether anything else may begin depends on how many have failed
+        return None
+
+    async def _tell(self, change: Change, progress: Progress, ended: Result | Ended) -> None:
+        """Tell what became of a change, once it is on the disk."""
+        ended = await kept(ended, progress, self.stop)
+        if isinstance(ended, Ended):
+            # Refused by the last call, but an earlier one of the same change went through: say what stands now.
+            detail = ended.detail if ended.error is None else _what_failed(ended.error, progress)
+            ended = result_of(change, progress, ended.outcome, detail, ended.error)
+        self._end(ended)
+
+    def _end(self, result: Result) -> None:
         self._count(result)
-        self.results[change.id] = result
+        self.results[result.change.id] = result
         self.observer.finished(result)
 
     def _count(self, result: Result) -> None:
@@ -223,15 +267,6 @@ class _Applier(Struct, kw_only=True):
         most = self.pace.max_failures
         if most is not None and self.failures > most:
             self.stop.request(f"more than {most} failed")
-
-    async def _carry_out(self, change: Change) -> Result:
-        progress = Progress()
-        ended = await attempt(self._run(change, progress), progress, self.stop)
-        if isinstance(ended, Result):
-            return ended
-        # Refused by the last call, but an earlier one of the same change went through: say what stands now.
-        detail = ended.detail if ended.error is None else _what_failed(ended.error, progress)
-        return result_of(change, progress, ended.outcome, detail, ended.error)
 
     async def _run(self, change: Change, progress: Progress) -> Result:
         # Before the first look: nobody else writes to it while this apply has the journal.
