@@ -119,8 +119,8 @@ class Glider:
     async def recent(self, portfolio: PortfolioId, *, limit: int) -> RecentRebalances:
         """Read the newest rebalances; if the version has no such list, say so and send nothing.
 
-        A refusal with a code is Glider's own, and may mean that there are none. One without a code is from a gateway and
-        says nothing about the portfolio: an earlier run may be under way. Raises :class:`ApiError`.
+        A refusal with a code is Glider's own, and may mean that there are none. One without a code is from a gateway
+        and says nothing about the portfolio: an earlier run may be under way. Raises :class:`ApiError`.
         """
         table = self._of(portfolio)
         if table.recent is None:
@@ -238,7 +238,7 @@ class Glider:
                     cursors.add(page.cursor)
                     operation = f"list of portfolios, page {len(cursors) + 1}"
                     ahead = asyncio.create_task(self._get(listing.path(page.cursor), operation, listing.page))
-                # A full page that does not say whether another follows may have been cut off: then the list is not whole.
+                # A full page that does not say whether another follows may be cut off: then the list is not whole.
                 unreadable += not page.says_end and len(page.rows) >= listing.size
                 unreadable += await _read_rows(listing, page, named, rows, seen)
                 if page.cursor is None:

@@ -87,7 +87,7 @@ def _scopes_of(payload: dict[str, object]) -> frozenset[str] | None:
     """Return the scopes that an answer of whoami names, in lower case; ``None`` if they can't be known for sure.
 
     A list is documented, but not what is in it (API facts §1.4). So texts are read, objects by their ``name`` (as in
-    the list of all scopes), and lists of either. With a wildcard or any other shape nobody knows which scopes are meant.
+    the list of all scopes), and lists of either. With any other shape, or a wildcard, nobody knows which are meant.
     """
     data = data_of(payload)
     found = data.get("scopes") if data is not None else None

@@ -170,8 +170,9 @@ class RequestLimiter:
     async def enter_room(self, operation: str, requests: int, *, first: bool = False) -> int:
         """Wait until there is a place with claims on so many requests, and take them; return how many claims.
 
-        Places are given in the order of asking, so that no call waits forever; only one that was refused goes ``first``.
-        There are fewer claims if the service's whole window is smaller. Raises :class:`ApiError` as :meth:`enter` does.
+        Places are given in the order of asking, so that no call waits forever; only one that was refused goes
+        ``first``. There are fewer claims if the service's whole window is smaller. Raises :class:`ApiError` as
+        :meth:`enter` does.
         """
         if self._line or self._rate.paced or self.gate.shut or not self._fits(requests):
             requests = await self._stand_in_line(operation, requests, first=first)
@@ -233,7 +234,7 @@ class RequestLimiter:
         self._call_up()
 
     def count(self, call: PacedCall) -> None:
-        """Count ``call`` as sent; its claim was reserved. Raises :class:`ApiError` if it must pay for that and can't."""
+        """Count ``call`` as sent; its claim was reserved. Raises :class:`ApiError` if it must pay and can't."""
         if call.attempt:
             self.pay(call)
         else:

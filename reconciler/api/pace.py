@@ -134,7 +134,7 @@ class Rate:
         self._refused += 1
 
     def refused(self, number: int, *, last_sent: int, now_ms: float) -> None:
-        """Take note that the request of this number was refused. It was sent when the last refusal was known already."""
+        """Take note that the request of this number was refused; it was sent after the last refusal was known."""
         self._first_refused, self._last_sent = number, last_sent
         self._good, self._refused = 0, 1
         rate = self.per_s(now_ms)

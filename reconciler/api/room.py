@@ -1,8 +1,9 @@
 """Room for a look and the write that relies on it, and how old the look may be when the write goes out.
 
 In a :class:`WriteRoom` no write goes out on a look older than two seconds. If a write has to wait for any reason, its
-caller has to look again (:class:`~reconciler.core.ports.WriteNotSent`), because the portfolio may have changed meanwhile.
-Room is taken from the :class:`~reconciler.api.limiter.RequestLimiter`. Knows no HTTP library and no portfolio.
+caller has to look again (:class:`~reconciler.core.ports.WriteNotSent`), because the portfolio may have changed
+meanwhile. Room is taken from the :class:`~reconciler.api.limiter.RequestLimiter`. Knows no HTTP library and no
+portfolio.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ class WriteRoom:
     """One place among those in flight, and two claims on the service's window. A :class:`~reconciler.core.ports.Room`.
 
     It is for the looks and attempts of one write. While it is entered, calls of the same task come here and not to the
-    limiter, so it has the same methods. If a look took more than one read, entering again takes as many claims as such a
-    look and its write need. A 429 of the write is raised at once; entering again then waits and pays for it, or raises
-    it once more if the write was sent often enough.
+    limiter, so it has the same methods. If a look took more than one read, entering again takes as many claims as such
+    a look and its write need. A 429 of the write is raised at once; entering again then waits and pays for it, or
+    raises it once more if the write was sent often enough.
     """
 
     def __init__(self, limiter: RequestLimiter, clock: Clock) -> None:

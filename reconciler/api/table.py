@@ -1,8 +1,9 @@
 """One version of Glider's API as a table of its calls, and how to read the values that all versions spell alike.
 
 In: nothing. Out: :class:`Table`. Each version fills one in, in a module of its own (:mod:`reconciler.api.v1`,
-:mod:`reconciler.api.v2`), and :mod:`reconciler.api.client` carries it out. An answer is read tolerantly: what is missing
-or new is no error, a field of another type than documented counts as missing, and texts are made harmless. Knows no HTTP.
+:mod:`reconciler.api.v2`), and :mod:`reconciler.api.client` carries it out. An answer is read tolerantly: what is
+missing or new is no error, a field of another type than documented counts as missing, and texts are made harmless.
+Knows no HTTP.
 """
 
 from __future__ import annotations

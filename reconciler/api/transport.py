@@ -59,8 +59,8 @@ LARGEST_BODY: Final = 4 * 1024 * 1024
 """Up to this many bytes of one answer are read; a documented answer has a few hundred."""
 
 _IN_PROCESS: Final = "http://sandbox.localhost"
-# Servers commonly close an idle connection after 5 s (uvicorn, Node). We close it earlier, so that no write is sent into
-# a connection that is just being closed, which would leave its outcome unknown.
+# Servers commonly close an idle connection after 5 s (uvicorn, Node). We close it earlier, so that no write is sent
+# into a connection that is just being closed, which would leave its outcome unknown.
 _KEEP_ALIVE_S: Final = 4.0
 _SHORTEST_SECRET: Final = 8  # a shorter key may be an ordinary word, and removing it would spoil answers
 _LARGEST_PART: Final = 256 * 1024  # of an answer, kept before it is asked for
@@ -361,8 +361,9 @@ class Transport:
         self._timeouts = timeouts or Timeouts()
         self._asgi_app = asgi_app
         self._proxy = checked_proxy(proxy, self.base_url) if proxy and asgi_app is None else None
-        # One connection for each request in flight; the limiter keeps their number. Behind a proxy, httpcore2's pool only
-        # makes the connections. It does not choose one, because it would look at all of them several times a request.
+        # One connection for each request in flight; the limiter keeps their number. Behind a proxy, httpcore2's pool
+        # only makes the connections. It does not choose one, because it would look at all of them several times a
+        # request.
         self._idle: list[httpcore2.AsyncConnectionInterface] = []
         self._sockets = _Sockets()
         self._tls: ssl.SSLContext | None = None
@@ -526,7 +527,7 @@ class Transport:
         return httpcore2.Request(method, url, headers=headers, content=content, extensions=dict(self._extensions))
 
     async def _idle_slot(self) -> httpcore2.AsyncConnectionInterface | None:
-        """Return a connection that nobody else uses: the one used last, because that is the least likely to be closed."""
+        """Return a connection that nobody uses: the one used last, because it is the least likely to be closed."""
         while self._idle:
             slot = self._idle.pop()
             if not slot.is_closed() and not slot.has_expired():

@@ -263,8 +263,8 @@ def _listed(entry: object) -> Rebalance | None:
 def workflow_of(portfolio: PortfolioId, rebalance: str, payload: Fields) -> Rebalance:
     """Return one execution (V1.8). Raises :class:`ApiError` (``MALFORMED``) for one without a status word.
 
-    A completed workflow counts as failed if it has an error, or if its free-form result says so: a workflow can complete
-    although the rebalance in it failed (API facts §1.2).
+    A completed workflow counts as failed if it has an error, or if its free-form result says so: a workflow can
+    complete although the rebalance in it failed (API facts §1.2).
     """
     data = required_data(portfolio, payload)
     status, word = required_run_status(data.get("status"))
@@ -360,8 +360,8 @@ def _trading(data: Fields) -> tuple[tuple[str, str], ...]:
 def _trading_settings(data: Fields) -> Fields:
     """Return the trading settings, empty where there are none.
 
-    They are documented inside the portfolio's template, which goes by two names (API facts §7a). They are also looked for
-    beside it: they are free-form and only shown, so taking them from the wrong place does no harm.
+    They are documented inside the portfolio's template, which goes by two names (API facts §7a). They are also looked
+    for beside it: they are free-form and only shown, so taking them from the wrong place does no harm.
     """
     for place in (data.get("template"), data.get("templateData"), data):
         settings = place.get("tradingSettings") if isinstance(place, dict) else None
@@ -371,7 +371,7 @@ def _trading_settings(data: Fields) -> Fields:
 
 
 def _documented(settings: Fields) -> Iterator[tuple[str, str]]:
-    """Yield ``threshold`` with its percentage or ``calendar`` with its frequency, and every other setting by its name."""
+    """Yield ``threshold`` with its percentage or ``calendar`` with its frequency, and all others by their names."""
     kind = settings.get("type")
     word = lower(kind) if isinstance(kind, str) else ""
     key, unit = _TRADING.get(word, ("", ""))
@@ -403,8 +403,8 @@ def _reason(intent: Intent) -> Fields:
 
 
 def _start_of_reference(intent: Intent) -> Fields:
-    # It can't carry an offset (API facts §4.2), and Glider may ignore an interval in the wrong shape. So whoever sends it
-    # compares the confirmed values with the wanted ones.
+    # It can't carry an offset (API facts §4.2), and Glider may ignore an interval in the wrong shape. So whoever sends
+    # it compares the confirmed values with the wanted ones.
     return {
         "runRebalanceImmediately": intent.run_on_start,
         "initializeScheduleAutomatically": True,

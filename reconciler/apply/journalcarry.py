@@ -155,7 +155,8 @@ def _require_account(path: Path, export: Export) -> None:
 def _is_older(there: Remembered, here: LastWrite | None, journal: SqliteJournal) -> bool:
     """Whether this journal has a write that came after those of the exported journal.
 
-    If both journals were written to independently, the later write decides; at equal times this journal counts as newer.
+    If both journals were written to independently, the later write decides; at equal times this journal counts as
+    newer.
     """
     if here is None:
         return False

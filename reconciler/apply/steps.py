@@ -227,7 +227,8 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             raise
 
     async def _may_begin(self, live: Live) -> None:
-        """Return if the change may begin: see :meth:`_require_begin`; and no earlier request of ours may be under way."""
+        """Return if the change may begin: see :meth:`_require_begin`; and no earlier request of ours may be under
+        way."""
         change = self.change
         if why := self.hinders(live):
             raise Declined(Outcome.NOT_ATTEMPTED, why)

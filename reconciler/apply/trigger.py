@@ -44,8 +44,8 @@ class Order(Struct, frozen=True, kw_only=True):
     """One rebalance to ask for.
 
     ``skip_schedule_validation`` runs a portfolio without an active schedule, on v1. ``declared_paused`` says that the
-    files want it paused, ``although_paused`` that a person wants it run all the same. ``again`` says that a person wants
-    it run although an earlier request was not answered.
+    files want it paused, ``although_paused`` that a person wants it run all the same. ``again`` says that a person
+    wants it run although an earlier request was not answered.
     """
 
     portfolio: PortfolioId

@@ -1,8 +1,9 @@
 """Where to post, as whom, and by which hidden line a post is found again: checked before anything is sent anywhere.
 
 In: the texts of ``GITHUB_API_URL``, ``GITHUB_REPOSITORY`` and the token as found, and the proxy variables. Out: the
-same, normalised, or a :class:`GitHubError` that says what to write instead. No message holds any part of the token or of
-a proxy, which may have a password in it. Also here: :class:`Mark`, which says whose a post is and which run wrote it.
+same, normalised, or a :class:`GitHubError` that says what to write instead. No message holds any part of the token or
+of a proxy, which may have a password in it. Also here: :class:`Mark`, which says whose a post is and which run wrote
+it.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class Mark(Struct, frozen=True, kw_only=True):
     ``use`` and ``by`` are digests in hexadecimal: of all that a use looks at, and of the job that wrote. ``run`` and
     ``attempt`` are GitHub's numbers, which count up. ``did`` is the command, ``commit`` what was checked out, and
     ``plan`` the beginning of the plan's fingerprint, each empty if it is not known. ``earlier`` is the digest that
-    an older version wrote for the same use. ``alone`` says that this run ended without a plan or a report. Then it takes
-    over the post of the same job even if that looked at something else: an error alone deserves no second post.
+    an older version wrote for the same use. ``alone`` says that this run ended without a plan or a report. Then it
+    takes over the post of the same job even if that looked at something else: an error alone deserves no second post.
 
     Anybody can write such a line, so always look at the author of a post, too.
     """
@@ -136,8 +137,8 @@ def proxy_to(api_url: str, environ: Mapping[str, str]) -> str | None:
     """Return the proxy to GitHub's API, from the same variables that GitHub's own actions use; ``None`` for none.
 
     These are ``https_proxy`` and ``no_proxy``, or the same in capitals. The latter lists hosts, which stand for their
-    subdomains, too, or is ``*``. A proxy without a scheme is taken as ``http://``. No proxy is used for an http address,
-    because that is this machine. Raises :class:`GitHubError`.
+    subdomains, too, or is ``*``. A proxy without a scheme is taken as ``http://``. No proxy is used for an http
+    address, because that is this machine. Raises :class:`GitHubError`.
     """
     proxy = (environ.get("https_proxy") or environ.get("HTTPS_PROXY") or "").strip()
     parts = urlsplit(api_url)

@@ -2,9 +2,9 @@
 
 In: text in Markdown, and the :class:`~reconciler.github.address.Mark` that will stand first in it. Out: what was done,
 with the address. A post is ours if it begins with a mark and was written by the token's own account, or by the bot of
-GitHub Actions, as which only a workflow of the repository can write. A stranger's post is left alone even with a mark. Of
-our posts, the one of the same use and job is edited. A post that another job of the same run wrote, or that a later run
-wrote about another commit, is never edited. If two runs at once made two posts, the oldest stays and the others go.
+GitHub Actions, as which only a workflow of the repository can write. A stranger's post is left alone even with a mark.
+Of our posts, the one of the same use and job is edited. A post that another job of the same run wrote, or that a later
+run wrote about another commit, is never edited. If two runs at once made two posts, the oldest stays and the others go.
 """
 
 from __future__ import annotations
