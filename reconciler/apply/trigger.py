@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from reconciler.apply.announce import Announcer, Declined, Progress, Sent, Writing, look_until
-from reconciler.apply.run import attempt, work_through
+from reconciler.apply.run import attempt, kept, work_through
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import due_ms_of, observed_record
 from reconciler.core.intent import Before, Call, Effect, Intent, WriteOutcome, new_run
@@ -170,6 +170,7 @@ class _Asker(Struct, kw_only=True):
     async def _ask(self, order: Order) -> RebalanceResult:
         progress = Progress()
         ended = await attempt(self._unless_earlier(order, progress), progress, self.stop)
+        ended = await kept(ended, progress, self.stop)
         if isinstance(ended, RebalanceResult):
             return ended
         if ended.error is not None:
