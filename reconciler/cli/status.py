@@ -30,8 +30,8 @@ from reconciler.core.rebalance import KeptRebalance, Knowledge
 from reconciler.render.ending import Ending, PageView
 from reconciler.render.json import diagnostics_document, document_json
 from reconciler.render.status import (
-    SortBy,
     PortfolioView,
+    SortBy,
     StatusRow,
     cadences_document,
     in_need,
