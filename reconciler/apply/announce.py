@@ -71,7 +71,12 @@ class Progress(Struct):
 
 
 def result_of(
-    change: Change, progress: Progress, outcome: Outcome, detail: str, error: ApiError | None = None
+    change: Change,
+    progress: Progress,
+    outcome: Outcome,
+    detail: str,
+    error: ApiError | None = None,
+    frozen: Frozen | None = None,
 ) -> Result:
     """Return the result of a change that came as far as ``progress``."""
     return Result(
@@ -82,6 +87,7 @@ def result_of(
         notes=tuple(progress.notes),
         error=error,
         changed=progress.changed,
+        frozen=frozen,
     )
 
 
