@@ -277,6 +277,24 @@ class Announcer(Struct, frozen=True, kw_only=True):
                 assert_never(effect)
         return replace(sent, effect=effect, seen=sight.live)
 
+    async def settle_abandoned(self, change: Change, progress: Progress, *, plans: frozenset[str]) -> None:
+        """Settle what another runner had begun of a change when it died; return where the change may go on.
+
+        Raises :class:`Declined` where a write of it may still take effect, and another one might do it twice.
+        """
+        for opened in await self.journal.unsettled():
+            if opened.intent.address != change.id:
+                continue
+            effect, told = await _settle_one(opened, self.api, self.journal)
+            progress.notes.append(told)
+            progress.changed = progress.changed or effect is Effect.SHOWN
+            if effect is not Effect.SHOWN and not (effect is Effect.UNCHANGED and may_send_again(opened.intent)):
+                raise Declined(Outcome.UNKNOWN, "its runner died over a write that may still take effect; plan again")
+        for call in (Call.START, Call.UPDATE_SCHEDULE):
+            if await self.journal.maybe_sent(change.id, call, plans=plans):
+                detail = f"its runner died, and {call} may or may not have taken effect; plan again"
+                raise Declined(Outcome.UNKNOWN, detail)
+
     async def _send(self, intent: Intent) -> Confirmation:
         """Send it. Nothing else in the program calls a write of the service; a test of the layers sees to that."""
         _require_complete(intent)
@@ -372,24 +390,24 @@ async def settle(*, api: ServiceApi, journal: Journal) -> tuple[str, ...]:
     Returns a sentence for each, oldest first. An intent whose portfolio can't be read stays open, and its record void.
     Raises :class:`ApiError` only for a refused key.
     """
-    sentences = []
-    for opened in await journal.unsettled():
-        intent = opened.intent
-        if intent.call is Call.REBALANCE:
-            sentences.append(await _leave_unanswered(opened, journal))
-            continue
-        what = f"an earlier apply was cut off during {intent.call.value} of {intent.address}"
-        try:
-            effect = await _effect_of(opened, api)
-        except ApiError as error:
-            if error.kind is FailureKind.UNAUTHENTICATED:
-                raise
-            sentences.append(f"{what}; it can't be read now, so that stays open ({error})")
-            continue
-        outcome = _OUTCOMES.get(effect, WriteOutcome.UNKNOWN)
-        await journal.end(opened.number, outcome, "an earlier apply was cut off; settled by reading")
-        sentences.append(f"{what}; a read {_SAYS[effect]}")
-    return tuple(sentences)
+    return tuple([(await _settle_one(opened, api, journal))[1] for opened in await journal.unsettled()])
+
+
+async def _settle_one(opened: OpenIntent, api: ServiceApi, journal: Journal) -> tuple[Effect, str]:
+    """Give one open intent its outcome; return what a read showed, and the sentence about it."""
+    intent = opened.intent
+    if intent.call is Call.REBALANCE:
+        return Effect.OPEN, await _leave_unanswered(opened, journal)
+    what = f"an earlier apply was cut off during {intent.call.value} of {intent.address}"
+    try:
+        effect = await _effect_of(opened, api)
+    except ApiError as error:
+        if error.kind is FailureKind.UNAUTHENTICATED:
+            raise
+        return Effect.OPEN, f"{what}; it can't be read now, so that stays open ({error})"
+    outcome = _OUTCOMES.get(effect, WriteOutcome.UNKNOWN)
+    await journal.end(opened.number, outcome, "an earlier apply was cut off; settled by reading")
+    return effect, f"{what}; a read {_SAYS[effect]}"
 
 
 async def _effect_of(opened: OpenIntent, api: ServiceApi) -> Effect:

@@ -11,6 +11,8 @@ journal that can't be written and an interruption stop the rest, which then is *
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec import Struct, field
@@ -19,20 +21,24 @@ from reconciler.apply.announce import Announcer, Declined, Progress, result_of
 from reconciler.apply.steps import Steps, StrategySteps
 from reconciler.core.errors import ApiError, FailureKind, JournalError
 from reconciler.core.model import Verb
-from reconciler.core.plan import write_stages
+from reconciler.core.plan import write_waves
 from reconciler.core.planfile import fingerprint
-from reconciler.core.report import ACHIEVED, ApplyReport, Outcome, Result
+from reconciler.core.ports import Turn
+from reconciler.core.report import ACHIEVED, FAILED, ApplyReport, Outcome, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from reconciler.core.model import Address, Live
-    from reconciler.core.plan import Change, Plan
-    from reconciler.core.ports import ApplyObserver, Clock, Journal, Memory, ServiceApi
+    from reconciler.core.plan import Change, Plan, Wave
+    from reconciler.core.ports import ApplyObserver, Claims, Clock, Journal, Memory, ServiceApi
 
 Item = TypeVar("Item")
 T = TypeVar("T")
 
+ASK_AGAIN_SECONDS: Final = 0.2
+"""How often to ask whether other runners have ended a wave."""
+_KEY_REFUSED: Final = "the key was refused"
 GRACE_SECONDS: Final = 4.0
 """How long calls under way may go on after an interruption; then their outcome is left unknown. GitHub
 sends SIGINT and 7.5 s later SIGTERM, which ends a run at once; outcomes must be in the journal before that."""
@@ -61,17 +67,20 @@ class Stop:
 
 
 async def work_through(
-    items: Sequence[Item], work: Callable[[Item], Awaitable[None]], *, parallelism: int, stop: Stop, clock: Clock
+    take: Callable[[], Awaitable[Item | None]],
+    work: Callable[[Item], Awaitable[None]],
+    *,
+    parallelism: int,
+    stop: Stop,
+    clock: Clock,
 ) -> None:
-    """Do ``work`` once with each item, in their order, ``parallelism`` at a time; return when each is done.
+    """Do ``work`` with what ``take`` returns, ``parallelism`` at a time, until that is ``None``; return when each is
+    done.
 
     After an urgent stop, what is under way is cancelled once its grace is over: ``work`` has to say then what became
     of its item. An error that it raises ends the rest.
     """
-    if not items:
-        return
-    queue = iter(items)
-    workers = [asyncio.ensure_future(_take(queue, work)) for _ in range(min(parallelism, len(items)))]
+    workers = [asyncio.ensure_future(_take(take, work)) for _ in range(parallelism)]
     watch = asyncio.ensure_future(_cut_short(workers, stop, clock))
     try:
         await asyncio.gather(*workers)
@@ -81,8 +90,8 @@ async def work_through(
         await asyncio.gather(*workers, watch, return_exceptions=True)
 
 
-async def _take(queue: Iterator[Item], work: Callable[[Item], Awaitable[None]]) -> None:
-    for item in queue:
+async def _take(take: Callable[[], Awaitable[Item | None]], work: Callable[[Item], Awaitable[None]]) -> None:
+    while (item := await take()) is not None:
         await work(item)
 
 
@@ -117,7 +126,7 @@ async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | End
         return Ended(declined.outcome, declined.detail)
     except ApiError as error:
         if error.kind is FailureKind.UNAUTHENTICATED:
-            stop.request("the key was refused")
+            stop.request(_KEY_REFUSED)
         return Ended(Outcome.FAILED, error=error)
     except asyncio.CancelledError:
         # Ours, after the grace of a stop, or the whole program's: only the first has an outcome to be told.
@@ -155,27 +164,31 @@ async def apply_plan(
     token: Callable[[], str],
     approved: str | None = None,
     again: frozenset[str] = frozenset(),
+    claims: Claims | None = None,
 ) -> ApplyReport:
     """Carry out every change of the plan, stage after stage, in the order of
     :func:`~reconciler.core.plan.write_stages`.
 
     ``token`` returns a new token at each call. ``approved`` is the fingerprint of the plan that a person approved,
     where ``plan`` was made anew since. ``again`` names portfolios that may be started with a run at once although an
-    earlier request for one stayed unanswered.
+    earlier request for one stayed unanswered. ``claims`` are those that this runner shares with others; without them it
+    carries out everything itself. If it has to leave, what it has not begun is for the others.
     """
     started_ms = clock.now_ms()
+    waves = write_waves(plan.changes, canary=pace.canary)
     applier = _Applier(
         announcer=Announcer(api=api, journal=journal, clock=clock, token=token),
         observer=observer,
-        pace=pace,
+        claims=claims or SoleClaims(waves, max_failures=pace.max_failures),
         stop=stop,
         plans=frozenset({fingerprint(plan)} | ({approved} if approved is not None else set())),
         again=again,
     )
-    for stage in write_stages(plan.changes):
-        await applier.run(stage[: pace.canary])
-        applier.judge_canary(stage[: pace.canary])
-        await applier.run(stage[pace.canary :])
+    for number in range(len(waves)):
+        await applier.run(number, parallelism=pace.parallelism)
+    for change in (change for wave in waves for change in wave.changes):
+        if change.id not in applier.results:
+            applier.learn(result_of(change, Progress(), Outcome.NOT_ATTEMPTED, stop.why or ""))
     return ApplyReport(
         plan=plan,
         results=tuple(applier.results[change.id] for change in plan.changes),
@@ -184,56 +197,137 @@ async def apply_plan(
     )
 
 
+def why_stop(*, failed: int, max_failures: int | None, canary: Address | None, refused: bool) -> str | None:
+    """Say why a whole apply stops, ``None`` while it goes on.
+
+    ``failed`` changes have failed or are unknown, ``canary`` is the first canary of an earlier wave that was not done,
+    and ``refused`` says that the service refused the key.
+    """
+    if refused:
+        return _KEY_REFUSED
+    if max_failures is not None and failed > max_failures:
+        return f"more than {max_failures} failed"
+    return None if canary is None else f"the canary {canary} was not done"
+
+
+class SoleClaims:
+    """The claims of a runner that carries a plan out alone: a :class:`~reconciler.core.ports.Claims`."""
+
+    def __init__(self, waves: Sequence[Wave], *, max_failures: int | None) -> None:
+        self._waves = waves
+        self._left = [iter(wave.changes) for wave in waves]
+        self._max_failures = max_failures
+        self._done: set[Address] = set()
+        self._failed = 0
+
+    async def take(self, wave: int) -> Turn:
+        """Return the next change of a wave. Whoever asks waits for its own changes itself."""
+        canaries = (change.id for one in self._waves[:wave] if one.is_canary for change in one.changes)
+        undone = (address for address in canaries if address not in self._done)
+        stopped = why_stop(
+            failed=self._failed, max_failures=self._max_failures, canary=next(undone, None), refused=False
+        )
+        change = next(self._left[wave], None) if stopped is None else None
+        return Turn(change=change, over=change is None, stopped=stopped)
+
+    async def end(self, result: Result) -> None:
+        """Count a result."""
+        self._failed += result.outcome in FAILED
+        if result.outcome in ACHIEVED:
+            self._done.add(result.change.id)
+
+    async def results(self) -> Mapping[Address, Result]:
+        """Return none: whoever asks had them all itself."""
+        return {}
+
+
 class _Applier(Struct, kw_only=True):
-    """What the workers of one apply share; ``results`` grows, keyed by id."""
+    """What the workers of one runner share; ``results`` grows, keyed by id."""
 
     announcer: Announcer
     observer: ApplyObserver
-    pace: Pace
+    claims: Claims
     stop: Stop
     plans: frozenset[str]
     again: frozenset[str]
     results: dict[Address, Result] = field(default_factory=dict)
-    failures: int = 0
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    all_stopped: bool = False
 
-    async def run(self, changes: Sequence[Change]) -> None:
-        """Carry out changes that may go at once; returns when each has its result."""
-        await work_through(
-            changes, self._work, parallelism=self.pace.parallelism, stop=self.stop, clock=self.announcer.clock
-        )
+    async def run(self, wave: int, *, parallelism: int) -> None:
+        """Carry out changes that may go at once; returns when each has its result, or this runner has to leave."""
+        clock = self.announcer.clock
+        await work_through(partial(self._next, wave), self._work, parallelism=parallelism, stop=self.stop, clock=clock)
+        with self._leaving_without_journal():
+            for result in (await self.claims.results()).values():
+                self.learn(result)
 
-    def judge_canary(self, changes: Sequence[Change]) -> None:
-        """Stop unless every one of these changes is done."""
-        failed = [change.id for change in changes if self.results[change.id].outcome not in ACHIEVED]
-        if failed:
-            self.stop.request(f"the canary {failed[0]} was not done")
+    def learn(self, result: Result) -> None:
+        """Take a result in, if it is new."""
+        if result.change.id not in self.results:
+            self.results[result.change.id] = result
+            self.observer.finished(result)
 
-    async def _work(self, change: Change) -> None:
-        if self.stop.why is not None:
-            result = result_of(change, Progress(), Outcome.NOT_ATTEMPTED, self.stop.why)
-        else:
-            self.observer.started(change.id, change.verb)
-            result = await self._carry_out(change)
-        self._count(result)
-        self.results[change.id] = result
-        self.observer.finished(result)
+    def _leaves(self) -> bool:
+        """Whether this runner alone was asked to stop, so that others go on."""
+        return self.stop.why is not None and not self.all_stopped
 
-    def _count(self, result: Result) -> None:
-        self.failures += result.outcome in (Outcome.FAILED, Outcome.UNKNOWN)
-        most = self.pace.max_failures
-        if most is not None and self.failures > most:
-            self.stop.request(f"more than {most} failed")
+    @contextmanager
+    def _leaving_without_journal(self) -> Iterator[None]:
+        try:
+            yield
+        except JournalError as error:
+            self.stop.request(error.summary)
 
-    async def _carry_out(self, change: Change) -> Result:
+    async def _next(self, wave: int) -> Turn | None:
+        """Wait for this runner's next change of a wave; ``None`` once it is over, or this runner has to leave."""
+        try:
+            with self._leaving_without_journal():
+                async with self.asking:  # one worker asks and waits for all of them
+                    return await self._turn(wave)
+        except asyncio.CancelledError:  # the grace of a stop is over
+            if self.stop.why is None:
+                raise
+        return None
+
+    async def _turn(self, wave: int) -> Turn | None:
+        while not self._leaves():
+            turn = await self.claims.take(wave)
+            if turn.stopped is not None:
+                self.stop.request(turn.stopped)
+                self.all_stopped = True
+            if turn.over:
+                return None
+            if turn.change is not None:
+                return turn
+            await self.announcer.clock.sleep(ASK_AGAIN_SECONDS)
+        return None
+
+    async def _work(self, turn: Turn) -> None:
+        change = turn.change
+        if change is None or self._leaves():
+            return
+        self.observer.started(change.id, change.verb)
+        result = await self._carry_out(change, turn)
+        self.learn(result)
+        if not (self._leaves() and result.outcome is Outcome.NOT_ATTEMPTED):  # else another runner may do it
+            with self._leaving_without_journal():
+                await self.claims.end(result)
+
+    async def _carry_out(self, change: Change, turn: Turn) -> Result:
         progress = Progress()
-        ended = await attempt(self._run(change, progress), progress, self.stop)
+        ended = await attempt(self._run(change, turn, progress), progress, self.stop)
         if isinstance(ended, Result):
             return ended
         # Refused by the last call, but an earlier one of the same change went through: say what stands now.
         detail = ended.detail if ended.error is None else _what_failed(ended.error, progress)
         return result_of(change, progress, ended.outcome, detail, ended.error)
 
-    async def _run(self, change: Change, progress: Progress) -> Result:
+    async def _run(self, change: Change, turn: Turn, progress: Progress) -> Result:
+        if turn.abandoned:
+            await self.announcer.settle_abandoned(change, progress, plans=self.plans)
+        if turn.stopped is not None:
+            raise Declined(Outcome.NOT_ATTEMPTED, turn.stopped)
         # Before the first look: nobody else writes to it while this apply has the journal.
         memory = await self.announcer.journal.memory(change.id, plans=self.plans)
         return await self._steps(change, progress, memory).run()

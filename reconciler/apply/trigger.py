@@ -99,7 +99,12 @@ async def trigger_all(
     can't be written and an interruption stop the rest, which is then *not attempted*.
     """
     asker = _Asker(announcer=announcer, observer=observer, stop=stop)
-    await work_through(orders, asker.work, parallelism=parallelism, stop=stop, clock=announcer.clock)
+    left = iter(orders)
+
+    async def take() -> Order | None:
+        return next(left, None)
+
+    await work_through(take, asker.work, parallelism=parallelism, stop=stop, clock=announcer.clock)
     return asker.results
 
 

@@ -534,6 +534,27 @@ def write_stages(changes: tuple[Change, ...]) -> tuple[tuple[Change, ...], ...]:
     return tuple(tuple(stages[rank]) for rank in sorted(stages))
 
 
+class Wave(Struct, frozen=True, kw_only=True):
+    """Changes that may be carried out at once, sorted by id. Unless each canary is done, no later wave begins."""
+
+    changes: tuple[Change, ...]
+    is_canary: bool = False
+
+
+def write_waves(changes: tuple[Change, ...], *, canary: int) -> tuple[Wave, ...]:
+    """Return the stages as waves: ``canary`` changes of each go first, then the others.
+
+    What waited for a freeze when the plan was made is a canary only where there are too few others.
+    """
+    stages = (tuple(sorted(stage, key=lambda one: one.frozen is not None)) for stage in write_stages(changes))
+    waves = [
+        wave
+        for stage in stages
+        for wave in (Wave(changes=stage[:canary], is_canary=True), Wave(changes=stage[canary:]))
+    ]
+    return tuple(wave for wave in waves if wave.changes)
+
+
 def _stage(change: Change) -> int:
     match change.verb:
         case Verb.PAUSE:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reconciler.core.errors import ApiError
     from reconciler.core.intent import Call, Intent, OpenIntent, WriteOutcome
     from reconciler.core.model import Address, Cadence, Live, PortfolioId, Record, StrategyId, StrategyLive, Verb
+    from reconciler.core.plan import Change
     from reconciler.core.rebalance import (
         KeptRebalance,
         PortfolioFacts,
@@ -216,6 +217,41 @@ class ResultJournal(Protocol):
         Each takes the place of what was known of it, unless it is known to be over and the new one says it is not. Of
         each portfolio only the newest stay, at least as many as a page shows.
         """
+
+
+class Turn(Struct, frozen=True, kw_only=True):
+    """What a runner of an apply is told when it asks for its next change.
+
+    ``change`` is for it to carry out. ``None`` says that there is none at this moment; if the wave is ``over``, there
+    will be none. ``abandoned`` says that another runner had begun the change and died, so that a write of it may be
+    under way. ``stopped`` says why no runner begins anything more; then only abandoned changes are handed out.
+    """
+
+    change: Change | None = None
+    over: bool = False
+    abandoned: bool = False
+    stopped: str | None = None
+
+
+class Claims(Protocol):
+    """Which change of a plan is carried out next, and by which runner, if several carry it out together.
+
+    A change is handed out to one runner at a time. It counts as failed or done for all of them once its result is told.
+    The whole apply stops after too many failures, a canary that was not done, or a key that was refused, on whichever
+    runner. Methods raise ``JournalError``.
+    """
+
+    async def take(self, wave: int) -> Turn:
+        """Return the next change of this wave, by the number of :func:`~reconciler.core.plan.write_waves`.
+
+        A wave is over when each of its changes has its result; if the apply has stopped, when none is under way.
+        """
+
+    async def end(self, result: Result) -> None:
+        """Tell what became of a change that was handed out; return when that is kept."""
+
+    async def results(self) -> Mapping[Address, Result]:
+        """Return what became of each change so far, on all runners."""
 
 
 class ApplyObserver(Protocol):

@@ -437,11 +437,11 @@ def _notes(plan: Plan) -> Iterator[Lines]:
         text = "Glider does not return this value. Apply writes it once, and remembers it."
         notes.append(Span(text, symbol="?"))
     if plan.held:
-        release = sentence(" stays paused. Release one with --resume-held ID, or `hold: override` in its file.")
-        notes.append((Span("Held", symbol="!"), *release))
+        release = sentence("Release one with --resume-held ID, or `hold: override` in its file.")
+        notes.append((Span("Held", symbol="!"), " portfolios stay paused. ", *release))
     if _frozen(plan):
-        let = sentence(" waits, and can be applied when its freeze is over; before that, with --allow freeze=NAME.")
-        notes.append((Span("Frozen", symbol="!"), *let))
+        let = sentence("Apply them when their freeze is over, or let them through with --allow freeze=NAME.")
+        notes.append((Span("Frozen", symbol="!"), " changes wait. ", *let))
     notes += _soon_frozen(plan)
     notes += [(Span("Overdue", symbol="!"), _OVERDUE)] if plan.overdue else []
     notes += [(Span("Moved", symbol="!"), _MOVED)] if plan.moved else []
