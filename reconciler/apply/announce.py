@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from reconciler.core.intent import Intent, OpenIntent
-    from reconciler.core.plan import Change
+    from reconciler.core.plan import Change, Frozen
     from reconciler.core.ports import Clock, Confirmation, Journal, ServiceApi
 
 T = TypeVar("T")
@@ -47,12 +47,16 @@ WAITS_SECONDS: Final = (0.0, 0.2, 0.4, 0.8, 1.6)
 
 
 class Declined(Exception):
-    """The look shows that the write must not go; ``outcome`` and ``detail`` are what is told of its change."""
+    """The look shows that the write must not go; ``outcome`` and ``detail`` are what is told of its change.
 
-    def __init__(self, outcome: Outcome, detail: str = "") -> None:
+    ``frozen`` is the freeze that forbids it, if one does.
+    """
+
+    def __init__(self, outcome: Outcome, detail: str = "", *, frozen: Frozen | None = None) -> None:
         super().__init__(detail)
         self.outcome = outcome
         self.detail = detail
+        self.frozen = frozen
 
 
 class Progress(Struct):

@@ -20,6 +20,7 @@ from msgspec import Struct, field
 from reconciler.apply.announce import Announcer, Declined, Progress, result_of
 from reconciler.apply.steps import Steps, StrategySteps
 from reconciler.core.errors import ApiError, FailureKind, JournalError
+from reconciler.core.freeze import FreezeGate
 from reconciler.core.model import Verb
 from reconciler.core.plan import write_waves
 from reconciler.core.planfile import fingerprint
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from reconciler.core.model import Address, Live
-    from reconciler.core.plan import Change, Plan, Wave
+    from reconciler.core.plan import Change, Frozen, Plan, Wave
     from reconciler.core.ports import ApplyObserver, Claims, Clock, Journal, Memory, ServiceApi
 
 Item = TypeVar("Item")
@@ -103,11 +104,13 @@ async def _cut_short(workers: Sequence[asyncio.Future[None]], stop: Stop, clock:
 
 
 class Ended(Struct, frozen=True):
-    """How work ended without a result of its own; ``error`` is the service's error where one ended it."""
+    """How work ended without a result of its own; ``error`` is the service's error where one ended it, and ``frozen``
+    the freeze that forbade it."""
 
     outcome: Outcome
     detail: str = ""
     error: ApiError | None = None
+    frozen: Frozen | None = None
 
 
 async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | Ended:
@@ -123,7 +126,7 @@ async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | End
             if progress.said is not None:
                 await progress.said
     except Declined as declined:
-        return Ended(declined.outcome, declined.detail)
+        return Ended(declined.outcome, declined.detail, frozen=declined.frozen)
     except ApiError as error:
         if error.kind is FailureKind.UNAUTHENTICATED:
             stop.request(_KEY_REFUSED)
@@ -164,6 +167,7 @@ async def apply_plan(
     token: Callable[[], str],
     approved: str | None = None,
     again: frozenset[str] = frozenset(),
+    allowed: frozenset[str] = frozenset(),
     claims: Claims | None = None,
 ) -> ApplyReport:
     """Carry out every change of the plan, stage after stage, in the order of
@@ -171,8 +175,9 @@ async def apply_plan(
 
     ``token`` returns a new token at each call. ``approved`` is the fingerprint of the plan that a person approved,
     where ``plan`` was made anew since. ``again`` names portfolios that may be started with a run at once although an
-    earlier request for one stayed unanswered. ``claims`` are those that this runner shares with others; without them it
-    carries out everything itself. If it has to leave, what it has not begun is for the others.
+    earlier request for one stayed unanswered. ``allowed`` names freezes that changes need not wait for. ``claims`` are
+    those that this runner shares with others; without them it carries out everything itself. If it has to leave, what
+    it has not begun is for the others.
     """
     started_ms = clock.now_ms()
     waves = write_waves(plan.changes, canary=pace.canary)
@@ -183,6 +188,7 @@ async def apply_plan(
         stop=stop,
         plans=frozenset({fingerprint(plan)} | ({approved} if approved is not None else set())),
         again=again,
+        freezes=FreezeGate.of_plan(plan, allowed=allowed, now_ms=api.service_ms),
     )
     for number in range(len(waves)):
         await applier.run(number, parallelism=pace.parallelism)
@@ -233,7 +239,7 @@ class SoleClaims:
     async def end(self, result: Result) -> None:
         """Count a result."""
         self._failed += result.outcome in FAILED
-        if result.outcome in ACHIEVED:
+        if result.outcome in ACHIEVED or result.frozen is not None:  # a canary that waits proves nothing wrong
             self._done.add(result.change.id)
 
     async def results(self) -> Mapping[Address, Result]:
@@ -250,6 +256,7 @@ class _Applier(Struct, kw_only=True):
     stop: Stop
     plans: frozenset[str]
     again: frozenset[str]
+    freezes: FreezeGate
     results: dict[Address, Result] = field(default_factory=dict)
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     all_stopped: bool = False
@@ -321,13 +328,15 @@ class _Applier(Struct, kw_only=True):
             return ended
         # Refused by the last call, but an earlier one of the same change went through: say what stands now.
         detail = ended.detail if ended.error is None else _what_failed(ended.error, progress)
-        return result_of(change, progress, ended.outcome, detail, ended.error)
+        return result_of(change, progress, ended.outcome, detail, ended.error, ended.frozen)
 
     async def _run(self, change: Change, turn: Turn, progress: Progress) -> Result:
         if turn.abandoned:
             await self.announcer.settle_abandoned(change, progress, plans=self.plans)
         if turn.stopped is not None:
             raise Declined(Outcome.NOT_ATTEMPTED, turn.stopped)
+        if (frozen := self.freezes.waits(change.id)) is not None:  # nothing needs to be read for that
+            raise Declined(Outcome.NOT_ATTEMPTED, str(frozen), frozen=frozen)
         # Before the first look: nobody else writes to it while this apply has the journal.
         memory = await self.announcer.journal.memory(change.id, plans=self.plans)
         return await self._steps(change, progress, memory).run()
@@ -342,27 +351,25 @@ class _Applier(Struct, kw_only=True):
                 memory=memory,
                 plans=self.plans,
                 again=self.again,
-                hinders=lambda live: self._hinders(change, live),
+                also=lambda live: self._require_cadence(change, live),
             )
         return StrategySteps(
             change=change, strategy=strategy, announcer=announcer, progress=progress, memory=memory, plans=self.plans
         )
 
-    def _hinders(self, change: Change, live: Live) -> str | None:
-        """Say why a portfolio must not be resumed now, ``None`` where nothing hinders it.
+    def _require_cadence(self, change: Change, live: Live) -> None:
+        """Raise :class:`Declined` for a portfolio that must not be resumed now.
 
         It would trade on the old cadence of its strategy, which this plan was to change and has not (API facts §5.3).
         Where Glider does not name its strategy, it may be any of those.
         """
         if change.verb is not Verb.RESUME or change.api.can.owns_schedule:
-            return None
-        unset = sorted(
-            strategy
-            for result in self.results.values()
-            if (strategy := result.change.of_strategy) and result.outcome not in ACHIEVED
-        )
-        found = next((strategy for strategy in unset if live.strategy in (None, strategy)), None)
-        return found and f"the cadence of its strategy {found} was not set, so it is not resumed on the old one"
+            return
+        for result in sorted(self.results.values(), key=lambda result: result.change.id):
+            strategy = result.change.of_strategy
+            if strategy is not None and result.outcome not in ACHIEVED and live.strategy in (None, strategy):
+                why = f"the cadence of its strategy {strategy} was not set, so it is not resumed on the old one"
+                raise Declined(Outcome.NOT_ATTEMPTED, why, frozen=result.frozen)
 
 
 def _what_failed(error: ApiError, progress: Progress) -> str:

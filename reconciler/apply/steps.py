@@ -67,8 +67,8 @@ class _Carrying(Struct, frozen=True, kw_only=True):
 
     ``memory`` is what the journal knew of it before the first write, which makes the record void.
     ``plans`` are the fingerprints of the plan that is carried out, and of the one that was approved. ``again`` names
-    portfolios whose run may be asked for although an earlier request may have begun one. ``hinders`` says why a look
-    forbids the change for a reason outside of it, ``None`` where nothing does.
+    portfolios whose run may be asked for although an earlier request may have begun one. ``also`` raises
+    :class:`Declined` if a look forbids the change for a reason outside of it.
     """
 
     change: Change
@@ -77,7 +77,7 @@ class _Carrying(Struct, frozen=True, kw_only=True):
     memory: Memory
     plans: frozenset[str]
     again: frozenset[str] = frozenset()
-    hinders: Callable[[Live], str | None] = lambda _: None
+    also: Callable[[Live], None] = lambda _: None
 
     async def _require_begin(self, stands: Standing, moved: str) -> None:
         """Let a change begin: not as desired already, nothing written since its plan, and as the plan saw it.
@@ -227,8 +227,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
     async def _may_begin(self, live: Live) -> None:
         """Let the change begin: see :meth:`_require_begin`, and no earlier request of ours may be under way."""
         change = self.change
-        if why := self.hinders(live):
-            raise Declined(Outcome.NOT_ATTEMPTED, why)
+        self.also(live)
         await self._require_begin(standing(change, live, self._believed(live)), what_moved(change, live))
         if await self._may_have_resumed(live):
             raise Declined(Outcome.STALE, "an earlier attempt may have resumed it before it was paused; plan again")

@@ -130,9 +130,7 @@ def _gathered(
     )
 
 
-def _follows(
-    configuration: Configuration, fleet: Fleet, listed: PortfolioList | None
-) -> dict[PortfolioId, str | None]:
+def _follows(configuration: Configuration, fleet: Fleet, listed: PortfolioList | None) -> dict[PortfolioId, str | None]:
     """Return the strategy of each declared portfolio that has one, ``None`` where nobody can tell which."""
     seen = {**(listed.rows if listed is not None else {}), **fleet.live}
     whole = listed is not None and listed.complete  # then whoever is not in it is enrolled in none

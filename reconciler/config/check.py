@@ -303,12 +303,8 @@ class _Explanation:
             return "there is no value", ""
         if keyword in _LENGTHS and isinstance(value, list):
             return (f"the list has {len(value)} entries, more than are read" if value else "the list is empty"), ""
-        if isinstance(kind, Listed):
-            return f"{noun_of(value) if isinstance(value, dict) else said} is not a list", ""
         if not isinstance(kind, Form):
-            quoted = isinstance(value, str) and ": " in value
-            better = "remove the quotes, and write one `key: value` a line" if quoted else _space_forgotten(value)
-            return f"{noun_of(value) if isinstance(value, list) else said} is not a mapping", better
+            return _no_collection(kind, value, noun_of(value) if isinstance(value, (dict, list)) else said)
         if isinstance(value, (dict, list)):
             return f"{noun_of(value)} stands where {kind.noun} is expected", ""
         if isinstance(value, str) and kind.wrong is None and (better := _odd_character(value)):
@@ -325,6 +321,14 @@ class _Explanation:
             close = self._suggestions.closest(value, kind.schema["enum"], kind=kind.noun)
             guess = f"did you mean `{close}`?" if close else ""
         return f"{said} is not {kind.noun}", guess
+
+
+def _no_collection(kind: Kind, value: Value, said: str) -> tuple[str, str]:
+    if isinstance(kind, Listed):
+        return f"{said} is not a list", ""
+    quoted = isinstance(value, str) and ": " in value
+    better = "remove the quotes, and write one `key: value` a line" if quoted else _space_forgotten(value)
+    return f"{said} is not a mapping", better
 
 
 def _is_finite(value: object) -> bool:

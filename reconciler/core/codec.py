@@ -69,12 +69,6 @@ def iso(ms: int) -> str:
     return f"{seconds}.{ms % 1000:03d}Z"
 
 
-def moment(ms: int) -> str:
-    """Return UTC epoch milliseconds as ``2026-11-23 09:30 UTC``, for people."""
-    text = iso(ms)
-    return f"{text[:10]} {text[11:16]} UTC"
-
-
 def from_iso(text: str) -> int:
     """Return the UTC epoch milliseconds of :func:`iso`'s text. Raises ``ValueError`` for any other spelling."""
     found = round(datetime.fromisoformat(text).timestamp() * 1000)

@@ -7,13 +7,12 @@ and the words for a value that does not fit its form. This module knows no field
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.core.codec import iso
 from reconciler.core.diagnostics import Severity
 from reconciler.core.text import (
     DAY_MS,
@@ -363,7 +362,8 @@ _TIME: Final = (
     r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
 _NEARLY_A_TIME: Final = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[Tt ] *([0-9]{2}:[0-9]{2})(:[0-9]{2}(?:\.[0-9]+)?)? *(Z|UTC|[+-][0-9]{2}:?[0-9]{2})?)?",
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?:[T ] *([0-9]{2}:[0-9]{2})(:[0-9]{2}(?:\.[0-9]+)?)? *(Z|UTC|[+-][0-9]{2}:?[0-9]{2})?)?",
     re.IGNORECASE,
 )
 
@@ -395,7 +395,7 @@ TIME: Final = Form(
     noun="a time with its zone",
     schema={"type": "string", "pattern": rf"^{_TIME}$(?!\n)"},
     read=read_time,
-    write=iso,
+    write=lambda ms: datetime.fromtimestamp(ms / 1000, tz=UTC).isoformat(),
     guess=_other_time,
 )
 """A time as RFC 3339 writes it, in this millennium; read as UTC epoch milliseconds."""

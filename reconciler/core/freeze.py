@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.diagnostics import SourceSpan
     from reconciler.core.intent import Intent
-    from reconciler.core.model import Desired
+    from reconciler.core.model import Address, Desired
     from reconciler.core.plan import Change, Plan
 
 
@@ -58,7 +58,9 @@ def frozen_at(windows: Iterable[Window], now_ms: int, allowed: frozenset[str] = 
 
     ``allowed`` are the names of freezes that a person let it through.
     """
-    by, then, until_ms = [], [], now_ms
+    by: list[str] = []
+    then: list[str] = []
+    until_ms = now_ms
     for one in sorted(windows, key=lambda one: (one.from_ms, one.name)):
         if one.name in allowed or one.to_ms <= now_ms or one.from_ms > until_ms:
             continue
@@ -121,7 +123,29 @@ def _verbs_of(change: Change) -> frozenset[Freezable]:
             assert_never(change.verb)
 
 
-def is_finishing(intent: Intent) -> bool:
-    """Whether a write ends what a change has begun, and so does not wait: a pause, or the schedule after a start or a
-    resume of the same change."""
-    return intent.call is Call.PAUSE or (intent.is_step and intent.before.status is Status.ACTIVE)
+class FreezeGate(Struct, frozen=True, kw_only=True):
+    """Says what waits, by the service's clock at the moment of the question.
+
+    ``windows`` are those of each portfolio or strategy that is to be written to. ``allowed`` names freezes that a
+    person let it through.
+    """
+
+    windows: Mapping[Address, tuple[Window, ...]]
+    now_ms: Callable[[], int]
+    allowed: frozenset[str] = frozenset()
+
+    @classmethod
+    def of_plan(cls, plan: Plan, *, allowed: frozenset[str], now_ms: Callable[[], int]) -> FreezeGate:
+        """Return the gate for the changes of a plan."""
+        windows = {change.id: change.freezes for change in plan.changes if change.freezes}
+        return cls(windows=windows, now_ms=now_ms, allowed=allowed)
+
+    def waits(self, address: Address) -> Frozen | None:
+        """Return why nothing may begin now with this portfolio or strategy, ``None`` if it may."""
+        return frozen_at(self.windows.get(address, ()), self.now_ms(), self.allowed)
+
+    def waits_to_send(self, intent: Intent) -> Frozen | None:
+        """Return why a write must not go now. A pause always may, and so may the schedule that a start or a resume of
+        the same change needs after it: what has begun is finished."""
+        finishes = intent.is_step and intent.before.status is Status.ACTIVE
+        return None if finishes or intent.call is Call.PAUSE else self.waits(intent.address)

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from msgspec import Struct, field
 
-from reconciler.core.codec import Amount, Count, Interval, Milliseconds, Moment, moment
+from reconciler.core.codec import Amount, Count, Interval, Milliseconds, Moment
 from reconciler.core.diagnostics import Diagnostic
 from reconciler.core.errors import FailureKind
 from reconciler.core.fleet import EVERYTHING, Listing, Selection, Unmanaged
@@ -33,7 +33,7 @@ from reconciler.core.model import (
     Verdict,
     strategy_of,
 )
-from reconciler.core.text import plural
+from reconciler.core.text import moment, plural
 
 
 class Field(StrEnum):

@@ -154,11 +154,12 @@ class ApplyReport(Struct, frozen=True, kw_only=True):
     def exit_reason(self) -> ExitReason:
         """The reason to exit with.
 
-        What waits for a freeze is refused by a guard, and if something else is not done either, that is *partly done*.
-        For the rest: if any outcome is unknown, or some changes are done and others are not, that is *partly done*. If those that are
-        not done are all stale, it is *stale*. If nothing is done, it is the one reason that all failures share, failed
-        reads of blocked portfolios included, else a plain error. What is blocked counts as not done; what is held does
-        not count.
+        What waits for a freeze is refused by a guard; if something else is not done either, it is *partly done*.
+
+        For the rest: if any outcome is unknown, or some changes are done and others are not, it is *partly done*. If
+        those that are not done are all stale, it is *stale*. If nothing is done, it is the one reason that all failures
+        share, failed reads of blocked portfolios included, else a plain error. What is blocked counts as not done; what
+        is held does not count.
         """
         if waiting := self.frozen:
             rest = replace(self, results=tuple(result for result in self.results if result.frozen is None))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.core.codec import moment as moment
+from reconciler.core.text import moment as moment  # noqa: PLC0414 - the views take it from here, with the rest
 from reconciler.core.text import plural
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from reconciler.core.fleet import Listing
 from reconciler.core.model import Verb, strategy_of
-from reconciler.core.plan import Cause, Risk
+from reconciler.core.plan import Risk
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.core.text import DAY_MS, plural
@@ -232,7 +232,10 @@ def _way_on(report: ApplyReport, run: int | None) -> Iterator[Lines]:
     if unknown := report.count(Outcome.UNKNOWN):
         finds_out = "the next `reconciler apply` finds out before it does anything."
         lines.append(sentence(f"{plural(unknown, 'change')} may or may not have taken effect: {finds_out}"))
-    if left := report.count(Outcome.NOT_ATTEMPTED):
+    if waiting := len(report.frozen):
+        wait = "waits" if waiting == 1 else "wait"
+        lines.append(f"{plural(waiting, 'change')} {wait}: when its freeze is over, the same apply carries it out.")
+    if left := report.count(Outcome.NOT_ATTEMPTED) - waiting:
         were = "was" if left == 1 else "were"
         shows = "`reconciler plan` shows what is left to do, and the same apply again goes on with it."
         lines.append(sentence(f"{plural(left, 'change')} {were} not begun: {shows}"))
@@ -261,7 +264,7 @@ def report_document(report: ApplyReport) -> dict[str, Any]:
         "blocked": [picked(blocked, "id", "reason") for blocked in plan.blocked],
         "results": [
             picked(result.change, "id", "name", "verb", "before", "after", "reach")
-            | picked(result, "outcome", "calls", "detail", "notes")
+            | picked(result, "outcome", "calls", "detail", "notes", "frozen")
             for result in report.results
         ],
     }
@@ -353,9 +356,13 @@ def _table(plan: Plan) -> Iterator[Rows]:
 
 def _frozen_groups(plan: Plan) -> list[Group]:
     """Return the groups of what is frozen, what waits for the shortest time first."""
-    waiting = [change for change in plan.changes if change.frozen is not None]
-    waiting.sort(key=lambda one: (one.frozen.until_ms if one.frozen else 0, list(Cause).index(one.cause or Cause.BRANCH)))
-    return list(dict.fromkeys(map(_group_of, waiting)))
+    order = [None, *CAUSES]
+    found = sorted(
+        (change.frozen.until_ms, order.index(change.cause), number)
+        for number, change in enumerate(plan.changes)
+        if change.frozen is not None
+    )
+    return list(dict.fromkeys(_group_of(plan.changes[number]) for *_, number in found))
 
 
 def _group_of(change: Change) -> Group:
@@ -456,7 +463,7 @@ def _soon_frozen(plan: Plan) -> Iterator[str]:
     waiting = Counter(window for change in plan.changes for window in change.freezes)
     for window, count in sorted(waiting.items(), key=lambda one: one[0].from_ms):
         if plan.created_ms < window.from_ms <= plan.created_ms + _SOON_MS:
-            yield f"The freeze {window.name} holds from {window}: {plural(count, 'change')} of this plan will wait then."
+            yield f"The freeze {window.name} holds from {window}: {plural(count, 'change')} of this plan wait then."
 
 
 def _unmanaged(plan: Plan) -> Iterator[Block]:
