@@ -19,7 +19,15 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
-from reconciler.core.intent import Call, Effect, WriteOutcome, effect_on_portfolio, effect_on_strategy
+from reconciler.core.halt import HaltGate
+from reconciler.core.intent import (
+    Call,
+    Effect,
+    GateClosed,
+    WriteOutcome,
+    effect_on_portfolio,
+    effect_on_strategy,
+)
 from reconciler.core.model import PortfolioId, strategy_of
 from reconciler.core.ports import WriteNotSent
 from reconciler.core.rebalance import is_cooldown
@@ -31,7 +39,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.intent import Intent, OpenIntent
     from reconciler.core.plan import Change, Frozen
-    from reconciler.core.ports import Clock, Confirmation, Journal, ServiceApi
+    from reconciler.core.ports import Clock, Confirmation, Journal, ServiceApi, WriteGate
 
 T = TypeVar("T")
 
@@ -47,15 +55,19 @@ WAITS_SECONDS: Final = (0.0, 0.2, 0.4, 0.8, 1.6)
 
 
 class Declined(Exception):
-    """The look shows that the write must not go; ``outcome`` and ``detail`` are what is told of its change.
+    """The look or the gate forbids the write; ``outcome`` and ``detail`` are what is told of its change.
 
-    ``frozen`` is the freeze that forbids it, if one does.
+    ``ends_run`` says that nothing else of this run may begin either. ``frozen`` is the freeze that forbids it, if one
+    does.
     """
 
-    def __init__(self, outcome: Outcome, detail: str = "", *, frozen: Frozen | None = None) -> None:
+    def __init__(
+        self, outcome: Outcome, detail: str = "", *, ends_run: bool = False, frozen: Frozen | None = None
+    ) -> None:
         super().__init__(detail)
         self.outcome = outcome
         self.detail = detail
+        self.ends_run = ends_run
         self.frozen = frozen
 
 
@@ -147,12 +159,16 @@ class _Patience(Struct):
 
 
 class Announcer(Struct, frozen=True, kw_only=True):
-    """Makes announced writes. ``token`` returns a new one, of six hexadecimal digits, at each call."""
+    """Makes announced writes. ``token`` returns a new one, of six hexadecimal digits, at each call.
+
+    ``gate`` is asked last before a write; without one, any halt that the journal holds ends the run.
+    """
 
     api: ServiceApi
     journal: Journal
     clock: Clock
     token: Callable[[], str]
+    gate: WriteGate = HaltGate()
 
     async def announced(self, writing: Writing[T], progress: Progress) -> Sent[T]:
         """Make one write, and find out by reading what became of it where its answer leaves that open.
@@ -206,7 +222,12 @@ class Announcer(Struct, frozen=True, kw_only=True):
         # The intent is on the disk before the request goes out: if the process dies in between, the next apply knows
         # that there may have been a write, and reads what became of it.
         announced_ms = self.clock.ticks_ms()
-        number = await self.journal.begin(intent)
+        try:
+            number = await self.journal.begin(intent, self.gate)
+        except GateClosed as closed:
+            earlier = f"after {', '.join(progress.calls)}: " if progress.calls else ""
+            detail = f"{earlier}{closed.why}"
+            raise Declined(Outcome.NOT_ATTEMPTED, detail, ends_run=closed.ends_run, frozen=closed.frozen) from closed
         patience.disk_ms = self.clock.ticks_ms() - announced_ms
         progress.calls.append(intent.call)
         progress.looking = False
@@ -287,7 +308,7 @@ class Announcer(Struct, frozen=True, kw_only=True):
         Raises :class:`Declined` where a write of it may still take effect, and another one might do it twice.
         """
         for opened in await self.journal.unsettled():
-            if opened.intent.address != change.id:
+            if opened.intent.address != change.id or opened.intent.halt is not None:  # a halt does not wait for us
                 continue
             effect, told = await _settle_one(opened, self.api, self.journal)
             progress.notes.append(told)

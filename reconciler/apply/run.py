@@ -20,7 +20,8 @@ from msgspec import Struct, field
 from reconciler.apply.announce import Announcer, Declined, Progress, result_of
 from reconciler.apply.steps import Steps, StrategySteps
 from reconciler.core.errors import ApiError, FailureKind, JournalError
-from reconciler.core.freeze import FreezeGate
+from reconciler.core.freeze import EveryGate, FreezeGate
+from reconciler.core.halt import HaltGate
 from reconciler.core.model import Verb
 from reconciler.core.plan import write_waves
 from reconciler.core.planfile import fingerprint
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.model import Address, Live
     from reconciler.core.plan import Change, Frozen, Plan, Wave
-    from reconciler.core.ports import ApplyObserver, Claims, Clock, Journal, Memory, ServiceApi
+    from reconciler.core.ports import ApplyObserver, Claims, Clock, Journal, Memory, ServiceApi, WriteGate
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -126,6 +127,8 @@ async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | End
             if progress.said is not None:
                 await progress.said
     except Declined as declined:
+        if declined.ends_run:
+            stop.request(declined.detail)
         return Ended(declined.outcome, declined.detail, frozen=declined.frozen)
     except ApiError as error:
         if error.kind is FailureKind.UNAUTHENTICATED:
@@ -169,6 +172,7 @@ async def apply_plan(
     again: frozenset[str] = frozenset(),
     allowed: frozenset[str] = frozenset(),
     claims: Claims | None = None,
+    gate: WriteGate = HaltGate(),  # noqa: B008 - a frozen value
 ) -> ApplyReport:
     """Carry out every change of the plan, stage after stage, in the order of
     :func:`~reconciler.core.plan.write_stages`.
@@ -177,18 +181,19 @@ async def apply_plan(
     where ``plan`` was made anew since. ``again`` names portfolios that may be started with a run at once although an
     earlier request for one stayed unanswered. ``allowed`` names freezes that changes need not wait for. ``claims`` are
     those that this runner shares with others; without them it carries out everything itself. If it has to leave, what
-    it has not begun is for the others.
+    it has not begun is for the others. ``gate`` says of each write whether it may begin, besides the plan's freezes.
     """
     started_ms = clock.now_ms()
     waves = write_waves(plan.changes, canary=pace.canary)
+    freezes = FreezeGate.of_plan(plan, allowed=allowed, now_ms=api.service_ms)
     applier = _Applier(
-        announcer=Announcer(api=api, journal=journal, clock=clock, token=token),
+        announcer=Announcer(api=api, journal=journal, clock=clock, token=token, gate=EveryGate((gate, freezes))),
         observer=observer,
         claims=claims or SoleClaims(waves, max_failures=pace.max_failures),
         stop=stop,
         plans=frozenset({fingerprint(plan)} | ({approved} if approved is not None else set())),
         again=again,
-        freezes=FreezeGate.of_plan(plan, allowed=allowed, now_ms=api.service_ms),
+        freezes=freezes,
     )
     for number in range(len(waves)):
         await applier.run(number, parallelism=pace.parallelism)

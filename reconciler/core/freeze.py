@@ -14,17 +14,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.core.fleet import EVERYTHING, Selection
-from reconciler.core.intent import Call
+from reconciler.core.intent import Call, GateClosed
 from reconciler.core.model import PortfolioId, Status, Verb
 from reconciler.core.plan import Frozen, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from reconciler.core.diagnostics import SourceSpan
+    from reconciler.core.halt import Halt
     from reconciler.core.intent import Intent
     from reconciler.core.model import Address, Desired
     from reconciler.core.plan import Change, Plan
+    from reconciler.core.ports import WriteGate
 
 
 class Freezable(StrEnum):
@@ -144,8 +146,23 @@ class FreezeGate(Struct, frozen=True, kw_only=True):
         """Return why nothing may begin now with this portfolio or strategy, ``None`` if it may."""
         return frozen_at(self.windows.get(address, ()), self.now_ms(), self.allowed)
 
-    def waits_to_send(self, intent: Intent) -> Frozen | None:
-        """Return why a write must not go now. A pause always may, and so may the schedule that a start or a resume of
-        the same change needs after it: what has begun is finished."""
+    def require_open(self, intent: Intent, _halts: Collection[Halt]) -> None:
+        """Raise :class:`~reconciler.core.intent.GateClosed` for a write that must not go now.
+
+        A pause always may, and so may the schedule that follows a start or a resume of the same change: what has begun
+        is finished.
+        """
         finishes = intent.is_step and intent.before.status is Status.ACTIVE
-        return None if finishes or intent.call is Call.PAUSE else self.waits(intent.address)
+        if intent.call is not Call.PAUSE and not finishes and (frozen := self.waits(intent.address)) is not None:
+            raise GateClosed(str(frozen), frozen=frozen)
+
+
+class EveryGate(Struct, frozen=True):
+    """Is open only while all of these gates are."""
+
+    gates: tuple[WriteGate, ...]
+
+    def require_open(self, intent: Intent, halts: Collection[Halt]) -> None:
+        """Raise what the first closed gate raises."""
+        for gate in self.gates:
+            gate.require_open(intent, halts)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Mapping, Sequence
 
     from reconciler.core.errors import ApiError
+    from reconciler.core.halt import Halt
     from reconciler.core.intent import Call, Intent, OpenIntent, WriteOutcome
     from reconciler.core.model import Address, Cadence, Live, PortfolioId, Record, StrategyId, StrategyLive, Verb
     from reconciler.core.plan import Change
@@ -148,7 +149,7 @@ class Memory(Struct, frozen=True, kw_only=True):
 
     ``since`` holds the token of the last write to each state or schedule that took effect, or may have.
     ``pauses`` holds the token of our last pause, unless a later resume or start of ours counts, and ``halts`` the id of
-    the halt that this pause is part of, if it is part of one.
+    the halt that this pause is part of, if it is part of one. ``halting`` are the halts that are not lifted, by id.
     ``unanswered`` holds, for each portfolio, the last request for a run (a rebalance, or a start that runs at once) if
     its outcome stayed unknown. ``triggers`` counts the rebalances of the last 24 hours. ``exists`` is false if there is
     no journal.
@@ -160,8 +161,20 @@ class Memory(Struct, frozen=True, kw_only=True):
     since: Mapping[Address, str] = field(default_factory=dict)
     pauses: Mapping[PortfolioId, str] = field(default_factory=dict)
     halts: Mapping[PortfolioId, str] = field(default_factory=dict)
+    halting: Mapping[str, Halt] = field(default_factory=dict)
     unanswered: Mapping[PortfolioId, OpenIntent] = field(default_factory=dict)
     triggers: Mapping[PortfolioId, int] = field(default_factory=dict)
+
+
+class WriteGate(Protocol):
+    """Says why a write must not begin now. Pauses pass every gate."""
+
+    def require_open(self, intent: Intent, halts: Collection[Halt]) -> None:
+        """Raise :class:`~reconciler.core.intent.GateClosed` if this write must not begin now.
+
+        ``halts`` are those of the journal that are not lifted. It is called in the journal's thread, inside the
+        transaction that makes the intent durable, so it must not take long.
+        """
 
 
 class Journal(Protocol):
@@ -186,10 +199,13 @@ class Journal(Protocol):
     async def unsettled(self) -> tuple[OpenIntent, ...]:
         """Return the writes that have an intent but no outcome, oldest first: their run died before it knew."""
 
-    async def begin(self, intent: Intent) -> int:
+    async def begin(self, intent: Intent, gate: WriteGate) -> int:
         """Return the number of a write once its intent is on the disk; only then may it be sent.
 
-        Whoever is cancelled while it waits leaves the write behind as one that was not sent.
+        The gate is asked in the same transaction, with the halts that are not lifted. So once a halt is on the disk,
+        whatever machine it came from, no write begins that does not know of it. Raises
+        :class:`~reconciler.core.intent.GateClosed`; then there is no intent. Whoever is cancelled while it waits leaves
+        the write behind as one that was not sent.
         """
 
     def end(self, number: int, outcome: WriteOutcome, detail: str) -> Awaitable[None]:

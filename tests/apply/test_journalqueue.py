@@ -15,6 +15,7 @@ from reconciler.apply.journal import SqliteJournal, open_journal, read_memory
 from reconciler.apply.journalfile import writable_connection
 from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.core.errors import JournalError
+from reconciler.core.halt import HaltGate
 from reconciler.core.intent import Call, WriteOutcome
 from reconciler.core.model import PortfolioId, Record, RunState
 from tests.apply.scripted import edit, intent, rows
@@ -29,6 +30,7 @@ A, B = PortfolioId("aaa"), PortfolioId("bbb")
 CONFIRMED, NOT_SENT = WriteOutcome.CONFIRMED, WriteOutcome.NOT_SENT
 RECORD = Record(state=RunState.PAUSED, interval_ms=1, offset_ms=0, schedule_id="s", confirmed_ms=NOON_MS)
 MANY = 1_000
+OPEN = HaltGate()
 FULL = "CREATE TRIGGER full BEFORE {} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
 
 
@@ -88,9 +90,9 @@ def test_what_waits_shares_one_commit(place: Path) -> None:
     async def work() -> None:
         with opened(place) as (journal, connection), QueuedJournal(journal) as queued:
             hold(connection)
-            first = asyncio.ensure_future(queued.begin(intent(A, Call.PAUSE)))
+            first = asyncio.ensure_future(queued.begin(intent(A, Call.PAUSE), OPEN))
             await reached(connection)
-            others = [asyncio.ensure_future(queued.begin(intent(f"p{n}", Call.PAUSE))) for n in range(50)]
+            others = [asyncio.ensure_future(queued.begin(intent(f"p{n}", Call.PAUSE), OPEN)) for n in range(50)]
             for _ in range(5):
                 await asyncio.sleep(0)
             assert not first.done()
@@ -110,7 +112,7 @@ def test_an_intent_is_on_the_disk_before_it_is_answered(place: Path) -> None:
             journal.open_run(fingerprint="f", tool="t")
             with QueuedJournal(journal) as queued:
                 for number in (1, 2):
-                    assert await queued.begin(intent(A, Call.PAUSE, f"00000{number}")) == number
+                    assert await queued.begin(intent(A, Call.PAUSE, f"00000{number}"), OPEN) == number
                     assert rows(place, "SELECT COUNT(*) FROM writes") == [(number,)]
 
     run(work())
@@ -122,7 +124,7 @@ def test_outcomes_hold_up_nobody(place: Path) -> None:
 
     async def work() -> None:
         with opened(place, clock) as (journal, connection), QueuedJournal(journal) as queued:
-            number = await queued.begin(intent(A, Call.PAUSE))
+            number = await queued.begin(intent(A, Call.PAUSE), OPEN)
             hold(connection)
             clock.advance(5)
             said = queued.end(number, WriteOutcome.UNKNOWN, "first")
@@ -145,9 +147,9 @@ def test_reads_see_what_was_said_before_it_is_on_the_disk(place: Path) -> None:
 
     async def work() -> None:
         with opened(place) as (journal, connection), QueuedJournal(journal) as queued:
-            number = await queued.begin(intent(A, Call.PAUSE, "0000a1"))
+            number = await queued.begin(intent(A, Call.PAUSE, "0000a1"), OPEN)
             hold(connection)
-            under_way = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE, "0000b1")))
+            under_way = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE, "0000b1"), OPEN))
             await reached(connection)
             queued.end(number, CONFIRMED, "")
             said = queued.confirm({A: RECORD})
@@ -173,12 +175,12 @@ def test_once_something_is_lost_nothing_goes_on(place: Path, when: str) -> None:
     async def work() -> list[str]:
         told = []
         with opened(place) as (journal, _), QueuedJournal(journal) as queued:
-            number = await queued.begin(intent(A, Call.PAUSE))
+            number = await queued.begin(intent(A, Call.PAUSE), OPEN)
             edit(place, FULL.format(when))
-            announcing = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE, "0000b1")))
+            announcing = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE, "0000b1"), OPEN))
             await asyncio.sleep(0)
             lost = queued.end(number, CONFIRMED, ""), queued.confirm({A: RECORD})
-            later = queued.begin(intent(B, Call.PAUSE, "0000b2")), queued.memory(A), queued.unsettled()
+            later = queued.begin(intent(B, Call.PAUSE, "0000b2"), OPEN), queued.memory(A), queued.unsettled()
             await asyncio.gather(announcing, return_exceptions=True)
             for asked in (lost[1], *later, queued.end(number, CONFIRMED, ""), queued.confirm({})):
                 with pytest.raises(JournalError, match="the disk is full") as caught:
@@ -196,9 +198,9 @@ def test_a_question_that_finds_damage_harms_nobody_else(place: Path) -> None:
 
     async def work() -> None:
         with opened(place) as (journal, _), QueuedJournal(journal) as queued:
-            await queued.begin(intent(A, Call.PAUSE))
+            await queued.begin(intent(A, Call.PAUSE), OPEN)
             edit(place, "UPDATE writes SET wanted = '{'")
-            announced = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE)))
+            announced = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE), OPEN))
             with pytest.raises(JournalError, match="it is damaged"):
                 await queued.unsettled()
             assert await announced == 2
@@ -213,9 +215,9 @@ def test_interrupted_while_the_disk_is_waited_for(place: Path) -> None:
     async def work() -> None:
         with opened(place) as (journal, connection), QueuedJournal(journal) as queued:
             hold(connection)
-            first = asyncio.ensure_future(queued.begin(intent(A, Call.PAUSE)))
+            first = asyncio.ensure_future(queued.begin(intent(A, Call.PAUSE), OPEN))
             await reached(connection)
-            second = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE)))
+            second = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE), OPEN))
             await asyncio.sleep(0)
             for announcing in (first, second):
                 announcing.cancel()
@@ -240,7 +242,7 @@ def test_a_power_cut_keeps_what_was_waited_for(place: Path) -> None:
 
     async def worker(queued: QueuedJournal, name: int) -> None:
         for step in range(4):
-            number = await queued.begin(intent(f"p{name}", Call.PAUSE, f"{name:03}{step:03}"))
+            number = await queued.begin(intent(f"p{name}", Call.PAUSE, f"{name:03}{step:03}"), OPEN)
             sent.add(number)
             await asyncio.sleep(0)
             said.append(("end", number))

@@ -30,6 +30,7 @@ CORE = (
     ("adoption", "planner"),
     ("fields",),
     ("advice", "decide", "freeze", "livefile", "planfile", "ports"),
+    ("halt",),
     ("cost", "diff", "doctor", "intent", "load", "needs", "report"),
     ("evidence", "guards", "rebalance"),
     ("plan",),
