@@ -279,8 +279,9 @@ def freezes_of(documents: Sequence[Document], today: dt.date) -> tuple[tuple[Fre
                 continue
             read = read_table(FREEZE_FIELDS, entry, today=today, path=path)
             places = spans_of(document, entry)
+            address = f"{FREEZE_FIELDS.name}.{read.values['name']}"
             problems = [
-                error(places[at], one.problem, one.repair, address=".".join((*path, at)), severity=one.severity)
+                error(places[at], one.problem, one.repair, address=f"{address}.{at}", severity=one.severity)
                 for (*_, at), one in read.complaints
             ]
             diagnostics += problems
@@ -289,10 +290,10 @@ def freezes_of(documents: Sequence[Document], today: dt.date) -> tuple[tuple[Fre
             freeze = _freeze(read.values, places)
             first = found.setdefault(freeze.window.name, freeze)
             if first is not freeze:
-                diagnostics.append(twice(places["name"], ".".join((*path, "name")), first.span))
+                diagnostics.append(twice(places["name"], address, first.span))
             if freeze.window.to_ms <= freeze.window.from_ms:
                 problem = "a freeze ends after it begins, and this is not after its `from`"
-                diagnostics.append(error(places["to"], problem, "write a later time", address=".".join((*path, "to"))))
+                diagnostics.append(error(places["to"], problem, "write a later time", address=f"{address}.to"))
     return tuple(found[name] for name in sorted(found)), diagnostics
 
 
@@ -314,7 +315,8 @@ def unreached(freezes: Iterable[Freeze], desired: Mapping[PortfolioId, Desired])
                 select(desired, freeze.selection, option="select")
         except UsageError as refused:
             address = f"{FREEZE_FIELDS.name}.{freeze.window.name}.select"
-            yield error(freeze.select_span, refused.summary, refused.detail, address=address, severity=Severity.WARNING)
+            repair = f"{refused.detail[:1].lower()}{refused.detail[1:].removesuffix('.')}"
+            yield error(freeze.select_span, refused.summary, repair, address=address, severity=Severity.WARNING)
 
 
 def _said(documents: Sequence[Document], field: str) -> Iterator[tuple[str, SourceSpan]]:

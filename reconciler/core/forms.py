@@ -387,8 +387,8 @@ def _other_time(_value: object, written: str) -> str:
     text = f"{day}T{clock or '00:00'}{seconds or ':00'}{zone}"
     if not re.fullmatch(_TIME, text):
         return ""
-    yours = "" if found[4] else ", or with the offset of your zone, such as `+01:00`, in place of `Z`"
-    return f"write `{text}`{yours}"
+    yours = f"; in another zone, end it with the offset there, as in `{text[:-1]}+01:00`"
+    return f"write `{text}`{'' if found[4] else yours}"
 
 
 TIME: Final = Form(

@@ -233,8 +233,10 @@ def _way_on(report: ApplyReport, run: int | None) -> Iterator[Lines]:
         finds_out = "the next `reconciler apply` finds out before it does anything."
         lines.append(sentence(f"{plural(unknown, 'change')} may or may not have taken effect: {finds_out}"))
     if waiting := len(report.frozen):
-        wait = "waits" if waiting == 1 else "wait"
-        lines.append(f"{plural(waiting, 'change')} {wait}: when its freeze is over, the same apply carries it out.")
+        one = waiting == 1
+        wait, them = ("waits", "it") if one else ("wait", "them")
+        freeze = "its freeze" if one else "their freeze"
+        lines.append(f"{plural(waiting, 'change')} {wait}: when {freeze} is over, the same apply carries {them} out.")
     if left := report.count(Outcome.NOT_ATTEMPTED) - waiting:
         were = "was" if left == 1 else "were"
         shows = "`reconciler plan` shows what is left to do, and the same apply again goes on with it."

@@ -107,12 +107,14 @@ NOTHING = dict.fromkeys(
             "name",
         ),
         *("pause_reason", "next_run_at", "cause", "source", "cadence_ms", "strategy", "pause_id", "since", "reach"),
-        *("running", "last_run_at", "failure", "rule", "owner"),
+        *("running", "last_run_at", "failure", "rule", "owner", "frozen"),
     )
 )
 DEFAULTS: dict[str, object] = {
     **NOTHING,
-    **{key: [] for key in ("guards", "changes", "held", "blocked", "moved", "overdue", "unmanaged", "risks")},
+    **{
+        key: [] for key in ("guards", "changes", "held", "blocked", "moved", "overdue", "unmanaged", "risks", "freezes")
+    },
     **{key: [] for key in ("targets", "excludes", "groups", "terms")},
     **dict.fromkeys(("writes_schedule", "run_on_start", "unverified", "auto_offset"), False),
     "api": "v1",
