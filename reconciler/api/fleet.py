@@ -1,20 +1,20 @@
-"""Read many: portfolios, strategies, names and last rebalances, each once, with a bounded number of reads under way.
+"""Read many things at a time: portfolios, strategies, names and last rebalances, each once.
 
-In: ids, and a service. Out: a value for each, in which a failed read has its place too. Only a refused key is raised.
-Decides nothing about any, and knows no HTTP: retries and pace belong to the service it is given.
+In: ids, a service, and how many reads may be under way. Out: a value for each, also for a read that failed. Only a
+refused key is raised. Decides nothing about what it reads, and knows no HTTP: retries and pace are the service's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.fleet import Fleet, asks_for_list, mostly_missing
 from reconciler.core.model import Live, Status, StrategyLive, StrategyStatus
-from reconciler.core.rebalance import Knowledge, LastRebalance, Rebalance, RebalanceStatus
+from reconciler.core.rebalance import Knowledge, LastRebalance, Rebalance, RebalanceStatus, ran_since
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from reconciler.core.fleet import PortfolioList
     from reconciler.core.model import PortfolioId, StrategyId
     from reconciler.core.ports import PortfolioApi, ReadObserver, RebalanceApi, StrategyApi
+    from reconciler.core.rebalance import KeptRebalance
+
+LOOKED_AT: Final = 5
+"""So many of a portfolio's newest rebalances are looked at, at most, to find one that has ended."""
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -99,7 +103,7 @@ async def read_names(
 ) -> dict[PortfolioId, str | ApiError | None]:
     """Return the name of every id, sorted by id: harmless text, ``None`` where it has none, or why it can't be read.
 
-    One more call each on v1, since the status does not carry it (API facts §1.1, V1.9).
+    On v1 that takes one more call for each, because its status holds no name (API facts §1.1, V1.9).
     """
 
     async def read(portfolio: PortfolioId) -> str | ApiError | None:
@@ -121,11 +125,11 @@ async def read_fleet(
 ) -> Fleet:
     """Return the live state of every id, and the list of portfolios where one was read.
 
-    API facts §7: a version that lists gives 200 portfolios a call; the others are read one by one. ``whole`` says that
-    nothing was selected away; then the list is read as soon as one portfolio of such a version is declared, which
-    also tells what nobody declared. A declared portfolio that the list lacks is read by itself: rows may shift past a
-    reader, and an archived one is never listed. Where the list ends early, what it did not come to is ``UNREADABLE``
-    with that failure.
+    API facts §7: a version with a list returns 200 portfolios a call; on the others they are read one by one. ``whole``
+    says that nothing was selected away. Then the list is read as soon as one portfolio of such a version is declared,
+    and it also shows what nobody declared. A declared portfolio that is not in the list is read on its own: its row may
+    have shifted between two pages, and an archived one is never listed. If the list ends early, the portfolios that it
+    did not come to are ``UNREADABLE`` with that failure.
     """
     wanted = sorted(set(ids))
     if not asks_for_list(map(api.version_of, wanted), whole=whole):
@@ -139,7 +143,7 @@ async def read_fleet(
         if observer is not None and live.id in declared:
             observer.read(live.id, live.failure)
 
-    # Page after page leaves room for others in flight; the transport keeps the number of both together.
+    # The pages come one after the other, so single reads can be under way beside them; the transport limits both.
     singles = read_all(api, others, parallelism=parallelism, observer=observer)
     listed: PortfolioList
     listed, found = await _together(api.list_portfolios(seen), singles)
@@ -159,9 +163,9 @@ async def read_fleet(
 async def _looked_for_elsewhere(
     api: Glider, live: dict[PortfolioId, Live], parallelism: int
 ) -> dict[PortfolioId, Live]:
-    """Look once by every other API for what the one that was asked does not find, and say so where it is there.
+    """Look once on every other API for the portfolios that were not found, and say so where one has them.
 
-    Not where most of a fleet is missing: that is another account, and not a wrong word in the files.
+    If most of a fleet is missing, this is left out: then the key belongs to another account, and the files are right.
     """
     missing = [portfolio for portfolio, one in live.items() if one.status is Status.NOT_FOUND]
     if not missing or mostly_missing(live.values()):
@@ -181,18 +185,24 @@ async def _looked_for_elsewhere(
 class LastRunQuery(NamedTuple):
     """One portfolio whose last rebalance is asked for.
 
-    ``operation`` is the id of the last one that the journal knows, for a service without a list.
+    ``operation`` is the id of the last one that the journal knows, for a service without a list. What is in ``known``
+    and over is not asked for again.
     """
 
     live: Live
     operation: str | None = None
+    known: Sequence[KeptRebalance] = ()
 
 
 async def read_last(
     api: RebalanceApi, asked: Sequence[LastRunQuery], *, parallelism: int, observer: ReadObserver | None = None
 ) -> dict[PortfolioId, LastRebalance]:
-    """Return the last rebalance of every portfolio, in the order given. It takes two calls where the service has a
-    list (API facts §5.1). Of a portfolio that could not be read nothing is asked."""
+    """Return the last rebalance of every portfolio, in the order given.
+
+    If the service has a list, each takes one call, and one more for every rebalance whose result is not known yet (API
+    facts §5.1): for the last one and, if that has not ended, for those before it. A portfolio that could not be read
+    takes none.
+    """
     by_id = {one.live.id: one for one in asked}
 
     async def read(portfolio: PortfolioId) -> LastRebalance:
@@ -204,7 +214,7 @@ async def read_last(
 async def read_recent(api: RebalanceApi, one: LastRunQuery, *, limit: int) -> tuple[LastRebalance, ...]:
     """Return the newest rebalances of one portfolio, newest first, each as far as it can be read.
 
-    One that can't be read keeps what the list says of it, beside its failure. Raises :class:`ApiError` where the list
+    If one can't be read, it has what the list says about it, and its failure. Raises :class:`ApiError` if the list
     itself can't be read.
     """
     recent = await api.recent(one.live.id, limit=limit)
@@ -215,7 +225,7 @@ async def read_recent(api: RebalanceApi, one: LastRunQuery, *, limit: int) -> tu
     listed = recent.rebalances[:limit]
 
     async def read(number: int) -> LastRebalance:
-        return await _looked(api, one, listed[number])
+        return LastRebalance(knowledge=Knowledge.READ, rebalance=await _looked(api, one, listed[number]))
 
     def unread(number: int, error: ApiError) -> LastRebalance:
         unknown = replace(listed[number], status=RebalanceStatus.UNKNOWN)
@@ -227,23 +237,33 @@ async def read_recent(api: RebalanceApi, one: LastRunQuery, *, limit: int) -> tu
 async def _last(api: RebalanceApi, one: LastRunQuery) -> LastRebalance:
     if not one.live.status.was_seen:
         return LastRebalance(knowledge=Knowledge.UNREADABLE)
-    recent = await api.recent(one.live.id, limit=1)
+    recent = await api.recent(one.live.id, limit=LOOKED_AT)
     if not recent.listed:
         return await _by_operation(api, one)
     if not recent.rebalances:
         return LastRebalance(knowledge=Knowledge.NONE)
-    return await _looked(api, one, recent.rebalances[0])
+    last, *listed = recent.rebalances[:LOOKED_AT]
+    found = [await _looked(api, one, last)]
+    try:
+        while listed and not found[-1].ended:
+            found.append(await _looked(api, one, listed.pop(0)))
+    except ApiError as error:  # the last one is known all the same
+        if error.kind is FailureKind.UNAUTHENTICATED:
+            raise
+    return LastRebalance(knowledge=Knowledge.READ, rebalance=found[0], earlier=tuple(found[1:]))
 
 
-async def _looked(api: RebalanceApi, one: LastRunQuery, listed: Rebalance) -> LastRebalance:
-    """Return a listed rebalance with its result, which takes a call of its own; the list knows none."""
+async def _looked(api: RebalanceApi, one: LastRunQuery, listed: Rebalance) -> Rebalance:
+    """Return a listed rebalance with its result, which takes a call of its own because the list has no results."""
+    known = (kept.rebalance for kept in one.known if kept.rebalance.id == listed.id and kept.rebalance.over)
+    if (over := next(known, None)) is not None:
+        return replace(over, scheduled_ms=listed.scheduled_ms)
     found = await api.look(one.live.id, listed.id)
-    rebalance = replace(found, scheduled_ms=listed.scheduled_ms, started_ms=found.started_ms or listed.started_ms)
-    return LastRebalance(knowledge=Knowledge.READ, rebalance=rebalance)
+    return replace(found, scheduled_ms=listed.scheduled_ms, started_ms=found.started_ms or listed.started_ms)
 
 
 async def _by_operation(api: RebalanceApi, one: LastRunQuery) -> LastRebalance:
-    """Return the operation that the journal knows, if it is the last one: a later completed one has no id here."""
+    """Return the operation that the journal knows, if it is the last one; the id of a later one is not known."""
     if one.operation is None:
         return LastRebalance(knowledge=Knowledge.NOT_EXPOSED)
     try:
@@ -252,8 +272,7 @@ async def _by_operation(api: RebalanceApi, one: LastRunQuery) -> LastRebalance:
         if error.kind is FailureKind.NOT_FOUND:
             return LastRebalance(knowledge=Knowledge.NOT_EXPOSED)
         raise
-    last_ms = one.live.scheduled_ms[0] if one.live.scheduled_ms else None
-    if found.over and last_ms is not None and (found.ended_ms is None or last_ms > found.ended_ms):
+    if found.over and ran_since(found, one.live):
         return LastRebalance(knowledge=Knowledge.NOT_EXPOSED)
     return LastRebalance(knowledge=Knowledge.READ, rebalance=found)
 

@@ -188,13 +188,13 @@ def versions_of(portfolios: Iterable[Desired | Change]) -> dict[PortfolioId, Api
     return {PortfolioId(one.id): one.api for one in portfolios}
 
 
-def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str] = ()) -> Memory:
-    """Return what the journal knows of a service, without creating one.
+def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str] = (), results: bool = False) -> Memory:
+    """Return what the journal knows of a service, without creating one; with ``results`` also of rebalances.
 
     Call it before anything is read from the service. ``plans`` are fingerprints whose unfinished attempts don't count
     as writes.
     """
-    from reconciler.apply.journal import read_memory
+    from reconciler.apply.journal import KEPT_RESULTS, read_memory
 
     return read_memory(
         options.journal_path,
@@ -202,6 +202,7 @@ def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str]
         account=service.account,
         now_ms=service.clock.now_ms(),
         plans=tuple(plans),
+        results=KEPT_RESULTS if results else 0,
     )
 
 

@@ -151,8 +151,9 @@ class Memory(Struct, frozen=True, kw_only=True):
     ``pauses`` holds the token of our last pause, unless a later resume or start of ours counts, and ``halts`` the id of
     the halt that this pause is part of, if it is part of one. ``halting`` are the halts that are not lifted, by id.
     ``unanswered`` holds, for each portfolio, the last request for a run (a rebalance, or a start that runs at once) if
-    its outcome stayed unknown. ``triggers`` counts the rebalances of the last 24 hours. ``exists`` is false if there is
-    no journal.
+    its outcome stayed unknown. ``triggers`` counts the rebalances of the last 24 hours. ``results`` are the
+    rebalances that it remembers, newest first, where somebody asked for them. ``exists`` is false if there is no
+    journal.
     """
 
     exists: bool = False
@@ -164,6 +165,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     halting: Mapping[str, Halt] = field(default_factory=dict)
     unanswered: Mapping[PortfolioId, OpenIntent] = field(default_factory=dict)
     triggers: Mapping[PortfolioId, int] = field(default_factory=dict)
+    results: Mapping[PortfolioId, Sequence[KeptRebalance]] = field(default_factory=dict)
 
 
 class WriteGate(Protocol):
@@ -271,13 +273,17 @@ class Claims(Protocol):
 
 
 class ApplyObserver(Protocol):
-    """Is told how an apply goes on; it must not raise."""
+    """Is told how an apply goes on; it must not raise.
+
+    More changes may have started and not finished than are carried out at a time: one that was done has finished when
+    the journal has its outcome on the disk, and the next one does not wait for that.
+    """
 
     def started(self, address: Address, verb: Verb) -> None:
         """A change is being carried out."""
 
     def finished(self, result: Result) -> None:
-        """A change has its outcome."""
+        """A change has its outcome, and the journal has it too."""
 
 
 class ReadObserver(Protocol):
