@@ -189,20 +189,22 @@ def versions_of(portfolios: Iterable[Desired | Change]) -> dict[PortfolioId, Api
 
 
 def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str] = ()) -> Memory:
-    """Return what the journal knows of a service, without creating one.
+    """Return what the journal knows of a service, without creating one, and what the files of halts know.
 
     Call it before anything is read from the service. ``plans`` are fingerprints whose unfinished attempts don't count
     as writes.
     """
     from reconciler.apply.journal import read_memory
+    from reconciler.cli.haltfiles import with_filed
 
-    return read_memory(
+    memory = read_memory(
         options.journal_path,
         base_url=service.label,
         account=service.account,
         now_ms=service.clock.now_ms(),
         plans=tuple(plans),
     )
+    return with_filed(memory, service.label, service.account)
 
 
 def new_token() -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.core.model import Address, ApiVersion
-    from reconciler.core.plan import Blocked, Moved, Overdue, StrategyName
+    from reconciler.core.plan import Blocked, Halted, Moved, Overdue, StrategyName
 
 CAUSES: Final[Mapping[Cause, Group]] = {
     Cause.BRANCH: Group("This branch", "this branch"),
@@ -126,6 +126,13 @@ def held_effect(held: Held) -> Phrase:
     return Phrase(why, ", ".join([*last, *asked_of(held)]))
 
 
+def halted_effect(halted: Halted) -> Phrase:
+    """Return which halt keeps something as it is, and what waits for its lift."""
+    why = f" ({halted.reason})" if halted.reason else ""
+    told = f"{halted.waits} waits for the lift of" if halted.waits is not None else "paused by"
+    return Phrase(f"{told} halt {halted.halt}{why}", ", ".join(asked_of(halted)))
+
+
 def overdue_effect(overdue: Overdue) -> Phrase:
     """Return for how long a portfolio has been overdue, and since when."""
     by = overdue_text(overdue.overdue_ms)
@@ -139,7 +146,7 @@ def overdue_text(overdue_ms: int) -> str:
     return f"overdue by {rough_duration(overdue_ms)}"
 
 
-def asked_of(one: Held | Moved | Blocked | Overdue) -> tuple[str, ...]:
+def asked_of(one: Held | Halted | Moved | Blocked | Overdue) -> tuple[str, ...]:
     """Return whom the files name to be asked about a portfolio."""
     return (f"owner {one.owner}",) if one.owner is not None else ()
 

@@ -21,7 +21,7 @@ from reconciler.core.cost import plan_cost, usd
 from reconciler.core.load import by_word, live_runs, load_of, runs_after
 from reconciler.core.model import PortfolioId
 from reconciler.core.text import DAY_MS, HOUR_MS, plural
-from reconciler.render.effects import effect, held_effect, moved_text, number, overdue_text
+from reconciler.render.effects import effect, halted_effect, held_effect, moved_text, number, overdue_text
 from reconciler.render.page import FOLD_ABOVE, FOLD_FROM, FOLDED_NAMES, moment, utc
 from reconciler.render.plan import summary_line
 from reconciler.render.status import Seen
@@ -43,7 +43,7 @@ _MOST_PARTS: Final = 40
 _MOST_KEYS: Final = 8
 _MOST_ROWS: Final = 200
 """So many rows stand in the page itself; all portfolios are in the table below them."""
-_NEEDS: Final = ("failed", "overdue", "held", "blocked", "moved", "until passed")
+_NEEDS: Final = ("failed", "overdue", "held", "halted", "blocked", "moved", "until passed")
 """What needs a person, the most urgent first."""
 _SIGNS: Final = {"completed": "c", "failed": "f", "cancelled": "x", "running": "r"}
 _WIDE: Final = 960
@@ -80,6 +80,7 @@ class FleetReport(Struct, frozen=True, kw_only=True):
                 yield "failed", portfolio, f"the last rebalance: {last.why}"
         yield from (("overdue", one.id, overdue_text(one.overdue_ms)) for one in self.plan.overdue)
         yield from (("held", one.id, held_effect(one).shared) for one in self.plan.held)
+        yield from (("halted", one.id, halted_effect(one).shared) for one in self.plan.halted)
         yield from (("blocked", one.id, one.detail) for one in self.plan.blocked)
         yield from (("moved", one.id, moved_text(one)) for one in self.plan.moved)
         today = utc(self.now_ms).date().isoformat()
