@@ -298,7 +298,7 @@ class Announcer(Struct, frozen=True, kw_only=True):
         Raises :class:`Declined` where a write of it may still take effect, and another one might do it twice.
         """
         for opened in await self.journal.unsettled():
-            if opened.intent.address != change.id:
+            if opened.intent.address != change.id or opened.intent.halt is not None:  # a halt does not wait for us
                 continue
             effect, told = await _settle_one(opened, self.api, self.journal)
             progress.notes.append(told)

@@ -1,7 +1,7 @@
 """Carry a plan out: for every change read again, compare, write, read back. The plan is all that it may do.
 
-:class:`Stop`, :func:`work_through` and :func:`attempt` are how several workers do work that writes, and how it is ended
-early; rebalances are asked for in the same way.
+:class:`Stop`, :func:`work_through`, :func:`attempt` and :func:`kept` are how several workers do work that writes, and
+how it is ended early; rebalances are asked for in the same way.
 
 In: a :class:`~reconciler.core.plan.Plan` and the ports. Out: an :class:`~reconciler.core.report.ApplyReport` in which
 every change has exactly one outcome. One portfolio's failure never stops or hides the others; only a refused key, a
@@ -11,9 +11,9 @@ journal that can't be written and an interruption stop the rest, which then is *
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from msgspec import Struct, field
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 T = TypeVar("T")
+Rest: TypeAlias = "Awaitable[None] | None"
+"""What is left to wait for of an item that needs no worker any more."""
 
 ASK_AGAIN_SECONDS: Final = 0.2
 """How often to ask whether other runners have ended a wave."""
@@ -69,7 +71,7 @@ class Stop:
 
 async def work_through(
     take: Callable[[], Awaitable[Item | None]],
-    work: Callable[[Item], Awaitable[None]],
+    work: Callable[[Item], Awaitable[Rest]],
     *,
     parallelism: int,
     stop: Stop,
@@ -78,22 +80,32 @@ async def work_through(
     """Do ``work`` with what ``take`` returns, ``parallelism`` at a time, until that is ``None``; return when each is
     done.
 
-    After an urgent stop, what is under way is cancelled once its grace is over: ``work`` has to say then what became
-    of its item. An error that it raises ends the rest.
+    What is left to wait for of an item, ``work`` returns: the next item begins meanwhile. After an urgent stop, what is
+    under way is cancelled once its grace is over: ``work`` has to say then what became of its item. An error that it
+    raises ends the rest.
     """
-    workers = [asyncio.ensure_future(_take(take, work)) for _ in range(parallelism)]
+    ending: list[asyncio.Future[None]] = []
+    workers = [asyncio.ensure_future(_take(take, work, ending)) for _ in range(parallelism)]
     watch = asyncio.ensure_future(_cut_short(workers, stop, clock))
     try:
         await asyncio.gather(*workers)
+        await asyncio.gather(*ending)
     finally:
-        for task in (*workers, watch):
+        tasks = (*workers, watch, *ending)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*workers, watch, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _take(take: Callable[[], Awaitable[Item | None]], work: Callable[[Item], Awaitable[None]]) -> None:
+async def _take(
+    take: Callable[[], Awaitable[Item | None]],
+    work: Callable[[Item], Awaitable[Rest]],
+    ending: list[asyncio.Future[None]],
+) -> None:
     while (item := await take()) is not None:
-        await work(item)
+        rest = await work(item)
+        if rest is not None:
+            ending.append(asyncio.ensure_future(rest))
 
 
 async def _cut_short(workers: Sequence[asyncio.Future[None]], stop: Stop, clock: Clock) -> None:
@@ -114,15 +126,11 @@ class Ended(Struct, frozen=True):
 async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | Ended:
     """Return what the work on one item comes to, or how it ended. Asks to stop where no other item can do better.
 
-    By then all that the work said to the journal is on the disk. ``progress`` is that of the work. Raises
+    Nobody is to be told before :func:`kept` has returned. ``progress`` is that of the work. Raises
     ``asyncio.CancelledError`` unless somebody asked to stop.
     """
     try:
-        try:
-            return await work
-        finally:
-            if progress.said is not None:
-                await progress.said
+        return await work
     except Declined as declined:
         if declined.ends_run:
             stop.request(declined.detail)
@@ -134,12 +142,32 @@ async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | End
     except asyncio.CancelledError:
         # Ours, after the grace of a stop, or the whole program's: only the first has an outcome to be told.
         if stop.why is None:
+            with suppress(JournalError):
+                await _said(progress)
             raise
         why = "interrupted before its outcome was known"
     except JournalError as error:
         stop.request(error.summary)
         why = error.summary
     return Ended(Outcome.UNKNOWN if progress.calls else Outcome.NOT_ATTEMPTED, why)
+
+
+async def kept(ended: T, progress: Progress, stop: Stop) -> T | Ended:
+    """Return how an item ended, once all that its work said to the journal is on the disk.
+
+    Where that can't be kept, its outcome is unknown, and the rest is asked to stop. Raises as :func:`attempt` does.
+    """
+
+    async def waited() -> T:
+        await _said(progress)
+        return ended
+
+    return await attempt(waited(), progress, stop)
+
+
+async def _said(progress: Progress) -> None:
+    if progress.said is not None:
+        await progress.said
 
 
 class Pace(Struct, frozen=True, kw_only=True):
@@ -308,25 +336,30 @@ class _Applier(Struct, kw_only=True):
             await self.announcer.clock.sleep(ASK_AGAIN_SECONDS)
         return None
 
-    async def _work(self, turn: Turn) -> None:
+    async def _work(self, turn: Turn) -> Rest:
         change = turn.change
         if change is None or self._leaves():
-            return
+            return None
         self.observer.started(change.id, change.verb)
-        result = await self._carry_out(change, turn)
-        self.learn(result)
-        if not (self._leaves() and result.outcome is Outcome.NOT_ATTEMPTED):  # else another runner may do it
-            with self._leaving_without_journal():
-                await self.claims.end(result)
-
-    async def _carry_out(self, change: Change, turn: Turn) -> Result:
         progress = Progress()
         ended = await attempt(self._run(change, turn, progress), progress, self.stop)
-        if isinstance(ended, Result):
-            return ended
-        # Refused by the last call, but an earlier one of the same change went through: say what stands now.
-        detail = ended.detail if ended.error is None else _what_failed(ended.error, progress)
-        return result_of(change, progress, ended.outcome, detail, ended.error)
+        telling = self._tell(change, progress, ended)
+        if isinstance(ended, Result) and ended.outcome in ACHIEVED:
+            return telling  # the disk may take its time: nothing depends on this change any more
+        await telling  # whether anything else may begin depends on how many have failed
+        return None
+
+    async def _tell(self, change: Change, progress: Progress, ended: Result | Ended) -> None:
+        """Tell what became of a change, once it is on the disk."""
+        ended = await kept(ended, progress, self.stop)
+        if isinstance(ended, Ended):
+            # Refused by the last call, but an earlier one of the same change went through: say what stands now.
+            detail = ended.detail if ended.error is None else _what_failed(ended.error, progress)
+            ended = result_of(change, progress, ended.outcome, detail, ended.error)
+        self.learn(ended)
+        if not (self._leaves() and ended.outcome is Outcome.NOT_ATTEMPTED):  # else another runner may do it
+            with self._leaving_without_journal():
+                await self.claims.end(ended)
 
     async def _run(self, change: Change, turn: Turn, progress: Progress) -> Result:
         if turn.abandoned:

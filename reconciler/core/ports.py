@@ -274,13 +274,17 @@ class Claims(Protocol):
 
 
 class ApplyObserver(Protocol):
-    """Is told how an apply goes on; it must not raise."""
+    """Is told how an apply goes on; it must not raise.
+
+    More changes may have started and not finished than are carried out at a time: one that was done has finished when
+    the journal has its outcome on the disk, and the next one does not wait for that.
+    """
 
     def started(self, address: Address, verb: Verb) -> None:
         """A change is being carried out."""
 
     def finished(self, result: Result) -> None:
-        """A change has its outcome."""
+        """A change has its outcome, and the journal has it too."""
 
 
 class ReadObserver(Protocol):

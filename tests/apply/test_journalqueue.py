@@ -14,12 +14,18 @@ from msgspec.structs import replace
 from reconciler.apply.journal import SqliteJournal, open_journal, read_memory
 from reconciler.apply.journalfile import writable_connection
 from reconciler.apply.journalqueue import QueuedJournal
+from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.errors import JournalError
+from reconciler.core.evidence import with_mark
 from reconciler.core.halt import HaltGate
 from reconciler.core.intent import Call, WriteOutcome
-from reconciler.core.model import PortfolioId, Record, RunState
-from tests.apply.scripted import edit, intent, rows
-from tests.support import NOON_MS, FakeClock, folder, run
+from reconciler.core.model import Live, PortfolioId, Record, RunState, Status, Verb
+from reconciler.core.plan import Change, ChangeReason, Snapshot
+from reconciler.core.ports import Confirmation
+from reconciler.core.report import Outcome
+from tests.apply.carried import plan_of, tokens
+from tests.apply.scripted import Scripted, edit, intent, rows
+from tests.support import NOON_MS, FakeClock, Silence, folder, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,6 +47,7 @@ class SlowConnection(sqlite3.Connection):
     threads: set[str]
     gate: threading.Semaphore
     reached: threading.Event
+    fails = False
     before_commit: Callable[[], object] = staticmethod(lambda: None)
 
     def execute(self, sql: str, *given: Any) -> sqlite3.Cursor:
@@ -49,6 +56,8 @@ class SlowConnection(sqlite3.Connection):
             self.before_commit()
             self.reached.set()
             assert self.gate.acquire(timeout=60)
+            if self.fails:
+                raise sqlite3.OperationalError("the disk is full")
             self.commits += 1
         return super().execute(sql, *given)
 
@@ -229,6 +238,72 @@ def test_interrupted_while_the_disk_is_waited_for(place: Path) -> None:
     run(work())
     outcome = ("not_sent", "interrupted before it was sent")
     assert rows(place, "SELECT outcome, detail FROM writes") == [outcome, outcome]
+
+
+class Told(Silence):
+    """Remembers the names of what began, and how what finished ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = asyncio.Event()
+
+    def started(self, portfolio: PortfolioId, verb: Verb) -> None:
+        self.results.append(portfolio)
+        if len(self.results) == 2:
+            self.second.set()
+
+    def finished(self, result: Any) -> None:
+        self.results.append((result.change.id, result.outcome))
+
+
+@pytest.mark.parametrize(
+    ("keeps", "outcomes"),
+    [(True, [Outcome.DONE, Outcome.DONE]), (False, [Outcome.UNKNOWN, Outcome.NOT_ATTEMPTED])],
+)
+def test_the_next_change_begins_while_an_outcome_is_written(place: Path, keeps: bool, outcomes: list[Outcome]) -> None:
+    """One that was done is told when the disk has that, and the next waits only for its own intent."""
+    pause = Change(
+        id=A,
+        verb=Verb.PAUSE,
+        before=Snapshot(state=Status.ACTIVE, interval_ms=None, offset_ms=None),
+        after=Snapshot(state=Status.PAUSED, interval_ms=None, offset_ms=None),
+        fields=(),
+        reason=ChangeReason.DECLARED_PAUSED,
+    )
+    runs = Live(id=A, status=Status.ACTIVE)
+    rests = [replace(runs, status=Status.PAUSED, pause_reason=with_mark(None, f"00000{number}")) for number in (1, 2)]
+    observer = Told()
+
+    async def work() -> None:
+        with opened(place) as (journal, connection), QueuedJournal(journal) as queued:
+
+            def slow() -> Live:
+                hold(connection)
+                return rests[0]
+
+            service = Scripted(runs, Confirmation(), slow, runs, *[Confirmation(), rests[1]] * keeps)
+            applying = asyncio.ensure_future(
+                apply_plan(
+                    plan_of(pause, replace(pause, id=B)),
+                    api=service,
+                    journal=queued,
+                    clock=service.clock,
+                    observer=observer,
+                    pace=Pace(parallelism=1),
+                    stop=Stop(),
+                    token=tokens(),
+                )
+            )
+            await observer.second.wait()
+            await reached(connection)
+            assert observer.results == [A, B]
+            connection.fails = not keeps
+            connection.gate.release(MANY)
+            await applying
+            assert len(service.answers) <= (not keeps)  # the second look may have been made by then, and no write
+
+    run(work())
+    assert observer.results == [A, B, *zip((A, B), outcomes, strict=True)]
 
 
 def test_a_power_cut_keeps_what_was_waited_for(place: Path) -> None:
