@@ -60,8 +60,8 @@ def saved_strategies(
 
 
 def memory_in(found: LiveFile) -> Memory:
-    """Return what the journal knew when a live file was made, as far as the file holds it, and the halts of the
-    files in the folder for these."""
+    """Return what the journal knew when a live file was made, as far as the file holds it. Halts are added from
+    their own files."""
     from reconciler.cli.haltfiles import with_filed
     from reconciler.core.ports import Memory
 
