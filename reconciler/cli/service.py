@@ -188,13 +188,14 @@ def versions_of(portfolios: Iterable[Desired | Change]) -> dict[PortfolioId, Api
     return {PortfolioId(one.id): one.api for one in portfolios}
 
 
-def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str] = ()) -> Memory:
-    """Return what the journal knows of a service, without creating one, and what the files of halts know.
+def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str] = (), results: bool = False) -> Memory:
+    """Return what the journal knows of a service, without creating one, and what the files of halts know; with
+    ``results`` also what the journal knows of rebalances.
 
     Call it before anything is read from the service. ``plans`` are fingerprints whose unfinished attempts don't count
     as writes.
     """
-    from reconciler.apply.journal import read_memory
+    from reconciler.apply.journal import KEPT_RESULTS, read_memory
     from reconciler.cli.haltfiles import with_filed
 
     memory = read_memory(
@@ -203,6 +204,7 @@ def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str]
         account=service.account,
         now_ms=service.clock.now_ms(),
         plans=tuple(plans),
+        results=KEPT_RESULTS if results else 0,
     )
     return with_filed(memory, service.label, service.account)
 

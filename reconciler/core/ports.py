@@ -154,8 +154,9 @@ class Memory(Struct, frozen=True, kw_only=True):
     the halt that this pause is part of, if it is part of one. ``halting`` are the
     halts that are known.
     ``unanswered`` holds, for each portfolio, the last request for a run (a rebalance, or a start that runs at once) if
-    its outcome stayed unknown. ``triggers`` counts the rebalances of the last 24 hours. ``exists`` is false if there is
-    no journal.
+    its outcome stayed unknown. ``triggers`` counts the rebalances of the last 24 hours. ``results`` are the
+    rebalances that it remembers, newest first, where somebody asked for them. ``exists`` is false if there is no
+    journal.
     """
 
     exists: bool = False
@@ -167,6 +168,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     halting: Halts = NO_HALTS
     unanswered: Mapping[PortfolioId, OpenIntent] = field(default_factory=dict)
     triggers: Mapping[PortfolioId, int] = field(default_factory=dict)
+    results: Mapping[PortfolioId, Sequence[KeptRebalance]] = field(default_factory=dict)
 
 
 class WriteGate(Protocol):
