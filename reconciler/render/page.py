@@ -55,7 +55,7 @@ _WORDS: Final[Mapping[Tone, str]] = {
     Tone.QUIET: "unverified vanished inactive skipped",
     Tone.NOTICE: "update pending changed stale not_attempted not_sent unseen open cancelled timed_out cooling_down "
     "warn",
-    Tone.WAITS: "held moved frozen until_passed",
+    Tone.WAITS: "held halted moved frozen until_passed",
     Tone.BAD: "blocked failed fail overdue refused unknown archived error no_schedule not_found unreadable not_read",
 }
 TONES: Final[Mapping[str, Tone]] = {word: tone for tone, words in _WORDS.items() for word in words.split()}
@@ -68,6 +68,7 @@ SYMBOLS: Final[Mapping[str, str]] = {
     "update": "~",
     "pause": "=",
     "held": "!",
+    "halted": "!",
     "moved": "!",
     "frozen": "!",
     "blocked": "x",
@@ -281,7 +282,7 @@ def toned(word: str, text: str | None = None) -> Span:
 
 
 def marked(word: str) -> Span:
-    """Return a verb, or held, moved, blocked or overdue, with its symbol and in its tone."""
+    """Return a verb, or held, halted, moved, blocked or overdue, with its symbol and in its tone."""
     return Span(word, TONES[word], symbol=SYMBOLS[word])
 
 

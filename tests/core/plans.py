@@ -160,7 +160,7 @@ OF_V1: Final[dict[str, Any]] = {
     "auto_offset": False,
     "freezes": [],
     "frozen": None,
-    **dict.fromkeys(("cadence_ms", "strategy", "pause_id", "reach", "running")),
+    **dict.fromkeys(("cadence_ms", "strategy", "pause_id", "reach", "running", "halt")),
 }
 """What the change of a v1 portfolio says in the words of v2 and of strategies."""
 DOCUMENT: Final[dict[str, Any]] = {
@@ -186,6 +186,7 @@ DOCUMENT: Final[dict[str, Any]] = {
         "unverified": 2,
         "moved": 0,
         "overdue": 0,
+        "halted": 0,
         "frozen": 0,
         "strategies": {"update": 0, "no_op": 0, "blocked": 0, "frozen": 0},
     },
@@ -330,6 +331,7 @@ DOCUMENT: Final[dict[str, Any]] = {
         },
     ],
     "moved": [],
+    "halted": [],
     "overdue": [],
     "unmanaged": [
         {"id": "y", "name": "Why", "status": "paused", "strategy": "s1"},

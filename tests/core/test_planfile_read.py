@@ -107,13 +107,25 @@ NOTHING = dict.fromkeys(
             "name",
         ),
         *("pause_reason", "next_run_at", "cause", "source", "cadence_ms", "strategy", "pause_id", "since", "reach"),
-        *("running", "last_run_at", "failure", "rule", "owner", "frozen"),
+        *("running", "last_run_at", "failure", "rule", "owner", "frozen", "halt"),
     )
 )
 DEFAULTS: dict[str, object] = {
     **NOTHING,
     **{
-        key: [] for key in ("guards", "changes", "held", "blocked", "moved", "overdue", "unmanaged", "risks", "freezes")
+        key: []
+        for key in (
+            "guards",
+            "changes",
+            "held",
+            "blocked",
+            "moved",
+            "overdue",
+            "unmanaged",
+            "risks",
+            "freezes",
+            "halted",
+        )
     },
     **{key: [] for key in ("targets", "excludes", "groups", "terms")},
     **dict.fromkeys(("writes_schedule", "run_on_start", "unverified", "auto_offset"), False),
