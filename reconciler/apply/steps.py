@@ -41,6 +41,7 @@ from reconciler.core.evidence import (
 )
 from reconciler.core.intent import Before, Call, Effect, Intent, effect_on_portfolio, effect_on_strategy
 from reconciler.core.model import Live, PortfolioId, Status, StrategyLive, StrategyStatus, Verb, at_start
+from reconciler.core.plan import ChangeReason
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import Outcome
 from reconciler.core.text import format_duration
@@ -230,6 +231,9 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         """Return if the change may begin: see :meth:`_require_begin`; and no earlier request of ours may be under
         way."""
         change = self.change
+        if change.reason is ChangeReason.HALTED:
+            _require_running(live)
+            return
         if why := self.hinders(live):
             raise Declined(Outcome.NOT_ATTEMPTED, why)
         await self._require_begin(standing(change, live, self._believed(live)), what_moved(change, live))
@@ -330,7 +334,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         def intent(live: Live, token: str) -> Intent:
             reason = ""
             if call is Call.PAUSE:
-                reason = with_mark(change.note, token)
+                reason = with_mark(change.note, token, change.halt)
             elif call is Call.RESUME:
                 reason = unmarked(change.note)
             return Intent(
@@ -341,6 +345,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
                 interval_ms=change.after.interval_ms,
                 offset_ms=change.after.offset_ms,
                 reason=reason,
+                halt=change.halt,
                 **(at_start(change) if call is Call.START else {}),
                 is_step=is_step,
                 before=Before(
@@ -412,6 +417,27 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             )
         self.progress.said = announcer.journal.confirm({self._portfolio: record})
         return self._result(Outcome.DONE, "")
+
+
+def _require_running(live: Live) -> None:
+    """Let a halt pause what runs. No plan of ours can be stale against it: whatever runs is to stop.
+
+    Raises :class:`Declined` for anything else.
+    """
+    found = live.word or live.status.value
+    match live.status:
+        case Status.ACTIVE:
+            return
+        case Status.PAUSED:
+            raise Declined(Outcome.ALREADY_DONE, "it was paused before")
+        case Status.INACTIVE | Status.NO_SCHEDULE | Status.ARCHIVED:
+            raise Declined(Outcome.ALREADY_DONE, f"nothing runs: Glider reports {found}")
+        case Status.NOT_FOUND:
+            raise Declined(Outcome.FAILED, "Glider has no such portfolio, or the key may not see it; check the id")
+        case Status.ERROR | Status.UNKNOWN | Status.UNREADABLE | Status.NOT_READ:
+            raise Declined(Outcome.FAILED, f"Glider reports {found!r}, so it may run; look at it there")
+        case _:
+            assert_never(live.status)
 
 
 def _confirmed(sent: Sent[Live]) -> Confirmation:

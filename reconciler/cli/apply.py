@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from reconciler.cli.files import load_told
 from reconciler.cli.flags import DEFAULT_LOCK_TIMEOUT
+from reconciler.cli.haltfiles import gate_of
 from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.options import FileOptions, PlanningOptions, PolicyOptions, SelectionOptions
 from reconciler.cli.output import is_terminal
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
     from reconciler.core.plan import Plan
+    from reconciler.core.ports import WriteGate
     from reconciler.core.report import ApplyReport
     from reconciler.render.ending import Found
 
@@ -88,6 +90,7 @@ async def _plan_and_apply(
     await _settle(service, journal, options)
     agreed = _fingerprint(approved)
     plans = [agreed] if agreed is not None else []
+    gate = gate_of(journal.halting(), service)  # what comes after this, the plan does not know
     plan = await make_plan(options, configuration, service, plans=plans, journal=journal)
     found.plan, found.diagnostics = plan, plan.warnings
     if not options.output.is_json:
@@ -100,7 +103,7 @@ async def _plan_and_apply(
     await _check_scopes(plan, service, options)
     if plan.changes and approved is None and not options.auto_approve:
         _ask(plan)
-    return await _carry_out(plan, options, service, journal, found, approved=agreed)
+    return await _carry_out(plan, options, service, journal, found, gate, approved=agreed)
 
 
 def _fingerprint(approved: Plan | None) -> str | None:
@@ -130,7 +133,8 @@ def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
             with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
                 await _settle(service, journal, options)
                 await _check_scopes(plan, service, options)
-                return await _carry_out(plan, options, service, journal, found)
+                gate = gate_of(journal.halting(), service, planned_ms=plan.created_ms)
+                return await _carry_out(plan, options, service, journal, found, gate)
 
     return run_async(work)
 
@@ -212,6 +216,7 @@ async def _carry_out(
     service: Service,
     journal: SqliteJournal,
     found: Found,
+    gate: WriteGate,
     *,
     approved: str | None = None,
 ) -> Ending:
@@ -237,6 +242,7 @@ async def _carry_out(
             pace=pace,
             stop=stop,
             token=new_token,
+            gate=gate,
             approved=approved,
             again=frozenset(options.policy.again),
         )

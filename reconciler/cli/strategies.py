@@ -60,16 +60,19 @@ def saved_strategies(
 
 
 def memory_in(found: LiveFile) -> Memory:
-    """Return what the journal knew when a live file was made, as far as the file holds it."""
+    """Return what the journal knew when a live file was made, as far as the file holds it. Halts are added from
+    their own files."""
+    from reconciler.cli.haltfiles import with_filed
     from reconciler.core.ports import Memory
 
-    return Memory(
+    memory = Memory(
         exists=True,
         records=found.records,
         cadences=found.cadences,
         pauses=found.pauses,
         triggers=found.triggers,
     )
+    return with_filed(memory, found.base_url, None)
 
 
 async def read_cadences_of(

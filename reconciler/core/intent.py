@@ -14,7 +14,17 @@ from msgspec import Meta, Struct
 
 from reconciler.core.codec import AtMs
 from reconciler.core.evidence import due_ms_of, has_token, is_our_due
-from reconciler.core.model import Address, ApiVersion, AtStart, Cadence, Live, Status, StrategyLive, StrategyStatus
+from reconciler.core.model import (
+    Address,
+    ApiVersion,
+    AtStart,
+    Cadence,
+    HaltId,
+    Live,
+    Status,
+    StrategyLive,
+    StrategyStatus,
+)
 
 if TYPE_CHECKING:
     from reconciler.core.rebalance import Rebalance, RecentRebalances
@@ -127,7 +137,7 @@ class LastWrite(Struct, frozen=True, kw_only=True):
     at_ms: AtMs
     took_effect: bool
     cadence: Cadence | None = None
-    halt: Annotated[str, Meta(pattern=r"\A[0-9A-Za-z_-]{1,40}\Z")] | None = None
+    halt: HaltId | None = None
 
 
 class Effect(StrEnum):

@@ -21,6 +21,7 @@ from reconciler.core.model import (
     ApiVersion,
     AtStart,
     Cadence,
+    HaltId,
     Origin,
     PausedBy,
     Provenance,
@@ -65,6 +66,10 @@ class ChangeReason(StrEnum):
     NOT_RUNNING = "not_running"
     PAUSED_BY_US = "paused_by_us"
     HOLD_OVERRIDDEN = "hold_overridden"
+    HALTED = "halted"
+    """A halt pauses it, whatever the files say."""
+    HALT_LIFTED = "halt_lifted"
+    """The halt that paused it is lifted."""
     SCHEDULE_DIFFERS = "schedule_differs"
     SCHEDULE_UNVERIFIED = "schedule_unverified"
     DECLARED_PAUSED = "declared_paused"
@@ -182,6 +187,8 @@ class Change(AtStart, frozen=True, kw_only=True):
     since: str | None = None
     reach: Count | None = None
     running: Count | None = None
+    halt: HaltId | None = None
+    """The halt that a pause is part of, or that a resume lifts."""
     auto_offset: bool = False
     """Whether the offset of ``after`` was made of the id, because the files say ``auto``."""
 
@@ -212,6 +219,22 @@ class Held(Struct, frozen=True, kw_only=True):
     unverified: bool = False
     source: Origin | None = None
     api: ApiVersion = ApiVersion.V1
+
+
+class Halted(Struct, frozen=True, kw_only=True):
+    """A portfolio, or the cadence of a strategy, that stays as it is until a halt is lifted.
+
+    ``waits`` is what the files want and has to wait. It is ``None`` for a portfolio that is in the very pause which the
+    halt made. ``reason`` is the halt's, ``None`` if only its mark is known.
+    """
+
+    id: SavedAddress
+    halt: HaltId
+    reason: str | None = None
+    waits: Verb | None = None
+    name: str | None = None
+    owner: str | None = None
+    source: Origin | None = None
 
 
 class Blocked(Struct, frozen=True, kw_only=True):
@@ -273,7 +296,7 @@ class Unchanged(Struct, frozen=True, kw_only=True):
     unverified: bool = False
 
 
-Decision = Change | Held | Blocked | Moved | Unchanged
+Decision = Change | Held | Halted | Blocked | Moved | Unchanged
 
 
 class Guarded(StrEnum):
@@ -397,6 +420,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     unverified: int
     moved: int
     overdue: int
+    halted: int
     strategies: StrategySummary
 
 
@@ -426,6 +450,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     moved: tuple[Moved, ...] = ()
     """Portfolios that follow another strategy than declared, without those that this plan pauses or that are blocked.
     They are not counted in ``no_op``."""
+    halted: tuple[Halted, ...] = ()
+    """What a halt keeps as it is. It is counted nowhere else."""
     overdue: tuple[Overdue, ...] = ()
     """Portfolios that should have run and did not. They are counted elsewhere, too."""
     unmanaged: tuple[Unmanaged, ...] = ()
@@ -454,7 +480,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     def managed(self) -> int:
         """How many declared portfolios the plan is about."""
         found = self.summary
-        return len(self.portfolios) + found.held + found.blocked + found.moved + found.no_op
+        return len(self.portfolios) + found.held + found.halted + found.blocked + found.moved + found.no_op
 
     @property
     def summary(self) -> Summary:
@@ -473,6 +499,7 @@ class Plan(Struct, frozen=True, kw_only=True):
             unverified=self.unverified,
             moved=len(self.moved),
             overdue=len(self.overdue),
+            halted=sum(strategy_of(one.id) is None for one in self.halted),
             strategies=StrategySummary(
                 update=len(self.changes) - verbs.total(), no_op=self.strategies_no_op, blocked=blocked_strategies
             ),

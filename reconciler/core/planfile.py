@@ -51,7 +51,7 @@ def fingerprint(plan: Plan) -> str:
             asdict(change.before),
             asdict(change.after),
             [change.pause_reason or "", change.pause_id or "", change.since or ""],
-            [change.writes_schedule, *at_start(change).values(), change.note or ""],
+            [change.writes_schedule, *at_start(change).values(), change.note or "", *filter(None, [change.halt])],
             # The only reason that decides what an apply may do: lift a pause that is not ours.
             change.reason is ChangeReason.HOLD_OVERRIDDEN,
         ]
@@ -133,6 +133,8 @@ def _plan(document: dict[str, Any]) -> Plan:
 
 def _require_kind(change: Change) -> None:
     """Require that a change is a portfolio's, with states, or a strategy's, with cadences, and does not mix the two."""
+    if change.halt is not None:
+        raise ValueError("a change of a halt or its lift, which are never saved")
     ends = (change.before, change.after)
     if change.of_strategy is None:
         known = all(end.state is not None and end.cadence is None for end in ends)

@@ -37,6 +37,7 @@ from reconciler.core.plan import (
     Cause,
     Change,
     Decision,
+    Halted,
     Held,
     JournalState,
     Moved,
@@ -73,6 +74,7 @@ class _Decided(Struct, kw_only=True):
     memory: Memory
     changes: list[Change] = field(default_factory=list)
     held: list[Held] = field(default_factory=list)
+    halted: list[Halted] = field(default_factory=list)
     blocked: list[Blocked] = field(default_factory=list)
     moved: list[Moved] = field(default_factory=list)
     no_op: int = 0
@@ -91,6 +93,8 @@ class _Decided(Struct, kw_only=True):
             case Held():
                 self.held.append(decision)
                 self.unverified += decision.unverified
+            case Halted():
+                self.halted.append(decision)
             case Moved():
                 self.moved.append(decision)
             case Blocked():
@@ -120,12 +124,21 @@ def build_plan(
     """
     found = _Decided(memory=memory)
     for portfolio in sorted(desired):
-        record, unanswered = memory.records.get(portfolio), portfolio in memory.unanswered
-        found.add(decide(desired[portfolio], live[portfolio], record, policy, unanswered=unanswered))
+        decision = decide(
+            desired[portfolio],
+            live[portfolio],
+            memory.records.get(portfolio),
+            policy,
+            unanswered=portfolio in memory.unanswered,
+            halts=memory.halting,
+            remembered=memory.halts.get(portfolio),
+        )
+        found.add(decision)
     return replace(
         frame,
         changes=tuple(found.changes),
         held=tuple(found.held),
+        halted=tuple(found.halted),
         blocked=tuple(found.blocked),
         moved=tuple(found.moved),
         no_op=found.no_op,
@@ -164,12 +177,14 @@ def with_strategies(
             reach=strategies.reach.get(strategy),
             unverified=unverified,
             on_mainnet=strategies.on_mainnet.get(strategy),
+            halts=memory.halting,
         )
         found.add(decision, running=strategies.running.get(strategy))
     return replace(
         plan,
         changes=tuple(sorted((*plan.changes, *found.changes), key=lambda change: change.id)),
         blocked=tuple(sorted((*plan.blocked, *found.blocked), key=lambda block: block.id)),
+        halted=tuple(sorted((*plan.halted, *found.halted), key=lambda one: one.id)),
         strategies_no_op=found.no_op,
         over=(*plan.over, *check_guards(found.changes, guards, managed=managed)),
     )
@@ -178,13 +193,14 @@ def with_strategies(
 def with_strategy_names(plan: Plan, names: Mapping[str, str]) -> Plan:
     """Fill in the names of strategies that the plan lacks; ``names`` are keyed by a strategy's id."""
 
-    def named(entry: Change | Blocked) -> str | None:
+    def named(entry: Change | Blocked | Halted) -> str | None:
         return entry.name or names.get(strategy_of(entry.id) or "")
 
     return replace(
         plan,
         changes=tuple(replace(one, name=named(one)) if one.of_strategy else one for one in plan.changes),
         blocked=tuple(replace(one, name=named(one)) if strategy_of(one.id) else one for one in plan.blocked),
+        halted=tuple(replace(one, name=named(one)) if strategy_of(one.id) else one for one in plan.halted),
         moved=tuple(
             replace(
                 one,

@@ -184,7 +184,7 @@ def was_made(plan: Plan) -> bool:
     to be an error.
     """
     reasons = {one.reason for one in plan.blocked}
-    decided = plan.changes or plan.held or plan.moved or plan.no_op or plan.strategies_no_op
+    decided = plan.changes or plan.held or plan.halted or plan.moved or plan.no_op or plan.strategies_no_op
     return BlockReason.UNVERIFIED not in reasons and (bool(decided) or reasons != {BlockReason.READ_FAILED})
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from reconciler.core.diagnostics import Severity
 from reconciler.core.report import ACHIEVED, Outcome
-from reconciler.render.effects import called, effect, held_effect, moved_text, overdue_effect
+from reconciler.render.effects import called, effect, halted_effect, held_effect, moved_text, overdue_effect
 from reconciler.render.plan import DANGERS, GRAVE, danger
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ def _of_plan(plan: Plan, blocked: Level) -> Iterator[Annotation]:
         yield _at(overdue.source, Level.WARNING, f"{overdue.id} is overdue", overdue_effect(overdue).text)
     for held in plan.held:
         yield _at(held.source, Level.WARNING, f"{held.id} is held", held_effect(held).text)
+    for halted in plan.halted:
+        yield _at(halted.source, Level.NOTICE, f"{called(halted.id)} is halted", halted_effect(halted).text)
     for moved in plan.moved:
         yield _at(moved.source, Level.WARNING, f"{moved.id} moved to another strategy", moved_text(moved))
 

@@ -24,6 +24,7 @@ from reconciler.render.effects import (
     asked_of,
     cost_effect,
     effect,
+    halted_effect,
     held_effect,
     journal_notice,
     moved_text,
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from reconciler.core.model import Address
-    from reconciler.core.plan import Blocked, Change, Held, Moved, Overdue, Plan, Summary
+    from reconciler.core.plan import Blocked, Change, Halted, Held, Moved, Overdue, Plan, Summary
     from reconciler.core.report import ApplyReport, Result
     from reconciler.render.page import Block, Cell, Piece
 
@@ -88,6 +89,9 @@ _MOVED: Final = (
 )
 
 
+_HALTED: Final = sentence(
+    " by a halt until that is lifted, whatever is merged: `reconciler halt list`, `reconciler halt lift ID`."
+)
 _OVERDUE: Final = ": active, but Glider did not run it when it was due. No plan can change that; ask Glider."
 
 
@@ -97,9 +101,10 @@ class _Place(IntEnum):
     LOOK = 0
     OVERDUE = 1
     HELD = 2
-    MOVED = 3
-    BLOCKED = 4
-    REST = 5
+    HALTED = 3
+    MOVED = 4
+    BLOCKED = 5
+    REST = 6
 
 
 def plan_page(plan: Plan) -> Page:
@@ -114,7 +119,10 @@ def plan_page(plan: Plan) -> Page:
         about=_about(plan),
         pins=lambda: (("fingerprint ", code(fingerprint(plan))),),
         blocks=(Alone(_at_a_glance(plan)), *rows, *_notes(plan), *_unmanaged(plan)),
-        last=(*filter(None, (overdue_line(plan), strategies_line(plan))), summary_line(plan.summary)),
+        last=(
+            *filter(None, (overdue_line(plan), halted_line(plan), strategies_line(plan))),
+            summary_line(plan.summary),
+        ),
     )
 
 
@@ -127,7 +135,7 @@ def _plan_verdict(plan: Plan) -> tuple[Tone, str]:
     words += ["over a guard"] if plan.over else []
     if blocked or plan.over:
         return Tone.BAD, ", ".join(words)
-    if plan.held or plan.moved or plan.overdue or any(map(_needs_look, plan.changes)):
+    if plan.held or plan.halted or plan.moved or plan.overdue or any(map(_needs_look, plan.changes)):
         return Tone.NOTICE, ", ".join(words)
     return (Tone.CALM if changes else Tone.GOOD), ", ".join(words)
 
@@ -162,6 +170,14 @@ def overdue_line(plan: Plan) -> str:
     return f"Overdue: {plural(len(plan.overdue), 'portfolio')}." if plan.overdue else ""
 
 
+def halted_line(plan: Plan) -> str:
+    """Return the line that counts what is halted, ``""`` if nothing is; its form is stable."""
+    portfolios = plan.summary.halted
+    strategies = len(plan.halted) - portfolios
+    counts = ((portfolios, "portfolio"), (strategies, "strategy"))
+    return f"Halted: {', '.join(plural(count, noun) for count, noun in counts if count)}." if plan.halted else ""
+
+
 def strategies_line(plan: Plan) -> str:
     """Return the line of counts of strategies, ``""`` if there is nothing to say; its form is stable."""
     found = plan.summary.strategies
@@ -183,7 +199,7 @@ def report_page(report: ApplyReport, *, run: int | None = None) -> Page:
     counts = {outcome: report.count(outcome) for outcome in Outcome}
     words = [f"{count:,} {outcome.text}" for outcome, count in counts.items() if count]
     good = not plan.blocked and all(result.outcome in ACHIEVED for result in results)
-    calm = Tone.NOTICE if plan.held or plan.moved or plan.overdue else Tone.GOOD
+    calm = Tone.NOTICE if plan.held or plan.halted or plan.moved or plan.overdue else Tone.GOOD
     table = Rows(
         columns=(Column("Outcome", signs=True), *_columns("What happened")),
         rows=(*map(_result_row, results), *kept),
@@ -236,6 +252,7 @@ def report_document(report: ApplyReport) -> dict[str, Any]:
         **picked(report, "started_at", "finished_at"),
         "summary": {outcome.value: report.count(outcome) for outcome in Outcome},
         "held": [held.id for held in plan.held],
+        "halted": [halted.id for halted in plan.halted],
         "moved": [moved.id for moved in plan.moved],
         "overdue": [overdue.id for overdue in plan.overdue],
         "blocked": [picked(blocked, "id", "reason") for blocked in plan.blocked],
@@ -260,8 +277,8 @@ def danger(change: Change) -> Risk | None:
 
 
 def _left_alone(plan: Plan) -> list[str]:
-    listed = {"overdue": plan.overdue, "held": plan.held, "moved": plan.moved, "blocked": plan.blocked}
-    counts = {word: len(entries) for word, entries in listed.items()}
+    words = ("overdue", "held", "halted", "moved", "blocked")
+    counts = {word: len(getattr(plan, word)) for word in words}
     return [f"{count} {word}" for word, count in counts.items() if count]
 
 
@@ -282,7 +299,8 @@ def _at_a_glance(plan: Plan) -> tuple[Block, ...]:
 
 def _counts(summary: Summary) -> Counts:
     counts = {verb.value: getattr(summary, verb.value) for verb in Verb}
-    counts |= {"held": summary.held, "blocked": summary.blocked}
+    counts |= {"held": summary.held} | ({"halted": summary.halted} if summary.halted else {})
+    counts["blocked"] = summary.blocked
     return Counts((*((marked(word), count) for word, count in counts.items()), (Span("unchanged"), summary.no_op)))
 
 
@@ -305,7 +323,8 @@ def _columns(last: str) -> tuple[Column, ...]:
 
 def _parts(rest: str, *, alone: bool = False) -> tuple[Part, ...]:
     """Return the parts by :class:`_Place`; ``alone`` says that a terminal has shown what is left alone before."""
-    left = (Part(title, alone=alone) for title in ("Overdue", "Held", "Moved to another strategy", "Blocked"))
+    titles = ("Overdue", "Held", "Halted", "Moved to another strategy", "Blocked")
+    left = (Part(title, alone=alone) for title in titles)
     return Part("Needs a look"), *left, Part(rest, rank=2, opened=OPEN_REST)
 
 
@@ -361,10 +380,11 @@ def _gravity(change: Change) -> tuple[int, ...]:
 
 
 def _not_changed(plan: Plan) -> list[Row]:
-    """Return the rows of what is overdue, held, has moved or is blocked."""
-    told: list[tuple[str, _Place, Overdue | Held | Moved | Blocked, Phrase]]
+    """Return the rows of what is overdue, held, halted, has moved or is blocked."""
+    told: list[tuple[str, _Place, Overdue | Held | Halted | Moved | Blocked, Phrase]]
     told = [("overdue", _Place.OVERDUE, overdue, overdue_effect(overdue)) for overdue in plan.overdue]
     told += [("held", _Place.HELD, held, held_effect(held)) for held in plan.held]
+    told += [("halted", _Place.HALTED, halted, halted_effect(halted)) for halted in plan.halted]
     told += [
         ("moved", _Place.MOVED, moved, Phrase("", ", ".join((moved_text(moved), *asked_of(moved)))))
         for moved in plan.moved
@@ -398,6 +418,7 @@ def _notes(plan: Plan) -> Iterator[Lines]:
     if plan.held:
         release = sentence("Release one with --resume-held ID, or `hold: override` in its file.")
         notes.append((Span("Held", symbol="!"), " portfolios stay paused. ", *release))
+    notes += [(Span("Halted", symbol="!"), *_HALTED)] if plan.halted else []
     notes += [(Span("Overdue", symbol="!"), _OVERDUE)] if plan.overdue else []
     notes += [(Span("Moved", symbol="!"), _MOVED)] if plan.moved else []
     notes += [line for line in (net_effect(plan), cost_effect(plan)) if line]

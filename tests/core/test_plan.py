@@ -37,6 +37,7 @@ def test_summary() -> None:
         unverified=2,
         moved=0,
         overdue=0,
+        halted=0,
         strategies=StrategySummary(update=0, no_op=0, blocked=0),
     )
     assert plan.managed == 10 + 2 + 2 + 4
