@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from reconciler.apply.journalfile import JournalRow, Wanted, ask, lock, reading, using, writable_connection
 from reconciler.core.codec import dump
+from reconciler.core.halt import Halts
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, Intent, LastWrite, OpenIntent, WriteOutcome
 from reconciler.core.model import Record
 from reconciler.core.ports import Memory
@@ -150,7 +151,7 @@ class SqliteJournal:
                 cadences=self._cadences(of),
                 pauses={row["address"]: row["token"] for row in pauses},
                 halts={row["address"]: row["halt"] for row in pauses if row["halt"] is not None},
-                halting=self.halting(),
+                halting=Halts(holding=self.halting()),
                 unanswered=self._unanswered(of),
                 triggers=self._triggers(of),
             )

@@ -15,7 +15,7 @@ from msgspec import Struct
 from reconciler.core.codec import iso
 from reconciler.core.evidence import known_interval
 from reconciler.core.model import Desired, RunState, Status
-from reconciler.core.plan import Blocked, Held, Moved, Overdue
+from reconciler.core.plan import Blocked, Halted, Held, Moved, Overdue
 from reconciler.core.rebalance import Rebalance, RebalanceStatus, ran_since
 from reconciler.core.text import DAY_MS, MINUTE_MS
 
@@ -80,6 +80,7 @@ class Need(StrEnum):
     """A run failed, and none that came later is known to have ended well."""
     OVERDUE = "overdue"
     HELD = "held"
+    HALTED = "halted"
     BLOCKED = "blocked"
     MOVED = "moved"
     UNTIL_PASSED = "until_passed"
@@ -96,7 +97,7 @@ class Needed(Struct, frozen=True, kw_only=True):
 
     need: Need
     id: Address
-    about: Rebalance | Overdue | Held | Blocked | Moved | Desired
+    about: Rebalance | Overdue | Held | Halted | Blocked | Moved | Desired
 
 
 def needs_of(
@@ -141,6 +142,7 @@ def _needed(
             yield Needed(need=Need.UNTIL_PASSED, id=portfolio, about=declared)
     yield from (Needed(need=Need.OVERDUE, id=one.id, about=one) for one in plan.overdue)
     yield from (Needed(need=Need.HELD, id=one.id, about=one) for one in plan.held)
+    yield from (Needed(need=Need.HALTED, id=one.id, about=one) for one in plan.halted)
     yield from (Needed(need=Need.BLOCKED, id=one.id, about=one) for one in plan.blocked)
     yield from (Needed(need=Need.MOVED, id=one.id, about=one) for one in plan.moved)
 

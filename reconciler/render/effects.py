@@ -23,6 +23,7 @@ from reconciler.core.plan import (
     ChangeReason,
     Field,
     FieldChange,
+    Halted,
     Held,
     JournalState,
     Moved,
@@ -141,6 +142,13 @@ def held_effect(held: Held) -> Phrase:
     return Phrase(why, ", ".join([*last, *asked_of(held)]))
 
 
+def halted_effect(halted: Halted) -> Phrase:
+    """Return which halt keeps something as it is, and what waits for its lift."""
+    why = f" ({halted.reason})" if halted.reason else ""
+    told = f"{halted.waits} waits for the lift of" if halted.waits is not None else "paused by"
+    return Phrase(f"{told} halt {halted.halt}{why}", ", ".join(asked_of(halted)))
+
+
 def overdue_effect(overdue: Overdue) -> Phrase:
     """Return for how long a portfolio has been overdue, and since when."""
     by = overdue_text(overdue.overdue_ms)
@@ -163,6 +171,8 @@ def need_text(found: Needed) -> str:
             return overdue_text(found.about.overdue_ms)
         case Held():
             return held_effect(found.about).shared
+        case Halted():
+            return halted_effect(found.about).shared
         case Blocked():
             return found.about.detail
         case Moved():
@@ -173,7 +183,7 @@ def need_text(found: Needed) -> str:
             assert_never(found.about)
 
 
-def asked_of(one: Held | Moved | Blocked | Overdue) -> tuple[str, ...]:
+def asked_of(one: Held | Halted | Moved | Blocked | Overdue) -> tuple[str, ...]:
     """Return whom the files name to be asked about a portfolio."""
     return (f"owner {one.owner}",) if one.owner is not None else ()
 
