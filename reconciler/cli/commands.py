@@ -134,6 +134,7 @@ Reads the live status of every declared portfolio and shows the difference: + st
         flags.option("--base REF", "Compare with the files at this Git revision, and say what caused each change."),
         flags.option("--live FILE", "Plan offline from a file that `status --out` saved. No apply takes such a plan."),
         flags.flag("--detailed-exitcode", text="Exit 2 when there are changes."),
+        flags.metrics(),
         flags.choice(
             "--fail-on",
             many=True,
@@ -191,6 +192,7 @@ Each portfolio is read again before its change; if it has changed since the plan
         flags.choice(
             "--fail-on", many=True, of=("held", "overdue"), text="Exit 1 when something is held or overdue. Repeatable."
         ),
+        flags.metrics(),
         *flags.service(),
         *flags.output("text", "json"),
     )
@@ -222,6 +224,7 @@ Exits 2 when it finds any of these, so that a nightly job can tell. Errors have 
         *flags.selection(),
         flags.unverified(),
         flags.choice("--fail-on", many=True, of=("overdue",), text="Exit 1 when something is overdue."),
+        flags.metrics(),
         *flags.service(),
         *flags.output("text", "json", "markdown"),
     )
@@ -296,6 +299,7 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
         ),
         _watch(),
         flags.option("--out FILE", "Save what was read, for plan --live."),
+        flags.metrics(),
         *flags.service(),
         *flags.output("text", "json"),
     )

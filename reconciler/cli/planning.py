@@ -244,14 +244,19 @@ def save_metrics(
 ) -> None:
     """Save the numbers of a plan, or of what an apply left of it, where ``--metrics`` says so.
 
-    ``failed`` is how many portfolios' last run failed, ``None`` if nobody asked. Raises
+    Where nothing at all could be read, the older numbers stay: their time tells that they are old, and none of the new
+    ones would be true. ``failed`` is how many portfolios' last run failed, ``None`` if nobody asked. Raises
     :class:`~reconciler.core.errors.ReconcilerError`.
     """
-    if options.metrics is not None:
-        from reconciler.render.metrics import metrics_text
+    if options.metrics is None:
+        return
+    if plan.live is not None and plan.live.states and not any(one.was_seen for one in plan.live.states):
+        options.output.note(f"note: nothing could be read, so {options.metrics} is left as it was")
+        return
+    from reconciler.render.metrics import metrics_text
 
-        text = metrics_text(plan, command=command, report=report, failed=failed)
-        save(options.metrics, text, what=_METRICS, begins=_METRICS_BEGIN)
+    text = metrics_text(plan, command=command, report=report, failed=failed)
+    save(options.metrics, text, what=_METRICS, begins=_METRICS_BEGIN)
 
 
 def require_metrics_place(options: PlanningOptions) -> None:

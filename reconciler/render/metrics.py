@@ -87,6 +87,7 @@ def _families(plan: Plan, report: ApplyReport | None, failed: int | None) -> Ite
         usd = plan.cost.after_usd_month if achieved else plan.cost.before_usd_month
         yield _Family("reconciler_cost_usd_month", "US dollars in 30 days, as the files declare costs.", {_ALL: usd})
     checked_ms = plan.as_of_ms if plan.as_of_ms is not None else plan.created_ms
+    checked_ms = report.finished_ms if report is not None else checked_ms
     when = {_ALL: checked_ms / 1000}
     yield _Family("reconciler_checked_timestamp_seconds", "When live automation was read, in Unix time.", when)
 
@@ -95,15 +96,17 @@ def _counts(plan: Plan) -> Iterator[_Family]:
     """Yield how many portfolios and strategies there are of each kind of finding."""
     verbs = {verb.value: sum(change.verb is verb for change in plan.portfolios) for verb in Verb}
     yield _Family("reconciler_changes", "Changes of portfolios that are pending, by verb.", verbs, "verb")
-    known = plan.listing is Listing.COMPLETE
+    strategies, listed = plan.summary.strategies, plan.listing is Listing.COMPLETE
+    if strategies.update or strategies.no_op or strategies.blocked:  # a plan without any may not have read them
+        text = "Changes of strategies' schedules that are pending."
+        yield _Family("reconciler_cadence_changes", text, {_ALL: strategies.update})
     for name, text, count in (
-        ("cadence_changes", "Changes of strategies' schedules that are pending.", len(plan.cadences)),
         ("overdue", "Active portfolios that did not run when they were due.", len(plan.overdue)),
         ("held", "Portfolios that somebody else paused and that are declared active.", len(plan.held)),
         ("blocked", "Portfolios and strategies about which nothing can be done.", len(plan.blocked)),
         ("moved", "Portfolios that follow another strategy than declared.", len(plan.moved)),
         ("unverified", "Portfolios with a schedule that can't be known.", plan.unverified),
-        *((("unmanaged", "Listed portfolios that no file declares.", len(plan.unmanaged)),) if known else ()),
+        *((("unmanaged", "Listed portfolios that no file declares.", len(plan.unmanaged)),) if listed else ()),
         ("guards_exceeded", "Guards that the plan exceeds.", len(plan.over)),
     ):
         yield _Family(f"reconciler_{name}", text, {_ALL: count})
