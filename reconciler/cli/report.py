@@ -78,5 +78,5 @@ def _results(options: ReportOptions, reads: Reads) -> Mapping[PortfolioId, Seque
     from reconciler.apply.journal import read_results
     from reconciler.render.report import STRIP_RUNS
 
-    path = options.service.journal_path
+    path = options.service.journal_place
     return read_results(path, base_url=reads.base_url, last=STRIP_RUNS, account=reads.account)

@@ -197,7 +197,7 @@ def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str]
     from reconciler.apply.journal import read_memory
 
     return read_memory(
-        options.journal_path,
+        options.journal_place,
         base_url=service.label,
         account=service.account,
         now_ms=service.clock.now_ms(),
