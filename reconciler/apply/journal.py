@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from reconciler.apply.journaltables import SCHEMA_VERSION, Question, Wanted
 from reconciler.core.codec import dump
@@ -31,12 +32,14 @@ from reconciler.core.report import NOWHERE, Run, Write
 from reconciler.core.text import DAY_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from reconciler.apply.journaltables import JournalPlace, JournalRow, Tables
     from reconciler.core.doctor import JournalFacts
+    from reconciler.core.halt import Halt
     from reconciler.core.model import Address, PortfolioId
+    from reconciler.core.ports import WriteGate
     from reconciler.core.rebalance import Rebalance
     from reconciler.core.report import RunOrigin
 
@@ -51,7 +54,6 @@ _LEAVE_NEWEST: Final = """DELETE FROM results
         SELECT rebalance FROM results WHERE base_url = :base_url AND portfolio = :portfolio
         ORDER BY begun_ms DESC, rebalance DESC LIMIT :most
     )"""
-_CONFIRMED_KEY: Final = ("base_url", "portfolio")
 CUT_OFF: Final = "cut_off"
 """How a run ended whose process died, as the next apply found."""
 
@@ -85,6 +87,8 @@ _OPEN_INTENT: Final = (
     f"id AS number, portfolio AS address, call, token, step AS is_step, {_CADENCE}, wanted, intent_ms AS at_ms"
 )
 
+_HALTING: Final = f"SELECT id AS token FROM halts WHERE {_mine('halts')} AND lifted_ms IS NULL ORDER BY id"
+
 _ONE: Final = "WITH known (address) AS (SELECT :address)"
 # Every address of one service by one step in the index each, however many writes there are.
 _ALL: Final = """WITH RECURSIVE known (address) AS (
@@ -117,6 +121,7 @@ class OpenJournal:
         origin: RunOrigin = NOWHERE,
     ) -> None:
         self._tables = tables
+        self._halts: dict[str, Halt] = {}
         self._process = process
         self._origin = origin
         self._whose = {"base_url": base_url, "account": account}
@@ -141,8 +146,9 @@ class OpenJournal:
             self._cadences(of),
             self._unanswered(of),
             self._triggers(of),
+            self._question(_HALTING),
         )
-        pauses, since, records, cadences, unanswered, triggers = map(list, self._tables.ask(*asked))
+        pauses, since, records, cadences, unanswered, triggers, halting = map(list, self._tables.ask(*asked))
         return Memory(
             exists=True,
             records={row.pop("portfolio"): Record(**row) for row in records},
@@ -150,6 +156,7 @@ class OpenJournal:
             since={row["address"]: row["token"] for row in since},
             pauses={row["address"]: row["token"] for row in pauses},
             halts={row["address"]: row["halt"] for row in pauses if row["halt"] is not None},
+            halting=self._not_lifted(halting),
             unanswered={row["address"]: _open_intent(row) for row in unanswered},
             triggers={row["portfolio"]: row["count"] for row in triggers},
         )
@@ -279,9 +286,37 @@ class OpenJournal:
         """Commit the intent of a write before it is sent; return its number."""
         return self.announce(intent, at_ms=self._now_ms())()
 
-    def announce(self, intent: Intent, *, at_ms: int) -> Callable[[], int]:
-        """Write down the intent of a write, as of ``at_ms``; return what gives its number when that is committed."""
-        return self._insert("INSERT INTO writes", self._write(intent, at_ms), then="RETURNING id")
+    def announce(self, intent: Intent, gate: WriteGate | None = None, *, at_ms: int) -> Callable[[], int]:
+        """Write down the intent of a write, as of ``at_ms``; return what gives its number when that is committed.
+
+        Raises :class:`~reconciler.core.intent.GateClosed` where there is a ``gate`` that is closed for it.
+        """
+        with self.together():  # whoever records a halt waits for the end of this, or is seen here
+            if gate is not None:
+                gate.require_open(intent, self.halting().values())
+            return self._insert("INSERT INTO writes", self._write(intent, at_ms), then="RETURNING id")
+
+    def halting(self) -> Mapping[str, Halt]:
+        """Return the halts that are not lifted, by id."""
+        return self._not_lifted(self._rows(_HALTING))
+
+    def _not_lifted(self, rows: Iterable[JournalRow]) -> Mapping[str, Halt]:
+        """Return these halts by id. Each is read once: only its end is ever written to it."""
+        ids = [row["token"] for row in rows]
+        if any(one not in self._halts for one in ids):
+            self._halts = {one.id: one for one in self.halts()}
+        return {one: self._halts[one] for one in ids}
+
+    def halts(self) -> tuple[Halt, ...]:
+        """Return every halt, lifted or not, sorted by id."""
+        found = self._rows(f"SELECT halt AS made, lifted_ms FROM halts WHERE {_mine('halts')} ORDER BY id")
+        return tuple(replace(row["made"], lifted_ms=row["lifted_ms"]) for row in found)
+
+    def halt(self, halt: Halt) -> None:
+        """Commit a halt. From then on, no write begins that does not reckon with it."""
+        text = json.dumps(dump(halt))
+        row = {**self._whose, "id": halt.id, "halt": text, "lifted_ms": halt.lifted_ms}
+        self._replace("halts", ("base_url", "id"), row)
 
     def end(self, number: int, outcome: WriteOutcome, detail: str, *, at_ms: int | None = None) -> None:
         """Commit the outcome of the write with this number. ``at_ms`` is the time of it, else now."""
@@ -305,10 +340,7 @@ class OpenJournal:
         """Commit what the service confirmed or showed, all at once."""
         rows = [{**self._whose, "portfolio": one, **msgspec.to_builtins(record)} for one, record in records.items()]
         last_write = "(SELECT COALESCE(MAX(id), 0) FROM writes)"
-        names = [name for name in (*rows[0], "last_write") if name not in _CONFIRMED_KEY] if rows else []
-        replaced = ", ".join(f"{name} = excluded.{name}" for name in names)
-        then = f"ON CONFLICT ({', '.join(_CONFIRMED_KEY)}) DO UPDATE SET {replaced}"
-        self._insert("INSERT INTO confirmed", *rows, then=then, last_write=last_write)
+        self._replace("confirmed", ("base_url", "portfolio"), *rows, last_write=last_write)
 
     def results(self, *, last: int) -> Mapping[PortfolioId, Sequence[KeptRebalance]]:
         """Return the newest rebalances of each portfolio: see :class:`~reconciler.core.ports.ResultJournal`."""
@@ -354,6 +386,14 @@ class OpenJournal:
         statement = f"{into} ({', '.join(columns)}) VALUES ({', '.join(columns.values())}) {then}"
         return self._tables.write(statement, rows)
 
+    def _replace(self, table: str, key: tuple[str, ...], *rows: JournalRow, **made: str) -> None:
+        """Commit rows in place of those with the same key; see :meth:`_insert`."""
+        names = [name for name in (*(rows[0] if rows else ()), *made) if name not in key]
+        then = (
+            f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in names)}"
+        )
+        self._insert(f"INSERT INTO {table}", *rows, then=then, **made)
+
     def together(self) -> AbstractContextManager[None]:
         """Let all inside be one transaction: see :class:`~reconciler.apply.journaltables.Tables`."""
         return self._tables.together()
@@ -383,30 +423,33 @@ def open_journal(
     process: str = "",
     origin: RunOrigin = NOWHERE,
     account: str | None = None,
+    beside: bool = False,
 ) -> OpenJournal:
     """Open the journal for writing, making what is missing of it, and keep every other writer out.
 
+    With ``beside``, nobody is kept out: a halt must not wait for an apply, and both commit in short transactions.
     ``account`` is whom the key belongs to, ``None`` where that is not known.
     ``process`` names this one to those who wait. ``origin`` is where its runs come from.
     A run without an end is marked as cut off: nobody else can be at work.
     Raises :class:`JournalError`, as :class:`JournalBusy` when another writer is at it now.
     """
     with ExitStack() as undo:
-        tables = undo.enter_context(closing(_tables_to_write(place, process)))
+        tables = undo.enter_context(closing(_tables_to_write(place, process, beside=beside)))
         journal = OpenJournal(tables, base_url=base_url, account=account, now_ms=now_ms, process=process, origin=origin)
-        journal.give_up_dead_runs()
+        if not beside:
+            journal.give_up_dead_runs()
         undo.pop_all()
     return journal
 
 
-def _tables_to_write(place: JournalPlace, process: str) -> Tables:
+def _tables_to_write(place: JournalPlace, process: str, *, beside: bool) -> Tables:
     if isinstance(place, Path):
         from reconciler.apply.journalfile import file_to_write
 
-        return file_to_write(place, process)
+        return file_to_write(place, process, beside=beside)
     from reconciler.apply.journalserver import server_to_write
 
-    return server_to_write(place, process)
+    return server_to_write(place, process, beside=beside)
 
 
 def _tables_to_read(place: JournalPlace) -> Tables | None:

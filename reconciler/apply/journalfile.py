@@ -14,15 +14,19 @@ import stat
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from reconciler.apply.journaltables import ALL_TABLES, RESULTS_TABLE, SCHEMA_VERSION, JournalRow, Question, meant
+from reconciler.apply.journaltables import ALL_TABLES, HALTS_TABLE, RESULTS_TABLE, SCHEMA_VERSION, meant
 from reconciler.core.errors import JournalBusy, JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from reconciler.apply.journaltables import JournalRow, Question
+
 _WITHOUT_ORIGINS: Final = 2
 """Version 2, whose runs had no origin, and which kept no results. Such a file is upgraded when it is opened."""
+_WITHOUT_HALTS: Final = 3
+"""Version 3, which kept no halts. Such a file is upgraded, too."""
 _APPLICATION_ID: Final = 0x676C7263  # "glrc": tells a journal from any other SQLite file
 _BUSY_SECONDS: Final = 10.0  # how long SQLite waits for another process that reads or commits
 
@@ -38,19 +42,30 @@ _FROM_2: Final = f"""
     ALTER TABLE runs ADD COLUMN pull_request TEXT;
     ALTER TABLE runs ADD COLUMN ci_run TEXT;
     {RESULTS_TABLE}
+    {HALTS_TABLE}
 """
-_TO_PRESENT: Final = {0: _SCHEMA, _WITHOUT_ORIGINS: _FROM_2}
+_FROM_3: Final = f"PRAGMA user_version = {SCHEMA_VERSION}; {HALTS_TABLE}"
+_TO_PRESENT: Final = {0: _SCHEMA, _WITHOUT_ORIGINS: _FROM_2, _WITHOUT_HALTS: _FROM_3}
 """What makes the present tables, by the version that a file has; an empty one has 0."""
 
 
 class FileTables:
     """The tables in a file: a :class:`~reconciler.apply.journaltables.Tables`.
 
-    ``locked`` holds the journal's lock as long as it is open.
+    ``locked`` holds the journal's lock as long as it is open. Only where it ``writes``, others are kept from writing in
+    the middle of a transaction.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, locked: sqlite3.Connection | None = None) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        path: Path,
+        *,
+        locked: sqlite3.Connection | None = None,
+        writes: bool = False,
+    ) -> None:
         self._connection, self._path, self._locked = connection, path, locked
+        self._begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
 
     def ask(self, *questions: Question) -> list[Iterator[JournalRow]]:
         """Answer questions: see :class:`~reconciler.apply.journaltables.Tables`."""
@@ -79,7 +94,7 @@ class FileTables:
             if self._connection.in_transaction:
                 yield
                 return
-            self._connection.execute("BEGIN")
+            self._connection.execute(self._begin)
             try:
                 yield
                 # Not commit(), which says nothing where SQLite has undone it all by itself, as on a full disk.
@@ -103,13 +118,16 @@ class FileTables:
         return broken(self._path, error)
 
 
-def file_to_write(path: Path, process: str) -> FileTables:
-    """Open a journal for writing, making file and folder where missing, and keep every other writer out."""
+def file_to_write(path: Path, process: str, *, beside: bool = False) -> FileTables:
+    """Open a journal for writing, making file and folder where missing, and keep every other writer out.
+
+    With ``beside``, nobody is kept out. Raises :class:`JournalError`.
+    """
     with ExitStack() as undo:
-        locked = undo.enter_context(closing(lock(path, process)))
+        locked = None if beside else undo.enter_context(closing(lock(path, process)))
         connection = undo.enter_context(closing(writable_connection(path)))
         undo.pop_all()
-    return FileTables(connection, path, locked)
+    return FileTables(connection, path, locked=locked, writes=True)
 
 
 def file_to_read(path: Path) -> FileTables | None:
@@ -221,9 +239,9 @@ def _require_journal(connection: sqlite3.Connection, path: Path) -> int:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != _APPLICATION_ID:
         raise JournalError(f"{path} is not a journal", "Name another file with --journal; this one is left alone.")
-    if version not in (_WITHOUT_ORIGINS, SCHEMA_VERSION):
+    if version not in (_WITHOUT_ORIGINS, _WITHOUT_HALTS, SCHEMA_VERSION):
         raise JournalError(
-            f"{path} has journal version {version}, this program knows {_WITHOUT_ORIGINS} and {SCHEMA_VERSION}",
+            f"{path} has journal version {version}, this program knows {_WITHOUT_ORIGINS} to {SCHEMA_VERSION}",
             "Use the version that wrote it, or move the file away and start a new one.",
         )
     return version

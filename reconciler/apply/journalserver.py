@@ -64,6 +64,8 @@ _SESSION: Final = {
 }
 """What the server is told of a session, as far as it knows these settings."""
 _BEGIN_TO_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_ALONE: Final = f"SELECT pg_advisory_xact_lock({_LOCKS}, {_ONE_COMMIT})"
+"""Waits until no other transaction writes, and keeps others waiting until this one ends."""
 _HOLDER: Final = """
     SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid)
     WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND granted"""
@@ -158,7 +160,7 @@ class ServerTables:
     @contextmanager
     def together(self) -> Iterator[None]:
         """Make one transaction: see :class:`~reconciler.apply.journaltables.Tables`."""
-        with self._transaction("BEGIN", f"SELECT pg_advisory_xact_lock({_LOCKS}, {_ONE_COMMIT})"):
+        with self._transaction("BEGIN", _ALONE):
             yield
 
     @contextmanager
@@ -191,15 +193,17 @@ class ServerTables:
         self._connection.close()
 
 
-def server_to_write(url: JournalUrl, process: str) -> ServerTables:
+def server_to_write(url: JournalUrl, process: str, *, beside: bool = False) -> ServerTables:
     """Open a journal for writing, making schema and tables where missing, and keep every other writer out.
 
-    Raises :class:`JournalError`, as :class:`JournalBusy` at once when another writer is at it now.
+    With ``beside``, nobody is kept out. Raises :class:`JournalError`, as :class:`JournalBusy` at once when another
+    writer is at it now.
     """
     with _using(url), ExitStack() as undo:
         connection = undo.enter_context(closing(_connect(url, process)))
         _require_writable(connection, url)
-        _lock(connection, url)
+        if not beside:
+            _lock(connection, url)
         _make_present(connection, url)
         undo.pop_all()
     return ServerTables(connection, url)
@@ -282,11 +286,13 @@ def _version(connection: psycopg.Connection, url: JournalUrl) -> int:
 
 
 def _make_present(connection: psycopg.Connection, url: JournalUrl) -> None:
-    """Make the tables of an empty database, all or nothing; only for whoever holds the lock."""
-    statements = _TO_PRESENT.get(_version(connection, url))
-    if statements is not None:
+    """Make the tables of an empty database, all or nothing, and once where two find it empty."""
+    if _version(connection, url) in _TO_PRESENT:
         with connection.transaction():
-            connection.execute(statements.encode())
+            connection.execute(_ALONE)
+            statements = _TO_PRESENT.get(_version(connection, url))
+            if statements is not None:
+                connection.execute(statements.encode())
 
 
 @contextmanager

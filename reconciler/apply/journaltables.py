@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 
 from reconciler.core.codec import LATEST_MS, load
 from reconciler.core.endpoint import JournalUrl
+from reconciler.core.halt import Halt
 from reconciler.core.intent import Before, Call
 from reconciler.core.model import ApiVersion, AtStart, Cadence, RunState, StrategyId, strategy_of
 from reconciler.core.rebalance import Rebalance
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from reconciler.core.errors import JournalError
     from reconciler.core.intent import Intent
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 JournalPlace: TypeAlias = Path | JournalUrl
 """Where a journal lies: a file, or a database on a server."""
 
@@ -37,6 +38,12 @@ RESULTS_TABLE: Final = """
         base_url TEXT NOT NULL, portfolio TEXT NOT NULL, rebalance TEXT NOT NULL, begun_ms INTEGER NOT NULL,
         read_ms INTEGER NOT NULL, over INTEGER NOT NULL, result TEXT NOT NULL, account TEXT,
         PRIMARY KEY (base_url, portfolio, rebalance)
+    ) STRICT, WITHOUT ROWID;
+"""
+HALTS_TABLE: Final = """
+    CREATE TABLE halts (
+        id TEXT NOT NULL, base_url TEXT NOT NULL, account TEXT, halt TEXT NOT NULL, lifted_ms INTEGER,
+        PRIMARY KEY (base_url, id)
     ) STRICT, WITHOUT ROWID;
 """
 ALL_TABLES: Final = f"""
@@ -60,6 +67,7 @@ ALL_TABLES: Final = f"""
         pause_reason TEXT, account TEXT, imported TEXT, PRIMARY KEY (base_url, portfolio)
     ) STRICT, WITHOUT ROWID;
     {RESULTS_TABLE}
+    {HALTS_TABLE}
 """
 """The tables of a new journal, in the words of SQLite."""
 
@@ -106,6 +114,7 @@ _PARSED: Final[Mapping[str, Callable[[Any], object]]] = {
     "cadence": lambda wanted: Cadence(json.loads(wanted)["schedule"]),
     "strategy": _strategy,
     "result": lambda text: load(json.loads(text), Rebalance),
+    "made": lambda text: load(json.loads(text), Halt),
     **dict.fromkeys(("marked", "is_step", "took_effect"), bool),
 }
 _TYPES: Final[Mapping[str, Any]] = {
@@ -119,8 +128,9 @@ _TYPES: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("schedule_id", "pause_reason", "imported", "halt"), str | None),
     **dict.fromkeys(("who", "commit", "pull_request", "ci_run"), str | None),
     "result": Rebalance,
+    "made": Halt,
     **dict.fromkeys(("started_ms", "confirmed_ms", "intent_ms", "at_ms", "read_ms"), _Time),
-    **dict.fromkeys(("finished_ms", "outcome_ms", "last_started_ms"), _Time | None),
+    **dict.fromkeys(("finished_ms", "outcome_ms", "last_started_ms", "lifted_ms"), _Time | None),
     **dict.fromkeys(("number", "run", "count", "records", "open_intents"), int),
     **dict.fromkeys(("last_run", "interval_ms", "offset_ms"), int | None),
     **dict.fromkeys(("marked", "is_step", "took_effect"), bool),
