@@ -24,6 +24,7 @@ from msgspec.structs import replace
 
 from reconciler.apply.journaltables import SCHEMA_VERSION, Question, Wanted
 from reconciler.core.codec import dump
+from reconciler.core.halt import Halts
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, Intent, LastWrite, OpenIntent, WriteOutcome
 from reconciler.core.model import Record
 from reconciler.core.ports import Memory
@@ -156,7 +157,7 @@ class OpenJournal:
             since={row["address"]: row["token"] for row in since},
             pauses={row["address"]: row["token"] for row in pauses},
             halts={row["address"]: row["halt"] for row in pauses if row["halt"] is not None},
-            halting=self._not_lifted(halting),
+            halting=Halts(holding=self._not_lifted(halting)),
             unanswered={row["address"]: _open_intent(row) for row in unanswered},
             triggers={row["portfolio"]: row["count"] for row in triggers},
         )
@@ -482,18 +483,27 @@ def exists(place: JournalPlace) -> bool:
 
 
 def read_memory(
-    place: JournalPlace, *, base_url: str, now_ms: int, plans: Collection[str] = (), account: str | None = None
+    place: JournalPlace,
+    *,
+    base_url: str,
+    now_ms: int,
+    plans: Collection[str] = (),
+    account: str | None = None,
+    results: int = 0,
 ) -> Memory:
     """Return what a journal knows of one service without writing to it; where there is none, nothing.
 
-    ``now_ms`` is the present, UTC epoch milliseconds. Raises :class:`JournalError` for one that is damaged or
+    ``now_ms`` is the present, UTC epoch milliseconds. ``results`` is how many rebalances of each portfolio are asked
+    for. Raises :class:`JournalError` for one that is damaged or
     something else.
     """
     with reading(place) as tables:
         if tables is None:
             return Memory()
         journal = OpenJournal(tables, base_url=base_url, account=account, now_ms=lambda: now_ms)
-        return journal.memory(plans=plans)
+        with journal.together():
+            found = journal.memory(plans=plans)
+            return replace(found, results=journal.results(last=results)) if results else found
 
 
 def read_results(

@@ -126,8 +126,9 @@ class ServerTables:
     to the server.
     """
 
-    def __init__(self, connection: psycopg.Connection, url: JournalUrl) -> None:
+    def __init__(self, connection: psycopg.Connection, url: JournalUrl, *, writes: bool = False) -> None:
         self._connection, self._url = connection, url
+        self._begin = ("BEGIN", _ALONE) if writes else (_BEGIN_TO_READ,)
         self._inside = False
 
     def ask(self, *questions: Question) -> list[Iterator[JournalRow]]:
@@ -160,7 +161,7 @@ class ServerTables:
     @contextmanager
     def together(self) -> Iterator[None]:
         """Make one transaction: see :class:`~reconciler.apply.journaltables.Tables`."""
-        with self._transaction("BEGIN", _ALONE):
+        with self._transaction(*self._begin):
             yield
 
     @contextmanager
@@ -206,7 +207,7 @@ def server_to_write(url: JournalUrl, process: str, *, beside: bool = False) -> S
             _lock(connection, url)
         _make_present(connection, url)
         undo.pop_all()
-    return ServerTables(connection, url)
+    return ServerTables(connection, url, writes=True)
 
 
 def server_to_read(url: JournalUrl) -> ServerTables | None:
