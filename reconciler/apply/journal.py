@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Self
 import msgspec
 
 from reconciler.apply.journalfile import JournalRow, Wanted, ask, lock, reading, using, writable_connection
-from reconciler.core.codec import dump
+from reconciler.core.codec import LATEST_MS, dump
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, Intent, LastWrite, OpenIntent, WriteOutcome
 from reconciler.core.model import Record
 from reconciler.core.ports import Memory
@@ -242,6 +242,17 @@ class SqliteJournal:
             WHERE {_mine("writes")} AND {_is(address)} AND token = :token ORDER BY id DESC LIMIT 1"""
         return next((LastWrite(**row) for row in self._rows(question, address, token=token)), None)
 
+    def written_since(self, at_ms: int) -> Mapping[Address, int]:
+        """Return when the last write that counts ended, of each address to which one was made at that time or later.
+
+        A write without an outcome may take effect at any time yet. Rebalances don't count.
+        """
+        question = f"""
+            SELECT portfolio AS address, MAX(IFNULL(outcome_ms, {LATEST_MS})) AS outcome_ms FROM writes
+            WHERE {_mine("writes")} AND {_COUNTS} AND {_NO_REBALANCE} AND (outcome_ms IS NULL OR outcome_ms >= :at_ms)
+            GROUP BY portfolio ORDER BY portfolio"""
+        return {row["address"]: row["outcome_ms"] for row in self._rows(question, at_ms=at_ms)}
+
     def confirmed_at(self) -> Mapping[PortfolioId, int]:
         """Return when each portfolio was confirmed last, also where a later write made that void."""
         found = self._rows("SELECT portfolio, confirmed_ms FROM confirmed WHERE base_url = :base_url")
@@ -439,6 +450,15 @@ def read_memory(
             return Memory()
         journal = SqliteJournal(connection, path=path, base_url=base_url, account=account, now_ms=lambda: now_ms)
         return journal.memory(plans=plans)
+
+
+def read_written(path: Path, *, base_url: str, account: str | None, since_ms: int) -> Mapping[Address, int]:
+    """Return what a journal file knows of writes since a time; see :meth:`SqliteJournal.written_since`."""
+    with reading(path) as connection:
+        if connection is None:
+            return {}
+        journal = SqliteJournal(connection, path=path, base_url=base_url, account=account, now_ms=lambda: 0)
+        return journal.written_since(since_ms)
 
 
 def read_results(

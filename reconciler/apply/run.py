@@ -171,6 +171,7 @@ async def apply_plan(
         stop=stop,
         plans=frozenset({fingerprint(plan)} | ({approved} if approved is not None else set())),
         again=again,
+        from_files=plan.as_of_ms is not None,
     )
     for stage in write_stages(plan.changes):
         await applier.run(stage[: pace.canary])
@@ -193,6 +194,7 @@ class _Applier(Struct, kw_only=True):
     stop: Stop
     plans: frozenset[str]
     again: frozenset[str]
+    from_files: bool
     results: dict[Address, Result] = field(default_factory=dict)
     failures: int = 0
 
@@ -249,6 +251,7 @@ class _Applier(Struct, kw_only=True):
                 plans=self.plans,
                 again=self.again,
                 hinders=lambda live: self._hinders(change, live),
+                from_files=self.from_files,
             )
         return StrategySteps(
             change=change, strategy=strategy, announcer=announcer, progress=progress, memory=memory, plans=self.plans

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from reconciler.cli.files import expect_in, load_files, load_files_if_any, paths_of
 from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
+from reconciler.cli.offline import owned, round_of, shard_of
 from reconciler.cli.options import FileOptions, Options, SelectionOptions, ServiceOptions
 from reconciler.cli.output import Output, is_terminal
 from reconciler.cli.progress import ReadProgress, bar, read_shown
@@ -68,6 +69,9 @@ class StatusOptions(Options, frozen=True, kw_only=True):
     """What is an error besides: ``failed-rebalance`` and ``overdue``."""
     watch: int | None = None
     out: str | None = None
+    shard: str | None = None
+    """The share to read, as typed: ``3/8``, ``auto/8`` or ``auto``."""
+    round: str | None = None
 
 
 def status(options: StatusOptions, found: Found) -> Ending:
@@ -87,6 +91,8 @@ def _require_sense(options: StatusOptions) -> None:
         raise UsageError(
             "--fail-on failed-rebalance needs the results, and --no-results leaves them out: drop one of the two."
         )
+    if options.out is None and (options.shard or options.round):
+        raise UsageError("--shard and --round are about the file that --out saves: name it.")
     if options.portfolio is not None:
         if options.selection != SelectionOptions() or options.out:
             raise UsageError("`status ID` shows that portfolio only: drop --target, --exclude, --select and --out.")
@@ -108,6 +114,9 @@ def _table(options: StatusOptions, found: Found) -> Ending:
     warn_of_journal(options.service, configuration, options.output)
     selection = options.selection.selection
     desired = select(configuration.desired, selection, configuration.strategies)
+    if options.shard is not None:
+        desired = owned(options.shard, desired)
+        options = replace(options, no_results=True)
 
     async def work() -> Ending:
         async with open_service(
@@ -128,7 +137,7 @@ def _table(options: StatusOptions, found: Found) -> Ending:
 
 
 class _Read(Struct, frozen=True, kw_only=True):
-    """What was read for the table; ``as_of_ms`` is the time before the first read."""
+    """What was read for the table; ``as_of_ms`` is the service's time before the first read."""
 
     fleet: Fleet
     memory: Memory
@@ -139,7 +148,7 @@ async def _read(
     options: StatusOptions, selection: Selection, desired: Mapping[PortfolioId, Desired], service: Service
 ) -> _Read:
     """Read the automation of every portfolio, and before that what the journal knows."""
-    as_of_ms, memory = service.clock.now_ms(), memory_of(options.service, service)
+    as_of_ms, memory = service.api.service_ms(), memory_of(options.service, service)
     fleet = await read_shown(service, desired, selection, options.output, options.service.parallelism)
     return _Read(fleet=fleet, memory=memory, as_of_ms=as_of_ms)
 
@@ -191,12 +200,14 @@ async def _save(
         configuration,
         service,
         read.fleet,
-        read.memory,
+        shard=shard_of(options.shard),
+        round_=round_of(options.round),
         as_of_ms=read.as_of_ms,
     )
     for failure in failures:
         options.output.warn(f"the live file does not hold everything: {failure.operation or 'a read'}: {failure}")
-    options.output.note(f"Saved to {out}; plan from it with: reconciler plan --live {out}")
+    rest = "" if options.shard is None else " and the other shares"
+    options.output.note(f"Saved to {out}; plan from it{rest} with: reconciler plan --live {out}")
     return failures
 
 

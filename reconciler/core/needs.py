@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from reconciler.core.evidence import known_interval
+from reconciler.core.evidence import NOW, known_interval
 from reconciler.core.model import RunState, Status
 from reconciler.core.plan import Overdue
 from reconciler.core.text import DAY_MS, MINUTE_MS
@@ -16,7 +16,7 @@ from reconciler.core.text import DAY_MS, MINUTE_MS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.core.model import Desired, Live, PortfolioId, Record
+    from reconciler.core.model import Address, Desired, Live, PortfolioId, Record
 
 LATE_MS: Final = 15 * MINUTE_MS
 """A run may be this late without being overdue, ..."""
@@ -48,9 +48,15 @@ def overdue_among(
     records: Mapping[PortfolioId, Record],
     *,
     now_ms: int,
+    read_ms: Mapping[Address, int] = NOW,
 ) -> tuple[Overdue, ...]:
-    """Return the portfolios that are overdue, sorted by id; ``live`` must hold each of ``desired``."""
-    found = ((one, overdue_ms(live[i], records.get(i), now_ms=now_ms)) for i, one in sorted(desired.items()))
+    """Return the portfolios that are overdue, sorted by id; ``live`` must hold each of ``desired``.
+
+    ``read_ms`` says when each was read, where that was not at ``now_ms``.
+    """
+    found = (
+        (one, overdue_ms(live[i], records.get(i), now_ms=read_ms.get(i, now_ms))) for i, one in sorted(desired.items())
+    )
     return tuple(
         Overdue(
             id=one.id,

@@ -150,7 +150,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     the halt that this pause is part of, if it is part of one.
     ``unanswered`` holds, for each portfolio, the last request for a run (a rebalance, or a start that runs at once) if
     its outcome stayed unknown. ``triggers`` counts the rebalances of the last 24 hours. ``exists`` is false if there is
-    no journal.
+    no journal. ``outdated`` names what was written to after it was read: only a plan from live files can have any.
     """
 
     exists: bool = False
@@ -161,6 +161,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     halts: Mapping[PortfolioId, str] = field(default_factory=dict)
     unanswered: Mapping[PortfolioId, OpenIntent] = field(default_factory=dict)
     triggers: Mapping[PortfolioId, int] = field(default_factory=dict)
+    outdated: frozenset[Address] = frozenset()
 
 
 class Journal(Protocol):
