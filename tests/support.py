@@ -22,6 +22,7 @@ from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.decide import DEFAULT_POLICY, Policy
 from reconciler.core.evidence import believed
+from reconciler.core.halt import HaltGate
 from reconciler.core.model import (
     ApiVersion,
     Cadence,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 
     from reconciler.apply.journal import SqliteJournal
+    from reconciler.core.ports import WriteGate
     from reconciler.core.report import ApplyReport
 
 NOON_MS = 1_795_348_800_000
@@ -124,6 +126,7 @@ class World:
     clock: FakeClock = field(default_factory=FakeClock)
     faults: Faults = field(default_factory=Faults)
     tokens: int = 0
+    gate: WriteGate = field(default_factory=HaltGate)
     here: OffClock = field(init=False)
 
     def __post_init__(self) -> None:
@@ -193,6 +196,7 @@ class World:
                         pace=pace or Pace(parallelism=self.parallelism),
                         stop=stop,
                         token=self.token,
+                        gate=self.gate,
                     )
 
     def token(self) -> str:

@@ -1,6 +1,6 @@
-"""Carries out the tables of all versions over one transport: Glider as one service, whatever manages a portfolio.
+"""Glider as one service: carries out the tables of all versions over one transport.
 
-In: which API each portfolio is managed by (by one of them, never by two: API facts §4.9), ids and values. Out: a
+In: which API each portfolio is managed by (one of them, never two: API facts §4.9), ids and values. Out: a
 :class:`~reconciler.core.ports.ServiceApi`. Knows no retry and no HTTP header; never decides whether a write is a good
 idea.
 """
@@ -39,10 +39,10 @@ TABLES: Final[Mapping[ApiVersion, Table]] = {
 }
 """A further version is a module with its table, and a line here."""
 MOST_PAGES: Final = 5_000
-"""Up to this many pages, a million portfolios, are read; a longer list is taken for one that repeats itself."""
+"""Up to this many pages, a million portfolios, are read; a longer list is assumed to repeat itself."""
 MOST_IDLE_PAGES: Final = 3
-"""After this many pages in a row without a new portfolio, the list counts as endless. One such page is no sign of
-that: rows shift while portfolios are created (API facts §7)."""
+"""If more pages in a row than this hold no new portfolio, the list counts as endless. One such page does not mean that,
+because rows shift while portfolios are created (API facts §7)."""
 _ROWS_IN_A_ROW: Final = 10
 _NO_ROUTE: Final = frozenset({404, 405})
 
@@ -50,8 +50,8 @@ _NO_ROUTE: Final = frozenset({404, 405})
 class Glider:
     """Every version over one :class:`Transport`, so that they share its pace and its limits.
 
-    A portfolio that ``versions`` does not hold is v1's. ``paths`` says which set of paths to take, for a version
-    that has two. What is learnt about them is kept as long as this.
+    A portfolio that ``versions`` does not hold is v1's. ``paths`` says which set of paths to use, for a version
+    that has two. What is learnt about them is kept as long as this object.
     """
 
     def __init__(
@@ -97,8 +97,8 @@ class Glider:
     async def read(self, portfolio: PortfolioId) -> Live:
         """Read the automation status; failures other than a 404 raise :class:`ApiError`.
 
-        A 404 is ``NOT_FOUND``, with the service's words in ``failure``. On a version where it may be about the
-        automation alone, the portfolio itself is asked.
+        A 404 is ``NOT_FOUND``, with the service's words in ``failure``. On a version where a 404 may be about the
+        automation alone, the portfolio itself is read, too.
         """
         table = self._of(portfolio)
         path = table.path(portfolio, table.status.tail)
@@ -117,10 +117,10 @@ class Glider:
         return Live(id=portfolio, status=Status.NOT_FOUND, failure=said)
 
     async def recent(self, portfolio: PortfolioId, *, limit: int) -> RecentRebalances:
-        """Read the newest rebalances; where the version has no such list, say so and send nothing.
+        """Read the newest rebalances; if the version has no such list, say so and send nothing.
 
-        A refusal in Glider's own envelope, which has a code, may say that there are none. One without is a gateway's,
-        and says nothing of the portfolio: an earlier run may be under way. Raises :class:`ApiError`.
+        A refusal with a code is Glider's own, and may mean that there are none. One without a code is from a gateway
+        and says nothing about the portfolio: an earlier run may be under way. Raises :class:`ApiError`.
         """
         table = self._of(portfolio)
         if table.recent is None:
@@ -140,8 +140,10 @@ class Glider:
         return await self._get(path, f"a rebalance of {portfolio}", partial(table.look.value, portfolio, rebalance))
 
     async def facts(self, portfolio: PortfolioId) -> PortfolioFacts:
-        """Read the portfolio itself; nothing, and nothing is sent, where its status tells all. Raises
-        :class:`ApiError`."""
+        """Read the portfolio itself. If the version tells everything with its status, return nothing and send nothing.
+
+        Raises :class:`ApiError`.
+        """
         table = self._of(portfolio)
         if table.facts is None:
             return PortfolioFacts()
@@ -196,8 +198,8 @@ class Glider:
     async def list_portfolios(self, seen: Callable[[Live], None] | None = None) -> PortfolioList:
         """Read every portfolio that the service lists, one page after the other, since each names the next.
 
-        ``seen`` is told of each portfolio as it first comes up. Rows shift from one page to the next while portfolios
-        are being created, so one may come twice (API facts §7); the later row counts, because it was read later.
+        ``seen`` is told of each portfolio the first time that it is listed. Rows shift from one page to the next while
+        portfolios are created, so one may be listed twice (API facts §7); the later row counts, as it was read later.
 
         A page that can't be read ends the list, with its error in ``failure``: what came before is still true of the
         portfolios it names. So does a list that goes on without naming further portfolios. Raises :class:`ApiError`
@@ -236,7 +238,7 @@ class Glider:
                     cursors.add(page.cursor)
                     operation = f"list of portfolios, page {len(cursors) + 1}"
                     ahead = asyncio.create_task(self._get(listing.path(page.cursor), operation, listing.page))
-                # A full page that says nothing of a next one may be cut off: not the whole list, then.
+                # A full page that does not say whether another follows may be cut off: then the list is not whole.
                 unreadable += not page.says_end and len(page.rows) >= listing.size
                 unreadable += await _read_rows(listing, page, named, rows, seen)
                 if page.cursor is None:
@@ -273,7 +275,7 @@ async def _read_rows(
 ) -> int:
     """Add the portfolios of a page to ``rows``, and return how many could not be read.
 
-    Every few rows others get a turn: the request for the next page, which so is on its way after the first of them.
+    Every few rows, other tasks get a turn, so that the request for the next page goes out after the first few rows.
     """
     unreadable = 0
     for number, entry in enumerate(page.rows):
@@ -292,7 +294,7 @@ async def _read_rows(
 
 
 def _read(payload: Fields, operation: str, read: Callable[[Fields], T]) -> T:
-    """Return what ``read`` makes of an answer; an error that it raises gets the name of the call."""
+    """Return what ``read`` makes of an answer; add the name of the call to an error that it raises."""
     try:
         return read(payload)
     except ApiError as error:
@@ -314,16 +316,16 @@ def _write_of(table: Table, intent: Intent) -> WriteCall:
 
 
 class _Routes:
-    """Which of two path families a version's writes go to, and what was learnt of that; families are 0 and 1."""
+    """Which of its two path families a version's writes go to, as learnt so far; the families are numbered 0 and 1."""
 
     def __init__(self, word: str, families: Families, paths: Paths) -> None:
         self._word = word
         self._families = families
         self._may_fall_back = paths not in families.settings
         self._first = 0 if self._may_fall_back else families.settings.index(paths)
-        # By write, because the documents and the clients in the wild mix the families (API facts §4.1).
+        # Keyed by write, because the documents and other clients mix the families (API facts §4.1).
         self._proven: dict[str, int] = {}
-        # By portfolio too: a 404 may be about the portfolio (its template is gone), and then says nothing of the route.
+        # Keyed by portfolio as well: a 404 may be about the portfolio (its template is gone), and not about the route.
         self._tried: dict[tuple[PortfolioId, str], tuple[int, ApiError]] = {}
         self.notes: list[str] = []
 
@@ -336,17 +338,17 @@ class _Routes:
         return 1 - tried[0] if tried is not None else self._first
 
     def answered(self, portfolio: PortfolioId, write: WriteCall, family: int) -> None:
-        """A write went well by this family."""
+        """Remember that a write went well by this family."""
         if self._tried.pop((portfolio, write.name), None) is None:
             self._proven.setdefault(write.name, family)
         else:
             self._remember(write, family)
 
     def failed(self, portfolio: PortfolioId, write: WriteCall, family: int, error: ApiError) -> ApiError:
-        """Return the error of a write that failed by this family, completed where its route may not be there.
+        """Return the error to raise for a write that failed by this family; it says more if the route may be missing.
 
-        It has ``other_route`` where the next try takes the other family: whoever calls again looks first, and so knows
-        that the portfolio is there and that nobody changed it in between.
+        ``other_route`` of it is set if the next try will use the other family. Whoever tries again looks first, and so
+        knows that the portfolio exists and that nobody changed it in between.
         """
         before = self._tried.get((portfolio, write.name))
         if error.status not in _NO_ROUTE:
@@ -354,7 +356,7 @@ class _Routes:
                 self._remember(write, family)  # only a route that exists can refuse, so this family works
             return error
         if self._proven.get(write.name) == family:
-            return error  # so it is about the portfolio
+            return error  # the route is known to exist, so the 404 is about the portfolio
         if not self._may_fall_back:
             error.detail = "If the portfolio exists, the service may use the other paths: set service.paths: auto."
             return error

@@ -1,8 +1,8 @@
-"""The shell around every answer of Glider: its success, its failure, whatever a gateway sends instead, and its time.
+"""What all answers of Glider have in common: whether one is a success, which error it is, and the service's time.
 
 In: HTTP status, headers and body as they came. Out: the JSON object of a success, or an :class:`ApiError` whose text
-is harmless; the time by the service's clock. API facts §2.1 to §2.5. Knows no socket and no portfolio, and not what
-``data`` means.
+is harmless; the time by the service's clock. API facts §2.1 to §2.5. An answer may also come from a gateway in between.
+Knows no socket and no portfolio, and not what ``data`` means.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _KINDS: Final = {
 }
 _ETH_CODE: Final = re.compile(rb"SCHEDULE_ETH_[A-Z_]{1,60}")
 _ESCAPED: Final = re.compile(rb"(?s)\\.")
-# Closed by the end of the text too: a hostile body must not make it go back and start again.
+# The end of the text closes a string, too: so a hostile body can't make the pattern search it again and again.
 _STRING: Final = re.compile(rb'"[^"]*+(?:"|\Z)')
 _NOT_OF_NESTING: Final = bytes(byte for byte in range(256) if byte not in b'"[]{}')
 _ESCAPE: Final = re.compile(r"(?s)\\(?:u([0-9A-Fa-f]{4})|(.))")
@@ -49,7 +49,7 @@ _BETWEEN: Final = "[^!-~]*+"
 _LONGEST_ID: Final = 128
 _FIRST_WORDS: Final = 80
 SMALLEST_SKEW_MS: Final = 2 * SECOND_MS
-"""Clocks that differ by no more are the same clock: an answer's way here takes time."""
+"""Clocks that differ by no more than this count as equal, because an answer takes time to get here."""
 
 _HALF_MS: Final = SECOND_MS // 2  # ``Date`` is cut to the second, so on average it is half a second behind
 _DATE: Final = b"date"
@@ -109,11 +109,11 @@ def error_of(status: int, headers: Headers, body: bytes, *, operation: str, now_
 def without_key(
     headers: list[tuple[bytes, bytes]], body: bytes, secret: str
 ) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Return headers and body of an answer with ``[key]`` wherever they repeat ``secret``; nothing changes without one.
+    """Return headers and body of an answer with ``[key]`` wherever they repeat ``secret``, unless that is empty.
 
-    Also where it is spelled with the escapes of JSON, of a URL or of HTML, or broken by whitespace: whoever decodes the
-    answer would have it back. A body from which it can't be taken out is dropped as a whole. ``secret`` is printable
-    ASCII without a space, as :func:`~reconciler.core.endpoint.checked_key` makes sure.
+    This includes a key that is spelled with the escapes of JSON, of a URL or of HTML, or broken by whitespace, because
+    decoding would bring it back. If it can't be taken out of a body, the whole body is dropped. ``secret`` is printable
+    ASCII without a space; :func:`~reconciler.core.endpoint.checked_key` sees to that.
     """
     if not secret:
         return headers, body
@@ -130,7 +130,7 @@ def without_key(
         return headers, body
     payload = object_of(body)
     text = redacted(text, secret) if payload is None else json.dumps(_cleaned(payload, secret))
-    # A key that is spread over two values of the JSON was found in neither of them.
+    # A key that is spread over two values of the JSON is not found in either of them, so look at the whole once more.
     return headers, text.encode() if redacted(text, secret) == text else mask
 
 
@@ -146,7 +146,7 @@ def redacted(text: str, secret: str) -> str:
 
 
 def _readings(text: str) -> Iterator[str]:
-    """Yield the text, and what is left as one escape after the other is read: twice, as one may escape another."""
+    """Yield the text, and then what it becomes as each kind of escape is decoded; twice, as one may hide another."""
     yield text
     for _ in range(2):
         if "\\" in text:
@@ -227,11 +227,11 @@ def _sentence(kind: FailureKind, status: int, said: str, *, asked_ms: int | None
 def _oddity(status: int, said: str, location: str | None) -> str:
     """Say what is wrong with an answer that is neither a success nor a failure as documented."""
     if 200 <= status < 300:
-        return f"the answer says OK and failed at once: {said}"
+        return f"the answer has a status of success, but says that it failed: {said}"
     if 300 <= status < 400:
         place = harmless(location, longest=120) if location else "nowhere"
         return f"the service redirects to {place}, and no redirect is followed; check the base URL"
-    return f"the service answered with a status that means nothing here: {said}"
+    return f"the service answered with a status that it does not document: {said}"
 
 
 def _advice(asked_ms: int | None) -> str:
@@ -256,7 +256,8 @@ def object_of(body: bytes) -> dict[str, object] | None:
 
 
 def _depth(body: bytes) -> int:
-    # A page of the list has 100 kB: what can't matter goes first, at the speed of C. Two texts in a row may be one.
+    # A page of the list has 100 kB, so first C code drops what can't matter. That may join two texts that stand side by
+    # side, which does no harm: all texts are dropped below.
     shape = _ESCAPED.sub(b"", body).translate(None, _NOT_OF_NESTING).replace(b'""', b"")
     depth = deepest = 0
     for byte in _STRING.sub(b"", shape):
@@ -286,7 +287,7 @@ def _first_words(body: bytes) -> str:
 
 
 def _code(details: dict[str, object], body: bytes) -> str | None:
-    # Where the ETH mainnet codes stand is not documented: any place will do (API facts §1.1, §6).
+    # It is not documented where an answer holds the codes of ETH mainnet, so any place counts (API facts §1.1, §6).
     if found := _ETH_CODE.search(body):
         return found.group().decode()
     return _short(details.get("code"))
@@ -332,7 +333,7 @@ def _of_header(text: str | None, now_ms: int) -> int | None:
 def http_date_ms(text: str, *, with_zone: bool = False) -> int | None:
     """Return an HTTP date as UTC epoch milliseconds, or ``None`` where it can't be understood.
 
-    One without a zone is UTC's ("-0000", as mail spells it), and none ``with_zone``.
+    A date without a zone ("-0000", as mail spells it) is taken as UTC, or with ``with_zone`` as none.
     """
     from email.utils import parsedate_to_datetime
 
@@ -377,9 +378,8 @@ class ServiceTime:
         """Take in the headers of an answer that has just come."""
         for name, value in headers:
             if len(name) == len(_DATE) and name.lower() == _DATE:
-                if (
-                    value != self._last
-                ):  # many answers share one second, and parsing the header is the slowest step here
+                # Many answers share one second, and parsing the header is the slowest step here.
+                if value != self._last:
                     self._last = value
                     self._read(value)
                 return
@@ -390,7 +390,6 @@ class ServiceTime:
             return
         self.named = True
         ahead_ms = named_ms + _HALF_MS - self._clock.now_ms()
-        if (
-            abs(ahead_ms - self._ahead_ms) > SMALLEST_SKEW_MS + _HALF_MS
-        ):  # a smaller difference is noise, and would make our time jump back and forth
+        # A smaller difference is noise, and would make our time jump back and forth.
+        if abs(ahead_ms - self._ahead_ms) > SMALLEST_SKEW_MS + _HALF_MS:
             self._ahead_ms = ahead_ms

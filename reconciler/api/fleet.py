@@ -1,7 +1,7 @@
-"""Read many: portfolios, strategies, names and last rebalances, each once, with a bounded number of reads under way.
+"""Read many things at a time: portfolios, strategies, names and last rebalances, each once.
 
-In: ids, and a service. Out: a value for each, in which a failed read has its place too. Only a refused key is raised.
-Decides nothing about any, and knows no HTTP: retries and pace belong to the service it is given.
+In: ids, a service, and how many reads may be under way. Out: a value for each, also for a read that failed. Only a
+refused key is raised. Decides nothing about what it reads, and knows no HTTP: retries and pace are the service's.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ async def read_names(
 ) -> dict[PortfolioId, str | ApiError | None]:
     """Return the name of every id, sorted by id: harmless text, ``None`` where it has none, or why it can't be read.
 
-    One more call each on v1, since the status does not carry it (API facts §1.1, V1.9).
+    On v1 that takes one more call for each, because its status holds no name (API facts §1.1, V1.9).
     """
 
     async def read(portfolio: PortfolioId) -> str | ApiError | None:
@@ -121,11 +121,11 @@ async def read_fleet(
 ) -> Fleet:
     """Return the live state of every id, and the list of portfolios where one was read.
 
-    API facts §7: a version that lists gives 200 portfolios a call; the others are read one by one. ``whole`` says that
-    nothing was selected away; then the list is read as soon as one portfolio of such a version is declared, which
-    also tells what nobody declared. A declared portfolio that the list lacks is read by itself: rows may shift past a
-    reader, and an archived one is never listed. Where the list ends early, what it did not come to is ``UNREADABLE``
-    with that failure.
+    API facts §7: a version with a list returns 200 portfolios a call; on the others they are read one by one. ``whole``
+    says that nothing was selected away. Then the list is read as soon as one portfolio of such a version is declared,
+    and it also shows what nobody declared. A declared portfolio that is not in the list is read on its own: its row may
+    have shifted between two pages, and an archived one is never listed. If the list ends early, the portfolios that it
+    did not come to are ``UNREADABLE`` with that failure.
     """
     wanted = sorted(set(ids))
     if not asks_for_list(map(api.version_of, wanted), whole=whole):
@@ -139,7 +139,7 @@ async def read_fleet(
         if observer is not None and live.id in declared:
             observer.read(live.id, live.failure)
 
-    # Page after page leaves room for others in flight; the transport keeps the number of both together.
+    # The pages come one after the other, so single reads can be under way beside them; the transport limits both.
     singles = read_all(api, others, parallelism=parallelism, observer=observer)
     listed: PortfolioList
     listed, found = await _together(api.list_portfolios(seen), singles)
@@ -159,9 +159,9 @@ async def read_fleet(
 async def _looked_for_elsewhere(
     api: Glider, live: dict[PortfolioId, Live], parallelism: int
 ) -> dict[PortfolioId, Live]:
-    """Look once by every other API for what the one that was asked does not find, and say so where it is there.
+    """Look once on every other API for the portfolios that were not found, and say so where one has them.
 
-    Not where most of a fleet is missing: that is another account, and not a wrong word in the files.
+    If most of a fleet is missing, this is left out: then the key belongs to another account, and the files are right.
     """
     missing = [portfolio for portfolio, one in live.items() if one.status is Status.NOT_FOUND]
     if not missing or mostly_missing(live.values()):
@@ -191,8 +191,8 @@ class LastRunQuery(NamedTuple):
 async def read_last(
     api: RebalanceApi, asked: Sequence[LastRunQuery], *, parallelism: int, observer: ReadObserver | None = None
 ) -> dict[PortfolioId, LastRebalance]:
-    """Return the last rebalance of every portfolio, in the order given. It takes two calls where the service has a
-    list (API facts §5.1). Of a portfolio that could not be read nothing is asked."""
+    """Return the last rebalance of every portfolio, in the order given. Each takes two calls if the service has a list
+    (API facts §5.1), and none if the portfolio itself could not be read."""
     by_id = {one.live.id: one for one in asked}
 
     async def read(portfolio: PortfolioId) -> LastRebalance:
@@ -204,7 +204,7 @@ async def read_last(
 async def read_recent(api: RebalanceApi, one: LastRunQuery, *, limit: int) -> tuple[LastRebalance, ...]:
     """Return the newest rebalances of one portfolio, newest first, each as far as it can be read.
 
-    One that can't be read keeps what the list says of it, beside its failure. Raises :class:`ApiError` where the list
+    If one can't be read, it has what the list says about it, and its failure. Raises :class:`ApiError` if the list
     itself can't be read.
     """
     recent = await api.recent(one.live.id, limit=limit)
@@ -236,14 +236,14 @@ async def _last(api: RebalanceApi, one: LastRunQuery) -> LastRebalance:
 
 
 async def _looked(api: RebalanceApi, one: LastRunQuery, listed: Rebalance) -> LastRebalance:
-    """Return a listed rebalance with its result, which takes a call of its own; the list knows none."""
+    """Return a listed rebalance with its result, which takes a call of its own because the list has no results."""
     found = await api.look(one.live.id, listed.id)
     rebalance = replace(found, scheduled_ms=listed.scheduled_ms, started_ms=found.started_ms or listed.started_ms)
     return LastRebalance(knowledge=Knowledge.READ, rebalance=rebalance)
 
 
 async def _by_operation(api: RebalanceApi, one: LastRunQuery) -> LastRebalance:
-    """Return the operation that the journal knows, if it is the last one: a later completed one has no id here."""
+    """Return the operation that the journal knows, if it is the last one; the id of a later one is not known."""
     if one.operation is None:
         return LastRebalance(knowledge=Knowledge.NOT_EXPOSED)
     try:

@@ -35,10 +35,10 @@ _LIMITS: Final = {b"x-ratelimit-limit": "limit", b"x-ratelimit-remaining": "rema
 
 
 async def read_account(transport: Transport) -> str | None:
-    """Return the name of the key's account, harmless; ``None`` where the service does not tell it.
+    """Return the name of the key's account, harmless; ``None`` if the service does not tell it.
 
-    It tells none for a legacy static key, and a service without v2 has no such call. Raises :class:`ApiError` only for
-    a refused key: everything that follows would fail alike.
+    A legacy static key has none, and a service without v2 has no such call. Raises :class:`ApiError` only for a refused
+    key, because everything that follows would fail in the same way.
     """
     try:
         return _account_of(await transport.get(_WHOAMI, operation="whoami"))
@@ -56,9 +56,9 @@ def _account_of(payload: dict[str, object]) -> str | None:
 async def require_scopes(transport: Transport, needed: Collection[str]) -> str | None:
     """Return ``None`` where the key has every scope in ``needed``, or a sentence where its scopes can't be known.
 
-    To be asked once, before the first write. What can't be known is no reason to refuse: the service refuses a write by
-    itself, and nothing is done then. Raises :class:`ApiError`: ``FORBIDDEN`` for a missing scope, and
-    ``UNAUTHENTICATED`` for a refused key.
+    Ask once, before the first write. Scopes that can't be known are no reason to refuse, because the service itself
+    refuses a write without its scope, and then nothing was done. Raises :class:`ApiError`: ``FORBIDDEN`` for a missing
+    scope, and ``UNAUTHENTICATED`` for a refused key.
     """
     if not needed:
         return None
@@ -84,10 +84,10 @@ async def require_scopes(transport: Transport, needed: Collection[str]) -> str |
 
 
 def _scopes_of(payload: dict[str, object]) -> frozenset[str] | None:
-    """Return the scopes that an answer of whoami names, in lower case; ``None`` where they can't be known for sure.
+    """Return the scopes that an answer of whoami names, in lower case; ``None`` if they can't be known for sure.
 
-    Documented is a list, but not of what (API facts §1.4): texts are read, objects by their ``name`` as those of the
-    list of all scopes, and lists of either. A wildcard, and any other shape, may stand for scopes that are not named.
+    A list is documented, but not what is in it (API facts §1.4). So texts are read, objects by their ``name`` (as in
+    the list of all scopes), and lists of either. With any other shape, or a wildcard, nobody knows which are meant.
     """
     data = data_of(payload)
     found = data.get("scopes") if data is not None else None
@@ -110,10 +110,10 @@ def _names(value: object, levels: int) -> Iterator[str | None]:
 async def ask_service(
     transport: Transport, *, portfolio: PortfolioId | None, clock: Clock, bound_s: float = BOUND_S
 ) -> Asking:
-    """Ask who the key is, three times, then for the status of a v1 portfolio and what stands below it; judge nothing.
+    """Ask whose the key is, three times, then for the status of a v1 portfolio and which of its paths exist.
 
-    Every request is a GET, is sent once, and is given up after ``bound_s`` seconds; where nothing answers, no second
-    one is sent.
+    Judges nothing. Every request is a GET, is sent once, and is given up after ``bound_s`` seconds. If the service does
+    not answer who the key is, nothing more is sent.
     """
     from reconciler.api.v1 import CALLS_OF_V1
     from reconciler.core.doctor import Asking, Routes, ServiceAnswer

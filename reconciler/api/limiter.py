@@ -59,8 +59,8 @@ def may_repeat(kind: FailureKind, *, safe: bool) -> bool:
 class RetryBudget:
     """How many retries one run may send: 20, and one more for five calls.
 
-    So a service that is dead costs at most 1.2 times the calls and 20, however it is dead. A retry that a limit made
-    necessary and that then succeeds is given back: a service that only slows us down uses nothing up.
+    So however a service fails, it costs at most 1.2 times the calls, and 20. If a limit made a retry necessary and the
+    retry succeeds, it is given back: a service that only slows us down uses nothing up.
     """
 
     def __init__(self) -> None:
@@ -114,8 +114,8 @@ class RequestLimiter:
     ) -> None:
         self._parallelism = parallelism
         # Places taken, by requests without an outcome yet and by rooms. Each has a claim on the service's window for
-        # every request that it sends or may yet send: those are reserved or under way, and never more than the ceiling
-        # together, unless what the service has left shrinks more than we used.
+        # every request that it sends or may yet send. What is reserved and what is under way never add up to more than
+        # the ceiling, unless the service's count shrinks by more than we sent, because others use it, too.
         self._in_flight = 0
         self._reserved = 0
         self._under_way = 0
@@ -170,8 +170,9 @@ class RequestLimiter:
     async def enter_room(self, operation: str, requests: int, *, first: bool = False) -> int:
         """Wait until there is a place with claims on so many requests, and take them; return how many claims.
 
-        In the order of asking, so that nobody starves, but for who was refused and so is ``first``. The claims are
-        fewer where the service's whole window is smaller. Raises :class:`ApiError` as :meth:`enter` does.
+        Places are given in the order of asking, so that no call waits forever; only one that was refused goes
+        ``first``. There are fewer claims if the service's whole window is smaller. Raises :class:`ApiError` as
+        :meth:`enter` does.
         """
         if self._line or self._rate.paced or self.gate.shut or not self._fits(requests):
             requests = await self._stand_in_line(operation, requests, first=first)
@@ -184,7 +185,7 @@ class RequestLimiter:
         return room and self._reserved + self._under_way + requests <= self._ceiling
 
     def _call_up(self) -> None:
-        """Let whoever is first in line see whether there is room now."""
+        """Wake the first in line, to see whether there is room now."""
         if self._line:
             self._line[0].set()
 
@@ -233,7 +234,7 @@ class RequestLimiter:
         self._call_up()
 
     def count(self, call: PacedCall) -> None:
-        """Send ``call``, which was reserved. Raises :class:`ApiError` where it must pay for that and can't."""
+        """Count ``call`` as sent; its claim was reserved. Raises :class:`ApiError` if it must pay and can't."""
         if call.attempt:
             self.pay(call)
         else:
@@ -268,9 +269,10 @@ class RequestLimiter:
         self._call_up()
 
     def heard(self, headers: Iterable[tuple[bytes, bytes]], *, limited: bool) -> None:
-        """Take in what an answer's headers say is left: never more claims than that, and none when it is nothing.
+        """Take in how many requests are left by an answer's headers; from now on there are never more claims than that.
 
-        An answer that is itself ``limited`` shuts the gate by what it asks for (:meth:`failed`), not by this.
+        If none is left, the gate shuts, unless the answer is itself ``limited``: then :meth:`failed` shuts it, for as
+        long as the answer asks.
         """
         if self._remaining is None or not self._remaining.concerned(headers):
             return
@@ -287,7 +289,7 @@ class RequestLimiter:
             self._ceiling = math.inf if left is None else left
 
     def succeeded(self, call: PacedCall) -> None:
-        """A request was answered well."""
+        """Take note that a request was answered well."""
         self.gate.served(call.number)
         if self._rate.paced:
             self._rate.served(call.number)
@@ -295,7 +297,7 @@ class RequestLimiter:
         call.unpaid = 0
 
     def failed(self, call: PacedCall, failure: ApiError) -> None:
-        """A request failed. To be told before :meth:`leave`, so that no other slips through before the gate shuts."""
+        """Take note that a request failed. Call it before :meth:`leave`, or another request could slip through."""
         if failure.kind is FailureKind.RATE_LIMITED:
             self._limited(call, failure)
         elif failure.status is None and failure.kind in (FailureKind.UNREACHABLE, FailureKind.INTERRUPTED):
@@ -347,21 +349,21 @@ class RequestLimiter:
             asked_ms = min(reset_ms, LONGEST_WAIT_MS) or None
         elif asked_ms > LONGEST_PLAUSIBLE_MS:
             self._note(
-                f"the service asked to wait more than {wait_text(LONGEST_PLAUSIBLE_MS)}, "
-                f"which no rate limit lasts; {wait_text(CAPPED_WAIT_MS)} was waited instead"
+                f"the service asked to wait more than {wait_text(LONGEST_PLAUSIBLE_MS)}; no rate limit lasts that "
+                f"long, so the wait was {wait_text(CAPPED_WAIT_MS)}"
             )
         now_ms = self._clock.ticks_ms()
         news, counted = call.limits == self.gate.limits, reset_ms > 0
         if not news:
             self._rate.refused_too()
         elif not self.gate.doubted and (call.counted or not counted):
-            # One that went alone says nothing of the rate. Nor does one that was sent before the first count was known.
+            # A request that went alone says nothing about the rate, nor does one sent before the first count was known.
             self._rate.refused(call.number, last_sent=self.gate.sent, now_ms=now_ms)
         wait_ms = self.gate.limited(call.number, asked_ms=asked_ms, news=news, counted=counted, now_ms=now_ms)
         call.held_until = now_ms + wait_ms + int(min(wait_ms / 10, _STAGGER_MS) * self._jitter())
 
     def _await_window(self, *, shut: bool) -> int | None:
-        """Make ready for the service's next window, and where ``shut``, let nothing through before it.
+        """Prepare for the service's next window; with ``shut``, let nothing through before it begins.
 
         Returns how many requests it will take, as far as that is known.
         """
@@ -377,8 +379,8 @@ class RequestLimiter:
             if wait_ms > LONGEST_WAIT_MS and not self._distrust_at:
                 self._distrust_at = now_ms + LONGEST_WAIT_MS
                 self._note(
-                    f"the service counted no request left for {wait_text(wait_ms)}; "
-                    f"{wait_text(LONGEST_WAIT_MS)} were waited, and its count was not looked at after that"
+                    f"by the service's count no request was left for {wait_text(wait_ms)}; "
+                    f"the wait was {wait_text(LONGEST_WAIT_MS)}, and its count was ignored after that"
                 )
             self.gate.hold(self._distrust_at or now_ms + wait_ms)
         return size
@@ -387,7 +389,7 @@ class RequestLimiter:
         """Return how long nothing may go out; raise :class:`ApiError` where that is too long to wait for."""
         now_ms = self._clock.ticks_ms()
         if self.gate.resting(now_ms):
-            # In the words of those that were sent: a service that is down is one cause, and one row.
+            # In the same words as the requests that were sent, so that a service that is down is shown as one cause.
             unanswered = "not sent: the service left many requests in a row unanswered"
             told = self._no_connection or f"{unanswered}; check the base URL and the network"
             raise ApiError(FailureKind.UNREACHABLE, told, operation=operation)
@@ -418,7 +420,7 @@ async def _woken(waiter: asyncio.Event) -> None:
 
 
 def wait_text(ms: int) -> str:
-    """Return a wait for people, in whole seconds, and no longer than anybody would believe."""
+    """Return a wait for people, in whole seconds; one that is too long to be true is "more than" a day."""
     if ms > LONGEST_PLAUSIBLE_MS:
         return f"more than {format_duration(LONGEST_PLAUSIBLE_MS)}"
     return format_duration(-(-ms // SECOND_MS) * SECOND_MS)

@@ -107,11 +107,11 @@ class Rate:
         return max(0, math.ceil(self._due - now_ms)) if self.paced else 0
 
     def asked(self, now_ms: float) -> None:
-        """Somebody asks while nobody waits: what went unused before is not made up for, so that requests stay even."""
+        """Take note that a request asks while none waits: turns that went unused are lost, so requests stay even."""
         self._due = max(self._due, now_ms)
 
     def sent(self, requests: int, now_ms: float) -> None:
-        """So many requests go out now, or soon; a negative number did not go out after all."""
+        """Count requests that go out now, or soon; a negative number takes back those that did not."""
         if not self.paced:
             return
         if now_ms - self._due > _PAUSE_MS and self._counted_from is not None:
@@ -120,7 +120,7 @@ class Rate:
         self._due = max(self._due, now_ms - min(_CATCH_UP_MS, _CATCH_UP * apart_ms)) + requests * apart_ms
 
     def served(self, number: int) -> None:
-        """The request of this number was let through."""
+        """Count the request of this number: it was let through."""
         self._served += 1
         if self._climbing:
             self._level += _MORE_PER_ANSWER
@@ -130,11 +130,11 @@ class Rate:
             self._use_sample()
 
     def refused_too(self) -> None:
-        """One more of those on their way was refused, which says nothing new but is counted."""
+        """Count one more refusal among the requests that were on their way; it says nothing new."""
         self._refused += 1
 
     def refused(self, number: int, *, last_sent: int, now_ms: float) -> None:
-        """The request of this number was refused; it was sent after the refusal before was known."""
+        """Take note that the request of this number was refused; it was sent after the last refusal was known."""
         self._first_refused, self._last_sent = number, last_sent
         self._good, self._refused = 0, 1
         rate = self.per_s(now_ms)
@@ -161,7 +161,7 @@ class Rate:
         return self._served * SECOND_MS / span_ms if self._served >= _ENOUGH and span_ms >= _LONG_ENOUGH_MS else 0.0
 
     def _use_sample(self) -> None:
-        """Correct the level by what was served of the requests sent between a refused one and the news of it."""
+        """Correct the level: look which share was served of the requests sent before a refusal became known."""
         sample = self._good + self._refused
         if sample >= _SAMPLE:
             self._level = max(self._seen, self._tried * max(self._good / sample, _LEAST_SHARE))
@@ -195,7 +195,7 @@ class Gate:
 
     @property
     def doubted(self) -> bool:
-        """Whether no request has been let through that was sent later than the last one that was refused.
+        """Whether the last refusal may still hold: no request that was sent after the refused one was let through yet.
 
         Then one request goes alone, to find out.
         """
@@ -203,7 +203,7 @@ class Gate:
 
     @property
     def given_up(self) -> bool:
-        """Whether so many limits came in a row that nobody waits for their end any more."""
+        """Whether so many limits came in a row that we no longer wait for the next try."""
         return self._strikes > _STRIKES
 
     def wait_ms(self, now_ms: int) -> int:
@@ -221,23 +221,23 @@ class Gate:
         return self._rest_until > 0
 
     def passed(self, number: int) -> None:
-        """The request of this number was let through, whatever became of it then: the service is not silent."""
+        """Take note that the request of this number was let through, whatever came of it: the service is not silent."""
         self._silent = 0
         self._served = max(self._served, number)
 
     def served(self, number: int) -> None:
-        """The request of this number was answered by a service at work."""
+        """Take note that the service answered the request of this number, and is at work."""
         self.passed(number)
         if not self.doubted:
             self._strikes = 0
 
     def limited(self, number: int, *, asked_ms: int | None, news: bool, counted: bool, now_ms: int) -> int:
-        """The request of this number got a 429 just now; return how long it has to wait itself.
+        """Take note that the request of this number got a 429 just now; return how long it has to wait itself.
 
         ``asked_ms`` is what the service asked for. ``news`` is false for a request that was on its way when a limit
         became known: that is the same event, and no further strike. A short limit may just mean "a little slower", and
-        holds up only who got it. The gate shuts for everyone where the wait is long, where ``counted``, that is where
-        the service's own count has run out, and where limits follow each other: for a moment after the second one.
+        holds up only the request that got it. The gate shuts for all requests if the wait is long, if the service's own
+        count has run out (``counted``), or if limits follow each other: for a moment after the second, then longer.
         """
         self._silent = 0
         self._doubt = max(self._doubt, number)
@@ -266,7 +266,7 @@ class Gate:
         self._open_at = max(self._open_at, until_ms)
 
     def unanswered(self, now_ms: int) -> None:
-        """A request ended without an answer. Without this, a host that swallows packets costs hours."""
+        """Take note that a request got no answer. Without this, a host that swallows packets would cost us hours."""
         self._silent += 1
         if self._silent >= self._silent_limit:
             self._silent = 0
@@ -294,7 +294,7 @@ class Remaining:
 
     @property
     def next_size(self) -> int | None:
-        """How many requests the next window will take: ``X-RateLimit-Limit``, else the most that was ever left and one.
+        """How many requests the next window will take: ``X-RateLimit-Limit``, else one more than was ever left.
 
         ``None`` where nothing is known.
         """

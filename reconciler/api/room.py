@@ -1,8 +1,9 @@
 """Room for a look and the write that relies on it, and how old the look may be when the write goes out.
 
-In a :class:`WriteRoom` no write goes out on a look older than two seconds: whatever makes it wait sends its caller back
-to the look (:class:`~reconciler.core.ports.WriteNotSent`), because the service may have changed by the end of the wait.
-Room is taken from the :class:`~reconciler.api.limiter.RequestLimiter`. Knows no HTTP library and no portfolio.
+In a :class:`WriteRoom` no write goes out on a look older than two seconds. If a write has to wait for any reason, its
+caller has to look again (:class:`~reconciler.core.ports.WriteNotSent`), because the portfolio may have changed
+meanwhile. Room is taken from the :class:`~reconciler.api.limiter.RequestLimiter`. Knows no HTTP library and no
+portfolio.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ LOOK_LIVES_MS: Final = 2_000
 """How old a look may be when the write that relies on it goes out, counted from when the look was sent."""
 
 _LOOK_AND_WRITE: Final = 2
-# A context variable and no parameter: the calls of the ports keep their signatures, and what stands between a caller
-# and the transport need not know of rooms. A task sees the room that it, or the task that made it, is in.
+# A context variable and not a parameter, so that the calls of the ports keep their signatures and the code between a
+# caller and the transport need not know of rooms. A task sees the room that it, or the task that made it, is in.
 _inside: Final[ContextVar[WriteRoom | None]] = ContextVar("room", default=None)
 
 
@@ -39,11 +40,10 @@ def room_here(limiter: RequestLimiter) -> WriteRoom | None:
 class WriteRoom:
     """One place among those in flight, and two claims on the service's window. A :class:`~reconciler.core.ports.Room`.
 
-    Entered again after a look that took more reads than one, it takes as many claims as that look would have needed.
-
-    For the looks and attempts of one write. While it is entered, calls of the same task come here instead of to
-    the limiter, whose methods these are. A 429 of the write is not waited for inside: it is
-    raised, and entering again waits and pays for it, and raises it where the write was sent often enough.
+    It is for the looks and attempts of one write. While it is entered, calls of the same task come here and not to the
+    limiter, so it has the same methods. If a look took more than one read, entering again takes as many claims as such
+    a look and its write need. A 429 of the write is raised at once; entering again then waits and pays for it, or
+    raises it once more if the write was sent often enough.
     """
 
     def __init__(self, limiter: RequestLimiter, clock: Clock) -> None:
@@ -64,7 +64,7 @@ class WriteRoom:
         self._token: Token[WriteRoom | None] | None = None
 
     async def __aenter__(self) -> WriteRoom:
-        """Wait for a place and both claims. Raises :class:`ApiError` where that takes too long, or was in vain."""
+        """Wait for a place and the claims. Raises :class:`ApiError` if that takes too long, or no try is left."""
         outer = _inside.get()
         if outer is not None and outer.entered:
             raise AssertionError("a room inside a room could wait for itself")
@@ -107,15 +107,15 @@ class WriteRoom:
         return self.entered and self._limiter is limiter
 
     def call(self, operation: str, *, safe: bool) -> PacedCall:
-        """Return a call to be sent in here; a write that was limited before goes on."""
+        """Return a call to be sent in here; a write that was limited before keeps its count of attempts."""
         if safe or self._limited is None:
             return PacedCall(operation, safe)
         return self._limited
 
     async def enter(self, call: PacedCall) -> None:
-        """Return when ``call`` may be sent: a read may wait for that.
+        """Return when ``call`` may be sent; a read waits for that.
 
-        A write raises :class:`WriteNotSent` where it would have to wait, or its look is too old.
+        A write never waits: raises :class:`WriteNotSent` if it would have to, or if its look is too old.
         """
         if not call.safe and self._one.locked():
             raise WriteNotSent(None)
@@ -136,7 +136,10 @@ class WriteRoom:
             raise
 
     def sending(self, call: PacedCall) -> None:
-        """``call`` goes out now, as the last thing before its bytes. Raises :class:`WriteNotSent` for a late write."""
+        """Note the time of a read; check a write. The last thing before the bytes of ``call`` go out.
+
+        Raises :class:`WriteNotSent` for a write whose look is too old by now.
+        """
         if call.safe:
             self._sent_ms = self._clock.ticks_ms()
             return
@@ -147,12 +150,12 @@ class WriteRoom:
             raise
 
     def succeeded(self, call: PacedCall) -> None:
-        """A request was answered well."""
+        """Take note that a request was answered well."""
         self._limiter.succeeded(call)
         self._over(call)
 
     def failed(self, call: PacedCall, failure: ApiError) -> None:
-        """A request failed."""
+        """Take note that a request failed."""
         self._limiter.failed(call, failure)
         if not call.safe:
             self._over(call)
@@ -163,7 +166,7 @@ class WriteRoom:
         self._one.release()
 
     async def before_retry(self, call: PacedCall, failure: ApiError) -> None:
-        """Return when a read may ask to be sent again; raise ``failure`` when it may not. For a write it never may."""
+        """Return when a read may be sent again; raise ``failure`` if it may not. A write is never repeated in here."""
         again = self._limiter.may_retry(call, failure)
         if call.safe and again:
             self._give_back()
@@ -178,7 +181,7 @@ class WriteRoom:
         raise failure
 
     def _over(self, call: PacedCall) -> None:
-        """Remember a look by its oldest read, and forget it once a write was sent on it."""
+        """Remember when the oldest read of the look was sent; forget it once a write was sent on that look."""
         if not call.safe:
             self._looked_ms = self._limited = None
         elif self._looked_ms is None or self._sent_ms < self._looked_ms:
@@ -186,7 +189,8 @@ class WriteRoom:
 
     async def _require_turn(self, operation: str) -> None:
         if not self._ready(keep=1 if self._claims else 0):
-            # It waits as any read does, and meanwhile holds up nobody: not the probe, nor who waits for it.
+            # The read has to wait. It gives its place back for that, or it would hold up the one request that goes
+            # alone to find out whether the limit is over, and everybody who waits for that.
             self._give_back()
             await self._take(operation)
 
@@ -195,7 +199,7 @@ class WriteRoom:
             raise WriteNotSent(None)
 
     def _ready(self, *, keep: int) -> bool:
-        """Whether a request may go out at once. Reserves it, where the room has not more than ``keep`` for others."""
+        """Whether a request may go out at once. Reserves another claim if it would leave fewer than ``keep``."""
         limiter = self._limiter
         overtaken = limiter.gate.doubted and limiter.gate.limits != self._limits
         if not self._placed or not limiter.open or limiter.spent or overtaken:
@@ -207,7 +211,8 @@ class WriteRoom:
         return True
 
     def _require_young(self) -> None:
-        # The reads' own clock: where there was no read, the look is as old as the wish for one.
+        # A look is as old as its oldest read. Without a read the write never goes, and the age that is told counts from
+        # where the look began.
         age_ms = self._clock.ticks_ms() - (self._began_ms if self._looked_ms is None else self._looked_ms)
         if self._looked_ms is None or age_ms > LOOK_LIVES_MS:
             raise WriteNotSent(age_ms)

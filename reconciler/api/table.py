@@ -1,8 +1,9 @@
-"""What one version of Glider's API is: a table of its calls. And how values are read that every version spells alike.
+"""One version of Glider's API as a table of its calls, and how to read the values that all versions spell alike.
 
-In: nothing. Out: :class:`Table`, which one module a version fills in (:mod:`reconciler.api.v1`,
-:mod:`reconciler.api.v2`) and :mod:`reconciler.api.client` carries out. An answer is read tolerantly: what is missing or
-new is no error, a field of another type than documented counts as missing, and texts are made harmless. Knows no HTTP.
+In: nothing. Out: :class:`Table`. Each version fills one in, in a module of its own (:mod:`reconciler.api.v1`,
+:mod:`reconciler.api.v2`), and :mod:`reconciler.api.client` carries it out. An answer is read tolerantly: what is
+missing or new is no error, a field of another type than documented counts as missing, and texts are made harmless.
+Knows no HTTP.
 """
 
 from __future__ import annotations
@@ -63,18 +64,20 @@ class WriteCall(NamedTuple):
 
 
 class ReadCall(NamedTuple, Generic[T]):
-    """One call that reads: where it stands below its portfolio's path, with ``{}`` for what is asked for, and how its
-    answer is read."""
+    """One call that reads.
+
+    ``tail`` is its path below that of the portfolio, with ``{}`` for what is asked for. ``value`` reads its answer.
+    """
 
     tail: str
     value: T
 
 
 class Families(NamedTuple):
-    """Two sets of paths by which a service may take the same writes, the one that is tried first at the front.
+    """Two sets of paths that a service may use for the same writes; the first one is tried first.
 
-    ``owners`` say whose they are, ``settings`` are the words in the files that name one. ``mixed`` is the note for a
-    service that answers some writes by the one and some by the other.
+    ``owners`` names the document that each set is from, ``settings`` are the words for them in the files. ``mixed`` is
+    the note for a service that uses the one set for some writes and the other for the rest.
     """
 
     owners: tuple[str, str]
@@ -96,8 +99,8 @@ class ListPage(NamedTuple):
 class ListCall(NamedTuple):
     """How all portfolios are listed: the path of a page by its cursor, the most rows of one, and how it is read.
 
-    A page is read without its rows, so that the next one can be asked for before. ``row`` returns what a row says,
-    ``None`` for one that names no portfolio.
+    ``page`` leaves the rows as they are, so that the next page can be asked for before they are read. ``row`` returns
+    what a row says, ``None`` for one that names no portfolio.
     """
 
     path: Callable[[str | None], str]
@@ -107,7 +110,7 @@ class ListCall(NamedTuple):
 
 
 class StrategyCalls(NamedTuple):
-    """Where a strategy's cadence is read and set, with ``{}`` for its id; the body that sets it, how it is read."""
+    """How a strategy's cadence is read and set: the path with ``{}`` for its id, the body that sets it, its answer."""
 
     path: str
     body: Callable[[Intent], Fields]
@@ -115,12 +118,12 @@ class StrategyCalls(NamedTuple):
 
 
 class Table(NamedTuple):
-    """One version. What it lacks is refused, or is a value that says so, by the client; never asked for.
+    """One version. For a call that it lacks, the client sends nothing: it refuses, or returns a value that says so.
 
-    ``word`` is its name, ``folder`` the path of all portfolios, ``noun`` what it calls a rebalance. ``lacks`` says of
-    each write that is not in ``writes`` why there is none. ``no_runs`` are the statuses by which Glider refuses to list
-    the runs of a portfolio that never had one. ``without_status`` returns what a portfolio is that is there although
-    its status is not found; without it, a status that is not found is that of no portfolio.
+    ``word`` is its name, ``folder`` the path of all portfolios, ``noun`` what it calls a rebalance. For each write that
+    is not in ``writes``, ``lacks`` says why there is none. ``no_runs`` are the HTTP statuses with which Glider refuses
+    to list the runs of a portfolio that never had one. ``without_status`` returns what to make of a portfolio that
+    exists although its status is not found; a version without it takes such a portfolio as not found.
     """
 
     word: str
@@ -139,8 +142,8 @@ class Table(NamedTuple):
     strategies: StrategyCalls | None = None
 
     def path(self, portfolio: PortfolioId, tail: str = "") -> str:
-        """Return a portfolio's path, or one below it. Raises :class:`ApiError` for what can't be an id: nothing else
-        reaches a URL."""
+        """Return a portfolio's path, or one below it. Raises :class:`ApiError` for what can't be an id, so that nothing
+        but an id gets into a URL."""
         # What may be an id needs no percent-encoding.
         if not is_id(portfolio):
             raise no_id(portfolio, "portfolio")
@@ -155,7 +158,7 @@ def strategy_path(strategies: StrategyCalls, strategy: StrategyId) -> str:
 
 
 def no_id(text: str, of: str) -> ApiError:
-    """Return the error for what can't be an id ``of`` a portfolio or a strategy."""
+    """Return the error for a text that can't be an id; ``of`` says of what: ``portfolio`` or ``strategy``."""
     return ApiError(
         FailureKind.REFUSED,
         f"not sent: {harmless(text, longest=60)!r} is not a {of} id; ids are 1 to 128 of A-Z a-z 0-9 _ -",
@@ -163,7 +166,10 @@ def no_id(text: str, of: str) -> ApiError:
 
 
 def run_segment(rebalance: str) -> str:
-    """Return an id of a rebalance as one segment of a path: it may hold characters that mean something in a URL."""
+    """Return the id of a rebalance as one segment of a path; characters that mean something in a URL are escaped.
+
+    Raises :class:`ApiError` for what can't be an id.
+    """
     if rebalance_id(rebalance) is None:
         raise ApiError(FailureKind.REFUSED, f"not sent: {harmless(rebalance, longest=60)!r} can't be an id")
     return quote(rebalance, safe="")
@@ -198,9 +204,10 @@ def require_same(portfolio: PortfolioId, answered: object) -> None:
 
 
 def lower(word: str) -> str:
-    """Return a word in the case of the documents, to be looked up among documented words (API facts §7a).
+    """Return a word in lower case, to be looked up among the documented words (API facts §7a).
 
-    Only ASCII: beyond it, other letters turn into the ones of a documented word (the Kelvin sign into ``k``).
+    A word that is not all ASCII stays as it is, because other letters could turn into those of a documented word (the
+    Kelvin sign into ``k``).
     """
     return word.lower() if word.isascii() else word
 
@@ -224,9 +231,9 @@ def interval_of(value: object) -> int | None:
 
 
 def moment_of(value: object) -> int | None:
-    """Return the epoch milliseconds of an ISO 8601 time with a zone; a time without one names no moment.
+    """Return the epoch milliseconds of an ISO 8601 time with a zone, ``None`` for anything else.
 
-    Nor does one before 1970 or after 9999 in UTC: no run was planned then, and it could not be shown.
+    ``None`` is also what a time before 1970 or after 9999 (UTC) comes to: no run can be due then.
     """
     if not isinstance(value, str):
         return None
@@ -255,7 +262,7 @@ _RUN_STATUS: Final = {
 
 
 def rebalance_id(value: object) -> str | None:
-    """Return the id of a rebalance, which is opaque; ``None`` for what can't be one or could not be asked for again."""
+    """Return the id of a rebalance as it is; ``None`` for what can't be one, or can't be put into a path."""
     if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_RUN_ID or value in (".", ".."):
         return None
     return value if harmless(value, longest=_LONGEST_RUN_ID) == value else None

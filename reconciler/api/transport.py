@@ -1,19 +1,19 @@
-"""Calls to one service over HTTP: paced, repeated within limits; connections, time limits, and who knows the key.
+"""Calls to one service over HTTP: paced, and repeated within limits. The one place that sends the key.
 
 In: method, path and body of a call. Out: the JSON object of its answer, or an :class:`ApiError`. Knows no portfolio.
-When and how often one is sent is :mod:`reconciler.api.limiter`'s to say. The only module that imports httpcore2, which
-is what httpx2 itself sends by. It drives single connections and neither a client nor a pool: that is half of the
-processor time of a request, and there is no redirect, cookie, proxy variable or netrc to switch off.
+:mod:`reconciler.api.limiter` decides when and how often one is sent. The only module that imports httpcore2, the layer
+below httpx2. It drives single connections, without a client or a pool: that takes half the processor time of a request,
+and leaves no redirect, cookie, proxy variable or netrc to switch off.
 
-How httpcore2's exceptions are read (every other one, of whatever library: ``INTERRUPTED``)::
+What httpcore2's exceptions become (any other exception is ``INTERRUPTED``)::
 
     ConnectError, ConnectTimeout   no connection came about                -> UNREACHABLE
     PoolTimeout                    no connection was free                  -> UNREACHABLE
     UnsupportedProtocol            refused before connecting               -> UNREACHABLE
     all the rest                   something may have been sent            -> INTERRUPTED
 
-A write in a room is checked for the age of its look as the last thing before its bytes go out, after a connection was
-opened for it: httpcore2's ``trace`` extension says when that is, and raises what the check raises.
+A write in a room is checked for the age of its look at the last moment, right before its bytes go out and after its
+connection was opened. httpcore2's ``trace`` extension tells that moment, and raises what the check raises.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ LARGEST_BODY: Final = 4 * 1024 * 1024
 """Up to this many bytes of one answer are read; a documented answer has a few hundred."""
 
 _IN_PROCESS: Final = "http://sandbox.localhost"
-# Servers commonly close an idle connection after 5 s (uvicorn, Node). Giving it up first means that no write is ever
-# sent into a connection that is just being closed, which would leave its outcome unknown.
+# Servers commonly close an idle connection after 5 s (uvicorn, Node). We close it earlier, so that no write is sent
+# into a connection that is just being closed, which would leave its outcome unknown.
 _KEEP_ALIVE_S: Final = 4.0
 _SHORTEST_SECRET: Final = 8  # a shorter key may be an ordinary word, and removing it would spoil answers
 _LARGEST_PART: Final = 256 * 1024  # of an answer, kept before it is asked for
@@ -74,11 +74,11 @@ _NOTHING_SENT: Final = (
 
 
 def checked_proxy(text: str, base_url: str) -> str:
-    """Return a proxy's URL. Raises :class:`UsageError` for one that can't be used, without repeating it: it may hold a
-    password.
+    """Return a proxy's URL. Raises :class:`UsageError` for one that can't be used, without repeating it, because it may
+    hold a password.
 
-    Only an https service goes through it: the proxy then passes bytes on that it can't read. A service on http is on
-    this machine, and a proxy would be shown the key.
+    Only an https service is reached through it, because the proxy can't read what it passes on. A service on http is on
+    this machine; a proxy would see the key.
     """
     parts = urlsplit(text.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
@@ -100,7 +100,7 @@ class Timeouts(Struct, frozen=True, kw_only=True):
 
 
 class _Body:
-    """A body in parts. One without parts is that of a GET: httpcore2's own empty one sends an empty chunk."""
+    """A body in parts; without any, the body of a GET, because httpcore2's own empty body sends an empty chunk."""
 
     def __init__(self, *parts: bytes) -> None:
         self._parts = parts
@@ -114,8 +114,8 @@ _NO_BODY: Final = _Body()
 
 
 class _Socket(asyncio.Protocol, httpcore2.AsyncNetworkStream):
-    """One connection over a socket, for httpcore2. Left alone it would go through anyio, which took a third of the
-    processor time of a request.
+    """One connection over a socket, for httpcore2. Its own go through anyio, which took a third of the processor time
+    of a request.
 
     A write hands its bytes to the socket before anything else runs. ``timeout`` is seconds, ``None`` without end.
     """
@@ -129,28 +129,28 @@ class _Socket(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         self._writable: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Keep the transport that asyncio made."""
         self._on = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Keep what came, and no more than a part until it is asked for."""
+        """Keep what came; stop reading once that is a large part, until somebody asks for it."""
         self._received += data
         if len(self._received) > _LARGEST_PART:
             self._on.pause_reading()
         _wake(self._reading)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End, for whatever reason."""
+        """Take note that the connection ended, and why."""
         self._ended, self._error = True, exc
         _wake(self._reading)
         _wake(self._writable)
 
     def pause_writing(self) -> None:
-        """Let writes wait: the other side takes nothing more for now."""
+        """Make writes wait, because the other side takes nothing more for now."""
         self._writable = asyncio.get_running_loop().create_future()
 
     def resume_writing(self) -> None:
-        """Let them go on."""
+        """Let writes go on."""
         _wake(self._writable)
         self._writable = None
 
@@ -208,7 +208,7 @@ class _Socket(asyncio.Protocol, httpcore2.AsyncNetworkStream):
 
 
 class _Sockets(httpcore2.AsyncNetworkBackend):
-    """Connects."""
+    """Opens connections."""
 
     async def connect_tcp(
         self,
@@ -227,7 +227,7 @@ class _Sockets(httpcore2.AsyncNetworkBackend):
 
 @contextlib.asynccontextmanager
 async def _connecting(timeout: float | None) -> AsyncIterator[None]:
-    """Give what goes wrong before anything was sent the names that httpcore2 has for it."""
+    """Turn what goes wrong while connecting into httpcore2's own errors: then nothing was sent."""
     try:
         async with asyncio.timeout(timeout):
             yield
@@ -238,7 +238,7 @@ async def _connecting(timeout: float | None) -> AsyncIterator[None]:
 
 
 def _said(error: OSError) -> str:
-    """Return why there is no connection; asyncio's words for it show addresses as Python spells them."""
+    """Return why there is no connection, without asyncio's own words, which show addresses as Python tuples."""
     if type(error) is not OSError and not isinstance(error, ConnectionError):
         return str(error)  # of TLS, or of a name that nobody knows
     if error.errno:
@@ -257,7 +257,7 @@ def _time_out(waiting: asyncio.Future[None]) -> None:
 
 
 def _readable(socket: Any) -> bool:
-    """Whether something came that the event loop has not seen yet: most likely the end of the connection."""
+    """Whether something arrived that the event loop has not seen yet; most likely that is the end of the connection."""
     if not hasattr(select, "poll"):  # Windows; elsewhere select takes no descriptor above 1,023
         return bool(select.select([socket], [], [], 0)[0])
     poll = select.poll()
@@ -345,7 +345,7 @@ class Transport:
         max_rate_per_s: float | None = None,
     ) -> None:
         if parallelism < 1:
-            raise UsageError(f"{parallelism} requests at a time are none", "Give --parallelism a number from 1 up.")
+            raise UsageError(f"with --parallelism {parallelism} no request is sent", "Give it a number from 1 up.")
         self._clock = clock
         self._time = ServiceTime(clock)
         self._limiter = RequestLimiter(
@@ -361,15 +361,16 @@ class Transport:
         self._timeouts = timeouts or Timeouts()
         self._asgi_app = asgi_app
         self._proxy = checked_proxy(proxy, self.base_url) if proxy and asgi_app is None else None
-        # One connection a request in flight, whose number the limiter keeps. Through a proxy httpcore2's pool makes
-        # them and does no more: to choose one, it would look at all of them several times a request.
+        # One connection for each request in flight; the limiter keeps their number. Behind a proxy, httpcore2's pool
+        # only makes the connections. It does not choose one, because it would look at all of them several times a
+        # request.
         self._idle: list[httpcore2.AsyncConnectionInterface] = []
         self._sockets = _Sockets()
         self._tls: ssl.SSLContext | None = None
         self._tunnels: httpcore2.AsyncConnectionPool | None = None
         key = checked_key(key)
-        self._secret = key if len(key) >= _SHORTEST_SECRET else ""  # a shorter one is a word of everyday answers
-        # What all requests share is made once; a request is made ten thousand times.
+        self._secret = key if len(key) >= _SHORTEST_SECRET else ""
+        # What all requests share is made once, because a run may make ten thousand requests.
         parts = urlsplit(self.base_url if asgi_app is None else _IN_PROCESS)
         self._url = httpcore2.URL(scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target=parts.path)
         self._headers = _headers(key, parts.netloc)
@@ -416,10 +417,10 @@ class Transport:
     async def post(
         self, path: str, body: Mapping[str, object], *, operation: str, cools_down: bool = False
     ) -> dict[str, object]:
-        """Send a write once; outside a room, after a 429 alone, which proves that nothing was done, again.
+        """Send a write once. It is sent again only after a 429, which proves that nothing was done, and not in a room.
 
         In a room it is sent at once or not at all (:class:`~reconciler.core.ports.WriteNotSent`).
-        ``cools_down`` says that the route has a cooldown of its own (API facts §2.5): its 429 is about this one
+        ``cools_down`` says that the route has a cooldown of its own (API facts §2.5): such a 429 is about this one
         portfolio, so it is raised at once and slows nothing else.
         """
         return await self._call("POST", path, _encoded(body), operation, cools_down=cools_down)
@@ -520,13 +521,13 @@ class Transport:
             length = str(len(body)).encode()
             headers = [*headers, (b"Content-Type", b"application/json"), (b"Content-Length", length)]
         at = self._url
-        # Put together from its parts, and parsed by nobody: ids are checked before they get here.
+        # The URL is put together from its parts and never parsed, because ids are checked before they get here.
         url = httpcore2.URL(scheme=at.scheme, host=at.host, port=at.port, target=at.target + path.encode())
         content = _NO_BODY if body is None else body
         return httpcore2.Request(method, url, headers=headers, content=content, extensions=dict(self._extensions))
 
     async def _idle_slot(self) -> httpcore2.AsyncConnectionInterface | None:
-        """Return a connection that nobody else uses: the last used, which is the surest to be alive."""
+        """Return a connection that nobody uses: the one used last, because it is the least likely to be closed."""
         while self._idle:
             slot = self._idle.pop()
             if not slot.is_closed() and not slot.has_expired():
@@ -591,7 +592,7 @@ def _tracing(sending: Callable[[], None]) -> Callable[[str, object], Awaitable[N
 
 
 def authorities() -> ssl.SSLContext:
-    """Return what all connections check certificates by: the system's authorities, or SSL_CERT_FILE's.
+    """Return what certificates are checked with: the authorities of the system, or those in SSL_CERT_FILE.
 
     Raises :class:`UsageError` where they can't be read.
     """

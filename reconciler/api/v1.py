@@ -52,7 +52,7 @@ _STATUS: Final = {
     status.value: status for status in (Status.ACTIVE, Status.PAUSED, Status.INACTIVE, Status.ARCHIVED, Status.ERROR)
 }
 _SAYS_TOO_LITTLE: Final = frozenset({None, "API_000", "API_200", "PORTFOLIO_NOT_FOUND"})
-"""Codes of a 404 that don't say what is not found, or say that it is the portfolio (API facts §2.4)."""
+"""Codes of a 404 that don't tell what was not found, or tell that it was the portfolio (API facts §2.4)."""
 _NO_SCHEDULE: Final = "A portfolio without a schedule is only run with --skip-schedule-validation."
 _SCHEDULE_PLACES: Final = ("schedule", "scheduleConfiguration", "interval")
 _SCHEDULE_KEYS: Final = frozenset({*_SCHEDULE_PLACES, "intervals", "intervalMs", "every", "offset", "offsetMs"})
@@ -147,13 +147,13 @@ def _status(word: str, has_automation: object, paused: object) -> tuple[Status, 
 
 
 def _without_status(portfolio: PortfolioId, facts: PortfolioFacts, said: ApiError) -> Live:
-    """Return what a portfolio is whose status answers 404 while the portfolio itself (V1.9) is there.
+    """Return what to make of a portfolio whose status answers 404 although the portfolio itself (V1.9) is there.
 
-    Where Glider's own code says no more, it is about the automation: ``INACTIVE``, with the service's words in
-    ``failure``. Raises :class:`ApiError` where the code says too little.
+    With any other code of Glider's, the 404 is about the automation: ``INACTIVE``, with the service's words in
+    ``failure``. Raises :class:`ApiError` if the code says too little.
     """
     if said.code in _SAYS_TOO_LITTLE:
-        # A gateway's 404, or a portfolio that is not there and is: what runs of it may still be anything.
+        # A gateway may have answered, or the service contradicts itself: nobody knows whether the portfolio runs.
         raise ApiError(
             FailureKind.MALFORMED,
             f"the portfolio is there, and its status is not found: {said.summary}",
@@ -167,8 +167,8 @@ def _without_status(portfolio: PortfolioId, facts: PortfolioFacts, said: ApiErro
 def _schedule(data: Fields, details: Fields) -> tuple[int | None, int | None]:
     """Return interval and offset if the answer carries them, which v1 does not document (API facts §4.3).
 
-    Places that contradict each other, and numbers that can't be milliseconds of an interval, are not read at all:
-    an unread value is never called "in sync", a misread one would be.
+    Places that contradict each other, and numbers that can't be milliseconds of an interval, are not read at all. A
+    value that is not read counts as unverified; a misread one could wrongly count as the same.
     """
     if _SCHEDULE_KEYS.isdisjoint(data) and _SCHEDULE_KEYS.isdisjoint(details):
         return None, None  # every documented answer ends here
@@ -263,8 +263,8 @@ def _listed(entry: object) -> Rebalance | None:
 def workflow_of(portfolio: PortfolioId, rebalance: str, payload: Fields) -> Rebalance:
     """Return one execution (V1.8). Raises :class:`ApiError` (``MALFORMED``) for one without a status word.
 
-    What the free-form result or the error contradicts is no success: a workflow can complete, and what it was to do
-    fail (API facts §1.2).
+    A completed workflow counts as failed if it has an error, or if its free-form result says so: a workflow can
+    complete although the rebalance in it failed (API facts §1.2).
     """
     data = required_data(portfolio, payload)
     status, word = required_run_status(data.get("status"))
@@ -287,13 +287,13 @@ def workflow_of(portfolio: PortfolioId, rebalance: str, payload: Fields) -> Reba
 
 
 def _gas_of(places: Iterable[Fields]) -> str | None:
-    """Return the units of gas that a free-form result tells, where they stand as a number or as text."""
+    """Return the units of gas in a free-form result, given as a number or as text; ``None`` if there are none."""
     texts = (str(place.get("gasUsed")) for place in places)
     return next((t for t in texts if t.isascii() and t.isdecimal() and len(t) <= _LONGEST_UNITS), None)
 
 
 def _failed(place: Fields) -> bool:
-    """Whether a part of a free-form result says that it failed; what says nothing of the kind did not."""
+    """Whether a part of a free-form result says that it failed. If it does not say so, it did not fail."""
     words = (place.get("status"), place.get("executionResult"))
     return place.get("success") is False or any(isinstance(w, str) and w.lower() in _BAD_RESULTS for w in words)
 
@@ -311,7 +311,7 @@ def _objects(result: object) -> Iterator[Fields]:
 
 
 def facts_of(portfolio: PortfolioId, payload: Fields) -> PortfolioFacts:
-    """Return what the portfolio answer (V1.9) says, which is documented in part only; nothing is required.
+    """Return what the portfolio answer (V1.9) says. Only part of it is documented, so nothing in it is required.
 
     Raises :class:`ApiError` (``MALFORMED``) for an answer about another portfolio.
     """
@@ -327,8 +327,8 @@ def facts_of(portfolio: PortfolioId, payload: Fields) -> PortfolioFacts:
 
 
 def _signs_beside(data: Fields, details: Fields) -> Signs | None:
-    """Return what a status answer says beside the automation. The reference shows nothing of the kind, and the guide
-    speaks of the last result without an example (API facts §4.3)."""
+    """Return what a status answer says besides the automation, ``None`` if nothing. The API reference shows no such
+    thing, and the guide mentions the last result without an example (API facts §4.3)."""
     if _SIGN_KEYS.isdisjoint(data) and _SIGN_KEYS.isdisjoint(details):
         return None
     results = (outer.get(key) for outer in (details, data) for key in _RESULT_PLACES)
@@ -360,8 +360,8 @@ def _trading(data: Fields) -> tuple[tuple[str, str], ...]:
 def _trading_settings(data: Fields) -> Fields:
     """Return the trading settings, empty where there are none.
 
-    They are documented inside the portfolio's template, which goes by two names (API facts §7a). Beside it counts as a
-    place too: free-form as they are, nothing but what is shown hangs on them.
+    They are documented inside the portfolio's template, which goes by two names (API facts §7a). They are also looked
+    for beside it: they are free-form and only shown, so taking them from the wrong place does no harm.
     """
     for place in (data.get("template"), data.get("templateData"), data):
         settings = place.get("tradingSettings") if isinstance(place, dict) else None
@@ -371,7 +371,7 @@ def _trading_settings(data: Fields) -> Fields:
 
 
 def _documented(settings: Fields) -> Iterator[tuple[str, str]]:
-    """Yield ``threshold`` with its percentage or ``calendar`` with its frequency, and all else by its name."""
+    """Yield ``threshold`` with its percentage or ``calendar`` with its frequency, and all others by their names."""
     kind = settings.get("type")
     word = lower(kind) if isinstance(kind, str) else ""
     key, unit = _TRADING.get(word, ("", ""))
@@ -403,8 +403,8 @@ def _reason(intent: Intent) -> Fields:
 
 
 def _start_of_reference(intent: Intent) -> Fields:
-    # It can't carry an offset (API facts §4.2), and a wrongly shaped interval may be ignored: the confirmed values have
-    # to be compared with the wanted ones.
+    # It can't carry an offset (API facts §4.2), and Glider may ignore an interval in the wrong shape. So whoever sends
+    # it compares the confirmed values with the wanted ones.
     return {
         "runRebalanceImmediately": intent.run_on_start,
         "initializeScheduleAutomatically": True,

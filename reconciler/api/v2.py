@@ -65,7 +65,7 @@ def live_of_v2(portfolio: PortfolioId, payload: Fields) -> Live:
 
 
 def confirmation_of_v2(portfolio: PortfolioId, payload: Fields) -> Confirmation:
-    """Return what the answer of a start or stop confirms: next to nothing, since it only tells what its call observed.
+    """Return what the answer of a start or stop confirms: only the due time. The read after it shows what holds.
 
     Raises :class:`ApiError` (``MALFORMED``) for an answer about no portfolio or another one.
     """
@@ -100,7 +100,7 @@ def _live(portfolio: PortfolioId, data: Fields) -> Live:
         status=status,
         word=status.value if status is not Status.UNKNOWN else harmless(word, longest=LONGEST_ID),
         interval_ms=interval_of(schedule.get("intervalMs")),
-        # Of a paused portfolio it is left over from before: no run comes then (API facts §1.3).
+        # While a portfolio is paused, the time is left over from before the pause, and no run comes (API facts §1.3).
         next_run_ms=due_ms if status is Status.ACTIVE else None,
         schedule_id=pause_id(iso(due_ms)) if status is Status.PAUSED and due_ms is not None else None,
         scheduled_ms=(last_ms,) if last_ms is not None else (),
@@ -111,20 +111,20 @@ def _live(portfolio: PortfolioId, data: Fields) -> Live:
 
 
 def page_of(payload: Fields) -> ListPage:
-    """Return one page of the list of portfolios (V2.1). Raises :class:`ApiError` (``MALFORMED``) for an answer that is
-    none."""
+    """Return one page of the list of portfolios (V2.1). Raises :class:`ApiError` (``MALFORMED``) for an answer that
+    holds no list."""
     data = data_of(payload)
     found = data.get("portfolios") if data is not None else None
     if data is None or not isinstance(found, list):
         raise malformed("the answer holds no list of portfolios")
-    # Beside `data`, as documented; a client has seen it inside (API facts §4.7).
+    # It is documented to stand beside `data`; a client has seen it inside (API facts §4.7).
     holder = payload if "nextCursor" in payload else data
     cursor = holder.get("nextCursor")
     if cursor is not None and not (isinstance(cursor, str) and len(cursor) <= _LONGEST_CURSOR):
         raise malformed("what the answer names as its cursor can't be one")
     return ListPage(
         rows=found,
-        cursor=cursor or None,  # an empty text names no place to go on from: the end, as null is
+        cursor=cursor or None,  # an empty text means the end of the list, as null does
         says_end="nextCursor" in holder,
     )
 
@@ -152,7 +152,7 @@ def row_of(entry: object) -> Live | None:
 
 
 def _page_path(cursor: str | None) -> str:
-    # Never filtered: a filter by status also hides portfolios without a schedule (API facts §7).
+    # Without any filter, because one by status would also hide portfolios without a schedule (API facts §7).
     more = f"&cursor={quote(cursor, safe='')}" if cursor is not None else ""
     return f"/v2/portfolios?limit={PAGE_SIZE}{more}"
 
@@ -177,8 +177,9 @@ def operation_of(portfolio: PortfolioId, rebalance: str, payload: Fields) -> Reb
 def strategy_live_of(strategy: StrategyId, payload: Fields) -> StrategyLive:
     """Return what an answer about a strategy's schedule (V2.7, V2.8) says.
 
-    No schedule, or one without a frequency, is ``UNKNOWN`` and no drift (API facts §4.7). A type or a frequency that is
-    not documented is ``UNKNOWN`` with its word. Raises :class:`ApiError` (``MALFORMED``) for what is neither.
+    If there is no schedule, or one without a frequency, it is ``UNKNOWN``, which is no drift (API facts §4.7). With a
+    type or a frequency that is not documented it is ``UNKNOWN`` with that word. Raises :class:`ApiError`
+    (``MALFORMED``) for an answer of any other shape.
     """
     data = payload.get("data")
     if data is not None and not isinstance(data, dict):

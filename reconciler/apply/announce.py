@@ -19,7 +19,15 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
-from reconciler.core.intent import Call, Effect, WriteOutcome, effect_on_portfolio, effect_on_strategy
+from reconciler.core.halt import HaltGate
+from reconciler.core.intent import (
+    Call,
+    Effect,
+    GateClosed,
+    WriteOutcome,
+    effect_on_portfolio,
+    effect_on_strategy,
+)
 from reconciler.core.model import PortfolioId, strategy_of
 from reconciler.core.ports import WriteNotSent
 from reconciler.core.rebalance import is_cooldown
@@ -31,7 +39,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.intent import Intent, OpenIntent
     from reconciler.core.plan import Change
-    from reconciler.core.ports import Clock, Confirmation, Journal, ServiceApi
+    from reconciler.core.ports import Clock, Confirmation, Journal, ServiceApi, WriteGate
 
 T = TypeVar("T")
 
@@ -47,12 +55,16 @@ WAITS_SECONDS: Final = (0.0, 0.2, 0.4, 0.8, 1.6)
 
 
 class Declined(Exception):
-    """The look shows that the write must not go; ``outcome`` and ``detail`` are what is told of its change."""
+    """The look or the gate forbids the write; ``outcome`` and ``detail`` are what is told of its change.
 
-    def __init__(self, outcome: Outcome, detail: str = "") -> None:
+    ``ends_run`` says that nothing else of this run may begin either.
+    """
+
+    def __init__(self, outcome: Outcome, detail: str = "", *, ends_run: bool = False) -> None:
         super().__init__(detail)
         self.outcome = outcome
         self.detail = detail
+        self.ends_run = ends_run
 
 
 class Progress(Struct):
@@ -137,12 +149,16 @@ class _Patience(Struct):
 
 
 class Announcer(Struct, frozen=True, kw_only=True):
-    """Makes announced writes. ``token`` returns a new one, of six hexadecimal digits, at each call."""
+    """Makes announced writes. ``token`` returns a new one, of six hexadecimal digits, at each call.
+
+    ``gate`` is asked last before a write; without one, any halt that the journal holds ends the run.
+    """
 
     api: ServiceApi
     journal: Journal
     clock: Clock
     token: Callable[[], str]
+    gate: WriteGate = HaltGate()
 
     async def announced(self, writing: Writing[T], progress: Progress) -> Sent[T]:
         """Make one write, and find out by reading what became of it where its answer leaves that open.
@@ -196,7 +212,12 @@ class Announcer(Struct, frozen=True, kw_only=True):
         # The intent is on the disk before the request goes out: if the process dies in between, the next apply knows
         # that there may have been a write, and reads what became of it.
         announced_ms = self.clock.ticks_ms()
-        number = await self.journal.begin(intent)
+        try:
+            number = await self.journal.begin(intent, self.gate)
+        except GateClosed as closed:
+            earlier = f"after {', '.join(progress.calls)}: " if progress.calls else ""
+            detail = f"{earlier}{closed.why}"
+            raise Declined(Outcome.NOT_ATTEMPTED, detail, ends_run=closed.ends_run) from closed
         patience.disk_ms = self.clock.ticks_ms() - announced_ms
         progress.calls.append(intent.call)
         progress.looking = False
@@ -270,6 +291,24 @@ class Announcer(Struct, frozen=True, kw_only=True):
             case _:
                 assert_never(effect)
         return replace(sent, effect=effect, seen=sight.live)
+
+    async def settle_abandoned(self, change: Change, progress: Progress, *, plans: frozenset[str]) -> None:
+        """Settle what another runner had begun of a change when it died; return where the change may go on.
+
+        Raises :class:`Declined` where a write of it may still take effect, and another one might do it twice.
+        """
+        for opened in await self.journal.unsettled():
+            if opened.intent.address != change.id or opened.intent.halt is not None:  # a halt does not wait for us
+                continue
+            effect, told = await _settle_one(opened, self.api, self.journal)
+            progress.notes.append(told)
+            progress.changed = progress.changed or effect is Effect.SHOWN
+            if effect is not Effect.SHOWN and not (effect is Effect.UNCHANGED and may_send_again(opened.intent)):
+                raise Declined(Outcome.UNKNOWN, "its runner died over a write that may still take effect; plan again")
+        for call in (Call.START, Call.UPDATE_SCHEDULE):
+            if await self.journal.maybe_sent(change.id, call, plans=plans):
+                detail = f"its runner died, and {call} may or may not have taken effect; plan again"
+                raise Declined(Outcome.UNKNOWN, detail)
 
     async def _send(self, intent: Intent) -> Confirmation:
         """Send it. Nothing else in the program calls a write of the service; a test of the layers sees to that."""
@@ -366,24 +405,24 @@ async def settle(*, api: ServiceApi, journal: Journal) -> tuple[str, ...]:
     Returns a sentence for each, oldest first. An intent whose portfolio can't be read stays open, and its record void.
     Raises :class:`ApiError` only for a refused key.
     """
-    sentences = []
-    for opened in await journal.unsettled():
-        intent = opened.intent
-        if intent.call is Call.REBALANCE:
-            sentences.append(await _leave_unanswered(opened, journal))
-            continue
-        what = f"an earlier apply was cut off during {intent.call.value} of {intent.address}"
-        try:
-            effect = await _effect_of(opened, api)
-        except ApiError as error:
-            if error.kind is FailureKind.UNAUTHENTICATED:
-                raise
-            sentences.append(f"{what}; it can't be read now, so that stays open ({error})")
-            continue
-        outcome = _OUTCOMES.get(effect, WriteOutcome.UNKNOWN)
-        await journal.end(opened.number, outcome, "an earlier apply was cut off; settled by reading")
-        sentences.append(f"{what}; a read {_SAYS[effect]}")
-    return tuple(sentences)
+    return tuple([(await _settle_one(opened, api, journal))[1] for opened in await journal.unsettled()])
+
+
+async def _settle_one(opened: OpenIntent, api: ServiceApi, journal: Journal) -> tuple[Effect, str]:
+    """Give one open intent its outcome; return what a read showed, and the sentence about it."""
+    intent = opened.intent
+    if intent.call is Call.REBALANCE:
+        return Effect.OPEN, await _leave_unanswered(opened, journal)
+    what = f"an earlier apply was cut off during {intent.call.value} of {intent.address}"
+    try:
+        effect = await _effect_of(opened, api)
+    except ApiError as error:
+        if error.kind is FailureKind.UNAUTHENTICATED:
+            raise
+        return Effect.OPEN, f"{what}; it can't be read now, so that stays open ({error})"
+    outcome = _OUTCOMES.get(effect, WriteOutcome.UNKNOWN)
+    await journal.end(opened.number, outcome, "an earlier apply was cut off; settled by reading")
+    return effect, f"{what}; a read {_SAYS[effect]}"
 
 
 async def _effect_of(opened: OpenIntent, api: ServiceApi) -> Effect:

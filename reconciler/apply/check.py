@@ -1,6 +1,6 @@
-"""Does a change still mean what was reviewed? A change, and what is live now, compared before and after the write.
+"""Whether a change still means what was reviewed: compares it with what is live, before its write and after.
 
-Pure: values in, values out. ``before`` and ``after`` of the change pin both ends; a value that can't be known is not
+Pure: values in, values out. ``before`` and ``after`` of the change are its two ends; a value that is not known is not
 compared.
 """
 
@@ -29,7 +29,7 @@ class Standing(Enum):
 
 
 def standing(change: Change, live: Live, record: Record | None, *, from_files: bool = False) -> Standing:
-    """Compare what is live with both ends of the change; ``after`` wins where both fit.
+    """Compare what is live with both ends of the change; if both fit, it is ``AFTER``.
 
     ``from_files`` says that ``before`` is the word of live files, which anybody may have written. A value that can't be
     known now bears out nothing then, so a change that sends a schedule or resumes needs both to be equal.
@@ -55,16 +55,16 @@ def standing(change: Change, live: Live, record: Record | None, *, from_files: b
 
 
 def strategy_standing(change: Change, live: StrategyLive, recorded: Cadence | None) -> Standing:
-    """Compare a strategy with both ends of its change; ``after`` wins where both fit.
+    """Compare a strategy with both ends of its change; if both fit, it is ``AFTER``.
 
-    ``recorded`` stands in where the service shows no schedule.
+    ``recorded`` is our last confirmed cadence; it counts if the service shows no schedule.
     """
     if live.status not in (StrategyStatus.FOUND, StrategyStatus.UNKNOWN) or live.word:
         return Standing.ELSEWHERE
     known = live.cadence or recorded
     if known is change.after.cadence:
         return Standing.AFTER
-    # A cadence that the plan saw, and that nobody can see now, may be another one by now.
+    # If the plan saw a cadence and now none can be seen, it may be another one by now.
     return Standing.BEFORE if change.before.cadence in (None, known) else Standing.ELSEWHERE
 
 
@@ -74,7 +74,7 @@ def what_moved(change: Change, live: Live) -> str:
         return f"it was {change.before.state} when planned, now it is {live.word or live.status.value}; plan again"
     if not change.api.can.owns_schedule and live.strategy != change.strategy:
         return "it follows another strategy than the plan says; plan again"
-    # Where a portfolio has no schedule of its own, the pause is all of a paused one that can have moved.
+    # If a portfolio has no schedule of its own, only its pause can be another one.
     if live.pause_reason != change.pause_reason or not change.api.can.owns_schedule:
         return "it was paused anew since the plan was made; plan again"
     return "its schedule moved since the plan was made; plan again"
@@ -102,7 +102,7 @@ def why_since_differs(planned: str | None, found: str | None, *, known: bool) ->
 
 def same_pause(change: Change, live: Live, record: Record | None) -> bool:
     """Whether the pause in force is the one that was reviewed; a new one by somebody else must not be lifted."""
-    # Where no reason is kept, the due time is all that tells a pause: without one nothing is known of it.
+    # On an API that keeps no reasons, only the due time tells one pause from another.
     if live.pause_reason != change.pause_reason or (
         not change.api.can.keeps_reason and live.schedule_id != change.pause_id
     ):
@@ -111,9 +111,10 @@ def same_pause(change: Change, live: Live, record: Record | None) -> bool:
 
 
 def schedule_moved(live: Live, *ours: tuple[int | None, int | None]) -> bool:
-    """Whether a schedule that can be read is none of these, each an interval and an offset as far as they are known.
+    """Whether the schedule that a read shows is none of ``ours``, so that somebody else has set it since.
 
-    Somebody else set it then, since. Where not even the interval of one of them is known, nobody can say so.
+    Each of ``ours`` is an interval and an offset, as far as they are known. If the interval of one is not known, nobody
+    can tell, and the answer is false.
     """
     if live.interval_ms is None or any(interval is None for interval, _ in ours):
         return False
@@ -150,8 +151,8 @@ def describe_schedule(interval_ms: int | None, offset_ms: int | None) -> str:
 def record_of(live: Live, *, previous: Record | None, confirmation: Confirmation | None, now_ms: int) -> Record:
     """Return what to remember after a change that holds; ``now_ms`` is by the service's clock.
 
-    ``confirmation`` is the answer that confirmed the schedule, ``None`` where the change wrote none; then what was
-    recorded before still stands, as long as it speaks of the schedule that is live.
+    ``confirmation`` is the answer that confirmed the schedule, ``None`` if the change wrote no schedule. Then what was
+    recorded before is kept, if it is about the schedule that is live.
     """
     if confirmation is not None:
         interval_ms, offset_ms = confirmation.interval_ms, confirmation.offset_ms

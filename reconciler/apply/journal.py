@@ -18,6 +18,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from reconciler.apply.journalfile import JournalRow, Wanted, ask, lock, reading, using, writable_connection
 from reconciler.core.codec import LATEST_MS, dump
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from reconciler.core.halt import Halt
     from reconciler.core.model import Address, Cadence, PortfolioId, StrategyId
+    from reconciler.core.ports import WriteGate
     from reconciler.core.rebalance import Rebalance
     from reconciler.core.report import RunOrigin
 
@@ -111,10 +114,13 @@ class SqliteJournal:
         now_ms: Callable[[], int],
         process: str = "",
         origin: RunOrigin = NOWHERE,
+        writes: bool = False,
         locked: sqlite3.Connection | None = None,
     ) -> None:
         self._connection = connection
         self._lock = locked
+        self._begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+        self._halts: dict[str, Halt] = {}
         self._process = process
         self._origin = origin
         self._path = path
@@ -144,6 +150,7 @@ class SqliteJournal:
                 cadences=self._cadences(of),
                 pauses={row["address"]: row["token"] for row in pauses},
                 halts={row["address"]: row["halt"] for row in pauses if row["halt"] is not None},
+                halting=self.halting(),
                 unanswered=self._unanswered(of),
                 triggers=self._triggers(of),
             )
@@ -284,9 +291,34 @@ class SqliteJournal:
         """Return the time by the journal's clock, UTC epoch milliseconds."""
         return self._now_ms()
 
-    def begin(self, intent: Intent, *, at_ms: int | None = None) -> int:
-        """Commit the intent of a write before it is sent; return its number. ``at_ms`` is the time of it, else now."""
-        return self._insert("INSERT INTO writes", self._write(intent, self._now_ms() if at_ms is None else at_ms))
+    def begin(self, intent: Intent, gate: WriteGate | None = None, *, at_ms: int | None = None) -> int:
+        """Commit the intent of a write before it is sent; return its number. ``at_ms`` is the time of it, else now.
+
+        Raises :class:`~reconciler.core.intent.GateClosed` where there is a ``gate`` that is closed for it.
+        """
+        with self.together():  # whoever records a halt waits for the end of this, or is seen here
+            if gate is not None:
+                gate.require_open(intent, self.halting().values())
+            return self._insert("INSERT INTO writes", self._write(intent, self._now_ms() if at_ms is None else at_ms))
+
+    def halting(self) -> Mapping[str, Halt]:
+        """Return the halts that are not lifted, by id. Each is read once: only its end is ever written to it."""
+        found = self._rows(f"SELECT id AS token FROM halts WHERE {_mine('halts')} AND lifted_ms IS NULL ORDER BY id")
+        ids = [row["token"] for row in found]
+        if any(one not in self._halts for one in ids):
+            self._halts = {one.id: one for one in self.halts()}
+        return {one: self._halts[one] for one in ids}
+
+    def halts(self) -> tuple[Halt, ...]:
+        """Return every halt, lifted or not, sorted by id."""
+        found = self._rows(f"SELECT halt AS made, lifted_ms FROM halts WHERE {_mine('halts')} ORDER BY id")
+        return tuple(replace(row["made"], lifted_ms=row["lifted_ms"]) for row in found)
+
+    def halt(self, halt: Halt) -> None:
+        """Commit a halt. From then on, no write begins that does not reckon with it."""
+        text = json.dumps(dump(halt))
+        row = {**self._whose, "id": halt.id, "halt": text, "lifted_ms": halt.lifted_ms}
+        self._insert("INSERT OR REPLACE INTO halts", row)
 
     def end(self, number: int, outcome: WriteOutcome, detail: str, *, at_ms: int | None = None) -> None:
         """Commit the outcome of the write with this number. ``at_ms`` is the time of it, else now."""
@@ -380,7 +412,7 @@ class SqliteJournal:
             if self._connection.in_transaction:
                 yield
                 return
-            self._connection.execute("BEGIN")
+            self._connection.execute(self._begin)
             try:
                 yield
                 # Not commit(), which says nothing where SQLite has undone it all by itself, as on a full disk.
@@ -411,16 +443,18 @@ def open_journal(
     process: str = "",
     origin: RunOrigin = NOWHERE,
     account: str | None = None,
+    beside: bool = False,
 ) -> SqliteJournal:
     """Open the journal for writing, making file and folder where missing, and keep every other writer out.
 
+    With ``beside``, nobody is kept out: a halt must not wait for an apply, and both commit in short transactions.
     ``account`` is whom the key belongs to, ``None`` where that is not known.
     ``process`` names this one to those who wait. ``origin`` is where its runs come from.
     A run without an end is marked as cut off: nobody else can be at work.
     Raises :class:`JournalError`, as :class:`JournalBusy` when another writer is at it now.
     """
     with ExitStack() as undo:
-        locked = undo.enter_context(closing(lock(path, process)))
+        locked = None if beside else undo.enter_context(closing(lock(path, process)))
         connection = undo.enter_context(closing(writable_connection(path)))
         journal = SqliteJournal(
             connection,
@@ -430,9 +464,11 @@ def open_journal(
             now_ms=now_ms,
             process=process,
             origin=origin,
+            writes=True,
             locked=locked,
         )
-        journal.give_up_dead_runs()
+        if locked is not None:
+            journal.give_up_dead_runs()
         undo.pop_all()
     return journal
 

@@ -1,9 +1,9 @@
-"""What a journal knows, taken out to be kept elsewhere, and brought into another journal.
+"""Export what a journal knows, and import it into another journal.
 
-In: a journal's path, an :class:`Export` or its text. Out: an export, its text, or counts of what was taken over. The
+In: a journal's path, an :class:`Export` or its text. Out: an export, its text, or counts of what was imported. The
 file holds no key and no reason that was sent. It is not signed: whoever can change it can change what is remembered.
-What is brought in never replaces what this journal knows better: a newer record, or a write of its own that came later.
-It counts as imported: only where the service still shows what it says (:func:`reconciler.core.evidence.applies`).
+An import never replaces what this journal knows better: a newer record, or a later write of its own. What is imported
+counts only while the service still shows what it says (:func:`reconciler.core.evidence.applies`).
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ class Taken(Struct, frozen=True, kw_only=True):
 
 
 def read_export(path: Path, *, base_url: str, account: str | None, now_ms: int) -> Export | None:
-    """Return what a journal knows of one service and account, ``None`` where there is no journal.
+    """Return what a journal knows of one service and account, ``None`` if there is no journal.
 
-    Without an ``account`` it is that which the journal knows. Raises :class:`UsageError` where it knows several, and
+    Without an ``account`` it is the one that the journal knows. Raises :class:`UsageError` if it knows several, and
     :class:`~reconciler.core.errors.JournalError`.
     """
     accounts = [whose for url, whose in services_of(path) if url == base_url and whose is not None]
@@ -155,7 +155,8 @@ def _require_account(path: Path, export: Export) -> None:
 def _is_older(there: Remembered, here: LastWrite | None, journal: SqliteJournal) -> bool:
     """Whether this journal has a write that came after those of the exported journal.
 
-    Where both journals were written to independently, the later write decides; at equal times this journal does.
+    If both journals were written to independently, the later write decides; at equal times this journal counts as
+    newer.
     """
     if here is None:
         return False
@@ -172,7 +173,7 @@ def _newest_ms(there: Remembered) -> int:
 
 
 def _writes_of(there: Remembered, journal: SqliteJournal) -> list[LastWrite]:
-    """Return the writes that this journal lacks, oldest first, because the newest one decides what is believed."""
+    """Return the writes that this journal lacks, oldest first, because the last one decides what is believed."""
     if there.since is None or journal.knows(there.since.token):
         return []
     is_apart = there.pause is not None and there.pause.token != there.since.token

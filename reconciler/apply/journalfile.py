@@ -21,6 +21,7 @@ from msgspec import Meta, Struct
 
 from reconciler.core.codec import LATEST_MS, load
 from reconciler.core.errors import JournalBusy, JournalError
+from reconciler.core.halt import Halt
 from reconciler.core.intent import Before, Call
 from reconciler.core.model import ApiVersion, AtStart, Cadence, RunState, StrategyId, strategy_of
 from reconciler.core.rebalance import Rebalance
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
     from reconciler.core.doctor import JournalFacts
     from reconciler.core.intent import Intent
 
-SCHEMA_VERSION: Final = 3  # kept in SQLite's user_version
+SCHEMA_VERSION: Final = 4  # kept in SQLite's user_version
 _WITHOUT_ORIGINS: Final = 2
 """Version 2, whose runs had no origin, and which kept no results. Such a file is upgraded when it is opened."""
+_WITHOUT_HALTS: Final = 3
+"""Version 3, which kept no halts. Such a file is upgraded, too."""
 _APPLICATION_ID: Final = 0x676C7263  # "glrc": tells a journal from any other SQLite file
 _BUSY_SECONDS: Final = 10.0  # how long SQLite waits for another process that reads or commits
 
@@ -43,6 +46,12 @@ _RESULTS: Final = """
         base_url TEXT NOT NULL, portfolio TEXT NOT NULL, rebalance TEXT NOT NULL, begun_ms INTEGER NOT NULL,
         read_ms INTEGER NOT NULL, over INTEGER NOT NULL, result TEXT NOT NULL, account TEXT,
         PRIMARY KEY (base_url, portfolio, rebalance)
+    ) STRICT, WITHOUT ROWID;
+"""
+_HALTS: Final = """
+    CREATE TABLE halts (
+        id TEXT NOT NULL, base_url TEXT NOT NULL, account TEXT, halt TEXT NOT NULL, lifted_ms INTEGER,
+        PRIMARY KEY (base_url, id)
     ) STRICT, WITHOUT ROWID;
 """
 _SCHEMA: Final = f"""
@@ -68,6 +77,7 @@ _SCHEMA: Final = f"""
         pause_reason TEXT, account TEXT, imported TEXT, PRIMARY KEY (base_url, portfolio)
     ) STRICT, WITHOUT ROWID;
     {_RESULTS}
+    {_HALTS}
 """
 _FROM_2: Final = f"""
     PRAGMA user_version = {SCHEMA_VERSION};
@@ -76,8 +86,10 @@ _FROM_2: Final = f"""
     ALTER TABLE runs ADD COLUMN pull_request TEXT;
     ALTER TABLE runs ADD COLUMN ci_run TEXT;
     {_RESULTS}
+    {_HALTS}
 """
-_TO_PRESENT: Final = {0: _SCHEMA, _WITHOUT_ORIGINS: _FROM_2}
+_FROM_3: Final = f"PRAGMA user_version = {SCHEMA_VERSION}; {_HALTS}"
+_TO_PRESENT: Final = {0: _SCHEMA, _WITHOUT_ORIGINS: _FROM_2, _WITHOUT_HALTS: _FROM_3}
 """What makes the present tables, by the version that a file has; an empty one has 0."""
 
 JournalRow = dict[str, Any]
@@ -123,6 +135,7 @@ _PARSED: Final[Mapping[str, Callable[[Any], object]]] = {
     "cadence": lambda wanted: Cadence(json.loads(wanted)["schedule"]),
     "strategy": _strategy,
     "result": lambda text: load(json.loads(text), Rebalance),
+    "made": lambda text: load(json.loads(text), Halt),
     **dict.fromkeys(("marked", "is_step", "took_effect"), bool),
 }
 _TYPES: Final[Mapping[str, Any]] = {
@@ -136,8 +149,9 @@ _TYPES: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("schedule_id", "pause_reason", "imported", "halt"), str | None),
     **dict.fromkeys(("who", "commit", "pull_request", "ci_run"), str | None),
     "result": Rebalance,
+    "made": Halt,
     **dict.fromkeys(("started_ms", "confirmed_ms", "intent_ms", "at_ms", "read_ms"), _Time),
-    **dict.fromkeys(("finished_ms", "outcome_ms", "last_started_ms"), _Time | None),
+    **dict.fromkeys(("finished_ms", "outcome_ms", "last_started_ms", "lifted_ms"), _Time | None),
     **dict.fromkeys(("number", "run", "count", "records", "open_intents"), int),
     **dict.fromkeys(("last_run", "interval_ms", "offset_ms"), int | None),
     **dict.fromkeys(("marked", "is_step", "took_effect"), bool),
@@ -318,9 +332,9 @@ def _require_journal(connection: sqlite3.Connection, path: Path) -> int:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != _APPLICATION_ID:
         raise JournalError(f"{path} is not a journal", "Name another file with --journal; this one is left alone.")
-    if version not in (_WITHOUT_ORIGINS, SCHEMA_VERSION):
+    if version not in (_WITHOUT_ORIGINS, _WITHOUT_HALTS, SCHEMA_VERSION):
         raise JournalError(
-            f"{path} has journal version {version}, this program knows {_WITHOUT_ORIGINS} and {SCHEMA_VERSION}",
+            f"{path} has journal version {version}, this program knows {_WITHOUT_ORIGINS} to {SCHEMA_VERSION}",
             "Use the version that wrote it, or move the file away and start a new one.",
         )
     return version

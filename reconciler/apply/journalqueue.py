@@ -14,7 +14,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from reconciler.core.errors import JournalError
-from reconciler.core.intent import WriteOutcome
+from reconciler.core.intent import GateClosed, WriteOutcome
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from reconciler.apply.journal import SqliteJournal
     from reconciler.core.intent import Call, Intent, OpenIntent
     from reconciler.core.model import Address, PortfolioId, Record
-    from reconciler.core.ports import Memory
+    from reconciler.core.ports import Memory, WriteGate
 
 T = TypeVar("T")
 
@@ -87,10 +87,10 @@ class QueuedJournal:
         """Return the writes without an outcome: see :meth:`SqliteJournal.unsettled`."""
         return await self._ask(self._journal.unsettled)
 
-    async def begin(self, intent: Intent) -> int:
-        """Return the number of a write once its intent is on the disk."""
+    async def begin(self, intent: Intent, gate: WriteGate) -> int:
+        """Return the number of a write once its intent is on the disk, unless the gate is closed for it."""
         at_ms = self._journal.now_ms()
-        job = self._put(partial(self._journal.begin, intent, at_ms=at_ms), writes=True)
+        job = self._put(partial(self._journal.begin, intent, gate, at_ms=at_ms), writes=True)
         try:
             return await job.done
         except CancelledError:
@@ -149,6 +149,8 @@ class QueuedJournal:
             for job in jobs:
                 try:
                     job.result = job.work()
+                except GateClosed as closed:
+                    job.error = closed
                 except JournalError as error:
                     if job.writes:
                         raise

@@ -1,7 +1,7 @@
 """Carry a plan out: for every change read again, compare, write, read back. The plan is all that it may do.
 
-:class:`Stop`, :func:`work_through` and :func:`attempt` are how several workers do work that writes, and how it is ended
-early; rebalances are asked for in the same way.
+:class:`Stop`, :func:`work_through`, :func:`attempt` and :func:`kept` are how several workers do work that writes, and
+how it is ended early; rebalances are asked for in the same way.
 
 In: a :class:`~reconciler.core.plan.Plan` and the ports. Out: an :class:`~reconciler.core.report.ApplyReport` in which
 every change has exactly one outcome. One portfolio's failure never stops or hides the others; only a refused key, a
@@ -11,28 +11,37 @@ journal that can't be written and an interruption stop the rest, which then is *
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, TypeVar
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from msgspec import Struct, field
 
 from reconciler.apply.announce import Announcer, Declined, Progress, result_of
 from reconciler.apply.steps import Steps, StrategySteps
 from reconciler.core.errors import ApiError, FailureKind, JournalError
+from reconciler.core.halt import HaltGate
 from reconciler.core.model import Verb
-from reconciler.core.plan import write_stages
+from reconciler.core.plan import write_waves
 from reconciler.core.planfile import fingerprint
-from reconciler.core.report import ACHIEVED, ApplyReport, Outcome, Result
+from reconciler.core.ports import Turn
+from reconciler.core.report import ACHIEVED, FAILED, ApplyReport, Outcome, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from reconciler.core.model import Address, Live
-    from reconciler.core.plan import Change, Plan
-    from reconciler.core.ports import ApplyObserver, Clock, Journal, Memory, ServiceApi
+    from reconciler.core.plan import Change, Plan, Wave
+    from reconciler.core.ports import ApplyObserver, Claims, Clock, Journal, Memory, ServiceApi, WriteGate
 
 Item = TypeVar("Item")
 T = TypeVar("T")
+Rest: TypeAlias = "Awaitable[None] | None"
+"""What is left to wait for of an item that needs no worker any more."""
 
+ASK_AGAIN_SECONDS: Final = 0.2
+"""How often to ask whether other runners have ended a wave."""
+_KEY_REFUSED: Final = "the key was refused"
 GRACE_SECONDS: Final = 4.0
 """How long calls under way may go on after an interruption; then their outcome is left unknown. GitHub
 sends SIGINT and 7.5 s later SIGTERM, which ends a run at once; outcomes must be in the journal before that."""
@@ -61,29 +70,42 @@ class Stop:
 
 
 async def work_through(
-    items: Sequence[Item], work: Callable[[Item], Awaitable[None]], *, parallelism: int, stop: Stop, clock: Clock
+    take: Callable[[], Awaitable[Item | None]],
+    work: Callable[[Item], Awaitable[Rest]],
+    *,
+    parallelism: int,
+    stop: Stop,
+    clock: Clock,
 ) -> None:
-    """Do ``work`` once with each item, in their order, ``parallelism`` at a time; return when each is done.
+    """Do ``work`` with what ``take`` returns, ``parallelism`` at a time, until that is ``None``; return when each is
+    done.
 
-    After an urgent stop, what is under way is cancelled once its grace is over: ``work`` has to say then what became
-    of its item. An error that it raises ends the rest.
+    What is left to wait for of an item, ``work`` returns: the next item begins meanwhile. After an urgent stop, what is
+    under way is cancelled once its grace is over: ``work`` has to say then what became of its item. An error that it
+    raises ends the rest.
     """
-    if not items:
-        return
-    queue = iter(items)
-    workers = [asyncio.ensure_future(_take(queue, work)) for _ in range(min(parallelism, len(items)))]
+    ending: list[asyncio.Future[None]] = []
+    workers = [asyncio.ensure_future(_take(take, work, ending)) for _ in range(parallelism)]
     watch = asyncio.ensure_future(_cut_short(workers, stop, clock))
     try:
         await asyncio.gather(*workers)
+        await asyncio.gather(*ending)
     finally:
-        for task in (*workers, watch):
+        tasks = (*workers, watch, *ending)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*workers, watch, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _take(queue: Iterator[Item], work: Callable[[Item], Awaitable[None]]) -> None:
-    for item in queue:
-        await work(item)
+async def _take(
+    take: Callable[[], Awaitable[Item | None]],
+    work: Callable[[Item], Awaitable[Rest]],
+    ending: list[asyncio.Future[None]],
+) -> None:
+    while (item := await take()) is not None:
+        rest = await work(item)
+        if rest is not None:
+            ending.append(asyncio.ensure_future(rest))
 
 
 async def _cut_short(workers: Sequence[asyncio.Future[None]], stop: Stop, clock: Clock) -> None:
@@ -104,30 +126,48 @@ class Ended(Struct, frozen=True):
 async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | Ended:
     """Return what the work on one item comes to, or how it ended. Asks to stop where no other item can do better.
 
-    By then all that the work said to the journal is on the disk. ``progress`` is that of the work. Raises
+    Nobody is to be told before :func:`kept` has returned. ``progress`` is that of the work. Raises
     ``asyncio.CancelledError`` unless somebody asked to stop.
     """
     try:
-        try:
-            return await work
-        finally:
-            if progress.said is not None:
-                await progress.said
+        return await work
     except Declined as declined:
+        if declined.ends_run:
+            stop.request(declined.detail)
         return Ended(declined.outcome, declined.detail)
     except ApiError as error:
         if error.kind is FailureKind.UNAUTHENTICATED:
-            stop.request("the key was refused")
+            stop.request(_KEY_REFUSED)
         return Ended(Outcome.FAILED, error=error)
     except asyncio.CancelledError:
         # Ours, after the grace of a stop, or the whole program's: only the first has an outcome to be told.
         if stop.why is None:
+            with suppress(JournalError):
+                await _said(progress)
             raise
         why = "interrupted before its outcome was known"
     except JournalError as error:
         stop.request(error.summary)
         why = error.summary
     return Ended(Outcome.UNKNOWN if progress.calls else Outcome.NOT_ATTEMPTED, why)
+
+
+async def kept(ended: T, progress: Progress, stop: Stop) -> T | Ended:
+    """Return how an item ended, once all that its work said to the journal is on the disk.
+
+    Where that can't be kept, its outcome is unknown, and the rest is asked to stop. Raises as :func:`attempt` does.
+    """
+
+    async def waited() -> T:
+        await _said(progress)
+        return ended
+
+    return await attempt(waited(), progress, stop)
+
+
+async def _said(progress: Progress) -> None:
+    if progress.said is not None:
+        await progress.said
 
 
 class Pace(Struct, frozen=True, kw_only=True):
@@ -155,28 +195,34 @@ async def apply_plan(
     token: Callable[[], str],
     approved: str | None = None,
     again: frozenset[str] = frozenset(),
+    claims: Claims | None = None,
+    gate: WriteGate = HaltGate(),  # noqa: B008 - a frozen value
 ) -> ApplyReport:
     """Carry out every change of the plan, stage after stage, in the order of
     :func:`~reconciler.core.plan.write_stages`.
 
     ``token`` returns a new token at each call. ``approved`` is the fingerprint of the plan that a person approved,
     where ``plan`` was made anew since. ``again`` names portfolios that may be started with a run at once although an
-    earlier request for one stayed unanswered.
+    earlier request for one stayed unanswered. ``claims`` are those that this runner shares with others; without them it
+    carries out everything itself. If it has to leave, what it has not begun is for the others. ``gate`` says of each
+    write whether it may begin.
     """
     started_ms = clock.now_ms()
+    waves = write_waves(plan.changes, canary=pace.canary)
     applier = _Applier(
-        announcer=Announcer(api=api, journal=journal, clock=clock, token=token),
+        announcer=Announcer(api=api, journal=journal, clock=clock, token=token, gate=gate),
         observer=observer,
-        pace=pace,
+        claims=claims or SoleClaims(waves, max_failures=pace.max_failures),
         stop=stop,
         plans=frozenset({fingerprint(plan)} | ({approved} if approved is not None else set())),
         again=again,
         from_files=plan.as_of_ms is not None,
     )
-    for stage in write_stages(plan.changes):
-        await applier.run(stage[: pace.canary])
-        applier.judge_canary(stage[: pace.canary])
-        await applier.run(stage[pace.canary :])
+    for number in range(len(waves)):
+        await applier.run(number, parallelism=pace.parallelism)
+    for change in (change for wave in waves for change in wave.changes):
+        if change.id not in applier.results:
+            applier.learn(result_of(change, Progress(), Outcome.NOT_ATTEMPTED, stop.why or ""))
     return ApplyReport(
         plan=plan,
         results=tuple(applier.results[change.id] for change in plan.changes),
@@ -185,57 +231,143 @@ async def apply_plan(
     )
 
 
+def why_stop(*, failed: int, max_failures: int | None, canary: Address | None, refused: bool) -> str | None:
+    """Say why a whole apply stops, ``None`` while it goes on.
+
+    ``failed`` changes have failed or are unknown, ``canary`` is the first canary of an earlier wave that was not done,
+    and ``refused`` says that the service refused the key.
+    """
+    if refused:
+        return _KEY_REFUSED
+    if max_failures is not None and failed > max_failures:
+        return f"more than {max_failures} failed"
+    return None if canary is None else f"the canary {canary} was not done"
+
+
+class SoleClaims:
+    """The claims of a runner that carries a plan out alone: a :class:`~reconciler.core.ports.Claims`."""
+
+    def __init__(self, waves: Sequence[Wave], *, max_failures: int | None) -> None:
+        self._waves = waves
+        self._left = [iter(wave.changes) for wave in waves]
+        self._max_failures = max_failures
+        self._done: set[Address] = set()
+        self._failed = 0
+
+    async def take(self, wave: int) -> Turn:
+        """Return the next change of a wave. Whoever asks waits for its own changes itself."""
+        canaries = (change.id for one in self._waves[:wave] if one.is_canary for change in one.changes)
+        undone = (address for address in canaries if address not in self._done)
+        stopped = why_stop(
+            failed=self._failed, max_failures=self._max_failures, canary=next(undone, None), refused=False
+        )
+        change = next(self._left[wave], None) if stopped is None else None
+        return Turn(change=change, over=change is None, stopped=stopped)
+
+    async def end(self, result: Result) -> None:
+        """Count a result."""
+        self._failed += result.outcome in FAILED
+        if result.outcome in ACHIEVED:
+            self._done.add(result.change.id)
+
+    async def results(self) -> Mapping[Address, Result]:
+        """Return none: whoever asks had them all itself."""
+        return {}
+
+
 class _Applier(Struct, kw_only=True):
-    """What the workers of one apply share; ``results`` grows, keyed by id."""
+    """What the workers of one runner share; ``results`` grows, keyed by id."""
 
     announcer: Announcer
     observer: ApplyObserver
-    pace: Pace
+    claims: Claims
     stop: Stop
     plans: frozenset[str]
     again: frozenset[str]
     from_files: bool
     results: dict[Address, Result] = field(default_factory=dict)
-    failures: int = 0
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    all_stopped: bool = False
 
-    async def run(self, changes: Sequence[Change]) -> None:
-        """Carry out changes that may go at once; returns when each has its result."""
-        await work_through(
-            changes, self._work, parallelism=self.pace.parallelism, stop=self.stop, clock=self.announcer.clock
-        )
+    async def run(self, wave: int, *, parallelism: int) -> None:
+        """Carry out changes that may go at once; returns when each has its result, or this runner has to leave."""
+        clock = self.announcer.clock
+        await work_through(partial(self._next, wave), self._work, parallelism=parallelism, stop=self.stop, clock=clock)
+        with self._leaving_without_journal():
+            for result in (await self.claims.results()).values():
+                self.learn(result)
 
-    def judge_canary(self, changes: Sequence[Change]) -> None:
-        """Stop unless every one of these changes is done."""
-        failed = [change.id for change in changes if self.results[change.id].outcome not in ACHIEVED]
-        if failed:
-            self.stop.request(f"the canary {failed[0]} was not done")
+    def learn(self, result: Result) -> None:
+        """Take a result in, if it is new."""
+        if result.change.id not in self.results:
+            self.results[result.change.id] = result
+            self.observer.finished(result)
 
-    async def _work(self, change: Change) -> None:
-        if self.stop.why is not None:
-            result = result_of(change, Progress(), Outcome.NOT_ATTEMPTED, self.stop.why)
-        else:
-            self.observer.started(change.id, change.verb)
-            result = await self._carry_out(change)
-        self._count(result)
-        self.results[change.id] = result
-        self.observer.finished(result)
+    def _leaves(self) -> bool:
+        """Whether this runner alone was asked to stop, so that others go on."""
+        return self.stop.why is not None and not self.all_stopped
 
-    def _count(self, result: Result) -> None:
-        self.failures += result.outcome in (Outcome.FAILED, Outcome.UNKNOWN)
-        most = self.pace.max_failures
-        if most is not None and self.failures > most:
-            self.stop.request(f"more than {most} failed")
+    @contextmanager
+    def _leaving_without_journal(self) -> Iterator[None]:
+        try:
+            yield
+        except JournalError as error:
+            self.stop.request(error.summary)
 
-    async def _carry_out(self, change: Change) -> Result:
+    async def _next(self, wave: int) -> Turn | None:
+        """Wait for this runner's next change of a wave; ``None`` once it is over, or this runner has to leave."""
+        try:
+            with self._leaving_without_journal():
+                async with self.asking:  # one worker asks and waits for all of them
+                    return await self._turn(wave)
+        except asyncio.CancelledError:  # the grace of a stop is over
+            if self.stop.why is None:
+                raise
+        return None
+
+    async def _turn(self, wave: int) -> Turn | None:
+        while not self._leaves():
+            turn = await self.claims.take(wave)
+            if turn.stopped is not None:
+                self.stop.request(turn.stopped)
+                self.all_stopped = True
+            if turn.over:
+                return None
+            if turn.change is not None:
+                return turn
+            await self.announcer.clock.sleep(ASK_AGAIN_SECONDS)
+        return None
+
+    async def _work(self, turn: Turn) -> Rest:
+        change = turn.change
+        if change is None or self._leaves():
+            return None
+        self.observer.started(change.id, change.verb)
         progress = Progress()
-        ended = await attempt(self._run(change, progress), progress, self.stop)
-        if isinstance(ended, Result):
-            return ended
-        # Refused by the last call, but an earlier one of the same change went through: say what stands now.
-        detail = ended.detail if ended.error is None else _what_failed(ended.error, progress)
-        return result_of(change, progress, ended.outcome, detail, ended.error)
+        ended = await attempt(self._run(change, turn, progress), progress, self.stop)
+        telling = self._tell(change, progress, ended)
+        if isinstance(ended, Result) and ended.outcome in ACHIEVED:
+            return telling  # the disk may take its time: nothing depends on this change any more
+        await telling  # whether anything else may begin depends on how many have failed
+        return None
 
-    async def _run(self, change: Change, progress: Progress) -> Result:
+    async def _tell(self, change: Change, progress: Progress, ended: Result | Ended) -> None:
+        """Tell what became of a change, once it is on the disk."""
+        ended = await kept(ended, progress, self.stop)
+        if isinstance(ended, Ended):
+            # Refused by the last call, but an earlier one of the same change went through: say what stands now.
+            detail = ended.detail if ended.error is None else _what_failed(ended.error, progress)
+            ended = result_of(change, progress, ended.outcome, detail, ended.error)
+        self.learn(ended)
+        if not (self._leaves() and ended.outcome is Outcome.NOT_ATTEMPTED):  # else another runner may do it
+            with self._leaving_without_journal():
+                await self.claims.end(ended)
+
+    async def _run(self, change: Change, turn: Turn, progress: Progress) -> Result:
+        if turn.abandoned:
+            await self.announcer.settle_abandoned(change, progress, plans=self.plans)
+        if turn.stopped is not None:
+            raise Declined(Outcome.NOT_ATTEMPTED, turn.stopped)
         # Before the first look: nobody else writes to it while this apply has the journal.
         memory = await self.announcer.journal.memory(change.id, plans=self.plans)
         return await self._steps(change, progress, memory).run()

@@ -57,18 +57,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ABOUT_THE_SCHEDULE: Final = "SCHEDULE_"
-"""Error codes that refuse the value itself (API facts §6), not the moment: asking again after a resume won't help."""
+"""How the codes begin that refuse the value itself (API facts §6): sending it again after a resume won't help."""
 _NOT_WHILE_PAUSED: Final = frozenset({FailureKind.REFUSED, FailureKind.NOT_FOUND})
-"""How a schedule may be refused because the portfolio is paused; a 404 may be about the schedule alone."""
+"""Kinds of refusals that may mean "not while it is paused"; a 404 may be about the schedule alone."""
 
 
 class _Carrying(Struct, frozen=True, kw_only=True):
     """What carrying out any change needs.
 
-    ``memory`` is what the journal knew of it before the first write, which makes the record void.
+    ``memory`` is what the journal knew of it before the first write; that write makes the record void.
     ``plans`` are the fingerprints of the plan that is carried out, and of the one that was approved. ``again`` names
-    portfolios whose run may be asked for although an earlier request may have begun one. ``hinders`` says why a look
-    forbids the change for a reason outside of it, ``None`` where nothing does.
+    portfolios that may be run although an earlier request may have begun a run. ``hinders`` says for a look why the
+    change must wait for something else, ``None`` if it need not.
     """
 
     change: Change
@@ -80,9 +80,10 @@ class _Carrying(Struct, frozen=True, kw_only=True):
     hinders: Callable[[Live], str | None] = lambda _: None
 
     async def _require_begin(self, stands: Standing, moved: str) -> None:
-        """Let a change begin: not as desired already, nothing written since its plan, and as the plan saw it.
+        """Return if the change may begin: it is still needed, nothing was written since its plan, and it is as the plan
+        saw it.
 
-        Raises :class:`Declined`; ``moved`` says for people why it is not as the plan saw it.
+        Else raises :class:`Declined`; ``moved`` says for people what is not as the plan saw it.
         """
         change = self.change
         if stands is Standing.AFTER:
@@ -140,7 +141,7 @@ class StrategySteps(_Carrying, frozen=True, kw_only=True):
         )
 
     def _shown(self, live: StrategyLive) -> bool:
-        """Whether a read shows the cadence; after a good answer, a service that shows none is enough."""
+        """Whether a read shows the cadence. A service that shows none counts, too, because its answer was good."""
         hidden = live.status is StrategyStatus.UNKNOWN and not live.word
         return hidden or live.cadence is self.change.after.cadence
 
@@ -178,7 +179,8 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         return await self._read_back(sent, self._believed(sent.look))
 
     async def _start(self) -> Sent[Live]:
-        """Start, then trust only the answer: Glider takes 6 h for an interval that it misreads (API facts §4.2)."""
+        """Start, then set the schedule unless the answer confirms it: Glider may have misread the interval, and takes
+        6 h then (API facts §4.2)."""
         started = await self._send(Call.START, self._may_begin)
         if not started.took_effect:
             return started
@@ -188,7 +190,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
 
         async def still_runs(live: Live) -> None:
             self._require(Status.ACTIVE, live, "started")
-            # Without an answer, the running schedule that a read showed may come from somebody else's start.
+            # If the answer was lost, the schedule that a read shows may be from somebody else's start.
             ours = [] if started.answer is None else [_pair(started.answer)]
             if schedule_moved(live, _pair(self.change.after), *ours):
                 raise Declined(Outcome.STALE, "it runs, on a schedule that somebody else may have set; plan again")
@@ -227,7 +229,8 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             raise
 
     async def _may_begin(self, live: Live) -> None:
-        """Let the change begin: see :meth:`_require_begin`, and no earlier request of ours may be under way."""
+        """Return if the change may begin: see :meth:`_require_begin`; and no earlier request of ours may be under
+        way."""
         change = self.change
         if why := self.hinders(live):
             raise Declined(Outcome.NOT_ATTEMPTED, why)
@@ -242,7 +245,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             raise Declined(Outcome.NOT_ATTEMPTED, detail)
 
     def _believed(self, live: Live) -> Record | None:
-        """Return the record unless a look shows that it is not to be believed, as its plan did.
+        """Return the record, or ``None`` if a look shows that it can't be believed; the plan did the same.
 
         A pause of ours that came after the first look is no reason to doubt it.
         """
@@ -253,7 +256,8 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         return None if doubted else record
 
     async def _may_have_resumed(self, live: Live) -> bool:
-        """Whether an attempt under this very plan may have ended the planned pause, and this one looks just like it."""
+        """Whether an earlier attempt under this very plan may have lifted the planned pause, so that the pause in force
+        may be a later one that looks just like it."""
         change = self.change
         if change.verb is not Verb.RESUME:
             return False
@@ -261,9 +265,11 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         return not identified and await self.announcer.journal.maybe_sent(change.id, Call.RESUME, plans=self.plans)
 
     async def _may_lift(self, before: Before, live: Live) -> None:
-        """Let a resume follow its schedule: the pause is still the one that was reviewed, and nobody set another one.
+        """Return if a resume may follow its schedule: the pause is the one that was reviewed, and nobody set another
+        schedule since.
 
-        ``before`` is what stood there before the schedule was set, which a slow read may still show.
+        ``before`` is what held before the schedule was set; a slow read may still show that. Else raises
+        :class:`Declined`.
         """
         if live.status is Status.ACTIVE:
             raise Declined(Outcome.ALREADY_DONE)  # somebody did it meanwhile
@@ -280,7 +286,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             raise Declined(Outcome.STALE, f"it was {done}, and is {now} since, so its schedule was not set; plan again")
 
     async def _then_set_schedule(self, first: Sent[Live], check: Callable[[Live], Awaitable[None]]) -> Sent[Live]:
-        """Set the schedule after ``first``, the call that the change is about; where it is set already, that is all."""
+        """Set the schedule after ``first``, the call that the change is about; nothing is sent if it is set already."""
 
         async def unless_set(live: Live) -> None:
             await check(live)
@@ -305,7 +311,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             self.progress.notes.append("Glider accepted the schedule without saying what it stored")
         elif stored.interval_ms != after.interval_ms or not agree(stored.offset_ms, after.offset_ms):
             said = describe_schedule(stored.interval_ms, stored.offset_ms)
-            # Not the kind REFUSED: the caller would take it for "not while paused", and resume.
+            # The kind is not REFUSED, because the caller would read that as "not while it is paused", and resume.
             raise ApiError(
                 FailureKind.MALFORMED,
                 f"Glider stored {said} instead of {describe_schedule(after.interval_ms, after.offset_ms)}",
@@ -363,9 +369,9 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         return await self.announcer.api.read(self._portfolio)
 
     def _paused_by_somebody(self, sent: Sent[Live], live: Live) -> Result:
-        """Say that the pause in force can't be shown to be this write's: nothing of it is recorded.
+        """Say that nothing shows the pause in force to be from this write; it is not recorded.
 
-        So it will be held, unless a mark of ours stands in it: then another write of ours made it.
+        So the portfolio will be held, unless the pause has a mark of ours: then another write of ours made it.
         """
         shown = f" (Glider shows the reason {live.pause_reason!r})" if live.pause_reason else ""
         if is_marked(live.pause_reason):
@@ -396,7 +402,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         if live is None or not sight.expected:
             detail = "Glider accepted the call, but its status does not show it yet; plan again"
             return self._result(Outcome.UNKNOWN, detail)
-        # What the look before a pause proved of the schedule is kept: the pause spoils the points that proved it.
+        # Keep what the look before a pause proved about the schedule, because a paused portfolio shows it no more.
         previous = observed_record(sent.look, previous) or previous
         record = record_of(
             live, previous=previous, confirmation=self.progress.schedule, now_ms=announcer.api.service_ms()

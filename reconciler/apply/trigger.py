@@ -1,7 +1,7 @@
 """Ask for rebalances, each once and never again while an earlier request is unanswered, and follow them to their end.
 
-In: portfolios and the ports. Out: a :class:`~reconciler.core.rebalance.RebalanceResult` each. How a request is made is
-:mod:`reconciler.apply.announce`'s. Following only reads; whoever stops following stops nothing at Glider.
+In: portfolios and the ports. Out: a :class:`~reconciler.core.rebalance.RebalanceResult` for each. The requests are made
+by :mod:`reconciler.apply.announce`. Following only reads: to stop it stops no rebalance.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from reconciler.apply.announce import Announcer, Declined, Progress, Sent, Writing, look_until
-from reconciler.apply.run import attempt, work_through
+from reconciler.apply.run import attempt, kept, work_through
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import due_ms_of, observed_record
 from reconciler.core.intent import Before, Call, Effect, Intent, WriteOutcome, new_run
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from reconciler.core.report import Run
 
 LISTED: Final = 10
-"""How many workflows are compared before and after; the guide asks for as many (API facts §1.1, V1.7)."""
+"""How many workflows are compared before and after a request; the guide lists as many (API facts §1.1, V1.7)."""
 NEAR_MS: Final = 5 * MINUTE_MS
 """A scheduled run this close can't be told from one that was asked for: clocks differ, and schedulers are late."""
 _SOON_MS: Final = 10 * MINUTE_MS
@@ -44,8 +44,8 @@ class Order(Struct, frozen=True, kw_only=True):
     """One rebalance to ask for.
 
     ``skip_schedule_validation`` runs a portfolio without an active schedule, on v1. ``declared_paused`` says that the
-    files want it paused; ``although_paused`` that a person wants it run all the same, and ``again`` that one may be
-    asked for although an earlier request was not answered.
+    files want it paused, ``although_paused`` that a person wants it run all the same. ``again`` says that a person
+    wants it run although an earlier request was not answered.
     """
 
     portfolio: PortfolioId
@@ -57,7 +57,7 @@ class Order(Struct, frozen=True, kw_only=True):
 
 
 class _Look(Struct, frozen=True):
-    """A portfolio before a request, ``None`` after it, and the newest rebalances that are listed."""
+    """A portfolio and the newest rebalances that are listed; after the request, ``live`` is ``None``."""
 
     live: Live | None
     recent: RecentRebalances
@@ -94,12 +94,17 @@ async def trigger_all(
 ) -> dict[PortfolioId, RebalanceResult]:
     """Ask for every rebalance once, ``parallelism`` at a time; return what became of each, by portfolio.
 
-    An earlier request that was not answered is looked for first: where its run is found, that run is the result and
-    nothing is sent; else the request is refused unless the order says ``again``. Only a refused key, a journal that
-    can't be written and an interruption stop the rest, which is then *not attempted*.
+    The run of an earlier request that was not answered is looked for first. If it is found, it is the result, and
+    nothing is sent; if not, the new request is refused unless the order says ``again``. Only a refused key, a journal
+    that can't be written and an interruption stop the rest, which is then *not attempted*.
     """
     asker = _Asker(announcer=announcer, observer=observer, stop=stop)
-    await work_through(orders, asker.work, parallelism=parallelism, stop=stop, clock=announcer.clock)
+    left = iter(orders)
+
+    async def take() -> Order | None:
+        return next(left, None)
+
+    await work_through(take, asker.work, parallelism=parallelism, stop=stop, clock=announcer.clock)
     return asker.results
 
 
@@ -120,8 +125,8 @@ def operations_of(runs: Iterable[Run], base_url: str, *, noun: str) -> Mapping[P
 async def find_run(opened: OpenIntent, api: RebalanceApi) -> Rebalance | None:
     """Look for the run that an unanswered request began, among those that the service lists now.
 
-    Only a run that is new since the request, began soon after it, and can't be the scheduled one is taken for it;
-    ``None`` where there is no such run, or no list. Raises :class:`ApiError`.
+    The run must be new since the request, have begun soon after it, and can't be a scheduled one. ``None`` if there is
+    no such run, or no list. Raises :class:`ApiError`.
     """
     intent = opened.intent
     if not intent.api.can.lists_runs or intent.before.runs is None:
@@ -165,6 +170,7 @@ class _Asker(Struct, kw_only=True):
     async def _ask(self, order: Order) -> RebalanceResult:
         progress = Progress()
         ended = await attempt(self._unless_earlier(order, progress), progress, self.stop)
+        ended = await kept(ended, progress, self.stop)
         if isinstance(ended, RebalanceResult):
             return ended
         if ended.error is not None:
@@ -178,7 +184,7 @@ class _Asker(Struct, kw_only=True):
         return await self._earlier(order) or await self._trigger(order, progress)
 
     async def _earlier(self, order: Order) -> RebalanceResult | None:
-        """Return the result where an earlier request stayed unanswered and a new one must not be made."""
+        """Return the result if an earlier request stayed unanswered and no new one may be made; else ``None``."""
         journal = self.announcer.journal
         memory = await journal.memory(order.portfolio)
         opened = memory.unanswered.get(order.portfolio)
@@ -201,7 +207,7 @@ class _Asker(Struct, kw_only=True):
         return RebalanceResult(portfolio=order.portfolio, outcome=RebalanceOutcome.UNKNOWN, detail=detail)
 
     async def _trigger(self, order: Order, progress: Progress) -> RebalanceResult:
-        # The list is read outside of the look, whose age is limited: it only has to be older than the request.
+        # The list is not part of the look, whose age is limited: it only has to be read before the request.
         listed = await self._recent(order)
 
         async def check(look: _Look) -> None:
@@ -228,7 +234,8 @@ class _Asker(Struct, kw_only=True):
         return await self._result(order, sent)
 
     async def _keep(self, order: Order, live: Live) -> None:
-        """Keep what the look proved of the schedule: the run that was asked for spoils the points that proved it."""
+        """Keep what the look proved about the schedule, because the run that was asked for spoils the points that
+        proved it."""
         journal = self.announcer.journal
         memory = await journal.memory(order.portfolio)
         proven = observed_record(live, memory.records.get(order.portfolio))
@@ -314,7 +321,8 @@ def _intent(order: Order, look: _Look, token: str) -> Intent:
 
 
 def _next_of(look: _Look) -> int | None:
-    """Return when the schedule runs it next: the earlier of both reads: a run between them is not ours."""
+    """Return when the schedule runs it next. Of the two reads the earlier time counts, or a scheduled run between them
+    could pass for ours."""
     shown = (look.recent.next_run_ms, None if look.live is None else look.live.next_run_ms)
     return min((ms for ms in shown if ms is not None), default=None)
 
@@ -405,7 +413,7 @@ class _Follower(Struct, kw_only=True):
             )
 
     def give_up(self) -> None:
-        """Say of everything that is open that it goes on."""
+        """End the following of all that is still open, and say that it goes on."""
         for portfolio in self._open():
             self._end(
                 portfolio,

@@ -4,6 +4,7 @@
     ├── ConfigInvalid             3  invalid       the files; carries every diagnostic
     ├── PlanInvalid               3  invalid       a plan file that is not one, or was edited
     ├── LiveInvalid               3  invalid       a live file that is not one
+    ├── HaltInvalid               3  invalid       the file of a halt that is not one
     ├── StalePlan                 4  stale         what was approved is not what would run
     ├── GuardRefused              5  guard         over a limit of the configuration
     ├── NotExpected               7  permission    another service or account than the files expect
@@ -93,6 +94,12 @@ class LiveInvalid(ReconcilerError):
 
 class ExportInvalid(ReconcilerError):
     """An export of a journal that can't be read, has another major format, or holds values that no journal has."""
+
+    exit_reason = ExitReason.INVALID
+
+
+class HaltInvalid(ReconcilerError):
+    """The file of a halt that can't be read, has another major format, or holds values that no halt has."""
 
     exit_reason = ExitReason.INVALID
 

@@ -77,7 +77,8 @@ class Intent(AtStart, frozen=True, kw_only=True):
 
     ``interval_ms`` and ``offset_ms`` are the schedule that its change wants; a start and an update send them.
     ``reason`` is sent with a pause or resume on v1. ``is_step`` says that the write is not the main one of its change:
-    it sets the schedule before a resume or after a start. ``halt`` is the id of the halt that a pause is part of.
+    it sets the schedule before a resume or after a start. ``halt`` is the id of the halt that a pause is part of, or
+    that a resume lifts.
     """
 
     address: Address
@@ -100,6 +101,18 @@ class OpenIntent(Struct, frozen=True, kw_only=True):
     number: int
     intent: Intent
     at_ms: int
+
+
+class GateClosed(Exception):
+    """A write must not begin now: ``why`` says for people what holds it, and until when.
+
+    ``ends_run`` says that nothing else of this run may begin either, pauses excepted.
+    """
+
+    def __init__(self, why: str, *, ends_run: bool = False) -> None:
+        super().__init__(why)
+        self.why = why
+        self.ends_run = ends_run
 
 
 class LastWrite(Struct, frozen=True, kw_only=True):

@@ -510,6 +510,23 @@ def write_stages(changes: tuple[Change, ...]) -> tuple[tuple[Change, ...], ...]:
     return tuple(tuple(stages[rank]) for rank in sorted(stages))
 
 
+class Wave(Struct, frozen=True, kw_only=True):
+    """Changes that may be carried out at once, sorted by id. Unless each canary is done, no later wave begins."""
+
+    changes: tuple[Change, ...]
+    is_canary: bool = False
+
+
+def write_waves(changes: tuple[Change, ...], *, canary: int) -> tuple[Wave, ...]:
+    """Return the stages as waves: ``canary`` changes of each go first, then the others."""
+    waves = [
+        wave
+        for stage in write_stages(changes)
+        for wave in (Wave(changes=stage[:canary], is_canary=True), Wave(changes=stage[canary:]))
+    ]
+    return tuple(wave for wave in waves if wave.changes)
+
+
 def _stage(change: Change) -> int:
     match change.verb:
         case Verb.PAUSE:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Mapping, Sequence
 
     from reconciler.core.errors import ApiError
+    from reconciler.core.halt import Halt
     from reconciler.core.intent import Call, Intent, OpenIntent, WriteOutcome
     from reconciler.core.model import Address, Cadence, Live, PortfolioId, Record, StrategyId, StrategyLive, Verb
+    from reconciler.core.plan import Change
     from reconciler.core.rebalance import (
         KeptRebalance,
         PortfolioFacts,
@@ -147,7 +149,7 @@ class Memory(Struct, frozen=True, kw_only=True):
 
     ``since`` holds the token of the last write to each state or schedule that took effect, or may have.
     ``pauses`` holds the token of our last pause, unless a later resume or start of ours counts, and ``halts`` the id of
-    the halt that this pause is part of, if it is part of one.
+    the halt that this pause is part of, if it is part of one. ``halting`` are the halts that are not lifted, by id.
     ``unanswered`` holds, for each portfolio, the last request for a run (a rebalance, or a start that runs at once) if
     its outcome stayed unknown. ``triggers`` counts the rebalances of the last 24 hours. ``exists`` is false if there is
     no journal. ``outdated`` names what was written to after it was read: only a plan from live files can have any.
@@ -159,9 +161,21 @@ class Memory(Struct, frozen=True, kw_only=True):
     since: Mapping[Address, str] = field(default_factory=dict)
     pauses: Mapping[PortfolioId, str] = field(default_factory=dict)
     halts: Mapping[PortfolioId, str] = field(default_factory=dict)
+    halting: Mapping[str, Halt] = field(default_factory=dict)
     unanswered: Mapping[PortfolioId, OpenIntent] = field(default_factory=dict)
     triggers: Mapping[PortfolioId, int] = field(default_factory=dict)
     outdated: frozenset[Address] = frozenset()
+
+
+class WriteGate(Protocol):
+    """Says why a write must not begin now. Pauses pass every gate."""
+
+    def require_open(self, intent: Intent, halts: Collection[Halt]) -> None:
+        """Raise :class:`~reconciler.core.intent.GateClosed` if this write must not begin now.
+
+        ``halts`` are those of the journal that are not lifted. It is called in the journal's thread, inside the
+        transaction that makes the intent durable, so it must not take long.
+        """
 
 
 class Journal(Protocol):
@@ -186,10 +200,13 @@ class Journal(Protocol):
     async def unsettled(self) -> tuple[OpenIntent, ...]:
         """Return the writes that have an intent but no outcome, oldest first: their run died before it knew."""
 
-    async def begin(self, intent: Intent) -> int:
+    async def begin(self, intent: Intent, gate: WriteGate) -> int:
         """Return the number of a write once its intent is on the disk; only then may it be sent.
 
-        Whoever is cancelled while it waits leaves the write behind as one that was not sent.
+        The gate is asked in the same transaction, with the halts that are not lifted. So once a halt is on the disk,
+        whatever machine it came from, no write begins that does not know of it. Raises
+        :class:`~reconciler.core.intent.GateClosed`; then there is no intent. Whoever is cancelled while it waits leaves
+        the write behind as one that was not sent.
         """
 
     def end(self, number: int, outcome: WriteOutcome, detail: str) -> Awaitable[None]:
@@ -219,14 +236,53 @@ class ResultJournal(Protocol):
         """
 
 
+class Turn(Struct, frozen=True, kw_only=True):
+    """What a runner of an apply is told when it asks for its next change.
+
+    ``change`` is for it to carry out. ``None`` says that there is none at this moment; if the wave is ``over``, there
+    will be none. ``abandoned`` says that another runner had begun the change and died, so that a write of it may be
+    under way. ``stopped`` says why no runner begins anything more; then only abandoned changes are handed out.
+    """
+
+    change: Change | None = None
+    over: bool = False
+    abandoned: bool = False
+    stopped: str | None = None
+
+
+class Claims(Protocol):
+    """Which change of a plan is carried out next, and by which runner, if several carry it out together.
+
+    A change is handed out to one runner at a time. It counts as failed or done for all of them once its result is told.
+    The whole apply stops after too many failures, a canary that was not done, or a key that was refused, on whichever
+    runner. Methods raise ``JournalError``.
+    """
+
+    async def take(self, wave: int) -> Turn:
+        """Return the next change of this wave, by the number of :func:`~reconciler.core.plan.write_waves`.
+
+        A wave is over when each of its changes has its result; if the apply has stopped, when none is under way.
+        """
+
+    async def end(self, result: Result) -> None:
+        """Tell what became of a change that was handed out; return when that is kept."""
+
+    async def results(self) -> Mapping[Address, Result]:
+        """Return what became of each change so far, on all runners."""
+
+
 class ApplyObserver(Protocol):
-    """Is told how an apply goes on; it must not raise."""
+    """Is told how an apply goes on; it must not raise.
+
+    More changes may have started and not finished than are carried out at a time: one that was done has finished when
+    the journal has its outcome on the disk, and the next one does not wait for that.
+    """
 
     def started(self, address: Address, verb: Verb) -> None:
         """A change is being carried out."""
 
     def finished(self, result: Result) -> None:
-        """A change has its outcome."""
+        """A change has its outcome, and the journal has it too."""
 
 
 class ReadObserver(Protocol):

@@ -42,6 +42,8 @@ class Outcome(StrEnum):
 
 
 ACHIEVED = frozenset({Outcome.DONE, Outcome.ALREADY_DONE})
+FAILED = frozenset({Outcome.FAILED, Outcome.UNKNOWN})
+"""What counts against ``--max-failures``."""
 
 
 class Write(Struct, frozen=True, kw_only=True):

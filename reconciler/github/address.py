@@ -1,9 +1,9 @@
 """Where to post, as whom, and by which hidden line a post is found again: checked before anything is sent anywhere.
 
 In: the texts of ``GITHUB_API_URL``, ``GITHUB_REPOSITORY`` and the token as found, and the proxy variables. Out: the
-same, normalised, or a :class:`GitHubError` that says what to write instead. No message holds a part of the token, nor
-of a proxy, which may have a password in it. And :class:`Mark`, which says of two posts whose they are and which run
-wrote later.
+same, normalised, or a :class:`GitHubError` that says what to write instead. No message holds any part of the token or
+of a proxy, which may have a password in it. Also here: :class:`Mark`, which says whose a post is and which run wrote
+it.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Mark(Struct, frozen=True, kw_only=True):
 
     ``use`` and ``by`` are digests in hexadecimal: of all that a use looks at, and of the job that wrote. ``run`` and
     ``attempt`` are GitHub's numbers, which count up. ``did`` is the command, ``commit`` what was checked out, and
-    ``plan`` the beginning of the plan's fingerprint, each empty where it is not known. ``earlier`` is the digest that
-    an older version wrote for the same use. With ``alone`` a post of the same job is taken over although that looked at
-    something else: what stands there is about an older commit, and this run came to nothing that could stand beside it.
+    ``plan`` the beginning of the plan's fingerprint, each empty if it is not known. ``earlier`` is the digest that
+    an older version wrote for the same use. ``alone`` says that this run ended without a plan or a report. Then it
+    takes over the post of the same job even if that looked at something else: an error alone deserves no second post.
 
-    Anybody can write such a line: whoever looks for it must look at the post's author, too.
+    Anybody can write such a line, so always look at the author of a post, too.
     """
 
     use: str
@@ -56,21 +56,21 @@ class Mark(Struct, frozen=True, kw_only=True):
     alone: bool = False
 
     def __str__(self) -> str:
-        """Return the line; no name is in it, so none can end it early or pass for another use."""
+        """Return the line. It holds no text from outside, which could end it early or imitate another use."""
         written = f"by={self.by} run={self.run}.{self.attempt} did={self.did} commit={self.commit} plan={self.plan}"
         return f"<!-- glider-reconciler {self.use} {written} -->"
 
     def later(self, other: Mark) -> bool:
-        """Whether a later run wrote ``other`` about another commit: then what this one found is out of date."""
+        """Whether a later run wrote ``other``, about another commit: then what this run found is out of date."""
         return (other.run, other.attempt) > (self.run, self.attempt) and other.commit != self.commit
 
     def frees(self, other: Mark) -> bool:
-        """Whether a post that another job wrote may be written anew: not what this very run wrote, unless it was the
-        plan of what has been applied since."""
+        """Whether this run may rewrite a post of another job. It may not if that job is part of this very run, except
+        that an apply may rewrite the post with the plan."""
         return (other.run, other.attempt) != (self.run, self.attempt) or (self.did == "apply" and other.did == "plan")
 
     def related(self, other: Mark) -> bool:
-        """Whether a post of another use is the one that this one goes on from."""
+        """Whether this run continues a post of another use."""
         applied = self.did == "apply" and self.plan != "" and other.plan == self.plan
         return applied or other.use == self.earlier or (self.alone and other.by == self.by)
 
@@ -134,10 +134,11 @@ def checked_token(text: str) -> str:
 
 
 def proxy_to(api_url: str, environ: Mapping[str, str]) -> str | None:
-    """Return the proxy to GitHub's API, by the variables that GitHub's own actions go by; ``None`` for none.
+    """Return the proxy to GitHub's API, from the same variables that GitHub's own actions use; ``None`` for none.
 
-    These are ``https_proxy`` and ``no_proxy``, or the same in capitals: hosts, each with all below it, or ``*``. A
-    proxy without a scheme is http's. An http address is this machine's and needs none. Raises :class:`GitHubError`.
+    These are ``https_proxy`` and ``no_proxy``, or the same in capitals. The latter lists hosts, which stand for their
+    subdomains, too, or is ``*``. A proxy without a scheme is taken as ``http://``. No proxy is used for an http
+    address, because that is this machine. Raises :class:`GitHubError`.
     """
     proxy = (environ.get("https_proxy") or environ.get("HTTPS_PROXY") or "").strip()
     parts = urlsplit(api_url)
@@ -154,7 +155,7 @@ def proxy_to(api_url: str, environ: Mapping[str, str]) -> str | None:
     except ValueError:
         usable = False
     if not usable or not url.isascii() or not url.isprintable():
-        raise GitHubError("HTTPS_PROXY is no proxy that can be used", "Write it as http://proxy.example:3128.")
+        raise GitHubError("HTTPS_PROXY names no proxy that can be used", "Write it as http://proxy.example:3128.")
     return url
 
 

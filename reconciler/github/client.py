@@ -1,10 +1,10 @@
 """One comment of a pull request and one issue, kept up to date: found again by a hidden mark, edited in place.
 
 In: text in Markdown, and the :class:`~reconciler.github.address.Mark` that will stand first in it. Out: what was done,
-with the address. A post is ours when it begins with a mark and was written by the token's own account, or by the bot of
-GitHub Actions, as which only a workflow of the repository writes: a stranger's that carries a mark is left alone. Of
-ours, the one of the same use and job is edited; what another job of the same run wrote, or a later run about another
-commit, never is. The oldest stays; later ones, which two runs at once can leave, go.
+with the address. A post is ours if it begins with a mark and was written by the token's own account, or by the bot of
+GitHub Actions, as which only a workflow of the repository can write. A stranger's post is left alone even with a mark.
+Of our posts, the one of the same use and job is edited. A post that another job of the same run wrote, or that a later
+run wrote about another commit, is never edited. If two runs at once made two posts, the oldest stays and the others go.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class PostAction(StrEnum):
     UNCHANGED = "unchanged"
     CLOSED = "closed"
     LEFT = "left"
-    """As it is: a later run wrote it, about another commit."""
+    """Left as it is, because a later run wrote it about another commit."""
 
 
 class Posted(Struct, frozen=True):
-    """A post: its address (empty where GitHub names none that can be used) and what was done.
+    """A post: its address (empty if GitHub names none that can be used) and what was done.
 
-    ``doubt`` is a sentence where somebody else's post may be an earlier one of this token's; else it is empty.
+    ``doubt`` is a sentence if a post of another account may be an earlier one of ours; else it is empty.
     """
 
     url: str
@@ -105,9 +105,9 @@ class GitHub:
         self._wire.close()
 
     def upsert_comment(self, number: int, *, mark: Mark, body: str, create: bool = True) -> Posted | None:
-        """Make our comment of a pull request say ``body``; nothing is written where it does already.
+        """Make our comment on a pull request say ``body``; nothing is written if it says so already.
 
-        Without ``create`` only a comment that is there is updated, and ``None`` says that there was none.
+        Without ``create`` no new comment is made, and ``None`` is returned if there was none to update.
         """
         path = f"{self._path}/issues/{int(number)}/comments"
         _marked(mark, body)
@@ -130,7 +130,7 @@ class GitHub:
         return Posted(_address(post), action, self._doubt)
 
     def upsert_issue(self, *, mark: Mark, title: str, body: str, label: str | None = None) -> Posted:
-        """Make our open issue say ``title`` and ``body``; open it with ``label`` where there is none."""
+        """Make our open issue say ``title`` and ``body``; if there is none, open one with ``label``."""
         wanted = {"title": title, "body": _marked(mark, body)}
         every = self._issues(mark, label)
         if left := _written_later(every, mark):
@@ -146,9 +146,9 @@ class GitHub:
         return Posted(_address(post), action, self._doubt)
 
     def close_issue(self, *, mark: Mark, body: str, label: str | None = None) -> Posted | None:
-        """Close our open issue, with ``body`` as its last comment; ``None`` where there is none open.
+        """Close our open issue, with ``body`` as its last comment; ``None`` if none is open.
 
-        Its text stays, with the mark of this run: an older one that is run again will not open it anew.
+        Its text stays, with the mark of this run, so that an older run that is repeated does not open it anew.
         """
         every = self._issues(mark, label)
         if left := _written_later(every, mark):
@@ -156,7 +156,7 @@ class GitHub:
         found = [one.post for one in _open(every, mark)]
         if not found:
             return None
-        # Closed before the comment: if that fails, the next run finds no open issue and does not repeat it.
+        # The issue is closed before the comment is made: if the comment fails, no later run repeats it.
         for issue in found:
             _, _, text = issue["body"].lstrip().partition("\n")
             self._close(issue, reason="completed", body=_marked(mark, text))
@@ -173,9 +173,10 @@ class GitHub:
         new: Mapping[str, object],
         permission: str,
     ) -> tuple[Mapping[str, Any], PostAction]:
-        """Return our post that stays: the oldest there is, or a new one.
+        """Return the post that we keep: the oldest there is, or a new one.
 
-        A request to create that was cut off may have been carried out, so it is looked for before it is repeated, once.
+        If a request to create one was cut off, it may have been carried out. So we look for the new post before we send
+        the request once more.
         """
         if found:
             return found[0].post, PostAction.UNCHANGED
@@ -215,8 +216,9 @@ class GitHub:
         return found
 
     def _issues(self, mark: Mark, label: str | None) -> list[_Found]:
-        """Return our open issues, oldest first; among those with the label, and only then among all, for a person may
-        have taken it away. A run that is repeated looks at closed ones, too: a later one may have closed it."""
+        """Return our open issues, oldest first. If none with the label is ours, look at those without it, because a
+        person may have taken it away. A run that is repeated also looks at closed ones, which a later run may have
+        closed."""
         state = "all" if mark.attempt > 1 else "open"
         path = f"{self._path}/issues?state={state}&sort=created&direction=desc"
         if label is not None:
@@ -244,9 +246,10 @@ class GitHub:
         return sorted((one for one in marked if _author(one.post) in ours), key=lambda one: one.post[key])
 
     def _own_login(self, others: set[str]) -> str:
-        """Return who the token is, in lower case, for there are marks of these other accounts.
+        """Return the account of the token, in lower case; ``others`` are the accounts whose posts have our mark.
 
-        A job's own token is refused (403), and so is a GitHub App's: those are asked for by GraphQL.
+        GitHub refuses this question to a job's own token (403), and to that of a GitHub App. If one of ``others`` is a
+        bot, it may be this App, so GraphQL is asked instead.
         """
         if self._login is not None:
             return self._login
@@ -275,7 +278,7 @@ class GitHub:
 
 
 def _mine(found: Sequence[_Found], mark: Mark) -> list[_Found]:
-    """Return the posts that this use keeps, the one that stays first; nothing where it has to make a new one."""
+    """Return the posts of this use, first the one that stays; nothing if a new one has to be made."""
     same = [one for one in found if one.mark.use == mark.use]
     if own := [one for one in same if one.mark.by == mark.by]:
         return own
@@ -288,13 +291,14 @@ def _open(found: Sequence[_Found], mark: Mark) -> list[_Found]:
 
 
 def _written_later(found: Sequence[_Found], mark: Mark) -> Posted | None:
-    """Return our post of this use that says what a later run found, ``None`` where there is none."""
+    """Return our post of this use if a later run wrote it, to be left as it is; else ``None``."""
     later = (one for one in found if one.mark.use == mark.use and mark.later(one.mark))
     return next((Posted(_address(one.post), PostAction.LEFT) for one in later), None)
 
 
 def _carried(mark: Mark, found: Sequence[_Found]) -> Mark:
-    """Return the mark with the use of the post that it is written to, so that whose post it was finds it again."""
+    """Return the mark to write into the first of these posts. It keeps that post's use, so that whoever wrote the post
+    before finds it again."""
     kept = next((one.mark for one in found), mark)
     return mark if kept.use == mark.earlier else replace(mark, use=kept.use)
 
@@ -312,7 +316,7 @@ def _marked(mark: Mark, body: str) -> str:
 
 
 def _settled(text: object) -> str | None:
-    """Return a text as it is compared: GitHub may change line ends and the blanks around it."""
+    """Return a text in the form that is compared, because GitHub may change line ends and the blanks around it."""
     return text.replace("\r\n", "\n").strip() if isinstance(text, str) else None
 
 

@@ -1,7 +1,7 @@
-"""What an answer that is no success means, in a sentence with its repair, and whether it asks to come back later.
+"""What GitHub's refusals and failures mean: a sentence with its repair, and how long to wait where that helps.
 
-In: status, headers and body. Out: a :class:`GitHubError`, or seconds to wait. What GitHub says is made harmless, cut,
-and rid of the token before it is repeated.
+In: status, headers and body. Out: a :class:`GitHubError`, or seconds to wait. Before GitHub's words are repeated, they
+are made harmless and cut, and the token is taken out.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ UNNAMED_LIMIT_S: Final = 60.0
 
 
 def limit_seconds(status: int, headers: Mapping[str, str], content: bytes) -> float | None:
-    """Return how long a rate limit asks to wait, ``None`` where the answer is none; header names in lower case.
+    """Return how many seconds a rate limit asks to wait; ``None`` for any other answer. Header names in lower case.
 
-    GitHub limits with 429 or 403, by ``Retry-After``, by ``X-RateLimit-Remaining: 0`` until ``X-RateLimit-Reset``, or
-    by its message alone. The answer's own ``Date`` is the present to that reset, so no clock of ours comes in.
+    GitHub limits with 429 or 403 and says so in one of three ways: with ``Retry-After``, with ``X-RateLimit-Remaining:
+    0`` and ``X-RateLimit-Reset``, or only in its message. That reset is compared with the answer's own ``Date`` and not
+    with our clock.
     """
     if status not in (403, 429):
         return None
@@ -50,7 +51,7 @@ def github_failure(
     told = next((words for word, words in _REFUSALS.items() if word in said.lower()), None) if status == 403 else None
     summary, repair = told if told and limited_s is None else _words(status, permission, limited_s)
     summary = f"{summary} (HTTP {status}{': ' + harmless(said, longest=160) if said else ''})"
-    # GitHub may limit with a 403. It is told as 429, so that callers don't take it for a missing permission.
+    # GitHub may limit with a 403. It becomes a 429 here, so that callers don't take it for a missing permission.
     status = 429 if limited_s is not None else status
     return GitHubError(summary, repair, status=status, may_have_taken_effect=status >= 500)
 
@@ -66,7 +67,7 @@ _REFUSALS: Final = {
         "Authorize it in the settings of the token's owner, or pass `${{ github.token }}`.",
     ),
 }
-"""What a word of GitHub's message means, where the status alone (403) would be read as a missing permission."""
+"""Words in the message of a 403 that mean something other than a missing permission."""
 
 
 def _words(status: int, permission: str, limited_s: float | None) -> tuple[str, str]:
@@ -79,14 +80,14 @@ def _words(status: int, permission: str, limited_s: float | None) -> tuple[str, 
             give = f"Give the job `{permission}` under permissions" if permission else "Give the token more permissions"
             return (
                 "the token may not do this",
-                f"{give}; of a pull request from a fork it can't have them: ignore it there.",
+                f"{give}. For a pull request from a fork it can't have them: ignore this there.",
             )
         case 404:
-            return "GitHub has no such thing, or the token may not see it", "Look at the repository and the number."
+            return "GitHub has no such thing, or the token may not see it", "Check the repository and the number."
         case 410:
-            return "issues are switched off in this repository", "Switch them on, or ask for none."
+            return "issues are switched off in this repository", "Switch them on, or set `issue: false`."
         case 422:
-            return "GitHub refused the text", "Its reason stands in brackets."
+            return "GitHub refused the text", "The brackets hold its reason."
         case _ if 300 <= status < 400:
             return (
                 "GitHub answered with a redirect, which is not followed",
@@ -95,7 +96,7 @@ def _words(status: int, permission: str, limited_s: float | None) -> tuple[str, 
         case _ if status >= 500:
             return "GitHub failed", "Run it again later; see githubstatus.com."
         case _:
-            return "GitHub refused the request", "Its reason stands in brackets."
+            return "GitHub refused the request", "The brackets hold its reason."
 
 
 def _message(content: bytes) -> str:

@@ -1,12 +1,12 @@
 """HTTP to GitHub's REST API: limits, retries, pages, and the one place that knows the token.
 
 In: method, path and body of a request. Out: its JSON, or a :class:`GitHubError` with a sentence and a repair. Knows
-nothing of comments and issues. It drives httpx2's transport and not its client, which by construction leaves no
-redirect, cookie, proxy variable or netrc to switch off; a proxy is used where the caller names one.
+nothing of comments and issues. It drives httpx2's transport and not its client, so there is no redirect, cookie, proxy
+variable or netrc to switch off; a proxy is used if the caller names one.
 
-What is repeated, three times in all and within 90 s of waiting: whatever a rate limit refused, because that was not
-done; and, of the methods that may be sent twice, also what ended in a 5xx or without an answer. A POST that may have
-been carried out is not: the caller looks first.
+A request is sent up to three times, with up to 90 s of waiting: again after a rate limit, because then it was not done;
+and again after a 5xx or no answer if its method may be sent twice. A POST that may have been carried out is not sent
+again: its caller looks first.
 """
 
 from __future__ import annotations
@@ -95,14 +95,13 @@ class Wire:
 
     def close(self) -> None:
         """Close the connection."""
-        with contextlib.suppress(
-            Exception
-        ):  # the request has its outcome already, and an error of closing would hide it
+        # The request has its outcome already, and an error of closing would hide it.
+        with contextlib.suppress(Exception):
             self._transport.close()
 
     def send(self, method: str, path: str, body: Mapping[str, object] | None = None, *, permission: str = "") -> Answer:
-        """Send a request until it has its outcome; ``path`` begins with a slash and is safe in a URL as it stands, or
-        it is :attr:`graphql`.
+        """Send a request until it has its outcome; ``path`` begins with a slash and needs no escaping, or it is
+        :attr:`graphql`.
 
         ``permission`` is what a job needs for it, named where GitHub refuses. Raises :class:`GitHubError` for any
         answer but a 2xx.
@@ -128,7 +127,8 @@ class Wire:
         return found, url is None
 
     def _next(self, answer: Answer, url: str, *, full: bool) -> str | None:
-        """Return the next page: as GitHub links it, but never elsewhere; without a link, by counting on."""
+        """Return the address of the next page: GitHub's link if it leads to GitHub, else the same one with the next
+        number."""
         link = _NEXT.search(answer.headers.get("link", "")[:8000])
         if link and link[1].startswith(f"{self._base}/") and link[1].isascii() and link[1].isprintable():
             return link[1]
@@ -177,7 +177,7 @@ class Wire:
                 response.close()
         except GitHubError:
             raise
-        except Exception as cause:  # of whatever library: a post must not end a run
+        except Exception as cause:  # any exception of any library, because a post must not end a run
             leaks = self._secret in str(cause)
             raise self._failure(cause) from (None if leaks else cause)
         headers = {name.lower(): value for name, value in response.headers.items()}
@@ -202,9 +202,8 @@ def _connection(api_url: str, proxy: str | None) -> httpx2.BaseTransport:
     if not api_url.startswith("https:"):
         import ssl
 
-        return httpx2.HTTPTransport(
-            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        )  # an http address needs no certificates; an empty context saves the 45 ms of reading them
+        # An http address needs no certificates; an empty context saves the 45 ms of reading them.
+        return httpx2.HTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     try:
         return httpx2.HTTPTransport(proxy=proxy)  # the system's authorities, or SSL_CERT_FILE's
     except OSError as error:  # an ssl.SSLError is one, too

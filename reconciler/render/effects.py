@@ -211,9 +211,8 @@ def net_effect(plan: Plan) -> str:
     unknown = f", not counting {' and '.join(missing)}" if missing else ""
     monthly = any(Cadence.MONTHLY in (change.before.cadence, change.after.cadence) for change in plan.cadences)
     about = "about " if monthly else ""  # how long a month is, Glider does not document
-    return (
-        f"Runs a day of what changes: {about}{number(runs.before_runs_day)} → {number(runs.after_runs_day)}{unknown}."
-    )
+    before, after = number(runs.before_runs_day), number(runs.after_runs_day)
+    return f"The portfolios that change run {about}{before} → {after} times a day{unknown}."
 
 
 def writes_unverified(plan: Plan) -> bool:

@@ -89,15 +89,15 @@ def plan_load_page(change: LoadChange) -> Page:
 
 
 def load_lines(change: LoadChange | None) -> Iterator[Cell]:
-    """Yield what a plan does to the worst minute and to the runs a day of all, if more or fewer then run at once."""
+    """Yield what a plan does to the runs a day and the worst minute, if that minute then has more or fewer runs."""
     if change is None:
         return
     before, after = (load.worst.count if load.worst is not None else 0 for load in (change.before, change.after))
     if before == after or max(before, after) == 1:
         return
     rate = f"{number(change.before.runs_day)} → {number(change.after.runs_day)}"
-    who = (" (", *_names(change.after.worst), ")") if change.after.worst is not None else ()
-    yield f"Most in one minute: {before:,} → {after:,}", *who, f". Runs a day of all: {rate}."
+    who = (" (then ", *_names(change.after.worst), ")") if change.after.worst is not None else ()
+    yield f"All portfolios run {rate} times a day, at most {before:,} → {after:,} of them in the same minute", *who, "."
 
 
 def _summary(load: Load) -> str:

@@ -399,8 +399,8 @@ def _notes(plan: Plan) -> Iterator[Lines]:
         text = "Glider does not return this value. Apply writes it once, and remembers it."
         notes.append(Span(text, symbol="?"))
     if plan.held:
-        release = sentence(" stays paused. Release one with --resume-held ID, or `hold: override` in its file.")
-        notes.append((Span("Held", symbol="!"), *release))
+        release = sentence("Release one with --resume-held ID, or `hold: override` in its file.")
+        notes.append((Span("Held", symbol="!"), " portfolios stay paused. ", *release))
     notes += [(Span("Overdue", symbol="!"), _OVERDUE)] if plan.overdue else []
     notes += [(Span("Moved", symbol="!"), _MOVED)] if plan.moved else []
     notes += [line for line in (net_effect(plan), cost_effect(plan)) if line]

@@ -390,7 +390,7 @@ ROWS = (
         "-",
         "v1 pause",
         refusal("API_002", "no"),
-        "malformed (API_002, req_1): the answer says OK and failed at once: no",
+        "malformed (API_002, req_1): the answer has a status of success, but says that it failed: no",
     ),
     Row(
         "a key that is echoed with escapes",

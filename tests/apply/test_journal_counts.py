@@ -321,10 +321,8 @@ def test_nothing_is_committed_in_between(place: Path) -> None:
 
     def now_ms() -> int:
         """Try to commit something: a memory asks for the time after its first questions."""
-        with closing(sqlite3.connect(place, timeout=0)) as other:
+        with closing(sqlite3.connect(place, timeout=0)) as other, pytest.raises(sqlite3.OperationalError) as refused:
             other.execute("UPDATE writes SET outcome = 'failed'")
-            with pytest.raises(sqlite3.OperationalError) as refused:
-                other.commit()
         attempts.append(str(refused.value))
         return NOON_MS
 

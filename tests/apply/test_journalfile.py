@@ -56,6 +56,7 @@ def test_a_new_journal(place: Path) -> None:
         assert (pragma(connection, "journal_mode"), pragma(connection, "synchronous")) == ("truncate", 2)
         assert connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1").fetchall() == [
             ("confirmed",),
+            ("halts",),
             ("results",),
             ("runs",),
             ("writes",),
@@ -120,12 +121,12 @@ def test_a_database_without_a_table(place: Path, opening: Callable[[Path], objec
 
 
 @OPENINGS
-@pytest.mark.parametrize("version", [0, 1, 4])
+@pytest.mark.parametrize("version", [0, 1, 5])
 def test_another_version(made: Path, opening: Callable[[Path], object], version: int) -> None:
     """A journal of another version is named with both numbers."""
     edit(made, f"PRAGMA user_version = {version}")
     assert refusal(lambda: opening(made)) == (
-        f"{made} has journal version {version}, this program knows 2 and 3",
+        f"{made} has journal version {version}, this program knows 2 to 4",
         "Use the version that wrote it, or move the file away and start a new one.",
     )
 
@@ -277,17 +278,30 @@ OLD = """
         (9, 4, 'u', 'bbb', 'rebalance', '{"interval_ms": null, "offset_ms": null}', 5, NULL, NULL, NULL, '9f', 0, NULL);
     INSERT INTO confirmed VALUES ('u', 'aaa', 'paused', 12, 0, 's', 6, 1, 7, 'r', 'acme', NULL);
 """
-"""A journal as the version before this one left it."""
+"""A journal as version 2 left it."""
+TO_3 = """
+    PRAGMA user_version = 3;
+    ALTER TABLE runs ADD COLUMN who TEXT;
+    ALTER TABLE runs ADD COLUMN "commit" TEXT;
+    ALTER TABLE runs ADD COLUMN pull_request TEXT;
+    ALTER TABLE runs ADD COLUMN ci_run TEXT;
+    CREATE TABLE results (
+        base_url TEXT NOT NULL, portfolio TEXT NOT NULL, rebalance TEXT NOT NULL, begun_ms INTEGER NOT NULL,
+        read_ms INTEGER NOT NULL, over INTEGER NOT NULL, result TEXT NOT NULL, account TEXT,
+        PRIMARY KEY (base_url, portfolio, rebalance)
+    ) STRICT, WITHOUT ROWID;
+"""
+"""What version 3 made of it."""
 
 
-@pytest.fixture
-def old(place: Path) -> Path:
+@pytest.fixture(params=[2, 3])
+def old(place: Path, request: pytest.FixtureRequest) -> Path:
     with closing(sqlite3.connect(place)) as connection:
-        connection.executescript(OLD)
+        connection.executescript(OLD + (TO_3 if request.param == 3 else ""))
     return place
 
 
-TABLES = ("runs", "writes", "confirmed", "results")
+TABLES = ("runs", "writes", "confirmed", "results", "halts")
 
 
 def content(connection: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
@@ -303,6 +317,7 @@ UPGRADED = {
     ],
     "confirmed": [("u", "aaa", "paused", 12, 0, "s", 6, 1, 7, "r", "acme", None)],
     "results": [],
+    "halts": [],
 }
 
 
@@ -341,11 +356,12 @@ def test_an_old_journal_is_read_without_being_written(old: Path) -> None:
 @OPENINGS
 def test_an_upgrade_that_fails(old: Path, opening: Callable[[Path], object]) -> None:
     """It changes nothing of what is in the file."""
-    edit(old, "CREATE TABLE results (id)")
-    assert refusal(lambda: opening(old)) == (f"the journal {old} can't be used: table results already exists", WAY_OUT)
+    edit(old, "CREATE TABLE halts (id)")
     with closing(sqlite3.connect(old)) as connection:
-        assert pragma(connection, "user_version") == 2
-        assert connection.execute("SELECT * FROM runs").fetchall() == [(4, "u", "f", "t", "p", 1, 2, "ok", "g", "acme")]
+        before = pragma(connection, "user_version"), connection.execute("SELECT * FROM runs").fetchall()
+    assert refusal(lambda: opening(old)) == (f"the journal {old} can't be used: table halts already exists", WAY_OUT)
+    with closing(sqlite3.connect(old)) as connection:
+        assert (pragma(connection, "user_version"), connection.execute("SELECT * FROM runs").fetchall()) == before
 
 
 @OPENINGS

@@ -14,11 +14,18 @@ from msgspec.structs import replace
 from reconciler.apply.journal import SqliteJournal, open_journal, read_memory
 from reconciler.apply.journalfile import writable_connection
 from reconciler.apply.journalqueue import QueuedJournal
+from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.errors import JournalError
+from reconciler.core.evidence import with_mark
+from reconciler.core.halt import HaltGate
 from reconciler.core.intent import Call, WriteOutcome
-from reconciler.core.model import PortfolioId, Record, RunState
-from tests.apply.scripted import edit, intent, rows
-from tests.support import NOON_MS, FakeClock, folder, run
+from reconciler.core.model import Live, PortfolioId, Record, RunState, Status, Verb
+from reconciler.core.plan import Change, ChangeReason, Snapshot
+from reconciler.core.ports import Confirmation
+from reconciler.core.report import Outcome
+from tests.apply.carried import plan_of, tokens
+from tests.apply.scripted import Scripted, edit, intent, rows
+from tests.support import NOON_MS, FakeClock, Silence, folder, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +36,7 @@ A, B = PortfolioId("aaa"), PortfolioId("bbb")
 CONFIRMED, NOT_SENT = WriteOutcome.CONFIRMED, WriteOutcome.NOT_SENT
 RECORD = Record(state=RunState.PAUSED, interval_ms=1, offset_ms=0, schedule_id="s", confirmed_ms=NOON_MS)
 MANY = 1_000
+OPEN = HaltGate()
 FULL = "CREATE TRIGGER full BEFORE {} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
 
 
@@ -39,6 +47,7 @@ class SlowConnection(sqlite3.Connection):
     threads: set[str]
     gate: threading.Semaphore
     reached: threading.Event
+    fails = False
     before_commit: Callable[[], object] = staticmethod(lambda: None)
 
     def execute(self, sql: str, *given: Any) -> sqlite3.Cursor:
@@ -47,6 +56,8 @@ class SlowConnection(sqlite3.Connection):
             self.before_commit()
             self.reached.set()
             assert self.gate.acquire(timeout=60)
+            if self.fails:
+                raise sqlite3.OperationalError("the disk is full")
             self.commits += 1
         return super().execute(sql, *given)
 
@@ -88,9 +99,9 @@ def test_what_waits_shares_one_commit(place: Path) -> None:
     async def work() -> None:
         with opened(place) as (journal, connection), QueuedJournal(journal) as queued:
             hold(connection)
-            first = asyncio.ensure_future(queued.begin(intent(A, Call.PAUSE)))
+            first = asyncio.ensure_future(queued.begin(intent(A, Call.PAUSE), OPEN))
             await reached(connection)
-            others = [asyncio.ensure_future(queued.begin(intent(f"p{n}", Call.PAUSE))) for n in range(50)]
+            others = [asyncio.ensure_future(queued.begin(intent(f"p{n}", Call.PAUSE), OPEN)) for n in range(50)]
             for _ in range(5):
                 await asyncio.sleep(0)
             assert not first.done()
@@ -110,7 +121,7 @@ def test_an_intent_is_on_the_disk_before_it_is_answered(place: Path) -> None:
             journal.open_run(fingerprint="f", tool="t")
             with QueuedJournal(journal) as queued:
                 for number in (1, 2):
-                    assert await queued.begin(intent(A, Call.PAUSE, f"00000{number}")) == number
+                    assert await queued.begin(intent(A, Call.PAUSE, f"00000{number}"), OPEN) == number
                     assert rows(place, "SELECT COUNT(*) FROM writes") == [(number,)]
 
     run(work())
@@ -122,7 +133,7 @@ def test_outcomes_hold_up_nobody(place: Path) -> None:
 
     async def work() -> None:
         with opened(place, clock) as (journal, connection), QueuedJournal(journal) as queued:
-            number = await queued.begin(intent(A, Call.PAUSE))
+            number = await queued.begin(intent(A, Call.PAUSE), OPEN)
             hold(connection)
             clock.advance(5)
             said = queued.end(number, WriteOutcome.UNKNOWN, "first")
@@ -145,9 +156,9 @@ def test_reads_see_what_was_said_before_it_is_on_the_disk(place: Path) -> None:
 
     async def work() -> None:
         with opened(place) as (journal, connection), QueuedJournal(journal) as queued:
-            number = await queued.begin(intent(A, Call.PAUSE, "0000a1"))
+            number = await queued.begin(intent(A, Call.PAUSE, "0000a1"), OPEN)
             hold(connection)
-            under_way = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE, "0000b1")))
+            under_way = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE, "0000b1"), OPEN))
             await reached(connection)
             queued.end(number, CONFIRMED, "")
             said = queued.confirm({A: RECORD})
@@ -173,12 +184,12 @@ def test_once_something_is_lost_nothing_goes_on(place: Path, when: str) -> None:
     async def work() -> list[str]:
         told = []
         with opened(place) as (journal, _), QueuedJournal(journal) as queued:
-            number = await queued.begin(intent(A, Call.PAUSE))
+            number = await queued.begin(intent(A, Call.PAUSE), OPEN)
             edit(place, FULL.format(when))
-            announcing = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE, "0000b1")))
+            announcing = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE, "0000b1"), OPEN))
             await asyncio.sleep(0)
             lost = queued.end(number, CONFIRMED, ""), queued.confirm({A: RECORD})
-            later = queued.begin(intent(B, Call.PAUSE, "0000b2")), queued.memory(A), queued.unsettled()
+            later = queued.begin(intent(B, Call.PAUSE, "0000b2"), OPEN), queued.memory(A), queued.unsettled()
             await asyncio.gather(announcing, return_exceptions=True)
             for asked in (lost[1], *later, queued.end(number, CONFIRMED, ""), queued.confirm({})):
                 with pytest.raises(JournalError, match="the disk is full") as caught:
@@ -196,9 +207,9 @@ def test_a_question_that_finds_damage_harms_nobody_else(place: Path) -> None:
 
     async def work() -> None:
         with opened(place) as (journal, _), QueuedJournal(journal) as queued:
-            await queued.begin(intent(A, Call.PAUSE))
+            await queued.begin(intent(A, Call.PAUSE), OPEN)
             edit(place, "UPDATE writes SET wanted = '{'")
-            announced = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE)))
+            announced = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE), OPEN))
             with pytest.raises(JournalError, match="it is damaged"):
                 await queued.unsettled()
             assert await announced == 2
@@ -213,9 +224,9 @@ def test_interrupted_while_the_disk_is_waited_for(place: Path) -> None:
     async def work() -> None:
         with opened(place) as (journal, connection), QueuedJournal(journal) as queued:
             hold(connection)
-            first = asyncio.ensure_future(queued.begin(intent(A, Call.PAUSE)))
+            first = asyncio.ensure_future(queued.begin(intent(A, Call.PAUSE), OPEN))
             await reached(connection)
-            second = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE)))
+            second = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE), OPEN))
             await asyncio.sleep(0)
             for announcing in (first, second):
                 announcing.cancel()
@@ -229,6 +240,72 @@ def test_interrupted_while_the_disk_is_waited_for(place: Path) -> None:
     assert rows(place, "SELECT outcome, detail FROM writes") == [outcome, outcome]
 
 
+class Told(Silence):
+    """Remembers the names of what began, and how what finished ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = asyncio.Event()
+
+    def started(self, portfolio: PortfolioId, verb: Verb) -> None:
+        self.results.append(portfolio)
+        if len(self.results) == 2:
+            self.second.set()
+
+    def finished(self, result: Any) -> None:
+        self.results.append((result.change.id, result.outcome))
+
+
+@pytest.mark.parametrize(
+    ("keeps", "outcomes"),
+    [(True, [Outcome.DONE, Outcome.DONE]), (False, [Outcome.UNKNOWN, Outcome.NOT_ATTEMPTED])],
+)
+def test_the_next_change_begins_while_an_outcome_is_written(place: Path, keeps: bool, outcomes: list[Outcome]) -> None:
+    """One that was done is told when the disk has that, and the next waits only for its own intent."""
+    pause = Change(
+        id=A,
+        verb=Verb.PAUSE,
+        before=Snapshot(state=Status.ACTIVE, interval_ms=None, offset_ms=None),
+        after=Snapshot(state=Status.PAUSED, interval_ms=None, offset_ms=None),
+        fields=(),
+        reason=ChangeReason.DECLARED_PAUSED,
+    )
+    runs = Live(id=A, status=Status.ACTIVE)
+    rests = [replace(runs, status=Status.PAUSED, pause_reason=with_mark(None, f"00000{number}")) for number in (1, 2)]
+    observer = Told()
+
+    async def work() -> None:
+        with opened(place) as (journal, connection), QueuedJournal(journal) as queued:
+
+            def slow() -> Live:
+                hold(connection)
+                return rests[0]
+
+            service = Scripted(runs, Confirmation(), slow, runs, *[Confirmation(), rests[1]] * keeps)
+            applying = asyncio.ensure_future(
+                apply_plan(
+                    plan_of(pause, replace(pause, id=B)),
+                    api=service,
+                    journal=queued,
+                    clock=service.clock,
+                    observer=observer,
+                    pace=Pace(parallelism=1),
+                    stop=Stop(),
+                    token=tokens(),
+                )
+            )
+            await observer.second.wait()
+            await reached(connection)
+            assert observer.results == [A, B]
+            connection.fails = not keeps
+            connection.gate.release(MANY)
+            await applying
+            assert len(service.answers) <= (not keeps)  # the second look may have been made by then, and no write
+
+    run(work())
+    assert observer.results == [A, B, *zip((A, B), outcomes, strict=True)]
+
+
 def test_a_power_cut_keeps_what_was_waited_for(place: Path) -> None:
     """Whatever commit was the last on the disk: every write that was sent is in it, with all that was said before.
 
@@ -240,7 +317,7 @@ def test_a_power_cut_keeps_what_was_waited_for(place: Path) -> None:
 
     async def worker(queued: QueuedJournal, name: int) -> None:
         for step in range(4):
-            number = await queued.begin(intent(f"p{name}", Call.PAUSE, f"{name:03}{step:03}"))
+            number = await queued.begin(intent(f"p{name}", Call.PAUSE, f"{name:03}{step:03}"), OPEN)
             sent.add(number)
             await asyncio.sleep(0)
             said.append(("end", number))

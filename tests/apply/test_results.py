@@ -290,7 +290,7 @@ def test_a_journal_that_fails_stops_the_rest(
 ) -> None:
     """What was sent is unknown from then on; nothing more is begun, and everyone is told why."""
     first, second = pauses(2)
-    api = Scripted(*([RUNS, OK] if calls else []))
+    api = Scripted(*([RUNS, OK, MINE] if calls else []))
     why = "no such column: detail" if calls else "no such table: confirmed"
 
     def breaks(_: SqliteJournal) -> None:

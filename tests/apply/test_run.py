@@ -14,7 +14,7 @@ from reconciler.core.decide import Policy
 from reconciler.core.errors import ExitReason
 from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call
-from reconciler.core.model import Desired, PortfolioId, RunState
+from reconciler.core.model import Desired, PortfolioId, RunState, Verb
 from reconciler.core.report import ApplyReport, Outcome
 from reconciler.sandbox import Fault, FaultKind, Operation
 from tests.support import BASE_URL, HOUR_MS, NOON_MS, Silence, World, folder
@@ -372,13 +372,12 @@ def test_stop_leaves_the_rest_unattempted(place: Path) -> None:
     plan = world.plan([wants(PortfolioId(f"p{n}"), "paused") for n in range(4)])
     stop = Stop()
 
-    class StopAfterTwo(Silence):
-        def finished(self, result: object) -> None:
-            super().finished(result)
-            if len(self.results) == 2:
+    class StopInTheSecond(Silence):
+        def started(self, portfolio: PortfolioId, verb: Verb) -> None:
+            if portfolio == "p1":
                 stop.request("interrupted before it began")
 
-    report = world.apply(plan, stop, StopAfterTwo())
+    report = world.apply(plan, stop, StopInTheSecond())
     assert [r.outcome for r in report.results] == [Outcome.DONE] * 2 + [Outcome.NOT_ATTEMPTED] * 2
     assert len(world.calls()) == 2
 

@@ -61,7 +61,8 @@ def test_before_and_after_a_plan(fleet: Shell) -> None:
     """A saved plan tells both, and the plan itself what it does to the worst minute."""
     fleet.write("automation.yaml", FILES.replace("aaa: {state: active", "aaa: {state: paused"))
     planned = fleet("plan --sandbox --out plan.json")
-    assert "Most in one minute: 3 → 2 (bbb, ccc). Runs a day of all: 6 → 5." in planned.out
+    told = "All portfolios run 6 → 5 times a day, at most 3 → 2 of them in the same minute (then bbb, ccc)."
+    assert told in planned.out
     shown = fleet("load plan.json").out
     assert "\nNow: 6 runs in 24h, 6 a day, most in one minute: 3 at " in shown
     assert "\nThen: 5 runs in 24h, 5 a day, most in one minute: 2 at " in shown

@@ -131,11 +131,11 @@ def test_a_cadence_tells_how_often_everything_runs(fleet: Shell) -> None:
     told = "schedule weekly → hourly, reaches 60 portfolios, 8.6 → 1440 runs a day, trades more often"
     planned = fleet("plan --sandbox").out
     assert f"~ update  strategy W  Wide  {told}\n" in planned
-    assert "Runs a day of what changes: 8.6 → 1440.\n" in planned
+    assert "The portfolios that change run 8.6 → 1440 times a day.\n" in planned
     markdown = fleet("plan --sandbox -o markdown").out
     assert f"| `~`&nbsp;update | strategy `W` | Wide | {told} |" in markdown
     assert "**Look first:** strategies that trade more often **1**." in markdown
-    assert "Runs a day of what changes: 8.6 → 1440." in markdown
+    assert "The portfolios that change run 8.6 → 1440 times a day." in markdown
     document = fleet("plan --sandbox -o json").json
     assert document["runs"] == {
         "before_runs_day": 8.5714,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from reconciler.core.intent import Intent, OpenIntent, WriteOutcome
     from reconciler.core.model import Address, Desired, PortfolioId, Record
     from reconciler.core.plan import Plan
-    from reconciler.core.ports import Memory
+    from reconciler.core.ports import Memory, WriteGate
     from reconciler.core.report import ApplyReport
     from reconciler.sandbox import SandboxApp, Store
     from tests.support import OffClock
@@ -293,10 +293,10 @@ class Disk:
         self.write()
         return self.journal.unsettled()
 
-    async def begin(self, intent: Intent) -> int:
+    async def begin(self, intent: Intent, gate: WriteGate) -> int:
         self.write()
         self.life.cross("before begin")
-        number = self.journal.begin(intent)
+        number = self.journal.begin(intent, gate)
         self.life.cross("after begin")
         return number
 
@@ -396,6 +396,7 @@ class FaultyWorld(World):
                     stop=stop,
                     token=self.token,
                     approved=approved,
+                    gate=self.gate,
                 )
             opened.close_run(report.exit_reason.word)
             return report

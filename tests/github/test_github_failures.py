@@ -62,7 +62,7 @@ def test_a_fork_is_told_what_to_do(fake: FakeGitHub, client: GitHub) -> None:
     with pytest.raises(GitHubError) as caught:
         post(client)
     assert "Give the job `pull-requests: write`" in caught.value.detail
-    assert "from a fork it can't have them: ignore it there" in caught.value.detail
+    assert "from a fork it can't have them: ignore this there" in caught.value.detail
     with pytest.raises(GitHubError) as caught:
         client.upsert_issue(mark=MARK, title="Drift", body="aaa", label=None)
     assert "`issues: write`" in caught.value.detail

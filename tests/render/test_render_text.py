@@ -81,8 +81,8 @@ SMALL = """\
   x blocked  h2v9x3c7  Broken        reading failed: the service failed (HTTP 500)
 
 ? Glider does not return this value. Apply writes it once, and remembers it.
-! Held stays paused. Release one with --resume-held ID, or `hold: override` in its file.
-Runs a day of what changes: 1 → 4, not counting 2 portfolios whose live interval is unknown.
+! Held portfolios stay paused. Release one with --resume-held ID, or `hold: override` in its file.
+The portfolios that change run 1 → 4 times a day, not counting 2 portfolios whose live interval is unknown.
 
 Plan: 1 to start, 1 to resume, 1 to pause, 2 to update. 1 unchanged, 1 held, 2 blocked.
 """
