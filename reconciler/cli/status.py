@@ -93,6 +93,8 @@ def _require_sense(options: StatusOptions) -> None:
         )
     if options.out is None and (options.shard or options.round):
         raise UsageError("--shard and --round are about the file that --out saves: name it.")
+    if options.shard is not None and _FAILED in options.fail_on:
+        raise UsageError("--shard reads no results, so nothing is known of failed rebalances: drop --fail-on.")
     if options.portfolio is not None:
         if options.selection != SelectionOptions() or options.out:
             raise UsageError("`status ID` shows that portfolio only: drop --target, --exclude, --select and --out.")

@@ -91,9 +91,7 @@ def test_a_portfolio_that_was_written_to_since_is_blocked(shell: Shell) -> None:
 def test_people_are_told(offline: Shell) -> None:
     """Text and Markdown say in their head that live was read earlier, and a plan that was read now does not."""
     text = offline("plan --live live.json").out
-    assert re.search(
-        r"live as of \d{4}-\d\d-\d\d \d\d:\d\d UTC at sandbox://\w+, read earlier\n", text
-    )
+    assert re.search(r"live as of \d{4}-\d\d-\d\d \d\d:\d\d UTC at sandbox://\w+, read earlier\n", text)
     markdown = offline("plan --live live.json -o markdown").out
     assert re.search(r"^\*\*Live as of .* UTC, read earlier\.\*\*$", markdown, re.MULTILINE)
     assert "as of" not in offline("plan --sandbox").out + offline("plan --sandbox -o markdown").out
@@ -236,8 +234,7 @@ def test_a_file_that_tells_less_is_planned_from(mixed: Shell) -> None:
     """What it can't tell is unknown: unmanaged is not known, and strategies are blocked."""
     document = json.loads((mixed.folder / "live.json").read_text()) | {"list": None, "strategies": []}
     document["portfolios"] = [
-        {key: value for key, value in one.items() if key != "listed"}
-        for one in document["portfolios"]
+        {key: value for key, value in one.items() if key != "listed"} for one in document["portfolios"]
     ]
     mixed.write("less.json", json.dumps(document))
     ended = mixed("plan --live less.json -o json")

@@ -107,7 +107,7 @@ NOTHING = dict.fromkeys(
             "name",
         ),
         *("pause_reason", "next_run_at", "cause", "source", "cadence_ms", "strategy", "pause_id", "since", "reach"),
-        *("running", "last_run_at", "failure", "rule", "owner"),
+        *("running", "enrolled", "shares", "last_run_at", "failure", "rule", "owner"),
     )
 )
 DEFAULTS: dict[str, object] = {
@@ -316,7 +316,7 @@ def test_another_major_version(version: object, named: str) -> None:
     """Another major format is refused by its number, of which no more than 20 characters are repeated."""
     assert refusal(changed("format_version", version)) == (
         f"the plan file has format version {named}",
-        f"This is {TOOL}, which reads version 3.0. Make the plan again with this version.",
+        f"This is {TOOL}, which reads version 3.1. Make the plan again with this version.",
     )
 
 
