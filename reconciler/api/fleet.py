@@ -7,14 +7,14 @@ refused key is raised. Decides nothing about what it reads, and knows no HTTP: r
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.fleet import Fleet, asks_for_list, mostly_missing
 from reconciler.core.model import Live, Status, StrategyLive, StrategyStatus
-from reconciler.core.rebalance import Knowledge, LastRebalance, Rebalance, RebalanceStatus
+from reconciler.core.rebalance import Knowledge, LastRebalance, Rebalance, RebalanceStatus, ran_since
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from reconciler.core.fleet import PortfolioList
     from reconciler.core.model import PortfolioId, StrategyId
     from reconciler.core.ports import PortfolioApi, ReadObserver, RebalanceApi, StrategyApi
+    from reconciler.core.rebalance import KeptRebalance
+
+LOOKED_AT: Final = 5
+"""So many of a portfolio's newest rebalances are looked at, at most, to find one that has ended."""
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -181,18 +185,24 @@ async def _looked_for_elsewhere(
 class LastRunQuery(NamedTuple):
     """One portfolio whose last rebalance is asked for.
 
-    ``operation`` is the id of the last one that the journal knows, for a service without a list.
+    ``operation`` is the id of the last one that the journal knows, for a service without a list. What is in ``known``
+    and over is not asked for again.
     """
 
     live: Live
     operation: str | None = None
+    known: Sequence[KeptRebalance] = ()
 
 
 async def read_last(
     api: RebalanceApi, asked: Sequence[LastRunQuery], *, parallelism: int, observer: ReadObserver | None = None
 ) -> dict[PortfolioId, LastRebalance]:
-    """Return the last rebalance of every portfolio, in the order given. Each takes two calls if the service has a list
-    (API facts §5.1), and none if the portfolio itself could not be read."""
+    """Return the last rebalance of every portfolio, in the order given.
+
+    If the service has a list, each takes one call, and one more for every rebalance whose result is not known yet (API
+    facts §5.1): for the last one and, if that has not ended, for those before it. A portfolio that could not be read
+    takes none.
+    """
     by_id = {one.live.id: one for one in asked}
 
     async def read(portfolio: PortfolioId) -> LastRebalance:
@@ -215,7 +225,7 @@ async def read_recent(api: RebalanceApi, one: LastRunQuery, *, limit: int) -> tu
     listed = recent.rebalances[:limit]
 
     async def read(number: int) -> LastRebalance:
-        return await _looked(api, one, listed[number])
+        return LastRebalance(knowledge=Knowledge.READ, rebalance=await _looked(api, one, listed[number]))
 
     def unread(number: int, error: ApiError) -> LastRebalance:
         unknown = replace(listed[number], status=RebalanceStatus.UNKNOWN)
@@ -227,19 +237,29 @@ async def read_recent(api: RebalanceApi, one: LastRunQuery, *, limit: int) -> tu
 async def _last(api: RebalanceApi, one: LastRunQuery) -> LastRebalance:
     if not one.live.status.was_seen:
         return LastRebalance(knowledge=Knowledge.UNREADABLE)
-    recent = await api.recent(one.live.id, limit=1)
+    recent = await api.recent(one.live.id, limit=LOOKED_AT)
     if not recent.listed:
         return await _by_operation(api, one)
     if not recent.rebalances:
         return LastRebalance(knowledge=Knowledge.NONE)
-    return await _looked(api, one, recent.rebalances[0])
+    last, *listed = recent.rebalances[:LOOKED_AT]
+    found = [await _looked(api, one, last)]
+    try:
+        while listed and not found[-1].ended:
+            found.append(await _looked(api, one, listed.pop(0)))
+    except ApiError as error:  # the last one is known all the same
+        if error.kind is FailureKind.UNAUTHENTICATED:
+            raise
+    return LastRebalance(knowledge=Knowledge.READ, rebalance=found[0], earlier=tuple(found[1:]))
 
 
-async def _looked(api: RebalanceApi, one: LastRunQuery, listed: Rebalance) -> LastRebalance:
+async def _looked(api: RebalanceApi, one: LastRunQuery, listed: Rebalance) -> Rebalance:
     """Return a listed rebalance with its result, which takes a call of its own because the list has no results."""
+    known = (kept.rebalance for kept in one.known if kept.rebalance.id == listed.id and kept.rebalance.over)
+    if (over := next(known, None)) is not None:
+        return replace(over, scheduled_ms=listed.scheduled_ms)
     found = await api.look(one.live.id, listed.id)
-    rebalance = replace(found, scheduled_ms=listed.scheduled_ms, started_ms=found.started_ms or listed.started_ms)
-    return LastRebalance(knowledge=Knowledge.READ, rebalance=rebalance)
+    return replace(found, scheduled_ms=listed.scheduled_ms, started_ms=found.started_ms or listed.started_ms)
 
 
 async def _by_operation(api: RebalanceApi, one: LastRunQuery) -> LastRebalance:
@@ -252,8 +272,7 @@ async def _by_operation(api: RebalanceApi, one: LastRunQuery) -> LastRebalance:
         if error.kind is FailureKind.NOT_FOUND:
             return LastRebalance(knowledge=Knowledge.NOT_EXPOSED)
         raise
-    last_ms = one.live.scheduled_ms[0] if one.live.scheduled_ms else None
-    if found.over and last_ms is not None and (found.ended_ms is None or last_ms > found.ended_ms):
+    if found.over and ran_since(found, one.live):
         return LastRebalance(knowledge=Knowledge.NOT_EXPOSED)
     return LastRebalance(knowledge=Knowledge.READ, rebalance=found)
 

@@ -107,7 +107,9 @@ def same_pause(change: Change, live: Live, record: Record | None) -> bool:
         not change.api.can.keeps_reason and live.schedule_id != change.pause_id
     ):
         return False
-    return change.reason is ChangeReason.HOLD_OVERRIDDEN or paused_by_us(live, record, change.api)
+    # A halt's file proves a pause by its due time alone, where no journal knows of it.
+    by_due = change.reason is ChangeReason.HALT_LIFTED and change.pause_id is not None
+    return by_due or change.reason is ChangeReason.HOLD_OVERRIDDEN or paused_by_us(live, record, change.api)
 
 
 def schedule_moved(live: Live, *ours: tuple[int | None, int | None]) -> bool:

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from reconciler.apply.journalfile import JournalRow, Wanted, ask, lock, reading, using, writable_connection
 from reconciler.core.codec import LATEST_MS, dump
+from reconciler.core.halt import Halts
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, Intent, LastWrite, OpenIntent, WriteOutcome
 from reconciler.core.model import Record
 from reconciler.core.ports import Memory
@@ -150,7 +151,7 @@ class SqliteJournal:
                 cadences=self._cadences(of),
                 pauses={row["address"]: row["token"] for row in pauses},
                 halts={row["address"]: row["halt"] for row in pauses if row["halt"] is not None},
-                halting=self.halting(),
+                halting=Halts(holding=self.halting()),
                 unanswered=self._unanswered(of),
                 triggers=self._triggers(of),
             )
@@ -474,18 +475,21 @@ def open_journal(
 
 
 def read_memory(
-    path: Path, *, base_url: str, now_ms: int, plans: Collection[str] = (), account: str | None = None
+    path: Path, *, base_url: str, now_ms: int, plans: Collection[str] = (), account: str | None = None, results: int = 0
 ) -> Memory:
     """Return what a journal file knows of one service without writing to it; a missing file knows nothing.
 
-    ``now_ms`` is the present, UTC epoch milliseconds. Raises :class:`JournalError` for a file that is damaged or
+    ``now_ms`` is the present, UTC epoch milliseconds. ``results`` is how many rebalances of each portfolio are asked
+    for. Raises :class:`JournalError` for a file that is damaged or
     something else.
     """
     with reading(path) as connection:
         if connection is None:
             return Memory()
         journal = SqliteJournal(connection, path=path, base_url=base_url, account=account, now_ms=lambda: now_ms)
-        return journal.memory(plans=plans)
+        with journal.together():
+            found = journal.memory(plans=plans)
+            return replace(found, results=journal.results(last=results)) if results else found
 
 
 def read_written(path: Path, *, base_url: str, account: str | None, since_ms: int) -> Mapping[Address, int]:

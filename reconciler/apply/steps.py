@@ -41,6 +41,7 @@ from reconciler.core.evidence import (
 )
 from reconciler.core.intent import Before, Call, Effect, Intent, effect_on_portfolio, effect_on_strategy
 from reconciler.core.model import Live, PortfolioId, Status, StrategyLive, StrategyStatus, Verb, at_start
+from reconciler.core.plan import ChangeReason
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import Outcome
 from reconciler.core.text import format_duration
@@ -67,8 +68,8 @@ class _Carrying(Struct, frozen=True, kw_only=True):
 
     ``memory`` is what the journal knew of it before the first write; that write makes the record void.
     ``plans`` are the fingerprints of the plan that is carried out, and of the one that was approved. ``again`` names
-    portfolios that may be run although an earlier request may have begun a run. ``hinders`` says for a look why the
-    change must wait for something else, ``None`` if it need not.
+    portfolios that may be run although an earlier request may have begun a run. ``also`` raises :class:`Declined` if,
+    by a look, the change must wait for something else.
     """
 
     change: Change
@@ -77,7 +78,7 @@ class _Carrying(Struct, frozen=True, kw_only=True):
     memory: Memory
     plans: frozenset[str]
     again: frozenset[str] = frozenset()
-    hinders: Callable[[Live], str | None] = lambda _: None
+    also: Callable[[Live], None] = lambda _: None
 
     async def _require_begin(self, stands: Standing, moved: str) -> None:
         """Return if the change may begin: it is still needed, nothing was written since its plan, and it is as the plan
@@ -232,8 +233,10 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         """Return if the change may begin: see :meth:`_require_begin`; and no earlier request of ours may be under
         way."""
         change = self.change
-        if why := self.hinders(live):
-            raise Declined(Outcome.NOT_ATTEMPTED, why)
+        if change.reason is ChangeReason.HALTED:
+            _require_running(live)
+            return
+        self.also(live)
         stands = standing(change, live, self._believed(live), from_files=self.from_files)
         await self._require_begin(stands, what_moved(change, live))
         if await self._may_have_resumed(live):
@@ -333,7 +336,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         def intent(live: Live, token: str) -> Intent:
             reason = ""
             if call is Call.PAUSE:
-                reason = with_mark(change.note, token)
+                reason = with_mark(change.note, token, change.halt)
             elif call is Call.RESUME:
                 reason = unmarked(change.note)
             return Intent(
@@ -344,6 +347,7 @@ class Steps(_Carrying, frozen=True, kw_only=True):
                 interval_ms=change.after.interval_ms,
                 offset_ms=change.after.offset_ms,
                 reason=reason,
+                halt=change.halt,
                 **(at_start(change) if call is Call.START else {}),
                 is_step=is_step,
                 before=Before(
@@ -415,6 +419,27 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             )
         self.progress.said = announcer.journal.confirm({self._portfolio: record})
         return self._result(Outcome.DONE, "")
+
+
+def _require_running(live: Live) -> None:
+    """Let a halt pause what runs. No plan of ours can be stale against it: whatever runs is to stop.
+
+    Raises :class:`Declined` for anything else.
+    """
+    found = live.word or live.status.value
+    match live.status:
+        case Status.ACTIVE:
+            return
+        case Status.PAUSED:
+            raise Declined(Outcome.ALREADY_DONE, "it was paused before")
+        case Status.INACTIVE | Status.NO_SCHEDULE | Status.ARCHIVED:
+            raise Declined(Outcome.ALREADY_DONE, f"nothing runs: Glider reports {found}")
+        case Status.NOT_FOUND:
+            raise Declined(Outcome.FAILED, "Glider has no such portfolio, or the key may not see it; check the id")
+        case Status.ERROR | Status.UNKNOWN | Status.UNREADABLE | Status.NOT_READ:
+            raise Declined(Outcome.FAILED, f"Glider reports {found!r}, so it may run; look at it there")
+        case _:
+            assert_never(live.status)
 
 
 def _confirmed(sent: Sent[Live]) -> Confirmation:

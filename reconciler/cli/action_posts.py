@@ -109,7 +109,7 @@ def has_something_to_say(ending: Ending) -> bool:
     plan = ending.found.plan
     if ending.reason not in (ExitReason.OK, ExitReason.CHANGES) or plan is None:
         return True
-    return bool(plan.changes or plan.held or plan.blocked or plan.moved or plan.overdue)
+    return bool(plan.changes or plan.held or plan.halted or plan.blocked or plan.moved or plan.overdue)
 
 
 def mark_of_use(ending: Ending, environ: Mapping[str, str], run: ActionRun) -> Mark:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
 from reconciler.cli.files import load_told
 from reconciler.cli.flags import DEFAULT_LOCK_TIMEOUT
+from reconciler.cli.haltfiles import gate_of
 from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.options import FileOptions, PlanningOptions, PolicyOptions, SelectionOptions
 from reconciler.cli.output import is_terminal
@@ -21,16 +23,19 @@ from reconciler.core.errors import ExitReason, GuardRefused, JournalError, Recon
 from reconciler.core.fleet import require_among
 from reconciler.core.guards import still_over
 from reconciler.core.report import FailOn, conditions_met
-from reconciler.core.text import parse_duration
+from reconciler.core.text import parse_duration, plural
 from reconciler.render.ending import Ending, PageView
 from reconciler.render.json import document_json
 from reconciler.render.plan import report_document, report_page
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from reconciler.apply.journal import SqliteJournal
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
     from reconciler.core.plan import Plan
+    from reconciler.core.ports import WriteGate
     from reconciler.core.report import ApplyReport
     from reconciler.render.ending import Found
 
@@ -95,6 +100,7 @@ async def _plan_and_apply(
     await _settle(service, journal, options)
     agreed = _fingerprint(approved)
     plans = [agreed] if agreed is not None else []
+    gate = gate_of(journal.halting(), service)  # what comes after this, the plan does not know
     plan = await make_plan(options, configuration, service, plans=plans, journal=journal)
     found.plan, found.diagnostics = plan, plan.warnings
     if not options.output.is_json:
@@ -105,9 +111,9 @@ async def _plan_and_apply(
     if fewer:
         options.output.note(fewer)
     await _check_scopes(plan, service, options)
-    if plan.changes and approved is None and not options.auto_approve:
-        _ask(plan)
-    return await _carry_out(plan, options, service, journal, found, approved=agreed)
+    if approved is None and not options.auto_approve:
+        _ask(plan, options, service)
+    return await _carry_out(plan, options, service, journal, found, gate, approved=agreed)
 
 
 def _fingerprint(approved: Plan | None) -> str | None:
@@ -140,7 +146,8 @@ def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
                 await _check_scopes(plan, service, options)
                 if plan.as_of_ms is not None and plan.cadences:
                     require_enrolled(plan, await service.api.list_portfolios())
-                return await _carry_out(plan, options, service, journal, found)
+                gate = gate_of(journal.halting(), service, planned_ms=plan.created_ms)
+                return await _carry_out(plan, options, service, journal, found, gate)
 
     return run_async(work)
 
@@ -191,7 +198,7 @@ def _require_approved(plan: Plan, approved: Plan, found: Found) -> str | None:
 
 def _guard(plan: Plan, options: ApplyOptions) -> None:
     """Refuse a plan that is over a guard, unless ``--allow`` allows that number."""
-    over = still_over(plan.over, parse_allow(options.allow))
+    over = still_over(plan.over, parse_allow(options.allow).numbers)
     if over:
         facts = " ".join(f"{excess.fact}." for excess in over)
         flags = " ".join(excess.flag for excess in over)
@@ -209,10 +216,17 @@ async def _check_scopes(plan: Plan, service: Service, options: ApplyOptions) -> 
         options.output.note(f"note: {note}")
 
 
-def _ask(plan: Plan) -> None:
-    """Ask on the terminal; anything but yes applies nothing."""
-    count = len(plan.changes)
-    question = f"\nApply {'this change' if count == 1 else f'these {count} changes'}? Only 'yes' is accepted."
+def _ask(plan: Plan, options: ApplyOptions, service: Service) -> None:
+    """Ask on the terminal, unless all there is to do waits for a freeze; anything but yes applies nothing."""
+    from reconciler.core.freeze import FreezeGate
+
+    allowed = parse_allow(options.allow).freezes
+    freezes = FreezeGate.of_plan(plan, allowed=allowed, now_ms=service.api.service_ms)
+    count = sum(freezes.waits(change.id) is None for change in plan.changes)
+    if not count:
+        return
+    left = f", and leave {waiting} that must wait" if (waiting := len(plan.changes) - count) else ""
+    question = f"\nApply {'this change' if count == 1 else f'these {count} changes'}{left}? Only 'yes' is accepted."
     if not said_yes(question):
         raise ReconcilerError("not approved, nothing was written")
 
@@ -236,6 +250,7 @@ async def _carry_out(
     service: Service,
     journal: SqliteJournal,
     found: Found,
+    gate: WriteGate,
     *,
     approved: str | None = None,
 ) -> Ending:
@@ -244,6 +259,10 @@ async def _carry_out(
     from reconciler.apply.run import Pace, Stop, apply_plan
     from reconciler.core.planfile import fingerprint
 
+    allowed = parse_allow(options.allow).freezes
+    named = {window.name for change in plan.changes for window in change.freezes}
+    for name in sorted(allowed - named):
+        options.output.note(f"note: --allow freeze={name} lets nothing through: no change of this plan waits for it")
     stop = Stop()
     pace = Pace(parallelism=options.service.parallelism, max_failures=options.max_failures, canary=options.canary)
     run = journal.open_run(fingerprint=fingerprint(plan), tool=TOOL, approved=approved)
@@ -261,8 +280,10 @@ async def _carry_out(
             pace=pace,
             stop=stop,
             token=new_token,
+            gate=gate,
             approved=approved,
             again=frozenset(options.policy.again),
+            allowed=allowed,
         )
     met = conditions_met(plan, options.fail_on, looked_for_drift=False)
     reason = _reason(report, caught, failed_on=bool(met))
@@ -271,13 +292,20 @@ async def _carry_out(
     except JournalError as error:  # the report says what became of each change, so it must not be lost to this
         options.output.warn(f"the end of this apply could not be written down: {error}")
     options.output.notes(service.notes)
-    told = tuple(f"--fail-on {condition.value}: {condition.sentence}" for condition in met)
+    told = (*_waiting(report), *(f"--fail-on {condition.value}: {condition.sentence}" for condition in met))
     view = PageView(
         page=lambda: report_page(report, run=run),
         document=lambda reason: document_json(reason, report_document(report)),
         below=True,
     )
     return Ending(reason=reason, found=found, view=view, errors=told)
+
+
+def _waiting(report: ApplyReport) -> Iterator[str]:
+    """Yield a sentence for each freeze, or set of them, that changes wait for."""
+    for frozen, count in Counter(result.frozen for result in report.frozen if result.frozen is not None).items():
+        what = f"{plural(count, 'change')} {'waits' if count == 1 else 'wait'}"
+        yield f"{what}, {frozen}; to let {'it' if count == 1 else 'them'} through, add {frozen.flags}"
 
 
 def _reason(report: ApplyReport, caught: list[ExitReason], *, failed_on: bool) -> ExitReason:

@@ -259,19 +259,27 @@ two plans would do and what they start from, not when they were made.
 
 
 def _status() -> click.Command:
-    text = """Show live automation of the declared portfolios: state, schedule, next run, last run and its result.
+    text = """Show live automation of the declared portfolios: state, schedule, next run, last run, results.
+
+What needs a person comes first: failed, overdue, held, blocked, another strategy, a passed `until`. In a long table
+the others are counted; --all lists them. Times are how far away they are; -v shows the moments.
 
 The word after a schedule says how it is known: no word when Glider returned it, (recorded) from our last write,
 (observed) from run times, ? when it can't be known. The note says who paused it: we, somebody else, or nobody knows.
-The result is that of the last rebalance: - when there was none, ? when Glider's v2 API does not tell. Results take
-two more reads a portfolio; --no-results leaves them out. Exits 1 when a portfolio could not be read.
+
+Results of rebalances are those that were read before, as far as the journal keeps them, ? where it does not know the
+last one. --results reads them: one more request a portfolio, and one for each result that is not known yet. A failed
+run stays failed until a later one has ended well. Exits 1 when a portfolio could not be read.
 
 With ID, declared or not: one portfolio in detail, with its last rebalances.
 
 \b
   reconciler status
+  reconciler status --problems                what needs a person, and nothing else
+  reconciler status --results --all
+  reconciler status --sort next --select team=fx
   reconciler status --watch=30
-  reconciler status --fail-on failed-rebalance
+  reconciler status --fail-on failed-rebalance --fail-on overdue
   reconciler status ao04x0r6
   reconciler status --target ao04x0r6 -o json
   reconciler status --out live.json           save it; plan --live live.json needs no key
@@ -284,12 +292,17 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
         flags.files(),
         *flags.selection(),
         flags.api("The API of portfolios that no file declares."),
-        flags.flag("--no-results", text="Do not read how the last rebalances ended."),
+        flags.flag("--results", text="Read how the last rebalances ended."),
+        flags.flag("--no-results", text="Leave out results, also those that were read before."),
+        flags.flag("--problems", text="Show what needs a person, and nothing else; reads the results."),
+        flags.flag("--all", "whole", text="List what needs nobody, too, however long that is."),
+        flags.choice("--sort", of=("id", "next", "last", "name"), text="List all by this, not by what needs a person."),
         flags.choice(
             "--fail-on",
             many=True,
             of=("failed-rebalance", "overdue"),
-            text="Exit 1 when a portfolio's last rebalance failed, or when one is overdue. Repeatable.",
+            text="Exit 1 when a portfolio's last rebalance failed (reads the results), or when one is overdue. "
+            "Repeatable.",
         ),
         _watch(),
         flags.option("--out FILE", "Save what was read, for plan --live; compressed if FILE ends in .gz."),

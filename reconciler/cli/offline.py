@@ -108,14 +108,16 @@ def _matching(live: Sequence[str]) -> Iterator[str]:
 
 
 def saved_memory(options: JournalOptions, found: JoinedLive) -> Memory:
-    """Return what the journal here knows now, and what of these reads is older than a write of ours.
+    """Return what the journal here and the files of halts know now, and what was read before a write of ours.
 
     What it knows of the latter is left out: it says nothing of the state that was read.
     """
     from reconciler.apply.journal import read_memory, read_written
+    from reconciler.cli.haltfiles import with_filed
 
     path, base_url, account = options.journal_path, found.base_url, found.account
     memory = read_memory(path, base_url=base_url, account=account, now_ms=SystemClock().now_ms())
+    memory = with_filed(memory, base_url, account)
     # In this order: a write that falls between the two is seen by the second.
     written = read_written(path, base_url=base_url, account=account, since_ms=found.as_of_ms)
     outdated = frozenset(i for i, ended_ms in written.items() if ended_ms >= found.read_ms.get(i, found.as_of_ms))

@@ -131,7 +131,7 @@ class Output(Struct, frozen=True, kw_only=True):
         return "".join(f"{line}\n" for line in found)
 
 
-_PLAINLY: Final = str.maketrans("▁▂▃▄▅▆▇█·→…", "._-=+*%#.>~")
+_PLAINLY: Final = str.maketrans("▁▂▃▄▅▆▇█·→…✔✖○", "._-=+*%#.>~+xo")
 """What stands for signs of ours where an encoding other than UTF-8 may lack them: a bar stays a bar."""
 
 

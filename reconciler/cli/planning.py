@@ -166,6 +166,7 @@ def plan_of(
 ) -> Plan:
     """Return the plan for what was read."""
     from reconciler.core.evidence import believed, doubts_told
+    from reconciler.core.freeze import with_freezes
     from reconciler.core.guards import check_complete
     from reconciler.core.planner import build_plan, with_causes
 
@@ -196,6 +197,8 @@ def plan_of(
     )
     plan = with_selected(plan, reads.strategies, configuration, reads.fleet, memory, unverified=policy.unverified)
     plan = replace(plan, over=(*plan.over, *check_complete(plan)))
+    follows = reads.strategies.follows if reads.strategies is not None else {}
+    plan = with_freezes(plan, configuration.freezes, configuration.desired, follows, now_ms=reads.now_ms)
     if base is not None:
         plan = with_causes(plan, base, reads.fleet.live, memory, policy)
     return _with_costs_and_advice(plan, desired, replace(reads, memory=memory), doubts_told(doubts))
@@ -228,18 +231,28 @@ def _with_costs_and_advice(
     )
 
 
-def parse_allow(allow: Iterable[str]) -> dict[Guarded, Allowed]:
-    """Return the numbers of ``--allow WHAT=N`` values. Raises :class:`~reconciler.core.errors.UsageError`.
+class Allowance(Struct, frozen=True, kw_only=True):
+    """What a person lets through with ``--allow``: numbers over a guard, and changes in a freeze, by its name."""
+
+    numbers: Mapping[Guarded, Allowed]
+    freezes: frozenset[str]
+
+
+def parse_allow(allow: Iterable[str]) -> Allowance:
+    """Return what ``--allow WHAT=N`` and ``freeze=NAME`` allow. Raises :class:`~reconciler.core.errors.UsageError`.
 
     Only ``reach`` may be ``unknown``: all other numbers are counted in the plan, so they are always known.
     """
-    allowed: dict[Guarded, Allowed] = {}
+    numbers: dict[Guarded, Allowed] = {}
+    freezes: set[str] = set()
     for text in allow:
-        name, _, number = text.partition("=")
-        if name == Guarded.REACH and number == UNKNOWN:
-            allowed[Guarded.REACH] = UNKNOWN
-            continue
-        if name not in list(Guarded) or not (number.isascii() and number.isdigit()):
-            raise UsageError(f"Invalid value for --allow: {text!r} is not of the form resume=12.")
-        allowed[Guarded(name)] = int(number)
-    return allowed
+        name, _, value = text.partition("=")
+        if name == "freeze" and value:
+            freezes.add(value)
+        elif name == Guarded.REACH and value == UNKNOWN:
+            numbers[Guarded.REACH] = UNKNOWN
+        elif name in list(Guarded) and value.isascii() and value.isdigit():
+            numbers[Guarded(name)] = int(value)
+        else:
+            raise UsageError(f"Invalid value for --allow: {text!r} is not of the form resume=12 or freeze=NAME.")
+    return Allowance(numbers=numbers, freezes=frozenset(freezes))

@@ -11,17 +11,17 @@ from reconciler.cli.options import PlanningOptions
 from reconciler.cli.planning import look, plan_of, policy_of, selected
 from reconciler.cli.savefile import require_place, save
 from reconciler.cli.service import open_service, run_async, shared_reason
+from reconciler.cli.writing import kept_results
 from reconciler.core.errors import UsageError
 from reconciler.core.text import plural
 from reconciler.render.ending import Ending, TextView
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from reconciler.cli.planning import Reads
     from reconciler.config.load import Configuration
     from reconciler.core.model import Desired, PortfolioId
-    from reconciler.core.rebalance import KeptRebalance
     from reconciler.render.ending import Found
 
 
@@ -49,7 +49,7 @@ def write_report(options: ReportOptions, found: Found) -> Ending:
     plan = plan_of(options, configuration, desired, policy_of(options, desired), reads)
     live = {i: reads.fleet.live[i] for i in desired}
     records, _ = believed(reads.memory, live, now_ms=reads.now_ms, read_ms=reads.read_ms)
-    results = _results(options, reads) if not options.live else {}
+    results = kept_results(options.service, reads.base_url, reads.account)
     report = FleetReport(plan=plan, desired=desired, live=live, records=records, results=results, now_ms=reads.now_ms)
     page = report_html(report)
     save(options.out, page, what="report", begins=REPORT_BEGINS)
@@ -72,11 +72,3 @@ def _read(options: ReportOptions, configuration: Configuration, desired: Mapping
             return await look(options, configuration, service, desired)
 
     return run_async(work)
-
-
-def _results(options: ReportOptions, reads: Reads) -> Mapping[PortfolioId, Sequence[KeptRebalance]]:
-    from reconciler.apply.journal import read_results
-    from reconciler.render.report import STRIP_RUNS
-
-    path = options.service.journal_path
-    return read_results(path, base_url=reads.base_url, last=STRIP_RUNS, account=reads.account)

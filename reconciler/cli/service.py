@@ -188,21 +188,25 @@ def versions_of(portfolios: Iterable[Desired | Change]) -> dict[PortfolioId, Api
     return {PortfolioId(one.id): one.api for one in portfolios}
 
 
-def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str] = ()) -> Memory:
-    """Return what the journal knows of a service, without creating one.
+def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str] = (), results: bool = False) -> Memory:
+    """Return what the journal knows of a service, without creating one, and what the files of halts know; with
+    ``results`` also what the journal knows of rebalances.
 
     Call it before anything is read from the service. ``plans`` are fingerprints whose unfinished attempts don't count
     as writes.
     """
-    from reconciler.apply.journal import read_memory
+    from reconciler.apply.journal import KEPT_RESULTS, read_memory
+    from reconciler.cli.haltfiles import with_filed
 
-    return read_memory(
+    memory = read_memory(
         options.journal_path,
         base_url=service.label,
         account=service.account,
         now_ms=service.clock.now_ms(),
         plans=tuple(plans),
+        results=KEPT_RESULTS if results else 0,
     )
+    return with_filed(memory, service.label, service.account)
 
 
 def new_token() -> str:

@@ -6,30 +6,37 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.cli.files import expect_in, load_files, load_files_if_any, paths_of
 from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.offline import owned, round_of, shard_of
-from reconciler.cli.options import FileOptions, Options, SelectionOptions, ServiceOptions
+from reconciler.cli.options import PlanningOptions, SelectionOptions
 from reconciler.cli.output import Output, is_terminal
+from reconciler.cli.planning import Reads, plan_of
 from reconciler.cli.progress import ReadProgress, bar, read_shown
 from reconciler.cli.savefile import require_place
 from reconciler.cli.service import memory_of, open_service, run_async, shared_reason
 from reconciler.cli.strategies import read_cadences_of
 from reconciler.cli.watch import watch
+from reconciler.cli.writing import keep_results
 from reconciler.core.advice import advise_live
+from reconciler.core.decide import DEFAULT_POLICY
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, UsageError
 from reconciler.core.fleet import Selection, guess, select, select_strategies
 from reconciler.core.model import ApiVersion, Desired, RunState, Status
+from reconciler.core.needs import Need, counts_of, standing_failure
+from reconciler.core.rebalance import KeptRebalance, Knowledge
 from reconciler.render.ending import Ending, PageView
 from reconciler.render.json import diagnostics_document, document_json
 from reconciler.render.status import (
     PortfolioView,
+    SortBy,
     StatusRow,
     cadences_document,
+    in_need,
+    in_order,
     portfolio_document,
     portfolio_page,
     status_document,
@@ -44,9 +51,9 @@ if TYPE_CHECKING:
     from reconciler.cli.ids import Named
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
-    from reconciler.core.fleet import Fleet
-    from reconciler.core.model import Live, PortfolioId
-    from reconciler.core.ports import Memory, PortfolioApi
+    from reconciler.core.model import Live, PortfolioId, StrategyDesired, StrategyId, StrategyLive
+    from reconciler.core.ports import PortfolioApi
+    from reconciler.core.rebalance import LastRebalance, Rebalance
     from reconciler.render.ending import Found
     from reconciler.render.page import Page
 
@@ -54,17 +61,22 @@ RECENT: Final = 10
 """How many rebalances of one portfolio are shown."""
 _FAILED: Final = "failed-rebalance"
 _OVERDUE: Final = "overdue"
+_FAIL_ON: Final = {_FAILED: Need.FAILED, _OVERDUE: Need.OVERDUE}
+"""Which need each word of ``--fail-on`` is about."""
 
 
-class StatusOptions(Options, frozen=True, kw_only=True):
+class StatusOptions(PlanningOptions, frozen=True, kw_only=True):
     """The options of ``status``. ``portfolio`` is the id of the only one to show, ``watch`` in seconds."""
 
     portfolio: str | None = None
-    files: FileOptions = FileOptions()
-    selection: SelectionOptions = SelectionOptions()
-    service: ServiceOptions = ServiceOptions()
     version: ApiVersion | None = None
+    results: bool = False
     no_results: bool = False
+    problems: bool = False
+    """Show what needs a person, and nothing else."""
+    whole: bool = False
+    """Fold nothing that needs nobody."""
+    sort: SortBy | None = None
     fail_on: tuple[str, ...] = ()
     """What is an error besides: ``failed-rebalance`` and ``overdue``."""
     watch: int | None = None
@@ -72,6 +84,11 @@ class StatusOptions(Options, frozen=True, kw_only=True):
     shard: str | None = None
     """The share to read, as typed: ``3/8``, ``auto/8`` or ``auto``."""
     round: str | None = None
+
+    @property
+    def reads_results(self) -> bool:
+        """Whether Glider is asked how the last rebalances ended."""
+        return not self.no_results and (self.results or self.problems or _FAILED in self.fail_on)
 
 
 def status(options: StatusOptions, found: Found) -> Ending:
@@ -87,15 +104,13 @@ def status(options: StatusOptions, found: Found) -> Ending:
 
 def _require_sense(options: StatusOptions) -> None:
     """Raise :class:`~reconciler.core.errors.UsageError` for options that make no sense together."""
-    if options.no_results and _FAILED in options.fail_on:
-        raise UsageError(
-            "--fail-on failed-rebalance needs the results, and --no-results leaves them out: drop one of the two."
-        )
-    if options.out is None and (options.shard or options.round):
-        raise UsageError("--shard and --round are about the file that --out saves: name it.")
-    if options.shard is not None and _FAILED in options.fail_on:
-        raise UsageError("--shard reads no results, so nothing is known of failed rebalances: drop --fail-on.")
+    if options.no_results and (options.results or _FAILED in options.fail_on):
+        needing = "--results asks for" if options.results else "--fail-on failed-rebalance needs"
+        raise UsageError(f"{needing} the results, and --no-results leaves them out: drop one of the two.")
+    _require_file(options)
     if options.portfolio is not None:
+        if options.problems or options.whole or options.sort is not None:
+            raise UsageError("`status ID` shows that portfolio only: drop --problems, --all and --sort.")
         if options.selection != SelectionOptions() or options.out:
             raise UsageError("`status ID` shows that portfolio only: drop --target, --exclude, --select and --out.")
     elif options.version is not None:
@@ -106,6 +121,14 @@ def _require_sense(options: StatusOptions) -> None:
         raise UsageError("--watch needs a terminal, and does not print JSON. Drop it, and call status again and again.")
     if options.fail_on or options.out:
         raise UsageError("--watch goes on until Ctrl-C, so nothing can be saved or judged: drop --fail-on and --out.")
+
+
+def _require_file(options: StatusOptions) -> None:
+    """Raise :class:`~reconciler.core.errors.UsageError` for options of a live file that make no sense."""
+    if options.out is None and (options.shard or options.round):
+        raise UsageError("--shard and --round are about the file that --out saves: name it.")
+    if options.shard is not None and options.reads_results:
+        raise UsageError("--shard reads no results: drop --results, --problems and --fail-on failed-rebalance.")
 
 
 def _table(options: StatusOptions, found: Found) -> Ending:
@@ -129,52 +152,71 @@ def _table(options: StatusOptions, found: Found) -> Ending:
                 silent = replace(options, output=replace(options.output, quiet=True))
 
                 async def look() -> Page:
-                    read = await _read(silent, selection, desired, service)
-                    return status_page(await _rows(silent, desired, read, service))
+                    read = await _read(silent, desired, service)
+                    rows = await _rows(silent, configuration, desired, read, service)
+                    return _page(options, rows)
 
                 return await _watched(look, options.watch, service, options.output, found)
-            return await _table_once(options, configuration, selection, desired, service, found)
+            return await _table_once(options, configuration, desired, service, found)
 
     return run_async(work)
 
 
-class _Read(Struct, frozen=True, kw_only=True):
-    """What was read for the table; ``as_of_ms`` is the service's time before the first read."""
+def _page(
+    options: StatusOptions,
+    rows: Sequence[StatusRow],
+    declared: Mapping[StrategyId, StrategyDesired] | None = None,
+    live: Mapping[StrategyId, StrategyLive] | None = None,
+) -> Page:
+    """Return the page of the rows in the order that is asked for; an order of its own shows all, one by one."""
+    return status_page(
+        in_order(rows, options.sort) if options.sort is not None else in_need(rows),
+        declared or {},
+        live or {},
+        whole=options.whole or options.sort is not None,
+        results=not options.no_results,
+        problems=options.problems,
+    )
 
-    fleet: Fleet
-    memory: Memory
-    as_of_ms: int
 
-
-async def _read(
-    options: StatusOptions, selection: Selection, desired: Mapping[PortfolioId, Desired], service: Service
-) -> _Read:
+async def _read(options: StatusOptions, desired: Mapping[PortfolioId, Desired], service: Service) -> Reads:
     """Read the automation of every portfolio, and before that what the journal knows."""
-    as_of_ms, memory = service.api.service_ms(), memory_of(options.service, service)
-    fleet = await read_shown(service, desired, selection, options.output, options.service.parallelism)
-    return _Read(fleet=fleet, memory=memory, as_of_ms=as_of_ms)
+    began_ms = service.api.service_ms()
+    memory = memory_of(options.service, service, results=not options.no_results)
+    chosen = options.selection.selection
+    fleet = await read_shown(service, desired, chosen, options.output, options.service.parallelism)
+    return Reads(
+        base_url=service.label,
+        account=service.account,
+        fleet=fleet,
+        memory=memory,
+        created_ms=began_ms,
+        now_ms=service.api.service_ms(),
+    )
 
 
 async def _table_once(
     options: StatusOptions,
     configuration: Configuration,
-    selection: Selection,
     desired: Mapping[PortfolioId, Desired],
     service: Service,
     found: Found,
 ) -> Ending:
-    read = await _read(options, selection, desired, service)
+    read = await _read(options, desired, service)
+    selection = options.selection.selection
     unseen = await _save(options, configuration, selection, service, read) if options.out else ()
-    rows = await _rows(options, desired, read, service)
-    found.statuses = tuple(rows)
+    rows = await _rows(options, configuration, desired, read, service)
+    found.statuses = tuple(in_need(rows))
     targeted = select_strategies(configuration.strategies, selection) if selection.targets else {}
     cadences = await read_cadences_of(targeted, options.service, service) if targeted else {}
     options.output.notes(service.notes)
     failed = [one.failure for one in cadences.values() if one.failure is not None]
     advice = advise_live((row.desired, row.signs) for row in rows)
+    shown = [row for row in in_order(rows, options.sort or SortBy.ID) if row.needs or not options.problems]
     body = {
         "base_url": service.label,
-        "portfolios": [status_document(row) for row in rows],
+        "needs": {need.value: count for need, count in counts_of(row.needs for row in rows).items()},
+        "portfolios": [status_document(row) for row in shown],
         "warnings": diagnostics_document(advice)["warnings"],
     }
     body |= {"strategies": cadences_document(targeted, cadences)} if cadences else {}
@@ -182,14 +224,15 @@ async def _table_once(
         reason=table_reason(rows, fail_on=options.fail_on, others=[*unseen, *failed]),
         found=found,
         view=PageView(
-            page=lambda: status_page(rows, targeted, cadences), document=lambda reason: document_json(reason, body)
+            page=lambda: _page(options, rows, targeted, cadences),
+            document=lambda reason: document_json(reason, body),
         ),
         advice=advice,
     )
 
 
 async def _save(
-    options: StatusOptions, configuration: Configuration, selection: Selection, service: Service, read: _Read
+    options: StatusOptions, configuration: Configuration, selection: Selection, service: Service, read: Reads
 ) -> Sequence[ApiError]:
     """Save what was read where ``--out`` says so; return the failed reads that the table does not show."""
     from reconciler.cli.offline import save_live
@@ -204,7 +247,7 @@ async def _save(
         read.fleet,
         shard=shard_of(options.shard),
         round_=round_of(options.round),
-        as_of_ms=read.as_of_ms,
+        as_of_ms=read.created_ms,
     )
     for failure in failures:
         options.output.warn(f"the live file does not hold everything: {failure.operation or 'a read'}: {failure}")
@@ -214,30 +257,71 @@ async def _save(
 
 
 async def _rows(
-    options: StatusOptions, desired: Mapping[PortfolioId, Desired], read: _Read, service: Service
+    options: StatusOptions,
+    configuration: Configuration,
+    desired: Mapping[PortfolioId, Desired],
+    read: Reads,
+    service: Service,
 ) -> list[StatusRow]:
-    """Return a row a portfolio, with its last rebalance unless ``--no-results``."""
-    from reconciler.api.fleet import read_last
+    """Return a row a portfolio, sorted by id, with its results as far as they are known or asked for."""
     from reconciler.core.evidence import believed
+    from reconciler.core.needs import needs_of
+    from reconciler.core.rebalance import remembered
 
-    live, now_ms = read.fleet.live, service.api.service_ms()
+    live, now_ms = read.fleet.live, read.now_ms
     records, _ = believed(read.memory, live, now_ms=now_ms)
-    rows = [StatusRow(desired=d, live=live[i], record=records.get(i), now_ms=now_ms) for i, d in desired.items()]
-    if options.no_results:
-        return rows
+    known = read.memory.results
+    if options.reads_results:
+        last, known = await _read_results(options, desired, known, live, service)
+    else:
+        last = {i: remembered(known[i], live[i]) for i in known if i in desired}
+    plan = plan_of(options, configuration, desired, DEFAULT_POLICY, read)
+    needs = needs_of(plan, desired, live, known, now_ms=now_ms)
+    return [
+        StatusRow(
+            desired=one,
+            live=live[i],
+            record=records.get(i),
+            now_ms=now_ms,
+            last=last.get(i),
+            results=tuple(known.get(i, ())),
+            needs=needs.get(i, ()),
+        )
+        for i, one in desired.items()
+    ]
+
+
+async def _read_results(
+    options: StatusOptions,
+    desired: Mapping[PortfolioId, Desired],
+    known: Mapping[PortfolioId, Sequence[KeptRebalance]],
+    live: Mapping[PortfolioId, Live],
+    service: Service,
+) -> tuple[dict[PortfolioId, LastRebalance | None], Mapping[PortfolioId, Sequence[KeptRebalance]]]:
+    """Return the last rebalance of each portfolio, and with it all that is known, which the journal keeps."""
+    from reconciler.api.fleet import read_last
+    from reconciler.core.rebalance import newest_first
+
     versions = {portfolio: declared.api for portfolio, declared in desired.items()}
-    asked = _asked(options, live.values(), versions, service)
+    asked = _asked(options, live.values(), versions, known, service)
     with bar(options.output, "Reading results", len(asked)) as shown:
         last = await read_last(
             service.api.by(versions), asked, parallelism=options.service.parallelism, observer=ReadProgress(shown)
         )
-    return [replace(row, last=last[portfolio]) for portfolio, row in zip(desired, rows, strict=True)]
+    await keep_results(options.service, service, {i: one.read for i, one in last.items() if one.read})
+    now_ms = service.clock.now_ms()
+    read = {i: [KeptRebalance(rebalance=r, read_ms=now_ms) for r in one.read] for i, one in last.items()}
+    return dict(last), {i: newest_first(*known.get(i, ()), *read[i]) for i in desired}
 
 
 def _asked(
-    options: StatusOptions, live: Iterable[Live], versions: Mapping[PortfolioId, ApiVersion], service: Service
+    options: StatusOptions,
+    live: Iterable[Live],
+    versions: Mapping[PortfolioId, ApiVersion],
+    known: Mapping[PortfolioId, Sequence[KeptRebalance]],
+    service: Service,
 ) -> list[LastRunQuery]:
-    """Return what to ask about each portfolio. The journal is opened only to learn the ids of v2 operations."""
+    """Return what to ask about each portfolio. The journal is opened once more only for the ids of v2 operations."""
     from reconciler.api.fleet import LastRunQuery
 
     operations: Mapping[PortfolioId, str] = {}
@@ -247,7 +331,7 @@ def _asked(
 
         runs = read_runs(options.service.journal_path) or ()
         operations = operations_of(runs, service.label, noun="operation")
-    return [LastRunQuery(live=one, operation=operations.get(one.id)) for one in live]
+    return [LastRunQuery(live=one, operation=operations.get(one.id), known=known.get(one.id, ())) for one in live]
 
 
 def _detail(options: StatusOptions, found: Found) -> Ending:
@@ -307,7 +391,8 @@ async def _read_detail(options: StatusOptions, one: Named, service: Service) -> 
     api = service.api.by({one.id: one.version})
     live = await _read_one(one, api)
     now_ms = service.api.service_ms()
-    records, _ = believed(memory_of(options.service, service), {one.id: live}, now_ms=now_ms)
+    memory = memory_of(options.service, service, results=True)
+    records, _ = believed(memory, {one.id: live}, now_ms=now_ms)
     record = records.get(one.id)
     view = PortfolioView(version=one.version, desired=one.desired, live=live, record=record, now_ms=now_ms)
     if live.status in (Status.NOT_FOUND, Status.UNREADABLE):
@@ -320,12 +405,19 @@ async def _read_detail(options: StatusOptions, one: Named, service: Service) -> 
     if not options.no_results:
         from reconciler.api.fleet import read_recent
 
-        (asked,) = _asked(options, [live], {one.id: one.version}, service)
+        (asked,) = _asked(options, [live], {one.id: one.version}, memory.results, service)
         try:
-            view = replace(view, recent=await read_recent(api, asked, limit=RECENT))
+            recent = await read_recent(api, asked, limit=RECENT)
+            await keep_results(options.service, service, {one.id: _read_of(recent)})
+            view = replace(view, recent=recent)
         except ApiError as error:
             failures.append(_unless_refused(error))
     return replace(view, failures=tuple(failures))
+
+
+def _read_of(recent: Iterable[LastRebalance]) -> list[Rebalance]:
+    """Return those of which a result was read; of the others only the list told something."""
+    return [one.rebalance for one in recent if one.rebalance is not None and one.knowledge is Knowledge.READ]
 
 
 async def _read_one(one: Named, api: PortfolioApi) -> Live:
@@ -354,15 +446,16 @@ def table_reason(
     """
     failures = [*others, *(row.live.failure for row in rows)]
     failures += [row.last.failure for row in rows if row.last is not None]
-    failed = _FAILED in fail_on and any(row.last and row.last.went_wrong for row in rows)
-    return _reason(failures, wrong=failed or (_OVERDUE in fail_on and any(row.overdue_ms for row in rows)))
+    wrong = {one.need for row in rows for one in row.needs} & {_FAIL_ON[word] for word in fail_on}
+    return _reason(failures, wrong=bool(wrong))
 
 
 def detail_reason(view: PortfolioView, *, fail_on: Sequence[str] = ()) -> ExitReason:
     """Return what one portfolio exits with. If it is not there, that is an error, since somebody asked for that id."""
     recent = view.recent or ()
     failures = [view.live.failure, *view.failures, *(one.failure for one in recent)]
-    failed = _FAILED in fail_on and len(recent) > 0 and recent[0].went_wrong
+    known = [KeptRebalance(rebalance=one, read_ms=view.now_ms or 0) for one in _read_of(recent)]
+    failed = _FAILED in fail_on and standing_failure(known, view.live, listed=view.version.can.lists_runs) is not None
     late = _OVERDUE in fail_on and view.overdue_ms is not None
     return _reason(failures, wrong=failed or late or view.live.status is Status.NOT_FOUND)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from reconciler.cli.options import JournalOptions
     from reconciler.cli.service import Service
     from reconciler.core.model import PortfolioId
-    from reconciler.core.rebalance import Rebalance
+    from reconciler.core.rebalance import KeptRebalance, Rebalance
     from reconciler.core.report import RunOrigin
 
 TOLD_BY: Final = {
@@ -122,6 +122,15 @@ async def open_to_write(options: JournalOptions, service: Service, *, lock_timeo
             if monotonic() >= patience_ends:
                 raise
             await sleep(_LOOK_AGAIN_SECONDS)
+
+
+def kept_results(
+    options: JournalOptions, base_url: str, account: str | None
+) -> Mapping[PortfolioId, Sequence[KeptRebalance]]:
+    """Return what the journal remembers of rebalances at this service, newest first; nothing without a journal."""
+    from reconciler.apply.journal import KEPT_RESULTS, read_results
+
+    return read_results(options.journal_path, base_url=base_url, last=KEPT_RESULTS, account=account)
 
 
 async def keep_results(

@@ -21,6 +21,7 @@ from reconciler.core.evidence import (
     paused_by_us,
     schedule_to_send,
 )
+from reconciler.core.halt import NO_HALTS
 from reconciler.core.model import (
     ApiVersion,
     Cadence,
@@ -47,6 +48,7 @@ from reconciler.core.plan import (
     Decision,
     Field,
     FieldChange,
+    Halted,
     Held,
     Moved,
     Risk,
@@ -58,6 +60,7 @@ from reconciler.core.plan import (
 
 if TYPE_CHECKING:
     from reconciler.core.errors import ApiError
+    from reconciler.core.halt import Halt, Halts
 
 
 class Unverified(StrEnum):
@@ -96,12 +99,42 @@ def decide(
     *,
     unanswered: bool = False,
     outdated: bool = False,
+    halts: Halts = NO_HALTS,
+    remembered: str | None = None,
 ) -> Decision:
     """Return what to do about one portfolio.
 
-    ``unanswered`` says that a run of it was asked for, and may have begun; ``outdated`` that we wrote to it after
-    ``live`` was read.
+    ``unanswered`` says that a run of it was asked for, and may have begun, ``outdated`` that we wrote to it after
+    ``live`` was read. ``halts`` are those that are known, ``remembered`` the one that the journal says our last pause
+    was part of.
     """
+    pausing = halts.pausing(live, record, desired.api, remembered=remembered) if not outdated else None
+    if pausing is not None:
+        known = halts.named(pausing)
+        return _with_origin(Halted(id=desired.id, halt=pausing, reason=known.reason if known else None), desired)
+    decision = _decided(desired, live, record, policy, unanswered=unanswered, outdated=outdated)
+    return _unless_held(decision, halts.holder(desired.id, desired))
+
+
+def _unless_held(decision: Decision, halt: Halt | None) -> Decision:
+    """Return a decision, or that it waits for the lift of a halt; pauses never wait."""
+    match decision:
+        case Change() if halt is not None and decision.verb is not Verb.PAUSE:
+            return Halted(
+                id=decision.id,
+                halt=halt.id,
+                reason=halt.reason,
+                waits=decision.verb,
+                name=decision.name,
+                source=decision.source,
+            )
+        case _:
+            return decision
+
+
+def _decided(
+    desired: Desired, live: Live, record: Record | None, policy: Policy, *, unanswered: bool, outdated: bool
+) -> Decision:
     decision: Decision = _AS_DESIRED
     if outdated or not proven_same(desired=desired, live=live, record=record):
         decision = _Case(desired, live, record, policy).decided(unanswered=unanswered, outdated=outdated)
@@ -125,7 +158,7 @@ def _with_origin(decision: Decision, desired: Desired | StrategyDesired) -> Deci
     match decision:
         case Unchanged():
             return decision
-        case Held() | Blocked() | Moved() if isinstance(desired, Desired):
+        case Held() | Halted() | Blocked() | Moved() if isinstance(desired, Desired):
             return replace(decision, name=desired.name, owner=desired.owner, source=desired.origin)
         case Change() if isinstance(desired, Desired):
             auto = desired.auto_offset and decision.after.offset_ms == desired.offset_ms
@@ -372,6 +405,7 @@ def decide_strategy(
     unverified: Unverified = Unverified.WRITE,
     on_mainnet: str | None = None,
     outdated: bool = False,
+    halts: Halts = NO_HALTS,
 ) -> Decision:
     """Return what to do about one strategy. ``recorded`` stands in where the service shows no schedule (§4.7).
 
@@ -385,7 +419,8 @@ def decide_strategy(
             return _AS_DESIRED
         why = _why_refused(desired, before, unverified, on_mainnet)
     if why is None:
-        return _with_origin(_set_cadence(desired, live, before, reach), desired)
+        change = _with_origin(_set_cadence(desired, live, before, reach), desired)
+        return _unless_held(change, halts.holder(address_of(desired.id)))
     blocked = Blocked(
         id=address_of(desired.id),
         api=ApiVersion.V2,

@@ -19,7 +19,7 @@ from msgspec import Struct
 from reconciler.core.errors import StalePlan
 from reconciler.core.evidence import known_interval, known_offset
 from reconciler.core.model import Desired, Live, Provenance, Record, RunState, Status, Verdict, at_start
-from reconciler.core.plan import Blocked, Change, ChangeReason, Field, FieldChange, Held, Moved, Plan, Snapshot
+from reconciler.core.plan import Blocked, Change, ChangeReason, Field, FieldChange, Halted, Held, Moved, Plan, Snapshot
 from reconciler.core.text import format_duration, harmless, plural
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _live_state(desired: Desired, live: Live) -> str:
     return live.status.value
 
 
-PlanEntry = Change | Held | Blocked | Moved
+PlanEntry = Change | Held | Halted | Blocked | Moved
 """What a plan can say of a portfolio or strategy that it names."""
 
 NAMED: Final = 5
@@ -175,6 +175,8 @@ def facts(entry: PlanEntry) -> Mapping[str, Fact]:
             }
         case Held():
             return {"action": "held", "pause_reason": entry.pause_reason}
+        case Halted():
+            return {"action": "halted", "halt": entry.halt, "waits": entry.waits}
         case Blocked():
             return {"action": "blocked", "reason": entry.reason.value, "status": entry.status}
         case Moved():
@@ -205,7 +207,7 @@ def difference_text(difference: Difference) -> str:
 
 
 def _entries(plan: Plan) -> dict[Address, PlanEntry]:
-    entries: tuple[PlanEntry, ...] = (*plan.changes, *plan.held, *plan.blocked, *plan.moved)
+    entries: tuple[PlanEntry, ...] = (*plan.changes, *plan.held, *plan.halted, *plan.blocked, *plan.moved)
     return {entry.id: entry for entry in entries}
 
 

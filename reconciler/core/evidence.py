@@ -177,7 +177,9 @@ MARK: Final = "[glider-reconciler]"
 """The mark of older versions, without a token; it still counts."""
 MARK_NAME: Final = "[glider-reconciler"
 """The beginning of every mark. Enough to know one that the service cut short."""
-_AT_THE_END: Final = re.compile(r"\[glider-reconciler(?: ([0-9a-f]{6}))?\]\s*\Z")
+_AT_THE_END: Final = re.compile(
+    r"\[glider-reconciler(?: (?P<token>[0-9a-f]{6})(?: halt:(?P<halt>[0-9A-Za-z_-]{1,40}))?)?\]\s*\Z"
+)
 _ANYWHERE: Final = re.compile(r"\[glider-reconciler[^\]]*\]?")
 _DUE: Final = "due "
 SLACK_MS: Final = 2 * MINUTE_MS
@@ -186,9 +188,10 @@ _NAMED: Final = 5
 """Up to this many records that are not believed are listed one by one."""
 
 
-def with_mark(reason: str | None, token: str) -> str:
-    """Return the reason to send with a pause: the declared one, or a stock phrase, and the mark with its token."""
-    return f"{unmarked(reason)} {MARK_NAME} {token}]"
+def with_mark(reason: str | None, token: str, halt: str | None = None) -> str:
+    """Return the reason to send with a pause: the declared one, or a stock phrase, and the mark with its token, and
+    with the id of the halt that it is part of."""
+    return f"{unmarked(reason)} {MARK_NAME} {token}{f' halt:{halt}' if halt is not None else ''}]"
 
 
 def unmarked(reason: str | None) -> str:
@@ -231,7 +234,21 @@ def is_cut(pause_reason: str | None, sent: str) -> bool:
 def token_of(pause_reason: str | None) -> str | None:
     """Return the token in our mark at the end of a stored reason; ``None`` without a mark, or of an older one."""
     found = _AT_THE_END.search(pause_reason) if pause_reason is not None else None
-    return found[1] if found is not None else None
+    return found["token"] if found is not None else None
+
+
+def halt_of(live: Live, record: Record | None, api: ApiVersion, *, remembered: str | None) -> str | None:
+    """Return the halt whose pause is in force, as far as a read and the journal show it; ``None`` for any other pause.
+
+    A mark that can be read decides alone. Else it is the halt that the journal ``remembered`` of our last pause, where
+    that is proven to be the one in force.
+    """
+    if live.status is not Status.PAUSED:
+        return None
+    found = _AT_THE_END.search(live.pause_reason) if live.pause_reason else None
+    if found is not None:
+        return found["halt"]
+    return remembered if paused_by_us(live, record, api) else None
 
 
 def pause_id(due: str) -> str:

@@ -14,15 +14,16 @@ from msgspec import Meta, Struct, field
 
 from reconciler.core.codec import Moment, SavedFormat, Shown, dump, load
 from reconciler.core.errors import HaltInvalid
+from reconciler.core.evidence import halt_of
 from reconciler.core.fleet import EVERYTHING, Selection
 from reconciler.core.intent import Call, GateClosed
-from reconciler.core.model import ApiVersion, SavedPortfolioId, strategy_of
+from reconciler.core.model import ApiVersion, HaltId, SavedPortfolioId, Status, strategy_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from reconciler.core.intent import Intent
-    from reconciler.core.model import Address, Desired
+    from reconciler.core.model import Address, Desired, Live, PortfolioId, Record
 
 HALT_FORMAT: Final = SavedFormat(
     file="the halt's file",
@@ -35,14 +36,13 @@ HALT_FORMAT: Final = SavedFormat(
     error=HaltInvalid,
 )
 
-HaltId = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z_-]{1,40}\Z")]
-
 
 class HaltedPortfolio(Struct, frozen=True, kw_only=True):
     """A portfolio in the selection of a halt. ``token`` (v1) or ``due`` (v2) tells the pause that the halt made.
 
-    Both are ``None`` where the halt made none, as where it was paused before. ``due`` is the time at which it was due,
-    as the service wrote it. ``strategy`` is its strategy on v2, ``None`` where that is not known.
+    Both are ``None`` where the halt made none, as where it was paused before. ``due`` is what a read shows in place of
+    a schedule's id (:class:`~reconciler.core.model.Live`). ``strategy`` is its strategy on v2, ``None`` where that is
+    not known.
     """
 
     id: SavedPortfolioId
@@ -75,6 +75,14 @@ class Halt(Struct, frozen=True, kw_only=True, dict=True):
         """The portfolios that were selected when it was made."""
         return frozenset(one.id for one in self.portfolios)
 
+    @cached_property
+    def _due(self) -> Mapping[str, str | None]:
+        return {one.id: one.due for one in self.portfolios}
+
+    def due_of(self, portfolio: PortfolioId) -> str | None:
+        """Return what told the pause that it made on v2: see :func:`reconciler.core.evidence.pause_id`."""
+        return self._due.get(portfolio)
+
     def holds(self, address: Address, desired: Desired | None = None) -> bool:
         """Whether it keeps a portfolio, or the cadence of a strategy, from being started, resumed or changed.
 
@@ -91,6 +99,40 @@ class Halt(Struct, frozen=True, kw_only=True, dict=True):
     def words(self) -> str:
         """How a sentence names it: its id and its reason."""
         return f"halt {self.id} ({self.reason})"
+
+
+class Halts(Struct, frozen=True, kw_only=True):
+    """What is known of the halts of one service and account.
+
+    ``holding`` are those that are not lifted, by id. ``filed`` are those whose file is here, lifted or not: on v2, they
+    show whose pause a portfolio is in where no journal does.
+    """
+
+    holding: Mapping[str, Halt] = {}
+    filed: tuple[Halt, ...] = ()
+
+    def pausing(
+        self, live: Live, record: Record | None, api: ApiVersion, *, remembered: str | None = None
+    ) -> str | None:
+        """Return the id of the halt in whose very pause a portfolio is: see :func:`reconciler.core.evidence.halt_of`.
+
+        Where no reason is kept, the due time that a file holds is proof, too: every resume moves it.
+        """
+        found = halt_of(live, record, api, remembered=remembered)
+        if found is not None or api.can.keeps_reason or live.status is not Status.PAUSED or live.schedule_id is None:
+            return found
+        return next((one.id for one in self.filed if one.due_of(live.id) == live.schedule_id), None)
+
+    def named(self, halt: str) -> Halt | None:
+        """Return the halt with this id, if more than its mark is known."""
+        return self.holding.get(halt) or next((one for one in self.filed if one.id == halt), None)
+
+    def holder(self, address: Address, desired: Desired | None = None) -> Halt | None:
+        """Return the first halt that holds a portfolio or a cadence, ``None`` where none does."""
+        return next((one for _, one in sorted(self.holding.items()) if one.holds(address, desired)), None)
+
+
+NO_HALTS: Final = Halts()
 
 
 class HaltGate(Struct, frozen=True):

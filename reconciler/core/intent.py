@@ -14,9 +14,20 @@ from msgspec import Meta, Struct
 
 from reconciler.core.codec import AtMs
 from reconciler.core.evidence import due_ms_of, has_token, is_our_due
-from reconciler.core.model import Address, ApiVersion, AtStart, Cadence, Live, Status, StrategyLive, StrategyStatus
+from reconciler.core.model import (
+    Address,
+    ApiVersion,
+    AtStart,
+    Cadence,
+    HaltId,
+    Live,
+    Status,
+    StrategyLive,
+    StrategyStatus,
+)
 
 if TYPE_CHECKING:
+    from reconciler.core.plan import Frozen
     from reconciler.core.rebalance import Rebalance, RecentRebalances
 
 
@@ -106,13 +117,15 @@ class OpenIntent(Struct, frozen=True, kw_only=True):
 class GateClosed(Exception):
     """A write must not begin now: ``why`` says for people what holds it, and until when.
 
-    ``ends_run`` says that nothing else of this run may begin either, pauses excepted.
+    ``ends_run`` says that nothing else of this run may begin either, pauses excepted. ``frozen`` is set if it is a
+    freeze.
     """
 
-    def __init__(self, why: str, *, ends_run: bool = False) -> None:
+    def __init__(self, why: str, *, ends_run: bool = False, frozen: Frozen | None = None) -> None:
         super().__init__(why)
         self.why = why
         self.ends_run = ends_run
+        self.frozen = frozen
 
 
 class LastWrite(Struct, frozen=True, kw_only=True):
@@ -127,7 +140,7 @@ class LastWrite(Struct, frozen=True, kw_only=True):
     at_ms: AtMs
     took_effect: bool
     cadence: Cadence | None = None
-    halt: Annotated[str, Meta(pattern=r"\A[0-9A-Za-z_-]{1,40}\Z")] | None = None
+    halt: HaltId | None = None
 
 
 class Effect(StrEnum):

@@ -30,6 +30,8 @@ _FOLDER: Final = "strategies/"
 _ID: Final = r"[A-Za-z0-9_-]{1,128}"
 _IS_ID: Final = re.compile(_ID)
 SavedPortfolioId = Annotated[PortfolioId, Meta(pattern=rf"\A{_ID}\Z")]
+HaltId = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z_-]{1,40}\Z")]
+"""The id of a halt. It stands in the marks of its pauses, and names its file."""
 if TYPE_CHECKING:
     SavedAddress = PortfolioId | StrategyAddress
 else:  # to msgspec both are one type: a text that keeps to this pattern

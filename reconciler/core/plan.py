@@ -21,6 +21,7 @@ from reconciler.core.model import (
     ApiVersion,
     AtStart,
     Cadence,
+    HaltId,
     Origin,
     PausedBy,
     Provenance,
@@ -33,7 +34,7 @@ from reconciler.core.model import (
     Verdict,
     strategy_of,
 )
-from reconciler.core.text import plural
+from reconciler.core.text import moment, plural
 
 
 class Field(StrEnum):
@@ -65,6 +66,10 @@ class ChangeReason(StrEnum):
     NOT_RUNNING = "not_running"
     PAUSED_BY_US = "paused_by_us"
     HOLD_OVERRIDDEN = "hold_overridden"
+    HALTED = "halted"
+    """A halt pauses it, whatever the files say."""
+    HALT_LIFTED = "halt_lifted"
+    """The halt that paused it is lifted."""
     SCHEDULE_DIFFERS = "schedule_differs"
     SCHEDULE_UNVERIFIED = "schedule_unverified"
     DECLARED_PAUSED = "declared_paused"
@@ -148,6 +153,37 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     cadence: Cadence | None = None
 
 
+class Window(Struct, frozen=True, kw_only=True):
+    """When a freeze holds, and its name. It begins with its first moment, and its last one is no longer in it."""
+
+    name: str
+    from_ms: Moment = field(name="from")
+    to_ms: Moment = field(name="to")
+
+    def __str__(self) -> str:
+        """Return ``2026-12-19 00:00 UTC to 2027-01-04 00:00 UTC``."""
+        return f"{moment(self.from_ms)} to {moment(self.to_ms)}"
+
+
+class Frozen(Struct, frozen=True, kw_only=True):
+    """Why a change waits: the names of the freezes that hold ``by`` that moment, and of those that ``then`` follow
+    without a gap, in the order in which they begin. ``until_ms`` is when all of them are over."""
+
+    by: tuple[str, ...]
+    then: tuple[str, ...]
+    until_ms: Moment = field(name="until")
+
+    def __str__(self) -> str:
+        """Return ``frozen by year-end until 2027-01-04 00:00 UTC``."""
+        then = f", then by {' and '.join(self.then)}," if self.then else ""
+        return f"frozen by {' and '.join(self.by)}{then} until {moment(self.until_ms)}"
+
+    @property
+    def flags(self) -> str:
+        """What lets the change go all the same."""
+        return " ".join(f"--allow freeze={name}" for name in self.by)
+
+
 class Change(AtStart, frozen=True, kw_only=True):
     """One change of a portfolio, or of a strategy's cadence, which is an update.
 
@@ -186,8 +222,14 @@ class Change(AtStart, frozen=True, kw_only=True):
     running: Count | None = None
     enrolled: str | None = None
     """For a strategy, what tells whether other portfolios are enrolled by now (:meth:`PortfolioList.enrolment`)."""
+    halt: HaltId | None = None
+    """The halt that a pause is part of, or that a resume lifts."""
     auto_offset: bool = False
     """Whether the offset of ``after`` was made of the id, because the files say ``auto``."""
+    freezes: tuple[Window, ...] = ()
+    """The freezes in which it must not begin, without those that were over when the plan was made."""
+    frozen: Frozen | None = None
+    """Why it waited when the plan was made, if it did."""
 
     @property
     def of_strategy(self) -> StrategyId | None:
@@ -216,6 +258,22 @@ class Held(Struct, frozen=True, kw_only=True):
     unverified: bool = False
     source: Origin | None = None
     api: ApiVersion = ApiVersion.V1
+
+
+class Halted(Struct, frozen=True, kw_only=True):
+    """A portfolio, or the cadence of a strategy, that stays as it is until a halt is lifted.
+
+    ``waits`` is what the files want and has to wait. It is ``None`` for a portfolio that is in the very pause which the
+    halt made. ``reason`` is the halt's, ``None`` if only its mark is known.
+    """
+
+    id: SavedAddress
+    halt: HaltId
+    reason: str | None = None
+    waits: Verb | None = None
+    name: str | None = None
+    owner: str | None = None
+    source: Origin | None = None
 
 
 class Blocked(Struct, frozen=True, kw_only=True):
@@ -277,7 +335,7 @@ class Unchanged(Struct, frozen=True, kw_only=True):
     unverified: bool = False
 
 
-Decision = Change | Held | Blocked | Moved | Unchanged
+Decision = Change | Held | Halted | Blocked | Moved | Unchanged
 
 
 class Guarded(StrEnum):
@@ -396,11 +454,12 @@ class StrategySummary(Struct, frozen=True, kw_only=True):
     update: int
     no_op: int
     blocked: int
+    frozen: int
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """Counts of portfolios, and separately of ``strategies``. Those in ``unverified`` and ``overdue`` are counted
-    elsewhere, too."""
+    """Counts of portfolios, and separately of ``strategies``. Those in ``unverified``, ``overdue`` and ``frozen``
+    are counted elsewhere, too."""
 
     start: int
     resume: int
@@ -413,6 +472,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     unverified: int
     moved: int
     overdue: int
+    halted: int
+    frozen: int
     strategies: StrategySummary
 
 
@@ -443,6 +504,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     moved: tuple[Moved, ...] = ()
     """Portfolios that follow another strategy than declared, without those that this plan pauses or that are blocked.
     They are not counted in ``no_op``."""
+    halted: tuple[Halted, ...] = ()
+    """What a halt keeps as it is. It is counted nowhere else."""
     overdue: tuple[Overdue, ...] = ()
     """Portfolios that should have run and did not. They are counted elsewhere, too."""
     unmanaged: tuple[Unmanaged, ...] = ()
@@ -471,7 +534,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     def managed(self) -> int:
         """How many declared portfolios the plan is about."""
         found = self.summary
-        return len(self.portfolios) + found.held + found.blocked + found.moved + found.no_op
+        return len(self.portfolios) + found.held + found.halted + found.blocked + found.moved + found.no_op
 
     @property
     def summary(self) -> Summary:
@@ -490,8 +553,13 @@ class Plan(Struct, frozen=True, kw_only=True):
             unverified=self.unverified,
             moved=len(self.moved),
             overdue=len(self.overdue),
+            halted=sum(strategy_of(one.id) is None for one in self.halted),
+            frozen=sum(change.frozen is not None for change in self.portfolios),
             strategies=StrategySummary(
-                update=len(self.changes) - verbs.total(), no_op=self.strategies_no_op, blocked=blocked_strategies
+                update=len(self.changes) - verbs.total(),
+                no_op=self.strategies_no_op,
+                blocked=blocked_strategies,
+                frozen=sum(change.frozen is not None for change in self.cadences),
             ),
         )
 
@@ -518,10 +586,14 @@ class Wave(Struct, frozen=True, kw_only=True):
 
 
 def write_waves(changes: tuple[Change, ...], *, canary: int) -> tuple[Wave, ...]:
-    """Return the stages as waves: ``canary`` changes of each go first, then the others."""
+    """Return the stages as waves: ``canary`` changes of each go first, then the others.
+
+    What waited for a freeze when the plan was made is a canary only where there are too few others.
+    """
+    stages = (tuple(sorted(stage, key=lambda one: one.frozen is not None)) for stage in write_stages(changes))
     waves = [
         wave
-        for stage in write_stages(changes)
+        for stage in stages
         for wave in (Wave(changes=stage[:canary], is_canary=True), Wave(changes=stage[canary:]))
     ]
     return tuple(wave for wave in waves if wave.changes)

@@ -45,7 +45,7 @@ _COUNTS: Final = ("no_op", "unverified")
 
 def fingerprint(plan: Plan) -> str:
     """Return the SHA-256, in hex, of the sorted list of changes (what each observed, wants and would send, and the last
-    write that the journal knew) and of the guards that the plan exceeds."""
+    write that the journal knew), of the guards that the plan exceeds, and of the freezes in which changes wait."""
     changes = sorted(
         [
             plan.base_url,
@@ -56,7 +56,7 @@ def fingerprint(plan: Plan) -> str:
             asdict(change.before),
             asdict(change.after),
             [change.pause_reason or "", change.pause_id or "", change.since or ""],
-            [change.writes_schedule, *at_start(change).values(), change.note or ""],
+            [change.writes_schedule, *at_start(change).values(), change.note or "", *filter(None, [change.halt])],
             # The only reason that decides what an apply may do: lift a pause that is not ours.
             change.reason is ChangeReason.HOLD_OVERRIDDEN,
         ]
@@ -64,7 +64,10 @@ def fingerprint(plan: Plan) -> str:
     )
     # A plan over a guard must not pass for one that is not.
     over = [[str(excess.guarded), excess.planned, excess.allowed] for excess in plan.over]
-    return sha256(json.dumps([changes, over], separators=(",", ":"), ensure_ascii=True).encode()).hexdigest()
+    # Nor one that has to wait for one that has not.
+    waits = [[c.id, *([w.name, w.from_ms, w.to_ms] for w in c.freezes)] for c in plan.changes if c.freezes]
+    meaning = [changes, over, *([sorted(waits)] if waits else [])]
+    return sha256(json.dumps(meaning, separators=(",", ":"), ensure_ascii=True).encode()).hexdigest()
 
 
 def plan_document(plan: Plan, exit_reason: ExitReason) -> dict[str, Any]:
@@ -139,6 +142,8 @@ def _plan(document: dict[str, Any]) -> Plan:
 
 def _require_kind(change: Change) -> None:
     """Require that a change is a portfolio's, with states, or a strategy's, with cadences, and does not mix the two."""
+    if change.halt is not None:
+        raise ValueError("a change of a halt or its lift, which are never saved")
     ends = (change.before, change.after)
     if change.of_strategy is None:
         known = all(end.state is not None and end.cadence is None for end in ends)

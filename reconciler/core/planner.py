@@ -38,6 +38,7 @@ from reconciler.core.plan import (
     Cause,
     Change,
     Decision,
+    Halted,
     Held,
     JournalState,
     Moved,
@@ -59,6 +60,7 @@ class Strategies(Struct, frozen=True, kw_only=True):
     among them; both lack what could not be counted, and so does ``enrolled``, which tells one enrolment from another.
     ``on_mainnet`` gives, for each strategy that is known to have one,
     a portfolio that is enrolled in it and declared on ETH mainnet. ``names`` are the known names of strategies.
+    ``follows`` holds the strategy of each declared portfolio that has one, ``None`` where it is not known which.
     """
 
     desired: Mapping[StrategyId, StrategyDesired]
@@ -68,6 +70,7 @@ class Strategies(Struct, frozen=True, kw_only=True):
     enrolled: Mapping[StrategyId, str] = field(default_factory=dict)
     on_mainnet: Mapping[StrategyId, PortfolioId] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    follows: Mapping[PortfolioId, str | None] = field(default_factory=dict)
 
 
 class _Decided(Struct, kw_only=True):
@@ -76,6 +79,7 @@ class _Decided(Struct, kw_only=True):
     memory: Memory
     changes: list[Change] = field(default_factory=list)
     held: list[Held] = field(default_factory=list)
+    halted: list[Halted] = field(default_factory=list)
     blocked: list[Blocked] = field(default_factory=list)
     moved: list[Moved] = field(default_factory=list)
     no_op: int = 0
@@ -94,6 +98,8 @@ class _Decided(Struct, kw_only=True):
             case Held():
                 self.held.append(decision)
                 self.unverified += decision.unverified
+            case Halted():
+                self.halted.append(decision)
             case Moved():
                 self.moved.append(decision)
             case Blocked():
@@ -121,13 +127,22 @@ def build_plan(
     """
     found = _Decided(memory=memory)
     for portfolio in sorted(desired):
-        record, unanswered = memory.records.get(portfolio), portfolio in memory.unanswered
-        outdated = portfolio in memory.outdated
-        found.add(decide(desired[portfolio], live[portfolio], record, policy, unanswered=unanswered, outdated=outdated))
+        decision = decide(
+            desired[portfolio],
+            live[portfolio],
+            memory.records.get(portfolio),
+            policy,
+            unanswered=portfolio in memory.unanswered,
+            outdated=portfolio in memory.outdated,
+            halts=memory.halting,
+            remembered=memory.halts.get(portfolio),
+        )
+        found.add(decision)
     return replace(
         frame,
         changes=tuple(found.changes),
         held=tuple(found.held),
+        halted=tuple(found.halted),
         blocked=tuple(found.blocked),
         moved=tuple(found.moved),
         no_op=found.no_op,
@@ -167,12 +182,14 @@ def with_strategies(
             unverified=unverified,
             on_mainnet=strategies.on_mainnet.get(strategy),
             outdated=address_of(strategy) in memory.outdated,
+            halts=memory.halting,
         )
         found.add(decision, running=strategies.running.get(strategy), enrolled=strategies.enrolled.get(strategy))
     return replace(
         plan,
         changes=tuple(sorted((*plan.changes, *found.changes), key=lambda change: change.id)),
         blocked=tuple(sorted((*plan.blocked, *found.blocked), key=lambda block: block.id)),
+        halted=tuple(sorted((*plan.halted, *found.halted), key=lambda one: one.id)),
         strategies_no_op=found.no_op,
         over=(*plan.over, *check_guards(found.changes, guards, managed=managed)),
     )
@@ -181,13 +198,14 @@ def with_strategies(
 def with_strategy_names(plan: Plan, names: Mapping[str, str]) -> Plan:
     """Fill in the names of strategies that the plan lacks; ``names`` are keyed by a strategy's id."""
 
-    def named(entry: Change | Blocked) -> str | None:
+    def named(entry: Change | Blocked | Halted) -> str | None:
         return entry.name or names.get(strategy_of(entry.id) or "")
 
     return replace(
         plan,
         changes=tuple(replace(one, name=named(one)) if one.of_strategy else one for one in plan.changes),
         blocked=tuple(replace(one, name=named(one)) if strategy_of(one.id) else one for one in plan.blocked),
+        halted=tuple(replace(one, name=named(one)) if strategy_of(one.id) else one for one in plan.halted),
         moved=tuple(
             replace(
                 one,

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct, field
 
+from reconciler.core.halt import NO_HALTS
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Mapping, Sequence
 
     from reconciler.core.errors import ApiError
-    from reconciler.core.halt import Halt
+    from reconciler.core.halt import Halt, Halts
     from reconciler.core.intent import Call, Intent, OpenIntent, WriteOutcome
     from reconciler.core.model import Address, Cadence, Live, PortfolioId, Record, StrategyId, StrategyLive, Verb
     from reconciler.core.plan import Change
@@ -149,10 +151,12 @@ class Memory(Struct, frozen=True, kw_only=True):
 
     ``since`` holds the token of the last write to each state or schedule that took effect, or may have.
     ``pauses`` holds the token of our last pause, unless a later resume or start of ours counts, and ``halts`` the id of
-    the halt that this pause is part of, if it is part of one. ``halting`` are the halts that are not lifted, by id.
+    the halt that this pause is part of, if it is part of one. ``halting`` are the
+    halts that are known.
     ``unanswered`` holds, for each portfolio, the last request for a run (a rebalance, or a start that runs at once) if
-    its outcome stayed unknown. ``triggers`` counts the rebalances of the last 24 hours. ``exists`` is false if there is
-    no journal. ``outdated`` names what was written to after it was read: only a plan from live files can have any.
+    its outcome stayed unknown. ``triggers`` counts the rebalances of the last 24 hours. ``results`` are the
+    rebalances that it remembers, newest first, where somebody asked for them. ``exists`` is false if there is no
+    journal. ``outdated`` names what was written to after it was read: only a plan from live files can have any.
     """
 
     exists: bool = False
@@ -161,9 +165,10 @@ class Memory(Struct, frozen=True, kw_only=True):
     since: Mapping[Address, str] = field(default_factory=dict)
     pauses: Mapping[PortfolioId, str] = field(default_factory=dict)
     halts: Mapping[PortfolioId, str] = field(default_factory=dict)
-    halting: Mapping[str, Halt] = field(default_factory=dict)
+    halting: Halts = NO_HALTS
     unanswered: Mapping[PortfolioId, OpenIntent] = field(default_factory=dict)
     triggers: Mapping[PortfolioId, int] = field(default_factory=dict)
+    results: Mapping[PortfolioId, Sequence[KeptRebalance]] = field(default_factory=dict)
     outdated: frozenset[Address] = frozenset()
 
 

@@ -16,8 +16,10 @@ from reconciler.core.errors import ExitReason, FailureKind, exit_reason_of
 from reconciler.core.model import Signs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reconciler.core.errors import ApiError
-    from reconciler.core.model import PortfolioId
+    from reconciler.core.model import Live, PortfolioId
 
 
 _COOLDOWN: Final = "API_004"
@@ -69,6 +71,11 @@ class Rebalance(Struct, frozen=True, kw_only=True):
         return self.status in _OVER or (self.status is RebalanceStatus.UNKNOWN and self.ended_ms is not None)
 
     @property
+    def ended(self) -> bool:
+        """Whether it ran to an end, well or not; one that was cancelled says nothing of how the portfolio fares."""
+        return self.over and self.status is not RebalanceStatus.CANCELLED
+
+    @property
     def begun_ms(self) -> int | None:
         """When it began, or, if that is not known, when it was due to begin."""
         return self.started_ms if self.started_ms is not None else self.scheduled_ms
@@ -100,6 +107,22 @@ class KeptRebalance(Struct, frozen=True, kw_only=True):
     read_ms: int
 
 
+def newest_first(*known: KeptRebalance) -> tuple[KeptRebalance, ...]:
+    """Return what is known of one portfolio's rebalances, each once, the newest first.
+
+    Of several readings of one rebalance the latest counts, but what is over stays over.
+    """
+    found: dict[str, KeptRebalance] = {}
+    for one in sorted(known, key=lambda one: (one.rebalance.over, one.read_ms)):
+        found[one.rebalance.id] = one
+    return tuple(sorted(found.values(), key=_began, reverse=True))
+
+
+def _began(one: KeptRebalance) -> tuple[int, str]:
+    begun_ms = one.rebalance.begun_ms
+    return one.read_ms if begun_ms is None else begun_ms, one.rebalance.id
+
+
 class RecentRebalances(Struct, frozen=True, kw_only=True):
     """The newest rebalances of one portfolio, newest first, and when the schedule runs it next.
 
@@ -115,6 +138,8 @@ class Knowledge(StrEnum):
     """How much is known of the last rebalance of a portfolio."""
 
     READ = "read"
+    KEPT = "kept"
+    """It was read before, and the journal remembers it; nothing shows a later one."""
     NONE = "none"
     """The service lists none."""
     NOT_EXPOSED = "not_exposed"
@@ -124,16 +149,47 @@ class Knowledge(StrEnum):
 
 
 class LastRebalance(Struct, frozen=True, kw_only=True):
-    """The last rebalance of one portfolio; ``rebalance`` is set exactly when it was ``READ``."""
+    """The last rebalance of one portfolio; ``rebalance`` is set exactly when it is ``READ`` or ``KEPT``.
+
+    ``earlier`` are those before it that were read as well, newest first: as many as it took to find one that had ended.
+    """
 
     knowledge: Knowledge
     rebalance: Rebalance | None = None
     failure: ApiError | None = None
+    earlier: tuple[Rebalance, ...] = ()
 
     @property
     def went_wrong(self) -> bool:
         """Whether it is known not to have ended well."""
         return self.rebalance is not None and self.rebalance.went_wrong
+
+    @property
+    def read(self) -> tuple[Rebalance, ...]:
+        """All that was read of rebalances, newest first."""
+        return (self.rebalance, *self.earlier) if self.rebalance is not None else ()
+
+
+def remembered(known: Sequence[KeptRebalance], live: Live) -> LastRebalance | None:
+    """Return the last rebalance as the journal remembers it.
+
+    ``None`` if it remembers none, if the last one that it remembers was not over when it was read, or if live shows a
+    later one.
+    """
+    if not known or not known[0].rebalance.over or ran_since(known[0].rebalance, live):
+        return None
+    return LastRebalance(knowledge=Knowledge.KEPT, rebalance=known[0].rebalance)
+
+
+def ran_since(one: Rebalance, live: Live) -> bool:
+    """Whether live shows a run later than this one.
+
+    v1 tells when each run was scheduled, v2 when the last one was completed (API facts §5.1). So on v2, where nothing
+    is scheduled, the end of this one is compared.
+    """
+    known = (one.scheduled_ms, one.ended_ms, one.begun_ms)
+    told_ms = next((ms for ms in known if ms is not None), None)
+    return bool(live.scheduled_ms) and (told_ms is None or live.scheduled_ms[0] > told_ms)
 
 
 class PortfolioFacts(Struct, frozen=True, kw_only=True):

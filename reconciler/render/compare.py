@@ -14,10 +14,18 @@ from typing import TYPE_CHECKING, Any, assert_never
 from reconciler.core.diff import Step, difference_text, facts
 from reconciler.core.forms import AUTO
 from reconciler.core.model import Provenance, Verdict
-from reconciler.core.plan import Blocked, Cause, Change, ChangeReason, Field, FieldChange, Held, Moved
+from reconciler.core.plan import Blocked, Cause, Change, ChangeReason, Field, FieldChange, Halted, Held, Moved
 from reconciler.core.planfile import fingerprint
 from reconciler.core.text import format_duration, plural
-from reconciler.render.effects import effect, followed, held_effect, moved_text, overdue_effect, reach_text
+from reconciler.render.effects import (
+    effect,
+    followed,
+    halted_effect,
+    held_effect,
+    moved_text,
+    overdue_effect,
+    reach_text,
+)
 from reconciler.render.json import picked
 from reconciler.render.page import (
     NAME,
@@ -48,6 +56,7 @@ class Finding(StrEnum):
     PENDING = "pending"
     UNVERIFIED = "unverified"
     HELD = "held"
+    HALTED = "halted"
     BLOCKED = "blocked"
 
 
@@ -55,10 +64,11 @@ def drift_page(plan: Plan) -> Page:
     """Return a row for each portfolio or strategy that is not as declared, by finding and id, and the counts."""
     rows = _findings(plan)
     found = Counter(row.part for row in rows)
-    # What is overdue is rare, and scripts look for the counts that have always been there.
-    told = [(word, found[part]) for part, word in enumerate(Finding) if word is not Finding.OVERDUE or found[part]]
+    # These are rare, and scripts look for the counts that have always been there.
+    rare = (Finding.OVERDUE, Finding.HALTED)
+    told = [(word, found[part]) for part, word in enumerate(Finding) if word not in rare or found[part]]
     counts = ", ".join(f"{count} {word}" for word, count in told)
-    entries: tuple[PlanEntry, ...] = (*plan.changes, *plan.held, *plan.moved, *plan.blocked)
+    entries: tuple[PlanEntry, ...] = (*plan.changes, *plan.held, *plan.halted, *plan.moved, *plan.blocked)
     elsewhere = {one.id for one in entries}
     unlike = sum(overdue.id not in elsewhere for overdue in plan.overdue)
     counts = f"{counts}. {plan.no_op - unlike + plan.strategies_no_op} as declared"
@@ -83,6 +93,9 @@ def _findings(plan: Plan) -> tuple[Row, ...]:
     for held in plan.held:
         why = held_effect(held)
         rows.append(_finding(Finding.HELD, held, f"declared active, {why.text}", f"declared active, {why.shared}"))
+    for halted in plan.halted:
+        why = halted_effect(halted)
+        rows.append(_finding(Finding.HALTED, halted, why.text, why.shared))
     rows += [_finding(Finding.MOVED, moved, _elsewhere(moved)) for moved in plan.moved]
     rows += [_finding(Finding.BLOCKED, blocked, blocked.detail) for blocked in plan.blocked]
     return tuple(sorted(rows, key=lambda row: (row.part, row.name)))
@@ -176,6 +189,9 @@ def _told(entry: PlanEntry) -> tuple[str, str, str]:
         case Held():
             found = held_effect(entry)
             return "held", found.text, found.shared
+        case Halted():
+            found = halted_effect(entry)
+            return "halted", found.text, found.shared
         case Blocked():
             return "blocked", entry.detail, entry.detail
         case Moved():

@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from reconciler.core.cost import runs_a_day, runs_of, usd
 from reconciler.core.evidence import runs_per_day
 from reconciler.core.forms import AUTO
-from reconciler.core.model import Cadence, PausedBy, Provenance, RunState, Status, Verb, Verdict, strategy_of
+from reconciler.core.model import Cadence, Desired, PausedBy, Provenance, RunState, Status, Verb, Verdict, strategy_of
 from reconciler.core.plan import (
+    Blocked,
     BlockReason,
     Cause,
     Change,
@@ -24,11 +25,15 @@ from reconciler.core.plan import (
     Field,
     FieldChange,
     Guarded,
+    Halted,
     Held,
     JournalState,
+    Moved,
+    Overdue,
     Plan,
     Risk,
 )
+from reconciler.core.rebalance import Rebalance
 from reconciler.core.text import format_duration, harmless, plural, rough_duration
 from reconciler.render.page import UNVERIFIED, Group, moment
 
@@ -36,7 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.core.model import Address, ApiVersion
-    from reconciler.core.plan import Blocked, Moved, Overdue, StrategyName
+    from reconciler.core.needs import Needed
+    from reconciler.core.plan import StrategyName
 
 CAUSES: Final[Mapping[Cause, Group]] = {
     Cause.BRANCH: Group("This branch", "this branch"),
@@ -140,6 +146,13 @@ def held_effect(held: Held) -> Phrase:
     return Phrase(why, ", ".join([*last, *asked_of(held)]))
 
 
+def halted_effect(halted: Halted) -> Phrase:
+    """Return which halt keeps something as it is, and what waits for its lift."""
+    why = f" ({halted.reason})" if halted.reason else ""
+    told = f"{halted.waits} waits for the lift of" if halted.waits is not None else "paused by"
+    return Phrase(f"{told} halt {halted.halt}{why}", ", ".join(asked_of(halted)))
+
+
 def overdue_effect(overdue: Overdue) -> Phrase:
     """Return for how long a portfolio has been overdue, and since when."""
     by = overdue_text(overdue.overdue_ms)
@@ -153,7 +166,28 @@ def overdue_text(overdue_ms: int) -> str:
     return f"overdue by {rough_duration(overdue_ms)}"
 
 
-def asked_of(one: Held | Moved | Blocked | Overdue) -> tuple[str, ...]:
+def need_text(found: Needed) -> str:
+    """Return why a person has to look at a portfolio, in words that others may share."""
+    match found.about:
+        case Rebalance():
+            return harmless(found.about.error or f"the last rebalance {found.about.why}", longest=100)
+        case Overdue():
+            return overdue_text(found.about.overdue_ms)
+        case Held():
+            return held_effect(found.about).shared
+        case Halted():
+            return halted_effect(found.about).shared
+        case Blocked():
+            return found.about.detail
+        case Moved():
+            return moved_text(found.about)
+        case Desired():
+            return f"declared until {found.about.until}"
+        case _:
+            assert_never(found.about)
+
+
+def asked_of(one: Held | Halted | Moved | Blocked | Overdue) -> tuple[str, ...]:
     """Return whom the files name to be asked about a portfolio."""
     return (f"owner {one.owner}",) if one.owner is not None else ()
 

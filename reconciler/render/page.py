@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.core.text import plural
+from reconciler.core.text import MINUTE_MS, plural, rough_duration
+from reconciler.core.text import moment as moment  # noqa: PLC0414 - the views take it from here, with the rest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,7 +55,7 @@ _WORDS: Final[Mapping[Tone, str]] = {
     Tone.QUIET: "unverified vanished inactive skipped",
     Tone.NOTICE: "update pending changed stale not_attempted not_sent unseen open cancelled timed_out cooling_down "
     "warn",
-    Tone.WAITS: "held moved",
+    Tone.WAITS: "held halted moved frozen until_passed",
     Tone.BAD: "blocked failed fail overdue refused unknown archived error no_schedule not_found unreadable not_read",
 }
 TONES: Final[Mapping[str, Tone]] = {word: tone for tone, words in _WORDS.items() for word in words.split()}
@@ -67,7 +68,9 @@ SYMBOLS: Final[Mapping[str, str]] = {
     "update": "~",
     "pause": "=",
     "held": "!",
+    "halted": "!",
     "moved": "!",
+    "frozen": "!",
     "blocked": "x",
     "overdue": "!",
     "unverified": "?",
@@ -94,9 +97,20 @@ class Span(Struct, frozen=True):
 
 
 class At(Struct, frozen=True):
-    """A moment, in UTC epoch milliseconds; a narrow terminal shows less of it."""
+    """A moment, in UTC epoch milliseconds; a narrow terminal shows less of it.
+
+    In a table with ``now_ms``, a terminal shows how far it is from then, as ``in 6h``; with -v it shows the moment.
+    """
 
     ms: int
+    now_ms: int | None = None
+
+    @property
+    def distance(self) -> str:
+        """How far it is from ``now_ms``, roughly: ``in 6h``, ``2d ago``, ``now``."""
+        ahead_ms = self.ms - (self.now_ms if self.now_ms is not None else self.ms)
+        far = rough_duration(abs(ahead_ms))
+        return "now" if abs(ahead_ms) < MINUTE_MS else f"in {far}" if ahead_ms > 0 else f"{far} ago"
 
 
 Piece = str | Span | At
@@ -109,6 +123,7 @@ class Column(Struct, frozen=True):
     wrapped instead.
 
     A terminal that is too narrow leaves out columns, those with the lowest ``keep`` first; one with 0 always stays.
+    A last column that may stand ``below`` its row takes no other column's room.
     ``signs`` asks a document to put a sign before each cell that shows at a glance how it is meant.
     """
 
@@ -116,6 +131,7 @@ class Column(Struct, frozen=True):
     keep: int = 0
     widest: int | None = None
     signs: bool = False
+    below: bool = False
 
 
 NAME: Final = Column("Name", keep=9, widest=28)
@@ -266,7 +282,7 @@ def toned(word: str, text: str | None = None) -> Span:
 
 
 def marked(word: str) -> Span:
-    """Return a verb, or held, moved, blocked or overdue, with its symbol and in its tone."""
+    """Return a verb, or held, halted, moved, blocked or overdue, with its symbol and in its tone."""
     return Span(word, TONES[word], symbol=SYMBOLS[word])
 
 
@@ -393,11 +409,6 @@ def source_lines(problem: Diagnostic) -> tuple[str, str, str] | None:
     before = problem.excerpt[: span.column - 1].replace("\t", "    ")
     caret = " " * len(before) + "^" * max(1, min(span.width, 80))
     return str(span.line), problem.excerpt.replace("\t", "    "), caret
-
-
-def moment(ms: int) -> str:
-    """Return UTC epoch milliseconds as ``2026-11-23 09:30 UTC``."""
-    return f"{utc(ms):%Y-%m-%d %H:%M} UTC"
 
 
 def moment_seconds(ms: int) -> str:

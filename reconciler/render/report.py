@@ -20,17 +20,19 @@ from reconciler import __version__
 from reconciler.core.cost import plan_cost, usd
 from reconciler.core.load import by_word, live_runs, load_of, runs_after
 from reconciler.core.model import PortfolioId
+from reconciler.core.needs import Need, counts_of, needs_of
 from reconciler.core.text import DAY_MS, HOUR_MS, plural
-from reconciler.render.effects import effect, held_effect, moved_text, number, overdue_text
+from reconciler.render.effects import effect, need_text, number
 from reconciler.render.page import FOLD_ABOVE, FOLD_FROM, FOLDED_NAMES, moment, utc
 from reconciler.render.plan import summary_line
 from reconciler.render.status import Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from reconciler.core.load import Timed
-    from reconciler.core.model import Desired, Live, Record
+    from reconciler.core.model import Address, Desired, Live, Record
+    from reconciler.core.needs import Needed
     from reconciler.core.plan import Load, Plan
     from reconciler.core.rebalance import KeptRebalance
 
@@ -43,8 +45,7 @@ _MOST_PARTS: Final = 40
 _MOST_KEYS: Final = 8
 _MOST_ROWS: Final = 200
 """So many rows stand in the page itself; all portfolios are in the table below them."""
-_NEEDS: Final = ("failed", "overdue", "held", "blocked", "moved", "until passed")
-"""What needs a person, the most urgent first."""
+_NEEDS: Final = tuple(need.text for need in Need)
 _SIGNS: Final = {"completed": "c", "failed": "f", "cancelled": "x", "running": "r"}
 _WIDE: Final = 960
 _HIGH: Final = 180
@@ -65,27 +66,9 @@ class FleetReport(Struct, frozen=True, kw_only=True):
     now_ms: int
 
     @property
-    def needs(self) -> dict[str, list[tuple[int, str]]]:
-        """What needs a person, by portfolio or ``strategies/ID``: each with its rank in the order of need, and why."""
-        found: dict[str, list[tuple[int, str]]] = {}
-        for word, address, why in self._needs():
-            found.setdefault(address, []).append((_NEEDS.index(word), why))
-        return {address: sorted(found[address]) for address in sorted(found, key=lambda one: (min(found[one]), one))}
-
-    def _needs(self) -> Iterator[tuple[str, str, str]]:
-        for portfolio, known in self.results.items():
-            # A failed run stays failed until a later one has ended.
-            last = next((one.rebalance for one in known if one.rebalance.over), None)
-            if portfolio in self.desired and last is not None and last.went_wrong:
-                yield "failed", portfolio, f"the last rebalance: {last.why}"
-        yield from (("overdue", one.id, overdue_text(one.overdue_ms)) for one in self.plan.overdue)
-        yield from (("held", one.id, held_effect(one).shared) for one in self.plan.held)
-        yield from (("blocked", one.id, one.detail) for one in self.plan.blocked)
-        yield from (("moved", one.id, moved_text(one)) for one in self.plan.moved)
-        today = utc(self.now_ms).date().isoformat()
-        for portfolio, one in self.desired.items():
-            if one.until is not None and one.until < today:
-                yield "until passed", portfolio, f"declared until {one.until}"
+    def needs(self) -> dict[Address, tuple[Needed, ...]]:
+        """What needs a person, by portfolio or ``strategies/ID``, the most urgent first."""
+        return needs_of(self.plan, self.desired, self.live, self.results, now_ms=self.now_ms)
 
 
 def report_html(report: FleetReport) -> str:
@@ -125,14 +108,14 @@ def _values(report: FleetReport) -> dict[str, Any]:
     after = runs_after(plan, before, report.live, now_ms=report.now_ms) if plan.changes else before
     loads = [load_of(runs.values(), from_ms=report.now_ms) for runs in (before, after)]
     keys = ["group", *_labels(report.desired)]
-    rows = [_row(report, one, needs.get(one.id, []), keys) for one in _in_order(report, needs)]
+    rows = [_row(report, one, needs.get(one.id, ()), keys) for one in _in_order(report, needs)]
     return {
         "data": {"keys": keys, "needs": _NEEDS, "rows": rows},
         "problems": problems[:_MOST_ROWS],
         "problems_left": sum(len(one["ids"]) for one in problems[_MOST_ROWS:]),
         "named": FOLDED_NAMES,
         "needing": len(needs),
-        "counts": _counts(needs),
+        "counts": [(need.text, count) for need, count in counts_of(needs.values()).items()],
         "states": Counter(one.status.value.replace("_", " ") for one in report.live.values()),
         "changes": [(c.id, c.name or "", c.verb.value, effect(c).text) for c in plan.changes[:_MOST_ROWS]],
         "plan_line": summary_line(plan.summary),
@@ -144,7 +127,7 @@ def _values(report: FleetReport) -> dict[str, Any]:
     }
 
 
-def _in_order(report: FleetReport, needs: Mapping[str, object]) -> list[Desired]:
+def _in_order(report: FleetReport, needs: Mapping[Address, object]) -> list[Desired]:
     """Return the portfolios that need a person in the order of need, then the others by id."""
     first = [one for address in needs if (one := report.desired.get(PortfolioId(address))) is not None]
     return [*first, *(one for i, one in report.desired.items() if i not in needs)]
@@ -156,7 +139,7 @@ def _labels(desired: Mapping[PortfolioId, Desired]) -> list[str]:
     return sorted(counts, key=lambda key: (-counts[key], key))[:_MOST_KEYS]
 
 
-def _row(report: FleetReport, one: Desired, needs: list[tuple[int, str]], keys: list[str]) -> list[Any]:
+def _row(report: FleetReport, one: Desired, needs: Sequence[Needed], keys: list[str]) -> list[Any]:
     seen = Seen(live=report.live[one.id], record=report.records.get(one.id), now_ms=report.now_ms)
     return [
         one.id,
@@ -166,8 +149,8 @@ def _row(report: FleetReport, one: Desired, needs: list[tuple[int, str]], keys: 
         seen.schedule,
         f"{utc(seen.due_ms):%d %b %H:%M}" if seen.due_ms is not None else "",
         _strip(report, one.id),
-        needs[0][0] if needs else -1,
-        "; ".join(why for _, why in needs),
+        _NEEDS.index(needs[0].need.text) if needs else -1,
+        "; ".join(map(need_text, needs)),
         *((one.group if key == "group" else one.labels.get(key)) or "" for key in keys),
     ]
 
@@ -178,15 +161,15 @@ def _strip(report: FleetReport, portfolio: PortfolioId) -> str:
     return "".join(_SIGNS.get(one.rebalance.status.value, "u") for one in reversed(known))
 
 
-def _problems(report: FleetReport, needs: Mapping[str, list[tuple[int, str]]]) -> list[dict[str, Any]]:
+def _problems(report: FleetReport, needs: Mapping[Address, Sequence[Needed]]) -> list[dict[str, Any]]:
     """Return a row for each problem, the most urgent first; in a long table, those that are alike share one."""
-    alike: dict[tuple[int, str], list[str]] = {}
+    alike: dict[tuple[str, str], list[str]] = {}
     for address, found in needs.items():
-        alike.setdefault((found[0][0], "; ".join(why for _, why in found)), []).append(address)
+        alike.setdefault((found[0].need.text, "; ".join(map(need_text, found))), []).append(address)
     rows: list[dict[str, Any]] = []
-    for (rank, why), addresses in alike.items():
+    for (word, why), addresses in alike.items():
         whole = len(needs) > FOLD_ABOVE and len(addresses) >= FOLD_FROM
-        told = {"word": _NEEDS[rank], "why": why}
+        told = {"word": word, "why": why}
         rows += [_problem(report, some) | told for some in ([addresses] if whole else [[one] for one in addresses])]
     return rows
 
@@ -200,11 +183,6 @@ def _problem(report: FleetReport, addresses: list[str]) -> dict[str, Any]:
         return found.pop() if len(found) == 1 else ""
 
     return {"ids": addresses, **{name: shared(name) for name in ("name", "owner", "group")}}
-
-
-def _counts(needs: Mapping[str, list[tuple[int, str]]]) -> list[tuple[str, int]]:
-    found = Counter(rank for why in needs.values() for rank in {rank for rank, _ in why})
-    return [(word, found[rank]) for rank, word in enumerate(_NEEDS) if found[rank]]
 
 
 def _chart(loads: Sequence[Load]) -> dict[str, Any]:

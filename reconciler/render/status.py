@@ -7,7 +7,8 @@ or JSON values, in which times are ISO 8601 in UTC.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, assert_never
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -16,10 +17,10 @@ from reconciler.core.adoption import declarable_reason
 from reconciler.core.codec import dump, iso
 from reconciler.core.evidence import known_interval, known_offset, paused_by
 from reconciler.core.model import PausedBy, Provenance, RunState, Signs, Status, StrategyStatus
-from reconciler.core.needs import overdue_ms
-from reconciler.core.rebalance import Knowledge, PortfolioFacts
+from reconciler.core.needs import Need, counts_of, overdue_ms
+from reconciler.core.rebalance import Knowledge, PortfolioFacts, RebalanceStatus
 from reconciler.core.text import format_duration, harmless, plural
-from reconciler.render.effects import overdue_text, strategy_text
+from reconciler.render.effects import need_text, overdue_text, strategy_text
 from reconciler.render.json import picked
 from reconciler.render.page import (
     NAME,
@@ -37,26 +38,47 @@ from reconciler.render.page import (
     Rows,
     Span,
     Tone,
-    cause,
     code,
     moment,
     sentence,
+    toned,
 )
 from reconciler.render.rebalance import rebalance_document, status_word, took
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from reconciler.core.errors import ApiError
     from reconciler.core.model import ApiVersion, Desired, Live, Record, StrategyDesired, StrategyId, StrategyLive
-    from reconciler.core.rebalance import LastRebalance
-    from reconciler.render.page import Block, Cell
+    from reconciler.core.needs import Needed
+    from reconciler.core.rebalance import KeptRebalance, LastRebalance, Rebalance
+    from reconciler.render.page import Block, Cell, Piece
 
 _NONE: Mapping[StrategyId, Any] = {}
-_USUAL = frozenset({Status.ACTIVE, Status.PAUSED, Status.INACTIVE})
-_HEAD = (Column("Portfolio"), NAME, Column("State"), Column("Schedule"))
-_STRATEGY = Column("Strategy", keep=2, widest=28)
-_TIMES = (Column("Next run", keep=3), Column("Last run", keep=1))
+STRIP_LENGTH: Final = 5
+"""So many of a portfolio's last results are shown as a strip."""
+_HEAD = (
+    Column("Problem"),
+    Column("Portfolio"),
+    NAME,
+    Column("Group", keep=1, widest=16),
+    Column("Owner", keep=6, widest=24),
+    Column("State"),
+    Column("Schedule"),
+)
+_MARKS: Final = {
+    RebalanceStatus.COMPLETED: ("✔", Tone.GOOD),
+    RebalanceStatus.CANCELLED: ("○", Tone.NOTICE),
+    RebalanceStatus.FAILED: ("✖", Tone.BAD),
+    RebalanceStatus.UNKNOWN: ("✖", Tone.BAD),
+}
+"""The mark of each way in which a rebalance can be over."""
+_STRATEGY = Column("Strategy", keep=1, widest=28)
+_RESULT = Column("Result", keep=5)
+_NOT_KNOWN: Final = sentence(
+    "? How its last rebalance ended is not known here: `reconciler status --results` reads it."
+)
+_TIMES = (Column("Next run", keep=3), Column("Last run", keep=2))
 
 
 class Seen(Struct, frozen=True, kw_only=True):
@@ -107,10 +129,16 @@ class Seen(Struct, frozen=True, kw_only=True):
 
 
 class StatusRow(Seen, frozen=True, kw_only=True):
-    """One declared portfolio. ``last`` is its last rebalance; ``None`` where nobody asked for results."""
+    """One declared portfolio.
+
+    ``last`` is its last rebalance as far as it is known, ``None`` if it is not. ``results`` are all that are known,
+    read now or before, newest first. ``needs`` says why a person has to look at it, the most urgent first.
+    """
 
     desired: Desired
     last: LastRebalance | None = None
+    results: tuple[KeptRebalance, ...] = ()
+    needs: tuple[Needed, ...] = ()
 
     @property
     def paused_by(self) -> PausedBy | None:
@@ -121,7 +149,7 @@ class StatusRow(Seen, frozen=True, kw_only=True):
     def signs(self) -> Signs:
         """What good practice is judged by, as far as an answer told it."""
         told = self.live.signs or Signs()
-        return told if self.last is None else replace(told, gas_used=_gas(self.last) or told.gas_used)
+        return replace(told, gas_used=_gas(kept.rebalance for kept in self.results) or told.gas_used)
 
 
 class PortfolioView(Seen, frozen=True, kw_only=True):
@@ -145,8 +173,7 @@ class PortfolioView(Seen, frozen=True, kw_only=True):
     @property
     def signs(self) -> Signs:
         """What good practice is judged by, as far as an answer told it."""
-        gas = (_gas(one) for one in self.recent or ())
-        return replace(self.facts.signs, gas_used=next((used for used in gas if used is not None), None))
+        return replace(self.facts.signs, gas_used=_gas(one.rebalance for one in self.recent or ()))
 
     @property
     def last(self) -> LastRebalance | None:
@@ -154,27 +181,72 @@ class PortfolioView(Seen, frozen=True, kw_only=True):
         return self.recent[0] if self.recent else None
 
 
+class SortBy(StrEnum):
+    """By what the rows of the table are sorted, instead of by what needs a person. What has no such time is last."""
+
+    ID = "id"
+    NEXT = "next"
+    LAST = "last"
+    NAME = "name"
+
+
+def in_order(rows: Iterable[StatusRow], order: SortBy) -> list[StatusRow]:
+    """Return the rows sorted; those with the latest last run come first."""
+    by_id = sorted(rows, key=lambda row: row.live.id)
+    match order:
+        case SortBy.ID:
+            return by_id
+        case SortBy.NEXT:
+            return sorted(by_id, key=lambda row: (row.due_ms is None, row.due_ms))
+        case SortBy.LAST:
+            return sorted(by_id, key=lambda row: -(_last_run_ms(row) or 0))
+        case SortBy.NAME:
+            return sorted(by_id, key=lambda row: (not row.desired.name, (row.desired.name or "").casefold()))
+        case _:
+            assert_never(order)
+
+
+def in_need(rows: Iterable[StatusRow]) -> list[StatusRow]:
+    """Return the rows that need a person, the most urgent first, and then the others."""
+    needs = list(Need)
+    return sorted(rows, key=lambda row: needs.index(row.needs[0].need) if row.needs else len(needs))
+
+
 def status_page(
     rows: Sequence[StatusRow],
     declared: Mapping[StrategyId, StrategyDesired] = _NONE,
     live: Mapping[StrategyId, StrategyLive] = _NONE,
+    *,
+    whole: bool = False,
+    results: bool = True,
+    problems: bool = False,
 ) -> Page:
     """Return the table and a line of counts.
 
-    Above the table is a line for each strategy that was read: its live schedule, and the declared one if they differ.
-    If only strategies were selected, there is no table.
+    In a long table, rows that need nobody are folded by their state, unless ``whole``; with ``problems`` they are left
+    out. ``results`` says whether there is a column for them. Above the table is a line for each strategy that was read:
+    its live schedule, and the declared one if they differ. If only strategies were selected, there is no table.
     """
-    line = _counts(rows)
+    line, needing = _counts(rows), any(row.needs for row in rows)
+    last = (line, _needs(rows)) if needing or problems else (line,)
+    tone = Tone.NOTICE if needing else Tone.GOOD
+    shown = [row for row in rows if row.needs or not problems]
+    table = _table(shown, whole=whole, results=results)
     if not live:
-        return Page(title="Status", tone=Tone.GOOD, verdict=line.rstrip("."), blocks=_table(rows), last=(line,))
+        return Page(title="Status", tone=tone, verdict=line.rstrip("."), blocks=table, last=last)
     columns = (Column("Strategy"), NAME, Column("Schedule"))
     found = tuple(
         Row((("strategy ", code(i)), declared[i].name or "", _cadence(declared[i], one))) for i, one in live.items()
     )
     cadences = Rows(columns=columns, rows=found, parts=(Part("Strategies", opened=None),))
-    last = (line,) if rows else ()
     verdict = plural(len(live), "strategy")
-    return Page(title="Status", tone=Tone.GOOD, verdict=verdict, blocks=(cadences, *_table(rows)), last=last)
+    return Page(title="Status", tone=tone, verdict=verdict, blocks=(cadences, *table), last=last if rows else ())
+
+
+def _needs(rows: Sequence[StatusRow]) -> str:
+    """Return a line with what needs a person."""
+    told = ", ".join(f"{count} {need.text}" for need, count in counts_of(row.needs for row in rows).items())
+    return f"Needs a person: {told or 'nothing'}."
 
 
 def _counts(rows: Sequence[StatusRow]) -> str:
@@ -188,42 +260,62 @@ def _counts(rows: Sequence[StatusRow]) -> str:
     return f"{plural(len(rows), 'portfolio')}: {total}.{f' Last rebalances: {ended}.' if ended else ''}"
 
 
-def _table(rows: Sequence[StatusRow]) -> tuple[Block, ...]:
-    """Return the table, with columns of strategies and results if there are any.
-
-    In a document, what could not be read or is in an unusual state comes first.
-    """
+def _table(rows: Sequence[StatusRow], *, whole: bool, results: bool) -> tuple[Block, ...]:
+    """Return the table, with columns of results and, if there are any, of strategies; and what ``?`` means in it."""
     if not rows:
         return ()
-    strategies = (_STRATEGY,) if any(row.live.strategy is not None for row in rows) else ()
-    results = (Column("Result"),) if any(row.last is not None for row in rows) else ()
+    strategies = any(row.live.strategy is not None for row in rows)
     found = tuple(
         Row(
-            _cells(row, bool(strategies), bool(results)),
+            _cells(row, strategies, results),
             name=row.live.id,
-            alike=cause(str(row.live.failure or "")),
-            gravity=(row.live.status in _USUAL,),
-            cause=True,
+            alike=_alike(row, whole=whole),
+            part=0 if row.needs else 1,
+            cause=bool(row.needs),
         )
         for row in rows
     )
-    columns = (*_HEAD, *strategies, *_TIMES, *results, Column("Note"))
-    return (Rows(columns=columns, rows=found, parts=(Part("Portfolios", opened=None),), headed=True),)
+    more = (_STRATEGY,) if strategies else ()
+    columns = (*_HEAD, *more, *_TIMES, *((_RESULT,) if results else ()), Column("Note", below=True))
+    parts = (Part("Needs a person"), Part("Portfolios" if whole else "The others", rank=1, opened=None))
+    table = Rows(columns=columns, rows=found, parts=parts, subject=1, headed=True)
+    unknown = results and any(row.last is None for row in rows)
+    return (table, Lines((_NOT_KNOWN,))) if unknown else (table,)
+
+
+def _alike(row: StatusRow, *, whole: bool) -> str:
+    """Return what a row has in common with others, with which it is one row in a long table; ``""`` for nothing."""
+    told = "; ".join(map(need_text, row.needs))
+    return told or ("" if whole else row.live.status.value.replace("_", " "))
 
 
 def _cells(row: StatusRow, with_strategy: bool, with_result: bool) -> tuple[Cell, ...]:
-    live = row.live
+    live, last_ms = row.live, _last_run_ms(row)
+    need = row.needs[0].need.value if row.needs else ""
     return (
+        toned(need) if need else "",
         code(live.id),
         row.desired.name or "",
+        row.desired.group or "",
+        row.desired.owner or "",
         _state(live),
         row.schedule,
         *((live.strategy_name or live.strategy or "-",) if with_strategy else ()),
-        _at(row.next_run_ms),
-        _at(_last_run_ms(row)),
-        *((_result(row.last),) if with_result else ()),
+        At(row.next_run_ms, row.now_ms) if row.next_run_ms is not None else "-",
+        At(last_ms, row.now_ms) if last_ms is not None else "-",
+        *((_results(row),) if with_result else ()),
         _note(row),
     )
+
+
+def _results(row: StatusRow) -> Cell:
+    """Return the last results that are known as a strip, the newest last, and the last one in a word."""
+    word = _result(row.last)
+    over = [kept.rebalance for kept in row.results[:STRIP_LENGTH] if kept.rebalance.over]
+    if not over or (row.last is not None and [row.last.rebalance] == over):
+        return word
+    strip = (Span(*_MARKS[one.status]) for one in reversed(over))
+    return (*strip, *(() if word == UNVERIFIED else (" ",)), word)
 
 
 def cadences_document(
@@ -341,8 +433,9 @@ def _last_run_ms(row: StatusRow | PortfolioView) -> int | None:
     return max(known, default=None)
 
 
-def _gas(one: LastRebalance) -> int | None:
-    return int(one.rebalance.gas_used) if one.rebalance is not None and one.rebalance.gas_used else None
+def _gas(known: Iterable[Rebalance | None]) -> int | None:
+    """Return the units of gas that the newest of these used, as far as it is told."""
+    return next((int(one.gas_used) for one in known if one is not None and one.gas_used), None)
 
 
 def _pause(live: Live, by: PausedBy, api: ApiVersion, *, longest: int) -> str:
@@ -381,43 +474,51 @@ def _state(live: Live) -> Span:
     return Span(harmless(word, longest=24), TONES[live.status])
 
 
-def _result(last: LastRebalance | None) -> Cell:
+def _result(last: LastRebalance | None) -> Piece:
     """Return how the last rebalance ended: a word, ``-`` if there was none, ``?`` if Glider does not tell."""
     if last is None:
         return UNVERIFIED
     match last.knowledge:
-        case Knowledge.READ if last.rebalance is not None:
+        case Knowledge.READ | Knowledge.KEPT if last.rebalance is not None:
             return status_word(last.rebalance, Tone.BAD if last.went_wrong else TONES[last.rebalance.status])
         case Knowledge.NONE:
             return "-"
         case Knowledge.NOT_EXPOSED:
             return UNVERIFIED
-        case Knowledge.READ | Knowledge.UNREADABLE:
+        case Knowledge.READ | Knowledge.KEPT | Knowledge.UNREADABLE:
             return Span("unknown", Tone.NOTICE)
         case _:
             assert_never(last.knowledge)
 
 
 def _note(row: StatusRow) -> str:
-    live, last = row.live, row.last
-    if live.failure is not None:
-        return str(live.failure)
-    told = []
+    last, needs = row.last, {one.need: need_text(one) for one in row.needs}
+    if Need.OVERDUE in needs:
+        needs[Need.OVERDUE] = row.overdue
+    told = list(needs.values())
     if last is not None and last.failure is not None:
         told.append(f"the last result can't be read: {last.failure}")
-    elif last is not None and last.rebalance is not None and last.went_wrong:
-        told.append(harmless(last.rebalance.error or f"the last rebalance {last.rebalance.why}", longest=100))
-    if row.paused_by is not None:
-        told.append(_pause(live, row.paused_by, row.desired.api, longest=100))
-    told += [text for text in (row.overdue, _elsewhere(row.desired, live)) if text]
+    if row.paused_by is not None and Need.HELD not in needs:
+        told.append(_pause(row.live, row.paused_by, row.desired.api, longest=100))
+    if Need.OVERDUE not in needs and row.overdue:
+        told.append(row.overdue)
     return "; ".join(told)
 
 
 def status_document(row: StatusRow) -> dict[str, Any]:
     """Return a row as JSON values."""
-    last = _last_document(row.last) if row.last is not None else None
-    error = picked(row.live, "failure")["failure"]
-    return {**_live_document(row), "name": row.desired.name, "last_rebalance": last, "error": error}
+    known = [
+        {**picked(kept.rebalance, "id", "status", "begun_at", "ended_at"), **picked(kept, "read_at")}
+        for kept in row.results
+    ]
+    return {
+        **_live_document(row),
+        **picked(row.desired, "name", "group", "owner"),
+        "needs": [one.need.value for one in row.needs],
+        "last_rebalance": _last_document(row.last) if row.last is not None else None,
+        "results": known,
+        "error": picked(row.live, "failure")["failure"],
+    }
 
 
 def portfolio_document(view: PortfolioView) -> dict[str, Any]:

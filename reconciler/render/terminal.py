@@ -165,7 +165,7 @@ def _table(block: Rows, style: Style, *, verbose: bool) -> list[str]:
     named = None if block.logged and style.columns is None else FOLDED_NAMES
     rows = [row for row in (block.rows if verbose else folded(block, named=named)) if not block.parts[row.part].alone]
     shown = rows if verbose or block.most is None else rows[: block.most]
-    cells = [row.cells for row in shown]
+    cells = [tuple(_timed(cell, verbose=verbose) for cell in row.cells) for row in shown]
     if block.headed:
         lines = _aligned(block.columns, cells, style, style.columns, headed=True)
     else:
@@ -174,6 +174,11 @@ def _table(block: Rows, style: Style, *, verbose: bool) -> list[str]:
         more = f"… and {len(rows) - len(shown)} more; -v lists them"
         lines.append(style.paint(more if block.headed else f"  {more}", Tone.QUIET))
     return [*([painted(block.caption, style)] if block.caption else []), *lines]
+
+
+def _timed(cell: Cell, *, verbose: bool) -> Cell:
+    """Return a cell as it is shown: a moment as how far it is away, where that is asked for."""
+    return cell.distance if isinstance(cell, At) and cell.now_ms is not None and not verbose else cell
 
 
 def _indented(titles: Sequence[Column], cells: Sequence[Sequence[Cell]], style: Style) -> list[str]:
@@ -223,7 +228,7 @@ def _fitting(
     last = kept[-1]
     # If at most half of the rows have a last cell, it is a remark and may go below its row. Otherwise it stays beside
     # the row as long as there is room.
-    remark = 2 * sum(row[last] not in _NOTHING for row in texts) <= len(texts)
+    remark = titles[last].below or 2 * sum(row[last] not in _NOTHING for row in texts) <= len(texts)
     names = [i for i in kept if titles[i].widest is not None and i != last]
 
     def spare() -> int:

@@ -16,7 +16,9 @@ from reconciler.cli.status import table_reason
 from reconciler.core.adoption import Adoptable, make_adoption
 from reconciler.core.errors import ApiError, ExitReason, FailureKind
 from reconciler.core.model import ApiVersion, Desired, Live, Paths, PortfolioId, RunState, Status
-from reconciler.core.rebalance import Knowledge, LastRebalance, Rebalance, RebalanceStatus
+from reconciler.core.needs import needs_of
+from reconciler.core.plan import Plan
+from reconciler.core.rebalance import KeptRebalance, Knowledge, LastRebalance, Rebalance, RebalanceStatus
 from reconciler.render.status import StatusRow, status_page
 from reconciler.render.terminal import PLAIN, terminal
 from reconciler.sandbox import Fault, FaultKind, Operation
@@ -240,7 +242,10 @@ async def last_of(api: Glider, one: LastRunQuery) -> LastRebalance:
 
 def row(last: LastRebalance) -> StatusRow:
     desired = Desired(id=AAA, state=RunState.ACTIVE)
-    return StatusRow(desired=desired, live=Live(id=AAA, status=Status.ACTIVE), record=None, last=last)
+    live = Live(id=AAA, status=Status.ACTIVE)
+    known = {AAA: [KeptRebalance(rebalance=one, read_ms=0) for one in last.read]}
+    needs = needs_of(Plan(created_ms=0, base_url=BASE_URL), {AAA: desired}, {AAA: live}, known, now_ms=0)
+    return StatusRow(desired=desired, live=live, record=None, last=last, needs=needs.get(AAA, ()))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.apply.journal import open_journal, read_memory
 from reconciler.core.fleet import EVERYTHING, Selection
-from reconciler.core.halt import Halt, HaltedPortfolio, HaltGate, format_halt, parse_halt
+from reconciler.core.halt import NO_HALTS, Halt, HaltedPortfolio, HaltGate, format_halt, parse_halt
 from reconciler.core.intent import Call, GateClosed, Intent
 from reconciler.core.model import ApiVersion, Desired, PortfolioId, RunState, StrategyId, address_of
 from reconciler.core.report import Outcome
@@ -158,8 +158,8 @@ def test_the_journal_keeps_halts(place: Path) -> None:
         assert list(journal.halting()) == ["h2"]
         assert [one.lifted_ms for one in journal.halts()] == [NOON_MS + 1, None]
         assert rows(place, "SELECT COUNT(*) FROM writes") == [(0,)]
-    assert list(read_memory(place, base_url=BASE_URL, now_ms=NOON_MS).halting) == ["h2"]
-    assert read_memory(place, base_url="https://elsewhere", now_ms=NOON_MS).halting == {}
+    assert list(read_memory(place, base_url=BASE_URL, now_ms=NOON_MS).halting.holding) == ["h2"]
+    assert read_memory(place, base_url="https://elsewhere", now_ms=NOON_MS).halting == NO_HALTS
 
 
 def test_no_halt_comes_between_the_question_and_the_intent(place: Path) -> None:

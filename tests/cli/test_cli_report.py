@@ -52,7 +52,7 @@ def test_results_that_were_read_before(shell: Shell) -> None:
         journal.keep_results({PortfolioId("aaa"): [one.rebalance for one in runs]})
     assert shell("report --sandbox --out fleet.html").code == 0
     rows: dict[str, list[Any]] = {row[0]: row for row in data_of(page_of(shell))["rows"]}
-    assert rows["aaa"][6:9] == ["cfr", 0, "the last rebalance: Slippage too high"]
+    assert rows["aaa"][6:9] == ["cfr", 0, "Slippage too high"]
     assert next(iter(rows)) == "aaa"
 
 

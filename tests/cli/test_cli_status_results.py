@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler.apply.journal import open_journal
+from reconciler.cli.main import run
+from tests.process.support import glider
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cli.conftest import Shell
     from tests.golden import Golden
 
@@ -51,7 +58,7 @@ def settled(text: str) -> str:
 
 def test_the_table(fleet: Shell, golden: Golden) -> None:
     """A failed last rebalance stands out by its capitals and its reason, and is counted first."""
-    ended = fleet("status --sandbox")
+    ended = fleet("status --sandbox --results")
     assert ended.code == 0
     golden("status", "results", ended.out)
 
@@ -63,12 +70,12 @@ def test_without_results(fleet: Shell) -> None:
     assert "RESULT" not in ended.out
     assert ended.out.endswith("5 portfolios: 3 active, 1 inactive, 1 paused.\n")
     rows = fleet("status --sandbox --no-results -o json").json["portfolios"]
-    assert {row["last_rebalance"] for row in rows} == {None}
+    assert [(row["last_rebalance"], row["results"]) for row in rows] == [(None, [])] * 5
 
 
 def test_json(fleet: Shell) -> None:
     """Each row says how well its last rebalance is known, and whether it failed."""
-    rows = {row["id"]: row["last_rebalance"] for row in fleet("status --sandbox -o json").json["portfolios"]}
+    rows = {row["id"]: row["last_rebalance"] for row in fleet("status --sandbox --results -o json").json["portfolios"]}
     assert {name: (last["knowledge"], last["failed"]) for name, last in rows.items()} == {
         "bad": ("read", True),
         "gone": ("read", False),
@@ -91,13 +98,107 @@ def test_fail_on(fleet: Shell) -> None:
 def test_an_operation_that_was_asked_for_here(fleet: Shell) -> None:
     """On v2 the result of one that the journal knows is shown, as long as it is the last."""
     assert fleet("rebalance pf --sandbox --auto-approve").code == 0
-    rows = {row["id"]: row["last_rebalance"] for row in fleet("status --sandbox -o json").json["portfolios"]}
+    rows = {row["id"]: row["last_rebalance"] for row in fleet("status --sandbox --results -o json").json["portfolios"]}
     assert (rows["pf"]["knowledge"], rows["pf"]["rebalance"]["status"]) == ("read", "running")
     assert fleet("sandbox advance 1m").code == 0
     assert "completed" in fleet("status pf --sandbox").out
     assert fleet("sandbox advance 3d").code == 0
-    rows = {row["id"]: row["last_rebalance"] for row in fleet("status --sandbox -o json").json["portfolios"]}
+    rows = {row["id"]: row["last_rebalance"] for row in fleet("status --sandbox --results -o json").json["portfolios"]}
     assert rows["pf"]["knowledge"] == "not_exposed"
+
+
+def kept(fleet: Shell, portfolio: str, options: str = "") -> tuple[Any, list[str], list[str]]:
+    """Return how well the last result of one is known, its results, and what it needs."""
+    rows = {row["id"]: row for row in fleet(f"status --sandbox -o json {options}").json["portfolios"]}
+    last = rows[portfolio]["last_rebalance"]
+    return last and last["knowledge"], [one["status"] for one in rows[portfolio]["results"]], rows[portfolio]["needs"]
+
+
+def journal(fleet: Shell) -> Path:
+    """Return the journal, made by an apply that has nothing to do."""
+    assert fleet("apply --sandbox --auto-approve --target idle").code == 0
+    return fleet.folder / ".reconciler/journal.db"
+
+
+def test_without_being_asked_nothing_is_read(fleet: Shell) -> None:
+    """Where no journal knows a result there is a question mark, and how to have it read; no journal is made for it."""
+    ended = fleet("status --sandbox")
+    assert ended.code == 0
+    assert kept(fleet, "bad") == (None, [], [])
+    assert "? How its last rebalance ended is not known here: `reconciler status --results` reads it." in ended.out
+    assert "Last rebalances" not in ended.out
+    assert kept(fleet, "bad", "--results") == ("read", ["failed"], ["failed"])
+    assert kept(fleet, "bad") == (None, [], [])
+    assert not (fleet.folder / ".reconciler/journal.db").exists()
+
+
+def test_what_was_read_is_kept(fleet: Shell) -> None:
+    """The next command knows it without asking, until the service shows a later run; a failure stays one even then."""
+    journal(fleet)
+    assert fleet("status --sandbox --results").code == 0
+    assert kept(fleet, "good") == ("kept", ["completed"], [])
+    assert kept(fleet, "bad") == ("kept", ["failed"], ["failed"])
+    assert fleet("sandbox advance 24h").code == 0
+    assert kept(fleet, "good") == (None, ["completed"], [])
+    assert kept(fleet, "bad") == (None, ["failed"], ["failed"])
+    assert re.search(r"good .* ✔\?\n", fleet("status --sandbox").out)
+    assert kept(fleet, "bad", "--results") == ("read", ["completed", "failed"], [])
+    assert re.search(r"bad .* ✖✔ completed", fleet("status --sandbox").out)
+    assert fleet("status --sandbox --fail-on failed-rebalance").code == 0
+
+
+def test_it_stays_failed_until_a_later_one_has_ended_well(fleet: Shell) -> None:
+    """A run that somebody triggered again clears nothing while it runs, with a journal or without one."""
+    assert fleet("rebalance bad --sandbox --auto-approve --journal other.db").code == 0
+    assert kept(fleet, "bad", "--results") == ("read", ["running", "failed"], ["failed"])
+    assert fleet("status --sandbox --fail-on failed-rebalance").code == 1
+    assert fleet("status bad --sandbox --fail-on failed-rebalance").code == 1
+    assert "✖ running" in fleet("status --sandbox --results").out
+    assert fleet("sandbox advance 1m").code == 0
+    assert kept(fleet, "bad", "--results") == ("read", ["completed"], [])
+    assert fleet("status bad --sandbox --fail-on failed-rebalance").code == 0
+
+
+def test_one_in_detail_keeps_what_it_read(fleet: Shell) -> None:
+    """All of them, so that the table has a strip."""
+    journal(fleet)
+    assert fleet("status bad --sandbox").code == 0
+    assert re.search(r"bad .* ✔✔✔✔✖ FAILED", fleet("status --sandbox").out)
+
+
+def test_a_journal_that_may_not_be_written_to(fleet: Shell) -> None:
+    """Results are read and shown all the same; while another command is at the journal, too."""
+    path = journal(fleet)
+    with open_journal(path, base_url="https://glider.example.com", now_ms=lambda: 0):
+        assert kept(fleet, "bad", "--results") == ("read", ["failed"], ["failed"])
+    assert kept(fleet, "bad") == (None, [], [])
+
+
+@pytest.mark.slow
+def test_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """One a v1 portfolio, a page for 200 v2 portfolios, one for the account; results take more, once."""
+    ones = [f"p{number:03}" for number in range(30)]
+    twos = [f"pf{number:03}" for number in range(450)]
+    live: dict[str, Any] = {key: {"status": "active", "interval": "24h", "started": "238h"} for key in ones}
+    live |= {i: {"api": "v2", "strategy": "s", "status": "active"} for i in twos}
+    files = {i: {"state": "active"} | ({"api": "v2"} if i in twos else {}) for i in live}
+    (tmp_path / "automation.yaml").write_text(json.dumps({"version": 1, "portfolios": files}), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GLIDER_API_KEY", "gldr_sk_canary_4f1d7c")
+    with glider(tmp_path, {"strategies": {"s": {"frequency": "daily"}}, "portfolios": live}) as served:
+        monkeypatch.setenv("GLIDER_BASE_URL", served.url)
+
+        def asked(line: str) -> int:
+            before = len(served.app.requests.kept())
+            assert run(line.split()) == 0
+            capsys.readouterr()
+            return len(served.app.requests.kept()) - before
+
+        assert asked("status") == 1 + 30 + 3
+        assert asked("apply --auto-approve --unverified skip") == 1 + 30 + 3
+        assert asked("status --results") == 1 + 30 + 3 + 2 * 30
+        assert asked("status --problems") == 1 + 30 + 3 + 30
+        assert asked("status") == 1 + 30 + 3
 
 
 def test_one_in_detail(fleet: Shell) -> None:
@@ -146,6 +247,9 @@ def test_one_that_is_not_declared(fleet: Shell) -> None:
 
 WRONG = {
     "--fail-on failed-rebalance --no-results": "--fail-on failed-rebalance needs the results",
+    "--results --no-results": "--results asks for the results",
+    "aaa --problems": "shows that portfolio only",
+    "aaa --sort next": "shows that portfolio only",
     "aaa --target aaa": "shows that portfolio only",
     "aaa --out live.json": "shows that portfolio only",
     "--api v2": "--api is for a portfolio that no file declares",

@@ -107,7 +107,7 @@ def test_where_no_strategy_is_declared_it_is_shown_all_the_same(fleet: Shell) ->
     row = fleet("status --sandbox -o json").json["portfolios"][1]
     assert (row["strategy"], row["strategy_name"]) == ("S2", "Value")
     fleet.write("automation.yaml", FILES)
-    assert "follows strategy Value (S2), not S0 as declared" in fleet("status --sandbox").out
+    assert re.search(r"follows strategy Value \(S2\), every 1h, not .*S0\)? as declared", fleet("status --sandbox").out)
 
 
 @pytest.mark.parametrize(("state", "code", "counted"), [("paused", 0, "1 unchanged"), ("active", 1, "1 blocked")])

@@ -11,6 +11,7 @@ from reconciler.core.errors import ConfigInvalid
 from reconciler.core.fields import (
     AUTOMATION_FIELDS,
     EXPECT_FIELDS,
+    FREEZE_FIELDS,
     GUARDS_FIELDS,
     LAYER_FIELDS,
     PORTFOLIO_FIELDS,
@@ -45,6 +46,8 @@ def as_yaml(example: object) -> str:
             return "false"
         case dict():
             return "{" + ", ".join(f"{key}: {as_yaml(value)}" for key, value in example.items()) + "}"
+        case list():
+            return f"[{', '.join(map(as_yaml, example))}]"
         case _:
             return str(example)
 
@@ -73,10 +76,16 @@ def costs() -> FieldTable:
 
 @pytest.mark.parametrize(
     ("name", "table"),
-    [("guards", GUARDS_FIELDS), ("costs", costs()), ("strategy fields", STRATEGY_FIELDS), ("expect", EXPECT_FIELDS)],
+    [
+        ("guards", GUARDS_FIELDS),
+        ("costs", costs()),
+        ("strategy fields", STRATEGY_FIELDS),
+        ("expect", EXPECT_FIELDS),
+        ("freeze", FREEZE_FIELDS),
+    ],
 )
 def test_the_smaller_tables_are_on_the_page(name: str, table: FieldTable) -> None:
-    """Every guard, amount, field of a strategy and expectation is on the page."""
+    """Every guard, amount, field of a strategy, of a freeze and expectation is on the page."""
     rows = [f"| `{field.name}` | {examples(field)} | {field.about} |\n" for field in table.fields]
     assert rows_of(name) == "".join(rows)
 

@@ -158,7 +158,9 @@ FINGERPRINT: Final = "2d5b553503396b1b34bd69ffdb4d73008685d40ab1ca16a8b4ee482e04
 OF_V1: Final[dict[str, Any]] = {
     "api": "v1",
     "auto_offset": False,
-    **dict.fromkeys(("cadence_ms", "strategy", "pause_id", "reach", "running", "enrolled")),
+    "freezes": [],
+    "frozen": None,
+    **dict.fromkeys(("cadence_ms", "strategy", "pause_id", "reach", "running", "enrolled", "halt")),
 }
 """What the change of a v1 portfolio says in the words of v2 and of strategies."""
 DOCUMENT: Final[dict[str, Any]] = {
@@ -185,7 +187,9 @@ DOCUMENT: Final[dict[str, Any]] = {
         "unverified": 2,
         "moved": 0,
         "overdue": 0,
-        "strategies": {"update": 0, "no_op": 0, "blocked": 0},
+        "halted": 0,
+        "frozen": 0,
+        "strategies": {"update": 0, "no_op": 0, "blocked": 0, "frozen": 0},
     },
     "guards": [{"verb": "resume", "planned": 6, "allowed": 5, "limit": "10%"}],
     "errors": [
@@ -328,6 +332,7 @@ DOCUMENT: Final[dict[str, Any]] = {
         },
     ],
     "moved": [],
+    "halted": [],
     "overdue": [],
     "unmanaged": [
         {"id": "y", "name": "Why", "status": "paused", "strategy": "s1"},

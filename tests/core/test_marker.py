@@ -154,7 +154,8 @@ def test_marked(declared: str | None, sent: str) -> None:
     [
         *(None, "", "Audit", "[glider-reconciler] no", "[glider-reconciler", "[glider-reconciler 7f3a9]"),
         *("[glider-reconciler 7f3a9c0]", "[glider-reconciler 7F3A9C]", "[glider-reconciler  7f3a9c]", "[glider]"),
-        *("[glider-reconciler 7f3a9c halt:a]", "&#91;glider-reconciler 7f3a9c&#93;"),
+        *("[glider-reconciler halt:a]", "[glider-reconciler 7f3a9c halt:]", "[glider-reconciler 7f3a9c halt:a b]"),
+        "&#91;glider-reconciler 7f3a9c&#93;",
     ],
 )
 def test_not_marked(reason: str | None) -> None:

@@ -107,12 +107,26 @@ NOTHING = dict.fromkeys(
             "name",
         ),
         *("pause_reason", "next_run_at", "cause", "source", "cadence_ms", "strategy", "pause_id", "since", "reach"),
-        *("running", "enrolled", "shares", "last_run_at", "failure", "rule", "owner"),
+        *("running", "enrolled", "shares", "last_run_at", "failure", "rule", "owner", "frozen", "halt"),
     )
 )
 DEFAULTS: dict[str, object] = {
     **NOTHING,
-    **{key: [] for key in ("guards", "changes", "held", "blocked", "moved", "overdue", "unmanaged", "risks")},
+    **{
+        key: []
+        for key in (
+            "guards",
+            "changes",
+            "held",
+            "blocked",
+            "moved",
+            "overdue",
+            "unmanaged",
+            "risks",
+            "freezes",
+            "halted",
+        )
+    },
     **{key: [] for key in ("targets", "excludes", "groups", "terms")},
     **dict.fromkeys(("writes_schedule", "run_on_start", "unverified", "auto_offset"), False),
     "api": "v1",

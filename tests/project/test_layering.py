@@ -29,7 +29,7 @@ LAYERS = {"cli": 2, "config": 1, "api": 1, "apply": 1, "render": 1, "sandbox": 1
 CORE = (
     ("adoption", "planner"),
     ("fields",),
-    ("advice", "decide", "livefile", "planfile", "ports"),
+    ("advice", "decide", "freeze", "livefile", "planfile", "ports"),
     ("halt",),
     ("cost", "diff", "doctor", "intent", "load", "needs", "report"),
     ("evidence", "guards", "rebalance"),

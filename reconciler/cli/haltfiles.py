@@ -1,0 +1,134 @@
+"""The files of halts, in the folder ``halts`` of the working directory: read with care, kept, asked before every write.
+
+In: a service, an account, an open journal. Out: :class:`~reconciler.core.halt.Halts` and the gate of a run. The folder
+comes from a checkout. A file that can't be used may be a halt, so whoever would write refuses to go on.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from reconciler.core.errors import HaltInvalid
+from reconciler.core.halt import HALT_FORMAT, HaltGate, Halts, format_halt, parse_halt
+from reconciler.core.intent import GateClosed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.cli.service import Service
+    from reconciler.core.halt import Halt
+    from reconciler.core.ports import Memory
+
+FOLDER: Final = Path("halts")
+MOST_FILES: Final = 1_000
+_REPAIR: Final = "Put the file back from Git, or take it away if it is not the file of a halt."
+
+
+def path_of(halt: str) -> Path:
+    """Return where the file of a halt lies."""
+    return FOLDER / f"{halt}.json"
+
+
+def read_filed(base_url: str, account: str | None = None) -> tuple[Halt, ...]:
+    """Return the halts of a service and account whose files are here, sorted by id; where one of two accounts is not
+    known, they count as the same.
+
+    Raises :class:`HaltInvalid` for a file that is not one, or is called otherwise than the halt in it.
+    """
+    from reconciler.config.files import load_saved
+
+    found = []
+    for path in sorted(_paths()):
+        try:
+            halt = load_saved(str(path), HALT_FORMAT, parse_halt)
+        except HaltInvalid as error:
+            raise HaltInvalid(error.summary, _REPAIR) from error
+        if halt.id != path.stem:
+            raise HaltInvalid(f"{path} is the file of the halt {halt.id}", f"Call it {path_of(halt.id)}.")
+        if halt.base_url == base_url and (None in (account, halt.account) or account == halt.account):
+            found.append(halt)
+    return tuple(found)
+
+
+def _paths() -> tuple[Path, ...]:
+    try:
+        found = tuple(FOLDER.glob("*.json"))
+    except OSError as error:
+        raise HaltInvalid(f"the folder {FOLDER} can't be read: {error.strerror or error}", _REPAIR) from error
+    if len(found) > MOST_FILES:
+        repair = f"Take away those that are lifted; up to {MOST_FILES} are read."
+        raise HaltInvalid(f"the folder {FOLDER} holds {len(found)} files", repair)
+    return found
+
+
+def with_filed(memory: Memory, base_url: str, account: str | None) -> Memory:
+    """Return what the journal knows, and what the files of halts know besides."""
+    filed = read_filed(base_url, account)
+    holding = _holding(filed) | dict(memory.halting.holding)
+    return replace(memory, halting=Halts(holding=holding, filed=filed)) if filed else memory
+
+
+def _holding(filed: tuple[Halt, ...]) -> dict[str, Halt]:
+    return {one.id: one for one in filed if one.lifted_ms is None}
+
+
+class Filed:
+    """The halts that the files hold at the moment of each call; what did not change is not read again."""
+
+    def __init__(self, base_url: str, account: str | None) -> None:
+        self._whose = base_url, account
+        self._stamp: object = None
+        self._holding: Mapping[str, Halt] = {}
+
+    def __call__(self) -> Mapping[str, Halt]:
+        """Return those that are not lifted, by id. A file that can't be used closes the gate."""
+        stamp = _stamp()
+        if stamp != self._stamp:
+            try:
+                self._holding = _holding(read_filed(*self._whose))
+            except HaltInvalid as error:
+                raise GateClosed(f"{error.summary}; it may be a halt, so nothing more begins", ends_run=True) from error
+            self._stamp = stamp
+        return self._holding
+
+
+def _stamp() -> object:
+    found = []
+    with suppress(OSError):
+        for path in sorted(FOLDER.glob("*.json")):
+            seen = path.lstat()
+            found.append((path.name, seen.st_ino, seen.st_mtime_ns, seen.st_size))
+    return found
+
+
+def gate_of(halting: Mapping[str, Halt], service: Service, *, planned_ms: int | None = None) -> HaltGate:
+    """Return the gate of a run that begins now; ``halting`` are the halts that its journal holds.
+
+    ``planned_ms`` is when a saved plan was made. A halt by conditions (``--select``) that came later may be meant for a
+    portfolio that its files did not have yet, so it counts as one that the plan does not know.
+    """
+    filed = Filed(service.label, service.account)
+    known = _holding(read_filed(service.label, service.account)) | dict(halting)
+    if planned_ms is not None:
+        known = {
+            name: one
+            for name, one in known.items()
+            if one.at_ms < planned_ms or not (one.selection.groups or one.selection.terms)
+        }
+    return HaltGate(known=frozenset(known), in_files=filed)
+
+
+def keep(halt: Halt, *, new: bool = False) -> Path:
+    """Write the file of a halt. Raises :class:`~reconciler.core.errors.ReconcilerError`."""
+    from reconciler.cli.savefile import save, save_new
+
+    path = path_of(halt.id)
+    if new:
+        save_new(str(path), format_halt(halt), what="halt")
+    else:
+        save(str(path), format_halt(halt), what="halt", largest=HALT_FORMAT.largest)
+    return path

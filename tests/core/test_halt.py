@@ -1,0 +1,163 @@
+"""Halts in a plan: what is in the very pause of one, and what waits for its lift."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from reconciler.core.decide import DEFAULT_POLICY, Policy, decide, decide_strategy
+from reconciler.core.evidence import pause_id, with_mark
+from reconciler.core.fleet import EVERYTHING, Selection
+from reconciler.core.halt import Halt, HaltedPortfolio, Halts
+from reconciler.core.model import (
+    ApiVersion,
+    Cadence,
+    Desired,
+    Live,
+    PortfolioId,
+    Record,
+    RunState,
+    Status,
+    StrategyDesired,
+    StrategyId,
+    StrategyLive,
+    StrategyStatus,
+    Verb,
+)
+from reconciler.core.plan import Change, Halted, Held, Plan, Unchanged
+from reconciler.core.planner import build_plan
+from reconciler.core.ports import Memory
+from reconciler.core.report import drift_exit_reason
+from tests.support import HOUR_MS, NOON_MS
+
+A, B = PortfolioId("a"), PortfolioId("b")
+V1, V2 = ApiVersion.V1, ApiVersion.V2
+DAY = 24 * HOUR_MS
+DUE, LATER = pause_id("2026-11-22T12:00:00Z"), pause_id("2026-11-23T12:00:00Z")
+MARKED = f"Paused via API: {with_mark('Oracle', '00000a', 'h1')}"
+"""What v1 shows of a pause that the halt h1 made."""
+BY_GIT = f"Paused via API: {with_mark('Audit', '00000a')}"
+OURS = Record(
+    state=RunState.PAUSED, interval_ms=None, offset_ms=None, schedule_id=DUE, confirmed_ms=NOON_MS, marked=False
+)
+
+
+def halt(selection: Selection = EVERYTHING, *portfolios: HaltedPortfolio) -> Halt:
+    return Halt(
+        id="h1", base_url="u", account=None, reason="Oracle", at_ms=NOON_MS, selection=selection, portfolios=portfolios
+    )
+
+
+FILED = Halts(filed=(halt(Selection(targets=("a",)), HaltedPortfolio(id=A, api=V2, due=DUE)),))
+NOTHING = Halts()
+
+
+@pytest.mark.parametrize(
+    ("api", "reason", "schedule", "remembered", "halts", "pausing"),
+    [
+        (V1, MARKED, "s1", None, NOTHING, "h1"),
+        (V1, MARKED, "s1", "h2", NOTHING, "h1"),
+        (V1, f"{MARKED} and more", "s1", "h1", NOTHING, None),
+        (V1, BY_GIT, "s1", "h1", NOTHING, None),
+        (V1, "Paused from the app by maria", "s1", "h1", NOTHING, None),
+        (V1, None, DUE, "h1", NOTHING, None),
+        (V2, None, DUE, "h1", NOTHING, "h1"),
+        (V2, None, LATER, "h1", NOTHING, None),
+        (V2, None, DUE, None, NOTHING, None),
+        (V2, None, DUE, None, FILED, "h1"),
+        (V2, None, LATER, None, FILED, None),
+        (V2, None, None, None, FILED, None),
+    ],
+)
+def test_whose_pause_it_is(
+    api: ApiVersion, reason: str | None, schedule: str | None, remembered: str | None, halts: Halts, pausing: str | None
+) -> None:
+    """On v1 by the mark alone, on v2 by the due time that journal or file know."""
+    live = Live(id=A, status=Status.PAUSED, pause_reason=reason, schedule_id=schedule)
+    assert halts.pausing(live, OURS, api, remembered=remembered) == pausing
+    runs = replace(live, status=Status.ACTIVE)
+    assert halts.pausing(runs, OURS, api, remembered=remembered) is None
+
+
+def test_a_pause_on_v1_without_any_reason() -> None:
+    """Where the service keeps no reason, the journal's proof of our pause tells of the halt, too."""
+    live = Live(id=A, status=Status.PAUSED, schedule_id="s1")
+    assert NOTHING.pausing(live, replace(OURS, schedule_id="s1"), V1, remembered="h1") == "h1"
+
+
+def wants(state: RunState = RunState.ACTIVE, **more: object) -> Desired:
+    return Desired(id=A, state=state, **{"interval_ms": DAY, **more})  # type: ignore[arg-type]
+
+
+ALL = Halts(holding={"h1": halt()})
+RUNS = Live(id=A, status=Status.ACTIVE, interval_ms=DAY)
+IN_HALT = Live(id=A, status=Status.PAUSED, pause_reason=MARKED, interval_ms=DAY)
+BY_US = replace(IN_HALT, pause_reason=BY_GIT)
+BY_OTHERS = replace(IN_HALT, pause_reason="by maria")
+
+
+@pytest.mark.parametrize(
+    ("live", "desired", "policy", "halts", "found"),
+    [
+        (IN_HALT, wants(), DEFAULT_POLICY, NOTHING, "halted"),
+        (IN_HALT, wants(RunState.PAUSED), DEFAULT_POLICY, NOTHING, "halted"),
+        (IN_HALT, wants(hold_override=True), Policy(resume_held=frozenset({"a"})), NOTHING, "halted"),
+        (BY_US, wants(), DEFAULT_POLICY, ALL, "resume waits"),
+        (BY_US, wants(), DEFAULT_POLICY, NOTHING, "resume"),
+        (BY_US, wants(RunState.PAUSED), DEFAULT_POLICY, ALL, "unchanged"),
+        (BY_OTHERS, wants(), DEFAULT_POLICY, ALL, "held"),
+        (BY_OTHERS, wants(hold_override=True), DEFAULT_POLICY, ALL, "resume waits"),
+        (Live(id=A, status=Status.INACTIVE), wants(), DEFAULT_POLICY, ALL, "start waits"),
+        (RUNS, wants(interval_ms=2 * DAY), DEFAULT_POLICY, ALL, "update waits"),
+        (RUNS, wants(), DEFAULT_POLICY, ALL, "unchanged"),
+        (RUNS, wants(RunState.PAUSED), DEFAULT_POLICY, ALL, "pause"),
+    ],
+)
+def test_what_a_plan_does(live: Live, desired: Desired, policy: Policy, halts: Halts, found: str) -> None:
+    """Nothing of a halt is resumed, started or changed, whatever files and flags say; it may still be paused."""
+    decision = decide(desired, live, None, policy, halts=halts)
+    match decision:
+        case Halted():
+            told = f"{decision.waits} waits" if decision.waits else "halted"
+            assert decision.halt == "h1"
+        case Change():
+            told = decision.verb.value
+        case Held():
+            told = "held"
+        case _:
+            assert isinstance(decision, Unchanged)
+            told = "unchanged"
+    assert told == found
+
+
+@pytest.mark.parametrize(
+    ("followed", "waits"), [("S", True), ("T", False), (None, True)], ids=["its own", "another", "nobody knows"]
+)
+def test_a_cadence_waits_for_the_portfolios_that_follow_it(followed: str | None, *, waits: bool) -> None:
+    """Also where nobody knows which strategy a halted portfolio follows."""
+    one = halt(Selection(targets=("a",)), HaltedPortfolio(id=A, api=V2, strategy=followed))
+    decision = decide_strategy(
+        StrategyDesired(id=StrategyId("S"), schedule=Cadence.DAILY),
+        StrategyLive(id=StrategyId("S"), status=StrategyStatus.FOUND, cadence=Cadence.WEEKLY),
+        halts=Halts(holding={"h1": one}),
+    )
+    assert isinstance(decision, Halted if waits else Change)
+
+
+def test_a_plan_counts_what_is_halted() -> None:
+    """Apart from everything else; drift of it alone is none."""
+    live = {A: IN_HALT, B: replace(RUNS, id=B)}
+    desired = {A: wants(), B: replace(wants(), id=B)}
+    plan = build_plan(Plan(created_ms=NOON_MS, base_url="u"), desired, live, Memory(exists=True))
+    assert (plan.summary.halted, plan.summary.no_op, plan.managed) == (1, 1, 2)
+    assert plan.halted == (Halted(id=A, halt="h1"),)
+    assert drift_exit_reason(plan).code == 0
+    assert plan.changes == ()
+    waiting = build_plan(
+        Plan(created_ms=NOON_MS, base_url="u"),
+        {A: wants(interval_ms=2 * DAY)},
+        {A: RUNS},
+        Memory(exists=True, halting=ALL),
+    )
+    assert waiting.halted == (Halted(id=A, halt="h1", reason="Oracle", waits=Verb.UPDATE),)
+    assert drift_exit_reason(waiting).code == 0
