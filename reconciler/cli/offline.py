@@ -115,7 +115,7 @@ def saved_memory(options: JournalOptions, found: JoinedLive) -> Memory:
     from reconciler.apply.journal import read_memory, read_written
     from reconciler.cli.haltfiles import with_filed
 
-    path, base_url, account = options.journal_path, found.base_url, found.account
+    path, base_url, account = options.journal_place, found.base_url, found.account
     memory = read_memory(path, base_url=base_url, account=account, now_ms=SystemClock().now_ms())
     memory = with_filed(memory, base_url, account)
     # In this order: a write that falls between the two is seen by the second.

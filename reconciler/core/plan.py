@@ -179,6 +179,11 @@ class Frozen(Struct, frozen=True, kw_only=True):
         return f"frozen by {' and '.join(self.by)}{then} until {moment(self.until_ms)}"
 
     @property
+    def sentence(self) -> str:
+        """Why one waits, and what lets it through."""
+        return f"{self}; to let it through, add {self.flags}"
+
+    @property
     def flags(self) -> str:
         """What lets the change go all the same."""
         return " ".join(f"--allow freeze={name}" for name in self.by)
