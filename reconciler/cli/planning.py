@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from reconciler.config.revision import Base
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.fleet import Fleet
-    from reconciler.core.model import Desired, Live
-    from reconciler.core.plan import Allowed, JournalState
+    from reconciler.core.model import Address, Desired, Live
+    from reconciler.core.plan import Allowed, ShareCount
     from reconciler.core.planner import Strategies
     from reconciler.core.ports import Memory
     from reconciler.core.report import ApplyReport
@@ -52,7 +52,8 @@ class Reads(Struct, frozen=True, kw_only=True):
     """What was read for a plan, from the service or a live file; times are UTC epoch milliseconds.
 
     ``memory`` is what the journal knew before the first read. ``now_ms`` is the service's time at these reads;
-    ``as_of_ms`` is set if they come from a live file.
+    ``as_of_ms`` is set if they come from live files, and ``shares`` says from which; ``read_ms`` says when each
+    portfolio was read that was not read at ``now_ms``.
     """
 
     base_url: str
@@ -62,8 +63,9 @@ class Reads(Struct, frozen=True, kw_only=True):
     now_ms: int
     account: str | None = None
     as_of_ms: int | None = None
+    shares: ShareCount | None = None
+    read_ms: Mapping[Address, int] = {}
     strategies: Strategies | None = None
-    journal: JournalState | None = None
 
 
 async def make_plan(
@@ -172,10 +174,11 @@ def plan_of(
     """Return the plan for what was read."""
     from reconciler.core.evidence import believed, doubts_told
     from reconciler.core.freeze import with_freezes
+    from reconciler.core.guards import check_complete
     from reconciler.core.planner import build_plan, with_causes
 
     # Records that the reads show to be older than what is live, or that come from the future, are not believed.
-    records, doubts = believed(reads.memory, reads.fleet.live, now_ms=reads.now_ms)
+    records, doubts = believed(reads.memory, reads.fleet.live, now_ms=reads.now_ms, read_ms=reads.read_ms)
     memory = replace(reads.memory, records=records)
     frame = Plan(
         base_url=reads.base_url,
@@ -186,6 +189,7 @@ def plan_of(
         selection=options.selection.selection,
         warnings=configuration.warnings,
         as_of_ms=reads.as_of_ms,
+        shares=reads.shares,
         unmanaged=reads.fleet.unmanaged(configuration.desired),
         listing=reads.fleet.listing,
     )
@@ -197,9 +201,9 @@ def plan_of(
         policy=policy,
         guards=configuration.guards,
         managed=len(configuration.desired),
-        journal=reads.journal,
     )
     plan = with_selected(plan, reads.strategies, configuration, reads.fleet, memory, unverified=policy.unverified)
+    plan = replace(plan, over=(*plan.over, *check_complete(plan)))
     follows = reads.strategies.follows if reads.strategies is not None else {}
     plan = with_freezes(plan, configuration.freezes, configuration.desired, follows, now_ms=reads.now_ms)
     if base is not None:
@@ -233,7 +237,7 @@ def _with_costs_and_advice(
             states=dict(Counter(live[i].status for i in desired)),
             runs_day=round(runs_day_of(live_runs(live, reads.memory.records).values()), 4),
         ),
-        overdue=overdue_among(desired, live, reads.memory.records, now_ms=now_ms),
+        overdue=overdue_among(desired, live, reads.memory.records, now_ms=now_ms, read_ms=reads.read_ms),
         load=plan_load(plan, live, reads.memory.records, now_ms=now_ms) if changes else None,
         warnings=(*known, *told, *advice, *advise_live(seen)),
     )
