@@ -22,9 +22,10 @@ from msgspec.structs import replace
 
 from reconciler.apply.journalfile import JournalRow, Wanted, ask, lock, reading, using, writable_connection
 from reconciler.core.codec import dump
+from reconciler.core.errors import JournalBusy
 from reconciler.core.halt import Halts
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, Intent, LastWrite, OpenIntent, WriteOutcome
-from reconciler.core.model import Record
+from reconciler.core.model import ApiVersion, Record, strategy_of
 from reconciler.core.ports import Memory
 from reconciler.core.rebalance import KeptRebalance
 from reconciler.core.report import NOWHERE, Run, Write
@@ -299,6 +300,23 @@ class SqliteJournal:
             self._halts = {one.id: one for one in self.halts()}
         return {one: self._halts[one] for one in ids}
 
+    def is_busy(self) -> bool:
+        """Whether another process has the journal locked at this moment; for whoever was opened ``beside`` it."""
+        try:
+            lock(self._path, self._process).close()
+        except JournalBusy:
+            return True
+        return False
+
+    def apis(self) -> Mapping[PortfolioId, ApiVersion]:
+        """Return the API of every portfolio that the journal knows, sorted by id, as far as a write or record tells."""
+        question = f"""
+            SELECT portfolio, 'v2' AS api FROM confirmed WHERE {_mine("confirmed")} AND schedule_id LIKE 'due %'
+            UNION SELECT portfolio, json_extract(wanted, '$.api') FROM writes WHERE {_mine("writes")}
+            UNION SELECT portfolio, NULL FROM confirmed WHERE {_mine("confirmed")} ORDER BY 1, 2"""
+        found = {row["portfolio"]: row["api"] for row in self._rows(question)}
+        return {one: api or ApiVersion.V1 for one, api in found.items() if strategy_of(one) is None}
+
     def halts(self) -> tuple[Halt, ...]:
         """Return every halt, lifted or not, sorted by id."""
         found = self._rows(f"SELECT halt AS made, lifted_ms FROM halts WHERE {_mine('halts')} ORDER BY id")
@@ -461,6 +479,14 @@ def open_journal(
             journal.give_up_dead_runs()
         undo.pop_all()
     return journal
+
+
+def read_halts(path: Path, *, base_url: str) -> tuple[Halt, ...]:
+    """Return every halt of a service that a journal file knows, of all accounts, lifted or not; sorted by id."""
+    with reading(path) as connection:
+        if connection is None:
+            return ()
+        return SqliteJournal(connection, path=path, base_url=base_url, now_ms=lambda: 0).halts()
 
 
 def read_memory(

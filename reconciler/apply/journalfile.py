@@ -141,6 +141,7 @@ _PARSED: Final[Mapping[str, Callable[[Any], object]]] = {
 _TYPES: Final[Mapping[str, Any]] = {
     "call": Call,
     "state": RunState,
+    "api": ApiVersion | None,
     "wanted": Wanted,
     "cadence": Cadence | None,
     "strategy": str,

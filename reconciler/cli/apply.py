@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
@@ -27,6 +27,8 @@ from reconciler.render.json import document_json
 from reconciler.render.plan import report_document, report_page
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from reconciler.apply.journal import SqliteJournal
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
@@ -87,23 +89,23 @@ async def _plan_and_apply(
     journal: SqliteJournal,
     found: Found,
 ) -> Ending:
-    await _settle(service, journal, options)
+    await settle_first(service, journal, options)
     agreed = _fingerprint(approved)
     plans = [agreed] if agreed is not None else []
-    gate = gate_of(journal.halting(), service)  # what comes after this, the plan does not know
+    gate = gate_of(journal.halting(), service.label, service.account)  # what comes after this, the plan does not know
     plan = await make_plan(options, configuration, service, plans=plans, journal=journal)
     found.plan, found.diagnostics = plan, plan.warnings
     if not options.output.is_json:
         shown = plan_ending(plan, options, found, ExitReason.OK)
         options.output.show(replace(shown, warnings=()))  # what is over a guard is refused below, or was allowed
     fewer = _require_approved(plan, approved, found) if approved is not None else None
-    _guard(plan, options)
+    require_allowed(plan, options)
     if fewer:
         options.output.note(fewer)
-    await _check_scopes(plan, service, options)
+    await require_scopes_for(plan, service, options)
     if plan.changes and approved is None and not options.auto_approve:
-        _ask(plan)
-    return await _carry_out(plan, options, service, journal, found, gate, approved=agreed)
+        ask_to_apply(plan)
+    return await carry_out(plan, options, service, journal, found, gate, approved=agreed)
 
 
 def _fingerprint(approved: Plan | None) -> str | None:
@@ -129,12 +131,12 @@ def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
         async with open_service(options.service, Paths.AUTO, plan.changes) as service:
             require_service(plan, service.label)
             require_account(plan, service.account)
-            _guard(plan, options)
+            require_allowed(plan, options)
             with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
-                await _settle(service, journal, options)
-                await _check_scopes(plan, service, options)
-                gate = gate_of(journal.halting(), service, planned_ms=plan.created_ms)
-                return await _carry_out(plan, options, service, journal, found, gate)
+                await settle_first(service, journal, options)
+                await require_scopes_for(plan, service, options)
+                gate = gate_of(journal.halting(), service.label, service.account, planned_ms=plan.created_ms)
+                return await carry_out(plan, options, service, journal, found, gate)
 
     return run_async(work)
 
@@ -169,7 +171,7 @@ def _require_approved(plan: Plan, approved: Plan, found: Found) -> str | None:
         raise
 
 
-def _guard(plan: Plan, options: ApplyOptions) -> None:
+def require_allowed(plan: Plan, options: ApplyOptions) -> None:
     """Refuse a plan that is over a guard, unless ``--allow`` allows that number."""
     over = still_over(plan.over, parse_allow(options.allow))
     if over:
@@ -179,7 +181,7 @@ def _guard(plan: Plan, options: ApplyOptions) -> None:
         raise GuardRefused("the plan is over a guard, nothing was written", detail)
 
 
-async def _check_scopes(plan: Plan, service: Service, options: ApplyOptions) -> None:
+async def require_scopes_for(plan: Plan, service: Service, options: ApplyOptions) -> None:
     """Refuse a plan that the key may not carry out; only v2 knows scopes, so a plan without v2 asks nobody."""
     from reconciler.api.key import require_scopes
     from reconciler.core.doctor import needed_scopes
@@ -189,7 +191,7 @@ async def _check_scopes(plan: Plan, service: Service, options: ApplyOptions) -> 
         options.output.note(f"note: {note}")
 
 
-def _ask(plan: Plan) -> None:
+def ask_to_apply(plan: Plan) -> None:
     """Ask on the terminal; anything but yes applies nothing."""
     count = len(plan.changes)
     question = f"\nApply {'this change' if count == 1 else f'these {count} changes'}? Only 'yes' is accepted."
@@ -197,7 +199,7 @@ def _ask(plan: Plan) -> None:
         raise ReconcilerError("not approved, nothing was written")
 
 
-async def _settle(service: Service, journal: SqliteJournal, options: ApplyOptions) -> None:
+async def settle_first(service: Service, journal: SqliteJournal, options: ApplyOptions) -> None:
     """Find out what became of the writes of an apply that was cut off, before anything else."""
     from reconciler.apply.announce import settle
     from reconciler.apply.journalqueue import QueuedJournal
@@ -210,7 +212,7 @@ async def _settle(service: Service, journal: SqliteJournal, options: ApplyOption
             options.output.note(f"note: {sentence}")
 
 
-async def _carry_out(
+async def carry_out(
     plan: Plan,
     options: ApplyOptions,
     service: Service,
@@ -219,7 +221,9 @@ async def _carry_out(
     gate: WriteGate,
     *,
     approved: str | None = None,
+    title: str = "Apply",
 ) -> Ending:
+    """Carry a plan out with the journal open; ``title`` is what people call it. Fills in the report of ``found``."""
     from reconciler import TOOL
     from reconciler.apply.journalqueue import QueuedJournal
     from reconciler.apply.run import Pace, Stop, apply_plan
@@ -231,7 +235,7 @@ async def _carry_out(
     with (
         QueuedJournal(journal) as queued,
         signals(stop) as caught,
-        bar(options.output, "Applying", len(plan.changes)) as shown,
+        bar(options.output, f"{title}ing", len(plan.changes)) as shown,
     ):
         found.report = report = await apply_plan(
             plan,
@@ -254,12 +258,16 @@ async def _carry_out(
         options.output.warn(f"the end of this apply could not be written down: {error}")
     options.output.notes(service.notes)
     told = tuple(f"--fail-on {condition.value}: {condition.sentence}" for condition in met)
-    view = PageView(
-        page=lambda: report_page(report, run=run),
-        document=lambda reason: document_json(reason, report_document(report)),
-        below=True,
+    return Ending(reason=reason, found=found, view=report_view(report, run=run, title=title), errors=told)
+
+
+def report_view(report: ApplyReport, *, run: int | None, title: str, more: Mapping[str, Any] | None = None) -> PageView:
+    """Return the view of a report; ``more`` stands in its document besides."""
+    return PageView(
+        page=lambda: report_page(report, run=run, title=title),
+        document=lambda reason: document_json(reason, {**(more or {}), **report_document(report)}),
+        below=title == "Apply",
     )
-    return Ending(reason=reason, found=found, view=view, errors=told)
 
 
 def _reason(report: ApplyReport, caught: list[ExitReason], *, failed_on: bool) -> ExitReason:

@@ -39,7 +39,7 @@ def halt(*ids: str, name: str = "h1", selection: Selection | None = None, lifted
         account=None,
         reason="Oracle is off",
         at_ms=NOON_MS,
-        selection=selection or (Selection(targets=ids) if ids else EVERYTHING),
+        selection=selection or (None if ids else EVERYTHING),
         portfolios=tuple(HaltedPortfolio(id=PortfolioId(one)) for one in ids),
         lifted_ms=lifted_ms,
     )
@@ -60,7 +60,6 @@ NOBODY_KNOWS = Halt(
     account=None,
     reason="r",
     at_ms=NOON_MS,
-    selection=Selection(targets=("c",)),
     portfolios=(HaltedPortfolio(id=C, api=ApiVersion.V2),),
 )
 
