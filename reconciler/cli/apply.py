@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
@@ -22,14 +23,15 @@ from reconciler.core.errors import ExitReason, GuardRefused, JournalError, Recon
 from reconciler.core.fleet import require_among
 from reconciler.core.guards import still_over
 from reconciler.core.report import FailOn, conditions_met
+from reconciler.core.text import plural
 from reconciler.render.ending import Ending, PageView
 from reconciler.render.json import document_json
 from reconciler.render.plan import report_document, report_page
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from reconciler.apply.journal import SqliteJournal
+    from reconciler.apply.journal import OpenJournal
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
     from reconciler.core.plan import Plan
@@ -86,7 +88,7 @@ async def _plan_and_apply(
     configuration: Configuration,
     approved: Plan | None,
     service: Service,
-    journal: SqliteJournal,
+    journal: OpenJournal,
     found: Found,
 ) -> Ending:
     await settle_first(service, journal, options)
@@ -103,8 +105,8 @@ async def _plan_and_apply(
     if fewer:
         options.output.note(fewer)
     await require_scopes_for(plan, service, options)
-    if plan.changes and approved is None and not options.auto_approve:
-        ask_to_apply(plan)
+    if approved is None and not options.auto_approve:
+        ask_to_apply(plan, options, service)
     return await carry_out(plan, options, service, journal, found, gate, approved=agreed)
 
 
@@ -173,7 +175,7 @@ def _require_approved(plan: Plan, approved: Plan, found: Found) -> str | None:
 
 def require_allowed(plan: Plan, options: ApplyOptions) -> None:
     """Refuse a plan that is over a guard, unless ``--allow`` allows that number."""
-    over = still_over(plan.over, parse_allow(options.allow))
+    over = still_over(plan.over, parse_allow(options.allow).numbers)
     if over:
         facts = " ".join(f"{excess.fact}." for excess in over)
         flags = " ".join(excess.flag for excess in over)
@@ -191,15 +193,22 @@ async def require_scopes_for(plan: Plan, service: Service, options: ApplyOptions
         options.output.note(f"note: {note}")
 
 
-def ask_to_apply(plan: Plan) -> None:
-    """Ask on the terminal; anything but yes applies nothing."""
-    count = len(plan.changes)
-    question = f"\nApply {'this change' if count == 1 else f'these {count} changes'}? Only 'yes' is accepted."
+def ask_to_apply(plan: Plan, options: ApplyOptions, service: Service) -> None:
+    """Ask on the terminal, unless all there is to do waits for a freeze; anything but yes applies nothing."""
+    from reconciler.core.freeze import FreezeGate
+
+    allowed = parse_allow(options.allow).freezes
+    freezes = FreezeGate.of_plan(plan, allowed=allowed, now_ms=service.api.service_ms)
+    count = sum(freezes.waits(change.id) is None for change in plan.changes)
+    if not count:
+        return
+    left = f", and leave {waiting} that must wait" if (waiting := len(plan.changes) - count) else ""
+    question = f"\nApply {'this change' if count == 1 else f'these {count} changes'}{left}? Only 'yes' is accepted."
     if not said_yes(question):
         raise ReconcilerError("not approved, nothing was written")
 
 
-async def settle_first(service: Service, journal: SqliteJournal, options: ApplyOptions) -> None:
+async def settle_first(service: Service, journal: OpenJournal, options: ApplyOptions) -> None:
     """Find out what became of the writes of an apply that was cut off, before anything else."""
     from reconciler.apply.announce import settle
     from reconciler.apply.journalqueue import QueuedJournal
@@ -216,7 +225,7 @@ async def carry_out(
     plan: Plan,
     options: ApplyOptions,
     service: Service,
-    journal: SqliteJournal,
+    journal: OpenJournal,
     found: Found,
     gate: WriteGate,
     *,
@@ -229,6 +238,10 @@ async def carry_out(
     from reconciler.apply.run import Pace, Stop, apply_plan
     from reconciler.core.planfile import fingerprint
 
+    allowed = parse_allow(options.allow).freezes
+    named = {window.name for change in plan.changes for window in change.freezes}
+    for name in sorted(allowed - named):
+        options.output.note(f"note: --allow freeze={name} lets nothing through: no change of this plan waits for it")
     stop = Stop()
     pace = Pace(parallelism=options.service.parallelism, max_failures=options.max_failures, canary=options.canary)
     run = journal.open_run(fingerprint=fingerprint(plan), tool=TOOL, approved=approved)
@@ -249,6 +262,7 @@ async def carry_out(
             gate=gate,
             approved=approved,
             again=frozenset(options.policy.again),
+            allowed=allowed,
         )
     met = conditions_met(plan, options.fail_on, looked_for_drift=False)
     reason = _reason(report, caught, failed_on=bool(met))
@@ -257,7 +271,7 @@ async def carry_out(
     except JournalError as error:  # the report says what became of each change, so it must not be lost to this
         options.output.warn(f"the end of this apply could not be written down: {error}")
     options.output.notes(service.notes)
-    told = tuple(f"--fail-on {condition.value}: {condition.sentence}" for condition in met)
+    told = (*_waiting(report), *(f"--fail-on {condition.value}: {condition.sentence}" for condition in met))
     return Ending(reason=reason, found=found, view=report_view(report, run=run, title=title), errors=told)
 
 
@@ -268,6 +282,13 @@ def report_view(report: ApplyReport, *, run: int | None, title: str, more: Mappi
         document=lambda reason: document_json(reason, {**(more or {}), **report_document(report)}),
         below=title == "Apply",
     )
+
+
+def _waiting(report: ApplyReport) -> Iterator[str]:
+    """Yield a sentence for each freeze, or set of them, that changes wait for."""
+    for frozen, count in Counter(result.frozen for result in report.frozen if result.frozen is not None).items():
+        what = f"{plural(count, 'change')} {'waits' if count == 1 else 'wait'}"
+        yield f"{what}, {frozen}; to let {'it' if count == 1 else 'them'} through, add {frozen.flags}"
 
 
 def _reason(report: ApplyReport, caught: list[ExitReason], *, failed_on: bool) -> ExitReason:

@@ -178,6 +178,7 @@ Each portfolio is read again before its change; if it has changed since the plan
   reconciler apply --approved plan.json     plan anew; go on only with changes of that plan
   reconciler apply --auto-approve           for pipelines
   reconciler apply --allow resume=12        over a guard, by number
+  reconciler apply --allow freeze=year-end  in a freeze, by name
   reconciler apply --sandbox                on the embedded Glider
 """
     return _command(
@@ -374,7 +375,8 @@ is followed until it is completed, failed or cancelled; Ctrl-C stops the waiting
   reconciler rebalance pf_01JWZEE2MF30 --api v2 --auto-approve -o json
 
 Exits 0 when all were accepted (with --wait: completed), 6 when only some were, or when the end of one is not known.
-When none went well: 7 for the key, 8 when all are cooling down, 1 when they failed, were cancelled or refused.
+When none went well: 5 in a freeze, 7 for the key, 8 when all are cooling down, 1 when they failed, were cancelled or
+refused.
 """
     return _command(
         "rebalance",
@@ -386,6 +388,7 @@ When none went well: 7 for the key, 8 when all are cooling down, 1 when they fai
         flags.flag("--skip-schedule-validation", text="Run them even without an active schedule (v1)."),
         flags.option("--although-paused ID", "Run this portfolio although it is paused. Repeatable.", many=True),
         flags.again(),
+        flags.option("--allow freeze=NAME", "Run them although this freeze forbids it. Repeatable.", many=True),
         flags.flag("--wait", text="Follow each run to its end."),
         flags.option("--timeout DURATION", "How long --wait follows them.  [default: 10m]"),
         flags.flag("--auto-approve", text="Do not ask."),

@@ -187,7 +187,10 @@ def boldness() -> tuple[click.Option, ...]:
 
 def allow() -> click.Option:
     """Return ``--allow``."""
-    text = "Exceed a guard: allow N of start, resume, pause, update or reach. Repeatable."
+    text = (
+        "Exceed a guard: allow N of start, resume, pause, update or reach; or with freeze=NAME, change what that "
+        "freeze forbids. Repeatable."
+    )
     return option("--allow WHAT=N", text, many=True)
 
 

@@ -40,6 +40,7 @@ from reconciler.core.codec import dump, iso
 from reconciler.core.errors import ConfigInvalid, ExitReason, JournalError, ReconcilerError, UsageError
 from reconciler.core.evidence import believed, without_mark
 from reconciler.core.fleet import select
+from reconciler.core.freeze import with_freezes
 from reconciler.core.guards import Guards, check_guards
 from reconciler.core.halt import Halt, HaltedPortfolio, HaltGate, Lift, halt_plan
 from reconciler.core.model import ApiVersion, PortfolioId, Status, is_halt_id
@@ -53,7 +54,7 @@ from reconciler.render.page import Column, Page, Part, Row, Rows, Span, Tone, co
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
-    from reconciler.apply.journal import SqliteJournal
+    from reconciler.apply.journal import OpenJournal
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
     from reconciler.core.fleet import Selection
@@ -126,7 +127,7 @@ def _files(options: HaltOptions) -> Configuration | None:
         return None
 
 
-async def _journal(options: HaltOptions, service: Service) -> SqliteJournal:
+async def _journal(options: HaltOptions, service: Service) -> OpenJournal:
     """Open the journal beside whoever is at work with it, or where it can't be used, a new one for this halt alone."""
     try:
         return await open_to_write(options.service, service, lock_timeout="0s", beside=True)
@@ -147,7 +148,7 @@ class _Chosen(Struct, frozen=True, kw_only=True):
 
 
 async def _chosen(
-    options: HaltOptions, configuration: Configuration | None, service: Service, journal: SqliteJournal
+    options: HaltOptions, configuration: Configuration | None, service: Service, journal: OpenJournal
 ) -> _Chosen:
     known = journal.apis()
     apis = {one: options.version or api for one, api in known.items()} if options.known else {}
@@ -160,7 +161,7 @@ async def _chosen(
         selected = select(desired, options.selection.selection, configuration.strategies)
         apis |= {one: declared.api for one, declared in selected.items()}
     if not apis:
-        where = options.service.journal_path
+        where = options.service.journal_place
         raise ReconcilerError(f"there is nothing to halt: the journal {where} knows no portfolio", "Name their ids.")
     selection = options.selection.selection if options.selects else None
     return _Chosen(apis=dict(sorted(apis.items())), desired=desired, selection=selection)
@@ -198,7 +199,7 @@ async def _ask_for_number(options: HaltOptions, chosen: _Chosen, service: Servic
         raise ReconcilerError("not approved, nothing was halted")
 
 
-def _recorded(options: HaltOptions, reason: str, chosen: _Chosen, service: Service, journal: SqliteJournal) -> Halt:
+def _recorded(options: HaltOptions, reason: str, chosen: _Chosen, service: Service, journal: OpenJournal) -> Halt:
     """Make a halt and record it: from then on, no other command begins anything that it holds."""
     at_ms = service.api.service_ms()
     made = Halt(
@@ -228,7 +229,7 @@ def _keep(made: Halt, options: Options, *, new: bool = False) -> bool:
 
 
 async def _pause(
-    made: Halt, options: HaltOptions, chosen: _Chosen, service: Service, journal: SqliteJournal, found: Found
+    made: Halt, options: HaltOptions, chosen: _Chosen, service: Service, journal: OpenJournal, found: Found
 ) -> Ending:
     """Pause what runs, and look again at what a write that began before the halt may have resumed since."""
     names = {one: declared.name for one, declared in chosen.desired.items()}
@@ -254,7 +255,7 @@ async def _pause(
     return _ended(ending, found, options, told, made, title="Halt")
 
 
-async def _until_over(begun: Mapping[int, str], service: Service, journal: SqliteJournal) -> None:
+async def _until_over(begun: Mapping[int, str], service: Service, journal: OpenJournal) -> None:
     """Wait for the end of writes that began before the halt; not where whoever began them is gone."""
     waited = 0.0
     while journal.is_busy() and waited < _UNDER_WAY_S:
@@ -271,7 +272,7 @@ def _merged(first: ApplyReport, second: ApplyReport) -> ApplyReport:
     return replace(first, results=results, finished_ms=second.finished_ms)
 
 
-async def _finished(made: Halt, chosen: _Chosen, service: Service, journal: SqliteJournal) -> Halt:
+async def _finished(made: Halt, chosen: _Chosen, service: Service, journal: OpenJournal) -> Halt:
     """Return a halt with what tells each pause that it made, and with the strategies of its portfolios."""
     memory = journal.memory()
     listed = await service.api.list_portfolios() if any(api.can.lists for api in chosen.apis.values()) else None
@@ -335,7 +336,7 @@ def lift(options: LiftOptions, found: Found) -> Ending:
 
 
 async def _lift(
-    options: LiftOptions, configuration: Configuration | None, service: Service, journal: SqliteJournal, found: Found
+    options: LiftOptions, configuration: Configuration | None, service: Service, journal: OpenJournal, found: Found
 ) -> Ending:
     desired = configuration.desired if configuration is not None else _NOBODY
     memory = with_filed(journal.memory(), service.label, service.account)
@@ -348,6 +349,8 @@ async def _lift(
     records, _ = believed(memory, live, now_ms=here.api.service_ms())
     of = Lift(id=options.halt, live=live, apis=apis, memory=replace(memory, records=records), desired=desired)
     plan = of.plan(Plan(created_ms=here.clock.now_ms(), base_url=here.label, account=here.account))
+    if configuration is not None:
+        plan = with_freezes(plan, configuration.freezes, desired, {}, now_ms=here.api.service_ms())
     guards, managed = (configuration.guards, len(desired)) if configuration is not None else (Guards(), len(apis))
     found.plan = plan = replace(plan, over=check_guards(plan.changes, guards, managed=managed))
     if known is None and not plan.changes:
@@ -358,20 +361,20 @@ async def _lift(
     require_allowed(plan, options)
     await require_scopes_for(plan, here, options)
     if plan.changes and not options.auto_approve:
-        ask_to_apply(plan)
+        ask_to_apply(plan, options, here)
     ending = await carry_out(plan, options, here, journal, found, gate, title="Lift")
     lifted, told = _lifted(options, known, plan, here, journal, found)
     return _ended(ending, found, options, told, lifted or known, title="Lift")
 
 
-def _known(halt: str, journal: SqliteJournal, memory: Memory) -> Halt | None:
+def _known(halt: str, journal: OpenJournal, memory: Memory) -> Halt | None:
     """Return what is known of a halt, lifted or not: by its file, else by the journal."""
     found = (*memory.halting.filed, *journal.halts())
     return next((one for one in found if one.id == halt), None)
 
 
 def _apis(
-    options: LiftOptions, desired: Mapping[PortfolioId, Desired], journal: SqliteJournal
+    options: LiftOptions, desired: Mapping[PortfolioId, Desired], journal: OpenJournal
 ) -> dict[PortfolioId, ApiVersion]:
     """Return where to look for the pauses of a halt of which nothing is left but its marks."""
     found = {one: options.version or api for one, api in journal.apis().items()}
@@ -379,7 +382,7 @@ def _apis(
 
 
 def _lifted(
-    options: LiftOptions, known: Halt | None, plan: Plan, service: Service, journal: SqliteJournal, found: Found
+    options: LiftOptions, known: Halt | None, plan: Plan, service: Service, journal: OpenJournal, found: Found
 ) -> tuple[Halt | None, list[str]]:
     """Write down that a halt is lifted, once nothing is left that a second try could resume; say what was left."""
     halt, report, told = options.halt, found.report, []
@@ -415,7 +418,7 @@ def list_halts(options: ListOptions, found: Found) -> Ending:
 
     service = label_of(options.records)
     filed = {one.id: one for one in read_filed(service)}
-    kept = {one.id: one for one in read_halts(options.records.journal_path, base_url=service)}
+    kept = {one.id: one for one in read_halts(options.records.journal_place, base_url=service)}
     # Where one of the two holds a halt, it is in force.
     holding = {i: one for i, one in (kept | filed).items() if one.lifted_ms is None}
     holding |= {i: one for i, one in kept.items() if one.lifted_ms is None}

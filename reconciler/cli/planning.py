@@ -23,7 +23,7 @@ from reconciler.core.plan import UNKNOWN, Guarded, Plan
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from reconciler.apply.journal import SqliteJournal
+    from reconciler.apply.journal import OpenJournal
     from reconciler.cli.options import PlanningOptions
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
@@ -66,7 +66,7 @@ async def make_plan(
     *,
     base: Declared | None = None,
     plans: Iterable[str] = (),
-    journal: SqliteJournal | None = None,
+    journal: OpenJournal | None = None,
 ) -> Plan:
     """Read everything that is selected and make a plan. With a ``base`` to compare with, every change gets its cause.
 
@@ -88,7 +88,7 @@ async def look(
     desired: Mapping[PortfolioId, Desired],
     *,
     plans: Iterable[str] = (),
-    journal: SqliteJournal | None = None,
+    journal: OpenJournal | None = None,
 ) -> Reads:
     """Read everything that a plan of ``desired`` needs; see :func:`make_plan`."""
     from reconciler.core.evidence import observed
@@ -164,6 +164,7 @@ def plan_of(
 ) -> Plan:
     """Return the plan for what was read."""
     from reconciler.core.evidence import believed, doubts_told
+    from reconciler.core.freeze import with_freezes
     from reconciler.core.planner import build_plan, with_causes
 
     # Records that the reads show to be older than what is live, or that come from the future, are not believed.
@@ -192,6 +193,8 @@ def plan_of(
         journal=reads.journal,
     )
     plan = with_selected(plan, reads.strategies, configuration, reads.fleet, memory, unverified=policy.unverified)
+    follows = reads.strategies.follows if reads.strategies is not None else {}
+    plan = with_freezes(plan, configuration.freezes, configuration.desired, follows, now_ms=reads.now_ms)
     if base is not None:
         plan = with_causes(plan, base, reads.fleet.live, memory, policy)
     return _with_costs_and_advice(plan, desired, replace(reads, memory=memory), doubts_told(doubts))
@@ -224,18 +227,28 @@ def _with_costs_and_advice(
     )
 
 
-def parse_allow(allow: Iterable[str]) -> dict[Guarded, Allowed]:
-    """Return the numbers of ``--allow WHAT=N`` values. Raises :class:`~reconciler.core.errors.UsageError`.
+class Allowance(Struct, frozen=True, kw_only=True):
+    """What a person lets through with ``--allow``: numbers over a guard, and changes in a freeze, by its name."""
+
+    numbers: Mapping[Guarded, Allowed]
+    freezes: frozenset[str]
+
+
+def parse_allow(allow: Iterable[str]) -> Allowance:
+    """Return what ``--allow WHAT=N`` and ``freeze=NAME`` allow. Raises :class:`~reconciler.core.errors.UsageError`.
 
     Only ``reach`` may be ``unknown``: all other numbers are counted in the plan, so they are always known.
     """
-    allowed: dict[Guarded, Allowed] = {}
+    numbers: dict[Guarded, Allowed] = {}
+    freezes: set[str] = set()
     for text in allow:
-        name, _, number = text.partition("=")
-        if name == Guarded.REACH and number == UNKNOWN:
-            allowed[Guarded.REACH] = UNKNOWN
-            continue
-        if name not in list(Guarded) or not (number.isascii() and number.isdigit()):
-            raise UsageError(f"Invalid value for --allow: {text!r} is not of the form resume=12.")
-        allowed[Guarded(name)] = int(number)
-    return allowed
+        name, _, value = text.partition("=")
+        if name == "freeze" and value:
+            freezes.add(value)
+        elif name == Guarded.REACH and value == UNKNOWN:
+            numbers[Guarded.REACH] = UNKNOWN
+        elif name in list(Guarded) and value.isascii() and value.isdigit():
+            numbers[Guarded(name)] = int(value)
+        else:
+            raise UsageError(f"Invalid value for --allow: {text!r} is not of the form resume=12 or freeze=NAME.")
+    return Allowance(numbers=numbers, freezes=frozenset(freezes))

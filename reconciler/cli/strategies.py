@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from reconciler.core.decide import Unverified
     from reconciler.core.fleet import Fleet, PortfolioList
     from reconciler.core.livefile import LiveFile
-    from reconciler.core.model import Cadence, StrategyDesired, StrategyId, StrategyLive
+    from reconciler.core.model import Cadence, PortfolioId, StrategyDesired, StrategyId, StrategyLive
     from reconciler.core.plan import Plan
     from reconciler.core.planner import Strategies
     from reconciler.core.ports import Memory
@@ -129,7 +129,19 @@ def _gathered(
         running=_counted(changing, listed.running if listed is not None else None),
         on_mainnet=on_mainnet,
         names=_names(configuration, fleet, listed),
+        follows=_follows(configuration, fleet, listed),
     )
+
+
+def _follows(configuration: Configuration, fleet: Fleet, listed: PortfolioList | None) -> dict[PortfolioId, str | None]:
+    """Return the strategy of each declared portfolio that has one, ``None`` where nobody can tell which."""
+    seen = {**(listed.rows if listed is not None else {}), **fleet.live}
+    whole = listed is not None and listed.complete  # then whoever is not in it is enrolled in none
+    return {
+        portfolio: seen[portfolio].strategy if portfolio in seen else None
+        for portfolio, one in configuration.desired.items()
+        if not one.api.can.owns_schedule and (portfolio in seen or not whole)
+    }
 
 
 def with_selected(

@@ -117,6 +117,8 @@ def select(
     desired: Mapping[PortfolioId, Desired],
     selection: Selection,
     strategies: Mapping[StrategyId, StrategyDesired] = _NO_STRATEGIES,
+    *,
+    option: str = "--select",
 ) -> Mapping[PortfolioId, Desired]:
     """Return the selected portfolios. Raises :class:`UsageError` for an id, group, name or label that none has.
 
@@ -128,7 +130,7 @@ def select(
     require_among("--target", selection.targets, names, "declared")
     require_among("--exclude", selection.excludes, names, "declared")
     for term in (*(Term("group", name) for name in selection.groups), *map(parse_term, selection.terms)):
-        require_fit("--select", term, desired.values())
+        require_fit(option, term, desired.values())
     chosen = {i: one for i, one in desired.items() if selection.passes(i, one)}
     if not chosen and not select_strategies(strategies, selection):
         raise UsageError("the selection is empty", "No declared portfolio passes all of the given filters.")

@@ -34,7 +34,7 @@ from reconciler.core.model import (
     Verdict,
     strategy_of,
 )
-from reconciler.core.text import plural
+from reconciler.core.text import moment, plural
 
 
 class Field(StrEnum):
@@ -151,6 +151,42 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     cadence: Cadence | None = None
 
 
+class Window(Struct, frozen=True, kw_only=True):
+    """When a freeze holds, and its name. It begins with its first moment, and its last one is no longer in it."""
+
+    name: str
+    from_ms: Moment = field(name="from")
+    to_ms: Moment = field(name="to")
+
+    def __str__(self) -> str:
+        """Return ``2026-12-19 00:00 UTC to 2027-01-04 00:00 UTC``."""
+        return f"{moment(self.from_ms)} to {moment(self.to_ms)}"
+
+
+class Frozen(Struct, frozen=True, kw_only=True):
+    """Why a change waits: the names of the freezes that hold ``by`` that moment, and of those that ``then`` follow
+    without a gap, in the order in which they begin. ``until_ms`` is when all of them are over."""
+
+    by: tuple[str, ...]
+    then: tuple[str, ...]
+    until_ms: Moment = field(name="until")
+
+    def __str__(self) -> str:
+        """Return ``frozen by year-end until 2027-01-04 00:00 UTC``."""
+        then = f", then by {' and '.join(self.then)}," if self.then else ""
+        return f"frozen by {' and '.join(self.by)}{then} until {moment(self.until_ms)}"
+
+    @property
+    def sentence(self) -> str:
+        """Why one waits, and what lets it through."""
+        return f"{self}; to let it through, add {self.flags}"
+
+    @property
+    def flags(self) -> str:
+        """What lets the change go all the same."""
+        return " ".join(f"--allow freeze={name}" for name in self.by)
+
+
 class Change(AtStart, frozen=True, kw_only=True):
     """One change of a portfolio, or of a strategy's cadence, which is an update.
 
@@ -191,6 +227,10 @@ class Change(AtStart, frozen=True, kw_only=True):
     """The halt that a pause is part of, or that a resume lifts."""
     auto_offset: bool = False
     """Whether the offset of ``after`` was made of the id, because the files say ``auto``."""
+    freezes: tuple[Window, ...] = ()
+    """The freezes in which it must not begin, without those that were over when the plan was made."""
+    frozen: Frozen | None = None
+    """Why it waited when the plan was made, if it did."""
 
     @property
     def of_strategy(self) -> StrategyId | None:
@@ -403,11 +443,12 @@ class StrategySummary(Struct, frozen=True, kw_only=True):
     update: int
     no_op: int
     blocked: int
+    frozen: int
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """Counts of portfolios, and separately of ``strategies``. Those in ``unverified`` and ``overdue`` are counted
-    elsewhere, too."""
+    """Counts of portfolios, and separately of ``strategies``. Those in ``unverified``, ``overdue`` and ``frozen``
+    are counted elsewhere, too."""
 
     start: int
     resume: int
@@ -421,6 +462,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     moved: int
     overdue: int
     halted: int
+    frozen: int
     strategies: StrategySummary
 
 
@@ -500,8 +542,12 @@ class Plan(Struct, frozen=True, kw_only=True):
             moved=len(self.moved),
             overdue=len(self.overdue),
             halted=sum(strategy_of(one.id) is None for one in self.halted),
+            frozen=sum(change.frozen is not None for change in self.portfolios),
             strategies=StrategySummary(
-                update=len(self.changes) - verbs.total(), no_op=self.strategies_no_op, blocked=blocked_strategies
+                update=len(self.changes) - verbs.total(),
+                no_op=self.strategies_no_op,
+                blocked=blocked_strategies,
+                frozen=sum(change.frozen is not None for change in self.cadences),
             ),
         )
 
@@ -528,10 +574,14 @@ class Wave(Struct, frozen=True, kw_only=True):
 
 
 def write_waves(changes: tuple[Change, ...], *, canary: int) -> tuple[Wave, ...]:
-    """Return the stages as waves: ``canary`` changes of each go first, then the others."""
+    """Return the stages as waves: ``canary`` changes of each go first, then the others.
+
+    What waited for a freeze when the plan was made is a canary only where there are too few others.
+    """
+    stages = (tuple(sorted(stage, key=lambda one: one.frozen is not None)) for stage in write_stages(changes))
     waves = [
         wave
-        for stage in write_stages(changes)
+        for stage in stages
         for wave in (Wave(changes=stage[:canary], is_canary=True), Wave(changes=stage[canary:]))
     ]
     return tuple(wave for wave in waves if wave.changes)

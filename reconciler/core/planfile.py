@@ -27,7 +27,7 @@ PLAN_FORMAT: Final = SavedFormat(
     file="the plan file",
     what="the plan",
     is_none="a saved plan",
-    version="3.0",
+    version="3.1",
     command="reconciler plan --out FILE",
     largest=256 * 1024 * 1024,
     key="fingerprint",
@@ -40,7 +40,7 @@ _COUNTS: Final = ("no_op", "unverified")
 
 def fingerprint(plan: Plan) -> str:
     """Return the SHA-256, in hex, of the sorted list of changes (what each observed, wants and would send, and the last
-    write that the journal knew) and of the guards that the plan exceeds."""
+    write that the journal knew), of the guards that the plan exceeds, and of the freezes in which changes wait."""
     changes = sorted(
         [
             plan.base_url,
@@ -59,7 +59,10 @@ def fingerprint(plan: Plan) -> str:
     )
     # A plan over a guard must not pass for one that is not.
     over = [[str(excess.guarded), excess.planned, excess.allowed] for excess in plan.over]
-    return sha256(json.dumps([changes, over], separators=(",", ":"), ensure_ascii=True).encode()).hexdigest()
+    # Nor one that has to wait for one that has not.
+    waits = [[c.id, *([w.name, w.from_ms, w.to_ms] for w in c.freezes)] for c in plan.changes if c.freezes]
+    meaning = [changes, over, *([sorted(waits)] if waits else [])]
+    return sha256(json.dumps(meaning, separators=(",", ":"), ensure_ascii=True).encode()).hexdigest()
 
 
 def plan_document(plan: Plan, exit_reason: ExitReason) -> dict[str, Any]:

@@ -58,6 +58,7 @@ class Strategies(Struct, frozen=True, kw_only=True):
     ``live`` lacks strategies that were not read. ``reach`` counts enrolled portfolios, and ``running`` the active ones
     among them; both lack what could not be counted. ``on_mainnet`` gives, for each strategy that is known to have one,
     a portfolio that is enrolled in it and declared on ETH mainnet. ``names`` are the known names of strategies.
+    ``follows`` holds the strategy of each declared portfolio that has one, ``None`` where it is not known which.
     """
 
     desired: Mapping[StrategyId, StrategyDesired]
@@ -66,6 +67,7 @@ class Strategies(Struct, frozen=True, kw_only=True):
     running: Mapping[StrategyId, int] = field(default_factory=dict)
     on_mainnet: Mapping[StrategyId, PortfolioId] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    follows: Mapping[PortfolioId, str | None] = field(default_factory=dict)
 
 
 class _Decided(Struct, kw_only=True):
