@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 
 WATCH_SECONDS: Final = 10
-HALT_PARALLELISM: Final = 50
-"""Nothing of a halt is worth being slow for; a rate limit slows it down by itself."""
 SHORTEST_WATCH_SECONDS: Final = 2
 LONG_HELP: Final = 8
 """A help text with more options than this groups them under headings."""
@@ -152,8 +150,13 @@ Reads the live status of every declared portfolio and shows the difference: + st
         *flags.policy(),
         flags.option("--out FILE", "Save the plan as JSON for apply."),
         flags.option("--base REF", "Compare with the files at this Git revision, and say what caused each change."),
-        flags.option("--live FILE", "Plan offline from a file that `status --out` saved. No apply takes such a plan."),
+        flags.option(
+            "--live FILE",
+            "Plan without a key from files that `status --out` saved, all shares of a round. A glob, or repeatable.",
+            many=True,
+        ),
         flags.flag("--detailed-exitcode", text="Exit 2 when there are changes."),
+        flags.metrics(),
         flags.choice(
             "--fail-on",
             many=True,
@@ -195,9 +198,14 @@ Each portfolio is read again before its change; if it has changed since the plan
         *flags.boldness(),
         flags.lock_timeout("another apply"),
         flags.allow(),
+        flags.option(
+            "--max-age DURATION",
+            "Refuse a saved plan that was made from older reads.  [default: 1h for one from live files, else any age]",
+        ),
         flags.choice(
             "--fail-on", many=True, of=("held", "overdue"), text="Exit 1 when something is held or overdue. Repeatable."
         ),
+        flags.metrics(),
         *flags.service(),
         *flags.output("text", "json"),
     )
@@ -229,6 +237,7 @@ Exits 2 when it finds any of these, so that a nightly job can tell. Errors have 
         *flags.selection(),
         flags.unverified(),
         flags.choice("--fail-on", many=True, of=("overdue",), text="Exit 1 when something is overdue."),
+        flags.metrics(),
         *flags.service(),
         *flags.output("text", "json", "markdown"),
     )
@@ -302,7 +311,10 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
             "Repeatable.",
         ),
         _watch(),
-        flags.option("--out FILE", "Save what was read, for plan --live."),
+        flags.option("--out FILE", "Save what was read, for plan --live; compressed if FILE ends in .gz."),
+        flags.option("--shard I/N", "Read only this share of the portfolios, and no results; auto/N or auto as told."),
+        flags.option("--round WORD", "What the shares that belong together have in common.  [default: CI's run]"),
+        flags.metrics(),
         *flags.service(),
         *flags.output("text", "json"),
     )
@@ -327,7 +339,9 @@ known are counted. With PLAN (from plan --out), it shows the load before and aft
         flags.argument("plan_file", "[PLAN]", required=False),
         flags.files(),
         *flags.selection(),
-        flags.option("--live FILE", "Take what a live file holds, without a key; see status --out."),
+        flags.option(
+            "--live FILE", "Take what live files hold, without a key; see status --out. Repeatable.", many=True
+        ),
         flags.option("--next DURATION", "How far to look ahead, 1h to 7d. Default: 24h.", name="next"),
         flags.option("--by KEY", "Also by group, or by the values of this label.", name="by"),
         *flags.service(),
@@ -353,7 +367,9 @@ results are those that were read before, as far as the journal keeps them. A pag
         flags.files(),
         *flags.selection(),
         flags.option("--out FILE", "The page. Needed."),
-        flags.option("--live FILE", "Take what a live file holds, without a key; see status --out."),
+        flags.option(
+            "--live FILE", "Take what live files hold, without a key; see status --out. Repeatable.", many=True
+        ),
         *flags.service(),
         *flags.output("text", "json"),
     )
@@ -407,12 +423,12 @@ resumed, updated or rebalanced, also what was paused before; it can still be pau
 and in halts/ID.json: commit that file, so that every machine knows of it.
 
 \b
-  reconciler halt --reason "Oracle is off" --all
-  reconciler halt --reason "Audit" --select team=fx
-  reconciler halt --reason "Key leaked" ao04x0r6 b7k2m9q1
-  reconciler halt --reason "Files broken" --known --auto-approve   all that the journal knows; needs no files
-  reconciler halt list                                             which halts there are
-  reconciler halt lift 20261122-7f3a9c                             the way back
+  reconciler halt --reason oracle-is-off --all
+  reconciler halt --reason audit --select team=fx
+  reconciler halt --reason key-leaked ao04x0r6 b7k2m9q1
+  reconciler halt --reason files-broken --known --auto-approve   all that the journal knows; needs no files
+  reconciler halt list                                           which halts there are
+  reconciler halt lift 20261122-7f3a9c                           the way back
 """
     params = (
         flags.argument("portfolios", "[ID]...", nargs=-1, required=False),
@@ -423,7 +439,7 @@ and in halts/ID.json: commit that file, so that every machine knows of it.
         *flags.selection(),
         flags.api("The API of portfolios that neither files nor journal know."),
         flags.flag("--auto-approve", text="Do not ask."),
-        *flags.service(parallelism=HALT_PARALLELISM),
+        *flags.service(parallelism=flags.HALT_PARALLELISM),
         *flags.output("text", "json"),
     )
     return _Halt("halt", callback=partial(_call, "halt", "halt:halt"), params=list(params), help=text)

@@ -20,30 +20,21 @@ DEFAULT_JOURNAL: Final = ".reconciler/journal.db"
 DEFAULT_BASE_URL: Final = "https://api.glider.fi"
 DEFAULT_PARALLELISM: Final = 10
 MOST_PARALLELISM: Final = 100
+HALT_PARALLELISM: Final = 50
 DEFAULT_LOCK_TIMEOUT: Final = "10s"
 
 
 SECTIONS: Final[Mapping[str, frozenset[str]]] = {
     "Selection": frozenset(
         (
-            "sources",
-            "targets",
-            "excludes",
-            "selects",
-            "ids_from",
-            "whole",
-            "names",
-            "version",
-            "base",
-            "live",
-            "everything",
-            "known",
+            *("sources", "targets", "excludes", "selects", "ids_from", "whole", "names", "version", "base", "live"),
+            *("shard", "everything", "known"),
         )
     ),
     "Safety": frozenset(
         (
             *("unverified", "resume_held", "again", "approved", "fingerprint", "auto_approve", "canary"),
-            *("max_failures", "lock_timeout", "allow", "although_paused", "skip_schedule_validation"),
+            *("max_failures", "max_age", "lock_timeout", "allow", "although_paused", "skip_schedule_validation"),
         )
     ),
     "Connection": frozenset(("base_url", "sandbox", "proxy", "journal", "parallelism", "max_rate")),
@@ -125,6 +116,11 @@ def unverified() -> click.Option:
     )
 
 
+def metrics() -> click.Option:
+    """Return ``--metrics``."""
+    return option("--metrics FILE", "Save the numbers for Prometheus (OpenMetrics text), for a textfile collector.")
+
+
 def again() -> click.Option:
     """Return ``--again``."""
     return option(
@@ -188,8 +184,8 @@ def boldness() -> tuple[click.Option, ...]:
 def allow() -> click.Option:
     """Return ``--allow``."""
     text = (
-        "Exceed a guard: allow N of start, resume, pause, update or reach; or with freeze=NAME, change what that "
-        "freeze forbids. Repeatable."
+        "Exceed a guard: allow N of start, resume, pause, update, reach or incomplete; or with freeze=NAME, change "
+        "what that freeze forbids. Repeatable."
     )
     return option("--allow WHAT=N", text, many=True)
 

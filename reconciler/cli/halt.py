@@ -27,10 +27,11 @@ from reconciler.cli.apply import (
     settle_first,
 )
 from reconciler.cli.files import expect_in, load_files, load_files_if_any, paths_of
+from reconciler.cli.flags import HALT_PARALLELISM
 from reconciler.cli.haltfiles import gate_of, keep, path_of, read_filed, with_filed
 from reconciler.cli.ids import named
 from reconciler.cli.journal import label_of
-from reconciler.cli.options import Options, RecordOptions
+from reconciler.cli.options import Options, RecordOptions, ServiceOptions
 from reconciler.cli.output import is_terminal
 from reconciler.cli.plan import plan_ending
 from reconciler.cli.progress import ReadProgress, bar
@@ -72,11 +73,18 @@ _OVER: Final = ACHIEVED | {Outcome.STALE}
 _NOBODY: Final[Mapping[PortfolioId, Desired]] = {}
 
 
+class QuickOptions(ServiceOptions, frozen=True, kw_only=True):
+    """How the service is reached for a halt: nothing of it is worth being slow for."""
+
+    parallelism: int = HALT_PARALLELISM
+
+
 class HaltOptions(ApplyOptions, frozen=True, kw_only=True):
     """The options of ``halt``; ``everything`` is ``--all``, and ``known`` is all that the journal knows."""
 
+    service: QuickOptions = QuickOptions()
     portfolios: tuple[str, ...] = ()
-    reason: str = ""
+    reason: str | None = None
     everything: bool = False
     known: bool = False
     version: ApiVersion | None = None
@@ -89,7 +97,7 @@ class HaltOptions(ApplyOptions, frozen=True, kw_only=True):
 
 def halt(options: HaltOptions, found: Found) -> Ending:
     """Record a halt, pause everything that it selects, and keep its file."""
-    reason = harmless(without_mark(options.reason), longest=LONGEST_REASON).strip()
+    reason = harmless(without_mark(options.reason or ""), longest=LONGEST_REASON).strip()
     if not (options.portfolios or options.known or options.selects):
         raise UsageError(
             "Nothing is selected to be halted.",
