@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from reconciler.core.intent import Intent, OpenIntent
-    from reconciler.core.plan import Change
+    from reconciler.core.plan import Change, Frozen
     from reconciler.core.ports import Clock, Confirmation, Journal, ServiceApi, WriteGate
 
 T = TypeVar("T")
@@ -57,14 +57,18 @@ WAITS_SECONDS: Final = (0.0, 0.2, 0.4, 0.8, 1.6)
 class Declined(Exception):
     """The look or the gate forbids the write; ``outcome`` and ``detail`` are what is told of its change.
 
-    ``ends_run`` says that nothing else of this run may begin either.
+    ``ends_run`` says that nothing else of this run may begin either. ``frozen`` is the freeze that forbids it, if one
+    does.
     """
 
-    def __init__(self, outcome: Outcome, detail: str = "", *, ends_run: bool = False) -> None:
+    def __init__(
+        self, outcome: Outcome, detail: str = "", *, ends_run: bool = False, frozen: Frozen | None = None
+    ) -> None:
         super().__init__(detail)
         self.outcome = outcome
         self.detail = detail
         self.ends_run = ends_run
+        self.frozen = frozen
 
 
 class Progress(Struct):
@@ -83,7 +87,12 @@ class Progress(Struct):
 
 
 def result_of(
-    change: Change, progress: Progress, outcome: Outcome, detail: str, error: ApiError | None = None
+    change: Change,
+    progress: Progress,
+    outcome: Outcome,
+    detail: str,
+    error: ApiError | None = None,
+    frozen: Frozen | None = None,
 ) -> Result:
     """Return the result of a change that came as far as ``progress``."""
     return Result(
@@ -94,6 +103,7 @@ def result_of(
         notes=tuple(progress.notes),
         error=error,
         changed=progress.changed,
+        frozen=frozen,
     )
 
 
@@ -217,7 +227,7 @@ class Announcer(Struct, frozen=True, kw_only=True):
         except GateClosed as closed:
             earlier = f"after {', '.join(progress.calls)}: " if progress.calls else ""
             detail = f"{earlier}{closed.why}"
-            raise Declined(Outcome.NOT_ATTEMPTED, detail, ends_run=closed.ends_run) from closed
+            raise Declined(Outcome.NOT_ATTEMPTED, detail, ends_run=closed.ends_run, frozen=closed.frozen) from closed
         patience.disk_ms = self.clock.ticks_ms() - announced_ms
         progress.calls.append(intent.call)
         progress.looking = False

@@ -20,6 +20,7 @@ from msgspec import Struct, field
 from reconciler.apply.announce import Announcer, Declined, Progress, result_of
 from reconciler.apply.steps import Steps, StrategySteps
 from reconciler.core.errors import ApiError, FailureKind, JournalError
+from reconciler.core.freeze import EveryGate, FreezeGate
 from reconciler.core.halt import HaltGate
 from reconciler.core.model import Verb
 from reconciler.core.plan import write_waves
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from reconciler.core.model import Address, Live
-    from reconciler.core.plan import Change, Plan, Wave
+    from reconciler.core.plan import Change, Frozen, Plan, Wave
     from reconciler.core.ports import ApplyObserver, Claims, Clock, Journal, Memory, ServiceApi, WriteGate
 
 Item = TypeVar("Item")
@@ -116,11 +117,13 @@ async def _cut_short(workers: Sequence[asyncio.Future[None]], stop: Stop, clock:
 
 
 class Ended(Struct, frozen=True):
-    """How work ended without a result of its own; ``error`` is the service's error where one ended it."""
+    """How work ended without a result of its own; ``error`` is the service's error where one ended it, and ``frozen``
+    the freeze that forbade it."""
 
     outcome: Outcome
     detail: str = ""
     error: ApiError | None = None
+    frozen: Frozen | None = None
 
 
 async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | Ended:
@@ -134,7 +137,7 @@ async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | End
     except Declined as declined:
         if declined.ends_run:
             stop.request(declined.detail)
-        return Ended(declined.outcome, declined.detail)
+        return Ended(declined.outcome, declined.detail, frozen=declined.frozen)
     except ApiError as error:
         if error.kind is FailureKind.UNAUTHENTICATED:
             stop.request(_KEY_REFUSED)
@@ -195,6 +198,7 @@ async def apply_plan(
     token: Callable[[], str],
     approved: str | None = None,
     again: frozenset[str] = frozenset(),
+    allowed: frozenset[str] = frozenset(),
     claims: Claims | None = None,
     gate: WriteGate = HaltGate(),  # noqa: B008 - a frozen value
 ) -> ApplyReport:
@@ -203,19 +207,22 @@ async def apply_plan(
 
     ``token`` returns a new token at each call. ``approved`` is the fingerprint of the plan that a person approved,
     where ``plan`` was made anew since. ``again`` names portfolios that may be started with a run at once although an
-    earlier request for one stayed unanswered. ``claims`` are those that this runner shares with others; without them it
-    carries out everything itself. If it has to leave, what it has not begun is for the others. ``gate`` says of each
-    write whether it may begin.
+    earlier request for one stayed unanswered. ``allowed`` names freezes that changes need not wait for. ``claims`` are
+    those that this runner shares with others; without them it carries out everything itself. If it has to leave, what
+    it has not begun is for the others. ``gate`` says of each write whether it may begin, besides the plan's freezes.
     """
     started_ms = clock.now_ms()
     waves = write_waves(plan.changes, canary=pace.canary)
+    freezes = FreezeGate.of_plan(plan, allowed=allowed, now_ms=api.service_ms)
     applier = _Applier(
-        announcer=Announcer(api=api, journal=journal, clock=clock, token=token, gate=gate),
+        announcer=Announcer(api=api, journal=journal, clock=clock, token=token, gate=EveryGate((gate, freezes))),
         observer=observer,
         claims=claims or SoleClaims(waves, max_failures=pace.max_failures),
         stop=stop,
         plans=frozenset({fingerprint(plan)} | ({approved} if approved is not None else set())),
         again=again,
+        from_files=plan.as_of_ms is not None,
+        freezes=freezes,
     )
     for number in range(len(waves)):
         await applier.run(number, parallelism=pace.parallelism)
@@ -266,7 +273,7 @@ class SoleClaims:
     async def end(self, result: Result) -> None:
         """Count a result."""
         self._failed += result.outcome in FAILED
-        if result.outcome in ACHIEVED:
+        if result.outcome in ACHIEVED or result.frozen is not None:  # a canary that waits proves nothing wrong
             self._done.add(result.change.id)
 
     async def results(self) -> Mapping[Address, Result]:
@@ -283,6 +290,8 @@ class _Applier(Struct, kw_only=True):
     stop: Stop
     plans: frozenset[str]
     again: frozenset[str]
+    from_files: bool
+    freezes: FreezeGate
     results: dict[Address, Result] = field(default_factory=dict)
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     all_stopped: bool = False
@@ -355,7 +364,7 @@ class _Applier(Struct, kw_only=True):
         if isinstance(ended, Ended):
             # Refused by the last call, but an earlier one of the same change went through: say what stands now.
             detail = ended.detail if ended.error is None else _what_failed(ended.error, progress)
-            ended = result_of(change, progress, ended.outcome, detail, ended.error)
+            ended = result_of(change, progress, ended.outcome, detail, ended.error, ended.frozen)
         self.learn(ended)
         if not (self._leaves() and ended.outcome is Outcome.NOT_ATTEMPTED):  # else another runner may do it
             with self._leaving_without_journal():
@@ -366,6 +375,8 @@ class _Applier(Struct, kw_only=True):
             await self.announcer.settle_abandoned(change, progress, plans=self.plans)
         if turn.stopped is not None:
             raise Declined(Outcome.NOT_ATTEMPTED, turn.stopped)
+        if (frozen := self.freezes.waits(change.id)) is not None:  # nothing needs to be read for that
+            raise Declined(Outcome.NOT_ATTEMPTED, str(frozen), frozen=frozen)
         # Before the first look: nobody else writes to it while this apply has the journal.
         memory = await self.announcer.journal.memory(change.id, plans=self.plans)
         return await self._steps(change, progress, memory).run()
@@ -380,27 +391,26 @@ class _Applier(Struct, kw_only=True):
                 memory=memory,
                 plans=self.plans,
                 again=self.again,
-                hinders=lambda live: self._hinders(change, live),
+                also=lambda live: self._require_cadence(change, live),
+                from_files=self.from_files,
             )
         return StrategySteps(
             change=change, strategy=strategy, announcer=announcer, progress=progress, memory=memory, plans=self.plans
         )
 
-    def _hinders(self, change: Change, live: Live) -> str | None:
-        """Say why a portfolio must not be resumed now, ``None`` where nothing hinders it.
+    def _require_cadence(self, change: Change, live: Live) -> None:
+        """Raise :class:`Declined` for a portfolio that must not be resumed now.
 
         It would trade on the old cadence of its strategy, which this plan was to change and has not (API facts §5.3).
         Where Glider does not name its strategy, it may be any of those.
         """
         if change.verb is not Verb.RESUME or change.api.can.owns_schedule:
-            return None
-        unset = sorted(
-            strategy
-            for result in self.results.values()
-            if (strategy := result.change.of_strategy) and result.outcome not in ACHIEVED
-        )
-        found = next((strategy for strategy in unset if live.strategy in (None, strategy)), None)
-        return found and f"the cadence of its strategy {found} was not set, so it is not resumed on the old one"
+            return
+        for result in sorted(self.results.values(), key=lambda result: result.change.id):
+            strategy = result.change.of_strategy
+            if strategy is not None and result.outcome not in ACHIEVED and live.strategy in (None, strategy):
+                why = f"the cadence of its strategy {strategy} was not set, so it is not resumed on the old one"
+                raise Declined(Outcome.NOT_ATTEMPTED, why, frozen=result.frozen)
 
 
 def _what_failed(error: ApiError, progress: Progress) -> str:

@@ -68,8 +68,8 @@ class _Carrying(Struct, frozen=True, kw_only=True):
 
     ``memory`` is what the journal knew of it before the first write; that write makes the record void.
     ``plans`` are the fingerprints of the plan that is carried out, and of the one that was approved. ``again`` names
-    portfolios that may be run although an earlier request may have begun a run. ``hinders`` says for a look why the
-    change must wait for something else, ``None`` if it need not.
+    portfolios that may be run although an earlier request may have begun a run. ``also`` raises :class:`Declined` if,
+    by a look, the change must wait for something else.
     """
 
     change: Change
@@ -78,7 +78,7 @@ class _Carrying(Struct, frozen=True, kw_only=True):
     memory: Memory
     plans: frozenset[str]
     again: frozenset[str] = frozenset()
-    hinders: Callable[[Live], str | None] = lambda _: None
+    also: Callable[[Live], None] = lambda _: None
 
     async def _require_begin(self, stands: Standing, moved: str) -> None:
         """Return if the change may begin: it is still needed, nothing was written since its plan, and it is as the plan
@@ -148,7 +148,9 @@ class StrategySteps(_Carrying, frozen=True, kw_only=True):
 
 
 class Steps(_Carrying, frozen=True, kw_only=True):
-    """Carries out the change of one portfolio."""
+    """Carries out the change of one portfolio. ``from_files`` is that of :func:`standing`."""
+
+    from_files: bool = False
 
     @property
     def _portfolio(self) -> PortfolioId:
@@ -234,9 +236,9 @@ class Steps(_Carrying, frozen=True, kw_only=True):
         if change.reason is ChangeReason.HALTED:
             _require_running(live)
             return
-        if why := self.hinders(live):
-            raise Declined(Outcome.NOT_ATTEMPTED, why)
-        await self._require_begin(standing(change, live, self._believed(live)), what_moved(change, live))
+        self.also(live)
+        stands = standing(change, live, self._believed(live), from_files=self.from_files)
+        await self._require_begin(stands, what_moved(change, live))
         if await self._may_have_resumed(live):
             raise Declined(Outcome.STALE, "an earlier attempt may have resumed it before it was paused; plan again")
         if change.run_on_start and change.id not in self.again and change.id in self.memory.unanswered:

@@ -71,18 +71,22 @@ def action(options: Options, found: Found) -> Ending:  # noqa: ARG001 - what eve
     except ReconcilerError as error:
         return _refused(error, environ)
     document = folder / f"{inputs.command}-output.json"
-    ending = _run(inputs, folder / "plan.json")
+    own = folder / "plan.json"
+    ending = _run(inputs, own)
+    reason, met = _verdict(ending, inputs)
     paths = {"json-path": str(document.resolve())} if _saved(ending, document) else {}
-    saved = Path(inputs.plan_file or folder / "plan.json")
+    saved = Path(inputs.plan_file or own)
     # Not one that lay there before a plan that failed.
     planned = ending.found.plan is not None and ending.found.error is None
     if inputs.command is Command.PLAN and planned and saved.is_file():
         paths["plan-path"] = str(saved.resolve())
     run = run_of(environ)
-    _publish(ending, environ, run, paths=paths, held_counts=not inputs.ignore_held)
+    _publish(ending, environ, run, paths=paths, held_counts=not inputs.ignore_held, passes=reason is ExitReason.OK)
     if ending.reason not in (ExitReason.INTERRUPTED, ExitReason.TERMINATED):
         _warn(post(_counted(ending, inputs), inputs, environ, run))
-    return Ending(reason=_verdict(ending, inputs), found=found)
+    for condition in met:
+        write(sys.stdout, github.annotation_lines((github.failure(f"fail-on {condition}: {condition.sentence}"),)))
+    return Ending(reason=reason, found=found)
 
 
 def _refused(error: ReconcilerError, environ: Mapping[str, str]) -> Ending:
@@ -132,7 +136,7 @@ def _run(inputs: Inputs, out: Path) -> Ending:
     token = secrets.token_hex(16)
     write(sys.stdout, github.stop_commands(token))
     try:
-        with contextlib.redirect_stderr(_Harmless(sys.stderr)):
+        with contextlib.redirect_stderr(_Harmless(sys.stderr, out)):
             ending = _perform(inputs, out, output, found)
             if isinstance(found.error, ApiError) and not os.environ.get("GLIDER_API_KEY", "").strip():
                 found.error.detail = NO_KEY
@@ -173,8 +177,10 @@ def _perform(inputs: Inputs, out: Path, output: Output, found: Found) -> Ending:
 
 def _notes(inputs: Inputs) -> tuple[str, ...]:
     """Say what the run has to do without."""
-    journal = Path(inputs.journal or DEFAULT_JOURNAL)
-    if inputs.command in (Command.VALIDATE, Command.STATUS) or inputs.live or journal.exists():
+    if inputs.command in (Command.VALIDATE, Command.STATUS) or inputs.live:
+        return ()
+    journal = inputs.journal or DEFAULT_JOURNAL
+    if "://" in journal or Path(journal).exists():  # of one on a server, the plan says if it is new
         return ()
     sentence = (
         f"No journal at {journal}: what Glider confirmed at earlier writes is not known, so schedules that can't be "
@@ -184,11 +190,17 @@ def _notes(inputs: Inputs) -> tuple[str, ...]:
 
 
 def _publish(
-    ending: Ending, environ: Mapping[str, str], run: ActionRun, *, paths: Mapping[str, str], held_counts: bool = True
+    ending: Ending,
+    environ: Mapping[str, str],
+    run: ActionRun,
+    *,
+    paths: Mapping[str, str],
+    held_counts: bool = True,
+    passes: bool = False,
 ) -> None:
     """Write annotations to the log, and outputs and summary to the files that GitHub names."""
     before = prefix(environ.get("GITHUB_WORKSPACE", ""), Path.cwd())
-    write(sys.stdout, github.annotation_lines(github.shown_annotations(ending), prefix=before))
+    write(sys.stdout, github.annotation_lines(github.shown_annotations(ending, passes=passes), prefix=before))
     values = github.output_values(ending, paths=paths, held_counts=held_counts)
     outputs = github.outputs(values, delimiter=secrets.token_hex(16))
     _append(environ.get("GITHUB_OUTPUT"), outputs, "the outputs of this step")
@@ -221,35 +233,38 @@ def _counted(ending: Ending, inputs: Inputs) -> Ending:
     return replace(ending, reason=drift_exit_reason(replace(plan, held=())))
 
 
-def _verdict(ending: Ending, inputs: Inputs) -> ExitReason:
-    """Return what the step exits with: an error as itself, else 2 where something holds that ``fail-on`` names.
+def _verdict(ending: Ending, inputs: Inputs) -> tuple[ExitReason, tuple[FailOn, ...]]:
+    """Return what the step exits with, and which conditions of ``fail-on`` are met.
 
-    A plan that was made is no error, also where portfolios are blocked, unless ``fail-on`` says so. After an apply
-    ``fail-on`` is about what is left.
+    An error is returned as it is; else it is 2 if a condition is met. A plan that was made is no error even if
+    portfolios are blocked, unless ``fail-on`` says so. After an apply, ``fail-on`` is about what is left.
     """
     found = ending.found
     plan = found.report.left if found.report is not None else found.plan
     made = inputs.command is Command.PLAN and plan is not None and found.error is None and was_made(plan)
     if plan is None or not (made or ending.reason in (ExitReason.OK, ExitReason.CHANGES)):
-        return ending.reason
+        return ending.reason, ()
     seen = replace(plan, held=()) if inputs.ignore_held else plan
     # Whatever an apply has left is a difference between the files and live.
     met = conditions_met(seen, inputs.fail_on, looked_for_drift=inputs.command is not Command.PLAN)
-    for condition in met:
-        write(sys.stdout, github.annotation_lines((github.failure(f"fail-on {condition}: {condition.sentence}"),)))
     if FailOn.BLOCKED in met:
-        return ending.reason
-    return ExitReason.CHANGES if met else ExitReason.OK
+        return ending.reason, met
+    return ExitReason.CHANGES if met else ExitReason.OK, met
 
 
 class _Harmless:
-    """A text stream in front of another one: what passes through names inputs, and can't be read as a
-    command by the runner."""
+    """A text stream in front of another one. What passes through names inputs of the action instead of options, and the
+    output instead of the temporary file ``own`` that the plan is saved to; the runner can't read it as a command."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, own: Path | None = None) -> None:
         self._stream = stream
+        self._own = own
 
     def write(self, text: str) -> int:
+        if self._own is not None:
+            saved = f"Saved to {self._own}; run it with: reconciler apply {self._own}"
+            instead = "Saved as the output `plan-path`; run it with the command `apply`, as the input `plan-file`"
+            text = text.replace(saved, instead).replace(str(self._own), "the output `plan-path`")
         return self._stream.write(github.harmless_log(github.as_inputs(text)))
 
     def __getattr__(self, name: str) -> Any:

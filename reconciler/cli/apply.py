@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -22,12 +23,15 @@ from reconciler.core.errors import ExitReason, GuardRefused, JournalError, Recon
 from reconciler.core.fleet import require_among
 from reconciler.core.guards import still_over
 from reconciler.core.report import FailOn, conditions_met
+from reconciler.core.text import parse_duration, plural
 from reconciler.render.ending import Ending, PageView
 from reconciler.render.json import document_json
 from reconciler.render.plan import report_document, report_page
 
 if TYPE_CHECKING:
-    from reconciler.apply.journal import SqliteJournal
+    from collections.abc import Iterator
+
+    from reconciler.apply.journal import OpenJournal
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
     from reconciler.core.plan import Plan
@@ -49,16 +53,20 @@ class ApplyOptions(PlanningOptions, frozen=True, kw_only=True):
     max_failures: int | None = None
     lock_timeout: str = DEFAULT_LOCK_TIMEOUT
     allow: tuple[str, ...] = ()
+    max_age: str | None = None
+    """How old what a saved plan was made from may be, as typed."""
     fail_on: tuple[FailOn, ...] = ()
 
 
 def apply(options: ApplyOptions, found: Found) -> Ending:
     """Plan, or take a saved plan, and carry it out."""
     parse_allow(options.allow)
+    _max_age_ms(options)
     if options.plan_file:
         return _apply_saved(options, options.plan_file, found)
-    if options.fingerprint is not None and not options.approved:
-        raise UsageError("--fingerprint belongs to a saved plan: name that plan, as PLAN or with --approved.")
+    for name, value in (("--fingerprint", options.fingerprint), ("--max-age", options.max_age)):
+        if value is not None and not options.approved:
+            raise UsageError(f"{name} belongs to a saved plan: name that plan, as PLAN or with --approved.")
     if not (options.auto_approve or options.approved) and not is_terminal(sys.stdin):
         raise UsageError("There is no terminal to ask on. Add --auto-approve, or apply a saved plan.")
     approved = _saved(options, options.approved) if options.approved else None
@@ -73,6 +81,8 @@ def apply(options: ApplyOptions, found: Found) -> Ending:
             expect=configuration.expect,
             writes=True,
         ) as service:
+            if approved is not None:
+                _require_fresh(approved, options, service)
             with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
                 return await _plan_and_apply(options, configuration, approved, service, journal, found)
 
@@ -84,7 +94,7 @@ async def _plan_and_apply(
     configuration: Configuration,
     approved: Plan | None,
     service: Service,
-    journal: SqliteJournal,
+    journal: OpenJournal,
     found: Found,
 ) -> Ending:
     await _settle(service, journal, options)
@@ -101,8 +111,8 @@ async def _plan_and_apply(
     if fewer:
         options.output.note(fewer)
     await _check_scopes(plan, service, options)
-    if plan.changes and approved is None and not options.auto_approve:
-        _ask(plan)
+    if approved is None and not options.auto_approve:
+        _ask(plan, options, service)
     return await _carry_out(plan, options, service, journal, found, gate, approved=agreed)
 
 
@@ -115,7 +125,7 @@ def _fingerprint(approved: Plan | None) -> str | None:
 def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
     """Run a saved plan as it is. Options that would select or decide something else than the plan does are refused."""
     from reconciler.core.model import Paths
-    from reconciler.core.planfile import require_account, require_service
+    from reconciler.core.planfile import require_account, require_enrolled, require_service
 
     decided = replace(options.policy, again=())  # a lost request is asked for anew by hand, whatever was planned
     if options.approved or (options.files, options.selection, decided) != _NOTHING_CHOSEN:
@@ -129,10 +139,13 @@ def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
         async with open_service(options.service, Paths.AUTO, plan.changes) as service:
             require_service(plan, service.label)
             require_account(plan, service.account)
+            _require_fresh(plan, options, service)
             _guard(plan, options)
             with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
                 await _settle(service, journal, options)
                 await _check_scopes(plan, service, options)
+                if plan.as_of_ms is not None and plan.cadences:
+                    require_enrolled(plan, await service.api.list_portfolios())
                 gate = gate_of(journal.halting(), service, planned_ms=plan.created_ms)
                 return await _carry_out(plan, options, service, journal, found, gate)
 
@@ -145,10 +158,9 @@ def _saved(options: ApplyOptions, file: str) -> Plan:
     The fingerprint comes by another way than the file (as a job's output, while the file is an artifact), so a file
     that was swapped for another valid one is noticed. Raises :class:`StalePlan`.
     """
-    from reconciler.core.planfile import fingerprint, require_applicable
+    from reconciler.core.planfile import fingerprint
 
     plan = load_plan(file)
-    require_applicable(plan)
     wanted, its_own = options.fingerprint, fingerprint(plan)
     if wanted is not None and wanted.strip().lower() != its_own:
         raise StalePlan(
@@ -156,6 +168,21 @@ def _saved(options: ApplyOptions, file: str) -> Plan:
             "Nothing was written. Pass the plan that was reviewed, or have this one reviewed.",
         )
     return plan
+
+
+def _require_fresh(plan: Plan, options: ApplyOptions, service: Service) -> None:
+    """Refuse a saved plan whose reads are too old. Raises :class:`StalePlan`."""
+    from reconciler.core.planfile import require_applicable
+
+    require_applicable(plan, now_ms=service.api.service_ms(), max_age_ms=_max_age_ms(options))
+
+
+def _max_age_ms(options: ApplyOptions) -> int | None:
+    """Return ``--max-age`` in milliseconds. Raises :class:`~reconciler.core.errors.UsageError`."""
+    try:
+        return parse_duration(options.max_age) if options.max_age is not None else None
+    except ValueError as error:
+        raise UsageError(f"Invalid value for --max-age: {error}; write a duration such as 1h.") from error
 
 
 def _require_approved(plan: Plan, approved: Plan, found: Found) -> str | None:
@@ -171,7 +198,7 @@ def _require_approved(plan: Plan, approved: Plan, found: Found) -> str | None:
 
 def _guard(plan: Plan, options: ApplyOptions) -> None:
     """Refuse a plan that is over a guard, unless ``--allow`` allows that number."""
-    over = still_over(plan.over, parse_allow(options.allow))
+    over = still_over(plan.over, parse_allow(options.allow).numbers)
     if over:
         facts = " ".join(f"{excess.fact}." for excess in over)
         flags = " ".join(excess.flag for excess in over)
@@ -189,15 +216,22 @@ async def _check_scopes(plan: Plan, service: Service, options: ApplyOptions) -> 
         options.output.note(f"note: {note}")
 
 
-def _ask(plan: Plan) -> None:
-    """Ask on the terminal; anything but yes applies nothing."""
-    count = len(plan.changes)
-    question = f"\nApply {'this change' if count == 1 else f'these {count} changes'}? Only 'yes' is accepted."
+def _ask(plan: Plan, options: ApplyOptions, service: Service) -> None:
+    """Ask on the terminal, unless all there is to do waits for a freeze; anything but yes applies nothing."""
+    from reconciler.core.freeze import FreezeGate
+
+    allowed = parse_allow(options.allow).freezes
+    freezes = FreezeGate.of_plan(plan, allowed=allowed, now_ms=service.api.service_ms)
+    count = sum(freezes.waits(change.id) is None for change in plan.changes)
+    if not count:
+        return
+    left = f", and leave {waiting} that must wait" if (waiting := len(plan.changes) - count) else ""
+    question = f"\nApply {'this change' if count == 1 else f'these {count} changes'}{left}? Only 'yes' is accepted."
     if not said_yes(question):
         raise ReconcilerError("not approved, nothing was written")
 
 
-async def _settle(service: Service, journal: SqliteJournal, options: ApplyOptions) -> None:
+async def _settle(service: Service, journal: OpenJournal, options: ApplyOptions) -> None:
     """Find out what became of the writes of an apply that was cut off, before anything else."""
     from reconciler.apply.announce import settle
     from reconciler.apply.journalqueue import QueuedJournal
@@ -214,7 +248,7 @@ async def _carry_out(
     plan: Plan,
     options: ApplyOptions,
     service: Service,
-    journal: SqliteJournal,
+    journal: OpenJournal,
     found: Found,
     gate: WriteGate,
     *,
@@ -225,6 +259,10 @@ async def _carry_out(
     from reconciler.apply.run import Pace, Stop, apply_plan
     from reconciler.core.planfile import fingerprint
 
+    allowed = parse_allow(options.allow).freezes
+    named = {window.name for change in plan.changes for window in change.freezes}
+    for name in sorted(allowed - named):
+        options.output.note(f"note: --allow freeze={name} lets nothing through: no change of this plan waits for it")
     stop = Stop()
     pace = Pace(parallelism=options.service.parallelism, max_failures=options.max_failures, canary=options.canary)
     run = journal.open_run(fingerprint=fingerprint(plan), tool=TOOL, approved=approved)
@@ -245,6 +283,7 @@ async def _carry_out(
             gate=gate,
             approved=approved,
             again=frozenset(options.policy.again),
+            allowed=allowed,
         )
     met = conditions_met(plan, options.fail_on, looked_for_drift=False)
     reason = _reason(report, caught, failed_on=bool(met))
@@ -253,13 +292,20 @@ async def _carry_out(
     except JournalError as error:  # the report says what became of each change, so it must not be lost to this
         options.output.warn(f"the end of this apply could not be written down: {error}")
     options.output.notes(service.notes)
-    told = tuple(f"--fail-on {condition.value}: {condition.sentence}" for condition in met)
+    told = (*_waiting(report), *(f"--fail-on {condition.value}: {condition.sentence}" for condition in met))
     view = PageView(
         page=lambda: report_page(report, run=run),
         document=lambda reason: document_json(reason, report_document(report)),
         below=True,
     )
     return Ending(reason=reason, found=found, view=view, errors=told)
+
+
+def _waiting(report: ApplyReport) -> Iterator[str]:
+    """Yield a sentence for each freeze, or set of them, that changes wait for."""
+    for frozen, count in Counter(result.frozen for result in report.frozen if result.frozen is not None).items():
+        what = f"{plural(count, 'change')} {'waits' if count == 1 else 'wait'}"
+        yield f"{what}, {frozen}; to let {'it' if count == 1 else 'them'} through, add {frozen.flags}"
 
 
 def _reason(report: ApplyReport, caught: list[ExitReason], *, failed_on: bool) -> ExitReason:

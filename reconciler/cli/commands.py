@@ -132,7 +132,11 @@ Reads the live status of every declared portfolio and shows the difference: + st
         *flags.policy(),
         flags.option("--out FILE", "Save the plan as JSON for apply."),
         flags.option("--base REF", "Compare with the files at this Git revision, and say what caused each change."),
-        flags.option("--live FILE", "Plan offline from a file that `status --out` saved. No apply takes such a plan."),
+        flags.option(
+            "--live FILE",
+            "Plan without a key from files that `status --out` saved, all shares of a round. A glob, or repeatable.",
+            many=True,
+        ),
         flags.flag("--detailed-exitcode", text="Exit 2 when there are changes."),
         flags.choice(
             "--fail-on",
@@ -158,6 +162,7 @@ Each portfolio is read again before its change; if it has changed since the plan
   reconciler apply --approved plan.json     plan anew; go on only with changes of that plan
   reconciler apply --auto-approve           for pipelines
   reconciler apply --allow resume=12        over a guard, by number
+  reconciler apply --allow freeze=year-end  in a freeze, by name
   reconciler apply --sandbox                on the embedded Glider
 """
     return _command(
@@ -186,7 +191,14 @@ Each portfolio is read again before its change; if it has changed since the plan
         ),
         flags.lock_timeout("another apply"),
         flags.option(
-            "--allow WHAT=N", "Exceed a guard: allow N of start, resume, pause, update or reach. Repeatable.", many=True
+            "--allow WHAT=N",
+            "Exceed a guard: allow N of start, resume, pause, update, reach or incomplete; or with freeze=NAME, change "
+            "what that freeze forbids. Repeatable.",
+            many=True,
+        ),
+        flags.option(
+            "--max-age DURATION",
+            "Refuse a saved plan that was made from older reads.  [default: 1h for one from live files, else any age]",
         ),
         flags.choice(
             "--fail-on", many=True, of=("held", "overdue"), text="Exit 1 when something is held or overdue. Repeatable."
@@ -295,7 +307,9 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
             "Repeatable.",
         ),
         _watch(),
-        flags.option("--out FILE", "Save what was read, for plan --live."),
+        flags.option("--out FILE", "Save what was read, for plan --live; compressed if FILE ends in .gz."),
+        flags.option("--shard I/N", "Read only this share of the portfolios, and no results; auto/N or auto as told."),
+        flags.option("--round WORD", "What the shares that belong together have in common.  [default: CI's run]"),
         *flags.service(),
         *flags.output("text", "json"),
     )
@@ -320,7 +334,9 @@ known are counted. With PLAN (from plan --out), it shows the load before and aft
         flags.argument("plan_file", "[PLAN]", required=False),
         flags.files(),
         *flags.selection(),
-        flags.option("--live FILE", "Take what a live file holds, without a key; see status --out."),
+        flags.option(
+            "--live FILE", "Take what live files hold, without a key; see status --out. Repeatable.", many=True
+        ),
         flags.option("--next DURATION", "How far to look ahead, 1h to 7d. Default: 24h.", name="next"),
         flags.option("--by KEY", "Also by group, or by the values of this label.", name="by"),
         *flags.service(),
@@ -346,7 +362,9 @@ results are those that were read before, as far as the journal keeps them. A pag
         flags.files(),
         *flags.selection(),
         flags.option("--out FILE", "The page. Needed."),
-        flags.option("--live FILE", "Take what a live file holds, without a key; see status --out."),
+        flags.option(
+            "--live FILE", "Take what live files hold, without a key; see status --out. Repeatable.", many=True
+        ),
         *flags.service(),
         *flags.output("text", "json"),
     )
@@ -368,7 +386,8 @@ is followed until it is completed, failed or cancelled; Ctrl-C stops the waiting
   reconciler rebalance pf_01JWZEE2MF30 --api v2 --auto-approve -o json
 
 Exits 0 when all were accepted (with --wait: completed), 6 when only some were, or when the end of one is not known.
-When none went well: 7 for the key, 8 when all are cooling down, 1 when they failed, were cancelled or refused.
+When none went well: 5 in a freeze, 7 for the key, 8 when all are cooling down, 1 when they failed, were cancelled or
+refused.
 """
     return _command(
         "rebalance",
@@ -380,6 +399,7 @@ When none went well: 7 for the key, 8 when all are cooling down, 1 when they fai
         flags.flag("--skip-schedule-validation", text="Run them even without an active schedule (v1)."),
         flags.option("--although-paused ID", "Run this portfolio although it is paused. Repeatable.", many=True),
         flags.again(),
+        flags.option("--allow freeze=NAME", "Run them although this freeze forbids it. Repeatable.", many=True),
         flags.flag("--wait", text="Follow each run to its end."),
         flags.option("--timeout DURATION", "How long --wait follows them.  [default: 10m]"),
         flags.flag("--auto-approve", text="Do not ask."),

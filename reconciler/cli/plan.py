@@ -33,7 +33,7 @@ class PlanOptions(PlanningOptions, frozen=True, kw_only=True):
 
     out: str | None = None
     base: str | None = None
-    live: str | None = None
+    live: tuple[str, ...] = ()
     detailed_exitcode: bool = False
     fail_on: tuple[FailOn, ...] = ()
 
@@ -44,7 +44,8 @@ def plan(options: PlanOptions, found: Found) -> Ending:
         require_place(options.out, what="plan")
     configuration = load_told(options.files, options.output, found)
     base = load_base(options.files, options.base) if options.base is not None else None
-    if options.live is not None:
+    warn_of_journal(options.service, configuration, options.output)
+    if options.live:
         made = plan_offline(options, options.live, configuration, base=base)
     else:
         made = _read_and_plan(options, configuration, base=base)
@@ -67,8 +68,6 @@ def _judged(
 
 
 def _read_and_plan(options: PlanningOptions, configuration: Configuration, *, base: Declared | None = None) -> Plan:
-    warn_of_journal(options.service, configuration, options.output)
-
     async def work() -> Plan:
         async with open_service(
             options.service, configuration.paths, configuration.desired.values(), expect=configuration.expect
@@ -82,8 +81,7 @@ def _save(made: Plan, out: str, reason: ExitReason, options: Options) -> None:
     from reconciler.core.planfile import PLAN_FORMAT, format_plan
 
     save(out, format_plan(made, reason), what="plan", largest=PLAN_FORMAT.largest)
-    use = f"run it with: reconciler apply {out}" if made.as_of_ms is None else f"show it with: reconciler show {out}"
-    options.output.note(f"Saved to {out}; {use}")
+    options.output.note(f"Saved to {out}; run it with: reconciler apply {out}")
 
 
 def _why_unknown(made: Plan) -> str:
@@ -96,7 +94,7 @@ def _why_unknown(made: Plan) -> str:
         case Listing.NONE if not made.selection.everything:
             return " (only some portfolios are selected)"
         case Listing.NONE if made.as_of_ms is not None:
-            return " (no portfolio is declared with `api: v2`, or the live file holds no list of them)"
+            return " (no portfolio is declared with `api: v2`, or the live files hold no list of them)"
         case Listing.NONE:
             return " (no portfolio is declared with `api: v2`, and v1 lists none)"
         case _:
@@ -135,6 +133,7 @@ def drift(options: DriftOptions, found: Found) -> Ending:
     from reconciler.render.compare import drift_page
 
     configuration = load_told(options.files, options.output, found)
+    warn_of_journal(options.service, configuration, options.output)
     # The files serve as their own base: then no difference counts as a change of a branch, and the journal tells
     # drift from pending.
     made = _read_and_plan(options, configuration, base=configuration)

@@ -23,15 +23,15 @@ from reconciler.core.plan import UNKNOWN, Guarded, Plan
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from reconciler.apply.journal import SqliteJournal
+    from reconciler.apply.journal import OpenJournal
     from reconciler.cli.options import PlanningOptions
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
     from reconciler.config.revision import Base
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.fleet import Fleet
-    from reconciler.core.model import Desired, Live
-    from reconciler.core.plan import Allowed, JournalState
+    from reconciler.core.model import Address, Desired, Live
+    from reconciler.core.plan import Allowed, ShareCount
     from reconciler.core.planner import Strategies
     from reconciler.core.ports import Memory
 
@@ -45,7 +45,8 @@ class Reads(Struct, frozen=True, kw_only=True):
     """What was read for a plan, from the service or a live file; times are UTC epoch milliseconds.
 
     ``memory`` is what the journal knew before the first read. ``now_ms`` is the service's time at these reads;
-    ``as_of_ms`` is set if they come from a live file.
+    ``as_of_ms`` is set if they come from live files, and ``shares`` says from which; ``read_ms`` says when each
+    portfolio was read that was not read at ``now_ms``.
     """
 
     base_url: str
@@ -55,8 +56,9 @@ class Reads(Struct, frozen=True, kw_only=True):
     now_ms: int
     account: str | None = None
     as_of_ms: int | None = None
+    shares: ShareCount | None = None
+    read_ms: Mapping[Address, int] = {}
     strategies: Strategies | None = None
-    journal: JournalState | None = None
 
 
 async def make_plan(
@@ -66,7 +68,7 @@ async def make_plan(
     *,
     base: Declared | None = None,
     plans: Iterable[str] = (),
-    journal: SqliteJournal | None = None,
+    journal: OpenJournal | None = None,
 ) -> Plan:
     """Read everything that is selected and make a plan. With a ``base`` to compare with, every change gets its cause.
 
@@ -88,7 +90,7 @@ async def look(
     desired: Mapping[PortfolioId, Desired],
     *,
     plans: Iterable[str] = (),
-    journal: SqliteJournal | None = None,
+    journal: OpenJournal | None = None,
 ) -> Reads:
     """Read everything that a plan of ``desired`` needs; see :func:`make_plan`."""
     from reconciler.core.evidence import observed
@@ -164,10 +166,12 @@ def plan_of(
 ) -> Plan:
     """Return the plan for what was read."""
     from reconciler.core.evidence import believed, doubts_told
+    from reconciler.core.freeze import with_freezes
+    from reconciler.core.guards import check_complete
     from reconciler.core.planner import build_plan, with_causes
 
     # Records that the reads show to be older than what is live, or that come from the future, are not believed.
-    records, doubts = believed(reads.memory, reads.fleet.live, now_ms=reads.now_ms)
+    records, doubts = believed(reads.memory, reads.fleet.live, now_ms=reads.now_ms, read_ms=reads.read_ms)
     memory = replace(reads.memory, records=records)
     frame = Plan(
         base_url=reads.base_url,
@@ -178,6 +182,7 @@ def plan_of(
         selection=options.selection.selection,
         warnings=configuration.warnings,
         as_of_ms=reads.as_of_ms,
+        shares=reads.shares,
         unmanaged=reads.fleet.unmanaged(configuration.desired),
         listing=reads.fleet.listing,
     )
@@ -189,9 +194,11 @@ def plan_of(
         policy=policy,
         guards=configuration.guards,
         managed=len(configuration.desired),
-        journal=reads.journal,
     )
     plan = with_selected(plan, reads.strategies, configuration, reads.fleet, memory, unverified=policy.unverified)
+    plan = replace(plan, over=(*plan.over, *check_complete(plan)))
+    follows = reads.strategies.follows if reads.strategies is not None else {}
+    plan = with_freezes(plan, configuration.freezes, configuration.desired, follows, now_ms=reads.now_ms)
     if base is not None:
         plan = with_causes(plan, base, reads.fleet.live, memory, policy)
     return _with_costs_and_advice(plan, desired, replace(reads, memory=memory), doubts_told(doubts))
@@ -218,24 +225,34 @@ def _with_costs_and_advice(
     return replace(
         plan,
         cost=plan_cost(plan, desired, live, reads.memory.records),
-        overdue=overdue_among(desired, live, reads.memory.records, now_ms=now_ms),
+        overdue=overdue_among(desired, live, reads.memory.records, now_ms=now_ms, read_ms=reads.read_ms),
         load=plan_load(plan, live, reads.memory.records, now_ms=now_ms) if changes else None,
         warnings=(*known, *told, *advice, *advise_live(seen)),
     )
 
 
-def parse_allow(allow: Iterable[str]) -> dict[Guarded, Allowed]:
-    """Return the numbers of ``--allow WHAT=N`` values. Raises :class:`~reconciler.core.errors.UsageError`.
+class Allowance(Struct, frozen=True, kw_only=True):
+    """What a person lets through with ``--allow``: numbers over a guard, and changes in a freeze, by its name."""
+
+    numbers: Mapping[Guarded, Allowed]
+    freezes: frozenset[str]
+
+
+def parse_allow(allow: Iterable[str]) -> Allowance:
+    """Return what ``--allow WHAT=N`` and ``freeze=NAME`` allow. Raises :class:`~reconciler.core.errors.UsageError`.
 
     Only ``reach`` may be ``unknown``: all other numbers are counted in the plan, so they are always known.
     """
-    allowed: dict[Guarded, Allowed] = {}
+    numbers: dict[Guarded, Allowed] = {}
+    freezes: set[str] = set()
     for text in allow:
-        name, _, number = text.partition("=")
-        if name == Guarded.REACH and number == UNKNOWN:
-            allowed[Guarded.REACH] = UNKNOWN
-            continue
-        if name not in list(Guarded) or not (number.isascii() and number.isdigit()):
-            raise UsageError(f"Invalid value for --allow: {text!r} is not of the form resume=12.")
-        allowed[Guarded(name)] = int(number)
-    return allowed
+        name, _, value = text.partition("=")
+        if name == "freeze" and value:
+            freezes.add(value)
+        elif name == Guarded.REACH and value == UNKNOWN:
+            numbers[Guarded.REACH] = UNKNOWN
+        elif name in list(Guarded) and value.isascii() and value.isdigit():
+            numbers[Guarded(name)] = int(value)
+        else:
+            raise UsageError(f"Invalid value for --allow: {text!r} is not of the form resume=12 or freeze=NAME.")
+    return Allowance(numbers=numbers, freezes=frozenset(freezes))

@@ -13,6 +13,7 @@ from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.options import FileOptions, Options, ServiceOptions
 from reconciler.cli.output import is_terminal
+from reconciler.cli.planning import parse_allow
 from reconciler.cli.service import new_token, open_service, run_async
 from reconciler.cli.writing import keep_results, open_to_write, said_yes, signals
 from reconciler.core.errors import JournalError, ReconcilerError, UsageError
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
     from reconciler.cli.ids import Named
     from reconciler.cli.output import Output
     from reconciler.cli.service import Service
+    from reconciler.core.freeze import Freeze
     from reconciler.core.model import Live, PortfolioId
+    from reconciler.core.plan import Window
     from reconciler.core.ports import ServiceApi
     from reconciler.core.rebalance import Rebalance, RebalanceResult
     from reconciler.render.ending import Found
@@ -61,6 +64,7 @@ class RebalanceOptions(Options, frozen=True, kw_only=True):
     skip_schedule_validation: bool = False
     although_paused: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
     wait: bool = False
     timeout: str | None = None
     auto_approve: bool = False
@@ -77,7 +81,7 @@ def rebalance(options: RebalanceOptions, found: Found) -> Ending:
     on_v2 = [one.id for one in chosen if not one.version.can.owns_schedule]
     if options.skip_schedule_validation and on_v2:
         raise UsageError(f"--skip-schedule-validation is only for v1, and {on_v2[0]} is managed by v2: leave it out.")
-    orders = _orders(chosen, options)
+    orders = _orders(chosen, options, configuration.freezes if configuration is not None else ())
     warn_of_journal(options.service, configuration, options.output)
 
     async def work() -> Ending:
@@ -102,10 +106,13 @@ def _timeout_ms(options: RebalanceOptions) -> int:
         raise UsageError(f"--timeout: {error}; write 90s, 10m or the like.") from error
 
 
-def _orders(chosen: Sequence[Named], options: RebalanceOptions) -> tuple[Order, ...]:
+def _orders(chosen: Sequence[Named], options: RebalanceOptions, freezes: Sequence[Freeze]) -> tuple[Order, ...]:
     from reconciler.apply.trigger import Order
     from reconciler.core.model import RunState
 
+    allowed = parse_allow(options.allow)
+    if allowed.numbers:
+        raise UsageError("Invalid value for --allow: a rebalance has no guard, so freeze=NAME is all that it takes.")
     ids = {one.id for one in chosen}
     for option, given in (("--although-paused", options.although_paused), ("--again", options.again)):
         require_among(option, given, ids, "among the portfolios to run")
@@ -117,19 +124,38 @@ def _orders(chosen: Sequence[Named], options: RebalanceOptions) -> tuple[Order, 
             declared_paused=one.desired is not None and one.desired.state is RunState.PAUSED,
             although_paused=one.id in options.although_paused,
             again=one.id in options.again,
+            freezes=tuple(window for window in _windows(one, freezes) if window.name not in allowed.freezes),
         )
         for one in chosen
     )
 
 
+def _windows(one: Named, freezes: Sequence[Freeze]) -> tuple[Window, ...]:
+    from reconciler.core.freeze import Freezable, windows_of
+
+    return windows_of(freezes, frozenset({Freezable.REBALANCE}), lambda among: among.passes(one.id, one.desired))
+
+
 def _targets(
-    chosen: Sequence[Named], orders: Sequence[Order] = (), live: Mapping[PortfolioId, Live] | None = None
+    chosen: Sequence[Named],
+    orders: Sequence[Order] = (),
+    live: Mapping[PortfolioId, Live] | None = None,
+    now_ms: int = 0,
 ) -> tuple[RebalanceTarget, ...]:
-    """Return the portfolios for people; with ``live``, each with what was seen of it and why it will not run."""
+    """Return the portfolios for people; with ``live``, each with what was seen of it and why it will not run.
+
+    ``now_ms`` is the time of these reads by the service's clock.
+    """
     from reconciler.apply.trigger import why_not
+    from reconciler.core.freeze import frozen_at
 
     seen = live or {}
-    refused = {order.portfolio: why_not(order, seen[order.portfolio]) for order in orders if order.portfolio in seen}
+    refused = {}
+    for order in orders:
+        if order.portfolio in seen:
+            frozen = frozen_at(order.freezes, now_ms)
+            why = why_not(order, seen[order.portfolio])
+            refused[order.portfolio] = why or (frozen.sentence if frozen is not None else None)
     return tuple(
         RebalanceTarget(
             id=one.id,
@@ -152,7 +178,7 @@ async def _ask(chosen: Sequence[Named], orders: Sequence[Order], options: Rebala
 
     api = service.api.by({one.id: one.version for one in chosen})
     live = await read_all(api, [one.id for one in chosen], parallelism=options.service.parallelism)
-    targets = _targets(chosen, orders, live)
+    targets = _targets(chosen, orders, live, service.api.service_ms())
     click.echo(terminal(targets_page(targets, service.label), options.output.note_style), err=True, nl=False)
     count = sum(target.refused is None for target in targets)
     if not count:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from reconciler.cli.files import expect_in, load_files, load_files_if_any, paths_of
 from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
+from reconciler.cli.offline import owned, round_of, shard_of
 from reconciler.cli.options import PlanningOptions, SelectionOptions
 from reconciler.cli.output import Output, is_terminal
 from reconciler.cli.planning import Reads, plan_of
@@ -80,6 +81,9 @@ class StatusOptions(PlanningOptions, frozen=True, kw_only=True):
     """What is an error besides: ``failed-rebalance`` and ``overdue``."""
     watch: int | None = None
     out: str | None = None
+    shard: str | None = None
+    """The share to read, as typed: ``3/8``, ``auto/8`` or ``auto``."""
+    round: str | None = None
 
     @property
     def reads_results(self) -> bool:
@@ -103,6 +107,7 @@ def _require_sense(options: StatusOptions) -> None:
     if options.no_results and (options.results or _FAILED in options.fail_on):
         needing = "--results asks for" if options.results else "--fail-on failed-rebalance needs"
         raise UsageError(f"{needing} the results, and --no-results leaves them out: drop one of the two.")
+    _require_file(options)
     if options.portfolio is not None:
         if options.problems or options.whole or options.sort is not None:
             raise UsageError("`status ID` shows that portfolio only: drop --problems, --all and --sort.")
@@ -118,6 +123,14 @@ def _require_sense(options: StatusOptions) -> None:
         raise UsageError("--watch goes on until Ctrl-C, so nothing can be saved or judged: drop --fail-on and --out.")
 
 
+def _require_file(options: StatusOptions) -> None:
+    """Raise :class:`~reconciler.core.errors.UsageError` for options of a live file that make no sense."""
+    if options.out is None and (options.shard or options.round):
+        raise UsageError("--shard and --round are about the file that --out saves: name it.")
+    if options.shard is not None and options.reads_results:
+        raise UsageError("--shard reads no results: drop --results, --problems and --fail-on failed-rebalance.")
+
+
 def _table(options: StatusOptions, found: Found) -> Ending:
     """Show the declared portfolios that are selected."""
     if options.out is not None:
@@ -126,6 +139,9 @@ def _table(options: StatusOptions, found: Found) -> Ending:
     warn_of_journal(options.service, configuration, options.output)
     selection = options.selection.selection
     desired = select(configuration.desired, selection, configuration.strategies)
+    if options.shard is not None:
+        desired = owned(options.shard, desired)
+        options = replace(options, no_results=True)
 
     async def work() -> Ending:
         async with open_service(
@@ -165,7 +181,7 @@ def _page(
 
 async def _read(options: StatusOptions, desired: Mapping[PortfolioId, Desired], service: Service) -> Reads:
     """Read the automation of every portfolio, and before that what the journal knows."""
-    began_ms = service.clock.now_ms()
+    began_ms = service.api.service_ms()
     memory = memory_of(options.service, service, results=not options.no_results)
     chosen = options.selection.selection
     fleet = await read_shown(service, desired, chosen, options.output, options.service.parallelism)
@@ -229,12 +245,14 @@ async def _save(
         configuration,
         service,
         read.fleet,
-        read.memory,
+        shard=shard_of(options.shard),
+        round_=round_of(options.round),
         as_of_ms=read.created_ms,
     )
     for failure in failures:
         options.output.warn(f"the live file does not hold everything: {failure.operation or 'a read'}: {failure}")
-    options.output.note(f"Saved to {out}; plan from it with: reconciler plan --live {out}")
+    rest = "" if options.shard is None else " and the other shares"
+    options.output.note(f"Saved to {out}; plan from it{rest} with: reconciler plan --live {out}")
     return failures
 
 
@@ -311,7 +329,7 @@ def _asked(
         from reconciler.apply.journal import read_runs
         from reconciler.apply.trigger import operations_of
 
-        runs = read_runs(options.service.journal_path) or ()
+        runs = read_runs(options.service.journal_place) or ()
         operations = operations_of(runs, service.label, noun="operation")
     return [LastRunQuery(live=one, operation=operations.get(one.id), known=known.get(one.id, ())) for one in live]
 

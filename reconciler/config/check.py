@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler.config.document import Document, Locator, Node, Value, error
 from reconciler.core.diagnostics import Diagnostic, Severity
 from reconciler.core.forms import Form, noun_of, shown_value
-from reconciler.core.tables import FieldSpec, FieldTable, Keyed, Kind, fields_of, json_schema, kind_at, stray
+from reconciler.core.tables import FieldSpec, FieldTable, Keyed, Kind, Listed, fields_of, json_schema, kind_at, stray
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
@@ -235,17 +235,16 @@ class _Explanation:
             return
         match found.validator, kind:
             case "required", FieldTable():
-                for name in kind.required:
-                    self._missing(path, kind, instance, name)
+                self._missing(path, kind, instance)
             case "additionalProperties", FieldTable():
                 for name in instance:
                     if name not in fields_of(kind):
                         self._unknown(path, kind, name, instance[name])
-            case keyword, Form() | FieldTable() | Keyed():
-                while isinstance(kind, Form) and path and kind_at(self._table, path[:-1])[0] is kind:
-                    path = path[:-1]  # an item of a list has no place of its own
+            case keyword, Form() | FieldTable() | Keyed() | Listed():
+                item = isinstance(kind, Form) and kind_at(self._table, path[:-1])[0] is kind
+                path = path[:-1] if item else path  # an item of a list has no place of its own
                 span = self._locator.value(path)
-                written = instance if isinstance(instance, str) else self._locator.written(span)
+                written = instance if isinstance(instance, str) else "" if item else self._locator.written(span)
                 problem, better = self._value(str(keyword), kind, field, instance, written)
                 repair = kind.repair if isinstance(kind, FieldTable) else field.repair if field else ""
                 self._say(span, path, problem, better or repair)
@@ -260,15 +259,18 @@ class _Explanation:
         self._said.add(place)
         self.diagnostics.append(error(span, problem, repair, address=_address(path)))
 
-    def _missing(self, path: tuple[str, ...], table: FieldTable, entry: Mapping[str, Value], name: str) -> None:
-        if name in entry or "<<" in entry:  # a refused merge key may have been meant to bring it
+    def _missing(self, path: tuple[str, ...], table: FieldTable, entry: Mapping[str, Value]) -> None:
+        if "<<" in entry:  # a refused merge key may have been meant to bring them
             return
-        field = fields_of(table)[name]
-        unknown = [(key, value) for key, value in entry.items() if key not in fields_of(table)]
-        if any(f"`{name}" in stray(table, key, value) for key, value in unknown):
-            return  # the unknown key is reported with this as its repair
-        repair = " or ".join(f"`{name}: {example}`" for example in field.examples)
-        self._say(self._locator.key(path), path, f"`{name}` is missing", f"write {repair}")
+        fields = fields_of(table)
+        # What is written under another name is reported there, with the right name as its repair.
+        meant = [stray(table, key, value) for key, value in entry.items() if key not in fields]
+        missing = [name for name in table.required if name not in entry and not any(f"`{name}" in one for one in meant)]
+        if not missing:
+            return
+        lines = (" or ".join(f"`{name}: {one}`" for one in fields[name].examples) for name in missing)
+        what = f"{' and '.join(f'`{name}`' for name in missing)} {'is' if len(missing) == 1 else 'are'} missing"
+        self._say(self._locator.key(path), path, what, f"write {' and '.join(lines)}")
 
     def _unknown(self, path: tuple[str, ...], table: FieldTable, name: str, value: Value) -> None:
         repair = self._misplaced(path, table, name, value)
@@ -299,10 +301,10 @@ class _Explanation:
         said = f"`{shown_value(value, written)}`"
         if value is None:
             return "there is no value", ""
+        if keyword in _LENGTHS and isinstance(value, list):
+            return (f"the list has {len(value)} entries, more than are read" if value else "the list is empty"), ""
         if not isinstance(kind, Form):
-            quoted = isinstance(value, str) and ": " in value
-            better = "remove the quotes, and write one `key: value` a line" if quoted else _space_forgotten(value)
-            return f"{noun_of(value) if isinstance(value, list) else said} is not a mapping", better
+            return _no_collection(kind, value, noun_of(value) if isinstance(value, (dict, list)) else said)
         if isinstance(value, (dict, list)):
             return f"{noun_of(value)} stands where {kind.noun} is expected", ""
         if isinstance(value, str) and kind.wrong is None and (better := _odd_character(value)):
@@ -321,6 +323,14 @@ class _Explanation:
         return f"{said} is not {kind.noun}", guess
 
 
+def _no_collection(kind: Kind, value: Value, said: str) -> tuple[str, str]:
+    if isinstance(kind, Listed):
+        return f"{said} is not a list", ""
+    quoted = isinstance(value, str) and ": " in value
+    better = "remove the quotes, and write one `key: value` a line" if quoted else _space_forgotten(value)
+    return f"{said} is not a mapping", better
+
+
 def _is_finite(value: object) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
@@ -336,6 +346,8 @@ def _out_of_range(keyword: str, field: FieldSpec | None, value: float, said: str
 
 
 _SIDES: Final = {"minimum": "little", "maximum": "much"}
+_LENGTHS: Final = frozenset({"minItems", "maxItems"})
+"""What a schema says of the length of a list."""
 
 
 _LOOKS_LIKE: Final = {

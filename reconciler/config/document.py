@@ -90,9 +90,12 @@ class Locator:
 
     def key(self, path: Sequence[str]) -> SourceSpan:
         """Return the place of the key that ``path`` ends in; of the file's first character for the empty path."""
-        node = self.node(path[:-1])
-        if not path or node is None:
+        if not path:
             return SourceSpan(self._document.file, 1)
+        node = self.node(path[:-1])
+        if node is None:  # an item of a list has no key: its own first one stands for it
+            inside = self.node(path)
+            return self._document.key_span(inside, 0) if inside else self.key(path[:-1])
         return self._document.key_span(node, self.index(node, path[-1]))
 
     def value(self, path: Sequence[str]) -> SourceSpan:
@@ -119,9 +122,12 @@ class Locator:
         """Return the mapping at ``path``, or ``None`` where there is none."""
         node: Value = self._document.root
         for name in path:
-            if not isinstance(node, Node) or name not in node:
+            if isinstance(node, list) and name.isdecimal() and int(name) < len(node):
+                node = node[int(name)]
+            elif isinstance(node, Node) and name in node:
+                node = node[name]
+            else:
                 return None
-            node = node[name]
         return node if isinstance(node, Node) else None
 
 

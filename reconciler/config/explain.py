@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from reconciler.config.load import Configuration
     from reconciler.core.diagnostics import SourceSpan
-    from reconciler.core.model import StrategyId
+    from reconciler.core.model import Desired, StrategyId
 
 
 class Explained(Struct, frozen=True):
@@ -68,6 +68,7 @@ def trace(
         fields = _explained(*found, read.sections)
         rows = [row for field in fields for row in (field, *_cadence_of(field, documents))]
         desired = configuration.desired[PortfolioId(portfolio)]
+        rows += _freezes_of(configuration, desired)
         if not desired.auto_offset or desired.offset_ms is None:
             return tuple(rows)
         auto = f"{format_duration(desired.offset_ms)} (auto)"
@@ -75,6 +76,13 @@ def trace(
     close = Suggestions().closest(portfolio, configuration.desired, kind="portfolios")
     detail = f"Did you mean {close}?" if close else "Check the id, and the files given with -f."
     raise UsageError(f"the portfolio {harmless(portfolio)} is not declared", detail)
+
+
+def _freezes_of(configuration: Configuration, one: Desired) -> Iterator[Explained]:
+    """Yield the freezes that a portfolio is in."""
+    for freeze in configuration.freezes:
+        if freeze.selection.passes(one.id, one):
+            yield Explained(f"freeze.{freeze.window.name}", str(freeze), "freeze", freeze.span)
 
 
 def _explained_strategy(

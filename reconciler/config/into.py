@@ -122,8 +122,8 @@ def require_exactly(
     portfolios = {**(before.desired if before else {}), **added.portfolios}
     strategies = {**(before.strategies if before else {}), **added.strategies}
     wrong = [*_differing(found.desired, portfolios), *_differing(found.strategies, strategies)]
-    if before is not None and (found.guards, found.paths) != (before.guards, before.paths):
-        wrong.append("guards or service")
+    if before is not None and _settings(found) != _settings(before):
+        wrong.append("guards, freezes or service")
     expect = added.expect if before is None or not added.expect.empty else before.expect
     if found.expect != expect:
         wrong.append("service.expect")
@@ -131,6 +131,10 @@ def require_exactly(
         more = f" and {len(wrong) - _MOST_SHOWN} more" if len(wrong) > _MOST_SHOWN else ""
         shown = f"{', '.join(wrong[:_MOST_SHOWN])}{more}"
         raise ReconcilerError(f"the result would declare something else, so nothing was written: {shown}", _REPAIR)
+
+
+def _settings(of: Configuration) -> object:
+    return of.guards, of.paths, [replace(one, span=None, select_span=None) for one in of.freezes]
 
 
 _REPAIR = "Import to a file of its own with --out; files merge by section."

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from reconciler.config.check import check_document, saved_file, seed_file
 from reconciler.config.document import Document, Locator, error, with_excerpts
 from reconciler.config.files import discover
-from reconciler.config.merge import merge
+from reconciler.config.merge import freezes_of, merge, unreached
 from reconciler.config.resolve import Resolution
 from reconciler.config.source import read_yaml
 from reconciler.core.advice import advise
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.endpoint import Expect
     from reconciler.core.forms import Complaint
+    from reconciler.core.freeze import Freeze
     from reconciler.core.guards import Guards
     from reconciler.core.model import Desired, Paths, PortfolioId, StrategyDesired, StrategyId
     from reconciler.core.tables import FieldPath, FieldTable
@@ -44,7 +45,8 @@ T = TypeVar("T")
 
 
 class Configuration(Struct, frozen=True):
-    """What the files declare; portfolios and strategies are sorted by id. ``files`` are the names as shown, sorted.
+    """What the files declare; portfolios and strategies are sorted by id, freezes by name. ``files`` are the names as
+    shown, sorted.
 
     ``texts`` holds their bytes by name. ``default_api`` is the API of ids that no file declares.
     """
@@ -52,6 +54,7 @@ class Configuration(Struct, frozen=True):
     desired: Mapping[PortfolioId, Desired]
     strategies: Mapping[StrategyId, StrategyDesired]
     guards: Guards
+    freezes: tuple[Freeze, ...]
     paths: Paths
     expect: Expect
     default_api: ApiVersion
@@ -164,11 +167,12 @@ def resolve(read: ReadFiles, today: dt.date, *, may_be_empty: bool = False) -> C
 
     ``may_be_empty`` allows files that declare nothing, because they will be filled later.
     """
+    freezes, found = freezes_of(read.documents, today)
     resolution = Resolution(read.sections, today=today)
     read.documents.reverse()
     while read.documents:  # one by one, so that each document's memory is free for its results
         resolution.add(read.documents.pop())
-    diagnostics = [*read.diagnostics, *resolution.diagnostics]
+    diagnostics = [*read.diagnostics, *found, *resolution.diagnostics]
     invalid = any(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics)
     if not resolution.declared and not read.sections.declared and not invalid and not may_be_empty:
         invalid = True
@@ -179,6 +183,8 @@ def resolve(read: ReadFiles, today: dt.date, *, may_be_empty: bool = False) -> C
             "files that declare nothing are most likely a mistake"
         )
         diagnostics.append(error(None, problem, repair, address="portfolios"))
+    if not invalid:
+        diagnostics += unreached(freezes, resolution.desired)
     shown = with_excerpts(diagnostics, read.texts)
     if invalid:
         raise ConfigInvalid(shown)
@@ -187,6 +193,7 @@ def resolve(read: ReadFiles, today: dt.date, *, may_be_empty: bool = False) -> C
         desired=desired,
         strategies=read.sections.strategies,
         guards=read.sections.guards,
+        freezes=freezes,
         paths=read.sections.paths,
         expect=read.sections.expect,
         default_api=read.sections.defaults.values.get("api", ApiVersion.V1),

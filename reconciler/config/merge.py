@@ -13,9 +13,11 @@ from msgspec import Struct
 
 from reconciler.config.document import Document, Node, Value, error
 from reconciler.core.advice import Rule
+from reconciler.core.diagnostics import Severity
 from reconciler.core.endpoint import Expect, checked_base_url
 from reconciler.core.errors import UsageError
 from reconciler.core.fields import (
+    FREEZE_FIELDS,
     GUARDS_FIELDS,
     LAYER_FIELDS,
     PORTFOLIO_FIELDS,
@@ -23,15 +25,20 @@ from reconciler.core.fields import (
     SILENCE_FIELDS,
     STRATEGY_FIELDS,
 )
+from reconciler.core.fleet import select, selection_of
+from reconciler.core.freeze import Freezable, Freeze
 from reconciler.core.guards import Guards
 from reconciler.core.model import Origin, Paths, Silence, StrategyDesired, StrategyId
-from reconciler.core.tables import FieldTable, Keyed, fields_of, readers_of
+from reconciler.core.plan import Window
+from reconciler.core.tables import FieldTable, Keyed, fields_of, read_table, readers_of
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    import datetime as dt
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from reconciler.core.diagnostics import Diagnostic, SourceSpan
+    from reconciler.core.model import Desired, PortfolioId
     from reconciler.core.tables import FieldPath
 
 
@@ -258,6 +265,58 @@ def _expected(documents: Sequence[Document], diagnostics: list[Diagnostic]) -> E
         url=_agreed("url", "service", urls, diagnostics),
         account=_agreed("account", "account", accounts, diagnostics),
     )
+
+
+def freezes_of(documents: Sequence[Document], today: dt.date) -> tuple[tuple[Freeze, ...], list[Diagnostic]]:
+    """Return the freezes of all files, those that can be used, and what is wrong with any of them."""
+    found: dict[str, Freeze] = {}
+    diagnostics: list[Diagnostic] = []
+    for document in documents:
+        listed = document.root.get(FREEZE_FIELDS.name)
+        for number, entry in enumerate(listed if isinstance(listed, list) else ()):
+            path = (FREEZE_FIELDS.name, str(number))
+            if not isinstance(entry, Node) or path in document.broken:
+                continue
+            read = read_table(FREEZE_FIELDS, entry, today=today, path=path)
+            places = spans_of(document, entry)
+            address = f"{FREEZE_FIELDS.name}.{read.values['name']}"
+            problems = [
+                error(places[at], one.problem, one.repair, address=f"{address}.{at}", severity=one.severity)
+                for (*_, at), one in read.complaints
+            ]
+            diagnostics += problems
+            if any(problem.severity is Severity.ERROR for problem in problems):
+                continue
+            freeze = _freeze(read.values, places)
+            first = found.setdefault(freeze.window.name, freeze)
+            if first is not freeze:
+                diagnostics.append(twice(places["name"], address, first.span))
+            if freeze.window.to_ms <= freeze.window.from_ms:
+                problem = "a freeze ends after it begins, and this is not after its `from`"
+                diagnostics.append(error(places["to"], problem, "write a later time", address=f"{address}.to"))
+    return tuple(found[name] for name in sorted(found)), diagnostics
+
+
+def _freeze(values: Mapping[str, Any], places: Mapping[str, SourceSpan]) -> Freeze:
+    return Freeze(
+        window=Window(name=values["name"], from_ms=values["from_ms"], to_ms=values["to_ms"]),
+        forbid=values.get("forbid", tuple(Freezable)),
+        selection=selection_of(values.get("select", ())),
+        span=places["name"],
+        select_span=places.get("select"),
+    )
+
+
+def unreached(freezes: Iterable[Freeze], desired: Mapping[PortfolioId, Desired]) -> Iterator[Diagnostic]:
+    """Yield a warning for each freeze with a condition that fits no portfolio: it may hold for less than was meant."""
+    for freeze in freezes:
+        try:
+            if not freeze.selection.everything:
+                select(desired, freeze.selection, option="select")
+        except UsageError as refused:
+            address = f"{FREEZE_FIELDS.name}.{freeze.window.name}.select"
+            repair = f"{refused.detail[:1].lower()}{refused.detail[1:].removesuffix('.')}"
+            yield error(freeze.select_span, refused.summary, repair, address=address, severity=Severity.WARNING)
 
 
 def _said(documents: Sequence[Document], field: str) -> Iterator[tuple[str, SourceSpan]]:

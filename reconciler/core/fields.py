@@ -25,18 +25,21 @@ from reconciler.core.forms import (
     GROUP_NAME,
     LABEL_KEY,
     LABEL_VALUE,
+    TIME,
     Complaint,
     Form,
     duration_form,
     id_form,
     label_form,
+    list_form,
     number_form,
     offset_form,
     word_form,
 )
+from reconciler.core.freeze import Freezable
 from reconciler.core.guards import ETHEREUM_MIN_INTERVAL_MS, MAX_INTERVAL_MS, MIN_INTERVAL_MS, Limit
 from reconciler.core.model import ApiVersion, Cadence, Paths, RunState
-from reconciler.core.tables import FieldSpec, FieldTable, Keyed, fields_of, json_schema, plain_word
+from reconciler.core.tables import FieldSpec, FieldTable, Keyed, Listed, fields_of, json_schema, plain_word
 from reconciler.core.text import SECOND_MS, format_duration
 
 if TYPE_CHECKING:
@@ -526,6 +529,103 @@ SERVICE_FIELDS: Final = FieldTable(
     ),
 )
 
+_FARTHEST: Final = dt.timedelta(days=400)
+"""A freeze of next year is planned by now; a later one is most likely a slip of the year."""
+
+
+def _time_problem(ms: int | None, today: dt.date) -> Complaint | None:
+    if ms is None:
+        return Complaint("this day is in no calendar", "write a day that exists, such as `2026-12-19T00:00:00Z`")
+    day = dt.datetime.fromtimestamp(ms / 1000, tz=dt.UTC).date()
+    if day - today <= _FARTHEST:
+        return None
+    problem = f"this is {(day - today).days} days from now"
+    return Complaint(problem, "check the year, and whether a freeze so far ahead is meant", Severity.WARNING)
+
+
+def _freezable_word(_value: object, written: str) -> str:
+    word = written.strip().lower()
+    if word in ("pause", "pauses", "stop", "halt"):
+        return "leave it out: pauses are never frozen"
+    if word in ("all", "any", "everything", "*"):
+        return "leave `forbid` out: without it all of them wait"
+    return f"write `{word.rstrip('s')}`" if word.rstrip("s") in list(Freezable) else ""
+
+
+FREEZE_FIELDS: Final = FieldTable(
+    name="freeze",
+    about="A window of time in which changes wait.",
+    repair="indent `name`, `from` and `to` behind the `-`",
+    examples=[{"name": "year-end", "from": "2026-12-19T00:00:00Z", "to": "2027-01-04T00:00:00Z"}],
+    required=("name", "from", "to"),
+    fields=(
+        FieldSpec(
+            name="name",
+            kind=replace(GROUP_NAME, noun="the name of a freeze"),
+            about="What plans call it, and what `--allow freeze=NAME` names; no other freeze has the same.",
+            examples=["year-end"],
+            repair="write up to 64 letters, digits, `_`, `.` or `-`",
+            words=("title", "id"),
+        ),
+        FieldSpec(
+            name="from",
+            attribute="from_ms",
+            kind=TIME,
+            about="When it begins: a time with its zone, as RFC 3339 writes it.",
+            examples=["2026-12-19T00:00:00Z"],
+            repair="write date, time and zone, such as `2026-12-19T00:00:00Z` or `2026-12-19T01:00:00+01:00`",
+            words=("start", "begin", "begins", "since"),
+            check=_time_problem,
+        ),
+        FieldSpec(
+            name="to",
+            attribute="to_ms",
+            kind=TIME,
+            about="When it is over: the first moment that is free again.",
+            examples=["2027-01-04T00:00:00Z"],
+            repair="write date, time and zone, such as `2027-01-04T00:00:00Z` or `2027-01-04T01:00:00+01:00`",
+            words=("end", "ends", "until", "till"),
+            check=_time_problem,
+        ),
+        FieldSpec(
+            name="forbid",
+            kind=list_form(
+                Form(
+                    noun="what a freeze can forbid",
+                    schema={"type": "string", "pattern": rf"^(?:{'|'.join(Freezable)})$(?!\n)"},
+                    read=Freezable,
+                    guess=_freezable_word,
+                ),
+                most=len(Freezable),
+            ),
+            about="Which changes wait: some of `start`, `resume`, `update` (of a schedule or cadence) and `rebalance`; "
+            "by default all four. Pauses never wait.",
+            examples=[["start", "resume"]],
+            repair="write one or several of `start`, `resume`, `update` and `rebalance`, as `[start, resume]`",
+            words=("forbids", "verbs", "actions", "block", "deny"),
+        ),
+        FieldSpec(
+            name="select",
+            kind=list_form(
+                Form(
+                    noun="a condition to select by",
+                    schema={
+                        "type": "string",
+                        "maxLength": 200,
+                        "pattern": r"^[A-Za-z0-9][A-Za-z0-9_./-]*!?=[^=\s][^\t\r\n]*$(?!\n)",
+                    },
+                ),
+                most=50,
+            ),
+            about="Which portfolios it is for: a condition as of `--select`, or a list of them; by default all. A "
+            "strategy waits if any of its portfolios does.",
+            examples=["team=fx", ["group=mainnet", "tier!=3"]],
+            repair="write `group=NAME`, `LABEL=VALUE`, `LABEL!=VALUE` or `name=GLOB`, one or a list of them",
+            words=("selector", "selects", "only", "where", "for"),
+        ),
+    ),
+)
+
 AUTOMATION_FIELDS: Final = FieldTable(
     name="automation",
     about="The wanted automation state of portfolios on Glider. Files merge by section.",
@@ -587,6 +687,15 @@ AUTOMATION_FIELDS: Final = FieldTable(
         ),
         _holding(GUARDS_FIELDS),
         _holding(SERVICE_FIELDS),
+        FieldSpec(
+            name="freeze",
+            kind=Listed(each=FREEZE_FIELDS, most=200),
+            about="Windows of time in which changes wait, each with its name; the lists of several files are joined.",
+            examples=[FREEZE_FIELDS.examples],
+            repair="write each freeze behind a `-`, such as `- {name: year-end, from: 2026-12-19T00:00:00Z, to: "
+            "2027-01-04T00:00:00Z}`",
+            words=("freezes", "freezewindows", "blackout", "blackouts", "maintenance"),
+        ),
     ),
 )
 

@@ -117,6 +117,8 @@ def select(
     desired: Mapping[PortfolioId, Desired],
     selection: Selection,
     strategies: Mapping[StrategyId, StrategyDesired] = _NO_STRATEGIES,
+    *,
+    option: str = "--select",
 ) -> Mapping[PortfolioId, Desired]:
     """Return the selected portfolios. Raises :class:`UsageError` for an id, group, name or label that none has.
 
@@ -128,7 +130,7 @@ def select(
     require_among("--target", selection.targets, names, "declared")
     require_among("--exclude", selection.excludes, names, "declared")
     for term in (*(Term("group", name) for name in selection.groups), *map(parse_term, selection.terms)):
-        require_fit("--select", term, desired.values())
+        require_fit(option, term, desired.values())
     chosen = {i: one for i, one in desired.items() if selection.passes(i, one)}
     if not chosen and not select_strategies(strategies, selection):
         raise UsageError("the selection is empty", "No declared portfolio passes all of the given filters.")
@@ -266,6 +268,15 @@ class PortfolioList(Struct, frozen=True, kw_only=True):
         if not self.complete or any(live.strategy is None for live in self.rows.values()):
             return None
         return sum(live.strategy == strategy for live in self.rows.values())
+
+    def enrolment(self, strategy: str) -> str | None:
+        """Return a hash of which portfolios are enrolled in a strategy; ``None`` where :meth:`enrolled` is."""
+        if self.enrolled(strategy) is None:
+            return None
+        from hashlib import sha256
+
+        ids = sorted(i for i, live in self.rows.items() if live.strategy == strategy)
+        return sha256(",".join(ids).encode()).hexdigest()
 
     def running(self, strategy: str) -> int | None:
         """Return how many of those are active; ``None`` if the state of any of them is not known."""

@@ -7,6 +7,7 @@ and the words for a value that does not fit its form. This module knows no field
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
@@ -344,3 +345,57 @@ def _chain(value: object, written: str) -> str:
 CHAIN: Final = Form(
     noun="a chain", schema={"type": "string", "pattern": r"^[a-z0-9][a-z0-9-]{0,63}$(?!\n)"}, guess=_chain
 )
+
+
+def list_form(item: Form, *, most: int) -> Form:
+    """Return the form of one text, or of a list of 1 to ``most`` of them; it is read as a tuple."""
+    return replace(
+        item,
+        schema={**item.schema, "type": ["string", "array"], "items": item.schema, "minItems": 1, "maxItems": most},
+        read=lambda value: tuple(map(item.read, value if isinstance(value, list) else [value])),
+        write=lambda values: ", ".join(map(item.write, values)),
+    )
+
+
+_TIME: Final = (
+    r"2[0-9]{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+    r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
+_NEARLY_A_TIME: Final = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?:[T ] *([0-9]{2}:[0-9]{2})(:[0-9]{2}(?:\.[0-9]+)?)? *(Z|UTC|[+-][0-9]{2}:?[0-9]{2})?)?",
+    re.IGNORECASE,
+)
+
+
+def read_time(text: str) -> int | None:
+    """Return the UTC epoch milliseconds of a time that fits :data:`TIME`; ``None`` for a day that no calendar has."""
+    try:
+        return round(datetime.fromisoformat(text).timestamp() * 1000)
+    except ValueError:
+        return None
+
+
+def _other_time(_value: object, written: str) -> str:
+    """Return a repair for what is nearly a time with a zone, but only one that would be accepted."""
+    found = _NEARLY_A_TIME.fullmatch(written.strip().strip("'\""))
+    if found is None:
+        return ""
+    day, clock, seconds, zone = found.groups()
+    zone = (zone or "Z").upper().replace("UTC", "Z")
+    zone = f"{zone[:3]}:{zone[-2:]}" if len(zone) > 1 else zone
+    text = f"{day}T{clock or '00:00'}{seconds or ':00'}{zone}"
+    if not re.fullmatch(_TIME, text):
+        return ""
+    yours = f"; in another zone, end it with the offset there, as in `{text[:-1]}+01:00`"
+    return f"write `{text}`{'' if found[4] else yours}"
+
+
+TIME: Final = Form(
+    noun="a time with its zone",
+    schema={"type": "string", "pattern": rf"^{_TIME}$(?!\n)"},
+    read=read_time,
+    write=lambda ms: datetime.fromtimestamp(ms / 1000, tz=UTC).isoformat(),
+    guess=_other_time,
+)
+"""A time as RFC 3339 writes it, in this millennium; read as UTC epoch milliseconds."""

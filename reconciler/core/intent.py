@@ -27,6 +27,7 @@ from reconciler.core.model import (
 )
 
 if TYPE_CHECKING:
+    from reconciler.core.plan import Frozen
     from reconciler.core.rebalance import Rebalance, RecentRebalances
 
 
@@ -116,13 +117,15 @@ class OpenIntent(Struct, frozen=True, kw_only=True):
 class GateClosed(Exception):
     """A write must not begin now: ``why`` says for people what holds it, and until when.
 
-    ``ends_run`` says that nothing else of this run may begin either, pauses excepted.
+    ``ends_run`` says that nothing else of this run may begin either, pauses excepted. ``frozen`` is set if it is a
+    freeze.
     """
 
-    def __init__(self, why: str, *, ends_run: bool = False) -> None:
+    def __init__(self, why: str, *, ends_run: bool = False, frozen: Frozen | None = None) -> None:
         super().__init__(why)
         self.why = why
         self.ends_run = ends_run
+        self.frozen = frozen
 
 
 class LastWrite(Struct, frozen=True, kw_only=True):

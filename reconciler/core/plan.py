@@ -34,7 +34,7 @@ from reconciler.core.model import (
     Verdict,
     strategy_of,
 )
-from reconciler.core.text import plural
+from reconciler.core.text import moment, plural
 
 
 class Field(StrEnum):
@@ -113,7 +113,9 @@ class BlockReason(StrEnum):
     OFFSET_NEEDS_INTERVAL = "offset_needs_interval"
     UNVERIFIED = "unverified"
     NOT_READ = "not_read"
-    """The plan is made from a live file that lacks it."""
+    """The plan is made from live files, and none of them holds it."""
+    OUTDATED = "outdated"
+    """The plan is made from live files, and we wrote to it after it was read."""
     RUN_UNANSWERED = "run_unanswered"
     """Its start would run at once, although an earlier request may have begun a run already."""
     UNKNOWN_CADENCE = "unknown_cadence"
@@ -149,6 +151,42 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     interval_ms: Interval | None = None
     offset_ms: Milliseconds | None = None
     cadence: Cadence | None = None
+
+
+class Window(Struct, frozen=True, kw_only=True):
+    """When a freeze holds, and its name. It begins with its first moment, and its last one is no longer in it."""
+
+    name: str
+    from_ms: Moment = field(name="from")
+    to_ms: Moment = field(name="to")
+
+    def __str__(self) -> str:
+        """Return ``2026-12-19 00:00 UTC to 2027-01-04 00:00 UTC``."""
+        return f"{moment(self.from_ms)} to {moment(self.to_ms)}"
+
+
+class Frozen(Struct, frozen=True, kw_only=True):
+    """Why a change waits: the names of the freezes that hold ``by`` that moment, and of those that ``then`` follow
+    without a gap, in the order in which they begin. ``until_ms`` is when all of them are over."""
+
+    by: tuple[str, ...]
+    then: tuple[str, ...]
+    until_ms: Moment = field(name="until")
+
+    def __str__(self) -> str:
+        """Return ``frozen by year-end until 2027-01-04 00:00 UTC``."""
+        then = f", then by {' and '.join(self.then)}," if self.then else ""
+        return f"frozen by {' and '.join(self.by)}{then} until {moment(self.until_ms)}"
+
+    @property
+    def sentence(self) -> str:
+        """Why one waits, and what lets it through."""
+        return f"{self}; to let it through, add {self.flags}"
+
+    @property
+    def flags(self) -> str:
+        """What lets the change go all the same."""
+        return " ".join(f"--allow freeze={name}" for name in self.by)
 
 
 class Change(AtStart, frozen=True, kw_only=True):
@@ -187,10 +225,16 @@ class Change(AtStart, frozen=True, kw_only=True):
     since: str | None = None
     reach: Count | None = None
     running: Count | None = None
+    enrolled: str | None = None
+    """For a strategy, what tells whether other portfolios are enrolled by now (:meth:`PortfolioList.enrolment`)."""
     halt: HaltId | None = None
     """The halt that a pause is part of, or that a resume lifts."""
     auto_offset: bool = False
     """Whether the offset of ``after`` was made of the id, because the files say ``auto``."""
+    freezes: tuple[Window, ...] = ()
+    """The freezes in which it must not begin, without those that were over when the plan was made."""
+    frozen: Frozen | None = None
+    """Why it waited when the plan was made, if it did."""
 
     @property
     def of_strategy(self) -> StrategyId | None:
@@ -307,6 +351,8 @@ class Guarded(StrEnum):
     UPDATE = "update"
     PAUSE = "pause"
     REACH = "reach"
+    INCOMPLETE = "incomplete"
+    """Portfolios and strategies that no live file holds: of these, what would have to be done is not known."""
 
 
 UNKNOWN: Final = "unknown"
@@ -333,6 +379,8 @@ class Excess(Struct, frozen=True, kw_only=True):
     @property
     def fact(self) -> str:
         """What is over which limit."""
+        if self.guarded is Guarded.INCOMPLETE:
+            return f"the plan is incomplete: not read, portfolios and strategies: {self.planned}"
         share = self.limit if self.limit == str(self.allowed) else f"{self.limit} = {self.allowed}"
         return f"{self._planned_text}, but guards.max_{self.guarded} is {share}"
 
@@ -390,6 +438,14 @@ class Load(Struct, frozen=True, kw_only=True):
     once: Count
 
 
+class ShareCount(Struct, frozen=True, kw_only=True):
+    """Which shares of a fleet a plan was made from: all ``of`` shares of a round but the ``missing`` ones."""
+
+    round: str
+    of: Count
+    missing: tuple[Count, ...] = ()
+
+
 class LoadChange(Struct, frozen=True, kw_only=True):
     """The load of the selected portfolios before and after a plan."""
 
@@ -403,11 +459,12 @@ class StrategySummary(Struct, frozen=True, kw_only=True):
     update: int
     no_op: int
     blocked: int
+    frozen: int
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """Counts of portfolios, and separately of ``strategies``. Those in ``unverified`` and ``overdue`` are counted
-    elsewhere, too."""
+    """Counts of portfolios, and separately of ``strategies``. Those in ``unverified``, ``overdue`` and ``frozen``
+    are counted elsewhere, too."""
 
     start: int
     resume: int
@@ -421,6 +478,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     moved: int
     overdue: int
     halted: int
+    frozen: int
     strategies: StrategySummary
 
 
@@ -430,12 +488,13 @@ class Plan(Struct, frozen=True, kw_only=True):
     ``base_url`` names the service that was read, and ``account`` whom the key belonged to, if that was known.
     ``created_ms`` is when it was made. ``no_op``, ``unverified`` and ``strategies_no_op`` are counts, because nobody
     needs more than the number of what stays as it is.
-    ``as_of_ms`` is ``None`` if live was read for this plan. If the plan comes from a live file, it is when that was
-    read; such a plan is for reading, and is never applied.
+    ``as_of_ms`` is ``None`` if live was read for this plan. If the plan comes from live files, it is when the oldest of
+    them was read, and ``shares`` says which ones these are.
     """
 
     created_ms: Moment = field(name="created_at")
     as_of_ms: Moment | None = field(default=None, name="as_of")
+    shares: ShareCount | None = None
     base_url: str
     account: str | None = None
     config_digest: str = ""
@@ -500,8 +559,12 @@ class Plan(Struct, frozen=True, kw_only=True):
             moved=len(self.moved),
             overdue=len(self.overdue),
             halted=sum(strategy_of(one.id) is None for one in self.halted),
+            frozen=sum(change.frozen is not None for change in self.portfolios),
             strategies=StrategySummary(
-                update=len(self.changes) - verbs.total(), no_op=self.strategies_no_op, blocked=blocked_strategies
+                update=len(self.changes) - verbs.total(),
+                no_op=self.strategies_no_op,
+                blocked=blocked_strategies,
+                frozen=sum(change.frozen is not None for change in self.cadences),
             ),
         )
 
@@ -528,10 +591,14 @@ class Wave(Struct, frozen=True, kw_only=True):
 
 
 def write_waves(changes: tuple[Change, ...], *, canary: int) -> tuple[Wave, ...]:
-    """Return the stages as waves: ``canary`` changes of each go first, then the others."""
+    """Return the stages as waves: ``canary`` changes of each go first, then the others.
+
+    What waited for a freeze when the plan was made is a canary only where there are too few others.
+    """
+    stages = (tuple(sorted(stage, key=lambda one: one.frozen is not None)) for stage in write_stages(changes))
     waves = [
         wave
-        for stage in write_stages(changes)
+        for stage in stages
         for wave in (Wave(changes=stage[:canary], is_canary=True), Wave(changes=stage[canary:]))
     ]
     return tuple(wave for wave in waves if wave.changes)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from reconciler.core.errors import ApiError
     from reconciler.core.intent import Call
     from reconciler.core.model import Address, Cadence
-    from reconciler.core.plan import Change, Plan
+    from reconciler.core.plan import Change, Frozen, Plan
 
 
 class Outcome(StrEnum):
@@ -113,7 +113,8 @@ class Result(Struct, frozen=True, kw_only=True):
 
     ``notes`` are things found out on the way that do not change the outcome, such as drift that only the answer to an
     update shows. ``error`` is the failure behind an outcome, if there is one. ``changed`` says whether at least one of
-    the calls is known to have taken effect, whatever became of the change as a whole.
+    the calls is known to have taken effect, whatever became of the change as a whole. ``frozen`` is set if it was not
+    attempted, or not to its end, because of a freeze.
     """
 
     change: Change
@@ -123,6 +124,7 @@ class Result(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     error: ApiError | None = None
     changed: bool = False
+    frozen: Frozen | None = None
 
 
 class ApplyReport(Struct, frozen=True, kw_only=True):
@@ -144,14 +146,25 @@ class ApplyReport(Struct, frozen=True, kw_only=True):
         return replace(self.plan, changes=tuple(change for change in self.plan.changes if change.id not in done))
 
     @property
+    def frozen(self) -> tuple[Result, ...]:
+        """What waits for a freeze to be over."""
+        return tuple(result for result in self.results if result.frozen is not None)
+
+    @property
     def exit_reason(self) -> ExitReason:
         """The reason to exit with.
 
-        If any outcome is unknown, or some changes are done and others are not, that is *partly done*. If those that are
-        not done are all stale, it is *stale*. If nothing is done, it is the one reason that all failures share, failed
-        reads of blocked portfolios included, else a plain error. What is blocked counts as not done; what is held does
-        not count.
+        What waits for a freeze is refused by a guard; if something else is not done either, it is *partly done*.
+
+        For the rest: if any outcome is unknown, or some changes are done and others are not, it is *partly done*. If
+        those that are not done are all stale, it is *stale*. If nothing is done, it is the one reason that all failures
+        share, failed reads of blocked portfolios included, else a plain error. What is blocked counts as not done; what
+        is held does not count.
         """
+        if waiting := self.frozen:
+            rest = replace(self, results=tuple(result for result in self.results if result.frozen is None))
+            halfway = any(result.changed for result in waiting)
+            return ExitReason.PARTIAL if halfway or rest.exit_reason is not ExitReason.OK else ExitReason.GUARD
         outcomes = {result.outcome for result in self.results}
         incomplete = outcomes - ACHIEVED
         blocked = bool(self.plan.blocked)

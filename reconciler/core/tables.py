@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Container, Mapping, Sequence
 
-Kind: TypeAlias = "Form | FieldTable | Keyed"
+Kind: TypeAlias = "Form | FieldTable | Keyed | Listed"
 FieldPath: TypeAlias = "tuple[str, ...]"
-"""The place of a value in a file: the keys that lead to it, the section first."""
+"""The place of a value in a file: the keys that lead to it, the section first. An item of a list has its number as its
+key, from 0."""
 
 
 class FieldSpec(Struct, frozen=True, eq=False, kw_only=True):
@@ -82,6 +83,13 @@ class Keyed(Struct, frozen=True, eq=False, kw_only=True):
     each: FieldTable | Form
 
 
+class Listed(Struct, frozen=True, eq=False, kw_only=True):
+    """A list of up to ``most`` mappings of one kind."""
+
+    each: FieldTable
+    most: int
+
+
 @lru_cache(maxsize=64)
 def fields_of(table: FieldTable) -> dict[str, FieldSpec]:
     """Return the fields of a table by name, in their order."""
@@ -101,7 +109,7 @@ def readers_of(table: FieldTable) -> dict[str, tuple[str, Callable[[Any], Any] |
 def kind_at(root: FieldTable, path: Sequence[str]) -> tuple[Kind | None, FieldSpec | None]:
     """Return the kind of value at ``path``, and the nearest field on the way to it; ``None`` for what no table knows.
 
-    An item of a list counts as the list's form.
+    An item of a list of plain values counts as the list's form.
     """
     kind: Kind | None = root
     field: FieldSpec | None = None
@@ -110,7 +118,7 @@ def kind_at(root: FieldTable, path: Sequence[str]) -> tuple[Kind | None, FieldSp
             field = fields_of(kind).get(name)
             kind = field.kind if field else None
         elif not isinstance(kind, Form):
-            kind = kind.each if isinstance(kind, Keyed) else None
+            kind = kind.each if isinstance(kind, (Keyed, Listed)) else None
     return kind, field
 
 
@@ -205,7 +213,7 @@ class _SchemaMaker:
             return  # what is in there is defined once with it
         if isinstance(part, FieldSpec):
             self.count(part.kind)
-        elif isinstance(part, Keyed):
+        elif isinstance(part, (Keyed, Listed)):
             self.count(part.each)
         elif isinstance(part, FieldTable):
             for field in part.fields:
@@ -265,6 +273,9 @@ class _SchemaMaker:
                     if isinstance(each, Form)
                     else self._once(each),
                 }
+            case Listed(each=each, most=most):
+                schema = {"type": "array", "maxItems": most, "items": self._once(each)}
+                return {**said, **schema, "errorMessage": field.repair}
 
 
 def _bounded(form: Form, repair: str) -> dict[str, Any]:

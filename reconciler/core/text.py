@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
@@ -52,6 +53,11 @@ def plural(count: int, noun: str) -> str:
     if count == 1:
         return f"1 {noun}"
     return f"{count} {noun.removesuffix('y')}ies" if noun.endswith("gy") else f"{count} {noun}s"
+
+
+def moment(ms: int) -> str:
+    """Return UTC epoch milliseconds as ``2026-11-23 09:30 UTC``."""
+    return f"{datetime.fromtimestamp(ms / 1000, tz=UTC):%Y-%m-%d %H:%M} UTC"
 
 
 SECOND_MS: Final = 1_000

@@ -49,9 +49,13 @@ class Annotation(Struct, frozen=True, kw_only=True):
     end_column: int | None = None
 
 
-def remarks(ending: Ending) -> Iterator[Annotation]:
-    """Yield all annotations: first the error, then the files, then what was done or would be done."""
+def remarks(ending: Ending, *, passes: bool = False) -> Iterator[Annotation]:
+    """Yield all annotations: first the error, then the files, then what was done or would be done.
+
+    In a step that ``passes``, what is blocked is a warning, because readers take an error for the reason of a failure.
+    """
     found = ending.found
+    blocked = Level.WARNING if passes else Level.ERROR
     problems = found.problems
     if found.error is not None and not any(problem.severity is Severity.ERROR for problem in problems):
         message = f"{found.error}. {found.error.detail}".rstrip()
@@ -60,10 +64,10 @@ def remarks(ending: Ending) -> Iterator[Annotation]:
     if found.report is not None:
         # A change that is done is not a risk any more.
         yield from (remark for result in found.report.results for remark in _of_result(result))
-        yield from _of_plan(found.report.plan)
+        yield from _of_plan(found.report.plan, blocked)
     elif found.plan is not None:
         yield from _of_changes(found.plan)
-        yield from _of_plan(found.plan)
+        yield from _of_plan(found.plan, blocked)
 
 
 def _of_problem(problem: Diagnostic) -> Annotation:
@@ -84,11 +88,11 @@ def _of_problem(problem: Diagnostic) -> Annotation:
     )
 
 
-def _of_plan(plan: Plan) -> Iterator[Annotation]:
+def _of_plan(plan: Plan, blocked: Level) -> Iterator[Annotation]:
     for excess in plan.over:
         yield Annotation(level=Level.WARNING, title="Over a guard", message=str(excess))
-    for blocked in plan.blocked:
-        yield _at(blocked.source, Level.ERROR, f"{called(blocked.id)} is blocked", blocked.detail)
+    for one in plan.blocked:
+        yield _at(one.source, blocked, f"{called(one.id)} is blocked", one.detail)
     for overdue in plan.overdue:
         yield _at(overdue.source, Level.WARNING, f"{overdue.id} is overdue", overdue_effect(overdue).text)
     for held in plan.held:

@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.core.errors import ExitReason, GuardRefused
+from reconciler.core.evidence import without_mark
 from reconciler.core.text import harmless, plural
 from reconciler.render.annotations import Annotation, Level, remarks
 from reconciler.render.compare import comparison_page, drift_page
@@ -25,7 +26,7 @@ from reconciler.render.status import status_page
 from reconciler.render.terminal import PLAIN, safe, terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from reconciler.render.ending import Ending, Found
     from reconciler.render.page import Block, Cell, Piece
@@ -97,10 +98,12 @@ _INSTEAD: Final[Mapping[str, str]] = {
 _NAMED: Final = re.compile(
     r"`(?P<typed>[^`\n]*)`"
     r"|(?<![\w-])(?P<id>--again|--resume-held) (?P<whose>@[^\s:,]*|[\w-]+(?:=[\w-]+)?)"
-    r"|(?<![\w-])(?P<option>-f|--[a-z][a-z-]*)(?![\w-])(?: (?P<value>[a-z]+=[\w-]+|[A-Z]{2,}\b))?"
+    r"|(?<![\w-])(?P<option>-f|--[a-z][a-z-]*)(?![\w-])(?: (?P<value>[a-z]+=[\w-]+(?:\.[\w-]+)*|[A-Z]{2,}\b))?"
 )
 """What is to be typed, whole, or an option in a sentence with what is typed behind it."""
 _CALL: Final = re.compile(r"(?:reconciler )?(validate|plan|apply|drift|status(?! --out))(?: (.*))?")
+_BY_PEOPLE: Final = ("name", "owner", "note", "reason", "pause_reason")
+"""What changes and portfolios hold in the words of people."""
 _TWICE: Final = re.compile(r"`([a-z-]+): ([^`]*)` `\1: ")
 
 
@@ -117,6 +120,21 @@ def as_inputs(text: str) -> str:
     while (folded := _TWICE.sub(r"`\1: \2 ", text)) != text:
         text = folded
     return text
+
+
+def _words_about(found: Found) -> Callable[[str], str]:
+    """Return :func:`as_inputs` for pages that repeat words of people: a name, an owner or a reason that looks like an
+    option of ours stays as it was written."""
+    plan = found.plan if found.report is None else found.report.plan
+    rows = (*plan.changes, *plan.held, *plan.blocked, *plan.moved, *plan.overdue, *plan.unmanaged) if plan else ()
+    seen = [one for status in found.statuses or () for one in (status.desired, status.live)]
+    said = {getattr(one, name, None) or "" for one in (*rows, *seen) for name in _BY_PEOPLE}
+    shown = {part for text in said for part in (text, without_mark(text))}
+    kept = sorted((text for text in shown if as_inputs(text) != text), reverse=True)
+    if not kept:
+        return as_inputs
+    split = re.compile(f"({'|'.join(map(re.escape, kept))})")
+    return lambda text: "".join(part if odd % 2 else as_inputs(part) for odd, part in enumerate(split.split(text)))
 
 
 def _named(found: re.Match[str]) -> str:
@@ -200,7 +218,7 @@ def _page(ending: Ending, run: ActionRun | None) -> Page:
         pins=lambda: pins,
         blocks=tuple(blocks),
     )
-    return reworded(page, as_inputs)
+    return reworded(page, _words_about(found))
 
 
 def _pins(run: ActionRun) -> Iterator[Cell]:
@@ -248,12 +266,17 @@ def log_text(ending: Ending) -> str:
     if found.portfolios is not None:
         parts.append(f"{plural(found.portfolios, 'portfolio')} declared.\n")
     parts += [f"note: {safe(note)}\n" for note in found.notes]
-    return as_inputs("\n".join(parts))
+    return _words_about(found)("\n".join(parts))
 
 
-def shown_annotations(ending: Ending, *, most: int = MOST_ANNOTATIONS) -> tuple[Annotation, ...]:
-    """Return what is worth a remark, errors first; at most ``most`` (2 or more) of a level, the last for all others."""
-    every = tuple(replace(one, title=as_inputs(one.title), message=as_inputs(one.message)) for one in remarks(ending))
+def shown_annotations(ending: Ending, *, passes: bool = False, most: int = MOST_ANNOTATIONS) -> tuple[Annotation, ...]:
+    """Return what is worth a remark, errors first; at most ``most`` (2 or more) of a level, the last for all others.
+
+    ``passes`` says that the step does.
+    """
+    words = _words_about(ending.found)
+    told = remarks(ending, passes=passes)
+    every = tuple(replace(one, title=words(one.title), message=words(one.message)) for one in told)
     shown: list[Annotation] = []
     for level in Level:
         found = [annotation for annotation in every if annotation.level is level]

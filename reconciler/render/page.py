@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.core.text import MINUTE_MS, plural, rough_duration
+from reconciler.core.text import moment as moment  # noqa: PLC0414 - the views take it from here, with the rest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,7 +55,7 @@ _WORDS: Final[Mapping[Tone, str]] = {
     Tone.QUIET: "unverified vanished inactive skipped",
     Tone.NOTICE: "update pending changed stale not_attempted not_sent unseen open cancelled timed_out cooling_down "
     "warn",
-    Tone.WAITS: "held halted moved until_passed",
+    Tone.WAITS: "held halted moved frozen until_passed",
     Tone.BAD: "blocked failed fail overdue refused unknown archived error no_schedule not_found unreadable not_read",
 }
 TONES: Final[Mapping[str, Tone]] = {word: tone for tone, words in _WORDS.items() for word in words.split()}
@@ -69,6 +70,7 @@ SYMBOLS: Final[Mapping[str, str]] = {
     "held": "!",
     "halted": "!",
     "moved": "!",
+    "frozen": "!",
     "blocked": "x",
     "overdue": "!",
     "unverified": "?",
@@ -407,11 +409,6 @@ def source_lines(problem: Diagnostic) -> tuple[str, str, str] | None:
     before = problem.excerpt[: span.column - 1].replace("\t", "    ")
     caret = " " * len(before) + "^" * max(1, min(span.width, 80))
     return str(span.line), problem.excerpt.replace("\t", "    "), caret
-
-
-def moment(ms: int) -> str:
-    """Return UTC epoch milliseconds as ``2026-11-23 09:30 UTC``."""
-    return f"{utc(ms):%Y-%m-%d %H:%M} UTC"
 
 
 def moment_seconds(ms: int) -> str:

@@ -14,10 +14,10 @@ from msgspec.structs import replace
 
 from reconciler.core.fleet import Listing
 from reconciler.core.model import Verb, strategy_of
-from reconciler.core.plan import Risk
+from reconciler.core.plan import Guarded, Risk
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ACHIEVED, Outcome
-from reconciler.core.text import plural
+from reconciler.core.text import DAY_MS, plural
 from reconciler.render.effects import (
     CAUSES,
     Phrase,
@@ -26,6 +26,7 @@ from reconciler.render.effects import (
     effect,
     halted_effect,
     held_effect,
+    incomplete_notice,
     journal_notice,
     moved_text,
     net_effect,
@@ -58,10 +59,10 @@ from reconciler.render.page import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.core.model import Address
-    from reconciler.core.plan import Blocked, Change, Halted, Held, Moved, Overdue, Plan, Summary
+    from reconciler.core.plan import Blocked, Change, Frozen, Halted, Held, Moved, Overdue, Plan, ShareCount, Summary
     from reconciler.core.report import ApplyReport, Result
     from reconciler.render.page import Block, Cell, Piece
 
@@ -83,6 +84,8 @@ RESULT_WIDTHS: Final = (len("not attempted"), len("> resume"))
 
 _UNMANAGED_SHOWN: Final = 10
 """A terminal names this many without -v: for a team that has just begun, the whole fleet may be unmanaged."""
+_SOON_MS: Final = 7 * DAY_MS
+"""A plan tells of a freeze that begins within this time."""
 _MOVED: Final = (
     " follows another strategy than declared, and no call can change that: declare the one it follows, or enroll it "
     "again. Until then it is not resumed."
@@ -104,7 +107,8 @@ class _Place(IntEnum):
     HALTED = 3
     MOVED = 4
     BLOCKED = 5
-    REST = 6
+    FROZEN = 6
+    REST = 7
 
 
 def plan_page(plan: Plan) -> Page:
@@ -115,12 +119,12 @@ def plan_page(plan: Plan) -> Page:
         title="Plan",
         tone=tone,
         verdict=words,
-        notice=sentence(journal_notice(plan)),
+        notice=sentence(" ".join(filter(None, (incomplete_notice(plan), journal_notice(plan))))),
         about=_about(plan),
         pins=lambda: (("fingerprint ", code(fingerprint(plan))),),
         blocks=(Alone(_at_a_glance(plan)), *rows, *_notes(plan), *_unmanaged(plan)),
         last=(
-            *filter(None, (overdue_line(plan), halted_line(plan), strategies_line(plan))),
+            *filter(None, (overdue_line(plan), halted_line(plan), frozen_line(plan), strategies_line(plan))),
             summary_line(plan.summary),
         ),
     )
@@ -131,8 +135,10 @@ def _plan_verdict(plan: Plan) -> tuple[Tone, str]:
     changes, blocked = len(plan.changes), len(plan.blocked)
     # What could not be read is not known to be unchanged.
     words = [plural(changes, "change")] if changes else [] if blocked else ["no changes"]
+    words += [f"{waiting} frozen"] if (waiting := len(_frozen(plan))) else []
     words += _left_alone(plan)
-    words += ["over a guard"] if plan.over else []
+    words += ["incomplete"] if any(one.guarded is Guarded.INCOMPLETE for one in plan.over) else []
+    words += ["over a guard"] if any(one.guarded is not Guarded.INCOMPLETE for one in plan.over) else []
     if blocked or plan.over:
         return Tone.BAD, ", ".join(words)
     if plan.held or plan.halted or plan.moved or plan.overdue or any(map(_needs_look, plan.changes)):
@@ -148,13 +154,14 @@ def _about(plan: Plan) -> tuple[Cell, ...]:
     counted: Cell = (f"{plural(plan.managed, 'portfolio')}{part} from ", files)
     account: tuple[Cell, ...] = (("account ", code(plan.account)),) if plan.account is not None else ()
     if plan.as_of_ms is not None:
-        return counted, as_of(plan.base_url, plan.as_of_ms), *account
+        return counted, as_of(plan.base_url, plan.as_of_ms, plan.shares), *account
     return counted, ("live at ", code(plan.base_url)), *account
 
 
-def as_of(base_url: str, as_of_ms: int) -> Cell:
-    """Return what to say about a plan from a live file; ``as_of_ms`` is UTC epoch milliseconds."""
-    return f"live as of {moment(as_of_ms)} at ", code(base_url), ", read earlier: can't be applied"
+def as_of(base_url: str, as_of_ms: int, shares: ShareCount | None) -> Cell:
+    """Return what to say about a plan from live files; ``as_of_ms`` is UTC epoch milliseconds."""
+    by = f" in {shares.of} shares" if shares is not None and shares.of > 1 else ""
+    return f"live as of {moment(as_of_ms)} at ", code(base_url), f", read earlier{by}"
 
 
 def summary_line(summary: Summary) -> str:
@@ -176,6 +183,19 @@ def halted_line(plan: Plan) -> str:
     strategies = len(plan.halted) - portfolios
     counts = ((portfolios, "portfolio"), (strategies, "strategy"))
     return f"Halted: {', '.join(plural(count, noun) for count, noun in counts if count)}." if plan.halted else ""
+
+
+def frozen_line(plan: Plan) -> str:
+    """Return the line that counts what waits for a freeze, ``""`` if nothing does; its form is stable."""
+    found = _frozen(plan)
+    if not found:
+        return ""
+    until = moment(max(one.until_ms for one in found))
+    return f"Frozen: {plural(len(found), 'change')} {'waits' if len(found) == 1 else 'wait'}, until {until} at most."
+
+
+def _frozen(plan: Plan) -> list[Frozen]:
+    return [change.frozen for change in plan.changes if change.frozen is not None]
 
 
 def strategies_line(plan: Plan) -> str:
@@ -228,7 +248,12 @@ def _way_on(report: ApplyReport, run: int | None) -> Iterator[Lines]:
     if unknown := report.count(Outcome.UNKNOWN):
         finds_out = "the next `reconciler apply` finds out before it does anything."
         lines.append(sentence(f"{plural(unknown, 'change')} may or may not have taken effect: {finds_out}"))
-    if left := report.count(Outcome.NOT_ATTEMPTED):
+    if waiting := len(report.frozen):
+        one = waiting == 1
+        wait, them = ("waits", "it") if one else ("wait", "them")
+        freeze = "its freeze" if one else "their freeze"
+        lines.append(f"{plural(waiting, 'change')} {wait}: when {freeze} is over, the same apply carries {them} out.")
+    if left := report.count(Outcome.NOT_ATTEMPTED) - waiting:
         were = "was" if left == 1 else "were"
         shows = "`reconciler plan` shows what is left to do, and the same apply again goes on with it."
         lines.append(sentence(f"{plural(left, 'change')} {were} not begun: {shows}"))
@@ -258,7 +283,7 @@ def report_document(report: ApplyReport) -> dict[str, Any]:
         "blocked": [picked(blocked, "id", "reason") for blocked in plan.blocked],
         "results": [
             picked(result.change, "id", "name", "verb", "before", "after", "reach")
-            | picked(result, "outcome", "calls", "detail", "notes")
+            | picked(result, "outcome", "calls", "detail", "notes", "frozen")
             for result in report.results
         ],
     }
@@ -285,7 +310,7 @@ def _left_alone(plan: Plan) -> list[str]:
 def _at_a_glance(plan: Plan) -> tuple[Block, ...]:
     blocks: list[Block] = []
     if plan.as_of_ms is not None:
-        read = f"Live as of {moment(plan.as_of_ms)}, read earlier: can't be applied."
+        read = f"Live as of {moment(plan.as_of_ms)}, read earlier."
         blocks.append(Lines((Span(read, Tone.STRONG),)))
     if plan.over:
         blocks.append(Notice(Tone.BAD, tuple((Span("Over a guard:", Tone.STRONG), f" {over}.") for over in plan.over)))
@@ -323,17 +348,20 @@ def _columns(last: str) -> tuple[Column, ...]:
 
 def _parts(rest: str, *, alone: bool = False) -> tuple[Part, ...]:
     """Return the parts by :class:`_Place`; ``alone`` says that a terminal has shown what is left alone before."""
-    titles = ("Overdue", "Held", "Halted", "Moved to another strategy", "Blocked")
+    titles = ("Overdue", "Held", "Halted", "Moved to another strategy", "Blocked", "Frozen")
     left = (Part(title, alone=alone) for title in titles)
     return Part("Needs a look"), *left, Part(rest, rank=2, opened=OPEN_REST)
 
 
 def _table(plan: Plan) -> Iterator[Rows]:
-    """Yield the table of a plan where it has any row; with a base the changes are grouped by their cause."""
+    """Yield the table of a plan where it has any row; with a base the changes are grouped by their cause, and what is
+    frozen always stands apart."""
     caused = any(change.cause is not None for change in plan.changes)
-    groups = tuple(CAUSES.values()) if caused else ()
+    groups = (*(CAUSES.values() if caused else ()), *_frozen_groups(plan))
+    if groups and not caused:
+        groups = (Group("Changes"), *groups)
     ordered = [change for verb in Verb for change in plan.changes if change.verb is verb]
-    rows = [_change_row(change) for change in ordered]
+    rows = [_change_row(change, groups) for change in ordered]
     rows += [replace(row, group=len(groups)) for row in _not_changed(plan)]
     if rows:
         calm = all(row.part == _Place.REST for row in rows)
@@ -341,21 +369,43 @@ def _table(plan: Plan) -> Iterator[Rows]:
             columns=_columns("Effect"),
             rows=tuple(sorted(rows, key=lambda row: row.group)),
             parts=_parts("Changes" if calm else "Everything else"),
-            groups=(*groups, Group("Not changed")) if caused else (),
+            groups=(*groups, Group("Not changed")) if groups else (),
             grouped="Cause",
             subject=1,
         )
 
 
-def _change_row(change: Change) -> Row:
+def _frozen_groups(plan: Plan) -> list[Group]:
+    """Return the groups of what is frozen, what waits for the shortest time first."""
+    order = [None, *CAUSES]
+    found = sorted(
+        (change.frozen.until_ms, order.index(change.cause), number)
+        for number, change in enumerate(plan.changes)
+        if change.frozen is not None
+    )
+    return list(dict.fromkeys(_group_of(plan.changes[number]) for *_, number in found))
+
+
+def _group_of(change: Change) -> Group:
+    found = CAUSES[change.cause] if change.cause is not None else Group("")
+    if change.frozen is None:
+        return found
+    why = str(change.frozen)
+    title = f"{why[0].upper()}{why[1:]}{f' ({found.word})' if found.word else ''}"
+    return Group(title, ", ".join(filter(None, (found.word, why))))
+
+
+def _change_row(change: Change, groups: Sequence[Group]) -> Row:
     found = effect(change)
+    group = _group_of(change)
+    place = _Place.LOOK if _needs_look(change) else _Place.REST
     return Row(
         (marked(change.verb), subject_cell(change.id), change.name or "", found.text),
         name=change.id,
         alike=_with_line(found.shared, change),
         noun=_noun(change.id),
-        group=list(CAUSES).index(change.cause) if change.cause is not None else 0,
-        part=_Place.LOOK if _needs_look(change) else _Place.REST,
+        group=groups.index(group) if group in groups else 0,
+        part=_Place.FROZEN if change.frozen is not None else place,
         gravity=_gravity(change),
     )
 
@@ -419,12 +469,24 @@ def _notes(plan: Plan) -> Iterator[Lines]:
         release = sentence("Release one with --resume-held ID, or `hold: override` in its file.")
         notes.append((Span("Held", symbol="!"), " portfolios stay paused. ", *release))
     notes += [(Span("Halted", symbol="!"), *_HALTED)] if plan.halted else []
+    if _frozen(plan):
+        let = sentence("Apply them when their freeze is over, or let them through with --allow freeze=NAME.")
+        notes.append((Span("Frozen", symbol="!"), " changes wait. ", *let))
+    notes += _soon_frozen(plan)
     notes += [(Span("Overdue", symbol="!"), _OVERDUE)] if plan.overdue else []
     notes += [(Span("Moved", symbol="!"), _MOVED)] if plan.moved else []
     notes += [line for line in (net_effect(plan), cost_effect(plan)) if line]
     notes += load_lines(plan.load)
     if notes:
         yield Lines(tuple(notes), Tone.QUIET)
+
+
+def _soon_frozen(plan: Plan) -> Iterator[str]:
+    """Yield a sentence for each freeze that begins soon and would make changes of the plan wait."""
+    waiting = Counter(window for change in plan.changes for window in change.freezes)
+    for window, count in sorted(waiting.items(), key=lambda one: one[0].from_ms):
+        if plan.created_ms < window.from_ms <= plan.created_ms + _SOON_MS:
+            yield f"The freeze {window.name} holds from {window}: {plural(count, 'change')} of this plan wait then."
 
 
 def _unmanaged(plan: Plan) -> Iterator[Block]:

@@ -171,9 +171,8 @@ def test_every_way_to_end(checkout: Callable[..., Checkout], command: str, name:
         assert job.outputs["has-changes"] == ("true" if changes or (command == "drift" and name == "held") else known)
         assert len(job.outputs["fingerprint"]) == 64
     errors = [note for note in job.annotations if note.level is Level.ERROR and not note.by_runner]
-    # A table of states says itself which could not be read, and whoever cancels knows. What is blocked is an error in
-    # its place, also where the plan passes.
-    assert bool(errors) is not fine or command == "status" or name in ("cancelled", "blocked"), job.annotations
+    # A table of states says itself which could not be read, and whoever cancels knows.
+    assert bool(errors) is not fine or command == "status" or name == "cancelled", job.annotations
     if command != "apply" or name not in ("changes", "cancelled"):
         assert made.glider.calls() == []
 
@@ -238,6 +237,10 @@ def test_an_apply_of_what_was_approved(checkout: Callable[..., Checkout]) -> Non
     assert len(made.glider.calls()) == 4
     again = made("plan")
     assert again.outputs["has-changes"] == "false"
+    # The note in the log names the output, and not the temporary file of the step.
+    log = "\n".join(again.log)
+    assert "Saved as the output `plan-path`; run it with the command `apply`" in log
+    assert again.outputs["plan-path"] not in log
 
 
 def test_a_saved_plan_is_applied_as_it_is(checkout: Callable[..., Checkout]) -> None:

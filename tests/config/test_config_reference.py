@@ -11,6 +11,7 @@ from reconciler.core.errors import ConfigInvalid
 from reconciler.core.fields import (
     AUTOMATION_FIELDS,
     EXPECT_FIELDS,
+    FREEZE_FIELDS,
     GUARDS_FIELDS,
     LAYER_FIELDS,
     PORTFOLIO_FIELDS,
@@ -45,6 +46,8 @@ def as_yaml(example: object) -> str:
             return "false"
         case dict():
             return "{" + ", ".join(f"{key}: {as_yaml(value)}" for key, value in example.items()) + "}"
+        case list():
+            return f"[{', '.join(map(as_yaml, example))}]"
         case _:
             return str(example)
 
@@ -73,10 +76,16 @@ def costs() -> FieldTable:
 
 @pytest.mark.parametrize(
     ("name", "table"),
-    [("guards", GUARDS_FIELDS), ("costs", costs()), ("strategy fields", STRATEGY_FIELDS), ("expect", EXPECT_FIELDS)],
+    [
+        ("guards", GUARDS_FIELDS),
+        ("costs", costs()),
+        ("strategy fields", STRATEGY_FIELDS),
+        ("expect", EXPECT_FIELDS),
+        ("freeze", FREEZE_FIELDS),
+    ],
 )
 def test_the_smaller_tables_are_on_the_page(name: str, table: FieldTable) -> None:
-    """Every guard, amount, field of a strategy and expectation is on the page."""
+    """Every guard, amount, field of a strategy, of a freeze and expectation is on the page."""
     rows = [f"| `{field.name}` | {examples(field)} | {field.about} |\n" for field in table.fields]
     assert rows_of(name) == "".join(rows)
 
@@ -92,6 +101,14 @@ def test_the_example_loads() -> None:
     """The complete example is one."""
     configuration = load_text(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0])
     assert list(configuration.desired) == ["ao04x0r6", "b7k2m9q1"]
+
+
+def test_the_freezes_of_the_example_load() -> None:
+    """The example of freezes is one, and says nothing that a program would warn of but its conditions."""
+    example = next(text for text in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if text.startswith("freeze:"))
+    found = load_text(f"version: 1\nportfolios: {{a1: {{state: active, labels: {{team: fx}}}}}}\n{example}")
+    assert [one.window.name for one in found.freezes] == ["fx-audit", "year-end"]
+    assert not [warning for warning in found.warnings if "freeze" in warning.address]
 
 
 def test_the_mistakes_are_reported_as_shown() -> None:

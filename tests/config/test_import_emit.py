@@ -223,5 +223,5 @@ def test_what_would_not_mean_the_same_is_refused() -> None:
     with pytest.raises(ReconcilerError, match=r"service\.expect"):
         require_exactly({"f": expecting}, before, Additions(portfolios={}, strategies={}), today=TODAY)
     guards = b"version: 1\nguards: {max_start: 1}\nportfolios: {aaa: {state: active}}\n"
-    with pytest.raises(ReconcilerError, match="guards or service"):
+    with pytest.raises(ReconcilerError, match="guards, freezes or service"):
         require_exactly({"f": guards}, before, Additions(portfolios={}, strategies={}), today=TODAY)

@@ -158,14 +158,17 @@ FINGERPRINT: Final = "2d5b553503396b1b34bd69ffdb4d73008685d40ab1ca16a8b4ee482e04
 OF_V1: Final[dict[str, Any]] = {
     "api": "v1",
     "auto_offset": False,
-    **dict.fromkeys(("cadence_ms", "strategy", "pause_id", "reach", "running", "halt")),
+    "freezes": [],
+    "frozen": None,
+    **dict.fromkeys(("cadence_ms", "strategy", "pause_id", "reach", "running", "enrolled", "halt")),
 }
 """What the change of a v1 portfolio says in the words of v2 and of strategies."""
 DOCUMENT: Final[dict[str, Any]] = {
-    "format_version": "3.0",
+    "format_version": "3.1",
     "tool": TOOL,
     "created_at": "2026-11-22T12:00:00.007Z",
     "as_of": None,
+    "shares": None,
     "exit_reason": "changes",
     "base_url": BASE_URL,
     "account": "Acme EU",
@@ -185,7 +188,8 @@ DOCUMENT: Final[dict[str, Any]] = {
         "moved": 0,
         "overdue": 0,
         "halted": 0,
-        "strategies": {"update": 0, "no_op": 0, "blocked": 0},
+        "frozen": 0,
+        "strategies": {"update": 0, "no_op": 0, "blocked": 0, "frozen": 0},
     },
     "guards": [{"verb": "resume", "planned": 6, "allowed": 5, "limit": "10%"}],
     "errors": [

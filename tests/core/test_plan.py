@@ -38,7 +38,8 @@ def test_summary() -> None:
         moved=0,
         overdue=0,
         halted=0,
-        strategies=StrategySummary(update=0, no_op=0, blocked=0),
+        frozen=0,
+        strategies=StrategySummary(update=0, no_op=0, blocked=0, frozen=0),
     )
     assert plan.managed == 10 + 2 + 2 + 4
 
@@ -48,7 +49,7 @@ def test_strategies_are_counted_by_themselves() -> None:
     cadence = cadence_change("s", Cadence.DAILY, Cadence.WEEKLY)
     stuck = replace(RICH.blocked[0], id=cadence.id)
     plan = replace(RICH, changes=(*RICH.changes, cadence), blocked=(*RICH.blocked, stuck), strategies_no_op=7)
-    assert plan.summary == replace(RICH.summary, strategies=StrategySummary(update=1, no_op=7, blocked=1))
+    assert plan.summary == replace(RICH.summary, strategies=StrategySummary(update=1, no_op=7, blocked=1, frozen=0))
     assert (plan.portfolios, plan.cadences, plan.managed) == (RICH.changes, (cadence,), RICH.managed)
 
 

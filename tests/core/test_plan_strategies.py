@@ -260,7 +260,7 @@ def test_a_plan_survives_its_json() -> None:
     assert [change["id"] for change in document["changes"]] == ["strategies/a", "strategies/b"]
     assert (document["changes"][1]["before"]["cadence"], document["changes"][1]["reach"]) == (None, None)
     assert [blocked["reason"] for blocked in document["blocked"]] == ["not_read"]
-    assert document["summary"]["strategies"] == {"update": 2, "no_op": 1, "blocked": 1}
+    assert document["summary"]["strategies"] == {"update": 2, "no_op": 1, "blocked": 1, "frozen": 0}
 
 
 def test_a_plan_without_strategies_is_read() -> None:
@@ -268,7 +268,7 @@ def test_a_plan_without_strategies_is_read() -> None:
     plan = empty_plan()
     assert fingerprint(plan) == sha256(b"[[],[]]").hexdigest()  # no change, no excess
     document = json.loads(format_plan(plan))
-    assert document["summary"]["strategies"] == {"update": 0, "no_op": 0, "blocked": 0}
+    assert document["summary"]["strategies"] == {"update": 0, "no_op": 0, "blocked": 0, "frozen": 0}
     assert parse_plan(json.dumps(document)) == plan
 
 

@@ -245,6 +245,8 @@ def field(live: str | None, verdict: str, provenance: str) -> dict[str, str | No
 OF_PORTFOLIOS: dict[str, Any] = {
     "run_on_start": False,
     "auto_offset": False,
+    "freezes": [],
+    "frozen": None,
     **dict.fromkeys(("note", "pause_reason", "next_run_at", "cadence_ms", "strategy", "pause_id")),
 }
 """What only the change of a portfolio says."""
@@ -261,6 +263,7 @@ CHANGES: list[dict[str, Any]] = [
         "writes_schedule": True,
         "reach": 5,
         "running": 3,
+        "enrolled": None,
         "before_runs_day": 0.4286,
         "after_runs_day": 3.0,
         "risks": ["reaches_portfolios", "more_runs"],
@@ -282,6 +285,7 @@ CHANGES: list[dict[str, Any]] = [
         "writes_schedule": True,
         "reach": None,
         "running": None,
+        "enrolled": None,
         "before_runs_day": None,
         "after_runs_day": None,
         "risks": ["reach_unknown", "unverified_write"],
@@ -328,7 +332,7 @@ def test_the_document_of_strategies() -> None:
     """What a saved plan says of them, to the letter, and what of it is fingerprinted."""
     plan, found = whole_plan(), document()
     assert (found["changes"], found["blocked"]) == (CHANGES, BLOCKS)
-    assert found["summary"]["strategies"] == {"update": 2, "no_op": 3, "blocked": 2}
+    assert found["summary"]["strategies"] == {"update": 2, "no_op": 3, "blocked": 2, "frozen": 0}
     rest = (
         '"update",{"state":null,"interval_ms":null,"offset_ms":null,"cadence":%s},'
         '{"state":null,"interval_ms":null,"offset_ms":null,"cadence":"daily"},["","",%s],[true,false,""],false]'

@@ -107,12 +107,26 @@ NOTHING = dict.fromkeys(
             "name",
         ),
         *("pause_reason", "next_run_at", "cause", "source", "cadence_ms", "strategy", "pause_id", "since", "reach"),
-        *("running", "last_run_at", "failure", "rule", "owner"),
+        *("running", "enrolled", "shares", "last_run_at", "failure", "rule", "owner", "frozen", "halt"),
     )
 )
 DEFAULTS: dict[str, object] = {
     **NOTHING,
-    **{key: [] for key in ("guards", "changes", "held", "blocked", "moved", "overdue", "unmanaged", "risks")},
+    **{
+        key: []
+        for key in (
+            "guards",
+            "changes",
+            "held",
+            "blocked",
+            "moved",
+            "overdue",
+            "unmanaged",
+            "risks",
+            "freezes",
+            "halted",
+        )
+    },
     **{key: [] for key in ("targets", "excludes", "groups", "terms")},
     **dict.fromkeys(("writes_schedule", "run_on_start", "unverified", "auto_offset"), False),
     "api": "v1",
@@ -316,7 +330,7 @@ def test_another_major_version(version: object, named: str) -> None:
     """Another major format is refused by its number, of which no more than 20 characters are repeated."""
     assert refusal(changed("format_version", version)) == (
         f"the plan file has format version {named}",
-        f"This is {TOOL}, which reads version 3.0. Make the plan again with this version.",
+        f"This is {TOOL}, which reads version 3.1. Make the plan again with this version.",
     )
 
 

@@ -63,6 +63,13 @@ def test_command_lines_exist(page: Path) -> None:
     assert [problem for problem in problems if problem] == []
 
 
+def test_every_page_is_in_the_index() -> None:
+    """docs/README.md lists each page beside it once, either for users or for builders."""
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"\]\(([\w-]+\.md)\)", index)
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_shown_help_is_real(page: Path) -> None:
     """A block that shows ``$ reconciler … --help`` goes on with what the program prints."""

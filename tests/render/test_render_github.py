@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.errors import ConfigInvalid, ExitReason, GuardRefused
-from reconciler.core.model import Verb
+from reconciler.core.model import PausedBy, Verb
 from reconciler.core.plan import Plan, Risk
 from reconciler.core.text import harmless
 from reconciler.render import github
@@ -248,6 +248,30 @@ def test_annotations_stand_on_the_lines_that_caused_them() -> None:
         ("warning", "automation.yaml", 9, "p00008 moved to another strategy"),
         ("notice", "automation.yaml", 3, "update p00003: trades more often"),
     ]
+
+
+def test_what_is_blocked_is_a_warning_where_the_step_passes() -> None:
+    """An error on a step that passed would be looked for in vain; the line and the words are the same."""
+    failing, passing = (shown_annotations(endings()["plan"], passes=passes) for passes in (False, True))
+    warned = [replace(one, level=Level.WARNING) for one in failing if one.level is Level.ERROR]
+    assert warned
+    assert [one for one in passing if one.level is Level.ERROR] == []
+    assert all(one in passing for one in warned)
+
+
+def test_what_people_wrote_is_not_reworded() -> None:
+    """A reason and a name that look like options of ours stay as written, on the page, in the log, in annotations."""
+    ending = endings()["plan"]
+    plan = ending.found.plan
+    assert plan is not None
+    [held] = plan.held
+    said = replace(held, name="the --base fund", pause_reason="see --target x", paused_by=PausedBy.OTHERS)
+    told = replace(ending, found=replace(ending.found, plan=replace(plan, held=(said,))))
+    for text in (summary(told), log_text(told), str([one.message for one in shown_annotations(told)])):
+        assert "see --target x" in text.replace("\\", "")
+        assert "`target" not in text
+    assert "the --base fund" in log_text(told)
+    assert "`resume-held: ID`" in summary(told)
 
 
 def test_what_an_apply_did_is_no_risk_any_more() -> None:

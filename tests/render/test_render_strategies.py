@@ -168,6 +168,7 @@ def test_a_report_with_strategies() -> None:
             "calls": ["set-cadence"],
             "detail": "",
             "notes": [],
+            "frozen": None,
         },
         {
             "id": "strategies/01JWB",
@@ -178,6 +179,7 @@ def test_a_report_with_strategies() -> None:
             "calls": [],
             "detail": f"refused {HOSTILE}",
             "notes": ["so"],
+            "frozen": None,
         },
     ]
     assert document["blocked"] == [{"id": "strategies/01JWB", "reason": "not_found"}]

@@ -1,0 +1,169 @@
+"""Freezes: windows of time, declared in the files, in which changes of these kinds don't begin.
+
+In: freezes, what a plan or a rebalance is about, and a moment. Out: the windows that concern it, and whether it waits
+at that moment. Every moment is by the service's clock, in UTC epoch milliseconds. A pause is never frozen. A
+change that has begun is finished: the schedule that follows a start or a resume does not wait.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.core.fleet import EVERYTHING, Selection
+from reconciler.core.intent import Call, GateClosed
+from reconciler.core.model import PortfolioId, Status, Verb
+from reconciler.core.plan import Frozen, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from reconciler.core.diagnostics import SourceSpan
+    from reconciler.core.halt import Halt
+    from reconciler.core.intent import Intent
+    from reconciler.core.model import Address, Desired
+    from reconciler.core.plan import Change, Plan
+    from reconciler.core.ports import WriteGate
+
+
+class Freezable(StrEnum):
+    """What a freeze may forbid."""
+
+    START = "start"
+    RESUME = "resume"
+    UPDATE = "update"
+    REBALANCE = "rebalance"
+
+
+class Freeze(Struct, frozen=True, kw_only=True):
+    """One freeze as declared; ``selection`` holds nothing but conditions, as of ``--select``.
+
+    ``span`` is the place of its name, and ``select_span`` that of its conditions, in the files.
+    """
+
+    window: Window
+    forbid: tuple[Freezable, ...] = tuple(Freezable)
+    selection: Selection = EVERYTHING
+    span: SourceSpan | None = None
+    select_span: SourceSpan | None = None
+
+    def __str__(self) -> str:
+        """Return when it holds and what it forbids, for people."""
+        return f"{self.window}: no {', '.join(self.forbid)}"
+
+
+def frozen_at(windows: Iterable[Window], now_ms: int, allowed: frozenset[str] = frozenset()) -> Frozen | None:
+    """Return why a change with these windows waits at a moment, ``None`` if it does not.
+
+    ``allowed`` are the names of freezes that a person let it through.
+    """
+    by: list[str] = []
+    then: list[str] = []
+    until_ms = now_ms
+    for one in sorted(windows, key=lambda one: (one.from_ms, one.name)):
+        if one.name in allowed or one.to_ms <= now_ms or one.from_ms > until_ms:
+            continue
+        (by if one.from_ms <= now_ms else then).append(one.name)
+        until_ms = max(until_ms, one.to_ms)
+    return Frozen(by=tuple(by), then=tuple(then), until_ms=until_ms) if by else None
+
+
+def windows_of(
+    freezes: Iterable[Freeze], verbs: frozenset[Freezable], reached: Callable[[Selection], bool], *, now_ms: int = 0
+) -> tuple[Window, ...]:
+    """Return the windows that forbid any of these verbs and are not over by then; ``reached`` says what a selection
+    reaches."""
+    return tuple(
+        one.window
+        for one in freezes
+        if one.window.to_ms > now_ms and not verbs.isdisjoint(one.forbid) and reached(one.selection)
+    )
+
+
+def with_freezes(
+    plan: Plan,
+    freezes: Sequence[Freeze],
+    desired: Mapping[PortfolioId, Desired],
+    follows: Mapping[PortfolioId, str | None],
+    *,
+    now_ms: int,
+) -> Plan:
+    """Return the plan with what the freezes mean for each of its changes. ``desired`` is all that the files declare.
+
+    ``follows`` holds the strategy of every declared portfolio that has one, ``None`` where it is not known which: that
+    portfolio may follow any, so a freeze of it holds for each of them.
+    """
+
+    def frozen(change: Change) -> Change:
+        strategy, of_change = change.of_strategy, desired.get(PortfolioId(change.id))
+
+        def reached(selection: Selection) -> bool:
+            if strategy is None or selection.everything:
+                return selection.passes(change.id, of_change)
+            return any(selection.passes(i, desired[i]) for i, one in follows.items() if one in (None, strategy))
+
+        windows = windows_of(freezes, _verbs_of(change), reached, now_ms=now_ms)
+        return replace(change, freezes=windows, frozen=frozen_at(windows, now_ms)) if windows else change
+
+    return replace(plan, changes=tuple(map(frozen, plan.changes))) if freezes else plan
+
+
+def _verbs_of(change: Change) -> frozenset[Freezable]:
+    """Return everything that a change does of what can be forbidden."""
+    match change.verb:
+        case Verb.PAUSE:
+            return frozenset()
+        case Verb.UPDATE:
+            return frozenset({Freezable.UPDATE})
+        case Verb.RESUME:
+            return frozenset({Freezable.RESUME, *([Freezable.UPDATE] if change.writes_schedule else [])})
+        case Verb.START:
+            return frozenset({Freezable.START, *([Freezable.REBALANCE] if change.run_on_start else [])})
+        case _:
+            assert_never(change.verb)
+
+
+class FreezeGate(Struct, frozen=True, kw_only=True):
+    """Says what waits, by the service's clock at the moment of the question.
+
+    ``windows`` are those of each portfolio or strategy that is to be written to. ``allowed`` names freezes that a
+    person let it through.
+    """
+
+    windows: Mapping[Address, tuple[Window, ...]]
+    now_ms: Callable[[], int]
+    allowed: frozenset[str] = frozenset()
+
+    @classmethod
+    def of_plan(cls, plan: Plan, *, allowed: frozenset[str], now_ms: Callable[[], int]) -> FreezeGate:
+        """Return the gate for the changes of a plan."""
+        windows = {change.id: change.freezes for change in plan.changes if change.freezes}
+        return cls(windows=windows, now_ms=now_ms, allowed=allowed)
+
+    def waits(self, address: Address) -> Frozen | None:
+        """Return why nothing may begin now with this portfolio or strategy, ``None`` if it may."""
+        return frozen_at(self.windows.get(address, ()), self.now_ms(), self.allowed)
+
+    def require_open(self, intent: Intent, _halts: Collection[Halt]) -> None:
+        """Raise :class:`~reconciler.core.intent.GateClosed` for a write that must not go now.
+
+        A pause always may, and so may the schedule that follows a start or a resume of the same change: what has begun
+        is finished.
+        """
+        finishes = intent.is_step and intent.before.status is Status.ACTIVE
+        if intent.call is not Call.PAUSE and not finishes and (frozen := self.waits(intent.address)) is not None:
+            raise GateClosed(str(frozen), frozen=frozen)
+
+
+class EveryGate(Struct, frozen=True):
+    """Is open only while all of these gates are."""
+
+    gates: tuple[WriteGate, ...]
+
+    def require_open(self, intent: Intent, halts: Collection[Halt]) -> None:
+        """Raise what the first closed gate raises."""
+        for gate in self.gates:
+            gate.require_open(intent, halts)

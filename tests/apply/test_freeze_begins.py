@@ -1,0 +1,126 @@
+"""A freeze that begins while a plan is carried out: what has begun is finished, and nothing else begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconciler.apply.run import Pace
+from reconciler.core.errors import ExitReason
+from reconciler.core.evidence import MARK
+from reconciler.core.freeze import Freeze, with_freezes
+from reconciler.core.intent import Call
+from reconciler.core.model import Desired, PortfolioId, RunState
+from reconciler.core.plan import Window
+from reconciler.core.report import Outcome
+from tests.support import HOUR_MS, NOON_MS, World, folder
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from reconciler.core.halt import Halt
+    from reconciler.core.intent import Intent
+    from reconciler.core.report import ApplyReport
+    from tests.support import FakeClock
+
+DAY = 24 * HOUR_MS
+FREEZE = Freeze(window=Window(name="audit", from_ms=NOON_MS + HOUR_MS, to_ms=NOON_MS + DAY))
+OURS = f"Paused via API: Freeze {MARK}"
+
+
+@dataclass
+class HourPasses:
+    """A gate that is always open; an hour passes while it is asked about the write of this number, from 0."""
+
+    clock: FakeClock
+    before: int
+    asked: int = 0
+
+    def require_open(self, _intent: Intent, _halts: Collection[Halt]) -> None:
+        if self.asked == self.before:
+            self.clock.advance(HOUR_MS)
+        self.asked += 1
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with folder() as path:
+        yield path / "journal.db"
+
+
+def wants(name: str, state: str = "active", interval: int | None = DAY, offset: int | None = None) -> Desired:
+    return Desired(id=PortfolioId(name), state=RunState(state), interval_ms=interval, offset_ms=offset)
+
+
+def carried(world: World, *desired: Desired, begins_before: int, pace: Pace | None = None) -> ApplyReport:
+    """Carry out the plan of these portfolios; the freeze begins just before the write of this number."""
+    plan = with_freezes(world.plan(desired), [FREEZE], {one.id: one for one in desired}, {}, now_ms=NOON_MS)
+    world.gate = HourPasses(world.clock, begins_before)
+    return world.apply(plan, pace=pace or Pace(parallelism=1))
+
+
+def ended(report: ApplyReport) -> list[tuple[str, Outcome, tuple[Call, ...]]]:
+    """Return what became of each change."""
+    return [(result.change.id, result.outcome, result.calls) for result in report.results]
+
+
+@pytest.mark.parametrize("begins_before", [0, 1, 2, 3])
+def test_what_was_not_begun_waits(place: Path, begins_before: int) -> None:
+    """Of two pauses and two resumes, the resumes that come after the beginning wait; no pause ever does."""
+    world = World(
+        place,
+        {
+            "a": {"interval": "24h"},
+            "b": {"interval": "24h"},
+            "c": {"status": "paused", "interval": "24h", "pause_reason": OURS},
+            "d": {"status": "paused", "interval": "24h", "pause_reason": OURS},
+        },
+    )
+    wanted = [wants("a", "paused"), wants("b", "paused"), wants("c", interval=None), wants("d", interval=None)]
+    report = carried(world, *wanted, begins_before=begins_before)
+    done = [Outcome.DONE, Outcome.DONE, *([Outcome.DONE] * (begins_before - 2))]
+    assert [result.outcome for result in report.results] == done + [Outcome.NOT_ATTEMPTED] * (4 - len(done))
+    assert world.calls() == ["pause", "pause"] + ["resume"] * (len(done) - 2)
+    assert {result.frozen.by for result in report.results if result.frozen} == {("audit",)}
+    assert report.exit_reason is ExitReason.GUARD
+
+
+def test_a_start_gets_its_schedule(place: Path) -> None:
+    """A freeze that begins between a start and the schedule that it needs leaves no portfolio on a wrong one."""
+    world = World(place, {"a": {"status": "inactive"}})
+    report = carried(world, wants("a", offset=HOUR_MS), begins_before=1)
+    assert ended(report) == [("a", Outcome.DONE, (Call.START, Call.UPDATE_SCHEDULE))]
+
+
+def test_a_resume_waits_behind_its_schedule(place: Path) -> None:
+    """A freeze that begins between the schedule of a resume and the resume leaves it paused, partly done."""
+    world = World(place, {"a": {"status": "paused", "interval": "24h", "pause_reason": OURS}})
+    wanted = wants("a", interval=DAY // 2)
+    report = carried(world, wanted, begins_before=1)
+    assert ended(report) == [("a", Outcome.NOT_ATTEMPTED, (Call.UPDATE_SCHEDULE,))]
+    assert report.results[0].detail.startswith("after update-schedule: frozen by audit until ")
+    assert report.exit_reason is ExitReason.PARTIAL
+    world.clock.advance(DAY)
+    assert ended(world.apply(report.plan)) == [("a", Outcome.DONE, (Call.UPDATE_SCHEDULE, Call.RESUME))]
+
+
+def test_a_canary_that_waits_stops_nobody(place: Path) -> None:
+    """The freeze of a canary is no failure: what does not wait goes on."""
+    world = World(
+        place,
+        {
+            "a": {"status": "paused", "interval": "24h", "pause_reason": OURS},
+            "b": {"status": "paused", "interval": "24h", "pause_reason": OURS},
+            "c": {"interval": "24h"},
+        },
+    )
+    desired = [wants("a", interval=None), wants("b", interval=None), wants("c", "paused")]
+    plan = with_freezes(world.plan(desired), [FREEZE], {PortfolioId("a"): desired[0]}, {}, now_ms=NOON_MS + HOUR_MS)
+    world.clock.advance(HOUR_MS)
+    report = world.apply(plan, pace=Pace(parallelism=1, canary=1))
+    assert [outcome for _, outcome, _ in ended(report)] == [Outcome.NOT_ATTEMPTED, Outcome.NOT_ATTEMPTED, Outcome.DONE]
+    assert report.exit_reason is ExitReason.GUARD
+    assert not [request for request in world.app.requests.kept() if request.portfolio in ("a", "b")][2:]
