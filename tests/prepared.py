@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 LAZY = (
     "deepdiff",
-    "httpcore2",
+    "h11",
     "httpx2",
     "jinja2",
     "jsonschema",
