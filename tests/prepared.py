@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[1]
 LAZY = (
     "anyio._backends._asyncio",
     "deepdiff",
-    "httpcore2",
+    "h11",
     "httpx2",
     "jinja2",
     "jsonschema",

@@ -43,7 +43,7 @@ from reconciler.sandbox import Faults, Store, create_app, parse_seed
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 
-    from reconciler.apply.journal import SqliteJournal
+    from reconciler.apply.journal import OpenJournal
     from reconciler.core.ports import WriteGate
     from reconciler.core.report import ApplyReport
 
@@ -228,10 +228,10 @@ def versions_of_intents(journal: Any) -> dict[PortfolioId, ApiVersion]:
 
 
 def timeless(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a plan's document without the times of its making."""
+    """Return a plan's document without the times of its making, and the shares it was made from."""
     load = document.get("load")
     sides = {name: {**side, "from": "", "to": "", "hours": sum(side["hours"])} for name, side in (load or {}).items()}
-    return {**document, "created_at": "", "as_of": "", "load": load and sides}
+    return {**document, "created_at": "", "as_of": "", "shares": None, "load": load and sides}
 
 
 def examples(number: int) -> int:
@@ -239,7 +239,7 @@ def examples(number: int) -> int:
     return max(1, number * settings.default.max_examples // 100)
 
 
-async def settled(journal: SqliteJournal, api: Any) -> tuple[str, ...]:
+async def settled(journal: OpenJournal, api: Any) -> tuple[str, ...]:
     """Settle what a dead run left open, as a command does that has the journal open."""
     with QueuedJournal(journal) as queued:
         return await settle(api=api, journal=queued)

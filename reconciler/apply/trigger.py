@@ -16,6 +16,7 @@ from reconciler.apply.announce import Announcer, Declined, Progress, Sent, Writi
 from reconciler.apply.run import attempt, kept, work_through
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import due_ms_of, observed_record
+from reconciler.core.freeze import EveryGate, FreezeGate
 from reconciler.core.intent import Before, Call, Effect, Intent, WriteOutcome, new_run
 from reconciler.core.model import ApiVersion, Live, PortfolioId, Status
 from reconciler.core.rebalance import RebalanceOutcome, RebalanceResult, RebalanceStatus, RecentRebalances, is_cooldown
@@ -23,10 +24,12 @@ from reconciler.core.report import Outcome
 from reconciler.core.text import MINUTE_MS, SECOND_MS, format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from reconciler.apply.run import Stop
     from reconciler.core.intent import OpenIntent
+    from reconciler.core.model import Address
+    from reconciler.core.plan import Window
     from reconciler.core.ports import Clock, RebalanceApi, RebalanceObserver
     from reconciler.core.rebalance import Rebalance
     from reconciler.core.report import Run
@@ -45,7 +48,8 @@ class Order(Struct, frozen=True, kw_only=True):
 
     ``skip_schedule_validation`` runs a portfolio without an active schedule, on v1. ``declared_paused`` says that the
     files want it paused, ``although_paused`` that a person wants it run all the same. ``again`` says that a person
-    wants it run although an earlier request was not answered.
+    wants it run although an earlier request was not answered. ``freezes`` are the windows in which it must not be run,
+    and ``halted`` says of a look which halt forbids the run.
     """
 
     portfolio: PortfolioId
@@ -54,6 +58,8 @@ class Order(Struct, frozen=True, kw_only=True):
     declared_paused: bool = False
     although_paused: bool = False
     again: bool = False
+    halted: Callable[[Live], str | None] = lambda _: None
+    freezes: tuple[Window, ...] = ()
 
 
 class _Look(Struct, frozen=True):
@@ -66,6 +72,8 @@ class _Look(Struct, frozen=True):
 def why_not(order: Order, live: Live) -> str | None:
     """Say why a portfolio must not be run now; ``None`` where it may."""
     name = order.portfolio
+    if (halted := order.halted(live)) is not None:
+        return halted
     match live.status:
         case Status.PAUSED if not order.although_paused:
             shown = f" ({live.pause_reason})" if live.pause_reason else ""
@@ -98,7 +106,9 @@ async def trigger_all(
     nothing is sent; if not, the new request is refused unless the order says ``again``. Only a refused key, a journal
     that can't be written and an interruption stop the rest, which is then *not attempted*.
     """
-    asker = _Asker(announcer=announcer, observer=observer, stop=stop)
+    windows: dict[Address, tuple[Window, ...]] = {order.portfolio: order.freezes for order in orders}
+    gate = EveryGate((announcer.gate, FreezeGate(windows=windows, now_ms=announcer.api.service_ms)))
+    asker = _Asker(announcer=replace(announcer, gate=gate), observer=observer, stop=stop)
     left = iter(orders)
 
     async def take() -> Order | None:
@@ -173,6 +183,13 @@ class _Asker(Struct, kw_only=True):
         ended = await kept(ended, progress, self.stop)
         if isinstance(ended, RebalanceResult):
             return ended
+        if ended.frozen is not None:
+            return RebalanceResult(
+                portfolio=order.portfolio,
+                outcome=RebalanceOutcome.REFUSED,
+                detail=ended.frozen.sentence,
+                frozen=ended.frozen,
+            )
         if ended.error is not None:
             return self._refused(order, ended.error, sent=bool(progress.calls))
         if ended.outcome is Outcome.UNKNOWN:

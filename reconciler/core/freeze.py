@@ -72,9 +72,10 @@ def frozen_at(windows: Iterable[Window], now_ms: int, allowed: frozenset[str] = 
 
 
 def windows_of(
-    freezes: Iterable[Freeze], verbs: frozenset[Freezable], reached: Callable[[Selection], bool], *, now_ms: int
+    freezes: Iterable[Freeze], verbs: frozenset[Freezable], reached: Callable[[Selection], bool], *, now_ms: int = 0
 ) -> tuple[Window, ...]:
-    """Return the windows that forbid any of these verbs and are not over; ``reached`` says what a selection reaches."""
+    """Return the windows that forbid any of these verbs and are not over by then; ``reached`` says what a selection
+    reaches."""
     return tuple(
         one.window
         for one in freezes

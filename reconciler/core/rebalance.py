@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.errors import ApiError
     from reconciler.core.model import Live, PortfolioId
+    from reconciler.core.plan import Frozen
 
 
 _COOLDOWN: Final = "API_004"
@@ -237,7 +238,7 @@ class RebalanceResult(Struct, frozen=True, kw_only=True):
 
     ``id`` is the id of the workflow or operation, if it is known, and ``rebalance`` what was last seen of it.
     ``detail`` is a sentence, with a repair if there is one; ``error`` is the failure behind the outcome. ``retry_ms``
-    is when a cooldown ends, UTC epoch milliseconds.
+    is when a cooldown ends, UTC epoch milliseconds. ``frozen`` is set if it was refused because of a freeze.
     """
 
     portfolio: PortfolioId
@@ -248,6 +249,7 @@ class RebalanceResult(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     error: ApiError | None = None
     retry_ms: int | None = None
+    frozen: Frozen | None = None
 
 
 class RebalanceReport(Struct, frozen=True, kw_only=True):
@@ -281,6 +283,8 @@ def _reason(result: RebalanceResult) -> ExitReason:
     match result.outcome:
         case RebalanceOutcome.COOLING_DOWN:
             return ExitReason.UNREACHABLE
+        case RebalanceOutcome.REFUSED if result.frozen is not None:
+            return ExitReason.GUARD
         case RebalanceOutcome.REFUSED:
             return exit_reason_of(result.error.kind) if result.error is not None else ExitReason.ERROR
         case RebalanceOutcome.FAILED | RebalanceOutcome.CANCELLED | RebalanceOutcome.NOT_ATTEMPTED:

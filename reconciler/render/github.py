@@ -98,7 +98,7 @@ _INSTEAD: Final[Mapping[str, str]] = {
 _NAMED: Final = re.compile(
     r"`(?P<typed>[^`\n]*)`"
     r"|(?<![\w-])(?P<id>--again|--resume-held) (?P<whose>@[^\s:,]*|[\w-]+(?:=[\w-]+)?)"
-    r"|(?<![\w-])(?P<option>-f|--[a-z][a-z-]*)(?![\w-])(?: (?P<value>[a-z]+=[\w-]+|[A-Z]{2,}\b))?"
+    r"|(?<![\w-])(?P<option>-f|--[a-z][a-z-]*)(?![\w-])(?: (?P<value>[a-z]+=[\w-]+(?:\.[\w-]+)*|[A-Z]{2,}\b))?"
 )
 """What is to be typed, whole, or an option in a sentence with what is typed behind it."""
 _CALL: Final = re.compile(r"(?:reconciler )?(validate|plan|apply|drift|status(?! --out))(?: (.*))?")

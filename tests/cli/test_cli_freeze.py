@@ -203,3 +203,37 @@ def test_a_cadence_and_what_follows_it(shell: Shell) -> None:
     assert ended.code == 5
     assert {one["frozen"]["by"][0] for one in ended.json["results"] if one["frozen"]} == {"audit"}
     assert shell("apply --sandbox --auto-approve --allow freeze=audit").code == 0
+
+
+def test_a_rebalance_is_refused(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It exits 5 with the freeze and what lets it through, and asks nothing; others run; with --allow it runs."""
+    shell.write(
+        "seed.yaml",
+        "version: 1\nportfolios:\n  aaa: {status: active, interval: 24h}\n  bbb: {status: active, interval: 24h}\n",
+    )
+    assert shell("sandbox load seed.yaml").code == 0
+    files = "version: 1\nportfolios:\n  aaa: {state: active, labels: {team: fx}}\n  bbb: {state: active}\n"
+    declare(shell, freeze("audit", -1, 2, ", select: team=fx, forbid: rebalance"), files=files)
+    ended = shell("rebalance aaa --sandbox --auto-approve -o json")
+    assert (ended.code, ended.json["exit_reason"]) == (5, "guard")
+    (result,) = ended.json["results"]
+    assert result["outcome"] == "refused"
+    assert result["detail"].startswith("frozen by audit until ")
+    assert result["detail"].endswith("; to let it through, add --allow freeze=audit")
+    monkeypatch.setattr(sys, "stdin", Terminal(""))
+    asked = shell("rebalance aaa --sandbox")
+    assert (asked.code, "not run: frozen by audit" in asked.err, "Only 'yes'" in asked.err) == (5, True, False)
+    assert shell("rebalance aaa bbb --sandbox --auto-approve").code == 6
+    assert shell("rebalance aaa --sandbox --auto-approve --allow freeze=audit").code == 0
+    ended = shell("rebalance aaa --sandbox --auto-approve --allow resume=3")
+    assert (ended.code, "freeze=NAME is all that it takes" in ended.err) == (64, True)
+
+
+def test_a_rebalance_of_what_no_file_declares(shell: Shell) -> None:
+    """A freeze of everything forbids it, one of a selection does not."""
+    declare(
+        shell, freeze("audit", -1, 2, ", select: team=fx"), files="version: 1\nportfolios: {zzz: {state: paused}}\n"
+    )
+    assert shell("rebalance aaa --sandbox --auto-approve").code == 0
+    declare(shell, freeze("audit", -1, 2), files="version: 1\nportfolios: {zzz: {state: paused}}\n")
+    assert shell("rebalance ccc --although-paused ccc --sandbox --auto-approve").code == 5

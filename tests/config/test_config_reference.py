@@ -103,6 +103,14 @@ def test_the_example_loads() -> None:
     assert list(configuration.desired) == ["ao04x0r6", "b7k2m9q1"]
 
 
+def test_the_freezes_of_the_example_load() -> None:
+    """The example of freezes is one, and says nothing that a program would warn of but its conditions."""
+    example = next(text for text in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if text.startswith("freeze:"))
+    found = load_text(f"version: 1\nportfolios: {{a1: {{state: active, labels: {{team: fx}}}}}}\n{example}")
+    assert [one.window.name for one in found.freezes] == ["fx-audit", "year-end"]
+    assert not [warning for warning in found.warnings if "freeze" in warning.address]
+
+
 def test_the_mistakes_are_reported_as_shown() -> None:
     """The messages on the page are the program's own."""
     source, messages = re.findall(r"```\w+\n(.*?)```", part("mistakes"), re.DOTALL)
