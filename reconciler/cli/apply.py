@@ -15,7 +15,7 @@ from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.options import FileOptions, PlanningOptions, PolicyOptions, SelectionOptions
 from reconciler.cli.output import is_terminal
 from reconciler.cli.plan import load_plan, plan_ending
-from reconciler.cli.planning import make_plan, parse_allow
+from reconciler.cli.planning import make_plan, parse_allow, require_metrics_place, save_metrics
 from reconciler.cli.progress import ApplyProgress, bar
 from reconciler.cli.service import new_token, open_service, run_async
 from reconciler.cli.writing import open_to_write, said_yes, signals
@@ -61,6 +61,7 @@ class ApplyOptions(PlanningOptions, frozen=True, kw_only=True):
 def apply(options: ApplyOptions, found: Found) -> Ending:
     """Plan, or take a saved plan, and carry it out."""
     parse_allow(options.allow)
+    require_metrics_place(options)
     _max_age_ms(options)
     if options.plan_file:
         return _apply_saved(options, options.plan_file, found)
@@ -103,6 +104,7 @@ async def _plan_and_apply(
     gate = gate_of(journal.halting(), service)  # what comes after this, the plan does not know
     plan = await make_plan(options, configuration, service, plans=plans, journal=journal)
     found.plan, found.diagnostics = plan, plan.warnings
+    save_metrics(options, plan, command="apply")  # it may be refused, or the process may end, before there is a report
     if not options.output.is_json:
         shown = plan_ending(plan, options, found, ExitReason.OK)
         options.output.show(replace(shown, warnings=()))  # what is over a guard is refused below, or was allowed
@@ -291,6 +293,10 @@ async def _carry_out(
         journal.close_run(reason.word)
     except JournalError as error:  # the report says what became of each change, so it must not be lost to this
         options.output.warn(f"the end of this apply could not be written down: {error}")
+    try:
+        save_metrics(options, plan, command="apply", report=report)
+    except ReconcilerError as error:  # nor must it be lost to this
+        options.output.warn(str(error))
     options.output.notes(service.notes)
     told = (*_waiting(report), *(f"--fail-on {condition.value}: {condition.sentence}" for condition in met))
     view = PageView(

@@ -138,6 +138,7 @@ Reads the live status of every declared portfolio and shows the difference: + st
             many=True,
         ),
         flags.flag("--detailed-exitcode", text="Exit 2 when there are changes."),
+        flags.metrics(),
         flags.choice(
             "--fail-on",
             many=True,
@@ -203,6 +204,7 @@ Each portfolio is read again before its change; if it has changed since the plan
         flags.choice(
             "--fail-on", many=True, of=("held", "overdue"), text="Exit 1 when something is held or overdue. Repeatable."
         ),
+        flags.metrics(),
         *flags.service(),
         *flags.output("text", "json"),
     )
@@ -234,6 +236,7 @@ Exits 2 when it finds any of these, so that a nightly job can tell. Errors have 
         *flags.selection(),
         flags.unverified(),
         flags.choice("--fail-on", many=True, of=("overdue",), text="Exit 1 when something is overdue."),
+        flags.metrics(),
         *flags.service(),
         *flags.output("text", "json", "markdown"),
     )
@@ -310,6 +313,7 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
         flags.option("--out FILE", "Save what was read, for plan --live; compressed if FILE ends in .gz."),
         flags.option("--shard I/N", "Read only this share of the portfolios, and no results; auto/N or auto as told."),
         flags.option("--round WORD", "What the shares that belong together have in common.  [default: CI's run]"),
+        flags.metrics(),
         *flags.service(),
         *flags.output("text", "json"),
     )

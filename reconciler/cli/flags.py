@@ -112,6 +112,11 @@ def unverified() -> click.Option:
     )
 
 
+def metrics() -> click.Option:
+    """Return ``--metrics``."""
+    return option("--metrics FILE", "Save the numbers for Prometheus (OpenMetrics text), for a textfile collector.")
+
+
 def again() -> click.Option:
     """Return ``--again``."""
     return option(

@@ -11,7 +11,7 @@ from reconciler.cli.files import load_base, load_told
 from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.offline import plan_offline
 from reconciler.cli.options import Options, PlanningOptions
-from reconciler.cli.planning import make_plan
+from reconciler.cli.planning import make_plan, require_metrics_place, save_metrics
 from reconciler.cli.savefile import require_place, save
 from reconciler.cli.service import open_service, run_async
 from reconciler.core.errors import ExitReason
@@ -42,6 +42,7 @@ def plan(options: PlanOptions, found: Found) -> Ending:
     """Make a plan and save it where ``--out`` says so."""
     if options.out is not None:
         require_place(options.out, what="plan")
+    require_metrics_place(options)
     configuration = load_told(options.files, options.output, found)
     base = load_base(options.files, options.base) if options.base is not None else None
     warn_of_journal(options.service, configuration, options.output)
@@ -53,6 +54,7 @@ def plan(options: PlanOptions, found: Found) -> Ending:
     reason, told = _judged(made, plan_exit_reason(made, detailed=options.detailed_exitcode), options.fail_on)
     if options.out is not None:
         _save(made, options.out, reason, options)
+    save_metrics(options, made, command="plan")
     return plan_ending(made, options, found, reason, errors=told)
 
 
@@ -132,12 +134,14 @@ def drift(options: DriftOptions, found: Found) -> Ending:
     from reconciler.core.planfile import format_plan
     from reconciler.render.compare import drift_page
 
+    require_metrics_place(options)
     configuration = load_told(options.files, options.output, found)
     warn_of_journal(options.service, configuration, options.output)
     # The files serve as their own base: then no difference counts as a change of a branch, and the journal tells
     # drift from pending.
     made = _read_and_plan(options, configuration, base=configuration)
     found.plan, found.diagnostics = made, made.warnings
+    save_metrics(options, made, command="drift")
     blocked = blocked_text(made)
     reason, told = _judged(made, drift_exit_reason(made), options.fail_on, looked_for_drift=True)
     return Ending(

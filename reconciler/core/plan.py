@@ -453,6 +453,14 @@ class LoadChange(Struct, frozen=True, kw_only=True):
     after: Load
 
 
+class LiveSummary(Struct, frozen=True, kw_only=True):
+    """What was live when a plan was made: how many selected portfolios were in each state, and the runs a day of those
+    that run and whose interval is known."""
+
+    states: dict[Status, Count]
+    runs_day: Amount
+
+
 class StrategySummary(Struct, frozen=True, kw_only=True):
     """Counts of strategies."""
 
@@ -522,6 +530,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     strategies_no_op: int = 0
     cost: PlanCost | None = None
     """``None`` if no selected portfolio declares what a run costs."""
+    live: LiveSummary | None = None
+    """``None`` in a plan of a version that did not tell."""
     load: LoadChange | None = None
     """The load of the selected portfolios in 24 hours, before and after. ``None`` if nothing changes."""
 

@@ -341,6 +341,7 @@ DOCUMENT: Final[dict[str, Any]] = {
     "listing": "none",
     "journal": "in_use",
     "cost": None,
+    "live": None,
     "load": None,
     "runs": {
         "before_runs_day": 0.0,
