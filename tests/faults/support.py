@@ -296,7 +296,7 @@ class Disk:
     async def begin(self, intent: Intent, gate: WriteGate) -> int:
         self.write()
         self.life.cross("before begin")
-        number = self.journal.begin(intent, gate)
+        number = self.journal.announce(intent, gate, at_ms=self.journal.now_ms())()
         self.life.cross("after begin")
         return number
 
