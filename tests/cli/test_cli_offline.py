@@ -156,7 +156,7 @@ def test_the_list_and_the_cadences_are_in_the_file(mixed: Shell) -> None:
     *_, change = plan["changes"]
     ends = change["before"]["cadence"], change["after"]["cadence"]
     assert (change["id"], *ends, change["reach"]) == ("strategies/S1", "daily", "hourly", 2)
-    assert plan["summary"]["strategies"] == {"update": 1, "no_op": 1, "blocked": 0}
+    assert plan["summary"]["strategies"] == {"update": 1, "no_op": 1, "blocked": 0, "frozen": 0}
     assert mixed("plan --live live.json --fail-on unmanaged").code == 1
     some = mixed("plan --live live.json --target aaa --fail-on unmanaged")
     assert "only some portfolios are selected" in some.err
