@@ -156,9 +156,9 @@ UV := env -u UV_INDEX_URL -u UV_DEFAULT_INDEX .venv/lock/bin/uv --no-config --qu
 lock:
 	$(PYTHON) -m venv --clear .venv/lock
 	.venv/lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(UV) pyproject.toml --output-file requirements/run.txt
-	$(UV) --group dev pyproject.toml --constraint requirements/run.txt --output-file requirements/dev.txt
-	$(UV) --group dev --resolution lowest-direct pyproject.toml --output-file requirements/lowest.txt
+	$(UV) --extra postgres pyproject.toml --output-file requirements/run.txt
+	$(UV) --extra postgres --group dev pyproject.toml --constraint requirements/run.txt --output-file requirements/dev.txt
+	$(UV) --extra postgres --group dev --resolution lowest-direct pyproject.toml --output-file requirements/lowest.txt
 	$(UV) --group ci --output-file requirements/ci.txt
 	echo 'uv==$(UV_VERSION)' | $(UV) - --output-file requirements/uv.txt
 	rm -rf .venv/lock

@@ -26,6 +26,7 @@ from reconciler.cli.service import SystemClock
 from reconciler.cli.writing import TOLD_BY
 from tests.golden import Golden
 from tests.memory import in_memory, own_folder
+from tests.postgres import Server, running_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,6 +192,13 @@ class Guard(Listener):
                 pytest.fail("a test that starts a process is to be marked `slow`")
             case "socket.bind" | "socket.connect" if isinstance(arguments[1], tuple) and arguments[1][:2] != NOBODY:
                 pytest.fail("a test that opens a socket is to be marked `slow`")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A PostgreSQL server of this worker's own; whoever stops it starts it again."""
+    with running_server() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

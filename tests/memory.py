@@ -32,6 +32,7 @@ def own_folder(memory: Path) -> Path:
     """Return a new folder for the run of this process, and remove what killed runs left there more than a day ago."""
     home = memory / f"glider-reconciler-tests-{os.getuid()}"
     home.mkdir(mode=0o700, exist_ok=True)
+    home.chmod(0o711)  # a server that a test starts runs as somebody else, in a folder of its own
     for left in home.iterdir():
         with contextlib.suppress(OSError):  # another run may remove it at this moment
             if left.stat().st_mtime < time.time() - DAY_SECONDS and not _runs(int(left.name)):

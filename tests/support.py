@@ -43,7 +43,7 @@ from reconciler.sandbox import Faults, Store, create_app, parse_seed
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 
-    from reconciler.apply.journal import SqliteJournal
+    from reconciler.apply.journal import OpenJournal
     from reconciler.core.ports import WriteGate
     from reconciler.core.report import ApplyReport
 
@@ -239,7 +239,7 @@ def examples(number: int) -> int:
     return max(1, number * settings.default.max_examples // 100)
 
 
-async def settled(journal: SqliteJournal, api: Any) -> tuple[str, ...]:
+async def settled(journal: OpenJournal, api: Any) -> tuple[str, ...]:
     """Settle what a dead run left open, as a command does that has the journal open."""
     with QueuedJournal(journal) as queued:
         return await settle(api=api, journal=queued)

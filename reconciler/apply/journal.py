@@ -1,8 +1,9 @@
-"""The journal: what we meant to write, what came of it, and what the service last confirmed. SQLite, one file.
+"""The journal: what we meant to write, what came of it, and what the service last confirmed.
 
-In: intents, outcomes and confirmed records of one service. Out: the same, read back. Losing the file costs
-knowledge (more fields are unverified), never correctness. Nothing secret gets in. Opening, checking and locking the
-file, and what its columns mean, is :mod:`reconciler.apply.journalfile`'s.
+In: intents, outcomes and confirmed records of one service. Out: the same, read back. Losing the journal costs
+knowledge (more fields are unverified), never correctness. Nothing secret gets in. What its columns mean is
+:mod:`reconciler.apply.journaltables`'s; opening, checking and locking it is :mod:`reconciler.apply.journalfile`'s for a
+file, and :mod:`reconciler.apply.journalserver`'s for a database that several machines share.
 
 A write counts when it took or may have taken effect. A rebalance leaves state and schedule as they are. A record is
 void once a later write to the same portfolio counts without being confirmed as a whole: what the service held before
@@ -14,13 +15,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 from msgspec.structs import replace
 
-from reconciler.apply.journalfile import JournalRow, Wanted, ask, lock, reading, using, writable_connection
+from reconciler.apply.journaltables import SCHEMA_VERSION, Question, Wanted
 from reconciler.core.codec import dump
 from reconciler.core.halt import Halts
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, Intent, LastWrite, OpenIntent, WriteOutcome
@@ -31,22 +33,23 @@ from reconciler.core.report import NOWHERE, Run, Write
 from reconciler.core.text import DAY_MS
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
+    from reconciler.apply.journaltables import JournalPlace, JournalRow, Tables
+    from reconciler.core.doctor import JournalFacts
     from reconciler.core.halt import Halt
-    from reconciler.core.model import Address, Cadence, PortfolioId, StrategyId
+    from reconciler.core.model import Address, PortfolioId
     from reconciler.core.ports import WriteGate
     from reconciler.core.rebalance import Rebalance
     from reconciler.core.report import RunOrigin
 
 KEPT_RESULTS: Final = 20
 """So many rebalances of each portfolio are remembered, the newest."""
-_UNLESS_OVER: Final = """ON CONFLICT DO UPDATE SET
-    begun_ms = MIN(results.begun_ms, excluded.begun_ms), read_ms = excluded.read_ms, over = excluded.over,
-    result = excluded.result, account = excluded.account
-    WHERE excluded.over OR NOT results.over"""
+_UNLESS_OVER: Final = """ON CONFLICT (base_url, portfolio, rebalance) DO UPDATE SET
+    begun_ms = CASE WHEN results.begun_ms < excluded.begun_ms THEN results.begun_ms ELSE excluded.begun_ms END,
+    read_ms = excluded.read_ms, over = excluded.over, result = excluded.result, account = excluded.account
+    WHERE excluded.over = 1 OR results.over = 0"""
 _LEAVE_NEWEST: Final = """DELETE FROM results
     WHERE base_url = :base_url AND portfolio = :portfolio AND rebalance NOT IN (
         SELECT rebalance FROM results WHERE base_url = :base_url AND portfolio = :portfolio
@@ -58,7 +61,8 @@ CUT_OFF: Final = "cut_off"
 
 def _mine(table: str) -> str:
     """Return the condition that a row of a table is of the service and account that are asked for."""
-    return f"({table}.base_url = :base_url AND (:account IS NULL OR IFNULL({table}.account, :account) = :account))"
+    is_mine = f"CAST(:account AS TEXT) IS NULL OR COALESCE({table}.account, :account) = :account"
+    return f"({table}.base_url = :base_url AND ({is_mine}))"
 
 
 def _words(words: frozenset[WriteOutcome]) -> str:
@@ -66,7 +70,7 @@ def _words(words: frozenset[WriteOutcome]) -> str:
 
 
 _COUNTS: Final = f"(outcome IS NULL OR outcome NOT IN ({_words(NO_EFFECT)}))"
-_TOOK_EFFECT: Final = f"IFNULL(outcome IN ({_words(TOOK_EFFECT)}), FALSE)"
+_TOOK_EFFECT: Final = f"COALESCE(outcome IN ({_words(TOOK_EFFECT)}), FALSE)"
 _UNKNOWN: Final = f"outcome = '{WriteOutcome.UNKNOWN}'"
 _NO_REBALANCE: Final = f"call <> '{Call.REBALANCE}'"
 _ASKS_FOR_A_RUN: Final = (
@@ -84,6 +88,8 @@ _OPEN_INTENT: Final = (
     f"id AS number, portfolio AS address, call, token, step AS is_step, {_CADENCE}, wanted, intent_ms AS at_ms"
 )
 
+_HALTING: Final = f"SELECT id AS token FROM halts WHERE {_mine('halts')} AND lifted_ms IS NULL ORDER BY id"
+
 _ONE: Final = "WITH known (address) AS (SELECT :address)"
 # Every address of one service by one step in the index each, however many writes there are.
 _ALL: Final = """WITH RECURSIVE known (address) AS (
@@ -99,32 +105,26 @@ def _is(address: Address | None) -> str:
     return "TRUE" if address is None else "portfolio = :address"
 
 
-class SqliteJournal:
-    """The journal of one service and account in one file; ``now_ms`` is the clock, in UTC epoch milliseconds.
+class OpenJournal:
+    """The journal of one service and account; ``now_ms`` is the clock, in UTC epoch milliseconds.
 
     ``account`` is ``None`` where it is not known: then what any account left is believed.
     """
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        tables: Tables,
         *,
-        path: Path,
         base_url: str,
         account: str | None = None,
         now_ms: Callable[[], int],
         process: str = "",
         origin: RunOrigin = NOWHERE,
-        writes: bool = False,
-        locked: sqlite3.Connection | None = None,
     ) -> None:
-        self._connection = connection
-        self._lock = locked
-        self._begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+        self._tables = tables
         self._halts: dict[str, Halt] = {}
         self._process = process
         self._origin = origin
-        self._path = path
         self._whose = {"base_url": base_url, "account": account}
         self._now_ms = now_ms
         self._run: int | None = None
@@ -133,30 +133,36 @@ class SqliteJournal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
-        if self._lock is not None:
-            self._lock.close()
+        self._tables.close()
 
     def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
         """Return all that is known, or all that is known ``of`` one portfolio or strategy, at one moment.
 
         See :class:`~reconciler.core.ports.Journal` for ``plans``.
         """
-        with self.together():
-            pauses = self._pauses(of)
-            return Memory(
-                exists=True,
-                since=self._since(of, plans),
-                records=self._records(of),
-                cadences=self._cadences(of),
-                pauses={row["address"]: row["token"] for row in pauses},
-                halts={row["address"]: row["halt"] for row in pauses if row["halt"] is not None},
-                halting=Halts(holding=self.halting()),
-                unanswered=self._unanswered(of),
-                triggers=self._triggers(of),
-            )
+        asked = (
+            self._pauses(of),
+            self._since(of, plans),
+            self._records(of),
+            self._cadences(of),
+            self._unanswered(of),
+            self._triggers(of),
+            self._question(_HALTING),
+        )
+        pauses, since, records, cadences, unanswered, triggers, halting = map(list, self._tables.ask(*asked))
+        return Memory(
+            exists=True,
+            records={row.pop("portfolio"): Record(**row) for row in records},
+            cadences={row["strategy"]: row["cadence"] for row in cadences if row["cadence"] is not None},
+            since={row["address"]: row["token"] for row in since},
+            pauses={row["address"]: row["token"] for row in pauses},
+            halts={row["address"]: row["halt"] for row in pauses if row["halt"] is not None},
+            halting=Halts(holding=self._not_lifted(halting)),
+            unanswered={row["address"]: _open_intent(row) for row in unanswered},
+            triggers={row["portfolio"]: row["count"] for row in triggers},
+        )
 
-    def _records(self, address: Address | None) -> dict[PortfolioId, Record]:
+    def _records(self, address: Address | None) -> Question:
         question = f"""
             SELECT portfolio, state, interval_ms, offset_ms, schedule_id, confirmed_ms, marked, pause_reason, imported
             FROM confirmed
@@ -165,30 +171,28 @@ class SqliteJournal:
                 WHERE {_mine("writes")} AND writes.portfolio = confirmed.portfolio
                 AND writes.id > confirmed.last_write AND {_COUNTS} AND {_NO_REBALANCE}
             ) ORDER BY portfolio"""
-        return {row.pop("portfolio"): Record(**row) for row in self._rows(question, address)}
+        return self._question(question, address)
 
-    def _cadences(self, address: Address | None) -> dict[StrategyId, Cadence]:
+    def _cadences(self, address: Address | None) -> Question:
         # Nothing but a cadence is ever written to a strategy. What the last write set is not known to hold where it may
         # have taken effect without being confirmed or seen.
         cadence = f"CASE WHEN {_TOOK_EFFECT} THEN found.wanted END AS cadence"
-        found = self._newest(f"known.address AS strategy, {cadence}", _COUNTS, address, only=Call.SET_CADENCE)
-        return {row["strategy"]: row["cadence"] for row in found if row["cadence"] is not None}
+        return self._newest(f"known.address AS strategy, {cadence}", _COUNTS, address, only=Call.SET_CADENCE)
 
-    def _since(self, address: Address | None, plans: Collection[str]) -> dict[Address, str]:
+    def _since(self, address: Address | None, plans: Collection[str]) -> Question:
         # A write that carried its change to its end counts, whichever plan it was made under.
         which = f"{_COUNTS} AND {_NO_REBALANCE} AND ((step = 0 AND {_TOOK_EFFECT}) OR NOT {_UNDER_PLANS})"
-        found = self._newest("known.address, found.token", which, address, plans=_listed(plans))
-        return {row["address"]: row["token"] for row in found}
+        return self._newest("known.address, found.token", which, address, plans=_listed(plans))
 
-    def _pauses(self, address: Address | None) -> list[JournalRow]:
+    def _pauses(self, address: Address | None) -> Question:
         # The newest write that counts decides, whatever its kind: a resume of ours ends our earlier pause.
         columns = f"known.address, found.token, {_HALT}"
         return self._newest(columns, f"{_COUNTS} AND {_SETS_STATE}", address, only=Call.PAUSE)
 
     def _newest(
         self, columns: str, which: str, address: Address | None, *, only: Call | None = None, **values: object
-    ) -> list[JournalRow]:
-        """Return columns of the newest write to an address, or to each, of which something holds, sorted by address.
+    ) -> Question:
+        """Ask for columns of the newest write to an address, or to each, of which something holds, sorted by address.
 
         Where that is another call than ``only``, there is none.
         """
@@ -198,9 +202,9 @@ class SqliteJournal:
                 SELECT id FROM writes WHERE {_mine("writes")} AND portfolio = known.address AND {which}
                 ORDER BY id DESC LIMIT 1
             ) AND found.call = {call} ORDER BY known.address"""
-        return self._rows(question, address, **values)
+        return self._question(question, address, **values)
 
-    def _unanswered(self, address: Address | None) -> dict[PortfolioId, OpenIntent]:
+    def _unanswered(self, address: Address | None) -> Question:
         question = f"""
             SELECT {_OPEN_INTENT} FROM writes
             WHERE {_mine("writes")} AND {_is(address)} AND {_UNKNOWN} AND {_ASKS_FOR_A_RUN} AND NOT EXISTS (
@@ -208,7 +212,7 @@ class SqliteJournal:
                 WHERE {_mine("later")} AND later.portfolio = writes.portfolio AND later.id > writes.id
                 AND {_COUNTS} AND {_ASKS_FOR_A_RUN}
             ) ORDER BY portfolio"""
-        return {row["address"]: _open_intent(row) for row in self._rows(question, address)}
+        return self._question(question, address)
 
     def unsettled(self) -> tuple[OpenIntent, ...]:
         """Return the writes to this service that have an intent and no outcome, oldest first: a run died over them.
@@ -218,15 +222,14 @@ class SqliteJournal:
         found = self._rows(f"SELECT {_OPEN_INTENT} FROM writes WHERE {_mine('writes')} AND outcome IS NULL ORDER BY id")
         return tuple(_open_intent(row) for row in found)
 
-    def _triggers(self, address: Address | None) -> dict[PortfolioId, int]:
-        """Return how many rebalances of the last 24 hours count, by portfolio."""
+    def _triggers(self, address: Address | None) -> Question:
+        """Ask how many rebalances of the last 24 hours count, by portfolio."""
         question = f"""
             SELECT portfolio, COUNT(*) AS count FROM writes
             WHERE {_mine("writes")} AND {_is(address)} AND call = '{Call.REBALANCE}' AND intent_ms >= :since_ms
                 AND {_COUNTS}
             GROUP BY portfolio ORDER BY portfolio"""
-        found = self._rows(question, address, since_ms=self._now_ms() - DAY_MS)
-        return {row["portfolio"]: row["count"] for row in found}
+        return self._question(question, address, since_ms=self._now_ms() - DAY_MS)
 
     def knows(self, token: str) -> bool:
         """Whether a write to this service with this token stands in the journal."""
@@ -262,39 +265,45 @@ class SqliteJournal:
         """
         run = {"fingerprint": fingerprint, "tool": tool, "process": self._process, "approved": approved}
         run |= msgspec.structs.asdict(self._origin)
-        self._run = self._insert("INSERT INTO runs", {**self._whose, **run, "started_ms": self._now_ms()})
+        row = {**self._whose, **run, "started_ms": self._now_ms()}
+        self._run = self._insert("INSERT INTO runs", row, then="RETURNING id")()
         return self._run
 
     def give_up_dead_runs(self) -> None:
         """Mark the runs that have no end as cut off, without a time; only for whoever holds the lock and has no run."""
         dead = "finished_ms IS NULL AND exit_reason IS NULL"
-        self._commit(f"UPDATE runs SET exit_reason = :reason WHERE {dead}", {"reason": CUT_OFF})
+        self._tables.write(f"UPDATE runs SET exit_reason = :reason WHERE {dead}", [{"reason": CUT_OFF}])
 
     def close_run(self, exit_reason: str) -> None:
         """Say how the run ended."""
-        self._commit(
-            "UPDATE runs SET finished_ms = :at_ms, exit_reason = :reason WHERE id = :run",
-            {"at_ms": self._now_ms(), "reason": exit_reason, "run": self._run},
-        )
+        end = {"at_ms": self._now_ms(), "reason": exit_reason, "run": self._run}
+        self._tables.write("UPDATE runs SET finished_ms = :at_ms, exit_reason = :reason WHERE id = :run", [end])
 
     def now_ms(self) -> int:
         """Return the time by the journal's clock, UTC epoch milliseconds."""
         return self._now_ms()
 
-    def begin(self, intent: Intent, gate: WriteGate | None = None, *, at_ms: int | None = None) -> int:
-        """Commit the intent of a write before it is sent; return its number. ``at_ms`` is the time of it, else now.
+    def begin(self, intent: Intent) -> int:
+        """Commit the intent of a write before it is sent; return its number."""
+        return self.announce(intent, at_ms=self._now_ms())()
+
+    def announce(self, intent: Intent, gate: WriteGate | None = None, *, at_ms: int) -> Callable[[], int]:
+        """Write down the intent of a write, as of ``at_ms``; return what gives its number when that is committed.
 
         Raises :class:`~reconciler.core.intent.GateClosed` where there is a ``gate`` that is closed for it.
         """
         with self.together():  # whoever records a halt waits for the end of this, or is seen here
             if gate is not None:
                 gate.require_open(intent, self.halting().values())
-            return self._insert("INSERT INTO writes", self._write(intent, self._now_ms() if at_ms is None else at_ms))
+            return self._insert("INSERT INTO writes", self._write(intent, at_ms), then="RETURNING id")
 
     def halting(self) -> Mapping[str, Halt]:
-        """Return the halts that are not lifted, by id. Each is read once: only its end is ever written to it."""
-        found = self._rows(f"SELECT id AS token FROM halts WHERE {_mine('halts')} AND lifted_ms IS NULL ORDER BY id")
-        ids = [row["token"] for row in found]
+        """Return the halts that are not lifted, by id."""
+        return self._not_lifted(self._rows(_HALTING))
+
+    def _not_lifted(self, rows: Iterable[JournalRow]) -> Mapping[str, Halt]:
+        """Return these halts by id. Each is read once: only its end is ever written to it."""
+        ids = [row["token"] for row in rows]
         if any(one not in self._halts for one in ids):
             self._halts = {one.id: one for one in self.halts()}
         return {one: self._halts[one] for one in ids}
@@ -308,19 +317,13 @@ class SqliteJournal:
         """Commit a halt. From then on, no write begins that does not reckon with it."""
         text = json.dumps(dump(halt))
         row = {**self._whose, "id": halt.id, "halt": text, "lifted_ms": halt.lifted_ms}
-        self._insert("INSERT OR REPLACE INTO halts", row)
+        self._replace("halts", ("base_url", "id"), row)
 
     def end(self, number: int, outcome: WriteOutcome, detail: str, *, at_ms: int | None = None) -> None:
         """Commit the outcome of the write with this number. ``at_ms`` is the time of it, else now."""
-        self._commit(
-            "UPDATE writes SET outcome = :outcome, detail = :detail, outcome_ms = :at_ms WHERE id = :number",
-            {
-                "outcome": outcome,
-                "detail": detail,
-                "at_ms": self._now_ms() if at_ms is None else at_ms,
-                "number": number,
-            },
-        )
+        end = {"outcome": outcome, "detail": detail, "at_ms": self._now_ms() if at_ms is None else at_ms}
+        statement = "UPDATE writes SET outcome = :outcome, detail = :detail, outcome_ms = :at_ms WHERE id = :number"
+        self._tables.write(statement, [{**end, "number": number}])
 
     def take_over(self, writes: Sequence[tuple[Intent, int, WriteOutcome, str]]) -> None:
         """Commit writes of another journal, in their order, all at once: each with its time, outcome and detail."""
@@ -338,7 +341,7 @@ class SqliteJournal:
         """Commit what the service confirmed or showed, all at once."""
         rows = [{**self._whose, "portfolio": one, **msgspec.to_builtins(record)} for one, record in records.items()]
         last_write = "(SELECT COALESCE(MAX(id), 0) FROM writes)"
-        self._insert("INSERT OR REPLACE INTO confirmed", *rows, last_write=last_write)
+        self._replace("confirmed", ("base_url", "portfolio"), *rows, last_write=last_write)
 
     def results(self, *, last: int) -> Mapping[PortfolioId, Sequence[KeptRebalance]]:
         """Return the newest rebalances of each portfolio: see :class:`~reconciler.core.ports.ResultJournal`."""
@@ -346,7 +349,7 @@ class SqliteJournal:
             SELECT portfolio, result, read_ms FROM (
                 SELECT *, ROW_NUMBER() OVER (PARTITION BY portfolio ORDER BY begun_ms DESC, rebalance DESC) AS place
                 FROM results WHERE {_mine("results")}
-            ) WHERE place <= :last ORDER BY portfolio, place"""
+            ) AS placed WHERE place <= :last ORDER BY portfolio, place"""
         found: defaultdict[PortfolioId, list[KeptRebalance]] = defaultdict(list)
         for row in self._rows(question, last=last):
             found[row["portfolio"]].append(KeptRebalance(rebalance=row["result"], read_ms=row["read_ms"]))
@@ -374,46 +377,34 @@ class SqliteJournal:
                 then=_UNLESS_OVER,
             )
             which = {**self._whose, "most": KEPT_RESULTS}
-            self._commit(_LEAVE_NEWEST, *({**which, "portfolio": portfolio} for portfolio in results))
+            self._tables.write(_LEAVE_NEWEST, [{**which, "portfolio": portfolio} for portfolio in results])
 
-    def _insert(self, into: str, *rows: JournalRow, then: str = "", **made: str) -> int:
+    def _insert(self, into: str, *rows: JournalRow, then: str = "", **made: str) -> Callable[[], int]:
         """Commit rows of the same columns, all at once; ``made`` are columns that SQL finds the value of."""
         if not rows:
-            return 0
+            return int
         columns = {f'"{name}"': f":{name}" for name in rows[0]} | made
-        return self._commit(f"{into} ({', '.join(columns)}) VALUES ({', '.join(columns.values())}) {then}", *rows)
+        statement = f"{into} ({', '.join(columns)}) VALUES ({', '.join(columns.values())}) {then}"
+        return self._tables.write(statement, rows)
 
-    def _commit(self, statement: str, *rows: JournalRow) -> int:
-        """Execute once a row, commit all at once, and return the number of the row that was inserted last."""
-        number = None
-        with self.together():
-            for row in rows:
-                with closing(self._connection.execute(statement, row)) as cursor:
-                    number = cursor.lastrowid
-        return number or 0
+    def _replace(self, table: str, key: tuple[str, ...], *rows: JournalRow, **made: str) -> None:
+        """Commit rows in place of those with the same key; see :meth:`_insert`."""
+        names = [name for name in (*(rows[0] if rows else ()), *made) if name not in key]
+        then = (
+            f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in names)}"
+        )
+        self._insert(f"INSERT INTO {table}", *rows, then=then, **made)
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Let all inside be of one moment: reads see the same state of the file, and writes are committed together.
+    def together(self) -> AbstractContextManager[None]:
+        """Let all inside be one transaction: see :class:`~reconciler.apply.journaltables.Tables`."""
+        return self._tables.together()
 
-        What is inside another of these belongs to it.
-        """
-        with using(self._path):
-            if self._connection.in_transaction:
-                yield
-                return
-            self._connection.execute(self._begin)
-            try:
-                yield
-                # Not commit(), which says nothing where SQLite has undone it all by itself, as on a full disk.
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._connection.rollback()
-                raise
+    def _question(self, text: str, address: Address | None = None, **values: object) -> Question:
+        return Question(text, {**self._whose, "address": address, **values})
 
-    def _rows(self, question: str, address: Address | None = None, **values: object) -> list[JournalRow]:
-        values = {**self._whose, "address": address, **values}
-        return list(ask(self._path, self._connection, question, **values))
+    def _rows(self, text: str, address: Address | None = None, **values: object) -> list[JournalRow]:
+        (found,) = self._tables.ask(self._question(text, address, **values))
+        return list(found)
 
 
 def _open_intent(row: JournalRow) -> OpenIntent:
@@ -426,7 +417,7 @@ def _listed(plans: Collection[str]) -> str:
 
 
 def open_journal(
-    path: Path,
+    place: JournalPlace,
     *,
     base_url: str,
     now_ms: Callable[[], int],
@@ -434,8 +425,8 @@ def open_journal(
     origin: RunOrigin = NOWHERE,
     account: str | None = None,
     beside: bool = False,
-) -> SqliteJournal:
-    """Open the journal for writing, making file and folder where missing, and keep every other writer out.
+) -> OpenJournal:
+    """Open the journal for writing, making what is missing of it, and keep every other writer out.
 
     With ``beside``, nobody is kept out: a halt must not wait for an apply, and both commit in short transactions.
     ``account`` is whom the key belongs to, ``None`` where that is not known.
@@ -444,79 +435,113 @@ def open_journal(
     Raises :class:`JournalError`, as :class:`JournalBusy` when another writer is at it now.
     """
     with ExitStack() as undo:
-        locked = None if beside else undo.enter_context(closing(lock(path, process)))
-        connection = undo.enter_context(closing(writable_connection(path)))
-        journal = SqliteJournal(
-            connection,
-            path=path,
-            base_url=base_url,
-            account=account,
-            now_ms=now_ms,
-            process=process,
-            origin=origin,
-            writes=True,
-            locked=locked,
-        )
-        if locked is not None:
+        tables = undo.enter_context(closing(_tables_to_write(place, process, beside=beside)))
+        journal = OpenJournal(tables, base_url=base_url, account=account, now_ms=now_ms, process=process, origin=origin)
+        if not beside:
             journal.give_up_dead_runs()
         undo.pop_all()
     return journal
 
 
+def _tables_to_write(place: JournalPlace, process: str, *, beside: bool) -> Tables:
+    if isinstance(place, Path):
+        from reconciler.apply.journalfile import file_to_write
+
+        return file_to_write(place, process, beside=beside)
+    from reconciler.apply.journalserver import server_to_write
+
+    return server_to_write(place, process, beside=beside)
+
+
+def _tables_to_read(place: JournalPlace) -> Tables | None:
+    if isinstance(place, Path):
+        from reconciler.apply.journalfile import file_to_read
+
+        return file_to_read(place)
+    from reconciler.apply.journalserver import server_to_read
+
+    return server_to_read(place)
+
+
+@contextmanager
+def reading(place: JournalPlace) -> Iterator[Tables | None]:
+    """Open a journal without being able to write to it, and close it again; ``None`` where there is none yet.
+
+    Raises :class:`JournalError` for one that is damaged or something else.
+    """
+    tables = _tables_to_read(place)
+    with closing(tables) if tables is not None else nullcontext():
+        yield tables
+
+
+def exists(place: JournalPlace) -> bool:
+    """Whether there is a journal, or for a file whatever has its name."""
+    if isinstance(place, Path):
+        return place.is_file()
+    with reading(place) as tables:
+        return tables is not None
+
+
 def read_memory(
-    path: Path, *, base_url: str, now_ms: int, plans: Collection[str] = (), account: str | None = None, results: int = 0
+    place: JournalPlace,
+    *,
+    base_url: str,
+    now_ms: int,
+    plans: Collection[str] = (),
+    account: str | None = None,
+    results: int = 0,
 ) -> Memory:
-    """Return what a journal file knows of one service without writing to it; a missing file knows nothing.
+    """Return what a journal knows of one service without writing to it; where there is none, nothing.
 
     ``now_ms`` is the present, UTC epoch milliseconds. ``results`` is how many rebalances of each portfolio are asked
-    for. Raises :class:`JournalError` for a file that is damaged or
+    for. Raises :class:`JournalError` for one that is damaged or
     something else.
     """
-    with reading(path) as connection:
-        if connection is None:
+    with reading(place) as tables:
+        if tables is None:
             return Memory()
-        journal = SqliteJournal(connection, path=path, base_url=base_url, account=account, now_ms=lambda: now_ms)
+        journal = OpenJournal(tables, base_url=base_url, account=account, now_ms=lambda: now_ms)
         with journal.together():
             found = journal.memory(plans=plans)
             return replace(found, results=journal.results(last=results)) if results else found
 
 
 def read_results(
-    path: Path, *, base_url: str, last: int, account: str | None = None
+    place: JournalPlace, *, base_url: str, last: int, account: str | None = None
 ) -> Mapping[PortfolioId, Sequence[KeptRebalance]]:
-    """Return what a journal file remembers of rebalances, without writing to it; a missing file remembers none.
+    """Return what a journal remembers of rebalances, without writing to it; where there is none, nothing.
 
-    See :class:`~reconciler.core.ports.ResultJournal`. Raises :class:`JournalError` for a file that is damaged or
+    See :class:`~reconciler.core.ports.ResultJournal`. Raises :class:`JournalError` for one that is damaged or
     something else.
     """
-    with reading(path) as connection:
-        if connection is None:
+    with reading(place) as tables:
+        if tables is None:
             return {}
-        journal = SqliteJournal(connection, path=path, base_url=base_url, account=account, now_ms=lambda: 0)
+        journal = OpenJournal(tables, base_url=base_url, account=account, now_ms=lambda: 0)
         return journal.results(last=last)
 
 
-def read_runs(path: Path, *, run: int | None = None, portfolios: Sequence[PortfolioId] = ()) -> tuple[Run, ...] | None:
-    """Return the runs of a journal file, newest first, each with its writes in order; ``None`` without a file.
+def read_runs(
+    place: JournalPlace, *, run: int | None = None, portfolios: Sequence[PortfolioId] = ()
+) -> tuple[Run, ...] | None:
+    """Return the runs of a journal, newest first, each with its writes in order; ``None`` where there is none.
 
     With ``run``, only that one; with ``portfolios``, only writes to these, and only runs that have any. Reads while
-    an apply writes. Raises :class:`JournalError` for a file that is damaged or something else.
+    an apply writes. Raises :class:`JournalError` for one that is damaged or something else.
     """
-    with reading(path) as connection:
-        if connection is None:
+    with reading(place) as tables:
+        if tables is None:
             return None
-        connection.execute("BEGIN")  # so that runs and writes are of one moment
-        question = f"""
+        of_writes = f"""
             SELECT run, id AS number, portfolio, call, {_CADENCE}, wanted, intent_ms, outcome,
-                IFNULL(detail, '') AS detail, outcome_ms, token
-            FROM writes WHERE :run IS NULL OR run = :run ORDER BY id"""
-        writes = ask(path, connection, question, run=run)
-        question = """
+                COALESCE(detail, '') AS detail, outcome_ms, token
+            FROM writes WHERE {"TRUE" if run is None else "run = :run"} ORDER BY id"""
+        of_runs = f"""
             SELECT id AS number, base_url, fingerprint, tool, process, started_ms, finished_ms, exit_reason, approved,
                 account, who, "commit", pull_request, ci_run
-            FROM runs WHERE :run IS NULL OR id = :run ORDER BY id DESC"""
-        runs = ask(path, connection, question, run=run)
-    # The file is closed before the rows are built, so that an apply waits only while they are read.
+            FROM runs WHERE {"TRUE" if run is None else "id = :run"} ORDER BY id DESC"""
+        writes, runs = tables.ask(*(Question(one, {"run": run}) for one in (of_writes, of_runs)))
+    # The journal is closed before the rows are built, so that an apply waits only while they are read.
     of_run: defaultdict[int, list[Write]] = defaultdict(list)
     for row in writes:
         if not portfolios or row["portfolio"] in portfolios:
@@ -524,3 +549,40 @@ def read_runs(path: Path, *, run: int | None = None, portfolios: Sequence[Portfo
             of_run[number].append(Write(**row, interval_ms=wanted.interval_ms, offset_ms=wanted.offset_ms))
     found = [Run(**row, writes=tuple(of_run[row["number"]])) for row in runs]
     return tuple(one for one in found if one.writes or not portfolios)
+
+
+def read_facts(place: JournalPlace) -> JournalFacts | None:
+    """Check a journal and count what is in it, of all services; ``None`` where there is none yet.
+
+    Reads while an apply writes. Raises :class:`JournalError` for one that is damaged or something else.
+    """
+    from reconciler.core.doctor import JournalFacts
+
+    with reading(place) as tables:
+        if tables is None:
+            return None
+        tables.require_sound()
+        ((found,),) = tables.ask(
+            Question(
+                "SELECT (SELECT COUNT(*) FROM confirmed) AS records,"
+                " (SELECT COUNT(*) FROM writes WHERE outcome IS NULL) AS open_intents,"
+                " id AS last_run, started_ms AS last_started_ms, exit_reason AS last_ended"
+                " FROM (SELECT 1) AS one LEFT JOIN runs ON id = (SELECT MAX(id) FROM runs)"
+            )
+        )
+        return JournalFacts(version=SCHEMA_VERSION, **found)
+
+
+def services_of(place: JournalPlace) -> tuple[tuple[str, str | None], ...]:
+    """Return the services and accounts that a journal knows something of, sorted; none where there is no journal."""
+    with reading(place) as tables:
+        if tables is None:
+            return ()
+        (found,) = tables.ask(
+            Question("SELECT base_url, account FROM writes UNION SELECT base_url, account FROM confirmed")
+        )
+        return tuple(sorted(((row["base_url"], row["account"]) for row in found), key=_none_first))
+
+
+def _none_first(service: tuple[str, str | None]) -> tuple[str, str]:
+    return service[0], service[1] or ""

@@ -1,6 +1,6 @@
 """Export what a journal knows, and import it into another journal.
 
-In: a journal's path, an :class:`Export` or its text. Out: an export, its text, or counts of what was imported. The
+In: where a journal lies, an :class:`Export` or its text. Out: an export, its text, or counts of what was imported. The
 file holds no key and no reason that was sent. It is not signed: whoever can change it can change what is remembered.
 An import never replaces what this journal knows better: a newer record, or a later write of its own. What is imported
 counts only while the service still shows what it says (:func:`reconciler.core.evidence.applies`).
@@ -14,8 +14,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from reconciler import TOOL
-from reconciler.apply.journal import SqliteJournal, open_journal
-from reconciler.apply.journalfile import reading, services_of
+from reconciler.apply.journal import OpenJournal, open_journal, reading, services_of
 from reconciler.core.codec import Moment, SavedFormat, dump, load
 from reconciler.core.errors import ExitReason, ExportInvalid, NotExpected, UsageError
 from reconciler.core.intent import Call, Intent, LastWrite, WriteOutcome
@@ -25,8 +24,8 @@ from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+    from reconciler.apply.journaltables import JournalPlace
     from reconciler.core.ports import Memory
     from reconciler.core.report import RunOrigin
 
@@ -68,30 +67,30 @@ class Taken(Struct, frozen=True, kw_only=True):
     newer_here: int = 0
 
 
-def read_export(path: Path, *, base_url: str, account: str | None, now_ms: int) -> Export | None:
+def read_export(place: JournalPlace, *, base_url: str, account: str | None, now_ms: int) -> Export | None:
     """Return what a journal knows of one service and account, ``None`` if there is no journal.
 
     Without an ``account`` it is the one that the journal knows. Raises :class:`UsageError` if it knows several, and
     :class:`~reconciler.core.errors.JournalError`.
     """
-    accounts = [whose for url, whose in services_of(path) if url == base_url and whose is not None]
+    accounts = [whose for url, whose in services_of(place) if url == base_url and whose is not None]
     if account is None and len(accounts) > 1:
         raise UsageError(
-            f"the journal {path} knows {len(accounts)} accounts of {base_url}: {', '.join(accounts)}",
+            f"the journal {place} knows {len(accounts)} accounts of {base_url}: {', '.join(accounts)}",
             "Name one with --account.",
         )
     account = account if account is not None else next(iter(accounts), None)
-    with reading(path) as connection:
-        if connection is None:
+    with reading(place) as tables:
+        if tables is None:
             return None
-        journal = SqliteJournal(connection, path=path, base_url=base_url, account=account, now_ms=lambda: now_ms)
+        journal = OpenJournal(tables, base_url=base_url, account=account, now_ms=lambda: now_ms)
         memory = journal.memory()
         addresses: set[Address] = {*memory.records, *memory.since, *memory.pauses}
         remembered = tuple(_remembered(journal, memory, address) for address in sorted(addresses))
     return Export(base_url=base_url, account=account, exported_ms=now_ms, remembered=remembered)
 
 
-def _remembered(journal: SqliteJournal, memory: Memory, address: Address) -> Remembered:
+def _remembered(journal: OpenJournal, memory: Memory, address: Address) -> Remembered:
     since = memory.since.get(address)
     portfolio = PortfolioId(address) if strategy_of(address) is None else None
     pause = memory.pauses.get(portfolio) if portfolio is not None else None
@@ -104,16 +103,16 @@ def _remembered(journal: SqliteJournal, memory: Memory, address: Address) -> Rem
 
 
 def import_export(
-    path: Path, export: Export, *, now_ms: Callable[[], int], process: str, origin: RunOrigin = NOWHERE
+    place: JournalPlace, export: Export, *, now_ms: Callable[[], int], process: str, origin: RunOrigin = NOWHERE
 ) -> Taken:
     """Bring an export into a journal, under its lock; a missing journal is made.
 
     Raises :class:`~reconciler.core.errors.NotExpected` where the journal belongs to another account of that service,
     and :class:`~reconciler.core.errors.JournalError`.
     """
-    _require_account(path, export)
+    _require_account(place, export)
     with open_journal(
-        path, base_url=export.base_url, account=export.account, now_ms=now_ms, process=process, origin=origin
+        place, base_url=export.base_url, account=export.account, now_ms=now_ms, process=process, origin=origin
     ) as journal:
         memory, confirmed_at = journal.memory(), journal.confirmed_at()
         writes: list[tuple[Address, LastWrite]] = []
@@ -143,16 +142,17 @@ def import_export(
     return Taken(taken=taken, known=known, newer_here=newer_here)
 
 
-def _require_account(path: Path, export: Export) -> None:
-    accounts = {whose for url, whose in services_of(path) if url == export.base_url and whose is not None}
+def _require_account(place: JournalPlace, export: Export) -> None:
+    accounts = {whose for url, whose in services_of(place) if url == export.base_url and whose is not None}
     if export.account is not None and accounts and export.account not in accounts:
         raise NotExpected(
-            f"the export is from the account {export.account}, the journal {path} is for {', '.join(sorted(accounts))}",
+            f"the export is from the account {export.account}, "
+            f"the journal {place} is for {', '.join(sorted(accounts))}",
             "Nothing was imported. Name the journal of that account with --journal; each account has one of its own.",
         )
 
 
-def _is_older(there: Remembered, here: LastWrite | None, journal: SqliteJournal) -> bool:
+def _is_older(there: Remembered, here: LastWrite | None, journal: OpenJournal) -> bool:
     """Whether this journal has a write that came after those of the exported journal.
 
     If both journals were written to independently, the later write decides; at equal times this journal counts as
@@ -172,7 +172,7 @@ def _newest_ms(there: Remembered) -> int:
     return max(there.record.confirmed_ms if there.record else 0, there.since.at_ms if there.since else 0)
 
 
-def _writes_of(there: Remembered, journal: SqliteJournal) -> list[LastWrite]:
+def _writes_of(there: Remembered, journal: OpenJournal) -> list[LastWrite]:
     """Return the writes that this journal lacks, oldest first, because the last one decides what is believed."""
     if there.since is None or journal.knows(there.since.token):
         return []

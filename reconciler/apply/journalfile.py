@@ -1,7 +1,7 @@
-"""The journal's file: its tables and what their columns mean, how it is opened, checked and upgraded, and its lock.
+"""A journal in one SQLite file: how it is opened, checked and upgraded, its lock, and the driver of its tables.
 
-In: a path. Out: an SQLite connection to tables of the present version, their rows, or a :class:`JournalError` that says
-what is wrong with the file. Which questions are asked is :mod:`reconciler.apply.journal`'s.
+In: a path. Out: the open tables of the present version, or a :class:`JournalError` that says what is wrong with the
+file.
 
 If the process dies between two commits, the file is complete by itself. If it dies inside one, SQLite's rollback file
 ``….db-journal`` beside it holds what undoes that commit: the next writer applies it. A reader can't, and says so.
@@ -9,31 +9,20 @@ If the process dies between two commits, the file is complete by itself. If it d
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import stat
 from contextlib import ExitStack, closing, contextmanager, suppress
-from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-from msgspec import Meta, Struct
-
-from reconciler.core.codec import LATEST_MS, load
+from reconciler.apply.journaltables import ALL_TABLES, HALTS_TABLE, RESULTS_TABLE, SCHEMA_VERSION, meant
 from reconciler.core.errors import JournalBusy, JournalError
-from reconciler.core.halt import Halt
-from reconciler.core.intent import Before, Call
-from reconciler.core.model import ApiVersion, AtStart, Cadence, RunState, StrategyId, strategy_of
-from reconciler.core.rebalance import Rebalance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from reconciler.core.doctor import JournalFacts
-    from reconciler.core.intent import Intent
+    from reconciler.apply.journaltables import JournalRow, Question
 
-SCHEMA_VERSION: Final = 4  # kept in SQLite's user_version
 _WITHOUT_ORIGINS: Final = 2
 """Version 2, whose runs had no origin, and which kept no results. Such a file is upgraded when it is opened."""
 _WITHOUT_HALTS: Final = 3
@@ -41,43 +30,10 @@ _WITHOUT_HALTS: Final = 3
 _APPLICATION_ID: Final = 0x676C7263  # "glrc": tells a journal from any other SQLite file
 _BUSY_SECONDS: Final = 10.0  # how long SQLite waits for another process that reads or commits
 
-_RESULTS: Final = """
-    CREATE TABLE results (
-        base_url TEXT NOT NULL, portfolio TEXT NOT NULL, rebalance TEXT NOT NULL, begun_ms INTEGER NOT NULL,
-        read_ms INTEGER NOT NULL, over INTEGER NOT NULL, result TEXT NOT NULL, account TEXT,
-        PRIMARY KEY (base_url, portfolio, rebalance)
-    ) STRICT, WITHOUT ROWID;
-"""
-_HALTS: Final = """
-    CREATE TABLE halts (
-        id TEXT NOT NULL, base_url TEXT NOT NULL, account TEXT, halt TEXT NOT NULL, lifted_ms INTEGER,
-        PRIMARY KEY (base_url, id)
-    ) STRICT, WITHOUT ROWID;
-"""
 _SCHEMA: Final = f"""
     PRAGMA application_id = {_APPLICATION_ID};
     PRAGMA user_version = {SCHEMA_VERSION};
-    CREATE TABLE runs (
-        id INTEGER PRIMARY KEY, base_url TEXT NOT NULL, fingerprint TEXT NOT NULL, tool TEXT NOT NULL,
-        process TEXT NOT NULL, started_ms INTEGER NOT NULL, finished_ms INTEGER, exit_reason TEXT, approved TEXT,
-        account TEXT, who TEXT, "commit" TEXT, pull_request TEXT, ci_run TEXT
-    ) STRICT;
-    CREATE TABLE writes (
-        id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs (id), base_url TEXT NOT NULL,
-        portfolio TEXT NOT NULL, call TEXT NOT NULL, wanted TEXT NOT NULL, intent_ms INTEGER NOT NULL,
-        outcome TEXT, detail TEXT, outcome_ms INTEGER, token TEXT NOT NULL, step INTEGER NOT NULL, account TEXT
-    ) STRICT;
-    CREATE INDEX writes_by_portfolio ON writes (base_url, portfolio, id);
-    CREATE INDEX writes_by_token ON writes (token);
-    CREATE INDEX writes_left_open ON writes (base_url, portfolio, id) WHERE outcome IS NULL OR outcome = 'unknown';
-    CREATE INDEX writes_that_rebalance ON writes (base_url, intent_ms) WHERE call = 'rebalance';
-    CREATE TABLE confirmed (
-        base_url TEXT NOT NULL, portfolio TEXT NOT NULL, state TEXT NOT NULL, interval_ms INTEGER, offset_ms INTEGER,
-        schedule_id TEXT, confirmed_ms INTEGER NOT NULL, marked INTEGER NOT NULL, last_write INTEGER NOT NULL,
-        pause_reason TEXT, account TEXT, imported TEXT, PRIMARY KEY (base_url, portfolio)
-    ) STRICT, WITHOUT ROWID;
-    {_RESULTS}
-    {_HALTS}
+    {ALL_TABLES}
 """
 _FROM_2: Final = f"""
     PRAGMA user_version = {SCHEMA_VERSION};
@@ -85,108 +41,99 @@ _FROM_2: Final = f"""
     ALTER TABLE runs ADD COLUMN "commit" TEXT;
     ALTER TABLE runs ADD COLUMN pull_request TEXT;
     ALTER TABLE runs ADD COLUMN ci_run TEXT;
-    {_RESULTS}
-    {_HALTS}
+    {RESULTS_TABLE}
+    {HALTS_TABLE}
 """
-_FROM_3: Final = f"PRAGMA user_version = {SCHEMA_VERSION}; {_HALTS}"
+_FROM_3: Final = f"PRAGMA user_version = {SCHEMA_VERSION}; {HALTS_TABLE}"
 _TO_PRESENT: Final = {0: _SCHEMA, _WITHOUT_ORIGINS: _FROM_2, _WITHOUT_HALTS: _FROM_3}
 """What makes the present tables, by the version that a file has; an empty one has 0."""
 
-JournalRow = dict[str, Any]
-"""A row by the names of its columns, each value parsed."""
-_Milliseconds = Annotated[int, Meta(ge=0)]
-_Time = Annotated[int, Meta(ge=0, le=LATEST_MS)]
 
+class FileTables:
+    """The tables in a file: a :class:`~reconciler.apply.journaltables.Tables`.
 
-class Wanted(AtStart, frozen=True, kw_only=True, omit_defaults=True):
-    """The column ``wanted`` of a write: what of its intent has no column of its own. The reason that is sent stays out.
-
-    It is saved as JSON. A field that is missing there is as usual, but for the schedule, which always stands there.
-    Rows say ``run_now`` for ``run_on_start``: journals are never rewritten, and one that was misread would let a start
-    whose answer was lost trade a second time.
+    ``locked`` holds the journal's lock as long as it is open. Only where it ``writes``, others are kept from writing in
+    the middle of a transaction.
     """
 
-    interval_ms: _Milliseconds | None
-    offset_ms: _Milliseconds | None
-    api: ApiVersion = ApiVersion.V1
-    cadence: Cadence | None = msgspec.field(default=None, name="schedule")
-    run_on_start: bool = msgspec.field(default=False, name="run_now")
-    skip_schedule_validation: bool = False
-    halt: str | None = None
-    before: Before = Before()
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        path: Path,
+        *,
+        locked: sqlite3.Connection | None = None,
+        writes: bool = False,
+    ) -> None:
+        self._connection, self._path, self._locked = connection, path, locked
+        self._begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
 
-    @staticmethod
-    def text_of(intent: Intent) -> str:
-        """Return what a row is to hold."""
-        document = msgspec.to_builtins(msgspec.convert(intent, Wanted, from_attributes=True))
-        before = {name: value for name, value in document.pop("before", {}).items() if value is not None}
-        return json.dumps({**document, "before": before} if before else document)
+    def ask(self, *questions: Question) -> list[Iterator[JournalRow]]:
+        """Answer questions: see :class:`~reconciler.apply.journaltables.Tables`."""
+        with self.together():
+            return [self._answer(one) for one in questions]
+
+    def _answer(self, question: Question) -> Iterator[JournalRow]:
+        with closing(self._connection.execute(question.text, question.values)) as cursor:
+            columns = tuple(column[0] for column in cursor.description)
+            rows = cursor.fetchall()
+        return meant(self._broken, columns, rows)
+
+    def write(self, statement: str, rows: Sequence[JournalRow]) -> Callable[[], int]:
+        """Execute a statement: see :class:`~reconciler.apply.journaltables.Tables`."""
+        number = 0
+        with self.together():
+            for row in rows:
+                with closing(self._connection.execute(statement, row)) as cursor:
+                    number = (cursor.fetchone() or (0,))[0]
+        return lambda: number
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make one transaction: see :class:`~reconciler.apply.journaltables.Tables`."""
+        with using(self._path):
+            if self._connection.in_transaction:
+                yield
+                return
+            self._connection.execute(self._begin)
+            try:
+                yield
+                # Not commit(), which says nothing where SQLite has undone it all by itself, as on a full disk.
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._connection.rollback()
+                raise
+
+    def require_sound(self) -> None:
+        """Check the whole file. Raises :class:`JournalError` with what SQLite found."""
+        with using(self._path):
+            _require_sound(self._connection, self._path)
+
+    def close(self) -> None:
+        """Close the file, and then give up the lock."""
+        self._connection.close()
+        if self._locked is not None:
+            self._locked.close()
+
+    def _broken(self, error: Exception) -> JournalError:
+        return broken(self._path, error)
 
 
-def _strategy(address: str) -> StrategyId:
-    strategy = strategy_of(address)
-    if strategy is None:
-        raise ValueError(f"{address!r} is no strategy")
-    return strategy
+def file_to_write(path: Path, process: str, *, beside: bool = False) -> FileTables:
+    """Open a journal for writing, making file and folder where missing, and keep every other writer out.
 
-
-_PARSED: Final[Mapping[str, Callable[[Any], object]]] = {
-    "wanted": json.loads,
-    "cadence": lambda wanted: Cadence(json.loads(wanted)["schedule"]),
-    "strategy": _strategy,
-    "result": lambda text: load(json.loads(text), Rebalance),
-    "made": lambda text: load(json.loads(text), Halt),
-    **dict.fromkeys(("marked", "is_step", "took_effect"), bool),
-}
-_TYPES: Final[Mapping[str, Any]] = {
-    "call": Call,
-    "state": RunState,
-    "wanted": Wanted,
-    "cadence": Cadence | None,
-    "strategy": str,
-    **dict.fromkeys(("base_url", "fingerprint", "tool", "process", "portfolio", "address", "token", "detail"), str),
-    **dict.fromkeys(("approved", "account", "exit_reason", "last_ended", "outcome"), str | None),
-    **dict.fromkeys(("schedule_id", "pause_reason", "imported", "halt"), str | None),
-    **dict.fromkeys(("who", "commit", "pull_request", "ci_run"), str | None),
-    "result": Rebalance,
-    "made": Halt,
-    **dict.fromkeys(("started_ms", "confirmed_ms", "intent_ms", "at_ms", "read_ms"), _Time),
-    **dict.fromkeys(("finished_ms", "outcome_ms", "last_started_ms", "lifted_ms"), _Time | None),
-    **dict.fromkeys(("number", "run", "count", "records", "open_intents"), int),
-    **dict.fromkeys(("last_run", "interval_ms", "offset_ms"), int | None),
-    **dict.fromkeys(("marked", "is_step", "took_effect"), bool),
-}
-"""The type of a value and, above, how it is parsed, by the name that a question gives its column."""
-
-
-@lru_cache
-def _row_type(columns: tuple[str, ...]) -> type[Struct]:
-    return msgspec.defstruct("JournalRow", [(name, _TYPES[name]) for name in columns])
-
-
-def ask(path: Path, connection: sqlite3.Connection, question: str, **values: object) -> Iterator[JournalRow]:
-    """Read all rows that a question finds, and return them one by one: what they mean is looked at only then.
-
-    Raises :class:`JournalError`, for a word or number that no journal has while the rows are gone through: SQLite's own
-    check can't see these.
+    With ``beside``, nobody is kept out. Raises :class:`JournalError`.
     """
-    with using(path), closing(connection.execute(question, values)) as cursor:
-        columns = tuple(column[0] for column in cursor.description)
-        rows = cursor.fetchall()
-    return _meant(path, columns, rows)
+    with ExitStack() as undo:
+        locked = None if beside else undo.enter_context(closing(lock(path, process)))
+        connection = undo.enter_context(closing(writable_connection(path)))
+        undo.pop_all()
+    return FileTables(connection, path, locked=locked, writes=True)
 
 
-def _meant(path: Path, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> Iterator[JournalRow]:
-    kind, parsed = _row_type(columns), [(name, _PARSED[name]) for name in columns if name in _PARSED]
-    for row in rows:
-        found = dict(zip(columns, row, strict=True))
-        try:
-            for name, parse in parsed:
-                found[name] = None if found[name] is None else parse(found[name])
-            found = msgspec.structs.asdict(msgspec.convert(found, kind))
-        except (ValueError, KeyError, TypeError) as error:
-            raise broken(path, ValueError(f"it is damaged: {error}")) from error
-        yield found
+def file_to_read(path: Path) -> FileTables | None:
+    """Open a journal as :func:`open_to_read` does."""
+    connection = open_to_read(path)
+    return None if connection is None else FileTables(connection, path)
 
 
 def writable_connection(path: Path) -> sqlite3.Connection:
@@ -237,16 +184,6 @@ def open_to_read(path: Path) -> sqlite3.Connection | None:
     return connection
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """Open a journal as :func:`open_to_read` does, and close it again."""
-    connection = open_to_read(path)
-    with using(path), ExitStack() as undo:
-        if connection is not None:
-            undo.enter_context(closing(connection))
-        yield connection
-
-
 def _connect_to_read(real: Path) -> sqlite3.Connection:
     """Return a connection that can't write, and needs no permission to. Raises ``OSError`` and ``sqlite3.Error``."""
     connection = sqlite3.connect(f"{real.as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
@@ -256,36 +193,6 @@ def _connect_to_read(real: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def read_facts(path: Path) -> JournalFacts | None:
-    """Check a journal and count what is in it, of all services; ``None`` where there is none yet.
-
-    Reads while an apply writes. Raises :class:`JournalError` for a file that is damaged or something else.
-    """
-    from reconciler.core.doctor import JournalFacts
-
-    with reading(path) as connection:
-        if connection is None:
-            return None
-        _require_sound(connection, path)
-        (found,) = ask(
-            path,
-            connection,
-            "SELECT (SELECT COUNT(*) FROM confirmed) AS records, (SELECT COUNT(*) FROM writes WHERE outcome IS NULL) AS"
-            " open_intents, id AS last_run, started_ms AS last_started_ms, exit_reason AS last_ended"
-            " FROM (SELECT 1) LEFT JOIN runs ON id = (SELECT MAX(id) FROM runs)",
-        )
-        return JournalFacts(version=SCHEMA_VERSION, **found)
-
-
-def services_of(path: Path) -> tuple[tuple[str, str | None], ...]:
-    """Return the services and accounts that a journal knows something of, sorted; none where there is no journal."""
-    with reading(path) as connection:
-        if connection is None:
-            return ()
-        services = "SELECT base_url, account FROM writes UNION SELECT base_url, account FROM confirmed ORDER BY 1, 2"
-        return tuple(connection.execute(services).fetchall())
 
 
 def _require_sound(connection: sqlite3.Connection, path: Path) -> None:

@@ -1,6 +1,6 @@
 """The journal off the event loop: a thread of its own uses its file, and commits at once what many asked for.
 
-In: an open :class:`~reconciler.apply.journal.SqliteJournal`. Out: a :class:`~reconciler.core.ports.Journal` that an
+In: an open :class:`~reconciler.apply.journal.OpenJournal`. Out: a :class:`~reconciler.core.ports.Journal` that an
 event loop can wait for. What is asked and what it means is the other module's; here is only who does it, and when.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from reconciler.apply.journal import SqliteJournal
+    from reconciler.apply.journal import OpenJournal
     from reconciler.core.intent import Call, Intent, OpenIntent
     from reconciler.core.model import Address, PortfolioId, Record
     from reconciler.core.ports import Memory, WriteGate
@@ -55,7 +55,7 @@ class QueuedJournal:
     So many intents share one commit, and a slow disk holds up nobody for longer than two commits take.
     """
 
-    def __init__(self, journal: SqliteJournal) -> None:
+    def __init__(self, journal: OpenJournal) -> None:
         self._journal = journal
         self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
         self._error: Exception | None = None
@@ -72,7 +72,7 @@ class QueuedJournal:
         self._thread.join()
 
     async def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
-        """Return what is known: see :meth:`SqliteJournal.memory`."""
+        """Return what is known: see :meth:`OpenJournal.memory`."""
         return await self._ask(partial(self._journal.memory, of, plans=plans))
 
     async def knows(self, token: str) -> bool:
@@ -80,27 +80,27 @@ class QueuedJournal:
         return await self._ask(partial(self._journal.knows, token))
 
     async def maybe_sent(self, address: Address, call: Call, *, plans: Collection[str]) -> bool:
-        """Whether a call may have been sent: see :meth:`SqliteJournal.maybe_sent`."""
+        """Whether a call may have been sent: see :meth:`OpenJournal.maybe_sent`."""
         return await self._ask(partial(self._journal.maybe_sent, address, call, plans=plans))
 
     async def unsettled(self) -> tuple[OpenIntent, ...]:
-        """Return the writes without an outcome: see :meth:`SqliteJournal.unsettled`."""
+        """Return the writes without an outcome: see :meth:`OpenJournal.unsettled`."""
         return await self._ask(self._journal.unsettled)
 
     async def begin(self, intent: Intent, gate: WriteGate) -> int:
         """Return the number of a write once its intent is on the disk, unless the gate is closed for it."""
         at_ms = self._journal.now_ms()
-        job = self._put(partial(self._journal.begin, intent, gate, at_ms=at_ms), writes=True)
+        job = self._put(partial(self._journal.announce, intent, gate, at_ms=at_ms), writes=True)
         try:
-            return await job.done
+            return (await job.done)()
         except CancelledError:
             self._put(lambda: self._close_unsent(job, at_ms), writes=True)
             raise
 
-    def _close_unsent(self, begun: _Job[int], at_ms: int) -> None:
+    def _close_unsent(self, begun: _Job[Callable[[], int]], at_ms: int) -> None:
         if begun.result is not None:
             detail = "interrupted before it was sent"
-            self._journal.end(begun.result, WriteOutcome.NOT_SENT, detail, at_ms=at_ms)
+            self._journal.end(begun.result(), WriteOutcome.NOT_SENT, detail, at_ms=at_ms)
 
     def end(self, number: int, outcome: WriteOutcome, detail: str) -> Future[None]:
         """Say the outcome of a write; to be awaited by whoever needs it to be on the disk."""

@@ -177,8 +177,10 @@ def _perform(inputs: Inputs, out: Path, output: Output, found: Found) -> Ending:
 
 def _notes(inputs: Inputs) -> tuple[str, ...]:
     """Say what the run has to do without."""
-    journal = Path(inputs.journal or DEFAULT_JOURNAL)
-    if inputs.command in (Command.VALIDATE, Command.STATUS) or inputs.live or journal.exists():
+    if inputs.command in (Command.VALIDATE, Command.STATUS) or inputs.live:
+        return ()
+    journal = inputs.journal or DEFAULT_JOURNAL
+    if "://" in journal or Path(journal).exists():  # of one on a server, the plan says if it is new
         return ()
     sentence = (
         f"No journal at {journal}: what Glider confirmed at earlier writes is not known, so schedules that can't be "

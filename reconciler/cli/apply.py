@@ -31,7 +31,7 @@ from reconciler.render.plan import report_document, report_page
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reconciler.apply.journal import SqliteJournal
+    from reconciler.apply.journal import OpenJournal
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
     from reconciler.core.plan import Plan
@@ -88,7 +88,7 @@ async def _plan_and_apply(
     configuration: Configuration,
     approved: Plan | None,
     service: Service,
-    journal: SqliteJournal,
+    journal: OpenJournal,
     found: Found,
 ) -> Ending:
     await _settle(service, journal, options)
@@ -208,7 +208,7 @@ def _ask(plan: Plan, options: ApplyOptions, service: Service) -> None:
         raise ReconcilerError("not approved, nothing was written")
 
 
-async def _settle(service: Service, journal: SqliteJournal, options: ApplyOptions) -> None:
+async def _settle(service: Service, journal: OpenJournal, options: ApplyOptions) -> None:
     """Find out what became of the writes of an apply that was cut off, before anything else."""
     from reconciler.apply.announce import settle
     from reconciler.apply.journalqueue import QueuedJournal
@@ -225,7 +225,7 @@ async def _carry_out(
     plan: Plan,
     options: ApplyOptions,
     service: Service,
-    journal: SqliteJournal,
+    journal: OpenJournal,
     found: Found,
     gate: WriteGate,
     *,

@@ -121,8 +121,11 @@ def _documents(ctx: click.Context) -> Sequence[Document]:
 
 
 def _runs(journal: str) -> Iterator[CompletionItem]:
-    """Yield the numbers of the runs in the journal, newest first."""
+    """Yield the numbers of the runs in the journal, newest first; none of one on a server."""
     from reconciler.apply.journal import read_runs
+    from reconciler.core.endpoint import journal_url
 
+    if journal_url(journal) is not None:
+        return
     for run in read_runs(Path(journal)) or ():
         yield CompletionItem(str(run.number), help=run.exit_reason)

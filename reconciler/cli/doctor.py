@@ -72,11 +72,11 @@ def _files(options: FileOptions) -> tuple[Configuration | None, Check]:
 
 
 def _journal(options: ServiceOptions) -> Check:
-    from reconciler.apply.journalfile import read_facts
+    from reconciler.apply.journal import read_facts
     from reconciler.cli.journalplace import UNTRACK, is_tracked
     from reconciler.core.doctor import CheckStatus, JournalFacts, check_journal, warn
 
-    path = options.journal_path
+    path = options.journal_place
     found: JournalFacts | ReconcilerError | None
     try:
         found = read_facts(path)

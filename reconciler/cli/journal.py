@@ -34,7 +34,7 @@ def history(options: HistoryOptions, found: Found) -> Ending:
     from reconciler.apply.journal import read_runs
     from reconciler.core.model import PortfolioId
 
-    path, whom = options.journal.journal_path, " or ".join(options.targets)
+    path, whom = options.journal.journal_place, " or ".join(options.targets)
     runs = read_runs(path, run=options.run, portfolios=tuple(PortfolioId(target) for target in options.targets))
     if options.run is not None and not runs:
         what = f" with a write to {whom}" if whom else ""
@@ -64,11 +64,11 @@ class ExportOptions(Options, frozen=True, kw_only=True):
 
 def export_journal(options: ExportOptions, found: Found) -> Ending:
     """Write what the journal knows of one service."""
+    from reconciler.apply.journal import services_of
     from reconciler.apply.journalcarry import EXPORT_FORMAT, format_export, read_export
-    from reconciler.apply.journalfile import services_of
     from reconciler.cli.savefile import save
 
-    path, label = options.records.journal_path, _label(options.records)
+    path, label = options.records.journal_place, _label(options.records)
     export = read_export(path, base_url=label, account=options.account, now_ms=time_ns() // 1_000_000)
     if export is None:
         raise ReconcilerError(f"there is no journal {path}", "Name it with --journal. An apply makes one.")
@@ -94,7 +94,7 @@ class ImportJournalOptions(Options, frozen=True, kw_only=True):
 def import_journal(options: ImportJournalOptions, found: Found) -> Ending:
     """Bring an export into the journal of the same service and account."""
     from reconciler.apply.journalcarry import import_export
-    from reconciler.cli.journalplace import make_folder, require_untracked
+    from reconciler.cli.journalplace import prepare_place
 
     export, label = _read(options.file), _label(options.records)
     if export.base_url != label:
@@ -102,9 +102,8 @@ def import_journal(options: ImportJournalOptions, found: Found) -> Ending:
             f"the export is from {export.base_url}, not from {label}",
             "Nothing was imported. Name its service with --base-url or --sandbox.",
         )
-    path = options.records.journal_path
-    require_untracked(path)
-    make_folder(path)
+    path = options.records.journal_place
+    prepare_place(path)
     taken = import_export(
         path,
         export,

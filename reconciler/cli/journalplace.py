@@ -1,7 +1,7 @@
 """Where the journal lies: it makes the folder, keeps Git away from it, and warns of a bad place.
 
-In: the path of a journal or a sandbox, and the files of a run. Out: a folder, an error, or warnings. It does not look
-into the journal.
+In: the place of a journal or a sandbox, and the files of a run. Out: a folder, an error, or warnings. It does not look
+into the journal. A journal on a server has no folder, and Git knows nothing of it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from reconciler.core.errors import JournalError, ReconcilerError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from reconciler.apply.journaltables import JournalPlace
     from reconciler.cli.options import JournalOptions
     from reconciler.cli.output import Output
     from reconciler.config.load import Configuration
@@ -45,14 +46,21 @@ def make_folder(file: Path) -> None:
         return
 
 
-def require_untracked(journal: Path) -> None:
-    """Raise :class:`JournalError` for a journal that Git tracks: a pull request could put another one in its place."""
+def prepare_place(journal: JournalPlace) -> None:
+    """Make the folder of a journal that is to be written to.
+
+    Raises :class:`JournalError` for one that Git tracks: a pull request could put another one in its place.
+    """
     if is_tracked(journal):
         raise JournalError(f"Git tracks the journal {journal}: {_WHY}", UNTRACK)
+    if isinstance(journal, Path):
+        make_folder(journal)
 
 
-def is_tracked(journal: Path) -> bool:
+def is_tracked(journal: JournalPlace) -> bool:
     """Whether Git tracks a journal. False if Git can't tell, as outside of a checkout or without Git."""
+    if not isinstance(journal, Path):
+        return False
 
     def tracks(place: Path) -> bool:
         if "GIT_DIR" not in os.environ and not any((folder / ".git").exists() for folder in place.parents):
@@ -73,10 +81,10 @@ def is_tracked(journal: Path) -> bool:
 
 def warn_of_journal(options: JournalOptions, configuration: Configuration | None, output: Output) -> None:
     """Warn of a journal that Git tracks, and of a second journal beside the files: neither knows all the writes."""
-    journal = options.journal_path
+    journal = options.journal_place
     if is_tracked(journal):
         output.warn(f"Git tracks the journal {journal}: {_WHY}; an apply refuses it")
-    if configuration is None or options.journal is not None:
+    if configuration is None or options.journal is not None or not isinstance(journal, Path):
         return
     found = [name for name in _beside(configuration.files) if name.is_file()]
     if not found:

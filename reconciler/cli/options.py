@@ -16,6 +16,7 @@ from msgspec.structs import fields
 from reconciler.cli.flags import DEFAULT_JOURNAL, DEFAULT_PARALLELISM
 from reconciler.cli.output import Output
 from reconciler.core.decide import Unverified
+from reconciler.core.endpoint import JournalUrl, journal_url
 from reconciler.core.errors import UsageError
 from reconciler.core.fleet import Selection, selection_of
 
@@ -68,10 +69,15 @@ class JournalOptions(Struct, frozen=True, kw_only=True):
 
     journal: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a URL that is none or holds a password before anything else is done with it."""
+        _ = self.journal_place
+
     @property
-    def journal_path(self) -> Path:
-        """The journal's file."""
-        return Path(self.journal if self.journal is not None else DEFAULT_JOURNAL)
+    def journal_place(self) -> Path | JournalUrl:
+        """The journal's file, or the URL of its database. Raises :class:`~reconciler.core.errors.UsageError`."""
+        given = self.journal if self.journal is not None else DEFAULT_JOURNAL
+        return journal_url(given) or Path(given)
 
 
 class RecordOptions(JournalOptions, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ from reconciler.core.plan import UNKNOWN, Guarded, Plan
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from reconciler.apply.journal import SqliteJournal
+    from reconciler.apply.journal import OpenJournal
     from reconciler.cli.options import PlanningOptions
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
@@ -66,7 +66,7 @@ async def make_plan(
     *,
     base: Declared | None = None,
     plans: Iterable[str] = (),
-    journal: SqliteJournal | None = None,
+    journal: OpenJournal | None = None,
 ) -> Plan:
     """Read everything that is selected and make a plan. With a ``base`` to compare with, every change gets its cause.
 
@@ -88,7 +88,7 @@ async def look(
     desired: Mapping[PortfolioId, Desired],
     *,
     plans: Iterable[str] = (),
-    journal: SqliteJournal | None = None,
+    journal: OpenJournal | None = None,
 ) -> Reads:
     """Read everything that a plan of ``desired`` needs; see :func:`make_plan`."""
     from reconciler.core.evidence import observed

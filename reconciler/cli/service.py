@@ -199,7 +199,7 @@ def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str]
     from reconciler.cli.haltfiles import with_filed
 
     memory = read_memory(
-        options.journal_path,
+        options.journal_place,
         base_url=service.label,
         account=service.account,
         now_ms=service.clock.now_ms(),

@@ -311,7 +311,7 @@ def _asked(
         from reconciler.apply.journal import read_runs
         from reconciler.apply.trigger import operations_of
 
-        runs = read_runs(options.service.journal_path) or ()
+        runs = read_runs(options.service.journal_place) or ()
         operations = operations_of(runs, service.label, noun="operation")
     return [LastRunQuery(live=one, operation=operations.get(one.id), known=known.get(one.id, ())) for one in live]
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from reconciler.cli.journalplace import make_folder, require_untracked
+from reconciler.cli.journalplace import prepare_place
 from reconciler.core.errors import ExitReason, JournalBusy, JournalError, UsageError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Iterator, Mapping, Sequence
 
-    from reconciler.apply.journal import SqliteJournal
+    from reconciler.apply.journal import OpenJournal
     from reconciler.apply.run import Stop
     from reconciler.cli.options import JournalOptions
     from reconciler.cli.service import Service
@@ -88,7 +88,7 @@ def said_yes(question: str) -> bool:
     return answer.strip() == "yes"
 
 
-async def open_to_write(options: JournalOptions, service: Service, *, lock_timeout: str) -> SqliteJournal:
+async def open_to_write(options: JournalOptions, service: Service, *, lock_timeout: str) -> OpenJournal:
     """Open the journal; wait for another apply as long as ``lock_timeout`` says, as in ``10s``.
 
     A signal ends the wait. The journal's folder is made if it is missing. Raises
@@ -104,9 +104,8 @@ async def open_to_write(options: JournalOptions, service: Service, *, lock_timeo
         wait_seconds = parse_duration(lock_timeout) / 1000
     except ValueError as error:
         raise UsageError(f"--lock-timeout: {error}; write 10s, 5m or the like.") from error
-    path = options.journal_path
-    require_untracked(path)
-    make_folder(path)
+    path = options.journal_place
+    prepare_place(path)
     patience_ends = monotonic() + wait_seconds
     while True:
         try:
@@ -130,7 +129,7 @@ def kept_results(
     """Return what the journal remembers of rebalances at this service, newest first; nothing without a journal."""
     from reconciler.apply.journal import KEPT_RESULTS, read_results
 
-    return read_results(options.journal_path, base_url=base_url, last=KEPT_RESULTS, account=account)
+    return read_results(options.journal_place, base_url=base_url, last=KEPT_RESULTS, account=account)
 
 
 async def keep_results(
@@ -141,8 +140,10 @@ async def keep_results(
     Where the journal may not be written to, or another command is at it, nothing is kept, and nothing is said: what was
     read is shown all the same. No journal is made for it.
     """
+    from reconciler.apply.journal import exists
+
     with suppress(JournalError, OSError):
-        if results and options.journal_path.is_file():
+        if results and exists(options.journal_place):
             with await open_to_write(options, service, lock_timeout="0s") as journal:
                 journal.keep_results(results)
 

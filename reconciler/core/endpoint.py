@@ -1,9 +1,10 @@
 """The Glider service at the other end: its address in one spelling, what may be a key, and whom the files expect there.
+The address of a journal that is not a file, too.
 
-In: a base URL or a key as somebody wrote it; what the files expect, and the account that the key belongs to.
-Out: the same address as it is used everywhere (requests, journal, plans, messages); one sentence where it is not whom
-the files expect. That is compared with whom we speak to, and never used to connect. Nothing is looked up or
-opened here.
+In: a base URL, a key or a journal's URL as somebody wrote it; what the files expect, and the account that the key
+belongs to. Out: the same address as it is used everywhere (requests, journal, plans, messages); one sentence where it
+is not whom the files expect. That is compared with whom we speak to, and never used to connect. Nothing is looked up
+or opened here.
 """
 
 from __future__ import annotations
@@ -65,6 +66,62 @@ def checked_base_url(text: str) -> str:
             raise _refused(why, text)
     shown_port = "" if port == _DEFAULT_PORT[scheme] else f":{port}"
     return f"{scheme}://{host}{shown_port}{path}"
+
+
+class JournalUrl(Struct, frozen=True):
+    """The URL of a journal in PostgreSQL, which holds no secret; it is shown to people as it is."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+_POSTGRESQL: Final = ("postgresql", "postgres")
+_NO_SECRETS: Final = frozenset(
+    (
+        *("host", "hostaddr", "port", "dbname", "user", "service", "connect_timeout", "target_session_attrs"),
+        *("load_balance_hosts", "require_auth", "channel_binding", "gssencmode", "krbsrvname"),
+        *("sslmode", "sslnegotiation", "sslrootcert", "sslcert", "sslkey", "sslcrl", "ssl_min_protocol_version"),
+    )
+)
+"""The parameters of libpq that a journal's URL may have: no password, and no file of passwords."""
+
+
+def journal_url(text: str) -> JournalUrl | None:
+    """Return the journal that a URL names; ``None`` for the path of a file.
+
+    Raises :class:`UsageError` for any other URL. One that holds a password is refused, because it would stand in the
+    shell's history and in the list of processes; no message repeats it.
+    """
+    scheme, colon, rest = text.partition("://")
+    if not colon:
+        return None
+    if scheme.lower() not in _POSTGRESQL:
+        raise UsageError(
+            "--journal takes a file or a URL that begins with postgresql://",
+            "As in `--journal postgresql://reconciler@db.example.com/journals`.",
+        )
+    authority = _AUTHORITY.match(rest)[0]  # type: ignore[index]  # the pattern matches the empty text, too
+    user, _, _ = authority.rpartition("@")
+    parameters = {one.partition("=")[0] for one in rest.partition("?")[2].split("&") if one}
+    # Where a password holds a slash or a question mark, its end stands behind them.
+    if ":" in user or "@" in user or "@" in rest[len(authority) :] or "password" in parameters:
+        raise UsageError(
+            "the URL of the journal holds a password",
+            "Take it out; a password comes from PGPASSWORD, from ~/.pgpass or from a service file alone.",
+        )
+    if unknown := sorted(parameters - _NO_SECRETS):
+        raise UsageError(
+            f"the URL of the journal has the parameter {harmless(unknown[0])}, which is not taken",
+            f"It may have {', '.join(sorted(_NO_SECRETS))}. Whatever holds or names a secret belongs into the "
+            "environment or a service file.",
+        )
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise UsageError(
+            "the URL of the journal holds characters that no URL has", "Write them escaped, as in %20 for a space."
+        )
+    return JournalUrl(f"{_POSTGRESQL[0]}://{rest}")
 
 
 def is_loopback(url: str) -> bool:

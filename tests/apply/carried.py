@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.apply.announce import WAITS_SECONDS
-from reconciler.apply.journal import SqliteJournal, open_journal, read_memory
+from reconciler.apply.journal import OpenJournal, open_journal, read_memory
 from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.fleet import EVERYTHING
@@ -60,7 +60,7 @@ def apply(
     stop: Stop | None = None,
     observer: Any = None,
     records: Mapping[PortfolioId, Record] | None = None,
-    before: Callable[[SqliteJournal], object] = lambda _: None,
+    before: Callable[[OpenJournal], object] = lambda _: None,
     **more: Any,
 ) -> ApplyReport:
     """Carry a plan out with a journal at ``place`` that holds ``records``; ``before`` is done to it when it is open.
@@ -137,7 +137,7 @@ def carry_out(change: Change, script: Script, **given: Any) -> Went:
         before = given.pop("before", lambda _: None)
         already: list[int] = []
 
-        def begun(journal: SqliteJournal) -> None:
+        def begun(journal: OpenJournal) -> None:
             before(journal)
             already.append(len(rows(path, "SELECT id FROM writes")))
 

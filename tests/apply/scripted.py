@@ -8,17 +8,18 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from reconciler.apply.run import Stop
 from reconciler.core.intent import Call, Intent
 from reconciler.core.model import strategy_of
 from reconciler.core.ports import Confirmation
+from tests.postgres import execute
 from tests.support import FakeClock
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from reconciler.apply.journaltables import JournalPlace
     from reconciler.core.model import Address, Live, PortfolioId, StrategyId, StrategyLive
 
 Answer = Any
@@ -129,14 +130,31 @@ def intent(address: Address, call: Call, token: str = "0000a1", **more: Any) -> 
     return Intent(address=address, call=call, token=token, **more)
 
 
-def rows(journal: Path, query: str) -> list[tuple[Any, ...]]:
-    """Return what a query finds in a journal's file, as it stands there."""
+def rows(journal: JournalPlace, query: str) -> list[tuple[Any, ...]]:
+    """Return what a query finds in a journal, as it stands there."""
+    if not isinstance(journal, Path):
+        return execute(journal, query)
     with closing(sqlite3.connect(journal)) as connection:
         return connection.execute(query).fetchall()
 
 
-def edit(journal: Path, *statements: str) -> None:
-    """Change a journal's file behind the program's back."""
+def forbid(journal: JournalPlace, what: str, when: str = "", *, why: str) -> None:
+    """Let a journal refuse something, as in ``INSERT ON writes``, for this reason."""
+    if isinstance(journal, Path):
+        edit(journal, f"CREATE TRIGGER forbidden BEFORE {what} {when} BEGIN SELECT RAISE(ABORT, '{why}'); END")
+        return
+    edit(
+        journal,
+        f"CREATE FUNCTION refuse() RETURNS TRIGGER LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION '{why}'; END$$",
+        f"CREATE TRIGGER forbidden BEFORE {what} FOR EACH ROW {when} EXECUTE FUNCTION refuse()",
+    )
+
+
+def edit(journal: JournalPlace, *statements: str) -> None:
+    """Change a journal behind the program's back."""
+    if not isinstance(journal, Path):
+        execute(journal, *statements)
+        return
     with closing(sqlite3.connect(journal)) as connection, connection:
         for statement in statements:
             connection.execute(statement)

@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.apply.announce import LOOKS_TOO_OLD, WAITS, WAITS_SECONDS, Announcer, Sight, look_until, may_send_again
-from reconciler.apply.journal import SqliteJournal, open_journal
+from reconciler.apply.journal import OpenJournal, open_journal
 from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.apply.run import Stop
 from reconciler.apply.trigger import Order, trigger_all
@@ -218,7 +218,7 @@ class Harness:
         self.kind = kind
         self.stop = stop or Stop()
         self.api = Rebalancer(*(answer for _, answer in self.script))
-        self.before: Callable[[SqliteJournal, Path], object] = lambda *_: None
+        self.before: Callable[[OpenJournal, Path], object] = lambda *_: None
         self.slow_ms = 0
         """How long every use of the journal's clock takes: a disk that is slow."""
 
@@ -303,7 +303,7 @@ def calls(kind: Kind, count: int = 1) -> list[Call] | None:
 def test_it_is_announced_before_it_is_sent(kind: Kind) -> None:
     """The journal holds all of it, without an outcome, when the service gets it; then it has one."""
     opened: list[OpenIntent] = []
-    kept: list[SqliteJournal] = []
+    kept: list[OpenJournal] = []
 
     def answers() -> object:
         opened.extend(kept[0].unsettled())

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from reconciler.apply.journal import SqliteJournal
+    from reconciler.apply.journal import OpenJournal
 
 A, B, C, D = (PortfolioId(one * 3) for one in "abcd")
 H = HOUR_MS
@@ -126,7 +126,7 @@ def taken_over(
 ) -> tuple[Result, list[tuple[object, ...]], str | None]:
     """Carry out a change that a dead runner had begun; return its result, what was asked, and why it was stopped."""
 
-    def begun(journal: SqliteJournal) -> None:
+    def begun(journal: OpenJournal) -> None:
         for write, outcome in left:
             number = journal.begin(write)
             if outcome is not None:

@@ -11,18 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.apply.journal import SqliteJournal, open_journal, read_memory, read_runs
-from reconciler.apply.journalfile import writable_connection
+from reconciler.apply.journal import OpenJournal, open_journal, read_memory, read_runs
+from reconciler.apply.journalfile import FileTables, writable_connection
 from reconciler.core.errors import JournalError
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Before, Call, Intent, OpenIntent, WriteOutcome
 from reconciler.core.model import ApiVersion, Cadence, PortfolioId, Record, RunState, StrategyId, address_of
 from reconciler.core.ports import Memory
+from tests.apply.conftest import ON_FILE, examples_at
 from tests.apply.scripted import edit, intent
-from tests.support import HOUR_MS, NOON_MS, FakeClock, examples, folder
+from tests.support import HOUR_MS, NOON_MS, FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
+
+    from reconciler.apply.journaltables import JournalPlace
 
 HERE, THERE = "https://here", "https://there"
 A, B, C = PortfolioId("aaa"), PortfolioId("bbb"), PortfolioId("ccc")
@@ -37,19 +40,13 @@ OUTCOMES = (OPEN, *WriteOutcome)
 DAY_MS = 24 * HOUR_MS
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with folder() as path:
-        yield path / "journal.db"
-
-
-def opened(place: Path, base_url: str = HERE, clock: FakeClock | None = None) -> SqliteJournal:
+def opened(place: JournalPlace, base_url: str = HERE, clock: FakeClock | None = None) -> OpenJournal:
     journal = open_journal(place, base_url=base_url, now_ms=(clock or FakeClock()).now_ms)
     journal.open_run(fingerprint="f", tool="t")
     return journal
 
 
-def write(journal: SqliteJournal, intent: Intent, outcome: WriteOutcome | None = CONFIRMED) -> int:
+def write(journal: OpenJournal, intent: Intent, outcome: WriteOutcome | None = CONFIRMED) -> int:
     """Announce a write and, unless it stays open, end it; return its number."""
     number = journal.begin(intent)
     if outcome is not None:
@@ -93,7 +90,13 @@ SINCE = [
 
 @pytest.mark.parametrize(("fingerprint", "approved", "step", "outcome", "expected"), SINCE)
 def test_since(
-    place: Path, fingerprint: str, approved: str | None, outcome: WriteOutcome | None, expected: str, *, step: bool
+    place: JournalPlace,
+    fingerprint: str,
+    approved: str | None,
+    outcome: WriteOutcome | None,
+    expected: str,
+    *,
+    step: bool,
 ) -> None:
     """What may have taken effect counts; under the plan itself, only what carried its change to its end."""
     plans = ("own", "second")
@@ -109,7 +112,7 @@ def test_since(
     assert found.since == {A: expected}
 
 
-def test_since_of_a_change_in_two_steps(place: Path) -> None:
+def test_since_of_a_change_in_two_steps(place: JournalPlace) -> None:
     """A change that was carried out to its end counts, also under its own plan; one that broke off halfway does not."""
     with opened(place) as journal:
         write(journal, intent(A, Call.UPDATE_SCHEDULE, "0000a1", is_step=True))
@@ -124,7 +127,7 @@ def test_since_of_a_change_in_two_steps(place: Path) -> None:
         assert (journal.memory(A, plans=("f",)).since.get(A), journal.memory(A).since.get(A)) == ("0000a4", "0000a5")
 
 
-def test_since_of_what_is_no_state(place: Path) -> None:
+def test_since_of_what_is_no_state(place: JournalPlace) -> None:
     """A rebalance, another portfolio, another service and another strategy are no write to it; nothing is none."""
     with opened(place) as journal:
         assert (journal.memory(A).since.get(A), journal.memory().since) == (None, {})
@@ -148,7 +151,7 @@ START = intent(A, Call.START, "0000a1", interval_ms=HOUR_MS, run_on_start=True)
 
 @pytest.mark.parametrize("asked", [REBALANCE, START], ids=["rebalance", "start"])
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_unanswered(place: Path, asked: Intent, outcome: WriteOutcome | None) -> None:
+def test_unanswered(place: JournalPlace, asked: Intent, outcome: WriteOutcome | None) -> None:
     """A request for a run stays unanswered while its outcome is unknown, and none of any other outcome does."""
     with opened(place) as journal:
         number = write(journal, asked, outcome)
@@ -170,7 +173,7 @@ def test_unanswered(place: Path, asked: Intent, outcome: WriteOutcome | None) ->
         (intent(B, Call.REBALANCE, "0000a2"), CONFIRMED, True),
     ],
 )
-def test_what_answers(place: Path, later: Intent, outcome: WriteOutcome | None, *, unanswered: bool) -> None:
+def test_what_answers(place: JournalPlace, later: Intent, outcome: WriteOutcome | None, *, unanswered: bool) -> None:
     """A later request of the same portfolio that may have begun one takes its place; nothing else answers it."""
     with opened(place) as journal:
         write(journal, REBALANCE, UNKNOWN)
@@ -182,7 +185,7 @@ def test_what_answers(place: Path, later: Intent, outcome: WriteOutcome | None, 
         assert journal.memory(A).unanswered.get(A) == (expected if unanswered or outcome is UNKNOWN else None)
 
 
-def test_unanswered_elsewhere(place: Path) -> None:
+def test_unanswered_elsewhere(place: JournalPlace) -> None:
     """Another service's requests answer nothing here; what is unanswered is sorted by id."""
     with opened(place) as journal:
         write(journal, intent(B, Call.REBALANCE), UNKNOWN)
@@ -196,7 +199,7 @@ def test_unanswered_elsewhere(place: Path) -> None:
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 @pytest.mark.parametrize(("fingerprint", "approved"), [("own", None), ("own", "x"), ("x", "own")])
-def test_maybe_sent(place: Path, fingerprint: str, approved: str | None, outcome: WriteOutcome | None) -> None:
+def test_maybe_sent(place: JournalPlace, fingerprint: str, approved: str | None, outcome: WriteOutcome | None) -> None:
     """Only an unknown outcome of that very call, portfolio and service, under one of the plans."""
     with opened(place) as journal:
         journal.open_run(fingerprint=fingerprint, tool="t", approved=approved)
@@ -211,7 +214,7 @@ def test_maybe_sent(place: Path, fingerprint: str, approved: str | None, outcome
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_knows(place: Path, outcome: WriteOutcome | None) -> None:
+def test_knows(place: JournalPlace, outcome: WriteOutcome | None) -> None:
     """A token is known whatever came of its write, to its service alone."""
     with opened(place) as journal:
         write(journal, intent(A, Call.PAUSE, "0000a1"), outcome)
@@ -221,7 +224,7 @@ def test_knows(place: Path, outcome: WriteOutcome | None) -> None:
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_cadence(place: Path, outcome: WriteOutcome | None) -> None:
+def test_cadence(place: JournalPlace, outcome: WriteOutcome | None) -> None:
     """The newest write that may have taken effect decides, and only one that is known to have leaves a cadence."""
     with opened(place) as journal:
         write(journal, intent(address_of(S), Call.SET_CADENCE, cadence=Cadence.DAILY))
@@ -240,7 +243,7 @@ def test_cadence(place: Path, outcome: WriteOutcome | None) -> None:
         assert (journal.memory(address_of(S)).cadences.get(S), journal.memory().cadences) == (None, {})
 
 
-def test_a_cadence_of_no_strategy_is_damage(place: Path) -> None:
+def test_a_cadence_of_no_strategy_is_damage(place: JournalPlace) -> None:
     """It is told with the file and what stands there."""
     with opened(place) as journal:
         write(journal, intent(address_of(S), Call.SET_CADENCE, cadence=Cadence.DAILY))
@@ -251,7 +254,7 @@ def test_a_cadence_of_no_strategy_is_damage(place: Path) -> None:
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 @pytest.mark.parametrize("call", [Call.PAUSE, Call.RESUME, Call.START, Call.UPDATE_SCHEDULE, Call.REBALANCE])
-def test_the_last_pause(place: Path, call: Call, outcome: WriteOutcome | None) -> None:
+def test_the_last_pause(place: JournalPlace, call: Call, outcome: WriteOutcome | None) -> None:
     """The newest pause that may have taken effect, unless a resume or start that may have came after it."""
     with opened(place) as journal:
         write(journal, intent(A, Call.PAUSE, "000001"))
@@ -267,7 +270,7 @@ def test_the_last_pause(place: Path, call: Call, outcome: WriteOutcome | None) -
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_a_halt(place: Path, outcome: WriteOutcome | None) -> None:
+def test_a_halt(place: JournalPlace, outcome: WriteOutcome | None) -> None:
     """The halt that the last pause is part of; a pause or resume after it that may have taken effect ends it."""
     with opened(place) as journal:
         write(journal, intent(A, Call.PAUSE, "000001", halt="h1"))
@@ -283,7 +286,7 @@ def test_a_halt(place: Path, outcome: WriteOutcome | None) -> None:
         assert journal.memory().halts == {}
 
 
-def test_triggers(place: Path) -> None:
+def test_triggers(place: JournalPlace) -> None:
     """Rebalances that may have begun in the last 24 hours are counted, of one service, sorted by id."""
     clock = FakeClock(NOON_MS - DAY_MS - 1)
     with opened(place, clock=clock) as journal:
@@ -302,7 +305,7 @@ def test_triggers(place: Path) -> None:
         assert read_memory(place, base_url=HERE, now_ms=now_ms).triggers == triggers
 
 
-def test_all_of_one_moment(place: Path) -> None:
+def test_all_of_one_moment(place: JournalPlace) -> None:
     """A memory holds all that the journal knows, as it was when it was asked for."""
     with opened(place) as journal:
         number = write(journal, REBALANCE, UNKNOWN)
@@ -315,21 +318,29 @@ def test_all_of_one_moment(place: Path) -> None:
         )
 
 
+@ON_FILE
 def test_nothing_is_committed_in_between(place: Path) -> None:
     """While a memory is put together, nobody else's commit comes between two of its parts."""
-    attempts = []
+    asked, attempts = [], []
 
-    def now_ms() -> int:
-        """Try to commit something: a memory asks for the time after its first questions."""
-        with closing(sqlite3.connect(place, timeout=0)) as other, pytest.raises(sqlite3.OperationalError) as refused:
+    def tries(question: str) -> None:
+        """Try to commit something before the third question."""
+        asked.append(question)
+        if len([one for one in asked if "SELECT" in one]) != 3:
+            return
+        with closing(sqlite3.connect(place, timeout=0)) as other:
             other.execute("UPDATE writes SET outcome = 'failed'")
+            with pytest.raises(sqlite3.OperationalError) as refused:
+                other.commit()
         attempts.append(str(refused.value))
-        return NOON_MS
 
     with opened(place) as journal:
         write(journal, intent(A, Call.PAUSE))
-    with open_journal(place, base_url=HERE, now_ms=now_ms) as journal:
+    with closing(writable_connection(place)) as connection:
+        journal = OpenJournal(FileTables(connection, place), base_url=HERE, now_ms=lambda: NOON_MS)
+        connection.set_trace_callback(tries)
         assert journal.memory().since == {A: "0000a1"}
+        connection.set_trace_callback(None)
         assert attempts == ["database is locked"]
         edit(place, "UPDATE writes SET outcome = 'failed'")
         assert journal.memory(A).since.get(A) is None
@@ -348,26 +359,29 @@ WRITES = st.lists(
 )
 
 
-@settings(max_examples=examples(60), deadline=None)
-@given(writes=WRITES, plans=st.sampled_from([(), ("own",), ("own", "x")]))
-def test_laws_of_since(writes: list[tuple[Any, ...]], plans: tuple[str, ...]) -> None:
+def test_laws_of_since(new_place: Callable[[], JournalPlace]) -> None:
     """It is never the token of what had no effect, or of a rebalance; one address and all of them agree."""
-    expected = {}
-    with folder() as path, opened(path / "journal.db") as journal:
-        for number, (address, call, outcome, step, (fingerprint, approved)) in enumerate(writes):
-            journal.open_run(fingerprint=fingerprint, tool="t", approved=approved)
-            write(journal, intent(address, call, f"{number:06x}", is_step=step), outcome)
-            ended = outcome in TOOK_EFFECT and not step
-            ours = fingerprint in plans or approved in plans
-            if call is not Call.REBALANCE and outcome not in NO_EFFECT and (ended or not ours):
-                expected[address] = f"{number:06x}"
-        assert {
-            one: token for one in ADDRESSES if (token := journal.memory(one, plans=plans).since.get(one))
-        } == expected
-        assert journal.memory(plans=plans).since == expected
+
+    @settings(max_examples=examples_at(new_place(), 60), deadline=None)
+    @given(writes=WRITES, plans=st.sampled_from([(), ("own",), ("own", "x")]))
+    def hold(writes: list[tuple[Any, ...]], plans: tuple[str, ...]) -> None:
+        expected = {}
+        with opened(new_place()) as journal:
+            for number, (address, call, outcome, step, (fingerprint, approved)) in enumerate(writes):
+                journal.open_run(fingerprint=fingerprint, tool="t", approved=approved)
+                write(journal, intent(address, call, f"{number:06x}", is_step=step), outcome)
+                ended = outcome in TOOK_EFFECT and not step
+                ours = fingerprint in plans or approved in plans
+                if call is not Call.REBALANCE and outcome not in NO_EFFECT and (ended or not ours):
+                    expected[address] = f"{number:06x}"
+            each = {one: journal.memory(one, plans=plans).since.get(one) for one in ADDRESSES}
+            assert {one: token for one, token in each.items() if token} == expected
+            assert journal.memory(plans=plans).since == expected
+
+    hold()
 
 
-QUESTIONS: dict[str, Callable[[SqliteJournal], object]] = {
+QUESTIONS: dict[str, Callable[[OpenJournal], object]] = {
     "memory": lambda journal: journal.memory(plans=("f",)),
     "record": lambda journal: journal.memory(A).records.get(A),
     "cadence": lambda journal: journal.memory(address_of(S)).cadences.get(S),
@@ -381,13 +395,14 @@ QUESTIONS: dict[str, Callable[[SqliteJournal], object]] = {
 }
 
 
+@ON_FILE
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS.keys())
-def test_no_question_reads_every_write(place: Path, question: Callable[[SqliteJournal], object]) -> None:
+def test_no_question_reads_every_write(place: Path, question: Callable[[OpenJournal], object]) -> None:
     """Whatever is asked for every change is found by an index, however many writes there are."""
     asked: list[str] = []
     with closing(writable_connection(place)) as connection:
         connection.set_trace_callback(asked.append)
-        question(SqliteJournal(connection, path=place, base_url=HERE, now_ms=lambda: NOON_MS))
+        question(OpenJournal(FileTables(connection, place), base_url=HERE, now_ms=lambda: NOON_MS))
         connection.set_trace_callback(None)
         asked = [one for one in asked if "SELECT" in one]
         plans = [[row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {one}")] for one in asked]
@@ -399,7 +414,7 @@ def test_no_question_reads_every_write(place: Path, question: Callable[[SqliteJo
 
 @pytest.mark.parametrize("theirs", [None, "Acme", "Acme EU"])
 @pytest.mark.parametrize("mine", [None, "Acme"])
-def test_what_another_account_left(place: Path, theirs: str | None, mine: str | None) -> None:
+def test_what_another_account_left(place: JournalPlace, theirs: str | None, mine: str | None) -> None:
     """It is neither settled nor believed; where either account is not known, they may be one."""
     clock = FakeClock()
     with open_journal(place, base_url=HERE, now_ms=clock.now_ms, account=theirs) as journal:

@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from reconciler.apply.journal import open_journal, read_memory, read_runs
+from reconciler.apply.journal import exists, open_journal, read_memory, read_runs, services_of
 from reconciler.apply.journalcarry import IMPORTED, Taken, import_export, read_export
-from reconciler.apply.journalfile import services_of
 from reconciler.core.errors import NotExpected, UsageError
 from reconciler.core.intent import Call, WriteOutcome
 from reconciler.core.model import Cadence, PortfolioId, Record, RunState, StrategyAddress
 from tests.apply.scripted import intent
-from tests.support import BASE_URL, HOUR_MS, NOON_MS, folder
+from tests.support import BASE_URL, HOUR_MS, NOON_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from reconciler.apply.journalcarry import Export
+    from reconciler.apply.journaltables import JournalPlace
     from reconciler.core.model import Address
     from reconciler.core.ports import Memory
 
@@ -32,13 +31,17 @@ RECORD = Record(
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
-    with folder() as where:
-        yield where
+def old(new_place: Callable[[], JournalPlace]) -> JournalPlace:
+    return new_place()
+
+
+@pytest.fixture
+def new(new_place: Callable[[], JournalPlace]) -> JournalPlace:
+    return new_place()
 
 
 def wrote(
-    path: Path,
+    path: JournalPlace,
     address: Address,
     call: Call,
     token: str,
@@ -60,24 +63,23 @@ def wrote(
         journal.close_run("ok")
 
 
-def export(path: Path, account: str | None = None) -> Export:
+def export(path: JournalPlace, account: str | None = None) -> Export:
     found = read_export(path, base_url=BASE_URL, account=account, now_ms=NOON_MS)
     assert found is not None
     return found
 
 
-def bring(path: Path, found: Export) -> tuple[int, int, int]:
+def bring(path: JournalPlace, found: Export) -> tuple[int, int, int]:
     taken = import_export(path, found, now_ms=lambda: NOON_MS + 9 * HOUR_MS, process="p")
     return taken.taken, taken.known, taken.newer_here
 
 
-def memory(path: Path) -> Memory:
+def memory(path: JournalPlace) -> Memory:
     return read_memory(path, base_url=BASE_URL, now_ms=NOON_MS)
 
 
-def test_into_an_empty_journal(place: Path) -> None:
+def test_into_an_empty_journal(old: JournalPlace, new: JournalPlace) -> None:
     """Records, the last write and the last pause come over, each record marked as imported with the pause's token."""
-    old, new = place / "old.db", place / "new.db"
     wrote(old, A, Call.PAUSE, "00000a", record=RECORD)
     wrote(old, A, Call.UPDATE_SCHEDULE, "00000b", at=1, record=RECORD)
     wrote(old, B, Call.RESUME, "00000c", outcome=UNKNOWN)
@@ -104,9 +106,8 @@ def test_into_an_empty_journal(place: Path) -> None:
     assert export(new) == replace(found, remembered=export(new).remembered)
 
 
-def test_a_record_without_any_write(place: Path) -> None:
+def test_a_record_without_any_write(old: JournalPlace, new: JournalPlace) -> None:
     """What was only observed comes over, too, and has no token."""
-    old, new = place / "old.db", place / "new.db"
     with open_journal(old, base_url=BASE_URL, now_ms=lambda: NOON_MS) as journal:
         journal.confirm({A: RECORD})
     assert bring(new, export(old)) == (1, 0, 0)
@@ -124,9 +125,10 @@ def test_a_record_without_any_write(place: Path) -> None:
         ("an older record", -1, (1, 0, 0)),
     ],
 )
-def test_never_over_what_is_newer_here(place: Path, here: str, at: int, expected: tuple[int, int, int]) -> None:
+def test_never_over_what_is_newer_here(
+    old: JournalPlace, new: JournalPlace, here: str, at: int, expected: tuple[int, int, int]
+) -> None:
     """Neither over a record, nor where a later write of this journal made one void."""
-    old, new = place / "old.db", place / "new.db"
     wrote(old, A, Call.PAUSE, "00000a", record=RECORD)
     if "record" in here:
         with open_journal(new, base_url=BASE_URL, now_ms=lambda: NOON_MS) as journal:
@@ -146,20 +148,18 @@ def test_never_over_what_is_newer_here(place: Path, here: str, at: int, expected
         )
 
 
-def test_an_old_export_into_the_journal_that_went_on(place: Path) -> None:
+def test_an_old_export_into_the_journal_that_went_on(place: JournalPlace) -> None:
     """This journal knows the exported write and made a later one, whatever its clock says: nothing is taken."""
-    path = place / "journal.db"
-    wrote(path, A, Call.PAUSE, "00000a", record=RECORD)
-    found = export(path)
-    wrote(path, A, Call.RESUME, "00000b", at=-5, outcome=UNKNOWN)
-    assert memory(path).records == {}
-    assert bring(path, found) == (0, 0, 1)
-    assert (memory(path).records, memory(path).since) == ({}, {A: "00000b"})
+    wrote(place, A, Call.PAUSE, "00000a", record=RECORD)
+    found = export(place)
+    wrote(place, A, Call.RESUME, "00000b", at=-5, outcome=UNKNOWN)
+    assert memory(place).records == {}
+    assert bring(place, found) == (0, 0, 1)
+    assert (memory(place).records, memory(place).since) == ({}, {A: "00000b"})
 
 
-def test_accounts(place: Path) -> None:
+def test_accounts(old: JournalPlace, new: JournalPlace) -> None:
     """An export is of one account, which has to be named where there are several, and enters no journal of another."""
-    old, new = place / "old.db", place / "new.db"
     wrote(old, A, Call.PAUSE, "00000a", record=RECORD, account="Acme")
     assert export(old).account == "Acme"
     wrote(old, B, Call.PAUSE, "00000b", record=RECORD, account="Beta")
@@ -175,9 +175,8 @@ def test_accounts(place: Path) -> None:
     assert services_of(new) == ((BASE_URL, "Acme"),)
 
 
-def test_without_a_journal(place: Path) -> None:
+def test_without_a_journal(place: JournalPlace) -> None:
     """There is nothing to export, and nothing is made by asking."""
-    path = place / "journal.db"
-    assert (services_of(path), read_export(path, base_url=BASE_URL, account=None, now_ms=0)) == ((), None)
-    assert not path.exists()
+    assert (services_of(place), read_export(place, base_url=BASE_URL, account=None, now_ms=0)) == ((), None)
+    assert not exists(place)
     assert Taken() == Taken(taken=0, known=0, newer_here=0)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.apply.journalfile import SCHEMA_VERSION, broken, lock, open_to_read, writable_connection
+from reconciler.apply.journalfile import broken, lock, open_to_read, writable_connection
+from reconciler.apply.journaltables import SCHEMA_VERSION
 from reconciler.core.errors import JournalBusy, JournalError
 from tests.apply.scripted import edit
 from tests.support import folder

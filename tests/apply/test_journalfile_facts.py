@@ -8,31 +8,32 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.apply.journal import open_journal
-from reconciler.apply.journalfile import SCHEMA_VERSION, read_facts
+from reconciler.apply.journal import exists, open_journal, read_facts
+from reconciler.apply.journaltables import SCHEMA_VERSION
 from reconciler.core.codec import LATEST_MS
 from reconciler.core.doctor import JournalFacts
 from reconciler.core.errors import ExitReason, JournalError
 from reconciler.core.intent import Call, WriteOutcome
 from reconciler.core.model import PortfolioId, Record, RunState
+from tests.apply.conftest import ON_FILE, broken
 from tests.apply.scripted import edit, intent
-from tests.support import BASE_URL, HOUR_MS, NOON_MS, FakeClock, folder
+from tests.support import BASE_URL, HOUR_MS, NOON_MS, FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from reconciler.apply.journaltables import JournalPlace
 
 PAUSE, CONFIRMED, FAILED = Call.PAUSE, WriteOutcome.CONFIRMED, WriteOutcome.FAILED
 
 
 @pytest.fixture
-def path() -> Iterator[Path]:
-    with folder() as place:
-        yield place / "journal.db"
+def path(place: JournalPlace) -> JournalPlace:
+    return place
 
 
 def add_run(
-    path: Path,
+    path: JournalPlace,
     *writes: tuple[str, Call, WriteOutcome | None],
     base_url: str = BASE_URL,
     at_ms: int = NOON_MS,
@@ -56,19 +57,19 @@ def add_run(
             journal.close_run(ExitReason.PARTIAL.word)
 
 
-def damage_of(path: Path) -> str:
+def damage_of(path: JournalPlace) -> str:
     with pytest.raises(JournalError) as refused:
         read_facts(path)
     return refused.value.summary
 
 
-def test_no_journal_is_no_fact(path: Path) -> None:
+def test_no_journal_is_no_fact(path: JournalPlace) -> None:
     """Where there is none yet nothing is told, and none is made."""
     assert read_facts(path) is None
-    assert not path.exists()
+    assert not exists(path)
 
 
-def test_a_journal_without_a_run(path: Path) -> None:
+def test_a_journal_without_a_run(path: JournalPlace) -> None:
     """It has its format, and nothing else."""
     with open_journal(path, base_url=BASE_URL, now_ms=FakeClock().now_ms):
         pass
@@ -77,7 +78,7 @@ def test_a_journal_without_a_run(path: Path) -> None:
     )
 
 
-def test_everything_is_counted_and_the_last_run_told(path: Path) -> None:
+def test_everything_is_counted_and_the_last_run_told(path: JournalPlace) -> None:
     """Records and open writes of all services count; of the runs the newest is told."""
     add_run(path, ("a", PAUSE, CONFIRMED), confirmed="ab", at_ms=NOON_MS - HOUR_MS)
     add_run(path, ("a", PAUSE, None), ("b", PAUSE, None), ("c", PAUSE, FAILED), base_url="u://other", confirmed="a")
@@ -93,7 +94,7 @@ def test_everything_is_counted_and_the_last_run_told(path: Path) -> None:
 
 
 @pytest.mark.parametrize("at_ms", [0, LATEST_MS])
-def test_every_time_that_can_be_is_believed(path: Path, at_ms: int) -> None:
+def test_every_time_that_can_be_is_believed(path: JournalPlace, at_ms: int) -> None:
     """The first and the last moment are no damage, and a run under way has no end."""
     add_run(path, at_ms=NOON_MS, ended=False)
     edit(path, f"UPDATE runs SET started_ms = {at_ms}")
@@ -103,7 +104,7 @@ def test_every_time_that_can_be_is_believed(path: Path, at_ms: int) -> None:
 
 
 @pytest.mark.parametrize(("at_ms", "bound"), [(-1, ">= 0"), (LATEST_MS + 1, f"<= {LATEST_MS}")])
-def test_a_time_that_can_not_be_is_damage(path: Path, at_ms: int, bound: str) -> None:
+def test_a_time_that_can_not_be_is_damage(path: JournalPlace, at_ms: int, bound: str) -> None:
     """It is told with what it can be."""
     add_run(path)
     edit(path, f"UPDATE runs SET started_ms = {at_ms}")
@@ -111,13 +112,15 @@ def test_a_time_that_can_not_be_is_damage(path: Path, at_ms: int, bound: str) ->
     assert damage_of(path) == f"the journal {path} can't be used: it is damaged: {why}"
 
 
-def test_a_table_that_is_gone_is_damage(path: Path) -> None:
-    """What SQLite says of it is told."""
+def test_a_table_that_is_gone_is_damage(path: JournalPlace) -> None:
+    """What the database says of it is told."""
     add_run(path)
     edit(path, "DROP TABLE writes")
-    assert damage_of(path) == f"the journal {path} can't be used: no such table: writes"
+    gone = broken(path, "no such table: writes", server='relation "writes" does not exist')
+    assert damage_of(path) == gone[0]
 
 
+@ON_FILE
 def test_a_damaged_page_is_found(path: Path) -> None:
     """SQLite's own check looks at the whole file, and what it finds is told."""
     add_run(path, *((f"p{number}", PAUSE, CONFIRMED) for number in range(50)))

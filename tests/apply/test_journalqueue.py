@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
 
-from reconciler.apply.journal import SqliteJournal, open_journal, read_memory
-from reconciler.apply.journalfile import writable_connection
+from reconciler.apply.journal import OpenJournal, open_journal, read_memory
+from reconciler.apply.journalfile import file_to_write
 from reconciler.apply.journalqueue import QueuedJournal
+from reconciler.apply.journalserver import server_to_write
 from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.errors import JournalError
 from reconciler.core.evidence import with_mark
@@ -24,12 +25,14 @@ from reconciler.core.plan import Change, ChangeReason, Snapshot
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import Outcome
 from tests.apply.carried import plan_of, tokens
-from tests.apply.scripted import Scripted, edit, intent, rows
-from tests.support import NOON_MS, FakeClock, Silence, folder, run
+from tests.apply.conftest import ON_FILE, broken
+from tests.apply.scripted import Scripted, edit, forbid, intent, rows
+from tests.support import NOON_MS, FakeClock, Silence, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+    from reconciler.apply.journaltables import JournalPlace, Tables
 
 HERE = "https://here"
 A, B = PortfolioId("aaa"), PortfolioId("bbb")
@@ -37,63 +40,62 @@ CONFIRMED, NOT_SENT = WriteOutcome.CONFIRMED, WriteOutcome.NOT_SENT
 RECORD = Record(state=RunState.PAUSED, interval_ms=1, offset_ms=0, schedule_id="s", confirmed_ms=NOON_MS)
 MANY = 1_000
 OPEN = HaltGate()
-FULL = "CREATE TRIGGER full BEFORE {} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
 
 
-class SlowConnection(sqlite3.Connection):
-    """A connection whose commits wait until they are let go, one by one, and are counted."""
+class SlowTables:
+    """Tables whose commits wait until they are let go, one by one, and are counted."""
 
-    commits = 0
-    threads: set[str]
-    gate: threading.Semaphore
-    reached: threading.Event
-    fails = False
-    before_commit: Callable[[], object] = staticmethod(lambda: None)
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self.commits, self.threads = 0, set[str]()
+        self.gate, self.reached = threading.Semaphore(MANY), threading.Event()
+        self.before_commit: Callable[[], object] = lambda: None
+        self.fails = self._inside = False
 
-    def execute(self, sql: str, *given: Any) -> sqlite3.Cursor:
+    @contextmanager
+    def together(self) -> Iterator[None]:
         self.threads.add(threading.current_thread().name)
-        if sql == "COMMIT":
+        with self._tables.together():
+            outermost, self._inside = not self._inside, True
+            yield
+            if not outermost:
+                return
+            self._inside = False
             self.before_commit()
             self.reached.set()
             assert self.gate.acquire(timeout=60)
             if self.fails:
-                raise sqlite3.OperationalError("the disk is full")
+                raise JournalError("the disk is full")
             self.commits += 1
-        return super().execute(sql, *given)
+
+    def __getattr__(self, name: str) -> Any:
+        self.threads.add(threading.current_thread().name)
+        return getattr(self._tables, name)
 
 
 @contextmanager
-def opened(path: Path, clock: FakeClock | None = None) -> Iterator[tuple[SqliteJournal, SlowConnection]]:
-    """Yield a journal with a run, and its connection; its disk is quick until somebody takes its gate away."""
-    writable_connection(path).close()
-    connection = sqlite3.connect(path, check_same_thread=False, factory=SlowConnection)
-    connection.threads, connection.gate, connection.reached = set(), threading.Semaphore(MANY), threading.Event()
-    now_ms = (clock or FakeClock()).now_ms
-    with closing(connection), SqliteJournal(connection, path=path, base_url=HERE, now_ms=now_ms) as journal:
+def opened(place: JournalPlace, clock: FakeClock | None = None) -> Iterator[tuple[OpenJournal, SlowTables]]:
+    """Yield a journal with a run, and its tables; its disk is quick until somebody takes its gate away."""
+    slow = SlowTables(file_to_write(place, "") if isinstance(place, Path) else server_to_write(place, ""))
+    with OpenJournal(slow, base_url=HERE, now_ms=(clock or FakeClock()).now_ms) as journal:
         journal.open_run(fingerprint="f", tool="t")
-        connection.commits = 0
-        connection.threads.clear()
-        yield journal, connection
+        slow.commits = 0
+        slow.threads.clear()
+        yield journal, slow
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with folder() as path:
-        yield path / "journal.db"
-
-
-async def reached(connection: SlowConnection) -> None:
+async def reached(connection: SlowTables) -> None:
     """Wait until the disk holds a commit up."""
     await asyncio.to_thread(connection.reached.wait, 60)
     connection.reached.clear()
 
 
-def hold(connection: SlowConnection) -> None:
+def hold(connection: SlowTables) -> None:
     connection.gate = threading.Semaphore(0)
     connection.reached.clear()
 
 
-def test_what_waits_shares_one_commit(place: Path) -> None:
+def test_what_waits_shares_one_commit(place: JournalPlace) -> None:
     """However many are announced while the disk is busy, two commits do: the one under way and the next."""
 
     async def work() -> None:
@@ -113,7 +115,7 @@ def test_what_waits_shares_one_commit(place: Path) -> None:
     run(work())
 
 
-def test_an_intent_is_on_the_disk_before_it_is_answered(place: Path) -> None:
+def test_an_intent_is_on_the_disk_before_it_is_answered(place: JournalPlace) -> None:
     """Somebody else who opens the file finds it."""
 
     async def work() -> None:
@@ -127,7 +129,7 @@ def test_an_intent_is_on_the_disk_before_it_is_answered(place: Path) -> None:
     run(work())
 
 
-def test_outcomes_hold_up_nobody(place: Path) -> None:
+def test_outcomes_hold_up_nobody(place: JournalPlace) -> None:
     """They are said, in their order and with their time, while the disk is busy; closing waits until they are kept."""
     clock = FakeClock()
 
@@ -151,7 +153,7 @@ def test_outcomes_hold_up_nobody(place: Path) -> None:
     assert read_memory(place, base_url=HERE, now_ms=NOON_MS).records == {A: RECORD}
 
 
-def test_reads_see_what_was_said_before_it_is_on_the_disk(place: Path) -> None:
+def test_reads_see_what_was_said_before_it_is_on_the_disk(place: JournalPlace) -> None:
     """Whoever asks finds its own words, and waits for no commit but the one under way."""
 
     async def work() -> None:
@@ -178,14 +180,14 @@ def test_reads_see_what_was_said_before_it_is_on_the_disk(place: Path) -> None:
 
 
 @pytest.mark.parametrize("when", ["INSERT ON writes", "UPDATE ON writes", "INSERT ON confirmed"])
-def test_once_something_is_lost_nothing_goes_on(place: Path, when: str) -> None:
+def test_once_something_is_lost_nothing_goes_on(place: JournalPlace, when: str) -> None:
     """Whoever waits is told, and so is whoever asks later: no write is announced in a journal with a gap."""
 
     async def work() -> list[str]:
         told = []
         with opened(place) as (journal, _), QueuedJournal(journal) as queued:
             number = await queued.begin(intent(A, Call.PAUSE), OPEN)
-            edit(place, FULL.format(when))
+            forbid(place, when, why="the disk is full")
             announcing = asyncio.ensure_future(queued.begin(intent(B, Call.PAUSE, "0000b1"), OPEN))
             await asyncio.sleep(0)
             lost = queued.end(number, CONFIRMED, ""), queued.confirm({A: RECORD})
@@ -197,12 +199,12 @@ def test_once_something_is_lost_nothing_goes_on(place: Path, when: str) -> None:
                 told.append(caught.value.summary)
         return told
 
-    assert set(run(work())) == {f"the journal {place} can't be used: the disk is full"}
+    assert set(run(work())) == {broken(place, "the disk is full")[0]}
     assert rows(place, "SELECT COUNT(*) FROM confirmed") == [(0,)]
     assert "0000b2" not in str(rows(place, "SELECT token FROM writes"))
 
 
-def test_a_question_that_finds_damage_harms_nobody_else(place: Path) -> None:
+def test_a_question_that_finds_damage_harms_nobody_else(place: JournalPlace) -> None:
     """What was said beside it is kept, and the next question is answered."""
 
     async def work() -> None:
@@ -218,7 +220,7 @@ def test_a_question_that_finds_damage_harms_nobody_else(place: Path) -> None:
     run(work())
 
 
-def test_interrupted_while_the_disk_is_waited_for(place: Path) -> None:
+def test_interrupted_while_the_disk_is_waited_for(place: JournalPlace) -> None:
     """The intent may be on the disk by then, so it is closed as not sent: nobody has to look for what became of it."""
 
     async def work() -> None:
@@ -260,7 +262,9 @@ class Told(Silence):
     ("keeps", "outcomes"),
     [(True, [Outcome.DONE, Outcome.DONE]), (False, [Outcome.UNKNOWN, Outcome.NOT_ATTEMPTED])],
 )
-def test_the_next_change_begins_while_an_outcome_is_written(place: Path, keeps: bool, outcomes: list[Outcome]) -> None:
+def test_the_next_change_begins_while_an_outcome_is_written(
+    place: JournalPlace, keeps: bool, outcomes: list[Outcome]
+) -> None:
     """One that was done is told when the disk has that, and the next waits only for its own intent."""
     pause = Change(
         id=A,
@@ -306,6 +310,7 @@ def test_the_next_change_begins_while_an_outcome_is_written(place: Path, keeps: 
     assert observer.results == [A, B, *zip((A, B), outcomes, strict=True)]
 
 
+@ON_FILE
 def test_a_power_cut_keeps_what_was_waited_for(place: Path) -> None:
     """Whatever commit was the last on the disk: every write that was sent is in it, with all that was said before.
 

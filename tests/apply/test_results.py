@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from reconciler.apply.journal import SqliteJournal, read_memory
+from reconciler.apply.journal import OpenJournal, read_memory
 from reconciler.apply.run import GRACE_SECONDS, Pace, Stop
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import MARK
@@ -293,7 +293,7 @@ def test_a_journal_that_fails_stops_the_rest(
     api = Scripted(*([RUNS, OK, MINE] if calls else []))
     why = "no such column: detail" if calls else "no such table: confirmed"
 
-    def breaks(_: SqliteJournal) -> None:
+    def breaks(_: OpenJournal) -> None:
         edit(place, damage)
 
     report = apply(place, plan(first, second), api, before=breaks)

@@ -20,7 +20,7 @@ from tests.support import NOON_MS, cadence_change, folder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from reconciler.apply.journal import SqliteJournal
+    from reconciler.apply.journal import OpenJournal
     from reconciler.core.plan import Change
 
 S = StrategyId("01JWA")
@@ -292,10 +292,10 @@ def test_what_every_answer_leaves_behind(of: Change, script: Script, expected: W
     assert carry_out(of, script).whole == expected.whole
 
 
-def remembers(cadence: Cadence) -> Callable[[SqliteJournal], None]:
+def remembers(cadence: Cadence) -> Callable[[OpenJournal], None]:
     """Return what leaves the record of an earlier write, with the token 0000a1."""
 
-    def remember(journal: SqliteJournal) -> None:
+    def remember(journal: OpenJournal) -> None:
         journal.end(journal.begin(intent(CHANGE.id, SET, cadence=cadence)), WriteOutcome.CONFIRMED, "")
 
     return remember

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.apply.announce import Announcer
-from reconciler.apply.journal import SqliteJournal, open_journal
+from reconciler.apply.journal import OpenJournal, open_journal
 from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.apply.run import Stop
 from reconciler.apply.trigger import Order, operations_of, trigger_all
@@ -97,7 +97,7 @@ def ask(
     api: Rebalancer,
     *orders: Order,
     stop: Stop | None = None,
-    before: Callable[[SqliteJournal, Path], object] = lambda *_: None,
+    before: Callable[[OpenJournal, Path], object] = lambda *_: None,
 ) -> tuple[dict[PortfolioId, RebalanceResult], Notes, list[tuple[Any, ...]]]:
     """Ask for rebalances, one at a time; return the results, what the observer heard, and the journal's writes.
 
@@ -389,7 +389,7 @@ def test_what_is_known_stands_in_the_journal_before_it_is_sent(
 ) -> None:
     """The API, the flag, and what the look showed: whoever finds it without an outcome needs all of that."""
     opened: list[Intent] = []
-    kept: list[SqliteJournal] = []
+    kept: list[OpenJournal] = []
 
     def answers() -> Confirmation:
         opened.extend(one.intent for one in kept[0].unsettled())
@@ -482,7 +482,7 @@ def test_a_request_that_stayed_unanswered(
 ) -> None:
     """It is looked for first; where it can't be found nothing new is asked for, until a person names it."""
 
-    def leave(opened: SqliteJournal, _: Path) -> None:
+    def leave(opened: OpenJournal, _: Path) -> None:
         opened.end(opened.begin(earlier), WriteOutcome.UNKNOWN, TEXT)
 
     api = Rebalancer(*(answer for _, answer in script))
@@ -514,7 +514,7 @@ def test_nothing_is_sent_that_can_not_be_written_down(
     """Without an announcement nothing is sent; where the end is lost, it is unknown, and the rest is not attempted."""
     stop, api = Stop(), Rebalancer(OLD, RUNS, OK)
 
-    def full(_: SqliteJournal, path: Path) -> None:
+    def full(_: OpenJournal, path: Path) -> None:
         edit(path, f"CREATE TRIGGER full {when} ON writes BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
 
     results, _, _ = ask(api, ORDER, replace(ORDER, portfolio=B), stop=stop, before=full)

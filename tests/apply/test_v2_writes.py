@@ -38,7 +38,7 @@ from tests.support import BASE_URL, HOUR_MS, NOON_MS, folder, run, settled
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.apply.journal import SqliteJournal
+    from reconciler.apply.journal import OpenJournal
 
 A, S, T = PortfolioId("aaa"), StrategyId("s1"), StrategyId("s2")
 H = HOUR_MS
@@ -230,7 +230,7 @@ def test_cut_off_writes_are_settled_one_by_one(answer: StrategyLive, outcome: st
     )
 
 
-async def given_up(journal: SqliteJournal) -> tuple[str, ...]:
+async def given_up(journal: OpenJournal) -> tuple[str, ...]:
     with QueuedJournal(journal) as queued:
         return await settle_rebalances(queued)
 

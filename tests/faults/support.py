@@ -26,7 +26,7 @@ from tests.support import BASE_URL, Silence, World, run, settled, versions_of_in
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Mapping
 
-    from reconciler.apply.journal import SqliteJournal
+    from reconciler.apply.journal import OpenJournal
     from reconciler.core.decide import Policy
     from reconciler.core.intent import Intent, OpenIntent, WriteOutcome
     from reconciler.core.model import Address, Desired, PortfolioId, Record
@@ -270,7 +270,7 @@ class Disk:
     process until then: the slowest disk that there is. Without, it is written at once.
     """
 
-    journal: SqliteJournal
+    journal: OpenJournal
     life: Life
     late: bool = False
     _said: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
