@@ -23,7 +23,7 @@ import msgspec
 from msgspec.structs import replace
 
 from reconciler.apply.journaltables import SCHEMA_VERSION, Question, Wanted
-from reconciler.core.codec import dump
+from reconciler.core.codec import LATEST_MS, dump
 from reconciler.core.halt import Halts
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, Intent, LastWrite, OpenIntent, WriteOutcome
 from reconciler.core.model import Record
@@ -252,6 +252,17 @@ class OpenJournal:
             SELECT token, call, intent_ms AS at_ms, {_TOOK_EFFECT} AS took_effect, {_CADENCE}, {_HALT} FROM writes
             WHERE {_mine("writes")} AND {_is(address)} AND token = :token ORDER BY id DESC LIMIT 1"""
         return next((LastWrite(**row) for row in self._rows(question, address, token=token)), None)
+
+    def written_since(self, at_ms: int) -> Mapping[Address, int]:
+        """Return when the last write that counts ended, of each address to which one was made at that time or later.
+
+        A write without an outcome may take effect at any time yet. Rebalances don't count.
+        """
+        question = f"""
+            SELECT portfolio AS address, MAX(COALESCE(outcome_ms, {LATEST_MS})) AS outcome_ms FROM writes
+            WHERE {_mine("writes")} AND {_COUNTS} AND {_NO_REBALANCE} AND (outcome_ms IS NULL OR outcome_ms >= :at_ms)
+            GROUP BY portfolio ORDER BY portfolio"""
+        return {row["address"]: row["outcome_ms"] for row in self._rows(question, at_ms=at_ms)}
 
     def confirmed_at(self) -> Mapping[PortfolioId, int]:
         """Return when each portfolio was confirmed last, also where a later write made that void."""
@@ -504,6 +515,14 @@ def read_memory(
         with journal.together():
             found = journal.memory(plans=plans)
             return replace(found, results=journal.results(last=results)) if results else found
+
+
+def read_written(place: JournalPlace, *, base_url: str, account: str | None, since_ms: int) -> Mapping[Address, int]:
+    """Return what a journal knows of writes since a time; see :meth:`OpenJournal.written_since`."""
+    with reading(place) as tables:
+        if tables is None:
+            return {}
+        return OpenJournal(tables, base_url=base_url, account=account, now_ms=lambda: 0).written_since(since_ms)
 
 
 def read_results(

@@ -221,6 +221,7 @@ async def apply_plan(
         stop=stop,
         plans=frozenset({fingerprint(plan)} | ({approved} if approved is not None else set())),
         again=again,
+        from_files=plan.as_of_ms is not None,
         freezes=freezes,
     )
     for number in range(len(waves)):
@@ -289,6 +290,7 @@ class _Applier(Struct, kw_only=True):
     stop: Stop
     plans: frozenset[str]
     again: frozenset[str]
+    from_files: bool
     freezes: FreezeGate
     results: dict[Address, Result] = field(default_factory=dict)
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -395,6 +397,7 @@ class _Applier(Struct, kw_only=True):
                 plans=self.plans,
                 again=self.again,
                 also=lambda live: self._require_cadence(change, live),
+                from_files=self.from_files,
             )
         return StrategySteps(
             change=change, strategy=strategy, announcer=announcer, progress=progress, memory=memory, plans=self.plans

@@ -15,7 +15,7 @@ from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.options import FileOptions, PlanningOptions, PolicyOptions, SelectionOptions
 from reconciler.cli.output import is_terminal
 from reconciler.cli.plan import load_plan, plan_ending
-from reconciler.cli.planning import make_plan, parse_allow
+from reconciler.cli.planning import make_plan, parse_allow, require_metrics_place, save_metrics
 from reconciler.cli.progress import ApplyProgress, bar
 from reconciler.cli.service import new_token, open_service, run_async
 from reconciler.cli.writing import open_to_write, said_yes, signals
@@ -23,7 +23,7 @@ from reconciler.core.errors import ExitReason, GuardRefused, JournalError, Recon
 from reconciler.core.fleet import require_among
 from reconciler.core.guards import still_over
 from reconciler.core.report import FailOn, conditions_met
-from reconciler.core.text import plural
+from reconciler.core.text import parse_duration, plural
 from reconciler.render.ending import Ending, PageView
 from reconciler.render.json import document_json
 from reconciler.render.plan import report_document, report_page
@@ -53,16 +53,21 @@ class ApplyOptions(PlanningOptions, frozen=True, kw_only=True):
     max_failures: int | None = None
     lock_timeout: str = DEFAULT_LOCK_TIMEOUT
     allow: tuple[str, ...] = ()
+    max_age: str | None = None
+    """How old what a saved plan was made from may be, as typed."""
     fail_on: tuple[FailOn, ...] = ()
 
 
 def apply(options: ApplyOptions, found: Found) -> Ending:
     """Plan, or take a saved plan, and carry it out."""
     parse_allow(options.allow)
+    require_metrics_place(options)
+    _max_age_ms(options)
     if options.plan_file:
         return _apply_saved(options, options.plan_file, found)
-    if options.fingerprint is not None and not options.approved:
-        raise UsageError("--fingerprint belongs to a saved plan: name that plan, as PLAN or with --approved.")
+    for name, value in (("--fingerprint", options.fingerprint), ("--max-age", options.max_age)):
+        if value is not None and not options.approved:
+            raise UsageError(f"{name} belongs to a saved plan: name that plan, as PLAN or with --approved.")
     if not (options.auto_approve or options.approved) and not is_terminal(sys.stdin):
         raise UsageError("There is no terminal to ask on. Add --auto-approve, or apply a saved plan.")
     approved = _saved(options, options.approved) if options.approved else None
@@ -77,6 +82,8 @@ def apply(options: ApplyOptions, found: Found) -> Ending:
             expect=configuration.expect,
             writes=True,
         ) as service:
+            if approved is not None:
+                _require_fresh(approved, options, service)
             with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
                 return await _plan_and_apply(options, configuration, approved, service, journal, found)
 
@@ -97,6 +104,7 @@ async def _plan_and_apply(
     gate = gate_of(journal.halting(), service)  # what comes after this, the plan does not know
     plan = await make_plan(options, configuration, service, plans=plans, journal=journal)
     found.plan, found.diagnostics = plan, plan.warnings
+    save_metrics(options, plan, command="apply")  # it may be refused, or the process may end, before there is a report
     if not options.output.is_json:
         shown = plan_ending(plan, options, found, ExitReason.OK)
         options.output.show(replace(shown, warnings=()))  # what is over a guard is refused below, or was allowed
@@ -119,7 +127,7 @@ def _fingerprint(approved: Plan | None) -> str | None:
 def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
     """Run a saved plan as it is. Options that would select or decide something else than the plan does are refused."""
     from reconciler.core.model import Paths
-    from reconciler.core.planfile import require_account, require_service
+    from reconciler.core.planfile import require_account, require_enrolled, require_service
 
     decided = replace(options.policy, again=())  # a lost request is asked for anew by hand, whatever was planned
     if options.approved or (options.files, options.selection, decided) != _NOTHING_CHOSEN:
@@ -133,10 +141,13 @@ def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
         async with open_service(options.service, Paths.AUTO, plan.changes) as service:
             require_service(plan, service.label)
             require_account(plan, service.account)
+            _require_fresh(plan, options, service)
             _guard(plan, options)
             with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
                 await _settle(service, journal, options)
                 await _check_scopes(plan, service, options)
+                if plan.as_of_ms is not None and plan.cadences:
+                    require_enrolled(plan, await service.api.list_portfolios())
                 gate = gate_of(journal.halting(), service, planned_ms=plan.created_ms)
                 return await _carry_out(plan, options, service, journal, found, gate)
 
@@ -149,10 +160,9 @@ def _saved(options: ApplyOptions, file: str) -> Plan:
     The fingerprint comes by another way than the file (as a job's output, while the file is an artifact), so a file
     that was swapped for another valid one is noticed. Raises :class:`StalePlan`.
     """
-    from reconciler.core.planfile import fingerprint, require_applicable
+    from reconciler.core.planfile import fingerprint
 
     plan = load_plan(file)
-    require_applicable(plan)
     wanted, its_own = options.fingerprint, fingerprint(plan)
     if wanted is not None and wanted.strip().lower() != its_own:
         raise StalePlan(
@@ -160,6 +170,21 @@ def _saved(options: ApplyOptions, file: str) -> Plan:
             "Nothing was written. Pass the plan that was reviewed, or have this one reviewed.",
         )
     return plan
+
+
+def _require_fresh(plan: Plan, options: ApplyOptions, service: Service) -> None:
+    """Refuse a saved plan whose reads are too old. Raises :class:`StalePlan`."""
+    from reconciler.core.planfile import require_applicable
+
+    require_applicable(plan, now_ms=service.api.service_ms(), max_age_ms=_max_age_ms(options))
+
+
+def _max_age_ms(options: ApplyOptions) -> int | None:
+    """Return ``--max-age`` in milliseconds. Raises :class:`~reconciler.core.errors.UsageError`."""
+    try:
+        return parse_duration(options.max_age) if options.max_age is not None else None
+    except ValueError as error:
+        raise UsageError(f"Invalid value for --max-age: {error}; write a duration such as 1h.") from error
 
 
 def _require_approved(plan: Plan, approved: Plan, found: Found) -> str | None:
@@ -268,6 +293,10 @@ async def _carry_out(
         journal.close_run(reason.word)
     except JournalError as error:  # the report says what became of each change, so it must not be lost to this
         options.output.warn(f"the end of this apply could not be written down: {error}")
+    try:
+        save_metrics(options, plan, command="apply", report=report)
+    except ReconcilerError as error:  # nor must it be lost to this
+        options.output.warn(str(error))
     options.output.notes(service.notes)
     told = (*_waiting(report), *(f"--fail-on {condition.value}: {condition.sentence}" for condition in met))
     view = PageView(

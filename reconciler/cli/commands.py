@@ -132,8 +132,13 @@ Reads the live status of every declared portfolio and shows the difference: + st
         *flags.policy(),
         flags.option("--out FILE", "Save the plan as JSON for apply."),
         flags.option("--base REF", "Compare with the files at this Git revision, and say what caused each change."),
-        flags.option("--live FILE", "Plan offline from a file that `status --out` saved. No apply takes such a plan."),
+        flags.option(
+            "--live FILE",
+            "Plan without a key from files that `status --out` saved, all shares of a round. A glob, or repeatable.",
+            many=True,
+        ),
         flags.flag("--detailed-exitcode", text="Exit 2 when there are changes."),
+        flags.metrics(),
         flags.choice(
             "--fail-on",
             many=True,
@@ -188,13 +193,18 @@ Each portfolio is read again before its change; if it has changed since the plan
         flags.lock_timeout("another apply"),
         flags.option(
             "--allow WHAT=N",
-            "Exceed a guard: allow N of start, resume, pause, update or reach; or with freeze=NAME, change what that "
-            "freeze forbids. Repeatable.",
+            "Exceed a guard: allow N of start, resume, pause, update, reach or incomplete; or with freeze=NAME, change "
+            "what that freeze forbids. Repeatable.",
             many=True,
+        ),
+        flags.option(
+            "--max-age DURATION",
+            "Refuse a saved plan that was made from older reads.  [default: 1h for one from live files, else any age]",
         ),
         flags.choice(
             "--fail-on", many=True, of=("held", "overdue"), text="Exit 1 when something is held or overdue. Repeatable."
         ),
+        flags.metrics(),
         *flags.service(),
         *flags.output("text", "json"),
     )
@@ -226,6 +236,7 @@ Exits 2 when it finds any of these, so that a nightly job can tell. Errors have 
         *flags.selection(),
         flags.unverified(),
         flags.choice("--fail-on", many=True, of=("overdue",), text="Exit 1 when something is overdue."),
+        flags.metrics(),
         *flags.service(),
         *flags.output("text", "json", "markdown"),
     )
@@ -299,7 +310,10 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
             "Repeatable.",
         ),
         _watch(),
-        flags.option("--out FILE", "Save what was read, for plan --live."),
+        flags.option("--out FILE", "Save what was read, for plan --live; compressed if FILE ends in .gz."),
+        flags.option("--shard I/N", "Read only this share of the portfolios, and no results; auto/N or auto as told."),
+        flags.option("--round WORD", "What the shares that belong together have in common.  [default: CI's run]"),
+        flags.metrics(),
         *flags.service(),
         *flags.output("text", "json"),
     )
@@ -324,7 +338,9 @@ known are counted. With PLAN (from plan --out), it shows the load before and aft
         flags.argument("plan_file", "[PLAN]", required=False),
         flags.files(),
         *flags.selection(),
-        flags.option("--live FILE", "Take what a live file holds, without a key; see status --out."),
+        flags.option(
+            "--live FILE", "Take what live files hold, without a key; see status --out. Repeatable.", many=True
+        ),
         flags.option("--next DURATION", "How far to look ahead, 1h to 7d. Default: 24h.", name="next"),
         flags.option("--by KEY", "Also by group, or by the values of this label.", name="by"),
         *flags.service(),
@@ -350,7 +366,9 @@ results are those that were read before, as far as the journal keeps them. A pag
         flags.files(),
         *flags.selection(),
         flags.option("--out FILE", "The page. Needed."),
-        flags.option("--live FILE", "Take what a live file holds, without a key; see status --out."),
+        flags.option(
+            "--live FILE", "Take what live files hold, without a key; see status --out. Repeatable.", many=True
+        ),
         *flags.service(),
         *flags.output("text", "json"),
     )

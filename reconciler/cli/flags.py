@@ -25,12 +25,12 @@ DEFAULT_LOCK_TIMEOUT: Final = "10s"
 
 SECTIONS: Final[Mapping[str, frozenset[str]]] = {
     "Selection": frozenset(
-        ("sources", "targets", "excludes", "selects", "ids_from", "whole", "names", "version", "base", "live")
+        ("sources", "targets", "excludes", "selects", "ids_from", "whole", "names", "version", "base", "live", "shard")
     ),
     "Safety": frozenset(
         (
             *("unverified", "resume_held", "again", "approved", "fingerprint", "auto_approve", "canary"),
-            *("max_failures", "lock_timeout", "allow", "although_paused", "skip_schedule_validation"),
+            *("max_failures", "max_age", "lock_timeout", "allow", "although_paused", "skip_schedule_validation"),
         )
     ),
     "Connection": frozenset(("base_url", "sandbox", "proxy", "journal", "parallelism", "max_rate")),
@@ -110,6 +110,11 @@ def unverified() -> click.Option:
         show_default=True,
         help="What to do with a schedule that can't be known.",
     )
+
+
+def metrics() -> click.Option:
+    """Return ``--metrics``."""
+    return option("--metrics FILE", "Save the numbers for Prometheus (OpenMetrics text), for a textfile collector.")
 
 
 def again() -> click.Option:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from reconciler.config.load import Configuration
     from reconciler.core.fleet import Fleet
-    from reconciler.core.model import Desired, PortfolioId
+    from reconciler.core.model import Address, Desired, PortfolioId
     from reconciler.core.ports import Memory
     from reconciler.render.ending import Found
 
@@ -28,7 +28,7 @@ MOST_HOURS: Final = 7 * 24
 
 
 class LoadOptions(Options, frozen=True, kw_only=True):
-    """The options of ``load``. ``plan_file`` is a saved plan, ``live`` a live file; without either, live is read.
+    """The options of ``load``. ``plan_file`` is a saved plan, ``live`` are live files; without either, live is read.
 
     ``by`` is ``group`` or the key of a label.
     """
@@ -37,7 +37,7 @@ class LoadOptions(Options, frozen=True, kw_only=True):
     files: FileOptions = FileOptions()
     selection: SelectionOptions = SelectionOptions()
     service: ServiceOptions = ServiceOptions()
-    live: str | None = None
+    live: tuple[str, ...] = ()
     next: str | None = None
     by: str | None = None
 
@@ -62,21 +62,21 @@ def show_load(options: LoadOptions, found: Found) -> Ending:
     return Ending(reason=ExitReason.OK, found=found, view=view)
 
 
-_NOTHING: Final = (FileOptions(), SelectionOptions(), ServiceOptions(), None, None, None)
+_NOTHING: Final = (FileOptions(), SelectionOptions(), ServiceOptions(), (), None, None)
 
 
 def _of_fleet(options: LoadOptions, found: Found) -> Ending:
     hours = _hours(options.next) if options.next is not None else 24
     configuration = load_files(options.files)
     desired = select(configuration.desired, options.selection.selection, configuration.strategies)
-    if options.live is not None:
-        from reconciler.cli.offline import load_live, refuse_service_options
-        from reconciler.cli.strategies import memory_in
+    if options.live:
+        from reconciler.cli.offline import load_joined, saved_memory
 
-        refuse_service_options(options.service)
-        saved = load_live(options.live)
+        saved = load_joined(options.service, options.live)
         fleet = saved.fleet_of(desired, whole=options.selection.selection.everything)
-        return _shown(options, found, desired, fleet, memory_in(saved), saved.as_of_ms, saved.base_url, hours=hours)
+        memory = saved_memory(options.service, saved)
+        at_ms, read_ms = saved.as_of_ms, saved.read_ms
+        return _shown(options, found, desired, fleet, memory, at_ms, saved.base_url, hours=hours, read_ms=read_ms)
 
     async def work() -> Ending:
         return await _read(options, found, configuration, desired, hours=hours)
@@ -112,6 +112,7 @@ def _shown(
     base_url: str,
     *,
     hours: int,
+    read_ms: Mapping[Address, int] | None = None,
 ) -> Ending:
     """Return the ending; portfolios that could not be read make it an error, as in ``status``."""
     from reconciler.core.evidence import believed
@@ -119,7 +120,7 @@ def _shown(
     from reconciler.render.load import load_document, load_page
 
     live = {i: fleet.live[i] for i in desired}
-    records, _ = believed(memory, live, now_ms=now_ms)
+    records, _ = believed(memory, live, now_ms=now_ms, read_ms=read_ms or {})
     runs = live_runs(live, records)
     whole = load_of(runs.values(), from_ms=now_ms, hours=hours)
     parts = by_word(runs, desired, options.by, from_ms=now_ms, hours=hours) if options.by is not None else {}

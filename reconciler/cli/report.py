@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 class ReportOptions(PlanningOptions, frozen=True, kw_only=True):
-    """The options of ``report``. ``out`` is the page, ``live`` a live file; without one, live is read."""
+    """The options of ``report``. ``out`` is the page, ``live`` are live files; without any, live is read."""
 
     out: str | None = None
-    live: str | None = None
+    live: tuple[str, ...] = ()
 
 
 def write_report(options: ReportOptions, found: Found) -> Ending:
@@ -42,13 +42,13 @@ def write_report(options: ReportOptions, found: Found) -> Ending:
     require_place(options.out, what="report", begins=REPORT_BEGINS)
     configuration = load_told(options.files, options.output, found)
     desired = selected(options, configuration)
-    if options.live is not None:
+    if options.live:
         reads = saved_reads(options, options.live, configuration, desired)
     else:
         reads = _read(options, configuration, desired)
     plan = plan_of(options, configuration, desired, policy_of(options, desired), reads)
     live = {i: reads.fleet.live[i] for i in desired}
-    records, _ = believed(reads.memory, live, now_ms=reads.now_ms)
+    records, _ = believed(reads.memory, live, now_ms=reads.now_ms, read_ms=reads.read_ms)
     results = kept_results(options.service, reads.base_url, reads.account)
     report = FleetReport(plan=plan, desired=desired, live=live, records=records, results=results, now_ms=reads.now_ms)
     page = report_html(report)

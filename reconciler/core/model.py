@@ -254,7 +254,7 @@ class Status(StrEnum):
         return self not in (Status.NOT_FOUND, Status.UNREADABLE, Status.NOT_READ)
 
 
-class Signs(Struct, frozen=True, kw_only=True):
+class Signs(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What good practice is judged by, as far as an answer carried it: what a portfolio holds in US dollars, the drift
     in percent at which its template trades, and the units of gas that its last run used."""
 
@@ -263,7 +263,7 @@ class Signs(Struct, frozen=True, kw_only=True):
     gas_used: Count | None = None
 
 
-class Live(Struct, frozen=True, kw_only=True):
+class Live(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One portfolio as read.
 
     ``word`` is the status as the service spelled it. ``interval_ms`` and ``offset_ms`` are set only when the
@@ -306,7 +306,7 @@ class StrategyStatus(StrEnum):
     """Nobody read it: the plan is made from a live file that lacks it."""
 
 
-class StrategyLive(Struct, frozen=True, kw_only=True):
+class StrategyLive(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One strategy as read. ``cadence`` is set exactly when it was ``FOUND``.
 
     ``word`` is what the answer had instead of a documented cadence; ``""`` if it had nothing.

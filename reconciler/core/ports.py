@@ -156,7 +156,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     ``unanswered`` holds, for each portfolio, the last request for a run (a rebalance, or a start that runs at once) if
     its outcome stayed unknown. ``triggers`` counts the rebalances of the last 24 hours. ``results`` are the
     rebalances that it remembers, newest first, where somebody asked for them. ``exists`` is false if there is no
-    journal.
+    journal. ``outdated`` names what was written to after it was read: only a plan from live files can have any.
     """
 
     exists: bool = False
@@ -169,6 +169,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     unanswered: Mapping[PortfolioId, OpenIntent] = field(default_factory=dict)
     triggers: Mapping[PortfolioId, int] = field(default_factory=dict)
     results: Mapping[PortfolioId, Sequence[KeptRebalance]] = field(default_factory=dict)
+    outdated: frozenset[Address] = frozenset()
 
 
 class WriteGate(Protocol):

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from reconciler.core.fleet import Listing
 from reconciler.core.model import Verb, strategy_of
-from reconciler.core.plan import Risk
+from reconciler.core.plan import Guarded, Risk
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.core.text import DAY_MS, plural
@@ -26,6 +26,7 @@ from reconciler.render.effects import (
     effect,
     halted_effect,
     held_effect,
+    incomplete_notice,
     journal_notice,
     moved_text,
     net_effect,
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.core.model import Address
-    from reconciler.core.plan import Blocked, Change, Frozen, Halted, Held, Moved, Overdue, Plan, Summary
+    from reconciler.core.plan import Blocked, Change, Frozen, Halted, Held, Moved, Overdue, Plan, ShareCount, Summary
     from reconciler.core.report import ApplyReport, Result
     from reconciler.render.page import Block, Cell, Piece
 
@@ -118,7 +119,7 @@ def plan_page(plan: Plan) -> Page:
         title="Plan",
         tone=tone,
         verdict=words,
-        notice=sentence(journal_notice(plan)),
+        notice=sentence(" ".join(filter(None, (incomplete_notice(plan), journal_notice(plan))))),
         about=_about(plan),
         pins=lambda: (("fingerprint ", code(fingerprint(plan))),),
         blocks=(Alone(_at_a_glance(plan)), *rows, *_notes(plan), *_unmanaged(plan)),
@@ -136,7 +137,8 @@ def _plan_verdict(plan: Plan) -> tuple[Tone, str]:
     words = [plural(changes, "change")] if changes else [] if blocked else ["no changes"]
     words += [f"{waiting} frozen"] if (waiting := len(_frozen(plan))) else []
     words += _left_alone(plan)
-    words += ["over a guard"] if plan.over else []
+    words += ["incomplete"] if any(one.guarded is Guarded.INCOMPLETE for one in plan.over) else []
+    words += ["over a guard"] if any(one.guarded is not Guarded.INCOMPLETE for one in plan.over) else []
     if blocked or plan.over:
         return Tone.BAD, ", ".join(words)
     if plan.held or plan.halted or plan.moved or plan.overdue or any(map(_needs_look, plan.changes)):
@@ -152,13 +154,14 @@ def _about(plan: Plan) -> tuple[Cell, ...]:
     counted: Cell = (f"{plural(plan.managed, 'portfolio')}{part} from ", files)
     account: tuple[Cell, ...] = (("account ", code(plan.account)),) if plan.account is not None else ()
     if plan.as_of_ms is not None:
-        return counted, as_of(plan.base_url, plan.as_of_ms), *account
+        return counted, as_of(plan.base_url, plan.as_of_ms, plan.shares), *account
     return counted, ("live at ", code(plan.base_url)), *account
 
 
-def as_of(base_url: str, as_of_ms: int) -> Cell:
-    """Return what to say about a plan from a live file; ``as_of_ms`` is UTC epoch milliseconds."""
-    return f"live as of {moment(as_of_ms)} at ", code(base_url), ", read earlier: can't be applied"
+def as_of(base_url: str, as_of_ms: int, shares: ShareCount | None) -> Cell:
+    """Return what to say about a plan from live files; ``as_of_ms`` is UTC epoch milliseconds."""
+    by = f" in {shares.of} shares" if shares is not None and shares.of > 1 else ""
+    return f"live as of {moment(as_of_ms)} at ", code(base_url), f", read earlier{by}"
 
 
 def summary_line(summary: Summary) -> str:
@@ -307,7 +310,7 @@ def _left_alone(plan: Plan) -> list[str]:
 def _at_a_glance(plan: Plan) -> tuple[Block, ...]:
     blocks: list[Block] = []
     if plan.as_of_ms is not None:
-        read = f"Live as of {moment(plan.as_of_ms)}, read earlier: can't be applied."
+        read = f"Live as of {moment(plan.as_of_ms)}, read earlier."
         blocks.append(Lines((Span(read, Tone.STRONG),)))
     if plan.over:
         blocks.append(Notice(Tone.BAD, tuple((Span("Over a guard:", Tone.STRONG), f" {over}.") for over in plan.over)))

@@ -34,7 +34,7 @@ CORE = (
     ("cost", "diff", "doctor", "intent", "load", "needs", "report"),
     ("evidence", "guards", "rebalance"),
     ("plan",),
-    ("fleet",),
+    ("fleet", "shares"),
     ("model",),
     ("codec", "endpoint", "tables"),
     ("errors", "forms"),
