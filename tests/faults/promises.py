@@ -42,8 +42,8 @@ IS_THE_CHANGE: dict[Verb, Call] = {
 
 
 NEARLY_MS = 5_000
-"""A freeze begins and ends this exactly: so old may a look be when its write goes, and so far off a time that Glider tells
-in whole seconds."""
+"""Within this time of its edges a freeze may be missed: so old may a look be when its write goes, and so far off may a
+time be that Glider tells in whole seconds."""
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from reconciler.apply.journal import open_journal, read_memory
 from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.errors import JournalError
 from reconciler.core.evidence import MARK
+from reconciler.core.freeze import Freeze, with_freezes
 from reconciler.core.intent import Call
 from reconciler.core.model import Cadence, StrategyDesired, StrategyId, strategy_of
 from reconciler.core.planfile import fingerprint
-from reconciler.core.freeze import Freeze, with_freezes
 from reconciler.core.planner import Strategies, with_strategies
 from reconciler.sandbox import AutomationState
 from tests.support import BASE_URL, Silence, World, run, settled, versions_of_intents
@@ -300,7 +300,7 @@ class Disk:
     async def begin(self, intent: Intent, gate: WriteGate) -> int:
         self.write()
         self.life.cross("before begin")
-        number = self.journal.begin(intent, gate)
+        number = self.journal.announce(intent, gate, at_ms=self.journal.now_ms())()
         self.life.cross("after begin")
         return number
 
