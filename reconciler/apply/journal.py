@@ -24,9 +24,10 @@ from msgspec.structs import replace
 
 from reconciler.apply.journaltables import SCHEMA_VERSION, Question, Wanted
 from reconciler.core.codec import LATEST_MS, dump
+from reconciler.core.evidence import due_ms_of
 from reconciler.core.halt import Halts
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, Intent, LastWrite, OpenIntent, WriteOutcome
-from reconciler.core.model import Record
+from reconciler.core.model import ApiVersion, Record, strategy_of
 from reconciler.core.ports import Memory
 from reconciler.core.rebalance import KeptRebalance
 from reconciler.core.report import NOWHERE, Run, Write
@@ -319,6 +320,22 @@ class OpenJournal:
             self._halts = {one.id: one for one in self.halts()}
         return {one: self._halts[one] for one in ids}
 
+    def is_busy(self) -> bool:
+        """Whether another process has the journal locked at this moment; for whoever was opened ``beside`` it."""
+        return self._tables.is_locked()
+
+    def apis(self) -> Mapping[PortfolioId, ApiVersion]:
+        """Return the API of every portfolio that the journal knows, sorted by id, by its last write or its record."""
+        confirmed = f"SELECT portfolio, schedule_id FROM confirmed WHERE {_mine('confirmed')}"
+        asked = (self._question(confirmed), self._newest("known.address, found.wanted", "TRUE", None))
+        recorded, written = map(list, self._tables.ask(*asked))
+        found = {
+            row["portfolio"]: ApiVersion.V1 if due_ms_of(row["schedule_id"]) is None else ApiVersion.V2
+            for row in recorded
+        }
+        found |= {row["address"]: row["wanted"].api for row in written if strategy_of(row["address"]) is None}
+        return dict(sorted(found.items()))
+
     def halts(self) -> tuple[Halt, ...]:
         """Return every halt, lifted or not, sorted by id."""
         found = self._rows(f"SELECT halt AS made, lifted_ms FROM halts WHERE {_mine('halts')} ORDER BY id")
@@ -491,6 +508,12 @@ def exists(place: JournalPlace) -> bool:
         return place.is_file()
     with reading(place) as tables:
         return tables is not None
+
+
+def read_halts(place: JournalPlace, *, base_url: str) -> tuple[Halt, ...]:
+    """Return every halt of a service that a journal knows, of all accounts, lifted or not; sorted by id."""
+    with reading(place) as tables:
+        return () if tables is None else OpenJournal(tables, base_url=base_url, now_ms=lambda: 0).halts()
 
 
 def read_memory(

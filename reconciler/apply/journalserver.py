@@ -184,6 +184,11 @@ class ServerTables:
         finally:
             self._inside = False
 
+    def is_locked(self) -> bool:
+        """Whether another connection has the lock: see :class:`~reconciler.apply.journaltables.Tables`."""
+        with _using(self._url):
+            return self._connection.execute(_HOLDER, (_LOCKS, _ONE_WRITER)).fetchone() is not None
+
     def require_sound(self) -> None:
         """Do nothing: the server looks after its own files."""
 

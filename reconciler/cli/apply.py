@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
@@ -29,7 +29,7 @@ from reconciler.render.json import document_json
 from reconciler.render.plan import report_document, report_page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from reconciler.apply.journal import OpenJournal
     from reconciler.cli.service import Service
@@ -98,10 +98,10 @@ async def _plan_and_apply(
     journal: OpenJournal,
     found: Found,
 ) -> Ending:
-    await _settle(service, journal, options)
+    await settle_first(service, journal, options)
     agreed = _fingerprint(approved)
     plans = [agreed] if agreed is not None else []
-    gate = gate_of(journal.halting(), service)  # what comes after this, the plan does not know
+    gate = gate_of(journal.halting(), service.label, service.account)  # what comes after this, the plan does not know
     plan = await make_plan(options, configuration, service, plans=plans, journal=journal)
     found.plan, found.diagnostics = plan, plan.warnings
     save_metrics(options, plan, command="apply")  # it may be refused, or the process may end, before there is a report
@@ -109,13 +109,13 @@ async def _plan_and_apply(
         shown = plan_ending(plan, options, found, ExitReason.OK)
         options.output.show(replace(shown, warnings=()))  # what is over a guard is refused below, or was allowed
     fewer = _require_approved(plan, approved, found) if approved is not None else None
-    _guard(plan, options)
+    require_allowed(plan, options)
     if fewer:
         options.output.note(fewer)
-    await _check_scopes(plan, service, options)
+    await require_scopes_for(plan, service, options)
     if approved is None and not options.auto_approve:
-        _ask(plan, options, service)
-    return await _carry_out(plan, options, service, journal, found, gate, approved=agreed)
+        ask_to_apply(plan, options, service)
+    return await carry_out(plan, options, service, journal, found, gate, approved=agreed)
 
 
 def _fingerprint(approved: Plan | None) -> str | None:
@@ -142,14 +142,14 @@ def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
             require_service(plan, service.label)
             require_account(plan, service.account)
             _require_fresh(plan, options, service)
-            _guard(plan, options)
+            require_allowed(plan, options)
             with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
-                await _settle(service, journal, options)
-                await _check_scopes(plan, service, options)
+                await settle_first(service, journal, options)
+                await require_scopes_for(plan, service, options)
                 if plan.as_of_ms is not None and plan.cadences:
                     require_enrolled(plan, await service.api.list_portfolios())
-                gate = gate_of(journal.halting(), service, planned_ms=plan.created_ms)
-                return await _carry_out(plan, options, service, journal, found, gate)
+                gate = gate_of(journal.halting(), service.label, service.account, planned_ms=plan.created_ms)
+                return await carry_out(plan, options, service, journal, found, gate)
 
     return run_async(work)
 
@@ -198,7 +198,7 @@ def _require_approved(plan: Plan, approved: Plan, found: Found) -> str | None:
         raise
 
 
-def _guard(plan: Plan, options: ApplyOptions) -> None:
+def require_allowed(plan: Plan, options: ApplyOptions) -> None:
     """Refuse a plan that is over a guard, unless ``--allow`` allows that number."""
     over = still_over(plan.over, parse_allow(options.allow).numbers)
     if over:
@@ -208,7 +208,7 @@ def _guard(plan: Plan, options: ApplyOptions) -> None:
         raise GuardRefused("the plan is over a guard, nothing was written", detail)
 
 
-async def _check_scopes(plan: Plan, service: Service, options: ApplyOptions) -> None:
+async def require_scopes_for(plan: Plan, service: Service, options: ApplyOptions) -> None:
     """Refuse a plan that the key may not carry out; only v2 knows scopes, so a plan without v2 asks nobody."""
     from reconciler.api.key import require_scopes
     from reconciler.core.doctor import needed_scopes
@@ -218,7 +218,7 @@ async def _check_scopes(plan: Plan, service: Service, options: ApplyOptions) -> 
         options.output.note(f"note: {note}")
 
 
-def _ask(plan: Plan, options: ApplyOptions, service: Service) -> None:
+def ask_to_apply(plan: Plan, options: ApplyOptions, service: Service) -> None:
     """Ask on the terminal, unless all there is to do waits for a freeze; anything but yes applies nothing."""
     from reconciler.core.freeze import FreezeGate
 
@@ -233,7 +233,7 @@ def _ask(plan: Plan, options: ApplyOptions, service: Service) -> None:
         raise ReconcilerError("not approved, nothing was written")
 
 
-async def _settle(service: Service, journal: OpenJournal, options: ApplyOptions) -> None:
+async def settle_first(service: Service, journal: OpenJournal, options: ApplyOptions) -> None:
     """Find out what became of the writes of an apply that was cut off, before anything else."""
     from reconciler.apply.announce import settle
     from reconciler.apply.journalqueue import QueuedJournal
@@ -246,7 +246,7 @@ async def _settle(service: Service, journal: OpenJournal, options: ApplyOptions)
             options.output.note(f"note: {sentence}")
 
 
-async def _carry_out(
+async def carry_out(
     plan: Plan,
     options: ApplyOptions,
     service: Service,
@@ -255,7 +255,9 @@ async def _carry_out(
     gate: WriteGate,
     *,
     approved: str | None = None,
+    title: str = "Apply",
 ) -> Ending:
+    """Carry a plan out with the journal open; ``title`` is what people call it. Fills in the report of ``found``."""
     from reconciler import TOOL
     from reconciler.apply.journalqueue import QueuedJournal
     from reconciler.apply.run import Pace, Stop, apply_plan
@@ -271,7 +273,7 @@ async def _carry_out(
     with (
         QueuedJournal(journal) as queued,
         signals(stop) as caught,
-        bar(options.output, "Applying", len(plan.changes)) as shown,
+        bar(options.output, f"{title}ing", len(plan.changes)) as shown,
     ):
         found.report = report = await apply_plan(
             plan,
@@ -299,12 +301,16 @@ async def _carry_out(
         options.output.warn(str(error))
     options.output.notes(service.notes)
     told = (*_waiting(report), *(f"--fail-on {condition.value}: {condition.sentence}" for condition in met))
-    view = PageView(
-        page=lambda: report_page(report, run=run),
-        document=lambda reason: document_json(reason, report_document(report)),
-        below=True,
+    return Ending(reason=reason, found=found, view=report_view(report, run=run, title=title), errors=told)
+
+
+def report_view(report: ApplyReport, *, run: int | None, title: str, more: Mapping[str, Any] | None = None) -> PageView:
+    """Return the view of a report; ``more`` stands in its document besides."""
+    return PageView(
+        page=lambda: report_page(report, run=run, title=title),
+        document=lambda reason: document_json(reason, {**(more or {}), **report_document(report)}),
+        below=title == "Apply",
     )
-    return Ending(reason=reason, found=found, view=view, errors=told)
 
 
 def _waiting(report: ApplyReport) -> Iterator[str]:

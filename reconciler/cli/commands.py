@@ -62,6 +62,24 @@ class _Command(click.Command):
                     formatter.write_dl(rows)
 
 
+class _Halt(_Command):
+    """``halt``, which is a command by itself and has others below it."""
+
+    @property
+    def commands(self) -> Mapping[str, Callable[[], click.Command]]:
+        """The commands below it, by name."""
+        return {"lift": _halt_lift, "list": _halt_list}
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Return the context of the command that the first argument names, else its own."""
+        if args and args[0] in self.commands:
+            inner = self.commands[args[0]]()
+            return inner.make_context(f"{info_name} {args[0]}", args[1:], parent=parent, **extra)
+        return super().make_context(info_name, args, parent=parent, **extra)
+
+
 def _command(name: str, target: str, text: str, *params: click.Parameter) -> click.Command:
     """Return a command that calls ``module:function`` of this package with its options."""
     return _Command(name, callback=partial(_call, name, target), params=list(params), help=text)
@@ -177,26 +195,9 @@ Each portfolio is read again before its change; if it has changed since the plan
         flags.option("--approved PLAN", "Go on only with changes of this saved plan, without asking."),
         flags.option("--fingerprint HEX", "Refuse a saved or approved plan with another fingerprint."),
         flags.flag("--auto-approve", text="Do not ask."),
-        click.Option(
-            ("--canary",),
-            type=flags.Whole(0),
-            default=0,
-            metavar="N",
-            help="Carry out N of each kind first, and the rest only when all of these are done.",
-        ),
-        click.Option(
-            ("--max-failures",),
-            type=flags.Whole(0),
-            metavar="N",
-            help="Begin nothing more once more than N changes have failed.",
-        ),
+        *flags.boldness(),
         flags.lock_timeout("another apply"),
-        flags.option(
-            "--allow WHAT=N",
-            "Exceed a guard: allow N of start, resume, pause, update, reach or incomplete; or with freeze=NAME, change "
-            "what that freeze forbids. Repeatable.",
-            many=True,
-        ),
+        flags.allow(),
         flags.option(
             "--max-age DURATION",
             "Refuse a saved plan that was made from older reads.  [default: 1h for one from live files, else any age]",
@@ -411,6 +412,76 @@ refused.
         *flags.service(),
         *flags.output("text", "json"),
     )
+
+
+def _halt() -> click.Command:
+    text = """Stop what runs, whatever the files say, until it is lifted. No merge undoes it.
+
+Pauses everything selected that runs, as fast as Glider takes it, and asks for the number first. It waits for no apply:
+one that is under way begins nothing more. Until `reconciler halt lift ID`, nothing of the selection is started,
+resumed, updated or rebalanced, also what was paused before; it can still be paused. What was done stands in the journal
+and in halts/ID.json: commit that file, so that every machine knows of it.
+
+\b
+  reconciler halt --reason oracle-is-off --all
+  reconciler halt --reason audit --select team=fx
+  reconciler halt --reason key-leaked ao04x0r6 b7k2m9q1
+  reconciler halt --reason files-broken --known --auto-approve   all that the journal knows; needs no files
+  reconciler halt list                                           which halts there are
+  reconciler halt lift 20261122-7f3a9c                           the way back
+"""
+    params = (
+        flags.argument("portfolios", "[ID]...", nargs=-1, required=False),
+        flags.option("--reason TEXT", "Why. Needed; everybody sees it at each portfolio."),
+        flags.flag("--all", "everything", text="Everything that the files declare, and what they declare later."),
+        flags.flag("--known", text="Everything that the journal knows; needs no files."),
+        flags.files(),
+        *flags.selection(),
+        flags.api("The API of portfolios that neither files nor journal know."),
+        flags.flag("--auto-approve", text="Do not ask."),
+        *flags.service(parallelism=flags.HALT_PARALLELISM),
+        *flags.output("text", "json"),
+    )
+    return _Halt("halt", callback=partial(_call, "halt", "halt:halt"), params=list(params), help=text)
+
+
+def _halt_lift() -> click.Command:
+    text = """Resume what a halt paused: exactly what is still in that very pause, on the schedule that it has.
+
+What somebody else paused since stays as it is and is named; so does what another halt holds, or the files declare
+paused by now. Guards, canary and freezes count. When nothing is left to do, the halt is lifted, and halts/ID.json says
+so: commit it again. Where no journal knows of the halt, that file is enough.
+
+\b
+  reconciler halt lift 20261122-7f3a9c
+  reconciler halt lift 20261122-7f3a9c --canary 1 --allow resume=40
+  reconciler halt lift 20261122-7f3a9c --target ao04x0r6    a part of it; the halt holds on
+"""
+    return _command(
+        "lift",
+        "halt:lift",
+        text,
+        flags.argument("halt", "ID"),
+        flags.files(),
+        *flags.selection(),
+        flags.api("The API of portfolios that only their marks tell of."),
+        flags.flag("--auto-approve", text="Do not ask."),
+        *flags.boldness(),
+        flags.lock_timeout("another apply"),
+        flags.allow(),
+        *flags.service(),
+        *flags.output("text", "json"),
+    )
+
+
+def _halt_list() -> click.Command:
+    text = """Show the halts that the journal or a file in halts/ knows, the newest first. Needs no key.
+
+\b
+  reconciler halt list
+  reconciler halt list -o json
+"""
+    return _command("list", "halt:list_halts", text, *_records(), *flags.output("text", "json"))
 
 
 def _import() -> click.Command:
@@ -728,6 +799,7 @@ MAKERS: Mapping[str, Callable[[], click.Command]] = {
     "load": _load,
     "report": _report,
     "rebalance": _rebalance,
+    "halt": _halt,
     "import": _import,
     "coverage": _coverage,
     "explain": _explain,

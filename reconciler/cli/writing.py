@@ -70,8 +70,11 @@ def origin_of(environ: Mapping[str, str]) -> RunOrigin:
     return RunOrigin(**found)
 
 
-def said_yes(question: str) -> bool:
-    """Ask on the terminal; only ``yes`` means yes. Raises KeyboardInterrupt, even for a Ctrl-C just before the call."""
+def said_yes(question: str, *, meaning_yes: str = "yes") -> bool:
+    """Ask on the terminal; only ``meaning_yes`` means yes.
+
+    Raises KeyboardInterrupt, even for a Ctrl-C just before the call.
+    """
     import asyncio
 
     # asyncio turns the first Ctrl-C into a request to the event loop. That waits here for the answer, and would not see
@@ -85,14 +88,17 @@ def said_yes(question: str) -> bool:
         answer: str = click.prompt("  Answer", default="no", show_default=False, err=True)
     finally:
         signal.signal(signal.SIGINT, heard)
-    return answer.strip() == "yes"
+    return answer.strip() == meaning_yes
 
 
-async def open_to_write(options: JournalOptions, service: Service, *, lock_timeout: str) -> OpenJournal:
+async def open_to_write(
+    options: JournalOptions, service: Service, *, lock_timeout: str, beside: bool = False
+) -> OpenJournal:
     """Open the journal; wait for another apply as long as ``lock_timeout`` says, as in ``10s``.
 
-    A signal ends the wait. The journal's folder is made if it is missing. Raises
-    :class:`~reconciler.core.errors.JournalError`, also for a journal that Git tracks.
+    With ``beside`` it is opened next to an apply that is at work with it, for a halt. A signal ends the wait. The
+    journal's folder is made if it is missing. Raises :class:`~reconciler.core.errors.JournalError`, also for a journal
+    that Git tracks.
     """
     from asyncio import sleep
     from time import monotonic
@@ -116,6 +122,7 @@ async def open_to_write(options: JournalOptions, service: Service, *, lock_timeo
                 now_ms=service.api.service_ms,
                 process=this_process(),
                 origin=origin_of(os.environ),
+                beside=beside,
             )
         except JournalBusy:
             if monotonic() >= patience_ends:

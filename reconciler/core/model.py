@@ -30,7 +30,8 @@ _FOLDER: Final = "strategies/"
 _ID: Final = r"[A-Za-z0-9_-]{1,128}"
 _IS_ID: Final = re.compile(_ID)
 SavedPortfolioId = Annotated[PortfolioId, Meta(pattern=rf"\A{_ID}\Z")]
-HaltId = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z_-]{1,40}\Z")]
+_IS_HALT: Final = re.compile(r"[0-9A-Za-z_-]{1,40}")
+HaltId = Annotated[str, Meta(pattern=rf"\A{_IS_HALT.pattern}\Z")]
 """The id of a halt. It stands in the marks of its pauses, and names its file."""
 if TYPE_CHECKING:
     SavedAddress = PortfolioId | StrategyAddress
@@ -41,6 +42,11 @@ else:  # to msgspec both are one type: a text that keeps to this pattern
 def is_id(text: str) -> bool:
     """Whether this can be the id of a portfolio or a strategy. Only such ids may get into a URL."""
     return _IS_ID.fullmatch(text) is not None
+
+
+def is_halt_id(text: str) -> bool:
+    """Whether this can be the id of a halt. Only such ids may name a file."""
+    return _IS_HALT.fullmatch(text) is not None
 
 
 def address_of(strategy: StrategyId) -> StrategyAddress:

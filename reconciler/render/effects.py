@@ -337,6 +337,8 @@ def _resumed(change: Change) -> str:
             if change.pause_reason:
                 return f"paused by somebody else: {_pause_reason(change.pause_reason, change.api)}"
             return "paused, nobody knows by whom"
+        case ChangeReason.HALT_LIFTED:
+            return f"paused by halt {change.halt}"
         case _:
             return "paused by us"
 

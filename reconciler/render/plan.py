@@ -93,7 +93,7 @@ _MOVED: Final = (
 
 
 _HALTED: Final = sentence(
-    " by a halt until that is lifted, whatever is merged: `reconciler halt list`, `reconciler halt lift ID`."
+    " portfolios stay as they are until the halt is lifted, whatever is merged: `reconciler halt lift ID`."
 )
 _OVERDUE: Final = ": active, but Glider did not run it when it was due. No plan can change that; ask Glider."
 
@@ -151,7 +151,8 @@ def _about(plan: Plan) -> tuple[Cell, ...]:
     named = len(plan.config_files) == 1
     files: Piece = code(plan.config_files[0]) if named else plural(len(plan.config_files), "file")
     part = "" if plan.selection.everything else " (selected)"
-    counted: Cell = (f"{plural(plan.managed, 'portfolio')}{part} from ", files)
+    portfolios = f"{plural(plan.managed, 'portfolio')}{part}"
+    counted: Cell = (f"{portfolios} from ", files) if plan.config_files else portfolios
     account: tuple[Cell, ...] = (("account ", code(plan.account)),) if plan.account is not None else ()
     if plan.as_of_ms is not None:
         return counted, as_of(plan.base_url, plan.as_of_ms, plan.shares), *account
@@ -208,10 +209,11 @@ def strategies_line(plan: Plan) -> str:
     return f"{counts} {moved}".rstrip()
 
 
-def report_page(report: ApplyReport, *, run: int | None = None) -> Page:
+def report_page(report: ApplyReport, *, run: int | None = None, title: str = "Apply") -> Page:
     """Return the page of an apply: verdict, counts, results that need a look, what is held or blocked, other results.
 
-    If something is left to do, it says how to go on. ``run`` is the number of this apply in the journal.
+    If something is left to do, it says how to go on. ``run`` is the number of this apply in the journal, ``title`` what
+    people call it.
     """
     plan = report.plan
     results = sorted(report.results, key=lambda result: -_gravest(result.outcome))
@@ -228,7 +230,7 @@ def report_page(report: ApplyReport, *, run: int | None = None) -> Page:
         logged=True,
     )
     return Page(
-        title="Apply",
+        title=title,
         tone=calm if good else Tone.BAD,
         verdict=", ".join([*words, *_left_alone(plan)]) or "nothing to do",
         about=_about(plan),
@@ -236,14 +238,14 @@ def report_page(report: ApplyReport, *, run: int | None = None) -> Page:
         blocks=(
             Alone((Counts(tuple((Span(one.text), count) for one, count in counts.items())),)),
             table,
-            *_way_on(report, run),
+            *_way_on(report, run, again="apply" if title == "Apply" else "command"),
         ),
-        last=(f"Apply: {', '.join(f'{count} {outcome.text}' for outcome, count in counts.items())}.",),
+        last=(f"{title}: {', '.join(f'{count} {outcome.text}' for outcome, count in counts.items())}.",),
     )
 
 
-def _way_on(report: ApplyReport, run: int | None) -> Iterator[Lines]:
-    """Yield what to do next if an outcome is unknown, or if changes were not begun."""
+def _way_on(report: ApplyReport, run: int | None, *, again: str) -> Iterator[Lines]:
+    """Yield what to do next if an outcome is unknown, or if changes were not begun; ``again`` goes on with them."""
     lines: list[Cell] = []
     if unknown := report.count(Outcome.UNKNOWN):
         finds_out = "the next `reconciler apply` finds out before it does anything."
@@ -255,7 +257,7 @@ def _way_on(report: ApplyReport, run: int | None) -> Iterator[Lines]:
         lines.append(f"{plural(waiting, 'change')} {wait}: when {freeze} is over, the same apply carries {them} out.")
     if left := report.count(Outcome.NOT_ATTEMPTED) - waiting:
         were = "was" if left == 1 else "were"
-        shows = "`reconciler plan` shows what is left to do, and the same apply again goes on with it."
+        shows = f"`reconciler plan` shows what is left to do, and the same {again} again goes on with it."
         lines.append(sentence(f"{plural(left, 'change')} {were} not begun: {shows}"))
     if lines and run is not None:
         lines.append(sentence(f"`reconciler history --run {run}` shows what was sent."))
