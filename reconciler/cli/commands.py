@@ -363,14 +363,16 @@ results are those that were read before, as far as the journal keeps them. A pag
   reconciler report --out fleet.html
   reconciler report --out fx.html --select team=fx
   reconciler report --out fleet.html --live live.json   without a key, from what status --out saved
+  reconciler report --out fleet.html --plan plan.json   with the load before and after that plan
 """
     return _command(
         "report",
-        "report:write_report",
+        "load:write_report",
         text,
         flags.files(),
         *flags.selection(),
         flags.option("--out FILE", "The page. Needed."),
+        flags.option("--plan FILE", "Tell of this saved plan, as of one to be approved, and not of one made now."),
         flags.option(
             "--live FILE", "Take what live files hold, without a key; see status --out. Repeatable.", many=True
         ),
