@@ -25,6 +25,7 @@ from reconciler.core.advice import advise_live
 from reconciler.core.decide import DEFAULT_POLICY
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, UsageError
 from reconciler.core.fleet import Selection, guess, select, select_strategies
+from reconciler.core.halt import halts_told
 from reconciler.core.model import ApiVersion, Desired, RunState, Status
 from reconciler.core.needs import Need, counts_of, standing_failure
 from reconciler.core.rebalance import KeptRebalance, Knowledge
@@ -208,6 +209,7 @@ async def _table_once(
     found: Found,
 ) -> Ending:
     read = await _read(options, desired, service)
+    options.output.warn_of(halts_told(read.memory.halting, now_ms=read.now_ms))
     selection = options.selection.selection
     unseen = await _save(options, configuration, selection, service, read) if options.out else ()
     rows, plan = await _rows(options, configuration, desired, read, service)
