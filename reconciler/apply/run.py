@@ -295,6 +295,7 @@ class _Applier(Struct, kw_only=True):
     results: dict[Address, Result] = field(default_factory=dict)
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     all_stopped: bool = False
+    looked: bool = False
 
     async def run(self, wave: int, *, parallelism: int) -> None:
         """Carry out changes that may go at once; returns when each has its result, or this runner has to leave."""
@@ -375,11 +376,15 @@ class _Applier(Struct, kw_only=True):
             await self.announcer.settle_abandoned(change, progress, plans=self.plans)
         if turn.stopped is not None:
             raise Declined(Outcome.NOT_ATTEMPTED, turn.stopped)
-        if (frozen := self.freezes.waits(change.id)) is not None:  # nothing needs to be read for that
+        # Nothing needs to be read of what waits, but until an answer came nobody knows what time it is at the service.
+        if self.looked and (frozen := self.freezes.waits(change.id)) is not None:
             raise Declined(Outcome.NOT_ATTEMPTED, str(frozen), frozen=frozen)
         # Before the first look: nobody else writes to it while this apply has the journal.
         memory = await self.announcer.journal.memory(change.id, plans=self.plans)
-        return await self._steps(change, progress, memory).run()
+        try:
+            return await self._steps(change, progress, memory).run()
+        finally:
+            self.looked = True
 
     def _steps(self, change: Change, progress: Progress, memory: Memory) -> Steps | StrategySteps:
         announcer, strategy = self.announcer, change.of_strategy

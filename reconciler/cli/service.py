@@ -155,6 +155,7 @@ def _transport(
         asgi_app=app,
         proxy=proxy,
         max_rate_per_s=options.max_rate_per_s,
+        certificates=os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR") or None,
     )
 
 
