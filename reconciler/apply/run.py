@@ -297,6 +297,7 @@ class _Applier(Struct, kw_only=True):
     results: dict[Address, Result] = field(default_factory=dict)
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     all_stopped: bool = False
+    looked: bool = False
 
     async def run(self, wave: int, changes: Sequence[Change], *, parallelism: int) -> None:
         """Carry out changes that may go at once; returns when each has its result, or this runner has to leave."""
@@ -381,10 +382,14 @@ class _Applier(Struct, kw_only=True):
             await self.announcer.settle_abandoned(change, progress, plans=self.plans)
         if turn.stopped is not None:
             raise Declined(Outcome.NOT_ATTEMPTED, turn.stopped)
-        if (frozen := self.freezes.waits(change.id)) is not None:  # nothing needs to be read for that
+        # Nothing needs to be read of what waits, but until an answer came nobody knows what time it is at the service.
+        if self.looked and (frozen := self.freezes.waits(change.id)) is not None:
             raise Declined(Outcome.NOT_ATTEMPTED, str(frozen), frozen=frozen)
         memory = await self._remembered(change) if turn.abandoned else self.memory
-        return await self._steps(change, progress, memory).run()
+        try:
+            return await self._steps(change, progress, memory).run()
+        finally:
+            self.looked = True
 
     async def _remembered(self, *changes: Change) -> Memory:
         return await self.announcer.journal.memory(*(change.id for change in changes), plans=self.plans)

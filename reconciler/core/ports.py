@@ -33,16 +33,14 @@ if TYPE_CHECKING:
 class Confirmation(Struct, frozen=True, kw_only=True):
     """What the answer to a write confirmed; ``None`` for whatever it did not hold.
 
-    ``previous_interval_ms`` and ``previous_offset_ms`` are what an update-schedule replaced. If the schedule can't be
-    read, only they can show, afterwards, that it had drifted (API facts §5.2).
+    ``previous_interval_ms`` is the interval that an update-schedule replaced. If the schedule can't be read, only that
+    can show, afterwards, that it had drifted (API facts §5.2).
     """
 
     interval_ms: int | None = None
     offset_ms: int | None = None
     schedule_id: str | None = None
-    next_run_ms: int | None = None
     previous_interval_ms: int | None = None
-    previous_offset_ms: int | None = None
     cadence: Cadence | None = None
     run: str | None = None
     """The id of the rebalance that the call began, if the answer named one."""

@@ -20,11 +20,8 @@ from reconciler.core.evidence import believed
 from reconciler.core.guards import MAX_INTERVAL_MS
 from reconciler.core.model import ApiVersion, Desired, PortfolioId, RunState
 from reconciler.core.needs import overdue_ms
-from reconciler.core.text import DAY_MS, HOUR_MS, MINUTE_MS
-from reconciler.sandbox.enrolled import INTERVALS_MS, Enrolled
-from reconciler.sandbox.model import AutomationState, Refused
-from reconciler.sandbox.portfolio import Portfolio
-from reconciler.sandbox.simulator import Simulator
+from reconciler.core.text import DAY_MS, HOUR_MS, MINUTE_MS, WORDS
+from reconciler.sandbox import AutomationState, Enrolled, Portfolio, Refused, Simulator
 from tests.support import BASE_URL, World, folder, run
 
 if TYPE_CHECKING:
@@ -132,7 +129,7 @@ class History:
             view = self.simulator.read_enrolled(which)
             two = view.portfolio
             due_ms = two.next_due_ms if two.state is AutomationState.ACTIVE else None
-            interval_ms = INTERVALS_MS[view.strategy.cadence] if view.strategy.cadence is not None else MAX_INTERVAL_MS
+            interval_ms = WORDS[str(view.strategy.cadence)]
             stalled, known = two.stalled_ms is not None, True
         return (now_ms - due_ms if stalled and due_ms is not None else None), interval_ms, known
 
