@@ -179,6 +179,7 @@ Each portfolio is read again before its change; if it has changed since the plan
   reconciler apply                          show, ask, change
   reconciler apply plan.json                run a saved plan
   reconciler apply --approved plan.json     plan anew; go on only with changes of that plan
+  reconciler apply plan.json --join         together with other runners of that plan
   reconciler apply --auto-approve           for pipelines
   reconciler apply --allow resume=12        over a guard, by number
   reconciler apply --allow freeze=year-end  in a freeze, by name
@@ -195,6 +196,9 @@ Each portfolio is read again before its change; if it has changed since the plan
         flags.option("--approved PLAN", "Go on only with changes of this saved plan, without asking."),
         flags.option("--fingerprint HEX", "Refuse a saved or approved plan with another fingerprint."),
         flags.flag("--auto-approve", text="Do not ask."),
+        flags.flag(
+            "--join", text="Carry out PLAN together with every other runner that does; needs a PostgreSQL journal."
+        ),
         *flags.boldness(),
         flags.lock_timeout("another apply"),
         flags.allow(),

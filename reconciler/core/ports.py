@@ -191,8 +191,8 @@ class Journal(Protocol):
     run that broke off can be run again.
     """
 
-    async def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
-        """Return all that is known, or what is known ``of`` one portfolio or strategy, as of one moment."""
+    async def memory(self, *of: Address, plans: Collection[str] = ()) -> Memory:
+        """Return all that is known, or what is known ``of`` these portfolios and strategies, as of one moment."""
 
     async def knows(self, token: str) -> bool:
         """Whether the journal has a write with this token."""
@@ -239,17 +239,28 @@ class ResultJournal(Protocol):
         """
 
 
+class Abandoned(Struct, frozen=True, kw_only=True):
+    """What is known of a change that another runner had begun when it died.
+
+    ``has_written`` says that a write of it is known to have taken effect; ``unproven`` that a start or a schedule was
+    sent, and that nothing proves whether it took effect or still may.
+    """
+
+    has_written: bool = False
+    unproven: bool = False
+
+
 class Turn(Struct, frozen=True, kw_only=True):
     """What a runner of an apply is told when it asks for its next change.
 
     ``change`` is for it to carry out. ``None`` says that there is none at this moment; if the wave is ``over``, there
-    will be none. ``abandoned`` says that another runner had begun the change and died, so that a write of it may be
+    will be none. ``abandoned`` is set if another runner had begun the change and died, so that a write of it may be
     under way. ``stopped`` says why no runner begins anything more; then only abandoned changes are handed out.
     """
 
     change: Change | None = None
     over: bool = False
-    abandoned: bool = False
+    abandoned: Abandoned | None = None
     stopped: str | None = None
 
 
