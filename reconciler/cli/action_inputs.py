@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 
 class Command(StrEnum):
-    """What a step may run; nothing that trades by itself."""
+    """What a step may run: nothing that trades by itself, but what resumes trading when a person starts it."""
 
     VALIDATE = "validate"
     PLAN = "plan"
     APPLY = "apply"
     DRIFT = "drift"
     STATUS = "status"
+    HALT = "halt"
+    LIFT = "lift"
 
 
 class Comment(StrEnum):
@@ -48,7 +50,7 @@ SHORTEST_KEY: Final = 8
 """Characters. The runner hides a key wherever it stands in the log, and a shorter one would be in many a word."""
 
 _EVERY: Final = tuple(Command)
-_READING: Final = (Command.PLAN, Command.APPLY, Command.DRIFT, Command.STATUS)
+_READING: Final = (Command.PLAN, Command.APPLY, Command.DRIFT, Command.STATUS, Command.HALT, Command.LIFT)
 _PLANNING: Final = (Command.PLAN, Command.APPLY, Command.DRIFT)
 _PLAN_OR_APPLY: Final = (Command.PLAN, Command.APPLY)
 USED_BY: Final[Mapping[str, tuple[Command, ...]]] = {
@@ -59,8 +61,12 @@ USED_BY: Final[Mapping[str, tuple[Command, ...]]] = {
     "plan-file": _PLAN_OR_APPLY,
     "approved-plan": (Command.APPLY,),
     "fingerprint": (Command.APPLY,),
-    "auto-approve": (Command.APPLY,),
-    "allow": (Command.APPLY,),
+    "auto-approve": (Command.APPLY, Command.LIFT),
+    "allow": (Command.APPLY, Command.LIFT),
+    "reason": (Command.HALT,),
+    "all": (Command.HALT,),
+    "known": (Command.HALT,),
+    "halt": (Command.LIFT,),
     "resume-held": _PLAN_OR_APPLY,
     "again": _PLAN_OR_APPLY,
     "base": (Command.PLAN,),
@@ -100,6 +106,8 @@ _ASKS_NOTHING: Final[Mapping[str, tuple[str, ...]]] = {
     "auto-approve": ("", "false"),
     "issue": ("", "false"),
     "ignore-held": ("", "false"),
+    "all": ("", "false"),
+    "known": ("", "false"),
     "comment": ("", "true", "false"),
     "fingerprint": ("", ANY_FINGERPRINT),
 }
@@ -111,7 +119,8 @@ class Inputs(Struct, frozen=True, kw_only=True):
 
     ``live`` are the files to plan from, or the one that ``status`` saves. ``environment`` is a name that tells apart
     several uses in one workflow.
-    ``resume_held`` is as given: ``ID``, ``group=NAME`` or ``@FILE``.
+    ``resume_held`` is as given: ``ID``, ``group=NAME`` or ``@FILE``. ``reason``, ``everything`` and ``known`` are those
+    of a halt, ``halt`` is the id of one that is to be lifted.
     """
 
     command: Command
@@ -138,6 +147,10 @@ class Inputs(Struct, frozen=True, kw_only=True):
     fail_on: frozenset[FailOn] = frozenset()
     issue: bool = False
     ignore_held: bool = False
+    reason: str = ""
+    everything: bool = False
+    known: bool = False
+    halt: str = ""
     environment: str = ""
 
 
@@ -175,12 +188,21 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
         fail_on=fail_on,
         issue=_yes(text("issue"), "issue"),
         ignore_held=_yes(text("ignore-held"), "ignore-held"),
+        reason=text("reason"),
+        everything=_yes(text("all"), "all"),
+        known=_yes(text("known"), "known"),
+        halt=text("halt"),
         environment=text("environment"),
     )
     if command is Command.PLAN:
         _check_plan(inputs, given_parallelism=bool(text("parallelism")))
     if command is Command.APPLY:
         _check_apply(inputs)
+    if command is Command.LIFT and not inputs.auto_approve:
+        raise UsageError(
+            "`lift` resumes trading, and nothing says that somebody wants that",
+            "Set `auto-approve: true` in a job that a person starts, or that an environment protects.",
+        )
     if command is Command.STATUS:
         _check_status(inputs)
     return inputs

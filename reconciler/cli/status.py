@@ -25,6 +25,7 @@ from reconciler.core.advice import advise_live
 from reconciler.core.decide import DEFAULT_POLICY
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, UsageError
 from reconciler.core.fleet import guess, select, select_strategies
+from reconciler.core.halt import halts_told
 from reconciler.core.model import ApiVersion, Desired, RunState, Status
 from reconciler.core.needs import Need, counts_of, standing_failure
 from reconciler.core.rebalance import KeptRebalance, Knowledge
@@ -195,6 +196,7 @@ async def _table_once(
 ) -> Ending:
     began_ms, selection = service.api.service_ms(), options.selection.selection
     read = await read_live(options, service, desired, results=not options.no_results)
+    options.output.warn_of(halts_told(read.memory.halting, now_ms=read.now_ms))
     unseen = await _save(options, configuration, service, read.fleet, began_ms) if options.out else ()
     rows, plan = await _rows(options, configuration, desired, read, service)
     found.statuses = tuple(in_need(rows))
