@@ -13,7 +13,7 @@ from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.offline import owned, round_of, shard_of
 from reconciler.cli.options import PlanningOptions, SelectionOptions
-from reconciler.cli.output import Output, is_terminal
+from reconciler.cli.output import Format, Output, is_terminal
 from reconciler.cli.planning import plan_of, read_live, require_metrics_place, save_metrics
 from reconciler.cli.progress import ReadProgress, bar
 from reconciler.cli.savefile import require_place
@@ -122,8 +122,8 @@ def _require_sense(options: StatusOptions) -> None:
         raise UsageError("--api is for a portfolio that no file declares: name it, as in `status ID --api v2`.")
     if options.watch is None:
         return
-    if options.output.is_json or not is_terminal(sys.stdout):
-        raise UsageError("--watch needs a terminal, and does not print JSON. Drop it, and call status again and again.")
+    if options.output.format is not Format.TEXT or not is_terminal(sys.stdout):
+        raise UsageError("--watch needs a terminal, and prints text alone. Drop it, and call status again and again.")
     if options.fail_on or options.out or options.metrics:
         raise UsageError(
             "--watch goes on until Ctrl-C, so nothing can be saved or judged: drop --fail-on, --out and --metrics."
