@@ -17,7 +17,7 @@ from reconciler.core.errors import ExitReason, JournalBusy, UsageError
 from reconciler.core.halt import Halt
 from reconciler.core.model import Cadence
 from reconciler.core.plan import write_stages
-from reconciler.core.report import ACHIEVED, FAILED, Outcome, Result
+from reconciler.core.report import ACHIEVED, Outcome, Result
 from tests.apply.runners import KINDS, Fleet, Runner, fleet_of, together, until
 from tests.faults import kinds, promises
 from tests.support import BASE_URL, run
@@ -372,9 +372,10 @@ def history(place: JournalUrl, seed: int) -> list[Result]:
     died = any(runner.killed for runner in runners)
     check_whole(fleet, plan, report_of(last), pins, died=False)
     undone = [result for result in report_of(last).results if result.outcome not in ACHIEVED]
-    assert died or leaves or not undone
-    if not died:
-        assert not [result for result in undone if result.outcome in FAILED]
+    # Time passes so fast here that a machine with more to do may need too long between a look and its write.
+    late = any("looks were too old" in result.detail for result in undone)
+    assert died or leaves or late or not undone
+    assert died or all(result.outcome is Outcome.NOT_ATTEMPTED for result in undone)
     return undone
 
 
