@@ -113,10 +113,9 @@ def _require_sense(options: StatusOptions) -> None:
         raise UsageError(f"{needing} the results, and --no-results leaves them out: drop one of the two.")
     _require_file(options)
     if options.portfolio is not None:
-        if options.problems or options.whole or options.sort is not None:
-            raise UsageError("`status ID` shows that portfolio only: drop --problems, --all and --sort.")
-        if options.selection != SelectionOptions() or options.out or options.metrics:
-            given = "--target, --exclude, --select, --out and --metrics"
+        of_the_table = (options.problems, options.whole, options.sort, options.out, options.metrics)
+        if any(of_the_table) or options.selection != SelectionOptions():
+            given = "--target, --exclude, --select, --problems, --all, --sort, --out and --metrics"
             raise UsageError(f"`status ID` shows that portfolio only: drop {given}.")
     elif options.version is not None:
         raise UsageError("--api is for a portfolio that no file declares: name it, as in `status ID --api v2`.")
