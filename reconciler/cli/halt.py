@@ -117,7 +117,7 @@ def halt(options: HaltOptions, found: Found) -> Ending:
                 here = replace(service, api=service.api.by(chosen.apis))
                 if not options.auto_approve:
                     await _ask_for_number(options, chosen, here)
-                made = _recorded(options, reason, chosen, here, journal)
+                made = _recorded(options, reason, chosen, here, journal, found)
                 return await _pause(made, options, chosen, here, journal, found)
 
     return run_async(work)
@@ -207,7 +207,9 @@ async def _ask_for_number(options: HaltOptions, chosen: _Chosen, service: Servic
         raise ReconcilerError("not approved, nothing was halted")
 
 
-def _recorded(options: HaltOptions, reason: str, chosen: _Chosen, service: Service, journal: OpenJournal) -> Halt:
+def _recorded(
+    options: HaltOptions, reason: str, chosen: _Chosen, service: Service, journal: OpenJournal, found: Found
+) -> Halt:
     """Make a halt and record it: from then on, no other command begins anything that it holds."""
     at_ms = service.api.service_ms()
     made = Halt(
@@ -221,14 +223,14 @@ def _recorded(options: HaltOptions, reason: str, chosen: _Chosen, service: Servi
         portfolios=tuple(HaltedPortfolio(id=one, api=api) for one, api in chosen.apis.items()),
     )
     journal.halt(made)
-    _keep(made, options, new=True)
+    _keep(made, options, found, new=True)
     return made
 
 
-def _keep(made: Halt, options: Options, *, new: bool = False) -> bool:
+def _keep(made: Halt, options: Options, found: Found, *, new: bool = False) -> bool:
     """Write the file of a halt; where that fails, the halt goes on: the journal has it."""
     try:
-        keep(made, new=new)
+        found.halt_file = str(keep(made, new=new))
     except ReconcilerError as error:
         if new:
             options.output.warn(f"{error.summary}; the halt goes on, and only this journal knows of it")
@@ -256,7 +258,7 @@ async def _pause(
     finally:
         made = await _finished(made, chosen, service, journal)
         journal.halt(made)
-        kept = _keep(made, options)
+        kept = _keep(made, options, found)
     of = plural(len(made.portfolios), "portfolio")
     told = [f"the halt {made.id} holds {of} until it is lifted: `reconciler halt lift {made.id}`"]
     told += [f"commit {path_of(made.id)}: other machines know of the halt by this file"] if kept else []
@@ -409,7 +411,7 @@ def _lifted(
     lifted = replace(known, lifted_ms=service.api.service_ms())
     if any(one.id == halt for one in journal.halts()):
         journal.halt(lifted)
-    if path_of(halt).exists() and _keep(lifted, options):
+    if path_of(halt).exists() and _keep(lifted, options, found):
         told.append(f"commit {path_of(halt)}: it says now that the halt is lifted")
     return lifted, told
 
