@@ -158,12 +158,7 @@ class _Chosen(Struct, frozen=True, kw_only=True):
 async def _chosen(
     options: HaltOptions, configuration: Configuration | None, service: Service, journal: OpenJournal
 ) -> _Chosen:
-    known = journal.apis()
-    apis = {one: options.version or api for one, api in known.items()} if options.known else {}
-    given = named(options.portfolios, configuration, options.version)
-    unsure = [one for one in given if one.desired is None and options.version is None and one.id not in known]
-    apis |= {one.id: known.get(one.id, one.version) if one.desired is None else one.version for one in given}
-    apis |= await _found_on({one.id: one.version for one in unsure}, options, service)
+    apis = await _apis_of(options, configuration, service, journal)
     desired = configuration.desired if configuration is not None else _NOBODY
     if configuration is not None and options.selects:
         selected = select(desired, options.selection.selection, configuration.strategies)
@@ -175,10 +170,25 @@ async def _chosen(
     return _Chosen(apis=dict(sorted(apis.items())), desired=desired, selection=selection)
 
 
+async def _apis_of(
+    options: HaltOptions, configuration: Configuration | None, service: Service, journal: OpenJournal
+) -> dict[PortfolioId, ApiVersion]:
+    """Return the API of each portfolio that is named, or known: as given or declared, else as the journal or, where
+    that does not tell, the service knows it."""
+    known = journal.apis()
+    wanted = {*options.portfolios, *(known if options.known else ())}
+    apis: dict[PortfolioId, ApiVersion] = {}
+    unsure: dict[PortfolioId, ApiVersion] = {}
+    for one in named(wanted, configuration, options.version):
+        told = one.version if one.desired is not None or options.version is not None else known.get(one.id)
+        (apis if told is not None else unsure)[one.id] = told or one.version
+    return apis | await _found_on(unsure, options, service)
+
+
 async def _found_on(
     asked: Mapping[PortfolioId, ApiVersion], options: HaltOptions, service: Service
 ) -> dict[PortfolioId, ApiVersion]:
-    """Return the API of portfolios that neither files nor journal know: the other one where the first has none."""
+    """Return the API of portfolios that may be on either: the other one where the first has none."""
     live = await _read(asked, options, service) if asked else {}
     other = {ApiVersion.V1: ApiVersion.V2, ApiVersion.V2: ApiVersion.V1}
     return {one: other[api] if live[one].status is Status.NOT_FOUND else api for one, api in asked.items()}
@@ -387,7 +397,8 @@ def _apis(
     options: LiftOptions, desired: Mapping[PortfolioId, Desired], journal: OpenJournal
 ) -> dict[PortfolioId, ApiVersion]:
     """Return where to look for the pauses of a halt of which nothing is left but its marks."""
-    found = {one: options.version or api for one, api in journal.apis().items()}
+    default = options.version or ApiVersion.V1
+    found = {one: options.version or api or default for one, api in journal.apis().items()}
     return dict(sorted((found | {one: declared.api for one, declared in desired.items()}).items()))
 
 
