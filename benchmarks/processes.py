@@ -32,12 +32,18 @@ def program() -> list[str]:
     return [str(script)]
 
 
+def clean() -> dict[str, str]:
+    """Return this environment without what the caller's shell says of Glider.
+
+    Without compiled modules every start would compile ours again, which no user's does.
+    """
+    dropped = ("GLIDER_", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+
+
 def output_of(command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> str:
     """Return what a command prints; stop the benchmark when it fails."""
-    # Without compiled modules every start would compile ours again, which no user's does.
-    dropped = ("GLIDER_", "PYTHONDONTWRITEBYTECODE")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-    run = subprocess.run(command, cwd=cwd, env={**clean, **(env or {})}, capture_output=True, text=True, check=False)
+    run = subprocess.run(command, cwd=cwd, env={**clean(), **(env or {})}, capture_output=True, text=True, check=False)
     if run.returncode != 0:
         raise SystemExit(f"{' '.join(command)}\nended in {run.returncode}:\n{run.stdout[-2_000:]}{run.stderr[-2_000:]}")
     return run.stdout

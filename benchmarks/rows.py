@@ -60,3 +60,5 @@ class Size:
     small: int
     large: int
     limited: int
+    shared: int
+    joined: int

@@ -68,7 +68,7 @@ def asked(fleet: Fleet, line: str, body: bytes = b"") -> Any:
 
 def test_the_server_lists_its_fleet_and_keeps_pauses() -> None:
     """Every portfolio is on one page of the list; a pause shows in the next status, with its reason."""
-    fleet = Fleet(450, 1, 0.0, None)
+    fleet = Fleet(450, 1, 0.0)
     ids, cursor = [], ""
     while cursor is not None:
         page = asked(fleet, f"GET /v2/portfolios?limit=200{cursor and '&cursor=' + cursor} HTTP/1.1")
@@ -85,7 +85,7 @@ def test_the_server_lists_its_fleet_and_keeps_pauses() -> None:
 @pytest.mark.parametrize("limit", [Bucket(0.001, 2), Windows(2, lambda: 0.0)], ids=["bucket", "windows"])
 def test_the_server_keeps_its_limit(limit: Bucket | Windows) -> None:
     """Two are served, the third is refused and counted, and windows tell in headers what is left."""
-    fleet = Fleet(1, 1, 0.0, limit)
+    fleet = Fleet(1, 1, 0.0, lambda: limit)
     [portfolio] = fleet.members
     line = b"GET /v1/portfolio/" + portfolio + b"/automation/status HTTP/1.1"
     heads = [fleet.answer(line, b"")[0].partition(b"\r\n\r\n")[0] for _ in range(3)]
