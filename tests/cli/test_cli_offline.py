@@ -179,9 +179,7 @@ portfolios:
 @pytest.fixture
 def mixed(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Shell:
     """The same folder with portfolios of both APIs and strategies, and a live file of them."""
-    shell.write("seed.yaml", MIXED_SEED)
-    shell.write("automation.yaml", MIXED)
-    assert shell("sandbox load seed.yaml").code == 0
+    shell.holding(MIXED_SEED, MIXED)
     assert shell("status --sandbox --out live.json").code == 0
     monkeypatch.delenv("GLIDER_API_KEY")
     return shell
@@ -284,9 +282,7 @@ def test_a_plan_of_a_live_file_is_the_plan_made_at_that_time(
     """For any fleet of both APIs with strategies, before an apply and after it: the same document but for times."""
     live, desired = fleet
     seed = {"version": 1, "strategies": {**STRATEGIES, "FOREIGN": {"owner": "foreign"}}, "portfolios": live}
-    shell.write("seed.yaml", json.dumps(seed))
-    shell.write("automation.yaml", declared_as(desired, cadences))
-    assert shell("sandbox load seed.yaml").code == 0
+    shell.holding(json.dumps(seed), declared_as(desired, cadences))
     if applied:
         shell("apply --sandbox --auto-approve --allow start=9 --allow resume=9 --allow update=9 --allow reach=9")
     assert shell("status --sandbox --no-results --out live.json").code == 0

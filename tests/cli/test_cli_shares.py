@@ -61,9 +61,7 @@ def team(shell: Shell) -> Shell:
 
 
 def loaded(shell: Shell, seed: str, files: str = FILES) -> Shell:
-    shell.write("seed.yaml", seed)
-    shell.write("automation.yaml", files)
-    assert shell("sandbox load seed.yaml").code == 0
+    shell.holding(seed, files)
     return shell
 
 

@@ -40,13 +40,12 @@ COUNTED = "2 failed, 1 overdue, 1 held, 1 blocked, 1 moved, 1 until passed"
 
 
 @pytest.fixture
-def fleet(shell: Shell) -> Shell:
+def fleet(bare: Shell) -> Shell:
     """One portfolio for each need, one with two, and thirty that need nobody."""
     one = "{status: active, interval: 24h, started: 238h}"
-    shell.write("seed.yaml", SEED + "".join(f"  {i}: {one}\n" for i in FINE))
-    shell.write("automation.yaml", FILES + "".join(f"  {i}: {{state: active, interval: 24h}}\n" for i in FINE))
-    assert shell("sandbox load seed.yaml").code == 0
-    return shell
+    live = "".join(f"  {i}: {one}\n" for i in FINE)
+    declared = "".join(f"  {i}: {{state: active, interval: 24h}}\n" for i in FINE)
+    return bare.holding(SEED + live, FILES + declared)
 
 
 def rows(fleet: Shell, options: str) -> list[str]:
