@@ -61,4 +61,5 @@ class Size:
     large: int
     limited: int
     shared: int
+    live: int
     joined: int

@@ -39,7 +39,8 @@ FULL: Final = Size(
     listed=100_000,
     requests=2_000,
     shared=4_000,
-    joined=1_000_000,
+    live=1_000_000,
+    joined=1_000,
 )
 QUICK: Final = Size(
     starts=5,
@@ -53,7 +54,8 @@ QUICK: Final = Size(
     listed=10_000,
     requests=1_000,
     shared=1_000,
-    joined=20_000,
+    live=20_000,
+    joined=200,
 )
 
 
@@ -126,12 +128,13 @@ MEASURES: Final[dict[str, Callable[[Size, Path], Iterator[Row]]]] = {
     "validate": validate,
     "plan": network.plan,
     "apply": network.apply,
+    "joined": network.joined,
     "limited": network.limited,
     "listing": network.listing,
     "requests": network.requests,
     "status": network.status,
     "shares": shares.speed_up,
-    "joined": shares.joined,
+    "live": shares.from_live_files,
     "stages": stages,
 }
 

@@ -1,11 +1,12 @@
 """A loopback server that answers status reads of a generated fleet after a fixed latency, as cheaply as can be.
 
 In: ``python -m benchmarks.server COUNT SEED LATENCY_MS [RATE BURST]``. Out: its port, as one line on stdout; then
-HTTP/1.1 with keep-alive. With RATE and BURST it serves each address so many requests a second from a bucket of that
-size, and answers 429 with ``Retry-After: 1`` and nothing else when that is empty. A BURST of 0 stands for windows of a
-second, of which every answer says by ``X-RateLimit-*`` how much is left. A pause is kept. The same fleet is listed on
-v2. ``GET /counts`` answers what it has seen since the last such request. It ends when its stdin does, so that it never
-outlives whoever started it. Made to be a small part of what is measured, not to be right about HTTP.
+HTTP/1.1 with keep-alive. With RATE and BURST it serves so many requests a second from a bucket of that size, and
+answers 429 with ``Retry-After: 1`` and nothing else when that is empty. A BURST of 0 stands for windows of a second, of
+which every answer says by ``X-RateLimit-*`` how much is left. Each address that requests come from has a limit of its
+own. A pause is kept. The same fleet is listed on v2. ``GET
+/counts`` answers what it has seen since the last such request. It ends when its stdin does, so that it never outlives
+whoever started it. Made to be a small part of what is measured, not to be right about HTTP.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import asyncio
 import json
 import sys
 import time
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -88,12 +90,9 @@ class Windows:
 class Fleet:
     """The answers, by path; whole responses, head included."""
 
-    def __init__(
-        self, count: int, seed: int, latency_s: float, limit: Callable[[], Bucket | Windows | None] = lambda: None
-    ) -> None:
+    def __init__(self, count: int, seed: int, latency_s: float, limit: Callable[[], Bucket | Windows | None]) -> None:
         self.latency_s = latency_s
-        self.new_limit = limit
-        self.limits: dict[str, Bucket | Windows | None] = {}
+        self.limits: defaultdict[str, Bucket | Windows | None] = defaultdict(limit)
         self.counts = Counts()
         self.members = {m.id.encode(): m for m in members(count, seed)}
         self.answers = {name: _response(b"200 OK", status_answer(m)) for name, m in self.members.items()}
@@ -104,13 +103,17 @@ class Fleet:
             page = {"success": True, "data": {"portfolios": rows[begin : begin + ROWS]}, "nextCursor": more}
             self.pages.append(_response(b"200 OK", json.dumps(page).encode()))
 
-    def answer(self, line: bytes, body: bytes, address: str = "") -> tuple[bytes, float]:
+    def answer(self, line: bytes, body: bytes, address: str = "127.0.0.1") -> tuple[bytes, float]:
         """Return the response to a request line and a body from an address, and the seconds to wait before it."""
+        limit = self.limits[address]
         if line.startswith(PREFIX) and (end := line.find(SUFFIX)) > 0:
             found = self.answers.get(line[len(PREFIX) : end])
             if found is not None:
-                return self._limited(found, address), self.latency_s
+                return self._limited(found, limit), self.latency_s
         if line.startswith(WRITE) and (end := line.find(PAUSE)) > 0:
+            if limit is not None and not limit.take():
+                self.counts.refused += 1
+                return REFUSAL, self.latency_s
             return self._pause(line[len(WRITE) : end], body), self.latency_s
         if line.startswith(PAGE):
             self.counts.reads += 1
@@ -127,11 +130,8 @@ class Fleet:
         self.answers[name] = _response(b"200 OK", status_answer(member))
         return _response(b"200 OK", pause_answer(member))
 
-    def _limited(self, found: bytes, address: str) -> bytes:
-        """Return an answer as far as the limit of an address allows, with what is left where it says that."""
-        if address not in self.limits:
-            self.limits[address] = self.new_limit()
-        limit = self.limits[address]
+    def _limited(self, found: bytes, limit: Bucket | Windows | None) -> bytes:
+        """Return an answer as far as the limit allows, with what is left where it says that."""
         served = limit is None or limit.take()
         self.counts.reads += served
         self.counts.refused += not served
@@ -208,10 +208,10 @@ async def serve(fleet: Fleet) -> None:
 
 
 if __name__ == "__main__":
-    _count, _seed, _latency_ms, *_limited = sys.argv[1:]
-    _rate, _burst = map(float, _limited or (0, 0))
+    _count, _seed, _latency_ms, *_limit = sys.argv[1:]
+    _rate, _burst = map(float, _limit or (0, 0))
 
-    def _limit() -> Bucket | Windows | None:
+    def _limit_of_one() -> Bucket | Windows | None:
         return Bucket(_rate, _burst) if _burst else Windows(_rate) if _rate else None
 
-    asyncio.run(serve(Fleet(int(_count), int(_seed), int(_latency_ms) / 1_000, _limit)))
+    asyncio.run(serve(Fleet(int(_count), int(_seed), int(_latency_ms) / 1_000, _limit_of_one)))

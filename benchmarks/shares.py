@@ -1,23 +1,21 @@
 """A fleet that is read in shares, against one that is read alone; and a million portfolios, planned from live files.
 
-In: a :class:`~benchmarks.rows.Size`. Out: rows. As a program: ``python -m benchmarks.shares from ADDRESS ARGUMENTS...``
-runs the command line with every connection from this address of the loopback, as if it were another machine; ``files
-FOLDER COUNT SHARES`` writes the live files of a fleet; ``peak ARGUMENTS...`` runs the command line and says on the last
-line of stderr how much memory it took at most, in KiB.
+In: a :class:`~benchmarks.rows.Size`. Out: rows. As a program: ``python -m benchmarks.shares write FOLDER COUNT SHARES``
+writes the live files of a fleet, and ``plan FOLDER`` plans from them; its last line is a JSON object with the counts of
+the plan and ``peak_kib``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from benchmarks.fleet import NOW_MS, SEED, members, status_answer, write_files
-from benchmarks.processes import ROOT, Server, clean, output_of, program
+from benchmarks.processes import ROOT, Server, from_address, output_of, program
 from benchmarks.rows import Row
 
 if TYPE_CHECKING:
@@ -39,72 +37,52 @@ def speed_up(size: Size, folder: Path) -> Iterator[Row]:
     """Compare a plan that reads for itself with shares that are read from as many addresses, joined and planned."""
     count = size.shared
     write_files(folder / "files", count, SEED)
+    here = [from_address(folder, f"127.0.1.{number}") for number in range(1, max(RUNNERS) + 1)]
+    if not all(here):
+        print("no C compiler, so nothing has an address of its own", file=sys.stderr)
+        return
+    plan = [*program(), "plan", "-f", "files", "-o", "json"]
     with Server(count, SEED, 5, RATE, RATE // 2) as server:
-        alone = _timed([_from(0, "plan", "-f", "files", "-o", "json")], folder, server.environment)
+        alone = _took([plan], [here[0]], folder, server.environment)
         for runners in RUNNERS:
+            status = [*program(), "status", "-f", "files", "-q", "--round", "r"]
             commands = [
-                _from(number, "status", "-f", "files", "-q", "--round", "r", "--shard", share, "--out", file)
+                [*status, "--shard", f"{number}/{runners}", "--out", f"live-{runners}-{number}.json.gz"]
                 for number in range(1, runners + 1)
-                for share, file in [(f"{number}/{runners}", f"live-{runners}-{number}.json.gz")]
             ]
-            took = _timed(commands, folder, server.environment)
-            plan = [*program(), "plan", "-f", "files", "-o", "json", "--live", f"live-{runners}-*.json.gz"]
-            took += _timed([plan], folder, {})
+            took = _took(commands, here, folder, server.environment)
+            took += _took([[*plan, "--live", f"live-{runners}-*.json.gz"]], [{}], folder, {})
             what = f"{runners} shares and a plan, {count:,} portfolios, {RATE} a second and address"
             said = f"{took:.1f} s, {alone / took:.1f} times as fast"
             yield Row(what, said, f"{alone:.1f} s alone", runners * took / alone, 1 / LEAST)
 
 
-def joined(size: Size, folder: Path) -> Iterator[Row]:
+def _took(commands: list[list[str]], here: list[dict[str, str]], folder: Path, environment: Mapping[str, str]) -> float:
+    """Return the seconds until all of these commands, which run at the same time, have ended."""
+    began = time.perf_counter()
+    with ThreadPoolExecutor(len(commands)) as pool:
+        list(pool.map(lambda one, env: output_of(one, cwd=folder, env={**environment, **env}), commands, here))
+    return time.perf_counter() - began
+
+
+def from_live_files(size: Size, folder: Path) -> Iterator[Row]:
     """Plan from live files, and say how long it took and how much memory."""
-    count = size.joined
+    count = size.live
     write_files(folder / "files", count, SEED)
-    output_of([sys.executable, "-m", "benchmarks.shares", "files", str(folder), str(count), str(PARTS)], cwd=ROOT)
-    plan = ["plan", "-f", str(folder / "files"), "-o", "json", "-q", "--live", str(folder / "live-*.json.gz")]
+    command = [sys.executable, "-m", "benchmarks.shares"]
+    output_of([*command, "write", str(folder), str(count), str(PARTS)], cwd=ROOT)
     began = time.perf_counter()
-    command = [sys.executable, "-m", "benchmarks.shares", "peak", *plan]
-    ended = subprocess.run(command, cwd=ROOT, env=clean(), capture_output=True, text=True, check=False)
-    took = time.perf_counter() - began
-    summary = json.loads(ended.stdout)["summary"]
-    planned = sum(summary[kind] for kind in ("start", "resume", "pause", "update", "no_op", "held", "blocked"))
-    gib = int(ended.stderr.split()[-1]) / 1024**2
-    what = f"plan from {PARTS} live files, {planned:,} portfolios"
-    yield Row(what, f"{took:.0f} s, {gib:.2f} GiB", f"{MOST_GIB:g} GiB", gib if planned == count else 99.0, MOST_GIB)
-
-
-def _from(number: int, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "benchmarks.shares", "from", f"127.0.1.{number + 1}", *arguments]
-
-
-def _timed(commands: list[list[str]], folder: Path, environment: Mapping[str, str]) -> float:
-    """Return the seconds until all of these commands, which run at the same time, have ended well."""
-    where = {**clean(), **environment, "PYTHONPATH": str(ROOT)}
-    began = time.perf_counter()
-    pipe = subprocess.PIPE
-    running = [subprocess.Popen(one, cwd=folder, env=where, stdout=pipe, stderr=pipe, text=True) for one in commands]
-    said = [one.communicate() for one in running]
-    took = time.perf_counter() - began
-    for one, (out, err) in zip(running, said, strict=True):
-        if one.returncode:
-            raise SystemExit(f"ended in {one.returncode}:\n{out[-2_000:]}{err[-2_000:]}")
-    return took
-
-
-def _run_from(address: str, arguments: list[str]) -> int:
-    """Run the command line with every connection from this address."""
-    from reconciler.cli.main import run
-
-    plain = asyncio.BaseEventLoop.create_connection
-
-    def bound(loop: asyncio.BaseEventLoop, *args: Any, **more: Any) -> Any:
-        return plain(loop, *args, local_addr=(address, 0), **more)
-
-    setattr(asyncio.BaseEventLoop, plain.__name__, bound)  # of this process alone
-    return run(arguments)
+    found = json.loads(output_of([*command, "plan", str(folder)], cwd=ROOT).splitlines()[-1])
+    took, gib = time.perf_counter() - began, found["peak_kib"] / 1024**2
+    planned = sum(found[kind] for kind in ("start", "resume", "pause", "update", "no_op", "held", "blocked"))
+    if planned != count:
+        raise SystemExit(f"{planned} of {count} portfolios were planned")
+    what = f"plan from {PARTS} live files, {count:,} portfolios"
+    yield Row(what, f"{took:.0f} s, {gib:.2f} GiB", f"{MOST_GIB:g} GiB", gib, MOST_GIB)
 
 
 def _write(folder: Path, count: int, shares: int) -> None:
-    """Write the live files of a fleet as so many machines would, one after the other."""
+    """Write the live files of a fleet, as so many machines would."""
     from reconciler.api.envelope import success_of
     from reconciler.api.v1 import live_of
     from reconciler.cli.savefile import save
@@ -129,18 +107,26 @@ def _write(folder: Path, count: int, shares: int) -> None:
         save(str(folder / f"live-{number}.json.gz"), format_live(found), what="live file")
 
 
+def _plan(folder: Path) -> None:
+    """Plan from live files as the command line does, save the plan, and print what came of it."""
+    from benchmarks.stages import peak_kib
+    from reconciler.cli.main import run
+    from reconciler.cli.plan import load_plan
+    from reconciler.core.codec import dump
+
+    files, saved = ["-f", str(folder / "files")], str(folder / "plan.json.gz")
+    code = run(["plan", *files, "--live", str(folder / "live-*.json.gz"), "--out", saved, "-q"])
+    peak = peak_kib()
+    if code:
+        sys.exit(code)
+    sys.stdout.write(json.dumps({"peak_kib": peak, **dump(load_plan(saved).summary)}) + "\n")
+
+
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["from", _address, *_arguments]:
-            sys.exit(_run_from(_address, _arguments))
-        case ["files", _folder, _count, _shares]:
+        case ["write", _folder, _count, _shares]:
             _write(Path(_folder), int(_count), int(_shares))
-        case ["peak", *_arguments]:
-            from benchmarks.stages import peak_kib
-            from reconciler.cli.main import run
-
-            _code = run(_arguments)
-            sys.stderr.write(f"\n{peak_kib():.0f}\n")
-            sys.exit(_code)
+        case ["plan", _folder]:
+            _plan(Path(_folder))
         case _:
             sys.exit(__doc__)

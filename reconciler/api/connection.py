@@ -1,9 +1,9 @@
 """One HTTP/1.1 connection to the service: asyncio's own sockets, TLS, a proxy's tunnel, and h11 for the protocol.
 
 In: the parts of one request at a time. Out: status, headers and body of its answer as they came. Knows no key, no retry
-and no portfolio; whose certificates are trusted is said here. The only module that imports h11, which reads and writes
-the protocol and leaves the rest to others. A client of a library's took a third more processor time for each request,
-and a quarter of the start of a plan.
+and no portfolio. It also decides whose certificates are trusted. The only module that imports h11, which reads and
+writes the protocol and does nothing else. The client of a library took a third more processor time for each request,
+and a quarter of the time in which a plan starts.
 
 :class:`NoConnection` proves that nothing was sent. After any other error the request may have arrived.
 """
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 Headers: TypeAlias = "list[tuple[bytes, bytes]]"
 
-# Servers commonly close an idle connection after 5 s (uvicorn, Node). Giving it up first means that no write is ever
-# sent into a connection that is just being closed, which would leave its outcome unknown.
+# Servers commonly close an idle connection after 5 s (uvicorn, Node). We close it earlier, so that no write is sent
+# into a connection that is just being closed, which would leave its outcome unknown.
 _KEEP_ALIVE_S: Final = 4.0
 _PART: Final = 64 * 1024  # of an answer, given to h11 at a time
 _LARGEST_PART: Final = 256 * 1024  # of an answer, kept before it is asked for
@@ -105,7 +105,7 @@ class HttpConnection:
         sending()
         await self._socket.write(sent, self._timeouts.write)
         while type(event := await self._next()) is not h11.Response:
-            pass  # an answer that others announce, such as 100 or 103
+            pass  # a status that only announces the answer, such as 100 or 103
         return event.status_code, event.headers.raw_items()
 
     def _headers_for(self, body: bytes | None) -> Any:
@@ -136,7 +136,7 @@ class HttpConnection:
         return event
 
     def usable(self) -> bool:
-        """Whether its last answer has come whole, a short time ago, and the service has not ended it since."""
+        """Whether its last answer came whole and a short time ago, and the service has not closed it since."""
         return time.monotonic() < self._until and not self._socket.readable()
 
     async def close(self) -> None:
@@ -223,28 +223,28 @@ class Socket(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Keep the transport that asyncio made."""
         self._on = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Keep what came, and no more than a part until it is asked for."""
+        """Keep what came; stop reading once that is a large part, until somebody asks for it."""
         self._received += data
         if len(self._received) > _LARGEST_PART:
             self._on.pause_reading()
         _wake(self._reading)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End, for whatever reason."""
+        """Take note that the connection ended, and why."""
         self._ended, self._error = True, exc
         _wake(self._reading)
         _wake(self._writable)
 
     def pause_writing(self) -> None:
-        """Let writes wait: the other side takes nothing more for now."""
+        """Make writes wait, because the other side takes nothing more for now."""
         self._writable = asyncio.get_running_loop().create_future()
 
     def resume_writing(self) -> None:
-        """Let them go on."""
+        """Let writes go on."""
         _wake(self._writable)
         self._writable = None
 
@@ -305,7 +305,7 @@ def _time_out(waiting: asyncio.Future[None], why: str) -> None:
 
 
 def _readable(socket: Any) -> bool:
-    """Whether something came that the event loop has not seen yet: most likely the end of the connection."""
+    """Whether something arrived that the event loop has not seen yet; most likely that is the end of the connection."""
     if not hasattr(select, "poll"):  # Windows; elsewhere select takes no descriptor above 1,023
         return bool(select.select([socket], [], [], 0)[0])
     poll = select.poll()
@@ -336,7 +336,7 @@ async def connected(host: str, port: int, *, tls: ssl.SSLContext | None, proxy: 
 
 
 async def _pass_on(made: Socket, proxy: SplitResult, there: str, timeout: float) -> None:
-    """Ask a proxy to pass on whatever comes from now on (RFC 9110, 9.3.6)."""
+    """Ask a proxy to pass on everything that follows (RFC 9110, 9.3.6)."""
     headers = [("Host", there)]
     if proxy.username:
         login = unquote_to_bytes(proxy.username) + b":" + unquote_to_bytes(proxy.password or "")
@@ -346,7 +346,8 @@ async def _pass_on(made: Socket, proxy: SplitResult, there: str, timeout: float)
     await made.write(asked + (http.send(h11.EndOfMessage()) or b""), timeout)
     while type(event := http.next_event()) is not h11.Response:
         if event is h11.NEED_DATA:
-            data = await made.read(_PART, timeout)  # and nothing beyond the answer: in TLS it is we who speak first
+            # This reads the answer and nothing beyond it, because in TLS we are the first to speak.
+            data = await made.read(_PART, timeout)
             if not data:
                 raise NoConnection("the proxy closed the connection without an answer")
             http.receive_data(data)
@@ -357,12 +358,12 @@ async def _pass_on(made: Socket, proxy: SplitResult, there: str, timeout: float)
 
 @contextlib.asynccontextmanager
 async def _connecting(timeout: float) -> AsyncIterator[None]:
-    """Say of whatever goes wrong that nothing was sent."""
+    """Turn every error into :class:`NoConnection`, because nothing was sent yet."""
     try:
         async with asyncio.timeout(timeout):
             yield
     except TimeoutError as error:
-        raise NoConnection(f"none came about within {timeout:g} s") from error
+        raise NoConnection(f"nothing answered within {timeout:g} s") from error
     except h11.ProtocolError as error:
         raise NoConnection(f"the proxy does not speak HTTP: {error}") from error
     except OSError as error:
@@ -370,16 +371,16 @@ async def _connecting(timeout: float) -> AsyncIterator[None]:
 
 
 def _said(error: OSError) -> str:
-    """Return why there is no connection; asyncio's words for it show addresses as Python spells them."""
+    """Return why there is no connection, without asyncio's own words, which show addresses as Python tuples."""
     if type(error) is not OSError and not isinstance(error, ConnectionError):
-        return str(error)  # of TLS, or of a name that nobody knows
+        return str(error)  # an error of TLS, or a name that can't be looked up
     if error.errno:
         return os.strerror(error.errno)
     return "none of its addresses can be reached" if type(error) is OSError else str(error)
 
 
 def authorities(named: str | None) -> ssl.SSLContext:
-    """Return what certificates are checked by: the file or folder that is named, else what this system trusts.
+    """Return what certificates are checked with: the file or folder that is named, else what this system trusts.
 
     Raises ``OSError`` where that can't be read.
     """

@@ -1,13 +1,13 @@
-"""Calls to one service over HTTP: paced, repeated within limits; time limits, and who knows the key.
+"""Calls to one service over HTTP: paced, and repeated within limits. The one place that sends the key.
 
 In: method, path and body of a call. Out: the JSON object of its answer, or an :class:`ApiError`. Knows no portfolio.
-When and how often one is sent is :mod:`reconciler.api.limiter`'s to say, and how its bytes travel
-:mod:`reconciler.api.connection`'s. There is a connection for each request in flight and no client of a library's, so
-there is no redirect, cookie, proxy variable or netrc to switch off.
+:mod:`reconciler.api.limiter` decides when and how often one is sent, :mod:`reconciler.api.connection` moves its bytes.
+There is one connection for each request in flight and no client of a library, so there is no redirect, cookie, proxy
+variable or netrc to switch off.
 
-Where no connection came about, the failure is ``UNREACHABLE``; after every other error something may have been sent, so
-it is ``INTERRUPTED``. A write in a room is checked for the age of its look as the last thing before its bytes go out,
-after a connection was opened for it.
+If no connection came about, the failure is ``UNREACHABLE``. After any other error something may have been sent, so it
+is ``INTERRUPTED``. A write in a room is checked for the age of its look at the last moment, right before its bytes go
+out and after its connection was opened.
 """
 
 from __future__ import annotations
@@ -74,11 +74,10 @@ class Transport:
     """An async context manager that sends calls to one service and never more than ``parallelism`` at a time.
 
     ``proxy`` is used only when it is given; a proxy variable of the environment never is. ``base_url`` is checked by
-    :func:`~reconciler.core.endpoint.checked_base_url`. With ``asgi_app`` the application is
-    called in this process and ``base_url`` is a mere label. ``jitter`` gives numbers from 0 up to 1. At most
-    ``max_rate_per_s`` requests go out a second, evenly spaced. ``certificates`` is a file or folder of those to trust,
-    instead of what this system trusts. Raises :class:`UsageError` for a base URL and
-    :class:`ApiError` for a key that can't be used.
+    :func:`~reconciler.core.endpoint.checked_base_url`. With ``asgi_app`` the application is called in this process, and
+    ``base_url`` is only a label. ``jitter`` gives numbers from 0 up to 1. At most ``max_rate_per_s`` requests go out a
+    second, evenly spaced. ``certificates`` is a file or folder of those to trust, instead of what this system trusts.
+    Raises :class:`UsageError` for a base URL and :class:`ApiError` for a key that can't be used.
     """
 
     def __init__(
@@ -248,7 +247,7 @@ class Transport:
         return status, *without_key(headers, answer, self._secret)
 
     async def _idle_slot(self) -> Connection | None:
-        """Return a connection that nobody else uses: the last used, which is the surest to be alive."""
+        """Return a connection that nobody uses: the one used last, because it is the least likely to be closed."""
         while self._idle:
             slot = self._idle.pop()
             if slot.usable():
@@ -295,7 +294,7 @@ def _encoded(body: Mapping[str, object]) -> bytes:
 
 
 def _nothing() -> None:
-    """Let a request go that nobody has to check."""
+    """Check nothing: this request has no look that could be too old."""
 
 
 def _too_large(operation: str, status: int) -> ApiError:
@@ -308,7 +307,7 @@ def _too_large(operation: str, status: int) -> ApiError:
 
 
 def _trusted(named: str | None) -> ssl.SSLContext:
-    """Return what all connections check certificates by. Raises :class:`UsageError` where that can't be read."""
+    """Return what all connections check certificates with. Raises :class:`UsageError` if that can't be read."""
     try:
         return authorities(named)
     except OSError as error:  # an ssl.SSLError is one, too

@@ -281,6 +281,11 @@ class OpenJournal:
         self._run = self._insert("INSERT INTO runs", row, then="RETURNING id")()
         return self._run
 
+    def join_run(self, number: int) -> None:
+        """Let what this runner writes belong to a run that others are at work with, or that was cut off."""
+        self._run = number
+        self._tables.write("UPDATE runs SET finished_ms = NULL, exit_reason = NULL WHERE id = :run", [{"run": number}])
+
     def give_up_dead_runs(self) -> None:
         """Mark the runs that have no end as cut off, without a time; only for whoever holds the lock and has no run."""
         dead = "finished_ms IS NULL AND exit_reason IS NULL"
@@ -453,32 +458,34 @@ def open_journal(
     origin: RunOrigin = NOWHERE,
     account: str | None = None,
     beside: bool = False,
+    shared: bool = False,
 ) -> OpenJournal:
     """Open the journal for writing, making what is missing of it, and keep every other writer out.
 
     With ``beside``, nobody is kept out: a halt must not wait for an apply, and both commit in short transactions.
+    With ``shared``, other runners of one plan are not kept out; only a server can tell them from others.
     ``account`` is whom the key belongs to, ``None`` where that is not known.
     ``process`` names this one to those who wait. ``origin`` is where its runs come from.
-    A run without an end is marked as cut off: nobody else can be at work.
+    A run without an end is marked as cut off where nobody else can be at work.
     Raises :class:`JournalError`, as :class:`JournalBusy` when another writer is at it now.
     """
     with ExitStack() as undo:
-        tables = undo.enter_context(closing(_tables_to_write(place, process, beside=beside)))
+        tables = undo.enter_context(closing(_tables_to_write(place, process, beside=beside, shared=shared)))
         journal = OpenJournal(tables, base_url=base_url, account=account, now_ms=now_ms, process=process, origin=origin)
-        if not beside:
+        if not (beside or shared):
             journal.give_up_dead_runs()
         undo.pop_all()
     return journal
 
 
-def _tables_to_write(place: JournalPlace, process: str, *, beside: bool) -> Tables:
+def _tables_to_write(place: JournalPlace, process: str, *, beside: bool, shared: bool) -> Tables:
     if isinstance(place, Path):
         from reconciler.apply.journalfile import file_to_write
 
         return file_to_write(place, process, beside=beside)
     from reconciler.apply.journalserver import server_to_write
 
-    return server_to_write(place, process, beside=beside)
+    return server_to_write(place, process, beside=beside, shared=shared)
 
 
 def _tables_to_read(place: JournalPlace) -> Tables | None:

@@ -14,7 +14,7 @@ import re
 from contextlib import ExitStack, closing, contextmanager, suppress
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from reconciler.apply.journaltables import ALL_TABLES, SCHEMA_VERSION, meant
 from reconciler.core.errors import JournalBusy, JournalError
@@ -37,11 +37,14 @@ if TYPE_CHECKING:
     from reconciler.apply.journaltables import JournalRow, Question
     from reconciler.core.endpoint import JournalUrl
 
+ServerConnection: TypeAlias = psycopg.Connection
+ServerCursor: TypeAlias = psycopg.Cursor
 SCHEMA: Final = "glider_reconciler"
 """The schema that holds the tables, so that they may share a database with others."""
 _PROGRAM: Final = "reconciler"
 """What the server shows first of whoever uses it."""
-_LOCKS: Final = 0x676C7263  # "glrc": the first half of the key of each advisory lock
+LOCKS: Final = 0x676C7263
+"""The first half of the key of each advisory lock, "glrc"."""
 _ONE_WRITER: Final = 1  # held by whoever has the journal open to write
 _ONE_COMMIT: Final = 2  # held from the first statement of a transaction that writes to its end
 _CONNECTION: Final = {
@@ -64,7 +67,7 @@ _SESSION: Final = {
 }
 """What the server is told of a session, as far as it knows these settings."""
 _BEGIN_TO_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-_ALONE: Final = f"SELECT pg_advisory_xact_lock({_LOCKS}, {_ONE_COMMIT})"
+_ALONE: Final = f"SELECT pg_advisory_xact_lock({LOCKS}, {_ONE_COMMIT})"
 """Waits until no other transaction writes, and keeps others waiting until this one ends."""
 _HOLDER: Final = """
     SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid)
@@ -99,12 +102,30 @@ def _said(statement: str) -> bytes:
     return _PARAMETER.sub(r"%(\1)s", _in_words_of_postgresql(statement, _IN_STATEMENTS)).encode()
 
 
+_CLAIMS: Final = """
+    CREATE TABLE joined (
+        run INTEGER NOT NULL REFERENCES runs (id) PRIMARY KEY, base_url TEXT NOT NULL, fingerprint TEXT NOT NULL,
+        planned_ms INTEGER NOT NULL, terms TEXT NOT NULL, stopped TEXT
+    ) STRICT;
+    CREATE TABLE runners (
+        id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES joined (run), name TEXT NOT NULL,
+        has_left INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE TABLE claims (
+        run INTEGER NOT NULL REFERENCES joined (run), place INTEGER NOT NULL, wave INTEGER NOT NULL,
+        is_canary INTEGER NOT NULL, address TEXT NOT NULL, runner INTEGER REFERENCES runners (id), outcome TEXT,
+        is_refused INTEGER NOT NULL DEFAULT 0, told TEXT, PRIMARY KEY (run, place)
+    ) STRICT;
+    CREATE INDEX claims_open ON claims (run, wave, place) WHERE outcome IS NULL;
+    CREATE INDEX claims_undone ON claims (run) WHERE outcome NOT IN ('done', 'already_done');
+"""
+"""The tables of :mod:`reconciler.apply.journalclaims`, which no file has."""
 _TO_PRESENT: Final = {
     0: f"""
         CREATE SCHEMA IF NOT EXISTS {SCHEMA};
         CREATE TABLE journal (version INTEGER NOT NULL);
         INSERT INTO journal VALUES ({SCHEMA_VERSION});
-        {_in_words_of_postgresql(ALL_TABLES, _IN_TABLES)}
+        {_in_words_of_postgresql(ALL_TABLES + _CLAIMS, _IN_TABLES)}
     """
 }
 """What makes the present tables, by the version that is there; 0 where there is none."""
@@ -138,7 +159,7 @@ class ServerTables:
         return [self._answer(cursor) for cursor in asked]
 
     def _answer(self, cursor: psycopg.Cursor) -> Iterator[JournalRow]:
-        with _using(self._url):
+        with using_server(self._url):
             rows = cursor.fetchall()
             columns = tuple(column.name for column in cursor.description or ())
         return meant(lambda error: _broken(self._url, error), columns, rows)
@@ -152,7 +173,7 @@ class ServerTables:
             cursor = self._connection.execute(_said(statement), rows[0])
 
         def number() -> int:
-            with _using(self._url):
+            with using_server(self._url):
                 found: tuple[int] = cursor.fetchone() or (0,)
             return found[0]
 
@@ -167,12 +188,12 @@ class ServerTables:
     @contextmanager
     def _transaction(self, *begin: str) -> Iterator[None]:
         if self._inside:
-            with _using(self._url):
+            with using_server(self._url):
                 yield
             return
         self._inside = True
         try:
-            with _using(self._url), self._connection.pipeline():
+            with using_server(self._url), self._connection.pipeline():
                 for statement in begin:
                     self._connection.execute(statement)
                 yield
@@ -186,8 +207,8 @@ class ServerTables:
 
     def is_locked(self) -> bool:
         """Whether another connection has the lock: see :class:`~reconciler.apply.journaltables.Tables`."""
-        with _using(self._url):
-            return self._connection.execute(_HOLDER, (_LOCKS, _ONE_WRITER)).fetchone() is not None
+        with using_server(self._url):
+            return self._connection.execute(_HOLDER, (LOCKS, _ONE_WRITER)).fetchone() is not None
 
     def require_sound(self) -> None:
         """Do nothing: the server looks after its own files."""
@@ -199,17 +220,17 @@ class ServerTables:
         self._connection.close()
 
 
-def server_to_write(url: JournalUrl, process: str, *, beside: bool = False) -> ServerTables:
+def server_to_write(url: JournalUrl, process: str, *, beside: bool = False, shared: bool = False) -> ServerTables:
     """Open a journal for writing, making schema and tables where missing, and keep every other writer out.
 
-    With ``beside``, nobody is kept out. Raises :class:`JournalError`, as :class:`JournalBusy` at once when another
-    writer is at it now.
+    With ``beside``, nobody is kept out; with ``shared``, all but others with ``shared``. Raises :class:`JournalError`,
+    as :class:`JournalBusy` at once when another writer is at it now.
     """
-    with _using(url), ExitStack() as undo:
-        connection = undo.enter_context(closing(_connect(url, process)))
+    with using_server(url), ExitStack() as undo:
+        connection = undo.enter_context(closing(connect(url, process)))
         _require_writable(connection, url)
         if not beside:
-            _lock(connection, url)
+            _lock(connection, url, shared=shared)
         _make_present(connection, url)
         undo.pop_all()
     return ServerTables(connection, url, writes=True)
@@ -217,8 +238,8 @@ def server_to_write(url: JournalUrl, process: str, *, beside: bool = False) -> S
 
 def server_to_read(url: JournalUrl) -> ServerTables | None:
     """Open a journal without being able to write to it; ``None`` where there is none yet."""
-    with _using(url), ExitStack() as undo:
-        connection = undo.enter_context(closing(_connect(url, "")))
+    with using_server(url), ExitStack() as undo:
+        connection = undo.enter_context(closing(connect(url, "")))
         connection.execute("SET default_transaction_read_only = on")
         if _version(connection, url) == 0:
             return None
@@ -226,7 +247,7 @@ def server_to_read(url: JournalUrl) -> ServerTables | None:
     return ServerTables(connection, url)
 
 
-def _connect(url: JournalUrl, process: str) -> psycopg.Connection:
+def connect(url: JournalUrl, process: str) -> psycopg.Connection:
     given: dict[str, Any] = {**_CONNECTION, **conninfo.conninfo_to_dict(url.text)}
     given["application_name"] = f"{_PROGRAM} {process}".strip()
     with ExitStack() as undo:
@@ -255,10 +276,11 @@ def _require_writable(connection: psycopg.Connection, url: JournalUrl) -> None:
         )
 
 
-def _lock(connection: psycopg.Connection, url: JournalUrl) -> None:
+def _lock(connection: psycopg.Connection, url: JournalUrl, *, shared: bool) -> None:
     """Take the lock that lasts as long as the connection. Raises :class:`JournalBusy`."""
-    keys = (_LOCKS, _ONE_WRITER)
-    row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", keys).fetchone()
+    keys = (LOCKS, _ONE_WRITER)
+    attempt = "SELECT pg_try_advisory_lock_shared(%s, %s)" if shared else "SELECT pg_try_advisory_lock(%s, %s)"
+    row = connection.execute(attempt, keys).fetchone()
     if row is not None and row[0]:
         return
     names = [harmless(name.removeprefix(_PROGRAM).strip()) for (name,) in connection.execute(_HOLDER, keys).fetchall()]
@@ -302,7 +324,7 @@ def _make_present(connection: psycopg.Connection, url: JournalUrl) -> None:
 
 
 @contextmanager
-def _using(url: JournalUrl) -> Iterator[None]:
+def using_server(url: JournalUrl) -> Iterator[None]:
     """Raise :class:`JournalError` about this journal for whatever psycopg says inside."""
     try:
         yield

@@ -295,6 +295,7 @@ class _Applier(Struct, kw_only=True):
     results: dict[Address, Result] = field(default_factory=dict)
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     all_stopped: bool = False
+    looked: bool = False
 
     async def run(self, wave: int, *, parallelism: int) -> None:
         """Carry out changes that may go at once; returns when each has its result, or this runner has to leave."""
@@ -350,7 +351,7 @@ class _Applier(Struct, kw_only=True):
         if change is None or self._leaves():
             return None
         self.observer.started(change.id, change.verb)
-        progress = Progress()
+        progress = Progress(changed=turn.abandoned is not None and turn.abandoned.has_written)
         ended = await attempt(self._run(change, turn, progress), progress, self.stop)
         telling = self._tell(change, progress, ended)
         if isinstance(ended, Result) and ended.outcome in ACHIEVED:
@@ -371,15 +372,26 @@ class _Applier(Struct, kw_only=True):
                 await self.claims.end(ended)
 
     async def _run(self, change: Change, turn: Turn, progress: Progress) -> Result:
-        if turn.abandoned:
-            await self.announcer.settle_abandoned(change, progress, plans=self.plans)
+        if turn.abandoned is not None:
+            progress.notes.append("another runner had begun it and died")
+            await self.announcer.settle_abandoned(change, progress, unproven=turn.abandoned.unproven)
         if turn.stopped is not None:
             raise Declined(Outcome.NOT_ATTEMPTED, turn.stopped)
-        if (frozen := self.freezes.waits(change.id)) is not None:  # nothing needs to be read for that
+        # Nothing needs to be read of what waits, but until an answer came nobody knows what time it is at the service.
+        if self.looked and (frozen := self.freezes.waits(change.id)) is not None:
             raise Declined(Outcome.NOT_ATTEMPTED, str(frozen), frozen=frozen)
         # Before the first look: nobody else writes to it while this apply has the journal.
         memory = await self.announcer.journal.memory(change.id, plans=self.plans)
-        return await self._steps(change, progress, memory).run()
+        wrote_already = progress.changed
+        try:
+            return await self._steps(change, progress, memory).run()
+        except Declined as declined:
+            if wrote_already and declined.outcome is Outcome.STALE:
+                detail = "its runner died before a read showed all that it had written; plan again"
+                raise Declined(Outcome.UNKNOWN, detail) from declined
+            raise
+        finally:
+            self.looked = True
 
     def _steps(self, change: Change, progress: Progress, memory: Memory) -> Steps | StrategySteps:
         announcer, strategy = self.announcer, change.of_strategy

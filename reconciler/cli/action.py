@@ -162,9 +162,7 @@ def _perform(inputs: Inputs, out: Path, output: Output, found: Found) -> Ending:
         "max_rate": inputs.max_rate,
         "resume_held": inputs.resume_held,
         "again": inputs.again,
-        "out": _out(inputs, out),
-        "shard": inputs.shard,
-        "max_age": inputs.max_age,
+        "out": (inputs.plan_file or str(out)) if inputs.command is Command.PLAN else None,
         "base": inputs.base,
         "live": inputs.live,
         "plan_file": inputs.plan_file,
@@ -177,16 +175,9 @@ def _perform(inputs: Inputs, out: Path, output: Output, found: Found) -> Ending:
     return perform(function, replace(options, output=output), found, path=f"reconciler {inputs.command}")
 
 
-def _out(inputs: Inputs, out: Path) -> str | None:
-    """Return where the command saves what it made; a plan is always saved, for a later step."""
-    if inputs.command is Command.PLAN:
-        return inputs.plan_file or str(out)
-    return inputs.live[0] if inputs.command is Command.STATUS and inputs.live else None
-
-
 def _notes(inputs: Inputs) -> tuple[str, ...]:
     """Say what the run has to do without."""
-    if inputs.command in (Command.VALIDATE, Command.STATUS):
+    if inputs.command in (Command.VALIDATE, Command.STATUS) or inputs.live:
         return ()
     journal = inputs.journal or DEFAULT_JOURNAL
     if "://" in journal or Path(journal).exists():  # of one on a server, the plan says if it is new

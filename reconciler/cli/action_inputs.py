@@ -64,9 +64,7 @@ USED_BY: Final[Mapping[str, tuple[Command, ...]]] = {
     "resume-held": _PLAN_OR_APPLY,
     "again": _PLAN_OR_APPLY,
     "base": (Command.PLAN,),
-    "live": (Command.PLAN, Command.STATUS),
-    "shard": (Command.STATUS,),
-    "max-age": (Command.APPLY,),
+    "live": (Command.PLAN,),
     "target": _READING,
     "select": _READING,
     "unverified": _PLANNING,
@@ -109,8 +107,7 @@ _ASKS_NOTHING: Final[Mapping[str, tuple[str, ...]]] = {
 class Inputs(Struct, frozen=True, kw_only=True):
     """The inputs as given; texts are ``""`` and tuples empty where one was not.
 
-    ``live`` are the files to plan from, or the one that ``status`` saves. ``environment`` is a name that tells apart
-    several uses in one workflow.
+    ``live`` is a file of ``status --out``, ``environment`` a name that tells apart several uses in one workflow.
     ``resume_held`` is as given: ``ID``, ``group=NAME`` or ``@FILE``.
     """
 
@@ -120,9 +117,7 @@ class Inputs(Struct, frozen=True, kw_only=True):
     approved_plan: str = ""
     fingerprint: str = ""
     base: str = ""
-    live: tuple[str, ...] = ()
-    shard: str = ""
-    max_age: str = ""
+    live: str = ""
     targets: tuple[str, ...] = ()
     selects: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
@@ -152,14 +147,12 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
     _require_used(command, {name: text(name) for name in USED_BY if _variable(name) in environ}, fail_on)
     inputs = Inputs(
         command=command,
-        config=_lines(text("config")),
+        config=tuple(line.strip() for line in text("config").splitlines() if line.strip()),
         plan_file=text("plan-file"),
         approved_plan=text("approved-plan"),
         fingerprint=_fingerprint(text("fingerprint") if "INPUT_FINGERPRINT" in environ else ANY_FINGERPRINT, command),
         base=text("base"),
-        live=_lines(text("live")),
-        shard=text("shard"),
-        max_age=text("max-age"),
+        live=text("live"),
         targets=_words(text("target")),
         selects=_words(text("select")),
         allow=_words(text("allow")),
@@ -181,8 +174,6 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
         _check_plan(inputs, given_parallelism=bool(text("parallelism")))
     if command is Command.APPLY:
         _check_apply(inputs)
-    if command is Command.STATUS:
-        _check_status(inputs)
     return inputs
 
 
@@ -229,16 +220,8 @@ def _check_plan(inputs: Inputs, *, given_parallelism: bool) -> None:
             "`fail-on: drift` needs the input `base`, or the command `drift`",
             "Without a base to compare with, a plan can't tell drift from changes of the branch.",
         )
-    reads = (("parallelism", given_parallelism), ("max-rate", inputs.max_rate))
-    _refuse_beside("`live` plans from files and asks no service", bool(inputs.live), reads, "Drop {them}, or `live`.")
-
-
-def _check_status(inputs: Inputs) -> None:
-    """Refuse a share that is saved nowhere, and one look in several files."""
-    if inputs.shard and not inputs.live:
-        raise UsageError("`shard` reads a part of the fleet, and no file is named for it", "Name one with `live`.")
-    if len(inputs.live) > 1:
-        raise UsageError("`status` saves one file, and `live` names several", "Name one.")
+    reads = (("journal", inputs.journal), ("parallelism", given_parallelism), ("max-rate", inputs.max_rate))
+    _refuse_beside("`live` plans from a file and asks no service", inputs.live, reads, "Drop {them}, or `live`.")
 
 
 def _check_apply(inputs: Inputs) -> None:
@@ -262,12 +245,6 @@ def _check_apply(inputs: Inputs) -> None:
             "`fingerprint` is that of a saved plan, and none is given",
             "Set `approved-plan` or `plan-file`, or drop it.",
         )
-    _refuse_beside(
-        "`auto-approve` plans anew",
-        inputs.auto_approve,
-        (("max-age", inputs.max_age),),
-        "Drop {them}, or name a saved plan.",
-    )
     # A saved plan is carried out as a whole, so whatever chooses something beside it would be lost.
     _refuse_beside(
         "`plan-file` is applied as a whole",
@@ -283,7 +260,7 @@ def _check_apply(inputs: Inputs) -> None:
     )
 
 
-def _refuse_beside(why: str, applies: str | bool, others: Iterable[tuple[str, object]], repair: str) -> None:
+def _refuse_beside(why: str, applies: str, others: Iterable[tuple[str, object]], repair: str) -> None:
     """Refuse every one of ``others`` that is given, because it would not be used where ``applies`` is given, too."""
     given = [name for name, value in others if value]
     if applies and given:
@@ -298,10 +275,6 @@ def _listed(names: Sequence[str]) -> str:
     """Return names as ```a`, `b` and `c```."""
     *most, last = (f"`{name}`" for name in names)
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def _lines(text: str) -> tuple[str, ...]:
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from reconciler.cli.plan import load_plan, plan_ending
 from reconciler.cli.planning import make_plan, parse_allow, require_metrics_place, save_metrics
 from reconciler.cli.progress import ApplyProgress, bar
 from reconciler.cli.service import new_token, open_service, run_async
-from reconciler.cli.writing import open_to_write, said_yes, signals
+from reconciler.cli.writing import open_to_write, said_yes, signals, this_process, while_busy
 from reconciler.core.errors import ExitReason, GuardRefused, JournalError, ReconcilerError, StalePlan, UsageError
 from reconciler.core.fleet import require_among
 from reconciler.core.guards import still_over
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from reconciler.apply.journal import OpenJournal
+    from reconciler.apply.journalclaims import JoinedClaims
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
+    from reconciler.core.endpoint import JournalUrl
     from reconciler.core.plan import Plan
     from reconciler.core.ports import WriteGate
     from reconciler.core.report import ApplyReport
@@ -49,6 +51,7 @@ class ApplyOptions(PlanningOptions, frozen=True, kw_only=True):
     approved: str | None = None
     fingerprint: str | None = None
     auto_approve: bool = False
+    join: bool = False
     canary: int = 0
     max_failures: int | None = None
     lock_timeout: str = DEFAULT_LOCK_TIMEOUT
@@ -65,6 +68,8 @@ def apply(options: ApplyOptions, found: Found) -> Ending:
     _max_age_ms(options)
     if options.plan_file:
         return _apply_saved(options, options.plan_file, found)
+    if options.join:
+        raise UsageError("--join belongs to a saved plan: name the PLAN that all runners share.")
     for name, value in (("--fingerprint", options.fingerprint), ("--max-age", options.max_age)):
         if value is not None and not options.approved:
             raise UsageError(f"{name} belongs to a saved plan: name that plan, as PLAN or with --approved.")
@@ -127,11 +132,12 @@ def _fingerprint(approved: Plan | None) -> str | None:
 def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
     """Run a saved plan as it is. Options that would select or decide something else than the plan does are refused."""
     from reconciler.core.model import Paths
-    from reconciler.core.planfile import require_account, require_enrolled, require_service
+    from reconciler.core.planfile import require_account, require_service
 
     decided = replace(options.policy, again=())  # a lost request is asked for anew by hand, whatever was planned
     if options.approved or (options.files, options.selection, decided) != _NOTHING_CHOSEN:
         raise UsageError("A saved plan already says what to do: drop the options that choose or allow something else.")
+    shared = _shared_journal(options) if options.join else None
     plan = _saved(options, plan_file)
     changed = {change.id for change in plan.changes}
     require_among("--again", options.policy.again, changed, "among the changes of the plan")
@@ -143,15 +149,60 @@ def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
             require_account(plan, service.account)
             _require_fresh(plan, options, service)
             require_allowed(plan, options)
+            if shared is not None:
+                return await _join(plan, shared, options, service, found)
             with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
                 await settle_first(service, journal, options)
-                await require_scopes_for(plan, service, options)
-                if plan.as_of_ms is not None and plan.cadences:
-                    require_enrolled(plan, await service.api.list_portfolios())
+                await _require_possible(plan, options, service)
                 gate = gate_of(journal.halting(), service.label, service.account, planned_ms=plan.created_ms)
                 return await carry_out(plan, options, service, journal, found, gate)
 
     return run_async(work)
+
+
+def _shared_journal(options: ApplyOptions) -> JournalUrl:
+    """Return where the journal of ``--join`` lies. Raises :class:`UsageError` for a file."""
+    from reconciler.core.endpoint import JournalUrl
+
+    place = options.service.journal_place
+    if not isinstance(place, JournalUrl):
+        raise UsageError(
+            "--join needs a journal that several machines can share",
+            "Name a database: --journal postgresql://USER@HOST/DATABASE. A file is for one runner.",
+        )
+    return place
+
+
+async def _join(plan: Plan, shared: JournalUrl, options: ApplyOptions, service: Service, found: Found) -> Ending:
+    """Carry out a saved plan together with other runners of it."""
+    from reconciler import TOOL
+    from reconciler.apply.journalclaims import Terms, joined_claims
+
+    terms = Terms(
+        canary=options.canary,
+        max_failures=options.max_failures,
+        again=tuple(sorted(options.policy.again)),
+        freezes=tuple(sorted(parse_allow(options.allow).freezes)),
+    )
+    waits = options.lock_timeout
+    async with joined_claims(shared, plan=plan, terms=terms, name=this_process(), clock=service.clock) as claims:
+        with await open_to_write(options.service, service, lock_timeout=waits, shared=True) as journal:
+            await _require_possible(plan, options, service)
+            await while_busy(claims.at_the_door, lock_timeout=waits)
+            await claims.enter(journal, TOOL, settle=lambda: settle_first(service, journal, options))
+            if claims.is_over:
+                options.output.note(f"note: run {claims.run} of this plan has ended; this is its report")
+            gate = gate_of(journal.halting(), service.label, service.account, planned_ms=plan.created_ms)
+            return await carry_out(plan, options, service, journal, found, gate, claims=claims)
+
+
+async def _require_possible(plan: Plan, options: ApplyOptions, service: Service) -> None:
+    """Refuse a plan that the key may not carry out, or that would reach more portfolios by now than it says."""
+    from reconciler.core.planfile import require_enrolled
+
+    await require_scopes_for(plan, service, options)
+    if plan.as_of_ms is not None and plan.cadences:
+        require_enrolled(plan, await service.api.list_portfolios())
 
 
 def _saved(options: ApplyOptions, file: str) -> Plan:
@@ -255,6 +306,7 @@ async def carry_out(
     gate: WriteGate,
     *,
     approved: str | None = None,
+    claims: JoinedClaims | None = None,
     title: str = "Apply",
 ) -> Ending:
     """Carry a plan out with the journal open; ``title`` is what people call it. Fills in the report of ``found``."""
@@ -269,7 +321,7 @@ async def carry_out(
         options.output.note(f"note: --allow freeze={name} lets nothing through: no change of this plan waits for it")
     stop = Stop()
     pace = Pace(parallelism=options.service.parallelism, max_failures=options.max_failures, canary=options.canary)
-    run = journal.open_run(fingerprint=fingerprint(plan), tool=TOOL, approved=approved)
+    run = claims.run if claims else journal.open_run(fingerprint=fingerprint(plan), tool=TOOL, approved=approved)
     with (
         QueuedJournal(journal) as queued,
         signals(stop) as caught,
@@ -287,14 +339,19 @@ async def carry_out(
             gate=gate,
             approved=approved,
             again=frozenset(options.policy.again),
+            claims=claims,
             allowed=allowed,
         )
     met = conditions_met(plan, options.fail_on, looked_for_drift=False)
     reason = _reason(report, caught, failed_on=bool(met))
     try:
-        journal.close_run(reason.word)
+        if claims is None or await claims.leave():
+            journal.close_run(reason.word)
     except JournalError as error:  # the report says what became of each change, so it must not be lost to this
         options.output.warn(f"the end of this apply could not be written down: {error}")
+    if claims is not None and not claims.is_over:
+        share = f"{claims.carried_out} of {plural(len(plan.changes), 'change')}"
+        options.output.note(f"note: this runner carried out {share} of run {claims.run}")
     try:
         save_metrics(options, plan, command="apply", report=report)
     except ReconcilerError as error:  # nor must it be lost to this

@@ -179,6 +179,7 @@ Each portfolio is read again before its change; if it has changed since the plan
   reconciler apply                          show, ask, change
   reconciler apply plan.json                run a saved plan
   reconciler apply --approved plan.json     plan anew; go on only with changes of that plan
+  reconciler apply plan.json --join         together with other runners of that plan
   reconciler apply --auto-approve           for pipelines
   reconciler apply --allow resume=12        over a guard, by number
   reconciler apply --allow freeze=year-end  in a freeze, by name
@@ -195,6 +196,9 @@ Each portfolio is read again before its change; if it has changed since the plan
         flags.option("--approved PLAN", "Go on only with changes of this saved plan, without asking."),
         flags.option("--fingerprint HEX", "Refuse a saved or approved plan with another fingerprint."),
         flags.flag("--auto-approve", text="Do not ask."),
+        flags.flag(
+            "--join", text="Carry out PLAN together with every other runner that does; needs a PostgreSQL journal."
+        ),
         *flags.boldness(),
         flags.lock_timeout("another apply"),
         flags.allow(),
@@ -359,14 +363,16 @@ results are those that were read before, as far as the journal keeps them. A pag
   reconciler report --out fleet.html
   reconciler report --out fx.html --select team=fx
   reconciler report --out fleet.html --live live.json   without a key, from what status --out saved
+  reconciler report --out fleet.html --plan plan.json   with the load before and after that plan
 """
     return _command(
         "report",
-        "report:write_report",
+        "load:write_report",
         text,
         flags.files(),
         *flags.selection(),
         flags.option("--out FILE", "The page. Needed."),
+        flags.option("--plan FILE", "Tell of this saved plan, as of one to be approved, and not of one made now."),
         flags.option(
             "--live FILE", "Take what live files hold, without a key; see status --out. Repeatable.", many=True
         ),

@@ -33,7 +33,7 @@ SECTIONS: Final[Mapping[str, frozenset[str]]] = {
     ),
     "Safety": frozenset(
         (
-            *("unverified", "resume_held", "again", "approved", "fingerprint", "auto_approve", "canary"),
+            *("unverified", "resume_held", "again", "approved", "fingerprint", "auto_approve", "join", "canary"),
             *("max_failures", "max_age", "lock_timeout", "allow", "although_paused", "skip_schedule_validation"),
         )
     ),

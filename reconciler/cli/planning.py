@@ -87,6 +87,7 @@ async def make_plan(
     desired = selected(options, configuration)
     policy = policy_of(options, desired)
     reads = await look(options, configuration, service, desired, plans=plans, journal=journal)
+    options.output.notes(service.notes)
     return plan_of(options, configuration, desired, policy, reads, base=base)
 
 
@@ -102,20 +103,33 @@ async def look(
     """Read everything that a plan of ``desired`` needs; see :func:`make_plan`."""
     from reconciler.core.evidence import observed
 
-    memory = memory_of(options.service, service, plans=plans)  # before the reads: a later write makes this plan stale
-    chosen = options.selection.selection
-    fleet = await read_shown(service, desired, chosen, options.output, options.service.parallelism)
+    reads = await read_live(options, service, desired, plans=plans)
+    fleet, memory = reads.fleet, reads.memory
     require_found(fleet.live, service.label, service.account)  # before anything is kept of another account's
-    if journal is not None and (proven := observed(memory, fleet.live, now_ms=service.api.service_ms())):
+    if journal is not None and (proven := observed(memory, fleet.live, now_ms=reads.now_ms)):
         journal.confirm(proven)
     strategies = await read_strategies(options, configuration, service, fleet, memory)
-    options.output.notes(service.notes)
+    return replace(reads, strategies=strategies, created_ms=service.clock.now_ms(), now_ms=service.api.service_ms())
+
+
+async def read_live(
+    options: PlanningOptions,
+    service: Service,
+    desired: Mapping[PortfolioId, Desired],
+    *,
+    plans: Iterable[str] = (),
+    results: bool = False,
+) -> Reads:
+    """Read the automation of these portfolios, and before that what the journal knows; with ``results`` also of
+    rebalances. A write that comes later than that makes a plan of it stale."""
+    memory = memory_of(options.service, service, plans=plans, results=results)
+    chosen = options.selection.selection
+    fleet = await read_shown(service, desired, chosen, options.output, options.service.parallelism)
     return Reads(
         base_url=service.label,
         account=service.account,
         fleet=fleet,
         memory=memory,
-        strategies=strategies,
         created_ms=service.clock.now_ms(),
         now_ms=service.api.service_ms(),
     )

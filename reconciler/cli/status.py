@@ -14,8 +14,8 @@ from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.offline import owned, round_of, shard_of
 from reconciler.cli.options import PlanningOptions, SelectionOptions
 from reconciler.cli.output import Output, is_terminal
-from reconciler.cli.planning import Reads, plan_of, require_metrics_place, save_metrics
-from reconciler.cli.progress import ReadProgress, bar, read_shown
+from reconciler.cli.planning import plan_of, read_live, require_metrics_place, save_metrics
+from reconciler.cli.progress import ReadProgress, bar
 from reconciler.cli.savefile import require_place
 from reconciler.cli.service import memory_of, open_service, run_async, shared_reason
 from reconciler.cli.strategies import read_cadences_of
@@ -24,7 +24,7 @@ from reconciler.cli.writing import keep_results
 from reconciler.core.advice import advise_live
 from reconciler.core.decide import DEFAULT_POLICY
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, UsageError
-from reconciler.core.fleet import Selection, guess, select, select_strategies
+from reconciler.core.fleet import guess, select, select_strategies
 from reconciler.core.model import ApiVersion, Desired, RunState, Status
 from reconciler.core.needs import Need, counts_of, standing_failure
 from reconciler.core.rebalance import KeptRebalance, Knowledge
@@ -49,8 +49,10 @@ if TYPE_CHECKING:
 
     from reconciler.api.fleet import LastRunQuery
     from reconciler.cli.ids import Named
+    from reconciler.cli.planning import Reads
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
+    from reconciler.core.fleet import Fleet
     from reconciler.core.model import Live, PortfolioId, StrategyDesired, StrategyId, StrategyLive
     from reconciler.core.plan import Plan
     from reconciler.core.ports import PortfolioApi
@@ -157,7 +159,7 @@ def _table(options: StatusOptions, found: Found) -> Ending:
                 silent = replace(options, output=replace(options.output, quiet=True))
 
                 async def look() -> Page:
-                    read = await _read(silent, desired, service)
+                    read = await read_live(silent, service, desired, results=not options.no_results)
                     rows, _ = await _rows(silent, configuration, desired, read, service)
                     return _page(options, rows)
 
@@ -184,22 +186,6 @@ def _page(
     )
 
 
-async def _read(options: StatusOptions, desired: Mapping[PortfolioId, Desired], service: Service) -> Reads:
-    """Read the automation of every portfolio, and before that what the journal knows."""
-    began_ms = service.api.service_ms()
-    memory = memory_of(options.service, service, results=not options.no_results)
-    chosen = options.selection.selection
-    fleet = await read_shown(service, desired, chosen, options.output, options.service.parallelism)
-    return Reads(
-        base_url=service.label,
-        account=service.account,
-        fleet=fleet,
-        memory=memory,
-        created_ms=began_ms,
-        now_ms=service.api.service_ms(),
-    )
-
-
 async def _table_once(
     options: StatusOptions,
     configuration: Configuration,
@@ -207,9 +193,9 @@ async def _table_once(
     service: Service,
     found: Found,
 ) -> Ending:
-    read = await _read(options, desired, service)
-    selection = options.selection.selection
-    unseen = await _save(options, configuration, selection, service, read) if options.out else ()
+    began_ms, selection = service.api.service_ms(), options.selection.selection
+    read = await read_live(options, service, desired, results=not options.no_results)
+    unseen = await _save(options, configuration, service, read.fleet, began_ms) if options.out else ()
     rows, plan = await _rows(options, configuration, desired, read, service)
     found.statuses = tuple(in_need(rows))
     targeted = select_strategies(configuration.strategies, selection) if selection.targets else {}
@@ -242,7 +228,7 @@ async def _table_once(
 
 
 async def _save(
-    options: StatusOptions, configuration: Configuration, selection: Selection, service: Service, read: Reads
+    options: StatusOptions, configuration: Configuration, service: Service, fleet: Fleet, as_of_ms: int
 ) -> Sequence[ApiError]:
     """Save what was read where ``--out`` says so; return the failed reads that the table does not show."""
     from reconciler.cli.offline import save_live
@@ -251,13 +237,13 @@ async def _save(
     failures = await save_live(
         out,
         options.service,
-        selection,
+        options.selection.selection,
         configuration,
         service,
-        read.fleet,
+        fleet,
         shard=shard_of(options.shard),
         round_=round_of(options.round),
-        as_of_ms=read.created_ms,
+        as_of_ms=as_of_ms,
     )
     for failure in failures:
         options.output.warn(f"the live file does not hold everything: {failure.operation or 'a read'}: {failure}")

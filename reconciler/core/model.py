@@ -67,15 +67,14 @@ class Capabilities(Struct, frozen=True, kw_only=True):
 
     ``owns_schedule``: a portfolio has its own interval and offset, can be started, and can get another schedule;
     otherwise its cadence belongs to its strategy. ``keeps_reason``: the reason of a pause is stored and can be read;
-    otherwise the time at which the portfolio was due tells one pause from the next. ``reads_schedule``: a read shows
-    how often it runs. ``lists``: the portfolios can be listed. ``lists_runs``: the runs of a portfolio can be listed,
-    so that a run can be found whose answer was lost. ``has_scopes``: it is documented what a key may do.
-    ``has_two_paths``: a service may take writes on either of two sets of paths.
+    otherwise the time at which the portfolio was due tells one pause from the next. ``lists``: the portfolios can be
+    listed. ``lists_runs``: the runs of a portfolio can be listed, so that a run can be found whose answer was lost.
+    ``has_scopes``: it is documented what a key may do. ``has_two_paths``: a service may take writes on either of two
+    sets of paths.
     """
 
     owns_schedule: bool = False
     keeps_reason: bool = False
-    reads_schedule: bool = False
     lists: bool = False
     lists_runs: bool = False
     has_scopes: bool = False
@@ -98,7 +97,7 @@ class ApiVersion(StrEnum):
         return member
 
     V1 = "v1", Capabilities(owns_schedule=True, keeps_reason=True, lists_runs=True, has_two_paths=True)
-    V2 = "v2", Capabilities(reads_schedule=True, lists=True, has_scopes=True)
+    V2 = "v2", Capabilities(lists=True, has_scopes=True)
 
 
 class Paths(StrEnum):

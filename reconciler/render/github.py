@@ -75,8 +75,6 @@ _INPUTS: Final[Mapping[str, str]] = {
     "--again": "again",
     "--base": "base",
     "--live": "live",
-    "--shard": "shard",
-    "--max-age": "max-age",
     "--target": "target",
     "--select": "select",
     "--unverified": "unverified",

@@ -53,8 +53,6 @@ GIVEN = {
     "again": "aaa",
     "base": "main",
     "live": "live.json",
-    "shard": "3/8",
-    "max-age": "8h",
     "target": "aaa",
     "select": "group=x",
     "unverified": "skip",
@@ -74,8 +72,6 @@ BESIDE = {
     ("apply", "approved-plan"): {},
     ("apply", "auto-approve"): {},
     ("apply", "fingerprint"): {"approved-plan": "plan.json"},
-    ("apply", "max-age"): {"approved-plan": "plan.json"},
-    ("status", "shard"): {"live": "live.json"},
 }
 """What else is given so that the pair makes sense; an apply needs a leave."""
 
@@ -165,9 +161,7 @@ def test_defaults_are_for_every_command(command: Command) -> None:
         ("apply", {"plan_file": "p", "auto_approve": "true"}, "`plan-file` already says what to apply"),
         ("apply", {"approved_plan": "p", "auto_approve": "true"}, "`approved-plan` already says what may be applied"),
         ("apply", {"fingerprint": "ab", "auto_approve": "true"}, "`fingerprint` is that of a saved plan"),
-        ("status", {"shard": "1/2"}, "`shard` reads a part of the fleet, and no file is named for it"),
-        ("status", {"live": "a\nb"}, "`status` saves one file, and `live` names several"),
-        ("apply", {"max_age": "8h", "auto_approve": "true"}, "plans anew, and `max-age` would not be used"),
+        ("plan", {"live": "l", "journal": "j"}, "asks no service, and `journal` would not be used"),
         ("plan", {"live": "l", "parallelism": "10"}, "asks no service, and `parallelism` would not be used"),
         ("plan", {"live": "l", "max_rate": "25/s"}, "asks no service, and `max-rate` would not be used"),
         ("plan", {"fail_on": "drift"}, "needs the input `base`"),

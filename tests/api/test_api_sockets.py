@@ -274,7 +274,7 @@ def test_the_end_of_a_connection_ends_a_read(error: Exception | None, end: bytes
         ),
         (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
         (ConnectionAbortedError("SSL handshake is taking longer than 60.0 seconds"), "SSL handshake is taking longer"),
-        (TimeoutError(), "none came about within 10 s"),
+        (TimeoutError(), "nothing answered within 10 s"),
     ],
 )
 def test_why_there_is_no_connection(monkeypatch: pytest.MonkeyPatch, error: OSError, told: str) -> None:

@@ -206,7 +206,7 @@ NOT_SENT: dict[str, Spoil] = {
     "connection refused": lost(NoConnection("Connection refused")),
     "name not found": lost(NoConnection("Name or service not known")),
     "certificate refused": lost(NoConnection("certificate verify failed")),
-    "no connection in time": lost(NoConnection("none came about within 10 s")),
+    "no connection in time": lost(NoConnection("nothing answered within 10 s")),
     "a proxy that refuses": lost(NoConnection("the proxy refused to connect: 407")),
 }
 LOST_BEFORE: dict[str, Spoil] = {
