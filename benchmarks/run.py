@@ -55,7 +55,7 @@ QUICK: Final = Size(
     requests=1_000,
     shared=1_000,
     live=20_000,
-    joined=200,
+    joined=400,
 )
 
 

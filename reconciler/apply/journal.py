@@ -91,7 +91,8 @@ _OPEN_INTENT: Final = (
 
 _HALTING: Final = f"SELECT id AS token FROM halts WHERE {_mine('halts')} AND lifted_ms IS NULL ORDER BY id"
 
-_ONE: Final = "WITH known (address) AS (SELECT :address)"
+_THESE: Final = "SELECT one.value FROM json_each(:addresses) AS one"
+_OF_THESE: Final = f"WITH known (address) AS ({_THESE})"
 # Every address of one service by one step in the index each, however many writes there are.
 _ALL: Final = """WITH RECURSIVE known (address) AS (
     SELECT MIN(portfolio) FROM writes WHERE base_url = :base_url
@@ -101,9 +102,9 @@ _ALL: Final = """WITH RECURSIVE known (address) AS (
 )"""
 
 
-def _is(address: Address | None) -> str:
-    """Return the condition that a row is of the address that is asked for, if one is."""
-    return "TRUE" if address is None else "portfolio = :address"
+def _is(of: Sequence[Address]) -> str:
+    """Return the condition that a row is of an address that is asked for, if any are."""
+    return f"portfolio IN ({_THESE})" if of else "TRUE"
 
 
 class OpenJournal:
@@ -136,8 +137,8 @@ class OpenJournal:
     def __exit__(self, *_: object) -> None:
         self._tables.close()
 
-    def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
-        """Return all that is known, or all that is known ``of`` one portfolio or strategy, at one moment.
+    def memory(self, *of: Address, plans: Collection[str] = ()) -> Memory:
+        """Return all that is known, or all that is known ``of`` these portfolios and strategies, at one moment.
 
         See :class:`~reconciler.core.ports.Journal` for ``plans``.
         """
@@ -163,57 +164,57 @@ class OpenJournal:
             triggers={row["portfolio"]: row["count"] for row in triggers},
         )
 
-    def _records(self, address: Address | None) -> Question:
+    def _records(self, of: Sequence[Address]) -> Question:
         question = f"""
             SELECT portfolio, state, interval_ms, offset_ms, schedule_id, confirmed_ms, marked, pause_reason, imported
             FROM confirmed
-            WHERE {_mine("confirmed")} AND {_is(address)} AND NOT EXISTS (
+            WHERE {_mine("confirmed")} AND {_is(of)} AND NOT EXISTS (
                 SELECT 1 FROM writes
                 WHERE {_mine("writes")} AND writes.portfolio = confirmed.portfolio
                 AND writes.id > confirmed.last_write AND {_COUNTS} AND {_NO_REBALANCE}
             ) ORDER BY portfolio"""
-        return self._question(question, address)
+        return self._question(question, of)
 
-    def _cadences(self, address: Address | None) -> Question:
+    def _cadences(self, of: Sequence[Address]) -> Question:
         # Nothing but a cadence is ever written to a strategy. What the last write set is not known to hold where it may
         # have taken effect without being confirmed or seen.
         cadence = f"CASE WHEN {_TOOK_EFFECT} THEN found.wanted END AS cadence"
-        return self._newest(f"known.address AS strategy, {cadence}", _COUNTS, address, only=Call.SET_CADENCE)
+        return self._newest(f"known.address AS strategy, {cadence}", _COUNTS, of, only=Call.SET_CADENCE)
 
-    def _since(self, address: Address | None, plans: Collection[str]) -> Question:
+    def _since(self, of: Sequence[Address], plans: Collection[str]) -> Question:
         # A write that carried its change to its end counts, whichever plan it was made under.
         which = f"{_COUNTS} AND {_NO_REBALANCE} AND ((step = 0 AND {_TOOK_EFFECT}) OR NOT {_UNDER_PLANS})"
-        return self._newest("known.address, found.token", which, address, plans=_listed(plans))
+        return self._newest("known.address, found.token", which, of, plans=_listed(plans))
 
-    def _pauses(self, address: Address | None) -> Question:
+    def _pauses(self, of: Sequence[Address]) -> Question:
         # The newest write that counts decides, whatever its kind: a resume of ours ends our earlier pause.
         columns = f"known.address, found.token, {_HALT}"
-        return self._newest(columns, f"{_COUNTS} AND {_SETS_STATE}", address, only=Call.PAUSE)
+        return self._newest(columns, f"{_COUNTS} AND {_SETS_STATE}", of, only=Call.PAUSE)
 
     def _newest(
-        self, columns: str, which: str, address: Address | None, *, only: Call | None = None, **values: object
+        self, columns: str, which: str, of: Sequence[Address], *, only: Call | None = None, **values: object
     ) -> Question:
         """Ask for columns of the newest write to an address, or to each, of which something holds, sorted by address.
 
         Where that is another call than ``only``, there is none.
         """
         call = "found.call" if only is None else f"'{only}'"
-        question = f"""{_ALL if address is None else _ONE}
+        question = f"""{_OF_THESE if of else _ALL}
             SELECT {columns} FROM known CROSS JOIN writes AS found ON found.id = (
                 SELECT id FROM writes WHERE {_mine("writes")} AND portfolio = known.address AND {which}
                 ORDER BY id DESC LIMIT 1
             ) AND found.call = {call} ORDER BY known.address"""
-        return self._question(question, address, **values)
+        return self._question(question, of, **values)
 
-    def _unanswered(self, address: Address | None) -> Question:
+    def _unanswered(self, of: Sequence[Address]) -> Question:
         question = f"""
             SELECT {_OPEN_INTENT} FROM writes
-            WHERE {_mine("writes")} AND {_is(address)} AND {_UNKNOWN} AND {_ASKS_FOR_A_RUN} AND NOT EXISTS (
+            WHERE {_mine("writes")} AND {_is(of)} AND {_UNKNOWN} AND {_ASKS_FOR_A_RUN} AND NOT EXISTS (
                 SELECT 1 FROM writes AS later
                 WHERE {_mine("later")} AND later.portfolio = writes.portfolio AND later.id > writes.id
                 AND {_COUNTS} AND {_ASKS_FOR_A_RUN}
             ) ORDER BY portfolio"""
-        return self._question(question, address)
+        return self._question(question, of)
 
     def unsettled(self) -> tuple[OpenIntent, ...]:
         """Return the writes to this service that have an intent and no outcome, oldest first: a run died over them.
@@ -223,14 +224,14 @@ class OpenJournal:
         found = self._rows(f"SELECT {_OPEN_INTENT} FROM writes WHERE {_mine('writes')} AND outcome IS NULL ORDER BY id")
         return tuple(_open_intent(row) for row in found)
 
-    def _triggers(self, address: Address | None) -> Question:
+    def _triggers(self, of: Sequence[Address]) -> Question:
         """Ask how many rebalances of the last 24 hours count, by portfolio."""
         question = f"""
             SELECT portfolio, COUNT(*) AS count FROM writes
-            WHERE {_mine("writes")} AND {_is(address)} AND call = '{Call.REBALANCE}' AND intent_ms >= :since_ms
+            WHERE {_mine("writes")} AND {_is(of)} AND call = '{Call.REBALANCE}' AND intent_ms >= :since_ms
                 AND {_COUNTS}
             GROUP BY portfolio ORDER BY portfolio"""
-        return self._question(question, address, since_ms=self._now_ms() - DAY_MS)
+        return self._question(question, of, since_ms=self._now_ms() - DAY_MS)
 
     def knows(self, token: str) -> bool:
         """Whether a write to this service with this token stands in the journal."""
@@ -244,15 +245,16 @@ class OpenJournal:
         """Whether a call of this kind was made under one of these plans whose outcome stayed unknown."""
         question = f"""
             SELECT id AS number FROM writes
-            WHERE {_mine("writes")} AND {_is(address)} AND call = :call AND {_UNKNOWN} AND {_UNDER_PLANS} LIMIT 1"""
-        return bool(self._rows(question, address, call=call, plans=_listed(plans)))
+            WHERE {_mine("writes")} AND portfolio = :address AND call = :call AND {_UNKNOWN} AND {_UNDER_PLANS}
+            LIMIT 1"""
+        return bool(self._rows(question, address=address, call=call, plans=_listed(plans)))
 
     def last_write(self, address: Address, token: str) -> LastWrite | None:
         """Return the write to an address with this token, of those that count."""
         question = f"""
             SELECT token, call, intent_ms AS at_ms, {_TOOK_EFFECT} AS took_effect, {_CADENCE}, {_HALT} FROM writes
-            WHERE {_mine("writes")} AND {_is(address)} AND token = :token ORDER BY id DESC LIMIT 1"""
-        return next((LastWrite(**row) for row in self._rows(question, address, token=token)), None)
+            WHERE {_mine("writes")} AND portfolio = :address AND token = :token ORDER BY id DESC LIMIT 1"""
+        return next((LastWrite(**row) for row in self._rows(question, address=address, token=token)), None)
 
     def written_since(self, at_ms: int) -> Mapping[Address, int]:
         """Return when the last write that counts ended, of each address to which one was made at that time or later.
@@ -329,14 +331,13 @@ class OpenJournal:
         """Whether another process has the journal locked at this moment; for whoever was opened ``beside`` it."""
         return self._tables.is_locked()
 
-    def apis(self) -> Mapping[PortfolioId, ApiVersion]:
-        """Return the API of every portfolio that the journal knows, sorted by id, by its last write or its record."""
+    def apis(self) -> Mapping[PortfolioId, ApiVersion | None]:
+        """Return the API of every portfolio that the journal knows, sorted by id; ``None`` where it does not tell."""
         confirmed = f"SELECT portfolio, schedule_id FROM confirmed WHERE {_mine('confirmed')}"
-        asked = (self._question(confirmed), self._newest("known.address, found.wanted", "TRUE", None))
+        asked = (self._question(confirmed), self._newest("known.address, found.wanted", "TRUE", ()))
         recorded, written = map(list, self._tables.ask(*asked))
-        found = {
-            row["portfolio"]: ApiVersion.V1 if due_ms_of(row["schedule_id"]) is None else ApiVersion.V2
-            for row in recorded
+        found: dict[PortfolioId, ApiVersion | None] = {
+            row["portfolio"]: _api_of(row["schedule_id"]) for row in recorded
         }
         found |= {row["address"]: row["wanted"].api for row in written if strategy_of(row["address"]) is None}
         return dict(sorted(found.items()))
@@ -432,17 +433,24 @@ class OpenJournal:
         """Let all inside be one transaction: see :class:`~reconciler.apply.journaltables.Tables`."""
         return self._tables.together()
 
-    def _question(self, text: str, address: Address | None = None, **values: object) -> Question:
-        return Question(text, {**self._whose, "address": address, **values})
+    def _question(self, text: str, of: Sequence[Address] = (), **values: object) -> Question:
+        return Question(text, {**self._whose, "addresses": json.dumps(of), **values})
 
-    def _rows(self, text: str, address: Address | None = None, **values: object) -> list[JournalRow]:
-        (found,) = self._tables.ask(self._question(text, address, **values))
+    def _rows(self, text: str, of: Sequence[Address] = (), **values: object) -> list[JournalRow]:
+        (found,) = self._tables.ask(self._question(text, of, **values))
         return list(found)
 
 
 def _open_intent(row: JournalRow) -> OpenIntent:
     number, at_ms, wanted = row.pop("number"), row.pop("at_ms"), row.pop("wanted")
     return OpenIntent(number=number, intent=Intent(**{**msgspec.structs.asdict(wanted), **row}), at_ms=at_ms)
+
+
+def _api_of(schedule_id: str | None) -> ApiVersion | None:
+    """Return the API of a record: v2 has no id of a schedule, but the due time of a pause in its place."""
+    if schedule_id is None:
+        return None
+    return ApiVersion.V1 if due_ms_of(schedule_id) is None else ApiVersion.V2
 
 
 def _listed(plans: Collection[str]) -> str:

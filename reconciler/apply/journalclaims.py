@@ -71,12 +71,15 @@ _IS_OVER: Final = """
         SELECT 1 FROM claims WHERE claims.run = joined.run AND outcome IS NULL
         AND (joined.stopped IS NULL OR runner IS NOT NULL)
     ) FROM joined WHERE run = %(run)s"""
-# One statement, so one trip to the server. What stops the apply keeps the next change from being claimed in it.
+# One statement, so one trip to the server. What stops the apply keeps the next change from being claimed in it. A
+# canary that waits for a freeze does not: that proves nothing wrong.
 _TAKE: Final = """
     WITH undone AS (
         SELECT COUNT(*) FILTER (WHERE outcome IN ('failed', 'unknown')) AS failed,
             COALESCE(MAX(is_refused), 0) > 0 AS refused,
-            (array_agg(address ORDER BY place) FILTER (WHERE is_canary = 1 AND wave < %(wave)s))[1] AS canary
+            (array_agg(address ORDER BY place) FILTER (
+                WHERE is_canary = 1 AND wave < %(wave)s AND told::JSON ->> 'frozen' IS NULL
+            ))[1] AS canary
         FROM claims WHERE run = %(run)s AND outcome NOT IN ('done', 'already_done')
     ), facts AS (
         SELECT stopped, failed, refused, canary FROM joined CROSS JOIN undone WHERE run = %(run)s

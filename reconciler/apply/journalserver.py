@@ -83,6 +83,7 @@ _IN_STATEMENTS: Final = (
     # Not by its JSON functions: they fail at texts with a NUL or half a surrogate. No JSON string can hold these.
     ("json_extract(wanted, '$.run_now') = 1", """strpos(wanted, '"run_now": true') > 0"""),
     ("json_extract(wanted, '$.halt')", """substring(wanted FROM '"halt": "([^"]*)"')"""),
+    ("json_each(:addresses) AS one", "json_array_elements_text(:addresses) AS one (value)"),
     ("json_each(:plans) AS plan", "json_array_elements_text(:plans) AS plan (value)"),
     ("CROSS JOIN", "JOIN"),
 )

@@ -25,7 +25,7 @@ from reconciler.core.halt import HaltGate
 from reconciler.core.model import Verb
 from reconciler.core.plan import write_waves
 from reconciler.core.planfile import fingerprint
-from reconciler.core.ports import Turn
+from reconciler.core.ports import Memory, Turn
 from reconciler.core.report import ACHIEVED, FAILED, ApplyReport, Outcome, Result
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.model import Address, Live
     from reconciler.core.plan import Change, Frozen, Plan, Wave
-    from reconciler.core.ports import ApplyObserver, Claims, Clock, Journal, Memory, ServiceApi, WriteGate
+    from reconciler.core.ports import ApplyObserver, Claims, Clock, Journal, ServiceApi, WriteGate
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -224,8 +224,8 @@ async def apply_plan(
         from_files=plan.as_of_ms is not None,
         freezes=freezes,
     )
-    for number in range(len(waves)):
-        await applier.run(number, parallelism=pace.parallelism)
+    for number, wave in enumerate(waves):
+        await applier.run(number, wave.changes, parallelism=pace.parallelism)
     for change in (change for wave in waves for change in wave.changes):
         if change.id not in applier.results:
             applier.learn(result_of(change, Progress(), Outcome.NOT_ATTEMPTED, stop.why or ""))
@@ -292,14 +292,20 @@ class _Applier(Struct, kw_only=True):
     again: frozenset[str]
     from_files: bool
     freezes: FreezeGate
+    memory: Memory = Memory()
+    """What the journal knew of the wave that is carried out, before its first look."""
     results: dict[Address, Result] = field(default_factory=dict)
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     all_stopped: bool = False
     looked: bool = False
 
-    async def run(self, wave: int, *, parallelism: int) -> None:
+    async def run(self, wave: int, changes: Sequence[Change], *, parallelism: int) -> None:
         """Carry out changes that may go at once; returns when each has its result, or this runner has to leave."""
         clock = self.announcer.clock
+        with self._leaving_without_journal():
+            # Once for all of them, because no look is to wait for the disk: nobody else writes to these before their
+            # change, but a runner that was given one and died, and a halt, which the gate holds up.
+            self.memory = await self._remembered(*changes)
         await work_through(partial(self._next, wave), self._work, parallelism=parallelism, stop=self.stop, clock=clock)
         with self._leaving_without_journal():
             for result in (await self.claims.results()).values():
@@ -380,8 +386,7 @@ class _Applier(Struct, kw_only=True):
         # Nothing needs to be read of what waits, but until an answer came nobody knows what time it is at the service.
         if self.looked and (frozen := self.freezes.waits(change.id)) is not None:
             raise Declined(Outcome.NOT_ATTEMPTED, str(frozen), frozen=frozen)
-        # Before the first look: nobody else writes to it while this apply has the journal.
-        memory = await self.announcer.journal.memory(change.id, plans=self.plans)
+        memory = await self._remembered(change) if turn.abandoned else self.memory
         wrote_already = progress.changed
         try:
             return await self._steps(change, progress, memory).run()
@@ -392,6 +397,9 @@ class _Applier(Struct, kw_only=True):
             raise
         finally:
             self.looked = True
+
+    async def _remembered(self, *changes: Change) -> Memory:
+        return await self.announcer.journal.memory(*(change.id for change in changes), plans=self.plans)
 
     def _steps(self, change: Change, progress: Progress, memory: Memory) -> Steps | StrategySteps:
         announcer, strategy = self.announcer, change.of_strategy

@@ -170,13 +170,13 @@ def boldness() -> tuple[click.Option, ...]:
             type=Whole(0),
             default=0,
             metavar="N",
-            help="Carry out N of each kind first, and the rest only when all of these are done.",
+            help="Carry out N changes of each stage first, and its rest only when all of these are done.",
         ),
         click.Option(
             ("--max-failures",),
             type=Whole(0),
             metavar="N",
-            help="Begin nothing more once more than N changes have failed.",
+            help="Begin nothing more once more than N changes have failed or ended unknown.",
         ),
     )
 

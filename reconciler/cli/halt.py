@@ -117,7 +117,7 @@ def halt(options: HaltOptions, found: Found) -> Ending:
                 here = replace(service, api=service.api.by(chosen.apis))
                 if not options.auto_approve:
                     await _ask_for_number(options, chosen, here)
-                made = _recorded(options, reason, chosen, here, journal)
+                made = _recorded(options, reason, chosen, here, journal, found)
                 return await _pause(made, options, chosen, here, journal, found)
 
     return run_async(work)
@@ -158,12 +158,7 @@ class _Chosen(Struct, frozen=True, kw_only=True):
 async def _chosen(
     options: HaltOptions, configuration: Configuration | None, service: Service, journal: OpenJournal
 ) -> _Chosen:
-    known = journal.apis()
-    apis = {one: options.version or api for one, api in known.items()} if options.known else {}
-    given = named(options.portfolios, configuration, options.version)
-    unsure = [one for one in given if one.desired is None and options.version is None and one.id not in known]
-    apis |= {one.id: known.get(one.id, one.version) if one.desired is None else one.version for one in given}
-    apis |= await _found_on({one.id: one.version for one in unsure}, options, service)
+    apis = await _apis_of(options, configuration, service, journal)
     desired = configuration.desired if configuration is not None else _NOBODY
     if configuration is not None and options.selects:
         selected = select(desired, options.selection.selection, configuration.strategies)
@@ -175,10 +170,25 @@ async def _chosen(
     return _Chosen(apis=dict(sorted(apis.items())), desired=desired, selection=selection)
 
 
+async def _apis_of(
+    options: HaltOptions, configuration: Configuration | None, service: Service, journal: OpenJournal
+) -> dict[PortfolioId, ApiVersion]:
+    """Return the API of each portfolio that is named, or known: as given or declared, else as the journal or, where
+    that does not tell, the service knows it."""
+    known = journal.apis()
+    wanted = {*options.portfolios, *(known if options.known else ())}
+    apis: dict[PortfolioId, ApiVersion] = {}
+    unsure: dict[PortfolioId, ApiVersion] = {}
+    for one in named(wanted, configuration, options.version):
+        told = one.version if one.desired is not None or options.version is not None else known.get(one.id)
+        (apis if told is not None else unsure)[one.id] = told or one.version
+    return apis | await _found_on(unsure, options, service)
+
+
 async def _found_on(
     asked: Mapping[PortfolioId, ApiVersion], options: HaltOptions, service: Service
 ) -> dict[PortfolioId, ApiVersion]:
-    """Return the API of portfolios that neither files nor journal know: the other one where the first has none."""
+    """Return the API of portfolios that may be on either: the other one where the first has none."""
     live = await _read(asked, options, service) if asked else {}
     other = {ApiVersion.V1: ApiVersion.V2, ApiVersion.V2: ApiVersion.V1}
     return {one: other[api] if live[one].status is Status.NOT_FOUND else api for one, api in asked.items()}
@@ -207,7 +217,9 @@ async def _ask_for_number(options: HaltOptions, chosen: _Chosen, service: Servic
         raise ReconcilerError("not approved, nothing was halted")
 
 
-def _recorded(options: HaltOptions, reason: str, chosen: _Chosen, service: Service, journal: OpenJournal) -> Halt:
+def _recorded(
+    options: HaltOptions, reason: str, chosen: _Chosen, service: Service, journal: OpenJournal, found: Found
+) -> Halt:
     """Make a halt and record it: from then on, no other command begins anything that it holds."""
     at_ms = service.api.service_ms()
     made = Halt(
@@ -221,14 +233,14 @@ def _recorded(options: HaltOptions, reason: str, chosen: _Chosen, service: Servi
         portfolios=tuple(HaltedPortfolio(id=one, api=api) for one, api in chosen.apis.items()),
     )
     journal.halt(made)
-    _keep(made, options, new=True)
+    _keep(made, options, found, new=True)
     return made
 
 
-def _keep(made: Halt, options: Options, *, new: bool = False) -> bool:
+def _keep(made: Halt, options: Options, found: Found, *, new: bool = False) -> bool:
     """Write the file of a halt; where that fails, the halt goes on: the journal has it."""
     try:
-        keep(made, new=new)
+        found.halt_file = str(keep(made, new=new))
     except ReconcilerError as error:
         if new:
             options.output.warn(f"{error.summary}; the halt goes on, and only this journal knows of it")
@@ -256,7 +268,7 @@ async def _pause(
     finally:
         made = await _finished(made, chosen, service, journal)
         journal.halt(made)
-        kept = _keep(made, options)
+        kept = _keep(made, options, found)
     of = plural(len(made.portfolios), "portfolio")
     told = [f"the halt {made.id} holds {of} until it is lifted: `reconciler halt lift {made.id}`"]
     told += [f"commit {path_of(made.id)}: other machines know of the halt by this file"] if kept else []
@@ -385,7 +397,8 @@ def _apis(
     options: LiftOptions, desired: Mapping[PortfolioId, Desired], journal: OpenJournal
 ) -> dict[PortfolioId, ApiVersion]:
     """Return where to look for the pauses of a halt of which nothing is left but its marks."""
-    found = {one: options.version or api for one, api in journal.apis().items()}
+    default = options.version or ApiVersion.V1
+    found = {one: options.version or api or default for one, api in journal.apis().items()}
     return dict(sorted((found | {one: declared.api for one, declared in desired.items()}).items()))
 
 
@@ -409,7 +422,7 @@ def _lifted(
     lifted = replace(known, lifted_ms=service.api.service_ms())
     if any(one.id == halt for one in journal.halts()):
         journal.halt(lifted)
-    if path_of(halt).exists() and _keep(lifted, options):
+    if path_of(halt).exists() and _keep(lifted, options, found):
         told.append(f"commit {path_of(halt)}: it says now that the halt is lifted")
     return lifted, told
 

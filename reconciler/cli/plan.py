@@ -108,6 +108,7 @@ def plan_ending(
 ) -> Ending:
     """Return the ending that shows a plan, and after it what is blocked, over a guard, or advised against."""
     from reconciler.core.advice import OF_PLANS
+    from reconciler.core.halt import is_of_halt
     from reconciler.core.planfile import format_plan
     from reconciler.render.plan import plan_page
 
@@ -119,7 +120,7 @@ def plan_ending(
         view=PageView(page=lambda: plan_page(made), document=lambda reason: format_plan(made, reason)),
         errors=(*told, *errors),
         warnings=() if options.output.is_json else tuple(f"over a guard: {excess}" for excess in made.over),
-        advice=tuple(warning for warning in made.warnings if warning.rule in OF_PLANS),
+        advice=tuple(one for one in made.warnings if one.rule in OF_PLANS or is_of_halt(one)),
     )
 
 
@@ -131,6 +132,7 @@ class DriftOptions(PlanningOptions, frozen=True, kw_only=True):
 
 def drift(options: DriftOptions, found: Found) -> Ending:
     """Make a plan, and show it as drift: what moved, instead of what apply would do."""
+    from reconciler.core.halt import is_of_halt
     from reconciler.core.planfile import format_plan
     from reconciler.render.compare import drift_page
 
@@ -149,6 +151,7 @@ def drift(options: DriftOptions, found: Found) -> Ending:
         found=found,
         view=PageView(page=lambda: drift_page(made), document=lambda reason: format_plan(made, reason)),
         errors=(*((f"{blocked} blocked, for the reasons shown",) if blocked else ()), *told),
+        advice=tuple(filter(is_of_halt, made.warnings)),
     )
 
 

@@ -189,6 +189,7 @@ def plan_of(
     from reconciler.core.evidence import believed, doubts_told
     from reconciler.core.freeze import with_freezes
     from reconciler.core.guards import check_complete
+    from reconciler.core.halt import halts_told
     from reconciler.core.planner import build_plan, with_causes
 
     # Records that the reads show to be older than what is live, or that come from the future, are not believed.
@@ -222,7 +223,8 @@ def plan_of(
     plan = with_freezes(plan, configuration.freezes, configuration.desired, follows, now_ms=reads.now_ms)
     if base is not None:
         plan = with_causes(plan, base, reads.fleet.live, memory, policy)
-    return _with_costs_and_advice(plan, desired, replace(reads, memory=memory), doubts_told(doubts))
+    told = (*doubts_told(doubts), *halts_told(memory.halting, now_ms=reads.now_ms))
+    return _with_costs_and_advice(plan, desired, replace(reads, memory=memory), told)
 
 
 def _with_costs_and_advice(

@@ -14,6 +14,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from reconciler.core.codec import Moment, SavedFormat, Shown, dump, load
+from reconciler.core.diagnostics import Diagnostic, Severity
 from reconciler.core.errors import HaltInvalid
 from reconciler.core.evidence import halt_of
 from reconciler.core.fleet import Selection  # noqa: TC001 - a field's type is looked up when a file is read
@@ -39,6 +40,7 @@ from reconciler.core.plan import (
     Risk,
     Snapshot,
 )
+from reconciler.core.text import DAY_MS, rough_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -201,6 +203,31 @@ class HaltGate(Struct, frozen=True):
                 raise GateClosed(f"{halt.words} has begun since it was planned; nothing more begins", ends_run=True)
             if halt.holds(intent.address):
                 raise GateClosed(halt.why_held)
+
+
+HALTS: Final = "halts"
+"""The address of what is said of a halt begins with this."""
+OLD_MS: Final = DAY_MS
+"""From this age on, people are reminded of a halt that holds."""
+
+
+def halts_told(halts: Halts, *, now_ms: int) -> tuple[Diagnostic, ...]:
+    """Return what people are told of halts that were forgotten, as it seems, the oldest first."""
+    old = sorted((one.at_ms, one.id, one) for one in halts.holding.values() if now_ms - one.at_ms >= OLD_MS)
+    return tuple(
+        Diagnostic(
+            Severity.WARNING,
+            f"the {one.words} is {rough_duration(now_ms - at_ms)} old",
+            f"`reconciler halt lift {name}` ends it",
+            f"{HALTS}.{name}",
+        )
+        for at_ms, name, one in old
+    )
+
+
+def is_of_halt(diagnostic: Diagnostic) -> bool:
+    """Whether this is what :func:`halts_told` says."""
+    return diagnostic.address.startswith(f"{HALTS}.")
 
 
 def format_halt(halt: Halt) -> str:

@@ -191,8 +191,8 @@ class Journal(Protocol):
     run that broke off can be run again.
     """
 
-    async def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
-        """Return all that is known, or what is known ``of`` one portfolio or strategy, as of one moment."""
+    async def memory(self, *of: Address, plans: Collection[str] = ()) -> Memory:
+        """Return all that is known, or what is known ``of`` these portfolios and strategies, as of one moment."""
 
     async def knows(self, token: str) -> bool:
         """Whether the journal has a write with this token."""

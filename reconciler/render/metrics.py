@@ -103,6 +103,12 @@ def _counts(plan: Plan) -> Iterator[_Family]:
     for name, text, count in (
         ("overdue", "Active portfolios that did not run when they were due.", len(plan.overdue)),
         ("held", "Portfolios that somebody else paused and that are declared active.", len(plan.held)),
+        ("halted", "Portfolios that a halt paused.", len(plan.halted)),
+        (
+            "frozen",
+            "Pending changes that wait for the end of a freeze.",
+            sum(c.frozen is not None for c in plan.changes),
+        ),
         ("blocked", "Portfolios and strategies about which nothing can be done.", len(plan.blocked)),
         ("moved", "Portfolios that follow another strategy than declared.", len(plan.moved)),
         ("unverified", "Portfolios with a schedule that can't be known.", plan.unverified),

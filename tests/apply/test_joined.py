@@ -8,11 +8,13 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.apply.journal import open_journal, read_runs
 from reconciler.apply.journalclaims import _Told
 from reconciler.apply.run import Pace
 from reconciler.core.errors import ExitReason, JournalBusy, UsageError
+from reconciler.core.halt import Halt
 from reconciler.core.model import Cadence
 from reconciler.core.plan import write_stages
 from reconciler.core.report import ACHIEVED, FAILED, Outcome, Result
@@ -253,6 +255,37 @@ def test_a_refused_key_stops_all(place: JournalUrl) -> None:
         assert report_of(runner).results[39].detail == "the key was refused"
 
 
+def test_a_halt_is_seen_by_all(place: JournalUrl) -> None:
+    """Once it is on the disk, no runner begins anything more; after it was lifted, the plan can be gone on with."""
+    fleet, plan = fleet_of(place, ["shorter"] * 30)
+    pair = [Runner(fleet, plan, name, Pace(parallelism=2)) for name in ("one", "two")]
+    made = Halt(id="h1", base_url=BASE_URL, account=None, reason="Outage", at_ms=fleet.clock.now_ms())
+
+    def halt(halted: Halt) -> int:
+        with open_journal(place, base_url=BASE_URL, now_ms=fleet.clock.now_ms, beside=True) as journal:
+            journal.halt(halted)
+        return len(fleet.wire.tried)
+
+    async def meanwhile() -> int:
+        working = asyncio.ensure_future(together(*pair))
+        await until(lambda: len(fleet.wire.effects) > 3)
+        tried = halt(made)
+        await working
+        return tried
+
+    tried = run(meanwhile())
+    assert len(fleet.wire.tried) <= tried + 4
+    for one in pair:
+        left = [result for result in report_of(one).results if result.outcome is Outcome.NOT_ATTEMPTED]
+        assert left
+        assert all("has begun since it was planned" in result.detail for result in left)
+    halt(replace(made, lifted_ms=fleet.clock.now_ms()))
+    last = Runner(fleet, plan, "three")
+    run(together(last))
+    assert set(outcomes(last)) == {Outcome.DONE}
+    assert fleet.repeated() == []
+
+
 @pytest.mark.parametrize("boundary", ["before", "after"])
 @pytest.mark.parametrize("kind", ["pause", "resume", "start", "shorter"])
 def test_a_runner_that_dies_over_a_write(place: JournalUrl, kind: str, boundary: str) -> None:
@@ -345,7 +378,7 @@ def history(place: JournalUrl, seed: int) -> list[Result]:
     return undone
 
 
-@pytest.mark.parametrize("part", range(10))
+@pytest.mark.parametrize("part", [0, 1, 2, *(pytest.param(part, marks=pytest.mark.thorough) for part in range(3, 10))])
 def test_histories(server: Server, part: int) -> None:
     """Whoever comes, dies or leaves at whatever moment: each change is done once, in order, or told."""
     for seed in range(part, HISTORIES, 10):

@@ -103,7 +103,7 @@ def test_what_can_not_be_read(shell: Shell) -> None:
     """The page is written all the same, and the command is an error."""
     shell.write("automation.yaml", "version: 1\nportfolios: {aaa: {state: active}, gone: {state: active}}\n")
     ended = shell("report --sandbox --out fleet.html")
-    assert '<td class="need n3">blocked</td>' in page_of(shell)
+    assert '<td class="need n4">blocked</td>' in page_of(shell)
     assert ended.code == shell("load --sandbox").code
 
 

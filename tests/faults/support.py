@@ -280,10 +280,10 @@ class Disk:
     _said: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
     _error: JournalError | None = None
 
-    async def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
+    async def memory(self, *of: Address, plans: Collection[str] = ()) -> Memory:
         self.life.cross("before memory")
         self.write()
-        return self.journal.memory(of, plans=plans)
+        return self.journal.memory(*of, plans=plans)
 
     async def knows(self, token: str) -> bool:
         self.write()
