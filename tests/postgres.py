@@ -84,7 +84,7 @@ class Server:
         return self.url(name)
 
     def start(self) -> None:
-        """Start it, and return when it answers."""
+        """Start it, and return when it answers; in the main thread, because it ends with the thread that started it."""
         given = [text for name, value in SETTINGS.items() for text in ("-c", f"{name}={value}")]
         command = [str(self.programs / "postgres"), "-D", str(self.folder / "data"), "-k", str(self.folder), *given]
         self.process = subprocess.Popen(

@@ -309,7 +309,7 @@ def _using(url: JournalUrl) -> Iterator[None]:
 
 def _broken(url: JournalUrl, error: Exception) -> JournalError:
     """Return the error of a journal that can't be used, with the way out."""
-    primary: Any = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) and error.sqlstate else None
     said = harmless(" ".join((primary or str(error)).split()))
     way_out = (
         "See that its server runs and lets this user in; a password comes from PGPASSWORD, ~/.pgpass or a service "
