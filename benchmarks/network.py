@@ -6,19 +6,24 @@ import contextlib
 import itertools
 import json
 import math
+import shutil
 import statistics
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.fleet import SEED, members, write_files, write_pauses
-from benchmarks.processes import ROOT, Server, busy, in_turns, output_of, program, slow_disk
+from benchmarks.processes import ROOT, Server, busy, from_address, in_turns, output_of, program, slow_disk
 from benchmarks.rows import Row
+from tests.postgres import running_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from benchmarks.rows import Size, Waiting
+    from tests.postgres import Server as Database
 
 ROWS: Final = 200
 _KINDS: Final = ("start", "resume", "pause", "update", "no_op", "held", "blocked")
@@ -104,6 +109,40 @@ def _applied(work: Waiting, folder: Path, variables: dict[str, str], *, loaded: 
         took = in_turns({"apply": command}, repeats=1, cwd=here, env=environment)["apply"]
         if (written := server.counts()["writes"]) != work.count:
             raise SystemExit(f"{written} writes were sent for {work.count} changes")
+    return took
+
+
+def joined(size: Size, folder: Path) -> Iterator[Row]:
+    """Compare an apply by several runners, each with a limit of its own address, with one runner alone."""
+    count, rate, runners = size.joined, 25, 4
+    fleet = itertools.islice((m for m in members(2 * count, SEED) if m.live_status == "active"), count)
+    write_pauses(folder / "files", fleet)
+    if shutil.which("cc") is None or shutil.which("postgres") is None:
+        print("no C compiler or no PostgreSQL, so no joined apply", file=sys.stderr)
+        return
+    with running_server() as database:
+        one, several = (_joined(count, rate, folder / str(n), database, runners=n) for n in (1, runners))
+    what = f"apply --join, {count:,} changes, {rate} requests a second each"
+    yield Row(f"{what}, {runners} runners", f"{several:.1f} s", f"{one:.1f} s one", several / one, 1 / (0.6 * runners))
+
+
+def _joined(count: int, rate: int, folder: Path, database: Database, *, runners: int) -> float:
+    """Return the seconds that so many runners take for one plan, the last of them."""
+    folder.mkdir()
+    journal = ["--journal", str(database.database())]
+    with Server(2 * count, SEED, 50, rate, 10) as server:
+        saved = str(folder / "plan.json")
+        plan = [*program(), "plan", "-f", "files", "--out", saved, *journal]
+        output_of(plan, cwd=folder.parent, env=server.environment)
+        server.counts()
+        command = [*program(), "apply", saved, "-o", "json", "--join", "--lock-timeout", "1m", *journal]
+        here = [from_address(folder, f"127.0.1.{number}") for number in range(1, runners + 1)]
+        began = time.perf_counter()
+        with ThreadPoolExecutor(runners) as pool:
+            list(pool.map(lambda env: output_of(command, cwd=folder, env={**server.environment, **env}), here))
+        took = time.perf_counter() - began
+        if (written := server.counts()["writes"]) != count:
+            raise SystemExit(f"{written} writes were sent for {count} changes")
     return took
 
 

@@ -78,14 +78,34 @@ int fdatasync(int fd) { usleep(SLOW_US); return ((int (*)(int))dlsym(RTLD_NEXT, 
 """
 
 
-def slow_disk(folder: Path, slow_ms: int) -> dict[str, str]:
-    """Return the variables with which every fsync of a program takes so much longer; none where no compiler is there.
+_FROM_ADDRESS: Final = """
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <sys/socket.h>
+int connect(int fd, const struct sockaddr *to, socklen_t length) {
+    struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = inet_addr(ADDRESS) };
+    if (to->sa_family == AF_INET) bind(fd, (struct sockaddr *)&from, sizeof from);
+    return ((int (*)(int, const struct sockaddr *, socklen_t))dlsym(RTLD_NEXT, "connect"))(fd, to, length);
+}
+"""
 
-    A library made in ``folder`` stands in front of the system's own.
-    """
-    source, library = folder / f"slow{slow_ms}.c", folder / f"slow{slow_ms}.so"
-    source.write_text(_SLOW_DISK, encoding="ascii")
-    made = ["cc", "-shared", "-fPIC", f"-DSLOW_US={slow_ms * 1_000}", "-o", str(library), str(source), "-ldl"]
+
+def slow_disk(folder: Path, slow_ms: int) -> dict[str, str]:
+    """Return the variables with which each fsync of a program takes so much longer; none where there is no compiler."""
+    return _in_front(folder / f"slow{slow_ms}", _SLOW_DISK, f"-DSLOW_US={slow_ms * 1_000}")
+
+
+def from_address(folder: Path, address: str) -> dict[str, str]:
+    """Return the variables with which a program connects from an address of this machine, as slow_disk does."""
+    return _in_front(folder / f"from-{address}", _FROM_ADDRESS, f'-DADDRESS="{address}"')
+
+
+def _in_front(name: Path, code: str, value: str) -> dict[str, str]:
+    """Make a library that stands in front of the system's own."""
+    source, library = Path(f"{name}.c"), Path(f"{name}.so")
+    source.write_text(code, encoding="ascii")
+    made = ["cc", "-shared", "-fPIC", value, "-o", str(library), str(source), "-ldl"]
     if shutil.which("cc") is None or subprocess.run(made, check=False, capture_output=True).returncode:
         return {}
     return {"LD_PRELOAD": str(library)}

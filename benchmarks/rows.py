@@ -60,3 +60,4 @@ class Size:
     small: int
     large: int
     limited: int
+    joined: int

@@ -38,6 +38,7 @@ FULL: Final = Size(
     limited=2_000,
     listed=100_000,
     requests=2_000,
+    joined=1_000,
 )
 QUICK: Final = Size(
     starts=5,
@@ -50,6 +51,7 @@ QUICK: Final = Size(
     limited=1_000,
     listed=10_000,
     requests=1_000,
+    joined=200,
 )
 
 
@@ -122,6 +124,7 @@ MEASURES: Final[dict[str, Callable[[Size, Path], Iterator[Row]]]] = {
     "validate": validate,
     "plan": network.plan,
     "apply": network.apply,
+    "joined": network.joined,
     "limited": network.limited,
     "listing": network.listing,
     "requests": network.requests,

@@ -3,7 +3,8 @@
 In: ``python -m benchmarks.server COUNT SEED LATENCY_MS [RATE BURST]``. Out: its port, as one line on stdout; then
 HTTP/1.1 with keep-alive. With RATE and BURST it serves so many requests a second from a bucket of that size, and
 answers 429 with ``Retry-After: 1`` and nothing else when that is empty. A BURST of 0 stands for windows of a second, of
-which every answer says by ``X-RateLimit-*`` how much is left. A pause is kept. The same fleet is listed on v2. ``GET
+which every answer says by ``X-RateLimit-*`` how much is left. Each address that requests come from has a limit of its
+own. A pause is kept. The same fleet is listed on v2. ``GET
 /counts`` answers what it has seen since the last such request. It ends when its stdin does, so that it never outlives
 whoever started it. Made to be a small part of what is measured, not to be right about HTTP.
 """
@@ -14,6 +15,7 @@ import asyncio
 import json
 import sys
 import time
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -88,9 +90,9 @@ class Windows:
 class Fleet:
     """The answers, by path; whole responses, head included."""
 
-    def __init__(self, count: int, seed: int, latency_s: float, limit: Bucket | Windows | None) -> None:
+    def __init__(self, count: int, seed: int, latency_s: float, limit: Callable[[], Bucket | Windows | None]) -> None:
         self.latency_s = latency_s
-        self.limit = limit
+        self.limits: defaultdict[str, Bucket | Windows | None] = defaultdict(limit)
         self.counts = Counts()
         self.members = {m.id.encode(): m for m in members(count, seed)}
         self.answers = {name: _response(b"200 OK", status_answer(m)) for name, m in self.members.items()}
@@ -101,13 +103,17 @@ class Fleet:
             page = {"success": True, "data": {"portfolios": rows[begin : begin + ROWS]}, "nextCursor": more}
             self.pages.append(_response(b"200 OK", json.dumps(page).encode()))
 
-    def answer(self, line: bytes, body: bytes) -> tuple[bytes, float]:
-        """Return the response to a request line and a body, and the seconds to wait before it."""
+    def answer(self, line: bytes, body: bytes, address: str = "127.0.0.1") -> tuple[bytes, float]:
+        """Return the response to a request line and a body from an address, and the seconds to wait before it."""
+        limit = self.limits[address]
         if line.startswith(PREFIX) and (end := line.find(SUFFIX)) > 0:
             found = self.answers.get(line[len(PREFIX) : end])
             if found is not None:
-                return self._limited(found), self.latency_s
+                return self._limited(found, limit), self.latency_s
         if line.startswith(WRITE) and (end := line.find(PAUSE)) > 0:
+            if limit is not None and not limit.take():
+                self.counts.refused += 1
+                return REFUSAL, self.latency_s
             return self._pause(line[len(WRITE) : end], body), self.latency_s
         if line.startswith(PAGE):
             self.counts.reads += 1
@@ -124,15 +130,15 @@ class Fleet:
         self.answers[name] = _response(b"200 OK", status_answer(member))
         return _response(b"200 OK", pause_answer(member))
 
-    def _limited(self, found: bytes) -> bytes:
+    def _limited(self, found: bytes, limit: Bucket | Windows | None) -> bytes:
         """Return an answer as far as the limit allows, with what is left where it says that."""
-        served = self.limit is None or self.limit.take()
+        served = limit is None or limit.take()
         self.counts.reads += served
         self.counts.refused += not served
         response = found if served else REFUSAL
-        if isinstance(self.limit, Windows):
+        if isinstance(limit, Windows):
             line, _, rest = response.partition(b"\r\n")
-            response = b"%b\r\n%b%b" % (line, self.limit.headers(), rest)
+            response = b"%b\r\n%b%b" % (line, limit.headers(), rest)
         return response
 
 
@@ -142,12 +148,14 @@ class Connection(asyncio.Protocol):
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
         self.received = b""
+        self.address = ""
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self.address = transport.get_extra_info("peername")[0]
         counts = self.fleet.counts
         counts.open += 1
         counts.most_open = max(counts.most_open, counts.open)
@@ -168,7 +176,7 @@ class Connection(asyncio.Protocol):
             if len(self.received) < whole:
                 return
             body, self.received = self.received[end:whole], self.received[whole:]
-            response, wait = self.fleet.answer(head[: head.find(b"\r\n")], body)
+            response, wait = self.fleet.answer(head[: head.find(b"\r\n")], body, self.address)
             if wait:
                 asyncio.get_running_loop().call_later(wait, self._send, response)
             else:
@@ -202,5 +210,8 @@ async def serve(fleet: Fleet) -> None:
 if __name__ == "__main__":
     _count, _seed, _latency_ms, *_limit = sys.argv[1:]
     _rate, _burst = map(float, _limit or (0, 0))
-    _kept = Bucket(_rate, _burst) if _burst else Windows(_rate) if _rate else None
-    asyncio.run(serve(Fleet(int(_count), int(_seed), int(_latency_ms) / 1_000, _kept)))
+
+    def _limit_of_one() -> Bucket | Windows | None:
+        return Bucket(_rate, _burst) if _burst else Windows(_rate) if _rate else None
+
+    asyncio.run(serve(Fleet(int(_count), int(_seed), int(_latency_ms) / 1_000, _limit_of_one)))

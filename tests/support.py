@@ -228,10 +228,10 @@ def versions_of_intents(journal: Any) -> dict[PortfolioId, ApiVersion]:
 
 
 def timeless(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a plan's document without the times of its making."""
+    """Return a plan's document without the times of its making, and the shares it was made from."""
     load = document.get("load")
     sides = {name: {**side, "from": "", "to": "", "hours": sum(side["hours"])} for name, side in (load or {}).items()}
-    return {**document, "created_at": "", "as_of": "", "load": load and sides}
+    return {**document, "created_at": "", "as_of": "", "shares": None, "load": load and sides}
 
 
 def examples(number: int) -> int:

@@ -117,14 +117,11 @@ def confirmation_of(portfolio: PortfolioId, payload: Fields) -> Confirmation:
         every, offset = number_of(data.get("intervalMs")), number_of(data.get("offsetMs"))
     if every is None:
         every, offset = _pair(data.get("interval"))
-    previous_every, previous_offset = _pair(data.get("previousInterval"))
     return Confirmation(
         interval_ms=every,
         offset_ms=offset,
         schedule_id=_schedule_id(data),
-        next_run_ms=moment_of(data.get("nextScheduledRun")),
-        previous_interval_ms=previous_every,
-        previous_offset_ms=previous_offset,
+        previous_interval_ms=_pair(data.get("previousInterval"))[0],
     )
 
 

@@ -65,14 +65,12 @@ def live_of_v2(portfolio: PortfolioId, payload: Fields) -> Live:
 
 
 def confirmation_of_v2(portfolio: PortfolioId, payload: Fields) -> Confirmation:
-    """Return what the answer of a start or stop confirms: only the due time. The read after it shows what holds.
+    """Return what the answer of a start or stop confirms: nothing but itself. The read after it shows what holds.
 
     Raises :class:`ApiError` (``MALFORMED``) for an answer about no portfolio or another one.
     """
-    schedule = _detail(portfolio, payload).get("schedule")
-    if not isinstance(schedule, dict):
-        return Confirmation()
-    return Confirmation(next_run_ms=moment_of(schedule.get("nextDueAt")))
+    _detail(portfolio, payload)
+    return Confirmation()
 
 
 def _detail(portfolio: PortfolioId, payload: Fields) -> Fields:

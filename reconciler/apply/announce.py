@@ -302,10 +302,11 @@ class Announcer(Struct, frozen=True, kw_only=True):
                 assert_never(effect)
         return replace(sent, effect=effect, seen=sight.live)
 
-    async def settle_abandoned(self, change: Change, progress: Progress, *, plans: frozenset[str]) -> None:
+    async def settle_abandoned(self, change: Change, progress: Progress, *, unproven: bool) -> None:
         """Settle what another runner had begun of a change when it died; return where the change may go on.
 
-        Raises :class:`Declined` where a write of it may still take effect, and another one might do it twice.
+        Raises :class:`Declined` where a write of it may still take effect, and another one might do it twice;
+        ``unproven`` says that there is one that has been settled so already.
         """
         for opened in await self.journal.unsettled():
             if opened.intent.address != change.id or opened.intent.halt is not None:  # a halt does not wait for us
@@ -314,11 +315,9 @@ class Announcer(Struct, frozen=True, kw_only=True):
             progress.notes.append(told)
             progress.changed = progress.changed or effect is Effect.SHOWN
             if effect is not Effect.SHOWN and not (effect is Effect.UNCHANGED and may_send_again(opened.intent)):
-                raise Declined(Outcome.UNKNOWN, "its runner died over a write that may still take effect; plan again")
-        for call in (Call.START, Call.UPDATE_SCHEDULE):
-            if await self.journal.maybe_sent(change.id, call, plans=plans):
-                detail = f"its runner died, and {call} may or may not have taken effect; plan again"
-                raise Declined(Outcome.UNKNOWN, detail)
+                unproven = True
+        if unproven:
+            raise Declined(Outcome.UNKNOWN, "its runner died over a write that may still take effect; plan again")
 
     async def _send(self, intent: Intent) -> Confirmation:
         """Send it. Nothing else in the program calls a write of the service; a test of the layers sees to that."""

@@ -28,18 +28,27 @@ class Standing(Enum):
     ELSEWHERE = "elsewhere"
 
 
-def standing(change: Change, live: Live, record: Record | None) -> Standing:
-    """Compare what is live with both ends of the change; if both fit, it is ``AFTER``."""
+def standing(change: Change, live: Live, record: Record | None, *, from_files: bool = False) -> Standing:
+    """Compare what is live with both ends of the change; if both fit, it is ``AFTER``.
+
+    ``from_files`` says that ``before`` is the word of live files, which anybody may have written. A value that can't be
+    known now bears out nothing then, so a change that sends a schedule or resumes needs both to be equal.
+    """
     interval, offset = known_interval(live, record).value, known_offset(live, record).value
     after, before = change.after, change.before
     if live.status is after.state:
         settled = not change.writes_schedule or (interval == after.interval_ms and after.offset_ms in (None, offset))
         if settled:
             return Standing.AFTER
+    borne_out = agree(interval, before.interval_ms) and agree(offset, before.offset_ms)
+    if from_files and change.verb in (Verb.UPDATE, Verb.RESUME):
+        if change.api.can.owns_schedule:
+            borne_out = (interval, offset) == (before.interval_ms, before.offset_ms)
+        else:
+            borne_out = live.strategy == change.strategy
     same = (
         live.status is before.state
-        and agree(interval, before.interval_ms)
-        and agree(offset, before.offset_ms)
+        and borne_out
         and (change.verb is not Verb.RESUME or same_pause(change, live, record))
     )
     return Standing.BEFORE if same else Standing.ELSEWHERE
@@ -63,6 +72,8 @@ def what_moved(change: Change, live: Live) -> str:
     """Say for people why a change is stale."""
     if live.status is not change.before.state:
         return f"it was {change.before.state} when planned, now it is {live.word or live.status.value}; plan again"
+    if not change.api.can.owns_schedule and live.strategy != change.strategy:
+        return "it follows another strategy than the plan says; plan again"
     # If a portfolio has no schedule of its own, only its pause can be another one.
     if live.pause_reason != change.pause_reason or not change.api.can.owns_schedule:
         return "it was paused anew since the plan was made; plan again"

@@ -23,10 +23,11 @@ import msgspec
 from msgspec.structs import replace
 
 from reconciler.apply.journaltables import SCHEMA_VERSION, Question, Wanted
-from reconciler.core.codec import dump
+from reconciler.core.codec import LATEST_MS, dump
+from reconciler.core.evidence import due_ms_of
 from reconciler.core.halt import Halts
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, GateClosed, Intent, LastWrite, OpenIntent, WriteOutcome
-from reconciler.core.model import Record
+from reconciler.core.model import ApiVersion, Record, strategy_of
 from reconciler.core.ports import Memory
 from reconciler.core.rebalance import KeptRebalance
 from reconciler.core.report import NOWHERE, Run, Write
@@ -94,7 +95,8 @@ _NO_OTHER_HALT: Final = f"""NOT EXISTS (
 )"""
 _HALTING: Final = f"SELECT id AS token FROM halts WHERE {_mine('halts')} AND lifted_ms IS NULL ORDER BY id"
 
-_ONE: Final = "WITH known (address) AS (SELECT :address)"
+_THESE: Final = "SELECT one.value FROM json_each(:addresses) AS one"
+_OF_THESE: Final = f"WITH known (address) AS ({_THESE})"
 # Every address of one service by one step in the index each, however many writes there are.
 _ALL: Final = """WITH RECURSIVE known (address) AS (
     SELECT MIN(portfolio) FROM writes WHERE base_url = :base_url
@@ -104,9 +106,9 @@ _ALL: Final = """WITH RECURSIVE known (address) AS (
 )"""
 
 
-def _is(address: Address | None) -> str:
-    """Return the condition that a row is of the address that is asked for, if one is."""
-    return "TRUE" if address is None else "portfolio = :address"
+def _is(of: Sequence[Address]) -> str:
+    """Return the condition that a row is of an address that is asked for, if any are."""
+    return f"portfolio IN ({_THESE})" if of else "TRUE"
 
 
 class OpenJournal:
@@ -140,8 +142,8 @@ class OpenJournal:
     def __exit__(self, *_: object) -> None:
         self._tables.close()
 
-    def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
-        """Return all that is known, or all that is known ``of`` one portfolio or strategy, at one moment.
+    def memory(self, *of: Address, plans: Collection[str] = ()) -> Memory:
+        """Return all that is known, or all that is known ``of`` these portfolios and strategies, at one moment.
 
         See :class:`~reconciler.core.ports.Journal` for ``plans``.
         """
@@ -167,57 +169,57 @@ class OpenJournal:
             triggers={row["portfolio"]: row["count"] for row in triggers},
         )
 
-    def _records(self, address: Address | None) -> Question:
+    def _records(self, of: Sequence[Address]) -> Question:
         question = f"""
             SELECT portfolio, state, interval_ms, offset_ms, schedule_id, confirmed_ms, marked, pause_reason, imported
             FROM confirmed
-            WHERE {_mine("confirmed")} AND {_is(address)} AND NOT EXISTS (
+            WHERE {_mine("confirmed")} AND {_is(of)} AND NOT EXISTS (
                 SELECT 1 FROM writes
                 WHERE {_mine("writes")} AND writes.portfolio = confirmed.portfolio
                 AND writes.id > confirmed.last_write AND {_COUNTS} AND {_NO_REBALANCE}
             ) ORDER BY portfolio"""
-        return self._question(question, address)
+        return self._question(question, of)
 
-    def _cadences(self, address: Address | None) -> Question:
+    def _cadences(self, of: Sequence[Address]) -> Question:
         # Nothing but a cadence is ever written to a strategy. What the last write set is not known to hold where it may
         # have taken effect without being confirmed or seen.
         cadence = f"CASE WHEN {_TOOK_EFFECT} THEN found.wanted END AS cadence"
-        return self._newest(f"known.address AS strategy, {cadence}", _COUNTS, address, only=Call.SET_CADENCE)
+        return self._newest(f"known.address AS strategy, {cadence}", _COUNTS, of, only=Call.SET_CADENCE)
 
-    def _since(self, address: Address | None, plans: Collection[str]) -> Question:
+    def _since(self, of: Sequence[Address], plans: Collection[str]) -> Question:
         # A write that carried its change to its end counts, whichever plan it was made under.
         which = f"{_COUNTS} AND {_NO_REBALANCE} AND ((step = 0 AND {_TOOK_EFFECT}) OR NOT {_UNDER_PLANS})"
-        return self._newest("known.address, found.token", which, address, plans=_listed(plans))
+        return self._newest("known.address, found.token", which, of, plans=_listed(plans))
 
-    def _pauses(self, address: Address | None) -> Question:
+    def _pauses(self, of: Sequence[Address]) -> Question:
         # The newest write that counts decides, whatever its kind: a resume of ours ends our earlier pause.
         columns = f"known.address, found.token, {_HALT}"
-        return self._newest(columns, f"{_COUNTS} AND {_SETS_STATE}", address, only=Call.PAUSE)
+        return self._newest(columns, f"{_COUNTS} AND {_SETS_STATE}", of, only=Call.PAUSE)
 
     def _newest(
-        self, columns: str, which: str, address: Address | None, *, only: Call | None = None, **values: object
+        self, columns: str, which: str, of: Sequence[Address], *, only: Call | None = None, **values: object
     ) -> Question:
         """Ask for columns of the newest write to an address, or to each, of which something holds, sorted by address.
 
         Where that is another call than ``only``, there is none.
         """
         call = "found.call" if only is None else f"'{only}'"
-        question = f"""{_ALL if address is None else _ONE}
+        question = f"""{_OF_THESE if of else _ALL}
             SELECT {columns} FROM known CROSS JOIN writes AS found ON found.id = (
                 SELECT id FROM writes WHERE {_mine("writes")} AND portfolio = known.address AND {which}
                 ORDER BY id DESC LIMIT 1
             ) AND found.call = {call} ORDER BY known.address"""
-        return self._question(question, address, **values)
+        return self._question(question, of, **values)
 
-    def _unanswered(self, address: Address | None) -> Question:
+    def _unanswered(self, of: Sequence[Address]) -> Question:
         question = f"""
             SELECT {_OPEN_INTENT} FROM writes
-            WHERE {_mine("writes")} AND {_is(address)} AND {_UNKNOWN} AND {_ASKS_FOR_A_RUN} AND NOT EXISTS (
+            WHERE {_mine("writes")} AND {_is(of)} AND {_UNKNOWN} AND {_ASKS_FOR_A_RUN} AND NOT EXISTS (
                 SELECT 1 FROM writes AS later
                 WHERE {_mine("later")} AND later.portfolio = writes.portfolio AND later.id > writes.id
                 AND {_COUNTS} AND {_ASKS_FOR_A_RUN}
             ) ORDER BY portfolio"""
-        return self._question(question, address)
+        return self._question(question, of)
 
     def unsettled(self) -> tuple[OpenIntent, ...]:
         """Return the writes to this service that have an intent and no outcome, oldest first: a run died over them.
@@ -227,14 +229,14 @@ class OpenJournal:
         found = self._rows(f"SELECT {_OPEN_INTENT} FROM writes WHERE {_mine('writes')} AND outcome IS NULL ORDER BY id")
         return tuple(_open_intent(row) for row in found)
 
-    def _triggers(self, address: Address | None) -> Question:
+    def _triggers(self, of: Sequence[Address]) -> Question:
         """Ask how many rebalances of the last 24 hours count, by portfolio."""
         question = f"""
             SELECT portfolio, COUNT(*) AS count FROM writes
-            WHERE {_mine("writes")} AND {_is(address)} AND call = '{Call.REBALANCE}' AND intent_ms >= :since_ms
+            WHERE {_mine("writes")} AND {_is(of)} AND call = '{Call.REBALANCE}' AND intent_ms >= :since_ms
                 AND {_COUNTS}
             GROUP BY portfolio ORDER BY portfolio"""
-        return self._question(question, address, since_ms=self._now_ms() - DAY_MS)
+        return self._question(question, of, since_ms=self._now_ms() - DAY_MS)
 
     def knows(self, token: str) -> bool:
         """Whether a write to this service with this token stands in the journal."""
@@ -248,15 +250,27 @@ class OpenJournal:
         """Whether a call of this kind was made under one of these plans whose outcome stayed unknown."""
         question = f"""
             SELECT id AS number FROM writes
-            WHERE {_mine("writes")} AND {_is(address)} AND call = :call AND {_UNKNOWN} AND {_UNDER_PLANS} LIMIT 1"""
-        return bool(self._rows(question, address, call=call, plans=_listed(plans)))
+            WHERE {_mine("writes")} AND portfolio = :address AND call = :call AND {_UNKNOWN} AND {_UNDER_PLANS}
+            LIMIT 1"""
+        return bool(self._rows(question, address=address, call=call, plans=_listed(plans)))
 
     def last_write(self, address: Address, token: str) -> LastWrite | None:
         """Return the write to an address with this token, of those that count."""
         question = f"""
             SELECT token, call, intent_ms AS at_ms, {_TOOK_EFFECT} AS took_effect, {_CADENCE}, {_HALT} FROM writes
-            WHERE {_mine("writes")} AND {_is(address)} AND token = :token ORDER BY id DESC LIMIT 1"""
-        return next((LastWrite(**row) for row in self._rows(question, address, token=token)), None)
+            WHERE {_mine("writes")} AND portfolio = :address AND token = :token ORDER BY id DESC LIMIT 1"""
+        return next((LastWrite(**row) for row in self._rows(question, address=address, token=token)), None)
+
+    def written_since(self, at_ms: int) -> Mapping[Address, int]:
+        """Return when the last write that counts ended, of each address to which one was made at that time or later.
+
+        A write without an outcome may take effect at any time yet. Rebalances don't count.
+        """
+        question = f"""
+            SELECT portfolio AS address, MAX(COALESCE(outcome_ms, {LATEST_MS})) AS outcome_ms FROM writes
+            WHERE {_mine("writes")} AND {_COUNTS} AND {_NO_REBALANCE} AND (outcome_ms IS NULL OR outcome_ms >= :at_ms)
+            GROUP BY portfolio ORDER BY portfolio"""
+        return {row["address"]: row["outcome_ms"] for row in self._rows(question, at_ms=at_ms)}
 
     def confirmed_at(self) -> Mapping[PortfolioId, int]:
         """Return when each portfolio was confirmed last, also where a later write made that void."""
@@ -273,6 +287,11 @@ class OpenJournal:
         row = {**self._whose, **run, "started_ms": self._now_ms()}
         self._run = self._insert("INSERT INTO runs", row, then="RETURNING id")()
         return self._run
+
+    def join_run(self, number: int) -> None:
+        """Let what this runner writes belong to a run that others are at work with, or that was cut off."""
+        self._run = number
+        self._tables.write("UPDATE runs SET finished_ms = NULL, exit_reason = NULL WHERE id = :run", [{"run": number}])
 
     def give_up_dead_runs(self) -> None:
         """Mark the runs that have no end as cut off, without a time; only for whoever holds the lock and has no run."""
@@ -320,6 +339,22 @@ class OpenJournal:
             self._halts = {one.id: one for one in self.halts()}
         self._halting = {one: self._halts[one] for one in ids}
         return self._halting
+
+    def is_busy(self) -> bool:
+        """Whether another process has the journal locked at this moment; for whoever was opened ``beside`` it."""
+        return self._tables.is_locked()
+
+    def apis(self) -> Mapping[PortfolioId, ApiVersion]:
+        """Return the API of every portfolio that the journal knows, sorted by id, by its last write or its record."""
+        confirmed = f"SELECT portfolio, schedule_id FROM confirmed WHERE {_mine('confirmed')}"
+        asked = (self._question(confirmed), self._newest("known.address, found.wanted", "TRUE", ()))
+        recorded, written = map(list, self._tables.ask(*asked))
+        found = {
+            row["portfolio"]: ApiVersion.V1 if due_ms_of(row["schedule_id"]) is None else ApiVersion.V2
+            for row in recorded
+        }
+        found |= {row["address"]: row["wanted"].api for row in written if strategy_of(row["address"]) is None}
+        return dict(sorted(found.items()))
 
     def halts(self) -> tuple[Halt, ...]:
         """Return every halt, lifted or not, sorted by id."""
@@ -417,11 +452,11 @@ class OpenJournal:
         """Let all inside be one transaction: see :class:`~reconciler.apply.journaltables.Tables`."""
         return self._tables.together()
 
-    def _question(self, text: str, address: Address | None = None, **values: object) -> Question:
-        return Question(text, {**self._whose, "address": address, **values})
+    def _question(self, text: str, of: Sequence[Address] = (), **values: object) -> Question:
+        return Question(text, {**self._whose, "addresses": json.dumps(of), **values})
 
-    def _rows(self, text: str, address: Address | None = None, **values: object) -> list[JournalRow]:
-        (found,) = self._tables.ask(self._question(text, address, **values))
+    def _rows(self, text: str, of: Sequence[Address] = (), **values: object) -> list[JournalRow]:
+        (found,) = self._tables.ask(self._question(text, of, **values))
         return list(found)
 
 
@@ -443,32 +478,34 @@ def open_journal(
     origin: RunOrigin = NOWHERE,
     account: str | None = None,
     beside: bool = False,
+    shared: bool = False,
 ) -> OpenJournal:
     """Open the journal for writing, making what is missing of it, and keep every other writer out.
 
     With ``beside``, nobody is kept out: a halt must not wait for an apply, and both commit in short transactions.
+    With ``shared``, other runners of one plan are not kept out; only a server can tell them from others.
     ``account`` is whom the key belongs to, ``None`` where that is not known.
     ``process`` names this one to those who wait. ``origin`` is where its runs come from.
-    A run without an end is marked as cut off: nobody else can be at work.
+    A run without an end is marked as cut off where nobody else can be at work.
     Raises :class:`JournalError`, as :class:`JournalBusy` when another writer is at it now.
     """
     with ExitStack() as undo:
-        tables = undo.enter_context(closing(_tables_to_write(place, process, beside=beside)))
+        tables = undo.enter_context(closing(_tables_to_write(place, process, beside=beside, shared=shared)))
         journal = OpenJournal(tables, base_url=base_url, account=account, now_ms=now_ms, process=process, origin=origin)
-        if not beside:
+        if not (beside or shared):
             journal.give_up_dead_runs()
         undo.pop_all()
     return journal
 
 
-def _tables_to_write(place: JournalPlace, process: str, *, beside: bool) -> Tables:
+def _tables_to_write(place: JournalPlace, process: str, *, beside: bool, shared: bool) -> Tables:
     if isinstance(place, Path):
         from reconciler.apply.journalfile import file_to_write
 
         return file_to_write(place, process, beside=beside)
     from reconciler.apply.journalserver import server_to_write
 
-    return server_to_write(place, process, beside=beside)
+    return server_to_write(place, process, beside=beside, shared=shared)
 
 
 def _tables_to_read(place: JournalPlace) -> Tables | None:
@@ -500,6 +537,12 @@ def exists(place: JournalPlace) -> bool:
         return tables is not None
 
 
+def read_halts(place: JournalPlace, *, base_url: str) -> tuple[Halt, ...]:
+    """Return every halt of a service that a journal knows, of all accounts, lifted or not; sorted by id."""
+    with reading(place) as tables:
+        return () if tables is None else OpenJournal(tables, base_url=base_url, now_ms=lambda: 0).halts()
+
+
 def read_memory(
     place: JournalPlace,
     *,
@@ -522,6 +565,14 @@ def read_memory(
         with journal.together():
             found = journal.memory(plans=plans)
             return replace(found, results=journal.results(last=results)) if results else found
+
+
+def read_written(place: JournalPlace, *, base_url: str, account: str | None, since_ms: int) -> Mapping[Address, int]:
+    """Return what a journal knows of writes since a time; see :meth:`OpenJournal.written_since`."""
+    with reading(place) as tables:
+        if tables is None:
+            return {}
+        return OpenJournal(tables, base_url=base_url, account=account, now_ms=lambda: 0).written_since(since_ms)
 
 
 def read_results(

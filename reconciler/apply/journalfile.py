@@ -103,6 +103,14 @@ class FileTables:
                 self._connection.rollback()
                 raise
 
+    def is_locked(self) -> bool:
+        """Whether another process has the lock: see :class:`~reconciler.apply.journaltables.Tables`."""
+        try:
+            lock(self._path, "").close()
+        except JournalBusy:
+            return True
+        return False
+
     def require_sound(self) -> None:
         """Check the whole file. Raises :class:`JournalError` with what SQLite found."""
         with using(self._path):

@@ -71,9 +71,9 @@ class QueuedJournal:
         self._jobs.put(None)
         self._thread.join()
 
-    async def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
+    async def memory(self, *of: Address, plans: Collection[str] = ()) -> Memory:
         """Return what is known: see :meth:`OpenJournal.memory`."""
-        return await self._ask(partial(self._journal.memory, of, plans=plans))
+        return await self._ask(partial(self._journal.memory, *of, plans=plans))
 
     async def knows(self, token: str) -> bool:
         """Whether a write with this token stands in the journal."""

@@ -15,7 +15,7 @@ import re
 from contextlib import ExitStack, closing, contextmanager, suppress
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from reconciler.apply.journaltables import ALL_TABLES, SCHEMA_VERSION, meant
 from reconciler.core.errors import JournalBusy, JournalError
@@ -41,11 +41,14 @@ if TYPE_CHECKING:
 # Whatever it would log it also raises, and what is raised is told with what to do.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
+ServerConnection: TypeAlias = psycopg.Connection
+ServerCursor: TypeAlias = psycopg.Cursor
 SCHEMA: Final = "glider_reconciler"
 """The schema that holds the tables, so that they may share a database with others."""
 _PROGRAM: Final = "reconciler"
 """What the server shows first of whoever uses it."""
-_LOCKS: Final = 0x676C7263  # "glrc": the first half of the key of each advisory lock
+LOCKS: Final = 0x676C7263
+"""The first half of the key of each advisory lock, "glrc"."""
 _ONE_WRITER: Final = 1  # held by whoever has the journal open to write
 _ONE_COMMIT: Final = 2  # held from the first statement of a transaction that writes to its end
 _CONNECTION: Final = {
@@ -68,11 +71,13 @@ _SESSION: Final = {
 }
 """What the server is told of a session, as far as it knows these settings."""
 _BEGIN_TO_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-_ALONE: Final = f"SELECT pg_advisory_xact_lock({_LOCKS}, {_ONE_COMMIT})"
+_ALONE: Final = f"SELECT pg_advisory_xact_lock({LOCKS}, {_ONE_COMMIT})"
 """Waits until no other transaction writes, and keeps others waiting until this one ends."""
+_TAKE: Final = f"pg_try_advisory_lock({LOCKS}, {_ONE_WRITER})"
+_SHARE: Final = f"pg_try_advisory_lock_shared({LOCKS}, {_ONE_WRITER})"
 _HOLDER: Final = f"""
     SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid)
-    WHERE locktype = 'advisory' AND granted AND classid = {_LOCKS} AND objid = {_ONE_WRITER}
+    WHERE locktype = 'advisory' AND granted AND classid = {LOCKS} AND objid = {_ONE_WRITER}
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 _IN_TABLES: Final = (
     (") STRICT, WITHOUT ROWID;", ");"),
@@ -85,6 +90,7 @@ _IN_STATEMENTS: Final = (
     # Not by its JSON functions: they fail at texts with a NUL or half a surrogate. No JSON string can hold these.
     ("json_extract(wanted, '$.run_now') = 1", """strpos(wanted, '"run_now": true') > 0"""),
     ("json_extract(wanted, '$.halt')", """substring(wanted FROM '"halt": "([^"]*)"')"""),
+    ("json_each(:addresses) AS one", "json_array_elements_text(:addresses) AS one (value)"),
     ("json_each(:plans) AS plan", "json_array_elements_text(:plans) AS plan (value)"),
     ("json_each(:halts) AS known", "json_array_elements_text(:halts) AS known (value)"),
     ("CROSS JOIN", "JOIN"),
@@ -105,12 +111,30 @@ def _said(statement: str) -> bytes:
     return _PARAMETER.sub(r"%(\1)s", _in_words_of_postgresql(statement, _IN_STATEMENTS)).encode()
 
 
+_CLAIMS: Final = """
+    CREATE TABLE joined (
+        run INTEGER NOT NULL REFERENCES runs (id) PRIMARY KEY, base_url TEXT NOT NULL, fingerprint TEXT NOT NULL,
+        planned_ms INTEGER NOT NULL, terms TEXT NOT NULL, stopped TEXT
+    ) STRICT;
+    CREATE TABLE runners (
+        id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES joined (run), name TEXT NOT NULL,
+        has_left INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE TABLE claims (
+        run INTEGER NOT NULL REFERENCES joined (run), place INTEGER NOT NULL, wave INTEGER NOT NULL,
+        is_canary INTEGER NOT NULL, address TEXT NOT NULL, runner INTEGER REFERENCES runners (id), outcome TEXT,
+        is_refused INTEGER NOT NULL DEFAULT 0, told TEXT, PRIMARY KEY (run, place)
+    ) STRICT;
+    CREATE INDEX claims_open ON claims (run, wave, place) WHERE outcome IS NULL;
+    CREATE INDEX claims_undone ON claims (run) WHERE outcome NOT IN ('done', 'already_done');
+"""
+"""The tables of :mod:`reconciler.apply.journalclaims`, which no file has."""
 _TO_PRESENT: Final = {
     0: f"""
         CREATE SCHEMA IF NOT EXISTS {SCHEMA};
         CREATE TABLE journal (version INTEGER NOT NULL);
         INSERT INTO journal VALUES ({SCHEMA_VERSION});
-        {_in_words_of_postgresql(ALL_TABLES, _IN_TABLES)}
+        {_in_words_of_postgresql(ALL_TABLES + _CLAIMS, _IN_TABLES)}
     """
 }
 """What makes the present tables, by the version that is there; 0 where there is none."""
@@ -144,7 +168,7 @@ class ServerTables:
         return [self._answer(cursor) for cursor in asked]
 
     def _answer(self, cursor: psycopg.Cursor) -> Iterator[JournalRow]:
-        with _using(self._url):
+        with using_server(self._url):
             rows = cursor.fetchall()
             columns = tuple(column.name for column in cursor.description or ())
         return meant(lambda error: _broken(self._url, error), columns, rows)
@@ -158,7 +182,7 @@ class ServerTables:
             cursor = self._connection.execute(_said(statement), rows[0])
 
         def number() -> int:
-            with _using(self._url):
+            with using_server(self._url):
                 found: tuple[int] = cursor.fetchone() or (0,)
             return found[0]
 
@@ -173,12 +197,12 @@ class ServerTables:
     @contextmanager
     def _transaction(self, *begin: str) -> Iterator[None]:
         if self._inside:
-            with _using(self._url):
+            with using_server(self._url):
                 yield
             return
         self._inside = True
         try:
-            with _using(self._url), self._connection.pipeline():
+            with using_server(self._url), self._connection.pipeline():
                 for statement in begin:
                     self._connection.execute(statement)
                 yield
@@ -189,6 +213,11 @@ class ServerTables:
             raise
         finally:
             self._inside = False
+
+    def is_locked(self) -> bool:
+        """Whether another connection has the lock: see :class:`~reconciler.apply.journaltables.Tables`."""
+        with using_server(self._url):
+            return self._connection.execute(_HOLDER).fetchone() is not None
 
     def require_sound(self) -> None:
         """Do nothing: the server looks after its own files."""
@@ -201,15 +230,15 @@ class ServerTables:
         self._connection.close()
 
 
-def server_to_write(url: JournalUrl, process: str, *, beside: bool = False) -> ServerTables:
+def server_to_write(url: JournalUrl, process: str, *, beside: bool = False, shared: bool = False) -> ServerTables:
     """Open a journal for writing, making schema and tables where missing, and keep every other writer out.
 
-    With ``beside``, nobody is kept out. Raises :class:`JournalError`, as :class:`JournalBusy` at once when another
-    writer is at it now.
+    With ``beside``, nobody is kept out; with ``shared``, all but others with ``shared``. Raises :class:`JournalError`,
+    as :class:`JournalBusy` at once when another writer is at it now.
     """
-    with _using(url), ExitStack() as undo:
-        connection = undo.enter_context(closing(_connect(url, process, reads_only=False)))
-        _lock(connection, url, beside=beside)
+    with using_server(url), ExitStack() as undo:
+        connection = undo.enter_context(closing(connect(url, process)))
+        _lock(connection, url, attempt="TRUE" if beside else _SHARE if shared else _TAKE)
         _make_present(connection, url)
         undo.pop_all()
     return ServerTables(connection, url, writes=True)
@@ -217,15 +246,16 @@ def server_to_write(url: JournalUrl, process: str, *, beside: bool = False) -> S
 
 def server_to_read(url: JournalUrl) -> ServerTables | None:
     """Open a journal without being able to write to it; ``None`` where there is none yet."""
-    with _using(url), ExitStack() as undo:
-        connection = undo.enter_context(closing(_connect(url, "", reads_only=True)))
+    with using_server(url), ExitStack() as undo:
+        connection = undo.enter_context(closing(connect(url, "", reads_only=True)))
         if _version(connection, url) == 0:
             return None
         undo.pop_all()
     return ServerTables(connection, url)
 
 
-def _connect(url: JournalUrl, process: str, *, reads_only: bool) -> psycopg.Connection:
+def connect(url: JournalUrl, process: str, *, reads_only: bool = False) -> psycopg.Connection:
+    """Return a connection to a journal's database, set up as all of ours are. Raises ``psycopg.Error``."""
     given: dict[str, Any] = {**_CONNECTION, **conninfo.conninfo_to_dict(url.text)}
     given["application_name"] = f"{_PROGRAM} {process}".strip()
     session = {**_SESSION, "default_transaction_read_only": "on"} if reads_only else _SESSION
@@ -244,14 +274,13 @@ def _connect(url: JournalUrl, process: str, *, reads_only: bool) -> psycopg.Conn
     return connection
 
 
-def _lock(connection: psycopg.Connection, url: JournalUrl, *, beside: bool) -> None:
-    """Take the lock that lasts as long as the connection, unless it is to write ``beside`` the one that has it.
+def _lock(connection: psycopg.Connection, url: JournalUrl, *, attempt: str) -> None:
+    """Take the lock that lasts as long as the connection. ``attempt`` is the expression that takes it, or false.
 
     Raises :class:`JournalBusy`, and :class:`JournalError` where nobody can write.
     """
-    lock = "TRUE" if beside else f"pg_try_advisory_lock({_LOCKS}, {_ONE_WRITER})"
     only_reads = "pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'"
-    row = connection.execute(f"SELECT CASE WHEN {only_reads} THEN NULL ELSE {lock} END").fetchone()
+    row = connection.execute(f"SELECT CASE WHEN {only_reads} THEN NULL ELSE {attempt} END").fetchone()
     if row is None or row[0] is None:
         raise JournalError(
             f"the journal {url} can only be read: its server is a replica, or takes no writes",
@@ -299,7 +328,7 @@ def _make_present(connection: psycopg.Connection, url: JournalUrl) -> None:
 
 
 @contextmanager
-def _using(url: JournalUrl) -> Iterator[None]:
+def using_server(url: JournalUrl) -> Iterator[None]:
     """Raise :class:`JournalError` about this journal for whatever psycopg says inside."""
     try:
         yield

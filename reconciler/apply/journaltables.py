@@ -173,6 +173,9 @@ class Tables(Protocol):
         No other connection writes meanwhile. What is inside another of these belongs to it.
         """
 
+    def is_locked(self) -> bool:
+        """Whether another connection holds the journal's lock."""
+
     def require_sound(self) -> None:
         """Look for damage wherever it may be, not only in what is asked for."""
 

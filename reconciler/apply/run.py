@@ -25,7 +25,7 @@ from reconciler.core.halt import HaltGate
 from reconciler.core.model import Verb
 from reconciler.core.plan import write_waves
 from reconciler.core.planfile import fingerprint
-from reconciler.core.ports import Turn
+from reconciler.core.ports import Memory, Turn
 from reconciler.core.report import ACHIEVED, FAILED, ApplyReport, Outcome, Result
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.model import Address, Live
     from reconciler.core.plan import Change, Frozen, Plan, Wave
-    from reconciler.core.ports import ApplyObserver, Claims, Clock, Journal, Memory, ServiceApi, WriteGate
+    from reconciler.core.ports import ApplyObserver, Claims, Clock, Journal, ServiceApi, WriteGate
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -221,10 +221,11 @@ async def apply_plan(
         stop=stop,
         plans=frozenset({fingerprint(plan)} | ({approved} if approved is not None else set())),
         again=again,
+        from_files=plan.as_of_ms is not None,
         freezes=freezes,
     )
-    for number in range(len(waves)):
-        await applier.run(number, parallelism=pace.parallelism)
+    for number, wave in enumerate(waves):
+        await applier.run(number, wave.changes, parallelism=pace.parallelism)
     for change in (change for wave in waves for change in wave.changes):
         if change.id not in applier.results:
             applier.learn(result_of(change, Progress(), Outcome.NOT_ATTEMPTED, stop.why or ""))
@@ -289,14 +290,22 @@ class _Applier(Struct, kw_only=True):
     stop: Stop
     plans: frozenset[str]
     again: frozenset[str]
+    from_files: bool
     freezes: FreezeGate
+    memory: Memory = Memory()
+    """What the journal knew of the wave that is carried out, before its first look."""
     results: dict[Address, Result] = field(default_factory=dict)
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     all_stopped: bool = False
+    looked: bool = False
 
-    async def run(self, wave: int, *, parallelism: int) -> None:
+    async def run(self, wave: int, changes: Sequence[Change], *, parallelism: int) -> None:
         """Carry out changes that may go at once; returns when each has its result, or this runner has to leave."""
         clock = self.announcer.clock
+        with self._leaving_without_journal():
+            # Once for all of them, because no look is to wait for the disk: nobody else writes to these before their
+            # change, but a runner that was given one and died, and a halt, which the gate holds up.
+            self.memory = await self._remembered(*changes)
         await work_through(partial(self._next, wave), self._work, parallelism=parallelism, stop=self.stop, clock=clock)
         with self._leaving_without_journal():
             for result in (await self.claims.results()).values():
@@ -348,7 +357,7 @@ class _Applier(Struct, kw_only=True):
         if change is None or self._leaves():
             return None
         self.observer.started(change.id, change.verb)
-        progress = Progress()
+        progress = Progress(changed=turn.abandoned is not None and turn.abandoned.has_written)
         ended = await attempt(self._run(change, turn, progress), progress, self.stop)
         telling = self._tell(change, progress, ended)
         if isinstance(ended, Result) and ended.outcome in ACHIEVED:
@@ -369,15 +378,28 @@ class _Applier(Struct, kw_only=True):
                 await self.claims.end(ended)
 
     async def _run(self, change: Change, turn: Turn, progress: Progress) -> Result:
-        if turn.abandoned:
-            await self.announcer.settle_abandoned(change, progress, plans=self.plans)
+        if turn.abandoned is not None:
+            progress.notes.append("another runner had begun it and died")
+            await self.announcer.settle_abandoned(change, progress, unproven=turn.abandoned.unproven)
         if turn.stopped is not None:
             raise Declined(Outcome.NOT_ATTEMPTED, turn.stopped)
-        if (frozen := self.freezes.waits(change.id)) is not None:  # nothing needs to be read for that
+        # Nothing needs to be read of what waits, but until an answer came nobody knows what time it is at the service.
+        if self.looked and (frozen := self.freezes.waits(change.id)) is not None:
             raise Declined(Outcome.NOT_ATTEMPTED, str(frozen), frozen=frozen)
-        # Before the first look: nobody else writes to it while this apply has the journal.
-        memory = await self.announcer.journal.memory(change.id, plans=self.plans)
-        return await self._steps(change, progress, memory).run()
+        memory = await self._remembered(change) if turn.abandoned else self.memory
+        wrote_already = progress.changed
+        try:
+            return await self._steps(change, progress, memory).run()
+        except Declined as declined:
+            if wrote_already and declined.outcome is Outcome.STALE:
+                detail = "its runner died before a read showed all that it had written; plan again"
+                raise Declined(Outcome.UNKNOWN, detail) from declined
+            raise
+        finally:
+            self.looked = True
+
+    async def _remembered(self, *changes: Change) -> Memory:
+        return await self.announcer.journal.memory(*(change.id for change in changes), plans=self.plans)
 
     def _steps(self, change: Change, progress: Progress, memory: Memory) -> Steps | StrategySteps:
         announcer, strategy = self.announcer, change.of_strategy
@@ -390,6 +412,7 @@ class _Applier(Struct, kw_only=True):
                 plans=self.plans,
                 again=self.again,
                 also=lambda live: self._require_cadence(change, live),
+                from_files=self.from_files,
             )
         return StrategySteps(
             change=change, strategy=strategy, announcer=announcer, progress=progress, memory=memory, plans=self.plans

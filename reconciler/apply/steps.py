@@ -148,7 +148,9 @@ class StrategySteps(_Carrying, frozen=True, kw_only=True):
 
 
 class Steps(_Carrying, frozen=True, kw_only=True):
-    """Carries out the change of one portfolio."""
+    """Carries out the change of one portfolio. ``from_files`` is that of :func:`standing`."""
+
+    from_files: bool = False
 
     @property
     def _portfolio(self) -> PortfolioId:
@@ -235,7 +237,8 @@ class Steps(_Carrying, frozen=True, kw_only=True):
             _require_running(live)
             return
         self.also(live)
-        await self._require_begin(standing(change, live, self._believed(live)), what_moved(change, live))
+        stands = standing(change, live, self._believed(live), from_files=self.from_files)
+        await self._require_begin(stands, what_moved(change, live))
         if await self._may_have_resumed(live):
             raise Declined(Outcome.STALE, "an earlier attempt may have resumed it before it was paused; plan again")
         if change.run_on_start and change.id not in self.again and change.id in self.memory.unanswered:

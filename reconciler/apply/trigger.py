@@ -24,7 +24,7 @@ from reconciler.core.report import Outcome
 from reconciler.core.text import MINUTE_MS, SECOND_MS, format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from reconciler.apply.run import Stop
     from reconciler.core.intent import OpenIntent
@@ -48,7 +48,8 @@ class Order(Struct, frozen=True, kw_only=True):
 
     ``skip_schedule_validation`` runs a portfolio without an active schedule, on v1. ``declared_paused`` says that the
     files want it paused, ``although_paused`` that a person wants it run all the same. ``again`` says that a person
-    wants it run although an earlier request was not answered. ``freezes`` are the windows in which it must not be run.
+    wants it run although an earlier request was not answered. ``freezes`` are the windows in which it must not be run,
+    and ``halted`` says of a look which halt forbids the run.
     """
 
     portfolio: PortfolioId
@@ -57,6 +58,7 @@ class Order(Struct, frozen=True, kw_only=True):
     declared_paused: bool = False
     although_paused: bool = False
     again: bool = False
+    halted: Callable[[Live], str | None] = lambda _: None
     freezes: tuple[Window, ...] = ()
 
 
@@ -70,6 +72,8 @@ class _Look(Struct, frozen=True):
 def why_not(order: Order, live: Live) -> str | None:
     """Say why a portfolio must not be run now; ``None`` where it may."""
     name = order.portfolio
+    if (halted := order.halted(live)) is not None:
+        return halted
     match live.status:
         case Status.PAUSED if not order.although_paused:
             shown = f" ({live.pause_reason})" if live.pause_reason else ""

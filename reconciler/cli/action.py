@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from reconciler.cli.action_inputs import Command, Inputs, read_inputs, require_maskable
 from reconciler.cli.action_posts import post, prefix, run_of
 from reconciler.cli.door import perform, prepared
-from reconciler.cli.flags import DEFAULT_JOURNAL
+from reconciler.cli.flags import DEFAULT_JOURNAL, DEFAULT_PARALLELISM
 from reconciler.cli.options import Options  # noqa: TC001 - looked up when a command is called
 from reconciler.cli.output import Format, Output, write
 from reconciler.cli.streams import failure_of, open_lasting
@@ -41,6 +41,8 @@ TARGETS: Final = {
     Command.APPLY: "apply:apply",
     Command.DRIFT: "plan:drift",
     Command.STATUS: "status:status",
+    Command.HALT: "halt:halt",
+    Command.LIFT: "halt:lift",
 }
 """Which function carries out each command."""
 SECRETS: Final = ("GLIDER_API_KEY", "GITHUB_TOKEN")
@@ -80,6 +82,8 @@ def action(options: Options, found: Found) -> Ending:  # noqa: ARG001 - what eve
     planned = ending.found.plan is not None and ending.found.error is None
     if inputs.command is Command.PLAN and planned and saved.is_file():
         paths["plan-path"] = str(saved.resolve())
+    if ending.found.halt_file is not None:
+        paths["halt-path"] = str(Path(ending.found.halt_file).resolve())
     run = run_of(environ)
     _publish(ending, environ, run, paths=paths, held_counts=not inputs.ignore_held, passes=reason is ExitReason.OK)
     if ending.reason not in (ExitReason.INTERRUPTED, ExitReason.TERMINATED):
@@ -152,32 +156,47 @@ def _run(inputs: Inputs, out: Path) -> Ending:
 
 def _perform(inputs: Inputs, out: Path, output: Output, found: Found) -> Ending:
     """Call the function of the command with what the inputs say; what they leave open has its usual default."""
+    halts = inputs.command is Command.HALT
     given: dict[str, Any] = {
         "sources": inputs.config,
-        "targets": inputs.targets,
+        # A halt takes ids that no file needs to declare.
+        "portfolios" if halts else "targets": inputs.targets,
         "selects": inputs.selects,
         "unverified": inputs.unverified,
         "journal": inputs.journal,
-        "parallelism": inputs.parallelism,
+        "parallelism": None if halts and inputs.parallelism == DEFAULT_PARALLELISM else inputs.parallelism,
         "max_rate": inputs.max_rate,
         "resume_held": inputs.resume_held,
         "again": inputs.again,
-        "out": (inputs.plan_file or str(out)) if inputs.command is Command.PLAN else None,
+        "out": _out(inputs, out),
+        "shard": inputs.shard,
+        "max_age": inputs.max_age,
         "base": inputs.base,
         "live": inputs.live,
         "plan_file": inputs.plan_file,
         "approved": inputs.approved_plan,
         "fingerprint": inputs.fingerprint,
-        "auto_approve": inputs.auto_approve,
+        "auto_approve": inputs.auto_approve or halts,
+        "reason": inputs.reason,
+        "everything": inputs.everything,
+        "known": inputs.known,
+        "halt": inputs.halt,
         "allow": inputs.allow,
     }
     function, options = prepared(TARGETS[inputs.command], {name: value for name, value in given.items() if value})
     return perform(function, replace(options, output=output), found, path=f"reconciler {inputs.command}")
 
 
+def _out(inputs: Inputs, out: Path) -> str | None:
+    """Return where the command saves what it made; a plan is always saved, for a later step."""
+    if inputs.command is Command.PLAN:
+        return inputs.plan_file or str(out)
+    return inputs.live[0] if inputs.command is Command.STATUS and inputs.live else None
+
+
 def _notes(inputs: Inputs) -> tuple[str, ...]:
     """Say what the run has to do without."""
-    if inputs.command in (Command.VALIDATE, Command.STATUS) or inputs.live:
+    if inputs.command in (Command.VALIDATE, Command.STATUS):
         return ()
     journal = inputs.journal or DEFAULT_JOURNAL
     if "://" in journal or Path(journal).exists():  # of one on a server, the plan says if it is new

@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 
 class Command(StrEnum):
-    """What a step may run; nothing that trades by itself."""
+    """What a step may run: nothing that trades by itself, but what resumes trading when a person starts it."""
 
     VALIDATE = "validate"
     PLAN = "plan"
     APPLY = "apply"
     DRIFT = "drift"
     STATUS = "status"
+    HALT = "halt"
+    LIFT = "lift"
 
 
 class Comment(StrEnum):
@@ -48,7 +50,7 @@ SHORTEST_KEY: Final = 8
 """Characters. The runner hides a key wherever it stands in the log, and a shorter one would be in many a word."""
 
 _EVERY: Final = tuple(Command)
-_READING: Final = (Command.PLAN, Command.APPLY, Command.DRIFT, Command.STATUS)
+_READING: Final = (Command.PLAN, Command.APPLY, Command.DRIFT, Command.STATUS, Command.HALT, Command.LIFT)
 _PLANNING: Final = (Command.PLAN, Command.APPLY, Command.DRIFT)
 _PLAN_OR_APPLY: Final = (Command.PLAN, Command.APPLY)
 USED_BY: Final[Mapping[str, tuple[Command, ...]]] = {
@@ -59,12 +61,18 @@ USED_BY: Final[Mapping[str, tuple[Command, ...]]] = {
     "plan-file": _PLAN_OR_APPLY,
     "approved-plan": (Command.APPLY,),
     "fingerprint": (Command.APPLY,),
-    "auto-approve": (Command.APPLY,),
-    "allow": (Command.APPLY,),
+    "auto-approve": (Command.APPLY, Command.LIFT),
+    "allow": (Command.APPLY, Command.LIFT),
+    "reason": (Command.HALT,),
+    "all": (Command.HALT,),
+    "known": (Command.HALT,),
+    "halt": (Command.LIFT,),
     "resume-held": _PLAN_OR_APPLY,
     "again": _PLAN_OR_APPLY,
     "base": (Command.PLAN,),
-    "live": (Command.PLAN,),
+    "live": (Command.PLAN, Command.STATUS),
+    "shard": (Command.STATUS,),
+    "max-age": (Command.APPLY,),
     "target": _READING,
     "select": _READING,
     "unverified": _PLANNING,
@@ -98,6 +106,8 @@ _ASKS_NOTHING: Final[Mapping[str, tuple[str, ...]]] = {
     "auto-approve": ("", "false"),
     "issue": ("", "false"),
     "ignore-held": ("", "false"),
+    "all": ("", "false"),
+    "known": ("", "false"),
     "comment": ("", "true", "false"),
     "fingerprint": ("", ANY_FINGERPRINT),
 }
@@ -107,8 +117,10 @@ _ASKS_NOTHING: Final[Mapping[str, tuple[str, ...]]] = {
 class Inputs(Struct, frozen=True, kw_only=True):
     """The inputs as given; texts are ``""`` and tuples empty where one was not.
 
-    ``live`` is a file of ``status --out``, ``environment`` a name that tells apart several uses in one workflow.
-    ``resume_held`` is as given: ``ID``, ``group=NAME`` or ``@FILE``.
+    ``live`` are the files to plan from, or the one that ``status`` saves. ``environment`` is a name that tells apart
+    several uses in one workflow.
+    ``resume_held`` is as given: ``ID``, ``group=NAME`` or ``@FILE``. ``reason``, ``everything`` and ``known`` are those
+    of a halt, ``halt`` is the id of one that is to be lifted.
     """
 
     command: Command
@@ -117,7 +129,9 @@ class Inputs(Struct, frozen=True, kw_only=True):
     approved_plan: str = ""
     fingerprint: str = ""
     base: str = ""
-    live: str = ""
+    live: tuple[str, ...] = ()
+    shard: str = ""
+    max_age: str = ""
     targets: tuple[str, ...] = ()
     selects: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
@@ -133,6 +147,10 @@ class Inputs(Struct, frozen=True, kw_only=True):
     fail_on: frozenset[FailOn] = frozenset()
     issue: bool = False
     ignore_held: bool = False
+    reason: str = ""
+    everything: bool = False
+    known: bool = False
+    halt: str = ""
     environment: str = ""
 
 
@@ -147,12 +165,14 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
     _require_used(command, {name: text(name) for name in USED_BY if _variable(name) in environ}, fail_on)
     inputs = Inputs(
         command=command,
-        config=tuple(line.strip() for line in text("config").splitlines() if line.strip()),
+        config=_lines(text("config")),
         plan_file=text("plan-file"),
         approved_plan=text("approved-plan"),
         fingerprint=_fingerprint(text("fingerprint") if "INPUT_FINGERPRINT" in environ else ANY_FINGERPRINT, command),
         base=text("base"),
-        live=text("live"),
+        live=_lines(text("live")),
+        shard=text("shard"),
+        max_age=text("max-age"),
         targets=_words(text("target")),
         selects=_words(text("select")),
         allow=_words(text("allow")),
@@ -168,12 +188,23 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
         fail_on=fail_on,
         issue=_yes(text("issue"), "issue"),
         ignore_held=_yes(text("ignore-held"), "ignore-held"),
+        reason=text("reason"),
+        everything=_yes(text("all"), "all"),
+        known=_yes(text("known"), "known"),
+        halt=text("halt"),
         environment=text("environment"),
     )
     if command is Command.PLAN:
         _check_plan(inputs, given_parallelism=bool(text("parallelism")))
     if command is Command.APPLY:
         _check_apply(inputs)
+    if command is Command.LIFT and not inputs.auto_approve:
+        raise UsageError(
+            "`lift` resumes trading, and nothing says that somebody wants that",
+            "Set `auto-approve: true` in a job that a person starts, or that an environment protects.",
+        )
+    if command is Command.STATUS:
+        _check_status(inputs)
     return inputs
 
 
@@ -220,8 +251,16 @@ def _check_plan(inputs: Inputs, *, given_parallelism: bool) -> None:
             "`fail-on: drift` needs the input `base`, or the command `drift`",
             "Without a base to compare with, a plan can't tell drift from changes of the branch.",
         )
-    reads = (("journal", inputs.journal), ("parallelism", given_parallelism), ("max-rate", inputs.max_rate))
-    _refuse_beside("`live` plans from a file and asks no service", inputs.live, reads, "Drop {them}, or `live`.")
+    reads = (("parallelism", given_parallelism), ("max-rate", inputs.max_rate))
+    _refuse_beside("`live` plans from files and asks no service", bool(inputs.live), reads, "Drop {them}, or `live`.")
+
+
+def _check_status(inputs: Inputs) -> None:
+    """Refuse a share that is saved nowhere, and one look in several files."""
+    if inputs.shard and not inputs.live:
+        raise UsageError("`shard` reads a part of the fleet, and no file is named for it", "Name one with `live`.")
+    if len(inputs.live) > 1:
+        raise UsageError("`status` saves one file, and `live` names several", "Name one.")
 
 
 def _check_apply(inputs: Inputs) -> None:
@@ -245,6 +284,12 @@ def _check_apply(inputs: Inputs) -> None:
             "`fingerprint` is that of a saved plan, and none is given",
             "Set `approved-plan` or `plan-file`, or drop it.",
         )
+    _refuse_beside(
+        "`auto-approve` plans anew",
+        inputs.auto_approve,
+        (("max-age", inputs.max_age),),
+        "Drop {them}, or name a saved plan.",
+    )
     # A saved plan is carried out as a whole, so whatever chooses something beside it would be lost.
     _refuse_beside(
         "`plan-file` is applied as a whole",
@@ -260,7 +305,7 @@ def _check_apply(inputs: Inputs) -> None:
     )
 
 
-def _refuse_beside(why: str, applies: str, others: Iterable[tuple[str, object]], repair: str) -> None:
+def _refuse_beside(why: str, applies: str | bool, others: Iterable[tuple[str, object]], repair: str) -> None:
     """Refuse every one of ``others`` that is given, because it would not be used where ``applies`` is given, too."""
     given = [name for name, value in others if value]
     if applies and given:
@@ -275,6 +320,10 @@ def _listed(names: Sequence[str]) -> str:
     """Return names as ```a`, `b` and `c```."""
     *most, last = (f"`{name}`" for name in names)
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
 def _words(text: str) -> tuple[str, ...]:

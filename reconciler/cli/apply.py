@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
@@ -15,25 +15,27 @@ from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.options import FileOptions, PlanningOptions, PolicyOptions, SelectionOptions
 from reconciler.cli.output import is_terminal
 from reconciler.cli.plan import load_plan, plan_ending
-from reconciler.cli.planning import make_plan, parse_allow
+from reconciler.cli.planning import make_plan, parse_allow, require_metrics_place, save_metrics
 from reconciler.cli.progress import ApplyProgress, bar
 from reconciler.cli.service import new_token, open_service, run_async
-from reconciler.cli.writing import open_to_write, said_yes, signals
+from reconciler.cli.writing import open_to_write, said_yes, signals, this_process, while_busy
 from reconciler.core.errors import ExitReason, GuardRefused, JournalError, ReconcilerError, StalePlan, UsageError
 from reconciler.core.fleet import require_among
 from reconciler.core.guards import still_over
 from reconciler.core.report import FailOn, conditions_met
-from reconciler.core.text import plural
+from reconciler.core.text import parse_duration, plural
 from reconciler.render.ending import Ending, PageView
 from reconciler.render.json import document_json
 from reconciler.render.plan import report_document, report_page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from reconciler.apply.journal import OpenJournal
+    from reconciler.apply.journalclaims import JoinedClaims
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
+    from reconciler.core.endpoint import JournalUrl
     from reconciler.core.plan import Plan
     from reconciler.core.ports import WriteGate
     from reconciler.core.report import ApplyReport
@@ -49,20 +51,28 @@ class ApplyOptions(PlanningOptions, frozen=True, kw_only=True):
     approved: str | None = None
     fingerprint: str | None = None
     auto_approve: bool = False
+    join: bool = False
     canary: int = 0
     max_failures: int | None = None
     lock_timeout: str = DEFAULT_LOCK_TIMEOUT
     allow: tuple[str, ...] = ()
+    max_age: str | None = None
+    """How old what a saved plan was made from may be, as typed."""
     fail_on: tuple[FailOn, ...] = ()
 
 
 def apply(options: ApplyOptions, found: Found) -> Ending:
     """Plan, or take a saved plan, and carry it out."""
     parse_allow(options.allow)
+    require_metrics_place(options)
+    _max_age_ms(options)
     if options.plan_file:
         return _apply_saved(options, options.plan_file, found)
-    if options.fingerprint is not None and not options.approved:
-        raise UsageError("--fingerprint belongs to a saved plan: name that plan, as PLAN or with --approved.")
+    if options.join:
+        raise UsageError("--join belongs to a saved plan: name the PLAN that all runners share.")
+    for name, value in (("--fingerprint", options.fingerprint), ("--max-age", options.max_age)):
+        if value is not None and not options.approved:
+            raise UsageError(f"{name} belongs to a saved plan: name that plan, as PLAN or with --approved.")
     if not (options.auto_approve or options.approved) and not is_terminal(sys.stdin):
         raise UsageError("There is no terminal to ask on. Add --auto-approve, or apply a saved plan.")
     approved = _saved(options, options.approved) if options.approved else None
@@ -77,6 +87,8 @@ def apply(options: ApplyOptions, found: Found) -> Ending:
             expect=configuration.expect,
             writes=True,
         ) as service:
+            if approved is not None:
+                _require_fresh(approved, options, service)
             with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
                 return await _plan_and_apply(options, configuration, approved, service, journal, found)
 
@@ -91,23 +103,24 @@ async def _plan_and_apply(
     journal: OpenJournal,
     found: Found,
 ) -> Ending:
-    await _settle(service, journal, options)
+    await settle_first(service, journal, options)
     agreed = _fingerprint(approved)
     plans = [agreed] if agreed is not None else []
-    gate = gate_of(journal.halting(), service)  # what comes after this, the plan does not know
+    gate = gate_of(journal.halting(), service.label, service.account)  # what comes after this, the plan does not know
     plan = await make_plan(options, configuration, service, plans=plans, journal=journal)
     found.plan, found.diagnostics = plan, plan.warnings
+    save_metrics(options, plan, command="apply")  # it may be refused, or the process may end, before there is a report
     if not options.output.is_json:
         shown = plan_ending(plan, options, found, ExitReason.OK)
         options.output.show(replace(shown, warnings=()))  # what is over a guard is refused below, or was allowed
     fewer = _require_approved(plan, approved, found) if approved is not None else None
-    _guard(plan, options)
+    require_allowed(plan, options)
     if fewer:
         options.output.note(fewer)
-    await _check_scopes(plan, service, options)
+    await require_scopes_for(plan, service, options)
     if approved is None and not options.auto_approve:
-        _ask(plan, options, service)
-    return await _carry_out(plan, options, service, journal, found, gate, approved=agreed)
+        ask_to_apply(plan, options, service)
+    return await carry_out(plan, options, service, journal, found, gate, approved=agreed)
 
 
 def _fingerprint(approved: Plan | None) -> str | None:
@@ -124,6 +137,7 @@ def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
     decided = replace(options.policy, again=())  # a lost request is asked for anew by hand, whatever was planned
     if options.approved or (options.files, options.selection, decided) != _NOTHING_CHOSEN:
         raise UsageError("A saved plan already says what to do: drop the options that choose or allow something else.")
+    shared = _shared_journal(options) if options.join else None
     plan = _saved(options, plan_file)
     changed = {change.id for change in plan.changes}
     require_among("--again", options.policy.again, changed, "among the changes of the plan")
@@ -133,14 +147,62 @@ def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
         async with open_service(options.service, Paths.AUTO, plan.changes) as service:
             require_service(plan, service.label)
             require_account(plan, service.account)
-            _guard(plan, options)
+            _require_fresh(plan, options, service)
+            require_allowed(plan, options)
+            if shared is not None:
+                return await _join(plan, shared, options, service, found)
             with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
-                await _settle(service, journal, options)
-                await _check_scopes(plan, service, options)
-                gate = gate_of(journal.halting(), service, planned_ms=plan.created_ms)
-                return await _carry_out(plan, options, service, journal, found, gate)
+                await settle_first(service, journal, options)
+                await _require_possible(plan, options, service)
+                gate = gate_of(journal.halting(), service.label, service.account, planned_ms=plan.created_ms)
+                return await carry_out(plan, options, service, journal, found, gate)
 
     return run_async(work)
+
+
+def _shared_journal(options: ApplyOptions) -> JournalUrl:
+    """Return where the journal of ``--join`` lies. Raises :class:`UsageError` for a file."""
+    from reconciler.core.endpoint import JournalUrl
+
+    place = options.service.journal_place
+    if not isinstance(place, JournalUrl):
+        raise UsageError(
+            "--join needs a journal that several machines can share",
+            "Name a database: --journal postgresql://USER@HOST/DATABASE. A file is for one runner.",
+        )
+    return place
+
+
+async def _join(plan: Plan, shared: JournalUrl, options: ApplyOptions, service: Service, found: Found) -> Ending:
+    """Carry out a saved plan together with other runners of it."""
+    from reconciler import TOOL
+    from reconciler.apply.journalclaims import Terms, joined_claims
+
+    terms = Terms(
+        canary=options.canary,
+        max_failures=options.max_failures,
+        again=tuple(sorted(options.policy.again)),
+        freezes=tuple(sorted(parse_allow(options.allow).freezes)),
+    )
+    waits = options.lock_timeout
+    async with joined_claims(shared, plan=plan, terms=terms, name=this_process(), clock=service.clock) as claims:
+        with await open_to_write(options.service, service, lock_timeout=waits, shared=True) as journal:
+            await _require_possible(plan, options, service)
+            await while_busy(claims.at_the_door, lock_timeout=waits)
+            await claims.enter(journal, TOOL, settle=lambda: settle_first(service, journal, options))
+            if claims.is_over:
+                options.output.note(f"note: run {claims.run} of this plan has ended; this is its report")
+            gate = gate_of(journal.halting(), service.label, service.account, planned_ms=plan.created_ms)
+            return await carry_out(plan, options, service, journal, found, gate, claims=claims)
+
+
+async def _require_possible(plan: Plan, options: ApplyOptions, service: Service) -> None:
+    """Refuse a plan that the key may not carry out, or that would reach more portfolios by now than it says."""
+    from reconciler.core.planfile import require_enrolled
+
+    await require_scopes_for(plan, service, options)
+    if plan.as_of_ms is not None and plan.cadences:
+        require_enrolled(plan, await service.api.list_portfolios())
 
 
 def _saved(options: ApplyOptions, file: str) -> Plan:
@@ -149,10 +211,9 @@ def _saved(options: ApplyOptions, file: str) -> Plan:
     The fingerprint comes by another way than the file (as a job's output, while the file is an artifact), so a file
     that was swapped for another valid one is noticed. Raises :class:`StalePlan`.
     """
-    from reconciler.core.planfile import fingerprint, require_applicable
+    from reconciler.core.planfile import fingerprint
 
     plan = load_plan(file)
-    require_applicable(plan)
     wanted, its_own = options.fingerprint, fingerprint(plan)
     if wanted is not None and wanted.strip().lower() != its_own:
         raise StalePlan(
@@ -160,6 +221,21 @@ def _saved(options: ApplyOptions, file: str) -> Plan:
             "Nothing was written. Pass the plan that was reviewed, or have this one reviewed.",
         )
     return plan
+
+
+def _require_fresh(plan: Plan, options: ApplyOptions, service: Service) -> None:
+    """Refuse a saved plan whose reads are too old. Raises :class:`StalePlan`."""
+    from reconciler.core.planfile import require_applicable
+
+    require_applicable(plan, now_ms=service.api.service_ms(), max_age_ms=_max_age_ms(options))
+
+
+def _max_age_ms(options: ApplyOptions) -> int | None:
+    """Return ``--max-age`` in milliseconds. Raises :class:`~reconciler.core.errors.UsageError`."""
+    try:
+        return parse_duration(options.max_age) if options.max_age is not None else None
+    except ValueError as error:
+        raise UsageError(f"Invalid value for --max-age: {error}; write a duration such as 1h.") from error
 
 
 def _require_approved(plan: Plan, approved: Plan, found: Found) -> str | None:
@@ -173,7 +249,7 @@ def _require_approved(plan: Plan, approved: Plan, found: Found) -> str | None:
         raise
 
 
-def _guard(plan: Plan, options: ApplyOptions) -> None:
+def require_allowed(plan: Plan, options: ApplyOptions) -> None:
     """Refuse a plan that is over a guard, unless ``--allow`` allows that number."""
     over = still_over(plan.over, parse_allow(options.allow).numbers)
     if over:
@@ -183,7 +259,7 @@ def _guard(plan: Plan, options: ApplyOptions) -> None:
         raise GuardRefused("the plan is over a guard, nothing was written", detail)
 
 
-async def _check_scopes(plan: Plan, service: Service, options: ApplyOptions) -> None:
+async def require_scopes_for(plan: Plan, service: Service, options: ApplyOptions) -> None:
     """Refuse a plan that the key may not carry out; only v2 knows scopes, so a plan without v2 asks nobody."""
     from reconciler.api.key import require_scopes
     from reconciler.core.doctor import needed_scopes
@@ -193,7 +269,7 @@ async def _check_scopes(plan: Plan, service: Service, options: ApplyOptions) -> 
         options.output.note(f"note: {note}")
 
 
-def _ask(plan: Plan, options: ApplyOptions, service: Service) -> None:
+def ask_to_apply(plan: Plan, options: ApplyOptions, service: Service) -> None:
     """Ask on the terminal, unless all there is to do waits for a freeze; anything but yes applies nothing."""
     from reconciler.core.freeze import FreezeGate
 
@@ -208,7 +284,7 @@ def _ask(plan: Plan, options: ApplyOptions, service: Service) -> None:
         raise ReconcilerError("not approved, nothing was written")
 
 
-async def _settle(service: Service, journal: OpenJournal, options: ApplyOptions) -> None:
+async def settle_first(service: Service, journal: OpenJournal, options: ApplyOptions) -> None:
     """Find out what became of the writes of an apply that was cut off, before anything else."""
     from reconciler.apply.announce import settle
     from reconciler.apply.journalqueue import QueuedJournal
@@ -221,7 +297,7 @@ async def _settle(service: Service, journal: OpenJournal, options: ApplyOptions)
             options.output.note(f"note: {sentence}")
 
 
-async def _carry_out(
+async def carry_out(
     plan: Plan,
     options: ApplyOptions,
     service: Service,
@@ -230,7 +306,10 @@ async def _carry_out(
     gate: WriteGate,
     *,
     approved: str | None = None,
+    claims: JoinedClaims | None = None,
+    title: str = "Apply",
 ) -> Ending:
+    """Carry a plan out with the journal open; ``title`` is what people call it. Fills in the report of ``found``."""
     from reconciler import TOOL
     from reconciler.apply.journalqueue import QueuedJournal
     from reconciler.apply.run import Pace, Stop, apply_plan
@@ -242,11 +321,11 @@ async def _carry_out(
         options.output.note(f"note: --allow freeze={name} lets nothing through: no change of this plan waits for it")
     stop = Stop()
     pace = Pace(parallelism=options.service.parallelism, max_failures=options.max_failures, canary=options.canary)
-    run = journal.open_run(fingerprint=fingerprint(plan), tool=TOOL, approved=approved)
+    run = claims.run if claims else journal.open_run(fingerprint=fingerprint(plan), tool=TOOL, approved=approved)
     with (
         QueuedJournal(journal) as queued,
         signals(stop) as caught,
-        bar(options.output, "Applying", len(plan.changes)) as shown,
+        bar(options.output, f"{title}ing", len(plan.changes)) as shown,
     ):
         found.report = report = await apply_plan(
             plan,
@@ -260,22 +339,35 @@ async def _carry_out(
             gate=gate,
             approved=approved,
             again=frozenset(options.policy.again),
+            claims=claims,
             allowed=allowed,
         )
     met = conditions_met(plan, options.fail_on, looked_for_drift=False)
     reason = _reason(report, caught, failed_on=bool(met))
     try:
-        journal.close_run(reason.word)
+        if claims is None or await claims.leave():
+            journal.close_run(reason.word)
     except JournalError as error:  # the report says what became of each change, so it must not be lost to this
         options.output.warn(f"the end of this apply could not be written down: {error}")
+    if claims is not None and not claims.is_over:
+        share = f"{claims.carried_out} of {plural(len(plan.changes), 'change')}"
+        options.output.note(f"note: this runner carried out {share} of run {claims.run}")
+    try:
+        save_metrics(options, plan, command="apply", report=report)
+    except ReconcilerError as error:  # nor must it be lost to this
+        options.output.warn(str(error))
     options.output.notes(service.notes)
     told = (*_waiting(report), *(f"--fail-on {condition.value}: {condition.sentence}" for condition in met))
-    view = PageView(
-        page=lambda: report_page(report, run=run),
-        document=lambda reason: document_json(reason, report_document(report)),
-        below=True,
+    return Ending(reason=reason, found=found, view=report_view(report, run=run, title=title), errors=told)
+
+
+def report_view(report: ApplyReport, *, run: int | None, title: str, more: Mapping[str, Any] | None = None) -> PageView:
+    """Return the view of a report; ``more`` stands in its document besides."""
+    return PageView(
+        page=lambda: report_page(report, run=run, title=title),
+        document=lambda reason: document_json(reason, {**(more or {}), **report_document(report)}),
+        below=title == "Apply",
     )
-    return Ending(reason=reason, found=found, view=view, errors=told)
 
 
 def _waiting(report: ApplyReport) -> Iterator[str]:

@@ -62,6 +62,24 @@ class _Command(click.Command):
                     formatter.write_dl(rows)
 
 
+class _Halt(_Command):
+    """``halt``, which is a command by itself and has others below it."""
+
+    @property
+    def commands(self) -> Mapping[str, Callable[[], click.Command]]:
+        """The commands below it, by name."""
+        return {"lift": _halt_lift, "list": _halt_list}
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Return the context of the command that the first argument names, else its own."""
+        if args and args[0] in self.commands:
+            inner = self.commands[args[0]]()
+            return inner.make_context(f"{info_name} {args[0]}", args[1:], parent=parent, **extra)
+        return super().make_context(info_name, args, parent=parent, **extra)
+
+
 def _command(name: str, target: str, text: str, *params: click.Parameter) -> click.Command:
     """Return a command that calls ``module:function`` of this package with its options."""
     return _Command(name, callback=partial(_call, name, target), params=list(params), help=text)
@@ -132,8 +150,13 @@ Reads the live status of every declared portfolio and shows the difference: + st
         *flags.policy(),
         flags.option("--out FILE", "Save the plan as JSON for apply."),
         flags.option("--base REF", "Compare with the files at this Git revision, and say what caused each change."),
-        flags.option("--live FILE", "Plan offline from a file that `status --out` saved. No apply takes such a plan."),
+        flags.option(
+            "--live FILE",
+            "Plan without a key from files that `status --out` saved, all shares of a round. A glob, or repeatable.",
+            many=True,
+        ),
         flags.flag("--detailed-exitcode", text="Exit 2 when there are changes."),
+        flags.metrics(),
         flags.choice(
             "--fail-on",
             many=True,
@@ -156,6 +179,7 @@ Each portfolio is read again before its change; if it has changed since the plan
   reconciler apply                          show, ask, change
   reconciler apply plan.json                run a saved plan
   reconciler apply --approved plan.json     plan anew; go on only with changes of that plan
+  reconciler apply plan.json --join         together with other runners of that plan
   reconciler apply --auto-approve           for pipelines
   reconciler apply --allow resume=12        over a guard, by number
   reconciler apply --allow freeze=year-end  in a freeze, by name
@@ -172,29 +196,20 @@ Each portfolio is read again before its change; if it has changed since the plan
         flags.option("--approved PLAN", "Go on only with changes of this saved plan, without asking."),
         flags.option("--fingerprint HEX", "Refuse a saved or approved plan with another fingerprint."),
         flags.flag("--auto-approve", text="Do not ask."),
-        click.Option(
-            ("--canary",),
-            type=flags.Whole(0),
-            default=0,
-            metavar="N",
-            help="Carry out N of each kind first, and the rest only when all of these are done.",
+        flags.flag(
+            "--join", text="Carry out PLAN together with every other runner that does; needs a PostgreSQL journal."
         ),
-        click.Option(
-            ("--max-failures",),
-            type=flags.Whole(0),
-            metavar="N",
-            help="Begin nothing more once more than N changes have failed.",
-        ),
+        *flags.boldness(),
         flags.lock_timeout("another apply"),
+        flags.allow(),
         flags.option(
-            "--allow WHAT=N",
-            "Exceed a guard: allow N of start, resume, pause, update or reach; or with freeze=NAME, change what that "
-            "freeze forbids. Repeatable.",
-            many=True,
+            "--max-age DURATION",
+            "Refuse a saved plan that was made from older reads.  [default: 1h for one from live files, else any age]",
         ),
         flags.choice(
             "--fail-on", many=True, of=("held", "overdue"), text="Exit 1 when something is held or overdue. Repeatable."
         ),
+        flags.metrics(),
         *flags.service(),
         *flags.output("text", "json"),
     )
@@ -226,6 +241,7 @@ Exits 2 when it finds any of these, so that a nightly job can tell. Errors have 
         *flags.selection(),
         flags.unverified(),
         flags.choice("--fail-on", many=True, of=("overdue",), text="Exit 1 when something is overdue."),
+        flags.metrics(),
         *flags.service(),
         *flags.output("text", "json", "markdown"),
     )
@@ -299,7 +315,10 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
             "Repeatable.",
         ),
         _watch(),
-        flags.option("--out FILE", "Save what was read, for plan --live."),
+        flags.option("--out FILE", "Save what was read, for plan --live; compressed if FILE ends in .gz."),
+        flags.option("--shard I/N", "Read only this share of the portfolios, and no results; auto/N or auto as told."),
+        flags.option("--round WORD", "What the shares that belong together have in common.  [default: CI's run]"),
+        flags.metrics(),
         *flags.service(),
         *flags.output("text", "json"),
     )
@@ -324,7 +343,9 @@ known are counted. With PLAN (from plan --out), it shows the load before and aft
         flags.argument("plan_file", "[PLAN]", required=False),
         flags.files(),
         *flags.selection(),
-        flags.option("--live FILE", "Take what a live file holds, without a key; see status --out."),
+        flags.option(
+            "--live FILE", "Take what live files hold, without a key; see status --out. Repeatable.", many=True
+        ),
         flags.option("--next DURATION", "How far to look ahead, 1h to 7d. Default: 24h.", name="next"),
         flags.option("--by KEY", "Also by group, or by the values of this label.", name="by"),
         *flags.service(),
@@ -342,15 +363,19 @@ results are those that were read before, as far as the journal keeps them. A pag
   reconciler report --out fleet.html
   reconciler report --out fx.html --select team=fx
   reconciler report --out fleet.html --live live.json   without a key, from what status --out saved
+  reconciler report --out fleet.html --plan plan.json   with the load before and after that plan
 """
     return _command(
         "report",
-        "report:write_report",
+        "load:write_report",
         text,
         flags.files(),
         *flags.selection(),
         flags.option("--out FILE", "The page. Needed."),
-        flags.option("--live FILE", "Take what a live file holds, without a key; see status --out."),
+        flags.option("--plan FILE", "Tell of this saved plan, as of one to be approved, and not of one made now."),
+        flags.option(
+            "--live FILE", "Take what live files hold, without a key; see status --out. Repeatable.", many=True
+        ),
         *flags.service(),
         *flags.output("text", "json"),
     )
@@ -393,6 +418,76 @@ refused.
         *flags.service(),
         *flags.output("text", "json"),
     )
+
+
+def _halt() -> click.Command:
+    text = """Stop what runs, whatever the files say, until it is lifted. No merge undoes it.
+
+Pauses everything selected that runs, as fast as Glider takes it, and asks for the number first. It waits for no apply:
+one that is under way begins nothing more. Until `reconciler halt lift ID`, nothing of the selection is started,
+resumed, updated or rebalanced, also what was paused before; it can still be paused. What was done stands in the journal
+and in halts/ID.json: commit that file, so that every machine knows of it.
+
+\b
+  reconciler halt --reason oracle-is-off --all
+  reconciler halt --reason audit --select team=fx
+  reconciler halt --reason key-leaked ao04x0r6 b7k2m9q1
+  reconciler halt --reason files-broken --known --auto-approve   all that the journal knows; needs no files
+  reconciler halt list                                           which halts there are
+  reconciler halt lift 20261122-7f3a9c                           the way back
+"""
+    params = (
+        flags.argument("portfolios", "[ID]...", nargs=-1, required=False),
+        flags.option("--reason TEXT", "Why. Needed; everybody sees it at each portfolio."),
+        flags.flag("--all", "everything", text="Everything that the files declare, and what they declare later."),
+        flags.flag("--known", text="Everything that the journal knows; needs no files."),
+        flags.files(),
+        *flags.selection(),
+        flags.api("The API of portfolios that neither files nor journal know."),
+        flags.flag("--auto-approve", text="Do not ask."),
+        *flags.service(parallelism=flags.HALT_PARALLELISM),
+        *flags.output("text", "json"),
+    )
+    return _Halt("halt", callback=partial(_call, "halt", "halt:halt"), params=list(params), help=text)
+
+
+def _halt_lift() -> click.Command:
+    text = """Resume what a halt paused: exactly what is still in that very pause, on the schedule that it has.
+
+What somebody else paused since stays as it is and is named; so does what another halt holds, or the files declare
+paused by now. Guards, canary and freezes count. When nothing is left to do, the halt is lifted, and halts/ID.json says
+so: commit it again. Where no journal knows of the halt, that file is enough.
+
+\b
+  reconciler halt lift 20261122-7f3a9c
+  reconciler halt lift 20261122-7f3a9c --canary 1 --allow resume=40
+  reconciler halt lift 20261122-7f3a9c --target ao04x0r6    a part of it; the halt holds on
+"""
+    return _command(
+        "lift",
+        "halt:lift",
+        text,
+        flags.argument("halt", "ID"),
+        flags.files(),
+        *flags.selection(),
+        flags.api("The API of portfolios that only their marks tell of."),
+        flags.flag("--auto-approve", text="Do not ask."),
+        *flags.boldness(),
+        flags.lock_timeout("another apply"),
+        flags.allow(),
+        *flags.service(),
+        *flags.output("text", "json"),
+    )
+
+
+def _halt_list() -> click.Command:
+    text = """Show the halts that the journal or a file in halts/ knows, the newest first. Needs no key.
+
+\b
+  reconciler halt list
+  reconciler halt list -o json
+"""
+    return _command("list", "halt:list_halts", text, *_records(), *flags.output("text", "json"))
 
 
 def _import() -> click.Command:
@@ -710,6 +805,7 @@ MAKERS: Mapping[str, Callable[[], click.Command]] = {
     "load": _load,
     "report": _report,
     "rebalance": _rebalance,
+    "halt": _halt,
     "import": _import,
     "coverage": _coverage,
     "explain": _explain,

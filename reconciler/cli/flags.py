@@ -20,17 +20,21 @@ DEFAULT_JOURNAL: Final = ".reconciler/journal.db"
 DEFAULT_BASE_URL: Final = "https://api.glider.fi"
 DEFAULT_PARALLELISM: Final = 10
 MOST_PARALLELISM: Final = 100
+HALT_PARALLELISM: Final = 50
 DEFAULT_LOCK_TIMEOUT: Final = "10s"
 
 
 SECTIONS: Final[Mapping[str, frozenset[str]]] = {
     "Selection": frozenset(
-        ("sources", "targets", "excludes", "selects", "ids_from", "whole", "names", "version", "base", "live")
+        (
+            *("sources", "targets", "excludes", "selects", "ids_from", "whole", "names", "version", "base", "live"),
+            *("shard", "everything", "known"),
+        )
     ),
     "Safety": frozenset(
         (
-            *("unverified", "resume_held", "again", "approved", "fingerprint", "auto_approve", "canary"),
-            *("max_failures", "lock_timeout", "allow", "although_paused", "skip_schedule_validation"),
+            *("unverified", "resume_held", "again", "approved", "fingerprint", "auto_approve", "join", "canary"),
+            *("max_failures", "max_age", "lock_timeout", "allow", "although_paused", "skip_schedule_validation"),
         )
     ),
     "Connection": frozenset(("base_url", "sandbox", "proxy", "journal", "parallelism", "max_rate")),
@@ -112,6 +116,11 @@ def unverified() -> click.Option:
     )
 
 
+def metrics() -> click.Option:
+    """Return ``--metrics``."""
+    return option("--metrics FILE", "Save the numbers for Prometheus (OpenMetrics text), for a textfile collector.")
+
+
 def again() -> click.Option:
     """Return ``--again``."""
     return option(
@@ -153,6 +162,34 @@ def lock_timeout(waits_for: str) -> click.Option:
     )
 
 
+def boldness() -> tuple[click.Option, ...]:
+    """Return ``--canary`` and ``--max-failures``."""
+    return (
+        click.Option(
+            ("--canary",),
+            type=Whole(0),
+            default=0,
+            metavar="N",
+            help="Carry out N changes of each stage first, and its rest only when all of these are done.",
+        ),
+        click.Option(
+            ("--max-failures",),
+            type=Whole(0),
+            metavar="N",
+            help="Begin nothing more once more than N changes have failed or ended unknown.",
+        ),
+    )
+
+
+def allow() -> click.Option:
+    """Return ``--allow``."""
+    text = (
+        "Exceed a guard: allow N of start, resume, pause, update, reach or incomplete; or with freeze=NAME, change "
+        "what that freeze forbids. Repeatable."
+    )
+    return option("--allow WHAT=N", text, many=True)
+
+
 def base_url(text: str) -> click.Option:
     """Return ``--base-url``. Without it, the environment may name the service, see :mod:`.service`."""
     return option("--base-url URL", f"{text}  [default: {DEFAULT_BASE_URL}]")
@@ -175,8 +212,8 @@ def journal(text: str) -> click.Option:
     return option("--journal PATH", f"{text}  [default: {DEFAULT_JOURNAL}]")
 
 
-def service() -> tuple[click.Option, ...]:
-    """Return the options of commands that talk to Glider."""
+def service(*, parallelism: int = DEFAULT_PARALLELISM) -> tuple[click.Option, ...]:
+    """Return the options of commands that talk to Glider; ``parallelism`` is the usual one."""
     return (
         base_url("The service. The key comes from GLIDER_API_KEY only."),
         sandbox(f"Use the embedded Glider in FILE [{DEFAULT_SANDBOX}] instead of a service."),
@@ -185,7 +222,7 @@ def service() -> tuple[click.Option, ...]:
         click.Option(
             ("--parallelism",),
             type=Whole(1, MOST_PARALLELISM),
-            default=DEFAULT_PARALLELISM,
+            default=parallelism,
             show_default=True,
             metavar="N",
             help="How many portfolios to work on at a time; also the limit of connections.",

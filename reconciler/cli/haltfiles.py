@@ -19,7 +19,6 @@ from reconciler.core.intent import GateClosed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.cli.service import Service
     from reconciler.core.halt import Halt
     from reconciler.core.ports import Memory
 
@@ -105,21 +104,22 @@ def _stamp() -> object:
     return found
 
 
-def gate_of(halting: Mapping[str, Halt], service: Service, *, planned_ms: int | None = None) -> HaltGate:
+def gate_of(
+    halting: Mapping[str, Halt], base_url: str, account: str | None, *, planned_ms: int | None = None
+) -> HaltGate:
     """Return the gate of a run that begins now; ``halting`` are the halts that its journal holds.
 
     ``planned_ms`` is when a saved plan was made. A halt by conditions (``--select``) that came later may be meant for a
     portfolio that its files did not have yet, so it counts as one that the plan does not know.
     """
-    filed = Filed(service.label, service.account)
-    known = _holding(read_filed(service.label, service.account)) | dict(halting)
+    known = _holding(read_filed(base_url, account)) | dict(halting)
     if planned_ms is not None:
         known = {
             name: one
             for name, one in known.items()
-            if one.at_ms < planned_ms or not (one.selection.groups or one.selection.terms)
+            if one.at_ms < planned_ms or one.selection is None or not (one.selection.groups or one.selection.terms)
         }
-    return HaltGate(known=frozenset(known), in_files=filed)
+    return HaltGate(known=frozenset(known), in_files=Filed(base_url, account))
 
 
 def keep(halt: Halt, *, new: bool = False) -> Path:

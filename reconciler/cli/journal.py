@@ -68,7 +68,7 @@ def export_journal(options: ExportOptions, found: Found) -> Ending:
     from reconciler.apply.journalcarry import EXPORT_FORMAT, format_export, read_export
     from reconciler.cli.savefile import save
 
-    path, label = options.records.journal_place, _label(options.records)
+    path, label = options.records.journal_place, label_of(options.records)
     export = read_export(path, base_url=label, account=options.account, now_ms=time_ns() // 1_000_000)
     if export is None:
         raise ReconcilerError(f"there is no journal {path}", "Name it with --journal. An apply makes one.")
@@ -96,7 +96,7 @@ def import_journal(options: ImportJournalOptions, found: Found) -> Ending:
     from reconciler.apply.journalcarry import import_export
     from reconciler.cli.journalplace import prepare_place
 
-    export, label = _read(options.file), _label(options.records)
+    export, label = _read(options.file), label_of(options.records)
     if export.base_url != label:
         raise NotExpected(
             f"the export is from {export.base_url}, not from {label}",
@@ -122,7 +122,7 @@ def import_journal(options: ImportJournalOptions, found: Found) -> Ending:
     return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=text, body=body))
 
 
-def _label(options: RecordOptions) -> str:
+def label_of(options: RecordOptions) -> str:
     """Return the name of the service in the journal."""
     if options.sandbox is None:
         return base_url_of(options)

@@ -1,58 +1,91 @@
-"""``reconciler load``: who runs when, from what is live, from a live file, or before and after a saved plan."""
+"""``reconciler load`` and ``reconciler report``: who runs when, as bars, and the whole fleet as one HTML page.
+
+In: options, and what is live, live files, or a saved plan. Out: the ending of the command; ``report`` writes its page.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from reconciler.cli.files import load_files
-from reconciler.cli.options import FileOptions, Options, SelectionOptions, ServiceOptions
-from reconciler.cli.progress import read_shown
-from reconciler.cli.service import memory_of, open_service, run_async, shared_reason
+from reconciler.cli.files import load_told
+from reconciler.cli.journalplace import warn_of_journal
+from reconciler.cli.offline import saved_reads
+from reconciler.cli.options import PlanningOptions
+from reconciler.cli.plan import load_plan
+from reconciler.cli.planning import look, plan_of, policy_of, read_live, selected
+from reconciler.cli.savefile import require_place, save
+from reconciler.cli.service import open_service, run_async, shared_reason
+from reconciler.cli.writing import kept_results
 from reconciler.core.errors import ExitReason, PlanInvalid, UsageError
-from reconciler.core.fleet import select
-from reconciler.core.text import HOUR_MS, parse_duration
-from reconciler.render.ending import Ending, PageView
+from reconciler.core.text import HOUR_MS, parse_duration, plural
+from reconciler.render.ending import Ending, PageView, TextView
 from reconciler.render.json import document_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.cli.planning import Reads
     from reconciler.config.load import Configuration
-    from reconciler.core.fleet import Fleet
-    from reconciler.core.model import Desired, PortfolioId
-    from reconciler.core.ports import Memory
+    from reconciler.core.model import Desired, Live, PortfolioId, Record
+    from reconciler.core.plan import Plan
     from reconciler.render.ending import Found
 
 MOST_HOURS: Final = 7 * 24
 """How far ahead is looked: after a week all but rare schedules have repeated."""
 
 
-class LoadOptions(Options, frozen=True, kw_only=True):
-    """The options of ``load``. ``plan_file`` is a saved plan, ``live`` a live file; without either, live is read.
+class SeenOptions(PlanningOptions, frozen=True, kw_only=True):
+    """What the two commands have in common: ``live`` are live files; without any, live is read."""
+
+    live: tuple[str, ...] = ()
+
+
+class LoadOptions(SeenOptions, frozen=True, kw_only=True):
+    """The options of ``load``. ``plan_file`` is a saved plan, which tells its own load.
 
     ``by`` is ``group`` or the key of a label.
     """
 
     plan_file: str | None = None
-    files: FileOptions = FileOptions()
-    selection: SelectionOptions = SelectionOptions()
-    service: ServiceOptions = ServiceOptions()
-    live: str | None = None
     next: str | None = None
     by: str | None = None
 
 
 def show_load(options: LoadOptions, found: Found) -> Ending:
-    """Show the runs of the next hours."""
+    """Show the runs of the next hours; portfolios that could not be read make it an error, as in ``status``."""
+    from reconciler.core.load import by_word, live_runs, load_of
+    from reconciler.render.load import load_document, load_page
+
+    if options.plan_file is not None:
+        return _of_plan(options, options.plan_file, found)
+    hours = _hours(options.next) if options.next is not None else 24
+    configuration = load_told(options.files, options.output, found)
+    desired = selected(options, configuration)
+    reads = _reads(options, configuration, desired)
+    live, records = _believed(reads, desired)
+    runs = live_runs(live, records)
+    whole = load_of(runs.values(), from_ms=reads.now_ms, hours=hours)
+    by = options.by
+    parts = by_word(runs, desired, by, from_ms=reads.now_ms, hours=hours) if by is not None else {}
+    unread = sum(not one.status.was_seen for one in live.values())
+    body = {"base_url": reads.base_url, **load_document(whole, parts, by=by, unread=unread)}
+    return Ending(
+        reason=_reason(live),
+        found=found,
+        view=PageView(
+            page=lambda: load_page(whole, parts, by=by, unread=unread),
+            document=lambda reason: document_json(reason, body),
+        ),
+    )
+
+
+def _of_plan(options: LoadOptions, plan_file: str, found: Found) -> Ending:
+    """Show the load of a saved plan, before and after it."""
     from reconciler.render.load import plan_load_document, plan_load_page
 
-    if options.plan_file is None:
-        return _of_fleet(options, found)
-    if (options.files, options.selection, options.service, options.live, options.next, options.by) != _NOTHING:
+    if options != LoadOptions(plan_file=plan_file, output=options.output):
         raise UsageError("A saved plan tells its own load, of 24 hours: drop the other options.")
-    from reconciler.cli.plan import load_plan
-
-    plan = load_plan(options.plan_file)
+    plan = load_plan(plan_file)
     if (change := plan.load) is None:
         raise PlanInvalid("the plan changes nothing, so it has no load", "`reconciler load` shows what is live.")
     view = PageView(
@@ -60,79 +93,6 @@ def show_load(options: LoadOptions, found: Found) -> Ending:
         document=lambda reason: document_json(reason, {"base_url": plan.base_url, **plan_load_document(change)}),
     )
     return Ending(reason=ExitReason.OK, found=found, view=view)
-
-
-_NOTHING: Final = (FileOptions(), SelectionOptions(), ServiceOptions(), None, None, None)
-
-
-def _of_fleet(options: LoadOptions, found: Found) -> Ending:
-    hours = _hours(options.next) if options.next is not None else 24
-    configuration = load_files(options.files)
-    desired = select(configuration.desired, options.selection.selection, configuration.strategies)
-    if options.live is not None:
-        from reconciler.cli.offline import load_live, refuse_service_options
-        from reconciler.cli.strategies import memory_in
-
-        refuse_service_options(options.service)
-        saved = load_live(options.live)
-        fleet = saved.fleet_of(desired, whole=options.selection.selection.everything)
-        return _shown(options, found, desired, fleet, memory_in(saved), saved.as_of_ms, saved.base_url, hours=hours)
-
-    async def work() -> Ending:
-        return await _read(options, found, configuration, desired, hours=hours)
-
-    return run_async(work)
-
-
-async def _read(
-    options: LoadOptions,
-    found: Found,
-    configuration: Configuration,
-    desired: Mapping[PortfolioId, Desired],
-    *,
-    hours: int,
-) -> Ending:
-    async with open_service(
-        options.service, configuration.paths, desired.values(), expect=configuration.expect
-    ) as service:
-        memory = memory_of(options.service, service)
-        chosen = options.selection.selection
-        fleet = await read_shown(service, desired, chosen, options.output, options.service.parallelism)
-        options.output.notes(service.notes)
-        return _shown(options, found, desired, fleet, memory, service.api.service_ms(), service.label, hours=hours)
-
-
-def _shown(
-    options: LoadOptions,
-    found: Found,
-    desired: Mapping[PortfolioId, Desired],
-    fleet: Fleet,
-    memory: Memory,
-    now_ms: int,
-    base_url: str,
-    *,
-    hours: int,
-) -> Ending:
-    """Return the ending; portfolios that could not be read make it an error, as in ``status``."""
-    from reconciler.core.evidence import believed
-    from reconciler.core.load import by_word, live_runs, load_of
-    from reconciler.render.load import load_document, load_page
-
-    live = {i: fleet.live[i] for i in desired}
-    records, _ = believed(memory, live, now_ms=now_ms)
-    runs = live_runs(live, records)
-    whole = load_of(runs.values(), from_ms=now_ms, hours=hours)
-    parts = by_word(runs, desired, options.by, from_ms=now_ms, hours=hours) if options.by is not None else {}
-    unread = sum(not one.status.was_seen for one in live.values())
-    body = {"base_url": base_url, **load_document(whole, parts, by=options.by, unread=unread)}
-    return Ending(
-        reason=shared_reason([one.failure for one in live.values() if one.failure is not None]),
-        found=found,
-        view=PageView(
-            page=lambda: load_page(whole, parts, by=options.by, unread=unread),
-            document=lambda reason: document_json(reason, body),
-        ),
-    )
 
 
 def _hours(text: str) -> int:
@@ -144,3 +104,90 @@ def _hours(text: str) -> int:
     if not 1 <= hours <= MOST_HOURS:
         raise UsageError("Invalid value for --next: write 1h to 7d.")
     return hours
+
+
+class ReportOptions(SeenOptions, frozen=True, kw_only=True):
+    """The options of ``report``. ``out`` is the page, ``plan`` a saved plan to tell of in place of one made now."""
+
+    out: str | None = None
+    plan: str | None = None
+
+
+def write_report(options: ReportOptions, found: Found) -> Ending:
+    """Look, plan, and write the page; portfolios that could not be read make it an error, as in ``status``."""
+    from reconciler.render.report import REPORT_BEGINS, FleetReport, report_html
+
+    if options.out is None:
+        raise UsageError("Name the page with --out.", "As in `reconciler report --out fleet.html`.")
+    require_place(options.out, what="report", begins=REPORT_BEGINS)
+    saved = load_plan(options.plan) if options.plan is not None else None
+    configuration = load_told(options.files, options.output, found)
+    desired = selected(options, configuration)
+    reads = _reads(options, configuration, desired, strategies=True)
+    live, records = _believed(reads, desired)
+    report = FleetReport(
+        plan=_saved_plan(saved, reads, desired)
+        if saved is not None
+        else plan_of(options, configuration, desired, policy_of(options, desired), reads),
+        desired=desired,
+        live=live,
+        records=records,
+        results=kept_results(options.service, reads.base_url, reads.account),
+        now_ms=reads.now_ms,
+    )
+    save(options.out, report_html(report), what="report", begins=REPORT_BEGINS)
+    needing = len(report.needs)
+    told = f"Saved to {options.out}: {plural(len(desired), 'portfolio')}; what needs a person: {needing}."
+    body = {"out": options.out, "portfolios": len(desired), "needs": needing}
+    return Ending(reason=_reason(live), found=found, view=TextView(shown=f"{told}\n", body=body))
+
+
+def _saved_plan(plan: Plan, reads: Reads, desired: Mapping[PortfolioId, Desired]) -> Plan:
+    """Return a saved plan, if it is about what was read. Raises as ``require_service`` does, and
+    :class:`~reconciler.core.errors.UsageError` for a portfolio that is not among the selected ones."""
+    from reconciler.core.planfile import require_service
+
+    require_service(plan, reads.base_url)
+    if other := next((change.id for change in plan.portfolios if change.id not in desired), None):
+        raise UsageError(f"the plan changes {other}, which is not among the selected portfolios of these files.")
+    return plan
+
+
+def _reads(
+    options: SeenOptions,
+    configuration: Configuration,
+    desired: Mapping[PortfolioId, Desired],
+    *,
+    strategies: bool = False,
+) -> Reads:
+    """Return what is live of these portfolios, from live files or read now; with ``strategies`` what a plan needs."""
+    if options.live:
+        return saved_reads(options, options.live, configuration, desired)
+    warn_of_journal(options.service, configuration, options.output)
+
+    async def work() -> Reads:
+        async with open_service(
+            options.service, configuration.paths, configuration.desired.values(), expect=configuration.expect
+        ) as service:
+            if strategies:
+                reads = await look(options, configuration, service, desired)
+            else:
+                reads = await read_live(options, service, desired)
+            options.output.notes(service.notes)
+            return reads
+
+    return run_async(work)
+
+
+def _believed(
+    reads: Reads, desired: Mapping[PortfolioId, Desired]
+) -> tuple[Mapping[PortfolioId, Live], Mapping[PortfolioId, Record]]:
+    """Return what is live of these portfolios, and the records of them that are believed."""
+    from reconciler.core.evidence import believed
+
+    live = {i: reads.fleet.live[i] for i in desired}
+    return live, believed(reads.memory, live, now_ms=reads.now_ms, read_ms=reads.read_ms)[0]
+
+
+def _reason(live: Mapping[PortfolioId, Live]) -> ExitReason:
+    return shared_reason([one.failure for one in live.values() if one.failure is not None])

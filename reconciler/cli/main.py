@@ -97,7 +97,10 @@ class LazyGroup(click.Group):
             moved += rest[:taken]
             del rest[:taken]
         if moved and rest and not rest[0].startswith("-"):
-            args = [rest[0], *moved, *rest[1:]]
+            # Behind a command of a command, where that is named.
+            inner = getattr(self.get_command(ctx, rest[0]), "commands", {})
+            named = 2 if len(rest) > 1 and rest[1] in inner else 1
+            args = [*rest[:named], *moved, *rest[named:]]
         return super().parse_args(ctx, args)
 
     def _taken(self, tokens: list[str]) -> int:
@@ -151,6 +154,7 @@ COMMANDS = {
     "load": Entry("Show who runs when, and the worst minute."),
     "report": Entry("Write one HTML page of the fleet."),
     "rebalance": Entry("Run portfolios once now, and follow them.", writes=True),
+    "halt": Entry("Stop what runs, whatever the files say; lift; list.", writes=True),
     "import": Entry("Write what is live as YAML."),
     "coverage": Entry("Show what is live and not declared."),
     "explain": Entry("Show where each value of a portfolio comes from."),

@@ -1,42 +1,53 @@
-"""The live file: ``status --out`` saves one, and ``plan --live`` plans from it without service, key and journal.
+"""Live files: ``status --out`` saves one, of the whole fleet or of a share; ``plan --live`` plans from them without key
+and service.
 
-In: options, a loaded configuration, and what was read or the name of a live file. Out: that file, or a plan that says
-"as of" and is never applied.
+In: options, a loaded configuration, and what was read or the names of live files. Out: a file, or a plan that says
+"as of". What was confirmed comes from the journal of whoever plans, never from the files.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import re
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from reconciler.cli.planning import Reads, plan_of, policy_of, require_found, selected
 from reconciler.cli.savefile import save
-from reconciler.cli.service import SystemClock
-from reconciler.cli.strategies import memory_in, read_cadences_of, saved_strategies
+from reconciler.cli.service import SystemClock, account_remarks
+from reconciler.cli.strategies import read_cadences_of, saved_strategies
+from reconciler.core.endpoint import require_expected
 from reconciler.core.errors import UsageError
 from reconciler.core.fleet import select_strategies
+from reconciler.core.plan import ShareCount
+
+_ROUND: Final = re.compile(r"[\w.:+-]{1,100}", re.ASCII)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from reconciler.cli.options import PlanningOptions, ServiceOptions
+    from reconciler.cli.options import JournalOptions, PlanningOptions, ServiceOptions
     from reconciler.cli.planning import Declared
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
     from reconciler.core.errors import ApiError
     from reconciler.core.fleet import Fleet, Selection
-    from reconciler.core.livefile import LiveFile
+    from reconciler.core.livefile import JoinedLive, LiveFile
     from reconciler.core.model import Desired, PortfolioId
     from reconciler.core.plan import Plan
     from reconciler.core.ports import Memory
+    from reconciler.core.shares import Shard
 
 
 def plan_offline(
-    options: PlanningOptions, live: str, configuration: Configuration, *, base: Declared | None = None
+    options: PlanningOptions, live: Sequence[str], configuration: Configuration, *, base: Declared | None = None
 ) -> Plan:
-    """Plan from a live file; a selected portfolio that it does not hold is blocked.
+    """Plan from live files; a selected portfolio that they don't hold is blocked.
 
-    Raises :class:`~reconciler.core.errors.UsageError` if an option names a service as well, and
-    :class:`~reconciler.core.errors.LiveInvalid` for a file that can't be used.
+    Raises :class:`~reconciler.core.errors.UsageError` if an option names a service as well,
+    :class:`~reconciler.core.errors.LiveInvalid` for files that can't be used, and
+    :class:`~reconciler.core.errors.NotExpected` for a service or an account that the configuration does not expect.
     """
     desired = selected(options, configuration)
     policy = policy_of(options, desired)
@@ -45,35 +56,102 @@ def plan_offline(
 
 
 def saved_reads(
-    options: PlanningOptions, live: str, configuration: Configuration, desired: Mapping[PortfolioId, Desired]
+    options: PlanningOptions, live: Sequence[str], configuration: Configuration, desired: Mapping[PortfolioId, Desired]
 ) -> Reads:
-    """Return what a live file holds of these portfolios; see :func:`plan_offline`."""
-    refuse_service_options(options.service)
-    found = load_live(live)
+    """Return what live files hold of these portfolios; see :func:`plan_offline`."""
+    found = load_joined(options.service, live)
+    if not found.base_url.startswith("sandbox:"):
+        require_expected(configuration.expect, url=found.base_url, account=found.account)
+        options.output.notes(account_remarks(configuration.expect, found.account, writes=False))
     fleet = found.fleet_of(desired, whole=options.selection.selection.everything)
-    require_found(fleet.live, found.base_url, None)
+    require_found(fleet.live, found.base_url, found.account)
+    memory = saved_memory(options.service, found)
     return Reads(
         base_url=found.base_url,
+        account=found.account,
         fleet=fleet,
-        memory=memory_in(found),
+        memory=memory,
         created_ms=SystemClock().now_ms(),
         now_ms=found.as_of_ms,
         as_of_ms=found.as_of_ms,
-        strategies=saved_strategies(options, configuration, found, fleet),
-        journal=found.journal,
+        shares=ShareCount(round=found.round, of=found.of, missing=found.missing),
+        read_ms=found.read_ms,
+        strategies=saved_strategies(options, configuration, found, fleet, memory),
     )
 
 
-def refuse_service_options(options: ServiceOptions) -> None:
-    """Refuse options that name a service or its records. What the environment names is not refused, only not used."""
+def load_joined(options: ServiceOptions, live: Sequence[str]) -> JoinedLive:
+    """Return what live files, named or by globs, hold together. Raises as :func:`plan_offline` does.
+
+    What the environment names is not refused, only not used.
+    """
+    from reconciler.core.livefile import join_live
+
     named = {
         "--base-url": options.base_url,
         "--sandbox": options.sandbox,
         "--proxy": options.proxy,
-        "--journal": options.journal,
+        "--max-rate": options.max_rate,
     }
     if given := [option for option, value in named.items() if value is not None]:
         raise UsageError(f"--live plans from a file and asks no service: drop {' and '.join(given)}.")
+    return join_live([(name, load_live(name)) for name in dict.fromkeys(_matching(live))])
+
+
+def _matching(live: Sequence[str]) -> Iterator[str]:
+    """Yield the files that are meant, sorted below each glob. One that matches nothing is tried as it is."""
+    import glob
+
+    for name in live:
+        found = [] if os.path.lexists(name) else sorted(glob.glob(name))  # noqa: PTH207 - keeps the name as it is given
+        yield from found or [name]
+
+
+def saved_memory(options: JournalOptions, found: JoinedLive) -> Memory:
+    """Return what the journal here and the files of halts know now, and what was read before a write of ours.
+
+    What it knows of the latter is left out: it says nothing of the state that was read.
+    """
+    from reconciler.apply.journal import read_memory, read_written
+    from reconciler.cli.haltfiles import with_filed
+
+    path, base_url, account = options.journal_place, found.base_url, found.account
+    memory = read_memory(path, base_url=base_url, account=account, now_ms=SystemClock().now_ms())
+    memory = with_filed(memory, base_url, account)
+    # In this order: a write that falls between the two is seen by the second.
+    written = read_written(path, base_url=base_url, account=account, since_ms=found.as_of_ms)
+    outdated = frozenset(i for i, ended_ms in written.items() if ended_ms >= found.read_ms.get(i, found.as_of_ms))
+    if not outdated:
+        return memory
+    records = {i: record for i, record in memory.records.items() if i not in outdated}
+    return replace(memory, records=records, outdated=outdated)
+
+
+def shard_of(text: str | None) -> Shard:
+    """Return the share that ``--shard`` means; without it the whole. Raises as ``parse_shard`` does."""
+    from reconciler.core.shares import WHOLE, parse_shard
+
+    return parse_shard(text, os.environ) if text is not None else WHOLE
+
+
+def owned(text: str, desired: Mapping[PortfolioId, Desired]) -> Mapping[PortfolioId, Desired]:
+    """Return what the share that ``--shard`` means reads of these portfolios."""
+    shard = shard_of(text)
+    return {i: one for i, one in desired.items() if shard.owns(i, one.api)}
+
+
+def round_of(text: str | None) -> str:
+    """Return the word that the shares of one round have in common: the one given, else that of the run of CI, else one
+    that no other command has."""
+    if text is None:
+        from secrets import token_hex
+
+        from reconciler.cli.writing import origin_of
+
+        return origin_of(os.environ).ci_run or token_hex(8)
+    if not _ROUND.fullmatch(text):
+        raise UsageError(f"Invalid value for --round: {text!r}.", "Write a word such as 2026-11-29, of 100 characters.")
+    return text
 
 
 async def save_live(
@@ -83,37 +161,35 @@ async def save_live(
     configuration: Configuration,
     service: Service,
     fleet: Fleet,
-    memory: Memory,
     *,
+    shard: Shard,
+    round_: str,
     as_of_ms: int,
 ) -> tuple[ApiError, ...]:
-    """Save what was read, with the selected strategies and the list that tells which portfolios they reach.
+    """Save what was read. The first share holds the selected strategies, and the list that tells whom they reach.
 
     Failed reads are saved, too: a plan from the file blocks these portfolios, as a plan made at once would. Returns the
     failed reads of strategies and of the list, which no table shows. ``as_of_ms`` is the time before the first read, in
     UTC epoch milliseconds. Raises :class:`~reconciler.core.errors.ApiError` when the key is refused.
     """
     from reconciler.core.livefile import LIVE_FORMAT, LiveFile, format_live
-    from reconciler.core.planner import journal_state
 
-    desired = select_strategies(configuration.strategies, selection)
+    desired = select_strategies(configuration.strategies, selection) if shard.is_first else {}
     listed = fleet.listed
     live = await read_cadences_of(desired, options, service) if desired else {}
     if desired and listed is None:
         listed = await service.api.list_portfolios()
-    known = sorted({*fleet.live, *(listed.rows if listed is not None else ())})
     found = LiveFile(
         base_url=service.label,
+        account=service.account,
         as_of_ms=as_of_ms,
+        shard=shard,
+        round=round_,
+        config_digest=configuration.digest,
         live=fleet.live,
-        records={i: memory.records[i] for i in known if i in memory.records},
-        pauses={i: memory.pauses[i] for i in known if i in memory.pauses},
-        triggers={i: memory.triggers[i] for i in known if i in memory.triggers},
         versions={i: configuration.desired[i].api for i in fleet.live},
         listed=listed,
         strategies=live,
-        cadences={strategy: memory.cadences[strategy] for strategy in live if strategy in memory.cadences},
-        journal=journal_state(memory),
     )
     save(file, format_live(found), what="live file", largest=LIVE_FORMAT.largest)
     failures = [one.failure for one in live.values()] + ([listed.failure] if listed is not None else [])

@@ -111,12 +111,14 @@ class ServiceOptions(RecordOptions, frozen=True, kw_only=True):
 
 
 class PlanningOptions(Options, frozen=True, kw_only=True):
-    """The options of every command that makes a plan."""
+    """The options of every command that makes a plan. ``metrics`` is where its numbers are saved, as far as the command
+    offers that."""
 
     files: FileOptions = FileOptions()
     selection: SelectionOptions = SelectionOptions()
     policy: PolicyOptions = PolicyOptions()
     service: ServiceOptions = ServiceOptions()
+    metrics: str | None = None
 
 
 def options_of(kind: type[SomeOptions], given: Mapping[str, Any]) -> SomeOptions:

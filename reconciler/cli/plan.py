@@ -11,7 +11,7 @@ from reconciler.cli.files import load_base, load_told
 from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.offline import plan_offline
 from reconciler.cli.options import Options, PlanningOptions
-from reconciler.cli.planning import make_plan
+from reconciler.cli.planning import make_plan, require_metrics_place, save_metrics
 from reconciler.cli.savefile import require_place, save
 from reconciler.cli.service import open_service, run_async
 from reconciler.core.errors import ExitReason
@@ -33,7 +33,7 @@ class PlanOptions(PlanningOptions, frozen=True, kw_only=True):
 
     out: str | None = None
     base: str | None = None
-    live: str | None = None
+    live: tuple[str, ...] = ()
     detailed_exitcode: bool = False
     fail_on: tuple[FailOn, ...] = ()
 
@@ -42,9 +42,11 @@ def plan(options: PlanOptions, found: Found) -> Ending:
     """Make a plan and save it where ``--out`` says so."""
     if options.out is not None:
         require_place(options.out, what="plan")
+    require_metrics_place(options)
     configuration = load_told(options.files, options.output, found)
     base = load_base(options.files, options.base) if options.base is not None else None
-    if options.live is not None:
+    warn_of_journal(options.service, configuration, options.output)
+    if options.live:
         made = plan_offline(options, options.live, configuration, base=base)
     else:
         made = _read_and_plan(options, configuration, base=base)
@@ -52,6 +54,7 @@ def plan(options: PlanOptions, found: Found) -> Ending:
     reason, told = _judged(made, plan_exit_reason(made, detailed=options.detailed_exitcode), options.fail_on)
     if options.out is not None:
         _save(made, options.out, reason, options)
+    save_metrics(options, made, command="plan")
     return plan_ending(made, options, found, reason, errors=told)
 
 
@@ -67,8 +70,6 @@ def _judged(
 
 
 def _read_and_plan(options: PlanningOptions, configuration: Configuration, *, base: Declared | None = None) -> Plan:
-    warn_of_journal(options.service, configuration, options.output)
-
     async def work() -> Plan:
         async with open_service(
             options.service, configuration.paths, configuration.desired.values(), expect=configuration.expect
@@ -82,8 +83,7 @@ def _save(made: Plan, out: str, reason: ExitReason, options: Options) -> None:
     from reconciler.core.planfile import PLAN_FORMAT, format_plan
 
     save(out, format_plan(made, reason), what="plan", largest=PLAN_FORMAT.largest)
-    use = f"run it with: reconciler apply {out}" if made.as_of_ms is None else f"show it with: reconciler show {out}"
-    options.output.note(f"Saved to {out}; {use}")
+    options.output.note(f"Saved to {out}; run it with: reconciler apply {out}")
 
 
 def _why_unknown(made: Plan) -> str:
@@ -96,7 +96,7 @@ def _why_unknown(made: Plan) -> str:
         case Listing.NONE if not made.selection.everything:
             return " (only some portfolios are selected)"
         case Listing.NONE if made.as_of_ms is not None:
-            return " (no portfolio is declared with `api: v2`, or the live file holds no list of them)"
+            return " (no portfolio is declared with `api: v2`, or the live files hold no list of them)"
         case Listing.NONE:
             return " (no portfolio is declared with `api: v2`, and v1 lists none)"
         case _:
@@ -108,6 +108,7 @@ def plan_ending(
 ) -> Ending:
     """Return the ending that shows a plan, and after it what is blocked, over a guard, or advised against."""
     from reconciler.core.advice import OF_PLANS
+    from reconciler.core.halt import is_of_halt
     from reconciler.core.planfile import format_plan
     from reconciler.render.plan import plan_page
 
@@ -119,7 +120,7 @@ def plan_ending(
         view=PageView(page=lambda: plan_page(made), document=lambda reason: format_plan(made, reason)),
         errors=(*told, *errors),
         warnings=() if options.output.is_json else tuple(f"over a guard: {excess}" for excess in made.over),
-        advice=tuple(warning for warning in made.warnings if warning.rule in OF_PLANS),
+        advice=tuple(one for one in made.warnings if one.rule in OF_PLANS or is_of_halt(one)),
     )
 
 
@@ -131,14 +132,18 @@ class DriftOptions(PlanningOptions, frozen=True, kw_only=True):
 
 def drift(options: DriftOptions, found: Found) -> Ending:
     """Make a plan, and show it as drift: what moved, instead of what apply would do."""
+    from reconciler.core.halt import is_of_halt
     from reconciler.core.planfile import format_plan
     from reconciler.render.compare import drift_page
 
+    require_metrics_place(options)
     configuration = load_told(options.files, options.output, found)
+    warn_of_journal(options.service, configuration, options.output)
     # The files serve as their own base: then no difference counts as a change of a branch, and the journal tells
     # drift from pending.
     made = _read_and_plan(options, configuration, base=configuration)
     found.plan, found.diagnostics = made, made.warnings
+    save_metrics(options, made, command="drift")
     blocked = blocked_text(made)
     reason, told = _judged(made, drift_exit_reason(made), options.fail_on, looked_for_drift=True)
     return Ending(
@@ -146,6 +151,7 @@ def drift(options: DriftOptions, found: Found) -> Ending:
         found=found,
         view=PageView(page=lambda: drift_page(made), document=lambda reason: format_plan(made, reason)),
         errors=(*((f"{blocked} blocked, for the reasons shown",) if blocked else ()), *told),
+        advice=tuple(filter(is_of_halt, made.warnings)),
     )
 
 

@@ -5,6 +5,8 @@ In: options, a loaded configuration, an open service. Out: a :class:`~reconciler
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -12,13 +14,14 @@ from msgspec.structs import replace
 
 from reconciler.cli.ids import ids_in
 from reconciler.cli.progress import read_shown
+from reconciler.cli.savefile import require_place, save
 from reconciler.cli.service import memory_of
 from reconciler.cli.strategies import read_strategies, with_selected
 from reconciler.core.decide import Policy
 from reconciler.core.errors import NotExpected, UsageError
 from reconciler.core.fleet import Term, mostly_missing, require_among, require_fit, select
 from reconciler.core.model import PortfolioId, Status
-from reconciler.core.plan import UNKNOWN, Guarded, Plan
+from reconciler.core.plan import UNKNOWN, Guarded, LiveSummary, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,14 +33,18 @@ if TYPE_CHECKING:
     from reconciler.config.revision import Base
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.fleet import Fleet
-    from reconciler.core.model import Desired, Live
-    from reconciler.core.plan import Allowed, JournalState
+    from reconciler.core.model import Address, Desired, Live
+    from reconciler.core.plan import Allowed, ShareCount
     from reconciler.core.planner import Strategies
     from reconciler.core.ports import Memory
+    from reconciler.core.report import ApplyReport
 
     Declared = Base | Configuration
     """What files declare, at a revision or as they are."""
 
+_METRICS_BEGIN: Final = re.compile(rb"# TYPE reconciler_")
+"""How a file of metrics begins: only such a file is replaced by a new one."""
+_METRICS: Final = "file of metrics"
 _SELECTED: Final = "among the selected portfolios"
 
 
@@ -45,7 +52,8 @@ class Reads(Struct, frozen=True, kw_only=True):
     """What was read for a plan, from the service or a live file; times are UTC epoch milliseconds.
 
     ``memory`` is what the journal knew before the first read. ``now_ms`` is the service's time at these reads;
-    ``as_of_ms`` is set if they come from a live file.
+    ``as_of_ms`` is set if they come from live files, and ``shares`` says from which; ``read_ms`` says when each
+    portfolio was read that was not read at ``now_ms``.
     """
 
     base_url: str
@@ -55,8 +63,9 @@ class Reads(Struct, frozen=True, kw_only=True):
     now_ms: int
     account: str | None = None
     as_of_ms: int | None = None
+    shares: ShareCount | None = None
+    read_ms: Mapping[Address, int] = {}
     strategies: Strategies | None = None
-    journal: JournalState | None = None
 
 
 async def make_plan(
@@ -78,6 +87,7 @@ async def make_plan(
     desired = selected(options, configuration)
     policy = policy_of(options, desired)
     reads = await look(options, configuration, service, desired, plans=plans, journal=journal)
+    options.output.notes(service.notes)
     return plan_of(options, configuration, desired, policy, reads, base=base)
 
 
@@ -93,20 +103,33 @@ async def look(
     """Read everything that a plan of ``desired`` needs; see :func:`make_plan`."""
     from reconciler.core.evidence import observed
 
-    memory = memory_of(options.service, service, plans=plans)  # before the reads: a later write makes this plan stale
-    chosen = options.selection.selection
-    fleet = await read_shown(service, desired, chosen, options.output, options.service.parallelism)
+    reads = await read_live(options, service, desired, plans=plans)
+    fleet, memory = reads.fleet, reads.memory
     require_found(fleet.live, service.label, service.account)  # before anything is kept of another account's
-    if journal is not None and (proven := observed(memory, fleet.live, now_ms=service.api.service_ms())):
+    if journal is not None and (proven := observed(memory, fleet.live, now_ms=reads.now_ms)):
         journal.confirm(proven)
     strategies = await read_strategies(options, configuration, service, fleet, memory)
-    options.output.notes(service.notes)
+    return replace(reads, strategies=strategies, created_ms=service.clock.now_ms(), now_ms=service.api.service_ms())
+
+
+async def read_live(
+    options: PlanningOptions,
+    service: Service,
+    desired: Mapping[PortfolioId, Desired],
+    *,
+    plans: Iterable[str] = (),
+    results: bool = False,
+) -> Reads:
+    """Read the automation of these portfolios, and before that what the journal knows; with ``results`` also of
+    rebalances. A write that comes later than that makes a plan of it stale."""
+    memory = memory_of(options.service, service, plans=plans, results=results)
+    chosen = options.selection.selection
+    fleet = await read_shown(service, desired, chosen, options.output, options.service.parallelism)
     return Reads(
         base_url=service.label,
         account=service.account,
         fleet=fleet,
         memory=memory,
-        strategies=strategies,
         created_ms=service.clock.now_ms(),
         now_ms=service.api.service_ms(),
     )
@@ -165,10 +188,12 @@ def plan_of(
     """Return the plan for what was read."""
     from reconciler.core.evidence import believed, doubts_told
     from reconciler.core.freeze import with_freezes
+    from reconciler.core.guards import check_complete
+    from reconciler.core.halt import halts_told
     from reconciler.core.planner import build_plan, with_causes
 
     # Records that the reads show to be older than what is live, or that come from the future, are not believed.
-    records, doubts = believed(reads.memory, reads.fleet.live, now_ms=reads.now_ms)
+    records, doubts = believed(reads.memory, reads.fleet.live, now_ms=reads.now_ms, read_ms=reads.read_ms)
     memory = replace(reads.memory, records=records)
     frame = Plan(
         base_url=reads.base_url,
@@ -179,6 +204,7 @@ def plan_of(
         selection=options.selection.selection,
         warnings=configuration.warnings,
         as_of_ms=reads.as_of_ms,
+        shares=reads.shares,
         unmanaged=reads.fleet.unmanaged(configuration.desired),
         listing=reads.fleet.listing,
     )
@@ -190,23 +216,25 @@ def plan_of(
         policy=policy,
         guards=configuration.guards,
         managed=len(configuration.desired),
-        journal=reads.journal,
     )
     plan = with_selected(plan, reads.strategies, configuration, reads.fleet, memory, unverified=policy.unverified)
+    plan = replace(plan, over=(*plan.over, *check_complete(plan)))
     follows = reads.strategies.follows if reads.strategies is not None else {}
     plan = with_freezes(plan, configuration.freezes, configuration.desired, follows, now_ms=reads.now_ms)
     if base is not None:
         plan = with_causes(plan, base, reads.fleet.live, memory, policy)
-    return _with_costs_and_advice(plan, desired, replace(reads, memory=memory), doubts_told(doubts))
+    told = (*doubts_told(doubts), *halts_told(memory.halting, now_ms=reads.now_ms))
+    return _with_costs_and_advice(plan, desired, replace(reads, memory=memory), told)
 
 
 def _with_costs_and_advice(
     plan: Plan, desired: Mapping[PortfolioId, Desired], reads: Reads, told: Iterable[Diagnostic]
 ) -> Plan:
-    """Return the plan with its costs and load, what is overdue, and the warnings about it after those of the files."""
+    """Return the plan with its costs and load, what is live and overdue, and the warnings about it after those of the
+    files."""
     from reconciler.core.advice import Rule, advise_live, advise_plan
     from reconciler.core.cost import plan_cost
-    from reconciler.core.load import plan_load
+    from reconciler.core.load import live_runs, plan_load, runs_day_of
     from reconciler.core.needs import overdue_among
 
     # The service may go on naming a time that has passed; that is not a next run.
@@ -221,10 +249,40 @@ def _with_costs_and_advice(
     return replace(
         plan,
         cost=plan_cost(plan, desired, live, reads.memory.records),
-        overdue=overdue_among(desired, live, reads.memory.records, now_ms=now_ms),
+        live=LiveSummary(
+            states=dict(Counter(live[i].status for i in desired)),
+            runs_day=round(runs_day_of(live_runs(live, reads.memory.records).values()), 4),
+        ),
+        overdue=overdue_among(desired, live, reads.memory.records, now_ms=now_ms, read_ms=reads.read_ms),
         load=plan_load(plan, live, reads.memory.records, now_ms=now_ms) if changes else None,
         warnings=(*known, *told, *advice, *advise_live(seen)),
     )
+
+
+def save_metrics(
+    options: PlanningOptions, plan: Plan, *, command: str, report: ApplyReport | None = None, failed: int | None = None
+) -> None:
+    """Save the numbers of a plan, or of what an apply left of it, where ``--metrics`` says so.
+
+    Where nothing at all could be read, the older numbers stay: their time tells that they are old, and none of the new
+    ones would be true. ``failed`` is how many portfolios' last run failed, ``None`` if nobody asked. Raises
+    :class:`~reconciler.core.errors.ReconcilerError`.
+    """
+    if options.metrics is None:
+        return
+    if plan.live is not None and plan.live.states and not any(one.was_seen for one in plan.live.states):
+        options.output.note(f"note: nothing could be read, so {options.metrics} is left as it was")
+        return
+    from reconciler.render.metrics import metrics_text
+
+    text = metrics_text(plan, command=command, report=report, failed=failed)
+    save(options.metrics, text, what=_METRICS, begins=_METRICS_BEGIN)
+
+
+def require_metrics_place(options: PlanningOptions) -> None:
+    """Raise now what :func:`save_metrics` would raise after a long read."""
+    if options.metrics is not None:
+        require_place(options.metrics, what=_METRICS, begins=_METRICS_BEGIN)
 
 
 class Allowance(Struct, frozen=True, kw_only=True):

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from reconciler.cli.files import expect_in, load_files_if_any, paths_of
 from reconciler.cli.flags import DEFAULT_LOCK_TIMEOUT
+from reconciler.cli.haltfiles import gate_of
 from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.options import FileOptions, Options, ServiceOptions
 from reconciler.cli.output import is_terminal
 from reconciler.cli.planning import parse_allow
-from reconciler.cli.service import new_token, open_service, run_async
+from reconciler.cli.service import memory_of, new_token, open_service, run_async
 from reconciler.cli.writing import keep_results, open_to_write, said_yes, signals
 from reconciler.core.errors import JournalError, ReconcilerError, UsageError
 from reconciler.core.fleet import require_among
 from reconciler.core.model import ApiVersion
+from reconciler.core.ports import Memory
 from reconciler.render.ending import Ending, PageView
 from reconciler.render.json import document_json
 from reconciler.render.rebalance import (
@@ -81,13 +84,15 @@ def rebalance(options: RebalanceOptions, found: Found) -> Ending:
     on_v2 = [one.id for one in chosen if not one.version.can.owns_schedule]
     if options.skip_schedule_validation and on_v2:
         raise UsageError(f"--skip-schedule-validation is only for v1, and {on_v2[0]} is managed by v2: leave it out.")
-    orders = _orders(chosen, options, configuration.freezes if configuration is not None else ())
+    freezes = configuration.freezes if configuration is not None else ()
+    _orders(chosen, options, freezes, Memory())  # what is wrong with the options is said before anything is asked
     warn_of_journal(options.service, configuration, options.output)
 
     async def work() -> Ending:
         async with open_service(
             options.service, paths_of(configuration), expect=expect_in(configuration), writes=True
         ) as service:
+            orders = _orders(chosen, options, freezes, memory_of(options.service, service))
             if not options.auto_approve:
                 await _ask(chosen, orders, options, service)
             return await _carry_out(chosen, orders, options, service, found, timeout_ms)
@@ -106,7 +111,9 @@ def _timeout_ms(options: RebalanceOptions) -> int:
         raise UsageError(f"--timeout: {error}; write 90s, 10m or the like.") from error
 
 
-def _orders(chosen: Sequence[Named], options: RebalanceOptions, freezes: Sequence[Freeze]) -> tuple[Order, ...]:
+def _orders(
+    chosen: Sequence[Named], options: RebalanceOptions, freezes: Sequence[Freeze], memory: Memory
+) -> tuple[Order, ...]:
     from reconciler.apply.trigger import Order
     from reconciler.core.model import RunState
 
@@ -124,10 +131,16 @@ def _orders(chosen: Sequence[Named], options: RebalanceOptions, freezes: Sequenc
             declared_paused=one.desired is not None and one.desired.state is RunState.PAUSED,
             although_paused=one.id in options.although_paused,
             again=one.id in options.again,
+            halted=partial(_halted, one, memory),
             freezes=tuple(window for window in _windows(one, freezes) if window.name not in allowed.freezes),
         )
         for one in chosen
     )
+
+
+def _halted(one: Named, memory: Memory, live: Live) -> str | None:
+    record, remembered = memory.records.get(one.id), memory.halts.get(one.id)
+    return memory.halting.forbids(one.id, live, record, one.version, desired=one.desired, remembered=remembered)
 
 
 def _windows(one: Named, freezes: Sequence[Freeze]) -> tuple[Window, ...]:
@@ -237,12 +250,13 @@ async def _trigger(
     from reconciler.core.rebalance import RebalanceReport
 
     with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
+        gate = gate_of(journal.halting(), service.label, service.account)
         journal.open_run(fingerprint=IN_JOURNAL, tool=TOOL)
         started_ms = service.clock.now_ms()
         with QueuedJournal(journal) as queued:
             for sentence in await settle_rebalances(queued):
                 options.output.note(f"note: {sentence}")
-            announcer = Announcer(api=api, journal=queued, clock=service.clock, token=new_token)
+            announcer = Announcer(api=api, journal=queued, clock=service.clock, token=new_token, gate=gate)
             results = await trigger_all(
                 orders, announcer=announcer, observer=observer, parallelism=options.service.parallelism, stop=stop
             )

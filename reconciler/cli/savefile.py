@@ -11,11 +11,13 @@ from __future__ import annotations
 import os
 import re
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from errno import EACCES, ENOTDIR
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from reconciler.core.codec import GZIP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +28,7 @@ _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW",
 SAVED: Final = re.compile(rb'\s*\{\s*"format_version"')
 """How a saved plan, a live file and an export begin."""
 _HEAD_BYTES: Final = 200
+PACKED: Final = ".gz"
 
 
 class _Place(Enum):
@@ -50,8 +53,8 @@ def require_place(path: str, *, what: str, new: bool = False, begins: re.Pattern
 def save(path: str, text: str, *, what: str, largest: int | None = None, begins: re.Pattern[bytes] = SAVED) -> None:
     """Write ``text`` to ``path``, in place of an empty file or one that ``begins`` as such a file does.
 
-    ``largest`` is a limit in bytes. Raises :class:`~reconciler.core.errors.ReconcilerError`, which calls the file
-    ``what``, as the others here do.
+    It is compressed if the name ends in ``.gz``. ``largest`` is a limit in bytes before that. Raises
+    :class:`~reconciler.core.errors.ReconcilerError`, which calls the file ``what``, as the others here do.
     """
     _put(path, text, what=what, place=_Place.FILE, begins=begins, largest=largest)
 
@@ -97,6 +100,10 @@ def _put(
         if largest is not None and len(data) > largest:
             most = f"{largest // 1024 // 1024} MiB"
             raise ReconcilerError(f"the {what} is larger than the {most} that can be read", "Select fewer portfolios.")
+        if begins is not None and path.lower().endswith(PACKED):
+            import gzip
+
+            data = gzip.compress(data, mtime=0)  # without the time, so that the same look gives the same bytes
         draft = _draft(whole, data, mode)
         try:
             if place is _Place.NOTHING:
@@ -164,6 +171,11 @@ def _require_sort(whole: Path, begins: re.Pattern[bytes]) -> None:
         return
     with whole.open("rb") as file:
         head = file.read(_HEAD_BYTES)
+    if head.startswith(GZIP):
+        import zlib
+
+        with suppress(zlib.error):
+            head = zlib.decompressobj(wbits=31).decompress(head, _HEAD_BYTES)
     if head and not begins.match(head):
         raise OSError(None, "what is there is something else, and is not overwritten")
 

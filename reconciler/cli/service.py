@@ -112,7 +112,7 @@ async def open_service(
             label=base_url,
             clock=clock,
             account=account,
-            remarks=_account_remarks(expected, account, writes=writes) if asks_account else (),
+            remarks=account_remarks(expected, account, writes=writes) if asks_account else (),
         )
 
 
@@ -155,6 +155,7 @@ def _transport(
         asgi_app=app,
         proxy=proxy,
         max_rate_per_s=options.max_rate_per_s,
+        certificates=os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR") or None,
     )
 
 
@@ -171,7 +172,7 @@ def proxy_of(options: ServiceOptions) -> str | None:
     return options.proxy if options.proxy is not None else os.environ.get("GLIDER_PROXY") or None
 
 
-def _account_remarks(expected: Expect, account: str | None, *, writes: bool) -> tuple[str, ...]:
+def account_remarks(expected: Expect, account: str | None, *, writes: bool) -> tuple[str, ...]:
     """Return what to say if the files expect an account, but whose key this is can't be known."""
     from reconciler.core.errors import NotExpected
 

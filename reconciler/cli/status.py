@@ -4,17 +4,18 @@ again."""
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
 from reconciler.cli.files import expect_in, load_files, load_files_if_any, paths_of
 from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
+from reconciler.cli.offline import owned, round_of, shard_of
 from reconciler.cli.options import PlanningOptions, SelectionOptions
 from reconciler.cli.output import Output, is_terminal
-from reconciler.cli.planning import Reads, plan_of
-from reconciler.cli.progress import ReadProgress, bar, read_shown
+from reconciler.cli.planning import plan_of, read_live, require_metrics_place, save_metrics
+from reconciler.cli.progress import ReadProgress, bar
 from reconciler.cli.savefile import require_place
 from reconciler.cli.service import memory_of, open_service, run_async, shared_reason
 from reconciler.cli.strategies import read_cadences_of
@@ -23,7 +24,8 @@ from reconciler.cli.writing import keep_results
 from reconciler.core.advice import advise_live
 from reconciler.core.decide import DEFAULT_POLICY
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, UsageError
-from reconciler.core.fleet import Selection, guess, select, select_strategies
+from reconciler.core.fleet import guess, select, select_strategies
+from reconciler.core.halt import halts_told
 from reconciler.core.model import ApiVersion, Desired, RunState, Status
 from reconciler.core.needs import Need, counts_of, standing_failure
 from reconciler.core.rebalance import KeptRebalance, Knowledge
@@ -48,9 +50,12 @@ if TYPE_CHECKING:
 
     from reconciler.api.fleet import LastRunQuery
     from reconciler.cli.ids import Named
+    from reconciler.cli.planning import Reads
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
+    from reconciler.core.fleet import Fleet
     from reconciler.core.model import Live, PortfolioId, StrategyDesired, StrategyId, StrategyLive
+    from reconciler.core.plan import Plan
     from reconciler.core.ports import PortfolioApi
     from reconciler.core.rebalance import LastRebalance, Rebalance
     from reconciler.render.ending import Found
@@ -80,6 +85,9 @@ class StatusOptions(PlanningOptions, frozen=True, kw_only=True):
     """What is an error besides: ``failed-rebalance`` and ``overdue``."""
     watch: int | None = None
     out: str | None = None
+    shard: str | None = None
+    """The share to read, as typed: ``3/8``, ``auto/8`` or ``auto``."""
+    round: str | None = None
 
     @property
     def reads_results(self) -> bool:
@@ -103,29 +111,45 @@ def _require_sense(options: StatusOptions) -> None:
     if options.no_results and (options.results or _FAILED in options.fail_on):
         needing = "--results asks for" if options.results else "--fail-on failed-rebalance needs"
         raise UsageError(f"{needing} the results, and --no-results leaves them out: drop one of the two.")
+    _require_file(options)
     if options.portfolio is not None:
         if options.problems or options.whole or options.sort is not None:
             raise UsageError("`status ID` shows that portfolio only: drop --problems, --all and --sort.")
-        if options.selection != SelectionOptions() or options.out:
-            raise UsageError("`status ID` shows that portfolio only: drop --target, --exclude, --select and --out.")
+        if options.selection != SelectionOptions() or options.out or options.metrics:
+            given = "--target, --exclude, --select, --out and --metrics"
+            raise UsageError(f"`status ID` shows that portfolio only: drop {given}.")
     elif options.version is not None:
         raise UsageError("--api is for a portfolio that no file declares: name it, as in `status ID --api v2`.")
     if options.watch is None:
         return
     if options.output.is_json or not is_terminal(sys.stdout):
         raise UsageError("--watch needs a terminal, and does not print JSON. Drop it, and call status again and again.")
-    if options.fail_on or options.out:
-        raise UsageError("--watch goes on until Ctrl-C, so nothing can be saved or judged: drop --fail-on and --out.")
+    if options.fail_on or options.out or options.metrics:
+        raise UsageError(
+            "--watch goes on until Ctrl-C, so nothing can be saved or judged: drop --fail-on, --out and --metrics."
+        )
+
+
+def _require_file(options: StatusOptions) -> None:
+    """Raise :class:`~reconciler.core.errors.UsageError` for options of a live file that make no sense."""
+    if options.out is None and (options.shard or options.round):
+        raise UsageError("--shard and --round are about the file that --out saves: name it.")
+    if options.shard is not None and options.reads_results:
+        raise UsageError("--shard reads no results: drop --results, --problems and --fail-on failed-rebalance.")
 
 
 def _table(options: StatusOptions, found: Found) -> Ending:
     """Show the declared portfolios that are selected."""
     if options.out is not None:
         require_place(options.out, what="live file")
+    require_metrics_place(options)
     configuration = load_files(options.files)
     warn_of_journal(options.service, configuration, options.output)
     selection = options.selection.selection
     desired = select(configuration.desired, selection, configuration.strategies)
+    if options.shard is not None:
+        desired = owned(options.shard, desired)
+        options = replace(options, no_results=True)
 
     async def work() -> Ending:
         async with open_service(
@@ -136,8 +160,8 @@ def _table(options: StatusOptions, found: Found) -> Ending:
                 silent = replace(options, output=replace(options.output, quiet=True))
 
                 async def look() -> Page:
-                    read = await _read(silent, desired, service)
-                    rows = await _rows(silent, configuration, desired, read, service)
+                    read = await read_live(silent, service, desired, results=not options.no_results)
+                    rows, _ = await _rows(silent, configuration, desired, read, service)
                     return _page(options, rows)
 
                 return await _watched(look, options.watch, service, options.output, found)
@@ -163,22 +187,6 @@ def _page(
     )
 
 
-async def _read(options: StatusOptions, desired: Mapping[PortfolioId, Desired], service: Service) -> Reads:
-    """Read the automation of every portfolio, and before that what the journal knows."""
-    began_ms = service.clock.now_ms()
-    memory = memory_of(options.service, service, results=not options.no_results)
-    chosen = options.selection.selection
-    fleet = await read_shown(service, desired, chosen, options.output, options.service.parallelism)
-    return Reads(
-        base_url=service.label,
-        account=service.account,
-        fleet=fleet,
-        memory=memory,
-        created_ms=began_ms,
-        now_ms=service.api.service_ms(),
-    )
-
-
 async def _table_once(
     options: StatusOptions,
     configuration: Configuration,
@@ -186,37 +194,43 @@ async def _table_once(
     service: Service,
     found: Found,
 ) -> Ending:
-    read = await _read(options, desired, service)
-    selection = options.selection.selection
-    unseen = await _save(options, configuration, selection, service, read) if options.out else ()
-    rows = await _rows(options, configuration, desired, read, service)
+    began_ms, selection = service.api.service_ms(), options.selection.selection
+    read = await read_live(options, service, desired, results=not options.no_results)
+    options.output.warn_of(halts_told(read.memory.halting, now_ms=read.now_ms))
+    unseen = await _save(options, configuration, service, read.fleet, began_ms) if options.out else ()
+    rows, plan = await _rows(options, configuration, desired, read, service)
     found.statuses = tuple(in_need(rows))
     targeted = select_strategies(configuration.strategies, selection) if selection.targets else {}
     cadences = await read_cadences_of(targeted, options.service, service) if targeted else {}
     options.output.notes(service.notes)
     failed = [one.failure for one in cadences.values() if one.failure is not None]
     advice = advise_live((row.desired, row.signs) for row in rows)
-    shown = [row for row in in_order(rows, options.sort or SortBy.ID) if row.needs or not options.problems]
-    body = {
-        "base_url": service.label,
-        "needs": {need.value: count for need, count in counts_of(row.needs for row in rows).items()},
-        "portfolios": [status_document(row) for row in shown],
-        "warnings": diagnostics_document(advice)["warnings"],
-    }
-    body |= {"strategies": cadences_document(targeted, cadences)} if cadences else {}
+    counts = counts_of(row.needs for row in rows)
+    save_metrics(options, plan, command="status", failed=counts.get(Need.FAILED, 0) if options.reads_results else None)
+
+    def body() -> dict[str, Any]:
+        shown = [row for row in in_order(rows, options.sort or SortBy.ID) if row.needs or not options.problems]
+        return {
+            "base_url": service.label,
+            "needs": {need.value: count for need, count in counts.items()},
+            "portfolios": [status_document(row) for row in shown],
+            "warnings": diagnostics_document(advice)["warnings"],
+            **({"strategies": cadences_document(targeted, cadences)} if cadences else {}),
+        }
+
     return Ending(
         reason=table_reason(rows, fail_on=options.fail_on, others=[*unseen, *failed]),
         found=found,
         view=PageView(
             page=lambda: _page(options, rows, targeted, cadences),
-            document=lambda reason: document_json(reason, body),
+            document=lambda reason: document_json(reason, body()),
         ),
         advice=advice,
     )
 
 
 async def _save(
-    options: StatusOptions, configuration: Configuration, selection: Selection, service: Service, read: Reads
+    options: StatusOptions, configuration: Configuration, service: Service, fleet: Fleet, as_of_ms: int
 ) -> Sequence[ApiError]:
     """Save what was read where ``--out`` says so; return the failed reads that the table does not show."""
     from reconciler.cli.offline import save_live
@@ -225,16 +239,18 @@ async def _save(
     failures = await save_live(
         out,
         options.service,
-        selection,
+        options.selection.selection,
         configuration,
         service,
-        read.fleet,
-        read.memory,
-        as_of_ms=read.created_ms,
+        fleet,
+        shard=shard_of(options.shard),
+        round_=round_of(options.round),
+        as_of_ms=as_of_ms,
     )
     for failure in failures:
         options.output.warn(f"the live file does not hold everything: {failure.operation or 'a read'}: {failure}")
-    options.output.note(f"Saved to {out}; plan from it with: reconciler plan --live {out}")
+    rest = "" if options.shard is None else " and the other shares"
+    options.output.note(f"Saved to {out}; plan from it{rest} with: reconciler plan --live {out}")
     return failures
 
 
@@ -244,8 +260,9 @@ async def _rows(
     desired: Mapping[PortfolioId, Desired],
     read: Reads,
     service: Service,
-) -> list[StatusRow]:
-    """Return a row a portfolio, sorted by id, with its results as far as they are known or asked for."""
+) -> tuple[list[StatusRow], Plan]:
+    """Return a row a portfolio, sorted by id, with its results as far as they are known or asked for; and the plan that
+    tells what needs a person."""
     from reconciler.core.evidence import believed
     from reconciler.core.needs import needs_of
     from reconciler.core.rebalance import remembered
@@ -259,7 +276,7 @@ async def _rows(
         last = {i: remembered(known[i], live[i]) for i in known if i in desired}
     plan = plan_of(options, configuration, desired, DEFAULT_POLICY, read)
     needs = needs_of(plan, desired, live, known, now_ms=now_ms)
-    return [
+    rows = [
         StatusRow(
             desired=one,
             live=live[i],
@@ -271,6 +288,7 @@ async def _rows(
         )
         for i, one in desired.items()
     ]
+    return rows, plan
 
 
 async def _read_results(

@@ -6,7 +6,7 @@ strategy is selected, so that a fleet without strategies never pays for them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.core.fleet import select_strategies
 
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from reconciler.config.load import Configuration
     from reconciler.core.decide import Unverified
     from reconciler.core.fleet import Fleet, PortfolioList
-    from reconciler.core.livefile import LiveFile
+    from reconciler.core.livefile import JoinedLive
     from reconciler.core.model import Cadence, PortfolioId, StrategyDesired, StrategyId, StrategyLive
     from reconciler.core.plan import Plan
     from reconciler.core.planner import Strategies
     from reconciler.core.ports import Memory
+
+T = TypeVar("T")
 
 
 async def read_strategies(
@@ -45,34 +47,18 @@ async def read_strategies(
 
 
 def saved_strategies(
-    options: PlanningOptions, configuration: Configuration, found: LiveFile, fleet: Fleet
+    options: PlanningOptions, configuration: Configuration, found: JoinedLive, fleet: Fleet, memory: Memory
 ) -> Strategies | None:
-    """Return the selected strategies as a live file holds them; ``None`` if none is selected.
+    """Return the selected strategies as live files hold them; ``None`` if none is selected.
 
-    A strategy that the file lacks is blocked. Enrolled portfolios are counted in the file's list.
+    A strategy that they lack is blocked. Enrolled portfolios are counted in their list.
     """
     desired = select_strategies(configuration.strategies, options.selection.selection)
     if not desired:
         return None
     live = {strategy: found.strategies[strategy] for strategy in desired if strategy in found.strategies}
-    changing = _changing(desired, live, found.cadences)
+    changing = _changing(desired, live, memory.cadences)
     return _gathered(configuration, fleet, desired, live, changing, found.listed)
-
-
-def memory_in(found: LiveFile) -> Memory:
-    """Return what the journal knew when a live file was made, as far as the file holds it. Halts are added from
-    their own files."""
-    from reconciler.cli.haltfiles import with_filed
-    from reconciler.core.ports import Memory
-
-    memory = Memory(
-        exists=True,
-        records=found.records,
-        cadences=found.cadences,
-        pauses=found.pauses,
-        triggers=found.triggers,
-    )
-    return with_filed(memory, found.base_url, None)
 
 
 async def read_cadences_of(
@@ -99,10 +85,10 @@ def _changing(
     ]
 
 
-def _counted(changing: Iterable[StrategyId], count: Callable[[str], int | None] | None) -> dict[StrategyId, int]:
-    """Return the number of portfolios of each strategy, without those that can't be counted."""
+def _counted(changing: Iterable[StrategyId], count: Callable[[str], T | None] | None) -> dict[StrategyId, T]:
+    """Return what the list tells of the portfolios of each strategy, without those of which it can't tell."""
     counted = {strategy: count(strategy) for strategy in changing} if count is not None else {}
-    return {strategy: number for strategy, number in counted.items() if number is not None}
+    return {strategy: told for strategy, told in counted.items() if told is not None}
 
 
 def _gathered(
@@ -127,6 +113,7 @@ def _gathered(
         live=live,
         reach=_counted(changing, listed.enrolled if listed is not None else None),
         running=_counted(changing, listed.running if listed is not None else None),
+        enrolled=_counted(changing, listed.enrolment if listed is not None else None),
         on_mainnet=on_mainnet,
         names=_names(configuration, fleet, listed),
         follows=_follows(configuration, fleet, listed),

@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -20,7 +20,7 @@ from reconciler.core.errors import ExitReason, JournalBusy, JournalError, UsageE
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from reconciler.apply.journal import OpenJournal
     from reconciler.apply.run import Stop
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from reconciler.core.model import PortfolioId
     from reconciler.core.rebalance import KeptRebalance, Rebalance
     from reconciler.core.report import RunOrigin
+
+T = TypeVar("T")
 
 TOLD_BY: Final = {
     "who": ("GITHUB_TRIGGERING_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_USER_ID"),
@@ -70,8 +72,11 @@ def origin_of(environ: Mapping[str, str]) -> RunOrigin:
     return RunOrigin(**found)
 
 
-def said_yes(question: str) -> bool:
-    """Ask on the terminal; only ``yes`` means yes. Raises KeyboardInterrupt, even for a Ctrl-C just before the call."""
+def said_yes(question: str, *, meaning_yes: str = "yes") -> bool:
+    """Ask on the terminal; only ``meaning_yes`` means yes.
+
+    Raises KeyboardInterrupt, even for a Ctrl-C just before the call.
+    """
     import asyncio
 
     # asyncio turns the first Ctrl-C into a request to the event loop. That waits here for the answer, and would not see
@@ -85,42 +90,64 @@ def said_yes(question: str) -> bool:
         answer: str = click.prompt("  Answer", default="no", show_default=False, err=True)
     finally:
         signal.signal(signal.SIGINT, heard)
-    return answer.strip() == "yes"
+    return answer.strip() == meaning_yes
 
 
-async def open_to_write(options: JournalOptions, service: Service, *, lock_timeout: str) -> OpenJournal:
+async def open_to_write(
+    options: JournalOptions, service: Service, *, lock_timeout: str, beside: bool = False, shared: bool = False
+) -> OpenJournal:
     """Open the journal; wait for another apply as long as ``lock_timeout`` says, as in ``10s``.
 
-    A signal ends the wait. The journal's folder is made if it is missing. Raises
+    With ``beside`` it is opened next to an apply that is at work with it, for a halt; with ``shared``, next to other
+    runners of the same plan. The journal's folder is made if it is missing. Raises
     :class:`~reconciler.core.errors.JournalError`, also for a journal that Git tracks.
+    """
+    from reconciler.apply.journal import open_journal
+
+    path = options.journal_place
+
+    async def opened() -> OpenJournal:
+        return open_journal(
+            path,
+            base_url=service.label,
+            account=service.account,
+            now_ms=service.api.service_ms,
+            process=this_process(),
+            origin=origin_of(os.environ),
+            beside=beside,
+            shared=shared,
+        )
+
+    _ = _patience(lock_timeout)
+    prepare_place(path)
+    return await while_busy(opened, lock_timeout=lock_timeout)
+
+
+async def while_busy(attempt: Callable[[], Awaitable[T]], *, lock_timeout: str) -> T:
+    """Return what an attempt comes to, which is made again while others are at the journal, until its time is over.
+
+    A signal ends the wait.
     """
     from asyncio import sleep
     from time import monotonic
 
-    from reconciler.apply.journal import open_journal
-    from reconciler.core.text import parse_duration
-
-    try:
-        wait_seconds = parse_duration(lock_timeout) / 1000
-    except ValueError as error:
-        raise UsageError(f"--lock-timeout: {error}; write 10s, 5m or the like.") from error
-    path = options.journal_place
-    prepare_place(path)
-    patience_ends = monotonic() + wait_seconds
+    patience_ends = monotonic() + _patience(lock_timeout)
     while True:
         try:
-            return open_journal(
-                path,
-                base_url=service.label,
-                account=service.account,
-                now_ms=service.api.service_ms,
-                process=this_process(),
-                origin=origin_of(os.environ),
-            )
+            return await attempt()
         except JournalBusy:
             if monotonic() >= patience_ends:
                 raise
             await sleep(_LOOK_AGAIN_SECONDS)
+
+
+def _patience(lock_timeout: str) -> float:
+    from reconciler.core.text import parse_duration
+
+    try:
+        return parse_duration(lock_timeout) / 1000
+    except ValueError as error:
+        raise UsageError(f"--lock-timeout: {error}; write 10s, 5m or the like.") from error
 
 
 def kept_results(

@@ -103,6 +103,35 @@ def read_document(content: str | bytes) -> Any:
     return json.loads(content, object_pairs_hook=_each_key_once, parse_constant=_no_number)
 
 
+GZIP: Final = b"\x1f\x8b"
+"""How a compressed file begins."""
+_MOST_PACKED: Final = 256
+"""How much larger than itself a compressed file may become. Ours stay below 100; a bomb becomes a thousand times as
+large."""
+
+
+def unpacked(content: bytes, *, most: int) -> bytes:
+    """Return what a compressed file holds, or what is not compressed as it is; hardly more than ``most`` bytes.
+
+    Raises ``ValueError`` for a file that is cut, damaged, or made to become far larger than any of ours.
+    """
+    if not content.startswith(GZIP):
+        return content
+    import zlib
+
+    unpacker = zlib.decompressobj(wbits=31)
+    bound = min(most, max(_MOST_PACKED * len(content), LONGEST_TEXT))
+    try:
+        found = unpacker.decompress(content, bound + 1)
+    except zlib.error as error:
+        raise ValueError("a damaged file") from error
+    if len(found) > most:
+        return found
+    if len(found) > bound or not unpacker.eof or unpacker.unused_data:
+        raise ValueError("a compressed file that is cut, or none of ours")
+    return found
+
+
 class SavedFormat(Struct, frozen=True, kw_only=True):
     """A kind of file that we write and read back. Minor versions only add keys; another major version is refused.
 
@@ -135,9 +164,11 @@ class SavedFormat(Struct, frozen=True, kw_only=True):
         Raises ``error`` for anything that is not such a file, is of another major version, or is too large; ``read``
         may raise what :func:`load` raises.
         """
-        if len(content) > self.largest:
-            raise self.error(f"{self.file} is larger than {self.largest // 1024 // 1024} MiB", self.repair)
         try:
+            if isinstance(content, bytes):
+                content = unpacked(content, most=self.largest)
+            if len(content) > self.largest:
+                raise self.error(f"{self.file} is larger than {self.largest // 1024 // 1024} MiB", self.repair)
             document = read_document(content)
             found = str(document["format_version"])
             _ = document[self.key]

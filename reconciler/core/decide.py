@@ -88,6 +88,7 @@ _NOT_READ: Final = (
     BlockReason.NOT_READ,
     "the live file does not hold it; make one that does with `reconciler status --out FILE`",
 )
+_OUTDATED: Final = (BlockReason.OUTDATED, "it was not read since our last write to it; read it again")
 
 
 def decide(
@@ -97,18 +98,21 @@ def decide(
     policy: Policy = DEFAULT_POLICY,
     *,
     unanswered: bool = False,
+    outdated: bool = False,
     halts: Halts = NO_HALTS,
     remembered: str | None = None,
 ) -> Decision:
-    """Return what to do about one portfolio; ``unanswered`` says that a run of it was asked for, and may have begun.
+    """Return what to do about one portfolio.
 
-    ``halts`` are those that are known, ``remembered`` the one that the journal says our last pause was part of.
+    ``unanswered`` says that a run of it was asked for, and may have begun, ``outdated`` that we wrote to it after
+    ``live`` was read. ``halts`` are those that are known, ``remembered`` the one that the journal says our last pause
+    was part of.
     """
-    pausing = halts.pausing(live, record, desired.api, remembered=remembered)
+    pausing = halts.pausing(live, record, desired.api, remembered=remembered) if not outdated else None
     if pausing is not None:
         known = halts.named(pausing)
         return _with_origin(Halted(id=desired.id, halt=pausing, reason=known.reason if known else None), desired)
-    decision = _decided(desired, live, record, policy, unanswered=unanswered)
+    decision = _decided(desired, live, record, policy, unanswered=unanswered, outdated=outdated)
     return _unless_held(decision, halts.holder(desired.id, desired))
 
 
@@ -128,10 +132,12 @@ def _unless_held(decision: Decision, halt: Halt | None) -> Decision:
             return decision
 
 
-def _decided(desired: Desired, live: Live, record: Record | None, policy: Policy, *, unanswered: bool) -> Decision:
+def _decided(
+    desired: Desired, live: Live, record: Record | None, policy: Policy, *, unanswered: bool, outdated: bool
+) -> Decision:
     decision: Decision = _AS_DESIRED
-    if not proven_same(desired=desired, live=live, record=record):
-        decision = _Case(desired, live, record, policy).decided(unanswered=unanswered)
+    if outdated or not proven_same(desired=desired, live=live, record=record):
+        decision = _Case(desired, live, record, policy).decided(unanswered=unanswered, outdated=outdated)
     if desired.strategy is not None and live.strategy is not None and live.strategy != desired.strategy:
         match decision:
             case Blocked() | Change(verb=Verb.PAUSE):  # less trading is right under either strategy
@@ -169,9 +175,11 @@ class _Case(Struct, frozen=True):
     record: Record | None
     policy: Policy
 
-    def decided(self, *, unanswered: bool) -> Change | Held | Blocked | Unchanged:
-        """Return what to do; ``unanswered`` says that a run of it was asked for, and may have begun."""
+    def decided(self, *, unanswered: bool, outdated: bool) -> Change | Held | Blocked | Unchanged:
+        """Return what to do; see :func:`decide`."""
         live = self.live
+        if outdated:
+            return self._block(*_OUTDATED)
         match live.status:
             case Status.ACTIVE:
                 return self._when_active()
@@ -396,14 +404,16 @@ def decide_strategy(
     reach: int | None = None,
     unverified: Unverified = Unverified.WRITE,
     on_mainnet: str | None = None,
+    outdated: bool = False,
     halts: Halts = NO_HALTS,
 ) -> Decision:
     """Return what to do about one strategy. ``recorded`` stands in where the service shows no schedule (§4.7).
 
+    ``outdated`` says that we wrote to it after ``live`` was read.
     ``on_mainnet`` names a portfolio of it on ETH mainnet, where Glider is taken to refuse an hourly cadence (§6).
     """
     before = live.cadence if live.status is StrategyStatus.FOUND else recorded
-    why = _why_blocked(live)
+    why = _OUTDATED if outdated else _why_blocked(live)
     if why is None:
         if before is desired.schedule or (before is None and unverified is Unverified.SKIP):
             return _AS_DESIRED

@@ -30,7 +30,7 @@ from reconciler.core.text import DAY_MS, MINUTE_MS, format_duration, holds_token
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.core.model import ApiVersion, PortfolioId
+    from reconciler.core.model import Address, ApiVersion, PortfolioId
 
 POINTS_THAT_PROVE: Final = 3
 """This many points, equally far apart, prove an interval. Two would not: one gap alone may hold a run by hand."""
@@ -360,16 +360,23 @@ class Remembers(Protocol):
         """The tokens of our last pauses."""
 
 
+NOW: Final[Mapping[Address, int]] = {}
+"""Nothing was read at another time than now."""
+
+
 def believed(
-    memory: Remembers, live: Mapping[PortfolioId, Live], *, now_ms: int
+    memory: Remembers, live: Mapping[PortfolioId, Live], *, now_ms: int, read_ms: Mapping[Address, int] = NOW
 ) -> tuple[Mapping[PortfolioId, Record], Mapping[PortfolioId, str]]:
-    """Return the records that are believed, and why each of the others is not, both by portfolio."""
-    doubts = {
-        portfolio: why
-        for portfolio, record in memory.records.items()
-        if portfolio in live
-        and (why := doubt(record, live[portfolio], last_pause=memory.pauses.get(portfolio), now_ms=now_ms))
-    }
+    """Return the records that are believed, and why each of the others is not, both by portfolio.
+
+    ``read_ms`` says when each was read, where that was not at ``now_ms``.
+    """
+    doubts = {}
+    for portfolio, record in memory.records.items():
+        if portfolio in live:
+            last_pause, at_ms = memory.pauses.get(portfolio), read_ms.get(portfolio, now_ms)
+            if why := doubt(record, live[portfolio], last_pause=last_pause, now_ms=at_ms):
+                doubts[portfolio] = why
     records = {portfolio: record for portfolio, record in memory.records.items() if portfolio not in doubts}
     return (records if doubts else memory.records), doubts
 

@@ -269,6 +269,15 @@ class PortfolioList(Struct, frozen=True, kw_only=True):
             return None
         return sum(live.strategy == strategy for live in self.rows.values())
 
+    def enrolment(self, strategy: str) -> str | None:
+        """Return a hash of which portfolios are enrolled in a strategy; ``None`` where :meth:`enrolled` is."""
+        if self.enrolled(strategy) is None:
+            return None
+        from hashlib import sha256
+
+        ids = sorted(i for i, live in self.rows.items() if live.strategy == strategy)
+        return sha256(",".join(ids).encode()).hexdigest()
+
     def running(self, strategy: str) -> int | None:
         """Return how many of those are active; ``None`` if the state of any of them is not known."""
         if self.enrolled(strategy) is None:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from reconciler.core.plan import UNKNOWN, Excess, Guarded
+from reconciler.core.plan import UNKNOWN, BlockReason, Excess, Guarded
 from reconciler.core.text import DAY_MS, HOUR_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reconciler.core.plan import Allowed, Change
+    from reconciler.core.plan import Allowed, Change, Plan
 
 MIN_INTERVAL_MS: Final = HOUR_MS
 """API facts §6."""
@@ -66,8 +66,8 @@ class Guards(Struct, frozen=True):
     max_reach: Limit | None = HALF
 
     def limit(self, guarded: Guarded) -> Limit | None:
-        """Return the limit of a verb, or of reach."""
-        limit: Limit | None = getattr(self, f"max_{guarded}")
+        """Return the limit of a verb, or of reach; none can be set for what is not read."""
+        limit: Limit | None = getattr(self, f"max_{guarded}", None)
         return limit
 
 
@@ -95,6 +95,13 @@ def check_guards(changes: Sequence[Change], guards: Guards | None, *, managed: i
         if number is None or number > allowed:
             found.append(Excess(guarded=guarded, planned=number, allowed=allowed, limit=limit.text))
     return tuple(found)
+
+
+def check_complete(plan: Plan) -> tuple[Excess, ...]:
+    """Return that a plan from live files is incomplete: a share is missing, or none holds what is selected."""
+    count = sum(one.reason is BlockReason.NOT_READ for one in plan.blocked)
+    missing = plan.shares is not None and plan.shares.missing
+    return (Excess(guarded=Guarded.INCOMPLETE, planned=count, allowed=0, limit="0"),) if count or missing else ()
 
 
 def still_over(over: tuple[Excess, ...], allowed: Mapping[Guarded, Allowed]) -> tuple[Excess, ...]:

@@ -8,16 +8,39 @@ pause that the halt made. It comes from a checkout, so every id and text in it i
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
 from reconciler.core.codec import Moment, SavedFormat, Shown, dump, load
+from reconciler.core.diagnostics import Diagnostic, Severity
 from reconciler.core.errors import HaltInvalid
 from reconciler.core.evidence import halt_of
-from reconciler.core.fleet import EVERYTHING, Selection
+from reconciler.core.fleet import Selection  # noqa: TC001 - a field's type is looked up when a file is read
 from reconciler.core.intent import Call, GateClosed
-from reconciler.core.model import ApiVersion, HaltId, SavedPortfolioId, Status, strategy_of
+from reconciler.core.model import (
+    ApiVersion,
+    HaltId,
+    PausedBy,
+    RunState,
+    SavedPortfolioId,
+    Status,
+    Verb,
+    strategy_of,
+)
+from reconciler.core.plan import (
+    Blocked,
+    BlockReason,
+    Change,
+    ChangeReason,
+    Halted,
+    Held,
+    Plan,
+    Risk,
+    Snapshot,
+)
+from reconciler.core.text import DAY_MS, rough_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -55,9 +78,9 @@ class HaltedPortfolio(Struct, frozen=True, kw_only=True):
 class Halt(Struct, frozen=True, kw_only=True, dict=True):
     """A halt of the portfolios of one service and account.
 
-    It holds for ``portfolios``, which were in the selection when it was made (sorted by id), and for whatever the
-    ``selection`` selects later. ``lifted_ms`` is when it was lifted, ``None`` while it holds. Times are UTC epoch
-    milliseconds, by the service's clock.
+    It holds for ``portfolios``, which were selected when it was made (sorted by id), and for whatever the ``selection``
+    selects later; ``None`` if they were named by their ids. ``lifted_ms`` is when it was lifted, ``None`` while it
+    holds. Times are UTC epoch milliseconds, by the service's clock.
     """
 
     id: HaltId
@@ -67,7 +90,7 @@ class Halt(Struct, frozen=True, kw_only=True, dict=True):
     at_ms: Moment = field(name="halted_at")
     who: Shown | None = None
     lifted_ms: Moment | None = field(default=None, name="lifted_at")
-    selection: Selection = EVERYTHING
+    selection: Selection | None = None
     portfolios: tuple[HaltedPortfolio, ...] = ()
 
     @cached_property  # asked before every write, of up to a whole fleet
@@ -89,16 +112,24 @@ class Halt(Struct, frozen=True, kw_only=True, dict=True):
         ``desired`` is what the files declare, ``None`` where nobody knows it. A cadence waits if any portfolio of the
         halt may follow it.
         """
+        if address in self.ids or (self.selection is not None and self.selection.passes(address, desired)):
+            return True
         strategy = strategy_of(address)
-        if strategy is None:
-            return address in self.ids or self.selection.passes(address, desired)
-        followed = {one.strategy for one in self.portfolios if not one.api.can.owns_schedule}
-        return self.selection.everything or strategy in followed or None in followed
+        return strategy is not None and not self._followed.isdisjoint((strategy, None))
+
+    @cached_property
+    def _followed(self) -> frozenset[str | None]:
+        return frozenset(one.strategy for one in self.portfolios if not one.api.can.owns_schedule)
 
     @property
     def words(self) -> str:
         """How a sentence names it: its id and its reason."""
         return f"halt {self.id} ({self.reason})"
+
+    @property
+    def why_held(self) -> str:
+        """Why something that it holds does not begin."""
+        return f"{self.words} holds it until `reconciler halt lift {self.id}`"
 
 
 class Halts(Struct, frozen=True, kw_only=True):
@@ -122,6 +153,22 @@ class Halts(Struct, frozen=True, kw_only=True):
         if found is not None or api.can.keeps_reason or live.status is not Status.PAUSED or live.schedule_id is None:
             return found
         return next((one.id for one in self.filed if one.due_of(live.id) == live.schedule_id), None)
+
+    def forbids(
+        self,
+        portfolio: PortfolioId,
+        live: Live,
+        record: Record | None,
+        api: ApiVersion,
+        *,
+        desired: Desired | None,
+        remembered: str | None,
+    ) -> str | None:
+        """Say why a halt forbids that a portfolio runs now; ``None`` where none does."""
+        if (holder := self.holder(portfolio, desired)) is not None:
+            return holder.why_held
+        pausing = self.pausing(live, record, api, remembered=remembered)
+        return pausing and f"it is in the pause of the halt {pausing}: `reconciler halt lift {pausing}`"
 
     def named(self, halt: str) -> Halt | None:
         """Return the halt with this id, if more than its mark is known."""
@@ -155,7 +202,32 @@ class HaltGate(Struct, frozen=True):
             if halt.id not in self.known:
                 raise GateClosed(f"{halt.words} has begun since it was planned; nothing more begins", ends_run=True)
             if halt.holds(intent.address):
-                raise GateClosed(f"{halt.words} holds it until `reconciler halt lift {halt.id}`")
+                raise GateClosed(halt.why_held)
+
+
+HALTS: Final = "halts"
+"""The address of what is said of a halt begins with this."""
+OLD_MS: Final = DAY_MS
+"""From this age on, people are reminded of a halt that holds."""
+
+
+def halts_told(halts: Halts, *, now_ms: int) -> tuple[Diagnostic, ...]:
+    """Return what people are told of halts that were forgotten, as it seems, the oldest first."""
+    old = sorted((one.at_ms, one.id, one) for one in halts.holding.values() if now_ms - one.at_ms >= OLD_MS)
+    return tuple(
+        Diagnostic(
+            Severity.WARNING,
+            f"the {one.words} is {rough_duration(now_ms - at_ms)} old",
+            f"`reconciler halt lift {name}` ends it",
+            f"{HALTS}.{name}",
+        )
+        for at_ms, name, one in old
+    )
+
+
+def is_of_halt(diagnostic: Diagnostic) -> bool:
+    """Whether this is what :func:`halts_told` says."""
+    return diagnostic.address.startswith(f"{HALTS}.")
 
 
 def format_halt(halt: Halt) -> str:
@@ -166,3 +238,119 @@ def format_halt(halt: Halt) -> str:
 def parse_halt(content: bytes | str) -> Halt:
     """Return the halt that a file holds. Raises :class:`HaltInvalid` for anything that is not such a file."""
     return HALT_FORMAT.parse(content, lambda document: load(document, Halt))
+
+
+def halt_plan(halt: Halt, names: Mapping[PortfolioId, str | None], *, created_ms: int) -> Plan:
+    """Return the plan that pauses whatever runs of a halt's portfolios. Each is looked at only right before its pause:
+    nothing is faster, and no state that it may be in would be a reason to leave it running."""
+    changes = tuple(
+        Change(
+            id=one.id,
+            api=one.api,
+            verb=Verb.PAUSE,
+            before=Snapshot(state=Status.ACTIVE),
+            after=Snapshot(state=Status.PAUSED),
+            fields=(),
+            reason=ChangeReason.HALTED,
+            note=halt.reason,
+            name=names.get(one.id),
+            halt=halt.id,
+        )
+        for one in halt.portfolios
+    )
+    return Plan(created_ms=created_ms, base_url=halt.base_url, account=halt.account, changes=changes)
+
+
+class Knowledgeable(Protocol):
+    """What a journal knows (:class:`~reconciler.core.ports.Memory`)."""
+
+    @property
+    def records(self) -> Mapping[PortfolioId, Record]:
+        """What was confirmed."""
+
+    @property
+    def since(self) -> Mapping[Address, str]:
+        """The tokens of the last writes."""
+
+    @property
+    def halts(self) -> Mapping[PortfolioId, str]:
+        """The halts that our last pauses were part of."""
+
+    @property
+    def halting(self) -> Halts:
+        """The halts that are known."""
+
+
+class Lift(Struct, frozen=True, kw_only=True):
+    """What is needed to lift a halt: its ``id``, what is ``live`` of its portfolios and on which of the APIs, what the
+    journal remembers of them, and what the files declare, as far as they do. Mappings are keyed by portfolio."""
+
+    id: str
+    live: Mapping[PortfolioId, Live]
+    apis: Mapping[PortfolioId, ApiVersion]
+    memory: Knowledgeable
+    desired: Mapping[PortfolioId, Desired]
+
+    def plan(self, frame: Plan) -> Plan:
+        """Return ``frame``, a plan without entries, with a resume of all that is still in the very pause of the halt.
+
+        What another halt holds, or the files declare paused by now, stays. What was in that pause and is in another one
+        was paused by somebody since.
+        """
+        found = [self._decided(portfolio) for portfolio in sorted(self.live)]
+        return replace(
+            frame,
+            changes=tuple(one for one in found if isinstance(one, Change)),
+            held=tuple(one for one in found if isinstance(one, Held)),
+            halted=tuple(one for one in found if isinstance(one, Halted)),
+            blocked=tuple(one for one in found if isinstance(one, Blocked)),
+            no_op=sum(one is None for one in found),
+        )
+
+    def _decided(self, portfolio: PortfolioId) -> Change | Held | Halted | Blocked | None:
+        live, api, memory = self.live[portfolio], self.apis[portfolio], self.memory
+        declared = self.desired.get(portfolio)
+        named: dict[str, Any] = {"id": portfolio, "name": declared.name if declared is not None else None}
+        remembered = memory.halts.get(portfolio)
+        if live.status is Status.UNREADABLE:
+            return Blocked(
+                **named,
+                api=api,
+                reason=BlockReason.READ_FAILED,
+                detail=f"reading failed: {live.failure}",
+                status=live.status.value,
+                failure=live.failure.kind if live.failure is not None else None,
+            )
+        pausing = memory.halting.pausing(live, memory.records.get(portfolio), api, remembered=remembered)
+        others = Halts(holding={name: one for name, one in memory.halting.holding.items() if name != self.id})
+        if pausing is None:
+            return self._paused_since(live, api, named) if live.status is Status.PAUSED else None
+        if pausing != self.id:
+            return Halted(**named, halt=pausing)
+        if (other := others.holder(portfolio, declared)) is not None:
+            return Halted(**named, halt=other.id, reason=other.reason, waits=Verb.RESUME)
+        if declared is not None and declared.state is RunState.PAUSED:
+            return Halted(**named, halt=self.id, reason="and declared paused by the files, so it stays")
+        return Change(
+            **named,
+            api=api,
+            verb=Verb.RESUME,
+            before=Snapshot(state=Status.PAUSED),
+            after=Snapshot(state=Status.ACTIVE),
+            fields=(),
+            reason=ChangeReason.HALT_LIFTED,
+            risks=(Risk.TRADES_AGAIN, *(() if api.can.owns_schedule else (Risk.DUE_AT_ONCE,))),
+            note=f"Halt {self.id} is lifted",
+            pause_reason=live.pause_reason,
+            pause_id=None if api.can.keeps_reason else live.schedule_id,
+            since=memory.since.get(portfolio),
+            halt=self.id,
+        )
+
+    def _paused_since(self, live: Live, api: ApiVersion, named: Mapping[str, Any]) -> Held | None:
+        """Return the hold of a portfolio that the halt had paused; one that was paused before it is none of it."""
+        known = self.memory.halting.named(self.id)
+        paused = known is not None and any(one.id == live.id and (one.token or one.due) for one in known.portfolios)
+        if not paused and self.memory.halts.get(live.id) != self.id:
+            return None
+        return Held(**named, api=api, pause_reason=live.pause_reason, paused_by=PausedBy.OTHERS)

@@ -1,10 +1,10 @@
 """The live file: what one look at the service found, so that a plan can be made from it later, without a key.
 
-In: what was read of portfolios, of the list of v2 and of strategies, with our records about them; or the file's text.
-Out: the text, or these values, or an error that says what to do. The file holds all that a plan needs, and the time of
-the look (``as_of``). A plan made from it is for reading only, since an apply could not trust it. The file holds no key.
-One from elsewhere may hold anything, so each value must have the type and bounds of a value that the service sends, and
-every text is made harmless.
+In: what was read of portfolios, of the list of v2 and of strategies; or the text of such files. Out: the text, or these
+values, or an error that says what to do. A file holds one share of a fleet, which may be all of it, and the time of the
+look (``as_of``); the shares of one round are joined to one look. It holds no key, and nothing of a journal: what we
+confirmed is for the planner's own journal to tell. A file from elsewhere may hold anything, so each value must have the
+type and bounds of a value that the service sends, and every text is made harmless.
 """
 
 from __future__ import annotations
@@ -12,62 +12,79 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct, field
-from msgspec.structs import asdict
 
 from reconciler.core.codec import Count, Moment, SavedFormat, Shown, dump, load
 from reconciler.core.errors import ApiError, LiveInvalid
 from reconciler.core.fleet import Fleet, PortfolioList, asks_for_list
 from reconciler.core.model import (
     ApiVersion,
-    Cadence,
     Live,
     PortfolioId,
-    Record,
     Status,
     StrategyId,
     StrategyLive,
     StrategyStatus,
+    address_of,
 )
-from reconciler.core.plan import JournalState
+from reconciler.core.shares import WHOLE, Shard, share_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from reconciler.core.model import Desired
+    from reconciler.core.model import Address, Desired
 
 LIVE_FORMAT: Final = SavedFormat(
     file="the live file",
     what="the live file",
     is_none="a live file",
-    version="2.0",
+    version="3.0",
     command="reconciler status --out FILE",
-    largest=64 * 1024 * 1024,  # one portfolio takes about 700 bytes
+    # One portfolio takes 300 to 700 bytes: whoever reads so many at once has other troubles before.
+    largest=4 * 1024 * 1024 * 1024,
     key="portfolios",
     error=LiveInvalid,
 )
 
 
 class LiveFile(Struct, frozen=True, kw_only=True):
-    """One look at one service. Every mapping is keyed by portfolio id, or by strategy id, and sorted by it.
+    """One look at one service, or a share of it. Every mapping is keyed by portfolio id, or by strategy id, and sorted.
 
-    ``as_of_ms`` is the time before the first read, UTC epoch milliseconds: nothing in here is older. ``versions`` says
-    on which API each portfolio was read. ``listed`` is the list of v2 portfolios, ``None`` if it was not read.
-    ``records``, ``pauses`` (tokens), ``triggers`` (rebalances asked for in the 24 hours before) and ``cadences`` hold
-    what the journal knew of the portfolios and strategies in here, and of no other; ``journal`` says whether it could
-    know anything.
+    ``as_of_ms`` is the time before the first read, UTC epoch milliseconds by the service's clock: nothing in here is
+    older. ``round`` is the same word in all shares that belong together, ``config_digest`` tells which files declared
+    what was read, ``account`` whom the key belonged to, if that was known. ``versions`` says on which API each
+    portfolio was read. ``listed`` is the list of v2 portfolios, ``None`` if it was not read.
     """
 
     base_url: str
+    account: str | None = None
     as_of_ms: int
+    shard: Shard = WHOLE
+    round: str = ""
+    config_digest: str = ""
     live: Mapping[PortfolioId, Live]
-    records: Mapping[PortfolioId, Record]
-    pauses: Mapping[PortfolioId, str] = field(default_factory=dict)
-    triggers: Mapping[PortfolioId, int] = field(default_factory=dict)
-    versions: Mapping[PortfolioId, ApiVersion] = field(default_factory=dict)
+    versions: Mapping[PortfolioId, ApiVersion]
     listed: PortfolioList | None = None
     strategies: Mapping[StrategyId, StrategyLive] = field(default_factory=dict)
-    cadences: Mapping[StrategyId, Cadence] = field(default_factory=dict)
-    journal: JournalState = JournalState.IN_USE
+
+
+class JoinedLive(Struct, frozen=True, kw_only=True):
+    """The look that the shares of one round make together.
+
+    ``as_of_ms`` is the time of the oldest share, and ``read_ms`` says when all that stands in the others was read.
+    ``of`` is how many shares the round has, and ``missing`` are the numbers of those that are not there.
+    """
+
+    base_url: str
+    account: str | None
+    as_of_ms: int
+    round: str
+    of: int
+    missing: tuple[int, ...]
+    live: Mapping[PortfolioId, Live]
+    versions: Mapping[PortfolioId, ApiVersion]
+    listed: PortfolioList | None
+    strategies: Mapping[StrategyId, StrategyLive]
+    read_ms: Mapping[Address, int]
 
     def fleet_of(self, desired: Mapping[PortfolioId, Desired], *, whole: bool) -> Fleet:
         """Return what reading these portfolios would have found; ``whole`` says that all declared ones are selected.
@@ -80,7 +97,7 @@ class LiveFile(Struct, frozen=True, kw_only=True):
 
     def _live_of(self, desired: Desired) -> Live:
         found = self.live.get(desired.id)
-        if found is not None and self.versions.get(desired.id, desired.api) is desired.api:
+        if found is not None and self.versions[desired.id] is desired.api:
             return found
         listed = self.listed.rows.get(desired.id) if self.listed is not None else None
         if listed is not None and desired.api.can.lists:
@@ -88,45 +105,108 @@ class LiveFile(Struct, frozen=True, kw_only=True):
         return Live(id=desired.id, status=Status.NOT_READ)
 
 
-class _Row(Live, frozen=True, kw_only=True):
-    """A portfolio as it is saved, with what the journal knew of it. Times are UTC epoch milliseconds."""
+def join_live(files: Sequence[tuple[str, LiveFile]]) -> JoinedLive:
+    """Return what these files hold together, each given with its name; at least one.
 
-    record: Record | None = None
-    pause: str | None = None
-    triggers: Count = 0
+    Raises :class:`LiveInvalid`, which names both files, if two are not of one round, or hold the same share or the same
+    portfolio, and for a file that holds what belongs to another share. A share may be missing.
+    """
+    by_share: dict[int, tuple[str, LiveFile]] = {}
+    holder: dict[PortfolioId, str] = {}
+    for name, found in files:
+        _require_same_round(files[0], (name, found))
+        if (other := by_share.get(found.shard.number)) is not None:
+            raise LiveInvalid(f"{other[0]} and {name} both hold the share {found.shard}", _ONE_ROUND)
+        by_share[found.shard.number] = name, found
+        for portfolio in found.live:
+            if (before := holder.setdefault(portfolio, name)) != name:
+                raise LiveInvalid(f"{before} and {name} both hold the portfolio {portfolio}", _ONE_ROUND)
+    for name, found in files:
+        _require_own(name, found)
+    shares = [found for _, (_, found) in sorted(by_share.items())]
+    head, of = shares[0], shares[0].shard.of
+    first = head if head.shard.is_first else None
+    oldest_ms = min(share.as_of_ms for share in shares)
+    return JoinedLive(
+        base_url=head.base_url,
+        account=head.account,
+        as_of_ms=oldest_ms,
+        round=head.round,
+        of=of,
+        missing=tuple(number for number in range(1, of + 1) if number not in by_share),
+        live={i: live for share in shares for i, live in share.live.items()},
+        versions={i: api for share in shares for i, api in share.versions.items()},
+        listed=first.listed if first is not None else None,
+        strategies=first.strategies if first is not None else {},
+        read_ms={i: share.as_of_ms for share in shares if share.as_of_ms != oldest_ms for i in _addresses(share)},
+    )
 
 
-class _Portfolio(_Row, frozen=True, kw_only=True):
+def _addresses(share: LiveFile) -> Iterator[Address]:
+    """Yield everything that a share holds, perhaps more than once."""
+    yield from share.live
+    yield from share.listed.rows if share.listed is not None else ()
+    yield from map(address_of, share.strategies)
+
+
+_ONE_ROUND: Final = "Plan from the files of one round, each share once; read the others again."
+
+
+def _require_same_round(first: tuple[str, LiveFile], second: tuple[str, LiveFile]) -> None:
+    (one, left), (other, right) = first, second
+    for what, sides in {
+        "services": (left.base_url, right.base_url),
+        "accounts": (left.account or "unknown", right.account or "unknown"),
+        "numbers of shares": (str(left.shard.of), str(right.shard.of)),
+        "rounds": (left.round, right.round),
+        "configurations": (left.config_digest[:12], right.config_digest[:12]),
+    }.items():
+        if sides[0] != sides[1]:
+            raise LiveInvalid(f"{one} and {other} are of two {what}: {sides[0]} and {sides[1]}", _ONE_ROUND)
+
+
+def _require_own(name: str, found: LiveFile) -> None:
+    """Raise :class:`LiveInvalid` for a file that holds what another share reads: it was not made by us."""
+    shard = found.shard
+    for portfolio, api in found.versions.items():
+        if (owner := share_of(portfolio, api, of=shard.of)) != shard.number:
+            raise LiveInvalid(
+                f"{name} is the share {shard}, and holds {portfolio}, which belongs to the share {owner}/{shard.of}",
+                LIVE_FORMAT.repair,
+            )
+    if not shard.is_first and (found.listed is not None or found.strategies):
+        what = "strategies" if found.listed is None else "a list"
+        raise LiveInvalid(f"{name} is the share {shard}, and holds {what}, as only the first does", LIVE_FORMAT.repair)
+
+
+class _Portfolio(Live, frozen=True, kw_only=True):
     """A portfolio that was read. ``listed`` says that the list holds the same values; then they are saved only once."""
 
-    api: ApiVersion | None = None
+    api: ApiVersion
     listed: bool = False
 
 
 class _List(Struct, frozen=True, kw_only=True):
     """The rows of the list that were not saved as portfolios, and whether the list is complete."""
 
-    portfolios: tuple[_Row, ...]
+    portfolios: tuple[Live, ...]
     failure: ApiError | None
     unreadable: Count
 
 
-class _Strategy(StrategyLive, frozen=True, kw_only=True):
-    """A strategy as it is saved, with the cadence that the journal knew."""
-
-    recorded: Cadence | None = None
-
-
-RowT = TypeVar("RowT", _Row, _Portfolio, _Strategy)
+RowT = TypeVar("RowT", Live, _Portfolio, StrategyLive)
 
 
 class _Saved(Struct, frozen=True, kw_only=True):
     as_of: Moment
     base_url: Shown
-    journal: JournalState
+    account: Shown | None
+    shard: Shard
+    round: Shown
+    config: Shown
     portfolios: tuple[_Portfolio, ...]
     list: _List | None
-    strategies: tuple[_Strategy, ...]
+    strategies: tuple[StrategyLive, ...]
 
 
 def format_live(found: LiveFile) -> str:
@@ -134,39 +214,30 @@ def format_live(found: LiveFile) -> str:
     saved = _Saved(
         as_of=found.as_of_ms,
         base_url=found.base_url,
-        journal=found.journal,
+        account=found.account,
+        shard=found.shard,
+        round=found.round,
+        config=found.config_digest,
         portfolios=tuple(
-            _Portfolio(**_row(found, live), api=found.versions.get(i), listed=_is_row(found, live))
+            _Portfolio(**_fields_of(live), api=found.versions[i], listed=_is_row(found, live))
             for i, live in sorted(found.live.items())
         ),
         list=_list(found, found.listed) if found.listed is not None else None,
-        strategies=tuple(
-            _Strategy(**asdict(live), recorded=found.cadences.get(i)) for i, live in sorted(found.strategies.items())
-        ),
+        strategies=tuple(live for _, live in sorted(found.strategies.items())),
     )
     return LIVE_FORMAT.text(dump(saved))
 
 
-def _row(found: LiveFile, live: Live) -> dict[str, Any]:
-    return {
-        **asdict(live),
-        "record": found.records.get(live.id),
-        "pause": found.pauses.get(live.id),
-        "triggers": found.triggers.get(live.id, 0),
-    }
-
-
 def _is_row(found: LiveFile, live: Live) -> bool:
     """Whether the list holds this portfolio with the same values as the read."""
-    version = found.versions.get(live.id)
-    if found.listed is None or version is None or not version.can.lists:
+    if found.listed is None or not found.versions[live.id].can.lists:
         return False
     return found.listed.rows.get(live.id) == live
 
 
 def _list(found: LiveFile, listed: PortfolioList) -> _List:
     once = {i for i, live in found.live.items() if _is_row(found, live)}
-    others = tuple(_Row(**_row(found, live)) for i, live in sorted(listed.rows.items()) if i not in once)
+    others = tuple(live for i, live in sorted(listed.rows.items()) if i not in once)
     return _List(portfolios=others, failure=listed.failure, unreadable=listed.unreadable)
 
 
@@ -180,36 +251,38 @@ def parse_live(content: bytes | str) -> LiveFile:
 
 def _live_file(document: dict[str, Any]) -> LiveFile:
     saved = load(document, _Saved)
+    if saved.shard.number > saved.shard.of:
+        raise ValueError("a share beyond the last")
     entries = _by_id(saved.portfolios)
     others = _by_id(saved.list.portfolios) if saved.list is not None else {}
-    known: dict[PortfolioId, _Row] = dict(sorted({**others, **entries}.items()))
-    live = {i: _live(entry) for i, entry in entries.items()}
+    for entry in (*entries.values(), *others.values()):
+        if len(entry.scheduled_ms) > 1 and list(entry.scheduled_ms) != sorted(entry.scheduled_ms, reverse=True):
+            raise ValueError("runs that are not newest first: observed intervals and the last run would be wrong")
+    live = {i: Live(**_fields_of(entry)) for i, entry in entries.items()}
     rows = {i: live[i] for i, entry in entries.items() if entry.listed}
     # A row of the list must be on an API that lists, and each portfolio may appear only once.
-    if any(i in others or (api := entries[i].api) is None or not api.can.lists for i in rows):
+    if any(i in others or not entries[i].api.can.lists for i in rows):
         raise ValueError("a row of the list that can't be one")
     if saved.list is None and rows:
         raise ValueError("rows of a list that is not there")
     for strategy in saved.strategies:
         if (strategy.cadence is not None) != (strategy.status is StrategyStatus.FOUND):
             raise ValueError("a cadence that no read found")
-    strategies = _by_id(saved.strategies)
     listed = None
     if saved.list is not None:
-        found = dict(sorted((rows | {i: _live(other) for i, other in others.items()}).items()))
+        found = dict(sorted((rows | others).items()))
         listed = PortfolioList(rows=found, failure=saved.list.failure, unreadable=saved.list.unreadable)
     return LiveFile(
         base_url=saved.base_url,
+        account=saved.account,
         as_of_ms=saved.as_of,
-        journal=saved.journal,
+        shard=saved.shard,
+        round=saved.round,
+        config_digest=saved.config,
         live=live,
-        records={i: one.record for i, one in known.items() if one.record is not None},
-        pauses={i: one.pause for i, one in known.items() if one.pause is not None},
-        triggers={i: one.triggers for i, one in known.items() if one.triggers},
-        versions={i: one.api for i, one in entries.items() if one.api is not None},
+        versions={i: one.api for i, one in entries.items()},
         listed=listed,
-        strategies={i: StrategyLive(**_part(one, StrategyLive)) for i, one in strategies.items()},
-        cadences={i: one.recorded for i, one in strategies.items() if one.recorded is not None},
+        strategies=_by_id(saved.strategies),
     )
 
 
@@ -222,11 +295,6 @@ def _by_id(entries: Iterable[RowT]) -> dict[Any, RowT]:
     return found
 
 
-def _live(entry: _Row) -> Live:
-    if list(entry.scheduled_ms) != sorted(entry.scheduled_ms, reverse=True):
-        raise ValueError("runs that are not newest first: observed intervals and the last run would be wrong")
-    return Live(**_part(entry, Live))
-
-
-def _part(value: Struct, kind: type[Struct]) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in kind.__struct_fields__}
+def _fields_of(live: Live) -> dict[str, Any]:
+    """Return the values of a portfolio as read, without what its entry in a file has besides."""
+    return {name: getattr(live, name) for name in Live.__struct_fields__}

@@ -38,6 +38,11 @@ class Timed(Struct, frozen=True):
     interval_ms: int | None
 
 
+def runs_day_of(runs: Iterable[Timed]) -> float:
+    """Return the runs a day of those whose interval is known."""
+    return sum(DAY_MS / one.interval_ms for one in runs if one.interval_ms)
+
+
 def load_of(fleet: Iterable[Timed], *, from_ms: int, hours: int = 24, named: int | None = None) -> Load:
     """Return the runs of these portfolios in so many hours; the worst minute names ``named`` of them, else all."""
     to_ms = from_ms + hours * HOUR_MS

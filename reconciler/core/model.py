@@ -30,7 +30,8 @@ _FOLDER: Final = "strategies/"
 _ID: Final = r"[A-Za-z0-9_-]{1,128}"
 _IS_ID: Final = re.compile(_ID)
 SavedPortfolioId = Annotated[PortfolioId, Meta(pattern=rf"\A{_ID}\Z")]
-HaltId = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z_-]{1,40}\Z")]
+_IS_HALT: Final = re.compile(r"[0-9A-Za-z_-]{1,40}")
+HaltId = Annotated[str, Meta(pattern=rf"\A{_IS_HALT.pattern}\Z")]
 """The id of a halt. It stands in the marks of its pauses, and names its file."""
 if TYPE_CHECKING:
     SavedAddress = PortfolioId | StrategyAddress
@@ -41,6 +42,11 @@ else:  # to msgspec both are one type: a text that keeps to this pattern
 def is_id(text: str) -> bool:
     """Whether this can be the id of a portfolio or a strategy. Only such ids may get into a URL."""
     return _IS_ID.fullmatch(text) is not None
+
+
+def is_halt_id(text: str) -> bool:
+    """Whether this can be the id of a halt. Only such ids may name a file."""
+    return _IS_HALT.fullmatch(text) is not None
 
 
 def address_of(strategy: StrategyId) -> StrategyAddress:
@@ -61,15 +67,14 @@ class Capabilities(Struct, frozen=True, kw_only=True):
 
     ``owns_schedule``: a portfolio has its own interval and offset, can be started, and can get another schedule;
     otherwise its cadence belongs to its strategy. ``keeps_reason``: the reason of a pause is stored and can be read;
-    otherwise the time at which the portfolio was due tells one pause from the next. ``reads_schedule``: a read shows
-    how often it runs. ``lists``: the portfolios can be listed. ``lists_runs``: the runs of a portfolio can be listed,
-    so that a run can be found whose answer was lost. ``has_scopes``: it is documented what a key may do.
-    ``has_two_paths``: a service may take writes on either of two sets of paths.
+    otherwise the time at which the portfolio was due tells one pause from the next. ``lists``: the portfolios can be
+    listed. ``lists_runs``: the runs of a portfolio can be listed, so that a run can be found whose answer was lost.
+    ``has_scopes``: it is documented what a key may do. ``has_two_paths``: a service may take writes on either of two
+    sets of paths.
     """
 
     owns_schedule: bool = False
     keeps_reason: bool = False
-    reads_schedule: bool = False
     lists: bool = False
     lists_runs: bool = False
     has_scopes: bool = False
@@ -92,7 +97,7 @@ class ApiVersion(StrEnum):
         return member
 
     V1 = "v1", Capabilities(owns_schedule=True, keeps_reason=True, lists_runs=True, has_two_paths=True)
-    V2 = "v2", Capabilities(reads_schedule=True, lists=True, has_scopes=True)
+    V2 = "v2", Capabilities(lists=True, has_scopes=True)
 
 
 class Paths(StrEnum):
@@ -254,7 +259,7 @@ class Status(StrEnum):
         return self not in (Status.NOT_FOUND, Status.UNREADABLE, Status.NOT_READ)
 
 
-class Signs(Struct, frozen=True, kw_only=True):
+class Signs(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What good practice is judged by, as far as an answer carried it: what a portfolio holds in US dollars, the drift
     in percent at which its template trades, and the units of gas that its last run used."""
 
@@ -263,7 +268,7 @@ class Signs(Struct, frozen=True, kw_only=True):
     gas_used: Count | None = None
 
 
-class Live(Struct, frozen=True, kw_only=True):
+class Live(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One portfolio as read.
 
     ``word`` is the status as the service spelled it. ``interval_ms`` and ``offset_ms`` are set only when the
@@ -306,7 +311,7 @@ class StrategyStatus(StrEnum):
     """Nobody read it: the plan is made from a live file that lacks it."""
 
 
-class StrategyLive(Struct, frozen=True, kw_only=True):
+class StrategyLive(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One strategy as read. ``cadence`` is set exactly when it was ``FOUND``.
 
     ``word`` is what the answer had instead of a documented cadence; ``""`` if it had nothing.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from reconciler.core.codec import iso
-from reconciler.core.evidence import known_interval
+from reconciler.core.evidence import NOW, known_interval
 from reconciler.core.model import Desired, RunState, Status
 from reconciler.core.plan import Blocked, Halted, Held, Moved, Overdue
 from reconciler.core.rebalance import Rebalance, RebalanceStatus, ran_since
@@ -56,9 +56,15 @@ def overdue_among(
     records: Mapping[PortfolioId, Record],
     *,
     now_ms: int,
+    read_ms: Mapping[Address, int] = NOW,
 ) -> tuple[Overdue, ...]:
-    """Return the portfolios that are overdue, sorted by id; ``live`` must hold each of ``desired``."""
-    found = ((one, overdue_ms(live[i], records.get(i), now_ms=now_ms)) for i, one in sorted(desired.items()))
+    """Return the portfolios that are overdue, sorted by id; ``live`` must hold each of ``desired``.
+
+    ``read_ms`` says when each was read, where that was not at ``now_ms``.
+    """
+    found = (
+        (one, overdue_ms(live[i], records.get(i), now_ms=read_ms.get(i, now_ms))) for i, one in sorted(desired.items())
+    )
     return tuple(
         Overdue(
             id=one.id,

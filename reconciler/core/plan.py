@@ -113,7 +113,9 @@ class BlockReason(StrEnum):
     OFFSET_NEEDS_INTERVAL = "offset_needs_interval"
     UNVERIFIED = "unverified"
     NOT_READ = "not_read"
-    """The plan is made from a live file that lacks it."""
+    """The plan is made from live files, and none of them holds it."""
+    OUTDATED = "outdated"
+    """The plan is made from live files, and we wrote to it after it was read."""
     RUN_UNANSWERED = "run_unanswered"
     """Its start would run at once, although an earlier request may have begun a run already."""
     UNKNOWN_CADENCE = "unknown_cadence"
@@ -223,6 +225,8 @@ class Change(AtStart, frozen=True, kw_only=True):
     since: str | None = None
     reach: Count | None = None
     running: Count | None = None
+    enrolled: str | None = None
+    """For a strategy, what tells whether other portfolios are enrolled by now (:meth:`PortfolioList.enrolment`)."""
     halt: HaltId | None = None
     """The halt that a pause is part of, or that a resume lifts."""
     auto_offset: bool = False
@@ -347,6 +351,8 @@ class Guarded(StrEnum):
     UPDATE = "update"
     PAUSE = "pause"
     REACH = "reach"
+    INCOMPLETE = "incomplete"
+    """Portfolios and strategies that no live file holds: of these, what would have to be done is not known."""
 
 
 UNKNOWN: Final = "unknown"
@@ -373,6 +379,8 @@ class Excess(Struct, frozen=True, kw_only=True):
     @property
     def fact(self) -> str:
         """What is over which limit."""
+        if self.guarded is Guarded.INCOMPLETE:
+            return f"the plan is incomplete: not read, portfolios and strategies: {self.planned}"
         share = self.limit if self.limit == str(self.allowed) else f"{self.limit} = {self.allowed}"
         return f"{self._planned_text}, but guards.max_{self.guarded} is {share}"
 
@@ -430,11 +438,27 @@ class Load(Struct, frozen=True, kw_only=True):
     once: Count
 
 
+class ShareCount(Struct, frozen=True, kw_only=True):
+    """Which shares of a fleet a plan was made from: all ``of`` shares of a round but the ``missing`` ones."""
+
+    round: str
+    of: Count
+    missing: tuple[Count, ...] = ()
+
+
 class LoadChange(Struct, frozen=True, kw_only=True):
     """The load of the selected portfolios before and after a plan."""
 
     before: Load
     after: Load
+
+
+class LiveSummary(Struct, frozen=True, kw_only=True):
+    """What was live when a plan was made: how many selected portfolios were in each state, and the runs a day of those
+    that run and whose interval is known."""
+
+    states: dict[Status, Count]
+    runs_day: Amount
 
 
 class StrategySummary(Struct, frozen=True, kw_only=True):
@@ -472,12 +496,13 @@ class Plan(Struct, frozen=True, kw_only=True):
     ``base_url`` names the service that was read, and ``account`` whom the key belonged to, if that was known.
     ``created_ms`` is when it was made. ``no_op``, ``unverified`` and ``strategies_no_op`` are counts, because nobody
     needs more than the number of what stays as it is.
-    ``as_of_ms`` is ``None`` if live was read for this plan. If the plan comes from a live file, it is when that was
-    read; such a plan is for reading, and is never applied.
+    ``as_of_ms`` is ``None`` if live was read for this plan. If the plan comes from live files, it is when the oldest of
+    them was read, and ``shares`` says which ones these are.
     """
 
     created_ms: Moment = field(name="created_at")
     as_of_ms: Moment | None = field(default=None, name="as_of")
+    shares: ShareCount | None = None
     base_url: str
     account: str | None = None
     config_digest: str = ""
@@ -505,6 +530,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     strategies_no_op: int = 0
     cost: PlanCost | None = None
     """``None`` if no selected portfolio declares what a run costs."""
+    live: LiveSummary | None = None
+    """``None`` in a plan of a version that did not tell."""
     load: LoadChange | None = None
     """The load of the selected portfolios in 24 hours, before and after. ``None`` if nothing changes."""
 

@@ -16,11 +16,14 @@ from msgspec.structs import asdict
 from reconciler.core.codec import SavedFormat, dump, iso, load
 from reconciler.core.cost import runs_a_day, runs_of
 from reconciler.core.errors import ExitReason, NotExpected, PlanInvalid, StalePlan
+from reconciler.core.evidence import SLACK_MS
 from reconciler.core.model import Verb, at_start
 from reconciler.core.plan import ChangeReason, Field, Plan, Snapshot
+from reconciler.core.text import HOUR_MS, format_duration, rough_duration
 
 if TYPE_CHECKING:
     from reconciler.core.diagnostics import Diagnostic
+    from reconciler.core.fleet import PortfolioList
     from reconciler.core.plan import Change, FieldChange
 
 PLAN_FORMAT: Final = SavedFormat(
@@ -33,6 +36,8 @@ PLAN_FORMAT: Final = SavedFormat(
     key="fingerprint",
     error=PlanInvalid,
 )
+MAX_AGE_MS: Final = HOUR_MS
+"""How old the reads of live files may be when a plan from them is applied, unless somebody says otherwise."""
 _REQUIRED: Final = ("selection", "guards", "warnings", "changes", "held", "blocked", "moved", "unmanaged")
 _COUNTS: Final = ("no_op", "unverified")
 """What a plan counts and its summary tells."""
@@ -79,6 +84,7 @@ def plan_document(plan: Plan, exit_reason: ExitReason) -> dict[str, Any]:
     return {
         "created_at": document.pop("created_at"),
         "as_of": document.pop("as_of"),
+        "shares": document.pop("shares"),
         "exit_reason": exit_reason.word,
         "base_url": document.pop("base_url"),
         "account": document.pop("account"),
@@ -213,10 +219,36 @@ def require_account(plan: Plan, account: str | None) -> None:
     )
 
 
-def require_applicable(plan: Plan) -> None:
-    """Raise :class:`StalePlan` for a plan that was made from a live file, and not from a look at the service."""
-    if plan.as_of_ms is not None:
-        raise StalePlan(
-            f"the plan was made from a live file of {iso(plan.as_of_ms)}, so it can't be applied",
-            "Nothing was written. It is for reading only: plan again without --live, and apply that plan.",
-        )
+def require_applicable(plan: Plan, *, now_ms: int, max_age_ms: int | None) -> None:
+    """Raise :class:`StalePlan` for a plan whose reads are older than ``max_age_ms``, or of a time that is yet to come.
+
+    ``now_ms`` is the service's time. Without a limit, that of live files holds for a plan that was made from them, and
+    none for any other plan.
+    """
+    if max_age_ms is None:
+        if plan.as_of_ms is None:
+            return
+        max_age_ms = MAX_AGE_MS
+    read_ms = plan.created_ms if plan.as_of_ms is None else plan.as_of_ms
+    if -SLACK_MS <= now_ms - read_ms <= max_age_ms:
+        return
+    if now_ms < read_ms:
+        why = f"its reads are of {iso(read_ms)}, and at the service it is {iso(now_ms)}"
+    else:
+        age, most = rough_duration(now_ms - read_ms), format_duration(max_age_ms)
+        why = f"its reads are of {iso(read_ms)}, {age} ago, and at most {most} is allowed"
+    raise StalePlan(
+        f"the plan can't be applied any more: {why}",
+        "Nothing was written. Read and plan again, or allow older reads with --max-age.",
+    )
+
+
+def require_enrolled(plan: Plan, listed: PortfolioList) -> None:
+    """Raise :class:`StalePlan` if a new cadence would reach other portfolios than a plan from live files says."""
+    for change in plan.cadences:
+        now = listed.enrolment(change.of_strategy or "")
+        if now is None or now != change.enrolled:
+            raise StalePlan(
+                f"other portfolios follow the strategy {change.of_strategy} than the live files of the plan say",
+                "Nothing was written. Read and plan again.",
+            )

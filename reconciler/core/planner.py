@@ -29,6 +29,7 @@ from reconciler.core.model import (
     StrategyLive,
     StrategyStatus,
     Verdict,
+    address_of,
     strategy_of,
 )
 from reconciler.core.plan import (
@@ -56,7 +57,8 @@ class Strategies(Struct, frozen=True, kw_only=True):
     """Everything a plan needs to know of the selected strategies, keyed by id.
 
     ``live`` lacks strategies that were not read. ``reach`` counts enrolled portfolios, and ``running`` the active ones
-    among them; both lack what could not be counted. ``on_mainnet`` gives, for each strategy that is known to have one,
+    among them; both lack what could not be counted, and so does ``enrolled``, which tells one enrolment from another.
+    ``on_mainnet`` gives, for each strategy that is known to have one,
     a portfolio that is enrolled in it and declared on ETH mainnet. ``names`` are the known names of strategies.
     ``follows`` holds the strategy of each declared portfolio that has one, ``None`` where it is not known which.
     """
@@ -65,6 +67,7 @@ class Strategies(Struct, frozen=True, kw_only=True):
     live: Mapping[StrategyId, StrategyLive]
     reach: Mapping[StrategyId, int] = field(default_factory=dict)
     running: Mapping[StrategyId, int] = field(default_factory=dict)
+    enrolled: Mapping[StrategyId, str] = field(default_factory=dict)
     on_mainnet: Mapping[StrategyId, PortfolioId] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     follows: Mapping[PortfolioId, str | None] = field(default_factory=dict)
@@ -82,7 +85,7 @@ class _Decided(Struct, kw_only=True):
     no_op: int = 0
     unverified: int = 0
 
-    def add(self, decision: Decision, *, running: int | None = None) -> None:
+    def add(self, decision: Decision, *, running: int | None = None, enrolled: str | None = None) -> None:
         """Add a decision; a change also gets the last write to its portfolio or strategy that the journal knows."""
         match decision:
             case Unchanged():
@@ -90,7 +93,7 @@ class _Decided(Struct, kw_only=True):
                 self.unverified += decision.unverified
             case Change():
                 since = self.memory.since.get(decision.id)
-                self.changes.append(replace(decision, since=since, running=running))
+                self.changes.append(replace(decision, since=since, running=running, enrolled=enrolled))
                 self.unverified += any(f.verdict is Verdict.UNVERIFIED for f in decision.fields)
             case Held():
                 self.held.append(decision)
@@ -115,14 +118,12 @@ def build_plan(
     policy: Policy = DEFAULT_POLICY,
     guards: Guards | None = None,
     managed: int = 0,
-    journal: JournalState | None = None,
 ) -> Plan:
     """Return ``frame``, a plan without entries, with a decision about every desired portfolio.
 
     ``live`` must hold each of them; both are keyed by portfolio id. ``memory`` is what the journal knew before the
     first of these reads: a write that came later makes a change stale. ``guards`` limit the changes. Their percentages
-    refer to ``managed``, the number of portfolios in the whole declared fleet. ``journal`` says whether the journal
-    could tell anything; without it, ``memory`` decides that.
+    refer to ``managed``, the number of portfolios in the whole declared fleet.
     """
     found = _Decided(memory=memory)
     for portfolio in sorted(desired):
@@ -132,6 +133,7 @@ def build_plan(
             memory.records.get(portfolio),
             policy,
             unanswered=portfolio in memory.unanswered,
+            outdated=portfolio in memory.outdated,
             halts=memory.halting,
             remembered=memory.halts.get(portfolio),
         )
@@ -146,11 +148,11 @@ def build_plan(
         no_op=found.no_op,
         unverified=found.unverified,
         over=check_guards(found.changes, guards, managed=managed),
-        journal=journal or journal_state(memory),
+        journal=_journal_state(memory),
     )
 
 
-def journal_state(memory: Memory) -> JournalState:
+def _journal_state(memory: Memory) -> JournalState:
     """Return whether the journal could tell anything of the service."""
     if memory.records or memory.since:
         return JournalState.IN_USE
@@ -179,9 +181,10 @@ def with_strategies(
             reach=strategies.reach.get(strategy),
             unverified=unverified,
             on_mainnet=strategies.on_mainnet.get(strategy),
+            outdated=address_of(strategy) in memory.outdated,
             halts=memory.halting,
         )
-        found.add(decision, running=strategies.running.get(strategy))
+        found.add(decision, running=strategies.running.get(strategy), enrolled=strategies.enrolled.get(strategy))
     return replace(
         plan,
         changes=tuple(sorted((*plan.changes, *found.changes), key=lambda change: change.id)),

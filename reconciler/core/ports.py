@@ -33,16 +33,14 @@ if TYPE_CHECKING:
 class Confirmation(Struct, frozen=True, kw_only=True):
     """What the answer to a write confirmed; ``None`` for whatever it did not hold.
 
-    ``previous_interval_ms`` and ``previous_offset_ms`` are what an update-schedule replaced. If the schedule can't be
-    read, only they can show, afterwards, that it had drifted (API facts §5.2).
+    ``previous_interval_ms`` is the interval that an update-schedule replaced. If the schedule can't be read, only that
+    can show, afterwards, that it had drifted (API facts §5.2).
     """
 
     interval_ms: int | None = None
     offset_ms: int | None = None
     schedule_id: str | None = None
-    next_run_ms: int | None = None
     previous_interval_ms: int | None = None
-    previous_offset_ms: int | None = None
     cadence: Cadence | None = None
     run: str | None = None
     """The id of the rebalance that the call began, if the answer named one."""
@@ -156,7 +154,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     ``unanswered`` holds, for each portfolio, the last request for a run (a rebalance, or a start that runs at once) if
     its outcome stayed unknown. ``triggers`` counts the rebalances of the last 24 hours. ``results`` are the
     rebalances that it remembers, newest first, where somebody asked for them. ``exists`` is false if there is no
-    journal.
+    journal. ``outdated`` names what was written to after it was read: only a plan from live files can have any.
     """
 
     exists: bool = False
@@ -169,6 +167,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     unanswered: Mapping[PortfolioId, OpenIntent] = field(default_factory=dict)
     triggers: Mapping[PortfolioId, int] = field(default_factory=dict)
     results: Mapping[PortfolioId, Sequence[KeptRebalance]] = field(default_factory=dict)
+    outdated: frozenset[Address] = frozenset()
 
 
 class WriteGate(Protocol):
@@ -192,8 +191,8 @@ class Journal(Protocol):
     run that broke off can be run again.
     """
 
-    async def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
-        """Return all that is known, or what is known ``of`` one portfolio or strategy, as of one moment."""
+    async def memory(self, *of: Address, plans: Collection[str] = ()) -> Memory:
+        """Return all that is known, or what is known ``of`` these portfolios and strategies, as of one moment."""
 
     async def knows(self, token: str) -> bool:
         """Whether the journal has a write with this token."""
@@ -240,17 +239,28 @@ class ResultJournal(Protocol):
         """
 
 
+class Abandoned(Struct, frozen=True, kw_only=True):
+    """What is known of a change that another runner had begun when it died.
+
+    ``has_written`` says that a write of it is known to have taken effect; ``unproven`` that a start or a schedule was
+    sent, and that nothing proves whether it took effect or still may.
+    """
+
+    has_written: bool = False
+    unproven: bool = False
+
+
 class Turn(Struct, frozen=True, kw_only=True):
     """What a runner of an apply is told when it asks for its next change.
 
     ``change`` is for it to carry out. ``None`` says that there is none at this moment; if the wave is ``over``, there
-    will be none. ``abandoned`` says that another runner had begun the change and died, so that a write of it may be
+    will be none. ``abandoned`` is set if another runner had begun the change and died, so that a write of it may be
     under way. ``stopped`` says why no runner begins anything more; then only abandoned changes are handed out.
     """
 
     change: Change | None = None
     over: bool = False
-    abandoned: bool = False
+    abandoned: Abandoned | None = None
     stopped: str | None = None
 
 

@@ -18,11 +18,13 @@ from reconciler.core.forms import AUTO
 from reconciler.core.model import Cadence, Desired, PausedBy, Provenance, RunState, Status, Verb, Verdict, strategy_of
 from reconciler.core.plan import (
     Blocked,
+    BlockReason,
     Cause,
     Change,
     ChangeReason,
     Field,
     FieldChange,
+    Guarded,
     Halted,
     Held,
     JournalState,
@@ -49,6 +51,8 @@ CAUSES: Final[Mapping[Cause, Group]] = {
     Cause.PENDING: Group("Pending: in the base, and not known to have been applied", "pending"),
 }
 """The headline of each cause, in the order of display: first what a reviewer of the branch has to approve."""
+_NAMED: Final = 5
+"""Up to this many missing shares are named."""
 
 
 class Phrase(Struct, frozen=True):
@@ -210,6 +214,24 @@ def journal_notice(plan: Plan) -> str:
     )
 
 
+def incomplete_notice(plan: Plan) -> str:
+    """Return a warning for the top of the page if live files lack a share, or what is selected; else ``""``."""
+    if all(excess.guarded is not Guarded.INCOMPLETE for excess in plan.over) or plan.shares is None:
+        return ""
+    unread = [one for one in plan.blocked if one.reason is BlockReason.NOT_READ]
+    strategies = sum(strategy_of(one.id) is not None for one in unread)
+    counts = [plural(len(unread) - strategies, "portfolio")] if len(unread) > strategies or not strategies else []
+    counts += [plural(strategies, "strategy")] if strategies else []
+    count = f"{' and '.join(counts)} {'was' if len(unread) == 1 else 'were'} not read"
+    if not plan.shares.missing:
+        return f"Incomplete: {count}, because the live files do not hold them."
+    missing, of = plan.shares.missing, plan.shares.of
+    named = ", ".join(f"{number}/{of}" for number in missing[:_NAMED])
+    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    are = "share is" if len(missing) == 1 else "shares are"
+    return f"Incomplete: {len(missing)} {are} missing ({named}{more}), so {count}."
+
+
 def net_effect(plan: Plan) -> str:
     """Return a line with the runs a day of all that changes, strategies included; ``""`` if nothing can be said."""
     runs = runs_of(plan)
@@ -315,6 +337,8 @@ def _resumed(change: Change) -> str:
             if change.pause_reason:
                 return f"paused by somebody else: {_pause_reason(change.pause_reason, change.api)}"
             return "paused, nobody knows by whom"
+        case ChangeReason.HALT_LIFTED:
+            return f"paused by halt {change.halt}"
         case _:
             return "paused by us"
 

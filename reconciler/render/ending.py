@@ -45,6 +45,8 @@ class Found(Struct, kw_only=True):
     uncovered: Comparison | None = None
     portfolios: int | None = None
     notes: tuple[str, ...] = ()
+    halt_file: str | None = None
+    """Where the file of a halt was written."""
 
     @property
     def problems(self) -> tuple[Diagnostic, ...]:

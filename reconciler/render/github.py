@@ -45,7 +45,7 @@ _NOT_PLANNED: Final = (
     "This commit could not be planned, so what it would change is not known. A plan of an earlier one is out of date."
 )
 _OUTPUT: Final = re.compile(r"[a-z][a-z0-9-]*", re.ASCII)
-_COMMANDS: Final = frozenset({"validate", "plan", "apply", "drift", "status"})
+_COMMANDS: Final = frozenset({"validate", "plan", "apply", "drift", "status", "halt", "lift"})
 _WORDS: Final[Mapping[ExitReason, str]] = {
     ExitReason.OK: "done",
     ExitReason.ERROR: "failed",
@@ -75,6 +75,8 @@ _INPUTS: Final[Mapping[str, str]] = {
     "--again": "again",
     "--base": "base",
     "--live": "live",
+    "--shard": "shard",
+    "--max-age": "max-age",
     "--target": "target",
     "--select": "select",
     "--unverified": "unverified",
@@ -235,10 +237,15 @@ def _commit(run: ActionRun, sha: str) -> Span:
     return Span(sha[:12], code=True, url=f"{run.home}/commit/{sha}" if run.home else "")
 
 
+def _title(found: Found) -> str:
+    """Return what the report is one of; that of a lift or a halt is no apply to people."""
+    return found.command.capitalize() if found.command in ("halt", "lift") else "Apply"
+
+
 def _of_command(found: Found) -> Page | None:
     """Return the page of the last thing that a command came to, ``None`` where it only read files."""
     if found.report is not None:
-        return report_page(found.report)
+        return report_page(found.report, title=_title(found))
     if found.plan is not None:
         # The error of a guard that refused names the numbers already.
         told = isinstance(found.error, GuardRefused)
@@ -262,7 +269,11 @@ def log_text(ending: Ending) -> str:
     pages += [shown] if (shown := _of_command(replace(found, report=None))) is not None else []
     pages += [comparison_page(found.uncovered)] if found.uncovered is not None else []
     parts = [terminal(page, PLAIN) for page in pages]
-    parts += [terminal(report_page(found.report), PLAIN, below=True)] if found.report is not None else []
+    parts += (
+        [terminal(report_page(found.report, title=_title(found)), PLAIN, below=True)]
+        if found.report is not None
+        else []
+    )
     if found.portfolios is not None:
         parts.append(f"{plural(found.portfolios, 'portfolio')} declared.\n")
     parts += [f"note: {safe(note)}\n" for note in found.notes]
@@ -380,6 +391,7 @@ def output_values(ending: Ending, *, paths: Mapping[str, str], held_counts: bool
         "fingerprint": found.fingerprint or "",
         "plan-path": paths.get("plan-path", ""),
         "json-path": paths.get("json-path", ""),
+        "halt-path": paths.get("halt-path", ""),
         "exit-code": str(ending.reason.code),
         "exit-reason": ending.reason.word,
     }

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from reconciler.core.fleet import Listing
 from reconciler.core.model import Verb, strategy_of
-from reconciler.core.plan import Risk
+from reconciler.core.plan import Guarded, Risk
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.core.text import DAY_MS, plural
@@ -26,6 +26,7 @@ from reconciler.render.effects import (
     effect,
     halted_effect,
     held_effect,
+    incomplete_notice,
     journal_notice,
     moved_text,
     net_effect,
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.core.model import Address
-    from reconciler.core.plan import Blocked, Change, Frozen, Halted, Held, Moved, Overdue, Plan, Summary
+    from reconciler.core.plan import Blocked, Change, Frozen, Halted, Held, Moved, Overdue, Plan, ShareCount, Summary
     from reconciler.core.report import ApplyReport, Result
     from reconciler.render.page import Block, Cell, Piece
 
@@ -92,7 +93,7 @@ _MOVED: Final = (
 
 
 _HALTED: Final = sentence(
-    " by a halt until that is lifted, whatever is merged: `reconciler halt list`, `reconciler halt lift ID`."
+    " portfolios stay as they are until the halt is lifted, whatever is merged: `reconciler halt lift ID`."
 )
 _OVERDUE: Final = ": active, but Glider did not run it when it was due. No plan can change that; ask Glider."
 
@@ -118,7 +119,7 @@ def plan_page(plan: Plan) -> Page:
         title="Plan",
         tone=tone,
         verdict=words,
-        notice=sentence(journal_notice(plan)),
+        notice=sentence(" ".join(filter(None, (incomplete_notice(plan), journal_notice(plan))))),
         about=_about(plan),
         pins=lambda: (("fingerprint ", code(fingerprint(plan))),),
         blocks=(Alone(_at_a_glance(plan)), *rows, *_notes(plan), *_unmanaged(plan)),
@@ -136,7 +137,8 @@ def _plan_verdict(plan: Plan) -> tuple[Tone, str]:
     words = [plural(changes, "change")] if changes else [] if blocked else ["no changes"]
     words += [f"{waiting} frozen"] if (waiting := len(_frozen(plan))) else []
     words += _left_alone(plan)
-    words += ["over a guard"] if plan.over else []
+    words += ["incomplete"] if any(one.guarded is Guarded.INCOMPLETE for one in plan.over) else []
+    words += ["over a guard"] if any(one.guarded is not Guarded.INCOMPLETE for one in plan.over) else []
     if blocked or plan.over:
         return Tone.BAD, ", ".join(words)
     if plan.held or plan.halted or plan.moved or plan.overdue or any(map(_needs_look, plan.changes)):
@@ -149,16 +151,18 @@ def _about(plan: Plan) -> tuple[Cell, ...]:
     named = len(plan.config_files) == 1
     files: Piece = code(plan.config_files[0]) if named else plural(len(plan.config_files), "file")
     part = "" if plan.selection.everything else " (selected)"
-    counted: Cell = (f"{plural(plan.managed, 'portfolio')}{part} from ", files)
+    portfolios = f"{plural(plan.managed, 'portfolio')}{part}"
+    counted: Cell = (f"{portfolios} from ", files) if plan.config_files else portfolios
     account: tuple[Cell, ...] = (("account ", code(plan.account)),) if plan.account is not None else ()
     if plan.as_of_ms is not None:
-        return counted, as_of(plan.base_url, plan.as_of_ms), *account
+        return counted, as_of(plan.base_url, plan.as_of_ms, plan.shares), *account
     return counted, ("live at ", code(plan.base_url)), *account
 
 
-def as_of(base_url: str, as_of_ms: int) -> Cell:
-    """Return what to say about a plan from a live file; ``as_of_ms`` is UTC epoch milliseconds."""
-    return f"live as of {moment(as_of_ms)} at ", code(base_url), ", read earlier: can't be applied"
+def as_of(base_url: str, as_of_ms: int, shares: ShareCount | None) -> Cell:
+    """Return what to say about a plan from live files; ``as_of_ms`` is UTC epoch milliseconds."""
+    by = f" in {shares.of} shares" if shares is not None and shares.of > 1 else ""
+    return f"live as of {moment(as_of_ms)} at ", code(base_url), f", read earlier{by}"
 
 
 def summary_line(summary: Summary) -> str:
@@ -205,10 +209,11 @@ def strategies_line(plan: Plan) -> str:
     return f"{counts} {moved}".rstrip()
 
 
-def report_page(report: ApplyReport, *, run: int | None = None) -> Page:
+def report_page(report: ApplyReport, *, run: int | None = None, title: str = "Apply") -> Page:
     """Return the page of an apply: verdict, counts, results that need a look, what is held or blocked, other results.
 
-    If something is left to do, it says how to go on. ``run`` is the number of this apply in the journal.
+    If something is left to do, it says how to go on. ``run`` is the number of this apply in the journal, ``title`` what
+    people call it.
     """
     plan = report.plan
     results = sorted(report.results, key=lambda result: -_gravest(result.outcome))
@@ -225,7 +230,7 @@ def report_page(report: ApplyReport, *, run: int | None = None) -> Page:
         logged=True,
     )
     return Page(
-        title="Apply",
+        title=title,
         tone=calm if good else Tone.BAD,
         verdict=", ".join([*words, *_left_alone(plan)]) or "nothing to do",
         about=_about(plan),
@@ -233,14 +238,14 @@ def report_page(report: ApplyReport, *, run: int | None = None) -> Page:
         blocks=(
             Alone((Counts(tuple((Span(one.text), count) for one, count in counts.items())),)),
             table,
-            *_way_on(report, run),
+            *_way_on(report, run, again="apply" if title == "Apply" else "command"),
         ),
-        last=(f"Apply: {', '.join(f'{count} {outcome.text}' for outcome, count in counts.items())}.",),
+        last=(f"{title}: {', '.join(f'{count} {outcome.text}' for outcome, count in counts.items())}.",),
     )
 
 
-def _way_on(report: ApplyReport, run: int | None) -> Iterator[Lines]:
-    """Yield what to do next if an outcome is unknown, or if changes were not begun."""
+def _way_on(report: ApplyReport, run: int | None, *, again: str) -> Iterator[Lines]:
+    """Yield what to do next if an outcome is unknown, or if changes were not begun; ``again`` goes on with them."""
     lines: list[Cell] = []
     if unknown := report.count(Outcome.UNKNOWN):
         finds_out = "the next `reconciler apply` finds out before it does anything."
@@ -252,7 +257,7 @@ def _way_on(report: ApplyReport, run: int | None) -> Iterator[Lines]:
         lines.append(f"{plural(waiting, 'change')} {wait}: when {freeze} is over, the same apply carries {them} out.")
     if left := report.count(Outcome.NOT_ATTEMPTED) - waiting:
         were = "was" if left == 1 else "were"
-        shows = "`reconciler plan` shows what is left to do, and the same apply again goes on with it."
+        shows = f"`reconciler plan` shows what is left to do, and the same {again} again goes on with it."
         lines.append(sentence(f"{plural(left, 'change')} {were} not begun: {shows}"))
     if lines and run is not None:
         lines.append(sentence(f"`reconciler history --run {run}` shows what was sent."))
@@ -307,7 +312,7 @@ def _left_alone(plan: Plan) -> list[str]:
 def _at_a_glance(plan: Plan) -> tuple[Block, ...]:
     blocks: list[Block] = []
     if plan.as_of_ms is not None:
-        read = f"Live as of {moment(plan.as_of_ms)}, read earlier: can't be applied."
+        read = f"Live as of {moment(plan.as_of_ms)}, read earlier."
         blocks.append(Lines((Span(read, Tone.STRONG),)))
     if plan.over:
         blocks.append(Notice(Tone.BAD, tuple((Span("Over a guard:", Tone.STRONG), f" {over}.") for over in plan.over)))

@@ -36,11 +36,6 @@ def diagnostics_page(diagnostics: Sequence[Diagnostic], *, portfolios: int | Non
     return Page(title="Validate", tone=tone, verdict=f"{words}{declared}", blocks=tuple(blocks))
 
 
-def error_page(error: ReconcilerError) -> Page:
-    """Return what went wrong and how to repair it."""
-    return Page(title="Failed", tone=Tone.BAD, verdict="the command did not do its work", blocks=(error_block(error),))
-
-
 def error_block(error: ReconcilerError) -> Notice:
     """Return an error as a notice: what happened, then the repair."""
     told: list[Cell] = [(Span("Error:", Tone.STRONG), f" {error}")]

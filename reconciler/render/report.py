@@ -18,10 +18,10 @@ from msgspec import Struct
 
 from reconciler import __version__
 from reconciler.core.cost import plan_cost, usd
-from reconciler.core.load import by_word, live_runs, load_of, runs_after
+from reconciler.core.load import by_word, live_runs, load_of, runs_after, runs_day_of
 from reconciler.core.model import PortfolioId
 from reconciler.core.needs import Need, counts_of, needs_of
-from reconciler.core.text import DAY_MS, HOUR_MS, plural
+from reconciler.core.text import HOUR_MS, plural
 from reconciler.render.effects import effect, need_text, number
 from reconciler.render.page import FOLD_ABOVE, FOLD_FROM, FOLDED_NAMES, moment, utc
 from reconciler.render.plan import summary_line
@@ -245,13 +245,8 @@ def _groups(
             "others": len(sizes) - len(own),
             "portfolios": len(part),
             "active": sum(i in before for i in part),
-            "runs": [_runs_a_day(before, part), _runs_a_day(after, part)],
+            "runs": [runs_day_of(runs[i] for i in part if i in runs) for runs in (before, after)],
             "cost": plan_cost(report.plan, part, report.live, report.records),
         }
         for word, part in sorted(parts.items(), key=lambda one: (one[0] is None, -len(one[1]), one[0] or ""))
     ]
-
-
-def _runs_a_day(runs: Mapping[PortfolioId, Timed], part: Mapping[PortfolioId, Desired]) -> float:
-    known = (one.interval_ms for i in part if (one := runs.get(i)) is not None)
-    return sum(DAY_MS / interval_ms for interval_ms in known if interval_ms)

@@ -498,7 +498,7 @@ def _note(row: StatusRow) -> str:
     told = list(needs.values())
     if last is not None and last.failure is not None:
         told.append(f"the last result can't be read: {last.failure}")
-    if row.paused_by is not None and Need.HELD not in needs:
+    if row.paused_by is not None and not needs.keys() & {Need.HELD, Need.HALTED}:
         told.append(_pause(row.live, row.paused_by, row.desired.api, longest=100))
     if Need.OVERDUE not in needs and row.overdue:
         told.append(row.overdue)

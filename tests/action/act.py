@@ -139,11 +139,23 @@ class Team:
         self.git("add", "--all")
         self.git("commit", "--quiet", "--message", "change")
 
-    def start(self, workflow: str, event: str = "push", *, env: Mapping[str, str] | None = None, **payload: Any) -> Run:
-        """Start a workflow of the examples for an event with this payload."""
+    def start(
+        self,
+        workflow: str,
+        event: str = "push",
+        *,
+        env: Mapping[str, str] | None = None,
+        again: str | None = None,
+        **payload: Any,
+    ) -> Run:
+        """Start a workflow of the examples for an event with this payload.
+
+        ``again`` runs the last run once more, of its matrix this job alone, as in ``share:2``: that is what running the
+        failed jobs again comes to.
+        """
         program = act()
         assert program is not None
-        self.runs += 1
+        self.runs += again is None
         for name in ("account.yml", workflow):
             self.write(f".github/workflows/{name}", _with_url(name))
         happened = self.folder / "event.json"
@@ -163,6 +175,7 @@ class Team:
         command += ["--action-cache-path", str(self.folder / "act"), *self._actions(workflow)]
         command += [word for name, value in given.items() for word in ("--env", f"{name}={value}")]
         command += [word for name in secrets for word in ("--secret", name)]
+        command += ["--matrix", again] if again is not None else []
         kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
         run = Run(
             number=self.runs,

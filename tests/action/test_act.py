@@ -170,6 +170,52 @@ def test_two_accounts(team: Team) -> None:
     assert team.glider.calls("bbb") == ["bbb pause", "bbb resume"]
 
 
+SHARES = ("Read-1", "Read-2", "Read-3", "Read-4")
+
+
+def test_a_fleet_that_is_read_in_shares(team: Team) -> None:
+    """Each portfolio is read once, by the job of its share; what was approved is applied, and nothing is left to do."""
+    run = team.run("fleet.yml")
+    assert run.good(*SHARES, "Plan", "Approve", "Apply"), run.log
+    assert team.glider.calls() == ALL
+    reads = [call for call in team.glider.calls(method="GET") if call.endswith("status")]
+    assert {i: reads[:4].count(f"{i} status") for i in ("aaa", "bbb", "ccc", "ddd")} == dict.fromkeys(
+        ("aaa", "bbb", "ccc", "ddd"), 1
+    )
+    again = team.run("fleet.yml")
+    assert again.good(*SHARES, "Plan"), again.log
+    assert team.glider.calls() == ALL
+
+
+def test_a_share_that_failed_is_read_again(team: Team) -> None:
+    """Without it nobody is asked to approve and nothing is written; read again alone, it completes the plan."""
+    team.glider.misbehave({"kind": "server_error", "status": 401, "operation": "read", "portfolio": "aaa"})
+    run = team.run("fleet.yml")
+    # Where one job of a matrix fails, act may say so of others, too.
+    assert run.jobs.keys() == {*SHARES, "Plan"}, run.log
+    assert (run.jobs["Read-2"], run.jobs["Plan"]) == ("failed", "failed")
+    kept = sorted(path.name for path in (team.kept / str(run.number) / "artifacts").glob("live-*"))
+    assert kept == ["live-1", "live-3", "live-4"]
+    assert "Incomplete: 1 share is missing (2/4), so 1 portfolio was not read." in run.log
+    assert team.glider.calls() == []
+    read = len(team.glider.calls(method="GET"))
+    again = team.run("fleet.yml", again="share:2")
+    assert again.good("Read", "Plan", "Approve", "Apply"), again.log
+    assert team.glider.calls() == ALL
+    reads = [call for call in team.glider.calls(method="GET")[read:] if call.endswith("status")]
+    assert reads[0] == "aaa status"
+    assert "bbb update-schedule-interval" in team.glider.calls("bbb")
+
+
+def test_a_portfolio_that_can_not_be_read_stops_no_share(team: Team) -> None:
+    """Its job fails, but what it read is planned and applied; it is blocked alone."""
+    team.glider.misbehave(*({"kind": "server_error", "operation": "read", "portfolio": "aaa"} for _ in range(20)))
+    run = team.run("fleet.yml")
+    assert run.jobs["Read-2"] == "failed"
+    assert run.jobs["Plan"] == run.jobs["Approve"] == "succeeded", run.log
+    assert team.glider.calls() == [call for call in ALL if not call.startswith("aaa")]
+
+
 def test_a_fork_gets_a_plan_without_a_key(team: Team) -> None:
     """One job keeps what is live, another plans the fork's files from it and reads nothing."""
     kept = team.run("fork-plan.yml", "schedule")

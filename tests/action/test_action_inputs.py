@@ -49,10 +49,16 @@ GIVEN = {
     "fingerprint": "0" * 64,
     "auto-approve": "true",
     "allow": "resume=12",
+    "reason": "Oracle is off",
+    "all": "true",
+    "known": "true",
+    "halt": "20261122-7f3a9c",
     "resume-held": "aaa",
     "again": "aaa",
     "base": "main",
     "live": "live.json",
+    "shard": "3/8",
+    "max-age": "8h",
     "target": "aaa",
     "select": "group=x",
     "unverified": "skip",
@@ -67,11 +73,16 @@ GIVEN = {
     "fail-on": "error",
 }
 """A value of each input that is not its default; those that no step hands to the program as such are not among them."""
+TRADES = (Command.APPLY, Command.LIFT)
+"""They need a leave."""
 BESIDE = {
     ("apply", "plan-file"): {},
     ("apply", "approved-plan"): {},
     ("apply", "auto-approve"): {},
+    ("lift", "auto-approve"): {},
     ("apply", "fingerprint"): {"approved-plan": "plan.json"},
+    ("apply", "max-age"): {"approved-plan": "plan.json"},
+    ("status", "shard"): {"live": "live.json"},
 }
 """What else is given so that the pair makes sense; an apply needs a leave."""
 
@@ -114,7 +125,7 @@ def test_the_docs_say_which_command_an_input_is_for() -> None:
 @pytest.mark.parametrize("name", GIVEN)
 def test_every_command_with_every_input(command: Command, name: str) -> None:
     """What is for a command is taken, and what is not is refused in one sentence that names both."""
-    leave = {"auto-approve": "true"} if command is Command.APPLY else {}
+    leave = {"auto-approve": "true"} if command in TRADES else {}
     given = {**BESIDE.get((command, name), leave), name: GIVEN[name]}
     if command in USED_BY[name]:
         _read(command, **given)
@@ -127,7 +138,7 @@ def test_every_command_with_every_input(command: Command, name: str) -> None:
 @pytest.mark.parametrize("condition", FailOn)
 def test_every_command_with_every_condition(command: Command, condition: FailOn) -> None:
     """A condition that can't hold after a command is refused."""
-    leave = {"auto-approve": "true"} if command is Command.APPLY else {}
+    leave = {"auto-approve": "true"} if command in TRADES else {}
     given = {"fail-on": f"error, {condition}", "base": "main" if command is Command.PLAN else "", **leave}
     if command in FAILS_ON[condition]:
         _read(command, **given)
@@ -140,7 +151,7 @@ def test_every_command_with_every_condition(command: Command, condition: FailOn)
 def test_defaults_are_for_every_command(command: Command) -> None:
     """What action.yml fills in by itself is never refused, nor what asks for nothing in so many words."""
     unset = {"auto-approve": "False", "fingerprint": ""}
-    leave = {"auto-approve": "true"} if command is Command.APPLY else unset
+    leave = {"auto-approve": "true"} if command in TRADES else unset
     _read(command, comment="false", issue="False", ignore_held="false", fail_on="", **leave)
 
 
@@ -161,7 +172,9 @@ def test_defaults_are_for_every_command(command: Command) -> None:
         ("apply", {"plan_file": "p", "auto_approve": "true"}, "`plan-file` already says what to apply"),
         ("apply", {"approved_plan": "p", "auto_approve": "true"}, "`approved-plan` already says what may be applied"),
         ("apply", {"fingerprint": "ab", "auto_approve": "true"}, "`fingerprint` is that of a saved plan"),
-        ("plan", {"live": "l", "journal": "j"}, "asks no service, and `journal` would not be used"),
+        ("status", {"shard": "1/2"}, "`shard` reads a part of the fleet, and no file is named for it"),
+        ("status", {"live": "a\nb"}, "`status` saves one file, and `live` names several"),
+        ("apply", {"max_age": "8h", "auto_approve": "true"}, "plans anew, and `max-age` would not be used"),
         ("plan", {"live": "l", "parallelism": "10"}, "asks no service, and `parallelism` would not be used"),
         ("plan", {"live": "l", "max_rate": "25/s"}, "asks no service, and `max-rate` would not be used"),
         ("plan", {"fail_on": "drift"}, "needs the input `base`"),
@@ -188,15 +201,15 @@ def test_a_saved_plan_goes_with_what_chooses_nothing() -> None:
         (
             "validate",
             {"target": "aaa"},
-            "`target` is for `plan`, `apply`, `drift` and `status`, not for `validate`",
+            "`target` is for `plan`, `apply`, `drift`, `status`, `halt` and `lift`, not for `validate`",
         ),
         ("validate", {"unverified": "skip"}, "not for `validate`"),
         ("validate", {"fail_on": "changes"}, "`fail-on: changes`"),
         ("status", {"unverified": "fail"}, "not for `status`"),
         ("status", {"comment": "changes-only"}, "`comment` is for `plan` and `apply`"),
         ("drift", {"plan_file": "plan.json"}, "not for `drift`"),
-        ("drift", {"allow": "pause=9"}, "`allow` is for `apply`, not for `drift`"),
-        ("plan", {"allow": "pause=9"}, "`allow` is for `apply`, not for `plan`"),
+        ("drift", {"allow": "pause=9"}, "`allow` is for `apply` and `lift`, not for `drift`"),
+        ("plan", {"allow": "pause=9"}, "`allow` is for `apply` and `lift`, not for `plan`"),
         ("plan", {"ignore_held": "true"}, "`ignore-held` is for `drift`"),
         ("apply", {"auto_approve": "true", "fail_on": "guard"}, "`fail-on: guard` is for `plan`, not for `apply`"),
         ("apply", {"plan_file": "plan.json", "resume_held": "eee"}, "`resume-held` would not be used"),

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.api.client import Glider
-from reconciler.api.transport import Timeouts, Transport
+from reconciler.api.transport import Transport
 from reconciler.core.intent import Call, Intent
 from reconciler.core.model import Address, ApiVersion, Paths
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from reconciler.api.connection import Timeouts
     from reconciler.core.ports import Confirmation
 
 KEY = "gldr_sk_canary_0123456789"
@@ -129,6 +131,7 @@ def transport(
         proxy=proxy,
         timeouts=timeouts,
         max_rate_per_s=max_rate_per_s,
+        certificates=os.environ.get("SSL_CERT_FILE"),
     )
 
 

@@ -282,7 +282,7 @@ ROWS = (
                 "newInterval": {"every": DAY, "offset": 0},
             }
         ),
-        f"done, interval_ms {DAY}, offset_ms 0, previous_interval_ms {2 * DAY}, previous_offset_ms 7",
+        f"done, interval_ms {DAY}, offset_ms 0, previous_interval_ms {2 * DAY}",
     ),
     Row(
         "update without offsets",

@@ -265,8 +265,8 @@ def test_server_text_is_harmless_and_cut() -> None:
              "newInterval": {"every": 12 * H, "offset": 0, "humanReadable": "12 hours"},
              "nextScheduledRun": "2023-05-22T01:30:00.000Z"},
             Confirmation(
-                interval_ms=12 * H, offset_ms=0, schedule_id="s1", next_run_ms=1_684_719_000_000,
-                previous_interval_ms=6 * H, previous_offset_ms=0,
+                interval_ms=12 * H, offset_ms=0, schedule_id="s1",
+                previous_interval_ms=6 * H,
             ),
         ),
         ({"interval": {"every": 6 * H, "offset": 1}}, Confirmation(interval_ms=6 * H, offset_ms=1)),

@@ -9,11 +9,10 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpcore2
 import pytest
 from stub_service import LOOPBACK, http, loopback_tls, raw_server, transport
 
-from reconciler.api.transport import Timeouts, _Socket
+from reconciler.api.connection import Socket, Timeouts
 from reconciler.core.errors import ApiError, FailureKind
 
 if TYPE_CHECKING:
@@ -111,6 +110,58 @@ def test_calls_go_through_a_tunnel(monkeypatch: pytest.MonkeyPatch, *, tls: bool
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (
+            b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
+            "refused to connect: 407 Proxy Authentication Required",
+        ),
+        (b"HTTP/1.1 502\r\n\r\n", "refused to connect: 502;"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "the proxy does not speak HTTP"),
+        (b"", "the proxy closed the connection without an answer"),
+    ],
+)
+def test_a_proxy_that_does_not_connect(answer: bytes, told: str) -> None:
+    """Nothing was sent to the service, and the proxy's own words say why; it was shown who asks, and no key."""
+    heard: list[bytes] = []
+
+    async def main() -> ApiError:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heard.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(answer)
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            proxy = f"http://me:pass%20word@127.0.0.1:{port}"
+            async with transport(base_url="https://[2001:db8::1]", proxy=proxy) as client:
+                with pytest.raises(ApiError) as caught:
+                    await client.post("/x", {}, operation="x")
+        return caught.value
+
+    error = asyncio.run(main())
+    assert error.kind is FailureKind.UNREACHABLE
+    assert told in str(error)
+    first, *headers, _, _ = b"".join(heard).split(b"\r\n")
+    assert first == b"CONNECT [2001:db8::1]:443 HTTP/1.1"
+    assert headers == [b"Host: [2001:db8::1]:443", b"Proxy-Authorization: Basic bWU6cGFzcyB3b3Jk"]
+
+
+@pytest.mark.slow
+def test_what_announces_an_answer_is_passed_over() -> None:
+    """The answer of a service comes after its 100 or 103; one that closes after it gets a new connection."""
+    closing = ANSWER.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+
+    async def main() -> tuple[list[dict[str, object]], int]:
+        early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+        async with raw_server(lambda _: early + closing) as server, transport(base_url=server.url) as client:
+            return await look_and_write(client), server.connections
+
+    assert asyncio.run(main()) == ([GOOD, GOOD], 2)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [b"", b"HTTP/1.1 408 Too late\r\ncontent-length: 0\r\n\r\n"], ids=["end", "408"])
 def test_a_connection_that_ended_meanwhile_is_not_used(after: bytes) -> None:
     """No write goes into a connection whose end has come, although the event loop has not seen that yet."""
@@ -179,11 +230,11 @@ def test_what_nobody_asked_for_is_not_piled_up() -> None:
     """A service that goes on talking is stopped after a part, until somebody has read it."""
 
     async def main() -> tuple[list[str], list[int]]:
-        near, far = _Socket(), Loudspeaker()
+        near, far = Socket(), Loudspeaker()
         near.connection_made(far)
         near.data_received(b"x" * 300_000)
-        sizes = [len(await near.read(200_000)), len(await near.read(200_000))]
-        waiting = asyncio.create_task(near.read(10))
+        sizes = [len(await near.read(200_000, 5)), len(await near.read(200_000, 5))]
+        waiting = asyncio.create_task(near.read(10, 5))
         await asyncio.sleep(0)
         near.data_received(b"more")
         return far.said, [*sizes, len(await waiting)]
@@ -196,16 +247,16 @@ def test_the_end_of_a_connection_ends_a_read(error: Exception | None, end: bytes
     """A clean end is an empty part, a broken connection is an error; what came before is read first."""
 
     async def main() -> list[bytes | None]:
-        near = _Socket()
+        near = Socket()
         near.connection_made(Loudspeaker())
         near.data_received(b"some")
-        found: list[bytes | None] = [await near.read(10)]
+        found: list[bytes | None] = [await near.read(10, 5)]
         last = asyncio.create_task(near.read(10, timeout=5))
         await asyncio.sleep(0)
         near.connection_lost(error)
         try:
             found.append(await last)
-        except httpcore2.ReadError:
+        except ConnectionResetError:
             found.append(None)
         return found
 
@@ -223,7 +274,7 @@ def test_the_end_of_a_connection_ends_a_read(error: Exception | None, end: bytes
         ),
         (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
         (ConnectionAbortedError("SSL handshake is taking longer than 60.0 seconds"), "SSL handshake is taking longer"),
-        (TimeoutError(), "ConnectTimeout"),
+        (TimeoutError(), "nothing answered within 10 s"),
     ],
 )
 def test_why_there_is_no_connection(monkeypatch: pytest.MonkeyPatch, error: OSError, told: str) -> None:

@@ -54,7 +54,7 @@ class _Version(str):
     """Takes the place of the member that a real one would have in ``ApiVersion``."""
 
     __slots__ = ()
-    can: Final = Capabilities(owns_schedule=False, keeps_reason=True, reads_schedule=True, lists=True)
+    can: Final = Capabilities(owns_schedule=False, keeps_reason=True, lists=True)
 
     @property
     def value(self) -> str:
@@ -68,7 +68,8 @@ def live_of_toy(portfolio: PortfolioId, payload: Fields) -> Live:
 
 
 def confirmation_of_toy(portfolio: PortfolioId, payload: Fields) -> Confirmation:
-    return Confirmation(next_run_ms=moment_of(required_data(portfolio, payload).get("next")))
+    required_data(portfolio, payload)
+    return Confirmation(schedule_id="toy")
 
 
 def batch_of(portfolio: PortfolioId, rebalance: str, payload: Fields) -> Rebalance:
@@ -143,12 +144,12 @@ PAUSED = Live(id=THREE, status=Status.PAUSED, word="paused", next_run_ms=DUE_MS)
         (lambda api: api.read(THREE), PAUSED, ["GET /v3/wallets/three/state"]),
         (
             lambda api: sent(api, Call.PAUSE, THREE, reason="x"),
-            Confirmation(next_run_ms=DUE_MS),
+            Confirmation(schedule_id="toy"),
             ["POST /v3/wallets/three/halt"],
         ),
         (
             lambda api: sent(api, Call.RESUME, THREE, reason="x"),
-            Confirmation(next_run_ms=DUE_MS),
+            Confirmation(schedule_id="toy"),
             ["POST /v3/wallets/three/go"],
         ),
         (lambda api: api.recent(THREE, limit=5), RecentRebalances(listed=False), []),

@@ -11,12 +11,14 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpcore2
+import h11
 import pytest
 from stub_service import KEY, Request, Service, StillClock, fail, http, ok, raw_server, script, transport
 
 from reconciler import __version__
-from reconciler.api.transport import LARGEST_BODY, Timeouts, Transport, authorities
+from reconciler.api import connection
+from reconciler.api.connection import NoConnection, Timeouts, authorities
+from reconciler.api.transport import LARGEST_BODY, Transport
 from reconciler.core.errors import ApiError, FailureKind, UsageError
 
 if TYPE_CHECKING:
@@ -181,35 +183,34 @@ def test_silence_is_given_up() -> None:
     assert client.requests < 50
 
 
-HTTPCORE_ERRORS = sorted(
-    {error for error in vars(httpcore2).values() if isinstance(error, type) and issubclass(error, Exception)},
-    key=lambda error: error.__name__,
-)
-UNSENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"}
+H11_ERRORS = (h11.LocalProtocolError, h11.RemoteProtocolError)
 
 
 @pytest.mark.parametrize(
-    "error", [*HTTPCORE_ERRORS, OSError, ssl.SSLError, RuntimeError, AssertionError, TimeoutError, ExceptionGroup]
+    "error",
+    [NoConnection, *H11_ERRORS, OSError, ssl.SSLError, RuntimeError, AssertionError, TimeoutError, ExceptionGroup],
 )
 def test_every_exception_becomes_ours(error: type[Exception]) -> None:
-    """Each of httpcore2's exceptions, and any other, is mapped: nothing sent, or perhaps sent, never a traceback."""
+    """Any exception is mapped: nothing sent, or perhaps sent, never a traceback."""
     cause = ExceptionGroup("x", [OSError("y")]) if error is ExceptionGroup else error("x")
 
     async def broken(scope: object, receive: object, send: object) -> None:
         raise cause
 
     result = post(transport(broken))
-    expected = FailureKind.UNREACHABLE if error.__name__ in UNSENT else FailureKind.INTERRUPTED
+    expected = FailureKind.UNREACHABLE if error is NoConnection else FailureKind.INTERRUPTED
     assert kind(result) is expected
     assert isinstance(result, ApiError)
     assert result.__cause__ is cause
-    assert result.may_have_taken_effect is (error.__name__ not in UNSENT)
+    assert result.may_have_taken_effect is (error is not NoConnection)
 
 
-def test_the_exceptions_of_httpcore_are_found() -> None:
-    """The list above is not empty by accident, and knows all that prove that nothing was sent."""
-    assert len(HTTPCORE_ERRORS) >= 14
-    assert {error.__name__ for error in HTTPCORE_ERRORS} >= UNSENT
+def test_the_exceptions_of_h11_are_found() -> None:
+    """The list above knows all that h11 raises."""
+    assert {kind for kind in vars(h11).values() if isinstance(kind, type) and issubclass(kind, Exception)} == {
+        h11.ProtocolError,
+        *H11_ERRORS,
+    }
 
 
 def test_cancellation_passes() -> None:
@@ -317,20 +318,28 @@ def entered(client: Transport) -> None:
     asyncio.run(run())
 
 
-def test_https_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names and certificates are checked, by the authorities of SSL_CERT_FILE where it is set."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(Path(__file__).with_name("authority.pem")))
-    context = authorities()
+def test_https_is_verified() -> None:
+    """Names and certificates are checked, by the authorities that are named."""
+    context = authorities(str(Path(__file__).with_name("authority.pem")))
     assert context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert [authority["serialNumber"] for authority in context.get_ca_certs()] == ["2A"]
+
+
+def test_authorities_are_found_by_a_python_that_was_built_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its own places hold none, those of the distribution count."""
+    nothing = ssl.DefaultVerifyPaths(None, None, "SSL_CERT_FILE", "/nowhere", "SSL_CERT_DIR", "/nowhere")
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: nothing)
+    here = str(Path(__file__).with_name("authority.pem"))
+    monkeypatch.setattr(connection, "_AUTHORITIES", ("/nowhere.pem", here))
+    assert [authority["serialNumber"] for authority in authorities(None).get_ca_certs()] == ["2A"]
 
 
 def test_a_certificate_that_is_not_trusted_says_what_to_do() -> None:
     """Neither the base URL nor the network has to be at fault: a company's proxy may sign by its own authority."""
 
     async def broken(scope: object, receive: object, send: object) -> None:
-        raise httpcore2.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get issuer")
+        raise NoConnection("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get issuer")
 
     assert "SSL_CERT_FILE" in str(post(transport(broken)))
 

@@ -17,6 +17,7 @@ from reconciler.core.errors import ApiError, ExitReason, FailureKind, exit_reaso
 from reconciler.core.fleet import SINGLY, Listing, Unmanaged
 from reconciler.core.intent import Call
 from reconciler.core.model import ApiVersion, Live, Paths, PortfolioId, Status
+from reconciler.core.ports import Confirmation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -150,8 +151,7 @@ def test_start_and_stop() -> None:
     call(service, lambda api: sent(api, Call.PAUSE, ID, reason="Audit"))
     assert service.calls == [f"POST /v2/portfolios/{ID}/start", f"POST /v2/portfolios/{ID}/stop"]
     assert [request.json() for request in service.seen] == [{}, {}]
-    assert confirmation.next_run_ms == DUE_MS
-    assert confirmation_of_v2(ID, {"data": row(schedule=None)}).next_run_ms is None
+    assert confirmation == confirmation_of_v2(ID, {"data": row(schedule=None)}) == Confirmation()
 
 
 def test_what_v2_does_not_have_is_never_sent() -> None:

@@ -12,7 +12,7 @@ from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.intent import Before, Call, Intent, WriteOutcome
 from reconciler.core.model import Live, PortfolioId, Status, Verb
 from reconciler.core.plan import Change, ChangeReason, Snapshot, Wave, write_waves
-from reconciler.core.ports import Confirmation, Turn
+from reconciler.core.ports import Abandoned, Confirmation, Turn
 from reconciler.core.report import Outcome, Result
 from tests.apply.carried import apply
 from tests.apply.carried import plan_of as plan
@@ -108,11 +108,12 @@ def test_a_canary_that_was_not_begun_was_not_done() -> None:
 class OfTheDead(SoleClaims):
     """Claims that another runner had begun, each of them, before it died."""
 
+    left = Abandoned()
     why: str | None = None
 
     async def take(self, wave: int) -> Turn:
         turn = await super().take(wave)
-        return replace(turn, abandoned=turn.change is not None, stopped=self.why)
+        return replace(turn, abandoned=self.left if turn.change is not None else None, stopped=self.why)
 
 
 def wrote(call: Call, **more: Any) -> Intent:
@@ -134,6 +135,7 @@ def taken_over(
 
     claims = OfTheDead(write_waves((change,), canary=0), max_failures=None)
     claims.why = why or None
+    claims.left = Abandoned(unproven=WriteOutcome.UNKNOWN in [outcome for _, outcome in left])
     api, stop = Scripted(*answers), Stop()
     (result,) = apply(
         place, plan(change), api, before=begun, claims=claims, pace=Pace(parallelism=1), stop=stop
@@ -171,7 +173,7 @@ SENT = [("pause", A, "Declared in Git [glider-reconciler 000001]")]
             [(wrote(Call.START), WriteOutcome.UNKNOWN)],
             [],
             Outcome.UNKNOWN,
-            "its runner died, and start may or may not have taken effect; plan again",
+            DIED,
             [],
         ),
         # What can't be read stays open.
@@ -202,5 +204,8 @@ def test_what_a_dead_runner_had_begun_when_all_was_stopped(place: Path) -> None:
     result, written, why = taken_over(place, PAUSE, [(wrote(Call.PAUSE), None)], RUNS, why="more than 2 failed")
     assert (result.outcome, result.detail, written) == (Outcome.NOT_ATTEMPTED, "more than 2 failed", [])
     assert why == "more than 2 failed"
-    assert result.notes == ("an earlier apply was cut off during pause of aaa; a read shows that it had no effect",)
+    assert result.notes == (
+        "another runner had begun it and died",
+        "an earlier apply was cut off during pause of aaa; a read shows that it had no effect",
+    )
     assert rows(place, "SELECT outcome FROM writes") == [("unseen",)]

@@ -39,7 +39,7 @@ def halt(*ids: str, name: str = "h1", selection: Selection | None = None, lifted
         account=None,
         reason="Oracle is off",
         at_ms=NOON_MS,
-        selection=selection or (Selection(targets=ids) if ids else EVERYTHING),
+        selection=selection or (None if ids else EVERYTHING),
         portfolios=tuple(HaltedPortfolio(id=PortfolioId(one)) for one in ids),
         lifted_ms=lifted_ms,
     )
@@ -60,7 +60,6 @@ NOBODY_KNOWS = Halt(
     account=None,
     reason="r",
     at_ms=NOON_MS,
-    selection=Selection(targets=("c",)),
     portfolios=(HaltedPortfolio(id=C, api=ApiVersion.V2),),
 )
 
@@ -153,7 +152,7 @@ def test_the_journal_keeps_halts(place: Path) -> None:
         journal.halt(halt("b", name="h2"))
         assert dict(journal.halting()) == {"h1": halt("a"), "h2": halt("b", name="h2")}
         with pytest.raises(GateClosed):
-            journal.begin(Intent(address=A, call=Call.RESUME, token="1"), HaltGate())
+            journal.announce(Intent(address=A, call=Call.RESUME, token="1"), HaltGate(), at_ms=NOON_MS)
         journal.halt(halt("a", lifted_ms=NOON_MS + 1))
         assert list(journal.halting()) == ["h2"]
         assert [one.lifted_ms for one in journal.halts()] == [NOON_MS + 1, None]
@@ -172,7 +171,7 @@ def test_no_halt_comes_between_the_question_and_the_intent(place: Path) -> None:
             with pytest.raises(sqlite3.OperationalError, match="locked"):
                 other.execute("BEGIN IMMEDIATE")
             other.close()
-            journal.begin(Intent(address=A, call=Call.RESUME, token="1"), HaltGate())
+            journal.announce(Intent(address=A, call=Call.RESUME, token="1"), HaltGate(), at_ms=NOON_MS)
         record(place, halt())
         with open_journal(place, base_url=BASE_URL, now_ms=lambda: NOON_MS, beside=True) as found:
             assert [one.intent.address for one in found.unsettled()] == [A]

@@ -277,6 +277,7 @@ def test_a_halt(place: JournalPlace, outcome: WriteOutcome | None) -> None:
         write(journal, intent(B, Call.PAUSE, "000002"))
         assert (journal.memory().halts, journal.memory(A).halts, journal.memory(B).halts) == ({A: "h1"}, {A: "h1"}, {})
         write(journal, intent(B, Call.PAUSE, "000003", halt="h2"), outcome)
+        assert journal.memory(A, B).halts == journal.memory().halts
         assert journal.memory().halts == {A: "h1"} | ({} if outcome in NO_EFFECT else {B: "h2"})
         for call in (Call.RESUME, Call.PAUSE):
             write(journal, intent(A, Call.PAUSE, "000004", halt="h3"))

@@ -290,14 +290,14 @@ def test_a_journal_that_fails_stops_the_rest(
 ) -> None:
     """What was sent is unknown from then on; nothing more is begun, and everyone is told why."""
     first, second = pauses(2)
-    api = Scripted(*([RUNS, OK, MINE] if calls else []))
+    api = Scripted(*([RUNS, OK, MINE, RUNS] if calls else []))
     why = "no such column: detail" if calls else "no such table: confirmed"
 
     def breaks(_: OpenJournal) -> None:
         edit(place, damage)
 
     report = apply(place, plan(first, second), api, before=breaks)
-    assert api.answers == []
+    assert api.answers in ([], [RUNS])  # the second look may have been made by then
     sentence = f"the journal {place} can't be used: {why}"
     assert report.results == (
         result(first, outcome, sentence, *calls, changed=bool(calls)),

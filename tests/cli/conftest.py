@@ -61,6 +61,14 @@ class Shell:
     def write(self, name: str, text: str) -> None:
         (self.folder / name).write_text(text, encoding="utf-8")
 
+    def holding(self, seed: str, files: str | None = None) -> Shell:
+        """Load a seed into the sandbox, and write the files of portfolios where there are some; return itself."""
+        self.write("seed.yaml", seed)
+        if files is not None:
+            self.write("automation.yaml", files)
+        assert self("sandbox load seed.yaml").code == 0
+        return self
+
 
 def load(folder: Path) -> None:
     """Load the seed of a folder into its sandbox, in this process: what is tested comes after."""
@@ -69,15 +77,17 @@ def load(folder: Path) -> None:
 
 
 @pytest.fixture
-def shell(
+def bare(
     skipped_waits: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Shell:
-    """An empty folder with the files of four portfolios and a sandbox that holds them."""
+    """An empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GLIDER_API_KEY", CANARY)
     monkeypatch.setenv("GLIDER_BASE_URL", "http://127.0.0.1:9")  # a line without --sandbox must reach nobody
-    made = Shell(tmp_path, capsys)
-    made.write("seed.yaml", SEED)
-    made.write("automation.yaml", FILES)
-    assert made("sandbox load seed.yaml").code == 0
-    return made
+    return Shell(tmp_path, capsys)
+
+
+@pytest.fixture
+def shell(bare: Shell) -> Shell:
+    """A folder with the files of four portfolios and a sandbox that holds them."""
+    return bare.holding(SEED, FILES)

@@ -81,8 +81,8 @@ def test_saved_plan(shell: Shell) -> None:
     [
         (lambda text: text.replace('"verb": "pause"', '"verb": "resume"'), 3, "does not match its fingerprint"),
         (lambda text: text[: len(text) // 2], 3, "not a saved plan"),
-        (lambda text: text.replace('"3.0"', '"4.0"'), 3, "format version 4.0"),
-        (lambda text: text.replace('"3.0"', '"2.0"'), 3, "format version 2.0"),
+        (lambda text: text.replace('"3.1"', '"4.0"'), 3, "format version 4.0"),
+        (lambda text: text.replace('"3.1"', '"2.0"'), 3, "format version 2.0"),
         (lambda text: "[]", 3, "not a saved plan"),
         (lambda text: "[" * 100_000, 3, "not a saved plan"),
         (lambda text: text.replace("null", "7"), 3, "not a saved plan"),

@@ -33,13 +33,10 @@ portfolios:
 
 
 @pytest.fixture
-def fleet(shell: Shell) -> Shell:
+def fleet(bare: Shell) -> Shell:
     """Five portfolios of both APIs, three of them declared; two more lists of v1 ids."""
-    shell.write("seed.yaml", SEED)
-    shell.write("automation.yaml", FILES)
-    shell.write("ids.txt", "aaa\nbbb\n")
-    assert shell("sandbox load seed.yaml").code == 0
-    return shell
+    bare.write("ids.txt", "aaa\nbbb\n")
+    return bare.holding(SEED, FILES)
 
 
 def test_the_list_of_v2_is_compared(fleet: Shell, golden: Golden) -> None:
@@ -90,8 +87,7 @@ def test_without_files_nothing_is_declared(fleet: Shell) -> None:
 
 def test_a_list_that_cannot_be_read_is_never_full_coverage(fleet: Shell) -> None:
     """Without the list nobody knows: an error with the service's reason, in every format."""
-    fleet.write("seed.yaml", "settings: {scopes: ['portfolios:write']}" + SEED)
-    assert fleet("sandbox load seed.yaml").code == 0
+    fleet.holding("settings: {scopes: ['portfolios:write']}" + SEED)
     ended = fleet("coverage --fail-on unmanaged --sandbox")
     assert ended.code == 7
     assert "so there may be more" in ended.out
@@ -115,7 +111,6 @@ def test_markdown_keeps_names_as_text(fleet: Shell) -> None:
 def test_long_lists_are_folded_on_a_terminal_page(fleet: Shell) -> None:
     """More than fifty are counted, -v shows them all."""
     more = "".join(f"  pg{n:03}: {{api: v2, status: active, strategy: own}}\n" for n in range(80))
-    fleet.write("seed.yaml", SEED + more)
-    assert fleet("sandbox load seed.yaml").code == 0
+    fleet.holding(SEED + more)
     assert "… and 31 more; -v lists them" in fleet("coverage --sandbox").out
     assert fleet("coverage --sandbox -v").out.count("pg0") == 80

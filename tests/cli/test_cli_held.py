@@ -33,11 +33,9 @@ portfolios:
 
 
 @pytest.fixture
-def held(shell: Shell) -> Shell:
+def held(bare: Shell) -> Shell:
     """Three that somebody else paused, two of them in a group."""
-    shell.write("seed.yaml", SEED)
-    shell.write("automation.yaml", FILES)
-    assert shell("sandbox load seed.yaml").code == 0
+    shell = bare.holding(SEED, FILES)
     shell.write("ids.txt", "# checked with Maria\naaa\n\nccc # by hand\n")
     return shell
 

@@ -38,12 +38,9 @@ UNDECLARED = "Plan: 0 to start, 0 to resume, 0 to pause, 0 to update. {} unchang
 
 
 @pytest.fixture
-def fleet(shell: Shell) -> Shell:
+def fleet(bare: Shell) -> Shell:
     """A sandbox with portfolios of both APIs, and no files."""
-    (shell.folder / "automation.yaml").unlink()
-    shell.write("seed.yaml", SEED)
-    assert shell("sandbox load seed.yaml").code == 0
-    return shell
+    return bare.holding(SEED)
 
 
 def test_the_yaml_goes_to_stdout_and_the_rest_to_stderr(fleet: Shell, golden: Golden) -> None:
@@ -126,8 +123,7 @@ def test_into_keeps_labels(fleet: Shell) -> None:
 def test_into_names_a_group_that_means_the_same(fleet: Shell) -> None:
     """A group that the files have is used again; one of that name that means something else is not."""
     more = "".join(f"  m{n}: {{status: active, interval: {24 if n < 3 else 12}h, started: 30d}}\n" for n in range(6))
-    fleet.write("seed.yaml", SEED + more)
-    assert fleet("sandbox load seed.yaml").code == 0
+    fleet.holding(SEED + more)
     groups = "groups:\n  calm:\n    interval: 1d\n  every-12h:\n    interval: 36h\n"
     fleet.write("automation.yaml", f"version: 1\n{groups}portfolios:\n  aaa:\n    state: active\n")
     assert fleet("import m0 m1 m2 m3 m4 m5 --into automation.yaml --sandbox").code == 0
@@ -190,8 +186,7 @@ def test_nothing_at_all_is_no_success(fleet: Shell) -> None:
 
 def test_a_list_that_may_not_be_read_is_told(fleet: Shell) -> None:
     """Ids are imported although the list of v2 is refused; exit 1, and the file says that there may be more."""
-    fleet.write("seed.yaml", "settings: {scopes: ['portfolios:write']}" + SEED)
-    assert fleet("sandbox load seed.yaml").code == 0
+    fleet.holding("settings: {scopes: ['portfolios:write']}" + SEED)
     ended = fleet("import aaa --all --sandbox")
     assert ended.code == 1
     assert "  # The list of v2 portfolios ended early, so there may be more of them: " in ended.out
@@ -243,8 +238,7 @@ def test_v2_without_ids_is_the_whole_list(fleet: Shell) -> None:
     everything = fleet("import --all --sandbox -o json").json["portfolios"]
     assert fleet("import --api v2 --sandbox -o json").json["portfolios"] == everything
     both = SEED.replace("  pf1: {api: v2, ", "  pf1: {api: both, interval: 24h, ")
-    fleet.write("seed.yaml", both)
-    assert fleet("sandbox load seed.yaml").code == 0
+    fleet.holding(both)
     found = fleet("import pf1 --all --sandbox -o json").json["portfolios"]
     assert [(one["id"], one["api"]) for one in found] == [("pf1", "v1"), ("pf2", "v2"), ("pf3", "v2")]
 
@@ -300,8 +294,7 @@ def _mixed() -> dict[str, Any]:
 def test_two_hundred_mixed_portfolios_come_under_git(fleet: Shell) -> None:
     """An undeclared fleet of 200: covered by nothing, imported, plan empty; an edit by Git, planned and applied."""
     seed = _mixed()
-    fleet.write("seed.yaml", json.dumps(seed))
-    assert fleet("sandbox load seed.yaml").code == 0
+    fleet.holding(json.dumps(seed))
     fleet.write("ids.txt", "".join(f"{name}\n" for name in seed["portfolios"] if name.startswith("v1")))
     uncovered = fleet("coverage --ids-from ids.txt --fail-on unmanaged --sandbox -o json")
     assert (uncovered.code, len(uncovered.json["unmanaged"])) == (1, 200)

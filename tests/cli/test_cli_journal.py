@@ -32,11 +32,9 @@ def files(state: str) -> str:
 
 
 @pytest.fixture
-def fleet(shell: Shell) -> Shell:
+def fleet(bare: Shell) -> Shell:
     """100 portfolios on v2: 68 that an apply of ours paused, 30 that people paused, and 2 that run."""
-    shell.write("seed.yaml", seed())
-    assert shell("sandbox load seed.yaml").code == 0
-    shell.write("automation.yaml", files("paused"))
+    shell = bare.holding(seed(), files("paused"))
     applied = shell("apply --sandbox --auto-approve --parallelism 50")
     assert "Apply: 68 done" in applied.out
     shell.write("automation.yaml", files("active"))

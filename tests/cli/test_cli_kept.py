@@ -15,12 +15,10 @@ JOURNAL = ".reconciler/journal.db"
 
 
 @pytest.fixture
-def fleet(shell: Shell) -> Shell:
+def fleet(bare: Shell) -> Shell:
     """Portfolios that run every 24 h with an offset that no file declares, started long ago."""
     seed = {"status": "active", "interval": "24h", "offset": "6h", "started": "10d"}
-    shell.write("seed.yaml", json.dumps({"version": 1, "portfolios": dict.fromkeys(IDS, seed)}))
-    assert shell("sandbox load seed.yaml").code == 0
-    return shell
+    return bare.holding(json.dumps({"version": 1, "portfolios": dict.fromkeys(IDS, seed)}))
 
 
 def declare(shell: Shell, state: str) -> None:

@@ -29,12 +29,9 @@ portfolios:
 
 
 @pytest.fixture
-def fleet(shell: Shell) -> Shell:
+def fleet(bare: Shell) -> Shell:
     """Three portfolios that run and one that does not."""
-    shell.write("seed.yaml", SEED)
-    shell.write("automation.yaml", FILES)
-    assert shell("sandbox load seed.yaml").code == 0
-    return shell
+    return bare.holding(SEED, FILES)
 
 
 def test_the_runs_of_a_day(fleet: Shell) -> None:

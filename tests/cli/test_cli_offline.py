@@ -1,4 +1,4 @@
-"""A plan without a key: what `status --out` saved is planned from later, and such a plan is never applied."""
+"""A plan without a key: what `status --out` saved is planned from later, and apply looks again before it writes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_same_plan_without_a_key(offline: Shell) -> None:
 
 
 def test_what_the_journal_knew_of_a_pause_comes_along(shell: Shell) -> None:
-    """A record of a pause of ours is believed from the file as it is at once; and so is that there was no journal."""
+    """A record of a pause of ours is believed from the journal here, as it is at once; so is that there is none."""
     assert shell("status --sandbox --out live.json").code == 0
     assert shell("plan --live live.json -o json").json["journal"] == "missing"
     assert shell("apply --sandbox --auto-approve").code == 0
@@ -58,42 +58,80 @@ def test_what_the_journal_knew_of_a_pause_comes_along(shell: Shell) -> None:
     assert meaning(later) == meaning(at_once)
 
 
-def test_records_come_from_the_file(shell: Shell) -> None:
-    """What the journal knew when live was read counts, and what it learned since does not."""
+def test_records_come_from_the_journal_here(shell: Shell) -> None:
+    """What our journal knows counts, whichever machine read; without it the schedule is unverified, and a pause of
+    ours that has no mark is held."""
     shell.write("automation.yaml", "version: 1\nportfolios:\n  ddd: {state: active, interval: 24h, offset: 3h}\n")
     assert shell("apply --sandbox --auto-approve").code == 0
-    shell("status --sandbox --out live.json")
-    assert json.loads((shell.folder / "live.json").read_text())["portfolios"][0]["record"]["offset_ms"] == 10_800_000
-    (shell.folder / ".reconciler/journal.db").unlink()
-    plan = shell("plan --live live.json -o json").json
-    assert plan["summary"]["no_op"] == 1
-    assert plan["summary"]["unverified"] == 0
-    assert not (shell.folder / ".reconciler/journal.db").exists()
+    journal, away = shell.folder / ".reconciler/journal.db", shell.folder / "away.db"
+    journal.rename(away)
+    assert shell("status --sandbox --out live.json").code == 0
+    for option, unverified in (("--journal away.db", 0), ("", 1)):
+        plan = shell(f"plan --live live.json -o json {option}").json
+        assert (plan["summary"]["unverified"], plan["summary"]["update"]) == (unverified, unverified)
+    assert not journal.exists()
+
+
+def test_a_portfolio_that_was_written_to_since_is_blocked(shell: Shell) -> None:
+    """Whatever our journal wrote to after the look is not planned from it; a rebalance and the others are no matter."""
+    assert shell("status --sandbox --out before.json").code == 0
+    assert shell("apply --sandbox --auto-approve --target aaa --target ddd").code == 0
+    assert shell("rebalance ddd --sandbox --auto-approve").code == 0
+    plan = shell("plan --live before.json -o json")
+    assert plan.code == 1
+    assert [(one["id"], one["reason"]) for one in plan.json["blocked"]] == [("aaa", "outdated"), ("ddd", "outdated")]
+    assert "it was not read since our last write to it" in plan.json["errors"][0]["problem"]
+    assert [change["id"] for change in plan.json["changes"]] == ["bbb"]
+    assert plan.json["warnings"] == []
+    assert shell("status --sandbox --out after.json").code == 0
+    assert shell("rebalance ddd --sandbox --auto-approve").code == 0
+    assert shell("plan --live after.json -o json").json["blocked"] == []
 
 
 def test_people_are_told(offline: Shell) -> None:
     """Text and Markdown say in their head that live was read earlier, and a plan that was read now does not."""
     text = offline("plan --live live.json").out
-    assert re.search(
-        r"live as of \d{4}-\d\d-\d\d \d\d:\d\d UTC at sandbox://\w+, read earlier: can't be applied\n", text
-    )
+    assert re.search(r"live as of \d{4}-\d\d-\d\d \d\d:\d\d UTC at sandbox://\w+, read earlier\n", text)
     markdown = offline("plan --live live.json -o markdown").out
-    assert re.search(r"^\*\*Live as of .* UTC, read earlier: can't be applied\.\*\*$", markdown, re.MULTILINE)
+    assert re.search(r"^\*\*Live as of .* UTC, read earlier\.\*\*$", markdown, re.MULTILINE)
     assert "as of" not in offline("plan --sandbox").out + offline("plan --sandbox -o markdown").out
 
 
 @pytest.mark.parametrize("line", ["apply old.json", "apply --approved old.json"])
-def test_such_a_plan_is_not_applied(offline: Shell, line: str) -> None:
-    """Saved, it can be shown; neither applied nor approved: exit 4, the repair, and not one write."""
+def test_such_a_plan_is_applied_while_it_is_young(offline: Shell, line: str) -> None:
+    """It does what a plan made at once would do; after an hour it is refused, unless somebody allows older reads."""
     saved = offline("plan --live live.json --out old.json")
-    assert "reconciler show old.json" in saved.err
-    assert "reconciler apply" not in saved.err
+    assert "reconciler apply old.json" in saved.err
     assert offline("show old.json").out == saved.out
+    assert offline("sandbox advance 61m").code == 0
     ended = offline(f"{line} --sandbox -o json")
     assert (ended.code, ended.json["exit_reason"]) == (4, "stale")
-    assert "made from a live file of 20" in ended.err
-    assert "plan again without --live" in ended.err
+    assert "61m ago, and at most 1h is allowed" in ended.err
     assert offline("plan --sandbox -o json").json["summary"]["no_op"] == 0
+    assert offline(f"{line} --sandbox --max-age 30m").code == 4
+    assert offline(f"{line} --sandbox --max-age 2h").code == 0
+    assert offline("plan --sandbox --detailed-exitcode").code == 0
+
+
+def test_an_age_is_about_every_saved_plan(shell: Shell) -> None:
+    """A plan that was read for itself has no limit but the one that is given, and without a plan there is no age."""
+    assert shell("plan --sandbox --out plan.json").code == 0
+    assert shell("sandbox advance 3h").code == 0
+    assert shell("apply plan.json --sandbox --max-age 1h").code == 4
+    assert shell("apply plan.json --sandbox --max-age soon").code == 64
+    assert shell("apply --sandbox --auto-approve --max-age 1h").code == 64
+    assert shell("apply plan.json --sandbox").code == 0
+
+
+def test_reads_of_a_time_that_has_not_come_yet_are_not_applied(shell: Shell) -> None:
+    """Whoever makes a file younger than it can be does not get round its age."""
+    assert shell("status --sandbox --out live.json").code == 0
+    live = (shell.folder / "live.json").read_text()
+    shell.write("later.json", live.replace('"as_of": "2', '"as_of": "3'))
+    assert shell("plan --live later.json --out plan.json").code == 0
+    ended = shell("apply plan.json --sandbox")
+    assert ended.code == 4
+    assert "and at the service it is 2" in ended.err
 
 
 def test_what_the_file_does_not_hold_is_blocked(shell: Shell) -> None:
@@ -141,9 +179,7 @@ portfolios:
 @pytest.fixture
 def mixed(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Shell:
     """The same folder with portfolios of both APIs and strategies, and a live file of them."""
-    shell.write("seed.yaml", MIXED_SEED)
-    shell.write("automation.yaml", MIXED)
-    assert shell("sandbox load seed.yaml").code == 0
+    shell.holding(MIXED_SEED, MIXED)
     assert shell("status --sandbox --out live.json").code == 0
     monkeypatch.delenv("GLIDER_API_KEY")
     return shell
@@ -156,14 +192,14 @@ def test_the_list_and_the_cadences_are_in_the_file(mixed: Shell) -> None:
     *_, change = plan["changes"]
     ends = change["before"]["cadence"], change["after"]["cadence"]
     assert (change["id"], *ends, change["reach"]) == ("strategies/S1", "daily", "hourly", 2)
-    assert plan["summary"]["strategies"] == {"update": 1, "no_op": 1, "blocked": 0}
+    assert plan["summary"]["strategies"] == {"update": 1, "no_op": 1, "blocked": 0, "frozen": 0}
     assert mixed("plan --live live.json --fail-on unmanaged").code == 1
     some = mixed("plan --live live.json --target aaa --fail-on unmanaged")
     assert "only some portfolios are selected" in some.err
 
 
-def test_what_was_triggered_is_in_the_file(mixed: Shell) -> None:
-    """A warning about rebalances by hand that a plan made at once gives is given by a later one too."""
+def test_what_was_triggered_is_told(mixed: Shell) -> None:
+    """A warning about rebalances by hand that a plan made at once gives is given by one from a file too."""
     for _ in range(TRIGGERS_A_DAY + 1):
         assert mixed("rebalance aaa --sandbox --auto-approve --although-paused aaa").code == 0
     assert mixed("status --sandbox --out live.json").code == 0
@@ -189,15 +225,14 @@ def test_the_list_is_read_for_strategies_alone(mixed: Shell) -> None:
     assert [(one["id"], one["reach"]) for one in later.json["changes"]] == [("aaa", None), ("strategies/S1", 2)]
     assert later.json["listing"] == "none"
     assert meaning(later) == meaning(at_once)
-    assert "the live file holds no list of them" in mixed("plan --live live.json --fail-on unmanaged").err
+    assert "the live files hold no list of them" in mixed("plan --live live.json --fail-on unmanaged").err
 
 
 def test_a_file_that_tells_less_is_planned_from(mixed: Shell) -> None:
     """What it can't tell is unknown: unmanaged is not known, and strategies are blocked."""
     document = json.loads((mixed.folder / "live.json").read_text()) | {"list": None, "strategies": []}
     document["portfolios"] = [
-        {key: value for key, value in one.items() if key not in ("api", "listed", "triggers")}
-        for one in document["portfolios"]
+        {key: value for key, value in one.items() if key != "listed"} for one in document["portfolios"]
     ]
     mixed.write("less.json", json.dumps(document))
     ended = mixed("plan --live less.json -o json")
@@ -247,9 +282,7 @@ def test_a_plan_of_a_live_file_is_the_plan_made_at_that_time(
     """For any fleet of both APIs with strategies, before an apply and after it: the same document but for times."""
     live, desired = fleet
     seed = {"version": 1, "strategies": {**STRATEGIES, "FOREIGN": {"owner": "foreign"}}, "portfolios": live}
-    shell.write("seed.yaml", json.dumps(seed))
-    shell.write("automation.yaml", declared_as(desired, cadences))
-    assert shell("sandbox load seed.yaml").code == 0
+    shell.holding(json.dumps(seed), declared_as(desired, cadences))
     if applied:
         shell("apply --sandbox --auto-approve --allow start=9 --allow resume=9 --allow update=9 --allow reach=9")
     assert shell("status --sandbox --no-results --out live.json").code == 0
@@ -281,7 +314,7 @@ def test_the_other_options_work_as_ever(offline: Shell) -> None:
     [
         ("--sandbox", "--sandbox"),
         ("--base-url https://api.glider.fi", "--base-url"),
-        ("--journal j.db", "--journal"),
+        ("--max-rate 9/s", "--max-rate"),
         ("--base-url https://api.glider.fi --sandbox x.db", "--base-url and --sandbox"),
     ],
 )
@@ -305,8 +338,8 @@ def test_a_service_of_the_environment_is_not_used(offline: Shell, monkeypatch: p
         (None, "can't read the live file live.json: No such file"),
         ("", "not a live file"),
         ("cut", "not a live file"),
-        ('{"format_version": "3.0", "portfolios": []}', "the live file has format version 3.0"),
-        ('{"format_version": "1.0", "portfolios": []}', "the live file has format version 1.0"),
+        ('{"format_version": "4.0", "portfolios": []}', "the live file has format version 4.0"),
+        ('{"format_version": "2.0", "portfolios": []}', "the live file has format version 2.0"),
     ],
     ids=["missing", "empty", "cut", "newer", "older"],
 )

@@ -29,12 +29,9 @@ portfolios:
 
 
 @pytest.fixture
-def fleet(shell: Shell) -> Shell:
+def fleet(bare: Shell) -> Shell:
     """Two portfolios that the service no longer runs, one on each API, and two that are well."""
-    shell.write("seed.yaml", SEED)
-    shell.write("automation.yaml", FILES)
-    assert shell("sandbox load seed.yaml").code == 0
-    return shell
+    return bare.holding(SEED, FILES)
 
 
 def test_a_plan_says_so(fleet: Shell) -> None:

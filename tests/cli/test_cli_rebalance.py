@@ -27,12 +27,9 @@ portfolios:
 
 
 @pytest.fixture
-def quick(shell: Shell) -> Shell:
+def quick(bare: Shell) -> Shell:
     """A sandbox whose rebalances are over at once, and no files."""
-    shell.write("seed.yaml", SEED)
-    assert shell("sandbox load seed.yaml").code == 0
-    (shell.folder / "automation.yaml").unlink()
-    return shell
+    return bare.holding(SEED)
 
 
 class Terminal(io.StringIO):

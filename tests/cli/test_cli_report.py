@@ -9,6 +9,7 @@ import pytest
 
 from reconciler.apply.journal import open_journal
 from reconciler.core.model import PortfolioId
+from tests.cli.conftest import FILES
 from tests.render.test_render_report import data_of, rebalance
 from tests.support import NOON_MS
 
@@ -56,6 +57,42 @@ def test_results_that_were_read_before(shell: Shell) -> None:
     assert next(iter(rows)) == "aaa"
 
 
+def test_of_a_saved_plan(shell: Shell) -> None:
+    """The page tells of that plan, read from live or from a live file, and not of one that the files would make now."""
+    assert shell("plan --sandbox --out plan.json").code == 0
+    assert shell("status --sandbox --out live.json").code == 0
+    shell.write("automation.yaml", FILES.replace("paused, reason: Liquidity event", "active"))
+    for where in ("--sandbox", "--live live.json"):
+        assert shell(f"report {where} --plan plan.json --out fleet.html").code == 0
+        assert "Plan: 1 to start, 1 to resume, 1 to pause, 0 to update." in page_of(shell)
+        assert "After the plan: " in page_of(shell)
+    assert shell("sandbox advance 1h").code == 0
+    assert shell("report --sandbox --plan plan.json --out fleet.html").code == 0
+    assert "The plan was made 20" in page_of(shell)
+
+
+def test_a_saved_plan_of_something_else(shell: Shell) -> None:
+    """One of another service, or of portfolios that are not selected, is refused; so is what is no plan."""
+    assert shell("plan --sandbox --out plan.json").code == 0
+    ended = shell("report --sandbox --plan plan.json --target bbb --out fleet.html")
+    assert (ended.code, "changes aaa, which is not among the selected portfolios" in ended.err) == (64, True)
+    assert shell("sandbox load seed.yaml --sandbox other.db").code == 0
+    ended = shell("report --sandbox other.db --plan plan.json --out fleet.html")
+    assert (ended.code, "the plan was made for sandbox://" in ended.err) == (4, True)
+    assert shell("report --sandbox --plan automation.yaml --out fleet.html").code == 3
+    assert not (shell.folder / "fleet.html").exists()
+
+
+def test_kept_results_of_a_live_file(shell: Shell) -> None:
+    """What the journal here remembers of rebalances stands on the page, too."""
+    assert shell("sandbox advance 1h").code == 0
+    assert shell("apply --sandbox --auto-approve --target bbb").code == 0
+    assert shell("status --sandbox --results --out live.json").code == 0
+    assert shell("report --live live.json --out fleet.html").code == 0
+    strips = {row[0]: row[6] for row in data_of(page_of(shell))["rows"]}
+    assert strips == {"aaa": "c", "bbb": "c", "ccc": "c", "ddd": ""}
+
+
 def test_a_selection(shell: Shell) -> None:
     """Only what is selected is on the page."""
     assert shell("report --sandbox --out fleet.html --target aaa").code == 0
@@ -66,7 +103,7 @@ def test_what_can_not_be_read(shell: Shell) -> None:
     """The page is written all the same, and the command is an error."""
     shell.write("automation.yaml", "version: 1\nportfolios: {aaa: {state: active}, gone: {state: active}}\n")
     ended = shell("report --sandbox --out fleet.html")
-    assert '<td class="need n3">blocked</td>' in page_of(shell)
+    assert '<td class="need n4">blocked</td>' in page_of(shell)
     assert ended.code == shell("load --sandbox").code
 
 

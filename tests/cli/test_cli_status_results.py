@@ -42,11 +42,9 @@ portfolios:
 
 
 @pytest.fixture
-def fleet(shell: Shell) -> Shell:
+def fleet(bare: Shell) -> Shell:
     """One portfolio for each way that a last rebalance can be."""
-    shell.write("seed.yaml", SEED)
-    shell.write("automation.yaml", FILES)
-    assert shell("sandbox load seed.yaml").code == 0
+    shell = bare.holding(SEED, FILES)
     assert shell("sandbox advance 1h").code == 0
     return shell
 

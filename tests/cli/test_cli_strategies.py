@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.approval.conftest import commit, git
-from tests.cli.conftest import Shell
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tests.cli.conftest import Shell
 
 SEED = """
 version: 1
@@ -33,14 +32,9 @@ strategies:
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+def fleet(bare: Shell) -> Shell:
     """A folder whose files declare strategies only, and a sandbox that holds them."""
-    monkeypatch.chdir(tmp_path)
-    made = Shell(tmp_path, capsys)
-    made.write("seed.yaml", SEED)
-    made.write("automation.yaml", FILES)
-    assert made("sandbox load seed.yaml").code == 0
-    return made
+    return bare.holding(SEED, FILES)
 
 
 def test_validate_counts_them(fleet: Shell) -> None:
@@ -78,9 +72,10 @@ def test_status_of_a_strategy(fleet: Shell) -> None:
 
 def test_a_schedule_that_nobody_can_see_has_its_footnote(fleet: Shell) -> None:
     """In the terminal and in Markdown, also where no portfolio has one."""
-    fleet.write("seed.yaml", SEED.replace("portfolios:", "  01JWBARE: {name: Bare}\nportfolios:"))
-    fleet.write("automation.yaml", "version: 1\nstrategies:\n  01JWBARE: {schedule: weekly}\n")
-    assert fleet("sandbox load seed.yaml").code == 0
+    fleet.holding(
+        SEED.replace("portfolios:", "  01JWBARE: {name: Bare}\nportfolios:"),
+        "version: 1\nstrategies:\n  01JWBARE: {schedule: weekly}\n",
+    )
     note = "Glider does not return this value. Apply writes it once, and remembers it."
     assert "schedule ? → weekly" in fleet("plan --sandbox").out
     assert note in fleet("plan --sandbox").out
@@ -163,8 +158,7 @@ def test_a_target_picks_one(fleet: Shell) -> None:
 
 def test_a_key_without_the_scope_writes_nothing(fleet: Shell) -> None:
     """Found out before the first write: exit 7, and the scope is named."""
-    fleet.write("seed.yaml", "settings: {scopes: ['portfolios:read', 'strategies:read']}\n" + SEED)
-    assert fleet("sandbox load seed.yaml").code == 0
+    fleet.holding("settings: {scopes: ['portfolios:read', 'strategies:read']}\n" + SEED)
     refused = fleet("apply --sandbox --auto-approve")
     assert refused.code == 7
     assert "lacks the scope strategies:write" in refused.err
@@ -209,8 +203,7 @@ def test_an_approval_covers_strategies(fleet: Shell) -> None:
 
 def test_hourly_is_blocked_where_a_portfolio_is_known_to_be_on_mainnet(fleet: Shell) -> None:
     """Only what is known is checked: a chain that nobody declares is left to Glider, whose refusal is told."""
-    fleet.write("seed.yaml", SEED.replace("status: active}", "status: active, chain: ethereum}"))
-    assert fleet("sandbox load seed.yaml").code == 0
+    fleet.holding(SEED.replace("status: active}", "status: active, chain: ethereum}"))
     hourly = FILES.replace("weekly", "hourly")
     fleet.write("automation.yaml", f"{hourly}portfolios:\n  pf_a: {{api: v2, state: active, chain: ethereum}}\n")
     planned = fleet("plan --sandbox")

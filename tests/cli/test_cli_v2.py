@@ -42,16 +42,13 @@ UNDECLARED = "".join(
 
 
 @pytest.fixture
-def mixed(shell: Shell) -> Shell:
+def mixed(bare: Shell) -> Shell:
     """A folder whose files declare both APIs, and a sandbox that holds a portfolio beyond them."""
-    load(shell)
-    shell.write("automation.yaml", FILES)
-    return shell
+    return bare.holding(seed(), FILES)
 
 
-def load(shell: Shell, settings: str = "", undeclared: str = "") -> None:
-    shell.write("seed.yaml", SEED.replace("SETTINGS", settings).replace("UNDECLARED", undeclared))
-    assert shell("sandbox load seed.yaml").code == 0
+def seed(settings: str = "", undeclared: str = "") -> str:
+    return SEED.replace("SETTINGS", settings).replace("UNDECLARED", undeclared)
 
 
 def test_plan_apply_resume(mixed: Shell) -> None:
@@ -84,7 +81,7 @@ def test_a_saved_plan_knows_its_apis(mixed: Shell) -> None:
 
 def test_what_nobody_declared_is_counted_and_named(mixed: Shell) -> None:
     """Up to ten, all with -v; sorted; left alone; the last line stays what it is."""
-    load(mixed, undeclared=UNDECLARED)
+    mixed.holding(seed(undeclared=UNDECLARED))
     plan = mixed("plan --sandbox")
     assert "13 portfolios on v2 are not declared, and left alone.\n  ggg" in plan.out
     assert re.search(r"\n  z08  Forgotten 8  active +strategy S1\n  … and 3 more; -v lists them\n", plan.out)
@@ -117,7 +114,7 @@ def test_fail_on_unmanaged(mixed: Shell) -> None:
 
 def test_a_key_that_may_only_read_can_plan(mixed: Shell) -> None:
     """And is refused before the first write, with the scope and where to get it; v1 knows no scopes."""
-    load(mixed, settings="settings: {scopes: ['portfolios:read', 'strategies:read']}")
+    mixed.holding(seed(settings="settings: {scopes: ['portfolios:read', 'strategies:read']}"))
     assert mixed("plan --sandbox").code == 0
     refused = mixed("apply --sandbox --auto-approve")
     assert refused.code == 7

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cli.conftest import Shell
-
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tests.cli.conftest import Shell
 
 SEED = """
 version: 1
@@ -36,14 +34,9 @@ portfolios:
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+def fleet(bare: Shell) -> Shell:
     """A folder with a sandbox in which p1 follows another strategy than its file declares."""
-    monkeypatch.chdir(tmp_path)
-    made = Shell(tmp_path, capsys)
-    made.write("seed.yaml", SEED)
-    made.write("automation.yaml", FILES)
-    assert made("sandbox load seed.yaml").code == 0
-    return made
+    return bare.holding(SEED, FILES)
 
 
 def test_a_portfolio_that_moved_is_not_as_declared(fleet: Shell) -> None:
@@ -125,9 +118,7 @@ def test_a_cadence_tells_how_often_everything_runs(fleet: Shell) -> None:
     """Weekly to hourly for sixty portfolios is 8.6 to 1440 runs a day, in the row and in the sum, in every form."""
     rows = "".join(f"  w{n:02}: {{api: v2, strategy: W, status: active}}\n" for n in range(60))
     seed = f"version: 1\nstrategies:\n  W: {{frequency: weekly, name: Wide}}\nportfolios:\n{rows}"
-    fleet.write("seed.yaml", seed)
-    assert fleet("sandbox load seed.yaml").code == 0
-    fleet.write("automation.yaml", "version: 1\nstrategies:\n  W: {schedule: hourly}\n")
+    fleet.holding(seed, "version: 1\nstrategies:\n  W: {schedule: hourly}\n")
     told = "schedule weekly → hourly, reaches 60 portfolios, 8.6 → 1440 runs a day, trades more often"
     planned = fleet("plan --sandbox").out
     assert f"~ update  strategy W  Wide  {told}\n" in planned
@@ -158,8 +149,7 @@ def test_status_says_whose_pause_it_is(shell: Shell) -> None:
     """Ours by the mark, which people are not shown; somebody else's by its reason; on v2 by the journal."""
     shell.write("v2.yaml", SEED.replace("portfolios:", "portfolios:\n  bbb: {status: paused, pause_reason: REASON}"))
     seed = (shell.folder / "v2.yaml").read_text("utf-8")
-    shell.write("seed.yaml", seed.replace("REASON", '"Paused via API: Freeze [glider-reconciler 7f3a9c]"'))
-    assert shell("sandbox load seed.yaml").code == 0
+    shell.holding(seed.replace("REASON", '"Paused via API: Freeze [glider-reconciler 7f3a9c]"'))
     on_v2 = "".join(f"  {name}: {{api: v2, state: paused}}\n" for name in ("p0", "p2"))
     shell.write("automation.yaml", f"version: 1\nportfolios:\n  bbb: {{state: paused}}\n{on_v2}")
     assert shell("apply --sandbox --auto-approve").code == 0
@@ -173,8 +163,7 @@ def test_status_says_whose_pause_it_is(shell: Shell) -> None:
     assert [rows[name]["paused_by"] for name in ("bbb", "p0", "p2")] == ["us", "us", "unknown"]
     assert rows["bbb"]["pause_reason"].endswith("Freeze [glider-reconciler 7f3a9c]")
     assert "  pause     paused by us: Freeze\n" in shell("status bbb --sandbox").out
-    shell.write("seed.yaml", seed.replace("REASON", "Paused from the app"))
-    assert shell("sandbox load seed.yaml").code == 0
+    shell.holding(seed.replace("REASON", "Paused from the app"))
     assert "paused by somebody else: Paused from the app" in shell("status --sandbox").out
     one = shell("status bbb --sandbox -o json").json["portfolio"]
     assert (one["paused_by"], one["pause_reason"]) == ("others", "Paused from the app")

@@ -160,7 +160,7 @@ OF_V1: Final[dict[str, Any]] = {
     "auto_offset": False,
     "freezes": [],
     "frozen": None,
-    **dict.fromkeys(("cadence_ms", "strategy", "pause_id", "reach", "running", "halt")),
+    **dict.fromkeys(("cadence_ms", "strategy", "pause_id", "reach", "running", "enrolled", "halt")),
 }
 """What the change of a v1 portfolio says in the words of v2 and of strategies."""
 DOCUMENT: Final[dict[str, Any]] = {
@@ -168,6 +168,7 @@ DOCUMENT: Final[dict[str, Any]] = {
     "tool": TOOL,
     "created_at": "2026-11-22T12:00:00.007Z",
     "as_of": None,
+    "shares": None,
     "exit_reason": "changes",
     "base_url": BASE_URL,
     "account": "Acme EU",
@@ -340,6 +341,7 @@ DOCUMENT: Final[dict[str, Any]] = {
     "listing": "none",
     "journal": "in_use",
     "cost": None,
+    "live": None,
     "load": None,
     "runs": {
         "before_runs_day": 0.0,

@@ -42,13 +42,13 @@ OURS = Record(
 )
 
 
-def halt(selection: Selection = EVERYTHING, *portfolios: HaltedPortfolio) -> Halt:
+def halt(selection: Selection | None = EVERYTHING, *portfolios: HaltedPortfolio) -> Halt:
     return Halt(
         id="h1", base_url="u", account=None, reason="Oracle", at_ms=NOON_MS, selection=selection, portfolios=portfolios
     )
 
 
-FILED = Halts(filed=(halt(Selection(targets=("a",)), HaltedPortfolio(id=A, api=V2, due=DUE)),))
+FILED = Halts(filed=(halt(None, HaltedPortfolio(id=A, api=V2, due=DUE)),))
 NOTHING = Halts()
 
 
@@ -135,7 +135,7 @@ def test_what_a_plan_does(live: Live, desired: Desired, policy: Policy, halts: H
 )
 def test_a_cadence_waits_for_the_portfolios_that_follow_it(followed: str | None, *, waits: bool) -> None:
     """Also where nobody knows which strategy a halted portfolio follows."""
-    one = halt(Selection(targets=("a",)), HaltedPortfolio(id=A, api=V2, strategy=followed))
+    one = halt(None, HaltedPortfolio(id=A, api=V2, strategy=followed))
     decision = decide_strategy(
         StrategyDesired(id=StrategyId("S"), schedule=Cadence.DAILY),
         StrategyLive(id=StrategyId("S"), status=StrategyStatus.FOUND, cadence=Cadence.WEEKLY),

@@ -14,15 +14,15 @@ from msgspec.structs import replace
 from reconciler.core.codec import LATEST_MS
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, LiveInvalid
 from reconciler.core.fleet import SINGLY, Listing, PortfolioList
-from reconciler.core.livefile import LIVE_FORMAT, LiveFile, format_live, parse_live
+from reconciler.core.livefile import JoinedLive, LiveFile, format_live, join_live, parse_live
 from reconciler.core.model import (
     ApiVersion,
     Cadence,
     Desired,
     Live,
     PortfolioId,
-    Record,
     RunState,
+    Signs,
     Status,
     StrategyId,
     StrategyLive,
@@ -32,6 +32,7 @@ from reconciler.core.plan import Blocked, BlockReason, Plan
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
+from reconciler.core.shares import WHOLE, Shard
 from reconciler.core.text import LONGEST_TEXT, harmless
 from tests.support import BASE_URL, HOUR_MS, NOON_MS
 
@@ -51,16 +52,7 @@ FAILURES = st.builds(
     request_id=st.none() | TEXTS,
     correlation_id=st.none() | TEXTS,
 )
-RECORDS = st.builds(
-    Record,
-    state=st.sampled_from(RunState),
-    interval_ms=st.none() | st.integers(1, 10**15),
-    offset_ms=st.none() | NUMBERS,
-    schedule_id=st.none() | TEXTS,
-    confirmed_ms=TIMES,
-    marked=st.booleans(),
-    pause_reason=st.none() | TEXTS,
-)
+SHARDS = st.integers(1, 9).flatmap(lambda of: st.builds(Shard, st.integers(1, of), st.just(of)))
 
 
 def lives(portfolio: PortfolioId) -> st.SearchStrategy[Live]:
@@ -109,23 +101,22 @@ def lists(draw: st.DrawFn, live: dict[PortfolioId, Live]) -> PortfolioList:
 
 @st.composite
 def live_files(draw: st.DrawFn) -> LiveFile:
-    """Return a look at a few portfolios and strategies, of some of which we have a record; keyed and sorted as the
-    program does."""
+    """Return a look at a few portfolios and strategies, keyed and sorted as the program does."""
     ids = sorted(draw(st.lists(IDS, max_size=4, unique=True)))
     live = {i: draw(lives(i)) for i in ids}
     listed = draw(st.none() | lists(live))
-    named = sorted({*ids, *(listed.rows if listed is not None else ())})
     strategies = sorted(StrategyId(i) for i in draw(st.lists(IDS, max_size=3, unique=True)))
     return LiveFile(
         base_url=draw(st.sampled_from([BASE_URL, "https://api.glider.fi"])),
         as_of_ms=draw(st.integers(NOON_MS - 10**12, NOON_MS + 10**12)),
         live=live,
-        records={i: draw(RECORDS) for i in named if draw(st.booleans())},
-        triggers={i: draw(st.integers(1, 99)) for i in named if draw(st.booleans())},
-        versions={i: draw(st.sampled_from(ApiVersion)) for i in ids if draw(st.booleans())},
+        account=draw(st.none() | TEXTS),
+        shard=draw(SHARDS),
+        round=draw(TEXTS),
+        config_digest=draw(TEXTS),
+        versions={i: draw(st.sampled_from(ApiVersion)) for i in ids},
         listed=listed,
         strategies={s: draw(cadences(s)) for s in strategies},
-        cadences={s: draw(st.sampled_from(Cadence)) for s in strategies if draw(st.booleans())},
     )
 
 
@@ -159,13 +150,16 @@ def test_what_is_written_is_read_back(found: LiveFile) -> None:
 
 
 def test_no_field_is_forgotten() -> None:
-    """Whatever a read or the journal tells of a portfolio is in the file: what a plan may need can't be left behind."""
-    document = whole()
-    entry, (row,), (strategy,) = document["portfolios"][0], document["list"]["portfolios"], document["strategies"]
-    assert row.keys() == {*Live.__struct_fields__, "record", "triggers", "pause"}
-    assert entry.keys() == row.keys() | {"api", "listed"}
-    assert entry["record"].keys() == set(Record.__struct_fields__)
-    assert strategy.keys() == {*StrategyLive.__struct_fields__, "recorded"}
+    """Whatever a read tells of a portfolio is in the file: what a plan may need can't be left behind."""
+    ada, told = PortfolioId("ada"), ApiError(FailureKind.SERVER, "it broke")
+    words = dict.fromkeys(("word", "schedule_id", "pause_reason", "name", "strategy", "strategy_name"), "x")
+    numbers = dict.fromkeys(("interval_ms", "offset_ms", "next_run_ms", "runs"), 1)
+    signs = Signs(value_usd=1.0, trigger_percent=1.0, gas_used=1)
+    full = Live(id=ada, status=Status.ACTIVE, scheduled_ms=(1,), signs=signs, failure=told, **words, **numbers)
+    document = whole(replace(full, id=PortfolioId("pf_a"))) | {"portfolios": []}
+    (row,) = document["list"]["portfolios"]
+    assert row.keys() == set(Live.__struct_fields__)
+    assert row["signs"].keys() == set(Signs.__struct_fields__)
     assert document["list"].keys() == {"portfolios", "failure", "unreadable"}
     assert set(PortfolioList.__struct_fields__) == {"rows", "failure", "unreadable"}
 
@@ -179,14 +173,13 @@ def test_a_listed_portfolio_stands_in_the_file_once() -> None:
         base_url=BASE_URL,
         as_of_ms=NOON_MS,
         live=live,
-        records={},
         versions={ada: ApiVersion.V2, bob: ApiVersion.V1},
         listed=listed,
     )
     document = json.loads(format_live(found))
-    assert [(one["id"], one["api"], one["listed"]) for one in document["portfolios"]] == [
+    assert [(one["id"], one["api"], one.get("listed")) for one in document["portfolios"]] == [
         ("ada", "v2", True),
-        ("bob", "v1", False),
+        ("bob", "v1", None),
     ]
     assert [(one["id"], one["status"]) for one in document["list"]["portfolios"]] == [("bob", "paused")]
 
@@ -196,28 +189,22 @@ def test_a_listed_portfolio_stands_in_the_file_once() -> None:
     [
         (ApiVersion.V1, ApiVersion.V1, Status.ACTIVE),
         (ApiVersion.V2, ApiVersion.V2, Status.ACTIVE),
-        (ApiVersion.V2, None, Status.ACTIVE),
-        (ApiVersion.V1, None, Status.ACTIVE),
         (ApiVersion.V2, ApiVersion.V1, Status.PAUSED),
         (ApiVersion.V1, ApiVersion.V2, Status.NOT_READ),
     ],
 )
-def test_what_was_read_on_the_other_api_proves_nothing(
-    api: ApiVersion, version: ApiVersion | None, expected: Status
-) -> None:
-    """A portfolio counts as read on the API that it is declared with; the list speaks of v2 alone. Where the file is
-    too old to say which API it was, it is believed."""
+def test_what_was_read_on_the_other_api_proves_nothing(api: ApiVersion, version: ApiVersion, expected: Status) -> None:
+    """A portfolio counts as read on the API that it is declared with; the list speaks of v2 alone."""
     ada = PortfolioId("ada")
     found = LiveFile(
         base_url=BASE_URL,
         as_of_ms=NOON_MS,
         live={ada: Live(id=ada, status=Status.ACTIVE)},
-        records={},
-        versions={ada: version} if version else {},
+        versions={ada: version},
         listed=PortfolioList(rows={ada: Live(id=ada, status=Status.PAUSED)}),
     )
     desired = {ada: Desired(id=ada, state=RunState.PAUSED, api=api)}
-    assert found.fleet_of(desired, whole=True).live[ada].status is expected
+    assert joined(found).fleet_of(desired, whole=True).live[ada].status is expected
 
 
 @pytest.mark.parametrize(
@@ -241,23 +228,22 @@ def test_the_list_counts_where_a_read_would_have_asked_for_it(
     listed = PortfolioList(
         rows={i: Live(id=i, status=Status.PAUSED) for i in (*ids, PortfolioId("z"))}, failure=failure
     )
-    found = LiveFile(base_url=BASE_URL, as_of_ms=NOON_MS, live={}, records={}, listed=listed)
-    fleet = parse_live(format_live(found)).fleet_of(wanted, whole=whole)
+    found = LiveFile(base_url=BASE_URL, as_of_ms=NOON_MS, live={}, versions={}, listed=listed)
+    fleet = joined(parse_live(format_live(found))).fleet_of(wanted, whole=whole)
     assert fleet.listing is expected
     assert [u.id for u in fleet.unmanaged(wanted)] == (["z"] if expected is Listing.COMPLETE else [])
 
 
 def test_a_file_leaves_unknown_what_it_does_not_tell() -> None:
-    """Where an entry says no more than its status, nothing is known of the list, and not which API was asked."""
+    """Where an entry says no more than its status, nothing else is known of it, and nothing of the list."""
     document = whole() | {"list": None, "strategies": []}
     entry = document["portfolios"][0]
-    document["portfolios"] = [{"id": entry["id"], "status": entry["status"]}]
+    document["portfolios"] = [{"id": entry["id"], "status": entry["status"], "api": "v2"}]
     found = parse_live(json.dumps(document))
     ada = PortfolioId("aaa")
     assert found.live == {ada: Live(id=ada, status=Status.UNREADABLE)}
-    assert (found.records, found.pauses) == ({}, {})
-    assert (found.listed, found.strategies, found.cadences, found.versions, found.triggers) == (None, {}, {}, {}, {})
-    fleet = found.fleet_of({ada: Desired(id=ada, state=RunState.PAUSED, api=ApiVersion.V2)}, whole=True)
+    assert (found.listed, found.strategies) == (None, {})
+    fleet = joined(found).fleet_of({ada: Desired(id=ada, state=RunState.PAUSED, api=ApiVersion.V2)}, whole=True)
     assert fleet.listing is Listing.NONE
 
 
@@ -267,8 +253,8 @@ def test_a_file_leaves_unknown_what_it_does_not_tell() -> None:
 def test_what_is_not_in_the_file_is_blocked(found: LiveFile, wanted: list[PortfolioId]) -> None:
     """Every wanted portfolio that the file does not hold is blocked, and none of them counts as unchanged."""
     desired = {i: Desired(id=i, state=RunState.PAUSED) for i in sorted(wanted)}
-    fleet = found.fleet_of(desired, whole=True)
-    plan = build_plan(Plan(base_url=BASE_URL, created_ms=NOON_MS), desired, fleet.live, Memory(records=found.records))
+    fleet = joined(found).fleet_of(desired, whole=True)
+    plan = build_plan(Plan(base_url=BASE_URL, created_ms=NOON_MS), desired, fleet.live, Memory())
     missing = {i for i in wanted if i not in found.live}
     blocked = {b.id for b in plan.blocked if b.reason is BlockReason.NOT_READ and b.status == "not_read"}
     assert missing <= blocked
@@ -290,9 +276,9 @@ def test_the_fingerprint_is_of_the_meaning_not_of_the_time() -> None:
 def test_the_repair_is_named() -> None:
     """The sentence of a portfolio that is not in the file says how to get one that holds it."""
     ada = PortfolioId("aaa")
-    found = LiveFile(base_url=BASE_URL, as_of_ms=NOON_MS, live={}, records={})
+    found = LiveFile(base_url=BASE_URL, as_of_ms=NOON_MS, live={}, versions={})
     desired = {ada: Desired(id=ada, state=RunState.ACTIVE, interval_ms=HOUR_MS)}
-    fleet = found.fleet_of(desired, whole=True)
+    fleet = joined(found).fleet_of(desired, whole=True)
     plan = build_plan(Plan(base_url=BASE_URL, created_ms=NOON_MS), desired, fleet.live, Memory())
     assert plan.blocked == (
         Blocked(
@@ -304,22 +290,24 @@ def test_the_repair_is_named() -> None:
     )
 
 
-def whole() -> dict[str, Any]:
+def joined(found: LiveFile) -> JoinedLive:
+    """Return what a file holds, as if it were the only share."""
+    return join_live([("live.json", replace(found, shard=WHOLE))])
+
+
+def whole(row: Live | None = None) -> dict[str, Any]:
+    """Return the document of a file; ``row`` is the one in its list."""
     ada = PortfolioId("aaa")
     failure = ApiError(FailureKind.SERVER, "the service failed", status=500)
     found = LiveFile(
         base_url=BASE_URL,
         as_of_ms=NOON_MS,
         live={ada: Live(id=ada, status=Status.UNREADABLE, scheduled_ms=(9, 5), failure=failure)},
-        records={
-            ada: Record(state=RunState.ACTIVE, interval_ms=1, offset_ms=0, schedule_id=None, confirmed_ms=1),
-        },
         versions={ada: ApiVersion.V1},
-        listed=PortfolioList(rows={PortfolioId("pf_a"): Live(id=PortfolioId("pf_a"), status=Status.ACTIVE)}),
+        listed=PortfolioList(rows={PortfolioId("pf_a"): row or Live(id=PortfolioId("pf_a"), status=Status.ACTIVE)}),
         strategies={
             StrategyId("S1"): StrategyLive(id=StrategyId("S1"), status=StrategyStatus.FOUND, cadence=Cadence.DAILY)
         },
-        cadences={StrategyId("S1"): Cadence.DAILY},
     )
     document: dict[str, Any] = json.loads(format_live(found))
     return document
@@ -327,10 +315,6 @@ def whole() -> dict[str, Any]:
 
 def one(**moved: Any) -> Callable[[dict[str, Any]], None]:
     return lambda document: document["portfolios"][0].update(moved)
-
-
-def of_record(**moved: Any) -> Callable[[dict[str, Any]], None]:
-    return lambda document: document["portfolios"][0]["record"].update(moved)
 
 
 def of_list(**moved: Any) -> Callable[[dict[str, Any]], None]:
@@ -364,12 +348,14 @@ DAMAGE = {
     "runs oldest first": one(scheduled_ms=[5, 9]),
     "word is a list": one(word=[]),
     "unknown failure": one(failure={**whole()["portfolios"][0]["failure"], "kind": "tired"}),
-    "record of no state": of_record(state="archived"),
-    "record of interval 0": of_record(interval_ms=0),
-    "record past all calendars": of_record(confirmed_ms=LATEST_MS + 1),
-    "mark is a word": of_record(marked="yes"),
-    "rebalances below 0": one(triggers=-1),
     "unknown API": one(api="v3"),
+    "no API": one(api=None),
+    "share 0": top(shard={"number": 0, "of": 1}),
+    "a share beyond the last": top(shard={"number": 3, "of": 2}),
+    "a share of none": top(shard=None),
+    "round is a number": top(round=7),
+    "account is a list": top(account=[]),
+    "digest is null": top(config=None),
     "a row that was read on v1": one(listed=True),
     "listed, and no list": lambda document: (one(api="v2", listed=True)(document), document.update(list=None)),
     "a row twice": lambda document: document["list"]["portfolios"].append(document["list"]["portfolios"][0]),
@@ -379,7 +365,6 @@ DAMAGE = {
     "a strategy twice": lambda document: document["strategies"].append(document["strategies"][0]),
     "a strategy leaves the path": of_strategy(id="strategies/S1"),
     "unknown cadence": of_strategy(cadence="yearly"),
-    "unknown recorded cadence": of_strategy(recorded="yearly"),
     "found without a cadence": of_strategy(cadence=None),
     "a cadence that was not found": of_strategy(status="unreadable"),
 }
@@ -411,8 +396,8 @@ def without(key: str) -> str:
     "key",
     [
         *(key for key in whole() if key != "tool"),
-        *(f"portfolios.{key}" for key in ("id", "status")),
-        *(f"portfolios.record.{key}" for key in ("state", "interval_ms", "offset_ms", "schedule_id", "confirmed_ms")),
+        *(f"portfolios.{key}" for key in ("id", "status", "api")),
+        *(f"shard.{key}" for key in ("number", "of")),
         *(f"portfolios.failure.{key}" for key in whole()["portfolios"][0]["failure"]),
         *(f"list.{key}" for key in whole()["list"]),
         *(f"list.portfolios.{key}" for key in ("id", "status")),
@@ -425,16 +410,14 @@ def test_a_key_that_nothing_stands_in_for_is_needed(key: str) -> None:
         parse_live(without(key))
 
 
-DEFAULTS: dict[str, Any] = {"word": "", "scheduled_ms": [], "triggers": 0, "listed": False, "marked": False}
+DEFAULTS: dict[str, Any] = {"word": "", "scheduled_ms": [], "listed": False}
 
 
 @pytest.mark.parametrize(
     "key",
     [
-        *(f"portfolios.{key}" for key in whole()["portfolios"][0] if key not in ("id", "status")),
-        *(f"portfolios.record.{key}" for key in ("marked", "pause_reason", "imported")),
+        *(f"portfolios.{key}" for key in whole()["portfolios"][0] if key not in ("id", "status", "api")),
         *(f"list.portfolios.{key}" for key in whole()["list"]["portfolios"][0] if key not in ("id", "status")),
-        *(f"strategies.{key}" for key in ("word", "failure", "recorded")),
     ],
 )
 def test_a_key_that_is_missing_tells_nothing(key: str) -> None:
@@ -466,17 +449,11 @@ def test_a_key_twice_is_refused() -> None:
 
 def test_other_versions() -> None:
     """A newer minor version with keys that are not known here is read, another major one is refused by its number."""
-    newer = {**whole(), "format_version": "2.7", "weather": "fine"}
+    newer = {**whole(), "format_version": "3.7", "weather": "fine"}
     assert parse_live(json.dumps(newer)) is not None
-    for version in ("1.0", "1.2", "3.0"):
+    for version in ("1.0", "2.0", "4.0"):
         with pytest.raises(LiveInvalid, match=rf"format version {re.escape(version)}$"):
             parse_live(json.dumps({**whole(), "format_version": version}))
-
-
-def test_a_file_that_is_too_large_is_refused_unread() -> None:
-    """The size is looked at before the content."""
-    with pytest.raises(LiveInvalid, match="larger than 64 MiB"):
-        parse_live(b" " * (LIVE_FORMAT.largest + 1))
 
 
 def test_text_from_a_file_is_made_harmless() -> None:

@@ -12,21 +12,20 @@ from reconciler import TOOL
 from reconciler.core.codec import LATEST_MS
 from reconciler.core.errors import ApiError, FailureKind, LiveInvalid
 from reconciler.core.fleet import PortfolioList
-from reconciler.core.livefile import LIVE_FORMAT, LiveFile, format_live, parse_live
+from reconciler.core.livefile import LIVE_FORMAT, LiveFile, format_live, join_live, parse_live
 from reconciler.core.model import (
     ApiVersion,
     Cadence,
     Desired,
     Live,
     PortfolioId,
-    Record,
     RunState,
     Status,
     StrategyId,
     StrategyLive,
     StrategyStatus,
 )
-from reconciler.core.plan import JournalState
+from reconciler.core.shares import WHOLE, Shard
 from reconciler.core.text import LONGEST_TEXT
 from tests.support import BASE_URL, HOUR_MS, NOON_MS
 
@@ -34,15 +33,6 @@ A, B, C, D = (PortfolioId(name) for name in "abcd")
 S, T = StrategyId("s"), StrategyId("t")
 FAILED = ApiError(FailureKind.SERVER, "it broke", status=500, code="E1", request_id="r1", correlation_id="c1")
 PLAIN = ApiError(FailureKind.UNREACHABLE, "no connection")
-RECORD = Record(
-    state=RunState.PAUSED,
-    interval_ms=HOUR_MS,
-    offset_ms=0,
-    schedule_id="s9",
-    confirmed_ms=NOON_MS,
-    marked=True,
-    imported="7f3a9c",
-)
 FULL = Live(
     id=A,
     status=Status.UNKNOWN,
@@ -60,16 +50,13 @@ FULL = Live(
 )
 FOUND = LiveFile(
     base_url=BASE_URL,
+    account="Acme EU",
+    shard=Shard(1, 8),
+    round="4711",
+    config_digest="c0ffee",
     as_of_ms=NOON_MS + 7,
     live={A: FULL, B: Live(id=B, status=Status.UNREADABLE, failure=FAILED)},
-    records={
-        A: RECORD,
-        D: Record(state=RunState.ACTIVE, interval_ms=None, offset_ms=None, schedule_id=None, confirmed_ms=0),
-    },
-    pauses={A: "7f3a9c"},
-    triggers={B: 4, D: 2},
-    journal=JournalState.NEW,
-    versions={A: ApiVersion.V2},
+    versions={A: ApiVersion.V2, B: ApiVersion.V1},
     listed=PortfolioList(
         rows={A: FULL, B: Live(id=B, status=Status.PAUSED), D: Live(id=D, status=Status.ACTIVE)},
         failure=PLAIN,
@@ -79,28 +66,12 @@ FOUND = LiveFile(
         S: StrategyLive(id=S, status=StrategyStatus.FOUND, cadence=Cadence.DAILY),
         T: StrategyLive(id=T, status=StrategyStatus.UNREADABLE, word="odd", failure=PLAIN),
     },
-    cadences={T: Cadence.WEEKLY},
 )
 
 
 def portfolio(which: str, status: str, **more: Any) -> dict[str, Any]:
     """Return the entry of a portfolio of which nothing else is known."""
-    keys = (
-        "interval_ms",
-        "offset_ms",
-        "schedule_id",
-        "pause_reason",
-        "next_run_ms",
-        "runs",
-        "name",
-        "strategy",
-        "strategy_name",
-        "failure",
-        "signs",
-        "record",
-        "pause",
-    )
-    return {"id": which, "status": status, "word": "", "scheduled_ms": [], "triggers": 0, **dict.fromkeys(keys), **more}
+    return {"id": which, "status": status, **more}
 
 
 NO_CONNECTION: Final = {
@@ -112,11 +83,14 @@ NO_CONNECTION: Final = {
     "correlation_id": None,
 }
 DOCUMENT: Final[dict[str, Any]] = {
-    "format_version": "2.0",
+    "format_version": "3.0",
     "tool": TOOL,
     "as_of": "2026-11-22T12:00:00.007Z",
     "base_url": BASE_URL,
-    "journal": "new",
+    "account": "Acme EU",
+    "shard": {"number": 1, "of": 8},
+    "round": "4711",
+    "config": "c0ffee",
     "portfolios": [
         portfolio(
             "a",
@@ -132,17 +106,6 @@ DOCUMENT: Final[dict[str, Any]] = {
             name="Growth",
             strategy="s",
             strategy_name="Momentum",
-            record={
-                "state": "paused",
-                "interval_ms": HOUR_MS,
-                "offset_ms": 0,
-                "schedule_id": "s9",
-                "confirmed_ms": NOON_MS,
-                "marked": True,
-                "pause_reason": None,
-                "imported": "7f3a9c",
-            },
-            pause="7f3a9c",
             api="v2",
             listed=True,
         ),
@@ -157,43 +120,20 @@ DOCUMENT: Final[dict[str, Any]] = {
                 "request_id": "r1",
                 "correlation_id": "c1",
             },
-            triggers=4,
-            api=None,
-            listed=False,
+            api="v1",
         ),
     ],
     "list": {
         "portfolios": [
-            portfolio("b", "paused", triggers=4),
-            portfolio(
-                "d",
-                "active",
-                triggers=2,
-                record={
-                    "state": "active",
-                    "interval_ms": None,
-                    "offset_ms": None,
-                    "schedule_id": None,
-                    "confirmed_ms": 0,
-                    "marked": False,
-                    "pause_reason": None,
-                    "imported": None,
-                },
-            ),
+            portfolio("b", "paused"),
+            portfolio("d", "active"),
         ],
         "failure": NO_CONNECTION,
         "unreadable": 2,
     },
     "strategies": [
-        {"id": "s", "status": "found", "cadence": "daily", "word": "", "failure": None, "recorded": None},
-        {
-            "id": "t",
-            "status": "unreadable",
-            "cadence": None,
-            "word": "odd",
-            "failure": NO_CONNECTION,
-            "recorded": "weekly",
-        },
+        {"id": "s", "status": "found", "cadence": "daily"},
+        {"id": "t", "status": "unreadable", "word": "odd", "failure": NO_CONNECTION},
     ],
 }
 
@@ -204,10 +144,13 @@ def test_the_document() -> None:
     assert json.loads(text) == DOCUMENT
     assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"
     assert "größer" in text
-    nothing = LiveFile(base_url=BASE_URL, as_of_ms=0, live={}, records={})
+    nothing = LiveFile(base_url=BASE_URL, as_of_ms=0, live={}, versions={})
     assert json.loads(format_live(nothing)) == {
         **DOCUMENT,
-        "journal": "in_use",
+        "account": None,
+        "shard": {"number": 1, "of": 1},
+        "round": "",
+        "config": "",
         "as_of": "1970-01-01T00:00:00.000Z",
         "portfolios": [],
         "list": None,
@@ -218,9 +161,9 @@ def test_the_document() -> None:
 def test_the_document_is_read_back() -> None:
     """The same facts come out, keyed and sorted."""
     found = parse_live(json.dumps(DOCUMENT).encode())
-    assert (found.base_url, found.as_of_ms, found.versions) == (BASE_URL, NOON_MS + 7, {A: ApiVersion.V2})
-    assert (found.records, found.triggers) == (FOUND.records, FOUND.triggers)
-    assert (found.pauses, found.journal) == (FOUND.pauses, FOUND.journal)
+    assert (found.base_url, found.account, found.as_of_ms) == (BASE_URL, "Acme EU", NOON_MS + 7)
+    assert (found.shard, found.round, found.config_digest) == (Shard(1, 8), "4711", "c0ffee")
+    assert found.versions == FOUND.versions
     assert found.live[A] == FULL
     failure = found.live[B].failure
     assert failure is not None
@@ -230,7 +173,7 @@ def test_the_document_is_read_back() -> None:
     assert found.listed.failure is not None
     assert vars(found.listed.failure) == vars(PLAIN)
     assert found.strategies[S] == FOUND.strategies[S]
-    assert (found.strategies[T].word, found.cadences) == ("odd", {T: Cadence.WEEKLY})
+    assert found.strategies[T].word == "odd"
     assert format_live(found) == format_live(FOUND)
 
 
@@ -243,9 +186,11 @@ def test_a_row_that_says_otherwise_stands_in_the_list() -> None:
     rows = {A: Live(id=A, status=Status.PAUSED)}
     found = replace(FOUND, listed=PortfolioList(rows=rows))
     document = json.loads(format_live(found))
-    assert [entry["listed"] for entry in document["portfolios"]] == [False, False]
+    assert ["listed" in entry for entry in document["portfolios"]] == [False, False]
     assert [entry["id"] for entry in document["list"]["portfolios"]] == ["a"]
-    fleet = found.fleet_of({C: Desired(id=C, state=RunState.ACTIVE)}, whole=True)
+    fleet = join_live([("live.json", replace(found, shard=WHOLE))]).fleet_of(
+        {C: Desired(id=C, state=RunState.ACTIVE)}, whole=True
+    )
     assert fleet.live == {C: Live(id=C, status=Status.NOT_READ)}
 
 
@@ -255,29 +200,16 @@ ENDS = [
     ("runs", 0, HIGHEST, -1, HIGHEST + 1),
     ("next_run_ms", 0, LATEST_MS, -1, LATEST_MS + 1),
 ]
-RECORD_ENDS = [
-    ("interval_ms", 1, HIGHEST, 0, HIGHEST + 1),
-    ("offset_ms", 0, HIGHEST, -1, HIGHEST + 1),
-    ("confirmed_ms", 0, LATEST_MS, -1, LATEST_MS + 1),
-]
 
 
-@pytest.mark.parametrize(
-    ("part", "key", "taken", "refused"),
-    [
-        *(("", key, (low, high), (below, above)) for key, low, high, below, above in ENDS),
-        *(("record", key, (low, high), (below, above)) for key, low, high, below, above in RECORD_ENDS),
-    ],
-)
-def test_both_ends_of_every_number(part: str, key: str, taken: tuple[int, int], refused: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("key", "low", "high", "below", "above"), ENDS)
+def test_both_ends_of_every_number(key: str, low: int, high: int, below: int, above: int) -> None:
     """A number is believed from its lowest to its highest value, and not one further."""
-    for value in (*taken, *refused):
+    for value in (low, high, below, above):
         document = json.loads(json.dumps(DOCUMENT))
-        entry = document["portfolios"][0]
-        (entry[part] if part else entry)[key] = value
-        if value in taken:
-            found = parse_live(json.dumps(document))
-            assert getattr(found.records[A] if part else found.live[A], key) == value
+        document["portfolios"][0][key] = value
+        if value in (low, high):
+            assert getattr(parse_live(json.dumps(document)).live[A], key) == value
         else:
             with pytest.raises(LiveInvalid):
                 parse_live(json.dumps(document))
@@ -314,16 +246,15 @@ WAY_OUT = "It is cut, edited or something else. Make it again with `reconciler s
     ("content", "summary", "detail"),
     [
         (b"{", "the file is not a live file", WAY_OUT),
-        (b" " * (LIVE_FORMAT.largest + 1), "the live file is larger than 64 MiB", WAY_OUT),
         (
             edited(format_version="1.0"),
             "the live file has format version 1.0",
-            f"This is {TOOL}, which reads version 2.0. Make the live file again with this version.",
+            f"This is {TOOL}, which reads version 3.0. Make the live file again with this version.",
         ),
         (
             edited(format_version="9" * 30),
             f"the live file has format version {'9' * 20}",
-            f"This is {TOOL}, which reads version 2.0. Make the live file again with this version.",
+            f"This is {TOOL}, which reads version 3.0. Make the live file again with this version.",
         ),
     ],
 )
@@ -334,7 +265,11 @@ def test_what_is_said_of_a_file_that_is_none(content: bytes, summary: str, detai
     assert (refused.value.summary, refused.value.detail) == (summary, detail)
 
 
-def test_a_file_of_the_greatest_size_is_read() -> None:
-    """The bound itself is still allowed."""
+def test_how_large_a_file_may_be() -> None:
+    """As large as its kind says, and not a byte more; a live file may be larger than any that we can write."""
     content = json.dumps(DOCUMENT).encode()
-    assert parse_live(content + b" " * (LIVE_FORMAT.largest - len(content))).base_url == BASE_URL
+    form = replace(LIVE_FORMAT, largest=len(content))
+    assert form.parse(content, lambda document: document["round"]) == "4711"
+    with pytest.raises(LiveInvalid, match="the live file is larger than 0 MiB"):
+        form.parse(content + b" ", lambda document: document)
+    assert LIVE_FORMAT.largest == 4 * 1024**3

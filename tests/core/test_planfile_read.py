@@ -107,7 +107,7 @@ NOTHING = dict.fromkeys(
             "name",
         ),
         *("pause_reason", "next_run_at", "cause", "source", "cadence_ms", "strategy", "pause_id", "since", "reach"),
-        *("running", "last_run_at", "failure", "rule", "owner", "frozen", "halt"),
+        *("running", "enrolled", "shares", "last_run_at", "failure", "rule", "owner", "frozen", "halt", "live"),
     )
 )
 DEFAULTS: dict[str, object] = {

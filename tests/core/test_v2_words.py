@@ -1,7 +1,8 @@
-"""What a plan says of v2 portfolios and live files, to the letter: pauses, cadences, and what can't be applied."""
+"""What a plan says of v2 portfolios and live files, to the letter: pauses, cadences, and how old reads may be."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from hashlib import sha256
 
 import pytest
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 from reconciler.core.decide import decide
 from reconciler.core.diff import facts
 from reconciler.core.errors import ExitReason, GitHubError, StalePlan
+from reconciler.core.evidence import SLACK_MS
 from reconciler.core.model import ApiVersion, Desired, Live, PortfolioId, RunState, Status, Verb
 from reconciler.core.plan import Blocked, Change, Plan
 from reconciler.core.planfile import fingerprint, format_plan, parse_plan, plan_document, require_applicable
@@ -67,19 +69,36 @@ def test_the_id_of_a_pause_is_saved_and_fingerprinted() -> None:
     assert fingerprint(alone) == sha256(meaning.encode()).hexdigest()
 
 
-def test_a_plan_of_a_live_file_is_for_reading_only() -> None:
-    """Nobody looked at the service for it, so it is saved with its moment and refused with the way out."""
+def test_how_old_the_reads_of_a_plan_may_be() -> None:
+    """An hour for a plan of live files, any age for another one, unless somebody says; and no time that is to come."""
     old = replace(RICH, as_of_ms=NOON_MS)
     assert plan_document(old, ExitReason.CHANGES)["as_of"] == "2026-11-22T12:00:00.000Z"
     assert parse_plan(format_plan(old)).as_of_ms == NOON_MS
     assert build_plan(Plan(base_url=BASE_URL, created_ms=0, as_of_ms=NOON_MS), {}, {}, Memory()).as_of_ms == NOON_MS
-    require_applicable(RICH)
-    with pytest.raises(StalePlan) as refused:
-        require_applicable(old)
-    assert (refused.value.summary, refused.value.detail) == (
-        "the plan was made from a live file of 2026-11-22T12:00:00.000Z, so it can't be applied",
-        "Nothing was written. It is for reading only: plan again without --live, and apply that plan.",
-    )
+    for plan, now_ms, most_ms, fresh in (
+        (RICH, 10**15, None, True),
+        (RICH, RICH.created_ms + HOUR_MS, HOUR_MS, True),
+        (RICH, RICH.created_ms + HOUR_MS + 1, HOUR_MS, False),
+        (old, NOON_MS + HOUR_MS, None, True),
+        (old, NOON_MS + HOUR_MS + 1, None, False),
+        (old, NOON_MS + 2 * HOUR_MS, 2 * HOUR_MS, True),
+        (old, NOON_MS - SLACK_MS, None, True),
+        (old, NOON_MS - SLACK_MS - 1, None, False),
+    ):
+        with nullcontext() if fresh else pytest.raises(StalePlan):
+            require_applicable(plan, now_ms=now_ms, max_age_ms=most_ms)
+    for now_ms, why in (
+        (NOON_MS + 3 * HOUR_MS, "3h ago, and at most 1h is allowed"),
+        (NOON_MS - HOUR_MS, "and at the service it is 2026-11-22T11:00:00.000Z"),
+    ):
+        with pytest.raises(StalePlan) as refused:
+            require_applicable(old, now_ms=now_ms, max_age_ms=None)
+        assert refused.value.summary == (
+            f"the plan can't be applied any more: its reads are of 2026-11-22T12:00:00.000Z, {why}"
+        )
+        assert refused.value.detail == (
+            "Nothing was written. Read and plan again, or allow older reads with --max-age."
+        )
 
 
 def test_blocked_strategies_are_among_the_errors() -> None:

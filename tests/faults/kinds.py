@@ -8,8 +8,9 @@ from dataclasses import replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
-import httpcore2
+import h11
 
+from reconciler.api.connection import NoConnection
 from tests.faults.support import FACTS, READ, Answer, Died
 from tests.support import HOUR_MS
 
@@ -202,17 +203,17 @@ def dies(*, after: bool) -> Spoil:
 
 
 NOT_SENT: dict[str, Spoil] = {
-    "connection refused": lost(httpcore2.ConnectError("[Errno 111] Connection refused")),
-    "name not found": lost(httpcore2.ConnectError("[Errno -2] Name or service not known")),
-    "certificate refused": lost(httpcore2.ConnectError("certificate verify failed")),
-    "connect timeout": lost(httpcore2.ConnectTimeout("")),
-    "no free connection": lost(httpcore2.PoolTimeout("")),
+    "connection refused": lost(NoConnection("Connection refused")),
+    "name not found": lost(NoConnection("Name or service not known")),
+    "certificate refused": lost(NoConnection("certificate verify failed")),
+    "no connection in time": lost(NoConnection("nothing answered within 10 s")),
+    "a proxy that refuses": lost(NoConnection("the proxy refused to connect: 407")),
 }
 LOST_BEFORE: dict[str, Spoil] = {
-    "reset before the work": lost(httpcore2.ReadError("[Errno 104] Connection reset by peer")),
-    "broken pipe": lost(httpcore2.WriteError("[Errno 32] Broken pipe")),
-    "closed without an answer": lost(httpcore2.RemoteProtocolError("Server disconnected without sending a response.")),
-    "read timeout before the work": lost(httpcore2.ReadTimeout("")),
+    "reset before the work": lost(ConnectionResetError(104, "Connection reset by peer")),
+    "broken pipe": lost(BrokenPipeError(32, "Broken pipe")),
+    "closed without an answer": lost(ConnectionError("the service closed it without an answer")),
+    "read timeout before the work": lost(TimeoutError("nothing came for 30 s")),
     "no whole answer in time": lost(TimeoutError()),
     "an error of no library": lost(OSError(5, "Input/output error")),
     "408": status(408),
@@ -230,9 +231,9 @@ ODD_BEFORE: dict[str, Spoil] = {
     "200 with success false": status(200),
 }
 LOST_AFTER: dict[str, Spoil] = {
-    "reset after the work": lost(httpcore2.ReadError("[Errno 104] Connection reset by peer"), after=True),
-    "read timeout after the work": lost(httpcore2.ReadTimeout(""), after=True),
-    "cut body": lost(httpcore2.RemoteProtocolError("peer closed connection without a complete body"), after=True),
+    "reset after the work": lost(ConnectionResetError(104, "Connection reset by peer"), after=True),
+    "read timeout after the work": lost(TimeoutError("nothing came for 30 s"), after=True),
+    "cut body": lost(h11.RemoteProtocolError("peer closed connection without a complete body"), after=True),
     "500 after the work": status(500, after=True),
     "502 html after the work": answers(Answer(502, HTML), after=True),
     "504 after the work": status(504, after=True),

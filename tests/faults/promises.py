@@ -41,6 +41,11 @@ IS_THE_CHANGE: dict[Verb, Call] = {
 """The call that carries a change of each kind to its end."""
 
 
+NEARLY_MS = 5_000
+"""Within this time of its edges a freeze may be missed: so old may a look be when its write goes, and so far off may a
+time be that Glider tells in whole seconds."""
+
+
 @dataclass(frozen=True)
 class Saved:
     """A plan, and what was true when it was made.
@@ -80,6 +85,17 @@ def check_in_the_plan(saved: Saved, tried: Iterable[tuple[str, str]]) -> None:
     may = {name: calls_of(change) for name, change in saved.changes.items()}
     for name, call in tried:
         assert call in may.get(name, ()), f"{call} of {name} is not in the plan"
+
+
+def check_freezes(saved: Saved, tried: Iterable[tuple[str, str]], times: Iterable[int]) -> None:
+    """In a freeze of its plan nothing begins but pauses; the schedule after a start or a resume ends what has begun."""
+    begun: set[str] = set()
+    for (name, call), ms in zip(tried, times, strict=True):
+        at_ms = ms - NEARLY_MS
+        held = [one.name for one in saved.changes[name].freezes if one.from_ms <= at_ms < one.to_ms - 2 * NEARLY_MS]
+        assert call == Call.PAUSE or name in begun or not held, f"{call} of {name} in the freeze {held}"
+        if call in (Call.START, Call.RESUME):
+            begun.add(name)
 
 
 def check_pauses(saved: Saved, effects: Iterable[Effect]) -> None:
@@ -193,6 +209,14 @@ def check_stale(report: ApplyReport, effects: Iterable[Effect]) -> None:
 
 def check_exit_reason(report: ApplyReport, writes: Iterable[Write]) -> None:
     """The exit reason is what the outcomes say, and ``writes``, those of this apply in the journal."""
+    waiting = [result for result in report.results if result.frozen is not None]
+    assert {result.outcome for result in waiting} <= {Outcome.NOT_ATTEMPTED}
+    if waiting:
+        rest = {result.outcome for result in report.results if result.frozen is None} - ACHIEVED
+        changed = {write.portfolio for write in writes if write.outcome in TOOK_EFFECT}
+        alone = not rest and not report.plan.blocked and not {result.change.id for result in waiting} & changed
+        assert report.exit_reason is (ExitReason.GUARD if alone else ExitReason.PARTIAL)
+        return
     outcomes = {result.outcome for result in report.results}
     complete, blocked = outcomes <= ACHIEVED, bool(report.plan.blocked)
     changed = {write.portfolio for write in writes if write.outcome in TOOK_EFFECT}

@@ -16,6 +16,7 @@ from reconciler.apply.journal import open_journal, read_memory
 from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.errors import JournalError
 from reconciler.core.evidence import MARK
+from reconciler.core.freeze import Freeze, with_freezes
 from reconciler.core.intent import Call
 from reconciler.core.model import Cadence, StrategyDesired, StrategyId, strategy_of
 from reconciler.core.planfile import fingerprint
@@ -156,6 +157,8 @@ class Wire:
         self.stop = Stop()
         self.tried: list[tuple[str, str]] = []
         """Every write that the client tried to send: portfolio and call."""
+        self.tried_ms: list[int] = []
+        """When that was, by the service's clock."""
         self.effects: list[Effect] = []
         self.idle: list[Effect] = []
         """Writes that the service was asked for, and that changed nothing."""
@@ -199,6 +202,7 @@ class Wire:
         sent_ms = self.clock.ticks_ms()
         if call not in READS:
             self.tried.append((portfolio, call))
+            self.tried_ms.append(self.clock.now_ms())
             self._judge_the_look(portfolio, call)
         self.life.cross(f"before {call}")
         exchange = Exchange(self, scope, receive, portfolio, call)
@@ -276,10 +280,10 @@ class Disk:
     _said: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
     _error: JournalError | None = None
 
-    async def memory(self, of: Address | None = None, *, plans: Collection[str] = ()) -> Memory:
+    async def memory(self, *of: Address, plans: Collection[str] = ()) -> Memory:
         self.life.cross("before memory")
         self.write()
-        return self.journal.memory(of, plans=plans)
+        return self.journal.memory(*of, plans=plans)
 
     async def knows(self, token: str) -> bool:
         self.write()
@@ -296,7 +300,7 @@ class Disk:
     async def begin(self, intent: Intent, gate: WriteGate) -> int:
         self.write()
         self.life.cross("before begin")
-        number = self.journal.begin(intent, gate)
+        number = self.journal.announce(intent, gate, at_ms=self.journal.now_ms())()
         self.life.cross("after begin")
         return number
 
@@ -345,6 +349,8 @@ class FaultyWorld(World):
 
     wire: Wire = field(init=False)
     cadences: dict[StrategyId, Cadence] = field(default_factory=dict)
+    freezes: tuple[Freeze, ...] = ()
+    """What the files declare of them."""
     late_disk: bool = False
     """Whether a process that dies, or loses its power, loses what nobody waited for: see :class:`Disk`."""
 
@@ -364,7 +370,9 @@ class FaultyWorld(World):
             desired={name: StrategyDesired(id=name, schedule=cadence) for name, cadence in self.cadences.items()},
             live=live,
         )
-        return with_strategies(plan, strategies, memory, unverified=policy.unverified, guards=None, managed=len(wanted))
+        plan = with_strategies(plan, strategies, memory, unverified=policy.unverified, guards=None, managed=len(wanted))
+        now_ms = self.clock.now_ms() if self.wire.dated else self.here.now_ms()
+        return with_freezes(plan, self.freezes, {one.id: one for one in wanted}, {}, now_ms=now_ms)
 
     def apply(
         self,

@@ -20,7 +20,9 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
+from reconciler.core.freeze import Freeze
 from reconciler.core.model import Desired, RunState, StrategyId, address_of
+from reconciler.core.plan import Window
 from reconciler.core.text import DAY_MS
 from tests.faults.fleet import (
     CADENCES,
@@ -29,6 +31,7 @@ from tests.faults.fleet import (
     EDITS,
     FAULTS,
     FLEETS,
+    FREEZES,
     HANDS,
     IDS,
     LOSE_THE_ANSWER,
@@ -49,6 +52,7 @@ from tests.support import HOUR_MS, folder
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
+    from reconciler.core.freeze import Freezable
     from reconciler.core.model import Cadence, PortfolioId
 
 ASKED = os.environ.get("RECONCILER_HISTORIES")
@@ -121,6 +125,15 @@ class Histories(Walk):
     def set_a_cadence_by_hand(self, which: StrategyId, cadence: Cadence) -> None:
         """Somebody sets the cadence of a strategy in the console."""
         self.person.does(address_of(which), cadence)
+
+    @rule(freezes=FREEZES)
+    def edit_the_freezes(self, freezes: list[tuple[int, int, frozenset[Freezable]]]) -> None:
+        """Somebody merges freezes, which hold already or soon, or takes them out."""
+        now_ms = self.world.clock.now_ms()
+        self.world.freezes = tuple(
+            Freeze(window=Window(name=f"f{number}", from_ms=now_ms + begins, to_ms=now_ms + ends), forbid=(*forbid,))
+            for number, (begins, ends, forbid) in enumerate(freezes)
+        )
 
     @rule(hours=st.sampled_from([1, 25, 100]))
     def let_time_pass(self, hours: int) -> None:

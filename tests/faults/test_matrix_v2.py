@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import httpcore2
 import pytest
 
 from reconciler.apply.run import Stop
@@ -273,7 +272,7 @@ def test_a_pause_made_after_a_resume_whose_answer_was_lost_stays() -> None:
     async def resumed_and_stopped(exchange: Exchange) -> Answer:
         await exchange.work()
         Simulator(world.store, world.clock.now_ms).change_enrolled(ID, Enrolled.stop)
-        raise httpcore2.ReadError("reset")
+        raise ConnectionResetError("reset")
 
     with folder() as place:
         world, wanted = world_for(place, RESUME)

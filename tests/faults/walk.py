@@ -190,6 +190,8 @@ class Walk(RuleBasedStateMachine):
         sent, caused = wire.tried[tried:], wire.effects[effects:]
         assert not wire.old_looks, "a write was sent on an old look"
         promises.check_in_the_plan(saved, sent)
+        if wire.dated or not self.world.here.off_ms:  # else the program can't know the time
+            promises.check_freezes(saved, sent, wire.tried_ms[tried:])
         assert {name: wire.state(name) for name in UNDECLARED} == untouched
         promises.check_pauses(saved, caused)
         hidden = any(name == HIDES for name, *_ in faults)
@@ -237,6 +239,7 @@ class Walk(RuleBasedStateMachine):
 
     def check_the_end(self) -> None:
         desired, wire = list(self.desired.values()), self.world.wire
+        self.world.freezes = ()
         held_before = {name: wire.state(name) for name in IDS}
         plan, report = self.world.recover(desired)
         assert {result.outcome for result in report.results} <= ACHIEVED, report.results

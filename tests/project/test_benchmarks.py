@@ -19,6 +19,7 @@ from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 COUNT = 2_000
@@ -68,7 +69,7 @@ def asked(fleet: Fleet, line: str, body: bytes = b"") -> Any:
 
 def test_the_server_lists_its_fleet_and_keeps_pauses() -> None:
     """Every portfolio is on one page of the list; a pause shows in the next status, with its reason."""
-    fleet = Fleet(450, 1, 0.0, None)
+    fleet = Fleet(450, 1, 0.0, lambda: None)
     ids, cursor = [], ""
     while cursor is not None:
         page = asked(fleet, f"GET /v2/portfolios?limit=200{cursor and '&cursor=' + cursor} HTTP/1.1")
@@ -82,16 +83,25 @@ def test_the_server_lists_its_fleet_and_keeps_pauses() -> None:
     assert (fleet.counts.reads, fleet.counts.writes) == (4, 1)
 
 
-@pytest.mark.parametrize("limit", [Bucket(0.001, 2), Windows(2, lambda: 0.0)], ids=["bucket", "windows"])
-def test_the_server_keeps_its_limit(limit: Bucket | Windows) -> None:
-    """Two are served, the third is refused and counted, and windows tell in headers what is left."""
+@pytest.mark.parametrize(
+    "limit", [lambda: Bucket(0.001, 2), lambda: Windows(2, lambda: 0.0)], ids=["bucket", "windows"]
+)
+def test_the_server_keeps_its_limit(limit: Callable[[], Bucket | Windows]) -> None:
+    """Two are served, the third is refused and counted, and windows tell in headers what is left.
+
+    Whoever comes from another address has a limit of its own, and a pause counts against it, too.
+    """
     fleet = Fleet(1, 1, 0.0, limit)
     [portfolio] = fleet.members
     line = b"GET /v1/portfolio/" + portfolio + b"/automation/status HTTP/1.1"
     heads = [fleet.answer(line, b"")[0].partition(b"\r\n\r\n")[0] for _ in range(3)]
     assert [head.split(b" ")[1] for head in heads] == [b"200", b"200", b"429"]
     assert (fleet.counts.reads, fleet.counts.refused) == (2, 1)
-    assert (b"x-ratelimit-remaining: 1" in heads[0]) is isinstance(limit, Windows)
+    assert (b"x-ratelimit-remaining: 1" in heads[0]) is isinstance(limit(), Windows)
+    pause = b"POST /v1/portfolio/" + portfolio + b"/rebalance/schedule/pause HTTP/1.1"
+    for address, status in (("127.0.0.1", b"429"), ("127.0.1.1", b"200")):
+        assert fleet.answer(pause, b'{"reason": "Test"}', address)[0].split(b" ")[1] == status
+    assert (fleet.counts.writes, fleet.counts.refused) == (1, 2)
 
 
 def test_a_fleet_of_pauses_is_sound(tmp_path: Path) -> None:

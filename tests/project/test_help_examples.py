@@ -53,6 +53,12 @@ RUNS = 12
 
 FOUND = {"drift": 2, "status --watch": 130}
 """What the examples that begin like this exit with, where that is not 0: drift is there, and a watch is interrupted."""
+ANSWERS = {
+    "halt --reason oracle-is-off --all": "3",
+    "halt --reason audit --select team=fx": "1",
+    "halt --reason key-leaked ao04x0r6 b7k2m9q1": "2",
+}
+"""What is answered where it is not yes: how many are to be halted."""
 SERVED = "sandbox serve"
 """It goes on until it is interrupted, so it is run as a process."""
 
@@ -145,6 +151,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def halted() -> str:
+    """Halt something; return the id, which no help can know."""
+    known = set(Path("halts").glob("*"))
+    assert run(["halt", "--reason", "r", "c3d8n5w2", "ao04x0r6", "--auto-approve", "--sandbox"]) == 0
+    (made,) = set(Path("halts").glob("*")) - known
+    return made.stem
+
+
 @pytest.fixture
 def home(skipped_waits: None, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of that folder, to stand in and to change."""
@@ -173,7 +187,11 @@ def test_an_example_runs(
         if " --out automation/" in line:
             (home / "automation").mkdir()
             (home / "extra.yaml").rename(home / "automation/extra.yaml")
-    monkeypatch.setattr(sys, "stdin", Terminal("yes\n"))
+    if line.startswith("halt lift"):
+        line = line.replace(line.split()[2], halted())
+    elif "--known" in line:  # the journal knows something then
+        halted()
+    monkeypatch.setattr(sys, "stdin", Terminal(f"{ANSWERS.get(line, 'yes')}\n"))
     if "--watch" in line:
         monkeypatch.setattr(sys, "stdout", Terminal())
     expected = next((code for start, code in FOUND.items() if line.startswith(start)), 0)

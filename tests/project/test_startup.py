@@ -13,13 +13,25 @@ import pytest
 from tests.loopback import Reply, Request, loopback
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("httpcore2", "httpx2", "jsonschema", "deepdiff", "asyncio", "ssl", "starlette", "uvicorn", "sqlite3", "jinja2")
+HEAVY = (
+    "h11",
+    "httpcore2",
+    "httpx2",
+    "jsonschema",
+    "deepdiff",
+    "asyncio",
+    "ssl",
+    "starlette",
+    "uvicorn",
+    "sqlite3",
+    "jinja2",
+)
 OURS = ("msgspec", "shutil", "reconciler.cli.door", "reconciler.cli.options", "reconciler.core.errors")
 """What a command needs once it runs, and its help does not."""
 GOOD_FILE = str(ROOT / "examples/quickstart/automation.yaml")
 
-PLANNING = {"httpcore2", "asyncio", "ssl", "sqlite3"}
-"""What a plan over HTTP can't do without; asyncio and httpcore2 import ssl, and no certificate is read for http."""
+PLANNING = {"h11", "asyncio", "ssl", "sqlite3"}
+"""What a plan over HTTP can't do without; asyncio imports ssl, and no certificate is read for http."""
 
 RUN = """
 import json, sys

@@ -22,7 +22,7 @@ from reconciler.render.github import summary
 from reconciler.render.markdown import inline, markdown
 from reconciler.render.page import Block, Column, Lines, Notice, Page, Part, Row, Rows, Tone, code
 from reconciler.render.plan import plan_page, report_page
-from reconciler.render.problems import diagnostics_page, error_page
+from reconciler.render.problems import diagnostics_page, error_block
 from tests.endings import change, endings, plan_of, problems_of, report_of
 from tests.githubjudge import alive, rendered
 from tests.hostile import HOSTILE
@@ -39,7 +39,7 @@ def pages(text: str) -> dict[str, str]:
         "drift": markdown(drift_page(plan)),
         "comparison": markdown(comparison_page(compare_plans(earlier=plan_of("Value"), later=plan))),
         "diagnostics": markdown(diagnostics_page(problems_of(text))),
-        "error": markdown(error_page(ReconcilerError(text, text))),
+        "error": markdown(Page(title="Failed", verdict="", blocks=(error_block(ReconcilerError(text, text)),))),
     }
 
 

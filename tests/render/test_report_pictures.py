@@ -1,4 +1,4 @@
-"""The pictures of `load` and `report` show what these commands make: it is made anew here, and compared by its digest.
+"""The pictures of `load`, `report` and `status` show what these make: it is made anew here, and compared by its digest.
 
 `make pictures` draws one that has changed, where there is a Chromium.
 """
@@ -10,20 +10,84 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.core.load import by_word, live_runs, load_of
+from reconciler.core.model import Desired, Live, PortfolioId, RunState, Status
+from reconciler.core.needs import needs_of, overdue_among
+from reconciler.core.plan import Plan
+from reconciler.core.planner import build_plan
+from reconciler.core.ports import Memory
+from reconciler.core.rebalance import KeptRebalance, Knowledge, LastRebalance
+from reconciler.core.text import DAY_MS, MINUTE_MS
 from reconciler.render.load import load_page
 from reconciler.render.report import report_html
+from reconciler.render.status import StatusRow, in_need, status_page
 from reconciler.render.terminal import Style, terminal
 from tests.action import pictures
-from tests.render.test_render_report import fleet
+from tests.render.test_render_report import fleet, rebalance
 from tests.support import NOON_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from reconciler.render.page import Page
+
 IMAGES = Path(__file__).parents[2] / "docs/images"
 AGAIN = "where a Chromium is: make pictures"
+
+
+def on_call() -> Page:
+    """Return what `status --results` shows of sixty portfolios: one failed, two are held, one is late."""
+    desired: dict[PortfolioId, Desired] = {}
+    live: dict[PortfolioId, Live] = {}
+    results: dict[PortfolioId, tuple[KeptRebalance, ...]] = {}
+    for number in range(60):
+        one = PortfolioId(f"pf{number:02}")
+        group = ("mainnet", "base", "treasury")[number % 3]
+        owner = ("portfolio-desk", "fx-desk", "treasury")[number % 3]
+        desired[one] = Desired(
+            id=one, state=RunState.ACTIVE, interval_ms=DAY_MS, name=f"Fund {number}", group=group, owner=owner
+        )
+        held, late = number in (5, 41), number == 33
+        due_ms = NOON_MS - 9 * DAY_MS if late else NOON_MS + (number * 23 + 7) * MINUTE_MS
+        live[one] = Live(
+            id=one,
+            status=Status.PAUSED if held else Status.ACTIVE,
+            word="paused" if held else "active",
+            interval_ms=DAY_MS,
+            offset_ms=0,
+            pause_reason="Paused from the app by the night desk" if held else None,
+            next_run_ms=None if held else due_ms,
+            scheduled_ms=(due_ms - DAY_MS,),
+        )
+        ends = ("failed" if number == 17 else "completed", "completed", "completed")
+        results[one] = tuple(
+            replace(kept, rebalance=replace(kept.rebalance, started_ms=due_ms - (place + 1) * DAY_MS))
+            for place, kept in enumerate(map(rebalance, range(3), ends))
+        )
+    plan = build_plan(Plan(base_url="https://api.glider.fi", created_ms=NOON_MS), desired, live, Memory())
+    plan = replace(plan, overdue=overdue_among(desired, live, {}, now_ms=NOON_MS))
+    needs = needs_of(plan, desired, live, results, now_ms=NOON_MS)
+    rows = [
+        StatusRow(
+            desired=desired[i],
+            live=live[i],
+            record=None,
+            now_ms=NOON_MS,
+            last=LastRebalance(knowledge=Knowledge.READ, rebalance=results[i][0].rebalance),
+            results=results[i],
+            needs=needs.get(i, ()),
+        )
+        for i in desired
+    ]
+    return status_page(in_need(rows))
+
+
+def test_the_picture_of_the_on_call_page(kept: Callable[[str, str, Callable[[Path], None]], None]) -> None:
+    """What needs a person, and the fifty-six others in one row."""
+    text = f"```text\n{terminal(on_call(), Style(columns=112), verbose=False)}```\n"
+    kept("status", text, lambda picture: pictures.draw(text, picture, by="<b>$ reconciler status --results</b>"))
 
 
 @pytest.fixture

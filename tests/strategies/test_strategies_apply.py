@@ -24,6 +24,7 @@ from reconciler.core.model import (
     StrategyId,
     StrategyLive,
     StrategyStatus,
+    Verb,
     address_of,
 )
 from reconciler.core.plan import BlockReason
@@ -386,9 +387,8 @@ def test_an_interruption_leaves_the_rest_alone(place: Path) -> None:
     """What is under way is finished; what has not begun does not."""
 
     class Interrupting(Silence):
-        def finished(self, result: object) -> None:
-            super().finished(result)
-            stop.request("interrupted before it began", urgent=True)
+        def started(self, portfolio: PortfolioId, verb: Verb) -> None:
+            stop.request("interrupted before it began")
 
     world = world_of(place, {A: {"frequency": "daily"}, B: {"frequency": "daily"}})
     plan = world.plan_strategies({A: "weekly", B: "weekly"})

@@ -1,0 +1,420 @@
+"""One plan carried out by several runners: which change is whose, kept in the PostgreSQL journal that they share.
+
+In: the plan, the terms that all runners must agree on, a connection to the journal's database. Out: the
+:class:`~reconciler.core.ports.Claims` of one runner. What a runner writes to Glider, and how it is announced in the
+journal, is the same as for one that is alone.
+
+A joined apply is one run of one plan. It is over once each change has its result, or nothing more is to begin and
+nothing is under way: who comes later gets its report. Until then every runner with the same plan file may come and go.
+A runner lives as long as its connection does, which holds a lock of its own. What a dead runner has not told the
+result of is handed to another, after a pause that is longer than a write may wait to be sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, closing
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from reconciler.apply.journalserver import LOCKS, connect, using_server
+from reconciler.apply.run import why_stop
+from reconciler.core.codec import dump, load
+from reconciler.core.errors import ApiError, FailureKind, JournalBusy, JournalError, UsageError
+from reconciler.core.intent import Call  # noqa: TC001 - msgspec looks it up
+from reconciler.core.plan import Frozen, write_waves
+from reconciler.core.planfile import fingerprint
+from reconciler.core.ports import Abandoned, Turn
+from reconciler.core.report import Outcome, Result
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from reconciler.apply.journal import OpenJournal
+    from reconciler.apply.journalserver import ServerConnection, ServerCursor
+    from reconciler.core.endpoint import JournalUrl
+    from reconciler.core.model import Address
+    from reconciler.core.plan import Plan
+    from reconciler.core.ports import Clock
+
+    _Values = Mapping[str, object] | tuple[object, ...] | None
+
+T = TypeVar("T")
+
+_TERMS: Final = "--canary, --max-failures, --again and --allow freeze=NAME"
+GONE_MS: Final = 5_000
+"""How long a runner must have been without its connection before another takes over what it had begun. Its process may
+still be there, and sends what it has announced within two seconds of its look, or never."""
+_RUNNERS: Final = LOCKS + 1  # the first half of the key of a lock; the second is the runner's number
+_DOOR: Final = (_RUNNERS, 0)
+"""Held by the one runner that is about to begin or to join."""
+_DEAD: Final = "UPDATE runners SET has_left = 1 WHERE has_left = 0 RETURNING id"
+_LIVING: Final = """(
+    SELECT objid::BIGINT FROM pg_locks JOIN pg_database ON pg_database.oid = database
+    WHERE datname = current_database() AND locktype = 'advisory' AND classid = %(runners)s AND objsubid = 2 AND granted
+)"""
+_AT_WORK: Final = f"""
+    SELECT joined.run, base_url, fingerprint, planned_ms, terms, string_agg(name, ', ' ORDER BY id) AS names
+    FROM joined JOIN runners USING (run) WHERE has_left = 0 AND id IN {_LIVING}
+    GROUP BY joined.run ORDER BY joined.run DESC LIMIT 1"""
+_OF_THIS_PLAN: Final = """
+    SELECT run, base_url, fingerprint, planned_ms, terms, '' AS names FROM joined
+    WHERE base_url = %(base_url)s AND fingerprint = %(fingerprint)s AND planned_ms = %(planned_ms)s
+    ORDER BY run DESC LIMIT 1"""
+_IS_OVER: Final = """
+    SELECT NOT EXISTS (
+        SELECT 1 FROM claims WHERE claims.run = joined.run AND outcome IS NULL
+        AND (joined.stopped IS NULL OR runner IS NOT NULL)
+    ) FROM joined WHERE run = %(run)s"""
+# One statement, so one trip to the server. What stops the apply keeps the next change from being claimed in it.
+_TAKE: Final = """
+    WITH undone AS (
+        SELECT COUNT(*) FILTER (WHERE outcome IN ('failed', 'unknown')) AS failed,
+            COALESCE(MAX(is_refused), 0) > 0 AS refused,
+            (array_agg(address ORDER BY place) FILTER (WHERE is_canary = 1 AND wave < %(wave)s))[1] AS canary
+        FROM claims WHERE run = %(run)s AND outcome NOT IN ('done', 'already_done')
+    ), facts AS (
+        SELECT stopped, failed, refused, canary FROM joined CROSS JOIN undone WHERE run = %(run)s
+    ), free AS (
+        SELECT place FROM claims CROSS JOIN facts
+        WHERE run = %(run)s AND wave = %(wave)s AND runner IS NULL AND outcome IS NULL AND stopped IS NULL
+            AND NOT refused AND canary IS NULL AND failed <= %(most)s
+        ORDER BY place LIMIT 1 FOR UPDATE OF claims SKIP LOCKED
+    ), claimed AS (
+        UPDATE claims SET runner = %(me)s FROM free WHERE claims.run = %(run)s AND claims.place = free.place
+        RETURNING address
+    )
+    SELECT facts.*, (SELECT address FROM claimed),
+        EXISTS (SELECT 1 FROM claims WHERE run = %(run)s AND wave = %(wave)s AND outcome IS NULL) AS is_open
+    FROM facts"""
+_UNDER_WAY: Final = f"""
+    SELECT runner, runner IN {_LIVING} AS lives FROM claims
+    WHERE run = %(run)s AND (wave = %(wave)s OR %(stopped)s = 1) AND outcome IS NULL AND runner IS NOT NULL
+    GROUP BY runner ORDER BY runner"""
+_TAKE_OVER: Final = """
+    UPDATE claims SET runner = %(me)s WHERE run = %(run)s AND place = (
+        SELECT place FROM claims
+        WHERE run = %(run)s AND (wave = %(wave)s OR %(stopped)s = 1) AND outcome IS NULL AND runner = %(dead)s
+        ORDER BY place LIMIT 1 FOR UPDATE SKIP LOCKED
+    ) RETURNING address, EXISTS (
+        SELECT 1 FROM writes
+        WHERE writes.run = claims.run AND portfolio = address AND writes.outcome IN ('confirmed', 'seen')
+    ), EXISTS (
+        SELECT 1 FROM writes
+        WHERE writes.run = claims.run AND portfolio = address AND writes.outcome IN ('unknown', 'unseen')
+            AND call IN ('start', 'update-schedule')
+    )"""
+_END: Final = """
+    UPDATE claims SET outcome = %(outcome)s, is_refused = %(refused)s, told = %(told)s
+    WHERE run = %(run)s AND address = %(address)s AND runner = %(me)s AND outcome IS NULL"""
+_LEAVE: Final = """
+    UPDATE claims SET runner = NULL WHERE run = %(run)s AND runner = %(me)s AND outcome IS NULL"""
+
+
+class Terms(Struct, frozen=True, kw_only=True):
+    """How boldly a plan is carried out by all runners together: each must be started with the same."""
+
+    canary: int
+    max_failures: int | None
+    again: tuple[str, ...] = ()
+    freezes: tuple[str, ...] = ()
+
+
+class _Told(Struct, frozen=True, kw_only=True):
+    """What of a :class:`~reconciler.core.report.Result` is kept; the plan has the change itself."""
+
+    outcome: Outcome
+    calls: tuple[Call, ...]
+    detail: str
+    notes: tuple[str, ...]
+    error: ApiError | None
+    changed: bool
+    frozen: Frozen | None
+
+
+class _Facts(NamedTuple):
+    """What :data:`_TAKE` finds."""
+
+    stopped: str | None
+    failed: int
+    refused: bool
+    canary: Address | None
+    address: Address | None
+    is_open: bool
+
+
+class _Joined(NamedTuple):
+    """A joined apply: its run, its plan, its terms as they are saved, and who is at work with it."""
+
+    run: int
+    base_url: str
+    fingerprint: str
+    planned_ms: int
+    terms: str
+    names: str
+
+
+@asynccontextmanager
+async def joined_claims(
+    url: JournalUrl, *, plan: Plan, terms: Terms, name: str, clock: Clock
+) -> AsyncIterator[JoinedClaims]:
+    """Connect a runner to the claims of a plan. When the connection ends, it counts as dead unless it has left."""
+    with ExitStack() as opened, ThreadPoolExecutor(max_workers=1, thread_name_prefix="claims") as thread:
+
+        def connection() -> ServerConnection:
+            with using_server(url):
+                return opened.enter_context(closing(connect(url, name)))
+
+        found = await asyncio.get_running_loop().run_in_executor(thread, connection)
+        yield JoinedClaims(found, thread, url, plan=plan, terms=terms, name=name, clock=clock)
+
+
+class JoinedClaims:
+    """The claims of one runner among several: a :class:`~reconciler.core.ports.Claims`.
+
+    ``run`` is the number of the run that all of them belong to, ``is_over`` whether that had ended before this runner
+    came; both once it has entered. ``carried_out`` counts the results that it told. The connection is used by a thread
+    of its own, one question at a time.
+    """
+
+    run: int
+    is_over = False
+
+    def __init__(
+        self,
+        connection: ServerConnection,
+        thread: ThreadPoolExecutor,
+        url: JournalUrl,
+        *,
+        plan: Plan,
+        terms: Terms,
+        name: str,
+        clock: Clock,
+    ) -> None:
+        self._connection, self._thread, self._url = connection, thread, url
+        self._plan, self._terms, self._name, self._clock = plan, terms, name, clock
+        self.carried_out = 0
+        self._changes = {change.id: change for change in plan.changes}
+        self._at_work: _Joined | None = None
+        self._dead_since: dict[int, int] = {}
+        self._values: dict[str, Any] = {
+            "runners": _RUNNERS,
+            "me": None,  # until it is at work
+            "base_url": plan.base_url,
+            "fingerprint": fingerprint(plan),
+            "planned_ms": plan.created_ms,
+            "most": 2**62 if terms.max_failures is None else terms.max_failures,
+        }
+
+    async def at_the_door(self) -> None:
+        """Find out who is at work. Nobody else begins or joins until this runner has entered, or is gone.
+
+        Raises :class:`JournalBusy` when another runner is at the door, or another plan is being applied;
+        :class:`UsageError` when the others' terms differ.
+        """
+        self._at_work = await self._do(self._look_in)
+
+    def _look_in(self) -> _Joined | None:
+        if not self._one("SELECT pg_try_advisory_lock(%s, %s)", _DOOR)[0]:
+            raise JournalBusy("another runner is about to join", "Wait for it, or give --lock-timeout more time.")
+        try:
+            joined = self._found(_AT_WORK)
+            if joined is not None:
+                self._require_this_plan(joined)
+        except BaseException:
+            self._one("SELECT pg_advisory_unlock(%s, %s)", _DOOR)
+            raise
+        return joined
+
+    def _require_this_plan(self, joined: _Joined) -> None:
+        wanted = self._values
+        if (joined.base_url, joined.fingerprint) != (wanted["base_url"], wanted["fingerprint"]):
+            raise JournalBusy(
+                f"another plan ({joined.fingerprint[:12]}) is being applied, as run {joined.run}: {joined.names}",
+                "Wait for it to end, or give --lock-timeout more time. One plan is applied at a time.",
+            )
+        if joined.terms != _saved(self._terms):
+            raise UsageError(
+                f"run {joined.run} of this plan was begun with {_in_words(joined.terms)}",
+                f"Start each runner with the same {_TERMS}.",
+            )
+
+    async def enter(self, journal: OpenJournal, tool: str, *, settle: Callable[[], Awaitable[object]]) -> None:
+        """Begin the joined apply of the plan, or join the one that was begun; from then on this runner is at work.
+
+        What is written in ``journal`` belongs to its run from then on. If no other runner is at work, ``settle`` is to
+        find out what became of writes that were left open.
+        """
+        if self._at_work is None:
+            await self._wait_for_the_dead()
+            journal.give_up_dead_runs()
+            await settle()
+        joined = self._at_work or await self._do(partial(self._found, _OF_THIS_PLAN))
+        if joined is None:
+            self.run = journal.open_run(fingerprint=self._values["fingerprint"], tool=tool)
+            await self._do(self._create)
+        else:
+            self.run = self._values["run"] = joined.run
+            self.is_over = (await self._do(partial(self._one, _IS_OVER)))[0]
+            if not self.is_over:
+                self._require_this_plan(joined)
+                journal.join_run(joined.run)
+        await self._do(self._register)
+
+    async def _wait_for_the_dead(self) -> None:
+        """Wait until no process of a runner whose connection broke may still send anything."""
+        dead = await self._do(partial(self._rows, _DEAD))
+        if dead:
+            self._dead_since = {runner: self._clock.ticks_ms() for (runner,) in dead}
+            await self._clock.sleep(GONE_MS / 1000)
+
+    def _create(self) -> None:
+        self._values["run"] = self.run
+        places = [
+            (self.run, number, wave.is_canary, change.id)
+            for number, wave in enumerate(write_waves(self._plan.changes, canary=self._terms.canary))
+            for change in wave.changes
+        ]
+        joined = {**self._values, "terms": _saved(self._terms)}
+        with self._connection.transaction():
+            self._execute(
+                "INSERT INTO joined (run, base_url, fingerprint, planned_ms, terms)"
+                " VALUES (%(run)s, %(base_url)s, %(fingerprint)s, %(planned_ms)s, %(terms)s)",
+                joined,
+            )
+            self._connection.cursor().executemany(
+                "INSERT INTO claims (place, run, wave, is_canary, address) VALUES (%s, %s, %s, %s, %s)",
+                [(place, *row) for place, row in enumerate(places)],
+            )
+
+    def _register(self) -> None:
+        if not self.is_over:
+            self._begin_work()
+        self._one("SELECT pg_advisory_unlock(%s, %s)", _DOOR)
+
+    def _begin_work(self) -> None:
+        with self._connection.transaction():
+            me = self._one("INSERT INTO runners (run, name) VALUES (%s, %s) RETURNING id", (self.run, self._name))[0]
+            self._values["me"] = me
+            self._one("SELECT pg_advisory_lock(%s, %s)", (_RUNNERS, me))
+            names = "(SELECT string_agg(name, ', ' ORDER BY id) FROM runners WHERE run = %(run)s)"
+            self._execute(f"UPDATE runs SET process = {names} WHERE id = %(run)s")
+
+    async def take(self, wave: int) -> Turn:
+        """Claim the next change of a wave, or one that a dead runner had begun."""
+        return await self._do(partial(self._take, wave))
+
+    def _take(self, wave: int) -> Turn:
+        values: Mapping[str, object] = {"wave": wave}
+        facts = _Facts(*self._one(_TAKE, values))
+        stopped = facts.stopped or why_stop(
+            failed=facts.failed, max_failures=self._terms.max_failures, canary=facts.canary, refused=facts.refused
+        )
+        if facts.address is not None:
+            return Turn(change=self._changes[facts.address])
+        if stopped is not None and facts.stopped is None:
+            stopped = self._stop(stopped)
+        if stopped is None and not facts.is_open:
+            return Turn(over=True)
+        return self._take_over(values, stopped)
+
+    def _stop(self, why: str) -> str:
+        """Stop all runners; return the first reason that one of them gave."""
+        stop = "UPDATE joined SET stopped = COALESCE(stopped, %(why)s) WHERE run = %(run)s RETURNING stopped"
+        first: str = self._one(stop, {"why": why})[0]
+        return first
+
+    def _take_over(self, values: Mapping[str, object], stopped: str | None) -> Turn:
+        """Return a change that a dead runner had begun, once it is dead for long enough."""
+        values = {**values, "stopped": stopped is not None}
+        under_way = self._rows(_UNDER_WAY, values)
+        for runner in (runner for runner, lives in under_way if not lives and runner != self._values["me"]):
+            since_ms = self._dead_since.setdefault(runner, self._clock.ticks_ms())
+            if self._clock.ticks_ms() - since_ms < GONE_MS:
+                continue
+            for address, has_written, unproven in self._rows(_TAKE_OVER, {**values, "dead": runner}):
+                left = Abandoned(has_written=has_written, unproven=unproven)
+                return Turn(change=self._changes[address], abandoned=left, stopped=stopped)
+        return Turn(over=stopped is not None and not under_way, stopped=stopped)
+
+    async def end(self, result: Result) -> None:
+        """Keep what became of a change. Raises :class:`JournalError` where another runner has taken it over."""
+        error = result.error
+        told = _Told(**{name: getattr(result, name) for name in _Told.__struct_fields__})
+        values = {
+            "outcome": result.outcome.value,
+            "refused": error is not None and error.kind is FailureKind.UNAUTHENTICATED,
+            "told": json.dumps(dump(told)),
+            "address": result.change.id,
+        }
+        if await self._do(lambda: self._execute(_END, values).rowcount) != 1:
+            raise JournalError(
+                f"another runner has taken over {result.change.id}: this one was taken for dead",
+                "Nothing is lost; the report of the others tells what became of it.",
+            )
+        self.carried_out += 1
+
+    async def results(self) -> Mapping[Address, Result]:
+        """Return what became of each change so far, on all runners."""
+        question = "SELECT address, told FROM claims WHERE run = %(run)s AND outcome IS NOT NULL ORDER BY place"
+        rows = await self._do(partial(self._rows, question))
+        return {address: self._result(address, told) for address, told in rows}
+
+    def _result(self, address: Address, saved: str) -> Result:
+        told = load(json.loads(saved), _Told)
+        return Result(change=self._changes[address], **msgspec.structs.asdict(told))
+
+    async def leave(self) -> bool:
+        """Give back what this runner has not begun; return whether it was the last one at work, which ends the run.
+
+        To be called when nothing of it is under way any more.
+        """
+        return not self.is_over and await self._do(self._leave)
+
+    def _leave(self) -> bool:
+        with self._connection.transaction():
+            # Of two that leave at once, one sees that the other has gone.
+            self._one("SELECT run FROM joined WHERE run = %(run)s FOR UPDATE")
+            self._execute(_LEAVE)
+            self._execute("UPDATE runners SET has_left = 1 WHERE id = %(me)s")
+            return self._found(_AT_WORK) is None
+
+    def _found(self, question: str) -> _Joined | None:
+        return next((_Joined(*row) for row in self._rows(question)), None)
+
+    def _one(self, statement: str, values: _Values = None) -> tuple[Any, ...]:
+        return self._rows(statement, values)[0]
+
+    def _rows(self, statement: str, values: _Values = None) -> list[tuple[Any, ...]]:
+        return list(self._execute(statement, values))
+
+    def _execute(self, statement: str, values: _Values = None) -> ServerCursor:
+        given = values if isinstance(values, tuple) else {**self._values, **(values or {})}
+        return self._connection.execute(statement.encode(), given)
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        """Do some work with the connection in its thread. Raises :class:`JournalError`."""
+
+        def guarded() -> T:
+            with using_server(self._url):
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
+
+
+def _saved(terms: Terms) -> str:
+    return json.dumps(dump(terms))
+
+
+def _in_words(saved: str) -> str:
+    terms = load(json.loads(saved), Terms)
+    words = [f"--canary {terms.canary}"] if terms.canary else []
+    words += [] if terms.max_failures is None else [f"--max-failures {terms.max_failures}"]
+    words += [f"--again {one}" for one in terms.again]
+    words += [f"--allow freeze={one}" for one in terms.freezes]
+    return " ".join(words) or f"none of {_TERMS}"

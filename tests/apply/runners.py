@@ -1,0 +1,209 @@
+"""Several runners of one plan in one process, each with connections of its own, which can be killed at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from reconciler.apply.journal import open_journal
+from reconciler.apply.journalclaims import JoinedClaims, Terms, joined_claims
+from reconciler.apply.journalqueue import QueuedJournal
+from reconciler.apply.run import Pace, Stop, apply_plan
+from reconciler.core.errors import JournalBusy, JournalError
+from reconciler.core.model import ApiVersion, Cadence, Desired, PortfolioId, RunState, StrategyId
+from tests.faults.support import FaultyWorld, Life
+from tests.postgres import execute
+from tests.support import BASE_URL, HOUR_MS, NOON_MS, Silence, settled, versions_of_intents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from reconciler.core.endpoint import JournalUrl
+    from reconciler.core.plan import Plan
+    from reconciler.core.report import ApplyReport
+
+FASTER: int = 25
+"""So much faster than ours passes the time of these tests; a commit has to fit into the two seconds of a look."""
+H = HOUR_MS
+OURS = "Paused via API: Freeze [glider-reconciler 7f3a9c]"
+KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "pause": ({"status": "active", "interval": "24h"}, {"state": "paused"}),
+    "longer": ({"status": "active", "interval": "12h"}, {"interval_ms": 24 * H}),
+    "shorter": ({"status": "active", "interval": "24h"}, {"interval_ms": 12 * H}),
+    "resume": ({"status": "paused", "interval": "24h", "pause_reason": OURS}, {}),
+    "resume anew": ({"status": "paused", "interval": "24h", "pause_reason": OURS}, {"interval_ms": 48 * H}),
+    "start": ({"status": "inactive"}, {"interval_ms": 24 * H}),
+    "stop": ({"api": "v2", "strategy": "S1", "status": "active"}, {"state": "paused"}),
+}
+"""What may be live, and what is declared of it, so that a plan changes it."""
+
+_here: ContextVar[Runner | None] = ContextVar("here", default=None)
+
+
+class FasterClock:
+    """A clock on which time passes by itself, and fast."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def now_ms(self) -> int:
+        return NOON_MS + self.ticks_ms()
+
+    def ticks_ms(self) -> int:
+        return round((time.monotonic() - self._began) * 1000 * FASTER)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / FASTER)
+
+
+class Deaths(Life):
+    """Kills runners at boundaries of their calls: ``at`` are numbers of crossings, counted over all runners."""
+
+    def __init__(self, at: Collection[int] = ()) -> None:
+        super().__init__()
+        self.at, self.crossed = set(at), 0
+
+    def cross(self, boundary: str) -> None:
+        runner = _here.get()
+        if runner is None:
+            return
+        self.crossed += 1
+        if self.crossed in self.at:
+            runner.kill()
+        if runner.killed:
+            raise asyncio.CancelledError
+
+
+@dataclass
+class Fleet(FaultyWorld):
+    """A world whose journal any number of runners share."""
+
+    clock: Any = field(default_factory=FasterClock)
+    deaths: Deaths = field(default_factory=Deaths)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.wire.life = self.deaths
+
+
+def fleet_of(place: JournalUrl, kinds: Iterable[str], cadence: Cadence | None = None) -> tuple[Fleet, Plan]:
+    """Return a fleet with a portfolio of each of these kinds, and the plan that changes them all."""
+    declared = [(PortfolioId(f"p{number:02}"), *KINDS[kind]) for number, kind in enumerate(kinds)]
+    fleet = Fleet(
+        journal=place,  # type: ignore[arg-type]  # a world takes any place of a journal
+        portfolios={one: live for one, live, _ in declared},
+        strategies={"S1": {"frequency": "daily"}},
+        cadences={} if cadence is None else {StrategyId("S1"): cadence},
+    )
+    desired = [
+        Desired(
+            id=one,
+            api=ApiVersion(live.get("api", "v1")),
+            state=RunState(given.get("state", "active")),
+            interval_ms=given.get("interval_ms"),
+            offset_ms=None,
+        )
+        for one, live, given in declared
+    ]
+    plan = fleet.plan(desired)
+    assert len(plan.changes) == len(desired) + len(fleet.cadences)
+    return fleet, plan
+
+
+@dataclass(eq=False)
+class Runner:
+    """One runner of a plan, in a task of its own.
+
+    ``report`` is what it reports, ``error`` what ended it before it could. ``closed`` says that it ended the run.
+    """
+
+    fleet: Fleet
+    plan: Plan
+    name: str
+    pace: Pace = field(default_factory=lambda: Pace(parallelism=3))
+    patient: bool = True
+    stop: Stop = field(default_factory=Stop)
+    report: ApplyReport | None = None
+    error: BaseException | None = None
+    killed: bool = False
+    closed: bool = False
+    carried_out: int = 0
+    run: int | None = None
+    task: asyncio.Task[None] | None = None
+
+    def start(self) -> asyncio.Task[None]:
+        """Begin; returns what ends with it."""
+        if self.task is None:
+            self.task = asyncio.create_task(self._run(), name=self.name)
+        return self.task
+
+    async def _run(self) -> None:
+        _here.set(self)
+        try:
+            self.report = await self._joined()
+        except (JournalError, asyncio.CancelledError) as error:
+            self.error = error
+
+    async def _joined(self) -> ApplyReport:
+        clock, url = self.fleet.clock, self.fleet.journal
+        terms = Terms(canary=self.pace.canary, max_failures=self.pace.max_failures)
+        async with (
+            joined_claims(url, plan=self.plan, terms=terms, name=self.name, clock=clock) as claims,
+            self.fleet.api(self.plan.changes) as api,
+        ):
+            with open_journal(url, base_url=BASE_URL, now_ms=clock.now_ms, process=self.name, shared=True) as journal:
+                await self._at_the_door(claims)
+                await claims.enter(
+                    journal, "test", settle=lambda: settled(journal, api.by(versions_of_intents(journal)))
+                )
+                self.run = claims.run
+                with QueuedJournal(journal) as queued:
+                    report = await apply_plan(
+                        self.plan,
+                        api=api,
+                        journal=queued,
+                        clock=clock,
+                        observer=Silence(),
+                        pace=self.pace,
+                        stop=self.stop,
+                        token=self.fleet.token,
+                        claims=claims,
+                    )
+                self.carried_out = claims.carried_out
+                self.closed = await claims.leave()
+                if self.closed:
+                    journal.close_run(report.exit_reason.word)
+            return report
+
+    async def _at_the_door(self, claims: JoinedClaims) -> None:
+        while True:
+            try:
+                return await claims.at_the_door()
+            except JournalBusy:
+                if not self.patient:
+                    raise
+                await self.fleet.clock.sleep(0.1)
+
+    def kill(self) -> None:
+        """End it as SIGKILL does: its connections break, and nothing of it goes on."""
+        if not self.killed and self.task is not None and not self.task.done():
+            self.killed = True
+            mine = f"FROM pg_stat_activity WHERE application_name = 'reconciler {self.name}'"
+            execute(self.fleet.journal, f"SELECT pg_terminate_backend(pid, 5000) {mine}")
+            self.task.cancel()
+
+
+async def together(*runners: Runner) -> None:
+    """Let these runners work, and return when all have ended."""
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(one.start() for one in runners))
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Return as soon as something holds."""
+    async with asyncio.timeout(60):
+        while not holds():  # noqa: ASYNC110 - what is waited for happens in the service, or in a database
+            await asyncio.sleep(0.001)
