@@ -280,7 +280,8 @@ def test_a_server_that_restarts_in_the_midst_of_an_apply(
     report = world.apply(plan)
     server.start()
     outcomes = [result.outcome for result in report.results]
-    assert outcomes.count(Outcome.DONE) == 1
+    # The outcome of the first write was said together with the second intent, or before it.
+    assert outcomes.count(Outcome.DONE) + outcomes.count(Outcome.UNKNOWN) == 1
     assert outcomes.count(Outcome.NOT_ATTEMPTED) == len(outcomes) - 1
     assert any(f"the journal {place} can't be used: " in result.detail for result in report.results)
     assert len(world.writes()) == 1
