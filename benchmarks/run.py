@@ -51,7 +51,7 @@ QUICK: Final = Size(
     limited=1_000,
     listed=10_000,
     requests=1_000,
-    joined=200,
+    joined=400,
 )
 
 

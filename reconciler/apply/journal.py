@@ -344,14 +344,13 @@ class OpenJournal:
         """Whether another process has the journal locked at this moment; for whoever was opened ``beside`` it."""
         return self._tables.is_locked()
 
-    def apis(self) -> Mapping[PortfolioId, ApiVersion]:
-        """Return the API of every portfolio that the journal knows, sorted by id, by its last write or its record."""
+    def apis(self) -> Mapping[PortfolioId, ApiVersion | None]:
+        """Return the API of every portfolio that the journal knows, sorted by id; ``None`` where it does not tell."""
         confirmed = f"SELECT portfolio, schedule_id FROM confirmed WHERE {_mine('confirmed')}"
         asked = (self._question(confirmed), self._newest("known.address, found.wanted", "TRUE", ()))
         recorded, written = map(list, self._tables.ask(*asked))
-        found = {
-            row["portfolio"]: ApiVersion.V1 if due_ms_of(row["schedule_id"]) is None else ApiVersion.V2
-            for row in recorded
+        found: dict[PortfolioId, ApiVersion | None] = {
+            row["portfolio"]: _api_of(row["schedule_id"]) for row in recorded
         }
         found |= {row["address"]: row["wanted"].api for row in written if strategy_of(row["address"]) is None}
         return dict(sorted(found.items()))
@@ -463,6 +462,13 @@ class OpenJournal:
 def _open_intent(row: JournalRow) -> OpenIntent:
     number, at_ms, wanted = row.pop("number"), row.pop("at_ms"), row.pop("wanted")
     return OpenIntent(number=number, intent=Intent(**{**msgspec.structs.asdict(wanted), **row}), at_ms=at_ms)
+
+
+def _api_of(schedule_id: str | None) -> ApiVersion | None:
+    """Return the API of a record: v2 has no id of a schedule, but the due time of a pause in its place."""
+    if schedule_id is None:
+        return None
+    return ApiVersion.V1 if due_ms_of(schedule_id) is None else ApiVersion.V2
 
 
 def _listed(plans: Collection[str]) -> str:

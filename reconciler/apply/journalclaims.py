@@ -71,12 +71,15 @@ _IS_OVER: Final = """
         SELECT 1 FROM claims WHERE claims.run = joined.run AND outcome IS NULL
         AND (joined.stopped IS NULL OR runner IS NOT NULL)
     ) FROM joined WHERE run = %(run)s"""
-# One statement, so one trip to the server. What stops the apply keeps the next change from being claimed in it.
+# One statement, so one trip to the server. What stops the apply keeps the next change from being claimed in it. A
+# canary that waits for a freeze does not: that proves nothing wrong.
 _TAKE: Final = """
     WITH undone AS (
         SELECT COUNT(*) FILTER (WHERE outcome IN ('failed', 'unknown')) AS failed,
             COALESCE(MAX(is_refused), 0) > 0 AS refused,
-            (array_agg(address ORDER BY place) FILTER (WHERE is_canary = 1 AND wave < %(wave)s))[1] AS canary
+            (array_agg(address ORDER BY place) FILTER (
+                WHERE is_canary = 1 AND wave < %(wave)s AND is_frozen = 0
+            ))[1] AS canary
         FROM claims WHERE run = %(run)s AND outcome NOT IN ('done', 'already_done')
     ), facts AS (
         SELECT stopped, failed, refused, canary FROM joined CROSS JOIN undone WHERE run = %(run)s
@@ -110,7 +113,8 @@ _TAKE_OVER: Final = """
             AND call IN ('start', 'update-schedule')
     )"""
 _END: Final = """
-    UPDATE claims SET outcome = %(outcome)s, is_refused = %(refused)s, told = %(told)s
+    UPDATE claims
+    SET outcome = %(outcome)s, is_refused = %(refused)s, is_frozen = %(frozen)s, told = %(told)s
     WHERE run = %(run)s AND address = %(address)s AND runner = %(me)s AND outcome IS NULL"""
 _LEAVE: Final = """
     UPDATE claims SET runner = NULL WHERE run = %(run)s AND runner = %(me)s AND outcome IS NULL"""
@@ -349,6 +353,7 @@ class JoinedClaims:
         values = {
             "outcome": result.outcome.value,
             "refused": error is not None and error.kind is FailureKind.UNAUTHENTICATED,
+            "frozen": result.frozen is not None,
             "told": json.dumps(dump(told)),
             "address": result.change.id,
         }

@@ -123,7 +123,8 @@ _CLAIMS: Final = """
     CREATE TABLE claims (
         run INTEGER NOT NULL REFERENCES joined (run), place INTEGER NOT NULL, wave INTEGER NOT NULL,
         is_canary INTEGER NOT NULL, address TEXT NOT NULL, runner INTEGER REFERENCES runners (id), outcome TEXT,
-        is_refused INTEGER NOT NULL DEFAULT 0, told TEXT, PRIMARY KEY (run, place)
+        is_refused INTEGER NOT NULL DEFAULT 0, is_frozen INTEGER NOT NULL DEFAULT 0, told TEXT,
+        PRIMARY KEY (run, place)
     ) STRICT;
     CREATE INDEX claims_open ON claims (run, wave, place) WHERE outcome IS NULL;
     CREATE INDEX claims_undone ON claims (run) WHERE outcome NOT IN ('done', 'already_done');

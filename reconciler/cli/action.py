@@ -176,6 +176,7 @@ def _perform(inputs: Inputs, out: Path, output: Output, found: Found) -> Ending:
         "plan_file": inputs.plan_file,
         "approved": inputs.approved_plan,
         "fingerprint": inputs.fingerprint,
+        "join": inputs.join,
         "auto_approve": inputs.auto_approve or halts,
         "reason": inputs.reason,
         "everything": inputs.everything,

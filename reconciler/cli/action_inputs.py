@@ -61,6 +61,7 @@ USED_BY: Final[Mapping[str, tuple[Command, ...]]] = {
     "plan-file": _PLAN_OR_APPLY,
     "approved-plan": (Command.APPLY,),
     "fingerprint": (Command.APPLY,),
+    "join": (Command.APPLY,),
     "auto-approve": (Command.APPLY, Command.LIFT),
     "allow": (Command.APPLY, Command.LIFT),
     "reason": (Command.HALT,),
@@ -104,6 +105,7 @@ FAILS_ON: Final[Mapping[FailOn, tuple[Command, ...]]] = {
 """After which commands each condition can hold. An apply over a guard is an error, or was allowed."""
 _ASKS_NOTHING: Final[Mapping[str, tuple[str, ...]]] = {
     "auto-approve": ("", "false"),
+    "join": ("", "false"),
     "issue": ("", "false"),
     "ignore-held": ("", "false"),
     "all": ("", "false"),
@@ -141,6 +143,7 @@ class Inputs(Struct, frozen=True, kw_only=True):
     max_rate: str | None = None
     unverified: Unverified | None = None
     journal: str = ""
+    join: bool = False
     auto_approve: bool = False
     comment: Comment = Comment.TRUE
     pull_request: int | None = None
@@ -182,6 +185,7 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
         max_rate=text("max-rate") or None,
         unverified=_word(Unverified, text("unverified"), "unverified") if text("unverified") else None,
         journal=text("journal"),
+        join=_yes(text("join"), "join"),
         auto_approve=_yes(text("auto-approve"), "auto-approve"),
         comment=_word(Comment, text("comment") or "true", "comment"),
         pull_request=_pull_request(text("pull-request")),
@@ -278,6 +282,11 @@ def _check_apply(inputs: Inputs) -> None:
     if inputs.approved_plan and inputs.auto_approve:
         raise UsageError(
             "`approved-plan` already says what may be applied", "Drop `auto-approve`, or the approved plan."
+        )
+    if inputs.join and not inputs.plan_file:
+        raise UsageError(
+            "`join` lets several runners carry out one saved plan, and none is given",
+            "Set `plan-file`, or drop `join`.",
         )
     if inputs.fingerprint and inputs.auto_approve:
         raise UsageError(

@@ -320,7 +320,7 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
         flags.option("--round WORD", "What the shares that belong together have in common.  [default: CI's run]"),
         flags.metrics(),
         *flags.service(),
-        *flags.output("text", "json"),
+        *flags.output("text", "json", "markdown"),
     )
 
 

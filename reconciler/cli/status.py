@@ -13,7 +13,7 @@ from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.offline import owned, round_of, shard_of
 from reconciler.cli.options import PlanningOptions, SelectionOptions
-from reconciler.cli.output import Output, is_terminal
+from reconciler.cli.output import Format, Output, is_terminal
 from reconciler.cli.planning import plan_of, read_live, require_metrics_place, save_metrics
 from reconciler.cli.progress import ReadProgress, bar
 from reconciler.cli.savefile import require_place
@@ -113,17 +113,16 @@ def _require_sense(options: StatusOptions) -> None:
         raise UsageError(f"{needing} the results, and --no-results leaves them out: drop one of the two.")
     _require_file(options)
     if options.portfolio is not None:
-        if options.problems or options.whole or options.sort is not None:
-            raise UsageError("`status ID` shows that portfolio only: drop --problems, --all and --sort.")
-        if options.selection != SelectionOptions() or options.out or options.metrics:
-            given = "--target, --exclude, --select, --out and --metrics"
+        of_the_table = (options.problems, options.whole, options.sort, options.out, options.metrics)
+        if any(of_the_table) or options.selection != SelectionOptions():
+            given = "--target, --exclude, --select, --problems, --all, --sort, --out and --metrics"
             raise UsageError(f"`status ID` shows that portfolio only: drop {given}.")
     elif options.version is not None:
         raise UsageError("--api is for a portfolio that no file declares: name it, as in `status ID --api v2`.")
     if options.watch is None:
         return
-    if options.output.is_json or not is_terminal(sys.stdout):
-        raise UsageError("--watch needs a terminal, and does not print JSON. Drop it, and call status again and again.")
+    if options.output.format is not Format.TEXT or not is_terminal(sys.stdout):
+        raise UsageError("--watch needs a terminal, and prints text alone. Drop it, and call status again and again.")
     if options.fail_on or options.out or options.metrics:
         raise UsageError(
             "--watch goes on until Ctrl-C, so nothing can be saved or judged: drop --fail-on, --out and --metrics."

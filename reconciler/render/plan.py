@@ -251,10 +251,11 @@ def _way_on(report: ApplyReport, run: int | None, *, again: str) -> Iterator[Lin
         finds_out = "the next `reconciler apply` finds out before it does anything."
         lines.append(sentence(f"{plural(unknown, 'change')} may or may not have taken effect: {finds_out}"))
     if waiting := len(report.frozen):
-        one = waiting == 1
-        wait, them = ("waits", "it") if one else ("wait", "them")
-        freeze = "its freeze" if one else "their freeze"
-        lines.append(f"{plural(waiting, 'change')} {wait}: when {freeze} is over, the same apply carries {them} out.")
+        wait, their, them = ("waits", "its", "it") if waiting == 1 else ("wait", "their", "them")
+        names = sorted({name for one in report.frozen if one.frozen is not None for name in one.frozen.by})
+        flags = " ".join(f"--allow freeze={name}" for name in names)
+        goes_on = f"when {their} freeze is over, the same apply carries {them} out, and at once with {flags}."
+        lines.append(sentence(f"{plural(waiting, 'change')} {wait}: {goes_on}"))
     if left := report.count(Outcome.NOT_ATTEMPTED) - waiting:
         were = "was" if left == 1 else "were"
         shows = f"`reconciler plan` shows what is left to do, and the same {again} again goes on with it."

@@ -227,13 +227,14 @@ def status_page(
     out. ``results`` says whether there is a column for them. Above the table is a line for each strategy that was read:
     its live schedule, and the declared one if they differ. If only strategies were selected, there is no table.
     """
-    line, needing = _counts(rows), any(row.needs for row in rows)
-    last = (line, _needs(rows)) if needing or problems else (line,)
-    tone = Tone.NOTICE if needing else Tone.GOOD
+    line, needs = _counts(rows), _needs(rows)
+    last = (line, f"Needs a person: {needs or 'nothing'}.") if needs or problems else (line,)
+    tone = Tone.NOTICE if needs else Tone.GOOD
     shown = [row for row in rows if row.needs or not problems]
     table = _table(shown, whole=whole, results=results)
     if not live:
-        return Page(title="Status", tone=tone, verdict=line.rstrip("."), blocks=table, last=last)
+        verdict = ". ".join(filter(None, (needs, line.rstrip("."))))
+        return Page(title="Status", tone=tone, verdict=verdict, blocks=table, last=last)
     columns = (Column("Strategy"), NAME, Column("Schedule"))
     found = tuple(
         Row((("strategy ", code(i)), declared[i].name or "", _cadence(declared[i], one))) for i, one in live.items()
@@ -244,9 +245,8 @@ def status_page(
 
 
 def _needs(rows: Sequence[StatusRow]) -> str:
-    """Return a line with what needs a person."""
-    told = ", ".join(f"{count} {need.text}" for need, count in counts_of(row.needs for row in rows).items())
-    return f"Needs a person: {told or 'nothing'}."
+    """Return how many there are of each need, the most urgent first; ``""`` if nothing needs a person."""
+    return ", ".join(f"{count} {need.text}" for need, count in counts_of(row.needs for row in rows).items())
 
 
 def _counts(rows: Sequence[StatusRow]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.apply.run import Pace
 from reconciler.core.errors import ExitReason
@@ -15,7 +16,8 @@ from reconciler.core.intent import Call
 from reconciler.core.model import Desired, PortfolioId, RunState
 from reconciler.core.plan import Window
 from reconciler.core.report import Outcome
-from tests.support import HOUR_MS, NOON_MS, World, folder
+from tests.apply.runners import Runner, fleet_of, together
+from tests.support import HOUR_MS, NOON_MS, World, folder, run
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.core.halt import Halt
     from reconciler.core.intent import Intent
     from reconciler.core.report import ApplyReport
+    from tests.postgres import Server
     from tests.support import FakeClock
 
 DAY = 24 * HOUR_MS
@@ -124,3 +127,18 @@ def test_a_canary_that_waits_stops_nobody(place: Path) -> None:
     assert [outcome for _, outcome, _ in ended(report)] == [Outcome.NOT_ATTEMPTED, Outcome.NOT_ATTEMPTED, Outcome.DONE]
     assert report.exit_reason is ExitReason.GUARD
     assert not [request for request in world.app.requests.kept() if request.portfolio in ("a", "b")][2:]
+
+
+@pytest.mark.slow
+def test_a_canary_that_waits_stops_no_runner(server: Server) -> None:
+    """Nor does it where several runners carry a plan out together: each of them reports what waits."""
+    fleet, made = fleet_of(server.database(), ["resume"] * 8)
+    frozen = (Window(name="audit", from_ms=0, to_ms=NOON_MS + 1000 * DAY),)
+    changes = tuple(replace(one, freezes=frozen if one.id < "p03" else ()) for one in made.changes)
+    runners = [Runner(fleet, replace(made, changes=changes), f"r{n}", Pace(parallelism=2, canary=1)) for n in range(2)]
+    run(together(*runners))
+    assert {portfolio for portfolio, _ in fleet.wire.tried} == {f"p{number:02}" for number in range(3, 8)}
+    for runner in runners:
+        assert runner.report is not None
+        assert [one.change.id for one in runner.report.frozen] == ["p00", "p01", "p02"]
+        assert runner.report.exit_reason is ExitReason.GUARD

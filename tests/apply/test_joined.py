@@ -8,17 +8,19 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.apply.journal import open_journal, read_runs
 from reconciler.apply.journalclaims import _Told
 from reconciler.apply.run import Pace
 from reconciler.core.errors import ExitReason, JournalBusy, UsageError
+from reconciler.core.halt import Halt
 from reconciler.core.model import Cadence
-from reconciler.core.plan import write_stages
-from reconciler.core.report import ACHIEVED, FAILED, Outcome, Result
+from reconciler.core.plan import Window, write_stages
+from reconciler.core.report import ACHIEVED, Outcome, Result
 from tests.apply.runners import KINDS, Fleet, Runner, fleet_of, together, until
 from tests.faults import kinds, promises
-from tests.support import BASE_URL, run
+from tests.support import BASE_URL, HOUR_MS, run
 
 if TYPE_CHECKING:
     from reconciler.core.endpoint import JournalUrl
@@ -42,8 +44,12 @@ def place(server: Server) -> JournalUrl:
 
 
 def whole(fleet: Fleet) -> Run:
-    """Return the one run that the journal has."""
-    (found,) = read_runs(fleet.journal) or ()
+    """Return the one run of the journal in which anything was written.
+
+    Whoever dies right after it has begun one, and before it has told the others of it, leaves an empty one behind.
+    """
+    found, *others = read_runs(fleet.journal) or ()
+    assert {(one.exit_reason, one.writes) for one in others} <= {("cut_off", ())}
     return found
 
 
@@ -241,6 +247,22 @@ def test_a_canary_counts_over_all(place: JournalUrl) -> None:
         assert report_of(runner).results[3].detail == "the canary p01 was not done"
 
 
+def test_a_canary_that_waits_for_a_freeze_stops_nobody(place: JournalUrl) -> None:
+    """It proves nothing wrong: what no freeze forbids goes on, on all runners."""
+    fleet, plan = fleet_of(place, ["longer"] * 3 + ["shorter"] * 3)
+    now_ms = fleet.clock.now_ms()
+    window = Window(name="year-end", from_ms=now_ms - HOUR_MS, to_ms=now_ms + 100 * HOUR_MS)
+    first = replace(plan.changes[0], freezes=(window,))
+    plan = replace(plan, changes=(first, *plan.changes[1:]))
+    runners = [Runner(fleet, plan, f"r{number}", Pace(parallelism=2, canary=1)) for number in range(2)]
+    run(together(*runners))
+    for runner in runners:
+        assert outcomes(runner) == [Outcome.NOT_ATTEMPTED, *[Outcome.DONE] * 5]
+        frozen = report_of(runner).results[0].frozen
+        assert frozen is not None
+        assert frozen.by == ("year-end",)
+
+
 def test_a_refused_key_stops_all(place: JournalUrl) -> None:
     """Whichever runner has it, no other begins anything more."""
     fleet, plan = fleet_of(place, ["pause"] * 40)
@@ -251,6 +273,37 @@ def test_a_refused_key_stops_all(place: JournalUrl) -> None:
     for runner in runners:
         assert report_of(runner).results[5].outcome in (Outcome.FAILED, Outcome.NOT_ATTEMPTED)
         assert report_of(runner).results[39].detail == "the key was refused"
+
+
+def test_a_halt_is_seen_by_all(place: JournalUrl) -> None:
+    """Once it is on the disk, no runner begins anything more; after it was lifted, the plan can be gone on with."""
+    fleet, plan = fleet_of(place, ["shorter"] * 30)
+    pair = [Runner(fleet, plan, name, Pace(parallelism=2)) for name in ("one", "two")]
+    made = Halt(id="h1", base_url=BASE_URL, account=None, reason="Outage", at_ms=fleet.clock.now_ms())
+
+    def halt(halted: Halt) -> int:
+        with open_journal(place, base_url=BASE_URL, now_ms=fleet.clock.now_ms, beside=True) as journal:
+            journal.halt(halted)
+        return len(fleet.wire.tried)
+
+    async def meanwhile() -> int:
+        working = asyncio.ensure_future(together(*pair))
+        await until(lambda: len(fleet.wire.effects) > 3)
+        tried = halt(made)
+        await working
+        return tried
+
+    tried = run(meanwhile())
+    assert len(fleet.wire.tried) <= tried + 4
+    for one in pair:
+        left = [result for result in report_of(one).results if result.outcome is Outcome.NOT_ATTEMPTED]
+        assert left
+        assert all("has begun since it was planned" in result.detail for result in left)
+    halt(replace(made, lifted_ms=fleet.clock.now_ms()))
+    last = Runner(fleet, plan, "three")
+    run(together(last))
+    assert set(outcomes(last)) == {Outcome.DONE}
+    assert fleet.repeated() == []
 
 
 @pytest.mark.parametrize("boundary", ["before", "after"])
@@ -339,13 +392,14 @@ def history(place: JournalUrl, seed: int) -> list[Result]:
     died = any(runner.killed for runner in runners)
     check_whole(fleet, plan, report_of(last), pins, died=False)
     undone = [result for result in report_of(last).results if result.outcome not in ACHIEVED]
-    assert died or leaves or not undone
-    if not died:
-        assert not [result for result in undone if result.outcome in FAILED]
+    # Time passes so fast here that a machine with more to do may need too long between a look and its write.
+    late = any("looks were too old" in result.detail for result in undone)
+    assert died or leaves or late or not undone
+    assert died or all(result.outcome is Outcome.NOT_ATTEMPTED for result in undone)
     return undone
 
 
-@pytest.mark.parametrize("part", range(10))
+@pytest.mark.parametrize("part", [0, 1, 2, *(pytest.param(part, marks=pytest.mark.thorough) for part in range(3, 10))])
 def test_histories(server: Server, part: int) -> None:
     """Whoever comes, dies or leaves at whatever moment: each change is done once, in order, or told."""
     for seed in range(part, HISTORIES, 10):

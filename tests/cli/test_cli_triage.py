@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.openmetrics import parser
+
+from reconciler.cli.output import write
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell
@@ -62,6 +65,20 @@ def test_what_needs_a_person_comes_first(fleet: Shell, golden: Golden) -> None:
     assert rows(fleet, "--results") == [*ORDER, "30 portfolios"]
     assert ended.out.endswith(f"\nNeeds a person: {COUNTED}.\n")
     golden("status", "needs", ended.out)
+
+
+def test_in_a_document(fleet: Shell, golden: Golden) -> None:
+    """The same order; times are moments, and what needs nobody is behind a click."""
+    ended = fleet("status --sandbox --results -o markdown --exclude moved --exclude dark --exclude over")
+    assert (ended.code, ended.out.count("<details>")) == (0, 1)
+    golden("status", "a document", ended.out.partition("<details>")[0])
+
+
+def test_marks_that_an_encoding_lacks() -> None:
+    """A strip stays one."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    write(stream, "✔✔○✖\n")
+    assert stream.buffer.getvalue() == b"++ox\n"
 
 
 @pytest.mark.parametrize("options", ["--all", "-v"])

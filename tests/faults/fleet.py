@@ -91,16 +91,16 @@ EDITS = st.lists(DECLARED, min_size=1, max_size=4)
 CADENCES = st.sampled_from([Cadence.DAILY, Cadence.WEEKLY, Cadence.HOURLY])
 DECLARED_CADENCES = st.dictionaries(st.sampled_from(STRATEGIES), CADENCES, max_size=2)
 
-_FORBID = st.frozensets(st.sampled_from(Freezable), min_size=1)
+FreezeFromNow = tuple[int, int, frozenset[Freezable]]
+"""When a freeze begins and ends, in milliseconds from now, and what it forbids."""
 FREEZES = st.lists(
     st.tuples(
         st.sampled_from([-2 * HOUR_MS, -2 * HOUR_MS, 1_000, 10_000, 60_000, HOUR_MS]),
-        st.sampled_from([60_000 + 1, HOUR_MS + 1, 26 * HOUR_MS]),
-        st.one_of(st.just(frozenset(Freezable)), _FORBID),
+        st.sampled_from([2 * HOUR_MS, 26 * HOUR_MS]),
+        st.one_of(st.just(frozenset(Freezable)), st.frozensets(st.sampled_from(Freezable), min_size=1)),
     ),
     max_size=2,
 )
-"""When each begins and ends, in milliseconds from now, and what it forbids."""
 
 
 def faults(names: list[str], *, least: int = 0) -> st.SearchStrategy[list[tuple[str, bool, int, int]]]:

@@ -20,9 +20,7 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
-from reconciler.core.freeze import Freeze
 from reconciler.core.model import Desired, RunState, StrategyId, address_of
-from reconciler.core.plan import Window
 from reconciler.core.text import DAY_MS
 from tests.faults.fleet import (
     CADENCES,
@@ -52,8 +50,8 @@ from tests.support import HOUR_MS, folder
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
-    from reconciler.core.freeze import Freezable
     from reconciler.core.model import Cadence, PortfolioId
+    from tests.faults.fleet import FreezeFromNow
 
 ASKED = os.environ.get("RECONCILER_HISTORIES")
 PARTS = 8
@@ -79,6 +77,7 @@ class Histories(Walk):
         paths=st.sampled_from(["both", "reference", "guide"]),
         dated=st.booleans(),
         cadences=DECLARED_CADENCES,
+        freezes=FREEZES,
     )
     def begin(
         self,
@@ -88,6 +87,7 @@ class Histories(Walk):
         paths: str,
         dated: bool,
         cadences: dict[StrategyId, Cadence],
+        freezes: list[FreezeFromNow],
     ) -> None:
         self.folder = self.open.enter_context(folder())
         day = Desired(id=IDS[0], state=RunState.ACTIVE, interval_ms=24 * HOUR_MS)
@@ -101,6 +101,7 @@ class Histories(Walk):
         self.world.wire.dated = dated
         self.world.cadences = cadences
         self.person = Person(self.world)
+        self.freeze(freezes)
 
     @rule(which=st.sampled_from(IDS), declared=DECLARED)
     def edit_the_files(self, which: PortfolioId, declared: Desired) -> None:
@@ -127,13 +128,9 @@ class Histories(Walk):
         self.person.does(address_of(which), cadence)
 
     @rule(freezes=FREEZES)
-    def edit_the_freezes(self, freezes: list[tuple[int, int, frozenset[Freezable]]]) -> None:
+    def edit_the_freezes(self, freezes: list[FreezeFromNow]) -> None:
         """Somebody merges freezes, which hold already or soon, or takes them out."""
-        now_ms = self.world.clock.now_ms()
-        self.world.freezes = tuple(
-            Freeze(window=Window(name=f"f{number}", from_ms=now_ms + begins, to_ms=now_ms + ends), forbid=(*forbid,))
-            for number, (begins, ends, forbid) in enumerate(freezes)
-        )
+        self.freeze(freezes)
 
     @rule(hours=st.sampled_from([1, 25, 100]))
     def let_time_pass(self, hours: int) -> None:

@@ -17,9 +17,10 @@ from reconciler.apply.journal import read_runs
 from reconciler.apply.run import Stop
 from reconciler.core.diff import require_approved
 from reconciler.core.errors import ApiError, StalePlan
+from reconciler.core.freeze import Freeze
 from reconciler.core.intent import Call
 from reconciler.core.model import RunState, address_of
-from reconciler.core.plan import ChangeReason
+from reconciler.core.plan import ChangeReason, Window
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.sandbox import AutomationState
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.model import Desired, PortfolioId
     from reconciler.core.report import ApplyReport, Write
-    from tests.faults.fleet import Hand, Person
+    from tests.faults.fleet import FreezeFromNow, Hand, Person
     from tests.faults.support import Answer, Exchange, FaultyWorld, Spoil
 
 
@@ -109,6 +110,17 @@ class Walk(RuleBasedStateMachine):
         """Declare the portfolios anew, the first ones first."""
         for which, declared in zip(IDS, edits, strict=False):
             self.desired[which] = declaration(which, declared)
+
+    def freeze(self, freezes: list[FreezeFromNow]) -> None:
+        """Declare these freezes, and no others."""
+        now_ms = self.world.clock.now_ms()
+        self.world.freezes = tuple(
+            Freeze(
+                window=Window(name=f"f{number}", from_ms=now_ms + begins, to_ms=now_ms + ends),
+                forbid=tuple(sorted(forbid)),
+            )
+            for number, (begins, ends, forbid) in enumerate(freezes)
+        )
 
     def plan_of(self, what: str, edits: list[Desired]) -> Saved | None:
         """Return the plan to be applied, ``None`` where it is not covered by its approval, or can't be made."""

@@ -41,9 +41,9 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def until(holds: Callable[[], bool], process: Process | None = None) -> None:
+def until(holds: Callable[[], bool], process: Process | None = None, *, seconds: float = PATIENCE_SECONDS) -> None:
     """Look until something holds; fails at a deadline, or when the process that was to bring it about has ended."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + seconds
     while not holds():
         if process is not None and process.poll() is not None:
             raise AssertionError(f"ended too early with {process.returncode}: {process.communicate()}")
