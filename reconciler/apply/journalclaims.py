@@ -78,7 +78,7 @@ _TAKE: Final = """
         SELECT COUNT(*) FILTER (WHERE outcome IN ('failed', 'unknown')) AS failed,
             COALESCE(MAX(is_refused), 0) > 0 AS refused,
             (array_agg(address ORDER BY place) FILTER (
-                WHERE is_canary = 1 AND wave < %(wave)s AND told::JSON ->> 'frozen' IS NULL
+                WHERE is_canary = 1 AND wave < %(wave)s AND is_frozen = 0
             ))[1] AS canary
         FROM claims WHERE run = %(run)s AND outcome NOT IN ('done', 'already_done')
     ), facts AS (
@@ -113,7 +113,8 @@ _TAKE_OVER: Final = """
             AND call IN ('start', 'update-schedule')
     )"""
 _END: Final = """
-    UPDATE claims SET outcome = %(outcome)s, is_refused = %(refused)s, told = %(told)s
+    UPDATE claims
+    SET outcome = %(outcome)s, is_refused = %(refused)s, is_frozen = %(frozen)s, told = %(told)s
     WHERE run = %(run)s AND address = %(address)s AND runner = %(me)s AND outcome IS NULL"""
 _LEAVE: Final = """
     UPDATE claims SET runner = NULL WHERE run = %(run)s AND runner = %(me)s AND outcome IS NULL"""
@@ -352,6 +353,7 @@ class JoinedClaims:
         values = {
             "outcome": result.outcome.value,
             "refused": error is not None and error.kind is FailureKind.UNAUTHENTICATED,
+            "frozen": result.frozen is not None,
             "told": json.dumps(dump(told)),
             "address": result.change.id,
         }

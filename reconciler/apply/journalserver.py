@@ -42,7 +42,7 @@ ServerCursor: TypeAlias = psycopg.Cursor
 SCHEMA: Final = "glider_reconciler"
 """The schema that holds the tables, so that they may share a database with others."""
 _PROGRAM: Final = "reconciler"
-"""What the server shows first of whoever uses it."""
+"""How the name begins that the server shows for each of our connections."""
 LOCKS: Final = 0x676C7263
 """The first half of the key of each advisory lock, "glrc"."""
 _ONE_WRITER: Final = 1  # held by whoever has the journal open to write
@@ -59,7 +59,7 @@ _CONNECTION: Final = {
 _SESSION: Final = {
     "search_path": SCHEMA,
     "statement_timeout": "60s",  # nothing here takes more than a second, but another may hold a lock
-    "idle_session_timeout": "0",  # between two writes may lie any time
+    "idle_session_timeout": "0",  # any time may pass between two writes
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
@@ -87,7 +87,7 @@ _IN_STATEMENTS: Final = (
     ("json_each(:plans) AS plan", "json_array_elements_text(:plans) AS plan (value)"),
     ("CROSS JOIN", "JOIN"),
 )
-"""What SQLite calls otherwise, in tables and in what is asked of them; in this order."""
+"""What PostgreSQL words otherwise than SQLite, in tables and in statements; replaced in this order."""
 _PARAMETER: Final = re.compile(r"(?<!:):([a-z_]+)")
 
 
@@ -115,7 +115,8 @@ _CLAIMS: Final = """
     CREATE TABLE claims (
         run INTEGER NOT NULL REFERENCES joined (run), place INTEGER NOT NULL, wave INTEGER NOT NULL,
         is_canary INTEGER NOT NULL, address TEXT NOT NULL, runner INTEGER REFERENCES runners (id), outcome TEXT,
-        is_refused INTEGER NOT NULL DEFAULT 0, told TEXT, PRIMARY KEY (run, place)
+        is_refused INTEGER NOT NULL DEFAULT 0, is_frozen INTEGER NOT NULL DEFAULT 0, told TEXT,
+        PRIMARY KEY (run, place)
     ) STRICT;
     CREATE INDEX claims_open ON claims (run, wave, place) WHERE outcome IS NULL;
     CREATE INDEX claims_undone ON claims (run) WHERE outcome NOT IN ('done', 'already_done');
@@ -212,10 +213,10 @@ class ServerTables:
             return self._connection.execute(_HOLDER, (LOCKS, _ONE_WRITER)).fetchone() is not None
 
     def require_sound(self) -> None:
-        """Do nothing: the server looks after its own files."""
+        """Do nothing, because the server looks after its own files."""
 
     def close(self) -> None:
-        """Give up the lock, and close the connection, at whose end the server would see to that a little later."""
+        """Give up the lock and close the connection, after which the server would free the lock only a little later."""
         with suppress(psycopg.Error):
             self._connection.execute("SELECT pg_advisory_unlock_all()")
         self._connection.close()
@@ -295,7 +296,7 @@ def _lock(connection: psycopg.Connection, url: JournalUrl, *, shared: bool) -> N
 def _version(connection: psycopg.Connection, url: JournalUrl) -> int:
     """Return the version of the journal, 0 where there is none; raises :class:`JournalError` for one not known.
 
-    The catalog is asked first: a table that this user may not read is no journal that is missing.
+    The catalog is asked first, because a table that this user may not read does not mean that there is no journal.
     """
     found = connection.execute(
         "SELECT 1 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
@@ -315,7 +316,7 @@ def _version(connection: psycopg.Connection, url: JournalUrl) -> int:
 
 
 def _make_present(connection: psycopg.Connection, url: JournalUrl) -> None:
-    """Make the tables of an empty database, all or nothing, and once where two find it empty."""
+    """Make the tables of an empty database, all or nothing; if two find it empty at once, only one makes them."""
     if _version(connection, url) in _TO_PRESENT:
         with connection.transaction():
             connection.execute(_ALONE)

@@ -1,8 +1,8 @@
 """The journal's tables, wherever they lie: how they are made, what their columns mean, and what a driver does for them.
 
 In: rows as a database has them. Out: rows whose values are ours, or a :class:`JournalError`. The same statements go to
-SQLite (:mod:`reconciler.apply.journalfile`) and to PostgreSQL (:mod:`reconciler.apply.journalserver`); which are asked
-is :mod:`reconciler.apply.journal`'s.
+SQLite (:mod:`reconciler.apply.journalfile`) and to PostgreSQL (:mod:`reconciler.apply.journalserver`);
+:mod:`reconciler.apply.journal` has them.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ _Time = Annotated[int, Meta(ge=0, le=LATEST_MS)]
 class Wanted(AtStart, frozen=True, kw_only=True, omit_defaults=True):
     """The column ``wanted`` of a write: what of its intent has no column of its own. The reason that is sent stays out.
 
-    It is saved as JSON. A field that is missing there is as usual, but for the schedule, which always stands there.
-    Rows say ``run_now`` for ``run_on_start``: journals are never rewritten, and one that was misread would let a start
+    It is saved as JSON. A field that is missing there has its default; only the schedule is always there. Rows say
+    ``run_now`` for ``run_on_start``, because journals are never rewritten, and misreading an old one would let a start
     whose answer was lost trade a second time.
     """
 
@@ -158,35 +158,35 @@ class Tables(Protocol):
     """
 
     def ask(self, *questions: Question) -> list[Iterator[JournalRow]]:
-        """Answer all questions as of one moment. What the rows mean is looked at only when they are gone through."""
+        """Answer all questions as of one moment. The rows are parsed only when they are iterated."""
 
     def write(self, statement: str, rows: Sequence[JournalRow]) -> Callable[[], int]:
-        """Execute a statement once a row, all or none.
+        """Execute a statement once for each row, all or none.
 
-        Returns what gives the number of the row that was inserted last, if the statement is ``RETURNING id``. Before
-        the transaction is committed, to ask for it may mean to wait for it.
+        Returns a function for the number of the row that was inserted last, if the statement is ``RETURNING id``.
+        Calling it before the commit may have to wait.
         """
 
     def together(self) -> AbstractContextManager[None]:
-        """Let all inside be of one moment and committed together, on the disk when this ends.
+        """Make one transaction of everything inside; it is on the disk when this ends.
 
-        No other connection writes meanwhile. What is inside another of these belongs to it.
+        No other connection writes meanwhile. One inside another is part of the outer one.
         """
 
     def is_locked(self) -> bool:
         """Whether another connection holds the journal's lock."""
 
     def require_sound(self) -> None:
-        """Look for damage wherever it may be, not only in what is asked for."""
+        """Look for damage in the whole journal, not only in what is asked for."""
 
     def close(self) -> None:
-        """Close the connection, and give up what it locks."""
+        """Close the connection, and give up its locks."""
 
 
 def meant(
     broken: Callable[[Exception], JournalError], columns: tuple[str, ...], rows: list[tuple[object, ...]]
 ) -> Iterator[JournalRow]:
-    """Yield rows with their values as ours. Raises what ``broken`` makes of a word or number that no journal has."""
+    """Yield rows with our own types of values. Raises what ``broken`` makes of a value that no journal can hold."""
     kind, parsed = _row_type(columns), [(name, _PARSED[name]) for name in columns if name in _PARSED]
     for row in rows:
         found = dict(zip(columns, row, strict=True))

@@ -1,8 +1,8 @@
 """``reconciler halt``: pause what runs, whatever the files say; ``halt lift``: the exact way back; ``halt list``.
 
 In: ids, a selection of the files, or what the journal knows. Out: pauses with a mark of their own, and the halt itself
-in the journal and in a file to be committed. A halt waits for nobody: it records itself first, after which no other
-command begins anything, and then pauses beside whatever is still at work.
+in the journal and in a file to be committed. A halt waits for nobody: it is recorded first, so that no other command
+begins anything it holds, and then pauses while those may still be at work.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ _UNDER_WAY_S: Final = 35.0
 _LOOK_AGAIN_S: Final = 0.5
 _SIGNALLED: Final = (ExitReason.INTERRUPTED, ExitReason.TERMINATED)
 _OVER: Final = ACHIEVED | {Outcome.STALE}
-"""After these a second try has nothing to do: what is stale is in another state, or pause, than the halt's."""
+"""After these, a second try has nothing to do: what is stale is in another state or pause than the halt left."""
 _NOBODY: Final[Mapping[PortfolioId, Desired]] = {}
 
 
 class QuickOptions(ServiceOptions, frozen=True, kw_only=True):
-    """How the service is reached for a halt: nothing of it is worth being slow for."""
+    """How the service is reached for a halt: with more requests at a time, because every second counts."""
 
     parallelism: int = HALT_PARALLELISM
 
@@ -124,7 +124,7 @@ def halt(options: HaltOptions, found: Found) -> Ending:
 
 
 def _files(options: HaltOptions) -> Configuration | None:
-    """Load the files; where nothing is selected from them, whatever is wrong with them must not keep a halt."""
+    """Load the files. If nothing is selected from them, a mistake in them must not stop a halt."""
     try:
         return load_files(options.files) if options.selects else load_files_if_any(options.files)
     except ConfigInvalid:
@@ -136,7 +136,7 @@ def _files(options: HaltOptions) -> Configuration | None:
 
 
 async def _journal(options: HaltOptions, service: Service) -> OpenJournal:
-    """Open the journal beside whoever is at work with it, or where it can't be used, a new one for this halt alone."""
+    """Open the journal, even if another command is at work with it; if it can't be used, a new one for this halt."""
     try:
         return await open_to_write(options.service, service, lock_timeout="0s", beside=True)
     except JournalError as error:
@@ -173,8 +173,8 @@ async def _chosen(
 async def _apis_of(
     options: HaltOptions, configuration: Configuration | None, service: Service, journal: OpenJournal
 ) -> dict[PortfolioId, ApiVersion]:
-    """Return the API of each portfolio that is named, or known: as given or declared, else as the journal or, where
-    that does not tell, the service knows it."""
+    """Return the API of each portfolio that is named or known: the given or declared one, else the one that the journal
+    knows, else the one on which the service finds it."""
     known = journal.apis()
     wanted = {*options.portfolios, *(known if options.known else ())}
     apis: dict[PortfolioId, ApiVersion] = {}
@@ -188,7 +188,7 @@ async def _apis_of(
 async def _found_on(
     asked: Mapping[PortfolioId, ApiVersion], options: HaltOptions, service: Service
 ) -> dict[PortfolioId, ApiVersion]:
-    """Return the API of portfolios that may be on either: the other one where the first has none."""
+    """Return the API of portfolios that may be on either; the other one if the first does not find them."""
     live = await _read(asked, options, service) if asked else {}
     other = {ApiVersion.V1: ApiVersion.V2, ApiVersion.V2: ApiVersion.V1}
     return {one: other[api] if live[one].status is Status.NOT_FOUND else api for one, api in asked.items()}
@@ -206,12 +206,13 @@ async def _read(
 
 
 async def _ask_for_number(options: HaltOptions, chosen: _Chosen, service: Service) -> None:
-    """Say how many run, and let a person type that number; anything else halts nothing."""
+    """Say how many run, and have a person type that number; with anything else nothing is halted."""
     live = await _read(chosen.apis, options, service)
     runs = sum(one.status is Status.ACTIVE for one in live.values())
     of = plural(len(live), "portfolio")
     click.echo(
-        f"{runs} of {of} at {service.label} run. Until the halt is lifted, nothing of the {of} begins.", err=True
+        f"{runs} of {of} at {service.label} run. Until the halt is lifted, nothing begins for any of the {of}.",
+        err=True,
     )
     if not said_yes(f"\nType the number of those that run, {runs}, to pause them.", meaning_yes=str(runs)):
         raise ReconcilerError("not approved, nothing was halted")
@@ -220,7 +221,7 @@ async def _ask_for_number(options: HaltOptions, chosen: _Chosen, service: Servic
 def _recorded(
     options: HaltOptions, reason: str, chosen: _Chosen, service: Service, journal: OpenJournal, found: Found
 ) -> Halt:
-    """Make a halt and record it: from then on, no other command begins anything that it holds."""
+    """Make a halt and record it; from then on, no other command begins anything that it holds."""
     at_ms = service.api.service_ms()
     made = Halt(
         id=f"{iso(at_ms)[:10].replace('-', '')}-{new_token()}",
@@ -238,7 +239,7 @@ def _recorded(
 
 
 def _keep(made: Halt, options: Options, found: Found, *, new: bool = False) -> bool:
-    """Write the file of a halt; where that fails, the halt goes on: the journal has it."""
+    """Write the file of a halt. If that fails, the halt goes on, because the journal has it."""
     try:
         found.halt_file = str(keep(made, new=new))
     except ReconcilerError as error:
@@ -251,7 +252,7 @@ def _keep(made: Halt, options: Options, found: Found, *, new: bool = False) -> b
 async def _pause(
     made: Halt, options: HaltOptions, chosen: _Chosen, service: Service, journal: OpenJournal, found: Found
 ) -> Ending:
-    """Pause what runs, and look again at what a write that began before the halt may have resumed since."""
+    """Pause what runs. Then look again at portfolios that a write from before the halt may have resumed meanwhile."""
     names = {one: declared.name for one, declared in chosen.desired.items()}
     found.plan = plan = halt_plan(made, names, created_ms=service.clock.now_ms())
     begun = {one.number: one.intent.address for one in journal.unsettled()}
@@ -276,7 +277,7 @@ async def _pause(
 
 
 async def _until_over(begun: Mapping[int, str], service: Service, journal: OpenJournal) -> None:
-    """Wait for the end of writes that began before the halt; not where whoever began them is gone."""
+    """Wait for the end of writes that began before the halt, unless the command that began them is gone."""
     waited = 0.0
     while journal.is_busy() and waited < _UNDER_WAY_S:
         if not any(one.number in begun for one in journal.unsettled()):
@@ -286,14 +287,14 @@ async def _until_over(begun: Mapping[int, str], service: Service, journal: OpenJ
 
 
 def _merged(first: ApplyReport, second: ApplyReport) -> ApplyReport:
-    """Return both reports as one: where a second look had nothing to do, the first result tells what was done."""
+    """Return both reports as one. If a second look had nothing to do, the first result tells what was done."""
     newer = {one.change.id: one for one in second.results if one.outcome is not Outcome.ALREADY_DONE}
     results = tuple(newer.get(one.change.id, one) for one in first.results)
     return replace(first, results=results, finished_ms=second.finished_ms)
 
 
 async def _finished(made: Halt, chosen: _Chosen, service: Service, journal: OpenJournal) -> Halt:
-    """Return a halt with what tells each pause that it made, and with the strategies of its portfolios."""
+    """Return a halt with what identifies each pause that it made, and with the strategies of its portfolios."""
     listed = await service.api.list_portfolios() if any(api.can.lists for api in chosen.apis.values()) else None
     strategies: dict[PortfolioId, str | None] = {one: declared.strategy for one, declared in chosen.desired.items()}
     strategies |= {one: live.strategy for one, live in listed.rows.items()} if listed is not None else {}
@@ -386,7 +387,7 @@ def _known(halt: str, journal: OpenJournal, memory: Memory) -> Halt | None:
 def _apis(
     options: LiftOptions, desired: Mapping[PortfolioId, Desired], journal: OpenJournal
 ) -> dict[PortfolioId, ApiVersion]:
-    """Return where to look for the pauses of a halt of which nothing is left but its marks."""
+    """Return where to look for the pauses of a halt if nothing but its marks is left of it."""
     default = options.version or ApiVersion.V1
     found = {one: options.version or api or default for one, api in journal.apis().items()}
     return dict(sorted((found | {one: declared.api for one, declared in desired.items()}).items()))
@@ -395,7 +396,7 @@ def _apis(
 def _lifted(
     options: LiftOptions, known: Halt | None, plan: Plan, service: Service, journal: OpenJournal, found: Found
 ) -> tuple[Halt | None, list[str]]:
-    """Write down that a halt is lifted, once nothing is left that a second try could resume; say what was left."""
+    """Write down that a halt is lifted, if a second try could not resume any more of it; say what was left."""
     halt, report, told = options.halt, found.report, []
     if plan.held:
         names = ", ".join(one.id for one in plan.held[:5]) + (", …" if len(plan.held) > 5 else "")
@@ -430,7 +431,7 @@ def list_halts(options: ListOptions, found: Found) -> Ending:
     service = label_of(options.records)
     filed = {one.id: one for one in read_filed(service)}
     kept = {one.id: one for one in read_halts(options.records.journal_place, base_url=service)}
-    # Where one of the two holds a halt, it is in force.
+    # If the journal or the file says that a halt holds, it holds.
     holding = {i: one for i, one in (kept | filed).items() if one.lifted_ms is None}
     holding |= {i: one for i, one in kept.items() if one.lifted_ms is None}
     shown = sorted((kept | filed | holding).values(), key=lambda one: (-one.at_ms, one.id))

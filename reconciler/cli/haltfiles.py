@@ -1,7 +1,8 @@
-"""The files of halts, in the folder ``halts`` of the working directory: read with care, kept, asked before every write.
+"""The files of halts, in the folder ``halts`` of the working directory: read, written, and asked before every write.
 
 In: a service, an account, an open journal. Out: :class:`~reconciler.core.halt.Halts` and the gate of a run. The folder
-comes from a checkout. A file that can't be used may be a halt, so whoever would write refuses to go on.
+comes from a checkout, so nothing in it is trusted. A file that can't be read may be a halt, so a command that would
+write stops there.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ def path_of(halt: str) -> Path:
 
 
 def read_filed(base_url: str, account: str | None = None) -> tuple[Halt, ...]:
-    """Return the halts of a service and account whose files are here, sorted by id; where one of two accounts is not
-    known, they count as the same.
+    """Return the halts of a service and account whose files are here, sorted by id. An account that is not known
+    matches every other.
 
-    Raises :class:`HaltInvalid` for a file that is not one, or is called otherwise than the halt in it.
+    Raises :class:`HaltInvalid` for a file that is not a halt's, or has another name than the halt in it.
     """
     from reconciler.config.files import load_saved
 

@@ -1,4 +1,4 @@
-"""Freezes: windows of time, declared in the files, in which changes of these kinds don't begin.
+"""Freezes: windows of time, declared in the files, in which certain kinds of changes don't begin.
 
 In: freezes, what a plan or a rebalance is about, and a moment. Out: the windows that concern it, and whether it waits
 at that moment. Every moment is by the service's clock, in UTC epoch milliseconds. A pause is never frozen. A
@@ -39,7 +39,7 @@ class Freezable(StrEnum):
 
 
 class Freeze(Struct, frozen=True, kw_only=True):
-    """One freeze as declared; ``selection`` holds nothing but conditions, as of ``--select``.
+    """One freeze as declared; ``selection`` holds only conditions like those of ``--select``.
 
     ``span`` is the place of its name, and ``select_span`` that of its conditions, in the files.
     """
@@ -74,8 +74,8 @@ def frozen_at(windows: Iterable[Window], now_ms: int, allowed: frozenset[str] = 
 def windows_of(
     freezes: Iterable[Freeze], verbs: frozenset[Freezable], reached: Callable[[Selection], bool], *, now_ms: int = 0
 ) -> tuple[Window, ...]:
-    """Return the windows that forbid any of these verbs and are not over by then; ``reached`` says what a selection
-    reaches."""
+    """Return the windows that forbid any of these verbs and are not over at ``now_ms``. ``reached`` says whether a
+    selection reaches what the question is about."""
     return tuple(
         one.window
         for one in freezes
@@ -93,8 +93,8 @@ def with_freezes(
 ) -> Plan:
     """Return the plan with what the freezes mean for each of its changes. ``desired`` is all that the files declare.
 
-    ``follows`` holds the strategy of every declared portfolio that has one, ``None`` where it is not known which: that
-    portfolio may follow any, so a freeze of it holds for each of them.
+    ``follows`` holds the strategy of every declared portfolio that has one, ``None`` if it is not known which. Such a
+    portfolio may follow any strategy, so its freezes hold for all of them.
     """
 
     def frozen(change: Change) -> Change:
@@ -112,7 +112,7 @@ def with_freezes(
 
 
 def _verbs_of(change: Change) -> frozenset[Freezable]:
-    """Return everything that a change does of what can be forbidden."""
+    """Return which of the things that can be forbidden a change does."""
     match change.verb:
         case Verb.PAUSE:
             return frozenset()

@@ -1,7 +1,7 @@
-"""A halt: which portfolios it stopped and until when nothing of them may begin, as a value and as a file.
+"""A halt: which portfolios it stopped, and that nothing of them may begin until it is lifted; as a value and as a file.
 
 In: nothing but values. Out: :class:`Halt`, its text and back, and :class:`HaltGate`, which keeps writes from beginning
-while a halt is not lifted. The file can hold things back; it can resume nothing that a read does not show in the very
+while a halt is not lifted. The file can hold things back. It can't resume anything, unless a read shows it in the very
 pause that the halt made. It comes from a checkout, so every id and text in it is checked like the service's.
 """
 
@@ -61,11 +61,11 @@ HALT_FORMAT: Final = SavedFormat(
 
 
 class HaltedPortfolio(Struct, frozen=True, kw_only=True):
-    """A portfolio in the selection of a halt. ``token`` (v1) or ``due`` (v2) tells the pause that the halt made.
+    """A portfolio in the selection of a halt. ``token`` (v1) or ``due`` (v2) identifies the pause that the halt made.
 
-    Both are ``None`` where the halt made none, as where it was paused before. ``due`` is what a read shows in place of
-    a schedule's id (:class:`~reconciler.core.model.Live`). ``strategy`` is its strategy on v2, ``None`` where that is
-    not known.
+    Both are ``None`` if the halt made no pause, for example because it was paused before. ``due`` is what a read shows
+    in place of a schedule's id (:class:`~reconciler.core.model.Live`). ``strategy`` is its strategy on v2, ``None`` if
+    that is not known.
     """
 
     id: SavedPortfolioId
@@ -103,13 +103,13 @@ class Halt(Struct, frozen=True, kw_only=True, dict=True):
         return {one.id: one.due for one in self.portfolios}
 
     def due_of(self, portfolio: PortfolioId) -> str | None:
-        """Return what told the pause that it made on v2: see :func:`reconciler.core.evidence.pause_id`."""
+        """Return what identifies the pause that it made on v2: see :func:`reconciler.core.evidence.pause_id`."""
         return self._due.get(portfolio)
 
     def holds(self, address: Address, desired: Desired | None = None) -> bool:
-        """Whether it keeps a portfolio, or the cadence of a strategy, from being started, resumed or changed.
+        """Whether it keeps a portfolio from being started, resumed or updated, or a strategy from another cadence.
 
-        ``desired`` is what the files declare, ``None`` where nobody knows it. A cadence waits if any portfolio of the
+        ``desired`` is what the files declare, ``None`` if nobody knows it. A cadence waits if any portfolio of the
         halt may follow it.
         """
         if address in self.ids or (self.selection is not None and self.selection.passes(address, desired)):
@@ -135,8 +135,8 @@ class Halt(Struct, frozen=True, kw_only=True, dict=True):
 class Halts(Struct, frozen=True, kw_only=True):
     """What is known of the halts of one service and account.
 
-    ``holding`` are those that are not lifted, by id. ``filed`` are those whose file is here, lifted or not: on v2, they
-    show whose pause a portfolio is in where no journal does.
+    ``holding`` are those that are not lifted, by id. ``filed`` are those whose file is here, lifted or not: on v2 they
+    show whose pause it is if the journal does not.
     """
 
     holding: Mapping[str, Halt] = {}
@@ -147,7 +147,7 @@ class Halts(Struct, frozen=True, kw_only=True):
     ) -> str | None:
         """Return the id of the halt in whose very pause a portfolio is: see :func:`reconciler.core.evidence.halt_of`.
 
-        Where no reason is kept, the due time that a file holds is proof, too: every resume moves it.
+        On an API that keeps no reasons, the due time in a file is proof, too, because every resume moves it.
         """
         found = halt_of(live, record, api, remembered=remembered)
         if found is not None or api.can.keeps_reason or live.status is not Status.PAUSED or live.schedule_id is None:
@@ -164,7 +164,7 @@ class Halts(Struct, frozen=True, kw_only=True):
         desired: Desired | None,
         remembered: str | None,
     ) -> str | None:
-        """Say why a halt forbids that a portfolio runs now; ``None`` where none does."""
+        """Say why a halt forbids that a portfolio runs now; ``None`` if none does."""
         if (holder := self.holder(portfolio, desired)) is not None:
             return holder.why_held
         pausing = self.pausing(live, record, api, remembered=remembered)
@@ -183,17 +183,17 @@ NO_HALTS: Final = Halts()
 
 
 class HaltGate(Struct, frozen=True):
-    """Lets nothing begin that a halt holds, but pauses; for the lift of a halt, what that halt alone holds may begin.
+    """Lets nothing but pauses begin where a halt holds. The lift of a halt may begin what only that halt holds.
 
     ``known`` are the halts that were there when the plan was made; one that came later ends the whole run, because the
-    plan did not reckon with it. ``in_files`` returns those that the files hold at this moment, by id.
+    plan was made without it. ``in_files`` returns those that the files hold at this moment, by id.
     """
 
     known: frozenset[str] = frozenset()
     in_files: Callable[[], Mapping[str, Halt]] = dict
 
     def require_open(self, intent: Intent, halts: Collection[Halt]) -> None:
-        """Raise :class:`GateClosed` where a write must not begin: see :class:`~reconciler.core.ports.Gate`."""
+        """Raise :class:`GateClosed` if a write must not begin: see :class:`~reconciler.core.ports.WriteGate`."""
         if intent.call is Call.PAUSE:
             return
         for _, halt in sorted((dict(self.in_files()) | {one.id: one for one in halts}).items()):
@@ -206,13 +206,13 @@ class HaltGate(Struct, frozen=True):
 
 
 HALTS: Final = "halts"
-"""The address of what is said of a halt begins with this."""
+"""How the address of a message about a halt begins."""
 OLD_MS: Final = DAY_MS
 """From this age on, people are reminded of a halt that holds."""
 
 
 def halts_told(halts: Halts, *, now_ms: int) -> tuple[Diagnostic, ...]:
-    """Return what people are told of halts that were forgotten, as it seems, the oldest first."""
+    """Return what people are told of halts that seem to have been forgotten, the oldest first."""
     old = sorted((one.at_ms, one.id, one) for one in halts.holding.values() if now_ms - one.at_ms >= OLD_MS)
     return tuple(
         Diagnostic(
@@ -241,8 +241,8 @@ def parse_halt(content: bytes | str) -> Halt:
 
 
 def halt_plan(halt: Halt, names: Mapping[PortfolioId, str | None], *, created_ms: int) -> Plan:
-    """Return the plan that pauses whatever runs of a halt's portfolios. Each is looked at only right before its pause:
-    nothing is faster, and no state that it may be in would be a reason to leave it running."""
+    """Return the plan that pauses those of a halt's portfolios that run. Each is looked at only right before its pause:
+    that is the fastest way, and no state would be a reason to leave it running."""
     changes = tuple(
         Change(
             id=one.id,
@@ -313,8 +313,8 @@ class Lift(Struct, frozen=True, kw_only=True):
     def plan(self, frame: Plan) -> Plan:
         """Return ``frame``, a plan without entries, with a resume of all that is still in the very pause of the halt.
 
-        What another halt holds, or the files declare paused by now, stays. What was in that pause and is in another one
-        was paused by somebody since.
+        What another halt holds, or the files declare paused by now, stays paused. What is in another pause than the
+        halt's was paused by somebody since.
         """
         found = [self._decided(portfolio) for portfolio in sorted(self.live)]
         return replace(
@@ -367,7 +367,7 @@ class Lift(Struct, frozen=True, kw_only=True):
         )
 
     def _paused_since(self, live: Live, api: ApiVersion, named: Mapping[str, Any]) -> Held | None:
-        """Return the hold of a portfolio that the halt had paused; one that was paused before it is none of it."""
+        """Return the hold of a portfolio that the halt had paused; ``None`` for one that was paused before the halt."""
         known = self.memory.halting.named(self.id)
         paused = known is not None and any(one.id == live.id and (one.token or one.due) for one in known.portfolios)
         if not paused and self.memory.halts.get(live.id) != self.id:

@@ -1,7 +1,7 @@
 """Shares of a fleet: which of several machines reads which portfolio, so that none of them has to read all.
 
-In: what a command line and the environment say of the share, and a portfolio's id. Out: :class:`Shard`. The share of a
-portfolio follows from its id alone, so it is the same on every machine, whatever else is declared or selected.
+In: what the command line and the environment say about the share, and a portfolio's id. Out: :class:`Shard`. The share
+of a portfolio follows from its id alone, so it is the same on every machine, whatever else is declared or selected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MOST_SHARES: Final = 10_000
 FIRST: Final = 1
-"""The share that reads what is read at once for all: the list of portfolios, everything in it, and the strategies."""
+"""The share that reads what one call returns for many: the list of portfolios, everything in it, and the strategies."""
 KUBERNETES_INDEX: Final = "JOB_COMPLETION_INDEX"
 """What Kubernetes tells each pod of an Indexed Job; it counts from 0."""
 CI_INDEX, CI_TOTAL = "CI_NODE_INDEX", "CI_NODE_TOTAL"
@@ -55,7 +55,7 @@ WHOLE: Final = Shard(1, 1)
 
 
 def share_of(portfolio: PortfolioId, api: ApiVersion, *, of: int) -> int:
-    """Return which of ``of`` shares reads a portfolio: the first where one call lists many, else by the id's hash."""
+    """Return which of ``of`` shares reads a portfolio: the first if its API lists many at once, else by its hash."""
     if of == 1 or api.can.lists:
         return FIRST
     from hashlib import sha256

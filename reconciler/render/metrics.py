@@ -1,9 +1,9 @@
 """The numbers of a fleet for a monitoring system: OpenMetrics text, as ``--metrics`` saves it.
 
-In: a :class:`~reconciler.core.plan.Plan`, and what an apply made of it. Out: text that ends in ``# EOF``. There are
-gauges alone, which the textfile collector of Prometheus's node exporter reads as well. Every sample has the labels
-``command`` and ``url``, so that the files of several jobs on one machine don't collide, and where there are any
-``account`` and ``selection``. Their values come from outside, and are escaped as the format demands.
+In: a :class:`~reconciler.core.plan.Plan`, and what an apply made of it. Out: text that ends in ``# EOF``. All metrics
+are gauges, which the textfile collector of Prometheus's node exporter reads as well. Every sample has the labels
+``command`` and ``url``, so that the files of several jobs on one machine don't collide, and ``account`` and
+``selection`` if there are any. Their values come from outside, and are escaped as the format demands.
 
 Source: https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
 """
@@ -40,9 +40,10 @@ class _Family(NamedTuple):
 
 
 def metrics_text(plan: Plan, *, command: str, report: ApplyReport | None = None, failed: int | None = None) -> str:
-    """Return the numbers of a plan, or with a ``report`` of what an apply left of it.
+    """Return the numbers of a plan; with a ``report``, those of what an apply left of it.
 
-    ``failed`` is how many portfolios' last run failed, ``None`` if nobody asked. What is not known has no sample.
+    ``failed`` is the number of portfolios whose last run failed, ``None`` if nobody asked. What is not known has no
+    sample.
     """
     common = {"command": command, "url": plan.base_url, "account": plan.account or "", "selection": _selection(plan)}
     lines = []
@@ -56,7 +57,7 @@ def metrics_text(plan: Plan, *, command: str, report: ApplyReport | None = None,
 
 
 def _selection(plan: Plan) -> str:
-    """Return what was selected, as it is typed; ``""`` for everything."""
+    """Return what was selected as a person would type it; ``""`` for everything."""
     chosen = plan.selection
     groups = (f"group={name}" for name in chosen.groups)
     return " ".join((*chosen.targets, *(f"-{name}" for name in chosen.excludes), *groups, *chosen.terms))

@@ -16,11 +16,11 @@ from reconciler.apply.run import Pace
 from reconciler.core.errors import ExitReason, JournalBusy, UsageError
 from reconciler.core.halt import Halt
 from reconciler.core.model import Cadence
-from reconciler.core.plan import write_stages
-from reconciler.core.report import ACHIEVED, FAILED, Outcome, Result
+from reconciler.core.plan import Window, write_stages
+from reconciler.core.report import ACHIEVED, Outcome, Result
 from tests.apply.runners import KINDS, Fleet, Runner, fleet_of, together, until
 from tests.faults import kinds, promises
-from tests.support import BASE_URL, run
+from tests.support import BASE_URL, HOUR_MS, run
 
 if TYPE_CHECKING:
     from reconciler.core.endpoint import JournalUrl
@@ -44,8 +44,12 @@ def place(server: Server) -> JournalUrl:
 
 
 def whole(fleet: Fleet) -> Run:
-    """Return the one run that the journal has."""
-    (found,) = read_runs(fleet.journal) or ()
+    """Return the one run of the journal in which anything was written.
+
+    Whoever dies right after it has begun one, and before it has told the others of it, leaves an empty one behind.
+    """
+    found, *others = read_runs(fleet.journal) or ()
+    assert {(one.exit_reason, one.writes) for one in others} <= {("cut_off", ())}
     return found
 
 
@@ -129,7 +133,9 @@ def test_one_leaves(place: JournalUrl) -> None:
     run(meanwhile())
     assert set(outcomes(other)) == {Outcome.DONE}
     left = [result for result in report_of(one).results if result.outcome is not Outcome.DONE]
-    assert {(result.outcome, result.detail) for result in left} == {(Outcome.NOT_ATTEMPTED, "asked to leave")}
+    assert {(result.outcome, result.detail) for result in left} == {
+        (Outcome.NOT_ATTEMPTED, "asked to leave; it is left to the other runners")
+    }
     assert not one.closed
     assert other.closed
     assert 0 < one.carried_out < 20
@@ -241,6 +247,22 @@ def test_a_canary_counts_over_all(place: JournalUrl) -> None:
     for runner in runners:
         assert outcomes(runner)[:4] == [Outcome.DONE, Outcome.FAILED, Outcome.DONE, Outcome.NOT_ATTEMPTED]
         assert report_of(runner).results[3].detail == "the canary p01 was not done"
+
+
+def test_a_canary_that_waits_for_a_freeze_stops_nobody(place: JournalUrl) -> None:
+    """It proves nothing wrong: what no freeze forbids goes on, on all runners."""
+    fleet, plan = fleet_of(place, ["longer"] * 3 + ["shorter"] * 3)
+    now_ms = fleet.clock.now_ms()
+    window = Window(name="year-end", from_ms=now_ms - HOUR_MS, to_ms=now_ms + 100 * HOUR_MS)
+    first = replace(plan.changes[0], freezes=(window,))
+    plan = replace(plan, changes=(first, *plan.changes[1:]))
+    runners = [Runner(fleet, plan, f"r{number}", Pace(parallelism=2, canary=1)) for number in range(2)]
+    run(together(*runners))
+    for runner in runners:
+        assert outcomes(runner) == [Outcome.NOT_ATTEMPTED, *[Outcome.DONE] * 5]
+        frozen = report_of(runner).results[0].frozen
+        assert frozen is not None
+        assert frozen.by == ("year-end",)
 
 
 def test_a_refused_key_stops_all(place: JournalUrl) -> None:
@@ -372,9 +394,10 @@ def history(place: JournalUrl, seed: int) -> list[Result]:
     died = any(runner.killed for runner in runners)
     check_whole(fleet, plan, report_of(last), pins, died=False)
     undone = [result for result in report_of(last).results if result.outcome not in ACHIEVED]
-    assert died or leaves or not undone
-    if not died:
-        assert not [result for result in undone if result.outcome in FAILED]
+    # Time passes so fast here that a machine with more to do may need too long between a look and its write.
+    late = any("looks were too old" in result.detail for result in undone)
+    assert died or leaves or late or not undone
+    assert died or all(result.outcome is Outcome.NOT_ATTEMPTED for result in undone)
     return undone
 
 

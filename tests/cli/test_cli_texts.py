@@ -77,6 +77,8 @@ def test_files_that_are_wrong(shell: Shell, golden: Golden, name: str, files: st
         ("a group that is empty", "plan --sandbox --select group=empty"),
         ("a target that nothing is like", "plan --sandbox --target nosuch"),
         ("a limit that is none", "apply --sandbox --auto-approve --allow pause=x"),
+        ("a joined apply of no plan", "apply --sandbox --join"),
+        ("a joined apply with a journal in a file", "apply plan.json --sandbox --join"),
         ("several in one target", "plan --sandbox --target aaa,bbb"),
         ("a number that is none", "plan --sandbox --parallelism ten"),
         ("a word of others: force", "apply --sandbox --force"),
