@@ -26,7 +26,7 @@ from reconciler.apply.journaltables import SCHEMA_VERSION, Question, Wanted
 from reconciler.core.codec import LATEST_MS, dump
 from reconciler.core.evidence import due_ms_of
 from reconciler.core.halt import Halts
-from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, Intent, LastWrite, OpenIntent, WriteOutcome
+from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, GateClosed, Intent, LastWrite, OpenIntent, WriteOutcome
 from reconciler.core.model import ApiVersion, Record, strategy_of
 from reconciler.core.ports import Memory
 from reconciler.core.rebalance import KeptRebalance
@@ -89,6 +89,10 @@ _OPEN_INTENT: Final = (
     f"id AS number, portfolio AS address, call, token, step AS is_step, {_CADENCE}, wanted, intent_ms AS at_ms"
 )
 
+_NO_OTHER_HALT: Final = f"""NOT EXISTS (
+    SELECT 1 FROM halts WHERE {_mine("halts")} AND lifted_ms IS NULL
+    AND id NOT IN (SELECT known.value FROM json_each(:halts) AS known)
+)"""
 _HALTING: Final = f"SELECT id AS token FROM halts WHERE {_mine('halts')} AND lifted_ms IS NULL ORDER BY id"
 
 _THESE: Final = "SELECT one.value FROM json_each(:addresses) AS one"
@@ -125,6 +129,7 @@ class OpenJournal:
     ) -> None:
         self._tables = tables
         self._halts: dict[str, Halt] = {}
+        self._halting: Mapping[str, Halt] | None = None
         self._process = process
         self._origin = origin
         self._whose = {"base_url": base_url, "account": account}
@@ -304,17 +309,24 @@ class OpenJournal:
 
     def begin(self, intent: Intent) -> int:
         """Commit the intent of a write before it is sent; return its number."""
-        return self.announce(intent, at_ms=self._now_ms())()
+        return self._insert("INSERT INTO writes", self._write(intent, self._now_ms()), then="RETURNING id")()
 
-    def announce(self, intent: Intent, gate: WriteGate | None = None, *, at_ms: int) -> Callable[[], int]:
-        """Write down the intent of a write, as of ``at_ms``; return what gives its number when that is committed.
+    def announce(self, intent: Intent, gate: WriteGate, *, at_ms: int) -> Callable[[], int]:
+        """Write down the intent of a write, as of ``at_ms``, unless the gate is closed for it.
 
-        Raises :class:`~reconciler.core.intent.GateClosed` where there is a ``gate`` that is closed for it.
+        Returns what gives its number once that is committed. It is 0 where nothing was written down, because a halt was
+        recorded that this journal had not read yet: then read :meth:`halting`, and announce it again. So the usual case
+        takes one trip to a server, and no halt is missed: whoever records one waits for the end of this transaction, or
+        is seen in it. Raises :class:`~reconciler.core.intent.GateClosed`.
         """
-        with self.together():  # whoever records a halt waits for the end of this, or is seen here
-            if gate is not None:
-                gate.require_open(intent, self.halting().values())
-            return self._insert("INSERT INTO writes", self._write(intent, at_ms), then="RETURNING id")
+        with self.together():
+            known = self.halting() if self._halting is None else self._halting
+            try:
+                gate.require_open(intent, known.values())
+            except GateClosed:
+                gate.require_open(intent, self.halting().values())  # one of them may be lifted by now
+            row = {**self._write(intent, at_ms), "halts": _listed(known)}
+            return self._insert("INSERT INTO writes", row, only=_NO_OTHER_HALT, then="RETURNING id")
 
     def halting(self) -> Mapping[str, Halt]:
         """Return the halts that are not lifted, by id."""
@@ -325,7 +337,8 @@ class OpenJournal:
         ids = [row["token"] for row in rows]
         if any(one not in self._halts for one in ids):
             self._halts = {one.id: one for one in self.halts()}
-        return {one: self._halts[one] for one in ids}
+        self._halting = {one: self._halts[one] for one in ids}
+        return self._halting
 
     def is_busy(self) -> bool:
         """Whether another process has the journal locked at this moment; for whoever was opened ``beside`` it."""
@@ -413,13 +426,18 @@ class OpenJournal:
             which = {**self._whose, "most": KEPT_RESULTS}
             self._tables.write(_LEAVE_NEWEST, [{**which, "portfolio": portfolio} for portfolio in results])
 
-    def _insert(self, into: str, *rows: JournalRow, then: str = "", **made: str) -> Callable[[], int]:
-        """Commit rows of the same columns, all at once; ``made`` are columns that SQL finds the value of."""
+    def _insert(
+        self, into: str, *rows: JournalRow, only: str = "TRUE", then: str = "", **made: str
+    ) -> Callable[[], int]:
+        """Commit rows of the same columns, all at once, each where the condition ``only`` holds.
+
+        ``made`` are columns that SQL finds the value of.
+        """
         if not rows:
             return int
-        columns = {f'"{name}"': f":{name}" for name in rows[0]} | made
-        statement = f"{into} ({', '.join(columns)}) VALUES ({', '.join(columns.values())}) {then}"
-        return self._tables.write(statement, rows)
+        columns = {f'"{name}"': f":{name}" for name in rows[0] if name != "halts"} | made
+        values = ", ".join(columns.values())
+        return self._tables.write(f"{into} ({', '.join(columns)}) SELECT {values} WHERE {only} {then}", rows)
 
     def _replace(self, table: str, key: tuple[str, ...], *rows: JournalRow, **made: str) -> None:
         """Commit rows in place of those with the same key; see :meth:`_insert`."""

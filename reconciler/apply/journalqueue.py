@@ -7,7 +7,7 @@ event loop can wait for. What is asked and what it means is the other module's; 
 from __future__ import annotations
 
 from asyncio import CancelledError, get_running_loop
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -90,17 +90,21 @@ class QueuedJournal:
     async def begin(self, intent: Intent, gate: WriteGate) -> int:
         """Return the number of a write once its intent is on the disk, unless the gate is closed for it."""
         at_ms = self._journal.now_ms()
-        job = self._put(partial(self._journal.announce, intent, gate, at_ms=at_ms), writes=True)
-        try:
-            return (await job.done)()
-        except CancelledError:
-            self._put(lambda: self._close_unsent(job, at_ms), writes=True)
-            raise
+        while True:
+            job = self._put(partial(self._journal.announce, intent, gate, at_ms=at_ms), writes=True)
+            try:
+                number = (await job.done)()
+            except CancelledError:
+                self._put(partial(self._close_unsent, job, at_ms), writes=True)
+                raise
+            if number:
+                return number
+            await self._ask(self._journal.halting)
 
     def _close_unsent(self, begun: _Job[Callable[[], int]], at_ms: int) -> None:
-        if begun.result is not None:
+        if begun.result is not None and (number := begun.result()):
             detail = "interrupted before it was sent"
-            self._journal.end(begun.result(), WriteOutcome.NOT_SENT, detail, at_ms=at_ms)
+            self._journal.end(number, WriteOutcome.NOT_SENT, detail, at_ms=at_ms)
 
     def end(self, number: int, outcome: WriteOutcome, detail: str) -> Future[None]:
         """Say the outcome of a write; to be awaited by whoever needs it to be on the disk."""
@@ -145,7 +149,8 @@ class QueuedJournal:
         """Do all of it in one transaction. Raises whatever kept it from being committed."""
         if self._error is not None:
             return
-        with self._journal.together():
+        # Questions alone are each of one moment by themselves, and need no commit.
+        with self._journal.together() if any(job.writes for job in jobs) else nullcontext():
             for job in jobs:
                 try:
                     job.result = job.work()
