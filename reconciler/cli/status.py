@@ -248,8 +248,11 @@ async def _save(
     )
     for failure in failures:
         options.output.warn(f"the live file does not hold everything: {failure.operation or 'a read'}: {failure}")
-    rest = "" if options.shard is None else " and the other shares"
-    options.output.note(f"Saved to {out}; plan from it{rest} with: reconciler plan --live {out}")
+    if options.shard is None:
+        options.output.note(f"Saved to {out}; plan from it with: reconciler plan --live {out}")
+    else:
+        share = shard_of(options.shard)
+        options.output.note(f"Saved the share {share} to {out}; `reconciler plan --live` takes the files of all shares")
     return failures
 
 
