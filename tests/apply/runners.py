@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,8 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 """What may be live, and what is declared of it, so that a plan changes it."""
 
+CLAIMS, THE_JOURNAL, BOTH = "ORDER BY backend_start LIMIT 1", "ORDER BY backend_start DESC LIMIT 1", ""
+"""Which connections of a runner are cut, in the order in which it opens them."""
 _here: ContextVar[Runner | None] = ContextVar("here", default=None)
 
 
@@ -129,6 +132,7 @@ class Runner:
     report: ApplyReport | None = None
     error: BaseException | None = None
     killed: bool = False
+    was_cut: bool = False
     closed: bool = False
     carried_out: int = 0
     run: int | None = None
@@ -173,9 +177,10 @@ class Runner:
                         claims=claims,
                     )
                 self.carried_out = claims.carried_out
-                self.closed = await claims.leave()
-                if self.closed:
-                    journal.close_run(report.exit_reason.word)
+                with suppress(JournalError):  # as the command, which has a report to show all the same
+                    if await claims.leave():
+                        journal.close_run(report.exit_reason.word)
+                        self.closed = True
             return report
 
     async def _at_the_door(self, claims: JoinedClaims) -> None:
@@ -187,12 +192,17 @@ class Runner:
                     raise
                 await self.fleet.clock.sleep(0.1)
 
+    def cut(self, which: str = BOTH) -> None:
+        """Break its connections; the process goes on as well as it can."""
+        self.was_cut = True
+        mine = f"SELECT pid FROM pg_stat_activity WHERE application_name = 'reconciler {self.name}' {which}"
+        execute(self.fleet.journal, f"SELECT pg_terminate_backend(pid, 5000) FROM ({mine}) AS mine")
+
     def kill(self) -> None:
         """End it as SIGKILL does: its connections break, and nothing of it goes on."""
         if not self.killed and self.task is not None and not self.task.done():
             self.killed = True
-            mine = f"FROM pg_stat_activity WHERE application_name = 'reconciler {self.name}'"
-            execute(self.fleet.journal, f"SELECT pg_terminate_backend(pid, 5000) {mine}")
+            self.cut()
             self.task.cancel()
 
 
