@@ -139,6 +139,7 @@ lint-actions: $(LINTERS)
 	check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	jactionlint --no-online --strict-exit --ignore unmatched-paths-filter --ignore invalid-local-workflow action.yml $(WORKFLOWS)
 	shellcheck .ci/run
+	hadolint Containerfile
 
 format: $(READY)
 	$(BIN)/ruff check --fix $(CODE)

@@ -60,4 +60,6 @@ class Size:
     small: int
     large: int
     limited: int
+    shared: int
+    live: int
     joined: int

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import network
+from benchmarks import network, shares
 from benchmarks.fleet import SEED, write_files
 from benchmarks.processes import ROOT, Server, in_turns, output_of, program
 from benchmarks.rows import Row, Size, Waiting
@@ -38,6 +38,8 @@ FULL: Final = Size(
     limited=2_000,
     listed=100_000,
     requests=2_000,
+    shared=4_000,
+    live=1_000_000,
     joined=1_000,
 )
 QUICK: Final = Size(
@@ -51,6 +53,8 @@ QUICK: Final = Size(
     limited=1_000,
     listed=10_000,
     requests=1_000,
+    shared=1_000,
+    live=20_000,
     joined=400,
 )
 
@@ -129,6 +133,8 @@ MEASURES: Final[dict[str, Callable[[Size, Path], Iterator[Row]]]] = {
     "listing": network.listing,
     "requests": network.requests,
     "status": network.status,
+    "shares": shares.speed_up,
+    "live": shares.from_live_files,
     "stages": stages,
 }
 

@@ -1,8 +1,8 @@
 """What the program itself does for a fleet, stage by stage, in one process and without a network.
 
 In: ``python -m benchmarks.stages FOLDER COUNT SEED``, where ``FOLDER`` holds the files of that fleet. Out: one JSON
-object on stdout: processor seconds of each stage, and the peak of resident memory in KiB. The only benchmark module
-that calls the program's own functions; a change of their signatures ends here.
+object on stdout: processor seconds of each stage, and the peak of resident memory in KiB. It calls the
+program's own functions, as :mod:`benchmarks.shares` and :mod:`benchmarks.reads` do.
 """
 
 from __future__ import annotations

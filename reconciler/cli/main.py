@@ -183,7 +183,7 @@ exactly that change. Files never hold the key: it is read from GLIDER_API_KEY.
   reconciler plan --sandbox                the same against an embedded Glider
 
 Exit codes: 0 fine, 1 error, 2 changes (drift, plan --detailed-exitcode), 3 files or plan invalid, 4 stale, 5 over a
-guard, 6 partly done, 7 key or permission, 8 unreachable, 64 usage, 130/143 interrupted.
+guard or in a freeze, 6 partly done, 7 key or permission, 8 unreachable, 64 usage, 130/143 interrupted.
 
 Shell completion: eval "$(_RECONCILER_COMPLETE=bash_source reconciler)"; also zsh_source and fish_source.
 """

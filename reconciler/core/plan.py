@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from reconciler.core.codec import Amount, Count, Interval, Milliseconds, Moment
 from reconciler.core.diagnostics import Diagnostic
@@ -153,10 +153,14 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     cadence: Cadence | None = None
 
 
+FreezeName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z")]
+"""The name of a freeze, which people type after ``--allow freeze=``."""
+
+
 class Window(Struct, frozen=True, kw_only=True):
     """When a freeze holds, and its name. It begins with its first moment, and its last one is no longer in it."""
 
-    name: str
+    name: FreezeName
     from_ms: Moment = field(name="from")
     to_ms: Moment = field(name="to")
 
@@ -169,8 +173,8 @@ class Frozen(Struct, frozen=True, kw_only=True):
     """Why a change waits: the names of the freezes that hold ``by`` that moment, and of those that ``then`` follow
     without a gap, in the order in which they begin. ``until_ms`` is when all of them are over."""
 
-    by: tuple[str, ...]
-    then: tuple[str, ...]
+    by: tuple[FreezeName, ...]
+    then: tuple[FreezeName, ...]
     until_ms: Moment = field(name="until")
 
     def __str__(self) -> str:

@@ -254,7 +254,7 @@ def _way_on(report: ApplyReport, run: int | None, *, again: str) -> Iterator[Lin
         wait, their, them = ("waits", "its", "it") if waiting == 1 else ("wait", "their", "them")
         names = sorted({name for one in report.frozen if one.frozen is not None for name in one.frozen.by})
         flags = " ".join(f"--allow freeze={name}" for name in names)
-        goes_on = f"when {their} freeze is over, the same apply carries {them} out, and at once with {flags}."
+        goes_on = f"when {their} freeze is over, the same command carries {them} out, and at once with {flags}."
         lines.append(sentence(f"{plural(waiting, 'change')} {wait}: {goes_on}"))
     if left := report.count(Outcome.NOT_ATTEMPTED) - waiting:
         were = "was" if left == 1 else "were"

@@ -44,7 +44,7 @@ def test_what_waits_is_said_and_let_through(checkout: Callable[..., Checkout]) -
     assert "let them through with `allow: freeze=NAME`." in planned.summary
     applied = team("apply", auto_approve="true")
     assert (applied.exit, applied.outputs["exit-reason"]) == (5, "guard")
-    assert "the same apply carries it out, and at once with `allow: freeze=audit.q4`." in applied.summary
+    assert "the same command carries it out, and at once with `allow: freeze=audit.q4`." in applied.summary
     assert any("add `allow: freeze=audit.q4`" in line for line in applied.log)
     assert team.glider.calls() == ["aaa pause"]
     let = team("apply", auto_approve="true", allow="freeze=audit.q4")

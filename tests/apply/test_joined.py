@@ -133,7 +133,9 @@ def test_one_leaves(place: JournalUrl) -> None:
     run(meanwhile())
     assert set(outcomes(other)) == {Outcome.DONE}
     left = [result for result in report_of(one).results if result.outcome is not Outcome.DONE]
-    assert {(result.outcome, result.detail) for result in left} == {(Outcome.NOT_ATTEMPTED, "asked to leave")}
+    assert {(result.outcome, result.detail) for result in left} == {
+        (Outcome.NOT_ATTEMPTED, "asked to leave; it is left to the other runners")
+    }
     assert not one.closed
     assert other.closed
     assert 0 < one.carried_out < 20

@@ -78,10 +78,7 @@ def test_an_apply_carries_out_the_rest(shell: Shell) -> None:
     assert ended.code == 5
     assert "error: 1 change waits, frozen by audit until " in ended.err
     assert "; to let it through, add --allow freeze=audit" in ended.err
-    assert (
-        "1 change waits: when its freeze is over, the same apply carries it out, and at once with --allow freeze=audit."
-        in ended.out
-    )
+    assert "1 change waits: when its freeze is over, the same command carries it out, and at once with " in ended.out
     assert "Apply: 2 done, 0 already done, 0 stale, 0 failed, 0 unknown, 1 not attempted." in ended.out
     again = shell("apply --sandbox --auto-approve -o json")
     assert (again.code, again.json["exit_reason"], outcomes(again)) == (5, "guard", {"bbb": "not_attempted"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -217,6 +218,17 @@ def test_a_saved_plan_keeps_its_freezes() -> None:
     bare = replace(made, changes=tuple(replace(one, freezes=(), frozen=None) for one in made.changes))
     assert fingerprint(bare) != fingerprint(made)
     assert fingerprint(bare) == fingerprint(plan_of(change()))
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a;b", "--allow", "\x1b[31m", "a\n", "x" * 65, "a=b", "ä"])
+def test_a_name_in_a_file_is_one(name: str) -> None:
+    """What people copy from a page into a shell is a name as the files have it, and nothing else."""
+    made = with_freezes(plan_of(change()), [freeze()], DESIRED, {}, now_ms=NOON_MS)
+    for text in ('"name": "f"', '"by": [\n          "f"'):
+        forged = format_plan(made, ExitReason.OK).replace(text, text.replace('"f"', json.dumps(name)))
+        assert forged != format_plan(made, ExitReason.OK)
+        with pytest.raises(PlanInvalid, match="not a saved plan"):
+            parse_plan(forged)
 
 
 def test_what_waits_is_no_canary_while_there_is_another() -> None:
