@@ -9,16 +9,19 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import pytest
 
@@ -80,8 +83,22 @@ class Server:
         execute(self.url("postgres"), f"CREATE DATABASE {name} TEMPLATE template0")
         return self.url(name)
 
+    def user(self, password: str) -> tuple[JournalUrl, str]:
+        """Make an empty database, and a user who owns it and needs this password; return the URL with that user."""
+        place = self.database()
+        name = f"guarded{next(self._numbers)}"
+        database = place.text.partition("///")[2].partition("?")[0]
+        with suppress(Exception):  # there already
+            execute(self.url("postgres"), "CREATE ROLE guarded NOLOGIN")
+        execute(
+            self.url("postgres"),
+            f"CREATE ROLE {name} LOGIN PASSWORD '{password}' IN ROLE guarded",
+            f"ALTER DATABASE {database} OWNER TO {name}",
+        )
+        return self.url(database, user=name), name
+
     def start(self) -> None:
-        """Start it, and return when it answers."""
+        """Start it, and return when it answers; in the main thread, because it ends with the thread that started it."""
         given = [text for name, value in SETTINGS.items() for text in ("-c", f"{name}={value}")]
         command = [str(self.programs / "postgres"), "-D", str(self.folder / "data"), "-k", str(self.folder), *given]
         self.process = subprocess.Popen(
@@ -140,8 +157,87 @@ def running_server() -> Iterator[Server]:
         initdb = [str(programs / "initdb"), "-D", str(folder / "data"), "-U", USER, "-A", "trust", "-E", "UTF8"]
         initdb += ["--locale=C", "--no-sync", "--no-instructions"]
         subprocess.run([*_as_nobody_special(), *initdb], check=True, stdout=subprocess.DEVNULL, cwd=folder)
+        access = folder / "data" / "pg_hba.conf"
+        access.write_text(f"local all +guarded scram-sha-256\n{access.read_text(encoding='utf-8')}", encoding="utf-8")
         server.start()
         yield server
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+READY: Final = b"Z\x00\x00\x00\x05"
+"""How the server's last message of an answer begins (PostgreSQL docs, "Message Formats"); one byte follows."""
+
+
+class Proxy:
+    """Stands before a server, counts what its clients send, and cuts a connection where it is told to.
+
+    ``sent`` are the letters of the clients' messages so far, over all connections; the first message of each has none,
+    so it is a space. ``trips`` counts how often a client waited for an answer. The message of number ``cut_before`` is
+    not passed on; that of number ``cut_after`` is, but the answer to its batch is not.
+    """
+
+    def __init__(self, server: Server, *, cut_before: int | None = None, cut_after: int | None = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="proxy-"))
+        self.sent, self.trips = "", 0
+        self._server, self._before, self._after = server, cut_before, cut_after
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.folder / ".s.PGSQL.5432"))
+        self._listener.listen()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take no more connections, and return when those that are open have ended."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive()
+        shutil.rmtree(self.folder)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._threads.append(threading.Thread(target=self._serve, args=(client,), daemon=True))
+                self._threads[-1].start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.socket(socket.AF_UNIX) as server, suppress(OSError):
+            server.connect(str(self._server.folder / ".s.PGSQL.5432"))
+            rest, first, swallows, asks = b"", True, False, False
+            while True:
+                ready, _, _ = select.select([client, server], [], [])
+                if client in ready:
+                    part = client.recv(65_536)
+                    if not part:
+                        return
+                    self.trips += not asks
+                    asks, rest = True, rest + part
+                    while (message := _first_message(rest, first=first)) is not None:
+                        number, self.sent = len(self.sent), self.sent + (" " if first else chr(message[0]))
+                        if number == self._before:
+                            return
+                        swallows = swallows or number == self._after
+                        server.sendall(message)
+                        rest, first = rest[len(message) :], False
+                if server in ready:
+                    part = server.recv(65_536)
+                    if not part or (swallows and part[-6:-1] == READY):
+                        return
+                    asks = False
+                    if not swallows:
+                        client.sendall(part)
+
+
+def _first_message(sent: bytes, *, first: bool) -> bytes | None:
+    """Return the first whole message of what a client sent; only its very first one does not begin with a letter."""
+    head = 4 if first else 5
+    length = head - 4 + int.from_bytes(sent[head - 4 : head], "big")
+    return sent[:length] if len(sent) >= max(head, length) else None

@@ -1,14 +1,14 @@
 """The journal: what we meant to write, what came of it, and what the service last confirmed.
 
 In: intents, outcomes and confirmed records of one service. Out: the same, read back. Losing the journal costs
-knowledge (more fields are unverified), never correctness. Nothing secret gets in. What its columns mean is
-:mod:`reconciler.apply.journaltables`'s; opening, checking and locking it is :mod:`reconciler.apply.journalfile`'s for a
-file, and :mod:`reconciler.apply.journalserver`'s for a database that several machines share.
+knowledge (more fields are unverified), never correctness. Nothing secret gets in. :mod:`reconciler.apply.journaltables`
+knows what the columns mean; :mod:`reconciler.apply.journalfile` opens, checks and locks a file, and
+:mod:`reconciler.apply.journalserver` a database that several machines share.
 
-A write counts when it took or may have taken effect. A rebalance leaves state and schedule as they are. A record is
-void once a later write to the same portfolio counts without being confirmed as a whole: what the service held before
-says nothing of what it holds now. Rows belong to a service and an account: what another account left is neither settled
-nor believed. Where one of the two accounts is not known, they count as the same.
+A write counts if it took or may have taken effect. A rebalance changes neither state nor schedule. If a later write to
+the same portfolio counts and is not confirmed as a whole, the record is void, because it may not hold any more. Rows
+belong to a service and an account: what another account left is neither settled nor believed. An account that is not
+known matches every other.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from reconciler.apply.journaltables import SCHEMA_VERSION, Question, Wanted
 from reconciler.core.codec import LATEST_MS, dump
 from reconciler.core.evidence import due_ms_of
 from reconciler.core.halt import Halts
-from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, Intent, LastWrite, OpenIntent, WriteOutcome
+from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, GateClosed, Intent, LastWrite, OpenIntent, WriteOutcome
 from reconciler.core.model import ApiVersion, Record, strategy_of
 from reconciler.core.ports import Memory
 from reconciler.core.rebalance import KeptRebalance
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from reconciler.core.report import RunOrigin
 
 KEPT_RESULTS: Final = 20
-"""So many rebalances of each portfolio are remembered, the newest."""
+"""How many rebalances of each portfolio are remembered: the newest."""
 _UNLESS_OVER: Final = """ON CONFLICT (base_url, portfolio, rebalance) DO UPDATE SET
     begun_ms = CASE WHEN results.begun_ms < excluded.begun_ms THEN results.begun_ms ELSE excluded.begun_ms END,
     read_ms = excluded.read_ms, over = excluded.over, result = excluded.result, account = excluded.account
@@ -57,11 +57,11 @@ _LEAVE_NEWEST: Final = """DELETE FROM results
         ORDER BY begun_ms DESC, rebalance DESC LIMIT :most
     )"""
 CUT_OFF: Final = "cut_off"
-"""How a run ended whose process died, as the next apply found."""
+"""The end of a run whose process died, as the next apply found it."""
 
 
 def _mine(table: str) -> str:
-    """Return the condition that a row of a table is of the service and account that are asked for."""
+    """Return the condition that a row of a table belongs to the service and account that are asked for."""
     is_mine = f"CAST(:account AS TEXT) IS NULL OR COALESCE({table}.account, :account) = :account"
     return f"({table}.base_url = :base_url AND ({is_mine}))"
 
@@ -82,18 +82,22 @@ _UNDER_PLANS: Final = """EXISTS (
     SELECT 1 FROM runs, json_each(:plans) AS plan
     WHERE runs.id = writes.run AND plan.value IN (runs.fingerprint, runs.approved)
 )"""
-# A cadence stands in ``wanted``, and is taken out of it by what the column's name means. No other call sets one.
+# A cadence is kept in ``wanted``; the name of the column says how to take it out. No other call sets one.
 _CADENCE: Final = f"CASE call WHEN '{Call.SET_CADENCE}' THEN wanted END AS cadence"
 _HALT: Final = "json_extract(wanted, '$.halt') AS halt"
 _OPEN_INTENT: Final = (
     f"id AS number, portfolio AS address, call, token, step AS is_step, {_CADENCE}, wanted, intent_ms AS at_ms"
 )
 
+_NO_OTHER_HALT: Final = f"""NOT EXISTS (
+    SELECT 1 FROM halts WHERE {_mine("halts")} AND lifted_ms IS NULL
+    AND id NOT IN (SELECT known.value FROM json_each(:halts) AS known)
+)"""
 _HALTING: Final = f"SELECT id AS token FROM halts WHERE {_mine('halts')} AND lifted_ms IS NULL ORDER BY id"
 
 _THESE: Final = "SELECT one.value FROM json_each(:addresses) AS one"
 _OF_THESE: Final = f"WITH known (address) AS ({_THESE})"
-# Every address of one service by one step in the index each, however many writes there are.
+# Every address of one service. Each takes one step in the index, however many writes there are.
 _ALL: Final = """WITH RECURSIVE known (address) AS (
     SELECT MIN(portfolio) FROM writes WHERE base_url = :base_url
     UNION ALL
@@ -103,14 +107,14 @@ _ALL: Final = """WITH RECURSIVE known (address) AS (
 
 
 def _is(of: Sequence[Address]) -> str:
-    """Return the condition that a row is of an address that is asked for, if any are."""
+    """Return the condition that a row is about one of these addresses; without any, that it is about any."""
     return f"portfolio IN ({_THESE})" if of else "TRUE"
 
 
 class OpenJournal:
     """The journal of one service and account; ``now_ms`` is the clock, in UTC epoch milliseconds.
 
-    ``account`` is ``None`` where it is not known: then what any account left is believed.
+    ``account`` is ``None`` if it is not known: then what any account left is believed.
     """
 
     def __init__(
@@ -125,6 +129,7 @@ class OpenJournal:
     ) -> None:
         self._tables = tables
         self._halts: dict[str, Halt] = {}
+        self._halting: Mapping[str, Halt] | None = None
         self._process = process
         self._origin = origin
         self._whose = {"base_url": base_url, "account": account}
@@ -176,27 +181,27 @@ class OpenJournal:
         return self._question(question, of)
 
     def _cadences(self, of: Sequence[Address]) -> Question:
-        # Nothing but a cadence is ever written to a strategy. What the last write set is not known to hold where it may
-        # have taken effect without being confirmed or seen.
+        # Nothing but a cadence is ever written to a strategy. If the last write may have taken effect, but was neither
+        # confirmed nor seen, nobody knows which cadence holds.
         cadence = f"CASE WHEN {_TOOK_EFFECT} THEN found.wanted END AS cadence"
         return self._newest(f"known.address AS strategy, {cadence}", _COUNTS, of, only=Call.SET_CADENCE)
 
     def _since(self, of: Sequence[Address], plans: Collection[str]) -> Question:
-        # A write that carried its change to its end counts, whichever plan it was made under.
+        # A write that completed its change counts, whichever plan it was made under.
         which = f"{_COUNTS} AND {_NO_REBALANCE} AND ((step = 0 AND {_TOOK_EFFECT}) OR NOT {_UNDER_PLANS})"
         return self._newest("known.address, found.token", which, of, plans=_listed(plans))
 
     def _pauses(self, of: Sequence[Address]) -> Question:
-        # The newest write that counts decides, whatever its kind: a resume of ours ends our earlier pause.
+        # The newest write that counts decides, whatever call it was: a resume of ours ends our earlier pause.
         columns = f"known.address, found.token, {_HALT}"
         return self._newest(columns, f"{_COUNTS} AND {_SETS_STATE}", of, only=Call.PAUSE)
 
     def _newest(
         self, columns: str, which: str, of: Sequence[Address], *, only: Call | None = None, **values: object
     ) -> Question:
-        """Ask for columns of the newest write to an address, or to each, of which something holds, sorted by address.
+        """Ask for columns of the newest write to each of these addresses for which ``which`` holds, sorted by address.
 
-        Where that is another call than ``only``, there is none.
+        With ``only``, an address whose newest write is another call is left out.
         """
         call = "found.call" if only is None else f"'{only}'"
         question = f"""{_OF_THESE if of else _ALL}
@@ -217,7 +222,7 @@ class OpenJournal:
         return self._question(question, of)
 
     def unsettled(self) -> tuple[OpenIntent, ...]:
-        """Return the writes to this service that have an intent and no outcome, oldest first: a run died over them.
+        """Return the writes to this service that have an intent and no outcome, oldest first: their run died.
 
         The reasons that were sent with them are not kept.
         """
@@ -234,7 +239,7 @@ class OpenJournal:
         return self._question(question, of, since_ms=self._now_ms() - DAY_MS)
 
     def knows(self, token: str) -> bool:
-        """Whether a write to this service with this token stands in the journal."""
+        """Whether the journal has a write to this service with this token."""
         return bool(
             self._rows(
                 f"SELECT id AS number FROM writes WHERE token = :token AND {_mine('writes')} LIMIT 1", token=token
@@ -257,9 +262,9 @@ class OpenJournal:
         return next((LastWrite(**row) for row in self._rows(question, address=address, token=token)), None)
 
     def written_since(self, at_ms: int) -> Mapping[Address, int]:
-        """Return when the last write that counts ended, of each address to which one was made at that time or later.
+        """Return when the last write that counts ended, for each address that was written to at that time or later.
 
-        A write without an outcome may take effect at any time yet. Rebalances don't count.
+        A write without an outcome counts as ending last, because it may still take effect. Rebalances don't count.
         """
         question = f"""
             SELECT portfolio AS address, MAX(COALESCE(outcome_ms, {LATEST_MS})) AS outcome_ms FROM writes
@@ -268,14 +273,14 @@ class OpenJournal:
         return {row["address"]: row["outcome_ms"] for row in self._rows(question, at_ms=at_ms)}
 
     def confirmed_at(self) -> Mapping[PortfolioId, int]:
-        """Return when each portfolio was confirmed last, also where a later write made that void."""
+        """Return when each portfolio was confirmed last, even if a later write made that record void."""
         found = self._rows("SELECT portfolio, confirmed_ms FROM confirmed WHERE base_url = :base_url")
         return {row["portfolio"]: row["confirmed_ms"] for row in found}
 
     def open_run(self, *, fingerprint: str, tool: str, approved: str | None = None) -> int:
         """Begin a run, to which every write belongs; return its number.
 
-        ``approved`` is the plan that a person approved, where it is another one.
+        ``approved`` is the plan that a person approved, if it is another one.
         """
         run = {"fingerprint": fingerprint, "tool": tool, "process": self._process, "approved": approved}
         run |= msgspec.structs.asdict(self._origin)
@@ -284,12 +289,12 @@ class OpenJournal:
         return self._run
 
     def join_run(self, number: int) -> None:
-        """Let what this runner writes belong to a run that others are at work with, or that was cut off."""
+        """Make what this runner writes part of a run that others are at work with, or that was cut off."""
         self._run = number
         self._tables.write("UPDATE runs SET finished_ms = NULL, exit_reason = NULL WHERE id = :run", [{"run": number}])
 
     def give_up_dead_runs(self) -> None:
-        """Mark the runs that have no end as cut off, without a time; only for whoever holds the lock and has no run."""
+        """Mark the runs that have no end as cut off, without a time. Only for a holder of the lock without a run."""
         dead = "finished_ms IS NULL AND exit_reason IS NULL"
         self._tables.write(f"UPDATE runs SET exit_reason = :reason WHERE {dead}", [{"reason": CUT_OFF}])
 
@@ -304,17 +309,24 @@ class OpenJournal:
 
     def begin(self, intent: Intent) -> int:
         """Commit the intent of a write before it is sent; return its number."""
-        return self.announce(intent, at_ms=self._now_ms())()
+        return self._insert("INSERT INTO writes", self._write(intent, self._now_ms()), then="RETURNING id")()
 
-    def announce(self, intent: Intent, gate: WriteGate | None = None, *, at_ms: int) -> Callable[[], int]:
-        """Write down the intent of a write, as of ``at_ms``; return what gives its number when that is committed.
+    def announce(self, intent: Intent, gate: WriteGate, *, at_ms: int) -> Callable[[], int]:
+        """Write down the intent of a write, as of ``at_ms``, unless the gate is closed for it.
 
-        Raises :class:`~reconciler.core.intent.GateClosed` where there is a ``gate`` that is closed for it.
+        Returns what gives its number once that is committed. It is 0 where nothing was written down, because a halt was
+        recorded that this journal had not read yet: then read :meth:`halting`, and announce it again. So the usual case
+        takes one trip to a server, and no halt is missed: whoever records one waits for the end of this transaction, or
+        is seen in it. Raises :class:`~reconciler.core.intent.GateClosed`.
         """
-        with self.together():  # whoever records a halt waits for the end of this, or is seen here
-            if gate is not None:
-                gate.require_open(intent, self.halting().values())
-            return self._insert("INSERT INTO writes", self._write(intent, at_ms), then="RETURNING id")
+        with self.together():
+            known = self.halting() if self._halting is None else self._halting
+            try:
+                gate.require_open(intent, known.values())
+            except GateClosed:
+                gate.require_open(intent, self.halting().values())  # one of them may be lifted by now
+            row = {**self._write(intent, at_ms), "halts": _listed(known)}
+            return self._insert("INSERT INTO writes", row, only=_NO_OTHER_HALT, then="RETURNING id")
 
     def halting(self) -> Mapping[str, Halt]:
         """Return the halts that are not lifted, by id."""
@@ -325,7 +337,8 @@ class OpenJournal:
         ids = [row["token"] for row in rows]
         if any(one not in self._halts for one in ids):
             self._halts = {one.id: one for one in self.halts()}
-        return {one: self._halts[one] for one in ids}
+        self._halting = {one: self._halts[one] for one in ids}
+        return self._halting
 
     def is_busy(self) -> bool:
         """Whether another process has the journal locked at this moment; for whoever was opened ``beside`` it."""
@@ -348,19 +361,19 @@ class OpenJournal:
         return tuple(replace(row["made"], lifted_ms=row["lifted_ms"]) for row in found)
 
     def halt(self, halt: Halt) -> None:
-        """Commit a halt. From then on, no write begins that does not reckon with it."""
+        """Commit a halt. From then on, every write that begins has been checked against it."""
         text = json.dumps(dump(halt))
         row = {**self._whose, "id": halt.id, "halt": text, "lifted_ms": halt.lifted_ms}
         self._replace("halts", ("base_url", "id"), row)
 
     def end(self, number: int, outcome: WriteOutcome, detail: str, *, at_ms: int | None = None) -> None:
-        """Commit the outcome of the write with this number. ``at_ms`` is the time of it, else now."""
+        """Commit the outcome of the write with this number. ``at_ms`` is its time, by default now."""
         end = {"outcome": outcome, "detail": detail, "at_ms": self._now_ms() if at_ms is None else at_ms}
         statement = "UPDATE writes SET outcome = :outcome, detail = :detail, outcome_ms = :at_ms WHERE id = :number"
         self._tables.write(statement, [{**end, "number": number}])
 
     def take_over(self, writes: Sequence[tuple[Intent, int, WriteOutcome, str]]) -> None:
-        """Commit writes of another journal, in their order, all at once: each with its time, outcome and detail."""
+        """Commit writes from another journal, in their order, all at once: each with its time, outcome and detail."""
         rows = [
             {**self._write(intent, at_ms), "outcome": outcome, "detail": detail, "outcome_ms": at_ms}
             for intent, at_ms, outcome, detail in writes
@@ -413,13 +426,18 @@ class OpenJournal:
             which = {**self._whose, "most": KEPT_RESULTS}
             self._tables.write(_LEAVE_NEWEST, [{**which, "portfolio": portfolio} for portfolio in results])
 
-    def _insert(self, into: str, *rows: JournalRow, then: str = "", **made: str) -> Callable[[], int]:
-        """Commit rows of the same columns, all at once; ``made`` are columns that SQL finds the value of."""
+    def _insert(
+        self, into: str, *rows: JournalRow, only: str = "TRUE", then: str = "", **made: str
+    ) -> Callable[[], int]:
+        """Commit rows of the same columns, all at once, each where the condition ``only`` holds.
+
+        ``made`` are columns whose values SQL computes.
+        """
         if not rows:
             return int
-        columns = {f'"{name}"': f":{name}" for name in rows[0]} | made
-        statement = f"{into} ({', '.join(columns)}) VALUES ({', '.join(columns.values())}) {then}"
-        return self._tables.write(statement, rows)
+        columns = {f'"{name}"': f":{name}" for name in rows[0] if name != "halts"} | made
+        values = ", ".join(columns.values())
+        return self._tables.write(f"{into} ({', '.join(columns)}) SELECT {values} WHERE {only} {then}", rows)
 
     def _replace(self, table: str, key: tuple[str, ...], *rows: JournalRow, **made: str) -> None:
         """Commit rows in place of those with the same key; see :meth:`_insert`."""
@@ -430,7 +448,7 @@ class OpenJournal:
         self._insert(f"INSERT INTO {table}", *rows, then=then, **made)
 
     def together(self) -> AbstractContextManager[None]:
-        """Let all inside be one transaction: see :class:`~reconciler.apply.journaltables.Tables`."""
+        """Make one transaction of everything inside: see :class:`~reconciler.apply.journaltables.Tables`."""
         return self._tables.together()
 
     def _question(self, text: str, of: Sequence[Address] = (), **values: object) -> Question:
@@ -468,14 +486,13 @@ def open_journal(
     beside: bool = False,
     shared: bool = False,
 ) -> OpenJournal:
-    """Open the journal for writing, making what is missing of it, and keep every other writer out.
+    """Open the journal for writing, make what is missing of it, and keep every other writer out.
 
     With ``beside``, nobody is kept out: a halt must not wait for an apply, and both commit in short transactions.
-    With ``shared``, other runners of one plan are not kept out; only a server can tell them from others.
-    ``account`` is whom the key belongs to, ``None`` where that is not known.
-    ``process`` names this one to those who wait. ``origin`` is where its runs come from.
-    A run without an end is marked as cut off where nobody else can be at work.
-    Raises :class:`JournalError`, as :class:`JournalBusy` when another writer is at it now.
+    With ``shared``, other runners of the same plan are not kept out; only a server can tell them from other writers.
+    ``account`` is that of the key, ``None`` if it is not known. ``process`` names this process to those who wait.
+    ``origin`` is where its runs come from. If nobody else can be at work, runs without an end are marked as cut off.
+    Raises :class:`JournalError`; if another writer is at work, at once a :class:`JournalBusy`.
     """
     with ExitStack() as undo:
         tables = undo.enter_context(closing(_tables_to_write(place, process, beside=beside, shared=shared)))
@@ -508,7 +525,7 @@ def _tables_to_read(place: JournalPlace) -> Tables | None:
 
 @contextmanager
 def reading(place: JournalPlace) -> Iterator[Tables | None]:
-    """Open a journal without being able to write to it, and close it again; ``None`` where there is none yet.
+    """Open a journal for reading only, and close it again; ``None`` if there is none yet.
 
     Raises :class:`JournalError` for one that is damaged or something else.
     """
@@ -518,7 +535,7 @@ def reading(place: JournalPlace) -> Iterator[Tables | None]:
 
 
 def exists(place: JournalPlace) -> bool:
-    """Whether there is a journal, or for a file whatever has its name."""
+    """Whether there is a journal. Of a file only the name is looked at."""
     if isinstance(place, Path):
         return place.is_file()
     with reading(place) as tables:
@@ -540,11 +557,10 @@ def read_memory(
     account: str | None = None,
     results: int = 0,
 ) -> Memory:
-    """Return what a journal knows of one service without writing to it; where there is none, nothing.
+    """Return what a journal knows of one service, without writing to it; nothing if there is no journal.
 
     ``now_ms`` is the present, UTC epoch milliseconds. ``results`` is how many rebalances of each portfolio are asked
-    for. Raises :class:`JournalError` for one that is damaged or
-    something else.
+    for. Raises :class:`JournalError` for one that is damaged or something else.
     """
     with reading(place) as tables:
         if tables is None:

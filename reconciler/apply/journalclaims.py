@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_TERMS: Final = "--canary, --max-failures, --again and --allow freeze=NAME"
+_TERMS: Final = "--canary, --max-failures, --allow freeze=NAME and --again"
 GONE_MS: Final = 5_000
 """How long a runner must have been without its connection before another takes over what it had begun. Its process may
 still be there, and sends what it has announced within two seconds of its look, or never."""

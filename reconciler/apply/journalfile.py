@@ -52,8 +52,8 @@ _TO_PRESENT: Final = {0: _SCHEMA, _WITHOUT_ORIGINS: _FROM_2, _WITHOUT_HALTS: _FR
 class FileTables:
     """The tables in a file: a :class:`~reconciler.apply.journaltables.Tables`.
 
-    ``locked`` holds the journal's lock as long as it is open. Only where it ``writes``, others are kept from writing in
-    the middle of a transaction.
+    ``locked`` holds the journal's lock as long as it is open. If this connection ``writes``, no other one can write
+    during a transaction of it.
     """
 
     def __init__(
@@ -97,7 +97,8 @@ class FileTables:
             self._connection.execute(self._begin)
             try:
                 yield
-                # Not commit(), which says nothing where SQLite has undone it all by itself, as on a full disk.
+                # Not commit(), which says nothing if SQLite has undone everything by itself, for example on a full
+                # disk.
                 self._connection.execute("COMMIT")
             except BaseException:
                 self._connection.rollback()
@@ -158,7 +159,7 @@ def writable_connection(path: Path) -> sqlite3.Connection:
                 "time",
                 "Remove the other name, or replace it with a symbolic link. Both names of a link share one lock.",
             )
-        # Whoever opens it may hand it to a thread, and uses it no more until that has ended.
+        # The connection may be handed to another thread, but only one thread uses it at a time.
         connection = undo.enter_context(closing(sqlite3.connect(real, timeout=_BUSY_SECONDS, check_same_thread=False)))
         if not _is_new(connection, real):
             _require_journal(connection, path)
@@ -175,15 +176,16 @@ def writable_connection(path: Path) -> sqlite3.Connection:
 def open_to_read(path: Path) -> sqlite3.Connection | None:
     """Return a connection that can't write, or ``None`` where there is no journal yet: no file, or an empty one.
 
-    Of a journal of an older version it shows an upgraded copy in memory. Raises :class:`JournalError` for a file that
-    is damaged or something else: reading it as empty would turn what is known into unverified, and then into writes.
+    For a journal of an older version it is a connection to an upgraded copy in memory. Raises :class:`JournalError` for
+    a file that is damaged or something else: if it were read as empty, what is known would become unverified, and be
+    written again.
     """
     with using(path), ExitStack() as undo:
         real = _real(path)
         if not real.exists():
             return None
         connection = undo.enter_context(closing(_connect_to_read(real)))
-        if _is_new(connection, real):  # an apply that died before it had made the tables leaves this
+        if _is_new(connection, real):  # an apply that died before it made the tables leaves such a file
             return None
         if _require_journal(connection, path) != SCHEMA_VERSION:
             _require_sound(connection, path)
@@ -193,7 +195,7 @@ def open_to_read(path: Path) -> sqlite3.Connection | None:
 
 
 def _connect_to_read(real: Path) -> sqlite3.Connection:
-    """Return a connection that can't write, and needs no permission to. Raises ``OSError`` and ``sqlite3.Error``."""
+    """Return a connection that only reads, and needs no permission to write. Raises ``OSError``, ``sqlite3.Error``."""
     connection = sqlite3.connect(f"{real.as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
     try:
         connection.execute("PRAGMA schema_version")
@@ -213,8 +215,8 @@ def _require_sound(connection: sqlite3.Connection, path: Path) -> None:
 def _real(path: Path) -> Path:
     """Return the one name that every spelling of a path and every symbolic link leads to.
 
-    Raises ``OSError``, also where something has the name that is no file: SQLite takes a device for an empty database,
-    and may wait at a FIFO.
+    Raises ``OSError``, also if the name is not that of a regular file: SQLite would take a device for an empty
+    database, and might wait at a FIFO.
     """
     try:
         real = path.resolve()
@@ -237,7 +239,7 @@ def _require_file(real: Path) -> None:
 
 
 def _is_new(connection: sqlite3.Connection, real: Path) -> bool:
-    """Whether nothing was ever made in the file, not even a page that says whose it is."""
+    """Whether the file is still empty: not even the first page was ever written."""
     return connection.execute("PRAGMA schema_version").fetchone()[0] == 0 and real.stat().st_size == 0
 
 
@@ -277,10 +279,10 @@ def _make_present(connection: sqlite3.Connection) -> None:
 def lock(path: Path, process: str) -> sqlite3.Connection:
     """Return a connection that holds a lock beside the journal until it is closed, or its process is gone.
 
-    SQLite's own file lock, on a file of its own: it works on every system, and dies with the process that holds it.
+    It is SQLite's own file lock, on a separate file: it works on every system, and ends with the process that holds it.
     It lies beside the file that every link leads to, so that all names of one journal share it. Writers exclude each
-    other, but readers may look, so the file tells whoever finds it locked who holds it. Raises :class:`JournalBusy` at
-    once when another process does.
+    other, but readers don't, so a process that finds the lock taken can read in the file who holds it. Raises
+    :class:`JournalBusy` at once if another process holds it.
     """
     with using(path):
         real = _real(path)
@@ -300,7 +302,7 @@ def lock(path: Path, process: str) -> sqlite3.Connection:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
             holder = ""
-            with suppress(sqlite3.Error):  # the holder may be writing its name right now, which locks this read out
+            with suppress(sqlite3.Error):  # the holder may be writing its name right now, and then it can't be read
                 holder = "".join(f": {name}" for (name,) in connection.execute("SELECT process FROM holder") if name)
             raise JournalBusy(
                 f"another apply is at work with the journal {path}{holder}",
@@ -323,9 +325,9 @@ def broken(path: Path, error: Exception) -> JournalError:
     """Return the error of a journal that can't be used, with the way out."""
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK:
         return JournalError(
-            f"the journal {path} was cut off inside a write, and whoever only reads can't undo that",
-            "The next apply rolls it back, by the file of that name with -journal beside it. Keep the folder whole: "
-            "a copy of the journal needs both files.",
+            f"the journal {path} was cut off during a write, and a command that only reads can't undo that",
+            "The next apply undoes it, with the help of the file of that name with -journal at its end. Keep the "
+            "folder whole: a copy of the journal needs both files.",
         )
     return JournalError(
         f"the journal {path} can't be used: {error}",

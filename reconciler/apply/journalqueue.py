@@ -1,13 +1,13 @@
-"""The journal off the event loop: a thread of its own uses its file, and commits at once what many asked for.
+"""The journal off the event loop: a thread of its own uses it, and commits the requests of many in one transaction.
 
 In: an open :class:`~reconciler.apply.journal.OpenJournal`. Out: a :class:`~reconciler.core.ports.Journal` that an
-event loop can wait for. What is asked and what it means is the other module's; here is only who does it, and when.
+event loop can wait for. This module only decides when what is done, and in which thread; the other one does it.
 """
 
 from __future__ import annotations
 
 from asyncio import CancelledError, get_running_loop
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class _Job(Generic[T]):
-    """Something to be done with the connection, and what came of it; ``done`` is for whoever waits for that."""
+    """Work for the thread, and what came of it; ``done`` is for whoever waits for it."""
 
     def __init__(self, work: Callable[[], T], done: Future[T], *, writes: bool) -> None:
         self.work, self.done, self.writes = work, done, writes
@@ -44,15 +44,15 @@ class _Job(Generic[T]):
             self.done.set_result(cast("T", self.result))
         else:
             self.done.set_exception(self.error)
-            self.done.exception()  # nobody has to ask: what is asked for later raises it as well
+            self.done.exception()  # marks it as seen: nobody has to ask, because whatever is asked later raises it too
 
 
 class QueuedJournal:
     """A journal for the event loop, which never waits for the disk: a :class:`~reconciler.core.ports.Journal`.
 
-    While it is open, its thread alone uses the connection of ``journal``. All that was asked for while the thread was
-    at work is one transaction: the reads in it are answered before it is committed, the writes when it is on the disk.
-    So many intents share one commit, and a slow disk holds up nobody for longer than two commits take.
+    While it is open, only its thread uses the connection of ``journal``. Everything that was asked for while the thread
+    was at work becomes one transaction. Its reads are answered before the commit, its writes when it is on the disk. So
+    many intents share one commit, and on a slow disk nobody waits longer than two commits take.
     """
 
     def __init__(self, journal: OpenJournal) -> None:
@@ -76,7 +76,7 @@ class QueuedJournal:
         return await self._ask(partial(self._journal.memory, *of, plans=plans))
 
     async def knows(self, token: str) -> bool:
-        """Whether a write with this token stands in the journal."""
+        """Whether the journal has a write with this token."""
         return await self._ask(partial(self._journal.knows, token))
 
     async def maybe_sent(self, address: Address, call: Call, *, plans: Collection[str]) -> bool:
@@ -90,25 +90,29 @@ class QueuedJournal:
     async def begin(self, intent: Intent, gate: WriteGate) -> int:
         """Return the number of a write once its intent is on the disk, unless the gate is closed for it."""
         at_ms = self._journal.now_ms()
-        job = self._put(partial(self._journal.announce, intent, gate, at_ms=at_ms), writes=True)
-        try:
-            return (await job.done)()
-        except CancelledError:
-            self._put(lambda: self._close_unsent(job, at_ms), writes=True)
-            raise
+        while True:
+            job = self._put(partial(self._journal.announce, intent, gate, at_ms=at_ms), writes=True)
+            try:
+                number = (await job.done)()
+            except CancelledError:
+                self._put(partial(self._close_unsent, job, at_ms), writes=True)
+                raise
+            if number:
+                return number
+            await self._ask(self._journal.halting)
 
     def _close_unsent(self, begun: _Job[Callable[[], int]], at_ms: int) -> None:
-        if begun.result is not None:
+        if begun.result is not None and (number := begun.result()):
             detail = "interrupted before it was sent"
-            self._journal.end(begun.result(), WriteOutcome.NOT_SENT, detail, at_ms=at_ms)
+            self._journal.end(number, WriteOutcome.NOT_SENT, detail, at_ms=at_ms)
 
     def end(self, number: int, outcome: WriteOutcome, detail: str) -> Future[None]:
-        """Say the outcome of a write; to be awaited by whoever needs it to be on the disk."""
+        """Note the outcome of a write; await it to be sure that it is on the disk."""
         at_ms = self._journal.now_ms()
         return self._put(partial(self._journal.end, number, outcome, detail, at_ms=at_ms), writes=True).done
 
     def confirm(self, records: Mapping[PortfolioId, Record]) -> Future[None]:
-        """Say what the service confirmed or showed; to be awaited by whoever needs it to be on the disk."""
+        """Note what the service confirmed or showed; await it to be sure that it is on the disk."""
         return self._put(partial(self._journal.confirm, records), writes=True).done
 
     async def _ask(self, question: Callable[[], T]) -> T:
@@ -120,18 +124,18 @@ class QueuedJournal:
         return job
 
     def _work(self) -> None:
-        """Do what was asked for, until it is closed; in the thread."""
+        """Do what is asked for until the journal is closed; runs in the thread."""
         for jobs in self._batches():
             try:
                 self._do(jobs)
-            except Exception as error:  # whoever waits is told, and the thread goes on
+            except Exception as error:  # those who wait are told, and the thread goes on
                 self._error = error
             for job in jobs:
                 job.error = job.error or self._error
             self._tell(jobs)
 
     def _batches(self) -> Iterator[list[_Job[Any]]]:
-        """Yield all that waits, as soon as something does."""
+        """Yield everything that waits, as soon as anything does."""
         more = True
         while more:
             batch = [self._jobs.get()]
@@ -142,10 +146,11 @@ class QueuedJournal:
             yield [job for job in batch if job is not None]
 
     def _do(self, jobs: Sequence[_Job[Any]]) -> None:
-        """Do all of it in one transaction. Raises whatever kept it from being committed."""
+        """Do all of it in one transaction. Raises whatever prevented the commit."""
         if self._error is not None:
             return
-        with self._journal.together():
+        # Questions alone are each of one moment by themselves, and need no commit.
+        with self._journal.together() if any(job.writes for job in jobs) else nullcontext():
             for job in jobs:
                 try:
                     job.result = job.work()

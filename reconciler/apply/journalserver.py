@@ -10,6 +10,7 @@ to the next run as a process that was killed there, and it finds out by reading.
 
 from __future__ import annotations
 
+import logging
 import re
 from contextlib import ExitStack, closing, contextmanager, suppress
 from enum import StrEnum
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
     from reconciler.apply.journaltables import JournalRow, Question
     from reconciler.core.endpoint import JournalUrl
+
+# Whatever it would log it also raises, and what is raised is told with what to do.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 ServerConnection: TypeAlias = psycopg.Connection
 ServerCursor: TypeAlias = psycopg.Cursor
@@ -69,9 +73,12 @@ _SESSION: Final = {
 _BEGIN_TO_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _ALONE: Final = f"SELECT pg_advisory_xact_lock({LOCKS}, {_ONE_COMMIT})"
 """Waits until no other transaction writes, and keeps others waiting until this one ends."""
-_HOLDER: Final = """
+_TAKE: Final = f"pg_try_advisory_lock({LOCKS}, {_ONE_WRITER})"
+_SHARE: Final = f"pg_try_advisory_lock_shared({LOCKS}, {_ONE_WRITER})"
+_HOLDER: Final = f"""
     SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid)
-    WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND granted"""
+    WHERE locktype = 'advisory' AND granted AND classid = {LOCKS} AND objid = {_ONE_WRITER}
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 _IN_TABLES: Final = (
     (") STRICT, WITHOUT ROWID;", ");"),
     (") STRICT;", ");"),
@@ -85,6 +92,7 @@ _IN_STATEMENTS: Final = (
     ("json_extract(wanted, '$.halt')", """substring(wanted FROM '"halt": "([^"]*)"')"""),
     ("json_each(:addresses) AS one", "json_array_elements_text(:addresses) AS one (value)"),
     ("json_each(:plans) AS plan", "json_array_elements_text(:plans) AS plan (value)"),
+    ("json_each(:halts) AS known", "json_array_elements_text(:halts) AS known (value)"),
     ("CROSS JOIN", "JOIN"),
 )
 """What PostgreSQL words otherwise than SQLite, in tables and in statements; replaced in this order."""
@@ -151,7 +159,7 @@ class ServerTables:
 
     def __init__(self, connection: psycopg.Connection, url: JournalUrl, *, writes: bool = False) -> None:
         self._connection, self._url = connection, url
-        self._begin = ("BEGIN", _ALONE) if writes else (_BEGIN_TO_READ,)
+        self._writes = writes
         self._inside = False
 
     def ask(self, *questions: Question) -> list[Iterator[JournalRow]]:
@@ -184,7 +192,7 @@ class ServerTables:
     @contextmanager
     def together(self) -> Iterator[None]:
         """Make one transaction: see :class:`~reconciler.apply.journaltables.Tables`."""
-        with self._transaction(*self._begin):
+        with self._transaction(*(("BEGIN", _ALONE) if self._writes else (_BEGIN_TO_READ,))):
             yield
 
     @contextmanager
@@ -210,15 +218,16 @@ class ServerTables:
     def is_locked(self) -> bool:
         """Whether another connection has the lock: see :class:`~reconciler.apply.journaltables.Tables`."""
         with using_server(self._url):
-            return self._connection.execute(_HOLDER, (LOCKS, _ONE_WRITER)).fetchone() is not None
+            return self._connection.execute(_HOLDER).fetchone() is not None
 
     def require_sound(self) -> None:
         """Do nothing, because the server looks after its own files."""
 
     def close(self) -> None:
         """Give up the lock and close the connection, after which the server would free the lock only a little later."""
-        with suppress(psycopg.Error):
-            self._connection.execute("SELECT pg_advisory_unlock_all()")
+        if self._writes:
+            with suppress(psycopg.Error):
+                self._connection.execute("SELECT pg_advisory_unlock_all()")
         self._connection.close()
 
 
@@ -230,9 +239,7 @@ def server_to_write(url: JournalUrl, process: str, *, beside: bool = False, shar
     """
     with using_server(url), ExitStack() as undo:
         connection = undo.enter_context(closing(connect(url, process)))
-        _require_writable(connection, url)
-        if not beside:
-            _lock(connection, url, shared=shared)
+        _lock(connection, url, attempt="TRUE" if beside else _SHARE if shared else _TAKE)
         _make_present(connection, url)
         undo.pop_all()
     return ServerTables(connection, url, writes=True)
@@ -241,56 +248,52 @@ def server_to_write(url: JournalUrl, process: str, *, beside: bool = False, shar
 def server_to_read(url: JournalUrl) -> ServerTables | None:
     """Open a journal without being able to write to it; ``None`` where there is none yet."""
     with using_server(url), ExitStack() as undo:
-        connection = undo.enter_context(closing(connect(url, "")))
-        connection.execute("SET default_transaction_read_only = on")
+        connection = undo.enter_context(closing(connect(url, "", reads_only=True)))
         if _version(connection, url) == 0:
             return None
         undo.pop_all()
     return ServerTables(connection, url)
 
 
-def connect(url: JournalUrl, process: str) -> psycopg.Connection:
+def connect(url: JournalUrl, process: str, *, reads_only: bool = False) -> psycopg.Connection:
+    """Return a connection to a journal's database, set up as all of ours are. Raises ``psycopg.Error``."""
     given: dict[str, Any] = {**_CONNECTION, **conninfo.conninfo_to_dict(url.text)}
     given["application_name"] = f"{_PROGRAM} {process}".strip()
+    session = {**_SESSION, "default_transaction_read_only": "on"} if reads_only else _SESSION
+    wanted = ", ".join(f"('{name}', '{value}')" for name, value in session.items())
     with ExitStack() as undo:
         connection = undo.enter_context(closing(psycopg.connect(conninfo.make_conninfo(**given), autocommit=True)))
         connection.adapters.register_dumper(bool, _Flag)
         connection.adapters.register_dumper(StrEnum, StrDumperUnknown)
-        wanted = ", ".join(f"('{name}', '{value}')" for name, value in _SESSION.items())
-        connection.execute(
-            f"SELECT set_config(name, wanted, FALSE) FROM (VALUES {wanted}) AS given (name, wanted)"
-            " JOIN pg_settings USING (name)"
-        )
         # A commit that was answered is on the disk, whatever the server does for others.
         connection.execute(
-            "SELECT set_config('synchronous_commit', 'on', FALSE) WHERE current_setting('synchronous_commit') = 'off'"
+            f"""SELECT set_config(name, wanted, FALSE) FROM (VALUES {wanted}) AS given (name, wanted)
+            JOIN pg_settings USING (name) UNION ALL
+            SELECT set_config('synchronous_commit', 'on', FALSE) WHERE current_setting('synchronous_commit') = 'off'"""
         )
         undo.pop_all()
     return connection
 
 
-def _require_writable(connection: psycopg.Connection, url: JournalUrl) -> None:
-    row = connection.execute("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'").fetchone()
-    if row is None or row[0]:
+def _lock(connection: psycopg.Connection, url: JournalUrl, *, attempt: str) -> None:
+    """Take the lock that lasts as long as the connection. ``attempt`` is the expression that takes it, or false.
+
+    Raises :class:`JournalBusy`, and :class:`JournalError` where nobody can write.
+    """
+    only_reads = "pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'"
+    row = connection.execute(f"SELECT CASE WHEN {only_reads} THEN NULL ELSE {attempt} END").fetchone()
+    if row is None or row[0] is None:
         raise JournalError(
             f"the journal {url} can only be read: its server is a replica, or takes no writes",
             "Name the server that takes writes, as with target_session_attrs=read-write and all hosts in the URL.",
         )
-
-
-def _lock(connection: psycopg.Connection, url: JournalUrl, *, shared: bool) -> None:
-    """Take the lock that lasts as long as the connection. Raises :class:`JournalBusy`."""
-    keys = (LOCKS, _ONE_WRITER)
-    attempt = "SELECT pg_try_advisory_lock_shared(%s, %s)" if shared else "SELECT pg_try_advisory_lock(%s, %s)"
-    row = connection.execute(attempt, keys).fetchone()
-    if row is not None and row[0]:
-        return
-    names = [harmless(name.removeprefix(_PROGRAM).strip()) for (name,) in connection.execute(_HOLDER, keys).fetchall()]
-    holder = "".join(f": {name}" for name in names[:1] if name)
-    raise JournalBusy(
-        f"another apply is at work with the journal {url}{holder}",
-        "Wait for it to end, or give --lock-timeout more time. Two applies must not share a journal.",
-    )
+    if not row[0]:
+        names = [harmless(name.removeprefix(_PROGRAM).strip()) for (name,) in connection.execute(_HOLDER).fetchall()]
+        holder = "".join(f": {name}" for name in names[:1] if name)
+        raise JournalBusy(
+            f"another apply is at work with the journal {url}{holder}",
+            "Wait for it to end, or give --lock-timeout more time. Two applies must not share a journal.",
+        )
 
 
 def _version(connection: psycopg.Connection, url: JournalUrl) -> int:
@@ -336,10 +339,15 @@ def using_server(url: JournalUrl) -> Iterator[None]:
 
 def _broken(url: JournalUrl, error: Exception) -> JournalError:
     """Return the error of a journal that can't be used, with the way out."""
-    primary: Any = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) and error.sqlstate else None
     said = harmless(" ".join((primary or str(error)).split()))
-    return JournalError(
-        f"the journal {url} can't be used: {said}",
+    way_out = (
         "See that its server runs and lets this user in; a password comes from PGPASSWORD, ~/.pgpass or a service "
-        "file. Or name another journal with --journal.",
+        "file. Or name another journal with --journal."
     )
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        way_out = (
+            f"This user needs USAGE of the schema {SCHEMA}; SELECT of its tables to read; INSERT, UPDATE and DELETE "
+            "besides to write; and CREATE in the database to make them."
+        )
+    return JournalError(f"the journal {url} can't be used: {said}", way_out)

@@ -139,6 +139,7 @@ Reads the live status of every declared portfolio and shows the difference: + st
   reconciler plan --base origin/main               tell changes of this branch from drift
   reconciler plan -o markdown                      for a comment
   reconciler plan --live live.json                 without a key, from what status --out saved
+  reconciler plan --live 'live-*.json.gz'          the same from all shares of a fleet
   reconciler plan --sandbox                        against the embedded Glider
 """
     return _command(
@@ -293,6 +294,7 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
   reconciler status ao04x0r6
   reconciler status --target ao04x0r6 -o json
   reconciler status --out live.json           save it; plan --live live.json needs no key
+  reconciler status --shard 3/8 --out live-3.json.gz    a share of a large fleet
 """
     return _command(
         "status",
@@ -316,7 +318,11 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
         ),
         _watch(),
         flags.option("--out FILE", "Save what was read, for plan --live; compressed if FILE ends in .gz."),
-        flags.option("--shard I/N", "Read only this share of the portfolios, and no results; auto/N or auto as told."),
+        flags.option(
+            "--shard I/N",
+            "Read share I of N alone, without results. auto/N takes I from an Indexed Job of Kubernetes, auto both "
+            "from GitLab.",
+        ),
         flags.option("--round WORD", "What the shares that belong together have in common.  [default: CI's run]"),
         flags.metrics(),
         *flags.service(),

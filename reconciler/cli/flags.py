@@ -218,7 +218,7 @@ def service(*, parallelism: int = DEFAULT_PARALLELISM) -> tuple[click.Option, ..
         base_url("The service. The key comes from GLIDER_API_KEY only."),
         sandbox(f"Use the embedded Glider in FILE [{DEFAULT_SANDBOX}] instead of a service."),
         option("--proxy URL", "Reach the service through this proxy. Proxy variables of the environment are not used."),
-        journal("The file that remembers what Glider confirmed at our last writes."),
+        journal("The file, or postgresql:// URL, that remembers what Glider confirmed at our last writes."),
         click.Option(
             ("--parallelism",),
             type=Whole(1, MOST_PARALLELISM),

@@ -238,11 +238,20 @@ def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     KeyboardInterrupt on SIGINT. While an apply writes, it handles these signals itself."""
     import asyncio
 
+    found: list[T] = []
+
+    async def kept() -> None:
+        # At its end, asyncio asks for the handler of SIGINT, and Python writes down what that is for the text of an
+        # error that nobody sees: the whole result, if it were the task's. Of 100,000 portfolios that takes seconds.
+        found.append(await main())
+
     if threading.current_thread() is not threading.main_thread():
-        return asyncio.run(main())
+        asyncio.run(kept())
+        return found[0]
     before = {number: signal.signal(number, _terminate) for number in ending_signals()}
     try:
-        return asyncio.run(main())
+        asyncio.run(kept())
+        return found[0]
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,5 +1,5 @@
-"""``reconciler status``: live automation and last rebalances as a table, of one portfolio in detail, once or again and
-again."""
+"""``reconciler status``: live automation and last rebalances, as a table or for one portfolio in detail, once or
+refreshed in place."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def status(options: StatusOptions, found: Found) -> Ending:
     except KeyboardInterrupt:
         if options.watch is None:
             raise
-        return Ending(reason=ExitReason.INTERRUPTED, found=found)  # the way to end it: there is nothing to explain
+        return Ending(reason=ExitReason.INTERRUPTED, found=found)  # Ctrl-C is how --watch ends, so say nothing
 
 
 def _require_sense(options: StatusOptions) -> None:
@@ -123,10 +123,10 @@ def _require_sense(options: StatusOptions) -> None:
     if options.watch is None:
         return
     if options.output.format is not Format.TEXT or not is_terminal(sys.stdout):
-        raise UsageError("--watch needs a terminal, and prints text alone. Drop it, and call status again and again.")
+        raise UsageError("--watch needs a terminal and prints only text. Drop it, and call status again and again.")
     if options.fail_on or options.out or options.metrics:
         raise UsageError(
-            "--watch goes on until Ctrl-C, so nothing can be saved or judged: drop --fail-on, --out and --metrics."
+            "--watch goes on until Ctrl-C, so there is no result to save or judge: drop --fail-on, --out and --metrics."
         )
 
 
@@ -176,7 +176,7 @@ def _page(
     declared: Mapping[StrategyId, StrategyDesired] | None = None,
     live: Mapping[StrategyId, StrategyLive] | None = None,
 ) -> Page:
-    """Return the page of the rows in the order that is asked for; an order of its own shows all, one by one."""
+    """Return the page of the rows in the order that is asked for. With ``--sort``, every row is shown by itself."""
     return status_page(
         in_order(rows, options.sort) if options.sort is not None else in_need(rows),
         declared or {},
@@ -232,7 +232,7 @@ async def _table_once(
 async def _save(
     options: StatusOptions, configuration: Configuration, service: Service, fleet: Fleet, as_of_ms: int
 ) -> Sequence[ApiError]:
-    """Save what was read where ``--out`` says so; return the failed reads that the table does not show."""
+    """Save what was read to the file that ``--out`` names; return the failed reads that the table does not show."""
     from reconciler.cli.offline import save_live
 
     out = options.out or ""
@@ -249,8 +249,11 @@ async def _save(
     )
     for failure in failures:
         options.output.warn(f"the live file does not hold everything: {failure.operation or 'a read'}: {failure}")
-    rest = "" if options.shard is None else " and the other shares"
-    options.output.note(f"Saved to {out}; plan from it{rest} with: reconciler plan --live {out}")
+    if options.shard is None:
+        options.output.note(f"Saved to {out}; plan from it with: reconciler plan --live {out}")
+    else:
+        share = shard_of(options.shard)
+        options.output.note(f"Saved the share {share} to {out}; `reconciler plan --live` takes the files of all shares")
     return failures
 
 
@@ -261,8 +264,8 @@ async def _rows(
     read: Reads,
     service: Service,
 ) -> tuple[list[StatusRow], Plan]:
-    """Return a row a portfolio, sorted by id, with its results as far as they are known or asked for; and the plan that
-    tells what needs a person."""
+    """Return a row for each portfolio, sorted by id, with its results as far as they are known or asked for; and the
+    plan that tells what needs a person."""
     from reconciler.core.evidence import believed
     from reconciler.core.needs import needs_of
     from reconciler.core.rebalance import remembered
@@ -368,7 +371,7 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
 async def _watched(
     look: Callable[[], Awaitable[Page]], seconds: int, service: Service, output: Output, found: Found
 ) -> Ending:
-    """Show it again and again until somebody interrupts. It only returns an ending when the terminal has gone."""
+    """Show it again and again until somebody interrupts. Only if the terminal is gone does it return an ending."""
     import shutil
 
     def size() -> tuple[int, int]:
@@ -428,13 +431,13 @@ def _needs_of(view: PortfolioView, memory: Memory) -> tuple[Needed, ...]:
 
 
 def _as_declared(view: PortfolioView) -> Desired:
-    """Return what is declared of a portfolio; of one that is not, what runs is taken to be meant to run."""
+    """Return what is declared of a portfolio. If it is not declared, it is judged as if it were declared as it is."""
     runs = RunState.ACTIVE if view.live.status is Status.ACTIVE else RunState.PAUSED
     return view.desired or Desired(id=view.live.id, api=view.version, state=runs)
 
 
 def _read_of(recent: Iterable[LastRebalance]) -> list[Rebalance]:
-    """Return those of which a result was read; of the others only the list told something."""
+    """Return the rebalances whose result was read; about the others only the list told something."""
     return [one.rebalance for one in recent if one.rebalance is not None and one.knowledge is Knowledge.READ]
 
 
@@ -468,7 +471,7 @@ def table_reason(
 
 
 def detail_reason(view: PortfolioView, *, fail_on: Sequence[str] = ()) -> ExitReason:
-    """Return what one portfolio exits with. If it is not there, that is an error, since somebody asked for that id."""
+    """Return what one portfolio exits with. If it is not there, that is an error, because somebody asked for it."""
     recent = view.recent or ()
     failures = [view.live.failure, *view.failures, *(one.failure for one in recent)]
     return _reason(failures, wrong=_wrong(view.needs, fail_on) or view.live.status is Status.NOT_FOUND)

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 _NONE: Mapping[StrategyId, Any] = {}
 STRIP_LENGTH: Final = 5
-"""So many of a portfolio's last results are shown as a strip."""
+"""How many of a portfolio's last results are shown as a strip."""
 _HEAD = (
     Column("Problem"),
     Column("Portfolio"),
@@ -183,7 +183,7 @@ class PortfolioView(Seen, frozen=True, kw_only=True):
 
 
 class SortBy(StrEnum):
-    """By what the rows of the table are sorted, instead of by what needs a person. What has no such time is last."""
+    """What the rows of the table are sorted by, instead of by what needs a person. Rows without that time come last."""
 
     ID = "id"
     NEXT = "next"
@@ -285,7 +285,7 @@ def _table(rows: Sequence[StatusRow], *, whole: bool, results: bool) -> tuple[Bl
 
 
 def _alike(row: StatusRow, *, whole: bool) -> str:
-    """Return what a row has in common with others, with which it is one row in a long table; ``""`` for nothing."""
+    """Return what a row has in common with others, so that a long table shows them as one row; ``""`` for nothing."""
     told = "; ".join(map(need_text, row.needs))
     return told or ("" if whole else row.live.status.value.replace("_", " "))
 

@@ -209,7 +209,6 @@ def test_a_halt_that_is_known_holds_its_own_alone(place: Path) -> None:
     world = FaultyWorld(journal=place, portfolios={"a": PAUSED, "b": PAUSED, "c": LIVE})
     plan = world.plan([Desired(id=one, state=RunState.ACTIVE, interval_ms=DAY) for one in (A, B)])
     record(place, halt("a"))
-    world.gate = KNOWN
     report = world.apply(plan)
     assert {one.change.id: one.outcome for one in report.results} == {A: Outcome.NOT_ATTEMPTED, B: Outcome.DONE}
     assert report.results[0].detail == HOLDS

@@ -395,10 +395,10 @@ def test_a_kill_inside_a_commit(made: Path) -> None:
     cut_off(made, place)
     before = place.read_bytes()
     summary, detail = refusal(lambda: open_to_read(place))
-    assert summary == f"the journal {place} was cut off inside a write, and whoever only reads can't undo that"
+    assert summary == f"the journal {place} was cut off during a write, and a command that only reads can't undo that"
     assert detail == (
-        "The next apply rolls it back, by the file of that name with -journal beside it. Keep the folder whole: a copy "
-        "of the journal needs both files."
+        "The next apply undoes it, with the help of the file of that name with -journal at its end. Keep the folder "
+        "whole: a copy of the journal needs both files."
     )
     assert place.read_bytes() == before
     with closing(writable_connection(place)) as connection:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.conftest import Shell, shell
+from tests.cli.conftest import Shell, bare, shell
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["shell"]
+__all__ = ["bare", "shell"]
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -176,6 +176,8 @@ def test_not_marked(reason: str | None) -> None:
         ("Freeze [glider-reconciler 7f3a9d]", TOKEN, False),
         ("tx 0x7f3a9c00", TOKEN, False),
         ("tx 007f3a9c", TOKEN, False),
+        ("tx 007f3a9c, [glider-reconciler 7f3a9c]", TOKEN, True),
+        ("7f3a9c", TOKEN, True),
         (None, None, False),
         ("Freeze", None, False),
         (MARK, None, False),

@@ -205,7 +205,7 @@ def test_a_disk_that_fills_up(tmp_path: Path, limit: int, *, made: bool) -> None
     assert (process.returncode, len(confirmed) < 1000) == (1, True)
     assert f"the journal {journal} can't be used: disk I/O error" in err
     if journal.with_name("journal.db-journal").stat().st_size:
-        with pytest.raises(JournalError, match="was cut off inside a write"):
+        with pytest.raises(JournalError, match="was cut off during a write"):
             read_runs(journal)
     with open_journal(journal, base_url="u", now_ms=lambda: 2) as opened:
         found = opened.memory()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.cli.service import run_async
 from tests.loopback import Reply, Request, loopback
 
 ROOT = Path(__file__).parents[2]
@@ -91,3 +92,19 @@ def test_a_plan_loads_a_client_and_nothing_beside(tmp_path: Path) -> None:
         loaded = modules_after(["plan", *place], **service)
     unwanted = {*HEAVY, "reconciler.config.git", "reconciler.core.doctor"} - PLANNING
     assert sorted(unwanted & loaded) == []
+
+
+def test_nobody_writes_a_whole_result_down() -> None:
+    """At the end of a command asyncio asks for the handler of SIGINT, and Python formats whatever hangs on that."""
+
+    class Fleet:
+        shown = 0
+
+        def __repr__(self) -> str:
+            self.shown += 1
+            return "a fleet"
+
+    async def read() -> Fleet:
+        return Fleet()
+
+    assert run_async(read).shown == 0
