@@ -317,7 +317,7 @@ def test_a_runner_that_dies_over_a_write(place: JournalUrl, kind: str, boundary:
     fleet, plan = fleet_of(place, [kind])
     pins = pins_of(fleet, plan)
     dying, other = Runner(fleet, plan, "one"), Runner(fleet, plan, "two")
-    fleet.deaths.at = {3 if boundary == "before" else 4}  # a look, and then the write
+    fleet.deaths.at = {f"{boundary} {'update-schedule' if kind == 'shorter' else kind}"}
     run(_one_after_the_other(dying, other))
     assert dying.killed
     arrived = boundary == "after"
@@ -392,7 +392,7 @@ def history(place: JournalUrl, seed: int) -> list[Result]:
     """Let runners come, die and leave at random; return what was not done in the end."""
     rng = random.Random(seed)
     drawn = [rng.choice(sorted(KINDS)) for _ in range(rng.randrange(5, 15))]
-    fleet, plan = fleet_of(place, drawn, rng.choice([None, Cadence.WEEKLY]))
+    fleet, plan = fleet_of(place, drawn, rng.choice([None, Cadence.WEEKLY]), faster=FASTER)
     pins = pins_of(fleet, plan)
     fleet.deaths.at = {rng.randrange(1, 90) for _ in range(rng.randrange(4))}
     pace = Pace(parallelism=rng.randrange(1, 4), canary=rng.choice([0, 0, 1, 2]))
