@@ -402,8 +402,9 @@ def _lifted(
         names = ", ".join(one.id for one in plan.held[:5]) + (", …" if len(plan.held) > 5 else "")
         told.append(f"left as they are, because somebody else paused them since: {names}")
     if waiting := [one for one in plan.halted if one.halt != halt]:
+        wait = "waits" if len(waiting) == 1 else "wait"
         told.append(
-            f"{plural(len(waiting), 'portfolio')} of it wait for another halt: lift {halt} again after that one"
+            f"{plural(len(waiting), 'portfolio')} of it {wait} for another halt: lift {halt} again after that one"
         )
     undone = [one for one in report.results if one.outcome not in _OVER] if report is not None else []
     if undone or plan.blocked or not options.selection.selection.everything:
