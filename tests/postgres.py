@@ -83,6 +83,20 @@ class Server:
         execute(self.url("postgres"), f"CREATE DATABASE {name} TEMPLATE template0")
         return self.url(name)
 
+    def user(self, password: str) -> tuple[JournalUrl, str]:
+        """Make an empty database, and a user who owns it and needs this password; return the URL with that user."""
+        place = self.database()
+        name = f"guarded{next(self._numbers)}"
+        database = place.text.partition("///")[2].partition("?")[0]
+        with suppress(Exception):  # there already
+            execute(self.url("postgres"), "CREATE ROLE guarded NOLOGIN")
+        execute(
+            self.url("postgres"),
+            f"CREATE ROLE {name} LOGIN PASSWORD '{password}' IN ROLE guarded",
+            f"ALTER DATABASE {database} OWNER TO {name}",
+        )
+        return self.url(database, user=name), name
+
     def start(self) -> None:
         """Start it, and return when it answers; in the main thread, because it ends with the thread that started it."""
         given = [text for name, value in SETTINGS.items() for text in ("-c", f"{name}={value}")]
@@ -143,6 +157,8 @@ def running_server() -> Iterator[Server]:
         initdb = [str(programs / "initdb"), "-D", str(folder / "data"), "-U", USER, "-A", "trust", "-E", "UTF8"]
         initdb += ["--locale=C", "--no-sync", "--no-instructions"]
         subprocess.run([*_as_nobody_special(), *initdb], check=True, stdout=subprocess.DEVNULL, cwd=folder)
+        access = folder / "data" / "pg_hba.conf"
+        access.write_text(f"local all +guarded scram-sha-256\n{access.read_text(encoding='utf-8')}", encoding="utf-8")
         server.start()
         yield server
     finally:

@@ -14,7 +14,7 @@ from hypothesis import settings
 from msgspec.structs import replace
 
 from reconciler.api.client import Glider
-from reconciler.api.fleet import read_fleet
+from reconciler.api.fleet import read_all, read_fleet
 from reconciler.api.transport import Transport
 from reconciler.apply.announce import settle
 from reconciler.apply.journal import open_journal, read_memory
@@ -22,7 +22,7 @@ from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.decide import DEFAULT_POLICY, Policy
 from reconciler.core.evidence import believed
-from reconciler.core.halt import HaltGate
+from reconciler.core.halt import HaltGate, Halts
 from reconciler.core.model import (
     ApiVersion,
     Cadence,
@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 
     from reconciler.apply.journal import OpenJournal
-    from reconciler.core.ports import WriteGate
+    from reconciler.core.halt import Halt
+    from reconciler.core.model import Live
+    from reconciler.core.ports import Memory, WriteGate
     from reconciler.core.report import ApplyReport
 
 NOON_MS = 1_795_348_800_000
@@ -126,7 +128,8 @@ class World:
     clock: FakeClock = field(default_factory=FakeClock)
     faults: Faults = field(default_factory=Faults)
     tokens: int = 0
-    gate: WriteGate = field(default_factory=HaltGate)
+    filed: dict[str, Halt] = field(default_factory=dict)
+    """The files of halts, which every machine has."""
     here: OffClock = field(init=False)
 
     def __post_init__(self) -> None:
@@ -154,12 +157,29 @@ class World:
         ) as transport:
             yield Glider(transport, paths=self.paths, versions={one.id: one.api for one in portfolios})
 
+    def read(self, apis: dict[PortfolioId, ApiVersion]) -> dict[PortfolioId, Live]:
+        """Return what is live of these portfolios."""
+
+        async def read() -> dict[PortfolioId, Live]:
+            async with self.api() as api:
+                return await read_all(api.by(apis), apis, parallelism=self.parallelism)
+
+        found: dict[PortfolioId, Live] = run(read())
+        return found
+
+    def remembered(self, plans: tuple[str, ...] = ()) -> Memory:
+        """Return what the journal knows, and the files of halts besides."""
+        memory = read_memory(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms(), plans=plans)
+        holding = {one.id: one for one in self.filed.values() if one.lifted_ms is None}
+        halting = Halts(holding=holding | dict(memory.halting.holding), filed=tuple(self.filed.values()))
+        return replace(memory, halting=halting)
+
     def plan(self, desired: Iterable[Desired], policy: Policy = DEFAULT_POLICY, plans: tuple[str, ...] = ()) -> Plan:
         return run(self._plan(desired, policy, plans))
 
     async def _plan(self, desired: Iterable[Desired], policy: Policy, plans: tuple[str, ...]) -> Plan:
         wanted = {d.id: d for d in sorted(desired, key=lambda d: d.id)}
-        memory = read_memory(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms(), plans=plans)
+        memory = self.remembered(plans)
         async with self.api(wanted.values()) as api:
             fleet = await read_fleet(api, wanted, whole=True, parallelism=self.parallelism)
             records, _ = believed(memory, fleet.live, now_ms=api.service_ms())
@@ -196,8 +216,16 @@ class World:
                         pace=pace or Pace(parallelism=self.parallelism),
                         stop=stop,
                         token=self.token,
-                        gate=self.gate,
+                        gate=self.gate_of(journal),
                     )
+
+    def gate_of(self, journal: OpenJournal) -> WriteGate:
+        """Return the gate of a run that begins now, as a command makes it: it knows the halts that are there."""
+
+        def holding() -> dict[str, Halt]:
+            return {one.id: one for one in self.filed.values() if one.lifted_ms is None}
+
+        return HaltGate(known=frozenset({*journal.halting(), *holding()}), in_files=holding)
 
     def token(self) -> str:
         """Return a new token, the same ones in the same order in every world."""

@@ -1,10 +1,10 @@
 """The announced write: the one place that calls a write of the service, for portfolios, strategies and rebalances.
 
 In: how to look at what the write is about, what a look must show for the write to go, and the write itself. Out: a
-:class:`Sent` that says what is known of it, or an exception that says why it was not made. Always in this order: room
-for look and write is taken, the look is made, the intent is durable in the journal, the look is still young, the write
-is sent, its outcome is durable. A write that had to wait goes back to the look. What differs between the kinds of
-writes is data (:class:`~reconciler.core.intent.Intent`) and functions of it, never another order.
+:class:`Sent` that says what is known of it, or an exception that says why it was not made. The order is always: take
+room for look and write, look, make the intent durable in the journal, check that the look is still young, send the
+write, make its outcome durable. A write that had to wait goes back to the look. The kinds of writes differ in data
+(:class:`~reconciler.core.intent.Intent`) and in functions of it, never in this order.
 
 Where a process died over a write, the next command settles it first (:func:`settle`): it reads what became of it, and
 writes nothing to the service. Whatever is left to do is for the next plan to find.
@@ -48,7 +48,7 @@ LOOKS_TOO_OLD: Final = 3
 WAITS: Final = 8
 """How often a write may be sent back to the look because others used up the rate limit."""
 _ALREADY_SO: Final = frozenset({400, 409})
-"""Statuses that a service may answer when nothing is left to change; only a look tells whether that was the reason."""
+"""Statuses that a service may answer if nothing is left to change; only a look tells whether that was the reason."""
 
 WAITS_SECONDS: Final = (0.0, 0.2, 0.4, 0.8, 1.6)
 """Seconds to wait before each look. Nothing documents how soon a read shows a write; after 3 s we stop looking."""
@@ -72,7 +72,7 @@ class Declined(Exception):
 
 
 class Progress(Struct):
-    """How far the writes of one change came. Grows while they are sent, so that nothing is lost to an error."""
+    """How far the writes of one change came. It grows while they are sent, so that an error loses nothing of it."""
 
     calls: list[Call] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -81,9 +81,9 @@ class Progress(Struct):
     changed: bool = False
     """Whether a write is known to have taken effect."""
     looking: bool = True
-    """Whether no call is under way: then an error speaks of a look, and not of the last call."""
+    """Whether no call is under way: then an error is about a look, and not about the last call."""
     said: Awaitable[None] | None = None
-    """What the journal was told last; to be awaited before anybody else is told."""
+    """What the journal was told last; await it before anybody else is told."""
 
 
 def result_of(
@@ -171,10 +171,10 @@ class Announcer(Struct, frozen=True, kw_only=True):
     gate: WriteGate = HaltGate()
 
     async def announced(self, writing: Writing[T], progress: Progress) -> Sent[T]:
-        """Make one write, and find out by reading what became of it where its answer leaves that open.
+        """Make one write; if its answer leaves open what became of it, find out by reading.
 
-        Raises :class:`Declined` where it must not go, or could not go in time; :class:`ApiError` where it is proven to
-        have changed nothing, or nothing could be read; ``JournalError``.
+        Raises :class:`Declined` if it must not go, or could not go in time; :class:`ApiError` if it is proven to have
+        changed nothing, or nothing could be read; ``JournalError``.
         """
         room = self.api.room()
         patience = _Patience()
@@ -219,8 +219,8 @@ class Announcer(Struct, frozen=True, kw_only=True):
         self, writing: Writing[T], look: T, intent: Intent, progress: Progress, patience: _Patience
     ) -> Sent[T]:
         """Announce and send once. Raises :class:`_LookAgain` where nothing was changed and it may be tried anew."""
-        # The intent is on the disk before the request goes out: if the process dies in between, the next apply knows
-        # that there may have been a write, and reads what became of it.
+        # The intent is on the disk before the request goes out. If the process dies in between, the next apply knows
+        # that a write may have been made, and reads what became of it.
         announced_ms = self.clock.ticks_ms()
         try:
             number = await self.journal.begin(intent, self.gate)
@@ -255,14 +255,15 @@ class Announcer(Struct, frozen=True, kw_only=True):
     async def _after_refusal(
         self, writing: Writing[T], error: ApiError, progress: Progress, patience: _Patience
     ) -> None:
-        """Return where a refusal is final; raise :class:`_LookAgain` where the same write may be made after a look.
+        """Return if a refusal is final; raise :class:`_LookAgain` if the same write may be made after another look.
 
-        A service may refuse what is so already: then the look's :class:`Declined` takes the refusal's place.
+        A service may refuse a write because nothing is left to change. Then the look's :class:`Declined` is raised in
+        place of the refusal.
         """
         cools_down = progress.calls[-1] is Call.REBALANCE and is_cooldown(error)  # no other call has a cooldown
         limited = error.kind is FailureKind.RATE_LIMITED and not cools_down
         if limited or (error.other_route and not patience.rerouted):
-            # How often after a limit is the room's to say: it raises the error once that is enough.
+            # How often to try after a limit is decided by the room, which raises the error when that is enough.
             patience.rerouted = patience.rerouted or error.other_route
             call = progress.calls.pop()
             patience.limited = call if limited else None
@@ -320,10 +321,10 @@ class Announcer(Struct, frozen=True, kw_only=True):
             raise Declined(Outcome.UNKNOWN, "its runner died over a write that may still take effect; plan again")
 
     async def _send(self, intent: Intent) -> Confirmation:
-        """Send it. Nothing else in the program calls a write of the service; a test of the layers sees to that."""
+        """Send it. Nothing else in the program may call a write of the service; a test of the layers checks that."""
         _require_complete(intent)
         answer = await self.api.send(intent)
-        if intent.call is Call.SET_CADENCE and answer.cadence is not intent.cadence:  # reads must tell what holds now
+        if intent.call is Call.SET_CADENCE and answer.cadence is not intent.cadence:  # only a read tells what holds
             stored = f"stored {answer.cadence} instead of {intent.cadence}"
             said = "accepted the cadence without naming it" if answer.cadence is None else stored
             raise ApiError(FailureKind.MALFORMED, f"Glider {said}", operation=intent.call)
@@ -338,7 +339,7 @@ class Sight(Struct, Generic[T], frozen=True):
 
 
 async def look_until(read: Callable[[], Awaitable[T]], expected: Callable[[T], bool], clock: Clock) -> Sight[T]:
-    """Return the first state that is as expected, or what the last look showed."""
+    """Look until a state is as expected, or :data:`WAITS_SECONDS` are over; return what the last look showed."""
     last: T | None = None
     for seconds in WAITS_SECONDS:
         if seconds:
@@ -359,8 +360,8 @@ async def look_until(read: Callable[[], Awaitable[T]], expected: Callable[[T], b
 def may_send_again(intent: Intent) -> bool:
     """Whether a write that a read proved to be without effect is sent once more.
 
-    Only a write that sets a state or a cadence: should the first one arrive late, both set the same value. A start may
-    run a rebalance, and hardly any read shows whether a schedule was stored.
+    Only one that sets a state or a cadence: if the first one arrives late, both set the same value. A start may run a
+    rebalance, and hardly any read shows whether a schedule was stored.
     """
     match intent.call:
         case Call.PAUSE | Call.RESUME | Call.SET_CADENCE:
@@ -405,13 +406,13 @@ def _require_complete(intent: Intent) -> None:
             what = "a cadence is to be set without a strategy or a cadence"
         case _:
             return
-    raise PlanInvalid(what, "This is a bug of ours; please report it.")
+    raise PlanInvalid(what, "This is a bug in glider-reconciler; please report it.")
 
 
 async def settle(*, api: ServiceApi, journal: Journal) -> tuple[str, ...]:
     """Give every open intent its outcome: ``seen`` or ``unseen`` where a read tells, else ``unknown``.
 
-    Returns a sentence for each, oldest first. An intent whose portfolio can't be read stays open, and its record void.
+    Returns a sentence for each, oldest first. If a portfolio can't be read, its intent stays open and its record void.
     Raises :class:`ApiError` only for a refused key.
     """
     return tuple([(await _settle_one(opened, api, journal))[1] for opened in await journal.unsettled()])

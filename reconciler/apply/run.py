@@ -1,4 +1,4 @@
-"""Carry a plan out: for every change read again, compare, write, read back. The plan is all that it may do.
+"""Carry out a plan: for every change read again, compare, write, read back. Nothing that is not in the plan is done.
 
 :class:`Stop`, :func:`work_through`, :func:`attempt` and :func:`kept` are how several workers do work that writes, and
 how it is ended early; rebalances are asked for in the same way.
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 T = TypeVar("T")
 Rest: TypeAlias = "Awaitable[None] | None"
-"""What is left to wait for of an item that needs no worker any more."""
+"""What is still to be waited for after the work on an item, while its worker goes on with the next one."""
 
 ASK_AGAIN_SECONDS: Final = 0.2
 """How often to ask whether other runners have ended a wave."""
 _KEY_REFUSED: Final = "the key was refused"
 GRACE_SECONDS: Final = 4.0
-"""How long calls under way may go on after an interruption; then their outcome is left unknown. GitHub
-sends SIGINT and 7.5 s later SIGTERM, which ends a run at once; outcomes must be in the journal before that."""
+"""How long calls under way may go on after an interruption; after that, their outcome is unknown. GitHub sends SIGINT,
+and 7.5 s later SIGTERM, which ends a run at once; the outcomes must be in the journal before that."""
 
 
 class Stop:
@@ -78,12 +78,12 @@ async def work_through(
     stop: Stop,
     clock: Clock,
 ) -> None:
-    """Do ``work`` with what ``take`` returns, ``parallelism`` at a time, until that is ``None``; return when each is
-    done.
+    """Do ``work`` with each item that ``take`` returns, ``parallelism`` at a time, until it returns ``None``; return
+    when all are done.
 
-    What is left to wait for of an item, ``work`` returns: the next item begins meanwhile. After an urgent stop, what is
-    under way is cancelled once its grace is over: ``work`` has to say then what became of its item. An error that it
-    raises ends the rest.
+    ``work`` may return something that is still to be waited for; the next item begins meanwhile. After an urgent stop,
+    what is under way is cancelled once its grace is over, and ``work`` has to say what became of its item. An error
+    that it raises ends the rest.
     """
     ending: list[asyncio.Future[None]] = []
     workers = [asyncio.ensure_future(_take(take, work, ending)) for _ in range(parallelism)]
@@ -117,8 +117,8 @@ async def _cut_short(workers: Sequence[asyncio.Future[None]], stop: Stop, clock:
 
 
 class Ended(Struct, frozen=True):
-    """How work ended without a result of its own; ``error`` is the service's error where one ended it, and ``frozen``
-    the freeze that forbade it."""
+    """How work ended without a result of its own; ``error`` is the service's error if one ended it, and ``frozen`` the
+    freeze that forbade it."""
 
     outcome: Outcome
     detail: str = ""
@@ -127,10 +127,10 @@ class Ended(Struct, frozen=True):
 
 
 async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | Ended:
-    """Return what the work on one item comes to, or how it ended. Asks to stop where no other item can do better.
+    """Return the result of the work on one item, or how it ended. Asks to stop if every other item would end alike.
 
-    Nobody is to be told before :func:`kept` has returned. ``progress`` is that of the work. Raises
-    ``asyncio.CancelledError`` unless somebody asked to stop.
+    Tell nobody before :func:`kept` has returned. ``progress`` is that of the work. Raises ``asyncio.CancelledError``
+    unless somebody asked to stop.
     """
     try:
         return await work
@@ -143,7 +143,7 @@ async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | End
             stop.request(_KEY_REFUSED)
         return Ended(Outcome.FAILED, error=error)
     except asyncio.CancelledError:
-        # Ours, after the grace of a stop, or the whole program's: only the first has an outcome to be told.
+        # Either we cancelled it, after the grace of a stop, or the whole program ends: then nobody is told an outcome.
         if stop.why is None:
             with suppress(JournalError):
                 await _said(progress)
@@ -156,9 +156,9 @@ async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | End
 
 
 async def kept(ended: T, progress: Progress, stop: Stop) -> T | Ended:
-    """Return how an item ended, once all that its work said to the journal is on the disk.
+    """Return how an item ended, once everything that its work told the journal is on the disk.
 
-    Where that can't be kept, its outcome is unknown, and the rest is asked to stop. Raises as :func:`attempt` does.
+    If the journal can't keep it, the outcome is unknown, and the rest is asked to stop. Raises as :func:`attempt` does.
     """
 
     async def waited() -> T:
@@ -174,7 +174,7 @@ async def _said(progress: Progress) -> None:
 
 
 class Pace(Struct, frozen=True, kw_only=True):
-    """How boldly a plan is carried out.
+    """How fast and how carefully a plan is carried out.
 
     ``parallelism`` is how many portfolios are changed at a time. Once more than ``max_failures`` changes are failed or
     unknown, nothing more begins. ``canary`` changes of each stage go first, and unless all of them are done, nothing
@@ -208,8 +208,8 @@ async def apply_plan(
     ``token`` returns a new token at each call. ``approved`` is the fingerprint of the plan that a person approved,
     where ``plan`` was made anew since. ``again`` names portfolios that may be started with a run at once although an
     earlier request for one stayed unanswered. ``allowed`` names freezes that changes need not wait for. ``claims`` are
-    those that this runner shares with others; without them it carries out everything itself. If it has to leave, what
-    it has not begun is for the others. ``gate`` says of each write whether it may begin, besides the plan's freezes.
+    those that this runner shares with others; without them it carries out everything itself. If it has to leave, the
+    others do what it has not begun. ``gate`` says for each write whether it may begin, in addition to the freezes.
     """
     started_ms = clock.now_ms()
     waves = write_waves(plan.changes, canary=pace.canary)
@@ -264,7 +264,7 @@ class SoleClaims:
         self._failed = 0
 
     async def take(self, wave: int) -> Turn:
-        """Return the next change of a wave. Whoever asks waits for its own changes itself."""
+        """Return the next change of a wave. The caller waits for the changes that it was given before."""
         canaries = (change.id for one in self._waves[:wave] if one.is_canary for change in one.changes)
         undone = (address for address in canaries if address not in self._done)
         stopped = why_stop(
@@ -276,11 +276,11 @@ class SoleClaims:
     async def end(self, result: Result) -> None:
         """Count a result."""
         self._failed += result.outcome in FAILED
-        if result.outcome in ACHIEVED or result.frozen is not None:  # a canary that waits proves nothing wrong
+        if result.outcome in ACHIEVED or result.frozen is not None:  # a canary that waits is no sign of a problem
             self._done.add(result.change.id)
 
     async def results(self) -> Mapping[Address, Result]:
-        """Return none: whoever asks had them all itself."""
+        """Return none, because the caller has all of them."""
         return {}
 
 
@@ -306,8 +306,8 @@ class _Applier(Struct, kw_only=True):
         """Carry out changes that may go at once; returns when each has its result, or this runner has to leave."""
         clock = self.announcer.clock
         with self._leaving_without_journal():
-            # Once for all of them, because no look is to wait for the disk: nobody else writes to these before their
-            # change, but a runner that was given one and died, and a halt, which the gate holds up.
+            # Asked once for all of them, so that no look waits for the disk. Nobody else writes to these before their
+            # change, except a runner that took one and died, and a halt, after which the gate stops this run.
             self.memory = await self._remembered(*changes)
         await work_through(partial(self._next, wave), self._work, parallelism=parallelism, stop=self.stop, clock=clock)
         with self._leaving_without_journal():
@@ -315,7 +315,7 @@ class _Applier(Struct, kw_only=True):
                 self.learn(result)
 
     def learn(self, result: Result) -> None:
-        """Take a result in, if it is new."""
+        """Keep a result, if it is new."""
         if result.change.id not in self.results:
             self.results[result.change.id] = result
             self.observer.finished(result)
@@ -364,15 +364,15 @@ class _Applier(Struct, kw_only=True):
         ended = await attempt(self._run(change, turn, progress), progress, self.stop)
         telling = self._tell(change, progress, ended)
         if isinstance(ended, Result) and ended.outcome in ACHIEVED:
-            return telling  # the disk may take its time: nothing depends on this change any more
-        await telling  # whether anything else may begin depends on how many have failed
+            return telling  # nobody has to wait for the disk, because no other change depends on this one
+        await telling  # whether another change may begin depends on how many have failed
         return None
 
     async def _tell(self, change: Change, progress: Progress, ended: Result | Ended) -> None:
         """Tell what became of a change, once it is on the disk."""
         ended = await kept(ended, progress, self.stop)
         if isinstance(ended, Ended):
-            # Refused by the last call, but an earlier one of the same change went through: say what stands now.
+            # The last call was refused, but an earlier one of the same change went through: say so.
             detail = ended.detail if ended.error is None else _what_failed(ended.error, progress)
             ended = result_of(change, progress, ended.outcome, detail, ended.error, ended.frozen)
         self.learn(ended)
@@ -386,7 +386,7 @@ class _Applier(Struct, kw_only=True):
             await self.announcer.settle_abandoned(change, progress, unproven=turn.abandoned.unproven)
         if turn.stopped is not None:
             raise Declined(Outcome.NOT_ATTEMPTED, turn.stopped)
-        # Nothing needs to be read of what waits, but until an answer came nobody knows what time it is at the service.
+        # A change that waits needs no read. But until the first answer nobody knows the time by the service's clock.
         if self.looked and (frozen := self.freezes.waits(change.id)) is not None:
             raise Declined(Outcome.NOT_ATTEMPTED, str(frozen), frozen=frozen)
         memory = await self._remembered(change) if turn.abandoned else self.memory

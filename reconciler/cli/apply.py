@@ -366,7 +366,7 @@ def report_view(report: ApplyReport, *, run: int | None, title: str, more: Mappi
     return PageView(
         page=lambda: report_page(report, run=run, title=title),
         document=lambda reason: document_json(reason, {**(more or {}), **report_document(report)}),
-        below=title == "Apply",
+        below=title != "Halt",  # of the others, the terminal shows the plan above
     )
 
 

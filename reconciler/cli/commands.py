@@ -139,6 +139,7 @@ Reads the live status of every declared portfolio and shows the difference: + st
   reconciler plan --base origin/main               tell changes of this branch from drift
   reconciler plan -o markdown                      for a comment
   reconciler plan --live live.json                 without a key, from what status --out saved
+  reconciler plan --live 'live-*.json.gz'          the same from all shares of a fleet
   reconciler plan --sandbox                        against the embedded Glider
 """
     return _command(
@@ -150,11 +151,7 @@ Reads the live status of every declared portfolio and shows the difference: + st
         *flags.policy(),
         flags.option("--out FILE", "Save the plan as JSON for apply."),
         flags.option("--base REF", "Compare with the files at this Git revision, and say what caused each change."),
-        flags.option(
-            "--live FILE",
-            "Plan without a key from files that `status --out` saved, all shares of a round. A glob, or repeatable.",
-            many=True,
-        ),
+        flags.live(),
         flags.flag("--detailed-exitcode", text="Exit 2 when there are changes."),
         flags.metrics(),
         flags.choice(
@@ -232,6 +229,7 @@ Exits 2 when it finds any of these, so that a nightly job can tell. Errors have 
   reconciler drift --select group=mainnet -o markdown
   reconciler drift --unverified skip               only what is known to differ
   reconciler drift --fail-on overdue               exit 1, not 2, when something did not run
+  reconciler drift --live 'live-*.json.gz'         from what status --out saved, all shares of a fleet
 """
     return _command(
         "drift",
@@ -240,6 +238,7 @@ Exits 2 when it finds any of these, so that a nightly job can tell. Errors have 
         flags.files(),
         *flags.selection(),
         flags.unverified(),
+        flags.live(),
         flags.choice("--fail-on", many=True, of=("overdue",), text="Exit 1 when something is overdue."),
         flags.metrics(),
         *flags.service(),
@@ -293,6 +292,7 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
   reconciler status ao04x0r6
   reconciler status --target ao04x0r6 -o json
   reconciler status --out live.json           save it; plan --live live.json needs no key
+  reconciler status --shard 3/8 --out live-3.json.gz    a share of a large fleet
 """
     return _command(
         "status",
@@ -316,7 +316,11 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
         ),
         _watch(),
         flags.option("--out FILE", "Save what was read, for plan --live; compressed if FILE ends in .gz."),
-        flags.option("--shard I/N", "Read only this share of the portfolios, and no results; auto/N or auto as told."),
+        flags.option(
+            "--shard I/N",
+            "Read share I of N alone, without results. auto/N takes I from an Indexed Job of Kubernetes, auto both "
+            "from GitLab.",
+        ),
         flags.option("--round WORD", "What the shares that belong together have in common.  [default: CI's run]"),
         flags.metrics(),
         *flags.service(),
@@ -343,9 +347,7 @@ known are counted. With PLAN (from plan --out), it shows the load before and aft
         flags.argument("plan_file", "[PLAN]", required=False),
         flags.files(),
         *flags.selection(),
-        flags.option(
-            "--live FILE", "Take what live files hold, without a key; see status --out. Repeatable.", many=True
-        ),
+        flags.live(),
         flags.option("--next DURATION", "How far to look ahead, 1h to 7d. Default: 24h.", name="next"),
         flags.option("--by KEY", "Also by group, or by the values of this label.", name="by"),
         *flags.service(),
@@ -373,9 +375,7 @@ results are those that were read before, as far as the journal keeps them. A pag
         *flags.selection(),
         flags.option("--out FILE", "The page. Needed."),
         flags.option("--plan FILE", "Tell of this saved plan, as of one to be approved, and not of one made now."),
-        flags.option(
-            "--live FILE", "Take what live files hold, without a key; see status --out. Repeatable.", many=True
-        ),
+        flags.live(),
         *flags.service(),
         *flags.output("text", "json"),
     )

@@ -141,6 +141,15 @@ def policy() -> tuple[click.Option, ...]:
     return unverified(), held, again()
 
 
+def live() -> click.Option:
+    """Return ``--live``."""
+    return option(
+        "--live FILE",
+        "Read no service, but files of `status --out`, all shares of a round; without a key. Globs, repeatable.",
+        many=True,
+    )
+
+
 def api(text: str) -> click.Option:
     """Return ``--api``."""
     return choice("--api", "version", of=("v1", "v2"), text=f"{text}  [default: that of `defaults`, else v1]")
@@ -218,7 +227,7 @@ def service(*, parallelism: int = DEFAULT_PARALLELISM) -> tuple[click.Option, ..
         base_url("The service. The key comes from GLIDER_API_KEY only."),
         sandbox(f"Use the embedded Glider in FILE [{DEFAULT_SANDBOX}] instead of a service."),
         option("--proxy URL", "Reach the service through this proxy. Proxy variables of the environment are not used."),
-        journal("The file that remembers what Glider confirmed at our last writes."),
+        journal("The file, or postgresql:// URL, that remembers what Glider confirmed at our last writes."),
         click.Option(
             ("--parallelism",),
             type=Whole(1, MOST_PARALLELISM),

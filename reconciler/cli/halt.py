@@ -43,7 +43,7 @@ from reconciler.core.evidence import believed, without_mark
 from reconciler.core.fleet import select
 from reconciler.core.freeze import with_freezes
 from reconciler.core.guards import Guards, check_guards
-from reconciler.core.halt import Halt, HaltedPortfolio, HaltGate, Lift, halt_plan
+from reconciler.core.halt import Halt, HaltedPortfolio, HaltGate, Lift, halt_plan, with_pauses
 from reconciler.core.model import ApiVersion, PortfolioId, Status, is_halt_id
 from reconciler.core.plan import Plan
 from reconciler.core.report import ACHIEVED, ApplyReport, Outcome
@@ -295,20 +295,10 @@ def _merged(first: ApplyReport, second: ApplyReport) -> ApplyReport:
 
 async def _finished(made: Halt, chosen: _Chosen, service: Service, journal: OpenJournal) -> Halt:
     """Return a halt with what identifies each pause that it made, and with the strategies of its portfolios."""
-    memory = journal.memory()
     listed = await service.api.list_portfolios() if any(api.can.lists for api in chosen.apis.values()) else None
-
-    def told(one: HaltedPortfolio) -> HaltedPortfolio:
-        ours = memory.halts.get(one.id) == made.id
-        record = memory.records.get(one.id) if ours else None
-        if one.api.can.owns_schedule:
-            return replace(one, token=memory.pauses.get(one.id) if ours else None)
-        row = listed.rows.get(one.id) if listed is not None else None
-        declared = chosen.desired.get(one.id)
-        strategy = row.strategy if row is not None else declared.strategy if declared is not None else None
-        return replace(one, strategy=strategy, due=record.schedule_id if record is not None else None)
-
-    return replace(made, portfolios=tuple(map(told, made.portfolios)))
+    strategies: dict[PortfolioId, str | None] = {one: declared.strategy for one, declared in chosen.desired.items()}
+    strategies |= {one: live.strategy for one, live in listed.rows.items()} if listed is not None else {}
+    return with_pauses(made, journal.memory(), strategies)
 
 
 def _ended(
@@ -412,8 +402,9 @@ def _lifted(
         names = ", ".join(one.id for one in plan.held[:5]) + (", …" if len(plan.held) > 5 else "")
         told.append(f"left as they are, because somebody else paused them since: {names}")
     if waiting := [one for one in plan.halted if one.halt != halt]:
+        wait = "waits" if len(waiting) == 1 else "wait"
         told.append(
-            f"{plural(len(waiting), 'portfolio')} of it wait for another halt: lift {halt} again after that one"
+            f"{plural(len(waiting), 'portfolio')} of it {wait} for another halt: lift {halt} again after that one"
         )
     undone = [one for one in report.results if one.outcome not in _OVER] if report is not None else []
     if undone or plan.blocked or not options.selection.selection.everything:

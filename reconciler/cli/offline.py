@@ -1,5 +1,5 @@
-"""Live files: ``status --out`` saves one, of the whole fleet or of a share; ``plan --live`` plans from them without key
-and service.
+"""Live files: ``status --out`` saves one, of the whole fleet or a share of it; ``plan --live`` plans from them, without
+a key or a service.
 
 In: options, a loaded configuration, and what was read or the names of live files. Out: a file, or a plan that says
 "as of". What was confirmed comes from the journal of whoever plans, never from the files.
@@ -81,9 +81,9 @@ def saved_reads(
 
 
 def load_joined(options: ServiceOptions, live: Sequence[str]) -> JoinedLive:
-    """Return what live files, named or by globs, hold together. Raises as :func:`plan_offline` does.
+    """Return what live files, given by names or globs, hold together. Raises as :func:`plan_offline` does.
 
-    What the environment names is not refused, only not used.
+    A service that the environment names is ignored, not refused.
     """
     from reconciler.core.livefile import join_live
 
@@ -99,7 +99,7 @@ def load_joined(options: ServiceOptions, live: Sequence[str]) -> JoinedLive:
 
 
 def _matching(live: Sequence[str]) -> Iterator[str]:
-    """Yield the files that are meant, sorted below each glob. One that matches nothing is tried as it is."""
+    """Yield the files that are meant, sorted for each glob. A glob that matches nothing is tried as a name."""
     import glob
 
     for name in live:
@@ -108,9 +108,8 @@ def _matching(live: Sequence[str]) -> Iterator[str]:
 
 
 def saved_memory(options: JournalOptions, found: JoinedLive) -> Memory:
-    """Return what the journal here and the files of halts know now, and what was read before a write of ours.
-
-    What it knows of the latter is left out: it says nothing of the state that was read.
+    """Return what the journal and the files of halts know now. ``outdated`` are the portfolios that were read before a
+    write of ours; their records are left out, because they are about a later state than the one that was read.
     """
     from reconciler.apply.journal import read_memory, read_written
     from reconciler.cli.haltfiles import with_filed
@@ -141,8 +140,8 @@ def owned(text: str, desired: Mapping[PortfolioId, Desired]) -> Mapping[Portfoli
 
 
 def round_of(text: str | None) -> str:
-    """Return the word that the shares of one round have in common: the one given, else that of the run of CI, else one
-    that no other command has."""
+    """Return the word that the shares of one round have in common: the given one, else the id of the CI run, else a
+    random one."""
     if text is None:
         from secrets import token_hex
 
@@ -168,9 +167,9 @@ async def save_live(
 ) -> tuple[ApiError, ...]:
     """Save what was read. The first share holds the selected strategies, and the list that tells whom they reach.
 
-    Failed reads are saved, too: a plan from the file blocks these portfolios, as a plan made at once would. Returns the
-    failed reads of strategies and of the list, which no table shows. ``as_of_ms`` is the time before the first read, in
-    UTC epoch milliseconds. Raises :class:`~reconciler.core.errors.ApiError` when the key is refused.
+    Failed reads are saved, too, so that a plan from the file blocks these portfolios, as a plan made at once would.
+    Returns the failed reads of strategies and of the list, which no table shows. ``as_of_ms`` is the time before the
+    first read, in UTC epoch milliseconds. Raises :class:`~reconciler.core.errors.ApiError` if the key is refused.
     """
     from reconciler.core.livefile import LIVE_FORMAT, LiveFile, format_live
 

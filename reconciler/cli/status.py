@@ -1,5 +1,5 @@
-"""``reconciler status``: live automation and last rebalances as a table, of one portfolio in detail, once or again and
-again."""
+"""``reconciler status``: live automation and last rebalances, as a table or for one portfolio in detail, once or
+refreshed in place."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from reconciler.core.errors import ApiError, ExitReason, FailureKind, UsageError
 from reconciler.core.fleet import guess, select, select_strategies
 from reconciler.core.halt import halts_told
 from reconciler.core.model import ApiVersion, Desired, RunState, Status
-from reconciler.core.needs import Need, counts_of, standing_failure
+from reconciler.core.needs import Need, counts_of
+from reconciler.core.plan import Plan
 from reconciler.core.rebalance import KeptRebalance, Knowledge
 from reconciler.render.ending import Ending, PageView
 from reconciler.render.json import diagnostics_document, document_json
@@ -55,8 +56,8 @@ if TYPE_CHECKING:
     from reconciler.config.load import Configuration
     from reconciler.core.fleet import Fleet
     from reconciler.core.model import Live, PortfolioId, StrategyDesired, StrategyId, StrategyLive
-    from reconciler.core.plan import Plan
-    from reconciler.core.ports import PortfolioApi
+    from reconciler.core.needs import Needed
+    from reconciler.core.ports import Memory, PortfolioApi
     from reconciler.core.rebalance import LastRebalance, Rebalance
     from reconciler.render.ending import Found
     from reconciler.render.page import Page
@@ -103,7 +104,7 @@ def status(options: StatusOptions, found: Found) -> Ending:
     except KeyboardInterrupt:
         if options.watch is None:
             raise
-        return Ending(reason=ExitReason.INTERRUPTED, found=found)  # the way to end it: there is nothing to explain
+        return Ending(reason=ExitReason.INTERRUPTED, found=found)  # Ctrl-C is how --watch ends, so say nothing
 
 
 def _require_sense(options: StatusOptions) -> None:
@@ -122,10 +123,10 @@ def _require_sense(options: StatusOptions) -> None:
     if options.watch is None:
         return
     if options.output.format is not Format.TEXT or not is_terminal(sys.stdout):
-        raise UsageError("--watch needs a terminal, and prints text alone. Drop it, and call status again and again.")
+        raise UsageError("--watch needs a terminal and prints only text. Drop it, and call status again and again.")
     if options.fail_on or options.out or options.metrics:
         raise UsageError(
-            "--watch goes on until Ctrl-C, so nothing can be saved or judged: drop --fail-on, --out and --metrics."
+            "--watch goes on until Ctrl-C, so there is no result to save or judge: drop --fail-on, --out and --metrics."
         )
 
 
@@ -175,7 +176,7 @@ def _page(
     declared: Mapping[StrategyId, StrategyDesired] | None = None,
     live: Mapping[StrategyId, StrategyLive] | None = None,
 ) -> Page:
-    """Return the page of the rows in the order that is asked for; an order of its own shows all, one by one."""
+    """Return the page of the rows in the order that is asked for. With ``--sort``, every row is shown by itself."""
     return status_page(
         in_order(rows, options.sort) if options.sort is not None else in_need(rows),
         declared or {},
@@ -231,7 +232,7 @@ async def _table_once(
 async def _save(
     options: StatusOptions, configuration: Configuration, service: Service, fleet: Fleet, as_of_ms: int
 ) -> Sequence[ApiError]:
-    """Save what was read where ``--out`` says so; return the failed reads that the table does not show."""
+    """Save what was read to the file that ``--out`` names; return the failed reads that the table does not show."""
     from reconciler.cli.offline import save_live
 
     out = options.out or ""
@@ -248,8 +249,11 @@ async def _save(
     )
     for failure in failures:
         options.output.warn(f"the live file does not hold everything: {failure.operation or 'a read'}: {failure}")
-    rest = "" if options.shard is None else " and the other shares"
-    options.output.note(f"Saved to {out}; plan from it{rest} with: reconciler plan --live {out}")
+    if options.shard is None:
+        options.output.note(f"Saved to {out}; plan from it with: reconciler plan --live {out}")
+    else:
+        share = shard_of(options.shard)
+        options.output.note(f"Saved the share {share} to {out}; `reconciler plan --live` takes the files of all shares")
     return failures
 
 
@@ -260,8 +264,8 @@ async def _rows(
     read: Reads,
     service: Service,
 ) -> tuple[list[StatusRow], Plan]:
-    """Return a row a portfolio, sorted by id, with its results as far as they are known or asked for; and the plan that
-    tells what needs a person."""
+    """Return a row for each portfolio, sorted by id, with its results as far as they are known or asked for; and the
+    plan that tells what needs a person."""
     from reconciler.core.evidence import believed
     from reconciler.core.needs import needs_of
     from reconciler.core.rebalance import remembered
@@ -349,9 +353,7 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
             seen = await _read_detail(options, one, service)
             options.output.notes(service.notes)
         reason = detail_reason(seen, fail_on=options.fail_on)
-        # Of one that is not declared, what runs is judged.
-        runs = RunState.ACTIVE if seen.live.status is Status.ACTIVE else RunState.PAUSED
-        advice = advise_live([(one.desired or Desired(id=one.id, state=runs), seen.signs)])
+        advice = advise_live([(_as_declared(seen), seen.signs)])
         body = {
             "base_url": service.label,
             "portfolio": portfolio_document(seen),
@@ -369,7 +371,7 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
 async def _watched(
     look: Callable[[], Awaitable[Page]], seconds: int, service: Service, output: Output, found: Found
 ) -> Ending:
-    """Show it again and again until somebody interrupts. It only returns an ending when the terminal has gone."""
+    """Show it again and again until somebody interrupts. Only if the terminal is gone does it return an ending."""
     import shutil
 
     def size() -> tuple[int, int]:
@@ -391,8 +393,8 @@ async def _read_detail(options: StatusOptions, one: Named, service: Service) -> 
     live = await _read_one(one, api)
     now_ms = service.api.service_ms()
     memory = memory_of(options.service, service, results=True)
-    records, _ = believed(memory, {one.id: live}, now_ms=now_ms)
-    record = records.get(one.id)
+    memory = replace(memory, records=believed(memory, {one.id: live}, now_ms=now_ms)[0])
+    record = memory.records.get(one.id)
     view = PortfolioView(version=one.version, desired=one.desired, live=live, record=record, now_ms=now_ms)
     if live.status in (Status.NOT_FOUND, Status.UNREADABLE):
         return view
@@ -411,11 +413,31 @@ async def _read_detail(options: StatusOptions, one: Named, service: Service) -> 
             view = replace(view, recent=recent)
         except ApiError as error:
             failures.append(_unless_refused(error))
-    return replace(view, failures=tuple(failures))
+    return replace(view, failures=tuple(failures), needs=_needs_of(view, memory))
+
+
+def _needs_of(view: PortfolioView, memory: Memory) -> tuple[Needed, ...]:
+    """Return why a person has to look at one portfolio; one that no file declares can only have failed or be late."""
+    from reconciler.core.needs import needs_of, overdue_among
+    from reconciler.core.planner import build_plan
+
+    one, now_ms, live = view.live.id, view.now_ms or 0, {view.live.id: view.live}
+    desired = {one: _as_declared(view)}
+    plan = build_plan(Plan(base_url="", created_ms=now_ms), desired, live, memory)
+    plan = replace(plan, overdue=overdue_among(desired, live, memory.records, now_ms=now_ms))
+    known = [KeptRebalance(rebalance=rebalance, read_ms=now_ms) for rebalance in _read_of(view.recent or ())]
+    needs = needs_of(plan, desired, live, {one: known}, now_ms=now_ms).get(one, ())
+    return tuple(need for need in needs if view.desired is not None or need.need in _FAIL_ON.values())
+
+
+def _as_declared(view: PortfolioView) -> Desired:
+    """Return what is declared of a portfolio. If it is not declared, it is judged as if it were declared as it is."""
+    runs = RunState.ACTIVE if view.live.status is Status.ACTIVE else RunState.PAUSED
+    return view.desired or Desired(id=view.live.id, api=view.version, state=runs)
 
 
 def _read_of(recent: Iterable[LastRebalance]) -> list[Rebalance]:
-    """Return those of which a result was read; of the others only the list told something."""
+    """Return the rebalances whose result was read; about the others only the list told something."""
     return [one.rebalance for one in recent if one.rebalance is not None and one.knowledge is Knowledge.READ]
 
 
@@ -445,18 +467,19 @@ def table_reason(
     """
     failures = [*others, *(row.live.failure for row in rows)]
     failures += [row.last.failure for row in rows if row.last is not None]
-    wrong = {one.need for row in rows for one in row.needs} & {_FAIL_ON[word] for word in fail_on}
-    return _reason(failures, wrong=bool(wrong))
+    return _reason(failures, wrong=_wrong((one for row in rows for one in row.needs), fail_on))
 
 
 def detail_reason(view: PortfolioView, *, fail_on: Sequence[str] = ()) -> ExitReason:
-    """Return what one portfolio exits with. If it is not there, that is an error, since somebody asked for that id."""
+    """Return what one portfolio exits with. If it is not there, that is an error, because somebody asked for it."""
     recent = view.recent or ()
     failures = [view.live.failure, *view.failures, *(one.failure for one in recent)]
-    known = [KeptRebalance(rebalance=one, read_ms=view.now_ms or 0) for one in _read_of(recent)]
-    failed = _FAILED in fail_on and standing_failure(known, view.live, listed=view.version.can.lists_runs) is not None
-    late = _OVERDUE in fail_on and view.overdue_ms is not None
-    return _reason(failures, wrong=failed or late or view.live.status is Status.NOT_FOUND)
+    return _reason(failures, wrong=_wrong(view.needs, fail_on) or view.live.status is Status.NOT_FOUND)
+
+
+def _wrong(needs: Iterable[Needed], fail_on: Iterable[str]) -> bool:
+    """Whether any need is one that ``--fail-on`` names."""
+    return not {one.need for one in needs}.isdisjoint(_FAIL_ON[word] for word in fail_on)
 
 
 def _reason(failures: Iterable[ApiError | None], *, wrong: bool) -> ExitReason:

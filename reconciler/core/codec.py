@@ -191,12 +191,15 @@ class _Failure(Struct, frozen=True, kw_only=True):
     code: Shown | None
     request_id: Shown | None
     correlation_id: Shown | None
+    detail: Shown = ""
+    """What to do about it, in our words."""
 
 
 def _out(value: object) -> Any:
     if not isinstance(value, ApiError):
         raise NotImplementedError(f"nothing says how a {type(value).__name__} is saved")
-    return {"kind": value.kind.value, "message": value.summary, **failure_facts(value)}
+    told = {"detail": value.detail} if value.detail else {}
+    return {"kind": value.kind.value, "message": value.summary, **failure_facts(value), **told}
 
 
 def failure_facts(error: ApiError | _Failure) -> dict[str, Any]:
@@ -207,7 +210,9 @@ def failure_facts(error: ApiError | _Failure) -> dict[str, Any]:
 def _in(kind: type, found: Any) -> Any:
     if kind is ApiError:
         failure = load(found, _Failure)
-        return ApiError(failure.kind, failure.message, **failure_facts(failure))
+        error = ApiError(failure.kind, failure.message, **failure_facts(failure))
+        error.detail = failure.detail
+        return error
     if not isinstance(found, str):
         raise TypeError("not a text")
     return from_iso(found) if kind is Moment else harmless(found, longest=_LONGEST_SHOWN)

@@ -273,12 +273,31 @@ class Knowledgeable(Protocol):
         """The tokens of the last writes."""
 
     @property
+    def pauses(self) -> Mapping[PortfolioId, str]:
+        """The tokens of our last pauses."""
+
+    @property
     def halts(self) -> Mapping[PortfolioId, str]:
         """The halts that our last pauses were part of."""
 
     @property
     def halting(self) -> Halts:
         """The halts that are known."""
+
+
+def with_pauses(halt: Halt, memory: Knowledgeable, strategies: Mapping[PortfolioId, str | None]) -> Halt:
+    """Return a halt with what tells each pause that it made, and with the strategies that its portfolios follow."""
+
+    def told(one: HaltedPortfolio) -> HaltedPortfolio:
+        ours = memory.halts.get(one.id) == halt.id
+        if one.api.can.keeps_reason:
+            return replace(one, token=memory.pauses.get(one.id) if ours else None)
+        record = memory.records.get(one.id)
+        ours = ours and record is not None and record.state is RunState.PAUSED
+        due = record.schedule_id if ours and record is not None else None
+        return replace(one, strategy=strategies.get(one.id), due=due)
+
+    return replace(halt, portfolios=tuple(map(told, halt.portfolios)))
 
 
 class Lift(Struct, frozen=True, kw_only=True):

@@ -2,8 +2,8 @@
 
 In: what was read of portfolios, of the list of v2 and of strategies; or the text of such files. Out: the text, or these
 values, or an error that says what to do. A file holds one share of a fleet, which may be all of it, and the time of the
-look (``as_of``); the shares of one round are joined to one look. It holds no key, and nothing of a journal: what we
-confirmed is for the planner's own journal to tell. A file from elsewhere may hold anything, so each value must have the
+look (``as_of``); the shares of one round are joined to one look. It holds no key and nothing from a journal: what we
+confirmed comes from the journal of whoever plans. A file from elsewhere may hold anything, so each value must have the
 type and bounds of a value that the service sends, and every text is made harmless.
 """
 
@@ -39,7 +39,7 @@ LIVE_FORMAT: Final = SavedFormat(
     is_none="a live file",
     version="3.0",
     command="reconciler status --out FILE",
-    # One portfolio takes 300 to 700 bytes: whoever reads so many at once has other troubles before.
+    # One portfolio takes 300 to 700 bytes; a fleet that reaches this limit would not fit into memory.
     largest=4 * 1024 * 1024 * 1024,
     key="portfolios",
     error=LiveInvalid,
@@ -50,8 +50,8 @@ class LiveFile(Struct, frozen=True, kw_only=True):
     """One look at one service, or a share of it. Every mapping is keyed by portfolio id, or by strategy id, and sorted.
 
     ``as_of_ms`` is the time before the first read, UTC epoch milliseconds by the service's clock: nothing in here is
-    older. ``round`` is the same word in all shares that belong together, ``config_digest`` tells which files declared
-    what was read, ``account`` whom the key belonged to, if that was known. ``versions`` says on which API each
+    older. ``round`` is the same word in all shares that belong together. ``config_digest`` identifies the files that
+    declared what was read, ``account`` is that of the key, if it was known. ``versions`` says on which API each
     portfolio was read. ``listed`` is the list of v2 portfolios, ``None`` if it was not read.
     """
 
@@ -70,8 +70,8 @@ class LiveFile(Struct, frozen=True, kw_only=True):
 class JoinedLive(Struct, frozen=True, kw_only=True):
     """The look that the shares of one round make together.
 
-    ``as_of_ms`` is the time of the oldest share, and ``read_ms`` says when all that stands in the others was read.
-    ``of`` is how many shares the round has, and ``missing`` are the numbers of those that are not there.
+    ``as_of_ms`` is the time of the oldest share; ``read_ms`` says when everything in the other shares was read.
+    ``of`` is the number of shares in the round, and ``missing`` are the numbers of those that are not there.
     """
 
     base_url: str
@@ -87,7 +87,7 @@ class JoinedLive(Struct, frozen=True, kw_only=True):
     read_ms: Mapping[Address, int]
 
     def fleet_of(self, desired: Mapping[PortfolioId, Desired], *, whole: bool) -> Fleet:
-        """Return what reading these portfolios would have found; ``whole`` says that all declared ones are selected.
+        """Return what a read of these portfolios would have found; ``whole`` says that all declared ones are selected.
 
         A portfolio that is not in here, or was read on the other API, is ``NOT_READ``, which blocks. The list is used
         only if a look at the service would have read it, so that the plan is the same.
@@ -106,10 +106,10 @@ class JoinedLive(Struct, frozen=True, kw_only=True):
 
 
 def join_live(files: Sequence[tuple[str, LiveFile]]) -> JoinedLive:
-    """Return what these files hold together, each given with its name; at least one.
+    """Return what these files (at least one, each with its name) hold together. A share may be missing.
 
-    Raises :class:`LiveInvalid`, which names both files, if two are not of one round, or hold the same share or the same
-    portfolio, and for a file that holds what belongs to another share. A share may be missing.
+    Raises :class:`LiveInvalid`, which names both files, if two are from different rounds, or hold the same share or the
+    same portfolio; and for a file that holds what belongs to another share.
     """
     by_share: dict[int, tuple[str, LiveFile]] = {}
     holder: dict[PortfolioId, str] = {}

@@ -384,7 +384,10 @@ class Excess(Struct, frozen=True, kw_only=True):
     def fact(self) -> str:
         """What is over which limit."""
         if self.guarded is Guarded.INCOMPLETE:
-            return f"the plan is incomplete: not read, portfolios and strategies: {self.planned}"
+            were = (
+                "1 portfolio or strategy was" if self.planned == 1 else f"{self.planned} portfolios or strategies were"
+            )
+            return f"the plan is incomplete: {were} not read"
         share = self.limit if self.limit == str(self.allowed) else f"{self.limit} = {self.allowed}"
         return f"{self._planned_text}, but guards.max_{self.guarded} is {share}"
 

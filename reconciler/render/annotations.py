@@ -58,7 +58,7 @@ def remarks(ending: Ending, *, passes: bool = False) -> Iterator[Annotation]:
     blocked = Level.WARNING if passes else Level.ERROR
     problems = found.problems
     if found.error is not None and not any(problem.severity is Severity.ERROR for problem in problems):
-        message = f"{found.error}. {found.error.detail}".rstrip()
+        message = f"{str(found.error).removesuffix('.')}. {found.error.detail}".rstrip()
         yield Annotation(level=Level.ERROR, title=f"{found.command} failed", message=message)
     yield from map(_of_problem, problems)
     if found.report is not None:

@@ -67,6 +67,10 @@ _INPUTS: Final[Mapping[str, str]] = {
     "-f": "config",
     "--file": "config",
     "--out": "plan-file",
+    "--all": "all",
+    "--known": "known",
+    "--reason": "reason",
+    "--halt": "halt",
     "--approved": "approved-plan",
     "--fingerprint": "fingerprint",
     "--auto-approve": "auto-approve",
@@ -83,10 +87,11 @@ _INPUTS: Final[Mapping[str, str]] = {
     "--parallelism": "parallelism",
     "--max-rate": "max-rate",
     "--journal": "journal",
+    "--join": "join",
     "--base-url": "base-url",
     "--fail-on": "fail-on",
 }
-"""Which input of the action stands for an option of the command line."""
+"""Which input of the action stands for an option of the command line; ``--halt`` for the id behind `halt lift`."""
 _INSTEAD: Final[Mapping[str, str]] = {
     " see the difference with `reconciler show FILE --against APPROVED`,": "",
     "GLIDER_BASE_URL or --base-url": "`base-url`",
@@ -103,7 +108,9 @@ _NAMED: Final = re.compile(
     r"|(?<![\w-])(?P<option>-f|--[a-z][a-z-]*)(?![\w-])(?: (?P<value>[a-z]+=[\w-]+(?:\.[\w-]+)*|[A-Z]{2,}\b))?"
 )
 """What is to be typed, whole, or an option in a sentence with what is typed behind it."""
-_CALL: Final = re.compile(r"(?:reconciler )?(validate|plan|apply|drift|status(?! --out))(?: (.*))?")
+_CALL: Final = re.compile(
+    r"(?:reconciler )?(?:halt )?(validate|plan|apply|drift|status(?! --out)|lift|halt(?! list))(?: (.*))?"
+)
 _BY_PEOPLE: Final = ("name", "owner", "note", "reason", "pause_reason")
 """What changes and portfolios hold in the words of people."""
 _TWICE: Final = re.compile(r"`([a-z-]+): ([^`]*)` `\1: ")
@@ -162,8 +169,10 @@ def _step(command: str, words: list[str]) -> str:
     inputs: list[str] = []
     while words:
         word = words.pop(0)
-        option, value = (word, words.pop(0) if words else "") if word.startswith("-") else ("--target", word)
-        inputs.append(_input(option, value))
+        if not word.startswith("-"):
+            inputs.append(_input("--halt" if command == "lift" else "--target", word))
+            continue
+        inputs.append(_input(word, words.pop(0) if words and not words[0].startswith("-") else ""))
     told = f" ({', '.join(inputs)})" if inputs else ""
     return f"`{command}`{told}" if all(inputs) else ""
 

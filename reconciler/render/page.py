@@ -247,7 +247,7 @@ class Problems(Struct, frozen=True):
 class Notes(Struct, frozen=True):
     """Remarks that the command made on its way."""
 
-    notes: tuple[str, ...]
+    notes: tuple[Cell, ...]
 
 
 class Alone(Struct, frozen=True):
@@ -315,8 +315,8 @@ def _reworded(part: Any, words: Callable[[str], str]) -> Any:
             return replace(part, text=words(part.text))
         case Row():
             return replace(part, cells=_reworded(part.cells, words), alike=words(part.alike))
-        case Lines() | Notice():
-            name = "lines" if isinstance(part, Lines) else "sentences"
+        case Lines() | Notice() | Notes():
+            name = {Lines: "lines", Notice: "sentences", Notes: "notes"}[type(part)]
             return replace(part, **{name: tuple(_with_typed(_reworded(cell, words)) for cell in getattr(part, name))})
         case Problems():
             told = [replace(one, problem=words(one.problem), repair=words(one.repair)) for one in part.problems]

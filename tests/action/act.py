@@ -145,11 +145,14 @@ class Team:
         event: str = "push",
         *,
         env: Mapping[str, str] | None = None,
+        variables: Mapping[str, str] | None = None,
+        password: str = "",
         again: str | None = None,
         **payload: Any,
     ) -> Run:
         """Start a workflow of the examples for an event with this payload.
 
+        ``variables`` are those of the repository, and ``password`` is the secret of its journal.
         ``again`` runs the last run once more, of its matrix this job alone, as in ``share:2``: that is what running the
         failed jobs again comes to.
         """
@@ -170,11 +173,13 @@ class Team:
             **(env or {}),
         }
         secrets = {"GITHUB_TOKEN": TOKEN, "GLIDER_READ_KEY": READ_KEY, "GLIDER_WRITE_KEY": WRITE_KEY}
+        secrets |= {"GLIDER_JOURNAL_PASSWORD": password} if password else {}
         command = [program, event, "--workflows", f".github/workflows/{workflow}", "--eventpath", str(happened)]
         command += ["--platform", "ubuntu-24.04=-self-hosted", "--no-cache-server", "--pull=false", "--rm"]
         command += ["--action-cache-path", str(self.folder / "act"), *self._actions(workflow)]
         command += [word for name, value in given.items() for word in ("--env", f"{name}={value}")]
         command += [word for name in secrets for word in ("--secret", name)]
+        command += [word for name, value in (variables or {}).items() for word in ("--var", f"{name}={value}")]
         command += ["--matrix", again] if again is not None else []
         kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
         run = Run(

@@ -9,15 +9,20 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
+from reconciler.apply.journal import read_runs
 from tests.action.act import Run, Team, act
 from tests.action.test_action import CHANGED, CHANGED_FILES
 from tests.github.fake import REPOSITORY, FakeGitHub, serving
+from tests.postgres import USER
 from tests.process.support import NEVER_MS, glider, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.postgres import Server
 
 pytestmark = [
     pytest.mark.slow,
@@ -168,6 +173,24 @@ def test_two_accounts(team: Team) -> None:
     run = team.run("accounts.yml")
     assert run.process.returncode != 0
     assert team.glider.calls("bbb") == ["bbb pause", "bbb resume"]
+
+
+def test_a_journal_that_runners_share(team: Team, server: Server) -> None:
+    """What one run wrote the next one knows, on another machine, without a cache; the password is in no log."""
+    place, user = server.user("act-secret-1")
+    given = {"variables": {"GLIDER_JOURNAL": place.text}, "password": "act-secret-1"}
+    run = team.run("shared-journal.yml", **given)
+    assert run.good("Plan", "Approve", "Apply"), run.log
+    assert team.glider.calls() == ALL
+    again = team.run("shared-journal.yml", **given)
+    assert again.good("Plan"), again.log
+    assert "act-secret-1" not in run.log + again.log
+    runs = read_runs(replace(place, text=place.text.replace(f"user={user}", f"user={USER}")))
+    assert [one.exit_reason for one in runs or ()] == ["ok"]
+    assert not (team.kept / "cache").exists()
+    wrong = team.run("shared-journal.yml", variables=given["variables"], password="act-secret-2")
+    assert wrong.jobs == {"Plan": "failed"}
+    assert "password authentication failed" in wrong.log
 
 
 SHARES = ("Read-1", "Read-2", "Read-3", "Read-4")

@@ -40,6 +40,7 @@ UNSAID = (
     "`-o json` prints",  # of files that are none, and what another command would have done
     "drop --api, or change its file",
     "Invalid value for --next",  # of load
+    *("--canary, --max-failures, ", "--canary aaa", "--max-failures aaa"),  # of runners that differ where no step can
 )
 """Sentences about options that can't be given to the action."""
 OF_GIT = ("`git fetch --unshallow`", "`git rm --cached`", "`ulimit -n 256`")
@@ -110,6 +111,11 @@ def test_no_sentence_of_the_action_names_an_option() -> None:
         ("plan from it with `plan --live FILE`", "plan from it with `plan` (`live: FILE`)"),
         ("look with `reconciler status aaa`", "look with `status` (`target: aaa`)"),
         ("See `reconciler plan --help`.", "See `docs/ci.md`."),
+        ("See `reconciler lift --help`.", "See `docs/ci.md`."),
+        ("until it is lifted: `reconciler halt lift 2026-7f`", "until it is lifted: `lift` (`halt: 2026-7f`)"),
+        ("stop it with `reconciler halt --known --auto-approve`", "stop it with `halt` (`known`, `auto-approve`)"),
+        ("`reconciler halt list` shows them", "`reconciler halt list` shows them"),
+        ("take everything with --all; --known takes ids", "take everything with `all`; `known` takes ids"),
         ("make one with `reconciler status --out FILE`", "make one with `reconciler status --out FILE`"),
         ("`git rm --cached`, well-known, a--b, -file", "`git rm --cached`, well-known, a--b, -file"),
         ("unbalanced ` --base", "unbalanced ` `base`"),

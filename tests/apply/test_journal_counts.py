@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.apply.journal import OpenJournal, open_journal, read_memory, read_runs
+from reconciler.apply.journal import OpenJournal, open_journal, read_memory, read_runs, read_written
 from reconciler.apply.journalfile import FileTables, writable_connection
+from reconciler.core.codec import LATEST_MS
 from reconciler.core.errors import JournalError
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Before, Call, Intent, OpenIntent, WriteOutcome
 from reconciler.core.model import ApiVersion, Cadence, PortfolioId, Record, RunState, StrategyId, address_of
@@ -413,6 +414,42 @@ def test_no_question_reads_every_write(place: Path, question: Callable[[OpenJour
         assert [one for one in details if one.startswith(("SCAN writes", "SCAN found", "SCAN later"))] == []
 
 
+@pytest.mark.parametrize("outcome", OUTCOMES)
+@pytest.mark.parametrize("call", [Call.PAUSE, Call.UPDATE_SCHEDULE, Call.REBALANCE])
+def test_what_was_written_since(place: JournalPlace, call: Call, outcome: WriteOutcome | None) -> None:
+    """The end of the last write that counts, from its very moment on; one without an outcome has no end yet, and a
+    rebalance is none."""
+    clock = FakeClock()
+    with opened(place, clock=clock) as journal:
+        write(journal, intent(A, Call.PAUSE, "000001"))
+        clock.advance(HOUR_MS)
+        number = journal.begin(intent(A, call, "000002"))
+        clock.advance(1_000)
+        if outcome is not OPEN:
+            journal.end(number, outcome, "")
+        write(journal, intent(address_of(S), Call.SET_CADENCE, "000003", cadence=Cadence.DAILY))
+    with opened(place, THERE, clock) as journal:
+        write(journal, intent(B, Call.PAUSE, "000004"))
+    ended_ms = clock.now_ms()
+    counts = outcome not in NO_EFFECT and call is not Call.REBALANCE
+    last = {A: LATEST_MS if outcome is OPEN else ended_ms} if counts else {}
+    first = last or {A: NOON_MS}
+    strategy = {address_of(S): ended_ms}
+    for since_ms, expected in (
+        (NOON_MS, first | strategy),
+        (NOON_MS + 1, last | strategy),
+        (ended_ms, last | strategy),
+        (ended_ms + 1, {A: LATEST_MS} if last == {A: LATEST_MS} else {}),
+    ):
+        assert read_written(place, base_url=HERE, account=None, since_ms=since_ms) == expected
+
+
+def test_where_there_is_no_journal_nothing_was_written_since(place: JournalPlace) -> None:
+    """And none is made."""
+    assert read_written(place, base_url=HERE, account=None, since_ms=0) == {}
+    assert read_runs(place) is None
+
+
 @pytest.mark.parametrize("theirs", [None, "Acme", "Acme EU"])
 @pytest.mark.parametrize("mine", [None, "Acme"])
 def test_what_another_account_left(place: JournalPlace, theirs: str | None, mine: str | None) -> None:
@@ -441,5 +478,6 @@ def test_what_another_account_left(place: JournalPlace, theirs: str | None, mine
         assert (journal.memory(C).unanswered.get(C) is not None) is one
     memory = read_memory(place, base_url=HERE, now_ms=NOON_MS, account=mine)
     assert memory == seen[0]
+    assert read_written(place, base_url=HERE, account=mine, since_ms=0).keys() == memory.since.keys()
     (run,) = read_runs(place) or ()
     assert run.account == theirs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from tests.postgres import Server
 
 pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
 
 HERE = "https://here"
 A, B = PortfolioId("aaa"), PortfolioId("bbb")
@@ -467,3 +470,16 @@ def test_many_at_once(server: Server, place: JournalUrl) -> None:
         rows(place, "SELECT DISTINCT ON (portfolio) portfolio, token FROM writes ORDER BY portfolio, id DESC")
     )
     assert memory.since == newest
+
+
+def test_the_users_of_the_docs(server: Server) -> None:
+    """Made as docs/ci.md says, one may write and one may only read, also what the first one made later."""
+    page = (ROOT / "docs/ci.md").read_text(encoding="utf-8")
+    before, after = page.partition("```sql\n")[2].partition("```")[0].split("-- then, connected to that database\n")
+    execute(server.url("postgres"), *before.replace("'...'", "'pass-1'").split(";\n")[:-1])
+    execute(server.url("journals"), *after.split(";\n")[:-1])
+    writer, reader = (server.url("journals", user=user) for user in ("reconciler", "reconciler_reader"))
+    assert read_runs(reader) is None
+    work(writer, Told())
+    assert read_runs(reader) == read_runs(writer)
+    assert "permission denied" in refusal(lambda: opened(reader))[0]

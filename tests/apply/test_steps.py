@@ -872,7 +872,7 @@ def test_a_schedule_without_an_interval(verb: Verb) -> None:
         apply(place / "journal.db", plan_of(of), api)
     assert (caught.value.summary, caught.value.detail) == (
         "a change writes a schedule without an interval",
-        "This is a bug of ours; please report it.",
+        "This is a bug in glider-reconciler; please report it.",
     )
     assert api.asked == [READS]
 

@@ -356,6 +356,14 @@ def test_declared_paused_meanwhile(shell: Shell) -> None:
     assert running() == RUNNING
 
 
+def test_one_that_waits_is_told_as_one(shell: Shell) -> None:
+    """Of two halts that share one portfolio, the lift of the first leaves that one."""
+    first = halted(shell)
+    assert shell("halt aaa --reason again --sandbox --auto-approve").code == 0
+    assert f"1 portfolio of it waits for another halt: lift {first} again after that one" in lift(shell, first).err
+    assert "aaa" not in running()
+
+
 def test_halting_twice(shell: Shell) -> None:
     """The second finds everything paused; both hold; what the first paused waits for both lifts."""
     first = halted(shell)

@@ -13,12 +13,14 @@ import pytest
 
 from reconciler.cli.journalplace import is_tracked, make_folder
 from tests.config.hostilegit import TRANSPORTS, make_hostile
+from tests.postgres import execute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.cli.conftest import Shell
+    from tests.postgres import Server
 
 JOURNAL = ".reconciler/journal.db"
 OPENED: list[list[str]] = []
@@ -184,3 +186,76 @@ def test_whoever_reads_needs_no_permission_to_write(shell: Shell) -> None:
         assert [path.name for path in sealed.iterdir()] == ["journal.db"]
     finally:
         sealed.chmod(0o755)
+
+
+PASSWORD = "sesame-0451"
+COMMANDS = (
+    "plan --sandbox",
+    "apply --sandbox --auto-approve",
+    "apply plan.json --sandbox",
+    "status --sandbox",
+    "drift --sandbox",
+    "history",
+    "doctor --sandbox",
+    "journal import journal.json",
+    "rebalance aaa --sandbox",
+)
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_url_with_a_password(shell: Shell, command: str, output: str) -> None:
+    """Every command refuses it before anything is opened, and repeats no part of it."""
+    ended = shell(f"{command} --journal postgresql://u:{PASSWORD}@127.0.0.1:9/d -o {output} -v")
+    assert ended.code == 64
+    assert "the URL of the journal holds a password" in ended.out + ended.err
+    assert PASSWORD not in ended.out + ended.err
+
+
+def test_an_export_to_a_url_with_a_password(shell: Shell) -> None:
+    """The same for the one command that prints no document."""
+    ended = shell(f"journal export --journal postgresql://u:{PASSWORD}@127.0.0.1:9/d")
+    assert (ended.code, ended.out) == (64, "")
+    assert PASSWORD not in ended.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["plan --sandbox", "apply --sandbox --auto-approve", "history"])
+def test_a_password_that_is_wrong(shell: Shell, server: Server, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's refusal is told, and neither password: not in the output, and not in a traceback."""
+    place, user = server.user("right-7712")
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    ended = shell(f"{command} --journal {place} -v")
+    assert ended.code == 1
+    assert f'password authentication failed for user "{user}"' in ended.err
+    assert PASSWORD not in ended.out + ended.err
+
+
+@pytest.mark.slow
+def test_a_journal_on_a_server(shell: Shell, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the place of the file everywhere; the password is in no output, file or journal."""
+    place, _ = server.user(PASSWORD)
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    at = f"--journal {place}"
+    said = []
+    for command, code in [
+        ("doctor --sandbox", 0),
+        ("plan --sandbox --out plan.json -v", 0),
+        ("apply plan.json --sandbox -v", 0),
+        ("plan --sandbox --detailed-exitcode", 0),
+        ("status --sandbox", 0),
+        ("history --run 1", 0),
+        ("history -o json", 0),
+        ("doctor --sandbox -o json", 0),
+        ("journal export --sandbox .reconciler/sandbox.db kept.json", 0),
+        ("journal import --sandbox .reconciler/sandbox.db kept.json", 0),
+        ("drift --sandbox", 2),
+    ]:
+        ended = shell(f"{command} {at}")
+        assert ended.code == code, (command, ended)
+        said.append(ended.out + ended.err)
+    assert "1 run" in shell(f"history {at}").out
+    assert not (shell.folder / ".reconciler/journal.db").exists()
+    said += [path.read_text("utf-8") for path in shell.folder.glob("*.json")]
+    said += [str(execute(place, f"SELECT * FROM {table}")) for table in ("runs", "writes", "confirmed", "results")]
+    assert PASSWORD not in "\n".join(said)

@@ -217,6 +217,15 @@ def test_a_portfolio_that_is_declared_later_is_in_the_list(mixed: Shell) -> None
     assert plan["unmanaged"] == []
 
 
+def test_the_other_api_that_has_it_is_told(mixed: Shell) -> None:
+    """What is declared on the wrong API is told from a file as it is at once."""
+    mixed.write("automation.yaml", f"{MIXED}  pf_b: {{state: paused}}\n")
+    assert mixed("status --sandbox --out live.json").code == 0
+    at_once, later = mixed("plan --sandbox -o json"), mixed("plan --live live.json -o json")
+    assert "v2 has it: declare it with `api: v2`" in later.json["blocked"][0]["detail"]
+    assert meaning(later) == meaning(at_once)
+
+
 def test_the_list_is_read_for_strategies_alone(mixed: Shell) -> None:
     """Without a v2 portfolio in the files the reach is known too, and who is unmanaged is still nobody's question."""
     mixed.write("automation.yaml", MIXED[: MIXED.index("  pf_a")])

@@ -29,6 +29,7 @@ ARGUMENTS = {
     "journal import": "journal.json",
     "sandbox load": "seed.yaml",
     "sandbox advance": "3d",
+    "halt lift": "20261122-7f3a9c",
 }
 """What a command can't do without."""
 
@@ -41,6 +42,8 @@ def commands() -> Iterator[tuple[str, click.Command]]:
             yield from ((f"{name} {inner}", command) for inner, command in made.commands.items())
         else:
             yield name, made
+            for inner, below in getattr(made, "commands", {}).items():  # `halt` is a command and has some below it
+                yield f"{name} {inner}", below()
 
 
 def leaves(kind: type[Struct]) -> dict[str, bool]:

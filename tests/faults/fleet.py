@@ -70,6 +70,8 @@ LIVE_V2: dict[str, dict[str, Any]] = {
     status: {"api": "v2", "strategy": "S1", "status": status, "started": "50h"}
     for status in ("active", "paused", "inactive")
 }
+HALTED = st.lists(st.sampled_from(IDS), max_size=3, unique=True)
+"""What is halted; nothing means everything."""
 UNDECLARED: dict[str, dict[str, Any]] = {
     **{f"undeclared-{state}": {"status": state} for state in ("active", "paused", "inactive")},
     **{f"undeclared-{state}-v2": seed for state, seed in LIVE_V2.items()},
@@ -149,6 +151,11 @@ def undoing(change: Change) -> tuple[str, ...]:
             return ()
         case _:
             assert_never(change.verb)
+
+
+def api_of(which: PortfolioId) -> ApiVersion:
+    """Return the API that manages a portfolio."""
+    return ApiVersion.V1 if which in OF_V1 else ApiVersion.V2
 
 
 def declaration(which: PortfolioId, declared: Desired) -> Desired:

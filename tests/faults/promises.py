@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from reconciler.core.errors import ExitReason
 from reconciler.core.evidence import is_marked
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, WriteOutcome
-from reconciler.core.model import Verb
+from reconciler.core.model import PortfolioId, Verb, address_of, strategy_of
 from reconciler.core.plan import Change, ChangeReason
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ACHIEVED, Outcome
@@ -21,6 +21,8 @@ from reconciler.core.report import ACHIEVED, Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from reconciler.core.halt import Halt
+    from reconciler.core.model import Address
     from reconciler.core.plan import Change, Plan
     from reconciler.core.report import ApplyReport, Run, Write
     from tests.faults.support import Effect, FaultyWorld
@@ -108,6 +110,39 @@ def check_pauses(saved: Saved, effects: Iterable[Effect]) -> None:
         if change.reason is not ChangeReason.HOLD_OVERRIDDEN:
             assert is_marked(str(effect.was[2])), "somebody else's pause was lifted"
         assert effect.was[2] == saved.pins[effect.portfolio][2], "another pause was lifted than the planned one"
+
+
+@dataclass(frozen=True)
+class Halting:
+    """What is true of halts when an apply begins.
+
+    ``holding`` are those whose file says that they hold. ``pausing`` says of each portfolio in which halt's pause it
+    is, as far as anything shows that to whoever has these files. ``lifts`` is the halt that the apply lifts, if any.
+    """
+
+    holding: tuple[Halt, ...]
+    pausing: Mapping[str, str]
+    lifts: str | None = None
+
+
+def check_halts(halting: Halting, effects: Iterable[Effect]) -> None:
+    """Nothing of a halt is started, resumed or changed but by its own lift, and that resumes nothing but its pauses."""
+    for effect in effects:
+        if effect.call == Call.PAUSE:
+            continue
+        holders = [one.id for one in halting.holding if one.id != halting.lifts and one.holds(_address(effect))]
+        assert not holders, f"{effect.call} of {effect.portfolio}, which {holders} hold"
+        pausing = halting.pausing.get(effect.portfolio)
+        is_in_it = pausing is not None and pausing in str(effect.was[2])  # else somebody resumed it in the meantime
+        assert not is_in_it or pausing == halting.lifts, f"{effect.call} of {effect.portfolio} in {pausing}'s pause"
+        if halting.lifts is not None:
+            assert effect.call == Call.RESUME, "a lift touched a schedule"
+            assert halting.lifts in str(effect.was[2]), "a lift resumed another pause than the halt's"
+
+
+def _address(effect: Effect) -> Address:
+    strategy = strategy_of(effect.portfolio)
+    return PortfolioId(effect.portfolio) if strategy is None else address_of(strategy)
 
 
 def check_cadences(saved: Saved, effects: Iterable[Effect], *, hidden: bool) -> None:

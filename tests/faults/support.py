@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.api.fleet import read_cadences
 from reconciler.apply.announce import settle
-from reconciler.apply.journal import open_journal, read_memory
+from reconciler.apply.journal import open_journal
 from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.errors import JournalError
 from reconciler.core.evidence import MARK
@@ -166,6 +166,8 @@ class Wire:
         """The last true status answer of each portfolio."""
         self.pauses: dict[str, str] = {}
         """Whose pause a v2 portfolio is in, as the reason would say that v2 does not keep; ours ends in our mark."""
+        self.halt = ""
+        """The halt whose pauses are being made."""
         self.stale: dict[str, tuple[int, Answer]] = {}
         """So many reads of a portfolio still show this."""
         self.dated = True
@@ -242,7 +244,7 @@ class Wire:
         before = self.state(portfolio)
         await self.app(exchange.scope, exchange.receive, send)
         if exchange.call == Call.PAUSE and self.state(portfolio) != before:
-            self.pauses[portfolio] = MARK
+            self.pauses[portfolio] = f"{self.halt} {MARK}"
         answer = Answer(got[0]["status"], got[1]["body"], tuple(got[0]["headers"]))
         if exchange.call == READ:
             self.seen[portfolio] = answer
@@ -300,7 +302,8 @@ class Disk:
     async def begin(self, intent: Intent, gate: WriteGate) -> int:
         self.write()
         self.life.cross("before begin")
-        number = self.journal.announce(intent, gate, at_ms=self.journal.now_ms())()
+        while not (number := self.journal.announce(intent, gate, at_ms=self.journal.now_ms())()):
+            self.journal.halting()  # as the journal of a command does: one was recorded that it has not read yet
         self.life.cross("after begin")
         return number
 
@@ -362,7 +365,7 @@ class FaultyWorld(World):
 
     async def _plan(self, desired: Iterable[Desired], policy: Policy, plans: tuple[str, ...]) -> Plan:
         wanted = list(desired)
-        memory = read_memory(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms(), plans=plans)
+        memory = self.remembered(plans)
         plan = await super()._plan(wanted, policy, plans)
         async with self.api() as api:
             live = await read_cadences(api, self.cadences, parallelism=self.parallelism)
@@ -404,7 +407,7 @@ class FaultyWorld(World):
                     stop=stop,
                     token=self.token,
                     approved=approved,
-                    gate=self.gate,
+                    gate=self.gate_of(opened),
                 )
             opened.close_run(report.exit_reason.word)
             return report

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
+from reconciler.core.intent import Call
 from reconciler.core.model import Desired, RunState, StrategyId, address_of
 from reconciler.core.text import DAY_MS
 from tests.faults.fleet import (
@@ -30,6 +31,7 @@ from tests.faults.fleet import (
     FAULTS,
     FLEETS,
     FREEZES,
+    HALTED,
     HANDS,
     IDS,
     LOSE_THE_ANSWER,
@@ -50,6 +52,7 @@ from tests.support import HOUR_MS, folder
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
+    from reconciler.core.halt import Halt
     from reconciler.core.model import Cadence, PortfolioId
     from tests.faults.fleet import FreezeFromNow
 
@@ -254,6 +257,65 @@ class Histories(Walk):
         for hand in hands:
             self.meanwhile(hand, saved)()
         self.carry_out(saved, faults)
+
+    @rule(ids=HALTED, faults=FAULTS)
+    def halt_and_pause(self, ids: list[PortfolioId], faults: Any) -> None:
+        """Somebody halts some portfolios, or everything; and things fail."""
+        self.pause(self.halt(ids), faults)
+
+    @rule(ids=HALTED, after=st.integers(1, 8))
+    def halt_and_die(self, ids: list[PortfolioId], after: int) -> None:
+        """A halt is killed at some boundary of its pauses."""
+
+        def die(_: str, crossed: int) -> None:
+            if crossed == after:
+                raise Died
+
+        self.pause(self.halt(ids), [], Life(die))
+
+    @rule(
+        what=WHICH,
+        edits=EDITS,
+        faults=FAULTS,
+        ids=HALTED,
+        boundary=st.sampled_from(["before begin", "before read"]),
+        number=st.integers(1, 5),
+    )
+    def apply_beside_a_halt(
+        self, what: str, edits: list[Desired], faults: Any, ids: list[PortfolioId], boundary: str, number: int
+    ) -> None:
+        """Somebody halts while an apply is at work: it begins nothing more but pauses."""
+        saved, wire = self.plan_of(what, edits), self.world.wire
+        made: list[tuple[Halt, int]] = []
+        life = self.at(boundary, number, lambda: made.append((self.halt(ids), len(wire.tried))))
+        self.carry_out(saved, faults, life, alone=False)
+        for halt, tried in made:
+            assert {call for _, call in wire.tried[tried:]} <= {Call.PAUSE}, "begun after a halt"
+            self.pause(halt, [])
+
+    @precondition(lambda self: self.halts)
+    @rule(which=st.integers(0, 9), faults=FAULTS, hand=st.none() | HANDS)
+    def lift_a_halt(self, which: int, faults: Any, hand: Hand | None) -> None:
+        """Somebody lifts a halt, perhaps again, while somebody else is at work by hand; and things fail."""
+        self.lift(self.halts[which % len(self.halts)].id, faults, meanwhile=hand)
+
+    @precondition(lambda self: self.halts)
+    @rule(which=st.integers(0, 9), after=st.integers(1, 8))
+    def lift_and_die(self, which: int, after: int) -> None:
+        """A lift is killed at some boundary of its resumes."""
+
+        def die(_: str, crossed: int) -> None:
+            if crossed == after:
+                raise Died
+
+        self.lift(self.halts[which % len(self.halts)].id, [], Life(die))
+
+    @precondition(lambda self: self.world.filed)
+    @rule(which=st.integers(0, 9))
+    def lose_the_file_of_a_halt(self, which: int) -> None:
+        """Somebody takes the file of a halt out of Git."""
+        names = sorted(self.world.filed)
+        del self.world.filed[names[which % len(names)]]
 
     @precondition(lambda self: self.last is not None)
     @rule(faults=FAULTS)

@@ -6,35 +6,38 @@ Everything that must hold is checked here: after each apply by :mod:`tests.fault
 from __future__ import annotations
 
 import dataclasses
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hypothesis.stateful import RuleBasedStateMachine
 from msgspec.structs import replace
 
-from reconciler.apply.journal import read_runs
+from reconciler.apply.journal import open_journal, read_runs
 from reconciler.apply.run import Stop
 from reconciler.core.diff import require_approved
 from reconciler.core.errors import ApiError, StalePlan
+from reconciler.core.evidence import believed
+from reconciler.core.fleet import EVERYTHING
 from reconciler.core.freeze import Freeze
+from reconciler.core.halt import Halt, HaltedPortfolio, Lift, halt_plan, with_pauses
 from reconciler.core.intent import Call
-from reconciler.core.model import RunState, address_of
-from reconciler.core.plan import ChangeReason, Window
+from reconciler.core.model import PortfolioId, RunState, address_of
+from reconciler.core.plan import ChangeReason, Plan, Window
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.sandbox import AutomationState
 from tests.faults import promises
-from tests.faults.fleet import DENIES, HIDES, IDS, LATE, SPOILS, UNDECLARED, declaration
+from tests.faults.fleet import DENIES, HIDES, IDS, LATE, OF_V1, SPOILS, UNDECLARED, api_of, declaration
 from tests.faults.promises import Saved
 from tests.faults.support import READ, Died, Life
-from tests.support import Silence
+from tests.support import BASE_URL, Silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from reconciler.core.model import Desired, PortfolioId
+    from reconciler.core.model import Desired
     from reconciler.core.report import ApplyReport, Write
     from tests.faults.fleet import FreezeFromNow, Hand, Person
     from tests.faults.support import Answer, Exchange, FaultyWorld, Spoil
@@ -57,6 +60,8 @@ class Walk(RuleBasedStateMachine):
         self.carried: dict[Path, set[tuple[str, str]]] = {}
         self.copied: set[tuple[str, str]] = set()
         self.clock_was_off = False
+        self.halts: list[Halt] = []
+        """Every halt that there ever was."""
 
     def at(self, boundary: str, number: int, hand: Callable[[], None], *, seconds: int = 0) -> Life:
         """Return a life in which somebody does something at one of these boundaries, and time passes there."""
@@ -187,6 +192,7 @@ class Walk(RuleBasedStateMachine):
         runs = self.runs()
         written = sum(len(one.writes) for one in runs)
         forbidden = promises.must_not_write(saved, self.world, runs, watched=alone)
+        halting = self.halting()
         self.arm(saved, faults, meddled)
         wire.life = life or Life()
         self.world.parallelism = 4 if alone else 1
@@ -206,6 +212,7 @@ class Walk(RuleBasedStateMachine):
             promises.check_freezes(saved, sent, wire.tried_ms[tried:])
         assert {name: wire.state(name) for name in UNDECLARED} == untouched
         promises.check_pauses(saved, caused)
+        promises.check_halts(halting, caused)
         hidden = any(name == HIDES for name, *_ in faults)
         promises.check_cadences(saved, caused, hidden=hidden)
         denied = any(name == DENIES and of_read for name, of_read, *_ in faults)
@@ -249,9 +256,102 @@ class Walk(RuleBasedStateMachine):
         finally:
             self.open.close()
 
+    def halting(self, *, lifts: str | None = None) -> promises.Halting:
+        """Return what is true of halts now: on v2 only a file shows everybody whose pause it is."""
+        filed = self.world.filed
+        pausing = {}
+        for name, one in ((name, one) for one in self.halts for name in IDS):
+            known = name in OF_V1 or (one.id in filed and filed[one.id].due_of(name) is not None)
+            state = self.world.wire.state(name)
+            if known and state[0] is AutomationState.PAUSED and one.id in str(state[2]):
+                pausing[name] = one.id
+        holding = tuple(one for one in filed.values() if one.lifted_ms is None)
+        return promises.Halting(holding, pausing, lifts)
+
+    def halt(self, ids: list[PortfolioId]) -> Halt:
+        """Record a halt of these portfolios, or of everything, as its command does; it pauses nothing yet."""
+        world = self.world
+        made = Halt(
+            id=f"halt-{len(self.halts)}-",
+            base_url=BASE_URL,
+            account=None,
+            reason="Oracle",
+            at_ms=world.clock.now_ms(),
+            selection=None if ids else EVERYTHING,
+            portfolios=tuple(HaltedPortfolio(id=one, api=api_of(one)) for one in sorted(ids or IDS)),
+        )
+        with open_journal(world.journal, base_url=BASE_URL, now_ms=world.here.now_ms, beside=True) as journal:
+            journal.halt(made)
+        self.halts.append(made)
+        world.filed[made.id] = made
+        return made
+
+    def pause(self, made: Halt, faults: list[Any], life: Life | None = None) -> None:
+        """Pause what runs of a halt, and write into its file what was done, unless the process died."""
+        world, wire = self.world, self.world.wire
+        plan = halt_plan(made, {}, created_ms=world.here.now_ms())
+        self.arm(Saved(plan, {}, frozenset()), faults, lambda spoil: spoil)
+        wire.life, wire.halt = life or Life(), made.id
+        tried = len(wire.tried)
+        report = None
+        with suppress(Died):
+            report = world.apply(plan, Stop(), Silence())
+        wire.heal()
+        wire.halt = ""
+        assert {call for _, call in wire.tried[tried:]} <= {Call.PAUSE}
+        assert not wire.old_looks
+        if report is not None:
+            world.filed[made.id] = with_pauses(made, world.remembered(), {})
+            for result in report.results:
+                if result.outcome in ACHIEVED and not faults:
+                    assert wire.state(result.change.id)[0] is not AutomationState.ACTIVE, "it runs in spite of a halt"
+
+    def lift(self, halt: str, faults: list[Any], life: Life | None = None, meanwhile: Hand | None = None) -> None:
+        """Lift a halt as its command does; where nothing is left to do, write that down."""
+        world, wire = self.world, self.world.wire
+        world.settle()
+        memory = world.remembered()
+        filed = world.filed.get(halt)
+        apis = {one: api_of(one) for one in (sorted(filed.ids) if filed is not None else IDS)}
+        try:
+            live = world.read(apis)
+        except ApiError:
+            return
+        now_ms = world.clock.now_ms() if wire.dated else world.here.now_ms()
+        records, _ = believed(memory, live, now_ms=now_ms)
+        lift = Lift(id=halt, live=live, apis=apis, memory=replace(memory, records=records), desired=self.desired)
+        plan = lift.plan(Plan(base_url=BASE_URL, created_ms=world.here.now_ms()))
+        saved = Saved(plan, {}, frozenset())
+        if meanwhile is not None:
+            which, does = meanwhile.on(saved.changes)
+            life = self.at("before read", 1, partial(self.by_hand, which, does))
+            world.parallelism = 1
+        halting, tried, effects = self.halting(lifts=halt), len(wire.tried), len(wire.effects)
+        self.arm(saved, faults, lambda spoil: spoil)
+        wire.life = life or Life()
+        report = None
+        with suppress(Died):
+            report = world.apply(plan, Stop(), Silence())
+        wire.heal()
+        assert not wire.old_looks
+        promises.check_in_the_plan(saved, wire.tried[tried:])
+        promises.check_halts(halting, wire.effects[effects:])
+        over = ACHIEVED | {Outcome.STALE}
+        if report is None or plan.blocked or any(result.outcome not in over for result in report.results):
+            return
+        with open_journal(world.journal, base_url=BASE_URL, now_ms=world.here.now_ms) as journal:
+            for one in journal.halts():
+                if one.id == halt:
+                    journal.halt(replace(one, lifted_ms=world.clock.now_ms()))
+        if filed is not None:
+            world.filed[halt] = replace(filed, lifted_ms=world.clock.now_ms())
+
     def check_the_end(self) -> None:
         desired, wire = list(self.desired.values()), self.world.wire
         self.world.freezes = ()
+        wire.heal()
+        for one in (*self.halts, *self.halts):  # what one holds of another is lifted when that is
+            self.lift(one.id, [])
         held_before = {name: wire.state(name) for name in IDS}
         plan, report = self.world.recover(desired)
         assert {result.outcome for result in report.results} <= ACHIEVED, report.results
@@ -265,7 +365,10 @@ class Walk(RuleBasedStateMachine):
             assert {one.id for one in again.blocked} == {one.id for one in plan.blocked}
         assert again.cadences == ()
         assert {one.id for one in again.held} == {one.id for one in plan.held}
-        unable = {one.id for one in (*again.held, *again.blocked)}
+        assert {one.waits for one in again.halted} <= {None}
+        if wire.dated or not self.clock_was_off:
+            assert {self.desired[PortfolioId(one.id)].state for one in again.halted} <= {RunState.PAUSED}
+        unable = {one.id for one in (*again.held, *again.halted, *again.blocked)}
         for one in desired:
             if one.id not in unable:
                 state = wire.state(one.id)[0]

@@ -15,6 +15,8 @@ import pytest
 import yaml
 
 from reconciler.cli.commands import MAKERS
+from reconciler.core.endpoint import journal_url
+from reconciler.core.errors import ExitReason
 from reconciler.core.shares import KUBERNETES_INDEX
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +64,20 @@ def test_every_index_of_the_job_is_a_share() -> None:
     assert any(f"$({KUBERNETES_INDEX})" in one for one in container["args"] if one.startswith("--out="))
     plan = yaml.safe_load((ROOT / "examples/kubernetes/plan.yaml").read_text(encoding="utf-8"))
     assert "--live=/work/live/ROUND-*.json.gz" in containers(plan)[0]["args"]
+
+
+def test_the_pods_that_apply_together_do_the_same() -> None:
+    """Each joins, as often as it is begun again; what became of the whole plan is no reason to begin again."""
+    document = yaml.safe_load((ROOT / "examples/kubernetes/apply-together.yaml").read_text(encoding="utf-8"))
+    (container,) = containers(document)
+    assert document["spec"]["completionMode"] == "Indexed"
+    assert document["spec"]["completions"] == document["spec"]["parallelism"] > 1
+    assert "--join" in container["args"]
+    (place,) = [one.removeprefix("--journal=") for one in container["args"] if one.startswith("--journal=")]
+    assert journal_url(place) is not None
+    ends = document["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"]
+    whole = {ExitReason.STALE, ExitReason.GUARD, ExitReason.PARTIAL, ExitReason.PERMISSION}
+    assert {reason.code for reason in whole} <= set(ends)
 
 
 def containerfile() -> str:

@@ -44,6 +44,9 @@ def problem_of(line: str) -> str | None:
             assert inner is not None
             command, known = inner, known | _options(inner)
             words.remove(token)
+    below = getattr(command, "commands", {})
+    if not isinstance(command, click.Group) and words and words[0] in below:
+        known |= _options(below[words[0]]())
     if isinstance(command, click.Group) and words and words[-1].isalpha() and words[-1].islower():
         return f"{line}: no command {words[-1]!r}"
     asked = {re.split("=", token)[0] for token in tokens if re.match(r"--?[a-z]", token)}

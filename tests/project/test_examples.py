@@ -24,13 +24,14 @@ FIRST = {
     "quickstart": {"start": 1, "resume": 1, "pause": 1, "update": 2, "no_op": 2, "held": 1},
     "fleet": {"start": 2, "resume": 1, "pause": 1, "update": 5, "no_op": 14, "held": 1},
     "v2": {"pause": 2, "no_op": 2, "held": 1, "unmanaged": 1},
+    "incident": {"no_op": 4, "held": 1},
 }
 """What the first plan of each example counts; what is not named is 0, ``unverified`` left aside."""
 
 STRATEGIES = {"v2": {"strategies/01JWZEE2MF30KVRMRX53N88VA4": ("daily", "weekly", 3)}}
 """The new cadences of the first plan, and how many portfolios each reaches."""
 
-FILES = {"quickstart": "automation.yaml", "fleet": "automation", "v2": "automation.yaml"}
+FILES = {"quickstart": "automation.yaml", "fleet": "automation", "v2": "automation.yaml", "incident": "automation.yaml"}
 
 
 def _run(*arguments: str, cwd: Path) -> str:

@@ -77,6 +77,8 @@ def commands(group: click.Group = cli, path: str = "") -> Iterator[tuple[str, cl
             yield from commands(command, words)
         else:
             yield words, command
+            for inner, make in getattr(command, "commands", {}).items():  # `halt` is a command and has some below it
+                yield f"{words} {inner}", make()
 
 
 def examples(command: click.Command) -> list[str]:

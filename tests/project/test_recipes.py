@@ -18,14 +18,15 @@ from reconciler.cli.main import run
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "recipes.md"
 BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
-OFFLINE = ("explain", "history", "show", "validate")
+OFFLINE = ("explain", "history", "sandbox", "show", "validate")
 WHO = {f"GIT_{who}_{what}": "desk@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 SECTIONS = [part for part in re.split(r"(?m)^(?=## )", PAGE.read_text(encoding="utf-8")) if BLOCK.search(part)]
 
 
 SETTLED = {
     r"sandbox://[0-9a-f]{16}": "https://glider.example.com",  # as wide, so that columns stay
-    r"\[glider-reconciler [0-9a-f]{6}\]": "[glider-reconciler 7f3a9c]",
+    r"\[glider-reconciler [0-9a-f]{6}\b": "[glider-reconciler 7f3a9c",
+    r"\b20\d{6}-[0-9a-f]{6}\b": "20261123-7f3a9c",
     r"\d{4}-\d\d-\d\d \d\d:\d\d UTC": "2026-11-23 09:30 UTC",
     r"\b[0-9a-f]{64}\b": "5d3f0c21b7aa" + 52 * "0",
     r"\b[0-9a-f]{12}\b": "5d3f0c21b7aa",
@@ -35,6 +36,7 @@ SETTLED = {
     r"\d+ ms": "1 ms",
 }
 """What differs from run to run, and what stands on the page instead."""
+HALT = "20261123-7f3a9c"
 
 
 def settled(text: str) -> str:
@@ -60,11 +62,17 @@ def shown(line: str, capture: pytest.CaptureFixture[str]) -> str:
         # What git says holds hashes and depends on its version; the recipes show what the reconciler says.
         subprocess.run(["sh", "-c", line], check=True, capture_output=True)
         return ""
-    arguments = words[1:] if words[1] in OFFLINE else [*words[1:], "--sandbox"]
+    words = [_made() if word == HALT else word for word in words]
+    arguments = words[1:] if words[1] in OFFLINE or "--sandbox" in words else [*words[1:], "--sandbox"]
     code = run(arguments)
     out, err = capture.readouterr()
     ended = f"(exit code {code})\n" if code else ""
     return settled(out + err) + ended
+
+
+def _made() -> str:
+    """Return the id of the newest halt, which no page can know."""
+    return max(Path("halts").glob("*.json"), key=lambda path: path.stat().st_mtime_ns).stem
 
 
 def rerun(section: str, capture: pytest.CaptureFixture[str]) -> str:

@@ -304,7 +304,7 @@ def test_at_most_ten_of_a_level_and_the_rest_counted() -> None:
 def test_outputs_tell_what_was_found() -> None:
     """One count a verb, and how it ended; nothing known is nothing said, not zero."""
     plan = endings()["plan"]
-    paths = {"plan-path": "/tmp/plan.json", "json-path": "/tmp/plan.txt"}
+    paths = {"plan-path": "/tmp/plan.json", "json-path": "/tmp/plan.txt", "halt-path": ""}
     assert output_values(plan, paths=paths) == {
         "has-changes": "true",
         "start": "1",
