@@ -94,18 +94,31 @@ def apply(size: Size, folder: Path) -> Iterator[Row]:
         yield _waited(what, statistics.median(runs), work, _ROUND_TRIPS, target or work.quiet)
 
 
-def _applied(work: Waiting, folder: Path, variables: dict[str, str], *, loaded: bool) -> float:
-    """Return the seconds of one apply, of a fleet and with a journal that no other has touched."""
+def halt(size: Size, folder: Path) -> Iterator[Row]:
+    """Compare ``halt`` of a whole fleet that runs, from files that hold all of it, with waiting alone."""
+    work = size.apply
+    assert work.quiet is not None
+    fleet = itertools.islice((m for m in members(2 * work.count, SEED) if m.live_status == "active"), work.count)
+    write_pauses(folder / "files", fleet)
+    runs = [_applied(work, folder / f"halt {n}", {}, loaded=False, halts=True) for n in range(size.repeats)]
+    yield _waited(f"halt --all, {work.what}", statistics.median(runs), work, _ROUND_TRIPS, work.quiet)
+
+
+def _applied(work: Waiting, folder: Path, variables: dict[str, str], *, loaded: bool, halts: bool = False) -> float:
+    """Return the seconds of one apply, or halt, of a fleet and with a journal that no other has touched."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(Server(2 * work.count, SEED, work.latency_ms))
         here, environment = folder.parent, {**server.environment, **variables}
         folder.mkdir()
         saved, journal = str(folder / "plan.json"), ["--journal", str(folder / "journal.db")]
-        output_of([*program(), "plan", "-f", "files", "--out", saved, *journal], cwd=here, env=environment)
+        if not halts:
+            output_of([*program(), "plan", "-f", "files", "--out", saved, *journal], cwd=here, env=environment)
         if loaded:
             stack.enter_context(busy())
         server.counts()
-        command = [*program(), "apply", saved, "-o", "json", "--parallelism", str(work.parallelism), *journal]
+        stop = ["halt", "--reason", "measured", "--all", "-f", "files", "--auto-approve"]
+        what = stop if halts else ["apply", saved]
+        command = [*program(), *what, "-o", "json", "--parallelism", str(work.parallelism), *journal]
         took = in_turns({"apply": command}, repeats=1, cwd=here, env=environment)["apply"]
         if (written := server.counts()["writes"]) != work.count:
             raise SystemExit(f"{written} writes were sent for {work.count} changes")

@@ -128,6 +128,7 @@ MEASURES: Final[dict[str, Callable[[Size, Path], Iterator[Row]]]] = {
     "validate": validate,
     "plan": network.plan,
     "apply": network.apply,
+    "halt": network.halt,
     "joined": network.joined,
     "limited": network.limited,
     "listing": network.listing,

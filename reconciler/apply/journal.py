@@ -293,6 +293,11 @@ class OpenJournal:
         self._run = number
         self._tables.write("UPDATE runs SET finished_ms = NULL, exit_reason = NULL WHERE id = :run", [{"run": number}])
 
+    def hold(self, kind: int, number: int) -> None:
+        """Hold a lock of the server for as long as this journal can be written to."""
+        held = "SELECT 1 AS number FROM (SELECT pg_advisory_lock(:kind, :lock)) AS held"
+        self._rows(held, kind=kind, lock=number)
+
     def give_up_dead_runs(self) -> None:
         """Mark the runs that have no end as cut off, without a time. Only for a holder of the lock without a run."""
         dead = "finished_ms IS NULL AND exit_reason IS NULL"

@@ -6,8 +6,9 @@ journal, is the same as for one that is alone.
 
 A joined apply is one run of one plan. It is over once each change has its result, or nothing more is to begin and
 nothing is under way: who comes later gets its report. Until then every runner with the same plan file may come and go.
-A runner lives as long as its connection does, which holds a lock of its own. What a dead runner has not told the
-result of is handed to another, after a pause that is longer than a write may wait to be sent.
+A runner lives as long as it can write to the journal, whose connection holds a lock for it: whoever is taken for dead
+announces no write any more. What a dead runner has not told the result of is handed to another, after a pause that is
+longer than a write that was announced may wait to be sent.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ T = TypeVar("T")
 
 _TERMS: Final = "--canary, --max-failures, --allow freeze=NAME and --again"
 GONE_MS: Final = 5_000
-"""How long a runner must have been without its connection before another takes over what it had begun. Its process may
+"""How long a runner must have been without its journal before another takes over what it had begun. Its process may
 still be there, and sends what it has announced within two seconds of its look, or never."""
 _RUNNERS: Final = LOCKS + 1  # the first half of the key of a lock; the second is the runner's number
 _DOOR: Final = (_RUNNERS, 0)
@@ -167,7 +168,7 @@ class _Joined(NamedTuple):
 async def joined_claims(
     url: JournalUrl, *, plan: Plan, terms: Terms, name: str, clock: Clock
 ) -> AsyncIterator[JoinedClaims]:
-    """Connect a runner to the claims of a plan. When the connection ends, it counts as dead unless it has left."""
+    """Connect a runner to the claims of a plan."""
     with ExitStack() as opened, ThreadPoolExecutor(max_workers=1, thread_name_prefix="claims") as thread:
 
         def connection() -> ServerConnection:
@@ -268,7 +269,9 @@ class JoinedClaims:
             if not self.is_over:
                 self._require_this_plan(joined)
                 journal.join_run(joined.run)
-        await self._do(self._register)
+        if not self.is_over:
+            journal.hold(_RUNNERS, await self._do(self._register))
+        await self._do(partial(self._one, "SELECT pg_advisory_unlock(%s, %s)", _DOOR))
 
     async def _wait_for_the_dead(self) -> None:
         """Wait until no process of a runner whose connection broke may still send anything."""
@@ -296,18 +299,16 @@ class JoinedClaims:
                 [(place, *row) for place, row in enumerate(places)],
             )
 
-    def _register(self) -> None:
-        if not self.is_over:
-            self._begin_work()
-        self._one("SELECT pg_advisory_unlock(%s, %s)", _DOOR)
-
-    def _begin_work(self) -> None:
+    def _register(self) -> int:
+        """Add this runner to those of the run; return its number."""
         with self._connection.transaction():
-            me = self._one("INSERT INTO runners (run, name) VALUES (%s, %s) RETURNING id", (self.run, self._name))[0]
-            self._values["me"] = me
-            self._one("SELECT pg_advisory_lock(%s, %s)", (_RUNNERS, me))
+            me: int = self._one("INSERT INTO runners (run, name) VALUES (%s, %s) RETURNING id", (self.run, self._name))[
+                0
+            ]
             names = "(SELECT string_agg(name, ', ' ORDER BY id) FROM runners WHERE run = %(run)s)"
             self._execute(f"UPDATE runs SET process = {names} WHERE id = %(run)s")
+        self._values["me"] = me
+        return me
 
     async def take(self, wave: int) -> Turn:
         """Claim the next change of a wave, or one that a dead runner had begun."""

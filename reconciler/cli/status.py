@@ -27,7 +27,8 @@ from reconciler.core.errors import ApiError, ExitReason, FailureKind, UsageError
 from reconciler.core.fleet import guess, select, select_strategies
 from reconciler.core.halt import halts_told
 from reconciler.core.model import ApiVersion, Desired, RunState, Status
-from reconciler.core.needs import Need, counts_of, standing_failure
+from reconciler.core.needs import Need, counts_of
+from reconciler.core.plan import Plan
 from reconciler.core.rebalance import KeptRebalance, Knowledge
 from reconciler.render.ending import Ending, PageView
 from reconciler.render.json import diagnostics_document, document_json
@@ -55,8 +56,8 @@ if TYPE_CHECKING:
     from reconciler.config.load import Configuration
     from reconciler.core.fleet import Fleet
     from reconciler.core.model import Live, PortfolioId, StrategyDesired, StrategyId, StrategyLive
-    from reconciler.core.plan import Plan
-    from reconciler.core.ports import PortfolioApi
+    from reconciler.core.needs import Needed
+    from reconciler.core.ports import Memory, PortfolioApi
     from reconciler.core.rebalance import LastRebalance, Rebalance
     from reconciler.render.ending import Found
     from reconciler.render.page import Page
@@ -352,9 +353,7 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
             seen = await _read_detail(options, one, service)
             options.output.notes(service.notes)
         reason = detail_reason(seen, fail_on=options.fail_on)
-        # If it is not declared, it is judged as if the files declared it as it is.
-        runs = RunState.ACTIVE if seen.live.status is Status.ACTIVE else RunState.PAUSED
-        advice = advise_live([(one.desired or Desired(id=one.id, state=runs), seen.signs)])
+        advice = advise_live([(_as_declared(seen), seen.signs)])
         body = {
             "base_url": service.label,
             "portfolio": portfolio_document(seen),
@@ -394,8 +393,8 @@ async def _read_detail(options: StatusOptions, one: Named, service: Service) -> 
     live = await _read_one(one, api)
     now_ms = service.api.service_ms()
     memory = memory_of(options.service, service, results=True)
-    records, _ = believed(memory, {one.id: live}, now_ms=now_ms)
-    record = records.get(one.id)
+    memory = replace(memory, records=believed(memory, {one.id: live}, now_ms=now_ms)[0])
+    record = memory.records.get(one.id)
     view = PortfolioView(version=one.version, desired=one.desired, live=live, record=record, now_ms=now_ms)
     if live.status in (Status.NOT_FOUND, Status.UNREADABLE):
         return view
@@ -414,7 +413,27 @@ async def _read_detail(options: StatusOptions, one: Named, service: Service) -> 
             view = replace(view, recent=recent)
         except ApiError as error:
             failures.append(_unless_refused(error))
-    return replace(view, failures=tuple(failures))
+    return replace(view, failures=tuple(failures), needs=_needs_of(view, memory))
+
+
+def _needs_of(view: PortfolioView, memory: Memory) -> tuple[Needed, ...]:
+    """Return why a person has to look at one portfolio; one that no file declares can only have failed or be late."""
+    from reconciler.core.needs import needs_of, overdue_among
+    from reconciler.core.planner import build_plan
+
+    one, now_ms, live = view.live.id, view.now_ms or 0, {view.live.id: view.live}
+    desired = {one: _as_declared(view)}
+    plan = build_plan(Plan(base_url="", created_ms=now_ms), desired, live, memory)
+    plan = replace(plan, overdue=overdue_among(desired, live, memory.records, now_ms=now_ms))
+    known = [KeptRebalance(rebalance=rebalance, read_ms=now_ms) for rebalance in _read_of(view.recent or ())]
+    needs = needs_of(plan, desired, live, {one: known}, now_ms=now_ms).get(one, ())
+    return tuple(need for need in needs if view.desired is not None or need.need in _FAIL_ON.values())
+
+
+def _as_declared(view: PortfolioView) -> Desired:
+    """Return what is declared of a portfolio. If it is not declared, it is judged as if it were declared as it is."""
+    runs = RunState.ACTIVE if view.live.status is Status.ACTIVE else RunState.PAUSED
+    return view.desired or Desired(id=view.live.id, api=view.version, state=runs)
 
 
 def _read_of(recent: Iterable[LastRebalance]) -> list[Rebalance]:
@@ -448,18 +467,19 @@ def table_reason(
     """
     failures = [*others, *(row.live.failure for row in rows)]
     failures += [row.last.failure for row in rows if row.last is not None]
-    wrong = {one.need for row in rows for one in row.needs} & {_FAIL_ON[word] for word in fail_on}
-    return _reason(failures, wrong=bool(wrong))
+    return _reason(failures, wrong=_wrong((one for row in rows for one in row.needs), fail_on))
 
 
 def detail_reason(view: PortfolioView, *, fail_on: Sequence[str] = ()) -> ExitReason:
     """Return what one portfolio exits with. If it is not there, that is an error, because somebody asked for it."""
     recent = view.recent or ()
     failures = [view.live.failure, *view.failures, *(one.failure for one in recent)]
-    known = [KeptRebalance(rebalance=one, read_ms=view.now_ms or 0) for one in _read_of(recent)]
-    failed = _FAILED in fail_on and standing_failure(known, view.live, listed=view.version.can.lists_runs) is not None
-    late = _OVERDUE in fail_on and view.overdue_ms is not None
-    return _reason(failures, wrong=failed or late or view.live.status is Status.NOT_FOUND)
+    return _reason(failures, wrong=_wrong(view.needs, fail_on) or view.live.status is Status.NOT_FOUND)
+
+
+def _wrong(needs: Iterable[Needed], fail_on: Iterable[str]) -> bool:
+    """Whether any need is one that ``--fail-on`` names."""
+    return not {one.need for one in needs}.isdisjoint(_FAIL_ON[word] for word in fail_on)
 
 
 def _reason(failures: Iterable[ApiError | None], *, wrong: bool) -> ExitReason:

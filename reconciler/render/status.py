@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from reconciler.core.adoption import declarable_reason
 from reconciler.core.codec import dump, iso
 from reconciler.core.evidence import known_interval, known_offset, paused_by
-from reconciler.core.model import PausedBy, Provenance, RunState, Signs, Status, StrategyStatus
+from reconciler.core.model import PausedBy, Provenance, Signs, Status, StrategyStatus
 from reconciler.core.needs import Need, counts_of, overdue_ms
 from reconciler.core.rebalance import Knowledge, PortfolioFacts, RebalanceStatus
 from reconciler.core.text import format_duration, harmless, plural
@@ -156,7 +156,7 @@ class PortfolioView(Seen, frozen=True, kw_only=True):
     """One portfolio in detail; ``desired`` is ``None`` if it is not declared.
 
     ``recent`` holds its rebalances, newest first, ``None`` where nobody asked for results. ``failures`` are the reads
-    beside the status that failed.
+    beside the status that failed. ``needs`` says why a person has to look at it, the most urgent first.
     """
 
     version: ApiVersion
@@ -164,6 +164,7 @@ class PortfolioView(Seen, frozen=True, kw_only=True):
     facts: PortfolioFacts = field(default_factory=PortfolioFacts)
     recent: tuple[LastRebalance, ...] | None = None
     failures: tuple[ApiError, ...] = ()
+    needs: tuple[Needed, ...] = ()
 
     @property
     def paused_by(self) -> PausedBy | None:
@@ -290,7 +291,7 @@ def _alike(row: StatusRow, *, whole: bool) -> str:
 
 
 def _cells(row: StatusRow, with_strategy: bool, with_result: bool) -> tuple[Cell, ...]:
-    live, last_ms = row.live, _last_run_ms(row)
+    live = row.live
     need = row.needs[0].need.value if row.needs else ""
     return (
         toned(need) if need else "",
@@ -301,8 +302,8 @@ def _cells(row: StatusRow, with_strategy: bool, with_result: bool) -> tuple[Cell
         _state(live),
         row.schedule,
         *((live.strategy_name or live.strategy or "-",) if with_strategy else ()),
-        At(row.next_run_ms, row.now_ms) if row.next_run_ms is not None else "-",
-        At(last_ms, row.now_ms) if last_ms is not None else "-",
+        _at(row.next_run_ms, row.now_ms),
+        _at(_last_run_ms(row), row.now_ms),
         *((_results(row),) if with_result else ()),
         _note(row),
     )
@@ -358,7 +359,7 @@ def _facts(view: PortfolioView) -> tuple[tuple[str, Cell], ...]:
     rows: list[tuple[str, Cell]] = [
         ("name", name if name != live.id else ""),
         ("state", _state(live)),
-        ("held", _held(view)),
+        *(("" if place else "problem", _problem(one)) for place, one in enumerate(view.needs)),
         ("declared", _declared(view.desired)),
         ("group", view.desired.group or "" if view.desired else ""),
         ("owner", view.desired.owner or "" if view.desired else ""),
@@ -371,7 +372,6 @@ def _facts(view: PortfolioView) -> tuple[tuple[str, Cell], ...]:
         ("error", Span(str(live.failure), Tone.BAD) if live.failure is not None else ""),
         ("runs", str(live.runs) if live.runs is not None else ""),
         ("strategy", strategy_text(live.strategy, live.strategy_name) if live.strategy is not None else ""),
-        ("moved", _elsewhere(view.desired, live)),
         ("value", f"{value} USD" if (value := _value(facts)) else ""),
         ("archived", "yes" if facts.archived else ""),
         ("trading", ", ".join(f"{name} {value}" for name, value in facts.trading)),
@@ -384,14 +384,11 @@ def _value(facts: PortfolioFacts) -> str | None:
     return None if facts.signs.value_usd is None else f"{facts.signs.value_usd:.2f}"
 
 
-def _held(view: PortfolioView) -> Cell:
-    """Return how to release a portfolio that is declared active and was paused by others; ``""`` if it is not held."""
-    desired = view.desired
-    if desired is None or desired.state is not RunState.ACTIVE or desired.hold_override:
-        return ""
-    if view.paused_by not in (PausedBy.OTHERS, PausedBy.UNKNOWN):
-        return ""
-    return sentence(f"yes, it stays paused; `reconciler plan --resume-held {view.live.id}` shows what a release does")
+def _problem(one: Needed) -> Cell:
+    """Return a need in words; of a pause that holds, how it is released, since its reason is told anyway."""
+    if one.need is Need.HELD:
+        return sentence(f"held: it stays paused; `reconciler plan --resume-held {one.id}` shows what a release does")
+    return f"{one.need.text}: {need_text(one).removeprefix(one.need.text).lstrip()}"
 
 
 def _declared(desired: Desired | None) -> Cell:
@@ -455,17 +452,8 @@ def _pause(live: Live, by: PausedBy, api: ApiVersion, *, longest: int) -> str:
     return f"{whose}: {harmless(reason, longest=longest)}" if reason else whose
 
 
-def _elsewhere(desired: Desired | None, live: Live) -> str:
-    """Return a sentence if a portfolio follows another strategy than declared, else ``""``."""
-    if desired is None or desired.strategy is None or live.strategy in (None, desired.strategy):
-        return ""
-    return (
-        f"follows strategy {strategy_text(live.strategy or '', live.strategy_name)}, not {desired.strategy} as declared"
-    )
-
-
-def _at(ms: int | None) -> Cell:
-    return At(ms) if ms is not None else "-"
+def _at(ms: int | None, now_ms: int | None = None) -> Cell:
+    return At(ms, now_ms) if ms is not None else "-"
 
 
 def _state(live: Live) -> Span:
@@ -530,6 +518,7 @@ def portfolio_document(view: PortfolioView) -> dict[str, Any]:
         "name": view.desired.name if view.desired else None,
         "api": view.version.value,
         "declared": view.desired.state.value if view.desired else None,
+        "needs": [one.need.value for one in view.needs],
         "portfolio": {**known, "trading_settings": dict(facts.trading)},
         "rebalances": [_last_document(one) for one in view.recent] if view.recent is not None else None,
         "errors": [str(failure) for failure in (live.failure, *view.failures) if failure is not None],

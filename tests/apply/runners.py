@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,14 +20,15 @@ from tests.postgres import execute
 from tests.support import BASE_URL, HOUR_MS, NOON_MS, Silence, settled, versions_of_intents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Iterable
 
     from reconciler.core.endpoint import JournalUrl
     from reconciler.core.plan import Plan
     from reconciler.core.report import ApplyReport
 
 FASTER: int = 25
-"""So much faster than ours passes the time of these tests; a commit has to fit into the two seconds of a look."""
+"""So much faster than ours passes the time of many histories, in which a machine with more to do may be late: a commit
+has to fit into the two seconds of a look."""
 H = HOUR_MS
 OURS = "Paused via API: Freeze [glider-reconciler 7f3a9c]"
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -40,38 +42,42 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 """What may be live, and what is declared of it, so that a plan changes it."""
 
+CLAIMS, THE_JOURNAL, BOTH = "ORDER BY backend_start LIMIT 1", "ORDER BY backend_start DESC LIMIT 1", ""
+"""Which connections of a runner are cut, in the order in which it opens them."""
 _here: ContextVar[Runner | None] = ContextVar("here", default=None)
 
 
 class FasterClock:
-    """A clock on which time passes by itself, and fast."""
+    """A clock on which time passes by itself, and so much faster."""
 
-    def __init__(self) -> None:
-        self._began = time.monotonic()
+    def __init__(self, faster: int) -> None:
+        self._began, self._faster = time.monotonic(), faster
 
     def now_ms(self) -> int:
         return NOON_MS + self.ticks_ms()
 
     def ticks_ms(self) -> int:
-        return round((time.monotonic() - self._began) * 1000 * FASTER)
+        return round((time.monotonic() - self._began) * 1000 * self._faster)
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / FASTER)
+        await asyncio.sleep(seconds / self._faster)
 
 
 class Deaths(Life):
-    """Kills runners at boundaries of their calls: ``at`` are numbers of crossings, counted over all runners."""
+    """Kills runners at boundaries of their calls: ``at`` holds names, or numbers of crossings over all runners."""
 
-    def __init__(self, at: Collection[int] = ()) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.at, self.crossed = set(at), 0
+        self.at: set[int | str] = set()
+        self.crossed = 0
 
     def cross(self, boundary: str) -> None:
         runner = _here.get()
         if runner is None:
             return
         self.crossed += 1
-        if self.crossed in self.at:
+        if self.at & {self.crossed, boundary}:
+            self.at.discard(boundary)
             runner.kill()
         if runner.killed:
             raise asyncio.CancelledError
@@ -81,7 +87,7 @@ class Deaths(Life):
 class Fleet(FaultyWorld):
     """A world whose journal any number of runners share."""
 
-    clock: Any = field(default_factory=FasterClock)
+    clock: Any = field(kw_only=True)
     deaths: Deaths = field(default_factory=Deaths)
 
     def __post_init__(self) -> None:
@@ -89,10 +95,13 @@ class Fleet(FaultyWorld):
         self.wire.life = self.deaths
 
 
-def fleet_of(place: JournalUrl, kinds: Iterable[str], cadence: Cadence | None = None) -> tuple[Fleet, Plan]:
+def fleet_of(
+    place: JournalUrl, kinds: Iterable[str], cadence: Cadence | None = None, *, faster: int = 5
+) -> tuple[Fleet, Plan]:
     """Return a fleet with a portfolio of each of these kinds, and the plan that changes them all."""
     declared = [(PortfolioId(f"p{number:02}"), *KINDS[kind]) for number, kind in enumerate(kinds)]
     fleet = Fleet(
+        clock=FasterClock(faster),
         journal=place,  # type: ignore[arg-type]  # a world takes any place of a journal
         portfolios={one: live for one, live, _ in declared},
         strategies={"S1": {"frequency": "daily"}},
@@ -129,6 +138,7 @@ class Runner:
     report: ApplyReport | None = None
     error: BaseException | None = None
     killed: bool = False
+    was_cut: bool = False
     closed: bool = False
     carried_out: int = 0
     run: int | None = None
@@ -173,9 +183,10 @@ class Runner:
                         claims=claims,
                     )
                 self.carried_out = claims.carried_out
-                self.closed = await claims.leave()
-                if self.closed:
-                    journal.close_run(report.exit_reason.word)
+                with suppress(JournalError):  # as the command, which has a report to show all the same
+                    if await claims.leave():
+                        journal.close_run(report.exit_reason.word)
+                        self.closed = True
             return report
 
     async def _at_the_door(self, claims: JoinedClaims) -> None:
@@ -187,12 +198,17 @@ class Runner:
                     raise
                 await self.fleet.clock.sleep(0.1)
 
+    def cut(self, which: str = BOTH) -> None:
+        """Break its connections; the process goes on as well as it can."""
+        self.was_cut = True
+        mine = f"SELECT pid FROM pg_stat_activity WHERE application_name = 'reconciler {self.name}' {which}"
+        execute(self.fleet.journal, f"SELECT pg_terminate_backend(pid, 5000) FROM ({mine}) AS mine")
+
     def kill(self) -> None:
         """End it as SIGKILL does: its connections break, and nothing of it goes on."""
         if not self.killed and self.task is not None and not self.task.done():
             self.killed = True
-            mine = f"FROM pg_stat_activity WHERE application_name = 'reconciler {self.name}'"
-            execute(self.fleet.journal, f"SELECT pg_terminate_backend(pid, 5000) {mine}")
+            self.cut()
             self.task.cancel()
 
 

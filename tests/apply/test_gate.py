@@ -6,22 +6,25 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.apply.journal import open_journal, read_memory
+from reconciler.core.evidence import pause_id
 from reconciler.core.fleet import EVERYTHING, Selection
 from reconciler.core.halt import NO_HALTS, Halt, HaltedPortfolio, HaltGate, format_halt, parse_halt
 from reconciler.core.intent import Call, GateClosed, Intent
-from reconciler.core.model import ApiVersion, Desired, PortfolioId, RunState, StrategyId, address_of
+from reconciler.core.model import ApiVersion, Desired, PortfolioId, Record, RunState, StrategyId, address_of
 from reconciler.core.report import Outcome
 from reconciler.sandbox import AutomationState
+from tests.apply.conftest import ON_FILE
 from tests.apply.scripted import rows
 from tests.faults.support import FaultyWorld, Life
-from tests.support import BASE_URL, HOUR_MS, NOON_MS, folder
+from tests.support import BASE_URL, HOUR_MS, NOON_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from reconciler.apply.journaltables import JournalPlace
     from reconciler.core.model import Address
 
 A, B, C = PortfolioId("a"), PortfolioId("b"), PortfolioId("c")
@@ -64,13 +67,7 @@ NOBODY_KNOWS = Halt(
 )
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with folder() as path:
-        yield path / "journal.db"
-
-
-def record(place: Path, one: Halt) -> None:
+def record(place: JournalPlace, one: Halt) -> None:
     """Record a halt as another process does, beside an apply that has the journal locked."""
     with open_journal(place, base_url=BASE_URL, now_ms=lambda: NOON_MS, beside=True) as journal:
         journal.halt(one)
@@ -143,7 +140,7 @@ def test_a_lift_passes_its_own_halt_alone() -> None:
     assert other == HOLDS.replace("h1", "h2")
 
 
-def test_the_journal_keeps_halts(place: Path) -> None:
+def test_the_journal_keeps_halts(place: JournalPlace) -> None:
     """By service and account; one that is lifted holds nothing any more."""
     with open_journal(place, base_url=BASE_URL, now_ms=lambda: NOON_MS) as journal:
         journal.open_run(fingerprint="f", tool="t")
@@ -161,6 +158,29 @@ def test_the_journal_keeps_halts(place: Path) -> None:
     assert read_memory(place, base_url="https://elsewhere", now_ms=NOON_MS).halting == NO_HALTS
 
 
+def test_which_api_a_journal_tells(place: JournalPlace) -> None:
+    """By the last write of each portfolio, whatever came of it, else by its record, as far as that tells."""
+    paused = Record(state=RunState.PAUSED, interval_ms=None, offset_ms=None, schedule_id="s", confirmed_ms=NOON_MS)
+    due = replace(paused, schedule_id=pause_id("2026-11-22T12:00:00Z"))
+    with open_journal(place, base_url=BASE_URL, now_ms=lambda: NOON_MS) as journal:
+        journal.open_run(fingerprint="f", tool="t")
+        assert journal.apis() == {}
+        for address, api in ((A, ApiVersion.V1), (B, ApiVersion.V2), (S, ApiVersion.V2)):
+            journal.begin(Intent(address=address, call=Call.PAUSE, token="1", api=api))
+        journal.confirm({A: due, C: due, PortfolioId("d"): paused, PortfolioId("e"): replace(paused, schedule_id=None)})
+        assert journal.apis() == {A: ApiVersion.V1, B: ApiVersion.V2, C: ApiVersion.V2, "d": ApiVersion.V1, "e": None}
+
+
+def test_whether_another_is_at_work(place: JournalPlace) -> None:
+    """Whoever opened a journal beside others sees whether one of them has it locked."""
+    with open_journal(place, base_url=BASE_URL, now_ms=lambda: NOON_MS, beside=True) as beside:
+        assert not beside.is_busy()
+        with open_journal(place, base_url=BASE_URL, now_ms=lambda: NOON_MS):
+            assert beside.is_busy()
+        assert not beside.is_busy()
+
+
+@ON_FILE
 def test_no_halt_comes_between_the_question_and_the_intent(place: Path) -> None:
     """Whoever records a halt waits until an intent that did not know of it is on the disk, and then finds it."""
     with open_journal(place, base_url=BASE_URL, now_ms=lambda: NOON_MS) as journal:
@@ -177,6 +197,7 @@ def test_no_halt_comes_between_the_question_and_the_intent(place: Path) -> None:
             assert [one.intent.address for one in found.unsettled()] == [A]
 
 
+@ON_FILE
 def test_a_running_apply_begins_nothing_more(place: Path) -> None:
     """A halt that comes between a look and its write: that write is not sent, and nothing is looked at any more."""
     world = FaultyWorld(journal=place, portfolios={"a": PAUSED, "b": PAUSED, "c": LIVE})
@@ -204,6 +225,7 @@ def test_a_running_apply_begins_nothing_more(place: Path) -> None:
     assert rows(place, "SELECT call, outcome FROM writes") == [("pause", "confirmed")]
 
 
+@ON_FILE
 def test_a_halt_that_is_known_holds_its_own_alone(place: Path) -> None:
     """A plan that reckons with a halt carries out the rest."""
     world = FaultyWorld(journal=place, portfolios={"a": PAUSED, "b": PAUSED, "c": LIVE})
@@ -214,6 +236,7 @@ def test_a_halt_that_is_known_holds_its_own_alone(place: Path) -> None:
     assert report.results[0].detail == HOLDS
 
 
+@ON_FILE
 def test_between_two_writes_of_one_change(place: Path) -> None:
     """What has begun and can't be finished says so, with what was done of it."""
     world = FaultyWorld(journal=place, portfolios={"a": PAUSED})

@@ -18,7 +18,7 @@ from reconciler.core.halt import Halt
 from reconciler.core.model import Cadence
 from reconciler.core.plan import Window, write_stages
 from reconciler.core.report import ACHIEVED, Outcome, Result
-from tests.apply.runners import FASTER, KINDS, Fleet, Runner, fleet_of, together, until
+from tests.apply.runners import BOTH, CLAIMS, FASTER, KINDS, THE_JOURNAL, Fleet, Runner, fleet_of, together, until
 from tests.faults import kinds, promises
 from tests.faults.support import OLDEST_LOOK_MS
 from tests.support import BASE_URL, HOUR_MS, run
@@ -317,7 +317,7 @@ def test_a_runner_that_dies_over_a_write(place: JournalUrl, kind: str, boundary:
     fleet, plan = fleet_of(place, [kind])
     pins = pins_of(fleet, plan)
     dying, other = Runner(fleet, plan, "one"), Runner(fleet, plan, "two")
-    fleet.deaths.at = {3 if boundary == "before" else 4}  # a look, and then the write
+    fleet.deaths.at = {f"{boundary} {'update-schedule' if kind == 'shorter' else kind}"}
     run(_one_after_the_other(dying, other))
     assert dying.killed
     arrived = boundary == "after"
@@ -361,11 +361,38 @@ def test_nobody_touches_what_a_living_runner_has_begun(place: JournalUrl) -> Non
         assert set(outcomes(runner)) == {Outcome.DONE}
 
 
+@pytest.mark.parametrize("which", [CLAIMS, THE_JOURNAL, BOTH], ids=["claims", "journal", "both"])
+def test_a_runner_that_loses_its_connection(place: JournalUrl, which: str) -> None:
+    """It begins nothing more, and says so; the others do the rest, and nothing twice."""
+    fleet, plan = fleet_of(place, ["resume anew"] * 6)
+    pins = pins_of(fleet, plan)
+    held = asyncio.Event()
+    fleet.wire.arm(_held(held), "update-schedule")
+    cut, other = Runner(fleet, plan, "one", Pace(parallelism=1)), Runner(fleet, plan, "two", Pace(parallelism=1))
+
+    async def meanwhile() -> None:
+        cut.start()
+        await until(lambda: fleet.wire.tried)
+        cut.cut(which)
+        other.start()
+        await until(lambda: len(fleet.wire.effects) > 3)
+        held.set()
+        await together(cut, other)
+
+    run(meanwhile())
+    assert cut.carried_out <= 1
+    assert set(outcomes(cut)[1:]) <= {Outcome.NOT_ATTEMPTED, Outcome.DONE}  # as far as it could hear of the others
+    assert outcomes(other)[1:] == [Outcome.DONE] * 5
+    last = Runner(fleet, plan, "three")
+    run(together(last))  # which settles what nobody could
+    check_whole(fleet, plan, report_of(last), pins, died=False)
+
+
 def history(place: JournalUrl, seed: int) -> list[Result]:
     """Let runners come, die and leave at random; return what was not done in the end."""
     rng = random.Random(seed)
     drawn = [rng.choice(sorted(KINDS)) for _ in range(rng.randrange(5, 15))]
-    fleet, plan = fleet_of(place, drawn, rng.choice([None, Cadence.WEEKLY]))
+    fleet, plan = fleet_of(place, drawn, rng.choice([None, Cadence.WEEKLY]), faster=FASTER)
     pins = pins_of(fleet, plan)
     fleet.deaths.at = {rng.randrange(1, 90) for _ in range(rng.randrange(4))}
     pace = Pace(parallelism=rng.randrange(1, 4), canary=rng.choice([0, 0, 1, 2]))
@@ -373,6 +400,10 @@ def history(place: JournalUrl, seed: int) -> list[Result]:
     begin = [rng.random() * 0.1 for _ in runners]
     dies = {rng.randrange(len(runners)): rng.random() * 0.4 for _ in range(rng.randrange(2))}
     leaves = {rng.randrange(len(runners)): rng.random() * 0.4 for _ in range(rng.choice([0, 0, 1]))}
+    cuts = {
+        rng.randrange(len(runners)): (rng.random() * 0.4, rng.choice([CLAIMS, THE_JOURNAL, BOTH]))
+        for _ in range(rng.choice([0, 0, 1]))
+    }
     last = Runner(fleet, plan, "last", pace)
 
     async def one(number: int, runner: Runner) -> None:
@@ -382,6 +413,9 @@ def history(place: JournalUrl, seed: int) -> list[Result]:
             loop.call_later(dies[number], runner.kill)
         if number in leaves:
             loop.call_later(leaves[number], lambda: runner.stop.request("asked to leave", urgent=True))
+        if number in cuts:
+            after, which = cuts[number]
+            loop.call_later(after, runner.cut, which)
         await task
 
     async def all_of_them() -> None:
@@ -392,8 +426,8 @@ def history(place: JournalUrl, seed: int) -> list[Result]:
 
     run(all_of_them())
     for runner in runners:
-        assert runner.report is not None or runner.killed, runner.error
-    died = any(runner.killed for runner in runners)
+        assert runner.report is not None or runner.was_cut, runner.error
+    died = any(runner.was_cut for runner in runners)
     check_whole(fleet, plan, report_of(last), pins, died=False)
     undone = [result for result in report_of(last).results if result.outcome not in ACHIEVED]
     # Time passes so fast here that a machine with more to do may need too long between a look and its write.

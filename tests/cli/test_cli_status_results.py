@@ -208,6 +208,7 @@ def test_one_in_detail(fleet: Shell) -> None:
         "bad\n"
         "  name  Growth\n"
         "  state  active\n"
+        "  problem  failed: The rebalance failed: a swap was reverted\n"
         "  declared  active, automation.yaml:4\n"
         "  api  v1\n"
         "  schedule  24h (observed)\n"
@@ -227,9 +228,22 @@ def test_who_owns_it_and_whether_it_is_held(fleet: Shell) -> None:
         "portfolios:\n  gone: {group: growth, state: active}\n  good: {state: active, interval: 24h}\n",
     )
     text = settled(fleet("status gone --sandbox").out)
-    assert "  held  yes, it stays paused; `reconciler plan --resume-held gone` shows what a release does\n" in text
+    assert "  problem  held: it stays paused; `reconciler plan --resume-held gone` shows what a release does\n" in text
     assert "  group  growth\n  owner  treasury@example.com\n" in text
     assert "held" not in fleet("status good --sandbox").out
+
+
+def test_what_one_needs(fleet: Shell) -> None:
+    """The same as in the table; one that no file declares can have failed, and needs nothing else."""
+    assert fleet("status bad --sandbox -o json").json["portfolio"]["needs"] == ["failed"]
+    fleet.write("automation.yaml", "version: 1\nportfolios:\n  gone: {state: active, until: 2020-01-01}\n")
+    assert fleet("status gone --sandbox -o json").json["portfolio"]["needs"] == ["held", "until_passed"]
+    text = settled(fleet("status gone --sandbox").out)
+    assert "  problem  held: it stays paused; " in text
+    assert "\n  until passed: declared until 2020-01-01\n" in text
+    assert fleet("status bad --sandbox -o json").json["portfolio"]["needs"] == ["failed"]
+    assert fleet("status idle --sandbox -o json").json["portfolio"]["needs"] == []
+    assert fleet("status bad --sandbox --fail-on failed-rebalance").code == 1
 
 
 def test_one_that_is_not_declared(fleet: Shell) -> None:

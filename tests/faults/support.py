@@ -302,7 +302,8 @@ class Disk:
     async def begin(self, intent: Intent, gate: WriteGate) -> int:
         self.write()
         self.life.cross("before begin")
-        number = self.journal.announce(intent, gate, at_ms=self.journal.now_ms())()
+        while not (number := self.journal.announce(intent, gate, at_ms=self.journal.now_ms())()):
+            self.journal.halting()  # as the journal of a command does: one was recorded that it has not read yet
         self.life.cross("after begin")
         return number
 
