@@ -2,7 +2,7 @@
 
 In: a :class:`~benchmarks.rows.Size`. Out: rows. As a program: ``python -m benchmarks.shares write FOLDER COUNT SHARES``
 writes the live files of a fleet, and ``plan FOLDER`` plans from them; its last line is a JSON object with the counts of
-the plan and ``peak_kib``.
+the plan, ``peak_kib`` and ``cpu_s``.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ def from_live_files(size: Size, folder: Path) -> Iterator[Row]:
     output_of([*command, "write", str(folder), str(count), str(PARTS)], cwd=ROOT)
     began = time.perf_counter()
     found = json.loads(output_of([*command, "plan", str(folder)], cwd=ROOT).splitlines()[-1])
-    took, gib = time.perf_counter() - began, found["peak_kib"] / 1024**2
+    took, gib, cpu_s = time.perf_counter() - began, found["peak_kib"] / 1024**2, found["cpu_s"]
     planned = sum(found[kind] for kind in ("start", "resume", "pause", "update", "no_op", "held", "blocked"))
     if planned != count:
         raise SystemExit(f"{planned} of {count} portfolios were planned")
     what = f"plan from {PARTS} live files, {count:,} portfolios"
-    yield Row(what, f"{took:.0f} s, {gib:.2f} GiB", f"{MOST_GIB:g} GiB", gib, MOST_GIB)
+    yield Row(what, f"{took:.0f} s ({cpu_s:.0f} s CPU), {gib:.2f} GiB", f"{MOST_GIB:g} GiB", gib, MOST_GIB)
 
 
 def _write(folder: Path, count: int, shares: int) -> None:
@@ -116,10 +116,10 @@ def _plan(folder: Path) -> None:
 
     files, saved = ["-f", str(folder / "files")], str(folder / "plan.json.gz")
     code = run(["plan", *files, "--live", str(folder / "live-*.json.gz"), "--out", saved, "-q"])
-    peak = peak_kib()
+    peak, cpu_s = peak_kib(), time.process_time()
     if code:
         sys.exit(code)
-    sys.stdout.write(json.dumps({"peak_kib": peak, **dump(load_plan(saved).summary)}) + "\n")
+    sys.stdout.write(json.dumps({"peak_kib": peak, "cpu_s": cpu_s, **dump(load_plan(saved).summary)}) + "\n")
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ USED_BY: Final[Mapping[str, tuple[Command, ...]]] = {
     "resume-held": _PLAN_OR_APPLY,
     "again": _PLAN_OR_APPLY,
     "base": (Command.PLAN,),
-    "live": (Command.PLAN, Command.STATUS),
+    "live": (Command.PLAN, Command.DRIFT, Command.STATUS),
     "shard": (Command.STATUS,),
     "max-age": (Command.APPLY,),
     "target": _READING,
@@ -199,7 +199,9 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
         environment=text("environment"),
     )
     if command is Command.PLAN:
-        _check_plan(inputs, given_parallelism=bool(text("parallelism")))
+        _check_plan(inputs)
+    if command in (Command.PLAN, Command.DRIFT):
+        _check_live(inputs, given_parallelism=bool(text("parallelism")))
     if command is Command.APPLY:
         _check_apply(inputs)
     if command is Command.LIFT and not inputs.auto_approve:
@@ -248,13 +250,17 @@ def _require_used(command: Command, texts: Mapping[str, str], fail_on: Iterable[
         raise UsageError(f"the input {named} is for {_listed(commands)}, not for `{command}`", "Drop it from the step.")
 
 
-def _check_plan(inputs: Inputs, *, given_parallelism: bool) -> None:
+def _check_plan(inputs: Inputs) -> None:
     """Refuse inputs of ``plan`` that need, or leave no use for, one another."""
     if FailOn.DRIFT in inputs.fail_on and not inputs.base:
         raise UsageError(
             "`fail-on: drift` needs the input `base`, or the command `drift`",
             "Without a base to compare with, a plan can't tell drift from changes of the branch.",
         )
+
+
+def _check_live(inputs: Inputs, *, given_parallelism: bool) -> None:
+    """Refuse inputs that are about a service, where none is asked."""
     reads = (("parallelism", given_parallelism), ("max-rate", inputs.max_rate))
     _refuse_beside("`live` plans from files and asks no service", bool(inputs.live), reads, "Drop {them}, or `live`.")
 

@@ -151,11 +151,7 @@ Reads the live status of every declared portfolio and shows the difference: + st
         *flags.policy(),
         flags.option("--out FILE", "Save the plan as JSON for apply."),
         flags.option("--base REF", "Compare with the files at this Git revision, and say what caused each change."),
-        flags.option(
-            "--live FILE",
-            "Plan without a key from files that `status --out` saved, all shares of a round. A glob, or repeatable.",
-            many=True,
-        ),
+        flags.live(),
         flags.flag("--detailed-exitcode", text="Exit 2 when there are changes."),
         flags.metrics(),
         flags.choice(
@@ -233,6 +229,7 @@ Exits 2 when it finds any of these, so that a nightly job can tell. Errors have 
   reconciler drift --select group=mainnet -o markdown
   reconciler drift --unverified skip               only what is known to differ
   reconciler drift --fail-on overdue               exit 1, not 2, when something did not run
+  reconciler drift --live 'live-*.json.gz'         from what status --out saved, all shares of a fleet
 """
     return _command(
         "drift",
@@ -241,6 +238,7 @@ Exits 2 when it finds any of these, so that a nightly job can tell. Errors have 
         flags.files(),
         *flags.selection(),
         flags.unverified(),
+        flags.live(),
         flags.choice("--fail-on", many=True, of=("overdue",), text="Exit 1 when something is overdue."),
         flags.metrics(),
         *flags.service(),
@@ -349,9 +347,7 @@ known are counted. With PLAN (from plan --out), it shows the load before and aft
         flags.argument("plan_file", "[PLAN]", required=False),
         flags.files(),
         *flags.selection(),
-        flags.option(
-            "--live FILE", "Take what live files hold, without a key; see status --out. Repeatable.", many=True
-        ),
+        flags.live(),
         flags.option("--next DURATION", "How far to look ahead, 1h to 7d. Default: 24h.", name="next"),
         flags.option("--by KEY", "Also by group, or by the values of this label.", name="by"),
         *flags.service(),
@@ -379,9 +375,7 @@ results are those that were read before, as far as the journal keeps them. A pag
         *flags.selection(),
         flags.option("--out FILE", "The page. Needed."),
         flags.option("--plan FILE", "Tell of this saved plan, as of one to be approved, and not of one made now."),
-        flags.option(
-            "--live FILE", "Take what live files hold, without a key; see status --out. Repeatable.", many=True
-        ),
+        flags.live(),
         *flags.service(),
         *flags.output("text", "json"),
     )

@@ -141,6 +141,15 @@ def policy() -> tuple[click.Option, ...]:
     return unverified(), held, again()
 
 
+def live() -> click.Option:
+    """Return ``--live``."""
+    return option(
+        "--live FILE",
+        "Read no service, but files of `status --out`, all shares of a round; without a key. Globs, repeatable.",
+        many=True,
+    )
+
+
 def api(text: str) -> click.Option:
     """Return ``--api``."""
     return choice("--api", "version", of=("v1", "v2"), text=f"{text}  [default: that of `defaults`, else v1]")

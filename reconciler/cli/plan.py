@@ -45,11 +45,7 @@ def plan(options: PlanOptions, found: Found) -> Ending:
     require_metrics_place(options)
     configuration = load_told(options.files, options.output, found)
     base = load_base(options.files, options.base) if options.base is not None else None
-    warn_of_journal(options.service, configuration, options.output)
-    if options.live:
-        made = plan_offline(options, options.live, configuration, base=base)
-    else:
-        made = _read_and_plan(options, configuration, base=base)
+    made = _made(options, options.live, configuration, base=base)
     found.plan, found.diagnostics = made, made.warnings
     reason, told = _judged(made, plan_exit_reason(made, detailed=options.detailed_exitcode), options.fail_on)
     if options.out is not None:
@@ -69,7 +65,14 @@ def _judged(
     return reason, tuple(f"--fail-on {one.value}: {one.sentence}{why.get(one, '')}" for one in met)
 
 
-def _read_and_plan(options: PlanningOptions, configuration: Configuration, *, base: Declared | None = None) -> Plan:
+def _made(
+    options: PlanningOptions, live: tuple[str, ...], configuration: Configuration, *, base: Declared | None
+) -> Plan:
+    """Return the plan of what live files hold, or of what is read now where none is named."""
+    warn_of_journal(options.service, configuration, options.output)
+    if live:
+        return plan_offline(options, live, configuration, base=base)
+
     async def work() -> Plan:
         async with open_service(
             options.service, configuration.paths, configuration.desired.values(), expect=configuration.expect
@@ -125,8 +128,9 @@ def plan_ending(
 
 
 class DriftOptions(PlanningOptions, frozen=True, kw_only=True):
-    """The options of ``drift``."""
+    """The options of ``drift``. ``live`` are live files; without any, live is read."""
 
+    live: tuple[str, ...] = ()
     fail_on: tuple[FailOn, ...] = ()
 
 
@@ -138,10 +142,9 @@ def drift(options: DriftOptions, found: Found) -> Ending:
 
     require_metrics_place(options)
     configuration = load_told(options.files, options.output, found)
-    warn_of_journal(options.service, configuration, options.output)
     # The files serve as their own base: then no difference counts as a change of a branch, and the journal tells
     # drift from pending.
-    made = _read_and_plan(options, configuration, base=configuration)
+    made = _made(options, options.live, configuration, base=configuration)
     found.plan, found.diagnostics = made, made.warnings
     save_metrics(options, made, command="drift")
     blocked = blocked_text(made)

@@ -22,6 +22,8 @@ from reconciler.render.effects import (
     followed,
     halted_effect,
     held_effect,
+    incomplete_notice,
+    live_at,
     moved_text,
     overdue_effect,
     reach_text,
@@ -40,6 +42,7 @@ from reconciler.render.page import (
     cause,
     code,
     marked,
+    sentence,
     toned,
 )
 
@@ -79,7 +82,8 @@ def drift_page(plan: Plan) -> Page:
         title="Drift",
         tone=Tone.NOTICE if rows else Tone.GOOD,
         verdict=counts if rows else "live automation is as declared",
-        about=((f"{plural(plan.managed, 'portfolio')} compared with live at ", code(plan.base_url)),),
+        notice=sentence(incomplete_notice(plan)),
+        about=((f"{plural(plan.managed, 'portfolio')} compared with ", *live_at(plan)),),
         blocks=(table if rows else Lines(("No drift: live automation is as declared.",)),),
         last=(f"Drift: {counts}.",),
     )

@@ -35,7 +35,7 @@ from reconciler.core.plan import (
 )
 from reconciler.core.rebalance import Rebalance
 from reconciler.core.text import format_duration, harmless, plural, rough_duration
-from reconciler.render.page import UNVERIFIED, Group, moment
+from reconciler.render.page import UNVERIFIED, Group, code, moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from reconciler.core.model import Address, ApiVersion
     from reconciler.core.needs import Needed
     from reconciler.core.plan import StrategyName
+    from reconciler.render.page import Piece
 
 CAUSES: Final[Mapping[Cause, Group]] = {
     Cause.BRANCH: Group("This branch", "this branch"),
@@ -212,6 +213,14 @@ def journal_notice(plan: Plan) -> str:
     return (
         f"{why}, so nobody knows who paused {what}. `reconciler journal import FILE` brings back what an export kept."
     )
+
+
+def live_at(plan: Plan) -> tuple[Piece, ...]:
+    """Return which service the plan was compared with, and when that was if live files tell of it."""
+    if plan.as_of_ms is None:
+        return "live at ", code(plan.base_url)
+    by = f" in {plan.shares.of} shares" if plan.shares is not None and plan.shares.of > 1 else ""
+    return f"live as of {moment(plan.as_of_ms)} at ", code(plan.base_url), f", read earlier{by}"
 
 
 def incomplete_notice(plan: Plan) -> str:

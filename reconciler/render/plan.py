@@ -28,6 +28,7 @@ from reconciler.render.effects import (
     held_effect,
     incomplete_notice,
     journal_notice,
+    live_at,
     moved_text,
     net_effect,
     overdue_effect,
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.core.model import Address
-    from reconciler.core.plan import Blocked, Change, Frozen, Halted, Held, Moved, Overdue, Plan, ShareCount, Summary
+    from reconciler.core.plan import Blocked, Change, Frozen, Halted, Held, Moved, Overdue, Plan, Summary
     from reconciler.core.report import ApplyReport, Result
     from reconciler.render.page import Block, Cell, Piece
 
@@ -154,15 +155,7 @@ def _about(plan: Plan) -> tuple[Cell, ...]:
     portfolios = f"{plural(plan.managed, 'portfolio')}{part}"
     counted: Cell = (f"{portfolios} from ", files) if plan.config_files else portfolios
     account: tuple[Cell, ...] = (("account ", code(plan.account)),) if plan.account is not None else ()
-    if plan.as_of_ms is not None:
-        return counted, as_of(plan.base_url, plan.as_of_ms, plan.shares), *account
-    return counted, ("live at ", code(plan.base_url)), *account
-
-
-def as_of(base_url: str, as_of_ms: int, shares: ShareCount | None) -> Cell:
-    """Return what to say about a plan from live files; ``as_of_ms`` is UTC epoch milliseconds."""
-    by = f" in {shares.of} shares" if shares is not None and shares.of > 1 else ""
-    return f"live as of {moment(as_of_ms)} at ", code(base_url), f", read earlier{by}"
+    return counted, live_at(plan), *account
 
 
 def summary_line(summary: Summary) -> str:

@@ -179,6 +179,7 @@ def test_defaults_are_for_every_command(command: Command) -> None:
         ("status", {"live": "a\nb"}, "`status` saves one file, and `live` names several"),
         ("apply", {"max_age": "8h", "auto_approve": "true"}, "plans anew, and `max-age` would not be used"),
         ("plan", {"live": "l", "parallelism": "10"}, "asks no service, and `parallelism` would not be used"),
+        ("drift", {"live": "l", "max_rate": "25/s"}, "asks no service, and `max-rate` would not be used"),
         ("plan", {"live": "l", "max_rate": "25/s"}, "asks no service, and `max-rate` would not be used"),
         ("plan", {"fail_on": "drift"}, "needs the input `base`"),
         ("drift", {"ignore_held": "yes"}, "`ignore-held` is 'yes', neither"),

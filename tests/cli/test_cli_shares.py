@@ -145,6 +145,19 @@ def test_shares_are_joined_from_globs_and_names(team: Shell) -> None:
     assert "read earlier in 3 shares" in team("plan --live live-*.json").out
 
 
+def test_drift_is_found_in_shares_as_at_once(team: Shell) -> None:
+    """The same document and exit code, and the page says as of when."""
+    assert team("apply --sandbox --auto-approve --resume-held ccc").code == 0
+    read(team)
+    assert team("drift --live live-*.json").code == 0
+    team.write("automation.yaml", FILES.replace("aaa: {state: paused}", "aaa: {state: active}"))
+    read(team)
+    at_once, later = team("drift --sandbox -o json"), team("drift --live live-*.json -o json")
+    assert (later.code, meaning(later)) == (at_once.code, meaning(at_once))
+    assert later.code == 2
+    assert "read earlier in 3 shares" in team("drift --live live-*.json").out
+
+
 def test_a_missing_share_makes_the_plan_incomplete(team: Shell) -> None:
     """Its portfolios are blocked, the first line says so, and an apply needs to be allowed their number."""
     read(team, only=(1, 3))
