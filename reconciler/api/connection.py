@@ -28,7 +28,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-Headers: TypeAlias = "list[tuple[bytes, bytes]]"
+RawHeaders: TypeAlias = "list[tuple[bytes, bytes]]"
 
 # Servers commonly close an idle connection after 5 s (uvicorn, Node). We close it earlier, so that no write is sent
 # into a connection that is just being closed, which would leave its outcome unknown.
@@ -65,7 +65,7 @@ class Connection(Protocol):
 
     async def ask(
         self, method: bytes, target: bytes, body: bytes | None, sending: Callable[[], None]
-    ) -> tuple[int, Headers]:
+    ) -> tuple[int, RawHeaders]:
         """Send a request and return status and headers of its answer.
 
         ``sending`` is called as the last thing before the bytes go out. If it raises, none have.
@@ -84,7 +84,7 @@ class Connection(Protocol):
 class HttpConnection:
     """A :class:`Connection` over a socket; ``headers`` are those of every request."""
 
-    def __init__(self, socket: Socket, headers: Headers, timeouts: Timeouts) -> None:
+    def __init__(self, socket: Socket, headers: RawHeaders, timeouts: Timeouts) -> None:
         self._socket = socket
         self._timeouts = timeouts
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LARGEST_HEAD)
@@ -95,7 +95,7 @@ class HttpConnection:
 
     async def ask(
         self, method: bytes, target: bytes, body: bytes | None, sending: Callable[[], None]
-    ) -> tuple[int, Headers]:
+    ) -> tuple[int, RawHeaders]:
         """Send a request: see :class:`Connection`. Raises what a socket raises, and h11's errors."""
         self._until = 0.0
         parts: list[h11.Event] = [h11.Request(method=method, target=target, headers=self._headers_for(body))]
@@ -147,14 +147,14 @@ class HttpConnection:
 class InProcess:
     """A :class:`Connection` that calls an ASGI application in this process; ``headers`` are those of every request."""
 
-    def __init__(self, app: Any, headers: Headers) -> None:
+    def __init__(self, app: Any, headers: RawHeaders) -> None:
         self._app = app
         self._headers = headers
         self._answer = b""
 
     async def ask(
         self, method: bytes, target: bytes, body: bytes | None, sending: Callable[[], None]
-    ) -> tuple[int, Headers]:
+    ) -> tuple[int, RawHeaders]:
         """Call the application: see :class:`Connection`. What it raises comes through as it is."""
         headers = [(name.lower(), value) for name, value in self._headers]
         if body is not None:

@@ -22,10 +22,10 @@ from urllib.parse import urlsplit
 from reconciler import __version__
 from reconciler.api.connection import (
     Connection,
-    Headers,
     HttpConnection,
     InProcess,
     NoConnection,
+    RawHeaders,
     Timeouts,
     authorities,
     connected,
@@ -196,7 +196,7 @@ class Transport:
                 way.leave()
             await way.before_retry(call, failure)
 
-    async def look(self, path: str, *, operation: str, sending: Callable[[], None]) -> tuple[int, Headers, bytes]:
+    async def look(self, path: str, *, operation: str, sending: Callable[[], None]) -> tuple[int, RawHeaders, bytes]:
         """Send a read once and return status, headers and body as they come: for questions about the service itself.
 
         ``sending`` is called once it may go out. Raises :class:`ApiError` where no whole answer comes.
@@ -214,7 +214,7 @@ class Transport:
         body: bytes | None,
         operation: str,
         sending: Callable[[], None] | None = None,
-    ) -> tuple[int, Headers, bytes]:
+    ) -> tuple[int, RawHeaders, bytes]:
         """Send one request and return status, headers and body; whatever goes wrong becomes an :class:`ApiError`.
 
         ``sending`` is called as the last thing before the bytes go out; what it raises stays as it is, and then none

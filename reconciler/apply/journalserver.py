@@ -63,6 +63,8 @@ _CONNECTION: Final = {
 _SESSION: Final = {
     "search_path": SCHEMA,
     "statement_timeout": "60s",  # nothing here takes more than a second, but another may hold a lock
+    # Every question is made for the indexes. Statistics, which a new table lacks, must not lead to reading all of it.
+    **dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"), "off"),
     "idle_session_timeout": "0",  # any time may pass between two writes
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",

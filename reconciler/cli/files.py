@@ -16,11 +16,10 @@ from reconciler.core.endpoint import NOTHING
 from reconciler.core.errors import ExitReason
 from reconciler.core.model import Paths
 from reconciler.render.ending import Ending, PageView, TextView
-from reconciler.render.json import diagnostics_document, document_json
 from reconciler.render.page import Column, Heading, Page, Part, Row, Rows, Span, Tone
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date
 
     from reconciler.cli.output import Output
@@ -155,12 +154,18 @@ def validate(options: ValidateOptions, found: Found) -> Ending:
     portfolios = plural(len(configuration.desired), "portfolio")
     counts = f"{portfolios}{strategies} in {plural(len(configuration.files), 'file')}"
     warned = f", {plural(len(configuration.warnings), 'warning')}" if configuration.warnings else ""
-    body = {
-        "config": {"digest": configuration.digest, "files": list(configuration.files)},
-        "portfolios": len(configuration.desired),
-        "strategies": len(configuration.strategies),
-    }
-    view = TextView(shown=f"Valid: {counts}{warned}.\n", body={**diagnostics_document(configuration.warnings), **body})
+
+    def body() -> Mapping[str, object]:
+        from reconciler.render.json import diagnostics_document
+
+        return {
+            **diagnostics_document(configuration.warnings),
+            "config": {"digest": configuration.digest, "files": list(configuration.files)},
+            "portfolios": len(configuration.desired),
+            "strategies": len(configuration.strategies),
+        }
+
+    view = TextView(shown=f"Valid: {counts}{warned}.\n", body=body)
     return Ending(reason=ExitReason.OK, found=found, view=view)
 
 
@@ -174,6 +179,7 @@ class ExplainOptions(Options, frozen=True, kw_only=True):
 def explain(options: ExplainOptions, found: Found) -> Ending:
     """Show where each value of one portfolio comes from."""
     from reconciler.config.explain import trace
+    from reconciler.render.json import document_json
 
     rows = trace(options.portfolio, options.files.sources, stdin=standard_input, today=today(), cwd=Path.cwd())
     body = {"id": options.portfolio, "fields": [_explained_document(row) for row in rows]}

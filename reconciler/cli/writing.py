@@ -39,13 +39,13 @@ TOLD_BY: Final = {
     "ci_run": ("GITHUB_RUN_ID", "CI_PIPELINE_ID", "BUILD_TAG"),
 }
 """Which variables of GitHub, GitLab and Jenkins tell where a run comes from; the first that is there counts."""
-_SECRETS: Final = ("GLIDER_API_KEY", "GITHUB_TOKEN", "CI_JOB_TOKEN")
+_SECRETS: Final = ("GLIDER_API_KEY", "GITHUB_TOKEN", "CI_JOB_TOKEN", "PGPASSWORD")
 _LOOKS_LIKE: Final = {
     "commit": re.compile(r"([0-9A-Fa-f]{7,64})"),
     "pull_request": re.compile(r"(?:refs/pull/)?([0-9]{1,20})(?:/(?:merge|head))?"),
 }
-_LOOK_AGAIN_SECONDS = 0.1
-"""How often to see whether another apply has ended."""
+_LOOK_AGAIN_SECONDS: Final = (0.1, 1.0)
+"""How soon to look whether another apply has ended, at first and at last; on a server each look is a connection."""
 
 
 def this_process() -> str:
@@ -132,13 +132,15 @@ async def while_busy(attempt: Callable[[], Awaitable[T]], *, lock_timeout: str) 
     from time import monotonic
 
     patience_ends = monotonic() + _patience(lock_timeout)
+    pause_seconds, longest = _LOOK_AGAIN_SECONDS
     while True:
         try:
             return await attempt()
         except JournalBusy:
             if monotonic() >= patience_ends:
                 raise
-            await sleep(_LOOK_AGAIN_SECONDS)
+            await sleep(min(pause_seconds, max(0, patience_ends - monotonic())))
+            pause_seconds = min(1.5 * pause_seconds, longest)
 
 
 def _patience(lock_timeout: str) -> float:

@@ -8,7 +8,6 @@ fingerprint, whatever their files or time.
 from __future__ import annotations
 
 import json
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from msgspec.structs import asdict
@@ -46,6 +45,8 @@ _COUNTS: Final = ("no_op", "unverified")
 def fingerprint(plan: Plan) -> str:
     """Return the SHA-256, in hex, of the sorted list of changes (what each observed, wants and would send, and the last
     write that the journal knew), of the guards that the plan exceeds, and of the freezes in which changes wait."""
+    from hashlib import sha256
+
     changes = sorted(
         [
             plan.base_url,

@@ -86,10 +86,13 @@ class PageView(Struct, frozen=True, kw_only=True):
 
 
 class TextView(Struct, frozen=True, kw_only=True):
-    """Text that is ready to print (a file, a sentence), and the JSON document to print instead of it."""
+    """Text that is ready to print (a file, a sentence), and the JSON document to print instead of it.
+
+    ``body`` is what the document holds, or a function that makes it once it is asked for.
+    """
 
     shown: str = ""
-    body: Mapping[str, Any] = {}
+    body: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = {}
 
     def text(self, style: Style, *, verbose: bool) -> str:  # noqa: ARG002 - as of a page
         """Return the text."""
@@ -103,7 +106,7 @@ class TextView(Struct, frozen=True, kw_only=True):
         """Return the document."""
         from reconciler.render.json import document_json
 
-        return document_json(reason, self.body)
+        return document_json(reason, self.body() if callable(self.body) else self.body)
 
 
 View = PageView | TextView

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from reconciler.apply.journal import OpenJournal, exists, open_journal, read_facts, read_memory, read_runs
 from reconciler.apply.journalqueue import QueuedJournal
+from reconciler.apply.journalserver import _said
 from reconciler.apply.journaltables import SCHEMA_VERSION
 from reconciler.core.errors import JournalBusy, JournalError
 from reconciler.core.halt import Halt, HaltGate
@@ -21,12 +22,14 @@ from reconciler.core.intent import Call, GateClosed, WriteOutcome
 from reconciler.core.model import Desired, PortfolioId, Record, RunState
 from reconciler.core.report import Outcome
 from tests.apply.scripted import intent, rows
+from tests.apply.test_journal_counts import QUESTIONS
 from tests.postgres import Proxy, execute
 from tests.support import HOUR_MS, NOON_MS, World, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from reconciler.apply.journaltables import Question
     from reconciler.core.endpoint import JournalUrl
     from reconciler.core.intent import Intent
     from tests.postgres import Server
@@ -470,6 +473,38 @@ def test_many_at_once(server: Server, place: JournalUrl) -> None:
         rows(place, "SELECT DISTINCT ON (portfolio) portfolio, token FROM writes ORDER BY portfolio, id DESC")
     )
     assert memory.since == newest
+
+
+FILLED = (
+    (
+        "INSERT INTO runs (base_url, fingerprint, tool, process, started_ms)"
+        f" SELECT '{HERE}', 'f', 't', 'p', 0 FROM generate_series(1, 50)"
+    ),
+    (
+        "INSERT INTO writes (run, base_url, portfolio, call, wanted, intent_ms, outcome, token, step)"
+        f" SELECT 1 + n % 50, '{HERE}', 'p' || (n % 1000), 'pause', '{{}}', n, 'confirmed', 'x' || n, 0"
+        " FROM generate_series(1, 20000) AS n"
+    ),
+    "ANALYZE",
+)
+
+
+def test_no_question_reads_every_write(place: JournalUrl) -> None:
+    """Whatever is asked for every change is found by an index, however many writes there are."""
+    with opened(place) as journal:
+        execute(place, *FILLED)
+        tables = journal._tables
+        asked: list[Question] = []
+        ask = tables.ask
+        tables.ask = lambda *questions: (asked.extend(questions), ask(*questions))[1]  # type: ignore[method-assign]
+        for question in QUESTIONS.values():
+            question(journal)
+        assert len(asked) > 20
+        for one in asked:
+            with tables._connection.cursor() as cursor:  # type: ignore[attr-defined]
+                cursor.execute(b"EXPLAIN " + _said(one.text), one.values)
+                plan = [line for (line,) in cursor.fetchall()]
+            assert [line for line in plan if "Seq Scan on writes" in line] == [], one.text
 
 
 def test_the_users_of_the_docs(server: Server) -> None:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
@@ -63,9 +63,14 @@ ALWAYS = 2
 STEPS = 8
 WHICH = st.sampled_from(["merge", "merge", "saved", "approved"])
 """What is applied: a plan of now, the one that was saved, or one of now that the saved one approves."""
+SHRINKS = bool(os.environ.get("RECONCILER_SHRINK"))
+"""Whether a history that failed is made as short as it can be. That takes minutes and gigabytes where many fail, and a
+history has only a few steps, so it is told as it was found unless somebody asks."""
 SETTINGS = settings(
     stateful_step_count=STEPS,
     deadline=None,
+    phases=[phase for phase in settings.default.phases if SHRINKS or phase not in (Phase.shrink, Phase.explain)],
+    report_multiple_bugs=SHRINKS,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
 
