@@ -21,6 +21,7 @@ from reconciler.cli.apply import (
     ApplyOptions,
     ask_to_apply,
     carry_out,
+    left_by,
     report_view,
     require_allowed,
     require_scopes_for,
@@ -369,11 +370,12 @@ async def _lift(
         raise ReconcilerError(f"nothing here is in the pause of a halt {options.halt}", repair)
     if not options.output.is_json:
         options.output.show(replace(plan_ending(plan, options, found, ExitReason.OK), warnings=()))
-    require_allowed(plan, options)
+    left = left_by(plan, options)
+    require_allowed(plan, options, left)
     await require_scopes_for(plan, here, options)
-    if plan.changes and not options.auto_approve:
-        ask_to_apply(plan, options, here)
-    ending = await carry_out(plan, options, here, journal, found, gate, title="Lift")
+    if not options.auto_approve:
+        ask_to_apply(plan, left)
+    ending = await carry_out(plan, options, here, journal, found, gate, left=left, title="Lift")
     lifted, told = _lifted(options, known, plan, here, journal, found)
     return _ended(ending, found, options, told, lifted or known, title="Lift")
 

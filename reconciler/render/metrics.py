@@ -59,8 +59,9 @@ def metrics_text(plan: Plan, *, command: str, report: ApplyReport | None = None,
 def _selection(plan: Plan) -> str:
     """Return what was selected as a person would type it; ``""`` for everything."""
     chosen = plan.selection
-    groups = (f"group={name}" for name in chosen.groups)
-    return " ".join((*chosen.targets, *(f"-{name}" for name in chosen.excludes), *groups, *chosen.terms))
+    selects = (*(f"group={name}" for name in chosen.groups), *chosen.terms)
+    given = (("--target", chosen.targets), ("--exclude", chosen.excludes), ("--select", selects))
+    return " ".join(f"{option} {value}" for option, values in given for value in values)
 
 
 def _families(plan: Plan, report: ApplyReport | None, failed: int | None) -> Iterator[_Family]:

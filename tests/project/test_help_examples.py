@@ -51,8 +51,9 @@ portfolios:
 RUNS = 12
 """So many runs are in the journal: an example shows the twelfth."""
 
-FOUND = {"drift": 2, "status --watch": 130}
-"""What the examples that begin like this exit with, where that is not 0: drift is there, and a watch is interrupted."""
+FOUND = {"drift": 2, "status --watch": 130, "apply plan.json --join": 64}
+"""What the examples that begin like this exit with, where that is not 0: drift is there, a watch is interrupted, and
+several runners need a journal on a server, which is not there."""
 ANSWERS = {
     "halt --reason oracle-is-off --all": "3",
     "halt --reason audit --select team=fx": "1",

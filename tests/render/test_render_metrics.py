@@ -134,7 +134,7 @@ def test_nothing_hostile_adds_a_sample() -> None:
     text = metrics_text(made(account=HOSTILE, selection=chosen), command="plan")
     assert read(text).keys() == read(metrics_text(made(), command="plan")).keys()
     assert labels(text)["account"] == HOSTILE
-    assert labels(text)["selection"] == f"p1 -p2 group={HOSTILE} team!=fx"
+    assert labels(text)["selection"] == f"--target p1 --exclude p2 --select group={HOSTILE} --select team!=fx"
     assert text.count("\n# EOF\n") == 1
 
 
