@@ -4,11 +4,11 @@ In: the plan, the terms that all runners must agree on, a connection to the jour
 :class:`~reconciler.core.ports.Claims` of one runner. Each runner writes to Glider, and announces its writes in the
 journal, just as one that is alone.
 
-A joined apply is one run of one plan. It is over once each change has its result, or nothing more is to begin and
-nothing is under way: who comes later gets its report. Until then every runner with the same plan file may come and go.
-A runner lives as long as it can write to the journal, whose connection holds a lock for it: whoever is taken for dead
-announces no write any more. What a dead runner has not told the result of is handed to another, after a pause that is
-longer than a write that was announced may wait to be sent.
+A joined apply is one run of one plan. It is over once each change has its result, or once nothing more may begin and
+nothing is under way. A runner that comes later gets its report. Until then every runner with the same plan file may
+come and go. A runner lives as long as it can write to the journal, whose connection holds a lock for it. One that
+counts as dead can't announce a write any more. The changes whose result it has not told are handed to another runner,
+after a pause that is longer than an announced write may wait to be sent.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ T = TypeVar("T")
 
 _TERMS: Final = "--canary, --max-failures, --allow freeze=NAME and --again"
 GONE_MS: Final = 5_000
-"""How long a runner must have been without its journal before another takes over what it had begun. Its process may
-still be there, and sends what it has announced within two seconds of its look, or never."""
+"""How long a runner must have been without its journal before another takes over. Its process may still be there; it
+sends a write that it has announced within two seconds of its look, or never."""
 _RUNNERS: Final = LOCKS + 1  # the first half of the key of a lock; the second is the runner's number
 _DOOR: Final = (_RUNNERS, 0)
 """Held by the one runner that is about to begin or to join."""
