@@ -44,9 +44,10 @@ from reconciler.core.evidence import believed, without_mark
 from reconciler.core.fleet import select
 from reconciler.core.freeze import with_freezes
 from reconciler.core.guards import Guards, check_guards
-from reconciler.core.halt import Halt, HaltedPortfolio, HaltGate, Lift, halt_plan, with_pauses
+from reconciler.core.halt import Halt, HaltedPortfolio, HaltGate
 from reconciler.core.model import ApiVersion, PortfolioId, Status, is_halt_id
 from reconciler.core.plan import Plan
+from reconciler.core.planner import Lift, halt_plan, with_pauses
 from reconciler.core.report import ACHIEVED, ApplyReport, Outcome
 from reconciler.core.text import harmless, label, plural
 from reconciler.render.ending import Ending, PageView
