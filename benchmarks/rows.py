@@ -48,7 +48,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much to measure: a full run, or a quick one for the way."""
+    """How much to measure: a full run, or a quick one while you work."""
 
     starts: int
     repeats: int

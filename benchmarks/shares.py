@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 RATE: Final = 25
 """Requests a second that each address is served."""
 LEAST: Final = 0.7
-"""At least this part of its number makes several runners faster than one."""
+"""N runners must be at least this part of N times as fast as one."""
 RUNNERS: Final = (4, 8)
 PARTS: Final = 8
 MOST_GIB: Final = 3.0

@@ -1,14 +1,14 @@
 """One plan carried out by several runners: which change is whose, kept in the PostgreSQL journal that they share.
 
 In: the plan, the terms that all runners must agree on, a connection to the journal's database. Out: the
-:class:`~reconciler.core.ports.Claims` of one runner. What a runner writes to Glider, and how it is announced in the
-journal, is the same as for one that is alone.
+:class:`~reconciler.core.ports.Claims` of one runner. Each runner writes to Glider, and announces its writes in the
+journal, just as one that is alone.
 
-A joined apply is one run of one plan. It is over once each change has its result, or nothing more is to begin and
-nothing is under way: who comes later gets its report. Until then every runner with the same plan file may come and go.
-A runner lives as long as it can write to the journal, whose connection holds a lock for it: whoever is taken for dead
-announces no write any more. What a dead runner has not told the result of is handed to another, after a pause that is
-longer than a write that was announced may wait to be sent.
+A joined apply is one run of one plan. It is over once each change has its result, or once nothing more may begin and
+nothing is under way. A runner that comes later gets its report. Until then every runner with the same plan file may
+come and go. A runner lives as long as it can write to the journal, whose connection holds a lock for it. One that
+counts as dead can't announce a write any more. The changes whose result it has not told are handed to another runner,
+after a pause that is longer than an announced write may wait to be sent.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ T = TypeVar("T")
 
 _TERMS: Final = "--canary, --max-failures, --allow freeze=NAME and --again"
 GONE_MS: Final = 5_000
-"""How long a runner must have been without its journal before another takes over what it had begun. Its process may
-still be there, and sends what it has announced within two seconds of its look, or never."""
+"""How long a runner must have been without its journal before another takes over. Its process may still be there; it
+sends a write that it has announced within two seconds of its look, or never."""
 _RUNNERS: Final = LOCKS + 1  # the first half of the key of a lock; the second is the runner's number
 _DOOR: Final = (_RUNNERS, 0)
 """Held by the one runner that is about to begin or to join."""
@@ -72,8 +72,8 @@ _IS_OVER: Final = """
         SELECT 1 FROM claims WHERE claims.run = joined.run AND outcome IS NULL
         AND (joined.stopped IS NULL OR runner IS NOT NULL)
     ) FROM joined WHERE run = %(run)s"""
-# One statement, so one trip to the server. What stops the apply keeps the next change from being claimed in it. A
-# canary that waits for a freeze does not: that proves nothing wrong.
+# It is one statement, and so one trip to the server, in which nothing is claimed if the apply has to stop. A canary
+# that waits for a freeze does not stop it, because that is no sign of a problem.
 _TAKE: Final = """
     WITH undone AS (
         SELECT COUNT(*) FILTER (WHERE outcome IN ('failed', 'unknown')) AS failed,
@@ -122,7 +122,7 @@ _LEAVE: Final = """
 
 
 class Terms(Struct, frozen=True, kw_only=True):
-    """How boldly a plan is carried out by all runners together: each must be started with the same."""
+    """How carefully all runners together carry out a plan; each must be started with the same terms."""
 
     canary: int
     max_failures: int | None
@@ -131,7 +131,7 @@ class Terms(Struct, frozen=True, kw_only=True):
 
 
 class _Told(Struct, frozen=True, kw_only=True):
-    """What of a :class:`~reconciler.core.report.Result` is kept; the plan has the change itself."""
+    """What is kept of a :class:`~reconciler.core.report.Result`; the change itself is in the plan."""
 
     outcome: Outcome
     calls: tuple[Call, ...]
@@ -182,9 +182,9 @@ async def joined_claims(
 class JoinedClaims:
     """The claims of one runner among several: a :class:`~reconciler.core.ports.Claims`.
 
-    ``run`` is the number of the run that all of them belong to, ``is_over`` whether that had ended before this runner
-    came; both once it has entered. ``carried_out`` counts the results that it told. The connection is used by a thread
-    of its own, one question at a time.
+    ``run`` is the number of the run that all of them belong to; ``is_over`` says whether it had ended before this
+    runner came. Both are set once the runner has entered. ``carried_out`` counts the results that it told. Only a
+    thread of its own uses the connection, for one question at a time.
     """
 
     run: int
@@ -252,8 +252,8 @@ class JoinedClaims:
     async def enter(self, journal: OpenJournal, tool: str, *, settle: Callable[[], Awaitable[object]]) -> None:
         """Begin the joined apply of the plan, or join the one that was begun; from then on this runner is at work.
 
-        What is written in ``journal`` belongs to its run from then on. If no other runner is at work, ``settle`` is to
-        find out what became of writes that were left open.
+        From then on, what this runner writes in ``journal`` is part of that run. If no other runner is at work,
+        ``settle`` is called first, to find out what became of writes that were left open.
         """
         if self._at_work is None:
             await self._wait_for_the_dead()
@@ -274,7 +274,7 @@ class JoinedClaims:
         await self._do(partial(self._one, "SELECT pg_advisory_unlock(%s, %s)", _DOOR))
 
     async def _wait_for_the_dead(self) -> None:
-        """Wait until no process of a runner whose connection broke may still send anything."""
+        """Wait until no runner whose connection broke can still send anything."""
         dead = await self._do(partial(self._rows, _DEAD))
         if dead:
             self._dead_since = {runner: self._clock.ticks_ms() for (runner,) in dead}
@@ -335,7 +335,7 @@ class JoinedClaims:
         return first
 
     def _take_over(self, values: Mapping[str, object], stopped: str | None) -> Turn:
-        """Return a change that a dead runner had begun, once it is dead for long enough."""
+        """Return a change that a dead runner had begun, once it has been dead for long enough."""
         values = {**values, "stopped": stopped is not None}
         under_way = self._rows(_UNDER_WAY, values)
         for runner in (runner for runner, lives in under_way if not lives and runner != self._values["me"]):
@@ -348,7 +348,7 @@ class JoinedClaims:
         return Turn(over=stopped is not None and not under_way, stopped=stopped)
 
     async def end(self, result: Result) -> None:
-        """Keep what became of a change. Raises :class:`JournalError` where another runner has taken it over."""
+        """Keep what became of a change. Raises :class:`JournalError` if another runner has taken it over."""
         error = result.error
         told = _Told(**{name: getattr(result, name) for name in _Told.__struct_fields__})
         values = {
@@ -378,13 +378,13 @@ class JoinedClaims:
     async def leave(self) -> bool:
         """Give back what this runner has not begun; return whether it was the last one at work, which ends the run.
 
-        To be called when nothing of it is under way any more.
+        Call it when nothing of this runner is under way any more.
         """
         return not self.is_over and await self._do(self._leave)
 
     def _leave(self) -> bool:
         with self._connection.transaction():
-            # Of two that leave at once, one sees that the other has gone.
+            # The row lock makes sure that of two runners that leave at once, one sees that the other has gone.
             self._one("SELECT run FROM joined WHERE run = %(run)s FOR UPDATE")
             self._execute(_LEAVE)
             self._execute("UPDATE runners SET has_left = 1 WHERE id = %(me)s")

@@ -58,7 +58,7 @@ class Stop:
     def request(self, why: str, *, urgent: bool = False) -> None:
         """Ask the apply to stop; ``urgent`` gives what is under way :data:`GRACE_SECONDS` and no more.
 
-        To be called in the event loop.
+        Call it in the event loop.
         """
         if self.why is None:
             self.why = why
@@ -199,6 +199,7 @@ async def apply_plan(
     approved: str | None = None,
     again: frozenset[str] = frozenset(),
     allowed: frozenset[str] = frozenset(),
+    left: Mapping[Address, Frozen] | None = None,
     claims: Claims | None = None,
     gate: WriteGate = HaltGate(),  # noqa: B008 - a frozen value
 ) -> ApplyReport:
@@ -207,13 +208,14 @@ async def apply_plan(
 
     ``token`` returns a new token at each call. ``approved`` is the fingerprint of the plan that a person approved,
     where ``plan`` was made anew since. ``again`` names portfolios that may be started with a run at once although an
-    earlier request for one stayed unanswered. ``allowed`` names freezes that changes need not wait for. ``claims`` are
+    earlier request for one stayed unanswered. ``allowed`` names freezes that changes need not wait for, and
+    what is ``left`` waits in any case. ``claims`` are
     those that this runner shares with others; without them it carries out everything itself. If it has to leave, the
     others do what it has not begun. ``gate`` says for each write whether it may begin, in addition to the freezes.
     """
     started_ms = clock.now_ms()
     waves = write_waves(plan.changes, canary=pace.canary)
-    freezes = FreezeGate.of_plan(plan, allowed=allowed, now_ms=api.service_ms)
+    freezes = FreezeGate.of_plan(plan, allowed=allowed, now_ms=api.service_ms, left=left)
     applier = _Applier(
         announcer=Announcer(api=api, journal=journal, clock=clock, token=token, gate=EveryGate((gate, freezes))),
         observer=observer,
@@ -387,7 +389,8 @@ class _Applier(Struct, kw_only=True):
         if turn.stopped is not None:
             raise Declined(Outcome.NOT_ATTEMPTED, turn.stopped)
         # A change that waits needs no read. But until the first answer nobody knows the time by the service's clock.
-        if self.looked and (frozen := self.freezes.waits(change.id)) is not None:
+        knows = self.looked or change.id in self.freezes.left
+        if knows and (frozen := self.freezes.waits(change.id)) is not None:
             raise Declined(Outcome.NOT_ATTEMPTED, str(frozen), frozen=frozen)
         memory = await self._remembered(change) if turn.abandoned else self.memory
         wrote_already = progress.changed

@@ -29,14 +29,15 @@ from reconciler.render.json import document_json
 from reconciler.render.plan import report_document, report_page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from reconciler.apply.journal import OpenJournal
     from reconciler.apply.journalclaims import JoinedClaims
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
     from reconciler.core.endpoint import JournalUrl
-    from reconciler.core.plan import Plan
+    from reconciler.core.model import Address
+    from reconciler.core.plan import Frozen, Plan
     from reconciler.core.ports import WriteGate
     from reconciler.core.report import ApplyReport
     from reconciler.render.ending import Found
@@ -114,13 +115,14 @@ async def _plan_and_apply(
         shown = plan_ending(plan, options, found, ExitReason.OK)
         options.output.show(replace(shown, warnings=()))  # what is over a guard is refused below, or was allowed
     fewer = _require_approved(plan, approved, found) if approved is not None else None
-    require_allowed(plan, options)
+    left = left_by(plan, options)
+    require_allowed(plan, options, left)
     if fewer:
         options.output.note(fewer)
     await require_scopes_for(plan, service, options)
     if approved is None and not options.auto_approve:
-        ask_to_apply(plan, options, service)
-    return await carry_out(plan, options, service, journal, found, gate, approved=agreed)
+        ask_to_apply(plan, left)
+    return await carry_out(plan, options, service, journal, found, gate, approved=agreed, left=left)
 
 
 def _fingerprint(approved: Plan | None) -> str | None:
@@ -249,9 +251,17 @@ def _require_approved(plan: Plan, approved: Plan, found: Found) -> str | None:
         raise
 
 
-def require_allowed(plan: Plan, options: ApplyOptions) -> None:
-    """Refuse a plan that is over a guard, unless ``--allow`` allows that number."""
-    over = still_over(plan.over, parse_allow(options.allow).numbers)
+def left_by(plan: Plan, options: ApplyOptions) -> Mapping[Address, Frozen]:
+    """Return what a plan of this moment leaves: what it shows as frozen waits in the whole apply."""
+    from reconciler.core.freeze import left_waiting
+
+    return left_waiting(plan, parse_allow(options.allow).freezes)
+
+
+def require_allowed(plan: Plan, options: ApplyOptions, left: Collection[Address] = ()) -> None:
+    """Refuse a plan that is over a guard, unless ``--allow`` allows that number; what is ``left`` is not counted."""
+    going = [change for change in plan.changes if change.id not in left] if left else None
+    over = still_over(plan.over, parse_allow(options.allow).numbers, going)
     if over:
         facts = " ".join(f"{excess.fact}." for excess in over)
         flags = " ".join(excess.flag for excess in over)
@@ -269,17 +279,13 @@ async def require_scopes_for(plan: Plan, service: Service, options: ApplyOptions
         options.output.note(f"note: {note}")
 
 
-def ask_to_apply(plan: Plan, options: ApplyOptions, service: Service) -> None:
+def ask_to_apply(plan: Plan, left: Collection[Address]) -> None:
     """Ask on the terminal, unless all there is to do waits for a freeze; anything but yes applies nothing."""
-    from reconciler.core.freeze import FreezeGate
-
-    allowed = parse_allow(options.allow).freezes
-    freezes = FreezeGate.of_plan(plan, allowed=allowed, now_ms=service.api.service_ms)
-    count = sum(freezes.waits(change.id) is None for change in plan.changes)
+    count = len(plan.changes) - len(left)
     if not count:
         return
-    left = f", and leave {waiting} that must wait" if (waiting := len(plan.changes) - count) else ""
-    question = f"\nApply {'this change' if count == 1 else f'these {count} changes'}{left}? Only 'yes' is accepted."
+    rest = f", and leave {len(left)} that must wait" if left else ""
+    question = f"\nApply {'this change' if count == 1 else f'these {count} changes'}{rest}? Only 'yes' is accepted."
     if not said_yes(question):
         raise ReconcilerError("not approved, nothing was written")
 
@@ -307,9 +313,13 @@ async def carry_out(
     *,
     approved: str | None = None,
     claims: JoinedClaims | None = None,
+    left: Mapping[Address, Frozen] | None = None,
     title: str = "Apply",
 ) -> Ending:
-    """Carry a plan out with the journal open; ``title`` is what people call it. Fills in the report of ``found``."""
+    """Carry a plan out with the journal open; ``title`` is what people call it. Fills in the report of ``found``.
+
+    ``left`` is what waits, whenever its freeze is over.
+    """
     from reconciler import TOOL
     from reconciler.apply.journalqueue import QueuedJournal
     from reconciler.apply.run import Pace, Stop, apply_plan
@@ -341,6 +351,7 @@ async def carry_out(
             again=frozenset(options.policy.again),
             claims=claims,
             allowed=allowed,
+            left=left,
         )
     met = conditions_met(plan, options.fail_on, looked_for_drift=False)
     reason = _reason(report, caught, failed_on=bool(met))

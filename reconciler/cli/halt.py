@@ -21,6 +21,7 @@ from reconciler.cli.apply import (
     ApplyOptions,
     ask_to_apply,
     carry_out,
+    left_by,
     report_view,
     require_allowed,
     require_scopes_for,
@@ -43,9 +44,10 @@ from reconciler.core.evidence import believed, without_mark
 from reconciler.core.fleet import select
 from reconciler.core.freeze import with_freezes
 from reconciler.core.guards import Guards, check_guards
-from reconciler.core.halt import Halt, HaltedPortfolio, HaltGate, Lift, halt_plan, with_pauses
+from reconciler.core.halt import Halt, HaltedPortfolio, HaltGate
 from reconciler.core.model import ApiVersion, PortfolioId, Status, is_halt_id
 from reconciler.core.plan import Plan
+from reconciler.core.planner import Lift, halt_plan, with_pauses
 from reconciler.core.report import ACHIEVED, ApplyReport, Outcome
 from reconciler.core.text import harmless, label, plural
 from reconciler.render.ending import Ending, PageView
@@ -369,11 +371,12 @@ async def _lift(
         raise ReconcilerError(f"nothing here is in the pause of a halt {options.halt}", repair)
     if not options.output.is_json:
         options.output.show(replace(plan_ending(plan, options, found, ExitReason.OK), warnings=()))
-    require_allowed(plan, options)
+    left = left_by(plan, options)
+    require_allowed(plan, options, left)
     await require_scopes_for(plan, here, options)
-    if plan.changes and not options.auto_approve:
-        ask_to_apply(plan, options, here)
-    ending = await carry_out(plan, options, here, journal, found, gate, title="Lift")
+    if not options.auto_approve:
+        ask_to_apply(plan, left)
+    ending = await carry_out(plan, options, here, journal, found, gate, left=left, title="Lift")
     lifted, told = _lifted(options, known, plan, here, journal, found)
     return _ended(ending, found, options, told, lifted or known, title="Lift")
 

@@ -111,6 +111,16 @@ def with_freezes(
     return replace(plan, changes=tuple(map(frozen, plan.changes))) if freezes else plan
 
 
+def left_waiting(plan: Plan, allowed: frozenset[str]) -> dict[Address, Frozen]:
+    """Return what a plan of this moment shows as waiting, without what these freezes' names let through."""
+    waiting = {}
+    for change in plan.changes:
+        found = change.frozen
+        if found is not None and (by := tuple(name for name in found.by if name not in allowed)):
+            waiting[change.id] = replace(found, by=by)
+    return waiting
+
+
 def _verbs_of(change: Change) -> frozenset[Freezable]:
     """Return which of the things that can be forbidden a change does."""
     match change.verb:
@@ -130,22 +140,25 @@ class FreezeGate(Struct, frozen=True, kw_only=True):
     """Says what waits, by the service's clock at the moment of the question.
 
     ``windows`` are those of each portfolio or strategy that is to be written to. ``allowed`` names freezes that a
-    person let it through.
+    person let it through. What is ``left`` waits for the reason there, even if that is over by now.
     """
 
     windows: Mapping[Address, tuple[Window, ...]]
     now_ms: Callable[[], int]
     allowed: frozenset[str] = frozenset()
+    left: Mapping[Address, Frozen] = {}
 
     @classmethod
-    def of_plan(cls, plan: Plan, *, allowed: frozenset[str], now_ms: Callable[[], int]) -> FreezeGate:
+    def of_plan(
+        cls, plan: Plan, *, allowed: frozenset[str], now_ms: Callable[[], int], left: Mapping[Address, Frozen] | None
+    ) -> FreezeGate:
         """Return the gate for the changes of a plan."""
         windows = {change.id: change.freezes for change in plan.changes if change.freezes}
-        return cls(windows=windows, now_ms=now_ms, allowed=allowed)
+        return cls(windows=windows, now_ms=now_ms, allowed=allowed, left=left or {})
 
     def waits(self, address: Address) -> Frozen | None:
         """Return why nothing may begin now with this portfolio or strategy, ``None`` if it may."""
-        return frozen_at(self.windows.get(address, ()), self.now_ms(), self.allowed)
+        return self.left.get(address) or frozen_at(self.windows.get(address, ()), self.now_ms(), self.allowed)
 
     def require_open(self, intent: Intent, _halts: Collection[Halt]) -> None:
         """Raise :class:`~reconciler.core.intent.GateClosed` for a write that must not go now.

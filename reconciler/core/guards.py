@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.core.plan import UNKNOWN, BlockReason, Excess, Guarded
 from reconciler.core.text import DAY_MS, HOUR_MS
@@ -42,7 +43,7 @@ class Limit(Struct, frozen=True):
     def allows(self, managed: int) -> int:
         """Return how many of ``managed`` portfolios may change; a percentage is rounded down, but not below the floor.
 
-        Without a floor small fleets would be stuck: 10 % of three portfolios is none of them.
+        Without a floor small fleets would be stuck, because 10 % of three portfolios is less than one.
         """
         if self.count is not None:
             return self.count
@@ -81,20 +82,25 @@ def check_guards(changes: Sequence[Change], guards: Guards | None, *, managed: i
     """
     if guards is None:
         return ()
+    found = []
+    for guarded, number in _planned(changes).items():
+        limit = guards.limit(guarded)
+        if limit is None:
+            continue
+        allowed = limit.allows(managed)
+        if number is None or number > allowed:
+            found.append(Excess(guarded=guarded, planned=number, allowed=allowed, limit=limit.text))
+    return tuple(found)
+
+
+def _planned(changes: Sequence[Change]) -> dict[Guarded, int | None]:
+    """Return what the guards count, in the order of :class:`~reconciler.core.plan.Guarded`."""
     planned: dict[Guarded, int | None] = {}
     planned.update(Counter(Guarded(change.verb) for change in changes if change.of_strategy is None))
     reached = [change.reach for change in changes if change.of_strategy is not None and change.may_run_more]
     if reached:
         planned[Guarded.REACH] = None if None in reached else sum(reach or 0 for reach in reached)
-    found = []
-    for guarded in Guarded:
-        limit = guards.limit(guarded)
-        if limit is None or guarded not in planned:
-            continue
-        number, allowed = planned[guarded], limit.allows(managed)
-        if number is None or number > allowed:
-            found.append(Excess(guarded=guarded, planned=number, allowed=allowed, limit=limit.text))
-    return tuple(found)
+    return {guarded: planned[guarded] for guarded in Guarded if guarded in planned}
 
 
 def check_complete(plan: Plan) -> tuple[Excess, ...]:
@@ -104,8 +110,20 @@ def check_complete(plan: Plan) -> tuple[Excess, ...]:
     return (Excess(guarded=Guarded.INCOMPLETE, planned=count, allowed=0, limit="0"),) if count or missing else ()
 
 
-def still_over(over: tuple[Excess, ...], allowed: Mapping[Guarded, Allowed]) -> tuple[Excess, ...]:
-    """Return those of a plan's excesses that the numbers named by a person do not allow."""
+def still_over(
+    over: tuple[Excess, ...], allowed: Mapping[Guarded, Allowed], going: Sequence[Change] | None = None
+) -> tuple[Excess, ...]:
+    """Return those of a plan's excesses that the numbers named by a person do not allow.
+
+    ``going`` are the changes that will be carried out, if others of the plan have to wait: only these are counted.
+    """
+    if going is not None:
+        planned = _planned(going)
+        over = tuple(
+            excess if excess.guarded is Guarded.INCOMPLETE else replace(excess, planned=planned.get(excess.guarded, 0))
+            for excess in over
+        )
+        over = tuple(one for one in over if one.guarded is Guarded.INCOMPLETE or _is_over(one))
     return tuple(excess for excess in over if not _allows(allowed.get(excess.guarded), excess.planned))
 
 
@@ -113,3 +131,7 @@ def _allows(allowed: Allowed | None, planned: int | None) -> bool:
     if planned is None:
         return allowed == UNKNOWN
     return isinstance(allowed, int) and planned <= allowed
+
+
+def _is_over(excess: Excess) -> bool:
+    return excess.planned is None or excess.planned > excess.allowed

@@ -3,12 +3,14 @@
 In: what is desired and live, keyed by id, what the journal knows, and what a base revision of the files declares. Out:
 a :class:`~reconciler.core.plan.Plan`. With a base, every change has a :class:`~reconciler.core.plan.Cause`. To find it,
 the base is decided about with the same live state, records and policy as the plan; nothing is read again.
+
+The plans of a halt and of its lift are made here, too. They are never saved.
 """
 
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING, Protocol, assert_never
+from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -16,18 +18,23 @@ from msgspec.structs import replace
 from reconciler.core.decide import DEFAULT_POLICY, Policy, Unverified, decide, decide_strategy
 from reconciler.core.diff import compare
 from reconciler.core.guards import check_guards
+from reconciler.core.halt import Halts
 from reconciler.core.model import (
+    ApiVersion,
     AtStart,
     Cadence,
     Desired,
     Live,
+    PausedBy,
     PortfolioId,
     Record,
     RunState,
+    Status,
     StrategyDesired,
     StrategyId,
     StrategyLive,
     StrategyStatus,
+    Verb,
     Verdict,
     address_of,
     strategy_of,
@@ -37,12 +44,15 @@ from reconciler.core.plan import (
     BlockReason,
     Cause,
     Change,
+    ChangeReason,
     Decision,
     Halted,
     Held,
     JournalState,
     Moved,
     Plan,
+    Risk,
+    Snapshot,
     Unchanged,
 )
 
@@ -50,6 +60,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.core.guards import Guards
+    from reconciler.core.halt import Halt, HaltedPortfolio
     from reconciler.core.ports import Memory
 
 
@@ -297,3 +308,114 @@ def _agrees(base: Desired, decision: Decision, live: Live, record: Record | None
         return True
     fields = compare(desired=base, live=live, record=record)
     return all(field.verdict is not Verdict.DIFFERENT for field in fields)
+
+
+def halt_plan(halt: Halt, names: Mapping[PortfolioId, str | None], *, created_ms: int) -> Plan:
+    """Return the plan that pauses those of a halt's portfolios that run. Each is looked at only right before its pause:
+    that is the fastest way, and no state would be a reason to leave it running."""
+    changes = tuple(
+        Change(
+            id=one.id,
+            api=one.api,
+            verb=Verb.PAUSE,
+            before=Snapshot(state=Status.ACTIVE),
+            after=Snapshot(state=Status.PAUSED),
+            fields=(),
+            reason=ChangeReason.HALTED,
+            note=halt.reason,
+            name=names.get(one.id),
+            halt=halt.id,
+        )
+        for one in halt.portfolios
+    )
+    return Plan(created_ms=created_ms, base_url=halt.base_url, account=halt.account, changes=changes)
+
+
+def with_pauses(halt: Halt, memory: Memory, strategies: Mapping[PortfolioId, str | None]) -> Halt:
+    """Return a halt with what tells each pause that it made, and with the strategies that its portfolios follow."""
+
+    def told(one: HaltedPortfolio) -> HaltedPortfolio:
+        ours = memory.halts.get(one.id) == halt.id
+        if one.api.can.keeps_reason:
+            return replace(one, token=memory.pauses.get(one.id) if ours else None)
+        record = memory.records.get(one.id)
+        ours = ours and record is not None and record.state is RunState.PAUSED
+        due = record.schedule_id if ours and record is not None else None
+        return replace(one, strategy=strategies.get(one.id), due=due)
+
+    return replace(halt, portfolios=tuple(map(told, halt.portfolios)))
+
+
+class Lift(Struct, frozen=True, kw_only=True):
+    """What is needed to lift a halt: its ``id``, what is ``live`` of its portfolios and on which of the APIs, what the
+    journal remembers of them, and what the files declare, as far as they do. Mappings are keyed by portfolio."""
+
+    id: str
+    live: Mapping[PortfolioId, Live]
+    apis: Mapping[PortfolioId, ApiVersion]
+    memory: Memory
+    desired: Mapping[PortfolioId, Desired]
+
+    def plan(self, frame: Plan) -> Plan:
+        """Return ``frame``, a plan without entries, with a resume of all that is still in the very pause of the halt.
+
+        What another halt holds, or the files declare paused by now, stays paused. What is in another pause than the
+        halt's was paused by somebody since.
+        """
+        found = [self._decided(portfolio) for portfolio in sorted(self.live)]
+        return replace(
+            frame,
+            changes=tuple(one for one in found if isinstance(one, Change)),
+            held=tuple(one for one in found if isinstance(one, Held)),
+            halted=tuple(one for one in found if isinstance(one, Halted)),
+            blocked=tuple(one for one in found if isinstance(one, Blocked)),
+            no_op=sum(one is None for one in found),
+        )
+
+    def _decided(self, portfolio: PortfolioId) -> Change | Held | Halted | Blocked | None:
+        live, api, memory = self.live[portfolio], self.apis[portfolio], self.memory
+        declared = self.desired.get(portfolio)
+        named: dict[str, Any] = {"id": portfolio, "name": declared.name if declared is not None else None}
+        remembered = memory.halts.get(portfolio)
+        if live.status is Status.UNREADABLE:
+            return Blocked(
+                **named,
+                api=api,
+                reason=BlockReason.READ_FAILED,
+                detail=f"reading failed: {live.failure}",
+                status=live.status.value,
+                failure=live.failure.kind if live.failure is not None else None,
+            )
+        pausing = memory.halting.pausing(live, memory.records.get(portfolio), api, remembered=remembered)
+        others = Halts(holding={name: one for name, one in memory.halting.holding.items() if name != self.id})
+        if pausing is None:
+            return self._paused_since(live, api, named) if live.status is Status.PAUSED else None
+        if pausing != self.id:
+            return Halted(**named, halt=pausing)
+        if (other := others.holder(portfolio, declared)) is not None:
+            return Halted(**named, halt=other.id, reason=other.reason, waits=Verb.RESUME)
+        if declared is not None and declared.state is RunState.PAUSED:
+            return Halted(**named, halt=self.id, reason="and declared paused by the files, so it stays")
+        return Change(
+            **named,
+            api=api,
+            verb=Verb.RESUME,
+            before=Snapshot(state=Status.PAUSED),
+            after=Snapshot(state=Status.ACTIVE),
+            fields=(),
+            reason=ChangeReason.HALT_LIFTED,
+            risks=(Risk.TRADES_AGAIN, *(() if api.can.owns_schedule else (Risk.DUE_AT_ONCE,))),
+            note=f"Halt {self.id} is lifted",
+            pause_reason=live.pause_reason,
+            pause_id=None if api.can.keeps_reason else live.schedule_id,
+            since=memory.since.get(portfolio),
+            halt=self.id,
+        )
+
+    def _paused_since(self, live: Live, api: ApiVersion, named: Mapping[str, Any]) -> Held | None:
+        """Return the hold of a portfolio that the halt had paused; ``None`` for one that was paused before the halt."""
+        known = self.memory.halting.named(self.id)
+        paused = known is not None and any(one.id == live.id and (one.token or one.due) for one in known.portfolios)
+        if not paused and self.memory.halts.get(live.id) != self.id:
+            return None
+        return Held(**named, api=api, pause_reason=live.pause_reason, paused_by=PausedBy.OTHERS)

@@ -48,7 +48,7 @@ def act() -> str | None:
 def _with_url(name: str) -> str:
     """Return a workflow of the examples with a base URL at every use of our action."""
     text = (EXAMPLES / name).read_text(encoding="utf-8")
-    reads = re.compile(r"^( +)(command: (?:plan|apply|drift|status)\n)", re.MULTILINE)
+    reads = re.compile(r"^( +)(command: (?:plan|apply|drift|status|halt|lift)\n)", re.MULTILINE)
     return UNKNOWN.sub("", reads.sub(r"\1\2\1base-url: ${{ env.GLIDER_BASE_URL }}\n", text))
 
 

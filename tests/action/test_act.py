@@ -138,6 +138,23 @@ def test_an_apply_by_hand_of_one_portfolio(team: Team) -> None:
     assert team.glider.calls() == ["bbb update-schedule-interval"]
 
 
+def test_from_halt_to_lift(team: Team) -> None:
+    """By hand: what runs is paused, the file is an artifact and the page says to commit it; a merge begins nothing."""
+    run = team.run("halt.yml", "workflow_dispatch", inputs={"reason": "Oracle"})
+    assert run.good("Halt"), run.log
+    paused = [call for call in team.glider.calls() if call.endswith(" pause")]
+    assert paused == team.glider.calls() != []
+    (file,) = team.kept.rglob("20*.json")
+    team.write(f"halts/{file.name}", file.read_text(encoding="utf-8"))
+    merged = team.run("apply.yml")
+    assert not [call for call in team.glider.calls()[len(paused) :] if not call.endswith(" pause")], merged.log
+    again = team.run(
+        "halt.yml", "workflow_dispatch", inputs={"command": "lift", "halt": file.stem, "allow": "resume=9"}
+    )
+    assert again.good("Lift"), again.log
+    assert {call for call in team.glider.calls()[len(paused) :] if call.endswith(" resume")}
+
+
 def test_an_approval_by_fingerprint(team: Team) -> None:
     """A merge writes nothing; neither does a wrong fingerprint, nor the right one from somebody else."""
     merged = team.run("approve-by-fingerprint.yml")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from tests.action.conftest import Checkout
     from tests.action.record import Job
+    from tests.postgres import Server
 
 ACTIVE = {"status": "active", "interval": "24h"}
 SAME = {"aaa": ACTIVE, "bbb": {"status": "paused", "interval": "24h", "pause_reason": OURS}}
@@ -251,6 +252,18 @@ def test_a_saved_plan_is_applied_as_it_is(checkout: Callable[..., Checkout]) -> 
     assert (wrong.exit, made.glider.calls()) == (64, [])
     applied = made("apply", plan_file="plan.json")
     assert (applied.exit, made.glider.calls()) == (0, ["aaa pause"])
+
+
+def test_jobs_carry_out_a_plan_together(checkout: Callable[..., Checkout], server: Server) -> None:
+    """With `join`, a job that comes when the plan has been carried out tells what became of it, and writes nothing."""
+    made = checkout(CHANGED, CHANGED_FILES)
+    journal = str(server.database())
+    planned = made("plan", plan_file="plan.json", journal=journal)
+    together = {"plan_file": "plan.json", "journal": journal, "join": "true"}
+    first, second = (made("apply", **together, fingerprint=planned.outputs["fingerprint"]) for _ in range(2))
+    assert (first.exit, second.exit, len(made.glider.calls())) == (0, 0, 4)
+    for job in (first, second):
+        assert "4 done" in job.summary
 
 
 def test_a_plan_that_failed_hands_over_no_file(checkout: Callable[..., Checkout]) -> None:

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
+    from reconciler.apply.journal import OpenJournal
     from reconciler.core.halt import Halt
     from reconciler.core.intent import Intent
+    from reconciler.core.ports import WriteGate
     from reconciler.core.report import ApplyReport
     from tests.postgres import Server
     from tests.support import FakeClock
@@ -48,6 +50,18 @@ class HourPasses:
         self.asked += 1
 
 
+class HourlyWorld(World):
+    """A world in which an hour passes just before a write, by the number of that write."""
+
+    begins_before: int | None = None
+
+    def gate_of(self, journal: OpenJournal) -> WriteGate:
+        if self.begins_before is None:
+            return super().gate_of(journal)
+        passes, self.begins_before = HourPasses(self.clock, self.begins_before), None
+        return passes
+
+
 @pytest.fixture
 def place() -> Iterator[Path]:
     with folder() as path:
@@ -58,10 +72,10 @@ def wants(name: str, state: str = "active", interval: int | None = DAY, offset: 
     return Desired(id=PortfolioId(name), state=RunState(state), interval_ms=interval, offset_ms=offset)
 
 
-def carried(world: World, *desired: Desired, begins_before: int, pace: Pace | None = None) -> ApplyReport:
+def carried(world: HourlyWorld, *desired: Desired, begins_before: int, pace: Pace | None = None) -> ApplyReport:
     """Carry out the plan of these portfolios; the freeze begins just before the write of this number."""
     plan = with_freezes(world.plan(desired), [FREEZE], {one.id: one for one in desired}, {}, now_ms=NOON_MS)
-    world.gate = HourPasses(world.clock, begins_before)
+    world.begins_before = begins_before
     return world.apply(plan, pace=pace or Pace(parallelism=1))
 
 
@@ -73,7 +87,7 @@ def ended(report: ApplyReport) -> list[tuple[str, Outcome, tuple[Call, ...]]]:
 @pytest.mark.parametrize("begins_before", [0, 1, 2, 3])
 def test_what_was_not_begun_waits(place: Path, begins_before: int) -> None:
     """Of two pauses and two resumes, the resumes that come after the beginning wait; no pause ever does."""
-    world = World(
+    world = HourlyWorld(
         place,
         {
             "a": {"interval": "24h"},
@@ -93,14 +107,14 @@ def test_what_was_not_begun_waits(place: Path, begins_before: int) -> None:
 
 def test_a_start_gets_its_schedule(place: Path) -> None:
     """A freeze that begins between a start and the schedule that it needs leaves no portfolio on a wrong one."""
-    world = World(place, {"a": {"status": "inactive"}})
+    world = HourlyWorld(place, {"a": {"status": "inactive"}})
     report = carried(world, wants("a", offset=HOUR_MS), begins_before=1)
     assert ended(report) == [("a", Outcome.DONE, (Call.START, Call.UPDATE_SCHEDULE))]
 
 
 def test_a_resume_waits_behind_its_schedule(place: Path) -> None:
     """A freeze that begins between the schedule of a resume and the resume leaves it paused, partly done."""
-    world = World(place, {"a": {"status": "paused", "interval": "24h", "pause_reason": OURS}})
+    world = HourlyWorld(place, {"a": {"status": "paused", "interval": "24h", "pause_reason": OURS}})
     wanted = wants("a", interval=DAY // 2)
     report = carried(world, wanted, begins_before=1)
     assert ended(report) == [("a", Outcome.NOT_ATTEMPTED, (Call.UPDATE_SCHEDULE,))]
@@ -112,7 +126,7 @@ def test_a_resume_waits_behind_its_schedule(place: Path) -> None:
 
 def test_a_canary_that_waits_stops_nobody(place: Path) -> None:
     """The freeze of a canary is no failure: what does not wait goes on."""
-    world = World(
+    world = HourlyWorld(
         place,
         {
             "a": {"status": "paused", "interval": "24h", "pause_reason": OURS},

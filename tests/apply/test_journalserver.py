@@ -19,19 +19,18 @@ from reconciler.apply.journaltables import SCHEMA_VERSION
 from reconciler.core.errors import JournalBusy, JournalError
 from reconciler.core.halt import Halt, HaltGate
 from reconciler.core.intent import Call, GateClosed, WriteOutcome
-from reconciler.core.model import Desired, PortfolioId, Record, RunState
+from reconciler.core.model import Desired, PortfolioId, Record, RunState, Verb
 from reconciler.core.report import Outcome
 from tests.apply.scripted import intent, rows
 from tests.apply.test_journal_counts import QUESTIONS
-from tests.postgres import Proxy, execute
-from tests.support import HOUR_MS, NOON_MS, World, run
+from tests.postgres import Proxy, execute, replica_of
+from tests.support import HOUR_MS, NOON_MS, Silence, World, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from reconciler.apply.journaltables import Question
     from reconciler.core.endpoint import JournalUrl
-    from reconciler.core.intent import Intent
     from tests.postgres import Server
 
 pytestmark = pytest.mark.slow
@@ -264,16 +263,17 @@ def replaced(world: World, journal: JournalUrl) -> World:
     return world
 
 
-class Stopping:
-    """A gate that stops the server while the second write is announced."""
+class Restarting(Silence):
+    """An observer that restarts the server when the second change begins."""
 
-    def __init__(self, stop: Callable[[], None]) -> None:
-        self._stop, self._asked = stop, 0
+    def __init__(self, restart: Callable[[], None]) -> None:
+        super().__init__()
+        self._restart, self._begun = restart, 0
 
-    def require_open(self, intent: Intent, halts: Collection[Halt]) -> None:
-        self._asked += 1
-        if self._asked == 2:
-            self._stop()
+    def started(self, portfolio: PortfolioId, verb: Verb) -> None:
+        self._begun += 1
+        if self._begun == 2:
+            self._restart()
 
 
 @pytest.mark.parametrize("how", [signal.SIGQUIT, signal.SIGINT], ids=["crash", "restart"])
@@ -281,17 +281,20 @@ def test_a_server_that_restarts_in_the_midst_of_an_apply(
     server: Server, place: JournalUrl, how: signal.Signals
 ) -> None:
     """The apply begins nothing more and says why; what it did is known, and the next one does the rest."""
-    world = World(place, FLEET, parallelism=1, gate=Stopping(partial(server.stop, how)))  # type: ignore[arg-type]
+    world = World(place, FLEET, parallelism=1)  # type: ignore[arg-type]
     plan = world.plan(desired())
-    report = world.apply(plan)
-    server.start()
+
+    def restart() -> None:
+        server.stop(how)
+        server.start()
+
+    report = world.apply(plan, observer=Restarting(restart))
     outcomes = [result.outcome for result in report.results]
-    # The outcome of the first write was said together with the second intent, or before it.
+    # The outcome of the first write may have been on its way.
     assert outcomes.count(Outcome.DONE) + outcomes.count(Outcome.UNKNOWN) == 1
     assert outcomes.count(Outcome.NOT_ATTEMPTED) == len(outcomes) - 1
     assert any(f"the journal {place} can't be used: " in result.detail for result in report.results)
     assert len(world.writes()) == 1
-    world.gate = OPEN
     assert {result.outcome for result in world.apply(plan).results} == {Outcome.DONE, Outcome.ALREADY_DONE}
     assert world.plan(desired()).changes == ()
 
@@ -372,9 +375,30 @@ def test_a_server_that_takes_no_writes(server: Server, place: JournalUrl) -> Non
     execute(server.url("postgres"), f"ALTER DATABASE {name_of(place)} SET default_transaction_read_only = on")
     assert read_memory(place, base_url=HERE, now_ms=NOON_MS) == truth
     for beside in (False, True):
-        assert refusal(lambda: open_journal(place, base_url=HERE, now_ms=int, beside=beside))[0] == (  # noqa: B023
+        assert refusal(partial(opened_beside, place, beside=beside))[0] == (
             f"the journal {place} can only be read: its server is a replica, or takes no writes"
         )
+
+
+@pytest.mark.thorough
+def test_a_replica(server: Server, place: JournalUrl) -> None:
+    """It shows what it has received, for reading alone; among several hosts, the one that takes writes is found."""
+    work(place, Told())
+    truth = read_memory(place, base_url=HERE, now_ms=NOON_MS), read_runs(place), read_facts(place)
+    with replica_of(server) as replica:
+        behind = replica.url(name_of(place), folder=replica.folder)
+        assert (read_memory(behind, base_url=HERE, now_ms=NOON_MS), read_runs(behind), read_facts(behind)) == truth
+        for beside in (False, True):
+            assert (
+                "can only be read: its server is a replica" in refusal(partial(opened_beside, behind, beside=beside))[0]
+            )
+        both = server.url(name_of(place), folder=f"{replica.folder},{server.folder}", target_session_attrs="read-write")
+        with opened(both) as journal:
+            assert journal.open_run(fingerprint="f", tool="t") == 2
+
+
+def opened_beside(place: JournalUrl, *, beside: bool) -> OpenJournal:
+    return open_journal(place, base_url=HERE, now_ms=lambda: NOON_MS, beside=beside)
 
 
 def test_rights_that_are_missing(server: Server, place: JournalUrl) -> None:

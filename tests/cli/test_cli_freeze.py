@@ -117,6 +117,23 @@ def test_what_failed_as_well_is_partly_done(shell: Shell) -> None:
     assert shell("apply --sandbox --auto-approve").code == 6
 
 
+def test_what_waits_hinders_no_pause(shell: Shell) -> None:
+    """More may wait than a guard lets through: the rest is carried out, and the guard holds after the freeze."""
+    guarded = TEAMS.replace("portfolios:", "guards: {max_resume: 0, max_start: 0}\nportfolios:")
+    declare(shell, freeze("audit", -1, 2), files=guarded)
+    assert [one["verb"] for one in shell("plan --sandbox -o json").json["guards"]] == ["start", "resume"]
+    assert shell("plan --sandbox --out plan.json").code == 0
+    saved = shell("apply plan.json --sandbox")
+    assert (saved.code, "the plan is over a guard, nothing was written" in saved.err) == (5, True)
+    ended = shell("apply --sandbox --auto-approve -o json")
+    assert (ended.code, outcomes(ended)) == (5, {"aaa": "done", "bbb": "not_attempted", "ddd": "not_attempted"})
+    let = shell("apply --sandbox --auto-approve --allow freeze=audit --target bbb")
+    assert (let.code, "allow it with --allow resume=1" in let.err) == (5, True)
+    assert shell("sandbox advance 3h").code == 0
+    after = shell("apply --sandbox --auto-approve")
+    assert (after.code, "the plan is over a guard, nothing was written" in after.err) == (5, True)
+
+
 class Terminal(io.StringIO):
     """A person who has typed an answer."""
 

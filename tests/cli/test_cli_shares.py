@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -14,10 +15,12 @@ from reconciler.core.model import ApiVersion, PortfolioId
 from reconciler.core.shares import share_of
 from tests.cli.test_cli_offline import declared_as, meaning
 from tests.fleets import STRATEGIES, fleets
+from tests.process.support import glider
 from tests.support import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from reconciler.core.model import Desired
     from tests.cli.conftest import Shell
@@ -112,17 +115,23 @@ def test_the_joined_plan_is_the_whole_plan(
     of: int,
     data: st.DataObject,
 ) -> None:
-    """For any fleet of both APIs, number of shares and selection: the same document, but for times and shares; and
-    after an apply of it by its joined plan nothing is left that an apply could do."""
+    """For any fleet of both APIs, number of shares and selection: the same document, but for times and shares, with its
+    guards, costs and advice; before the joined plan is applied, and after it."""
     live, desired = fleet
     seed = {"version": 1, "strategies": {**STRATEGIES, "FOREIGN": {"owner": "foreign"}}, "portfolios": live}
-    loaded(shell, json.dumps(seed), declared_as(desired, cadences))
+    files = json.loads(declared_as(desired, cadences))
+    files |= {"defaults": {"costs": {"per_rebalance_usd": 0.4}}, "groups": {"odd": {}}, "guards": {"max_pause": 1}}
+    for one in list(files["portfolios"].values())[::2]:
+        one["group"] = "odd"
+    loaded(shell, json.dumps(seed), json.dumps(files))
     (shell.folder / ".reconciler/journal.db").unlink(missing_ok=True)
     ids = [one.id for one in desired]
-    some = data.draw(st.none() | st.sets(st.sampled_from(ids), min_size=1))
-    selection = "" if some is None else " ".join(f"--target {i}" for i in sorted(some))
-    allowed = " ".join(f"--allow {what}=99" for what in ("start", "resume", "update", "reach"))
-    for _ in range(2):  # before an apply, without a journal; and after it
+    some = sorted(data.draw(st.sets(st.sampled_from(ids), min_size=1)))
+    targets, excludes = (" ".join(f"{option} {i}" for i in some) for option in ("--target", "--exclude"))
+    ways = ["", targets, "--select group=odd", *([excludes] if len(some) < len(ids) else [])]
+    selection = data.draw(st.sampled_from(ways))
+    allowed = " ".join(f"--allow {what}=99" for what in ("start", "resume", "update", "pause", "reach"))
+    for _ in range(2):
         read(shell, of, more=selection)
         at_once = shell(f"plan --sandbox -o json {selection}")
         later = shell(f"plan --live live-*.json -o json --out plan.json {selection}")
@@ -131,6 +140,24 @@ def test_the_joined_plan_is_the_whole_plan(
             return
         assert later.json["shares"] == {"round": "r1", "of": of, "missing": []}
         shell(f"apply plan.json --sandbox {allowed}")
+
+
+@pytest.mark.slow
+def test_the_first_share_alone_reads_the_list_and_the_strategies(tmp_path: Path) -> None:
+    """Each v1 portfolio is asked once, by its share; the others ask neither for the list nor for a strategy."""
+    with glider(tmp_path, yaml.safe_load(SEED % "true")) as served:
+        (tmp_path / "automation.yaml").write_text(FILES, encoding="utf-8")
+        for number in range(1, OF + 1):
+            before = len(served.app.requests.kept())
+            ended = served.run("status", "--shard", f"{number}/{OF}", "--out", f"live-{number}.json")
+            assert ended.returncode == 0, ended
+            sent = [request.path for request in served.app.requests.kept()[before:]]
+            asked = {i for i in V1 if f"/v1/portfolio/{i}/automation/status" in sent}
+            assert asked == {i for i in V1 if share_of(i, ApiVersion.V1, of=OF) == number}
+            rest = [path for path in sent if "/automation/status" not in path and "whoami" not in path]
+            assert [path.split("?")[0] for path in rest] == (
+                ["/v2/portfolios", "/v2/strategies/S1/schedule"] if number == 1 else []
+            )
 
 
 def test_shares_are_joined_from_globs_and_names(team: Shell) -> None:

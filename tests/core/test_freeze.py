@@ -10,10 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from reconciler.core.diff import compare_plans, difference_text, require_approved
 from reconciler.core.errors import ExitReason, PlanInvalid
 from reconciler.core.fleet import selection_of
 from reconciler.core.forms import read_time
-from reconciler.core.freeze import EveryGate, Freezable, Freeze, FreezeGate, frozen_at, with_freezes
+from reconciler.core.freeze import (
+    EveryGate,
+    Freezable,
+    Freeze,
+    FreezeGate,
+    frozen_at,
+    left_waiting,
+    with_freezes,
+)
 from reconciler.core.intent import Before, Call, GateClosed, Intent
 from reconciler.core.model import ApiVersion, Cadence, Desired, PortfolioId, RunState, Status, Verb
 from reconciler.core.plan import Change, ChangeReason, Frozen, Plan, Snapshot, Window, write_waves
@@ -193,7 +202,7 @@ def test_the_gate(write: Intent, goes: bool) -> None:
     """In a freeze only a pause goes, and the schedule that ends a start or a resume; outside, everything does."""
     now = [NOON_MS]
     made = plan_of(change(freezes=(window("f", 0, 1),)), change(B))
-    gate = EveryGate((FreezeGate.of_plan(made, allowed=frozenset(), now_ms=lambda: now[0]),))
+    gate = EveryGate((FreezeGate.of_plan(made, allowed=frozenset(), now_ms=lambda: now[0], left=None),))
     if goes:
         gate.require_open(write, ())
     else:
@@ -203,7 +212,7 @@ def test_the_gate(write: Intent, goes: bool) -> None:
     for ms in (NOON_MS - 1, NOON_MS + HOUR_MS):
         now[0] = ms
         gate.require_open(write, ())
-    allowed = FreezeGate.of_plan(made, allowed=frozenset({"f"}), now_ms=lambda: NOON_MS)
+    allowed = FreezeGate.of_plan(made, allowed=frozenset({"f"}), now_ms=lambda: NOON_MS, left=None)
     allowed.require_open(write, ())
 
 
@@ -255,3 +264,27 @@ def test_what_waits_is_no_canary_while_there_is_another() -> None:
 def test_times_with_zones(text: str, utc: int | None) -> None:
     """The offset says which moment is meant, also in the hour that a change of the clocks repeats."""
     assert read_time(text) == (None if utc is None else NOON_MS + utc)
+
+
+def test_what_a_fresh_plan_leaves() -> None:
+    """What it shows as waiting waits in the whole apply, though its freeze ends meanwhile, unless it is let through."""
+    first, second = freeze(name="a", forbid=[Freezable.RESUME]), freeze(-1, 3, name="b")
+    made = with_freezes(plan_of(change(A), change(B, Verb.PAUSE)), [first, second], DESIRED, {}, now_ms=NOON_MS)
+    left = left_waiting(made, frozenset({"a"}))
+    assert list(left) == [A]
+    assert left_waiting(made, frozenset({"a", "b"})) == {}
+    over = FreezeGate.of_plan(made, allowed=frozenset({"a"}), now_ms=lambda: NOON_MS + 9 * HOUR_MS, left=left)
+    assert over.waits(A) == left[A]
+    with pytest.raises(GateClosed):
+        over.require_open(intent(Call.RESUME, before=PAUSED), ())
+    assert FreezeGate.of_plan(made, allowed=frozenset(), now_ms=over.now_ms, left=None).waits(A) is None
+
+
+def test_another_freeze_is_another_plan_and_no_other_change() -> None:
+    """Two plans that differ in a freeze are told apart; what was approved stays approved."""
+    plain = plan_of(change())
+    frozen = with_freezes(plain, [freeze(-1, 1, name="audit")], DESIRED, {}, now_ms=NOON_MS)
+    (row,) = compare_plans(earlier=plain, later=frozen).rows
+    window = "2026-11-22 11:00 UTC to 2026-11-22 13:00 UTC"
+    assert [*map(difference_text, row.differences)] == [f"freezes none → audit ({window})"]
+    assert require_approved(frozen, plain) is require_approved(plain, frozen) is None

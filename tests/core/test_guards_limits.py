@@ -84,6 +84,18 @@ def test_several_at_once() -> None:
     assert still_over(over, {Guarded.START: 3, Guarded.UPDATE: 2, Guarded.PAUSE: 4}) == (over[1],)
 
 
+def test_what_has_to_wait_is_not_counted() -> None:
+    """Where some changes of a plan wait, a guard holds for those that go; the number to be allowed is theirs."""
+    changes = [replace(BARE, id=PortfolioId(f"p{number}"), verb=Verb.RESUME) for number in range(4)]
+    over = check_guards(changes, Guards(max_resume=Limit("1", count=1)), managed=4)
+    assert still_over(over, {}, changes[:1]) == still_over(over, {}, []) == ()
+    (left,) = still_over(over, {}, changes[:3])
+    assert (left.planned, left.flag) == (3, "--allow resume=3")
+    assert still_over(over, {Guarded.RESUME: 3}, changes[:3]) == ()
+    incomplete = (Excess(guarded=Guarded.INCOMPLETE, planned=0, allowed=0, limit="0"),)
+    assert still_over(incomplete, {}, changes[:1]) == incomplete
+
+
 def test_one_that_nobody_allowed() -> None:
     """Where nothing may go, one change is over already, until one is allowed."""
     over = (Excess(guarded=Guarded.START, planned=1, allowed=0, limit="0"),)

@@ -6,9 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.core.decide import DEFAULT_POLICY, Policy, decide, decide_strategy
+from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
 from reconciler.core.evidence import pause_id, with_mark
 from reconciler.core.fleet import EVERYTHING, Selection
-from reconciler.core.halt import Halt, HaltedPortfolio, Halts
+from reconciler.core.halt import Halt, HaltedPortfolio, Halts, halts_told
 from reconciler.core.model import (
     ApiVersion,
     Cadence,
@@ -24,8 +25,9 @@ from reconciler.core.model import (
     StrategyStatus,
     Verb,
 )
-from reconciler.core.plan import Change, Halted, Held, Plan, Unchanged
-from reconciler.core.planner import build_plan
+from reconciler.core.plan import Change, ChangeReason, Halted, Held, Plan, Risk, Unchanged
+from reconciler.core.planfile import format_plan, parse_plan
+from reconciler.core.planner import Lift, build_plan
 from reconciler.core.ports import Memory
 from reconciler.core.report import drift_exit_reason
 from tests.support import HOUR_MS, NOON_MS
@@ -161,3 +163,66 @@ def test_a_plan_counts_what_is_halted() -> None:
     )
     assert waiting.halted == (Halted(id=A, halt="h1", reason="Oracle", waits=Verb.UPDATE),)
     assert drift_exit_reason(waiting).code == 0
+
+
+HELD_BY_H2 = replace(halt(None, HaltedPortfolio(id=A)), id="h2", reason="Audit")
+OF_H2 = replace(IN_HALT, pause_reason=f"Paused via API: {with_mark('x', '00000b', 'h2')}")
+UNREAD = Live(id=A, status=Status.UNREADABLE, failure=ApiError(FailureKind.UNREACHABLE, "no connection"))
+
+
+@pytest.mark.parametrize(
+    ("live", "desired", "halting", "found"),
+    [
+        (IN_HALT, None, NOTHING, "resume"),
+        (IN_HALT, wants(), NOTHING, "resume"),
+        (IN_HALT, wants(RunState.PAUSED), NOTHING, "halted by h1"),
+        (IN_HALT, wants(), Halts(holding={"h2": HELD_BY_H2}), "halted by h2, resume waits"),
+        (IN_HALT, wants(), Halts(holding={"h1": halt()}), "resume"),
+        (OF_H2, wants(), NOTHING, "halted by h2"),
+        (BY_US, wants(), NOTHING, "left"),
+        (BY_OTHERS, wants(), NOTHING, "left"),
+        (BY_OTHERS, wants(), Halts(filed=(halt(None, HaltedPortfolio(id=A, token="00000a")),)), "held"),
+        (BY_OTHERS, wants(), Halts(filed=(halt(None, HaltedPortfolio(id=A)),)), "left"),
+        (RUNS, wants(), NOTHING, "left"),
+        (Live(id=A, status=Status.NOT_FOUND), wants(), NOTHING, "left"),
+        (UNREAD, wants(), NOTHING, "blocked"),
+    ],
+)
+def test_what_a_lift_does(live: Live, desired: Desired | None, halting: Halts, found: str) -> None:
+    """It resumes what is in the very pause of its halt, unless another halt or the files keep it; nothing else."""
+    memory = Memory(exists=True, halting=halting, since={A: "00000a"})
+    known = {A: desired} if desired is not None else {}
+    lift = Lift(id="h1", live={A: live}, apis={A: V1}, memory=memory, desired=known)
+    plan = lift.plan(Plan(created_ms=NOON_MS, base_url="u"))
+    told = [f"halted by {one.halt}{f', {one.waits} waits' if one.waits else ''}" for one in plan.halted]
+    told += ["held" for _ in plan.held] + ["blocked" for _ in plan.blocked] + ["left"] * plan.no_op
+    for change in plan.changes:
+        told.append(change.verb.value)
+        assert (change.reason, change.halt, change.since) == (ChangeReason.HALT_LIFTED, "h1", "00000a")
+        assert (change.writes_schedule, change.pause_reason) == (False, MARKED)
+    assert told == [found]
+
+
+def test_a_lift_on_v2_says_what_it_risks() -> None:
+    """A resume there makes a rebalance due at once, and is pinned to the due time."""
+    live = Live(id=A, status=Status.PAUSED, schedule_id=DUE)
+    lift = Lift(id="h1", live={A: live}, apis={A: V2}, memory=Memory(exists=True, halting=FILED), desired={})
+    (change,) = lift.plan(Plan(created_ms=NOON_MS, base_url="u")).changes
+    assert (change.risks, change.pause_id) == ((Risk.TRADES_AGAIN, Risk.DUE_AT_ONCE), DUE)
+    assert parse_plan_refuses(change)
+
+
+def parse_plan_refuses(change: Change) -> bool:
+    """Whether a saved plan that holds such a change is refused: it is never saved, and would pass a halt's gate."""
+    plan = Plan(created_ms=NOON_MS, base_url="u", changes=(change,))
+    try:
+        parse_plan(format_plan(plan))
+    except PlanInvalid:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("age_ms", "told"), [(DAY - 1, ""), (DAY, "the halt h1 (Oracle) is 24h old")])
+def test_old_halts_are_told(age_ms: int, told: str) -> None:
+    """From a day on."""
+    assert "".join(one.problem for one in halts_told(ALL, now_ms=NOON_MS + age_ms)) == told

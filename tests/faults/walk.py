@@ -20,11 +20,12 @@ from reconciler.core.errors import ApiError, StalePlan
 from reconciler.core.evidence import believed
 from reconciler.core.fleet import EVERYTHING
 from reconciler.core.freeze import Freeze
-from reconciler.core.halt import Halt, HaltedPortfolio, Lift, halt_plan, with_pauses
+from reconciler.core.halt import Halt, HaltedPortfolio
 from reconciler.core.intent import Call
 from reconciler.core.model import PortfolioId, RunState, address_of
 from reconciler.core.plan import ChangeReason, Plan, Window
 from reconciler.core.planfile import fingerprint
+from reconciler.core.planner import Lift, halt_plan, with_pauses
 from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.sandbox import AutomationState
 from tests.faults import promises

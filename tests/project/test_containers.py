@@ -63,7 +63,7 @@ def test_every_index_of_the_job_is_a_share() -> None:
     assert f"--shard=auto/{document['spec']['completions']}" in container["args"]
     assert any(f"$({KUBERNETES_INDEX})" in one for one in container["args"] if one.startswith("--out="))
     plan = yaml.safe_load((ROOT / "examples/kubernetes/plan.yaml").read_text(encoding="utf-8"))
-    assert "--live=/work/live/ROUND-*.json.gz" in containers(plan)[0]["args"]
+    assert "--live=/data/live/ROUND-*.json.gz" in containers(plan)[0]["args"]
 
 
 def test_the_pods_that_apply_together_do_the_same() -> None:
