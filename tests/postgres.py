@@ -72,7 +72,9 @@ class Server:
     process: subprocess.Popen[bytes] | None = None
     _numbers: Iterator[int] = field(default_factory=count)
 
-    def url(self, database: str, *, user: str = USER, folder: Path | None = None, **parameters: str) -> JournalUrl:
+    def url(
+        self, database: str, *, user: str = USER, folder: Path | str | None = None, **parameters: str
+    ) -> JournalUrl:
         """Return the URL of a database, by the socket in this or another folder."""
         more = "".join(f"&{name}={value}" for name, value in parameters.items())
         return JournalUrl(f"postgresql:///{database}?host={folder or self.folder}&user={user}{more}")
@@ -96,6 +98,11 @@ class Server:
             f"ALTER DATABASE {database} OWNER TO {name}",
         )
         return self.url(database, user=name), name
+
+    def call(self, program: str, *arguments: str) -> None:
+        """Run a program of PostgreSQL as the server's user."""
+        command = [*_as_nobody_special(), str(self.programs / program), *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self.folder)
 
     def start(self) -> None:
         """Start it, and return when it answers; in the main thread, because it ends with the thread that started it."""
@@ -147,6 +154,27 @@ def running_server() -> Iterator[Server]:
         pytest.skip("no PostgreSQL on this machine: its tests are left out (docs/testing.md)")
     if os.geteuid() == 0 and not shutil.which("setpriv"):
         pytest.skip("PostgreSQL does not run as root: its tests are left out (docs/testing.md)")
+    with _in_own_folder(programs) as server:
+        made = ["initdb", "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
+        server.call(*made, "-D", str(server.folder / "data"))
+        access = server.folder / "data" / "pg_hba.conf"
+        access.write_text(f"local all +guarded scram-sha-256\n{access.read_text(encoding='utf-8')}", encoding="utf-8")
+        server.start()
+        yield server
+
+
+@contextmanager
+def replica_of(server: Server) -> Iterator[Server]:
+    """Start a hot standby of a server."""
+    with _in_own_folder(server.programs) as replica:
+        source = ["-h", str(server.folder), "-U", USER, "--checkpoint=fast", "--no-sync", "--write-recovery-conf"]
+        replica.call("pg_basebackup", *source, "-D", str(replica.folder / "data"))
+        replica.start()
+        yield replica
+
+
+@contextmanager
+def _in_own_folder(programs: Path) -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     server = Server(folder, programs)
     try:
@@ -154,12 +182,6 @@ def running_server() -> Iterator[Server]:
             os.chown(folder, _owner().pw_uid, _owner().pw_gid)
             if subprocess.run([*_as_nobody_special(), "test", "-x", str(folder)], check=False).returncode != 0:
                 pytest.skip(f"only root may enter {folder.parent}, so PostgreSQL can't: its tests are left out")
-        initdb = [str(programs / "initdb"), "-D", str(folder / "data"), "-U", USER, "-A", "trust", "-E", "UTF8"]
-        initdb += ["--locale=C", "--no-sync", "--no-instructions"]
-        subprocess.run([*_as_nobody_special(), *initdb], check=True, stdout=subprocess.DEVNULL, cwd=folder)
-        access = folder / "data" / "pg_hba.conf"
-        access.write_text(f"local all +guarded scram-sha-256\n{access.read_text(encoding='utf-8')}", encoding="utf-8")
-        server.start()
         yield server
     finally:
         server.stop()

@@ -249,7 +249,7 @@ def service(*, parallelism: int = DEFAULT_PARALLELISM) -> tuple[click.Option, ..
 
 
 class Whole(click.IntRange):
-    """A whole number in a range, called so where it is none."""
+    """A whole number in a range; messages about a wrong value call it that."""
 
     name = "whole number"
 

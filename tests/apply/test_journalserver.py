@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from reconciler.core.model import Desired, PortfolioId, Record, RunState, Verb
 from reconciler.core.report import Outcome
 from tests.apply.scripted import intent, rows
 from tests.apply.test_journal_counts import QUESTIONS
-from tests.postgres import Proxy, execute
+from tests.postgres import Proxy, execute, replica_of
 from tests.support import HOUR_MS, NOON_MS, Silence, World, run
 
 if TYPE_CHECKING:
@@ -374,9 +375,30 @@ def test_a_server_that_takes_no_writes(server: Server, place: JournalUrl) -> Non
     execute(server.url("postgres"), f"ALTER DATABASE {name_of(place)} SET default_transaction_read_only = on")
     assert read_memory(place, base_url=HERE, now_ms=NOON_MS) == truth
     for beside in (False, True):
-        assert refusal(lambda: open_journal(place, base_url=HERE, now_ms=int, beside=beside))[0] == (  # noqa: B023
+        assert refusal(partial(opened_beside, place, beside=beside))[0] == (
             f"the journal {place} can only be read: its server is a replica, or takes no writes"
         )
+
+
+@pytest.mark.thorough
+def test_a_replica(server: Server, place: JournalUrl) -> None:
+    """It shows what it has received, for reading alone; among several hosts, the one that takes writes is found."""
+    work(place, Told())
+    truth = read_memory(place, base_url=HERE, now_ms=NOON_MS), read_runs(place), read_facts(place)
+    with replica_of(server) as replica:
+        behind = replica.url(name_of(place), folder=replica.folder)
+        assert (read_memory(behind, base_url=HERE, now_ms=NOON_MS), read_runs(behind), read_facts(behind)) == truth
+        for beside in (False, True):
+            assert (
+                "can only be read: its server is a replica" in refusal(partial(opened_beside, behind, beside=beside))[0]
+            )
+        both = server.url(name_of(place), folder=f"{replica.folder},{server.folder}", target_session_attrs="read-write")
+        with opened(both) as journal:
+            assert journal.open_run(fingerprint="f", tool="t") == 2
+
+
+def opened_beside(place: JournalUrl, *, beside: bool) -> OpenJournal:
+    return open_journal(place, base_url=HERE, now_ms=lambda: NOON_MS, beside=beside)
 
 
 def test_rights_that_are_missing(server: Server, place: JournalUrl) -> None:
