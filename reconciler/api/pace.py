@@ -43,7 +43,7 @@ _UNNAMED_LIMIT_MS: Final = 1 * SECOND_MS  # a 429 that names no wait still means
 _SHORT_WAIT_MS: Final = 2 * SECOND_MS  # up to this, a 429 may just mean "a little slower"
 _SECOND_LOOK_MS: Final = 100  # the gate shuts for up to this after a second short limit in a row
 _STRIKES: Final = 6  # so many limits in a row without one good answer: the service does not want us now
-_REST_MS: Final = 5 * MINUTE_MS  # longer than anyone waits, so whoever comes next fails at once
+_REST_MS: Final = 5 * MINUTE_MS  # longer than any call waits, so the next one fails at once
 _SILENCE_FLOOR: Final = 20  # requests in a row without an answer before sending stops, at least
 _SILENCE_REST_MS: Final = 30 * SECOND_MS  # then nothing is sent for this long
 

@@ -7,7 +7,7 @@ write, make its outcome durable. A write that had to wait goes back to the look.
 (:class:`~reconciler.core.intent.Intent`) and in functions of it, never in this order.
 
 Where a process died over a write, the next command settles it first (:func:`settle`): it reads what became of it, and
-writes nothing to the service. Whatever is left to do is for the next plan to find.
+writes nothing to the service. The next plan finds what is left to do.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Stop:
     def request(self, why: str, *, urgent: bool = False) -> None:
         """Ask the apply to stop; ``urgent`` gives what is under way :data:`GRACE_SECONDS` and no more.
 
-        To be called in the event loop.
+        Call it in the event loop.
         """
         if self.why is None:
             self.why = why

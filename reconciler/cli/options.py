@@ -70,7 +70,7 @@ class JournalOptions(Struct, frozen=True, kw_only=True):
     journal: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a URL that is none or holds a password before anything else is done with it."""
+        """Refuse a URL that is not one, or holds a password, before anything else is done with it."""
         _ = self.journal_place
 
     @property

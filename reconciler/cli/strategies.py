@@ -123,7 +123,7 @@ def _gathered(
 def _follows(configuration: Configuration, fleet: Fleet, listed: PortfolioList | None) -> dict[PortfolioId, str | None]:
     """Return the strategy of each declared portfolio that has one, ``None`` where nobody can tell which."""
     seen = {**(listed.rows if listed is not None else {}), **fleet.live}
-    whole = listed is not None and listed.complete  # then whoever is not in it is enrolled in none
+    whole = listed is not None and listed.complete  # then a portfolio that is not in it follows no strategy
     return {
         portfolio: seen[portfolio].strategy if portfolio in seen else None
         for portfolio, one in configuration.desired.items()

@@ -116,6 +116,8 @@ NAMED: Final = 5
 """Up to this many changes that were not approved are named; `reconciler show --against` lists all of them."""
 LONGEST: Final = 280
 """Characters shown for each of them, so that one error line holds them all and the repair."""
+_FREEZES: Final = "freezes"
+"""When a change must wait. That makes another plan, and needs no other approval: who applies asks the files of then."""
 _SCHEDULE_BEFORE: Final = frozenset({"before.interval_ms", "before.offset_ms", "before.schedule"})
 
 
@@ -172,6 +174,7 @@ def facts(entry: PlanEntry) -> Mapping[str, Fact]:
                 **at_start(entry),
                 "overrides_hold": entry.reason is ChangeReason.HOLD_OVERRIDDEN,
                 **{name: getattr(entry, name) for name in ("note", "pause_reason", "pause_id", "since")},
+                _FREEZES: ", ".join(f"{window.name} ({window})" for window in entry.freezes) or None,
             }
         case Held():
             return {"action": "held", "pause_reason": entry.pause_reason}
@@ -268,7 +271,8 @@ def not_covered(change: Change, agreement: Change) -> tuple[Difference, ...]:
     return tuple(
         difference
         for difference in describe(earlier=facts(agreement), later=facts(change))
-        if difference.fact not in _SCHEDULE_BEFORE or None not in (difference.earlier, difference.later)
+        if difference.fact != _FREEZES
+        and (difference.fact not in _SCHEDULE_BEFORE or None not in (difference.earlier, difference.later))
     )
 
 

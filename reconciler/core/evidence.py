@@ -382,7 +382,7 @@ def believed(
 
 
 def observed(memory: Remembers, live: Mapping[PortfolioId, Live], *, now_ms: int) -> Mapping[PortfolioId, Record]:
-    """Return what these looks add to the records of the journal, by portfolio; to be kept by whoever holds its lock."""
+    """Return what these looks add to the records of the journal, by portfolio. A holder of its lock keeps them."""
     records, _ = believed(memory, live, now_ms=now_ms)
     found = {portfolio: observed_record(one, records.get(portfolio)) for portfolio, one in live.items()}
     return {portfolio: record for portfolio, record in found.items() if record is not None}

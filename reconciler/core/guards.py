@@ -43,7 +43,7 @@ class Limit(Struct, frozen=True):
     def allows(self, managed: int) -> int:
         """Return how many of ``managed`` portfolios may change; a percentage is rounded down, but not below the floor.
 
-        Without a floor small fleets would be stuck: 10 % of three portfolios is none of them.
+        Without a floor small fleets would be stuck, because 10 % of three portfolios is less than one.
         """
         if self.count is not None:
             return self.count

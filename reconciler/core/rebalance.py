@@ -73,7 +73,7 @@ class Rebalance(Struct, frozen=True, kw_only=True):
 
     @property
     def ended(self) -> bool:
-        """Whether it ran to an end, well or not; one that was cancelled says nothing of how the portfolio fares."""
+        """Whether it ran to an end, well or not; one that was cancelled does not tell how the portfolio does."""
         return self.over and self.status is not RebalanceStatus.CANCELLED
 
     @property

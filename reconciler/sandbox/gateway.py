@@ -159,7 +159,7 @@ class Exchange(Struct, frozen=True):
         return json_reply(self.handler.status, self.endpoint.envelope.success(said, self.trace))
 
     def broken(self, status: int) -> Reply:
-        """Return an error that says nothing of what was done."""
+        """Return an error that does not tell what was done."""
         return _refusal(Refused(status, Code.UNKNOWN_ERROR, "An unexpected error occurred"), self.endpoint, self.trace)
 
 
@@ -258,7 +258,7 @@ class Gateway:
             case RetryAfterForm.SECONDS:
                 return str(fault.retry_after)
             case RetryAfterForm.DATE:
-                # By the wall clock: whoever waits for it does so in real time.
+                # By the wall clock, because a client waits in real time.
                 return formatdate(self.simulator.wall_ms() / 1_000 + fault.retry_after, usegmt=True)
             case _:
                 assert_never(fault.form)

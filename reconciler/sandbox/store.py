@@ -96,7 +96,7 @@ _TABLES: Final[Mapping[type[Struct], _Table]] = {
 class StoreFacts(Struct, frozen=True):
     """What is true of the whole simulated service at this moment.
 
-    ``instance`` is new after every load and reset: whoever remembers things about an earlier one must forget them.
+    ``instance`` is new after every load and reset, so that nothing remembered about an earlier one counts any more.
     """
 
     instance: str

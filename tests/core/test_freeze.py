@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from reconciler.core.diff import compare_plans, difference_text, require_approved
 from reconciler.core.errors import ExitReason, PlanInvalid
 from reconciler.core.fleet import selection_of
 from reconciler.core.forms import read_time
@@ -277,3 +278,13 @@ def test_what_a_fresh_plan_leaves() -> None:
     with pytest.raises(GateClosed):
         over.require_open(intent(Call.RESUME, before=PAUSED), ())
     assert FreezeGate.of_plan(made, allowed=frozenset(), now_ms=over.now_ms, left=None).waits(A) is None
+
+
+def test_another_freeze_is_another_plan_and_no_other_change() -> None:
+    """Two plans that differ in a freeze are told apart; what was approved stays approved."""
+    plain = plan_of(change())
+    frozen = with_freezes(plain, [freeze(-1, 1, name="audit")], DESIRED, {}, now_ms=NOON_MS)
+    (row,) = compare_plans(earlier=plain, later=frozen).rows
+    window = "2026-11-22 11:00 UTC to 2026-11-22 13:00 UTC"
+    assert [*map(difference_text, row.differences)] == [f"freezes none → audit ({window})"]
+    assert require_approved(frozen, plain) is require_approved(plain, frozen) is None
