@@ -396,7 +396,10 @@ class OpenJournal:
         self._replace("confirmed", ("base_url", "portfolio"), *rows, last_write=last_write)
 
     def results(self, *, last: int) -> Mapping[PortfolioId, Sequence[KeptRebalance]]:
-        """Return the newest rebalances of each portfolio: see :class:`~reconciler.core.ports.ResultJournal`."""
+        """Return the ``last`` rebalances of each portfolio, newest first, sorted by portfolio; only of those with any.
+
+        One that began later is newer, whenever it was read.
+        """
         question = f"""
             SELECT portfolio, result, read_ms FROM (
                 SELECT *, ROW_NUMBER() OVER (PARTITION BY portfolio ORDER BY begun_ms DESC, rebalance DESC) AS place
@@ -408,7 +411,11 @@ class OpenJournal:
         return found
 
     def keep_results(self, results: Mapping[PortfolioId, Sequence[Rebalance]]) -> None:
-        """Commit what was read of rebalances: see :class:`~reconciler.core.ports.ResultJournal`."""
+        """Commit what was read of rebalances just now, all at once.
+
+        Each takes the place of what was known of it, unless it is known to be over and the new one says it is not. Of
+        each portfolio only the newest stay.
+        """
         now_ms = self._now_ms()
 
         def row(portfolio: PortfolioId, one: Rebalance) -> JournalRow:
@@ -587,10 +594,9 @@ def read_written(place: JournalPlace, *, base_url: str, account: str | None, sin
 def read_results(
     place: JournalPlace, *, base_url: str, last: int, account: str | None = None
 ) -> Mapping[PortfolioId, Sequence[KeptRebalance]]:
-    """Return what a journal remembers of rebalances, without writing to it; where there is none, nothing.
+    """Return what a journal remembers of rebalances, without writing to it; nothing if there is no journal.
 
-    See :class:`~reconciler.core.ports.ResultJournal`. Raises :class:`JournalError` for one that is damaged or
-    something else.
+    See :meth:`OpenJournal.results`. Raises :class:`JournalError` for one that is damaged or something else.
     """
     with reading(place) as tables:
         if tables is None:

@@ -221,6 +221,7 @@ def _drift() -> click.Command:
   pending     it differs, and the journal does not say that it ever was as declared
   unverified  it can't be known whether it differs
   held        declared active, but paused by somebody else
+  halted      a halt keeps it as it is until it is lifted; that alone is no drift
 
 Exits 2 when it finds any of these, so that a nightly job can tell. Errors have the exit codes of plan, and win over 2.
 

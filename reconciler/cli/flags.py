@@ -34,7 +34,15 @@ SECTIONS: Final[Mapping[str, frozenset[str]]] = {
     "Safety": frozenset(
         (
             *("unverified", "resume_held", "again", "approved", "fingerprint", "auto_approve", "join", "canary"),
-            *("max_failures", "max_age", "lock_timeout", "allow", "although_paused", "skip_schedule_validation"),
+            *(
+                "reason",
+                "max_failures",
+                "max_age",
+                "lock_timeout",
+                "allow",
+                "although_paused",
+                "skip_schedule_validation",
+            ),
         )
     ),
     "Connection": frozenset(("base_url", "sandbox", "proxy", "journal", "parallelism", "max_rate")),

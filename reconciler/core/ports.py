@@ -184,9 +184,9 @@ class WriteGate(Protocol):
 class Journal(Protocol):
     """What survives between runs, keyed by base URL and by portfolio or strategy. Waiting raises ``JournalError``.
 
-    All is done in the order in which it is asked for, so a read finds whatever was said before it. Outcomes and records
-    are only said: whoever needs them to be on the disk awaits what is returned. Once something could not be kept,
-    nothing that comes after it is: a write is never announced in a journal that lacks what was said before.
+    Everything is done in the order in which it is asked for, so a read finds whatever was noted before it. Outcomes and
+    records are only noted; await what is returned to be sure that they are on the disk. Once something could not be
+    kept, nothing after it is kept: a write is never announced in a journal that lacks what came before.
     ``plans`` are fingerprints of plans. Writes of these plans that did not complete their change don't count, so that a
     run that broke off can be run again.
     """
@@ -208,35 +208,15 @@ class Journal(Protocol):
 
         The gate is asked in the same transaction, with the halts that are not lifted. So once a halt is on the disk,
         whatever machine it came from, no write begins that does not know of it. Raises
-        :class:`~reconciler.core.intent.GateClosed`; then there is no intent. Whoever is cancelled while it waits leaves
-        the write behind as one that was not sent.
+        :class:`~reconciler.core.intent.GateClosed`; then there is no intent. If the caller is cancelled while it waits,
+        the write is noted as one that was not sent.
         """
 
     def end(self, number: int, outcome: WriteOutcome, detail: str) -> Awaitable[None]:
-        """Say the outcome of the write with this number."""
+        """Note the outcome of the write with this number."""
 
     def confirm(self, records: Mapping[PortfolioId, Record]) -> Awaitable[None]:
-        """Say what the service confirmed or showed."""
-
-
-class ResultJournal(Protocol):
-    """Rebalances as they were last read, keyed by portfolio and id: who shows them need not ask for them again.
-
-    Methods raise ``JournalError``.
-    """
-
-    def results(self, *, last: int) -> Mapping[PortfolioId, Sequence[KeptRebalance]]:
-        """Return the ``last`` rebalances of each portfolio, newest first, sorted by portfolio; only of those with any.
-
-        One that began later is newer, whenever it was read.
-        """
-
-    def keep_results(self, results: Mapping[PortfolioId, Sequence[Rebalance]]) -> None:
-        """Commit what was read of rebalances just now, all at once.
-
-        Each takes the place of what was known of it, unless it is known to be over and the new one says it is not. Of
-        each portfolio only the newest stay, at least as many as a page shows.
-        """
+        """Note what the service confirmed or showed."""
 
 
 class Abandoned(Struct, frozen=True, kw_only=True):

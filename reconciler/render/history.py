@@ -31,19 +31,26 @@ _SENDS_A_SCHEDULE: Final = frozenset({Call.START, Call.UPDATE_SCHEDULE})
 
 
 def history_page(runs: Sequence[Run], *, empty: str) -> Page:
-    """Return one line for each run, and a line of counts; without runs, the sentence ``empty``."""
+    """Return one line for each run, and a line of counts; without runs, the sentence ``empty``.
+
+    Which machine it was on is told where they were on several.
+    """
     if not runs:
         return Page(title="History", verdict="nothing yet", blocks=(Lines((empty,)),))
-    titles = (Column("Run"), Column("When"), Column("Service", keep=2), Column("Tool", keep=1), Column("Plan", keep=3))
+    what = (Column("Run"), Column("When"), Column("Service", keep=2), Column("Account", keep=5, widest=20))
+    made = (Column("Tool", keep=1), Column("Plan", keep=3), Column("Runner", keep=4, widest=24))
     whence = (Column("Who", keep=6, widest=20), Column("Commit", keep=4), Column("Pull request", keep=5))
+    machines = {_machine(run) for run in runs}
     rows = tuple(
         Row(
             (
                 str(run.number),
                 At(run.started_ms),
                 run.base_url,
+                run.account or "",
                 run.tool,
                 code(run.fingerprint[:_SHORT]),
+                _machine(run) if len(machines) > 1 else "",
                 run.who or "",
                 code(run.commit[:_SHORT]) if run.commit else "",
                 run.pull_request or "",
@@ -53,10 +60,15 @@ def history_page(runs: Sequence[Run], *, empty: str) -> Page:
         )
         for run in runs
     )
-    columns = (*titles, *whence, Column("Ended"), Column("Writes"))
+    columns = (*what, *made, *whence, Column("Ended"), Column("Writes"))
     table = Rows(columns=columns, rows=rows, parts=(Part("Runs", opened=None),), headed=True)
     line = f"{plural(len(runs), 'run')}, {plural(sum(len(run.writes) for run in runs), 'write')}."
     return Page(title="History", verdict=line.rstrip("."), blocks=(table,), last=(line,))
+
+
+def _machine(run: Run) -> str:
+    """Return the name of the machine that a run was on, as its process says; empty where it does not."""
+    return run.process.partition(" on ")[2]
 
 
 def runs_page(runs: Sequence[Run]) -> Page:

@@ -13,9 +13,10 @@ from msgspec.structs import replace
 
 from reconciler.apply.journal import read_runs
 from reconciler.cli.writing import origin_of
-from reconciler.core.report import NOWHERE, RunOrigin
+from reconciler.core.report import NOWHERE, Run, RunOrigin
 from reconciler.render.history import history_page
 from reconciler.render.terminal import Style, terminal
+from tests.support import NOON_MS
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell
@@ -198,3 +199,26 @@ def test_what_is_said_of_a_forged_journal_steers_no_terminal(shell: Shell, damag
     for line in ("history", "history -o json", "plan --sandbox", "plan --sandbox -o json"):
         ended = shell(line)
         assert not {"\x1b", "\x9b", "\u202e"} & set(ended.out + ended.err)
+
+
+def test_runs_of_several_machines_and_accounts() -> None:
+    """Of a journal that several share, each run has its account and its machine."""
+    run = Run(
+        number=1,
+        base_url="https://here",
+        fingerprint="f" * 64,
+        tool="t",
+        process="process 7 on runner-1",
+        started_ms=NOON_MS,
+        finished_ms=None,
+        exit_reason="ok",
+        account="Acme EU",
+        writes=(),
+    )
+    alone = terminal(history_page([run], empty=""), Style(columns=160))
+    assert "Acme EU" in alone
+    assert "runner-1" not in alone
+    other = replace(run, number=2, process="process 7 on runner-2", account="Acme US")
+    lines = terminal(history_page([other, run], empty=""), Style(columns=160)).splitlines()
+    assert [word in lines[1] for word in ("Acme US", "runner-2", "Acme EU")] == [True, True, False]
+    assert [word in lines[2] for word in ("Acme EU", "runner-1", "Acme US")] == [True, True, False]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.apply.journal import open_journal
 from reconciler.cli.journalplace import is_tracked, make_folder
 from tests.config.hostilegit import TRANSPORTS, make_hostile
 from tests.postgres import execute
@@ -229,6 +230,18 @@ def test_a_password_that_is_wrong(shell: Shell, server: Server, command: str, mo
     assert ended.code == 1
     assert f'password authentication failed for user "{user}"' in ended.err
     assert PASSWORD not in ended.out + ended.err
+
+
+@pytest.mark.slow
+def test_another_apply_on_another_machine(shell: Shell, server: Server) -> None:
+    """Who comes second writes nothing and says who is at work; who only reads need not wait."""
+    place = server.database()
+    with open_journal(place, base_url="https://elsewhere", now_ms=lambda: 0, process="process 7 on runner-7"):
+        refused = shell(f"apply --sandbox --auto-approve --lock-timeout 0s --journal {place}")
+        assert refused.code == 1
+        assert f"another apply is at work with the journal {place}: process 7 on runner-7" in refused.err
+        assert shell(f"plan --sandbox --journal {place}").code == 0
+    assert shell(f"apply --sandbox --auto-approve --lock-timeout 0s --journal {place}").code == 0
 
 
 @pytest.mark.slow

@@ -66,6 +66,7 @@ def test_locks_agree_and_cover_what_is_declared() -> None:
     assert run.items() <= dev.items()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert _names(project["project"]["dependencies"]) <= run.keys()
+    assert all(_names(extra) <= run.keys() for extra in project["project"]["optional-dependencies"].values())
     assert _names(project["dependency-groups"]["dev"]) <= dev.keys()
     assert _names(project["build-system"]["requires"]) <= dev.keys()
     linters = dict(PINNED.findall((ROOT / "requirements/ci.txt").read_text(encoding="utf-8")))
@@ -76,7 +77,8 @@ def test_the_lowest_versions_are_those_declared() -> None:
     """What `make test-lowest` installs is the lower bound of every declared dependency."""
     pins = dict(PINNED.findall((ROOT / "requirements/lowest.txt").read_text(encoding="utf-8")))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    for requirement in [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]:
+    extras = [one for extra in project["project"]["optional-dependencies"].values() for one in extra]
+    for requirement in [*project["project"]["dependencies"], *extras, *project["dependency-groups"]["dev"]]:
         name, bound = re.findall(r"^([\w-]+)[^>]*>=([\w.]+)", requirement)[0]
         assert re.fullmatch(rf"{re.escape(bound)}(\.\d+)*", pins[name]), requirement
 

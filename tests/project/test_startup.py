@@ -25,6 +25,7 @@ HEAVY = (
     "starlette",
     "uvicorn",
     "sqlite3",
+    "psycopg",
     "jinja2",
 )
 OURS = ("msgspec", "shutil", "reconciler.cli.door", "reconciler.cli.options", "reconciler.core.errors")
