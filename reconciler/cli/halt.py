@@ -166,8 +166,8 @@ async def _chosen(
         selected = select(desired, options.selection.selection, configuration.strategies)
         apis |= {one: declared.api for one, declared in selected.items()}
     if not apis:
-        where = options.service.journal_place
-        raise ReconcilerError(f"there is nothing to halt: the journal {where} knows no portfolio", "Name their ids.")
+        why = "the selection has no portfolio" if options.selects else "the journal knows no portfolio"
+        raise ReconcilerError(f"there is nothing to halt: {why}", "Name their ids.")
     selection = options.selection.selection if options.selects else None
     return _Chosen(apis=dict(sorted(apis.items())), desired=desired, selection=selection)
 

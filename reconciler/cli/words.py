@@ -25,6 +25,8 @@ _COMPLETION: Final = 'Write `eval "$(_RECONCILER_COMPLETE=bash_source reconciler
 _JSON: Final = "Write `-o json`."
 _VERSION: Final = "`reconciler --version` prints it."
 
+_HALT: Final = "To stop what runs at once, whatever the files say: `reconciler halt`."
+
 INSTEAD: Final = {
     **dict.fromkeys(("--yes", "-y", "--approve"), _APPROVE),
     **dict.fromkeys(("--dry-run", "-n", "--check", "--diff", "diff", "preview"), _PLAN),
@@ -40,7 +42,9 @@ INSTEAD: Final = {
     "login": "There is no login: the key is read from the environment variable GLIDER_API_KEY.",
     "help": "`reconciler --help` lists the commands, `reconciler COMMAND --help` explains one.",
     "pause": _STATE.format("paused"),
-    "stop": _STATE.format("paused"),
+    "stop": f"{_STATE.format('paused')} {_HALT}",
+    "kill": _HALT,
+    "lift": "`reconciler halt lift ID` lifts a halt; `reconciler halt list` shows which there are.",
     "resume": _STATE.format("active"),
     "start": _STATE.format("active"),
     **dict.fromkeys(("list", "ls", "get"), _STATUS),

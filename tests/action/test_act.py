@@ -142,6 +142,7 @@ def test_from_halt_to_lift(team: Team) -> None:
     """By hand: what runs is paused, the file is an artifact and the page says to commit it; a merge begins nothing."""
     run = team.run("halt.yml", "workflow_dispatch", inputs={"reason": "Oracle"})
     assert run.good("Halt"), run.log
+    assert "commit halts/20" in run.log
     paused = [call for call in team.glider.calls() if call.endswith(" pause")]
     assert paused == team.glider.calls() != []
     (file,) = team.kept.rglob("20*.json")

@@ -30,9 +30,11 @@ from tests.apply.scripted import Scripted, edit, forbid, intent, rows
 from tests.support import NOON_MS, FakeClock, Silence, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from reconciler.apply.journaltables import JournalPlace, Tables
+    from reconciler.core.model import Address
+    from reconciler.core.ports import Memory
 
 HERE = "https://here"
 A, B = PortfolioId("aaa"), PortfolioId("bbb")
@@ -242,6 +244,18 @@ def test_interrupted_while_the_disk_is_waited_for(place: JournalPlace) -> None:
     assert rows(place, "SELECT outcome, detail FROM writes") == [outcome, outcome]
 
 
+class Asked(QueuedJournal):
+    """Remembers of what its memory was asked for."""
+
+    def __init__(self, journal: OpenJournal) -> None:
+        super().__init__(journal)
+        self.asked: list[tuple[Address, ...]] = []
+
+    async def memory(self, *of: Address, plans: Collection[str] = ()) -> Memory:
+        self.asked.append(of)
+        return await super().memory(*of, plans=plans)
+
+
 class Told(Silence):
     """Remembers the names of what began, and how what finished ended."""
 
@@ -265,7 +279,10 @@ class Told(Silence):
 def test_the_next_change_begins_while_an_outcome_is_written(
     place: JournalPlace, keeps: bool, outcomes: list[Outcome]
 ) -> None:
-    """One that was done is told when the disk has that, and the next waits only for its own intent."""
+    """One that was done is told when the disk has that, and the next waits only for its own intent.
+
+    What the journal knows of both is read before the first.
+    """
     pause = Change(
         id=A,
         verb=Verb.PAUSE,
@@ -279,7 +296,7 @@ def test_the_next_change_begins_while_an_outcome_is_written(
     observer = Told()
 
     async def work() -> None:
-        with opened(place) as (journal, connection), QueuedJournal(journal) as queued:
+        with opened(place) as (journal, connection), Asked(journal) as queued:
 
             def slow() -> Live:
                 hold(connection)
@@ -304,6 +321,7 @@ def test_the_next_change_begins_while_an_outcome_is_written(
             connection.fails = not keeps
             connection.gate.release(MANY)
             await applying
+            assert queued.asked == [(A, B)]
             assert len(service.answers) <= (not keeps)  # the second look may have been made by then, and no write
 
     run(work())

@@ -200,7 +200,8 @@ def test_the_document_of_a_halt(shell: Shell) -> None:
         ("--reason x ../../x", 64, "'../../x' is not a portfolio id"),
         ("--reason x --select team=none", 64, "no portfolio has that `team`"),
         ("--reason x zzz", 1, "1 failed"),
-        ("--reason x --known", 1, "there is nothing to halt: the journal .reconciler/journal.db knows no portfolio"),
+        ("--reason x --target strategies/S1", 1, "there is nothing to halt: the selection has no portfolio"),
+        ("--reason x --known", 1, "there is nothing to halt: the journal knows no portfolio"),
     ],
 )
 def test_what_can_not_be_halted(shell: Shell, line: str, code: int, said: str) -> None:
