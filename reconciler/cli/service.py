@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from reconciler.api.client import Glider
     from reconciler.api.transport import Transport
+    from reconciler.apply.journaltables import JournalPlace
     from reconciler.cli.options import JournalOptions, RecordOptions, ServiceOptions
     from reconciler.core.endpoint import Expect
     from reconciler.core.model import ApiVersion, Desired, Paths
@@ -196,8 +197,12 @@ def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str]
     Call it before anything is read from the service. ``plans`` are fingerprints whose unfinished attempts don't count
     as writes.
     """
-    from reconciler.apply.journal import KEPT_RESULTS, read_memory
     from reconciler.cli.haltfiles import with_filed
+    from reconciler.core.ports import Memory
+
+    if _is_missing(options.journal_place):  # as in many a CI job, where SQLite then need not be imported
+        return with_filed(Memory(), service.label, service.account)
+    from reconciler.apply.journal import KEPT_RESULTS, read_memory
 
     memory = read_memory(
         options.journal_place,
@@ -208,6 +213,17 @@ def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str]
         results=KEPT_RESULTS if results else 0,
     )
     return with_filed(memory, service.label, service.account)
+
+
+def _is_missing(place: JournalPlace) -> bool:
+    """Whether nothing has the name of a journal's file, not even a link; what can't be looked at is there."""
+    if not isinstance(place, Path):
+        return False
+    try:
+        place.lstat()
+    except OSError as error:
+        return isinstance(error, FileNotFoundError | NotADirectoryError)
+    return False
 
 
 def new_token() -> str:

@@ -302,7 +302,7 @@ class _Explanation:
         if value is None:
             return "there is no value", ""
         if keyword in _LENGTHS and isinstance(value, list):
-            return (f"the list has {len(value)} entries, more than are read" if value else "the list is empty"), ""
+            return _wrong_length(kind, value)
         if not isinstance(kind, Form):
             return _no_collection(kind, value, noun_of(value) if isinstance(value, (dict, list)) else said)
         if isinstance(value, (dict, list)):
@@ -321,6 +321,13 @@ class _Explanation:
             close = self._suggestions.closest(value, kind.schema["enum"], kind=kind.noun)
             guess = f"did you mean `{close}`?" if close else ""
         return f"{said} is not {kind.noun}", guess
+
+
+def _wrong_length(kind: Kind, value: list[Value]) -> tuple[str, str]:
+    most = kind.most if isinstance(kind, Listed) else kind.schema["maxItems"] if isinstance(kind, Form) else 0
+    if value:
+        return f"the list has {len(value)} entries, and no more than {most} are read", "remove those that are over"
+    return "the list is empty", ""
 
 
 def _no_collection(kind: Kind, value: Value, said: str) -> tuple[str, str]:

@@ -202,6 +202,10 @@ _COSTS: Final = FieldTable(
     ),
 )
 
+_FREEZE_ELSEWHERE: Final = {
+    "freeze": "write it at the left margin of the file; its `select` says which portfolios it is for"
+}
+
 SILENCE_FIELDS: Final = FieldTable(
     name="silence",
     about="Rules of advice to silence, each with a reason. A nearer layer wins rule by rule.",
@@ -230,6 +234,7 @@ PORTFOLIO_FIELDS: Final = FieldTable(
     strays={
         **dict.fromkeys(("paused: true", "active: false", "enabled: false"), "write `state: paused`"),
         **dict.fromkeys(("active", "paused", "enabled"), "write `state: active` or `state: paused`"),
+        **_FREEZE_ELSEWHERE,
     },
     fields=(
         _NAME,
@@ -410,7 +415,7 @@ LAYER_FIELDS: Final = FieldTable(
     about="Values that portfolios inherit; `state` is never inherited.",
     repair="indent its fields under it, such as `interval: 24h`",
     examples=[{"interval": "24h"}],
-    strays=_strays(_OF_PORTFOLIOS, _at_the_portfolio),
+    strays={**_strays(_OF_PORTFOLIOS, _at_the_portfolio), **_FREEZE_ELSEWHERE},
     fields=_OF_LAYERS,
 )
 

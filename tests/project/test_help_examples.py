@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -125,7 +126,7 @@ def on_sandbox(line: str) -> str:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with files, a sandbox, saved plans, a live file, a journal, and a repository with origin/main."""
+    """A folder with files, a sandbox, saved plans, live files, a journal, and a repository with origin/main."""
     folder = tmp_path_factory.mktemp("prepared")
     (folder / "fleet").mkdir()
     for name in ("automation.yaml", "fleet/automation.yaml"):
@@ -141,7 +142,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert run(["sandbox", "load", "seed.yaml"]) == 0
-        for line in ("plan --out plan.json", "plan --out approved.json", "status --out live.json"):
+        shares = [f"status --shard {one}/2 --round day --out live-{one}.json.gz" for one in (1, 2)]
+        for line in ("plan --out plan.json", "plan --out approved.json", "status --out live.json", *shares):
             assert run([*line.split(), "--sandbox"]) == 0
     base_url = json.loads((folder / "live.json").read_text("utf-8"))["base_url"]
     with open_journal(folder / ".reconciler/journal.db", base_url=base_url, now_ms=lambda: NOON_MS) as journal:
@@ -198,7 +200,7 @@ def test_an_example_runs(
     if "--watch" in line:
         monkeypatch.setattr(sys, "stdout", Terminal())
     expected = next((code for start, code in FOUND.items() if line.startswith(start)), 0)
-    ended = run(on_sandbox(line).split())
+    ended = run(shlex.split(on_sandbox(line)))
     told = capsys.readouterr()
     assert ended == expected, f"{told.out}\n{told.err}"
     assert "Traceback" not in told.err
