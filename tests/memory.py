@@ -11,9 +11,8 @@ from pathlib import Path
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 1_000_000_000
 """Several times what all tests of one run hold at the same time."""
-
-
-DAY_SECONDS = 86_400
+KEPT_SECONDS = 3_600
+"""How long the folder of a killed run stays; one that stays a day fills the memory of a busy machine."""
 
 
 def in_memory() -> Path | None:
@@ -29,13 +28,13 @@ def in_memory() -> Path | None:
 
 
 def own_folder(memory: Path) -> Path:
-    """Return a new folder for the run of this process, and remove what killed runs left there more than a day ago."""
+    """Return a new folder for the run of this process, and remove what killed runs left there more than an hour ago."""
     home = memory / f"glider-reconciler-tests-{os.getuid()}"
     home.mkdir(mode=0o700, exist_ok=True)
     home.chmod(0o711)  # a server that a test starts runs as somebody else, in a folder of its own
     for left in home.iterdir():
         with contextlib.suppress(OSError):  # another run may remove it at this moment
-            if left.stat().st_mtime < time.time() - DAY_SECONDS and not _runs(int(left.name)):
+            if left.stat().st_mtime < time.time() - KEPT_SECONDS and not _runs(int(left.name)):
                 shutil.rmtree(left)
     made = home / str(os.getpid())
     shutil.rmtree(made, ignore_errors=True)  # of an earlier process of this number
