@@ -195,10 +195,17 @@ class Guard(Listener):
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    """A PostgreSQL server of this worker's own; whoever stops it starts it again."""
+def server_of_worker() -> Iterator[Server]:
+    """A PostgreSQL server of this worker's own."""
     with running_server() as running:
         yield running
+
+
+@pytest.fixture
+def server(server_of_worker: Server) -> Iterator[Server]:
+    """A PostgreSQL server without databases; whoever stops it starts it again."""
+    yield server_of_worker
+    server_of_worker.drop_databases()
 
 
 @pytest.fixture(scope="session")

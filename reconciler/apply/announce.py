@@ -304,7 +304,7 @@ class Announcer(Struct, frozen=True, kw_only=True):
         return replace(sent, effect=effect, seen=sight.live)
 
     async def settle_abandoned(self, change: Change, progress: Progress, *, unproven: bool) -> None:
-        """Settle what another runner had begun of a change when it died; return where the change may go on.
+        """Settle what another runner had begun of a change and could not end; return where the change may go on.
 
         Raises :class:`Declined` where a write of it may still take effect, and another one might do it twice;
         ``unproven`` says that there is one that has been settled so already.
@@ -318,7 +318,7 @@ class Announcer(Struct, frozen=True, kw_only=True):
             if effect is not Effect.SHOWN and not (effect is Effect.UNCHANGED and may_send_again(opened.intent)):
                 unproven = True
         if unproven:
-            raise Declined(Outcome.UNKNOWN, "its runner died over a write that may still take effect; plan again")
+            raise Declined(Outcome.UNKNOWN, "another runner had sent a write that may still take effect; plan again")
 
     async def _send(self, intent: Intent) -> Confirmation:
         """Send it. Nothing else in the program may call a write of the service; a test of the layers checks that."""

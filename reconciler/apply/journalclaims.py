@@ -72,9 +72,22 @@ _IS_OVER: Final = """
         SELECT 1 FROM claims WHERE claims.run = joined.run AND outcome IS NULL
         AND (joined.stopped IS NULL OR runner IS NOT NULL)
     ) FROM joined WHERE run = %(run)s"""
+# What is known of the writes of a claim's change in this run. A runner that gave it back may have begun it, too: one
+# that lost its journal over a write can't tell what became of it.
+_BEGUN: Final = """
+    EXISTS (
+        SELECT 1 FROM writes
+        WHERE writes.run = %(run)s AND portfolio = address AND writes.outcome IN ('confirmed', 'seen')
+    ), EXISTS (
+        SELECT 1 FROM writes
+        WHERE writes.run = %(run)s AND portfolio = address AND writes.outcome IN ('unknown', 'unseen')
+            AND call IN ('start', 'update-schedule')
+    ), EXISTS (
+        SELECT 1 FROM writes WHERE writes.run = %(run)s AND portfolio = address AND writes.outcome IS NULL
+    )"""
 # It is one statement, and so one trip to the server, in which nothing is claimed if the apply has to stop. A canary
 # that waits for a freeze does not stop it, because that is no sign of a problem.
-_TAKE: Final = """
+_TAKE: Final = f"""
     WITH undone AS (
         SELECT COUNT(*) FILTER (WHERE outcome IN ('failed', 'unknown')) AS failed,
             COALESCE(MAX(is_refused), 0) > 0 AS refused,
@@ -91,28 +104,20 @@ _TAKE: Final = """
         ORDER BY place LIMIT 1 FOR UPDATE OF claims SKIP LOCKED
     ), claimed AS (
         UPDATE claims SET runner = %(me)s FROM free WHERE claims.run = %(run)s AND claims.place = free.place
-        RETURNING address
+        RETURNING address, {_BEGUN}
     )
-    SELECT facts.*, (SELECT address FROM claimed),
-        EXISTS (SELECT 1 FROM claims WHERE run = %(run)s AND wave = %(wave)s AND outcome IS NULL) AS is_open
-    FROM facts"""
+    SELECT facts.*, EXISTS (SELECT 1 FROM claims WHERE run = %(run)s AND wave = %(wave)s AND outcome IS NULL), claimed.*
+    FROM facts LEFT JOIN claimed ON true"""
 _UNDER_WAY: Final = f"""
     SELECT runner, runner IN {_LIVING} AS lives FROM claims
     WHERE run = %(run)s AND (wave = %(wave)s OR %(stopped)s = 1) AND outcome IS NULL AND runner IS NOT NULL
     GROUP BY runner ORDER BY runner"""
-_TAKE_OVER: Final = """
+_TAKE_OVER: Final = f"""
     UPDATE claims SET runner = %(me)s WHERE run = %(run)s AND place = (
         SELECT place FROM claims
         WHERE run = %(run)s AND (wave = %(wave)s OR %(stopped)s = 1) AND outcome IS NULL AND runner = %(dead)s
         ORDER BY place LIMIT 1 FOR UPDATE SKIP LOCKED
-    ) RETURNING address, EXISTS (
-        SELECT 1 FROM writes
-        WHERE writes.run = claims.run AND portfolio = address AND writes.outcome IN ('confirmed', 'seen')
-    ), EXISTS (
-        SELECT 1 FROM writes
-        WHERE writes.run = claims.run AND portfolio = address AND writes.outcome IN ('unknown', 'unseen')
-            AND call IN ('start', 'update-schedule')
-    )"""
+    ) RETURNING address, {_BEGUN}"""
 _END: Final = """
     UPDATE claims
     SET outcome = %(outcome)s, is_refused = %(refused)s, is_frozen = %(frozen)s, told = %(told)s
@@ -149,8 +154,11 @@ class _Facts(NamedTuple):
     failed: int
     refused: bool
     canary: Address | None
-    address: Address | None
     is_open: bool
+    address: Address | None
+    has_written: bool | None
+    unproven: bool | None
+    has_open_intent: bool | None
 
 
 class _Joined(NamedTuple):
@@ -321,7 +329,9 @@ class JoinedClaims:
             failed=facts.failed, max_failures=self._terms.max_failures, canary=facts.canary, refused=facts.refused
         )
         if facts.address is not None:
-            return Turn(change=self._changes[facts.address])
+            begun = facts.has_written or facts.unproven or facts.has_open_intent
+            left = Abandoned(has_written=bool(facts.has_written), unproven=bool(facts.unproven)) if begun else None
+            return Turn(change=self._changes[facts.address], abandoned=left)
         if stopped is not None and facts.stopped is None:
             stopped = self._stop(stopped)
         if stopped is None and not facts.is_open:
@@ -342,7 +352,7 @@ class JoinedClaims:
             since_ms = self._dead_since.setdefault(runner, self._clock.ticks_ms())
             if self._clock.ticks_ms() - since_ms < GONE_MS:
                 continue
-            for address, has_written, unproven in self._rows(_TAKE_OVER, {**values, "dead": runner}):
+            for address, has_written, unproven, _ in self._rows(_TAKE_OVER, {**values, "dead": runner}):
                 left = Abandoned(has_written=has_written, unproven=unproven)
                 return Turn(change=self._changes[address], abandoned=left, stopped=stopped)
         return Turn(over=stopped is not None and not under_way, stopped=stopped)

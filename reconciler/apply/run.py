@@ -384,7 +384,7 @@ class _Applier(Struct, kw_only=True):
 
     async def _run(self, change: Change, turn: Turn, progress: Progress) -> Result:
         if turn.abandoned is not None:
-            progress.notes.append("another runner had begun it and died")
+            progress.notes.append("another runner had begun it and could not end it")
             await self.announcer.settle_abandoned(change, progress, unproven=turn.abandoned.unproven)
         if turn.stopped is not None:
             raise Declined(Outcome.NOT_ATTEMPTED, turn.stopped)
@@ -398,7 +398,7 @@ class _Applier(Struct, kw_only=True):
             return await self._steps(change, progress, memory).run()
         except Declined as declined:
             if wrote_already and declined.outcome is Outcome.STALE:
-                detail = "its runner died before a read showed all that it had written; plan again"
+                detail = "another runner had begun it, and no read shows all that it wrote; plan again"
                 raise Declined(Outcome.UNKNOWN, detail) from declined
             raise
         finally:

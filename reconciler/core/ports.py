@@ -220,7 +220,7 @@ class Journal(Protocol):
 
 
 class Abandoned(Struct, frozen=True, kw_only=True):
-    """What is known of a change that another runner had begun when it died.
+    """What is known of a change that another runner had begun when it died or lost its journal.
 
     ``has_written`` says that a write of it is known to have taken effect; ``unproven`` that a start or a schedule was
     sent, and that nothing proves whether it took effect or still may.
@@ -234,8 +234,8 @@ class Turn(Struct, frozen=True, kw_only=True):
     """What a runner of an apply is told when it asks for its next change.
 
     ``change`` is for it to carry out. ``None`` says that there is none at this moment; if the wave is ``over``, there
-    will be none. ``abandoned`` is set if another runner had begun the change and died, so that a write of it may be
-    under way. ``stopped`` says why no runner begins anything more; then only abandoned changes are handed out.
+    will be none. ``abandoned`` is set if another runner had begun the change and did not end it, so that a write of it
+    may be under way. ``stopped`` says why no runner begins anything more; then only abandoned changes are handed out.
     """
 
     change: Change | None = None

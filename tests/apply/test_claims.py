@@ -144,7 +144,7 @@ def taken_over(
     return result, [asked for asked in api.asked if asked[0] != "read"], stop.why
 
 
-DIED = "its runner died over a write that may still take effect; plan again"
+DIED = "another runner had sent a write that may still take effect; plan again"
 SENT = [("pause", A, "Declared in Git [glider-reconciler 000001]")]
 
 
@@ -205,7 +205,7 @@ def test_what_a_dead_runner_had_begun_when_all_was_stopped(place: Path) -> None:
     assert (result.outcome, result.detail, written) == (Outcome.NOT_ATTEMPTED, "more than 2 failed", [])
     assert why == "more than 2 failed"
     assert result.notes == (
-        "another runner had begun it and died",
+        "another runner had begun it and could not end it",
         "an earlier apply was cut off during pause of aaa; a read shows that it had no effect",
     )
     assert rows(place, "SELECT outcome FROM writes") == [("unseen",)]

@@ -33,8 +33,8 @@ pytestmark = pytest.mark.slow
 
 HISTORIES = int(os.environ.get("RECONCILER_HISTORIES", "30"))
 EVERYTHING = [*KINDS, *KINDS]
-DIED = "its runner died over a write that may still take effect; plan again"
-UNPROVEN = "its runner died before a read showed all that it had written; plan again"
+DIED = "another runner had sent a write that may still take effect; plan again"
+UNPROVEN = "another runner had begun it, and no read shows all that it wrote; plan again"
 
 
 @pytest.fixture
@@ -320,7 +320,7 @@ def test_a_runner_that_dies_over_a_write(place: JournalUrl, kind: str, boundary:
     arrived = boundary == "after"
     assert len(fleet.wire.effects) == (1 if arrived or kind in ("pause", "resume") else 0)
     (result,) = report_of(other).results
-    assert result.notes[0] == "another runner had begun it and died"
+    assert result.notes[0] == "another runner had begun it and could not end it"
     if kind in ("start", "shorter"):
         assert result.outcome is Outcome.UNKNOWN
         shown = kind == "start" and arrived

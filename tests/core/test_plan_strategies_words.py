@@ -436,7 +436,7 @@ def test_what_a_strategy_means_in_a_comparison() -> None:
         )
     )
     alike = {"action": "update", "api": "v2", "after.schedule": "daily", "writes_schedule": True, "run_on_start": False}
-    alike |= {"overrides_hold": False, **of_portfolios}
+    alike |= {"overrides_hold": False, "freezes": None, **of_portfolios}
     assert facts(known) == {**alike, "before.schedule": "weekly", "since": "7f3a9c"}
     assert facts(blind) == {**alike, "before.schedule": None, "since": None}
     assert [facts(block) for block in whole_plan().blocked] == [
