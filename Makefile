@@ -65,8 +65,10 @@ define show
 @$(RECONCILER) $(1)
 endef
 
-# One worker a core, and one that has nothing left takes over tests of another.
-PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+# Two workers a core, because tests of processes and servers mostly wait; one that has nothing left takes over tests of
+# another.
+WORKERS = $(shell $(BIN)/python -c 'import os; print(2 * (os.cpu_count() or 1))')
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 test: $(READY)
 	@echo 'Left out: more of the same, such as random histories and kinds of faults; make test-all runs them, too.'
