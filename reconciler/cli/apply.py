@@ -326,9 +326,7 @@ async def carry_out(
     from reconciler.core.planfile import fingerprint
 
     allowed = parse_allow(options.allow).freezes
-    named = {window.name for change in plan.changes for window in change.freezes}
-    for name in sorted(allowed - named):
-        options.output.note(f"note: --allow freeze={name} lets nothing through: no change of this plan waits for it")
+    _note_needless(allowed, plan, options)
     stop = Stop()
     pace = Pace(parallelism=options.service.parallelism, max_failures=options.max_failures, canary=options.canary)
     run = claims.run if claims else journal.open_run(fingerprint=fingerprint(plan), tool=TOOL, approved=approved)
@@ -355,14 +353,7 @@ async def carry_out(
         )
     met = conditions_met(plan, options.fail_on, looked_for_drift=False)
     reason = _reason(report, caught, failed_on=bool(met))
-    try:
-        if claims is None or await claims.leave():
-            journal.close_run(reason.word)
-    except JournalError as error:  # the report says what became of each change, so it must not be lost to this
-        options.output.warn(f"the end of this apply could not be written down: {error}")
-    if claims is not None and not claims.is_over:
-        share = f"{claims.carried_out} of {plural(len(plan.changes), 'change')}"
-        options.output.note(f"note: this runner carried out {share} of run {claims.run}")
+    await _close(journal, claims, reason, options, of=len(plan.changes))
     try:
         save_metrics(options, plan, command="apply", report=report)
     except ReconcilerError as error:  # nor must it be lost to this
@@ -370,6 +361,27 @@ async def carry_out(
     options.output.notes(service.notes)
     told = (*_waiting(report), *(f"--fail-on {condition.value}: {condition.sentence}" for condition in met))
     return Ending(reason=reason, found=found, view=report_view(report, run=run, title=title), errors=told)
+
+
+def _note_needless(allowed: Collection[str], plan: Plan, options: ApplyOptions) -> None:
+    """Say which freezes were allowed although no change of the plan waits for them."""
+    named = {window.name for change in plan.changes for window in change.freezes}
+    for name in sorted(set(allowed) - named):
+        options.output.note(f"note: --allow freeze={name} lets nothing through: no change of this plan waits for it")
+
+
+async def _close(
+    journal: OpenJournal, claims: JoinedClaims | None, reason: ExitReason, options: ApplyOptions, *, of: int
+) -> None:
+    """End the run in the journal, if no other runner is at work with it any more; ``of`` is how many changes it has."""
+    try:
+        if claims is None or await claims.leave():
+            journal.close_run(reason.word)
+    except JournalError as error:  # the report says what became of each change, so it must not be lost to this
+        options.output.warn(f"the end of this apply could not be written down: {error}")
+    if claims is not None and not claims.is_over:
+        share = f"{claims.carried_out} of {plural(of, 'change')}"
+        options.output.note(f"note: this runner carried out {share} of run {claims.run}")
 
 
 def report_view(report: ApplyReport, *, run: int | None, title: str, more: Mapping[str, Any] | None = None) -> PageView:
