@@ -8,7 +8,6 @@ from reconciler.api.fleet import read_cadences, read_fleet
 from reconciler.apply.journal import open_journal, read_memory, read_runs
 from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.apply.run import Pace, apply_plan
-from reconciler.core.decide import Unverified
 from reconciler.core.intent import Call
 from reconciler.core.model import (
     ApiVersion,
@@ -18,6 +17,7 @@ from reconciler.core.model import (
     RunState,
     StrategyDesired,
     StrategyId,
+    Unverified,
     address_of,
 )
 from reconciler.core.plan import Plan
