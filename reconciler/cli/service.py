@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from reconciler.api.transport import Transport
     from reconciler.apply.journaltables import JournalPlace
     from reconciler.cli.options import JournalOptions, RecordOptions, ServiceOptions
+    from reconciler.core.change import Change
     from reconciler.core.endpoint import Expect
     from reconciler.core.model import ApiVersion, Desired, Paths
-    from reconciler.core.plan import Change
     from reconciler.core.ports import Memory
 
 T = TypeVar("T")

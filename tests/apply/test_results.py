@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from reconciler.apply.journal import OpenJournal, read_memory
 from reconciler.apply.run import GRACE_SECONDS, Pace, Stop
+from reconciler.core.change import Change, ChangeReason, Snapshot
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call, Intent
 from reconciler.core.model import Live, PortfolioId, Record, RunState, Status, Verb
-from reconciler.core.plan import Change, ChangeReason, Snapshot
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import ApplyReport, Outcome, Result
 from tests.apply.carried import LOOKS, apply
