@@ -17,8 +17,9 @@ from reconciler.api.client import Glider
 from reconciler.api.fleet import read_all, read_fleet
 from reconciler.api.transport import Transport
 from reconciler.apply.announce import settle
-from reconciler.apply.journal import open_journal, read_memory
+from reconciler.apply.journal import open_journal
 from reconciler.apply.journalqueue import QueuedJournal
+from reconciler.apply.journalreads import read_memory
 from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.change import Change, ChangeReason, Field, FieldChange, Snapshot
 from reconciler.core.decide import DEFAULT_POLICY, Policy

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from hypothesis.stateful import RuleBasedStateMachine
 from msgspec.structs import replace
 
-from reconciler.apply.journal import open_journal, read_runs
+from reconciler.apply.journal import open_journal
+from reconciler.apply.journalreads import read_runs
 from reconciler.apply.run import Stop
 from reconciler.core.change import ChangeReason, Window
 from reconciler.core.diff import require_approved
