@@ -20,9 +20,11 @@ from reconciler.api.client import Glider
 from reconciler.api.fleet import read_all, read_fleet
 from reconciler.api.transport import Transport
 from reconciler.apply.announce import settle
-from reconciler.apply.journal import open_journal, read_memory
+from reconciler.apply.journal import open_journal
 from reconciler.apply.journalqueue import QueuedJournal
+from reconciler.apply.journalreads import read_memory
 from reconciler.apply.run import Pace, Stop, apply_plan
+from reconciler.core.change import Change, ChangeReason, Field, FieldChange, Snapshot
 from reconciler.core.decide import DEFAULT_POLICY, Policy
 from reconciler.core.evidence import believed
 from reconciler.core.halt import HaltGate, Halts
@@ -38,7 +40,7 @@ from reconciler.core.model import (
     Verdict,
     address_of,
 )
-from reconciler.core.plan import Change, ChangeReason, Field, FieldChange, Plan, Snapshot
+from reconciler.core.plan import Plan
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import build_plan
 from reconciler.sandbox import Faults, Store, create_app, parse_seed

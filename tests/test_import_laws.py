@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from reconciler.api.fleet import read_all, read_cadences
-from reconciler.apply.journal import read_memory
+from reconciler.apply.journalreads import read_memory
 from reconciler.config.emit import Comments, emit
 from reconciler.core.adoption import Adoptable, Adoption, OmitReason, make_adoption
 from reconciler.core.endpoint import Expect

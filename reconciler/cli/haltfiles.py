@@ -7,7 +7,7 @@ write stops there.
 
 from __future__ import annotations
 
-from contextlib import suppress
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 
 FOLDER: Final = Path("halts")
 MOST_FILES: Final = 1_000
+_ENDING: Final = ".json"
+_REPAIR_FOLDER: Final = f"It may hold halts. Make {FOLDER} a folder that can be read, or take away what has its name."
 _REPAIR: Final = "Put the file back from Git, or take it away if it is not the file of a halt."
 
 
 def path_of(halt: str) -> Path:
     """Return where the file of a halt lies."""
-    return FOLDER / f"{halt}.json"
+    return FOLDER / f"{halt}{_ENDING}"
 
 
 def read_filed(base_url: str, account: str | None = None) -> tuple[Halt, ...]:
@@ -47,7 +49,7 @@ def read_filed(base_url: str, account: str | None = None) -> tuple[Halt, ...]:
             halt = load_saved(str(path), HALT_FORMAT, parse_halt)
         except HaltInvalid as error:
             raise HaltInvalid(error.summary, _REPAIR) from error
-        if halt.id != path.stem:
+        if path != path_of(halt.id):
             raise HaltInvalid(f"{path} is the file of the halt {halt.id}", f"Call it {path_of(halt.id)}.")
         if halt.base_url == base_url and (None in (account, halt.account) or account == halt.account):
             found.append(halt)
@@ -55,10 +57,13 @@ def read_filed(base_url: str, account: str | None = None) -> tuple[Halt, ...]:
 
 
 def _paths() -> tuple[Path, ...]:
+    """Return what may be the file of a halt. Not by ``glob``: to it, a folder that can't be read is an empty one."""
     try:
-        found = tuple(FOLDER.glob("*.json"))
+        found = tuple(path for path in FOLDER.iterdir() if path.suffix.lower() == _ENDING)
     except OSError as error:
-        raise HaltInvalid(f"the folder {FOLDER} can't be read: {error.strerror or error}", _REPAIR) from error
+        if not os.path.lexists(FOLDER):
+            return ()
+        raise HaltInvalid(f"the folder {FOLDER} can't be read: {error.strerror or error}", _REPAIR_FOLDER) from error
     if len(found) > MOST_FILES:
         repair = f"Take away those that are lifted; up to {MOST_FILES} are read."
         raise HaltInvalid(f"the folder {FOLDER} holds {len(found)} files", repair)
@@ -97,12 +102,12 @@ class Filed:
 
 
 def _stamp() -> object:
-    found = []
-    with suppress(OSError):
-        for path in sorted(FOLDER.glob("*.json")):
-            seen = path.lstat()
-            found.append((path.name, seen.st_ino, seen.st_mtime_ns, seen.st_size))
-    return found
+    """Return what changes whenever a file does. If that can't be told, it is new each time, and the files are read."""
+    try:
+        seen = [(path.name, path.stat()) for path in sorted(_paths())]
+    except (OSError, HaltInvalid):
+        return object()
+    return [(name, one.st_ino, one.st_mtime_ns, one.st_size) for name, one in seen]
 
 
 def gate_of(

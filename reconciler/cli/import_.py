@@ -266,7 +266,7 @@ def _save(
     """Write the YAML where it is to go, after it was read again; return it. Raises ``ReconcilerError``."""
     from reconciler.config.emit import Comments, emit
     from reconciler.config.into import Additions, require_exactly
-    from reconciler.core.fields import SCHEMA_ID
+    from reconciler.core.sections import SCHEMA_ID
     from reconciler.core.text import plural
     from reconciler.render.adoption import head_lines, tail_lines
 

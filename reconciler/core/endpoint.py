@@ -68,6 +68,14 @@ def checked_base_url(text: str) -> str:
     return f"{scheme}://{host}{shown_port}{path}"
 
 
+def is_one_spelling(label: str) -> bool:
+    """Whether this names a service as journals and saved files do: a base URL in its one spelling, or a sandbox."""
+    try:
+        return label.startswith("sandbox://") or checked_base_url(label) == label
+    except UsageError:
+        return False
+
+
 class JournalUrl(Struct, frozen=True):
     """The URL of a journal in PostgreSQL, which holds no secret; it is shown to people as it is."""
 

@@ -73,6 +73,11 @@ class Selection(Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...] = ()
     terms: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Raise :class:`ValueError` for a term that is not one; a file may hold any text."""
+        for text in self.terms:
+            parse_term(text)
+
     @property
     def everything(self) -> bool:
         """Whether everything is selected."""

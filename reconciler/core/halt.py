@@ -8,12 +8,13 @@ pause that the halt made. It comes from a checkout, so every id and text in it i
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from msgspec import Meta, Struct, field
 
 from reconciler.core.codec import Moment, SavedFormat, Shown, dump, load
 from reconciler.core.diagnostics import Diagnostic, Severity
+from reconciler.core.endpoint import is_one_spelling
 from reconciler.core.errors import HaltInvalid
 from reconciler.core.evidence import halt_of
 from reconciler.core.fleet import Selection  # noqa: TC001 - a field's type is looked up when a file is read
@@ -222,4 +223,11 @@ def format_halt(halt: Halt) -> str:
 
 def parse_halt(content: bytes | str) -> Halt:
     """Return the halt that a file holds. Raises :class:`HaltInvalid` for anything that is not such a file."""
-    return HALT_FORMAT.parse(content, lambda document: load(document, Halt))
+    return HALT_FORMAT.parse(content, _halt)
+
+
+def _halt(document: dict[str, Any]) -> Halt:
+    found = load(document, Halt)
+    if not is_one_spelling(found.base_url):  # in another one, it would be taken for the halt of another service
+        raise HaltInvalid(f"it names the service {found.base_url}, which is not spelled as it is everywhere else")
+    return found

@@ -11,10 +11,10 @@ from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, assert_never
 
+from reconciler.core.change import Blocked, Cause, Change, ChangeReason, Field, FieldChange, Halted, Held, Moved
 from reconciler.core.diff import Step, difference_text, facts
 from reconciler.core.forms import AUTO
 from reconciler.core.model import Provenance, Verdict
-from reconciler.core.plan import Blocked, Cause, Change, ChangeReason, Field, FieldChange, Halted, Held, Moved
 from reconciler.core.planfile import fingerprint
 from reconciler.core.text import format_duration, plural
 from reconciler.render.effects import (
@@ -47,8 +47,9 @@ from reconciler.render.page import (
 )
 
 if TYPE_CHECKING:
+    from reconciler.core.change import Overdue
     from reconciler.core.diff import Compared, Comparison, PlanEntry
-    from reconciler.core.plan import Overdue, Plan
+    from reconciler.core.plan import Plan
 
 
 class Finding(StrEnum):

@@ -12,11 +12,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.core.cost import runs_a_day, runs_of, usd
-from reconciler.core.evidence import runs_per_day
-from reconciler.core.forms import AUTO
-from reconciler.core.model import Cadence, Desired, PausedBy, Provenance, RunState, Status, Verb, Verdict, strategy_of
-from reconciler.core.plan import (
+from reconciler.core.change import (
     Blocked,
     BlockReason,
     Cause,
@@ -24,15 +20,17 @@ from reconciler.core.plan import (
     ChangeReason,
     Field,
     FieldChange,
-    Guarded,
     Halted,
     Held,
-    JournalState,
     Moved,
     Overdue,
-    Plan,
     Risk,
 )
+from reconciler.core.cost import runs_a_day, runs_of, usd
+from reconciler.core.evidence import runs_per_day
+from reconciler.core.forms import AUTO
+from reconciler.core.model import Cadence, Desired, PausedBy, Provenance, RunState, Status, Verb, Verdict, strategy_of
+from reconciler.core.plan import Guarded, JournalState, Plan
 from reconciler.core.rebalance import Rebalance
 from reconciler.core.text import format_duration, harmless, plural, rough_duration
 from reconciler.render.page import UNVERIFIED, Group, code, moment
@@ -40,9 +38,9 @@ from reconciler.render.page import UNVERIFIED, Group, code, moment
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.core.change import StrategyName
     from reconciler.core.model import Address, ApiVersion
     from reconciler.core.needs import Needed
-    from reconciler.core.plan import StrategyName
     from reconciler.render.page import Piece
 
 CAUSES: Final[Mapping[Cause, Group]] = {

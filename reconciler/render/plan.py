@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from msgspec.structs import replace
 
+from reconciler.core.change import Risk
 from reconciler.core.fleet import Listing
 from reconciler.core.model import Verb, strategy_of
-from reconciler.core.plan import Guarded, Risk
+from reconciler.core.plan import Guarded
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.core.text import DAY_MS, plural
@@ -62,8 +63,9 @@ from reconciler.render.page import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from reconciler.core.change import Blocked, Change, Frozen, Halted, Held, Moved, Overdue
     from reconciler.core.model import Address
-    from reconciler.core.plan import Blocked, Change, Frozen, Halted, Held, Moved, Overdue, Plan, Summary
+    from reconciler.core.plan import Plan, Summary
     from reconciler.core.report import ApplyReport, Result
     from reconciler.render.page import Block, Cell, Piece
 

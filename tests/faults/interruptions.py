@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from reconciler.apply.announce import Announcer, settle_rebalances
-from reconciler.apply.journal import open_journal, read_runs
+from reconciler.apply.journal import open_journal
+from reconciler.apply.journalreads import read_runs
 from reconciler.apply.run import Stop
 from reconciler.apply.trigger import Order, trigger_all
 from reconciler.core.intent import Call, WriteOutcome

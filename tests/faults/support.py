@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.api.fleet import read_cadences
 from reconciler.apply.announce import settle
-from reconciler.apply.journal import open_journal, read_runs
+from reconciler.apply.journal import open_journal
+from reconciler.apply.journalreads import read_runs
 from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.errors import JournalError
 from reconciler.core.evidence import MARK

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from reconciler.apply.journal import open_journal
 from reconciler.apply.run import Stop
+from reconciler.core.change import ChangeReason, Window
 from reconciler.core.diff import require_approved
 from reconciler.core.errors import ApiError, StalePlan
 from reconciler.core.evidence import believed
@@ -23,7 +24,7 @@ from reconciler.core.freeze import Freeze
 from reconciler.core.halt import Halt, HaltedPortfolio
 from reconciler.core.intent import Call
 from reconciler.core.model import PortfolioId, RunState, address_of
-from reconciler.core.plan import ChangeReason, Plan, Window
+from reconciler.core.plan import Plan
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import Lift, halt_plan, with_pauses
 from reconciler.core.report import ACHIEVED, Outcome

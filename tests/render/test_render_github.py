@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from reconciler.core.change import Risk
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.errors import ConfigInvalid, ExitReason, GuardRefused
 from reconciler.core.model import PausedBy, Verb
-from reconciler.core.plan import Plan, Risk
+from reconciler.core.plan import Plan
 from reconciler.core.text import harmless
 from reconciler.render import github
 from reconciler.render.annotations import Annotation, Level

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from reconciler.core.change import Cause, Risk
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.diff import compare_plans
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.model import Layered, Origin, Verb
-from reconciler.core.plan import Cause, Plan, Risk
+from reconciler.core.plan import Plan
 from reconciler.core.planfile import fingerprint
 from reconciler.render.compare import comparison_page, drift_page
 from reconciler.render.github import summary

@@ -1,0 +1,97 @@
+"""Odd and hostile input at the command line: whatever a checkout, an environment or a disk holds, nothing is lost in
+silence, and nothing is called an internal error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from reconciler.cli.haltfiles import Filed
+from reconciler.core.intent import GateClosed
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Shell
+
+SEED = """
+version: 1
+portfolios:
+  aaa: {status: active, interval: 24h, started: 10d}
+  bbb: {status: active, interval: 12h, started: 10d}
+"""
+FILES = """
+version: 1
+guards: {max_resume: 100%, max_start: 100%}
+portfolios:
+  aaa: {state: active, interval: 24h, labels: {team: fx}}
+  bbb: {state: active, interval: 12h}
+"""
+
+
+@pytest.fixture
+def shell(bare: Shell) -> Shell:
+    """Two portfolios that run."""
+    return bare.holding(SEED, FILES)
+
+
+@pytest.fixture
+def halt(shell: Shell) -> Path:
+    """The file of a halt of one of them, and no journal that knows of it."""
+    assert shell("halt --reason oracle --select team=fx --auto-approve --sandbox").code == 0
+    Path(".reconciler/journal.db").unlink()
+    (found,) = Path("halts").iterdir()
+    return found
+
+
+class TestHaltFiles:
+    """What may hold a halt, and can't be read as one, stops whatever would write."""
+
+    @pytest.mark.parametrize("in_its_place", ["file", "link"])
+    def test_a_folder_that_can_not_be_read_may_hold_halts(self, shell: Shell, halt: Path, in_its_place: str) -> None:
+        halt.unlink()
+        halt.parent.rmdir()
+        if in_its_place == "file":
+            halt.parent.write_text("")
+        else:
+            halt.parent.symlink_to("nowhere")
+        for command in ("plan", "apply --auto-approve", "drift"):
+            ended = shell(f"{command} --sandbox")
+            assert (ended.code, ended.out) == (3, "")
+            assert "the folder halts can't be read" in ended.err
+
+    def test_that_holds_for_a_run_that_is_under_way(self, shell: Shell) -> None:
+        asked = Filed("sandbox://x", None)
+        assert asked() == {}
+        shell.write("halts", "")
+        with pytest.raises(GateClosed, match="can't be read"):
+            asked()
+
+    @pytest.mark.parametrize("name", ["{}.JSON", "{} (1).json", "._{}.json"])
+    def test_a_file_by_another_name_is_not_passed_over(self, shell: Shell, halt: Path, name: str) -> None:
+        halt.rename(halt.with_name(name.format(halt.stem)))
+        ended = shell("plan --sandbox")
+        assert ended.code == 3
+        assert f"Call it {halt}" in ended.err
+
+    @pytest.mark.parametrize(
+        ("key", "value", "said"),
+        [
+            ("base_url", "https://API.glider.fi/", "not spelled as it is everywhere else"),
+            ("selection", {"terms": ["a=="]}, "not the file of a halt"),
+            ("selection", {"terms": "team=fx"}, "not the file of a halt"),
+            ("selection", {"groups": [None]}, "not the file of a halt"),
+            ("id", "../../etc/passwd", "not the file of a halt"),
+            ("portfolios", [{"id": "../x"}], "not the file of a halt"),
+            ("halted_at", "2026-02-30T00:00:00.000Z", "not the file of a halt"),
+            ("lifted_at", "", "not the file of a halt"),
+        ],
+    )
+    def test_a_file_with_odd_values_is_not_passed_over(
+        self, shell: Shell, halt: Path, key: str, value: Any, said: str
+    ) -> None:
+        halt.write_text(json.dumps({**json.loads(halt.read_text()), key: value}))
+        ended = shell("plan --sandbox")
+        assert (ended.code, ended.out) == (3, "")
+        assert said in ended.err
