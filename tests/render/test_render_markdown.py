@@ -19,11 +19,10 @@ from reconciler.core.model import Layered, Origin, Verb
 from reconciler.core.plan import Plan
 from reconciler.core.planfile import fingerprint
 from reconciler.render.compare import comparison_page, drift_page
-from reconciler.render.github import summary
+from reconciler.render.github import diagnostics_page, error_block, summary
 from reconciler.render.markdown import inline, markdown
 from reconciler.render.page import Block, Column, Lines, Notice, Page, Part, Row, Rows, Tone, code
 from reconciler.render.plan import plan_page, report_page
-from reconciler.render.problems import diagnostics_page, error_block
 from tests.endings import change, endings, plan_of, problems_of, report_of
 from tests.githubjudge import alive, rendered
 from tests.hostile import HOSTILE
