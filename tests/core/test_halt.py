@@ -223,7 +223,7 @@ def parse_plan_refuses(change: Change) -> bool:
     return False
 
 
-@pytest.mark.parametrize(("age_ms", "told"), [(DAY - 1, ""), (DAY, "the halt h1 (Oracle) is 24h old")])
+@pytest.mark.parametrize(("age_ms", "told"), [(DAY - 1, ""), (DAY, "the halt h1 (Oracle) is 1d old")])
 def test_old_halts_are_told(age_ms: int, told: str) -> None:
     """From a day on."""
     assert "".join(one.problem for one in halts_told(ALL, now_ms=NOON_MS + age_ms)) == told
