@@ -95,3 +95,11 @@ class TestHaltFiles:
         ended = shell("plan --sandbox")
         assert (ended.code, ended.out) == (3, "")
         assert said in ended.err
+
+
+def test_an_apply_of_a_saved_plan_says_why_it_is_no_success(shell: Shell) -> None:
+    shell.write("automation.yaml", FILES + "  nosuch: {state: active, interval: 24h}\n")
+    assert shell("plan --sandbox --out plan.json").code == 1
+    ended = shell("apply plan.json --sandbox")
+    assert ended.code == 1
+    assert "1 portfolio blocked when the plan was made; `reconciler show plan.json` tells why" in ended.err
