@@ -5,6 +5,19 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from reconciler.core.change import (
+    Blocked,
+    BlockReason,
+    Change,
+    ChangeReason,
+    Field,
+    FieldChange,
+    Held,
+    Moved,
+    Risk,
+    Snapshot,
+    StrategyName,
+)
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.diff import compare_plans
 from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, FailureKind, StalePlan
@@ -21,22 +34,7 @@ from reconciler.core.model import (
     Verb,
     Verdict,
 )
-from reconciler.core.plan import (
-    Blocked,
-    BlockReason,
-    Change,
-    ChangeReason,
-    Excess,
-    Field,
-    FieldChange,
-    Guarded,
-    Held,
-    Moved,
-    Plan,
-    Risk,
-    Snapshot,
-    StrategyName,
-)
+from reconciler.core.plan import Excess, Guarded, Plan
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ApplyReport, Outcome, Result
 from reconciler.core.text import DAY_MS, HOUR_MS

@@ -297,8 +297,8 @@ def _work_out() -> None:
     """Make what nearly every command makes once, always the same: it takes 30 ms, and there are a thousand forks."""
     from reconciler.config.check import conforms
     from reconciler.core.codec import _moments_in
-    from reconciler.core.fields import AUTOMATION_FIELDS
     from reconciler.core.plan import Plan
+    from reconciler.core.sections import AUTOMATION_FIELDS
 
     conforms({}, AUTOMATION_FIELDS)
     _moments_in(Plan)

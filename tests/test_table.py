@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler.core.change import Risk
 from reconciler.core.evidence import MARK
 from reconciler.core.model import ApiVersion, Desired, Paths, PortfolioId, RunState
-from reconciler.core.plan import Risk
 from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.sandbox import Course, Enrolled, Fault, FaultKind, Faults, Operation, Simulator
 from tests.support import HOUR_MS, World

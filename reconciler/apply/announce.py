@@ -37,8 +37,8 @@ from reconciler.core.text import format_duration
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from reconciler.core.change import Change, Frozen
     from reconciler.core.intent import Intent, OpenIntent
-    from reconciler.core.plan import Change, Frozen
     from reconciler.core.ports import Clock, Confirmation, Journal, ServiceApi, WriteGate
 
 T = TypeVar("T")

@@ -9,14 +9,14 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from reconciler.core.change import ChangeReason
 from reconciler.core.evidence import applies, is_marked, known_interval, known_offset, paused_by_us
 from reconciler.core.model import Record, RunState, Status, StrategyStatus, Verb
-from reconciler.core.plan import ChangeReason
 from reconciler.core.text import format_duration
 
 if TYPE_CHECKING:
+    from reconciler.core.change import Change
     from reconciler.core.model import Cadence, Live, StrategyLive
-    from reconciler.core.plan import Change
     from reconciler.core.ports import Confirmation
 
 

@@ -25,10 +25,11 @@ from msgspec import Struct
 
 from reconciler.apply.journalserver import LOCKS, connect, using_server
 from reconciler.apply.run import why_stop
+from reconciler.core.change import Frozen  # noqa: TC001 - msgspec looks it up
 from reconciler.core.codec import dump, load
 from reconciler.core.errors import ApiError, FailureKind, JournalBusy, JournalError, UsageError
 from reconciler.core.intent import Call  # noqa: TC001 - msgspec looks it up
-from reconciler.core.plan import Frozen, write_waves
+from reconciler.core.plan import write_waves
 from reconciler.core.planfile import fingerprint
 from reconciler.core.ports import Abandoned, Turn
 from reconciler.core.report import Outcome, Result

@@ -31,8 +31,9 @@ from reconciler.core.report import ACHIEVED, FAILED, ApplyReport, Outcome, Resul
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
+    from reconciler.core.change import Change, Frozen
     from reconciler.core.model import Address, Live
-    from reconciler.core.plan import Change, Frozen, Plan, Wave
+    from reconciler.core.plan import Plan, Wave
     from reconciler.core.ports import ApplyObserver, Claims, Clock, Journal, ServiceApi, WriteGate
 
 Item = TypeVar("Item")

@@ -28,6 +28,7 @@ from reconciler.apply.check import (
     what_moved_of_strategy,
     why_since_differs,
 )
+from reconciler.core.change import ChangeReason
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import (
     doubt,
@@ -41,7 +42,6 @@ from reconciler.core.evidence import (
 )
 from reconciler.core.intent import Before, Call, Effect, Intent, effect_on_portfolio, effect_on_strategy
 from reconciler.core.model import Live, PortfolioId, Status, StrategyLive, StrategyStatus, Verb, at_start
-from reconciler.core.plan import ChangeReason
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import Outcome
 from reconciler.core.text import format_duration
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from reconciler.apply.announce import Announcer, Progress
+    from reconciler.core.change import Change, Snapshot
     from reconciler.core.model import Record, StrategyId
-    from reconciler.core.plan import Change, Snapshot
     from reconciler.core.ports import Memory
     from reconciler.core.report import Result
 

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from reconciler.apply.run import Stop
+    from reconciler.core.change import Window
     from reconciler.core.intent import OpenIntent
     from reconciler.core.model import Address
-    from reconciler.core.plan import Window
     from reconciler.core.ports import Clock, RebalanceApi, RebalanceObserver
     from reconciler.core.rebalance import Rebalance
     from reconciler.core.report import Run

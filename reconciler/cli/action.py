@@ -171,6 +171,7 @@ def _perform(inputs: Inputs, out: Path, output: Output, found: Found) -> Ending:
         "out": _out(inputs, out),
         "shard": inputs.shard,
         "max_age": inputs.max_age,
+        "lock_timeout": inputs.lock_timeout,
         "base": inputs.base,
         "live": inputs.live,
         "plan_file": inputs.plan_file,

@@ -74,6 +74,7 @@ USED_BY: Final[Mapping[str, tuple[Command, ...]]] = {
     "live": (Command.PLAN, Command.DRIFT, Command.STATUS),
     "shard": (Command.STATUS,),
     "max-age": (Command.APPLY,),
+    "lock-timeout": (Command.APPLY, Command.LIFT),
     "target": _READING,
     "select": _READING,
     "unverified": _PLANNING,
@@ -134,6 +135,7 @@ class Inputs(Struct, frozen=True, kw_only=True):
     live: tuple[str, ...] = ()
     shard: str = ""
     max_age: str = ""
+    lock_timeout: str = ""
     targets: tuple[str, ...] = ()
     selects: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
@@ -176,6 +178,7 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
         live=_lines(text("live")),
         shard=text("shard"),
         max_age=text("max-age"),
+        lock_timeout=text("lock-timeout"),
         targets=_words(text("target")),
         selects=_words(text("select")),
         allow=_words(text("allow")),

@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     from reconciler.apply.journalclaims import JoinedClaims
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
+    from reconciler.core.change import Frozen
     from reconciler.core.endpoint import JournalUrl
     from reconciler.core.model import Address
-    from reconciler.core.plan import Frozen, Plan
+    from reconciler.core.plan import Plan
     from reconciler.core.ports import WriteGate
     from reconciler.core.report import ApplyReport
     from reconciler.render.ending import Found

@@ -221,6 +221,6 @@ def _explained_document(field: Explained) -> dict[str, Any]:
 def print_schema(options: Options, found: Found) -> Ending:  # noqa: ARG001 - what every command takes
     """Print the JSON Schema of the files."""
     from reconciler.core.codec import json_text
-    from reconciler.core.fields import published_schema
+    from reconciler.core.sections import published_schema
 
     return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=json_text(published_schema())))

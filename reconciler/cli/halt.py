@@ -430,7 +430,7 @@ class ListOptions(Options, frozen=True, kw_only=True):
 
 def list_halts(options: ListOptions, found: Found) -> Ending:
     """Show every halt that the journal or a file knows, the newest first."""
-    from reconciler.apply.journal import read_halts
+    from reconciler.apply.journalreads import read_halts
 
     service = label_of(options.records)
     filed = {one.id: one for one in read_filed(service)}

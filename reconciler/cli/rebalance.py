@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from reconciler.cli.ids import Named
     from reconciler.cli.output import Output
     from reconciler.cli.service import Service
+    from reconciler.core.change import Window
     from reconciler.core.freeze import Freeze
     from reconciler.core.model import Live, PortfolioId
-    from reconciler.core.plan import Window
     from reconciler.core.ports import ServiceApi
     from reconciler.core.rebalance import Rebalance, RebalanceResult
     from reconciler.render.ending import Found

@@ -75,8 +75,8 @@ def _changing(
     live: Mapping[StrategyId, StrategyLive],
     recorded: Mapping[StrategyId, Cadence],
 ) -> list[StrategyId]:
+    from reconciler.core.change import Change
     from reconciler.core.decide import decide_strategy
-    from reconciler.core.plan import Change
 
     return [
         strategy

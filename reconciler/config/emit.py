@@ -16,8 +16,9 @@ from msgspec.structs import asdict
 
 from reconciler.config.source import plain_scalar
 from reconciler.core.endpoint import NOTHING
-from reconciler.core.fields import EXPECT_FIELDS, PORTFOLIO_FIELDS, STRATEGY_FIELDS
+from reconciler.core.fields import PORTFOLIO_FIELDS, STRATEGY_FIELDS
 from reconciler.core.forms import Form
+from reconciler.core.sections import EXPECT_FIELDS
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from reconciler.config.source import read_yaml
 from reconciler.core.advice import advise
 from reconciler.core.diagnostics import Severity
 from reconciler.core.errors import ConfigInvalid
-from reconciler.core.fields import AUTOMATION_FIELDS
 from reconciler.core.model import ApiVersion
+from reconciler.core.sections import AUTOMATION_FIELDS
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:

@@ -13,23 +13,16 @@ from msgspec import Struct
 
 from reconciler.config.document import Document, Node, Value, error
 from reconciler.core.advice import Rule
+from reconciler.core.change import Window
 from reconciler.core.diagnostics import Severity
 from reconciler.core.endpoint import Expect, checked_base_url
 from reconciler.core.errors import UsageError
-from reconciler.core.fields import (
-    FREEZE_FIELDS,
-    GUARDS_FIELDS,
-    LAYER_FIELDS,
-    PORTFOLIO_FIELDS,
-    SERVICE_FIELDS,
-    SILENCE_FIELDS,
-    STRATEGY_FIELDS,
-)
+from reconciler.core.fields import LAYER_FIELDS, PORTFOLIO_FIELDS, SILENCE_FIELDS, STRATEGY_FIELDS
 from reconciler.core.fleet import select, selection_of
 from reconciler.core.freeze import Freezable, Freeze
 from reconciler.core.guards import Guards
 from reconciler.core.model import Origin, Paths, Silence, StrategyDesired, StrategyId
-from reconciler.core.plan import Window
+from reconciler.core.sections import FREEZE_FIELDS, GUARDS_FIELDS, SERVICE_FIELDS
 from reconciler.core.tables import FieldTable, Keyed, fields_of, read_table, readers_of
 from reconciler.core.text import harmless
 

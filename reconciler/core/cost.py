@@ -21,8 +21,9 @@ from reconciler.core.text import DAY_MS, WORDS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.core.change import Change
     from reconciler.core.model import Cadence, Desired, Live, PortfolioId, Record
-    from reconciler.core.plan import Change, Plan
+    from reconciler.core.plan import Plan
 
 MONTH_MS: Final = 30 * DAY_MS
 """A month of costs: 30 days, so that every month costs the same."""

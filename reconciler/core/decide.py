@@ -12,6 +12,23 @@ from typing import TYPE_CHECKING, Final, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.core.change import (
+    Blocked,
+    BlockReason,
+    Change,
+    ChangeReason,
+    Decision,
+    Field,
+    FieldChange,
+    Halted,
+    Held,
+    Moved,
+    Risk,
+    Snapshot,
+    StrategyName,
+    Unchanged,
+    desired_status,
+)
 from reconciler.core.diff import compare, proven_same, schedule_of
 from reconciler.core.evidence import (
     WantedSchedule,
@@ -39,23 +56,6 @@ from reconciler.core.model import (
     Verdict,
     address_of,
     at_start,
-)
-from reconciler.core.plan import (
-    Blocked,
-    BlockReason,
-    Change,
-    ChangeReason,
-    Decision,
-    Field,
-    FieldChange,
-    Halted,
-    Held,
-    Moved,
-    Risk,
-    Snapshot,
-    StrategyName,
-    Unchanged,
-    desired_status,
 )
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """Two sides compared: desired and live, field by field, and two plans, entry by entry. The only module with deepdiff.
 
-In: one portfolio's two sides and our record of it, or two plans. Out: a :class:`~reconciler.core.plan.FieldChange` for
-every managed field, with its verdict and provenance, in the order of :class:`~reconciler.core.plan.Field` (what to do
-about them is decided in :mod:`reconciler.core.decide`), or a :class:`Comparison`: what appeared, vanished and changed.
+In: one portfolio's two sides and our record of it, or two plans. Out: for every managed field a
+:class:`~reconciler.core.change.FieldChange` with its verdict and provenance, in the order of display (what to do about
+them is decided in :mod:`reconciler.core.decide`), or a :class:`Comparison`: what appeared, vanished and changed.
 Plans are compared by what they mean (what they would do, from where, and what they would send), so names, times and
 places in files make no difference. ``apply --approved`` asks the same of each planned change: is it among those that a
 person approved?
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec import Struct
 
+from reconciler.core.change import Blocked, Change, ChangeReason, Field, FieldChange, Halted, Held, Moved, Snapshot
 from reconciler.core.errors import StalePlan
 from reconciler.core.evidence import known_interval, known_offset
 from reconciler.core.model import Desired, Live, Provenance, Record, RunState, Status, Verdict, at_start
-from reconciler.core.plan import Blocked, Change, ChangeReason, Field, FieldChange, Halted, Held, Moved, Plan, Snapshot
 from reconciler.core.text import format_duration, harmless, plural
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.evidence import Known
     from reconciler.core.model import Address
+    from reconciler.core.plan import Plan
 
 Fact = str | int | bool | None
 """One value of what a plan says of a portfolio."""

@@ -21,9 +21,9 @@ from reconciler.core.text import label, plural
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from reconciler.core.change import Change
     from reconciler.core.endpoint import Expect
     from reconciler.core.model import Desired
-    from reconciler.core.plan import Change
 
 SLOW_MS: Final = 2_000
 """A read that takes longer makes the plan of a large fleet a matter of many minutes."""

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.core.change import Risk
 from reconciler.core.diagnostics import Diagnostic, Severity
 from reconciler.core.model import Desired, Live, PausedBy, Provenance, Record, RunState, Status
-from reconciler.core.plan import Risk
 from reconciler.core.text import DAY_MS, MINUTE_MS, format_duration, holds_token, plural
 
 if TYPE_CHECKING:

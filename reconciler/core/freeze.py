@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.core.change import Frozen, Window
 from reconciler.core.fleet import EVERYTHING, Selection
 from reconciler.core.intent import Call, GateClosed
 from reconciler.core.model import PortfolioId, Status, Verb
-from reconciler.core.plan import Frozen, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from reconciler.core.change import Change
     from reconciler.core.diagnostics import SourceSpan
     from reconciler.core.halt import Halt
     from reconciler.core.intent import Intent
     from reconciler.core.model import Address, Desired
-    from reconciler.core.plan import Change, Plan
+    from reconciler.core.plan import Plan
     from reconciler.core.ports import WriteGate
 
 

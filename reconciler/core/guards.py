@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.core.plan import UNKNOWN, BlockReason, Excess, Guarded
+from reconciler.core.change import BlockReason
+from reconciler.core.plan import UNKNOWN, Excess, Guarded
 from reconciler.core.text import DAY_MS, HOUR_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reconciler.core.plan import Allowed, Change, Plan
+    from reconciler.core.change import Change
+    from reconciler.core.plan import Allowed, Plan
 
 MIN_INTERVAL_MS: Final = HOUR_MS
 """API facts §6."""

@@ -27,7 +27,7 @@ from reconciler.core.model import (
 )
 
 if TYPE_CHECKING:
-    from reconciler.core.plan import Frozen
+    from reconciler.core.change import Frozen
     from reconciler.core.rebalance import Rebalance, RecentRebalances
 
 

@@ -23,8 +23,9 @@ from reconciler.core.text import DAY_MS, HOUR_MS, MINUTE_MS, WORDS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from reconciler.core.change import Change
     from reconciler.core.model import Desired, Live, Record
-    from reconciler.core.plan import Change, Plan
+    from reconciler.core.plan import Plan
 
 NAMED_IN_PLAN: Final = 20
 """A saved plan names this many of those that run in the worst minute."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from reconciler.core.change import Blocked, Halted, Held, Moved, Overdue
 from reconciler.core.codec import iso
 from reconciler.core.evidence import NOW, known_interval
 from reconciler.core.model import Desired, RunState, Status
-from reconciler.core.plan import Blocked, Halted, Held, Moved, Overdue
 from reconciler.core.rebalance import Rebalance, RebalanceStatus, ran_since
 from reconciler.core.text import DAY_MS, MINUTE_MS
 

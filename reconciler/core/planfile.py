@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from msgspec.structs import asdict
 
+from reconciler.core.change import ChangeReason, Field, Snapshot
 from reconciler.core.codec import SavedFormat, dump, iso, load
 from reconciler.core.cost import runs_a_day, runs_of
 from reconciler.core.errors import ExitReason, NotExpected, PlanInvalid, StalePlan
 from reconciler.core.evidence import SLACK_MS
 from reconciler.core.model import Verb, at_start
-from reconciler.core.plan import ChangeReason, Field, Plan, Snapshot
+from reconciler.core.plan import Plan
 from reconciler.core.text import HOUR_MS, format_duration, rough_duration
 
 if TYPE_CHECKING:
+    from reconciler.core.change import Change, FieldChange
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.fleet import PortfolioList
-    from reconciler.core.plan import Change, FieldChange
 
 PLAN_FORMAT: Final = SavedFormat(
     file="the plan file",

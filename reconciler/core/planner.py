@@ -1,8 +1,8 @@
 """Make the plan of a fleet: decide about every portfolio and strategy, and gather the decisions.
 
 In: what is desired and live, keyed by id, what the journal knows, and what a base revision of the files declares. Out:
-a :class:`~reconciler.core.plan.Plan`. With a base, every change has a :class:`~reconciler.core.plan.Cause`. To find it,
-the base is decided about with the same live state, records and policy as the plan; nothing is read again.
+a :class:`~reconciler.core.plan.Plan`. With a base, every change has a :class:`~reconciler.core.change.Cause`. To find
+it, the base is decided about with the same live state, records and policy as the plan; nothing is read again.
 
 The plans of a halt and of its lift are made here, too. They are never saved.
 """
@@ -15,6 +15,20 @@ from typing import TYPE_CHECKING, Any, Protocol, assert_never
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from reconciler.core.change import (
+    Blocked,
+    BlockReason,
+    Cause,
+    Change,
+    ChangeReason,
+    Decision,
+    Halted,
+    Held,
+    Moved,
+    Risk,
+    Snapshot,
+    Unchanged,
+)
 from reconciler.core.decide import DEFAULT_POLICY, Policy, Unverified, decide, decide_strategy
 from reconciler.core.diff import compare
 from reconciler.core.guards import check_guards
@@ -39,22 +53,7 @@ from reconciler.core.model import (
     address_of,
     strategy_of,
 )
-from reconciler.core.plan import (
-    Blocked,
-    BlockReason,
-    Cause,
-    Change,
-    ChangeReason,
-    Decision,
-    Halted,
-    Held,
-    JournalState,
-    Moved,
-    Plan,
-    Risk,
-    Snapshot,
-    Unchanged,
-)
+from reconciler.core.plan import JournalState, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,11 +15,11 @@ from reconciler.core.halt import NO_HALTS
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Mapping, Sequence
 
+    from reconciler.core.change import Change
     from reconciler.core.errors import ApiError
     from reconciler.core.halt import Halt, Halts
     from reconciler.core.intent import Call, Intent, OpenIntent, WriteOutcome
     from reconciler.core.model import Address, Cadence, Live, PortfolioId, Record, StrategyId, StrategyLive, Verb
-    from reconciler.core.plan import Change
     from reconciler.core.rebalance import (
         KeptRebalance,
         PortfolioFacts,

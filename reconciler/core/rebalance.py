@@ -18,9 +18,9 @@ from reconciler.core.model import Signs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reconciler.core.change import Frozen
     from reconciler.core.errors import ApiError
     from reconciler.core.model import Live, PortfolioId
-    from reconciler.core.plan import Frozen
 
 
 _COOLDOWN: Final = "API_004"

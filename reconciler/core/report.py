@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Final, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.core.change import BlockReason, Cause
 from reconciler.core.errors import ExitReason, exit_reason_of
 from reconciler.core.fleet import leaves_unmanaged
-from reconciler.core.plan import BlockReason, Cause
 from reconciler.core.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from reconciler.core.change import Change, Frozen
     from reconciler.core.errors import ApiError
     from reconciler.core.intent import Call
     from reconciler.core.model import Address, Cadence
-    from reconciler.core.plan import Change, Frozen, Plan
+    from reconciler.core.plan import Plan
 
 
 class Outcome(StrEnum):

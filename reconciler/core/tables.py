@@ -1,6 +1,6 @@
 """Tables of the fields that a file may hold, and what follows from one.
 
-In: fields with their forms (:mod:`reconciler.core.forms`); :mod:`reconciler.core.fields` has the table of the
+In: fields with their forms (:mod:`reconciler.core.forms`); :mod:`reconciler.core.sections` has the table of the
 configuration and :mod:`reconciler.sandbox.seed` that of a seed. Out: the JSON Schema of such a file, its values as
 Python has them, and repairs for unknown keys. Knows no file, no YAML and no library that checks a schema.
 """
@@ -16,7 +16,7 @@ from reconciler.core.forms import Complaint, Form, as_it_is
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Container, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 Kind: TypeAlias = "Form | FieldTable | Keyed | Listed"
 FieldPath: TypeAlias = "tuple[str, ...]"
@@ -135,6 +135,16 @@ def stray(table: FieldTable, key: str, value: object) -> str:
             return table.strays[known]
     meant = next((field.name for field in table.fields if word in (*field.words, plain_word(field.name))), None)
     return f"did you mean `{meant}`?" if meant else ""
+
+
+def holding(table: FieldTable) -> FieldSpec:
+    """Return the field that holds this mapping; both have the same name."""
+    return FieldSpec(name=table.name, kind=table, about=table.about, examples=table.examples, repair=table.repair)
+
+
+def strays_of(fields: Iterable[FieldSpec], say: Callable[[FieldSpec], str], *, words: bool = False) -> dict[str, str]:
+    """Return what to say about each field that does not belong here, by its name, or by all words for it as well."""
+    return {plain_word(word): say(field) for field in fields for word in (field.name, *(field.words if words else ()))}
 
 
 class TableValues(Struct, frozen=True, kw_only=True):

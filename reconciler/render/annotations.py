@@ -19,9 +19,10 @@ from reconciler.render.plan import DANGERS, GRAVE, danger
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from reconciler.core.change import Change
     from reconciler.core.diagnostics import Diagnostic
     from reconciler.core.model import Origin
-    from reconciler.core.plan import Change, Plan
+    from reconciler.core.plan import Plan
     from reconciler.core.report import Result
     from reconciler.render.ending import Ending
 

@@ -60,6 +60,7 @@ GIVEN = {
     "join": "true",
     "shard": "3/8",
     "max-age": "8h",
+    "lock-timeout": "30m",
     "target": "aaa",
     "select": "group=x",
     "unverified": "skip",

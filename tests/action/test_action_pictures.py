@@ -12,10 +12,11 @@ import pytest
 import yaml
 from msgspec.structs import replace
 
+from reconciler.core.change import Risk
 from reconciler.core.errors import ExitReason
 from reconciler.core.fleet import EVERYTHING
 from reconciler.core.model import Layered, Origin, Verb
-from reconciler.core.plan import Plan, Risk
+from reconciler.core.plan import Plan
 from reconciler.core.planfile import fingerprint
 from reconciler.render.ending import Ending, Found
 from reconciler.render.github import ActionRun, comment_body

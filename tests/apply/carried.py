@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.apply.announce import WAITS_SECONDS
-from reconciler.apply.journal import OpenJournal, open_journal, read_memory
+from reconciler.apply.journal import OpenJournal, open_journal
 from reconciler.apply.journalqueue import QueuedJournal
+from reconciler.apply.journalreads import read_memory
 from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.fleet import EVERYTHING
 from reconciler.core.intent import Call
-from reconciler.core.plan import Change, Plan
+from reconciler.core.plan import Plan
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ApplyReport
 from tests.apply.scripted import Scripted, rows
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from reconciler.core.change import Change
     from reconciler.core.errors import ApiError
     from reconciler.core.model import PortfolioId, Record
     from reconciler.core.report import Outcome

@@ -17,6 +17,7 @@ from reconciler.apply.journal import OpenJournal, open_journal
 from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.apply.run import Stop
 from reconciler.apply.trigger import Order, trigger_all
+from reconciler.core.change import Change, ChangeReason, Snapshot
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.intent import Before, Call, Intent, OpenIntent
 from reconciler.core.model import (
@@ -31,7 +32,6 @@ from reconciler.core.model import (
     Verb,
     address_of,
 )
-from reconciler.core.plan import Change, ChangeReason, Snapshot
 from reconciler.core.ports import Confirmation, WriteNotSent
 from reconciler.core.rebalance import Rebalance, RebalanceResult, RebalanceStatus, RecentRebalances
 from tests.apply.carried import LOOKS, apply, plan_of, tokens

@@ -8,9 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.apply.check import Standing, confirms, describe_schedule, holds, record_of, schedule_moved, standing
+from reconciler.core.change import Change, ChangeReason, Snapshot
 from reconciler.core.evidence import MARK
 from reconciler.core.model import ApiVersion, Live, PortfolioId, Record, RunState, Status, Verb
-from reconciler.core.plan import Change, ChangeReason, Snapshot
 from reconciler.core.ports import Confirmation
 from tests.support import HOUR_MS, NOON_MS
 

@@ -8,10 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.apply.run import Pace, SoleClaims, Stop, why_stop
+from reconciler.core.change import Change, ChangeReason, Snapshot
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.intent import Before, Call, Intent, WriteOutcome
 from reconciler.core.model import Live, PortfolioId, Status, Verb
-from reconciler.core.plan import Change, ChangeReason, Snapshot, Wave, write_waves
+from reconciler.core.plan import Wave, write_waves
 from reconciler.core.ports import Abandoned, Confirmation, Turn
 from reconciler.core.report import Outcome, Result
 from tests.apply.carried import apply

@@ -9,12 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.apply.run import Pace
+from reconciler.core.change import Window
 from reconciler.core.errors import ExitReason
 from reconciler.core.evidence import MARK
 from reconciler.core.freeze import Freeze, with_freezes
 from reconciler.core.intent import Call
 from reconciler.core.model import Desired, PortfolioId, RunState
-from reconciler.core.plan import Window
 from reconciler.core.report import Outcome
 from tests.apply.runners import Runner, fleet_of, together
 from tests.support import HOUR_MS, NOON_MS, World, folder, run

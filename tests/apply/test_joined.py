@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from reconciler.apply.journal import open_journal, read_runs
+from reconciler.apply.journal import open_journal
 from reconciler.apply.journalclaims import _Told
+from reconciler.apply.journalreads import read_runs
 from reconciler.apply.run import Pace
+from reconciler.core.change import Window
 from reconciler.core.errors import ExitReason, JournalBusy, UsageError
 from reconciler.core.halt import Halt
 from reconciler.core.model import Cadence
-from reconciler.core.plan import Window, write_stages
+from reconciler.core.plan import write_stages
 from reconciler.core.report import ACHIEVED, Outcome, Result
 from tests.apply.runners import BOTH, CLAIMS, FASTER, KINDS, THE_JOURNAL, Fleet, Runner, fleet_of, together, until
 from tests.faults import kinds, promises

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from reconciler.apply.journal import OpenJournal, open_journal, read_memory
+from reconciler.apply.journal import OpenJournal, open_journal
 from reconciler.apply.journalfile import file_to_write
 from reconciler.apply.journalqueue import QueuedJournal
+from reconciler.apply.journalreads import read_memory
 from reconciler.apply.journalserver import server_to_write
 from reconciler.apply.run import Pace, Stop, apply_plan
+from reconciler.core.change import Change, ChangeReason, Snapshot
 from reconciler.core.errors import JournalError
 from reconciler.core.evidence import with_mark
 from reconciler.core.halt import HaltGate
 from reconciler.core.intent import Call, WriteOutcome
 from reconciler.core.model import Live, PortfolioId, Record, RunState, Status, Verb
-from reconciler.core.plan import Change, ChangeReason, Snapshot
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import Outcome
 from tests.apply.carried import plan_of, tokens

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from reconciler.apply.journal import OpenJournal, read_memory
+from reconciler.apply.journalreads import read_memory
 from reconciler.apply.run import GRACE_SECONDS, Pace, Stop
+from reconciler.core.change import Change, ChangeReason, Snapshot
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call, Intent
 from reconciler.core.model import Live, PortfolioId, Record, RunState, Status, Verb
-from reconciler.core.plan import Change, ChangeReason, Snapshot
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import ApplyReport, Outcome, Result
 from tests.apply.carried import LOOKS, apply
@@ -25,6 +25,8 @@ from tests.support import BASE_URL, HOUR_MS, NOON_MS, folder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from reconciler.apply.journal import OpenJournal
 
 A, B, C = PortfolioId("aaa"), PortfolioId("bbb"), PortfolioId("ccc")
 H = HOUR_MS

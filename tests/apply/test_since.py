@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.apply.journal import open_journal
+from reconciler.core.change import Change, ChangeReason, Snapshot
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.intent import Call, WriteOutcome
 from reconciler.core.model import (
@@ -22,7 +23,6 @@ from reconciler.core.model import (
     StrategyStatus,
     Verb,
 )
-from reconciler.core.plan import Change, ChangeReason, Snapshot
 from reconciler.core.planfile import fingerprint
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import Outcome

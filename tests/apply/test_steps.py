@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from reconciler.core.change import Change, ChangeReason, Snapshot
 from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
 from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call
 from reconciler.core.model import ApiVersion, Live, PortfolioId, Record, RunState, Status, Verb
-from reconciler.core.plan import Change, ChangeReason, Snapshot
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import Outcome
 from tests.apply.carried import LOOKS, Script, Went, apply, carry_out, plan_of

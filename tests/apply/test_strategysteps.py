@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from reconciler.apply.journal import OpenJournal
-    from reconciler.core.plan import Change
+    from reconciler.core.change import Change
 
 S = StrategyId("01JWA")
 HOURLY, DAILY, WEEKLY = Cadence.HOURLY, Cadence.DAILY, Cadence.WEEKLY

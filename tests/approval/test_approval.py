@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from reconciler.core.change import Blocked, BlockReason, Cause, Change, ChangeReason, Held, Risk, Snapshot
 from reconciler.core.diff import NAMED, Step, compare_plans, facts, require_approved
 from reconciler.core.errors import ExitReason, StalePlan
 from reconciler.core.fleet import EVERYTHING
 from reconciler.core.model import PortfolioId, Status, Verb
-from reconciler.core.plan import Blocked, BlockReason, Cause, Change, ChangeReason, Held, Plan, Risk, Snapshot
+from reconciler.core.plan import Plan
 from tests.support import BASE_URL, HOUR_MS, NOON_MS
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from reconciler.core.change import Cause
 from reconciler.core.decide import DEFAULT_POLICY, Policy
 from reconciler.core.evidence import MARK
 from reconciler.core.model import Desired, Live, PortfolioId, Record, RunState, Status
-from reconciler.core.plan import Cause, Plan
+from reconciler.core.plan import Plan
 from reconciler.core.planner import build_plan, was_applied, with_causes
 from reconciler.core.ports import Memory
 from tests.core.plans import Declares

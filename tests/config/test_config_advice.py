@@ -9,8 +9,8 @@ import pytest
 
 from reconciler.config.explain import trace
 from reconciler.core.advice import Rule
-from reconciler.core.fields import published_schema
 from reconciler.core.model import PortfolioId
+from reconciler.core.sections import published_schema
 from tests.config.support import load_text, problems, said
 
 if TYPE_CHECKING:

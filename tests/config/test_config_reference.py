@@ -8,15 +8,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.errors import ConfigInvalid
-from reconciler.core.fields import (
-    AUTOMATION_FIELDS,
-    EXPECT_FIELDS,
-    FREEZE_FIELDS,
-    GUARDS_FIELDS,
-    LAYER_FIELDS,
-    PORTFOLIO_FIELDS,
-    STRATEGY_FIELDS,
-)
+from reconciler.core.fields import LAYER_FIELDS, PORTFOLIO_FIELDS, STRATEGY_FIELDS
+from reconciler.core.sections import AUTOMATION_FIELDS, EXPECT_FIELDS, FREEZE_FIELDS, GUARDS_FIELDS
 from reconciler.core.tables import FieldSpec, FieldTable, fields_of
 from reconciler.core.text import parse_duration
 from tests.config.support import load_files, load_text

@@ -17,9 +17,10 @@ from jsonschema.validators import extend
 from reconciler.config import check
 from reconciler.config.check import conforms
 from reconciler.core.codec import json_text
-from reconciler.core.fields import AUTOMATION_FIELDS, PORTFOLIO_FIELDS, published_schema, unfit
+from reconciler.core.fields import PORTFOLIO_FIELDS, unfit
 from reconciler.core.forms import Form
 from reconciler.core.model import ApiVersion
+from reconciler.core.sections import AUTOMATION_FIELDS, published_schema
 from reconciler.core.tables import FieldSpec, FieldTable, Keyed, fields_of, json_schema
 from reconciler.core.text import parse_duration
 from tests.config.strategies import documents, mutated

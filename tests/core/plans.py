@@ -7,6 +7,18 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct, field
 
 from reconciler import TOOL
+from reconciler.core.change import (
+    Blocked,
+    BlockReason,
+    Cause,
+    Change,
+    ChangeReason,
+    Field,
+    FieldChange,
+    Held,
+    Risk,
+    Snapshot,
+)
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.errors import FailureKind
 from reconciler.core.fleet import Selection, Unmanaged
@@ -22,21 +34,7 @@ from reconciler.core.model import (
     Verb,
     Verdict,
 )
-from reconciler.core.plan import (
-    Blocked,
-    BlockReason,
-    Cause,
-    Change,
-    ChangeReason,
-    Excess,
-    Field,
-    FieldChange,
-    Guarded,
-    Held,
-    Plan,
-    Risk,
-    Snapshot,
-)
+from reconciler.core.plan import Excess, Guarded, Plan
 from tests.support import BASE_URL, HOUR_MS, NOON_MS
 
 if TYPE_CHECKING:

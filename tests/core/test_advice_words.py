@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.core.advice import MANY_RESUMES, SAME_MINUTE, Rule, advise, advise_plan
+from reconciler.core.change import Change
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.model import ApiVersion, Desired, Origin, Status
-from reconciler.core.plan import Change
 from reconciler.core.text import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS
 from tests.core.test_advice import fleet, many, plan_of, silence, told, wanted
 

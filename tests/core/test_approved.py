@@ -13,7 +13,8 @@ from reconciler.core.model import PortfolioId, Verb
 from tests.core.plans import BARE, FULL, RICH
 
 if TYPE_CHECKING:
-    from reconciler.core.plan import Change, Plan, Snapshot
+    from reconciler.core.change import Change, Snapshot
+    from reconciler.core.plan import Plan
 
 REPAIR = (
     "Save a new plan with `reconciler plan --out FILE`, see the difference with "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from reconciler.core.change import ChangeReason
 from reconciler.core.diff import (
     Compared,
     Comparison,
@@ -17,7 +18,6 @@ from reconciler.core.diff import (
     facts,
 )
 from reconciler.core.model import PortfolioId
-from reconciler.core.plan import ChangeReason
 from tests.core.plans import BARE, FULL, RICH, as_told
 from tests.support import HOUR_MS
 

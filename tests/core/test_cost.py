@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from msgspec.structs import replace
 
 from reconciler.core.cost import plan_cost, usd
 from reconciler.core.model import ApiVersion, Cadence, Desired, Live, PortfolioId, Record, RunState, Status
-from reconciler.core.plan import Change, Plan, PlanCost
+from reconciler.core.plan import Plan, PlanCost
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
 from reconciler.core.text import DAY_MS, HOUR_MS
 from tests.support import NOON_MS, cadence_change
+
+if TYPE_CHECKING:
+    from reconciler.core.change import Change
 
 
 def cost_of(

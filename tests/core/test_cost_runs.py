@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from reconciler.core.change import Change, ChangeReason, Snapshot
 from reconciler.core.cost import PlanRuns, runs_of
 from reconciler.core.model import ApiVersion, Cadence, PortfolioId, Status, Verb
-from reconciler.core.plan import Change, ChangeReason, Plan, Snapshot
+from reconciler.core.plan import Plan
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
 from reconciler.core.text import DAY_MS, HOUR_MS, WEEK_MS

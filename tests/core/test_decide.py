@@ -6,6 +6,19 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.change import (
+    Blocked,
+    BlockReason,
+    Change,
+    ChangeReason,
+    Decision,
+    Field,
+    FieldChange,
+    Held,
+    Risk,
+    Snapshot,
+    Unchanged,
+)
 from reconciler.core.decide import DEFAULT_POLICY, Policy, Unverified, decide
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import MARK
@@ -21,19 +34,6 @@ from reconciler.core.model import (
     Status,
     Verb,
     Verdict,
-)
-from reconciler.core.plan import (
-    Blocked,
-    BlockReason,
-    Change,
-    ChangeReason,
-    Decision,
-    Field,
-    FieldChange,
-    Held,
-    Risk,
-    Snapshot,
-    Unchanged,
 )
 from tests.support import HOUR_MS, NOON_MS
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.core.change import Blocked, BlockReason, Change
 from reconciler.core.decide import DEFAULT_POLICY, Policy, decide
 from reconciler.core.model import Desired, Live, Origin, PortfolioId, RunState, Status
-from reconciler.core.plan import Blocked, BlockReason, Change
 from tests.support import HOUR_MS
 
 ID = PortfolioId("aaa")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.core.change import Field, FieldChange
 from reconciler.core.diff import Difference, Fact, compare, describe, proven_same, schedule_of
 from reconciler.core.model import Desired, Live, PortfolioId, Provenance, Record, RunState, Status, Verdict
-from reconciler.core.plan import Field, FieldChange
 from tests.support import HOUR_MS, NOON_MS
 
 ID = PortfolioId("aaa")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from reconciler.core.change import Change, ChangeReason, Frozen, Snapshot, Window
 from reconciler.core.diff import compare_plans, difference_text, require_approved
 from reconciler.core.errors import ExitReason, PlanInvalid
 from reconciler.core.fleet import selection_of
@@ -25,7 +26,7 @@ from reconciler.core.freeze import (
 )
 from reconciler.core.intent import Before, Call, GateClosed, Intent
 from reconciler.core.model import ApiVersion, Cadence, Desired, PortfolioId, RunState, Status, Verb
-from reconciler.core.plan import Change, ChangeReason, Frozen, Plan, Snapshot, Window, write_waves
+from reconciler.core.plan import Plan, write_waves
 from reconciler.core.planfile import fingerprint, format_plan, parse_plan
 from tests.support import BASE_URL, HOUR_MS, NOON_MS
 

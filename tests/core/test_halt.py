@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from reconciler.core.change import Change, ChangeReason, Halted, Held, Risk, Unchanged
 from reconciler.core.decide import DEFAULT_POLICY, Policy, decide, decide_strategy
 from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
 from reconciler.core.evidence import pause_id, with_mark
@@ -25,7 +26,7 @@ from reconciler.core.model import (
     StrategyStatus,
     Verb,
 )
-from reconciler.core.plan import Change, ChangeReason, Halted, Held, Plan, Risk, Unchanged
+from reconciler.core.plan import Plan
 from reconciler.core.planfile import format_plan, parse_plan
 from reconciler.core.planner import Lift, build_plan
 from reconciler.core.ports import Memory
@@ -222,7 +223,7 @@ def parse_plan_refuses(change: Change) -> bool:
     return False
 
 
-@pytest.mark.parametrize(("age_ms", "told"), [(DAY - 1, ""), (DAY, "the halt h1 (Oracle) is 24h old")])
+@pytest.mark.parametrize(("age_ms", "told"), [(DAY - 1, ""), (DAY, "the halt h1 (Oracle) is 1d old")])
 def test_old_halts_are_told(age_ms: int, told: str) -> None:
     """From a day on."""
     assert "".join(one.problem for one in halts_told(ALL, now_ms=NOON_MS + age_ms)) == told

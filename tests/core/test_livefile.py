@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from reconciler.core.change import Blocked, BlockReason
 from reconciler.core.codec import LATEST_MS
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, LiveInvalid
 from reconciler.core.fleet import SINGLY, Listing, PortfolioList
@@ -28,7 +29,7 @@ from reconciler.core.model import (
     StrategyLive,
     StrategyStatus,
 )
-from reconciler.core.plan import Blocked, BlockReason, Plan
+from reconciler.core.plan import Plan
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory

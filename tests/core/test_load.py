@@ -7,9 +7,10 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.core.change import Change, ChangeReason, Snapshot
 from reconciler.core.load import Timed, load_of, runs_after
 from reconciler.core.model import ApiVersion, PortfolioId, Status, Verb
-from reconciler.core.plan import Change, ChangeReason, Plan, Snapshot
+from reconciler.core.plan import Plan
 from reconciler.core.text import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.support import NOON_MS
 

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from reconciler.core.change import Blocked, BlockReason, Held, Overdue
 from reconciler.core.model import Desired, Live, PortfolioId, Record, RunState, Status
 from reconciler.core.needs import Need, counts_of, needs_of, overdue_among, overdue_ms, standing_failure
-from reconciler.core.plan import Blocked, BlockReason, Held, Overdue, Plan
+from reconciler.core.plan import Plan
 from reconciler.core.rebalance import (
     KeptRebalance,
     Knowledge,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from reconciler.core.change import Change, desired_status
 from reconciler.core.model import Cadence, PortfolioId, RunState, Status, Verb
-from reconciler.core.plan import Change, StrategySummary, Summary, desired_status, write_stages
+from reconciler.core.plan import StrategySummary, Summary, write_stages
 from tests.core.plans import BARE, RICH
 from tests.support import HOUR_MS, cadence_change
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from reconciler.core.change import Blocked, BlockReason, Cause, Change, ChangeReason, Risk, Snapshot, Unchanged
 from reconciler.core.decide import DEFAULT_POLICY, Unverified, decide_strategy
 from reconciler.core.diff import Step, compare_plans, require_approved
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, PlanInvalid, StalePlan, UsageError
@@ -32,19 +33,7 @@ from reconciler.core.model import (
     address_of,
     strategy_of,
 )
-from reconciler.core.plan import (
-    UNKNOWN,
-    Blocked,
-    BlockReason,
-    Cause,
-    Change,
-    ChangeReason,
-    Plan,
-    Risk,
-    Snapshot,
-    Unchanged,
-    write_stages,
-)
+from reconciler.core.plan import UNKNOWN, Plan, write_stages
 from reconciler.core.planfile import fingerprint, format_plan, parse_plan, plan_document
 from reconciler.core.planner import Strategies, build_plan, with_causes, with_strategies, with_strategy_names
 from reconciler.core.ports import Memory

@@ -9,6 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
+from reconciler.core.change import (
+    Blocked,
+    BlockReason,
+    Cause,
+    Change,
+    ChangeReason,
+    Field,
+    FieldChange,
+    Risk,
+    Snapshot,
+    Unchanged,
+)
 from reconciler.core.decide import DEFAULT_POLICY, Unverified, decide_strategy
 from reconciler.core.diff import facts
 from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
@@ -27,19 +39,7 @@ from reconciler.core.model import (
     Verdict,
     address_of,
 )
-from reconciler.core.plan import (
-    Blocked,
-    BlockReason,
-    Cause,
-    Change,
-    ChangeReason,
-    Field,
-    FieldChange,
-    Guarded,
-    Risk,
-    Snapshot,
-    Unchanged,
-)
+from reconciler.core.plan import Guarded
 from reconciler.core.planfile import fingerprint, format_plan, parse_plan
 from reconciler.core.planner import Strategies, with_causes, with_strategies
 from reconciler.core.ports import Memory

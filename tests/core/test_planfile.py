@@ -11,10 +11,11 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler import TOOL
+from reconciler.core.change import ChangeReason
 from reconciler.core.codec import from_iso, iso
 from reconciler.core.errors import ExitReason
 from reconciler.core.model import ApiVersion, Status, Verb
-from reconciler.core.plan import ChangeReason, Excess, Guarded
+from reconciler.core.plan import Excess, Guarded
 from reconciler.core.planfile import fingerprint, format_plan, plan_document
 from tests.core.plans import BARE, DOCUMENT, FINGERPRINT, FULL, RICH
 from tests.support import BASE_URL, HOUR_MS, NOON_MS

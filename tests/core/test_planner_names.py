@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from reconciler.core.change import Blocked, BlockReason, Moved, StrategyName
 from reconciler.core.model import Address, PortfolioId, RunState, Status, StrategyId, address_of
-from reconciler.core.plan import Blocked, BlockReason, Moved, StrategyName
 from reconciler.core.planner import with_strategy_names
 from tests.core.plans import FULL, RICH
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from msgspec.structs import replace
 
+from reconciler.core.change import Blocked, BlockReason, Held
 from reconciler.core.errors import ApiError, ExitReason, FailureKind
 from reconciler.core.intent import Call
 from reconciler.core.model import PortfolioId
-from reconciler.core.plan import Blocked, BlockReason, Held, Plan
 from reconciler.core.report import ACHIEVED, ApplyReport, Outcome, Result, drift_exit_reason, plan_exit_reason
 from tests.core.plans import BARE, RICH
+
+if TYPE_CHECKING:
+    from reconciler.core.plan import Plan
 
 CLEAN = replace(RICH, changes=(), held=(), blocked=(), over=(), warnings=())
 CHANGES = replace(CLEAN, changes=(BARE,))

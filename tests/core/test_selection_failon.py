@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from msgspec.structs import replace
 
+from reconciler.core.change import Cause, Overdue
 from reconciler.core.fleet import Listing, leaves_unmanaged
 from reconciler.core.model import Cadence, PortfolioId
-from reconciler.core.plan import Cause, Overdue, Plan
 from reconciler.core.report import FailOn, conditions_met
 from tests.core.plans import BARE, RICH
 from tests.core.test_plan_strategies import empty_plan
 from tests.support import cadence_change
+
+if TYPE_CHECKING:
+    from reconciler.core.plan import Plan
 
 EMPTY = replace(empty_plan(), listing=Listing.COMPLETE)
 CADENCE = cadence_change("s", None, Cadence.DAILY)

@@ -8,6 +8,19 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from reconciler.core.change import (
+    Blocked,
+    BlockReason,
+    Cause,
+    Change,
+    ChangeReason,
+    Held,
+    Moved,
+    Risk,
+    Snapshot,
+    StrategyName,
+    Unchanged,
+)
 from reconciler.core.decide import DEFAULT_POLICY, Policy, decide
 from reconciler.core.diff import not_covered, require_approved
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, StalePlan
@@ -24,20 +37,7 @@ from reconciler.core.model import (
     StrategyId,
     Verb,
 )
-from reconciler.core.plan import (
-    Blocked,
-    BlockReason,
-    Cause,
-    Change,
-    ChangeReason,
-    Held,
-    Moved,
-    Plan,
-    Risk,
-    Snapshot,
-    StrategyName,
-    Unchanged,
-)
+from reconciler.core.plan import Plan
 from reconciler.core.planfile import fingerprint, format_plan, parse_plan, plan_document
 from reconciler.core.planner import build_plan, with_causes
 from reconciler.core.ports import Memory

@@ -8,12 +8,13 @@ from hashlib import sha256
 import pytest
 from msgspec.structs import replace
 
+from reconciler.core.change import Blocked, Change
 from reconciler.core.decide import decide
 from reconciler.core.diff import facts
 from reconciler.core.errors import ExitReason, GitHubError, StalePlan
 from reconciler.core.evidence import SLACK_MS
 from reconciler.core.model import ApiVersion, Desired, Live, PortfolioId, RunState, Status, Verb
-from reconciler.core.plan import Blocked, Change, Plan
+from reconciler.core.plan import Plan
 from reconciler.core.planfile import fingerprint, format_plan, parse_plan, plan_document, require_applicable
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory

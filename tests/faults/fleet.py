@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from reconciler.core.change import Change
 from reconciler.core.evidence import MARK
 from reconciler.core.freeze import Freezable
 from reconciler.core.model import (
@@ -22,7 +23,6 @@ from reconciler.core.model import (
     address_of,
     strategy_of,
 )
-from reconciler.core.plan import Change
 from reconciler.sandbox import AutomationState, Enrolled, Portfolio, Refused, Simulator
 from tests.faults import kinds
 from tests.support import HOUR_MS
@@ -30,7 +30,7 @@ from tests.support import HOUR_MS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reconciler.core.plan import Change
+    from reconciler.core.change import Change
     from tests.faults.support import FaultyWorld, Spoil
 
 SPOILS: dict[str, Spoil] = {

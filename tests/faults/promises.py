@@ -10,20 +10,21 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reconciler.core.change import Change, ChangeReason
 from reconciler.core.errors import ExitReason
 from reconciler.core.evidence import is_marked
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, WriteOutcome
 from reconciler.core.model import PortfolioId, Verb, address_of, strategy_of
-from reconciler.core.plan import Change, ChangeReason
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ACHIEVED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from reconciler.core.change import Change
     from reconciler.core.halt import Halt
     from reconciler.core.model import Address
-    from reconciler.core.plan import Change, Plan
+    from reconciler.core.plan import Plan
     from reconciler.core.report import ApplyReport, Run, Write
     from tests.faults.support import Effect, FaultyWorld
 

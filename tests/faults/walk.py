@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from hypothesis.stateful import RuleBasedStateMachine
 from msgspec.structs import replace
 
-from reconciler.apply.journal import open_journal, read_runs
+from reconciler.apply.journal import open_journal
 from reconciler.apply.run import Stop
+from reconciler.core.change import ChangeReason, Window
 from reconciler.core.diff import require_approved
 from reconciler.core.errors import ApiError, StalePlan
 from reconciler.core.evidence import believed
@@ -23,7 +24,7 @@ from reconciler.core.freeze import Freeze
 from reconciler.core.halt import Halt, HaltedPortfolio
 from reconciler.core.intent import Call
 from reconciler.core.model import PortfolioId, RunState, address_of
-from reconciler.core.plan import ChangeReason, Plan, Window
+from reconciler.core.plan import Plan
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import Lift, halt_plan, with_pauses
 from reconciler.core.report import ACHIEVED, Outcome
@@ -190,7 +191,7 @@ class Walk(RuleBasedStateMachine):
         wire = self.world.wire
         tried, effects, idle = len(wire.tried), len(wire.effects), len(wire.idle)
         untouched = {name: wire.state(name) for name in UNDECLARED}
-        runs = self.runs()
+        runs = self.world.runs()
         written = sum(len(one.writes) for one in runs)
         forbidden = promises.must_not_write(saved, self.world, runs, watched=alone)
         halting = self.halting()
@@ -241,13 +242,9 @@ class Walk(RuleBasedStateMachine):
             if result.outcome is Outcome.DONE:
                 carried |= {(one, str(result.change.id)) for one in own}
 
-    def runs(self) -> tuple[Any, ...]:
-        """Return the runs of the journal in use, newest first."""
-        return read_runs(self.world.journal) or ()
-
     def written(self) -> list[Write]:
         """Return every write in the journal in use, oldest first."""
-        return [write for one in reversed(self.runs()) for write in one.writes]
+        return [write for one in reversed(self.world.runs()) for write in one.writes]
 
     def teardown(self) -> None:
         """Without faults one clean apply brings about what is declared, and then there is nothing left to do."""

@@ -28,12 +28,14 @@ LAYERS = {"cli": 2, "config": 1, "api": 1, "apply": 1, "render": 1, "sandbox": 1
 
 CORE = (
     ("adoption", "planner"),
+    ("sections",),
     ("fields",),
     ("advice", "decide", "freeze", "livefile", "planfile", "ports"),
     ("halt",),
     ("cost", "diff", "doctor", "intent", "load", "needs", "report"),
     ("evidence", "guards", "rebalance"),
     ("plan",),
+    ("change",),
     ("fleet", "shares"),
     ("model",),
     ("codec", "endpoint", "tables"),

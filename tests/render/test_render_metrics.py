@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
+from reconciler.core.change import Change, ChangeReason, Snapshot
 from reconciler.core.fleet import Listing, Selection
 from reconciler.core.model import Status, Verb
-from reconciler.core.plan import Change, ChangeReason, LiveSummary, Plan, PlanCost, Snapshot
+from reconciler.core.plan import LiveSummary, Plan, PlanCost
 from reconciler.core.report import ApplyReport, Outcome, Result
 from reconciler.render.metrics import metrics_text
 from tests.support import HOUR_MS, NOON_MS

@@ -7,11 +7,12 @@ import json
 import pytest
 from msgspec.structs import replace
 
+from reconciler.core.change import Blocked, BlockReason, Cause, Change, Risk
 from reconciler.core.diff import compare_plans
 from reconciler.core.errors import ExitReason
 from reconciler.core.intent import Call
 from reconciler.core.model import Cadence, Provenance, StrategyId, StrategyStatus, Verb, address_of
-from reconciler.core.plan import Blocked, BlockReason, Cause, Change, Plan, Risk
+from reconciler.core.plan import Plan
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
 from reconciler.core.report import ApplyReport, Outcome, Result, Write

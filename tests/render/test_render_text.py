@@ -7,19 +7,20 @@ import re
 import pytest
 from msgspec.structs import replace
 
+from reconciler.core.change import Held
 from reconciler.core.diagnostics import Diagnostic, Severity, SourceSpan
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call
 from reconciler.core.model import Desired, Live, PausedBy, PortfolioId, Record, RunState, Status
-from reconciler.core.plan import Held, JournalState, Plan
+from reconciler.core.plan import JournalState, Plan
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
 from reconciler.core.report import ApplyReport, Outcome, Result
+from reconciler.render.github import diagnostics_page
 from reconciler.render.markdown import markdown
 from reconciler.render.page import Facts, Page
 from reconciler.render.plan import plan_page, report_page
-from reconciler.render.problems import diagnostics_page
 from reconciler.render.terminal import PLAIN, Style, cut, terminal, width
 from tests.support import HOUR_MS, NOON_MS
 

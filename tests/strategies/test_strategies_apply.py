@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from reconciler.api.client import Glider
 from reconciler.apply.journal import open_journal
 from reconciler.apply.run import Pace, Stop
+from reconciler.core.change import BlockReason
 from reconciler.core.decide import Unverified
 from reconciler.core.errors import ExitReason
 from reconciler.core.intent import Before, Call
@@ -27,7 +28,6 @@ from reconciler.core.model import (
     Verb,
     address_of,
 )
-from reconciler.core.plan import BlockReason
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.sandbox import Fault, FaultKind, Operation
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
     from pathlib import Path
 
+    from reconciler.core.change import Change
     from reconciler.core.intent import Intent
     from reconciler.core.model import Live
-    from reconciler.core.plan import Change
     from reconciler.core.report import ApplyReport
 
 
