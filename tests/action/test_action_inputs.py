@@ -207,9 +207,9 @@ def test_a_saved_plan_goes_with_what_chooses_nothing() -> None:
 @pytest.mark.parametrize("command", ["plan", "halt"])
 def test_a_given_number_of_portfolios_at_a_time_counts(command: str) -> None:
     """Also where it is the usual one of most commands: a halt works on more at a time unless it is told not to."""
-    given = given_by(_read(command, parallelism="10", reason="r"), Path("plan.json"))
+    given = given_by(_read(command, parallelism="10"), Path("plan.json"))
     assert given["parallelism"] == 10
-    assert "parallelism" not in given_by(_read(command, reason="r"), Path("plan.json"))
+    assert "parallelism" not in given_by(_read(command), Path("plan.json"))
 
 
 @pytest.mark.parametrize(
