@@ -22,7 +22,7 @@ from reconciler.cli.writing import open_to_write, said_yes, signals, this_proces
 from reconciler.core.errors import ExitReason, GuardRefused, JournalError, ReconcilerError, StalePlan, UsageError
 from reconciler.core.fleet import require_among
 from reconciler.core.guards import still_over
-from reconciler.core.report import FailOn, conditions_met
+from reconciler.core.report import FailOn, blocked_text, conditions_met
 from reconciler.core.text import parse_duration, plural
 from reconciler.render.ending import Ending, PageView
 from reconciler.render.json import document_json
@@ -362,7 +362,11 @@ async def carry_out(
     except ReconcilerError as error:  # nor must it be lost to this
         options.output.warn(str(error))
     options.output.notes(service.notes)
-    told = (*_waiting(report), *(f"--fail-on {condition.value}: {condition.sentence}" for condition in met))
+    told = (
+        *_blocked_before(plan, options),
+        *_waiting(report),
+        *(f"--fail-on {condition.value}: {condition.sentence}" for condition in met),
+    )
     return Ending(reason=reason, found=found, view=report_view(report, run=run, title=title), errors=told)
 
 
@@ -394,6 +398,12 @@ def report_view(report: ApplyReport, *, run: int | None, title: str, more: Mappi
         document=lambda reason: document_json(reason, {**(more or {}), **report_document(report)}),
         below=title != "Halt",  # of the others, the terminal shows the plan above
     )
+
+
+def _blocked_before(plan: Plan, options: ApplyOptions) -> Iterator[str]:
+    """Yield why an apply of a saved plan is no success, where its report does not show it; other plans were shown."""
+    if options.plan_file and (blocked := blocked_text(plan)):
+        yield f"{blocked} blocked when the plan was made; `reconciler show {options.plan_file}` tells why"
 
 
 def _waiting(report: ApplyReport) -> Iterator[str]:

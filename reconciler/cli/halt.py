@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -114,12 +115,20 @@ def halt(options: HaltOptions, found: Found) -> Ending:
 
     async def work() -> Ending:
         async with open_service(options.service, paths_of(configuration), expect=expect_in(configuration)) as service:
-            with await _journal(options, service) as journal:
+            with ExitStack() as journals:
+                journal = journals.enter_context(await _journal(options, service))
                 chosen = await _chosen(options, configuration, service, journal)
                 here = replace(service, api=service.api.by(chosen.apis))
                 if not options.auto_approve:
                     await _ask_for_number(options, chosen, here)
-                made = _recorded(options, reason, chosen, here, journal, found)
+                made = _made(reason, chosen, here)
+                try:
+                    journal.halt(made)
+                except JournalError as error:  # it could be opened, and its disk is full
+                    journal = journals.enter_context(await _spare(error, options, service))
+                    journal.halt(made)
+                # From here on, no other command begins anything that the halt holds.
+                _keep(made, options, found, new=True)
                 return await _pause(made, options, chosen, here, journal, found)
 
     return run_async(work)
@@ -142,11 +151,14 @@ async def _journal(options: HaltOptions, service: Service) -> OpenJournal:
     try:
         return await open_to_write(options.service, service, lock_timeout="0s", beside=True)
     except JournalError as error:
-        spare = Path(tempfile.mkdtemp(prefix="reconciler-halt-")) / "journal.db"
-        options.output.warn(f"{error.summary}; the halt goes on with a journal of its own, {spare}")
-        return await open_to_write(
-            replace(options.service, journal=str(spare)), service, lock_timeout="0s", beside=True
-        )
+        return await _spare(error, options, service)
+
+
+async def _spare(error: JournalError, options: HaltOptions, service: Service) -> OpenJournal:
+    """Open a new journal for this halt, in place of one that can't be used."""
+    place = Path(tempfile.mkdtemp(prefix="reconciler-halt-")) / "journal.db"
+    options.output.warn(f"{error.summary}; the halt goes on with a journal of its own, {place}")
+    return await open_to_write(replace(options.service, journal=str(place)), service, lock_timeout="0s", beside=True)
 
 
 class _Chosen(Struct, frozen=True, kw_only=True):
@@ -220,12 +232,10 @@ async def _ask_for_number(options: HaltOptions, chosen: _Chosen, service: Servic
         raise ReconcilerError("not approved, nothing was halted")
 
 
-def _recorded(
-    options: HaltOptions, reason: str, chosen: _Chosen, service: Service, journal: OpenJournal, found: Found
-) -> Halt:
-    """Make a halt and record it; from then on, no other command begins anything that it holds."""
+def _made(reason: str, chosen: _Chosen, service: Service) -> Halt:
+    """Return a new halt of what was chosen."""
     at_ms = service.api.service_ms()
-    made = Halt(
+    return Halt(
         id=f"{iso(at_ms)[:10].replace('-', '')}-{new_token()}",
         base_url=service.label,
         account=service.account,
@@ -235,9 +245,6 @@ def _recorded(
         selection=chosen.selection,
         portfolios=tuple(HaltedPortfolio(id=one, api=api) for one, api in chosen.apis.items()),
     )
-    journal.halt(made)
-    _keep(made, options, found, new=True)
-    return made
 
 
 def _keep(made: Halt, options: Options, found: Found, *, new: bool = False) -> bool:
@@ -430,7 +437,7 @@ class ListOptions(Options, frozen=True, kw_only=True):
 
 def list_halts(options: ListOptions, found: Found) -> Ending:
     """Show every halt that the journal or a file knows, the newest first."""
-    from reconciler.apply.journal import read_halts
+    from reconciler.apply.journalreads import read_halts
 
     service = label_of(options.records)
     filed = {one.id: one for one in read_filed(service)}

@@ -202,7 +202,8 @@ def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str]
 
     if _is_missing(options.journal_place):  # as in many a CI job, where SQLite then need not be imported
         return with_filed(Memory(), service.label, service.account)
-    from reconciler.apply.journal import KEPT_RESULTS, read_memory
+    from reconciler.apply.journal import KEPT_RESULTS
+    from reconciler.apply.journalreads import read_memory
 
     memory = read_memory(
         options.journal_place,

@@ -142,7 +142,8 @@ def kept_results(
     options: JournalOptions, base_url: str, account: str | None
 ) -> Mapping[PortfolioId, Sequence[KeptRebalance]]:
     """Return what the journal remembers of rebalances at this service, newest first; nothing without a journal."""
-    from reconciler.apply.journal import KEPT_RESULTS, read_results
+    from reconciler.apply.journal import KEPT_RESULTS
+    from reconciler.apply.journalreads import read_results
 
     return read_results(options.journal_place, base_url=base_url, last=KEPT_RESULTS, account=account)
 
@@ -155,7 +156,7 @@ async def keep_results(
     Where the journal may not be written to, or another command is at it, nothing is kept, and nothing is said: what was
     read is shown all the same. No journal is made for it.
     """
-    from reconciler.apply.journal import exists
+    from reconciler.apply.journalreads import exists
 
     with suppress(JournalError, OSError):
         if results and exists(options.journal_place):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from reconciler.apply.journal import read_runs
+from reconciler.apply.journalreads import read_runs
 from tests.action.act import Run, Team, act
 from tests.action.test_action import CHANGED, CHANGED_FILES
 from tests.github.fake import REPOSITORY, FakeGitHub, serving
