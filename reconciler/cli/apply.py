@@ -188,15 +188,17 @@ async def _join(plan: Plan, shared: JournalUrl, options: ApplyOptions, service: 
         freezes=tuple(sorted(parse_allow(options.allow).freezes)),
     )
     waits = options.lock_timeout
-    async with joined_claims(shared, plan=plan, terms=terms, name=this_process(), clock=service.clock) as claims:
-        with await open_to_write(options.service, service, lock_timeout=waits, shared=True) as journal:
-            await _require_possible(plan, options, service)
-            await while_busy(claims.at_the_door, lock_timeout=waits)
-            await claims.enter(journal, TOOL, settle=lambda: settle_first(service, journal, options))
-            if claims.is_over:
-                options.output.note(f"note: run {claims.run} of this plan has ended; this is its report")
-            gate = gate_of(journal.halting(), service.label, service.account, planned_ms=plan.created_ms)
-            return await carry_out(plan, options, service, journal, found, gate, claims=claims)
+    with (
+        joined_claims(shared, plan=plan, terms=terms, name=this_process(), clock=service.clock) as claims,
+        await open_to_write(options.service, service, lock_timeout=waits, shared=True) as journal,
+    ):
+        await _require_possible(plan, options, service)
+        await while_busy(claims.at_the_door, lock_timeout=waits)
+        await claims.enter(journal, TOOL, settle=lambda: settle_first(service, journal, options))
+        if claims.is_over:
+            options.output.note(f"note: run {claims.run} of this plan has ended; this is its report")
+        gate = gate_of(journal.halting(), service.label, service.account, planned_ms=plan.created_ms)
+        return await carry_out(plan, options, service, journal, found, gate, claims=claims)
 
 
 async def _require_possible(plan: Plan, options: ApplyOptions, service: Service) -> None:
