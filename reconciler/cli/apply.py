@@ -22,7 +22,7 @@ from reconciler.cli.writing import open_to_write, said_yes, signals, this_proces
 from reconciler.core.errors import ExitReason, GuardRefused, JournalError, ReconcilerError, StalePlan, UsageError
 from reconciler.core.fleet import require_among
 from reconciler.core.guards import still_over
-from reconciler.core.report import FailOn, conditions_met
+from reconciler.core.report import FailOn, blocked_text, conditions_met
 from reconciler.core.text import parse_duration, plural
 from reconciler.render.ending import Ending, PageView
 from reconciler.render.json import document_json
@@ -205,15 +205,17 @@ async def _join(plan: Plan, shared: JournalUrl, options: ApplyOptions, service: 
         freezes=tuple(sorted(parse_allow(options.allow).freezes)),
     )
     waits = options.lock_timeout
-    async with joined_claims(shared, plan=plan, terms=terms, name=this_process(), clock=service.clock) as claims:
-        with await open_to_write(options.service, service, lock_timeout=waits, shared=True) as journal:
-            await _require_possible(plan, options, service)
-            await while_busy(claims.at_the_door, lock_timeout=waits)
-            await claims.enter(journal, TOOL, settle=lambda: settle_first(service, journal, options))
-            if claims.is_over:
-                options.output.note(f"note: run {claims.run} of this plan has ended; this is its report")
-            gate = gate_of(journal.halting(), service.label, service.account, planned_ms=plan.created_ms)
-            return await carry_out(plan, options, service, journal, found, gate, claims=claims)
+    with (
+        joined_claims(shared, plan=plan, terms=terms, name=this_process(), clock=service.clock) as claims,
+        await open_to_write(options.service, service, lock_timeout=waits, shared=True) as journal,
+    ):
+        await _require_possible(plan, options, service)
+        await while_busy(claims.at_the_door, lock_timeout=waits)
+        await claims.enter(journal, TOOL, settle=lambda: settle_first(service, journal, options))
+        if claims.is_over:
+            options.output.note(f"note: run {claims.run} of this plan has ended; this is its report")
+        gate = gate_of(journal.halting(), service.label, service.account, planned_ms=plan.created_ms)
+        return await carry_out(plan, options, service, journal, found, gate, claims=claims)
 
 
 async def _require_possible(plan: Plan, options: ApplyOptions, service: Service) -> None:
@@ -377,7 +379,11 @@ async def carry_out(
     except ReconcilerError as error:  # nor must it be lost to this
         options.output.warn(str(error))
     options.output.notes(service.notes)
-    told = (*_waiting(report), *(f"--fail-on {condition.value}: {condition.sentence}" for condition in met))
+    told = (
+        *_blocked_before(plan, options),
+        *_waiting(report),
+        *(f"--fail-on {condition.value}: {condition.sentence}" for condition in met),
+    )
     return Ending(reason=reason, found=found, view=report_view(report, run=run, title=title), errors=told)
 
 
@@ -409,6 +415,12 @@ def report_view(report: ApplyReport, *, run: int | None, title: str, more: Mappi
         document=lambda reason: document_json(reason, {**(more or {}), **report_document(report)}),
         below=title != "Halt",  # of the others, the terminal shows the plan above
     )
+
+
+def _blocked_before(plan: Plan, options: ApplyOptions) -> Iterator[str]:
+    """Yield why an apply of a saved plan is no success, where its report does not show it; other plans were shown."""
+    if options.plan_file and (blocked := blocked_text(plan)):
+        yield f"{blocked} blocked when the plan was made; `reconciler show {options.plan_file}` tells why"
 
 
 def _waiting(report: ApplyReport) -> Iterator[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -103,12 +104,20 @@ def halt(options: HaltOptions, found: Found) -> Ending:
 
     async def work() -> Ending:
         async with open_service(options.service, paths_of(configuration), expect=expect_in(configuration)) as service:
-            with await _journal(options, service) as journal:
+            with ExitStack() as journals:
+                journal = journals.enter_context(await _journal(options, service))
                 apis = await _apis(options, configuration, service, journal)
                 here = replace(service, api=service.api.by(apis))
                 if not options.auto_approve:
                     await _ask_for_number(options, apis, here)
-                made = _recorded(options, reason, apis, here, journal, found)
+                made = _made(options, reason, apis, here)
+                try:
+                    journal.halt(made)
+                except JournalError as error:  # it could be opened, and its disk is full
+                    journal = journals.enter_context(await _spare(error, options, service))
+                    journal.halt(made)
+                # From here on, no other command begins anything that the halt holds.
+                _keep(made, options, found, new=True)
                 return await _pause(made, options, declared_in(configuration), here, journal, found)
 
     return run_async(work)
@@ -136,9 +145,14 @@ async def _journal(options: HaltOptions, service: Service) -> OpenJournal:
     try:
         return await open_to_write(options.service, service, lock_timeout="0s", beside=True)
     except JournalError as error:
-        spare = str(Path(tempfile.mkdtemp(prefix="reconciler-halt-")) / "journal.db")
-        options.output.warn(f"{error.summary}; the halt goes on with a journal of its own, {spare}")
-        return await open_to_write(replace(options.service, journal=spare), service, lock_timeout="0s", beside=True)
+        return await _spare(error, options, service)
+
+
+async def _spare(error: JournalError, options: HaltOptions, service: Service) -> OpenJournal:
+    """Open a new journal for this halt, in place of one that can't be used."""
+    place = str(Path(tempfile.mkdtemp(prefix="reconciler-halt-")) / "journal.db")
+    options.output.warn(f"{error.summary}; the halt goes on with a journal of its own, {place}")
+    return await open_to_write(replace(options.service, journal=place), service, lock_timeout="0s", beside=True)
 
 
 async def _apis(
@@ -192,17 +206,10 @@ async def _ask_for_number(options: HaltOptions, apis: Mapping[PortfolioId, ApiVe
         raise ReconcilerError("not approved, nothing was halted")
 
 
-def _recorded(
-    options: HaltOptions,
-    reason: str,
-    apis: Mapping[PortfolioId, ApiVersion],
-    service: Service,
-    journal: OpenJournal,
-    found: Found,
-) -> Halt:
-    """Make a halt and record it; from then on, no other command begins anything that it holds."""
+def _made(options: HaltOptions, reason: str, apis: Mapping[PortfolioId, ApiVersion], service: Service) -> Halt:
+    """Return a new halt of these portfolios."""
     at_ms = service.api.service_ms()
-    made = Halt(
+    return Halt(
         id=f"{iso(at_ms)[:10].replace('-', '')}-{new_token()}",
         base_url=service.label,
         account=service.account,
@@ -212,9 +219,6 @@ def _recorded(
         selection=options.selection.selection if options.selects else None,
         portfolios=tuple(HaltedPortfolio(id=one, api=api) for one, api in apis.items()),
     )
-    journal.halt(made)
-    _keep(made, options, found, new=True)
-    return made
 
 
 def _keep(made: Halt, options: Options, found: Found, *, new: bool = False) -> bool:
@@ -439,7 +443,7 @@ class ListOptions(Options, frozen=True, kw_only=True):
 
 def list_halts(options: ListOptions, found: Found) -> Ending:
     """Show every halt that the journal or a file knows, the newest first."""
-    from reconciler.apply.journal import read_halts
+    from reconciler.apply.journalreads import read_halts
 
     service = label_of(options.records)
     readable, unread = read_what_can_be(service)

@@ -331,7 +331,7 @@ def _asked(
 
     operations: Mapping[PortfolioId, str] = {}
     if not all(one.can.lists_runs for one in versions.values()):
-        from reconciler.apply.journal import read_runs
+        from reconciler.apply.journalreads import read_runs
         from reconciler.apply.trigger import operations_of
 
         runs = read_runs(options.service.journal_place) or ()

@@ -190,6 +190,16 @@ def require_fit(option: str, term: Term, fleet: Collection[Desired], those: str 
     raise UsageError(f"{option} {term}: {problem}", there)
 
 
+def require_key(option: str, key: str, fleet: Collection[Desired]) -> None:
+    """Raise :class:`UsageError` for ``group``, or the key of a label, given with ``option`` that no portfolio has."""
+    keys = {"group"} if any(one.group for one in fleet) else set()
+    keys |= {name for one in fleet for name in one.labels}
+    if key not in keys:
+        what = "a `group`" if key == "group" else f"the label `{key}`"
+        there = _nearest(key, keys, "There are") if keys else "No portfolio has a `group` or labels."
+        raise UsageError(f"{option} {key}: no selected portfolio has {what}", there)
+
+
 def guess(name: str, known: Collection[str]) -> str:
     """Return the nearest known name as a question, ``""`` if none is near."""
     from difflib import get_close_matches

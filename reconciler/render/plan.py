@@ -102,14 +102,15 @@ _OVERDUE: Final = ": active, but Glider did not run it when it was due. No plan 
 
 
 class _Place(IntEnum):
-    """The parts of a plan or a report, in the order of a document: what needs a look comes first."""
+    """The parts of a plan or a report, in the order of a document: what needs a look comes first, then what needs a
+    person, in the order of ``status``."""
 
     LOOK = 0
     OVERDUE = 1
     HELD = 2
     HALTED = 3
-    MOVED = 4
-    BLOCKED = 5
+    BLOCKED = 4
+    MOVED = 5
     FROZEN = 6
     REST = 7
 
@@ -304,7 +305,7 @@ def danger(change: Change) -> Risk | None:
 
 
 def _left_alone(plan: Plan) -> list[str]:
-    words = ("overdue", "held", "halted", "moved", "blocked")
+    words = ("overdue", "held", "halted", "blocked", "moved")
     counts = {word: len(getattr(plan, word)) for word in words}
     return [f"{count} {word}" for word, count in counts.items() if count]
 
@@ -350,7 +351,7 @@ def _columns(last: str) -> tuple[Column, ...]:
 
 def _parts(rest: str, *, alone: bool = False) -> tuple[Part, ...]:
     """Return the parts by :class:`_Place`; ``alone`` says that a terminal has shown what is left alone before."""
-    titles = ("Overdue", "Held", "Halted", "Moved to another strategy", "Blocked", "Frozen")
+    titles = ("Overdue", "Held", "Halted", "Blocked", "Moved to another strategy", "Frozen")
     left = (Part(title, alone=alone) for title in titles)
     return Part("Needs a look"), *left, Part(rest, rank=2, opened=OPEN_REST)
 
@@ -432,17 +433,17 @@ def _gravity(change: Change) -> tuple[int, ...]:
 
 
 def _not_changed(plan: Plan) -> list[Row]:
-    """Return the rows of what is overdue, held, halted, has moved or is blocked."""
+    """Return the rows of what is overdue, held, halted or blocked, or has moved, in the order of need."""
     told: list[tuple[str, _Place, Overdue | Held | Halted | Moved | Blocked, Phrase]]
     told = [("overdue", _Place.OVERDUE, overdue, overdue_effect(overdue)) for overdue in plan.overdue]
     told += [("held", _Place.HELD, held, held_effect(held)) for held in plan.held]
     told += [("halted", _Place.HALTED, halted, halted_effect(halted)) for halted in plan.halted]
     told += [
-        ("moved", _Place.MOVED, moved, Phrase("", ", ".join((moved_text(moved), *asked_of(moved)))))
-        for moved in plan.moved
+        ("blocked", _Place.BLOCKED, blocked, Phrase(blocked.detail, *asked_of(blocked))) for blocked in plan.blocked
     ]
     told += [
-        ("blocked", _Place.BLOCKED, blocked, Phrase(blocked.detail, *asked_of(blocked))) for blocked in plan.blocked
+        ("moved", _Place.MOVED, moved, Phrase("", ", ".join((moved_text(moved), *asked_of(moved)))))
+        for moved in plan.moved
     ]
     return [
         Row(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from reconciler.apply.journal import open_journal, read_runs
+from reconciler.apply.journal import open_journal
 from reconciler.apply.journalclaims import _Told
+from reconciler.apply.journalreads import read_runs
 from reconciler.apply.run import Pace
 from reconciler.core.change import Window
 from reconciler.core.errors import ExitReason, JournalBusy, UsageError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from reconciler.apply.journal import OpenJournal, read_memory
+from reconciler.apply.journalreads import read_memory
 from reconciler.apply.run import GRACE_SECONDS, Pace, Stop
 from reconciler.core.change import Change, ChangeReason, Snapshot
 from reconciler.core.errors import ApiError, FailureKind
@@ -25,6 +25,8 @@ from tests.support import BASE_URL, HOUR_MS, NOON_MS, folder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from reconciler.apply.journal import OpenJournal
 
 A, B, C = PortfolioId("aaa"), PortfolioId("bbb"), PortfolioId("ccc")
 H = HOUR_MS
