@@ -83,6 +83,11 @@ class Selection(Struct, frozen=True, kw_only=True):
         """Whether everything is selected."""
         return self == EVERYTHING
 
+    @property
+    def by_conditions(self) -> bool:
+        """Whether it depends on what the files declare of a portfolio."""
+        return bool(self.groups or self.terms)
+
     def passes(self, address: str, one: Desired | None) -> bool:
         """Whether a portfolio is selected. ``None`` stands for a strategy, which fits no condition.
 
@@ -90,7 +95,7 @@ class Selection(Struct, frozen=True, kw_only=True):
         """
         if (self.targets and address not in self.targets) or address in self.excludes:
             return False
-        if not self.groups and not self.terms:
+        if not self.by_conditions:
             return True
         if one is None or (self.groups and one.group not in self.groups):
             return False
