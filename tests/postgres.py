@@ -94,10 +94,10 @@ class Server:
             execute(self.url("postgres"), *(f"DROP DATABASE {name} WITH (FORCE)" for name in self._made))
             self._made.clear()
 
-    def user(self, password: str) -> tuple[JournalUrl, str]:
+    def user(self, password: str, name: str | None = None) -> tuple[JournalUrl, str]:
         """Make an empty database, and a user who owns it and needs this password; return the URL with that user."""
         place = self.database()
-        name = f"guarded{next(self._numbers)}"
+        name = name or f"guarded{next(self._numbers)}"
         database = place.text.partition("///")[2].partition("?")[0]
         with suppress(Exception):  # there already
             execute(self.url("postgres"), "CREATE ROLE guarded NOLOGIN")
@@ -197,6 +197,8 @@ def _in_own_folder(programs: Path) -> Iterator[Server]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+ASKS_FOR_ENCRYPTION: Final = 8
+"""The bytes of a message by which a client on a port asks for encryption; what begins a session is longer."""
 READY: Final = b"Z\x00\x00\x00\x05"
 """How the server's last message of an answer begins (PostgreSQL docs, "Message Formats"); one byte follows."""
 
@@ -206,21 +208,29 @@ class Proxy:
 
     ``sent`` are the letters of the clients' messages so far, over all connections; the first message of each has none,
     so it is a space. ``trips`` counts how often a client waited for an answer. The message of number ``cut_before`` is
-    not passed on; that of number ``cut_after`` is, but the answer to its batch is not.
+    not passed on; that of number ``cut_after`` is, but the answer to its batch is not. With ``loopback`` it listens on
+    a port of this machine instead of a socket in its folder.
     """
 
-    def __init__(self, server: Server, *, cut_before: int | None = None, cut_after: int | None = None) -> None:
+    def __init__(
+        self, server: Server, *, cut_before: int | None = None, cut_after: int | None = None, loopback: bool = False
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="proxy-"))
         self.sent, self.trips = "", 0
         self._server, self._before, self._after = server, cut_before, cut_after
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(self.folder / ".s.PGSQL.5432"))
+        self._listener = socket.socket(socket.AF_INET if loopback else socket.AF_UNIX)
+        self._listener.bind(("127.0.0.1", 0) if loopback else str(self.folder / ".s.PGSQL.5432"))
         self._listener.listen()
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
     def __enter__(self) -> Self:
         return self
+
+    @property
+    def port(self) -> str:
+        """The port of ``loopback``."""
+        return str(self._listener.getsockname()[1])
 
     def __exit__(self, *_: object) -> None:
         """Take no more connections, and return when those that are open have ended."""
@@ -257,7 +267,8 @@ class Proxy:
                             return
                         swallows = swallows or number == self._after
                         server.sendall(message)
-                        rest, first = rest[len(message) :], False
+                        rest = rest[len(message) :]
+                        first = first and len(message) == ASKS_FOR_ENCRYPTION
                 if server in ready:
                     part = server.recv(65_536)
                     if not part or (swallows and part[-6:-1] == READY):

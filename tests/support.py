@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import tempfile
+import threading
 import weakref
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +20,9 @@ from reconciler.api.client import Glider
 from reconciler.api.fleet import read_all, read_fleet
 from reconciler.api.transport import Transport
 from reconciler.apply.announce import settle
-from reconciler.apply.journal import open_journal, read_memory
+from reconciler.apply.journal import open_journal
 from reconciler.apply.journalqueue import QueuedJournal
+from reconciler.apply.journalreads import read_memory
 from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.change import Change, ChangeReason, Field, FieldChange, Snapshot
 from reconciler.core.decide import DEFAULT_POLICY, Policy
@@ -176,11 +180,10 @@ class World:
         return replace(memory, halting=halting)
 
     def plan(self, desired: Iterable[Desired], policy: Policy = DEFAULT_POLICY, plans: tuple[str, ...] = ()) -> Plan:
-        return run(self._plan(desired, policy, plans))
+        return run(self._plan(desired, policy, self.remembered(plans)))
 
-    async def _plan(self, desired: Iterable[Desired], policy: Policy, plans: tuple[str, ...]) -> Plan:
+    async def _plan(self, desired: Iterable[Desired], policy: Policy, memory: Memory) -> Plan:
         wanted = {d.id: d for d in sorted(desired, key=lambda d: d.id)}
-        memory = self.remembered(plans)
         async with self.api(wanted.values()) as api:
             fleet = await read_fleet(api, wanted, whole=True, parallelism=self.parallelism)
             records, _ = believed(memory, fleet.live, now_ms=api.service_ms())
@@ -281,8 +284,27 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
+@lru_cache
+def _loop_of(thread: int) -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    atexit.register(loop.close)
+    return loop
+
+
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(coroutine)
+    """Return what a coroutine returns. Each thread keeps one event loop, for a new one costs as much as a request."""
+    return _loop_of(threading.get_ident()).run_until_complete(_alone(coroutine))
+
+
+async def _alone(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine, and cancel whatever it left behind, as ``asyncio.run`` does."""
+    try:
+        return await coroutine
+    finally:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 def portfolio(name: str) -> PortfolioId:

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from reconciler.api.fleet import read_all, read_cadences
-from reconciler.apply.journal import read_memory
+from reconciler.apply.journalreads import read_memory
 from reconciler.config.emit import Comments, emit
 from reconciler.core.adoption import Adoptable, Adoption, OmitReason, make_adoption
 from reconciler.core.endpoint import Expect
 from reconciler.core.model import ApiVersion, Cadence, Desired, Live, PortfolioId, Status, StrategyId
 from reconciler.core.text import harmless
-from reconciler.render.adoption import head_lines, list_problem_of, tail_lines
+from reconciler.render.coverage import head_lines, list_problem_of, tail_lines
 from tests.config.support import load_text
 from tests.config.test_import_emit import ODD
 from tests.fleets import STRATEGIES, fleets

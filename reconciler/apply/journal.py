@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 from msgspec.structs import replace
 
-from reconciler.apply.journaltables import SCHEMA_VERSION, Question, Wanted
+from reconciler.apply.journaltables import Question, Wanted
 from reconciler.core.codec import LATEST_MS, dump
 from reconciler.core.evidence import due_ms_of
 from reconciler.core.halt import Halts
@@ -30,15 +30,14 @@ from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Call, GateClosed, Int
 from reconciler.core.model import ApiVersion, Record, strategy_of
 from reconciler.core.ports import Memory
 from reconciler.core.rebalance import KeptRebalance
-from reconciler.core.report import NOWHERE, Run, Write
+from reconciler.core.report import NOWHERE
 from reconciler.core.text import DAY_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from reconciler.apply.journaltables import JournalPlace, JournalRow, Tables
-    from reconciler.core.doctor import JournalFacts
     from reconciler.core.halt import Halt
     from reconciler.core.model import Address, PortfolioId
     from reconciler.core.ports import WriteGate
@@ -83,10 +82,10 @@ _UNDER_PLANS: Final = """EXISTS (
     WHERE runs.id = writes.run AND plan.value IN (runs.fingerprint, runs.approved)
 )"""
 # A cadence is kept in ``wanted``; the name of the column says how to take it out. No other call sets one.
-_CADENCE: Final = f"CASE call WHEN '{Call.SET_CADENCE}' THEN wanted END AS cadence"
+CADENCE: Final = f"CASE call WHEN '{Call.SET_CADENCE}' THEN wanted END AS cadence"
 _HALT: Final = "json_extract(wanted, '$.halt') AS halt"
 _OPEN_INTENT: Final = (
-    f"id AS number, portfolio AS address, call, token, step AS is_step, {_CADENCE}, wanted, intent_ms AS at_ms"
+    f"id AS number, portfolio AS address, call, token, step AS is_step, {CADENCE}, wanted, intent_ms AS at_ms"
 )
 
 _NO_OTHER_HALT: Final = f"""NOT EXISTS (
@@ -257,7 +256,7 @@ class OpenJournal:
     def last_write(self, address: Address, token: str) -> LastWrite | None:
         """Return the write to an address with this token, of those that count."""
         question = f"""
-            SELECT token, call, intent_ms AS at_ms, {_TOOK_EFFECT} AS took_effect, {_CADENCE}, {_HALT} FROM writes
+            SELECT token, call, intent_ms AS at_ms, {_TOOK_EFFECT} AS took_effect, {CADENCE}, {_HALT} FROM writes
             WHERE {_mine("writes")} AND portfolio = :address AND token = :token ORDER BY id DESC LIMIT 1"""
         return next((LastWrite(**row) for row in self._rows(question, address=address, token=token)), None)
 
@@ -523,150 +522,3 @@ def _tables_to_write(place: JournalPlace, process: str, *, beside: bool, shared:
     from reconciler.apply.journalserver import server_to_write
 
     return server_to_write(place, process, beside=beside, shared=shared)
-
-
-def _tables_to_read(place: JournalPlace) -> Tables | None:
-    if isinstance(place, Path):
-        from reconciler.apply.journalfile import file_to_read
-
-        return file_to_read(place)
-    from reconciler.apply.journalserver import server_to_read
-
-    return server_to_read(place)
-
-
-@contextmanager
-def reading(place: JournalPlace) -> Iterator[Tables | None]:
-    """Open a journal for reading only, and close it again; ``None`` if there is none yet.
-
-    Raises :class:`JournalError` for one that is damaged or something else.
-    """
-    tables = _tables_to_read(place)
-    with closing(tables) if tables is not None else nullcontext():
-        yield tables
-
-
-def exists(place: JournalPlace) -> bool:
-    """Whether there is a journal. Of a file only the name is looked at."""
-    if isinstance(place, Path):
-        return place.is_file()
-    with reading(place) as tables:
-        return tables is not None
-
-
-def read_halts(place: JournalPlace, *, base_url: str) -> tuple[Halt, ...]:
-    """Return every halt of a service that a journal knows, of all accounts, lifted or not; sorted by id."""
-    with reading(place) as tables:
-        return () if tables is None else OpenJournal(tables, base_url=base_url, now_ms=lambda: 0).halts()
-
-
-def read_memory(
-    place: JournalPlace,
-    *,
-    base_url: str,
-    now_ms: int,
-    plans: Collection[str] = (),
-    account: str | None = None,
-    results: int = 0,
-) -> Memory:
-    """Return what a journal knows of one service, without writing to it; nothing if there is no journal.
-
-    ``now_ms`` is the present, UTC epoch milliseconds. ``results`` is how many rebalances of each portfolio are asked
-    for. Raises :class:`JournalError` for one that is damaged or something else.
-    """
-    with reading(place) as tables:
-        if tables is None:
-            return Memory()
-        journal = OpenJournal(tables, base_url=base_url, account=account, now_ms=lambda: now_ms)
-        with journal.together():
-            found = journal.memory(plans=plans)
-            return replace(found, results=journal.results(last=results)) if results else found
-
-
-def read_written(place: JournalPlace, *, base_url: str, account: str | None, since_ms: int) -> Mapping[Address, int]:
-    """Return what a journal knows of writes since a time; see :meth:`OpenJournal.written_since`."""
-    with reading(place) as tables:
-        if tables is None:
-            return {}
-        return OpenJournal(tables, base_url=base_url, account=account, now_ms=lambda: 0).written_since(since_ms)
-
-
-def read_results(
-    place: JournalPlace, *, base_url: str, last: int, account: str | None = None
-) -> Mapping[PortfolioId, Sequence[KeptRebalance]]:
-    """Return what a journal remembers of rebalances, without writing to it; nothing if there is no journal.
-
-    See :meth:`OpenJournal.results`. Raises :class:`JournalError` for one that is damaged or something else.
-    """
-    with reading(place) as tables:
-        if tables is None:
-            return {}
-        journal = OpenJournal(tables, base_url=base_url, account=account, now_ms=lambda: 0)
-        return journal.results(last=last)
-
-
-def read_runs(
-    place: JournalPlace, *, run: int | None = None, portfolios: Sequence[PortfolioId] = ()
-) -> tuple[Run, ...] | None:
-    """Return the runs of a journal, newest first, each with its writes in order; ``None`` where there is none.
-
-    With ``run``, only that one; with ``portfolios``, only writes to these, and only runs that have any. Reads while
-    an apply writes. Raises :class:`JournalError` for one that is damaged or something else.
-    """
-    with reading(place) as tables:
-        if tables is None:
-            return None
-        of_writes = f"""
-            SELECT run, id AS number, portfolio, call, {_CADENCE}, wanted, intent_ms, outcome,
-                COALESCE(detail, '') AS detail, outcome_ms, token
-            FROM writes WHERE {"TRUE" if run is None else "run = :run"} ORDER BY id"""
-        of_runs = f"""
-            SELECT id AS number, base_url, fingerprint, tool, process, started_ms, finished_ms, exit_reason, approved,
-                account, who, "commit", pull_request, ci_run
-            FROM runs WHERE {"TRUE" if run is None else "id = :run"} ORDER BY id DESC"""
-        writes, runs = tables.ask(*(Question(one, {"run": run}) for one in (of_writes, of_runs)))
-    # The journal is closed before the rows are built, so that an apply waits only while they are read.
-    of_run: defaultdict[int, list[Write]] = defaultdict(list)
-    for row in writes:
-        if not portfolios or row["portfolio"] in portfolios:
-            number, wanted = row.pop("run"), row.pop("wanted")
-            of_run[number].append(Write(**row, interval_ms=wanted.interval_ms, offset_ms=wanted.offset_ms))
-    found = [Run(**row, writes=tuple(of_run[row["number"]])) for row in runs]
-    return tuple(one for one in found if one.writes or not portfolios)
-
-
-def read_facts(place: JournalPlace) -> JournalFacts | None:
-    """Check a journal and count what is in it, of all services; ``None`` where there is none yet.
-
-    Reads while an apply writes. Raises :class:`JournalError` for one that is damaged or something else.
-    """
-    from reconciler.core.doctor import JournalFacts
-
-    with reading(place) as tables:
-        if tables is None:
-            return None
-        tables.require_sound()
-        ((found,),) = tables.ask(
-            Question(
-                "SELECT (SELECT COUNT(*) FROM confirmed) AS records,"
-                " (SELECT COUNT(*) FROM writes WHERE outcome IS NULL) AS open_intents,"
-                " id AS last_run, started_ms AS last_started_ms, exit_reason AS last_ended"
-                " FROM (SELECT 1) AS one LEFT JOIN runs ON id = (SELECT MAX(id) FROM runs)"
-            )
-        )
-        return JournalFacts(version=SCHEMA_VERSION, **found)
-
-
-def services_of(place: JournalPlace) -> tuple[tuple[str, str | None], ...]:
-    """Return the services and accounts that a journal knows something of, sorted; none where there is no journal."""
-    with reading(place) as tables:
-        if tables is None:
-            return ()
-        (found,) = tables.ask(
-            Question("SELECT base_url, account FROM writes UNION SELECT base_url, account FROM confirmed")
-        )
-        return tuple(sorted(((row["base_url"], row["account"]) for row in found), key=_none_first))
-
-
-def _none_first(service: tuple[str, str | None]) -> tuple[str, str]:
-    return service[0], service[1] or ""

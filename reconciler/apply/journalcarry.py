@@ -14,7 +14,8 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from reconciler import TOOL
-from reconciler.apply.journal import OpenJournal, open_journal, reading, services_of
+from reconciler.apply.journal import OpenJournal, open_journal
+from reconciler.apply.journalreads import reading_of, services_of
 from reconciler.core.codec import Moment, SavedFormat, dump, load
 from reconciler.core.errors import ExitReason, ExportInvalid, NotExpected, UsageError
 from reconciler.core.intent import Call, Intent, LastWrite, WriteOutcome
@@ -80,10 +81,9 @@ def read_export(place: JournalPlace, *, base_url: str, account: str | None, now_
             "Name one with --account.",
         )
     account = account if account is not None else next(iter(accounts), None)
-    with reading(place) as tables:
-        if tables is None:
+    with reading_of(place, base_url=base_url, account=account, now_ms=now_ms) as journal:
+        if journal is None:
             return None
-        journal = OpenJournal(tables, base_url=base_url, account=account, now_ms=lambda: now_ms)
         memory = journal.memory()
         addresses: set[Address] = {*memory.records, *memory.since, *memory.pauses}
         remembered = tuple(_remembered(journal, memory, address) for address in sorted(addresses))

@@ -1,17 +1,17 @@
-"""Every command as it is declared: its help, its options, and the function that carries it out.
+"""The commands that ask Glider, as they are declared: help, options, and the function that carries each out.
 
-Out: :data:`MAKERS`, functions that make click's commands. It imports nothing but click, so that help appears at once;
-what a command needs is imported when it runs (:mod:`reconciler.cli.door`).
+Out: :data:`MAKERS`, functions that make click's commands, those of :mod:`reconciler.cli.localcommands` among them.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from reconciler.cli import flags
+from reconciler.cli.declaring import SectionedCommand, command
+from reconciler.cli.localcommands import LOCAL_MAKERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,111 +19,6 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS: Final = 10
 SHORTEST_WATCH_SECONDS: Final = 2
-LONG_HELP: Final = 8
-"""A help text with more options than this groups them under headings."""
-
-
-class _Command(click.Command):
-    """A command that groups a long list of options in its help, and explains an argument that it does not take."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the command line."""
-        ctx.allow_extra_args = True
-        extra = super().parse_args(ctx, args)
-        if extra and not ctx.resilient_parsing:
-            from reconciler.core.errors import UsageError
-
-            raise UsageError(
-                f"Unexpected argument {extra[0]!r}.", self._meant(extra[0]) or f"See `{ctx.command_path} --help`."
-            )
-        return extra
-
-    def _meant(self, word: str) -> str:
-        """Return a sentence that says what to write instead of a word too many; ``""`` if we can't tell."""
-        options = {param.name for param in self.params}
-        if "sources" in options and word.endswith((".yaml", ".yml", "/")):
-            return f"Name a file with -f: `-f {word}`."
-        if "targets" in options and word.replace("_", "").replace("-", "").isalnum():
-            return f"Name a portfolio with --target: `--target {word}`."
-        return ""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options."""
-        parts: dict[str, list[tuple[str, str]]] = {title: [] for title in (*flags.SECTIONS, flags.REST)}
-        for param in self.get_params(ctx):
-            if isinstance(param, click.Option) and (row := param.get_help_record(ctx)) is not None:
-                parts[flags.section_of(param.name)].append(row)
-        if sum(map(len, parts.values())) <= LONG_HELP:
-            super().format_options(ctx, formatter)
-            return
-        for title, rows in parts.items():
-            if rows:
-                with formatter.section(title):
-                    formatter.write_dl(rows)
-
-
-class _Halt(_Command):
-    """``halt``, which is a command by itself and has others below it."""
-
-    @property
-    def commands(self) -> Mapping[str, Callable[[], click.Command]]:
-        """The commands below it, by name."""
-        return {"lift": _halt_lift, "list": _halt_list}
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        """Return the context of the command that the first argument names, else its own."""
-        if args and args[0] in self.commands:
-            inner = self.commands[args[0]]()
-            return inner.make_context(f"{info_name} {args[0]}", args[1:], parent=parent, **extra)
-        return super().make_context(info_name, args, parent=parent, **extra)
-
-
-def _command(name: str, target: str, text: str, *params: click.Parameter) -> click.Command:
-    """Return a command that calls ``module:function`` of this package with its options."""
-    return _Command(name, callback=partial(_call, name, target), params=list(params), help=text)
-
-
-def _call(name: str, target: str, /, **given: Any) -> int:
-    from reconciler.cli.door import run_command
-
-    return run_command(name, target, given)
-
-
-def _group(name: str, text: str, commands: Mapping[str, Callable[[], click.Command]]) -> click.Group:
-    return click.Group(name, commands={inner: make() for inner, make in commands.items()}, help=text)
-
-
-def _init() -> click.Command:
-    text = """Write a first file, with comments on what you can write in it. No file is ever overwritten.
-
-The portfolio in it is an example: replace its id with the id of one of yours.
-
-\b
-  reconciler init
-  reconciler init fleet/growth.yaml
-"""
-    return _command(
-        "init",
-        "files:init",
-        text,
-        flags.argument("file", "[FILE]", required=False),
-        *flags.output("text", "json"),
-    )
-
-
-def _validate() -> click.Command:
-    text = """Check the files, offline: no key, no network.
-
-Reports every problem of every file at once, each with its place and how to repair it. Exits 3 when there is one.
-
-\b
-  reconciler validate
-  reconciler validate -f fleet/ -f extra.yaml
-  git show main:automation.yaml | reconciler validate -f -
-"""
-    return _command("validate", "files:validate", text, flags.files(), *flags.output("text", "json"))
 
 
 def _plan() -> click.Command:
@@ -142,7 +37,7 @@ Reads the live status of every declared portfolio and shows the difference: + st
   reconciler plan --live 'live-*.json.gz'          the same from all shares of a fleet
   reconciler plan --sandbox                        against the embedded Glider
 """
-    return _command(
+    return command(
         "plan",
         "plan:plan",
         text,
@@ -182,7 +77,7 @@ Each portfolio is read again before its change; if it has changed since the plan
   reconciler apply --allow freeze=year-end  in a freeze, by name
   reconciler apply --sandbox                on the embedded Glider
 """
-    return _command(
+    return command(
         "apply",
         "apply:apply",
         text,
@@ -232,7 +127,7 @@ Exits 2 when it finds any of these, so that a nightly job can tell. Errors have 
   reconciler drift --fail-on overdue               exit 1, not 2, when something did not run
   reconciler drift --live 'live-*.json.gz'         from what status --out saved, all shares of a fleet
 """
-    return _command(
+    return command(
         "drift",
         "plan:drift",
         text,
@@ -243,27 +138,6 @@ Exits 2 when it finds any of these, so that a nightly job can tell. Errors have 
         flags.choice("--fail-on", many=True, of=("overdue",), text="Exit 1 when something is overdue."),
         flags.metrics(),
         *flags.service(),
-        *flags.output("text", "json", "markdown"),
-    )
-
-
-def _show() -> click.Command:
-    text = """Show a saved plan, after checking that nobody edited it.
-
-With --against, shows for each portfolio what was added, dropped or changed since the plan OTHER. It compares what the
-two plans would do and what they start from, not when they were made.
-
-\b
-  reconciler show plan.json
-  reconciler show plan.json -o markdown
-  reconciler show plan.json --against approved.json
-"""
-    return _command(
-        "show",
-        "plan:show",
-        text,
-        flags.argument("file", "FILE"),
-        flags.option("--against OTHER", "Show the difference from this earlier plan."),
         *flags.output("text", "json", "markdown"),
     )
 
@@ -295,7 +169,7 @@ With ID, declared or not: one portfolio in detail, with its last rebalances.
   reconciler status --out live.json           save it; plan --live live.json needs no key
   reconciler status --shard 3/8 --out live-3.json.gz    a share of a large fleet
 """
-    return _command(
+    return command(
         "status",
         "status:status",
         text,
@@ -341,7 +215,7 @@ known are counted. With PLAN (from plan --out), it shows the load before and aft
   reconciler load --by team --select tier=1
   reconciler load plan.json
 """
-    return _command(
+    return command(
         "load",
         "load:show_load",
         text,
@@ -368,7 +242,7 @@ results are those that were read before, as far as the journal keeps them. A pag
   reconciler report --out fleet.html --live live.json   without a key, from what status --out saved
   reconciler report --out fleet.html --plan plan.json   with the load before and after that plan
 """
-    return _command(
+    return command(
         "report",
         "load:write_report",
         text,
@@ -398,10 +272,10 @@ is followed until it is completed, failed or cancelled; Ctrl-C stops the waiting
   reconciler rebalance pf_01JWZEE2MF30 --api v2 --auto-approve -o json
 
 Exits 0 when all were accepted (with --wait: completed), 6 when only some were, or when the end of one is not known.
-When none went well: 5 in a freeze, 7 for the key, 8 when all are cooling down, 1 when they failed, were cancelled or
-refused.
+When none went well: 5 where a halt or a freeze forbids them, 7 for the key, 8 when all are cooling down, 1 when they
+failed, were cancelled or refused.
 """
-    return _command(
+    return command(
         "rebalance",
         "rebalance:rebalance",
         text,
@@ -437,7 +311,10 @@ and in halts/ID.json: commit that file, so that every machine knows of it.
   reconciler halt list                                           which halts there are
   reconciler halt lift 20261122-7f3a9c                           the way back
 """
-    params = (
+    return command(
+        "halt",
+        "halt:halt",
+        text,
         flags.argument("portfolios", "[ID]...", nargs=-1, required=False),
         flags.option("--reason TEXT", "Why. Needed; everybody sees it at each portfolio."),
         flags.flag("--all", "everything", text="Everything that the files declare, and what they declare later."),
@@ -448,8 +325,8 @@ and in halts/ID.json: commit that file, so that every machine knows of it.
         flags.flag("--auto-approve", text="Do not ask."),
         *flags.service(parallelism=flags.HALT_PARALLELISM),
         *flags.output("text", "json"),
+        kind=_Halt,
     )
-    return _Halt("halt", callback=partial(_call, "halt", "halt:halt"), params=list(params), help=text)
 
 
 def _halt_lift() -> click.Command:
@@ -457,18 +334,21 @@ def _halt_lift() -> click.Command:
 
 What somebody else paused since stays as it is and is named; so does what another halt holds, or the files declare
 paused by now. Guards, canary and freezes count. When nothing is left to do, the halt is lifted, and halts/ID.json says
-so: commit it again. Where no journal knows of the halt, that file is enough.
+so: commit it again. Where no journal knows of the halt, that file is enough. Without the files, their freezes and what
+they declare paused are not known, and the default guards count.
 
 \b
   reconciler halt lift 20261122-7f3a9c
   reconciler halt lift 20261122-7f3a9c --canary 1 --allow resume=40
   reconciler halt lift 20261122-7f3a9c --target ao04x0r6    a part of it; the halt holds on
+  reconciler halt lift 20261122-7f3a9c --known              without the files, if they are broken
 """
-    return _command(
+    return command(
         "lift",
         "halt:lift",
         text,
         flags.argument("halt", "ID"),
+        flags.flag("--known", text="Go by what the halt's file and the journal know; needs no files."),
         flags.files(),
         *flags.selection(),
         flags.api("The API of portfolios that only their marks tell of."),
@@ -488,7 +368,25 @@ def _halt_list() -> click.Command:
   reconciler halt list
   reconciler halt list -o json
 """
-    return _command("list", "halt:list_halts", text, *_records(), *flags.output("text", "json"))
+    return command("list", "halt:list_halts", text, *flags.records(), *flags.output("text", "json"))
+
+
+class _Halt(SectionedCommand):
+    """``halt``, which is a command by itself and has others below it."""
+
+    @property
+    def commands(self) -> Mapping[str, Callable[[], click.Command]]:
+        """The commands below it, by name."""
+        return {"lift": _halt_lift, "list": _halt_list}
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Return the context of the command that the first argument names, else its own."""
+        if args and args[0] in self.commands:
+            inner = self.commands[args[0]]()
+            return inner.make_context(f"{info_name} {args[0]}", args[1:], parent=parent, **extra)
+        return super().make_context(info_name, args, parent=parent, **extra)
 
 
 def _import() -> click.Command:
@@ -507,7 +405,7 @@ files (-f) declare already are left alone. Without --out or --into, the YAML goe
 
 Exits 0 when everything was read, and 1 when something was not; stderr and the YAML name what is missing.
 """
-    return _command(
+    return command(
         "import",
         "import_:import_",
         text,
@@ -538,7 +436,7 @@ not declared. It works without any file, too: then nothing is declared.
 
 Exits 1 when something could not be read (7 for the key, 8 when the service can't be reached), or --fail-on applies.
 """
-    return _command(
+    return command(
         "coverage",
         "coverage:coverage",
         text,
@@ -552,91 +450,6 @@ Exits 1 when something could not be read (7 for the key, 8 when the service can'
         flags.files(),
         *flags.service(),
         *flags.output("text", "json", "markdown"),
-    )
-
-
-def _explain() -> click.Command:
-    text = """Show each value that takes effect for portfolio ID, and the layer and line it comes from.
-
-A portfolio's own value wins over its group's, and the group's over the defaults. The strategy of a v2 portfolio is
-shown with the cadence that the files declare for it. For a strategy, write strategies/ID. Offline: no key, no network.
-
-\b
-  reconciler explain ao04x0r6
-  reconciler explain ao04x0r6 -f fleet/ -o json
-"""
-    return _command(
-        "explain",
-        "files:explain",
-        text,
-        flags.argument("portfolio", "ID"),
-        flags.files(),
-        *flags.output("text", "json"),
-    )
-
-
-def _history() -> click.Command:
-    text = """Show earlier applies and rebalances from the journal, newest first.
-
-Offline and read-only; it works while an apply runs, too. With --run, it shows the writes of one run in their order.
-Each is confirmed (by the answer), seen (by a read), unseen (a read proved that it had no effect), failed, unknown or
-open. Times are UTC.
-
-\b
-  reconciler history
-  reconciler history --run 12
-  reconciler history --target ao04x0r6 -o json
-"""
-    return _command(
-        "history",
-        "journal:history",
-        text,
-        click.Option(
-            ("--run",),
-            type=flags.Whole(1, 2**63 - 1),
-            metavar="N",
-            help="The writes of this run.",
-            shell_complete=flags.completed,
-        ),
-        flags.option("--target ID", "Only writes to this portfolio. Repeatable.", name="targets", many=True),
-        flags.journal("The journal to read."),
-        *flags.output("text", "json"),
-    )
-
-
-def _journal_export() -> click.Command:
-    text = """Write what the journal knows of one service to FILE as JSON, or to standard output.
-
-\b
-  reconciler journal export journal.json
-  reconciler journal export --account Acme journal.json
-"""
-    return _command(
-        "export",
-        "journal:export_journal",
-        text,
-        flags.argument("file", "[FILE]", required=False),
-        *_records(),
-        flags.option("--account NAME", "Which account, if the journal knows several."),
-    )
-
-
-def _journal_import() -> click.Command:
-    text = """Bring an export into the journal of the same service and account.
-
-What this journal knows better is kept: a newer record, or a later write of its own. What is imported counts only while
-Glider still shows the same token, due time or schedule id.
-
-\b
-  reconciler journal import journal.json
-"""
-    return _command(
-        "import",
-        "journal:import_journal",
-        text,
-        flags.argument("file", "FILE"),
-        *_records(),
-        *flags.output("text", "json"),
     )
 
 
@@ -654,121 +467,7 @@ find out which v1 paths the service has, it sends a GET to POST-only routes of o
 Exits 0 when no check fails. Otherwise 7 for the key or its account, 8 when the service can't be reached, 1 for
 anything else.
 """
-    return _command("doctor", "doctor:doctor", text, flags.files(), *flags.service(), *flags.output("text", "json"))
-
-
-def _schema() -> click.Command:
-    text = """Print the JSON Schema of the files (draft 2020-12).
-
-Editors use it for a file that begins with this line:
-
-\b
-  # yaml-language-server: $schema=automation.schema.json
-
-\b
-  reconciler schema > automation.schema.json
-"""
-    return _command("schema", "files:print_schema", text)
-
-
-def _sandbox_load() -> click.Command:
-    text = """Fill the sandbox from SEED, a YAML file of portfolios. This replaces everything in it.
-
-\b
-  reconciler sandbox load examples/quickstart/sandbox.yaml
-"""
-    return _command("load", "sandbox:load_seed", text, flags.argument("seed", "SEED"), _sandbox_file())
-
-
-def _sandbox_reset() -> click.Command:
-    text = """Put the sandbox back to the seed it was loaded from, clock included.
-
-\b
-  reconciler sandbox reset
-"""
-    return _command("reset", "sandbox:reset", text, _sandbox_file())
-
-
-def _sandbox_advance() -> click.Command:
-    text = """Move the sandbox's clock ahead by DURATION, such as 90m or 3d; due runs happen.
-
-\b
-  reconciler sandbox advance 3d
-"""
-    return _command("advance", "sandbox:advance", text, click.Argument(("duration",)), _sandbox_file())
-
-
-def _sandbox_serve() -> click.Command:
-    text = """Serve the sandbox on a port, until interrupted; any key is accepted.
-
-\b
-  reconciler sandbox serve --port 8080
-"""
-    return _command(
-        "serve",
-        "sandbox:serve",
-        text,
-        click.Option(("--host",), default="127.0.0.1", show_default=True, help="The address to listen on."),
-        click.Option(
-            ("--port",), type=flags.Whole(0, 65535), default=8080, show_default=True, help="0 takes any free one."
-        ),
-        _sandbox_file(),
-    )
-
-
-def _action() -> click.Command:
-    text = """Run a command as a step of GitHub Actions. Called by action.yml; its inputs are environment variables."""
-    return _command("action", "action:action", text)
-
-
-def _journal() -> click.Command:
-    text = """Carry what was confirmed from one journal to another.
-
-Where Glider keeps no reason with a pause, only the journal proves who paused. Export it after an apply, and import that
-file when the journal was lost. Neither needs a key or asks a service.
-
-\b
-  reconciler journal export journal.json
-  reconciler journal import journal.json
-"""
-    return _group("journal", text, {"export": _journal_export, "import": _journal_import})
-
-
-def _sandbox() -> click.Command:
-    text = """Run the embedded Glider: a simulator of the service, to learn on and to test pipelines on.
-
-It behaves as the service is documented, keeps its portfolios in one file, and moves no money.
-
-\b
-  reconciler sandbox load examples/quickstart/sandbox.yaml
-  reconciler plan --sandbox                     in process, no port
-  reconciler sandbox serve --port 8080          the same over HTTP
-  reconciler sandbox advance 3d                 let runs happen
-  reconciler sandbox reset                      back to the seed
-"""
-    commands = {"load": _sandbox_load, "reset": _sandbox_reset, "advance": _sandbox_advance, "serve": _sandbox_serve}
-    return _group("sandbox", text, commands)
-
-
-def _records() -> tuple[click.Option, ...]:
-    """Return the options that name a journal and the service whose records are meant."""
-    return (
-        flags.base_url("The service whose records are meant. It is not asked."),
-        flags.sandbox(f"Take the records of the embedded Glider in FILE [{flags.DEFAULT_SANDBOX}]."),
-        flags.journal("The journal."),
-    )
-
-
-def _sandbox_file() -> click.Option:
-    """Return ``--sandbox`` for the commands that always work on a sandbox."""
-    return click.Option(
-        ("--sandbox", "file"),
-        default=flags.DEFAULT_SANDBOX,
-        show_default=True,
-        metavar="FILE",
-        help="The sandbox's file.",
-        shell_complete=flags.completed,
-    )
+    return command("doctor", "doctor:doctor", text, flags.files(), *flags.service(), *flags.output("text", "json"))
 
 
 def _watch() -> click.Option:
@@ -795,13 +494,11 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> i
     return int(text)
 
 
-MAKERS: Mapping[str, Callable[[], click.Command]] = {
-    "init": _init,
-    "validate": _validate,
+MAKERS: Final[Mapping[str, Callable[[], click.Command]]] = {
+    **LOCAL_MAKERS,
     "plan": _plan,
     "apply": _apply,
     "drift": _drift,
-    "show": _show,
     "status": _status,
     "load": _load,
     "report": _report,
@@ -809,11 +506,5 @@ MAKERS: Mapping[str, Callable[[], click.Command]] = {
     "halt": _halt,
     "import": _import,
     "coverage": _coverage,
-    "explain": _explain,
-    "history": _history,
-    "journal": _journal,
     "doctor": _doctor,
-    "schema": _schema,
-    "sandbox": _sandbox,
-    "action": _action,
 }

@@ -122,7 +122,7 @@ def _documents(ctx: click.Context) -> Sequence[Document]:
 
 def _runs(journal: str) -> Iterator[CompletionItem]:
     """Yield the numbers of the runs in the journal, newest first; none of one on a server."""
-    from reconciler.apply.journal import read_runs
+    from reconciler.apply.journalreads import read_runs
     from reconciler.core.endpoint import journal_url
 
     if journal_url(journal) is not None:

@@ -72,7 +72,7 @@ def _files(options: FileOptions) -> tuple[Configuration | None, Check]:
 
 
 def _journal(options: ServiceOptions) -> Check:
-    from reconciler.apply.journal import read_facts
+    from reconciler.apply.journalreads import read_facts
     from reconciler.cli.journalplace import UNTRACK, is_tracked
     from reconciler.core.doctor import CheckStatus, JournalFacts, check_journal, warn
 

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from click.shell_completion import CompletionItem
 
 DEFAULT_SANDBOX: Final = ".reconciler/sandbox.db"
@@ -22,38 +20,6 @@ DEFAULT_PARALLELISM: Final = 10
 MOST_PARALLELISM: Final = 100
 HALT_PARALLELISM: Final = 50
 DEFAULT_LOCK_TIMEOUT: Final = "10s"
-
-
-SECTIONS: Final[Mapping[str, frozenset[str]]] = {
-    "Selection": frozenset(
-        (
-            *("sources", "targets", "excludes", "selects", "ids_from", "whole", "names", "version", "base", "live"),
-            *("shard", "everything", "known"),
-        )
-    ),
-    "Safety": frozenset(
-        (
-            *("unverified", "resume_held", "again", "approved", "fingerprint", "auto_approve", "join", "canary"),
-            *(
-                "reason",
-                "max_failures",
-                "max_age",
-                "lock_timeout",
-                "allow",
-                "although_paused",
-                "skip_schedule_validation",
-            ),
-        )
-    ),
-    "Connection": frozenset(("base_url", "sandbox", "proxy", "journal", "parallelism", "max_rate")),
-}
-"""The headings of a long help, and the options under each, by the names of their values; all others are Output."""
-REST: Final = "Output"
-
-
-def section_of(name: str | None) -> str:
-    """Return the heading under which a long help shows an option."""
-    return next((title for title, names in SECTIONS.items() if name in names), REST)
 
 
 def completed(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -68,14 +34,33 @@ def argument(name: str, metavar: str, **more: Any) -> click.Argument:
     return click.Argument((name,), metavar=metavar, shell_complete=completed, **more)
 
 
-def option(spelled: str, text: str, *, name: str | None = None, many: bool = False) -> click.Option:
+def option(
+    spelled: str,
+    text: str,
+    *,
+    name: str | None = None,
+    many: bool = False,
+    default: str | int | None = None,
+    kind: Whole | None = None,
+) -> click.Option:
     """Return an option that takes one text, or with ``many`` any number of them; spelled as in ``-f, --file PATH``.
 
-    ``name`` is what the value is called in the code, if not as the option.
+    ``name`` is what the value is called in the code, if not as the option. Help shows a ``default``. ``kind`` is for a
+    value that is not any text.
     """
     *names, metavar = spelled.replace(",", " ").split()
     declared = [*names, name] if name else names
-    return click.Option(declared, metavar=metavar, help=text, multiple=many, shell_complete=completed)
+    more: dict[str, Any] = {} if default is None else {"default": default, "show_default": True}
+    return click.Option(
+        declared, metavar=metavar, help=text, multiple=many, type=kind, shell_complete=completed, **more
+    )
+
+
+def count(
+    spelled: str, text: str, *, least: int = 0, most: int | None = None, default: int | None = None
+) -> click.Option:
+    """Return an option that takes a whole number in a range."""
+    return option(spelled, text, default=default, kind=Whole(least, most))
 
 
 def flag(*names: str, text: str) -> click.Option:
@@ -170,31 +155,14 @@ def ids_from() -> click.Option:
 
 def lock_timeout(waits_for: str) -> click.Option:
     """Return ``--lock-timeout``."""
-    return click.Option(
-        ("--lock-timeout",),
-        default=DEFAULT_LOCK_TIMEOUT,
-        show_default=True,
-        metavar="DURATION",
-        help=f"How long to wait for {waits_for}.",
-    )
+    return option("--lock-timeout DURATION", f"How long to wait for {waits_for}.", default=DEFAULT_LOCK_TIMEOUT)
 
 
 def boldness() -> tuple[click.Option, ...]:
     """Return ``--canary`` and ``--max-failures``."""
     return (
-        click.Option(
-            ("--canary",),
-            type=Whole(0),
-            default=0,
-            metavar="N",
-            help="Carry out N changes of each stage first, and its rest only when all of these are done.",
-        ),
-        click.Option(
-            ("--max-failures",),
-            type=Whole(0),
-            metavar="N",
-            help="Begin nothing more once more than N changes have failed or ended unknown.",
-        ),
+        count("--canary N", "Carry out N changes of each stage first, and its rest only when all of these are done."),
+        count("--max-failures N", "Begin nothing more once more than N changes have failed or ended unknown."),
     )
 
 
@@ -229,6 +197,15 @@ def journal(text: str) -> click.Option:
     return option("--journal PATH", f"{text}  [default: {DEFAULT_JOURNAL}]")
 
 
+def records() -> tuple[click.Option, ...]:
+    """Return the options that name a journal and the service whose records are meant."""
+    return (
+        base_url("The service whose records are meant. It is not asked."),
+        sandbox(f"Take the records of the embedded Glider in FILE [{DEFAULT_SANDBOX}]."),
+        journal("The journal."),
+    )
+
+
 def service(*, parallelism: int = DEFAULT_PARALLELISM) -> tuple[click.Option, ...]:
     """Return the options of commands that talk to Glider; ``parallelism`` is the usual one."""
     return (
@@ -236,13 +213,12 @@ def service(*, parallelism: int = DEFAULT_PARALLELISM) -> tuple[click.Option, ..
         sandbox(f"Use the embedded Glider in FILE [{DEFAULT_SANDBOX}] instead of a service."),
         option("--proxy URL", "Reach the service through this proxy. Proxy variables of the environment are not used."),
         journal("The file, or postgresql:// URL, that remembers what Glider confirmed at our last writes."),
-        click.Option(
-            ("--parallelism",),
-            type=Whole(1, MOST_PARALLELISM),
+        count(
+            "--parallelism N",
+            "How many portfolios to work on at a time; also the limit of connections.",
+            least=1,
+            most=MOST_PARALLELISM,
             default=parallelism,
-            show_default=True,
-            metavar="N",
-            help="How many portfolios to work on at a time; also the limit of connections.",
         ),
         option("--max-rate N/s", "Requests a second at most, evenly spaced: for several runs behind one address."),
     )

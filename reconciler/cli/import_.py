@@ -219,7 +219,7 @@ def _write(
 ) -> Ending:
     """Make the files of what was read; ``expect`` is what they are to say of the service."""
     from reconciler.core.adoption import make_adoption
-    from reconciler.render.adoption import adoption_document, list_problem_of
+    from reconciler.render.coverage import adoption_document, list_problem_of
 
     adoption = make_adoption(reading.found, ground=beside.ground, reuse=options.into is not None)
     listed = reading.listed
@@ -268,7 +268,7 @@ def _save(
     from reconciler.config.into import Additions, require_exactly
     from reconciler.core.sections import SCHEMA_ID
     from reconciler.core.text import plural
-    from reconciler.render.adoption import head_lines, tail_lines
+    from reconciler.render.coverage import head_lines, tail_lines
 
     comments = Comments(
         head=head_lines(base_url),
@@ -303,7 +303,7 @@ def _add(adoption: Adoption, comments: Comments, added: Additions, configuration
 
 def _say(reading: Reading, adoption: Adoption, problem: str | None, options: ImportOptions) -> None:
     """Say on stderr what the import did: failures always, the rest unless ``--quiet``."""
-    from reconciler.render.adoption import imported_line, omitted_line
+    from reconciler.render.coverage import imported_line, omitted_line
 
     output, file = options.output, options.file
     for one in adoption.omitted:

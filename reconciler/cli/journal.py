@@ -31,7 +31,7 @@ class HistoryOptions(Options, frozen=True, kw_only=True):
 
 def history(options: HistoryOptions, found: Found) -> Ending:
     """Read the journal and show its runs."""
-    from reconciler.apply.journal import read_runs
+    from reconciler.apply.journalreads import read_runs
     from reconciler.core.model import PortfolioId
 
     path, whom = options.journal.journal_place, " or ".join(options.targets)
@@ -64,8 +64,8 @@ class ExportOptions(Options, frozen=True, kw_only=True):
 
 def export_journal(options: ExportOptions, found: Found) -> Ending:
     """Write what the journal knows of one service."""
-    from reconciler.apply.journal import services_of
     from reconciler.apply.journalcarry import EXPORT_FORMAT, format_export, read_export
+    from reconciler.apply.journalreads import services_of
     from reconciler.cli.savefile import save
 
     path, label = options.records.journal_place, label_of(options.records)

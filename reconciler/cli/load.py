@@ -17,6 +17,7 @@ from reconciler.cli.savefile import require_place, save
 from reconciler.cli.service import open_service, run_async, shared_reason
 from reconciler.cli.writing import kept_results
 from reconciler.core.errors import ExitReason, PlanInvalid, UsageError
+from reconciler.core.fleet import require_key
 from reconciler.core.text import HOUR_MS, parse_duration, plural
 from reconciler.render.ending import Ending, PageView, TextView
 from reconciler.render.json import document_json
@@ -61,11 +62,12 @@ def show_load(options: LoadOptions, found: Found) -> Ending:
     hours = _hours(options.next) if options.next is not None else 24
     configuration = load_told(options.files, options.output, found)
     desired = selected(options, configuration)
+    if (by := options.by) is not None:
+        require_key("--by", by, desired.values())
     reads = _reads(options, configuration, desired)
     live, records = _believed(reads, desired)
     runs = live_runs(live, records)
     whole = load_of(runs.values(), from_ms=reads.now_ms, hours=hours)
-    by = options.by
     parts = by_word(runs, desired, by, from_ms=reads.now_ms, hours=hours) if by is not None else {}
     unread = sum(not one.status.was_seen for one in live.values())
     body = {"base_url": reads.base_url, **load_document(whole, parts, by=by, unread=unread)}

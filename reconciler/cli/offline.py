@@ -111,7 +111,7 @@ def saved_memory(options: JournalOptions, found: JoinedLive) -> Memory:
     """Return what the journal and the files of halts know now. ``outdated`` are the portfolios that were read before a
     write of ours; their records are left out, because they are about a later state than the one that was read.
     """
-    from reconciler.apply.journal import read_memory, read_written
+    from reconciler.apply.journalreads import read_memory, read_written
     from reconciler.cli.haltfiles import with_filed
 
     path, base_url, account = options.journal_place, found.base_url, found.account

@@ -132,6 +132,6 @@ def _nested(kind: type[Struct], given: Mapping[str, Any]) -> dict[str, Any]:
     for field in fields(kind):
         if isinstance(field.type, type) and issubclass(field.type, Struct):
             nested[field.name] = _nested(field.type, given)
-        elif field.name in given:
+        elif given.get(field.name) is not None:
             nested[field.name] = given[field.name]
     return nested

@@ -75,12 +75,13 @@ class Output(Struct, frozen=True, kw_only=True):
         self.remark(ending)
 
     def remark(self, ending: Ending) -> None:
-        """Write to stderr the errors, warnings and advice about what an ending shows."""
+        """Write to stderr the errors, warnings, advice and notes about what an ending shows."""
         for sentence in ending.errors:
             self.error(sentence)
         for sentence in ending.warnings:
             self.warn(sentence)
         self.warn_of(ending.advice)
+        self.notes(ending.notes)
 
     def data(self, text: str) -> None:
         """Write a result to stdout."""

@@ -118,10 +118,11 @@ async def read_live(
     *,
     plans: Iterable[str] = (),
     results: bool = False,
+    shows_only: bool = False,
 ) -> Reads:
     """Read the automation of these portfolios, and before that what the journal knows; with ``results`` also of
-    rebalances. A write that comes later than that makes a plan of it stale."""
-    memory = memory_of(options.service, service, plans=plans, results=results)
+    rebalances. A write that comes later than that makes a plan of it stale. Raises as :func:`memory_of` does."""
+    memory = memory_of(options.service, service, plans=plans, results=results, shows_only=shows_only)
     chosen = options.selection.selection
     fleet = await read_shown(service, desired, chosen, options.output, options.service.parallelism)
     return Reads(

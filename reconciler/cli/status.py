@@ -160,7 +160,7 @@ def _table(options: StatusOptions, found: Found) -> Ending:
                 silent = replace(options, output=replace(options.output, quiet=True))
 
                 async def look() -> Page:
-                    read = await read_live(silent, service, desired, results=not options.no_results)
+                    read = await read_live(silent, service, desired, results=not options.no_results, shows_only=True)
                     rows, _ = await _rows(silent, configuration, desired, read, service)
                     return _page(options, rows)
 
@@ -195,8 +195,8 @@ async def _table_once(
     found: Found,
 ) -> Ending:
     began_ms, selection = service.api.service_ms(), options.selection.selection
-    read = await read_live(options, service, desired, results=not options.no_results)
-    options.output.warn_of(halts_told(read.memory.halting, now_ms=read.now_ms))
+    read = await read_live(options, service, desired, results=not options.no_results, shows_only=True)
+    halts = halts_told(read.memory.halting, now_ms=read.now_ms)
     unseen = await _save(options, configuration, service, read.fleet, began_ms) if options.out else ()
     rows, plan = await _rows(options, configuration, desired, read, service)
     found.statuses = tuple(in_need(rows))
@@ -204,9 +204,11 @@ async def _table_once(
     cadences = await read_cadences_of(targeted, options.service, service) if targeted else {}
     options.output.notes(service.notes)
     failed = [one.failure for one in cadences.values() if one.failure is not None]
-    advice = advise_live((row.desired, row.signs) for row in rows)
+    advice = (*halts, *advise_live((row.desired, row.signs) for row in rows))
     counts = counts_of(row.needs for row in rows)
     save_metrics(options, plan, command="status", failed=counts.get(Need.FAILED, 0) if options.reads_results else None)
+
+    reason = table_reason(rows, fail_on=options.fail_on, others=[*unseen, *failed])
 
     def body() -> dict[str, Any]:
         shown = [row for row in in_order(rows, options.sort or SortBy.ID) if row.needs or not options.problems]
@@ -219,7 +221,7 @@ async def _table_once(
         }
 
     return Ending(
-        reason=table_reason(rows, fail_on=options.fail_on, others=[*unseen, *failed]),
+        reason=reason if reason is not ExitReason.OK or not read.memory.halting.unread else ExitReason.INVALID,
         found=found,
         view=PageView(
             page=lambda: _page(options, rows, targeted, cadences),
@@ -329,7 +331,7 @@ def _asked(
 
     operations: Mapping[PortfolioId, str] = {}
     if not all(one.can.lists_runs for one in versions.values()):
-        from reconciler.apply.journal import read_runs
+        from reconciler.apply.journalreads import read_runs
         from reconciler.apply.trigger import operations_of
 
         runs = read_runs(options.service.journal_place) or ()
@@ -392,7 +394,8 @@ async def _read_detail(options: StatusOptions, one: Named, service: Service) -> 
     api = service.api.by({one.id: one.version})
     live = await _read_one(one, api)
     now_ms = service.api.service_ms()
-    memory = memory_of(options.service, service, results=True)
+    memory = memory_of(options.service, service, results=True, shows_only=True)
+    options.output.warn_of(halts_told(memory.halting, now_ms=now_ms))
     memory = replace(memory, records=believed(memory, {one.id: live}, now_ms=now_ms)[0])
     record = memory.records.get(one.id)
     view = PortfolioView(version=one.version, desired=one.desired, live=live, record=record, now_ms=now_ms)

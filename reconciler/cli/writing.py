@@ -73,23 +73,9 @@ def origin_of(environ: Mapping[str, str]) -> RunOrigin:
 
 
 def said_yes(question: str, *, meaning_yes: str = "yes") -> bool:
-    """Ask on the terminal; only ``meaning_yes`` means yes.
-
-    Raises KeyboardInterrupt, even for a Ctrl-C just before the call.
-    """
-    import asyncio
-
-    # asyncio turns the first Ctrl-C into a request to the event loop. That waits here for the answer, and would not see
-    # the request.
-    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():  # it came just before, so the loop has it already
-            raise KeyboardInterrupt
-        click.echo(question, err=True)
-        answer: str = click.prompt("  Answer", default="no", show_default=False, err=True)
-    finally:
-        signal.signal(signal.SIGINT, heard)
+    """Ask on the terminal; only ``meaning_yes`` means yes. Raises KeyboardInterrupt."""
+    click.echo(question, err=True)
+    answer: str = click.prompt("  Answer", default="no", show_default=False, err=True)
     return answer.strip() == meaning_yes
 
 
@@ -156,7 +142,8 @@ def kept_results(
     options: JournalOptions, base_url: str, account: str | None
 ) -> Mapping[PortfolioId, Sequence[KeptRebalance]]:
     """Return what the journal remembers of rebalances at this service, newest first; nothing without a journal."""
-    from reconciler.apply.journal import KEPT_RESULTS, read_results
+    from reconciler.apply.journal import KEPT_RESULTS
+    from reconciler.apply.journalreads import read_results
 
     return read_results(options.journal_place, base_url=base_url, last=KEPT_RESULTS, account=account)
 
@@ -169,7 +156,7 @@ async def keep_results(
     Where the journal may not be written to, or another command is at it, nothing is kept, and nothing is said: what was
     read is shown all the same. No journal is made for it.
     """
-    from reconciler.apply.journal import exists
+    from reconciler.apply.journalreads import exists
 
     with suppress(JournalError, OSError):
         if results and exists(options.journal_place):

@@ -111,10 +111,14 @@ def parse_duration(value: str | int) -> int:
 
 
 def rough_duration(ms: int) -> str:
-    """Return how long ``ms`` (not negative) is, roughly and never rounded up: ``5m``, ``36h``, ``9d``."""
-    if ms < 2 * HOUR_MS:
-        return f"{ms // MINUTE_MS}m"
-    return f"{ms // HOUR_MS}h" if ms < 2 * DAY_MS else f"{ms // DAY_MS}d"
+    """Return how long ``ms`` (not negative) is, roughly and never rounded up: ``5m``, ``23h59m``, ``1d4h``, ``9d``.
+
+    It has two units at most. From a week on only the days are told, because nobody plans by the hour then.
+    """
+    days, rest = divmod(ms, DAY_MS)
+    hours, minutes = rest // HOUR_MS, rest % HOUR_MS // MINUTE_MS
+    units = [(days, "d"), (hours if ms < WEEK_MS else 0, "h"), (0 if days else minutes, "m")]
+    return "".join(f"{count}{unit}" for count, unit in units if count) or "0m"
 
 
 @lru_cache(maxsize=4096)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from reconciler.core.change import Blocked, Cause, Change, ChangeReason, Field, FieldChange, Halted, Held, Moved
 from reconciler.core.diff import Step, difference_text, facts
@@ -53,25 +53,37 @@ if TYPE_CHECKING:
 
 
 class Finding(StrEnum):
-    """How a portfolio differs from what is declared, in the order of display."""
+    """How a portfolio differs from what is declared, in the order of display: first what needs a person, as in
+    ``status``, and then what an apply puts right."""
 
     OVERDUE = "overdue"
-    MOVED = "moved"
-    PENDING = "pending"
-    UNVERIFIED = "unverified"
     HELD = "held"
     HALTED = "halted"
     BLOCKED = "blocked"
+    MOVED = "moved"
+    PENDING = "pending"
+    UNVERIFIED = "unverified"
+
+
+_COUNTED: Final = (
+    Finding.OVERDUE,
+    Finding.MOVED,
+    Finding.PENDING,
+    Finding.UNVERIFIED,
+    Finding.HELD,
+    Finding.HALTED,
+    Finding.BLOCKED,
+)
+"""The order of the counts, which scripts look for: it has always been this one."""
+_RARE: Final = (Finding.OVERDUE, Finding.HALTED)
+"""What is counted only where there is any."""
 
 
 def drift_page(plan: Plan) -> Page:
     """Return a row for each portfolio or strategy that is not as declared, by finding and id, and the counts."""
     rows = _findings(plan)
-    found = Counter(row.part for row in rows)
-    # These are rare, and scripts look for the counts that have always been there.
-    rare = (Finding.OVERDUE, Finding.HALTED)
-    told = [(word, found[part]) for part, word in enumerate(Finding) if word not in rare or found[part]]
-    counts = ", ".join(f"{count} {word}" for word, count in told)
+    found = Counter(list(Finding)[row.part] for row in rows)
+    counts = ", ".join(f"{found[word]} {word}" for word in _COUNTED if word not in _RARE or found[word])
     entries: tuple[PlanEntry, ...] = (*plan.changes, *plan.held, *plan.halted, *plan.moved, *plan.blocked)
     elsewhere = {one.id for one in entries}
     unlike = sum(overdue.id not in elsewhere for overdue in plan.overdue)

@@ -36,7 +36,7 @@ from reconciler.core.text import format_duration, harmless, plural, rough_durati
 from reconciler.render.page import UNVERIFIED, Group, code, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from reconciler.core.change import StrategyName
     from reconciler.core.model import Address, ApiVersion
@@ -50,6 +50,7 @@ CAUSES: Final[Mapping[Cause, Group]] = {
     Cause.PENDING: Group("Pending: in the base, and not known to have been applied", "pending"),
 }
 """The headline of each cause, in the order of display: first what a reviewer of the branch has to approve."""
+_LATE: Final = "did not run when it was due"
 _NAMED: Final = 5
 """Up to this many missing shares are named."""
 
@@ -153,11 +154,9 @@ def halted_effect(halted: Halted) -> Phrase:
 
 
 def overdue_effect(overdue: Overdue) -> Phrase:
-    """Return for how long a portfolio has been overdue, and since when."""
-    by = overdue_text(overdue.overdue_ms)
-    due = f"was due {moment(overdue.due_ms)}"
-    own = ", ".join((due, *asked_of(overdue)))
-    return Phrase("did not run when it was due", own, f"{by}, {own}")
+    """Return for how long a portfolio has been overdue, since when, and whom to ask."""
+    own = ", ".join((f"was due {moment(overdue.due_ms)}", *asked_of(overdue)))
+    return Phrase(_LATE, own, f"{overdue_text(overdue.overdue_ms)}, {own}")
 
 
 def overdue_text(overdue_ms: int) -> str:
@@ -165,23 +164,29 @@ def overdue_text(overdue_ms: int) -> str:
     return f"overdue by {rough_duration(overdue_ms)}"
 
 
-def need_text(found: Needed) -> str:
-    """Return why a person has to look at a portfolio, in words that others may share."""
+def needs_effect(needs: Iterable[Needed]) -> Phrase:
+    """Return why a person has to look at a portfolio, with all its reasons, and the words that others may share."""
+    told = list(map(need_effect, needs))
+    return Phrase("; ".join(one.shared for one in told), whole="; ".join(one.text for one in told))
+
+
+def need_effect(found: Needed) -> Phrase:
+    """Return one reason to look at a portfolio."""
     match found.about:
         case Rebalance():
-            return harmless(found.about.error or f"the last rebalance {found.about.why}", longest=100)
+            return Phrase(harmless(found.about.error or f"the last rebalance {found.about.why}", longest=100))
         case Overdue():
-            return overdue_text(found.about.overdue_ms)
+            return Phrase(_LATE, whole=overdue_text(found.about.overdue_ms))
         case Held():
-            return held_effect(found.about).shared
+            return Phrase(held_effect(found.about).shared)
         case Halted():
-            return halted_effect(found.about).shared
+            return Phrase(halted_effect(found.about).shared)
         case Blocked():
-            return found.about.detail
+            return Phrase(found.about.detail)
         case Moved():
-            return moved_text(found.about)
+            return Phrase(moved_text(found.about))
         case Desired():
-            return f"declared until {found.about.until}"
+            return Phrase(f"declared until {found.about.until}")
         case _:
             assert_never(found.about)
 

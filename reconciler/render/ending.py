@@ -115,8 +115,8 @@ View = PageView | TextView
 class Ending(Struct, frozen=True, kw_only=True):
     """How a command ended. Without a view there is nothing to show.
 
-    ``errors``, ``warnings`` and ``advice`` are about what the view shows, and are printed after it. ``advice`` holds
-    warnings about the plan; warnings about the files were printed when these were read.
+    ``errors``, ``warnings``, ``advice`` and ``notes`` are about what the view shows, and are printed after it.
+    ``advice`` holds warnings about the plan; warnings about the files were printed when these were read.
     """
 
     reason: ExitReason
@@ -125,3 +125,4 @@ class Ending(Struct, frozen=True, kw_only=True):
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     advice: tuple[Diagnostic, ...] = ()
+    notes: tuple[str, ...] = ()

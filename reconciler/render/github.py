@@ -13,21 +13,23 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.core.diagnostics import Severity
 from reconciler.core.errors import ExitReason, GuardRefused
 from reconciler.core.evidence import without_mark
 from reconciler.core.text import harmless, plural
 from reconciler.render.annotations import Annotation, Level, remarks
 from reconciler.render.compare import comparison_page, drift_page
 from reconciler.render.markdown import markdown
-from reconciler.render.page import At, Heading, Lines, Notes, Page, Span, Tone, code, reworded
+from reconciler.render.page import At, Heading, Lines, Notes, Notice, Page, Problems, Span, Tone, code, reworded
 from reconciler.render.plan import plan_page, report_page
-from reconciler.render.problems import diagnostics_page, error_block
 from reconciler.render.status import status_page
 from reconciler.render.terminal import PLAIN, safe, terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from reconciler.core.diagnostics import Diagnostic
+    from reconciler.core.errors import ReconcilerError
     from reconciler.render.ending import Ending, Found
     from reconciler.render.page import Block, Cell, Piece
 
@@ -230,6 +232,29 @@ def _page(ending: Ending, run: ActionRun | None) -> Page:
         blocks=tuple(blocks),
     )
     return reworded(page, _words_about(found))
+
+
+def diagnostics_page(diagnostics: Sequence[Diagnostic], *, portfolios: int | None = None) -> Page:
+    """Return how many problems there are, and each of them with its place, repair and source line, errors first.
+
+    ``portfolios`` is how many the files declare, if that is known.
+    """
+    errors = tuple(one for one in diagnostics if one.severity is Severity.ERROR)
+    warnings = tuple(one for one in diagnostics if one.severity is not Severity.ERROR)
+    counts = [plural(len(errors), "error")] if errors else []
+    counts += [plural(len(warnings), "warning")] if warnings else []
+    words = f"{' and '.join(counts)} in the files" if counts else "the files are valid"
+    declared = f", {plural(portfolios, 'portfolio')} declared" if portfolios is not None else ""
+    blocks = [Problems(title, found) for title, found in (("Errors", errors), ("Warnings", warnings)) if found]
+    tone = Tone.BAD if errors else Tone.NOTICE if counts else Tone.GOOD
+    return Page(title="Validate", tone=tone, verdict=f"{words}{declared}", blocks=tuple(blocks))
+
+
+def error_block(error: ReconcilerError) -> Notice:
+    """Return an error as a notice: what happened, then the repair."""
+    told: list[Cell] = [(Span("Error:", Tone.STRONG), f" {error}")]
+    told += [(Span("What to do:", Tone.STRONG), f" {error.detail}")] if error.detail else []
+    return Notice(Tone.BAD, tuple(told))
 
 
 def _pins(run: ActionRun) -> Iterator[Cell]:

@@ -102,14 +102,15 @@ _OVERDUE: Final = ": active, but Glider did not run it when it was due. No plan 
 
 
 class _Place(IntEnum):
-    """The parts of a plan or a report, in the order of a document: what needs a look comes first."""
+    """The parts of a plan or a report, in the order of a document: what needs a look comes first, then what needs a
+    person, in the order of ``status``."""
 
     LOOK = 0
     OVERDUE = 1
     HELD = 2
     HALTED = 3
-    MOVED = 4
-    BLOCKED = 5
+    BLOCKED = 4
+    MOVED = 5
     FROZEN = 6
     REST = 7
 
@@ -117,7 +118,8 @@ class _Place(IntEnum):
 def plan_page(plan: Plan) -> Page:
     """Return the page of a plan: verdict, counts, guards, what needs a look, the rest, notes. Its end is stable."""
     tone, words = _plan_verdict(plan)
-    rows = tuple(_table(plan)) or (Lines(("Nothing to do: live automation is as declared.",)),)
+    nothing = "Nothing to do: live automation is as declared." if plan.config_files else "Nothing to do."
+    rows = tuple(_table(plan)) or (Lines((nothing,)),)
     return Page(
         title="Plan",
         tone=tone,
@@ -240,7 +242,8 @@ def report_page(report: ApplyReport, *, run: int | None = None, title: str = "Ap
 
 
 def _way_on(report: ApplyReport, run: int | None, *, again: str) -> Iterator[Lines]:
-    """Yield what to do next if an outcome is unknown, or if changes were not begun; ``again`` goes on with them."""
+    """Yield what to do next if an outcome is unknown, or if changes were not begun; ``again`` goes on with them, but
+    what several runners have carried out has ended."""
     lines: list[Cell] = []
     if unknown := report.count(Outcome.UNKNOWN):
         finds_out = "the next `reconciler apply` finds out before it does anything."
@@ -249,11 +252,13 @@ def _way_on(report: ApplyReport, run: int | None, *, again: str) -> Iterator[Lin
         wait, their, them = ("waits", "its", "it") if waiting == 1 else ("wait", "their", "them")
         names = sorted({name for one in report.frozen if one.frozen is not None for name in one.frozen.by})
         flags = " ".join(f"--allow freeze={name}" for name in names)
-        goes_on = f"when {their} freeze is over, the same command carries {them} out, and at once with {flags}."
+        what = "a new plan" if report.joined else "the same command"
+        goes_on = f"when {their} freeze is over, {what} carries {them} out, and at once with {flags}."
         lines.append(sentence(f"{plural(waiting, 'change')} {wait}: {goes_on}"))
     if left := report.count(Outcome.NOT_ATTEMPTED) - waiting:
         were = "was" if left == 1 else "were"
-        shows = f"`reconciler plan` shows what is left to do, and the same {again} again goes on with it."
+        what = "only that new plan" if report.joined else f"the same {again} again"
+        shows = f"`reconciler plan` shows what is left to do, and {what} goes on with it."
         lines.append(sentence(f"{plural(left, 'change')} {were} not begun: {shows}"))
     if lines and run is not None:
         lines.append(sentence(f"`reconciler history --run {run}` shows what was sent."))
@@ -300,7 +305,7 @@ def danger(change: Change) -> Risk | None:
 
 
 def _left_alone(plan: Plan) -> list[str]:
-    words = ("overdue", "held", "halted", "moved", "blocked")
+    words = ("overdue", "held", "halted", "blocked", "moved")
     counts = {word: len(getattr(plan, word)) for word in words}
     return [f"{count} {word}" for word, count in counts.items() if count]
 
@@ -346,7 +351,7 @@ def _columns(last: str) -> tuple[Column, ...]:
 
 def _parts(rest: str, *, alone: bool = False) -> tuple[Part, ...]:
     """Return the parts by :class:`_Place`; ``alone`` says that a terminal has shown what is left alone before."""
-    titles = ("Overdue", "Held", "Halted", "Moved to another strategy", "Blocked", "Frozen")
+    titles = ("Overdue", "Held", "Halted", "Blocked", "Moved to another strategy", "Frozen")
     left = (Part(title, alone=alone) for title in titles)
     return Part("Needs a look"), *left, Part(rest, rank=2, opened=OPEN_REST)
 
@@ -428,17 +433,17 @@ def _gravity(change: Change) -> tuple[int, ...]:
 
 
 def _not_changed(plan: Plan) -> list[Row]:
-    """Return the rows of what is overdue, held, halted, has moved or is blocked."""
+    """Return the rows of what is overdue, held, halted or blocked, or has moved, in the order of need."""
     told: list[tuple[str, _Place, Overdue | Held | Halted | Moved | Blocked, Phrase]]
     told = [("overdue", _Place.OVERDUE, overdue, overdue_effect(overdue)) for overdue in plan.overdue]
     told += [("held", _Place.HELD, held, held_effect(held)) for held in plan.held]
     told += [("halted", _Place.HALTED, halted, halted_effect(halted)) for halted in plan.halted]
     told += [
-        ("moved", _Place.MOVED, moved, Phrase("", ", ".join((moved_text(moved), *asked_of(moved)))))
-        for moved in plan.moved
+        ("blocked", _Place.BLOCKED, blocked, Phrase(blocked.detail, *asked_of(blocked))) for blocked in plan.blocked
     ]
     told += [
-        ("blocked", _Place.BLOCKED, blocked, Phrase(blocked.detail, *asked_of(blocked))) for blocked in plan.blocked
+        ("moved", _Place.MOVED, moved, Phrase("", ", ".join((moved_text(moved), *asked_of(moved)))))
+        for moved in plan.moved
     ]
     return [
         Row(

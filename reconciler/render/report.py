@@ -21,7 +21,7 @@ from reconciler.core.load import by_word, live_runs, load_of, runs_after, runs_d
 from reconciler.core.model import PortfolioId
 from reconciler.core.needs import Need, counts_of, needs_of
 from reconciler.core.text import HOUR_MS, plural
-from reconciler.render.effects import effect, need_text, number
+from reconciler.render.effects import effect, needs_effect, number
 from reconciler.render.page import FOLD_ABOVE, FOLD_FROM, FOLDED_NAMES, moment, utc
 from reconciler.render.plan import summary_line
 from reconciler.render.status import Seen
@@ -149,7 +149,7 @@ def _row(report: FleetReport, one: Desired, needs: Sequence[Needed], keys: list[
         f"{utc(seen.due_ms):%d %b %H:%M}" if seen.due_ms is not None else "",
         _strip(report, one.id),
         _NEEDS.index(needs[0].need.text) if needs else -1,
-        "; ".join(map(need_text, needs)),
+        needs_effect(needs).text,
         *((one.group if key == "group" else one.labels.get(key)) or "" for key in keys),
     ]
 
@@ -162,14 +162,15 @@ def _strip(report: FleetReport, portfolio: PortfolioId) -> str:
 
 def _problems(report: FleetReport, needs: Mapping[Address, Sequence[Needed]]) -> list[dict[str, Any]]:
     """Return a row for each problem, the most urgent first; in a long table, those that are alike share one."""
-    alike: dict[tuple[str, str], list[str]] = {}
+    alike: dict[tuple[str, str], dict[str, str]] = {}
     for address, found in needs.items():
-        alike.setdefault((found[0].need.text, "; ".join(map(need_text, found))), []).append(address)
+        why = needs_effect(found)
+        alike.setdefault((found[0].need.text, why.shared), {})[address] = why.text
     rows: list[dict[str, Any]] = []
-    for (word, why), addresses in alike.items():
-        whole = len(needs) > FOLD_ABOVE and len(addresses) >= FOLD_FROM
-        told = {"word": word, "why": why}
-        rows += [_problem(report, some) | told for some in ([addresses] if whole else [[one] for one in addresses])]
+    for (word, shared), those in alike.items():
+        whole = len(needs) > FOLD_ABOVE and len(those) >= FOLD_FROM
+        told = [(list(those), shared)] if whole else [([one], why) for one, why in those.items()]
+        rows += [_problem(report, some) | {"word": word, "why": why} for some, why in told]
     return rows
 
 

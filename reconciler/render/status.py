@@ -20,7 +20,7 @@ from reconciler.core.model import PausedBy, Provenance, Signs, Status, StrategyS
 from reconciler.core.needs import Need, counts_of, overdue_ms
 from reconciler.core.rebalance import Knowledge, PortfolioFacts, RebalanceStatus
 from reconciler.core.text import format_duration, harmless, plural
-from reconciler.render.effects import need_text, overdue_text, strategy_text
+from reconciler.render.effects import need_effect, needs_effect, overdue_text, strategy_text
 from reconciler.render.json import picked
 from reconciler.render.page import (
     NAME,
@@ -286,8 +286,7 @@ def _table(rows: Sequence[StatusRow], *, whole: bool, results: bool) -> tuple[Bl
 
 def _alike(row: StatusRow, *, whole: bool) -> str:
     """Return what a row has in common with others, so that a long table shows them as one row; ``""`` for nothing."""
-    told = "; ".join(map(need_text, row.needs))
-    return told or ("" if whole else row.live.status.value.replace("_", " "))
+    return needs_effect(row.needs).shared or ("" if whole else row.live.status.value.replace("_", " "))
 
 
 def _cells(row: StatusRow, with_strategy: bool, with_result: bool) -> tuple[Cell, ...]:
@@ -388,7 +387,7 @@ def _problem(one: Needed) -> Cell:
     """Return a need in words; of a pause that holds, how it is released, since its reason is told anyway."""
     if one.need is Need.HELD:
         return sentence(f"held: it stays paused; `reconciler plan --resume-held {one.id}` shows what a release does")
-    return f"{one.need.text}: {need_text(one).removeprefix(one.need.text).lstrip()}"
+    return f"{one.need.text}: {need_effect(one).shared}"
 
 
 def _declared(desired: Desired | None) -> Cell:
@@ -480,7 +479,7 @@ def _result(last: LastRebalance | None) -> Piece:
 
 
 def _note(row: StatusRow) -> str:
-    last, needs = row.last, {one.need: need_text(one) for one in row.needs}
+    last, needs = row.last, {one.need: need_effect(one).text for one in row.needs}
     if Need.OVERDUE in needs:
         needs[Need.OVERDUE] = row.overdue
     told = list(needs.values())

@@ -113,6 +113,8 @@ class Team:
     glider: Glider
     github: FakeGitHub
     runs: int = 100
+    changes: dict[str, str] = field(default_factory=dict)
+    """What stands in place of words of the workflows."""
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
@@ -160,7 +162,11 @@ class Team:
         assert program is not None
         self.runs += again is None
         for name in ("account.yml", workflow):
-            self.write(f".github/workflows/{name}", _with_url(name))
+            text = _with_url(name)
+            for word, instead in self.changes.items():
+                assert name != workflow or word in text
+                text = text.replace(word, instead)
+            self.write(f".github/workflows/{name}", text)
         happened = self.folder / "event.json"
         happened.write_text(json.dumps(payload), encoding="utf-8")
         given = {
@@ -176,6 +182,7 @@ class Team:
         secrets |= {"GLIDER_JOURNAL_PASSWORD": password} if password else {}
         command = [program, event, "--workflows", f".github/workflows/{workflow}", "--eventpath", str(happened)]
         command += ["--platform", "ubuntu-24.04=-self-hosted", "--no-cache-server", "--pull=false", "--rm"]
+        command += ["--concurrent-jobs", "4"]  # a matrix runs at once, however few processors there are
         command += ["--action-cache-path", str(self.folder / "act"), *self._actions(workflow)]
         command += [word for name, value in given.items() for word in ("--env", f"{name}={value}")]
         command += [word for name in secrets for word in ("--secret", name)]

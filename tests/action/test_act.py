@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from reconciler.apply.journal import read_runs
+from reconciler.apply.journalreads import read_runs
 from tests.action.act import Run, Team, act
 from tests.action.test_action import CHANGED, CHANGED_FILES
 from tests.github.fake import REPOSITORY, FakeGitHub, serving
-from tests.postgres import USER
+from tests.postgres import USER, Proxy
 from tests.process.support import NEVER_MS, glider, until
 
 if TYPE_CHECKING:
@@ -209,6 +209,40 @@ def test_a_journal_that_runners_share(team: Team, server: Server) -> None:
     wrong = team.run("shared-journal.yml", variables=given["variables"], password="act-secret-2")
     assert wrong.jobs == {"Plan": "failed"}
     assert "password authentication failed" in wrong.log
+
+
+def test_a_journal_beside_the_job(team: Team, server: Server) -> None:
+    """Without the variable it is the service of the job, which a server on a port of this machine stands in for."""
+    place, _ = server.user("act-secret-3", "glider")
+    name = place.text.partition("///")[2].partition("?")[0]
+    team.changes["127.0.0.1/journal"] = f"127.0.0.1/{name}"
+    with Proxy(server, loopback=True) as beside:
+        for expected in (("Plan", "Approve", "Apply"), ("Plan",)):
+            run = team.run("shared-journal.yml", password="act-secret-3", env={"PGPORT": beside.port})
+            assert run.good(*expected), run.log
+            assert "act-secret-3" not in run.log
+    assert team.glider.calls() == ALL
+    assert not (team.kept / "cache").exists()
+
+
+def test_runners_that_apply_together(team: Team, server: Server) -> None:
+    """Four jobs carry one plan out as one run, each write once, and each of them tells what became of the whole."""
+    place, user = server.user("act-secret-4")
+    owner = replace(place, text=place.text.replace(f"user={user}", f"user={USER}"))
+    team.glider.misbehave({"kind": "latency", "operation": "pause", "ms": NEVER_MS})
+    run = team.start("apply-together.yml", variables={"GLIDER_JOURNAL": place.text}, password="act-secret-4")
+    until(lambda: [len(one.process.split(", ")) for one in read_runs(owner) or ()] == [4])
+    assert team.glider.calls() == ALL[:1]
+    team.glider.faults.clear()
+    team.glider.release()
+    run.ended()
+    assert run.good("Plan", "Approve", *(f"Apply-{number}" for number in (1, 2, 3, 4))), run.log
+    assert "act-secret-4" not in run.log
+    assert team.glider.calls() == ALL
+    assert [one.exit_reason for one in read_runs(owner) or ()] == ["ok"]
+    assert {f"[apply-together/Apply-{number}]   ⚙  Summary - ### ✅ Apply: 4 done\n" for number in (1, 2, 3, 4)} <= {
+        *run.lines
+    }
 
 
 SHARES = ("Read-1", "Read-2", "Read-3", "Read-4")

@@ -396,5 +396,7 @@ def test_a_job_of_the_examples_that_waits_for_a_person_holds_nothing() -> None:
                 continue
             if "WRITE_KEY" in json.dumps(job):
                 assert "-write" in job["environment"], path
-                assert job["concurrency"]["queue"] == "max", path
+                # Those that apply together must be let in together, and wait in the journal for any other plan.
+                waits = [step["with"].get("lock-timeout") for step in job["steps"] if step.get("with", {}).get("join")]
+                assert waits == ["30m"] if "matrix" in str(job) else job["concurrency"]["queue"] == "max", path
                 assert "github.run_id" in workflow["concurrency"]["group"], path

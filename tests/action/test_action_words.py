@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 OPTION = re.compile(r"(?<![\w-])(?:--[a-z][a-z-]+|-[a-z])(?![\w-])")
 ELSEWHERE = frozenset(
     (
-        *("cli/flags.py", "cli/commands.py", "cli/completion.py", "cli/main.py", "cli/words.py"),  # the options
+        *(
+            "cli/flags.py",
+            "cli/commands.py",
+            "cli/localcommands.py",
+            "cli/completion.py",
+            "cli/main.py",
+            "cli/words.py",
+        ),  # the options
         *("cli/coverage.py", "cli/rebalance.py", "cli/import_.py", "cli/journal.py", "core/doctor.py"),
         *("apply/trigger.py", "apply/journalcarry.py", "config/into.py", "render/coverage.py"),
         *("cli/status.py", "cli/offline.py"),  # what they say of options is refused before by the inputs

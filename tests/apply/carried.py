@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.apply.announce import WAITS_SECONDS
-from reconciler.apply.journal import OpenJournal, open_journal, read_memory
+from reconciler.apply.journal import OpenJournal, open_journal
 from reconciler.apply.journalqueue import QueuedJournal
+from reconciler.apply.journalreads import read_memory
 from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.fleet import EVERYTHING
 from reconciler.core.intent import Call

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from reconciler.apply.journal import open_journal, read_memory
+from reconciler.apply.journal import open_journal
+from reconciler.apply.journalreads import read_memory
 from reconciler.core.evidence import pause_id
 from reconciler.core.fleet import EVERYTHING, Selection
 from reconciler.core.halt import NO_HALTS, Halt, HaltedPortfolio, HaltGate, format_halt, parse_halt

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from reconciler.apply.journal import open_journal, read_runs
+from reconciler.apply.journal import open_journal
 from reconciler.apply.journalclaims import _Told
+from reconciler.apply.journalreads import read_runs
 from reconciler.apply.run import Pace
 from reconciler.core.change import Window
 from reconciler.core.errors import ExitReason, JournalBusy, UsageError
@@ -262,7 +263,7 @@ def test_a_canary_that_waits_for_a_freeze_stops_nobody(place: JournalUrl) -> Non
         assert outcomes(runner) == [Outcome.NOT_ATTEMPTED, *[Outcome.DONE] * 5]
         frozen = report_of(runner).results[0].frozen
         assert frozen is not None
-        assert frozen.by == ("year-end",)
+        assert (frozen.by, report_of(runner).joined) == (("year-end",), True)
 
 
 def test_a_refused_key_stops_all(place: JournalUrl) -> None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from reconciler.apply.journal import OpenJournal, exists, open_journal, read_memory, read_runs
+from reconciler.apply.journal import OpenJournal, open_journal
 from reconciler.apply.journalfile import FileTables
+from reconciler.apply.journalreads import exists, read_memory, read_runs
 from reconciler.core.errors import JournalBusy, JournalError
 from reconciler.core.intent import Before, Call, Intent, OpenIntent, WriteOutcome
 from reconciler.core.model import (

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.apply.journal import OpenJournal, open_journal, read_memory, read_runs, read_written
+from reconciler.apply.journal import OpenJournal, open_journal
 from reconciler.apply.journalfile import FileTables, writable_connection
+from reconciler.apply.journalreads import read_memory, read_runs, read_written
 from reconciler.core.codec import LATEST_MS
 from reconciler.core.errors import JournalError
 from reconciler.core.intent import NO_EFFECT, TOOK_EFFECT, Before, Call, Intent, OpenIntent, WriteOutcome

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from reconciler.apply.journal import KEPT_RESULTS, OpenJournal, exists, open_journal, read_results
+from reconciler.apply.journal import KEPT_RESULTS, OpenJournal, open_journal
+from reconciler.apply.journalreads import exists, read_results
 from reconciler.core.errors import JournalError
 from reconciler.core.model import PortfolioId
 from reconciler.core.rebalance import KeptRebalance, Rebalance, RebalanceStatus

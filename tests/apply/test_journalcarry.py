@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from reconciler.apply.journal import exists, open_journal, read_memory, read_runs, services_of
+from reconciler.apply.journal import open_journal
 from reconciler.apply.journalcarry import IMPORTED, Taken, import_export, read_export
+from reconciler.apply.journalreads import exists, read_memory, read_runs, services_of
 from reconciler.core.errors import NotExpected, UsageError
 from reconciler.core.intent import Call, WriteOutcome
 from reconciler.core.model import Cadence, PortfolioId, Record, RunState, StrategyAddress

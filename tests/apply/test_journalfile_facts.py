@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.apply.journal import exists, open_journal, read_facts
+from reconciler.apply.journal import open_journal
+from reconciler.apply.journalreads import exists, read_facts
 from reconciler.apply.journaltables import SCHEMA_VERSION
 from reconciler.core.codec import LATEST_MS
 from reconciler.core.doctor import JournalFacts

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from reconciler.apply.journal import OpenJournal, open_journal, read_memory
+from reconciler.apply.journal import OpenJournal, open_journal
 from reconciler.apply.journalfile import file_to_write
 from reconciler.apply.journalqueue import QueuedJournal
+from reconciler.apply.journalreads import read_memory
 from reconciler.apply.journalserver import server_to_write
 from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.change import Change, ChangeReason, Snapshot

@@ -12,8 +12,9 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.apply.journal import OpenJournal, exists, open_journal, read_facts, read_memory, read_runs
+from reconciler.apply.journal import OpenJournal, open_journal
 from reconciler.apply.journalqueue import QueuedJournal
+from reconciler.apply.journalreads import exists, read_facts, read_memory, read_runs
 from reconciler.apply.journalserver import _said
 from reconciler.apply.journaltables import SCHEMA_VERSION
 from reconciler.core.errors import JournalBusy, JournalError

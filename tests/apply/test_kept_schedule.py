@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from reconciler.apply.announce import Announcer
-from reconciler.apply.journal import open_journal, read_memory
+from reconciler.apply.journal import open_journal
 from reconciler.apply.journalqueue import QueuedJournal
+from reconciler.apply.journalreads import read_memory
 from reconciler.apply.run import Stop
 from reconciler.apply.trigger import Order, trigger_all
 from reconciler.core.model import ApiVersion, Desired, RunState

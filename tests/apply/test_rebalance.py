@@ -10,8 +10,9 @@ import pytest
 from reconciler.api.client import Glider
 from reconciler.api.transport import Transport
 from reconciler.apply.announce import Announcer, settle_rebalances
-from reconciler.apply.journal import open_journal, read_memory, read_runs
+from reconciler.apply.journal import open_journal
 from reconciler.apply.journalqueue import QueuedJournal
+from reconciler.apply.journalreads import read_memory, read_runs
 from reconciler.apply.run import Stop
 from reconciler.apply.trigger import Order, follow_all, operations_of, trigger_all
 from reconciler.core.errors import FailureKind

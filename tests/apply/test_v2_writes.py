@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from reconciler.apply.announce import settle_rebalances
 from reconciler.apply.check import Standing, standing
-from reconciler.apply.journal import open_journal, read_memory, read_runs
+from reconciler.apply.journal import open_journal
 from reconciler.apply.journalqueue import QueuedJournal
+from reconciler.apply.journalreads import read_memory, read_runs
 from reconciler.core.change import Change, ChangeReason, Snapshot
 from reconciler.core.errors import ApiError, FailureKind, JournalError
 from reconciler.core.evidence import pause_id

@@ -11,7 +11,7 @@ from unicodedata import category
 import pytest
 from msgspec.structs import replace
 
-from reconciler.apply.journal import read_runs
+from reconciler.apply.journalreads import read_runs
 from reconciler.cli.writing import origin_of
 from reconciler.core.report import NOWHERE, Run, RunOrigin
 from reconciler.render.history import history_page

@@ -4,6 +4,8 @@ silence, and nothing is called an internal error."""
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,3 +97,23 @@ class TestHaltFiles:
         ended = shell("plan --sandbox")
         assert (ended.code, ended.out) == (3, "")
         assert said in ended.err
+
+
+def test_an_apply_of_a_saved_plan_says_why_it_is_no_success(shell: Shell) -> None:
+    shell.write("automation.yaml", FILES + "  nosuch: {state: active, interval: 24h}\n")
+    assert shell("plan --sandbox --out plan.json").code == 1
+    ended = shell("apply plan.json --sandbox")
+    assert ended.code == 1
+    assert "1 portfolio blocked when the plan was made; `reconciler show plan.json` tells why" in ended.err
+
+
+def test_a_halt_goes_on_when_its_journal_can_be_opened_and_not_written(shell: Shell) -> None:
+    """As on a full disk, which SQLite notices at the first write."""
+    assert shell("apply --auto-approve --sandbox").code == 0
+    with closing(sqlite3.connect(".reconciler/journal.db")) as journal, journal:
+        journal.execute("CREATE TRIGGER full BEFORE INSERT ON halts BEGIN SELECT RAISE(FAIL, 'disk is full'); END")
+    ended = shell("halt --reason oracle --all --auto-approve --sandbox")
+    assert ended.code == 0
+    assert "Halt: 2 done" in ended.out
+    assert "disk is full; the halt goes on with a journal of its own" in ended.err
+    assert [one["halt"] is not None for one in shell("plan --sandbox -o json").json["halted"]] == [True, True]

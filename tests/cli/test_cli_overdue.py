@@ -62,6 +62,35 @@ def test_drift_finds_it(fleet: Shell) -> None:
     assert fleet("drift --sandbox --target bbb --target ccc").code == 0
 
 
+def test_what_needs_a_person_comes_first(fleet: Shell) -> None:
+    """The order of the rows is that of ``status``; what an apply puts right comes after it."""
+    fleet.write(
+        "automation.yaml",
+        FILES.replace("bbb: {state: active", "bbb: {state: paused").replace(
+            "ccc: {state: paused", "ccc: {state: active"
+        ),
+    )
+    ended = fleet("drift --sandbox")
+    rows = [line.split()[:2] for line in ended.out.splitlines() if line.startswith("  ")]
+    assert rows == [["overdue", "aaa"], ["overdue", "ddd"], ["held", "ccc"], ["pending", "bbb"]]
+    assert "Drift: 2 overdue, 0 moved, 1 pending, 0 unverified, 1 held, 0 blocked. 0 as declared." in ended.out
+
+
+def test_one_outage_is_one_row(bare: Shell) -> None:
+    """Portfolios that stand still for different times are folded; -v tells of each how late it is."""
+    names = [f"p{number}" for number in range(6)]
+    seed = "".join(
+        f"  {name}: {{status: active, interval: 24h, started: 30d, stalled: {day}d}}\n"
+        for day, name in enumerate(names, 2)
+    )
+    files = "".join(f"  {name}: {{state: active}}\n" for name in names)
+    fleet = bare.holding(f"version: 1\nportfolios:\n{seed}", f"version: 1\nportfolios:\n{files}")
+    told = fleet("status --sandbox").out
+    assert "did not run when it was due: p0, p1, p2, p3, p4, p5" in told
+    assert "6 portfolios" in told.splitlines()[1]
+    assert fleet("status --sandbox -v").out.count("overdue by ") == 6
+
+
 def test_status_tells_how_late(fleet: Shell) -> None:
     """In words, in milliseconds, and as an exit code."""
     assert "overdue by 8d" in fleet("status --sandbox").out

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.apply.journal import read_results
+from reconciler.apply.journalreads import read_results
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell

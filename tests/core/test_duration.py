@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.text import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS, format_duration, parse_duration
+from reconciler.core.text import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    WEEK_MS,
+    format_duration,
+    parse_duration,
+    rough_duration,
+)
 
 
 @pytest.mark.parametrize(
@@ -128,3 +136,24 @@ def test_the_sentence_of_a_negative_number() -> None:
     for refuse in (parse_duration, format_duration):
         with pytest.raises(ValueError, match=r"^-5 is negative$"):
             refuse(-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("59999ms", "0m"),
+        ("1m", "1m"),
+        ("59m59s", "59m"),
+        ("1h", "1h"),
+        ("1h59m59s", "1h59m"),
+        ("23h59m59s", "23h59m"),
+        ("1d", "1d"),
+        ("1d59m", "1d"),
+        ("6d23h59m", "6d23h"),
+        ("7d23h", "7d"),
+        ("400d", "400d"),
+    ],
+)
+def test_roughly(text: str, shown: str) -> None:
+    """Two units at most, so that 23 hours and 59 minutes are not taken for 23 hours; and never more than it is."""
+    assert rough_duration(parse_duration(text)) == shown

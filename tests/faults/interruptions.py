@@ -15,25 +15,21 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from reconciler.apply.announce import Announcer, settle_rebalances
-from reconciler.apply.journal import open_journal, read_runs
+from reconciler.apply.journal import open_journal
+from reconciler.apply.journalreads import read_runs
 from reconciler.apply.run import Stop
 from reconciler.apply.trigger import Order, trigger_all
-from reconciler.core.decide import DEFAULT_POLICY
 from reconciler.core.intent import Call, WriteOutcome
 from reconciler.core.model import Cadence, strategy_of
 from reconciler.sandbox import AutomationState, Enrolled, Portfolio, Refused, Strategy
 from tests.faults.support import READ, Answer, Disk, Exchange, FaultyWorld, Life, Wire
-from tests.support import BASE_URL, HOUR_MS, NOON_MS, FakeClock, Silence
+from tests.support import BASE_URL, HOUR_MS, NOON_MS, FakeClock, run
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from reconciler.core.decide import Policy
-    from reconciler.core.model import Desired
-    from reconciler.core.plan import Plan
     from reconciler.core.rebalance import RebalanceResult
-    from reconciler.core.report import ApplyReport, Write
+    from reconciler.core.report import Write
     from reconciler.sandbox import Store
 
     Row = Portfolio | Enrolled | Strategy
@@ -349,8 +345,6 @@ class HandWorld(FaultyWorld):
     """A world with a person in it. ``subject`` is what the apply is about."""
 
     subject: str = ""
-    runner: asyncio.Runner = field(kw_only=True)
-    """One event loop for all applies: a new one costs as much as a request."""
     clock: HandClock = field(default_factory=HandClock)
     hand: Hand = field(init=False)
     wire: HandWire = field(init=False)
@@ -401,16 +395,9 @@ class HandWorld(FaultyWorld):
         self.clock.hand = None
         self.wire.heal()
 
-    def plan(self, desired: Iterable[Desired], policy: Policy = DEFAULT_POLICY, plans: tuple[str, ...] = ()) -> Plan:
-        return self.runner.run(self._plan(desired, policy, plans))
-
-    def carry_out(self, plan: Plan) -> ApplyReport:
-        """Apply a plan."""
-        return self.runner.run(self._apply(plan, Stop(), Silence(), None))
-
     def rebalance(self, order: Order) -> RebalanceResult:
         """Ask for one rebalance, as the command does."""
-        return self.runner.run(self._rebalance(order))
+        return run(self._rebalance(order))
 
     async def _rebalance(self, order: Order) -> RebalanceResult:
         with open_journal(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms) as opened:

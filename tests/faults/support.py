@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.api.fleet import read_cadences
 from reconciler.apply.announce import settle
 from reconciler.apply.journal import open_journal
+from reconciler.apply.journalreads import read_runs
 from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.errors import JournalError
 from reconciler.core.evidence import MARK
@@ -22,7 +23,7 @@ from reconciler.core.model import Cadence, StrategyDesired, StrategyId, strategy
 from reconciler.core.planfile import fingerprint
 from reconciler.core.planner import Strategies, with_strategies
 from reconciler.sandbox import AutomationState
-from tests.support import BASE_URL, Silence, World, run, settled, versions_of_intents
+from tests.support import BASE_URL, Silence, World, run, versions_of_intents
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Mapping
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from reconciler.core.model import Address, Desired, PortfolioId, Record
     from reconciler.core.plan import Plan
     from reconciler.core.ports import Memory, WriteGate
-    from reconciler.core.report import ApplyReport
+    from reconciler.core.report import ApplyReport, Run
     from reconciler.sandbox import SandboxApp, Store
     from tests.support import OffClock
 
@@ -236,22 +237,28 @@ class Wire:
             if left > 1:
                 self.stale[portfolio] = left - 1, answer
             return answer
+        if exchange.call in READS:
+            answer = await self._answer(exchange)
+            if exchange.call == READ:
+                self.seen[portfolio] = answer
+            return answer
+        before = self.state(portfolio)
+        answer = await self._answer(exchange)
+        if exchange.call == Call.PAUSE and self.state(portfolio) != before:
+            self.pauses[portfolio] = f"{self.halt} {MARK}"
+        after = self.state(portfolio)
+        (self.effects if after != before else self.idle).append(Effect(portfolio, exchange.call, after, before))
+        return answer
+
+    async def _answer(self, exchange: Exchange) -> Answer:
+        """Return what the service answers."""
         got: list[Any] = []
 
         async def send(message: Any) -> None:
             got.append(message)
 
-        before = self.state(portfolio)
         await self.app(exchange.scope, exchange.receive, send)
-        if exchange.call == Call.PAUSE and self.state(portfolio) != before:
-            self.pauses[portfolio] = f"{self.halt} {MARK}"
-        answer = Answer(got[0]["status"], got[1]["body"], tuple(got[0]["headers"]))
-        if exchange.call == READ:
-            self.seen[portfolio] = answer
-        elif exchange.call not in READS:
-            after = self.state(portfolio)
-            (self.effects if after != before else self.idle).append(Effect(portfolio, exchange.call, after, before))
-        return answer
+        return Answer(got[0]["status"], got[1]["body"], tuple(got[0]["headers"]))
 
     def state(self, portfolio: str) -> tuple[object, ...]:
         """Return what of a portfolio, or a strategy by its address, only a write changes."""
@@ -354,6 +361,7 @@ class FaultyWorld(World):
     cadences: dict[StrategyId, Cadence] = field(default_factory=dict)
     freezes: tuple[Freeze, ...] = ()
     """What the files declare of them."""
+    _read: tuple[bytes, tuple[Run, ...]] | None = field(init=False, default=None)
     late_disk: bool = False
     """Whether a process that dies, or loses its power, loses what nobody waited for: see :class:`Disk`."""
 
@@ -363,10 +371,9 @@ class FaultyWorld(World):
         self.wire.here = self.here
         self.app = self.wire  # type: ignore[assignment]  # the same application by its call and its log
 
-    async def _plan(self, desired: Iterable[Desired], policy: Policy, plans: tuple[str, ...]) -> Plan:
+    async def _plan(self, desired: Iterable[Desired], policy: Policy, memory: Memory) -> Plan:
         wanted = list(desired)
-        memory = self.remembered(plans)
-        plan = await super()._plan(wanted, policy, plans)
+        plan = await super()._plan(wanted, policy, memory)
         async with self.api() as api:
             live = await read_cadences(api, self.cadences, parallelism=self.parallelism)
         strategies = Strategies(
@@ -412,14 +419,23 @@ class FaultyWorld(World):
             opened.close_run(report.exit_reason.word)
             return report
 
+    def runs(self) -> tuple[Run, ...]:
+        """Return the runs of the journal in use, newest first; it is read again only if the file has changed."""
+        found = self.journal.read_bytes() if self.journal.exists() else b""
+        if self._read is None or self._read[0] != found:
+            self._read = found, read_runs(self.journal) or ()
+        return self._read[1]
+
     def settle(self) -> None:
-        """Settle what a dead run left open, as every apply does before it plans."""
-        run(self._settle())
+        """Settle what a dead run left open, as every apply does before it plans; without anything, change nothing."""
+        ended = all(one.exit_reason and all(write.outcome for write in one.writes) for one in self.runs())
+        if not ended or not self.journal.exists():
+            run(self._settle())
 
     async def _settle(self) -> None:
         with open_journal(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms) as journal:
             async with self.api() as api:
-                await settled(journal, api.by(versions_of_intents(journal)))
+                await settle(api=api.by(versions_of_intents(journal)), journal=Disk(journal, Life()))
 
     def recover(self, desired: Iterable[Desired]) -> tuple[Plan, ApplyReport]:
         """End all faults, then do what a clean ``apply`` does: settle, plan, carry out."""

@@ -7,7 +7,6 @@ run. ``RECONCILER_INTERRUPTIONS=all`` adds pairs of actions and services without
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -92,7 +91,7 @@ class Stage:
     def readable(self) -> bool:
         return bool(self.settings.get("readable_schedule"))
 
-    def world(self, path: Path, settings: dict[str, Any], runner: asyncio.Runner) -> HandWorld:
+    def world(self, path: Path, settings: dict[str, Any]) -> HandWorld:
         """Return a world in which everything is ready for the apply."""
         portfolio = V2 if "api" in self.seed else V1
         world = HandWorld(
@@ -101,13 +100,12 @@ class Stage:
             strategies={S: {"frequency": "daily"}} if "api" in self.seed else {},
             settings={**self.settings, **settings},
             parallelism=1,
-            runner=runner,
             subject=self.subject,
         )
         with open_journal(world.journal, base_url=BASE_URL, now_ms=world.clock.now_ms):
             pass  # made once, and copied before every apply
         if self.first is not None:
-            world.carry_out(world.plan([self.first]))
+            world.apply(world.plan([self.first]))
         if self.cadence is not None:
             world.cadences = {S: self.cadence}
         world.keep()
@@ -121,7 +119,7 @@ class Stage:
         if plan is None:
             assert self.order is not None
             return world.rebalance(self.order).outcome
-        outcomes = [result.outcome for result in world.carry_out(plan).results]
+        outcomes = [result.outcome for result in world.apply(plan).results]
         return outcomes[0] if outcomes else Outcome.ALREADY_DONE
 
     def lifts_holds(self) -> bool:
@@ -318,8 +316,8 @@ def runs() -> list[ParameterSet]:
 @pytest.mark.parametrize(("stage", "environment"), runs())
 def test_what_a_person_does_survives(stage: Stage, environment: Environment, tally: Counter[Verdict]) -> None:
     lost: list[str] = []
-    with folder() as path, asyncio.Runner() as runner:
-        bench = Bench(stage, environment, stage.world(path, environment.settings, runner))
+    with folder() as path:
+        bench = Bench(stage, environment, stage.world(path, environment.settings))
         actions = stage.actions if environment.writes or ALL else stage.actions[:1]
         for position in bench.undisturbed():
             for steps in actions:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.apply.journal import read_runs
+from reconciler.apply.journalreads import read_runs
 from reconciler.apply.run import Stop
 from reconciler.core.errors import ApiError, ExitReason, JournalError, exit_reason_of
 from reconciler.core.evidence import MARK_NAME

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from reconciler.api.fleet import read_fleet
-from reconciler.apply.journal import read_memory
+from reconciler.apply.journalreads import read_memory
 from reconciler.core.evidence import believed
 from reconciler.core.guards import MAX_INTERVAL_MS
 from reconciler.core.model import ApiVersion, Desired, PortfolioId, RunState

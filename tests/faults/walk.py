@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis.stateful import RuleBasedStateMachine
 from msgspec.structs import replace
 
-from reconciler.apply.journal import open_journal, read_runs
+from reconciler.apply.journal import open_journal
 from reconciler.apply.run import Stop
 from reconciler.core.change import ChangeReason, Window
 from reconciler.core.diff import require_approved
@@ -191,7 +191,7 @@ class Walk(RuleBasedStateMachine):
         wire = self.world.wire
         tried, effects, idle = len(wire.tried), len(wire.effects), len(wire.idle)
         untouched = {name: wire.state(name) for name in UNDECLARED}
-        runs = self.runs()
+        runs = self.world.runs()
         written = sum(len(one.writes) for one in runs)
         forbidden = promises.must_not_write(saved, self.world, runs, watched=alone)
         halting = self.halting()
@@ -242,13 +242,9 @@ class Walk(RuleBasedStateMachine):
             if result.outcome is Outcome.DONE:
                 carried |= {(one, str(result.change.id)) for one in own}
 
-    def runs(self) -> tuple[Any, ...]:
-        """Return the runs of the journal in use, newest first."""
-        return read_runs(self.world.journal) or ()
-
     def written(self) -> list[Write]:
         """Return every write in the journal in use, oldest first."""
-        return [write for one in reversed(self.runs()) for write in one.writes]
+        return [write for one in reversed(self.world.runs()) for write in one.writes]
 
     def teardown(self) -> None:
         """Without faults one clean apply brings about what is declared, and then there is nothing left to do."""

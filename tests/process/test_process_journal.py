@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.apply.journal import open_journal, read_memory, read_runs
+from reconciler.apply.journal import open_journal
+from reconciler.apply.journalreads import read_memory, read_runs
 from reconciler.core.errors import JournalError
 from tests.prepared import Process
 from tests.process.support import NEVER_MS, PATIENCE_SECONDS, Glider, environment, kill, now_ms, until

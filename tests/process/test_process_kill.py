@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.apply.journal import read_runs
+from reconciler.apply.journalreads import read_runs
 from tests.process.support import NEVER_MS, Glider, glider, kill, until
 
 if TYPE_CHECKING:

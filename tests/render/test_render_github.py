@@ -169,7 +169,7 @@ def test_a_comment_says_what_it_is_about() -> None:
         at_ms=AT_MS, looks_at="production", commit="1" * 40, home=home, number="7", url=f"{home}/actions/runs/9"
     )
     lines = comment_body(ending, run=run).splitlines()
-    assert lines[0] == "### ❌ Plan (production): 6 changes, 1 held, 1 moved, 1 blocked, over a guard"
+    assert lines[0] == "### ❌ Plan (production): 6 changes, 1 held, 1 blocked, 1 moved, over a guard"
     assert lines[2].startswith(
         f"<sub>2026-11-22 12:00 UTC, commit [`{'1' * 12}`]({home}/commit/{'1' * 40}), run [7]({home}/actions/runs/9), "
         f"fingerprint `{ending.found.fingerprint}`, 9 portfolios"
@@ -181,10 +181,10 @@ def test_a_comment_says_what_it_is_about() -> None:
 VERDICTS = {
     "validate": "### ❌ Validate: the files or the plan are invalid",
     "valid": "### ⚠️ Validate: 1 warning in the files, 8 portfolios declared",
-    "plan": "### ❌ Plan: 6 changes, 1 held, 1 moved, 1 blocked, over a guard",
+    "plan": "### ❌ Plan: 6 changes, 1 held, 1 blocked, 1 moved, over a guard",
     "drift": "### ❌ Drift: 1 moved, 5 pending, 1 unverified, 1 held, 1 blocked. 1 as declared",
     "apply": "### ❌ Apply: 1 done, 1 already done, 1 stale, 1 failed, 1 unknown, 1 not attempted, "
-    "1 held, 1 moved, 1 blocked",
+    "1 held, 1 blocked, 1 moved",
     "refused": "### ❌ Apply: refused, not what was planned or approved",
     "status": "### ❌ Status: 4 portfolios: 1 active, 1 paused, 1 unknown, 1 unreadable",
     "failed": "### ❌ Action: wrong usage",

@@ -88,7 +88,7 @@ def test_a_moment_that_has_passed_is_no_next_run() -> None:
     assert " now " in terminal(status_page([early]), PLAIN)
     assert "was due" not in terminal(status_page([early]), PLAIN)
     assert terminal(status_page([late], results=False), PLAIN).splitlines()[1].split()[-9:] == (
-        ["24h", "-", "24h", "ago", "was", "due", "2026-11-22", "12:00", "UTC"]
+        ["24h", "-", "1d", "ago", "was", "due", "2026-11-22", "12:00", "UTC"]
     )
     (first, second) = map(status_document, [early, late])
     assert (first["next_run_at"], first["due_at"]) == ("2026-11-22T12:00:00.000Z", "2026-11-22T12:00:00.000Z")

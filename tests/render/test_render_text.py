@@ -17,10 +17,10 @@ from reconciler.core.plan import JournalState, Plan
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
 from reconciler.core.report import ApplyReport, Outcome, Result
+from reconciler.render.github import diagnostics_page
 from reconciler.render.markdown import markdown
 from reconciler.render.page import Facts, Page
 from reconciler.render.plan import plan_page, report_page
-from reconciler.render.problems import diagnostics_page
 from reconciler.render.terminal import PLAIN, Style, cut, terminal, width
 from tests.support import HOUR_MS, NOON_MS
 

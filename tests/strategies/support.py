@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.api.fleet import read_cadences, read_fleet
-from reconciler.apply.journal import open_journal, read_memory, read_runs
+from reconciler.apply.journal import open_journal
 from reconciler.apply.journalqueue import QueuedJournal
+from reconciler.apply.journalreads import read_memory, read_runs
 from reconciler.apply.run import Pace, apply_plan
 from reconciler.core.intent import Call
 from reconciler.core.model import (
