@@ -367,11 +367,20 @@ class _Applier(Struct, kw_only=True):
         self.observer.started(change.id, change.verb)
         progress = Progress(changed=turn.abandoned is not None and turn.abandoned.has_written)
         ended = await attempt(self._run(change, turn, progress), progress, self.stop)
-        telling = self._tell(change, progress, ended)
-        if isinstance(ended, Result) and ended.outcome in ACHIEVED:
-            return telling  # nobody has to wait for the disk, because no other change depends on this one
-        await telling  # whether another change may begin depends on how many have failed
-        return None
+        telling = asyncio.ensure_future(self._tell(change, progress, ended))
+        if not (isinstance(ended, Result) and ended.outcome in ACHIEVED):
+            # Whether another change may begin depends on how many have failed. No other depends on one that is done.
+            await self._until(telling)
+        return telling
+
+    async def _until(self, telling: asyncio.Future[None]) -> None:
+        """Wait until a result is told, or until the grace of a stop is over: then it is waited for at the end."""
+        try:
+            await asyncio.shield(telling)
+        except asyncio.CancelledError:
+            if self.stop.why is None:
+                telling.cancel()
+                raise
 
     async def _tell(self, change: Change, progress: Progress, ended: Result | Ended) -> None:
         """Tell what became of a change, once it is on the disk."""
