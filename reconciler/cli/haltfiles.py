@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from reconciler.core.codec import dump
 from reconciler.core.errors import HaltInvalid
 from reconciler.core.halt import HALT_FORMAT, UNREAD, HaltGate, Halts, format_halt, parse_halt
 from reconciler.core.intent import GateClosed
@@ -165,3 +166,8 @@ def keep(halt: Halt, *, new: bool = False) -> Path:
     else:
         save(str(path), format_halt(halt), what="halt", largest=HALT_FORMAT.largest)
     return path
+
+
+def halt_document(halt: Halt) -> dict[str, object]:
+    """Return a halt as a JSON object, with its portfolios by their ids alone."""
+    return {**dump(halt), "portfolios": sorted(halt.ids), "file": str(path_of(halt.id))}
