@@ -34,9 +34,9 @@ from reconciler.core.codec import iso
 from reconciler.core.errors import ConfigInvalid, ExitReason, JournalError, ReconcilerError, UsageError
 from reconciler.core.evidence import believed, without_mark
 from reconciler.core.fleet import require_among, select
-from reconciler.core.freeze import with_freezes
+from reconciler.core.freeze import WriteGate, with_freezes
 from reconciler.core.guards import check_guards
-from reconciler.core.halt import Halt, HaltedPortfolio, HaltGate
+from reconciler.core.halt import Halt, HaltedPortfolio
 from reconciler.core.model import ApiVersion, PortfolioId, Status, is_halt_id
 from reconciler.core.plan import Plan
 from reconciler.core.planner import Lift, halt_plan, with_pauses
@@ -225,7 +225,7 @@ async def _pause(
     plan = halt_plan(made, names, created_ms=service.clock.now_ms())
     begun = {one.number: one.intent.address for one in journal.unsettled()}
     late = tuple(change for change in plan.changes if change.id in begun.values())
-    gate = HaltGate(known=frozenset({made.id}))
+    gate = WriteGate(known=frozenset({made.id}))
     found.plan = plan
     try:
         ending = await carry_out(plan, options, service, journal, found, gate, title="Halt")
