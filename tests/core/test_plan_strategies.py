@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from reconciler.core.change import Blocked, BlockReason, Cause, Change, ChangeReason, Risk, Snapshot, Unchanged
-from reconciler.core.decide import DEFAULT_POLICY, Unverified, decide_strategy
+from reconciler.core.decide import DEFAULT_POLICY, decide_strategy
 from reconciler.core.diff import Step, compare_plans, require_approved
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, PlanInvalid, StalePlan, UsageError
 from reconciler.core.fleet import EVERYTHING, Selection, select, select_strategies
@@ -29,6 +29,7 @@ from reconciler.core.model import (
     StrategyId,
     StrategyLive,
     StrategyStatus,
+    Unverified,
     Verb,
     address_of,
     strategy_of,
