@@ -24,8 +24,7 @@ from reconciler.core.fleet import require_among
 from reconciler.core.guards import still_over
 from reconciler.core.report import FailOn, blocked_text, conditions_met
 from reconciler.core.text import parse_duration, plural
-from reconciler.render.ending import Ending, PageView
-from reconciler.render.json import document_json
+from reconciler.render.ending import Ending, View
 from reconciler.render.plan import report_document, report_page
 
 if TYPE_CHECKING:
@@ -408,11 +407,11 @@ async def _close(
         options.output.note(f"note: this runner carried out {share} of run {claims.run}")
 
 
-def report_view(report: ApplyReport, *, run: int | None, title: str, more: Mapping[str, Any] | None = None) -> PageView:
+def report_view(report: ApplyReport, *, run: int | None, title: str, more: Mapping[str, Any] | None = None) -> View:
     """Return the view of a report; ``more`` stands in its document besides."""
-    return PageView(
+    return View(
         page=lambda: report_page(report, run=run, title=title),
-        document=lambda reason: document_json(reason, {**(more or {}), **report_document(report)}),
+        body=lambda: {**(more or {}), **report_document(report)},
         below=title != "Halt",  # of the others, the terminal shows the plan above
     )
 

@@ -42,8 +42,7 @@ from reconciler.core.plan import Plan
 from reconciler.core.planner import Lift, halt_plan, with_pauses
 from reconciler.core.report import ACHIEVED, ApplyReport, Outcome
 from reconciler.core.text import harmless, label, plural
-from reconciler.render.ending import Ending, PageView
-from reconciler.render.json import document_json
+from reconciler.render.ending import Ending, View
 from reconciler.render.page import Column, Page, Part, Row, Rows, Span, Tone, code, moment
 
 if TYPE_CHECKING:
@@ -456,7 +455,7 @@ def list_halts(options: ListOptions, found: Found) -> Ending:
     return Ending(
         reason=ExitReason.INVALID if unread else ExitReason.OK,
         found=found,
-        view=PageView(page=lambda: _halts_page(shown, filed), document=lambda reason: document_json(reason, body)),
+        view=View(page=lambda: _halts_page(shown, filed), body=body),
         errors=tuple(f"{one.summary}, so a halt may be missing here; {UNREAD}" for one in unread),
     )
 
