@@ -13,7 +13,7 @@ from reconciler.cli.flags import DEFAULT_LOCK_TIMEOUT
 from reconciler.cli.haltfiles import gate_of
 from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
-from reconciler.cli.options import FileOptions, Options, ServiceOptions
+from reconciler.cli.options import FileOptions, Options, ServiceOptions, duration_of
 from reconciler.cli.output import is_terminal
 from reconciler.cli.planning import parse_allow
 from reconciler.cli.service import memory_of, new_token, open_service, run_async
@@ -100,14 +100,9 @@ def rebalance(options: RebalanceOptions, found: Found) -> Ending:
 
 
 def _timeout_ms(options: RebalanceOptions) -> int:
-    from reconciler.core.text import parse_duration
-
     if options.timeout is not None and not options.wait:
         raise UsageError("--timeout says how long --wait follows a run: add --wait, or drop --timeout.")
-    try:
-        return parse_duration(options.timeout or DEFAULT_TIMEOUT)
-    except ValueError as error:
-        raise UsageError(f"--timeout: {error}; write 90s, 10m or the like.") from error
+    return duration_of("--timeout", options.timeout or DEFAULT_TIMEOUT, such_as="10m")
 
 
 def _orders(
