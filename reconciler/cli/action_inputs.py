@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from msgspec import Struct
 
 from reconciler.cli.flags import MOST_PARALLELISM
-from reconciler.core.decide import Unverified
 from reconciler.core.errors import ApiError, FailureKind, UsageError
+from reconciler.core.model import Unverified
 from reconciler.core.report import FailOn
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ In: options, a loaded configuration, an open service. Out: a :class:`~reconciler
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     Declared = Base | Configuration
     """What files declare, at a revision or as they are."""
 
-_METRICS_BEGIN: Final = re.compile(rb"# TYPE reconciler_")
+_METRICS_BEGIN: Final = rb"# TYPE reconciler_"
 """How a file of metrics begins: only such a file is replaced by a new one."""
 _METRICS: Final = "file of metrics"
 _SELECTED: Final = "among the selected portfolios"

@@ -13,7 +13,7 @@ from reconciler.cli.flags import DEFAULT_LOCK_TIMEOUT
 from reconciler.cli.haltfiles import gate_of
 from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
-from reconciler.cli.options import FileOptions, Options, ServiceOptions
+from reconciler.cli.options import FileOptions, Options, ServiceOptions, duration_of
 from reconciler.cli.output import is_terminal
 from reconciler.cli.planning import parse_allow
 from reconciler.cli.service import memory_of, new_token, open_service, run_async
@@ -22,8 +22,7 @@ from reconciler.core.errors import JournalError, ReconcilerError, UsageError
 from reconciler.core.fleet import require_among
 from reconciler.core.model import ApiVersion
 from reconciler.core.ports import Memory
-from reconciler.render.ending import Ending, PageView
-from reconciler.render.json import document_json
+from reconciler.render.ending import Ending, View
 from reconciler.render.rebalance import (
     STEP_WIDTHS,
     RebalanceTarget,
@@ -101,14 +100,9 @@ def rebalance(options: RebalanceOptions, found: Found) -> Ending:
 
 
 def _timeout_ms(options: RebalanceOptions) -> int:
-    from reconciler.core.text import parse_duration
-
     if options.timeout is not None and not options.wait:
         raise UsageError("--timeout says how long --wait follows a run: add --wait, or drop --timeout.")
-    try:
-        return parse_duration(options.timeout or DEFAULT_TIMEOUT)
-    except ValueError as error:
-        raise UsageError(f"--timeout: {error}; write 90s, 10m or the like.") from error
+    return duration_of("--timeout", options.timeout or DEFAULT_TIMEOUT, such_as="10m")
 
 
 def _orders(
@@ -230,7 +224,7 @@ async def _carry_out(
     options.output.notes(service.notes)
     names = {one.id: one.name for one in chosen}
     body = rebalances_document(report, _targets(chosen), base_url=service.label, waited=options.wait)
-    view = PageView(page=lambda: rebalances_page(report, names), document=lambda reason: document_json(reason, body))
+    view = View(page=lambda: rebalances_page(report, names), body=body)
     return Ending(reason=caught[0] if caught else report.exit_reason, found=found, view=view)
 
 

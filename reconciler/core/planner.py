@@ -29,7 +29,7 @@ from reconciler.core.change import (
     Snapshot,
     Unchanged,
 )
-from reconciler.core.decide import DEFAULT_POLICY, Policy, Unverified, decide, decide_strategy
+from reconciler.core.decide import DEFAULT_POLICY, Policy, decide, decide_strategy
 from reconciler.core.diff import compare
 from reconciler.core.guards import check_guards
 from reconciler.core.halt import Halts
@@ -48,6 +48,7 @@ from reconciler.core.model import (
     StrategyId,
     StrategyLive,
     StrategyStatus,
+    Unverified,
     Verb,
     Verdict,
     address_of,
