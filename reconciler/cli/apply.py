@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from reconciler.config.load import Configuration
     from reconciler.core.change import Frozen
     from reconciler.core.endpoint import JournalUrl
+    from reconciler.core.freeze import WriteGate
     from reconciler.core.model import Address
     from reconciler.core.plan import Plan
-    from reconciler.core.ports import WriteGate
     from reconciler.core.report import ApplyReport
     from reconciler.render.ending import Found
 
@@ -360,12 +360,10 @@ async def carry_out(
             pace=pace,
             stop=stop,
             token=new_token,
-            gate=gate,
+            gate=replace(gate, allowed=allowed, left=left or {}),
             approved=approved,
             again=frozenset(options.policy.again),
             claims=claims,
-            allowed=allowed,
-            left=left,
         )
     met = conditions_met(plan, options.fail_on, looked_for_drift=False)
     reason = _reason(report, caught, failed_on=bool(met))

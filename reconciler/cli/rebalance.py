@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.cli.files import expect_in, load_files_if_any, paths_of
+from reconciler.cli.files import load_files_if_any
 from reconciler.cli.flags import DEFAULT_LOCK_TIMEOUT
 from reconciler.cli.haltfiles import gate_of
 from reconciler.cli.ids import named
@@ -83,15 +83,15 @@ def rebalance(options: RebalanceOptions, found: Found) -> Ending:
     on_v2 = [one.id for one in chosen if not one.version.can.owns_schedule]
     if options.skip_schedule_validation and on_v2:
         raise UsageError(f"--skip-schedule-validation is only for v1, and {on_v2[0]} is managed by v2: leave it out.")
-    freezes = configuration.freezes if configuration is not None else ()
-    _orders(chosen, options, freezes, Memory())  # what is wrong with the options is said before anything is asked
+    # What is wrong with the options is said before anything is asked.
+    _orders(chosen, options, configuration.freezes, Memory())
     warn_of_journal(options.service, configuration, options.output)
 
     async def work() -> Ending:
         async with open_service(
-            options.service, paths_of(configuration), expect=expect_in(configuration), writes=True
+            options.service, configuration.paths, expect=configuration.expect, writes=True
         ) as service:
-            orders = _orders(chosen, options, freezes, memory_of(options.service, service))
+            orders = _orders(chosen, options, configuration.freezes, memory_of(options.service, service))
             if not options.auto_approve:
                 await _ask(chosen, orders, options, service)
             return await _carry_out(chosen, orders, options, service, found, timeout_ms)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from reconciler.cli.files import expect_in, load_files, load_files_if_any, paths_of
+from reconciler.cli.files import load_files, load_files_if_any
 from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.offline import owned, round_of, shard_of
@@ -345,7 +345,7 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
     (one,) = named([options.portfolio or ""], configuration, options.version)
 
     async def work() -> Ending:
-        async with open_service(options.service, paths_of(configuration), expect=expect_in(configuration)) as service:
+        async with open_service(options.service, configuration.paths, expect=configuration.expect) as service:
 
             async def look() -> Page:
                 return portfolio_page(await _read_detail(options, one, service))
@@ -363,7 +363,7 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
         }
         view = View(page=lambda: portfolio_page(seen), body=body)
         lost = seen.live.status is Status.NOT_FOUND and one.desired is None
-        meant = guess(one.id, configuration.desired) if lost and configuration is not None else ""
+        meant = guess(one.id, configuration.desired) if lost and configuration.files else ""
         told = (f"{one.id} is not found, and no file declares it. {meant}",) if meant else ()
         return Ending(reason=reason, found=found, view=view, errors=told, advice=advice)
 
