@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from reconciler.cli.files import expect_in, load_files, load_files_if_any, paths_of
+from reconciler.cli.files import load_files, load_files_if_any
 from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.offline import owned, round_of, shard_of
@@ -30,8 +30,8 @@ from reconciler.core.model import ApiVersion, Desired, RunState, Status
 from reconciler.core.needs import Need, counts_of
 from reconciler.core.plan import Plan
 from reconciler.core.rebalance import KeptRebalance, Knowledge
-from reconciler.render.ending import Ending, PageView
-from reconciler.render.json import diagnostics_document, document_json
+from reconciler.render.ending import Ending, View
+from reconciler.render.json import diagnostics_document
 from reconciler.render.status import (
     PortfolioView,
     SortBy,
@@ -223,9 +223,9 @@ async def _table_once(
     return Ending(
         reason=reason if reason is not ExitReason.OK or not read.memory.halting.unread else ExitReason.INVALID,
         found=found,
-        view=PageView(
+        view=View(
             page=lambda: _page(options, rows, targeted, cadences),
-            document=lambda reason: document_json(reason, body()),
+            body=body,
         ),
         advice=advice,
     )
@@ -345,7 +345,7 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
     (one,) = named([options.portfolio or ""], configuration, options.version)
 
     async def work() -> Ending:
-        async with open_service(options.service, paths_of(configuration), expect=expect_in(configuration)) as service:
+        async with open_service(options.service, configuration.paths, expect=configuration.expect) as service:
 
             async def look() -> Page:
                 return portfolio_page(await _read_detail(options, one, service))
@@ -361,9 +361,9 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
             "portfolio": portfolio_document(seen),
             "warnings": diagnostics_document(advice)["warnings"],
         }
-        view = PageView(page=lambda: portfolio_page(seen), document=lambda reason: document_json(reason, body))
+        view = View(page=lambda: portfolio_page(seen), body=body)
         lost = seen.live.status is Status.NOT_FOUND and one.desired is None
-        meant = guess(one.id, configuration.desired) if lost and configuration is not None else ""
+        meant = guess(one.id, configuration.desired) if lost and configuration.files else ""
         told = (f"{one.id} is not found, and no file declares it. {meant}",) if meant else ()
         return Ending(reason=reason, found=found, view=view, errors=told, advice=advice)
 

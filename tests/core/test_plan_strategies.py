@@ -246,7 +246,7 @@ def test_a_plan_survives_its_json() -> None:
     assert (len(plan.changes), len(plan.blocked), plan.strategies_no_op) == (2, 1, 1)
     assert [excess.planned for excess in plan.over] == [None]
     assert parse_plan(format_plan(plan)) == plan
-    document = plan_document(plan, ExitReason.OK)
+    document = plan_document(plan)
     assert [change["id"] for change in document["changes"]] == ["strategies/a", "strategies/b"]
     assert (document["changes"][1]["before"]["cadence"], document["changes"][1]["reach"]) == (None, None)
     assert [blocked["reason"] for blocked in document["blocked"]] == ["not_read"]
