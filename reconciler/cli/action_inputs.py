@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from msgspec import Struct
 
 from reconciler.cli.flags import MOST_PARALLELISM
-from reconciler.core.decide import Unverified
 from reconciler.core.errors import ApiError, FailureKind, UsageError
+from reconciler.core.model import Unverified
 from reconciler.core.report import FailOn
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ USED_BY: Final[Mapping[str, tuple[Command, ...]]] = {
     "allow": (Command.APPLY, Command.LIFT),
     "reason": (Command.HALT,),
     "all": (Command.HALT,),
-    "known": (Command.HALT,),
+    "known": (Command.HALT, Command.LIFT),
     "halt": (Command.LIFT,),
     "resume-held": _PLAN_OR_APPLY,
     "again": _PLAN_OR_APPLY,
@@ -122,8 +122,8 @@ class Inputs(Struct, frozen=True, kw_only=True):
 
     ``live`` are the files to plan from, or the one that ``status`` saves. ``environment`` is a name that tells apart
     several uses in one workflow.
-    ``resume_held`` is as given: ``ID``, ``group=NAME`` or ``@FILE``. ``reason``, ``everything`` and ``known`` are those
-    of a halt, ``halt`` is the id of one that is to be lifted.
+    ``resume_held`` is as given: ``ID``, ``group=NAME`` or ``@FILE``. ``reason`` and ``everything`` are those of a
+    halt, ``known`` also that of a lift, and ``halt`` is the id of the one to be lifted.
     """
 
     command: Command

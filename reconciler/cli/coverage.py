@@ -13,8 +13,7 @@ from reconciler.core.errors import ExitReason
 from reconciler.core.fleet import Coverage
 from reconciler.core.report import FailOn
 from reconciler.render.coverage import coverage_document, coverage_page
-from reconciler.render.ending import Ending, PageView
-from reconciler.render.json import document_json
+from reconciler.render.ending import Ending, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,9 +51,9 @@ def coverage(options: CoverageOptions, found: Found) -> Ending:
     return Ending(
         reason=ExitReason.ERROR if met and reason is ExitReason.OK else reason,
         found=found,
-        view=PageView(
+        view=View(
             page=lambda: coverage_page(seen),
-            document=lambda reason: document_json(reason, coverage_document(seen, base_url=base_url)),
+            body=lambda: coverage_document(seen, base_url=base_url),
         ),
         errors=tuple(_told(seen, met)),
     )

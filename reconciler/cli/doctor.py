@@ -12,8 +12,7 @@ from reconciler.cli.service import open_service, proxy_of, run_async
 from reconciler.core.endpoint import NOTHING
 from reconciler.core.errors import ApiError, ConfigInvalid, JournalError, ReconcilerError, exit_reason_of
 from reconciler.render.doctor import doctor_document, doctor_page
-from reconciler.render.ending import Ending, PageView
-from reconciler.render.json import document_json
+from reconciler.render.ending import Ending, View
 
 if TYPE_CHECKING:
     from reconciler.config.load import Configuration
@@ -40,9 +39,9 @@ def doctor(options: DoctorOptions, found: Found) -> Ending:
         _proxy(options.service),
         *run_async(lambda: _service(options.service, configuration)),
     )
-    view = PageView(
+    view = View(
         page=lambda: doctor_page(checks),
-        document=lambda reason: document_json(reason, {"checks": doctor_document(checks)}),
+        body=lambda: {"checks": doctor_document(checks)},
     )
     return Ending(reason=exit_reason(checks), found=found, view=view)
 

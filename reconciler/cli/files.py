@@ -15,7 +15,7 @@ from reconciler.cli.options import FileOptions, Options
 from reconciler.core.endpoint import NOTHING
 from reconciler.core.errors import ExitReason
 from reconciler.core.model import Paths
-from reconciler.render.ending import Ending, PageView, TextView
+from reconciler.render.ending import Ending, View
 from reconciler.render.page import Column, Heading, Page, Part, Row, Rows, Span, Tone
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def init(options: InitOptions, found: Found) -> Ending:
         "  reconciler sandbox load sandbox.yaml\n"
         f"  reconciler plan{given} --sandbox"
     )
-    return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=f"Wrote {file}.\n", body={"file": file}))
+    return Ending(reason=ExitReason.OK, found=found, view=View(shown=f"Wrote {file}.\n", body={"file": file}))
 
 
 class ValidateOptions(Options, frozen=True, kw_only=True):
@@ -165,7 +165,7 @@ def validate(options: ValidateOptions, found: Found) -> Ending:
             "strategies": len(configuration.strategies),
         }
 
-    view = TextView(shown=f"Valid: {counts}{warned}.\n", body=body)
+    view = View(shown=f"Valid: {counts}{warned}.\n", body=body)
     return Ending(reason=ExitReason.OK, found=found, view=view)
 
 
@@ -179,13 +179,10 @@ class ExplainOptions(Options, frozen=True, kw_only=True):
 def explain(options: ExplainOptions, found: Found) -> Ending:
     """Show where each value of one portfolio comes from."""
     from reconciler.config.explain import trace
-    from reconciler.render.json import document_json
 
     rows = trace(options.portfolio, options.files.sources, stdin=standard_input, today=today(), cwd=Path.cwd())
     body = {"id": options.portfolio, "fields": [_explained_document(row) for row in rows]}
-    view = PageView(
-        page=lambda: _explained_page(options.portfolio, rows), document=lambda reason: document_json(reason, body)
-    )
+    view = View(page=lambda: _explained_page(options.portfolio, rows), body=body)
     return Ending(reason=ExitReason.OK, found=found, view=view)
 
 
@@ -223,4 +220,4 @@ def print_schema(options: Options, found: Found) -> Ending:  # noqa: ARG001 - wh
     from reconciler.core.codec import json_text
     from reconciler.core.sections import published_schema
 
-    return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=json_text(published_schema())))
+    return Ending(reason=ExitReason.OK, found=found, view=View(shown=json_text(published_schema())))

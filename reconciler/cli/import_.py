@@ -23,7 +23,7 @@ from reconciler.core.endpoint import NOTHING, expect_of
 from reconciler.core.errors import ApiError, ExitReason, JournalError, ReconcilerError, UsageError
 from reconciler.core.fleet import PortfolioList
 from reconciler.core.model import ApiVersion, StrategyId, StrategyStatus, address_of, strategy_of
-from reconciler.render.ending import Ending, TextView
+from reconciler.render.ending import Ending, View
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -230,7 +230,7 @@ def _write(
     _say(reading, adoption, problem, options)
     shown = text if options.file is None else None
     body = adoption_document(adoption, base_url=base_url, declared=reading.declared, list_problem=problem)
-    view = TextView(shown=shown or "", body={**body, "file": options.file, "yaml": shown})
+    view = View(shown=shown or "", body={**body, "file": options.file, "yaml": shown})
     reason = import_reason(reading, adoption)
     unsaid = reason is ExitReason.ERROR and adoption.empty and not adoption.omitted and problem is None
     errors = ("there is nothing to import: the list of v2 portfolios is empty",) if unsaid else ()

@@ -12,9 +12,8 @@ from reconciler.cli.service import base_url_of
 from reconciler.cli.writing import origin_of, this_process
 from reconciler.core.errors import ExitReason, NotExpected, ReconcilerError
 from reconciler.core.text import plural
-from reconciler.render.ending import Ending, PageView, TextView
+from reconciler.render.ending import Ending, View
 from reconciler.render.history import history_document, history_page, runs_page
-from reconciler.render.json import document_json
 
 if TYPE_CHECKING:
     from reconciler.apply.journalcarry import Export
@@ -47,9 +46,9 @@ def history(options: HistoryOptions, found: Found) -> Ending:
     detailed = options.run is not None or bool(options.targets)
     shown = runs or ()
     body = {"journal": str(path), "exists": runs is not None, "runs": history_document(shown, with_writes=detailed)}
-    view = PageView(
+    view = View(
         page=lambda: runs_page(shown) if shown and detailed else history_page(shown, empty=empty),
-        document=lambda reason: document_json(reason, body),
+        body=body,
     )
     return Ending(reason=ExitReason.OK, found=found, view=view)
 
@@ -81,7 +80,7 @@ def export_journal(options: ExportOptions, found: Found) -> Ending:
         save(options.file, text, what="export", largest=EXPORT_FORMAT.largest)
         count = plural(len(export.remembered), "record")
         options.output.note(f"Exported {count} of {_whose(export)} to {options.file}")
-    return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=text if options.file is None else ""))
+    return Ending(reason=ExitReason.OK, found=found, view=View(shown=text if options.file is None else ""))
 
 
 class ImportJournalOptions(Options, frozen=True, kw_only=True):
@@ -119,7 +118,7 @@ def import_journal(options: ImportJournalOptions, found: Found) -> Ending:
     text = f"Import: {taken.taken} taken over, {taken.known} known already, {taken.newer_here} known better here.\n"
     counts = {"taken": taken.taken, "known": taken.known, "newer_here": taken.newer_here}
     body = {"journal": str(path), "base_url": export.base_url, "account": export.account, "summary": counts}
-    return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=text, body=body))
+    return Ending(reason=ExitReason.OK, found=found, view=View(shown=text, body=body))
 
 
 def label_of(options: RecordOptions) -> str:

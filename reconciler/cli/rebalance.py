@@ -22,8 +22,7 @@ from reconciler.core.errors import JournalError, ReconcilerError, UsageError
 from reconciler.core.fleet import require_among
 from reconciler.core.model import ApiVersion
 from reconciler.core.ports import Memory
-from reconciler.render.ending import Ending, PageView
-from reconciler.render.json import document_json
+from reconciler.render.ending import Ending, View
 from reconciler.render.rebalance import (
     STEP_WIDTHS,
     RebalanceTarget,
@@ -230,7 +229,7 @@ async def _carry_out(
     options.output.notes(service.notes)
     names = {one.id: one.name for one in chosen}
     body = rebalances_document(report, _targets(chosen), base_url=service.label, waited=options.wait)
-    view = PageView(page=lambda: rebalances_page(report, names), document=lambda reason: document_json(reason, body))
+    view = View(page=lambda: rebalances_page(report, names), body=body)
     return Ending(reason=caught[0] if caught else report.exit_reason, found=found, view=view)
 
 

@@ -11,7 +11,7 @@ from reconciler.cli.flags import DEFAULT_SANDBOX
 from reconciler.cli.options import Options
 from reconciler.cli.output import write
 from reconciler.core.errors import ExitReason, UsageError
-from reconciler.render.ending import Ending, TextView
+from reconciler.render.ending import Ending, View
 
 if TYPE_CHECKING:
     from contextlib import closing
@@ -94,7 +94,7 @@ def serve(options: ServeOptions, found: Found) -> Ending:
 
 
 def _said(found: Found, sentence: str) -> Ending:
-    return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=f"{sentence}\n"))
+    return Ending(reason=ExitReason.OK, found=found, view=View(shown=f"{sentence}\n"))
 
 
 def _open(file: str) -> closing[Store]:

@@ -15,9 +15,9 @@ from reconciler.cli.offline import owned, save_live
 from reconciler.cli.options import PlanningOptions, SelectionOptions
 from reconciler.cli.output import Format, is_terminal
 from reconciler.cli.planning import (
+    look_at_results,
     plan_of,
     read_live,
-    look_at_results,
     require_metrics_place,
     result_queries,
     save_metrics,
@@ -37,8 +37,8 @@ from reconciler.core.needs import Need, counts_of, needs_of, overdue_among
 from reconciler.core.plan import Plan
 from reconciler.core.rebalance import Knowledge, PortfolioFacts, remembered
 from reconciler.core.report import FailOn
-from reconciler.render.ending import Ending, PageView
-from reconciler.render.json import diagnostics_document, document_json
+from reconciler.render.ending import Ending, View
+from reconciler.render.json import diagnostics_document
 from reconciler.render.status import (
     SortBy,
     StatusRow,
@@ -168,7 +168,7 @@ def _table(options: StatusOptions, found: Found) -> Ending:
                 return await _table_once(options, configuration, desired, service, found)
 
             async def look() -> Page:
-                read = await read_live(options, service, desired, results=not options.no_results)
+                read = await read_live(options, service, desired, results=not options.no_results, shows_only=True)
                 results = await look_at_results(options, service, desired, read, asks=options.reads_results)
                 return status_page(_rows(options, configuration, desired, read, results)[0], **options.shown)
 
@@ -185,8 +185,8 @@ async def _table_once(
     found: Found,
 ) -> Ending:
     began_ms, selection = service.api.service_ms(), options.selection.selection
-    read = await read_live(options, service, desired, results=not options.no_results)
-    options.output.warn_of(halts_told(read.memory.halting, now_ms=read.now_ms))
+    read = await read_live(options, service, desired, results=not options.no_results, shows_only=True)
+    halts = halts_told(read.memory.halting, now_ms=read.now_ms)
     unseen: Sequence[ApiError] = ()
     if options.out is not None:
         unseen = await save_live(
@@ -206,7 +206,7 @@ async def _table_once(
     cadences = await read_cadences_of(targeted, options.service, service) if targeted else {}
     options.output.notes(service.notes)
     failed = [one.failure for one in cadences.values() if one.failure is not None]
-    advice = advise_live((row.desired, row.signs) for row in rows)
+    advice = (*halts, *advise_live((row.desired, row.signs) for row in rows))
     counts = counts_of(row.needs for row in rows)
     save_metrics(options, plan, command="status", failed=counts.get(Need.FAILED, 0) if options.reads_results else None)
 
@@ -220,13 +220,11 @@ async def _table_once(
             **({"strategies": cadences_document(targeted, cadences)} if cadences else {}),
         }
 
+    reason = status_reason(rows, fail_on=options.fail_on, others=[*unseen, *failed])
     return Ending(
-        reason=status_reason(rows, fail_on=options.fail_on, others=[*unseen, *failed]),
+        reason=reason if reason is not ExitReason.OK or not read.memory.halting.unread else ExitReason.INVALID,
         found=found,
-        view=PageView(
-            page=lambda: status_page(rows, targeted, cadences, **options.shown),
-            document=lambda reason: document_json(reason, body()),
-        ),
+        view=View(page=lambda: status_page(rows, targeted, cadences, **options.shown), body=body),
         errors=_told(rows, options.fail_on),
         advice=advice,
     )
@@ -292,7 +290,7 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
             "portfolio": portfolio_document(seen),
             "warnings": diagnostics_document(advice)["warnings"],
         }
-        view = PageView(page=lambda: portfolio_page(seen), document=lambda reason: document_json(reason, body))
+        view = View(page=lambda: portfolio_page(seen), body=body)
         missing = seen.live.status is Status.NOT_FOUND
         known = configuration.desired if configuration is not None and one.desired is None else ()
         meant = guess(one.id, known) if missing else ""
@@ -332,7 +330,9 @@ async def _read_detail(
     options = replace(options, selection=SelectionOptions(targets=(one.id,)))
     service = replace(service, api=service.api.by({one.id: one.version}))
     declared = one.desired or Desired(id=one.id, api=one.version, state=RunState.PAUSED)
-    read = await read_live(options, service, {one.id: declared}, results=not options.no_results)
+    read = await read_live(options, service, {one.id: declared}, results=not options.no_results, shows_only=True)
+    if options.watch is None:
+        options.output.warn_of(halts_told(read.memory.halting, now_ms=read.now_ms))
     live = read.fleet.live[one.id]
     if one.desired is None and live.status is Status.ACTIVE:
         declared = replace(declared, state=RunState.ACTIVE)

@@ -74,23 +74,9 @@ def origin_of(environ: Mapping[str, str]) -> RunOrigin:
 
 
 def said_yes(question: str, *, meaning_yes: str = "yes") -> bool:
-    """Ask on the terminal; only ``meaning_yes`` means yes.
-
-    Raises KeyboardInterrupt, even for a Ctrl-C just before the call.
-    """
-    import asyncio
-
-    # asyncio turns the first Ctrl-C into a request to the event loop. That waits here for the answer, and would not see
-    # the request.
-    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():  # it came just before, so the loop has it already
-            raise KeyboardInterrupt
-        click.echo(question, err=True)
-        answer: str = click.prompt("  Answer", default="no", show_default=False, err=True)
-    finally:
-        signal.signal(signal.SIGINT, heard)
+    """Ask on the terminal; only ``meaning_yes`` means yes. Raises KeyboardInterrupt."""
+    click.echo(question, err=True)
+    answer: str = click.prompt("  Answer", default="no", show_default=False, err=True)
     return answer.strip() == meaning_yes
 
 

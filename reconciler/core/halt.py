@@ -122,11 +122,13 @@ class Halts(Struct, frozen=True, kw_only=True):
     """What is known of the halts of one service and account.
 
     ``holding`` are those that are not lifted, by id. ``filed`` are those whose file is here, lifted or not: on v2 they
-    show whose pause it is if the journal does not.
+    show whose pause it is if the journal does not. ``unread`` says of each file that may be a halt why it can't be
+    read.
     """
 
     holding: Mapping[str, Halt] = {}
     filed: tuple[Halt, ...] = ()
+    unread: tuple[str, ...] = ()
 
     def pausing(
         self, live: Live, record: Record | None, api: ApiVersion, *, remembered: str | None = None
@@ -193,14 +195,19 @@ class HaltGate(Struct, frozen=True):
 
 HALTS: Final = "halts"
 """How the address of a message about a halt begins."""
+UNREAD: Final = "put the file back from Git, or take it away if it is not the file of a halt"
+"""What to do about a file that may be a halt and can't be read."""
 OLD_MS: Final = DAY_MS
 """From this age on, people are reminded of a halt that holds."""
 
 
 def halts_told(halts: Halts, *, now_ms: int) -> tuple[Diagnostic, ...]:
-    """Return what people are told of halts that seem to have been forgotten, the oldest first."""
+    """Return what people are told of files that can't be read, and of halts that seem to have been forgotten, the
+    oldest of these first."""
+    missing = "so a halt may be missing here"
+    unread = (Diagnostic(Severity.WARNING, f"{one}, {missing}", UNREAD, HALTS) for one in halts.unread)
     old = sorted((one.at_ms, one.id, one) for one in halts.holding.values() if now_ms - one.at_ms >= OLD_MS)
-    return tuple(
+    reminders = (
         Diagnostic(
             Severity.WARNING,
             f"the {one.words} is {rough_duration(now_ms - at_ms)} old",
@@ -209,11 +216,12 @@ def halts_told(halts: Halts, *, now_ms: int) -> tuple[Diagnostic, ...]:
         )
         for at_ms, name, one in old
     )
+    return (*unread, *reminders)
 
 
 def is_of_halt(diagnostic: Diagnostic) -> bool:
     """Whether this is what :func:`halts_told` says."""
-    return diagnostic.address.startswith(f"{HALTS}.")
+    return diagnostic.address.partition(".")[0] == HALTS
 
 
 def format_halt(halt: Halt) -> str:

@@ -33,7 +33,7 @@ from reconciler.render.page import (
     sentence,
 )
 from reconciler.render.rebalance import took
-from reconciler.render.status import StatusRow, last_document, ending_text, status_document, when
+from reconciler.render.status import StatusRow, ending_text, last_document, status_document, when
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

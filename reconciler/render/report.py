@@ -7,7 +7,6 @@ table go in as JSON, in which ``<`` and ``&`` are escaped, and the script only e
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
 from collections import Counter
 from hashlib import sha256
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from reconciler.core.plan import Load, Plan
     from reconciler.core.rebalance import KeptRebalance
 
-REPORT_BEGINS: Final = re.compile(rb"<!doctype html>\s*<!-- glider-reconciler report -->")
+REPORT_BEGINS: Final = rb"<!doctype html>\s*<!-- glider-reconciler report -->"
 """How a report begins: only such a file is replaced by a new one."""
 STRIP_RUNS: Final = 14
 """So many of a portfolio's last results are shown."""

@@ -107,7 +107,7 @@ def data_of(text: str) -> Any:
 def test_problems_first_in_the_order_of_need() -> None:
     """Failed, overdue, held; each portfolio once, with every reason."""
     page = report_html(fleet(200))
-    assert REPORT_BEGINS.match(page.encode())
+    assert re.match(REPORT_BEGINS, page.encode())
     words = re.findall(r'<td class="need n\d">([a-z ]+)</td>', page)
     assert words == sorted(words, key=["failed", "overdue", "held"].index)
     assert set(words) == {"failed", "overdue", "held"}
