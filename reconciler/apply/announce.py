@@ -19,7 +19,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
-from reconciler.core.halt import HaltGate
+from reconciler.core.freeze import WriteGate
 from reconciler.core.intent import (
     Call,
     Effect,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.change import Change, Frozen
     from reconciler.core.intent import Intent, OpenIntent
-    from reconciler.core.ports import Clock, Confirmation, Journal, ServiceApi, WriteGate
+    from reconciler.core.ports import Clock, Confirmation, Journal, ServiceApi
 
 T = TypeVar("T")
 
@@ -164,7 +164,7 @@ class Announcer(Struct, frozen=True, kw_only=True):
     journal: Journal
     clock: Clock
     token: Callable[[], str]
-    gate: WriteGate = HaltGate()
+    gate: WriteGate = WriteGate()
 
     async def announced(self, writing: Writing[T], progress: Progress) -> Sent[T]:
         """Make one write; if its answer leaves open what became of it, find out by reading.

@@ -16,12 +16,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.apply.announce import Announcer, Declined, Progress, result_of
 from reconciler.apply.steps import Steps, StrategySteps
 from reconciler.core.errors import ApiError, FailureKind, JournalError
-from reconciler.core.freeze import EveryGate, FreezeGate
-from reconciler.core.halt import HaltGate
+from reconciler.core.freeze import WriteGate
 from reconciler.core.intent import GateClosed
 from reconciler.core.model import Verb
 from reconciler.core.plan import write_waves
@@ -32,10 +32,10 @@ from reconciler.core.report import ACHIEVED, FAILED, ApplyReport, Outcome, Resul
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-    from reconciler.core.change import Change, Frozen
+    from reconciler.core.change import Change
     from reconciler.core.model import Address, Live
     from reconciler.core.plan import Plan, Wave
-    from reconciler.core.ports import ApplyObserver, Claims, Clock, Journal, ServiceApi, WriteGate
+    from reconciler.core.ports import ApplyObserver, Claims, Clock, Journal, ServiceApi
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -200,33 +200,30 @@ async def apply_plan(
     token: Callable[[], str],
     approved: str | None = None,
     again: frozenset[str] = frozenset(),
-    allowed: frozenset[str] = frozenset(),
-    left: Mapping[Address, Frozen] | None = None,
     claims: Claims | None = None,
-    gate: WriteGate = HaltGate(),  # noqa: B008 - a frozen value
+    gate: WriteGate = WriteGate(),  # noqa: B008 - a frozen value
 ) -> ApplyReport:
     """Carry out every change of the plan, stage after stage, in the order of
     :func:`~reconciler.core.plan.write_stages`.
 
     ``token`` returns a new token at each call. ``approved`` is the fingerprint of the plan that a person approved,
     where ``plan`` was made anew since. ``again`` names portfolios that may be started with a run at once although an
-    earlier request for one stayed unanswered. ``allowed`` names freezes that changes need not wait for, and
-    what is ``left`` waits in any case. ``claims`` are
-    those that this runner shares with others; without them it carries out everything itself. If it has to leave, the
-    others do what it has not begun. ``gate`` says for each write whether it may begin, in addition to the freezes.
+    earlier request for one stayed unanswered. ``claims`` are those that this runner shares with others; without them it
+    carries out everything itself. If it has to leave, the others do what it has not begun. ``gate`` says for each write
+    whether it may begin; the freezes of the plan are added to it.
     """
     started_ms = clock.now_ms()
     waves = write_waves(plan.changes, canary=pace.canary)
-    freezes = FreezeGate.of_plan(plan, allowed=allowed, now_ms=api.service_ms, left=left)
+    windows = {change.id: change.freezes for change in plan.changes if change.freezes}
+    gate = replace(gate, windows=windows, now_ms=api.service_ms)
     applier = _Applier(
-        announcer=Announcer(api=api, journal=journal, clock=clock, token=token, gate=EveryGate((gate, freezes))),
+        announcer=Announcer(api=api, journal=journal, clock=clock, token=token, gate=gate),
         observer=observer,
         claims=claims or SoleClaims(waves, max_failures=pace.max_failures),
         stop=stop,
         plans=frozenset({fingerprint(plan)} | ({approved} if approved is not None else set())),
         again=again,
         from_files=plan.as_of_ms is not None,
-        freezes=freezes,
     )
     for number, wave in enumerate(waves):
         await applier.run(number, wave.changes, parallelism=pace.parallelism)
@@ -299,7 +296,6 @@ class _Applier(Struct, kw_only=True):
     plans: frozenset[str]
     again: frozenset[str]
     from_files: bool
-    freezes: FreezeGate
     memory: Memory = Memory()
     """What the journal knew of the wave that is carried out, before its first look."""
     results: dict[Address, Result] = field(default_factory=dict)
@@ -402,8 +398,8 @@ class _Applier(Struct, kw_only=True):
         if turn.stopped is not None:
             raise Declined(Outcome.NOT_ATTEMPTED, turn.stopped)
         # A change that waits needs no read. But until the first answer nobody knows the time by the service's clock.
-        knows = self.looked or change.id in self.freezes.left
-        if knows and (frozen := self.freezes.waits(change.id)) is not None:
+        gate = self.announcer.gate
+        if (self.looked or change.id in gate.left) and (frozen := gate.waits(change.id)) is not None:
             raise Declined(Outcome.NOT_ATTEMPTED, str(frozen), closed=GateClosed(str(frozen), frozen=frozen))
         memory = await self._remembered(change) if turn.abandoned else self.memory
         wrote_already = progress.changed

@@ -16,7 +16,6 @@ from reconciler.apply.announce import Announcer, Declined, Progress, Sent, Writi
 from reconciler.apply.run import attempt, kept, work_through
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import due_ms_of, observed_record
-from reconciler.core.freeze import EveryGate, FreezeGate
 from reconciler.core.intent import Before, Call, Effect, GateClosed, Intent, WriteOutcome, new_run
 from reconciler.core.model import ApiVersion, Live, PortfolioId, Status
 from reconciler.core.rebalance import RebalanceOutcome, RebalanceResult, RebalanceStatus, RecentRebalances, is_cooldown
@@ -107,7 +106,7 @@ async def trigger_all(
     that can't be written and an interruption stop the rest, which is then *not attempted*.
     """
     windows: dict[Address, tuple[Window, ...]] = {order.portfolio: order.freezes for order in orders}
-    gate = EveryGate((announcer.gate, FreezeGate(windows=windows, now_ms=announcer.api.service_ms)))
+    gate = replace(announcer.gate, windows=windows, now_ms=announcer.api.service_ms)
     asker = _Asker(announcer=replace(announcer, gate=gate), observer=observer, stop=stop)
     left = iter(orders)
 

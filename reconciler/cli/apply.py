@@ -12,7 +12,7 @@ from reconciler.cli.files import load_told
 from reconciler.cli.flags import DEFAULT_LOCK_TIMEOUT
 from reconciler.cli.haltfiles import gate_of
 from reconciler.cli.journalplace import warn_of_journal
-from reconciler.cli.options import FileOptions, PlanningOptions, PolicyOptions, SelectionOptions
+from reconciler.cli.options import FileOptions, PlanningOptions, PolicyOptions, SelectionOptions, duration_of
 from reconciler.cli.output import is_terminal
 from reconciler.cli.plan import load_plan, plan_ending
 from reconciler.cli.planning import make_plan, parse_allow, require_metrics_place, save_metrics
@@ -23,7 +23,7 @@ from reconciler.core.errors import ExitReason, GuardRefused, JournalError, Recon
 from reconciler.core.fleet import require_among
 from reconciler.core.guards import still_over
 from reconciler.core.report import FailOn, blocked_text, conditions_met
-from reconciler.core.text import parse_duration, plural
+from reconciler.core.text import plural
 from reconciler.render.ending import Ending, View
 from reconciler.render.plan import report_document, report_page
 
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from reconciler.config.load import Configuration
     from reconciler.core.change import Frozen
     from reconciler.core.endpoint import JournalUrl
+    from reconciler.core.freeze import WriteGate
     from reconciler.core.model import Address
     from reconciler.core.plan import Plan
-    from reconciler.core.ports import WriteGate
     from reconciler.core.report import ApplyReport
     from reconciler.render.ending import Found
 
@@ -253,10 +253,7 @@ def _require_fresh(plan: Plan, options: ApplyOptions, service: Service) -> None:
 
 def _max_age_ms(options: ApplyOptions) -> int | None:
     """Return ``--max-age`` in milliseconds. Raises :class:`~reconciler.core.errors.UsageError`."""
-    try:
-        return parse_duration(options.max_age) if options.max_age is not None else None
-    except ValueError as error:
-        raise UsageError(f"Invalid value for --max-age: {error}; write a duration such as 1h.") from error
+    return duration_of("--max-age", options.max_age, such_as="1h") if options.max_age is not None else None
 
 
 def _require_approved(plan: Plan, approved: Plan, found: Found) -> str | None:
@@ -363,12 +360,10 @@ async def carry_out(
             pace=pace,
             stop=stop,
             token=new_token,
-            gate=gate,
+            gate=replace(gate, allowed=allowed, left=left or {}),
             approved=approved,
             again=frozenset(options.policy.again),
             claims=claims,
-            allowed=allowed,
-            left=left,
         )
     met = conditions_met(plan, options.fail_on, looked_for_drift=False)
     reason = _reason(report, caught, failed_on=bool(met))

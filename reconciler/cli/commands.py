@@ -368,7 +368,7 @@ def _halt_list() -> click.Command:
   reconciler halt list
   reconciler halt list -o json
 """
-    return command("list", "halt:list_halts", text, *flags.records(), *flags.output("text", "json"))
+    return command("list", "journal:list_halts", text, *flags.records(), *flags.output("text", "json"))
 
 
 class _Halt(SectionedCommand):

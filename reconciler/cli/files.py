@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.cli.options import FileOptions, Options
-from reconciler.core.endpoint import NOTHING
 from reconciler.core.errors import ExitReason
-from reconciler.core.model import Paths
 from reconciler.render.ending import Ending, View
 from reconciler.render.page import Column, Heading, Page, Part, Row, Rows, Span, Tone
 
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from reconciler.config.explain import Explained
     from reconciler.config.load import Configuration
     from reconciler.config.revision import Base
-    from reconciler.core.endpoint import Expect
     from reconciler.render.ending import Found
 
 
@@ -57,15 +54,16 @@ def load_told(options: FileOptions, output: Output, found: Found) -> Configurati
     return configuration
 
 
-def load_files_if_any(options: FileOptions) -> Configuration | None:
-    """Load the files; return ``None`` if none was named and there are none in the usual places.
+def load_files_if_any(options: FileOptions) -> Configuration:
+    """Load the files; return an empty configuration if none was named and there are none in the usual places.
 
     Raises ``ConfigInvalid`` for files that are there but can't be used.
     """
     from reconciler.config.files import DEFAULTS
+    from reconciler.config.load import Configuration
 
     if not options.sources and not any(Path(name).exists() for name in DEFAULTS):
-        return None
+        return Configuration()
     return load_files(options)
 
 
@@ -74,16 +72,6 @@ def load_base(options: FileOptions, revision: str) -> Base:
     from reconciler.config.revision import load_revision
 
     return load_revision(options.sources, revision=revision, today=today(), cwd=Path.cwd(), environment=os.environ)
-
-
-def paths_of(configuration: Configuration | None) -> Paths:
-    """Return the v1 path family that the files ask for."""
-    return configuration.paths if configuration is not None else Paths.AUTO
-
-
-def expect_in(configuration: Configuration | None) -> Expect:
-    """Return which service and account the files expect; without files, nobody in particular."""
-    return configuration.expect if configuration is not None else NOTHING
 
 
 FIRST_FILE: Final = """\

@@ -18,41 +18,38 @@ import click
 from msgspec.structs import replace
 
 from reconciler.cli.apply import ApplyOptions, ask_and_carry_out, carry_out, report_view, settle_first
-from reconciler.cli.files import expect_in, load_files, load_files_if_any, paths_of
+from reconciler.cli.files import load_files, load_files_if_any
 from reconciler.cli.flags import HALT_PARALLELISM
-from reconciler.cli.haltfiles import gate_of, keep, path_of, read_what_can_be, with_filed
+from reconciler.cli.haltfiles import gate_of, halt_document, keep, path_of, with_filed
 from reconciler.cli.ids import named
-from reconciler.cli.journal import label_of
-from reconciler.cli.options import Options, RecordOptions, ServiceOptions
+from reconciler.cli.options import Options, ServiceOptions
 from reconciler.cli.output import is_terminal
 from reconciler.cli.planning import require_found
-from reconciler.cli.progress import ReadProgress, bar
+from reconciler.cli.progress import read_each
 from reconciler.cli.service import new_token, open_service, run_async
 from reconciler.cli.writing import open_to_write, origin_of, said_yes
+from reconciler.config.load import Configuration
 from reconciler.core.change import BlockReason
-from reconciler.core.codec import dump, iso
+from reconciler.core.codec import iso
 from reconciler.core.errors import ConfigInvalid, ExitReason, JournalError, ReconcilerError, UsageError
 from reconciler.core.evidence import believed, without_mark
 from reconciler.core.fleet import require_among, select
-from reconciler.core.freeze import with_freezes
-from reconciler.core.guards import Guards, check_guards
-from reconciler.core.halt import UNREAD, Halt, HaltedPortfolio, HaltGate
+from reconciler.core.freeze import WriteGate, with_freezes
+from reconciler.core.guards import check_guards
+from reconciler.core.halt import Halt, HaltedPortfolio
 from reconciler.core.model import ApiVersion, PortfolioId, Status, is_halt_id
 from reconciler.core.plan import Plan
 from reconciler.core.planner import Lift, halt_plan, with_pauses
 from reconciler.core.report import ACHIEVED, ApplyReport, Outcome
 from reconciler.core.text import harmless, label, plural
-from reconciler.render.ending import Ending, View
-from reconciler.render.page import Column, Page, Part, Row, Rows, Span, Tone, code, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from reconciler.apply.journal import OpenJournal
     from reconciler.cli.service import Service
-    from reconciler.config.load import Configuration
-    from reconciler.core.model import Desired, Live
-    from reconciler.render.ending import Found
+    from reconciler.core.model import Desired
+    from reconciler.render.ending import Ending, Found
 
 LONGEST_REASON: Final = 200
 _UNDER_WAY_S: Final = 35.0
@@ -102,7 +99,7 @@ def halt(options: HaltOptions, found: Found) -> Ending:
     configuration = _files(options)
 
     async def work() -> Ending:
-        async with open_service(options.service, paths_of(configuration), expect=expect_in(configuration)) as service:
+        async with open_service(options.service, configuration.paths, expect=configuration.expect) as service:
             with ExitStack() as journals:
                 journal = journals.enter_context(await _journal(options, service))
                 apis = await _apis(options, configuration, service, journal)
@@ -117,12 +114,12 @@ def halt(options: HaltOptions, found: Found) -> Ending:
                     journal.halt(made)
                 # From here on, no other command begins anything that the halt holds.
                 _keep(made, options, found, new=True)
-                return await _pause(made, options, declared_in(configuration), here, journal, found)
+                return await _pause(made, options, configuration.desired, here, journal, found)
 
     return run_async(work)
 
 
-def _files(options: HaltOptions) -> Configuration | None:
+def _files(options: HaltOptions) -> Configuration:
     """Load the files. If nothing is selected from them, a mistake in them must not stop a halt."""
     try:
         return load_files(options.files) if options.selects else load_files_if_any(options.files)
@@ -131,12 +128,7 @@ def _files(options: HaltOptions) -> Configuration | None:
             options.output.note("note: with ids, or with --known for all that the journal knows, a halt needs no files")
             raise
         options.output.warn("the files can't be used, so the halt goes on without them")
-        return None
-
-
-def declared_in(configuration: Configuration | None) -> Mapping[PortfolioId, Desired]:
-    """Return what the files declare; nothing where there are none."""
-    return configuration.desired if configuration is not None else {}
+        return Configuration()
 
 
 async def _journal(options: HaltOptions, service: Service) -> OpenJournal:
@@ -155,14 +147,14 @@ async def _spare(error: JournalError, options: HaltOptions, service: Service) ->
 
 
 async def _apis(
-    options: HaltOptions, configuration: Configuration | None, service: Service, journal: OpenJournal
+    options: HaltOptions, configuration: Configuration, service: Service, journal: OpenJournal
 ) -> dict[PortfolioId, ApiVersion]:
     """Return the portfolios to be halted, sorted by id, each with its API: the declared or given one, else the one that
     the journal knows, else the one on which the service finds it."""
-    desired, known = declared_in(configuration), journal.apis()
+    known = journal.apis()
     apis: dict[PortfolioId, ApiVersion] = {}
-    if configuration is not None and options.selects:
-        selected = select(desired, options.selection.selection, configuration.strategies)
+    if options.selects:
+        selected = select(configuration.desired, options.selection.selection, configuration.strategies)
         apis = {one: declared.api for one, declared in selected.items()}
     unsure: dict[PortfolioId, ApiVersion] = {}
     for one in named({*options.portfolios, *(known if options.known else ())}, configuration, options.version):
@@ -171,7 +163,7 @@ async def _apis(
         (unsure if sure is None else apis)[one.id] = sure or one.version
     if unsure:
         other = {ApiVersion.V1: ApiVersion.V2, ApiVersion.V2: ApiVersion.V1}
-        live = await _read(unsure, options, service)
+        live = await read_each(service.api.by(unsure), unsure, options.output, options.service.parallelism)
         lost = {one for one in unsure if live[one].status is Status.NOT_FOUND}
         apis |= {one: other[api] if one in lost else api for one, api in unsure.items()}
     if not apis:
@@ -180,20 +172,9 @@ async def _apis(
     return dict(sorted(apis.items()))
 
 
-async def _read(
-    apis: Mapping[PortfolioId, ApiVersion], options: ApplyOptions, service: Service
-) -> dict[PortfolioId, Live]:
-    from reconciler.api.fleet import read_all
-
-    with bar(options.output, "Reading", len(apis)) as shown:
-        return await read_all(
-            service.api.by(apis), apis, parallelism=options.service.parallelism, observer=ReadProgress(shown)
-        )
-
-
 async def _ask_for_number(options: HaltOptions, apis: Mapping[PortfolioId, ApiVersion], service: Service) -> None:
     """Say how many run, and have a person type that number; with anything else nothing is halted."""
-    live = await _read(apis, options, service)
+    live = await read_each(service.api, apis, options.output, options.service.parallelism)
     runs = sum(one.status is Status.ACTIVE for one in live.values())
     of = plural(len(live), "portfolio")
     click.echo(
@@ -244,7 +225,7 @@ async def _pause(
     plan = halt_plan(made, names, created_ms=service.clock.now_ms())
     begun = {one.number: one.intent.address for one in journal.unsettled()}
     late = tuple(change for change in plan.changes if change.id in begun.values())
-    gate = HaltGate(known=frozenset({made.id}))
+    gate = WriteGate(known=frozenset({made.id}))
     found.plan = plan
     try:
         ending = await carry_out(plan, options, service, journal, found, gate, title="Halt")
@@ -297,18 +278,13 @@ def _ended(
     if (report := found.report) is None:
         return ending
     signalled = ending.reason in (ExitReason.INTERRUPTED, ExitReason.TERMINATED)
-    more = {"halt": _document(made) if made is not None else None, "notes": list(found.notes)}
+    more = {"halt": halt_document(made) if made is not None else None, "notes": list(found.notes)}
     return replace(
         ending,
         reason=ending.reason if signalled else report.exit_reason,
         view=report_view(report, run=None, title=title, more=more),
         notes=() if options.output.is_json else found.notes,  # in JSON, they stand in the document
     )
-
-
-def _document(made: Halt) -> dict[str, object]:
-    """Return a halt as a JSON object, with its portfolios by their ids alone."""
-    return {**dump(made), "portfolios": sorted(made.ids), "file": str(path_of(made.id))}
 
 
 class LiftOptions(ApplyOptions, frozen=True, kw_only=True):
@@ -328,14 +304,14 @@ def lift(options: LiftOptions, found: Found) -> Ending:
     if not options.auto_approve and not is_terminal(sys.stdin):
         raise UsageError("There is no terminal to ask on, and a lift resumes trading. Add --auto-approve.")
     try:
-        configuration = load_files_if_any(options.files) if not options.known else None
+        configuration = load_files_if_any(options.files) if not options.known else Configuration()
     except ConfigInvalid:
         options.output.note("note: with --known, a lift needs no files; then no freeze of theirs holds it")
         raise
 
     async def work() -> Ending:
         async with open_service(
-            options.service, paths_of(configuration), expect=expect_in(configuration), writes=True
+            options.service, configuration.paths, expect=configuration.expect, writes=True
         ) as service:
             with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
                 await settle_first(service, journal, options)
@@ -345,15 +321,15 @@ def lift(options: LiftOptions, found: Found) -> Ending:
 
 
 async def _lift(
-    options: LiftOptions, configuration: Configuration | None, service: Service, journal: OpenJournal, found: Found
+    options: LiftOptions, configuration: Configuration, service: Service, journal: OpenJournal, found: Found
 ) -> Ending:
-    desired = declared_in(configuration)
+    desired = configuration.desired
     memory = with_filed(journal.memory(), service.label, service.account)
     gate = gate_of(journal.halting(), service.label, service.account)
     known = next((one for one in (*memory.halting.filed, *journal.halts()) if one.id == options.halt), None)
     apis = _selected(options, known, desired, journal)
     here = replace(service, api=service.api.by(apis))
-    live = await _read(apis, options, here)
+    live = await read_each(here.api, apis, options.output, options.service.parallelism)
     require_found(live, here.label, here.account)
     now_ms = here.api.service_ms()
     memory = replace(memory, records=believed(memory, live, now_ms=now_ms)[0])
@@ -363,13 +339,10 @@ async def _lift(
     if known is None and not plan.changes:
         repair = f"`reconciler halt list` shows those that are known; {path_of(options.halt)} may be on another branch."
         raise ReconcilerError(f"nothing here is in the pause of a halt {options.halt}", repair)
-    guards, managed = Guards(), len(apis)
-    if configuration is not None:
-        guards, managed = configuration.guards, len(desired)
-        plan = with_freezes(plan, configuration.freezes, desired, {}, now_ms=now_ms)
-    else:
+    if not configuration.files:
         options.output.note("note: without files, the guards are those that hold by default, and no freeze is known")
-    plan = replace(plan, over=check_guards(plan.changes, guards, managed=managed))
+    plan = with_freezes(plan, configuration.freezes, desired, {}, now_ms=now_ms)
+    plan = replace(plan, over=check_guards(plan.changes, configuration.guards, managed=len(desired) or len(apis)))
     ending = await ask_and_carry_out(plan, options, here, journal, found, gate, title="Lift")
     lifted, told = _lifted(options, known, plan, here, journal, found)
     return _ended(ending, found, options, told, lifted or known, title="Lift")
@@ -432,50 +405,3 @@ def _left(plan: Plan, halt: str) -> Iterable[str]:
         else:
             way_on = f"{are} in the pause of the halt {other}: `reconciler halt lift {other}`"
         yield f"{plural(count, 'portfolio')} of it {way_on}"
-
-
-class ListOptions(Options, frozen=True, kw_only=True):
-    """The options of ``halt list``."""
-
-    records: RecordOptions = RecordOptions()
-
-
-def list_halts(options: ListOptions, found: Found) -> Ending:
-    """Show every halt that the journal or a file knows, the newest first."""
-    from reconciler.apply.journalreads import read_halts
-
-    service = label_of(options.records)
-    readable, unread = read_what_can_be(service)
-    filed = {one.id: one for one in readable}
-    kept = {one.id: one for one in read_halts(options.records.journal_place, base_url=service)}
-    # If the journal or the file says that a halt holds, it holds.
-    holding = {i: one for i, one in (*filed.items(), *kept.items()) if one.lifted_ms is None}
-    shown = sorted((kept | filed | holding).values(), key=lambda one: (-one.at_ms, one.id))
-    body = {"halts": [{**_document(one), "has_file": one.id in filed} for one in shown]}
-    return Ending(
-        reason=ExitReason.INVALID if unread else ExitReason.OK,
-        found=found,
-        view=View(page=lambda: _halts_page(shown, filed), body=body),
-        errors=tuple(f"{one.summary}, so a halt may be missing here; {UNREAD}" for one in unread),
-    )
-
-
-def _halts_page(shown: Sequence[Halt], filed: Container[str]) -> Page:
-    columns = tuple(map(Column, ("Halt", "Since", "State", "Portfolios", "Who", "Reason")))
-    rows = tuple(
-        Row(
-            (
-                code(one.id),
-                moment(one.at_ms),
-                Span("holds", Tone.BAD) if one.lifted_ms is None else Span(f"lifted {moment(one.lifted_ms)}"),
-                "all" if one.selection is not None and one.selection.everything else str(len(one.portfolios)),
-                one.who or "",
-                one.reason if one.id in filed else f"{one.reason} (no file here)",
-            )
-        )
-        for one in shown
-    )
-    holding = sum(one.lifted_ms is None for one in shown)
-    last = f"Halts: {holding} in force, {len(shown) - holding} lifted."
-    table = Rows(columns=columns, rows=rows, parts=(Part("Halts", opened=None),))
-    return Page(title="Halts", verdict=last, blocks=(table,) if rows else (), last=(last,))

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from reconciler.core.codec import dump
 from reconciler.core.errors import HaltInvalid
-from reconciler.core.halt import HALT_FORMAT, UNREAD, HaltGate, Halts, format_halt, parse_halt
+from reconciler.core.freeze import WriteGate
+from reconciler.core.halt import HALT_FORMAT, UNREAD, Halts, format_halt, parse_halt
 from reconciler.core.intent import GateClosed
 
 if TYPE_CHECKING:
@@ -139,7 +141,7 @@ def _stamp() -> object:
 
 def gate_of(
     halting: Mapping[str, Halt], base_url: str, account: str | None, *, planned_ms: int | None = None
-) -> HaltGate:
+) -> WriteGate:
     """Return the gate of a run that begins now; ``halting`` are the halts that its journal holds.
 
     ``planned_ms`` is when a saved plan was made. A halt by conditions (``--select``) that came later may be meant for a
@@ -152,7 +154,7 @@ def gate_of(
             for name, one in known.items()
             if one.at_ms < planned_ms or one.selection is None or not one.selection.by_conditions
         }
-    return HaltGate(known=frozenset(known), in_files=Filed(base_url, account))
+    return WriteGate(known=frozenset(known), in_files=Filed(base_url, account))
 
 
 def keep(halt: Halt, *, new: bool = False) -> Path:
@@ -165,3 +167,8 @@ def keep(halt: Halt, *, new: bool = False) -> Path:
     else:
         save(str(path), format_halt(halt), what="halt", largest=HALT_FORMAT.largest)
     return path
+
+
+def halt_document(halt: Halt) -> dict[str, object]:
+    """Return a halt as a JSON object, with its portfolios by their ids alone."""
+    return {**dump(halt), "portfolios": sorted(halt.ids), "file": str(path_of(halt.id))}

@@ -1,4 +1,4 @@
-"""``reconciler history`` and ``reconciler journal``: show a journal, export it, and import an export; all offline."""
+"""``reconciler history``, ``halt list`` and ``journal``: show a journal, export it, import an export; offline."""
 
 from __future__ import annotations
 
@@ -119,6 +119,35 @@ def import_journal(options: ImportJournalOptions, found: Found) -> Ending:
     counts = {"taken": taken.taken, "known": taken.known, "newer_here": taken.newer_here}
     body = {"journal": str(path), "base_url": export.base_url, "account": export.account, "summary": counts}
     return Ending(reason=ExitReason.OK, found=found, view=View(shown=text, body=body))
+
+
+class HaltListOptions(Options, frozen=True, kw_only=True):
+    """The options of ``halt list``."""
+
+    records: RecordOptions = RecordOptions()
+
+
+def list_halts(options: HaltListOptions, found: Found) -> Ending:
+    """Show every halt that the journal or a file knows, the newest first."""
+    from reconciler.apply.journalreads import read_halts
+    from reconciler.cli.haltfiles import halt_document, read_what_can_be
+    from reconciler.core.halt import UNREAD
+    from reconciler.render.history import halts_page
+
+    service = label_of(options.records)
+    readable, unread = read_what_can_be(service)
+    filed = {one.id: one for one in readable}
+    kept = {one.id: one for one in read_halts(options.records.journal_place, base_url=service)}
+    # If the journal or the file says that a halt holds, it holds.
+    holding = {i: one for i, one in (*filed.items(), *kept.items()) if one.lifted_ms is None}
+    shown = sorted((kept | filed | holding).values(), key=lambda one: (-one.at_ms, one.id))
+    body = {"halts": [{**halt_document(one), "has_file": one.id in filed} for one in shown]}
+    return Ending(
+        reason=ExitReason.INVALID if unread else ExitReason.OK,
+        found=found,
+        view=View(page=lambda: halts_page(shown, filed), body=body),
+        errors=tuple(f"{one.summary}, so a halt may be missing here; {UNREAD}" for one in unread),
+    )
 
 
 def label_of(options: RecordOptions) -> str:

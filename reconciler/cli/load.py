@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.cli.files import load_told
 from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.offline import saved_reads
-from reconciler.cli.options import PlanningOptions
+from reconciler.cli.options import PlanningOptions, duration_of
 from reconciler.cli.plan import load_plan
 from reconciler.cli.planning import look, plan_of, policy_of, read_live, selected
 from reconciler.cli.savefile import require_place, save
@@ -18,7 +18,7 @@ from reconciler.cli.service import open_service, run_async, shared_reason
 from reconciler.cli.writing import kept_results
 from reconciler.core.errors import ExitReason, PlanInvalid, UsageError
 from reconciler.core.fleet import require_key
-from reconciler.core.text import HOUR_MS, parse_duration, plural
+from reconciler.core.text import HOUR_MS, plural
 from reconciler.render.ending import Ending, View
 
 if TYPE_CHECKING:
@@ -98,10 +98,7 @@ def _of_plan(options: LoadOptions, plan_file: str, found: Found) -> Ending:
 
 def _hours(text: str) -> int:
     """Return the whole hours of ``--next``. Raises :class:`~reconciler.core.errors.UsageError`."""
-    try:
-        hours = -(-parse_duration(text) // HOUR_MS)
-    except ValueError as error:
-        raise UsageError(f"Invalid value for --next: {error}; write a duration such as 24h.") from error
+    hours = -(-duration_of("--next", text, such_as="24h") // HOUR_MS)
     if not 1 <= hours <= MOST_HOURS:
         raise UsageError("Invalid value for --next: write 1h to 7d.")
     return hours

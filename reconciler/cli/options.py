@@ -19,6 +19,7 @@ from reconciler.core.endpoint import JournalUrl, journal_url
 from reconciler.core.errors import UsageError
 from reconciler.core.fleet import Selection, selection_of
 from reconciler.core.model import Unverified
+from reconciler.core.text import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,6 +120,14 @@ class PlanningOptions(Options, frozen=True, kw_only=True):
     policy: PolicyOptions = PolicyOptions()
     service: ServiceOptions = ServiceOptions()
     metrics: str | None = None
+
+
+def duration_of(option: str, given: str, *, such_as: str) -> int:
+    """Return the milliseconds that were given with an option. Raises :class:`~reconciler.core.errors.UsageError`."""
+    try:
+        return parse_duration(given)
+    except ValueError as error:
+        raise UsageError(f"Invalid value for {option}: {error}; write a duration such as {such_as}.") from error
 
 
 def options_of(kind: type[SomeOptions], given: Mapping[str, Any]) -> SomeOptions:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec.structs import asdict, replace
 
-from reconciler.cli.files import expect_in, load_files, load_files_if_any, paths_of
+from reconciler.cli.files import load_files, load_files_if_any
 from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.offline import owned, save_live
@@ -33,7 +33,7 @@ from reconciler.core.errors import ApiError, ExitReason, FailureKind, UsageError
 from reconciler.core.fleet import guess, select, select_strategies
 from reconciler.core.halt import halts_told
 from reconciler.core.model import ApiVersion, Desired, RunState, Status
-from reconciler.core.needs import Need, counts_of, needs_of, overdue_among
+from reconciler.core.needs import Need, counts_of, needs_of
 from reconciler.core.plan import Plan
 from reconciler.core.rebalance import Knowledge, PortfolioFacts, remembered
 from reconciler.core.report import FailOn
@@ -232,24 +232,17 @@ async def _table_once(
 
 def _rows(
     options: StatusOptions,
-    configuration: Configuration | None,
+    configuration: Configuration,
     desired: Mapping[PortfolioId, Desired],
     read: Reads,
     results: Results,
 ) -> tuple[list[StatusRow], Plan]:
-    """Return a row for each portfolio, sorted by id, and the plan that tells what needs a person.
-
-    Without a configuration, because no file declares them, they can only have failed or be overdue.
-    """
+    """Return a row for each portfolio, sorted by id, and the plan that tells what needs a person."""
     from reconciler.core.evidence import believed
 
     live, now_ms, (last, known) = read.fleet.live, read.now_ms, results
     records, _ = believed(read.memory, live, now_ms=now_ms)
-    if configuration is not None:
-        plan = plan_of(options, configuration, desired, DEFAULT_POLICY, read)
-    else:
-        late = overdue_among(desired, live, records, now_ms=now_ms)
-        plan = Plan(base_url=read.base_url, created_ms=now_ms, overdue=late)
+    plan = plan_of(options, configuration, desired, DEFAULT_POLICY, read)
     needs = needs_of(plan, desired, live, known, now_ms=now_ms)
     rows = [
         StatusRow(
@@ -274,7 +267,7 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
     (one,) = named([options.portfolio or ""], configuration, options.version)
 
     async def work() -> Ending:
-        async with open_service(options.service, paths_of(configuration), expect=expect_in(configuration)) as service:
+        async with open_service(options.service, configuration.paths, expect=configuration.expect) as service:
 
             async def look() -> Page:
                 return portfolio_page(await _read_detail(options, one, configuration, service))
@@ -292,8 +285,7 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
         }
         view = View(page=lambda: portfolio_page(seen), body=body)
         missing = seen.live.status is Status.NOT_FOUND
-        known = configuration.desired if configuration is not None and one.desired is None else ()
-        meant = guess(one.id, known) if missing else ""
+        meant = guess(one.id, configuration.desired) if missing and one.desired is None else ""
         told = (f"{one.id} is not found, and no file declares it. {meant}",) if meant else ()
         return Ending(
             reason=status_reason([seen], fail_on=options.fail_on, others=others, missing=missing),
@@ -319,11 +311,11 @@ async def _watched(
 
 
 async def _read_detail(
-    options: StatusOptions, one: Named, configuration: Configuration | None, service: Service
+    options: StatusOptions, one: Named, configuration: Configuration, service: Service
 ) -> PortfolioView:
     """Read everything that Glider tells of one portfolio. Raises :class:`ApiError` only for a refused key.
 
-    One that no file declares is judged as if it were declared as it is live.
+    One that no file declares is judged as if it were declared as it is live, and can only have failed or be overdue.
     """
     from reconciler.render.portfolio import PortfolioView
 
@@ -342,10 +334,10 @@ async def _read_detail(
     told = [last.rebalance for last in recent or () if last.rebalance and last.knowledge is Knowledge.READ]
     known = await keep_results(options.service, service, {one.id: told}, read.memory.results)
     last = recent[0] if recent else remembered(known[one.id], live)
-    declaring = configuration if one.desired is not None else None
-    (row,), _ = _rows(options, declaring, desired, read, ({one.id: last}, known))
+    (row,), _ = _rows(options, configuration, desired, read, ({one.id: last}, known))
+    needs = tuple(found for found in row.needs if one.desired is not None or found.need in (Need.FAILED, Need.OVERDUE))
     return PortfolioView(
-        **asdict(row),
+        **asdict(replace(row, needs=needs)),
         declared=one.desired is not None,
         facts=facts or PortfolioFacts(),
         recent=recent,

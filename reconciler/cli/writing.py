@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from reconciler.cli.journalplace import prepare_place
-from reconciler.core.errors import ExitReason, JournalBusy, JournalError, UsageError
+from reconciler.cli.options import duration_of
+from reconciler.core.errors import ExitReason, JournalBusy, JournalError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -131,12 +132,7 @@ async def while_busy(attempt: Callable[[], Awaitable[T]], *, lock_timeout: str) 
 
 
 def _patience(lock_timeout: str) -> float:
-    from reconciler.core.text import parse_duration
-
-    try:
-        return parse_duration(lock_timeout) / 1000
-    except ValueError as error:
-        raise UsageError(f"--lock-timeout: {error}; write 10s, 5m or the like.") from error
+    return duration_of("--lock-timeout", lock_timeout, such_as="10s") / 1000
 
 
 def kept_results(
