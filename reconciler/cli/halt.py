@@ -12,7 +12,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 from msgspec import Struct
@@ -56,7 +56,7 @@ from reconciler.render.json import document_json
 from reconciler.render.page import Column, Page, Part, Row, Rows, Span, Tone, code, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 
     from reconciler.apply.journal import OpenJournal
     from reconciler.cli.service import Service
@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from reconciler.core.model import Desired, Live
     from reconciler.core.ports import Memory
     from reconciler.render.ending import Found
+
+T = TypeVar("T")
 
 LONGEST_REASON: Final = 200
 _UNDER_WAY_S: Final = 35.0
@@ -115,21 +117,14 @@ def halt(options: HaltOptions, found: Found) -> Ending:
 
     async def work() -> Ending:
         async with open_service(options.service, paths_of(configuration), expect=expect_in(configuration)) as service:
-            with ExitStack() as journals:
-                journal = journals.enter_context(await _journal(options, service))
-                chosen = await _chosen(options, configuration, service, journal)
+            with ExitStack() as opened:
+                journals = _Journals(options, service, found, opened)
+                chosen = await journals.used_by(lambda journal: _chosen(options, configuration, service, journal))
                 here = replace(service, api=service.api.by(chosen.apis))
                 if not options.auto_approve:
                     await _ask_for_number(options, chosen, here)
                 made = _made(reason, chosen, here)
-                try:
-                    journal.halt(made)
-                except JournalError as error:  # it could be opened, and its disk is full
-                    journal = journals.enter_context(await _spare(error, options, service))
-                    journal.halt(made)
-                # From here on, no other command begins anything that the halt holds.
-                _keep(made, options, found, new=True)
-                return await _pause(made, options, chosen, here, journal, found)
+                return await journals.used_by(lambda journal: _pause(made, options, chosen, here, journal, found))
 
     return run_async(work)
 
@@ -146,19 +141,31 @@ def _files(options: HaltOptions) -> Configuration | None:
         return None
 
 
-async def _journal(options: HaltOptions, service: Service) -> OpenJournal:
-    """Open the journal, even if another command is at work with it; if it can't be used, a new one for this halt."""
-    try:
-        return await open_to_write(options.service, service, lock_timeout="0s", beside=True)
-    except JournalError as error:
-        return await _spare(error, options, service)
+class _Journals:
+    """The journal of a halt. One that can't be opened, read or written must not stop a halt: a new one takes its place,
+    until something was paused with the first."""
 
+    def __init__(self, options: HaltOptions, service: Service, found: Found, opened: ExitStack) -> None:
+        self._options, self._service, self._found, self._opened = options, service, found, opened
+        self._journal: OpenJournal | None = None
 
-async def _spare(error: JournalError, options: HaltOptions, service: Service) -> OpenJournal:
-    """Open a new journal for this halt, in place of one that can't be used."""
-    place = Path(tempfile.mkdtemp(prefix="reconciler-halt-")) / "journal.db"
-    options.output.warn(f"{error.summary}; the halt goes on with a journal of its own, {place}")
-    return await open_to_write(replace(options.service, journal=str(place)), service, lock_timeout="0s", beside=True)
+    async def used_by(self, attempt: Callable[[OpenJournal], Awaitable[T]]) -> T:
+        """Return what an attempt with the journal comes to, even if another command is at work with it."""
+        try:
+            if self._journal is None:
+                self._journal = await self._open(self._options.service)
+            return await attempt(self._journal)
+        except JournalError as error:
+            if self._found.report is not None:
+                raise
+            place = Path(tempfile.mkdtemp(prefix="reconciler-halt-")) / "journal.db"
+            self._options.output.warn(f"{error.summary}; the halt goes on with a journal of its own, {place}")
+            self._journal = await self._open(replace(self._options.service, journal=str(place)))
+            return await attempt(self._journal)
+
+    async def _open(self, options: ServiceOptions) -> OpenJournal:
+        journal = await open_to_write(options, self._service, lock_timeout="0s", beside=True)
+        return self._opened.enter_context(journal)
 
 
 class _Chosen(Struct, frozen=True, kw_only=True):
@@ -261,7 +268,11 @@ def _keep(made: Halt, options: Options, found: Found, *, new: bool = False) -> b
 async def _pause(
     made: Halt, options: HaltOptions, chosen: _Chosen, service: Service, journal: OpenJournal, found: Found
 ) -> Ending:
-    """Pause what runs. Then look again at portfolios that a write from before the halt may have resumed meanwhile."""
+    """Record a halt, so that no other command begins anything that it holds, and pause what runs. Then look again at
+    portfolios that a write from before the halt may have resumed meanwhile."""
+    journal.halt(made)
+    _ = journal.memory(), journal.halting()  # all of it is read now, because damage must show before the first pause
+    _keep(made, options, found, new=not path_of(made.id).exists())
     names = {one: declared.name for one, declared in chosen.desired.items()}
     found.plan = plan = halt_plan(made, names, created_ms=service.clock.now_ms())
     begun = {one.number: one.intent.address for one in journal.unsettled()}
@@ -276,8 +287,7 @@ async def _pause(
             ending = await carry_out(again, options, service, journal, found, gate, title="Halt")
             found.report = _merged(first, found.report)
     finally:
-        made = await _finished(made, chosen, service, journal)
-        journal.halt(made)
+        made = await _finished(made, options, chosen, service, journal, found)
         kept = _keep(made, options, found)
     of = plural(len(made.portfolios), "portfolio")
     told = [f"the halt {made.id} holds {of} until it is lifted: `reconciler halt lift {made.id}`"]
@@ -302,12 +312,21 @@ def _merged(first: ApplyReport, second: ApplyReport) -> ApplyReport:
     return replace(first, results=results, finished_ms=second.finished_ms)
 
 
-async def _finished(made: Halt, chosen: _Chosen, service: Service, journal: OpenJournal) -> Halt:
-    """Return a halt with what identifies each pause that it made, and with the strategies of its portfolios."""
+async def _finished(
+    made: Halt, options: HaltOptions, chosen: _Chosen, service: Service, journal: OpenJournal, found: Found
+) -> Halt:
+    """Return a halt with what identifies each pause that it made, and with the strategies of its portfolios; and write
+    that down, as far as the journal can be used."""
     listed = await service.api.list_portfolios() if any(api.can.lists for api in chosen.apis.values()) else None
     strategies: dict[PortfolioId, str | None] = {one: declared.strategy for one, declared in chosen.desired.items()}
     strategies |= {one: live.strategy for one, live in listed.rows.items()} if listed is not None else {}
-    return with_pauses(made, journal.memory(), strategies)
+    try:
+        made = with_pauses(made, journal.memory(), strategies)
+        journal.halt(made)
+    except JournalError as error:
+        if found.report is not None:  # nothing of what was done must be lost to this
+            options.output.warn(f"the pauses of this halt could not be written down: {error.summary}")
+    return made
 
 
 def _ended(
