@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, closing
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -35,7 +35,7 @@ from reconciler.core.ports import Abandoned, Turn
 from reconciler.core.report import Outcome, Result
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from reconciler.apply.journal import OpenJournal
     from reconciler.apply.journalserver import ServerConnection, ServerCursor
@@ -173,19 +173,13 @@ class _Joined(NamedTuple):
     names: str
 
 
-@asynccontextmanager
-async def joined_claims(
-    url: JournalUrl, *, plan: Plan, terms: Terms, name: str, clock: Clock
-) -> AsyncIterator[JoinedClaims]:
-    """Connect a runner to the claims of a plan."""
-    with ExitStack() as opened, ThreadPoolExecutor(max_workers=1, thread_name_prefix="claims") as thread:
-
-        def connection() -> ServerConnection:
-            with using_server(url):
-                return opened.enter_context(closing(connect(url, name)))
-
-        found = await asyncio.get_running_loop().run_in_executor(thread, connection)
-        yield JoinedClaims(found, thread, url, plan=plan, terms=terms, name=name, clock=clock)
+@contextmanager
+def joined_claims(url: JournalUrl, *, plan: Plan, terms: Terms, name: str, clock: Clock) -> Iterator[JoinedClaims]:
+    """Connect a runner to the claims of a plan. Raises :class:`JournalError`."""
+    with using_server(url):
+        connection = connect(url, name)
+    with closing(connection), ThreadPoolExecutor(max_workers=1, thread_name_prefix="claims") as thread:
+        yield JoinedClaims(connection, thread, url, plan=plan, terms=terms, name=name, clock=clock)
 
 
 class JoinedClaims:

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from reconciler.cli.action_inputs import Command, Inputs, read_inputs, require_maskable
 from reconciler.cli.action_posts import post, prefix, run_of
 from reconciler.cli.door import perform, prepared
-from reconciler.cli.flags import DEFAULT_JOURNAL, DEFAULT_PARALLELISM
+from reconciler.cli.flags import DEFAULT_JOURNAL
 from reconciler.cli.options import Options  # noqa: TC001 - looked up when a command is called
 from reconciler.cli.output import Format, Output, write
 from reconciler.cli.streams import failure_of, open_lasting
@@ -45,6 +45,12 @@ TARGETS: Final = {
     Command.LIFT: "halt:lift",
 }
 """Which function carries out each command."""
+_SAME_NAME: Final = (
+    *("allow", "again", "base", "everything", "fingerprint", "halt", "join", "journal", "known", "live"),
+    *("lock_timeout", "max_age", "max_rate", "parallelism", "plan_file", "reason", "resume_held", "shard"),
+    "unverified",
+)
+"""Inputs that are called as the options that they set."""
 SECRETS: Final = ("GLIDER_API_KEY", "GITHUB_TOKEN")
 NO_KEY: Final = (
     "The input `api-key` is empty. Set it to a secret that there is, in the repository or in the environment that the "
@@ -155,38 +161,28 @@ def _run(inputs: Inputs, out: Path) -> Ending:
 
 
 def _perform(inputs: Inputs, out: Path, output: Output, found: Found) -> Ending:
-    """Call the function of the command with what the inputs say; what they leave open has its usual default."""
+    """Call the function of the command with what the inputs say."""
+    function, options = prepared(TARGETS[inputs.command], given_by(inputs, out))
+    return perform(function, replace(options, output=output), found, path=f"reconciler {inputs.command}")
+
+
+def given_by(inputs: Inputs, out: Path) -> dict[str, Any]:
+    """Return the options that the inputs set, by name. What they leave open has the command's own default.
+
+    ``out`` is where a plan is saved, if no input says that.
+    """
     halts = inputs.command is Command.HALT
     given: dict[str, Any] = {
         "sources": inputs.config,
         # A halt takes ids that no file needs to declare.
         "portfolios" if halts else "targets": inputs.targets,
         "selects": inputs.selects,
-        "unverified": inputs.unverified,
-        "journal": inputs.journal,
-        "parallelism": None if halts and inputs.parallelism == DEFAULT_PARALLELISM else inputs.parallelism,
-        "max_rate": inputs.max_rate,
-        "resume_held": inputs.resume_held,
-        "again": inputs.again,
         "out": _out(inputs, out),
-        "shard": inputs.shard,
-        "max_age": inputs.max_age,
-        "lock_timeout": inputs.lock_timeout,
-        "base": inputs.base,
-        "live": inputs.live,
-        "plan_file": inputs.plan_file,
         "approved": inputs.approved_plan,
-        "fingerprint": inputs.fingerprint,
-        "join": inputs.join,
         "auto_approve": inputs.auto_approve or halts,
-        "reason": inputs.reason,
-        "everything": inputs.everything,
-        "known": inputs.known,
-        "halt": inputs.halt,
-        "allow": inputs.allow,
     }
-    function, options = prepared(TARGETS[inputs.command], {name: value for name, value in given.items() if value})
-    return perform(function, replace(options, output=output), found, path=f"reconciler {inputs.command}")
+    given |= {name: getattr(inputs, name) for name in _SAME_NAME}
+    return {name: value for name, value in given.items() if value}
 
 
 def _out(inputs: Inputs, out: Path) -> str | None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec import Struct
 
-from reconciler.cli.flags import DEFAULT_PARALLELISM, MOST_PARALLELISM
-from reconciler.core.decide import Unverified
+from reconciler.cli.flags import MOST_PARALLELISM
 from reconciler.core.errors import ApiError, FailureKind, UsageError
+from reconciler.core.model import Unverified
 from reconciler.core.report import FailOn
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ USED_BY: Final[Mapping[str, tuple[Command, ...]]] = {
     "allow": (Command.APPLY, Command.LIFT),
     "reason": (Command.HALT,),
     "all": (Command.HALT,),
-    "known": (Command.HALT,),
+    "known": (Command.HALT, Command.LIFT),
     "halt": (Command.LIFT,),
     "resume-held": _PLAN_OR_APPLY,
     "again": _PLAN_OR_APPLY,
@@ -122,8 +122,8 @@ class Inputs(Struct, frozen=True, kw_only=True):
 
     ``live`` are the files to plan from, or the one that ``status`` saves. ``environment`` is a name that tells apart
     several uses in one workflow.
-    ``resume_held`` is as given: ``ID``, ``group=NAME`` or ``@FILE``. ``reason``, ``everything`` and ``known`` are those
-    of a halt, ``halt`` is the id of one that is to be lifted.
+    ``resume_held`` is as given: ``ID``, ``group=NAME`` or ``@FILE``. ``reason`` and ``everything`` are those of a
+    halt, ``known`` also that of a lift, and ``halt`` is the id of the one to be lifted.
     """
 
     command: Command
@@ -141,7 +141,7 @@ class Inputs(Struct, frozen=True, kw_only=True):
     allow: tuple[str, ...] = ()
     resume_held: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
-    parallelism: int = DEFAULT_PARALLELISM
+    parallelism: int | None = None
     max_rate: str | None = None
     unverified: Unverified | None = None
     journal: str = ""
@@ -204,7 +204,7 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
     if command is Command.PLAN:
         _check_plan(inputs)
     if command in (Command.PLAN, Command.DRIFT):
-        _check_live(inputs, given_parallelism=bool(text("parallelism")))
+        _check_live(inputs)
     if command is Command.APPLY:
         _check_apply(inputs)
     if command is Command.LIFT and not inputs.auto_approve:
@@ -262,9 +262,9 @@ def _check_plan(inputs: Inputs) -> None:
         )
 
 
-def _check_live(inputs: Inputs, *, given_parallelism: bool) -> None:
+def _check_live(inputs: Inputs) -> None:
     """Refuse inputs that are about a service, where none is asked."""
-    reads = (("parallelism", given_parallelism), ("max-rate", inputs.max_rate))
+    reads = (("parallelism", inputs.parallelism), ("max-rate", inputs.max_rate))
     _refuse_beside("`live` plans from files and asks no service", bool(inputs.live), reads, "Drop {them}, or `live`.")
 
 
@@ -354,9 +354,9 @@ def _yes(text: str, name: str) -> bool:
     return text.lower() == "true"
 
 
-def _parallelism(text: str) -> int:
+def _parallelism(text: str) -> int | None:
     if not text:
-        return DEFAULT_PARALLELISM
+        return None
     if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= MOST_PARALLELISM):
         raise UsageError(
             f"the input `parallelism` is {text!r}, no number of portfolios at a time",

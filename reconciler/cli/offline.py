@@ -22,7 +22,7 @@ from reconciler.core.errors import UsageError
 from reconciler.core.fleet import select_strategies
 from reconciler.core.plan import ShareCount
 
-_ROUND: Final = re.compile(r"[\w.:+-]{1,100}", re.ASCII)
+_ROUND: Final = r"(?a)[\w.:+-]{1,100}"
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -148,7 +148,7 @@ def round_of(text: str | None) -> str:
         from reconciler.cli.writing import origin_of
 
         return origin_of(os.environ).ci_run or token_hex(8)
-    if not _ROUND.fullmatch(text):
+    if not re.fullmatch(_ROUND, text):
         raise UsageError(f"Invalid value for --round: {text!r}.", "Write a word such as 2026-11-29, of 100 characters.")
     return text
 

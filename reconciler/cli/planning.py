@@ -5,7 +5,6 @@ In: options, a loaded configuration, an open service. Out: a :class:`~reconciler
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     Declared = Base | Configuration
     """What files declare, at a revision or as they are."""
 
-_METRICS_BEGIN: Final = re.compile(rb"# TYPE reconciler_")
+_METRICS_BEGIN: Final = rb"# TYPE reconciler_"
 """How a file of metrics begins: only such a file is replaced by a new one."""
 _METRICS: Final = "file of metrics"
 _SELECTED: Final = "among the selected portfolios"
@@ -119,10 +118,11 @@ async def read_live(
     *,
     plans: Iterable[str] = (),
     results: bool = False,
+    shows_only: bool = False,
 ) -> Reads:
     """Read the automation of these portfolios, and before that what the journal knows; with ``results`` also of
-    rebalances. A write that comes later than that makes a plan of it stale."""
-    memory = memory_of(options.service, service, plans=plans, results=results)
+    rebalances. A write that comes later than that makes a plan of it stale. Raises as :func:`memory_of` does."""
+    memory = memory_of(options.service, service, plans=plans, results=results, shows_only=shows_only)
     chosen = options.selection.selection
     fleet = await read_shown(service, desired, chosen, options.output, options.service.parallelism)
     return Reads(

@@ -190,18 +190,26 @@ def versions_of(portfolios: Iterable[Desired | Change]) -> dict[PortfolioId, Api
     return {PortfolioId(one.id): one.api for one in portfolios}
 
 
-def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str] = (), results: bool = False) -> Memory:
+def memory_of(
+    options: JournalOptions,
+    service: Service,
+    *,
+    plans: Iterable[str] = (),
+    results: bool = False,
+    shows_only: bool = False,
+) -> Memory:
     """Return what the journal knows of a service, without creating one, and what the files of halts know; with
     ``results`` also what the journal knows of rebalances.
 
     Call it before anything is read from the service. ``plans`` are fingerprints whose unfinished attempts don't count
-    as writes.
+    as writes. Raises :class:`~reconciler.core.errors.HaltInvalid` for a file that may be a halt and can't be read,
+    unless what is known is only shown.
     """
     from reconciler.cli.haltfiles import with_filed
     from reconciler.core.ports import Memory
 
     if _is_missing(options.journal_place):  # as in many a CI job, where SQLite then need not be imported
-        return with_filed(Memory(), service.label, service.account)
+        return with_filed(Memory(), service.label, service.account, shows_only=shows_only)
     from reconciler.apply.journal import KEPT_RESULTS
     from reconciler.apply.journalreads import read_memory
 
@@ -213,7 +221,7 @@ def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str]
         plans=tuple(plans),
         results=KEPT_RESULTS if results else 0,
     )
-    return with_filed(memory, service.label, service.account)
+    return with_filed(memory, service.label, service.account, shows_only=shows_only)
 
 
 def _is_missing(place: JournalPlace) -> bool:
@@ -251,8 +259,9 @@ def ending_signals() -> tuple[signal.Signals, ...]:
 
 
 def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a command's coroutine to its end. Raises :class:`Terminated` on SIGTERM or SIGHUP, just as asyncio raises
-    KeyboardInterrupt on SIGINT. While an apply writes, it handles these signals itself."""
+    """Run a command's coroutine to its end. Raises KeyboardInterrupt on SIGINT, and :class:`Terminated` on SIGTERM or
+    SIGHUP, at once: asyncio's own handler of SIGINT would wait until the loop goes on, which may itself be waiting for
+    a database or an answer on the terminal. While an apply writes, it handles these signals itself."""
     import asyncio
 
     found: list[T] = []
@@ -265,7 +274,10 @@ def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     if threading.current_thread() is not threading.main_thread():
         asyncio.run(kept())
         return found[0]
-    before = {number: signal.signal(number, _terminate) for number in ending_signals()}
+    numbers = [*ending_signals()]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored, as in the background
+        numbers.append(signal.SIGINT)
+    before = {number: signal.signal(number, _end) for number in numbers}
     try:
         asyncio.run(kept())
         return found[0]
@@ -274,8 +286,8 @@ def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
             signal.signal(number, handler)
 
 
-def _terminate(*_: object) -> None:
-    raise Terminated
+def _end(number: int, _: object) -> None:
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
 
 def shared_reason(failures: Iterable[ApiError | None]) -> ExitReason:

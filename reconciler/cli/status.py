@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from reconciler.cli.files import expect_in, load_files, load_files_if_any, paths_of
+from reconciler.cli.files import load_files, load_files_if_any
 from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.offline import owned, round_of, shard_of
@@ -30,8 +30,8 @@ from reconciler.core.model import ApiVersion, Desired, RunState, Status
 from reconciler.core.needs import Need, counts_of
 from reconciler.core.plan import Plan
 from reconciler.core.rebalance import KeptRebalance, Knowledge
-from reconciler.render.ending import Ending, PageView
-from reconciler.render.json import diagnostics_document, document_json
+from reconciler.render.ending import Ending, View
+from reconciler.render.json import diagnostics_document
 from reconciler.render.status import (
     PortfolioView,
     SortBy,
@@ -160,7 +160,7 @@ def _table(options: StatusOptions, found: Found) -> Ending:
                 silent = replace(options, output=replace(options.output, quiet=True))
 
                 async def look() -> Page:
-                    read = await read_live(silent, service, desired, results=not options.no_results)
+                    read = await read_live(silent, service, desired, results=not options.no_results, shows_only=True)
                     rows, _ = await _rows(silent, configuration, desired, read, service)
                     return _page(options, rows)
 
@@ -195,8 +195,8 @@ async def _table_once(
     found: Found,
 ) -> Ending:
     began_ms, selection = service.api.service_ms(), options.selection.selection
-    read = await read_live(options, service, desired, results=not options.no_results)
-    options.output.warn_of(halts_told(read.memory.halting, now_ms=read.now_ms))
+    read = await read_live(options, service, desired, results=not options.no_results, shows_only=True)
+    halts = halts_told(read.memory.halting, now_ms=read.now_ms)
     unseen = await _save(options, configuration, service, read.fleet, began_ms) if options.out else ()
     rows, plan = await _rows(options, configuration, desired, read, service)
     found.statuses = tuple(in_need(rows))
@@ -204,9 +204,11 @@ async def _table_once(
     cadences = await read_cadences_of(targeted, options.service, service) if targeted else {}
     options.output.notes(service.notes)
     failed = [one.failure for one in cadences.values() if one.failure is not None]
-    advice = advise_live((row.desired, row.signs) for row in rows)
+    advice = (*halts, *advise_live((row.desired, row.signs) for row in rows))
     counts = counts_of(row.needs for row in rows)
     save_metrics(options, plan, command="status", failed=counts.get(Need.FAILED, 0) if options.reads_results else None)
+
+    reason = table_reason(rows, fail_on=options.fail_on, others=[*unseen, *failed])
 
     def body() -> dict[str, Any]:
         shown = [row for row in in_order(rows, options.sort or SortBy.ID) if row.needs or not options.problems]
@@ -219,11 +221,11 @@ async def _table_once(
         }
 
     return Ending(
-        reason=table_reason(rows, fail_on=options.fail_on, others=[*unseen, *failed]),
+        reason=reason if reason is not ExitReason.OK or not read.memory.halting.unread else ExitReason.INVALID,
         found=found,
-        view=PageView(
+        view=View(
             page=lambda: _page(options, rows, targeted, cadences),
-            document=lambda reason: document_json(reason, body()),
+            body=body,
         ),
         advice=advice,
     )
@@ -343,7 +345,7 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
     (one,) = named([options.portfolio or ""], configuration, options.version)
 
     async def work() -> Ending:
-        async with open_service(options.service, paths_of(configuration), expect=expect_in(configuration)) as service:
+        async with open_service(options.service, configuration.paths, expect=configuration.expect) as service:
 
             async def look() -> Page:
                 return portfolio_page(await _read_detail(options, one, service))
@@ -359,9 +361,9 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
             "portfolio": portfolio_document(seen),
             "warnings": diagnostics_document(advice)["warnings"],
         }
-        view = PageView(page=lambda: portfolio_page(seen), document=lambda reason: document_json(reason, body))
+        view = View(page=lambda: portfolio_page(seen), body=body)
         lost = seen.live.status is Status.NOT_FOUND and one.desired is None
-        meant = guess(one.id, configuration.desired) if lost and configuration is not None else ""
+        meant = guess(one.id, configuration.desired) if lost and configuration.files else ""
         told = (f"{one.id} is not found, and no file declares it. {meant}",) if meant else ()
         return Ending(reason=reason, found=found, view=view, errors=told, advice=advice)
 
@@ -392,7 +394,8 @@ async def _read_detail(options: StatusOptions, one: Named, service: Service) -> 
     api = service.api.by({one.id: one.version})
     live = await _read_one(one, api)
     now_ms = service.api.service_ms()
-    memory = memory_of(options.service, service, results=True)
+    memory = memory_of(options.service, service, results=True, shows_only=True)
+    options.output.warn_of(halts_told(memory.halting, now_ms=now_ms))
     memory = replace(memory, records=believed(memory, {one.id: live}, now_ms=now_ms)[0])
     record = memory.records.get(one.id)
     view = PortfolioView(version=one.version, desired=one.desired, live=live, record=record, now_ms=now_ms)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from reconciler.cli.journalplace import prepare_place
-from reconciler.core.errors import ExitReason, JournalBusy, JournalError, UsageError
+from reconciler.cli.options import duration_of
+from reconciler.core.errors import ExitReason, JournalBusy, JournalError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -73,23 +74,9 @@ def origin_of(environ: Mapping[str, str]) -> RunOrigin:
 
 
 def said_yes(question: str, *, meaning_yes: str = "yes") -> bool:
-    """Ask on the terminal; only ``meaning_yes`` means yes.
-
-    Raises KeyboardInterrupt, even for a Ctrl-C just before the call.
-    """
-    import asyncio
-
-    # asyncio turns the first Ctrl-C into a request to the event loop. That waits here for the answer, and would not see
-    # the request.
-    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():  # it came just before, so the loop has it already
-            raise KeyboardInterrupt
-        click.echo(question, err=True)
-        answer: str = click.prompt("  Answer", default="no", show_default=False, err=True)
-    finally:
-        signal.signal(signal.SIGINT, heard)
+    """Ask on the terminal; only ``meaning_yes`` means yes. Raises KeyboardInterrupt."""
+    click.echo(question, err=True)
+    answer: str = click.prompt("  Answer", default="no", show_default=False, err=True)
     return answer.strip() == meaning_yes
 
 
@@ -144,12 +131,7 @@ async def while_busy(attempt: Callable[[], Awaitable[T]], *, lock_timeout: str) 
 
 
 def _patience(lock_timeout: str) -> float:
-    from reconciler.core.text import parse_duration
-
-    try:
-        return parse_duration(lock_timeout) / 1000
-    except ValueError as error:
-        raise UsageError(f"--lock-timeout: {error}; write 10s, 5m or the like.") from error
+    return duration_of("--lock-timeout", lock_timeout, such_as="10s") / 1000
 
 
 def kept_results(

@@ -6,7 +6,6 @@ Whatever is not in the table of the documentation is blocked, never guessed.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec import Struct
@@ -52,6 +51,7 @@ from reconciler.core.model import (
     StrategyDesired,
     StrategyLive,
     StrategyStatus,
+    Unverified,
     Verb,
     Verdict,
     address_of,
@@ -61,14 +61,6 @@ from reconciler.core.model import (
 if TYPE_CHECKING:
     from reconciler.core.errors import ApiError
     from reconciler.core.halt import Halt, Halts
-
-
-class Unverified(StrEnum):
-    """What to do about a field whose live value is not known."""
-
-    WRITE = "write"
-    SKIP = "skip"
-    FAIL = "fail"
 
 
 class Policy(Struct, frozen=True, kw_only=True):
@@ -113,21 +105,14 @@ def decide(
         known = halts.named(pausing)
         return _with_origin(Halted(id=desired.id, halt=pausing, reason=known.reason if known else None), desired)
     decision = _decided(desired, live, record, policy, unanswered=unanswered, outdated=outdated)
-    return _unless_held(decision, halts.holder(desired.id, desired))
+    return _with_origin(_unless_held(decision, halts.holder(desired.id, desired)), desired)
 
 
 def _unless_held(decision: Decision, halt: Halt | None) -> Decision:
     """Return a decision, or that it waits for the lift of a halt; pauses never wait."""
     match decision:
         case Change() if halt is not None and decision.verb is not Verb.PAUSE:
-            return Halted(
-                id=decision.id,
-                halt=halt.id,
-                reason=halt.reason,
-                waits=decision.verb,
-                name=decision.name,
-                source=decision.source,
-            )
+            return Halted(id=decision.id, halt=halt.id, reason=halt.reason, waits=decision.verb)
         case _:
             return decision
 
@@ -150,7 +135,7 @@ def _decided(
                     declared=StrategyName(strategy=desired.strategy),
                     live=StrategyName(strategy=live.strategy, name=live.strategy_name, interval_ms=live.interval_ms),
                 )
-    return _with_origin(decision, desired)
+    return decision
 
 
 def _with_origin(decision: Decision, desired: Desired | StrategyDesired) -> Decision:
@@ -419,8 +404,8 @@ def decide_strategy(
             return _AS_DESIRED
         why = _why_refused(desired, before, unverified, on_mainnet)
     if why is None:
-        change = _with_origin(_set_cadence(desired, live, before, reach), desired)
-        return _unless_held(change, halts.holder(address_of(desired.id)))
+        change = _set_cadence(desired, live, before, reach)
+        return _with_origin(_unless_held(change, halts.holder(address_of(desired.id))), desired)
     blocked = Blocked(
         id=address_of(desired.id),
         api=ApiVersion.V2,

@@ -154,15 +154,15 @@ _ONE_ROUND: Final = "Plan from the files of one round, each share once; read the
 
 def _require_same_round(first: tuple[str, LiveFile], second: tuple[str, LiveFile]) -> None:
     (one, left), (other, right) = first, second
-    for what, sides in {
-        "services": (left.base_url, right.base_url),
-        "accounts": (left.account or "unknown", right.account or "unknown"),
-        "numbers of shares": (str(left.shard.of), str(right.shard.of)),
-        "rounds": (left.round, right.round),
-        "configurations": (left.config_digest[:12], right.config_digest[:12]),
-    }.items():
-        if sides[0] != sides[1]:
-            raise LiveInvalid(f"{one} and {other} are of two {what}: {sides[0]} and {sides[1]}", _ONE_ROUND)
+    for what, here, there in (
+        ("services", left.base_url, right.base_url),
+        ("accounts", left.account or "unknown", right.account or "unknown"),
+        ("numbers of shares", str(left.shard.of), str(right.shard.of)),
+        ("rounds", left.round, right.round),
+        ("configurations", left.config_digest, right.config_digest),
+    ):
+        if here != there:
+            raise LiveInvalid(f"{one} and {other} are of two {what}: {here} and {there}", _ONE_ROUND)
 
 
 def _require_own(name: str, found: LiveFile) -> None:

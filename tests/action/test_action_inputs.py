@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.cli.action_inputs import FAILS_ON, USED_BY, Command, read_inputs
+from reconciler.cli.action import given_by
+from reconciler.cli.action_inputs import FAILS_ON, USED_BY, Command, Inputs, read_inputs
 from reconciler.core.errors import UsageError
 from reconciler.core.report import FailOn
 from tests.action import events
@@ -90,10 +92,12 @@ BESIDE = {
 """What else is given so that the pair makes sense; an apply needs a leave."""
 
 
-def _read(command: str, **inputs: str) -> None:
+def _read(command: str, **inputs: str) -> Inputs:
     """Read inputs with the defaults of action.yml for all that are not given."""
     given = {"command": command} | {name.replace("_", "-"): value for name, value in inputs.items()}
-    read_inputs({variable: given.get(name, MANIFEST.inputs[name].default) for variable, name in VARIABLES.items()})
+    return read_inputs(
+        {variable: given.get(name, MANIFEST.inputs[name].default) for variable, name in VARIABLES.items()}
+    )
 
 
 def test_every_input_is_decided() -> None:
@@ -198,6 +202,14 @@ def test_inputs_that_do_not_go_together(command: str, inputs: dict[str, str], sa
 def test_a_saved_plan_goes_with_what_chooses_nothing() -> None:
     """Speed, journal, a number over a guard and a second try are not part of a plan."""
     _read("apply", plan_file="p", fingerprint="ab", allow="start=1", again="aaa", journal="j", parallelism="2")
+
+
+@pytest.mark.parametrize("command", ["plan", "halt"])
+def test_a_given_number_of_portfolios_at_a_time_counts(command: str) -> None:
+    """Also where it is the usual one of most commands: a halt works on more at a time unless it is told not to."""
+    given = given_by(_read(command, parallelism="10"), Path("plan.json"))
+    assert given["parallelism"] == 10
+    assert "parallelism" not in given_by(_read(command), Path("plan.json"))
 
 
 @pytest.mark.parametrize(

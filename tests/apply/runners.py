@@ -160,11 +160,11 @@ class Runner:
     async def _joined(self) -> ApplyReport:
         clock, url = self.fleet.clock, self.fleet.journal
         terms = Terms(canary=self.pace.canary, max_failures=self.pace.max_failures)
-        async with (
-            joined_claims(url, plan=self.plan, terms=terms, name=self.name, clock=clock) as claims,
-            self.fleet.api(self.plan.changes) as api,
-        ):
-            with open_journal(url, base_url=BASE_URL, now_ms=clock.now_ms, process=self.name, shared=True) as journal:
+        async with self.fleet.api(self.plan.changes) as api:
+            with (
+                joined_claims(url, plan=self.plan, terms=terms, name=self.name, clock=clock) as claims,
+                open_journal(url, base_url=BASE_URL, now_ms=clock.now_ms, process=self.name, shared=True) as journal,
+            ):
                 await self._at_the_door(claims)
                 await claims.enter(
                     journal, "test", settle=lambda: settled(journal, api.by(versions_of_intents(journal)))

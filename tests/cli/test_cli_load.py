@@ -46,6 +46,20 @@ def test_the_runs_of_a_day(fleet: Shell) -> None:
     assert "| Group | Portfolios | Runs a day | By hour |" in fleet("load --sandbox --by group -o markdown").out
 
 
+@pytest.mark.parametrize(
+    ("by", "said"),
+    [
+        ("tema", "--by tema: no selected portfolio has the label `tema`\n  Did you mean 'team'?"),
+        ("group --select team=fx", "--by group: no selected portfolio has a `group`"),
+    ],
+)
+def test_a_word_that_nobody_has_is_refused(fleet: Shell, by: str, said: str) -> None:
+    """Else a slip would look like a fleet without labels. Nothing is read for it."""
+    shown = fleet(f"load --sandbox --by {by}")
+    assert shown.code == 64
+    assert said in shown.err
+
+
 def test_a_live_file_tells_the_same(fleet: Shell) -> None:
     """It needs no key and no service, and refuses options that name one."""
     assert fleet("status --sandbox --no-results --out live.json").code == 0

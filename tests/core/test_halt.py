@@ -133,6 +133,14 @@ def test_what_a_plan_does(live: Live, desired: Desired, policy: Policy, halts: H
     assert told == found
 
 
+@pytest.mark.parametrize("live", [IN_HALT, BY_US], ids=["in the halt's pause", "in an earlier one"])
+def test_what_is_halted_says_whom_to_ask(live: Live) -> None:
+    """Whether it is in the pause of the halt or only waits for its lift."""
+    decision = decide(wants(name="Growth", owner="treasury"), live, None, halts=ALL)
+    assert isinstance(decision, Halted)
+    assert (decision.name, decision.owner) == ("Growth", "treasury")
+
+
 @pytest.mark.parametrize(
     ("followed", "waits"), [("S", True), ("T", False), (None, True)], ids=["its own", "another", "nobody knows"]
 )
@@ -185,7 +193,7 @@ UNREAD = Live(id=A, status=Status.UNREADABLE, failure=ApiError(FailureKind.UNREA
         (BY_OTHERS, wants(), Halts(filed=(halt(None, HaltedPortfolio(id=A, token="00000a")),)), "held"),
         (BY_OTHERS, wants(), Halts(filed=(halt(None, HaltedPortfolio(id=A)),)), "left"),
         (RUNS, wants(), NOTHING, "left"),
-        (Live(id=A, status=Status.NOT_FOUND), wants(), NOTHING, "left"),
+        (Live(id=A, status=Status.NOT_FOUND), wants(), NOTHING, "blocked"),
         (UNREAD, wants(), NOTHING, "blocked"),
     ],
 )

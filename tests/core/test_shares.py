@@ -163,6 +163,10 @@ OTHERS: dict[str, tuple[Callable[[LiveFile], LiveFile], str]] = {
     "another number": (lambda _: of_share(2, 4), "two numbers of shares: 3 and 4"),
     "another round": (lambda one: replace(one, round="8"), "two rounds: 7 and 8"),
     "other files": (lambda one: replace(one, config_digest="bad"), "two configurations: c0ffee and bad"),
+    "files that differ at the end of their digest": (
+        lambda one: replace(one, config_digest=f"{first_of(3).config_digest}0"),
+        "two configurations: c0ffee and c0ffee0",
+    ),
     "a share twice": (lambda _: first_of(3), "a.json and b.json both hold the share 1/3"),
     "a portfolio twice": (
         lambda one: replace(one, live={**one.live, **first_of(3).live}),

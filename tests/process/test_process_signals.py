@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -88,3 +89,24 @@ def test_a_signal_while_reading_ends_a_plan_with_a_document(
     assert process.returncode == code
     assert json.loads(out)["exit_reason"] == word
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "command", [("plan",), ("apply", "--auto-approve"), ("apply", "plan.json", "--join")], ids=" ".join
+)
+def test_a_signal_while_the_journal_does_not_answer(
+    served: Glider, command: tuple[str, ...], number: signal.Signals
+) -> None:
+    """The first one ends the wait for a database that takes connections and says nothing, and no limit of time does."""
+    assert served.run("plan", "--out", "plan.json").returncode == 0
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://somebody@127.0.0.1:{silent.getsockname()[1]}/journal?connect_timeout={NEVER_MS}"
+        process = served.start(*command, "--journal", url)
+        with silent.accept()[0] as connection:
+            assert connection.recv(8) != b""  # it waits for an answer now
+            process.send_signal(number)
+            out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == (130 if number is signal.SIGINT else 143)
+    assert (out, "Traceback" in err) == ("", False)
+    assert served.calls() == []
