@@ -34,7 +34,6 @@ from reconciler.core.fleet import guess, select, select_strategies
 from reconciler.core.halt import halts_told
 from reconciler.core.model import ApiVersion, Desired, RunState, Status
 from reconciler.core.needs import Need, counts_of, needs_of
-from reconciler.core.plan import Plan
 from reconciler.core.rebalance import Knowledge, PortfolioFacts, remembered
 from reconciler.core.report import FailOn
 from reconciler.render.ending import Ending, View
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
     from reconciler.core.model import PortfolioId
+    from reconciler.core.plan import Plan
     from reconciler.core.rebalance import LastRebalance
     from reconciler.render.ending import Found
     from reconciler.render.page import Page
