@@ -8,7 +8,6 @@ same request by httpcore2 alone, ``bare``. What is measured takes turns, in smal
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import random
@@ -23,7 +22,6 @@ from benchmarks.fleet import SEED, members
 from reconciler.api.client import Glider
 from reconciler.api.fleet import read_all
 from reconciler.api.transport import Transport
-from reconciler.cli.main import COLLECTOR
 from reconciler.cli.service import SystemClock
 from reconciler.core.model import Paths, PortfolioId
 
@@ -115,7 +113,6 @@ class Bare:
 
 
 if __name__ == "__main__":
-    gc.set_threshold(*COLLECTOR)
     match sys.argv[1:]:
         case ["list"]:
             sys.stdout.write(f"{asyncio.run(listed())}\n")

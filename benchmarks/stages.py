@@ -8,7 +8,6 @@ program's own functions, as :mod:`benchmarks.shares` and :mod:`benchmarks.reads`
 from __future__ import annotations
 
 import datetime as dt
-import gc
 import itertools
 import json
 import resource
@@ -18,10 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import reconciler.cli  # noqa: F401 - it sets Python's garbage collector as every command has it
 from benchmarks.fleet import NOW_MS, members, status_answer
 from reconciler.api.envelope import success_of
 from reconciler.api.v1 import live_of
-from reconciler.cli.main import COLLECTOR
 from reconciler.config.load import load_configuration
 from reconciler.core.errors import ExitReason
 from reconciler.core.model import PortfolioId
@@ -49,7 +48,6 @@ _AT_ONCE: Final = 1_000
 
 def measure(folder: Path, count: int, seed: int) -> dict[str, float]:
     """Return processor seconds by stage, and ``peak_kib``."""
-    gc.set_threshold(*COLLECTOR)
     seconds = dict.fromkeys(STAGES, 0.0)
 
     def timed(stage: str, work: Callable[[], Result]) -> Result:

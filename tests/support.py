@@ -27,7 +27,8 @@ from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.change import Change, ChangeReason, Field, FieldChange, Snapshot
 from reconciler.core.decide import DEFAULT_POLICY, Policy
 from reconciler.core.evidence import believed
-from reconciler.core.halt import HaltGate, Halts
+from reconciler.core.freeze import WriteGate
+from reconciler.core.halt import Halts
 from reconciler.core.model import (
     ApiVersion,
     Cadence,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from reconciler.apply.journal import OpenJournal
     from reconciler.core.halt import Halt
     from reconciler.core.model import Live
-    from reconciler.core.ports import Memory, WriteGate
+    from reconciler.core.ports import Memory
     from reconciler.core.report import ApplyReport
 
 NOON_MS = 1_795_348_800_000
@@ -229,7 +230,7 @@ class World:
         def holding() -> dict[str, Halt]:
             return {one.id: one for one in self.filed.values() if one.lifted_ms is None}
 
-        return HaltGate(known=frozenset({*journal.halting(), *holding()}), in_files=holding)
+        return WriteGate(known=frozenset({*journal.halting(), *holding()}), in_files=holding)
 
     def token(self) -> str:
         """Return a new token, the same ones in the same order in every world."""

@@ -36,12 +36,12 @@ _KINDS: Final = {
     408: FailureKind.INTERRUPTED,
     429: FailureKind.RATE_LIMITED,
 }
-_ETH_CODE: Final = re.compile(rb"SCHEDULE_ETH_[A-Z_]{1,60}")
+_ETH_CODE: Final = rb"SCHEDULE_ETH_[A-Z_]{1,60}"
 _ESCAPED: Final = re.compile(rb"(?s)\\.")
 # The end of the text closes a string, too: so a hostile body can't make the pattern search it again and again.
 _STRING: Final = re.compile(rb'"[^"]*+(?:"|\Z)')
 _NOT_OF_NESTING: Final = bytes(byte for byte in range(256) if byte not in b'"[]{}')
-_ESCAPE: Final = re.compile(r"(?s)\\(?:u([0-9A-Fa-f]{4})|(.))")
+_ESCAPE: Final = r"(?s)\\(?:u([0-9A-Fa-f]{4})|(.))"
 _MASK: Final = "[key]"
 _NOT_OF_A_KEY: Final = bytes(byte for byte in range(256) if not 0x21 <= byte <= 0x7E)
 """Bytes that no key has: whitespace, controls, and all of UTF-8 beyond ASCII, such as a space without a width."""
@@ -150,7 +150,7 @@ def _readings(text: str) -> Iterator[str]:
     yield text
     for _ in range(2):
         if "\\" in text:
-            yield (text := _ESCAPE.sub(_unescaped, text))
+            yield (text := re.sub(_ESCAPE, _unescaped, text))
         if "%" in text:
             yield (text := unquote(text))
         if "&" in text:
@@ -288,7 +288,7 @@ def _first_words(body: bytes) -> str:
 
 def _code(details: dict[str, object], body: bytes) -> str | None:
     # It is not documented where an answer holds the codes of ETH mainnet, so any place counts (API facts §1.1, §6).
-    if found := _ETH_CODE.search(body):
+    if found := re.search(_ETH_CODE, body):
         return found.group().decode()
     return _short(details.get("code"))
 

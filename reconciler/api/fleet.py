@@ -7,8 +7,9 @@ refused key is raised. Decides nothing about what it reads, and knows no HTTP: r
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.core.errors import ApiError, FailureKind
@@ -182,7 +183,7 @@ async def _looked_for_elsewhere(
     return live
 
 
-class LastRunQuery(NamedTuple):
+class LastRunQuery(Struct, frozen=True):
     """One portfolio whose last rebalance is asked for.
 
     ``operation`` is the id of the last one that the journal knows, for a service without a list. What is in ``known``

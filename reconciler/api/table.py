@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from reconciler.core.codec import LATEST_MS, LONGEST_MS
 from reconciler.core.errors import ApiError, FailureKind
@@ -41,14 +43,14 @@ _LONGEST_RUN_WORD: Final = 64
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Route(NamedTuple):
+class Route(Struct, frozen=True):
     """Where a write goes below its portfolio's path, and the body that belongs there."""
 
     tail: str
     body: Callable[[Intent], Fields]
 
 
-class WriteCall(NamedTuple):
+class WriteCall(Struct, frozen=True):
     """One call that changes something.
 
     ``name`` names it to people. There are as many ``routes`` as :class:`Families`, or one that all of them share.
@@ -63,7 +65,7 @@ class WriteCall(NamedTuple):
     hint: Callable[[Intent], str] | None = None
 
 
-class ReadCall(NamedTuple, Generic[T]):
+class ReadCall(Struct, Generic[T], frozen=True):
     """One call that reads.
 
     ``tail`` is its path below that of the portfolio, with ``{}`` for what is asked for. ``value`` reads its answer.
@@ -73,7 +75,7 @@ class ReadCall(NamedTuple, Generic[T]):
     value: T
 
 
-class Families(NamedTuple):
+class Families(Struct, frozen=True):
     """Two sets of paths that a service may use for the same writes; the first one is tried first.
 
     ``owners`` names the document that each set is from, ``settings`` are the words for them in the files. ``mixed`` is
@@ -85,7 +87,7 @@ class Families(NamedTuple):
     mixed: str
 
 
-class ListPage(NamedTuple):
+class ListPage(Struct, frozen=True):
     """One page of the list: its rows as they came, and where the next one begins (``None``: at its end).
 
     ``says_end`` is false where the answer leaves out whether more follows.
@@ -96,7 +98,7 @@ class ListPage(NamedTuple):
     says_end: bool
 
 
-class ListCall(NamedTuple):
+class ListCall(Struct, frozen=True):
     """How all portfolios are listed: the path of a page by its cursor, the most rows of one, and how it is read.
 
     ``page`` leaves the rows as they are, so that the next page can be asked for before they are read. ``row`` returns
@@ -109,7 +111,7 @@ class ListCall(NamedTuple):
     row: Callable[[object], Live | None]
 
 
-class StrategyCalls(NamedTuple):
+class StrategyCalls(Struct, frozen=True):
     """How a strategy's cadence is read and set: the path with ``{}`` for its id, the body that sets it, its answer."""
 
     path: str
@@ -117,7 +119,7 @@ class StrategyCalls(NamedTuple):
     live: Callable[[StrategyId, Fields], StrategyLive]
 
 
-class Table(NamedTuple):
+class Table(Struct, frozen=True):
     """One version. For a call that it lacks, the client sends nothing: it refuses, or returns a value that says so.
 
     ``word`` is its name, ``folder`` the path of all portfolios, ``noun`` what it calls a rebalance. For each write that

@@ -19,7 +19,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
-from reconciler.core.halt import HaltGate
+from reconciler.core.freeze import WriteGate
 from reconciler.core.intent import (
     Call,
     Effect,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.change import Change, Frozen
     from reconciler.core.intent import Intent, OpenIntent
-    from reconciler.core.ports import Clock, Confirmation, Journal, ServiceApi, WriteGate
+    from reconciler.core.ports import Clock, Confirmation, Journal, ServiceApi
 
 T = TypeVar("T")
 
@@ -57,18 +57,14 @@ WAITS_SECONDS: Final = (0.0, 0.2, 0.4, 0.8, 1.6)
 class Declined(Exception):
     """The look or the gate forbids the write; ``outcome`` and ``detail`` are what is told of its change.
 
-    ``ends_run`` says that nothing else of this run may begin either. ``frozen`` is the freeze that forbids it, if one
-    does.
+    ``closed`` is what a halt or a freeze said, if one of them forbids it.
     """
 
-    def __init__(
-        self, outcome: Outcome, detail: str = "", *, ends_run: bool = False, frozen: Frozen | None = None
-    ) -> None:
+    def __init__(self, outcome: Outcome, detail: str = "", *, closed: GateClosed | None = None) -> None:
         super().__init__(detail)
         self.outcome = outcome
         self.detail = detail
-        self.ends_run = ends_run
-        self.frozen = frozen
+        self.closed = closed
 
 
 class Progress(Struct):
@@ -168,7 +164,7 @@ class Announcer(Struct, frozen=True, kw_only=True):
     journal: Journal
     clock: Clock
     token: Callable[[], str]
-    gate: WriteGate = HaltGate()
+    gate: WriteGate = WriteGate()
 
     async def announced(self, writing: Writing[T], progress: Progress) -> Sent[T]:
         """Make one write; if its answer leaves open what became of it, find out by reading.
@@ -226,8 +222,7 @@ class Announcer(Struct, frozen=True, kw_only=True):
             number = await self.journal.begin(intent, self.gate)
         except GateClosed as closed:
             earlier = f"after {', '.join(progress.calls)}: " if progress.calls else ""
-            detail = f"{earlier}{closed.why}"
-            raise Declined(Outcome.NOT_ATTEMPTED, detail, ends_run=closed.ends_run, frozen=closed.frozen) from closed
+            raise Declined(Outcome.NOT_ATTEMPTED, f"{earlier}{closed.why}", closed=closed) from closed
         patience.disk_ms = self.clock.ticks_ms() - announced_ms
         progress.calls.append(intent.call)
         progress.looking = False

@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from reconciler.apply.journaltables import JournalPlace, JournalRow, Tables
+    from reconciler.core.freeze import WriteGate
     from reconciler.core.halt import Halt
     from reconciler.core.model import Address, PortfolioId
-    from reconciler.core.ports import WriteGate
     from reconciler.core.rebalance import Rebalance
     from reconciler.core.report import RunOrigin
 

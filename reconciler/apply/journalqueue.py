@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from reconciler.apply.journal import OpenJournal
+    from reconciler.core.freeze import WriteGate
     from reconciler.core.intent import Call, Intent, OpenIntent
     from reconciler.core.model import Address, PortfolioId, Record
-    from reconciler.core.ports import Memory, WriteGate
+    from reconciler.core.ports import Memory
 
 T = TypeVar("T")
 

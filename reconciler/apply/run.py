@@ -16,12 +16,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.apply.announce import Announcer, Declined, Progress, result_of
 from reconciler.apply.steps import Steps, StrategySteps
 from reconciler.core.errors import ApiError, FailureKind, JournalError
-from reconciler.core.freeze import EveryGate, FreezeGate
-from reconciler.core.halt import HaltGate
+from reconciler.core.freeze import WriteGate
+from reconciler.core.intent import GateClosed
 from reconciler.core.model import Verb
 from reconciler.core.plan import write_waves
 from reconciler.core.planfile import fingerprint
@@ -31,10 +32,10 @@ from reconciler.core.report import ACHIEVED, FAILED, ApplyReport, Outcome, Resul
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-    from reconciler.core.change import Change, Frozen
+    from reconciler.core.change import Change
     from reconciler.core.model import Address, Live
     from reconciler.core.plan import Plan, Wave
-    from reconciler.core.ports import ApplyObserver, Claims, Clock, Journal, ServiceApi, WriteGate
+    from reconciler.core.ports import ApplyObserver, Claims, Clock, Journal, ServiceApi
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -122,13 +123,13 @@ async def _cut_short(workers: Sequence[asyncio.Future[None]], stop: Stop, clock:
 
 
 class Ended(Struct, frozen=True):
-    """How work ended without a result of its own; ``error`` is the service's error if one ended it, and ``frozen`` the
-    freeze that forbade it."""
+    """How work ended without a result of its own; ``error`` is the service's error if one ended it, and ``closed`` what
+    the halt or freeze said that forbade it."""
 
     outcome: Outcome
     detail: str = ""
     error: ApiError | None = None
-    frozen: Frozen | None = None
+    closed: GateClosed | None = None
 
 
 async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | Ended:
@@ -140,9 +141,9 @@ async def attempt(work: Awaitable[T], progress: Progress, stop: Stop) -> T | End
     try:
         return await work
     except Declined as declined:
-        if declined.ends_run:
+        if declined.closed is not None and declined.closed.ends_run:
             stop.request(declined.detail)
-        return Ended(declined.outcome, declined.detail, frozen=declined.frozen)
+        return Ended(declined.outcome, declined.detail, closed=declined.closed)
     except ApiError as error:
         if error.kind is FailureKind.UNAUTHENTICATED:
             stop.request(_KEY_REFUSED)
@@ -203,33 +204,30 @@ async def apply_plan(
     token: Callable[[], str],
     approved: str | None = None,
     again: frozenset[str] = frozenset(),
-    allowed: frozenset[str] = frozenset(),
-    left: Mapping[Address, Frozen] | None = None,
     claims: Claims | None = None,
-    gate: WriteGate = HaltGate(),  # noqa: B008 - a frozen value
+    gate: WriteGate = WriteGate(),  # noqa: B008 - a frozen value
 ) -> ApplyReport:
     """Carry out every change of the plan, stage after stage, in the order of
     :func:`~reconciler.core.plan.write_stages`.
 
     ``token`` returns a new token at each call. ``approved`` is the fingerprint of the plan that a person approved,
     where ``plan`` was made anew since. ``again`` names portfolios that may be started with a run at once although an
-    earlier request for one stayed unanswered. ``allowed`` names freezes that changes need not wait for, and
-    what is ``left`` waits in any case. ``claims`` are
-    those that this runner shares with others; without them it carries out everything itself. If it has to leave, the
-    others do what it has not begun. ``gate`` says for each write whether it may begin, in addition to the freezes.
+    earlier request for one stayed unanswered. ``claims`` are those that this runner shares with others; without them it
+    carries out everything itself. If it has to leave, the others do what it has not begun. ``gate`` says for each write
+    whether it may begin; the freezes of the plan are added to it.
     """
     started_ms = clock.now_ms()
     waves = write_waves(plan.changes, canary=pace.canary)
-    freezes = FreezeGate.of_plan(plan, allowed=allowed, now_ms=api.service_ms, left=left)
+    windows = {change.id: change.freezes for change in plan.changes if change.freezes}
+    gate = replace(gate, windows=windows, now_ms=api.service_ms)
     applier = _Applier(
-        announcer=Announcer(api=api, journal=journal, clock=clock, token=token, gate=EveryGate((gate, freezes))),
+        announcer=Announcer(api=api, journal=journal, clock=clock, token=token, gate=gate),
         observer=observer,
         claims=claims or SoleClaims(waves, max_failures=pace.max_failures),
         stop=stop,
         plans=frozenset({fingerprint(plan)} | ({approved} if approved is not None else set())),
         again=again,
         from_files=plan.as_of_ms is not None,
-        freezes=freezes,
     )
     for number, wave in enumerate(waves):
         await applier.run(number, wave.changes, parallelism=pace.parallelism)
@@ -244,6 +242,7 @@ async def apply_plan(
         results=tuple(applier.results[change.id] for change in plan.changes),
         started_ms=started_ms,
         finished_ms=clock.now_ms(),
+        joined=claims is not None,
     )
 
 
@@ -301,7 +300,6 @@ class _Applier(Struct, kw_only=True):
     plans: frozenset[str]
     again: frozenset[str]
     from_files: bool
-    freezes: FreezeGate
     memory: Memory = Memory()
     """What the journal knew of the wave that is carried out, before its first look."""
     results: dict[Address, Result] = field(default_factory=dict)
@@ -369,11 +367,20 @@ class _Applier(Struct, kw_only=True):
         self.observer.started(change.id, change.verb)
         progress = Progress(changed=turn.abandoned is not None and turn.abandoned.has_written)
         ended = await attempt(self._run(change, turn, progress), progress, self.stop)
-        telling = self._tell(change, progress, ended)
-        if isinstance(ended, Result) and ended.outcome in ACHIEVED:
-            return telling  # nobody has to wait for the disk, because no other change depends on this one
-        await telling  # whether another change may begin depends on how many have failed
-        return None
+        telling = asyncio.ensure_future(self._tell(change, progress, ended))
+        if not (isinstance(ended, Result) and ended.outcome in ACHIEVED):
+            # Whether another change may begin depends on how many have failed. No other depends on one that is done.
+            await self._until(telling)
+        return telling
+
+    async def _until(self, telling: asyncio.Future[None]) -> None:
+        """Wait until a result is told, or until the grace of a stop is over: then it is waited for at the end."""
+        try:
+            await asyncio.shield(telling)
+        except asyncio.CancelledError:
+            if self.stop.why is None:
+                telling.cancel()
+                raise
 
     async def _tell(self, change: Change, progress: Progress, ended: Result | Ended) -> None:
         """Tell what became of a change, once it is on the disk."""
@@ -381,7 +388,8 @@ class _Applier(Struct, kw_only=True):
         if isinstance(ended, Ended):
             # The last call was refused, but an earlier one of the same change went through: say so.
             detail = ended.detail if ended.error is None else _what_failed(ended.error, progress)
-            ended = result_of(change, progress, ended.outcome, detail, ended.error, ended.frozen)
+            frozen = ended.closed.frozen if ended.closed is not None else None
+            ended = result_of(change, progress, ended.outcome, detail, ended.error, frozen)
         self.learn(ended)
         if not (self._leaves() and ended.outcome is Outcome.NOT_ATTEMPTED):  # else another runner may do it
             with self._leaving_without_journal():
@@ -394,9 +402,9 @@ class _Applier(Struct, kw_only=True):
         if turn.stopped is not None:
             raise Declined(Outcome.NOT_ATTEMPTED, turn.stopped)
         # A change that waits needs no read. But until the first answer nobody knows the time by the service's clock.
-        knows = self.looked or change.id in self.freezes.left
-        if knows and (frozen := self.freezes.waits(change.id)) is not None:
-            raise Declined(Outcome.NOT_ATTEMPTED, str(frozen), frozen=frozen)
+        gate = self.announcer.gate
+        if (self.looked or change.id in gate.left) and (frozen := gate.waits(change.id)) is not None:
+            raise Declined(Outcome.NOT_ATTEMPTED, str(frozen), closed=GateClosed(str(frozen), frozen=frozen))
         memory = await self._remembered(change) if turn.abandoned else self.memory
         wrote_already = progress.changed
         try:
@@ -441,7 +449,7 @@ class _Applier(Struct, kw_only=True):
             strategy = result.change.of_strategy
             if strategy is not None and result.outcome not in ACHIEVED and live.strategy in (None, strategy):
                 why = f"the cadence of its strategy {strategy} was not set, so it is not resumed on the old one"
-                raise Declined(Outcome.NOT_ATTEMPTED, why, frozen=result.frozen)
+                raise Declined(Outcome.NOT_ATTEMPTED, why, closed=GateClosed(why, frozen=result.frozen))
 
 
 def _what_failed(error: ApiError, progress: Progress) -> str:

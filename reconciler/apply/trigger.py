@@ -16,8 +16,7 @@ from reconciler.apply.announce import Announcer, Declined, Progress, Sent, Writi
 from reconciler.apply.run import attempt, kept, work_through
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import due_ms_of, observed_record
-from reconciler.core.freeze import EveryGate, FreezeGate
-from reconciler.core.intent import Before, Call, Effect, Intent, WriteOutcome, new_run
+from reconciler.core.intent import Before, Call, Effect, GateClosed, Intent, WriteOutcome, new_run
 from reconciler.core.model import ApiVersion, Live, PortfolioId, Status
 from reconciler.core.rebalance import RebalanceOutcome, RebalanceResult, RebalanceStatus, RecentRebalances, is_cooldown
 from reconciler.core.report import Outcome
@@ -107,7 +106,7 @@ async def trigger_all(
     that can't be written and an interruption stop the rest, which is then *not attempted*.
     """
     windows: dict[Address, tuple[Window, ...]] = {order.portfolio: order.freezes for order in orders}
-    gate = EveryGate((announcer.gate, FreezeGate(windows=windows, now_ms=announcer.api.service_ms)))
+    gate = replace(announcer.gate, windows=windows, now_ms=announcer.api.service_ms)
     asker = _Asker(announcer=replace(announcer, gate=gate), observer=observer, stop=stop)
     left = iter(orders)
 
@@ -183,12 +182,10 @@ class _Asker(Struct, kw_only=True):
         ended = await kept(ended, progress, self.stop)
         if isinstance(ended, RebalanceResult):
             return ended
-        if ended.frozen is not None:
+        if (closed := ended.closed) is not None:
+            detail = closed.frozen.sentence if closed.frozen is not None else closed.why
             return RebalanceResult(
-                portfolio=order.portfolio,
-                outcome=RebalanceOutcome.REFUSED,
-                detail=ended.frozen.sentence,
-                frozen=ended.frozen,
+                portfolio=order.portfolio, outcome=RebalanceOutcome.REFUSED, detail=detail, guarded=True
             )
         if ended.error is not None:
             return self._refused(order, ended.error, sent=bool(progress.calls))
@@ -229,7 +226,8 @@ class _Asker(Struct, kw_only=True):
 
         async def check(look: _Look) -> None:
             if look.live is not None and (why := why_not(order, look.live)):
-                raise Declined(Outcome.STALE, why)
+                halted = order.halted(look.live)
+                raise Declined(Outcome.STALE, why, closed=GateClosed(halted) if halted is not None else None)
 
         def intent(look: _Look, token: str) -> Intent:
             return _intent(order, look, token)

@@ -12,7 +12,7 @@ from reconciler.cli.files import load_told
 from reconciler.cli.flags import DEFAULT_LOCK_TIMEOUT
 from reconciler.cli.haltfiles import gate_of
 from reconciler.cli.journalplace import warn_of_journal
-from reconciler.cli.options import FileOptions, PlanningOptions, PolicyOptions, SelectionOptions
+from reconciler.cli.options import FileOptions, PlanningOptions, PolicyOptions, SelectionOptions, duration_of
 from reconciler.cli.output import is_terminal
 from reconciler.cli.plan import load_plan, plan_ending
 from reconciler.cli.planning import make_plan, parse_allow, require_metrics_place, save_metrics
@@ -23,9 +23,8 @@ from reconciler.core.errors import ExitReason, GuardRefused, JournalError, Recon
 from reconciler.core.fleet import require_among
 from reconciler.core.guards import still_over
 from reconciler.core.report import FailOn, blocked_text, conditions_met
-from reconciler.core.text import parse_duration, plural
-from reconciler.render.ending import Ending, PageView
-from reconciler.render.json import document_json
+from reconciler.core.text import plural
+from reconciler.render.ending import Ending, View
 from reconciler.render.plan import report_document, report_page
 
 if TYPE_CHECKING:
@@ -37,9 +36,9 @@ if TYPE_CHECKING:
     from reconciler.config.load import Configuration
     from reconciler.core.change import Frozen
     from reconciler.core.endpoint import JournalUrl
+    from reconciler.core.freeze import WriteGate
     from reconciler.core.model import Address
     from reconciler.core.plan import Plan
-    from reconciler.core.ports import WriteGate
     from reconciler.core.report import ApplyReport
     from reconciler.render.ending import Found
 
@@ -110,20 +109,37 @@ async def _plan_and_apply(
     plans = [agreed] if agreed is not None else []
     gate = gate_of(journal.halting(), service.label, service.account)  # what comes after this, the plan does not know
     plan = await make_plan(options, configuration, service, plans=plans, journal=journal)
-    found.plan, found.diagnostics = plan, plan.warnings
+    found.diagnostics = plan.warnings
     save_metrics(options, plan, command="apply")  # it may be refused, or the process may end, before there is a report
+    return await ask_and_carry_out(plan, options, service, journal, found, gate, approved=approved)
+
+
+async def ask_and_carry_out(
+    plan: Plan,
+    options: ApplyOptions,
+    service: Service,
+    journal: OpenJournal,
+    found: Found,
+    gate: WriteGate,
+    *,
+    approved: Plan | None = None,
+    title: str = "Apply",
+) -> Ending:
+    """Show a plan that was made just now, refuse it or have it approved, and carry it out as :func:`carry_out` does."""
+    found.plan = plan
     if not options.output.is_json:
         shown = plan_ending(plan, options, found, ExitReason.OK)
         options.output.show(replace(shown, warnings=()))  # what is over a guard is refused below, or was allowed
     fewer = _require_approved(plan, approved, found) if approved is not None else None
-    left = left_by(plan, options)
-    require_allowed(plan, options, left)
+    left = _left_by(plan, options)
+    _require_allowed(plan, options, left)
     if fewer:
         options.output.note(fewer)
-    await require_scopes_for(plan, service, options)
+    await _require_scopes_for(plan, service, options)
     if approved is None and not options.auto_approve:
-        ask_to_apply(plan, left)
-    return await carry_out(plan, options, service, journal, found, gate, approved=agreed, left=left)
+        _ask_to_apply(plan, left)
+    agreed = _fingerprint(approved)
+    return await carry_out(plan, options, service, journal, found, gate, approved=agreed, left=left, title=title)
 
 
 def _fingerprint(approved: Plan | None) -> str | None:
@@ -151,7 +167,7 @@ def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
             require_service(plan, service.label)
             require_account(plan, service.account)
             _require_fresh(plan, options, service)
-            require_allowed(plan, options)
+            _require_allowed(plan, options)
             if shared is not None:
                 return await _join(plan, shared, options, service, found)
             with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
@@ -205,7 +221,7 @@ async def _require_possible(plan: Plan, options: ApplyOptions, service: Service)
     """Refuse a plan that the key may not carry out, or that would reach more portfolios by now than it says."""
     from reconciler.core.planfile import require_enrolled
 
-    await require_scopes_for(plan, service, options)
+    await _require_scopes_for(plan, service, options)
     if plan.as_of_ms is not None and plan.cadences:
         require_enrolled(plan, await service.api.list_portfolios())
 
@@ -237,10 +253,7 @@ def _require_fresh(plan: Plan, options: ApplyOptions, service: Service) -> None:
 
 def _max_age_ms(options: ApplyOptions) -> int | None:
     """Return ``--max-age`` in milliseconds. Raises :class:`~reconciler.core.errors.UsageError`."""
-    try:
-        return parse_duration(options.max_age) if options.max_age is not None else None
-    except ValueError as error:
-        raise UsageError(f"Invalid value for --max-age: {error}; write a duration such as 1h.") from error
+    return duration_of("--max-age", options.max_age, such_as="1h") if options.max_age is not None else None
 
 
 def _require_approved(plan: Plan, approved: Plan, found: Found) -> str | None:
@@ -254,14 +267,14 @@ def _require_approved(plan: Plan, approved: Plan, found: Found) -> str | None:
         raise
 
 
-def left_by(plan: Plan, options: ApplyOptions) -> Mapping[Address, Frozen]:
+def _left_by(plan: Plan, options: ApplyOptions) -> Mapping[Address, Frozen]:
     """Return what a plan of this moment leaves: what it shows as frozen waits in the whole apply."""
     from reconciler.core.freeze import left_waiting
 
     return left_waiting(plan, parse_allow(options.allow).freezes)
 
 
-def require_allowed(plan: Plan, options: ApplyOptions, left: Collection[Address] = ()) -> None:
+def _require_allowed(plan: Plan, options: ApplyOptions, left: Collection[Address] = ()) -> None:
     """Refuse a plan that is over a guard, unless ``--allow`` allows that number; what is ``left`` is not counted."""
     going = [change for change in plan.changes if change.id not in left] if left else None
     over = still_over(plan.over, parse_allow(options.allow).numbers, going)
@@ -272,7 +285,7 @@ def require_allowed(plan: Plan, options: ApplyOptions, left: Collection[Address]
         raise GuardRefused("the plan is over a guard, nothing was written", detail)
 
 
-async def require_scopes_for(plan: Plan, service: Service, options: ApplyOptions) -> None:
+async def _require_scopes_for(plan: Plan, service: Service, options: ApplyOptions) -> None:
     """Refuse a plan that the key may not carry out; only v2 knows scopes, so a plan without v2 asks nobody."""
     from reconciler.api.key import require_scopes
     from reconciler.core.doctor import needed_scopes
@@ -282,7 +295,7 @@ async def require_scopes_for(plan: Plan, service: Service, options: ApplyOptions
         options.output.note(f"note: {note}")
 
 
-def ask_to_apply(plan: Plan, left: Collection[Address]) -> None:
+def _ask_to_apply(plan: Plan, left: Collection[Address]) -> None:
     """Ask on the terminal, unless all there is to do waits for a freeze; anything but yes applies nothing."""
     count = len(plan.changes) - len(left)
     if not count:
@@ -347,12 +360,10 @@ async def carry_out(
             pace=pace,
             stop=stop,
             token=new_token,
-            gate=gate,
+            gate=replace(gate, allowed=allowed, left=left or {}),
             approved=approved,
             again=frozenset(options.policy.again),
             claims=claims,
-            allowed=allowed,
-            left=left,
         )
     met = conditions_met(plan, options.fail_on, looked_for_drift=False)
     reason = _reason(report, caught, failed_on=bool(met))
@@ -391,11 +402,11 @@ async def _close(
         options.output.note(f"note: this runner carried out {share} of run {claims.run}")
 
 
-def report_view(report: ApplyReport, *, run: int | None, title: str, more: Mapping[str, Any] | None = None) -> PageView:
+def report_view(report: ApplyReport, *, run: int | None, title: str, more: Mapping[str, Any] | None = None) -> View:
     """Return the view of a report; ``more`` stands in its document besides."""
-    return PageView(
+    return View(
         page=lambda: report_page(report, run=run, title=title),
-        document=lambda reason: document_json(reason, {**(more or {}), **report_document(report)}),
+        body=lambda: {**(more or {}), **report_document(report)},
         below=title != "Halt",  # of the others, the terminal shows the plan above
     )
 
@@ -408,9 +419,10 @@ def _blocked_before(plan: Plan, options: ApplyOptions) -> Iterator[str]:
 
 def _waiting(report: ApplyReport) -> Iterator[str]:
     """Yield a sentence for each freeze, or set of them, that changes wait for."""
+    add = "plan again, and add" if report.joined else "add"
     for frozen, count in Counter(result.frozen for result in report.frozen if result.frozen is not None).items():
         what = f"{plural(count, 'change')} {'waits' if count == 1 else 'wait'}"
-        yield f"{what}, {frozen}; to let {'it' if count == 1 else 'them'} through, add {frozen.flags}"
+        yield f"{what}, {frozen}; to let {'it' if count == 1 else 'them'} through, {add} {frozen.flags}"
 
 
 def _reason(report: ApplyReport, caught: list[ExitReason], *, failed_on: bool) -> ExitReason:

@@ -272,8 +272,8 @@ is followed until it is completed, failed or cancelled; Ctrl-C stops the waiting
   reconciler rebalance pf_01JWZEE2MF30 --api v2 --auto-approve -o json
 
 Exits 0 when all were accepted (with --wait: completed), 6 when only some were, or when the end of one is not known.
-When none went well: 5 in a freeze, 7 for the key, 8 when all are cooling down, 1 when they failed, were cancelled or
-refused.
+When none went well: 5 where a halt or a freeze forbids them, 7 for the key, 8 when all are cooling down, 1 when they
+failed, were cancelled or refused.
 """
     return command(
         "rebalance",
@@ -334,18 +334,21 @@ def _halt_lift() -> click.Command:
 
 What somebody else paused since stays as it is and is named; so does what another halt holds, or the files declare
 paused by now. Guards, canary and freezes count. When nothing is left to do, the halt is lifted, and halts/ID.json says
-so: commit it again. Where no journal knows of the halt, that file is enough.
+so: commit it again. Where no journal knows of the halt, that file is enough. Without the files, their freezes and what
+they declare paused are not known, and the default guards count.
 
 \b
   reconciler halt lift 20261122-7f3a9c
   reconciler halt lift 20261122-7f3a9c --canary 1 --allow resume=40
   reconciler halt lift 20261122-7f3a9c --target ao04x0r6    a part of it; the halt holds on
+  reconciler halt lift 20261122-7f3a9c --known              without the files, if they are broken
 """
     return command(
         "lift",
         "halt:lift",
         text,
         flags.argument("halt", "ID"),
+        flags.flag("--known", text="Go by what the halt's file and the journal know; needs no files."),
         flags.files(),
         *flags.selection(),
         flags.api("The API of portfolios that only their marks tell of."),
@@ -365,7 +368,7 @@ def _halt_list() -> click.Command:
   reconciler halt list
   reconciler halt list -o json
 """
-    return command("list", "halt:list_halts", text, *flags.records(), *flags.output("text", "json"))
+    return command("list", "journal:list_halts", text, *flags.records(), *flags.output("text", "json"))
 
 
 class _Halt(SectionedCommand):

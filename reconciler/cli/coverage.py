@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.cli.files import expect_in, load_files_if_any, paths_of
+from reconciler.cli.files import load_files_if_any
 from reconciler.cli.ids import ids_of
 from reconciler.cli.options import FileOptions, Options, ServiceOptions
-from reconciler.cli.progress import ReadProgress, bar
+from reconciler.cli.progress import read_each
 from reconciler.cli.service import open_service, run_async, shared_reason
 from reconciler.core.errors import ExitReason
 from reconciler.core.fleet import Coverage
 from reconciler.core.report import FailOn
 from reconciler.render.coverage import coverage_document, coverage_page
-from reconciler.render.ending import Ending, PageView
-from reconciler.render.json import document_json
+from reconciler.render.ending import Ending, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +39,7 @@ def coverage(options: CoverageOptions, found: Found) -> Ending:
     configuration = load_files_if_any(options.files)
 
     async def work() -> tuple[Coverage, str]:
-        async with open_service(options.service, paths_of(configuration), expect=expect_in(configuration)) as service:
+        async with open_service(options.service, configuration.paths, expect=configuration.expect) as service:
             seen = await _look(ids, configuration, options, service)
             options.output.notes(service.notes)
             return seen, service.label
@@ -52,9 +51,9 @@ def coverage(options: CoverageOptions, found: Found) -> Ending:
     return Ending(
         reason=ExitReason.ERROR if met and reason is ExitReason.OK else reason,
         found=found,
-        view=PageView(
+        view=View(
             page=lambda: coverage_page(seen),
-            document=lambda reason: document_json(reason, coverage_document(seen, base_url=base_url)),
+            body=lambda: coverage_document(seen, base_url=base_url),
         ),
         errors=tuple(_told(seen, met)),
     )
@@ -72,22 +71,17 @@ def _told(seen: Coverage, met: list[FailOn]) -> Iterator[str]:
 
 async def _look(
     ids: tuple[PortfolioId, ...],
-    configuration: Configuration | None,
+    configuration: Configuration,
     options: CoverageOptions,
     service: Service,
 ) -> Coverage:
-    from reconciler.api.fleet import read_all
-
-    declared = configuration.desired if configuration is not None else {}
+    declared = configuration.desired
     listed = await service.api.list_portfolios()
     undeclared = [portfolio for portfolio in ids if portfolio not in declared]
-    with bar(options.output, "Reading", len(undeclared)) as shown:
-        named = await read_all(
-            service.api, undeclared, parallelism=options.service.parallelism, observer=ReadProgress(shown)
-        )
+    named = await read_each(service.api, undeclared, options.output, options.service.parallelism)
     return Coverage(
         declared=declared,
-        strategies=configuration.strategies.keys() if configuration is not None else (),
+        strategies=configuration.strategies.keys(),
         listed=listed,
         named=named,
         named_declared=len(ids) - len(undeclared),

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from reconciler.cli.files import expect_in, load_files_if_any, paths_of
+from reconciler.cli.files import load_files_if_any
 from reconciler.cli.options import FileOptions, Options, ServiceOptions
 from reconciler.cli.service import open_service, proxy_of, run_async
 from reconciler.core.endpoint import NOTHING
 from reconciler.core.errors import ApiError, ConfigInvalid, JournalError, ReconcilerError, exit_reason_of
 from reconciler.render.doctor import doctor_document, doctor_page
-from reconciler.render.ending import Ending, PageView
-from reconciler.render.json import document_json
+from reconciler.render.ending import Ending, View
 
 if TYPE_CHECKING:
     from reconciler.config.load import Configuration
@@ -40,9 +39,9 @@ def doctor(options: DoctorOptions, found: Found) -> Ending:
         _proxy(options.service),
         *run_async(lambda: _service(options.service, configuration)),
     )
-    view = PageView(
+    view = View(
         page=lambda: doctor_page(checks),
-        document=lambda reason: document_json(reason, {"checks": doctor_document(checks)}),
+        body=lambda: {"checks": doctor_document(checks)},
     )
     return Ending(reason=exit_reason(checks), found=found, view=view)
 
@@ -56,17 +55,18 @@ def _program() -> Check:
     return ok(CheckId.PROGRAM, f"{TOOL}, Python {platform.python_version()}, {platform.system() or 'unknown system'}")
 
 
-def _files(options: FileOptions) -> tuple[Configuration | None, Check]:
+def _files(options: FileOptions) -> tuple[Configuration, Check]:
+    from reconciler.config.load import Configuration
     from reconciler.core.doctor import CheckId, check_files, fail
 
     try:
         configuration = load_files_if_any(options)
     except ConfigInvalid as invalid:
-        return None, check_files(invalid, None)
+        return Configuration(), check_files(invalid, None)
     except ReconcilerError as error:
-        return None, fail(CheckId.FILES, str(error), error.detail.rstrip("."))
-    if configuration is None:
-        return None, check_files(None, None)
+        return Configuration(), fail(CheckId.FILES, str(error), error.detail.rstrip("."))
+    if not configuration.files:
+        return configuration, check_files(None, None)
     declared = len(configuration.desired) + len(configuration.strategies)
     return configuration, check_files(None, (declared, len(configuration.files), len(configuration.warnings)))
 
@@ -101,7 +101,7 @@ def _proxy(options: ServiceOptions) -> Check:
     return ok(CheckId.PROXY, urlsplit(proxy).netloc.rpartition("@")[2] or "given, but not the URL of a host")
 
 
-async def _service(options: ServiceOptions, configuration: Configuration | None) -> tuple[Check, ...]:
+async def _service(options: ServiceOptions, configuration: Configuration) -> tuple[Check, ...]:
     from reconciler.core.doctor import CheckId, fail, not_asked
 
     try:
@@ -112,19 +112,18 @@ async def _service(options: ServiceOptions, configuration: Configuration | None)
         return not_asked(fail(CheckId.SERVICE, str(error), error.detail.rstrip("."), error.exit_reason))
 
 
-async def _asked(options: ServiceOptions, configuration: Configuration | None) -> tuple[Check, ...]:
+async def _asked(options: ServiceOptions, configuration: Configuration) -> tuple[Check, ...]:
     from reconciler.api.key import ask_service
     from reconciler.core.doctor import needed_scopes, service_checks
 
-    desired = configuration.desired if configuration is not None else {}
+    desired = configuration.desired
     on_v1 = next((one.id for one in desired.values() if one.api.can.has_two_paths), None)
-    strategies = configuration is not None and len(configuration.strategies) > 0
-    read, write = needed_scopes(desired.values(), strategies=strategies)
+    read, write = needed_scopes(desired.values(), strategies=len(configuration.strategies) > 0)
     # The account is asked for as one of the checks: another one than the files expect is a finding here.
-    expected = expect_in(configuration) if options.sandbox is None else NOTHING
+    expected = configuration.expect if options.sandbox is None else NOTHING
     by_url = replace(expected, account=None)
-    async with open_service(options, paths_of(configuration), expect=by_url, asks_account=False) as service:
+    async with open_service(options, configuration.paths, expect=by_url, asks_account=False) as service:
         asking = await ask_service(service.api.transport, portfolio=on_v1, clock=service.clock)
     return service_checks(
-        asking, where=service.label, configured=paths_of(configuration), expected=expected, read=read, write=write
+        asking, where=service.label, configured=configuration.paths, expected=expected, read=read, write=write
     )

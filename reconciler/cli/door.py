@@ -18,7 +18,7 @@ from reconciler.cli.output import Output, write
 from reconciler.cli.service import Terminated
 from reconciler.cli.words import INSTEAD
 from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, ReconcilerError, UsageError, exit_reason_of
-from reconciler.render.ending import Ending, Found, TextView
+from reconciler.render.ending import Ending, Found, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -77,7 +77,7 @@ def failed(error: BaseException, found: Found, output: Output, *, path: str) -> 
     found.error = shown
     if isinstance(shown, ConfigInvalid):
         found.diagnostics = shown.diagnostics
-    return Ending(reason=reason, found=found, view=TextView(body=failure_document(shown)))
+    return Ending(reason=reason, found=found, view=View(body=failure_document(shown)))
 
 
 def _failure(error: BaseException, path: str) -> tuple[ReconcilerError, ExitReason]:

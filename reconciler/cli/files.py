@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.cli.options import FileOptions, Options
-from reconciler.core.endpoint import NOTHING
 from reconciler.core.errors import ExitReason
-from reconciler.core.model import Paths
-from reconciler.render.ending import Ending, PageView, TextView
+from reconciler.render.ending import Ending, View
 from reconciler.render.page import Column, Heading, Page, Part, Row, Rows, Span, Tone
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from reconciler.config.explain import Explained
     from reconciler.config.load import Configuration
     from reconciler.config.revision import Base
-    from reconciler.core.endpoint import Expect
     from reconciler.render.ending import Found
 
 
@@ -57,15 +54,16 @@ def load_told(options: FileOptions, output: Output, found: Found) -> Configurati
     return configuration
 
 
-def load_files_if_any(options: FileOptions) -> Configuration | None:
-    """Load the files; return ``None`` if none was named and there are none in the usual places.
+def load_files_if_any(options: FileOptions) -> Configuration:
+    """Load the files; return an empty configuration if none was named and there are none in the usual places.
 
     Raises ``ConfigInvalid`` for files that are there but can't be used.
     """
     from reconciler.config.files import DEFAULTS
+    from reconciler.config.load import Configuration
 
     if not options.sources and not any(Path(name).exists() for name in DEFAULTS):
-        return None
+        return Configuration()
     return load_files(options)
 
 
@@ -74,16 +72,6 @@ def load_base(options: FileOptions, revision: str) -> Base:
     from reconciler.config.revision import load_revision
 
     return load_revision(options.sources, revision=revision, today=today(), cwd=Path.cwd(), environment=os.environ)
-
-
-def paths_of(configuration: Configuration | None) -> Paths:
-    """Return the v1 path family that the files ask for."""
-    return configuration.paths if configuration is not None else Paths.AUTO
-
-
-def expect_in(configuration: Configuration | None) -> Expect:
-    """Return which service and account the files expect; without files, nobody in particular."""
-    return configuration.expect if configuration is not None else NOTHING
 
 
 FIRST_FILE: Final = """\
@@ -136,7 +124,7 @@ def init(options: InitOptions, found: Found) -> Ending:
         "  reconciler sandbox load sandbox.yaml\n"
         f"  reconciler plan{given} --sandbox"
     )
-    return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=f"Wrote {file}.\n", body={"file": file}))
+    return Ending(reason=ExitReason.OK, found=found, view=View(shown=f"Wrote {file}.\n", body={"file": file}))
 
 
 class ValidateOptions(Options, frozen=True, kw_only=True):
@@ -165,7 +153,7 @@ def validate(options: ValidateOptions, found: Found) -> Ending:
             "strategies": len(configuration.strategies),
         }
 
-    view = TextView(shown=f"Valid: {counts}{warned}.\n", body=body)
+    view = View(shown=f"Valid: {counts}{warned}.\n", body=body)
     return Ending(reason=ExitReason.OK, found=found, view=view)
 
 
@@ -179,13 +167,10 @@ class ExplainOptions(Options, frozen=True, kw_only=True):
 def explain(options: ExplainOptions, found: Found) -> Ending:
     """Show where each value of one portfolio comes from."""
     from reconciler.config.explain import trace
-    from reconciler.render.json import document_json
 
     rows = trace(options.portfolio, options.files.sources, stdin=standard_input, today=today(), cwd=Path.cwd())
     body = {"id": options.portfolio, "fields": [_explained_document(row) for row in rows]}
-    view = PageView(
-        page=lambda: _explained_page(options.portfolio, rows), document=lambda reason: document_json(reason, body)
-    )
+    view = View(page=lambda: _explained_page(options.portfolio, rows), body=body)
     return Ending(reason=ExitReason.OK, found=found, view=view)
 
 
@@ -223,4 +208,4 @@ def print_schema(options: Options, found: Found) -> Ending:  # noqa: ARG001 - wh
     from reconciler.core.codec import json_text
     from reconciler.core.sections import published_schema
 
-    return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=json_text(published_schema())))
+    return Ending(reason=ExitReason.OK, found=found, view=View(shown=json_text(published_schema())))

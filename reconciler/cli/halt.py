@@ -15,65 +15,50 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
-from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.cli.apply import (
-    ApplyOptions,
-    ask_to_apply,
-    carry_out,
-    left_by,
-    report_view,
-    require_allowed,
-    require_scopes_for,
-    settle_first,
-)
-from reconciler.cli.files import expect_in, load_files, load_files_if_any, paths_of
+from reconciler.cli.apply import ApplyOptions, ask_and_carry_out, carry_out, report_view, settle_first
+from reconciler.cli.files import load_files, load_files_if_any
 from reconciler.cli.flags import HALT_PARALLELISM
-from reconciler.cli.haltfiles import gate_of, keep, path_of, read_filed, with_filed
+from reconciler.cli.haltfiles import gate_of, halt_document, keep, path_of, with_filed
 from reconciler.cli.ids import named
-from reconciler.cli.journal import label_of
-from reconciler.cli.options import Options, RecordOptions, ServiceOptions
+from reconciler.cli.options import Options, ServiceOptions
 from reconciler.cli.output import is_terminal
-from reconciler.cli.plan import plan_ending
-from reconciler.cli.progress import ReadProgress, bar
+from reconciler.cli.planning import require_found
+from reconciler.cli.progress import read_each
 from reconciler.cli.service import new_token, open_service, run_async
 from reconciler.cli.writing import open_to_write, origin_of, said_yes
-from reconciler.core.codec import dump, iso
+from reconciler.config.load import Configuration
+from reconciler.core.change import BlockReason
+from reconciler.core.codec import iso
 from reconciler.core.errors import ConfigInvalid, ExitReason, JournalError, ReconcilerError, UsageError
 from reconciler.core.evidence import believed, without_mark
-from reconciler.core.fleet import select
-from reconciler.core.freeze import with_freezes
-from reconciler.core.guards import Guards, check_guards
-from reconciler.core.halt import Halt, HaltedPortfolio, HaltGate
+from reconciler.core.fleet import require_among, select
+from reconciler.core.freeze import WriteGate, with_freezes
+from reconciler.core.guards import check_guards
+from reconciler.core.halt import Halt, HaltedPortfolio
 from reconciler.core.model import ApiVersion, PortfolioId, Status, is_halt_id
 from reconciler.core.plan import Plan
 from reconciler.core.planner import Lift, halt_plan, with_pauses
 from reconciler.core.report import ACHIEVED, ApplyReport, Outcome
 from reconciler.core.text import harmless, label, plural
-from reconciler.render.ending import Ending, PageView
-from reconciler.render.json import document_json
-from reconciler.render.page import Column, Page, Part, Row, Rows, Span, Tone, code, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from reconciler.apply.journal import OpenJournal
     from reconciler.cli.service import Service
-    from reconciler.config.load import Configuration
-    from reconciler.core.fleet import Selection
-    from reconciler.core.model import Desired, Live
-    from reconciler.core.ports import Memory
-    from reconciler.render.ending import Found
+    from reconciler.core.model import Desired
+    from reconciler.render.ending import Ending, Found
 
 LONGEST_REASON: Final = 200
 _UNDER_WAY_S: Final = 35.0
 """How long to wait for the end of writes that began before the halt: a little longer than a request may take."""
 _LOOK_AGAIN_S: Final = 0.5
-_SIGNALLED: Final = (ExitReason.INTERRUPTED, ExitReason.TERMINATED)
+_GONE: Final = frozenset({BlockReason.ARCHIVED, BlockReason.NOT_FOUND})
+"""Of what is blocked for these reasons, nothing will ever be left to resume."""
 _OVER: Final = ACHIEVED | {Outcome.STALE}
 """After these, a second try has nothing to do: what is stale is in another state or pause than the halt left."""
-_NOBODY: Final[Mapping[PortfolioId, Desired]] = {}
 
 
 class QuickOptions(ServiceOptions, frozen=True, kw_only=True):
@@ -114,14 +99,14 @@ def halt(options: HaltOptions, found: Found) -> Ending:
     configuration = _files(options)
 
     async def work() -> Ending:
-        async with open_service(options.service, paths_of(configuration), expect=expect_in(configuration)) as service:
+        async with open_service(options.service, configuration.paths, expect=configuration.expect) as service:
             with ExitStack() as journals:
                 journal = journals.enter_context(await _journal(options, service))
-                chosen = await _chosen(options, configuration, service, journal)
-                here = replace(service, api=service.api.by(chosen.apis))
+                apis = await _apis(options, configuration, service, journal)
+                here = replace(service, api=service.api.by(apis))
                 if not options.auto_approve:
-                    await _ask_for_number(options, chosen, here)
-                made = _made(reason, chosen, here)
+                    await _ask_for_number(options, apis, here)
+                made = _made(options, reason, apis, here)
                 try:
                     journal.halt(made)
                 except JournalError as error:  # it could be opened, and its disk is full
@@ -129,12 +114,12 @@ def halt(options: HaltOptions, found: Found) -> Ending:
                     journal.halt(made)
                 # From here on, no other command begins anything that the halt holds.
                 _keep(made, options, found, new=True)
-                return await _pause(made, options, chosen, here, journal, found)
+                return await _pause(made, options, configuration.desired, here, journal, found)
 
     return run_async(work)
 
 
-def _files(options: HaltOptions) -> Configuration | None:
+def _files(options: HaltOptions) -> Configuration:
     """Load the files. If nothing is selected from them, a mistake in them must not stop a halt."""
     try:
         return load_files(options.files) if options.selects else load_files_if_any(options.files)
@@ -143,7 +128,7 @@ def _files(options: HaltOptions) -> Configuration | None:
             options.output.note("note: with ids, or with --known for all that the journal knows, a halt needs no files")
             raise
         options.output.warn("the files can't be used, so the halt goes on without them")
-        return None
+        return Configuration()
 
 
 async def _journal(options: HaltOptions, service: Service) -> OpenJournal:
@@ -156,84 +141,53 @@ async def _journal(options: HaltOptions, service: Service) -> OpenJournal:
 
 async def _spare(error: JournalError, options: HaltOptions, service: Service) -> OpenJournal:
     """Open a new journal for this halt, in place of one that can't be used."""
-    place = Path(tempfile.mkdtemp(prefix="reconciler-halt-")) / "journal.db"
+    place = str(Path(tempfile.mkdtemp(prefix="reconciler-halt-")) / "journal.db")
     options.output.warn(f"{error.summary}; the halt goes on with a journal of its own, {place}")
-    return await open_to_write(replace(options.service, journal=str(place)), service, lock_timeout="0s", beside=True)
+    return await open_to_write(replace(options.service, journal=place), service, lock_timeout="0s", beside=True)
 
 
-class _Chosen(Struct, frozen=True, kw_only=True):
-    """What a halt is about: portfolios with their APIs, sorted by id; what the files declare; the selection."""
-
-    apis: Mapping[PortfolioId, ApiVersion]
-    desired: Mapping[PortfolioId, Desired]
-    selection: Selection | None
-
-
-async def _chosen(
-    options: HaltOptions, configuration: Configuration | None, service: Service, journal: OpenJournal
-) -> _Chosen:
-    apis = await _apis_of(options, configuration, service, journal)
-    desired = configuration.desired if configuration is not None else _NOBODY
-    if configuration is not None and options.selects:
-        selected = select(desired, options.selection.selection, configuration.strategies)
-        apis |= {one: declared.api for one, declared in selected.items()}
+async def _apis(
+    options: HaltOptions, configuration: Configuration, service: Service, journal: OpenJournal
+) -> dict[PortfolioId, ApiVersion]:
+    """Return the portfolios to be halted, sorted by id, each with its API: the declared or given one, else the one that
+    the journal knows, else the one on which the service finds it."""
+    known = journal.apis()
+    apis: dict[PortfolioId, ApiVersion] = {}
+    if options.selects:
+        selected = select(configuration.desired, options.selection.selection, configuration.strategies)
+        apis = {one: declared.api for one, declared in selected.items()}
+    unsure: dict[PortfolioId, ApiVersion] = {}
+    for one in named({*options.portfolios, *(known if options.known else ())}, configuration, options.version):
+        is_told = one.desired is not None or options.version is not None
+        sure = one.version if is_told else known.get(one.id)
+        (unsure if sure is None else apis)[one.id] = sure or one.version
+    if unsure:
+        other = {ApiVersion.V1: ApiVersion.V2, ApiVersion.V2: ApiVersion.V1}
+        live = await read_each(service.api.by(unsure), unsure, options.output, options.service.parallelism)
+        lost = {one for one in unsure if live[one].status is Status.NOT_FOUND}
+        apis |= {one: other[api] if one in lost else api for one, api in unsure.items()}
     if not apis:
         why = "the selection has no portfolio" if options.selects else "the journal knows no portfolio"
         raise ReconcilerError(f"there is nothing to halt: {why}", "Name their ids.")
-    selection = options.selection.selection if options.selects else None
-    return _Chosen(apis=dict(sorted(apis.items())), desired=desired, selection=selection)
+    return dict(sorted(apis.items()))
 
 
-async def _apis_of(
-    options: HaltOptions, configuration: Configuration | None, service: Service, journal: OpenJournal
-) -> dict[PortfolioId, ApiVersion]:
-    """Return the API of each portfolio that is named or known: the given or declared one, else the one that the journal
-    knows, else the one on which the service finds it."""
-    known = journal.apis()
-    wanted = {*options.portfolios, *(known if options.known else ())}
-    apis: dict[PortfolioId, ApiVersion] = {}
-    unsure: dict[PortfolioId, ApiVersion] = {}
-    for one in named(wanted, configuration, options.version):
-        told = one.version if one.desired is not None or options.version is not None else known.get(one.id)
-        (apis if told is not None else unsure)[one.id] = told or one.version
-    return apis | await _found_on(unsure, options, service)
-
-
-async def _found_on(
-    asked: Mapping[PortfolioId, ApiVersion], options: HaltOptions, service: Service
-) -> dict[PortfolioId, ApiVersion]:
-    """Return the API of portfolios that may be on either; the other one if the first does not find them."""
-    live = await _read(asked, options, service) if asked else {}
-    other = {ApiVersion.V1: ApiVersion.V2, ApiVersion.V2: ApiVersion.V1}
-    return {one: other[api] if live[one].status is Status.NOT_FOUND else api for one, api in asked.items()}
-
-
-async def _read(
-    apis: Mapping[PortfolioId, ApiVersion], options: ApplyOptions, service: Service
-) -> dict[PortfolioId, Live]:
-    from reconciler.api.fleet import read_all
-
-    with bar(options.output, "Reading", len(apis)) as shown:
-        return await read_all(
-            service.api.by(apis), apis, parallelism=options.service.parallelism, observer=ReadProgress(shown)
-        )
-
-
-async def _ask_for_number(options: HaltOptions, chosen: _Chosen, service: Service) -> None:
+async def _ask_for_number(options: HaltOptions, apis: Mapping[PortfolioId, ApiVersion], service: Service) -> None:
     """Say how many run, and have a person type that number; with anything else nothing is halted."""
-    live = await _read(chosen.apis, options, service)
+    live = await read_each(service.api, apis, options.output, options.service.parallelism)
     runs = sum(one.status is Status.ACTIVE for one in live.values())
     of = plural(len(live), "portfolio")
     click.echo(
-        f"{runs} of {of} at {service.label} run. Until the halt is lifted, nothing begins for any of the {of}.",
+        f"{runs} of {of} at {service.label} {'runs' if runs == 1 else 'run'}. "
+        f"Until the halt is lifted, nothing begins for {'it' if len(live) == 1 else 'any of them'}.",
         err=True,
     )
     if not said_yes(f"\nType the number of those that run, {runs}, to pause them.", meaning_yes=str(runs)):
         raise ReconcilerError("not approved, nothing was halted")
 
 
-def _made(reason: str, chosen: _Chosen, service: Service) -> Halt:
-    """Return a new halt of what was chosen."""
+def _made(options: HaltOptions, reason: str, apis: Mapping[PortfolioId, ApiVersion], service: Service) -> Halt:
+    """Return a new halt of these portfolios."""
     at_ms = service.api.service_ms()
     return Halt(
         id=f"{iso(at_ms)[:10].replace('-', '')}-{new_token()}",
@@ -242,8 +196,8 @@ def _made(reason: str, chosen: _Chosen, service: Service) -> Halt:
         reason=reason,
         at_ms=at_ms,
         who=origin_of(os.environ).who or label(os.environ.get("USER", "")),
-        selection=chosen.selection,
-        portfolios=tuple(HaltedPortfolio(id=one, api=api) for one, api in chosen.apis.items()),
+        selection=options.selection.selection if options.selects else None,
+        portfolios=tuple(HaltedPortfolio(id=one, api=api) for one, api in apis.items()),
     )
 
 
@@ -259,29 +213,33 @@ def _keep(made: Halt, options: Options, found: Found, *, new: bool = False) -> b
 
 
 async def _pause(
-    made: Halt, options: HaltOptions, chosen: _Chosen, service: Service, journal: OpenJournal, found: Found
+    made: Halt,
+    options: HaltOptions,
+    desired: Mapping[PortfolioId, Desired],
+    service: Service,
+    journal: OpenJournal,
+    found: Found,
 ) -> Ending:
     """Pause what runs. Then look again at portfolios that a write from before the halt may have resumed meanwhile."""
-    names = {one: declared.name for one, declared in chosen.desired.items()}
-    found.plan = plan = halt_plan(made, names, created_ms=service.clock.now_ms())
+    names = {one: declared.name for one, declared in desired.items()}
+    plan = halt_plan(made, names, created_ms=service.clock.now_ms())
     begun = {one.number: one.intent.address for one in journal.unsettled()}
-    gate = HaltGate(known=frozenset({made.id}))
+    late = tuple(change for change in plan.changes if change.id in begun.values())
+    gate = WriteGate(known=frozenset({made.id}))
+    found.plan = plan
     try:
         ending = await carry_out(plan, options, service, journal, found, gate, title="Halt")
-        late = {address for address in begun.values() if address in chosen.apis}
-        if late and found.report is not None:
-            first = found.report
+        if late and (first := found.report) is not None:
             await _until_over(begun, service, journal)
-            again = replace(plan, changes=tuple(change for change in plan.changes if change.id in late))
-            ending = await carry_out(again, options, service, journal, found, gate, title="Halt")
-            found.report = _merged(first, found.report)
+            ending = await carry_out(replace(plan, changes=late), options, service, journal, found, gate, title="Halt")
+            found.report = _merged(first, found.report or first)
     finally:
-        made = await _finished(made, chosen, service, journal)
+        made = with_pauses(made, journal.memory(), await _strategies(made, desired, service))
         journal.halt(made)
         kept = _keep(made, options, found)
     of = plural(len(made.portfolios), "portfolio")
-    told = [f"the halt {made.id} holds {of} until it is lifted: `reconciler halt lift {made.id}`"]
-    told += [f"commit {path_of(made.id)}: other machines know of the halt by this file"] if kept else []
+    told = [f"commit {path_of(made.id)}: other machines know of the halt by this file"] if kept else []
+    told.append(f"the halt {made.id} holds {of} until it is lifted: `reconciler halt lift {made.id}`")
     return _ended(ending, found, options, told, made, title="Halt")
 
 
@@ -302,12 +260,14 @@ def _merged(first: ApplyReport, second: ApplyReport) -> ApplyReport:
     return replace(first, results=results, finished_ms=second.finished_ms)
 
 
-async def _finished(made: Halt, chosen: _Chosen, service: Service, journal: OpenJournal) -> Halt:
-    """Return a halt with what identifies each pause that it made, and with the strategies of its portfolios."""
-    listed = await service.api.list_portfolios() if any(api.can.lists for api in chosen.apis.values()) else None
-    strategies: dict[PortfolioId, str | None] = {one: declared.strategy for one, declared in chosen.desired.items()}
-    strategies |= {one: live.strategy for one, live in listed.rows.items()} if listed is not None else {}
-    return with_pauses(made, journal.memory(), strategies)
+async def _strategies(
+    made: Halt, desired: Mapping[PortfolioId, Desired], service: Service
+) -> dict[PortfolioId, str | None]:
+    """Return which strategy each portfolio follows, as far as the service or the files tell."""
+    strategies: dict[PortfolioId, str | None] = {one: declared.strategy for one, declared in desired.items()}
+    if any(one.api.can.lists for one in made.portfolios):
+        strategies |= {one: live.strategy for one, live in (await service.api.list_portfolios()).rows.items()}
+    return strategies
 
 
 def _ended(
@@ -315,24 +275,23 @@ def _ended(
 ) -> Ending:
     """Return the ending of a halt or its lift, with what people should be told after it."""
     found.notes = (*found.notes, *told)
-    if not options.output.is_json:  # else they stand in the document
-        options.output.notes(found.notes)
     if (report := found.report) is None:
         return ending
-    reason = ending.reason if ending.reason in _SIGNALLED else report.exit_reason
-    more = {"halt": _document(made) if made is not None else None, "notes": list(found.notes)}
-    return replace(ending, reason=reason, view=report_view(report, run=None, title=title, more=more))
-
-
-def _document(made: Halt) -> dict[str, object]:
-    """Return a halt as a JSON object, with its portfolios by their ids alone."""
-    return {**dump(made), "portfolios": sorted(made.ids), "file": str(path_of(made.id))}
+    signalled = ending.reason in (ExitReason.INTERRUPTED, ExitReason.TERMINATED)
+    more = {"halt": halt_document(made) if made is not None else None, "notes": list(found.notes)}
+    return replace(
+        ending,
+        reason=ending.reason if signalled else report.exit_reason,
+        view=report_view(report, run=None, title=title, more=more),
+        notes=() if options.output.is_json else found.notes,  # in JSON, they stand in the document
+    )
 
 
 class LiftOptions(ApplyOptions, frozen=True, kw_only=True):
-    """The options of ``halt lift``; ``halt`` is the id of the halt."""
+    """The options of ``halt lift``. ``halt`` is the id of the halt. With ``known``, the files are not read."""
 
     halt: str
+    known: bool = False
     version: ApiVersion | None = None
 
 
@@ -340,13 +299,19 @@ def lift(options: LiftOptions, found: Found) -> Ending:
     """Resume what is still in the very pause of a halt, under guards and canary, and write down that it is lifted."""
     if not is_halt_id(options.halt):
         raise UsageError(f"{options.halt[:60]!r} is not the id of a halt; `reconciler halt list` shows them.")
+    if options.known and (options.files.sources or options.selection.selection.by_conditions):
+        raise UsageError("--known lifts without the files: drop --file and --select, and name ids with --target.")
     if not options.auto_approve and not is_terminal(sys.stdin):
         raise UsageError("There is no terminal to ask on, and a lift resumes trading. Add --auto-approve.")
-    configuration = load_files_if_any(options.files)
+    try:
+        configuration = load_files_if_any(options.files) if not options.known else Configuration()
+    except ConfigInvalid:
+        options.output.note("note: with --known, a lift needs no files; then no freeze of theirs holds it")
+        raise
 
     async def work() -> Ending:
         async with open_service(
-            options.service, paths_of(configuration), expect=expect_in(configuration), writes=True
+            options.service, configuration.paths, expect=configuration.expect, writes=True
         ) as service:
             with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
                 await settle_first(service, journal, options)
@@ -356,71 +321,68 @@ def lift(options: LiftOptions, found: Found) -> Ending:
 
 
 async def _lift(
-    options: LiftOptions, configuration: Configuration | None, service: Service, journal: OpenJournal, found: Found
+    options: LiftOptions, configuration: Configuration, service: Service, journal: OpenJournal, found: Found
 ) -> Ending:
-    desired = configuration.desired if configuration is not None else _NOBODY
+    desired = configuration.desired
     memory = with_filed(journal.memory(), service.label, service.account)
     gate = gate_of(journal.halting(), service.label, service.account)
-    known = _known(options.halt, journal, memory)
-    apis = {one.id: one.api for one in known.portfolios} if known is not None else _apis(options, desired, journal)
-    apis = {one: api for one, api in apis.items() if options.selection.selection.passes(one, desired.get(one))}
+    known = next((one for one in (*memory.halting.filed, *journal.halts()) if one.id == options.halt), None)
+    apis = _selected(options, known, desired, journal)
     here = replace(service, api=service.api.by(apis))
-    live = await _read(apis, options, here)
-    records, _ = believed(memory, live, now_ms=here.api.service_ms())
-    of = Lift(id=options.halt, live=live, apis=apis, memory=replace(memory, records=records), desired=desired)
-    plan = of.plan(Plan(created_ms=here.clock.now_ms(), base_url=here.label, account=here.account))
-    if configuration is not None:
-        plan = with_freezes(plan, configuration.freezes, desired, {}, now_ms=here.api.service_ms())
-    guards, managed = (configuration.guards, len(desired)) if configuration is not None else (Guards(), len(apis))
-    found.plan = plan = replace(plan, over=check_guards(plan.changes, guards, managed=managed))
+    live = await read_each(here.api, apis, options.output, options.service.parallelism)
+    require_found(live, here.label, here.account)
+    now_ms = here.api.service_ms()
+    memory = replace(memory, records=believed(memory, live, now_ms=now_ms)[0])
+    plan = Lift(id=options.halt, live=live, apis=apis, memory=memory, desired=desired).plan(
+        Plan(created_ms=here.clock.now_ms(), base_url=here.label, account=here.account)
+    )
     if known is None and not plan.changes:
         repair = f"`reconciler halt list` shows those that are known; {path_of(options.halt)} may be on another branch."
         raise ReconcilerError(f"nothing here is in the pause of a halt {options.halt}", repair)
-    if not options.output.is_json:
-        options.output.show(replace(plan_ending(plan, options, found, ExitReason.OK), warnings=()))
-    left = left_by(plan, options)
-    require_allowed(plan, options, left)
-    await require_scopes_for(plan, here, options)
-    if not options.auto_approve:
-        ask_to_apply(plan, left)
-    ending = await carry_out(plan, options, here, journal, found, gate, left=left, title="Lift")
+    if not configuration.files:
+        options.output.note("note: without files, the guards are those that hold by default, and no freeze is known")
+    plan = with_freezes(plan, configuration.freezes, desired, {}, now_ms=now_ms)
+    plan = replace(plan, over=check_guards(plan.changes, configuration.guards, managed=len(desired) or len(apis)))
+    ending = await ask_and_carry_out(plan, options, here, journal, found, gate, title="Lift")
     lifted, told = _lifted(options, known, plan, here, journal, found)
     return _ended(ending, found, options, told, lifted or known, title="Lift")
 
 
-def _known(halt: str, journal: OpenJournal, memory: Memory) -> Halt | None:
-    """Return what is known of a halt, lifted or not: by its file, else by the journal."""
-    found = (*memory.halting.filed, *journal.halts())
-    return next((one for one in found if one.id == halt), None)
-
-
-def _apis(
-    options: LiftOptions, desired: Mapping[PortfolioId, Desired], journal: OpenJournal
+def _selected(
+    options: LiftOptions, known: Halt | None, desired: Mapping[PortfolioId, Desired], journal: OpenJournal
 ) -> dict[PortfolioId, ApiVersion]:
-    """Return where to look for the pauses of a halt if nothing but its marks is left of it."""
-    default = options.version or ApiVersion.V1
-    found = {one: options.version or api or default for one, api in journal.apis().items()}
-    return dict(sorted((found | {one: declared.api for one, declared in desired.items()}).items()))
+    """Return the selected portfolios of a halt, each with its API. If nothing but its marks is left of it, they may be
+    anywhere. Raises :class:`~reconciler.core.errors.UsageError` if a part is selected that is none."""
+    if known is not None:
+        apis = {one.id: one.api for one in known.portfolios}
+    else:
+        default = options.version or ApiVersion.V1
+        found = {one: options.version or api or default for one, api in journal.apis().items()}
+        apis = dict(sorted((found | {one: declared.api for one, declared in desired.items()}).items()))
+    selection = options.selection.selection
+    require_among("--target", selection.targets, apis, f"among the portfolios of the halt {options.halt}")
+    chosen = {one: api for one, api in apis.items() if selection.passes(one, desired.get(one))}
+    if apis and not chosen:
+        raise UsageError(
+            f"The selection has no portfolio of the halt {options.halt}.", "`halt lift ID` takes them all."
+        )
+    return chosen
 
 
 def _lifted(
     options: LiftOptions, known: Halt | None, plan: Plan, service: Service, journal: OpenJournal, found: Found
 ) -> tuple[Halt | None, list[str]]:
     """Write down that a halt is lifted, if a second try could not resume any more of it; say what was left."""
-    halt, report, told = options.halt, found.report, []
-    if plan.held:
-        names = ", ".join(one.id for one in plan.held[:5]) + (", …" if len(plan.held) > 5 else "")
-        told.append(f"left as they are, because somebody else paused them since: {names}")
-    if waiting := [one for one in plan.halted if one.halt != halt]:
-        wait = "waits" if len(waiting) == 1 else "wait"
-        told.append(
-            f"{plural(len(waiting), 'portfolio')} of it {wait} for another halt: lift {halt} again after that one"
-        )
-    undone = [one for one in report.results if one.outcome not in _OVER] if report is not None else []
-    if undone or plan.blocked or not options.selection.selection.everything:
+    halt, report, told = options.halt, found.report, list(_left(plan, options.halt))
+    undone = report is not None and any(one.outcome not in _OVER for one in report.results)
+    unclear = any(one.reason not in _GONE for one in plan.blocked)
+    if undone or unclear or not options.selection.selection.everything:
         return None, [*told, f"the halt {halt} holds on: `reconciler halt lift {halt}` goes on with it"]
     if known is None:
+        told.append("neither journal nor file knows the halt here, and on v2 nothing else shows what it paused")
         return None, told
+    if known.lifted_ms is not None and not plan.changes:
+        return None, [*told, f"the halt {halt} was lifted {iso(known.lifted_ms)}, and nothing of it was left to resume"]
     lifted = replace(known, lifted_ms=service.api.service_ms())
     if any(one.id == halt for one in journal.halts()):
         journal.halt(lifted)
@@ -429,44 +391,17 @@ def _lifted(
     return lifted, told
 
 
-class ListOptions(Options, frozen=True, kw_only=True):
-    """The options of ``halt list``."""
-
-    records: RecordOptions = RecordOptions()
-
-
-def list_halts(options: ListOptions, found: Found) -> Ending:
-    """Show every halt that the journal or a file knows, the newest first."""
-    from reconciler.apply.journalreads import read_halts
-
-    service = label_of(options.records)
-    filed = {one.id: one for one in read_filed(service)}
-    kept = {one.id: one for one in read_halts(options.records.journal_place, base_url=service)}
-    # If the journal or the file says that a halt holds, it holds.
-    holding = {i: one for i, one in (kept | filed).items() if one.lifted_ms is None}
-    holding |= {i: one for i, one in kept.items() if one.lifted_ms is None}
-    shown = sorted((kept | filed | holding).values(), key=lambda one: (-one.at_ms, one.id))
-    body = {"halts": [{**_document(one), "has_file": one.id in filed} for one in shown]}
-    view = PageView(page=lambda: _halts_page(shown, filed), document=lambda reason: document_json(reason, body))
-    return Ending(reason=ExitReason.OK, found=found, view=view)
-
-
-def _halts_page(shown: Sequence[Halt], filed: Container[str]) -> Page:
-    columns = tuple(map(Column, ("Halt", "Since", "State", "Portfolios", "Who", "Reason")))
-    rows = tuple(
-        Row(
-            (
-                code(one.id),
-                moment(one.at_ms),
-                Span("holds", Tone.BAD) if one.lifted_ms is None else Span(f"lifted {moment(one.lifted_ms)}"),
-                "all" if one.selection is not None and one.selection.everything else str(len(one.portfolios)),
-                one.who or "",
-                one.reason if one.id in filed else f"{one.reason} (no file here)",
-            )
-        )
-        for one in shown
-    )
-    holding = sum(one.lifted_ms is None for one in shown)
-    last = f"Halts: {holding} in force, {len(shown) - holding} lifted."
-    table = Rows(columns=columns, rows=rows, parts=(Part("Halts", opened=None),))
-    return Page(title="Halts", verdict=last, blocks=(table,) if rows else (), last=(last,))
+def _left(plan: Plan, halt: str) -> Iterable[str]:
+    """Yield what a lift leaves as it is, and what to do about it."""
+    if plan.held:
+        names = ", ".join(one.id for one in plan.held[:5]) + (", …" if len(plan.held) > 5 else "")
+        yield f"left as they are, because somebody else paused them since: {names}"
+    others = [(one.halt, one.waits is not None) for one in plan.halted if one.halt != halt]
+    for other, holds in sorted(set(others)):
+        count = others.count((other, holds))
+        are, stay, them = ("is", "stays", "it") if count == 1 else ("are", "stay", "them")
+        if holds:
+            way_on = f"{stay} paused, because the halt {other} holds {them}: after its lift, lift {halt} again"
+        else:
+            way_on = f"{are} in the pause of the halt {other}: `reconciler halt lift {other}`"
+        yield f"{plural(count, 'portfolio')} of it {way_on}"

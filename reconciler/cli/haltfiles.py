@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from reconciler.core.codec import dump
 from reconciler.core.errors import HaltInvalid
-from reconciler.core.halt import HALT_FORMAT, HaltGate, Halts, format_halt, parse_halt
+from reconciler.core.freeze import WriteGate
+from reconciler.core.halt import HALT_FORMAT, UNREAD, Halts, format_halt, parse_halt
 from reconciler.core.intent import GateClosed
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ FOLDER: Final = Path("halts")
 MOST_FILES: Final = 1_000
 _ENDING: Final = ".json"
 _REPAIR_FOLDER: Final = f"It may hold halts. Make {FOLDER} a folder that can be read, or take away what has its name."
-_REPAIR: Final = "Put the file back from Git, or take it away if it is not the file of a halt."
+_REPAIR: Final = f"{UNREAD[0].upper()}{UNREAD[1:]}."
 
 
 def path_of(halt: str) -> Path:
@@ -39,21 +41,41 @@ def read_filed(base_url: str, account: str | None = None) -> tuple[Halt, ...]:
     """Return the halts of a service and account whose files are here, sorted by id. An account that is not known
     matches every other.
 
-    Raises :class:`HaltInvalid` for a file that is not a halt's, or has another name than the halt in it.
+    Raises :class:`HaltInvalid` for what may be a halt and can't be read.
     """
+    found, unread = read_what_can_be(base_url, account)
+    for error in unread:
+        raise error
+    return found
+
+
+def read_what_can_be(base_url: str, account: str | None = None) -> tuple[tuple[Halt, ...], tuple[HaltInvalid, ...]]:
+    """Return what :func:`read_filed` does, and an error for each file that can't be read."""
+    found: list[Halt] = []
+    unread: list[HaltInvalid] = []
+    try:
+        paths = sorted(_paths())
+    except HaltInvalid as error:
+        return (), (error,)
+    for path in paths:
+        try:
+            found.append(_read(path))
+        except HaltInvalid as error:
+            unread.append(error)
+    mine = (one for one in found if one.base_url == base_url)
+    return tuple(one for one in mine if None in (account, one.account) or account == one.account), tuple(unread)
+
+
+def _read(path: Path) -> Halt:
     from reconciler.config.files import load_saved
 
-    found = []
-    for path in sorted(_paths()):
-        try:
-            halt = load_saved(str(path), HALT_FORMAT, parse_halt)
-        except HaltInvalid as error:
-            raise HaltInvalid(error.summary, _REPAIR) from error
-        if path != path_of(halt.id):
-            raise HaltInvalid(f"{path} is the file of the halt {halt.id}", f"Call it {path_of(halt.id)}.")
-        if halt.base_url == base_url and (None in (account, halt.account) or account == halt.account):
-            found.append(halt)
-    return tuple(found)
+    try:
+        halt = load_saved(str(path), HALT_FORMAT, parse_halt)
+    except HaltInvalid as error:
+        raise HaltInvalid(error.summary, _REPAIR) from error
+    if path != path_of(halt.id):
+        raise HaltInvalid(f"{path} is the file of the halt {halt.id}", f"Call it {path_of(halt.id)}.")
+    return halt
 
 
 def _paths() -> tuple[Path, ...]:
@@ -70,11 +92,18 @@ def _paths() -> tuple[Path, ...]:
     return found
 
 
-def with_filed(memory: Memory, base_url: str, account: str | None) -> Memory:
-    """Return what the journal knows, and what the files of halts know besides."""
-    filed = read_filed(base_url, account)
+def with_filed(memory: Memory, base_url: str, account: str | None, *, shows_only: bool = False) -> Memory:
+    """Return what the journal knows, and what the files of halts know besides.
+
+    Raises :class:`HaltInvalid` as :func:`read_filed` does, unless it only has to be shown (``shows_only``).
+    """
+    filed, unread = read_what_can_be(base_url, account)
+    if not shows_only:
+        for error in unread:
+            raise error
     holding = _holding(filed) | dict(memory.halting.holding)
-    return replace(memory, halting=Halts(holding=holding, filed=filed)) if filed else memory
+    told = tuple(error.summary for error in unread)
+    return replace(memory, halting=Halts(holding=holding, filed=filed, unread=told))
 
 
 def _holding(filed: tuple[Halt, ...]) -> dict[str, Halt]:
@@ -112,7 +141,7 @@ def _stamp() -> object:
 
 def gate_of(
     halting: Mapping[str, Halt], base_url: str, account: str | None, *, planned_ms: int | None = None
-) -> HaltGate:
+) -> WriteGate:
     """Return the gate of a run that begins now; ``halting`` are the halts that its journal holds.
 
     ``planned_ms`` is when a saved plan was made. A halt by conditions (``--select``) that came later may be meant for a
@@ -123,9 +152,9 @@ def gate_of(
         known = {
             name: one
             for name, one in known.items()
-            if one.at_ms < planned_ms or one.selection is None or not (one.selection.groups or one.selection.terms)
+            if one.at_ms < planned_ms or one.selection is None or not one.selection.by_conditions
         }
-    return HaltGate(known=frozenset(known), in_files=Filed(base_url, account))
+    return WriteGate(known=frozenset(known), in_files=Filed(base_url, account))
 
 
 def keep(halt: Halt, *, new: bool = False) -> Path:
@@ -138,3 +167,8 @@ def keep(halt: Halt, *, new: bool = False) -> Path:
     else:
         save(str(path), format_halt(halt), what="halt", largest=HALT_FORMAT.largest)
     return path
+
+
+def halt_document(halt: Halt) -> dict[str, object]:
+    """Return a halt as a JSON object, with its portfolios by their ids alone."""
+    return {**dump(halt), "portfolios": sorted(halt.ids), "file": str(path_of(halt.id))}

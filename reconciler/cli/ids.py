@@ -41,20 +41,14 @@ class Named(Struct, frozen=True, kw_only=True):
         return self.desired.name if self.desired is not None else None
 
 
-def named(ids: Iterable[str], configuration: Configuration | None, version: ApiVersion | None) -> tuple[Named, ...]:
+def named(ids: Iterable[str], configuration: Configuration, version: ApiVersion | None) -> tuple[Named, ...]:
     """Return the portfolios with these ids, each once, sorted.
 
     Raises :class:`~reconciler.core.errors.UsageError` for what can't be an id, and where ``--api`` contradicts a file:
     a portfolio is managed by one API and never by both (API facts §4.9).
     """
-    declared: Mapping[PortfolioId, Desired] = configuration.desired if configuration is not None else {}
-    default = default_api(configuration)
+    declared, default = configuration.desired, configuration.default_api
     return tuple(_named(_id(one), declared, version, default) for one in sorted(set(ids)))
-
-
-def default_api(configuration: Configuration | None) -> ApiVersion:
-    """Return the API of portfolios that no file declares, for when the command line names none."""
-    return configuration.default_api if configuration is not None else ApiVersion.V1
 
 
 def _named(

@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from reconciler.cli.files import paths_of, standard_input, today
-from reconciler.cli.ids import default_api, ids_of
+from reconciler.cli.files import standard_input, today
+from reconciler.cli.ids import ids_of
 from reconciler.cli.options import FileOptions, Options, ServiceOptions
-from reconciler.cli.progress import ReadProgress, bar
+from reconciler.cli.progress import ReadProgress, bar, read_each
 from reconciler.cli.savefile import replace_file, require_place, save_new
 from reconciler.cli.service import memory_of, open_service, run_async, shared_reason
+from reconciler.config.load import Configuration
 from reconciler.core.adoption import Adoptable
 from reconciler.core.endpoint import NOTHING, expect_of
 from reconciler.core.errors import ApiError, ExitReason, JournalError, ReconcilerError, UsageError
 from reconciler.core.fleet import PortfolioList
 from reconciler.core.model import ApiVersion, StrategyId, StrategyStatus, address_of, strategy_of
-from reconciler.render.ending import Ending, TextView
+from reconciler.render.ending import Ending, View
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from reconciler.cli.service import Service
     from reconciler.config.emit import Comments
     from reconciler.config.into import Additions
-    from reconciler.config.load import Configuration
     from reconciler.core.adoption import Adoption, Ground
     from reconciler.core.endpoint import Expect
     from reconciler.core.model import Live, PortfolioId, StrategyLive
@@ -63,7 +63,7 @@ class ImportOptions(Options, frozen=True, kw_only=True):
 class Beside(Struct, frozen=True, kw_only=True):
     """The files that are there already, and what they hold; ``None`` if there are none."""
 
-    configuration: Configuration | None = None
+    configuration: Configuration = Configuration()
     ground: Ground | None = None
 
 
@@ -82,10 +82,10 @@ def import_(options: ImportOptions, found: Found) -> Ending:
     _require_sense(options, ids)
     beside = _load_beside(options)
     configuration = beside.configuration
-    expected = configuration.expect if configuration is not None else NOTHING
+    expected = configuration.expect
 
     async def work() -> tuple[Reading, str, Expect]:
-        async with open_service(options.service, paths_of(configuration), expect=expected) as service:
+        async with open_service(options.service, configuration.paths, expect=expected) as service:
             # Files that say it, or leave it out on purpose, stay as they are.
             expect = expect_of(url=service.label, account=service.account) if expected.empty else NOTHING
             reading = await _read(ids, options, configuration, service)
@@ -136,25 +136,19 @@ def _load_beside(options: ImportOptions) -> Beside:
 
 
 async def _read(
-    ids: tuple[PortfolioId, ...], options: ImportOptions, configuration: Configuration | None, service: Service
+    ids: tuple[PortfolioId, ...], options: ImportOptions, configuration: Configuration, service: Service
 ) -> Reading:
     """Read everything that is wanted and not declared. Raises :class:`ApiError` only for a refused key."""
-    from reconciler.api.fleet import read_all
-
-    declared: Collection[PortfolioId] = configuration.desired if configuration is not None else ()
-    strategies: Collection[StrategyId] = configuration.strategies if configuration is not None else ()
+    declared, strategies = configuration.desired, configuration.strategies
     listed = await service.api.list_portfolios() if options.whole or not ids else PortfolioList()
-    version = options.version or default_api(configuration)
+    version = options.version or configuration.default_api
     named = [portfolio for portfolio in ids if portfolio not in declared]
     versions = dict.fromkeys(named, version)
     # Who names a portfolio says by which API it is managed: by one of them, never by both (API facts §4.9).
     elsewhere = {i for i, version in versions.items() if not version.can.lists}
     rows = {i: live for i, live in listed.rows.items() if i not in declared and i not in elsewhere}
     singly = [portfolio for portfolio in named if portfolio not in rows]
-    with bar(options.output, "Reading", len(singly)) as shown:
-        read = await read_all(
-            service.api.by(versions), singly, parallelism=options.service.parallelism, observer=ReadProgress(shown)
-        )
+    read = await read_each(service.api.by(versions), singly, options.output, options.service.parallelism)
     live = {**rows, **read}
     found = Adoptable(
         live={portfolio: live[portfolio] for portfolio in sorted(live)},
@@ -230,7 +224,7 @@ def _write(
     _say(reading, adoption, problem, options)
     shown = text if options.file is None else None
     body = adoption_document(adoption, base_url=base_url, declared=reading.declared, list_problem=problem)
-    view = TextView(shown=shown or "", body={**body, "file": options.file, "yaml": shown})
+    view = View(shown=shown or "", body={**body, "file": options.file, "yaml": shown})
     reason = import_reason(reading, adoption)
     unsaid = reason is ExitReason.ERROR and adoption.empty and not adoption.omitted and problem is None
     errors = ("there is nothing to import: the list of v2 portfolios is empty",) if unsaid else ()
@@ -258,7 +252,7 @@ def _save(
     adoption: Adoption,
     base_url: str,
     problem: str | None,
-    configuration: Configuration | None,
+    configuration: Configuration,
     options: ImportOptions,
     *,
     expect: Expect,
@@ -277,11 +271,10 @@ def _save(
         tail=tail_lines(adoption, problem),
     )
     added = Additions(portfolios=adoption.layout.desired, strategies=adoption.strategies, expect=expect)
-    if options.into is not None and configuration is not None:
+    if options.into is not None:
         return _add(adoption, comments, added, configuration, options.into)
     text = emit(adoption.layout, adoption.strategies, comments, expect=expect, schema=SCHEMA_ID)
-    beside = configuration.texts if configuration is not None else {}
-    require_exactly({**beside, "<imported>": text.encode()}, configuration, added, today=today())
+    require_exactly({**configuration.texts, "<imported>": text.encode()}, configuration, added, today=today())
     if options.out is not None:
         save_new(options.out, text, what="import")
     return text

@@ -1,4 +1,4 @@
-"""``reconciler history`` and ``reconciler journal``: show a journal, export it, and import an export; all offline."""
+"""``reconciler history``, ``halt list`` and ``journal``: show a journal, export it, import an export; offline."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from reconciler.cli.service import base_url_of
 from reconciler.cli.writing import origin_of, this_process
 from reconciler.core.errors import ExitReason, NotExpected, ReconcilerError
 from reconciler.core.text import plural
-from reconciler.render.ending import Ending, PageView, TextView
+from reconciler.render.ending import Ending, View
 from reconciler.render.history import history_document, history_page, runs_page
-from reconciler.render.json import document_json
 
 if TYPE_CHECKING:
     from reconciler.apply.journalcarry import Export
@@ -47,9 +46,9 @@ def history(options: HistoryOptions, found: Found) -> Ending:
     detailed = options.run is not None or bool(options.targets)
     shown = runs or ()
     body = {"journal": str(path), "exists": runs is not None, "runs": history_document(shown, with_writes=detailed)}
-    view = PageView(
+    view = View(
         page=lambda: runs_page(shown) if shown and detailed else history_page(shown, empty=empty),
-        document=lambda reason: document_json(reason, body),
+        body=body,
     )
     return Ending(reason=ExitReason.OK, found=found, view=view)
 
@@ -81,7 +80,7 @@ def export_journal(options: ExportOptions, found: Found) -> Ending:
         save(options.file, text, what="export", largest=EXPORT_FORMAT.largest)
         count = plural(len(export.remembered), "record")
         options.output.note(f"Exported {count} of {_whose(export)} to {options.file}")
-    return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=text if options.file is None else ""))
+    return Ending(reason=ExitReason.OK, found=found, view=View(shown=text if options.file is None else ""))
 
 
 class ImportJournalOptions(Options, frozen=True, kw_only=True):
@@ -119,7 +118,36 @@ def import_journal(options: ImportJournalOptions, found: Found) -> Ending:
     text = f"Import: {taken.taken} taken over, {taken.known} known already, {taken.newer_here} known better here.\n"
     counts = {"taken": taken.taken, "known": taken.known, "newer_here": taken.newer_here}
     body = {"journal": str(path), "base_url": export.base_url, "account": export.account, "summary": counts}
-    return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=text, body=body))
+    return Ending(reason=ExitReason.OK, found=found, view=View(shown=text, body=body))
+
+
+class HaltListOptions(Options, frozen=True, kw_only=True):
+    """The options of ``halt list``."""
+
+    records: RecordOptions = RecordOptions()
+
+
+def list_halts(options: HaltListOptions, found: Found) -> Ending:
+    """Show every halt that the journal or a file knows, the newest first."""
+    from reconciler.apply.journalreads import read_halts
+    from reconciler.cli.haltfiles import halt_document, read_what_can_be
+    from reconciler.core.halt import UNREAD
+    from reconciler.render.history import halts_page
+
+    service = label_of(options.records)
+    readable, unread = read_what_can_be(service)
+    filed = {one.id: one for one in readable}
+    kept = {one.id: one for one in read_halts(options.records.journal_place, base_url=service)}
+    # If the journal or the file says that a halt holds, it holds.
+    holding = {i: one for i, one in (*filed.items(), *kept.items()) if one.lifted_ms is None}
+    shown = sorted((kept | filed | holding).values(), key=lambda one: (-one.at_ms, one.id))
+    body = {"halts": [{**halt_document(one), "has_file": one.id in filed} for one in shown]}
+    return Ending(
+        reason=ExitReason.INVALID if unread else ExitReason.OK,
+        found=found,
+        view=View(page=lambda: halts_page(shown, filed), body=body),
+        errors=tuple(f"{one.summary}, so a halt may be missing here; {UNREAD}" for one in unread),
+    )
 
 
 def label_of(options: RecordOptions) -> str:

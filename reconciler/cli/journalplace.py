@@ -79,12 +79,12 @@ def is_tracked(journal: JournalPlace) -> bool:
         return False
 
 
-def warn_of_journal(options: JournalOptions, configuration: Configuration | None, output: Output) -> None:
+def warn_of_journal(options: JournalOptions, configuration: Configuration, output: Output) -> None:
     """Warn of a journal that Git tracks, and of a second journal beside the files: neither knows all the writes."""
     journal = options.journal_place
     if is_tracked(journal):
         output.warn(f"Git tracks the journal {journal}: {_WHY}; an apply refuses it")
-    if configuration is None or options.journal is not None or not isinstance(journal, Path):
+    if options.journal is not None or not isinstance(journal, Path):
         return
     found = [name for name in _beside(configuration.files) if name.is_file()]
     if not found:

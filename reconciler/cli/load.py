@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.cli.files import load_told
 from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.offline import saved_reads
-from reconciler.cli.options import PlanningOptions
+from reconciler.cli.options import PlanningOptions, duration_of
 from reconciler.cli.plan import load_plan
 from reconciler.cli.planning import look, plan_of, policy_of, read_live, selected
 from reconciler.cli.savefile import require_place, save
@@ -18,9 +18,8 @@ from reconciler.cli.service import open_service, run_async, shared_reason
 from reconciler.cli.writing import kept_results
 from reconciler.core.errors import ExitReason, PlanInvalid, UsageError
 from reconciler.core.fleet import require_key
-from reconciler.core.text import HOUR_MS, parse_duration, plural
-from reconciler.render.ending import Ending, PageView, TextView
-from reconciler.render.json import document_json
+from reconciler.core.text import HOUR_MS, plural
+from reconciler.render.ending import Ending, View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,9 +73,9 @@ def show_load(options: LoadOptions, found: Found) -> Ending:
     return Ending(
         reason=_reason(live),
         found=found,
-        view=PageView(
+        view=View(
             page=lambda: load_page(whole, parts, by=by, unread=unread),
-            document=lambda reason: document_json(reason, body),
+            body=body,
         ),
     )
 
@@ -90,19 +89,16 @@ def _of_plan(options: LoadOptions, plan_file: str, found: Found) -> Ending:
     plan = load_plan(plan_file)
     if (change := plan.load) is None:
         raise PlanInvalid("the plan changes nothing, so it has no load", "`reconciler load` shows what is live.")
-    view = PageView(
+    view = View(
         page=lambda: plan_load_page(change),
-        document=lambda reason: document_json(reason, {"base_url": plan.base_url, **plan_load_document(change)}),
+        body=lambda: {"base_url": plan.base_url, **plan_load_document(change)},
     )
     return Ending(reason=ExitReason.OK, found=found, view=view)
 
 
 def _hours(text: str) -> int:
     """Return the whole hours of ``--next``. Raises :class:`~reconciler.core.errors.UsageError`."""
-    try:
-        hours = -(-parse_duration(text) // HOUR_MS)
-    except ValueError as error:
-        raise UsageError(f"Invalid value for --next: {error}; write a duration such as 24h.") from error
+    hours = -(-duration_of("--next", text, such_as="24h") // HOUR_MS)
     if not 1 <= hours <= MOST_HOURS:
         raise UsageError("Invalid value for --next: write 1h to 7d.")
     return hours
@@ -141,7 +137,7 @@ def write_report(options: ReportOptions, found: Found) -> Ending:
     needing = len(report.needs)
     told = f"Saved to {options.out}: {plural(len(desired), 'portfolio')}; what needs a person: {needing}."
     body = {"out": options.out, "portfolios": len(desired), "needs": needing}
-    return Ending(reason=_reason(live), found=found, view=TextView(shown=f"{told}\n", body=body))
+    return Ending(reason=_reason(live), found=found, view=View(shown=f"{told}\n", body=body))
 
 
 def _saved_plan(plan: Plan, reads: Reads, desired: Mapping[PortfolioId, Desired]) -> Plan:

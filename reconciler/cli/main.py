@@ -6,7 +6,6 @@ failures; it is imported once a command runs.
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from functools import cached_property
@@ -166,10 +165,6 @@ COMMANDS = {
     "action": Entry("Run a command as a step of GitHub Actions.", hidden=True, writes=True),
 }
 
-COLLECTOR = (100_000, 50, 100)
-"""Thresholds of Python's cyclic garbage collector. What a command makes is needed to its end, and hardly any of it is
-in cycles. With the usual thresholds, searching a large fleet for cycles takes longer than planning it."""
-
 HELP = """Infrastructure-as-code for portfolio automation on Glider.
 
 Declare in YAML which portfolios run and how often; `plan` shows the difference from what is live, `apply` makes
@@ -220,7 +215,6 @@ def console() -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; return its exit code."""
-    gc.set_threshold(*COLLECTOR)
     if instruction := os.environ.get("_RECONCILER_COMPLETE"):  # a shell asks, by the function that it sourced
         from reconciler.cli.completion import answer
 

@@ -7,6 +7,7 @@ GitHub Action makes the same values from its inputs. Each command declares its o
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -15,17 +16,18 @@ from msgspec.structs import fields
 
 from reconciler.cli.flags import DEFAULT_JOURNAL, DEFAULT_PARALLELISM
 from reconciler.cli.output import Output
-from reconciler.core.decide import Unverified
 from reconciler.core.endpoint import JournalUrl, journal_url
 from reconciler.core.errors import UsageError
 from reconciler.core.fleet import Selection, selection_of
+from reconciler.core.model import Unverified
+from reconciler.core.text import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SomeOptions = TypeVar("SomeOptions", bound="Options")
 
-_RATE: Final = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(?:/s)?", re.ASCII)
+_RATE: Final = r"(?a)(\d{1,6}(?:\.\d{1,6})?)(?:/s)?"
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -100,7 +102,7 @@ class ServiceOptions(RecordOptions, frozen=True, kw_only=True):
         :class:`~reconciler.core.errors.UsageError`."""
         if self.max_rate is None:
             return None
-        found = _RATE.fullmatch(self.max_rate)
+        found = re.fullmatch(_RATE, self.max_rate)
         rate = float(found[1]) if found else 0.0
         if not rate:
             raise UsageError(
@@ -121,6 +123,18 @@ class PlanningOptions(Options, frozen=True, kw_only=True):
     metrics: str | None = None
 
 
+def duration_of(option: str, given: str, *, such_as: str) -> int:
+    """Return the milliseconds that were given with an option. Raises :class:`~reconciler.core.errors.UsageError`."""
+    try:
+        return parse_duration(given)
+    except ValueError as error:
+        raise UsageError(f"Invalid value for {option}: {error}; write a duration such as {such_as}.") from error
+
+
+_fields = cache(fields)
+"""The fields of a kind of options. It evaluates their annotations, which takes a millisecond each time."""
+
+
 def options_of(kind: type[SomeOptions], given: Mapping[str, Any]) -> SomeOptions:
     """Make options of this kind from values by name; what is missing gets its default."""
     return convert(_nested(kind, given), kind)
@@ -129,7 +143,7 @@ def options_of(kind: type[SomeOptions], given: Mapping[str, Any]) -> SomeOptions
 def _nested(kind: type[Struct], given: Mapping[str, Any]) -> dict[str, Any]:
     """Nest flat values as ``kind`` does: each one goes into the group that has a field of its name."""
     nested: dict[str, Any] = {}
-    for field in fields(kind):
+    for field in _fields(kind):
         if isinstance(field.type, type) and issubclass(field.type, Struct):
             nested[field.name] = _nested(field.type, given)
         elif given.get(field.name) is not None:

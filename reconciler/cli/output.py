@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from msgspec import Struct
 
-from reconciler.render.ending import TextView
 from reconciler.render.page import Tone
 from reconciler.render.terminal import Style, problem_lines, safe
 
@@ -68,19 +67,20 @@ class Output(Struct, frozen=True, kw_only=True):
                     self.document(view.json(ending.reason))
                 case Format.MARKDOWN:
                     self.document(view.markdown())
-                case Format.TEXT if isinstance(view, TextView):
+                case Format.TEXT if view.page is None:
                     self.document(view.shown)
                 case Format.TEXT:
                     self.data(view.text(self.style, verbose=self.verbose))
         self.remark(ending)
 
     def remark(self, ending: Ending) -> None:
-        """Write to stderr the errors, warnings and advice about what an ending shows."""
+        """Write to stderr the errors, warnings, advice and notes about what an ending shows."""
         for sentence in ending.errors:
             self.error(sentence)
         for sentence in ending.warnings:
             self.warn(sentence)
         self.warn_of(ending.advice)
+        self.notes(ending.notes)
 
     def data(self, text: str) -> None:
         """Write a result to stdout."""

@@ -17,7 +17,7 @@ from reconciler.cli.service import open_service, run_async
 from reconciler.core.errors import ExitReason
 from reconciler.core.fleet import Listing
 from reconciler.core.report import FailOn, blocked_text, conditions_met, drift_exit_reason, plan_exit_reason
-from reconciler.render.ending import Ending, PageView
+from reconciler.render.ending import Ending, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -112,7 +112,7 @@ def plan_ending(
     """Return the ending that shows a plan, and after it what is blocked, over a guard, or advised against."""
     from reconciler.core.advice import OF_PLANS
     from reconciler.core.halt import is_of_halt
-    from reconciler.core.planfile import format_plan
+    from reconciler.core.planfile import plan_document
     from reconciler.render.plan import plan_page
 
     blocked = blocked_text(made)
@@ -120,7 +120,7 @@ def plan_ending(
     return Ending(
         reason=reason,
         found=found,
-        view=PageView(page=lambda: plan_page(made), document=lambda reason: format_plan(made, reason)),
+        view=View(page=lambda: plan_page(made), body=lambda: plan_document(made)),
         errors=(*told, *errors),
         warnings=() if options.output.is_json else tuple(f"over a guard: {excess}" for excess in made.over),
         advice=tuple(one for one in made.warnings if one.rule in OF_PLANS or is_of_halt(one)),
@@ -137,7 +137,7 @@ class DriftOptions(PlanningOptions, frozen=True, kw_only=True):
 def drift(options: DriftOptions, found: Found) -> Ending:
     """Make a plan, and show it as drift: what moved, instead of what apply would do."""
     from reconciler.core.halt import is_of_halt
-    from reconciler.core.planfile import format_plan
+    from reconciler.core.planfile import plan_document
     from reconciler.render.compare import drift_page
 
     require_metrics_place(options)
@@ -152,7 +152,7 @@ def drift(options: DriftOptions, found: Found) -> Ending:
     return Ending(
         reason=reason,
         found=found,
-        view=PageView(page=lambda: drift_page(made), document=lambda reason: format_plan(made, reason)),
+        view=View(page=lambda: drift_page(made), body=lambda: plan_document(made)),
         errors=(*((f"{blocked} blocked, for the reasons shown",) if blocked else ()), *told),
         advice=tuple(filter(is_of_halt, made.warnings)),
     )
@@ -169,7 +169,6 @@ def show(options: ShowOptions, found: Found) -> Ending:
     """Show a saved plan, or its difference from an earlier one."""
     from reconciler.core.diff import compare_plans
     from reconciler.render.compare import comparison_document, comparison_page
-    from reconciler.render.json import document_json
 
     later = load_plan(options.file)
     if options.against is None:
@@ -178,9 +177,9 @@ def show(options: ShowOptions, found: Found) -> Ending:
     if later.base_url != earlier.base_url:
         options.output.warn(f"the plans are of two services: {earlier.base_url} and {later.base_url}")
     compared = compare_plans(earlier=earlier, later=later)
-    view = PageView(
+    view = View(
         page=lambda: comparison_page(compared),
-        document=lambda reason: document_json(reason, comparison_document(compared, earlier=earlier, later=later)),
+        body=lambda: comparison_document(compared, earlier=earlier, later=later),
     )
     return Ending(reason=ExitReason.OK, found=found, view=view)
 

@@ -18,13 +18,14 @@ from reconciler.render.plan import RESULT_WIDTHS, result_cells
 from reconciler.render.terminal import in_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from reconciler.cli.output import Output
     from reconciler.cli.service import Service
     from reconciler.core.errors import ApiError
     from reconciler.core.fleet import Fleet, Selection
-    from reconciler.core.model import Address, Desired, PortfolioId, Verb
+    from reconciler.core.model import Address, Desired, Live, PortfolioId, Verb
+    from reconciler.core.ports import ServiceApi
 
 DRAWN_S: Final = 0.2
 """Seconds between two drawings of the bar."""
@@ -157,6 +158,16 @@ class ApplyProgress:
         if isinstance(result, Result) and result.outcome is not Outcome.NOT_ATTEMPTED:
             self._bar.line(in_columns(result_cells(result), RESULT_WIDTHS, self._style))
         self._bar.advance()
+
+
+async def read_each(
+    api: ServiceApi, ids: Collection[PortfolioId], output: Output, parallelism: int
+) -> dict[PortfolioId, Live]:
+    """Return what is live of each portfolio, as :func:`~reconciler.api.fleet.read_all` does, and show how far."""
+    from reconciler.api.fleet import read_all
+
+    with bar(output, "Reading", len(ids)) as shown:
+        return await read_all(api, ids, parallelism=parallelism, observer=ReadProgress(shown))
 
 
 async def read_shown(

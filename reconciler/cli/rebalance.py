@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.cli.files import expect_in, load_files_if_any, paths_of
+from reconciler.cli.files import load_files_if_any
 from reconciler.cli.flags import DEFAULT_LOCK_TIMEOUT
 from reconciler.cli.haltfiles import gate_of
 from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
-from reconciler.cli.options import FileOptions, Options, ServiceOptions
+from reconciler.cli.options import FileOptions, Options, ServiceOptions, duration_of
 from reconciler.cli.output import is_terminal
 from reconciler.cli.planning import parse_allow
 from reconciler.cli.service import memory_of, new_token, open_service, run_async
@@ -22,8 +22,7 @@ from reconciler.core.errors import JournalError, ReconcilerError, UsageError
 from reconciler.core.fleet import require_among
 from reconciler.core.model import ApiVersion
 from reconciler.core.ports import Memory
-from reconciler.render.ending import Ending, PageView
-from reconciler.render.json import document_json
+from reconciler.render.ending import Ending, View
 from reconciler.render.rebalance import (
     STEP_WIDTHS,
     RebalanceTarget,
@@ -84,15 +83,15 @@ def rebalance(options: RebalanceOptions, found: Found) -> Ending:
     on_v2 = [one.id for one in chosen if not one.version.can.owns_schedule]
     if options.skip_schedule_validation and on_v2:
         raise UsageError(f"--skip-schedule-validation is only for v1, and {on_v2[0]} is managed by v2: leave it out.")
-    freezes = configuration.freezes if configuration is not None else ()
-    _orders(chosen, options, freezes, Memory())  # what is wrong with the options is said before anything is asked
+    # What is wrong with the options is said before anything is asked.
+    _orders(chosen, options, configuration.freezes, Memory())
     warn_of_journal(options.service, configuration, options.output)
 
     async def work() -> Ending:
         async with open_service(
-            options.service, paths_of(configuration), expect=expect_in(configuration), writes=True
+            options.service, configuration.paths, expect=configuration.expect, writes=True
         ) as service:
-            orders = _orders(chosen, options, freezes, memory_of(options.service, service))
+            orders = _orders(chosen, options, configuration.freezes, memory_of(options.service, service))
             if not options.auto_approve:
                 await _ask(chosen, orders, options, service)
             return await _carry_out(chosen, orders, options, service, found, timeout_ms)
@@ -101,14 +100,9 @@ def rebalance(options: RebalanceOptions, found: Found) -> Ending:
 
 
 def _timeout_ms(options: RebalanceOptions) -> int:
-    from reconciler.core.text import parse_duration
-
     if options.timeout is not None and not options.wait:
         raise UsageError("--timeout says how long --wait follows a run: add --wait, or drop --timeout.")
-    try:
-        return parse_duration(options.timeout or DEFAULT_TIMEOUT)
-    except ValueError as error:
-        raise UsageError(f"--timeout: {error}; write 90s, 10m or the like.") from error
+    return duration_of("--timeout", options.timeout or DEFAULT_TIMEOUT, such_as="10m")
 
 
 def _orders(
@@ -230,7 +224,7 @@ async def _carry_out(
     options.output.notes(service.notes)
     names = {one.id: one.name for one in chosen}
     body = rebalances_document(report, _targets(chosen), base_url=service.label, waited=options.wait)
-    view = PageView(page=lambda: rebalances_page(report, names), document=lambda reason: document_json(reason, body))
+    view = View(page=lambda: rebalances_page(report, names), body=body)
     return Ending(reason=caught[0] if caught else report.exit_reason, found=found, view=view)
 
 

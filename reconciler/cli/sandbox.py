@@ -8,10 +8,10 @@ from time import time_ns
 from typing import TYPE_CHECKING
 
 from reconciler.cli.flags import DEFAULT_SANDBOX
-from reconciler.cli.options import Options
+from reconciler.cli.options import Options, duration_of
 from reconciler.cli.output import write
-from reconciler.core.errors import ExitReason, UsageError
-from reconciler.render.ending import Ending, TextView
+from reconciler.core.errors import ExitReason
+from reconciler.render.ending import Ending, View
 
 if TYPE_CHECKING:
     from contextlib import closing
@@ -66,13 +66,11 @@ def reset(options: SandboxOptions, found: Found) -> Ending:
 
 def advance(options: AdvanceOptions, found: Found) -> Ending:
     """Move the clock on."""
-    from reconciler.core.text import format_duration, parse_duration
+    from reconciler.core.text import format_duration
 
     text = options.duration
-    try:
-        ms = parse_duration(int(text) if text.isascii() and text.isdigit() else text)
-    except ValueError as error:
-        raise UsageError(f"Invalid value for DURATION: {error}; write 90m, 3d or the like.") from error
+    is_bare = text.isascii() and text.isdigit() and len(text) < 16  # milliseconds
+    ms = int(text) if is_bare else duration_of("DURATION", text, such_as="3d")
     with _open(options.file) as store:
         store.advance(ms)
         ahead = store.clock_offset_ms
@@ -94,7 +92,7 @@ def serve(options: ServeOptions, found: Found) -> Ending:
 
 
 def _said(found: Found, sentence: str) -> Ending:
-    return Ending(reason=ExitReason.OK, found=found, view=TextView(shown=f"{sentence}\n"))
+    return Ending(reason=ExitReason.OK, found=found, view=View(shown=f"{sentence}\n"))
 
 
 def _open(file: str) -> closing[Store]:

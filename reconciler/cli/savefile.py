@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
-SAVED: Final = re.compile(rb'\s*\{\s*"format_version"')
+SAVED: Final = rb'\s*\{\s*"format_version"'
 """How a saved plan, a live file and an export begin."""
 _HEAD_BYTES: Final = 200
 PACKED: Final = ".gz"
@@ -38,7 +38,7 @@ class _Place(Enum):
     FILE = "a file, which is replaced"
 
 
-def require_place(path: str, *, what: str, new: bool = False, begins: re.Pattern[bytes] = SAVED) -> None:
+def require_place(path: str, *, what: str, new: bool = False, begins: bytes = SAVED) -> None:
     """Raise now what :func:`save` (if ``new``, :func:`save_new`) would raise for this path after a long read."""
     with _naming(path, what):
         folder = Path(path).parent
@@ -50,7 +50,7 @@ def require_place(path: str, *, what: str, new: bool = False, begins: re.Pattern
             _require_sort(Path(path), begins)
 
 
-def save(path: str, text: str, *, what: str, largest: int | None = None, begins: re.Pattern[bytes] = SAVED) -> None:
+def save(path: str, text: str, *, what: str, largest: int | None = None, begins: bytes = SAVED) -> None:
     """Write ``text`` to ``path``, in place of an empty file or one that ``begins`` as such a file does.
 
     It is compressed if the name ends in ``.gz``. ``largest`` is a limit in bytes before that. Raises
@@ -78,7 +78,7 @@ def _put(
     *,
     what: str,
     place: _Place,
-    begins: re.Pattern[bytes] | None = None,
+    begins: bytes | None = None,
     before: bytes | None = None,
     largest: int | None = None,
 ) -> None:
@@ -165,7 +165,7 @@ def _mode(whole: Path, place: _Place) -> int | None:
     return stat.S_IMODE(found) & 0o777
 
 
-def _require_sort(whole: Path, begins: re.Pattern[bytes]) -> None:
+def _require_sort(whole: Path, begins: bytes) -> None:
     """Raise :class:`OSError` for a file that holds something else than what is to replace it."""
     if not os.path.lexists(whole):
         return
@@ -176,7 +176,7 @@ def _require_sort(whole: Path, begins: re.Pattern[bytes]) -> None:
 
         with suppress(zlib.error):
             head = zlib.decompressobj(wbits=31).decompress(head, _HEAD_BYTES)
-    if head and not begins.match(head):
+    if head and not re.match(begins, head):
         raise OSError(None, "what is there is something else, and is not overwritten")
 
 

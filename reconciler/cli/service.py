@@ -190,18 +190,26 @@ def versions_of(portfolios: Iterable[Desired | Change]) -> dict[PortfolioId, Api
     return {PortfolioId(one.id): one.api for one in portfolios}
 
 
-def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str] = (), results: bool = False) -> Memory:
+def memory_of(
+    options: JournalOptions,
+    service: Service,
+    *,
+    plans: Iterable[str] = (),
+    results: bool = False,
+    shows_only: bool = False,
+) -> Memory:
     """Return what the journal knows of a service, without creating one, and what the files of halts know; with
     ``results`` also what the journal knows of rebalances.
 
     Call it before anything is read from the service. ``plans`` are fingerprints whose unfinished attempts don't count
-    as writes.
+    as writes. Raises :class:`~reconciler.core.errors.HaltInvalid` for a file that may be a halt and can't be read,
+    unless what is known is only shown.
     """
     from reconciler.cli.haltfiles import with_filed
     from reconciler.core.ports import Memory
 
     if _is_missing(options.journal_place):  # as in many a CI job, where SQLite then need not be imported
-        return with_filed(Memory(), service.label, service.account)
+        return with_filed(Memory(), service.label, service.account, shows_only=shows_only)
     from reconciler.apply.journal import KEPT_RESULTS
     from reconciler.apply.journalreads import read_memory
 
@@ -213,7 +221,7 @@ def memory_of(options: JournalOptions, service: Service, *, plans: Iterable[str]
         plans=tuple(plans),
         results=KEPT_RESULTS if results else 0,
     )
-    return with_filed(memory, service.label, service.account)
+    return with_filed(memory, service.label, service.account, shows_only=shows_only)
 
 
 def _is_missing(place: JournalPlace) -> bool:

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from reconciler.cli.options import PlanningOptions, ServiceOptions
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
-    from reconciler.core.decide import Unverified
     from reconciler.core.fleet import Fleet, PortfolioList
     from reconciler.core.livefile import JoinedLive
-    from reconciler.core.model import Cadence, PortfolioId, StrategyDesired, StrategyId, StrategyLive
+    from reconciler.core.model import Cadence, PortfolioId, StrategyDesired, StrategyId, StrategyLive, Unverified
     from reconciler.core.plan import Plan
     from reconciler.core.planner import Strategies
     from reconciler.core.ports import Memory

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from reconciler.cli.journalplace import prepare_place
-from reconciler.core.errors import ExitReason, JournalBusy, JournalError, UsageError
+from reconciler.cli.options import duration_of
+from reconciler.core.errors import ExitReason, JournalBusy, JournalError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -45,6 +46,7 @@ _LOOKS_LIKE: Final = {
     "commit": re.compile(r"([0-9A-Fa-f]{7,64})"),
     "pull_request": re.compile(r"(?:refs/pull/)?([0-9]{1,20})(?:/(?:merge|head))?"),
 }
+_NOTHING_KNOWN: Final[Mapping[PortfolioId, Sequence[KeptRebalance]]] = {}
 _LOOK_AGAIN_SECONDS: Final = (0.1, 1.0)
 _HANG_UP_SECONDS: Final = 1.0
 """How long a journal may still take, after a second signal, to keep what it was told."""
@@ -133,12 +135,7 @@ async def while_busy(attempt: Callable[[], Awaitable[T]], *, lock_timeout: str) 
 
 
 def _patience(lock_timeout: str) -> float:
-    from reconciler.core.text import parse_duration
-
-    try:
-        return parse_duration(lock_timeout) / 1000
-    except ValueError as error:
-        raise UsageError(f"--lock-timeout: {error}; write 10s, 5m or the like.") from error
+    return duration_of("--lock-timeout", lock_timeout, such_as="10s") / 1000
 
 
 def kept_results(
@@ -152,19 +149,28 @@ def kept_results(
 
 
 async def keep_results(
-    options: JournalOptions, service: Service, results: Mapping[PortfolioId, Sequence[Rebalance]]
-) -> None:
-    """Let the journal remember what was just read of rebalances, so that others need not ask for it again.
+    options: JournalOptions,
+    service: Service,
+    read: Mapping[PortfolioId, Sequence[Rebalance]],
+    known: Mapping[PortfolioId, Sequence[KeptRebalance]] = _NOTHING_KNOWN,
+) -> Mapping[PortfolioId, Sequence[KeptRebalance]]:
+    """Let the journal remember what was just read of rebalances, so that others need not ask for it again. Return it
+    together with what was ``known`` before, the newest first.
 
     Where the journal may not be written to, or another command is at it, nothing is kept, and nothing is said: what was
     read is shown all the same. No journal is made for it.
     """
     from reconciler.apply.journalreads import exists
+    from reconciler.core.rebalance import KeptRebalance, newest_first
 
+    results = {portfolio: some for portfolio, some in read.items() if some}
     with suppress(JournalError, OSError):
         if results and exists(options.journal_place):
             with await open_to_write(options, service, lock_timeout="0s") as journal:
                 journal.keep_results(results)
+    now_ms = service.clock.now_ms()
+    found = {i: [KeptRebalance(rebalance=one, read_ms=now_ms) for one in some] for i, some in read.items()}
+    return {portfolio: newest_first(*known.get(portfolio, ()), *some) for portfolio, some in found.items()}
 
 
 @contextmanager

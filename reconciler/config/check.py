@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from reconciler.core.diagnostics import SourceSpan
 
 _BUG: Final = "please report it with the file"
-_CREDENTIAL: Final = re.compile(r"(api|access|secret|auth).?(key|token)|token|secret|password", re.IGNORECASE)
-_ADDRESS: Final = re.compile(r"(base.?)?url|host|endpoint|server", re.IGNORECASE)
+_CREDENTIAL: Final = r"(?i)(api|access|secret|auth).?(key|token)|token|secret|password"
+_ADDRESS: Final = r"(?i)(base.?)?url|host|endpoint|server"
 _VARIABLE: Final = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _OF_A_SEED: Final = frozenset({"started", "pause_reason", "word", "empty", "last_result"})
 """What only a portfolio of the embedded Glider has."""
@@ -283,11 +283,11 @@ class _Explanation:
 
     def _misplaced(self, path: tuple[str, ...], table: FieldTable, name: str, value: Value) -> str:
         """Return where an unknown key belongs, or what it is called here."""
-        if _CREDENTIAL.search(name):
+        if re.search(_CREDENTIAL, name):
             return "remove it; the key is read from GLIDER_API_KEY only, and one that was in a file must be replaced"
         if repair := _odd_character(name) or stray(table, name, value):
             return repair
-        if _ADDRESS.fullmatch(name):
+        if re.fullmatch(_ADDRESS, name):
             return "remove it; files never say where the key goes, GLIDER_BASE_URL does"
         if not path and isinstance(value, dict):  # an entry that stands beside its section
             for field in table.fields:

@@ -27,7 +27,7 @@ WIDEST_PLACE: Final = 0xFFFF
 LONGEST_EXCERPT: Final = 240
 """A longer source line is not shown: a file on one line would otherwise be printed whole for every problem."""
 
-_SECRET: Final = re.compile(r"gldr_|api.?key|secret|token|passw|://[^\s/]*@", re.IGNORECASE)
+_LIKE_A_KEY: Final = r"(?i)gldr_|api.?key|secret|token|passw|://[^\s/]*@"
 """A source line that matches may hold a credential by mistake, so messages never repeat it."""
 
 
@@ -165,7 +165,7 @@ def with_excerpts(diagnostics: Iterable[Diagnostic], texts: Mapping[str, bytes])
         of_file = lines[span.file]
         line = of_file[span.line - 1] if span.line <= len(of_file) else ""
         width = max(1, min(span.width, len(line) - span.column + 1))
-        excerpt = line if line and len(line) <= LONGEST_EXCERPT and not _SECRET.search(line) else None
+        excerpt = line if line and len(line) <= LONGEST_EXCERPT and not re.search(_LIKE_A_KEY, line) else None
         shown.append(replace(diagnostic, span=replace(span, width=width), excerpt=excerpt))
     return tuple(sorted(shown, key=_by_place))
 

@@ -106,12 +106,10 @@ def insert(data: bytes, added: Mapping[str, Sequence[str]]) -> bytes:
     return "".join(lines).encode("utf-8")
 
 
-def require_exactly(
-    files: Mapping[str, bytes], before: Configuration | None, added: Additions, *, today: dt.date
-) -> None:
+def require_exactly(files: Mapping[str, bytes], before: Configuration, added: Additions, *, today: dt.date) -> None:
     """Read ``files`` (bytes by name) and require that they declare what ``before`` and ``added`` do, and no more.
 
-    ``before`` is ``None`` if there was nothing. Raises :class:`ReconcilerError` with what differs; then nothing may be
+    Raises :class:`ReconcilerError` with what differs; then nothing may be
     written. The place of a value in its file is not compared.
     """
     try:
@@ -119,12 +117,12 @@ def require_exactly(
     except ConfigInvalid as invalid:
         said = "; ".join(str(diagnostic) for diagnostic in invalid.diagnostics[:_MOST_SHOWN])
         raise ReconcilerError(f"the result would not be valid, so nothing was written: {said}", _REPAIR) from invalid
-    portfolios = {**(before.desired if before else {}), **added.portfolios}
-    strategies = {**(before.strategies if before else {}), **added.strategies}
+    portfolios = {**before.desired, **added.portfolios}
+    strategies = {**before.strategies, **added.strategies}
     wrong = [*_differing(found.desired, portfolios), *_differing(found.strategies, strategies)]
-    if before is not None and _settings(found) != _settings(before):
+    if _settings(found) != _settings(before):
         wrong.append("guards, freezes or service")
-    expect = added.expect if before is None or not added.expect.empty else before.expect
+    expect = added.expect if not added.expect.empty else before.expect
     if found.expect != expect:
         wrong.append("service.expect")
     if wrong:

@@ -21,8 +21,10 @@ from reconciler.config.resolve import Resolution
 from reconciler.config.source import read_yaml
 from reconciler.core.advice import advise
 from reconciler.core.diagnostics import Severity
+from reconciler.core.endpoint import NOTHING
 from reconciler.core.errors import ConfigInvalid
-from reconciler.core.model import ApiVersion
+from reconciler.core.guards import Guards
+from reconciler.core.model import ApiVersion, Paths
 from reconciler.core.sections import AUTOMATION_FIELDS
 from reconciler.core.text import harmless
 
@@ -37,8 +39,7 @@ if TYPE_CHECKING:
     from reconciler.core.endpoint import Expect
     from reconciler.core.forms import Complaint
     from reconciler.core.freeze import Freeze
-    from reconciler.core.guards import Guards
-    from reconciler.core.model import Desired, Paths, PortfolioId, StrategyDesired, StrategyId
+    from reconciler.core.model import Desired, PortfolioId, StrategyDesired, StrategyId
     from reconciler.core.tables import FieldPath, FieldTable
 
 T = TypeVar("T")
@@ -48,19 +49,20 @@ class Configuration(Struct, frozen=True):
     """What the files declare; portfolios and strategies are sorted by id, freezes by name. ``files`` are the names as
     shown, sorted.
 
-    ``texts`` holds their bytes by name. ``default_api`` is the API of ids that no file declares.
+    ``texts`` holds their bytes by name. ``default_api`` is the API of ids that no file declares. Without values, it is
+    what holds where there are no files.
     """
 
-    desired: Mapping[PortfolioId, Desired]
-    strategies: Mapping[StrategyId, StrategyDesired]
-    guards: Guards
-    freezes: tuple[Freeze, ...]
-    paths: Paths
-    expect: Expect
-    default_api: ApiVersion
-    files: tuple[str, ...]
-    texts: Mapping[str, bytes]
-    warnings: tuple[Diagnostic, ...]
+    desired: Mapping[PortfolioId, Desired] = {}
+    strategies: Mapping[StrategyId, StrategyDesired] = {}
+    guards: Guards = Guards()
+    freezes: tuple[Freeze, ...] = ()
+    paths: Paths = Paths.AUTO
+    expect: Expect = NOTHING
+    default_api: ApiVersion = ApiVersion.V1
+    files: tuple[str, ...] = ()
+    texts: Mapping[str, bytes] = {}
+    warnings: tuple[Diagnostic, ...] = ()
 
     @property
     def digest(self) -> str:

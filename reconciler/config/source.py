@@ -31,7 +31,7 @@ _DEEPEST: Final = 32
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml if PyYAML was built with it; the parser in Python reads the same, but about thirty times slower."""
 
-_HARMFUL: Final = re.compile(
+_HARMFUL: Final = (
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # C0 without tab and line breaks, DEL, C1 with its line break U+0085
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # what reorders text on the screen
     "\u2028\u2029"  # line breaks to YAML 1.1, none to 1.2
@@ -168,10 +168,10 @@ class _Assembly:
             problem = f"the byte 0x{data[failure.start]:02x} is not UTF-8"
             self.diagnostics.append(error(_place(self.file, before), problem, "save the file as UTF-8"))
             return False
-        found = _HARMFUL.search(text)
+        found = re.search(_HARMFUL, text)
         if found is None:
             return True
-        count = len(_HARMFUL.findall(text))
+        count = len(re.findall(_HARMFUL, text))
         more = f" ({count} such characters in this file)" if count > 1 else ""
         problem = f"the character U+{ord(found[0]):04X} is invisible or reorders text{more}"
         self.diagnostics.append(error(_place(self.file, text[: found.start()]), problem, "remove it"))
@@ -258,7 +258,7 @@ class _Assembly:
         """Return a scalar that is quoted, or that has something refused, such as an anchor."""
         self._properties(event, spot, key)
         text: str = event.value
-        found = _HARMFUL.search(text) if event.style == '"' else None
+        found = re.search(_HARMFUL, text) if event.style == '"' else None
         if found is not None:
             problem = f"the escape for U+{ord(found[0]):04X} names a character that is invisible or reorders text"
             self._refuse(spot, problem, "remove it", self._address(key))

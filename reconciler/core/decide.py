@@ -6,7 +6,6 @@ Whatever is not in the table of the documentation is blocked, never guessed.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec import Struct
@@ -52,6 +51,7 @@ from reconciler.core.model import (
     StrategyDesired,
     StrategyLive,
     StrategyStatus,
+    Unverified,
     Verb,
     Verdict,
     address_of,
@@ -61,14 +61,6 @@ from reconciler.core.model import (
 if TYPE_CHECKING:
     from reconciler.core.errors import ApiError
     from reconciler.core.halt import Halt, Halts
-
-
-class Unverified(StrEnum):
-    """What to do about a field whose live value is not known."""
-
-    WRITE = "write"
-    SKIP = "skip"
-    FAIL = "fail"
 
 
 class Policy(Struct, frozen=True, kw_only=True):

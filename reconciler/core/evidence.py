@@ -180,7 +180,7 @@ MARK_NAME: Final = "[glider-reconciler"
 _AT_THE_END: Final = re.compile(
     r"\[glider-reconciler(?: (?P<token>[0-9a-f]{6})(?: halt:(?P<halt>[0-9A-Za-z_-]{1,40}))?)?\]\s*\Z"
 )
-_ANYWHERE: Final = re.compile(r"\[glider-reconciler[^\]]*\]?")
+_ANYWHERE: Final = r"\[glider-reconciler[^\]]*\]?"
 _DUE: Final = "due "
 SLACK_MS: Final = 2 * MINUTE_MS
 """Up to this difference two clocks count as equal: a record may be this far ahead, and a next run this late."""
@@ -206,7 +206,7 @@ def is_marked(pause_reason: str | None) -> bool:
 
 def without_mark(text: str) -> str:
     """Return text without anything that is, or was, a mark of ours, wherever it stands."""
-    while (found := _ANYWHERE.search(text)) is not None:
+    while (found := re.search(_ANYWHERE, text)) is not None:
         text = text[: found.start()] + text[found.end() :]
     return text.strip()
 

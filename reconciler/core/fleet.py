@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from reconciler.core.model import Desired, Live, PortfolioId, StrategyDesired, StrategyId
 
 
-_TERM: Final = re.compile(r"(?P<key>[A-Za-z0-9][A-Za-z0-9_./-]*)(?P<negated>!?)=(?P<value>[^=].*)", re.DOTALL)
+_TERM: Final = r"(?s)(?P<key>[A-Za-z0-9][A-Za-z0-9_./-]*)(?P<negated>!?)=(?P<value>[^=].*)"
 
 
 class Term(Struct, frozen=True):
@@ -56,7 +56,7 @@ class Term(Struct, frozen=True):
 @lru_cache(maxsize=64)
 def parse_term(text: str) -> Term:
     """Return the condition that ``text`` stands for. Raises :class:`ValueError` with what its form is."""
-    found = _TERM.fullmatch(text)
+    found = re.fullmatch(_TERM, text)
     if found is None:
         raise ValueError(f"{text!r} is not of the form group=NAME, LABEL=VALUE, LABEL!=VALUE or name=GLOB")
     return Term(found["key"], found["value"], bool(found["negated"]))
@@ -83,6 +83,11 @@ class Selection(Struct, frozen=True, kw_only=True):
         """Whether everything is selected."""
         return self == EVERYTHING
 
+    @property
+    def by_conditions(self) -> bool:
+        """Whether it depends on what the files declare of a portfolio."""
+        return bool(self.groups or self.terms)
+
     def passes(self, address: str, one: Desired | None) -> bool:
         """Whether a portfolio is selected. ``None`` stands for a strategy, which fits no condition.
 
@@ -90,7 +95,7 @@ class Selection(Struct, frozen=True, kw_only=True):
         """
         if (self.targets and address not in self.targets) or address in self.excludes:
             return False
-        if not self.groups and not self.terms:
+        if not self.by_conditions:
             return True
         if one is None or (self.groups and one.group not in self.groups):
             return False

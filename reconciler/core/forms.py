@@ -69,7 +69,7 @@ class Form(Struct, frozen=True, eq=False, kw_only=True):
 
 
 _LONGEST_SHOWN: Final = 60
-_SECRET: Final = re.compile(r"gldr_|://[^\s/]*@", re.IGNORECASE)
+_LIKE_A_KEY: Final = r"(?i)gldr_|://[^\s/]*@"
 
 
 def shown_value(value: object, written: str = "") -> str:
@@ -83,7 +83,7 @@ def shown_value(value: object, written: str = "") -> str:
             text = written or str(value).lower()
         case _:
             text = written or str(value)
-    return "…" if _SECRET.search(text) else harmless(text, longest=_LONGEST_SHOWN)
+    return "…" if re.search(_LIKE_A_KEY, text) else harmless(text, longest=_LONGEST_SHOWN)
 
 
 def noun_of(value: object) -> str:
@@ -116,16 +116,16 @@ _DURATION: Final = (
     r"|(?=[0-9])(?:[0-9]+w)?(?:[0-9]+d)?(?:[0-9]+h)?(?:[0-9]+m(?!s))?(?:[0-9]+s)?(?:[0-9]+ms)?"
     r"|P(?=[0-9T])(?:[0-9]+W)?(?:[0-9]+D)?(?:T(?=[0-9])(?:[0-9]+H)?(?:[0-9]+M)?(?:[0-9]+S)?)?)$(?!\n)"
 )
-_CLOCK: Final = re.compile(r"([0-9]{1,4}):([0-5][0-9])(?::00)?")
-_DECIMAL_HOURS: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,3})\s*h")
-_CRON: Final = re.compile(r"@[a-z]+|[0-9*/,-]+(?: +[0-9a-z*/,#?-]+){4,5}")
+_CLOCK: Final = r"([0-9]{1,4}):([0-5][0-9])(?::00)?"
+_DECIMAL_HOURS: Final = r"([0-9]{1,4})\.([0-9]{1,3})\s*h"
+_CRON: Final = r"@[a-z]+|[0-9*/,-]+(?: +[0-9a-z*/,#?-]+){4,5}"
 _UNIT_WORDS: Final = (
-    (re.compile(r"(?:weeks|week|wks|wk)"), "w"),
-    (re.compile(r"(?:days|day)"), "d"),
-    (re.compile(r"(?:hours|hour|hrs|hr)"), "h"),
-    (re.compile(r"(?:minutes|minute|mins|min)"), "m"),
-    (re.compile(r"(?:seconds|second|secs|sec)"), "s"),
-    (re.compile(r"[\s,]|and"), ""),
+    (r"(?:weeks|week|wks|wk)", "w"),
+    (r"(?:days|day)", "d"),
+    (r"(?:hours|hour|hrs|hr)", "h"),
+    (r"(?:minutes|minute|mins|min)", "m"),
+    (r"(?:seconds|second|secs|sec)", "s"),
+    (r"[\s,]|and", ""),
 )
 
 
@@ -282,20 +282,20 @@ def milliseconds(value: Any) -> int:
 def _other_spelling(written: str, fits: Callable[[str], bool]) -> str:
     """Return a repair for what is nearly a duration, but only one that would be accepted."""
     text = written.lower()
-    if clock := _CLOCK.fullmatch(text):
+    if clock := re.fullmatch(_CLOCK, text):
         hours, minutes = int(clock[1]), int(clock[2])
         found = f"{hours}h{minutes}m" if minutes else f"{hours}h"
         return f"write {found}" if fits(found) else ""
-    if decimal := _DECIMAL_HOURS.fullmatch(text):
+    if decimal := re.fullmatch(_DECIMAL_HOURS, text):
         ms = int(decimal[1] + decimal[2]) * HOUR_MS
         scale = 10 ** len(decimal[2])
         return f"write {format_duration(ms // scale)}" if ms % (scale * MINUTE_MS) == 0 else ""
-    if _CRON.fullmatch(text):
+    if re.fullmatch(_CRON, text):
         return "write how much time lies between two runs, such as 24h: a cron line is not read"
     if "month" in text or "year" in text or re.fullmatch(r"[0-9]+\s*(M|mo|y|Y)", written):
         return "write days, such as 30d: months and years have no fixed length"
     for pattern, unit in _UNIT_WORDS:
-        text = pattern.sub(unit, text)
+        text = re.sub(pattern, unit, text)
     return f"write {text}" if fits(text) else ""
 
 
@@ -361,10 +361,9 @@ _TIME: Final = (
     r"2[0-9]{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
     r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
-_NEARLY_A_TIME: Final = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
-    r"(?:[T ] *([0-9]{2}:[0-9]{2})(:[0-9]{2}(?:\.[0-9]+)?)? *(Z|UTC|[+-][0-9]{2}:?[0-9]{2})?)?",
-    re.IGNORECASE,
+_NEARLY_A_TIME: Final = (
+    r"(?i)([0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?:[T ] *([0-9]{2}:[0-9]{2})(:[0-9]{2}(?:\.[0-9]+)?)? *(Z|UTC|[+-][0-9]{2}:?[0-9]{2})?)?"
 )
 
 
@@ -378,7 +377,7 @@ def read_time(text: str) -> int | None:
 
 def _other_time(_value: object, written: str) -> str:
     """Return a repair for what is nearly a time with a zone, but only one that would be accepted."""
-    found = _NEARLY_A_TIME.fullmatch(written.strip().strip("'\""))
+    found = re.fullmatch(_NEARLY_A_TIME, written.strip().strip("'\""))
     if found is None:
         return ""
     day, clock, seconds, zone = found.groups()

@@ -1,4 +1,5 @@
-"""Freezes: windows of time, declared in the files, in which certain kinds of changes don't begin.
+"""Freezes: windows of time, declared in the files, in which certain kinds of changes don't begin; and the gate that is
+asked before every write whether a freeze or a halt holds it.
 
 In: freezes, what a plan or a rebalance is about, and a moment. Out: the windows that concern it, and whether it waits
 at that moment. Every moment is by the service's clock, in UTC epoch milliseconds. A pause is never frozen. A
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from reconciler.core.intent import Intent
     from reconciler.core.model import Address, Desired
     from reconciler.core.plan import Plan
-    from reconciler.core.ports import WriteGate
 
 
 class Freezable(StrEnum):
@@ -137,47 +137,43 @@ def _verbs_of(change: Change) -> frozenset[Freezable]:
             assert_never(change.verb)
 
 
-class FreezeGate(Struct, frozen=True, kw_only=True):
-    """Says what waits, by the service's clock at the moment of the question.
+class WriteGate(Struct, frozen=True, kw_only=True):
+    """Says why a write must not begin now: because of a halt, or of a freeze. A pause always may.
 
-    ``windows`` are those of each portfolio or strategy that is to be written to. ``allowed`` names freezes that a
-    person let it through. What is ``left`` waits for the reason there, even if that is over by now.
+    ``known`` are the halts that were there when the plan was made; one that came later ends the whole run, because the
+    plan was made without it. ``in_files`` returns those that the files hold at this moment, by id. ``windows`` are
+    those of each portfolio or strategy that is to be written to, and ``now_ms`` tells the service's time. ``allowed``
+    names freezes that a person let it through. What is ``left`` waits for the reason there, even if that is over by
+    now.
     """
 
-    windows: Mapping[Address, tuple[Window, ...]]
-    now_ms: Callable[[], int]
+    known: frozenset[str] = frozenset()
+    in_files: Callable[[], Mapping[str, Halt]] = dict
+    windows: Mapping[Address, tuple[Window, ...]] = {}
+    now_ms: Callable[[], int] = int
     allowed: frozenset[str] = frozenset()
     left: Mapping[Address, Frozen] = {}
 
-    @classmethod
-    def of_plan(
-        cls, plan: Plan, *, allowed: frozenset[str], now_ms: Callable[[], int], left: Mapping[Address, Frozen] | None
-    ) -> FreezeGate:
-        """Return the gate for the changes of a plan."""
-        windows = {change.id: change.freezes for change in plan.changes if change.freezes}
-        return cls(windows=windows, now_ms=now_ms, allowed=allowed, left=left or {})
-
     def waits(self, address: Address) -> Frozen | None:
-        """Return why nothing may begin now with this portfolio or strategy, ``None`` if it may."""
+        """Return why nothing may begin now with this portfolio or strategy because of a freeze, ``None`` if it may."""
         return self.left.get(address) or frozen_at(self.windows.get(address, ()), self.now_ms(), self.allowed)
 
-    def require_open(self, intent: Intent, _halts: Collection[Halt]) -> None:
-        """Raise :class:`~reconciler.core.intent.GateClosed` for a write that must not go now.
-
-        A pause always may, and so may the schedule that follows a start or a resume of the same change: what has begun
-        is finished.
-        """
-        finishes = intent.is_step and intent.before.status is Status.ACTIVE
-        if intent.call is not Call.PAUSE and not finishes and (frozen := self.waits(intent.address)) is not None:
-            raise GateClosed(str(frozen), frozen=frozen)
-
-
-class EveryGate(Struct, frozen=True):
-    """Is open only while all of these gates are."""
-
-    gates: tuple[WriteGate, ...]
-
     def require_open(self, intent: Intent, halts: Collection[Halt]) -> None:
-        """Raise what the first closed gate raises."""
-        for gate in self.gates:
-            gate.require_open(intent, halts)
+        """Raise :class:`~reconciler.core.intent.GateClosed` if this write must not begin now.
+
+        ``halts`` are those of the journal that are not lifted. It is called in the journal's thread, inside the
+        transaction that makes the intent durable, so it must not take long. The lift of a halt may begin what only that
+        halt holds. The schedule that follows a start or a resume passes a freeze: what has begun is finished.
+        """
+        if intent.call is Call.PAUSE:
+            return
+        for _, halt in sorted((dict(self.in_files()) | {one.id: one for one in halts}).items()):
+            if halt.id == intent.halt:
+                continue
+            if halt.id not in self.known:
+                raise GateClosed(f"{halt.words} has begun since it was planned; nothing more begins", ends_run=True)
+            if halt.holds(intent.address):
+                raise GateClosed(halt.why_held)
+        finishes = intent.is_step and intent.before.status is Status.ACTIVE
+        if not finishes and (frozen := self.waits(intent.address)) is not None:
+            raise GateClosed(str(frozen), frozen=frozen)

@@ -1,8 +1,8 @@
 """A halt: which portfolios it stopped, and that nothing of them may begin until it is lifted; as a value and as a file.
 
-In: nothing but values. Out: :class:`Halt`, its text and back, and :class:`HaltGate`, which keeps writes from beginning
-while a halt is not lifted. The file can hold things back. It can't resume anything, unless a read shows it in the very
-pause that the halt made. It comes from a checkout, so every id and text in it is checked like the service's.
+In: nothing but values. Out: :class:`Halt`, its text and back, and :class:`Halts`, which says what they hold. The file
+can hold things back. It can't resume anything, unless a read shows it in the very pause that the halt made. It comes
+from a checkout, so every id and text in it is checked like the service's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from reconciler.core.endpoint import is_one_spelling
 from reconciler.core.errors import HaltInvalid
 from reconciler.core.evidence import halt_of
 from reconciler.core.fleet import Selection  # noqa: TC001 - a field's type is looked up when a file is read
-from reconciler.core.intent import Call, GateClosed
 from reconciler.core.model import (
     ApiVersion,
     HaltId,
@@ -29,9 +28,8 @@ from reconciler.core.model import (
 from reconciler.core.text import DAY_MS, rough_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Mapping
 
-    from reconciler.core.intent import Intent
     from reconciler.core.model import Address, Desired, Live, PortfolioId, Record
 
 HALT_FORMAT: Final = SavedFormat(
@@ -122,11 +120,13 @@ class Halts(Struct, frozen=True, kw_only=True):
     """What is known of the halts of one service and account.
 
     ``holding`` are those that are not lifted, by id. ``filed`` are those whose file is here, lifted or not: on v2 they
-    show whose pause it is if the journal does not.
+    show whose pause it is if the journal does not. ``unread`` says of each file that may be a halt why it can't be
+    read.
     """
 
     holding: Mapping[str, Halt] = {}
     filed: tuple[Halt, ...] = ()
+    unread: tuple[str, ...] = ()
 
     def pausing(
         self, live: Live, record: Record | None, api: ApiVersion, *, remembered: str | None = None
@@ -167,40 +167,21 @@ class Halts(Struct, frozen=True, kw_only=True):
 
 NO_HALTS: Final = Halts()
 
-
-class HaltGate(Struct, frozen=True):
-    """Lets nothing but pauses begin where a halt holds. The lift of a halt may begin what only that halt holds.
-
-    ``known`` are the halts that were there when the plan was made; one that came later ends the whole run, because the
-    plan was made without it. ``in_files`` returns those that the files hold at this moment, by id.
-    """
-
-    known: frozenset[str] = frozenset()
-    in_files: Callable[[], Mapping[str, Halt]] = dict
-
-    def require_open(self, intent: Intent, halts: Collection[Halt]) -> None:
-        """Raise :class:`GateClosed` if a write must not begin: see :class:`~reconciler.core.ports.WriteGate`."""
-        if intent.call is Call.PAUSE:
-            return
-        for _, halt in sorted((dict(self.in_files()) | {one.id: one for one in halts}).items()):
-            if halt.id == intent.halt:
-                continue
-            if halt.id not in self.known:
-                raise GateClosed(f"{halt.words} has begun since it was planned; nothing more begins", ends_run=True)
-            if halt.holds(intent.address):
-                raise GateClosed(halt.why_held)
-
-
 HALTS: Final = "halts"
 """How the address of a message about a halt begins."""
+UNREAD: Final = "put the file back from Git, or take it away if it is not the file of a halt"
+"""What to do about a file that may be a halt and can't be read."""
 OLD_MS: Final = DAY_MS
 """From this age on, people are reminded of a halt that holds."""
 
 
 def halts_told(halts: Halts, *, now_ms: int) -> tuple[Diagnostic, ...]:
-    """Return what people are told of halts that seem to have been forgotten, the oldest first."""
+    """Return what people are told of files that can't be read, and of halts that seem to have been forgotten, the
+    oldest of these first."""
+    missing = "so a halt may be missing here"
+    unread = (Diagnostic(Severity.WARNING, f"{one}, {missing}", UNREAD, HALTS) for one in halts.unread)
     old = sorted((one.at_ms, one.id, one) for one in halts.holding.values() if now_ms - one.at_ms >= OLD_MS)
-    return tuple(
+    reminders = (
         Diagnostic(
             Severity.WARNING,
             f"the {one.words} is {rough_duration(now_ms - at_ms)} old",
@@ -209,11 +190,12 @@ def halts_told(halts: Halts, *, now_ms: int) -> tuple[Diagnostic, ...]:
         )
         for at_ms, name, one in old
     )
+    return (*unread, *reminders)
 
 
 def is_of_halt(diagnostic: Diagnostic) -> bool:
     """Whether this is what :func:`halts_told` says."""
-    return diagnostic.address.startswith(f"{HALTS}.")
+    return diagnostic.address.partition(".")[0] == HALTS
 
 
 def format_halt(halt: Halt) -> str:

@@ -362,6 +362,14 @@ class Verdict(StrEnum):
     UNVERIFIED = "unverified"
 
 
+class Unverified(StrEnum):
+    """What to do about a field whose live value is not known."""
+
+    WRITE = "write"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
 class PausedBy(StrEnum):
     """Whose pause it is."""
 

@@ -72,8 +72,8 @@ def fingerprint(plan: Plan) -> str:
     return sha256(json.dumps(meaning, separators=(",", ":"), ensure_ascii=True).encode()).hexdigest()
 
 
-def plan_document(plan: Plan, exit_reason: ExitReason) -> dict[str, Any]:
-    """Return the plan as a JSON object."""
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """Return the plan as a JSON object, without what stands in every document."""
     document = dump(plan)
     document["warnings"] = [diagnostic_document(warning) for warning in plan.warnings]
     for change, written in zip(plan.changes, document["changes"], strict=True):
@@ -87,7 +87,6 @@ def plan_document(plan: Plan, exit_reason: ExitReason) -> dict[str, Any]:
         "created_at": document.pop("created_at"),
         "as_of": document.pop("as_of"),
         "shares": document.pop("shares"),
-        "exit_reason": exit_reason.word,
         "base_url": document.pop("base_url"),
         "account": document.pop("account"),
         "config": config,
@@ -103,7 +102,7 @@ def plan_document(plan: Plan, exit_reason: ExitReason) -> dict[str, Any]:
 
 def format_plan(plan: Plan, exit_reason: ExitReason = ExitReason.OK) -> str:
     """Return the plan as JSON text that ends in a line break. The same plan gives the same text."""
-    return PLAN_FORMAT.text(plan_document(plan, exit_reason))
+    return PLAN_FORMAT.text({"exit_reason": exit_reason.word, **plan_document(plan)})
 
 
 def parse_plan(content: str | bytes) -> Plan:

@@ -29,7 +29,7 @@ from reconciler.core.change import (
     Snapshot,
     Unchanged,
 )
-from reconciler.core.decide import DEFAULT_POLICY, Policy, Unverified, decide, decide_strategy
+from reconciler.core.decide import DEFAULT_POLICY, Policy, decide, decide_strategy
 from reconciler.core.diff import compare
 from reconciler.core.guards import check_guards
 from reconciler.core.halt import Halts
@@ -48,6 +48,7 @@ from reconciler.core.model import (
     StrategyId,
     StrategyLive,
     StrategyStatus,
+    Unverified,
     Verb,
     Verdict,
     address_of,
@@ -376,15 +377,9 @@ class Lift(Struct, frozen=True, kw_only=True):
         declared = self.desired.get(portfolio)
         named: dict[str, Any] = {"id": portfolio, "name": declared.name if declared is not None else None}
         remembered = memory.halts.get(portfolio)
-        if live.status is Status.UNREADABLE:
-            return Blocked(
-                **named,
-                api=api,
-                reason=BlockReason.READ_FAILED,
-                detail=f"reading failed: {live.failure}",
-                status=live.status.value,
-                failure=live.failure.kind if live.failure is not None else None,
-            )
+        unclear = decide(Desired(**named, api=api, state=RunState.PAUSED), live, None)
+        if isinstance(unclear, Blocked):
+            return unclear
         pausing = memory.halting.pausing(live, memory.records.get(portfolio), api, remembered=remembered)
         others = Halts(holding={name: one for name, one in memory.halting.holding.items() if name != self.id})
         if pausing is None:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from reconciler.core.change import Change
     from reconciler.core.errors import ApiError
-    from reconciler.core.halt import Halt, Halts
+    from reconciler.core.freeze import WriteGate
+    from reconciler.core.halt import Halts
     from reconciler.core.intent import Call, Intent, OpenIntent, WriteOutcome
     from reconciler.core.model import Address, Cadence, Live, PortfolioId, Record, StrategyId, StrategyLive, Verb
     from reconciler.core.rebalance import (
@@ -168,17 +169,6 @@ class Memory(Struct, frozen=True, kw_only=True):
     triggers: Mapping[PortfolioId, int] = field(default_factory=dict)
     results: Mapping[PortfolioId, Sequence[KeptRebalance]] = field(default_factory=dict)
     outdated: frozenset[Address] = frozenset()
-
-
-class WriteGate(Protocol):
-    """Says why a write must not begin now. Pauses pass every gate."""
-
-    def require_open(self, intent: Intent, halts: Collection[Halt]) -> None:
-        """Raise :class:`~reconciler.core.intent.GateClosed` if this write must not begin now.
-
-        ``halts`` are those of the journal that are not lifted. It is called in the journal's thread, inside the
-        transaction that makes the intent durable, so it must not take long.
-        """
 
 
 class Journal(Protocol):

@@ -18,7 +18,6 @@ from reconciler.core.model import Signs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reconciler.core.change import Frozen
     from reconciler.core.errors import ApiError
     from reconciler.core.model import Live, PortfolioId
 
@@ -238,7 +237,7 @@ class RebalanceResult(Struct, frozen=True, kw_only=True):
 
     ``id`` is the id of the workflow or operation, if it is known, and ``rebalance`` what was last seen of it.
     ``detail`` is a sentence, with a repair if there is one; ``error`` is the failure behind the outcome. ``retry_ms``
-    is when a cooldown ends, UTC epoch milliseconds. ``frozen`` is set if it was refused because of a freeze.
+    is when a cooldown ends, UTC epoch milliseconds. ``guarded`` says that a halt or a freeze refused it.
     """
 
     portfolio: PortfolioId
@@ -249,7 +248,7 @@ class RebalanceResult(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     error: ApiError | None = None
     retry_ms: int | None = None
-    frozen: Frozen | None = None
+    guarded: bool = False
 
 
 class RebalanceReport(Struct, frozen=True, kw_only=True):
@@ -283,7 +282,7 @@ def _reason(result: RebalanceResult) -> ExitReason:
     match result.outcome:
         case RebalanceOutcome.COOLING_DOWN:
             return ExitReason.UNREACHABLE
-        case RebalanceOutcome.REFUSED if result.frozen is not None:
+        case RebalanceOutcome.REFUSED if result.guarded:
             return ExitReason.GUARD
         case RebalanceOutcome.REFUSED:
             return exit_reason_of(result.error.kind) if result.error is not None else ExitReason.ERROR

@@ -78,13 +78,13 @@ WEEK_MS: Final = 7 * DAY_MS
 WORDS: Final = {"hourly": HOUR_MS, "daily": DAY_MS, "weekly": WEEK_MS}
 
 _UNITS: Final = {"w": WEEK_MS, "d": DAY_MS, "h": HOUR_MS, "m": MINUTE_MS, "s": SECOND_MS, "ms": 1}
-_COMPACT: Final = re.compile(
-    r"(?:(?P<w>\d+)w)?(?:(?P<d>\d+)d)?(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m(?!s))?(?:(?P<s>\d+)s)?(?:(?P<ms>\d+)ms)?",
-    re.ASCII,
+_COMPACT: Final = (
+    r"(?a)(?:(?P<w>\d+)w)?(?:(?P<d>\d+)d)?(?:(?P<h>\d+)h)?"
+    r"(?:(?P<m>\d+)m(?!s))?(?:(?P<s>\d+)s)?(?:(?P<ms>\d+)ms)?"
 )
-_ISO: Final = re.compile(
-    r"P(?:(?P<w>\d+)W)?(?:(?P<d>\d+)D)?(?:T(?=\d)(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+)S)?)?",
-    re.ASCII,
+_ISO: Final = (
+    r"(?a)P(?:(?P<w>\d+)W)?(?:(?P<d>\d+)D)?"
+    r"(?:T(?=\d)(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+)S)?)?"
 )
 _LONGEST_TEXT: Final = 40
 
@@ -103,7 +103,7 @@ def parse_duration(value: str | int) -> int:
         return WORDS[value]
     match = None
     if len(value) <= _LONGEST_TEXT:
-        match = (_ISO if value.startswith("P") else _COMPACT).fullmatch(value)
+        match = re.fullmatch(_ISO if value.startswith("P") else _COMPACT, value)
     parts = {unit: int(digits) for unit, digits in (match.groupdict() if match else {}).items() if digits}
     if not parts:
         raise ValueError(f"{value[:_LONGEST_TEXT]!r} is not a duration")

@@ -58,49 +58,31 @@ class Found(Struct, kw_only=True):
         return self.plan.warnings if self.plan is not None else ()
 
 
-class PageView(Struct, frozen=True, kw_only=True):
-    """A page and a JSON document, each made only when it is asked for.
+class View(Struct, frozen=True, kw_only=True):
+    """What a command shows: a page, or text that is ``shown`` as it is (a file, a sentence); and a JSON document.
 
+    ``body`` is what the document holds. It and the page may be functions, which make them once they are asked for.
     ``below`` says that the terminal already shows a page about the same thing above this one.
     """
 
-    page: Callable[[], Page]
-    document: Callable[[ExitReason], str]
+    page: Callable[[], Page] | None = None
+    shown: str = ""
+    body: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = {}
     below: bool = False
 
     def text(self, style: Style, *, verbose: bool) -> str:
-        """Return the page for a terminal."""
+        """Return it for a terminal."""
         from reconciler.render.terminal import terminal
 
+        if self.page is None:
+            return self.shown
         return "\n" * self.below + terminal(self.page(), style, verbose=verbose, below=self.below)
 
     def markdown(self) -> str:
-        """Return the page as Markdown."""
+        """Return the page as Markdown. No command that shows other text offers that."""
         from reconciler.render.markdown import markdown
 
-        return markdown(self.page())
-
-    def json(self, reason: ExitReason) -> str:
-        """Return the document."""
-        return self.document(reason)
-
-
-class TextView(Struct, frozen=True, kw_only=True):
-    """Text that is ready to print (a file, a sentence), and the JSON document to print instead of it.
-
-    ``body`` is what the document holds, or a function that makes it once it is asked for.
-    """
-
-    shown: str = ""
-    body: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = {}
-
-    def text(self, style: Style, *, verbose: bool) -> str:  # noqa: ARG002 - as of a page
-        """Return the text."""
-        return self.shown
-
-    def markdown(self) -> str:
-        """Return nothing: no command that shows such text offers Markdown."""
-        return ""
+        return markdown(self.page()) if self.page is not None else ""
 
     def json(self, reason: ExitReason) -> str:
         """Return the document."""
@@ -109,14 +91,11 @@ class TextView(Struct, frozen=True, kw_only=True):
         return document_json(reason, self.body() if callable(self.body) else self.body)
 
 
-View = PageView | TextView
-
-
 class Ending(Struct, frozen=True, kw_only=True):
     """How a command ended. Without a view there is nothing to show.
 
-    ``errors``, ``warnings`` and ``advice`` are about what the view shows, and are printed after it. ``advice`` holds
-    warnings about the plan; warnings about the files were printed when these were read.
+    ``errors``, ``warnings``, ``advice`` and ``notes`` are about what the view shows, and are printed after it.
+    ``advice`` holds warnings about the plan; warnings about the files were printed when these were read.
     """
 
     reason: ExitReason
@@ -125,3 +104,4 @@ class Ending(Struct, frozen=True, kw_only=True):
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     advice: tuple[Diagnostic, ...] = ()
+    notes: tuple[str, ...] = ()

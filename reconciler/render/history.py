@@ -13,11 +13,27 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler.core.intent import Call, WriteOutcome
 from reconciler.core.text import LONGEST_TEXT, format_duration, harmless, plural
 from reconciler.render.json import picked
-from reconciler.render.page import TONES, At, Column, Facts, Heading, Lines, Page, Part, Row, Rows, Span, Tone, code
+from reconciler.render.page import (
+    TONES,
+    At,
+    Column,
+    Facts,
+    Heading,
+    Lines,
+    Page,
+    Part,
+    Row,
+    Rows,
+    Span,
+    Tone,
+    code,
+    moment,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
+    from reconciler.core.halt import Halt
     from reconciler.core.report import Run, Write
     from reconciler.render.page import Block, Cell
 
@@ -162,3 +178,25 @@ def _write_document(write: Write) -> dict[str, Any]:
 def _harmless(document: dict[str, Any]) -> dict[str, Any]:
     texts = {name: harmless(text, longest=_LONGEST) for name, text in document.items() if isinstance(text, str)}
     return {**document, **texts}
+
+
+def halts_page(shown: Sequence[Halt], filed: Container[str]) -> Page:
+    """Return the page of halts in the given order; ``filed`` are the ids of those whose file is here."""
+    columns = tuple(map(Column, ("Halt", "Since", "State", "Portfolios", "Who", "Reason")))
+    rows = tuple(
+        Row(
+            (
+                code(one.id),
+                moment(one.at_ms),
+                Span("holds", Tone.BAD) if one.lifted_ms is None else Span(f"lifted {moment(one.lifted_ms)}"),
+                "all" if one.selection is not None and one.selection.everything else str(len(one.portfolios)),
+                one.who or "",
+                one.reason if one.id in filed else f"{one.reason} (no file here)",
+            )
+        )
+        for one in shown
+    )
+    holding = sum(one.lifted_ms is None for one in shown)
+    last = f"Halts: {holding} in force, {len(shown) - holding} lifted."
+    table = Rows(columns=columns, rows=rows, parts=(Part("Halts", opened=None),))
+    return Page(title="Halts", verdict=last, blocks=(table,) if rows else (), last=(last,))

@@ -76,8 +76,8 @@ SYMBOLS: Final[Mapping[str, str]] = {
     "unverified": "?",
 }
 UNVERIFIED: Final = SYMBOLS["unverified"]
-_TYPED: Final = re.compile(r"`([0-9A-Za-z_.:=@/, -]{1,120})`", re.ASCII)
-_ONE_ANSWER: Final = re.compile(r",? (?:request|correlation) [\w-]+(?=[,)])")
+_TYPED: Final = r"`([0-9A-Za-z_.:=@/, -]{1,120})`"
+_ONE_ANSWER: Final = r",? (?:request|correlation) [\w-]+(?=[,)])"
 """The tracing ids in an error, which differ from one answer of the service to the next."""
 
 
@@ -334,14 +334,14 @@ def _with_typed(cell: Cell) -> tuple[Piece, ...]:
 
 
 def _typed(text: str) -> Iterator[Piece]:
-    for odd, part in enumerate(_TYPED.split(text)):
+    for odd, part in enumerate(re.split(_TYPED, text)):
         if part:
             yield Span(part, typed=True) if odd % 2 else part
 
 
 def cause(text: str) -> str:
     """Return an error's text without its tracing ids, so that the same error of many portfolios can be folded."""
-    return _ONE_ANSWER.sub("", text)
+    return re.sub(_ONE_ANSWER, "", text)
 
 
 def folded(block: Rows, *, named: int | None = FOLDED_NAMES) -> Sequence[Row]:

@@ -118,7 +118,8 @@ class _Place(IntEnum):
 def plan_page(plan: Plan) -> Page:
     """Return the page of a plan: verdict, counts, guards, what needs a look, the rest, notes. Its end is stable."""
     tone, words = _plan_verdict(plan)
-    rows = tuple(_table(plan)) or (Lines(("Nothing to do: live automation is as declared.",)),)
+    nothing = "Nothing to do: live automation is as declared." if plan.config_files else "Nothing to do."
+    rows = tuple(_table(plan)) or (Lines((nothing,)),)
     return Page(
         title="Plan",
         tone=tone,
@@ -241,7 +242,8 @@ def report_page(report: ApplyReport, *, run: int | None = None, title: str = "Ap
 
 
 def _way_on(report: ApplyReport, run: int | None, *, again: str) -> Iterator[Lines]:
-    """Yield what to do next if an outcome is unknown, or if changes were not begun; ``again`` goes on with them."""
+    """Yield what to do next if an outcome is unknown, or if changes were not begun; ``again`` goes on with them, but
+    what several runners have carried out has ended."""
     lines: list[Cell] = []
     if unknown := report.count(Outcome.UNKNOWN):
         finds_out = "the next `reconciler apply` finds out before it does anything."
@@ -250,11 +252,13 @@ def _way_on(report: ApplyReport, run: int | None, *, again: str) -> Iterator[Lin
         wait, their, them = ("waits", "its", "it") if waiting == 1 else ("wait", "their", "them")
         names = sorted({name for one in report.frozen if one.frozen is not None for name in one.frozen.by})
         flags = " ".join(f"--allow freeze={name}" for name in names)
-        goes_on = f"when {their} freeze is over, the same command carries {them} out, and at once with {flags}."
+        what = "a new plan" if report.joined else "the same command"
+        goes_on = f"when {their} freeze is over, {what} carries {them} out, and at once with {flags}."
         lines.append(sentence(f"{plural(waiting, 'change')} {wait}: {goes_on}"))
     if left := report.count(Outcome.NOT_ATTEMPTED) - waiting:
         were = "was" if left == 1 else "were"
-        shows = f"`reconciler plan` shows what is left to do, and the same {again} again goes on with it."
+        what = "only that new plan" if report.joined else f"the same {again} again"
+        shows = f"`reconciler plan` shows what is left to do, and {what} goes on with it."
         lines.append(sentence(f"{plural(left, 'change')} {were} not begun: {shows}"))
     if lines and run is not None:
         lines.append(sentence(f"`reconciler history --run {run}` shows what was sent."))

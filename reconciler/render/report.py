@@ -7,7 +7,6 @@ table go in as JSON, in which ``<`` and ``&`` are escaped, and the script only e
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
 from collections import Counter
 from hashlib import sha256
@@ -24,19 +23,20 @@ from reconciler.core.needs import Need, counts_of, needs_of
 from reconciler.core.text import HOUR_MS, plural
 from reconciler.render.effects import effect, needs_effect, number
 from reconciler.render.page import FOLD_ABOVE, FOLD_FROM, FOLDED_NAMES, moment, utc
-from reconciler.render.plan import summary_line
+from reconciler.render.plan import frozen_line, halted_line, summary_line
 from reconciler.render.status import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from reconciler.core.change import Change
     from reconciler.core.load import Timed
     from reconciler.core.model import Address, Desired, Live, Record
     from reconciler.core.needs import Needed
     from reconciler.core.plan import Load, Plan
     from reconciler.core.rebalance import KeptRebalance
 
-REPORT_BEGINS: Final = re.compile(rb"<!doctype html>\s*<!-- glider-reconciler report -->")
+REPORT_BEGINS: Final = rb"<!doctype html>\s*<!-- glider-reconciler report -->"
 """How a report begins: only such a file is replaced by a new one."""
 STRIP_RUNS: Final = 14
 """So many of a portfolio's last results are shown."""
@@ -117,14 +117,19 @@ def _values(report: FleetReport) -> dict[str, Any]:
         "needing": len(needs),
         "counts": [(need.text, count) for need, count in counts_of(needs.values()).items()],
         "states": Counter(one.status.value.replace("_", " ") for one in report.live.values()),
-        "changes": [(c.id, c.name or "", c.verb.value, effect(c).text) for c in plan.changes[:_MOST_ROWS]],
-        "plan_line": summary_line(plan.summary),
+        "changes": [(c.id, c.name or "", c.verb.value, _what_for(c)) for c in plan.changes[:_MOST_ROWS]],
+        "plan_line": " ".join(filter(None, (halted_line(plan), frozen_line(plan), summary_line(plan.summary)))),
         "before": loads[0],
         "after": loads[1] if plan.changes else None,
         "chart": _chart(loads if plan.changes else loads[:1]),
         "timelines": [_timeline(report, before, key) for key in keys],
         "groups": _groups(report, before, after),
     }
+
+
+def _what_for(change: Change) -> str:
+    """Return what a change would do, after the freeze that it waits for."""
+    return f"{change.frozen}: {effect(change).text}" if change.frozen is not None else effect(change).text
 
 
 def _in_order(report: FleetReport, needs: Mapping[Address, object]) -> list[Desired]:

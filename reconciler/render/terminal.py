@@ -51,10 +51,10 @@ _BELOW: Final = "    "
 _NOTHING: Final = frozenset({"", "-"})
 _LONGEST: Final = 400
 """The most characters that are shown of one text from outside."""
-_SGR: Final = re.compile(r"\x1b\[[0-9;]*m")
-_UNUSUAL: Final = re.compile(r"[^\x00-\u02ff\u2010-\u2027\u2190-\u21ff]")
+_SGR: Final = r"\x1b\[[0-9;]*m"
+_UNUSUAL: Final = r"[^\x00-\u02ff\u2010-\u2027\u2190-\u21ff]"
 """Characters that may be wide or combining. European letters, dashes, the ellipsis and arrows never are."""
-_COLOUR_OR_CHARACTER: Final = re.compile(r"(?s)\x1b\[[0-9;]*m|.")
+_COLOUR_OR_CHARACTER: Final = rf"(?s){_SGR}|."
 _INKS: Final[Mapping[Tone, str]] = {
     Tone.STRONG: "1",
     Tone.QUIET: "2",
@@ -334,8 +334,8 @@ def safe(text: str, *, longest: int = _LONGEST) -> str:
 def width(text: str) -> int:
     """Return how many terminal cells ``text`` takes; colours take none."""
     if "\x1b" in text:
-        text = _SGR.sub("", text)
-    if text.isascii() or _UNUSUAL.search(text) is None:
+        text = re.sub(_SGR, "", text)
+    if text.isascii() or re.search(_UNUSUAL, text) is None:
         return len(text)
     return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
 
@@ -361,7 +361,7 @@ def cut_styled(line: str, cells: int) -> str:
         return line
     kept: list[str] = []
     left = cells - 1
-    for found in _COLOUR_OR_CHARACTER.finditer(line):
+    for found in re.finditer(_COLOUR_OR_CHARACTER, line):
         token = found.group()
         taken = width(token)
         if taken > left:

@@ -41,7 +41,7 @@ UNSAID = (
     "and `--sandbox` takes a file",
     "or put it before: `status aaa --sandbox`",
     "reconciler planaaa --sandbox",  # of init
-    "--lock-timeout: aaa; write 10s, 5m or the like.",
+    "Invalid value for aaa: aaa; write a duration such as aaa.",
     "`reconciler import --into FILE` adds to one that is there",
     "See `aaa --help`.",  # the value is whole: `reconciler plan`
     "`-o json` prints",  # of files that are none, and what another command would have done

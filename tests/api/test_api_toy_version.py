@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
+from msgspec.structs import replace
 from stub_service import Request, Service, api_of, fail, ok, sent, status_data, transport
 
 import reconciler.api
@@ -244,7 +245,7 @@ def test_without_a_listing_it_is_read_singly() -> None:
     async def work(api: Glider) -> Any:
         return await api.list_portfolios(), await read_all(api, [THREE], parallelism=1)
 
-    (listed, live), service = drive(work, tables={V3: TOY._replace(listing=None)})
+    (listed, live), service = drive(work, tables={V3: replace(TOY, listing=None)})
     assert (listed.rows, listed.complete, live) == ({}, True, {THREE: PAUSED})
     assert service.calls == ["GET /v3/wallets/three/state"]
 

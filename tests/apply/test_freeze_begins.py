@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import field
 from msgspec.structs import replace
 
 from reconciler.apply.run import Pace
 from reconciler.core.change import Window
 from reconciler.core.errors import ExitReason
 from reconciler.core.evidence import MARK
-from reconciler.core.freeze import Freeze, with_freezes
-from reconciler.core.intent import Call
+from reconciler.core.freeze import Freeze, WriteGate, with_freezes
+from reconciler.core.intent import Call, Intent
 from reconciler.core.model import Desired, PortfolioId, RunState
 from reconciler.core.report import Outcome
 from tests.apply.runners import Runner, fleet_of, together
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from reconciler.apply.journal import OpenJournal
     from reconciler.core.halt import Halt
-    from reconciler.core.intent import Intent
-    from reconciler.core.ports import WriteGate
     from reconciler.core.report import ApplyReport
     from tests.postgres import Server
     from tests.support import FakeClock
@@ -36,18 +34,18 @@ FREEZE = Freeze(window=Window(name="audit", from_ms=NOON_MS + HOUR_MS, to_ms=NOO
 OURS = f"Paused via API: Freeze {MARK}"
 
 
-@dataclass
-class HourPasses:
-    """A gate that is always open; an hour passes while it is asked about the write of this number, from 0."""
+class HourPasses(WriteGate, frozen=True, kw_only=True):
+    """A gate without halts; an hour passes before it is asked about the write of this number, from 0."""
 
     clock: FakeClock
     before: int
-    asked: int = 0
+    asked: list[Intent] = field(default_factory=list)
 
-    def require_open(self, _intent: Intent, _halts: Collection[Halt]) -> None:
-        if self.asked == self.before:
+    def require_open(self, intent: Intent, halts: Collection[Halt]) -> None:
+        if len(self.asked) == self.before:
             self.clock.advance(HOUR_MS)
-        self.asked += 1
+        self.asked.append(intent)
+        super().require_open(intent, halts)
 
 
 class HourlyWorld(World):
@@ -58,7 +56,7 @@ class HourlyWorld(World):
     def gate_of(self, journal: OpenJournal) -> WriteGate:
         if self.begins_before is None:
             return super().gate_of(journal)
-        passes, self.begins_before = HourPasses(self.clock, self.begins_before), None
+        passes, self.begins_before = HourPasses(clock=self.clock, before=self.begins_before), None
         return passes
 
 

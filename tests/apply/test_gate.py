@@ -12,7 +12,8 @@ from reconciler.apply.journal import open_journal
 from reconciler.apply.journalreads import read_memory
 from reconciler.core.evidence import pause_id
 from reconciler.core.fleet import EVERYTHING, Selection
-from reconciler.core.halt import NO_HALTS, Halt, HaltedPortfolio, HaltGate, format_halt, parse_halt
+from reconciler.core.freeze import WriteGate
+from reconciler.core.halt import NO_HALTS, Halt, HaltedPortfolio, format_halt, parse_halt
 from reconciler.core.intent import Call, GateClosed, Intent
 from reconciler.core.model import ApiVersion, Desired, PortfolioId, Record, RunState, StrategyId, address_of
 from reconciler.core.report import Outcome
@@ -74,7 +75,7 @@ def record(place: JournalPlace, one: Halt) -> None:
         journal.halt(one)
 
 
-def refusal(gate: HaltGate, intent: Intent, *halts: Halt) -> str | None:
+def refusal(gate: WriteGate, intent: Intent, *halts: Halt) -> str | None:
     try:
         gate.require_open(intent, halts)
     except GateClosed as closed:
@@ -82,7 +83,7 @@ def refusal(gate: HaltGate, intent: Intent, *halts: Halt) -> str | None:
     return None
 
 
-KNOWN = HaltGate(known=frozenset({"h1", "h2"}))
+KNOWN = WriteGate(known=frozenset({"h1", "h2"}))
 HOLDS = "halt h1 (Oracle is off) holds it until `reconciler halt lift h1`"
 
 
@@ -110,7 +111,7 @@ def test_what_a_halt_holds(one: Halt, address: Address, call: Call, *, held: boo
     assert (found is not None) is held
     pause = Intent(address=address, call=Call.PAUSE, token="1")
     assert refusal(KNOWN, pause, one) is None
-    assert refusal(HaltGate(), pause, one) is None
+    assert refusal(WriteGate(), pause, one) is None
 
 
 @pytest.mark.parametrize(
@@ -126,10 +127,10 @@ def test_the_words_of_a_closed_gate() -> None:
     """It names the halt, its reason and the way out; one that came since the plan ends the whole run."""
     resume = Intent(address=A, call=Call.RESUME, token="1")
     assert refusal(KNOWN, resume, halt("a")) == HOLDS
-    assert refusal(HaltGate(), resume, halt("b")) == (
+    assert refusal(WriteGate(), resume, halt("b")) == (
         "halt h1 (Oracle is off) has begun since it was planned; nothing more begins (all)"
     )
-    filed = HaltGate(known=frozenset({"h1"}), in_files=lambda: {"h1": halt("a")})
+    filed = WriteGate(known=frozenset({"h1"}), in_files=lambda: {"h1": halt("a")})
     assert refusal(filed, resume) == HOLDS
 
 
@@ -150,7 +151,7 @@ def test_the_journal_keeps_halts(place: JournalPlace) -> None:
         journal.halt(halt("b", name="h2"))
         assert dict(journal.halting()) == {"h1": halt("a"), "h2": halt("b", name="h2")}
         with pytest.raises(GateClosed):
-            journal.announce(Intent(address=A, call=Call.RESUME, token="1"), HaltGate(), at_ms=NOON_MS)
+            journal.announce(Intent(address=A, call=Call.RESUME, token="1"), WriteGate(), at_ms=NOON_MS)
         journal.halt(halt("a", lifted_ms=NOON_MS + 1))
         assert list(journal.halting()) == ["h2"]
         assert [one.lifted_ms for one in journal.halts()] == [NOON_MS + 1, None]
@@ -192,7 +193,7 @@ def test_no_halt_comes_between_the_question_and_the_intent(place: Path) -> None:
             with pytest.raises(sqlite3.OperationalError, match="locked"):
                 other.execute("BEGIN IMMEDIATE")
             other.close()
-            journal.announce(Intent(address=A, call=Call.RESUME, token="1"), HaltGate(), at_ms=NOON_MS)
+            journal.announce(Intent(address=A, call=Call.RESUME, token="1"), WriteGate(), at_ms=NOON_MS)
         record(place, halt())
         with open_journal(place, base_url=BASE_URL, now_ms=lambda: NOON_MS, beside=True) as found:
             assert [one.intent.address for one in found.unsettled()] == [A]

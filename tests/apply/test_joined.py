@@ -263,7 +263,7 @@ def test_a_canary_that_waits_for_a_freeze_stops_nobody(place: JournalUrl) -> Non
         assert outcomes(runner) == [Outcome.NOT_ATTEMPTED, *[Outcome.DONE] * 5]
         frozen = report_of(runner).results[0].frozen
         assert frozen is not None
-        assert frozen.by == ("year-end",)
+        assert (frozen.by, report_of(runner).joined) == (("year-end",), True)
 
 
 def test_a_refused_key_stops_all(place: JournalUrl) -> None:

@@ -20,7 +20,7 @@ from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.change import Change, ChangeReason, Snapshot
 from reconciler.core.errors import JournalError
 from reconciler.core.evidence import with_mark
-from reconciler.core.halt import HaltGate
+from reconciler.core.freeze import WriteGate
 from reconciler.core.intent import Call, WriteOutcome
 from reconciler.core.model import Live, PortfolioId, Record, RunState, Status, Verb
 from reconciler.core.ports import Confirmation
@@ -42,7 +42,7 @@ A, B = PortfolioId("aaa"), PortfolioId("bbb")
 CONFIRMED, NOT_SENT = WriteOutcome.CONFIRMED, WriteOutcome.NOT_SENT
 RECORD = Record(state=RunState.PAUSED, interval_ms=1, offset_ms=0, schedule_id="s", confirmed_ms=NOON_MS)
 MANY = 1_000
-OPEN = HaltGate()
+OPEN = WriteGate()
 
 
 class SlowTables:

@@ -18,7 +18,8 @@ from reconciler.apply.journalreads import exists, read_facts, read_memory, read_
 from reconciler.apply.journalserver import _ALONE, _said
 from reconciler.apply.journaltables import SCHEMA_VERSION
 from reconciler.core.errors import JournalBusy, JournalError
-from reconciler.core.halt import Halt, HaltGate
+from reconciler.core.freeze import WriteGate
+from reconciler.core.halt import Halt
 from reconciler.core.intent import Call, GateClosed, WriteOutcome
 from reconciler.core.model import Desired, PortfolioId, Record, RunState, Verb
 from reconciler.core.report import Outcome
@@ -40,7 +41,7 @@ ROOT = Path(__file__).parents[2]
 
 HERE = "https://here"
 A, B = PortfolioId("aaa"), PortfolioId("bbb")
-OPEN = HaltGate()
+OPEN = WriteGate()
 RECORD = Record(state=RunState.PAUSED, interval_ms=1, offset_ms=0, schedule_id="s", confirmed_ms=NOON_MS)
 CONNECTED = (
     "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'reconciler%'"

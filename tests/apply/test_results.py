@@ -9,12 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.apply.journalreads import read_memory
-from reconciler.apply.run import GRACE_SECONDS, Pace, Stop
+from reconciler.apply.run import GRACE_SECONDS, Pace, SoleClaims, Stop
 from reconciler.core.change import Change, ChangeReason, Snapshot
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import MARK
 from reconciler.core.intent import Call, Intent
 from reconciler.core.model import Live, PortfolioId, Record, RunState, Status, Verb
+from reconciler.core.plan import Wave
 from reconciler.core.ports import Confirmation
 from reconciler.core.report import ApplyReport, Outcome, Result
 from tests.apply.carried import LOOKS, apply
@@ -452,6 +453,23 @@ def test_an_urgent_stop_before_anything_was_sent(place: Path) -> None:
         result(PAUSE, Outcome.NOT_ATTEMPTED, "interrupted before its outcome was known"),
     )
     assert rows(place, "SELECT * FROM writes") == []
+
+
+@pytest.mark.parametrize("answer", [REFUSED, OK], ids=["failed", "done"])
+def test_an_urgent_stop_while_the_claims_are_told(place: Path, answer: ApiError | Confirmation) -> None:
+    """When the database of the claims is slow, the apply ends all the same, with what became of each change."""
+    stop = Stop()
+
+    class Sluggish(SoleClaims):
+        async def end(self, _: Result) -> None:
+            stop.request("interrupted", urgent=True)
+            for _ in range(50):  # the grace is over by then
+                await asyncio.sleep(0)
+
+    script = Scripted(RUNS, answer, RUNS if answer is REFUSED else MINE)
+    claims = Sluggish((Wave(changes=(PAUSE,)),), max_failures=None)
+    report = apply(place, plan(PAUSE), script, stop=stop, claims=claims)
+    assert [one.outcome for one in report.results] == [Outcome.FAILED if answer is REFUSED else Outcome.DONE]
 
 
 def test_an_end_that_nobody_asked_us_for(place: Path) -> None:

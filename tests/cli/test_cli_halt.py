@@ -361,7 +361,9 @@ def test_one_that_waits_is_told_as_one(shell: Shell) -> None:
     """Of two halts that share one portfolio, the lift of the first leaves that one."""
     first = halted(shell)
     assert shell("halt aaa --reason again --sandbox --auto-approve").code == 0
-    assert f"1 portfolio of it waits for another halt: lift {first} again after that one" in lift(shell, first).err
+    (second,) = {*holding(shell)} - {first}
+    told = f"1 portfolio of it stays paused, because the halt {second} holds it: after its lift, lift {first} again"
+    assert told in lift(shell, first).err
     assert "aaa" not in running()
 
 
@@ -372,10 +374,11 @@ def test_halting_twice(shell: Shell) -> None:
     assert holding(shell) == sorted([first, second], reverse=holding(shell)[0] > holding(shell)[1])
     ended = lift(shell, first)
     assert ended.code == 0
-    assert f"3 portfolios of it wait for another halt: lift {first} again after that one" in ended.err
+    assert f"because the halt {second} holds them: after its lift, lift {first} again" in ended.err
     assert running() == []
-    assert lift(shell, second).code == 0
-    assert running() == []
+    ended = lift(shell, second)
+    assert f"3 portfolios of it are in the pause of the halt {first}: `reconciler halt lift {first}`" in ended.err
+    assert (ended.code, running()) == (0, [])
     assert lift(shell, first).code == 0
     assert running() == RUNNING
 
@@ -397,10 +400,14 @@ def test_lifting_twice(shell: Shell) -> None:
     """The second has nothing to do, and nothing that is paused since is resumed."""
     made = halted(shell)
     assert lift(shell, made).code == 0
+    assert "\nNothing to do.\n" in lift(shell, made).out
     by_hand("aaa", "pause")
     by_hand("ddd", "pause")
-    assert lift(shell, made).code == 0
-    assert running() == ["bbb"]
+    filed = Path(f"halts/{made}.json").read_text("utf-8")
+    ended = lift(shell, made)
+    assert (ended.code, running()) == (0, ["bbb"])
+    assert f"the halt {made} was lifted " in ended.err
+    assert Path(f"halts/{made}.json").read_text("utf-8") == filed
 
 
 def test_lifting_half(shell: Shell) -> None:
@@ -413,6 +420,65 @@ def test_lifting_half(shell: Shell) -> None:
     assert {one["id"]: one["waits"] for one in plan(shell)["halted"]}["aaa"] == "update"
     assert lift(shell, made).code == 0
     assert (running(), holding(shell)) == (RUNNING, [])
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("--target nobody", "--target 'nobody' is not among the portfolios of the halt"),
+        ("--target ccc", "--target 'ccc' is not among the portfolios of the halt"),
+        ("--exclude aaa", "The selection has no portfolio of the halt"),
+    ],
+)
+def test_lifting_a_part_that_is_none(shell: Shell, part: str, said: str) -> None:
+    """A slip in the selection of a lift is wrong usage, not a lift that had nothing to do."""
+    made = halted(shell, "aaa")
+    ended = lift(shell, made, part)
+    assert (ended.code, running(), holding(shell)) == (64, ["bbb", "ddd"], [made])
+    assert said in ended.err
+
+
+def test_a_lift_with_broken_files(shell: Shell) -> None:
+    """It stops, because their freezes and what they declare paused can't be known; with --known it goes by the halt
+    alone, under the guards that hold by default."""
+    made = halted(shell)
+    shell.write("automation.yaml", "portfolios: [")
+    ended = lift(shell, made)
+    assert (ended.code, running()) == (3, [])
+    assert "with --known, a lift needs no files" in ended.err
+    ended = lift(shell, made, "--known")
+    assert (ended.code, running()) == (0, RUNNING)
+    assert "without files, the guards are those that hold by default, and no freeze is known" in ended.err
+    assert holding(shell) == []
+
+
+@pytest.mark.parametrize("more", ["--select team=fx", "-f automation.yaml"])
+def test_a_lift_without_files_takes_nothing_from_them(shell: Shell, more: str) -> None:
+    """What only the files tell contradicts --known."""
+    assert lift(shell, halted(shell), f"--known {more}").code == 64
+    assert running() == []
+
+
+def test_a_lift_by_another_key(shell: Shell) -> None:
+    """Where most of a halt is not found, the key is another account's: nothing is resumed, and the halt holds on."""
+    made = halted(shell)
+    names = {"aaa": "a", "bbb": "b", "ddd": "d", "ccc": "c"}
+    for kept in (Path(f"halts/{made}.json"),):
+        edited(kept, lambda d: [one.update(id=names.get(one["id"], one["id"])) for one in d["portfolios"]])
+    another_machine()
+    ended = lift(shell, made)
+    assert (ended.code, holding(shell)) == (7, [made])
+    assert "4 of 6 portfolios are not found" in ended.err
+
+
+def test_one_that_is_gone_keeps_no_halt(shell: Shell) -> None:
+    """A portfolio that Glider no longer has is told, and the halt is lifted all the same."""
+    made = halted(shell)
+    edited(Path(f"halts/{made}.json"), lambda d: d["portfolios"][0].update(id="gone"))
+    ended = lift(shell, made)
+    assert ended.code == 6
+    assert "gone" in ended.out
+    assert (running(), holding(shell)) == (["bbb", "ddd"], [])
 
 
 def test_a_lift_is_under_the_guards(shell: Shell) -> None:
@@ -498,7 +564,7 @@ def test_a_rebalance_is_refused(shell: Shell, which: str) -> None:
     """Also of what was paused before, and whatever --although-paused says."""
     halted(shell)
     ended = shell(f"rebalance {which} --although-paused {which} --auto-approve --sandbox")
-    assert ended.code == 1
+    assert ended.code == 5
     assert "holds it until `reconciler halt lift" in ended.out
 
 
@@ -509,7 +575,7 @@ def test_a_rebalance_of_what_was_left_in_the_pause(shell: Shell, which: str) -> 
     with_files(shell, aaa="state: paused", bbb="state: paused", ddd="api: v2, state: paused")
     assert lift(shell, made).code == 0
     ended = shell(f"rebalance {which} --although-paused {which} --auto-approve --sandbox")
-    assert (ended.code, running()) == (1, [])
+    assert (ended.code, running()) == (5, [])
     assert f"it is in the pause of the halt {made}" in ended.out
 
 
@@ -564,6 +630,12 @@ def test_a_file_that_is_not_one(shell: Shell, what: str) -> None:
         assert f"halts/{made}.json" in ended.err
     assert shell("halt --reason x bbb --auto-approve --sandbox").code == 0
     assert running() == ["ddd"]
+    for line in ("status --sandbox", "halt list --sandbox"):  # they show what they can
+        ended = shell(line)
+        assert (ended.code, ended.err.count(f"halts/{made}.json")) == (3, 1), line
+        assert "a halt may be missing here" in ended.err
+        assert len(ended.out.splitlines()) > 2
+    assert shell("status bbb --sandbox").code == 0
 
 
 def test_a_forged_file_resumes_nothing(shell: Shell) -> None:

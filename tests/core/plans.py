@@ -164,10 +164,10 @@ OF_V1: Final[dict[str, Any]] = {
 DOCUMENT: Final[dict[str, Any]] = {
     "format_version": "3.1",
     "tool": TOOL,
+    "exit_reason": "changes",
     "created_at": "2026-11-22T12:00:00.007Z",
     "as_of": None,
     "shares": None,
-    "exit_reason": "changes",
     "base_url": BASE_URL,
     "account": "Acme EU",
     "config": {"digest": "d1", "files": ["glider.yaml", "more.yaml"]},

@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.core.change import Cause, Change
-from reconciler.core.decide import DEFAULT_POLICY, Policy, Unverified, decide
+from reconciler.core.decide import DEFAULT_POLICY, Policy, decide
 from reconciler.core.evidence import MARK
-from reconciler.core.model import Desired, Live, PortfolioId, Record, RunState, Status
+from reconciler.core.model import Desired, Live, PortfolioId, Record, RunState, Status, Unverified
 from reconciler.core.planner import cause_of, was_applied, with_causes
 from reconciler.core.ports import Memory
 from tests.core.plans import BARE, RICH, Declares

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from math import inf, nan
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta, Struct, field
 
 from reconciler import TOOL
+from reconciler.apply.journalcarry import Export
 from reconciler.core.codec import (
     LATEST_MS,
     LONGEST_MS,
@@ -23,6 +25,7 @@ from reconciler.core.codec import (
     Moment,
     SavedFormat,
     Shown,
+    _moments_in,
     dump,
     from_iso,
     iso,
@@ -31,7 +34,9 @@ from reconciler.core.codec import (
     read_document,
 )
 from reconciler.core.errors import ApiError, FailureKind, LiveInvalid
+from reconciler.core.halt import Halt
 from reconciler.core.model import Cadence, SavedAddress, SavedPortfolioId
+from reconciler.core.plan import Plan
 from reconciler.core.text import LONGEST_TEXT
 from tests.support import NOON_MS
 
@@ -136,6 +141,14 @@ class Outer(Struct, frozen=True, kw_only=True):
     size: Annotated[int, Meta(ge=1)] = 1
 
 
+Inners = tuple[Inner, ...]
+
+
+class Further(Outer, frozen=True, kw_only=True):
+    later_ms: MaybeMoment = field(default=None, name="later_at")
+    named: Inners = ()
+
+
 FAILURE = ApiError(FailureKind.SERVER, "it broke", status=500, code="E1", request_id="r1", correlation_id="c1")
 WHOLE = Outer(
     made_ms=NOON_MS,
@@ -169,6 +182,39 @@ def test_a_value_is_saved_in_the_order_of_its_fields() -> None:
         "size": 3,
     }
     assert list(written) == ["made_at", "word", "cadence", "inner", "many", "size"]
+
+
+def moments_in(kind: type[Struct]) -> set[str]:
+    """Return where moments stand in a type, from its evaluated annotations."""
+    hints = get_type_hints(kind, include_extras=True)
+    found = set()
+    for one in msgspec.structs.fields(kind):
+        for part in parts_of(hints[one.name]):
+            if part is Moment:
+                found.add(one.encode_name)
+            elif isinstance(part, type) and issubclass(part, Struct):
+                found |= {f"{one.encode_name}.{inside}" for inside in moments_in(part)}
+    return found
+
+
+def parts_of(hint: Any) -> set[Any]:
+    return {hint}.union(*map(parts_of, get_args(hint)))
+
+
+def flat(moments: dict[str, Any]) -> set[str]:
+    return {
+        f"{key}.{inside}" if inside else key
+        for key, deeper in moments.items()
+        for inside in (flat(deeper) if deeper is not None else {""})
+    }
+
+
+@pytest.mark.parametrize("kind", [Plan, Halt, Export, Outer, Further])
+def test_every_moment_is_found_whatever_names_it(kind: type[Struct]) -> None:
+    """The words of annotations tell the same as annotations that are evaluated."""
+    expected = moments_in(kind)
+    assert expected
+    assert flat(_moments_in(kind)) == expected
 
 
 def test_a_value_is_read_back() -> None:

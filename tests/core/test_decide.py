@@ -19,7 +19,7 @@ from reconciler.core.change import (
     Snapshot,
     Unchanged,
 )
-from reconciler.core.decide import DEFAULT_POLICY, Policy, Unverified, decide
+from reconciler.core.decide import DEFAULT_POLICY, Policy, decide
 from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.evidence import MARK
 from reconciler.core.model import (
@@ -32,6 +32,7 @@ from reconciler.core.model import (
     Record,
     RunState,
     Status,
+    Unverified,
     Verb,
     Verdict,
 )

@@ -16,10 +16,9 @@ from reconciler.core.errors import ExitReason, PlanInvalid
 from reconciler.core.fleet import selection_of
 from reconciler.core.forms import read_time
 from reconciler.core.freeze import (
-    EveryGate,
     Freezable,
     Freeze,
-    FreezeGate,
+    WriteGate,
     frozen_at,
     left_waiting,
     with_freezes,
@@ -32,6 +31,8 @@ from tests.support import BASE_URL, HOUR_MS, NOON_MS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from reconciler.core.model import Address
 
 A, B, OF_V2 = PortfolioId("aaa"), PortfolioId("bbb"), PortfolioId("ccc")
 DESIRED = {
@@ -67,6 +68,10 @@ def change(address: str = A, verb: Verb = Verb.RESUME, **more: object) -> Change
 def plan_of(*changes: Change) -> Plan:
     """Return a plan of these changes."""
     return Plan(base_url=BASE_URL, created_ms=NOON_MS, changes=changes)
+
+
+def windows_in(plan: Plan) -> dict[Address, tuple[Window, ...]]:
+    return {one.id: one.freezes for one in plan.changes}
 
 
 def planned(one: Change, *freezes: Freeze, follows: dict[PortfolioId, str | None] | None = None) -> Change:
@@ -203,7 +208,7 @@ def test_the_gate(write: Intent, goes: bool) -> None:
     """In a freeze only a pause goes, and the schedule that ends a start or a resume; outside, everything does."""
     now = [NOON_MS]
     made = plan_of(change(freezes=(window("f", 0, 1),)), change(B))
-    gate = EveryGate((FreezeGate.of_plan(made, allowed=frozenset(), now_ms=lambda: now[0], left=None),))
+    gate = WriteGate(windows=windows_in(made), now_ms=lambda: now[0])
     if goes:
         gate.require_open(write, ())
     else:
@@ -213,8 +218,8 @@ def test_the_gate(write: Intent, goes: bool) -> None:
     for ms in (NOON_MS - 1, NOON_MS + HOUR_MS):
         now[0] = ms
         gate.require_open(write, ())
-    allowed = FreezeGate.of_plan(made, allowed=frozenset({"f"}), now_ms=lambda: NOON_MS, left=None)
-    allowed.require_open(write, ())
+    now[0] = NOON_MS
+    replace(gate, allowed=frozenset({"f"})).require_open(write, ())
 
 
 def test_a_saved_plan_keeps_its_freezes() -> None:
@@ -274,11 +279,12 @@ def test_what_a_fresh_plan_leaves() -> None:
     left = left_waiting(made, frozenset({"a"}))
     assert list(left) == [A]
     assert left_waiting(made, frozenset({"a", "b"})) == {}
-    over = FreezeGate.of_plan(made, allowed=frozenset({"a"}), now_ms=lambda: NOON_MS + 9 * HOUR_MS, left=left)
+    later = WriteGate(windows=windows_in(made), now_ms=lambda: NOON_MS + 9 * HOUR_MS)
+    over = replace(later, allowed=frozenset({"a"}), left=left)
     assert over.waits(A) == left[A]
     with pytest.raises(GateClosed):
         over.require_open(intent(Call.RESUME, before=PAUSED), ())
-    assert FreezeGate.of_plan(made, allowed=frozenset(), now_ms=over.now_ms, left=None).waits(A) is None
+    assert later.waits(A) is None
 
 
 def test_another_freeze_is_another_plan_and_no_other_change() -> None:

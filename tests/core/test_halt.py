@@ -193,7 +193,7 @@ UNREAD = Live(id=A, status=Status.UNREADABLE, failure=ApiError(FailureKind.UNREA
         (BY_OTHERS, wants(), Halts(filed=(halt(None, HaltedPortfolio(id=A, token="00000a")),)), "held"),
         (BY_OTHERS, wants(), Halts(filed=(halt(None, HaltedPortfolio(id=A)),)), "left"),
         (RUNS, wants(), NOTHING, "left"),
-        (Live(id=A, status=Status.NOT_FOUND), wants(), NOTHING, "left"),
+        (Live(id=A, status=Status.NOT_FOUND), wants(), NOTHING, "blocked"),
         (UNREAD, wants(), NOTHING, "blocked"),
     ],
 )

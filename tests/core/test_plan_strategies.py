@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from reconciler.core.change import Blocked, BlockReason, Cause, Change, ChangeReason, Risk, Snapshot, Unchanged
-from reconciler.core.decide import DEFAULT_POLICY, Unverified, decide_strategy
+from reconciler.core.decide import DEFAULT_POLICY, decide_strategy
 from reconciler.core.diff import Step, compare_plans, require_approved
 from reconciler.core.errors import ApiError, ExitReason, FailureKind, PlanInvalid, StalePlan, UsageError
 from reconciler.core.fleet import EVERYTHING, Selection, select, select_strategies
@@ -29,6 +29,7 @@ from reconciler.core.model import (
     StrategyId,
     StrategyLive,
     StrategyStatus,
+    Unverified,
     Verb,
     address_of,
     strategy_of,
@@ -245,7 +246,7 @@ def test_a_plan_survives_its_json() -> None:
     assert (len(plan.changes), len(plan.blocked), plan.strategies_no_op) == (2, 1, 1)
     assert [excess.planned for excess in plan.over] == [None]
     assert parse_plan(format_plan(plan)) == plan
-    document = plan_document(plan, ExitReason.OK)
+    document = plan_document(plan)
     assert [change["id"] for change in document["changes"]] == ["strategies/a", "strategies/b"]
     assert (document["changes"][1]["before"]["cadence"], document["changes"][1]["reach"]) == (None, None)
     assert [blocked["reason"] for blocked in document["blocked"]] == ["not_read"]

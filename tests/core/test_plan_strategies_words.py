@@ -21,7 +21,7 @@ from reconciler.core.change import (
     Snapshot,
     Unchanged,
 )
-from reconciler.core.decide import DEFAULT_POLICY, Unverified, decide_strategy
+from reconciler.core.decide import DEFAULT_POLICY, decide_strategy
 from reconciler.core.diff import facts
 from reconciler.core.errors import ApiError, FailureKind, PlanInvalid
 from reconciler.core.guards import Guards, Limit, check_guards
@@ -35,6 +35,7 @@ from reconciler.core.model import (
     StrategyId,
     StrategyLive,
     StrategyStatus,
+    Unverified,
     Verb,
     Verdict,
     address_of,

@@ -33,7 +33,7 @@ def test_document() -> None:
 
 def test_text() -> None:
     """The text is the document after its format, indented by two, letters as they are, and ends in a line break."""
-    document = {"format_version": "3.1", "tool": TOOL, **plan_document(RICH, ExitReason.CHANGES)}
+    document = {"format_version": "3.1", "tool": TOOL, "exit_reason": "changes", **plan_document(RICH)}
     assert format_plan(RICH, ExitReason.CHANGES) == json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     assert "Größe" in format_plan(RICH)
     assert json.loads(format_plan(RICH))["exit_reason"] == "ok"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from reconciler.core.decide import Policy, Unverified
+from reconciler.core.decide import Policy
 from reconciler.core.diagnostics import Diagnostic, Severity
 from reconciler.core.fleet import EVERYTHING, Selection
 from reconciler.core.guards import Guards, Limit
-from reconciler.core.model import Desired, Live, PortfolioId, Record, RunState, Status
+from reconciler.core.model import Desired, Live, PortfolioId, Record, RunState, Status, Unverified
 from reconciler.core.plan import Excess, Guarded, JournalState, Plan
 from reconciler.core.planfile import format_plan, parse_plan
 from reconciler.core.planner import build_plan

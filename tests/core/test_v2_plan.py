@@ -213,7 +213,7 @@ def test_held_and_blocked_name_their_api() -> None:
     """In JSON, and back."""
     for found in (live(Status.PAUSED), live(Status.NO_SCHEDULE)):
         plan = plan_of(wanted(ACTIVE), found)
-        document = plan_document(plan, ExitReason.OK)
+        document = plan_document(plan)
         assert [one["api"] for one in (*document["held"], *document["blocked"])] == ["v2"]
         assert parse_plan(format_plan(plan)) == plan
 

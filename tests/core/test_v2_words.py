@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from reconciler.core.change import Blocked, Change
 from reconciler.core.decide import decide
 from reconciler.core.diff import facts
-from reconciler.core.errors import ExitReason, GitHubError, StalePlan
+from reconciler.core.errors import GitHubError, StalePlan
 from reconciler.core.evidence import SLACK_MS
 from reconciler.core.model import ApiVersion, Desired, Live, PortfolioId, RunState, Status, Verb
 from reconciler.core.plan import Plan
@@ -58,7 +58,7 @@ def test_the_id_of_a_pause_is_saved_and_fingerprinted() -> None:
     """Another pause is another plan."""
     of_v2 = replace(RICH, changes=(replace(BARE, api=V2, pause_id="due noon"),))
     assert parse_plan(format_plan(of_v2)) == of_v2
-    assert plan_document(of_v2, ExitReason.CHANGES)["changes"][0]["pause_id"] == "due noon"
+    assert plan_document(of_v2)["changes"][0]["pause_id"] == "due noon"
     other = replace(of_v2, changes=(replace(BARE, api=V2, pause_id="due one"),))
     none = replace(of_v2, changes=(replace(BARE, api=V2),))
     assert len({fingerprint(plan) for plan in (of_v2, other, none)}) == 3
@@ -73,7 +73,7 @@ def test_the_id_of_a_pause_is_saved_and_fingerprinted() -> None:
 def test_how_old_the_reads_of_a_plan_may_be() -> None:
     """An hour for a plan of live files, any age for another one, unless somebody says; and no time that is to come."""
     old = replace(RICH, as_of_ms=NOON_MS)
-    assert plan_document(old, ExitReason.CHANGES)["as_of"] == "2026-11-22T12:00:00.000Z"
+    assert plan_document(old)["as_of"] == "2026-11-22T12:00:00.000Z"
     assert parse_plan(format_plan(old)).as_of_ms == NOON_MS
     assert build_plan(Plan(base_url=BASE_URL, created_ms=0, as_of_ms=NOON_MS), {}, {}, Memory()).as_of_ms == NOON_MS
     for plan, now_ms, most_ms, fresh in (
@@ -105,7 +105,7 @@ def test_how_old_the_reads_of_a_plan_may_be() -> None:
 def test_blocked_strategies_are_among_the_errors() -> None:
     """By their address, among the portfolios in the order of ids."""
     plan = replace(whole_plan(), blocked=(*RICH.blocked[1:], *whole_plan().blocked))
-    errors = plan_document(plan, ExitReason.ERROR)["errors"]
+    errors = plan_document(plan)["errors"]
     assert errors[0] == {"id": "f-blocked", "reason": "archived", "problem": "it is archived"}
     assert errors[1] == {
         "id": "strategies/c",

@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
     from reconciler.apply.journal import OpenJournal
     from reconciler.core.decide import Policy
+    from reconciler.core.freeze import WriteGate
     from reconciler.core.intent import Intent, OpenIntent, WriteOutcome
     from reconciler.core.model import Address, Desired, PortfolioId, Record
     from reconciler.core.plan import Plan
-    from reconciler.core.ports import Memory, WriteGate
+    from reconciler.core.ports import Memory
     from reconciler.core.report import ApplyReport, Run
     from reconciler.sandbox import SandboxApp, Store
     from tests.support import OffClock

@@ -186,7 +186,7 @@ def test_two_tables_never_touch() -> None:
 
 def test_nothing_to_do() -> None:
     """An empty plan says so, with the sign for it."""
-    plan = Plan(base_url="u", created_ms=0, config_digest="", config_files=(), selection=plan_of().selection, no_op=3)
+    plan = Plan(base_url="u", created_ms=0, config_digest="", config_files=("a.yaml",), no_op=3)
     shown = markdown(plan_page(plan))
     assert shown.startswith("### ✅ Plan: no changes\n")
     assert "Nothing to do: live automation is as declared." in shown

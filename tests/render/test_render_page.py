@@ -93,6 +93,8 @@ def test_what_is_left_says_how_to_go_on() -> None:
         "it.\n"
         "`reconciler history --run 3` shows what was sent.\n"
     ) in text
+    joined = replace(report, results=tuple(results), joined=True)  # its plan has ended on all runners
+    assert "what is left to do, and only that new plan goes on with it.\n" in terminal(report_page(joined), PLAIN)
     alone = terminal(report_page(replace(report, results=tuple(results[1:]))), PLAIN)
     assert "history" not in alone
     assert "may or may not" not in alone

@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from reconciler.core.change import Frozen, Halted
 from reconciler.core.cost import plan_cost
 from reconciler.core.load import plan_load
 from reconciler.core.model import Desired, Live, PortfolioId, RunState, Status
@@ -19,6 +20,7 @@ from reconciler.core.plan import Plan
 from reconciler.core.planner import build_plan
 from reconciler.core.ports import Memory
 from reconciler.core.rebalance import KeptRebalance, Rebalance, RebalanceStatus
+from reconciler.render.page import moment
 from reconciler.render.report import REPORT_BEGINS, FleetReport, report_html
 from tests.support import HOUR_MS, NOON_MS
 
@@ -107,7 +109,7 @@ def data_of(text: str) -> Any:
 def test_problems_first_in_the_order_of_need() -> None:
     """Failed, overdue, held; each portfolio once, with every reason."""
     page = report_html(fleet(200))
-    assert REPORT_BEGINS.match(page.encode())
+    assert re.match(REPORT_BEGINS, page.encode())
     words = re.findall(r'<td class="need n\d">([a-z ]+)</td>', page)
     assert words == sorted(words, key=["failed", "overdue", "held"].index)
     assert set(words) == {"failed", "overdue", "held"}
@@ -137,6 +139,19 @@ def test_load_and_cost_before_and_after() -> None:
     assert 'class="then"' in page
     assert re.search(r'<tr data-value="mainnet"><th scope="row">mainnet</th>.* → .*</tr>', page)
     assert "USD in 30 days" in page
+
+
+def test_what_waits_says_so() -> None:
+    """A change in a freeze names it, and what is halted or frozen is counted beside the plan."""
+    report = fleet(60)
+    frozen = replace(report.plan.changes[0], frozen=Frozen(by=("audit",), then=(), until_ms=NOON_MS + HOUR_MS))
+    halted = Halted(id=PortfolioId("pf000001"), halt="20261122-7f3a9c", reason="oracle")
+    plan = replace(report.plan, changes=(frozen, *report.plan.changes[1:]), halted=(halted,))
+    page = report_html(replace(report, plan=plan))
+    until = moment(NOON_MS + HOUR_MS)
+    assert f'<td class="why">frozen by audit until {until}: ' in page
+    assert f"Halted: 1 portfolio. Frozen: 1 change waits, until {until} at most. Plan: " in page
+    assert "paused by halt 20261122-7f3a9c (oracle)" in page
 
 
 def test_a_fleet_without_changes_or_problems() -> None:

@@ -9,7 +9,6 @@ from reconciler.apply.journal import open_journal
 from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.apply.journalreads import read_memory, read_runs
 from reconciler.apply.run import Pace, apply_plan
-from reconciler.core.decide import Unverified
 from reconciler.core.intent import Call
 from reconciler.core.model import (
     ApiVersion,
@@ -19,6 +18,7 @@ from reconciler.core.model import (
     RunState,
     StrategyDesired,
     StrategyId,
+    Unverified,
     address_of,
 )
 from reconciler.core.plan import Plan

@@ -13,7 +13,6 @@ from reconciler.api.client import Glider
 from reconciler.apply.journal import open_journal
 from reconciler.apply.run import Pace, Stop
 from reconciler.core.change import BlockReason
-from reconciler.core.decide import Unverified
 from reconciler.core.errors import ExitReason
 from reconciler.core.intent import Before, Call
 from reconciler.core.model import (
@@ -25,6 +24,7 @@ from reconciler.core.model import (
     StrategyId,
     StrategyLive,
     StrategyStatus,
+    Unverified,
     Verb,
     address_of,
 )
