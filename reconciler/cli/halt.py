@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,13 +25,13 @@ from reconciler.cli.ids import named
 from reconciler.cli.options import Options, ServiceOptions
 from reconciler.cli.output import is_terminal
 from reconciler.cli.planning import require_found
-from reconciler.cli.progress import read_each
+from reconciler.cli.progress import read_with_bar
 from reconciler.cli.service import new_token, open_service, run_async
 from reconciler.cli.writing import open_to_write, origin_of, said_yes
 from reconciler.config.load import Configuration
 from reconciler.core.change import BlockReason
 from reconciler.core.codec import iso
-from reconciler.core.errors import ConfigInvalid, ExitReason, JournalError, ReconcilerError, UsageError
+from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, JournalError, ReconcilerError, UsageError
 from reconciler.core.evidence import believed, without_mark
 from reconciler.core.fleet import require_among, select
 from reconciler.core.freeze import WriteGate, with_freezes
@@ -40,8 +40,9 @@ from reconciler.core.halt import Halt, HaltedPortfolio
 from reconciler.core.model import ApiVersion, PortfolioId, Status, is_halt_id
 from reconciler.core.plan import Plan
 from reconciler.core.planner import Lift, halt_plan, with_pauses
-from reconciler.core.report import ACHIEVED, ApplyReport, Outcome
+from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.core.text import harmless, label, plural
+from reconciler.render.effects import left_by_lift
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -67,15 +68,20 @@ class QuickOptions(ServiceOptions, frozen=True, kw_only=True):
     parallelism: int = HALT_PARALLELISM
 
 
-class HaltOptions(ApplyOptions, frozen=True, kw_only=True):
-    """The options of ``halt``; ``everything`` is ``--all``, and ``known`` is all that the journal knows."""
+class KnownOptions(ApplyOptions, frozen=True, kw_only=True):
+    """What ``halt`` and ``halt lift`` have in common. ``known`` is what journal and halt know, without the files."""
+
+    known: bool = False
+    version: ApiVersion | None = None
+
+
+class HaltOptions(KnownOptions, frozen=True, kw_only=True):
+    """The options of ``halt``; ``everything`` is ``--all``."""
 
     service: QuickOptions = QuickOptions()
     portfolios: tuple[str, ...] = ()
     reason: str | None = None
     everything: bool = False
-    known: bool = False
-    version: ApiVersion | None = None
 
     @property
     def selects(self) -> bool:
@@ -113,7 +119,7 @@ def halt(options: HaltOptions, found: Found) -> Ending:
                     journal = journals.enter_context(await _spare(error, options, service))
                     journal.halt(made)
                 # From here on, no other command begins anything that the halt holds.
-                _keep(made, options, found, new=True)
+                keep(made, options.output, found, new=True)
                 return await _pause(made, options, configuration.desired, here, journal, found)
 
     return run_async(work)
@@ -163,7 +169,7 @@ async def _apis(
         (unsure if sure is None else apis)[one.id] = sure or one.version
     if unsure:
         other = {ApiVersion.V1: ApiVersion.V2, ApiVersion.V2: ApiVersion.V1}
-        live = await read_each(service.api.by(unsure), unsure, options.output, options.service.parallelism)
+        live = await read_with_bar(service.api.by(unsure), unsure, options.output, options.service.parallelism)
         lost = {one for one in unsure if live[one].status is Status.NOT_FOUND}
         apis |= {one: other[api] if one in lost else api for one, api in unsure.items()}
     if not apis:
@@ -174,7 +180,7 @@ async def _apis(
 
 async def _ask_for_number(options: HaltOptions, apis: Mapping[PortfolioId, ApiVersion], service: Service) -> None:
     """Say how many run, and have a person type that number; with anything else nothing is halted."""
-    live = await read_each(service.api, apis, options.output, options.service.parallelism)
+    live = await read_with_bar(service.api, apis, options.output, options.service.parallelism)
     runs = sum(one.status is Status.ACTIVE for one in live.values())
     of = plural(len(live), "portfolio")
     click.echo(
@@ -201,17 +207,6 @@ def _made(options: HaltOptions, reason: str, apis: Mapping[PortfolioId, ApiVersi
     )
 
 
-def _keep(made: Halt, options: Options, found: Found, *, new: bool = False) -> bool:
-    """Write the file of a halt. If that fails, the halt goes on, because the journal has it."""
-    try:
-        found.halt_file = str(keep(made, new=new))
-    except ReconcilerError as error:
-        if new:
-            options.output.warn(f"{error.summary}; the halt goes on, and only this journal knows of it")
-        return False
-    return True
-
-
 async def _pause(
     made: Halt,
     options: HaltOptions,
@@ -221,22 +216,24 @@ async def _pause(
     found: Found,
 ) -> Ending:
     """Pause what runs. Then look again at portfolios that a write from before the halt may have resumed meanwhile."""
-    names = {one: declared.name for one, declared in desired.items()}
-    plan = halt_plan(made, names, created_ms=service.clock.now_ms())
+    found.plan = plan = halt_plan(made, desired, created_ms=service.clock.now_ms())
     begun = {one.number: one.intent.address for one in journal.unsettled()}
     late = tuple(change for change in plan.changes if change.id in begun.values())
     gate = WriteGate(known=frozenset({made.id}))
-    found.plan = plan
     try:
         ending = await carry_out(plan, options, service, journal, found, gate, title="Halt")
         if late and (first := found.report) is not None:
             await _until_over(begun, service, journal)
             ending = await carry_out(replace(plan, changes=late), options, service, journal, found, gate, title="Halt")
-            found.report = _merged(first, found.report or first)
+            found.report = first.followed_by(found.report)
     finally:
-        made = with_pauses(made, journal.memory(), await _strategies(made, desired, service))
+        strategies: dict[PortfolioId, str | None] = {one: declared.strategy for one, declared in desired.items()}
+        if any(one.api.can.lists for one in made.portfolios):
+            with suppress(ApiError):  # a refused key; without the list, a cadence waits for any of them
+                strategies |= {one: live.strategy for one, live in (await service.api.list_portfolios()).rows.items()}
+        made = with_pauses(made, journal.memory(), strategies)
         journal.halt(made)
-        kept = _keep(made, options, found)
+        kept = keep(made, options.output, found)
     of = plural(len(made.portfolios), "portfolio")
     told = [f"commit {path_of(made.id)}: other machines know of the halt by this file"] if kept else []
     told.append(f"the halt {made.id} holds {of} until it is lifted: `reconciler halt lift {made.id}`")
@@ -251,23 +248,6 @@ async def _until_over(begun: Mapping[int, str], service: Service, journal: OpenJ
             return
         await service.clock.sleep(_LOOK_AGAIN_S)
         waited += _LOOK_AGAIN_S
-
-
-def _merged(first: ApplyReport, second: ApplyReport) -> ApplyReport:
-    """Return both reports as one. If a second look had nothing to do, the first result tells what was done."""
-    newer = {one.change.id: one for one in second.results if one.outcome is not Outcome.ALREADY_DONE}
-    results = tuple(newer.get(one.change.id, one) for one in first.results)
-    return replace(first, results=results, finished_ms=second.finished_ms)
-
-
-async def _strategies(
-    made: Halt, desired: Mapping[PortfolioId, Desired], service: Service
-) -> dict[PortfolioId, str | None]:
-    """Return which strategy each portfolio follows, as far as the service or the files tell."""
-    strategies: dict[PortfolioId, str | None] = {one: declared.strategy for one, declared in desired.items()}
-    if any(one.api.can.lists for one in made.portfolios):
-        strategies |= {one: live.strategy for one, live in (await service.api.list_portfolios()).rows.items()}
-    return strategies
 
 
 def _ended(
@@ -287,12 +267,10 @@ def _ended(
     )
 
 
-class LiftOptions(ApplyOptions, frozen=True, kw_only=True):
-    """The options of ``halt lift``. ``halt`` is the id of the halt. With ``known``, the files are not read."""
+class LiftOptions(KnownOptions, frozen=True, kw_only=True):
+    """The options of ``halt lift``; ``halt`` is the id of the halt."""
 
     halt: str
-    known: bool = False
-    version: ApiVersion | None = None
 
 
 def lift(options: LiftOptions, found: Found) -> Ending:
@@ -326,10 +304,11 @@ async def _lift(
     desired = configuration.desired
     memory = with_filed(journal.memory(), service.label, service.account)
     gate = gate_of(journal.halting(), service.label, service.account)
-    known = next((one for one in (*memory.halting.filed, *journal.halts()) if one.id == options.halt), None)
+    those = [one for one in (*memory.halting.filed, *journal.halts()) if one.id == options.halt]
+    known = min(those, key=lambda one: one.lifted_ms is not None, default=None)  # it is lifted once all say so
     apis = _selected(options, known, desired, journal)
     here = replace(service, api=service.api.by(apis))
-    live = await read_each(here.api, apis, options.output, options.service.parallelism)
+    live = await read_with_bar(here.api, apis, options.output, options.service.parallelism)
     require_found(live, here.label, here.account)
     now_ms = here.api.service_ms()
     memory = replace(memory, records=believed(memory, live, now_ms=now_ms)[0])
@@ -373,7 +352,7 @@ def _lifted(
     options: LiftOptions, known: Halt | None, plan: Plan, service: Service, journal: OpenJournal, found: Found
 ) -> tuple[Halt | None, list[str]]:
     """Write down that a halt is lifted, if a second try could not resume any more of it; say what was left."""
-    halt, report, told = options.halt, found.report, list(_left(plan, options.halt))
+    halt, report, told = options.halt, found.report, list(left_by_lift(plan, options.halt))
     undone = report is not None and any(one.outcome not in _OVER for one in report.results)
     unclear = any(one.reason not in _GONE for one in plan.blocked)
     if undone or unclear or not options.selection.selection.everything:
@@ -386,22 +365,6 @@ def _lifted(
     lifted = replace(known, lifted_ms=service.api.service_ms())
     if any(one.id == halt for one in journal.halts()):
         journal.halt(lifted)
-    if path_of(halt).exists() and _keep(lifted, options, found):
+    if path_of(halt).exists() and keep(lifted, options.output, found):
         told.append(f"commit {path_of(halt)}: it says now that the halt is lifted")
     return lifted, told
-
-
-def _left(plan: Plan, halt: str) -> Iterable[str]:
-    """Yield what a lift leaves as it is, and what to do about it."""
-    if plan.held:
-        names = ", ".join(one.id for one in plan.held[:5]) + (", …" if len(plan.held) > 5 else "")
-        yield f"left as they are, because somebody else paused them since: {names}"
-    others = [(one.halt, one.waits is not None) for one in plan.halted if one.halt != halt]
-    for other, holds in sorted(set(others)):
-        count = others.count((other, holds))
-        are, stay, them = ("is", "stays", "it") if count == 1 else ("are", "stay", "them")
-        if holds:
-            way_on = f"{stay} paused, because the halt {other} holds {them}: after its lift, lift {halt} again"
-        else:
-            way_on = f"{are} in the pause of the halt {other}: `reconciler halt lift {other}`"
-        yield f"{plural(count, 'portfolio')} of it {way_on}"

@@ -310,9 +310,12 @@ def _agrees(base: Desired, decision: Decision, live: Live, record: Record | None
     return all(field.verdict is not Verdict.DIFFERENT for field in fields)
 
 
-def halt_plan(halt: Halt, names: Mapping[PortfolioId, str | None], *, created_ms: int) -> Plan:
-    """Return the plan that pauses those of a halt's portfolios that run. Each is looked at only right before its pause:
-    that is the fastest way, and no state would be a reason to leave it running."""
+def halt_plan(halt: Halt, desired: Mapping[PortfolioId, Desired], *, created_ms: int) -> Plan:
+    """Return the plan that pauses those of a halt's portfolios that run; ``desired`` is what the files declare.
+
+    Each is looked at only right before its pause: that is the fastest way, and no state would be a reason to leave it
+    running.
+    """
     changes = tuple(
         Change(
             id=one.id,
@@ -323,7 +326,7 @@ def halt_plan(halt: Halt, names: Mapping[PortfolioId, str | None], *, created_ms
             fields=(),
             reason=ChangeReason.HALTED,
             note=halt.reason,
-            name=names.get(one.id),
+            name=desired[one.id].name if one.id in desired else None,
             halt=halt.id,
         )
         for one in halt.portfolios

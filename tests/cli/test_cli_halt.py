@@ -410,6 +410,18 @@ def test_lifting_twice(shell: Shell) -> None:
     assert Path(f"halts/{made}.json").read_text("utf-8") == filed
 
 
+def test_a_lift_on_another_machine(shell: Shell) -> None:
+    """It is committed as lifted, and here the journal still holds: lifting again ends that, though all runs by now."""
+    made = halted(shell)
+    journal, spare = Path(".reconciler/journal.db"), Path("spare.db")
+    journal.rename(spare)
+    assert lift(shell, made).code == 0
+    spare.replace(journal)
+    assert (running(), holding(shell)) == (RUNNING, [made])
+    assert lift(shell, made).code == 0
+    assert holding(shell) == []
+
+
 def test_lifting_half(shell: Shell) -> None:
     """A part is resumed and the halt holds on, until the rest follows."""
     made = halted(shell)
