@@ -27,7 +27,7 @@ from reconciler.cli.output import is_terminal
 from reconciler.cli.planning import require_found
 from reconciler.cli.progress import read_with_bar
 from reconciler.cli.service import new_token, open_service, run_async
-from reconciler.cli.writing import open_to_write, origin_of, said_yes
+from reconciler.cli.writing import open_to_write, origin_of, said_yes, until_ended
 from reconciler.config.load import Configuration
 from reconciler.core.change import BlockReason
 from reconciler.core.codec import iso
@@ -52,10 +52,6 @@ if TYPE_CHECKING:
     from reconciler.core.model import Desired
     from reconciler.render.ending import Ending, Found
 
-LONGEST_REASON: Final = 200
-_UNDER_WAY_S: Final = 35.0
-"""How long to wait for the end of writes that began before the halt: a little longer than a request may take."""
-_LOOK_AGAIN_S: Final = 0.5
 _GONE: Final = frozenset({BlockReason.ARCHIVED, BlockReason.NOT_FOUND})
 """Of what is blocked for these reasons, nothing will ever be left to resume."""
 _OVER: Final = ACHIEVED | {Outcome.STALE}
@@ -91,12 +87,11 @@ class HaltOptions(KnownOptions, frozen=True, kw_only=True):
 
 def halt(options: HaltOptions, found: Found) -> Ending:
     """Record a halt, pause everything that it selects, and keep its file."""
-    reason = harmless(without_mark(options.reason or ""), longest=LONGEST_REASON).strip()
+    reason = harmless(without_mark(options.reason or ""), longest=200).strip()
     if not (options.portfolios or options.known or options.selects):
         raise UsageError(
             "Nothing is selected to be halted.",
-            "Name ids, select with --select or --target, or take everything with --all; --known takes the ids from the "
-            "journal, and needs no files.",
+            "Name ids, select with --select or --target, or take --all; --known takes what the journal knows.",
         )
     if not reason:
         raise UsageError("A halt needs a reason.", "Say why with --reason; everybody will see it at each portfolio.")
@@ -129,9 +124,9 @@ def _files(options: HaltOptions) -> Configuration:
     """Load the files. If nothing is selected from them, a mistake in them must not stop a halt."""
     try:
         return load_files(options.files) if options.selects else load_files_if_any(options.files)
-    except ConfigInvalid:
+    except ConfigInvalid as error:
         if options.selects:
-            options.output.note("note: with ids, or with --known for all that the journal knows, a halt needs no files")
+            error.detail = "With ids, or with --known for all that the journal knows, a halt needs no files."
             raise
         options.output.warn("the files can't be used, so the halt goes on without them")
         return Configuration()
@@ -223,7 +218,7 @@ async def _pause(
     try:
         ending = await carry_out(plan, options, service, journal, found, gate, title="Halt")
         if late and (first := found.report) is not None:
-            await _until_over(begun, service, journal)
+            await until_ended(begun, journal, service.clock)
             ending = await carry_out(replace(plan, changes=late), options, service, journal, found, gate, title="Halt")
             found.report = first.followed_by(found.report)
     finally:
@@ -234,20 +229,10 @@ async def _pause(
         made = with_pauses(made, journal.memory(), strategies)
         journal.halt(made)
         kept = keep(made, options.output, found)
-    of = plural(len(made.portfolios), "portfolio")
     told = [f"commit {path_of(made.id)}: other machines know of the halt by this file"] if kept else []
-    told.append(f"the halt {made.id} holds {of} until it is lifted: `reconciler halt lift {made.id}`")
+    held = plural(len(made.portfolios), "portfolio")
+    told.append(f"the halt {made.id} holds {held} until it is lifted: `reconciler halt lift {made.id}`")
     return _ended(ending, found, options, told, made, title="Halt")
-
-
-async def _until_over(begun: Mapping[int, str], service: Service, journal: OpenJournal) -> None:
-    """Wait for the end of writes that began before the halt, unless the command that began them is gone."""
-    waited = 0.0
-    while journal.is_busy() and waited < _UNDER_WAY_S:
-        if not any(one.number in begun for one in journal.unsettled()):
-            return
-        await service.clock.sleep(_LOOK_AGAIN_S)
-        waited += _LOOK_AGAIN_S
 
 
 def _ended(
@@ -283,8 +268,8 @@ def lift(options: LiftOptions, found: Found) -> Ending:
         raise UsageError("There is no terminal to ask on, and a lift resumes trading. Add --auto-approve.")
     try:
         configuration = load_files_if_any(options.files) if not options.known else Configuration()
-    except ConfigInvalid:
-        options.output.note("note: with --known, a lift needs no files; then no freeze of theirs holds it")
+    except ConfigInvalid as error:
+        error.detail = "With --known, a lift needs no files; then no freeze of theirs holds it."
         raise
 
     async def work() -> Ending:
@@ -335,16 +320,13 @@ def _selected(
     if known is not None:
         apis = {one.id: one.api for one in known.portfolios}
     else:
-        default = options.version or ApiVersion.V1
-        found = {one: options.version or api or default for one, api in journal.apis().items()}
+        found = {one: options.version or api or ApiVersion.V1 for one, api in journal.apis().items()}
         apis = dict(sorted((found | {one: declared.api for one, declared in desired.items()}).items()))
     selection = options.selection.selection
     require_among("--target", selection.targets, apis, f"among the portfolios of the halt {options.halt}")
     chosen = {one: api for one, api in apis.items() if selection.passes(one, desired.get(one))}
     if apis and not chosen:
-        raise UsageError(
-            f"The selection has no portfolio of the halt {options.halt}.", "`halt lift ID` takes them all."
-        )
+        raise UsageError(f"The selection has no portfolio of the halt {options.halt}.", "`halt lift ID` takes all.")
     return chosen
 
 
@@ -358,8 +340,7 @@ def _lifted(
     if undone or unclear or not options.selection.selection.everything:
         return None, [*told, f"the halt {halt} holds on: `reconciler halt lift {halt}` goes on with it"]
     if known is None:
-        told.append("neither journal nor file knows the halt here, and on v2 nothing else shows what it paused")
-        return None, told
+        return None, [*told, "neither journal nor file knows the halt here, and v2 shows no marks of what it paused"]
     if known.lifted_ms is not None and not plan.changes:
         return None, [*told, f"the halt {halt} was lifted {iso(known.lifted_ms)}, and nothing of it was left to resume"]
     lifted = replace(known, lifted_ms=service.api.service_ms())

@@ -179,4 +179,4 @@ def keep(halt: Halt, output: Output, found: Found, *, new: bool = False) -> bool
 
 def halt_document(halt: Halt) -> dict[str, object]:
     """Return a halt as a JSON object, with its portfolios by their ids alone."""
-    return {**dump(halt), "portfolios": sorted(halt.ids), "file": str(path_of(halt.id))}
+    return {**dump(halt), "portfolios": sorted(halt.by_id), "file": str(path_of(halt.id))}
