@@ -68,7 +68,7 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str, *, jou
         found = (
             list(_runs(ctx.params.get("journal") or journal))
             if param.name == "run"
-            else list(_declared(ctx, param, metavar))
+            else list(_declared(ctx, param, metavar, "!=" if "!" in incomplete else "="))
         )
     except Exception:  # as above
         return []
@@ -77,7 +77,7 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str, *, jou
     return [one for one in found if one.value.startswith(incomplete) and one.value not in taken]
 
 
-def _declared(ctx: click.Context, param: click.Parameter, metavar: str) -> Iterator[CompletionItem]:
+def _declared(ctx: click.Context, param: click.Parameter, metavar: str, sign: str) -> Iterator[CompletionItem]:
     documents = _documents(ctx) if metavar in _IDS | _GROUPS else []
     for document in documents:
         if metavar in _IDS:
@@ -85,11 +85,11 @@ def _declared(ctx: click.Context, param: click.Parameter, metavar: str) -> Itera
             if param.name in {"targets", "excludes"} or ctx.info_name == "explain":
                 yield from _named(document, "strategies", "strategies/")
         if metavar in _GROUPS:
-            yield from (CompletionItem(f"group={name}") for name in document.section("groups") or ())
+            yield from (CompletionItem(f"group{sign}{name}") for name in document.section("groups") or ())
     if metavar == "TERM":
         entries = [entry for document in documents for entry in _entries(document)]
         labels = {(key, str(word)) for entry in entries for key, word in _mapping(entry.get("labels")).items()}
-        yield from (CompletionItem(f"{key}={word}") for key, word in sorted(labels))
+        yield from (CompletionItem(f"{key}{sign}{word}") for key, word in sorted(labels))
 
 
 def _entries(document: Document) -> Iterator[Mapping[str, object]]:

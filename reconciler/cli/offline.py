@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
     from reconciler.core.errors import ApiError
-    from reconciler.core.fleet import Fleet, Selection
+    from reconciler.core.fleet import Fleet
     from reconciler.core.livefile import JoinedLive, LiveFile
     from reconciler.core.model import Desired, PortfolioId
     from reconciler.core.plan import Plan
@@ -155,35 +155,37 @@ def round_of(text: str | None) -> str:
 
 async def save_live(
     file: str,
-    options: ServiceOptions,
-    selection: Selection,
+    options: PlanningOptions,
     configuration: Configuration,
     service: Service,
     fleet: Fleet,
     *,
-    shard: Shard,
-    round_: str,
+    shard: str | None,
+    round_: str | None,
     as_of_ms: int,
 ) -> tuple[ApiError, ...]:
-    """Save what was read. The first share holds the selected strategies, and the list that tells whom they reach.
+    """Save what was read, and say so. The first share holds the selected strategies, and the list that tells whom they
+    reach.
 
     Failed reads are saved, too, so that a plan from the file blocks these portfolios, as a plan made at once would.
-    Returns the failed reads of strategies and of the list, which no table shows. ``as_of_ms`` is the time before the
-    first read, in UTC epoch milliseconds. Raises :class:`~reconciler.core.errors.ApiError` if the key is refused.
+    Returns the failed reads of strategies and of the list, which no table shows. ``shard`` and ``round_`` are as typed,
+    ``as_of_ms`` is the time before the first read, in UTC epoch milliseconds. Raises
+    :class:`~reconciler.core.errors.ApiError` if the key is refused.
     """
     from reconciler.core.livefile import LIVE_FORMAT, LiveFile, format_live
 
-    desired = select_strategies(configuration.strategies, selection) if shard.is_first else {}
+    share = shard_of(shard)
+    desired = select_strategies(configuration.strategies, options.selection.selection) if share.is_first else {}
     listed = fleet.listed
-    live = await read_cadences_of(desired, options, service) if desired else {}
+    live = await read_cadences_of(desired, options.service, service) if desired else {}
     if desired and listed is None:
         listed = await service.api.list_portfolios()
     found = LiveFile(
         base_url=service.label,
         account=service.account,
         as_of_ms=as_of_ms,
-        shard=shard,
-        round=round_,
+        shard=share,
+        round=round_of(round_),
         config_digest=configuration.digest,
         live=fleet.live,
         versions={i: configuration.desired[i].api for i in fleet.live},
@@ -192,7 +194,15 @@ async def save_live(
     )
     save(file, format_live(found), what="live file", largest=LIVE_FORMAT.largest)
     failures = [one.failure for one in live.values()] + ([listed.failure] if listed is not None else [])
-    return tuple(failure for failure in failures if failure is not None)
+    unseen = tuple(failure for failure in failures if failure is not None)
+    for failure in unseen:
+        options.output.warn(f"the live file does not hold everything: {failure.operation or 'a read'}: {failure}")
+    if shard is None:
+        options.output.note(f"Saved to {file}; plan from it with: reconciler plan --live {file}")
+    else:
+        told = f"Saved the share {share} to {file}; `reconciler plan --live` takes the files of all shares"
+        options.output.note(told)
+    return unseen
 
 
 def load_live(file: str) -> LiveFile:

@@ -12,10 +12,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.cli.ids import ids_in
-from reconciler.cli.progress import read_shown
+from reconciler.cli.progress import ReadProgress, bar, read_shown
 from reconciler.cli.savefile import require_place, save
 from reconciler.cli.service import memory_of
 from reconciler.cli.strategies import read_strategies, with_selected
+from reconciler.cli.writing import keep_results
 from reconciler.core.decide import Policy
 from reconciler.core.errors import NotExpected, UsageError
 from reconciler.core.fleet import Term, mostly_missing, require_among, require_fit, select
@@ -23,8 +24,9 @@ from reconciler.core.model import PortfolioId, Status
 from reconciler.core.plan import UNKNOWN, Guarded, LiveSummary, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from reconciler.api.fleet import LastRunQuery
     from reconciler.apply.journal import OpenJournal
     from reconciler.cli.options import PlanningOptions
     from reconciler.cli.service import Service
@@ -36,8 +38,11 @@ if TYPE_CHECKING:
     from reconciler.core.plan import Allowed, ShareCount
     from reconciler.core.planner import Strategies
     from reconciler.core.ports import Memory
+    from reconciler.core.rebalance import KeptRebalance, LastRebalance
     from reconciler.core.report import ApplyReport
 
+    Results = tuple[Mapping[PortfolioId, LastRebalance | None], Mapping[PortfolioId, Sequence[KeptRebalance]]]
+    """The last rebalance of each portfolio as far as it is known, and all that are known, newest first."""
     Declared = Base | Configuration
     """What files declare, at a revision or as they are."""
 
@@ -133,6 +138,45 @@ async def read_live(
         created_ms=service.clock.now_ms(),
         now_ms=service.api.service_ms(),
     )
+
+
+async def look_at_results(
+    options: PlanningOptions, service: Service, desired: Mapping[PortfolioId, Desired], read: Reads, *, asks: bool
+) -> Results:
+    """Return how rebalances ended: as far as the journal knows, or, if ``asks``, as far as the service tells."""
+    from reconciler.api.fleet import read_last
+    from reconciler.core.rebalance import remembered
+
+    live, known = read.fleet.live, read.memory.results
+    if not asks:
+        return {i: remembered(known[i], live[i]) for i in known if i in desired}, known
+    asked = result_queries(options, service, desired, read)
+    with bar(options.output, "Reading results", len(asked)) as shown:
+        last = await read_last(
+            service.api.by({i: one.api for i, one in desired.items()}),
+            asked,
+            parallelism=options.service.parallelism,
+            observer=ReadProgress(shown),
+        )
+    kept = await keep_results(options.service, service, {i: one.read for i, one in last.items()}, known)
+    return dict(last), kept
+
+
+def result_queries(
+    options: PlanningOptions, service: Service, desired: Mapping[PortfolioId, Desired], read: Reads
+) -> list[LastRunQuery]:
+    """Return what to ask about each portfolio. The journal is opened once more only for the ids of v2 operations."""
+    from reconciler.api.fleet import LastRunQuery
+
+    operations: Mapping[PortfolioId, str] = {}
+    if not all(one.api.can.lists_runs for one in desired.values()):
+        from reconciler.apply.journalreads import read_runs
+        from reconciler.apply.trigger import operations_of
+
+        runs = read_runs(options.service.journal_place) or ()
+        operations = operations_of(runs, service.label, noun="operation")
+    live, known = read.fleet.live, read.memory.results
+    return [LastRunQuery(live=one, operation=operations.get(i), known=known.get(i, ())) for i, one in live.items()]
 
 
 def require_found(live: Mapping[PortfolioId, Live], base_url: str, account: str | None) -> None:

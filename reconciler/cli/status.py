@@ -4,20 +4,26 @@ refreshed in place."""
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from reconciler.cli.files import load_files, load_files_if_any
 from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
-from reconciler.cli.offline import owned, round_of, shard_of
+from reconciler.cli.offline import owned, save_live
 from reconciler.cli.options import PlanningOptions, SelectionOptions
-from reconciler.cli.output import Format, Output, is_terminal
-from reconciler.cli.planning import plan_of, read_live, require_metrics_place, save_metrics
-from reconciler.cli.progress import ReadProgress, bar
+from reconciler.cli.output import Format, is_terminal
+from reconciler.cli.planning import (
+    look_at_results,
+    plan_of,
+    read_live,
+    require_metrics_place,
+    result_queries,
+    save_metrics,
+)
 from reconciler.cli.savefile import require_place
-from reconciler.cli.service import memory_of, open_service, run_async, shared_reason
+from reconciler.cli.service import open_service, run_async, shared_reason
 from reconciler.cli.strategies import read_cadences_of
 from reconciler.cli.watch import watch
 from reconciler.cli.writing import keep_results
@@ -27,20 +33,16 @@ from reconciler.core.errors import ApiError, ExitReason, FailureKind, UsageError
 from reconciler.core.fleet import guess, select, select_strategies
 from reconciler.core.halt import halts_told
 from reconciler.core.model import ApiVersion, Desired, RunState, Status
-from reconciler.core.needs import Need, counts_of
-from reconciler.core.plan import Plan
-from reconciler.core.rebalance import KeptRebalance, Knowledge
+from reconciler.core.needs import Need, counts_of, needs_of
+from reconciler.core.rebalance import Knowledge, PortfolioFacts, remembered
+from reconciler.core.report import FailOn
 from reconciler.render.ending import Ending, View
 from reconciler.render.json import diagnostics_document
 from reconciler.render.status import (
-    PortfolioView,
     SortBy,
     StatusRow,
     cadences_document,
-    in_need,
     in_order,
-    portfolio_document,
-    portfolio_page,
     status_document,
     status_page,
 )
@@ -49,25 +51,26 @@ from reconciler.render.terminal import terminal
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from reconciler.api.fleet import LastRunQuery
     from reconciler.cli.ids import Named
-    from reconciler.cli.planning import Reads
+    from reconciler.cli.planning import Reads, Results
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
-    from reconciler.core.fleet import Fleet
-    from reconciler.core.model import Live, PortfolioId, StrategyDesired, StrategyId, StrategyLive
-    from reconciler.core.needs import Needed
-    from reconciler.core.ports import Memory, PortfolioApi
-    from reconciler.core.rebalance import LastRebalance, Rebalance
+    from reconciler.core.model import PortfolioId
+    from reconciler.core.plan import Plan
+    from reconciler.core.rebalance import LastRebalance
     from reconciler.render.ending import Found
     from reconciler.render.page import Page
+    from reconciler.render.portfolio import PortfolioView
 
+Some = TypeVar("Some")
 RECENT: Final = 10
 """How many rebalances of one portfolio are shown."""
 _FAILED: Final = "failed-rebalance"
-_OVERDUE: Final = "overdue"
-_FAIL_ON: Final = {_FAILED: Need.FAILED, _OVERDUE: Need.OVERDUE}
-"""Which need each word of ``--fail-on`` is about."""
+_FAIL_ON: Final = {
+    _FAILED: (Need.FAILED, "runs failed, and none that came later is known to have ended well"),
+    "overdue": (Need.OVERDUE, FailOn.OVERDUE.sentence),
+}
+"""Which need each word of ``--fail-on`` is about, and the sentence that says so."""
 
 
 class StatusOptions(PlanningOptions, frozen=True, kw_only=True):
@@ -95,10 +98,17 @@ class StatusOptions(PlanningOptions, frozen=True, kw_only=True):
         """Whether Glider is asked how the last rebalances ended."""
         return not self.no_results and (self.results or self.problems or _FAILED in self.fail_on)
 
+    @property
+    def shown(self) -> dict[str, Any]:
+        """How the page of the table is to be made, for :func:`~reconciler.render.status.status_page`."""
+        return {"sort": self.sort, "whole": self.whole, "results": not self.no_results, "problems": self.problems}
+
 
 def status(options: StatusOptions, found: Found) -> Ending:
     """Read and show, once or again and again."""
     _require_sense(options)
+    if options.watch is not None:  # a bar or a note would be drawn over what is shown
+        options = replace(options, output=replace(options.output, quiet=True))
     try:
         return _detail(options, found) if options.portfolio is not None else _table(options, found)
     except KeyboardInterrupt:
@@ -145,8 +155,7 @@ def _table(options: StatusOptions, found: Found) -> Ending:
     require_metrics_place(options)
     configuration = load_files(options.files)
     warn_of_journal(options.service, configuration, options.output)
-    selection = options.selection.selection
-    desired = select(configuration.desired, selection, configuration.strategies)
+    desired = select(configuration.desired, options.selection.selection, configuration.strategies)
     if options.shard is not None:
         desired = owned(options.shard, desired)
         options = replace(options, no_results=True)
@@ -155,36 +164,17 @@ def _table(options: StatusOptions, found: Found) -> Ending:
         async with open_service(
             options.service, configuration.paths, desired.values(), expect=configuration.expect
         ) as service:
-            if options.watch is not None:
-                # A bar would draw over the table.
-                silent = replace(options, output=replace(options.output, quiet=True))
+            if options.watch is None:
+                return await _table_once(options, configuration, desired, service, found)
 
-                async def look() -> Page:
-                    read = await read_live(silent, service, desired, results=not options.no_results, shows_only=True)
-                    rows, _ = await _rows(silent, configuration, desired, read, service)
-                    return _page(options, rows)
+            async def look() -> Page:
+                read = await read_live(options, service, desired, results=not options.no_results, shows_only=True)
+                results = await look_at_results(options, service, desired, read, asks=options.reads_results)
+                return status_page(_rows(options, configuration, desired, read, results)[0], **options.shown)
 
-                return await _watched(look, options.watch, service, options.output, found)
-            return await _table_once(options, configuration, desired, service, found)
+            return await _watched(look, options, service, found)
 
     return run_async(work)
-
-
-def _page(
-    options: StatusOptions,
-    rows: Sequence[StatusRow],
-    declared: Mapping[StrategyId, StrategyDesired] | None = None,
-    live: Mapping[StrategyId, StrategyLive] | None = None,
-) -> Page:
-    """Return the page of the rows in the order that is asked for. With ``--sort``, every row is shown by itself."""
-    return status_page(
-        in_order(rows, options.sort) if options.sort is not None else in_need(rows),
-        declared or {},
-        live or {},
-        whole=options.whole or options.sort is not None,
-        results=not options.no_results,
-        problems=options.problems,
-    )
 
 
 async def _table_once(
@@ -197,9 +187,21 @@ async def _table_once(
     began_ms, selection = service.api.service_ms(), options.selection.selection
     read = await read_live(options, service, desired, results=not options.no_results, shows_only=True)
     halts = halts_told(read.memory.halting, now_ms=read.now_ms)
-    unseen = await _save(options, configuration, service, read.fleet, began_ms) if options.out else ()
-    rows, plan = await _rows(options, configuration, desired, read, service)
-    found.statuses = tuple(in_need(rows))
+    unseen: Sequence[ApiError] = ()
+    if options.out is not None:
+        unseen = await save_live(
+            options.out,
+            options,
+            configuration,
+            service,
+            read.fleet,
+            shard=options.shard,
+            round_=options.round,
+            as_of_ms=began_ms,
+        )
+    results = await look_at_results(options, service, desired, read, asks=options.reads_results)
+    rows, plan = _rows(options, configuration, desired, read, results)
+    found.statuses = tuple(rows)
     targeted = select_strategies(configuration.strategies, selection) if selection.targets else {}
     cadences = await read_cadences_of(targeted, options.service, service) if targeted else {}
     options.output.notes(service.notes)
@@ -207,8 +209,6 @@ async def _table_once(
     advice = (*halts, *advise_live((row.desired, row.signs) for row in rows))
     counts = counts_of(row.needs for row in rows)
     save_metrics(options, plan, command="status", failed=counts.get(Need.FAILED, 0) if options.reads_results else None)
-
-    reason = table_reason(rows, fail_on=options.fail_on, others=[*unseen, *failed])
 
     def body() -> dict[str, Any]:
         shown = [row for row in in_order(rows, options.sort or SortBy.ID) if row.needs or not options.problems]
@@ -220,65 +220,28 @@ async def _table_once(
             **({"strategies": cadences_document(targeted, cadences)} if cadences else {}),
         }
 
+    reason = status_reason(rows, fail_on=options.fail_on, others=[*unseen, *failed])
     return Ending(
         reason=reason if reason is not ExitReason.OK or not read.memory.halting.unread else ExitReason.INVALID,
         found=found,
-        view=View(
-            page=lambda: _page(options, rows, targeted, cadences),
-            body=body,
-        ),
+        view=View(page=lambda: status_page(rows, targeted, cadences, **options.shown), body=body),
+        errors=_told(rows, options.fail_on),
         advice=advice,
     )
 
 
-async def _save(
-    options: StatusOptions, configuration: Configuration, service: Service, fleet: Fleet, as_of_ms: int
-) -> Sequence[ApiError]:
-    """Save what was read to the file that ``--out`` names; return the failed reads that the table does not show."""
-    from reconciler.cli.offline import save_live
-
-    out = options.out or ""
-    failures = await save_live(
-        out,
-        options.service,
-        options.selection.selection,
-        configuration,
-        service,
-        fleet,
-        shard=shard_of(options.shard),
-        round_=round_of(options.round),
-        as_of_ms=as_of_ms,
-    )
-    for failure in failures:
-        options.output.warn(f"the live file does not hold everything: {failure.operation or 'a read'}: {failure}")
-    if options.shard is None:
-        options.output.note(f"Saved to {out}; plan from it with: reconciler plan --live {out}")
-    else:
-        share = shard_of(options.shard)
-        options.output.note(f"Saved the share {share} to {out}; `reconciler plan --live` takes the files of all shares")
-    return failures
-
-
-async def _rows(
+def _rows(
     options: StatusOptions,
     configuration: Configuration,
     desired: Mapping[PortfolioId, Desired],
     read: Reads,
-    service: Service,
+    results: Results,
 ) -> tuple[list[StatusRow], Plan]:
-    """Return a row for each portfolio, sorted by id, with its results as far as they are known or asked for; and the
-    plan that tells what needs a person."""
+    """Return a row for each portfolio, sorted by id, and the plan that tells what needs a person."""
     from reconciler.core.evidence import believed
-    from reconciler.core.needs import needs_of
-    from reconciler.core.rebalance import remembered
 
-    live, now_ms = read.fleet.live, read.now_ms
+    live, now_ms, (last, known) = read.fleet.live, read.now_ms, results
     records, _ = believed(read.memory, live, now_ms=now_ms)
-    known = read.memory.results
-    if options.reads_results:
-        last, known = await _read_results(options, desired, known, live, service)
-    else:
-        last = {i: remembered(known[i], live[i]) for i in known if i in desired}
     plan = plan_of(options, configuration, desired, DEFAULT_POLICY, read)
     needs = needs_of(plan, desired, live, known, now_ms=now_ms)
     rows = [
@@ -296,51 +259,10 @@ async def _rows(
     return rows, plan
 
 
-async def _read_results(
-    options: StatusOptions,
-    desired: Mapping[PortfolioId, Desired],
-    known: Mapping[PortfolioId, Sequence[KeptRebalance]],
-    live: Mapping[PortfolioId, Live],
-    service: Service,
-) -> tuple[dict[PortfolioId, LastRebalance | None], Mapping[PortfolioId, Sequence[KeptRebalance]]]:
-    """Return the last rebalance of each portfolio, and with it all that is known, which the journal keeps."""
-    from reconciler.api.fleet import read_last
-    from reconciler.core.rebalance import newest_first
-
-    versions = {portfolio: declared.api for portfolio, declared in desired.items()}
-    asked = _asked(options, live.values(), versions, known, service)
-    with bar(options.output, "Reading results", len(asked)) as shown:
-        last = await read_last(
-            service.api.by(versions), asked, parallelism=options.service.parallelism, observer=ReadProgress(shown)
-        )
-    await keep_results(options.service, service, {i: one.read for i, one in last.items() if one.read})
-    now_ms = service.clock.now_ms()
-    read = {i: [KeptRebalance(rebalance=r, read_ms=now_ms) for r in one.read] for i, one in last.items()}
-    return dict(last), {i: newest_first(*known.get(i, ()), *read[i]) for i in desired}
-
-
-def _asked(
-    options: StatusOptions,
-    live: Iterable[Live],
-    versions: Mapping[PortfolioId, ApiVersion],
-    known: Mapping[PortfolioId, Sequence[KeptRebalance]],
-    service: Service,
-) -> list[LastRunQuery]:
-    """Return what to ask about each portfolio. The journal is opened once more only for the ids of v2 operations."""
-    from reconciler.api.fleet import LastRunQuery
-
-    operations: Mapping[PortfolioId, str] = {}
-    if not all(one.can.lists_runs for one in versions.values()):
-        from reconciler.apply.journalreads import read_runs
-        from reconciler.apply.trigger import operations_of
-
-        runs = read_runs(options.service.journal_place) or ()
-        operations = operations_of(runs, service.label, noun="operation")
-    return [LastRunQuery(live=one, operation=operations.get(one.id), known=known.get(one.id, ())) for one in live]
-
-
 def _detail(options: StatusOptions, found: Found) -> Ending:
     """Show one portfolio, which need not be declared."""
+    from reconciler.render.portfolio import portfolio_document, portfolio_page
+
     configuration = load_files_if_any(options.files)
     (one,) = named([options.portfolio or ""], configuration, options.version)
 
@@ -348,144 +270,130 @@ def _detail(options: StatusOptions, found: Found) -> Ending:
         async with open_service(options.service, configuration.paths, expect=configuration.expect) as service:
 
             async def look() -> Page:
-                return portfolio_page(await _read_detail(options, one, service))
+                return portfolio_page(await _read_detail(options, one, configuration, service))
 
             if options.watch is not None:
-                return await _watched(look, options.watch, service, options.output, found)
-            seen = await _read_detail(options, one, service)
+                return await _watched(look, options, service, found)
+            seen = await _read_detail(options, one, configuration, service)
             options.output.notes(service.notes)
-        reason = detail_reason(seen, fail_on=options.fail_on)
-        advice = advise_live([(_as_declared(seen), seen.signs)])
+        others = [*seen.failures, *(one.failure for one in seen.recent or () if one.failure is not None)]
+        advice = advise_live([(seen.desired, seen.signs)])
         body = {
             "base_url": service.label,
             "portfolio": portfolio_document(seen),
             "warnings": diagnostics_document(advice)["warnings"],
         }
         view = View(page=lambda: portfolio_page(seen), body=body)
-        lost = seen.live.status is Status.NOT_FOUND and one.desired is None
-        meant = guess(one.id, configuration.desired) if lost and configuration.files else ""
+        missing = seen.live.status is Status.NOT_FOUND
+        meant = guess(one.id, configuration.desired) if missing and one.desired is None else ""
         told = (f"{one.id} is not found, and no file declares it. {meant}",) if meant else ()
-        return Ending(reason=reason, found=found, view=view, errors=told, advice=advice)
+        return Ending(
+            reason=status_reason([seen], fail_on=options.fail_on, others=others, missing=missing),
+            found=found,
+            view=view,
+            errors=(*told, *_told([seen], options.fail_on)),
+            advice=advice,
+        )
 
     return run_async(work)
 
 
 async def _watched(
-    look: Callable[[], Awaitable[Page]], seconds: int, service: Service, output: Output, found: Found
+    look: Callable[[], Awaitable[Page]], options: StatusOptions, service: Service, found: Found
 ) -> Ending:
     """Show it again and again until somebody interrupts. Only if the terminal is gone does it return an ending."""
-    import shutil
-
-    def size() -> tuple[int, int]:
-        found = shutil.get_terminal_size()
-        return found.columns, found.lines
 
     async def text() -> str:
-        return terminal(await look(), output.style, verbose=output.verbose)
+        return terminal(await look(), options.output.style, verbose=options.output.verbose)
 
-    await watch(text, every_seconds=seconds, clock=service.clock, draw=output.data, size=size)
+    await watch(text, every_seconds=options.watch or 0, clock=service.clock, draw=options.output.data)
     return Ending(reason=ExitReason.OK, found=found)
 
 
-async def _read_detail(options: StatusOptions, one: Named, service: Service) -> PortfolioView:
-    """Read everything that Glider tells of one portfolio. Raises :class:`ApiError` only for a refused key."""
-    from reconciler.core.evidence import believed
+async def _read_detail(
+    options: StatusOptions, one: Named, configuration: Configuration, service: Service
+) -> PortfolioView:
+    """Read everything that Glider tells of one portfolio. Raises :class:`ApiError` only for a refused key.
 
-    api = service.api.by({one.id: one.version})
-    live = await _read_one(one, api)
-    now_ms = service.api.service_ms()
-    memory = memory_of(options.service, service, results=True, shows_only=True)
-    options.output.warn_of(halts_told(memory.halting, now_ms=now_ms))
-    memory = replace(memory, records=believed(memory, {one.id: live}, now_ms=now_ms)[0])
-    record = memory.records.get(one.id)
-    view = PortfolioView(version=one.version, desired=one.desired, live=live, record=record, now_ms=now_ms)
-    if live.status in (Status.NOT_FOUND, Status.UNREADABLE):
-        return view
+    One that no file declares is judged as if it were declared as it is live, and can only have failed or be overdue.
+    """
+    from reconciler.render.portfolio import PortfolioView
+
+    options = replace(options, selection=SelectionOptions(targets=(one.id,)))
+    service = replace(service, api=service.api.by({one.id: one.version}))
+    declared = one.desired or Desired(id=one.id, api=one.version, state=RunState.PAUSED)
+    read = await read_live(options, service, {one.id: declared}, results=not options.no_results, shows_only=True)
+    if options.watch is None:
+        options.output.warn_of(halts_told(read.memory.halting, now_ms=read.now_ms))
+    live = read.fleet.live[one.id]
+    if one.desired is None and live.status is Status.ACTIVE:
+        declared = replace(declared, state=RunState.ACTIVE)
+    desired = {one.id: declared}
+    facts, recent, failures = await _more(options, desired, read, service)
+    # About the others only the list told something.
+    told = [last.rebalance for last in recent or () if last.rebalance and last.knowledge is Knowledge.READ]
+    known = await keep_results(options.service, service, {one.id: told}, read.memory.results)
+    last = recent[0] if recent else remembered(known[one.id], live)
+    (row,), _ = _rows(options, configuration, desired, read, ({one.id: last}, known))
+    needs = tuple(found for found in row.needs if one.desired is not None or found.need in (Need.FAILED, Need.OVERDUE))
+    return PortfolioView(
+        **asdict(replace(row, needs=needs)),
+        declared=one.desired is not None,
+        facts=facts or PortfolioFacts(),
+        recent=recent,
+        failures=failures,
+    )
+
+
+async def _more(
+    options: StatusOptions, desired: Mapping[PortfolioId, Desired], read: Reads, service: Service
+) -> tuple[PortfolioFacts | None, tuple[LastRebalance, ...] | None, tuple[ApiError, ...]]:
+    """Read the facts and the last rebalances of one portfolio, if it was found, and return what of it failed, too."""
+    from reconciler.api.fleet import read_recent
+
     failures: list[ApiError] = []
-    try:
-        view = replace(view, facts=await api.facts(one.id))
-    except ApiError as error:
-        failures.append(_unless_refused(error))
-    if not options.no_results:
-        from reconciler.api.fleet import read_recent
 
-        (asked,) = _asked(options, [live], {one.id: one.version}, memory.results, service)
+    async def tried(call: Awaitable[Some]) -> Some | None:
         try:
-            recent = await read_recent(api, asked, limit=RECENT)
-            await keep_results(options.service, service, {one.id: _read_of(recent)})
-            view = replace(view, recent=recent)
+            return await call
         except ApiError as error:
-            failures.append(_unless_refused(error))
-    return replace(view, failures=tuple(failures), needs=_needs_of(view, memory))
+            if error.kind is FailureKind.UNAUTHENTICATED:
+                raise
+            failures.append(error)
+            return None
+
+    (live,) = read.fleet.live.values()
+    if not live.status.was_seen:
+        return None, None, ()
+    facts, recent = await tried(service.api.facts(live.id)), None
+    if not options.no_results:
+        (asked,) = result_queries(options, service, desired, read)
+        recent = await tried(read_recent(service.api, asked, limit=RECENT))
+    return facts, recent, tuple(failures)
 
 
-def _needs_of(view: PortfolioView, memory: Memory) -> tuple[Needed, ...]:
-    """Return why a person has to look at one portfolio; one that no file declares can only have failed or be late."""
-    from reconciler.core.needs import needs_of, overdue_among
-    from reconciler.core.planner import build_plan
-
-    one, now_ms, live = view.live.id, view.now_ms or 0, {view.live.id: view.live}
-    desired = {one: _as_declared(view)}
-    plan = build_plan(Plan(base_url="", created_ms=now_ms), desired, live, memory)
-    plan = replace(plan, overdue=overdue_among(desired, live, memory.records, now_ms=now_ms))
-    known = [KeptRebalance(rebalance=rebalance, read_ms=now_ms) for rebalance in _read_of(view.recent or ())]
-    needs = needs_of(plan, desired, live, {one: known}, now_ms=now_ms).get(one, ())
-    return tuple(need for need in needs if view.desired is not None or need.need in _FAIL_ON.values())
-
-
-def _as_declared(view: PortfolioView) -> Desired:
-    """Return what is declared of a portfolio. If it is not declared, it is judged as if it were declared as it is."""
-    runs = RunState.ACTIVE if view.live.status is Status.ACTIVE else RunState.PAUSED
-    return view.desired or Desired(id=view.live.id, api=view.version, state=runs)
-
-
-def _read_of(recent: Iterable[LastRebalance]) -> list[Rebalance]:
-    """Return the rebalances whose result was read; about the others only the list told something."""
-    return [one.rebalance for one in recent if one.rebalance is not None and one.knowledge is Knowledge.READ]
-
-
-async def _read_one(one: Named, api: PortfolioApi) -> Live:
-    from reconciler.core.model import Live
-
-    try:
-        return await api.read(one.id)
-    except ApiError as error:
-        return Live(id=one.id, status=Status.UNREADABLE, failure=_unless_refused(error))
-
-
-def _unless_refused(error: ApiError) -> ApiError:
-    if error.kind is FailureKind.UNAUTHENTICATED:
-        raise error
-    return error
-
-
-def table_reason(
-    rows: Sequence[StatusRow], *, fail_on: Sequence[str] = (), others: Sequence[ApiError] = ()
+def status_reason(
+    rows: Sequence[StatusRow],
+    *,
+    fail_on: Sequence[str] = (),
+    others: Sequence[ApiError] = (),
+    missing: bool = False,
 ) -> ExitReason:
-    """Return what a table exits with: the one reason that all failures share, else a plain error.
+    """Return what to exit with: the one reason that all failures share, else a plain error.
 
     A result that could not be read counts as a failed read; one that the service no longer has does not count. A last
     rebalance that went wrong, or a portfolio that is overdue, is an error only with ``fail_on``. ``others`` are failed
-    reads that no row shows.
+    reads that no row shows; ``missing`` says that the one portfolio that somebody asked for is not there.
     """
     failures = [*others, *(row.live.failure for row in rows)]
     failures += [row.last.failure for row in rows if row.last is not None]
-    return _reason(failures, wrong=_wrong((one for row in rows for one in row.needs), fail_on))
-
-
-def detail_reason(view: PortfolioView, *, fail_on: Sequence[str] = ()) -> ExitReason:
-    """Return what one portfolio exits with. If it is not there, that is an error, because somebody asked for it."""
-    recent = view.recent or ()
-    failures = [view.live.failure, *view.failures, *(one.failure for one in recent)]
-    return _reason(failures, wrong=_wrong(view.needs, fail_on) or view.live.status is Status.NOT_FOUND)
-
-
-def _wrong(needs: Iterable[Needed], fail_on: Iterable[str]) -> bool:
-    """Whether any need is one that ``--fail-on`` names."""
-    return not {one.need for one in needs}.isdisjoint(_FAIL_ON[word] for word in fail_on)
-
-
-def _reason(failures: Iterable[ApiError | None], *, wrong: bool) -> ExitReason:
-    """Return what these failures exit with. A result that the service no longer has is not a failure."""
     counted = [one for one in failures if one is not None and one.kind is not FailureKind.NOT_FOUND]
+    wrong = missing or _told(rows, fail_on)
     return shared_reason([*counted, *([None] if wrong else [])])
+
+
+def _told(rows: Iterable[StatusRow], fail_on: Iterable[str]) -> tuple[str, ...]:
+    """Return a sentence for each condition of ``--fail-on`` that holds."""
+    needs = {one.need for row in rows for one in row.needs}
+    asked = (word for word in _FAIL_ON if word in fail_on)
+    return tuple(f"--fail-on {word}: {_FAIL_ON[word][1]}" for word in asked if _FAIL_ON[word][0] in needs)

@@ -7,6 +7,7 @@ itself; the text has its colours already.
 from __future__ import annotations
 
 import sys
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Final
 
 from reconciler.cli.streams import failure_of
@@ -30,7 +31,7 @@ async def watch(
     every_seconds: int,
     clock: Clock,
     draw: Callable[[str], None],
-    size: Callable[[], tuple[int, int]],
+    size: Callable[[], tuple[int, int]] = get_terminal_size,
 ) -> None:
     """Draw what ``look`` returns every so many seconds, until an exception (such as Ctrl-C) or the terminal's end.
 

@@ -10,6 +10,7 @@ import platform
 import re
 import signal
 import sys
+import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -46,7 +47,10 @@ _LOOKS_LIKE: Final = {
     "commit": re.compile(r"([0-9A-Fa-f]{7,64})"),
     "pull_request": re.compile(r"(?:refs/pull/)?([0-9]{1,20})(?:/(?:merge|head))?"),
 }
+_NOTHING_KNOWN: Final[Mapping[PortfolioId, Sequence[KeptRebalance]]] = {}
 _LOOK_AGAIN_SECONDS: Final = (0.1, 1.0)
+_HANG_UP_SECONDS: Final = 1.0
+"""How long a journal may still take, after a second signal, to keep what it was told."""
 """How soon to look whether another apply has ended, at first and at last; on a server each look is a connection."""
 _UNDER_WAY_SECONDS: Final = 35.0
 """The longest wait for a write of another command: a little longer than a request may take."""
@@ -159,19 +163,28 @@ def kept_results(
 
 
 async def keep_results(
-    options: JournalOptions, service: Service, results: Mapping[PortfolioId, Sequence[Rebalance]]
-) -> None:
-    """Let the journal remember what was just read of rebalances, so that others need not ask for it again.
+    options: JournalOptions,
+    service: Service,
+    read: Mapping[PortfolioId, Sequence[Rebalance]],
+    known: Mapping[PortfolioId, Sequence[KeptRebalance]] = _NOTHING_KNOWN,
+) -> Mapping[PortfolioId, Sequence[KeptRebalance]]:
+    """Let the journal remember what was just read of rebalances, so that others need not ask for it again. Return it
+    together with what was ``known`` before, the newest first.
 
     Where the journal may not be written to, or another command is at it, nothing is kept, and nothing is said: what was
     read is shown all the same. No journal is made for it.
     """
     from reconciler.apply.journalreads import exists
+    from reconciler.core.rebalance import KeptRebalance, newest_first
 
+    results = {portfolio: some for portfolio, some in read.items() if some}
     with suppress(JournalError, OSError):
         if results and exists(options.journal_place):
             with await open_to_write(options, service, lock_timeout="0s") as journal:
                 journal.keep_results(results)
+    now_ms = service.clock.now_ms()
+    found = {i: [KeptRebalance(rebalance=one, read_ms=now_ms) for one in some] for i, some in read.items()}
+    return {portfolio: newest_first(*known.get(portfolio, ()), *some) for portfolio, some in found.items()}
 
 
 @contextmanager
@@ -179,7 +192,7 @@ def signals(stop: Stop) -> Iterator[list[ExitReason]]:
     """Let the first SIGINT, SIGTERM or SIGHUP only stop new work, so that writes in flight are settled.
 
     Yields a list that holds the reason to exit with, once a signal came. A second signal ends the program at once: the
-    journal has every intent, so nothing is lost.
+    journal has every intent, so nothing is lost. What still waits for a database soon after, waits no longer.
     """
     import asyncio
 
@@ -190,6 +203,10 @@ def signals(stop: Stop) -> Iterator[list[ExitReason]]:
 
     def on(reason: ExitReason) -> None:
         if caught:
+            for hang_up in stop.hang_up:
+                timer = threading.Timer(_HANG_UP_SECONDS, hang_up)
+                timer.daemon = True
+                timer.start()
             sys.exit(reason.code)
         caught.append(reason)
         stop.request("interrupted before it began", urgent=True)

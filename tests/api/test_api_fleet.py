@@ -12,7 +12,7 @@ from stub_service import Request, Service, api_of, fail, ok, status_data, transp
 from reconciler.api.client import Glider
 from reconciler.api.fleet import LastRunQuery, read_all, read_last, read_names, read_recent
 from reconciler.api.transport import Transport
-from reconciler.cli.status import table_reason
+from reconciler.cli.status import status_reason
 from reconciler.core.adoption import Adoptable, make_adoption
 from reconciler.core.errors import ApiError, ExitReason, FailureKind
 from reconciler.core.model import ApiVersion, Desired, Live, Paths, PortfolioId, RunState, Status
@@ -271,7 +271,7 @@ def test_a_result_that_can_not_be_read(here: World, part: str, status: int, reas
     """It is unknown, and an error of its own but for a 404: the service forgets old rebalances."""
     last = read(here, Without(here.app, part, status), last_of)
     assert (last.knowledge, last.rebalance) == (Knowledge.UNREADABLE, None)
-    assert table_reason([row(last)], fail_on=("failed-rebalance",)) is reason
+    assert status_reason([row(last)], fail_on=("failed-rebalance",)) is reason
     text = terminal(status_page([row(last)]), PLAIN)
     assert "  unknown  the last result can't be read: " in text
     assert "Last rebalances" not in text
@@ -326,5 +326,5 @@ def test_a_word_for_the_end_that_nobody_documents(here: World) -> None:
     rebalance = Rebalance(id="w", status=RebalanceStatus.UNKNOWN, word="timed_out", started_ms=1, ended_ms=2)
     last = LastRebalance(knowledge=Knowledge.READ, rebalance=rebalance)
     assert "  timed out  the last rebalance ended as 'timed_out'" in terminal(status_page([row(last)]), PLAIN)
-    assert table_reason([row(last)], fail_on=("failed-rebalance",)) is ExitReason.ERROR
-    assert table_reason([row(last)], fail_on=()) is ExitReason.OK
+    assert status_reason([row(last)], fail_on=("failed-rebalance",)) is ExitReason.ERROR
+    assert status_reason([row(last)], fail_on=()) is ExitReason.OK

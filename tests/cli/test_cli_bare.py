@@ -100,6 +100,7 @@ def test_the_function_that_a_shell_sources(shell: Shell, name: str, said: str) -
         ("reconciler plan -f nothing.yaml --target ", 5, []),
         ("reconciler plan --select ", 3, ["group=daily", "group=dull", "team=fx"]),
         ("reconciler plan --select team =", 4, ["fx"]),
+        ("reconciler plan --select team! =", 4, ["fx"]),
         ("reconciler plan --select group = da", 5, ["daily"]),
         ("reconciler plan --select group =", 4, ["daily", "dull"]),
         ("reconciler plan --unverified = s", 4, ["skip"]),

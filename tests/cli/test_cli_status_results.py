@@ -246,6 +246,24 @@ def test_what_one_needs(fleet: Shell) -> None:
     assert fleet("status bad --sandbox --fail-on failed-rebalance").code == 1
 
 
+def test_one_in_detail_that_is_not_there(fleet: Shell) -> None:
+    """It is blocked, as in the table; and that it is not there is an error, because somebody asked for it."""
+    fleet.write("automation.yaml", "version: 1\nportfolios:\n  lost: {state: active, interval: 24h}\n")
+    ended = fleet("status lost --sandbox")
+    assert (ended.code, "\n  problem   blocked: v1 has no such portfolio" in ended.out) == (1, True)
+    (row,) = fleet("status --sandbox -o json").json["portfolios"]
+    assert fleet("status lost --sandbox -o json").json["portfolio"]["needs"] == row["needs"] == ["blocked"]
+
+
+def test_why_it_fails(fleet: Shell) -> None:
+    """What --fail-on was about is said, of one portfolio as of all; what does not hold is not."""
+    told = "--fail-on failed-rebalance: runs failed, and none that came later is known to have ended well"
+    for line in ("status --sandbox", "status bad --sandbox"):
+        ended = fleet(f"{line} --fail-on failed-rebalance --fail-on overdue")
+        assert (ended.code, told in ended.err, "--fail-on overdue" in ended.err) == (1, True, False)
+    assert fleet("status good --sandbox --fail-on failed-rebalance").err == ""
+
+
 def test_one_that_is_not_declared(fleet: Shell) -> None:
     """No file needs to name it, and none needs to be there."""
     (fleet.folder / "automation.yaml").unlink()

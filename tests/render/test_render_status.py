@@ -5,15 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from reconciler.core.model import ApiVersion, Desired, Live, PortfolioId, RunState, Status
-from reconciler.render.status import (
-    PortfolioView,
-    StatusRow,
-    portfolio_document,
-    portfolio_page,
-    status_document,
-    status_page,
-)
+from reconciler.core.model import Desired, Live, PortfolioId, RunState, Status
+from reconciler.render.portfolio import PortfolioView, portfolio_document, portfolio_page
+from reconciler.render.status import StatusRow, status_document, status_page
 from reconciler.render.terminal import PLAIN, Style, terminal, width
 
 NOON_MS = 1_795_348_800_000
@@ -98,7 +92,7 @@ def test_a_moment_that_has_passed_is_no_next_run() -> None:
 @pytest.mark.parametrize(("ms", "shown"), [(0, "2026-11-22 12:00 UTC"), (1, "was due 2026-11-22 12:00 UTC")])
 def test_in_detail_neither(ms: int, shown: str) -> None:
     """One portfolio by itself tells the same."""
-    view = PortfolioView(version=ApiVersion.V1, desired=None, live=ROWS[0].live, record=None, now_ms=NOON_MS + ms)
+    view = PortfolioView(desired=ROWS[0].desired, live=ROWS[0].live, record=None, now_ms=NOON_MS + ms)
     assert f"  next run  {shown}\n" in terminal(portfolio_page(view), PLAIN)
     assert (portfolio_document(view)["next_run_at"] is None) is bool(ms)
     assert portfolio_document(view)["due_at"] == "2026-11-22T12:00:00.000Z"

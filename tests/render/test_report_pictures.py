@@ -22,7 +22,7 @@ from reconciler.core.rebalance import KeptRebalance, Knowledge, LastRebalance
 from reconciler.core.text import DAY_MS, MINUTE_MS
 from reconciler.render.load import load_page
 from reconciler.render.report import report_html
-from reconciler.render.status import StatusRow, in_need, status_page
+from reconciler.render.status import StatusRow, status_page
 from reconciler.render.terminal import Style, terminal
 from tests.action import pictures
 from tests.render.test_render_report import fleet, rebalance
@@ -81,7 +81,7 @@ def on_call() -> Page:
         )
         for i in desired
     ]
-    return status_page(in_need(rows))
+    return status_page(rows)
 
 
 def test_the_picture_of_the_on_call_page(kept: Callable[[str, str, Callable[[Path], None]], None]) -> None:
