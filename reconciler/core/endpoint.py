@@ -95,7 +95,6 @@ _NO_SECRETS: Final = frozenset(
 )
 """The parameters of libpq that a journal's URL may have: no password, and no file of passwords."""
 
-
 def journal_url(text: str) -> JournalUrl | None:
     """Return the journal that a URL names; ``None`` for the path of a file.
 
@@ -103,9 +102,12 @@ def journal_url(text: str) -> JournalUrl | None:
     shell's history and in the list of processes; no message repeats it.
     """
     scheme, colon, rest = text.partition("://")
-    if not colon:
+    # A slash too few, or libpq's own "host=… dbname=…": as a file, each machine would have a journal for itself.
+    words = [word.partition("=")[0] for word in text.split()]
+    is_of_server = text.partition(":")[0].lower() in _POSTGRESQL or (len(words) > 1 and words[0] in _NO_SECRETS)
+    if not colon and not is_of_server:
         return None
-    if scheme.lower() not in _POSTGRESQL:
+    if not colon or scheme.lower() not in _POSTGRESQL:
         raise UsageError(
             "--journal takes a file or a URL that begins with postgresql://",
             "As in `--journal postgresql://reconciler@db.example.com/journals`.",

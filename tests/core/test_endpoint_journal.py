@@ -77,7 +77,13 @@ def test_another_parameter(parameter: str, named: str) -> None:
     assert "sesame" not in refused.value.detail
 
 
-@pytest.mark.parametrize("given", ["mysql://h/d", "sqlite:///j.db", "https://h/d", "://", "postgres ://h/d"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("mysql://h/d", "sqlite:///j.db", "https://h/d", "://", "postgres ://h/d"),
+        *("postgresql:/h/d", "postgres:d", "POSTGRESQL:h", "host=h dbname=d", "service=s user=u"),
+    ],
+)
 def test_another_url(given: str) -> None:
     """It is refused, not taken for a file of that name."""
     with pytest.raises(UsageError, match="--journal takes a file or a URL that begins with postgresql://"):
