@@ -86,6 +86,8 @@ class JournalUrl(Struct, frozen=True):
 
 
 _POSTGRESQL: Final = ("postgresql", "postgres")
+_LIKE_A_URL: Final = re.compile(r"postgres(ql)?:|(.*\s)?(host|dbname|service|password)\s*=", re.IGNORECASE | re.DOTALL)
+"""A URL with a slash too few, or the other form in which libpq takes all of it. No file is called so on purpose."""
 _NO_SECRETS: Final = frozenset(
     (
         *("host", "hostaddr", "port", "dbname", "user", "service", "connect_timeout", "target_session_attrs"),
@@ -95,6 +97,7 @@ _NO_SECRETS: Final = frozenset(
 )
 """The parameters of libpq that a journal's URL may have: no password, and no file of passwords."""
 
+
 def journal_url(text: str) -> JournalUrl | None:
     """Return the journal that a URL names; ``None`` for the path of a file.
 
@@ -102,10 +105,7 @@ def journal_url(text: str) -> JournalUrl | None:
     shell's history and in the list of processes; no message repeats it.
     """
     scheme, colon, rest = text.partition("://")
-    # A slash too few, or libpq's own "host=… dbname=…": as a file, each machine would have a journal for itself.
-    words = [word.partition("=")[0] for word in text.split()]
-    is_of_server = text.partition(":")[0].lower() in _POSTGRESQL or (len(words) > 1 and words[0] in _NO_SECRETS)
-    if not colon and not is_of_server:
+    if not colon and not _LIKE_A_URL.match(text):
         return None
     if not colon or scheme.lower() not in _POSTGRESQL:
         raise UsageError(

@@ -10,7 +10,7 @@ from reconciler.core.endpoint import JournalUrl, journal_url
 from reconciler.core.errors import UsageError
 
 
-@pytest.mark.parametrize("path", ["journal.db", ".reconciler/journal.db", "/tmp/a b/j.db", "C:\\j.db", "host=db", ""])
+@pytest.mark.parametrize("path", ["journal.db", ".reconciler/journal.db", "/tmp/a b/j.db", "C:\\j.db", "a=b.db", ""])
 def test_a_path(path: str) -> None:
     """Whatever is no URL is a file."""
     assert journal_url(path) is None
@@ -81,7 +81,7 @@ def test_another_parameter(parameter: str, named: str) -> None:
     "given",
     [
         *("mysql://h/d", "sqlite:///j.db", "https://h/d", "://", "postgres ://h/d"),
-        *("postgresql:/h/d", "postgres:d", "POSTGRESQL:h", "host=h dbname=d", "service=s user=u"),
+        *("postgresql:/h/d", "Postgres:h", "host=db", "user=u password = sesame", "dbname=d\nhost=h"),
     ],
 )
 def test_another_url(given: str) -> None:
