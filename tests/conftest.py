@@ -52,7 +52,7 @@ FAST = "not slow"
 """What `make test-fast` asks for."""
 ORDINARY = "not thorough"
 """What `make test` asks for."""
-SHARE = 40
+SHARE = 30
 """How many random examples a law is tried on in these two; elsewhere they are hypothesis's hundred."""
 ROOT = Path(__file__).parents[1]
 KEPT_HERE = tuple(str(ROOT / name) for name in (".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".venv"))

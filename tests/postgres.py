@@ -84,7 +84,10 @@ class Server:
     def database(self) -> JournalUrl:
         """Make an empty database, and return its URL."""
         name = f"d{next(self._numbers)}"
-        execute(self.url("postgres"), f"CREATE DATABASE {name} TEMPLATE template0")
+        version = int((self.folder / "data" / "PG_VERSION").read_text(encoding="ascii"))
+        # From version 15 on, its pages would else go through the log one by one, which takes twice the time.
+        how = " STRATEGY FILE_COPY" if version >= 15 else ""
+        execute(self.url("postgres"), f"CREATE DATABASE {name} TEMPLATE template0{how}")
         self._made.append(name)
         return self.url(name)
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from reconciler.core.codec import LATEST_MS, load
+from reconciler.core.codec import AtMs, Interval, Milliseconds, load
 from reconciler.core.endpoint import JournalUrl
 from reconciler.core.halt import Halt
 from reconciler.core.intent import Before, Call
@@ -73,8 +73,6 @@ ALL_TABLES: Final = f"""
 
 JournalRow = dict[str, Any]
 """A row by the names of its columns, each value parsed."""
-_Milliseconds = Annotated[int, Meta(ge=0)]
-_Time = Annotated[int, Meta(ge=0, le=LATEST_MS)]
 
 
 class Wanted(AtStart, frozen=True, kw_only=True, omit_defaults=True):
@@ -85,8 +83,8 @@ class Wanted(AtStart, frozen=True, kw_only=True, omit_defaults=True):
     whose answer was lost trade a second time.
     """
 
-    interval_ms: _Milliseconds | None
-    offset_ms: _Milliseconds | None
+    interval_ms: Milliseconds | None
+    offset_ms: Milliseconds | None
     api: ApiVersion = ApiVersion.V1
     cadence: Cadence | None = msgspec.field(default=None, name="schedule")
     run_on_start: bool = msgspec.field(default=False, name="run_now")
@@ -129,10 +127,12 @@ _TYPES: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("who", "commit", "pull_request", "ci_run"), str | None),
     "result": Rebalance,
     "made": Halt,
-    **dict.fromkeys(("started_ms", "confirmed_ms", "intent_ms", "at_ms", "read_ms"), _Time),
-    **dict.fromkeys(("finished_ms", "outcome_ms", "last_started_ms", "lifted_ms"), _Time | None),
+    **dict.fromkeys(("started_ms", "confirmed_ms", "intent_ms", "at_ms", "read_ms"), AtMs),
+    **dict.fromkeys(("finished_ms", "outcome_ms", "last_started_ms", "lifted_ms"), AtMs | None),
     **dict.fromkeys(("number", "run", "count", "records", "open_intents"), int),
-    **dict.fromkeys(("last_run", "interval_ms", "offset_ms"), int | None),
+    "last_run": int | None,
+    "interval_ms": Interval | None,
+    "offset_ms": Milliseconds | None,
     **dict.fromkeys(("marked", "is_step", "took_effect"), bool),
 }
 """The type of a value and, above, how it is parsed, by the name that a question gives its column."""
@@ -194,6 +194,6 @@ def meant(
             for name, parse in parsed:
                 found[name] = None if found[name] is None else parse(found[name])
             found = msgspec.structs.asdict(msgspec.convert(found, kind))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise broken(ValueError(f"it is damaged: {error}")) from error
         yield found

@@ -7,7 +7,8 @@ refused here, with the name of the input; everything else the commands check the
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from msgspec import Struct
 
@@ -17,7 +18,7 @@ from reconciler.core.model import Unverified
 from reconciler.core.report import FailOn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 
 class Command(StrEnum):
@@ -53,46 +54,118 @@ _EVERY: Final = tuple(Command)
 _READING: Final = (Command.PLAN, Command.APPLY, Command.DRIFT, Command.STATUS, Command.HALT, Command.LIFT)
 _PLANNING: Final = (Command.PLAN, Command.APPLY, Command.DRIFT)
 _PLAN_OR_APPLY: Final = (Command.PLAN, Command.APPLY)
-USED_BY: Final[Mapping[str, tuple[Command, ...]]] = {
-    "command": _EVERY,
-    "config": _EVERY,
-    "api-key": _EVERY,
-    "base-url": _EVERY,
-    "plan-file": _PLAN_OR_APPLY,
-    "approved-plan": (Command.APPLY,),
-    "fingerprint": (Command.APPLY,),
-    "join": (Command.APPLY,),
-    "auto-approve": (Command.APPLY, Command.LIFT),
-    "allow": (Command.APPLY, Command.LIFT),
-    "reason": (Command.HALT,),
-    "all": (Command.HALT,),
-    "known": (Command.HALT, Command.LIFT),
-    "halt": (Command.LIFT,),
-    "resume-held": _PLAN_OR_APPLY,
-    "again": _PLAN_OR_APPLY,
-    "base": (Command.PLAN,),
-    "live": (Command.PLAN, Command.DRIFT, Command.STATUS),
-    "shard": (Command.STATUS,),
-    "max-age": (Command.APPLY,),
-    "lock-timeout": (Command.APPLY, Command.LIFT),
-    "target": _READING,
-    "select": _READING,
-    "unverified": _PLANNING,
-    "parallelism": _READING,
-    "max-rate": _READING,
-    "journal": _READING,
-    "comment": _PLAN_OR_APPLY,
-    "pull-request": _PLAN_OR_APPLY,
-    "issue": (Command.DRIFT,),
-    "ignore-held": (Command.DRIFT,),
-    "environment": _EVERY,
-    "fail-on": _EVERY,
-    "python-version": _EVERY,
-    "working-directory": _EVERY,
-    "github-token": _EVERY,
+
+
+class _Input(NamedTuple):
+    """One input: the ``commands`` that it is for, how its text is ``read`` (its name comes along, for messages), and
+    which attribute of :class:`Inputs` it ``sets``, if not that of its own name.
+
+    One without ``read`` is not for this program alone. ``idle`` is what it may be for every command.
+    """
+
+    commands: tuple[Command, ...]
+    read: Callable[[str, str], Any] | None = None
+    sets: str = ""
+    idle: tuple[str, ...] = ("",)
+
+
+def _flag(*commands: Command, sets: str = "") -> _Input:
+    return _Input(commands, _yes, sets, idle=("", "false"))
+
+
+def _text(text: str, _name: str) -> str:
+    return text
+
+
+def _lines(text: str, _name: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _words(text: str, _name: str) -> tuple[str, ...]:
+    return tuple(text.translate(SPLIT_BY).split())
+
+
+def _yes(text: str, name: str) -> bool:
+    if text.lower() not in ("", "true", "false"):
+        raise UsageError(f"the input `{name}` is {text!r}, neither `true` nor `false`", "Write one of the two.")
+    return text.lower() == "true"
+
+
+def _number_of_portfolios(text: str, name: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= MOST_PARALLELISM):
+        raise UsageError(
+            f"the input `{name}` is {text!r}, no number of portfolios at a time",
+            f"Write a number from 1 to {MOST_PARALLELISM}.",
+        )
+    return int(text)
+
+
+def _pull_request(text: str, name: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text)):
+        raise UsageError(
+            f"the input `{name}` is {text!r}, no number of a pull request", "Write its number alone, such as 7."
+        )
+    return int(text)
+
+
+def _word(kind: type[Word], text: str, name: str) -> Word:
+    try:
+        return kind(text)
+    except ValueError:
+        words = ", ".join(f"`{word}`" for word in kind)
+        raise UsageError(f"the input `{name}` is {text!r}", f"It may be one of {words}.") from None
+
+
+def _conditions(text: str, name: str) -> frozenset[FailOn]:
+    return frozenset(_word(FailOn, word, name) for word in _words(text, name))
+
+
+INPUTS: Final[Mapping[str, _Input]] = {
+    "command": _Input(_EVERY, partial(_word, Command)),
+    "config": _Input(_EVERY, _lines),
+    "api-key": _Input(_EVERY),
+    "base-url": _Input(_EVERY),
+    "plan-file": _Input(_PLAN_OR_APPLY, _text),
+    "approved-plan": _Input((Command.APPLY,), _text),
+    "fingerprint": _Input((Command.APPLY,), _text, idle=("", ANY_FINGERPRINT)),
+    "join": _flag(Command.APPLY),
+    "auto-approve": _flag(Command.APPLY, Command.LIFT),
+    "allow": _Input((Command.APPLY, Command.LIFT), _words),
+    "reason": _Input((Command.HALT,), _text),
+    "all": _flag(Command.HALT, sets="everything"),
+    "known": _flag(Command.HALT, Command.LIFT),
+    "halt": _Input((Command.LIFT,), _text),
+    "resume-held": _Input(_PLAN_OR_APPLY, _words),
+    "again": _Input(_PLAN_OR_APPLY, _words),
+    "base": _Input((Command.PLAN,), _text),
+    "live": _Input((Command.PLAN, Command.DRIFT, Command.STATUS), _lines),
+    "shard": _Input((Command.STATUS,), _text),
+    "max-age": _Input((Command.APPLY,), _text),
+    "lock-timeout": _Input((Command.APPLY, Command.LIFT), _text),
+    "target": _Input(_READING, _words, "targets"),
+    "select": _Input(_READING, _words, "selects"),
+    "unverified": _Input(_PLANNING, lambda text, name: _word(Unverified, text, name) if text else None),
+    "parallelism": _Input(_READING, _number_of_portfolios),
+    "max-rate": _Input(_READING, _text),
+    "journal": _Input(_READING, _text),
+    "comment": _Input(
+        _PLAN_OR_APPLY, lambda text, name: _word(Comment, text or "true", name), idle=("", "true", "false")
+    ),
+    "pull-request": _Input(_PLAN_OR_APPLY, _pull_request),
+    "issue": _flag(Command.DRIFT),
+    "ignore-held": _flag(Command.DRIFT),
+    "environment": _Input(_EVERY, _text),
+    "fail-on": _Input(_EVERY, _conditions),
+    "python-version": _Input(_EVERY),
+    "working-directory": _Input(_EVERY),
+    "github-token": _Input(_EVERY),
 }
-"""Which commands each input is for; given to another one it is refused. Every command takes key and service, so that
-the steps of a job can be written alike: they choose nothing."""
+"""All inputs. Given to a command that it is not for, one is refused. Every command takes key and service, so that the
+steps of a job can be written alike: they choose nothing."""
 FAILS_ON: Final[Mapping[FailOn, tuple[Command, ...]]] = {
     FailOn.ERROR: _EVERY,
     FailOn.CHANGES: _PLANNING,
@@ -104,17 +177,6 @@ FAILS_ON: Final[Mapping[FailOn, tuple[Command, ...]]] = {
     FailOn.OVERDUE: _PLANNING,
 }
 """After which commands each condition can hold. An apply over a guard is an error, or was allowed."""
-_ASKS_NOTHING: Final[Mapping[str, tuple[str, ...]]] = {
-    "auto-approve": ("", "false"),
-    "join": ("", "false"),
-    "issue": ("", "false"),
-    "ignore-held": ("", "false"),
-    "all": ("", "false"),
-    "known": ("", "false"),
-    "comment": ("", "true", "false"),
-    "fingerprint": ("", ANY_FINGERPRINT),
-}
-"""What these inputs may be for every command; all others may be empty. ``fail-on`` is looked at word by word."""
 
 
 class Inputs(Struct, frozen=True, kw_only=True):
@@ -142,7 +204,7 @@ class Inputs(Struct, frozen=True, kw_only=True):
     resume_held: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
     parallelism: int | None = None
-    max_rate: str | None = None
+    max_rate: str = ""
     unverified: Unverified | None = None
     journal: str = ""
     join: bool = False
@@ -161,46 +223,17 @@ class Inputs(Struct, frozen=True, kw_only=True):
 
 def read_inputs(environ: Mapping[str, str]) -> Inputs:
     """Return the inputs. Raises :class:`UsageError` that names the first one that is wrong or not for the command."""
-
-    def text(name: str) -> str:
-        return environ.get(_variable(name), "").strip()
-
-    command = _word(Command, text("command"), "command")
-    fail_on = frozenset(_word(FailOn, word, "fail-on") for word in _words(text("fail-on")))
-    _require_used(command, {name: text(name) for name in USED_BY if _variable(name) in environ}, fail_on)
-    inputs = Inputs(
-        command=command,
-        config=_lines(text("config")),
-        plan_file=text("plan-file"),
-        approved_plan=text("approved-plan"),
-        fingerprint=_fingerprint(text("fingerprint") if "INPUT_FINGERPRINT" in environ else ANY_FINGERPRINT, command),
-        base=text("base"),
-        live=_lines(text("live")),
-        shard=text("shard"),
-        max_age=text("max-age"),
-        lock_timeout=text("lock-timeout"),
-        targets=_words(text("target")),
-        selects=_words(text("select")),
-        allow=_words(text("allow")),
-        resume_held=_words(text("resume-held")),
-        again=_words(text("again")),
-        parallelism=_parallelism(text("parallelism")),
-        max_rate=text("max-rate") or None,
-        unverified=_word(Unverified, text("unverified"), "unverified") if text("unverified") else None,
-        journal=text("journal"),
-        join=_yes(text("join"), "join"),
-        auto_approve=_yes(text("auto-approve"), "auto-approve"),
-        comment=_word(Comment, text("comment") or "true", "comment"),
-        pull_request=_pull_request(text("pull-request")),
-        fail_on=fail_on,
-        issue=_yes(text("issue"), "issue"),
-        ignore_held=_yes(text("ignore-held"), "ignore-held"),
-        reason=text("reason"),
-        everything=_yes(text("all"), "all"),
-        known=_yes(text("known"), "known"),
-        halt=text("halt"),
-        environment=text("environment"),
-    )
+    texts = {name: environ.get(_variable(name), "").strip() for name in INPUTS}
+    command = _word(Command, texts["command"], "command")
+    _require_used(command, texts, _conditions(texts["fail-on"], "fail-on"))
+    values = {
+        one.sets or name.replace("-", "_"): one.read(texts[name], name)
+        for name, one in INPUTS.items()
+        if one.read is not None
+    }
+    if _variable("fingerprint") in environ:
+        values["fingerprint"] = _fingerprint(texts["fingerprint"], command)
+    inputs = Inputs(**values)
     if command is Command.PLAN:
         _check_plan(inputs)
     if command in (Command.PLAN, Command.DRIFT):
@@ -244,9 +277,9 @@ def _fingerprint(text: str, command: Command) -> str:
 def _require_used(command: Command, texts: Mapping[str, str], fail_on: Iterable[FailOn]) -> None:
     """Refuse what is given and is not for the command; ``texts`` are the inputs by name."""
     wrong: list[tuple[str, tuple[Command, ...]]] = [
-        (f"`{name}`", USED_BY[name])
+        (f"`{name}`", INPUTS[name].commands)
         for name, text in texts.items()
-        if command not in USED_BY[name] and text.lower() not in _ASKS_NOTHING.get(name, ("",))
+        if command not in INPUTS[name].commands and text.lower() not in INPUTS[name].idle
     ]
     wrong += [(f"`fail-on: {one}`", FAILS_ON[one]) for one in sorted(fail_on) if command not in FAILS_ON[one]]
     for named, commands in wrong:
@@ -338,46 +371,3 @@ def _listed(names: Sequence[str]) -> str:
     """Return names as ```a`, `b` and `c```."""
     *most, last = (f"`{name}`" for name in names)
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def _lines(text: str) -> tuple[str, ...]:
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.translate(SPLIT_BY).split())
-
-
-def _yes(text: str, name: str) -> bool:
-    if text.lower() not in ("", "true", "false"):
-        raise UsageError(f"the input `{name}` is {text!r}, neither `true` nor `false`", "Write one of the two.")
-    return text.lower() == "true"
-
-
-def _parallelism(text: str) -> int | None:
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= MOST_PARALLELISM):
-        raise UsageError(
-            f"the input `parallelism` is {text!r}, no number of portfolios at a time",
-            f"Write a number from 1 to {MOST_PARALLELISM}.",
-        )
-    return int(text)
-
-
-def _pull_request(text: str) -> int | None:
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text)):
-        raise UsageError(
-            f"the input `pull-request` is {text!r}, no number of a pull request", "Write its number alone, such as 7."
-        )
-    return int(text)
-
-
-def _word(kind: type[Word], text: str, name: str) -> Word:
-    try:
-        return kind(text)
-    except ValueError:
-        words = ", ".join(f"`{word}`" for word in kind)
-        raise UsageError(f"the input `{name}` is {text!r}", f"It may be one of {words}.") from None

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 from msgspec.structs import replace
@@ -44,12 +44,14 @@ from reconciler.core.report import ACHIEVED, ApplyReport, Outcome
 from reconciler.core.text import harmless, label, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from reconciler.apply.journal import OpenJournal
     from reconciler.cli.service import Service
     from reconciler.core.model import Desired
     from reconciler.render.ending import Ending, Found
+
+T = TypeVar("T")
 
 LONGEST_REASON: Final = 200
 _UNDER_WAY_S: Final = 35.0
@@ -100,21 +102,15 @@ def halt(options: HaltOptions, found: Found) -> Ending:
 
     async def work() -> Ending:
         async with open_service(options.service, configuration.paths, expect=configuration.expect) as service:
-            with ExitStack() as journals:
-                journal = journals.enter_context(await _journal(options, service))
-                apis = await _apis(options, configuration, service, journal)
+            with ExitStack() as opened:
+                journals = _Journals(options, service, found, opened)
+                apis = await journals.used_by(lambda journal: _apis(options, configuration, service, journal))
                 here = replace(service, api=service.api.by(apis))
                 if not options.auto_approve:
                     await _ask_for_number(options, apis, here)
                 made = _made(options, reason, apis, here)
-                try:
-                    journal.halt(made)
-                except JournalError as error:  # it could be opened, and its disk is full
-                    journal = journals.enter_context(await _spare(error, options, service))
-                    journal.halt(made)
-                # From here on, no other command begins anything that the halt holds.
-                _keep(made, options, found, new=True)
-                return await _pause(made, options, configuration.desired, here, journal, found)
+                desired = configuration.desired
+                return await journals.used_by(lambda journal: _pause(made, options, desired, here, journal, found))
 
     return run_async(work)
 
@@ -131,19 +127,31 @@ def _files(options: HaltOptions) -> Configuration:
         return Configuration()
 
 
-async def _journal(options: HaltOptions, service: Service) -> OpenJournal:
-    """Open the journal, even if another command is at work with it; if it can't be used, a new one for this halt."""
-    try:
-        return await open_to_write(options.service, service, lock_timeout="0s", beside=True)
-    except JournalError as error:
-        return await _spare(error, options, service)
+class _Journals:
+    """The journal of a halt. One that can't be opened, read or written must not stop a halt: a new one takes its place,
+    until something was paused with the first."""
 
+    def __init__(self, options: HaltOptions, service: Service, found: Found, opened: ExitStack) -> None:
+        self._options, self._service, self._found, self._opened = options, service, found, opened
+        self._journal: OpenJournal | None = None
 
-async def _spare(error: JournalError, options: HaltOptions, service: Service) -> OpenJournal:
-    """Open a new journal for this halt, in place of one that can't be used."""
-    place = str(Path(tempfile.mkdtemp(prefix="reconciler-halt-")) / "journal.db")
-    options.output.warn(f"{error.summary}; the halt goes on with a journal of its own, {place}")
-    return await open_to_write(replace(options.service, journal=place), service, lock_timeout="0s", beside=True)
+    async def used_by(self, attempt: Callable[[OpenJournal], Awaitable[T]]) -> T:
+        """Return what an attempt with the journal comes to, even if another command is at work with it."""
+        try:
+            if self._journal is None:
+                self._journal = await self._open(self._options.service)
+            return await attempt(self._journal)
+        except JournalError as error:
+            if self._found.report is not None:
+                raise
+            place = str(Path(tempfile.mkdtemp(prefix="reconciler-halt-")) / "journal.db")
+            self._options.output.warn(f"{error.summary}; the halt goes on with a journal of its own, {place}")
+            self._journal = await self._open(replace(self._options.service, journal=place))
+            return await attempt(self._journal)
+
+    async def _open(self, options: ServiceOptions) -> OpenJournal:
+        journal = await open_to_write(options, self._service, lock_timeout="0s", beside=True)
+        return self._opened.enter_context(journal)
 
 
 async def _apis(
@@ -220,7 +228,11 @@ async def _pause(
     journal: OpenJournal,
     found: Found,
 ) -> Ending:
-    """Pause what runs. Then look again at portfolios that a write from before the halt may have resumed meanwhile."""
+    """Record a halt, so that no other command begins anything that it holds, and pause what runs. Then look again at
+    portfolios that a write from before the halt may have resumed meanwhile."""
+    journal.halt(made)
+    _ = journal.memory(), journal.halting()  # all of it is read now, because damage must show before the first pause
+    _keep(made, options, found, new=not path_of(made.id).exists())
     names = {one: declared.name for one, declared in desired.items()}
     plan = halt_plan(made, names, created_ms=service.clock.now_ms())
     begun = {one.number: one.intent.address for one in journal.unsettled()}
@@ -234,8 +246,13 @@ async def _pause(
             ending = await carry_out(replace(plan, changes=late), options, service, journal, found, gate, title="Halt")
             found.report = _merged(first, found.report or first)
     finally:
-        made = with_pauses(made, journal.memory(), await _strategies(made, desired, service))
-        journal.halt(made)
+        strategies = await _strategies(made, desired, service)
+        try:
+            made = with_pauses(made, journal.memory(), strategies)
+            journal.halt(made)
+        except JournalError as error:
+            if found.report is not None:  # what was done must not be lost to this
+                options.output.warn(f"the pauses of this halt could not be written down: {error.summary}")
         kept = _keep(made, options, found)
     of = plural(len(made.portfolios), "portfolio")
     told = [f"commit {path_of(made.id)}: other machines know of the halt by this file"] if kept else []

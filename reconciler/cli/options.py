@@ -7,6 +7,7 @@ GitHub Action makes the same values from its inputs. Each command declares its o
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -130,6 +131,10 @@ def duration_of(option: str, given: str, *, such_as: str) -> int:
         raise UsageError(f"Invalid value for {option}: {error}; write a duration such as {such_as}.") from error
 
 
+_fields = cache(fields)
+"""The fields of a kind of options. It evaluates their annotations, which takes a millisecond each time."""
+
+
 def options_of(kind: type[SomeOptions], given: Mapping[str, Any]) -> SomeOptions:
     """Make options of this kind from values by name; what is missing gets its default."""
     return convert(_nested(kind, given), kind)
@@ -138,7 +143,7 @@ def options_of(kind: type[SomeOptions], given: Mapping[str, Any]) -> SomeOptions
 def _nested(kind: type[Struct], given: Mapping[str, Any]) -> dict[str, Any]:
     """Nest flat values as ``kind`` does: each one goes into the group that has a field of its name."""
     nested: dict[str, Any] = {}
-    for field in fields(kind):
+    for field in _fields(kind):
         if isinstance(field.type, type) and issubclass(field.type, Struct):
             nested[field.name] = _nested(field.type, given)
         elif given.get(field.name) is not None:

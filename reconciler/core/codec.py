@@ -232,7 +232,8 @@ def _no_number(name: str) -> float:
     raise ValueError(f"{name} is not a number")
 
 
-_WORD: Final = re.compile(r"\w+")
+_NAME: Final = re.compile(r"""(["']).*?\1|(\w+)""")
+"""A text in an annotation, such as a pattern, or a name."""
 
 _Moments = dict[str, "_Moments | None"]
 """Where moments stand in a JSON object: ``None`` for a key that is one, else what its objects hold."""
@@ -254,13 +255,17 @@ def _moments_in(kind: type[Struct]) -> _Moments:
 def _types_in(kind: type[Struct]) -> Iterator[tuple[str, set[Any]]]:
     """Yield each field of a type, and every type that its annotation names.
 
-    Annotations are text here. To look their words up takes a tenth of what it takes to evaluate them.
+    Annotations are text here. To look their words up takes a tenth of what it takes to evaluate them. Raises
+    :class:`NameError` for a type that its module imports for type checkers only: it might be a moment.
     """
     for base in reversed(kind.__mro__):
         if issubclass(base, Struct) and base is not Struct:
-            names = vars(import_module(base.__module__))
+            names = {"None": None, **vars(import_module(base.__module__))}
             for field, annotation in base.__annotations__.items():
-                yield field, set().union(*(_parts(names.get(word)) for word in _WORD.findall(annotation)))
+                words = [word for _, word in _NAME.findall(annotation) if word]
+                if missing := next((word for word in words if word[0].isupper() and word not in names), None):
+                    raise NameError(f"{base.__name__}.{field}: {missing} has to be imported at run time")
+                yield field, set().union(*(_parts(names.get(word)) for word in words))
 
 
 def _parts(hint: Any) -> set[Any]:

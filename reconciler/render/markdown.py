@@ -51,10 +51,11 @@ _SIGNS: Final[Mapping[Tone, str]] = {Tone.GOOD: "✅", Tone.NOTICE: "⚠️", To
 """In this order: all done or nothing to do, look closer, went wrong, waits for a yes."""
 _BOXES: Final[Mapping[Tone, str]] = {Tone.BAD: "CAUTION", Tone.NOTICE: "WARNING", Tone.STRONG: "IMPORTANT"}
 """The names of GitHub's boxes."""
-_MARKUP: Final = frozenset("\\`*_[]~")
+_MARKUP: Final = "\\`*_[]~"
 """What Markdown reads as markup inside a line; a backslash makes it literal."""
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "$": "<span>$</span>"}
 """Characters for which a backslash is not always enough: they begin HTML, a table cell, or a formula on GitHub."""
+_LITERALS: Final = str.maketrans({c: f"\\{c}" for c in _MARKUP} | _ENTITIES)
 _LIVE: Final = re.compile(
     r"(?P<sign>[@#](?=\S))"  # mentions, mail addresses, references to issues and commits
     r"|(?P<colon>:(?=/|[\w+-]+:))"  # addresses; pictures such as :name:
@@ -333,7 +334,7 @@ def _lifeless(found: re.Match[str]) -> str:
 
 
 def _literal(text: str) -> str:
-    return "".join(f"\\{c}" if c in _MARKUP else _ENTITIES.get(c, c) for c in text)
+    return text.translate(_LITERALS)
 
 
 def _code(text: str) -> str:

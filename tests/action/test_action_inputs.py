@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reconciler.cli.action import given_by
-from reconciler.cli.action_inputs import FAILS_ON, USED_BY, Command, Inputs, read_inputs
+from reconciler.cli.action_inputs import FAILS_ON, INPUTS, Command, Inputs, read_inputs
 from reconciler.core.errors import UsageError
 from reconciler.core.report import FailOn
 from tests.action import events
@@ -102,7 +102,7 @@ def _read(command: str, **inputs: str) -> Inputs:
 
 def test_every_input_is_decided() -> None:
     """Each input of action.yml has its row, and its value here, so that a new one can't be forgotten."""
-    assert USED_BY.keys() == MANIFEST.inputs.keys()
+    assert INPUTS.keys() == MANIFEST.inputs.keys()
     assert {"command", *GIVEN} == set(VARIABLES.values())
     assert list(FAILS_ON) == list(FailOn)
 
@@ -123,7 +123,7 @@ def _documented(heading: str) -> dict[str, list[str]]:
 
 def test_the_docs_say_which_command_an_input_is_for() -> None:
     """Both tables of the docs are those of the program."""
-    assert _documented("## Inputs") == {name: [str(one) for one in commands] for name, commands in USED_BY.items()}
+    assert _documented("## Inputs") == {name: [str(one) for one in row.commands] for name, row in INPUTS.items()}
     told = {str(name): [str(one) for one in commands] for name, commands in FAILS_ON.items()}
     assert _documented("## When a step fails") == told
 
@@ -134,7 +134,7 @@ def test_every_command_with_every_input(command: Command, name: str) -> None:
     """What is for a command is taken, and what is not is refused in one sentence that names both."""
     leave = {"auto-approve": "true"} if command in TRADES else {}
     given = {**BESIDE.get((command, name), leave), name: GIVEN[name]}
-    if command in USED_BY[name]:
+    if command in INPUTS[name].commands:
         _read(command, **given)
         return
     with pytest.raises(UsageError, match=f"the input `{name}` is for .*, not for `{command}`"):

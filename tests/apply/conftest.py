@@ -26,6 +26,22 @@ WAY_OUT = {
 }
 
 
+SHARE = 4
+"""Of how many rows of a table `make test` tries one on a server, besides the first; the statements are the same."""
+_ROWS = count()
+_BEGUN: set[str] = set()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Leave most rows of a table to CI where their journal is on a server: a file has them all."""
+    params = getattr(item, "callspec", None) and item.callspec.params  # type: ignore[attr-defined]  # a test's, not a file's
+    if params and params.get("new_place") == "server" and len(params) > 1:
+        table = item.nodeid.partition("[")[0]
+        if table in _BEGUN and next(_ROWS) % SHARE:
+            item.add_marker("thorough")
+        _BEGUN.add(table)
+
+
 def broken(place: JournalPlace, why: str, *, server: str = "") -> tuple[str, str]:
     """Return what is said of a journal that can't be used; ``server`` is why where a server has other words for it."""
     on_file = isinstance(place, Path)

@@ -107,13 +107,65 @@ def test_an_apply_of_a_saved_plan_says_why_it_is_no_success(shell: Shell) -> Non
     assert "1 portfolio blocked when the plan was made; `reconciler show plan.json` tells why" in ended.err
 
 
-def test_a_halt_goes_on_when_its_journal_can_be_opened_and_not_written(shell: Shell) -> None:
-    """As on a full disk, which SQLite notices at the first write."""
+FULL = "BEGIN SELECT RAISE(FAIL, 'disk is full'); END"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        f"CREATE TRIGGER full BEFORE INSERT ON halts {FULL}",
+        f"CREATE TRIGGER full BEFORE INSERT ON runs {FULL}",
+        "DROP TABLE halts",
+        "UPDATE confirmed SET interval_ms = -1",
+        "UPDATE confirmed SET state = 'running'",
+        "UPDATE halts SET halt = '{'",
+        "UPDATE writes SET wanted = '[['",
+    ],
+)
+def test_a_halt_goes_on_with_a_journal_that_can_be_opened_and_not_used(shell: Shell, damage: str) -> None:
+    """As on a full disk, which SQLite notices at the first write, or with a row that makes no sense."""
+    assert shell("rebalance aaa --auto-approve --sandbox").code == 0
     assert shell("apply --auto-approve --sandbox").code == 0
+    assert shell("halt zzz --reason drill --auto-approve --sandbox").code == 1
     with closing(sqlite3.connect(".reconciler/journal.db")) as journal, journal:
-        journal.execute("CREATE TRIGGER full BEFORE INSERT ON halts BEGIN SELECT RAISE(FAIL, 'disk is full'); END")
+        journal.execute(damage)
     ended = shell("halt --reason oracle --all --auto-approve --sandbox")
     assert ended.code == 0
     assert "Halt: 2 done" in ended.out
-    assert "disk is full; the halt goes on with a journal of its own" in ended.err
-    assert [one["halt"] is not None for one in shell("plan --sandbox -o json").json["halted"]] == [True, True]
+    assert "; the halt goes on with a journal of its own" in ended.err
+    halted = {path.stem: json.loads(path.read_text()) for path in Path("halts").glob("*.json")}
+    (made,) = (halt for halt in halted.values() if halt["reason"] == "oracle")
+    assert [one["id"] for one in made["portfolios"] if one["token"]] == ["aaa", "bbb"]
+
+
+def test_the_end_of_a_halt_that_can_not_be_written_down_hides_nothing(shell: Shell) -> None:
+    assert shell("apply --auto-approve --sandbox").code == 0
+    with closing(sqlite3.connect(".reconciler/journal.db")) as journal, journal:
+        journal.execute(f"CREATE TRIGGER full BEFORE INSERT ON halts WHEN (SELECT count(*) FROM halts) > 0 {FULL}")
+    ended = shell("halt --reason oracle --all --auto-approve --sandbox")
+    assert "Halt: 2 done" in ended.out
+    assert "the pauses of this halt could not be written down" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("confirmed", "interval_ms", -1),
+        ("confirmed", "interval_ms", 0),
+        ("confirmed", "offset_ms", -(2**63)),
+        ("confirmed", "interval_ms", 2**63 - 1),
+        ("results", "result", "[" * 9_000),
+        ("results", "result", '{"n": ' + "9" * 5_000 + "}"),
+    ],
+)
+def test_a_row_that_makes_no_sense_is_a_damaged_journal(
+    shell: Shell, table: str, column: str, value: int | str
+) -> None:
+    shell("apply --auto-approve --sandbox --allow update=2")
+    assert shell("status --results --sandbox").code == 0
+    with closing(sqlite3.connect(".reconciler/journal.db")) as journal, journal:
+        journal.execute(f"UPDATE {table} SET {column} = ?", (value,))
+        assert journal.execute("SELECT changes()").fetchone()[0]
+    ended = shell("report --out fleet.html --sandbox")
+    assert ended.code == 1
+    assert "it is damaged" in ended.err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from math import inf, nan
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -40,12 +40,20 @@ from reconciler.core.plan import Plan
 from reconciler.core.text import LONGEST_TEXT
 from tests.support import NOON_MS
 
+if TYPE_CHECKING:
+    from reconciler.core.codec import Moment as Later
+
 NOON = "2026-11-22T12:00:00.000Z"
 Texts = tuple[str, ...]
 MaybeText = str | None
 MaybeNumber = int | None
 MaybeMoment = Moment | None
 MaybeShown = Shown | None
+
+
+class Undone(Struct, frozen=True):
+    since: Later
+
 
 TAKEN: list[tuple[Any, object, object]] = [
     (str, "", ""),
@@ -336,6 +344,12 @@ def test_a_file_that_is_too_large_is_refused_unread() -> None:
 def test_moments_are_what_is_written() -> None:
     """Both ways, to the millisecond."""
     assert from_iso(iso(NOON_MS + 7)) == NOON_MS + 7
+
+
+def test_a_type_that_is_not_there_at_run_time_is_told() -> None:
+    """It might be a moment, which would be saved as a bare number."""
+    with pytest.raises(NameError, match=r"Undone\.since: Later has to be imported at run time"):
+        dump(Undone(since=NOON_MS))
 
 
 JSON_VALUES = st.recursive(

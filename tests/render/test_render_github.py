@@ -36,7 +36,7 @@ from reconciler.render.github import (
 )
 from tests.endings import change, endings, plan_of, problems_of
 from tests.githubjudge import Command, alive, obeyed, rendered
-from tests.hostile import HOSTILE
+from tests.hostile import HOSTILE, LONG
 
 NAMES = [f"{number}-{text[:12]!a}" for number, text in enumerate(HOSTILE)]
 TOKEN = "0123456789abcdefABCDEF"
@@ -68,7 +68,14 @@ def links_aside(found: list[str]) -> list[str]:
 
 
 @pytest.mark.slow
-@hostile
+@pytest.mark.parametrize(
+    "text",
+    [
+        text if text in LONG or number % 4 == 0 else pytest.param(text, marks=pytest.mark.thorough)
+        for number, text in enumerate(HOSTILE)
+    ],
+    ids=NAMES,
+)
 def test_data_in_comment_and_summary_stays_data(text: str) -> None:
     """Whatever a text holds, the page has the structure that it has with a harmless one, and nothing in it is alive."""
     for name, body in bodies(text).items():
