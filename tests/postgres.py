@@ -212,14 +212,14 @@ class Proxy:
     ``sent`` are the letters of the clients' messages so far, over all connections; the first message of each has none,
     so it is a space. ``trips`` counts how often a client waited for an answer. The message of number ``cut_before`` is
     not passed on; that of number ``cut_after`` is, but the answer to its batch is not. With ``loopback`` it listens on
-    a port of this machine instead of a socket in its folder.
+    a port of this machine instead of a socket in its folder. While it ``is_silent``, it passes nothing on to anybody.
     """
 
     def __init__(
         self, server: Server, *, cut_before: int | None = None, cut_after: int | None = None, loopback: bool = False
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="proxy-"))
-        self.sent, self.trips = "", 0
+        self.sent, self.trips, self.is_silent = "", 0, False
         self._server, self._before, self._after = server, cut_before, cut_after
         self._listener = socket.socket(socket.AF_INET if loopback else socket.AF_UNIX)
         self._listener.bind(("127.0.0.1", 0) if loopback else str(self.folder / ".s.PGSQL.5432"))
@@ -257,11 +257,13 @@ class Proxy:
             server.connect(str(self._server.folder / ".s.PGSQL.5432"))
             rest, first, swallows, asks = b"", True, False, False
             while True:
-                ready, _, _ = select.select([client, server], [], [])
+                ready, _, _ = select.select([client] if self.is_silent else [client, server], [], [])
                 if client in ready:
                     part = client.recv(65_536)
                     if not part:
                         return
+                    if self.is_silent:
+                        continue
                     self.trips += not asks
                     asks, rest = True, rest + part
                     while (message := _first_message(rest, first=first)) is not None:
@@ -272,7 +274,7 @@ class Proxy:
                         server.sendall(message)
                         rest = rest[len(message) :]
                         first = first and len(message) == ASKS_FOR_ENCRYPTION
-                if server in ready:
+                if server in ready and not self.is_silent:
                     part = server.recv(65_536)
                     if not part or (swallows and part[-6:-1] == READY):
                         return

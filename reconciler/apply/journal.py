@@ -344,6 +344,10 @@ class OpenJournal:
         self._halting = {one: self._halts[one] for one in ids}
         return self._halting
 
+    def hang_up(self) -> None:
+        """Give up waiting for a server: see :class:`~reconciler.apply.journaltables.Tables`."""
+        self._tables.hang_up()
+
     def is_busy(self) -> bool:
         """Whether another process has the journal locked at this moment; for whoever was opened ``beside`` it."""
         return self._tables.is_locked()

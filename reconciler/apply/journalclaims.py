@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 import msgspec
 from msgspec import Struct
 
-from reconciler.apply.journalserver import LOCKS, connect, using_server
+from reconciler.apply.journalserver import LOCKS, connect, hang_up, using_server
 from reconciler.apply.run import why_stop
 from reconciler.core.change import Frozen  # noqa: TC001 - msgspec looks it up
 from reconciler.core.codec import dump, load
@@ -179,7 +179,12 @@ def joined_claims(url: JournalUrl, *, plan: Plan, terms: Terms, name: str, clock
     with using_server(url):
         connection = connect(url, name)
     with closing(connection), ThreadPoolExecutor(max_workers=1, thread_name_prefix="claims") as thread:
-        yield JoinedClaims(connection, thread, url, plan=plan, terms=terms, name=name, clock=clock)
+        claims = JoinedClaims(connection, thread, url, plan=plan, terms=terms, name=name, clock=clock)
+        try:
+            yield claims
+        except BaseException:  # such as a signal, while the thread waits for the server
+            claims.hang_up()
+            raise
 
 
 class JoinedClaims:
@@ -218,6 +223,10 @@ class JoinedClaims:
             "planned_ms": plan.created_ms,
             "most": 2**62 if terms.max_failures is None else terms.max_failures,
         }
+
+    def hang_up(self) -> None:
+        """Let nobody wait any longer for a server that does not answer. Any thread may call it."""
+        hang_up(self._connection)
 
     async def at_the_door(self) -> None:
         """Find out who is at work. Nobody else begins or joins until this runner has entered, or is gone.

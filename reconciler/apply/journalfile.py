@@ -117,6 +117,9 @@ class FileTables:
         with using(self._path):
             _require_sound(self._connection, self._path)
 
+    def hang_up(self) -> None:
+        """Do nothing, because no other program lets us wait here."""
+
     def close(self) -> None:
         """Close the file, and then give up the lock."""
         self._connection.close()

@@ -11,7 +11,9 @@ to the next run as a process that was killed there, and it finds out by reading.
 from __future__ import annotations
 
 import logging
+import os
 import re
+import socket
 from contextlib import ExitStack, closing, contextmanager, suppress
 from enum import StrEnum
 from functools import lru_cache
@@ -51,25 +53,21 @@ LOCKS: Final = 0x676C7263
 """The first half of the key of each advisory lock, "glrc"."""
 _ONE_WRITER: Final = 1  # held by whoever has the journal open to write
 _ONE_COMMIT: Final = 2  # held from the first statement of a transaction that writes to its end
-_CONNECTION: Final = {
-    "connect_timeout": "10",
-    "client_encoding": "utf8",
-    # A machine that is gone is noticed in about a minute, from either side; a firewall forgets no connection meanwhile.
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "60000",
-}
+# A machine that is gone is noticed after 40 seconds, from either side; a firewall forgets no connection meanwhile.
+_KEEPALIVES: Final = {"keepalives_idle": "20", "keepalives_interval": "5", "keepalives_count": "4"}
+_GONE: Final = {"tcp_user_timeout": "40000"}
+_CONNECTION: Final = {"connect_timeout": "10", "client_encoding": "utf8", **_KEEPALIVES, **_GONE}
 _SESSION: Final = {
     "search_path": SCHEMA,
-    "statement_timeout": "60s",  # nothing here takes more than a second, but another may hold a lock
+    # Nothing here takes more than a second. But a lock may be held by a machine that is gone, or by a process that was
+    # stopped; its session ends before those who wait give up. For the process that needs PostgreSQL 17.
+    "statement_timeout": "60s",
+    "transaction_timeout": "50s",
     # Every question is made for the indexes. Statistics, which a new table lacks, must not lead to reading all of it.
     **dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"), "off"),
     "idle_session_timeout": "0",  # any time may pass between two writes
-    "tcp_keepalives_idle": "30",
-    "tcp_keepalives_interval": "10",
-    "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "60000",
+    **{f"tcp_{name}": seconds for name, seconds in _KEEPALIVES.items()},
+    **_GONE,
 }
 """What the server is told of a session, as far as it knows these settings."""
 _BEGIN_TO_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
@@ -225,6 +223,10 @@ class ServerTables:
     def require_sound(self) -> None:
         """Do nothing, because the server looks after its own files."""
 
+    def hang_up(self) -> None:
+        """Break the connection: see :class:`~reconciler.apply.journaltables.Tables`."""
+        hang_up(self._connection)
+
     def close(self) -> None:
         """Give up the lock and close the connection, after which the server would free the lock only a little later."""
         if self._writes:
@@ -275,6 +277,12 @@ def connect(url: JournalUrl, process: str, *, reads_only: bool = False) -> psyco
         )
         undo.pop_all()
     return connection
+
+
+def hang_up(connection: psycopg.Connection) -> None:
+    """Break a connection, so that whoever waits for its answers waits no longer. Any thread may call it."""
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
 
 
 def _lock(connection: psycopg.Connection, url: JournalUrl, *, attempt: str) -> None:

@@ -179,6 +179,9 @@ class Tables(Protocol):
     def require_sound(self) -> None:
         """Look for damage in the whole journal, not only in what is asked for."""
 
+    def hang_up(self) -> None:
+        """Let nobody wait any longer for a server that does not answer; any thread may call it."""
+
     def close(self) -> None:
         """Close the connection, and give up its locks."""
 

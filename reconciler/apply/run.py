@@ -51,10 +51,14 @@ and 7.5 s later SIGTERM, which ends a run at once; the outcomes must be in the j
 
 
 class Stop:
-    """A request to begin nothing more; what is under way is finished. ``why`` is the first reason given."""
+    """A request to begin nothing more; what is under way is finished. ``why`` is the first reason given.
 
-    def __init__(self) -> None:
+    ``hang_up`` is to be called where somebody asks twice: it ends the waiting for what may never answer.
+    """
+
+    def __init__(self, *, hang_up: Sequence[Callable[[], None]] = ()) -> None:
         self.why: str | None = None
+        self.hang_up = [*hang_up]
         self._urgent = asyncio.Event()
 
     def request(self, why: str, *, urgent: bool = False) -> None:

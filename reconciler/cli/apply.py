@@ -343,7 +343,7 @@ async def carry_out(
 
     allowed = parse_allow(options.allow).freezes
     _note_needless(allowed, plan, options)
-    stop = Stop()
+    stop = Stop(hang_up=[one.hang_up for one in (journal, claims) if one is not None])
     pace = Pace(parallelism=options.service.parallelism, max_failures=options.max_failures, canary=options.canary)
     run = claims.run if claims else journal.open_run(fingerprint=fingerprint(plan), tool=TOOL, approved=approved)
     with (

@@ -244,6 +244,7 @@ async def _trigger(
     from reconciler.core.rebalance import RebalanceReport
 
     with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
+        stop.hang_up.append(journal.hang_up)
         gate = gate_of(journal.halting(), service.label, service.account)
         journal.open_run(fingerprint=IN_JOURNAL, tool=TOOL)
         started_ms = service.clock.now_ms()

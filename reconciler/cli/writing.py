@@ -10,6 +10,7 @@ import platform
 import re
 import signal
 import sys
+import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -47,6 +48,8 @@ _LOOKS_LIKE: Final = {
 }
 _NOTHING_KNOWN: Final[Mapping[PortfolioId, Sequence[KeptRebalance]]] = {}
 _LOOK_AGAIN_SECONDS: Final = (0.1, 1.0)
+_HANG_UP_SECONDS: Final = 1.0
+"""How long a journal may still take, after a second signal, to keep what it was told."""
 """How soon to look whether another apply has ended, at first and at last; on a server each look is a connection."""
 
 
@@ -175,7 +178,7 @@ def signals(stop: Stop) -> Iterator[list[ExitReason]]:
     """Let the first SIGINT, SIGTERM or SIGHUP only stop new work, so that writes in flight are settled.
 
     Yields a list that holds the reason to exit with, once a signal came. A second signal ends the program at once: the
-    journal has every intent, so nothing is lost.
+    journal has every intent, so nothing is lost. What still waits for a database soon after, waits no longer.
     """
     import asyncio
 
@@ -186,6 +189,10 @@ def signals(stop: Stop) -> Iterator[list[ExitReason]]:
 
     def on(reason: ExitReason) -> None:
         if caught:
+            for hang_up in stop.hang_up:
+                timer = threading.Timer(_HANG_UP_SECONDS, hang_up)
+                timer.daemon = True
+                timer.start()
             sys.exit(reason.code)
         caught.append(reason)
         stop.request("interrupted before it began", urgent=True)

@@ -86,6 +86,8 @@ class JournalUrl(Struct, frozen=True):
 
 
 _POSTGRESQL: Final = ("postgresql", "postgres")
+_LIKE_A_URL: Final = re.compile(r"postgres(ql)?:|(.*\s)?(host|dbname|service|password)\s*=", re.IGNORECASE | re.DOTALL)
+"""A URL with a slash too few, or the other form in which libpq takes all of it. No file is called so on purpose."""
 _NO_SECRETS: Final = frozenset(
     (
         *("host", "hostaddr", "port", "dbname", "user", "service", "connect_timeout", "target_session_attrs"),
@@ -103,9 +105,9 @@ def journal_url(text: str) -> JournalUrl | None:
     shell's history and in the list of processes; no message repeats it.
     """
     scheme, colon, rest = text.partition("://")
-    if not colon:
+    if not colon and not _LIKE_A_URL.match(text):
         return None
-    if scheme.lower() not in _POSTGRESQL:
+    if not colon or scheme.lower() not in _POSTGRESQL:
         raise UsageError(
             "--journal takes a file or a URL that begins with postgresql://",
             "As in `--journal postgresql://reconciler@db.example.com/journals`.",

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from reconciler.apply.journal import OpenJournal, open_journal
 from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.apply.journalreads import exists, read_facts, read_memory, read_runs
-from reconciler.apply.journalserver import _said
+from reconciler.apply.journalserver import _ALONE, _said
 from reconciler.apply.journaltables import SCHEMA_VERSION
 from reconciler.core.errors import JournalBusy, JournalError
 from reconciler.core.freeze import WriteGate
@@ -425,19 +425,36 @@ def test_rights_that_are_missing(server: Server, place: JournalUrl) -> None:
     assert "permission denied for database" in refusal(lambda: opened(elsewhere))[0]
 
 
-def test_a_statement_that_takes_too_long(place: JournalUrl) -> None:
+@pytest.mark.parametrize(
+    ("lock", "held_up"),
+    [("LOCK TABLE glider_reconciler.writes", ("begin", "memory")), (_ALONE, ("begin",))],
+    ids=["a table", "a commit that another process was stopped over"],
+)
+def test_a_statement_that_takes_too_long(place: JournalUrl, lock: str, held_up: tuple[str, ...]) -> None:
     """Whoever waits for a lock of somebody else's gives up, and can go on afterwards."""
     import psycopg
 
     with opened(place) as journal, psycopg.connect(place.text) as other:
         journal.open_run(fingerprint="f", tool="t")
-        other.execute("LOCK TABLE glider_reconciler.writes")
+        other.execute(lock.encode())
         journal._tables._connection.execute("SET statement_timeout = '50ms'")  # type: ignore[attr-defined]
-        for action in (lambda: journal.begin(intent(A, Call.PAUSE)), journal.memory):
-            assert refusal(action)[0].endswith("can't be used: canceling statement due to statement timeout")
+        actions = {"begin": lambda: journal.begin(intent(A, Call.PAUSE)), "memory": journal.memory}
+        for name in held_up:
+            assert refusal(actions[name])[0].endswith("can't be used: canceling statement due to statement timeout")
         other.rollback()
         assert journal.begin(intent(A, Call.PAUSE)) > 0
         assert len(journal.unsettled()) == 1
+
+
+def test_whoever_holds_a_lock_is_thrown_out_before_others_give_up(place: JournalUrl) -> None:
+    """Where the server knows that limit, it is shorter than the one of those who wait."""
+    asked = "SELECT setting FROM pg_settings WHERE name = '{}'"
+    with opened(place) as journal:
+        connection = journal._tables._connection  # type: ignore[attr-defined]
+        (waits,), *_ = connection.execute(asked.format("statement_timeout")).fetchall()
+        held = connection.execute(asked.format("transaction_timeout")).fetchall()
+    assert int(waits) == 60_000
+    assert held in ([], [("50000",)])
 
 
 def test_a_server_that_is_not_there(server: Server) -> None:

@@ -10,7 +10,7 @@ from reconciler.core.endpoint import JournalUrl, journal_url
 from reconciler.core.errors import UsageError
 
 
-@pytest.mark.parametrize("path", ["journal.db", ".reconciler/journal.db", "/tmp/a b/j.db", "C:\\j.db", "host=db", ""])
+@pytest.mark.parametrize("path", ["journal.db", ".reconciler/journal.db", "/tmp/a b/j.db", "C:\\j.db", "a=b.db", ""])
 def test_a_path(path: str) -> None:
     """Whatever is no URL is a file."""
     assert journal_url(path) is None
@@ -77,7 +77,13 @@ def test_another_parameter(parameter: str, named: str) -> None:
     assert "sesame" not in refused.value.detail
 
 
-@pytest.mark.parametrize("given", ["mysql://h/d", "sqlite:///j.db", "https://h/d", "://", "postgres ://h/d"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("mysql://h/d", "sqlite:///j.db", "https://h/d", "://", "postgres ://h/d"),
+        *("postgresql:/h/d", "Postgres:h", "host=db", "user=u password = sesame", "dbname=d\nhost=h"),
+    ],
+)
 def test_another_url(given: str) -> None:
     """It is refused, not taken for a file of that name."""
     with pytest.raises(UsageError, match="--journal takes a file or a URL that begins with postgresql://"):

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.apply.journalreads import read_runs
+from tests.apply.test_journalserver import name_of
+from tests.postgres import Proxy
 from tests.process.conftest import FILES, SEED
 from tests.process.support import NEVER_MS, PATIENCE_SECONDS, Glider, glider, until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.postgres import Server
 
 NEVER_ANSWERED = {"kind": "latency", "operation": "pause", "ms": NEVER_MS}
 BY_THE_GRACE = "interrupted before its answer came"
@@ -110,3 +114,29 @@ def test_a_signal_while_the_journal_does_not_answer(
     assert process.returncode == (130 if number is signal.SIGINT else 143)
     assert (out, "Traceback" in err) == ("", False)
     assert served.calls() == []
+
+
+@pytest.mark.parametrize("joins", [(), ("--join",)], ids=["alone", "joined"])
+def test_a_second_signal_while_the_journal_hangs(served: Glider, server: Server, joins: tuple[str, ...]) -> None:
+    """Nobody waits for a database that has stopped to answer, and the next apply finds out what became of the rest."""
+    place = server.database()
+    assert served.run("plan", "--out", "plan.json", "--journal", str(place)).returncode == 0
+    served.misbehave(NEVER_ANSWERED)
+    with Proxy(server) as between:
+        url = server.url(name_of(place), folder=between.folder)
+        process = served.start("apply", "plan.json", *joins, "-o", "json", "--journal", str(url))
+        until(lambda: "aaa pause" in served.calls(), process)
+        between.is_silent = True
+        served.release()
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(Exception, match="timed out"):
+            process.wait(timeout=0.3)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 130
+    assert json.loads(out)["exit_reason"] == "interrupted"
+    assert "Traceback" not in err
+    served.faults.clear()
+    again = served.run("apply", "plan.json", *joins, "--journal", str(place))
+    assert again.returncode == 0, again
+    assert served.calls() == ["aaa pause", "bbb update-schedule-interval", "ccc resume", "ddd start"]
