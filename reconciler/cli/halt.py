@@ -25,7 +25,7 @@ from reconciler.cli.ids import named
 from reconciler.cli.options import Options, ServiceOptions
 from reconciler.cli.output import is_terminal
 from reconciler.cli.planning import require_found
-from reconciler.cli.progress import read_each
+from reconciler.cli.progress import read_each_shown
 from reconciler.cli.service import new_token, open_service, run_async
 from reconciler.cli.writing import open_to_write, origin_of, said_yes
 from reconciler.config.load import Configuration
@@ -171,7 +171,7 @@ async def _apis(
         (unsure if sure is None else apis)[one.id] = sure or one.version
     if unsure:
         other = {ApiVersion.V1: ApiVersion.V2, ApiVersion.V2: ApiVersion.V1}
-        live = await read_each(service.api.by(unsure), unsure, options.output, options.service.parallelism)
+        live = await read_each_shown(service.api.by(unsure), unsure, options.output, options.service.parallelism)
         lost = {one for one in unsure if live[one].status is Status.NOT_FOUND}
         apis |= {one: other[api] if one in lost else api for one, api in unsure.items()}
     if not apis:
@@ -182,7 +182,7 @@ async def _apis(
 
 async def _ask_for_number(options: HaltOptions, apis: Mapping[PortfolioId, ApiVersion], service: Service) -> None:
     """Say how many run, and have a person type that number; with anything else nothing is halted."""
-    live = await read_each(service.api, apis, options.output, options.service.parallelism)
+    live = await read_each_shown(service.api, apis, options.output, options.service.parallelism)
     runs = sum(one.status is Status.ACTIVE for one in live.values())
     of = plural(len(live), "portfolio")
     click.echo(
@@ -346,7 +346,7 @@ async def _lift(
     known = next((one for one in (*memory.halting.filed, *journal.halts()) if one.id == options.halt), None)
     apis = _selected(options, known, desired, journal)
     here = replace(service, api=service.api.by(apis))
-    live = await read_each(here.api, apis, options.output, options.service.parallelism)
+    live = await read_each_shown(here.api, apis, options.output, options.service.parallelism)
     require_found(live, here.label, here.account)
     now_ms = here.api.service_ms()
     memory = replace(memory, records=believed(memory, live, now_ms=now_ms)[0])
