@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.change import Frozen, StrategyName
     from reconciler.core.model import Address, ApiVersion
-    from reconciler.core.needs import Needed
+    from reconciler.core.needs import LeftAlone, Needed
     from reconciler.core.plan import Summary
     from reconciler.render.page import Piece
 
@@ -165,34 +165,42 @@ def overdue_text(overdue_ms: int) -> str:
     return f"overdue by {rough_duration(overdue_ms)}"
 
 
+def left_effect(one: LeftAlone) -> Phrase:
+    """Return why a plan leaves something alone."""
+    match one:
+        case Overdue():
+            return overdue_effect(one)
+        case Held():
+            return held_effect(one)
+        case Halted():
+            return halted_effect(one)
+        case Blocked():
+            return Phrase(one.detail, *asked_of(one))
+        case Moved():
+            return Phrase(moved_text(one), *asked_of(one))
+        case _:
+            assert_never(one)
+
+
 def needs_effect(needs: Iterable[Needed]) -> Phrase:
     """Return why a person has to look at a portfolio, with all its reasons, and the words that others may share."""
-    told = list(map(need_effect, needs))
-    return Phrase("; ".join(one.shared for one in told), whole="; ".join(one.text for one in told))
+    told = [(need_text(one), one.about) for one in needs]
+    own = [overdue_text(about.overdue_ms) if isinstance(about, Overdue) else text for text, about in told]
+    return Phrase("; ".join(text for text, _ in told), whole="; ".join(own))
 
 
-def need_effect(found: Needed) -> Phrase:
-    """Return one reason to look at a portfolio."""
+def need_text(found: Needed) -> str:
+    """Return one reason to look at a portfolio, in words that others may share."""
     match found.about:
         case Rebalance():
-            return Phrase(harmless(found.about.error or f"the last rebalance {found.about.why}", longest=100))
-        case Overdue():
-            return Phrase(_LATE, whole=overdue_text(found.about.overdue_ms))
-        case Held():
-            return Phrase(held_effect(found.about).shared)
-        case Halted():
-            return Phrase(halted_effect(found.about).shared)
-        case Blocked():
-            return Phrase(found.about.detail)
-        case Moved():
-            return Phrase(moved_text(found.about))
+            return harmless(found.about.error or f"the last rebalance {found.about.why}", longest=100)
         case Desired():
-            return Phrase(f"declared until {found.about.until}")
+            return f"declared until {found.about.until}"
         case _:
-            assert_never(found.about)
+            return left_effect(found.about).shared
 
 
-def asked_of(one: Held | Halted | Moved | Blocked | Overdue) -> tuple[str, ...]:
+def asked_of(one: LeftAlone) -> tuple[str, ...]:
     """Return whom the files name to be asked about a portfolio."""
     return (f"owner {one.owner}",) if one.owner is not None else ()
 

@@ -15,27 +15,23 @@ from msgspec.structs import replace
 from reconciler.core.change import Risk
 from reconciler.core.fleet import Listing
 from reconciler.core.model import Verb, strategy_of
+from reconciler.core.needs import left_alone
 from reconciler.core.plan import Guarded
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.core.text import DAY_MS, plural
 from reconciler.render.effects import (
     CAUSES,
-    Phrase,
-    asked_of,
     cost_effect,
     effect,
     frozen_changes,
     frozen_line,
-    halted_effect,
     halted_line,
-    held_effect,
     incomplete_notice,
     journal_notice,
+    left_effect,
     live_at,
-    moved_text,
     net_effect,
-    overdue_effect,
     overdue_line,
     strategies_line,
     summary_line,
@@ -69,7 +65,7 @@ from reconciler.render.page import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from reconciler.core.change import Blocked, Change, Halted, Held, Moved, Overdue
+    from reconciler.core.change import Change
     from reconciler.core.model import Address
     from reconciler.core.plan import Plan, Summary
     from reconciler.core.report import ApplyReport, Result
@@ -267,9 +263,7 @@ def danger(change: Change) -> Risk | None:
 
 
 def _left_alone(plan: Plan) -> list[str]:
-    words = ("overdue", "held", "halted", "blocked", "moved")
-    counts = {word: len(getattr(plan, word)) for word in words}
-    return [f"{count} {word}" for word, count in counts.items() if count]
+    return [f"{count} {need.value}" for need, count in Counter(need for need, _ in left_alone(plan)).items()]
 
 
 def _at_a_glance(plan: Plan) -> tuple[Block, ...]:
@@ -396,27 +390,17 @@ def _gravity(change: Change) -> tuple[int, ...]:
 
 def _not_changed(plan: Plan) -> list[Row]:
     """Return the rows of what is overdue, held, halted or blocked, or has moved, in the order of need."""
-    told: list[tuple[str, _Place, Overdue | Held | Halted | Moved | Blocked, Phrase]]
-    told = [("overdue", _Place.OVERDUE, overdue, overdue_effect(overdue)) for overdue in plan.overdue]
-    told += [("held", _Place.HELD, held, held_effect(held)) for held in plan.held]
-    told += [("halted", _Place.HALTED, halted, halted_effect(halted)) for halted in plan.halted]
-    told += [
-        ("blocked", _Place.BLOCKED, blocked, Phrase(blocked.detail, *asked_of(blocked))) for blocked in plan.blocked
-    ]
-    told += [
-        ("moved", _Place.MOVED, moved, Phrase("", ", ".join((moved_text(moved), *asked_of(moved)))))
-        for moved in plan.moved
-    ]
     return [
         Row(
-            (marked(word), subject_cell(one.id), one.name or "", why.text),
+            (marked(need.value), subject_cell(one.id), one.name or "", why.text),
             name=one.id,
             alike=cause(why.shared),
             noun=_noun(one.id),
-            part=place,
+            part=_Place[need.name],
             cause=True,
         )
-        for word, place, one, why in told
+        for need, one in left_alone(plan)
+        for why in [left_effect(one)]
     ]
 
 
