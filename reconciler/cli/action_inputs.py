@@ -240,11 +240,8 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
         _check_live(inputs)
     if command is Command.APPLY:
         _check_apply(inputs)
-    if command is Command.LIFT and not inputs.auto_approve:
-        raise UsageError(
-            "`lift` resumes trading, and nothing says that somebody wants that",
-            "Set `auto-approve: true` in a job that a person starts, or that an environment protects.",
-        )
+    if command is Command.LIFT:
+        _check_lift(inputs)
     if command is Command.STATUS:
         _check_status(inputs)
     return inputs
@@ -299,6 +296,20 @@ def _check_live(inputs: Inputs) -> None:
     """Refuse inputs that are about a service, where none is asked."""
     reads = (("parallelism", inputs.parallelism), ("max-rate", inputs.max_rate))
     _refuse_beside("`live` plans from files and asks no service", bool(inputs.live), reads, "Drop {them}, or `live`.")
+
+
+def _check_lift(inputs: Inputs) -> None:
+    """Refuse a lift that nobody asked for, or of nothing."""
+    if not inputs.halt:
+        raise UsageError(
+            "the input `halt` is empty, and `lift` needs the id of a halt",
+            "It is in the name of the file of the halt, and in the page of the step that made it.",
+        )
+    if not inputs.auto_approve:
+        raise UsageError(
+            "`lift` resumes trading, and nothing says that somebody wants that",
+            "Set `auto-approve: true` in a job that a person starts, or that an environment protects.",
+        )
 
 
 def _check_status(inputs: Inputs) -> None:

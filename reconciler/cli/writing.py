@@ -22,13 +22,14 @@ from reconciler.core.errors import ExitReason, JournalBusy, JournalError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Container, Iterator, Mapping, Sequence
 
     from reconciler.apply.journal import OpenJournal
     from reconciler.apply.run import Stop
     from reconciler.cli.options import JournalOptions
     from reconciler.cli.service import Service
     from reconciler.core.model import PortfolioId
+    from reconciler.core.ports import Clock
     from reconciler.core.rebalance import KeptRebalance, Rebalance
     from reconciler.core.report import RunOrigin
 
@@ -51,6 +52,9 @@ _LOOK_AGAIN_SECONDS: Final = (0.1, 1.0)
 _HANG_UP_SECONDS: Final = 1.0
 """How long a journal may still take, after a second signal, to keep what it was told."""
 """How soon to look whether another apply has ended, at first and at last; on a server each look is a connection."""
+_UNDER_WAY_SECONDS: Final = 35.0
+"""The longest wait for a write of another command: a little longer than a request may take."""
+_ASK_AGAIN_SECONDS: Final = 0.5
 
 
 def this_process() -> str:
@@ -132,6 +136,16 @@ async def while_busy(attempt: Callable[[], Awaitable[T]], *, lock_timeout: str) 
                 raise
             await sleep(min(pause_seconds, max(0, patience_ends - monotonic())))
             pause_seconds = min(1.5 * pause_seconds, longest)
+
+
+async def until_ended(begun: Container[int], journal: OpenJournal, clock: Clock) -> None:
+    """Wait for the end of the writes with these numbers, which another command began, unless that command is gone."""
+    waited = 0.0
+    while journal.is_busy() and waited < _UNDER_WAY_SECONDS:
+        if not any(one.number in begun for one in journal.unsettled()):
+            return
+        await clock.sleep(_ASK_AGAIN_SECONDS)
+        waited += _ASK_AGAIN_SECONDS
 
 
 def _patience(lock_timeout: str) -> float:

@@ -32,7 +32,6 @@ from reconciler.core.change import (
 from reconciler.core.decide import DEFAULT_POLICY, Policy, decide, decide_strategy
 from reconciler.core.diff import compare
 from reconciler.core.guards import check_guards
-from reconciler.core.halt import Halts
 from reconciler.core.model import (
     ApiVersion,
     AtStart,
@@ -310,9 +309,12 @@ def _agrees(base: Desired, decision: Decision, live: Live, record: Record | None
     return all(field.verdict is not Verdict.DIFFERENT for field in fields)
 
 
-def halt_plan(halt: Halt, names: Mapping[PortfolioId, str | None], *, created_ms: int) -> Plan:
-    """Return the plan that pauses those of a halt's portfolios that run. Each is looked at only right before its pause:
-    that is the fastest way, and no state would be a reason to leave it running."""
+def halt_plan(halt: Halt, desired: Mapping[PortfolioId, Desired], *, created_ms: int) -> Plan:
+    """Return the plan that pauses those of a halt's portfolios that run; ``desired`` is what the files declare.
+
+    Each is looked at only right before its pause: that is the fastest way, and no state would be a reason to leave it
+    running.
+    """
     changes = tuple(
         Change(
             id=one.id,
@@ -323,7 +325,7 @@ def halt_plan(halt: Halt, names: Mapping[PortfolioId, str | None], *, created_ms
             fields=(),
             reason=ChangeReason.HALTED,
             note=halt.reason,
-            name=names.get(one.id),
+            name=desired[one.id].name if one.id in desired else None,
             halt=halt.id,
         )
         for one in halt.portfolios
@@ -376,17 +378,15 @@ class Lift(Struct, frozen=True, kw_only=True):
         live, api, memory = self.live[portfolio], self.apis[portfolio], self.memory
         declared = self.desired.get(portfolio)
         named: dict[str, Any] = {"id": portfolio, "name": declared.name if declared is not None else None}
-        remembered = memory.halts.get(portfolio)
         unclear = decide(Desired(**named, api=api, state=RunState.PAUSED), live, None)
         if isinstance(unclear, Blocked):
             return unclear
-        pausing = memory.halting.pausing(live, memory.records.get(portfolio), api, remembered=remembered)
-        others = Halts(holding={name: one for name, one in memory.halting.holding.items() if name != self.id})
+        pausing = memory.pausing(live, api)
         if pausing is None:
             return self._paused_since(live, api, named) if live.status is Status.PAUSED else None
         if pausing != self.id:
             return Halted(**named, halt=pausing)
-        if (other := others.holder(portfolio, declared)) is not None:
+        if (other := memory.halting.holder(portfolio, declared, besides=self.id)) is not None:
             return Halted(**named, halt=other.id, reason=other.reason, waits=Verb.RESUME)
         if declared is not None and declared.state is RunState.PAUSED:
             return Halted(**named, halt=self.id, reason="and declared paused by the files, so it stays")
@@ -409,7 +409,7 @@ class Lift(Struct, frozen=True, kw_only=True):
     def _paused_since(self, live: Live, api: ApiVersion, named: Mapping[str, Any]) -> Held | None:
         """Return the hold of a portfolio that the halt had paused; ``None`` for one that was paused before the halt."""
         known = self.memory.halting.named(self.id)
-        paused = known is not None and any(one.id == live.id and (one.token or one.due) for one in known.portfolios)
-        if not paused and self.memory.halts.get(live.id) != self.id:
+        one = known.by_id.get(live.id) if known is not None else None
+        if self.memory.halts.get(live.id) != self.id and (one is None or not (one.token or one.due)):
             return None
         return Held(**named, api=api, pause_reason=live.pause_reason, paused_by=PausedBy.OTHERS)

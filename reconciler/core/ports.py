@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from reconciler.core.freeze import WriteGate
     from reconciler.core.halt import Halts
     from reconciler.core.intent import Call, Intent, OpenIntent, WriteOutcome
-    from reconciler.core.model import Address, Cadence, Live, PortfolioId, Record, StrategyId, StrategyLive, Verb
+    from reconciler.core.model import (
+        Address,
+        ApiVersion,
+        Cadence,
+        Live,
+        PortfolioId,
+        Record,
+        StrategyId,
+        StrategyLive,
+        Verb,
+    )
     from reconciler.core.rebalance import (
         KeptRebalance,
         PortfolioFacts,
@@ -169,6 +179,10 @@ class Memory(Struct, frozen=True, kw_only=True):
     triggers: Mapping[PortfolioId, int] = field(default_factory=dict)
     results: Mapping[PortfolioId, Sequence[KeptRebalance]] = field(default_factory=dict)
     outdated: frozenset[Address] = frozenset()
+
+    def pausing(self, live: Live, api: ApiVersion) -> str | None:
+        """Return the id of the halt in whose very pause a portfolio is: see :class:`~reconciler.core.halt.Halts`."""
+        return self.halting.pausing(live, self.records.get(live.id), api, remembered=self.halts.get(live.id))
 
 
 class Journal(Protocol):

@@ -36,7 +36,7 @@ from reconciler.core.text import format_duration, harmless, plural, rough_durati
 from reconciler.render.page import UNVERIFIED, Group, code, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from reconciler.core.change import Frozen, StrategyName
     from reconciler.core.model import Address, ApiVersion
@@ -447,3 +447,19 @@ def strategies_line(plan: Plan) -> str:
         return moved
     counts = f"Strategies: {found.update} to update, {found.no_op} unchanged, {found.blocked} blocked."
     return f"{counts} {moved}".rstrip()
+
+
+def left_by_lift(plan: Plan, halt: str) -> Iterator[str]:
+    """Yield what the lift of a halt leaves as it is, by its plan, and what to do about it."""
+    if plan.held:
+        names = ", ".join(one.id for one in plan.held[:5]) + (", …" if len(plan.held) > 5 else "")
+        yield f"left as they are, because somebody else paused them since: {names}"
+    others = [(one.halt, one.waits is not None) for one in plan.halted if one.halt != halt]
+    for other, holds in sorted(set(others)):
+        count = others.count((other, holds))
+        are, stay, them = ("is", "stays", "it") if count == 1 else ("are", "stay", "them")
+        if holds:
+            way_on = f"{stay} paused, because the halt {other} holds {them}: after its lift, lift {halt} again"
+        else:
+            way_on = f"{are} in the pause of the halt {other}: `reconciler halt lift {other}`"
+        yield f"{plural(count, 'portfolio')} of it {way_on}"
