@@ -53,9 +53,9 @@ _LOOKS_LIKE: Final = {
 }
 _NOTHING_KNOWN: Final[Mapping[PortfolioId, Sequence[KeptRebalance]]] = {}
 _LOOK_AGAIN_SECONDS: Final = (0.1, 1.0)
+"""How soon to look whether another apply has ended, at first and at last; on a server each look is a connection."""
 _HANG_UP_SECONDS: Final = 1.0
 """How long a journal may still take, after a second signal, to keep what it was told."""
-"""How soon to look whether another apply has ended, at first and at last; on a server each look is a connection."""
 _UNDER_WAY_SECONDS: Final = 35.0
 """The longest wait for a write of another command: a little longer than a request may take."""
 _ASK_AGAIN_SECONDS: Final = 0.5
@@ -123,7 +123,7 @@ async def open_to_write(
 
 
 async def while_busy(attempt: Callable[[], Awaitable[T]], *, lock_timeout: str) -> T:
-    """Return what an attempt comes to, which is made again while others are at the journal, until its time is over.
+    """Return the result of an attempt. While others are at work with the journal, it is made again, until time is up.
 
     A signal ends the wait.
     """

@@ -68,8 +68,8 @@ class Strategies(Struct, frozen=True, kw_only=True):
 
     ``live`` lacks strategies that were not read. ``reach`` counts enrolled portfolios, and ``running`` the active ones
     among them; both lack what could not be counted, and so does ``enrolled``, which tells one enrolment from another.
-    ``on_mainnet`` gives, for each strategy that is known to have one,
-    a portfolio that is enrolled in it and declared on ETH mainnet. ``names`` are the known names of strategies.
+    ``on_mainnet`` gives, for each strategy that is known to have one, a portfolio that is enrolled in it and declared
+    on ETH mainnet. ``names`` are the known names of strategies.
     ``follows`` holds the strategy of each declared portfolio that has one, ``None`` where it is not known which.
     """
 
@@ -337,7 +337,7 @@ def halt_plan(halt: Halt, desired: Mapping[PortfolioId, Desired], *, created_ms:
 
 
 def with_pauses(halt: Halt, memory: Memory, strategies: Mapping[PortfolioId, str | None]) -> Halt:
-    """Return a halt with what tells each pause that it made, and with the strategies that its portfolios follow."""
+    """Return a halt with what identifies each pause that it made, and the strategies that its portfolios follow."""
 
     def told(one: HaltedPortfolio) -> HaltedPortfolio:
         ours = memory.halts.get(one.id) == halt.id

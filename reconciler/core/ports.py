@@ -160,8 +160,7 @@ class Memory(Struct, frozen=True, kw_only=True):
 
     ``since`` holds the token of the last write to each state or schedule that took effect, or may have.
     ``pauses`` holds the token of our last pause, unless a later resume or start of ours counts, and ``halts`` the id of
-    the halt that this pause is part of, if it is part of one. ``halting`` are the
-    halts that are known.
+    the halt that this pause is part of, if it is part of one. ``halting`` are the halts that are known.
     ``unanswered`` holds, for each portfolio, the last request for a run (a rebalance, or a start that runs at once) if
     its outcome stayed unknown. ``triggers`` counts the rebalances of the last 24 hours. ``results`` are the
     rebalances that it remembers, newest first, where somebody asked for them. ``exists`` is false if there is no

@@ -24,11 +24,17 @@ from reconciler.render.effects import (
     CAUSES,
     cost_effect,
     effect,
+    frozen_changes,
+    frozen_line,
+    halted_line,
     incomplete_notice,
     journal_notice,
     left_effect,
     live_at,
     net_effect,
+    overdue_line,
+    strategies_line,
+    summary_line,
     writes_unverified,
 )
 from reconciler.render.json import picked
@@ -59,7 +65,7 @@ from reconciler.render.page import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from reconciler.core.change import Change, Frozen
+    from reconciler.core.change import Change
     from reconciler.core.model import Address
     from reconciler.core.plan import Plan, Summary
     from reconciler.core.report import ApplyReport, Result
@@ -136,7 +142,7 @@ def _plan_verdict(plan: Plan) -> tuple[Tone, str]:
     changes, blocked = len(plan.changes), len(plan.blocked)
     # What could not be read is not known to be unchanged.
     words = [plural(changes, "change")] if changes else [] if blocked else ["no changes"]
-    words += [f"{waiting} frozen"] if (waiting := len(_frozen(plan))) else []
+    words += [f"{waiting} frozen"] if (waiting := len(frozen_changes(plan))) else []
     words += _left_alone(plan)
     words += ["incomplete"] if any(one.guarded is Guarded.INCOMPLETE for one in plan.over) else []
     words += ["over a guard"] if any(one.guarded is not Guarded.INCOMPLETE for one in plan.over) else []
@@ -156,50 +162,6 @@ def _about(plan: Plan) -> tuple[Cell, ...]:
     counted: Cell = (f"{portfolios} from ", files) if plan.config_files else portfolios
     account: tuple[Cell, ...] = (("account ", code(plan.account)),) if plan.account is not None else ()
     return counted, live_at(plan), *account
-
-
-def summary_line(summary: Summary) -> str:
-    """Return the line of counts that scripts and people look for; its form is stable."""
-    return (
-        f"Plan: {summary.start} to start, {summary.resume} to resume, {summary.pause} to pause, "
-        f"{summary.update} to update. {summary.no_op} unchanged, {summary.held} held, {summary.blocked} blocked."
-    )
-
-
-def overdue_line(plan: Plan) -> str:
-    """Return the line that counts what is overdue, ``""`` if nothing is; its form is stable."""
-    return f"Overdue: {plural(len(plan.overdue), 'portfolio')}." if plan.overdue else ""
-
-
-def halted_line(plan: Plan) -> str:
-    """Return the line that counts what is halted, ``""`` if nothing is; its form is stable."""
-    portfolios = plan.summary.halted
-    strategies = len(plan.halted) - portfolios
-    counts = ((portfolios, "portfolio"), (strategies, "strategy"))
-    return f"Halted: {', '.join(plural(count, noun) for count, noun in counts if count)}." if plan.halted else ""
-
-
-def frozen_line(plan: Plan) -> str:
-    """Return the line that counts what waits for a freeze, ``""`` if nothing does; its form is stable."""
-    found = _frozen(plan)
-    if not found:
-        return ""
-    until = moment(max(one.until_ms for one in found))
-    return f"Frozen: {plural(len(found), 'change')} {'waits' if len(found) == 1 else 'wait'}, until {until} at most."
-
-
-def _frozen(plan: Plan) -> list[Frozen]:
-    return [change.frozen for change in plan.changes if change.frozen is not None]
-
-
-def strategies_line(plan: Plan) -> str:
-    """Return the line of counts of strategies, ``""`` if there is nothing to say; its form is stable."""
-    found = plan.summary.strategies
-    moved = f"Moved to another strategy: {plural(len(plan.moved), 'portfolio')}." if plan.moved else ""
-    if not found.update + found.blocked + found.no_op:
-        return moved
-    counts = f"Strategies: {found.update} to update, {found.no_op} unchanged, {found.blocked} blocked."
-    return f"{counts} {moved}".rstrip()
 
 
 def report_page(report: ApplyReport, *, run: int | None = None, title: str = "Apply") -> Page:
@@ -456,7 +418,7 @@ def _notes(plan: Plan) -> Iterator[Lines]:
         release = sentence("Release one with --resume-held ID, or `hold: override` in its file.")
         notes.append((Span("Held", symbol="!"), " portfolios stay paused. ", *release))
     notes += [(Span("Halted", symbol="!"), *_HALTED)] if plan.halted else []
-    if _frozen(plan):
+    if frozen_changes(plan):
         let = sentence("Apply them when their freeze is over, or let them through with --allow freeze=NAME.")
         notes.append((Span("Frozen", symbol="!"), " changes wait. ", *let))
     notes += _soon_frozen(plan)
