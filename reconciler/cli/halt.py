@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from contextlib import ExitStack, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 import click
 from msgspec.structs import replace
@@ -27,7 +25,7 @@ from reconciler.cli.output import is_terminal
 from reconciler.cli.planning import require_found
 from reconciler.cli.progress import read_with_bar
 from reconciler.cli.service import new_token, open_service, run_async
-from reconciler.cli.writing import open_to_write, origin_of, said_yes, until_ended
+from reconciler.cli.writing import SpareJournals, open_to_write, origin_of, said_yes, until_ended
 from reconciler.config.load import Configuration
 from reconciler.core.change import BlockReason
 from reconciler.core.codec import iso
@@ -45,14 +43,12 @@ from reconciler.core.text import harmless, label, plural
 from reconciler.render.effects import left_by_lift
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from reconciler.apply.journal import OpenJournal
     from reconciler.cli.service import Service
     from reconciler.core.model import Desired
     from reconciler.render.ending import Ending, Found
-
-T = TypeVar("T")
 
 _GONE: Final = frozenset({BlockReason.ARCHIVED, BlockReason.NOT_FOUND})
 """Of what is blocked for these reasons, nothing will ever be left to resume."""
@@ -103,8 +99,7 @@ def halt(options: HaltOptions, found: Found) -> Ending:
 
     async def work() -> Ending:
         async with open_service(options.service, configuration.paths, expect=configuration.expect) as service:
-            with ExitStack() as opened:
-                journals = _Journals(options, service, found, opened)
+            with SpareJournals(options.service, service, found, options.output) as journals:
                 apis = await journals.used_by(lambda journal: _apis(options, configuration, service, journal))
                 here = replace(service, api=service.api.by(apis))
                 if not options.auto_approve:
@@ -126,33 +121,6 @@ def _files(options: HaltOptions) -> Configuration:
             raise
         options.output.warn("the files can't be used, so the halt goes on without them")
         return Configuration()
-
-
-class _Journals:
-    """The journal of a halt. One that can't be opened, read or written must not stop a halt: a new one takes its place,
-    until something was paused with the first."""
-
-    def __init__(self, options: HaltOptions, service: Service, found: Found, opened: ExitStack) -> None:
-        self._options, self._service, self._found, self._opened = options, service, found, opened
-        self._journal: OpenJournal | None = None
-
-    async def used_by(self, attempt: Callable[[OpenJournal], Awaitable[T]]) -> T:
-        """Return what an attempt with the journal comes to, even if another command is at work with it."""
-        try:
-            if self._journal is None:
-                self._journal = await self._open(self._options.service)
-            return await attempt(self._journal)
-        except JournalError as error:
-            if self._found.report is not None:
-                raise
-            place = str(Path(tempfile.mkdtemp(prefix="reconciler-halt-")) / "journal.db")
-            self._options.output.warn(f"{error.summary}; the halt goes on with a journal of its own, {place}")
-            self._journal = await self._open(replace(self._options.service, journal=place))
-            return await attempt(self._journal)
-
-    async def _open(self, options: ServiceOptions) -> OpenJournal:
-        journal = await open_to_write(options, self._service, lock_timeout="0s", beside=True)
-        return self._opened.enter_context(journal)
 
 
 async def _apis(
