@@ -72,7 +72,7 @@ _IS_OVER: Final = """
     SELECT NOT EXISTS (
         SELECT 1 FROM claims WHERE claims.run = joined.run AND outcome IS NULL
         AND (joined.stopped IS NULL OR runner IS NOT NULL)
-    ) FROM joined WHERE run = %(run)s"""
+    ), finished_ms IS NOT NULL FROM joined JOIN runs ON id = run WHERE run = %(run)s"""
 # What is known of the writes of a claim's change in this run. A runner that gave it back may have begun it, too: one
 # that lost its journal over a write can't tell what became of it.
 _BEGUN: Final = """
@@ -211,7 +211,7 @@ class JoinedClaims:
     ) -> None:
         self._connection, self._thread, self._url = connection, thread, url
         self._plan, self._terms, self._name, self._clock = plan, terms, name, clock
-        self.carried_out = 0
+        self.carried_out, self._has_end = 0, False
         self._changes = {change.id: change for change in plan.changes}
         self._at_work: _Joined | None = None
         self._dead_since: dict[int, int] = {}
@@ -277,9 +277,10 @@ class JoinedClaims:
             await self._do(self._create)
         else:
             self.run = self._values["run"] = joined.run
-            self.is_over = (await self._do(partial(self._one, _IS_OVER)))[0]
+            self.is_over, self._has_end = await self._do(partial(self._one, _IS_OVER))
             if not self.is_over:
                 self._require_this_plan(joined)
+            if not (self.is_over and self._has_end):
                 journal.join_run(joined.run)
         if not self.is_over:
             journal.hold(_RUNNERS, await self._do(self._register))
@@ -390,11 +391,12 @@ class JoinedClaims:
         return Result(change=self._changes[address], **msgspec.structs.asdict(told))
 
     async def leave(self) -> bool:
-        """Give back what this runner has not begun; return whether it was the last one at work, which ends the run.
+        """Give back what this runner has not begun; return whether it has to write down that the run has ended, as the
+        last one at work does. Who comes later does it for one that could not.
 
         Call it when nothing of this runner is under way any more.
         """
-        return not self.is_over and await self._do(self._leave)
+        return not self._has_end if self.is_over else await self._do(self._leave)
 
     def _leave(self) -> bool:
         with self._connection.transaction():
