@@ -2,8 +2,8 @@
 
 In: the parts of one request at a time. Out: status, headers and body of its answer as they came. Knows no key, no retry
 and no portfolio. It also decides whose certificates are trusted. The only module that imports h11, which reads and
-writes the protocol and does nothing else. The client of a library took a third more processor time for each request,
-and a quarter of the time in which a plan starts.
+writes the protocol and does nothing else. Why no HTTP client is used here, and what it would cost, is in
+docs/decisions.md, "Glider is talked to by h11, GitHub by httpx2".
 
 :class:`NoConnection` proves that nothing was sent. After any other error the request may have arrived.
 """

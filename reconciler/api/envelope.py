@@ -38,7 +38,7 @@ _KINDS: Final = {
 }
 _ETH_CODE: Final = rb"SCHEDULE_ETH_[A-Z_]{1,60}"
 _ESCAPED: Final = re.compile(rb"(?s)\\.")
-# The end of the text closes a string, too: so a hostile body can't make the pattern search it again and again.
+# The end of the text ends a string as well, so that a hostile body can't make the pattern search it again and again.
 _STRING: Final = re.compile(rb'"[^"]*+(?:"|\Z)')
 _NOT_OF_NESTING: Final = bytes(byte for byte in range(256) if byte not in b'"[]{}')
 _ESCAPE: Final = r"(?s)\\(?:u([0-9A-Fa-f]{4})|(.))"

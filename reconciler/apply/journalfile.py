@@ -118,7 +118,7 @@ class FileTables:
             _require_sound(self._connection, self._path)
 
     def hang_up(self) -> None:
-        """Do nothing, because no other program lets us wait here."""
+        """Do nothing: a file does not keep us waiting for another program's answer."""
 
     def close(self) -> None:
         """Close the file, and then give up the lock."""

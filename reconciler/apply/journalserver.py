@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from reconciler.apply.journaltables import JournalRow, Question
     from reconciler.core.endpoint import JournalUrl
 
-# Whatever it would log it also raises, and what is raised is told with what to do.
+# psycopg also raises whatever it logs, and people are told about that, with what to do.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 ServerConnection: TypeAlias = psycopg.Connection

@@ -60,7 +60,8 @@ class _Input(NamedTuple):
     """One input: the ``commands`` that it is for, how its text is ``read`` (its name comes along, for messages), and
     which attribute of :class:`Inputs` it ``sets``, if not that of its own name.
 
-    One without ``read`` is not for this program alone. ``idle`` is what it may be for every command.
+    Without ``read`` it is not kept in :class:`Inputs`, because it comes by the environment or is for other steps of the
+    action. Values in ``idle`` ask for nothing, so commands that the input is not for take them as well.
     """
 
     commands: tuple[Command, ...]
@@ -164,8 +165,8 @@ INPUTS: Final[Mapping[str, _Input]] = {
     "working-directory": _Input(_EVERY),
     "github-token": _Input(_EVERY),
 }
-"""All inputs. Given to a command that it is not for, one is refused. Every command takes key and service, so that the
-steps of a job can be written alike: they choose nothing."""
+"""All inputs. A command refuses an input that is not for it. Every command takes key and service, so that the steps of
+a job can be written alike: these two choose nothing."""
 FAILS_ON: Final[Mapping[FailOn, tuple[Command, ...]]] = {
     FailOn.ERROR: _EVERY,
     FailOn.CHANGES: _PLANNING,
@@ -240,11 +241,8 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
         _check_live(inputs)
     if command is Command.APPLY:
         _check_apply(inputs)
-    if command is Command.LIFT and not inputs.auto_approve:
-        raise UsageError(
-            "`lift` resumes trading, and nothing says that somebody wants that",
-            "Set `auto-approve: true` in a job that a person starts, or that an environment protects.",
-        )
+    if command is Command.LIFT:
+        _check_lift(inputs)
     if command is Command.STATUS:
         _check_status(inputs)
     return inputs
@@ -299,6 +297,20 @@ def _check_live(inputs: Inputs) -> None:
     """Refuse inputs that are about a service, where none is asked."""
     reads = (("parallelism", inputs.parallelism), ("max-rate", inputs.max_rate))
     _refuse_beside("`live` plans from files and asks no service", bool(inputs.live), reads, "Drop {them}, or `live`.")
+
+
+def _check_lift(inputs: Inputs) -> None:
+    """Refuse a lift that nobody asked for, or of nothing."""
+    if not inputs.halt:
+        raise UsageError(
+            "the input `halt` is empty, and `lift` needs the id of a halt",
+            "It is in the name of the file of the halt, and in the page of the step that made it.",
+        )
+    if not inputs.auto_approve:
+        raise UsageError(
+            "`lift` resumes trading, and nothing says that somebody wants that",
+            "Set `auto-approve: true` in a job that a person starts, or that an environment protects.",
+        )
 
 
 def _check_status(inputs: Inputs) -> None:

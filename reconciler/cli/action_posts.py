@@ -17,6 +17,7 @@ from reconciler.cli.action_inputs import SPLIT_BY, Command, Comment
 from reconciler.cli.service import SystemClock
 from reconciler.config.git import Git
 from reconciler.core.errors import ExitReason, ReconcilerError
+from reconciler.core.needs import left_alone
 from reconciler.core.text import harmless, plural
 from reconciler.github.address import Mark
 from reconciler.render import github
@@ -109,7 +110,7 @@ def has_something_to_say(ending: Ending) -> bool:
     plan = ending.found.plan
     if ending.reason not in (ExitReason.OK, ExitReason.CHANGES) or plan is None:
         return True
-    return bool(plan.changes or plan.held or plan.halted or plan.blocked or plan.moved or plan.overdue)
+    return bool(plan.changes) or any(left_alone(plan))
 
 
 def mark_of_use(ending: Ending, environ: Mapping[str, str], run: ActionRun) -> Mark:

@@ -133,8 +133,11 @@ def _orders(
 
 
 def _halted(one: Named, memory: Memory, live: Live) -> str | None:
-    record, remembered = memory.records.get(one.id), memory.halts.get(one.id)
-    return memory.halting.forbids(one.id, live, record, one.version, desired=one.desired, remembered=remembered)
+    """Say why a halt forbids that a portfolio runs now; ``None`` if none does."""
+    if (holder := memory.halting.holder(one.id, one.desired)) is not None:
+        return holder.why_held
+    pausing = memory.pausing(live, one.version)
+    return pausing and f"it is in the pause of the halt {pausing}: `reconciler halt lift {pausing}`"
 
 
 def _windows(one: Named, freezes: Sequence[Freeze]) -> tuple[Window, ...]:

@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from reconciler.core.errors import ApiError
-from reconciler.core.evidence import STOCK_REASON, known_interval, known_offset, without_mark
+from reconciler.core.evidence import STOCK_REASON, halt_of, known_interval, known_offset, without_mark
 from reconciler.core.fields import unfit
 from reconciler.core.guards import MAX_INTERVAL_MS, MIN_INTERVAL_MS
 from reconciler.core.model import (
@@ -204,6 +204,8 @@ def declare_portfolio(
     read_apart = "" if name is None or isinstance(name, ApiError) else name
     if isinstance(name, ApiError):
         notes = (*notes, "its name could not be read")
+    if (halt := halt_of(live, record, api, remembered=None)) is not None:
+        notes = (*notes, f"paused by the halt {halt}, whose lift leaves paused what is declared so")
     desired = Desired(
         id=live.id,
         state=RunState.ACTIVE if live.status is Status.ACTIVE else RunState.PAUSED,

@@ -78,17 +78,13 @@ class Halt(Struct, frozen=True, kw_only=True, dict=True):
     portfolios: tuple[HaltedPortfolio, ...] = ()
 
     @cached_property  # asked before every write, of up to a whole fleet
-    def ids(self) -> frozenset[str]:
+    def by_id(self) -> Mapping[str, HaltedPortfolio]:
         """The portfolios that were selected when it was made."""
-        return frozenset(one.id for one in self.portfolios)
-
-    @cached_property
-    def _due(self) -> Mapping[str, str | None]:
-        return {one.id: one.due for one in self.portfolios}
+        return {one.id: one for one in self.portfolios}
 
     def due_of(self, portfolio: PortfolioId) -> str | None:
         """Return what identifies the pause that it made on v2: see :func:`reconciler.core.evidence.pause_id`."""
-        return self._due.get(portfolio)
+        return one.due if (one := self.by_id.get(portfolio)) is not None else None
 
     def holds(self, address: Address, desired: Desired | None = None) -> bool:
         """Whether it keeps a portfolio from being started, resumed or updated, or a strategy from another cadence.
@@ -96,7 +92,7 @@ class Halt(Struct, frozen=True, kw_only=True, dict=True):
         ``desired`` is what the files declare, ``None`` if nobody knows it. A cadence waits if any portfolio of the
         halt may follow it.
         """
-        if address in self.ids or (self.selection is not None and self.selection.passes(address, desired)):
+        if address in self.by_id or (self.selection is not None and self.selection.passes(address, desired)):
             return True
         strategy = strategy_of(address)
         return strategy is not None and not self._followed.isdisjoint((strategy, None))
@@ -140,29 +136,14 @@ class Halts(Struct, frozen=True, kw_only=True):
             return found
         return next((one.id for one in self.filed if one.due_of(live.id) == live.schedule_id), None)
 
-    def forbids(
-        self,
-        portfolio: PortfolioId,
-        live: Live,
-        record: Record | None,
-        api: ApiVersion,
-        *,
-        desired: Desired | None,
-        remembered: str | None,
-    ) -> str | None:
-        """Say why a halt forbids that a portfolio runs now; ``None`` if none does."""
-        if (holder := self.holder(portfolio, desired)) is not None:
-            return holder.why_held
-        pausing = self.pausing(live, record, api, remembered=remembered)
-        return pausing and f"it is in the pause of the halt {pausing}: `reconciler halt lift {pausing}`"
-
     def named(self, halt: str) -> Halt | None:
         """Return the halt with this id, if more than its mark is known."""
         return self.holding.get(halt) or next((one for one in self.filed if one.id == halt), None)
 
-    def holder(self, address: Address, desired: Desired | None = None) -> Halt | None:
-        """Return the first halt that holds a portfolio or a cadence, ``None`` where none does."""
-        return next((one for _, one in sorted(self.holding.items()) if one.holds(address, desired)), None)
+    def holder(self, address: Address, desired: Desired | None = None, *, besides: str | None = None) -> Halt | None:
+        """Return the first halt that holds a portfolio or a cadence, ``None`` where none does, ``besides`` this one."""
+        found = (one for name, one in sorted(self.holding.items()) if name != besides and one.holds(address, desired))
+        return next(found, None)
 
 
 NO_HALTS: Final = Halts()

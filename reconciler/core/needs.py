@@ -79,6 +79,9 @@ def overdue_among(
     )
 
 
+LeftAlone = Overdue | Held | Halted | Blocked | Moved
+
+
 class Need(StrEnum):
     """Why a person has to look at a portfolio or strategy, the most urgent first."""
 
@@ -103,7 +106,7 @@ class Needed(Struct, frozen=True, kw_only=True):
 
     need: Need
     id: Address
-    about: Rebalance | Overdue | Held | Halted | Blocked | Moved | Desired
+    about: Rebalance | LeftAlone | Desired
 
 
 def needs_of(
@@ -128,7 +131,8 @@ def needs_of(
 
 
 def counts_of(needs: Iterable[Sequence[Needed]]) -> dict[Need, int]:
-    """Return how many there are of each need that there is, in the order of need; one may be counted under several."""
+    """Return how many have each need, without needs that nobody has, the most urgent first. What has several needs is
+    counted under each."""
     found = Counter(one.need for some in needs for one in some)
     return {need: found[need] for need in Need if found[need]}
 
@@ -146,11 +150,19 @@ def _needed(
             yield Needed(need=Need.FAILED, id=portfolio, about=failure)
         if declared.until is not None and declared.until < today:
             yield Needed(need=Need.UNTIL_PASSED, id=portfolio, about=declared)
-    yield from (Needed(need=Need.OVERDUE, id=one.id, about=one) for one in plan.overdue)
-    yield from (Needed(need=Need.HELD, id=one.id, about=one) for one in plan.held)
-    yield from (Needed(need=Need.HALTED, id=one.id, about=one) for one in plan.halted)
-    yield from (Needed(need=Need.BLOCKED, id=one.id, about=one) for one in plan.blocked)
-    yield from (Needed(need=Need.MOVED, id=one.id, about=one) for one in plan.moved)
+    yield from (Needed(need=need, id=one.id, about=one) for need, one in left_alone(plan))
+
+
+def left_alone(plan: Plan) -> Iterator[tuple[Need, LeftAlone]]:
+    """Yield what a plan does not change although it needs a person, in the order of need and then by id."""
+    lists = (
+        (Need.OVERDUE, plan.overdue),
+        (Need.HELD, plan.held),
+        (Need.HALTED, plan.halted),
+        (Need.BLOCKED, plan.blocked),
+        (Need.MOVED, plan.moved),
+    )
+    yield from ((need, one) for need, some in lists for one in some)
 
 
 def standing_failure(known: Sequence[KeptRebalance], live: Live, *, listed: bool) -> Rebalance | None:

@@ -142,6 +142,15 @@ class ApplyReport(Struct, frozen=True, kw_only=True):
         """Return how many changes ended like this."""
         return sum(result.outcome is outcome for result in self.results)
 
+    def followed_by(self, later: ApplyReport | None) -> ApplyReport:
+        """Return this report with the results of a second try of some of its changes, except those that found nothing
+        to do: of these, the first result tells what was done."""
+        if later is None:
+            return self
+        newer = {one.change.id: one for one in later.results if one.outcome is not Outcome.ALREADY_DONE}
+        results = tuple(newer.get(one.change.id, one) for one in self.results)
+        return replace(self, results=results, finished_ms=later.finished_ms)
+
     @property
     def left(self) -> Plan:
         """The plan of what is still to do: its changes without those that are as desired by now."""

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from reconciler.core.diagnostics import Severity
+from reconciler.core.needs import Need, left_alone
 from reconciler.core.report import ACHIEVED, Outcome
-from reconciler.render.effects import called, effect, halted_effect, held_effect, moved_text, overdue_effect
+from reconciler.render.effects import called, effect, left_effect
 from reconciler.render.plan import DANGERS, GRAVE, danger
 
 if TYPE_CHECKING:
@@ -92,16 +93,10 @@ def _of_problem(problem: Diagnostic) -> Annotation:
 def _of_plan(plan: Plan, blocked: Level) -> Iterator[Annotation]:
     for excess in plan.over:
         yield Annotation(level=Level.WARNING, title="Over a guard", message=str(excess))
-    for one in plan.blocked:
-        yield _at(one.source, blocked, f"{called(one.id)} is blocked", one.detail)
-    for overdue in plan.overdue:
-        yield _at(overdue.source, Level.WARNING, f"{overdue.id} is overdue", overdue_effect(overdue).text)
-    for held in plan.held:
-        yield _at(held.source, Level.WARNING, f"{held.id} is held", held_effect(held).text)
-    for halted in plan.halted:
-        yield _at(halted.source, Level.NOTICE, f"{called(halted.id)} is halted", halted_effect(halted).text)
-    for moved in plan.moved:
-        yield _at(moved.source, Level.WARNING, f"{moved.id} moved to another strategy", moved_text(moved))
+    levels = {Need.BLOCKED: blocked, Need.HALTED: Level.NOTICE}
+    for need, one in left_alone(plan):
+        what = "moved to another strategy" if need is Need.MOVED else f"is {need.value}"
+        yield _at(one.source, levels.get(need, Level.WARNING), f"{called(one.id)} {what}", left_effect(one).text)
 
 
 def _of_changes(plan: Plan) -> Iterator[Annotation]:

@@ -15,6 +15,7 @@ from reconciler.core.change import Blocked, Cause, Change, ChangeReason, Field, 
 from reconciler.core.diff import Step, difference_text, facts
 from reconciler.core.forms import AUTO
 from reconciler.core.model import Provenance, Verdict
+from reconciler.core.needs import Need, left_alone
 from reconciler.core.planfile import fingerprint
 from reconciler.core.text import format_duration, plural
 from reconciler.render.effects import (
@@ -23,9 +24,9 @@ from reconciler.render.effects import (
     halted_effect,
     held_effect,
     incomplete_notice,
+    left_effect,
     live_at,
     moved_text,
-    overdue_effect,
     reach_text,
 )
 from reconciler.render.json import picked
@@ -104,17 +105,10 @@ def drift_page(plan: Plan) -> Page:
 
 def _findings(plan: Plan) -> tuple[Row, ...]:
     rows = [_finding(_finding_of(change), change, _differences(change)) for change in plan.changes]
-    for overdue in plan.overdue:
-        why = overdue_effect(overdue)
-        rows.append(_finding(Finding.OVERDUE, overdue, why.text, why.shared))
-    for held in plan.held:
-        why = held_effect(held)
-        rows.append(_finding(Finding.HELD, held, f"declared active, {why.text}", f"declared active, {why.shared}"))
-    for halted in plan.halted:
-        why = halted_effect(halted)
-        rows.append(_finding(Finding.HALTED, halted, why.text, why.shared))
-    rows += [_finding(Finding.MOVED, moved, _elsewhere(moved)) for moved in plan.moved]
-    rows += [_finding(Finding.BLOCKED, blocked, blocked.detail) for blocked in plan.blocked]
+    for need, one in left_alone(plan):
+        why, before = left_effect(one), "declared active, " * (need is Need.HELD)
+        told = (_elsewhere(one),) if isinstance(one, Moved) else (f"{before}{why.text}", f"{before}{why.shared}")
+        rows.append(_finding(Finding(need.value), one, *told))
     return tuple(sorted(rows, key=lambda row: (row.part, row.name)))
 
 

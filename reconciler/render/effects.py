@@ -36,11 +36,12 @@ from reconciler.core.text import format_duration, harmless, plural, rough_durati
 from reconciler.render.page import UNVERIFIED, Group, code, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from reconciler.core.change import StrategyName
+    from reconciler.core.change import Frozen, StrategyName
     from reconciler.core.model import Address, ApiVersion
-    from reconciler.core.needs import Needed
+    from reconciler.core.needs import LeftAlone, Needed
+    from reconciler.core.plan import Summary
     from reconciler.render.page import Piece
 
 CAUSES: Final[Mapping[Cause, Group]] = {
@@ -164,34 +165,42 @@ def overdue_text(overdue_ms: int) -> str:
     return f"overdue by {rough_duration(overdue_ms)}"
 
 
+def left_effect(one: LeftAlone) -> Phrase:
+    """Return why a plan leaves something alone."""
+    match one:
+        case Overdue():
+            return overdue_effect(one)
+        case Held():
+            return held_effect(one)
+        case Halted():
+            return halted_effect(one)
+        case Blocked():
+            return Phrase(one.detail, *asked_of(one))
+        case Moved():
+            return Phrase(moved_text(one), *asked_of(one))
+        case _:
+            assert_never(one)
+
+
 def needs_effect(needs: Iterable[Needed]) -> Phrase:
     """Return why a person has to look at a portfolio, with all its reasons, and the words that others may share."""
-    told = list(map(need_effect, needs))
-    return Phrase("; ".join(one.shared for one in told), whole="; ".join(one.text for one in told))
+    told = [(need_text(one), one.about) for one in needs]
+    own = [overdue_text(about.overdue_ms) if isinstance(about, Overdue) else text for text, about in told]
+    return Phrase("; ".join(text for text, _ in told), whole="; ".join(own))
 
 
-def need_effect(found: Needed) -> Phrase:
-    """Return one reason to look at a portfolio."""
+def need_text(found: Needed) -> str:
+    """Return one reason to look at a portfolio, in words that others may share."""
     match found.about:
         case Rebalance():
-            return Phrase(harmless(found.about.error or f"the last rebalance {found.about.why}", longest=100))
-        case Overdue():
-            return Phrase(_LATE, whole=overdue_text(found.about.overdue_ms))
-        case Held():
-            return Phrase(held_effect(found.about).shared)
-        case Halted():
-            return Phrase(halted_effect(found.about).shared)
-        case Blocked():
-            return Phrase(found.about.detail)
-        case Moved():
-            return Phrase(moved_text(found.about))
+            return harmless(found.about.error or f"the last rebalance {found.about.why}", longest=100)
         case Desired():
-            return Phrase(f"declared until {found.about.until}")
+            return f"declared until {found.about.until}"
         case _:
-            assert_never(found.about)
+            return left_effect(found.about).shared
 
 
-def asked_of(one: Held | Halted | Moved | Blocked | Overdue) -> tuple[str, ...]:
+def asked_of(one: LeftAlone) -> tuple[str, ...]:
     """Return whom the files name to be asked about a portfolio."""
     return (f"owner {one.owner}",) if one.owner is not None else ()
 
@@ -393,3 +402,64 @@ def number(value: float) -> str:
 
 def _joined(*parts: str) -> str:
     return ", ".join(part for part in parts if part)
+
+
+def summary_line(summary: Summary) -> str:
+    """Return the line of counts that scripts and people look for; its form is stable."""
+    return (
+        f"Plan: {summary.start} to start, {summary.resume} to resume, {summary.pause} to pause, "
+        f"{summary.update} to update. {summary.no_op} unchanged, {summary.held} held, {summary.blocked} blocked."
+    )
+
+
+def overdue_line(plan: Plan) -> str:
+    """Return the line that counts what is overdue, ``""`` if nothing is; its form is stable."""
+    return f"Overdue: {plural(len(plan.overdue), 'portfolio')}." if plan.overdue else ""
+
+
+def halted_line(plan: Plan) -> str:
+    """Return the line that counts what is halted, ``""`` if nothing is; its form is stable."""
+    portfolios = plan.summary.halted
+    strategies = len(plan.halted) - portfolios
+    counts = ((portfolios, "portfolio"), (strategies, "strategy"))
+    return f"Halted: {', '.join(plural(count, noun) for count, noun in counts if count)}." if plan.halted else ""
+
+
+def frozen_line(plan: Plan) -> str:
+    """Return the line that counts what waits for a freeze, ``""`` if nothing does; its form is stable."""
+    found = frozen_changes(plan)
+    if not found:
+        return ""
+    until = moment(max(one.until_ms for one in found))
+    return f"Frozen: {plural(len(found), 'change')} {'waits' if len(found) == 1 else 'wait'}, until {until} at most."
+
+
+def frozen_changes(plan: Plan) -> list[Frozen]:
+    """Return why each change waits that waits for a freeze."""
+    return [change.frozen for change in plan.changes if change.frozen is not None]
+
+
+def strategies_line(plan: Plan) -> str:
+    """Return the line of counts of strategies, ``""`` if there is nothing to say; its form is stable."""
+    found = plan.summary.strategies
+    moved = f"Moved to another strategy: {plural(len(plan.moved), 'portfolio')}." if plan.moved else ""
+    if not found.update + found.blocked + found.no_op:
+        return moved
+    counts = f"Strategies: {found.update} to update, {found.no_op} unchanged, {found.blocked} blocked."
+    return f"{counts} {moved}".rstrip()
+
+
+def left_by_lift(plan: Plan, halt: str) -> Iterator[str]:
+    """Yield what the lift of a halt leaves as it is, by its plan, and what to do about it."""
+    if plan.held:
+        names = ", ".join(one.id for one in plan.held[:5]) + (", …" if len(plan.held) > 5 else "")
+        yield f"left as they are, because somebody else paused them since: {names}"
+    others = [(one.halt, one.waits is not None) for one in plan.halted if one.halt != halt]
+    for other, holds in sorted(set(others)):
+        count = others.count((other, holds))
+        are, stay, them = ("is", "stays", "it") if count == 1 else ("are", "stay", "them")
+        if holds:
+            way_on = f"{stay} paused, because the halt {other} holds {them}: after its lift, lift {halt} again"
+        else:
+            way_on = f"{are} in the pause of the halt {other}: `reconciler halt lift {other}`"
+        yield f"{plural(count, 'portfolio')} of it {way_on}"

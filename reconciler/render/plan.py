@@ -15,24 +15,26 @@ from msgspec.structs import replace
 from reconciler.core.change import Risk
 from reconciler.core.fleet import Listing
 from reconciler.core.model import Verb, strategy_of
+from reconciler.core.needs import left_alone
 from reconciler.core.plan import Guarded
 from reconciler.core.planfile import fingerprint
 from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.core.text import DAY_MS, plural
 from reconciler.render.effects import (
     CAUSES,
-    Phrase,
-    asked_of,
     cost_effect,
     effect,
-    halted_effect,
-    held_effect,
+    frozen_changes,
+    frozen_line,
+    halted_line,
     incomplete_notice,
     journal_notice,
+    left_effect,
     live_at,
-    moved_text,
     net_effect,
-    overdue_effect,
+    overdue_line,
+    strategies_line,
+    summary_line,
     writes_unverified,
 )
 from reconciler.render.json import picked
@@ -63,7 +65,7 @@ from reconciler.render.page import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from reconciler.core.change import Blocked, Change, Frozen, Halted, Held, Moved, Overdue
+    from reconciler.core.change import Change
     from reconciler.core.model import Address
     from reconciler.core.plan import Plan, Summary
     from reconciler.core.report import ApplyReport, Result
@@ -140,7 +142,7 @@ def _plan_verdict(plan: Plan) -> tuple[Tone, str]:
     changes, blocked = len(plan.changes), len(plan.blocked)
     # What could not be read is not known to be unchanged.
     words = [plural(changes, "change")] if changes else [] if blocked else ["no changes"]
-    words += [f"{waiting} frozen"] if (waiting := len(_frozen(plan))) else []
+    words += [f"{waiting} frozen"] if (waiting := len(frozen_changes(plan))) else []
     words += _left_alone(plan)
     words += ["incomplete"] if any(one.guarded is Guarded.INCOMPLETE for one in plan.over) else []
     words += ["over a guard"] if any(one.guarded is not Guarded.INCOMPLETE for one in plan.over) else []
@@ -160,50 +162,6 @@ def _about(plan: Plan) -> tuple[Cell, ...]:
     counted: Cell = (f"{portfolios} from ", files) if plan.config_files else portfolios
     account: tuple[Cell, ...] = (("account ", code(plan.account)),) if plan.account is not None else ()
     return counted, live_at(plan), *account
-
-
-def summary_line(summary: Summary) -> str:
-    """Return the line of counts that scripts and people look for; its form is stable."""
-    return (
-        f"Plan: {summary.start} to start, {summary.resume} to resume, {summary.pause} to pause, "
-        f"{summary.update} to update. {summary.no_op} unchanged, {summary.held} held, {summary.blocked} blocked."
-    )
-
-
-def overdue_line(plan: Plan) -> str:
-    """Return the line that counts what is overdue, ``""`` if nothing is; its form is stable."""
-    return f"Overdue: {plural(len(plan.overdue), 'portfolio')}." if plan.overdue else ""
-
-
-def halted_line(plan: Plan) -> str:
-    """Return the line that counts what is halted, ``""`` if nothing is; its form is stable."""
-    portfolios = plan.summary.halted
-    strategies = len(plan.halted) - portfolios
-    counts = ((portfolios, "portfolio"), (strategies, "strategy"))
-    return f"Halted: {', '.join(plural(count, noun) for count, noun in counts if count)}." if plan.halted else ""
-
-
-def frozen_line(plan: Plan) -> str:
-    """Return the line that counts what waits for a freeze, ``""`` if nothing does; its form is stable."""
-    found = _frozen(plan)
-    if not found:
-        return ""
-    until = moment(max(one.until_ms for one in found))
-    return f"Frozen: {plural(len(found), 'change')} {'waits' if len(found) == 1 else 'wait'}, until {until} at most."
-
-
-def _frozen(plan: Plan) -> list[Frozen]:
-    return [change.frozen for change in plan.changes if change.frozen is not None]
-
-
-def strategies_line(plan: Plan) -> str:
-    """Return the line of counts of strategies, ``""`` if there is nothing to say; its form is stable."""
-    found = plan.summary.strategies
-    moved = f"Moved to another strategy: {plural(len(plan.moved), 'portfolio')}." if plan.moved else ""
-    if not found.update + found.blocked + found.no_op:
-        return moved
-    counts = f"Strategies: {found.update} to update, {found.no_op} unchanged, {found.blocked} blocked."
-    return f"{counts} {moved}".rstrip()
 
 
 def report_page(report: ApplyReport, *, run: int | None = None, title: str = "Apply") -> Page:
@@ -305,9 +263,7 @@ def danger(change: Change) -> Risk | None:
 
 
 def _left_alone(plan: Plan) -> list[str]:
-    words = ("overdue", "held", "halted", "blocked", "moved")
-    counts = {word: len(getattr(plan, word)) for word in words}
-    return [f"{count} {word}" for word, count in counts.items() if count]
+    return [f"{count} {need.value}" for need, count in Counter(need for need, _ in left_alone(plan)).items()]
 
 
 def _at_a_glance(plan: Plan) -> tuple[Block, ...]:
@@ -434,27 +390,17 @@ def _gravity(change: Change) -> tuple[int, ...]:
 
 def _not_changed(plan: Plan) -> list[Row]:
     """Return the rows of what is overdue, held, halted or blocked, or has moved, in the order of need."""
-    told: list[tuple[str, _Place, Overdue | Held | Halted | Moved | Blocked, Phrase]]
-    told = [("overdue", _Place.OVERDUE, overdue, overdue_effect(overdue)) for overdue in plan.overdue]
-    told += [("held", _Place.HELD, held, held_effect(held)) for held in plan.held]
-    told += [("halted", _Place.HALTED, halted, halted_effect(halted)) for halted in plan.halted]
-    told += [
-        ("blocked", _Place.BLOCKED, blocked, Phrase(blocked.detail, *asked_of(blocked))) for blocked in plan.blocked
-    ]
-    told += [
-        ("moved", _Place.MOVED, moved, Phrase("", ", ".join((moved_text(moved), *asked_of(moved)))))
-        for moved in plan.moved
-    ]
     return [
         Row(
-            (marked(word), subject_cell(one.id), one.name or "", why.text),
+            (marked(need.value), subject_cell(one.id), one.name or "", why.text),
             name=one.id,
             alike=cause(why.shared),
             noun=_noun(one.id),
-            part=place,
+            part=_Place[need.name],
             cause=True,
         )
-        for word, place, one, why in told
+        for need, one in left_alone(plan)
+        for why in [left_effect(one)]
     ]
 
 
@@ -472,7 +418,7 @@ def _notes(plan: Plan) -> Iterator[Lines]:
         release = sentence("Release one with --resume-held ID, or `hold: override` in its file.")
         notes.append((Span("Held", symbol="!"), " portfolios stay paused. ", *release))
     notes += [(Span("Halted", symbol="!"), *_HALTED)] if plan.halted else []
-    if _frozen(plan):
+    if frozen_changes(plan):
         let = sentence("Apply them when their freeze is over, or let them through with --allow freeze=NAME.")
         notes.append((Span("Frozen", symbol="!"), " changes wait. ", *let))
     notes += _soon_frozen(plan)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from reconciler.core.needs import Need
 from reconciler.core.rebalance import PortfolioFacts
 from reconciler.core.text import plural
-from reconciler.render.effects import need_effect, strategy_text
+from reconciler.render.effects import need_text, strategy_text
 from reconciler.render.json import picked
 from reconciler.render.page import (
     At,
@@ -108,7 +108,7 @@ def _problem(one: Needed) -> Cell:
     """Return a need in words; of a pause that holds, how it is released, since its reason is told anyway."""
     if one.need is Need.HELD:
         return sentence(f"held: it stays paused; `reconciler plan --resume-held {one.id}` shows what a release does")
-    return f"{one.need.text}: {need_effect(one).shared}"
+    return f"{one.need.text}: {need_text(one)}"
 
 
 def _declared(view: PortfolioView) -> Cell:

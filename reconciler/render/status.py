@@ -20,7 +20,7 @@ from reconciler.core.model import PausedBy, Provenance, Signs, Status, StrategyS
 from reconciler.core.needs import Need, counts_of, overdue_ms
 from reconciler.core.rebalance import Knowledge, RebalanceStatus
 from reconciler.core.text import format_duration, harmless, plural
-from reconciler.render.effects import need_effect, needs_effect, overdue_text
+from reconciler.render.effects import need_text, needs_effect, overdue_text
 from reconciler.render.json import picked
 from reconciler.render.page import (
     NAME,
@@ -361,7 +361,7 @@ def when(ms: int | None, now_ms: int | None = None) -> Cell:
 
 
 def _note(row: StatusRow) -> str:
-    last, needs = row.last, {one.need: need_effect(one).text for one in row.needs}
+    last, needs = row.last, {one.need: need_text(one) for one in row.needs}
     if Need.OVERDUE in needs:
         needs[Need.OVERDUE] = row.overdue
     told = list(needs.values())

@@ -77,14 +77,17 @@ GIVEN = {
     "fail-on": "error",
 }
 """A value of each input that is not its default; those that no step hands to the program as such are not among them."""
-TRADES = (Command.APPLY, Command.LIFT)
-"""They need a leave."""
+LEAVE = {
+    Command.APPLY: {"auto-approve": "true"},
+    Command.LIFT: {"auto-approve": "true", "halt": GIVEN["halt"]},
+}
+"""What a command that may trade is never without."""
 BESIDE = {
     ("apply", "plan-file"): {},
     ("apply", "approved-plan"): {},
     ("apply", "auto-approve"): {},
     ("apply", "join"): {"plan-file": "plan.json"},
-    ("lift", "auto-approve"): {},
+    ("lift", "auto-approve"): {"halt": GIVEN["halt"]},
     ("apply", "fingerprint"): {"approved-plan": "plan.json"},
     ("apply", "max-age"): {"approved-plan": "plan.json"},
     ("status", "shard"): {"live": "live.json"},
@@ -132,7 +135,7 @@ def test_the_docs_say_which_command_an_input_is_for() -> None:
 @pytest.mark.parametrize("name", GIVEN)
 def test_every_command_with_every_input(command: Command, name: str) -> None:
     """What is for a command is taken, and what is not is refused in one sentence that names both."""
-    leave = {"auto-approve": "true"} if command in TRADES else {}
+    leave = LEAVE.get(command, {})
     given = {**BESIDE.get((command, name), leave), name: GIVEN[name]}
     if command in INPUTS[name].commands:
         _read(command, **given)
@@ -145,7 +148,7 @@ def test_every_command_with_every_input(command: Command, name: str) -> None:
 @pytest.mark.parametrize("condition", FailOn)
 def test_every_command_with_every_condition(command: Command, condition: FailOn) -> None:
     """A condition that can't hold after a command is refused."""
-    leave = {"auto-approve": "true"} if command in TRADES else {}
+    leave = LEAVE.get(command, {})
     given = {"fail-on": f"error, {condition}", "base": "main" if command is Command.PLAN else "", **leave}
     if command in FAILS_ON[condition]:
         _read(command, **given)
@@ -158,7 +161,7 @@ def test_every_command_with_every_condition(command: Command, condition: FailOn)
 def test_defaults_are_for_every_command(command: Command) -> None:
     """What action.yml fills in by itself is never refused, nor what asks for nothing in so many words."""
     unset = {"auto-approve": "False", "fingerprint": ""}
-    leave = {"auto-approve": "true"} if command in TRADES else unset
+    leave = LEAVE.get(command, unset)
     _read(command, comment="false", issue="False", ignore_held="false", fail_on="", **leave)
 
 
@@ -186,6 +189,8 @@ def test_defaults_are_for_every_command(command: Command) -> None:
         ("plan", {"live": "l", "parallelism": "10"}, "asks no service, and `parallelism` would not be used"),
         ("drift", {"live": "l", "max_rate": "25/s"}, "asks no service, and `max-rate` would not be used"),
         ("plan", {"live": "l", "max_rate": "25/s"}, "asks no service, and `max-rate` would not be used"),
+        ("lift", {"halt": "20261122-7f3a9c"}, "`lift` resumes trading, and nothing says that somebody wants that"),
+        ("lift", {"auto_approve": "true"}, "the input `halt` is empty, and `lift` needs the id of a halt"),
         ("plan", {"fail_on": "drift"}, "needs the input `base`"),
         ("drift", {"ignore_held": "yes"}, "`ignore-held` is 'yes', neither"),
         ("plan", {"fail_on": "blocked gaurd"}, "`fail-on` is 'gaurd'"),
