@@ -148,7 +148,7 @@ def _plan_verdict(plan: Plan) -> tuple[Tone, str]:
     words += ["over a guard"] if any(one.guarded is not Guarded.INCOMPLETE for one in plan.over) else []
     if blocked or plan.over:
         return Tone.BAD, ", ".join(words)
-    if plan.held or plan.halted or plan.moved or plan.overdue or any(map(_needs_look, plan.changes)):
+    if any(left_alone(plan)) or any(map(_needs_look, plan.changes)):
         return Tone.NOTICE, ", ".join(words)
     return (Tone.CALM if changes else Tone.GOOD), ", ".join(words)
 
@@ -170,13 +170,13 @@ def report_page(report: ApplyReport, *, run: int | None = None, title: str = "Ap
     If something is left to do, it says how to go on. ``run`` is the number of this apply in the journal, ``title`` what
     people call it.
     """
-    plan = report.plan
+    plan, left = report.plan, report.left
     results = sorted(report.results, key=lambda result: -_gravest(result.outcome))
-    kept = [replace(row, cells=(row.cells[0], "", *row.cells[1:])) for row in _not_changed(plan)]
+    kept = [replace(row, cells=(row.cells[0], "", *row.cells[1:])) for row in _not_changed(left)]
     counts = {outcome: report.count(outcome) for outcome in Outcome}
     words = [f"{count:,} {outcome.text}" for outcome, count in counts.items() if count]
     good = not plan.blocked and all(result.outcome in ACHIEVED for result in results)
-    calm = Tone.NOTICE if plan.held or plan.halted or plan.moved or plan.overdue else Tone.GOOD
+    calm = Tone.NOTICE if any(left_alone(left)) else Tone.GOOD
     table = Rows(
         columns=(Column("Outcome", signs=True), *_columns("What happened")),
         rows=(*map(_result_row, results), *kept),
@@ -187,7 +187,7 @@ def report_page(report: ApplyReport, *, run: int | None = None, title: str = "Ap
     return Page(
         title=title,
         tone=calm if good else Tone.BAD,
-        verdict=", ".join([*words, *_left_alone(plan)]) or "nothing to do",
+        verdict=", ".join([*words, *_left_alone(left)]) or "nothing to do",
         about=_about(plan),
         pins=lambda: (("fingerprint ", code(fingerprint(plan))),),
         blocks=(
@@ -240,7 +240,7 @@ def report_document(report: ApplyReport) -> dict[str, Any]:
         "held": [held.id for held in plan.held],
         "halted": [halted.id for halted in plan.halted],
         "moved": [moved.id for moved in plan.moved],
-        "overdue": [overdue.id for overdue in plan.overdue],
+        "overdue": [overdue.id for overdue in report.left.overdue],
         "blocked": [picked(blocked, "id", "reason") for blocked in plan.blocked],
         "results": [
             picked(result.change, "id", "name", "verb", "before", "after", "reach")
