@@ -273,8 +273,8 @@ async def _lift(
     options: LiftOptions, configuration: Configuration, service: Service, journal: OpenJournal, found: Found
 ) -> Ending:
     desired = configuration.desired
+    gate = gate_of(journal.halting(), service.label, service.account)  # what comes after this, the plan may not know
     memory = with_filed(journal.memory(), service.label, service.account)
-    gate = gate_of(journal.halting(), service.label, service.account)
     those = [one for one in (*memory.halting.filed, *journal.halts()) if one.id == options.halt]
     known = min(those, key=lambda one: one.lifted_ms is not None, default=None)  # it is lifted once all say so
     apis = _selected(options, known, desired, journal)
