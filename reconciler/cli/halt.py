@@ -216,6 +216,8 @@ async def _pause(
     told = [f"commit {path_of(made.id)}: other machines know of the halt by this file"] if kept else []
     held = plural(len(made.portfolios), "portfolio")
     told.append(f"the halt {made.id} holds {held} until it is lifted: `reconciler halt lift {made.id}`")
+    if undone := sum(one.outcome not in ACHIEVED for one in found.report.results) if found.report is not None else 0:
+        told.append(f"{plural(undone, 'portfolio')} may still run: halt {'it' if undone == 1 else 'them'} again")
     return _ended(ending, found, options, told, made, title="Halt")
 
 
@@ -271,8 +273,8 @@ async def _lift(
     options: LiftOptions, configuration: Configuration, service: Service, journal: OpenJournal, found: Found
 ) -> Ending:
     desired = configuration.desired
+    gate = gate_of(journal.halting(), service.label, service.account)  # what comes after this, the plan may not know
     memory = with_filed(journal.memory(), service.label, service.account)
-    gate = gate_of(journal.halting(), service.label, service.account)
     those = [one for one in (*memory.halting.filed, *journal.halts()) if one.id == options.halt]
     known = min(those, key=lambda one: one.lifted_ms is not None, default=None)  # it is lifted once all say so
     apis = _selected(options, known, desired, journal)

@@ -317,7 +317,8 @@ async def _read_detail(
 ) -> PortfolioView:
     """Read everything that Glider tells of one portfolio. Raises :class:`ApiError` only for a refused key.
 
-    One that no file declares is judged as if it were declared as it is live, and can only have failed or be overdue.
+    One that no file declares is judged as if it were declared as it is live, so it can only have failed, be overdue or
+    be halted.
     """
     from reconciler.render.portfolio import PortfolioView
 
@@ -337,7 +338,11 @@ async def _read_detail(
     known = await keep_results(options.service, service, {one.id: told}, read.memory.results)
     last = recent[0] if recent else remembered(known[one.id], live)
     (row,), _ = _rows(options, configuration, desired, read, ({one.id: last}, known))
-    needs = tuple(found for found in row.needs if one.desired is not None or found.need in (Need.FAILED, Need.OVERDUE))
+    needs = tuple(
+        found
+        for found in row.needs
+        if one.desired is not None or found.need in (Need.FAILED, Need.OVERDUE, Need.HALTED)
+    )
     return PortfolioView(
         **asdict(replace(row, needs=needs)),
         declared=one.desired is not None,
