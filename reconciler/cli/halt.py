@@ -216,6 +216,8 @@ async def _pause(
     told = [f"commit {path_of(made.id)}: other machines know of the halt by this file"] if kept else []
     held = plural(len(made.portfolios), "portfolio")
     told.append(f"the halt {made.id} holds {held} until it is lifted: `reconciler halt lift {made.id}`")
+    if undone := sum(one.outcome not in ACHIEVED for one in found.report.results) if found.report is not None else 0:
+        told.append(f"{plural(undone, 'portfolio')} may still run: halt {'it' if undone == 1 else 'them'} again")
     return _ended(ending, found, options, told, made, title="Halt")
 
 

@@ -285,6 +285,7 @@ def test_one_that_is_not_declared(fleet: Shell) -> None:
 WRONG = {
     "--fail-on failed-rebalance --no-results": "--fail-on failed-rebalance needs the results",
     "--results --no-results": "--results asks for the results",
+    "--problems --all": "--all lists what needs nobody, and --problems leaves it out",
     "aaa --problems": "shows that portfolio only",
     "aaa --sort next": "shows that portfolio only",
     "aaa --target aaa": "shows that portfolio only",
