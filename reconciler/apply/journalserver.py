@@ -352,8 +352,8 @@ def _broken(url: JournalUrl, error: Exception) -> JournalError:
     primary = error.diag.message_primary if isinstance(error, psycopg.Error) and error.sqlstate else None
     said = harmless(" ".join((primary or str(error)).split()))
     way_out = (
-        "See that its server runs and lets this user in; a password comes from PGPASSWORD, ~/.pgpass or a service "
-        "file. Or name another journal with --journal."
+        "See that its server runs, has this database and lets this user in; a password comes from PGPASSWORD, "
+        "~/.pgpass or a service file. Or name another journal with --journal."
     )
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         way_out = (

@@ -365,7 +365,7 @@ async def carry_out(
             again=frozenset(options.policy.again),
             claims=claims,
         )
-    met = conditions_met(plan, options.fail_on, looked_for_drift=False)
+    met = conditions_met(report.left, options.fail_on, looked_for_drift=False)
     reason = _reason(report, caught, failed_on=bool(met))
     await _close(journal, claims, reason, options, of=len(plan.changes))
     try:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from contextlib import ExitStack, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 import click
 from msgspec.structs import replace
@@ -27,7 +25,7 @@ from reconciler.cli.output import is_terminal
 from reconciler.cli.planning import require_found
 from reconciler.cli.progress import read_with_bar
 from reconciler.cli.service import new_token, open_service, run_async
-from reconciler.cli.writing import open_to_write, origin_of, said_yes, until_ended
+from reconciler.cli.writing import SpareJournals, open_to_write, origin_of, said_yes, until_ended
 from reconciler.config.load import Configuration
 from reconciler.core.change import BlockReason
 from reconciler.core.codec import iso
@@ -45,14 +43,12 @@ from reconciler.core.text import harmless, label, plural
 from reconciler.render.effects import left_by_lift
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from reconciler.apply.journal import OpenJournal
     from reconciler.cli.service import Service
     from reconciler.core.model import Desired
     from reconciler.render.ending import Ending, Found
-
-T = TypeVar("T")
 
 _GONE: Final = frozenset({BlockReason.ARCHIVED, BlockReason.NOT_FOUND})
 """Of what is blocked for these reasons, nothing will ever be left to resume."""
@@ -103,8 +99,7 @@ def halt(options: HaltOptions, found: Found) -> Ending:
 
     async def work() -> Ending:
         async with open_service(options.service, configuration.paths, expect=configuration.expect) as service:
-            with ExitStack() as opened:
-                journals = _Journals(options, service, found, opened)
+            with SpareJournals(options.service, service, found, options.output) as journals:
                 apis = await journals.used_by(lambda journal: _apis(options, configuration, service, journal))
                 here = replace(service, api=service.api.by(apis))
                 if not options.auto_approve:
@@ -126,33 +121,6 @@ def _files(options: HaltOptions) -> Configuration:
             raise
         options.output.warn("the files can't be used, so the halt goes on without them")
         return Configuration()
-
-
-class _Journals:
-    """The journal of a halt. One that can't be opened, read or written must not stop a halt: a new one takes its place,
-    until something was paused with the first."""
-
-    def __init__(self, options: HaltOptions, service: Service, found: Found, opened: ExitStack) -> None:
-        self._options, self._service, self._found, self._opened = options, service, found, opened
-        self._journal: OpenJournal | None = None
-
-    async def used_by(self, attempt: Callable[[OpenJournal], Awaitable[T]]) -> T:
-        """Return what an attempt with the journal comes to, even if another command is at work with it."""
-        try:
-            if self._journal is None:
-                self._journal = await self._open(self._options.service)
-            return await attempt(self._journal)
-        except JournalError as error:
-            if self._found.report is not None:
-                raise
-            place = str(Path(tempfile.mkdtemp(prefix="reconciler-halt-")) / "journal.db")
-            self._options.output.warn(f"{error.summary}; the halt goes on with a journal of its own, {place}")
-            self._journal = await self._open(replace(self._options.service, journal=place))
-            return await attempt(self._journal)
-
-    async def _open(self, options: ServiceOptions) -> OpenJournal:
-        journal = await open_to_write(options, self._service, lock_timeout="0s", beside=True)
-        return self._opened.enter_context(journal)
 
 
 async def _apis(
@@ -248,6 +216,8 @@ async def _pause(
     told = [f"commit {path_of(made.id)}: other machines know of the halt by this file"] if kept else []
     held = plural(len(made.portfolios), "portfolio")
     told.append(f"the halt {made.id} holds {held} until it is lifted: `reconciler halt lift {made.id}`")
+    if undone := sum(one.outcome not in ACHIEVED for one in found.report.results) if found.report is not None else 0:
+        told.append(f"{plural(undone, 'portfolio')} may still run: halt {'it' if undone == 1 else 'them'} again")
     return _ended(ending, found, options, told, made, title="Halt")
 
 
@@ -303,8 +273,8 @@ async def _lift(
     options: LiftOptions, configuration: Configuration, service: Service, journal: OpenJournal, found: Found
 ) -> Ending:
     desired = configuration.desired
+    gate = gate_of(journal.halting(), service.label, service.account)  # what comes after this, the plan may not know
     memory = with_filed(journal.memory(), service.label, service.account)
-    gate = gate_of(journal.halting(), service.label, service.account)
     those = [one for one in (*memory.halting.filed, *journal.halts()) if one.id == options.halt]
     known = min(those, key=lambda one: one.lifted_ms is not None, default=None)  # it is lifted once all say so
     apis = _selected(options, known, desired, journal)

@@ -113,7 +113,8 @@ async def look(
     if journal is not None and (proven := observed(memory, fleet.live, now_ms=reads.now_ms)):
         journal.confirm(proven)
     strategies = await read_strategies(options, configuration, service, fleet, memory)
-    return replace(reads, strategies=strategies, created_ms=service.clock.now_ms(), now_ms=service.api.service_ms())
+    now_ms = service.api.service_ms()
+    return replace(reads, strategies=strategies, created_ms=now_ms, now_ms=now_ms)
 
 
 async def read_live(
@@ -135,7 +136,7 @@ async def read_live(
         account=service.account,
         fleet=fleet,
         memory=memory,
-        created_ms=service.clock.now_ms(),
+        created_ms=service.api.service_ms(),
         now_ms=service.api.service_ms(),
     )
 

@@ -11,10 +11,12 @@ import re
 import signal
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+from msgspec.structs import replace
 
 from reconciler.cli.journalplace import prepare_place
 from reconciler.cli.options import duration_of
@@ -27,11 +29,13 @@ if TYPE_CHECKING:
     from reconciler.apply.journal import OpenJournal
     from reconciler.apply.run import Stop
     from reconciler.cli.options import JournalOptions
+    from reconciler.cli.output import Output
     from reconciler.cli.service import Service
     from reconciler.core.model import PortfolioId
     from reconciler.core.ports import Clock
     from reconciler.core.rebalance import KeptRebalance, Rebalance
     from reconciler.core.report import RunOrigin
+    from reconciler.render.ending import Found
 
 T = TypeVar("T")
 
@@ -138,6 +142,35 @@ async def while_busy(attempt: Callable[[], Awaitable[T]], *, lock_timeout: str) 
             pause_seconds = min(1.5 * pause_seconds, longest)
 
 
+class SpareJournals(ExitStack):
+    """The journal of a halt. One that can't be opened, read or written must not stop a halt: a new one takes its place,
+    until something was paused with the first."""
+
+    def __init__(self, options: JournalOptions, service: Service, found: Found, output: Output) -> None:
+        super().__init__()
+        self._options, self._service, self._found, self._output = options, service, found, output
+        self._journal: OpenJournal | None = None
+
+    async def used_by(self, attempt: Callable[[OpenJournal], Awaitable[T]]) -> T:
+        """Return what an attempt with the journal comes to, even if another command is at work with it."""
+        try:
+            if self._journal is None:
+                self._journal = await self._open(self._options)
+            return await attempt(self._journal)
+        except JournalError as error:
+            if self._found.report is not None:
+                raise
+            from tempfile import mkdtemp
+
+            place = str(Path(mkdtemp(prefix="reconciler-halt-")) / "journal.db")
+            self._output.warn(f"{error.summary}; the halt goes on with a journal of its own, {place}")
+            self._journal = await self._open(replace(self._options, journal=place))
+            return await attempt(self._journal)
+
+    async def _open(self, options: JournalOptions) -> OpenJournal:
+        return self.enter_context(await open_to_write(options, self._service, lock_timeout="0s", beside=True))
+
+
 async def until_ended(begun: Container[int], journal: OpenJournal, clock: Clock) -> None:
     """Wait for the end of the writes with these numbers, which another command began, unless that command is gone."""
     waited = 0.0
@@ -182,7 +215,7 @@ async def keep_results(
         if results and exists(options.journal_place):
             with await open_to_write(options, service, lock_timeout="0s") as journal:
                 journal.keep_results(results)
-    now_ms = service.clock.now_ms()
+    now_ms = service.api.service_ms()
     found = {i: [KeptRebalance(rebalance=one, read_ms=now_ms) for one in some] for i, some in read.items()}
     return {portfolio: newest_first(*known.get(portfolio, ()), *some) for portfolio, some in found.items()}
 

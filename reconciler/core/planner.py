@@ -118,6 +118,19 @@ class _Decided(Struct, kw_only=True):
             case _:
                 assert_never(decision)
 
+    def onto(self, frame: Plan) -> Plan:
+        """Return ``frame``, a plan without entries, with what was decided."""
+        return replace(
+            frame,
+            changes=tuple(self.changes),
+            held=tuple(self.held),
+            halted=tuple(self.halted),
+            blocked=tuple(self.blocked),
+            moved=tuple(self.moved),
+            no_op=self.no_op,
+            unverified=self.unverified,
+        )
+
 
 def build_plan(
     frame: Plan,
@@ -148,18 +161,8 @@ def build_plan(
             remembered=memory.halts.get(portfolio),
         )
         found.add(decision)
-    return replace(
-        frame,
-        changes=tuple(found.changes),
-        held=tuple(found.held),
-        halted=tuple(found.halted),
-        blocked=tuple(found.blocked),
-        moved=tuple(found.moved),
-        no_op=found.no_op,
-        unverified=found.unverified,
-        over=check_guards(found.changes, guards, managed=managed),
-        journal=_journal_state(memory),
-    )
+    over = check_guards(found.changes, guards, managed=managed)
+    return replace(found.onto(frame), over=over, journal=_journal_state(memory))
 
 
 def _journal_state(memory: Memory) -> JournalState:
@@ -364,17 +367,12 @@ class Lift(Struct, frozen=True, kw_only=True):
         What another halt holds, or the files declare paused by now, stays paused. What is in another pause than the
         halt's was paused by somebody since.
         """
-        found = [self._decided(portfolio) for portfolio in sorted(self.live)]
-        return replace(
-            frame,
-            changes=tuple(one for one in found if isinstance(one, Change)),
-            held=tuple(one for one in found if isinstance(one, Held)),
-            halted=tuple(one for one in found if isinstance(one, Halted)),
-            blocked=tuple(one for one in found if isinstance(one, Blocked)),
-            no_op=sum(one is None for one in found),
-        )
+        found = _Decided(memory=self.memory)
+        for portfolio in sorted(self.live):
+            found.add(self._decided(portfolio))
+        return found.onto(frame)
 
-    def _decided(self, portfolio: PortfolioId) -> Change | Held | Halted | Blocked | None:
+    def _decided(self, portfolio: PortfolioId) -> Decision:
         live, api, memory = self.live[portfolio], self.apis[portfolio], self.memory
         declared = self.desired.get(portfolio)
         named: dict[str, Any] = {"id": portfolio, "name": declared.name if declared is not None else None}
@@ -383,7 +381,7 @@ class Lift(Struct, frozen=True, kw_only=True):
             return unclear
         pausing = memory.pausing(live, api)
         if pausing is None:
-            return self._paused_since(live, api, named) if live.status is Status.PAUSED else None
+            return self._paused_since(live, api, named) if live.status is Status.PAUSED else Unchanged()
         if pausing != self.id:
             return Halted(**named, halt=pausing)
         if (other := memory.halting.holder(portfolio, declared, besides=self.id)) is not None:
@@ -402,14 +400,13 @@ class Lift(Struct, frozen=True, kw_only=True):
             note=f"Halt {self.id} is lifted",
             pause_reason=live.pause_reason,
             pause_id=None if api.can.keeps_reason else live.schedule_id,
-            since=memory.since.get(portfolio),
             halt=self.id,
         )
 
-    def _paused_since(self, live: Live, api: ApiVersion, named: Mapping[str, Any]) -> Held | None:
-        """Return the hold of a portfolio that the halt had paused; ``None`` for one that was paused before the halt."""
+    def _paused_since(self, live: Live, api: ApiVersion, named: Mapping[str, Any]) -> Held | Unchanged:
+        """Return the hold of a portfolio that the halt had paused; what was paused before the halt stays as it is."""
         known = self.memory.halting.named(self.id)
         one = known.by_id.get(live.id) if known is not None else None
         if self.memory.halts.get(live.id) != self.id and (one is None or not (one.token or one.due)):
-            return None
+            return Unchanged()
         return Held(**named, api=api, pause_reason=live.pause_reason, paused_by=PausedBy.OTHERS)

@@ -153,9 +153,16 @@ class ApplyReport(Struct, frozen=True, kw_only=True):
 
     @property
     def left(self) -> Plan:
-        """The plan of what is still to do: its changes without those that are as desired by now."""
+        """The plan of what is still to do: its changes without those that are as desired by now.
+
+        A portfolio of these is not overdue any more: it is paused, or its next run was set anew.
+        """
         done = {result.change.id for result in self.results if result.outcome in ACHIEVED}
-        return replace(self.plan, changes=tuple(change for change in self.plan.changes if change.id not in done))
+        return replace(
+            self.plan,
+            changes=tuple(change for change in self.plan.changes if change.id not in done),
+            overdue=tuple(overdue for overdue in self.plan.overdue if overdue.id not in done),
+        )
 
     @property
     def frozen(self) -> tuple[Result, ...]:

@@ -132,7 +132,8 @@ def fleet_of(place: JournalUrl, kinds: Iterable[str], cadence: Cadence | None = 
 class Runner:
     """One runner of a plan, in a task of its own.
 
-    ``report`` is what it reports, ``error`` what ended it before it could. ``closed`` says that it ended the run.
+    ``place`` is where it finds the journal, if it goes another way than the others. ``report`` is what it reports,
+    ``error`` what ended it before it could. ``closed`` says that it ended the run.
     """
 
     fleet: Fleet
@@ -140,6 +141,7 @@ class Runner:
     name: str
     pace: Pace = field(default_factory=lambda: Pace(parallelism=3))
     patient: bool = True
+    place: JournalUrl | None = None
     stop: Stop = field(default_factory=Stop)
     report: ApplyReport | None = None
     error: BaseException | None = None
@@ -164,7 +166,7 @@ class Runner:
             self.error = error
 
     async def _joined(self) -> ApplyReport:
-        clock, url = self.fleet.clock, self.fleet.journal
+        clock, url = self.fleet.clock, self.place or self.fleet.journal
         terms = Terms(canary=self.pace.canary, max_failures=self.pace.max_failures)
         async with self.fleet.api(self.plan.changes) as api:
             with (

@@ -128,6 +128,23 @@ def test_one_that_comes_when_all_is_over(place: JournalUrl) -> None:
     assert whole(fleet) == ended
 
 
+def test_a_run_whose_last_runner_died_before_its_end(place: JournalUrl, server: Server) -> None:
+    """Whoever comes then ends it, because all of it was done: nobody has to apply it again."""
+    fleet, plan = fleet_of(server.database(), ["pause"])
+    fleet.clock.run(together(Runner(fleet, plan, "whole")))
+    leaving = fleet.deaths.worked
+    fleet, plan = fleet_of(place, ["pause"])
+    fleet.deaths.while_at_work = {leaving}
+    dying, late = Runner(fleet, plan, "dying"), Runner(fleet, plan, "late", Pace(parallelism=1, canary=1))
+    fleet.clock.run(together(dying))
+    assert dying.killed
+    assert (whole(fleet).exit_reason, dying.closed) == (None, False)
+    fleet.clock.run(together(late))
+    assert outcomes(late) == [Outcome.DONE]
+    assert (late.carried_out, late.closed) == (0, True)
+    assert whole(fleet).exit_reason == "ok"
+
+
 def test_all_that_a_result_has_is_kept() -> None:
     """What one runner tells of a change, the others report."""
     assert {*_Told.__struct_fields__, "change"} == set(Result.__struct_fields__)

@@ -462,7 +462,9 @@ def test_a_server_that_is_not_there(server: Server) -> None:
     gone = server.url("postgres", folder=server.folder / "nowhere")
     summary, detail = refusal(lambda: read_runs(gone))
     assert summary.startswith(f"the journal {gone} can't be used: ")
-    assert detail.startswith("See that its server runs and lets this user in; a password comes from PGPASSWORD, ")
+    assert detail.startswith(
+        "See that its server runs, has this database and lets this user in; a password comes from PGPASSWORD, "
+    )
     assert "\n" not in summary
 
 

@@ -410,6 +410,22 @@ def test_lifting_twice(shell: Shell) -> None:
     assert Path(f"halts/{made}.json").read_text("utf-8") == filed
 
 
+def test_what_could_not_be_paused_is_said(shell: Shell) -> None:
+    """Whoever halts learns last what may still run; nobody does where all is paused."""
+    ended = shell("halt aaa nosuch --reason oracle --auto-approve --sandbox")
+    assert (ended.code, running()) == (6, ["bbb", "ddd"])
+    assert ended.err.splitlines()[-1] == "note: 1 portfolio may still run: halt it again"
+    assert "may still run" not in shell("halt bbb --reason oracle --auto-approve --sandbox").err
+
+
+def test_one_that_no_file_declares(shell: Shell) -> None:
+    """It is halted like any other, and its page says so."""
+    with_files(shell)
+    shell.write("automation.yaml", "version: 1\nportfolios: {bbb: {state: active}}\n")
+    made = halted(shell, "aaa")
+    assert f"halted: paused by halt {made} (oracle)" in shell("status aaa --sandbox").out
+
+
 def test_a_lift_on_another_machine(shell: Shell) -> None:
     """It is committed as lifted, and here the journal still holds: lifting again ends that, though all runs by now."""
     made = halted(shell)

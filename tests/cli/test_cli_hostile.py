@@ -169,3 +169,11 @@ def test_a_row_that_makes_no_sense_is_a_damaged_journal(
     ended = shell("report --out fleet.html --sandbox")
     assert ended.code == 1
     assert "it is damaged" in ended.err
+
+
+def test_an_import_tells_of_a_halt(shell: Shell, halt: Path) -> None:
+    """What is imported as paused stays paused after the lift, and whoever reads the file sees why it is."""
+    Path("automation.yaml").unlink()
+    ended = shell("import aaa bbb --sandbox")
+    (line,) = (line for line in ended.out.splitlines() if line.startswith("  aaa:"))
+    assert f"paused by the halt {halt.stem}, whose lift leaves paused what is declared so" in line
