@@ -217,7 +217,7 @@ def memory_of(
         options.journal_place,
         base_url=service.label,
         account=service.account,
-        now_ms=service.clock.now_ms(),
+        now_ms=service.api.service_ms(),
         plans=tuple(plans),
         results=KEPT_RESULTS if results else 0,
     )

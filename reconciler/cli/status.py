@@ -122,6 +122,8 @@ def _require_sense(options: StatusOptions) -> None:
     if options.no_results and (options.results or _FAILED in options.fail_on):
         needing = "--results asks for" if options.results else "--fail-on failed-rebalance needs"
         raise UsageError(f"{needing} the results, and --no-results leaves them out: drop one of the two.")
+    if options.problems and options.whole:
+        raise UsageError("--all lists what needs nobody, and --problems leaves it out: drop one of the two.")
     _require_file(options)
     if options.portfolio is not None:
         of_the_table = (options.problems, options.whole, options.sort, options.out, options.metrics)

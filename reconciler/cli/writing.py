@@ -215,7 +215,7 @@ async def keep_results(
         if results and exists(options.journal_place):
             with await open_to_write(options, service, lock_timeout="0s") as journal:
                 journal.keep_results(results)
-    now_ms = service.clock.now_ms()
+    now_ms = service.api.service_ms()
     found = {i: [KeptRebalance(rebalance=one, read_ms=now_ms) for one in some] for i, some in read.items()}
     return {portfolio: newest_first(*known.get(portfolio, ()), *some) for portfolio, some in found.items()}
 
