@@ -6,14 +6,15 @@ Everything that must hold is checked here: after each apply by :mod:`tests.fault
 from __future__ import annotations
 
 import dataclasses
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hypothesis.stateful import RuleBasedStateMachine
 from msgspec.structs import replace
 
-from reconciler.apply.journal import open_journal
+from reconciler.apply.journal import OpenJournal, open_journal
+from reconciler.apply.journalfile import file_to_write
 from reconciler.apply.run import Stop
 from reconciler.core.change import ChangeReason, Window
 from reconciler.core.diff import require_approved
@@ -32,23 +33,54 @@ from reconciler.sandbox import AutomationState
 from tests.faults import promises
 from tests.faults.fleet import DENIES, HIDES, IDS, LATE, OF_V1, SPOILS, UNDECLARED, api_of, declaration
 from tests.faults.promises import Saved
-from tests.faults.support import READ, Died, Life
+from tests.faults.support import READ, Died, FaultyWorld, Life
 from tests.support import BASE_URL, Silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from reconciler.apply.journalfile import FileTables
     from reconciler.core.model import Desired
+    from reconciler.core.ports import Memory
     from reconciler.core.report import ApplyReport, Write
     from tests.faults.fleet import FreezeFromNow, Hand, Person
-    from tests.faults.support import Answer, Exchange, FaultyWorld, Spoil
+    from tests.faults.support import Answer, Exchange, Spoil
+
+
+@dataclasses.dataclass
+class OpenJournalsWorld(FaultyWorld):
+    """A world whose journals stay open from one command to the next: to open one takes as long as half a command.
+
+    Whoever does something to the file of a journal lets go of it first.
+    """
+
+    _open: dict[Path, FileTables] = dataclasses.field(default_factory=dict)
+
+    def opened(self) -> AbstractContextManager[OpenJournal]:
+        if self.journal not in self._open:
+            self._open[self.journal] = file_to_write(self.journal, "")
+        journal = OpenJournal(self._open[self.journal], base_url=BASE_URL, now_ms=self.here.now_ms)
+        journal.give_up_dead_runs()
+        return nullcontext(journal)
+
+    def known(self, plans: tuple[str, ...]) -> Memory:
+        tables = self._open.get(self.journal)
+        if tables is None:
+            return super().known(plans)
+        return OpenJournal(tables, base_url=BASE_URL, now_ms=self.here.now_ms).memory(plans=plans)
+
+    def let_go(self) -> None:
+        """Close all journals, as if their machines were switched off."""
+        while self._open:
+            self._open.popitem()[1].close()
 
 
 class Walk(RuleBasedStateMachine):
     """One fleet, two appliers with a journal each, and whoever else has access."""
 
-    world: FaultyWorld
+    world: OpenJournalsWorld
     person: Person
     folder: Path
     desired: dict[PortfolioId, Desired]
@@ -331,7 +363,7 @@ class Walk(RuleBasedStateMachine):
             return False
         if plan.blocked:
             return False
-        with open_journal(world.journal, base_url=BASE_URL, now_ms=world.here.now_ms) as journal:
+        with world.opened() as journal:
             for one in journal.halts():
                 if one.id == halt:
                     journal.halt(replace(one, lifted_ms=world.clock.now_ms()))
