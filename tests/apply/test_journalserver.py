@@ -347,7 +347,7 @@ def test_two_that_make_the_tables_at_once(server: Server, place: JournalUrl) -> 
             assert all(one.is_alive() for one in waiting)
         other.rollback()
     for one in waiting:
-        one.join(30)
+        one.join()
     assert len(made) == 2
     for journal in made:
         journal.__exit__()
@@ -508,7 +508,7 @@ def test_many_at_once(server: Server, place: JournalUrl) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join()
     assert rows(place, "SELECT COUNT(*), COUNT(DISTINCT token), COUNT(outcome) FROM writes") == [(40, 40, 40)]
     memory = read_memory(place, base_url=HERE, now_ms=NOON_MS)
     newest = dict(
