@@ -161,7 +161,7 @@ class Fence(Listener):
         if not isinstance(path, str | os.PathLike) or str(path) == ":memory:":
             return  # a descriptor, which was opened before
         full = os.path.abspath(os.fspath(path).removeprefix("file:").partition("?")[0])  # noqa: PTH100 -- follows no link
-        if f"{full}/".startswith(self._inside) or "/__pycache__/" in full:
+        if f"{full}/".startswith(self._inside) or "/__pycache__/" in f"{full}/":
             return
         pytest.fail(f"a test would write to {full}, which is not in a temporary folder")
 

@@ -175,10 +175,14 @@ class World:
 
     def remembered(self, plans: tuple[str, ...] = ()) -> Memory:
         """Return what the journal knows, and the files of halts besides."""
-        memory = read_memory(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms(), plans=plans)
+        memory = self.known(plans)
         holding = {one.id: one for one in self.filed.values() if one.lifted_ms is None}
         halting = Halts(holding=holding | dict(memory.halting.holding), filed=tuple(self.filed.values()))
         return replace(memory, halting=halting)
+
+    def known(self, plans: tuple[str, ...]) -> Memory:
+        """Return what the journal knows."""
+        return read_memory(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms(), plans=plans)
 
     def plan(self, desired: Iterable[Desired], policy: Policy = DEFAULT_POLICY, plans: tuple[str, ...] = ()) -> Plan:
         return run(self._plan(desired, policy, self.remembered(plans)))

@@ -38,7 +38,7 @@ _KINDS: Final = {
 }
 _ETH_CODE: Final = rb"SCHEDULE_ETH_[A-Z_]{1,60}"
 _ESCAPED: Final = re.compile(rb"(?s)\\.")
-# The end of the text closes a string, too: so a hostile body can't make the pattern search it again and again.
+# The end of the text ends a string as well, so that a hostile body can't make the pattern search it again and again.
 _STRING: Final = re.compile(rb'"[^"]*+(?:"|\Z)')
 _NOT_OF_NESTING: Final = bytes(byte for byte in range(256) if byte not in b'"[]{}')
 _ESCAPE: Final = r"(?s)\\(?:u([0-9A-Fa-f]{4})|(.))"
@@ -53,6 +53,10 @@ SMALLEST_SKEW_MS: Final = 2 * SECOND_MS
 
 _HALF_MS: Final = SECOND_MS // 2  # ``Date`` is cut to the second, so on average it is half a second behind
 _DATE: Final = b"date"
+_EARLIEST_MS: Final = 1_577_836_800_000
+_LATEST_MS: Final = 32_503_680_000_000
+"""The years 2020 to 2999. Any other comes from a clock that was never set: such a time can't even be written down, or
+would make every run overdue."""
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -386,7 +390,7 @@ class ServiceTime:
 
     def _read(self, value: bytes) -> None:
         named_ms = http_date_ms(value.decode("latin-1"))
-        if named_ms is None:
+        if named_ms is None or not _EARLIEST_MS <= named_ms < _LATEST_MS:
             return
         self.named = True
         ahead_ms = named_ms + _HALF_MS - self._clock.now_ms()

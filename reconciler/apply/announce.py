@@ -302,8 +302,8 @@ class Announcer(Struct, frozen=True, kw_only=True):
     async def settle_abandoned(self, change: Change, progress: Progress, *, unproven: bool) -> None:
         """Settle what another runner had begun of a change and could not end; return where the change may go on.
 
-        Raises :class:`Declined` where a write of it may still take effect, and another one might do it twice;
-        ``unproven`` says that there is one that has been settled so already.
+        Raises :class:`Declined` where a write of it may still take effect, and another one might do it twice.
+        ``unproven`` says that one like that is known from before.
         """
         for opened in await self.journal.unsettled():
             if opened.intent.address != change.id or opened.intent.halt is not None:  # a halt does not wait for us

@@ -31,8 +31,8 @@ class Standing(Enum):
 def standing(change: Change, live: Live, record: Record | None, *, from_files: bool = False) -> Standing:
     """Compare what is live with both ends of the change; if both fit, it is ``AFTER``.
 
-    ``from_files`` says that ``before`` is the word of live files, which anybody may have written. A value that can't be
-    known now bears out nothing then, so a change that sends a schedule or resumes needs both to be equal.
+    ``from_files`` says that ``before`` comes from live files, which anybody may have written. Then a value that can't
+    be known now confirms nothing, so a change that sends a schedule or resumes needs both to be known and equal.
     """
     interval, offset = known_interval(live, record).value, known_offset(live, record).value
     after, before = change.after, change.before

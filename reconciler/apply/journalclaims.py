@@ -20,19 +20,17 @@ from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-import msgspec
 from msgspec import Struct
 
+from reconciler.apply.journal import CUT_OFF
 from reconciler.apply.journalserver import LOCKS, connect, hang_up, using_server
 from reconciler.apply.run import why_stop
-from reconciler.core.change import Frozen  # noqa: TC001 - msgspec looks it up
 from reconciler.core.codec import dump, load
-from reconciler.core.errors import ApiError, FailureKind, JournalBusy, JournalError, UsageError
-from reconciler.core.intent import Call  # noqa: TC001 - msgspec looks it up
+from reconciler.core.errors import FailureKind, JournalBusy, JournalError, UsageError
 from reconciler.core.plan import write_waves
 from reconciler.core.planfile import fingerprint
 from reconciler.core.ports import Abandoned, Turn
-from reconciler.core.report import Outcome, Result
+from reconciler.core.report import Result
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -68,11 +66,11 @@ _OF_THIS_PLAN: Final = """
     SELECT run, base_url, fingerprint, planned_ms, terms, '' AS names FROM joined
     WHERE base_url = %(base_url)s AND fingerprint = %(fingerprint)s AND planned_ms = %(planned_ms)s
     ORDER BY run DESC LIMIT 1"""
-_IS_OVER: Final = """
+_IS_OVER: Final = f"""
     SELECT NOT EXISTS (
         SELECT 1 FROM claims WHERE claims.run = joined.run AND outcome IS NULL
         AND (joined.stopped IS NULL OR runner IS NOT NULL)
-    ) FROM joined WHERE run = %(run)s"""
+    ), exit_reason = '{CUT_OFF}' FROM joined JOIN runs ON runs.id = run WHERE run = %(run)s"""
 # What is known of the writes of a claim's change in this run. A runner that gave it back may have begun it, too: one
 # that lost its journal over a write can't tell what became of it.
 _BEGUN: Final = """
@@ -136,18 +134,6 @@ class Terms(Struct, frozen=True, kw_only=True):
     freezes: tuple[str, ...] = ()
 
 
-class _Told(Struct, frozen=True, kw_only=True):
-    """What is kept of a :class:`~reconciler.core.report.Result`; the change itself is in the plan."""
-
-    outcome: Outcome
-    calls: tuple[Call, ...]
-    detail: str
-    notes: tuple[str, ...]
-    error: ApiError | None
-    changed: bool
-    frozen: Frozen | None
-
-
 class _Facts(NamedTuple):
     """What :data:`_TAKE` finds."""
 
@@ -197,6 +183,7 @@ class JoinedClaims:
 
     run: int
     is_over = False
+    _was_cut_off = False
 
     def __init__(
         self,
@@ -277,9 +264,11 @@ class JoinedClaims:
             await self._do(self._create)
         else:
             self.run = self._values["run"] = joined.run
-            self.is_over = (await self._do(partial(self._one, _IS_OVER)))[0]
+            self.is_over, self._was_cut_off = await self._do(partial(self._one, _IS_OVER))
             if not self.is_over:
                 self._require_this_plan(joined)
+            # A run that is over was cut off if whoever had to end it died before that, or lost its connection.
+            if not self.is_over or self._was_cut_off:
                 journal.join_run(joined.run)
         if not self.is_over:
             journal.hold(_RUNNERS, await self._do(self._register))
@@ -364,12 +353,12 @@ class JoinedClaims:
     async def end(self, result: Result) -> None:
         """Keep what became of a change. Raises :class:`JournalError` if another runner has taken it over."""
         error = result.error
-        told = _Told(**{name: getattr(result, name) for name in _Told.__struct_fields__})
+        told = {name: value for name, value in dump(result).items() if name != "change"}  # which is in the plan
         values = {
             "outcome": result.outcome.value,
             "refused": error is not None and error.kind is FailureKind.UNAUTHENTICATED,
             "frozen": result.frozen is not None,
-            "told": json.dumps(dump(told)),
+            "told": json.dumps(told),
             "address": result.change.id,
         }
         if await self._do(lambda: self._execute(_END, values).rowcount) != 1:
@@ -386,15 +375,14 @@ class JoinedClaims:
         return {address: self._result(address, told) for address, told in rows}
 
     def _result(self, address: Address, saved: str) -> Result:
-        told = load(json.loads(saved), _Told)
-        return Result(change=self._changes[address], **msgspec.structs.asdict(told))
+        return load({**json.loads(saved), "change": dump(self._changes[address])}, Result)
 
     async def leave(self) -> bool:
-        """Give back what this runner has not begun; return whether it was the last one at work, which ends the run.
+        """Give back what this runner has not begun; return whether it has to end the run, as the last one at work.
 
         Call it when nothing of this runner is under way any more.
         """
-        return not self.is_over and await self._do(self._leave)
+        return self._was_cut_off if self.is_over else await self._do(self._leave)
 
     def _leave(self) -> bool:
         with self._connection.transaction():

@@ -1,7 +1,7 @@
 """The journal off the event loop: a thread of its own uses it, and commits the requests of many in one transaction.
 
 In: an open :class:`~reconciler.apply.journal.OpenJournal`. Out: a :class:`~reconciler.core.ports.Journal` that an
-event loop can wait for. This module only decides when what is done, and in which thread; the other one does it.
+event loop can wait for. This module only decides when something is done, and in which thread; the other one does it.
 """
 
 from __future__ import annotations

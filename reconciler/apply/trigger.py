@@ -377,7 +377,7 @@ async def follow_all(
 
     After an urgent stop what is not over stays *accepted*: it goes on.
     """
-    deadline_ms = clock.now_ms() + timeout_ms
+    deadline_ms = clock.ticks_ms() + timeout_ms
     follower = _Follower(results=dict(results), api=api, clock=clock, observer=observer, deadline_ms=deadline_ms)
     rounds = asyncio.ensure_future(follower.run(format_duration(timeout_ms)))
     urgent = asyncio.ensure_future(stop.urgent())
@@ -413,7 +413,7 @@ class _Follower(Struct, kw_only=True):
                 )
         while waiting := self._open():
             await asyncio.gather(*(self._look(portfolio) for portfolio in waiting))
-            left_ms = self.deadline_ms - self.clock.now_ms()
+            left_ms = self.deadline_ms - self.clock.ticks_ms()
             if left_ms <= 0:
                 break
             if self._open():

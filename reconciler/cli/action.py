@@ -173,7 +173,7 @@ def given_by(inputs: Inputs, out: Path) -> dict[str, Any]:
     """
     halts = inputs.command is Command.HALT
     given: dict[str, Any] = {
-        "sources": inputs.config,
+        "sources": () if inputs.known and inputs.command is Command.LIFT else inputs.config,
         # A halt takes ids that no file needs to declare.
         "portfolios" if halts else "targets": inputs.targets,
         "selects": inputs.selects,

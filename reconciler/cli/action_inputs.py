@@ -60,7 +60,8 @@ class _Input(NamedTuple):
     """One input: the ``commands`` that it is for, how its text is ``read`` (its name comes along, for messages), and
     which attribute of :class:`Inputs` it ``sets``, if not that of its own name.
 
-    One without ``read`` is not for this program alone. ``idle`` is what it may be for every command.
+    Without ``read`` it is not kept in :class:`Inputs`, because it comes by the environment or is for other steps of the
+    action. Values in ``idle`` ask for nothing, so commands that the input is not for take them as well.
     """
 
     commands: tuple[Command, ...]
@@ -164,8 +165,8 @@ INPUTS: Final[Mapping[str, _Input]] = {
     "working-directory": _Input(_EVERY),
     "github-token": _Input(_EVERY),
 }
-"""All inputs. Given to a command that it is not for, one is refused. Every command takes key and service, so that the
-steps of a job can be written alike: they choose nothing."""
+"""All inputs. A command refuses an input that is not for it. Every command takes key and service, so that the steps of
+a job can be written alike: these two choose nothing."""
 FAILS_ON: Final[Mapping[FailOn, tuple[Command, ...]]] = {
     FailOn.ERROR: _EVERY,
     FailOn.CHANGES: _PLANNING,

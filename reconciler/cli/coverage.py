@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reconciler.cli.files import load_files_if_any
 from reconciler.cli.ids import ids_of
 from reconciler.cli.options import FileOptions, Options, ServiceOptions
-from reconciler.cli.progress import read_each
+from reconciler.cli.progress import read_with_bar
 from reconciler.cli.service import open_service, run_async, shared_reason
 from reconciler.core.errors import ExitReason
 from reconciler.core.fleet import Coverage
@@ -78,7 +78,7 @@ async def _look(
     declared = configuration.desired
     listed = await service.api.list_portfolios()
     undeclared = [portfolio for portfolio in ids if portfolio not in declared]
-    named = await read_each(service.api, undeclared, options.output, options.service.parallelism)
+    named = await read_with_bar(service.api, undeclared, options.output, options.service.parallelism)
     return Coverage(
         declared=declared,
         strategies=configuration.strategies.keys(),

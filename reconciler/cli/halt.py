@@ -9,29 +9,27 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 import click
 from msgspec.structs import replace
 
-from reconciler.cli.apply import ApplyOptions, ask_and_carry_out, carry_out, report_view, settle_first
+from reconciler.cli.apply import ApplyOptions, Session, ask_and_carry_out, carry_out, report_view, settle_first
 from reconciler.cli.files import load_files, load_files_if_any
 from reconciler.cli.flags import HALT_PARALLELISM
-from reconciler.cli.haltfiles import gate_of, halt_document, keep, path_of, with_filed
+from reconciler.cli.haltfiles import halt_document, keep, path_of, with_filed
 from reconciler.cli.ids import named
-from reconciler.cli.options import Options, ServiceOptions
+from reconciler.cli.options import ServiceOptions
 from reconciler.cli.output import is_terminal
 from reconciler.cli.planning import require_found
-from reconciler.cli.progress import read_each
+from reconciler.cli.progress import read_with_bar
 from reconciler.cli.service import new_token, open_service, run_async
-from reconciler.cli.writing import open_to_write, origin_of, said_yes
+from reconciler.cli.writing import SpareJournals, open_to_write, origin_of, said_yes, until_ended
 from reconciler.config.load import Configuration
 from reconciler.core.change import BlockReason
 from reconciler.core.codec import iso
-from reconciler.core.errors import ConfigInvalid, ExitReason, JournalError, ReconcilerError, UsageError
+from reconciler.core.errors import ApiError, ConfigInvalid, ExitReason, JournalError, ReconcilerError, UsageError
 from reconciler.core.evidence import believed, without_mark
 from reconciler.core.fleet import require_among, select
 from reconciler.core.freeze import WriteGate, with_freezes
@@ -40,23 +38,18 @@ from reconciler.core.halt import Halt, HaltedPortfolio
 from reconciler.core.model import ApiVersion, PortfolioId, Status, is_halt_id
 from reconciler.core.plan import Plan
 from reconciler.core.planner import Lift, halt_plan, with_pauses
-from reconciler.core.report import ACHIEVED, ApplyReport, Outcome
+from reconciler.core.report import ACHIEVED, Outcome
 from reconciler.core.text import harmless, label, plural
+from reconciler.render.effects import left_by_lift
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from reconciler.apply.journal import OpenJournal
     from reconciler.cli.service import Service
     from reconciler.core.model import Desired
     from reconciler.render.ending import Ending, Found
 
-T = TypeVar("T")
-
-LONGEST_REASON: Final = 200
-_UNDER_WAY_S: Final = 35.0
-"""How long to wait for the end of writes that began before the halt: a little longer than a request may take."""
-_LOOK_AGAIN_S: Final = 0.5
 _GONE: Final = frozenset({BlockReason.ARCHIVED, BlockReason.NOT_FOUND})
 """Of what is blocked for these reasons, nothing will ever be left to resume."""
 _OVER: Final = ACHIEVED | {Outcome.STALE}
@@ -69,15 +62,20 @@ class QuickOptions(ServiceOptions, frozen=True, kw_only=True):
     parallelism: int = HALT_PARALLELISM
 
 
-class HaltOptions(ApplyOptions, frozen=True, kw_only=True):
-    """The options of ``halt``; ``everything`` is ``--all``, and ``known`` is all that the journal knows."""
+class KnownOptions(ApplyOptions, frozen=True, kw_only=True):
+    """What ``halt`` and ``halt lift`` have in common. ``known`` is what journal and halt know, without the files."""
+
+    known: bool = False
+    version: ApiVersion | None = None
+
+
+class HaltOptions(KnownOptions, frozen=True, kw_only=True):
+    """The options of ``halt``; ``everything`` is ``--all``."""
 
     service: QuickOptions = QuickOptions()
     portfolios: tuple[str, ...] = ()
     reason: str | None = None
     everything: bool = False
-    known: bool = False
-    version: ApiVersion | None = None
 
     @property
     def selects(self) -> bool:
@@ -87,12 +85,11 @@ class HaltOptions(ApplyOptions, frozen=True, kw_only=True):
 
 def halt(options: HaltOptions, found: Found) -> Ending:
     """Record a halt, pause everything that it selects, and keep its file."""
-    reason = harmless(without_mark(options.reason or ""), longest=LONGEST_REASON).strip()
+    reason = harmless(without_mark(options.reason or ""), longest=200).strip()
     if not (options.portfolios or options.known or options.selects):
         raise UsageError(
             "Nothing is selected to be halted.",
-            "Name ids, select with --select or --target, or take everything with --all; --known takes the ids from the "
-            "journal, and needs no files.",
+            "Name ids, select with --select or --target, or take --all; --known takes what the journal knows.",
         )
     if not reason:
         raise UsageError("A halt needs a reason.", "Say why with --reason; everybody will see it at each portfolio.")
@@ -102,15 +99,16 @@ def halt(options: HaltOptions, found: Found) -> Ending:
 
     async def work() -> Ending:
         async with open_service(options.service, configuration.paths, expect=configuration.expect) as service:
-            with ExitStack() as opened:
-                journals = _Journals(options, service, found, opened)
+            with SpareJournals(options.service, service, found, options.output) as journals:
                 apis = await journals.used_by(lambda journal: _apis(options, configuration, service, journal))
                 here = replace(service, api=service.api.by(apis))
                 if not options.auto_approve:
                     await _ask_for_number(options, apis, here)
                 made = _made(options, reason, apis, here)
                 desired = configuration.desired
-                return await journals.used_by(lambda journal: _pause(made, options, desired, here, journal, found))
+                return await journals.used_by(
+                    lambda journal: _pause(made, Session(options, here, journal, found), desired)
+                )
 
     return run_async(work)
 
@@ -119,39 +117,12 @@ def _files(options: HaltOptions) -> Configuration:
     """Load the files. If nothing is selected from them, a mistake in them must not stop a halt."""
     try:
         return load_files(options.files) if options.selects else load_files_if_any(options.files)
-    except ConfigInvalid:
+    except ConfigInvalid as error:
         if options.selects:
-            options.output.note("note: with ids, or with --known for all that the journal knows, a halt needs no files")
+            error.detail = "With ids, or with --known for all that the journal knows, a halt needs no files."
             raise
         options.output.warn("the files can't be used, so the halt goes on without them")
         return Configuration()
-
-
-class _Journals:
-    """The journal of a halt. One that can't be opened, read or written must not stop a halt: a new one takes its place,
-    until something was paused with the first."""
-
-    def __init__(self, options: HaltOptions, service: Service, found: Found, opened: ExitStack) -> None:
-        self._options, self._service, self._found, self._opened = options, service, found, opened
-        self._journal: OpenJournal | None = None
-
-    async def used_by(self, attempt: Callable[[OpenJournal], Awaitable[T]]) -> T:
-        """Return what an attempt with the journal comes to, even if another command is at work with it."""
-        try:
-            if self._journal is None:
-                self._journal = await self._open(self._options.service)
-            return await attempt(self._journal)
-        except JournalError as error:
-            if self._found.report is not None:
-                raise
-            place = str(Path(tempfile.mkdtemp(prefix="reconciler-halt-")) / "journal.db")
-            self._options.output.warn(f"{error.summary}; the halt goes on with a journal of its own, {place}")
-            self._journal = await self._open(replace(self._options.service, journal=place))
-            return await attempt(self._journal)
-
-    async def _open(self, options: ServiceOptions) -> OpenJournal:
-        journal = await open_to_write(options, self._service, lock_timeout="0s", beside=True)
-        return self._opened.enter_context(journal)
 
 
 async def _apis(
@@ -171,7 +142,7 @@ async def _apis(
         (unsure if sure is None else apis)[one.id] = sure or one.version
     if unsure:
         other = {ApiVersion.V1: ApiVersion.V2, ApiVersion.V2: ApiVersion.V1}
-        live = await read_each(service.api.by(unsure), unsure, options.output, options.service.parallelism)
+        live = await read_with_bar(service.api.by(unsure), unsure, options.output, options.service.parallelism)
         lost = {one for one in unsure if live[one].status is Status.NOT_FOUND}
         apis |= {one: other[api] if one in lost else api for one, api in unsure.items()}
     if not apis:
@@ -182,7 +153,7 @@ async def _apis(
 
 async def _ask_for_number(options: HaltOptions, apis: Mapping[PortfolioId, ApiVersion], service: Service) -> None:
     """Say how many run, and have a person type that number; with anything else nothing is halted."""
-    live = await read_each(service.api, apis, options.output, options.service.parallelism)
+    live = await read_with_bar(service.api, apis, options.output, options.service.parallelism)
     runs = sum(one.status is Status.ACTIVE for one in live.values())
     of = plural(len(live), "portfolio")
     click.echo(
@@ -209,88 +180,46 @@ def _made(options: HaltOptions, reason: str, apis: Mapping[PortfolioId, ApiVersi
     )
 
 
-def _keep(made: Halt, options: Options, found: Found, *, new: bool = False) -> bool:
-    """Write the file of a halt. If that fails, the halt goes on, because the journal has it."""
-    try:
-        found.halt_file = str(keep(made, new=new))
-    except ReconcilerError as error:
-        if new:
-            options.output.warn(f"{error.summary}; the halt goes on, and only this journal knows of it")
-        return False
-    return True
-
-
-async def _pause(
-    made: Halt,
-    options: HaltOptions,
-    desired: Mapping[PortfolioId, Desired],
-    service: Service,
-    journal: OpenJournal,
-    found: Found,
-) -> Ending:
+async def _pause(made: Halt, session: Session, desired: Mapping[PortfolioId, Desired]) -> Ending:
     """Record a halt, so that no other command begins anything that it holds, and pause what runs. Then look again at
     portfolios that a write from before the halt may have resumed meanwhile."""
+    options, service, journal, found = session.options, session.service, session.journal, session.found
     journal.halt(made)
     _ = journal.memory(), journal.halting()  # all of it is read now, because damage must show before the first pause
-    _keep(made, options, found, new=not path_of(made.id).exists())
-    names = {one: declared.name for one, declared in desired.items()}
-    plan = halt_plan(made, names, created_ms=service.clock.now_ms())
+    keep(made, options.output, found, new=not path_of(made.id).exists())
+    found.plan = plan = halt_plan(made, desired, created_ms=service.clock.now_ms())
     begun = {one.number: one.intent.address for one in journal.unsettled()}
     late = tuple(change for change in plan.changes if change.id in begun.values())
     gate = WriteGate(known=frozenset({made.id}))
-    found.plan = plan
     try:
-        ending = await carry_out(plan, options, service, journal, found, gate, title="Halt")
+        ending = await carry_out(plan, session, gate, title="Halt")
         if late and (first := found.report) is not None:
-            await _until_over(begun, service, journal)
-            ending = await carry_out(replace(plan, changes=late), options, service, journal, found, gate, title="Halt")
-            found.report = _merged(first, found.report or first)
+            await until_ended(begun, journal, service.clock)
+            ending = await carry_out(replace(plan, changes=late), session, gate, title="Halt")
+            found.report = first.followed_by(found.report)
     finally:
-        strategies = await _strategies(made, desired, service)
+        strategies: dict[PortfolioId, str | None] = {one: declared.strategy for one, declared in desired.items()}
+        if any(one.api.can.lists for one in made.portfolios):
+            with suppress(ApiError):  # a refused key; without the list, a cadence waits for any of them
+                strategies |= {one: live.strategy for one, live in (await service.api.list_portfolios()).rows.items()}
         try:
             made = with_pauses(made, journal.memory(), strategies)
             journal.halt(made)
         except JournalError as error:
             if found.report is not None:  # what was done must not be lost to this
                 options.output.warn(f"the pauses of this halt could not be written down: {error.summary}")
-        kept = _keep(made, options, found)
-    of = plural(len(made.portfolios), "portfolio")
+        kept = keep(made, options.output, found)
     told = [f"commit {path_of(made.id)}: other machines know of the halt by this file"] if kept else []
-    told.append(f"the halt {made.id} holds {of} until it is lifted: `reconciler halt lift {made.id}`")
-    return _ended(ending, found, options, told, made, title="Halt")
+    held = plural(len(made.portfolios), "portfolio")
+    told.append(f"the halt {made.id} holds {held} until it is lifted: `reconciler halt lift {made.id}`")
+    if undone := sum(one.outcome not in ACHIEVED for one in found.report.results) if found.report is not None else 0:
+        told.append(f"{plural(undone, 'portfolio')} may still run: halt {'it' if undone == 1 else 'them'} again")
+    return _ended(ending, session, told, made, title="Halt")
 
 
-async def _until_over(begun: Mapping[int, str], service: Service, journal: OpenJournal) -> None:
-    """Wait for the end of writes that began before the halt, unless the command that began them is gone."""
-    waited = 0.0
-    while journal.is_busy() and waited < _UNDER_WAY_S:
-        if not any(one.number in begun for one in journal.unsettled()):
-            return
-        await service.clock.sleep(_LOOK_AGAIN_S)
-        waited += _LOOK_AGAIN_S
-
-
-def _merged(first: ApplyReport, second: ApplyReport) -> ApplyReport:
-    """Return both reports as one. If a second look had nothing to do, the first result tells what was done."""
-    newer = {one.change.id: one for one in second.results if one.outcome is not Outcome.ALREADY_DONE}
-    results = tuple(newer.get(one.change.id, one) for one in first.results)
-    return replace(first, results=results, finished_ms=second.finished_ms)
-
-
-async def _strategies(
-    made: Halt, desired: Mapping[PortfolioId, Desired], service: Service
-) -> dict[PortfolioId, str | None]:
-    """Return which strategy each portfolio follows, as far as the service or the files tell."""
-    strategies: dict[PortfolioId, str | None] = {one: declared.strategy for one, declared in desired.items()}
-    if any(one.api.can.lists for one in made.portfolios):
-        strategies |= {one: live.strategy for one, live in (await service.api.list_portfolios()).rows.items()}
-    return strategies
-
-
-def _ended(
-    ending: Ending, found: Found, options: Options, told: Iterable[str], made: Halt | None, *, title: str
-) -> Ending:
+def _ended(ending: Ending, session: Session, told: Iterable[str], made: Halt | None, *, title: str) -> Ending:
     """Return the ending of a halt or its lift, with what people should be told after it."""
+    found = session.found
     found.notes = (*found.notes, *told)
     if (report := found.report) is None:
         return ending
@@ -300,16 +229,14 @@ def _ended(
         ending,
         reason=ending.reason if signalled else report.exit_reason,
         view=report_view(report, run=None, title=title, more=more),
-        notes=() if options.output.is_json else found.notes,  # in JSON, they stand in the document
+        notes=() if session.options.output.is_json else found.notes,  # in JSON, they stand in the document
     )
 
 
-class LiftOptions(ApplyOptions, frozen=True, kw_only=True):
-    """The options of ``halt lift``. ``halt`` is the id of the halt. With ``known``, the files are not read."""
+class LiftOptions(KnownOptions, frozen=True, kw_only=True):
+    """The options of ``halt lift``; ``halt`` is the id of the halt."""
 
     halt: str
-    known: bool = False
-    version: ApiVersion | None = None
 
 
 def lift(options: LiftOptions, found: Found) -> Ending:
@@ -322,8 +249,8 @@ def lift(options: LiftOptions, found: Found) -> Ending:
         raise UsageError("There is no terminal to ask on, and a lift resumes trading. Add --auto-approve.")
     try:
         configuration = load_files_if_any(options.files) if not options.known else Configuration()
-    except ConfigInvalid:
-        options.output.note("note: with --known, a lift needs no files; then no freeze of theirs holds it")
+    except ConfigInvalid as error:
+        error.detail = "With --known, a lift needs no files; then no freeze of theirs holds it."
         raise
 
     async def work() -> Ending:
@@ -331,22 +258,22 @@ def lift(options: LiftOptions, found: Found) -> Ending:
             options.service, configuration.paths, expect=configuration.expect, writes=True
         ) as service:
             with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
-                await settle_first(service, journal, options)
-                return await _lift(options, configuration, service, journal, found)
+                session = Session(options, service, journal, found)
+                await settle_first(session)
+                return await _lift(options, configuration, session)
 
     return run_async(work)
 
 
-async def _lift(
-    options: LiftOptions, configuration: Configuration, service: Service, journal: OpenJournal, found: Found
-) -> Ending:
-    desired = configuration.desired
+async def _lift(options: LiftOptions, configuration: Configuration, session: Session) -> Ending:
+    desired, service, journal = configuration.desired, session.service, session.journal
+    gate = session.gate()  # what comes after this, the plan may not know
     memory = with_filed(journal.memory(), service.label, service.account)
-    gate = gate_of(journal.halting(), service.label, service.account)
-    known = next((one for one in (*memory.halting.filed, *journal.halts()) if one.id == options.halt), None)
+    those = [one for one in (*memory.halting.filed, *journal.halts()) if one.id == options.halt]
+    known = min(those, key=lambda one: one.lifted_ms is not None, default=None)  # it is lifted once all say so
     apis = _selected(options, known, desired, journal)
     here = replace(service, api=service.api.by(apis))
-    live = await read_each(here.api, apis, options.output, options.service.parallelism)
+    live = await read_with_bar(here.api, apis, options.output, options.service.parallelism)
     require_found(live, here.label, here.account)
     now_ms = here.api.service_ms()
     memory = replace(memory, records=believed(memory, live, now_ms=now_ms)[0])
@@ -360,9 +287,10 @@ async def _lift(
         options.output.note("note: without files, the guards are those that hold by default, and no freeze is known")
     plan = with_freezes(plan, configuration.freezes, desired, {}, now_ms=now_ms)
     plan = replace(plan, over=check_guards(plan.changes, configuration.guards, managed=len(desired) or len(apis)))
-    ending = await ask_and_carry_out(plan, options, here, journal, found, gate, title="Lift")
-    lifted, told = _lifted(options, known, plan, here, journal, found)
-    return _ended(ending, found, options, told, lifted or known, title="Lift")
+    session = replace(session, service=here)
+    ending = await ask_and_carry_out(plan, session, gate, title="Lift")
+    lifted, told = _lifted(options.halt, known, plan, session)
+    return _ended(ending, session, told, lifted or known, title="Lift")
 
 
 def _selected(
@@ -373,52 +301,31 @@ def _selected(
     if known is not None:
         apis = {one.id: one.api for one in known.portfolios}
     else:
-        default = options.version or ApiVersion.V1
-        found = {one: options.version or api or default for one, api in journal.apis().items()}
+        found = {one: options.version or api or ApiVersion.V1 for one, api in journal.apis().items()}
         apis = dict(sorted((found | {one: declared.api for one, declared in desired.items()}).items()))
     selection = options.selection.selection
     require_among("--target", selection.targets, apis, f"among the portfolios of the halt {options.halt}")
     chosen = {one: api for one, api in apis.items() if selection.passes(one, desired.get(one))}
     if apis and not chosen:
-        raise UsageError(
-            f"The selection has no portfolio of the halt {options.halt}.", "`halt lift ID` takes them all."
-        )
+        raise UsageError(f"The selection has no portfolio of the halt {options.halt}.", "`halt lift ID` takes all.")
     return chosen
 
 
-def _lifted(
-    options: LiftOptions, known: Halt | None, plan: Plan, service: Service, journal: OpenJournal, found: Found
-) -> tuple[Halt | None, list[str]]:
+def _lifted(halt: str, known: Halt | None, plan: Plan, session: Session) -> tuple[Halt | None, list[str]]:
     """Write down that a halt is lifted, if a second try could not resume any more of it; say what was left."""
-    halt, report, told = options.halt, found.report, list(_left(plan, options.halt))
+    options, journal, found = session.options, session.journal, session.found
+    report, told = found.report, list(left_by_lift(plan, halt))
     undone = report is not None and any(one.outcome not in _OVER for one in report.results)
     unclear = any(one.reason not in _GONE for one in plan.blocked)
     if undone or unclear or not options.selection.selection.everything:
         return None, [*told, f"the halt {halt} holds on: `reconciler halt lift {halt}` goes on with it"]
     if known is None:
-        told.append("neither journal nor file knows the halt here, and on v2 nothing else shows what it paused")
-        return None, told
+        return None, [*told, "neither journal nor file knows the halt here, and v2 shows no marks of what it paused"]
     if known.lifted_ms is not None and not plan.changes:
         return None, [*told, f"the halt {halt} was lifted {iso(known.lifted_ms)}, and nothing of it was left to resume"]
-    lifted = replace(known, lifted_ms=service.api.service_ms())
+    lifted = replace(known, lifted_ms=session.service.api.service_ms())
     if any(one.id == halt for one in journal.halts()):
         journal.halt(lifted)
-    if path_of(halt).exists() and _keep(lifted, options, found):
+    if path_of(halt).exists() and keep(lifted, options.output, found):
         told.append(f"commit {path_of(halt)}: it says now that the halt is lifted")
     return lifted, told
-
-
-def _left(plan: Plan, halt: str) -> Iterable[str]:
-    """Yield what a lift leaves as it is, and what to do about it."""
-    if plan.held:
-        names = ", ".join(one.id for one in plan.held[:5]) + (", …" if len(plan.held) > 5 else "")
-        yield f"left as they are, because somebody else paused them since: {names}"
-    others = [(one.halt, one.waits is not None) for one in plan.halted if one.halt != halt]
-    for other, holds in sorted(set(others)):
-        count = others.count((other, holds))
-        are, stay, them = ("is", "stays", "it") if count == 1 else ("are", "stay", "them")
-        if holds:
-            way_on = f"{stay} paused, because the halt {other} holds {them}: after its lift, lift {halt} again"
-        else:
-            way_on = f"{are} in the pause of the halt {other}: `reconciler halt lift {other}`"
-        yield f"{plural(count, 'portfolio')} of it {way_on}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from reconciler.core.codec import dump
-from reconciler.core.errors import HaltInvalid
+from reconciler.core.errors import HaltInvalid, ReconcilerError
 from reconciler.core.freeze import WriteGate
 from reconciler.core.halt import HALT_FORMAT, UNREAD, Halts, format_halt, parse_halt
 from reconciler.core.intent import GateClosed
@@ -22,8 +22,10 @@ from reconciler.core.intent import GateClosed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.cli.output import Output
     from reconciler.core.halt import Halt
     from reconciler.core.ports import Memory
+    from reconciler.render.ending import Found
 
 FOLDER: Final = Path("halts")
 MOST_FILES: Final = 1_000
@@ -157,18 +159,24 @@ def gate_of(
     return WriteGate(known=frozenset(known), in_files=Filed(base_url, account))
 
 
-def keep(halt: Halt, *, new: bool = False) -> Path:
-    """Write the file of a halt. Raises :class:`~reconciler.core.errors.ReconcilerError`."""
+def keep(halt: Halt, output: Output, found: Found, *, new: bool = False) -> bool:
+    """Write the file of a halt, and return whether it is there. If not, the journal has the halt, which goes on."""
     from reconciler.cli.savefile import save, save_new
 
-    path = path_of(halt.id)
-    if new:
-        save_new(str(path), format_halt(halt), what="halt")
-    else:
-        save(str(path), format_halt(halt), what="halt", largest=HALT_FORMAT.largest)
-    return path
+    path = str(path_of(halt.id))
+    try:
+        if new:
+            save_new(path, format_halt(halt), what="halt")
+        else:
+            save(path, format_halt(halt), what="halt", largest=HALT_FORMAT.largest)
+    except ReconcilerError as error:
+        if new:
+            output.warn(f"{error.summary}; the halt goes on, and only this journal knows of it")
+        return False
+    found.halt_file = path
+    return True
 
 
 def halt_document(halt: Halt) -> dict[str, object]:
     """Return a halt as a JSON object, with its portfolios by their ids alone."""
-    return {**dump(halt), "portfolios": sorted(halt.ids), "file": str(path_of(halt.id))}
+    return {**dump(halt), "portfolios": sorted(halt.by_id), "file": str(path_of(halt.id))}

@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from reconciler.cli.files import standard_input, today
 from reconciler.cli.ids import ids_of
 from reconciler.cli.options import FileOptions, Options, ServiceOptions
-from reconciler.cli.progress import ReadProgress, bar, read_each
+from reconciler.cli.progress import ReadProgress, bar, read_with_bar
 from reconciler.cli.savefile import replace_file, require_place, save_new
 from reconciler.cli.service import memory_of, open_service, run_async, shared_reason
 from reconciler.config.load import Configuration
@@ -148,7 +148,7 @@ async def _read(
     elsewhere = {i for i, version in versions.items() if not version.can.lists}
     rows = {i: live for i, live in listed.rows.items() if i not in declared and i not in elsewhere}
     singly = [portfolio for portfolio in named if portfolio not in rows]
-    read = await read_each(service.api.by(versions), singly, options.output, options.service.parallelism)
+    read = await read_with_bar(service.api.by(versions), singly, options.output, options.service.parallelism)
     live = {**rows, **read}
     found = Adoptable(
         live={portfolio: live[portfolio] for portfolio in sorted(live)},

@@ -170,7 +170,7 @@ def _reads(
             if strategies:
                 reads = await look(options, configuration, service, desired)
             else:
-                reads = await read_live(options, service, desired)
+                reads = await read_live(options, service, desired, shows_only=True)
             options.output.notes(service.notes)
             return reads
 

@@ -160,7 +160,7 @@ class ApplyProgress:
         self._bar.advance()
 
 
-async def read_each(
+async def read_with_bar(
     api: ServiceApi, ids: Collection[PortfolioId], output: Output, parallelism: int
 ) -> dict[PortfolioId, Live]:
     """Return what is live of each portfolio, as :func:`~reconciler.api.fleet.read_all` does, and show how far."""

@@ -10,7 +10,7 @@ import click
 
 from reconciler.cli.files import load_files_if_any
 from reconciler.cli.flags import DEFAULT_LOCK_TIMEOUT
-from reconciler.cli.haltfiles import gate_of
+from reconciler.cli.haltfiles import gate_of, with_filed
 from reconciler.cli.ids import named
 from reconciler.cli.journalplace import warn_of_journal
 from reconciler.cli.options import FileOptions, Options, ServiceOptions, duration_of
@@ -36,7 +36,7 @@ from reconciler.render.rebalance import (
 from reconciler.render.terminal import in_columns, terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from reconciler.apply.run import Stop
     from reconciler.apply.trigger import Order
@@ -83,18 +83,17 @@ def rebalance(options: RebalanceOptions, found: Found) -> Ending:
     on_v2 = [one.id for one in chosen if not one.version.can.owns_schedule]
     if options.skip_schedule_validation and on_v2:
         raise UsageError(f"--skip-schedule-validation is only for v1, and {on_v2[0]} is managed by v2: leave it out.")
-    # What is wrong with the options is said before anything is asked.
-    _orders(chosen, options, configuration.freezes, Memory())
+    orders_by = partial(_orders, chosen, options, configuration.freezes)
+    orders_by(Memory())  # what is wrong with the options is said before anything is asked
     warn_of_journal(options.service, configuration, options.output)
 
     async def work() -> Ending:
         async with open_service(
             options.service, configuration.paths, expect=configuration.expect, writes=True
         ) as service:
-            orders = _orders(chosen, options, configuration.freezes, memory_of(options.service, service))
             if not options.auto_approve:
-                await _ask(chosen, orders, options, service)
-            return await _carry_out(chosen, orders, options, service, found, timeout_ms)
+                await _ask(chosen, orders_by(memory_of(options.service, service)), options, service)
+            return await _carry_out(chosen, orders_by, options, service, found, timeout_ms)
 
     return run_async(work)
 
@@ -133,8 +132,11 @@ def _orders(
 
 
 def _halted(one: Named, memory: Memory, live: Live) -> str | None:
-    record, remembered = memory.records.get(one.id), memory.halts.get(one.id)
-    return memory.halting.forbids(one.id, live, record, one.version, desired=one.desired, remembered=remembered)
+    """Say why a halt forbids that a portfolio runs now; ``None`` if none does."""
+    if (holder := memory.halting.holder(one.id, one.desired)) is not None:
+        return holder.why_held
+    pausing = memory.pausing(live, one.version)
+    return pausing and f"it is in the pause of the halt {pausing}: `reconciler halt lift {pausing}`"
 
 
 def _windows(one: Named, freezes: Sequence[Freeze]) -> tuple[Window, ...]:
@@ -198,7 +200,7 @@ async def _ask(chosen: Sequence[Named], orders: Sequence[Order], options: Rebala
 
 async def _carry_out(
     chosen: Sequence[Named],
-    orders: Sequence[Order],
+    orders_by: Callable[[Memory], Sequence[Order]],
     options: RebalanceOptions,
     service: Service,
     found: Found,
@@ -211,7 +213,7 @@ async def _carry_out(
     api = service.api.by({one.id: one.version for one in chosen})
     stop, observer, started_ms = Stop(), _Lines(options.output, waits=options.wait), service.clock.now_ms()
     with signals(stop) as caught:
-        results = await _trigger(orders, api, options, service, stop, observer)
+        results = await _trigger(orders_by, api, options, service, stop, observer)
         if options.wait:
             results = await follow_all(
                 results, api, clock=service.clock, observer=observer, timeout_ms=timeout_ms, stop=stop
@@ -229,7 +231,7 @@ async def _carry_out(
 
 
 async def _trigger(
-    orders: Sequence[Order],
+    orders_by: Callable[[Memory], Sequence[Order]],
     api: ServiceApi,
     options: RebalanceOptions,
     service: Service,
@@ -246,6 +248,8 @@ async def _trigger(
     with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
         stop.hang_up.append(journal.hang_up)
         gate = gate_of(journal.halting(), service.label, service.account)
+        # What was halted while a person was asked holds them, too; the gate does not know their labels.
+        orders = orders_by(with_filed(journal.memory(), service.label, service.account))
         journal.open_run(fingerprint=IN_JOURNAL, tool=TOOL)
         started_ms = service.clock.now_ms()
         with QueuedJournal(journal) as queued:

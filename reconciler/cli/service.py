@@ -208,7 +208,7 @@ def memory_of(
     from reconciler.cli.haltfiles import with_filed
     from reconciler.core.ports import Memory
 
-    if _is_missing(options.journal_place):  # as in many a CI job, where SQLite then need not be imported
+    if _is_missing(options.journal_place):  # as in many CI jobs, which then need not import SQLite
         return with_filed(Memory(), service.label, service.account, shows_only=shows_only)
     from reconciler.apply.journal import KEPT_RESULTS
     from reconciler.apply.journalreads import read_memory
@@ -217,7 +217,7 @@ def memory_of(
         options.journal_place,
         base_url=service.label,
         account=service.account,
-        now_ms=service.clock.now_ms(),
+        now_ms=service.api.service_ms(),
         plans=tuple(plans),
         results=KEPT_RESULTS if results else 0,
     )
@@ -225,7 +225,7 @@ def memory_of(
 
 
 def _is_missing(place: JournalPlace) -> bool:
-    """Whether nothing has the name of a journal's file, not even a link; what can't be looked at is there."""
+    """Whether nothing has the name of a journal's file, not even a link. A place that can't be looked at has one."""
     if not isinstance(place, Path):
         return False
     try:

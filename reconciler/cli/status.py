@@ -122,6 +122,8 @@ def _require_sense(options: StatusOptions) -> None:
     if options.no_results and (options.results or _FAILED in options.fail_on):
         needing = "--results asks for" if options.results else "--fail-on failed-rebalance needs"
         raise UsageError(f"{needing} the results, and --no-results leaves them out: drop one of the two.")
+    if options.problems and options.whole:
+        raise UsageError("--all lists what needs nobody, and --problems leaves it out: drop one of the two.")
     _require_file(options)
     if options.portfolio is not None:
         of_the_table = (options.problems, options.whole, options.sort, options.out, options.metrics)
@@ -315,7 +317,8 @@ async def _read_detail(
 ) -> PortfolioView:
     """Read everything that Glider tells of one portfolio. Raises :class:`ApiError` only for a refused key.
 
-    One that no file declares is judged as if it were declared as it is live, and can only have failed or be overdue.
+    One that no file declares is judged as if it were declared as it is live, so it can only have failed, be overdue or
+    be halted.
     """
     from reconciler.render.portfolio import PortfolioView
 
@@ -335,7 +338,11 @@ async def _read_detail(
     known = await keep_results(options.service, service, {one.id: told}, read.memory.results)
     last = recent[0] if recent else remembered(known[one.id], live)
     (row,), _ = _rows(options, configuration, desired, read, ({one.id: last}, known))
-    needs = tuple(found for found in row.needs if one.desired is not None or found.need in (Need.FAILED, Need.OVERDUE))
+    needs = tuple(
+        found
+        for found in row.needs
+        if one.desired is not None or found.need in (Need.FAILED, Need.OVERDUE, Need.HALTED)
+    )
     return PortfolioView(
         **asdict(replace(row, needs=needs)),
         declared=one.desired is not None,

@@ -11,10 +11,12 @@ import re
 import signal
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+from msgspec.structs import replace
 
 from reconciler.cli.journalplace import prepare_place
 from reconciler.cli.options import duration_of
@@ -22,15 +24,18 @@ from reconciler.core.errors import ExitReason, JournalBusy, JournalError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Container, Iterator, Mapping, Sequence
 
     from reconciler.apply.journal import OpenJournal
     from reconciler.apply.run import Stop
     from reconciler.cli.options import JournalOptions
+    from reconciler.cli.output import Output
     from reconciler.cli.service import Service
     from reconciler.core.model import PortfolioId
+    from reconciler.core.ports import Clock
     from reconciler.core.rebalance import KeptRebalance, Rebalance
     from reconciler.core.report import RunOrigin
+    from reconciler.render.ending import Found
 
 T = TypeVar("T")
 
@@ -48,9 +53,12 @@ _LOOKS_LIKE: Final = {
 }
 _NOTHING_KNOWN: Final[Mapping[PortfolioId, Sequence[KeptRebalance]]] = {}
 _LOOK_AGAIN_SECONDS: Final = (0.1, 1.0)
+"""How soon to look whether another apply has ended, at first and at last; on a server each look is a connection."""
 _HANG_UP_SECONDS: Final = 1.0
 """How long a journal may still take, after a second signal, to keep what it was told."""
-"""How soon to look whether another apply has ended, at first and at last; on a server each look is a connection."""
+_UNDER_WAY_SECONDS: Final = 35.0
+"""The longest wait for a write of another command: a little longer than a request may take."""
+_ASK_AGAIN_SECONDS: Final = 0.5
 
 
 def this_process() -> str:
@@ -115,7 +123,7 @@ async def open_to_write(
 
 
 async def while_busy(attempt: Callable[[], Awaitable[T]], *, lock_timeout: str) -> T:
-    """Return what an attempt comes to, which is made again while others are at the journal, until its time is over.
+    """Return the result of an attempt. While others are at work with the journal, it is made again, until time is up.
 
     A signal ends the wait.
     """
@@ -132,6 +140,45 @@ async def while_busy(attempt: Callable[[], Awaitable[T]], *, lock_timeout: str) 
                 raise
             await sleep(min(pause_seconds, max(0, patience_ends - monotonic())))
             pause_seconds = min(1.5 * pause_seconds, longest)
+
+
+class SpareJournals(ExitStack):
+    """The journal of a halt. One that can't be opened, read or written must not stop a halt: a new one takes its place,
+    until something was paused with the first."""
+
+    def __init__(self, options: JournalOptions, service: Service, found: Found, output: Output) -> None:
+        super().__init__()
+        self._options, self._service, self._found, self._output = options, service, found, output
+        self._journal: OpenJournal | None = None
+
+    async def used_by(self, attempt: Callable[[OpenJournal], Awaitable[T]]) -> T:
+        """Return what an attempt with the journal comes to, even if another command is at work with it."""
+        try:
+            if self._journal is None:
+                self._journal = await self._open(self._options)
+            return await attempt(self._journal)
+        except JournalError as error:
+            if self._found.report is not None:
+                raise
+            from tempfile import mkdtemp
+
+            place = str(Path(mkdtemp(prefix="reconciler-halt-")) / "journal.db")
+            self._output.warn(f"{error.summary}; the halt goes on with a journal of its own, {place}")
+            self._journal = await self._open(replace(self._options, journal=place))
+            return await attempt(self._journal)
+
+    async def _open(self, options: JournalOptions) -> OpenJournal:
+        return self.enter_context(await open_to_write(options, self._service, lock_timeout="0s", beside=True))
+
+
+async def until_ended(begun: Container[int], journal: OpenJournal, clock: Clock) -> None:
+    """Wait for the end of the writes with these numbers, which another command began, unless that command is gone."""
+    waited = 0.0
+    while journal.is_busy() and waited < _UNDER_WAY_SECONDS:
+        if not any(one.number in begun for one in journal.unsettled()):
+            return
+        await clock.sleep(_ASK_AGAIN_SECONDS)
+        waited += _ASK_AGAIN_SECONDS
 
 
 def _patience(lock_timeout: str) -> float:
@@ -168,7 +215,7 @@ async def keep_results(
         if results and exists(options.journal_place):
             with await open_to_write(options, service, lock_timeout="0s") as journal:
                 journal.keep_results(results)
-    now_ms = service.clock.now_ms()
+    now_ms = service.api.service_ms()
     found = {i: [KeptRebalance(rebalance=one, read_ms=now_ms) for one in some] for i, some in read.items()}
     return {portfolio: newest_first(*known.get(portfolio, ()), *some) for portfolio, some in found.items()}
 

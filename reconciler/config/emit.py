@@ -22,7 +22,7 @@ from reconciler.core.sections import EXPECT_FIELDS
 from reconciler.core.text import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from reconciler.core.adoption import Layout
     from reconciler.core.endpoint import Expect
@@ -91,7 +91,12 @@ def sections(
     portfolios: list[str] = []
     for portfolio, desired in layout.desired.items():
         note = comments.portfolios.get(portfolio, "")
-        portfolios += _entry(portfolio, _fields(desired, layout.own[portfolio]), indents["portfolios"], note)
+        portfolios += _entry(
+            portfolio,
+            _fields(desired, layout.own[portfolio], layout.inherited.get(portfolio, ())),
+            indents["portfolios"],
+            note,
+        )
     if portfolios and comments.tail:  # a section that holds only comments would be null when it is read
         portfolios += ["", *(f"{indents['portfolios']}{comment(line)}" for line in comments.tail)]
     grouped = (_entry(name, _values(layer), indents["groups"]) for name, layer in layout.groups.items())
@@ -136,10 +141,11 @@ def _entry(name: str, fields: Iterable[tuple[str, str]], indent: str, note: str 
     return [f"{indent}{scalar(name)}:{beside}", *(f"{indent}{INDENT}{key}: {value}" for key, value in fields)]
 
 
-def _fields(desired: Desired, own: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _fields(desired: Desired, own: Mapping[str, Any], inherited: Collection[str]) -> list[tuple[str, str]]:
     """Return the fields of an entry: those of this portfolio alone, and the layered ones that it sets itself."""
     names = [field.target for field in PORTFOLIO_FIELDS.fields if isinstance(field.kind, Form)]
-    return _values({name: own.get(name) if name in _LAYERED else getattr(desired, name) for name in names})
+    said = (name for name in names if name not in inherited)
+    return _values({name: own.get(name) if name in _LAYERED else getattr(desired, name) for name in said})
 
 
 def _values(values: Mapping[str, Any], table: FieldTable = PORTFOLIO_FIELDS) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from reconciler.core.errors import ApiError
-from reconciler.core.evidence import STOCK_REASON, known_interval, known_offset, without_mark
+from reconciler.core.evidence import STOCK_REASON, halt_of, known_interval, known_offset, without_mark
 from reconciler.core.fields import unfit
 from reconciler.core.guards import MAX_INTERVAL_MS, MIN_INTERVAL_MS
 from reconciler.core.model import (
@@ -114,12 +114,14 @@ class Layout(Struct, frozen=True, kw_only=True):
     """What to write. A layer, and ``own``, map a name of :data:`SHARED` to its value; ``desired`` names the groups.
 
     ``defaults`` and ``groups`` are only those to be added. ``desired``, ``own`` (same keys) and ``groups`` are sorted.
+    ``inherited`` names the fields that a portfolio has from the defaults that are there, and does not say itself.
     """
 
     defaults: Mapping[str, Any]
     groups: Mapping[str, Mapping[str, Any]]
     desired: Mapping[PortfolioId, Desired]
     own: Mapping[PortfolioId, Mapping[str, Any]]
+    inherited: Mapping[PortfolioId, Collection[str]] = {}
 
 
 class Adoption(Struct, frozen=True, kw_only=True):
@@ -204,6 +206,8 @@ def declare_portfolio(
     read_apart = "" if name is None or isinstance(name, ApiError) else name
     if isinstance(name, ApiError):
         notes = (*notes, "its name could not be read")
+    if (halt := halt_of(live, record, api, remembered=None)) is not None:
+        notes = (*notes, f"paused by the halt {halt}, whose lift leaves paused what is declared so")
     desired = Desired(
         id=live.id,
         state=RunState.ACTIVE if live.status is Status.ACTIVE else RunState.PAUSED,
@@ -292,12 +296,14 @@ def lay_out(
         group_of[kind] = there or _free_name(kind, below.groups)
         if there is None:
             groups[group_of[kind]] = own[kind]
-    named = [(replace(one, **_inherited(one, below.defaults)), settings[one.id][0]) for one in ordered]
+    inherited = {one.id: _inherited(one, below.defaults) for one in ordered}
+    named = [(replace(one, **inherited[one.id]), settings[one.id][0]) for one in ordered]
     return Layout(
         defaults=defaults,
         groups=dict(sorted(groups.items())),
         desired={one.id: replace(one, group=group_of.get(kind)) for one, kind in named},
         own={one.id: {} if kind in group_of else own[kind] for one, kind in named},
+        inherited=inherited,
     )
 
 

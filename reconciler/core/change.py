@@ -146,7 +146,8 @@ FreezeName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z"
 
 
 class Window(Struct, frozen=True, kw_only=True):
-    """When a freeze holds, and its name. It begins with its first moment, and its last one is no longer in it."""
+    """When a freeze holds, and its name. The moment at which it begins belongs to it, the one at which it ends does
+    not."""
 
     name: FreezeName
     from_ms: Moment = field(name="from")
@@ -172,7 +173,7 @@ class Frozen(Struct, frozen=True, kw_only=True):
 
     @property
     def sentence(self) -> str:
-        """Why one waits, and what lets it through."""
+        """Why a change waits, and what lets it through."""
         return f"{self}; to let it through, add {self.flags}"
 
     @property

@@ -118,7 +118,8 @@ NAMED: Final = 5
 LONGEST: Final = 280
 """Characters shown for each of them, so that one error line holds them all and the repair."""
 _FREEZES: Final = "freezes"
-"""When a change must wait. That makes another plan, and needs no other approval: who applies asks the files of then."""
+"""The windows in which a change must wait. Other windows make another plan, but need no new approval, because an apply
+takes the freezes that the files declare by then."""
 _SCHEDULE_BEFORE: Final = frozenset({"before.interval_ms", "before.offset_ms", "before.schedule"})
 
 

@@ -1,10 +1,10 @@
 """The Glider service at the other end: its address in one spelling, what may be a key, and whom the files expect there.
-The address of a journal that is not a file, too.
+Also the address of a journal that is not a file.
 
 In: a base URL, a key or a journal's URL as somebody wrote it; what the files expect, and the account that the key
-belongs to. Out: the same address as it is used everywhere (requests, journal, plans, messages); one sentence where it
-is not whom the files expect. That is compared with whom we speak to, and never used to connect. Nothing is looked up
-or opened here.
+belongs to. Out: the same address as it is used everywhere (requests, journal, plans, messages); one sentence if the
+service or account is not the expected one. What the files expect is only compared, and never used to connect. Nothing
+is looked up or opened here.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ class JournalUrl(Struct, frozen=True):
 
 _POSTGRESQL: Final = ("postgresql", "postgres")
 _LIKE_A_URL: Final = re.compile(r"postgres(ql)?:|(.*\s)?(host|dbname|service|password)\s*=", re.IGNORECASE | re.DOTALL)
-"""A URL with a slash too few, or the other form in which libpq takes all of it. No file is called so on purpose."""
+"""A URL in which a slash is missing, or libpq's other form of it (``host=… dbname=…``). Nobody gives a file such a name
+on purpose."""
 _NO_SECRETS: Final = frozenset(
     (
         *("host", "hostaddr", "port", "dbname", "user", "service", "connect_timeout", "target_session_attrs"),

@@ -361,7 +361,7 @@ class Remembers(Protocol):
 
 
 NOW: Final[Mapping[Address, int]] = {}
-"""Nothing was read at another time than now."""
+"""For reads of this moment: no portfolio was read at another time."""
 
 
 def believed(

@@ -1,8 +1,8 @@
 """What the files may declare of a portfolio, of a layer that portfolios inherit from, and of a strategy.
 
-In: nothing. Out: :data:`PORTFOLIO_FIELDS` and its brothers, one row a field. The published JSON Schema, the merging of
-layers, the rules, the repairs in messages, `explain`, the order of an `import` and the tables in the docs are all made
-from these rows. Each is one attribute of the value that holds it (for a portfolio,
+In: nothing. Out: :data:`PORTFOLIO_FIELDS` and the tables beside it, one row a field. The published JSON Schema, the
+merging of layers, the rules, the repairs in messages, `explain`, the order of an `import` and the tables in the docs
+are all made from these rows. Each is one attribute of the value that holds it (for a portfolio,
 :class:`~reconciler.core.model.Desired`). :mod:`reconciler.core.sections` has the rest of a file.
 """
 

@@ -143,8 +143,8 @@ class WriteGate(Struct, frozen=True, kw_only=True):
     ``known`` are the halts that were there when the plan was made; one that came later ends the whole run, because the
     plan was made without it. ``in_files`` returns those that the files hold at this moment, by id. ``windows`` are
     those of each portfolio or strategy that is to be written to, and ``now_ms`` tells the service's time. ``allowed``
-    names freezes that a person let it through. What is ``left`` waits for the reason there, even if that is over by
-    now.
+    names freezes that a person let it through. ``left`` is what waits in any case, with its freeze, even if that is
+    over by now: the plan showed it as waiting.
     """
 
     known: frozenset[str] = frozenset()

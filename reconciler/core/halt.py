@@ -7,6 +7,7 @@ from a checkout, so every id and text in it is checked like the service's.
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -25,10 +26,10 @@ from reconciler.core.model import (
     Status,
     strategy_of,
 )
-from reconciler.core.text import DAY_MS, rough_duration
+from reconciler.core.text import DAY_MS, plural, rough_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from reconciler.core.model import Address, Desired, Live, PortfolioId, Record
 
@@ -78,17 +79,13 @@ class Halt(Struct, frozen=True, kw_only=True, dict=True):
     portfolios: tuple[HaltedPortfolio, ...] = ()
 
     @cached_property  # asked before every write, of up to a whole fleet
-    def ids(self) -> frozenset[str]:
+    def by_id(self) -> Mapping[str, HaltedPortfolio]:
         """The portfolios that were selected when it was made."""
-        return frozenset(one.id for one in self.portfolios)
-
-    @cached_property
-    def _due(self) -> Mapping[str, str | None]:
-        return {one.id: one.due for one in self.portfolios}
+        return {one.id: one for one in self.portfolios}
 
     def due_of(self, portfolio: PortfolioId) -> str | None:
         """Return what identifies the pause that it made on v2: see :func:`reconciler.core.evidence.pause_id`."""
-        return self._due.get(portfolio)
+        return one.due if (one := self.by_id.get(portfolio)) is not None else None
 
     def holds(self, address: Address, desired: Desired | None = None) -> bool:
         """Whether it keeps a portfolio from being started, resumed or updated, or a strategy from another cadence.
@@ -96,7 +93,7 @@ class Halt(Struct, frozen=True, kw_only=True, dict=True):
         ``desired`` is what the files declare, ``None`` if nobody knows it. A cadence waits if any portfolio of the
         halt may follow it.
         """
-        if address in self.ids or (self.selection is not None and self.selection.passes(address, desired)):
+        if address in self.by_id or (self.selection is not None and self.selection.passes(address, desired)):
             return True
         strategy = strategy_of(address)
         return strategy is not None and not self._followed.isdisjoint((strategy, None))
@@ -140,29 +137,14 @@ class Halts(Struct, frozen=True, kw_only=True):
             return found
         return next((one.id for one in self.filed if one.due_of(live.id) == live.schedule_id), None)
 
-    def forbids(
-        self,
-        portfolio: PortfolioId,
-        live: Live,
-        record: Record | None,
-        api: ApiVersion,
-        *,
-        desired: Desired | None,
-        remembered: str | None,
-    ) -> str | None:
-        """Say why a halt forbids that a portfolio runs now; ``None`` if none does."""
-        if (holder := self.holder(portfolio, desired)) is not None:
-            return holder.why_held
-        pausing = self.pausing(live, record, api, remembered=remembered)
-        return pausing and f"it is in the pause of the halt {pausing}: `reconciler halt lift {pausing}`"
-
     def named(self, halt: str) -> Halt | None:
         """Return the halt with this id, if more than its mark is known."""
         return self.holding.get(halt) or next((one for one in self.filed if one.id == halt), None)
 
-    def holder(self, address: Address, desired: Desired | None = None) -> Halt | None:
-        """Return the first halt that holds a portfolio or a cadence, ``None`` where none does."""
-        return next((one for _, one in sorted(self.holding.items()) if one.holds(address, desired)), None)
+    def holder(self, address: Address, desired: Desired | None = None, *, besides: str | None = None) -> Halt | None:
+        """Return the first halt that holds a portfolio or a cadence, ``None`` where none does, ``besides`` this one."""
+        found = (one for name, one in sorted(self.holding.items()) if name != besides and one.holds(address, desired))
+        return next(found, None)
 
 
 NO_HALTS: Final = Halts()
@@ -175,9 +157,12 @@ OLD_MS: Final = DAY_MS
 """From this age on, people are reminded of a halt that holds."""
 
 
-def halts_told(halts: Halts, *, now_ms: int) -> tuple[Diagnostic, ...]:
-    """Return what people are told of files that can't be read, and of halts that seem to have been forgotten, the
-    oldest of these first."""
+def halts_told(halts: Halts, *, now_ms: int, pausing: Iterable[str] = ()) -> tuple[Diagnostic, ...]:
+    """Return what people are told of files that can't be read, and of halts that seem to have been forgotten: the old
+    ones, the oldest first, and those that are lifted, although a portfolio is still in their pause.
+
+    ``pausing`` has the halt of each portfolio that is in the pause of one and declared active.
+    """
     missing = "so a halt may be missing here"
     unread = (Diagnostic(Severity.WARNING, f"{one}, {missing}", UNREAD, HALTS) for one in halts.unread)
     old = sorted((one.at_ms, one.id, one) for one in halts.holding.values() if now_ms - one.at_ms >= OLD_MS)
@@ -190,7 +175,18 @@ def halts_told(halts: Halts, *, now_ms: int) -> tuple[Diagnostic, ...]:
         )
         for at_ms, name, one in old
     )
-    return (*unread, *reminders)
+    left = Counter(pausing)
+    lifted = (
+        Diagnostic(
+            Severity.WARNING,
+            f"the {one.words} is lifted, and {plural(left[one.id], 'portfolio')} that it paused did not resume",
+            f"`reconciler halt lift {one.id}` resumes what is still in its pause",
+            f"{HALTS}.{one.id}",
+        )
+        for one in halts.filed
+        if left[one.id] and one.id not in halts.holding
+    )
+    return (*unread, *reminders, *lifted)
 
 
 def is_of_halt(diagnostic: Diagnostic) -> bool:

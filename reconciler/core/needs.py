@@ -131,7 +131,8 @@ def needs_of(
 
 
 def counts_of(needs: Iterable[Sequence[Needed]]) -> dict[Need, int]:
-    """Return how many there are of each need that there is, in the order of need; one may be counted under several."""
+    """Return how many have each need, without needs that nobody has, the most urgent first. What has several needs is
+    counted under each."""
     found = Counter(one.need for some in needs for one in some)
     return {need: found[need] for need in Need if found[need]}
 

@@ -183,8 +183,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     """What an apply will do. Every tuple is sorted by id; a strategy's is ``strategies/ID``.
 
     ``base_url`` names the service that was read, and ``account`` whom the key belonged to, if that was known.
-    ``created_ms`` is when it was made. ``no_op``, ``unverified`` and ``strategies_no_op`` are counts, because nobody
-    needs more than the number of what stays as it is.
+    ``created_ms`` is when it was made, by the service's clock, or by ours if it comes from live files. ``no_op``,
+    ``unverified`` and ``strategies_no_op`` are counts, because nobody needs more than the number of what stays as it
+    is.
     ``as_of_ms`` is ``None`` if live was read for this plan. If the plan comes from live files, it is when the oldest of
     them was read, and ``shares`` says which ones these are.
     """

@@ -66,7 +66,7 @@ def fingerprint(plan: Plan) -> str:
     )
     # A plan over a guard must not pass for one that is not.
     over = [[str(excess.guarded), excess.planned, excess.allowed] for excess in plan.over]
-    # Nor one that has to wait for one that has not.
+    # Nor must a plan whose changes wait for a freeze pass for one whose changes don't.
     waits = [[c.id, *([w.name, w.from_ms, w.to_ms] for w in c.freezes)] for c in plan.changes if c.freezes]
     meaning = [changes, over, *([sorted(waits)] if waits else [])]
     return sha256(json.dumps(meaning, separators=(",", ":"), ensure_ascii=True).encode()).hexdigest()

@@ -32,7 +32,6 @@ from reconciler.core.change import (
 from reconciler.core.decide import DEFAULT_POLICY, Policy, decide, decide_strategy
 from reconciler.core.diff import compare
 from reconciler.core.guards import check_guards
-from reconciler.core.halt import Halts
 from reconciler.core.model import (
     ApiVersion,
     AtStart,
@@ -69,8 +68,8 @@ class Strategies(Struct, frozen=True, kw_only=True):
 
     ``live`` lacks strategies that were not read. ``reach`` counts enrolled portfolios, and ``running`` the active ones
     among them; both lack what could not be counted, and so does ``enrolled``, which tells one enrolment from another.
-    ``on_mainnet`` gives, for each strategy that is known to have one,
-    a portfolio that is enrolled in it and declared on ETH mainnet. ``names`` are the known names of strategies.
+    ``on_mainnet`` gives, for each strategy that is known to have one, a portfolio that is enrolled in it and declared
+    on ETH mainnet. ``names`` are the known names of strategies.
     ``follows`` holds the strategy of each declared portfolio that has one, ``None`` where it is not known which.
     """
 
@@ -119,6 +118,19 @@ class _Decided(Struct, kw_only=True):
             case _:
                 assert_never(decision)
 
+    def onto(self, frame: Plan) -> Plan:
+        """Return ``frame``, a plan without entries, with what was decided."""
+        return replace(
+            frame,
+            changes=tuple(self.changes),
+            held=tuple(self.held),
+            halted=tuple(self.halted),
+            blocked=tuple(self.blocked),
+            moved=tuple(self.moved),
+            no_op=self.no_op,
+            unverified=self.unverified,
+        )
+
 
 def build_plan(
     frame: Plan,
@@ -149,18 +161,8 @@ def build_plan(
             remembered=memory.halts.get(portfolio),
         )
         found.add(decision)
-    return replace(
-        frame,
-        changes=tuple(found.changes),
-        held=tuple(found.held),
-        halted=tuple(found.halted),
-        blocked=tuple(found.blocked),
-        moved=tuple(found.moved),
-        no_op=found.no_op,
-        unverified=found.unverified,
-        over=check_guards(found.changes, guards, managed=managed),
-        journal=_journal_state(memory),
-    )
+    over = check_guards(found.changes, guards, managed=managed)
+    return replace(found.onto(frame), over=over, journal=_journal_state(memory))
 
 
 def _journal_state(memory: Memory) -> JournalState:
@@ -310,9 +312,12 @@ def _agrees(base: Desired, decision: Decision, live: Live, record: Record | None
     return all(field.verdict is not Verdict.DIFFERENT for field in fields)
 
 
-def halt_plan(halt: Halt, names: Mapping[PortfolioId, str | None], *, created_ms: int) -> Plan:
-    """Return the plan that pauses those of a halt's portfolios that run. Each is looked at only right before its pause:
-    that is the fastest way, and no state would be a reason to leave it running."""
+def halt_plan(halt: Halt, desired: Mapping[PortfolioId, Desired], *, created_ms: int) -> Plan:
+    """Return the plan that pauses those of a halt's portfolios that run; ``desired`` is what the files declare.
+
+    Each is looked at only right before its pause: that is the fastest way, and no state would be a reason to leave it
+    running.
+    """
     changes = tuple(
         Change(
             id=one.id,
@@ -323,7 +328,7 @@ def halt_plan(halt: Halt, names: Mapping[PortfolioId, str | None], *, created_ms
             fields=(),
             reason=ChangeReason.HALTED,
             note=halt.reason,
-            name=names.get(one.id),
+            name=desired[one.id].name if one.id in desired else None,
             halt=halt.id,
         )
         for one in halt.portfolios
@@ -332,7 +337,7 @@ def halt_plan(halt: Halt, names: Mapping[PortfolioId, str | None], *, created_ms
 
 
 def with_pauses(halt: Halt, memory: Memory, strategies: Mapping[PortfolioId, str | None]) -> Halt:
-    """Return a halt with what tells each pause that it made, and with the strategies that its portfolios follow."""
+    """Return a halt with what identifies each pause that it made, and the strategies that its portfolios follow."""
 
     def told(one: HaltedPortfolio) -> HaltedPortfolio:
         ours = memory.halts.get(one.id) == halt.id
@@ -362,31 +367,24 @@ class Lift(Struct, frozen=True, kw_only=True):
         What another halt holds, or the files declare paused by now, stays paused. What is in another pause than the
         halt's was paused by somebody since.
         """
-        found = [self._decided(portfolio) for portfolio in sorted(self.live)]
-        return replace(
-            frame,
-            changes=tuple(one for one in found if isinstance(one, Change)),
-            held=tuple(one for one in found if isinstance(one, Held)),
-            halted=tuple(one for one in found if isinstance(one, Halted)),
-            blocked=tuple(one for one in found if isinstance(one, Blocked)),
-            no_op=sum(one is None for one in found),
-        )
+        found = _Decided(memory=self.memory)
+        for portfolio in sorted(self.live):
+            found.add(self._decided(portfolio))
+        return found.onto(frame)
 
-    def _decided(self, portfolio: PortfolioId) -> Change | Held | Halted | Blocked | None:
+    def _decided(self, portfolio: PortfolioId) -> Decision:
         live, api, memory = self.live[portfolio], self.apis[portfolio], self.memory
         declared = self.desired.get(portfolio)
         named: dict[str, Any] = {"id": portfolio, "name": declared.name if declared is not None else None}
-        remembered = memory.halts.get(portfolio)
         unclear = decide(Desired(**named, api=api, state=RunState.PAUSED), live, None)
         if isinstance(unclear, Blocked):
             return unclear
-        pausing = memory.halting.pausing(live, memory.records.get(portfolio), api, remembered=remembered)
-        others = Halts(holding={name: one for name, one in memory.halting.holding.items() if name != self.id})
+        pausing = memory.pausing(live, api)
         if pausing is None:
-            return self._paused_since(live, api, named) if live.status is Status.PAUSED else None
+            return self._paused_since(live, api, named) if live.status is Status.PAUSED else Unchanged()
         if pausing != self.id:
             return Halted(**named, halt=pausing)
-        if (other := others.holder(portfolio, declared)) is not None:
+        if (other := memory.halting.holder(portfolio, declared, besides=self.id)) is not None:
             return Halted(**named, halt=other.id, reason=other.reason, waits=Verb.RESUME)
         if declared is not None and declared.state is RunState.PAUSED:
             return Halted(**named, halt=self.id, reason="and declared paused by the files, so it stays")
@@ -402,14 +400,13 @@ class Lift(Struct, frozen=True, kw_only=True):
             note=f"Halt {self.id} is lifted",
             pause_reason=live.pause_reason,
             pause_id=None if api.can.keeps_reason else live.schedule_id,
-            since=memory.since.get(portfolio),
             halt=self.id,
         )
 
-    def _paused_since(self, live: Live, api: ApiVersion, named: Mapping[str, Any]) -> Held | None:
-        """Return the hold of a portfolio that the halt had paused; ``None`` for one that was paused before the halt."""
+    def _paused_since(self, live: Live, api: ApiVersion, named: Mapping[str, Any]) -> Held | Unchanged:
+        """Return the hold of a portfolio that the halt had paused; what was paused before the halt stays as it is."""
         known = self.memory.halting.named(self.id)
-        paused = known is not None and any(one.id == live.id and (one.token or one.due) for one in known.portfolios)
-        if not paused and self.memory.halts.get(live.id) != self.id:
-            return None
+        one = known.by_id.get(live.id) if known is not None else None
+        if self.memory.halts.get(live.id) != self.id and (one is None or not (one.token or one.due)):
+            return Unchanged()
         return Held(**named, api=api, pause_reason=live.pause_reason, paused_by=PausedBy.OTHERS)

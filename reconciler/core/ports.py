@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from reconciler.core.freeze import WriteGate
     from reconciler.core.halt import Halts
     from reconciler.core.intent import Call, Intent, OpenIntent, WriteOutcome
-    from reconciler.core.model import Address, Cadence, Live, PortfolioId, Record, StrategyId, StrategyLive, Verb
+    from reconciler.core.model import (
+        Address,
+        ApiVersion,
+        Cadence,
+        Live,
+        PortfolioId,
+        Record,
+        StrategyId,
+        StrategyLive,
+        Verb,
+    )
     from reconciler.core.rebalance import (
         KeptRebalance,
         PortfolioFacts,
@@ -151,8 +161,7 @@ class Memory(Struct, frozen=True, kw_only=True):
 
     ``since`` holds the token of the last write to each state or schedule that took effect, or may have.
     ``pauses`` holds the token of our last pause, unless a later resume or start of ours counts, and ``halts`` the id of
-    the halt that this pause is part of, if it is part of one. ``halting`` are the
-    halts that are known.
+    the halt that this pause is part of, if it is part of one. ``halting`` are the halts that are known.
     ``unanswered`` holds, for each portfolio, the last request for a run (a rebalance, or a start that runs at once) if
     its outcome stayed unknown. ``triggers`` counts the rebalances of the last 24 hours. ``results`` are the
     rebalances that it remembers, newest first, where somebody asked for them. ``exists`` is false if there is no
@@ -170,6 +179,10 @@ class Memory(Struct, frozen=True, kw_only=True):
     triggers: Mapping[PortfolioId, int] = field(default_factory=dict)
     results: Mapping[PortfolioId, Sequence[KeptRebalance]] = field(default_factory=dict)
     outdated: frozenset[Address] = frozenset()
+
+    def pausing(self, live: Live, api: ApiVersion) -> str | None:
+        """Return the id of the halt in whose very pause a portfolio is: see :class:`~reconciler.core.halt.Halts`."""
+        return self.halting.pausing(live, self.records.get(live.id), api, remembered=self.halts.get(live.id))
 
 
 class Journal(Protocol):

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Final, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.core.change import BlockReason, Cause
-from reconciler.core.errors import ExitReason, exit_reason_of
+from reconciler.core.change import BlockReason, Cause, Change, Frozen
+from reconciler.core.errors import ApiError, ExitReason, exit_reason_of
 from reconciler.core.fleet import leaves_unmanaged
+from reconciler.core.intent import Call  # noqa: TC001 - msgspec looks it up
 from reconciler.core.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reconciler.core.change import Change, Frozen
-    from reconciler.core.errors import ApiError
-    from reconciler.core.intent import Call
     from reconciler.core.model import Address, Cadence
     from reconciler.core.plan import Plan
 
@@ -142,11 +140,27 @@ class ApplyReport(Struct, frozen=True, kw_only=True):
         """Return how many changes ended like this."""
         return sum(result.outcome is outcome for result in self.results)
 
+    def followed_by(self, later: ApplyReport | None) -> ApplyReport:
+        """Return this report with the results of a second try of some of its changes, except those that found nothing
+        to do: of these, the first result tells what was done."""
+        if later is None:
+            return self
+        newer = {one.change.id: one for one in later.results if one.outcome is not Outcome.ALREADY_DONE}
+        results = tuple(newer.get(one.change.id, one) for one in self.results)
+        return replace(self, results=results, finished_ms=later.finished_ms)
+
     @property
     def left(self) -> Plan:
-        """The plan of what is still to do: its changes without those that are as desired by now."""
+        """The plan of what is still to do: its changes without those that are as desired by now.
+
+        A portfolio of these is not overdue any more: it is paused, or its next run was set anew.
+        """
         done = {result.change.id for result in self.results if result.outcome in ACHIEVED}
-        return replace(self.plan, changes=tuple(change for change in self.plan.changes if change.id not in done))
+        return replace(
+            self.plan,
+            changes=tuple(change for change in self.plan.changes if change.id not in done),
+            overdue=tuple(overdue for overdue in self.plan.overdue if overdue.id not in done),
+        )
 
     @property
     def frozen(self) -> tuple[Result, ...]:

@@ -143,7 +143,8 @@ def holding(table: FieldTable) -> FieldSpec:
 
 
 def strays_of(fields: Iterable[FieldSpec], say: Callable[[FieldSpec], str], *, words: bool = False) -> dict[str, str]:
-    """Return what to say about each field that does not belong here, by its name, or by all words for it as well."""
+    """Return what to say about each field that does not belong here, by its name; with ``words`` also by other words
+    that people use for it."""
     return {plain_word(word): say(field) for field in fields for word in (field.name, *(field.words if words else ()))}
 
 

@@ -66,15 +66,7 @@ class Finding(StrEnum):
     UNVERIFIED = "unverified"
 
 
-_COUNTED: Final = (
-    Finding.OVERDUE,
-    Finding.MOVED,
-    Finding.PENDING,
-    Finding.UNVERIFIED,
-    Finding.HELD,
-    Finding.HALTED,
-    Finding.BLOCKED,
-)
+_COUNTED: Final = tuple(map(Finding, ["overdue", "moved", "pending", "unverified", "held", "halted", "blocked"]))
 """The order of the counts, which scripts look for: it has always been this one."""
 _RARE: Final = (Finding.OVERDUE, Finding.HALTED)
 """What is counted only where there is any."""

@@ -36,11 +36,12 @@ from reconciler.core.text import format_duration, harmless, plural, rough_durati
 from reconciler.render.page import UNVERIFIED, Group, code, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from reconciler.core.change import StrategyName
+    from reconciler.core.change import Frozen, StrategyName
     from reconciler.core.model import Address, ApiVersion
     from reconciler.core.needs import LeftAlone, Needed
+    from reconciler.core.plan import Summary
     from reconciler.render.page import Piece
 
 CAUSES: Final[Mapping[Cause, Group]] = {
@@ -401,3 +402,64 @@ def number(value: float) -> str:
 
 def _joined(*parts: str) -> str:
     return ", ".join(part for part in parts if part)
+
+
+def summary_line(summary: Summary) -> str:
+    """Return the line of counts that scripts and people look for; its form is stable."""
+    return (
+        f"Plan: {summary.start} to start, {summary.resume} to resume, {summary.pause} to pause, "
+        f"{summary.update} to update. {summary.no_op} unchanged, {summary.held} held, {summary.blocked} blocked."
+    )
+
+
+def overdue_line(plan: Plan) -> str:
+    """Return the line that counts what is overdue, ``""`` if nothing is; its form is stable."""
+    return f"Overdue: {plural(len(plan.overdue), 'portfolio')}." if plan.overdue else ""
+
+
+def halted_line(plan: Plan) -> str:
+    """Return the line that counts what is halted, ``""`` if nothing is; its form is stable."""
+    portfolios = plan.summary.halted
+    strategies = len(plan.halted) - portfolios
+    counts = ((portfolios, "portfolio"), (strategies, "strategy"))
+    return f"Halted: {', '.join(plural(count, noun) for count, noun in counts if count)}." if plan.halted else ""
+
+
+def frozen_line(plan: Plan) -> str:
+    """Return the line that counts what waits for a freeze, ``""`` if nothing does; its form is stable."""
+    found = frozen_changes(plan)
+    if not found:
+        return ""
+    until = moment(max(one.until_ms for one in found))
+    return f"Frozen: {plural(len(found), 'change')} {'waits' if len(found) == 1 else 'wait'}, until {until} at most."
+
+
+def frozen_changes(plan: Plan) -> list[Frozen]:
+    """Return why each change waits that waits for a freeze."""
+    return [change.frozen for change in plan.changes if change.frozen is not None]
+
+
+def strategies_line(plan: Plan) -> str:
+    """Return the line of counts of strategies, ``""`` if there is nothing to say; its form is stable."""
+    found = plan.summary.strategies
+    moved = f"Moved to another strategy: {plural(len(plan.moved), 'portfolio')}." if plan.moved else ""
+    if not found.update + found.blocked + found.no_op:
+        return moved
+    counts = f"Strategies: {found.update} to update, {found.no_op} unchanged, {found.blocked} blocked."
+    return f"{counts} {moved}".rstrip()
+
+
+def left_by_lift(plan: Plan, halt: str) -> Iterator[str]:
+    """Yield what the lift of a halt leaves as it is, by its plan, and what to do about it."""
+    if plan.held:
+        names = ", ".join(one.id for one in plan.held[:5]) + (", …" if len(plan.held) > 5 else "")
+        yield f"left as they are, because somebody else paused them since: {names}"
+    others = [(one.halt, one.waits is not None) for one in plan.halted if one.halt != halt]
+    for other, holds in sorted(set(others)):
+        count = others.count((other, holds))
+        are, stay, them = ("is", "stays", "it") if count == 1 else ("are", "stay", "them")
+        if holds:
+            way_on = f"{stay} paused, because the halt {other} holds {them}: after its lift, lift {halt} again"
+        else:
+            way_on = f"{are} in the pause of the halt {other}: `reconciler halt lift {other}`"
+        yield f"{plural(count, 'portfolio')} of it {way_on}"

@@ -272,12 +272,12 @@ def _commit(run: ActionRun, sha: str) -> Span:
 
 
 def _title(found: Found) -> str:
-    """Return what the report is one of; that of a lift or a halt is no apply to people."""
+    """Return what people call the report: a halt and a lift are no apply to them."""
     return found.command.capitalize() if found.command in ("halt", "lift") else "Apply"
 
 
 def _of_command(found: Found) -> Page | None:
-    """Return the page of the last thing that a command came to, ``None`` where it only read files."""
+    """Return the page of the last step that a command reached, ``None`` where it only read files."""
     if found.report is not None:
         return report_page(found.report, title=_title(found))
     if found.plan is not None:

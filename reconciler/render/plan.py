@@ -24,11 +24,17 @@ from reconciler.render.effects import (
     CAUSES,
     cost_effect,
     effect,
+    frozen_changes,
+    frozen_line,
+    halted_line,
     incomplete_notice,
     journal_notice,
     left_effect,
     live_at,
     net_effect,
+    overdue_line,
+    strategies_line,
+    summary_line,
     writes_unverified,
 )
 from reconciler.render.json import picked
@@ -59,7 +65,7 @@ from reconciler.render.page import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from reconciler.core.change import Change, Frozen
+    from reconciler.core.change import Change
     from reconciler.core.model import Address
     from reconciler.core.plan import Plan, Summary
     from reconciler.core.report import ApplyReport, Result
@@ -136,13 +142,13 @@ def _plan_verdict(plan: Plan) -> tuple[Tone, str]:
     changes, blocked = len(plan.changes), len(plan.blocked)
     # What could not be read is not known to be unchanged.
     words = [plural(changes, "change")] if changes else [] if blocked else ["no changes"]
-    words += [f"{waiting} frozen"] if (waiting := len(_frozen(plan))) else []
+    words += [f"{waiting} frozen"] if (waiting := len(frozen_changes(plan))) else []
     words += _left_alone(plan)
     words += ["incomplete"] if any(one.guarded is Guarded.INCOMPLETE for one in plan.over) else []
     words += ["over a guard"] if any(one.guarded is not Guarded.INCOMPLETE for one in plan.over) else []
     if blocked or plan.over:
         return Tone.BAD, ", ".join(words)
-    if plan.held or plan.halted or plan.moved or plan.overdue or any(map(_needs_look, plan.changes)):
+    if any(left_alone(plan)) or any(map(_needs_look, plan.changes)):
         return Tone.NOTICE, ", ".join(words)
     return (Tone.CALM if changes else Tone.GOOD), ", ".join(words)
 
@@ -158,63 +164,19 @@ def _about(plan: Plan) -> tuple[Cell, ...]:
     return counted, live_at(plan), *account
 
 
-def summary_line(summary: Summary) -> str:
-    """Return the line of counts that scripts and people look for; its form is stable."""
-    return (
-        f"Plan: {summary.start} to start, {summary.resume} to resume, {summary.pause} to pause, "
-        f"{summary.update} to update. {summary.no_op} unchanged, {summary.held} held, {summary.blocked} blocked."
-    )
-
-
-def overdue_line(plan: Plan) -> str:
-    """Return the line that counts what is overdue, ``""`` if nothing is; its form is stable."""
-    return f"Overdue: {plural(len(plan.overdue), 'portfolio')}." if plan.overdue else ""
-
-
-def halted_line(plan: Plan) -> str:
-    """Return the line that counts what is halted, ``""`` if nothing is; its form is stable."""
-    portfolios = plan.summary.halted
-    strategies = len(plan.halted) - portfolios
-    counts = ((portfolios, "portfolio"), (strategies, "strategy"))
-    return f"Halted: {', '.join(plural(count, noun) for count, noun in counts if count)}." if plan.halted else ""
-
-
-def frozen_line(plan: Plan) -> str:
-    """Return the line that counts what waits for a freeze, ``""`` if nothing does; its form is stable."""
-    found = _frozen(plan)
-    if not found:
-        return ""
-    until = moment(max(one.until_ms for one in found))
-    return f"Frozen: {plural(len(found), 'change')} {'waits' if len(found) == 1 else 'wait'}, until {until} at most."
-
-
-def _frozen(plan: Plan) -> list[Frozen]:
-    return [change.frozen for change in plan.changes if change.frozen is not None]
-
-
-def strategies_line(plan: Plan) -> str:
-    """Return the line of counts of strategies, ``""`` if there is nothing to say; its form is stable."""
-    found = plan.summary.strategies
-    moved = f"Moved to another strategy: {plural(len(plan.moved), 'portfolio')}." if plan.moved else ""
-    if not found.update + found.blocked + found.no_op:
-        return moved
-    counts = f"Strategies: {found.update} to update, {found.no_op} unchanged, {found.blocked} blocked."
-    return f"{counts} {moved}".rstrip()
-
-
 def report_page(report: ApplyReport, *, run: int | None = None, title: str = "Apply") -> Page:
     """Return the page of an apply: verdict, counts, results that need a look, what is held or blocked, other results.
 
     If something is left to do, it says how to go on. ``run`` is the number of this apply in the journal, ``title`` what
     people call it.
     """
-    plan = report.plan
+    plan, left = report.plan, report.left
     results = sorted(report.results, key=lambda result: -_gravest(result.outcome))
-    kept = [replace(row, cells=(row.cells[0], "", *row.cells[1:])) for row in _not_changed(plan)]
+    kept = [replace(row, cells=(row.cells[0], "", *row.cells[1:])) for row in _not_changed(left)]
     counts = {outcome: report.count(outcome) for outcome in Outcome}
     words = [f"{count:,} {outcome.text}" for outcome, count in counts.items() if count]
     good = not plan.blocked and all(result.outcome in ACHIEVED for result in results)
-    calm = Tone.NOTICE if plan.held or plan.halted or plan.moved or plan.overdue else Tone.GOOD
+    calm = Tone.NOTICE if any(left_alone(left)) else Tone.GOOD
     table = Rows(
         columns=(Column("Outcome", signs=True), *_columns("What happened")),
         rows=(*map(_result_row, results), *kept),
@@ -225,7 +187,7 @@ def report_page(report: ApplyReport, *, run: int | None = None, title: str = "Ap
     return Page(
         title=title,
         tone=calm if good else Tone.BAD,
-        verdict=", ".join([*words, *_left_alone(plan)]) or "nothing to do",
+        verdict=", ".join([*words, *_left_alone(left)]) or "nothing to do",
         about=_about(plan),
         pins=lambda: (("fingerprint ", code(fingerprint(plan))),),
         blocks=(
@@ -278,7 +240,7 @@ def report_document(report: ApplyReport) -> dict[str, Any]:
         "held": [held.id for held in plan.held],
         "halted": [halted.id for halted in plan.halted],
         "moved": [moved.id for moved in plan.moved],
-        "overdue": [overdue.id for overdue in plan.overdue],
+        "overdue": [overdue.id for overdue in report.left.overdue],
         "blocked": [picked(blocked, "id", "reason") for blocked in plan.blocked],
         "results": [
             picked(result.change, "id", "name", "verb", "before", "after", "reach")
@@ -456,7 +418,7 @@ def _notes(plan: Plan) -> Iterator[Lines]:
         release = sentence("Release one with --resume-held ID, or `hold: override` in its file.")
         notes.append((Span("Held", symbol="!"), " portfolios stay paused. ", *release))
     notes += [(Span("Halted", symbol="!"), *_HALTED)] if plan.halted else []
-    if _frozen(plan):
+    if frozen_changes(plan):
         let = sentence("Apply them when their freeze is over, or let them through with --allow freeze=NAME.")
         notes.append((Span("Frozen", symbol="!"), " changes wait. ", *let))
     notes += _soon_frozen(plan)

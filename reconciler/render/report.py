@@ -21,9 +21,8 @@ from reconciler.core.load import by_word, live_runs, load_of, runs_after, runs_d
 from reconciler.core.model import PortfolioId
 from reconciler.core.needs import Need, counts_of, needs_of
 from reconciler.core.text import HOUR_MS, plural
-from reconciler.render.effects import effect, needs_effect, number
+from reconciler.render.effects import effect, frozen_line, halted_line, needs_effect, number, summary_line
 from reconciler.render.page import FOLD_ABOVE, FOLD_FROM, FOLDED_NAMES, moment, utc
-from reconciler.render.plan import frozen_line, halted_line, summary_line
 from reconciler.render.status import Seen
 
 if TYPE_CHECKING:

@@ -53,14 +53,19 @@ if TYPE_CHECKING:
 NO_STRATEGIES: Mapping[StrategyId, Any] = {}
 STRIP_LENGTH: Final = 5
 """How many of a portfolio's last results are shown as a strip."""
-_HEAD = (
+_COLUMNS: Final = (
     Column("Problem"),
     Column("Portfolio"),
     NAME,
     Column("Group", keep=1, widest=16),
-    Column("Owner", keep=6, widest=24),
+    Column("Owner", keep=6, widest=24, whole=True),
     Column("State"),
     Column("Schedule"),
+    Column("Strategy", keep=1, widest=28),
+    Column("Next run", keep=3),
+    Column("Last run", keep=2),
+    Column("Result", keep=5),
+    Column("Note", below=True),
 )
 _MARKS: Final = {
     RebalanceStatus.COMPLETED: ("✔", Tone.GOOD),
@@ -69,14 +74,11 @@ _MARKS: Final = {
     RebalanceStatus.UNKNOWN: ("✖", Tone.BAD),
 }
 """The mark of each way in which a rebalance can be over."""
-_STRATEGY = Column("Strategy", keep=1, widest=28)
-_RESULT = Column("Result", keep=5)
 _UNKNOWN: Final = {
     True: sentence("? How its last rebalance ended is not known here: `reconciler status --results` reads it."),
     False: ("? Glider's v2 API tells how a rebalance ended only if it was asked for from here.",),
 }
 """What ``?`` means as a result, by whether the API lists rebalances."""
-_TIMES = (Column("Next run", keep=3), Column("Last run", keep=2))
 
 
 class Seen(Struct, frozen=True, kw_only=True):
@@ -266,7 +268,7 @@ def _counts(rows: Sequence[StatusRow]) -> str:
 
 
 def _table(rows: Sequence[StatusRow], *, whole: bool, results: bool) -> tuple[Block, ...]:
-    """Return the table, with columns of results and, if there are any, of strategies; and what ``?`` means in it."""
+    """Return the table, with results and strategies if there are any, and what ``?`` means in it."""
     if not rows:
         return ()
     strategies = any(row.live.strategy is not None for row in rows)
@@ -280,10 +282,8 @@ def _table(rows: Sequence[StatusRow], *, whole: bool, results: bool) -> tuple[Bl
         )
         for row in rows
     )
-    more = (_STRATEGY,) if strategies else ()
-    columns = (*_HEAD, *more, *_TIMES, *((_RESULT,) if results else ()), Column("Note", below=True))
     parts = (Part("Needs a person"), Part("Portfolios" if whole else "The others", rank=1, opened=None))
-    table = Rows(columns=columns, rows=found, parts=parts, subject=1, headed=True)
+    table = Rows(columns=_COLUMNS, rows=found, parts=parts, subject=1, headed=True)
     unknown = {row.desired.api.can.lists_runs for row in rows if results and row.result == UNVERIFIED}
     told = tuple(words for listed, words in _UNKNOWN.items() if listed in unknown)
     return (table, Lines(told)) if told else (table,)
@@ -300,10 +300,10 @@ def _cells(row: StatusRow, with_strategy: bool, with_result: bool) -> tuple[Cell
         row.desired.owner or "",
         row.state,
         row.schedule,
-        *((live.strategy_name or live.strategy or "-",) if with_strategy else ()),
+        (live.strategy_name or live.strategy or "-") if with_strategy else "",
         when(row.next_run_ms, row.now_ms),
         when(row.last_run_ms, row.now_ms),
-        *((_results(row),) if with_result else ()),
+        _results(row) if with_result else "",
         _note(row),
     )
 

@@ -343,7 +343,15 @@ def test_a_clock_that_is_set_is_noticed() -> None:
     assert abs(time.now_ms() - clock.now - 5_000) <= 510
 
 
-@pytest.mark.parametrize("value", ["", "soon", "0", "\u0664", "Sun, 99 Foo 2026 00:00:00 GMT", "9" * 5_000])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "soon", "0", "\u0664", "Sun, 99 Foo 2026 00:00:00 GMT", "9" * 5_000),
+        # Of a clock that was never set: no journal holds such a time, or it is beyond the last that can be written.
+        *("Wed, 31 Dec 1969 23:59:59 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", "Tue, 31 Dec 2019 23:59:59 GMT"),
+        *("Wed, 01 Jan 3000 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"),
+    ],
+)
 def test_what_is_no_date_names_no_time(value: str) -> None:
     """Then the time is ours."""
     clock = StillClock()

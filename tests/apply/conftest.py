@@ -21,8 +21,8 @@ ON_FILE = pytest.mark.parametrize("new_place", ["file"], indirect=True)
 WAY_OUT = {
     "file": "Free the file or its disk, or name another with --journal. Moving it away loses what it knows, nothing "
     "else.",
-    "server": "See that its server runs and lets this user in; a password comes from PGPASSWORD, ~/.pgpass or a "
-    "service file. Or name another journal with --journal.",
+    "server": "See that its server runs, has this database and lets this user in; a password comes from PGPASSWORD, "
+    "~/.pgpass or a service file. Or name another journal with --journal.",
 }
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from reconciler.apply.announce import settle
 from reconciler.apply.journal import open_journal
 from reconciler.apply.journalclaims import JoinedClaims, Terms, joined_claims
 from reconciler.apply.journalqueue import QueuedJournal
@@ -16,19 +17,19 @@ from reconciler.apply.run import Pace, Stop, apply_plan
 from reconciler.core.errors import JournalBusy, JournalError
 from reconciler.core.model import ApiVersion, Cadence, Desired, PortfolioId, RunState, StrategyId
 from tests.faults.support import FaultyWorld, Life
+from tests.idle import IdleClock, WatchedJournal
 from tests.postgres import execute
-from tests.support import BASE_URL, HOUR_MS, NOON_MS, Silence, settled, versions_of_intents
+from tests.support import BASE_URL, HOUR_MS, Silence, versions_of_intents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from reconciler.api.client import Glider
+    from reconciler.apply.journal import OpenJournal
     from reconciler.core.endpoint import JournalUrl
     from reconciler.core.plan import Plan
     from reconciler.core.report import ApplyReport
 
-FASTER: int = 25
-"""So much faster than ours passes the time of many histories, in which a machine with more to do may be late: a commit
-has to fit into the two seconds of a look."""
 H = HOUR_MS
 OURS = "Paused via API: Freeze [glider-reconciler 7f3a9c]"
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -47,29 +48,17 @@ CLAIMS, THE_JOURNAL, BOTH = "ORDER BY backend_start LIMIT 1", "ORDER BY backend_
 _here: ContextVar[Runner | None] = ContextVar("here", default=None)
 
 
-class FasterClock:
-    """A clock on which time passes by itself, and so much faster."""
-
-    def __init__(self, faster: int) -> None:
-        self._began, self._faster = time.monotonic(), faster
-
-    def now_ms(self) -> int:
-        return NOON_MS + self.ticks_ms()
-
-    def ticks_ms(self) -> int:
-        return round((time.monotonic() - self._began) * 1000 * self._faster)
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / self._faster)
-
-
 class Deaths(Life):
-    """Kills runners at boundaries of their calls: ``at`` holds names, or numbers of crossings over all runners."""
+    """Kills runners: ``at`` holds names of boundaries of calls, or the numbers of such, counted over all runners.
+
+    ``while_at_work`` holds the numbers of what a thread of theirs was given to do, as it is at work.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.at: set[int | str] = set()
-        self.crossed = 0
+        self.while_at_work: set[int] = set()
+        self.crossed = self.worked = 0
 
     def cross(self, boundary: str) -> None:
         runner = _here.get()
@@ -82,26 +71,43 @@ class Deaths(Life):
         if runner.killed:
             raise asyncio.CancelledError
 
+    def work(self) -> None:
+        """A thread of whoever is here has just been given something to do."""
+        runner = _here.get()
+        self.worked += 1
+        if runner is not None and self.worked in self.while_at_work:
+            runner.kill()
+
 
 @dataclass
 class Fleet(FaultyWorld):
-    """A world whose journal any number of runners share."""
+    """A world whose journal any number of runners share; ``latency`` is how many seconds each way of a call takes."""
 
-    clock: Any = field(kw_only=True)
+    clock: IdleClock = field(default_factory=IdleClock)  # type: ignore[assignment]  # nobody moves it by hand
     deaths: Deaths = field(default_factory=Deaths)
+    latency: Callable[[], float] = lambda: 0.02
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.wire.life = self.deaths
+        self.clock.on_work = self.deaths.work
+        serve = self.wire.app
+
+        async def far_away(*given: Any) -> None:
+            away = _here.get() is not None
+            if away:
+                await self.clock.sleep(self.latency())
+            await serve(*given)
+            if away:
+                await self.clock.sleep(self.latency())
+
+        self.wire.app = far_away  # type: ignore[assignment]
 
 
-def fleet_of(
-    place: JournalUrl, kinds: Iterable[str], cadence: Cadence | None = None, *, faster: int = 5
-) -> tuple[Fleet, Plan]:
+def fleet_of(place: JournalUrl, kinds: Iterable[str], cadence: Cadence | None = None) -> tuple[Fleet, Plan]:
     """Return a fleet with a portfolio of each of these kinds, and the plan that changes them all."""
     declared = [(PortfolioId(f"p{number:02}"), *KINDS[kind]) for number, kind in enumerate(kinds)]
     fleet = Fleet(
-        clock=FasterClock(faster),
         journal=place,  # type: ignore[arg-type]  # a world takes any place of a journal
         portfolios={one: live for one, live, _ in declared},
         strategies={"S1": {"frequency": "daily"}},
@@ -126,7 +132,8 @@ def fleet_of(
 class Runner:
     """One runner of a plan, in a task of its own.
 
-    ``report`` is what it reports, ``error`` what ended it before it could. ``closed`` says that it ended the run.
+    ``place`` is where it finds the journal, if it goes another way than the others. ``report`` is what it reports,
+    ``error`` what ended it before it could. ``closed`` says that it ended the run.
     """
 
     fleet: Fleet
@@ -134,6 +141,7 @@ class Runner:
     name: str
     pace: Pace = field(default_factory=lambda: Pace(parallelism=3))
     patient: bool = True
+    place: JournalUrl | None = None
     stop: Stop = field(default_factory=Stop)
     report: ApplyReport | None = None
     error: BaseException | None = None
@@ -158,7 +166,7 @@ class Runner:
             self.error = error
 
     async def _joined(self) -> ApplyReport:
-        clock, url = self.fleet.clock, self.fleet.journal
+        clock, url = self.fleet.clock, self.place or self.fleet.journal
         terms = Terms(canary=self.pace.canary, max_failures=self.pace.max_failures)
         async with self.fleet.api(self.plan.changes) as api:
             with (
@@ -166,15 +174,13 @@ class Runner:
                 open_journal(url, base_url=BASE_URL, now_ms=clock.now_ms, process=self.name, shared=True) as journal,
             ):
                 await self._at_the_door(claims)
-                await claims.enter(
-                    journal, "test", settle=lambda: settled(journal, api.by(versions_of_intents(journal)))
-                )
+                await claims.enter(journal, "test", settle=partial(self._settle, journal, api))
                 self.run = claims.run
                 with QueuedJournal(journal) as queued:
                     report = await apply_plan(
                         self.plan,
                         api=api,
-                        journal=queued,
+                        journal=WatchedJournal(queued),
                         clock=clock,
                         observer=Silence(),
                         pace=self.pace,
@@ -188,6 +194,10 @@ class Runner:
                         journal.close_run(report.exit_reason.word)
                         self.closed = True
             return report
+
+    async def _settle(self, journal: OpenJournal, api: Glider) -> None:
+        with QueuedJournal(journal) as queued:
+            await settle(api=api.by(versions_of_intents(journal)), journal=WatchedJournal(queued))
 
     async def _at_the_door(self, claims: JoinedClaims) -> None:
         while True:
@@ -214,7 +224,7 @@ class Runner:
 
 async def together(*runners: Runner) -> None:
     """Let these runners work, and return when all have ended."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(600):
         await asyncio.gather(*(one.start() for one in runners))
 
 

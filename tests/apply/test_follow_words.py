@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,7 +13,10 @@ from reconciler.core.errors import ApiError, FailureKind
 from reconciler.core.model import PortfolioId
 from reconciler.core.rebalance import Rebalance, RebalanceOutcome, RebalanceResult, RebalanceStatus
 from tests.apply.rebalances import Notes, Rebalancer
-from tests.support import HOUR_MS, NOON_MS, FakeClock, run
+from tests.support import HOUR_MS, NOON_MS, FakeClock, OffClock, run
+
+if TYPE_CHECKING:
+    from reconciler.core.ports import Clock
 
 A, B = PortfolioId("aaa"), PortfolioId("bbb")
 O = RebalanceOutcome  # noqa: E741 - short for the tables below
@@ -34,10 +37,13 @@ DONE = shown("completed", RebalanceStatus.COMPLETED)
 
 
 def follow(
-    *answers: Any, results: dict[PortfolioId, RebalanceResult] | None = None, timeout_ms: int = HOUR_MS
-) -> tuple[dict[PortfolioId, RebalanceResult], Rebalancer, Notes, FakeClock]:
-    """Follow one rebalance, or those of ``results``, on a service that answers like this."""
-    api, clock, stop = Rebalancer(*answers), FakeClock(), Stop()
+    *answers: Any,
+    results: dict[PortfolioId, RebalanceResult] | None = None,
+    timeout_ms: int = HOUR_MS,
+    on: Clock | None = None,
+) -> tuple[dict[PortfolioId, RebalanceResult], Rebalancer, Notes, Clock]:
+    """Follow one rebalance, or those of ``results``, on a service that answers like this, by the clock ``on``."""
+    api, clock, stop = Rebalancer(*answers), on or FakeClock(), Stop()
     notes = Notes(stop, stop_at="stop here")
     found = {A: ASKED} if results is None else results
 
@@ -109,6 +115,18 @@ def test_waiting_ends_in_time(timeout_ms: int, looks: int, words: str) -> None:
     assert results == {A: ended(O.TIMED_OUT, RETRYING, f"it is not over after {words} (retrying now), {GOES_ON}")}
     assert (len(api.asked), clock.now_ms()) == (looks, NOON_MS + timeout_ms)
     assert notes.heard == [("moved", A, "retrying_now"), ("finished", A, "timed_out")]
+
+
+def test_waiting_ends_in_time_although_the_clock_is_set() -> None:
+    """Back by an hour, between the looks."""
+    clock = OffClock(FakeClock())
+
+    def back() -> Rebalance:
+        clock.off_ms = -HOUR_MS
+        return RUNNING
+
+    results, *_ = follow(RUNNING, back, RUNNING, timeout_ms=6_000, on=clock)
+    assert results[A].outcome is O.TIMED_OUT
 
 
 def test_a_last_look_a_millisecond_before_the_end() -> None:

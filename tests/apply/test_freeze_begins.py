@@ -17,7 +17,7 @@ from reconciler.core.intent import Call, Intent
 from reconciler.core.model import Desired, PortfolioId, RunState
 from reconciler.core.report import Outcome
 from tests.apply.runners import Runner, fleet_of, together
-from tests.support import HOUR_MS, NOON_MS, World, folder, run
+from tests.support import HOUR_MS, NOON_MS, World, folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -148,7 +148,7 @@ def test_a_canary_that_waits_stops_no_runner(server: Server) -> None:
     frozen = (Window(name="audit", from_ms=0, to_ms=NOON_MS + 1000 * DAY),)
     changes = tuple(replace(one, freezes=frozen if one.id < "p03" else ()) for one in made.changes)
     runners = [Runner(fleet, replace(made, changes=changes), f"r{n}", Pace(parallelism=2, canary=1)) for n in range(2)]
-    run(together(*runners))
+    fleet.clock.run(together(*runners))
     assert {portfolio for portfolio, _ in fleet.wire.tried} == {f"p{number:02}" for number in range(3, 8)}
     for runner in runners:
         assert runner.report is not None

@@ -245,7 +245,7 @@ def test_with_broken_files(shell: Shell) -> None:
     shell.write("automation.yaml", "portfolios: [")
     ended = shell("halt --reason x --all --auto-approve --sandbox")
     assert (ended.code, running()) == (3, RUNNING)
-    assert "with --known for all that the journal knows, a halt needs no files" in ended.err
+    assert "or with --known for all that the journal knows, a halt needs no files." in ended.err
     ended = shell("halt --reason x ddd --api v2 --auto-approve --sandbox")
     assert (ended.code, running()) == (0, ["aaa", "bbb"]), ended.err
     assert "the files can't be used, so the halt goes on without them" in ended.err
@@ -410,6 +410,34 @@ def test_lifting_twice(shell: Shell) -> None:
     assert Path(f"halts/{made}.json").read_text("utf-8") == filed
 
 
+def test_what_could_not_be_paused_is_said(shell: Shell) -> None:
+    """Whoever halts learns last what may still run; nobody does where all is paused."""
+    ended = shell("halt aaa nosuch --reason oracle --auto-approve --sandbox")
+    assert (ended.code, running()) == (6, ["bbb", "ddd"])
+    assert ended.err.splitlines()[-1] == "note: 1 portfolio may still run: halt it again"
+    assert "may still run" not in shell("halt bbb --reason oracle --auto-approve --sandbox").err
+
+
+def test_one_that_no_file_declares(shell: Shell) -> None:
+    """It is halted like any other, and its page says so."""
+    with_files(shell)
+    shell.write("automation.yaml", "version: 1\nportfolios: {bbb: {state: active}}\n")
+    made = halted(shell, "aaa")
+    assert f"halted: paused by halt {made} (oracle)" in shell("status aaa --sandbox").out
+
+
+def test_a_lift_on_another_machine(shell: Shell) -> None:
+    """It is committed as lifted, and here the journal still holds: lifting again ends that, though all runs by now."""
+    made = halted(shell)
+    journal, spare = Path(".reconciler/journal.db"), Path("spare.db")
+    journal.rename(spare)
+    assert lift(shell, made).code == 0
+    spare.replace(journal)
+    assert (running(), holding(shell)) == (RUNNING, [made])
+    assert lift(shell, made).code == 0
+    assert holding(shell) == []
+
+
 def test_lifting_half(shell: Shell) -> None:
     """A part is resumed and the halt holds on, until the rest follows."""
     made = halted(shell)
@@ -445,7 +473,7 @@ def test_a_lift_with_broken_files(shell: Shell) -> None:
     shell.write("automation.yaml", "portfolios: [")
     ended = lift(shell, made)
     assert (ended.code, running()) == (3, [])
-    assert "with --known, a lift needs no files" in ended.err
+    assert "With --known, a lift needs no files" in ended.err
     ended = lift(shell, made, "--known")
     assert (ended.code, running()) == (0, RUNNING)
     assert "without files, the guards are those that hold by default, and no freeze is known" in ended.err
@@ -699,15 +727,15 @@ def test_a_resume_that_was_under_way(shell: Shell, monkeypatch: pytest.MonkeyPat
     with open_journal(Path(".reconciler/journal.db"), base_url=label, now_ms=lambda: 1) as journal:
         journal.open_run(fingerprint="f", tool="t")
         number = journal.begin(Intent(address=PortfolioId("bbb"), call=Call.RESUME, token="00000a", api=ApiVersion.V1))
-        until_over = command._until_over
+        until_ended = command.until_ended
 
         async def lands(*given: Any) -> None:
             by_hand("bbb", "resume")
             if ends:
                 journal.end(number, WriteOutcome.CONFIRMED, "")
-            await until_over(*given)
+            await until_ended(*given)
 
-        monkeypatch.setattr(command, "_until_over", lands)
+        monkeypatch.setattr(command, "until_ended", lands)
         ended = shell("halt --reason x --all --auto-approve --sandbox -o json")
     assert (ended.code, running()) == (0, [])
     assert {one["id"]: one["outcome"] for one in ended.json["results"]}["bbb"] == "done"

@@ -120,6 +120,19 @@ def test_into_keeps_labels(fleet: Shell) -> None:
     assert [plan["summary"]["no_op"] for plan in chosen] == [2, 1]
 
 
+def test_into_leaves_to_the_defaults_what_they_say(fleet: Shell) -> None:
+    """A new entry does not repeat an owner or a release of the defaults, which would outlive them there."""
+    fleet.write(
+        "automation.yaml", "version: 1\ndefaults: {owner: desk, hold: override}\nportfolios:\n  aaa: {state: active}\n"
+    )
+    assert fleet("import bbb ccc --into automation.yaml --sandbox").code == 0
+    added = (fleet.folder / "automation.yaml").read_text(encoding="utf-8").partition("aaa")[2]
+    assert "bbb" in added
+    assert [word for word in ("owner", "hold") if word in added] == []
+    told = fleet("explain bbb").out.splitlines()
+    assert ["owner", "desk", "defaults"] in [line.split()[:3] for line in told]
+
+
 def test_into_names_a_group_that_means_the_same(fleet: Shell) -> None:
     """A group that the files have is used again; one of that name that means something else is not."""
     more = "".join(f"  m{n}: {{status: active, interval: {24 if n < 3 else 12}h, started: 30d}}\n" for n in range(6))

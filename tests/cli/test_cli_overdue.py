@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -99,6 +100,17 @@ def test_status_tells_how_late(fleet: Shell) -> None:
     assert fleet("status --sandbox --no-results --fail-on overdue").code == 1
     assert fleet("status aaa --sandbox --fail-on overdue").code == 1
     assert fleet("status --sandbox --target bbb --fail-on overdue").code == 0
+
+
+def test_what_an_apply_paused_is_not_overdue_any_more(fleet: Shell) -> None:
+    """Its metrics, its exit code and its document are about what it left."""
+    fleet.write("automation.yaml", FILES.replace("aaa: {state: active", "aaa: {state: paused"))
+    line = "apply --sandbox --auto-approve --metrics glider.prom --fail-on overdue"
+    assert fleet(f"{line} --target aaa").code == 0
+    assert re.search(r"\nreconciler_overdue[^\n]+ 0\n", (fleet.folder / "glider.prom").read_text(encoding="utf-8"))
+    fleet.write("automation.yaml", FILES.replace("bbb: {state: active", "bbb: {state: paused"))
+    ended = fleet(f"{line} --target bbb --target ddd -o json")
+    assert (ended.code, ended.json["overdue"]) == (1, ["ddd"])
 
 
 def test_a_resume_is_not_late_at_once(fleet: Shell) -> None:

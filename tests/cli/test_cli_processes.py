@@ -72,6 +72,15 @@ def test_main_job_over_http(folder: Path, family: str) -> None:
         assert call(folder, "plan", GLIDER_BASE_URL=url).stdout.splitlines()[-1] == NOTHING
 
 
+def test_a_plan_is_of_the_time_of_the_service(folder: Path) -> None:
+    """Where this machine's clock is three hours behind, a plan of a moment ago is not three hours old."""
+    assert call(folder, "sandbox", "advance", "3h").returncode == 0
+    with served(folder) as url:
+        assert call(folder, "plan", "--out", "plan.json", GLIDER_BASE_URL=url).returncode == 0
+        applied = call(folder, "apply", "plan.json", "--max-age", "1h", "--allow", "start=9", GLIDER_BASE_URL=url)
+    assert applied.returncode == 0, applied.stderr
+
+
 @pytest.mark.parametrize(("key", "code"), [("invalid", 7), ("forbidden", 7)])
 def test_a_refused_key_exits_7(folder: Path, key: str, code: int) -> None:
     """A key that the service refuses ends with its code and ids, and is not shown."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 import re
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from reconciler.apply.journalreads import read_results
+from reconciler.core.fleet import selection_of
+from reconciler.core.halt import Halt, format_halt
+from tests.support import HOUR_MS
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell
@@ -59,6 +63,36 @@ def test_it_asks(quick: Shell, monkeypatch: pytest.MonkeyPatch, answer: str, cod
     assert re.search(rf"Rebalance now at sandbox://\w+:\n{rows}", ended.err)
     assert "Each of these 2 portfolios will trade now. Only 'yes' is accepted." in ended.err
     assert (quick.folder / ".reconciler/journal.db").exists() is (code == 0)
+
+
+def test_a_halt_by_a_label_while_a_person_is_asked(quick: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not among its portfolios, because its files don't have it, does not run: it may be meant by the label."""
+    quick.write("automation.yaml", "version: 1\nportfolios: {aaa: {state: active, labels: {team: fx}}}\n")
+    base_url = quick("plan --sandbox -o json").json["base_url"]
+    asked: list[str] = []
+
+    class Halting(Terminal):
+        """A person before whose answer another one halts."""
+
+        def readline(self, *_: object) -> str:
+            halt = Halt(
+                id="20261122-7f3a9c",
+                base_url=base_url,
+                account=None,
+                reason="Oracle",
+                at_ms=time.time_ns() // 1_000_000 + HOUR_MS,
+                selection=selection_of(("team=fx",)),
+            )
+            (quick.folder / "halts").mkdir()
+            quick.write(f"halts/{halt.id}.json", format_halt(halt))
+            asked.append(halt.id)
+            return "yes\n"
+
+    monkeypatch.setattr(sys, "stdin", Halting())
+    ended = quick("rebalance aaa --sandbox")
+    assert asked, ended
+    assert ended.code == 5
+    assert "halt 20261122-7f3a9c (Oracle) holds it until `reconciler halt lift 20261122-7f3a9c`" in ended.out
 
 
 def test_text(quick: Shell) -> None:

@@ -7,10 +7,17 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.apply.journal import open_journal
 from reconciler.cli.main import run
+from reconciler.cli.options import JournalOptions, ServiceOptions
+from reconciler.cli.service import SystemClock, open_service, run_async
+from reconciler.cli.writing import keep_results
+from reconciler.core.model import Paths, PortfolioId
+from reconciler.core.rebalance import KeptRebalance, Rebalance, RebalanceStatus
 from tests.process.support import glider
+from tests.support import HOUR_MS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -278,6 +285,7 @@ def test_one_that_is_not_declared(fleet: Shell) -> None:
 WRONG = {
     "--fail-on failed-rebalance --no-results": "--fail-on failed-rebalance needs the results",
     "--results --no-results": "--results asks for the results",
+    "--problems --all": "--all lists what needs nobody, and --problems leaves it out",
     "aaa --problems": "shows that portfolio only",
     "aaa --sort next": "shows that portfolio only",
     "aaa --target aaa": "shows that portfolio only",
@@ -297,3 +305,19 @@ def test_wrong_usage(shell: Shell, line: str) -> None:
     ended = shell(f"status {line} --sandbox")
     assert ended.code == 64
     assert WRONG[line] in ended.err
+
+
+def test_what_was_read_just_now_is_newer_by_a_wrong_clock_too(fleet: Shell) -> None:
+    """The journal's times are the service's, so those of this moment are, too."""
+    sandbox, portfolio = str(fleet.folder / ".reconciler/sandbox.db"), PortfolioId("good")
+    runs, retries = (Rebalance(id="w1", status=RebalanceStatus.RUNNING, word=word) for word in ("running", "retrying"))
+
+    async def kept() -> str:
+        async with open_service(ServiceOptions(sandbox=sandbox), Paths.AUTO) as service:
+            behind = replace(service, clock=SystemClock(ahead_ms=service.clock.ahead_ms - 3 * HOUR_MS))
+            before = [KeptRebalance(rebalance=runs, read_ms=service.api.service_ms() - 1)]
+            options = JournalOptions(journal=str(fleet.folder / "none.db"))
+            found = await keep_results(options, behind, {portfolio: [retries]}, {portfolio: before})
+            return found[portfolio][0].rebalance.word
+
+    assert run_async(kept) == "retrying"

@@ -27,6 +27,7 @@ from tests.support import BASE_URL, Silence, World, run, versions_of_intents
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Mapping
+    from contextlib import AbstractContextManager
 
     from reconciler.apply.journal import OpenJournal
     from reconciler.core.decide import Policy
@@ -403,7 +404,7 @@ class FaultyWorld(World):
         self, plan: Plan, stop: Stop, observer: Any, pace: Pace | None, approved: str | None = None
     ) -> ApplyReport:
         self.wire.stop = stop
-        with open_journal(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms) as opened:
+        with self.opened() as opened:
             journal = Disk(opened, self.wire.life, self.late_disk)
             async with self.api(plan.changes) as api:
                 await settle(api=api.by(versions_of_intents(opened)), journal=journal)
@@ -423,6 +424,10 @@ class FaultyWorld(World):
             opened.close_run(report.exit_reason.word)
             return report
 
+    def opened(self) -> AbstractContextManager[OpenJournal]:
+        """Open the journal in use for writing, as a command does."""
+        return open_journal(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms)
+
     def runs(self) -> tuple[Run, ...]:
         """Return the runs of the journal in use, newest first; it is read again only if the file has changed."""
         found = self.journal.read_bytes() if self.journal.exists() else b""
@@ -437,7 +442,7 @@ class FaultyWorld(World):
             run(self._settle())
 
     async def _settle(self) -> None:
-        with open_journal(self.journal, base_url=BASE_URL, now_ms=self.here.now_ms) as journal:
+        with self.opened() as journal:
             async with self.api() as api:
                 await settle(api=api.by(versions_of_intents(journal)), journal=Disk(journal, Life()))
 

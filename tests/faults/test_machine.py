@@ -45,8 +45,8 @@ from tests.faults.fleet import (
     seed_of,
     undoing,
 )
-from tests.faults.support import Died, FaultyWorld, Life
-from tests.faults.walk import Walk, meddled
+from tests.faults.support import Died, Life
+from tests.faults.walk import OpenJournalsWorld, Walk, meddled
 from tests.support import HOUR_MS, folder
 
 if TYPE_CHECKING:
@@ -100,12 +100,13 @@ class Histories(Walk):
         self.folder = self.open.enter_context(folder())
         day = Desired(id=IDS[0], state=RunState.ACTIVE, interval_ms=24 * HOUR_MS)
         self.desired = {one: declaration(one, day) for one in IDS}
-        self.world = FaultyWorld(
+        self.world = OpenJournalsWorld(
             journal=self.folder / "first.db",
             portfolios={one: seed_of(one, name) for one, name in live.items()} | UNDECLARED,
             strategies={"S1": {"frequency": "daily"}, "S2": {"frequency": "weekly"}},
             settings={"readable_schedule": readable, "update_while_paused": while_paused, "paths": paths},
         )
+        self.open.callback(self.world.let_go)
         self.world.wire.dated = dated
         self.world.cadences = cadences
         self.person = Person(self.world)
@@ -157,6 +158,7 @@ class Histories(Walk):
         if again:
             self.world.journal = self.folder / ("first.db" if "second" in self.world.journal.name else "second.db")
             return
+        self.world.let_go()
         for left in self.folder.glob(f"{self.world.journal.name}*"):
             left.unlink()
         self.carried.pop(self.world.journal, None)
@@ -173,6 +175,7 @@ class Histories(Walk):
     def put_the_old_journal_back(self) -> None:
         """The backup takes the place of the journal in use, which may be the other machine's."""
         assert self.copy is not None
+        self.world.let_go()
         self.world.journal.write_bytes(self.copy)
         self.carried[self.world.journal] = set(self.copied)
 

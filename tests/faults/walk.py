@@ -6,14 +6,15 @@ Everything that must hold is checked here: after each apply by :mod:`tests.fault
 from __future__ import annotations
 
 import dataclasses
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hypothesis.stateful import RuleBasedStateMachine
 from msgspec.structs import replace
 
-from reconciler.apply.journal import open_journal
+from reconciler.apply.journal import OpenJournal, open_journal
+from reconciler.apply.journalfile import file_to_write
 from reconciler.apply.run import Stop
 from reconciler.core.change import ChangeReason, Window
 from reconciler.core.diff import require_approved
@@ -32,23 +33,54 @@ from reconciler.sandbox import AutomationState
 from tests.faults import promises
 from tests.faults.fleet import DENIES, HIDES, IDS, LATE, OF_V1, SPOILS, UNDECLARED, api_of, declaration
 from tests.faults.promises import Saved
-from tests.faults.support import READ, Died, Life
+from tests.faults.support import READ, Died, FaultyWorld, Life
 from tests.support import BASE_URL, Silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from reconciler.apply.journalfile import FileTables
     from reconciler.core.model import Desired
+    from reconciler.core.ports import Memory
     from reconciler.core.report import ApplyReport, Write
     from tests.faults.fleet import FreezeFromNow, Hand, Person
-    from tests.faults.support import Answer, Exchange, FaultyWorld, Spoil
+    from tests.faults.support import Answer, Exchange, Spoil
+
+
+@dataclasses.dataclass
+class OpenJournalsWorld(FaultyWorld):
+    """A world whose journals stay open from one command to the next: to open one takes as long as half a command.
+
+    Whoever does something to the file of a journal lets go of it first.
+    """
+
+    _open: dict[Path, FileTables] = dataclasses.field(default_factory=dict)
+
+    def opened(self) -> AbstractContextManager[OpenJournal]:
+        if self.journal not in self._open:
+            self._open[self.journal] = file_to_write(self.journal, "")
+        journal = OpenJournal(self._open[self.journal], base_url=BASE_URL, now_ms=self.here.now_ms)
+        journal.give_up_dead_runs()
+        return nullcontext(journal)
+
+    def known(self, plans: tuple[str, ...]) -> Memory:
+        tables = self._open.get(self.journal)
+        if tables is None:
+            return super().known(plans)
+        return OpenJournal(tables, base_url=BASE_URL, now_ms=self.here.now_ms).memory(plans=plans)
+
+    def let_go(self) -> None:
+        """Close all journals, as if their machines were switched off."""
+        while self._open:
+            self._open.popitem()[1].close()
 
 
 class Walk(RuleBasedStateMachine):
     """One fleet, two appliers with a journal each, and whoever else has access."""
 
-    world: FaultyWorld
+    world: OpenJournalsWorld
     person: Person
     folder: Path
     desired: dict[PortfolioId, Desired]
@@ -304,17 +336,20 @@ class Walk(RuleBasedStateMachine):
                 if result.outcome in ACHIEVED and not faults:
                     assert wire.state(result.change.id)[0] is not AutomationState.ACTIVE, "it runs in spite of a halt"
 
-    def lift(self, halt: str, faults: list[Any], life: Life | None = None, meanwhile: Hand | None = None) -> None:
-        """Lift a halt as its command does; where nothing is left to do, write that down."""
+    def lift(self, halt: str, faults: list[Any], life: Life | None = None, meanwhile: Hand | None = None) -> bool:
+        """Lift a halt as its command does; where nothing is left to do, write that down.
+
+        Returns whether nothing of it is left for a second try, after other halts have been lifted.
+        """
         world, wire = self.world, self.world.wire
         world.settle()
         memory = world.remembered()
         filed = world.filed.get(halt)
-        apis = {one: api_of(one) for one in (sorted(filed.ids) if filed is not None else IDS)}
+        apis = {one: api_of(one) for one in (sorted(filed.by_id) if filed is not None else IDS)}
         try:
             live = world.read(apis)
         except ApiError:
-            return
+            return False
         now_ms = world.clock.now_ms() if wire.dated else world.here.now_ms()
         records, _ = believed(memory, live, now_ms=now_ms)
         lift = Lift(id=halt, live=live, apis=apis, memory=replace(memory, records=records), desired=self.desired)
@@ -324,31 +359,40 @@ class Walk(RuleBasedStateMachine):
             which, does = meanwhile.on(saved.changes)
             life = self.at("before read", 1, partial(self.by_hand, which, does))
             world.parallelism = 1
-        halting, tried, effects = self.halting(lifts=halt), len(wire.tried), len(wire.effects)
-        self.arm(saved, faults, lambda spoil: spoil)
-        wire.life = life or Life()
-        report = None
-        with suppress(Died):
-            report = world.apply(plan, Stop(), Silence())
-        wire.heal()
-        assert not wire.old_looks
-        promises.check_in_the_plan(saved, wire.tried[tried:])
-        promises.check_halts(halting, wire.effects[effects:])
-        over = ACHIEVED | {Outcome.STALE}
-        if report is None or plan.blocked or any(result.outcome not in over for result in report.results):
-            return
-        with open_journal(world.journal, base_url=BASE_URL, now_ms=world.here.now_ms) as journal:
+        if plan.changes and not self.carry_out_lift(saved, halt, faults, life):
+            return False
+        if plan.blocked:
+            return False
+        with world.opened() as journal:
             for one in journal.halts():
                 if one.id == halt:
                     journal.halt(replace(one, lifted_ms=world.clock.now_ms()))
         if filed is not None:
             world.filed[halt] = replace(filed, lifted_ms=world.clock.now_ms())
+        return all(one.halt == halt for one in plan.halted)
+
+    def carry_out_lift(self, saved: Saved, halt: str, faults: list[Any], life: Life | None) -> bool:
+        """Resume what a halt had paused; return whether a second try could not resume any more of it."""
+        world, wire = self.world, self.world.wire
+        halting, tried, effects = self.halting(lifts=halt), len(wire.tried), len(wire.effects)
+        self.arm(saved, faults, lambda spoil: spoil)
+        wire.life = life or Life()
+        report = None
+        with suppress(Died):
+            report = world.apply(saved.plan, Stop(), Silence())
+        wire.heal()
+        assert not wire.old_looks
+        promises.check_in_the_plan(saved, wire.tried[tried:])
+        promises.check_halts(halting, wire.effects[effects:])
+        over = ACHIEVED | {Outcome.STALE}
+        return report is not None and all(result.outcome in over for result in report.results)
 
     def check_the_end(self) -> None:
         desired, wire = list(self.desired.values()), self.world.wire
         self.world.freezes = ()
         wire.heal()
-        for one in (*self.halts, *self.halts):  # what one holds of another is lifted when that is
+        left = [one for one in self.halts if not self.lift(one.id, [])]
+        for one in left:  # what one holds of another is lifted when that is
             self.lift(one.id, [])
         held_before = {name: wire.state(name) for name in IDS}
         plan, report = self.world.recover(desired)

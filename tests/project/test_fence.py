@@ -42,3 +42,11 @@ def test_a_write_to_a_folder_of_its_own_does_not(tmp_path: Path) -> None:
     (tmp_path / "a").rename(tmp_path / "b")
     Path(os.devnull).write_text("x", encoding="utf-8")
     assert (ROOT / "README.md").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "event", [("os.mkdir", "/lib/__pycache__", 0o777, -1), ("open", "/lib/__pycache__/a.pyc", "w", 0)]
+)
+def test_what_python_compiles_may_be_kept_beside_its_source(event: tuple[object, ...]) -> None:
+    """So an environment may lie anywhere, whose packages are compiled when a test imports them first."""
+    sys.audit(*event)  # type: ignore[arg-type]  # the name comes first

@@ -18,11 +18,11 @@ from reconciler.core.ports import Memory
 from reconciler.core.report import ApplyReport, Outcome, Result, Write
 from reconciler.core.text import plural
 from reconciler.render.compare import comparison_page, drift_page
-from reconciler.render.effects import cadence_text, reach_text
+from reconciler.render.effects import cadence_text, reach_text, strategies_line
 from reconciler.render.history import wanted
 from reconciler.render.markdown import markdown
 from reconciler.render.page import Tone
-from reconciler.render.plan import plan_page, report_document, report_page, strategies_line
+from reconciler.render.plan import plan_page, report_document, report_page
 from reconciler.render.terminal import PLAIN, terminal
 from tests.endings import change as planned
 from tests.support import cadence_change

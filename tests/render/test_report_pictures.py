@@ -90,6 +90,12 @@ def test_the_picture_of_the_on_call_page(kept: Callable[[str, str, Callable[[Pat
     kept("status", text, lambda picture: pictures.draw(text, picture, by="<b>$ reconciler status --results</b>"))
 
 
+def test_the_picture_of_what_it_was_before(kept: Callable[[str, str, Callable[[Path], None]], None]) -> None:
+    """The same sixty as they were shown before what needs a person came first: by id, each in its row."""
+    text = (IMAGES / "status-before.md").read_text(encoding="utf-8")
+    kept("status-before", text, lambda picture: pictures.draw(text, picture, by="<b>$ reconciler status</b>"))
+
+
 @pytest.fixture
 def kept(pytestconfig: pytest.Config) -> Callable[[str, str, Callable[[Path], None]], None]:
     """Return what compares a text with the one that a picture shows, or has it drawn anew."""
