@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from reconciler.apply.journal import OpenJournal, open_journal
 from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.apply.journalreads import exists, read_facts, read_memory, read_runs
-from reconciler.apply.journalserver import _ALONE, _said
+from reconciler.apply.journalserver import _ALONE, _SHARE, _TAKE, _lock, _said, connect
 from reconciler.apply.journaltables import SCHEMA_VERSION
 from reconciler.core.errors import JournalBusy, JournalError
 from reconciler.core.freeze import WriteGate
@@ -311,6 +311,16 @@ def test_one_writer_at_a_time_on_all_machines(server: Server, place: JournalUrl)
         with open_journal(place, base_url=HERE, now_ms=lambda: NOON_MS, beside=True) as halting:
             halting.open_run(fingerprint="f", tool="t")
     opened(place).__exit__()
+
+
+@pytest.mark.parametrize("attempt", [_TAKE, _SHARE])
+def test_a_session_that_clients_share(place: JournalUrl, attempt: str) -> None:
+    """A pooler that hands sessions around would give everybody the same lock, so it is refused."""
+    with closing(connect(place, "p1")) as session:
+        _lock(session, place, attempt=attempt)
+        summary, detail = refusal(lambda: _lock(session, place, attempt=attempt))
+    assert summary.startswith(f"the journal {place} is reached by a pooler that lets several clients share a session")
+    assert detail == "Connect directly, or by a pooler that keeps a session for each client."
 
 
 def test_the_lock_of_one_that_died(server: Server, place: JournalUrl) -> None:
