@@ -20,20 +20,17 @@ from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-import msgspec
 from msgspec import Struct
 
 from reconciler.apply.journal import CUT_OFF
 from reconciler.apply.journalserver import LOCKS, connect, hang_up, using_server
 from reconciler.apply.run import why_stop
-from reconciler.core.change import Frozen  # noqa: TC001 - msgspec looks it up
 from reconciler.core.codec import dump, load
-from reconciler.core.errors import ApiError, FailureKind, JournalBusy, JournalError, UsageError
-from reconciler.core.intent import Call  # noqa: TC001 - msgspec looks it up
+from reconciler.core.errors import FailureKind, JournalBusy, JournalError, UsageError
 from reconciler.core.plan import write_waves
 from reconciler.core.planfile import fingerprint
 from reconciler.core.ports import Abandoned, Turn
-from reconciler.core.report import Outcome, Result
+from reconciler.core.report import Result
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -135,18 +132,6 @@ class Terms(Struct, frozen=True, kw_only=True):
     max_failures: int | None
     again: tuple[str, ...] = ()
     freezes: tuple[str, ...] = ()
-
-
-class _Told(Struct, frozen=True, kw_only=True):
-    """What is kept of a :class:`~reconciler.core.report.Result`; the change itself is in the plan."""
-
-    outcome: Outcome
-    calls: tuple[Call, ...]
-    detail: str
-    notes: tuple[str, ...]
-    error: ApiError | None
-    changed: bool
-    frozen: Frozen | None
 
 
 class _Facts(NamedTuple):
@@ -368,12 +353,12 @@ class JoinedClaims:
     async def end(self, result: Result) -> None:
         """Keep what became of a change. Raises :class:`JournalError` if another runner has taken it over."""
         error = result.error
-        told = _Told(**{name: getattr(result, name) for name in _Told.__struct_fields__})
+        told = {name: value for name, value in dump(result).items() if name != "change"}  # which is in the plan
         values = {
             "outcome": result.outcome.value,
             "refused": error is not None and error.kind is FailureKind.UNAUTHENTICATED,
             "frozen": result.frozen is not None,
-            "told": json.dumps(dump(told)),
+            "told": json.dumps(told),
             "address": result.change.id,
         }
         if await self._do(lambda: self._execute(_END, values).rowcount) != 1:
@@ -390,8 +375,7 @@ class JoinedClaims:
         return {address: self._result(address, told) for address, told in rows}
 
     def _result(self, address: Address, saved: str) -> Result:
-        told = load(json.loads(saved), _Told)
-        return Result(change=self._changes[address], **msgspec.structs.asdict(told))
+        return load({**json.loads(saved), "change": dump(self._changes[address])}, Result)
 
     async def leave(self) -> bool:
         """Give back what this runner has not begun; return whether it has to end the run, as the last one at work.

@@ -14,7 +14,7 @@ import stat
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from reconciler.apply.journaltables import ALL_TABLES, HALTS_TABLE, RESULTS_TABLE, SCHEMA_VERSION, meant
+from reconciler.apply.journaltables import ALL_TABLES, HALTS_TABLE, RESULTS_TABLE, SCHEMA_VERSION, busy, meant
 from reconciler.core.errors import JournalBusy, JournalError
 
 if TYPE_CHECKING:
@@ -304,13 +304,10 @@ def lock(path: Path, process: str) -> sqlite3.Connection:
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
-            holder = ""
+            holders: list[str] = []
             with suppress(sqlite3.Error):  # the holder may be writing its name right now, and then it can't be read
-                holder = "".join(f": {name}" for (name,) in connection.execute("SELECT process FROM holder") if name)
-            raise JournalBusy(
-                f"another apply is at work with the journal {path}{holder}",
-                "Wait for it to end, or give --lock-timeout more time. Two applies must not share a journal.",
-            ) from error
+                holders = [name for (name,) in connection.execute("SELECT process FROM holder")]
+            raise busy(path, holders) from error
         undo.pop_all()
     return connection
 

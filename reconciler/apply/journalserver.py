@@ -19,8 +19,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from reconciler.apply.journaltables import ALL_TABLES, SCHEMA_VERSION, meant
-from reconciler.core.errors import JournalBusy, JournalError
+from reconciler.apply.journaltables import ALL_TABLES, SCHEMA_VERSION, busy, meant
+from reconciler.core.errors import JournalError
 from reconciler.core.text import harmless
 
 try:
@@ -291,19 +291,23 @@ def _lock(connection: psycopg.Connection, url: JournalUrl, *, attempt: str) -> N
     Raises :class:`JournalBusy`, and :class:`JournalError` where nobody can write.
     """
     only_reads = "pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'"
-    row = connection.execute(f"SELECT CASE WHEN {only_reads} THEN NULL ELSE {attempt} END").fetchone()
-    if row is None or row[0] is None:
+    # A session that was made for this connection holds nothing. In one that is shared, all would get the same lock.
+    is_shared = f"EXISTS (SELECT 1 FROM pg_locks WHERE pid = pg_backend_pid() AND classid = {LOCKS} AND granted)"
+    found = connection.execute(
+        f"SELECT CASE WHEN {only_reads} THEN 'reads' WHEN {is_shared} THEN 'shared' WHEN {attempt} THEN 'taken' END"
+    ).fetchone()
+    if found == ("reads",):
         raise JournalError(
             f"the journal {url} can only be read: its server is a replica, or takes no writes",
             "Name the server that takes writes, as with target_session_attrs=read-write and all hosts in the URL.",
         )
-    if not row[0]:
-        names = [harmless(name.removeprefix(_PROGRAM).strip()) for (name,) in connection.execute(_HOLDER).fetchall()]
-        holder = "".join(f": {name}" for name in names[:1] if name)
-        raise JournalBusy(
-            f"another apply is at work with the journal {url}{holder}",
-            "Wait for it to end, or give --lock-timeout more time. Two applies must not share a journal.",
+    if found == ("shared",):
+        raise JournalError(
+            f"the journal {url} is reached by a pooler that lets several clients share a session, and so its lock",
+            "Connect directly, or by a pooler that keeps a session for each client.",
         )
+    if found != ("taken",):
+        raise busy(url, [harmless(name.removeprefix(_PROGRAM).strip()) for (name,) in connection.execute(_HOLDER)])
 
 
 def _version(connection: psycopg.Connection, url: JournalUrl) -> int:

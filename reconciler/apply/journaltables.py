@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from reconciler.core.codec import AtMs, Interval, Milliseconds, load
 from reconciler.core.endpoint import JournalUrl
+from reconciler.core.errors import JournalBusy
 from reconciler.core.halt import Halt
 from reconciler.core.intent import Before, Call
 from reconciler.core.model import ApiVersion, AtStart, Cadence, RunState, StrategyId, strategy_of
@@ -184,6 +185,15 @@ class Tables(Protocol):
 
     def close(self) -> None:
         """Close the connection, and give up its locks."""
+
+
+def busy(place: JournalPlace, holders: Sequence[str]) -> JournalBusy:
+    """Return the error of a journal that others have locked; ``holders`` are the names of their processes."""
+    holder = "".join(f": {name}" for name in holders[:1] if name)
+    return JournalBusy(
+        f"another apply is at work with the journal {place}{holder}",
+        "Wait for it to end, or give --lock-timeout more time. Two applies must not share a journal.",
+    )
 
 
 def meant(

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.cli.files import load_told
@@ -61,6 +62,19 @@ class ApplyOptions(PlanningOptions, frozen=True, kw_only=True):
     fail_on: tuple[FailOn, ...] = ()
 
 
+class Session(Struct, frozen=True):
+    """A service and a journal, open for a command that writes; and its options, and what it has found so far."""
+
+    options: ApplyOptions
+    service: Service
+    journal: OpenJournal
+    found: Found
+
+    def gate(self, *, planned_ms: int | None = None) -> WriteGate:
+        """Return the gate of a run that begins now: see :func:`~reconciler.cli.haltfiles.gate_of`."""
+        return gate_of(self.journal.halting(), self.service.label, self.service.account, planned_ms=planned_ms)
+
+
 def apply(options: ApplyOptions, found: Found) -> Ending:
     """Plan, or take a saved plan, and carry it out."""
     parse_allow(options.allow)
@@ -90,39 +104,24 @@ def apply(options: ApplyOptions, found: Found) -> Ending:
             if approved is not None:
                 _require_fresh(approved, options, service)
             with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
-                return await _plan_and_apply(options, configuration, approved, service, journal, found)
+                return await _plan_and_apply(Session(options, service, journal, found), configuration, approved)
 
     return run_async(work)
 
 
-async def _plan_and_apply(
-    options: ApplyOptions,
-    configuration: Configuration,
-    approved: Plan | None,
-    service: Service,
-    journal: OpenJournal,
-    found: Found,
-) -> Ending:
-    await settle_first(service, journal, options)
-    agreed = _fingerprint(approved)
+async def _plan_and_apply(session: Session, configuration: Configuration, approved: Plan | None) -> Ending:
+    await settle_first(session)
+    options, agreed = session.options, _fingerprint(approved)
     plans = [agreed] if agreed is not None else []
-    gate = gate_of(journal.halting(), service.label, service.account)  # what comes after this, the plan does not know
-    plan = await make_plan(options, configuration, service, plans=plans, journal=journal)
-    found.diagnostics = plan.warnings
+    gate = session.gate()  # what comes after this, the plan does not know
+    plan = await make_plan(options, configuration, session.service, plans=plans, journal=session.journal)
+    session.found.diagnostics = plan.warnings
     save_metrics(options, plan, command="apply")  # it may be refused, or the process may end, before there is a report
-    return await ask_and_carry_out(plan, options, service, journal, found, gate, approved=approved)
+    return await ask_and_carry_out(plan, session, gate, approved=approved)
 
 
 async def ask_and_carry_out(
-    plan: Plan,
-    options: ApplyOptions,
-    service: Service,
-    journal: OpenJournal,
-    found: Found,
-    gate: WriteGate,
-    *,
-    approved: Plan | None = None,
-    title: str = "Apply",
+    plan: Plan, session: Session, gate: WriteGate, *, approved: Plan | None = None, title: str = "Apply"
 ) -> Ending:
     """Show a plan that was made just now, refuse it or have it approved, and carry it out as :func:`carry_out` does.
 
@@ -130,6 +129,7 @@ async def ask_and_carry_out(
     """
     from reconciler.core.freeze import let_through
 
+    options, found = session.options, session.found
     found.plan = plan = let_through(plan, parse_allow(options.allow).freezes)
     left = {change.id: change.frozen for change in plan.changes if change.frozen is not None}
     if not options.output.is_json:
@@ -139,11 +139,11 @@ async def ask_and_carry_out(
     _require_allowed(plan, options, left)
     if fewer:
         options.output.note(fewer)
-    await _require_scopes_for(plan, service, options)
+    await _require_scopes_for(plan, session.service, options)
     if approved is None and not options.auto_approve:
         _ask_to_apply(plan, left)
-    gate, agreed = replace(gate, left=left), _fingerprint(approved)
-    return await carry_out(plan, options, service, journal, found, gate, approved=agreed, title=title)
+    gate = replace(gate, left=left)
+    return await carry_out(plan, session, gate, approved=_fingerprint(approved), title=title)
 
 
 def _fingerprint(approved: Plan | None) -> str | None:
@@ -175,10 +175,10 @@ def _apply_saved(options: ApplyOptions, plan_file: str, found: Found) -> Ending:
             if shared is not None:
                 return await _join(plan, shared, options, service, found)
             with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
-                await settle_first(service, journal, options)
+                session = Session(options, service, journal, found)
+                await settle_first(session)
                 await _require_possible(plan, options, service)
-                gate = gate_of(journal.halting(), service.label, service.account, planned_ms=plan.created_ms)
-                return await carry_out(plan, options, service, journal, found, gate)
+                return await carry_out(plan, session, session.gate(planned_ms=plan.created_ms))
 
     return run_async(work)
 
@@ -214,11 +214,11 @@ async def _join(plan: Plan, shared: JournalUrl, options: ApplyOptions, service: 
     ):
         await _require_possible(plan, options, service)
         await while_busy(claims.at_the_door, lock_timeout=waits)
-        await claims.enter(journal, TOOL, settle=lambda: settle_first(service, journal, options))
+        session = Session(options, service, journal, found)
+        await claims.enter(journal, TOOL, settle=lambda: settle_first(session))
         if claims.is_over:
             options.output.note(f"note: run {claims.run} of this plan has ended; this is its report")
-        gate = gate_of(journal.halting(), service.label, service.account, planned_ms=plan.created_ms)
-        return await carry_out(plan, options, service, journal, found, gate, claims=claims)
+        return await carry_out(plan, session, session.gate(planned_ms=plan.created_ms), claims=claims)
 
 
 async def _require_possible(plan: Plan, options: ApplyOptions, service: Service) -> None:
@@ -303,37 +303,35 @@ def _ask_to_apply(plan: Plan, left: Collection[Address]) -> None:
         raise ReconcilerError("not approved, nothing was written")
 
 
-async def settle_first(service: Service, journal: OpenJournal, options: ApplyOptions) -> None:
+async def settle_first(session: Session) -> None:
     """Find out what became of the writes of an apply that was cut off, before anything else."""
     from reconciler.apply.announce import settle
     from reconciler.apply.journalqueue import QueuedJournal
     from reconciler.core.model import PortfolioId
 
     # By what each intent says, not by the files: a portfolio may have left them, or moved to the other API, since.
-    versions = {PortfolioId(one.intent.address): one.intent.api for one in journal.unsettled()}
-    with QueuedJournal(journal) as queued:
-        for sentence in await settle(api=service.api.by(versions), journal=queued):
-            options.output.note(f"note: {sentence}")
+    versions = {PortfolioId(one.intent.address): one.intent.api for one in session.journal.unsettled()}
+    with QueuedJournal(session.journal) as queued:
+        for sentence in await settle(api=session.service.api.by(versions), journal=queued):
+            session.options.output.note(f"note: {sentence}")
 
 
 async def carry_out(
     plan: Plan,
-    options: ApplyOptions,
-    service: Service,
-    journal: OpenJournal,
-    found: Found,
+    session: Session,
     gate: WriteGate,
     *,
     approved: str | None = None,
     claims: JoinedClaims | None = None,
     title: str = "Apply",
 ) -> Ending:
-    """Carry a plan out with the journal open; ``title`` is what people call it. Fills in the report of ``found``."""
+    """Carry a plan out; ``title`` is what people call it. Fills in the report of what the session has found."""
     from reconciler import TOOL
     from reconciler.apply.journalqueue import QueuedJournal
     from reconciler.apply.run import Pace, Stop, apply_plan
     from reconciler.core.planfile import fingerprint
 
+    options, service, journal = session.options, session.service, session.journal
     allowed = parse_allow(options.allow).freezes
     _note_needless(allowed, plan, options)
     stop = Stop(hang_up=[one.hang_up for one in (journal, claims) if one is not None])
@@ -344,7 +342,7 @@ async def carry_out(
         signals(stop) as caught,
         bar(options.output, f"{title}ing", len(plan.changes)) as shown,
     ):
-        found.report = report = await apply_plan(
+        session.found.report = report = await apply_plan(
             plan,
             api=service.api,
             journal=queued,
@@ -371,7 +369,7 @@ async def carry_out(
         *_waiting(report),
         *(f"--fail-on {condition.value}: {condition.sentence}" for condition in met),
     )
-    return Ending(reason=reason, found=found, view=report_view(report, run=run, title=title), errors=told)
+    return Ending(reason=reason, found=session.found, view=report_view(report, run=run, title=title), errors=told)
 
 
 def _note_needless(allowed: Collection[str], plan: Plan, options: ApplyOptions) -> None:

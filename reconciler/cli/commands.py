@@ -145,8 +145,8 @@ Exits 2 when it finds any of these, so that a nightly job can tell. Errors have 
 def _status() -> click.Command:
     text = """Show live automation of the declared portfolios: state, schedule, next run, last run, results.
 
-What needs a person comes first: failed, overdue, held, blocked, another strategy, a passed `until`. In a long table
-the others are counted; --all lists them. Times are how far away they are; -v shows the moments.
+What needs a person comes first: failed, overdue, held, halted, blocked, another strategy, a passed `until`. In a long
+table the others are counted; --all lists them. Times are how far away they are; -v shows the moments.
 
 The word after a schedule says how it is known: no word when Glider returned it, (recorded) from our last write,
 (observed) from run times, ? when it can't be known. The note says who paused it: we, somebody else, or nobody knows.

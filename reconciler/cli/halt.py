@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Final
 import click
 from msgspec.structs import replace
 
-from reconciler.cli.apply import ApplyOptions, ask_and_carry_out, carry_out, report_view, settle_first
+from reconciler.cli.apply import ApplyOptions, Session, ask_and_carry_out, carry_out, report_view, settle_first
 from reconciler.cli.files import load_files, load_files_if_any
 from reconciler.cli.flags import HALT_PARALLELISM
-from reconciler.cli.haltfiles import gate_of, halt_document, keep, path_of, with_filed
+from reconciler.cli.haltfiles import halt_document, keep, path_of, with_filed
 from reconciler.cli.ids import named
-from reconciler.cli.options import Options, ServiceOptions
+from reconciler.cli.options import ServiceOptions
 from reconciler.cli.output import is_terminal
 from reconciler.cli.planning import require_found
 from reconciler.cli.progress import read_with_bar
@@ -106,7 +106,9 @@ def halt(options: HaltOptions, found: Found) -> Ending:
                     await _ask_for_number(options, apis, here)
                 made = _made(options, reason, apis, here)
                 desired = configuration.desired
-                return await journals.used_by(lambda journal: _pause(made, options, desired, here, journal, found))
+                return await journals.used_by(
+                    lambda journal: _pause(made, Session(options, here, journal, found), desired)
+                )
 
     return run_async(work)
 
@@ -178,16 +180,10 @@ def _made(options: HaltOptions, reason: str, apis: Mapping[PortfolioId, ApiVersi
     )
 
 
-async def _pause(
-    made: Halt,
-    options: HaltOptions,
-    desired: Mapping[PortfolioId, Desired],
-    service: Service,
-    journal: OpenJournal,
-    found: Found,
-) -> Ending:
+async def _pause(made: Halt, session: Session, desired: Mapping[PortfolioId, Desired]) -> Ending:
     """Record a halt, so that no other command begins anything that it holds, and pause what runs. Then look again at
     portfolios that a write from before the halt may have resumed meanwhile."""
+    options, service, journal, found = session.options, session.service, session.journal, session.found
     journal.halt(made)
     _ = journal.memory(), journal.halting()  # all of it is read now, because damage must show before the first pause
     keep(made, options.output, found, new=not path_of(made.id).exists())
@@ -196,10 +192,10 @@ async def _pause(
     late = tuple(change for change in plan.changes if change.id in begun.values())
     gate = WriteGate(known=frozenset({made.id}))
     try:
-        ending = await carry_out(plan, options, service, journal, found, gate, title="Halt")
+        ending = await carry_out(plan, session, gate, title="Halt")
         if late and (first := found.report) is not None:
             await until_ended(begun, journal, service.clock)
-            ending = await carry_out(replace(plan, changes=late), options, service, journal, found, gate, title="Halt")
+            ending = await carry_out(replace(plan, changes=late), session, gate, title="Halt")
             found.report = first.followed_by(found.report)
     finally:
         strategies: dict[PortfolioId, str | None] = {one: declared.strategy for one, declared in desired.items()}
@@ -218,13 +214,12 @@ async def _pause(
     told.append(f"the halt {made.id} holds {held} until it is lifted: `reconciler halt lift {made.id}`")
     if undone := sum(one.outcome not in ACHIEVED for one in found.report.results) if found.report is not None else 0:
         told.append(f"{plural(undone, 'portfolio')} may still run: halt {'it' if undone == 1 else 'them'} again")
-    return _ended(ending, found, options, told, made, title="Halt")
+    return _ended(ending, session, told, made, title="Halt")
 
 
-def _ended(
-    ending: Ending, found: Found, options: Options, told: Iterable[str], made: Halt | None, *, title: str
-) -> Ending:
+def _ended(ending: Ending, session: Session, told: Iterable[str], made: Halt | None, *, title: str) -> Ending:
     """Return the ending of a halt or its lift, with what people should be told after it."""
+    found = session.found
     found.notes = (*found.notes, *told)
     if (report := found.report) is None:
         return ending
@@ -234,7 +229,7 @@ def _ended(
         ending,
         reason=ending.reason if signalled else report.exit_reason,
         view=report_view(report, run=None, title=title, more=more),
-        notes=() if options.output.is_json else found.notes,  # in JSON, they stand in the document
+        notes=() if session.options.output.is_json else found.notes,  # in JSON, they stand in the document
     )
 
 
@@ -263,17 +258,16 @@ def lift(options: LiftOptions, found: Found) -> Ending:
             options.service, configuration.paths, expect=configuration.expect, writes=True
         ) as service:
             with await open_to_write(options.service, service, lock_timeout=options.lock_timeout) as journal:
-                await settle_first(service, journal, options)
-                return await _lift(options, configuration, service, journal, found)
+                session = Session(options, service, journal, found)
+                await settle_first(session)
+                return await _lift(options, configuration, session)
 
     return run_async(work)
 
 
-async def _lift(
-    options: LiftOptions, configuration: Configuration, service: Service, journal: OpenJournal, found: Found
-) -> Ending:
-    desired = configuration.desired
-    gate = gate_of(journal.halting(), service.label, service.account)  # what comes after this, the plan may not know
+async def _lift(options: LiftOptions, configuration: Configuration, session: Session) -> Ending:
+    desired, service, journal = configuration.desired, session.service, session.journal
+    gate = session.gate()  # what comes after this, the plan may not know
     memory = with_filed(journal.memory(), service.label, service.account)
     those = [one for one in (*memory.halting.filed, *journal.halts()) if one.id == options.halt]
     known = min(those, key=lambda one: one.lifted_ms is not None, default=None)  # it is lifted once all say so
@@ -293,9 +287,10 @@ async def _lift(
         options.output.note("note: without files, the guards are those that hold by default, and no freeze is known")
     plan = with_freezes(plan, configuration.freezes, desired, {}, now_ms=now_ms)
     plan = replace(plan, over=check_guards(plan.changes, configuration.guards, managed=len(desired) or len(apis)))
-    ending = await ask_and_carry_out(plan, options, here, journal, found, gate, title="Lift")
-    lifted, told = _lifted(options, known, plan, here, journal, found)
-    return _ended(ending, found, options, told, lifted or known, title="Lift")
+    session = replace(session, service=here)
+    ending = await ask_and_carry_out(plan, session, gate, title="Lift")
+    lifted, told = _lifted(options.halt, known, plan, session)
+    return _ended(ending, session, told, lifted or known, title="Lift")
 
 
 def _selected(
@@ -316,11 +311,10 @@ def _selected(
     return chosen
 
 
-def _lifted(
-    options: LiftOptions, known: Halt | None, plan: Plan, service: Service, journal: OpenJournal, found: Found
-) -> tuple[Halt | None, list[str]]:
+def _lifted(halt: str, known: Halt | None, plan: Plan, session: Session) -> tuple[Halt | None, list[str]]:
     """Write down that a halt is lifted, if a second try could not resume any more of it; say what was left."""
-    halt, report, told = options.halt, found.report, list(left_by_lift(plan, options.halt))
+    options, journal, found = session.options, session.journal, session.found
+    report, told = found.report, list(left_by_lift(plan, halt))
     undone = report is not None and any(one.outcome not in _OVER for one in report.results)
     unclear = any(one.reason not in _GONE for one in plan.blocked)
     if undone or unclear or not options.selection.selection.everything:
@@ -329,7 +323,7 @@ def _lifted(
         return None, [*told, "neither journal nor file knows the halt here, and v2 shows no marks of what it paused"]
     if known.lifted_ms is not None and not plan.changes:
         return None, [*told, f"the halt {halt} was lifted {iso(known.lifted_ms)}, and nothing of it was left to resume"]
-    lifted = replace(known, lifted_ms=service.api.service_ms())
+    lifted = replace(known, lifted_ms=session.service.api.service_ms())
     if any(one.id == halt for one in journal.halts()):
         journal.halt(lifted)
     if path_of(halt).exists() and keep(lifted, options.output, found):

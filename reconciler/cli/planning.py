@@ -20,7 +20,7 @@ from reconciler.cli.writing import keep_results
 from reconciler.core.decide import Policy
 from reconciler.core.errors import NotExpected, UsageError
 from reconciler.core.fleet import Term, mostly_missing, require_among, require_fit, select
-from reconciler.core.model import PortfolioId, Status
+from reconciler.core.model import PortfolioId, RunState, Status
 from reconciler.core.plan import UNKNOWN, Guarded, LiveSummary, Plan
 
 if TYPE_CHECKING:
@@ -268,7 +268,9 @@ def plan_of(
     plan = with_freezes(plan, configuration.freezes, configuration.desired, follows, now_ms=reads.now_ms)
     if base is not None:
         plan = with_causes(plan, base, reads.fleet.live, memory, policy)
-    told = (*doubts_told(doubts), *halts_told(memory.halting, now_ms=reads.now_ms))
+    active = {i for i, one in desired.items() if one.state is RunState.ACTIVE}
+    pausing = [one.halt for one in plan.halted if one.waits is None and one.id in active]
+    told = (*doubts_told(doubts), *halts_told(memory.halting, now_ms=reads.now_ms, pausing=pausing))
     return _with_costs_and_advice(plan, desired, replace(reads, memory=memory), told)
 
 

@@ -28,6 +28,7 @@ _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW",
 SAVED: Final = rb'\s*\{\s*"format_version"'
 """How a saved plan, a live file and an export begin."""
 _HEAD_BYTES: Final = 200
+_STDOUT: Final = Path("-")
 PACKED: Final = ".gz"
 
 
@@ -148,8 +149,10 @@ def _require_folder(folder: Path) -> None:
 def _mode(whole: Path, place: _Place) -> int | None:
     """Return the permissions of the file that will be replaced; ``None`` if there is none.
 
-    Raises :class:`OSError` if what is there must not be replaced.
+    Raises :class:`OSError` if what is there must not be replaced, or ``whole`` is ``-``, which people type for stdout.
     """
+    if whole == _STDOUT:
+        raise OSError(None, "that is no name of a file, and standard output is not one either")
     try:
         found = os.lstat(whole).st_mode
     except FileNotFoundError:

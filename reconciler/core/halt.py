@@ -7,6 +7,7 @@ from a checkout, so every id and text in it is checked like the service's.
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -25,10 +26,10 @@ from reconciler.core.model import (
     Status,
     strategy_of,
 )
-from reconciler.core.text import DAY_MS, rough_duration
+from reconciler.core.text import DAY_MS, plural, rough_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from reconciler.core.model import Address, Desired, Live, PortfolioId, Record
 
@@ -156,9 +157,12 @@ OLD_MS: Final = DAY_MS
 """From this age on, people are reminded of a halt that holds."""
 
 
-def halts_told(halts: Halts, *, now_ms: int) -> tuple[Diagnostic, ...]:
-    """Return what people are told of files that can't be read, and of halts that seem to have been forgotten, the
-    oldest of these first."""
+def halts_told(halts: Halts, *, now_ms: int, pausing: Iterable[str] = ()) -> tuple[Diagnostic, ...]:
+    """Return what people are told of files that can't be read, and of halts that seem to have been forgotten: the old
+    ones, the oldest first, and those that are lifted, although a portfolio is still in their pause.
+
+    ``pausing`` has the halt of each portfolio that is in the pause of one and declared active.
+    """
     missing = "so a halt may be missing here"
     unread = (Diagnostic(Severity.WARNING, f"{one}, {missing}", UNREAD, HALTS) for one in halts.unread)
     old = sorted((one.at_ms, one.id, one) for one in halts.holding.values() if now_ms - one.at_ms >= OLD_MS)
@@ -171,7 +175,18 @@ def halts_told(halts: Halts, *, now_ms: int) -> tuple[Diagnostic, ...]:
         )
         for at_ms, name, one in old
     )
-    return (*unread, *reminders)
+    left = Counter(pausing)
+    lifted = (
+        Diagnostic(
+            Severity.WARNING,
+            f"the {one.words} is lifted, and {plural(left[one.id], 'portfolio')} that it paused did not resume",
+            f"`reconciler halt lift {one.id}` resumes what is still in its pause",
+            f"{HALTS}.{one.id}",
+        )
+        for one in halts.filed
+        if left[one.id] and one.id not in halts.holding
+    )
+    return (*unread, *reminders, *lifted)
 
 
 def is_of_halt(diagnostic: Diagnostic) -> bool:

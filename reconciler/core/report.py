@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Final, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.core.change import BlockReason, Cause
-from reconciler.core.errors import ExitReason, exit_reason_of
+from reconciler.core.change import BlockReason, Cause, Change, Frozen
+from reconciler.core.errors import ApiError, ExitReason, exit_reason_of
 from reconciler.core.fleet import leaves_unmanaged
+from reconciler.core.intent import Call  # noqa: TC001 - msgspec looks it up
 from reconciler.core.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reconciler.core.change import Change, Frozen
-    from reconciler.core.errors import ApiError
-    from reconciler.core.intent import Call
     from reconciler.core.model import Address, Cadence
     from reconciler.core.plan import Plan
 

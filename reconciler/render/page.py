@@ -123,7 +123,8 @@ class Column(Struct, frozen=True):
     wrapped instead.
 
     A terminal that is too narrow leaves out columns, those with the lowest ``keep`` first; one with 0 always stays.
-    A last column that may stand ``below`` its row takes no other column's room.
+    A last column that may stand ``below`` its row takes no other column's room. One that is ``whole`` is not cut below
+    its ``widest``: columns with a lower ``keep`` go first.
     ``signs`` asks a document to put a sign before each cell that shows at a glance how it is meant.
     """
 
@@ -132,6 +133,7 @@ class Column(Struct, frozen=True):
     widest: int | None = None
     signs: bool = False
     below: bool = False
+    whole: bool = False
 
 
 NAME: Final = Column("Name", keep=9, widest=28)

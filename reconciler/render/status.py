@@ -58,7 +58,7 @@ _COLUMNS: Final = (
     Column("Portfolio"),
     NAME,
     Column("Group", keep=1, widest=16),
-    Column("Owner", keep=6, widest=24),
+    Column("Owner", keep=6, widest=24, whole=True),
     Column("State"),
     Column("Schedule"),
     Column("Strategy", keep=1, widest=28),

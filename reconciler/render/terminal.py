@@ -229,7 +229,7 @@ def _fitting(
     # If at most half of the rows have a last cell, it is a remark and may go below its row. Otherwise it stays beside
     # the row as long as there is room.
     remark = titles[last].below or 2 * sum(row[last] not in _NOTHING for row in texts) <= len(texts)
-    names = [i for i in kept if titles[i].widest is not None and i != last]
+    names = [i for i in kept if titles[i].widest is not None and not titles[i].whole and i != last]
 
     def spare() -> int:
         """Return how much room is left with all names at full length; negative if it does not fit."""

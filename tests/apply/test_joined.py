@@ -11,7 +11,6 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.apply.journal import open_journal
-from reconciler.apply.journalclaims import _Told
 from reconciler.apply.journalreads import read_runs
 from reconciler.apply.run import Pace
 from reconciler.core.change import Window
@@ -143,11 +142,6 @@ def test_a_run_whose_last_runner_died_before_its_end(place: JournalUrl, server: 
     assert outcomes(late) == [Outcome.DONE]
     assert (late.carried_out, late.closed) == (0, True)
     assert whole(fleet).exit_reason == "ok"
-
-
-def test_all_that_a_result_has_is_kept() -> None:
-    """What one runner tells of a change, the others report."""
-    assert {*_Told.__struct_fields__, "change"} == set(Result.__struct_fields__)
 
 
 def test_one_leaves(place: JournalUrl) -> None:

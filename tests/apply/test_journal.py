@@ -574,7 +574,7 @@ def test_a_reader_waits_for_a_commit(place: Path) -> None:
         writer.execute(f"INSERT INTO runs ({columns}) VALUES (1, 'u', 'f', 't', 'p', 0, 0, 'ok')")
         thread, found = in_the_background(lambda: [run.number for run in read_runs(place) or ()])
         writer.execute("COMMIT")
-        thread.join(10)
+        thread.join()
     assert found == [[1]]
 
 
@@ -595,7 +595,7 @@ def test_a_commit_waits_for_a_reader(place: Path) -> None:
         thread, found = in_the_background(another_run)
         assert reader.execute("SELECT COUNT(*) FROM runs").fetchone() == (1,)
         reader.execute("COMMIT")
-        thread.join(10)
+        thread.join()
         assert (found, reader.execute("SELECT COUNT(*) FROM runs").fetchone()) == (["written"], (2,))
 
 

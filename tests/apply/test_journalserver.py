@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from reconciler.apply.journal import OpenJournal, open_journal
 from reconciler.apply.journalqueue import QueuedJournal
 from reconciler.apply.journalreads import exists, read_facts, read_memory, read_runs
-from reconciler.apply.journalserver import _ALONE, _said
+from reconciler.apply.journalserver import _ALONE, _SHARE, _TAKE, _lock, _said, connect
 from reconciler.apply.journaltables import SCHEMA_VERSION
 from reconciler.core.errors import JournalBusy, JournalError
 from reconciler.core.freeze import WriteGate
@@ -313,6 +313,16 @@ def test_one_writer_at_a_time_on_all_machines(server: Server, place: JournalUrl)
     opened(place).__exit__()
 
 
+@pytest.mark.parametrize("attempt", [_TAKE, _SHARE])
+def test_a_session_that_clients_share(place: JournalUrl, attempt: str) -> None:
+    """A pooler that hands sessions around would give everybody the same lock, so it is refused."""
+    with closing(connect(place, "p1")) as session:
+        _lock(session, place, attempt=attempt)
+        summary, detail = refusal(lambda: _lock(session, place, attempt=attempt))
+    assert summary.startswith(f"the journal {place} is reached by a pooler that lets several clients share a session")
+    assert detail == "Connect directly, or by a pooler that keeps a session for each client."
+
+
 def test_the_lock_of_one_that_died(server: Server, place: JournalUrl) -> None:
     """It dies with the connection, whatever became of the machine."""
     with opened(place) as journal:
@@ -347,7 +357,7 @@ def test_two_that_make_the_tables_at_once(server: Server, place: JournalUrl) -> 
             assert all(one.is_alive() for one in waiting)
         other.rollback()
     for one in waiting:
-        one.join(30)
+        one.join()
     assert len(made) == 2
     for journal in made:
         journal.__exit__()
@@ -508,7 +518,7 @@ def test_many_at_once(server: Server, place: JournalUrl) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join()
     assert rows(place, "SELECT COUNT(*), COUNT(DISTINCT token), COUNT(outcome) FROM writes") == [(40, 40, 40)]
     memory = read_memory(place, base_url=HERE, now_ms=NOON_MS)
     newest = dict(

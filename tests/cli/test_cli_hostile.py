@@ -177,3 +177,31 @@ def test_an_import_tells_of_a_halt(shell: Shell, halt: Path) -> None:
     ended = shell("import aaa bbb --sandbox")
     (line,) = (line for line in ended.out.splitlines() if line.startswith("  aaa:"))
     assert f"paused by the halt {halt.stem}, whose lift leaves paused what is declared so" in line
+
+
+def test_what_a_lift_had_to_leave_is_not_forgotten(shell: Shell) -> None:
+    """Of two halts, the first that is lifted has to leave what the second one holds. Nothing else resumes that."""
+    made = []
+    for selected in ("aaa", "--all"):
+        assert shell(f"halt {selected} --reason oracle --auto-approve --sandbox").code == 0
+        made += [path.stem for path in Path("halts").iterdir() if path.stem not in made]
+    for halt in made:
+        assert shell(f"halt lift {halt} --auto-approve --sandbox").code == 0
+    for command in ("plan", "drift"):
+        ended = shell(f"{command} --sandbox")
+        said = f"the halt {made[0]} (oracle) is lifted, and 1 portfolio that it paused did not resume"
+        assert said in " ".join(ended.err.split())
+    shell.write("automation.yaml", FILES.replace("aaa: {state: active", "aaa: {state: paused"))
+    assert shell("plan --sandbox").err == ""
+    shell.write("automation.yaml", FILES)
+    assert shell(f"halt lift {made[0]} --auto-approve --sandbox").code == 0
+    assert shell("plan --sandbox").err == ""
+
+
+@pytest.mark.parametrize("command", ["plan --out -", "plan --metrics -", "status --out -", "report --out -"])
+def test_a_dash_is_no_name_for_a_file(shell: Shell, command: str) -> None:
+    """Elsewhere it means a standard stream; a file of that name surprises everybody."""
+    ended = shell(f"{command} --sandbox")
+    assert (ended.code, ended.out) == (1, "")
+    assert "that is no name of a file" in ended.err
+    assert not Path("-").exists()

@@ -75,6 +75,14 @@ def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
     assert max(map(width, terminal(status_page(ROWS), Style(color=False, columns=columns)).splitlines())) <= columns
 
 
+@pytest.mark.parametrize("columns", [80, 90, 100, 140])
+def test_whom_to_ask_is_told_in_full(columns: int) -> None:
+    """Where room is short, times are left out before an owner is cut."""
+    owner = "maria.of.treasury@ex.com"
+    rows = [replace(one, desired=replace(one.desired, owner=owner)) for one in ROWS]
+    assert owner in terminal(status_page(rows), Style(color=False, columns=columns))
+
+
 def test_a_moment_that_has_passed_is_no_next_run() -> None:
     """The table says since when it was due, and JSON keeps the moment apart from the next run."""
     early, late = (replace(ROWS[0], now_ms=NOON_MS + ms) for ms in (0, 1))
