@@ -63,7 +63,7 @@ class QuickOptions(ServiceOptions, frozen=True, kw_only=True):
 
 
 class KnownOptions(ApplyOptions, frozen=True, kw_only=True):
-    """What ``halt`` and ``halt lift`` have in common. ``known`` is what journal and halt know, without the files."""
+    """What ``halt`` and ``halt lift`` have in common. With ``known``, journal and halt count, and no files are read."""
 
     known: bool = False
     version: ApiVersion | None = None
