@@ -245,7 +245,7 @@ def _rows(
     from reconciler.core.evidence import believed
 
     live, now_ms, (last, known) = read.fleet.live, read.now_ms, results
-    records, _ = believed(read.memory, live, now_ms=now_ms)
+    records, _ = believed(read.memory, live, now_ms=now_ms, read_ms=read.read_ms)
     plan = plan_of(options, configuration, desired, DEFAULT_POLICY, read)
     needs = needs_of(plan, desired, live, known, now_ms=now_ms)
     rows = [
@@ -253,7 +253,7 @@ def _rows(
             desired=one,
             live=live[i],
             record=records.get(i),
-            now_ms=now_ms,
+            now_ms=read.read_ms.get(i, now_ms),
             last=last.get(i),
             results=tuple(known.get(i, ())),
             needs=needs.get(i, ()),
