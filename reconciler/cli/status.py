@@ -153,7 +153,9 @@ def _require_file(options: StatusOptions) -> None:
 def _table(options: StatusOptions, found: Found) -> Ending:
     """Show the declared portfolios that are selected."""
     if options.out is not None:
-        require_place(options.out, what="live file")
+        from reconciler.core.livefile import LIVE_FORMAT
+
+        require_place(options.out, what="live file", begins=LIVE_FORMAT.begins)
     require_metrics_place(options)
     configuration = load_files(options.files)
     warn_of_journal(options.service, configuration, options.output)
