@@ -16,7 +16,6 @@ from tests.support import NOON_MS
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
     from concurrent.futures import Executor
-    from contextlib import AbstractContextManager
 
     from reconciler.core.freeze import WriteGate
     from reconciler.core.intent import Call, Intent, OpenIntent, WriteOutcome
@@ -151,9 +150,6 @@ class WatchedJournal:
     async def unsettled(self) -> tuple[OpenIntent, ...]:
         with self._loop.working():
             return await self._journal.unsettled()
-
-    def expecting(self) -> AbstractContextManager[None]:
-        return self._journal.expecting()
 
     async def begin(self, intent: Intent, gate: WriteGate) -> int:
         with self._loop.working():
