@@ -181,12 +181,13 @@ class Announcer(Struct, frozen=True, kw_only=True):
                 async with room:
                     patience.limited = None
                     room.look_again()
-                    look = await writing.read()
-                    # The first write may have arrived late, after the reads that did not show it.
-                    if unseen is not None and writing.effect(unseen.intent, look) is Effect.SHOWN:
-                        return self._seen(replace(unseen, effect=Effect.SHOWN, seen=look), progress)
-                    await writing.check(look)
-                    intent = writing.intent(look, self.token())
+                    with self.journal.expecting():
+                        look = await writing.read()
+                        # The first write may have arrived late, after the reads that did not show it.
+                        if unseen is not None and writing.effect(unseen.intent, look) is Effect.SHOWN:
+                            return self._seen(replace(unseen, effect=Effect.SHOWN, seen=look), progress)
+                        await writing.check(look)
+                        intent = writing.intent(look, self.token())
                     sent = await self._attempt(writing, look, intent, progress, patience)
             except _LookAgain:
                 continue

@@ -7,11 +7,14 @@ event loop can wait for. This module only decides when something is done, and in
 from __future__ import annotations
 
 from asyncio import CancelledError, get_running_loop
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager
+from enum import Enum, auto
 from functools import partial
+from math import inf
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, assert_never, cast
 
 from reconciler.core.errors import JournalError
 from reconciler.core.intent import GateClosed, WriteOutcome
@@ -28,12 +31,62 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PAUSE: Final = 0.1
+LONGEST: Final = 0.33
+"""How long an intent waits for others, in commits: after the last one that came, and after the first."""
+RIDE: Final = 8.0
+LONGEST_RIDE_S: Final = 0.5
+"""How long a note waits for an intent, in commits and in seconds."""
+SHORT_S: Final = 0.004
+"""Nothing waits for a commit that takes no longer than this."""
+
+
+class Kind(Enum):
+    """What is asked of the journal: a question, a note that nobody has to wait for, or an intent before its write."""
+
+    QUESTION = auto()
+    NOTE = auto()
+    INTENT = auto()
+
+
+class Gathering:
+    """Decides when a commit begins, so that as many as possible share it; ``commit_s`` is what the last one took.
+
+    Each intent holds up a write, and a commit that has just begun makes it wait for two. So notes wait for the next
+    intent, and intents that come close together for each other. Nothing waits unless an intent is ``expected``.
+    """
+
+    def __init__(self, commit_s: float, *, longest_ride_s: float = LONGEST_RIDE_S) -> None:
+        self._commit_s, self._longest_ride_s = commit_s, longest_ride_s
+        self._latest = self._paused = inf
+
+    def add(self, kind: Kind | None, now_s: float, *, expected: bool) -> None:
+        """Take note of what came at this time; ``None`` is the end of the journal."""
+        patience = 0.0
+        if expected and self._commit_s > SHORT_S:
+            match kind:
+                case Kind.INTENT:
+                    patience = LONGEST * self._commit_s
+                    self._paused = now_s + PAUSE * self._commit_s
+                case Kind.NOTE:
+                    patience = min(RIDE * self._commit_s, self._longest_ride_s)
+                case Kind.QUESTION | None:
+                    pass
+                case _:
+                    assert_never(kind)
+        self._latest = min(self._latest, now_s + patience)
+
+    @property
+    def until_s(self) -> float:
+        """When the commit begins, unless more comes by then."""
+        return min(self._latest, self._paused)
+
 
 class _Job(Generic[T]):
     """Work for the thread, and what came of it; ``done`` is for whoever waits for it."""
 
-    def __init__(self, work: Callable[[], T], done: Future[T], *, writes: bool) -> None:
-        self.work, self.done, self.writes = work, done, writes
+    def __init__(self, work: Callable[[], T], done: Future[T], kind: Kind) -> None:
+        self.work, self.done, self.kind = work, done, kind
         self.result: T | None = None
         self.error: Exception | None = None
 
@@ -52,14 +105,17 @@ class QueuedJournal:
     """A journal for the event loop, which never waits for the disk: a :class:`~reconciler.core.ports.Journal`.
 
     While it is open, only its thread uses the connection of ``journal``. Everything that was asked for while the thread
-    was at work becomes one transaction. Its reads are answered before the commit, its writes when it is on the disk. So
-    many intents share one commit, and on a slow disk nobody waits longer than two commits take.
+    was at work, or while it was ``gathering``, becomes one transaction. Its reads are answered before the commit, its
+    writes when it is on the disk.
     """
 
-    def __init__(self, journal: OpenJournal) -> None:
+    def __init__(self, journal: OpenJournal, *, gathering: Callable[[float], Gathering] = Gathering) -> None:
         self._journal = journal
+        self._gathering = gathering
         self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
         self._error: Exception | None = None
+        self._expected = 0
+        self._commit_s = 0.0
         self._loop = get_running_loop()
         self._thread = Thread(target=self._work, name="journal", daemon=True)
 
@@ -88,15 +144,30 @@ class QueuedJournal:
         """Return the writes without an outcome: see :meth:`OpenJournal.unsettled`."""
         return await self._ask(self._journal.unsettled)
 
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """Make what is noted wait for an intent that may follow: see :class:`~reconciler.core.ports.Journal`."""
+        self._expected += 1
+        try:
+            yield
+        finally:
+            self._expected -= 1
+            if not self._expected:
+                self._loop.call_soon(self._hurry)  # not now, because the intent is asked for in this turn of the loop
+
+    def _hurry(self) -> None:
+        if not self._expected:
+            self._put(int, Kind.QUESTION)
+
     async def begin(self, intent: Intent, gate: WriteGate) -> int:
         """Return the number of a write once its intent is on the disk, unless the gate is closed for it."""
         at_ms = self._journal.now_ms()
         while True:
-            job = self._put(partial(self._journal.announce, intent, gate, at_ms=at_ms), writes=True)
+            job = self._put(partial(self._journal.announce, intent, gate, at_ms=at_ms), Kind.INTENT)
             try:
                 number = (await job.done)()
             except CancelledError:
-                self._put(partial(self._close_unsent, job, at_ms), writes=True)
+                self._put(partial(self._close_unsent, job, at_ms), Kind.NOTE)
                 raise
             if number:
                 return number
@@ -110,17 +181,17 @@ class QueuedJournal:
     def end(self, number: int, outcome: WriteOutcome, detail: str) -> Future[None]:
         """Note the outcome of a write; await it to be sure that it is on the disk."""
         at_ms = self._journal.now_ms()
-        return self._put(partial(self._journal.end, number, outcome, detail, at_ms=at_ms), writes=True).done
+        return self._put(partial(self._journal.end, number, outcome, detail, at_ms=at_ms), Kind.NOTE).done
 
     def confirm(self, records: Mapping[PortfolioId, Record]) -> Future[None]:
         """Note what the service confirmed or showed; await it to be sure that it is on the disk."""
-        return self._put(partial(self._journal.confirm, records), writes=True).done
+        return self._put(partial(self._journal.confirm, records), Kind.NOTE).done
 
     async def _ask(self, question: Callable[[], T]) -> T:
-        return await self._put(question, writes=False).done
+        return await self._put(question, Kind.QUESTION).done
 
-    def _put(self, work: Callable[[], T], *, writes: bool) -> _Job[T]:
-        job = _Job(work, self._loop.create_future(), writes=writes)
+    def _put(self, work: Callable[[], T], kind: Kind) -> _Job[T]:
+        job = _Job(work, self._loop.create_future(), kind)
         self._jobs.put(job)
         return job
 
@@ -136,32 +207,50 @@ class QueuedJournal:
             self._tell(jobs)
 
     def _batches(self) -> Iterator[list[_Job[Any]]]:
-        """Yield everything that waits, as soon as anything does."""
+        """Yield everything that waits, once it has been gathered."""
         more = True
         while more:
-            batch = [self._jobs.get()]
-            with suppress(Empty):
-                while True:
-                    batch.append(self._jobs.get_nowait())
+            batch = self._gathered()
             more = None not in batch
             yield [job for job in batch if job is not None]
+
+    def _gathered(self) -> list[_Job[Any] | None]:
+        batch = [self._jobs.get()]
+        gathering = self._gathering(self._commit_s)
+        while True:
+            now_s = monotonic()
+            job = batch[-1]
+            gathering.add(None if job is None else job.kind, now_s, expected=self._expected > 0)
+            wait_s = gathering.until_s - now_s
+            try:
+                batch.append(self._jobs.get(timeout=wait_s) if wait_s > 0 else self._jobs.get_nowait())
+            except Empty:
+                return batch
 
     def _do(self, jobs: Sequence[_Job[Any]]) -> None:
         """Do all of it in one transaction. Raises whatever prevented the commit."""
         if self._error is not None:
             return
-        # Questions alone are each of one moment by themselves, and need no commit.
-        with self._journal.together() if any(job.writes for job in jobs) else nullcontext():
-            for job in jobs:
-                try:
-                    job.result = job.work()
-                except GateClosed as closed:
-                    job.error = closed
-                except JournalError as error:
-                    if job.writes:
-                        raise
-                    job.error = error
-            self._tell([job for job in jobs if not job.writes])
+        if all(job.kind is Kind.QUESTION for job in jobs):
+            self._answer(jobs)  # each is of one moment by itself, and needs no commit
+            return
+        began_s = monotonic()
+        with self._journal.together():
+            self._answer(jobs)
+        self._commit_s = monotonic() - began_s
+
+    def _answer(self, jobs: Sequence[_Job[Any]]) -> None:
+        """Do all of it, and answer the questions."""
+        for job in jobs:
+            try:
+                job.result = job.work()
+            except GateClosed as closed:
+                job.error = closed
+            except JournalError as error:
+                if job.kind is not Kind.QUESTION:
+                    raise
+                job.error = error
+        self._tell([job for job in jobs if job.kind is Kind.QUESTION])
 
     def _tell(self, jobs: Sequence[_Job[Any]]) -> None:
         def tell() -> None:

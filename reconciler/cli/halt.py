@@ -63,7 +63,11 @@ class QuickOptions(ServiceOptions, frozen=True, kw_only=True):
 
 
 class KnownOptions(ApplyOptions, frozen=True, kw_only=True):
-    """What ``halt`` and ``halt lift`` have in common. ``known`` is what journal and halt know, without the files."""
+    """What ``halt`` and ``halt lift`` have in common.
+
+    With ``known``, what the journal knows is selected, for a lift also what the halt's file knows. Then no file of
+    portfolios has to be valid.
+    """
 
     known: bool = False
     version: ApiVersion | None = None

@@ -141,11 +141,13 @@ def write_report(options: ReportOptions, found: Found) -> Ending:
 
 
 def _saved_plan(plan: Plan, reads: Reads, desired: Mapping[PortfolioId, Desired]) -> Plan:
-    """Return a saved plan, if it is about what was read. Raises as ``require_service`` does, and
+    """Return a saved plan, if it is about what was read. Raises as ``require_service`` and ``require_account`` do, and
     :class:`~reconciler.core.errors.UsageError` for a portfolio that is not among the selected ones."""
-    from reconciler.core.planfile import require_service
+    from reconciler.core.planfile import require_account, require_service
 
     require_service(plan, reads.base_url)
+    if reads.account is not None:
+        require_account(plan, reads.account)
     if other := next((change.id for change in plan.portfolios if change.id not in desired), None):
         raise UsageError(f"the plan changes {other}, which is not among the selected portfolios of these files.")
     return plan

@@ -4,6 +4,7 @@
     ├── ConfigInvalid             3  invalid       the files; carries every diagnostic
     ├── PlanInvalid               3  invalid       a plan file that is not one, or was edited
     ├── LiveInvalid               3  invalid       a live file that is not one
+    ├── ExportInvalid             3  invalid       an export of a journal that is not one
     ├── HaltInvalid               3  invalid       the file of a halt that is not one
     ├── StalePlan                 4  stale         what was approved is not what would run
     ├── GuardRefused              5  guard         over a limit of the configuration

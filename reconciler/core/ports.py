@@ -14,6 +14,7 @@ from reconciler.core.halt import NO_HALTS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from reconciler.core.change import Change
     from reconciler.core.errors import ApiError
@@ -205,6 +206,9 @@ class Journal(Protocol):
 
     async def unsettled(self) -> tuple[OpenIntent, ...]:
         """Return the writes that have an intent but no outcome, oldest first: their run died before it knew."""
+
+    def expecting(self) -> AbstractContextManager[None]:
+        """Say, for as long as a look takes, that an intent may follow: what is only noted may wait for it."""
 
     async def begin(self, intent: Intent, gate: WriteGate) -> int:
         """Return the number of a write once its intent is on the disk; only then may it be sent.

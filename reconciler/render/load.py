@@ -49,7 +49,7 @@ def load_page(load: Load, parts: Mapping[str, Load], *, by: str | None, unread: 
             Row((word or f"(no {by})", f"{part.portfolios:,}", number(part.runs_day), _line(part.hours, most)))
             for word, part in parts.items()
         )
-        columns = (Column(by.capitalize()), Column("Portfolios"), Column("Runs a day"), Column("By hour"))
+        columns = (Column(f"{by[:1].upper()}{by[1:]}"), Column("Portfolios"), Column("Runs a day"), Column("By hour"))
         blocks.append(Rows(columns=columns, rows=tuple(rows), parts=(Part(f"By {by}", opened=None),), headed=True))
     return Page(
         title="Load",

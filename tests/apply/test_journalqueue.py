@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from reconciler.apply.journal import OpenJournal, open_journal
 from reconciler.apply.journalfile import file_to_write
-from reconciler.apply.journalqueue import QueuedJournal
+from reconciler.apply.journalqueue import Gathering, Kind, QueuedJournal
 from reconciler.apply.journalreads import read_memory
 from reconciler.apply.journalserver import server_to_write
 from reconciler.apply.run import Pace, Stop, apply_plan
@@ -114,6 +114,84 @@ def test_what_waits_shares_one_commit(place: JournalPlace) -> None:
             assert [await first, *await asyncio.gather(*others)] == list(range(1, 52))
             assert connection.commits == 2
             assert connection.threads == {"journal"}
+
+    run(work())
+
+
+def patient(_: float) -> Gathering:
+    """Wait for as long as there is anybody to wait for."""
+    return Gathering(1e6, longest_ride_s=1e6)
+
+
+SHARED: list[tuple[list[tuple[Kind | None, float]], bool, float]] = [
+    ([(Kind.INTENT, 0.0)], False, 0.0),
+    ([(Kind.NOTE, 0.0)], False, 0.0),
+    ([(Kind.INTENT, 0.0)], True, 1.0),
+    ([(Kind.INTENT, 0.0), (Kind.INTENT, 0.9)], True, 1.9),
+    ([(Kind.INTENT, 0.0), (Kind.INTENT, 0.9), (Kind.INTENT, 1.8), (Kind.INTENT, 2.6)], True, 3.3),
+    ([(Kind.INTENT, 0.0), (Kind.NOTE, 0.9)], True, 1.0),
+    ([(Kind.NOTE, 0.0)], True, 80.0),
+    ([(Kind.NOTE, 0.0), (Kind.NOTE, 50.0)], True, 80.0),
+    ([(Kind.NOTE, 0.0), (Kind.INTENT, 50.0)], True, 51.0),
+    ([(Kind.NOTE, 0.0), (Kind.INTENT, 79.9)], True, 80.0),
+    ([(Kind.NOTE, 0.0), (Kind.QUESTION, 5.0)], True, 5.0),
+    ([(Kind.INTENT, 0.0), (Kind.QUESTION, 0.5)], True, 0.5),
+    ([(Kind.NOTE, 0.0), (None, 5.0)], True, 5.0),
+]
+
+
+@pytest.mark.parametrize(("came", "expected", "until_ms"), SHARED)
+def test_when_a_commit_begins(came: list[tuple[Kind | None, float]], expected: bool, until_ms: float) -> None:
+    """With commits that take 10 ms: never later than a third of one for an intent, and at once if none is expected."""
+    gathering = Gathering(0.010)
+    for kind, at_ms in came:
+        gathering.add(kind, at_ms / 1_000, expected=expected)
+    assert gathering.until_s * 1_000 == pytest.approx(until_ms)
+
+
+def test_nothing_waits_for_a_quick_disk() -> None:
+    """What a shared commit saves is less than what it takes to wait for one."""
+    gathering = Gathering(0.004)
+    gathering.add(Kind.NOTE, 1.0, expected=True)
+    assert gathering.until_s == 1.0
+
+
+def test_notes_wait_half_a_second_at_most() -> None:
+    """However slow the disk is."""
+    gathering = Gathering(10.0)
+    gathering.add(Kind.NOTE, 1.0, expected=True)
+    assert gathering.until_s == 1.5
+
+
+def test_notes_share_the_commit_of_the_intent_that_follows(place: JournalPlace) -> None:
+    """While somebody looks, what was noted waits for his intent."""
+
+    async def work() -> None:
+        with opened(place) as (journal, connection), QueuedJournal(journal, gathering=patient) as queued:
+            with queued.expecting(), queued.expecting():
+                said = queued.end(7, CONFIRMED, "")
+                await asyncio.to_thread(int)
+                assert not said.done()
+                begun = asyncio.ensure_future(queued.begin(intent(A, Call.PAUSE), OPEN))
+                await asyncio.sleep(0)
+            assert await begun == 1
+            await said
+            assert connection.commits == 1
+
+    run(work())
+
+
+def test_notes_wait_for_nobody_who_has_looked_in_vain(place: JournalPlace) -> None:
+    """When the last look ends without an intent, what waits is committed."""
+
+    async def work() -> None:
+        with opened(place) as (journal, connection), QueuedJournal(journal, gathering=patient) as queued:
+            with queued.expecting():
+                said = queued.end(7, CONFIRMED, "")
+                await asyncio.sleep(0)
+                assert not said.done()
+            await said
+            assert connection.commits == 1
 
     run(work())
 

@@ -83,6 +83,18 @@ def test_a_saved_plan_of_something_else(shell: Shell) -> None:
     assert not (shell.folder / "fleet.html").exists()
 
 
+def test_a_saved_plan_of_another_account(shell: Shell) -> None:
+    """It is refused, as an apply of it would be."""
+    assert shell("status --sandbox --out live.json").code == 0
+    found = json.loads((shell.folder / "live.json").read_text())
+    for account in ("Acme EU", "Acme US"):
+        shell.write(f"{account[-2:]}.json", json.dumps({**found, "account": account}))
+    assert shell("plan --live EU.json --out plan.json").code == 0
+    assert shell("report --live EU.json --plan plan.json --out fleet.html").code == 0
+    ended = shell("report --live US.json --plan plan.json --out other.html")
+    assert (ended.code, "made for the account Acme EU, and this key belongs to Acme US" in ended.err) == (7, True)
+
+
 def test_kept_results_of_a_live_file(shell: Shell) -> None:
     """What the journal here remembers of rebalances stands on the page, too."""
     assert shell("sandbox advance 1h").code == 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from reconciler.core import errors
 from reconciler.core.diagnostics import Diagnostic, Severity
 from reconciler.core.errors import (
     ApiError,
@@ -62,6 +65,15 @@ def test_exit_codes() -> None:
 def test_every_error_owns_its_exit_code(kind: type[ReconcilerError], reason: ExitReason) -> None:
     """The class of an error decides what the program exits with."""
     assert kind.exit_reason is reason
+
+
+def test_the_tree_names_every_error() -> None:
+    """With its exit code and word, in the page of the module."""
+    tree = dict(re.findall(r"── (\w+) +(.+)", errors.__doc__ or ""))
+    kinds = {one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, ReconcilerError)}
+    assert tree.keys() == {one.__name__ for one in kinds} - {"ReconcilerError"}
+    for one in kinds - {ReconcilerError, ApiError}:  # an ApiError's kind decides
+        assert tree[one.__name__].split()[:2] == [str(one.exit_reason.code), one.exit_reason.word], one
 
 
 def test_summary_and_detail() -> None:

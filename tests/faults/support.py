@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from functools import partial
@@ -307,6 +307,9 @@ class Disk:
     async def unsettled(self) -> tuple[OpenIntent, ...]:
         self.write()
         return self.journal.unsettled()
+
+    def expecting(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     async def begin(self, intent: Intent, gate: WriteGate) -> int:
         self.write()
