@@ -2,9 +2,9 @@
 
 In: a :class:`~reconciler.core.plan.Plan`, and what an apply made of it. Out: text that ends in ``# EOF``. All metrics
 are gauges, which the textfile collector of Prometheus's node exporter reads as well. Every sample has the labels
-``command`` and ``url``, and ``account``, ``files`` and ``selection`` if there are any, because the collector drops, or
-fails at, samples of two jobs on one machine that are labelled alike. Their values come from outside; they are escaped as
-the format demands, and cut where they are long.
+``command`` and ``url``, and ``account``, ``files`` and ``selection`` if there are any, because the collector drops
+samples of two jobs on one machine that are labelled alike, or fails at them. Their values come from outside; they are
+escaped as the format demands, and cut where they are long.
 
 Source: https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
 """

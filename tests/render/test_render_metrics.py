@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROOT = Path(__file__).parents[2]
+SHARED = ("command", "url", "account", "files", "selection")
+"""The labels that all samples of a file have alike."""
 COST = PlanCost(
     before_usd_month=30.0,
     after_usd_month=12.5,
@@ -62,8 +64,8 @@ def read(text: str) -> dict[str, dict[tuple[str, ...], float]]:
         assert family.documentation == older[family.name].documentation != ""
         assert [sample[:3] for sample in family.samples] == [sample[:3] for sample in older[family.name].samples]
         own = [
-            (tuple(v for k, v in s.labels.items() if k not in ("command", "url", "account", "files", "selection")), s.value)
-            for s in family.samples
+            (tuple(value for label, value in sample.labels.items() if label not in SHARED), sample.value)
+            for sample in family.samples
         ]
         found[family.name] = dict(own)
         assert len(own) == len(found[family.name])
