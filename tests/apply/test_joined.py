@@ -167,6 +167,7 @@ def test_one_leaves(place: JournalUrl) -> None:
     assert {(result.outcome, result.detail) for result in left} == {
         (Outcome.NOT_ATTEMPTED, "asked to leave; it is left to the other runners")
     }
+    assert (report_of(one).leaves, report_of(other).leaves) == (True, False)
     assert not one.closed
     assert other.closed
     assert (one.carried_out, other.carried_out) == (5, 15)
@@ -266,6 +267,7 @@ def test_failures_count_over_all(place: JournalUrl) -> None:
         left = [result for result in report_of(runner).results if result.outcome is Outcome.NOT_ATTEMPTED]
         assert len(left) == 40 - failed
         assert {result.detail for result in left} == {"more than 3 failed"}
+        assert not report_of(runner).leaves
 
 
 def test_a_canary_counts_over_all(place: JournalUrl) -> None:
