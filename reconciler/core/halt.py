@@ -41,6 +41,7 @@ HALT_FORMAT: Final = SavedFormat(
     command="reconciler halt",
     largest=64 * 1024 * 1024,  # one portfolio takes about 160 bytes
     key="halted_at",
+    first="id",
     error=HaltInvalid,
 )
 
