@@ -86,7 +86,7 @@ def _write(folder: Path, count: int, shares: int) -> None:
     from reconciler.api.envelope import success_of
     from reconciler.api.v1 import live_of
     from reconciler.cli.savefile import save
-    from reconciler.core.livefile import LiveFile, format_live
+    from reconciler.core.livefile import LIVE_FORMAT, LiveFile, format_live
     from reconciler.core.model import ApiVersion, PortfolioId
     from reconciler.core.shares import Shard, share_of
 
@@ -104,7 +104,8 @@ def _write(folder: Path, count: int, shares: int) -> None:
             live=share,
             versions=dict.fromkeys(share, ApiVersion.V1),
         )
-        save(str(folder / f"live-{number}.json.gz"), format_live(found), what="live file")
+        name = str(folder / f"live-{number}.json.gz")
+        save(name, format_live(found), what="live file", begins=LIVE_FORMAT.begins)
 
 
 def _plan(folder: Path) -> None:

@@ -16,10 +16,12 @@ from tests.support import NOON_MS
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
     from concurrent.futures import Executor
+    from contextlib import AbstractContextManager
 
+    from reconciler.core.freeze import WriteGate
     from reconciler.core.intent import Call, Intent, OpenIntent, WriteOutcome
     from reconciler.core.model import Address, PortfolioId, Record
-    from reconciler.core.ports import Journal, Memory, WriteGate
+    from reconciler.core.ports import Journal, Memory
 
 
 class IdleClock:
@@ -122,6 +124,9 @@ class WatchedJournal:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, IdleLoop), "use IdleClock.run"
         self._journal, self._loop = journal, loop
+
+    def expecting(self) -> AbstractContextManager[None]:
+        return self._journal.expecting()
 
     async def memory(self, *of: Address, plans: Collection[str] = ()) -> Memory:
         with self._loop.working():

@@ -55,8 +55,8 @@ _HALF_MS: Final = SECOND_MS // 2  # ``Date`` is cut to the second, so on average
 _DATE: Final = b"date"
 _EARLIEST_MS: Final = 1_577_836_800_000
 _LATEST_MS: Final = 32_503_680_000_000
-"""The years 2020 to 2999. Any other comes from a clock that was never set: such a time can't even be written down, or
-would make every run overdue."""
+"""The years from 2020 to 2999. A time outside of them comes from a clock that was never set: some such times can't even
+be stored, others would make every run overdue."""
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -196,6 +196,7 @@ EXPORT_FORMAT: Final = SavedFormat(
     command="reconciler journal export FILE",
     largest=64 * 1024 * 1024,  # one portfolio takes about 900 bytes
     key="exported_at",
+    first="base_url",
     error=ExportInvalid,
 )
 

@@ -291,7 +291,7 @@ def _lock(connection: psycopg.Connection, url: JournalUrl, *, attempt: str) -> N
     Raises :class:`JournalBusy`, and :class:`JournalError` where nobody can write.
     """
     only_reads = "pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'"
-    # A session that was made for this connection holds nothing. In one that is shared, all would get the same lock.
+    # A session of our own holds no lock yet. One that a pooler shares among clients would give the same lock to all.
     is_shared = f"EXISTS (SELECT 1 FROM pg_locks WHERE pid = pg_backend_pid() AND classid = {LOCKS} AND granted)"
     found = connection.execute(
         f"SELECT CASE WHEN {only_reads} THEN 'reads' WHEN {is_shared} THEN 'shared' WHEN {attempt} THEN 'taken' END"

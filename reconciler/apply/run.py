@@ -232,17 +232,18 @@ async def apply_plan(
     for number, wave in enumerate(waves):
         await applier.run(number, wave.changes, parallelism=pace.parallelism)
     why = stop.why or ""
-    if claims is not None and not applier.all_stopped and why != _KEY_REFUSED:
-        why += "; it is left to the other runners"
-    for change in (change for wave in waves for change in wave.changes):
-        if change.id not in applier.results:
-            applier.learn(result_of(change, Progress(), Outcome.NOT_ATTEMPTED, why))
+    untold = [change for wave in waves for change in wave.changes if change.id not in applier.results]
+    leaves = claims is not None and bool(untold) and not applier.all_stopped and why != _KEY_REFUSED
+    for change in untold:
+        told = f"{why}; it is left to the other runners" if leaves else why
+        applier.learn(result_of(change, Progress(), Outcome.NOT_ATTEMPTED, told))
     return ApplyReport(
         plan=plan,
         results=tuple(applier.results[change.id] for change in plan.changes),
         started_ms=started_ms,
         finished_ms=clock.now_ms(),
         joined=claims is not None,
+        leaves=leaves,
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.cli.action_inputs import SPLIT_BY, Command, Comment
 from reconciler.cli.service import SystemClock
+from reconciler.config.files import read_file
 from reconciler.config.git import Git
 from reconciler.core.errors import ExitReason, ReconcilerError
 from reconciler.core.needs import left_alone
@@ -233,8 +234,7 @@ def _unknown(event: Mapping[str, Any]) -> str:
 def event_of(environ: Mapping[str, str]) -> Mapping[str, Any]:
     """Return the event of this run, empty where it can't be read: its sender may nest it as deep as they like."""
     try:
-        with Path(environ["GITHUB_EVENT_PATH"]).open("rb") as file:
-            event = json.loads(file.read(LARGEST_EVENT))
+        event = json.loads(read_file(Path(environ["GITHUB_EVENT_PATH"]), most=LARGEST_EVENT))
     except (KeyError, OSError, ValueError, RecursionError):
         return {}
     return event if isinstance(event, dict) else {}

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from reconciler.apply.journalclaims import JoinedClaims
     from reconciler.cli.service import Service
     from reconciler.config.load import Configuration
-    from reconciler.core.change import Frozen
     from reconciler.core.endpoint import JournalUrl
     from reconciler.core.freeze import WriteGate
     from reconciler.core.model import Address
@@ -124,21 +123,27 @@ async def _plan_and_apply(session: Session, configuration: Configuration, approv
 async def ask_and_carry_out(
     plan: Plan, session: Session, gate: WriteGate, *, approved: Plan | None = None, title: str = "Apply"
 ) -> Ending:
-    """Show a plan that was made just now, refuse it or have it approved, and carry it out as :func:`carry_out` does."""
+    """Show a plan that was made just now, refuse it or have it approved, and carry it out as :func:`carry_out` does.
+
+    What it shows as frozen waits in the whole apply, whenever its freeze is over.
+    """
+    from reconciler.core.freeze import let_through
+
     options, found = session.options, session.found
-    found.plan = plan
+    found.plan = plan = let_through(plan, parse_allow(options.allow).freezes)
+    left = {change.id: change.frozen for change in plan.changes if change.frozen is not None}
     if not options.output.is_json:
         shown = plan_ending(plan, options, found, ExitReason.OK)
         options.output.show(replace(shown, warnings=()))  # what is over a guard is refused below, or was allowed
     fewer = _require_approved(plan, approved, found) if approved is not None else None
-    left = _left_by(plan, options)
     _require_allowed(plan, options, left)
     if fewer:
         options.output.note(fewer)
     await _require_scopes_for(plan, session.service, options)
     if approved is None and not options.auto_approve:
         _ask_to_apply(plan, left)
-    return await carry_out(plan, session, gate, approved=_fingerprint(approved), left=left, title=title)
+    gate = replace(gate, left=left)
+    return await carry_out(plan, session, gate, approved=_fingerprint(approved), title=title)
 
 
 def _fingerprint(approved: Plan | None) -> str | None:
@@ -266,13 +271,6 @@ def _require_approved(plan: Plan, approved: Plan, found: Found) -> str | None:
         raise
 
 
-def _left_by(plan: Plan, options: ApplyOptions) -> Mapping[Address, Frozen]:
-    """Return what a plan of this moment leaves: what it shows as frozen waits in the whole apply."""
-    from reconciler.core.freeze import left_waiting
-
-    return left_waiting(plan, parse_allow(options.allow).freezes)
-
-
 def _require_allowed(plan: Plan, options: ApplyOptions, left: Collection[Address] = ()) -> None:
     """Refuse a plan that is over a guard, unless ``--allow`` allows that number; what is ``left`` is not counted."""
     going = [change for change in plan.changes if change.id not in left] if left else None
@@ -325,13 +323,9 @@ async def carry_out(
     *,
     approved: str | None = None,
     claims: JoinedClaims | None = None,
-    left: Mapping[Address, Frozen] | None = None,
     title: str = "Apply",
 ) -> Ending:
-    """Carry a plan out; ``title`` is what people call it. Fills in the report of what the session has found.
-
-    ``left`` is what waits, whenever its freeze is over.
-    """
+    """Carry a plan out; ``title`` is what people call it. Fills in the report of what the session has found."""
     from reconciler import TOOL
     from reconciler.apply.journalqueue import QueuedJournal
     from reconciler.apply.run import Pace, Stop, apply_plan
@@ -357,7 +351,7 @@ async def carry_out(
             pace=pace,
             stop=stop,
             token=new_token,
-            gate=replace(gate, allowed=allowed, left=left or {}),
+            gate=replace(gate, allowed=allowed),
             approved=approved,
             again=frozenset(options.policy.again),
             claims=claims,

@@ -168,7 +168,7 @@ def keep(halt: Halt, output: Output, found: Found, *, new: bool = False) -> bool
         if new:
             save_new(path, format_halt(halt), what="halt")
         else:
-            save(path, format_halt(halt), what="halt", largest=HALT_FORMAT.largest)
+            save(path, format_halt(halt), what="halt", begins=HALT_FORMAT.begins, largest=HALT_FORMAT.largest)
     except ReconcilerError as error:
         if new:
             output.warn(f"{error.summary}; the halt goes on, and only this journal knows of it")

@@ -77,7 +77,7 @@ def export_journal(options: ExportOptions, found: Found) -> Ending:
         options.output.warn(f"the journal {path} knows nothing of {_whose(export)}{more}")
     text = format_export(export)
     if options.file is not None:
-        save(options.file, text, what="export", largest=EXPORT_FORMAT.largest)
+        save(options.file, text, what="export", begins=EXPORT_FORMAT.begins, largest=EXPORT_FORMAT.largest)
         count = plural(len(export.remembered), "record")
         options.output.note(f"Exported {count} of {_whose(export)} to {options.file}")
     return Ending(reason=ExitReason.OK, found=found, view=View(shown=text if options.file is None else ""))

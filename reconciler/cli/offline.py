@@ -192,7 +192,7 @@ async def save_live(
         listed=listed,
         strategies=live,
     )
-    save(file, format_live(found), what="live file", largest=LIVE_FORMAT.largest)
+    save(file, format_live(found), what="live file", begins=LIVE_FORMAT.begins, largest=LIVE_FORMAT.largest)
     failures = [one.failure for one in live.values()] + ([listed.failure] if listed is not None else [])
     unseen = tuple(failure for failure in failures if failure is not None)
     for failure in unseen:

@@ -42,7 +42,9 @@ class PlanOptions(PlanningOptions, frozen=True, kw_only=True):
 def plan(options: PlanOptions, found: Found) -> Ending:
     """Make a plan and save it where ``--out`` says so."""
     if options.out is not None:
-        require_place(options.out, what="plan")
+        from reconciler.core.planfile import PLAN_FORMAT
+
+        require_place(options.out, what="plan", begins=PLAN_FORMAT.begins)
     require_metrics_place(options)
     configuration = load_told(options.files, options.output, found)
     base = load_base(options.files, options.base) if options.base is not None else None
@@ -86,7 +88,7 @@ def _made(
 def _save(made: Plan, out: str, reason: ExitReason, options: Options) -> None:
     from reconciler.core.planfile import PLAN_FORMAT, format_plan
 
-    save(out, format_plan(made, reason), what="plan", largest=PLAN_FORMAT.largest)
+    save(out, format_plan(made, reason), what="plan", begins=PLAN_FORMAT.begins, largest=PLAN_FORMAT.largest)
     options.output.note(f"Saved to {out}; run it with: reconciler apply {out}")
 
 

@@ -129,7 +129,7 @@ async def read_live(
     rebalances. A write that comes later than that makes a plan of it stale. Raises as :func:`memory_of` does."""
     memory = memory_of(options.service, service, plans=plans, results=results, shows_only=shows_only)
     chosen = options.selection.selection
-    fleet = await read_shown(service, desired, chosen, options.output, options.service.parallelism)
+    fleet, read_ms = await read_shown(service, desired, chosen, options.output, options.service.parallelism)
     return Reads(
         base_url=service.label,
         account=service.account,
@@ -137,6 +137,7 @@ async def read_live(
         memory=memory,
         created_ms=service.api.service_ms(),
         now_ms=service.api.service_ms(),
+        read_ms=read_ms,
     )
 
 

@@ -132,14 +132,21 @@ def _columns() -> int:
 
 
 class ReadProgress:
-    """Moves a bar on with every portfolio that was read."""
+    """Moves a bar on with every portfolio that was read; with a clock, it also keeps when that was.
 
-    def __init__(self, shown: Bar) -> None:
+    ``read_ms`` are UTC epoch milliseconds by that clock.
+    """
+
+    def __init__(self, shown: Bar, now_ms: Callable[[], int] | None = None) -> None:
         self._bar = shown
+        self._now_ms = now_ms
+        self.read_ms: dict[Address, int] = {}
 
     def read(self, portfolio: PortfolioId, failure: ApiError | None) -> None:  # noqa: ARG002 - the port's signature
         """Count one; a failed read is shown with the plan."""
         self._bar.advance()
+        if self._now_ms is not None:
+            self.read_ms[portfolio] = self._now_ms()
 
 
 class ApplyProgress:
@@ -173,15 +180,16 @@ async def read_with_bar(
 
 async def read_shown(
     service: Service, desired: Mapping[PortfolioId, Desired], selection: Selection, output: Output, parallelism: int
-) -> Fleet:
-    """Return what is live of these portfolios, as :func:`~reconciler.api.fleet.read_fleet` does, and show how far."""
+) -> tuple[Fleet, Mapping[Address, int]]:
+    """Return what is live of these portfolios, as :func:`~reconciler.api.fleet.read_fleet` does, and show how far.
+
+    Also return when each was read, by the service's clock: a large fleet is read for so long that runs which lay ahead
+    then have been due at the end.
+    """
     from reconciler.api.fleet import read_fleet
 
     with bar(output, "Reading", len(desired)) as shown:
-        return await read_fleet(
-            service.api,
-            desired,
-            whole=selection.everything,
-            parallelism=parallelism,
-            observer=ReadProgress(shown),
-        )
+        observer = ReadProgress(shown, service.api.service_ms)
+        whole = selection.everything
+        fleet = await read_fleet(service.api, desired, whole=whole, parallelism=parallelism, observer=observer)
+        return fleet, observer.read_ms

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
-
-SAVED: Final = rb'\s*\{\s*"format_version"'
-"""How a saved plan, a live file and an export begin."""
 _HEAD_BYTES: Final = 200
 _STDOUT: Final = Path("-")
 PACKED: Final = ".gz"
@@ -39,7 +36,7 @@ class _Place(Enum):
     FILE = "a file, which is replaced"
 
 
-def require_place(path: str, *, what: str, new: bool = False, begins: bytes = SAVED) -> None:
+def require_place(path: str, *, what: str, new: bool = False, begins: bytes = b"") -> None:
     """Raise now what :func:`save` (if ``new``, :func:`save_new`) would raise for this path after a long read."""
     with _naming(path, what):
         folder = Path(path).parent
@@ -51,7 +48,7 @@ def require_place(path: str, *, what: str, new: bool = False, begins: bytes = SA
             _require_sort(Path(path), begins)
 
 
-def save(path: str, text: str, *, what: str, largest: int | None = None, begins: bytes = SAVED) -> None:
+def save(path: str, text: str, *, what: str, begins: bytes, largest: int | None = None) -> None:
     """Write ``text`` to ``path``, in place of an empty file or one that ``begins`` as such a file does.
 
     It is compressed if the name ends in ``.gz``. ``largest`` is a limit in bytes before that. Raises

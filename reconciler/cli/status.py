@@ -153,7 +153,9 @@ def _require_file(options: StatusOptions) -> None:
 def _table(options: StatusOptions, found: Found) -> Ending:
     """Show the declared portfolios that are selected."""
     if options.out is not None:
-        require_place(options.out, what="live file")
+        from reconciler.core.livefile import LIVE_FORMAT
+
+        require_place(options.out, what="live file", begins=LIVE_FORMAT.begins)
     require_metrics_place(options)
     configuration = load_files(options.files)
     warn_of_journal(options.service, configuration, options.output)
@@ -243,7 +245,7 @@ def _rows(
     from reconciler.core.evidence import believed
 
     live, now_ms, (last, known) = read.fleet.live, read.now_ms, results
-    records, _ = believed(read.memory, live, now_ms=now_ms)
+    records, _ = believed(read.memory, live, now_ms=now_ms, read_ms=read.read_ms)
     plan = plan_of(options, configuration, desired, DEFAULT_POLICY, read)
     needs = needs_of(plan, desired, live, known, now_ms=now_ms)
     rows = [
@@ -251,7 +253,7 @@ def _rows(
             desired=one,
             live=live[i],
             record=records.get(i),
-            now_ms=now_ms,
+            now_ms=read.read_ms.get(i, now_ms),
             last=last.get(i),
             results=tuple(known.get(i, ())),
             needs=needs.get(i, ()),

@@ -140,6 +140,7 @@ class SavedFormat(Struct, frozen=True, kw_only=True):
     ``file`` names it ("the plan file"), ``what`` is the part to make again ("the plan"), and ``is_none`` completes
     the sentence "the file is not …" ("a saved plan"). ``command`` makes one. ``largest`` is a bound in bytes.
     ``key`` stands in each version of this kind and in no other kind: a plan is no live file of another version.
+    ``first`` is the key that follows those that all kinds have, different for each kind.
     """
 
     file: str
@@ -149,7 +150,14 @@ class SavedFormat(Struct, frozen=True, kw_only=True):
     command: str
     largest: int
     key: str
+    first: str
     error: type[ReconcilerError]
+
+    @property
+    def begins(self) -> bytes:
+        """How such a file begins, as a pattern: only such a file is replaced by another one."""
+        behind = rb'(?:"exit_reason":\s*"[^"]*",\s*)?"%s"' % self.first.encode()  # a plan has one, too
+        return rb'\s*\{\s*"format_version":\s*"[^"]*",\s*"tool":\s*"[^"]*",\s*' + behind
 
     @property
     def repair(self) -> str:

@@ -112,14 +112,14 @@ def with_freezes(
     return replace(plan, changes=tuple(map(frozen, plan.changes))) if freezes else plan
 
 
-def left_waiting(plan: Plan, allowed: frozenset[str]) -> dict[Address, Frozen]:
-    """Return what a plan of this moment shows as waiting, without what these freezes' names let through."""
-    waiting = {}
-    for change in plan.changes:
-        found = change.frozen
-        if found is not None and (by := tuple(name for name in found.by if name not in allowed)):
-            waiting[change.id] = replace(found, by=by)
-    return waiting
+def let_through(plan: Plan, allowed: frozenset[str]) -> Plan:
+    """Return a plan of this moment in which nothing waits for freezes of these names."""
+
+    def left(change: Change) -> Change:
+        by = tuple(name for name in change.frozen.by if name not in allowed) if change.frozen is not None else ()
+        return replace(change, frozen=replace(change.frozen, by=by) if change.frozen is not None and by else None)
+
+    return replace(plan, changes=tuple(map(left, plan.changes))) if allowed else plan
 
 
 def _verbs_of(change: Change) -> frozenset[Freezable]:

@@ -41,6 +41,7 @@ HALT_FORMAT: Final = SavedFormat(
     command="reconciler halt",
     largest=64 * 1024 * 1024,  # one portfolio takes about 160 bytes
     key="halted_at",
+    first="id",
     error=HaltInvalid,
 )
 
@@ -142,7 +143,7 @@ class Halts(Struct, frozen=True, kw_only=True):
         return self.holding.get(halt) or next((one for one in self.filed if one.id == halt), None)
 
     def holder(self, address: Address, desired: Desired | None = None, *, besides: str | None = None) -> Halt | None:
-        """Return the first halt that holds a portfolio or a cadence, ``None`` where none does, ``besides`` this one."""
+        """Return the first halt, other than ``besides``, that holds a portfolio or cadence; ``None`` if none does."""
         found = (one for name, one in sorted(self.holding.items()) if name != besides and one.holds(address, desired))
         return next(found, None)
 

@@ -42,6 +42,7 @@ LIVE_FORMAT: Final = SavedFormat(
     # One portfolio takes 300 to 700 bytes; a fleet that reaches this limit would not fit into memory.
     largest=4 * 1024 * 1024 * 1024,
     key="portfolios",
+    first="as_of",
     error=LiveInvalid,
 )
 

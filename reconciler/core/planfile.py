@@ -34,6 +34,7 @@ PLAN_FORMAT: Final = SavedFormat(
     command="reconciler plan --out FILE",
     largest=256 * 1024 * 1024,
     key="fingerprint",
+    first="created_at",
     error=PlanInvalid,
 )
 MAX_AGE_MS: Final = HOUR_MS

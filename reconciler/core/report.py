@@ -128,13 +128,14 @@ class Result(Struct, frozen=True, kw_only=True):
 
 class ApplyReport(Struct, frozen=True, kw_only=True):
     """All results, sorted by id; times are UTC epoch milliseconds. ``joined`` says that several runners may have
-    carried the plan out, which is then not carried out again."""
+    carried the plan out, which is then not carried out again; ``leaves``, that it goes on without this one."""
 
     plan: Plan
     results: tuple[Result, ...]
     started_ms: int
     finished_ms: int
     joined: bool = False
+    leaves: bool = False
 
     def count(self, outcome: Outcome) -> int:
         """Return how many changes ended like this."""

@@ -2,8 +2,9 @@
 
 In: a :class:`~reconciler.core.plan.Plan`, and what an apply made of it. Out: text that ends in ``# EOF``. All metrics
 are gauges, which the textfile collector of Prometheus's node exporter reads as well. Every sample has the labels
-``command`` and ``url``, so that the files of several jobs on one machine don't collide, and ``account`` and
-``selection`` if there are any. Their values come from outside, and are escaped as the format demands.
+``command`` and ``url``, and ``account``, ``files`` and ``selection`` if there are any, because the collector drops
+samples of two jobs on one machine that are labelled alike, or fails at them. Their values come from outside; they are
+escaped as the format demands, and cut where they are long.
 
 Source: https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
 """
@@ -11,6 +12,8 @@ Source: https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMe
 from __future__ import annotations
 
 from collections import Counter
+from hashlib import sha256
+from posixpath import commonpath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec.structs import replace
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 _ESCAPES: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _ALL: Final = ""
+_LONGEST: Final = 200
+"""Characters of a label's value; a selection may hold thousands of ids, and every sample would have them all."""
 
 
 class _Family(NamedTuple):
@@ -45,7 +50,13 @@ def metrics_text(plan: Plan, *, command: str, report: ApplyReport | None = None,
     ``failed`` is the number of portfolios whose last run failed, ``None`` if nobody asked. What is not known has no
     sample.
     """
-    common = {"command": command, "url": plan.base_url, "account": plan.account or "", "selection": _selection(plan)}
+    common = {
+        "command": command,
+        "url": plan.base_url,
+        "account": plan.account or "",
+        "files": _short(_files(plan)),
+        "selection": _short(_selection(plan)),
+    }
     lines = []
     for family in _families(plan, report, failed):
         lines += [f"# TYPE {family.name} gauge", f"# HELP {family.name} {family.help}"]
@@ -54,6 +65,22 @@ def metrics_text(plan: Plan, *, command: str, report: ApplyReport | None = None,
             told = ",".join(f'{name}="{text.translate(_ESCAPES)}"' for name, text in labels.items() if text)
             lines.append(f"{family.name}{{{told}}} {number}")
     return "\n".join([*lines, "# EOF", ""])
+
+
+def _short(text: str) -> str:
+    """Return a text as it is, or cut; two different ones stay different."""
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[:_LONGEST]}… {sha256(text.encode('utf-8', 'backslashreplace')).hexdigest()[:12]}"
+
+
+def _files(plan: Plan) -> str:
+    """Return the name of the file that was read, the folder that all of them are in, or else all names."""
+    try:
+        shared = commonpath(plan.config_files)
+    except ValueError:  # none, or some by their whole path
+        shared = ""
+    return shared or " ".join(plan.config_files)
 
 
 def _selection(plan: Plan) -> str:

@@ -215,7 +215,7 @@ def _way_on(report: ApplyReport, run: int | None, *, again: str) -> Iterator[Lin
         lines.append(sentence(f"{plural(waiting, 'change')} {wait}: {goes_on}"))
     if left := report.count(Outcome.NOT_ATTEMPTED) - waiting:
         were = "was" if left == 1 else "were"
-        what = "only that new plan" if report.joined else f"the same {again} again"
+        what = "only that new plan" if report.joined and not report.leaves else f"the same {again} again"
         shows = f"`reconciler plan` shows what is left to do, and {what} goes on with it."
         lines.append(sentence(f"{plural(left, 'change')} {were} not begun: {shows}"))
     if lines and run is not None:

@@ -97,6 +97,7 @@ def _facts(view: PortfolioView) -> Iterator[tuple[str, Cell]]:
     yield "result", "" if view.recent is None else "-" if none else view.result
     yield "pause", view.pause(longest=400)
     yield "error", Span(str(live.failure), Tone.BAD) if live.failure is not None else ""
+    yield "", live.failure.detail if live.failure is not None else ""
     yield "runs", str(live.runs) if live.runs is not None else ""
     yield "strategy", strategy_text(live.strategy, live.strategy_name) if live.strategy is not None else ""
     yield "value", f"{view.value} USD" if view.value else ""

@@ -21,6 +21,7 @@ from reconciler.core.plan import write_stages
 from reconciler.core.report import ACHIEVED, Outcome, Result
 from tests.apply.runners import BOTH, CLAIMS, KINDS, THE_JOURNAL, Fleet, Runner, fleet_of, together, until
 from tests.faults import kinds, promises
+from tests.faults.fleet import LOSE_THE_ANSWER, SPOILS
 from tests.faults.support import READ
 from tests.support import BASE_URL, HOUR_MS
 
@@ -166,6 +167,7 @@ def test_one_leaves(place: JournalUrl) -> None:
     assert {(result.outcome, result.detail) for result in left} == {
         (Outcome.NOT_ATTEMPTED, "asked to leave; it is left to the other runners")
     }
+    assert (report_of(one).leaves, report_of(other).leaves) == (True, False)
     assert not one.closed
     assert other.closed
     assert (one.carried_out, other.carried_out) == (5, 15)
@@ -265,6 +267,7 @@ def test_failures_count_over_all(place: JournalUrl) -> None:
         left = [result for result in report_of(runner).results if result.outcome is Outcome.NOT_ATTEMPTED]
         assert len(left) == 40 - failed
         assert {result.detail for result in left} == {"more than 3 failed"}
+        assert not report_of(runner).leaves
 
 
 def test_a_canary_counts_over_all(place: JournalUrl) -> None:
@@ -449,7 +452,7 @@ def test_what_is_given_back_half_done(place: JournalUrl, lost: bool) -> None:
 
 
 def history(place: JournalUrl, seed: int) -> list[Result]:
-    """Let runners come, die and leave at random; return what was not done in the end."""
+    """Let runners come, die, leave and miss answers at random; return what was not done in the end."""
     rng = random.Random(seed)
     drawn = [rng.choice(sorted(KINDS)) for _ in range(rng.randrange(5, 15))]
     fleet, plan = fleet_of(place, drawn, rng.choice([None, Cadence.WEEKLY]))
@@ -467,6 +470,10 @@ def history(place: JournalUrl, seed: int) -> list[Result]:
         for _ in range(rng.choice([0, 0, 1]))
     }
     last = Runner(fleet, plan, "last", pace)
+    calls = sorted({READ, *(call for change in plan.changes for call in promises.calls_of(change))})
+    faults = rng.choices(LOSE_THE_ANSWER, k=rng.choice([0, 0, 1, 2]))
+    for name in faults:
+        fleet.wire.arm(SPOILS[name], rng.choice(calls), skip=rng.randrange(4), times=rng.choice([1, 1, 2]))
 
     async def one(number: int, runner: Runner) -> None:
         await asyncio.sleep(begin[number])
@@ -483,7 +490,8 @@ def history(place: JournalUrl, seed: int) -> list[Result]:
     async def all_of_them() -> None:
         async with asyncio.timeout(600):
             await asyncio.gather(*(one(number, runner) for number, runner in enumerate(runners)))
-        fleet.deaths.at, fleet.deaths.while_at_work = set(), set()
+        fleet.wire.heal()
+        fleet.deaths.while_at_work.clear()
         await together(last)
 
     fleet.clock.run(all_of_them())
@@ -492,14 +500,14 @@ def history(place: JournalUrl, seed: int) -> list[Result]:
     died = any(runner.was_cut for runner in runners)
     check_whole(fleet, plan, report_of(last), pins, died=False)
     undone = [result for result in report_of(last).results if result.outcome not in ACHIEVED]
-    assert died or leaves or not undone
-    assert died or all(result.outcome is Outcome.NOT_ATTEMPTED for result in undone)
+    assert died or leaves or faults or not undone
+    assert died or faults or all(result.outcome is Outcome.NOT_ATTEMPTED for result in undone)
     return undone
 
 
 @pytest.mark.parametrize("part", [0, 1, 2, *(pytest.param(part, marks=pytest.mark.thorough) for part in range(3, 10))])
 def test_histories(server: Server, part: int) -> None:
-    """Whoever comes, dies or leaves at whatever moment: each change is done once, in order, or told."""
+    """Whoever comes, dies or leaves, and whatever answer is lost: each change is done once, in order, or told."""
     for seed in range(part, HISTORIES, 10):
         try:
             history(server.database(), seed)

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 from errno import EACCES
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cli.conftest import Shell
+
+ANY = b""
+"""How a file begins that may be replaced whatever it holds."""
 
 
 def device(path: Path) -> None:
@@ -62,7 +66,7 @@ def test_only_a_file_is_replaced(tmp_path: Path, kind: str) -> None:
     make(target)
     before = picture(tmp_path)
     with pytest.raises(ReconcilerError, match=f"can't save the plan to .*: {said}"):
-        save(str(target), "x", what="plan")
+        save(str(target), "x", what="plan", begins=ANY)
     with pytest.raises(ReconcilerError, match="is there already, and is not overwritten"):
         save_new(str(target), "x", what="plan")
     assert picture(tmp_path) == before
@@ -90,7 +94,7 @@ def test_a_link_that_is_added_to_stays_one(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "real").iterdir()] == ["a.yaml"]
 
 
-@pytest.mark.parametrize("write", [save, save_new])
+@pytest.mark.parametrize("write", [partial(save, begins=ANY), save_new])
 def test_a_planted_draft_is_not_followed(tmp_path: Path, write: Callable[..., None]) -> None:
     """A checkout may hold a link by the name that a draft could be expected to have."""
     (tmp_path / "precious").write_text("theirs")
@@ -107,10 +111,10 @@ def test_permissions_stay(tmp_path: Path) -> None:
     target = tmp_path / "plan.json"
     umask = os.umask(0o027)
     try:
-        save(str(target), '{"format_version": "3.0"}', what="plan")
+        save(str(target), "one", what="plan", begins=b"one")
         assert stat.S_IMODE(target.stat().st_mode) == 0o640
         target.chmod(0o600)
-        save(str(target), "two", what="plan")
+        save(str(target), "two", what="plan", begins=b"one")
         replace_file(str(target), b"two", b"three", what="plan")
     finally:
         os.umask(umask)
@@ -139,7 +143,7 @@ def test_what_is_something_else_is_not_replaced(shell: Shell, line: str, name: s
 def test_names_as_long_as_they_may_be(tmp_path: Path) -> None:
     """The draft's name is not longer than the target's may be."""
     target = tmp_path / ("x" * 255)
-    save(str(target), "one", what="plan")
+    save(str(target), "one", what="plan", begins=ANY)
     assert target.read_text() == "one"
 
 
@@ -151,7 +155,7 @@ def test_a_name_or_a_text_that_can_not_be(
     """It is our error, and nothing is left behind."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ReconcilerError, match="can't save the plan"):
-        save(path, text, what="plan")
+        save(path, text, what="plan", begins=ANY)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -283,9 +287,9 @@ def test_where_an_import_can_not_be_saved(shell: Shell, out: str, said: str) -> 
 
 def test_what_could_not_be_read_back_is_not_saved(tmp_path: Path) -> None:
     """Who saves and who reads have the same bound."""
-    save(str(tmp_path / "fits"), "x" * 1024 * 1024, what="plan", largest=1024 * 1024)
+    save(str(tmp_path / "fits"), "x" * 1024 * 1024, what="plan", begins=ANY, largest=1024 * 1024)
     with pytest.raises(ReconcilerError, match="the plan is larger than the 1 MiB that can be read"):
-        save(str(tmp_path / "x"), "é" * 600 * 1024, what="plan", largest=1024 * 1024)
+        save(str(tmp_path / "x"), "é" * 600 * 1024, what="plan", begins=ANY, largest=1024 * 1024)
     assert [path.name for path in tmp_path.iterdir()] == ["fits"]
 
 

@@ -4,6 +4,7 @@ silence, and nothing is called an internal error."""
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler.cli.action_posts import event_of
 from reconciler.cli.haltfiles import Filed
 from reconciler.core.intent import GateClosed
 
@@ -205,3 +207,26 @@ def test_a_dash_is_no_name_for_a_file(shell: Shell, command: str) -> None:
     assert (ended.code, ended.out) == (1, "")
     assert "that is no name of a file" in ended.err
     assert not Path("-").exists()
+
+
+def test_no_kind_of_file_takes_the_place_of_another(shell: Shell, halt: Path) -> None:
+    """A plan saved over the file of a halt would end the halt, and over an export it would lose what was confirmed."""
+    assert shell("apply --auto-approve --sandbox").code == 0
+    made = {"plan.json": "plan --out", "live.json.gz": "status --out", "export.json": "journal export", str(halt): ""}
+    for name, command in made.items():
+        assert not command or shell(f"{command} {name} --sandbox").code == 0
+    before = {name: Path(name).read_bytes() for name in made}
+    for own, command in made.items():
+        for name in made:
+            if command and name != own:
+                ended = shell(f"{command} {name} --sandbox")
+                assert (ended.code, "what is there is something else" in ended.err) == (1, True), (command, name)
+    assert {name: Path(name).read_bytes() for name in made} == before
+    for name, command in made.items():
+        assert not command or shell(f"{command} {name} --sandbox").code == 0
+
+
+@pytest.mark.parametrize("event", ["/dev/zero", "fifo", "."])
+def test_an_event_that_has_no_end_is_none(shell: Shell, event: str) -> None:
+    os.mkfifo(shell.folder / "fifo")
+    assert event_of({"GITHUB_EVENT_PATH": event}) == {}

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.cli.output import Output
+from reconciler.cli.progress import read_shown
+from reconciler.cli.service import Service, SystemClock
+from reconciler.core.fleet import EVERYTHING
+from reconciler.core.model import Desired, PortfolioId, RunState
+from reconciler.core.needs import overdue_among
+from reconciler.core.text import MINUTE_MS
+from reconciler.sandbox import Fault, FaultKind
+from tests.support import BASE_URL, World, run
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cli.conftest import Shell
 
 SEED = """
@@ -90,6 +102,7 @@ def test_one_outage_is_one_row(bare: Shell) -> None:
     assert "did not run when it was due: p0, p1, p2, p3, p4, p5" in told
     assert "6 portfolios" in told.splitlines()[1]
     assert fleet("status --sandbox -v").out.count("overdue by ") == 6
+    assert fleet("status --sandbox --sort next").out.count("overdue by ") == 6
 
 
 def test_status_tells_how_late(fleet: Shell) -> None:
@@ -120,3 +133,24 @@ def test_a_resume_is_not_late_at_once(fleet: Shell) -> None:
     fleet.write("automation.yaml", FILES)
     assert fleet("apply --sandbox --auto-approve").code == 0
     assert [one["id"] for one in fleet("plan --sandbox -o json").json["overdue"]] == ["ddd"]
+
+
+def test_a_fleet_that_is_read_for_long_has_no_false_alarm(tmp_path: Path) -> None:
+    """Each is late or not at the moment when it was read, although many runs have been due by the end."""
+    names = [PortfolioId(f"p{number:02}") for number in range(40)]
+    live = {name: {"interval": "1h", "started": "595m"} for name in names}
+    desired = {name: Desired(id=name, state=RunState.ACTIVE) for name in names}
+    world = World(tmp_path / "journal.db", live, settings={"readable_schedule": True}, parallelism=1)
+    world.faults.add(Fault(kind=FaultKind.LATENCY, ms=MINUTE_MS, times=len(names)))
+
+    async def read() -> tuple[int, int]:
+        async with world.api(desired.values()) as api:
+            service = Service(api=api, label=BASE_URL, clock=SystemClock())
+            fleet, read_ms = await read_shown(service, desired, EVERYTHING, Output(quiet=True), 1)
+            assert sorted(read_ms) == names
+            now_ms = api.service_ms()
+            assert now_ms - min(read_ms.values()) >= 30 * MINUTE_MS
+            at_the_end = overdue_among(desired, fleet.live, {}, now_ms=now_ms)
+            return len(at_the_end), len(overdue_among(desired, fleet.live, {}, now_ms=now_ms, read_ms=read_ms))
+
+    assert run(read()) == (4, 0)

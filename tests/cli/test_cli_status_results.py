@@ -279,6 +279,7 @@ def test_one_that_is_not_declared(fleet: Shell) -> None:
     assert (ended.code, found["declared"], found["status"], found["rebalances"]) == (0, None, "inactive", [])
     assert "No rebalances yet." in fleet("status idle --sandbox").out
     assert "lists no rebalances" in fleet("status pf --api v2 --sandbox").out
+    assert "v2 has it: declare it with `api: v2`" in fleet("status pf --sandbox").out
     assert fleet("status zzz --sandbox").code == 1
 
 

@@ -275,6 +275,7 @@ NOTES = SavedFormat(
     command="reconciler note FILE",
     largest=1024 * 1024,
     key="text",
+    first="text",
     error=LiveInvalid,
 )
 WAY_OUT = "It is cut, edited or something else. Make it again with `reconciler note FILE`."

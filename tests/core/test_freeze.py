@@ -20,7 +20,7 @@ from reconciler.core.freeze import (
     Freeze,
     WriteGate,
     frozen_at,
-    left_waiting,
+    let_through,
     with_freezes,
 )
 from reconciler.core.intent import Before, Call, GateClosed, Intent
@@ -276,9 +276,10 @@ def test_what_a_fresh_plan_leaves() -> None:
     """What it shows as waiting waits in the whole apply, though its freeze ends meanwhile, unless it is let through."""
     first, second = freeze(name="a", forbid=[Freezable.RESUME]), freeze(-1, 3, name="b")
     made = with_freezes(plan_of(change(A), change(B, Verb.PAUSE)), [first, second], DESIRED, {}, now_ms=NOON_MS)
-    left = left_waiting(made, frozenset({"a"}))
-    assert list(left) == [A]
-    assert left_waiting(made, frozenset({"a", "b"})) == {}
+    left = {one.id: one.frozen for one in let_through(made, frozenset({"a"})).changes if one.frozen is not None}
+    assert [(one, frozen.by) for one, frozen in left.items()] == [(A, ("b",))]
+    assert [one.frozen for one in let_through(made, frozenset({"a", "b"})).changes] == [None, None]
+    assert let_through(made, frozenset()) == made
     later = WriteGate(windows=windows_in(made), now_ms=lambda: NOON_MS + 9 * HOUR_MS)
     over = replace(later, allowed=frozenset({"a"}), left=left)
     assert over.waits(A) == left[A]

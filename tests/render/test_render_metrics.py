@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROOT = Path(__file__).parents[2]
+SHARED = ("command", "url", "account", "files", "selection")
+"""The labels that all samples of a file have alike."""
 COST = PlanCost(
     before_usd_month=30.0,
     after_usd_month=12.5,
@@ -62,8 +64,8 @@ def read(text: str) -> dict[str, dict[tuple[str, ...], float]]:
         assert family.documentation == older[family.name].documentation != ""
         assert [sample[:3] for sample in family.samples] == [sample[:3] for sample in older[family.name].samples]
         own = [
-            (tuple(v for k, v in s.labels.items() if k not in ("command", "url", "account", "selection")), s.value)
-            for s in family.samples
+            (tuple(value for label, value in sample.labels.items() if label not in SHARED), sample.value)
+            for sample in family.samples
         ]
         found[family.name] = dict(own)
         assert len(own) == len(found[family.name])
@@ -181,3 +183,26 @@ def test_the_alerts_are_about_metrics_that_there_are() -> None:
         assert (told | matched | grouped) <= known
         assert told <= grouped
     assert any("time() -" in rule["expr"] and "checked_timestamp" in rule["expr"] for rule in group["rules"])
+
+
+@pytest.mark.parametrize(
+    ("files", "label"),
+    [
+        ((), None),
+        (("automation.yaml",), "automation.yaml"),
+        (("fx/a.yaml", "fx/b/c.yaml"), "fx"),
+        (("/etc/a.yaml", "b.yaml"), "/etc/a.yaml b.yaml"),
+        (("a.yaml", "b.yaml"), "a.yaml b.yaml"),
+    ],
+)
+def test_jobs_with_other_files_have_other_samples(files: tuple[str, ...], label: str | None) -> None:
+    """Two fleets of one account on one machine."""
+    assert labels(metrics_text(made(config_files=files), command="plan")).get("files") == label
+
+
+def test_a_long_selection_is_cut_and_stays_another() -> None:
+    """Thousands of ids would stand in each of fifty samples."""
+    many = [Selection(targets=tuple(f"p{n}" for n in range(2_000 + more))) for more in range(2)]
+    texts = [metrics_text(made(selection=one), command="plan") for one in many]
+    assert max(map(len, texts)) < 30_000
+    assert len({labels(text)["selection"] for text in texts}) == 2

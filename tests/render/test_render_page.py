@@ -95,6 +95,8 @@ def test_what_is_left_says_how_to_go_on() -> None:
     ) in text
     joined = replace(report, results=tuple(results), joined=True)  # its plan has ended on all runners
     assert "what is left to do, and only that new plan goes on with it.\n" in terminal(report_page(joined), PLAIN)
+    left = replace(joined, leaves=True)  # by this runner alone
+    assert "what is left to do, and the same apply again goes on with it.\n" in terminal(report_page(left), PLAIN)
     alone = terminal(report_page(replace(report, results=tuple(results[1:]))), PLAIN)
     assert "history" not in alone
     assert "may or may not" not in alone
